@@ -1,0 +1,116 @@
+"""Every exception that steerio raises, in one place.
+
+An error carries the facts it speaks of as attributes and says in its message
+what to do about them.  Everything derives from `SteerioError`.
+"""
+
+from __future__ import annotations
+
+from typing import TypeGuard
+
+
+class SteerioError(Exception):
+    """Root of all errors raised by steerio."""
+
+
+class UsageError(SteerioError):
+    """The caller asked for something that cannot be: the message names it and the mend."""
+
+
+class UnknownPool(UsageError):
+    """A task names a pool that the broker does not have."""
+
+    def __init__(self, pool: str, known: list[str]) -> None:
+        self.pool, self.known = pool, known
+        names = ", ".join(sorted(known)) or "none"
+        super().__init__(
+            f"no pool is named {pool!r} (pools here: {names}); "
+            f'start it with workers={{"{pool}": 1}} or name another in @task(pool=...)'
+        )
+
+
+class EncodingError(UsageError):
+    """A value cannot be sent to a worker or back."""
+
+
+class ProtocolError(SteerioError):
+    """A message from a peer is not what the protocol allows."""
+
+
+class BrokerLost(SteerioError):
+    """The broker ended or has not answered within its lease."""
+
+
+class JoinRefused(SteerioError):
+    """The broker did not accept this peer."""
+
+
+class PoolBroken(SteerioError):
+    """The workers of a pool cannot be started; carries what the last one said."""
+
+    def __init__(self, pool: str, reason: str) -> None:
+        self.pool, self.reason = pool, reason
+        super().__init__(f"no worker of pool {pool!r} can be started:\n{reason}")
+
+
+class TaskDidNotSucceed(SteerioError):
+    """Raised by awaiting a task that ended in any way but success.
+
+    Attributes:
+        result: how the task ended, as data (a `Result`).
+    """
+
+    def __init__(self, message: str, result: object = None) -> None:
+        super().__init__(message)
+        self.result = result
+
+
+class TaskFailed(TaskDidNotSucceed):
+    """The task's function raised; the original exception is the cause where it travels."""
+
+
+class TaskCancelled(TaskDidNotSucceed):
+    """The task was cancelled before it ended."""
+
+
+class TaskTimedOut(TaskDidNotSucceed):
+    """The task ran longer than its ``timeout_s``."""
+
+
+class TaskLost(TaskDidNotSucceed):
+    """The task's worker (or the broker) was lost, and it may not be tried again."""
+
+
+class UnhandledFailure(SteerioError):
+    """A task did not succeed, no agent handles that, and nobody awaits it."""
+
+
+class DeadlockError(SteerioError):
+    """In simulation: every coroutine waits and nothing is left that could wake one.
+
+    Attributes:
+        at_s: the virtual time of the deadlock, in seconds from the start.
+    """
+
+    def __init__(self, at_s: float, waiting: list[str]) -> None:
+        self.at_s, self.waiting = at_s, waiting
+        names = "\n  ".join(waiting) or "(no task left)"
+        super().__init__(f"deadlock at {at_s:.6f} s of virtual time; waiting:\n  {names}")
+
+
+class TaskStopped(BaseException):
+    """Raised inside a running task that was asked to stop (SIGTERM), so that it unwinds.
+
+    A ``BaseException``: ``except Exception`` in user code must not swallow it.
+    """
+
+
+def leaves(group: BaseException) -> list[BaseException]:
+    """Return the exceptions inside a group, without the groups."""
+    if not _is_group(group):
+        return [group]
+    return [leaf for error in group.exceptions for leaf in leaves(error)]
+
+
+def _is_group(error: BaseException) -> TypeGuard[BaseExceptionGroup[BaseException]]:
+    return isinstance(error, BaseExceptionGroup)

@@ -1,0 +1,1 @@
+"""Identifiers, tasks, results, events and messages: frozen values, no behaviour."""

@@ -1,0 +1,177 @@
+"""Events: facts that happened, typed and numbered in one sequence by the broker.
+
+``number`` rises by one from event to event; ``at`` is in Unix seconds on the
+broker's clock.  The union is closed: user events travel inside `Published`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import Struct
+
+
+class Event(Struct, frozen=True, gc=False, tag=True):
+    """What every event has."""
+
+    number: int
+    at: float
+
+
+class TaskQueued(Event, frozen=True, gc=False, tag=True):
+    """A task entered its pool's queue."""
+
+    task_id: int
+    task_type: str
+    pool: str
+
+
+class TaskStarted(Event, frozen=True, gc=False, tag=True):
+    """An attempt is the one its worker works on (as the broker knows it)."""
+
+    task_id: int
+    task_type: str
+    pool: str
+    attempt: int
+    worker: str
+
+
+class TaskEnded(Event, frozen=True, gc=False, tag=True):
+    """A task ended, once and for good.
+
+    ``ended_as`` is one of ``succeeded failed cancelled timed_out lost``; ``run_s`` the
+    seconds that the last attempt ran.
+    """
+
+    task_id: int
+    task_type: str
+    pool: str
+    attempt: int
+    worker: str | None
+    ended_as: str
+    run_s: float | None
+
+
+class TaskRetried(Event, frozen=True, gc=False, tag=True):
+    """An attempt ended badly and the task is queued again."""
+
+    task_id: int
+    task_type: str
+    pool: str
+    attempt: int
+    reason: str
+
+
+class TaskProgress(Event, frozen=True, gc=False, tag=True):
+    """A running task reported: ``fraction`` done (0 to 1, or ``None``) and a message."""
+
+    task_id: int
+    task_type: str
+    pool: str
+    fraction: float | None
+    message: str
+
+
+class TaskYielded(Event, frozen=True, gc=False, tag=True):
+    """A generator task yielded its ``index``-th item; the item itself goes to its submitter."""
+
+    task_id: int
+    task_type: str
+    pool: str
+    index: int
+
+
+class WorkerJoined(Event, frozen=True, gc=False, tag=True):
+    """A worker is ready for tasks."""
+
+    worker: str
+    pool: str
+    node: str
+    pid: int
+
+
+class WorkerLost(Event, frozen=True, gc=False, tag=True):
+    """A worker ended unasked; ``reason`` says how (signal, exit status, node lost)."""
+
+    worker: str
+    pool: str
+    node: str
+    reason: str
+    task_id: int | None
+
+
+class NodeJoined(Event, frozen=True, gc=False, tag=True):
+    """A node joined with room for these workers."""
+
+    node: str
+    host: str
+    workers: dict[str, int]
+
+
+class NodeLost(Event, frozen=True, gc=False, tag=True):
+    """A node left, or has not been heard of within its lease."""
+
+    node: str
+    reason: str
+
+
+class PoolChanged(Event, frozen=True, gc=False, tag=True):
+    """The number of workers of a pool changed."""
+
+    pool: str
+    workers: int
+
+
+class PoolFailed(Event, frozen=True, gc=False, tag=True):
+    """The workers of a pool die while starting; no more are started."""
+
+    pool: str
+    reason: str
+
+
+class ClientLost(Event, frozen=True, gc=False, tag=True):
+    """A client left or fell silent; what it had queued was cancelled."""
+
+    client: str
+    reason: str
+
+
+class Published(Event, frozen=True, tag=True):
+    """An agent published a value of its own; ``topic`` is the name of its class."""
+
+    topic: str
+    value: Any
+    client: str
+
+
+class EventsMissed(Event, frozen=True, gc=False, tag=True):
+    """This subscriber was too slow: ``count`` events before ``number`` were not delivered.
+
+    They can be read again with ``session.events(..., since=first)`` while the log keeps them.
+    """
+
+    count: int
+    first: int
+
+
+AnyEvent = (
+    TaskQueued
+    | TaskStarted
+    | TaskEnded
+    | TaskRetried
+    | TaskProgress
+    | TaskYielded
+    | WorkerJoined
+    | WorkerLost
+    | NodeJoined
+    | NodeLost
+    | PoolChanged
+    | PoolFailed
+    | ClientLost
+    | Published
+    | EventsMissed
+)
+"""The closed union of events."""
+
+TASK_EVENTS = (TaskQueued, TaskStarted, TaskEnded, TaskRetried, TaskProgress, TaskYielded)
+"""The events that have a task type and a pool."""

@@ -1,0 +1,422 @@
+"""Messages: the two closed unions that cross a wire.
+
+``ToBroker`` is all the broker accepts, ``FromBroker`` all it says; nothing else
+decodes.  Structs are arrays on the wire (``array_like``) with an integer tag, so a
+header costs under a microsecond.  A ``frames`` field counts the out-of-band frames
+that belong to the message and follow the headers, in order (see ``edge.headers``).
+
+``run`` numbers one attempt of one task, uniquely per broker: a report that names a
+run the broker no longer has is late, and is dropped.
+"""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from steerio.model.events import AnyEvent
+from steerio.model.tasks import TaskOptions, TaskSpec
+
+PROTOCOL = 1
+"""Version of these unions; checked on joining, for both sides must speak the same."""
+
+
+# -- from clients ---------------------------------------------------------------------
+
+
+class JoinClient(Struct, frozen=True, gc=False, array_like=True, tag=1):
+    """A client asks to be let in; every other message of a stranger is refused."""
+
+    protocol: int
+    name: str
+
+
+class DefineTask(Struct, frozen=True, gc=False, array_like=True, tag=2):
+    """Make a task type known under a number (chosen by the sender, for its own link)."""
+
+    type_id: int
+    spec: TaskSpec
+
+
+class SubmitTask(Struct, frozen=True, gc=False, array_like=True, tag=3):
+    """Queue a task; ``created`` is in Unix seconds."""
+
+    task_id: int
+    type_id: int
+    created: float
+    body: bytes
+    frames: int
+    options: TaskOptions
+    tags: dict[str, str] | None
+    cause: str
+
+
+class CancelTask(Struct, frozen=True, gc=False, array_like=True, tag=4):
+    """Cancel a task, queued or running; with ``queued_only`` one that is running goes on."""
+
+    task_id: int
+    reason: str
+    queued_only: bool = False
+
+
+class Reprioritise(Struct, frozen=True, gc=False, array_like=True, tag=5):
+    """Give queued tasks new priorities."""
+
+    changes: list[tuple[int, float]]
+
+
+class Subscribe(Struct, frozen=True, gc=False, array_like=True, tag=6):
+    """Send me events from now on (or after event ``since``); ``None`` filters nothing."""
+
+    subscription: int
+    types: list[str] | None
+    task_type: str | None
+    pool: str | None
+    since: int | None
+
+
+class Unsubscribe(Struct, frozen=True, gc=False, array_like=True, tag=7):
+    """Send no more events of this subscription."""
+
+    subscription: int
+
+
+class Publish(Struct, frozen=True, gc=False, array_like=True, tag=8):
+    """Publish a user's event; ``body`` is its encoded value."""
+
+    topic: str
+    body: bytes
+
+
+class WatchPools(Struct, frozen=True, gc=False, array_like=True, tag=9):
+    """Send me a `PoolStatus` whenever the size of a pool changes, else now and then.
+
+    With ``idle`` also whenever the number of idle workers may have changed.
+    """
+
+    idle: bool
+
+
+class AskStatus(Struct, frozen=True, gc=False, array_like=True, tag=10):
+    """Ask once for the broker's whole status."""
+
+    request: int
+
+
+class GrantItems(Struct, frozen=True, gc=False, array_like=True, tag=11):
+    """The submitter of a generator task has room for ``count`` more items."""
+
+    task_id: int
+    count: int
+
+
+class Beat(Struct, frozen=True, gc=False, array_like=True, tag=12):
+    """I am alive.  ``sent`` is the sender's clock, ``offset_s`` what it lags the broker's."""
+
+    sent: float
+    offset_s: float | None
+
+
+class Leave(Struct, frozen=True, gc=False, array_like=True, tag=13):
+    """I am leaving in good order; nodes say why."""
+
+    reason: str = ""
+
+
+class StopBroker(Struct, frozen=True, gc=False, array_like=True, tag=14):
+    """End the broker with everything that joined it."""
+
+    reason: str
+
+
+# -- from nodes -------------------------------------------------------------------------
+
+
+class JoinNode(Struct, frozen=True, gc=False, array_like=True, tag=20):
+    """A node joins, ready to start this many workers for each pool."""
+
+    protocol: int
+    name: str
+    host: str
+    pid: int
+    workers: dict[str, int]
+
+
+class WorkerExited(Struct, frozen=True, gc=False, array_like=True, tag=21):
+    """A worker process ended; ``run`` is what it worked on (0: nothing)."""
+
+    worker: str
+    run: int
+    reason: str
+
+
+# -- from workers -----------------------------------------------------------------------
+
+
+class JoinWorker(Struct, frozen=True, gc=False, array_like=True, tag=30):
+    """A worker is ready."""
+
+    protocol: int
+    worker: str
+    pid: int
+
+
+class RemoteError(Struct, frozen=True, gc=False, array_like=True):
+    """An exception on its way: ``pickled`` is empty where it does not travel."""
+
+    type: str
+    message: str
+    traceback: str
+    pickled: bytes = b""
+
+
+class Report(Struct, frozen=True, gc=False, array_like=True, tag=31):
+    """An attempt ended; ``error`` says how where it did not succeed.
+
+    ``ended_as`` is ``succeeded``, ``failed`` or ``cancelled``; ``started`` and ``ended``
+    are on the monotonic clock of the worker's host.
+    """
+
+    run: int
+    ended_as: str
+    started: float
+    ended: float
+    body: bytes
+    frames: int
+    error: RemoteError | None
+
+
+class ReturnTask(Struct, frozen=True, gc=False, array_like=True, tag=32):
+    """A held task goes back unstarted, as asked by a recall or a cancellation."""
+
+    run: int
+
+
+class YieldItem(Struct, frozen=True, gc=False, array_like=True, tag=33):
+    """A running generator task yields an item."""
+
+    run: int
+    index: int
+    body: bytes
+    frames: int
+
+
+class ReportProgress(Struct, frozen=True, gc=False, array_like=True, tag=34):
+    """A running task says how far it is."""
+
+    run: int
+    fraction: float | None
+    message: str
+
+
+ToBroker = (
+    JoinClient
+    | DefineTask
+    | SubmitTask
+    | CancelTask
+    | Reprioritise
+    | Subscribe
+    | Unsubscribe
+    | Publish
+    | WatchPools
+    | AskStatus
+    | GrantItems
+    | Beat
+    | Leave
+    | StopBroker
+    | JoinNode
+    | WorkerExited
+    | JoinWorker
+    | Report
+    | ReturnTask
+    | YieldItem
+    | ReportProgress
+)
+"""Everything a broker accepts."""
+
+
+# -- from the broker, to anyone ---------------------------------------------------------
+
+
+class Accepted(Struct, frozen=True, gc=False, array_like=True, tag=50):
+    """You are in: under this number, among these pools."""
+
+    number: int
+    pools: dict[str, int]
+
+
+class Refused(Struct, frozen=True, gc=False, array_like=True, tag=51):
+    """You are not let in, or no longer; ``rejoin`` says whether trying again makes sense."""
+
+    reason: str
+    rejoin: bool
+
+
+class BeatAnswer(Struct, frozen=True, gc=False, array_like=True, tag=52):
+    """I am alive too; ``sent`` is the beat's own stamp, ``now`` the broker's clock."""
+
+    sent: float
+    now: float
+
+
+class Closing(Struct, frozen=True, gc=False, array_like=True, tag=53):
+    """The broker ends; so should you."""
+
+    reason: str
+
+
+# -- to clients -------------------------------------------------------------------------
+
+
+class TaskSettled(Struct, frozen=True, gc=False, array_like=True, tag=60):
+    """A task ended for good.  Times as in `Timings`."""
+
+    task_id: int
+    ended_as: str
+    attempt: int
+    worker: str | None
+    queued: float
+    sent: float | None
+    started: float | None
+    ended: float | None
+    received: float | None
+    args_bytes: int
+    value_bytes: int
+    body: bytes
+    frames: int
+    error: RemoteError | None
+    reason: str
+
+    @classmethod
+    def unknown(cls, task_id: int, ended_as: str, now: float, reason: str) -> TaskSettled:
+        """Return what a client tells itself of a task that no broker will tell it of."""
+        nothing = (None, None, None, None)
+        return cls(task_id, ended_as, 0, None, now, *nothing, 0, 0, b"", 0, None, reason)
+
+
+class TaskItem(Struct, frozen=True, gc=False, array_like=True, tag=61):
+    """A generator task of yours yielded."""
+
+    task_id: int
+    index: int
+    body: bytes
+    frames: int
+
+
+class Events(Struct, frozen=True, gc=False, array_like=True, tag=62):
+    """Events of one subscription, in order."""
+
+    subscription: int
+    events: list[AnyEvent]
+
+
+class PoolLoad(Struct, frozen=True, gc=False, array_like=True):
+    """One pool at a glance: workers, how many of them are idle, tasks queued and running."""
+
+    workers: int
+    idle: int
+    queued: int
+    running: int
+
+
+class PoolStatus(Struct, frozen=True, gc=False, array_like=True, tag=63):
+    """The pools as they are now."""
+
+    pools: dict[str, PoolLoad]
+
+
+class WorkerStatus(Struct, frozen=True, gc=False, array_like=True):
+    """One worker at a glance."""
+
+    worker: str
+    pool: str
+    node: str
+    pid: int
+    phase: str
+    task_id: int | None
+
+
+class Status(Struct, frozen=True, gc=False, array_like=True, tag=64):
+    """The answer to `AskStatus`; ``ended`` counts tasks by kind of end."""
+
+    request: int
+    pools: dict[str, PoolLoad]
+    workers: list[WorkerStatus]
+    nodes: dict[str, str]
+    clients: list[str]
+    ended: dict[str, int]
+    dropped: dict[str, int]
+    events: int
+    uptime_s: float
+
+
+# -- to nodes ---------------------------------------------------------------------------
+
+
+class StartWorker(Struct, frozen=True, gc=False, array_like=True, tag=70):
+    """Start a worker of this name for this pool."""
+
+    worker: str
+    pool: str
+
+
+class StopRunning(Struct, frozen=True, gc=False, array_like=True, tag=71):
+    """Ask the running attempt to stop by itself (the cooperative signal)."""
+
+    worker: str
+    run: int
+
+
+class SignalWorker(Struct, frozen=True, gc=False, array_like=True, tag=72):
+    """Send the worker's process group ``term`` or ``kill``."""
+
+    worker: str
+    run: int
+    signal: str
+
+
+# -- to workers -------------------------------------------------------------------------
+
+
+class RunTask(Struct, frozen=True, gc=False, array_like=True, tag=80):
+    """Run this attempt, after what you hold already."""
+
+    run: int
+    task_id: int
+    attempt: int
+    type_id: int
+    body: bytes
+    frames: int
+
+
+class ReturnHeld(Struct, frozen=True, gc=False, array_like=True, tag=81):
+    """Give this attempt back if you have not started it."""
+
+    run: int
+
+
+class GrantRun(Struct, frozen=True, gc=False, array_like=True, tag=82):
+    """The generator of this attempt may yield ``count`` more items."""
+
+    run: int
+    count: int
+
+
+FromBroker = (
+    Accepted
+    | Refused
+    | BeatAnswer
+    | Closing
+    | TaskSettled
+    | TaskItem
+    | Events
+    | PoolStatus
+    | Status
+    | StartWorker
+    | StopRunning
+    | SignalWorker
+    | DefineTask
+    | RunTask
+    | ReturnHeld
+    | GrantRun
+)
+"""Everything a broker says."""

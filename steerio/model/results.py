@@ -1,0 +1,116 @@
+"""Results: how a task ended, as a closed union of frozen values."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from msgspec import Struct
+
+
+class Timings(Struct, frozen=True, gc=False, array_like=True):
+    """When a task passed each station, in Unix seconds on the broker's clock.
+
+    ``started`` and ``ended`` are taken by the worker and corrected by the measured
+    difference between its node's clock and the broker's; ``created`` is the
+    submitter's.  ``None``: never got there.
+    """
+
+    created: float | None = None
+    queued: float | None = None
+    sent: float | None = None
+    started: float | None = None
+    ended: float | None = None
+    received: float | None = None
+
+    @property
+    def run_s(self) -> float | None:
+        """Seconds the task's function ran, or ``None`` where it never started."""
+        if self.started is None or self.ended is None:
+            return None
+        return self.ended - self.started
+
+
+class Sizes(Struct, frozen=True, gc=False, array_like=True):
+    """Bytes that travelled, as counted on the wire."""
+
+    args_bytes: int = 0
+    value_bytes: int = 0
+
+
+class TaskError(Struct, frozen=True):
+    """An exception raised by a task's function, on the worker.
+
+    Attributes:
+        type: its qualified class name.
+        message: ``str()`` of it.
+        traceback: the remote traceback as text.
+        exception: the exception itself where it could be pickled, else ``None``.
+    """
+
+    type: str
+    message: str
+    traceback: str
+    exception: BaseException | None = None
+
+
+class Result(Struct, frozen=True, kw_only=True):
+    """What every result has; a result is always one of its five subclasses.
+
+    Attributes:
+        task_id: the task's number, unique in a campaign.
+        task_type: name of the task type, ``module:qualname``.
+        args, kwargs: the arguments as they were submitted.
+        attempt: number of the last attempt, from 1; 0 where none was made.
+        worker: the worker of the last attempt, or ``None``.
+        timings, sizes: see `Timings` and `Sizes`.
+        tags: the submitter's own tags.
+        cause: the agent whose decision submitted the task.
+    """
+
+    ended_as: ClassVar[str] = "?"
+
+    task_id: int
+    task_type: str
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    attempt: int
+    worker: str | None
+    timings: Timings
+    sizes: Sizes
+    tags: dict[str, str]
+    cause: str
+
+
+class Succeeded(Result, frozen=True, kw_only=True):
+    """The task's function returned ``value``."""
+
+    ended_as: ClassVar[str] = "succeeded"
+    value: Any
+
+
+class Failed(Result, frozen=True, kw_only=True):
+    """The task's function raised; ``error`` says what and where."""
+
+    ended_as: ClassVar[str] = "failed"
+    error: TaskError
+
+
+class Cancelled(Result, frozen=True, kw_only=True):
+    """The task was cancelled; ``reason`` says by what."""
+
+    ended_as: ClassVar[str] = "cancelled"
+    reason: str
+
+
+class TimedOut(Result, frozen=True, kw_only=True):
+    """The last attempt ran longer than ``timeout_s`` seconds and was stopped."""
+
+    ended_as: ClassVar[str] = "timed_out"
+    timeout_s: float
+
+
+class Lost(Result, frozen=True, kw_only=True):
+    """The worker or the broker was lost and the task may not be tried again."""
+
+    ended_as: ClassVar[str] = "lost"
+    reason: str

@@ -1,0 +1,74 @@
+"""Task types and task options as values.
+
+A *task type* is a function that workers know; its `TaskSpec` is what
+travels: once per client to the broker and once per worker, never with each task.
+"""
+
+from __future__ import annotations
+
+import math
+
+from msgspec import Struct
+
+from steerio.errors import UsageError
+
+CLIENT_BITS = 40
+"""A task id holds the number of its client above this bit and a counter below it."""
+
+
+def task_id(client: int, counter: int) -> int:
+    """Return the id of the ``counter``-th task of client number ``client``."""
+    return client << CLIENT_BITS | counter
+
+
+class Retries(Struct, frozen=True, gc=False, array_like=True):
+    """How often a task is tried again, by the kind of its end.
+
+    A lost worker is not the task's fault, so it is retried by default; an
+    exception or a timeout would most likely come again, so they are not.
+    """
+
+    lost: int = 2
+    failed: int = 0
+    timed_out: int = 0
+
+
+class TaskOptions(Struct, frozen=True, gc=False, array_like=True):
+    """What a submitter may say about a task.
+
+    Attributes:
+        priority: higher goes first; equal priorities go in order of submission.
+        timeout_s: longest run of one attempt, in seconds; ``None`` for no bound.
+        retries: how often to try again, by kind of end.
+        cancel_grace_s: seconds between the cooperative request to stop, SIGTERM and SIGKILL.
+    """
+
+    priority: float = 0.0
+    timeout_s: float | None = None
+    retries: Retries = Retries()
+    cancel_grace_s: float = 0.2
+
+    def __post_init__(self) -> None:
+        """Refuse values that can never be meant."""
+        if not math.isfinite(self.priority):
+            raise UsageError(f"priority must be a finite number, not {self.priority}")
+        if self.timeout_s is not None and not 0 < self.timeout_s < math.inf:
+            raise UsageError(f"timeout_s must be above 0 and finite, or None, not {self.timeout_s}")
+        if not 0 <= self.cancel_grace_s < math.inf:
+            raise UsageError(f"cancel_grace_s must be 0 or more, not {self.cancel_grace_s}")
+
+
+class TaskSpec(Struct, frozen=True, gc=False, array_like=True):
+    """A task type as it travels.
+
+    Attributes:
+        name: unique name, ``module:qualname``.
+        pool: the pool whose workers run it.
+        kind: ``function``, ``coroutine`` or ``generator``.
+        code: the function by value (cloudpickle), empty where workers import it by name.
+    """
+
+    name: str
+    pool: str
+    kind: str = "function"
+    code: bytes = b""
