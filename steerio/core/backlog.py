@@ -1,0 +1,90 @@
+"""The queue of one pool: highest priority first, then order of submission.
+
+A binary heap with lazy deletion.  An entry is live while its task is ``QUEUED`` under
+the priority that the entry was made with; cancelling and re-ranking just leave the
+old entry to be skipped, so every operation is O(log n) and none looks for anything.
+Dead entries are swept out when they outnumber the live ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from heapq import heapify, heappop, heappush
+
+from steerio.core.lifecycle import State
+from steerio.core.records import TaskRecord
+
+_QUEUED = int(State.QUEUED)
+_SLACK = 64
+"""Dead entries that are tolerated however short the queue is."""
+
+
+class Backlog:
+    """Queued tasks of one pool.
+
+    Invariant: ``len(self)`` is the number of tasks that were pushed and neither popped
+    nor forgotten, and the heap has at least one live entry for each.
+    """
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[float, int, TaskRecord]] = []
+        self._live = 0
+
+    def __len__(self) -> int:
+        return self._live
+
+    def __repr__(self) -> str:
+        return f"<Backlog {self._live} queued>"
+
+    def __iter__(self) -> Iterator[TaskRecord]:
+        """Go through the queued tasks in no particular order."""
+        seen: set[int] = set()
+        for entry in self._heap:
+            record = entry[2]
+            if self._is_live(entry) and record.task_id not in seen:
+                seen.add(record.task_id)
+                yield record
+
+    def push(self, record: TaskRecord) -> None:
+        """Add a task whose state is ``QUEUED``."""
+        heappush(self._heap, (-record.priority, record.order, record))
+        self._live += 1
+
+    def peek(self) -> TaskRecord | None:
+        """Return the task that goes next, or ``None``."""
+        heap = self._heap
+        while heap and not self._is_live(heap[0]):
+            heappop(heap)
+        return heap[0][2] if heap else None
+
+    def pop(self) -> TaskRecord | None:
+        """Take out the task that goes next, or ``None``; the caller then changes its state."""
+        record = self.peek()
+        if record is not None:
+            heappop(self._heap)
+            self._live -= 1
+        return record
+
+    def forget(self, record: TaskRecord) -> None:
+        """Note that a queued task left by another way; its state is no longer ``QUEUED``."""
+        del record
+        self._live -= 1
+        self._sweep()
+
+    def reprioritise(self, record: TaskRecord, priority: float) -> None:
+        """Give a queued task a new priority."""
+        if record.priority != priority:
+            record.priority = priority
+            heappush(self._heap, (-priority, record.order, record))
+            self._sweep()
+
+    @staticmethod
+    def _is_live(entry: tuple[float, int, TaskRecord]) -> bool:
+        record = entry[2]
+        return record.state == _QUEUED and record.priority == -entry[0]
+
+    def _sweep(self) -> None:
+        if len(self._heap) > 2 * self._live + _SLACK:
+            fresh = {entry[2].task_id: entry for entry in self._heap if self._is_live(entry)}
+            self._heap = list(fresh.values())
+            heapify(self._heap)

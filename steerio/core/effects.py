@@ -1,0 +1,79 @@
+"""What the core wants done: a closed union of orders to the runtime.
+
+The core appends effects to a list; the broker performs them in that order.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import Struct
+
+from steerio.core.records import NodeRecord, TaskRecord, WorkerRecord
+from steerio.model.messages import RemoteError
+
+
+class Ending(Struct, frozen=True, gc=False):
+    """How a task ended: everything a result needs that its record does not hold."""
+
+    ended_as: str
+    body: bytes = b""
+    frames: tuple[Any, ...] = ()
+    error: RemoteError | None = None
+    reason: str = ""
+    started: float | None = None
+    ended: float | None = None
+
+
+class SendTask(Struct, frozen=True, gc=False):
+    """Send this attempt to its worker."""
+
+    worker: WorkerRecord
+    record: TaskRecord
+
+
+class RecallTask(Struct, frozen=True, gc=False):
+    """Ask the worker to give this attempt back if it has not begun it."""
+
+    worker: WorkerRecord
+    run: int
+
+
+class AskToStop(Struct, frozen=True, gc=False):
+    """Raise the cooperative signal for the attempt that the worker runs."""
+
+    worker: WorkerRecord
+    run: int
+
+
+class Signal(Struct, frozen=True, gc=False):
+    """Send the worker's process group ``term`` or ``kill``."""
+
+    worker: WorkerRecord
+    run: int
+    signal: str
+
+
+class Start(Struct, frozen=True, gc=False):
+    """Start this worker on its node."""
+
+    node: NodeRecord
+    worker: WorkerRecord
+
+
+class Expel(Struct, frozen=True, gc=False):
+    """Tell a peer that it is no longer let in."""
+
+    peer: int
+    reason: str
+
+
+class Settle(Struct, frozen=True, gc=False):
+    """Tell the task's client (and the record) how it ended."""
+
+    record: TaskRecord
+    ending: Ending
+
+
+Effect = SendTask | RecallTask | AskToStop | Signal | Start | Expel | Settle
+"""Everything the core can want."""

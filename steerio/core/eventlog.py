@@ -1,0 +1,54 @@
+"""The one sequence in which events are numbered, and its bounded memory.
+
+The log keeps the last ``kept`` events for subscribers that fell behind; older ones are
+in the run directory.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from itertools import islice
+
+from steerio.model.events import AnyEvent
+
+KEPT_EVENTS = 100_000
+"""Events that a broker keeps in memory for subscribers that come late or fall behind."""
+
+
+class EventLog:
+    """Events in order of their numbers, from 1, without a gap.
+
+    ``epoch`` is what turns the core's clock into Unix time.
+    """
+
+    def __init__(self, epoch: float = 0.0, kept: int = KEPT_EVENTS) -> None:
+        self.epoch = epoch
+        self.count = 0
+        self.fresh: list[AnyEvent] = []
+        self._kept: deque[AnyEvent] = deque(maxlen=kept)
+
+    def __len__(self) -> int:
+        return self.count
+
+    def next(self) -> int:
+        """Return the number of the event that is about to be appended."""
+        self.count += 1
+        return self.count
+
+    def append(self, event: AnyEvent) -> None:
+        """Add the event that was made with the last number."""
+        self.fresh.append(event)
+
+    def take_fresh(self) -> list[AnyEvent]:
+        """Return the events since the last call, and keep them for late subscribers."""
+        fresh, self.fresh = self.fresh, []
+        self._kept.extend(fresh)
+        return fresh
+
+    def after(self, number: int) -> tuple[int, Sequence[AnyEvent]]:
+        """Return how many events after ``number`` are no longer kept, and those that are."""
+        oldest = self.count - len(self.fresh) - len(self._kept) + 1
+        missed = max(0, oldest - max(number, 0) - 1)
+        skip = max(0, number + 1 - oldest)
+        return missed, list(islice(self._kept, skip, None))

@@ -1,0 +1,243 @@
+"""Who comes, who goes, and what is lost when they do.
+
+A member is a node or a client.  It is *heard* with each of its messages and lost when
+it was silent for a lease.  Workers are watched by their node, which says at once when
+one exited; a worker that dies is replaced on the same node, unless the workers of its
+pool keep dying before they are ready: then the pool has failed, with the reason that
+the last of them gave, and nobody waits for it.
+"""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from steerio.core.dispatch import Dispatch
+from steerio.core.effects import Expel, Signal, Start
+from steerio.core.records import NodeRecord, TypeRecord, WorkerRecord
+from steerio.core.roster import Pool
+from steerio.model.events import (
+    AnyEvent,
+    ClientLost,
+    NodeJoined,
+    NodeLost,
+    PoolChanged,
+    PoolFailed,
+    WorkerJoined,
+    WorkerLost,
+)
+
+
+class ClientRecord(Struct, eq=False):
+    """One client, the task types it defined, and when it was last heard of.
+
+    Who defined no task type has submitted nothing.
+    """
+
+    name: str
+    peer: int
+    heard: float
+    types: dict[int, TypeRecord]
+
+
+class Membership:
+    """Nodes, workers and clients: all decisions about joining and leaving."""
+
+    def __init__(self, dispatch: Dispatch) -> None:
+        self.dispatch = dispatch
+        self.roster = dispatch.roster
+        self.settings = dispatch.settings
+        self.clients: dict[int, ClientRecord] = {}
+        self.nodes: dict[int, NodeRecord] = {}
+        self._recall_at: float | None = None
+
+    # -- clients ------------------------------------------------------------------------
+
+    def client_joined(self, peer: int, name: str, watched: bool, now: float) -> None:
+        """A client joined; ``watched``: it beats, and is lost when it falls silent."""
+        if peer in self.clients:
+            return
+        self.clients[peer] = ClientRecord(name, peer, now, {})
+        if watched:
+            self.dispatch.deadlines.add(now + self.settings.lease_s, "client", peer)
+
+    def client_left(self, peer: int, reason: str, now: float) -> None:
+        """A client left or was lost: what it submitted is cancelled."""
+        client = self.clients.pop(peer, None)
+        if client is None:
+            return
+        if client.types:  # those who only watch come and go often, and need no search
+            for record in [r for r in self.dispatch.tasks.values() if r.client == peer]:
+                self.dispatch.cancel(record.task_id, f"its client left: {reason}", now)
+        log = self.dispatch.log
+        self._emit(ClientLost(log.next(), now + log.epoch, client.name, reason))
+
+    # -- nodes and their workers ---------------------------------------------------------
+
+    def node_joined(
+        self, peer: int, name: str, host: str, workers: dict[str, int], now: float
+    ) -> NodeRecord | None:
+        """A node joined: start its workers.
+
+        ``None`` where a pool it names cannot be, or the peer is a node already.
+        """
+        if peer in self.nodes or any(self.roster.pool(pool) is None for pool in workers):
+            return None
+        node, started = self.roster.add_node(name, host, peer, workers, now)
+        self.nodes[peer] = node
+        log = self.dispatch.log
+        self._emit(NodeJoined(log.next(), now + log.epoch, node.name, host, workers))
+        self.dispatch.deadlines.add(now + self.settings.lease_s, "node", node.number)
+        for worker in started:
+            self._start(worker, now)
+        return node
+
+    def node_lost(self, peer: int, reason: str, now: float) -> None:
+        """A node left or was lost, and its workers with it."""
+        node = self.nodes.pop(peer, None)
+        if node is None:
+            return
+        log = self.dispatch.log
+        self._emit(NodeLost(log.next(), now + log.epoch, node.name, reason))
+        lost = self.roster.remove_node(node)
+        for worker in lost:  # all of them first, or one would be given what another had
+            starting = worker.phase == "starting"
+            task_id = worker.in_hand[0].task_id if worker.in_hand else None
+            pool = self._remove(worker, f"its node was lost: {reason}", task_id, now)
+            if starting:
+                pool.start_failures -= 1
+            else:
+                self.dispatch.effects.append(Expel(worker.peer, f"its node was lost: {reason}"))
+        for worker in lost:
+            self.dispatch.worker_gone(worker, 0, f"node lost: {reason}", False, now)
+        self.dispatch.effects.append(Expel(peer, reason))
+
+    def worker_joined(self, peer: int, name: str, pid: int, now: float) -> WorkerRecord | None:
+        """A worker is ready; ``None`` where none of that name is expected."""
+        worker = self.roster.workers.get(name)
+        if worker is None or worker.phase != "starting":
+            return None
+        pool = self.roster.worker_ready(worker, peer, pid)
+        log = self.dispatch.log
+        at = now + log.epoch
+        self._emit(WorkerJoined(log.next(), at, name, worker.pool, worker.node.name, pid))
+        self._emit(PoolChanged(log.next(), at, pool.name, pool.ready))
+        self.dispatch.worker_free(worker, now)
+        return worker
+
+    def worker_exited(self, name: str, run: int, reason: str, now: float) -> None:
+        """A node says that a worker's process ended while it worked on ``run``.
+
+        ``run`` is best the last attempt that it began, whether or not it ended that one.
+        """
+        worker = self.roster.workers.get(name)
+        if worker is None:
+            return
+        record = self.dispatch.runs.get(run)
+        mine = record is not None and record.worker is worker
+        was_ready = worker.phase != "starting"
+        pool = self._remove(worker, reason, record.task_id if record and mine else None, now)
+        if not pool.failure:
+            if was_ready or self.roster.may_start(pool):
+                self._start(self.roster.add_worker(worker.node, pool.name), now)
+            elif pool.workers == 0:
+                self.fail(pool, reason, now)
+        self.dispatch.worker_gone(worker, run, reason, True, now)
+
+    def fail(self, pool: Pool, reason: str, now: float) -> None:
+        """Give up a pool, and say so."""
+        log = self.dispatch.log
+        self._emit(PoolFailed(log.next(), now + log.epoch, pool.name, reason))
+        self.dispatch.fail_pool(pool, reason, now)
+
+    # -- time ---------------------------------------------------------------------------
+
+    def heard(self, peer: int, now: float) -> None:
+        """A member said something."""
+        member = self.clients.get(peer) or self.nodes.get(peer)
+        if member is not None:
+            member.heard = now
+
+    def tick(self, now: float) -> None:
+        """Look at everything whose time has come."""
+        for what, about in self.dispatch.deadlines.due(now):
+            if what == "node":
+                self._check_node(about, now)
+            elif what == "client":
+                self._check_client(about, now)
+            elif what == "start":
+                worker = self.roster.by_number.get(about)
+                if isinstance(worker, WorkerRecord) and worker.phase == "starting":
+                    self.dispatch.effects.append(Signal(worker, 0, "kill"))
+            elif what == "empty":
+                self._check_empty(now)
+            elif what == "recall":
+                self._recall_at = None
+                self.dispatch.recall_held(now)
+            else:
+                self.dispatch.due(what, about, now)
+
+    def watch_held(self, now: float) -> None:
+        """Look at held tasks soon, where any worker has more than one task in hand."""
+        if self._recall_at is None and len(self.dispatch.runs) > sum(
+            pool.ready - len(pool.idle) for pool in self.roster.pools.values()
+        ):
+            self._recall_at = now + self.settings.recall_s
+            self.dispatch.deadlines.add(self._recall_at, "recall", 0)
+
+    def watch_empty(self, pool: Pool, now: float) -> None:
+        """Start the time that a pool of a closed broker may be without workers.
+
+        To be called for each pool at the start, and when the last worker of one is gone.
+        """
+        if self.roster.closed and pool.empty_since is None:
+            pool.empty_since = now
+            self.dispatch.deadlines.add(now + self.settings.join_s, "empty", 0)
+
+    # -- the steps they share -------------------------------------------------------------
+
+    def _start(self, worker: WorkerRecord, now: float) -> None:
+        self.dispatch.effects.append(Start(worker.node, worker))
+        self.dispatch.deadlines.add(now + self.settings.start_s, "start", worker.number)
+
+    def _remove(self, worker: WorkerRecord, reason: str, task_id: int | None, now: float) -> Pool:
+        pool = self.roster.remove_worker(worker)
+        log = self.dispatch.log
+        at = now + log.epoch
+        node = worker.node.name
+        self._emit(WorkerLost(log.next(), at, worker.name, pool.name, node, reason, task_id))
+        self._emit(PoolChanged(log.next(), at, pool.name, pool.ready))
+        if pool.workers == 0:
+            self.watch_empty(pool, now)
+        return pool
+
+    def _check_node(self, number: int, now: float) -> None:
+        node = self.roster.by_number.get(number)
+        if not isinstance(node, NodeRecord):
+            return
+        lease_s = self.settings.lease_s
+        if now >= node.heard + lease_s:
+            self.node_lost(node.peer, f"silent for {lease_s:g} s", now)
+        else:
+            self.dispatch.deadlines.add(node.heard + lease_s, "node", number)
+
+    def _check_client(self, peer: int, now: float) -> None:
+        client = self.clients.get(peer)
+        if client is None:
+            return
+        lease_s = self.settings.lease_s
+        if now >= client.heard + lease_s:
+            self.client_left(peer, f"silent for {lease_s:g} s", now)
+            self.dispatch.effects.append(Expel(peer, "silent for too long"))
+        else:
+            self.dispatch.deadlines.add(client.heard + lease_s, "client", peer)
+
+    def _check_empty(self, now: float) -> None:
+        for pool in self.roster.pools.values():
+            since = pool.empty_since
+            if since is None or pool.failure:
+                continue
+            if now >= since + self.settings.join_s:
+                self.fail(pool, f"no worker joined it within {self.settings.join_s:g} s", now)
+
+    def _emit(self, event: AnyEvent) -> None:
+        self.dispatch.log.append(event)

@@ -1,0 +1,89 @@
+"""What the core remembers of tasks, task types, workers and nodes.
+
+Records are plain mutable state of the core and never leave it but as arguments of
+effects.  Task records are kept out of the garbage collector (``gc=False``): with a
+million of them queued, every full collection would walk them all, and none can be
+part of a cycle.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any
+
+from msgspec import Struct, field
+
+from steerio.model.tasks import TaskOptions, TaskSpec
+
+
+class TypeRecord(Struct, eq=False):
+    """A task type as the broker knows it.
+
+    ``mean_s`` is a running mean of measured durations (negative: none measured yet).
+    """
+
+    type_id: int
+    spec: TaskSpec
+    mean_s: float = -1.0
+
+
+class TaskRecord(Struct, gc=False, eq=False):
+    """One task from submission to result.  Times are on the core's clock, in seconds."""
+
+    task_id: int
+    client: int
+    type: TypeRecord
+    body: bytes
+    frames: tuple[Any, ...]
+    options: TaskOptions
+    created: float
+    queued: float
+    order: int
+    priority: float
+    tags: dict[str, str] | None = None
+    cause: str = ""
+    state: int = 0
+    attempt: int = 0
+    run: int = 0
+    worker: WorkerRecord | None = None
+    sent: float | None = None
+    reached: float | None = None
+    failures: int = 0
+    losses: int = 0
+    kills: int = 0
+    timeouts: int = 0
+    stop_reason: str = ""
+    out_of_time: bool = False
+
+    def __lt__(self, other: object) -> bool:
+        """Break ties of queue entries of equal priority and order; either may go first."""
+        return False
+
+
+class WorkerRecord(Struct, eq=False):
+    """One worker; ``phase`` is ``starting``, ``idle``, ``busy`` or ``gone``.
+
+    ``in_hand`` is what it was sent, in the order in which it runs it.
+    """
+
+    name: str
+    pool: str
+    node: NodeRecord
+    number: int = 0
+    peer: int = 0
+    pid: int = 0
+    phase: str = "starting"
+    in_hand: deque[TaskRecord] = field(default_factory=deque[TaskRecord])
+    known_types: set[int] = field(default_factory=set[int])
+
+
+class NodeRecord(Struct, eq=False):
+    """One node, the workers it runs, and when it was last heard of."""
+
+    name: str
+    host: str
+    peer: int
+    heard: float
+    number: int = 0
+    offset_s: float = 0.0
+    workers: dict[str, WorkerRecord] = field(default_factory=dict[str, WorkerRecord])

@@ -1,0 +1,142 @@
+"""Who is there: nodes, workers and the pools they form.
+
+Invariant: every worker is in exactly one pool and on exactly one node; a pool's
+``workers`` counts those that are starting, idle or busy; ``idle`` holds exactly the
+idle ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from steerio.core.backlog import Backlog
+from steerio.core.records import NodeRecord, WorkerRecord
+from steerio.core.settings import Settings
+from steerio.model.messages import PoolLoad
+
+
+class Pool:
+    """A named set of workers and the backlog that they work off."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.backlog = Backlog()
+        self.idle: dict[WorkerRecord, None] = {}
+        self.workers = 0
+        self.ready = 0
+        self.running = 0
+        self.start_failures = 0
+        self.failure = ""
+        self.empty_since: float | None = None
+
+    def __repr__(self) -> str:
+        return (
+            f"<Pool {self.name!r}: {self.workers} workers, {len(self.idle)} idle, "
+            f"{len(self.backlog)} queued, {self.running} running>"
+        )
+
+    def load(self) -> PoolLoad:
+        """Return the pool at a glance; workers that still start do not count."""
+        return PoolLoad(self.ready, len(self.idle), len(self.backlog), self.running)
+
+
+class Roster:
+    """All nodes, workers and pools of a broker.
+
+    A *closed* roster has just the pools it was given; an open one takes any name.
+    """
+
+    def __init__(self, settings: Settings, pools: Iterable[str], closed: bool) -> None:
+        self.settings = settings
+        self.closed = closed
+        self.pools: dict[str, Pool] = {name: Pool(name) for name in pools}
+        self.nodes: dict[str, NodeRecord] = {}
+        self.workers: dict[str, WorkerRecord] = {}
+        self.by_number: dict[int, NodeRecord | WorkerRecord] = {}
+        self._numbers = 0
+        self._named: dict[str, int] = {}
+
+    def pool(self, name: str) -> Pool | None:
+        """Return the pool of that name; an open roster makes it on first mention."""
+        pool = self.pools.get(name)
+        if pool is None and not self.closed:
+            pool = self.pools[name] = Pool(name)
+        return pool
+
+    def add_node(
+        self, name: str, host: str, peer: int, workers: dict[str, int], now: float
+    ) -> tuple[NodeRecord, list[WorkerRecord]]:
+        """Take in a node and name the workers that it shall start.
+
+        A second node of the same name gets a number behind it.
+        """
+        unique, n = name, 1
+        while unique in self.nodes:
+            n += 1
+            unique = f"{name}~{n}"
+        node = NodeRecord(unique, host, peer, now, number=self._number())
+        self.nodes[unique] = node
+        self.by_number[node.number] = node
+        started = [
+            self.add_worker(node, pool) for pool, count in workers.items() for _ in range(count)
+        ]
+        return node, started
+
+    def add_worker(self, node: NodeRecord, pool_name: str) -> WorkerRecord:
+        """Name a new worker of a pool on a node; it is ``starting``."""
+        pool = self.pools.get(pool_name)
+        if pool is None:
+            pool = self.pools[pool_name] = Pool(pool_name)
+        count = self._named.get(pool_name, 0) + 1
+        self._named[pool_name] = count
+        worker = WorkerRecord(f"{pool_name}-{count}", pool_name, node, number=self._number())
+        self.workers[worker.name] = worker
+        self.by_number[worker.number] = worker
+        node.workers[worker.name] = worker
+        pool.workers += 1
+        pool.empty_since = None
+        return worker
+
+    def worker_ready(self, worker: WorkerRecord, peer: int, pid: int) -> Pool:
+        """Note that a starting worker joined; the caller then gives it work.
+
+        A pool that was given up for want of workers works again.
+        """
+        worker.peer, worker.pid, worker.phase = peer, pid, "busy"
+        pool = self.pools[worker.pool]
+        pool.start_failures = 0
+        pool.failure = ""
+        pool.ready += 1
+        return pool
+
+    def remove_worker(self, worker: WorkerRecord) -> Pool:
+        """Take a worker out, whatever its phase, and count it where it died while starting."""
+        pool = self.pools[worker.pool]
+        if worker.phase == "starting":
+            pool.start_failures += 1
+        else:
+            pool.ready -= 1
+        worker.phase = "gone"
+        pool.idle.pop(worker, None)
+        pool.workers -= 1
+        del self.workers[worker.name], worker.node.workers[worker.name]
+        del self.by_number[worker.number]
+        return pool
+
+    def remove_node(self, node: NodeRecord) -> list[WorkerRecord]:
+        """Take a node out; return the workers that it had, for the caller to remove."""
+        del self.nodes[node.name], self.by_number[node.number]
+        return list(node.workers.values())
+
+    def may_start(self, pool: Pool) -> bool:
+        """Whether a lost worker of this pool is worth replacing."""
+        return pool.start_failures < self.settings.start_failures
+
+    def set_idle(self, worker: WorkerRecord) -> None:
+        """Note that a worker has nothing in hand."""
+        worker.phase = "idle"
+        self.pools[worker.pool].idle[worker] = None
+
+    def _number(self) -> int:
+        self._numbers += 1
+        return self._numbers

@@ -1,0 +1,47 @@
+"""The numbers that bound a broker, as one frozen value that checks itself."""
+
+from __future__ import annotations
+
+from msgspec import Struct, structs
+
+from steerio.errors import UsageError
+
+
+class Settings(Struct, frozen=True, kw_only=True):
+    """Bounds and leases; all times in seconds.
+
+    Attributes:
+        beat_s: how often nodes and clients say that they are alive.
+        lease_s: silence after which one of them is lost.
+        start_s: longest start of a worker, preloading included.
+        join_s: longest a pool of a closed broker may be without any worker.
+        start_failures: workers of a pool that may die in a row while starting.
+        kills: workers that one task may take down before it is not tried again.
+        hold_s: tasks of a type with a mean duration up to this are sent one ahead.
+        held_s: more are sent ahead while their durations add up to no more than this.
+        held: most tasks that a worker holds ahead of time.
+        recall_s: held tasks are recalled for an idle worker when theirs is busy this long.
+        items: items a generator task may yield before its submitter takes one.
+    """
+
+    beat_s: float = 1.0
+    lease_s: float = 15.0
+    start_s: float = 120.0
+    join_s: float = 60.0
+    start_failures: int = 3
+    kills: int = 3
+    hold_s: float = 0.05
+    held_s: float = 0.001
+    held: int = 32
+    recall_s: float = 0.1
+    items: int = 16
+
+    def __post_init__(self) -> None:
+        """Refuse bounds that bound nothing."""
+        for name, value in structs.asdict(self).items():
+            if not value > 0:
+                raise UsageError(f"Settings.{name} must be above 0, not {value}")
+        if self.lease_s < 2 * self.beat_s:
+            raise UsageError(
+                f"Settings.lease_s ({self.lease_s}) must be at least two beats ({self.beat_s} each)"
+            )

@@ -1,0 +1,107 @@
+"""What must hold of the core between any two steps."""
+
+from __future__ import annotations
+
+from collections import Counter
+from itertools import pairwise
+
+from steerio.core.lifecycle import State
+from steerio.core.membership import Membership
+from steerio.core.records import WorkerRecord
+from steerio.core.roster import Pool
+from steerio.model.events import AnyEvent, TaskEnded
+
+Due = set[tuple[str, int]]
+"""The deadlines that are still to come."""
+
+AT_A_WORKER = (State.HELD, State.RUNNING, State.STOPPING)
+
+
+def check(members: Membership) -> None:
+    """Assert every invariant of nodes, workers, pools and tasks."""
+    due = {(what, about) for _, _, what, about in members.dispatch.deadlines._heap}
+    for worker in members.roster.workers.values():
+        check_worker(members, worker, due)
+    for pool in members.roster.pools.values():
+        check_pool(members, pool, due)
+    check_nodes(members)
+    check_tasks(members)
+
+
+def check_nodes(members: Membership) -> None:
+    """Members, nodes and numbers speak of the same nodes and workers."""
+    roster = members.roster
+    assert {node.name: node for node in members.nodes.values()} == roster.nodes
+    on_nodes = [worker for node in roster.nodes.values() for worker in node.workers.values()]
+    assert len(on_nodes) == len(roster.workers)
+    numbered = {node.number: node for node in roster.nodes.values()} | {
+        worker.number: worker for worker in roster.workers.values()
+    }
+    assert numbered == roster.by_number
+
+
+def check_worker(members: Membership, worker: WorkerRecord, due: Due) -> None:
+    """A worker is on one node, in one pool, and what it has in hand fits its phase."""
+    assert worker.node.workers[worker.name] is worker
+    assert worker.pool in members.roster.pools
+    assert (worker.phase == "busy") == bool(worker.in_hand), worker.phase
+    for place, record in enumerate(worker.in_hand):
+        assert record.worker is worker
+        assert members.dispatch.runs[record.run] is record
+        assert record.state in AT_A_WORKER
+        if place == 0:
+            assert record.state != State.HELD
+            assert record.reached is not None
+        else:
+            assert record.state != State.RUNNING
+            assert record.reached is None
+    assert all(one.run < other.run for one, other in pairwise(worker.in_hand))
+    for record in list(worker.in_hand)[:1]:
+        if record.state == State.RUNNING and record.options.timeout_s is not None:
+            assert ("timeout", record.run) in due
+
+
+def check_pool(members: Membership, pool: Pool, due: Due) -> None:
+    """A pool's counters are what counting gives, and no worker idles beside queued tasks."""
+    workers = [w for w in members.roster.workers.values() if w.pool == pool.name]
+    assert pool.workers == len(workers)
+    assert pool.ready == sum(worker.phase != "starting" for worker in workers)
+    assert set(pool.idle) == {worker for worker in workers if worker.phase == "idle"}
+    assert pool.running == sum(len(worker.in_hand) for worker in workers)
+    assert not (pool.idle and pool.backlog), pool
+    assert not (pool.failure and pool.backlog), pool
+    queued = [
+        record
+        for record in members.dispatch.tasks.values()
+        if record.state == State.QUEUED and record.type.spec.pool == pool.name
+    ]
+    assert len(pool.backlog) == len(queued)
+    assert {record.task_id for record in pool.backlog} == {record.task_id for record in queued}
+    assert (pool.empty_since is not None) == (members.roster.closed and not pool.workers)
+    assert pool.empty_since is None or pool.failure or ("empty", 0) in due
+    load = pool.load()
+    assert (load.workers, load.idle) == (pool.ready, len(pool.idle))
+    assert (load.queued, load.running) == (len(queued), pool.running)
+
+
+def check_tasks(members: Membership) -> None:
+    """A task is in ``runs`` exactly while a worker has it in hand, and never ``ENDED`` here."""
+    dispatch = members.dispatch
+    in_hand = [r for worker in members.roster.workers.values() for r in worker.in_hand]
+    assert {record.run: record for record in in_hand} == dispatch.runs
+    assert len(in_hand) == len(dispatch.runs)
+    for task_id, record in dispatch.tasks.items():
+        assert record.task_id == task_id
+        assert record.state != State.ENDED
+        assert (record.state in AT_A_WORKER) == (dispatch.runs.get(record.run) is record)
+        if record.state == State.QUEUED:
+            assert record.worker is None
+            assert record.reached is None
+    assert all(dispatch.tasks[record.task_id] is record for record in in_hand)
+
+
+def check_events(events: list[AnyEvent]) -> None:
+    """Numbers rise by one from 1, and no task ended twice."""
+    assert [event.number for event in events] == list(range(1, len(events) + 1))
+    ended = Counter(event.task_id for event in events if isinstance(event, TaskEnded))
+    assert all(times == 1 for times in ended.values()), ended

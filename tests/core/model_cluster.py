@@ -1,0 +1,336 @@
+"""What is around the core, as a model: nodes, workers, clients and the links between them.
+
+The model keeps to what the real ones promise and to nothing else.  A worker reads its
+messages in order and runs what it was sent in that order; its words reach the broker
+late, repeated or in odd order; what it said before it died may be lost or come after the
+news of its death.  A node says which attempt its worker began last, or that it knows of
+none.  Orders of the core are carried out some steps after they were given.
+
+The model also keeps books on what really happened, which the core must never contradict.
+"""
+
+from __future__ import annotations
+
+from steerio.core.dispatch import Dispatch
+from steerio.core.effects import (
+    AskToStop,
+    Effect,
+    Ending,
+    Expel,
+    RecallTask,
+    SendTask,
+    Settle,
+    Signal,
+    Start,
+)
+from steerio.core.eventlog import EventLog
+from steerio.core.lifecycle import State
+from steerio.core.membership import Membership
+from steerio.core.records import TaskRecord, TypeRecord
+from steerio.core.roster import Roster
+from steerio.model.events import AnyEvent, TaskRetried
+from steerio.model.tasks import TaskOptions, TaskSpec
+from tests.core.model_parts import RUN_S, SETTINGS, Book, Client, Node, Word, Worker
+
+
+class Cluster:
+    """The core and the model around it."""
+
+    def __init__(self, closed: bool) -> None:
+        self.now = 0.0
+        self.log = EventLog(epoch=1e9)
+        self.roster = Roster(SETTINGS, ["simulate", "learn"], closed)
+        self.dispatch = Dispatch(self.roster, self.log, SETTINGS)
+        self.members = Membership(self.dispatch)
+        for pool in self.roster.pools.values():
+            self.members.watch_empty(pool, self.now)
+        self.events: list[AnyEvent] = []
+        self.books: dict[int, Book] = {}
+        self.runs: dict[int, int] = {}
+        """The task that each attempt ever sent was one of."""
+        self.succeeded: set[int] = set()
+        """The attempts of which a success was told to the broker while it expected one."""
+        self.killed: set[int] = set()
+        """The attempts that were to be killed."""
+        self.workers: dict[str, Worker] = {}
+        self.nodes: list[Node] = []
+        self.clients: list[Client] = []
+        self.late: list[Word] = []
+        self.types = [
+            TypeRecord(1, TaskSpec("short", "simulate"), mean_s=1e-5),
+            TypeRecord(2, TaskSpec("long", "simulate")),
+            TypeRecord(3, TaskSpec("train", "learn")),
+            TypeRecord(4, TaskSpec("stray", "nowhere")),
+        ]
+        self._peers = 0
+        self._orders: list[Effect] = []
+
+    # -- clients ----------------------------------------------------------------------------
+
+    def client_joins(self, watched: bool) -> None:
+        """Let a client join."""
+        client = Client(self._peer(), watched)
+        self.clients.append(client)
+        self.members.client_joined(client.peer, f"client-{client.peer}", watched, self.now)
+        types = {kind.type_id: kind for kind in self.types}
+        self.members.clients[client.peer].types.update(types)
+
+    def client_leaves(self, client: Client) -> None:
+        """Let a client say goodbye."""
+        self.members.client_left(client.peer, "it left", self.now)
+        self._forget_client(client)
+
+    def submit(self, client: Client, kind: TypeRecord, options: TaskOptions) -> None:
+        """Submit a task, as the broker does."""
+        number = len(self.books) + 1
+        record = TaskRecord(
+            number, client.peer, kind, b"", (), options, 0.0, self.now, number, options.priority
+        )
+        self.books[number] = Book(record)
+        assert self.dispatch.submit(record, self.now)
+        if number in self.tasks:
+            assert not self.dispatch.submit(record, self.now), "it was taken in twice"
+
+    def cancel(self, book: Book, *, queued_only: bool = False) -> None:
+        """Cancel a task, be it still there or not."""
+        task_id = book.record.task_id
+        there = task_id in self.tasks
+        meant = there and (not queued_only or book.record.state == State.QUEUED)
+        known = self.dispatch.cancel(task_id, "unwanted", self.now, queued_only=queued_only)
+        assert known == there
+        book.cancelled |= meant
+
+    @property
+    def tasks(self) -> dict[int, TaskRecord]:
+        """The tasks that the core has not settled."""
+        return self.dispatch.tasks
+
+    # -- nodes ------------------------------------------------------------------------------
+
+    def node_joins(self, workers: dict[str, int]) -> None:
+        """Let a node join, which starts its workers when it is told to."""
+        node = Node(self._peer())
+        if self.members.node_joined(node.peer, "node", "host", workers, self.now) is not None:
+            self.nodes.append(node)
+
+    def node_leaves(self, node: Node) -> None:
+        """Let a node say goodbye."""
+        self.members.node_lost(node.peer, "it left", self.now)
+        self._forget_node(node)
+
+    def node_tells(self, node: Node) -> None:
+        """Let a node's oldest word reach the broker."""
+        name, run = node.exits.pop(0)
+        if node.member:
+            self.members.worker_exited(name, run, "signal 9", self.now)
+
+    # -- workers ------------------------------------------------------------------------------
+
+    def comes_up(self, worker: Worker) -> None:
+        """Let a worker that was started say that it is ready."""
+        worker.ready = True
+        joined = self.members.worker_joined(self._peer(), worker.name, 1, self.now)
+        if joined is None:  # its node was lost meanwhile
+            self._dies(worker)
+
+    def reads(self, worker: Worker) -> None:
+        """Let a worker take in its next message."""
+        order, run = worker.inbox.popleft()
+        if order == "run":
+            worker.held.append(run)
+        elif run in worker.held:
+            worker.held.remove(run)
+            worker.outbox.append(Word(run, "returned"))
+
+    def begins(self, worker: Worker) -> None:
+        """Let a worker begin the next attempt."""
+        worker.running = worker.began_last = worker.held.popleft()
+        self.books[self.runs[worker.running]].begun += 1
+        if worker.running in worker.doomed:
+            self.dies(worker, says=True)
+
+    def ends(self, worker: Worker, ended_as: str, run_s: float) -> None:
+        """Let a worker end its attempt."""
+        worker.outbox.append(Word(worker.running, ended_as, run_s))
+        worker.running, worker.hangs = 0, False
+
+    def delivers(self, words: list[Word], place: int, repeat: bool) -> None:
+        """Let one of these words reach the broker; ``repeat``: it will come again."""
+        word = words[place]
+        if not repeat:
+            del words[place]
+        expected = word.run in self.dispatch.runs
+        if word.ended_as == "returned":
+            assert self.dispatch.returned(word.run, self.now) == expected
+            return
+        if expected and word.ended_as == "succeeded":
+            self.succeeded.add(word.run)
+        ended = self.now
+        known = self.dispatch.reported(word.run, word.ended_as, ended - word.run_s, ended, self.now)
+        assert known == expected
+
+    def moves(self, worker: Worker) -> list[str]:
+        """Name what a worker may do next."""
+        if not worker.ready:
+            return ["comes_up"] if worker.alive else []
+        can = {
+            "reads": bool(worker.inbox),
+            "begins": bool(worker.held) and not worker.running,
+            "ends": bool(worker.running) and not worker.hangs,
+            "delivers": bool(worker.outbox),
+        }
+        return [move for move, may in can.items() if may and worker.alive]
+
+    def make(self, worker: Worker, move: str, ended_as: str) -> None:
+        """Let a worker make one of its moves."""
+        match move:
+            case "comes_up":
+                self.comes_up(worker)
+            case "reads":
+                self.reads(worker)
+            case "begins":
+                self.begins(worker)
+            case "ends":
+                task_id = self.runs[worker.running]
+                self.ends(worker, ended_as, RUN_S[self.books[task_id].record.type.spec.name])
+            case _:
+                self.delivers(worker.outbox, 0, repeat=False)
+
+    def dies(self, worker: Worker, says: bool) -> None:
+        """Let a worker's process end; ``says``: its node knows what it was at."""
+        if not says:
+            self._blur(worker)
+        worker.node.exits.append((worker.name, worker.began_last if says else 0))
+        self._dies(worker)
+
+    # -- time ---------------------------------------------------------------------------------
+
+    def tick(self, seconds: float) -> None:
+        """Let time pass; whoever beats is heard."""
+        self.now += seconds
+        beating = [client.peer for client in self.clients if client.beats]
+        beating += [node.peer for node in self.nodes if node.beats]
+        for peer in beating:
+            self.members.heard(peer, self.now)
+        self.members.tick(self.now)
+
+    # -- the broker's part ----------------------------------------------------------------------
+
+    def decided(self) -> None:
+        """Note what the core wants, to be carried out later."""
+        self.members.watch_held(self.now)
+        fresh = self.log.take_fresh()
+        self.events += fresh
+        for event in fresh:
+            if isinstance(event, TaskRetried):
+                self.books[event.task_id].retried[event.reason.partition(":")[0]] += 1
+
+    def perform(self) -> None:
+        """Carry out all that the core wanted so far."""
+        for _ in range(10):
+            orders = self.dispatch.take_effects()
+            for order in orders:
+                self._perform(order)
+            if not orders:
+                return
+        raise AssertionError("the core never stops giving orders")
+
+    def _perform(self, order: Effect) -> None:
+        match order:
+            case SendTask(worker, record):
+                self._send(worker.name, record)
+            case RecallTask(worker, run):
+                self.workers[worker.name].inbox.append(("return", run))
+            case AskToStop(worker, run):
+                assert run in self.runs
+            case Signal(worker, run, signal):
+                self._signal(self.workers.get(worker.name), run, signal)
+            case Start(node, started):
+                self._start(node.peer, started.name)
+            case Expel(peer, _):
+                self._expel(peer)
+            case Settle(record, ending):
+                self._settle(record, ending)
+
+    def _send(self, name: str, record: TaskRecord) -> None:
+        assert record.run not in self.runs, "an attempt was sent twice"
+        assert record.worker is not None
+        assert record.worker.name == name
+        assert self.dispatch.runs[record.run] is record
+        self.runs[record.run] = record.task_id
+        self.workers[name].inbox.append(("run", record.run))
+
+    def check_stopping(self) -> None:
+        """Assert that whatever is to stop, and has begun, will be made to."""
+        due = {(what, about) for _, _, what, about in self.dispatch.deadlines._heap}
+        ordered = {effect.run for effect in self.dispatch.effects if isinstance(effect, Signal)}
+        for worker in self.roster.workers.values():
+            if worker.in_hand and worker.in_hand[0].state == State.STOPPING:
+                run = worker.in_hand[0].run
+                to_come = ("term", run) in due or ("kill", run) in due
+                assert to_come or run in self.killed or run in ordered
+
+    def _signal(self, worker: Worker | None, run: int, signal: str) -> None:
+        if signal == "kill":
+            self.killed.add(run)
+        if worker is None or not worker.alive or not worker.node.member:
+            return
+        if signal == "kill" and run in (0, worker.running):
+            self.dies(worker, says=True)
+        elif signal == "kill" and run > worker.began_last:
+            worker.doomed.add(run)
+
+    def _start(self, peer: int, name: str) -> None:
+        for node in self.nodes:
+            if node.peer == peer and node.member:
+                worker = Worker(name, node)
+                self.workers[name] = worker
+                node.workers.append(worker)
+
+    def _expel(self, peer: int) -> None:
+        for client in self.clients:
+            if client.peer == peer:
+                self._forget_client(client)
+        for node in self.nodes:
+            if node.peer == peer:
+                self._forget_node(node)
+
+    def _settle(self, record: TaskRecord, ending: Ending) -> None:
+        book = self.books[record.task_id]
+        book.endings.append(ending)
+        assert len(book.endings) == 1, "a task was settled twice"
+        assert record.state == State.ENDED
+        assert record.task_id not in self.tasks
+        book.check(
+            ending,
+            told_of_success=record.run in self.succeeded,
+            client_left=record.client not in self.members.clients,
+        )
+
+    def _peer(self) -> int:
+        self._peers += 1
+        return self._peers
+
+    def _forget_client(self, client: Client) -> None:
+        client.member = client.beats = False
+        self.clients.remove(client)
+
+    def _forget_node(self, node: Node) -> None:
+        node.member = node.beats = False
+        self.nodes.remove(node)
+        for worker in node.workers:
+            self._blur(worker)
+            self._dies(worker)
+
+    def _blur(self, worker: Worker) -> None:
+        """Note that the broker will not know what a worker began."""
+        begun = [word.run for word in worker.outbox]
+        if worker.running and begun:  # what it runs is behind something it had not told of
+            begun.append(worker.running)
+        for run in begun:
+            self.books[self.runs[run]].blurred = True
+
+    def _dies(self, worker: Worker) -> None:
+        self.late += worker.outbox
+        worker.outbox = []
+        worker.alive = False

@@ -1,0 +1,104 @@
+"""The parts of the model: processes, clients, what they say, and a book on each task."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from dataclasses import dataclass, field
+
+from steerio.core.effects import Ending
+from steerio.core.records import TaskRecord
+from steerio.core.settings import Settings
+
+SETTINGS = Settings(beat_s=1.0, lease_s=4.0, start_s=3.0, join_s=5.0, recall_s=0.1)
+
+RUN_S = {"short": 1e-5, "long": 0.3, "train": 0.02, "stray": 0.0}
+"""What a task of each type takes, in seconds, unless it is ended at an odd time."""
+
+
+@dataclass
+class Word:
+    """What a worker says of one attempt: how it ended, or that it was not begun."""
+
+    run: int
+    ended_as: str
+    run_s: float = 0.0
+
+
+@dataclass
+class Worker:
+    """One worker process; ``inbox`` and ``outbox`` are its link to the broker."""
+
+    name: str
+    node: Node
+    inbox: deque[tuple[str, int]] = field(default_factory=deque)
+    held: deque[int] = field(default_factory=deque)
+    outbox: list[Word] = field(default_factory=list)
+    ready: bool = False
+    alive: bool = True
+    running: int = 0
+    began_last: int = 0
+    hangs: bool = False
+    doomed: set[int] = field(default_factory=set)
+
+
+@dataclass
+class Node:
+    """One supervisor; ``exits`` are the words that the broker has not had yet."""
+
+    peer: int
+    workers: list[Worker] = field(default_factory=list)
+    exits: list[tuple[str, int]] = field(default_factory=list)
+    beats: bool = True
+    member: bool = True
+
+
+@dataclass
+class Client:
+    """One client."""
+
+    peer: int
+    watched: bool
+    beats: bool = True
+    member: bool = True
+
+
+@dataclass
+class Book:
+    """What really happened to one task."""
+
+    record: TaskRecord
+    begun: int = 0
+    cancelled: bool = False
+    blurred: bool = False
+    """A worker that had it was lost with words unsaid, so that no broker could know."""
+    endings: list[Ending] = field(default_factory=list)
+    retried: Counter[str] = field(default_factory=Counter)
+
+    def check(self, ending: Ending, *, told_of_success: bool, client_left: bool) -> None:
+        """Assert that this end is one that the task can have had."""
+        record, retries = self.record, self.record.options.retries
+        if self.cancelled:
+            assert ending.ended_as == "cancelled"
+        match ending.ended_as:
+            case "succeeded":
+                assert told_of_success
+            case "cancelled":
+                assert self.cancelled or client_left
+                assert ending.reason
+            case "timed_out":
+                assert record.options.timeout_s is not None
+                assert self.retried["timed out"] == retries.timed_out
+            case "failed":
+                assert self.retried["failed"] == retries.failed
+                assert ending.error is not None
+            case "lost":
+                assert ending.reason
+            case other:
+                raise AssertionError(f"{other!r} is no way to end")
+        assert self.retried["lost"] <= retries.lost
+        assert self.retried["failed"] <= retries.failed
+        assert self.retried["timed out"] <= retries.timed_out
+        tries = 1 + retries.lost + retries.failed + retries.timed_out
+        assert record.attempt <= tries
+        assert record.kills <= SETTINGS.kills
+        assert self.begun <= tries or self.blurred

@@ -1,0 +1,305 @@
+"""Whatever happens, in whatever order: every invariant holds, and every task ends once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from math import isnan
+from typing import Any, TypeVar, cast
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from steerio.model.events import TaskEnded
+from steerio.model.tasks import Retries, TaskOptions
+from tests.core import invariants
+from tests.core.model_cluster import Cluster
+from tests.core.model_parts import SETTINGS, Client, Node, Word, Worker
+
+T = TypeVar("T")
+Step = Callable[..., None]
+
+MOST_TASKS = 30
+DRAIN_S = 0.25
+DRAIN_STEPS = 200
+PATIENCE = 60
+"""Steps of draining before an open broker is given a node for what still waits."""
+
+picks = st.integers(min_value=0, max_value=11)
+few = st.integers(min_value=0, max_value=2)
+options = st.builds(
+    TaskOptions,
+    priority=st.integers(-2, 2).map(float),
+    timeout_s=st.sampled_from([None, None, None, 0.05, 0.6]),
+    retries=st.builds(Retries, lost=st.integers(0, 4), failed=few, timed_out=few),
+    cancel_grace_s=st.sampled_from([0.0, 0.2]),
+)
+ENDS = ["succeeded"] * 6 + ["failed", "cancelled"]
+
+scripts = st.binary(min_size=2, max_size=24)
+"""What workers do next: each byte is one move of one of them, and at times a moment passes."""
+
+
+def happens(when: Callable[[Any], bool] = lambda _: True, **drawn: Any) -> Callable[[Step], Step]:
+    """Make a rule: something happens, and then workers go on."""
+
+    def as_rule(step: Step) -> Step:
+        def step_and_go_on(self: DispatchMachine, then: bytes, **values: Any) -> None:
+            step(self, **values)
+            self.holds()
+            self.workers_go_on(then)
+
+        step_and_go_on.__name__ = step.__name__
+        as_hypothesis_has_it = cast(Callable[[Step], Step], rule(then=scripts, **drawn))
+        return precondition(when)(as_hypothesis_has_it(step_and_go_on))
+
+    return as_rule
+
+
+class DispatchMachine(RuleBasedStateMachine):
+    """Drives ``Dispatch`` and ``Membership`` with all that can happen to them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cluster = Cluster(closed=False)
+        self.lag = 1
+        self.steps = 0
+
+    @initialize(
+        closed=st.booleans(),
+        lag=st.sampled_from([1, 1, 2, 5]),
+        simulate=st.integers(1, 3),
+        learn=few,
+        tasks=st.lists(options, max_size=8),
+    )
+    def start(
+        self, closed: bool, lag: int, simulate: int, learn: int, tasks: list[TaskOptions]
+    ) -> None:
+        self.cluster = Cluster(closed)
+        self.lag = lag
+        self.cluster.client_joins(watched=True)
+        self.cluster.node_joins({"simulate": simulate, "learn": learn})
+        self.cluster.perform()
+        for worker in self.alive:
+            self.cluster.comes_up(worker)
+        for each in tasks:
+            self.cluster.submit(self.cluster.clients[0], self.cluster.types[0], each)
+
+    # -- who there is -----------------------------------------------------------------------
+
+    @property
+    def alive(self) -> list[Worker]:
+        return [worker for worker in self.cluster.workers.values() if worker.alive]
+
+    @property
+    def able_to_move(self) -> list[Worker]:
+        return [worker for worker in self.alive if self.cluster.moves(worker)]
+
+    @property
+    def running(self) -> list[Worker]:
+        return [worker for worker in self.alive if worker.running and not worker.hangs]
+
+    @property
+    def speaking(self) -> list[list[Word]]:
+        boxes = [worker.outbox for worker in self.cluster.workers.values()]
+        return [box for box in [*boxes, self.cluster.late] if box]
+
+    @property
+    def telling(self) -> list[Node]:
+        return [node for node in self.cluster.nodes if node.exits]
+
+    # -- workers --------------------------------------------------------------------------
+
+    def workers_go_on(self, script: bytes) -> None:
+        """Let workers do what they do next; the second half of a byte says how that goes."""
+        for byte in script:
+            who, what = byte >> 4, byte & 15
+            if who == 15:
+                self.cluster.tick(0.02 * what)
+                self.holds()
+            if not (able := self.able_to_move):
+                return
+            worker = one(able, who)
+            move = one(self.cluster.moves(worker), what)
+            self.cluster.make(worker, move, one(ENDS, what))
+            self.holds()
+
+    @happens(lambda self: self.running, which=picks)
+    def hangs(self, which: int) -> None:
+        one(self.running, which).hangs = True
+
+    @happens(lambda self: self.alive, which=picks, says=st.booleans())
+    def dies(self, which: int, says: bool) -> None:
+        self.cluster.dies(one(self.alive, which), says)
+
+    @happens(
+        lambda self: self.running,
+        which=picks,
+        run_s=st.sampled_from([float("nan"), float("inf"), -1.0]),
+    )
+    def ends_at_an_odd_time(self, which: int, run_s: float) -> None:
+        self.cluster.ends(one(self.running, which), "succeeded", run_s)
+
+    @happens(lambda self: self.speaking, which=picks, place=few, repeat=st.booleans())
+    def is_heard_out_of_order(self, which: int, place: int, repeat: bool) -> None:
+        words = one(self.speaking, which)
+        self.cluster.delivers(words, min(place, len(words) - 1), repeat)
+
+    # -- nodes ----------------------------------------------------------------------------
+
+    @happens(
+        lambda self: len(self.cluster.nodes) < 3,
+        simulate=few,
+        learn=few,
+        elsewhere=st.sampled_from([0, 0, 0, 1]),
+    )
+    def node_joins(self, simulate: int, learn: int, elsewhere: int) -> None:
+        workers = {"simulate": simulate, "learn": learn} | ({"nowhere": 1} if elsewhere else {})
+        self.cluster.node_joins(workers)
+
+    @happens(lambda self: self.cluster.nodes, which=picks, says_so=st.booleans())
+    def node_leaves(self, which: int, says_so: bool) -> None:
+        node: Node = one(self.cluster.nodes, which)
+        if says_so:
+            self.cluster.node_leaves(node)
+        else:
+            node.beats = False
+
+    @happens(lambda self: self.telling, which=picks)
+    def node_tells(self, which: int) -> None:
+        self.cluster.node_tells(one(self.telling, which))
+
+    # -- clients --------------------------------------------------------------------------
+
+    @happens(lambda self: len(self.cluster.clients) < 3, watched=st.booleans())
+    def client_joins(self, watched: bool) -> None:
+        self.cluster.client_joins(watched)
+
+    @happens(lambda self: len(self.cluster.clients) > 1, which=picks, says_so=st.booleans())
+    def client_leaves(self, which: int, says_so: bool) -> None:
+        client: Client = one(self.cluster.clients, which)
+        if says_so:
+            self.cluster.client_leaves(client)
+        elif client.watched:
+            client.beats = False
+
+    @happens(
+        lambda self: self.cluster.clients and len(self.cluster.tasks) < MOST_TASKS,
+        which=picks,
+        kind=st.integers(0, 9),
+        count=st.integers(1, 8),
+        options=options,
+    )
+    def submits(self, which: int, kind: int, count: int, options: TaskOptions) -> None:
+        kinds = [*self.cluster.types, *self.cluster.types[:2], *self.cluster.types[:1] * 4]
+        for _ in range(count):
+            self.cluster.submit(one(self.cluster.clients, which), kinds[kind], options)
+
+    @happens(
+        lambda self: self.cluster.books,
+        which=st.integers(0, 60),
+        ended=st.sampled_from([False, False, False, True]),
+    )
+    def cancels(self, which: int, ended: bool) -> None:
+        there = list(self.cluster.books if ended else self.cluster.tasks)
+        if there:
+            self.cluster.cancel(self.cluster.books[one(there, which)])
+
+    @happens(
+        lambda self: self.cluster.dispatch.runs,
+        which=picks,
+        count=st.integers(1, 3),
+        queued_only=st.sampled_from([False, False, True]),
+    )
+    def cancels_what_is_at_a_worker(self, which: int, count: int, queued_only: bool) -> None:
+        at_workers = list(self.cluster.dispatch.runs.values())
+        for place in range(which, which + count):
+            book = self.cluster.books[one(at_workers, place).task_id]
+            self.cluster.cancel(book, queued_only=queued_only)
+
+    @happens(
+        lambda self: self.cluster.books,
+        which=picks,
+        by=st.sampled_from([-3.0, 0.0, 3.0, float("nan")]),
+        width=picks,
+    )
+    def reprioritises(self, which: int, by: float, width: int) -> None:
+        ids = list(self.cluster.books)[which : which + width]
+        count = self.cluster.dispatch.reprioritise([(task_id, by) for task_id in ids])
+        assert count == (0 if isnan(by) else sum(task_id in self.cluster.tasks for task_id in ids))
+
+    # -- time -----------------------------------------------------------------------------
+
+    @happens(seconds=st.sampled_from([0.01, 0.1, 0.2, 0.5, 1.0, 3.0]))
+    def time_passes(self, seconds: float) -> None:
+        self.cluster.tick(seconds)
+
+    @invariant()
+    def holds(self) -> None:
+        self.cluster.decided()
+        self.steps += 1
+        invariants.check(self.cluster.members)
+        self.cluster.check_stopping()
+        if self.steps % self.lag == 0:
+            self.cluster.perform()
+            self.cluster.decided()
+            if self.lag > 1:
+                invariants.check(self.cluster.members)
+
+    # -- the end --------------------------------------------------------------------------
+
+    def teardown(self) -> None:
+        """Let everything run out: nothing may wait for ever."""
+        cluster, self.lag = self.cluster, 1
+        for worker in self.alive:
+            if worker.hangs:
+                cluster.cancel(cluster.books[cluster.runs[worker.running]])
+        for step in range(DRAIN_STEPS):
+            self.holds()
+            if not (cluster.tasks or self.able_to_move or self.speaking or self.telling):
+                break
+            if step == PATIENCE and not cluster.roster.closed:
+                wanted = [name for name, pool in cluster.roster.pools.items() if pool.backlog]
+                cluster.node_joins(dict.fromkeys(wanted, 1))
+            self.everybody_does_what_they_should()
+            cluster.tick(DRAIN_S)
+        cluster.perform()
+        cluster.decided()
+        assert not cluster.tasks, f"these wait for ever: {list(cluster.tasks.values())[:3]}"
+        assert all(len(book.endings) == 1 for book in cluster.books.values())
+        assert cluster.dispatch.ended.total() == len(cluster.books)
+        invariants.check_events(cluster.events)
+        told = {e.task_id: e.ended_as for e in cluster.events if isinstance(e, TaskEnded)}
+        assert told == {i: book.endings[0].ended_as for i, book in cluster.books.items()}
+        self.everybody_leaves()
+
+    def everybody_does_what_they_should(self) -> None:
+        while self.able_to_move or self.speaking:
+            for worker in self.able_to_move:
+                self.cluster.make(worker, self.cluster.moves(worker)[0], "succeeded")
+            for words in self.speaking:
+                self.cluster.delivers(words, 0, repeat=False)
+            self.holds()
+        for node in self.telling:
+            while node.exits:
+                self.cluster.node_tells(node)
+
+    def everybody_leaves(self) -> None:
+        """No deadline may keep itself alive once nobody is left."""
+        cluster = self.cluster
+        for node in list(cluster.nodes):
+            cluster.node_leaves(node)
+        for client in list(cluster.clients):
+            cluster.client_leaves(client)
+        cluster.tick(10 * max(SETTINGS.lease_s, SETTINGS.start_s, SETTINGS.join_s))
+        cluster.decided()
+        assert len(cluster.dispatch.deadlines) == 0
+        invariants.check(cluster.members)
+        assert not cluster.roster.workers
+
+
+def one(things: Sequence[T], which: int) -> T:
+    """Pick one of what there is."""
+    return things[which % len(things)]
+
+
+TestDispatch = DispatchMachine.TestCase

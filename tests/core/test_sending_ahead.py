@@ -1,0 +1,178 @@
+"""Short tasks are sent ahead of time, and called back when they wait for nothing."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from steerio.core.effects import RecallTask
+from steerio.core.lifecycle import State
+from steerio.core.settings import Settings
+from steerio.model.events import TaskStarted
+from tests.core.scene import Scene
+
+SETTINGS = Settings(hold_s=0.05, held_s=0.001, held=32, recall_s=0.1)
+
+
+def in_hand(scene: Scene, name: str = "simulate-1") -> int:
+    return len(scene.worker(name).in_hand)
+
+
+def after_one_of(scene: Scene, run_s: float, queued: int) -> int:
+    """Return how much a worker has in hand after it ran one task of this length."""
+    first, *_ = [scene.submit() for _ in range(queued + 1)]
+    scene.report(first, run_s=run_s)
+    return in_hand(scene)
+
+
+def test_nothing_is_sent_ahead_before_anything_was_measured() -> None:
+    scene = Scene({"simulate": 1})
+    for _ in range(10):
+        scene.submit()
+    assert in_hand(scene) == 1
+
+
+def test_long_tasks_are_not_sent_ahead() -> None:
+    assert after_one_of(Scene({"simulate": 1}), 0.06, queued=100) == 1
+
+
+def test_one_short_task_is_sent_ahead() -> None:
+    assert after_one_of(Scene({"simulate": 1}), 0.04, queued=100) == 2
+
+
+def test_more_tiny_tasks_are_sent_ahead_while_they_add_up_to_little() -> None:
+    assert after_one_of(Scene({"simulate": 1}), 7e-5, queued=100) == 1 + 10
+
+
+def test_no_more_than_the_bound_is_sent_ahead() -> None:
+    assert after_one_of(Scene({"simulate": 1}), 0.0, queued=100) == 1 + 32
+
+
+def test_nobody_is_sent_more_than_every_worker_could_have() -> None:
+    scene = Scene({"simulate": 3})
+    scene.measured(0.0)
+    records = [scene.submit() for _ in range(3 + 8)]
+    scene.report(records[0], run_s=0.0)
+    assert sorted(in_hand(scene, f"simulate-{n}") for n in (1, 2, 3)) == [1, 1, 1 + 7 // 3]
+
+
+def test_the_measured_mean_follows_bad_news_faster_than_good() -> None:
+    scene = Scene({"simulate": 1})
+    kind = scene.task_type()
+    scene.report(scene.submit(), run_s=1.0)
+    assert kind.mean_s == 1.0
+    scene.report(scene.submit(), run_s=0.0)
+    assert kind.mean_s == pytest.approx(0.9)
+    scene.report(scene.submit(), run_s=1.9)
+    assert kind.mean_s == pytest.approx(1.4)
+
+
+@pytest.mark.parametrize("run_s", [math.nan, -1.0, math.inf])
+def test_a_nonsensical_duration_is_not_measured(run_s: float) -> None:
+    scene = Scene({"simulate": 1})
+    record = scene.submit()
+    scene.dispatch.reported(record.run, "succeeded", 0.0, run_s, 0.0)
+    assert scene.task_type().mean_s < 0
+    scene.measured(0.01)
+    record = scene.submit()
+    scene.dispatch.reported(record.run, "succeeded", 0.0, run_s, 0.0)
+    assert scene.task_type().mean_s == 0.01
+
+
+def test_held_tasks_start_when_the_one_before_them_ended() -> None:
+    scene = Scene({"simulate": 1})
+    first, second = scene.holding(2)
+    assert [event.task_id for event in scene.events(TaskStarted)][-1] == first.task_id
+    scene.now = 3.0
+    scene.report(first, run_s=1e-5)
+    assert second.state == State.RUNNING
+    assert second.reached == 3.0
+    assert [event.task_id for event in scene.events(TaskStarted)][-1] == second.task_id
+
+
+def test_a_task_behind_a_long_one_is_called_back_for_an_idle_worker() -> None:
+    scene = Scene({"simulate": 2}, settings=SETTINGS)
+    blocked, held, other = scene.holding_beside()
+    scene.forget()
+    scene.report(other, run_s=1e-5)
+    scene.tick(0.05)
+    assert scene.effects(RecallTask) == []
+    scene.tick(0.05)
+    assert [effect.run for effect in scene.effects(RecallTask)] == [held.run]
+    scene.give_back(held)
+    assert held.state == State.RUNNING
+    assert held.worker is not blocked.worker
+    assert held.attempt == 1
+
+
+def test_nothing_is_called_back_while_nobody_is_idle() -> None:
+    scene = Scene({"simulate": 2}, settings=SETTINGS)
+    scene.holding_beside()
+    scene.forget()
+    scene.tick(1.0)
+    assert scene.effects(RecallTask) == []
+
+
+def test_what_is_held_is_looked_at_again_until_it_can_be_called_back() -> None:
+    scene = Scene({"simulate": 2}, settings=SETTINGS)
+    _, held, other = scene.holding_beside()
+    for _ in range(20):
+        scene.tick(0.1)
+    scene.forget()
+    scene.report(other, run_s=1e-5)
+    scene.tick(0.1)
+    assert [effect.run for effect in scene.effects(RecallTask)] == [held.run]
+
+
+def test_a_stopping_task_that_is_held_is_not_called_back_twice() -> None:
+    scene = Scene({"simulate": 2}, settings=SETTINGS)
+    _, held, other = scene.holding_beside()
+    scene.cancel(held)
+    scene.forget()
+    scene.report(other, run_s=1e-5)
+    scene.tick(0.1)
+    assert scene.effects(RecallTask) == []
+
+
+def test_what_was_only_just_begun_is_given_its_time() -> None:
+    scene = Scene({"simulate": 2}, settings=SETTINGS)
+    first, second, third, other = scene.holding_beside(held=2)
+    scene.tick(0.09)
+    scene.report(first, run_s=1e-5)
+    scene.report(other, run_s=1e-5)
+    assert second.reached == 0.09
+    scene.forget()
+    scene.tick(0.05)
+    assert scene.effects(RecallTask) == []
+    scene.tick(0.11)
+    assert [effect.run for effect in scene.effects(RecallTask)] == [third.run]
+
+
+def test_a_task_that_comes_back_while_nobody_is_idle_waits_in_the_queue() -> None:
+    scene = Scene({"simulate": 1})
+    first, second = scene.holding(2)
+    assert scene.give_back(second)
+    assert second.state == State.QUEUED
+    assert second.attempt == 0
+    assert first.state == State.RUNNING
+    assert not scene.give_back(second)
+
+
+def test_a_running_task_may_come_back_and_the_next_one_takes_its_place() -> None:
+    scene = Scene({"simulate": 1})
+    first, second = scene.holding(2)
+    scene.measured(1.0)
+    scene.give_back(first)
+    assert second.state == State.RUNNING
+    assert first.state == State.QUEUED
+    scene.report(second)
+    assert first.state == State.RUNNING
+
+
+def test_a_worker_whose_only_task_came_back_takes_the_best_one_that_waits() -> None:
+    scene = Scene({"simulate": 1})
+    first, better = scene.submit(), scene.submit(priority=1.0)
+    scene.forget()
+    scene.give_back(first)
+    assert scene.sent() == [better]
