@@ -1,0 +1,1 @@
+"""All I/O: codecs, endpoints, journal, keys.  Nothing here decides anything."""

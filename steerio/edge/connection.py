@@ -1,0 +1,119 @@
+"""The connection file: how to find a broker, and the keys to be let in.
+
+It is written at once and complete (a rename), readable by its owner alone, and removed
+when the broker ends.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from steerio.edge.keys import ClientKeys
+from steerio.errors import UsageError
+from steerio.model.messages import PROTOCOL
+
+FILE_NAME = "connection.json"
+LISTEN_S = 1.0
+"""Longest wait for a socket to accept a connection."""
+
+
+class Connection(Struct, frozen=True):
+    """Where a broker listens.
+
+    Attributes:
+        host, pid: the machine and process of the broker.
+        local: address for peers on the same machine (an IPC socket).
+        remote: TCP address for others, or empty where the broker does not listen there.
+        keys: CURVE keys for ``remote``, or ``None`` where it is not encrypted.
+        protocol: version of the messages it speaks.
+    """
+
+    host: str
+    pid: int
+    local: str
+    remote: str = ""
+    keys: ClientKeys | None = None
+    protocol: int = PROTOCOL
+
+    @property
+    def address(self) -> tuple[str, ClientKeys | None]:
+        """The address to use from this machine, and the keys that it wants.
+
+        Raises:
+            UsageError: the broker is on another machine and listens on no network, or it has
+                ended.
+        """
+        here = self.host == socket.gethostname()
+        if here and Path(self.local.removeprefix("ipc://")).exists():
+            return self.local, None
+        if here and not self.remote:
+            raise UsageError(
+                f"the broker (process {self.pid}) has ended without taking its connection file "
+                "away: start another"
+            )
+        if not self.remote:
+            raise UsageError(
+                f"the broker on {self.host} listens for processes of that machine only; "
+                "start it with 'steerio broker --host ADDRESS'"
+            )
+        return self.remote, self.keys
+
+    def write(self, folder: Path) -> Path:
+        """Write the connection file into a run directory.
+
+        Raises:
+            OSError: it cannot be written; what was there is left as it was.
+        """
+        path = folder / FILE_NAME
+        fresh = folder / f".{FILE_NAME}.{os.getpid()}"
+        fresh.unlink(missing_ok=True)  # left by a process that was killed here
+        # exclusively: what is there already may be open to others, or lead elsewhere
+        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(msgspec.json.encode(self))
+            fresh.replace(path)
+        except BaseException:
+            fresh.unlink(missing_ok=True)
+            raise
+        return path
+
+
+def read_connection(place: Path | str) -> Connection:
+    """Read the connection file of a run directory (or the file itself).
+
+    Raises:
+        UsageError: there is none, or it is not one.
+    """
+    path = Path(place)
+    try:
+        if path.is_dir():
+            path = path / FILE_NAME
+        return msgspec.json.decode(path.read_bytes(), type=Connection)
+    except FileNotFoundError:
+        raise UsageError(
+            f"no broker is running in {path.parent} (there is no {path.name} in it)"
+        ) from None
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} is not a connection file: {error}") from error
+
+
+def listens(address: str) -> bool:
+    """Whether anybody listens on an ``ipc://`` or ``tcp://`` address."""
+    scheme, _, place = address.partition("://")
+    try:
+        if scheme == "tcp":
+            host, _, port = place.rpartition(":")
+            socket.create_connection((host, int(port)), LISTEN_S).close()
+        else:
+            with socket.socket(socket.AF_UNIX) as probe:
+                probe.settimeout(LISTEN_S)
+                probe.connect(place)
+    except OSError:
+        return False
+    return True

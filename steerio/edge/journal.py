@@ -1,0 +1,164 @@
+"""The run directory's files, appended while the campaign runs.
+
+``tasks.jsonl`` has one line per task that ended, ``events.jsonl`` one per event; both
+are read with ``pandas.read_json(path, lines=True)``.  Lines reach the operating system
+before the result they tell of reaches any agent, so killing every process of a
+campaign loses no finished result.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from io import FileIO
+from pathlib import Path
+from typing import Any, cast
+
+import msgspec
+from msgspec import Struct
+
+from steerio.edge.headers import escape
+from steerio.model.events import AnyEvent
+
+TASKS_FILE = "tasks.jsonl"
+EVENTS_FILE = "events.jsonl"
+SHOWN_BYTES = 2048
+"""Longer arguments and values are left out of the record of a task."""
+SHOWN_DEPTH = 32
+"""So are more deeply nested ones: what one end can just decode, another could not encode."""
+
+_NESTING = bytes({*range(0x80, 0xA0), *range(0xDC, 0xE0)})
+_NOT_NESTING = bytes(set(range(256)) - set(_NESTING))
+"""First bytes of msgpack's arrays and maps, and all others."""
+
+_lines = msgspec.json.Encoder(enc_hook=repr).encode_lines
+
+
+class TaskEntry(Struct, frozen=True, gc=False):
+    """One task as recorded.  Times in Unix seconds; ``args`` and ``value`` where they are small."""
+
+    task_id: int
+    task_type: str
+    pool: str
+    ended_as: str
+    attempt: int
+    worker: str | None
+    node: str | None
+    cause: str
+    tags: dict[str, str] | None
+    priority: float
+    created: float
+    queued: float
+    sent: float | None
+    started: float | None
+    ended: float | None
+    received: float
+    args_bytes: int
+    value_bytes: int
+    error: str | None
+    reason: str
+    args: Any
+    value: Any
+
+
+def shown(body: bytes) -> Any:
+    """Return what a small body holds, for the record; ``None`` where it is not small.
+
+    Nothing is unpickled: values that msgpack cannot tell are shown as ``<...>``.
+    """
+    if not 0 < len(body) <= SHOWN_BYTES:
+        return None
+    try:
+        value = msgspec.msgpack.decode(body, ext_hook=_placeholder)
+    except Exception:  # noqa: BLE001 - anybody's bytes may raise anything; nobody is to suffer
+        return None
+    if len(body.translate(None, _NOT_NESTING)) > SHOWN_DEPTH and _deeper(value, SHOWN_DEPTH):
+        return None
+    return value
+
+
+def _placeholder(code: int, data: memoryview) -> str:
+    del data
+    return {1: "<array>", 2: "<object>", 3: "<bytes>"}.get(code, "<?>")
+
+
+class Journal:
+    """Appends to the files of one run directory."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        with contextlib.ExitStack() as opened:
+            self._tasks = opened.enter_context((folder / TASKS_FILE).open("ab", buffering=0))
+            self._events = opened.enter_context((folder / EVENTS_FILE).open("ab", buffering=0))
+            opened.pop_all()
+
+    def write(self, entries: Sequence[TaskEntry], events: Sequence[AnyEvent]) -> None:
+        """Append, and hand everything to the operating system.
+
+        Raises:
+            OSError: a file cannot be written (the disk is full); it ends with a whole line.
+        """
+        if entries:
+            _append(self._tasks, _encode(entries))
+        if events:
+            _append(self._events, _encode(events))
+
+    def close(self) -> None:
+        """Close the files."""
+        self._tasks.close()
+        self._events.close()
+
+
+def _append(file: FileIO, lines: bytes) -> None:
+    left = memoryview(lines)
+    try:
+        while left:  # the operating system may take less than it was given
+            left = left[file.write(left) :]
+    except OSError:
+        with contextlib.suppress(OSError):
+            file.truncate(file.tell() - (len(lines) - len(left)))
+        raise
+
+
+def _encode(rows: Sequence[TaskEntry] | Sequence[AnyEvent]) -> bytes:
+    try:
+        return _lines(rows)
+    except Exception:  # noqa: BLE001 - JSON has no word for something in one of them
+        return b"".join(map(_encode_row, rows))
+
+
+def _encode_row(row: TaskEntry | AnyEvent) -> bytes:
+    try:
+        return _lines([row])
+    except Exception:  # noqa: BLE001 - as above
+        fields = {name: _in_words(value) for name, value in msgspec.structs.asdict(row).items()}
+        tag = row.__struct_config__.tag
+        return _lines([fields if tag is None else {"type": tag, **fields}])
+
+
+def _in_words(value: Any) -> Any:
+    """Put what JSON has no word for into words: text that UTF-8 has no form for, odd keys."""
+    if isinstance(value, str):
+        return escape(value)
+    if isinstance(value, dict):
+        pairs = cast("Any", value).items()
+        texts = {key if isinstance(key, str) else repr(key): item for key, item in pairs}
+        return {escape(key): _in_words(item) for key, item in texts.items()}
+    if isinstance(value, list | tuple):
+        return [_in_words(item) for item in cast("Any", value)]
+    return value
+
+
+def _deeper(value: Any, depth: int) -> bool:
+    """Whether containers are nested more deeply than this."""
+    level: list[Any] = [value]
+    while level and depth >= 0:
+        inner: list[Any] = []
+        for outer in level:
+            if isinstance(outer, dict):
+                inner += outer.keys()
+                inner += outer.values()
+            elif isinstance(outer, list | tuple):
+                inner += outer
+        level, depth = inner, depth - 1
+    return bool(level)

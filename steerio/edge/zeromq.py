@@ -1,0 +1,350 @@
+"""Endpoints over ZeroMQ: a ROUTER at the broker, a DEALER at each peer.
+
+The sockets are read through their file descriptor (``loop.add_reader``) and drained
+until they are empty.  The descriptor is edge-triggered, and both sending and reading
+``EVENTS`` consume the edge, so whoever drains must ask ``ready()`` after the last
+receive and flush, or messages sleep in the socket (zeromq/pyzmq issue 2173).
+
+Routers never block: a batch for a peer whose queue is full waits here and is tried
+again with the next flush; the peer is *congested* until then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import zmq
+
+from steerio.edge.endpoint import Arrival, Frames
+from steerio.edge.headers import (
+    deal_frames,
+    decode_from_broker,
+    decode_to_broker,
+    encode_headers,
+)
+from steerio.edge.keys import ClientKeys, ServerKeys
+from steerio.errors import ProtocolError
+from steerio.model.messages import FromBroker, ToBroker
+
+LIMIT_FRAME_BYTES = 4 << 30
+"""Longest frame that a socket takes in; the peer is disconnected for a longer one."""
+QUEUED_BATCHES = 100_000
+"""Batches that a socket queues for one peer before the peer counts as congested."""
+ZERO_COPY_BYTES = 65536
+"""Longer frames are sent without copying them into the socket."""
+HEARTBEAT_MS = 5_000
+"""How often ZeroMQ itself looks whether a silent TCP connection still stands."""
+LINGER_MS = 500
+"""How long a closed socket goes on delivering."""
+
+
+# plain numbers: pyzmq's flags are enums, whose operators cost more than a receive
+_NOBLOCK, _SNDMORE, _RCVMORE = int(zmq.NOBLOCK), int(zmq.SNDMORE), int(zmq.RCVMORE)
+_EVENTS, _POLLIN = int(zmq.EVENTS), int(zmq.POLLIN)
+
+
+class _Outgoing:
+    """What is collected for one peer until the next flush."""
+
+    __slots__ = ("frames", "messages")
+
+    def __init__(self) -> None:
+        self.messages: list[Any] = []
+        self.frames: list[Any] = []
+
+
+class _Reading:
+    """Watching a socket's descriptor from a loop."""
+
+    def __init__(self, socket: zmq.Socket[bytes]) -> None:
+        self._socket = socket
+        descriptor: Any = socket.get(zmq.FD)
+        self._fd: int = descriptor
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._first: asyncio.Handle | None = None
+        self.due = True
+        """Whether the edge was seen, or may have been consumed, since the last look."""
+
+    def attach(self, loop: asyncio.AbstractEventLoop, wake: Callable[[], None]) -> None:
+        def on_edge() -> None:
+            self.due = True
+            wake()
+
+        self._loop = loop
+        loop.add_reader(self._fd, on_edge)
+        self._first = loop.call_soon(on_edge)
+
+    def detach(self) -> None:
+        if self._first is not None:
+            self._first.cancel()
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.remove_reader(self._fd)
+        self._loop = None
+
+    def fileno(self) -> int:
+        return self._fd
+
+    def ready(self) -> bool:
+        if self.due:
+            events: Any = self._socket.get(_EVENTS)
+            self.due = bool(events & _POLLIN)
+        return self.due
+
+
+def _set_bounds(socket: zmq.Socket[bytes]) -> None:
+    socket.set(zmq.LINGER, LINGER_MS)
+    socket.set(zmq.MAXMSGSIZE, LIMIT_FRAME_BYTES)
+    socket.set(zmq.HEARTBEAT_IVL, HEARTBEAT_MS)
+
+
+def _send_frames(socket: zmq.Socket[bytes], frames: Sequence[Any], flags: int) -> None:
+    last = len(frames) - 1
+    for index, frame in enumerate(frames):
+        more = flags | _SNDMORE if index < last else flags
+        size = frame.nbytes if isinstance(frame, memoryview) else len(frame)
+        socket.send(frames[index], more, copy=size < ZERO_COPY_BYTES)
+
+
+def _receive_rest(socket: zmq.Socket[bytes]) -> list[Any]:
+    """Take the frames that follow the header; long ones are not copied."""
+    frames: list[Any] = []
+    while socket.get(_RCVMORE):
+        frame = socket.recv(_NOBLOCK, copy=False)
+        frames.append(frame if len(frame) >= ZERO_COPY_BYTES else frame.bytes)
+    return frames
+
+
+Context = zmq.Context[zmq.Socket[bytes]]
+"""What sockets belong to; whoever opens one ends it with ``term`` after its sockets."""
+
+
+def open_context() -> Context:
+    """Return a fresh context, with an I/O thread of its own."""
+    return zmq.Context()
+
+
+class ZmqRouter:
+    """The broker's end.
+
+    Args:
+        context: the ZeroMQ context; the caller ends it.
+        address: where to listen; a TCP address may leave the port to the system (``:*``).
+        keys: the broker's CURVE keys; ``None`` for no encryption (local IPC sockets).
+
+    Raises:
+        OSError: the address cannot be listened on.
+    """
+
+    local = False
+    first = False
+
+    def __init__(self, context: Context, address: str, keys: ServerKeys | None = None) -> None:
+        self._socket = socket = context.socket(zmq.ROUTER)
+        _set_bounds(socket)
+        socket.set(zmq.ROUTER_MANDATORY, 1)
+        socket.set(zmq.ROUTER_HANDOVER, 1)
+        socket.set(zmq.SNDHWM, QUEUED_BATCHES)
+        socket.set(zmq.RCVHWM, QUEUED_BATCHES)
+        try:
+            if keys is not None:
+                keys.secure(socket)
+            socket.bind(address)
+        except zmq.ZMQError as error:
+            socket.close(linger=0)
+            raise OSError(error.errno, str(error), address) from None
+        bound: Any = socket.get(zmq.LAST_ENDPOINT)
+        self.address: str = bound.rstrip(b"\0").decode()
+        self._reading = _Reading(socket)
+        self._outgoing: dict[bytes, _Outgoing] = {}
+        self._stuck: dict[bytes, deque[list[Any]]] = {}
+
+    def send(self, peer: bytes, message: FromBroker, frames: Frames = ()) -> None:
+        outgoing = self._outgoing.get(peer)
+        if outgoing is None:
+            outgoing = self._outgoing[peer] = _Outgoing()
+        outgoing.messages.append(message)
+        if frames:
+            outgoing.frames.extend(frames)
+
+    def flush(self) -> list[bytes]:
+        gone: list[bytes] = []
+        if self._stuck:
+            self._reading.due = True
+            self._retry(gone)
+        if not self._outgoing:
+            return gone
+        collected, self._outgoing = self._outgoing, {}
+        self._reading.due = True
+        for peer, outgoing in collected.items():
+            batch = [encode_headers(outgoing.messages), *outgoing.frames]
+            if peer in self._stuck:
+                self._stuck[peer].append(batch)
+            elif not self._hand_over(peer, batch, gone):
+                self._stuck[peer] = deque([batch])
+        return gone
+
+    def receive(self, limit: int) -> list[Arrival]:
+        arrivals: list[Arrival] = []
+        receive = self._socket.recv
+        if not self.ready():  # asking costs less than a receive that fails
+            return arrivals
+        for _ in range(limit):
+            try:
+                peer = receive(_NOBLOCK)
+            except zmq.Again:
+                break
+            header = receive() if self._socket.get(_RCVMORE) else b""
+            frames = _receive_rest(self._socket)
+            try:
+                arrivals.append(Arrival(peer, deal_frames(decode_to_broker(header), frames)))
+            except ProtocolError as error:
+                arrivals.append(Arrival(peer, (), str(error)))
+        return arrivals
+
+    def congested(self, peer: bytes) -> bool:
+        return peer in self._stuck
+
+    def attach(self, loop: asyncio.AbstractEventLoop, wake: Callable[[], None]) -> None:
+        self._reading.attach(loop, wake)
+
+    def detach(self) -> None:
+        self._reading.detach()
+
+    def ready(self) -> bool:
+        return self._reading.ready()
+
+    def expect(self) -> None:
+        self._reading.due = True
+
+    def fileno(self) -> int | None:
+        return self._reading.fileno()
+
+    def close(self) -> None:
+        self.detach()
+        self._socket.close()
+
+    def _hand_over(self, peer: bytes, batch: list[Any], gone: list[bytes]) -> bool:
+        """Send a batch; ``False`` where the peer's queue is full."""
+        try:
+            self._socket.send(peer, _NOBLOCK | _SNDMORE)
+            _send_frames(self._socket, batch, _NOBLOCK)
+        except zmq.Again:
+            return False
+        except zmq.ZMQError as error:
+            if error.errno != zmq.EHOSTUNREACH:
+                raise
+            gone.append(peer)
+        return True
+
+    def _retry(self, gone: list[bytes]) -> None:
+        for peer, batches in list(self._stuck.items()):
+            while batches and self._hand_over(peer, batches[0], gone):
+                batches.popleft()
+                if gone and gone[-1] == peer:
+                    batches.clear()
+            if not batches:
+                del self._stuck[peer]
+
+
+class ZmqLink:
+    """A peer's end.
+
+    Args:
+        context: the ZeroMQ context; the caller ends it.
+        address: the broker's address.
+        identity: this peer's name on the wire, unique at the broker.
+        keys: CURVE keys for addresses that want them.
+    """
+
+    immediate = False
+
+    def __init__(
+        self,
+        context: Context,
+        address: str,
+        identity: bytes,
+        keys: ClientKeys | None = None,
+    ) -> None:
+        self._socket = socket = context.socket(zmq.DEALER)
+        _set_bounds(socket)
+        socket.set(zmq.IDENTITY, identity)
+        socket.set(zmq.SNDHWM, 0)
+        socket.set(zmq.RCVHWM, QUEUED_BATCHES)
+        socket.set(zmq.RECONNECT_IVL_MAX, 2_000)
+        try:
+            if keys is not None:
+                keys.secure(socket)
+            socket.connect(address)
+        except zmq.ZMQError:
+            socket.close(linger=0)
+            raise
+        self._reading = _Reading(socket)
+        self._outgoing = _Outgoing()
+        self._wait_s = -1.0
+
+    def send(self, message: ToBroker, frames: Frames = ()) -> None:
+        self._outgoing.messages.append(message)
+        if frames:
+            self._outgoing.frames.extend(frames)
+
+    def flush(self) -> None:
+        outgoing = self._outgoing
+        if outgoing.messages:
+            self._outgoing = _Outgoing()
+            self._reading.due = True
+            header = encode_headers(outgoing.messages)
+            # never blocks: the queue of a DEALER with SNDHWM 0 has no end, and the peer's
+            # own bounds (leases, items, tasks in hand) keep it short
+            with contextlib.suppress(zmq.Again):
+                _send_frames(self._socket, [header, *outgoing.frames], _NOBLOCK)
+
+    def receive(self, limit: int) -> list[tuple[FromBroker, Frames]]:
+        received: list[tuple[FromBroker, Frames]] = []
+        for _ in range(limit):
+            try:
+                header = self._socket.recv(_NOBLOCK)
+            except zmq.Again:
+                break
+            frames = _receive_rest(self._socket)
+            received.extend(deal_frames(decode_from_broker(header), frames))
+        return received
+
+    def bound_waits(self, timeout_s: float) -> None:
+        """Let `receive_within` wait at most this long; for processes without a loop."""
+        self._socket.set(zmq.RCVTIMEO, round(timeout_s * 1000))
+        self._wait_s = timeout_s
+
+    def receive_within(self, timeout_s: float) -> list[tuple[FromBroker, Frames]]:
+        """Block until something arrives, at most ``timeout_s``; take all that has arrived.
+
+        Waiting inside the socket costs far less than polling it first.
+        """
+        received: list[tuple[FromBroker, Frames]] = []
+        if timeout_s > 0:
+            if timeout_s != self._wait_s:
+                self.bound_waits(timeout_s)
+            try:
+                header = self._socket.recv()
+            except zmq.Again:
+                return received
+            frames = _receive_rest(self._socket)
+            received.extend(deal_frames(decode_from_broker(header), frames))
+        received.extend(self.receive(1_000))
+        return received
+
+    def attach(self, loop: asyncio.AbstractEventLoop, wake: Callable[[], None]) -> None:
+        self._reading.attach(loop, wake)
+
+    def detach(self) -> None:
+        self._reading.detach()
+
+    def ready(self) -> bool:
+        return self._reading.ready()
+
+    def close(self) -> None:
+        self.detach()
+        self._socket.close()

@@ -1,0 +1,217 @@
+"""A router and links to it, over every transport, and ears that listen at each end.
+
+An ear does what the endpoint's contract asks of whoever uses it, and no more: it receives
+when it is woken, and once more where ``ready()`` says so after receiving or flushing.  What
+an endpoint keeps to itself an ear will never hear.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import zmq
+
+from steerio.edge.endpoint import LinkEndpoint, MemoryRouter, RouterEndpoint
+from steerio.edge.keys import ClientKeys, Gatekeeper, ServerKeys, make_keys
+from steerio.edge.zeromq import ZmqLink, ZmqRouter
+from steerio.model import messages as ms
+
+TRANSPORTS = ("memory", "ipc", "tcp")
+IN_TIME_S = 20.0
+"""How long a test waits for what must come; a loaded machine may take long over little."""
+LOOK_S = 0.01
+"""How often a condition is looked at that may come true without a wake here."""
+
+
+class Ear:
+    """Listens at one end."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self.changed = asyncio.Event()
+        self.wakes = 0
+
+    async def until(self, condition: Callable[[], Any], *, quietly: bool = False) -> None:
+        """Wait for a condition, looked at after each wake (``quietly``: every now and then)."""
+        async with asyncio.timeout(IN_TIME_S):
+            while not condition():
+                self.changed.clear()
+                if not quietly:
+                    await self.changed.wait()
+                    continue
+                waiting = asyncio.ensure_future(self.changed.wait())
+                await asyncio.wait({waiting}, timeout=LOOK_S)
+                waiting.cancel()
+
+
+class RouterEar(Ear):
+    """Listens at the broker's end."""
+
+    def __init__(
+        self, router: RouterEndpoint, loop: asyncio.AbstractEventLoop, limit: int = 1_000
+    ) -> None:
+        super().__init__(loop)
+        self.router = router
+        self.limit = limit
+        self.heard: list[tuple[bytes, Any, tuple[Any, ...]]] = []
+        self.faults: list[tuple[bytes, str]] = []
+        self.on_heard: Callable[[bytes, Any, tuple[Any, ...]], None] | None = None
+        router.attach(loop, self.wake)
+
+    def wake(self) -> None:
+        self.wakes += 1
+        arrivals = self.router.receive(self.limit)
+        assert len(arrivals) <= self.limit
+        for arrival in arrivals:
+            if arrival.fault:
+                self.faults.append((arrival.peer, arrival.fault))
+            for message, frames in arrival.messages:
+                self.heard.append((arrival.peer, message, frames))
+                if self.on_heard is not None:
+                    self.on_heard(arrival.peer, message, frames)
+        self.look_again()
+        self.changed.set()
+
+    def flush(self) -> list[bytes]:
+        gone = self.router.flush()
+        self.look_again()
+        return gone
+
+    def look_again(self) -> None:
+        if self.router.ready():
+            self.loop.call_soon(self.wake)
+
+    def numbers(self, peer: bytes | None = None) -> list[int]:
+        """Return the numbers of the messages from a peer, in order."""
+        return [m.task_id for p, m, _ in self.heard if peer is None or p == peer]
+
+
+class LinkEar(Ear):
+    """Listens at a peer's end."""
+
+    def __init__(self, link: LinkEndpoint, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(loop)
+        self.link = link
+        self.heard: list[tuple[Any, tuple[Any, ...]]] = []
+        self.on_heard: Callable[[Any, tuple[Any, ...]], None] | None = None
+        link.attach(loop, self.wake)
+
+    def wake(self) -> None:
+        self.wakes += 1
+        for message, frames in self.link.receive(1_000):
+            self.heard.append((message, frames))
+            if self.on_heard is not None:
+                self.on_heard(message, frames)
+        self.look_again()
+        self.changed.set()
+
+    def flush(self) -> None:
+        self.link.flush()
+        self.look_again()
+
+    def look_again(self) -> None:
+        if self.link.ready():
+            self.loop.call_soon(self.wake)
+
+    def say(self, *numbers: int, frames: tuple[Any, ...] = ()) -> None:
+        """Send numbered messages, the last with these frames, and flush."""
+        for number in numbers:
+            self.link.send(to_broker(number, frames if number == numbers[-1] else ()))
+        self.flush()
+
+    def numbers(self) -> list[int]:
+        return [message.task_id for message, _ in self.heard]
+
+
+def to_broker(number: int, frames: tuple[Any, ...] = ()) -> Any:
+    """Return a numbered message that a broker accepts."""
+    if not frames:
+        return ms.CancelTask(number, "")
+    options = ms.TaskOptions()
+    return ms.SubmitTask(number, 1, 0.0, b"", len(frames), options, None, "")
+
+
+def from_broker(number: int, frames: tuple[Any, ...] = ()) -> Any:
+    """Return a numbered message that a broker sends."""
+    return ms.TaskItem(number, 0, b"", len(frames))
+
+
+class Wire:
+    """A router of one transport, and the way to link to it."""
+
+    def __init__(self, transport: str, context: zmq.Context[Any], keys: ServerKeys | None) -> None:
+        self.transport = transport
+        self.context = context
+        self.keys = keys
+        self.router: Any
+        self._links = ExitStack()
+        self._names = 0
+
+    def link(self, keys: ClientKeys | None = None) -> Any:
+        """Return a new link, closed with the wire; ``keys`` other than the right ones."""
+        if isinstance(self.router, MemoryRouter):
+            link: Any = self.router.link()
+        else:
+            self._names += 1
+            keys = keys or (self.keys.client if self.keys else None)
+            name = b"peer-%d" % self._names
+            link = ZmqLink(self.context, self.router.address, name, keys)
+        self._links.callback(link.close)
+        return link
+
+    def ear(self, link: Any = None) -> LinkEar:
+        """Return an ear at a new link."""
+        return LinkEar(link or self.link(), asyncio.get_running_loop())
+
+    def close_links(self) -> None:
+        self._links.close()
+
+
+@asynccontextmanager
+async def wired(transport: str) -> AsyncIterator[Wire]:
+    """Open a router of a transport; everything is closed at the end."""
+    loop = asyncio.get_running_loop()
+    async with AsyncExitStack() as stack:
+        context = stack.enter_context(zmq_context())
+        keys = make_keys() if transport == "tcp" else None
+        wire = Wire(transport, context, keys)
+        if transport == "memory":
+            wire.router = MemoryRouter()
+        elif keys is not None:
+            stack.enter_context(gatekeeper(context, keys, loop))
+            wire.router = ZmqRouter(context, "tcp://127.0.0.1:*", keys)
+        else:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            wire.router = ZmqRouter(context, f"ipc://{folder}/broker")
+        stack.callback(wire.router.close)
+        stack.callback(wire.close_links)
+        yield wire
+
+
+@contextmanager
+def gatekeeper(
+    context: zmq.Context[Any], keys: ServerKeys, loop: asyncio.AbstractEventLoop
+) -> Iterator[Gatekeeper]:
+    """Have a gatekeeper answer for as long as the block lasts."""
+    keeper = Gatekeeper(context, keys)
+    loop.add_reader(keeper.fileno(), keeper.serve)
+    try:
+        yield keeper
+    finally:
+        loop.remove_reader(keeper.fileno())
+        keeper.close()
+
+
+@contextmanager
+def zmq_context() -> Iterator[zmq.Context[Any]]:
+    """Open a ZeroMQ context; it ends with the block, and with it its threads."""
+    context: zmq.Context[Any] = zmq.Context()
+    try:
+        yield context
+    finally:
+        context.term()
