@@ -1,0 +1,235 @@
+"""The broker: takes messages in, lets the core decide, performs what it decided.
+
+A broker has no loop and no thread of its own.  Whoever drives it calls `step`
+(see ``runtime.driver``): take in what arrived, tick, perform, write the journal, flush.
+One lock makes steps exclusive, so that a second thread may step in while the loop of
+the first stands still.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+
+from steerio.core.dispatch import Dispatch
+from steerio.core.eventlog import EventLog
+from steerio.core.membership import Membership
+from steerio.core.roster import Roster
+from steerio.core.settings import Settings
+from steerio.edge.endpoint import RouterEndpoint
+from steerio.edge.journal import Journal
+from steerio.model import messages as ms
+from steerio.model.events import AnyEvent
+from steerio.runtime.intake import Intake
+from steerio.runtime.peers import Peers
+from steerio.runtime.performing import Performer
+
+log = logging.getLogger("steerio.broker")
+
+ARRIVALS_PER_STEP = 1_000
+"""Most arrivals taken in by one step, so that no step holds the loop for long."""
+SHARE_POOLS_S = 0.1
+"""How often at most those who watch the pools for their sizes hear of other changes."""
+ROUNDS = 8
+"""Most rounds of performing in one step; each but the first follows from lost peers."""
+
+
+class Broker:
+    """Holds queue, pools, workers and event log; the only meeting point.
+
+    Args:
+        routers: the endpoints to serve.
+        pools: the pools there are; with ``closed`` there are no others, ever.
+        closed: whether workers and pools are all known from the start.
+        settings: bounds and leases.
+        journal: where to record, if anywhere.
+        clock: monotonic seconds; ``epoch``: what turns them into Unix time.
+    """
+
+    def __init__(
+        self,
+        routers: Sequence[RouterEndpoint],
+        *,
+        pools: Iterable[str] = (),
+        closed: bool = False,
+        settings: Settings | None = None,
+        journal: Journal | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        epoch: float | None = None,
+    ) -> None:
+        self.settings = settings or Settings()
+        self.routers = list(routers)
+        self.more = False
+        self.failed = False
+        """Whether it asks to be ended because it cannot do what it is for."""
+        self.events = EventLog(time.time() - time.monotonic() if epoch is None else epoch)
+        self.roster = Roster(self.settings, pools, closed)
+        self.dispatch = Dispatch(self.roster, self.events, self.settings)
+        self.members = Membership(self.dispatch)
+        self._journal = journal
+        self._unwritten: list[AnyEvent] = []
+        self._clock = clock
+        self._lock = threading.RLock()
+        self._peers = Peers()
+        self._intake = Intake(self.members, self._peers, self._record_and_share, clock())
+        self._performer = Performer(self._peers, self.events.epoch, journal is not None)
+        self._next_ping = clock()
+        self._next_share = clock()
+        self._shared_sizes: list[int] = []
+        for pool in self.roster.pools.values():
+            self.members.watch_empty(pool, clock())
+
+    def __repr__(self) -> str:
+        pools = ", ".join(repr(pool) for pool in self.roster.pools.values())
+        return f"<Broker {len(self._peers)} peers, {len(self.dispatch.tasks)} tasks; {pools}>"
+
+    @property
+    def closing(self) -> str:
+        """Why the broker was asked to end, or nothing."""
+        return self._intake.closing
+
+    @property
+    def dropped(self) -> dict[str, int]:
+        """How many messages were dropped, by reason."""
+        return dict(self._intake.dropped)
+
+    def step(self) -> float | None:
+        """Do all there is to do now; return when to step again at the latest (or ``None``).
+
+        ``more`` says afterwards whether something is there already.
+        """
+        with self._lock:
+            now = self._clock()
+            take = self._intake.take
+            for router in self.routers:
+                for arrival in router.receive(ARRIVALS_PER_STEP):
+                    take(router, arrival, now)
+            if not self._ready():  # nobody is lost for silence while words of his may be waiting
+                self.members.tick(now)
+            if now >= self._next_ping:
+                self._ping(now)
+            self._finish(now)
+            self.more = self._ready()
+            next_deadline = self.dispatch.deadlines.next
+            if self._peers:
+                return min(next_deadline or self._next_ping, self._next_ping)
+            return next_deadline
+
+    def node_exited(self, pid: int, reason: str) -> None:
+        """Take in that a node's process ended, as seen by who started it (any thread)."""
+        with self._lock:
+            now = self._clock()
+            for peer in [peer for peer in self._peers if peer.local_pid == pid]:
+                self.members.node_lost(peer.number, reason, now)
+            self._finish(now)
+
+    def fail_pools(self, reason: str) -> None:
+        """Give up the pools that have no worker: none will come any more (any thread)."""
+        with self._lock:
+            now = self._clock()
+            for pool in self.roster.pools.values():
+                if not pool.failure and not pool.workers:
+                    self.members.fail(pool, reason, now)
+            self._finish(now)
+
+    def close(self, reason: str) -> None:
+        """Tell all peers to end, and let go of the endpoints."""
+        with self._lock:
+            for peer in self._peers:
+                peer.send(ms.Closing(reason))
+            self._finish(self._clock())
+            for router in self.routers:
+                router.close()
+            if self._journal is not None:
+                self._journal.close()
+                self._journal = None
+
+    # -- the parts of a step --------------------------------------------------------------
+
+    def _ready(self) -> bool:
+        for router in self.routers:  # noqa: SIM110 - a generator costs more than the asking
+            if router.ready():
+                return True
+        return False
+
+    def _finish(self, now: float) -> None:
+        """Perform, record, share and flush; peers found gone lead to another round.
+
+        Orders to local workers go out first.  No result leaves before it is recorded.
+        """
+        for _ in range(ROUNDS):
+            self.members.watch_held(now)
+            changed = bool(self.dispatch.effects or self.events.fresh)
+            self._performer.perform(self.dispatch.take_effects(), now)
+            gone = [(r, peer) for r in self.routers if r.first for peer in r.flush()]
+            self._record_and_share()
+            if changed:
+                self._share_pools(now)
+            gone += [(r, peer) for r in self.routers if not r.first for peer in r.flush()]
+            for router, identity in gone:
+                self._unreachable(router, identity, now)
+            if not self.dispatch.effects:
+                return
+
+    def _record_and_share(self) -> None:
+        fresh = self.events.take_fresh()
+        if self._journal is not None and (fresh or self._performer.entries):
+            self._record(self._journal, fresh)
+        if fresh:
+            for peer in self._peers:
+                for subscription in peer.subscriptions.values():
+                    subscription.share(peer, fresh)
+
+    def _record(self, journal: Journal, fresh: list[AnyEvent]) -> None:
+        """Write the record; ask to end where it cannot be written, and keep what was not.
+
+        To go on would be to lose results without a word, to raise would be to hang everybody.
+        """
+        entries = self._performer.entries
+        events = [*self._unwritten, *fresh] if self._unwritten else fresh
+        try:
+            journal.write(entries, ())
+            entries.clear()
+            journal.write((), events)
+            self._unwritten = []
+        except OSError as error:
+            self._unwritten = events
+            if not self.failed:
+                self.failed = True
+                self._intake.closing = f"the record in {journal.folder} cannot be written: {error}"
+                log.error("%s", self._intake.closing)
+
+    def _share_pools(self, now: float) -> None:
+        """Tell those who watch the pools: how large they are at once, the rest now and then."""
+        sizes = [pool.ready for pool in self.roster.pools.values()]
+        due = sizes != self._shared_sizes or now >= self._next_share
+        status = None
+        for peer in self._peers:
+            if peer.watches_pools and (due or peer.watches_idle):
+                if status is None:
+                    status = ms.PoolStatus({n: p.load() for n, p in self.roster.pools.items()})
+                peer.send(status)
+        if due:
+            self._shared_sizes, self._next_share = sizes, now + SHARE_POOLS_S
+
+    def _ping(self, now: float) -> None:
+        """Say to remote clients that we are alive; who can be reached counts as heard.
+
+        A client's own loop may stand still for long, its connection is kept by ZeroMQ.
+        """
+        self._next_ping = now + self.settings.beat_s
+        self._share_pools(now)
+        for client in self.members.clients.values():
+            peer = self._peers.by_number.get(client.peer)
+            if peer is not None and not peer.router.local:
+                peer.send(ms.BeatAnswer(0.0, now))
+                client.heard = now
+
+    def _unreachable(self, router: RouterEndpoint, identity: bytes, now: float) -> None:
+        """A peer's connection is gone: a client left; nodes tell of workers, leases of nodes."""
+        peer = self._peers.at(router, identity)
+        if peer is not None and peer.role == "client":
+            self._peers.forget(peer)
+            self.members.client_left(peer.number, "its connection closed", now)

@@ -1,0 +1,324 @@
+"""The client: one loop's way to a broker, in this process or another.
+
+Synchronous where nothing can wait: submitting, cancelling and re-ranking put a message
+on the link and return.  What comes back is dealt to *sinks*, one per task.  When the
+broker ends or falls silent for its lease, every sink is told that its task is lost and
+``closed`` says why, so that no await outlives the broker.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from steerio.core.settings import Settings
+from steerio.edge.endpoint import Frames, LinkEndpoint
+from steerio.errors import BrokerLost, JoinRefused
+from steerio.model import messages as ms
+from steerio.model.events import AnyEvent
+from steerio.model.tasks import TaskOptions, TaskSpec, task_id
+
+RECEIVED_AT_ONCE = 1_000
+"""Most messages that are dealt out before other callbacks of the loop have their turn."""
+
+
+class Sink(Protocol):
+    """Where the news of one task goes."""
+
+    def settled(self, message: ms.TaskSettled, frames: Frames) -> None:
+        """Take in how the task ended; the last call."""
+        ...
+
+    def item(self, message: ms.TaskItem, frames: Frames) -> None:
+        """Take in what the task yielded."""
+        ...
+
+
+class Client:
+    """One client of a broker.
+
+    Args:
+        link: the way to the broker.
+        settings: beats and leases.
+        watched: whether the broker may vanish without this process noticing.
+        clock: Unix seconds.
+    """
+
+    def __init__(
+        self,
+        link: LinkEndpoint,
+        settings: Settings | None = None,
+        *,
+        watched: bool,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.settings = settings or Settings()
+        self.pools: dict[str, ms.PoolLoad] = {}
+        self.closed_pools: frozenset[str] = frozenset()
+        self.sinks: dict[int, Sink] = {}
+        self.lost = ""
+        self._link = link
+        self._loop = asyncio.get_running_loop()
+        self._watched = watched
+        self._clock = clock
+        self._number = -1
+        self._counter = 0
+        self._types: dict[TaskSpec, int] = {}
+        self._subscribers: dict[int, Callable[[list[AnyEvent]], None]] = {}
+        self._answers: dict[int, asyncio.Future[ms.Status]] = {}
+        self._requests = 0
+        self._flush_due = False
+        self._heard = self._loop.time()
+        self._beat_timer: asyncio.TimerHandle | None = None
+        self._joined: asyncio.Future[ms.Accepted] = self._loop.create_future()
+        self._on_lost: list[Callable[[str], None]] = []
+        self._on_pools: list[Callable[[], None]] = []
+
+    def __repr__(self) -> str:
+        state = f"lost: {self.lost}" if self.lost else f"{len(self.sinks)} tasks"
+        return f"<Client {self._number}: {state}>"
+
+    # -- joining and leaving ----------------------------------------------------------------
+
+    async def join(self, name: str, timeout_s: float = 10.0) -> None:
+        """Join the broker.
+
+        Raises:
+            JoinRefused: it does not want us; the message says why.
+            BrokerLost: it did not answer in time.
+        """
+        self._link.attach(self._loop, self._wake)
+        self._send(ms.JoinClient(ms.PROTOCOL, name))
+        try:
+            async with asyncio.timeout(timeout_s):
+                accepted = await self._joined
+        except TimeoutError:
+            raise BrokerLost(
+                f"the broker did not answer within {timeout_s:g} s: it has ended without "
+                "cleaning up, its machine cannot be reached, or it does not accept our key"
+            ) from None
+        self._number = accepted.number
+        self.closed_pools = frozenset(accepted.pools)
+        self._heard = self._loop.time()
+        if self._watched:
+            self._beat()
+
+    def close(self) -> None:
+        """Leave the broker and let go of the link."""
+        if self._beat_timer is not None:
+            self._beat_timer.cancel()
+        if not self.lost and self._number >= 0:
+            self._send(ms.Leave())
+        self._link.flush()
+        self._lose("this session was closed", "cancelled")
+        self._link.close()
+
+    def on_lost(self, callback: Callable[[str], None]) -> None:
+        """Call back with the reason once the broker is lost (at once where it is)."""
+        if self.lost:
+            callback(self.lost)
+        else:
+            self._on_lost.append(callback)
+
+    def on_pools(self, callback: Callable[[], None], *, idle: bool) -> None:
+        """Call back whenever `pools` is heard of: on changes of size, else now and then.
+
+        With ``idle`` also whenever the number of idle workers may have changed.
+        """
+        self._send(ms.WatchPools(idle))
+        self._on_pools.append(callback)
+
+    # -- tasks ------------------------------------------------------------------------------
+
+    def submit(
+        self,
+        spec: TaskSpec,
+        body: bytes,
+        frames: Frames,
+        options: TaskOptions,
+        tags: dict[str, str] | None,
+        cause: str,
+        created: float,
+        sink: Sink,
+    ) -> int:
+        """Queue a task and return its id.
+
+        Raises:
+            BrokerLost: the broker has ended.
+        """
+        if self.lost:
+            raise BrokerLost(self.lost)
+        type_id = self._types.get(spec)
+        if type_id is None:
+            type_id = self._types[spec] = len(self._types) + 1
+            self._send(ms.DefineTask(type_id, spec))
+        self._counter += 1
+        number = task_id(self._number, self._counter)
+        self.sinks[number] = sink
+        self._send(
+            ms.SubmitTask(number, type_id, created, body, len(frames), options, tags, cause),
+            frames,
+        )
+        return number
+
+    def cancel(self, number: int, reason: str, *, queued_only: bool = False) -> None:
+        """Ask for a task to be cancelled; its result says whether it was."""
+        if not self.lost:
+            self._send(ms.CancelTask(number, reason, queued_only))
+
+    def reprioritise(self, changes: dict[int, float]) -> None:
+        """Re-rank queued tasks."""
+        if not self.lost:
+            self._send(ms.Reprioritise(list(changes.items())))
+
+    def grant(self, number: int, count: int) -> None:
+        """Let a generator task yield ``count`` more items."""
+        if not self.lost:
+            self._send(ms.GrantItems(number, count))
+
+    # -- events and status --------------------------------------------------------------------
+
+    def subscribe(
+        self,
+        callback: Callable[[list[AnyEvent]], None],
+        types: list[str] | None,
+        task_type: str | None,
+        pool: str | None,
+        since: int | None,
+    ) -> int:
+        """Have events delivered to ``callback``; returns the subscription's number."""
+        self._requests += 1
+        self._subscribers[self._requests] = callback
+        self._send(ms.Subscribe(self._requests, types, task_type, pool, since))
+        return self._requests
+
+    def unsubscribe(self, subscription: int) -> None:
+        """End a subscription."""
+        if self._subscribers.pop(subscription, None) is not None and not self.lost:
+            self._send(ms.Unsubscribe(subscription))
+
+    def publish(self, topic: str, body: bytes) -> None:
+        """Publish a user's event to everyone's event streams."""
+        if not self.lost:
+            self._send(ms.Publish(topic, body))
+
+    async def status(self, timeout_s: float = 10.0) -> ms.Status:
+        """Return the broker's whole status.
+
+        Raises:
+            BrokerLost: it ended, or did not answer in time.
+        """
+        if self.lost:
+            raise BrokerLost(self.lost)
+        self._requests += 1
+        answer: asyncio.Future[ms.Status] = self._loop.create_future()
+        self._answers[self._requests] = answer
+        self._send(ms.AskStatus(self._requests))
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await answer
+        except TimeoutError:
+            raise BrokerLost(f"no answer from the broker within {timeout_s:g} s") from None
+        finally:
+            self._answers.pop(self._requests, None)
+
+    def stop_broker(self, reason: str) -> None:
+        """Ask the broker to end, with everything that joined it."""
+        self._send(ms.StopBroker(reason))
+
+    # -- the link -------------------------------------------------------------------------------
+
+    def _send(self, message: ms.ToBroker, frames: Frames = ()) -> None:
+        self._link.send(message, frames)
+        if not self._flush_due and not self._link.immediate:
+            self._flush_due = True
+            self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._flush_due = False
+        if not self._link_closed():
+            self._link.flush()
+            if self._link.ready():
+                self._loop.call_soon(self._wake)
+
+    def _link_closed(self) -> bool:
+        return bool(self.lost)
+
+    def _wake(self) -> None:
+        if self._link_closed():
+            return
+        self._heard = self._loop.time()
+        for message, frames in self._link.receive(RECEIVED_AT_ONCE):
+            self._deal(message, frames)
+        if not self._link_closed() and self._link.ready():
+            self._loop.call_soon(self._wake)
+
+    def _deal(self, message: ms.FromBroker, frames: Frames) -> None:
+        match message:
+            case ms.TaskSettled():
+                sink = self.sinks.pop(message.task_id, None)
+                if sink is not None:
+                    sink.settled(message, frames)
+            case ms.TaskItem():
+                sink = self.sinks.get(message.task_id)
+                if sink is not None:
+                    sink.item(message, frames)
+            case ms.Events():
+                subscriber = self._subscribers.get(message.subscription)
+                if subscriber is not None:
+                    subscriber(message.events)
+            case ms.PoolStatus():
+                self.pools = message.pools
+                for callback in self._on_pools:
+                    callback()
+            case _:
+                self._deal_rarely(message)
+
+    def _deal_rarely(self, message: ms.FromBroker) -> None:
+        match message:
+            case ms.Status():
+                answer = self._answers.get(message.request)
+                if answer is not None and not answer.done():
+                    answer.set_result(message)
+            case ms.Accepted():
+                if not self._joined.done():
+                    self._joined.set_result(message)
+            case ms.Refused():
+                if not self._joined.done():
+                    self._joined.set_exception(JoinRefused(message.reason))
+                else:
+                    self._lose(message.reason)
+            case ms.Closing():
+                self._lose(message.reason)
+            case _:
+                pass  # a BeatAnswer has said what it says by arriving
+
+    def _beat(self) -> None:
+        silent_s = self._loop.time() - self._heard
+        if silent_s > self.settings.lease_s and not self._link.ready():
+            self._lose(f"the broker has been silent for {silent_s:.0f} s")
+            return
+        self._send(ms.Beat(self._loop.time(), None))
+        self._beat_timer = self._loop.call_later(self.settings.beat_s, self._beat)
+
+    def _lose(self, reason: str, ended_as: str = "lost") -> None:
+        if self.lost:
+            return
+        self.lost = reason
+        if self._beat_timer is not None:
+            self._beat_timer.cancel()
+        self._link.detach()
+        sinks, self.sinks = self.sinks, {}
+        why = reason if ended_as == "cancelled" else f"the broker is gone: {reason}"
+        for number, sink in sinks.items():
+            sink.settled(ms.TaskSettled.unknown(number, ended_as, self._clock(), why), ())
+        for answer in self._answers.values():
+            if not answer.done():
+                answer.set_exception(BrokerLost(reason))
+        if not self._joined.done():
+            self._joined.set_exception(BrokerLost(reason))
+            self._joined.exception()  # retrieved, should nobody be waiting
+        for callback in self._on_lost:
+            callback(reason)

@@ -1,0 +1,126 @@
+"""Who the broker talks to: its peers, and what of the event stream each of them wants."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from steerio.core.records import WorkerRecord
+from steerio.edge.endpoint import Frames, RouterEndpoint
+from steerio.model.events import AnyEvent, EventsMissed
+from steerio.model.messages import Events, FromBroker, Subscribe
+
+EVENTS_IN_MESSAGE = 1_000
+"""Most events that travel in one message."""
+
+
+class Peer:
+    """One peer: its role (``client``, ``node``, ``worker``, ``gone``), and where it is reached."""
+
+    def __init__(
+        self, number: int, router: RouterEndpoint, identity: bytes, role: str, name: str
+    ) -> None:
+        self.number = number
+        self.router = router
+        self.identity = identity
+        self.role = role
+        self.name = name
+        self.client_number = -1
+        self.local_pid = 0
+        """The process of a node on the broker's own host."""
+        self.worker: WorkerRecord | None = None
+        self.subscriptions: dict[int, Subscription] = {}
+        self.watches_pools = False
+        self.watches_idle = False
+
+    def __repr__(self) -> str:
+        return f"<Peer {self.number}: {self.role} {self.name!r}>"
+
+    def send(self, message: FromBroker, frames: Frames = ()) -> None:
+        """Collect a message for this peer."""
+        self.router.send(self.identity, message, frames)
+
+
+class Subscription:
+    """One subscription: which events, and how many of them its peer missed."""
+
+    def __init__(self, asked: Subscribe) -> None:
+        self.number = asked.subscription
+        self._types = None if asked.types is None else frozenset(asked.types)
+        self._task_type = asked.task_type
+        self._pool = asked.pool
+        self._missed = 0
+        self._first_missed = 0
+
+    def wants(self, event: AnyEvent) -> bool:
+        """Whether this event passes the filters."""
+        if self._types is not None and type(event).__name__ not in self._types:
+            return False
+        if self._pool is not None and getattr(event, "pool", None) != self._pool:
+            return False
+        return self._task_type is None or getattr(event, "task_type", None) == self._task_type
+
+    def missed(self, first: int, count: int) -> None:
+        """Note events that the peer did not get."""
+        if count > 0:
+            self._first_missed = self._first_missed or first
+            self._missed += count
+
+    def share(self, peer: Peer, events: list[AnyEvent]) -> None:
+        """Send the peer what it wants of these events, or count it where it is too slow."""
+        wanted: list[Any] = [event for event in events if self.wants(event)]
+        if not wanted:
+            return
+        if peer.router.congested(peer.identity):
+            self.missed(wanted[0].number, len(wanted))
+            return
+        if self._missed:
+            count, first = self._missed, self._first_missed
+            self._missed = self._first_missed = 0
+            wanted.insert(0, EventsMissed(wanted[0].number, wanted[0].at, count, first))
+        for start in range(0, len(wanted), EVENTS_IN_MESSAGE):
+            peer.send(Events(self.number, wanted[start : start + EVENTS_IN_MESSAGE]))
+
+
+class Peers:
+    """All peers of a broker, by where they are reached and by number.
+
+    Numbers are never used twice, so whoever kept one of a peer that is gone reaches nobody.
+    """
+
+    def __init__(self) -> None:
+        self.by_number: dict[int, Peer] = {}
+        self._by_place: dict[tuple[int, bytes], Peer] = {}
+        self._numbers = 0
+
+    def __len__(self) -> int:
+        return len(self.by_number)
+
+    def __iter__(self) -> Iterator[Peer]:
+        return iter(self.by_number.values())
+
+    def at(self, router: RouterEndpoint, identity: bytes) -> Peer | None:
+        """Return the peer that is reached there, or ``None``."""
+        return self._by_place.get((id(router), identity))
+
+    def next_number(self) -> int:
+        """Return the number of the next peer."""
+        self._numbers += 1
+        return self._numbers
+
+    def add(self, peer: Peer) -> None:
+        """Let a peer in."""
+        self._by_place[id(peer.router), peer.identity] = peer
+        self.by_number[peer.number] = peer
+
+    def forget(self, peer: Peer) -> None:
+        """Let a peer go; what else it says in the same batch comes from nobody in particular."""
+        peer.role = "gone"
+        self._by_place.pop((id(peer.router), peer.identity), None)
+        self.by_number.pop(peer.number, None)
+
+    def send(self, number: int, message: FromBroker, frames: Frames = ()) -> None:
+        """Collect a message for a peer; nothing happens where it is gone."""
+        peer = self.by_number.get(number)
+        if peer is not None:
+            peer.router.send(peer.identity, message, frames)
