@@ -1,0 +1,52 @@
+"""What a running task can say and ask: the functions that user code calls.
+
+Outside a worker (a task function called directly, a test) they do nothing, so a task
+stays a plain function.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class Running(Protocol):
+    """The attempt that this process runs now."""
+
+    def report(self, fraction: float | None, message: str) -> None:
+        """Send progress."""
+        ...
+
+    def should_stop(self) -> bool:
+        """Whether it was asked to stop."""
+        ...
+
+
+_current: Running | None = None
+
+
+def set_current(running: Running | None) -> None:
+    """Say which attempt runs (the worker does)."""
+    global _current  # noqa: PLW0603 - a process runs one task at a time
+    _current = running
+
+
+def report(fraction: float | None = None, message: str = "") -> None:
+    """Tell the campaign how far this task is, as a ``TaskProgress`` event.
+
+    At most 20 reports a second are sent; those in between are dropped.
+
+    Args:
+        fraction: share done, 0 to 1, where it is known.
+        message: anything worth telling, in a line.
+    """
+    if _current is not None:
+        _current.report(fraction, message)
+
+
+def should_stop() -> bool:
+    """Whether this task was asked to stop (cancelled, or out of time).
+
+    A task that returns or raises soon after keeps its worker; one that does not gets
+    SIGTERM and then SIGKILL, each ``cancel_grace_s`` later.
+    """
+    return _current is not None and _current.should_stop()

@@ -1,0 +1,98 @@
+"""The processes below this one: which there are, and how none of them is left behind.
+
+A process whose parent ended belongs to the nearest *subreaper* above it, else to init,
+where nobody finds it again.  So a node, its zygote and each of its workers are
+subreapers: whatever a task started, and whatever that started, stays below its worker;
+below the zygote when the worker is gone; below the node when the zygote is.  And each
+of them ends what is below it.  (Linux; elsewhere process groups have to do.)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Container
+from pathlib import Path
+
+LOOK_S = 0.002
+"""How often it is looked whether killed processes are gone."""
+_THREADS = Path("/proc/self/task")
+_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
+
+
+def adopt_orphans() -> None:
+    """Become the parent of every descendant whose own parent ends."""
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def die_with_parent(parent: int) -> None:
+    """Be killed when ``parent``, which forked this process, ends (or has ended already)."""
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def children() -> list[int]:
+    """Return the living children of this process, adopted ones too."""
+    return [pid for pid in _listed() if lives(pid)]
+
+
+def kill_children(spare: Container[int] = ()) -> None:
+    """Kill all children but those to spare.
+
+    Their own children become ours: call again when they have been waited for.
+    """
+    for pid in _listed():
+        if pid not in spare:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+
+
+def end_children(within_s: float) -> None:
+    """Kill everything below this process, and wait for its end, but not for ever."""
+    until = time.monotonic() + within_s
+    while time.monotonic() < until:
+        kill_children()
+        try:
+            while os.waitpid(-1, os.WNOHANG) != (0, 0):
+                pass
+        except ChildProcessError:
+            return
+        time.sleep(LOOK_S)
+
+
+def lives(pid: int) -> bool:
+    """Whether a process has not ended; one that ended and was not waited for yet has."""
+    try:  # the command's name comes in parentheses, and may itself hold any character
+        state = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0]
+    except OSError:
+        return False
+    return state not in (b"Z", b"X")
+
+
+def threads() -> int:
+    """Return how many threads this process has, as the system counts them."""
+    try:
+        return len(list(_THREADS.iterdir()))
+    except OSError:
+        return threading.active_count()
+
+
+def _listed() -> list[int]:
+    """Return the children of this process, also those that ended and were not waited for."""
+    found: list[int] = []
+    for file in _THREADS.glob("*/children"):
+        with contextlib.suppress(OSError):
+            found += map(int, file.read_text().split())
+    return found
+
+
+def _prctl(option: int, value: int) -> None:
+    """Call Linux's prctl(2); elsewhere do nothing."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(option, value, 0, 0, 0)

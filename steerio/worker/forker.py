@@ -1,0 +1,226 @@
+"""The node's side of its zygote; and the seam behind which simulation puts its own workers."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import socket
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from steerio.worker import inheritance
+from steerio.worker.setup import NodeSetup
+from steerio.worker.slots import Slots
+from steerio.worker.zygote import become_zygote
+
+CLOSE_S = 4.0
+"""Longest wait for the zygote to have killed its workers."""
+HUNG_S = 2.0
+"""A zygote hangs if a worker that takes too long to start has not ended this much later."""
+
+
+class Forker(Protocol):
+    """Starts, signals and watches worker processes."""
+
+    def fork(self, worker: str, pool: str) -> None:
+        """Start a worker."""
+        ...
+
+    def ask_to_stop(self, worker: str, run: int) -> None:
+        """Raise the cooperative signal for this run."""
+        ...
+
+    def signal(self, worker: str, name: str) -> None:
+        """Send ``term`` or ``kill`` to the worker's process group."""
+        ...
+
+    async def close(self) -> None:
+        """Kill all workers and wait for their end."""
+        ...
+
+
+class ZygoteForker:
+    """Forks workers from a zygote.
+
+    Made in two steps: the constructor forks the zygote, and must run while this process
+    has no threads; `watch` then listens to it on a loop.
+    """
+
+    def __init__(self, setup: NodeSetup) -> None:
+        self._setup = setup
+        self._slots = Slots()
+        self._slot_of: dict[str, int] = {}
+        self._asked: dict[str, int] = {}
+        self._pids: dict[str, int] = {}
+        self._buffer = b""
+        self._outgoing = b""
+        self._cores = _cores(setup)
+        self._core_of: dict[str, int] = {}
+        self._on_exit: Callable[[str, int, str], None] | None = None
+        self._gone: asyncio.Event | None = None
+        mine, theirs = socket.socketpair()
+        inheritance.flush_output()
+        self._pid = os.fork()
+        if self._pid == 0:
+            mine.close()
+            become_zygote(theirs, self._slots, setup)
+        theirs.close()
+        mine.setblocking(False)
+        self._socket = mine
+
+    def watch(self, on_exit: Callable[[str, int, str], None]) -> None:
+        """Call ``on_exit(worker, run, reason)`` for each worker that ends."""
+        self._on_exit = on_exit
+        self._gone = asyncio.Event()
+        asyncio.get_running_loop().add_reader(self._socket.fileno(), self._read)
+
+    def fork(self, worker: str, pool: str) -> None:
+        """Order a worker."""
+        slot = self._slot_of[worker] = self._slots.take()
+        cores: list[int] = []
+        if self._cores:
+            core = self._core_of[worker] = self._cores.pop(0)
+            cores = [core]
+        self._order(
+            worker=worker,
+            slot=slot,
+            cores=cores,
+            preload=self._setup.preload.get(pool, []),
+        )
+
+    def ask_to_stop(self, worker: str, run: int) -> None:
+        """Write the run into the worker's slot."""
+        slot = self._slot_of.get(worker)
+        if slot is not None:
+            self._asked[worker] = run
+            self._slots.ask_to_stop(slot, run)
+
+    def signal(self, worker: str, name: str) -> None:
+        """Signal the worker's process group; the zygote may be busy loading modules.
+
+        The signal is about the run that was asked to stop; once that has ended none is sent.
+        A worker that was asked nothing has not begun anything: it takes too long to start.
+        """
+        slot, pid = self._slot_of.get(worker), self._pids.get(worker)
+        if slot is None:
+            return
+        run = self._asked.get(worker, 0)
+        if pid is not None and (not run or self._slots.works_on(slot, run)):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(pid, signal.SIGTERM if name == "term" else signal.SIGKILL)
+        if not run:
+            asyncio.get_running_loop().call_later(HUNG_S, self._check_started, worker, slot)
+
+    def _check_started(self, worker: str, slot: int) -> None:
+        """End a zygote that hangs in what it imports, and starts no workers any more."""
+        if self._slot_of.get(worker) == slot:
+            self._signal_zygote(signal.SIGKILL)
+
+    async def close(self) -> None:
+        """Have the zygote kill its workers, and wait for its end."""
+        if self._gone is not None and not self._gone.is_set():
+            with contextlib.suppress(OSError):
+                self._socket.shutdown(socket.SHUT_WR)
+            self._signal_zygote(signal.SIGTERM)  # it may be deep in an import
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(CLOSE_S):
+                    await self._gone.wait()
+        self._unwatch()
+        self._socket.close()
+        self._signal_zygote(signal.SIGKILL)
+        if self._pid:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(self._pid, 0)  # noqa: ASYNC222 - it was killed
+            self._pid = 0
+
+    def _signal_zygote(self, number: int) -> None:
+        if self._pid:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._pid, number)
+
+    def _order(self, **what: Any) -> None:
+        self._outgoing += json.dumps(what).encode() + b"\n"
+        self._write()
+
+    def _write(self) -> None:
+        """Write what goes; a zygote that is loading modules reads later."""
+        if self._gone is None or self._gone.is_set():
+            return
+        loop = asyncio.get_running_loop()
+        try:
+            sent = self._socket.send(self._outgoing)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            self._lose()
+            return
+        self._outgoing = self._outgoing[sent:]
+        if self._outgoing:
+            loop.add_writer(self._socket.fileno(), self._write)
+        else:
+            loop.remove_writer(self._socket.fileno())
+
+    def _read(self) -> None:
+        try:
+            data = self._socket.recv(65536)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self._lose()
+            return
+        *lines, self._buffer = (self._buffer + data).split(b"\n")
+        for line in lines:
+            answer = json.loads(line)
+            if "started" in answer:
+                self._pids[answer["started"]] = answer["pid"]
+            else:
+                self._exited(answer["exited"], answer["reason"])
+
+    def _exited(self, worker: str, reason: str) -> None:
+        self._pids.pop(worker, None)
+        slot = self._slot_of.pop(worker, None)
+        if slot is None:
+            return
+        run = self._slots.begun(slot)
+        asked = self._asked.pop(worker, 0)
+        if asked and self._slots.works_on(slot, asked):
+            reason = "it was ended together with a task that had to be stopped"
+        self._slots.give_back(slot)
+        if worker in self._core_of:
+            self._cores.append(self._core_of.pop(worker))
+        if self._on_exit is not None:
+            self._on_exit(worker, run, reason)
+
+    def _lose(self) -> None:
+        """The zygote is gone, and its workers with it (they die with their parent)."""
+        assert self._gone is not None
+        if not self._gone.is_set():
+            self._gone.set()
+            self._unwatch()
+
+    def _unwatch(self) -> None:
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(self._socket.fileno())
+        loop.remove_writer(self._socket.fileno())
+
+    async def wait_lost(self) -> None:
+        """Wait until the zygote is gone."""
+        assert self._gone is not None
+        await self._gone.wait()
+
+
+def _cores(setup: NodeSetup) -> list[int]:
+    """Return the cores to pin workers to: one each, or none where there are too few.
+
+    A worker that shares its only core with the campaign's process stops it, and itself,
+    with every message; where that would be so, the scheduler places them better.
+    """
+    if not setup.pin or not hasattr(os, "sched_getaffinity"):
+        return []
+    allowed = sorted(os.sched_getaffinity(0))[setup.spare_cores :]
+    return allowed if sum(setup.workers.values()) <= len(allowed) else []

@@ -1,0 +1,81 @@
+"""Finding the function of a task type: by import path, or from what was shipped."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import pickle
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from steerio.edge.values import CallCodec
+from steerio.model.tasks import TaskSpec
+
+
+class LoadedType:
+    """A task type, ready to run: its function, kind and codec."""
+
+    __slots__ = ("codec", "function", "kind", "name")
+
+    def __init__(self, spec: TaskSpec) -> None:
+        function: Callable[..., Any]
+        if spec.code:
+            function = pickle.loads(spec.code)
+        else:
+            function = _find(*spec.name.split(":", 1))
+        self.name = spec.name
+        self.kind = spec.kind
+        self.function = function
+        self.codec = CallCodec(function, spec.name)
+
+
+def _find(module: str, path: str) -> Callable[..., Any]:
+    """Return the function of an import path.
+
+    Raises:
+        ImportError: workers do not find it there; the message says what to do.
+        Exception: whatever importing the module raises.
+    """
+    advice = "define it at the top level of a module that they can import, whoever imports that"
+    try:
+        found: Any = importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        raise ImportError(f"workers do not find {module}:{path} ({error}); {advice}") from error
+    for part in path.split("."):
+        found = getattr(found, part, None)
+    if found is None:
+        place = getattr(sys.modules[module], "__file__", "it is built in")
+        raise ImportError(f"workers do not find {path} in {module} ({place}); {advice}")
+    function: Callable[..., Any] = getattr(found, "__wrapped__", found)
+    return function
+
+
+def load_file(name: str, path: str | Path) -> ModuleType:
+    """Load a Python file as the module ``name``; its folder becomes importable.
+
+    Campaign and workers both load the campaign's file under the same name, so that its
+    functions are found by import path on either side.
+
+    Raises:
+        ImportError: it cannot be loaded as Python.
+        Exception: whatever the file itself raises.
+    """
+    if name in sys.modules:
+        return sys.modules[name]
+    folder = str(Path(path).resolve().parent)
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{path} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module

@@ -1,0 +1,159 @@
+"""A node: the supervisor on one host that starts, watches, kills and replaces its workers.
+
+It does what the broker orders, tells it of every worker that ended, and beats.  Its
+beats speak for its workers, whose own thread belongs to the task.  With each answer it
+measures how far its clock is from the broker's (Cristian 1989: half of the shortest of
+recent round trips bounds the error).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections import deque
+from collections.abc import Callable
+
+from steerio.core.settings import Settings
+from steerio.edge.endpoint import LinkEndpoint
+from steerio.model import messages as ms
+from steerio.worker.forker import Forker
+
+ROUND_TRIPS = 8
+"""How many recent round trips the clock difference is taken from."""
+
+
+class Node:
+    """One node, over any link and any forker.
+
+    Args:
+        link: the way to the broker.
+        forker: what starts workers.
+        name: as it introduces itself.
+        workers: how many it offers for each pool.
+        host: name of the host; by default this one's.
+        same_clock: whether the broker is on this host, so that their clocks are one.
+        clock: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        link: LinkEndpoint,
+        forker: Forker,
+        name: str,
+        workers: dict[str, int],
+        *,
+        settings: Settings,
+        pid: int,
+        host: str = "",
+        same_clock: bool = True,
+        clock: Callable[[], float] | None = None,
+    ) -> None:
+        self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._link = link
+        self._forker = forker
+        self._name = name
+        self._workers = workers
+        self._settings = settings
+        self._pid = pid
+        self._host = host or socket.gethostname()
+        self._same_clock = same_clock
+        self._loop = asyncio.get_running_loop()
+        self._clock = clock or self._loop.time
+        self._heard = self._loop.time()
+        self._trips: deque[tuple[float, float]] = deque(maxlen=ROUND_TRIPS)
+        self._offset_s: float | None = 0.0 if same_clock else None
+        self._timer: asyncio.TimerHandle | None = None
+        self._joined = False
+        self.failed = False
+        """Whether it ended for want of a broker that lets it in, or of what it needs itself."""
+
+    def start(self) -> None:
+        """Join the broker and begin to follow it; ``ended`` says when and why that is over."""
+        self._link.attach(self._loop, self._wake)
+        join = ms.JoinNode(ms.PROTOCOL, self._name, self._host, self._pid, self._workers)
+        self._say(join)
+        self._beat()
+
+    def worker_exited(self, worker: str, run: int, reason: str) -> None:
+        """Tell the broker that a worker ended."""
+        if not self.ended.done():
+            self._say(ms.WorkerExited(worker, run, reason))
+
+    def leave(self, reason: str) -> None:
+        """Leave the broker in good order."""
+        if not self.ended.done():
+            self._say(ms.Leave(reason))
+            self._end(reason)
+
+    def fail(self, reason: str) -> None:
+        """Leave the broker because of a failure of its own."""
+        if not self.ended.done():
+            self.failed = True
+            self.leave(reason)
+
+    def _say(self, message: ms.ToBroker) -> None:
+        self._link.send(message)
+        self._link.flush()
+        if self._link.ready():
+            self._loop.call_soon(self._wake)
+
+    def _wake(self) -> None:
+        if self.ended.done():
+            return
+        for message, _ in self._link.receive(1_000):
+            self._heard = self._loop.time()
+            self._follow(message)
+        if not self.ended.done() and self._link.ready():
+            self._loop.call_soon(self._wake)
+
+    def _follow(self, message: ms.FromBroker) -> None:
+        match message:
+            case ms.StartWorker():
+                self._forker.fork(message.worker, message.pool)
+            case ms.StopRunning():
+                self._forker.ask_to_stop(message.worker, message.run)
+            case ms.SignalWorker():
+                self._forker.signal(message.worker, message.signal)
+            case ms.BeatAnswer():
+                self._measure(message)
+            case ms.Accepted():
+                self._joined = True
+            case ms.Refused():
+                self.failed = True
+                self._end(message.reason)
+            case ms.Closing():
+                self._end(message.reason)
+            case _:
+                pass
+
+    def _beat(self) -> None:
+        if self.ended.done():
+            return
+        silent_s = self._loop.time() - self._heard
+        if silent_s > self._settings.lease_s and not self._link.ready():
+            self.failed = True
+            if self._joined:
+                self._end(f"the broker has been silent for {silent_s:.0f} s")
+            else:
+                self._end(
+                    f"no broker answered within {silent_s:.0f} s: it has ended without cleaning "
+                    "up, its machine cannot be reached, or it does not accept our key"
+                )
+            return
+        if self._joined:
+            self._say(ms.Beat(self._clock(), self._offset_s))
+        self._timer = self._loop.call_later(self._settings.beat_s, self._beat)
+
+    def _measure(self, answer: ms.BeatAnswer) -> None:
+        if self._same_clock or not answer.sent:
+            return
+        now = self._clock()
+        self._trips.append((now - answer.sent, answer.now - (answer.sent + now) / 2))
+        self._offset_s = min(self._trips)[1]
+
+    def _end(self, reason: str) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        if not self.ended.done():
+            self.ended.set_result(reason)
+            self._link.detach()

@@ -1,0 +1,122 @@
+"""The process of a node: ``python -m steerio.worker.node_main``, or a fork that calls ``main``.
+
+The first line of its input is a `NodeSetup` as JSON.  The
+input stays open as long as whoever started the node lives; its end is the order to end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import sys
+from collections.abc import Generator
+from typing import Any
+
+import msgspec
+
+from steerio.edge.zeromq import ZmqLink, open_context
+from steerio.worker import descendants
+from steerio.worker.forker import ZygoteForker
+from steerio.worker.node import Node
+from steerio.worker.setup import NodeSetup, clear_up_after_broker
+
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+END_CHILDREN_S = 1.0
+"""Longest wait for processes to be gone that were left behind by all that started them."""
+ORIGINAL_PATH = "STEERIO_ORIGINAL_PYTHONPATH"
+"""How a fresh interpreter learns of the ``PYTHONPATH`` that is to reach the tasks."""
+
+
+def main(descriptor: int = 0) -> int:
+    """Be a node until told to end; returns the exit status."""
+    line = b""
+    while not line.endswith(b"\n"):
+        part = os.read(descriptor, 65536)
+        if not part:
+            return 0  # whoever started us ended before telling us anything
+        line += part
+    setup = msgspec.json.decode(line, type=NodeSetup)
+    return run_node(setup, descriptor)
+
+
+def run_node(setup: NodeSetup, lifeline: int | None) -> int:
+    """Be a node of this setup; ``lifeline``: a descriptor whose end is ours."""
+    for variable in THREAD_VARIABLES:  # workers share the cores, each has about one
+        os.environ.setdefault(variable, "1")
+    sys.path[:0] = [entry for entry in setup.path if entry not in sys.path]
+    descendants.adopt_orphans()
+    forker = ZygoteForker(setup)  # forks, so before anything makes a thread
+    try:
+        return asyncio.run(_serve(setup, forker, lifeline))
+    finally:
+        descendants.end_children(END_CHILDREN_S)
+
+
+async def _serve(setup: NodeSetup, forker: ZygoteForker, lifeline: int | None) -> int:
+    context = open_context()
+    identity = f"node-{setup.name}-{socket.gethostname()}-{os.getpid()}".encode()
+    link = ZmqLink(context, setup.address, identity, setup.keys)
+    node = Node(
+        link,
+        forker,
+        setup.name,
+        setup.workers,
+        settings=setup.settings,
+        pid=os.getpid(),
+        same_clock=setup.address.startswith("ipc://"),
+    )
+    forker.watch(node.worker_exited)
+    try:
+        with _told_to_end(node, lifeline):
+            node.start()
+            lost = asyncio.ensure_future(forker.wait_lost())
+            ends: list[asyncio.Future[Any]] = [node.ended, lost]
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            if not lost.cancel():
+                node.fail("its zygote, which forks the workers, ended")
+    finally:
+        await forker.close()
+        link.close()
+        context.term()
+        clear_up_after_broker(setup)
+    if node.failed:
+        sys.stderr.write(f"steerio node {setup.name}: {node.ended.result()}\n")
+    return int(node.failed)
+
+
+@contextlib.contextmanager
+def _told_to_end(node: Node, lifeline: int | None) -> Generator[None, None, None]:
+    """Watch the lifeline, and signals, while the node is up."""
+    loop = asyncio.get_running_loop()
+    heard = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+    numbers = [n for n in heard if signal.getsignal(n) != signal.SIG_IGN]  # as under nohup
+
+    def check_lifeline(descriptor: int) -> None:
+        if not os.read(descriptor, 4096):
+            loop.remove_reader(descriptor)
+            node.leave("whoever started it ended")
+
+    for number in numbers:
+        loop.add_signal_handler(number, node.leave, f"signal {number.name}")
+    if lifeline is not None:
+        loop.add_reader(lifeline, check_lifeline, lifeline)
+    try:
+        yield
+    finally:
+        if lifeline is not None:
+            loop.remove_reader(lifeline)
+        for number in numbers:
+            loop.remove_signal_handler(number)
+            signal.signal(number, signal.SIG_IGN)  # it is ending, which takes a moment
+
+
+if __name__ == "__main__":
+    if ORIGINAL_PATH in os.environ:
+        original = os.environ.pop(ORIGINAL_PATH)
+        os.environ.pop("PYTHONPATH", None)
+        if original:
+            os.environ["PYTHONPATH"] = original
+    sys.exit(main())

@@ -1,0 +1,350 @@
+"""A worker: one process, one thread, one task at a time.
+
+It blocks until the broker sends something, runs what it holds in order, and reports each
+task as it ends.  Between two tasks it takes in what arrived meanwhile, so
+a held task that was recalled is never begun.  Being alone in its process, a task may
+hold the interpreter for as long as it likes: the node speaks for the worker.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import inspect
+import os
+import signal
+import threading
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Coroutine, Generator, Iterable
+from typing import Any
+
+from steerio.edge.endpoint import BlockingLink, Frames
+from steerio.edge.values import ANY_VALUE
+from steerio.errors import EncodingError, TaskStopped
+from steerio.model import messages as ms
+from steerio.worker import context, descendants
+from steerio.worker.failure import describe
+from steerio.worker.loading import LoadedType
+from steerio.worker.slots import Slot
+
+PARENT_CHECK_S = 1.0
+"""How often an idle worker looks whether its parent is still there (where no signal says)."""
+STOP_CHECK_S = 0.02
+"""How often a waiting task looks whether it was asked to stop."""
+PROGRESS_EVERY_S = 0.05
+"""Progress reports that come faster are dropped."""
+LEFT_S = 0.1
+"""How long processes and threads that a stopped task has left may take to end by themselves."""
+
+
+class _Outcome:
+    """How an attempt went; times on this host's monotonic clock, in seconds."""
+
+    __slots__ = ("ended", "ended_as", "error", "packed", "started")
+
+    def __init__(self, ended_as: str = "succeeded", started: float | None = None) -> None:
+        self.ended = time.monotonic()
+        self.started = self.ended if started is None else started
+        self.ended_as = ended_as
+        self.packed: tuple[bytes, Frames] = (b"", ())
+        self.error: ms.RemoteError | None = None
+
+
+class Worker:
+    """The worker of this process.
+
+    Args:
+        link: the way to the broker.
+        name: given by the broker.
+        slot: shared with the node.
+        items: items that a generator task may yield ahead of its reader.
+    """
+
+    def __init__(self, link: BlockingLink, name: str, slot: Slot, items: int) -> None:
+        self._link = link
+        self._name = name
+        self._slot = slot
+        self._items = items
+        self._credit = 0
+        self._pid = os.getpid()
+        self._parent = os.getppid()
+        self._held: deque[tuple[ms.RunTask, Frames]] = deque()
+        self._types: dict[int, ms.DefineTask | LoadedType] = {}
+        self._run = 0
+        self._inside = False
+        self._stopped = False
+        self._ending = False
+        self._last_progress = 0.0
+        self._lock = threading.Lock()
+        self._runner: asyncio.Runner | None = None
+
+    def serve(self) -> None:
+        """Work until told to end."""
+        signal.signal(signal.SIGTERM, self._on_sigterm)
+        # a handler and not SIG_IGN, which programs that a task starts would inherit
+        signal.signal(signal.SIGINT, _do_nothing)
+        context.set_current(self)
+        self._say(ms.JoinWorker(ms.PROTOCOL, self._name, self._pid))
+        while not self._ending:
+            if self._held:
+                self._take_in(0)
+            else:
+                self._take_in(PARENT_CHECK_S)
+            if self._held and not self._ending:
+                self._attempt(*self._held.popleft())
+        self._link.close()
+
+    # -- context for user code --------------------------------------------------------------
+
+    def report(self, fraction: float | None, message: str) -> None:
+        """Send progress, unless the last was a moment ago."""
+        now = time.monotonic()
+        if now - self._last_progress >= PROGRESS_EVERY_S:
+            self._last_progress = now
+            self._say_inside(ms.ReportProgress(self._run, fraction, message))
+
+    def should_stop(self) -> bool:
+        """Whether the current run was asked to stop."""
+        return self._slot.asked_to_stop
+
+    # -- taking in ----------------------------------------------------------------------------
+
+    def _take_in(self, timeout_s: float) -> None:
+        """Take in what has arrived, waiting up to ``timeout_s`` for something to arrive."""
+        try:
+            arrived = self._link.receive_within(timeout_s)
+        except OSError:  # the broker is gone
+            self._ending = True
+            return
+        for message, frames in arrived:
+            match message:
+                case ms.RunTask():
+                    self._held.append((message, frames))
+                case ms.DefineTask():
+                    self._types[message.type_id] = message
+                case ms.ReturnHeld():
+                    self._return(message.run)
+                case ms.GrantRun():
+                    if message.run == self._run:
+                        self._credit += message.count
+                case ms.Closing() | ms.Refused():
+                    self._ending = True
+                case _:
+                    pass
+        if os.getppid() != self._parent:
+            self._ending = True
+
+    def _return(self, run: int) -> None:
+        for entry in self._held:
+            if entry[0].run == run:
+                self._held.remove(entry)
+                self._say(ms.ReturnTask(run))
+                return
+
+    # -- saying -------------------------------------------------------------------------------
+
+    def _say(self, message: ms.ToBroker, frames: Frames = ()) -> None:
+        """Send something; a task may have threads that report, so one at a time."""
+        with self._lock:
+            try:
+                self._link.send(message, frames)
+                self._link.flush()
+            except OSError:  # the broker is gone
+                self._ending = True
+
+    def _say_inside(self, message: ms.ToBroker, frames: Frames = ()) -> None:
+        """Send something on behalf of a task while that runs."""
+        if threading.current_thread() is threading.main_thread():
+            with self._uninterrupted():
+                self._say(message, frames)
+        else:
+            self._say(message, frames)
+
+    def _on_sigterm(self, *_: object) -> None:
+        if not self._slot.asked_to_stop:  # not from our node: what it means elsewhere
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            os.kill(self._pid, signal.SIGTERM)
+        self._stopped = True
+        if self._inside:
+            raise TaskStopped
+
+    @contextlib.contextmanager
+    def _uninterrupted(self) -> Generator[None, None, None]:
+        """Put ``TaskStopped`` off: raised amid a message it would ruin the link."""
+        inside, self._inside = self._inside, False
+        try:
+            yield
+        finally:
+            self._inside = inside
+        if inside and self._stopped:
+            raise TaskStopped
+
+    # -- running ------------------------------------------------------------------------------
+
+    def _attempt(self, task: ms.RunTask, frames: Frames) -> None:
+        """Run one attempt and report it."""
+        self._run = run = task.run
+        self._slot.begin(run)
+        self._stopped = False
+        self._last_progress = 0.0
+        outcome = _Outcome()
+        try:
+            self._try(task, frames, outcome)
+        except TaskStopped:  # the signal may strike anywhere in there, handlers included
+            self._inside = False
+            outcome = _Outcome("cancelled", outcome.started)
+        if os.getpid() != self._pid:  # a fork that the task did not end: the link is not ours
+            os._exit(1)
+        if outcome.ended_as == "cancelled":
+            self._leave_nothing_running()
+        self._slot.end(run)
+        body, out = outcome.packed
+        self._say(
+            ms.Report(
+                run,
+                outcome.ended_as,
+                outcome.started,
+                outcome.ended,
+                body,
+                len(out),
+                outcome.error,
+            ),
+            out,
+        )
+
+    def _try(self, task: ms.RunTask, frames: Frames, outcome: _Outcome) -> None:
+        """Run an attempt's function and say in ``outcome`` how that went."""
+        try:
+            kind = self._load(task.type_id)
+            args, kwargs = kind.codec.unpack(task.body, frames)
+            outcome.started = time.monotonic()
+            self._inside = True
+            if self._stopped:
+                raise TaskStopped
+            value = self._call(kind, args, kwargs)
+            self._inside = False
+            outcome.ended = time.monotonic()
+            outcome.packed = kind.codec.result.pack(value, f"the value returned by {kind.name}")
+        except TaskStopped:
+            raise
+        except BaseException as raised:  # noqa: BLE001 - a task may raise whatever it likes
+            self._inside = False
+            outcome.ended = time.monotonic()
+            if isinstance(raised, asyncio.CancelledError) and self._slot.asked_to_stop:
+                outcome.ended_as = "cancelled"
+                return
+            outcome.ended_as = "failed"
+            if isinstance(raised, SystemExit):
+                called = f"the task called sys.exit({raised.code!r})"
+                outcome.error = describe(RuntimeError(called), 0)
+            else:
+                outcome.error = describe(raised, 0 if isinstance(raised, EncodingError) else 2)
+
+    def _leave_nothing_running(self) -> None:
+        """End what a stopped task started and left, if need be together with this worker."""
+        until = time.monotonic() + LEFT_S
+        while descendants.children() or _own_threads():
+            if time.monotonic() > until:  # they ignore SIGTERM; the zygote sees to the rest
+                os.killpg(0, signal.SIGKILL)
+            time.sleep(LEFT_S / 10)
+
+    def _load(self, type_id: int) -> LoadedType:
+        kind = self._types[type_id]
+        if isinstance(kind, ms.DefineTask):
+            kind = self._types[type_id] = LoadedType(kind.spec)
+        return kind
+
+    def _call(self, kind: LoadedType, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        value = kind.function(*args, **kwargs)
+        if kind.kind == "function":
+            return value
+        if kind.kind == "coroutine":
+            return self._run_async(value)
+        if inspect.isasyncgen(value):
+            return self._run_async(self._drain_async(value))
+        return self._drain(value)
+
+    def _run_async(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        """Run a coroutine on a loop that is kept for the next, though not what it left there."""
+        if self._runner is None:
+            self._runner = asyncio.Runner()
+        try:
+            return self._runner.run(self._alone(coroutine))
+        except Exception:
+            raise
+        except BaseException:  # it may have struck inside the loop: take a fresh one
+            with contextlib.suppress(BaseException):
+                self._runner.close()
+            self._runner = None
+            raise
+
+    async def _alone(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        """Run a coroutine, and cancel what it left running."""
+        try:
+            return await self._watched(coroutine)
+        finally:
+            left = asyncio.all_tasks() - {asyncio.current_task()}
+            for task in left:
+                task.cancel()
+            if left:
+                await asyncio.wait(left)
+
+    async def _watched(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        """Run a coroutine, and cancel it once it is asked to stop."""
+        task = asyncio.ensure_future(coroutine)
+        while not task.done():
+            await asyncio.wait({task}, timeout=STOP_CHECK_S)
+            if self._slot.asked_to_stop:
+                task.cancel()
+                break
+        return await task
+
+    def _drain(self, items: Iterable[Any]) -> int:
+        """Send what a generator yields; its value is the number of items."""
+        self._credit = self._items
+        count = 0
+        for count, item in enumerate(items, 1):
+            self._send_item(count - 1, item)
+            while self._credit <= 0:
+                self._check_stop()
+                self._take_credit(STOP_CHECK_S)
+            self._check_stop()
+        return count
+
+    async def _drain_async(self, items: AsyncIterator[Any]) -> int:
+        self._credit = self._items
+        count = 0
+        async for item in items:
+            self._send_item(count, item)
+            count += 1
+            while self._credit <= 0:
+                self._take_credit(0)
+                if self._credit <= 0:
+                    await asyncio.sleep(STOP_CHECK_S)
+        return count
+
+    def _take_credit(self, timeout_s: float) -> None:
+        with self._uninterrupted():
+            self._take_in(timeout_s)
+        if self._ending:  # nobody is left who could take more items
+            raise TaskStopped
+
+    def _check_stop(self) -> None:
+        if self._slot.asked_to_stop:
+            raise TaskStopped
+
+    def _send_item(self, index: int, item: Any) -> None:
+        body, frames = ANY_VALUE.pack(item, f"item {index} of a generator task")
+        self._credit -= 1
+        self._say_inside(ms.YieldItem(self._run, index, body, len(frames)), frames)
+
+
+def _own_threads() -> bool:
+    """Whether there are threads that somebody meant to wait for."""
+    main = threading.main_thread()
+    return any(thread is not main and not thread.daemon for thread in threading.enumerate())
+
+
+def _do_nothing(*_: object) -> None:
+    """Handle SIGINT, which is meant for the campaign."""

@@ -1,0 +1,60 @@
+"""What a node is told when it is started, as one value that travels as JSON."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from pathlib import Path
+
+from msgspec import Struct
+
+from steerio.core.settings import Settings
+from steerio.edge.connection import listens
+from steerio.edge.keys import ClientKeys
+
+LOOK_S = 0.05
+"""How often it is looked whether a broker has ended."""
+
+
+class NodeSetup(Struct, frozen=True, kw_only=True):
+    """How to start a node.
+
+    Attributes:
+        name: of the node; the broker makes it unique.
+        address, keys: how to reach the broker; local (``ipc://``) addresses need no keys.
+        worker_address: where workers reach it, if elsewhere (a Unix stream on its own host).
+        workers: how many workers to offer for each pool.
+        preload: modules that the workers of a pool need, imported once per node.
+        files: Python files to load once per node, as module name and path.
+        path: what to put in front of ``sys.path``.
+        pin: whether each worker gets a core of its own, where there are enough.
+        spare_cores: cores to leave to others (the campaign's own process) when pinning.
+        log: file for what workers print; empty to leave it where the node's goes.
+        folder: where the broker has its sockets; to be removed if it ends without doing so.
+        settings: the bounds that the broker goes by.
+    """
+
+    name: str
+    address: str
+    workers: dict[str, int]
+    keys: ClientKeys | None = None
+    worker_address: str = ""
+    preload: dict[str, list[str]] = {}
+    files: list[tuple[str, str]] = []
+    path: list[str] = []
+    pin: bool = True
+    spare_cores: int = 0
+    log: str = ""
+    folder: str = ""
+    settings: Settings = Settings()
+
+
+def clear_up_after_broker(setup: NodeSetup, within_s: float = 0.0) -> None:
+    """Remove the broker's sockets if it ended without doing so, now or ``within_s`` seconds."""
+    until = time.monotonic() + within_s
+    while setup.folder and Path(setup.folder).exists():
+        if not listens(setup.address):
+            shutil.rmtree(setup.folder, ignore_errors=True)
+        if time.monotonic() >= until:
+            return
+        time.sleep(LOOK_S)

@@ -1,0 +1,86 @@
+"""A page of memory that a node, its zygote and its workers share.
+
+Each worker has a slot of three numbers: the run that it began last and the run that it
+ended last (it writes, the others read, also after its death), and the run that was asked
+to stop (the node writes, the worker reads).  So a busy worker needs no thread to learn
+that it should stop, a dead one still says what it died of, and a signal that comes late,
+when the run it was meant for has ended, is not sent to the next one.  Aligned 8-byte
+stores are not torn on any platform of ours.
+"""
+
+from __future__ import annotations
+
+import mmap
+
+SLOTS = 2048
+"""Most workers that a node has at a time."""
+_BEGUN, _ENDED, _ASKED, _NUMBERS = 0, 1, 2, 4
+
+
+class Slots:
+    """All slots of a node; made before the processes that share it are forked."""
+
+    def __init__(self) -> None:
+        self._memory = mmap.mmap(-1, SLOTS * _NUMBERS * 8)
+        self._numbers = memoryview(self._memory).cast("Q")
+        self._free = list(range(SLOTS - 1, -1, -1))
+
+    def take(self) -> int:
+        """Return a free slot, cleared.
+
+        Raises:
+            RuntimeError: there are ``SLOTS`` workers already.
+        """
+        if not self._free:
+            raise RuntimeError(f"a node runs at most {SLOTS} workers at a time")
+        index = self._free.pop()
+        for number in range(_NUMBERS):
+            self._numbers[_NUMBERS * index + number] = 0
+        return index
+
+    def give_back(self, index: int) -> None:
+        """Make a slot free again."""
+        self._free.append(index)
+
+    def begun(self, index: int) -> int:
+        """Return the run that the worker of this slot began last, or 0."""
+        return self._numbers[_NUMBERS * index + _BEGUN]
+
+    def works_on(self, index: int, run: int) -> bool:
+        """Whether the worker of this slot has begun this run and not ended it."""
+        at = _NUMBERS * index
+        return self._numbers[at + _BEGUN] == run != self._numbers[at + _ENDED]
+
+    def ask_to_stop(self, index: int, run: int) -> None:
+        """Ask the worker of this slot to stop this run."""
+        self._numbers[_NUMBERS * index + _ASKED] = run
+
+    def view(self, index: int) -> Slot:
+        """Return the worker's side of a slot."""
+        return Slot(self._numbers, index)
+
+
+class Slot:
+    """The worker's side of its slot."""
+
+    __slots__ = ("_asked", "_begun", "_ended", "_numbers")
+
+    def __init__(self, numbers: memoryview, index: int) -> None:
+        self._numbers = numbers
+        self._begun = _NUMBERS * index + _BEGUN
+        self._ended = _NUMBERS * index + _ENDED
+        self._asked = _NUMBERS * index + _ASKED
+
+    def begin(self, run: int) -> None:
+        """Say that this worker works on a run now."""
+        self._numbers[self._begun] = run
+
+    def end(self, run: int) -> None:
+        """Say that it does no longer."""
+        self._numbers[self._ended] = run
+
+    @property
+    def asked_to_stop(self) -> bool:
+        """Whether the run that was begun last was asked to stop."""
+        run = self._numbers[self._begun]
+        return run != 0 and self._numbers[self._asked] == run
