@@ -1,0 +1,1 @@
+"""Starts brokers and nodes: on this machine, as MPI ranks, or joining a running broker."""

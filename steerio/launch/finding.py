@@ -1,0 +1,47 @@
+"""Finding the broker of a run directory, and telling one that runs from what one has left."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+from steerio.edge.connection import Connection, listens, read_connection
+from steerio.edge.keys import ClientKeys
+from steerio.errors import UsageError
+from steerio.worker import descendants
+
+
+def find_broker(run_dir: Path | str) -> tuple[str, ClientKeys | None]:
+    """Return the address of the broker that runs there, and the keys that it wants.
+
+    Raises:
+        UsageError: none runs there, or it cannot be reached from this machine.
+    """
+    if not Path(run_dir).exists():
+        raise UsageError(f"there is no run directory {run_dir}")
+    connection = read_connection(run_dir)
+    if has_ended(connection):
+        raise UsageError(
+            f"no broker is running in {run_dir}: the last one there (process {connection.pid}) "
+            "has ended without cleaning up"
+        )
+    return connection.address
+
+
+def has_ended(connection: Connection) -> bool:
+    """Whether a broker of this machine is known to have ended; of others nothing is known."""
+    if connection.host != socket.gethostname() or listens(connection.local):
+        return False
+    # its socket may be out of sight, as from within a container
+    return not (connection.remote and _runs(connection.pid))
+
+
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return descendants.lives(pid)

@@ -1,0 +1,289 @@
+"""A broker on this loop, with its endpoints, connection file and local nodes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import shutil
+import socket
+import sys
+import tempfile
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from steerio.core.settings import Settings
+from steerio.edge.connection import Connection
+from steerio.edge.endpoint import MemoryRouter, RouterEndpoint
+from steerio.edge.journal import Journal
+from steerio.edge.keys import Gatekeeper, make_keys
+from steerio.edge.stream import StreamRouter
+from steerio.edge.zeromq import Context, ZmqRouter, open_context
+from steerio.errors import UsageError
+from steerio.launch.node_process import NodeProcess, can_fork
+from steerio.runtime.broker import Broker
+from steerio.runtime.client import Client
+from steerio.runtime.driver import Driver
+from steerio.worker.setup import NodeSetup
+
+log = logging.getLogger("steerio.launch")
+
+NODE_RESTARTS = 3
+"""How often in a row a local node that ended unasked is started again; then its pools fail."""
+STEADY_S = 60.0
+"""A node that ran for this long ends such a row."""
+LONGEST_SOCKET = 90
+"""Bytes of a path that leave room for a socket's name (Linux takes 107 in all)."""
+
+
+class Hosting:
+    """A running broker: endpoints, driver, the nodes on this machine, and the way in.
+
+    Open with `start`, end with `close`; whatever was opened is closed in
+    either case.
+
+    Args:
+        workers: workers to start on this machine, by pool.
+        pools: pools that exist beside those (for workers that join from elsewhere).
+        closed: whether there are no other pools.
+        run_dir: where to keep the record and the connection file, if anywhere.
+        host, port: where to listen on TCP; ``None`` for this machine only.
+        encrypted: whether TCP speaks CURVE.
+        settings: bounds and leases.
+    """
+
+    def __init__(
+        self,
+        *,
+        workers: dict[str, int],
+        pools: Iterable[str] = (),
+        closed: bool = True,
+        run_dir: Path | None = None,
+        host: str | None = None,
+        port: int | None = None,
+        encrypted: bool = True,
+        preload: dict[str, list[str]] | None = None,
+        files: list[tuple[str, str]] | None = None,
+        pin: bool = True,
+        settings: Settings | None = None,
+        node: NodeProcess | None = None,
+    ) -> None:
+        self.settings = settings or Settings()
+        self.run_dir = run_dir
+        self.on_stop: Callable[[str], None] | None = None
+        """What to do when a client asks the broker to end; by default it just ends."""
+        self.broker: Broker
+        self.connection: Connection
+        self._workers = workers
+        self._pools = list(dict.fromkeys([*workers, *pools]))
+        self._closed_pools = closed
+        self._host, self._port, self._encrypted = host, port, encrypted
+        self._preload, self._files, self._pin = preload or {}, files or [], pin
+        self._early_node = node
+        self._node: NodeProcess | None = None
+        self._node_name = socket.gethostname().split(".")[0]
+        self._restarts = 0
+        self._started = 0.0
+        self._memory = MemoryRouter()
+        self._routers: list[RouterEndpoint] = [self._memory]
+        self._journal: Journal | None = None
+        self._driver: Driver | None = None
+        self._gatekeeper: Gatekeeper | None = None
+        self._closing = False
+        self._folder: Path | None = None
+        self._written: Path | None = None
+        self._context: Context | None = None
+
+    async def start(self, *, stand_in: bool = True) -> None:
+        """Open the endpoints, drive the broker and start the local node.
+
+        Raises:
+            UsageError: the TCP address cannot be listened on.
+        """
+        try:
+            if self._workers and self._early_node is None:
+                self._early_node = NodeProcess.forked() if can_fork() else NodeProcess.spawned()
+            self._folder = _make_folder()
+            self._context = open_context()
+            self._listen(self._context, self._folder)
+            if self.run_dir is not None:
+                self._journal = Journal(self.run_dir)
+            self.broker = Broker(
+                self._routers,
+                pools=self._pools,
+                closed=self._closed_pools,
+                settings=self.settings,
+                journal=self._journal,
+            )
+            self._driver = Driver(self.broker, on_stop=self._asked_to_stop)
+            self._driver.start(stand_in=stand_in)
+            if self.run_dir is not None:
+                self._written = self.connection.write(self.run_dir)
+            if self._workers:
+                self._start_node()
+        except BaseException:
+            await self.close("the start failed")
+            raise
+
+    async def join(self, name: str) -> Client:
+        """Return a client of this broker, on this loop."""
+        client = Client(self._memory.link(), self.settings, watched=False)
+        await client.join(name)
+        return client
+
+    async def close(self, reason: str = "the campaign has ended") -> None:
+        """End the nodes, the broker and everything that belongs to them.
+
+        Being cancelled does not keep this from its end, which is not far.
+        """
+        closing = asyncio.ensure_future(self._close(reason))
+        cancelled: asyncio.CancelledError | None = None
+        while not closing.done():
+            try:
+                await asyncio.shield(closing)
+            except asyncio.CancelledError as error:
+                cancelled = error
+        closing.result()
+        if cancelled is not None:
+            raise cancelled
+
+    async def _close(self, reason: str) -> None:
+        self._closing = True
+        if self._written is not None:
+            with contextlib.suppress(OSError):
+                self._written.unlink()
+        node, self._node = self._node or self._early_node, None
+        self._early_node = None
+        if node is not None:
+            await node.close()
+        if self._driver is not None:
+            self._driver.close(reason)
+        else:  # the start failed
+            for router in self._routers:
+                router.close()
+            if self._journal is not None:
+                self._journal.close()
+        if self._gatekeeper is not None:
+            asyncio.get_running_loop().remove_reader(self._gatekeeper.fileno())
+            self._gatekeeper.close()
+        if self._context is not None:
+            self._context.term()
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+    def kill(self) -> None:
+        """Kill the local workers at once (for a second Ctrl-C)."""
+        if self._node is not None:
+            self._node.kill()
+
+    def _asked_to_stop(self, reason: str) -> None:
+        if self.on_stop is not None:
+            self.on_stop(reason)
+        elif self._driver is not None:
+            self._driver.close(reason)
+
+    def _listen(self, context: Context, folder: Path) -> None:
+        self._stream = StreamRouter(f"{folder}/workers")
+        self._routers.append(self._stream)
+        local = ZmqRouter(context, f"ipc://{folder}/broker")
+        self._routers.append(local)
+        remote, keys = "", None
+        if self._host is not None:
+            server = make_keys() if self._encrypted else None
+            if server is not None:
+                self._gatekeeper = gatekeeper = Gatekeeper(context, server)
+                loop = asyncio.get_running_loop()
+                loop.add_reader(gatekeeper.fileno(), gatekeeper.serve)
+                keys = server.client
+            else:
+                log.warning("TCP is not encrypted: whoever reaches it can run code here")
+            address = f"tcp://{_bind_address(self._host)}:{self._port or '*'}"
+            try:
+                router = ZmqRouter(context, address, server)
+            except OSError as error:
+                raise UsageError(
+                    f"cannot listen on {self._host}:{self._port or 'any port'}: {error.strerror}. "
+                    "Choose another --port (0: any free one) or --host"
+                ) from None
+            self._routers.append(router)
+            remote = f"tcp://{self._host}:{router.address.rpartition(':')[2]}"
+        self.connection = Connection(socket.gethostname(), os.getpid(), local.address, remote, keys)
+
+    def _start_node(self) -> None:
+        node = self._early_node or NodeProcess.spawned()
+        self._early_node = None
+        self._node = node
+        self._started = asyncio.get_running_loop().time()
+        node.begin(self.setup(self._node_name, self._workers, log="workers.log", pin=self._pin))
+        node.watch(self._node_ended)
+
+    def setup(
+        self, name: str, workers: dict[str, int], *, log: str, local: bool = True, pin: bool = True
+    ) -> NodeSetup:
+        """Return what a node of this broker must be told.
+
+        Args:
+            name: of the node.
+            workers: how many it has for each pool.
+            log: name of the file for what they print, in the run directory if there is one.
+            local: whether it is on this machine.
+            pin: whether each worker gets a core of its own, where there are enough.
+        """
+        connection = self.connection
+        return NodeSetup(
+            name=name,
+            address=connection.local if local else connection.remote,
+            worker_address=self._stream.address if local else "",
+            keys=None if local else connection.keys,
+            workers=workers,
+            preload=self._preload,
+            files=self._files,
+            path=self.search_path(),
+            pin=pin,
+            log=str(self.run_dir / log) if self.run_dir else "",
+            folder=str(self._folder) if local else "",
+            settings=self.settings,
+        )
+
+    @staticmethod
+    def search_path() -> list[str]:
+        """Return where this process finds modules, for its workers to look in too."""
+        return [entry or str(Path.cwd()) for entry in sys.path]
+
+    def _node_ended(self) -> None:
+        """The local node ended unasked: start another, a few times."""
+        if self._closing or self._node is None:
+            return
+        reason = f"the node's process ended (status {self._node.status})"
+        self._node.let_go()
+        self.broker.node_exited(self._node.pid, reason)
+        if asyncio.get_running_loop().time() > self._started + STEADY_S:
+            self._restarts = 0
+        if self._restarts < NODE_RESTARTS:
+            self._restarts += 1
+            log.warning("%s; starting another", reason)
+            self._start_node()
+        else:
+            self.broker.fail_pools(f"{reason}, {NODE_RESTARTS + 1} times in a row")
+
+
+def _make_folder() -> Path:
+    """Make the folder of the sockets, of mode 0700 and not too long a name."""
+    folder = tempfile.gettempdir()
+    if len(os.fsencode(folder)) > LONGEST_SOCKET - len("steerio-12345678"):
+        folder = "/tmp"  # what is made in it is closed to others
+    return Path(tempfile.mkdtemp(prefix="steerio-", dir=folder))
+
+
+def _bind_address(host: str) -> str:
+    """Return the numeric address to bind for a host name (ZeroMQ wants a number)."""
+    if host in ("*", "0.0.0.0"):
+        return "0.0.0.0"
+    try:
+        address = socket.gethostbyname(host)
+    except OSError:
+        raise UsageError(f"--host {host!r} is not an address or name of this machine") from None
+    # Debian's machines know their own name as an address that others do not reach
+    loopback = address.startswith("127.") and host == socket.gethostname() != "localhost"
+    return "0.0.0.0" if loopback else address

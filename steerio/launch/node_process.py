@@ -1,0 +1,151 @@
+"""A node on this machine, as a child process."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import os
+import signal
+import subprocess
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+
+import msgspec
+
+from steerio.worker import descendants, inheritance, node_main
+from steerio.worker.setup import NodeSetup
+
+END_S = 6.0
+"""Longest wait for a node to end by itself; it is killed then."""
+
+
+class NodeProcess:
+    """One node process, started before it is known what it shall do.
+
+    The child waits for its setup on a pipe, and ends when the pipe does, so it cannot
+    outlive this process, however that ends.
+    """
+
+    def __init__(self, pid: int, pipe: int) -> None:
+        self.pid = pid
+        self._pipe = pipe
+        self.status: int | None = None
+
+    @classmethod
+    def forked(cls) -> NodeProcess:
+        """Fork this process, which must have no threads yet; imports come for free."""
+        theirs, mine = os.pipe()
+        inheritance.flush_output()
+        pid = os.fork()
+        if pid == 0:
+            status = 1
+            try:
+                signal.set_wakeup_fd(-1)
+                gc.freeze()  # what the parent has is not ours to clean up
+                inheritance.let_go_of_connections(keep=[theirs])
+                os.setsid()
+                status = node_main.main(theirs)
+            except BaseException:  # noqa: BLE001 - nobody else in this process could tell of it
+                traceback.print_exc()
+            finally:
+                inheritance.flush_output()
+                os._exit(status)
+        os.close(theirs)
+        return cls(pid, mine)
+
+    @classmethod
+    def spawned(cls) -> NodeProcess:
+        """Start a fresh interpreter, for processes that have threads or much memory."""
+        theirs, mine = os.pipe()
+        process = subprocess.Popen(
+            [sys.executable, "-m", node_main.__name__],
+            stdin=theirs,
+            start_new_session=True,
+            env={
+                **os.environ,
+                "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+                node_main.ORIGINAL_PATH: os.environ.get("PYTHONPATH", ""),
+            },
+        )
+        os.close(theirs)
+        process.returncode = 0  # this object waits for the process; Popen must not warn of it
+        return cls(process.pid, mine)
+
+    def begin(self, setup: NodeSetup) -> None:
+        """Tell the node what to do."""
+        told = memoryview(msgspec.json.encode(setup) + b"\n")
+        with contextlib.suppress(BrokenPipeError):
+            while told:
+                told = told[os.write(self._pipe, told) :]
+
+    def watch(self, on_exit: Callable[[], None]) -> None:
+        """Call ``on_exit`` on this loop once the process has ended."""
+        loop = asyncio.get_running_loop()
+        if hasattr(os, "pidfd_open"):
+            with contextlib.suppress(OSError):
+                descriptor = os.pidfd_open(self.pid)
+                loop.add_reader(descriptor, self._exited, descriptor, on_exit)
+                self._descriptor = descriptor
+                return
+        threading.Thread(target=self._wait, args=(loop, on_exit), daemon=True).start()
+
+    _descriptor = -1
+
+    def _exited(self, descriptor: int, on_exit: Callable[[], None]) -> None:
+        self._unwatch()
+        self._collect(os.WNOHANG)
+        on_exit()
+
+    def _unwatch(self) -> None:
+        if self._descriptor >= 0:
+            asyncio.get_running_loop().remove_reader(self._descriptor)
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def _wait(self, loop: asyncio.AbstractEventLoop, on_exit: Callable[[], None]) -> None:
+        self._collect(0)
+        with contextlib.suppress(RuntimeError):
+            loop.call_soon_threadsafe(on_exit)
+
+    def _collect(self, flags: int) -> bool:
+        if self.status is None:
+            try:
+                pid, status = os.waitpid(self.pid, flags)
+            except ChildProcessError:
+                pid, status = self.pid, 0
+            if pid:
+                self.status = os.waitstatus_to_exitcode(status)
+        return self.status is not None
+
+    async def close(self) -> None:
+        """Have the node end, with its workers; kill it where it does not."""
+        self._unwatch()
+        self.let_go()
+        loop = asyncio.get_running_loop()
+        until = loop.time() + END_S
+        # not every kernel has an event for the end of a process
+        while not self._collect(os.WNOHANG) and loop.time() < until:  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
+        self.kill()
+
+    def kill(self) -> None:
+        """End the node at once; its zygote notices, and kills the workers."""
+        self.let_go()
+        if self.status is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
+            self._collect(0)
+
+    def let_go(self) -> None:
+        """Close the pipe: the order to end."""
+        if self._pipe >= 0:
+            os.close(self._pipe)
+            self._pipe = -1
+
+
+def can_fork() -> bool:
+    """Whether this process may fork a node: it has no thread but this one."""
+    return descendants.threads() == 1
