@@ -1,0 +1,177 @@
+"""steerio: an asyncio-native framework for steering computational campaigns.
+
+Everything a user needs is importable from here; it is loaded on first use, so that
+``import steerio`` costs next to nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from steerio.campaign.board import Board as Board
+    from steerio.campaign.board import BoardFull as BoardFull
+    from steerio.campaign.campaign import Campaign as Campaign
+    from steerio.campaign.handle import Task as Task
+    from steerio.campaign.limits import Limits as Limits
+    from steerio.campaign.running import run as run
+    from steerio.campaign.session import Session as Session
+    from steerio.campaign.session import connect as connect
+    from steerio.campaign.session import open_session as open_session
+    from steerio.campaign.task_type import TaskType as TaskType
+    from steerio.campaign.task_type import task as task
+    from steerio.campaign.triggers import agent as agent
+    from steerio.campaign.triggers import every as every
+    from steerio.campaign.triggers import on_event as on_event
+    from steerio.campaign.triggers import on_failure as on_failure
+    from steerio.campaign.triggers import on_idle as on_idle
+    from steerio.campaign.triggers import on_result as on_result
+    from steerio.campaign.triggers import on_success as on_success
+    from steerio.core.settings import Settings as Settings
+    from steerio.errors import BrokerLost as BrokerLost
+    from steerio.errors import EncodingError as EncodingError
+    from steerio.errors import JoinRefused as JoinRefused
+    from steerio.errors import PoolBroken as PoolBroken
+    from steerio.errors import SteerioError as SteerioError
+    from steerio.errors import TaskCancelled as TaskCancelled
+    from steerio.errors import TaskDidNotSucceed as TaskDidNotSucceed
+    from steerio.errors import TaskFailed as TaskFailed
+    from steerio.errors import TaskLost as TaskLost
+    from steerio.errors import TaskTimedOut as TaskTimedOut
+    from steerio.errors import UnhandledFailure as UnhandledFailure
+    from steerio.errors import UnknownPool as UnknownPool
+    from steerio.errors import UsageError as UsageError
+    from steerio.model.events import ClientLost as ClientLost
+    from steerio.model.events import Event as Event
+    from steerio.model.events import EventsMissed as EventsMissed
+    from steerio.model.events import NodeJoined as NodeJoined
+    from steerio.model.events import NodeLost as NodeLost
+    from steerio.model.events import PoolChanged as PoolChanged
+    from steerio.model.events import PoolFailed as PoolFailed
+    from steerio.model.events import Published as Published
+    from steerio.model.events import TaskEnded as TaskEnded
+    from steerio.model.events import TaskProgress as TaskProgress
+    from steerio.model.events import TaskQueued as TaskQueued
+    from steerio.model.events import TaskRetried as TaskRetried
+    from steerio.model.events import TaskStarted as TaskStarted
+    from steerio.model.events import TaskYielded as TaskYielded
+    from steerio.model.events import WorkerJoined as WorkerJoined
+    from steerio.model.events import WorkerLost as WorkerLost
+    from steerio.model.results import Cancelled as Cancelled
+    from steerio.model.results import Failed as Failed
+    from steerio.model.results import Lost as Lost
+    from steerio.model.results import Result as Result
+    from steerio.model.results import Sizes as Sizes
+    from steerio.model.results import Succeeded as Succeeded
+    from steerio.model.results import TaskError as TaskError
+    from steerio.model.results import TimedOut as TimedOut
+    from steerio.model.results import Timings as Timings
+    from steerio.worker.context import report as report
+    from steerio.worker.context import should_stop as should_stop
+
+_HOMES = {
+    "steerio.campaign.board": ["Board", "BoardFull"],
+    "steerio.campaign.campaign": ["Campaign"],
+    "steerio.campaign.handle": ["Task"],
+    "steerio.campaign.limits": ["Limits"],
+    "steerio.campaign.running": ["run"],
+    "steerio.campaign.session": ["Session", "connect", "open_session"],
+    "steerio.campaign.task_type": ["TaskType", "task"],
+    "steerio.campaign.triggers": [
+        "agent", "every", "on_event", "on_failure", "on_idle", "on_result", "on_success",
+    ],
+    "steerio.core.settings": ["Settings"],
+    "steerio.errors": [
+        "BrokerLost", "EncodingError", "JoinRefused", "PoolBroken", "SteerioError",
+        "TaskCancelled", "TaskDidNotSucceed", "TaskFailed", "TaskLost", "TaskTimedOut",
+        "UnhandledFailure", "UnknownPool", "UsageError",
+    ],
+    "steerio.model.events": [
+        "ClientLost", "Event", "EventsMissed", "NodeJoined", "NodeLost", "PoolChanged",
+        "PoolFailed", "Published", "TaskEnded", "TaskProgress", "TaskQueued", "TaskRetried",
+        "TaskStarted", "TaskYielded", "WorkerJoined", "WorkerLost",
+    ],
+    "steerio.model.results": [
+        "Cancelled", "Failed", "Lost", "Result", "Sizes", "Succeeded", "TaskError", "TimedOut",
+        "Timings",
+    ],
+    "steerio.worker.context": ["report", "should_stop"],
+}  # fmt: skip
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "Board",
+    "BoardFull",
+    "BrokerLost",
+    "Campaign",
+    "Cancelled",
+    "ClientLost",
+    "EncodingError",
+    "Event",
+    "EventsMissed",
+    "Failed",
+    "JoinRefused",
+    "Limits",
+    "Lost",
+    "NodeJoined",
+    "NodeLost",
+    "PoolBroken",
+    "PoolChanged",
+    "PoolFailed",
+    "Published",
+    "Result",
+    "Session",
+    "Settings",
+    "Sizes",
+    "SteerioError",
+    "Succeeded",
+    "Task",
+    "TaskCancelled",
+    "TaskDidNotSucceed",
+    "TaskEnded",
+    "TaskError",
+    "TaskFailed",
+    "TaskLost",
+    "TaskProgress",
+    "TaskQueued",
+    "TaskRetried",
+    "TaskStarted",
+    "TaskTimedOut",
+    "TaskType",
+    "TaskYielded",
+    "TimedOut",
+    "Timings",
+    "UnhandledFailure",
+    "UnknownPool",
+    "UsageError",
+    "WorkerJoined",
+    "WorkerLost",
+    "agent",
+    "connect",
+    "every",
+    "on_event",
+    "on_failure",
+    "on_idle",
+    "on_result",
+    "on_success",
+    "open_session",
+    "report",
+    "run",
+    "should_stop",
+    "task",
+]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOME_OF.get(name)
+    if home is None:
+        raise AttributeError(f"module 'steerio' has no attribute {name!r}")
+    value = globals()[name] = getattr(importlib.import_module(home), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

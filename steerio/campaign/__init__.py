@@ -1,0 +1,1 @@
+"""What users touch: task types, sessions, campaigns, agents, boards."""

@@ -1,0 +1,172 @@
+"""Boards: ranked, keyed, deduplicated work that is not yet handed out.
+
+Theory.  Work that sits in a queue can no longer be thought over; work on a board can.  A
+board hands an entry out only when a worker of its pool has nothing to do, so the ranking
+of the last moment decides.  Entries are kept in a heap with lazy deletion, like the
+broker's backlog: adding and handing out cost O(log n), rescoring all of them O(n).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from heapq import heapify, heappop, heappush
+from typing import Any, Generic, TypeGuard, TypeVar
+
+from steerio.campaign.handle import Task
+from steerio.campaign.submitting import current_agent
+from steerio.campaign.task_type import TaskType, as_arguments, as_task_type
+from steerio.errors import UsageError
+
+K = TypeVar("K", bound=Hashable)
+
+
+class BoardFull(UsageError):
+    """A board has as many entries waiting as its limit allows."""
+
+
+class Board(Generic[K]):
+    """Work for one task type, best first.
+
+    Args:
+        task_type: what is done with each entry.
+        items: the first entries, all of score 0; a tuple is all arguments, anything else the
+            only one.
+        key: what makes the key of an item; by default the item itself.
+        limit: most entries that may wait.
+        ahead: entries handed out beyond one for each worker.
+        tags: tags of the tasks it makes.
+
+    Entries of equal score go in the order in which they were added.  A key that waits, or
+    was handed out before, is not added again.
+    """
+
+    def __init__(
+        self,
+        task_type: Callable[..., Any],
+        items: Iterable[Any] = (),
+        *,
+        key: Callable[[Any], K] | None = None,
+        limit: int = 1_000_000,
+        ahead: int = 0,
+        tags: Mapping[str, str] | None = None,
+    ) -> None:
+        if limit < 1 or ahead < 0:
+            raise UsageError(f"a board needs limit >= 1 and ahead >= 0, not {limit} and {ahead}")
+        self.task_type: TaskType[..., Any] = as_task_type(task_type)
+        self.ahead = ahead
+        self.limit = limit
+        self.tags = dict(tags) if tags else None
+        self.running: dict[K, Task[Any]] = {}
+        """What is handed out and has not ended, by key."""
+        self.ended: set[K] = set()
+        """The keys of what has ended, however it did."""
+        self.on_change: Callable[[], None] | None = None
+        """Called when there may be more to hand out (the campaign sets it)."""
+        self._key: Callable[[Any], Any] = key or _itself
+        self._waiting: dict[K, tuple[float, int, Any, str]] = {}
+        self._heap: list[tuple[float, int, K]] = []
+        self._order = 0
+        self.add_all(items)
+
+    def __len__(self) -> int:
+        """Return how many entries wait."""
+        return len(self._waiting)
+
+    def __contains__(self, key: K) -> bool:
+        return key in self._waiting
+
+    def __repr__(self) -> str:
+        return (
+            f"<Board of {self.task_type.name}: {len(self)} waiting, {len(self.running)} running, "
+            f"{len(self.ended)} ended>"
+        )
+
+    @property
+    def waiting(self) -> list[K]:
+        """The keys that wait, best first."""
+        return sorted(self._waiting, key=lambda k: (-self._waiting[k][0], self._waiting[k][1]))
+
+    def score(self, key: K) -> float:
+        """Return the score of a waiting entry.
+
+        Raises:
+            KeyError: it does not wait.
+        """
+        return self._waiting[key][0]
+
+    def add(self, item: Any, score: float = 0.0) -> bool:
+        """Add an entry; ``False`` where its key is known already.
+
+        Raises:
+            BoardFull: ``limit`` entries wait.
+        """
+        added = self._add(item, score)
+        self._changed()
+        return added
+
+    def add_all(self, items: Iterable[Any], score: float = 0.0) -> int:
+        """Add entries of one score; returns how many were new.
+
+        Raises:
+            BoardFull: ``limit`` entries wait; those before that are added.
+        """
+        count = sum(self._add(item, score) for item in items)
+        self._changed()
+        return count
+
+    def discard(self, key: K) -> bool:
+        """Take out a waiting entry; ``False`` where it does not wait (any more)."""
+        return self._waiting.pop(key, None) is not None
+
+    def rescore(self, scores: Mapping[K, float]) -> int:
+        """Give waiting entries new scores, all at once.
+
+        Keys that no longer wait are passed over; entries that are not named keep their score.
+
+        Returns:
+            How many entries were rescored.
+        """
+        cause = current_agent.get()
+        count = 0
+        for key, score in scores.items():
+            entry = self._waiting.get(key)
+            if entry is not None:
+                self._waiting[key] = (float(score), entry[1], entry[2], cause)
+                count += 1
+        self._heap = [(-entry[0], entry[1], key) for key, entry in self._waiting.items()]
+        heapify(self._heap)
+        return count
+
+    def take(self) -> tuple[K, tuple[Any, ...], str] | None:
+        """Take out the best entry as (key, arguments, who ranked it last), or ``None``."""
+        while self._heap:
+            negative, order, key = heappop(self._heap)
+            entry = self._waiting.get(key)
+            if entry is not None and entry[0] == -negative and entry[1] == order:
+                del self._waiting[key]
+                return key, as_arguments(entry[2]), entry[3]
+        return None
+
+    def _add(self, item: Any, score: float) -> bool:
+        key = self._key(item)
+        if key in self._waiting or key in self.running or key in self.ended:
+            return False
+        if len(self._waiting) >= self.limit:
+            raise BoardFull(f"{self!r} is full: limit={self.limit}")
+        self._order += 1
+        self._waiting[key] = (float(score), self._order, item, current_agent.get())
+        heappush(self._heap, (-float(score), self._order, key))
+        return True
+
+    def _changed(self) -> None:
+        if self.on_change is not None:
+            self.on_change()
+
+
+def is_board(value: object) -> TypeGuard[Board[Any]]:
+    """Whether a value is a board."""
+    return isinstance(value, Board)
+
+
+def _itself(item: Any) -> Any:
+    return item

@@ -1,0 +1,103 @@
+"""The calls of a campaign's triggered methods: queued in order, made one at a time or a few."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import anyio
+
+from steerio.campaign.submitting import current_agent
+from steerio.campaign.triggers import Trigger
+from steerio.errors import TaskCancelled
+
+if TYPE_CHECKING:
+    from steerio.campaign.conductor import Conductor
+
+
+class Calls:
+    """The calls of one triggered method: queued in order, made one at a time or a few."""
+
+    def __init__(
+        self, conductor: Conductor, name: str, trigger: Trigger, method: Callable[..., Any]
+    ) -> None:
+        self.trigger = trigger
+        self.name = name
+        self._conductor = conductor
+        self._method = method
+        self._collected: list[Any] = []
+        self._queue: asyncio.Queue[Any] = asyncio.Queue()
+        self.busy = 0
+        self.unanswered = trigger.kind == "idle"
+        """Whether an ``on_idle`` may still answer to idle workers with work."""
+
+    def __repr__(self) -> str:
+        return f"<Calls of {self.name}: {self.pending} queued, {self.busy} under way>"
+
+    @property
+    def pending(self) -> int:
+        """How many calls are queued."""
+        return self._queue.qsize()
+
+    def feed(self, item: Any) -> None:
+        """Take in one result or event; enough of them make a call."""
+        every = self.trigger.every
+        if every is None:
+            self._queue.put_nowait(item)
+            return
+        self._collected.append(item)
+        if len(self._collected) >= every:
+            batch, self._collected = self._collected[:every], self._collected[every:]
+            self._queue.put_nowait(batch)
+
+    async def serve(self) -> None:
+        """Make the calls, in order."""
+        current_agent.set(self.name)
+        while True:
+            item = await self._queue.get()
+            self.busy += 1
+            try:
+                await self.call(item)
+            finally:
+                self.busy -= 1
+            self._conductor.look_if_quiet()
+
+    async def serve_idle(self) -> None:
+        """Make the calls of an ``on_idle``: with how many are idle at that moment."""
+        current_agent.set(self.name)
+        while True:
+            await self._queue.get()
+            while not self._queue.empty():
+                self._queue.get_nowait()
+            idle = self._conductor.feeder.idle(self.trigger.subject)
+            if idle > 0 and not self._conductor.stopping:
+                self.busy += 1
+                try:
+                    await self.call(idle)
+                finally:
+                    self.busy -= 1
+                self.unanswered = self._conductor.outstanding > 0
+            self._conductor.look_if_quiet()
+
+    async def serve_period(self) -> None:
+        """Make the calls of an ``every``."""
+        current_agent.set(self.name)
+        loop = asyncio.get_running_loop()
+        due = loop.time() + self.trigger.seconds
+        while not self._conductor.stopping:
+            await anyio.sleep(max(0.0, due - loop.time()))
+            due = max(due + self.trigger.seconds, loop.time())
+            self.busy += 1
+            try:
+                await self.call()
+            finally:
+                self.busy -= 1
+
+    async def call(self, *args: Any) -> None:
+        """Make one call; that it was cut short by the campaign's end is no error."""
+        try:
+            await self._method(*args)
+        except TaskCancelled:
+            if not self._conductor.stopping:
+                raise

@@ -1,0 +1,106 @@
+"""Campaigns: agents, their state, and what they can do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from steerio.campaign.handle import Task
+from steerio.campaign.session import Session
+from steerio.campaign.streams import EventStream
+from steerio.campaign.submitting import Options, Submitter
+from steerio.campaign.task_type import TaskType
+from steerio.errors import UsageError
+from steerio.model.events import Event
+from steerio.model.messages import PoolLoad
+
+if TYPE_CHECKING:
+    from steerio.campaign.conductor import Conductor
+
+
+class Campaign(Submitter):
+    """One whole run.  Subclass it, keep state in attributes, mark methods as agents.
+
+    Set ``workers`` on the class to say how many each pool has where nobody says otherwise.
+    Override ``setup`` and ``finish`` for what comes before and after.
+    """
+
+    workers: ClassVar[Mapping[str, int]] = {}
+
+    _conductor: Conductor | None = None
+    run_dir: Path | None = None
+    """The run directory, while the campaign runs and after."""
+
+    async def setup(self) -> None:
+        """Do what comes before the agents start; ``self.run`` works here."""
+
+    async def finish(self) -> None:
+        """Do what comes after the agents ended well; ``self.run`` works here."""
+
+    # -- what agents do --------------------------------------------------------------------------
+
+    def _submit(self, kind: TaskType[..., Any], args: Any, kwargs: Any) -> Task[Any]:
+        return self.session._submit(kind, args, kwargs)  # pyright: ignore[reportPrivateUsage]
+
+    def options(
+        self,
+        *,
+        priority: float | None = None,
+        timeout_s: float | None = None,
+        retries: Mapping[str, int] | None = None,
+        cancel_grace_s: float | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> Options:
+        """Return a submitter whose tasks have these options (see ``Session.options``)."""
+        return self.session.options(
+            priority=priority,
+            timeout_s=timeout_s,
+            retries=retries,
+            cancel_grace_s=cancel_grace_s,
+            tags=tags,
+        )
+
+    def events(
+        self,
+        *types: type[Event],
+        task_type: Callable[..., Any] | str | None = None,
+        pool: str | None = None,
+        since: int | None = None,
+    ) -> EventStream:
+        """Return a stream of the broker's events (see ``Session.events``)."""
+        return self.session.events(*types, task_type=task_type, pool=pool, since=since)
+
+    def publish(self, event: object) -> None:
+        """Publish an event of your own, to ``@on_event`` handlers and to every event stream."""
+        self._running.publish(event)
+
+    def stop(self, *, cancel: bool = False, reason: str = "") -> None:
+        """End the campaign.
+
+        Boards hand out no more; what is queued, and what is submitted from now on, ends as
+        ``Cancelled``; what is running ends, and its handlers run.  With ``cancel`` what is
+        running is cancelled too.
+        """
+        self._running.stop(cancel=cancel, reason=reason or "an agent stopped the campaign")
+
+    # -- what agents see -------------------------------------------------------------------------
+
+    @property
+    def session(self) -> Session:
+        """The session that the campaign runs on."""
+        return self._running.session
+
+    @property
+    def pools(self) -> Mapping[str, PoolLoad]:
+        """The pools as last heard: ``workers``, ``idle``, ``queued`` and ``running`` of each."""
+        return self.session.client.pools
+
+    @property
+    def _running(self) -> Conductor:
+        if self._conductor is None:
+            raise UsageError(
+                f"{type(self).__name__} is not running: submit from setup() or an agent, "
+                "and start it with steerio.run(...)"
+            )
+        return self._conductor

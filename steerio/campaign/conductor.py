@@ -1,0 +1,302 @@
+"""Runs one campaign on a session: starts agents, deals results to triggers, feeds boards.
+
+Invariant: the campaign is *quiet* when nothing can happen any more that would call an
+agent: no task outstanding, no call queued or under way, nothing that a board may still
+hand out, no agent alive, no period.  A quiet campaign has ended, so none can hang for
+want of a ``stop``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import weakref
+from collections import defaultdict
+from collections.abc import Awaitable
+from typing import Any
+
+import anyio
+import anyio.abc
+
+from steerio.campaign.calls import Calls
+from steerio.campaign.campaign import Campaign
+from steerio.campaign.feeding import Feeder
+from steerio.campaign.handle import Task, explain
+from steerio.campaign.limits import Limits, Spent
+from steerio.campaign.session import Session
+from steerio.campaign.submitting import current_agent
+from steerio.campaign.triggers import triggers_of
+from steerio.errors import BrokerLost, PoolBroken, UnhandledFailure
+from steerio.model.events import PoolFailed
+from steerio.model.results import Cancelled, Result, Succeeded
+
+log = logging.getLogger("steerio.campaign")
+
+
+class Conductor:
+    """One run of a campaign."""
+
+    def __init__(self, campaign: Campaign, session: Session, limits: Limits | None = None) -> None:
+        self.campaign = campaign
+        self.session = session
+        self.spent = Spent(limits or Limits())
+        self.stopping = ""
+        self._name = type(campaign).__name__
+        self._ended = asyncio.Event()
+        self._error: Exception | None = None
+        self._group: anyio.abc.TaskGroup | None = None
+        self._calls = [
+            Calls(self, f"{self._name}.{name}", trigger, method)
+            for name, trigger, method in triggers_of(campaign)
+        ]
+        self._on_result: dict[str, list[Calls]] = defaultdict(list)
+        self._on_event: list[Calls] = []
+        self._on_idle: list[Calls] = []
+        self._agents = 0
+        self._periods = 0
+        self._outstanding: dict[int, Task[Any]] = {}
+        self._unasked: weakref.WeakSet[Task[Any]] = weakref.WeakSet()
+        self.feeder = Feeder(session, self.fail, self._may_feed)
+        self._started = False
+        self._finishing = False
+
+    def __repr__(self) -> str:
+        return f"<Conductor of {self._name}: {len(self._outstanding)} tasks outstanding>"
+
+    # -- the run -----------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Run the campaign to its end.
+
+        Raises:
+            ExceptionGroup: of what agents raised, or an ``UnhandledFailure``, or ``BrokerLost``.
+        """
+        session, campaign = self.session, self.campaign
+        session.on_ended = self._task_ended
+        session.on_submitted = self._task_submitted
+        session.on_never_awaited = self._never_awaited
+        session.client.on_lost(self._broker_lost)
+        campaign._conductor = self  # pyright: ignore[reportPrivateUsage]
+        timer = self._start_wall_clock()
+        try:
+            await self._conduct()
+            self._finishing = True
+            await self._as_agent("finish", campaign.finish())
+            self._check_unasked()
+            if self._error is not None:
+                raise ExceptionGroup(f"{self._name} failed", [self._error])
+        finally:
+            self._finishing = True
+            if timer is not None:
+                timer.cancel()
+            session.on_ended = session.on_submitted = session.on_never_awaited = None
+            self.feeder.close()
+
+    async def _conduct(self) -> None:
+        async with anyio.create_task_group() as group:
+            self._group = group
+            self._sort_calls()
+            self.session.client.on_pools(self._pools_changed, idle=bool(self._on_idle))
+            group.start_soon(self._watch_pool_failures, name=f"{self._name}.pools")
+            await self._as_agent("setup", self.campaign.setup())
+            self.feeder.find_boards(self.campaign)
+            self._start_calls(group)
+            self._started = True  # what setup() awaited must not look like the end
+            self.feeder.feed()
+            self.look_if_quiet()
+            await self._ended.wait()
+            if self._error is not None:
+                raise self._error
+            group.cancel_scope.cancel()
+
+    async def _as_agent(self, name: str, coroutine: Awaitable[None]) -> None:
+        token = current_agent.set(f"{self._name}.{name}")
+        try:
+            await coroutine
+        finally:
+            current_agent.reset(token)
+
+    def _sort_calls(self) -> None:
+        for calls in self._calls:
+            kind = calls.trigger.kind
+            if kind in ("success", "failure", "result"):
+                self._on_result[calls.trigger.subject.name].append(calls)
+            elif kind == "event":
+                self._on_event.append(calls)
+            elif kind == "idle":
+                self._on_idle.append(calls)
+
+    def _start_calls(self, group: anyio.abc.TaskGroup) -> None:
+        for calls in self._calls:
+            match calls.trigger.kind:
+                case "agent":
+                    self._agents += 1
+                    group.start_soon(self._serve_agent, calls, name=calls.name)
+                case "period":
+                    self._periods += 1
+                    group.start_soon(calls.serve_period, name=calls.name)
+                case "idle":
+                    group.start_soon(calls.serve_idle, name=calls.name)
+                case _:
+                    for _ in range(calls.trigger.concurrent):
+                        group.start_soon(calls.serve, name=calls.name)
+
+    async def _serve_agent(self, calls: Calls) -> None:
+        current_agent.set(calls.name)
+        try:
+            await calls.call()
+        finally:
+            self._agents -= 1
+        self.look_if_quiet()
+
+    # -- ending ------------------------------------------------------------------------
+
+    def stop(self, *, cancel: bool, reason: str) -> None:
+        """Begin to end; see ``Campaign.stop``."""
+        if not self.stopping:
+            self.stopping = reason
+            log.info("stopping: %s", reason)
+        for task in list(self._outstanding.values()):
+            if cancel:
+                task.cancel(reason)
+            else:
+                self.session.client.cancel(task.id, reason, queued_only=True)
+        asyncio.get_running_loop().call_soon(self.look_if_quiet)
+
+    def interrupt(self) -> None:
+        """End in good order but soon: cancel agents and tasks, wait for these to end."""
+        self.stop(cancel=True, reason="interrupted")
+
+    def fail(self, error: Exception) -> None:
+        """End the campaign with an error."""
+        if self._error is None:
+            self._error = error
+        self._ended.set()
+
+    @property
+    def outstanding(self) -> int:
+        """How many of its tasks have not ended."""
+        return len(self._outstanding)
+
+    def look_if_quiet(self) -> None:
+        """End the campaign if nothing can happen any more."""
+        if not self._started or self._outstanding or any(c.busy or c.pending for c in self._calls):
+            return
+        if not self.stopping:
+            if self._agents or self._periods:
+                return
+            if self.feeder.waiting or any(calls.unanswered for calls in self._calls):
+                return
+        if self._group is not None:
+            self._ended.set()
+
+    def _may_feed(self) -> bool:
+        return not self.stopping and not self._finishing
+
+    def _start_wall_clock(self) -> asyncio.TimerHandle | None:
+        limits = self.spent.limits
+        if limits.wall_s is None:
+            return None
+        return asyncio.get_running_loop().call_later(
+            limits.wall_s, self._stop_for_limit, f"{limits.wall_s:g} s have passed"
+        )
+
+    def _stop_for_limit(self, reason: str) -> None:
+        self.stop(cancel=not self.spent.limits.drain, reason=reason)
+
+    def _broker_lost(self, reason: str) -> None:
+        if not self._finishing:
+            self.fail(BrokerLost(reason))
+
+    async def _watch_pool_failures(self) -> None:
+        async with self.session.events(PoolFailed) as failures:
+            async for failure in failures:
+                self.fail(PoolBroken(failure.pool, failure.reason))
+
+    # -- tasks -------------------------------------------------------------------------
+
+    def _task_submitted(self, task: Task[Any]) -> None:
+        self._outstanding[task.id] = task
+        self.feeder.submitted(task)
+        if self.stopping and not self._finishing:
+            task.cancel(self.stopping)
+
+    def _task_ended(self, task: Task[Any]) -> None:
+        self._outstanding.pop(task.id, None)
+        result = task._result  # pyright: ignore[reportPrivateUsage]
+        assert result is not None
+        of_board = self.feeder.ended(task)
+        reached = self.spent.count(result)
+        if reached and not self.stopping:
+            self._stop_for_limit(reached)
+        handled = self._deal(result)
+        bad = not isinstance(result, (Succeeded, Cancelled))
+        tolerated = self.spent.limits.failures is not None
+        if handled or tolerated or of_board:
+            task.awaited = True
+        if bad and not handled and not tolerated:
+            if of_board:
+                self._unhandled(result)
+            elif not task.awaited:
+                self._unasked.add(task)
+        self.feeder.feed()
+        if not self._outstanding:
+            asyncio.get_running_loop().call_soon(self.look_if_quiet)
+
+    def _deal(self, result: Result) -> bool:
+        """Give a result to the triggers that want it."""
+        handled = False
+        for calls in self._on_result.get(result.task_type, ()):
+            if calls.trigger.wants(result):
+                handled = True
+                calls.feed(result)
+        return handled
+
+    def _unhandled(self, result: Result) -> None:
+        if self.session.client.lost:
+            self._broker_lost(self.session.client.lost)
+            return
+        text = explain(result)
+        if result.attempt:  # else no worker ever had it, which no handler could mend
+            name = result.task_type.split(":")[-1]
+            text += (
+                f"\nNo agent handles that: add @on_failure({name}), await the task, "
+                "or allow some with Limits(failures=...)"
+            )
+        self.fail(UnhandledFailure(text))
+
+    def _never_awaited(self, result: Result) -> None:
+        if self.spent.limits.failures is None:
+            self._unhandled(result)
+
+    def _check_unasked(self) -> None:
+        for task in self._unasked:
+            result = task._result  # pyright: ignore[reportPrivateUsage]
+            if not task.awaited and result is not None:
+                task.awaited = True
+                self._unhandled(result)
+
+    # -- events and pools --------------------------------------------------------------
+
+    def _pools_changed(self) -> None:
+        self.feeder.feed()
+        for calls in self._on_idle:
+            if not calls.pending and self.feeder.idle(calls.trigger.subject) > 0:
+                calls.feed(None)
+
+    def publish(self, event: object) -> None:
+        """Give an event to the handlers that want it, and to everyone's streams."""
+        for calls in self._on_event:
+            if isinstance(event, calls.trigger.subject):
+                calls.feed(event)
+        self.session.publish(event)
+
+
+async def drive(campaign: Campaign, session: Session, limits: Limits | None = None) -> None:
+    """Run a campaign on an open session, to its end.
+
+    Raises:
+        ExceptionGroup: of what its agents raised; or of an ``UnhandledFailure`` or
+            ``BrokerLost``.
+    """
+    await Conductor(campaign, session, limits).run()

@@ -1,0 +1,306 @@
+"""Handles of tasks, and how a result is made of a message."""
+
+from __future__ import annotations
+
+import asyncio
+import pickle
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Generator
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from steerio.edge.endpoint import Frames
+from steerio.edge.values import ANY_VALUE
+from steerio.errors import (
+    TaskCancelled,
+    TaskDidNotSucceed,
+    TaskFailed,
+    TaskLost,
+    TaskTimedOut,
+)
+from steerio.model import results as rs
+from steerio.model.messages import RemoteError, TaskItem, TaskSettled
+
+if TYPE_CHECKING:
+    from steerio.campaign.session import Session
+    from steerio.campaign.task_type import TaskType
+
+R = TypeVar("R")
+
+NO_KWARGS: dict[str, Any] = {}
+NO_TAGS: dict[str, str] = {}
+
+
+class Task(Generic[R]):
+    """A handle of one submitted task.
+
+    Await it for its value; ``await task.result()`` gives the `Result`
+    instead and does not raise when the task did not succeed.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_callbacks",
+        "_items",
+        "_result",
+        "_session",
+        "_waiters",
+        "args",
+        "awaited",
+        "cause",
+        "created",
+        "id",
+        "kwargs",
+        "tags",
+        "timeout_s",
+        "type",
+    )
+
+    def __init__(
+        self,
+        session: Session,
+        type_: TaskType[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        tags: dict[str, str] | None,
+        cause: str,
+        created: float,
+    ) -> None:
+        self._session = session
+        self._result: rs.Result | None = None
+        self._waiters: list[asyncio.Future[None]] | None = None
+        self._callbacks: list[Callable[[Task[R]], None]] | None = None
+        self._items: deque[Any] | None = None
+        self.id = 0
+        self.type = type_
+        self.args = args
+        self.kwargs = kwargs or NO_KWARGS
+        self.tags = tags or NO_TAGS
+        self.cause = cause
+        self.created = created
+        self.timeout_s = 0.0
+        self.awaited = False
+        """Whether somebody waits, or has asked, for how it ended."""
+
+    def __repr__(self) -> str:
+        return f"<Task {self.id} {self.type.name}: {self.state}>"
+
+    @property
+    def state(self) -> str:
+        """``pending``, or how the task ended."""
+        return "pending" if self._result is None else self._result.ended_as
+
+    @property
+    def done(self) -> bool:
+        """Whether the task has ended."""
+        return self._result is not None
+
+    def __await__(self) -> Generator[Any, None, R]:
+        """Wait for the task and return its value.
+
+        Raises:
+            TaskFailed, TaskCancelled, TaskTimedOut, TaskLost: it did not succeed.
+        """
+        result = yield from self.result().__await__()
+        value: R = value_of(result)
+        return value
+
+    async def result(self) -> rs.Result:
+        """Wait for the task and return how it ended, as data."""
+        self.awaited = True
+        while self._result is None:
+            await self._news()
+        return self._result
+
+    def result_nowait(self) -> rs.Result | None:
+        """Return how the task ended, or ``None`` where it has not."""
+        if self._result is not None:
+            self.awaited = True
+        return self._result
+
+    def cancel(self, reason: str = "cancelled by its handle") -> None:
+        """Ask for the task to be cancelled; its result tells whether it was."""
+        if self._result is None:
+            self.awaited = True
+            self._session.client.cancel(self.id, reason)
+
+    def reprioritise(self, priority: float) -> None:
+        """Give the task a new priority, if it is still queued."""
+        if self._result is None:
+            self._session.client.reprioritise({self.id: priority})
+
+    def add_done_callback(self, callback: Callable[[Task[R]], None]) -> None:
+        """Call back on the loop once the task has ended (at once if it has)."""
+        if self._result is not None:
+            callback(self)
+        elif self._callbacks is None:
+            self._callbacks = [callback]
+        else:
+            self._callbacks.append(callback)
+
+    # -- generator tasks -----------------------------------------------------------------------
+
+    async def items(self) -> AsyncIterator[Any]:
+        """Iterate over what a generator task yields, while it runs.
+
+        The task is held back when the reader is more than a few items behind.  Leaving the
+        loop early does not cancel the task; ``session.stream`` does.
+
+        Raises:
+            TaskFailed, TaskCancelled, TaskTimedOut, TaskLost: after the items that came.
+        """
+        if self._items is None:
+            self._items = deque()
+        self.awaited = True
+        while True:
+            while self._items:
+                yield self._items.popleft()
+                if self._result is None:
+                    self._session.client.grant(self.id, 1)
+            if self._result is not None:
+                value_of(self._result)
+                return
+            await self._news()
+
+    # -- from the client -----------------------------------------------------------------------
+
+    def item(self, message: TaskItem, frames: Frames) -> None:
+        """Take in an item that the task yielded; without a reader items wait, and hold it back."""
+        if self._items is None:
+            self._items = deque()
+        if message.index == 0:
+            self._items.clear()  # a new attempt starts over
+        self._items.append(ANY_VALUE.unpack(message.body, frames))
+        self._wake()
+
+    def settled(self, message: TaskSettled, frames: Frames) -> None:
+        """Take in how the task ended."""
+        self._result = make_result(self, message, frames)
+        self._wake()
+        callbacks, self._callbacks = self._callbacks, None
+        for callback in callbacks or ():
+            callback(self)
+        self._session.task_ended(self)
+
+    async def _news(self) -> None:
+        """Wait for an item, or the end.  A future for each who waits: no hop between them."""
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if self._waiters is None:
+            self._waiters = [waiter]
+        else:
+            self._waiters.append(waiter)
+        await waiter
+
+    def _wake(self) -> None:
+        waiters, self._waiters = self._waiters, None
+        for waiter in waiters or ():
+            if not waiter.done():
+                waiter.set_result(None)
+
+    def __del__(self) -> None:
+        result = getattr(self, "_result", None)
+        if (
+            result is not None
+            and not self.awaited
+            and not isinstance(result, (rs.Succeeded, rs.Cancelled))
+        ):
+            self._session.never_awaited(result)
+
+
+def make_result(task: Task[Any], message: TaskSettled, frames: Frames) -> rs.Result:
+    """Build the result of a task from what the broker said of it."""
+    common: dict[str, Any] = {
+        "task_id": task.id,
+        "task_type": task.type.name,
+        "args": task.args,
+        "kwargs": task.kwargs,
+        "attempt": message.attempt,
+        "worker": message.worker,
+        "timings": rs.Timings(
+            task.created,
+            message.queued,
+            message.sent,
+            message.started,
+            message.ended,
+            message.received,
+        ),
+        "sizes": rs.Sizes(message.args_bytes, message.value_bytes),
+        "tags": task.tags,
+        "cause": task.cause,
+    }
+    match message.ended_as:
+        case "succeeded":
+            try:
+                value = task.type.codec.result.unpack(message.body, frames)
+            except Exception as error:  # noqa: BLE001 - unpickling may raise anything
+                text = f"its value cannot be read here: {error}"
+                return rs.Failed(
+                    **common, error=rs.TaskError(type(error).__name__, text, "", error)
+                )
+            return rs.Succeeded(**common, value=value)
+        case "failed":
+            return rs.Failed(**common, error=_task_error(message.error))
+        case "timed_out":
+            return rs.TimedOut(**common, timeout_s=task.timeout_s)
+        case "cancelled":
+            return rs.Cancelled(**common, reason=message.reason)
+        case _:
+            return rs.Lost(**common, reason=message.reason)
+
+
+def _task_error(error: RemoteError | None) -> rs.TaskError:
+    if error is None:
+        return rs.TaskError("Exception", "unknown", "")
+    exception = None
+    if error.pickled:
+        try:
+            exception = pickle.loads(error.pickled)
+        except Exception:  # noqa: BLE001 - unpickling may raise anything
+            exception = None
+    return rs.TaskError(error.type, error.message, error.traceback, exception)
+
+
+def value_of(result: rs.Result) -> Any:
+    """Return the value of a result, or raise what stands for its end.
+
+    Raises:
+        TaskFailed, TaskCancelled, TaskTimedOut, TaskLost: it did not succeed.
+    """
+    match result:
+        case rs.Succeeded():
+            return result.value
+        case rs.Failed():
+            raise TaskFailed(explain(result), result) from result.error.exception
+        case rs.Cancelled():
+            raise TaskCancelled(explain(result), result)
+        case rs.TimedOut():
+            raise TaskTimedOut(explain(result), result)
+        case rs.Lost():
+            raise TaskLost(explain(result), result)
+        case _:
+            raise TaskDidNotSucceed(explain(result), result)
+
+
+def explain(result: rs.Result) -> str:
+    """Say in words how a task ended, with what it takes to find the cause."""
+    shown = ", ".join(
+        [*map(_short, result.args), *(f"{k}={_short(v)}" for k, v in result.kwargs.items())]
+    )
+    what = f"task {result.task_id} {result.task_type}({shown})"
+    match result:
+        case rs.Failed():
+            error = result.error
+            text = f"{what} failed on {result.worker}: {error.type}: {error.message}"
+            return f"{text}\n\n{error.traceback}" if error.traceback else text
+        case rs.Cancelled():
+            return f"{what} was cancelled: {result.reason}"
+        case rs.TimedOut():
+            return f"{what} ran longer than {result.timeout_s:g} s (attempt {result.attempt})"
+        case rs.Lost():
+            return f"{what} was lost after {result.attempt} attempts: {result.reason}"
+        case _:
+            return f"{what} {result.ended_as}"
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

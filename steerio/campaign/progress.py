@@ -1,0 +1,112 @@
+"""Live progress of a run: a table that redraws itself on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+import time
+from typing import TYPE_CHECKING, Any, TextIO
+
+if TYPE_CHECKING:
+    from steerio.campaign.conductor import Conductor
+
+REDRAW_S = 0.25
+PLAIN_EVERY_S = 5.0
+
+
+class Progress:
+    """Watches a campaign from the side; asks the broker for nothing.
+
+    Args:
+        mode: ``auto`` (a live table on a terminal, lines elsewhere), ``live``, ``plain``, ``off``.
+    """
+
+    def __init__(self, conductor: Conductor, mode: str = "auto", out: TextIO | None = None) -> None:
+        self._conductor = conductor
+        self._out = out or sys.stderr
+        self._mode = mode if mode != "auto" else ("live" if self._out.isatty() else "plain")
+        self._began = time.monotonic()
+
+    async def show(self) -> None:
+        """Show progress until cancelled, or until nobody can see it any more."""
+        with contextlib.suppress(OSError):
+            if self._mode == "live":
+                await self._show_live()
+            elif self._mode == "plain":
+                await self._show_plain()
+
+    def line(self) -> str:
+        """Return the state of the run as one line."""
+        spent = self._conductor.spent
+        seconds = time.monotonic() - self._began
+        pools = "; ".join(
+            f"{name} {load.workers - load.idle}/{load.workers} busy, {load.queued} queued"
+            for name, load in self._conductor.session.client.pools.items()
+        )
+        left = self._left(seconds)
+        return (
+            f"[{seconds:6.0f} s] {spent.successes} done, {spent.failures} failed, "
+            f"{spent.tasks / max(seconds, 1e-3):.1f}/s{left}; {pools}"
+        )
+
+    def _left(self, seconds: float) -> str:
+        """Estimate the time left from the limits, where there are any."""
+        spent, limits = self._conductor.spent, self._conductor.spent.limits
+        shares = [
+            used / bound
+            for used, bound in (
+                (spent.tasks, limits.tasks),
+                (spent.successes, limits.successes),
+                (spent.worker_s, limits.worker_s),
+                (seconds, limits.wall_s),
+            )
+            if bound
+        ]
+        share = max(shares, default=0.0)
+        if not 0.01 < share < 1:
+            return ""
+        return f", about {seconds / share - seconds:.0f} s left"
+
+    async def _show_plain(self) -> None:
+        while True:
+            await asyncio.sleep(PLAIN_EVERY_S)
+            print(self.line(), file=self._out, flush=True)
+
+    async def _show_live(self) -> None:
+        from rich.console import Console
+        from rich.live import Live
+
+        live = Live(
+            self._table(), console=Console(file=self._out), auto_refresh=False, transient=True
+        )
+        with live, contextlib.suppress(asyncio.CancelledError):
+            while True:
+                live.update(self._table(), refresh=True)
+                await asyncio.sleep(REDRAW_S)
+
+    def _table(self) -> Any:
+        from rich.table import Table
+
+        spent = self._conductor.spent
+        seconds = time.monotonic() - self._began
+        title = (
+            f"{type(self._conductor.campaign).__name__}  {seconds:.0f} s  "
+            f"{spent.successes} done  {spent.failures} failed  "
+            f"{spent.tasks / max(seconds, 1e-3):.1f}/s{self._left(seconds)}"
+        )
+        if self._conductor.stopping:
+            title += f"  (stopping: {self._conductor.stopping})"
+        table = Table(title=title, title_justify="left", title_style="bold")
+        table.add_column("pool")
+        for column in ("workers", "busy", "idle", "queued"):
+            table.add_column(column, justify="right")
+        for name, load in self._conductor.session.client.pools.items():
+            table.add_row(
+                name,
+                str(load.workers),
+                str(load.workers - load.idle),
+                str(load.idle),
+                str(load.queued),
+            )
+        return table

@@ -1,0 +1,110 @@
+"""Run directories: where a run keeps its parameters, log and record."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import getpass
+import itertools
+import logging
+import os
+import platform
+import socket
+import sys
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from steerio.errors import UsageError
+
+LOG_FILE = "campaign.log"
+
+
+def make_run_dir(asked: Path | str | None, name: str) -> Path:
+    """Return a fresh run directory: the one asked for, or ``runs/NAME-TIME``.
+
+    Raises:
+        UsageError: it holds another run already, or cannot be made or written to.
+    """
+    path = Path(asked) if asked is not None else Path("runs") / name.lower()
+    if asked is not None and (path / "tasks.jsonl").exists():
+        raise UsageError(f"{path} holds another run already; name a fresh --run-dir")
+    try:
+        if asked is None:
+            path = _make_dated(path)
+        path.mkdir(parents=True, exist_ok=True)
+        (path / LOG_FILE).touch()
+    except OSError as error:
+        raise UsageError(f"cannot write to the run directory {path}: {error}") from None
+    return path
+
+
+def _make_dated(path: Path) -> Path:
+    """Make a folder that nobody has, called like ``path`` and with the time behind it."""
+    stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")  # noqa: DTZ005 - people read it
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for number in itertools.count(1):
+        fresh = path.with_name(f"{path.name}-{stamp}" + (f"-{number}" if number > 1 else ""))
+        with contextlib.suppress(FileExistsError):
+            fresh.mkdir()
+            return fresh
+    raise AssertionError("numbers do not end")
+
+
+def write_parameters(path: Path, campaign: object, workers: dict[str, int], limits: object) -> None:
+    """Record what is run, with what, where."""
+    from steerio import __version__
+
+    kind = type(campaign)
+    state = {k: v for k, v in vars(campaign).items() if isinstance(v, (int, float, str, bool))}
+    parameters: dict[str, Any] = {
+        "campaign": f"{kind.__module__}:{kind.__qualname__}",
+        "attributes": state,
+        "workers": workers,
+        "limits": msgspec.to_builtins(limits),
+        "command": sys.argv,
+        "steerio": __version__,
+        "python": platform.python_version(),
+        "host": socket.gethostname(),
+        "user": _user(),
+        "pid": os.getpid(),
+        "started": datetime.datetime.now(datetime.UTC).isoformat(),
+    }
+    text = msgspec.json.format(msgspec.json.encode(parameters, enc_hook=repr), indent=2)
+    (path / "parameters.json").write_bytes(text + b"\n")
+
+
+def write_summary(path: Path, summary: dict[str, Any]) -> None:
+    """Record how the run ended."""
+    text = msgspec.json.format(msgspec.json.encode(summary, enc_hook=repr), indent=2)
+    (path / "summary.json").write_bytes(text + b"\n")
+
+
+@contextlib.contextmanager
+def logging_to(path: Path) -> Generator[None, None, None]:
+    """Send steerio's log to the run directory, and its warnings to the terminal as well."""
+    file = logging.FileHandler(path / LOG_FILE, encoding="utf-8")
+    file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    terminal = logging.StreamHandler()
+    terminal.setLevel(logging.WARNING)
+    terminal.setFormatter(logging.Formatter("steerio: %(message)s"))
+    logger = logging.getLogger("steerio")
+    if logger.level == logging.NOTSET:
+        logger.setLevel(logging.INFO)
+    for handler in (file, terminal):
+        logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        for handler in (file, terminal):
+            logger.removeHandler(handler)
+            handler.close()
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())

@@ -1,0 +1,310 @@
+"""Running a campaign in a process of its own: ``steerio.run`` and what the command line calls."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import inspect
+import logging
+import signal
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from steerio.campaign.board import is_board
+from steerio.campaign.campaign import Campaign
+from steerio.campaign.conductor import Conductor
+from steerio.campaign.limits import Limits, Spent
+from steerio.campaign.progress import Progress
+from steerio.campaign.run_dir import logging_to, make_run_dir, write_parameters, write_summary
+from steerio.campaign.session import Session, connect
+from steerio.campaign.task_type import DEFAULT_POOL, TaskType, is_task_type
+from steerio.campaign.triggers import triggers_of
+from steerio.core.settings import Settings
+from steerio.errors import BrokerLost, UsageError, leaves
+from steerio.launch.hosting import Hosting
+from steerio.launch.mpi import Followers, lead_ranks
+from steerio.launch.node_process import NodeProcess
+from steerio.launch.workers import check_workers
+
+log = logging.getLogger("steerio.run")
+
+C = TypeVar("C", bound=Campaign)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """How to run a campaign.
+
+    ``node`` is a node process that was started ahead of time, ``join`` the run directory of
+    a broker to use instead of an own one, ``files`` what workers shall load, ``followers``
+    the other ranks of an MPI job.
+    """
+
+    workers: Mapping[str, int] | None = None
+    run_dir: Path | str | None = None
+    limits: Limits | None = None
+    progress: str = "auto"
+    pin: bool = True
+    settings: Settings | None = None
+    files: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
+    node: NodeProcess | None = None
+    join: str | None = None
+    followers: Followers | None = None
+
+
+def run(
+    campaign: C,
+    *,
+    workers: Mapping[str, int] | None = None,
+    run_dir: Path | str | None = None,
+    limits: Limits | None = None,
+    progress: str = "auto",
+    pin: bool = True,
+    settings: Settings | None = None,
+) -> C:
+    """Run a campaign to its end, in an event loop of its own; returns the campaign.
+
+    Ctrl-C once ends it in good order, twice at once.  Started by an MPI launcher, rank 0
+    runs the campaign and the others become its workers (they never return from here).
+
+    Args:
+        campaign: what to run.
+        workers: how many for each pool, like ``{"simulate": 2, "learn": 1}``; by default what
+            the campaign's class says, or one for each pool that it uses.
+        run_dir: where to keep the record; ``runs/NAME-TIME`` by default.
+        limits: when to stop by itself.
+        progress: ``auto``, ``live``, ``plain`` or ``off``.
+        pin: whether each worker gets a core of its own, where there are enough.
+        settings: bounds and leases.
+
+    Raises:
+        UsageError: an argument that cannot be.
+        ExceptionGroup: of what agents raised; of an ``UnhandledFailure`` or ``BrokerLost``.
+        KeyboardInterrupt: the run was interrupted.
+    """
+    plan = Plan(
+        workers=workers,
+        run_dir=run_dir,
+        limits=limits,
+        progress=progress,
+        pin=pin,
+        settings=settings,
+    )
+    return run_plan(campaign, plan)
+
+
+def run_plan(campaign: C, plan: Plan) -> C:
+    """Run a campaign as planned; see `run`."""
+    if not isinstance(campaign, Campaign):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise UsageError(f"steerio.run takes an instance of a Campaign, not {campaign!r}")
+    if plan.progress not in ("auto", "live", "plain", "off"):
+        raise UsageError(f"progress is auto, live, plain or off, not {plan.progress!r}")
+    if plan.followers is not None:
+        interrupted = _run(campaign, plan, plan.followers)
+    else:
+        with lead_ranks(plan.run_dir) as followers:
+            interrupted = _run(campaign, plan, followers)
+    if interrupted == signal.SIGINT:
+        raise KeyboardInterrupt
+    if interrupted is not None:
+        raise SystemExit(128 + interrupted)
+    return campaign
+
+
+def _run(campaign: Campaign, plan: Plan, followers: Followers | None) -> signal.Signals | None:
+    try:
+        import uvloop
+
+        factory: Any = uvloop.new_event_loop
+    except ImportError:
+        factory = None
+    with asyncio.Runner(loop_factory=factory) as runner:
+        # the runner's own handling of Ctrl-C is replaced inside, on the loop
+        return runner.run(_Run(campaign, plan, followers).run())
+
+
+class _Run:
+    """One run: what is opened, in order, and closed again."""
+
+    def __init__(self, campaign: Campaign, plan: Plan, followers: Followers | None) -> None:
+        self._campaign = campaign
+        self._plan = plan
+        self._followers = followers
+        self._limits = plan.limits or Limits()
+        self._types = task_types(campaign)
+        self._workers = self._count_workers()
+        self._interrupted_by: signal.Signals | None = None
+        self._hosting: Hosting | None = None
+        self._main: asyncio.Task[Any] | None = None
+        self._conductor: Conductor | None = None
+
+    async def run(self) -> signal.Signals | None:
+        """Run the campaign; returns the signal that ended it, if one did."""
+        name = type(self._campaign).__name__
+        folder = make_run_dir(self._plan.run_dir, name)
+        self._campaign.run_dir = folder
+        write_parameters(folder, self._campaign, self._workers, self._limits)
+        began = time.monotonic()
+        outcome = because = ""
+        with logging_to(folder):
+            try:
+                if self._plan.join is None:
+                    await self._host(folder, name)
+                else:
+                    await self._join(self._plan.join, name)
+                outcome = "completed" if self._interrupted_by is None else "interrupted"
+            except asyncio.CancelledError:  # at once, or before there was anything to end in order
+                outcome = "interrupted"
+                if self._interrupted_by is None:
+                    raise
+            except BaseException as error:
+                outcome = "failed"
+                because = "; ".join(f"{type(e).__name__}: {e}" for e in leaves(error))
+                log.info("the campaign failed: %s", because)  # whoever ran it shows it
+                raise
+            finally:
+                self._write_summary(folder, outcome, because, time.monotonic() - began)
+        return self._interrupted_by
+
+    def _write_summary(self, folder: Path, outcome: str, because: str, seconds: float) -> None:
+        conductor = self._conductor
+        spent = conductor.spent if conductor else Spent(self._limits)
+        write_summary(
+            folder,
+            {
+                "ended": outcome,
+                "because": because or (conductor.stopping if conductor else ""),
+                "seconds": seconds,
+                "tasks": spent.tasks,
+                "succeeded": spent.successes,
+                "did_not_succeed": spent.failures,
+                "worker_s": spent.worker_s,
+            },
+        )
+
+    async def _join(self, run_dir: str, name: str) -> None:
+        self._main = asyncio.current_task()
+        self._handle_signals()
+        try:
+            async with connect(run_dir, name=name) as session:
+                await self._conduct(session)
+        finally:
+            self._unhandle_signals()
+
+    async def _host(self, folder: Path, name: str) -> None:
+        preload = {
+            pool: sorted({m for t in self._types if t.pool == pool for m in t.preload})
+            for pool in self._workers
+        }
+        self._hosting = hosting = Hosting(
+            workers={} if self._followers else self._workers,
+            pools=self._workers,
+            run_dir=folder,
+            host=self._followers.host if self._followers else None,
+            preload=preload,
+            files=self._plan.files,
+            pin=self._plan.pin,
+            settings=self._plan.settings,
+            node=self._plan.node,
+        )
+        hosting.on_stop = self._asked_to_stop
+        self._main = asyncio.current_task()
+        self._handle_signals()
+        try:
+            await hosting.start()
+            if self._followers is not None:
+                fill = self._plan.workers is None
+                self._followers.tell_all(hosting, self._workers, fill=fill)
+            session = Session(await hosting.join(name), folder)
+            try:
+                await self._conduct(session)
+            finally:
+                session.close()
+        finally:
+            await hosting.close()
+            self._unhandle_signals()
+
+    async def _conduct(self, session: Session) -> None:
+        self._conductor = conductor = Conductor(self._campaign, session, self._limits)
+        progress = asyncio.ensure_future(Progress(conductor, self._plan.progress).show())
+        try:
+            await conductor.run()
+        finally:
+            progress.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await progress
+
+    # -- what there is to start ------------------------------------------------------------------
+
+    def _count_workers(self) -> dict[str, int]:
+        if self._plan.join is not None:
+            return {}
+        asked: Mapping[str, int] = self._plan.workers or self._campaign.workers
+        if not asked:
+            asked = {kind.pool: 1 for kind in self._types} or {DEFAULT_POOL: 1}
+        workers = check_workers(asked)
+        missing = {kind.pool for kind in self._types} - set(workers)
+        if missing:
+            pools = ", ".join(f"{pool}=1" for pool in sorted(missing))
+            raise UsageError(
+                f"no workers for the pool{'s' * (len(missing) > 1)} {', '.join(sorted(missing))}, "
+                f"which this campaign's task types use; add {pools} to the workers"
+            )
+        return workers
+
+    # -- Ctrl-C ------------------------------------------------------------------------------------
+
+    def _handle_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) != signal.SIG_IGN:  # as under nohup
+                loop.add_signal_handler(number, self._interrupted, number)
+
+    def _unhandle_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            loop.remove_signal_handler(number)
+
+    def _interrupted(self, number: signal.Signals) -> None:
+        first, self._interrupted_by = self._interrupted_by is None, number
+        if first and self._conductor is not None:
+            self._conductor.interrupt()
+            with contextlib.suppress(OSError):  # the terminal may be gone
+                sys.stderr.write("\nending in good order; press Ctrl-C again to end at once\n")
+            return
+        if self._hosting is not None:
+            self._hosting.kill()
+        if self._main is not None:
+            self._main.cancel()
+
+    def _asked_to_stop(self, reason: str) -> None:
+        """A client asked the broker to end, or it cannot go on; so the campaign ends, too."""
+        if self._conductor is None or self._hosting is None:
+            return
+        if self._hosting.broker.failed:
+            self._conductor.fail(BrokerLost(reason))
+        else:
+            self._conductor.stop(cancel=True, reason=reason)
+
+
+def task_types(campaign: object) -> list[TaskType[..., Any]]:
+    """Return the task types that a campaign is seen to use.
+
+    Those of its triggers and boards, and those that its module has as globals.
+    """
+    found: dict[int, TaskType[..., Any]] = {}
+    for _, trigger, _ in triggers_of(campaign):
+        if is_task_type(trigger.subject):
+            found[id(trigger.subject)] = trigger.subject
+    for value in vars(campaign).values():
+        if is_board(value):
+            found[id(value.task_type)] = value.task_type
+    module = inspect.getmodule(type(campaign))
+    for value in vars(module).values() if module else ():
+        if is_task_type(value):
+            found[id(value)] = value
+    return list(found.values())

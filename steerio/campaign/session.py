@@ -1,0 +1,246 @@
+"""Sessions: the way to submit tasks and follow events from any asyncio program."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import time
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+
+import msgspec
+
+from steerio.campaign.handle import Task, explain
+from steerio.campaign.streams import EventStream
+from steerio.campaign.submitting import Options, Submitter, current_agent
+from steerio.campaign.task_type import TaskType, as_task_type, make_options
+from steerio.core.settings import Settings
+from steerio.edge.zeromq import ZmqLink, open_context
+from steerio.errors import UnknownPool
+from steerio.launch.finding import find_broker
+from steerio.launch.hosting import Hosting
+from steerio.launch.workers import check_workers
+from steerio.model import events as ev
+from steerio.model.messages import Status
+from steerio.model.results import Result
+from steerio.model.tasks import TaskOptions
+from steerio.runtime.client import Client
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+log = logging.getLogger("steerio.session")
+
+
+class Session(Submitter):
+    """A user's way to a broker.  Open one with `open_session` or `connect`."""
+
+    def __init__(self, client: Client, run_dir: Path | None = None) -> None:
+        self.client = client
+        self.run_dir = run_dir
+        self.on_submitted: Callable[[Task[Any]], None] | None = None
+        self.on_ended: Callable[[Task[Any]], None] | None = None
+        self.on_never_awaited: Callable[[Result], None] | None = None
+        self.clock: Callable[[], float] = time.time
+        self._streams: set[EventStream] = set()
+
+    def __repr__(self) -> str:
+        return f"<Session of {self.client!r}>"
+
+    # -- submitting --------------------------------------------------------------------
+
+    def options(
+        self,
+        *,
+        priority: float | None = None,
+        timeout_s: float | None = None,
+        retries: Mapping[str, int] | None = None,
+        cancel_grace_s: float | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> Options:
+        """Return a submitter whose tasks have these options.
+
+        Raises:
+            UsageError: an option that cannot be.
+        """
+        changes: dict[str, Any] = {
+            "priority": priority,
+            "timeout_s": timeout_s,
+            "retries": retries,
+            "cancel_grace_s": cancel_grace_s,
+        }
+        make_options(TaskOptions(), **changes)  # refuse now what cannot be
+        return Options(self, changes, tags)
+
+    def _submit(self, kind: TaskType[..., Any], args: Any, kwargs: Any) -> Task[Any]:
+        return self.submit_with(kind, args, kwargs, kind.options, None)
+
+    def submit_with(
+        self,
+        kind: TaskType[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        options: TaskOptions,
+        tags: dict[str, str] | None,
+    ) -> Task[Any]:
+        """Queue a task with all there is to say about it; the other ways lead here."""
+        client = self.client
+        if client.closed_pools and kind.pool not in client.closed_pools:
+            raise UnknownPool(kind.pool, list(client.closed_pools))
+        body, frames = kind.codec.pack(args, kwargs)
+        cause = current_agent.get()
+        task: Task[Any] = Task(self, kind, args, kwargs, tags, cause, self.clock())
+        if options.timeout_s is not None:
+            task.timeout_s = options.timeout_s
+        task.id = client.submit(kind.spec, body, frames, options, tags, cause, task.created, task)
+        if self.on_submitted is not None:
+            self.on_submitted(task)
+        return task
+
+    def reprioritise(self, changes: Mapping[Task[Any] | int, float]) -> None:
+        """Re-rank queued tasks, all at once; those that are running or ended are left alone."""
+        self.client.reprioritise(
+            {key.id if isinstance(key, Task) else key: value for key, value in changes.items()}
+        )
+
+    # -- watching ----------------------------------------------------------------------
+
+    def events(
+        self,
+        *types: type[ev.Event],
+        task_type: Callable[..., Any] | str | None = None,
+        pool: str | None = None,
+        since: int | None = None,
+    ) -> EventStream:
+        """Return a stream of the broker's events, to be opened with ``async with``.
+
+        Args:
+            types: only these types of events; none given: all.
+            task_type: only events of tasks of this type.
+            pool: only events of this pool.
+            since: begin after the event of this number, as far back as the broker keeps them
+                (0: everything it has); otherwise with what happens from now on.
+        """
+        name = task_type if isinstance(task_type, str) or task_type is None else None
+        if callable(task_type):
+            name = as_task_type(task_type).name
+        return EventStream(self, [t.__name__ for t in types] or None, name, pool, since)
+
+    async def status(self) -> Status:
+        """Return the broker's status: pools, workers, nodes, clients, counts.
+
+        Raises:
+            BrokerLost: it ended or does not answer.
+        """
+        return await self.client.status()
+
+    def publish(self, event: object) -> None:
+        """Publish a value of your own as a ``Published`` event.
+
+        It travels as plain data: structs, dataclasses and dicts as dicts; what MessagePack has
+        no word for as its ``repr``.  Values of more than 2 kB arrive as ``None``.
+        """
+        body = msgspec.msgpack.encode(event, enc_hook=repr)
+        self.client.publish(type(event).__name__, body)
+
+    # -- from handles and client -------------------------------------------------------
+
+    def task_ended(self, task: Task[Any]) -> None:
+        """A task of this session ended (its handle says)."""
+        if self.on_ended is not None:
+            self.on_ended(task)
+
+    def never_awaited(self, result: Result) -> None:
+        """A task did not succeed, and its handle is gone without anybody having asked."""
+        if self.on_never_awaited is not None:
+            self.on_never_awaited(result)
+        elif not self.client.lost:
+            log.error("nobody awaited a task that did not succeed: %s", explain(result))
+
+    def watch_stream(self, stream: EventStream, open_: bool) -> None:
+        """Note an open event stream, or that it closed."""
+        (self._streams.add if open_ else self._streams.discard)(stream)
+
+    def close(self) -> None:
+        """End all event streams and leave the broker."""
+        for stream in list(self._streams):
+            stream.end()
+        self.client.close()
+
+
+@contextlib.asynccontextmanager
+async def open_session(
+    *,
+    workers: Mapping[str, int] | None = None,
+    run_dir: Path | str | None = None,
+    preload: Iterable[str] = (),
+    pin: bool = True,
+    settings: Settings | None = None,
+    name: str = "session",
+) -> AsyncGenerator[Session, None]:
+    """Open a session with a broker and workers of its own, on the running loop.
+
+    The broker lives in this loop, the workers are processes on this machine; all of it
+    ends with the session.  No loop policy and no signal handler is installed.
+
+    Args:
+        workers: how many for each pool, like ``{"simulate": 2, "learn": 1}``; by default
+            one for each core in the pool ``default``.
+        run_dir: where to keep the record; none is kept without.
+        preload: modules that all workers import before they start.
+        pin: whether each worker gets a core of its own, where there are enough.
+        settings: bounds and leases.
+        name: of this client, in status and events.
+
+    Raises:
+        UsageError: ``workers`` is not what it should be.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    asked = check_workers(workers if workers is not None else {"default": cores or 1})
+    folder = None if run_dir is None else Path(run_dir)
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+    modules = list(preload)
+    hosting = Hosting(
+        workers=asked,
+        run_dir=folder,
+        preload=dict.fromkeys(asked, modules),
+        pin=pin,
+        settings=settings,
+    )
+    await hosting.start()
+    try:
+        session = Session(await hosting.join(name), folder)
+        try:
+            yield session
+        finally:
+            session.close()
+    finally:
+        await hosting.close("the session has ended")
+
+
+@contextlib.asynccontextmanager
+async def connect(run_dir: Path | str, *, name: str = "") -> AsyncGenerator[Session, None]:
+    """Open a session with a broker that runs already, found by its run directory.
+
+    Any number of clients may be connected; leaving cancels what this one has submitted
+    and has not ended.
+
+    Raises:
+        UsageError: no broker runs there.
+        BrokerLost: it does not answer.
+        JoinRefused: it speaks another protocol.
+    """
+    address, keys = find_broker(run_dir)
+    identity = f"client-{os.getpid()}-{time.monotonic_ns():x}"
+    context = open_context()
+    client = Client(ZmqLink(context, address, identity.encode(), keys), watched=True)
+    session = Session(client, Path(run_dir))
+    try:
+        await client.join(name or identity)
+        yield session
+    finally:
+        session.close()
+        context.term()

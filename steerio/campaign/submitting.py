@@ -1,0 +1,117 @@
+"""Ways to submit tasks, as sessions, campaigns and ``options(...)`` have them in common."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+from steerio.campaign.handle import Task
+from steerio.campaign.task_type import TaskType, as_arguments, as_task_type, make_options
+from steerio.errors import UsageError
+
+if TYPE_CHECKING:
+    from steerio.campaign.session import Session
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+current_agent: contextvars.ContextVar[str] = contextvars.ContextVar("steerio_agent", default="")
+"""The agent on whose behalf this code runs: the cause of the tasks that it submits."""
+
+
+class Submitter:
+    """What sessions, campaigns and ``options(...)`` have in common: ways to submit."""
+
+    def _submit(self, kind: TaskType[..., Any], args: Any, kwargs: Any) -> Task[Any]:
+        raise NotImplementedError
+
+    def submit(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Task[R]:
+        """Queue a call of ``function`` and return its handle.
+
+        Raises:
+            TypeError: the function cannot be called like this.
+            EncodingError: an argument is not what its annotation says, or cannot be sent.
+            UnknownPool: there is no such pool.
+            BrokerLost: the broker has ended.
+        """
+        return self._submit(as_task_type(function), args, kwargs)
+
+    async def run(self, function: Callable[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> Any:
+        """Queue a call of ``function``, wait for it, and return its value.
+
+        Cancelling the await cancels the task.
+
+        Raises:
+            TaskFailed, TaskCancelled, TaskTimedOut, TaskLost: it did not succeed.
+            TypeError, EncodingError, UnknownPool, BrokerLost: as for `submit`.
+        """
+        task = self._submit(as_task_type(function), args, kwargs)
+        try:
+            return await task
+        except asyncio.CancelledError:
+            task.cancel("its awaiter was cancelled")
+            raise
+
+    def map(self, function: Callable[..., Any], items: Iterable[Any]) -> list[Task[Any]]:
+        """Queue one call for each item (a tuple is all arguments); return the handles in order."""
+        kind = as_task_type(function)
+        return [self._submit(kind, as_arguments(item), {}) for item in items]
+
+    async def gather(self, *tasks: Task[Any]) -> list[Any]:
+        """Wait for all tasks and return their values in order.
+
+        Raises:
+            TaskFailed, TaskCancelled, TaskTimedOut, TaskLost: of the first in order that did
+                not succeed; the others are left to run.
+        """
+        for task in tasks:
+            task.awaited = True
+        return [await task for task in tasks]
+
+    async def as_completed(self, tasks: Iterable[Task[Any]]) -> AsyncIterator[Task[Any]]:
+        """Iterate over tasks as they end, in whatever way."""
+        waiting = list(tasks)
+        ended: asyncio.Queue[Task[Any]] = asyncio.Queue()
+        for task in waiting:
+            task.awaited = True
+            task.add_done_callback(ended.put_nowait)
+        for _ in waiting:
+            yield await ended.get()
+
+    async def stream(
+        self, function: Callable[..., Any], /, *args: Any, **kwargs: Any
+    ) -> AsyncGenerator[Any, None]:
+        """Run a generator task and iterate over what it yields, with back-pressure.
+
+        Leaving the loop early (``aclose``) cancels the task.
+
+        Raises:
+            UsageError: the function is not a generator.
+            TaskFailed, TaskCancelled, TaskTimedOut, TaskLost: after the items that came.
+        """
+        kind = as_task_type(function)
+        if kind.kind != "generator":
+            raise UsageError(f"{kind.name} is not a generator, so there is nothing to stream")
+        task = self._submit(kind, args, kwargs)
+        try:
+            async for item in task.items():
+                yield item
+        finally:
+            task.cancel("its reader left")
+
+
+class Options(Submitter):
+    """A submitter with other task options: ``session.options(priority=5).submit(...)``."""
+
+    def __init__(
+        self, session: Session, changes: dict[str, Any], tags: Mapping[str, str] | None
+    ) -> None:
+        self._session = session
+        self._changes = changes
+        self._tags = dict(tags) if tags else None
+
+    def _submit(self, kind: TaskType[..., Any], args: Any, kwargs: Any) -> Task[Any]:
+        options = make_options(kind.options, **self._changes)
+        return self._session.submit_with(kind, args, kwargs, options, self._tags)

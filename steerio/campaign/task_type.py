@@ -1,0 +1,265 @@
+"""Task types: functions that workers know."""
+
+from __future__ import annotations
+
+import functools
+import importlib.machinery
+import inspect
+import sys
+import weakref
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Generic, ParamSpec, TypeGuard, TypeVar, cast, overload
+
+import msgspec
+
+from steerio.edge.values import CallCodec
+from steerio.errors import UsageError
+from steerio.model.tasks import Retries, TaskOptions, TaskSpec
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+DEFAULT_POOL = "default"
+
+
+class TaskType(Generic[P, R]):
+    """A function that workers know; made by `task`.
+
+    Called directly it is just the function.  Given to ``run`` or ``submit`` it is run by a
+    worker of its pool.
+    """
+
+    def __init__(
+        self,
+        function: Callable[P, R],
+        pool: str = DEFAULT_POOL,
+        options: TaskOptions | None = None,
+        preload: Sequence[str] = (),
+    ) -> None:
+        functools.update_wrapper(self, function)
+        self.function = function
+        self.pool = pool
+        self.options = options or TaskOptions()
+        self.preload = list(preload)
+        self.name = _name_of(function)
+        if inspect.iscoroutinefunction(function):
+            self.kind = "coroutine"
+        elif inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+            self.kind = "generator"
+        else:
+            self.kind = "function"
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call the function here and now."""
+        return self.function(*args, **kwargs)
+
+    def __repr__(self) -> str:
+        return f"<task type {self.name} of pool {self.pool!r}>"
+
+    @functools.cached_property
+    def codec(self) -> CallCodec:
+        """What carries its arguments and value."""
+        return CallCodec(self.function, self.name)
+
+    @functools.cached_property
+    def spec(self) -> TaskSpec:
+        """What travels to the workers.
+
+        Raises:
+            UsageError: the function can neither be imported by workers nor be shipped.
+        """
+        code = b"" if _importable(self) else _ship(self.function, self.name)
+        return TaskSpec(self.name, self.pool, self.kind, code)
+
+    def __reduce__(self) -> Any:
+        """Travel as what it is made of, so that functions shipped by value may refer to it."""
+        return TaskType, (self.function, self.pool, self.options, self.preload)
+
+
+@overload
+def task(function: Callable[P, R], /) -> TaskType[P, R]: ...
+
+
+@overload
+def task(
+    *,
+    pool: str = ...,
+    priority: float = ...,
+    timeout_s: float | None = ...,
+    retries: Mapping[str, int] | None = ...,
+    preload: Sequence[str] = ...,
+    cancel_grace_s: float = ...,
+) -> Callable[[Callable[P, R]], TaskType[P, R]]: ...
+
+
+def task(
+    function: Callable[..., Any] | None = None,
+    /,
+    *,
+    pool: str = DEFAULT_POOL,
+    priority: float = 0.0,
+    timeout_s: float | None = None,
+    retries: Mapping[str, int] | None = None,
+    preload: Sequence[str] = (),
+    cancel_grace_s: float = 0.2,
+) -> Any:
+    """Make a function a task type.
+
+    Works on plain functions, ``async def`` functions and generators.
+
+    Args:
+        function: when used without parentheses.
+        pool: the pool whose workers run it.
+        priority: higher goes first.
+        timeout_s: longest run of one attempt, in seconds.
+        retries: how often to try again by kind of end, of ``lost`` (default 2), ``failed``
+            and ``timed_out`` (default 0).
+        preload: modules to import once per node before its workers are forked.
+        cancel_grace_s: seconds between the request to stop, SIGTERM and SIGKILL.
+
+    Raises:
+        UsageError: an option that cannot be.
+    """
+    options = make_options(
+        TaskOptions(), priority, timeout_s, retries, cancel_grace_s=cancel_grace_s
+    )
+    if not pool:
+        raise UsageError("a task type needs a pool with a name")
+
+    def decorate(function: Callable[..., Any]) -> TaskType[..., Any]:
+        return TaskType(function, pool, options, preload)
+
+    return decorate if function is None else decorate(function)
+
+
+def make_options(
+    start: TaskOptions,
+    priority: float | None = None,
+    timeout_s: float | None = None,
+    retries: Mapping[str, int] | None = None,
+    *,
+    cancel_grace_s: float | None = None,
+) -> TaskOptions:
+    """Return task options with some of them changed.
+
+    Raises:
+        UsageError: one of them cannot be; the message says which.
+    """
+    changes: dict[str, Any] = {}
+    if priority is not None:
+        changes["priority"] = float(priority)
+    if timeout_s is not None:
+        changes["timeout_s"] = float(timeout_s)
+    if cancel_grace_s is not None:
+        changes["cancel_grace_s"] = float(cancel_grace_s)
+    if retries is not None:
+        kinds = Retries.__struct_fields__
+        for kind, count in retries.items():
+            if kind not in kinds:
+                raise UsageError(f"retries go by kind of end ({', '.join(kinds)}), not {kind!r}")
+            if count < 0:
+                raise UsageError(f"retries[{kind!r}] must be 0 or more, not {count}")
+        changes["retries"] = msgspec.structs.replace(start.retries, **retries)
+    return msgspec.structs.replace(start, **changes) if changes else start
+
+
+def is_task_type(value: object) -> TypeGuard[TaskType[..., Any]]:
+    """Whether a value was made by `task`."""
+    return isinstance(value, TaskType)
+
+
+def _name_of(function: Callable[..., Any]) -> str:
+    if isinstance(function, functools.partial):
+        module, _, path = _name_of(function.func).partition(":")
+        return f"{module}:partial({path})"
+    module = getattr(function, "__module__", None) or "__main__"
+    return f"{module}:{getattr(function, '__qualname__', type(function).__qualname__)}"
+
+
+def as_arguments(item: Any) -> tuple[Any, ...]:
+    """Return the arguments that an item stands for: a tuple is all of them, else the only one."""
+    if isinstance(item, tuple):
+        return tuple(cast("Iterable[Any]", item))
+    return (item,)
+
+
+_plain: weakref.WeakKeyDictionary[Callable[..., Any], TaskType[..., Any]] = (
+    weakref.WeakKeyDictionary()
+)
+
+
+def as_task_type(function: Callable[..., Any]) -> TaskType[..., Any]:
+    """Return the task type of a function; a plain function runs in the pool ``default``.
+
+    Raises:
+        UsageError: it is not a function.
+    """
+    if is_task_type(function):
+        return function
+    if not callable(function):
+        raise UsageError(f"{function!r} is neither a function nor a @task")
+    try:
+        known = _plain.get(function)
+    except TypeError:  # not weakly referable, so not kept
+        return TaskType(function)
+    if known is None:
+        known = _plain[function] = TaskType(function)
+    return known
+
+
+_shipped_modules: set[str] = set()
+
+
+def ship_module(name: str) -> None:
+    """Ship the functions of a module by value, for workers that cannot import it."""
+    _shipped_modules.add(name)
+
+
+def _importable(kind: TaskType[..., Any]) -> bool:
+    """Whether workers find the function by its import path."""
+    module, _, path = kind.name.partition(":")
+    if "<" in path or not _workers_import(module):
+        return False
+    found: Any = sys.modules.get(module)
+    for part in path.split("."):
+        found = getattr(found, part, None)
+    return getattr(found, "__wrapped__", found) is kind.function
+
+
+def _workers_import(module: str) -> bool:
+    """Whether workers can import a module, which is not so for every one that is here."""
+    if module == "__main__" or module in _shipped_modules:
+        return False
+    top = module.partition(".")[0]
+    if top in sys.builtin_module_names:
+        return True
+    return importlib.machinery.PathFinder.find_spec(top) is not None
+
+
+def _ship(function: Callable[..., Any], name: str) -> bytes:
+    """Pickle a function by value.
+
+    Raises:
+        UsageError: it refers to something that cannot be pickled.
+    """
+    import cloudpickle  # pyright: ignore[reportMissingTypeStubs]
+
+    module = sys.modules.get(getattr(function, "__module__", None) or "__main__")
+    by_value = (
+        module is not None
+        and module.__name__ != "__main__"  # which goes by value anyway
+        and not _workers_import(module.__name__)
+    )
+    if by_value:
+        cloudpickle.register_pickle_by_value(module)  # pyright: ignore[reportUnknownMemberType]
+    try:
+        code: bytes = cloudpickle.dumps(function)  # pyright: ignore[reportUnknownMemberType]
+        return code
+    except Exception as error:
+        raise UsageError(
+            f"task type {name} cannot be shipped to workers ({type(error).__name__}: {error}); "
+            "put it in a module that they can import, or do not refer to such objects in it"
+        ) from error
+    finally:
+        if by_value:
+            cloudpickle.unregister_pickle_by_value(module)  # pyright: ignore[reportUnknownMemberType]
