@@ -1,0 +1,1 @@
+"""The command line: ``steerio run``, ``broker``, ``worker``, ``status``, ``stop``."""

@@ -1,0 +1,47 @@
+"""Showing failures to those whose code it was: their own lines, and not ours."""
+
+from __future__ import annotations
+
+import sysconfig
+import traceback
+from pathlib import Path
+from types import TracebackType
+
+import click
+
+from steerio.errors import SteerioError, leaves
+
+NOT_THE_USERS = (
+    "<frozen",
+    str(Path(__file__).parents[1]),
+    *(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")),
+)
+"""How the names of files begin that are no user's."""
+
+
+def show_failure(group: BaseExceptionGroup[BaseException]) -> None:
+    """Show why a campaign failed: our own errors in words, all others with their traceback."""
+    for error in leaves(group):
+        if not isinstance(error, SteerioError):
+            show_traceback(error)
+            continue
+        place = traceback.extract_tb(from_the_user(error.__traceback__), limit=1)
+        where = f" in {place[0].name} ({place[0].filename}:{place[0].lineno})" if place else ""
+        click.echo(f"steerio: {type(error).__name__}{where}: {error}", err=True)
+
+
+def show_traceback(error: BaseException) -> None:
+    """Show an exception, from the user's own line on."""
+    trace = from_the_user(error.__traceback__)
+    if trace is None and not isinstance(error, SyntaxError):
+        trace = error.__traceback__
+    traceback.print_exception(type(error), error, trace)
+
+
+def from_the_user(trace: TracebackType | None) -> TracebackType | None:
+    """Leave out of a traceback what led to the first line that is neither ours nor a library's."""
+    while trace is not None:
+        if not trace.tb_frame.f_code.co_filename.startswith(NOT_THE_USERS):
+            return trace
+        trace = trace.tb_next
+    return None

@@ -1,0 +1,129 @@
+"""The ``steerio`` command.
+
+Exit codes: 0 all went well; 1 the campaign, broker or node failed; 2 wrong usage; 130 Ctrl-C;
+143 SIGTERM.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+
+from steerio import __version__
+from steerio.cli.failures import show_failure
+from steerio.errors import SteerioError, UsageError
+
+FAILED, WRONG_USAGE, INTERRUPTED = 1, 2, 130
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="steerio")
+def steerio() -> None:
+    """Steer computational campaigns with asyncio agents."""
+
+
+@steerio.command(
+    context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
+    add_help_option=False,
+)
+@click.argument("target", metavar="FILE[:CAMPAIGN]", required=False)
+@click.option("--workers", metavar="POOL=N,...", help="Workers for each pool.")
+@click.option("--run-dir", metavar="DIR", help="Where to keep the record [runs/NAME-TIME].")
+@click.option("--join", metavar="RUN_DIR", help="Use the broker that runs there.")
+@click.option("--limit-tasks", type=int, metavar="N", help="Stop after N tasks have ended.")
+@click.option("--limit-failures", type=int, metavar="N", help="Tolerate N tasks that fail.")
+@click.option("--limit-wall", type=float, metavar="SECONDS", help="Stop after so long.")
+@click.option(
+    "--limit-worker-seconds", type=float, metavar="S", help="Stop when workers spent so much."
+)
+@click.option(
+    "--progress",
+    type=click.Choice(["auto", "live", "plain", "off"]),
+    default="auto",
+    show_default=True,
+)
+@click.option("--pin/--no-pin", default=True, help="A core for each worker, where possible.")
+@click.option("-h", "--help", "asks_help", is_flag=True, help="Show this, and FILE's own options.")
+@click.pass_context
+def run(context: click.Context, /, target: str | None, asks_help: bool, **given: Any) -> None:
+    """Run the campaign in FILE.
+
+    Keyword arguments of the campaign's __init__ are options too: --help with a FILE shows
+    them.  Under mpiexec rank 0 steers and the other ranks become workers.
+    """
+    from steerio.cli import running
+
+    if target is None:
+        click.echo(context.get_help())
+        context.exit(0 if asks_help else WRONG_USAGE)
+    running.run_file(context, target, asks_help, given)
+
+
+@steerio.command()
+@click.option("--run-dir", metavar="DIR", help="Where to keep the record [runs/broker-TIME].")
+@click.option("--host", metavar="ADDRESS", help="Listen on the network, on this address.")
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="TCP port [any free one].")
+@click.option("--no-encryption", is_flag=True, help="TCP without CURVE, open to all who reach it.")
+def broker(**given: Any) -> None:
+    """Run a broker that campaigns and workers join and leave."""
+    from steerio.cli import standing
+
+    standing.run_broker(**given)
+
+
+@steerio.command()
+@click.option(
+    "--join", "run_dir", metavar="RUN_DIR", required=True, help="The broker's run directory."
+)
+@click.option("--workers", metavar="POOL=N,...", default="default=1", show_default=True)
+@click.option("--preload", metavar="MODULE,...", default="", help="Modules to import once, before.")
+@click.option("--name", metavar="NAME", help="Name of this node [the host's].")
+@click.option("--pin/--no-pin", default=True, help="A core for each worker, where possible.")
+def worker(**given: Any) -> None:
+    """Start a node whose workers join a running broker, until that ends."""
+    from steerio.cli import standing
+
+    sys.exit(standing.run_worker(**given))
+
+
+@steerio.command()
+@click.argument("run_dir", metavar="RUN_DIR")
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def status(run_dir: str, as_json: bool) -> None:
+    """Show pools, workers, nodes and clients of a running broker."""
+    from steerio.cli import standing
+
+    standing.show_status(run_dir, as_json)
+
+
+@steerio.command()
+@click.argument("run_dir", metavar="RUN_DIR")
+def stop(run_dir: str) -> None:
+    """End a running broker, with everything that joined it."""
+    from steerio.cli import standing
+
+    standing.stop_broker(run_dir)
+
+
+def main() -> None:
+    """Run the command line, with exit codes and errors as people expect them."""
+    try:
+        sys.exit(steerio.main(prog_name="steerio", standalone_mode=False))
+    except click.ClickException as error:
+        error.show()
+        sys.exit(WRONG_USAGE)
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("interrupted", err=True)
+        sys.exit(INTERRUPTED)
+    except SteerioError as error:
+        click.echo(f"steerio: error: {error}", err=True)
+        sys.exit(WRONG_USAGE if isinstance(error, UsageError) else FAILED)
+    except BaseExceptionGroup as group:
+        show_failure(group)
+        sys.exit(FAILED)
+
+
+if __name__ == "__main__":
+    main()

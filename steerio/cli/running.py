@@ -1,0 +1,201 @@
+"""``steerio run``: finds the campaign in a file, gives it its options, and runs it."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import sys
+import types
+import typing
+from pathlib import Path
+from typing import Any, NoReturn, Union, cast
+
+import click
+
+from steerio.campaign.campaign import Campaign
+from steerio.campaign.limits import Limits
+from steerio.campaign.running import Plan, run_plan
+from steerio.campaign.task_type import ship_module
+from steerio.cli.failures import show_traceback
+from steerio.errors import UsageError
+from steerio.launch.mpi import find_rank, lead_ranks
+from steerio.launch.node_process import NodeProcess, can_fork
+from steerio.launch.workers import parse_workers
+from steerio.worker.loading import load_file
+
+OPTION_TYPES: dict[Any, Any] = {int: int, float: float, str: str, Path: click.Path(path_type=Path)}
+
+
+def run_file(context: click.Context, target: str, asks_help: bool, given: dict[str, Any]) -> None:
+    """Run ``FILE[:CAMPAIGN]`` with what was given on the command line."""
+    workers = parse_workers(given["workers"]) if given["workers"] else None
+    limits = Limits(
+        tasks=given["limit_tasks"],
+        failures=given["limit_failures"],
+        wall_s=given["limit_wall"],
+        worker_s=given["limit_worker_seconds"],
+    )
+    path, name = split_target(target)
+    if asks_help:
+        show_help(context, find_campaign(load_campaign_file(path), name))
+    if given["join"] is not None and find_rank() is not None:
+        raise UsageError("--join takes one process: leave out the MPI launcher")
+    with lead_ranks(given["run_dir"]) as followers:
+        # the node is forked before the file is loaded, which may start threads
+        hosts = followers is None and given["join"] is None and can_fork()
+        node = NodeProcess.forked() if hosts else None
+        try:
+            module = load_campaign_file(path)
+            if given["join"] is not None:
+                ship_module(module.__name__)
+            campaign = make_campaign(context, find_campaign(module, name))
+        except BaseException:
+            if node is not None:
+                node.kill()
+            raise
+        plan = Plan(
+            workers=workers,
+            run_dir=given["run_dir"],
+            limits=limits,
+            progress=given["progress"],
+            pin=given["pin"],
+            files=[(module.__name__, str(path))],
+            node=node,
+            join=given["join"],
+            followers=followers,
+        )
+        try:
+            run_plan(campaign, plan)
+        finally:
+            if campaign.run_dir is not None:
+                click.echo(f"record: {campaign.run_dir}", err=True)
+
+
+def split_target(target: str) -> tuple[Path, str]:
+    """Split ``FILE[:CAMPAIGN]``.
+
+    Raises:
+        UsageError: there is no such file.
+    """
+    file, _, name = target.partition(":")
+    path = Path(file)
+    if not path.is_file():
+        hint = f"; did you mean {file}.py?" if path.with_suffix(".py").is_file() else ""
+        raise UsageError(f"there is no file {file!r}{hint}")
+    return path.resolve(), name
+
+
+def load_campaign_file(path: Path) -> types.ModuleType:
+    """Load the file under its own name, as its workers will.
+
+    Raises:
+        UsageError: it does not load; its traceback is shown.
+    """
+    if path.suffix != ".py":
+        raise UsageError(f"{path.name} is not a Python file: its name does not end in .py")
+    name = re.sub(r"\W", "_", path.stem)
+    if name in sys.modules:
+        name = f"{name}_campaign"
+    try:
+        return load_file(name, path)
+    except Exception as error:  # noqa: BLE001 - it is the user's code
+        show_traceback(error)
+        what = f"{type(error).__name__}: {error}"
+        raise UsageError(f"{path.name} could not be loaded: {what}") from None
+
+
+def find_campaign(module: types.ModuleType, name: str) -> type[Campaign]:
+    """Return the campaign of that name, or the only one there is.
+
+    Raises:
+        UsageError: there is none, or more than one.
+    """
+    kinds = {
+        key: value
+        for key, value in vars(module).items()
+        if isinstance(value, type)
+        and issubclass(value, Campaign)
+        and value.__module__ == module.__name__
+    }
+    if name:
+        if name not in kinds:
+            found = ", ".join(kinds) or "none"
+            raise UsageError(f"{module.__name__} has no campaign {name!r} (it has: {found})")
+        return kinds[name]
+    if len(kinds) != 1:
+        if not kinds:
+            raise UsageError(f"{module.__name__} has no class that derives from steerio.Campaign")
+        raise UsageError(
+            f"{module.__name__} has several campaigns ({', '.join(kinds)}); say which: FILE:NAME"
+        )
+    return next(iter(kinds.values()))
+
+
+def make_campaign(context: click.Context, kind: type[Campaign]) -> Campaign:
+    """Make a campaign with its own options, the keyword arguments of its ``__init__``.
+
+    Raises:
+        UsageError: its ``__init__`` raises.
+        click.ClickException: an option is unknown, missing, or of the wrong type.
+    """
+    command = click.Command(kind.__name__, params=campaign_options(kind), add_help_option=False)
+    inner = command.make_context(f"{context.command_path} ... {kind.__name__}", list(context.args))
+    options = {name: value for name, value in inner.params.items() if value is not None}
+    try:
+        return kind(**options)
+    except UsageError:
+        raise
+    except Exception as error:  # noqa: BLE001 - it is the user's code
+        show_traceback(error)
+        raise UsageError(f"{kind.__name__}(...) could not be made: {error}") from None
+
+
+def show_help(context: click.Context, kind: type[Campaign]) -> NoReturn:
+    """Show the options of ``run``, and those of a campaign."""
+    click.echo(context.get_help())
+    formatter = click.HelpFormatter()
+    parameters = campaign_options(kind)
+    records = [r for p in parameters if (r := p.get_help_record(context)) is not None]
+    if records:
+        with formatter.section(f"Options of {kind.__name__}"):
+            formatter.write_dl(records)
+        click.echo("\n" + formatter.getvalue(), nl=False)
+    context.exit()
+
+
+def campaign_options(kind: type[Campaign]) -> list[click.Parameter]:
+    """Return the campaign's own options: the keyword arguments of its ``__init__``."""
+    if kind.__init__ is object.__init__:
+        return []
+    hints = _hints(kind)
+    parameters = list(inspect.signature(kind.__init__).parameters.values())[1:]
+    options = [_option(parameter, hints.get(parameter.name)) for parameter in parameters]
+    return [option for option in options if option is not None]
+
+
+def _hints(kind: type[Campaign]) -> dict[str, Any]:
+    try:
+        return typing.get_type_hints(kind.__init__)
+    except (NameError, TypeError):
+        return {}
+
+
+def _option(parameter: inspect.Parameter, hint: Any) -> click.Option | None:
+    if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+        return None
+    flag = f"--{parameter.name.replace('_', '-')}"
+    required = parameter.default is parameter.empty
+    default = None if required else parameter.default
+    if typing.get_origin(hint) in (Union, types.UnionType):
+        inner = [part for part in typing.get_args(hint) if part is not type(None)]
+        hint = inner[0] if len(inner) == 1 else None
+    if hint is None and default is not None:
+        hint = cast("Any", type(default))
+    if hint is bool:
+        return click.Option([f"{flag}/--no-{flag[2:]}"], default=bool(default), show_default=True)
+    kind = OPTION_TYPES.get(hint, str)
+    if hint is not None and hint not in OPTION_TYPES and not required:
+        return None  # a list, a dict...: nothing for a command line
+    if required:  # a default of None would count as one
+        return click.Option([flag], type=kind, required=True)
+    return click.Option([flag], type=kind, default=default, show_default=True)

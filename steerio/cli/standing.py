@@ -1,0 +1,149 @@
+"""``steerio broker``, ``worker``, ``status`` and ``stop``: a broker that stands by itself."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from steerio.campaign.run_dir import logging_to, make_run_dir
+from steerio.campaign.session import connect
+from steerio.edge.connection import FILE_NAME, read_connection
+from steerio.errors import BrokerLost, UsageError
+from steerio.launch.finding import find_broker, has_ended
+from steerio.launch.hosting import Hosting
+from steerio.launch.mpi import find_rank
+from steerio.launch.workers import parse_workers
+from steerio.model.messages import Status
+from steerio.worker.node_main import run_node
+from steerio.worker.setup import NodeSetup
+
+END_S = 10.0
+"""How long ``steerio stop`` waits for the broker to have ended."""
+
+
+def run_broker(run_dir: str | None, host: str | None, port: int, no_encryption: bool) -> None:
+    """Run a broker until it is stopped."""
+    if port and host is None:
+        raise UsageError("--port goes with --host ADDRESS: without it nothing listens on TCP")
+    if run_dir is not None and (Path(run_dir) / FILE_NAME).exists():
+        connection = read_connection(run_dir)
+        if not has_ended(connection):
+            raise UsageError(
+                f"a broker runs in {run_dir} already (process {connection.pid} on "
+                f"{connection.host}); if it has ended, remove {Path(run_dir) / FILE_NAME}"
+            )
+    folder = make_run_dir(run_dir, "broker")
+    with logging_to(folder):
+        asyncio.run(_serve(folder, host, port, not no_encryption))
+
+
+async def _serve(folder: Path, host: str | None, port: int, encrypted: bool) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) != signal.SIG_IGN:  # as under nohup
+            loop.add_signal_handler(number, stop.set)
+    hosting = Hosting(
+        workers={}, closed=False, run_dir=folder, host=host, port=port, encrypted=encrypted
+    )
+    hosting.on_stop = lambda _: stop.set()
+    await hosting.start(stand_in=False)
+    try:
+        click.echo(f"broker runs in {folder}")
+        click.echo(f"workers: steerio worker --join {folder} --workers default=2")
+        click.echo(f"campaign: steerio run FILE --join {folder}    end it: steerio stop {folder}")
+        await stop.wait()
+    finally:
+        await hosting.close(hosting.broker.closing or "the broker was stopped")
+    if hosting.broker.failed:
+        raise BrokerLost(hosting.broker.closing)
+
+
+def run_worker(run_dir: str, workers: str, preload: str, name: str | None, pin: bool) -> int:
+    """Be a node of a running broker; returns the exit code."""
+    counts = parse_workers(workers)
+    address, keys = find_broker(run_dir)
+    modules = [module.strip() for module in preload.split(",") if module.strip()]
+    setup = NodeSetup(
+        name=name or socket.gethostname().split(".")[0],
+        address=address,
+        keys=keys,
+        workers=counts,
+        preload=dict.fromkeys(counts, modules),
+        path=[str(Path.cwd()), *Hosting.search_path()],
+        pin=pin and find_rank() is None,  # a launcher binds its ranks to cores
+    )
+    return run_node(setup, None)
+
+
+def show_status(run_dir: str, as_json: bool) -> None:
+    """Print the status of a running broker."""
+    status = asyncio.run(_ask(run_dir))
+    if as_json:
+        click.echo(msgspec.json.format(msgspec.json.encode(_as_dict(status)), indent=2))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    pools = Table(title="pools", title_justify="left")
+    for column in ("pool", "workers", "busy", "idle", "queued"):
+        pools.add_column(column, justify="left" if column == "pool" else "right")
+    for name, load in status.pools.items():
+        busy = load.workers - load.idle
+        pools.add_row(name, str(load.workers), str(busy), str(load.idle), str(load.queued))
+    workers = Table(title="workers", title_justify="left")
+    for column in ("worker", "pool", "node", "process", "state", "task"):
+        workers.add_column(column)
+    for worker in status.workers:
+        task = "" if worker.task_id is None else str(worker.task_id)
+        workers.add_row(
+            worker.worker, worker.pool, worker.node, str(worker.pid), worker.phase, task
+        )
+    console.print(pools, workers)
+    ended = ", ".join(f"{count} {kind}" for kind, count in sorted(status.ended.items())) or "none"
+    console.print(f"tasks ended: {ended}; events: {status.events}; up {status.uptime_s:.0f} s")
+    nodes = ", ".join(status.nodes) or "none"
+    console.print(f"nodes: {nodes}; clients: {', '.join(status.clients)}")
+    if status.dropped:
+        console.print(f"messages dropped: {status.dropped}")
+
+
+def stop_broker(run_dir: str) -> None:
+    """Ask a running broker to end."""
+    asyncio.run(_stop(run_dir))
+
+
+async def _ask(run_dir: str) -> Status:
+    async with connect(run_dir, name="status") as session:
+        return await session.status()
+
+
+async def _stop(run_dir: str) -> None:
+    async with connect(run_dir, name="stop") as session:
+        ended = asyncio.Event()
+        session.client.on_lost(lambda _: ended.set())
+        session.client.stop_broker("steerio stop")
+        try:
+            async with asyncio.timeout(END_S):
+                await ended.wait()
+        except TimeoutError:
+            raise BrokerLost(
+                f"the broker was asked to end and has not within {END_S:g} s; "
+                "its campaign may still be finishing"
+            ) from None
+
+
+def _as_dict(status: Status) -> dict[str, Any]:
+    """Name the fields (on the wire they are arrays)."""
+    plain = msgspec.structs.asdict(status)
+    plain["pools"] = {name: msgspec.structs.asdict(load) for name, load in status.pools.items()}
+    plain["workers"] = [msgspec.structs.asdict(worker) for worker in status.workers]
+    del plain["request"]
+    return plain
