@@ -1,0 +1,44 @@
+"""Test a policy before spending node-hours on it: a simulated cluster on a virtual clock.
+
+`simulate` runs a whole ``Campaign`` on thousands of simulated workers in seconds,
+deterministically from a seed, with models of how long tasks take and scripted faults.
+`SimulatedCluster` is what is underneath, for tests that talk to a session.
+"""
+
+from steerio.testing.cluster import SimulatedCluster
+from steerio.testing.distributions import constant, exponential, lognormal, recorded, uniform
+from steerio.testing.faults import (
+    FailStarts,
+    Fault,
+    HangWorker,
+    KillNode,
+    KillWorker,
+    PartitionNode,
+    RandomKills,
+    SlowNode,
+)
+from steerio.testing.loop import VirtualLoop, run_virtual
+from steerio.testing.model import Model
+from steerio.testing.simulate import SimulatedRun, simulate
+
+__all__ = [
+    "FailStarts",
+    "Fault",
+    "HangWorker",
+    "KillNode",
+    "KillWorker",
+    "Model",
+    "PartitionNode",
+    "RandomKills",
+    "SimulatedCluster",
+    "SimulatedRun",
+    "SlowNode",
+    "VirtualLoop",
+    "constant",
+    "exponential",
+    "lognormal",
+    "recorded",
+    "run_virtual",
+    "simulate",
+    "uniform",
+]

@@ -1,0 +1,162 @@
+"""One attempt of a simulated worker: a model's course of events in place of the work."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import pickle
+import traceback
+from typing import Any, Protocol
+
+from steerio.edge.values import ANY_VALUE
+from steerio.model import messages as ms
+from steerio.testing.agenda import Agenda, Entry
+from steerio.testing.model import Fate, Script
+from steerio.testing.network import SimulatedLink
+from steerio.worker import context
+
+
+class AtWork(Protocol):
+    """The worker, as its attempt knows it."""
+
+    name: str
+    run: int
+
+    def ended(self, attempt: Attempt, value: Any, error: BaseException | None) -> None:
+        """Take in that the function of an attempt returned or raised."""
+        ...
+
+    def crashed(self, attempt: Attempt) -> None:
+        """Take in that an attempt took the worker down."""
+        ...
+
+
+class Attempt:
+    """One attempt: what a real worker would have on its stack.
+
+    While its function is called it is what `report` talks to.
+    """
+
+    __slots__ = ("_call", "_credit", "_granted", "_link", "_pending", "_worker", "script")
+
+    def __init__(self, worker: AtWork, script: Script, link: SimulatedLink) -> None:
+        self.script = script
+        self._worker = worker
+        self._link = link
+        self._pending: Entry | asyncio.Task[None] | None = None
+        self._granted: asyncio.Event | None = None
+        self._credit = 0
+
+    def begin(
+        self, args: Any, kwargs: Any, fate: Fate, slowness: float, agenda: Agenda, items: int
+    ) -> None:
+        """Begin; the worker hears of the end."""
+        duration_s = fate.duration_s * slowness
+        self._call: tuple[Any, Any, Fate] = args, kwargs, fate
+        if self.script.kind == "generator":
+            self._credit, self._granted = items, asyncio.Event()
+            steps = self._yield_items(duration_s)
+        elif self.script.kind == "coroutine" and not self.script.modelled:
+            steps = self._run_coroutine(duration_s)
+        else:
+            self._pending = agenda.add(duration_s, self._finish)
+            return
+        name = f"{self.script.name} on {self._worker.name}"
+        self._pending = asyncio.get_running_loop().create_task(steps, name=name)
+
+    def drop(self) -> None:
+        """Let nothing more come of it."""
+        if self._pending is not None:
+            self._pending.cancel()
+            self._pending = None
+
+    def grant(self, count: int) -> None:
+        """Let a generator yield so many more items."""
+        self._credit += count
+        if self._granted is not None:
+            self._granted.set()
+
+    def report(self, fraction: float | None, message: str) -> None:
+        """Send the progress that the task's function reports."""
+        self._link.send(ms.ReportProgress(self._worker.run, fraction, message))
+
+    def should_stop(self) -> bool:
+        """Say that it may go on: the model decides when it stops."""
+        return False
+
+    def _finish(self) -> None:
+        args, kwargs, fate = self._call
+        if not self._failed(fate):
+            context.set_current(self)
+            try:
+                value = self.script.function(*args, **kwargs)
+            except (Exception, SystemExit) as error:  # noqa: BLE001 - it is the task's
+                self._worker.ended(self, None, error)
+            else:
+                self._worker.ended(self, value, None)
+            finally:
+                context.set_current(None)
+
+    def _failed(self, fate: Fate) -> bool:
+        if fate.crashes:
+            self._worker.crashed(self)
+        elif fate.fails:
+            error = RuntimeError(f"this attempt at {self.script.name} fails by its model")
+            self._worker.ended(self, None, error)
+        return fate.crashes or fate.fails
+
+    async def _run_coroutine(self, duration_s: float) -> None:
+        await asyncio.sleep(duration_s)
+        args, kwargs, fate = self._call
+        if self._failed(fate):
+            return
+        try:
+            value = await self.script.function(*args, **kwargs)
+        except Exception as error:  # noqa: BLE001 - it is the task's
+            self._worker.ended(self, None, error)
+        else:
+            self._worker.ended(self, value, None)
+
+    async def _yield_items(self, pause_s: float) -> None:
+        args, kwargs, fate = self._call
+        index = 0
+        try:
+            items = self.script.function(*args, **kwargs)
+            if inspect.isasyncgen(items):
+                async for item in items:
+                    await self._yield_item(index, item, pause_s)
+                    index += 1
+            else:
+                for item in items:
+                    await self._yield_item(index, item, pause_s)
+                    index += 1
+        except Exception as error:  # noqa: BLE001 - it is the task's
+            self._worker.ended(self, None, error)
+        else:
+            if not self._failed(fate):
+                self._worker.ended(self, index, None)
+
+    async def _yield_item(self, index: int, item: Any, pause_s: float) -> None:
+        await asyncio.sleep(pause_s)
+        assert self._granted is not None
+        body, frames = ANY_VALUE.pack(item, f"item {index} of a generator task")
+        self._link.send(ms.YieldItem(self._worker.run, index, body, len(frames)), frames)
+        self._credit -= 1
+        while self._credit <= 0:
+            self._granted.clear()
+            await self._granted.wait()
+
+
+def describe(error: BaseException) -> ms.RemoteError:
+    """Describe an exception as a worker does."""
+    text = "".join(traceback.format_exception(error))
+    kind = type(error)
+    name = kind.__qualname__
+    if kind.__module__ != "builtins":
+        name = f"{kind.__module__}.{name}"
+    try:
+        pickled = pickle.dumps(error.with_traceback(None))
+        pickle.loads(pickled)
+    except Exception:  # noqa: BLE001 - then it does not travel
+        pickled = b""
+    return ms.RemoteError(name, str(error), text, pickled)

@@ -1,0 +1,275 @@
+"""A whole simulated cluster: everything real but the network, the processes and the clock.
+
+The broker, its driver, the nodes, clients and sessions are those of every run.  They meet
+on memory endpoints, and their clock is a `VirtualLoop`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import random
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from types import TracebackType
+
+from steerio.campaign.session import Session
+from steerio.core.settings import Settings
+from steerio.edge.endpoint import LinkEndpoint, MemoryRouter
+from steerio.errors import UsageError
+from steerio.runtime.broker import Broker
+from steerio.runtime.client import Client
+from steerio.runtime.driver import Driver
+from steerio.testing.agenda import Agenda
+from steerio.testing.faults import Fault, RandomKills
+from steerio.testing.loop import VirtualLoop
+from steerio.testing.model import Models, Scripts
+from steerio.testing.network import Host, SimulatedRouter
+from steerio.testing.node import SimulatedNode
+from steerio.testing.record import MemoryJournal
+from steerio.testing.stalls import StallWatch
+from steerio.testing.worker import SimulatedWorker
+
+WORKERS_PER_NODE = 1_000
+"""Workers of one simulated node unless told otherwise."""
+SIMULATED = Settings(beat_s=5.0)
+"""The settings of a simulation unless told otherwise: real leases, but fewer beats, for these
+are most of what happens on an idle cluster."""
+
+
+class SimulatedCluster:
+    """A cluster on a virtual loop; an async context manager, to be opened on that loop.
+
+    Args:
+        workers: how many of each pool, like ``{"simulate": 1000, "learn": 4}``.
+        model: how tasks behave.
+        seed: of everything drawn.
+        nodes: over how many nodes the workers are dealt; they are named ``node-1``, ...
+        workers_per_node: what decides that where ``nodes`` does not.
+        latency_s: seconds from a node to the broker, or back.
+        start_s: seconds that a worker takes to start.
+        faults: what goes wrong.
+        settings: bounds and leases of the broker.
+        record: where events and tasks are kept.
+
+    Raises:
+        UsageError: an argument that cannot be, or a loop that is not virtual.
+    """
+
+    def __init__(
+        self,
+        workers: Mapping[str, int],
+        *,
+        model: Models,
+        seed: int | str = 0,
+        nodes: int | None = None,
+        workers_per_node: int = WORKERS_PER_NODE,
+        latency_s: float = 0.0,
+        start_s: float = 0.0,
+        faults: Iterable[Fault] = (),
+        settings: Settings | None = None,
+        record: MemoryJournal | None = None,
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        if not isinstance(loop, VirtualLoop):
+            raise UsageError("a simulated cluster needs a virtual clock: use run_virtual(...)")
+        self.settings = settings or SIMULATED
+        self.agenda = Agenda(loop)
+        self.router = SimulatedRouter()
+        self.scripts = Scripts(model, seed)
+        self.start_s = start_s
+        self.start_failures: dict[str, str] = {}
+        self.pids = itertools.count(1)
+        self.record = record or MemoryJournal()
+        self.nodes: dict[str, SimulatedNode] = {}
+        self.busy_s: dict[str, float] = dict.fromkeys(workers, 0.0)
+        """Seconds that workers which are gone spent in attempts, by pool."""
+        self.present_s: dict[str, float] = dict.fromkeys(workers, 0.0)
+        """Seconds that workers which are gone were there for, by pool."""
+        self._loop = loop
+        self._faults = list(faults)
+        self._seed = seed
+        self._latency_s = latency_s
+        self._offers = deal(workers, nodes, workers_per_node)
+        self._clients: dict[str, Host] = {}
+        self._local = MemoryRouter()
+        self.broker = Broker(
+            [self._local, self.router],
+            pools=workers,
+            closed=True,
+            settings=self.settings,
+            journal=self.record,
+            clock=loop.time,
+            epoch=0.0,
+        )
+        self._driver = Driver(self.broker)
+        kills = any(isinstance(fault, RandomKills) for fault in self._faults)
+        self._stalls = StallWatch(loop, self.agenda, self.broker, self.record, lambda: kills)
+
+    def __repr__(self) -> str:
+        count = sum(len(node.workers) for node in self.nodes.values())
+        return f"<SimulatedCluster at {self._loop.time():g} s: {count} workers, {self.broker!r}>"
+
+    async def __aenter__(self) -> SimulatedCluster:
+        self._driver.start(stand_in=False)
+        self._stalls.start()
+        for number, offers in enumerate(self._offers, 1):
+            self.add_node(f"node-{number}", offers)
+        for number, fault in enumerate(self._faults):
+            fault.arm(self, random.Random(f"{self._seed}/fault {number}"))
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stalls.close()
+        for node in self.nodes.values():
+            node.kill()
+        self._driver.close("the simulation has ended")
+        await asyncio.sleep(0)  # what was cancelled takes note of it
+
+    # -- clients ----------------------------------------------------------------------------------
+
+    @contextlib.asynccontextmanager
+    async def session(
+        self, name: str = "session", *, host: str = ""
+    ) -> AsyncGenerator[Session, None]:
+        """Open a session with the broker.
+
+        Args:
+            name: of the client.
+            host: where it is; by default where the broker is, and then it cannot be cut off.
+        """
+        link: LinkEndpoint
+        if host:
+            place = self._clients.setdefault(host, Host(host, self.agenda, self._latency_s))
+            link = self.router.link_from(place)
+        else:
+            link = self._local.link()
+        client = Client(link, self.settings, watched=bool(host), clock=self._loop.time)
+        session = Session(client)
+        session.clock = self._loop.time
+        try:
+            await client.join(name)
+            yield session
+        finally:
+            session.close()
+
+    # -- who is there -----------------------------------------------------------------------------
+
+    def add_node(self, name: str, workers: Mapping[str, int]) -> SimulatedNode:
+        """Let a node with these workers join."""
+        node = self.nodes[name] = SimulatedNode(self, name, dict(workers), self._latency_s)
+        node.start()
+        return node
+
+    def workers(self, pool: str = "") -> list[SimulatedWorker]:
+        """Return the workers that live, of one pool or of all."""
+        return [
+            worker
+            for node in self.nodes.values()
+            for worker in node.workers.values()
+            if pool in ("", worker.pool)
+        ]
+
+    def worker(self, rng: random.Random, name: str = "", pool: str = "") -> SimulatedWorker | None:
+        """Return the worker of that name; or one of that pool, or of all, preferably at work."""
+        if name:
+            return next((w for w in self.workers() if w.name == name), None)
+        nodes = [node for node in self.nodes.values() if node.workers]
+        weights = [node.offers.get(pool, 0) if pool else len(node.workers) for node in nodes]
+        if not any(weights):
+            return None
+        (node,) = rng.choices(nodes, weights)
+        living = [w for w in node.workers.values() if pool in ("", w.pool)]
+        working = [w for w in living if w.run] or living
+        return rng.choice(working) if working else None
+
+    def utilisation(self, pool: str) -> float:
+        """Return the share of their time that the workers of a pool spent in attempts.
+
+        Raises:
+            UsageError: there is no such pool.
+        """
+        if pool not in self.busy_s:
+            raise UsageError(f"no pool is named {pool!r} (pools here: {', '.join(self.busy_s)})")
+        now = self._loop.time()
+        living = self.workers(pool)
+        busy_s = self.busy_s[pool] + sum(w.busy_until(now) for w in living)
+        present_s = self.present_s[pool] + sum(w.present_until(now) for w in living)
+        return busy_s / present_s if present_s else 0.0
+
+    def worker_ended(self, worker: SimulatedWorker) -> None:
+        """Take in that a worker ended, whatever the reason."""
+        self.busy_s[worker.pool] += worker.busy_s
+        self.present_s[worker.pool] += worker.present_until(self._loop.time())
+
+    # -- what goes wrong --------------------------------------------------------------------------
+
+    def kill_node(self, name: str) -> None:
+        """End a node, its host and its workers without a word."""
+        self._node(name).kill()
+
+    def restart_node(self, name: str) -> None:
+        """Start a node that ended again."""
+        node = self._node(name)
+        node.kill()
+        self.add_node(name, node.offers)
+
+    def slow_down(self, node: str, factor: float) -> None:
+        """Multiply the durations of what begins on this node from now on."""
+        self._node(node).forker.slowness = factor
+
+    def cut_off(self, host: str) -> None:
+        """Let no message from or to this host (a node, or a client's) through."""
+        self._host(host).cut_off()
+
+    def heal(self, host: str) -> None:
+        """Let messages through again, those that waited first."""
+        self._host(host).heal()
+
+    def fail_starts(self, pool: str, reason: str) -> None:
+        """Let the workers of a pool die while starting; an empty reason ends that."""
+        self.start_failures[pool] = reason
+
+    def _host(self, name: str) -> Host:
+        return self._clients[name] if name in self._clients else self._node(name).host
+
+    def _node(self, name: str) -> SimulatedNode:
+        if name not in self.nodes:
+            raise UsageError(f"no node is named {name!r} (nodes here: {_span(list(self.nodes))})")
+        return self.nodes[name]
+
+
+def deal(
+    workers: Mapping[str, int], nodes: int | None, workers_per_node: int
+) -> list[dict[str, int]]:
+    """Deal workers out to nodes, pool after pool, as evenly as it goes.
+
+    Raises:
+        UsageError: no workers, or more nodes than workers, or numbers that are none.
+    """
+    for pool, count in workers.items():
+        if not pool or not _is_count(count):
+            raise UsageError(f"pool {pool!r} needs a whole number of workers, not {count!r}")
+    total = sum(workers.values())
+    if nodes is None:
+        nodes = -(-total // max(1, workers_per_node))
+    if not 0 < nodes <= total:
+        raise UsageError(f"{total} workers cannot be dealt out to {nodes} nodes")
+    dealt: list[dict[str, int]] = [{} for _ in range(nodes)]
+    for index, pool in enumerate(pool for pool, count in workers.items() for _ in range(count)):
+        node = dealt[index % nodes]
+        node[pool] = node.get(pool, 0) + 1
+    return dealt
+
+
+def _is_count(count: object) -> bool:
+    return isinstance(count, int) and not isinstance(count, bool) and count >= 0
+
+
+def _span(names: Sequence[str]) -> str:
+    return ", ".join(names) if len(names) <= 4 else f"{names[0]}, {names[1]}, ... {names[-1]}"

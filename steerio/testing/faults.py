@@ -1,0 +1,206 @@
+"""Faults: what goes wrong in a simulated cluster, and when.
+
+A fault is a frozen value, given to ``simulate(..., faults=[...])``; each is armed once,
+with a ``random.Random`` of its own that was seeded with the simulation's seed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import random
+from typing import Protocol
+
+from msgspec import Struct
+
+from steerio.errors import UsageError
+from steerio.testing.stalls import Nuisance
+from steerio.testing.worker import KILLED, SimulatedWorker
+
+
+class Victim(Protocol):
+    """What a fault can do to a cluster."""
+
+    def worker(self, rng: random.Random, name: str = "", pool: str = "") -> SimulatedWorker | None:
+        """Return the worker of that name; or one of that pool, or of all, preferably at work."""
+        ...
+
+    def kill_node(self, name: str) -> None:
+        """End a node, its host and its workers without a word."""
+        ...
+
+    def restart_node(self, name: str) -> None:
+        """Start a node that ended again."""
+        ...
+
+    def slow_down(self, node: str, factor: float) -> None:
+        """Multiply the durations of what begins on this node from now on."""
+        ...
+
+    def cut_off(self, host: str) -> None:
+        """Let no message from or to this host (a node, or a client's) through."""
+        ...
+
+    def heal(self, host: str) -> None:
+        """Let messages through again, those that waited first."""
+        ...
+
+    def fail_starts(self, pool: str, reason: str) -> None:
+        """Let the workers of a pool die while starting; an empty reason ends that."""
+        ...
+
+
+class Fault(Protocol):
+    """Anything that can go wrong."""
+
+    def arm(self, cluster: Victim, rng: random.Random) -> None:
+        """Set the timers; called once, on the loop, at the start."""
+        ...
+
+
+class KillWorker(Struct, frozen=True):
+    """Kill a worker (``kill -9``): by name, or one of a pool, preferably at work.
+
+    Nothing happens where there is none, or none of that name any more.
+    """
+
+    at_s: float
+    worker: str = ""
+    pool: str = ""
+
+    def arm(self, cluster: Victim, rng: random.Random) -> None:
+        """Set the timer."""
+        _at(self.at_s, self._strike, cluster, rng)
+
+    def _strike(self, cluster: Victim, rng: random.Random) -> None:
+        worker = cluster.worker(rng, self.worker, self.pool)
+        if worker is not None:
+            worker.die(KILLED)
+
+
+class HangWorker(Struct, frozen=True):
+    """Let a worker stop responding (as after SIGSTOP): by name, or one of a pool.
+
+    Only what kills it ends that: a task's timeout, a cancellation, another fault.
+    """
+
+    at_s: float
+    worker: str = ""
+    pool: str = ""
+
+    def arm(self, cluster: Victim, rng: random.Random) -> None:
+        """Set the timer."""
+        _at(self.at_s, self._strike, cluster, rng)
+
+    def _strike(self, cluster: Victim, rng: random.Random) -> None:
+        worker = cluster.worker(rng, self.worker, self.pool)
+        if worker is not None:
+            worker.hang()
+
+
+class KillNode(Struct, frozen=True):
+    """Let a node's host lose power: nobody is told, so the broker finds out by its lease.
+
+    ``back_after_s``: seconds until it joins again, as a fresh node; never by default.
+    """
+
+    at_s: float
+    node: str
+    back_after_s: float | None = None
+
+    def arm(self, cluster: Victim, rng: random.Random) -> None:
+        """Set the timers."""
+        _at(self.at_s, cluster.kill_node, self.node)
+        if self.back_after_s is not None:
+            _at(self.at_s + self.back_after_s, cluster.restart_node, self.node)
+
+
+class SlowNode(Struct, frozen=True):
+    """Let what begins on a node take ``factor`` times as long, for a while or for ever."""
+
+    at_s: float
+    node: str
+    factor: float
+    for_s: float | None = None
+
+    def arm(self, cluster: Victim, rng: random.Random) -> None:
+        """Set the timers."""
+        if not 0 < self.factor < math.inf:
+            raise UsageError(f"SlowNode.factor must be above 0, not {self.factor}")
+        _at(self.at_s, cluster.slow_down, self.node, self.factor)
+        if self.for_s is not None:
+            _at(self.at_s + self.for_s, cluster.slow_down, self.node, 1.0)
+
+
+class PartitionNode(Struct, frozen=True):
+    """Cut a host off for a while: its messages, and those to it, arrive when it is over.
+
+    Longer than the lease, and the broker gives the node up, and the node the broker: then
+    it ends, and what it had done arrives too late.
+    """
+
+    at_s: float
+    node: str
+    for_s: float
+
+    def arm(self, cluster: Victim, rng: random.Random) -> None:
+        """Set the timers."""
+        _at(self.at_s, cluster.cut_off, self.node)
+        _at(self.at_s + self.for_s, cluster.heal, self.node)
+
+
+class FailStarts(Struct, frozen=True):
+    """Let the workers of a pool die while they start, as for want of a library."""
+
+    pool: str
+    reason: str = "its process ended with status 1"
+    at_s: float = 0.0
+    for_s: float | None = None
+
+    def arm(self, cluster: Victim, rng: random.Random) -> None:
+        """Set the timers."""
+        if self.at_s == 0:
+            cluster.fail_starts(self.pool, self.reason)
+        else:
+            _at(self.at_s, cluster.fail_starts, self.pool, self.reason)
+        if self.for_s is not None:
+            _at(self.at_s + self.for_s, cluster.fail_starts, self.pool, "")
+
+
+class RandomKills(Struct, frozen=True):
+    """Kill workers at random times, at this rate over the whole cluster (a Poisson process)."""
+
+    rate_per_s: float
+    pool: str = ""
+    until_s: float = math.inf
+
+    def arm(self, cluster: Victim, rng: random.Random) -> None:
+        """Set the first timer."""
+        if not 0 < self.rate_per_s < math.inf:
+            raise UsageError(f"RandomKills.rate_per_s must be above 0, not {self.rate_per_s}")
+        _Killer(self, cluster, rng).wait()
+
+
+class _Killer(Nuisance):
+    """Kills now and then."""
+
+    def __init__(self, fault: RandomKills, cluster: Victim, rng: random.Random) -> None:
+        self._fault, self._cluster, self._random = fault, cluster, rng
+        self._loop = asyncio.get_running_loop()
+
+    def wait(self) -> None:
+        due = self._loop.time() + self._random.expovariate(self._fault.rate_per_s)
+        if due < self._fault.until_s:
+            self._loop.call_at(due, self._strike)
+
+    def _strike(self) -> None:
+        worker = self._cluster.worker(self._random, "", self._fault.pool)
+        if worker is not None:
+            worker.die(KILLED)
+        self.wait()
+
+
+def _at(when_s: float, what: object, *args: object) -> None:
+    if not 0 <= when_s < math.inf or not callable(what):
+        raise UsageError(f"a fault comes at 0 or more seconds from the start, not {when_s}")
+    asyncio.get_running_loop().call_at(when_s, what, *args)

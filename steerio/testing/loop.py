@@ -1,0 +1,288 @@
+"""An asyncio loop on a virtual clock.
+
+Theory.  A loop asks its selector to wait until the next timer is due.  This loop's
+selector does not wait: it sets the clock to that time.  So time stands still while
+anything can run, jumps when nothing can, and a day takes as long as what happens in it.
+
+Invariant: nothing outside the loop moves it.  What would let it (sockets, subprocesses)
+is refused; a function given to a thread runs while everything else stands still.  When
+nothing is ready and no timer is left, nothing will ever happen again, and that is a
+`DeadlockError` with the names of those who wait.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import contextvars
+import selectors
+import threading
+import time
+from collections.abc import Callable, Coroutine, Mapping
+from types import CodeType, FrameType
+from typing import Any, TypeVar, TypeVarTuple, Unpack
+
+from steerio.errors import DeadlockError, UsageError
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+
+WALL_LIMIT_S = 600.0
+"""Real seconds that a simulation may take unless told otherwise."""
+CLEANING_UP_S = 10.0
+"""Real seconds that coroutines get for their ``finally`` once a simulation was given up."""
+TURNS_UNWATCHED = 200
+"""Turns of a loop from one look at the real clock to the next."""
+_NOTHING: list[tuple[selectors.SelectorKey, int]] = []
+
+
+class VirtualTask(asyncio.Task[T]):
+    """A task whose hash is its number, so that sets of tasks have the same order every time."""
+
+    def __init__(
+        self, coroutine: Any, number: int, loop: asyncio.AbstractEventLoop, **options: Any
+    ) -> None:
+        self.number = number  # first, for a task is put into a set while it is being made
+        super().__init__(coroutine, loop=loop, **options)
+
+    __eq__ = object.__eq__
+
+    def __hash__(self) -> int:
+        return self.number
+
+
+class VirtualLoop(asyncio.SelectorEventLoop):
+    """An asyncio loop whose clock starts at 0 and jumps to the next timer.
+
+    An exception raised by a callback ends the run, and is not just logged.
+
+    Args:
+        wall_limit_s: real seconds after which to give up, for nothing else would end a
+            coroutine that wakes itself for ever.
+    """
+
+    _scheduled: list[asyncio.TimerHandle]
+    _selector: _Jump
+
+    def __init__(self, *, wall_limit_s: float = WALL_LIMIT_S) -> None:
+        self._now = 0.0
+        self._wall_limit_s = wall_limit_s
+        self._wall_end = time.monotonic() + wall_limit_s
+        self._failure: BaseException | None = None
+        self._made = 0
+        super().__init__(_Jump(self))  # which becomes ``_selector``
+        self.set_task_factory(self._make_task)
+
+    def time(self) -> float:
+        """Return virtual seconds since the loop was made."""
+        return self._now
+
+    def advance(self, seconds: float) -> None:
+        """Set the clock forward."""
+        self._now += seconds
+
+    def check(self) -> None:
+        """End the run if it was failed, or takes too long.
+
+        Raises:
+            UsageError: the run has taken its real time.
+            BaseException: what it was failed with.
+        """
+        if self._failure is not None:
+            failure, self._failure = self._failure, None
+            raise failure
+        if time.monotonic() > self._wall_end:
+            self._wall_end = time.monotonic() + CLEANING_UP_S
+            raise UsageError(
+                f"the simulation has taken {self._wall_limit_s:g} s and got to {self._now:g} s of "
+                "virtual time: give it more with wall_limit_s, or end it sooner (until_s, limits). "
+                "Waiting:\n  " + "\n  ".join(self.waiting())
+            )
+
+    def fail(self, error: BaseException) -> None:
+        """Have the run end with this error; the first counts."""
+        self._failure = self._failure or error
+        self._selector.look()
+
+    def waiting(self) -> list[str]:
+        """Name the tasks that have not ended and where each of them waits."""
+        tasks = [task for task in asyncio.all_tasks(self) if isinstance(task, VirtualTask)]
+        return [_whereabouts(task) for task in sorted(tasks, key=hash)]
+
+    def awaits_timer(self, background: tuple[type, ...]) -> bool:
+        """Whether a timer is set that calls no method of a ``background`` class."""
+        for handle in self._scheduled:
+            callback: Any = getattr(handle, "_callback", None)
+            if not handle.cancelled() and not isinstance(
+                getattr(callback, "__self__", None), background
+            ):
+                return True
+        return False
+
+    def call_exception_handler(self, context: dict[str, Any]) -> None:
+        """End the run where a callback raised; log what else there is to tell."""
+        error = context.get("exception")
+        if "handle" in context and isinstance(error, BaseException):
+            self.fail(error)
+        else:
+            super().call_exception_handler(context)
+
+    def run_in_executor(
+        self,
+        executor: concurrent.futures.Executor | None,
+        func: Callable[[Unpack[Ts]], T],
+        *args: *Ts,
+    ) -> asyncio.Future[T]:
+        """Run a function in a thread, or this executor, while all else and the clock stand still.
+
+        Raises:
+            UsageError: it has not returned when the run's real time is over.
+        """
+        call: concurrent.futures.Future[T]
+        if executor is not None:
+            call = executor.submit(func, *args)
+        else:
+            call = concurrent.futures.Future()
+            threading.Thread(target=_call, args=(call, func, args), daemon=True).start()
+        concurrent.futures.wait([call], max(0.0, self._wall_end - time.monotonic()))
+        if not call.done():
+            raise UsageError(
+                f"{getattr(func, '__qualname__', func)} was given to a thread and does not return: "
+                "in virtual time the loop stands still until it does, so it must not wait for it"
+            )
+        answer: asyncio.Future[T] = self.create_future()
+        self.call_soon(_copy, call, answer)
+        return answer
+
+    def _make_task(
+        self, loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any
+    ) -> VirtualTask[Any]:
+        self._made += 1
+        return VirtualTask(coroutine, self._made, loop, **options)
+
+
+class _Jump(selectors.BaseSelector):
+    """The selector that sets the clock forward instead of waiting."""
+
+    def __init__(self, loop: VirtualLoop) -> None:
+        self._loop = loop
+        self._keys: dict[Any, selectors.SelectorKey] = {}
+        self._turns = 0
+
+    def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
+        if self._keys:  # the first is the loop's own, by which threads would wake it
+            raise UsageError(
+                "no socket, pipe or subprocess can be waited for in virtual time: "
+                "let a model (or a task) stand for what is at its other end"
+            )
+        key = self._keys[fileobj] = selectors.SelectorKey(fileobj, 0, events, data)
+        return key
+
+    def unregister(self, fileobj: Any) -> selectors.SelectorKey:
+        return self._keys.pop(fileobj)
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        """Set the clock forward by what a real selector would have waited.
+
+        Raises:
+            DeadlockError: it would have waited for ever.
+        """
+        if self._turns <= 0:
+            self._turns = TURNS_UNWATCHED
+            self._loop.check()
+        self._turns -= 1
+        if timeout is None:
+            raise DeadlockError(self._loop.time(), self._loop.waiting())
+        if timeout > 0:
+            self._loop.advance(timeout)
+        return _NOTHING
+
+    def look(self) -> None:
+        """Have the loop checked at the next turn."""
+        self._turns = 0
+
+    def close(self) -> None:
+        self._keys.clear()
+
+    def get_map(self) -> Mapping[Any, selectors.SelectorKey]:
+        return self._keys
+
+
+def run_virtual(coroutine: Coroutine[Any, Any, T], *, wall_limit_s: float = WALL_LIMIT_S) -> T:
+    """Run a coroutine on a `VirtualLoop` of its own and return its value.
+
+    Where a loop runs already (a notebook) this happens in another thread, while that
+    loop stands still.
+
+    Raises:
+        DeadlockError: everything waits, and nothing is left that could wake anything.
+        UsageError: it took longer than ``wall_limit_s``, or waits for something real.
+    """
+
+    def run() -> T:
+        with asyncio.Runner(loop_factory=lambda: VirtualLoop(wall_limit_s=wall_limit_s)) as runner:
+            return runner.run(coroutine)
+
+    if not _loop_runs():
+        return run()
+    box: concurrent.futures.Future[T] = concurrent.futures.Future()
+    context = contextvars.copy_context()
+    thread = threading.Thread(target=_call, args=(box, context.run, (run,)), daemon=True)
+    thread.start()
+    thread.join()
+    return box.result()
+
+
+def _loop_runs() -> bool:
+    """Whether this thread runs a loop already."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+def _call(box: concurrent.futures.Future[Any], function: Callable[..., Any], args: Any) -> None:
+    """Put what a function returns or raises into a box."""
+    try:
+        value = function(*args)
+    except BaseException as error:  # noqa: BLE001 - raised again where the box is opened
+        box.set_exception(error)
+    else:
+        box.set_result(value)
+
+
+def _copy(box: concurrent.futures.Future[Any], answer: asyncio.Future[Any]) -> None:
+    if answer.done():  # cancelled meanwhile
+        return
+    error = box.exception()
+    if error is not None:
+        answer.set_exception(error)
+    else:
+        answer.set_result(box.result())
+
+
+def _whereabouts(task: asyncio.Task[Any]) -> str:
+    """Name a task, and the innermost line of its that is not asyncio's own."""
+    where = "has not begun"
+    awaited: Any = task.get_coro()
+    while awaited is not None:
+        frame: FrameType | None = _part(awaited, "frame")
+        code: CodeType | None = _part(awaited, "code")
+        if frame is not None and code is not None and not _of_asyncio(code):
+            where = f"{code.co_qualname} ({code.co_filename}:{frame.f_lineno})"
+        awaited = _part(awaited, "await") or _part(awaited, "yieldfrom")
+    return f"{task.get_name()}: {where}"
+
+
+def _part(awaited: Any, what: str) -> Any:
+    """Return an attribute of a coroutine, generator or asynchronous generator."""
+    for kind in ("cr", "gi", "ag"):
+        found = getattr(awaited, f"{kind}_{what}", None)
+        if found is not None:
+            return found
+    return None
+
+
+def _of_asyncio(code: CodeType) -> bool:
+    return "/asyncio/" in code.co_filename.replace("\\", "/")

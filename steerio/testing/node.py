@@ -1,0 +1,153 @@
+"""A simulated node: a real ``Node`` on a simulated host, with simulated workers under it."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Callable
+from typing import Protocol
+
+from steerio.core.settings import Settings
+from steerio.testing.agenda import Agenda
+from steerio.testing.model import Scripts
+from steerio.testing.network import Host, SimulatedRouter
+from steerio.testing.worker import KILLED, SimulatedWorker
+from steerio.worker.node import Node
+
+
+class Site(Protocol):
+    """What a node needs of its cluster."""
+
+    agenda: Agenda
+    router: SimulatedRouter
+    settings: Settings
+    scripts: Scripts
+    start_s: float
+    start_failures: dict[str, str]
+    """Why the workers of a pool die while starting, for the pools whose workers do."""
+    pids: itertools.count[int]
+
+    def worker_ended(self, worker: SimulatedWorker) -> None:
+        """Take in that a worker ended, whatever the reason."""
+        ...
+
+
+class SimulatedForker:
+    """Starts simulated workers where ``ZygoteForker`` forks processes."""
+
+    def __init__(self, site: Site, host: Host) -> None:
+        self.workers: dict[str, SimulatedWorker] = {}
+        self.slowness = 1.0
+        self._site = site
+        self._host = host
+        self._loop = asyncio.get_running_loop()
+        self._on_exit: Callable[[str, int, str], None] | None = None
+
+    def watch(self, on_exit: Callable[[str, int, str], None]) -> None:
+        """Call ``on_exit(worker, run, reason)`` for each worker that ends."""
+        self._on_exit = on_exit
+
+    def fork(self, worker: str, pool: str) -> None:
+        """Start a worker."""
+        site = self._site
+        started = self.workers[worker] = SimulatedWorker(
+            worker,
+            pool,
+            next(site.pids),
+            site.router.link_from(self._host),
+            site.scripts,
+            site.agenda,
+            slowness=lambda: self.slowness,
+            items=site.settings.items,
+            on_exit=self._exited,
+        )
+        site.agenda.add(site.start_s, self._started, started)
+
+    def ask_to_stop(self, worker: str, run: int) -> None:
+        """Raise the cooperative signal for this run."""
+        if worker in self.workers:
+            self.workers[worker].ask_to_stop(run)
+
+    def signal(self, worker: str, name: str) -> None:
+        """Send ``term`` or ``kill`` to a worker."""
+        if worker in self.workers:
+            self.workers[worker].signal(name)
+
+    async def close(self) -> None:
+        """Kill all workers."""
+        self.kill_all()
+
+    def kill_all(self) -> None:
+        """Kill all workers, with nobody left to tell of it."""
+        self._on_exit = None
+        for worker in list(self.workers.values()):
+            worker.die(KILLED)
+
+    def _started(self, worker: SimulatedWorker) -> None:
+        reason = self._site.start_failures.get(worker.pool)
+        if reason:
+            worker.die(reason)
+        else:
+            worker.join()
+
+    def _exited(self, worker: SimulatedWorker, reason: str) -> None:
+        del self.workers[worker.name]
+        self._site.worker_ended(worker)
+        self._loop.call_soon(self._tell, worker.name, worker.begun, reason)
+
+    def _tell(self, worker: str, run: int, reason: str) -> None:
+        if self._on_exit is not None:
+            self._on_exit(worker, run, reason)
+
+
+class SimulatedNode:
+    """One node of a cluster, and its host."""
+
+    def __init__(self, site: Site, name: str, workers: dict[str, int], latency_s: float) -> None:
+        self.name = name
+        self.offers = workers
+        """How many workers of each pool it has."""
+        self.host = Host(name, site.agenda, latency_s)
+        self.forker = SimulatedForker(site, self.host)
+        self._link = site.router.link_from(self.host)
+        self._node = Node(
+            self._link,
+            self.forker,
+            name,
+            workers,
+            settings=site.settings,
+            pid=next(site.pids),
+            host=name,
+        )
+        self.forker.watch(self._node.worker_exited)
+        self._node.ended.add_done_callback(self._ended)
+
+    def __repr__(self) -> str:
+        state = f"{len(self.workers)} workers" if self.alive else "ended"
+        return f"<SimulatedNode {self.name!r}: {state}>"
+
+    @property
+    def alive(self) -> bool:
+        """Whether it has not ended."""
+        return not self._node.ended.done()
+
+    @property
+    def workers(self) -> dict[str, SimulatedWorker]:
+        """Its workers, by name."""
+        return self.forker.workers
+
+    def start(self) -> None:
+        """Join the broker."""
+        self._node.start()
+
+    def kill(self) -> None:
+        """End at once with all workers and without a word, as when its host loses power."""
+        if self.alive:
+            self._link.close()
+            self.forker.kill_all()
+            self._node.ended.set_result("killed")
+
+    def _ended(self, ended: asyncio.Future[str]) -> None:
+        del ended
+        self.forker.kill_all()
+        self._link.close()

@@ -1,0 +1,44 @@
+"""The record of a simulation, kept in memory, and in a run directory where one is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from steerio.edge.journal import Journal, TaskEntry
+from steerio.model.events import AnyEvent
+
+_encoder = msgspec.json.Encoder(enc_hook=repr)
+
+
+class MemoryJournal(Journal):
+    """A journal that keeps everything, as the objects that real ones write.
+
+    Args:
+        folder: where to write ``tasks.jsonl`` and ``events.jsonl`` as well, if anywhere.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self.tasks: list[TaskEntry] = []
+        self.events: list[AnyEvent] = []
+        self._on_disk = folder is not None
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+            super().__init__(folder)
+
+    def write(self, entries: Sequence[TaskEntry], events: Sequence[AnyEvent]) -> None:
+        self.tasks.extend(entries)
+        self.events.extend(events)
+        if self._on_disk:
+            super().write(entries, events)
+
+    def close(self) -> None:
+        if self._on_disk:
+            super().close()
+
+    @property
+    def event_log(self) -> bytes:
+        """All events as ``events.jsonl`` has them; equal for runs that were alike in all."""
+        return _encoder.encode_lines(self.events)

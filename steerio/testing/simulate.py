@@ -1,0 +1,183 @@
+"""Runs a campaign on a simulated cluster: what users test their policies with."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+from collections import Counter
+from collections.abc import Generator, Iterable, Mapping
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from steerio.campaign.campaign import Campaign
+from steerio.campaign.conductor import drive
+from steerio.campaign.limits import Limits
+from steerio.core.settings import Settings
+from steerio.edge.journal import TaskEntry
+from steerio.errors import UsageError
+from steerio.model.events import AnyEvent
+from steerio.testing.cluster import WORKERS_PER_NODE, SimulatedCluster
+from steerio.testing.faults import Fault
+from steerio.testing.loop import WALL_LIMIT_S, run_virtual
+from steerio.testing.model import Models
+from steerio.testing.record import MemoryJournal
+
+C = TypeVar("C", bound=Campaign)
+
+
+class SimulatedRun(Generic[C]):
+    """What came of a simulation.
+
+    Attributes:
+        campaign: the campaign, as it is after its end.
+        duration_s: virtual seconds from start to end.
+        dropped: messages that the broker dropped, by reason (such as ``late report``).
+    """
+
+    def __init__(
+        self,
+        campaign: C,
+        record: MemoryJournal,
+        duration_s: float,
+        utilisation: Mapping[str, float],
+        dropped: Mapping[str, int],
+    ) -> None:
+        self.campaign = campaign
+        self.duration_s = duration_s
+        self.dropped = dict(dropped)
+        self._record = record
+        self._utilisation = dict(utilisation)
+
+    def __repr__(self) -> str:
+        ended = ", ".join(f"{count:,} {how}" for how, count in sorted(self.ended.items()))
+        busy = ", ".join(f"{pool} {share:.0%} busy" for pool, share in self._utilisation.items())
+        return (
+            f"<SimulatedRun of {type(self.campaign).__name__}: {ended or 'no tasks'} "
+            f"in {self.duration_s:,.6g} s; {busy}>"
+        )
+
+    @property
+    def events(self) -> list[AnyEvent]:
+        """All events, in order; ``at`` is in virtual seconds from the start."""
+        return self._record.events
+
+    @property
+    def records(self) -> list[TaskEntry]:
+        """One record for each task, as in ``tasks.jsonl``, in the order in which they ended."""
+        return self._record.tasks
+
+    @property
+    def ended(self) -> Counter[str]:
+        """How many tasks ended in which way (``succeeded``, ``failed``, ...)."""
+        return Counter(record.ended_as for record in self._record.tasks)
+
+    @property
+    def event_log(self) -> bytes:
+        """All events as ``events.jsonl`` has them: the same bytes for the same seed."""
+        return self._record.event_log
+
+    def utilisation(self, pool: str) -> float:
+        """Return the share of their time that the workers of a pool spent in tasks, 0 to 1.
+
+        Raises:
+            UsageError: there is no such pool.
+        """
+        if pool not in self._utilisation:
+            known = ", ".join(self._utilisation)
+            raise UsageError(f"no pool is named {pool!r} (pools here: {known})")
+        return self._utilisation[pool]
+
+
+def simulate(
+    campaign: C,
+    *,
+    model: Models,
+    workers: Mapping[str, int] | None = None,
+    seed: int | str = 0,
+    nodes: int | None = None,
+    workers_per_node: int = WORKERS_PER_NODE,
+    latency_s: float = 0.0,
+    start_s: float = 0.0,
+    faults: Iterable[Fault] = (),
+    limits: Limits | None = None,
+    until_s: float | None = None,
+    settings: Settings | None = None,
+    run_dir: Path | str | None = None,
+    wall_limit_s: float = WALL_LIMIT_S,
+) -> SimulatedRun[C]:
+    """Run a campaign on a simulated cluster, to its end; all seconds are virtual.
+
+    The campaign's own code runs, on the broker, nodes and sessions of every run; only tasks
+    are replaced by their models, processes by objects, and waiting by setting the clock.
+    Runs that are alike in all arguments and the seed have the same events, to the byte, as
+    long as the campaign draws its chance from seeded generators, reads no other clock than
+    the loop's, and does not go by the order of sets of strings.
+
+    Args:
+        campaign: what to run.
+        model: how tasks behave: a `Model` for each task type, or one for all.
+        workers: how many of each pool; by default what the campaign's class says.
+        seed: of everything that models and faults draw.
+        nodes: over how many nodes (``node-1``, ...) the workers are dealt.
+        workers_per_node: what decides that where ``nodes`` does not.
+        latency_s: seconds from a node to the broker, or back.
+        start_s: seconds that a worker takes to start.
+        faults: what goes wrong, and when.
+        limits: when the campaign stops by itself.
+        until_s: when to cancel what is still under way and end.
+        settings: bounds and leases of the broker.
+        run_dir: where to leave ``tasks.jsonl`` and ``events.jsonl``, if anywhere.
+        wall_limit_s: real seconds after which to give up.
+
+    Raises:
+        DeadlockError: everything waits, and nothing is left that could wake anything.
+        UsageError: an argument that cannot be; or the simulation takes too long.
+        ExceptionGroup: as from `run`.
+    """
+    asked = workers if workers is not None else type(campaign).workers
+    if not asked:
+        raise UsageError('no workers: say how many for each pool, like workers={"default": 100}')
+    record = MemoryJournal(None if run_dir is None else Path(run_dir))
+
+    async def run() -> SimulatedRun[C]:
+        loop = asyncio.get_running_loop()
+        cluster = SimulatedCluster(
+            asked,
+            model=model,
+            seed=seed,
+            nodes=nodes,
+            workers_per_node=workers_per_node,
+            latency_s=latency_s,
+            start_s=start_s,
+            faults=faults,
+            settings=settings,
+            record=record,
+        )
+        async with cluster, cluster.session(type(campaign).__name__) as session:
+            end = None if until_s is None else loop.call_at(until_s, _end, campaign, until_s)
+            try:
+                await drive(campaign, session, limits)
+            finally:
+                if end is not None:
+                    end.cancel()
+            utilisation = {pool: cluster.utilisation(pool) for pool in asked}
+            return SimulatedRun(campaign, record, loop.time(), utilisation, cluster.broker.dropped)
+
+    with _collecting_rarely():
+        return run_virtual(run(), wall_limit_s=wall_limit_s)
+
+
+@contextlib.contextmanager
+def _collecting_rarely() -> Generator[None, None, None]:
+    """Have garbage collected less often: a large cluster is much to walk, and hardly garbage."""
+    usual = gc.get_threshold()
+    gc.set_threshold(max(usual[0], 20_000), *usual[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*usual)
+
+
+def _end(campaign: Campaign, until_s: float) -> None:
+    campaign.stop(cancel=True, reason=f"{until_s:g} s of virtual time are over")

@@ -1,0 +1,231 @@
+"""A simulated worker: the protocol of a real one, with a model in place of the work.
+
+It is in every respect that the broker can see what ``worker.process`` is: it runs what it
+holds in order, gives back what it has not begun, obeys signals as its task's model says,
+and dies without a word.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from steerio.edge.endpoint import Frames
+from steerio.model import messages as ms
+from steerio.testing.agenda import Agenda
+from steerio.testing.attempt import Attempt, describe
+from steerio.testing.model import Script, Scripts
+from steerio.testing.network import SimulatedLink
+
+KILLED = "its process was ended by SIGKILL (out of memory, or killed from outside)"
+CRASHED = "its process was ended by SIGSEGV"
+STOPPED = "it was ended together with a task that had to be stopped"
+ENDED = "its process ended with status 0"
+
+
+class SimulatedWorker:
+    """One worker.
+
+    Args:
+        name, pool, pid: as given by the broker and the node.
+        link: its own way to the broker.
+        scripts: how tasks behave.
+        agenda: where the ends of attempts are put.
+        slowness: factor on every duration, read as an attempt begins.
+        items: items that a generator may yield ahead of its reader.
+        on_exit: called with the worker and the reason when it ends.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        pool: str,
+        pid: int,
+        link: SimulatedLink,
+        scripts: Scripts,
+        agenda: Agenda,
+        *,
+        slowness: Callable[[], float],
+        items: int,
+        on_exit: Callable[[SimulatedWorker, str], None],
+    ) -> None:
+        self.name, self.pool, self.pid = name, pool, pid
+        self.run = 0
+        """The attempt that it works on; 0 for none."""
+        self.begun = 0
+        """The attempt that it began last, whether or not it has ended."""
+        self.joined_s: float | None = None
+        """When it joined."""
+        self.busy_s = 0.0
+        """Seconds spent in attempts that are over."""
+        self.dead = False
+        self._link = link
+        self._scripts = scripts
+        self._agenda = agenda
+        self._slowness = slowness
+        self._items = items
+        self._on_exit = on_exit
+        self._loop = asyncio.get_running_loop()
+        self._types: dict[int, Script] = {}
+        self._held: list[tuple[ms.RunTask, Frames]] = []
+        self._asked = 0
+        self._over = 0
+        self._hung = False
+        self._began = 0.0
+        self._attempt: Attempt | None = None
+
+    def __repr__(self) -> str:
+        state = "dead" if self.dead else f"on run {self.run}" if self.run else "idle"
+        return f"<SimulatedWorker {self.name}: {state}>"
+
+    # -- life -----------------------------------------------------------------------------------
+
+    def busy_until(self, now: float) -> float:
+        """Return the seconds it spent in attempts, up to ``now``."""
+        return self.busy_s + (now - self._began if self.run else 0.0)
+
+    def present_until(self, now: float) -> float:
+        """Return the seconds since it joined."""
+        return 0.0 if self.joined_s is None else now - self.joined_s
+
+    def join(self) -> None:
+        """Join the broker."""
+        if not self.dead:
+            self.joined_s = self._loop.time()
+            self._link.attach_at_once(self._wake)
+            self._link.send(ms.JoinWorker(ms.PROTOCOL, self.name, self.pid))
+
+    def ask_to_stop(self, run: int) -> None:
+        """Raise the cooperative signal for a run, whether it began yet or not."""
+        self._asked = run
+        if self._attempt is not None and not self._hung and self._attempt.script.obeys == "asked":
+            self._stop_if_asked()
+
+    def signal(self, name: str) -> None:
+        """Take SIGTERM (``term``) or SIGKILL (``kill``), unless what was to be stopped is over."""
+        if self._asked and (self._over >= self._asked or self.begun > self._asked):
+            return
+        if name == "kill":
+            self.die(STOPPED if self._asked else KILLED)
+        elif self._hung:
+            pass  # a stopped process gets it when it continues
+        elif self._attempt is None:
+            self.die(ENDED)
+        elif self._attempt.script.obeys != "kill":
+            self._stop_if_asked()
+
+    def hang(self) -> None:
+        """Do and hear nothing more, as after SIGSTOP; only ``kill`` ends it."""
+        self._hung = True
+        if self._attempt is not None:
+            self._attempt.drop()
+
+    def die(self, reason: str) -> None:
+        """End at once."""
+        if self.dead:
+            return
+        self.dead = True
+        if self._attempt is not None:
+            self._attempt.drop()
+            self.busy_s += self._loop.time() - self._began
+        self._link.close()
+        self._on_exit(self, reason)
+
+    # -- messages -------------------------------------------------------------------------------
+
+    def _wake(self) -> None:
+        if self.dead or self._hung:
+            return
+        arrived = self._link.arrived
+        while arrived:
+            message, frames = arrived.popleft()
+            match message:
+                case ms.RunTask():
+                    self._held.append((message, frames))
+                case ms.DefineTask():
+                    self._types[message.type_id] = self._scripts.of(message.spec)
+                case ms.ReturnHeld():
+                    self._return(message.run)
+                case ms.GrantRun():
+                    if self._attempt is not None and message.run == self.run:
+                        self._attempt.grant(message.count)
+                case ms.Closing() | ms.Refused():
+                    self.die(ENDED)
+                    return
+                case _:
+                    pass
+        if self._attempt is None:
+            self._next()
+
+    def _return(self, run: int) -> None:
+        for entry in self._held:
+            if entry[0].run == run:
+                self._held.remove(entry)
+                self._over = run
+                self._link.send(ms.ReturnTask(run))
+                return
+
+    # -- attempts -------------------------------------------------------------------------------
+
+    def _next(self) -> None:
+        """Begin the next of the tasks it holds."""
+        if not self._held or self._hung:
+            return
+        task, frames = self._held.pop(0)
+        self.run = self.begun = task.run
+        self._began = self._loop.time()
+        script = self._types[task.type_id]
+        self._attempt = attempt = Attempt(self, script, self._link)
+        try:
+            args, kwargs = script.loaded.codec.unpack(task.body, frames)
+        except Exception as error:  # noqa: BLE001 - unpickling raises what it likes
+            self._report("failed", error=describe(error))
+            return
+        fate = script.draw(args, kwargs)
+        attempt.begin(args, kwargs, fate, self._slowness(), self._agenda, self._items)
+        if self._asked == self.run and script.obeys == "asked":
+            self._stop_if_asked()
+
+    def ended(self, attempt: Attempt, value: Any, error: BaseException | None) -> None:
+        """Take in that the function of an attempt returned or raised."""
+        if attempt is not self._attempt:
+            return
+        if error is not None:
+            self._report("failed", error=describe(error))
+            return
+        script = attempt.script
+        try:
+            body, frames = script.loaded.codec.result.pack(
+                value, f"the value returned by {script.name}"
+            )
+        except Exception as unsendable:  # noqa: BLE001 - and so does pickling
+            self._report("failed", error=describe(unsendable))
+        else:
+            self._report("succeeded", body, frames)
+
+    def crashed(self, attempt: Attempt) -> None:
+        """Take in that an attempt took the worker down."""
+        if attempt is self._attempt:
+            self.die(CRASHED)
+
+    def _stop_if_asked(self) -> None:
+        if self._attempt is not None and self._asked == self.run:
+            self._report("cancelled")
+
+    def _report(
+        self,
+        ended_as: str,
+        body: bytes = b"",
+        frames: Frames = (),
+        error: ms.RemoteError | None = None,
+    ) -> None:
+        now = self._loop.time()
+        assert self._attempt is not None
+        self._attempt.drop()
+        run, self.run, self._attempt = self.run, 0, None
+        self._over = run
+        self.busy_s += now - self._began
+        report = ms.Report(run, ended_as, self._began, now, body, len(frames), error)
+        self._link.send(report, frames)
+        self._next()
