@@ -1,0 +1,104 @@
+"""A cancelled task stops, whatever it is doing, and its worker's place is filled again."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import steerio
+from steerio import Cancelled, Session, Task, TaskCancelled, TaskProgress
+from tests.real import deeds, programs
+
+BACK_S = 1.0
+"""Within this a worker must be back after its task was cancelled."""
+TRIES = 4
+"""How often that is tried, for other programs may have the cores just then."""
+
+
+async def under_way(
+    session: Session, function: Callable[[], Any], cancel_grace_s: float | None = None
+) -> tuple[Task[Any], list[int]]:
+    """Submit a task, and wait until it says that it is under way, and in which processes."""
+    async with session.events(TaskProgress) as events:
+        task = session.options(cancel_grace_s=cancel_grace_s).submit(function)
+        async for event in events:
+            if event.task_id == task.id:
+                return task, [int(pid) for pid in event.message.split()]
+    raise AssertionError("the events ended")
+
+
+async def test_whatever_a_cancelled_task_does_it_stops_with_all_it_started() -> None:
+    async with steerio.open_session(workers={"default": 1}) as session:
+        for function in deeds.STUBBORN:
+            took_s = [await stop_and_go_on(session, function)]
+            while min(took_s) > BACK_S and len(took_s) < TRIES:
+                took_s.append(await stop_and_go_on(session, function))
+            assert min(took_s) <= BACK_S, f"{function.__name__}: {took_s}"
+
+
+async def stop_and_go_on(session: Session, function: Callable[[], Any]) -> float:
+    """Cancel a task at work and run another; return how many seconds that took."""
+    task, pids = await under_way(session, function)
+    began = time.monotonic()
+    task.cancel("changed my mind")
+    result = await task.result()
+    assert isinstance(result, Cancelled), function.__name__
+    assert result.reason == "changed my mind"
+    assert await session.run(deeds.double, 2) == 4
+    took_s = time.monotonic() - began
+    programs.wait_for_end(pids[1:], within_s=BACK_S)
+    return took_s
+
+
+async def test_a_worker_whose_task_stopped_by_itself_is_kept() -> None:
+    async with steerio.open_session(workers={"default": 1}) as session:
+        before = await session.run(deeds.process_id)
+        kept = (deeds.cooperate, deeds.loop_in_python, deeds.wait_for_ever, deeds.wait_for_child)
+        for function in kept:
+            task, _ = await under_way(session, function, cancel_grace_s=0.6)
+            task.cancel()
+            await task.result()
+            assert await session.run(deeds.process_id) == before, function.__name__
+
+
+async def test_a_queued_task_leaves_the_queue_and_others_are_not_touched() -> None:
+    async with steerio.open_session(workers={"default": 1}) as session:
+        running, _ = await under_way(session, deeds.cooperate)
+        first, second = session.map(deeds.double, [1, 2])
+        first.cancel()
+        assert isinstance(await first.result(), Cancelled)
+        with pytest.raises(TaskCancelled):
+            await first
+        assert running.state == "pending"
+        running.cancel()
+        assert await second == 4
+
+
+async def test_cancelling_an_await_of_run_cancels_the_task() -> None:
+    async with steerio.open_session(workers={"default": 1}) as session:
+        async with session.events(steerio.TaskEnded, TaskProgress) as events:
+            awaiting = asyncio.create_task(session.run(deeds.loop_in_python))
+            await anext(events)
+            awaiting.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await awaiting
+            ended = await anext(events)
+            assert isinstance(ended, steerio.TaskEnded)
+            assert ended.ended_as == "cancelled"
+        assert await session.run(deeds.double, 2) == 4
+
+
+async def test_a_task_out_of_time_is_stopped_and_tried_again_where_that_is_allowed() -> None:
+    async with steerio.open_session(workers={"default": 1}) as session:
+        for function in (deeds.wait_for_ever, deeds.never_return_from_c):
+            brief = session.options(timeout_s=0.2, retries={"timed_out": 1})
+            result = await brief.submit(function).result()
+            assert isinstance(result, steerio.TimedOut)
+            assert (result.attempt, result.timeout_s) == (2, 0.2)
+        with pytest.raises(steerio.TaskTimedOut, match=r"longer than 0\.1 s"):
+            await session.options(timeout_s=0.1).run(deeds.swallow_everything)
+        assert await session.run(deeds.double, 2) == 4

@@ -1,0 +1,206 @@
+"""The command line: what it runs, and how it says what is wrong with what it was given."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import steerio
+from tests.real.programs import Program, python, running, steerio_command
+
+SQUARES = '''
+"""Squares numbers."""
+import steerio
+from steerio import Board, Campaign, on_success, task
+
+@task(pool="simulate")
+def square(x: int) -> int:
+    return x * x
+
+class Squares(Campaign):
+    """Squares the numbers below a limit."""
+
+    def __init__(self, limit: int, offset: float = 0.0, label: str = "none", fast: bool = True):
+        self.todo = Board(square, range(limit))
+        self.offset, self.label, self.fast = offset, label, fast
+        self.values = []
+
+    @on_success(square)
+    async def record(self, result):
+        self.values.append(result.value + self.offset)
+
+    async def finish(self):
+        print(self.label, self.fast, sorted(self.values))
+'''
+TWO = SQUARES + "\nclass Other(Squares):\n    pass\n"
+LOADED_BEFORE = """
+import pathlib
+mark = pathlib.Path(__file__).with_suffix(".loaded")
+if mark.exists():
+    {then}
+mark.touch()
+"""
+ONLY_HERE = SQUARES + LOADED_BEFORE.format(then="raise RuntimeError('loads only once')")
+HALF_HERE = SQUARES + LOADED_BEFORE.format(then="del square")
+FILES = {
+    "squares.py": SQUARES,
+    "two.py": TWO,
+    "only_here.py": ONLY_HERE,
+    "half_here.py": HALF_HERE,
+    "broken.py": "def f(:\n",
+    "raises.py": "raise ValueError('no config')\n",
+    "empty.py": "x = 1\n",
+    "text.txt": "not Python\n",
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name, text in FILES.items():
+        (tmp_path / name).write_text(text)
+    return tmp_path
+
+
+@pytest.mark.smoke
+def test_a_campaign_runs_with_its_options_and_leaves_a_readable_record(folder: Path) -> None:
+    options = ("--limit", "4", "--offset", "0.5", "--label", "mine", "--no-fast")
+    with running(
+        *steerio_command("run", "squares.py", *options, "--workers", "simulate=2"), cwd=folder
+    ) as program:
+        assert program.status() == 0, program
+    assert "mine False [0.5, 1.5, 4.5, 9.5]" in program.output
+    (record,) = (folder / "runs").iterdir()
+    assert f"record: runs/{record.name}" in program.output
+    tasks = pd.read_json(record / "tasks.jsonl", lines=True)
+    assert sorted(tasks.value) == [0, 1, 4, 9]
+    assert set(tasks.task_type) == {"squares:square"}
+    parameters = json.loads((record / "parameters.json").read_text())
+    assert parameters["workers"] == {"simulate": 2}
+    assert parameters["attributes"] == {"offset": 0.5, "label": "mine", "fast": False}
+    assert parameters["command"][1:3] == ["run", "squares.py"]
+    assert not (record / "connection.json").exists()
+
+
+def test_limits_end_a_campaign(folder: Path) -> None:
+    command = steerio_command(
+        "run", "squares.py", "--limit", "100000", "--limit-tasks", "5", "--progress", "off"
+    )
+    with running(*command, "--run-dir", "record", cwd=folder) as program:
+        assert program.status() == 0, program
+    summary = json.loads((folder / "record/summary.json").read_text())
+    assert summary["because"] == "5 tasks have ended"
+    assert 5 <= summary["tasks"] <= 6
+
+
+WRONG: Mapping[str, tuple[list[str], int, str]] = {
+    "no file": (["run", "square.py"], 2, "there is no file 'square.py'"),
+    "no ending": (["run", "squares"], 2, "did you mean squares.py?"),
+    "no argument": (["run"], 2, "Usage: steerio run"),
+    "a syntax error": (["run", "broken.py"], 2, "broken.py could not be loaded: SyntaxError"),
+    "an error": (["run", "raises.py"], 2, "raises.py could not be loaded: ValueError: no config"),
+    "no Python": (["run", "text.txt"], 2, "not a Python file"),
+    "no campaign": (["run", "empty.py"], 2, "no class that derives from steerio.Campaign"),
+    "two campaigns": (["run", "two.py"], 2, "several campaigns (Squares, Other); say which"),
+    "an unknown one": (["run", "two.py:Third"], 2, "no campaign 'Third' (it has: Squares, Other)"),
+    "an option left out": (["run", "squares.py"], 2, "Missing option '--limit'"),
+    "an unknown option": (["run", "squares.py", "--limits", "3"], 2, "No such option"),
+    "an option of the wrong type": (["run", "squares.py", "--limit", "few"], 2, "'few' is not"),
+    "a typo in --workers": (
+        ["run", "squares.py", "--limit", "3", "--workers", "simulate:2"],
+        2,
+        "'simulate:2' in --workers is not POOL=NUMBER, like simulate=2",
+    ),
+    "a missing pool": (
+        ["run", "squares.py", "--limit", "3", "--workers", "learn=1"],
+        2,
+        "add simulate=1 to the workers",
+    ),
+    "no place for the record": (
+        ["run", "squares.py", "--limit", "3", "--run-dir", "text.txt"],
+        2,
+        "cannot write to the run directory text.txt",
+    ),
+    "a file that loads only once": (
+        ["run", "only_here.py", "--limit", "3"],
+        1,
+        "RuntimeError: loads only once",
+    ),
+    "a task that workers do not have": (
+        ["run", "half_here.py", "--limit", "3"],
+        1,
+        "workers do not find square in half_here",
+    ),
+    "no broker": (["status", "."], 2, "no broker is running in . (there is no connection.json"),
+    "no broker to join": (["worker", "--join", "."], 2, "no broker is running"),
+    "no broker to stop": (["stop", "nowhere"], 2, "there is no run directory nowhere"),
+    "a port without a host": (["broker", "--port", "5555"], 2, "--port goes with --host"),
+    "no such command": (["walk"], 2, "No such command 'walk'"),
+}
+
+
+def started_together(folder: Path, stack: ExitStack) -> Iterator[tuple[str, Program]]:
+    """Start all commands that are wrong, for most of their time is Python's own start."""
+    for name, (arguments, _, _) in WRONG.items():
+        yield name, stack.enter_context(running(*steerio_command(*arguments), cwd=folder))
+
+
+def test_what_is_wrong_with_a_command_is_said_in_words(folder: Path) -> None:
+    with ExitStack() as stack:
+        for name, program in list(started_together(folder, stack)):
+            _, status, said = WRONG[name]
+            assert program.status() == status, f"{name}: {program}"
+            assert said in program.output, f"{name}: {program}"
+            if status == 2 and "could not be loaded" not in said:
+                assert "Traceback" not in program.output, f"{name}: {program}"
+
+
+def test_help_and_version_are_there_and_cost_no_campaign(folder: Path) -> None:
+    with ExitStack() as stack:
+        commands = [
+            (["--version"], f"steerio, version {steerio.__version__}"),
+            (["--help"], "Steer computational campaigns"),
+            (["run", "--help"], "--limit-tasks N"),
+            (["run", "squares.py", "--help"], "Options of Squares"),
+            (["broker", "--help"], "--no-encryption"),
+            (["worker", "--help"], "--join RUN_DIR"),
+            (["status", "--help"], "--json"),
+            (["stop", "--help"], "End a running broker"),
+        ]
+        started = [
+            (stack.enter_context(running(*steerio_command(*arguments), cwd=folder)), said)
+            for arguments, said in commands
+        ]
+        for program, said in started:
+            assert program.status() == 0, program
+            assert said in program.output, program
+    assert not (folder / "runs").exists()
+
+
+def test_a_port_in_use_is_said_at_once(folder: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        command = steerio_command("broker", "--host", "127.0.0.1", "--port", port)
+        with running(*command, cwd=folder) as program:
+            assert program.status() == 2, program
+    assert f"cannot listen on 127.0.0.1:{port}: Address already in use" in program.output
+    assert "Choose another --port" in program.output
+
+
+def test_a_script_runs_its_own_campaign_with_what_is_defined_in_it(folder: Path) -> None:
+    script = SQUARES + (
+        "\nif __name__ == '__main__':\n"
+        "    done = steerio.run(Squares(3), workers={'simulate': 1}, progress='off')\n"
+        "    print(sorted(done.values), done.run_dir)\n"
+    )
+    (folder / "script.py").write_text(script)
+    with running(*python("script.py"), cwd=folder) as program:
+        assert program.status() == 0, program
+    assert "[0.0, 1.0, 4.0] runs/squares-" in program.output

@@ -1,0 +1,87 @@
+"""Whatever is thrown at a broker's ports, it goes on serving."""
+
+from __future__ import annotations
+
+import random
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import zmq
+
+import steerio
+from steerio.campaign.session import Session
+from steerio.edge.headers import encode_headers
+from steerio.launch.hosting import Hosting
+from steerio.model import messages as ms
+
+ROUNDS = 40
+LINGER_MS = 200
+
+
+@steerio.task
+def double(x: int) -> int:
+    return 2 * x
+
+
+def noise(chance: random.Random) -> Iterator[list[bytes]]:
+    """Batches that no peer in good order sends."""
+    report = ms.Report(chance.randrange(2**40), "succeeded", 0.0, 1.0, b"\xc0", 0, None)
+    whole = encode_headers([ms.JoinClient(ms.PROTOCOL, "x"), report])
+    yield [chance.randbytes(chance.randrange(200)) for _ in range(chance.randrange(1, 5))]
+    yield [msgspec.msgpack.encode([[chance.randrange(256), *chance.randbytes(4)]])]
+    yield [whole[: chance.randrange(len(whole))]]
+    yield [whole, b"a frame that nothing asked for"]
+    yield [encode_headers([ms.JoinClient(chance.randrange(2, 99), "from the future")])]
+    yield [encode_headers([ms.JoinWorker(ms.PROTOCOL, f"default-{chance.randrange(9)}", 1)])]
+    yield [encode_headers([ms.JoinNode(ms.PROTOCOL, "n", "h", 1, {"default": 10**9})])]
+    yield [encode_headers([ms.WorkerExited("default-1", 1, "so they say"), report, report])]
+    yield [encode_headers([ms.YieldItem(1, -1, b"", -5), ms.CancelTask(2**63, "?")])]
+    yield [b"\x91" * chance.randrange(1, 5_000)]
+    yield [b"\xdd\xff\xff\xff\xff", bytes(100_000)]
+
+
+def throw(address: str, seed: int) -> None:
+    """Throw noise at a ZeroMQ address, as one peer."""
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    peer = context.socket(zmq.DEALER)
+    peer.set(zmq.LINGER, LINGER_MS)
+    peer.connect(address)
+    for batch in noise(random.Random(seed)):
+        peer.send_multipart(batch)
+    peer.close()
+    context.term()
+
+
+def throw_bytes(path: str, seed: int) -> None:
+    """Throw random bytes at a Unix stream or a TCP port, below any protocol."""
+    chance = random.Random(seed)
+    host, colon, port = path.rpartition(":")
+    family = socket.AF_INET if colon else socket.AF_UNIX
+    with socket.socket(family, socket.SOCK_STREAM) as peer:
+        peer.connect((host, int(port)) if colon else path)
+        peer.sendall(chance.choice([chance.randbytes(500), b"\x01\0\0\0" + b"\xff" * 60]))
+
+
+async def test_a_broker_goes_on_serving_whatever_is_thrown_at_its_ports(tmp_path: Path) -> None:
+    hosting = Hosting(workers={"default": 1}, run_dir=tmp_path, host="127.0.0.1", encrypted=False)
+    await hosting.start()
+    try:
+        session = Session(await hosting.join("in good order"))
+        try:
+            stream = str(Path(hosting.connection.local.removeprefix("ipc://")).with_name("workers"))
+            for seed in range(ROUNDS):
+                throw(hosting.connection.local, seed)
+                throw(hosting.connection.remote, seed + ROUNDS)
+                throw_bytes(stream, seed)
+                throw_bytes(hosting.connection.remote.removeprefix("tcp://"), seed)
+                assert await session.run(double, seed) == 2 * seed
+            status = await session.status()
+        finally:
+            session.close()
+    finally:
+        await hosting.close()
+    assert {"malformed", "stranger", "protocol", "refused"} <= set(status.dropped)
+    assert status.ended == {"succeeded": ROUNDS}
+    assert [worker.worker for worker in status.workers] == ["default-1"]

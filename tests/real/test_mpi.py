@@ -1,0 +1,136 @@
+"""Campaigns under the MPI launchers of Debian: ``mpiexec -n 3 steerio run FILE``."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from tests.real import programs
+from tests.real.programs import running, steerio_command
+from tests.real.test_standing_broker import broker_in, status_of
+
+CAMPAIGN = """
+import os, time
+import steerio
+from steerio import Board, Campaign, on_success, task
+
+@task
+def work(x: int) -> tuple[int, int]:
+    time.sleep(0.02)
+    return x * x, os.getpid()
+
+class Squares(Campaign):
+    def __init__(self, fail: bool = False, endless: bool = False) -> None:
+        self.todo = Board(work, range(100_000 if endless else 40))
+        self.fail, self.values = fail, {}
+
+    @on_success(work)
+    async def record(self, result):
+        self.values[result.args[0]] = result.value
+        print(f"recorded {len(self.values)}.", flush=True)
+        if self.fail:
+            raise ZeroDivisionError("an agent's own mistake")
+
+    async def finish(self):
+        squares = sum(square for square, _ in self.values.values())
+        workers = len({pid for _, pid in self.values.values()})
+        print(f"sum {squares} from {workers} workers", flush=True)
+"""
+
+LAUNCHERS = {
+    "openmpi": ("mpiexec.openmpi", "--oversubscribe"),
+    "mpich": ("mpiexec.mpich",),
+}
+
+
+def launch(name: str, ranks: int, *command: str) -> Sequence[str]:
+    """Return the command that starts so many ranks of a command."""
+    program, *options = LAUNCHERS[name]
+    if shutil.which(program) is None:
+        pytest.fail(
+            f"{program} is missing; on Debian and Ubuntu it comes with: "
+            f"apt-get install {'openmpi-bin' if name == 'openmpi' else 'mpich'}",
+            pytrace=False,
+        )
+    return [program, *options, "-n", str(ranks), *command]
+
+
+def rendezvous() -> list[Path]:
+    """Return the files by which ranks find each other."""
+    return list(Path(tempfile.gettempdir()).glob(".steerio-*"))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "squares.py").write_text(CAMPAIGN)
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", LAUNCHERS)
+def test_rank_0_steers_and_the_others_work(folder: Path, name: str) -> None:
+    command = launch(name, 3, *steerio_command("run", "squares.py", "--run-dir", "record"))
+    with running(*command, cwd=folder) as program:
+        program.wait_for("recorded 5.")
+        pids = programs.family(program.pid)
+        assert program.status() == 0, program
+        programs.wait_for_end(pids, within_s=2.0)
+    assert f"sum {sum(x * x for x in range(40))} from 2 workers" in program.output
+    assert program.output.count("record: ") == 1, "only rank 0 speaks"
+    assert rendezvous() == []
+    tasks = pd.read_json(folder / "record/tasks.jsonl", lines=True)
+    assert set(tasks.node) == {"rank1", "rank2"}
+    assert set(tasks.ended_as) == {"succeeded"}
+
+
+@pytest.mark.parametrize("name", LAUNCHERS)
+def test_a_failure_is_passed_on_and_a_missing_file_too(folder: Path, name: str) -> None:
+    command = launch(name, 3, *steerio_command("run", "squares.py", "--fail"))
+    with running(*command, cwd=folder) as program:
+        assert program.status() == 1, program
+    assert "ZeroDivisionError: an agent's own mistake" in program.output
+    with running(*launch(name, 2, *steerio_command("run", "circles.py")), cwd=folder) as program:
+        assert program.status() == 2, program
+    assert "there is no file 'circles.py'" in program.output
+    assert rendezvous() == []
+
+
+@pytest.mark.parametrize("name", LAUNCHERS)
+def test_nobody_is_left_when_rank_0_or_the_launcher_is_killed(folder: Path, name: str) -> None:
+    command = launch(name, 3, *steerio_command("run", "squares.py", "--endless"))
+    for victim in ("rank 0", "launcher"):
+        with running(*command, cwd=folder) as program:
+            program.wait_for("recorded 5.")
+            pids = programs.family(program.pid)
+            ranks = [pid for pid in pids if b"squares.py" in _command_of(pid)]
+            os.kill(ranks[0] if victim == "rank 0" else program.pid, signal.SIGKILL)
+            assert program.status(within_s=20) != 0, program
+            programs.wait_for_end(pids, within_s=20.0)
+    assert rendezvous() == []
+
+
+def _command_of(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
+@pytest.mark.parametrize("name", LAUNCHERS)
+def test_ranks_join_a_standing_broker(folder: Path, name: str) -> None:
+    workers = launch(name, 2, *steerio_command("worker", "--join", "broker"))
+    run = steerio_command("run", "squares.py", "--join", "broker", "--run-dir", "record")
+    with broker_in(folder) as broker, running(*workers, cwd=folder) as ranks:
+        with running(*run, cwd=folder) as campaign:
+            assert campaign.status() == 0, campaign
+        assert "from 2 workers" in campaign.output
+        assert len(status_of(folder)["nodes"]) == 2  # type: ignore[arg-type]
+        broker.signal(signal.SIGTERM)
+        assert broker.status(within_s=10) == 0, broker
+        assert ranks.status(within_s=20) == 0, ranks

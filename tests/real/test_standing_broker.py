@@ -1,0 +1,249 @@
+"""A broker that stands by itself: workers, campaigns and sessions join it and leave it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import socket
+import stat
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+import steerio
+from steerio import BrokerLost, Lost, TaskEnded, TaskProgress, UsageError
+from steerio.edge.connection import Connection
+from tests.real import deeds, programs
+from tests.real.programs import Program, python, running, steerio_command
+from tests.real.test_command_line import SQUARES
+from tests.real.test_endings import CAMPAIGN as ENDLESS
+
+
+@contextmanager
+def broker_in(folder: Path, *options: str) -> Iterator[Program]:
+    """Run a broker with the run directory ``folder/broker``."""
+    command = steerio_command("broker", "--run-dir", "broker", *options)
+    with running(*command, cwd=folder) as program:
+        program.wait_for("end it: ")
+        yield program
+
+
+@contextmanager
+def workers_in(folder: Path, *options: str) -> Iterator[Program]:
+    """Have workers join that broker."""
+    command = steerio_command("worker", "--join", "broker", *options)
+    with running(*command, cwd=folder) as program:
+        yield program
+
+
+def status_of(folder: Path) -> dict[str, object]:
+    """Ask on the command line how that broker is."""
+    with running(*steerio_command("status", "broker", "--json"), cwd=folder) as program:
+        assert program.status() == 0, program
+    found: dict[str, object] = json.loads(program.output)
+    return found
+
+
+@pytest.mark.parametrize("transport", ["ipc", "tcp"])
+async def test_a_broker_serves_whoever_joins_it_until_it_is_stopped(
+    tmp_path: Path, transport: str
+) -> None:
+    (tmp_path / "squares.py").write_text(SQUARES)
+    options = ("--host", "127.0.0.1") if transport == "tcp" else ()
+    place = tmp_path / "broker"
+    with broker_in(tmp_path, *options) as broker:
+        file = place / "connection.json"
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600
+        connection = json.loads(file.read_text())
+        if transport == "tcp":  # as seen from another machine
+            assert connection["keys"]["server_public"]
+            connection["host"] = "elsewhere"
+            file.write_text(json.dumps(connection))
+        with workers_in(tmp_path, "--workers", "simulate=1,default=1") as node:
+            command = steerio_command(
+                "run", "squares.py", "--limit", "4", "--join", "broker", "--run-dir", "mine"
+            )
+            campaign = running(*command, cwd=tmp_path)
+            async with (
+                steerio.connect(place, name="watcher") as session,
+                session.events(TaskEnded, pool="simulate", since=0) as events,
+            ):
+                with campaign as program:
+                    assert await session.run(deeds.double, 4) == 8
+                    assert (await session.run(abs, -1), await session.run(lambda: base)) == (1, 7)
+                    for _ in range(4):
+                        assert (await anext(events)).ended_as == "succeeded"
+                    assert await asyncio.to_thread(program.status) == 0, program
+                assert "none True [0.0, 1.0, 4.0, 9.0]" in program.output
+                status = await asyncio.to_thread(status_of, tmp_path)
+                assert status["ended"] == {"succeeded": 7}
+                assert "watcher" in str(status["clients"])
+                pids = [pid for p in (node, broker) for pid in programs.family(p.pid)]
+                running_on = asyncio.create_task(session.submit(deeds.loop_in_python).result())
+                with running(*steerio_command("stop", "broker"), cwd=tmp_path) as stop:
+                    assert await asyncio.to_thread(stop.status) == 0, stop
+                assert isinstance(await running_on, Lost)
+                with pytest.raises(BrokerLost):
+                    await session.run(deeds.double, 1)
+            assert broker.status(within_s=10) == 0, broker
+            assert node.status(within_s=10) == 0, node
+            programs.wait_for_end(pids, within_s=1.0)
+    assert not file.exists()
+    assert len((place / "tasks.jsonl").read_text().splitlines()) >= 7
+
+
+base = 7
+
+
+@contextmanager
+def waiting_in_vain(folder: Path) -> Iterator[tuple[Program, Program]]:
+    """Have a worker and a client try to join something that accepts them and says nothing."""
+    with socket.socket() as deaf:
+        deaf.bind(("127.0.0.1", 0))
+        deaf.listen()
+        address = f"tcp://127.0.0.1:{deaf.getsockname()[1]}"
+        Connection("elsewhere", 1, "ipc:///nowhere", address).write(folder)
+        with (
+            running(*steerio_command("worker", "--join", str(folder))) as node,
+            running(*steerio_command("status", str(folder))) as status,
+        ):
+            yield node, status
+
+
+async def test_who_has_a_broker_that_was_killed_or_never_answers_hears_of_it_within_the_lease(
+    tmp_path: Path,
+) -> None:
+    lease_s = steerio.Settings().lease_s
+    (tmp_path / "deaf").mkdir()
+    with (
+        waiting_in_vain(tmp_path / "deaf") as (in_vain, asking),
+        broker_in(tmp_path) as broker,
+        workers_in(tmp_path, "--workers", "default=2") as node,
+    ):
+        async with steerio.connect(tmp_path / "broker") as session:
+            async with session.events(TaskProgress) as events:
+                task = session.submit(deeds.leave_deaf_child)
+                worker, child = map(int, (await anext(events)).message.split())
+                broker.signal(signal.SIGKILL)
+                async with asyncio.timeout(lease_s + 5):
+                    result = await task.result()
+                    assert isinstance(result, Lost)
+                    assert "the broker" in result.reason
+                    assert [event async for event in events] == [], "the stream has ended"
+            with pytest.raises(BrokerLost):
+                await session.run(deeds.double, 1)
+        pids = programs.family(node.pid)
+        assert node.status(within_s=lease_s + 5) == 1, node
+        assert "the broker has been silent" in node.output
+        programs.wait_for_end([*pids, worker, child], within_s=1.0)
+
+        assert asking.status(within_s=lease_s) == 1, asking
+        assert "did not answer within 10 s" in asking.output
+        assert in_vain.status(within_s=lease_s) == 1, in_vain
+        assert "no broker answered within" in in_vain.output
+
+        # what the broker left is known for what it is
+        with pytest.raises(UsageError, match="has ended without cleaning up"):
+            async with steerio.connect(tmp_path / "broker"):
+                pass
+        with workers_in(tmp_path) as late:
+            assert late.status() == 2
+            assert "has ended without cleaning up" in late.output
+        with running(*steerio_command("broker", "--run-dir", "broker"), cwd=tmp_path) as another:
+            assert another.status() == 2
+            assert "holds another run already" in another.output
+    remove_what_killed_brokers_left()
+
+
+def remove_what_killed_brokers_left() -> None:
+    """Remove the folders of sockets, which nobody else is left to do."""
+    for folder in Path(tempfile.gettempdir()).glob("steerio-*"):
+        for file in folder.iterdir():
+            file.unlink()
+        folder.rmdir()
+
+
+def test_only_one_broker_runs_in_a_run_directory_and_it_ends_on_a_signal(tmp_path: Path) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        with broker_in(tmp_path) as broker:
+            with running(*steerio_command("broker", "--run-dir", "broker"), cwd=tmp_path) as other:
+                assert other.status() == 2
+                assert f"a broker runs in broker already (process {broker.pid}" in other.output
+            broker.signal(number)
+            assert broker.status(within_s=10) == 0, broker
+        for file in (tmp_path / "broker").iterdir():
+            file.unlink()
+
+
+def test_workers_leave_a_broker_on_a_signal_and_their_tasks_wait_for_others(
+    tmp_path: Path,
+) -> None:
+    async def work() -> None:
+        async with (
+            steerio.connect(tmp_path / "broker") as session,
+            session.events(TaskProgress) as events,
+        ):
+            task = session.submit(deeds.cooperate)
+            with workers_in(tmp_path) as first:
+                await anext(events)
+                first.signal(signal.SIGTERM)
+                assert await asyncio.to_thread(first.status, 10) == 0, first
+            assert not task.done
+            with workers_in(tmp_path) as second:
+                await anext(events)
+                task.cancel()
+                result = await task.result()
+                assert result.attempt == 2
+                second.signal(signal.SIGINT)
+                assert await asyncio.to_thread(second.status, 10) == 0, second
+
+    with broker_in(tmp_path) as broker:
+        asyncio.run(work())
+        broker.signal(signal.SIGTERM)
+        assert broker.status(within_s=10) == 0, broker
+
+
+CLIENT = """
+import asyncio, steerio
+from tests.real import deeds
+
+async def main():
+    async with steerio.connect("broker", name="doomed") as session:
+        await session.gather(*(session.submit(deeds.loop_in_python) for _ in range(2)))
+
+asyncio.run(main())
+"""
+
+
+async def test_the_tasks_of_a_client_that_was_killed_are_cancelled(tmp_path: Path) -> None:
+    with broker_in(tmp_path) as broker, workers_in(tmp_path):
+        async with (
+            steerio.connect(tmp_path / "broker") as session,
+            session.events(TaskProgress, TaskEnded, steerio.ClientLost) as events,
+        ):
+            with running(*python("-c", CLIENT), cwd=tmp_path) as client:
+                assert isinstance(await anext(events), TaskProgress)
+                client.signal(signal.SIGKILL)
+                async with asyncio.timeout(10):
+                    seen = [await anext(events) for _ in range(3)]
+            lost = [event.client for event in seen if isinstance(event, steerio.ClientLost)]
+            ends = [event.ended_as for event in seen if isinstance(event, TaskEnded)]
+            assert (lost, ends) == (["doomed"], ["cancelled", "cancelled"])
+            assert await session.run(deeds.double, 1) == 2
+        broker.signal(signal.SIGTERM)
+        assert await asyncio.to_thread(broker.status, 10) == 0, broker
+
+
+def test_a_running_campaign_can_be_stopped_from_elsewhere(tmp_path: Path) -> None:
+    (tmp_path / "endless.py").write_text(ENDLESS)
+    command = steerio_command("run", "endless.py", "--run-dir", "broker")
+    with running(*command, cwd=tmp_path) as campaign:
+        campaign.wait_for("recorded 5.")
+        with running(*steerio_command("stop", "broker"), cwd=tmp_path) as stop:
+            assert stop.status() == 0, stop
+        assert campaign.status(within_s=10) == 0, campaign
+    assert json.loads((tmp_path / "broker/summary.json").read_text())["because"] == "steerio stop"
