@@ -1,0 +1,1 @@
+"""steerio's side of each comparison."""

@@ -1,0 +1,97 @@
+"""Decisions of the core alone, on a simulated cluster: no process, no socket, no clock.
+
+A decision here is a report taken in, its task settled, a new one queued and the next one sent
+to the worker that became free.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+
+from bench.effort import Effort
+from bench.measurement import Claim, Measurement
+from bench.pairs import alternate, spread
+from steerio.core.dispatch import Dispatch
+from steerio.core.effects import SendTask
+from steerio.core.eventlog import EventLog
+from steerio.core.records import TaskRecord, TypeRecord
+from steerio.core.roster import Roster
+from steerio.core.settings import Settings
+from steerio.model.tasks import TaskOptions, TaskSpec
+
+CLAIMS = (
+    Claim("core decisions/s with 10,000 workers", 50_000, 100_000, "higher", "per s"),
+    Claim("core decisions/s, 10,000 workers against 10", 0.8, 1.0, "higher", "x"),
+)
+MANY, FEW = 10_000, 10
+QUEUED = 20_000
+TASK_S = 60.0
+"""Long enough that none is sent ahead of time: each decision concerns one task."""
+
+
+class SimulatedCluster:
+    """A dispatcher, its workers all busy, and `QUEUED` tasks behind them."""
+
+    def __init__(self, workers: int) -> None:
+        settings = Settings()
+        self._roster = Roster(settings, ["simulate"], closed=True)
+        self._log = EventLog()
+        self._dispatch = Dispatch(self._roster, self._log, settings)
+        self._type = TypeRecord(1, TaskSpec("bench:simulate", "simulate"))
+        self._options = TaskOptions()
+        self._submitted = 0
+        self._now = 0.0
+        self._runs: deque[int] = deque()
+        _, started = self._roster.add_node("node", "host", 1, {"simulate": workers}, self._now)
+        for number, worker in enumerate(started):
+            self._roster.worker_ready(worker, peer=2 + number, pid=2 + number)
+            self._dispatch.worker_free(worker, self._now)
+        for _ in range(workers + QUEUED):
+            self._submit()
+        self._perform()
+
+    def decide(self, decisions: int) -> float:
+        """Decisions per second over that many reports, each answered with a new task."""
+        began = time.perf_counter()
+        for _ in range(decisions):
+            self._now += TASK_S / 1000
+            run = self._runs.popleft()
+            self._dispatch.reported(run, "succeeded", self._now - TASK_S, self._now, self._now)
+            self._submit()
+            self._perform()
+        return decisions / (time.perf_counter() - began)
+
+    def _submit(self) -> None:
+        self._submitted += 1
+        record = TaskRecord(
+            task_id=self._submitted,
+            client=1,
+            type=self._type,
+            body=b"",
+            frames=(),
+            options=self._options,
+            created=self._now,
+            queued=self._now,
+            order=self._submitted,
+            priority=float(self._submitted % 7),
+        )
+        self._dispatch.submit(record, self._now)
+
+    def _perform(self) -> None:
+        for effect in self._dispatch.take_effects():
+            if isinstance(effect, SendTask):
+                self._runs.append(effect.record.run)
+        self._log.take_fresh()
+
+
+def measure(effort: Effort) -> list[Measurement]:
+    """Both clusters live side by side, and make the same number of decisions in turn."""
+    decisions, rounds = effort.of(20_000, 10_000), effort.of(20, 5)
+    few, many = SimulatedCluster(FEW), SimulatedCluster(MANY)
+    pairs = alternate(lambda: few.decide(decisions), lambda: many.decide(decisions), rounds)
+    rates = [pair.ours for pair in pairs]
+    return [
+        CLAIMS[0].measured(spread(rates), f"{rounds} rounds of {decisions:,} decisions"),
+        CLAIMS[1].against_floor(pairs, "decisions/s (floor: 10 workers)"),
+    ]
