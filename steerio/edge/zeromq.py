@@ -183,6 +183,8 @@ class ZmqRouter:
             batch = [encode_headers(outgoing.messages), *outgoing.frames]
             if peer in self._stuck:
                 self._stuck[peer].append(batch)
+            elif peer in gone:
+                continue  # said once is enough
             elif not self._hand_over(peer, batch, gone):
                 self._stuck[peer] = deque([batch])
         return gone
