@@ -25,9 +25,10 @@ class TookTooLong(AssertionError):
     """Something that must happen did not, within its bound."""
 
 
-def _heed_ctrl_c() -> None:
-    """Undo what a shell does to what it runs in the background: let it ignore Ctrl-C."""
+def _heed_signals() -> None:
+    """Undo what shells and ``nohup`` do to what runs in the background: let it ignore signals."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 class Program:
@@ -49,7 +50,7 @@ class Program:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            preexec_fn=_heed_ctrl_c,  # noqa: PLW1509 - before any thread of a test
+            preexec_fn=_heed_signals,  # noqa: PLW1509 - before any thread of a test
         )
         assert self._process.stdout is not None
         self._stream = self._process.stdout.fileno()
