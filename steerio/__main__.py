@@ -1,6 +1,9 @@
-"""``python -m steerio``: the command line."""
+"""The ``steerio`` command, also as ``python -m steerio``."""
 
-from steerio.cli.main import main
+from steerio.cli.loading import uncollected
+
+with uncollected():
+    from steerio.cli.main import main
 
 if __name__ == "__main__":
     main()

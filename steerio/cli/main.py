@@ -13,6 +13,7 @@ import click
 
 from steerio import __version__
 from steerio.cli.failures import show_failure
+from steerio.cli.loading import uncollected
 from steerio.errors import SteerioError, UsageError
 
 FAILED, WRONG_USAGE, INTERRUPTED = 1, 2, 130
@@ -53,11 +54,12 @@ def run(context: click.Context, /, target: str | None, asks_help: bool, **given:
     Keyword arguments of the campaign's __init__ are options too: --help with a FILE shows
     them.  Under mpiexec rank 0 steers and the other ranks become workers.
     """
-    from steerio.cli import running
-
     if target is None:
         click.echo(context.get_help())
         context.exit(0 if asks_help else WRONG_USAGE)
+    with uncollected():
+        from steerio.cli import running
+
     running.run_file(context, target, asks_help, given)
 
 

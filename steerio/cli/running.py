@@ -17,6 +17,7 @@ from steerio.campaign.limits import Limits
 from steerio.campaign.running import Plan, run_plan
 from steerio.campaign.task_type import ship_module
 from steerio.cli.failures import show_traceback
+from steerio.cli.loading import uncollected
 from steerio.errors import UsageError
 from steerio.launch.mpi import find_rank, lead_ranks
 from steerio.launch.node_process import NodeProcess, can_fork
@@ -45,7 +46,8 @@ def run_file(context: click.Context, target: str, asks_help: bool, given: dict[s
         hosts = followers is None and given["join"] is None and can_fork()
         node = NodeProcess.forked() if hosts else None
         try:
-            module = load_campaign_file(path)
+            with uncollected():
+                module = load_campaign_file(path)
             if given["join"] is not None:
                 ship_module(module.__name__)
             campaign = make_campaign(context, find_campaign(module, name))
