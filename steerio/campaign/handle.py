@@ -177,9 +177,11 @@ class Task(Generic[R]):
         self._result = make_result(self, message, frames)
         self._wake()
         callbacks, self._callbacks = self._callbacks, None
-        for callback in callbacks or ():
-            callback(self)
-        self._session.task_ended(self)
+        try:
+            for callback in callbacks or ():
+                callback(self)
+        finally:
+            self._session.task_ended(self)
 
     async def _news(self) -> None:
         """Wait for an item, or the end.  A future for each who waits: no hop between them."""

@@ -59,6 +59,8 @@ class Dispatch:
         self.tasks: dict[int, TaskRecord] = {}
         self.runs: dict[int, TaskRecord] = {}
         self.ended: Counter[str] = Counter()
+        self.sent_ahead = False
+        """Whether any worker may have more than one task in hand."""
         self._run = 0
 
     def take_effects(self) -> list[Effect]:
@@ -268,6 +270,7 @@ class Dispatch:
         if worker.in_hand:
             worker.in_hand.append(record)
             advance(record, Fact.SENT_AHEAD)
+            self.sent_ahead = True
         else:
             worker.in_hand.append(record)
             advance(record, Fact.SENT)

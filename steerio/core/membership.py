@@ -178,9 +178,11 @@ class Membership:
 
     def watch_held(self, now: float) -> None:
         """Look at held tasks soon, where any worker has more than one task in hand."""
-        if self._recall_at is None and len(self.dispatch.runs) > sum(
-            pool.ready - len(pool.idle) for pool in self.roster.pools.values()
-        ):
+        if not self.dispatch.sent_ahead or self._recall_at is not None:
+            return
+        busy = sum(pool.ready - len(pool.idle) for pool in self.roster.pools.values())
+        self.dispatch.sent_ahead = len(self.dispatch.runs) > busy
+        if self.dispatch.sent_ahead:
             self._recall_at = now + self.settings.recall_s
             self.dispatch.deadlines.add(self._recall_at, "recall", 0)
 

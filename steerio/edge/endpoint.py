@@ -17,7 +17,7 @@ import contextlib
 import itertools
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from steerio.model.messages import FromBroker, ToBroker
@@ -169,6 +169,23 @@ class _Bell:
             with contextlib.suppress(RuntimeError):  # the loop has just been closed
                 loop.call_soon_threadsafe(self._answer)
 
+    def ring_later(self) -> bool:
+        """Ring without telling the loop, where its thread calls; ``True``: `answer` must follow."""
+        if self._rung or self._wake is None or threading.get_ident() != self._thread:
+            self.ring()
+            return False
+        self._rung = True
+        return True
+
+    def answer(self) -> None:
+        """Answer a ring as the loop would: an error goes to its exception handler."""
+        try:
+            self._answer()
+        except Exception as error:  # noqa: BLE001 - whatever the woken one's callbacks raise
+            assert self._loop is not None
+            context = {"message": f"waking {self._wake!r} failed", "exception": error}
+            self._loop.call_exception_handler(context)
+
     def _answer(self) -> None:
         self._rung = False
         if self._wake is not None:
@@ -186,7 +203,23 @@ class MemoryRouter:
         self._links: dict[bytes, MemoryLink] = {}
         self._outgoing: dict[bytes, list[tuple[FromBroker, Frames]]] = {}
         self._bell = _Bell()
+        self._held_bells: list[_Bell] | None = None
         self._names = itertools.count(1)
+
+    @contextlib.contextmanager
+    def holding_bells(self) -> Generator[None, None, None]:
+        """Wake links on this thread's loop at the end of this, and not by way of their loop.
+
+        So who steps a broker on the loop of its clients spares them a turn of that loop, and
+        itself another: he is not woken for what they then send, and has to ask `ready`.
+        """
+        held = self._held_bells = []
+        try:
+            yield
+        finally:
+            for bell in held:
+                bell.answer()
+            self._held_bells = None
 
     def link(self) -> MemoryLink:
         """Return a new link to this router."""
@@ -197,7 +230,8 @@ class MemoryRouter:
     def deliver(self, peer: bytes, message: ToBroker, frames: Frames) -> None:
         """Take in what a link sent."""
         self._arrived.append((peer, message, frames))
-        self._bell.ring()
+        if self._held_bells is None:
+            self._bell.ring()
 
     def unlink(self, peer: bytes) -> None:
         """Forget a link that was closed."""
@@ -217,7 +251,11 @@ class MemoryRouter:
                 gone.append(peer)
             else:
                 link.arrived.extend(messages)
-                link.bell.ring()
+                held = self._held_bells
+                if held is None:
+                    link.bell.ring()
+                elif link.bell.ring_later():
+                    held.append(link.bell)
         return gone
 
     def receive(self, limit: int) -> list[Arrival]:

@@ -85,6 +85,9 @@ def _placeholder(code: int, data: memoryview) -> str:
 class Journal:
     """Appends to the files of one run directory."""
 
+    events_within_s = 0.1
+    """How soon it wants to be given events; results it is given before anybody else."""
+
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         with contextlib.ExitStack() as opened:

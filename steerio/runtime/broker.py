@@ -12,6 +12,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
+from math import inf
 
 from steerio.core.dispatch import Dispatch
 from steerio.core.eventlog import EventLog
@@ -19,7 +20,7 @@ from steerio.core.membership import Membership
 from steerio.core.roster import Roster
 from steerio.core.settings import Settings
 from steerio.edge.endpoint import RouterEndpoint
-from steerio.edge.journal import Journal
+from steerio.edge.journal import Journal, TaskEntry
 from steerio.model import messages as ms
 from steerio.model.events import AnyEvent
 from steerio.runtime.intake import Intake
@@ -32,6 +33,8 @@ ARRIVALS_PER_STEP = 1_000
 """Most arrivals taken in by one step, so that no step holds the loop for long."""
 SHARE_POOLS_S = 0.1
 """How often at most those who watch the pools for their sizes hear of other changes."""
+EVENTS_UNWRITTEN = 1_000
+"""Most events that are kept to be written together."""
 ROUNDS = 8
 """Most rounds of performing in one step; each but the first follows from lost peers."""
 
@@ -61,6 +64,8 @@ class Broker:
     ) -> None:
         self.settings = settings or Settings()
         self.routers = list(routers)
+        self._first = [router for router in routers if router.first]
+        self._second = [router for router in routers if not router.first]
         self.more = False
         self.failed = False
         """Whether it asks to be ended because it cannot do what it is for."""
@@ -70,6 +75,7 @@ class Broker:
         self.members = Membership(self.dispatch)
         self._journal = journal
         self._unwritten: list[AnyEvent] = []
+        self._write_events_at = inf
         self._clock = clock
         self._lock = threading.RLock()
         self._peers = Peers()
@@ -106,16 +112,19 @@ class Broker:
             for router in self.routers:
                 for arrival in router.receive(ARRIVALS_PER_STEP):
                     take(router, arrival, now)
-            if not self._ready():  # nobody is lost for silence while words of his may be waiting
+            due = self.dispatch.deadlines.next
+            # nobody is lost for silence while words of his may be waiting
+            if due is not None and due <= now and not self._ready():
                 self.members.tick(now)
             if now >= self._next_ping:
                 self._ping(now)
             self._finish(now)
             self.more = self._ready()
             next_deadline = self.dispatch.deadlines.next
+            soonest = min(inf if next_deadline is None else next_deadline, self._write_events_at)
             if self._peers:
-                return min(next_deadline or self._next_ping, self._next_ping)
-            return next_deadline
+                return min(soonest, self._next_ping)
+            return soonest if soonest < inf else None
 
     def node_exited(self, pid: int, reason: str) -> None:
         """Take in that a node's process ended, as seen by who started it (any thread)."""
@@ -143,6 +152,7 @@ class Broker:
             for router in self.routers:
                 router.close()
             if self._journal is not None:
+                self._write_events(self._journal)
                 self._journal.close()
                 self._journal = None
 
@@ -163,39 +173,62 @@ class Broker:
             self.members.watch_held(now)
             changed = bool(self.dispatch.effects or self.events.fresh)
             self._performer.perform(self.dispatch.take_effects(), now)
-            gone = [(r, peer) for r in self.routers if r.first for peer in r.flush()]
+            gone = self._flush(self._first)
             self._record_and_share()
             if changed:
                 self._share_pools(now)
-            gone += [(r, peer) for r in self.routers if not r.first for peer in r.flush()]
+            gone += self._flush(self._second)
             for router, identity in gone:
                 self._unreachable(router, identity, now)
             if not self.dispatch.effects:
                 return
 
+    def _flush(self, routers: list[RouterEndpoint]) -> list[tuple[RouterEndpoint, bytes]]:
+        """Hand over what was collected; return who cannot be reached any more, and where."""
+        gone: list[tuple[RouterEndpoint, bytes]] = []
+        for router in routers:
+            for identity in router.flush():
+                gone.append((router, identity))
+        return gone
+
     def _record_and_share(self) -> None:
         fresh = self.events.take_fresh()
-        if self._journal is not None and (fresh or self._performer.entries):
-            self._record(self._journal, fresh)
+        if self._journal is not None:
+            if fresh:
+                self._unwritten += fresh
+            self._record(self._journal)
         if fresh:
-            for peer in self._peers:
+            for peer in self._peers.clients.values():
                 for subscription in peer.subscriptions.values():
                     subscription.share(peer, fresh)
 
-    def _record(self, journal: Journal, fresh: list[AnyEvent]) -> None:
+    def _record(self, journal: Journal) -> None:
+        """Write what ended, and the events now and then: each write is a call of the system."""
+        entries = self._performer.entries
+        if entries:
+            self._write(journal, entries, [])
+        if not self._unwritten:
+            return
+        now = self._clock()
+        if self._write_events_at == inf:
+            self._write_events_at = now + journal.events_within_s
+        if now >= self._write_events_at or len(self._unwritten) >= EVENTS_UNWRITTEN:
+            self._write_events(journal)
+
+    def _write_events(self, journal: Journal) -> None:
+        self._write_events_at = inf
+        self._write(journal, [], self._unwritten)
+
+    def _write(self, journal: Journal, entries: list[TaskEntry], events: list[AnyEvent]) -> None:
         """Write the record; ask to end where it cannot be written, and keep what was not.
 
         To go on would be to lose results without a word, to raise would be to hang everybody.
         """
-        entries = self._performer.entries
-        events = [*self._unwritten, *fresh] if self._unwritten else fresh
         try:
-            journal.write(entries, ())
+            journal.write(entries, events)
             entries.clear()
-            journal.write((), events)
-            self._unwritten = []
+            events.clear()
         except OSError as error:
-            self._unwritten = events
             if not self.failed:
                 self.failed = True
                 self._intake.closing = f"the record in {journal.folder} cannot be written: {error}"
@@ -206,7 +239,7 @@ class Broker:
         sizes = [pool.ready for pool in self.roster.pools.values()]
         due = sizes != self._shared_sizes or now >= self._next_share
         status = None
-        for peer in self._peers:
+        for peer in self._peers.clients.values():
             if peer.watches_pools and (due or peer.watches_idle):
                 if status is None:
                     status = ms.PoolStatus({n: p.load() for n, p in self.roster.pools.items()})

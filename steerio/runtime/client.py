@@ -251,7 +251,11 @@ class Client:
             return
         self._heard = self._loop.time()
         for message, frames in self._link.receive(RECEIVED_AT_ONCE):
-            self._deal(message, frames)
+            try:
+                self._deal(message, frames)
+            except Exception as error:  # noqa: BLE001 - of a callback: the others get their news
+                context = {"message": f"a callback of {message!r} failed", "exception": error}
+                self._loop.call_exception_handler(context)
         if not self._link_closed() and self._link.ready():
             self._loop.call_soon(self._wake)
 

@@ -90,6 +90,8 @@ class Peers:
 
     def __init__(self) -> None:
         self.by_number: dict[int, Peer] = {}
+        self.clients: dict[int, Peer] = {}
+        """Those of them that may watch and subscribe; there are far more workers."""
         self._by_place: dict[tuple[int, bytes], Peer] = {}
         self._numbers = 0
 
@@ -112,12 +114,15 @@ class Peers:
         """Let a peer in."""
         self._by_place[id(peer.router), peer.identity] = peer
         self.by_number[peer.number] = peer
+        if peer.role == "client":
+            self.clients[peer.number] = peer
 
     def forget(self, peer: Peer) -> None:
         """Let a peer go; what else it says in the same batch comes from nobody in particular."""
         peer.role = "gone"
         self._by_place.pop((id(peer.router), peer.identity), None)
         self.by_number.pop(peer.number, None)
+        self.clients.pop(peer.number, None)
 
     def send(self, number: int, message: FromBroker, frames: Frames = ()) -> None:
         """Collect a message for a peer; nothing happens where it is gone."""

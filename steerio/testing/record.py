@@ -20,6 +20,8 @@ class MemoryJournal(Journal):
         folder: where to write ``tasks.jsonl`` and ``events.jsonl`` as well, if anywhere.
     """
 
+    events_within_s = 0.0  # who looks at a simulation wants to see what has happened
+
     def __init__(self, folder: Path | None = None) -> None:
         self.tasks: list[TaskEntry] = []
         self.events: list[AnyEvent] = []
