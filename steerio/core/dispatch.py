@@ -18,6 +18,7 @@ Invariant: a task is in ``tasks`` until it is settled, and it is settled once; i
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from math import inf, isfinite
 from typing import Any
 
@@ -61,6 +62,10 @@ class Dispatch:
         self.ended: Counter[str] = Counter()
         self.sent_ahead = False
         """Whether any worker may have more than one task in hand."""
+        self.divert: Callable[[WorkerRecord, Pool, float], bool] = _stays
+        """Asked for each worker that has nothing in hand: whether it goes elsewhere."""
+        self.starved: Callable[[Pool, float], None] = _is_none
+        """Called when a task is queued in a pool that has no worker."""
         self._run = 0
 
     def take_effects(self) -> list[Effect]:
@@ -88,6 +93,8 @@ class Dispatch:
             self._send(worker, record, pool, now)
         else:
             pool.backlog.push(record)
+            if not pool.workers:
+                self.starved(pool, now)
         return True
 
     def cancel(self, task_id: int, reason: str, now: float, *, queued_only: bool = False) -> bool:
@@ -104,11 +111,17 @@ class Dispatch:
         elif queued_only:
             pass
         elif record.state == State.STOPPING:
-            record.out_of_time = False
+            record.out_of_time = record.preempted = False
             record.stop_reason = reason
         else:
             self._stop(record, reason, now)
         return True
+
+    def preempt(self, record: TaskRecord, reason: str, now: float) -> None:
+        """Stop what a worker runs and queue it again; that it is stopped counts for nothing."""
+        if record.state == State.RUNNING:
+            record.preempted = True
+            self._stop(record, reason, now)
 
     def reprioritise(self, changes: list[tuple[int, float]]) -> int:
         """Re-rank tasks; return how many of them were still there to be re-ranked.
@@ -154,7 +167,9 @@ class Dispatch:
         pool = self.roster.pools[worker.pool]
         pool.running -= 1
         self._measure(record, ended - started)
-        if ended_as == "succeeded" and (record.state != State.STOPPING or record.out_of_time):
+        if ended_as == "succeeded" and (
+            record.state != State.STOPPING or record.out_of_time or record.preempted
+        ):
             ending = Ending("succeeded", body, frames, None, "", started, ended)
             self._settle(record, ending, now)
         elif record.state == State.STOPPING:
@@ -185,8 +200,14 @@ class Dispatch:
         return True
 
     def worker_free(self, worker: WorkerRecord, now: float) -> None:
-        """A worker that just joined can take tasks."""
+        """A worker that just joined, or came to this pool, can take tasks."""
         self._refill(worker, self.roster.pools[worker.pool], now)
+
+    def recall(self, worker: WorkerRecord) -> None:
+        """Ask a worker for all that it holds behind the task that it runs."""
+        for record in list(worker.in_hand)[1:]:
+            if record.state == State.HELD:
+                self.effects.append(RecallTask(worker, record.run))
 
     def worker_gone(
         self, worker: WorkerRecord, run: int, reason: str, guilty: bool, now: float
@@ -247,9 +268,7 @@ class Dispatch:
                 continue
             reached = worker.in_hand[0].reached
             if reached is not None and reached <= long_ago:
-                for record in list(worker.in_hand)[1:]:
-                    if record.state == State.HELD:
-                        self.effects.append(RecallTask(worker, record.run))
+                self.recall(worker)
 
     def fail_pool(self, pool: Pool, reason: str, now: float) -> None:
         """Give up a pool: everything queued for it is lost, and so is what comes later."""
@@ -303,6 +322,8 @@ class Dispatch:
         backlog = pool.backlog
         if in_hand:
             self._reach(in_hand[0], worker, now)
+        elif self.divert(worker, pool, now):
+            return
         else:
             record = backlog.pop()
             if record is None:
@@ -310,7 +331,7 @@ class Dispatch:
                 return
             worker.phase = "busy"
             self._send(worker, record, pool, now)
-        if backlog and in_hand[0].state != State.STOPPING:
+        if backlog and in_hand[0].state != State.STOPPING and not pool.moves:
             room = min(self._ahead(in_hand[0]), len(backlog) // pool.workers)
             while len(in_hand) <= room and (record := backlog.pop()) is not None:
                 self._send(worker, record, pool, now)
@@ -363,7 +384,10 @@ class Dispatch:
         started: float | None = None,
         ended: float | None = None,
     ) -> None:
-        if not record.out_of_time:
+        if record.preempted:
+            record.preempted = False
+            self._retry(record, self.roster.pools[record.type.spec.pool], record.stop_reason, now)
+        elif not record.out_of_time:
             ending = Ending("cancelled", reason=record.stop_reason, started=started, ended=ended)
             self._settle(record, ending, now)
         elif record.timeouts < record.options.retries.timed_out:
@@ -397,7 +421,7 @@ class Dispatch:
                 reason,
             )
         )
-        self._requeue(record, pool, Fact.RETRIED)
+        self._requeue(record, pool, Fact.RETRIED, now)
         self._feed(pool, now)
 
     def _take_back(self, record: TaskRecord, pool: Pool, now: float) -> None:
@@ -408,13 +432,15 @@ class Dispatch:
         if record.state == State.STOPPING:
             self._settle_stopped(record, now)
         else:
-            self._requeue(record, pool, Fact.RETURNED)
+            self._requeue(record, pool, Fact.RETURNED, now)
 
-    def _requeue(self, record: TaskRecord, pool: Pool, fact: Fact) -> None:
+    def _requeue(self, record: TaskRecord, pool: Pool, fact: Fact, now: float) -> None:
         advance(record, fact)
         record.worker = None
         record.reached = None
         pool.backlog.push(record)
+        if not pool.workers:
+            self.starved(pool, now)
 
     def _feed(self, pool: Pool, now: float) -> None:
         """Give queued tasks to idle workers; in a pool that has failed they are lost."""
@@ -447,3 +473,14 @@ class Dispatch:
             )
         )
         self.effects.append(Settle(record, ending))
+
+
+def _stays(worker: WorkerRecord, pool: Pool, now: float) -> bool:
+    """Answer for a core without moves."""
+    del worker, pool, now
+    return False
+
+
+def _is_none(pool: Pool, now: float) -> None:
+    """Care for nothing, where nobody watches pools that have no worker."""
+    del pool, now

@@ -9,7 +9,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from steerio.core.records import NodeRecord, TaskRecord, WorkerRecord
+from steerio.core.records import MoveRecord, NodeRecord, TaskRecord, WorkerRecord
 from steerio.model.messages import RemoteError
 
 
@@ -61,6 +61,21 @@ class Start(Struct, frozen=True, gc=False):
     worker: WorkerRecord
 
 
+class Retire(Struct, frozen=True, gc=False):
+    """Have this worker end in good order: a fresh process takes its place."""
+
+    worker: WorkerRecord
+
+
+class TellMove(Struct, frozen=True, gc=False):
+    """Tell the client how far its move is; ``reason``: why it ended other than asked."""
+
+    move: MoveRecord
+    state: str
+    workers: list[str]
+    reason: str = ""
+
+
 class Expel(Struct, frozen=True, gc=False):
     """Tell a peer that it is no longer let in."""
 
@@ -75,5 +90,5 @@ class Settle(Struct, frozen=True, gc=False):
     ending: Ending
 
 
-Effect = SendTask | RecallTask | AskToStop | Signal | Start | Expel | Settle
+Effect = SendTask | RecallTask | AskToStop | Signal | Start | Retire | TellMove | Expel | Settle
 """Everything the core can want."""

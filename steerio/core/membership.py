@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from steerio.core.dispatch import Dispatch
 from steerio.core.effects import Expel, Signal, Start
+from steerio.core.moves import Moves
 from steerio.core.records import NodeRecord, TypeRecord, WorkerRecord
 from steerio.core.roster import Pool
 from steerio.model.events import (
@@ -25,6 +26,9 @@ from steerio.model.events import (
     WorkerJoined,
     WorkerLost,
 )
+
+NOT_UP = ("starting", "retiring")
+"""The phases of workers whose process is to come up, or to make room for one that does."""
 
 
 class ClientRecord(Struct, eq=False):
@@ -48,7 +52,9 @@ class Membership:
         self.settings = dispatch.settings
         self.clients: dict[int, ClientRecord] = {}
         self.nodes: dict[int, NodeRecord] = {}
+        self.moves = Moves(dispatch)
         self._recall_at: float | None = None
+        dispatch.starved = self.watch_empty
 
     # -- clients ------------------------------------------------------------------------
 
@@ -65,6 +71,7 @@ class Membership:
         client = self.clients.pop(peer, None)
         if client is None:
             return
+        self.moves.client_left(peer, now)
         if client.types:  # those who only watch come and go often, and need no search
             for record in [r for r in self.dispatch.tasks.values() if r.client == peer]:
                 self.dispatch.cancel(record.task_id, f"its client left: {reason}", now)
@@ -74,9 +81,15 @@ class Membership:
     # -- nodes and their workers ---------------------------------------------------------
 
     def node_joined(
-        self, peer: int, name: str, host: str, workers: dict[str, int], now: float
+        self,
+        peer: int,
+        name: str,
+        host: str,
+        workers: dict[str, int],
+        now: float,
+        preload: dict[str, list[str]] | None = None,
     ) -> NodeRecord | None:
-        """A node joined: start its workers.
+        """A node joined: start its workers; ``preload`` says what those of each pool load.
 
         ``None`` where a pool it names cannot be, or the peer is a node already.
         """
@@ -84,6 +97,7 @@ class Membership:
             return None
         node, started = self.roster.add_node(name, host, peer, workers, now)
         self.nodes[peer] = node
+        node.preload = preload or {}
         log = self.dispatch.log
         self._emit(NodeJoined(log.next(), now + log.epoch, node.name, host, workers))
         self.dispatch.deadlines.add(now + self.settings.lease_s, "node", node.number)
@@ -109,6 +123,8 @@ class Membership:
                 self.dispatch.effects.append(Expel(worker.peer, f"its node was lost: {reason}"))
         for worker in lost:
             self.dispatch.worker_gone(worker, 0, f"node lost: {reason}", False, now)
+        for worker in lost:
+            self.moves.worker_lost(worker.move, worker.home, now)
         self.dispatch.effects.append(Expel(peer, reason))
 
     def worker_joined(self, peer: int, name: str, pid: int, now: float) -> WorkerRecord | None:
@@ -138,10 +154,11 @@ class Membership:
         pool = self._remove(worker, reason, record.task_id if record and mine else None, now)
         if not pool.failure:
             if was_ready or self.roster.may_start(pool):
-                self._start(self.roster.add_worker(worker.node, pool.name), now)
+                self._start(self.roster.replace(worker), now)
             elif pool.workers == 0:
                 self.fail(pool, reason, now)
         self.dispatch.worker_gone(worker, run, reason, True, now)
+        self.moves.worker_lost(worker.move, worker.home, now)
 
     def fail(self, pool: Pool, reason: str, now: float) -> None:
         """Give up a pool, and say so."""
@@ -166,10 +183,12 @@ class Membership:
                 self._check_client(about, now)
             elif what == "start":
                 worker = self.roster.by_number.get(about)
-                if isinstance(worker, WorkerRecord) and worker.phase == "starting":
+                if isinstance(worker, WorkerRecord) and worker.phase in NOT_UP:
                     self.dispatch.effects.append(Signal(worker, 0, "kill"))
             elif what == "empty":
                 self._check_empty(now)
+            elif what == "move":
+                self.moves.due(about, now)
             elif what == "recall":
                 self._recall_at = None
                 self.dispatch.recall_held(now)
@@ -191,7 +210,8 @@ class Membership:
 
         To be called for each pool at the start, and when the last worker of one is gone.
         """
-        if self.roster.closed and pool.empty_since is None:
+        waited_for = pool.backlog or not pool.may_be_empty
+        if self.roster.closed and waited_for and pool.empty_since is None:
             pool.empty_since = now
             self.dispatch.deadlines.add(now + self.settings.join_s, "empty", 0)
 
@@ -202,12 +222,14 @@ class Membership:
         self.dispatch.deadlines.add(now + self.settings.start_s, "start", worker.number)
 
     def _remove(self, worker: WorkerRecord, reason: str, task_id: int | None, now: float) -> Pool:
+        retired = worker.phase == "retiring"
         pool = self.roster.remove_worker(worker)
         log = self.dispatch.log
         at = now + log.epoch
         node = worker.node.name
-        self._emit(WorkerLost(log.next(), at, worker.name, pool.name, node, reason, task_id))
-        self._emit(PoolChanged(log.next(), at, pool.name, pool.ready))
+        if not retired:
+            self._emit(WorkerLost(log.next(), at, worker.name, pool.name, node, reason, task_id))
+            self._emit(PoolChanged(log.next(), at, pool.name, pool.ready))
         if pool.workers == 0:
             self.watch_empty(pool, now)
         return pool
@@ -238,8 +260,17 @@ class Membership:
             since = pool.empty_since
             if since is None or pool.failure:
                 continue
-            if now >= since + self.settings.join_s:
-                self.fail(pool, f"no worker joined it within {self.settings.join_s:g} s", now)
+            if pool.may_be_empty and not pool.backlog:
+                pool.empty_since = None
+            elif now < since + self.settings.join_s:
+                continue
+            elif pool.at_home or pool.coming:  # workers are on their way
+                pool.empty_since = now
+                self.dispatch.deadlines.add(now + self.settings.join_s, "empty", 0)
+            else:
+                moved = ", and none was moved to it" if pool.may_be_empty else ""
+                within = f"within {self.settings.join_s:g} s"
+                self.fail(pool, f"no worker joined it {within}{moved}", now)
 
     def _emit(self, event: AnyEvent) -> None:
         self.dispatch.log.append(event)

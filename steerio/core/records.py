@@ -54,6 +54,7 @@ class TaskRecord(Struct, gc=False, eq=False):
     timeouts: int = 0
     stop_reason: str = ""
     out_of_time: bool = False
+    preempted: bool = False
 
     def __lt__(self, other: object) -> bool:
         """Break ties of queue entries of equal priority and order; either may go first."""
@@ -61,14 +62,19 @@ class TaskRecord(Struct, gc=False, eq=False):
 
 
 class WorkerRecord(Struct, eq=False):
-    """One worker; ``phase`` is ``starting``, ``idle``, ``busy`` or ``gone``.
+    """One worker; ``phase`` is ``starting idle busy reserved retiring`` or ``gone``.
 
-    ``in_hand`` is what it was sent, in the order in which it runs it.
+    ``in_hand`` is what it was sent, in the order in which it runs it.  ``home`` is the pool
+    that it belongs to, which may have lent it to ``pool``; ``move`` is what brought it there,
+    and ``goes_home`` whether it returns as soon as it has nothing in hand.
     """
 
     name: str
     pool: str
     node: NodeRecord
+    home: str = ""
+    move: MoveRecord | None = None
+    goes_home: bool = False
     number: int = 0
     peer: int = 0
     pid: int = 0
@@ -87,3 +93,38 @@ class NodeRecord(Struct, eq=False):
     number: int = 0
     offset_s: float = 0.0
     workers: dict[str, WorkerRecord] = field(default_factory=dict[str, WorkerRecord])
+    preload: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
+
+    def keeps(self, source: str, target: str) -> bool:
+        """Whether a process of one pool can serve another as it is."""
+        return set(self.preload.get(target, ())) <= set(self.preload.get(source, ()))
+
+
+class MoveRecord(Struct, eq=False):
+    """Workers that a client wants moved, for good or (``lease``) until it gives them back.
+
+    ``taken`` are those that are at the target for it, ``reserved`` those that wait until
+    all are free (where they are to go ``together``).  ``state`` is ``waiting``, ``granted``,
+    ``returning`` or ``ended``.
+    """
+
+    number: int
+    client: int
+    request: int
+    source: str
+    target: str
+    count: int
+    lease: bool = False
+    together: bool = False
+    how: str = "drain"
+    state: str = "waiting"
+    reason: str = ""
+    taken: dict[WorkerRecord, None] = field(default_factory=dict[WorkerRecord, None])
+    reserved: dict[WorkerRecord, None] = field(default_factory=dict[WorkerRecord, None])
+
+    @property
+    def owed(self) -> int:
+        """How many workers are still to be found for it."""
+        if self.state != "waiting":
+            return 0
+        return max(0, self.count - len(self.taken) - len(self.reserved))

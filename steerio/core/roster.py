@@ -1,18 +1,22 @@
 """Who is there: nodes, workers and the pools they form.
 
-Invariant: every worker is in exactly one pool and on exactly one node; a pool's
-``workers`` counts those that are starting, idle or busy; ``idle`` holds exactly the
-idle ones.
+Invariant: every worker is in exactly one pool, belongs to exactly one (its home), and is
+on exactly one node; a pool's ``workers`` counts those that are in it, whatever their
+phase; ``idle`` holds exactly the idle ones.
 """
 
 from __future__ import annotations
 
+from collections import Counter, deque
 from collections.abc import Iterable
 
 from steerio.core.backlog import Backlog
-from steerio.core.records import NodeRecord, WorkerRecord
+from steerio.core.records import MoveRecord, NodeRecord, WorkerRecord
 from steerio.core.settings import Settings
 from steerio.model.messages import PoolLoad
+
+READY = ("idle", "busy", "reserved")
+"""The phases of workers that have joined and stay."""
 
 
 class Pool:
@@ -28,6 +32,16 @@ class Pool:
         self.start_failures = 0
         self.failure = ""
         self.empty_since: float | None = None
+        self.may_be_empty = False
+        """Whether it was meant to have no workers, or has moved some away."""
+        self.at_home = 0
+        """Workers that belong to it, wherever they are."""
+        self.moves: deque[MoveRecord] = deque()
+        """Who waits for workers of this pool, in order."""
+        self.coming = 0
+        """Moves to this pool that wait."""
+        self.by_node: Counter[str] = Counter()
+        """How many workers it has on each node."""
 
     def __repr__(self) -> str:
         return (
@@ -37,7 +51,16 @@ class Pool:
 
     def load(self) -> PoolLoad:
         """Return the pool at a glance; workers that still start do not count."""
-        return PoolLoad(self.ready, len(self.idle), len(self.backlog), self.running)
+        return PoolLoad(
+            self.ready,
+            len(self.idle),
+            len(self.backlog),
+            self.running,
+            self.workers - self.ready,
+            sum(move.owed + len(move.reserved) for move in self.moves),
+            self.at_home,
+            dict(self.by_node),
+        )
 
 
 class Roster:
@@ -89,13 +112,55 @@ class Roster:
             pool = self.pools[pool_name] = Pool(pool_name)
         count = self._named.get(pool_name, 0) + 1
         self._named[pool_name] = count
-        worker = WorkerRecord(f"{pool_name}-{count}", pool_name, node, number=self._number())
+        number = self._number()
+        worker = WorkerRecord(f"{pool_name}-{count}", pool_name, node, pool_name, number=number)
         self.workers[worker.name] = worker
         self.by_number[worker.number] = worker
         node.workers[worker.name] = worker
         pool.workers += 1
+        pool.by_node[node.name] += 1
+        pool.at_home += 1
         pool.empty_since = None
         return worker
+
+    def replace(self, worker: WorkerRecord) -> WorkerRecord:
+        """Name the worker that takes the place of one that was removed, with all it stood for."""
+        fresh = self.add_worker(worker.node, worker.pool)
+        self.settle(fresh, worker.home)
+        fresh.goes_home = worker.goes_home
+        move = worker.move
+        if move is not None and worker.pool == move.target:
+            fresh.move = move
+            move.taken[fresh] = None
+        return fresh
+
+    def settle(self, worker: WorkerRecord, home: str) -> None:
+        """Make a pool the one that a worker belongs to."""
+        self.pools[worker.home].at_home -= 1
+        worker.home = home
+        self.pools[home].at_home += 1
+
+    def transfer(self, worker: WorkerRecord, target: Pool) -> Pool:
+        """Take a worker with nothing in hand from its pool to another; return that which it left.
+
+        The caller then gives it work, or has it replaced.
+        """
+        source = self.pools[worker.pool]
+        ready = worker.phase in READY
+        source.idle.pop(worker, None)
+        source.workers -= 1
+        source.ready -= ready
+        _count_down(source.by_node, worker.node.name)
+        source.may_be_empty = True
+        worker.pool = target.name
+        if ready:
+            worker.phase = "busy"
+            target.failure = ""
+        target.workers += 1
+        target.ready += ready
+        target.by_node[worker.node.name] += 1
+        target.empty_since = None
+        return source
 
     def worker_ready(self, worker: WorkerRecord, peer: int, pid: int) -> Pool:
         """Note that a starting worker joined; the caller then gives it work.
@@ -114,11 +179,15 @@ class Roster:
         pool = self.pools[worker.pool]
         if worker.phase == "starting":
             pool.start_failures += 1
-        else:
-            pool.ready -= 1
+        pool.ready -= worker.phase in READY
         worker.phase = "gone"
         pool.idle.pop(worker, None)
         pool.workers -= 1
+        _count_down(pool.by_node, worker.node.name)
+        self.pools[worker.home].at_home -= 1
+        if worker.move is not None:
+            worker.move.taken.pop(worker, None)
+            worker.move.reserved.pop(worker, None)
         del self.workers[worker.name], worker.node.workers[worker.name]
         del self.by_number[worker.number]
         return pool
@@ -140,3 +209,10 @@ class Roster:
     def _number(self) -> int:
         self._numbers += 1
         return self._numbers
+
+
+def _count_down(counts: Counter[str], name: str) -> None:
+    """Count one less, and forget names that count nothing."""
+    counts[name] -= 1
+    if not counts[name]:
+        del counts[name]

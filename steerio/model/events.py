@@ -100,6 +100,15 @@ class WorkerLost(Event, frozen=True, gc=False, tag=True):
     task_id: int | None
 
 
+class WorkerMoved(Event, frozen=True, gc=False, tag=True):
+    """A worker is in ``pool`` now, which it came to from ``source``."""
+
+    worker: str
+    pool: str
+    source: str
+    node: str
+
+
 class NodeJoined(Event, frozen=True, gc=False, tag=True):
     """A node joined with room for these workers."""
 
@@ -163,6 +172,7 @@ AnyEvent = (
     | TaskYielded
     | WorkerJoined
     | WorkerLost
+    | WorkerMoved
     | NodeJoined
     | NodeLost
     | PoolChanged

@@ -16,7 +16,7 @@ from msgspec import Struct
 from steerio.model.events import AnyEvent
 from steerio.model.tasks import TaskOptions, TaskSpec
 
-PROTOCOL = 1
+PROTOCOL = 2
 """Version of these unions; checked on joining, for both sides must speak the same."""
 
 
@@ -109,6 +109,31 @@ class GrantItems(Struct, frozen=True, gc=False, array_like=True, tag=11):
     count: int
 
 
+class AskMove(Struct, frozen=True, gc=False, array_like=True, tag=15):
+    """Move ``count`` workers from pool to pool, for good or (``lease``) until `EndMove`.
+
+    ``request`` is the client's own number for it.  ``how`` is ``drain`` (wait for what runs)
+    or ``preempt`` (stop it and queue it again), drain becomes preempt after
+    ``preempt_after_s``; ``together``: none moves before all can.
+    """
+
+    request: int
+    source: str
+    target: str
+    count: int
+    lease: bool
+    together: bool
+    how: str
+    preempt_after_s: float | None
+
+
+class EndMove(Struct, frozen=True, gc=False, array_like=True, tag=16):
+    """Undo a move that is not granted yet, or give back what is leased."""
+
+    request: int
+    how: str
+
+
 class Beat(Struct, frozen=True, gc=False, array_like=True, tag=12):
     """I am alive.  ``sent`` is the sender's clock, ``offset_s`` what it lags the broker's."""
 
@@ -139,6 +164,7 @@ class JoinNode(Struct, frozen=True, gc=False, array_like=True, tag=20):
     host: str
     pid: int
     workers: dict[str, int]
+    preload: dict[str, list[str]] = {}
 
 
 class WorkerExited(Struct, frozen=True, gc=False, array_like=True, tag=21):
@@ -220,6 +246,8 @@ ToBroker = (
     | WatchPools
     | AskStatus
     | GrantItems
+    | AskMove
+    | EndMove
     | Beat
     | Leave
     | StopBroker
@@ -310,18 +338,45 @@ class Events(Struct, frozen=True, gc=False, array_like=True, tag=62):
 
 
 class PoolLoad(Struct, frozen=True, gc=False, array_like=True):
-    """One pool at a glance: workers, how many of them are idle, tasks queued and running."""
+    """One pool at a glance: workers, how many of them are idle, tasks queued and running.
+
+    ``starting`` workers are not ready yet and not counted; ``promised`` are those that moves
+    wait for; ``at_home`` those that belong to the pool, wherever they are; ``nodes`` says on
+    which nodes the workers are, starting ones included.
+    """
 
     workers: int
     idle: int
     queued: int
     running: int
+    starting: int = 0
+    promised: int = 0
+    at_home: int = 0
+    nodes: dict[str, int] = {}
+
+    @property
+    def busy(self) -> int:
+        """How many workers are not idle."""
+        return self.workers - self.idle
 
 
 class PoolStatus(Struct, frozen=True, gc=False, array_like=True, tag=63):
     """The pools as they are now."""
 
     pools: dict[str, PoolLoad]
+
+
+class MoveNews(Struct, frozen=True, gc=False, array_like=True, tag=65):
+    """How far a move of yours is.
+
+    ``state`` is ``waiting``, ``granted``, ``returning`` or ``ended``; ``workers`` are those
+    that are at the target for it; ``reason`` says why it ended where you did not end it.
+    """
+
+    request: int
+    state: str
+    workers: list[str]
+    reason: str
 
 
 class WorkerStatus(Struct, frozen=True, gc=False, array_like=True):
@@ -411,6 +466,7 @@ FromBroker = (
     | Events
     | PoolStatus
     | Status
+    | MoveNews
     | StartWorker
     | StopRunning
     | SignalWorker

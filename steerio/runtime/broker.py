@@ -46,6 +46,7 @@ class Broker:
         routers: the endpoints to serve.
         pools: the pools there are; with ``closed`` there are no others, ever.
         closed: whether workers and pools are all known from the start.
+        empty: those of the pools that begin with no worker, which moves are to bring.
         settings: bounds and leases.
         journal: where to record, if anywhere.
         clock: monotonic seconds; ``epoch``: what turns them into Unix time.
@@ -57,6 +58,7 @@ class Broker:
         *,
         pools: Iterable[str] = (),
         closed: bool = False,
+        empty: Iterable[str] = (),
         settings: Settings | None = None,
         journal: Journal | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -84,6 +86,8 @@ class Broker:
         self._next_ping = clock()
         self._next_share = clock()
         self._shared_sizes: list[int] = []
+        for name in empty:
+            self.roster.pools[name].may_be_empty = True
         for pool in self.roster.pools.values():
             self.members.watch_empty(pool, clock())
 

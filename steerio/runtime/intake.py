@@ -72,6 +72,8 @@ class Intake:
             ("client", ms.WatchPools): self._watch_pools,
             ("client", ms.AskStatus): self._answer_status,
             ("client", ms.GrantItems): self._grant,
+            ("client", ms.AskMove): self._ask_move,
+            ("client", ms.EndMove): self._end_move,
             ("client", ms.Beat): self._beat,
             ("client", ms.Leave): self._leave,
             ("client", ms.StopBroker): self._stop,
@@ -160,7 +162,7 @@ class Intake:
         if len(counts) > LIMIT_POOLS:
             return f"a node offers workers for up to {LIMIT_POOLS} pools"
         node = self._members.node_joined(
-            peer.number, message.name, message.host, message.workers, now
+            peer.number, message.name, message.host, message.workers, now, message.preload
         )
         if node is None:
             return f"there are just the pools {', '.join(sorted(self._roster.pools))} here"
@@ -265,6 +267,25 @@ class Intake:
         record = self._dispatch.tasks.get(message.task_id)
         if record is not None and record.worker is not None and record.run in self._dispatch.runs:
             self._peers.send(record.worker.peer, ms.GrantRun(record.run, message.count))
+
+    def _ask_move(self, peer: Peer, message: ms.AskMove, _: Frames, now: float) -> None:
+        refusal = self._members.moves.ask(
+            peer.number,
+            message.request,
+            message.source,
+            message.target,
+            message.count,
+            now,
+            lease=message.lease,
+            together=message.together,
+            how=message.how,
+            preempt_after_s=message.preempt_after_s,
+        )
+        if refusal:
+            peer.send(ms.MoveNews(message.request, "refused", [], refusal))
+
+    def _end_move(self, peer: Peer, message: ms.EndMove, _: Frames, now: float) -> None:
+        self._members.moves.end(peer.number, message.request, message.how, now)
 
     def _stop(self, peer: Peer, message: ms.StopBroker, _: Frames, now: float) -> None:
         del now

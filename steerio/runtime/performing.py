@@ -33,6 +33,8 @@ class Performer:
             fx.AskToStop: self.ask_to_stop,
             fx.Signal: self.signal,
             fx.Start: self.start,
+            fx.Retire: self.retire,
+            fx.TellMove: self.tell_move,
             fx.Expel: self.expel,
         }
 
@@ -145,6 +147,18 @@ class Performer:
         """Have the node start a worker."""
         del now
         self._peers.send(effect.node.peer, ms.StartWorker(effect.worker.name, effect.worker.pool))
+
+    def retire(self, effect: fx.Retire, now: float) -> None:
+        """Have a worker end, so that its node tells of it and another takes its place."""
+        del now
+        self._peers.send(effect.worker.peer, ms.Closing("its place goes to another pool"))
+
+    def tell_move(self, effect: fx.TellMove, now: float) -> None:
+        """Tell the client how far its move is."""
+        del now
+        move = effect.move
+        news = ms.MoveNews(move.request, effect.state, effect.workers, effect.reason)
+        self._peers.send(move.client, news)
 
     def expel(self, effect: fx.Expel, now: float) -> None:
         """Tell a peer that it is no longer let in."""

@@ -8,7 +8,7 @@ from itertools import pairwise
 from steerio.core.lifecycle import State
 from steerio.core.membership import Membership
 from steerio.core.records import WorkerRecord
-from steerio.core.roster import Pool
+from steerio.core.roster import READY, Pool
 from steerio.model.events import AnyEvent, TaskEnded
 
 Due = set[tuple[str, int]]
@@ -26,6 +26,7 @@ def check(members: Membership) -> None:
         check_pool(members, pool, due)
     check_nodes(members)
     check_tasks(members)
+    check_moves(members)
 
 
 def check_nodes(members: Membership) -> None:
@@ -65,7 +66,9 @@ def check_pool(members: Membership, pool: Pool, due: Due) -> None:
     """A pool's counters are what counting gives, and no worker idles beside queued tasks."""
     workers = [w for w in members.roster.workers.values() if w.pool == pool.name]
     assert pool.workers == len(workers)
-    assert pool.ready == sum(worker.phase != "starting" for worker in workers)
+    assert pool.ready == sum(worker.phase in READY for worker in workers)
+    assert pool.by_node == Counter(worker.node.name for worker in workers)
+    assert pool.at_home == sum(w.home == pool.name for w in members.roster.workers.values())
     assert set(pool.idle) == {worker for worker in workers if worker.phase == "idle"}
     assert pool.running == sum(len(worker.in_hand) for worker in workers)
     assert not (pool.idle and pool.backlog), pool
@@ -77,11 +80,50 @@ def check_pool(members: Membership, pool: Pool, due: Due) -> None:
     ]
     assert len(pool.backlog) == len(queued)
     assert {record.task_id for record in pool.backlog} == {record.task_id for record in queued}
-    assert (pool.empty_since is not None) == (members.roster.closed and not pool.workers)
+    if pool.workers or not members.roster.closed:
+        assert pool.empty_since is None
+    elif pool.backlog or not pool.may_be_empty:
+        assert pool.empty_since is not None
     assert pool.empty_since is None or pool.failure or ("empty", 0) in due
     load = pool.load()
     assert (load.workers, load.idle) == (pool.ready, len(pool.idle))
     assert (load.queued, load.running) == (len(queued), pool.running)
+
+
+def check_moves(members: Membership) -> None:
+    """Every worker is where some move or nothing has put it, and every move can end."""
+    roster, moves = members.roster, members.moves
+    for worker in roster.workers.values():
+        assert worker.home in roster.pools
+        assert (worker.phase == "reserved") == bool(worker.move and worker in worker.move.reserved)
+        if worker.move is None:
+            assert worker.pool == worker.home
+            assert not worker.goes_home
+        elif worker.phase == "reserved":
+            assert worker.pool == worker.home == worker.move.source
+        else:
+            assert worker in worker.move.taken
+            assert (worker.pool, worker.home) == (worker.move.target, worker.move.source)
+            assert worker.goes_home == (worker.move.state == "returning")
+            assert not (worker.goes_home and worker.phase == "idle")
+    for (client, request), move in moves.asked.items():
+        assert (move.client, move.request) == (client, request)
+        assert client in members.clients or move.state == "returning"
+        assert (move.state == "waiting") == (move in roster.pools[move.source].moves)
+        assert move.state in ("waiting", "granted", "returning")
+        assert move.state != "granted" or move.lease
+        assert move.state != "waiting" or move.owed > 0
+        assert move.state != "returning" or move.taken
+        assert move.state != "waiting" or move.count <= moves._to_give(move)
+        assert not move.reserved or (move.together and move.state == "waiting")
+        for worker in [*move.taken, *move.reserved]:
+            assert worker.move is move
+            assert roster.workers[worker.name] is worker
+    waiting = [move for move in moves.asked.values() if move.state == "waiting"]
+    for pool in roster.pools.values():
+        assert pool.coming == sum(move.target == pool.name for move in waiting)
+        assert len(pool.moves) == sum(move.source == pool.name for move in waiting)
+        assert not pool.moves or all(worker.home != pool.name for worker in pool.idle)
 
 
 def check_tasks(members: Membership) -> None:

@@ -11,6 +11,8 @@ The model also keeps books on what really happened, which the core must never co
 
 from __future__ import annotations
 
+from typing import Any
+
 from steerio.core.dispatch import Dispatch
 from steerio.core.effects import (
     AskToStop,
@@ -18,15 +20,17 @@ from steerio.core.effects import (
     Ending,
     Expel,
     RecallTask,
+    Retire,
     SendTask,
     Settle,
     Signal,
     Start,
+    TellMove,
 )
 from steerio.core.eventlog import EventLog
 from steerio.core.lifecycle import State
 from steerio.core.membership import Membership
-from steerio.core.records import TaskRecord, TypeRecord
+from steerio.core.records import MoveRecord, TaskRecord, TypeRecord
 from steerio.core.roster import Roster
 from steerio.model.events import AnyEvent, TaskRetried
 from steerio.model.tasks import TaskOptions, TaskSpec
@@ -56,6 +60,8 @@ class Cluster:
         self.nodes: list[Node] = []
         self.clients: list[Client] = []
         self.late: list[Word] = []
+        self.news: dict[tuple[int, int], str] = {}
+        """What clients were last told of their moves."""
         self.types = [
             TypeRecord(1, TaskSpec("short", "simulate"), mean_s=1e-5),
             TypeRecord(2, TaskSpec("long", "simulate")),
@@ -107,11 +113,28 @@ class Cluster:
 
     # -- nodes ------------------------------------------------------------------------------
 
-    def node_joins(self, workers: dict[str, int]) -> None:
+    def node_joins(self, workers: dict[str, int], *preloading: str) -> None:
         """Let a node join, which starts its workers when it is told to."""
         node = Node(self._peer())
-        if self.members.node_joined(node.peer, "node", "host", workers, self.now) is not None:
+        preload = {pool: ["torch"] for pool in preloading}
+        joined = self.members.node_joined(node.peer, "node", "host", workers, self.now, preload)
+        if joined is not None:
             self.nodes.append(node)
+
+    # -- moves ------------------------------------------------------------------------------
+
+    def asks_to_move(self, client: Client, source: str, target: str, count: int, **how: Any) -> str:
+        """Let a client ask for workers to be moved; returns why that cannot be."""
+        request = len(self.news) + 1
+        refusal = self.members.moves.ask(
+            client.peer, request, source, target, count, self.now, **how
+        )
+        self.news[client.peer, request] = "refused" if refusal else "asked"
+        return refusal
+
+    def ends_move(self, which: tuple[int, int], how: str) -> None:
+        """Let a client undo a move, or give back what it was lent."""
+        self.members.moves.end(*which, how, self.now)
 
     def node_leaves(self, node: Node) -> None:
         """Let a node say goodbye."""
@@ -235,7 +258,7 @@ class Cluster:
                 return
         raise AssertionError("the core never stops giving orders")
 
-    def _perform(self, order: Effect) -> None:
+    def _perform(self, order: Effect) -> None:  # noqa: C901 - one case for each effect
         match order:
             case SendTask(worker, record):
                 self._send(worker.name, record)
@@ -247,10 +270,22 @@ class Cluster:
                 self._signal(self.workers.get(worker.name), run, signal)
             case Start(node, started):
                 self._start(node.peer, started.name)
+            case Retire(worker):
+                process = self.workers[worker.name]
+                if process.alive:
+                    self.dies(process, says=True)
+            case TellMove(move, state, _, _):
+                self._hears_of(move, state)
             case Expel(peer, _):
                 self._expel(peer)
             case Settle(record, ending):
                 self._settle(record, ending)
+
+    def _hears_of(self, move: MoveRecord, state: str) -> None:
+        last = self.news[move.client, move.request]
+        assert last != "ended"
+        assert last != "granted" or (move.lease and state in ("granted", "returning", "ended"))
+        self.news[move.client, move.request] = state
 
     def _send(self, name: str, record: TaskRecord) -> None:
         assert record.run not in self.runs, "an attempt was sent twice"

@@ -98,7 +98,7 @@ class Book:
         assert self.retried["lost"] <= retries.lost
         assert self.retried["failed"] <= retries.failed
         assert self.retried["timed out"] <= retries.timed_out
-        tries = 1 + retries.lost + retries.failed + retries.timed_out
+        tries = 1 + retries.lost + retries.failed + retries.timed_out + self.retried["preempted"]
         assert record.attempt <= tries
         assert record.kills <= SETTINGS.kills
         assert self.begun <= tries or self.blurred

@@ -151,10 +151,13 @@ class DispatchMachine(RuleBasedStateMachine):
         simulate=few,
         learn=few,
         elsewhere=st.sampled_from([0, 0, 0, 1]),
+        preloading=st.sampled_from([(), (), ("learn",)]),
     )
-    def node_joins(self, simulate: int, learn: int, elsewhere: int) -> None:
+    def node_joins(
+        self, simulate: int, learn: int, elsewhere: int, preloading: tuple[str, ...]
+    ) -> None:
         workers = {"simulate": simulate, "learn": learn} | ({"nowhere": 1} if elsewhere else {})
-        self.cluster.node_joins(workers)
+        self.cluster.node_joins(workers, *preloading)
 
     @happens(lambda self: self.cluster.nodes, which=picks, says_so=st.booleans())
     def node_leaves(self, which: int, says_so: bool) -> None:
@@ -227,6 +230,31 @@ class DispatchMachine(RuleBasedStateMachine):
         count = self.cluster.dispatch.reprioritise([(task_id, by) for task_id in ids])
         assert count == (0 if isnan(by) else sum(task_id in self.cluster.tasks for task_id in ids))
 
+    # -- moves ----------------------------------------------------------------------------
+
+    @happens(
+        lambda self: self.cluster.clients and len(self.cluster.members.moves.asked) < 5,
+        which=picks,
+        there=st.sampled_from(["simulate>learn", "learn>simulate", "simulate>nowhere"]),
+        count=st.integers(1, 3),
+        lease=st.booleans(),
+        together=st.booleans(),
+        how=st.sampled_from(["drain", "drain", "preempt"]),
+        preempt_after_s=st.sampled_from([None, None, 0.0, 0.3]),
+    )
+    def asks_to_move(self, which: int, there: str, count: int, **how: Any) -> None:
+        source, _, target = there.partition(">")
+        client: Client = one(self.cluster.clients, which)
+        self.cluster.asks_to_move(client, source, target, count, **how)
+
+    @happens(
+        lambda self: self.cluster.members.moves.asked,
+        which=picks,
+        how=st.sampled_from(["drain", "preempt"]),
+    )
+    def ends_move(self, which: int, how: str) -> None:
+        self.cluster.ends_move(one(list(self.cluster.members.moves.asked), which), how)
+
     # -- time -----------------------------------------------------------------------------
 
     @happens(seconds=st.sampled_from([0.01, 0.1, 0.2, 0.5, 1.0, 3.0]))
@@ -253,9 +281,13 @@ class DispatchMachine(RuleBasedStateMachine):
         for worker in self.alive:
             if worker.hangs:
                 cluster.cancel(cluster.books[cluster.runs[worker.running]])
+        for key, move in list(cluster.members.moves.asked.items()):
+            if move.lease:
+                cluster.ends_move(key, "drain")
         for step in range(DRAIN_STEPS):
             self.holds()
-            if not (cluster.tasks or self.able_to_move or self.speaking or self.telling):
+            waits = cluster.tasks or cluster.members.moves.asked
+            if not (waits or self.able_to_move or self.speaking or self.telling):
                 break
             if step == PATIENCE and not cluster.roster.closed:
                 wanted = [name for name, pool in cluster.roster.pools.items() if pool.backlog]
@@ -265,6 +297,7 @@ class DispatchMachine(RuleBasedStateMachine):
         cluster.perform()
         cluster.decided()
         assert not cluster.tasks, f"these wait for ever: {list(cluster.tasks.values())[:3]}"
+        assert not cluster.members.moves.asked, "these moves never end"
         assert all(len(book.endings) == 1 for book in cluster.books.values())
         assert cluster.dispatch.ended.total() == len(cluster.books)
         invariants.check_events(cluster.events)

@@ -1,0 +1,308 @@
+"""Moving workers between pools, for good or on lease.
+
+Theory.  A move names a number of workers, not which: whichever of the source becomes free
+first goes, so nobody waits longer than needed.  The moves that wait for one pool's workers
+are served in the order they were asked for, and a move asks nothing of its target, so two
+opposite ones cannot wait for each other.  Only workers *at home* in the source are taken:
+what a pool has borrowed is not its own to give away.
+
+Until a move is granted its workers still belong to the source.  So undoing a move and
+giving back a lease are one thing: everybody it has taken goes home when free.
+
+Invariant: a worker in ``taken`` has this move as its ``move``; a move is in the queue of
+its source exactly while it is ``waiting``; an ended one has nobody.
+"""
+
+from __future__ import annotations
+
+from math import inf
+
+from steerio.core.dispatch import Dispatch
+from steerio.core.effects import Retire, TellMove
+from steerio.core.lifecycle import State
+from steerio.core.records import MoveRecord, WorkerRecord
+from steerio.core.roster import READY, Pool
+from steerio.model.events import PoolChanged, WorkerMoved
+
+HOW = ("drain", "preempt")
+
+
+class Moves:
+    """All decisions about moving workers."""
+
+    def __init__(self, dispatch: Dispatch) -> None:
+        self.dispatch = dispatch
+        self.roster = dispatch.roster
+        self.asked: dict[tuple[int, int], MoveRecord] = {}
+        """What is not over yet, by client and the client's number for it."""
+        self._by_number: dict[int, MoveRecord] = {}
+        self._numbers = 0
+        dispatch.divert = self._divert
+
+    # -- what clients ask for -------------------------------------------------------------
+
+    def ask(
+        self,
+        client: int,
+        request: int,
+        source: str,
+        target: str,
+        count: int,
+        now: float,
+        *,
+        lease: bool = False,
+        together: bool = False,
+        how: str = "drain",
+        preempt_after_s: float | None = None,
+    ) -> str:
+        """Begin to move workers; returns why that can never be, or nothing."""
+        refusal = self._why_not(client, request, source, target, count)
+        if how not in HOW:
+            refusal = f"how is {' or '.join(HOW)}, not {how!r}"
+        if preempt_after_s is not None and not 0 <= preempt_after_s < inf:
+            refusal = f"preempt_after_s is a number of seconds, not {preempt_after_s!r}"
+        if refusal:
+            return refusal
+        self._numbers += 1
+        move = MoveRecord(
+            self._numbers, client, request, source, target, count, lease, together, how
+        )
+        self.asked[client, request] = move
+        self._by_number[move.number] = move
+        pool = self.roster.pools[source]
+        pool.moves.append(move)
+        self.roster.pools[target].coming += 1
+        self._serve(pool, now)
+        if move.state == "waiting":
+            for worker in self._busy(pool):
+                self.dispatch.recall(worker)
+            self._press(pool, now)
+            if preempt_after_s is not None:
+                self.dispatch.deadlines.add(now + preempt_after_s, "move", move.number)
+            self._tell(move)
+        return ""
+
+    def end(self, client: int, request: int, how: str, now: float, reason: str = "") -> None:
+        """Undo a move that is not granted yet, or take back what was leased."""
+        move = self.asked.get((client, request))
+        if move is None or move.state == "returning":
+            return
+        pool = self.roster.pools[move.source]
+        self._leave_queue(move)
+        move.state, move.reason = "returning", reason
+        for worker in list(move.reserved):
+            self._release(worker, move, now)
+        for worker in list(move.taken):
+            self._send_home(worker, how == "preempt", now)
+        self._look_ended(move)
+        if move.state == "returning":
+            self._tell(move)
+        self._serve(pool, now)
+
+    def client_left(self, client: int, now: float) -> None:
+        """Undo and take back whatever a client has not seen to the end."""
+        for peer, request in [key for key in self.asked if key[0] == client]:
+            self.end(peer, request, "drain", now)
+
+    # -- what happens to workers ------------------------------------------------------------
+
+    def worker_lost(self, move: MoveRecord | None, home: str, now: float) -> None:
+        """A worker that was part of a move, or at home there, is gone for good."""
+        if move is not None:
+            self._look_ended(move)
+        for waiting in list(self.roster.pools[home].moves):
+            there = self._to_give(waiting)
+            if waiting.count > there:
+                reason = f"only {there} workers are left in {home!r}, of {waiting.count} asked for"
+                self.end(waiting.client, waiting.request, "drain", now, reason)
+
+    def due(self, number: int, now: float) -> None:
+        """Stop waiting for what runs: the time that a move gave it is over."""
+        move = self._by_number.get(number)
+        if move is not None and move.state == "waiting":
+            move.how = "preempt"
+            self._press(self.roster.pools[move.source], now)
+
+    def _divert(self, worker: WorkerRecord, pool: Pool, now: float) -> bool:
+        """Take a worker with nothing in hand elsewhere, if it is to go; else ``False``."""
+        if worker.goes_home:
+            self._bring_home(worker, now)
+            return True
+        if not pool.moves or worker.home != pool.name:
+            return False
+        self._give(worker, pool.moves[0], now)
+        return True
+
+    # -- the steps they share -----------------------------------------------------------------
+
+    def _why_not(self, client: int, request: int, source: str, target: str, count: int) -> str:
+        known = ", ".join(sorted(self.roster.pools))
+        if source not in self.roster.pools:
+            return f"there is no pool {source!r} (there are: {known})"
+        if self.roster.pool(target) is None:
+            return f"there is no pool {target!r} (there are: {known})"
+        if source == target:
+            return f"the workers of {source!r} are in {source!r} already"
+        if (client, request) in self.asked:
+            return f"request {request} was made already"
+        if count < 1:
+            return f"{count} workers cannot be moved"
+        pool = self.roster.pools[source]
+        leaving = sum(move.count for move in pool.moves if not move.lease)
+        if count > pool.at_home - leaving:
+            also = f", of which {leaving} are to leave for good" if leaving else ""
+            return f"{source!r} has {pool.at_home} workers of its own{also}; {count} were asked for"
+        return ""
+
+    def _to_give(self, move: MoveRecord) -> int:
+        """Return how many workers a waiting move could get at most, those it has included."""
+        before = 0
+        for other in self.roster.pools[move.source].moves:
+            if other is move:
+                break
+            before += other.count if not other.lease else 0
+        return self.roster.pools[move.source].at_home - before
+
+    def _serve(self, pool: Pool, now: float) -> None:
+        """Give idle workers to those who wait for them."""
+        for worker in list(pool.idle) if pool.moves else ():
+            if not pool.moves:
+                return
+            if worker.home == pool.name:
+                del pool.idle[worker]
+                worker.phase = "busy"
+                self._give(worker, pool.moves[0], now)
+
+    def _give(self, worker: WorkerRecord, move: MoveRecord, now: float) -> None:
+        worker.move = move
+        if move.together:
+            worker.phase = "reserved"
+            move.reserved[worker] = None
+            leaving = list(move.reserved) if not move.owed else []
+        else:
+            move.reserved[worker] = None
+            leaving = [worker]
+        for each in leaving:
+            del move.reserved[each]
+            move.taken[each] = None
+        if not move.owed:
+            self._grant(move)
+        elif leaving:
+            self._tell(move)
+        target = self.roster.pools[move.target]
+        for each in leaving:
+            self._transfer(each, target, now)
+        if move.state == "granted":  # those that came before may be wanted elsewhere by now
+            self._serve(target, now)
+
+    def _grant(self, move: MoveRecord) -> None:
+        self._leave_queue(move)
+        move.state = "granted"
+        self._tell(move)
+        if not move.lease:
+            for worker in move.taken:
+                self.roster.settle(worker, move.target)
+                worker.move = None
+            self._forget(move)
+
+    def _transfer(self, worker: WorkerRecord, target: Pool, now: float) -> None:
+        source = self.roster.transfer(worker, target)
+        log = self.dispatch.log
+        at = now + log.epoch
+        log.append(
+            WorkerMoved(log.next(), at, worker.name, target.name, source.name, worker.node.name)
+        )
+        if worker.node.keeps(source.name, target.name):
+            log.append(PoolChanged(log.next(), at, target.name, target.ready))
+        else:
+            self._retire(worker, target, now)
+        log.append(PoolChanged(log.next(), at, source.name, source.ready))
+        if source.backlog and not source.workers:
+            self.dispatch.starved(source, now)
+        if worker.phase in READY:
+            self.dispatch.worker_free(worker, now)
+
+    def _retire(self, worker: WorkerRecord, target: Pool, now: float) -> None:
+        """Have a fresh process take the place of one that lacks what its new pool needs."""
+        worker.phase = "retiring"
+        target.ready -= 1
+        self.dispatch.effects.append(Retire(worker))
+        start_s = self.dispatch.settings.start_s
+        self.dispatch.deadlines.add(now + start_s, "start", worker.number)
+
+    def _send_home(self, worker: WorkerRecord, preempt: bool, now: float) -> None:
+        worker.goes_home = True
+        if worker.phase == "idle":
+            del self.roster.pools[worker.pool].idle[worker]
+            worker.phase = "busy"
+            self._bring_home(worker, now)
+        elif worker.in_hand:
+            self.dispatch.recall(worker)
+            if preempt:
+                self._stop(worker, now)
+
+    def _bring_home(self, worker: WorkerRecord, now: float) -> None:
+        move = worker.move
+        worker.goes_home, worker.move = False, None
+        if move is not None:
+            move.taken.pop(worker, None)
+            self._look_ended(move)
+        self._transfer(worker, self.roster.pools[worker.home], now)
+
+    def _release(self, worker: WorkerRecord, move: MoveRecord, now: float) -> None:
+        """Let a worker that waited for others go on where it is."""
+        del move.reserved[worker]
+        worker.move = None
+        worker.phase = "busy"
+        self.dispatch.worker_free(worker, now)
+
+    def _busy(self, pool: Pool) -> list[WorkerRecord]:
+        """Return the pool's own workers that run something, the latest begun first."""
+        nodes = [self.roster.nodes[name] for name in pool.by_node]
+        busy = [
+            worker
+            for node in nodes
+            for worker in node.workers.values()
+            if worker.pool == worker.home == pool.name and worker.in_hand
+        ]
+        return sorted(busy, key=lambda worker: -(worker.in_hand[0].reached or 0.0))
+
+    def _press(self, pool: Pool, now: float) -> None:
+        """Stop as many tasks as workers are wanted at once; of those begun last the least is lost.
+
+        Who came first is served first, so that counts whoever waits before one that presses.
+        """
+        owed = pressing = 0
+        for move in pool.moves:
+            owed += move.owed
+            if move.how == "preempt":
+                pressing = owed
+        if not pressing:
+            return
+        busy = self._busy(pool)
+        running = [worker for worker in busy if worker.in_hand[0].state == State.RUNNING]
+        stopping = len(busy) - len(running)
+        for worker in running[: max(0, pressing - stopping)]:
+            self._stop(worker, now)
+
+    def _stop(self, worker: WorkerRecord, now: float) -> None:
+        self.dispatch.preempt(worker.in_hand[0], "preempted: its worker is moved", now)
+
+    def _leave_queue(self, move: MoveRecord) -> None:
+        if move.state == "waiting":
+            self.roster.pools[move.source].moves.remove(move)
+            self.roster.pools[move.target].coming -= 1
+
+    def _look_ended(self, move: MoveRecord) -> None:
+        """End a move that has nobody left to bring home."""
+        if move.state == "returning" and not move.taken:
+            move.state = "ended"
+            self._forget(move)
+            self._tell(move)
+
+    def _forget(self, move: MoveRecord) -> None:
+        del self.asked[move.client, move.request], self._by_number[move.number]
+
+    def _tell(self, move: MoveRecord) -> None:
+        names = [worker.name for worker in move.taken]
+        self.dispatch.effects.append(TellMove(move, move.state, names, move.reason))
