@@ -70,15 +70,11 @@ class Zygote:
         selector.register(wakes, selectors.EVENT_READ)
         self._to_close = [waker, wakes, self._orders]
         self._selector = selector
-        gently = False
         try:
             while self._turn(wakes):
                 self._reap()
-        except EndZygote:
-            gently = True
-            raise
         finally:
-            self._kill_all(gently)
+            self._kill_all(gently=_told_to_end)
 
     def _turn(self, wakes: socket.socket) -> bool:
         """Do what comes next, and wait for that; ``False`` once nobody can give orders."""
@@ -308,7 +304,13 @@ def _print_to(log: str) -> None:
             stream.reconfigure(line_buffering=True)
 
 
+_told_to_end = False
+"""Noted, too: where the exception strikes is not ours to choose, and some code swallows any."""
+
+
 def _end(*_: object) -> None:
+    global _told_to_end  # noqa: PLW0603 - of this process
+    _told_to_end = True
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     raise EndZygote
 
