@@ -13,10 +13,11 @@ import os
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from typing import Any
 
 from steerio.errors import TaskStopped, UsageError
+from steerio.worker import descendants
 
 Key = tuple[Hashable, Hashable]
 """Of a value: its resource's token, and its arguments."""
@@ -55,6 +56,8 @@ class Held:
         self.being_set_up: list[Entry] = []
         self.crowded = False
         """Whether a resource may have more entries than it keeps."""
+        self.belongings: set[int] = set()
+        """Child processes and threads of set-ups, or that were there after a task."""
         self.on_change: Callable[[int], None] | None = None
         """Told the number of entries that have something to be done on their release."""
 
@@ -88,7 +91,7 @@ class Held:
                 going.add(key)
         for key in [key for key in reversed(self.entries) if key in going]:
             entry = self.entries.pop(key)
-            del self.used[key]
+            self.used.pop(key, None)
             try:
                 if entry.release is not None:
                     entry.release()
@@ -101,9 +104,13 @@ class Held:
     def drop_crowded(self) -> None:
         """Release what each resource has beyond what it keeps; the lock is held.
 
-        What others were set up from stays until these are gone.
+        What others were set up from stays until these are gone.  What a signal has left of a
+        set-up that it struck goes, too.
         """
         self.crowded = False
+        self.being_set_up.clear()
+        self.entries = {key: entry for key, entry in self.entries.items() if entry.ready}
+        self.used = {key: None for key in self.used if key in self.entries}
         needed = {key for entry in self.entries.values() for key in entry.needs}
         of: dict[Hashable, list[Key]] = {}
         for key in self.used:
@@ -140,11 +147,31 @@ def watch(on_change: Callable[[int], None]) -> None:
     held.changed()
 
 
-def release_crowded() -> None:
-    """Release what is more than each resource keeps (between tasks; the worker calls it)."""
-    if held.crowded:
+def end_task() -> None:
+    """Release what is more than each resource keeps (the worker calls it after each task)."""
+    if held.crowded or held.being_set_up:
         with held.lock:
             held.drop_crowded()
+    if held.entries:  # what is here now was not left by the next task
+        held.belongings = below()
+
+
+def below() -> set[int]:
+    """Return the child processes, and the threads to be waited for, as the system numbers them."""
+    return {*descendants.children(), *_threads()}
+
+
+def left_by_task() -> bool:
+    """Whether anything is below this process that belongs to no resource."""
+    return not below() <= held.belongings
+
+
+def _threads() -> Iterator[int]:
+    """Yield the threads that somebody meant to wait for."""
+    main = threading.main_thread()
+    for thread in threading.enumerate():
+        if thread is not main and not thread.daemon:
+            yield thread.native_id or 0
 
 
 def release_all() -> None:

@@ -27,7 +27,7 @@ from steerio.edge.endpoint import BlockingLink, Frames
 from steerio.edge.values import ANY_VALUE
 from steerio.errors import EncodingError, TaskStopped
 from steerio.model import messages as ms
-from steerio.worker import context, descendants, holding
+from steerio.worker import context, holding
 from steerio.worker.coroutines import STOP_CHECK_S, CoroutineRunner
 from steerio.worker.failure import describe
 from steerio.worker.loading import LoadedType
@@ -232,7 +232,7 @@ class Worker:
             return
         if outcome.ended_as == "cancelled":
             self._leave_nothing_running()
-        holding.release_crowded()  # before it counts as ended, so that it can be killed in there
+        holding.end_task()  # before it counts as ended, so that it can be killed in there
         self._slot.end(run)
         body, out = outcome.packed
         self._say(
@@ -279,7 +279,7 @@ class Worker:
     def _leave_nothing_running(self) -> None:
         """End what a stopped task started and left, if need be together with this worker."""
         until = time.monotonic() + LEFT_S
-        while descendants.children() or _own_threads():
+        while holding.left_by_task():
             if time.monotonic() > until:  # they ignore SIGTERM; the zygote sees to the rest
                 os.killpg(0, signal.SIGKILL)
             time.sleep(LEFT_S / 10)
@@ -338,12 +338,6 @@ class Worker:
         body, frames = ANY_VALUE.pack(item, f"item {index} of a generator task")
         self._credit -= 1
         self._say_inside(ms.YieldItem(self._run, index, body, len(frames)), frames)
-
-
-def _own_threads() -> bool:
-    """Whether there are threads that somebody meant to wait for."""
-    main = threading.main_thread()
-    return any(thread is not main and not thread.daemon for thread in threading.enumerate())
 
 
 def _do_nothing(*_: object) -> None:

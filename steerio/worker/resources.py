@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Any, Generic, ParamSpec, Protocol, TypeVar, cast, overload, runtime_checkable
 
 from steerio.errors import UsageError
-from steerio.worker.holding import Entry, Held, Key, here, release_at_exit
+from steerio.worker.holding import Entry, Held, Key, below, here, release_at_exit
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -111,6 +111,7 @@ class Resource(Generic[P, R]):
     def _set_up(self, held: Held, key: Key, bound: inspect.BoundArguments) -> Entry:
         release_at_exit()
         shown = ", ".join(f"{name}={value!r}" for name, value in bound.arguments.items())
+        before = below()
         entry = held.entries[key] = Entry(f"{self.name}({shown})", self.keep)
         held.being_set_up.append(entry)
         try:
@@ -130,6 +131,7 @@ class Resource(Generic[P, R]):
         held.entries[key] = entry  # again, behind what its own set-up used
         held.crowded |= len(self._keys()) > self.keep
         held.changed()
+        held.belongings |= below() - before
         return entry
 
 

@@ -100,11 +100,11 @@ def test_what_is_one_too_many_goes_between_tasks_and_the_one_unused_for_longest_
     model("b")
     model("a")
     assert "-b" not in LOG, "it may be in use"
-    holding.release_crowded()
+    holding.end_task()
     assert LOG == ["+a", "+b", "-b"]
     for path in ("1", "2", "1", "3"):
         data(path)
-    holding.release_crowded()
+    holding.end_task()
     assert data.held == 2
     data("1")
     data("3")
@@ -121,10 +121,10 @@ def test_a_resource_that_others_were_set_up_from_outlasts_them() -> None:
 
     session("a")
     model("b")
-    holding.release_crowded()
+    holding.end_task()
     assert LOG == ["+a", "+session a", "+b"], "model b was used last, a is needed"
     model("a")
-    holding.release_crowded()
+    holding.end_task()
     assert LOG[3:] == ["-b"]
     model.release()
     assert LOG[4:] == ["-session a", "-a"]
@@ -132,6 +132,15 @@ def test_a_resource_that_others_were_set_up_from_outlasts_them() -> None:
     model("a")
     holding.release_all()
     assert LOG[6:] == ["+a", "+session a", "-session a", "-a"]
+
+
+def test_a_set_up_that_a_signal_struck_is_forgotten_with_its_task() -> None:
+    key = (model.token, (("a",), (("scale", 1.0),)))
+    held = holding.here()
+    held.entries[key] = holding.Entry("model('a')", 1)
+    held.being_set_up.append(held.entries[key])
+    holding.end_task()
+    assert model("a") == "a x1"
 
 
 def test_a_release_that_raises_is_told_and_keeps_no_other_from_its_release(

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -16,7 +18,7 @@ from steerio import TaskProgress, WorkerJoined, WorkerLost
 from steerio.campaign.session import Session
 from steerio.launch.hosting import Hosting
 from tests.real import deeds
-from tests.real.programs import python, running
+from tests.real.programs import python, running, steerio_command, wait_for_end
 
 SOON_S = 10.0
 """A bound for what takes far less, on machines that are slow at times."""
@@ -74,6 +76,27 @@ def use_and_never_end(log: Path) -> None:
     licence(log)
     deeds.announce()
     time.sleep(1000)
+
+
+@steerio.resource
+def server() -> Iterator[int]:
+    """Have a process and a thread."""
+    with (
+        subprocess.Popen(["sleep", "1000"], start_new_session=True) as process,
+        ThreadPoolExecutor(1) as threads,
+    ):
+        threads.submit(process.wait)
+        yield process.pid
+        process.kill()
+
+
+def use_server(long: bool) -> tuple[int, int]:
+    """Use it; return it and the process."""
+    pid = server()
+    if long:
+        deeds.announce(pid)
+        time.sleep(1000)
+    return pid, os.getpid()
 
 
 def use_what_is_stuck() -> int:
@@ -134,6 +157,19 @@ async def test_a_release_that_hangs_holds_up_the_end_for_no_longer_than_its_boun
     told = (tmp_path / "run/workers.log").read_text()
     assert "in stuck" in told, "where it hung"
     assert not log.exists()
+
+
+async def test_the_processes_and_threads_of_a_resource_outlast_a_cancelled_task() -> None:
+    async with (
+        steerio.open_session(workers={"default": 1}) as session,
+        session.events(TaskProgress) as events,
+    ):
+        task = session.submit(use_server, True)
+        worker, sleeper = map(int, (await anext(events)).message.split())
+        task.cancel()
+        assert (await task.result()).ended_as == "cancelled"
+        assert await session.run(use_server, False) == (sleeper, worker)
+    wait_for_end([sleeper], within_s=SOON_S)
 
 
 async def test_functions_shipped_by_value_share_their_resource() -> None:
@@ -234,6 +270,54 @@ async def test_a_module_that_starts_threads_is_refused_and_other_pools_go_on(
             session.close()
     finally:
         await hosting.close()
+
+
+async def test_each_refused_module_has_its_pool_fail_and_resources_are_released_as_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    log = tmp_path / "log"
+    for name in ("refused_one", "refused_two"):
+        (tmp_path / f"{name}.py").write_text(STARTS_THREAD)
+    hosting = Hosting(
+        workers={"early": 1, "one": 1, "two": 1, "late": 1},
+        preload={"one": ["refused_one"], "two": ["refused_two"], "never": ["refused_three"]},
+    )
+    (tmp_path / "refused_three.py").write_text(STARTS_THREAD)
+    await hosting.start()
+    try:
+        session = Session(await hosting.join("test"), None)
+        try:
+            pids: list[int] = []
+            for pool in ("early", "late"):
+                pids.append((await session.run(steerio.task(pool=pool)(use), log))[1])
+            for pool in ("one", "two"):
+                with pytest.raises(steerio.TaskLost, match=f"preloading refused_{pool} is refused"):
+                    await session.run(steerio.task(pool=pool)(os.getpid))
+            assert parent_of(pids[0]) != parent_of(pids[1]), "another zygote has taken over"
+        finally:
+            session.close()
+    finally:
+        await hosting.close()
+    said = log.read_text().splitlines()
+    assert {f"given back by {pid}" for pid in pids} < set(said)
+
+
+async def test_a_worker_of_a_node_that_leaves_releases(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    run_dir = tmp_path / "run"
+    with running(*steerio_command("broker", "--run-dir", str(run_dir))) as broker:
+        broker.wait_for("worker --join")
+        with running(
+            *steerio_command("worker", "--join", str(run_dir), "--workers", "default=1")
+        ) as node:
+            async with steerio.connect(run_dir) as session:
+                _, pid = await session.run(use, log)
+                node.signal(signal.SIGTERM)
+                node.status()
+        assert log.read_text().splitlines()[1:] == ["closed", f"given back by {pid}"]
+        broker.signal(signal.SIGTERM)
+        broker.status()
 
 
 async def test_what_pools_without_workers_need_is_loaded_while_there_is_nothing_else_to_do(
