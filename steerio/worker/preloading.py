@@ -53,9 +53,13 @@ class Preloads:
         """Files that were refused: each worker loads them for itself."""
 
     def missing(self, modules: Iterable[str]) -> list[str]:
-        """Return what workers that need these modules need, and nobody has tried to load yet."""
+        """Return what workers that need these modules need, and nobody has tried to load yet.
+
+        What the process that we were forked from had loaded is not missing: it was alone, too.
+        """
         wanted = dict.fromkeys([*self._files, *modules])
-        return [name for name in wanted if name not in self._loaded and name not in self._failed]
+        tried = (self._loaded, self._failed, sys.modules)
+        return [name for name in wanted if not any(name in names for names in tried)]
 
     def next_planned(self) -> str | None:
         """Return something that workers of any pool may come to need, not tried yet."""

@@ -138,31 +138,43 @@ class Zygote:
     # -- loading ------------------------------------------------------------------------------
 
     def _load(self, modules: list[str]) -> None:
-        """Load what is not loaded yet, or have a successor that will never load it."""
+        """Load what is not loaded yet, or have a successor that will never load it.
+
+        Raises:
+            RuntimeError: this zygote is spoilt, and no process could be had to succeed it.
+        """
         missing = self._preloads.missing(modules)
         if not missing:
             return
         pid, link = self._fork_standby()
         for name in missing:
             spoilt = self._preloads.load(name)
-            if spoilt:
+            if spoilt and link is None:
+                raise RuntimeError(f"loading {name} {spoilt}, and no process was left to succeed")
+            if spoilt and link is not None:
                 self._preloads.refuse(name, spoilt)
                 link.sendall(json.dumps({"refused": name, "spoilt": spoilt}).encode() + b"\n")
                 self._successor = (pid, link)
                 self._selector.register(link, selectors.EVENT_READ)
                 break
         else:
-            link.close()
-            os.kill(pid, signal.SIGKILL)
-            os.waitpid(pid, 0)
+            if link is not None:
+                link.close()
+                os.kill(pid, signal.SIGKILL)
+                os.waitpid(pid, 0)
         self._offspring.spare_others()  # the successor, and what the modules have started
 
-    def _fork_standby(self) -> tuple[int, socket.socket]:
-        """Fork this process as it is; returns the other one's number, and the way to it."""
+    def _fork_standby(self) -> tuple[int, socket.socket | None]:
+        """Fork this process as it is; returns the other one's number, and the way to it if any."""
         mine, theirs = socket.socketpair()
         zygote = os.getpid()
         inheritance.flush_output()
-        pid = os.fork()
+        try:
+            pid = os.fork()
+        except OSError:
+            mine.close()
+            theirs.close()
+            return 0, None
         if pid == 0:
             mine.close()
             self._stand_by(theirs, zygote)
