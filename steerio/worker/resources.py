@@ -12,8 +12,8 @@ import inspect
 import os
 import sys
 from collections.abc import Callable, Generator, Iterator
-from types import TracebackType
-from typing import Any, Generic, ParamSpec, Protocol, TypeVar, cast, overload, runtime_checkable
+from contextlib import AbstractContextManager
+from typing import Any, Generic, ParamSpec, Protocol, TypeVar, cast, overload
 
 from steerio.errors import UsageError
 from steerio.worker.holding import Entry, Held, Key, below, here, release_at_exit
@@ -23,20 +23,6 @@ R = TypeVar("R")
 
 KEEP = 1
 """Values of one resource that outlast the task that used them, unless it says otherwise."""
-
-
-@runtime_checkable
-class _Entered(Protocol):
-    """What a decorated class may be: something that is entered and left."""
-
-    def __enter__(self) -> Any: ...
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        raised: BaseException | None,
-        trace: TracebackType | None,
-    ) -> object: ...
 
 
 _shipped: dict[str, Resource[..., Any]] = {}
@@ -119,7 +105,7 @@ class Resource(Generic[P, R]):
             if inspect.isgeneratorfunction(self.function):
                 entry.value = _first(made, str(entry))
                 entry.release = functools.partial(_finish, made, str(entry))
-            elif inspect.isclass(self.function) and isinstance(made, _Entered):
+            elif inspect.isclass(self.function) and isinstance(made, AbstractContextManager):
                 entry.value = made.__enter__()
                 entry.release = functools.partial(made.__exit__, None, None, None)
             else:
@@ -155,6 +141,10 @@ def _finish(made: Generator[Any, Any, Any], what: str) -> None:
     for _ in made:
         made.close()
         raise UsageError(f"{what} yielded twice: what follows its only yield releases it")
+
+
+@overload
+def resource(function: type[AbstractContextManager[R]], /) -> Resource[..., R]: ...
 
 
 @overload
@@ -216,6 +206,9 @@ def resource(function: Callable[..., Any] | None = None, /, *, keep: int = KEEP)
 
 class _Decorator(Protocol):
     """What ``resource(keep=...)`` returns."""
+
+    @overload
+    def __call__(self, function: type[AbstractContextManager[R]], /) -> Resource[..., R]: ...
 
     @overload
     def __call__(self, function: Callable[P, Generator[R, Any, Any]], /) -> Resource[P, R]: ...
