@@ -71,6 +71,8 @@ if TYPE_CHECKING:
     from steerio.model.results import Timings as Timings
     from steerio.worker.context import report as report
     from steerio.worker.context import should_stop as should_stop
+    from steerio.worker.resources import Resource as Resource
+    from steerio.worker.resources import resource as resource
 
 _HOMES = {
     "steerio.campaign.board": ["Board", "BoardFull"],
@@ -99,6 +101,7 @@ _HOMES = {
         "Timings",
     ],
     "steerio.worker.context": ["report", "should_stop"],
+    "steerio.worker.resources": ["Resource", "resource"],
 }  # fmt: skip
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -122,6 +125,7 @@ __all__ = [
     "PoolChanged",
     "PoolFailed",
     "Published",
+    "Resource",
     "Result",
     "Session",
     "Settings",
@@ -159,6 +163,7 @@ __all__ = [
     "on_success",
     "open_session",
     "report",
+    "resource",
     "run",
     "should_stop",
     "task",

@@ -75,12 +75,17 @@ def lives(pid: int) -> bool:
     return state not in (b"Z", b"X")
 
 
+def thread_ids() -> set[int]:
+    """Return the threads of this process, as the system numbers them."""
+    try:
+        return {int(thread.name) for thread in _THREADS.iterdir()}
+    except OSError:
+        return {thread.native_id or 0 for thread in threading.enumerate()}
+
+
 def threads() -> int:
     """Return how many threads this process has, as the system counts them."""
-    try:
-        return len(list(_THREADS.iterdir()))
-    except OSError:
-        return threading.active_count()
+    return len(thread_ids())
 
 
 def _listed() -> list[int]:

@@ -16,8 +16,8 @@ from steerio.worker.setup import NodeSetup
 from steerio.worker.slots import Slots
 from steerio.worker.zygote import become_zygote
 
-CLOSE_S = 4.0
-"""Longest wait for the zygote to have killed its workers."""
+CLOSE_S = 5.0
+"""Longest wait for the zygote to have ended its workers, those in order that must."""
 HUNG_S = 2.0
 """A zygote hangs if a worker that takes too long to start has not ended this much later."""
 
@@ -122,9 +122,10 @@ class ZygoteForker:
     async def close(self) -> None:
         """Have the zygote kill its workers, and wait for its end."""
         if self._gone is not None and not self._gone.is_set():
+            # first, for it may be deep in an import, and a closed socket means that we were killed
+            self._signal_zygote(signal.SIGTERM)
             with contextlib.suppress(OSError):
                 self._socket.shutdown(socket.SHUT_WR)
-            self._signal_zygote(signal.SIGTERM)  # it may be deep in an import
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(CLOSE_S):
                     await self._gone.wait()

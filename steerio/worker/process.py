@@ -4,38 +4,43 @@ It blocks until the broker sends something, runs what it holds in order, and rep
 task as it ends.  Between two tasks it takes in what arrived meanwhile, so
 a held task that was recalled is never begun.  Being alone in its process, a task may
 hold the interpreter for as long as it likes: the node speaks for the worker.
+
+It ends in order when the broker says so or is gone, and when its zygote, which ends, asks
+it to leave: then it releases the resources that its tasks have set up.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import faulthandler
 import inspect
 import os
 import signal
 import threading
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Coroutine, Generator, Iterable
+from collections.abc import AsyncIterator, Generator, Iterable
 from typing import Any
 
 from steerio.edge.endpoint import BlockingLink, Frames
 from steerio.edge.values import ANY_VALUE
 from steerio.errors import EncodingError, TaskStopped
 from steerio.model import messages as ms
-from steerio.worker import context, descendants
+from steerio.worker import context, holding
+from steerio.worker.coroutines import STOP_CHECK_S, CoroutineRunner
 from steerio.worker.failure import describe
 from steerio.worker.loading import LoadedType
 from steerio.worker.slots import Slot
 
 PARENT_CHECK_S = 1.0
 """How often an idle worker looks whether its parent is still there (where no signal says)."""
-STOP_CHECK_S = 0.02
-"""How often a waiting task looks whether it was asked to stop."""
 PROGRESS_EVERY_S = 0.05
 """Progress reports that come faster are dropped."""
 LEFT_S = 0.1
 """How long processes and threads that a stopped task has left may take to end by themselves."""
+RELEASE_S = 2.0
+"""How long a worker that ends may take to release all its resources."""
 
 
 class _Outcome:
@@ -75,9 +80,11 @@ class Worker:
         self._inside = False
         self._stopped = False
         self._ending = False
+        self._waiting = False
+        self._leaving = False
         self._last_progress = 0.0
         self._lock = threading.Lock()
-        self._runner: asyncio.Runner | None = None
+        self._coroutines = CoroutineRunner(slot)
 
     def serve(self) -> None:
         """Work until told to end."""
@@ -85,15 +92,31 @@ class Worker:
         # a handler and not SIG_IGN, which programs that a task starts would inherit
         signal.signal(signal.SIGINT, _do_nothing)
         context.set_current(self)
+        holding.watch(self._slot.hold)
         self._say(ms.JoinWorker(ms.PROTOCOL, self._name, self._pid))
-        while not self._ending:
-            if self._held:
-                self._take_in(0)
-            else:
-                self._take_in(PARENT_CHECK_S)
-            if self._held and not self._ending:
-                self._attempt(*self._held.popleft())
+        with contextlib.suppress(TaskStopped):
+            while not self._ending:
+                if self._held:
+                    self._take_in(0)
+                else:
+                    self._wait()
+                if self._held and not self._ending:
+                    self._attempt(*self._held.popleft())
+        self._ending = True
+        # its zygote may be gone, and what hangs in C heeds no signal; sys.stderr may be a task's
+        faulthandler.dump_traceback_later(RELEASE_S, exit=True, file=2)
+        holding.release_all()
+        faulthandler.cancel_dump_traceback_later()
         self._link.close()
+
+    def _wait(self) -> None:
+        """Take in what arrives next, or what will have arrived in a while: nothing."""
+        self._waiting = True
+        try:
+            if not self._leaving:  # else it was asked to before it would have been waked
+                self._take_in(PARENT_CHECK_S)
+        finally:
+            self._waiting = False
 
     # -- context for user code --------------------------------------------------------------
 
@@ -162,11 +185,20 @@ class Worker:
             self._say(message, frames)
 
     def _on_sigterm(self, *_: object) -> None:
+        if self._slot.asked_to_leave:
+            self._leave()
+            return
         if not self._slot.asked_to_stop:  # not from our node: what it means elsewhere
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             os.kill(self._pid, signal.SIGTERM)
         self._stopped = True
         if self._inside:
+            raise TaskStopped
+
+    def _leave(self) -> None:
+        """End as soon as the task does, which is told to; what it says is not waited for."""
+        again, self._leaving, self._ending, self._stopped = self._leaving, True, True, True
+        if (self._waiting or self._inside) and not again:
             raise TaskStopped
 
     @contextlib.contextmanager
@@ -196,8 +228,11 @@ class Worker:
             outcome = _Outcome("cancelled", outcome.started)
         if os.getpid() != self._pid:  # a fork that the task did not end: the link is not ours
             os._exit(1)
+        if self._leaving and outcome.ended_as != "succeeded":  # nobody asked it to be stopped
+            return
         if outcome.ended_as == "cancelled":
             self._leave_nothing_running()
+        holding.end_task()  # before it counts as ended, so that it can be killed in there
         self._slot.end(run)
         body, out = outcome.packed
         self._say(
@@ -220,7 +255,7 @@ class Worker:
             args, kwargs = kind.codec.unpack(task.body, frames)
             outcome.started = time.monotonic()
             self._inside = True
-            if self._stopped:
+            if self._stopped or self._leaving:
                 raise TaskStopped
             value = self._call(kind, args, kwargs)
             self._inside = False
@@ -244,7 +279,7 @@ class Worker:
     def _leave_nothing_running(self) -> None:
         """End what a stopped task started and left, if need be together with this worker."""
         until = time.monotonic() + LEFT_S
-        while descendants.children() or _own_threads():
+        while holding.left_by_task():
             if time.monotonic() > until:  # they ignore SIGTERM; the zygote sees to the rest
                 os.killpg(0, signal.SIGKILL)
             time.sleep(LEFT_S / 10)
@@ -260,45 +295,10 @@ class Worker:
         if kind.kind == "function":
             return value
         if kind.kind == "coroutine":
-            return self._run_async(value)
+            return self._coroutines.run(value)
         if inspect.isasyncgen(value):
-            return self._run_async(self._drain_async(value))
+            return self._coroutines.run(self._drain_async(value))
         return self._drain(value)
-
-    def _run_async(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
-        """Run a coroutine on a loop that is kept for the next, though not what it left there."""
-        if self._runner is None:
-            self._runner = asyncio.Runner()
-        try:
-            return self._runner.run(self._alone(coroutine))
-        except Exception:
-            raise
-        except BaseException:  # it may have struck inside the loop: take a fresh one
-            with contextlib.suppress(BaseException):
-                self._runner.close()
-            self._runner = None
-            raise
-
-    async def _alone(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
-        """Run a coroutine, and cancel what it left running."""
-        try:
-            return await self._watched(coroutine)
-        finally:
-            left = asyncio.all_tasks() - {asyncio.current_task()}
-            for task in left:
-                task.cancel()
-            if left:
-                await asyncio.wait(left)
-
-    async def _watched(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
-        """Run a coroutine, and cancel it once it is asked to stop."""
-        task = asyncio.ensure_future(coroutine)
-        while not task.done():
-            await asyncio.wait({task}, timeout=STOP_CHECK_S)
-            if self._slot.asked_to_stop:
-                task.cancel()
-                break
-        return await task
 
     def _drain(self, items: Iterable[Any]) -> int:
         """Send what a generator yields; its value is the number of items."""
@@ -338,12 +338,6 @@ class Worker:
         body, frames = ANY_VALUE.pack(item, f"item {index} of a generator task")
         self._credit -= 1
         self._say_inside(ms.YieldItem(self._run, index, body, len(frames)), frames)
-
-
-def _own_threads() -> bool:
-    """Whether there are threads that somebody meant to wait for."""
-    main = threading.main_thread()
-    return any(thread is not main and not thread.daemon for thread in threading.enumerate())
 
 
 def _do_nothing(*_: object) -> None:

@@ -1,8 +1,9 @@
 """A page of memory that a node, its zygote and its workers share.
 
-Each worker has a slot of three numbers: the run that it began last and the run that it
-ended last (it writes, the others read, also after its death), and the run that was asked
-to stop (the node writes, the worker reads).  So a busy worker needs no thread to learn
+Each worker has a slot of five numbers: the run that it began last, the run that it ended
+last and how many resources it has to release (it writes, the others read, also after its
+death), the run that was asked to stop (the node writes, the worker reads), and whether it
+is to leave (the zygote writes).  So a busy worker needs no thread to learn
 that it should stop, a dead one still says what it died of, and a signal that comes late,
 when the run it was meant for has ended, is not sent to the next one.  Aligned 8-byte
 stores are not torn on any platform of ours.
@@ -14,7 +15,9 @@ import mmap
 
 SLOTS = 2048
 """Most workers that a node has at a time."""
-_BEGUN, _ENDED, _ASKED, _NUMBERS = 0, 1, 2, 4
+_BEGUN, _ENDED, _ASKED, _HOLDS, _LEAVES = range(5)
+_NUMBERS = 8
+"""Numbers of a slot: one cache line, so that workers do not write to each other's."""
 
 
 class Slots:
@@ -55,6 +58,14 @@ class Slots:
         """Ask the worker of this slot to stop this run."""
         self._numbers[_NUMBERS * index + _ASKED] = run
 
+    def holds(self, index: int) -> int:
+        """Return how many resources the worker of this slot has to release."""
+        return self._numbers[_NUMBERS * index + _HOLDS]
+
+    def ask_to_leave(self, index: int) -> None:
+        """Ask the worker of this slot to end in order."""
+        self._numbers[_NUMBERS * index + _LEAVES] = 1
+
     def view(self, index: int) -> Slot:
         """Return the worker's side of a slot."""
         return Slot(self._numbers, index)
@@ -63,13 +74,15 @@ class Slots:
 class Slot:
     """The worker's side of its slot."""
 
-    __slots__ = ("_asked", "_begun", "_ended", "_numbers")
+    __slots__ = ("_asked", "_begun", "_ended", "_holds", "_leaves", "_numbers")
 
     def __init__(self, numbers: memoryview, index: int) -> None:
         self._numbers = numbers
         self._begun = _NUMBERS * index + _BEGUN
         self._ended = _NUMBERS * index + _ENDED
         self._asked = _NUMBERS * index + _ASKED
+        self._holds = _NUMBERS * index + _HOLDS
+        self._leaves = _NUMBERS * index + _LEAVES
 
     def begin(self, run: int) -> None:
         """Say that this worker works on a run now."""
@@ -78,6 +91,15 @@ class Slot:
     def end(self, run: int) -> None:
         """Say that it does no longer."""
         self._numbers[self._ended] = run
+
+    def hold(self, number: int) -> None:
+        """Say how many resources this worker has to release."""
+        self._numbers[self._holds] = number
+
+    @property
+    def asked_to_leave(self) -> bool:
+        """Whether this worker is to end in order."""
+        return self._numbers[self._leaves] != 0
 
     @property
     def asked_to_stop(self) -> bool:

@@ -5,6 +5,11 @@ has none: it reads orders from a socket, forks, and waits for its children, so i
 the one who surely knows that a worker ended, and whose descendants to kill.  When the
 socket closes, because the node ended in whatever way, it kills every worker and ends.
 
+A module that starts threads as it is loaded spoils the zygote for good.  So before it
+loads anything it forks a *standby* of itself, which it dismisses when all went well.  When
+not, the standby becomes its successor: it forks from now on, and is told not to load that
+module.  The spoilt one keeps its workers, and passes orders and answers on.
+
 Orders and answers are lines of JSON.
 """
 
@@ -13,9 +18,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import faulthandler
-import functools
 import gc
-import importlib
 import io
 import json
 import os
@@ -24,21 +27,18 @@ import signal
 import socket
 import sys
 import traceback
-import warnings
-from collections.abc import Callable
 from typing import Any, NoReturn
 
 from steerio.edge.endpoint import BlockingLink
 from steerio.edge.stream import SCHEME, StreamLink
 from steerio.edge.zeromq import ZmqLink, open_context
 from steerio.worker import descendants, inheritance
-from steerio.worker.loading import load_file
+from steerio.worker.offspring import Offspring
+from steerio.worker.preloading import EndZygote, Preloads
 from steerio.worker.process import PARENT_CHECK_S, Worker
 from steerio.worker.setup import NodeSetup, clear_up_after_broker
 from steerio.worker.slots import Slots
 
-REAP_S = 2.0
-"""Longest wait for killed workers to be gone."""
 GONE_S = 1.0
 """How long a zygote whose node was killed looks whether the broker is killed, too."""
 
@@ -50,11 +50,12 @@ class Zygote:
         self._orders = orders
         self._slots = slots
         self._setup = setup
-        self._pids: dict[int, str] = {}
-        self._loaded: set[str] = set()
-        self._failed: dict[str, str] = {}
-        self._spared: set[int] = set()
-        """Children that loading modules has started."""
+        self._offspring = Offspring(slots)
+        self._preloads = Preloads(setup.files, setup.preload)
+        self._followed = 0
+        """How many orders."""
+        self._successor: tuple[int, socket.socket] | None = None
+        self._answers = b""
         self._buffer = b""
 
     def serve(self) -> None:
@@ -70,16 +71,30 @@ class Zygote:
         self._to_close = [waker, wakes, self._orders]
         self._selector = selector
         try:
-            while True:
-                for key, _ in selector.select():
-                    if key.fileobj is wakes:
-                        with contextlib.suppress(BlockingIOError):
-                            wakes.recv(4096)
-                    elif not self._follow():
-                        return
+            while self._turn(wakes):
                 self._reap()
         finally:
-            self._kill_all()
+            self._kill_all(gently=_told_to_end)
+
+    def _turn(self, wakes: socket.socket) -> bool:
+        """Do what comes next, and wait for that; ``False`` once nobody can give orders."""
+        # the workers ordered first come first; they are known to come
+        idle = self._successor is None and self._followed >= sum(self._setup.workers.values())
+        planned = self._preloads.next_planned() if idle else None
+        ready = self._selector.select(None if planned is None else 0)
+        if planned is not None and not ready:
+            self._load([planned])
+        for key, _ in ready:
+            if key.fileobj is wakes:
+                with contextlib.suppress(BlockingIOError):
+                    wakes.recv(4096)
+            elif key.fileobj is self._orders:
+                if not self._follow():
+                    return False
+            elif not self._pass_answers():
+                sys.stderr.write("steerio: the zygote that took over has ended\n")
+                return False
+        return True
 
     # -- orders -------------------------------------------------------------------------------
 
@@ -98,7 +113,13 @@ class Zygote:
 
     def _fork(self, order: dict[str, Any]) -> None:
         name: str = order["worker"]
-        error = self._load(order["preload"])
+        if self._successor is None:
+            self._load(order["preload"])
+        if self._successor is not None:
+            self._successor[1].sendall(json.dumps(order).encode() + b"\n")
+            return
+        self._followed += 1
+        error = self._preloads.failures(order["preload"])
         if error:
             self._answer(exited=name, reason=error)
             return
@@ -111,76 +132,111 @@ class Zygote:
             return
         if pid == 0:
             self._become_worker(name, order, zygote)
-        with contextlib.suppress(OSError):
-            os.setpgid(pid, pid)
-        self._pids[pid] = name
+        self._offspring.add(pid, name, order["slot"])
         self._answer(started=name, pid=pid)
 
-    def _load(self, modules: list[str]) -> str:
-        """Import what is not imported yet; return why that failed, or nothing."""
-        wanted: dict[str, Callable[[], object]] = {
-            name: functools.partial(load_file, name, path) for name, path in self._setup.files
-        }
-        wanted |= {name: functools.partial(importlib.import_module, name) for name in modules}
-        for name, load in wanted.items():
-            if name not in self._loaded and name not in self._failed:
-                self._try(name, load)
-        return "\n".join(self._failed[name] for name in wanted if name in self._failed)
+    # -- loading ------------------------------------------------------------------------------
 
-    def _try(self, name: str, load: Callable[[], object]) -> None:
-        threads = descendants.threads()
+    def _load(self, modules: list[str]) -> None:
+        """Load what is not loaded yet, or have a successor that will never load it.
+
+        Raises:
+            RuntimeError: this zygote is spoilt, and no process could be had to succeed it.
+        """
+        missing = self._preloads.missing(modules)
+        if not missing:
+            return
+        pid, link = self._fork_standby()
+        for name in missing:
+            spoilt = self._preloads.load(name)
+            if spoilt and link is None:
+                raise RuntimeError(f"loading {name} {spoilt}, and no process was left to succeed")
+            if spoilt and link is not None:
+                self._preloads.refuse(name, spoilt)
+                link.sendall(json.dumps({"refused": name, "spoilt": spoilt}).encode() + b"\n")
+                self._successor = (pid, link)
+                self._selector.register(link, selectors.EVENT_READ)
+                break
+        else:
+            if link is not None:
+                link.close()
+                os.kill(pid, signal.SIGKILL)
+                os.waitpid(pid, 0)
+        self._offspring.spare_others()  # the successor, and what the modules have started
+
+    def _fork_standby(self) -> tuple[int, socket.socket | None]:
+        """Fork this process as it is; returns the other one's number, and the way to it if any."""
+        mine, theirs = socket.socketpair()
+        zygote = os.getpid()
+        inheritance.flush_output()
         try:
-            load()
-            self._loaded.add(name)
+            pid = os.fork()
+        except OSError:
+            mine.close()
+            theirs.close()
+            return 0, None
+        if pid == 0:
+            mine.close()
+            self._stand_by(theirs, zygote)
+        theirs.close()
+        return pid, mine
+
+    def _stand_by(self, orders: socket.socket, zygote: int) -> NoReturn:
+        """In the standby: wait, mostly to be killed; else take over."""
+        status = 1
+        try:
+            descendants.die_with_parent(zygote)
+            signal.set_wakeup_fd(-1)
+            self._selector.close()
+            for end in self._to_close:
+                end.close()
+            self._orders, self._offspring = orders, Offspring(self._slots)
+            with orders.makefile("rb", buffering=0) as first:
+                line = first.readline()
+            if line:
+                told = json.loads(line)
+                self._preloads.refuse(told["refused"], told["spoilt"])
+                descendants.adopt_orphans()
+                self.serve()
+            status = 0
         except EndZygote:
-            raise
-        except BaseException:  # noqa: BLE001 - a module may raise whatever it likes
-            told = traceback.format_exc()
-            self._failed[name] = f"loading {name} failed on the worker's side:\n{told}"
-        if descendants.threads() > threads:
-            sys.stderr.write(
-                f"steerio: warning: loading {name} started threads, which forked workers lack\n"
-            )
-        self._spared |= {pid for pid in descendants.children() if pid not in self._pids}
-        gc.collect()
-        gc.freeze()  # what is here now is not walked by the workers' collections, so stays shared
+            status = 0
+        except BaseException:  # noqa: BLE001 - nothing is left that could handle it
+            traceback.print_exc()
+        finally:
+            inheritance.flush_output()
+            os._exit(status)
+
+    def _pass_answers(self) -> bool:
+        """Pass on what the successor says, whole lines; ``False`` when it has ended."""
+        assert self._successor is not None
+        try:
+            data = self._successor[1].recv(65536)
+        except ConnectionError:
+            return False
+        whole, newline, self._answers = (self._answers + data).rpartition(b"\n")
+        with contextlib.suppress(OSError):
+            self._orders.sendall(whole + newline)
+        return bool(data)
 
     # -- children -------------------------------------------------------------------------------
 
     def _reap(self) -> None:
-        """Bury the dead and what they left behind, and tell of the workers among them."""
-        told: list[tuple[str, str]] = []
-        reaped = False
-        while (pid := _ended_child()) is not None:
-            name = self._pids.pop(pid, None)
-            if name is not None:
-                # while the zombie stands its group's number cannot be given to others
-                with contextlib.suppress(ProcessLookupError, PermissionError):
-                    os.killpg(pid, signal.SIGKILL)
-            _, status = os.waitpid(pid, 0)
-            reaped = True
-            self._spared.discard(pid)
-            if name is not None:
-                told.append((name, _why(status)))
-        if reaped:
-            # living workers keep their own orphans, so these are dead ones'; killing them
-            # brings what is below them, and another turn of this
-            descendants.kill_children(spare=self._pids.keys() | self._spared)
-        for name, reason in told:
+        """Bury the dead, and tell of the workers among them."""
+        for name, reason in self._offspring.bury():
             self._answer(exited=name, reason=reason)
 
     def _answer(self, **what: str | int) -> None:
         with contextlib.suppress(OSError):
             self._orders.sendall(json.dumps(what).encode() + b"\n")
 
-    def _kill_all(self) -> None:
-        """Kill all workers and whatever they left behind, and wait for them, but not for ever."""
+    def _kill_all(self, gently: bool) -> None:
+        """End all workers and whatever they left behind."""
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        for pid in self._pids:  # where nobody can be asked for their children, their groups
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(pid, signal.SIGKILL)
-        descendants.end_children(REAP_S)
+        if gently:
+            self._offspring.ask_to_leave(self._successor and self._successor[0])
+        self._offspring.kill_all()
 
     def _become_worker(self, name: str, order: dict[str, Any], zygote: int) -> NoReturn:
         """In the child: be that worker until the end of it."""
@@ -200,6 +256,7 @@ class Zygote:
             if cores and hasattr(os, "sched_setaffinity"):
                 os.sched_setaffinity(0, cores)
             faulthandler.enable(all_threads=False)
+            self._preloads.load_unshared()
             slot = self._slots.view(order["slot"])
             Worker(self._link(name), name, slot, self._setup.settings.items).serve()
         except SystemExit as exit_:
@@ -221,10 +278,6 @@ class Zygote:
         return link
 
 
-class EndZygote(BaseException):
-    """SIGTERM: end, whatever this process is in, with all workers."""
-
-
 def become_zygote(orders: socket.socket, slots: Slots, setup: NodeSetup) -> NoReturn:
     """In a freshly forked process: be the zygote, until the end of it."""
     status = 1
@@ -237,8 +290,6 @@ def become_zygote(orders: socket.socket, slots: Slots, setup: NodeSetup) -> NoRe
         inheritance.let_go_of_connections(keep=[orders.fileno()])
         inheritance.read_nothing()
         _print_to(setup.log)
-        # _try tells of threads once; Python would with each fork
-        warnings.filterwarnings("ignore", ".*multi-threaded", DeprecationWarning)
         gc.collect()
         gc.freeze()
         Zygote(orders, slots, setup).serve()
@@ -265,31 +316,15 @@ def _print_to(log: str) -> None:
             stream.reconfigure(line_buffering=True)
 
 
+_told_to_end = False
+"""Noted, too: where the exception strikes is not ours to choose, and some code swallows any."""
+
+
 def _end(*_: object) -> None:
+    global _told_to_end  # noqa: PLW0603 - of this process
+    _told_to_end = True
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     raise EndZygote
-
-
-def _why(status: int) -> str:
-    """Say how a process ended."""
-    code = os.waitstatus_to_exitcode(status)
-    if code >= 0:
-        return f"its process exited with status {code}"
-    try:
-        name = signal.Signals(-code).name
-    except ValueError:
-        name = f"signal {-code}"
-    hint = " (out of memory, or killed from outside)" if -code == signal.SIGKILL else ""
-    return f"its process was ended by {name}{hint}"
-
-
-def _ended_child() -> int | None:
-    """Return a child that ended and is not waited for yet."""
-    try:
-        seen = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-    except ChildProcessError:
-        return None
-    return None if seen is None else seen.si_pid
 
 
 def _do_nothing(*_: object) -> None:

@@ -1,0 +1,64 @@
+"""Running the coroutines of ``async def`` tasks, one at a time, on one loop for all of them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Coroutine
+from typing import Any
+
+from steerio.worker.slots import Slot
+
+STOP_CHECK_S = 0.02
+"""How often a waiting task looks whether it was asked to stop."""
+
+
+class CoroutineRunner:
+    """The loop of a worker's coroutines; it is made for the first.
+
+    Args:
+        slot: says whether the current run was asked to stop.
+    """
+
+    def __init__(self, slot: Slot) -> None:
+        self._slot = slot
+        self._runner: asyncio.Runner | None = None
+
+    def run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        """Run a coroutine on a loop that is kept for the next, though not what it left there.
+
+        Raises:
+            BaseException: whatever the coroutine raises.
+        """
+        if self._runner is None:
+            self._runner = asyncio.Runner()
+        try:
+            return self._runner.run(self._alone(coroutine))
+        except Exception:
+            raise
+        except BaseException:  # it may have struck inside the loop: take a fresh one
+            with contextlib.suppress(BaseException):
+                self._runner.close()
+            self._runner = None
+            raise
+
+    async def _alone(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        """Run a coroutine, and cancel what it left running."""
+        try:
+            return await self._watched(coroutine)
+        finally:
+            left = asyncio.all_tasks() - {asyncio.current_task()}
+            for task in left:
+                task.cancel()
+            if left:
+                await asyncio.wait(left)
+
+    async def _watched(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        """Run a coroutine, and cancel it once it is asked to stop."""
+        task = asyncio.ensure_future(coroutine)
+        while not task.done():
+            await asyncio.wait({task}, timeout=STOP_CHECK_S)
+            if self._slot.asked_to_stop:
+                task.cancel()
+                break
+        return await task
