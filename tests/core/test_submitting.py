@@ -20,7 +20,9 @@ def test_a_task_goes_to_an_idle_worker_at_once() -> None:
     assert record.state == State.RUNNING
     assert record.attempt == 1
     assert scene.worker().in_hand[0] is record
-    assert scene.pool().load() == PoolLoad(workers=1, idle=0, queued=0, running=1)
+    assert scene.pool().load() == PoolLoad(
+        1, idle=0, queued=0, running=1, at_home=1, nodes={"node": 1}
+    )
 
 
 def test_a_result_settles_its_task_and_frees_its_worker() -> None:
@@ -66,7 +68,9 @@ def test_tasks_wait_in_the_queue_while_all_workers_are_busy() -> None:
     scene = Scene({"simulate": 1})
     first, second = scene.submit(), scene.submit()
     assert second.state == State.QUEUED
-    assert scene.pool().load() == PoolLoad(workers=1, idle=0, queued=1, running=1)
+    assert scene.pool().load() == PoolLoad(
+        1, idle=0, queued=1, running=1, at_home=1, nodes={"node": 1}
+    )
     scene.forget()
     scene.report(first)
     assert [type(effect) for effect in scene.performed] == [Settle, SendTask]
