@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from steerio.campaign.campaign import Campaign as Campaign
     from steerio.campaign.handle import Task as Task
     from steerio.campaign.limits import Limits as Limits
+    from steerio.campaign.pools import Lease as Lease
+    from steerio.campaign.pools import Move as Move
+    from steerio.campaign.pools import Pools as Pools
     from steerio.campaign.running import run as run
     from steerio.campaign.session import Session as Session
     from steerio.campaign.session import connect as connect
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
     from steerio.errors import BrokerLost as BrokerLost
     from steerio.errors import EncodingError as EncodingError
     from steerio.errors import JoinRefused as JoinRefused
+    from steerio.errors import MoveFailed as MoveFailed
     from steerio.errors import PoolBroken as PoolBroken
     from steerio.errors import SteerioError as SteerioError
     from steerio.errors import TaskCancelled as TaskCancelled
@@ -60,6 +64,7 @@ if TYPE_CHECKING:
     from steerio.model.events import TaskYielded as TaskYielded
     from steerio.model.events import WorkerJoined as WorkerJoined
     from steerio.model.events import WorkerLost as WorkerLost
+    from steerio.model.events import WorkerMoved as WorkerMoved
     from steerio.model.results import Cancelled as Cancelled
     from steerio.model.results import Failed as Failed
     from steerio.model.results import Lost as Lost
@@ -79,6 +84,7 @@ _HOMES = {
     "steerio.campaign.campaign": ["Campaign"],
     "steerio.campaign.handle": ["Task"],
     "steerio.campaign.limits": ["Limits"],
+    "steerio.campaign.pools": ["Lease", "Move", "Pools"],
     "steerio.campaign.running": ["run"],
     "steerio.campaign.session": ["Session", "connect", "open_session"],
     "steerio.campaign.task_type": ["TaskType", "task"],
@@ -87,14 +93,14 @@ _HOMES = {
     ],
     "steerio.core.settings": ["Settings"],
     "steerio.errors": [
-        "BrokerLost", "EncodingError", "JoinRefused", "PoolBroken", "SteerioError",
+        "BrokerLost", "EncodingError", "JoinRefused", "MoveFailed", "PoolBroken", "SteerioError",
         "TaskCancelled", "TaskDidNotSucceed", "TaskFailed", "TaskLost", "TaskTimedOut",
         "UnhandledFailure", "UnknownPool", "UsageError",
     ],
     "steerio.model.events": [
         "ClientLost", "Event", "EventsMissed", "NodeJoined", "NodeLost", "PoolChanged",
         "PoolFailed", "Published", "TaskEnded", "TaskProgress", "TaskQueued", "TaskRetried",
-        "TaskStarted", "TaskYielded", "WorkerJoined", "WorkerLost",
+        "TaskStarted", "TaskYielded", "WorkerJoined", "WorkerLost", "WorkerMoved",
     ],
     "steerio.model.results": [
         "Cancelled", "Failed", "Lost", "Result", "Sizes", "Succeeded", "TaskError", "TimedOut",
@@ -117,13 +123,17 @@ __all__ = [
     "EventsMissed",
     "Failed",
     "JoinRefused",
+    "Lease",
     "Limits",
     "Lost",
+    "Move",
+    "MoveFailed",
     "NodeJoined",
     "NodeLost",
     "PoolBroken",
     "PoolChanged",
     "PoolFailed",
+    "Pools",
     "Published",
     "Resource",
     "Result",
@@ -153,6 +163,7 @@ __all__ = [
     "UsageError",
     "WorkerJoined",
     "WorkerLost",
+    "WorkerMoved",
     "agent",
     "connect",
     "every",

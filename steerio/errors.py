@@ -53,6 +53,19 @@ class PoolBroken(SteerioError):
         super().__init__(f"no worker of pool {pool!r} can be started:\n{reason}")
 
 
+class MoveFailed(SteerioError):
+    """Workers were not moved: that can never be, or too few of them are left.
+
+    Attributes:
+        source, target: the pools; ``count``: how many workers were asked for.
+        reason: why not, with the numbers.
+    """
+
+    def __init__(self, source: str, target: str, count: int, reason: str) -> None:
+        self.source, self.target, self.count, self.reason = source, target, count, reason
+        super().__init__(f"no {count} workers can be moved from {source!r} to {target!r}: {reason}")
+
+
 class TaskDidNotSucceed(SteerioError):
     """Raised by awaiting a task that ended in any way but success.
 

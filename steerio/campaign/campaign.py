@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from steerio.campaign.handle import Task
+from steerio.campaign.pools import Pools
 from steerio.campaign.session import Session
 from steerio.campaign.streams import EventStream
 from steerio.campaign.submitting import Options, Submitter
 from steerio.campaign.task_type import TaskType
 from steerio.errors import UsageError
 from steerio.model.events import Event
-from steerio.model.messages import PoolLoad
 
 if TYPE_CHECKING:
     from steerio.campaign.conductor import Conductor
@@ -92,9 +92,9 @@ class Campaign(Submitter):
         return self._running.session
 
     @property
-    def pools(self) -> Mapping[str, PoolLoad]:
-        """The pools as last heard: ``workers``, ``idle``, ``queued`` and ``running`` of each."""
-        return self.session.client.pools
+    def pools(self) -> Pools:
+        """The pools as last heard, and the ways to move workers between them."""
+        return self.session.pools
 
     @property
     def _running(self) -> Conductor:

@@ -13,6 +13,7 @@ from typing import Any, ParamSpec, TypeVar
 import msgspec
 
 from steerio.campaign.handle import Task, explain
+from steerio.campaign.pools import Pools
 from steerio.campaign.streams import EventStream
 from steerio.campaign.submitting import Options, Submitter, current_agent
 from steerio.campaign.task_type import TaskType, as_task_type, make_options
@@ -39,6 +40,8 @@ class Session(Submitter):
 
     def __init__(self, client: Client, run_dir: Path | None = None) -> None:
         self.client = client
+        self.pools = Pools(client)
+        """The pools as last heard, and the ways to move workers between them."""
         self.run_dir = run_dir
         self.on_submitted: Callable[[Task[Any]], None] | None = None
         self.on_ended: Callable[[Task[Any]], None] | None = None

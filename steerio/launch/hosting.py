@@ -10,7 +10,7 @@ import shutil
 import socket
 import sys
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from steerio.core.settings import Settings
@@ -45,7 +45,8 @@ class Hosting:
 
     Args:
         workers: workers to start on this machine, by pool.
-        pools: pools that exist beside those (for workers that join from elsewhere).
+        pools: pools that exist beside those (for workers that join from elsewhere), and how
+            many workers they are to have.  One that is to have none waits for moves.
         closed: whether there are no other pools.
         run_dir: where to keep the record and the connection file, if anywhere.
         host, port: where to listen on TCP; ``None`` for this machine only.
@@ -57,7 +58,7 @@ class Hosting:
         self,
         *,
         workers: dict[str, int],
-        pools: Iterable[str] = (),
+        pools: Mapping[str, int] | None = None,
         closed: bool = True,
         run_dir: Path | None = None,
         host: str | None = None,
@@ -76,7 +77,7 @@ class Hosting:
         self.broker: Broker
         self.connection: Connection
         self._workers = workers
-        self._pools = list(dict.fromkeys([*workers, *pools]))
+        self._pools = {**(pools or {}), **workers}
         self._closed_pools = closed
         self._host, self._port, self._encrypted = host, port, encrypted
         self._preload, self._files, self._pin = preload or {}, files or [], pin
@@ -113,6 +114,7 @@ class Hosting:
                 self._routers,
                 pools=self._pools,
                 closed=self._closed_pools,
+                empty=[pool for pool, count in self._pools.items() if not count],
                 settings=self.settings,
                 journal=self._journal,
             )

@@ -23,7 +23,9 @@ def check_workers(workers: Mapping[str, int]) -> dict[str, int]:
         if not _is_name(pool):
             raise UsageError(f"{pool!r} is no name for a pool: letters, digits, '-' and '_'")
         if not _is_count(count):
-            raise UsageError(f"pool {pool!r} needs a number of workers above 0, not {count!r}")
+            raise UsageError(f"pool {pool!r} needs a number of workers, 0 or more, not {count!r}")
+    if not sum(workers.values()):
+        raise UsageError("all pools are without workers: none could be moved to any of them")
     if sum(workers.values()) > LIMIT_WORKERS:
         raise UsageError(f"{sum(workers.values())} workers are too many for one node")
     return dict(workers)
@@ -34,7 +36,7 @@ def _is_name(pool: object) -> bool:
 
 
 def _is_count(count: object) -> bool:
-    return isinstance(count, int) and not isinstance(count, bool) and count > 0
+    return isinstance(count, int) and not isinstance(count, bool) and count >= 0
 
 
 def parse_workers(text: str) -> dict[str, int]:

@@ -88,9 +88,10 @@ class Publish(Struct, frozen=True, gc=False, array_like=True, tag=8):
 
 
 class WatchPools(Struct, frozen=True, gc=False, array_like=True, tag=9):
-    """Send me a `PoolStatus` whenever the size of a pool changes, else now and then.
+    """Send me a `PoolStatus` now, and from now on as I want them.
 
-    With ``idle`` also whenever the number of idle workers may have changed.
+    Every client gets one whenever the size of a pool changes, else now and then; with ``idle``
+    also whenever the number of idle workers may have changed.
     """
 
     idle: bool

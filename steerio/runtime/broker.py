@@ -244,7 +244,7 @@ class Broker:
         due = sizes != self._shared_sizes or now >= self._next_share
         status = None
         for peer in self._peers.clients.values():
-            if peer.watches_pools and (due or peer.watches_idle):
+            if due or peer.watches_idle:
                 if status is None:
                     status = ms.PoolStatus({n: p.load() for n, p in self.roster.pools.items()})
                 peer.send(status)

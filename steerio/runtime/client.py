@@ -36,6 +36,14 @@ class Sink(Protocol):
         ...
 
 
+class MoveSink(Protocol):
+    """Where the news of one move goes."""
+
+    def news(self, state: str, workers: list[str], reason: str) -> None:
+        """Take in how far it is; ``refused``, ``granted`` (for good) and ``ended`` come last."""
+        ...
+
+
 class Client:
     """One client of a broker.
 
@@ -68,6 +76,7 @@ class Client:
         self._types: dict[TaskSpec, int] = {}
         self._subscribers: dict[int, Callable[[list[AnyEvent]], None]] = {}
         self._answers: dict[int, asyncio.Future[ms.Status]] = {}
+        self._moves: dict[int, MoveSink] = {}
         self._requests = 0
         self._flush_due = False
         self._heard = self._loop.time()
@@ -178,6 +187,39 @@ class Client:
         if not self.lost:
             self._send(ms.GrantItems(number, count))
 
+    # -- moves --------------------------------------------------------------------------------
+
+    def ask_move(
+        self,
+        sink: MoveSink,
+        source: str,
+        target: str,
+        count: int,
+        *,
+        lease: bool,
+        together: bool,
+        how: str,
+        preempt_after_s: float | None,
+    ) -> int:
+        """Ask for workers to be moved; returns the request's number.
+
+        Raises:
+            BrokerLost: the broker has ended.
+        """
+        if self.lost:
+            raise BrokerLost(self.lost)
+        self._requests += 1
+        self._moves[self._requests] = sink
+        self._send(
+            ms.AskMove(self._requests, source, target, count, lease, together, how, preempt_after_s)
+        )
+        return self._requests
+
+    def end_move(self, request: int, how: str) -> None:
+        """Undo a move, or give back what was leased; news will tell when that is done."""
+        if not self.lost:
+            self._send(ms.EndMove(request, how))
+
     # -- events and status --------------------------------------------------------------------
 
     def subscribe(
@@ -282,6 +324,8 @@ class Client:
 
     def _deal_rarely(self, message: ms.FromBroker) -> None:
         match message:
+            case ms.MoveNews():
+                self._deal_move(message)
             case ms.Status():
                 answer = self._answers.get(message.request)
                 if answer is not None and not answer.done():
@@ -298,6 +342,13 @@ class Client:
                 self._lose(message.reason)
             case _:
                 pass  # a BeatAnswer has said what it says by arriving
+
+    def _deal_move(self, message: ms.MoveNews) -> None:
+        sink = self._moves.get(message.request)
+        if sink is not None:
+            if message.state in ("refused", "ended"):
+                del self._moves[message.request]
+            sink.news(message.state, message.workers, message.reason)
 
     def _beat(self) -> None:
         silent_s = self._loop.time() - self._heard
@@ -318,6 +369,9 @@ class Client:
         why = reason if ended_as == "cancelled" else f"the broker is gone: {reason}"
         for number, sink in sinks.items():
             sink.settled(ms.TaskSettled.unknown(number, ended_as, self._clock(), why), ())
+        moves, self._moves = self._moves, {}
+        for move in moves.values():
+            move.news("ended", [], why)
         for answer in self._answers.values():
             if not answer.done():
                 answer.set_exception(BrokerLost(reason))

@@ -152,6 +152,8 @@ class Intake:
         pools = {name: pool.workers for name, pool in self._roster.pools.items()}
         shown_pools = pools if self._roster.closed else {}
         peer.send(ms.Accepted(max(0, peer.client_number), shown_pools))
+        if peer.role == "client":
+            self._show_pools(peer)
         return peer
 
     def _welcome_node(self, peer: Peer, message: ms.JoinNode, now: float) -> str:
@@ -232,8 +234,10 @@ class Intake:
 
     def _watch_pools(self, peer: Peer, message: ms.WatchPools, _: Frames, now: float) -> None:
         del now
-        peer.watches_pools = True
         peer.watches_idle = message.idle
+        self._show_pools(peer)
+
+    def _show_pools(self, peer: Peer) -> None:
         peer.send(ms.PoolStatus({n: p.load() for n, p in self._roster.pools.items()}))
 
     def _answer_status(self, peer: Peer, message: ms.AskStatus, _: Frames, now: float) -> None:

@@ -30,7 +30,6 @@ class Peer:
         """The process of a node on the broker's own host."""
         self.worker: WorkerRecord | None = None
         self.subscriptions: dict[int, Subscription] = {}
-        self.watches_pools = False
         self.watches_idle = False
 
     def __repr__(self) -> str:

@@ -66,6 +66,7 @@ async def _serve(setup: NodeSetup, forker: ZygoteForker, lifeline: int | None) -
         setup.workers,
         settings=setup.settings,
         pid=os.getpid(),
+        preload=setup.preload,
         same_clock=setup.address.startswith("ipc://"),
     )
     forker.watch(node.worker_exited)

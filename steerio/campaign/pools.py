@@ -1,0 +1,266 @@
+"""Pools as users see them: how they are, and workers that move between them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Generator, Iterator, Mapping
+from types import TracebackType
+from typing import Any
+
+from steerio.errors import MoveFailed, UsageError
+from steerio.model.messages import PoolLoad
+from steerio.runtime.client import Client
+
+
+class Pools(Mapping[str, PoolLoad]):
+    """The pools of a broker, as last heard, and the ways to move workers between them.
+
+    A mapping of names to ``PoolLoad``: ``workers``, ``busy`` and ``idle`` ones, tasks
+    ``queued`` and ``running``, workers ``starting``, ``promised`` to moves, ``at_home``, and
+    ``nodes``.
+    """
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    def __getitem__(self, pool: str) -> PoolLoad:
+        return self._client.pools[pool]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._client.pools)
+
+    def __len__(self) -> int:
+        return len(self._client.pools)
+
+    def __repr__(self) -> str:
+        return f"<Pools {'; '.join(describe(name, load) for name, load in self.items())}>"
+
+    def move(
+        self,
+        source: str,
+        target: str,
+        workers: int,
+        *,
+        how: str = "drain",
+        preempt_after_s: float | None = None,
+        together: bool = False,
+    ) -> Move:
+        """Move workers to another pool, for good; await the `Move` to know them there.
+
+        Args:
+            source: the pool whose own workers are moved (not those that it has borrowed).
+            target: where they go.
+            workers: how many; whichever are free first go, idle ones at once.
+            how: ``drain``: wait for what runs; ``preempt``: cancel that and queue it again,
+                which counts as no failure.
+            preempt_after_s: seconds after which draining becomes preempting.
+            together: none goes before all can.
+
+        Raises:
+            UsageError: a number of workers that is none.
+            BrokerLost: the broker has ended.
+        """
+        return Move(self._client, source, target, workers, how, preempt_after_s, together)
+
+    def lend(
+        self,
+        source: str,
+        *,
+        to: str,
+        workers: int = 1,
+        at_least: int | None = None,
+        how: str = "drain",
+        preempt_after_s: float | None = None,
+        together: bool = False,
+        give_back: str = "drain",
+    ) -> Lease:
+        """Lend workers to another pool for the length of an ``async with``.
+
+        However the scope ends, they go home: idle ones at once, others when what they run
+        has ended (``give_back="drain"``) or been cancelled and queued again (``"preempt"``).
+        Its end does not wait for that; the `Lease` tells.
+
+        Args:
+            source: the pool whose own workers are lent.
+            to: the pool that borrows them.
+            workers: how many; whichever are free first go.
+            at_least: how many must be there for the scope to begin (all, unless given); the
+                others come while it lasts, as they become free.
+            how: ``drain`` or ``preempt``, as for `move`.
+            preempt_after_s: seconds after which draining becomes preempting.
+            together: none goes before all can.
+            give_back: how they return, ``drain`` or ``preempt``.
+
+        Raises:
+            MoveFailed: on entering, if that can never be.
+            UsageError: numbers that cannot be.
+            BrokerLost: the broker has ended.
+        """
+        if give_back not in ("drain", "preempt"):
+            raise UsageError(f"give_back is drain or preempt, not {give_back!r}")
+        least = workers if at_least is None else at_least
+        if not 0 <= least <= workers:
+            raise UsageError(f"at_least is between 0 and {workers}, not {at_least!r}")
+        move = Move(self._client, source, to, workers, how, preempt_after_s, together, lease=True)
+        return Lease(move, least, give_back)
+
+
+class Move:
+    """Workers on their way to another pool: await it, look how far it is, or `cancel` it."""
+
+    def __init__(
+        self,
+        client: Client,
+        source: str,
+        target: str,
+        count: int,
+        how: str,
+        preempt_after_s: float | None,
+        together: bool,
+        *,
+        lease: bool = False,
+    ) -> None:
+        if type(count) is not int or count < 1:
+            raise UsageError(f"workers is a whole number above 0, not {count!r}")
+        self.source, self.target, self.count = source, target, count
+        self.state = "waiting"
+        """``waiting``, ``granted``, ``returning``, ``ended`` or ``refused``."""
+        self.workers: list[str] = []
+        """Those that are at the target for it."""
+        self.reason = ""
+        """Why it was refused, or ended though nobody asked for that."""
+        self._client = client
+        self._waiters: list[asyncio.Future[None]] = []
+        self._heard = False
+        self._request = client.ask_move(
+            self,
+            source,
+            target,
+            count,
+            lease=lease,
+            together=together,
+            how=how,
+            preempt_after_s=preempt_after_s,
+        )
+
+    def __repr__(self) -> str:
+        there = f"{len(self.workers)} of {self.count}"
+        return f"<Move {self.source} -> {self.target}: {there}, {self.state}>"
+
+    def __await__(self) -> Generator[Any, None, list[str]]:
+        """Wait until all workers are there, and return their names.
+
+        Cancelling the await undoes the move (``asyncio.shield`` it to let it go on).
+
+        Raises:
+            MoveFailed: it can never be, or too few workers are left, or it was cancelled.
+        """
+        return self._wait(self.count).__await__()
+
+    def cancel(self, how: str = "drain") -> None:
+        """Undo the move, unless it is granted: what it has moved goes back."""
+        if self.state == "waiting":
+            self.end(how)
+
+    # -- for leases, and from the client -------------------------------------------------------
+
+    async def wait_for(self, count: int) -> list[str]:
+        """Wait until so many workers are there; see ``await``."""
+        return await self._wait(count)
+
+    async def wait_ended(self) -> None:
+        """Wait until everybody is home again."""
+        while self.state not in ("ended", "refused"):
+            await self._news()
+
+    def end(self, how: str) -> None:
+        """Have everybody go home."""
+        if self.state not in ("ended", "refused"):
+            self._client.end_move(self._request, how)
+
+    def news(self, state: str, workers: list[str], reason: str) -> None:
+        """Take in how far it is."""
+        self._heard, self.state, self.workers = True, state, workers
+        self.reason = reason or self.reason
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    async def _wait(self, count: int) -> list[str]:
+        try:
+            while not self._heard or (self.state == "waiting" and len(self.workers) < count):
+                await self._news()
+        except asyncio.CancelledError:
+            self.cancel()
+            raise
+        if self.state not in ("waiting", "granted"):
+            reason = self.reason or "it was cancelled"
+            raise MoveFailed(self.source, self.target, self.count, reason)
+        return self.workers
+
+    async def _news(self) -> None:
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
+        await waiter
+
+
+class Lease:
+    """Workers that one pool lends to another while an ``async with`` lasts."""
+
+    def __init__(self, move: Move, at_least: int, give_back: str) -> None:
+        self._move = move
+        self._at_least = at_least
+        self._give_back = give_back
+
+    def __repr__(self) -> str:
+        return f"<Lease of {self._move!r}>"
+
+    @property
+    def workers(self) -> list[str]:
+        """The names of those that are there for it; one that was lost is replaced."""
+        return self._move.workers
+
+    @property
+    def state(self) -> str:
+        """``waiting`` (for more), ``granted``, ``returning`` or ``ended``."""
+        return self._move.state
+
+    async def wait_returned(self) -> None:
+        """Wait, after the scope, until everybody is home."""
+        await self._move.wait_ended()
+
+    async def __aenter__(self) -> Lease:
+        try:
+            await self._move.wait_for(self._at_least)
+        except BaseException:
+            self._move.end(self._give_back)
+            raise
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._move.end(self._give_back)
+
+
+def describe(name: str, load: PoolLoad) -> str:
+    """Say how a pool is, in a few words."""
+    words = [f"{load.busy} busy", f"{load.idle} idle"]
+    words += [f"{count} {what}" for what, count in facts(load) if count]
+    return f"{name}: {', '.join(words)}"
+
+
+def facts(load: PoolLoad) -> list[tuple[str, int]]:
+    """Return what there is to say of a pool beside its busy and idle workers."""
+    elsewhere = load.at_home - load.workers - load.starting
+    return [
+        ("starting", load.starting),
+        ("promised", load.promised),
+        ("lent", max(0, elsewhere)),
+        ("borrowed", max(0, -elsewhere)),
+        ("queued", load.queued),
+    ]
