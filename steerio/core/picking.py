@@ -129,12 +129,16 @@ class Picker:
         return [entry[-1] for entry in ranked[:count]]
 
     def _rank(self, threads: list[Core], position: int, near: Container[int]) -> int:
-        """Return how good a free thread is, 0 best; it is one of a core's free ``threads``."""
+        """Return how good a free thread is, 0 best; it is one of a core's free ``threads``.
+
+        Where there are physical cores for all, sharing one is worse than being far away;
+        where there are not, most have to share.
+        """
         is_near = threads[position].id in near
         if len(threads) < self._threads[_physical(threads[0])]:  # another is somebody's
-            return 4 if is_near else 5
+            return (5 if is_near else 6) if self._one_thread_each else (2 if is_near else 4)
         second = self._one_thread_each and position > 0
-        return (1 if second else 0) if is_near else (3 if second else 2)
+        return (1 if second else 0) if is_near else (4 if second else 3)
 
     # -- giving out ---------------------------------------------------------------------------
 

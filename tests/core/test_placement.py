@@ -474,3 +474,14 @@ def test_whoever_comes_and_goes_no_core_and_no_device_is_given_out_twice(
             for device in place.accelerators:
                 shares[device] += 100 // needs.sharers
         assert not shares or max(shares.values()) <= 100
+
+
+def test_a_device_shared_by_two_is_free_when_both_have_left() -> None:
+    needs = {"half": WorkerNeeds(gpus=0.5), "all": WorkerNeeds(gpus=4)}
+    placement = Placement(recorded("amd-4"), {"half": 2}, needs)
+    place_all(placement, {"half": 2})
+    placement.release("half0")
+    with pytest.raises(NoPlace, match="1 of them are other workers'"):
+        placement.place("w", "all")
+    placement.release("half1")
+    assert placement.place("w", "all").accelerators == ["0", "1", "2", "3"]
