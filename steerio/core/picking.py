@@ -69,11 +69,6 @@ class Picker:
 
     # -- devices ------------------------------------------------------------------------------
 
-    @property
-    def in_use(self) -> int:
-        """How many devices are given out, wholly or in part."""
-        return sum(1 for device in self.all_devices if device.sharers)
-
     def devices(self, needs: WorkerNeeds, without: Container[str]) -> list[Device] | None:
         """Return devices for one worker, or ``None`` where there are too few."""
         there = [device for device in self.all_devices if device.id not in without]

@@ -175,7 +175,7 @@ class Placement:
             accelerators=[device.id for device in devices],
             environment=environment,
             memory_bytes=needs.memory_bytes,
-            threads=0 if THREAD_VARIABLES[0] in self._environment else needs.cpus,
+            threads=0 if any(n in self._environment for n in THREAD_VARIABLES) else needs.cpus,
             why=why,
         )
 
@@ -203,8 +203,10 @@ class Placement:
             else f"it needs {each} of the accelerators",
             f"this node has {', '.join(there)}" if there else "this node has none",
         ]
-        others = self._picker.in_use
-        told += [f"{others} of them are other workers'"] if others else []
+        mine = [h for other, h in self._placed.values() if other == pool] + self._planned[pool]
+        own = [id(device) for held in mine for device in held.devices]
+        others = sum(1 for d in self._picker.all_devices if d.sharers and id(d) not in own)
+        told += [f"other pools have {others} of them"] if others else []
         told += [f"others on this machine use {', '.join(taken)}"] if taken else []
         if any(device.accelerator.lone for device in self._picker.all_devices) and needs.gpus > 1:
             told.append("a process can use only one MIG slice")

@@ -28,12 +28,14 @@ import warnings
 from collections.abc import Callable
 from typing import Any, NoReturn
 
+from steerio.core.visibility import THREAD_VARIABLES
 from steerio.edge.endpoint import BlockingLink
 from steerio.edge.stream import SCHEME, StreamLink
 from steerio.edge.zeromq import ZmqLink, open_context
 from steerio.worker import descendants, inheritance
 from steerio.worker.loading import load_file
 from steerio.worker.process import PARENT_CHECK_S, Worker
+from steerio.worker.settling import settle
 from steerio.worker.setup import NodeSetup, clear_up_after_broker
 from steerio.worker.slots import Slots
 
@@ -196,9 +198,7 @@ class Zygote:
             self._selector.close()
             for end in self._to_close:
                 end.close()
-            cores: list[int] = order["cores"]
-            if cores and hasattr(os, "sched_setaffinity"):
-                os.sched_setaffinity(0, cores)
+            settle(order["cores"], order["environment"], order["memory_bytes"], order["threads"])
             faulthandler.enable(all_threads=False)
             slot = self._slots.view(order["slot"])
             Worker(self._link(name), name, slot, self._setup.settings.items).serve()
@@ -237,6 +237,8 @@ def become_zygote(orders: socket.socket, slots: Slots, setup: NodeSetup) -> NoRe
         inheritance.let_go_of_connections(keep=[orders.fileno()])
         inheritance.read_nothing()
         _print_to(setup.log)
+        for variable in THREAD_VARIABLES:  # libraries start threads as they are loaded
+            os.environ.setdefault(variable, "1")
         # _try tells of threads once; Python would with each fork
         warnings.filterwarnings("ignore", ".*multi-threaded", DeprecationWarning)
         gc.collect()
