@@ -154,13 +154,15 @@ class Picker:
             if not device.used:
                 device.sharers = 0
 
-    def say_cores(self, cores: list[Core], near: set[int]) -> str:
-        """Say what a worker was given, and how good that is; after it was taken."""
+    def say_cores(self, cores: list[Core], near: set[int], at_devices: bool) -> str:
+        """Say what a worker was given, and why that; after it was taken."""
         many = "cores" if len(cores) > 1 else "core"
         said = f"{many} {say_numbers(core.id for core in cores)}"
         nodes = {core.numa for core in cores}
         if len(set(self._numa_of.values())) > 1:
             said += f" of NUMA node {say_numbers(nodes)}"
+            if near >= {core.id for core in cores}:
+                said += ", near its accelerators" if at_devices else ", which had most free"
         far = [core for core in cores if near and core.id not in near]
         if far:
             said += f" (nothing nearer was left than {say_numbers(core.id for core in far)})"

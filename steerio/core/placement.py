@@ -153,7 +153,7 @@ class Placement:
         self._picker.take(cores, devices, needs.sharers)
         why = "; ".join(
             [
-                unpinned or self._picker.say_cores(cores, near),
+                unpinned or self._picker.say_cores(cores, near, bool(devices)),
                 *(device.say(needs.sharers) for device in devices),
                 *self._say_threads(needs),
             ]

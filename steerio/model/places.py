@@ -133,7 +133,7 @@ class Accelerator(Struct, frozen=True, kw_only=True):
     lone: bool = False
 
 
-class Topology(Struct, frozen=True, kw_only=True):
+class Topology(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a node has that may be used here.
 
     Attributes:

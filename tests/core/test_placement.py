@@ -182,7 +182,7 @@ def test_workers_spread_over_sockets_and_each_stays_within_one() -> None:
     placement = Placement(topology, {"a": 6}, {"a": WorkerNeeds(cpus=8)}, spare_cores=1)
     places = place_all(placement, {"a": 6})["a"]
     assert Counter(numa for p in places for numa in numa_of(topology, p)) == {0: 3, 1: 3}
-    assert places[0].why == "cores 32-39 of NUMA node 1"
+    assert places[0].why == "cores 32-39 of NUMA node 1, which had most free"
 
 
 def test_a_worker_wider_than_a_socket_gets_both() -> None:
@@ -207,6 +207,7 @@ def test_a_worker_with_a_device_sits_near_it_whoever_starts_first(name: str) -> 
     near = {device.id: set(device.cores) for device in topology.accelerators}
     for place in places["train"]:
         assert set(place.cores) <= near[place.accelerators[0]]
+        assert ", near its accelerators" in place.why
     assert len({place.accelerators[0] for place in places["train"]}) == count
     given = [core for pool in places.values() for place in pool for core in place.cores]
     assert len(given) == len(set(given)) == len(topology.cores)
