@@ -15,14 +15,20 @@ import re
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
+from stat import S_ISDIR
+from typing import NamedTuple
 
 
 class Claims:
-    """What this node's workers have of the machine's accelerators."""
+    """What this node's workers have of the machine's accelerators.
+
+    Args:
+        folder: where the locks are; by default one of this user's.
+    """
 
     def __init__(self, folder: Path | None = None) -> None:
         self._folder = folder or Path(tempfile.gettempdir()) / f"steerio-devices-{os.getuid()}"
-        self._held: dict[str, list[int]] = {}
+        self._held: dict[str, list[Lock]] = {}
 
     def take(self, worker: str, devices: Iterable[str], sharers: int) -> set[str]:
         """Claim devices for a worker: all, or none.
@@ -30,7 +36,8 @@ class Claims:
         Returns:
             those that others have; nothing if they were claimed.
         """
-        held: list[int] = []
+        held: list[Lock] = []
+        self._held[worker] = held
         others: set[str] = set()
         for device in devices:
             locks = self._lock_device(re.sub(r"[^\w.-]", "_", device), sharers)
@@ -38,22 +45,25 @@ class Claims:
                 others.add(device)
             else:
                 held += locks
-        self._held[worker] = held
         if others:
             self.release(worker)
         return others
 
     def release(self, worker: str) -> None:
         """Let go of what a worker had; of one that had nothing, nothing."""
-        for descriptor in self._held.pop(worker, []):
-            os.close(descriptor)
+        held = self._held.pop(worker, [])
+        for lock in reversed(held):
+            _unlock(lock)
+        if held:
+            with contextlib.suppress(OSError):  # there are others' in it
+                self._folder.rmdir()
 
     def close(self) -> None:
         """Let go of everything."""
         for worker in list(self._held):
             self.release(worker)
 
-    def _lock_device(self, name: str, sharers: int) -> list[int] | None:
+    def _lock_device(self, name: str, sharers: int) -> list[Lock] | None:
         if not self._have_folder():
             return []  # somebody else has a folder of that name: there is no way to agree
         device = self._lock(name, fcntl.LOCK_EX if sharers == 1 else fcntl.LOCK_SH)
@@ -63,20 +73,52 @@ class Claims:
             lock = self._lock(f"{name}.{share}-of-{sharers}", fcntl.LOCK_EX)
             if lock is not None:
                 return [device, lock]
-        os.close(device)
+        _unlock(device)
         return None
 
-    def _lock(self, name: str, how: int) -> int | None:
-        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
-        descriptor = os.open(self._folder / name, flags, 0o600)
-        with contextlib.suppress(BlockingIOError):
-            fcntl.flock(descriptor, how | fcntl.LOCK_NB)
-            return descriptor
-        os.close(descriptor)
+    def _lock(self, name: str, how: int) -> Lock | None:
+        path = self._folder / name
+        while self._have_folder():
+            try:
+                descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+            except FileNotFoundError:
+                continue  # whoever was last removed the folder meanwhile
+            lock = Lock(descriptor, path)
+            try:
+                fcntl.flock(descriptor, how | fcntl.LOCK_NB)
+            except BlockingIOError:
+                os.close(descriptor)
+                return None
+            if lock.stands():
+                return lock
+            os.close(descriptor)
         return None
 
     def _have_folder(self) -> bool:
         with contextlib.suppress(OSError):
             self._folder.mkdir(mode=0o700, exist_ok=True)
-            return self._folder.stat().st_uid == os.getuid() and not self._folder.is_symlink()
+            stat = self._folder.lstat()
+            return stat.st_uid == os.getuid() and S_ISDIR(stat.st_mode)
         return False
+
+
+class Lock(NamedTuple):
+    """A locked file."""
+
+    descriptor: int
+    path: Path
+
+    def stands(self) -> bool:
+        """Whether the file was not removed before it was locked."""
+        with contextlib.suppress(FileNotFoundError):
+            return os.path.samestat(os.fstat(self.descriptor), self.path.lstat())
+        return False
+
+
+def _unlock(lock: Lock) -> None:
+    """Let go of a file; whoever is the last to do so removes it."""
+    with contextlib.suppress(BlockingIOError):
+        fcntl.flock(lock.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if lock.stands():
+            lock.path.unlink()
+    os.close(lock.descriptor)

@@ -250,7 +250,9 @@ class ZygoteForker:
 
 
 def _topology(setup: NodeSetup) -> Topology:
-    """Read what this machine has, as far as anybody asks for it."""
+    """Return what the node has, read from the machine as far as anybody asks for it."""
+    if setup.topology is not None:
+        return setup.topology
     accelerators = any(needs.gpus for needs in setup.needs.values())
     memory = any(needs.memory_bytes for needs in setup.needs.values())
     if not (setup.pin or accelerators or memory):

@@ -11,7 +11,7 @@ from msgspec import Struct
 from steerio.core.settings import Settings
 from steerio.edge.connection import listens
 from steerio.edge.keys import ClientKeys
-from steerio.model.places import WorkerNeeds
+from steerio.model.places import Topology, WorkerNeeds
 
 LOOK_S = 0.05
 """How often it is looked whether a broker has ended."""
@@ -30,6 +30,7 @@ class NodeSetup(Struct, frozen=True, kw_only=True):
         files: Python files to load once per node, as module name and path.
         path: what to put in front of ``sys.path``.
         pin: whether each worker gets cores of its own, where there are enough.
+        topology: what the node has, where that is not to be read from the machine.
         spare_cores: cores to leave to others (the campaign's own process) when pinning.
         log: file for what workers print; empty to leave it where the node's goes.
         folder: where the broker has its sockets; to be removed if it ends without doing so.
@@ -46,6 +47,7 @@ class NodeSetup(Struct, frozen=True, kw_only=True):
     files: list[tuple[str, str]] = []
     path: list[str] = []
     pin: bool = True
+    topology: Topology | None = None
     spare_cores: int = 0
     log: str = ""
     folder: str = ""
