@@ -105,6 +105,21 @@ class Placement:
             else:
                 self._give_back(held)
 
+    def keep(self, worker: str, pool: str) -> bool:
+        """Let a worker that was moved to another pool keep its place.
+
+        ``False``, and nothing is changed, where it has none or that pool needs another: then
+        it has to be started anew.
+        """
+        if worker not in self._placed or pool in self._refused:
+            return False
+        old, held = self._placed[worker]
+        if self.needs(old) != self.needs(pool):
+            return False
+        self._planned.setdefault(pool, [])
+        self._placed[worker] = pool, held
+        return True
+
     def _lacks_place(self, pool: str) -> bool:
         """Whether a pool has fewer places, occupied or not, than were planned for it."""
         occupied = sum(1 for other, _ in self._placed.values() if other == pool)

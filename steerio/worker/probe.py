@@ -129,7 +129,8 @@ def _groups(root: Path, controller: str) -> Iterable[Path]:
     """
     paths: dict[str, str] = {}
     for line in read_text(root / "proc/self/cgroup").splitlines():
-        _, controllers, path = line.split(":", 2)
+        _, _, rest = line.partition(":")
+        controllers, _, path = rest.partition(":")
         paths |= dict.fromkeys(controllers.split(","), path)
     where = [(CGROUPS, ""), (f"{CGROUPS}/unified", ""), (f"{CGROUPS}/{controller}", controller)]
     for name, key in where:
@@ -150,7 +151,7 @@ def _cgroup_quota(root: Path) -> float | None:
     found: list[float | None] = []
     for folder in _groups(root, "cpu"):
         words = read_text(folder / "cpu.max").split()
-        if len(words) == 2 and words[0] != "max":
+        if len(words) == 2 and words[0].isdigit():  # else it says "max"
             found.append(int(words[0]) / int(words[1]))
         quota, period = _number(folder / "cpu.cfs_quota_us"), _number(folder / "cpu.cfs_period_us")
         if quota is not None and quota > 0 and period:

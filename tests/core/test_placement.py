@@ -426,6 +426,18 @@ def test_a_worker_that_needs_more_takes_what_several_left() -> None:
     assert len(placement.place("thin0", "thin").cores) == 1
 
 
+def test_a_moved_worker_keeps_its_place_where_its_new_pool_needs_the_same() -> None:
+    needs = {"a": WorkerNeeds(gpus=1), "b": WorkerNeeds(gpus=1), "c": WorkerNeeds(gpus=9)}
+    placement = Placement(recorded("amd-4"), {"a": 4, "c": 1, "d": 1}, needs)
+    places = place_all(placement, {"a": 4})["a"]
+    assert placement.keep("a3", "b")
+    assert not placement.keep("a2", "c"), "nobody gets a place there"
+    assert not placement.keep("a2", "d"), "that needs no accelerator"
+    assert not placement.keep("unknown", "b")
+    placement.release("a3")
+    assert placement.place("new", "a") == places[3]
+
+
 def test_an_accelerator_that_was_anothers_is_passed_over() -> None:
     placement = Placement(recorded("amd-4"), {"a": 1}, {"a": WorkerNeeds(gpus=1)})
     assert placement.place("w", "a").accelerators == ["0"]
