@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import importlib.util
 import os
@@ -25,6 +24,14 @@ def settle(
         _limit_memory(memory_bytes)
     if threads > 1:  # the zygote has loaded everything with one
         _use_threads(threads)
+
+
+def prepare(threads: int) -> None:
+    """In the zygote, import once what its workers need to settle; it starts no threads."""
+    if threads < 2 or "numpy" not in sys.modules or "threadpoolctl" in sys.modules:
+        return
+    if importlib.util.find_spec("threadpoolctl") is not None:
+        importlib.import_module("threadpoolctl")
 
 
 def _limit_memory(limit_bytes: int) -> None:
@@ -52,9 +59,9 @@ def _use_threads(threads: int) -> None:
     torch = sys.modules.get("torch")
     if torch is not None:
         torch.set_num_threads(threads)
-    if "numpy" in sys.modules and importlib.util.find_spec("threadpoolctl") is not None:
-        with contextlib.suppress(ImportError, OSError, RuntimeError):
-            importlib.import_module("threadpoolctl").threadpool_limits(threads)
+    control = sys.modules.get("threadpoolctl")
+    if control is not None:
+        control.threadpool_limits(threads)
 
 
 def _warn(what: str) -> None:

@@ -35,7 +35,7 @@ from steerio.edge.zeromq import ZmqLink, open_context
 from steerio.worker import descendants, inheritance
 from steerio.worker.loading import load_file
 from steerio.worker.process import PARENT_CHECK_S, Worker
-from steerio.worker.settling import settle
+from steerio.worker.settling import prepare, settle
 from steerio.worker.setup import NodeSetup, clear_up_after_broker
 from steerio.worker.slots import Slots
 
@@ -104,6 +104,7 @@ class Zygote:
         if error:
             self._answer(exited=name, reason=error)
             return
+        prepare(order["threads"])
         zygote = os.getpid()
         inheritance.flush_output()
         try:
