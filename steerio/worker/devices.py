@@ -53,10 +53,9 @@ def find_amd(root: Path, environ: Mapping[str, str], notes: list[str]) -> list[A
         return uuids.get(entry.lower())
 
     seen = _visible(found, "ROCR_VISIBLE_DEVICES", environ, notes, by_uuid)
-    second = "HIP_VISIBLE_DEVICES"  # HIP heeds CUDA's variable too, where its own is not set
-    if second not in environ:
-        second = "CUDA_VISIBLE_DEVICES"
-    return _visible(seen, second, environ, notes)
+    # HIP heeds CUDA's variable where its own says nothing, and none that is empty
+    told = [name for name in ("HIP_VISIBLE_DEVICES", "CUDA_VISIBLE_DEVICES") if environ.get(name)]
+    return _visible(seen, told[0], environ, notes) if told else seen
 
 
 def find_intel(root: Path, environ: Mapping[str, str], notes: list[str]) -> list[Accelerator]:

@@ -296,6 +296,8 @@ def test_amds_devices_are_counted_as_rocm_does(machine: Machine) -> None:
         ({"ROCR_VISIBLE_DEVICES": "2,3", "HIP_VISIBLE_DEVICES": "1"}, ["3"]),
         ({"CUDA_VISIBLE_DEVICES": "1"}, ["1"]),
         ({"HIP_VISIBLE_DEVICES": "0", "CUDA_VISIBLE_DEVICES": "1"}, ["0"]),
+        ({"HIP_VISIBLE_DEVICES": "", "CUDA_VISIBLE_DEVICES": "1"}, ["1"]),
+        ({"HIP_VISIBLE_DEVICES": ""}, ["0", "1", "2", "3"]),
         ({"HIP_VISIBLE_DEVICES": "-1"}, []),
     ],
 )

@@ -1,4 +1,4 @@
-"""Places on recorded nodes: near, apart, shared as asked, and given back."""
+"""Places on nodes that are files: near, apart, shared as asked, and given back."""
 
 from __future__ import annotations
 
