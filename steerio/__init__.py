@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from steerio.errors import UnhandledFailure as UnhandledFailure
     from steerio.errors import UnknownPool as UnknownPool
     from steerio.errors import UsageError as UsageError
+    from steerio.launch.workers import Workers as Workers
     from steerio.model.events import ClientLost as ClientLost
     from steerio.model.events import Event as Event
     from steerio.model.events import EventsMissed as EventsMissed
@@ -97,6 +98,7 @@ _HOMES = {
         "TaskCancelled", "TaskDidNotSucceed", "TaskFailed", "TaskLost", "TaskTimedOut",
         "UnhandledFailure", "UnknownPool", "UsageError",
     ],
+    "steerio.launch.workers": ["Workers"],
     "steerio.model.events": [
         "ClientLost", "Event", "EventsMissed", "NodeJoined", "NodeLost", "PoolChanged",
         "PoolFailed", "Published", "TaskEnded", "TaskProgress", "TaskQueued", "TaskRetried",
@@ -164,6 +166,7 @@ __all__ = [
     "WorkerJoined",
     "WorkerLost",
     "WorkerMoved",
+    "Workers",
     "agent",
     "connect",
     "every",

@@ -29,6 +29,14 @@ class UnknownPool(UsageError):
         )
 
 
+class NoPlace(UsageError):
+    """A node does not have what each worker of a pool needs."""
+
+    def __init__(self, pool: str, reason: str) -> None:
+        self.pool, self.reason = pool, reason
+        super().__init__(f"no place for a worker of pool {pool!r}: {reason}")
+
+
 class EncodingError(UsageError):
     """A value cannot be sent to a worker or back."""
 

@@ -13,6 +13,7 @@ from steerio.campaign.streams import EventStream
 from steerio.campaign.submitting import Options, Submitter
 from steerio.campaign.task_type import TaskType
 from steerio.errors import UsageError
+from steerio.launch.workers import AskedWorkers
 from steerio.model.events import Event
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ class Campaign(Submitter):
     Override ``setup`` and ``finish`` for what comes before and after.
     """
 
-    workers: ClassVar[Mapping[str, int]] = {}
+    workers: ClassVar[AskedWorkers] = {}
 
     _conductor: Conductor | None = None
     run_dir: Path | None = None

@@ -18,6 +18,7 @@ from typing import Any
 import msgspec
 
 from steerio.errors import UsageError
+from steerio.model.places import WorkerNeeds
 
 LOG_FILE = "campaign.log"
 
@@ -53,7 +54,13 @@ def _make_dated(path: Path) -> Path:
     raise AssertionError("numbers do not end")
 
 
-def write_parameters(path: Path, campaign: object, workers: dict[str, int], limits: object) -> None:
+def write_parameters(
+    path: Path,
+    campaign: object,
+    workers: dict[str, int],
+    needs: dict[str, WorkerNeeds],
+    limits: object,
+) -> None:
     """Record what is run, with what, where."""
     from steerio import __version__
 
@@ -63,6 +70,7 @@ def write_parameters(path: Path, campaign: object, workers: dict[str, int], limi
         "campaign": f"{kind.__module__}:{kind.__qualname__}",
         "attributes": state,
         "workers": workers,
+        "needs": msgspec.to_builtins(needs),
         "limits": msgspec.to_builtins(limits),
         "command": sys.argv,
         "steerio": __version__,

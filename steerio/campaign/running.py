@@ -9,7 +9,6 @@ import logging
 import signal
 import sys
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -28,7 +27,8 @@ from steerio.errors import BrokerLost, UsageError, leaves
 from steerio.launch.hosting import Hosting
 from steerio.launch.mpi import Followers, lead_ranks
 from steerio.launch.node_process import NodeProcess
-from steerio.launch.workers import check_workers
+from steerio.launch.workers import AskedWorkers, check_workers, needs_of
+from steerio.model.places import WorkerNeeds
 
 log = logging.getLogger("steerio.run")
 
@@ -44,7 +44,7 @@ class Plan:
     the other ranks of an MPI job.
     """
 
-    workers: Mapping[str, int] | None = None
+    workers: AskedWorkers | None = None
     run_dir: Path | str | None = None
     limits: Limits | None = None
     progress: str = "auto"
@@ -59,7 +59,7 @@ class Plan:
 def run(
     campaign: C,
     *,
-    workers: Mapping[str, int] | None = None,
+    workers: AskedWorkers | None = None,
     run_dir: Path | str | None = None,
     limits: Limits | None = None,
     progress: str = "auto",
@@ -73,12 +73,12 @@ def run(
 
     Args:
         campaign: what to run.
-        workers: how many for each pool, like ``{"simulate": 2, "learn": 1}``; by default what
-            the campaign's class says, or one for each pool that it uses.
+        workers: how many for each pool, like ``{"simulate": 2, "learn": Workers(1, gpus=1)}``;
+            by default what the campaign's class says, or one for each pool that it uses.
         run_dir: where to keep the record; ``runs/NAME-TIME`` by default.
         limits: when to stop by itself.
         progress: ``auto``, ``live``, ``plain`` or ``off``.
-        pin: whether each worker gets a core of its own, where there are enough.
+        pin: whether each worker gets cores of its own, where there are enough.
         settings: bounds and leases.
 
     Raises:
@@ -136,7 +136,7 @@ class _Run:
         self._followers = followers
         self._limits = plan.limits or Limits()
         self._types = task_types(campaign)
-        self._workers = self._count_workers()
+        self._workers, self._needs = self._count_workers()
         self._interrupted_by: signal.Signals | None = None
         self._hosting: Hosting | None = None
         self._main: asyncio.Task[Any] | None = None
@@ -147,7 +147,7 @@ class _Run:
         name = type(self._campaign).__name__
         folder = make_run_dir(self._plan.run_dir, name)
         self._campaign.run_dir = folder
-        write_parameters(folder, self._campaign, self._workers, self._limits)
+        write_parameters(folder, self._campaign, self._workers, self._needs, self._limits)
         began = time.monotonic()
         outcome = because = ""
         with logging_to(folder):
@@ -203,6 +203,7 @@ class _Run:
         self._hosting = hosting = Hosting(
             workers={} if self._followers else self._workers,
             pools=self._workers,
+            needs=self._needs,
             run_dir=folder,
             host=self._followers.host if self._followers else None,
             preload=preload,
@@ -240,12 +241,12 @@ class _Run:
 
     # -- what there is to start ------------------------------------------------------------------
 
-    def _count_workers(self) -> dict[str, int]:
+    def _count_workers(self) -> tuple[dict[str, int], dict[str, WorkerNeeds]]:
         if self._plan.join is not None:
-            return {}
-        asked: Mapping[str, int] = self._plan.workers or self._campaign.workers
+            return {}, {}
+        asked = self._plan.workers or self._campaign.workers
         if not asked:
-            asked = {kind.pool: 1 for kind in self._types} or {DEFAULT_POOL: 1}
+            asked = dict.fromkeys([kind.pool for kind in self._types] or [DEFAULT_POOL], 1)
         workers = check_workers(asked)
         missing = {kind.pool for kind in self._types} - set(workers)
         if missing:
@@ -254,7 +255,7 @@ class _Run:
                 f"no workers for the pool{'s' * (len(missing) > 1)} {', '.join(sorted(missing))}, "
                 f"which this campaign's task types use; add {pools} to the workers"
             )
-        return workers
+        return workers, needs_of(asked)
 
     # -- Ctrl-C ------------------------------------------------------------------------------------
 

@@ -22,7 +22,7 @@ from steerio.edge.zeromq import ZmqLink, open_context
 from steerio.errors import UnknownPool
 from steerio.launch.finding import find_broker
 from steerio.launch.hosting import Hosting
-from steerio.launch.workers import check_workers
+from steerio.launch.workers import AskedWorkers, check_workers, needs_of
 from steerio.model import events as ev
 from steerio.model.messages import Status
 from steerio.model.results import Result
@@ -176,7 +176,7 @@ class Session(Submitter):
 @contextlib.asynccontextmanager
 async def open_session(
     *,
-    workers: Mapping[str, int] | None = None,
+    workers: AskedWorkers | None = None,
     run_dir: Path | str | None = None,
     preload: Iterable[str] = (),
     pin: bool = True,
@@ -189,11 +189,11 @@ async def open_session(
     ends with the session.  No loop policy and no signal handler is installed.
 
     Args:
-        workers: how many for each pool, like ``{"simulate": 2, "learn": 1}``; by default
-            one for each core in the pool ``default``.
+        workers: how many for each pool, like ``{"simulate": 2, "learn": Workers(1, gpus=1)}``;
+            by default one for each core in the pool ``default``.
         run_dir: where to keep the record; none is kept without.
         preload: modules that all workers import before they start.
-        pin: whether each worker gets a core of its own, where there are enough.
+        pin: whether each worker gets cores of its own, where there are enough.
         settings: bounds and leases.
         name: of this client, in status and events.
 
@@ -201,15 +201,17 @@ async def open_session(
         UsageError: ``workers`` is not what it should be.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    asked = check_workers(workers if workers is not None else {"default": cores or 1})
+    asked: AskedWorkers = {"default": cores or 1} if workers is None else workers
+    counts = check_workers(asked)
     folder = None if run_dir is None else Path(run_dir)
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
     modules = list(preload)
     hosting = Hosting(
-        workers=asked,
+        workers=counts,
+        needs=needs_of(asked),
         run_dir=folder,
-        preload=dict.fromkeys(asked, modules),
+        preload=dict.fromkeys(counts, modules),
         pin=pin,
         settings=settings,
     )

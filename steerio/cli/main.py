@@ -17,6 +17,7 @@ from steerio.cli.loading import uncollected
 from steerio.errors import SteerioError, UsageError
 
 FAILED, WRONG_USAGE, INTERRUPTED = 1, 2, 130
+NEEDS = "what each gets: POOL=N:cpus=4:gpus=1:memory=8G:tags=big+fast"
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -30,7 +31,7 @@ def steerio() -> None:
     add_help_option=False,
 )
 @click.argument("target", metavar="FILE[:CAMPAIGN]", required=False)
-@click.option("--workers", metavar="POOL=N,...", help="Workers for each pool.")
+@click.option("--workers", metavar="POOL=N,...", help=f"Workers for each pool; {NEEDS}.")
 @click.option("--run-dir", metavar="DIR", help="Where to keep the record [runs/NAME-TIME].")
 @click.option("--join", metavar="RUN_DIR", help="Use the broker that runs there.")
 @click.option("--limit-tasks", type=int, metavar="N", help="Stop after N tasks have ended.")
@@ -45,7 +46,7 @@ def steerio() -> None:
     default="auto",
     show_default=True,
 )
-@click.option("--pin/--no-pin", default=True, help="A core for each worker, where possible.")
+@click.option("--pin/--no-pin", default=True, help="Cores for each worker, where possible.")
 @click.option("-h", "--help", "asks_help", is_flag=True, help="Show this, and FILE's own options.")
 @click.pass_context
 def run(context: click.Context, /, target: str | None, asks_help: bool, **given: Any) -> None:
@@ -79,15 +80,44 @@ def broker(**given: Any) -> None:
 @click.option(
     "--join", "run_dir", metavar="RUN_DIR", required=True, help="The broker's run directory."
 )
-@click.option("--workers", metavar="POOL=N,...", default="default=1", show_default=True)
+@click.option(
+    "--workers",
+    metavar="POOL=N,...",
+    default="default=1",
+    show_default=True,
+    help=f"Workers for each pool; {NEEDS}.",
+)
 @click.option("--preload", metavar="MODULE,...", default="", help="Modules to import once, before.")
 @click.option("--name", metavar="NAME", help="Name of this node [the host's].")
-@click.option("--pin/--no-pin", default=True, help="A core for each worker, where possible.")
+@click.option("--pin/--no-pin", default=True, help="Cores for each worker, where possible.")
 def worker(**given: Any) -> None:
     """Start a node whose workers join a running broker, until that ends."""
     from steerio.cli import standing
 
     sys.exit(standing.run_worker(**given))
+
+
+@steerio.command()
+@click.option("--workers", metavar="POOL=N,...", help=f"Workers to find places for; {NEEDS}.")
+@click.option("--explain", is_flag=True, help="Say why each worker gets its place.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@click.option("--topology", metavar="FILE", help="A node that --json has written, not this one.")
+@click.option("--pin/--no-pin", default=True, help="Cores for each worker, where possible.")
+@click.option(
+    "--campaign/--no-campaign",
+    "shared",
+    default=True,
+    help="Whether a campaign's process shares this node; it is left a core.",
+)
+def nodes(**given: Any) -> None:
+    """Show this machine's cores and accelerators, and the places that workers get.
+
+    What others have set bounds it: the affinity mask, control groups, Slurm, and variables
+    such as CUDA_VISIBLE_DEVICES.  Exits with 1 if a pool's workers find no place.
+    """
+    from steerio.cli import nodes as command
+
+    sys.exit(command.show_nodes(**given))
 
 
 @steerio.command()

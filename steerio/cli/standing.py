@@ -18,7 +18,7 @@ from steerio.errors import BrokerLost, UsageError
 from steerio.launch.finding import find_broker, has_ended
 from steerio.launch.hosting import Hosting
 from steerio.launch.mpi import find_rank
-from steerio.launch.workers import parse_workers
+from steerio.launch.workers import check_workers, needs_of, parse_workers
 from steerio.model.messages import Status
 from steerio.worker.node_main import run_node
 from steerio.worker.setup import NodeSetup
@@ -67,7 +67,8 @@ async def _serve(folder: Path, host: str | None, port: int, encrypted: bool) -> 
 
 def run_worker(run_dir: str, workers: str, preload: str, name: str | None, pin: bool) -> int:
     """Be a node of a running broker; returns the exit code."""
-    counts = parse_workers(workers)
+    asked = parse_workers(workers)
+    counts = check_workers(asked)
     address, keys = find_broker(run_dir)
     modules = [module.strip() for module in preload.split(",") if module.strip()]
     setup = NodeSetup(
@@ -75,6 +76,7 @@ def run_worker(run_dir: str, workers: str, preload: str, name: str | None, pin: 
         address=address,
         keys=keys,
         workers=counts,
+        needs=needs_of(asked),
         preload=dict.fromkeys(counts, modules),
         path=[str(Path.cwd()), *Hosting.search_path()],
         pin=pin and find_rank() is None,  # a launcher binds its ranks to cores

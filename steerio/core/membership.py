@@ -87,9 +87,9 @@ class Membership:
         host: str,
         workers: dict[str, int],
         now: float,
-        preload: dict[str, list[str]] | None = None,
+        requires: dict[str, list[str]] | None = None,
     ) -> NodeRecord | None:
-        """A node joined: start its workers; ``preload`` says what those of each pool load.
+        """A node joined: start its workers; ``requires``: what a process of each pool needs.
 
         ``None`` where a pool it names cannot be, or the peer is a node already.
         """
@@ -97,7 +97,7 @@ class Membership:
             return None
         node, started = self.roster.add_node(name, host, peer, workers, now)
         self.nodes[peer] = node
-        node.preload = preload or {}
+        node.requires = requires or {}
         log = self.dispatch.log
         self._emit(NodeJoined(log.next(), now + log.epoch, node.name, host, workers))
         self.dispatch.deadlines.add(now + self.settings.lease_s, "node", node.number)

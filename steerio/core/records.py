@@ -93,11 +93,11 @@ class NodeRecord(Struct, eq=False):
     number: int = 0
     offset_s: float = 0.0
     workers: dict[str, WorkerRecord] = field(default_factory=dict[str, WorkerRecord])
-    preload: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
+    requires: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
 
     def keeps(self, source: str, target: str) -> bool:
         """Whether a process of one pool can serve another as it is."""
-        return set(self.preload.get(target, ())) <= set(self.preload.get(source, ()))
+        return set(self.requires.get(target, ())) <= set(self.requires.get(source, ()))
 
 
 class MoveRecord(Struct, eq=False):

@@ -22,6 +22,7 @@ from steerio.edge.stream import StreamRouter
 from steerio.edge.zeromq import Context, ZmqRouter, open_context
 from steerio.errors import UsageError
 from steerio.launch.node_process import NodeProcess, can_fork
+from steerio.model.places import WorkerNeeds
 from steerio.runtime.broker import Broker
 from steerio.runtime.client import Client
 from steerio.runtime.driver import Driver
@@ -33,6 +34,8 @@ NODE_RESTARTS = 3
 """How often in a row a local node that ended unasked is started again; then its pools fail."""
 STEADY_S = 60.0
 """A node that ran for this long ends such a row."""
+CAMPAIGNS_CORES = 1
+"""Cores of this machine that no worker of the local node is pinned to."""
 LONGEST_SOCKET = 90
 """Bytes of a path that leave room for a socket's name (Linux takes 107 in all)."""
 
@@ -45,6 +48,7 @@ class Hosting:
 
     Args:
         workers: workers to start on this machine, by pool.
+        needs: what each worker of a pool needs, here and on nodes that are told of it.
         pools: pools that exist beside those (for workers that join from elsewhere), and how
             many workers they are to have.  One that is to have none waits for moves.
         closed: whether there are no other pools.
@@ -58,6 +62,7 @@ class Hosting:
         self,
         *,
         workers: dict[str, int],
+        needs: dict[str, WorkerNeeds] | None = None,
         pools: Mapping[str, int] | None = None,
         closed: bool = True,
         run_dir: Path | None = None,
@@ -77,6 +82,7 @@ class Hosting:
         self.broker: Broker
         self.connection: Connection
         self._workers = workers
+        self._needs = needs or {}
         self._pools = {**(pools or {}), **workers}
         self._closed_pools = closed
         self._host, self._port, self._encrypted = host, port, encrypted
@@ -217,11 +223,26 @@ class Hosting:
         self._early_node = None
         self._node = node
         self._started = asyncio.get_running_loop().time()
-        node.begin(self.setup(self._node_name, self._workers, log="workers.log", pin=self._pin))
+        node.begin(
+            self.setup(
+                self._node_name,
+                self._workers,
+                log="workers.log",
+                pin=self._pin,
+                spare_cores=CAMPAIGNS_CORES,
+            )
+        )
         node.watch(self._node_ended)
 
     def setup(
-        self, name: str, workers: dict[str, int], *, log: str, local: bool = True, pin: bool = True
+        self,
+        name: str,
+        workers: dict[str, int],
+        *,
+        log: str,
+        local: bool = True,
+        pin: bool = True,
+        spare_cores: int = 0,
     ) -> NodeSetup:
         """Return what a node of this broker must be told.
 
@@ -230,7 +251,8 @@ class Hosting:
             workers: how many it has for each pool.
             log: name of the file for what they print, in the run directory if there is one.
             local: whether it is on this machine.
-            pin: whether each worker gets a core of its own, where there are enough.
+            pin: whether each worker gets cores of its own, where there are enough.
+            spare_cores: how many cores to leave to others.
         """
         connection = self.connection
         return NodeSetup(
@@ -239,10 +261,12 @@ class Hosting:
             worker_address=self._stream.address if local else "",
             keys=None if local else connection.keys,
             workers=workers,
+            needs=self._needs,
             preload=self._preload,
             files=self._files,
             path=self.search_path(),
             pin=pin,
+            spare_cores=spare_cores,
             log=str(self.run_dir / log) if self.run_dir else "",
             folder=str(self._folder) if local else "",
             settings=self.settings,

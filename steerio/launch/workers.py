@@ -1,34 +1,110 @@
-"""How many workers for which pool, as users write it."""
+"""How many workers for which pool, and what each of them needs, as users write it."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from typing import TypeAlias
+
+from msgspec import structs
 
 from steerio.errors import UsageError
+from steerio.model.places import WorkerNeeds
 
 LIMIT_WORKERS = 2_000
 """Most workers of one node."""
+UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+_EXAMPLE = "like simulate=2,learn=1:gpus=1:cpus=4:memory=8G:tags=bigmem"
 
 
-def check_workers(workers: Mapping[str, int]) -> dict[str, int]:
-    """Return a checked copy.
+class Workers:
+    """How many workers a pool has, and what each of them gets.
+
+    Stands where a number may: ``workers={"simulate": 8, "learn": Workers(2, gpus=1, cpus=4)}``.
+
+    Args:
+        count: how many.
+        cpus: cores (hardware threads) for each.
+        gpus: accelerators of any make for each; below 1 the share of one: 0.5, 0.25...
+        memory: most memory that each may take, in bytes or like ``"8G"``; 0: no limit.
+        tags: what their node has, by names of your own.
+
+    Raises:
+        UsageError: something that cannot be meant; the message names it.
+    """
+
+    __slots__ = ("count", "needs")
+
+    def __init__(
+        self,
+        count: int,
+        *,
+        cpus: int = 1,
+        gpus: float = 0,
+        memory: int | str = 0,
+        tags: Iterable[str] = (),
+    ) -> None:
+        self.count = count
+        self.needs = WorkerNeeds(
+            cpus=cpus,
+            gpus=gpus,
+            memory_bytes=parse_bytes(memory) if isinstance(memory, str) else memory,
+            tags=(tags,) if isinstance(tags, str) else tuple(tags),
+        )
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Workers):
+            return NotImplemented
+        return (self.count, self.needs) == (other.count, other.needs)
+
+    def __hash__(self) -> int:
+        return hash((self.count, self.needs))
+
+    def __repr__(self) -> str:
+        defaults = WorkerNeeds()
+        said = [
+            f"{name.removesuffix('_bytes')}={value!r}"
+            for name, value in structs.asdict(self.needs).items()
+            if value != getattr(defaults, name)
+        ]
+        return f"Workers({', '.join([repr(self.count), *said])})"
+
+
+AskedWorkers: TypeAlias = Mapping[str, int | Workers]
+
+
+def check_workers(workers: AskedWorkers) -> dict[str, int]:
+    """Return how many for each pool, checked.
 
     Raises:
         UsageError: a pool without a name, or a number that is none; the message says which.
     """
     if not workers:
         raise UsageError('no workers: say how many for each pool, like workers={"default": 2}')
-    for pool, count in workers.items():
+    counts = counts_of(workers)
+    for pool, count in counts.items():
         if not _is_name(pool):
             raise UsageError(f"{pool!r} is no name for a pool: letters, digits, '-' and '_'")
         if not _is_count(count):
             raise UsageError(f"pool {pool!r} needs a number of workers, 0 or more, not {count!r}")
-    if not sum(workers.values()):
+    if not sum(counts.values()):
         raise UsageError("all pools are without workers: none could be moved to any of them")
-    if sum(workers.values()) > LIMIT_WORKERS:
-        raise UsageError(f"{sum(workers.values())} workers are too many for one node")
-    return dict(workers)
+    if sum(counts.values()) > LIMIT_WORKERS:
+        raise UsageError(f"{sum(counts.values())} workers are too many for one node")
+    return counts
+
+
+def counts_of(workers: AskedWorkers) -> dict[str, int]:
+    """Return how many for each pool, as they were given."""
+    return {
+        pool: asked.count if isinstance(asked, Workers) else asked
+        for pool, asked in workers.items()
+    }
+
+
+def needs_of(workers: AskedWorkers) -> dict[str, WorkerNeeds]:
+    """Return what each worker of a pool needs, for those pools where that is said."""
+    return {pool: asked.needs for pool, asked in workers.items() if isinstance(asked, Workers)}
 
 
 def _is_name(pool: object) -> bool:
@@ -39,22 +115,57 @@ def _is_count(count: object) -> bool:
     return isinstance(count, int) and not isinstance(count, bool) and count >= 0
 
 
-def parse_workers(text: str) -> dict[str, int]:
-    """Read ``simulate=2,learn=1``; a bare number is for the pool ``default``.
+def parse_workers(text: str) -> dict[str, int | Workers]:
+    """Read ``simulate=2,learn=1:gpus=1:cpus=4:memory=8G:tags=bigmem+fast``.
+
+    A bare number is for the pool ``default``.
 
     Raises:
         UsageError: it does not read like that; the message shows the part that does not.
     """
-    workers: dict[str, int] = {}
+    workers: dict[str, int | Workers] = {}
     for part in text.split(","):
-        pool, equals, count = part.strip().partition("=")
+        said, *details = part.strip().split(":")
+        pool, equals, count = said.partition("=")
         if not equals:
             pool, count = "default", pool
+        pool = pool.strip()
         if not count.strip().isdigit():
+            raise UsageError(f"{part.strip()!r} in --workers is not POOL=NUMBER, {_EXAMPLE}")
+        if pool in workers:
+            raise UsageError(f"--workers names the pool {pool!r} twice")
+        workers[pool] = _with_needs(int(count), details) if details else int(count)
+    check_workers(workers)
+    return workers
+
+
+def _with_needs(count: int, details: list[str]) -> Workers:
+    told: dict[str, str] = {}
+    for detail in details:
+        name, _, value = (word.strip() for word in detail.partition("="))
+        if name not in ("cpus", "gpus", "memory", "tags") or not value:
             raise UsageError(
-                f"{part.strip()!r} in --workers is not POOL=NUMBER, like simulate=2,learn=1"
+                f"{detail.strip()!r} in --workers is none of cpus=N, gpus=N, memory=SIZE and "
+                f"tags=NAME+NAME, {_EXAMPLE}"
             )
-        if pool.strip() in workers:
-            raise UsageError(f"--workers names the pool {pool.strip()!r} twice")
-        workers[pool.strip()] = int(count)
-    return check_workers(workers)
+        if name in told:
+            raise UsageError(f"--workers says {name} twice for one pool")
+        told[name] = value
+    try:
+        cpus, gpus = int(told.get("cpus", "1")), float(told.get("gpus", "0"))
+    except ValueError as error:
+        raise UsageError(f"a number in --workers cannot be read: {error}") from None
+    tags = told["tags"].split("+") if "tags" in told else ()
+    return Workers(count, cpus=cpus, gpus=gpus, memory=told.get("memory", 0), tags=tags)
+
+
+def parse_bytes(text: str) -> int:
+    """Read a size: ``8G``, ``512M``, ``1.5T``, ``8GiB``; units are powers of 1024.
+
+    Raises:
+        UsageError: it is none.
+    """
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?\s*", text, re.IGNORECASE)
+    if found is None:
+        raise UsageError(f"{text!r} is no size of memory: say it like 8G or 512M")
+    return int(float(found[1]) * UNITS[found[2].upper()])

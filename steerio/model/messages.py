@@ -158,14 +158,18 @@ class StopBroker(Struct, frozen=True, gc=False, array_like=True, tag=14):
 
 
 class JoinNode(Struct, frozen=True, gc=False, array_like=True, tag=20):
-    """A node joins, ready to start this many workers for each pool."""
+    """A node joins, ready to start this many workers for each pool.
+
+    ``requires`` names what a process needs to serve a pool: modules that it has loaded, a
+    place of a certain kind.  One that has all of that may be moved to it as it is.
+    """
 
     protocol: int
     name: str
     host: str
     pid: int
     workers: dict[str, int]
-    preload: dict[str, list[str]] = {}
+    requires: dict[str, list[str]] = {}
 
 
 class WorkerExited(Struct, frozen=True, gc=False, array_like=True, tag=21):

@@ -164,7 +164,7 @@ class Intake:
         if len(counts) > LIMIT_POOLS:
             return f"a node offers workers for up to {LIMIT_POOLS} pools"
         node = self._members.node_joined(
-            peer.number, message.name, message.host, message.workers, now, message.preload
+            peer.number, message.name, message.host, message.workers, now, message.requires
         )
         if node is None:
             return f"there are just the pools {', '.join(sorted(self._roster.pools))} here"

@@ -16,6 +16,7 @@ from steerio.campaign.limits import Limits
 from steerio.core.settings import Settings
 from steerio.edge.journal import TaskEntry
 from steerio.errors import UsageError
+from steerio.launch.workers import AskedWorkers, counts_of
 from steerio.model.events import AnyEvent
 from steerio.testing.cluster import WORKERS_PER_NODE, SimulatedCluster
 from steerio.testing.faults import Fault
@@ -93,7 +94,7 @@ def simulate(
     campaign: C,
     *,
     model: Models,
-    workers: Mapping[str, int] | None = None,
+    workers: AskedWorkers | None = None,
     seed: int | str = 0,
     nodes: int | None = None,
     workers_per_node: int = WORKERS_PER_NODE,
@@ -117,7 +118,8 @@ def simulate(
     Args:
         campaign: what to run.
         model: how tasks behave: a `Model` for each task type, or one for all.
-        workers: how many of each pool; by default what the campaign's class says.
+        workers: how many of each pool; by default what the campaign's class says. Simulated
+            workers have no cores or devices: what they would need is left aside.
         seed: of everything that models and faults draw.
         nodes: over how many nodes (``node-1``, ...) the workers are dealt.
         workers_per_node: what decides that where ``nodes`` does not.
@@ -143,7 +145,7 @@ def simulate(
     async def run() -> SimulatedRun[C]:
         loop = asyncio.get_running_loop()
         cluster = SimulatedCluster(
-            asked,
+            counts_of(asked),
             model=model,
             seed=seed,
             nodes=nodes,

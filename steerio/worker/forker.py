@@ -11,7 +11,12 @@ import socket
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from steerio.core.placement import Placement
+from steerio.errors import NoPlace
+from steerio.model.places import Place, Topology
 from steerio.worker import inheritance
+from steerio.worker.claims import Claims
+from steerio.worker.probe import probe
 from steerio.worker.setup import NodeSetup
 from steerio.worker.slots import Slots
 from steerio.worker.zygote import become_zygote
@@ -57,8 +62,7 @@ class ZygoteForker:
         self._pids: dict[str, int] = {}
         self._buffer = b""
         self._outgoing = b""
-        self._cores = _cores(setup)
-        self._core_of: dict[str, int] = {}
+        self._claims = Claims()
         self._on_exit: Callable[[str, int, str], None] | None = None
         self._gone: asyncio.Event | None = None
         mine, theirs = socket.socketpair()
@@ -70,6 +74,15 @@ class ZygoteForker:
         theirs.close()
         mine.setblocking(False)
         self._socket = mine
+        # only now: the zygote is to have no driver's descriptors, and imports meanwhile
+        self._placement = Placement(
+            _topology(setup),
+            setup.workers,
+            setup.needs,
+            pin=setup.pin,
+            spare_cores=setup.spare_cores,
+            environment=dict(os.environ),
+        )
 
     def watch(self, on_exit: Callable[[str, int, str], None]) -> None:
         """Call ``on_exit(worker, run, reason)`` for each worker that ends."""
@@ -78,18 +91,39 @@ class ZygoteForker:
         asyncio.get_running_loop().add_reader(self._socket.fileno(), self._read)
 
     def fork(self, worker: str, pool: str) -> None:
-        """Order a worker."""
+        """Order a worker; one that there is no place for has exited."""
+        try:
+            place = self._find_place(worker, pool)
+        except NoPlace as error:
+            if self._on_exit is not None:
+                asyncio.get_running_loop().call_soon(self._on_exit, worker, 0, str(error))
+            return
         slot = self._slot_of[worker] = self._slots.take()
-        cores: list[int] = []
-        if self._cores:
-            core = self._core_of[worker] = self._cores.pop(0)
-            cores = [core]
         self._order(
             worker=worker,
             slot=slot,
-            cores=cores,
+            cores=place.cores,
+            environment=place.environment,
+            memory_bytes=place.memory_bytes,
+            threads=place.threads,
             preload=self._setup.preload.get(pool, []),
         )
+
+    def _find_place(self, worker: str, pool: str) -> Place:
+        """Return a place whose accelerators no other node of this machine uses.
+
+        Raises:
+            NoPlace: there is none.
+        """
+        sharers = self._placement.needs(pool).sharers
+        others: set[str] = set()
+        while True:
+            place = self._placement.place(worker, pool, others)
+            taken = self._claims.take(worker, place.accelerators, sharers)
+            if not taken:
+                return place
+            self._placement.release(worker)
+            others |= taken
 
     def ask_to_stop(self, worker: str, run: int) -> None:
         """Write the run into the worker's slot."""
@@ -131,6 +165,7 @@ class ZygoteForker:
                     await self._gone.wait()
         self._unwatch()
         self._socket.close()
+        self._claims.close()
         self._signal_zygote(signal.SIGKILL)
         if self._pid:
             with contextlib.suppress(ChildProcessError):
@@ -192,8 +227,8 @@ class ZygoteForker:
         if asked and self._slots.works_on(slot, asked):
             reason = "it was ended together with a task that had to be stopped"
         self._slots.give_back(slot)
-        if worker in self._core_of:
-            self._cores.append(self._core_of.pop(worker))
+        self._placement.release(worker)
+        self._claims.release(worker)
         if self._on_exit is not None:
             self._on_exit(worker, run, reason)
 
@@ -215,13 +250,12 @@ class ZygoteForker:
         await self._gone.wait()
 
 
-def _cores(setup: NodeSetup) -> list[int]:
-    """Return the cores to pin workers to: one each, or none where there are too few.
-
-    A worker that shares its only core with the campaign's process stops it, and itself,
-    with every message; where that would be so, the scheduler places them better.
-    """
-    if not setup.pin or not hasattr(os, "sched_getaffinity"):
-        return []
-    allowed = sorted(os.sched_getaffinity(0))[setup.spare_cores :]
-    return allowed if sum(setup.workers.values()) <= len(allowed) else []
+def _topology(setup: NodeSetup) -> Topology:
+    """Return what the node has, read from the machine as far as anybody asks for it."""
+    if setup.topology is not None:
+        return setup.topology
+    accelerators = any(needs.gpus for needs in setup.needs.values())
+    memory = any(needs.memory_bytes for needs in setup.needs.values())
+    if not (setup.pin or accelerators or memory):
+        return Topology()
+    return probe(accelerators=accelerators)

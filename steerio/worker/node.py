@@ -30,7 +30,7 @@ class Node:
         forker: what starts workers.
         name: as it introduces itself.
         workers: how many it offers for each pool.
-        preload: what the workers of each pool load.
+        requires: what a process needs to serve each pool.
         host: name of the host; by default this one's.
         same_clock: whether the broker is on this host, so that their clocks are one.
         clock: monotonic seconds.
@@ -45,7 +45,7 @@ class Node:
         *,
         settings: Settings,
         pid: int,
-        preload: dict[str, list[str]] | None = None,
+        requires: dict[str, list[str]] | None = None,
         host: str = "",
         same_clock: bool = True,
         clock: Callable[[], float] | None = None,
@@ -55,7 +55,7 @@ class Node:
         self._forker = forker
         self._name = name
         self._workers = workers
-        self._preload = preload or {}
+        self._requires = requires or {}
         self._settings = settings
         self._pid = pid
         self._host = host or socket.gethostname()
@@ -74,7 +74,7 @@ class Node:
         """Join the broker and begin to follow it; ``ended`` says when and why that is over."""
         self._link.attach(self._loop, self._wake)
         join = ms.JoinNode(
-            ms.PROTOCOL, self._name, self._host, self._pid, self._workers, self._preload
+            ms.PROTOCOL, self._name, self._host, self._pid, self._workers, self._requires
         )
         self._say(join)
         self._beat()

@@ -23,7 +23,6 @@ from steerio.worker.forker import ZygoteForker
 from steerio.worker.node import Node
 from steerio.worker.setup import NodeSetup, clear_up_after_broker
 
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 END_CHILDREN_S = 1.0
 """Longest wait for processes to be gone that were left behind by all that started them."""
 ORIGINAL_PATH = "STEERIO_ORIGINAL_PYTHONPATH"
@@ -44,8 +43,6 @@ def main(descriptor: int = 0) -> int:
 
 def run_node(setup: NodeSetup, lifeline: int | None) -> int:
     """Be a node of this setup; ``lifeline``: a descriptor whose end is ours."""
-    for variable in THREAD_VARIABLES:  # workers share the cores, each has about one
-        os.environ.setdefault(variable, "1")
     sys.path[:0] = [entry for entry in setup.path if entry not in sys.path]
     descendants.adopt_orphans()
     forker = ZygoteForker(setup)  # forks, so before anything makes a thread
@@ -66,7 +63,7 @@ async def _serve(setup: NodeSetup, forker: ZygoteForker, lifeline: int | None) -
         setup.workers,
         settings=setup.settings,
         pid=os.getpid(),
-        preload=setup.preload,
+        requires=setup.requires,
         same_clock=setup.address.startswith("ipc://"),
     )
     forker.watch(node.worker_exited)

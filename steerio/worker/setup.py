@@ -6,11 +6,12 @@ import shutil
 import time
 from pathlib import Path
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from steerio.core.settings import Settings
 from steerio.edge.connection import listens
 from steerio.edge.keys import ClientKeys
+from steerio.model.places import Topology, WorkerNeeds
 
 LOOK_S = 0.05
 """How often it is looked whether a broker has ended."""
@@ -24,10 +25,12 @@ class NodeSetup(Struct, frozen=True, kw_only=True):
         address, keys: how to reach the broker; local (``ipc://``) addresses need no keys.
         worker_address: where workers reach it, if elsewhere (a Unix stream on its own host).
         workers: how many workers to offer for each pool.
+        needs: what each worker of a pool needs; of pools that are not named: one core.
         preload: modules that the workers of a pool need, imported once per node.
         files: Python files to load once per node, as module name and path.
         path: what to put in front of ``sys.path``.
-        pin: whether each worker gets a core of its own, where there are enough.
+        pin: whether each worker gets cores of its own, where there are enough.
+        topology: what the node has, where that is not to be read from the machine.
         spare_cores: cores to leave to others (the campaign's own process) when pinning.
         log: file for what workers print; empty to leave it where the node's goes.
         folder: where the broker has its sockets; to be removed if it ends without doing so.
@@ -39,14 +42,29 @@ class NodeSetup(Struct, frozen=True, kw_only=True):
     workers: dict[str, int]
     keys: ClientKeys | None = None
     worker_address: str = ""
+    needs: dict[str, WorkerNeeds] = {}
     preload: dict[str, list[str]] = {}
     files: list[tuple[str, str]] = []
     path: list[str] = []
     pin: bool = True
+    topology: Topology | None = None
     spare_cores: int = 0
     log: str = ""
     folder: str = ""
     settings: Settings = Settings()
+
+    @property
+    def requires(self) -> dict[str, list[str]]:
+        """What a process needs to serve each pool, in words that are compared."""
+        default = WorkerNeeds()
+        required = {pool: list(modules) for pool, modules in self.preload.items()}
+        for pool, needs in self.needs.items():
+            required.setdefault(pool, []).extend(
+                f"{name}={value}"
+                for name, value in structs.asdict(needs).items()
+                if value != getattr(default, name)
+            )
+        return required
 
 
 def clear_up_after_broker(setup: NodeSetup, within_s: float = 0.0) -> None:

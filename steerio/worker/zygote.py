@@ -29,6 +29,7 @@ import sys
 import traceback
 from typing import Any, NoReturn
 
+from steerio.core.visibility import THREAD_VARIABLES
 from steerio.edge.endpoint import BlockingLink
 from steerio.edge.stream import SCHEME, StreamLink
 from steerio.edge.zeromq import ZmqLink, open_context
@@ -36,6 +37,7 @@ from steerio.worker import descendants, inheritance
 from steerio.worker.offspring import Offspring
 from steerio.worker.preloading import EndZygote, Preloads
 from steerio.worker.process import PARENT_CHECK_S, Worker
+from steerio.worker.settling import prepare, settle
 from steerio.worker.setup import NodeSetup, clear_up_after_broker
 from steerio.worker.slots import Slots
 
@@ -123,6 +125,7 @@ class Zygote:
         if error:
             self._answer(exited=name, reason=error)
             return
+        prepare(order["threads"])
         zygote = os.getpid()
         inheritance.flush_output()
         try:
@@ -252,9 +255,7 @@ class Zygote:
             self._selector.close()
             for end in self._to_close:
                 end.close()
-            cores: list[int] = order["cores"]
-            if cores and hasattr(os, "sched_setaffinity"):
-                os.sched_setaffinity(0, cores)
+            settle(order["cores"], order["environment"], order["memory_bytes"], order["threads"])
             faulthandler.enable(all_threads=False)
             self._preloads.load_unshared()
             slot = self._slots.view(order["slot"])
@@ -290,6 +291,8 @@ def become_zygote(orders: socket.socket, slots: Slots, setup: NodeSetup) -> NoRe
         inheritance.let_go_of_connections(keep=[orders.fileno()])
         inheritance.read_nothing()
         _print_to(setup.log)
+        for variable in THREAD_VARIABLES:  # libraries start threads as they are loaded
+            os.environ.setdefault(variable, "1")
         gc.collect()
         gc.freeze()
         Zygote(orders, slots, setup).serve()

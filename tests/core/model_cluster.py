@@ -116,8 +116,8 @@ class Cluster:
     def node_joins(self, workers: dict[str, int], *preloading: str) -> None:
         """Let a node join, which starts its workers when it is told to."""
         node = Node(self._peer())
-        preload = {pool: ["torch"] for pool in preloading}
-        joined = self.members.node_joined(node.peer, "node", "host", workers, self.now, preload)
+        requires = {pool: ["torch"] for pool in preloading}
+        joined = self.members.node_joined(node.peer, "node", "host", workers, self.now, requires)
         if joined is not None:
             self.nodes.append(node)
 

@@ -134,3 +134,28 @@ def test_ranks_join_a_standing_broker(folder: Path, name: str) -> None:
         broker.signal(signal.SIGTERM)
         assert broker.status(within_s=10) == 0, broker
         assert ranks.status(within_s=20) == 0, ranks
+
+
+LIMITED = """
+import os, resource
+from steerio import Campaign, agent, task
+
+@task(pool="learn")
+def limits() -> tuple[int, str]:
+    return resource.getrlimit(resource.RLIMIT_DATA)[0], os.environ["OMP_NUM_THREADS"]
+
+class Limits(Campaign):
+    @agent
+    async def ask(self):
+        print("limits", *await self.run(limits), flush=True)
+"""
+
+
+def test_ranks_give_their_workers_what_pools_ask_for(tmp_path: Path) -> None:
+    (tmp_path / "limits.py").write_text(LIMITED)
+    workers = "learn=2:cpus=3:memory=1G"
+    command = launch("openmpi", 3, *steerio_command("run", "limits.py", "--workers", workers))
+    environ = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+    with running(*command, cwd=tmp_path, env=environ) as program:
+        assert program.status() == 0, program
+    assert f"limits {2**30} 3" in program.output

@@ -14,6 +14,7 @@ from steerio import (
     TaskEnded,
     TaskFailed,
     WorkerLost,
+    Workers,
     agent,
     every,
     on_event,
@@ -249,3 +250,15 @@ def test_what_cannot_be_is_refused_with_the_mend(
 def test_workers_must_be_given_somewhere() -> None:
     with pytest.raises(UsageError, match="workers="):
         simulate(Campaign(), model=MODEL)
+
+
+class Placed(Campaign):
+    workers: ClassVar = {"simulate": Workers(2, cpus=4, gpus=1)}
+
+    @agent
+    async def ask(self) -> None:
+        self.value = await self.run(energy, 3)
+
+
+def test_what_workers_would_need_is_left_aside_in_simulation() -> None:
+    assert simulate(Placed(), model=MODEL).campaign.value == 1.5
