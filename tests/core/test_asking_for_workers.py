@@ -42,7 +42,7 @@ def test_the_command_line_says_the_same_behind_colons() -> None:
         ("a=1:memory=8", "memory of 8 bytes is less than"),
         ("a=1:tags=a+!", "'!' is no name for a tag"),
         ("a=1,a=2:cpus=2", "--workers names the pool 'a' twice"),
-        ("a=0:cpus=2", "pool 'a' needs a number of workers above 0"),
+        ("a=0:cpus=2", "all pools are without workers"),
     ],
 )
 def test_what_cannot_be_read_is_shown(text: str, said: str) -> None:
@@ -51,9 +51,9 @@ def test_what_cannot_be_read_is_shown(text: str, said: str) -> None:
     assert said in str(caught.value)
 
 
-@pytest.mark.parametrize("count", [0, -1, True, 1.5, None, Workers(0), Workers(True)])
-def test_a_number_of_workers_is_above_zero(count: int) -> None:
-    with pytest.raises(UsageError, match="pool 'a' needs a number of workers above 0"):
+@pytest.mark.parametrize("count", [-1, True, 1.5, None, Workers(-1), Workers(True)])
+def test_a_number_of_workers_is_a_whole_number(count: int) -> None:
+    with pytest.raises(UsageError, match="pool 'a' needs a number of workers, 0 or more"):
         check_workers({"a": count})
 
 
@@ -70,3 +70,9 @@ def test_workers_are_values() -> None:
     assert Workers(2) != 2
     assert len({Workers(2, gpus=1), Workers(2, gpus=1)}) == 1
     assert repr(Workers(2, gpus=1, tags="big")) == "Workers(2, gpus=1, tags=('big',))"
+
+
+def test_a_pool_may_begin_without_workers_if_another_has_some() -> None:
+    assert check_workers({"simulate": 2, "learn": 0}) == {"simulate": 2, "learn": 0}
+    with pytest.raises(UsageError, match="all pools are without workers"):
+        check_workers({"simulate": 0, "learn": 0})
