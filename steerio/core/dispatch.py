@@ -62,9 +62,9 @@ class Dispatch:
         self.ended: Counter[str] = Counter()
         self.sent_ahead = False
         """Whether any worker may have more than one task in hand."""
-        self.divert: Callable[[WorkerRecord, Pool, float], bool] = _stays
+        self.divert: Callable[[WorkerRecord, Pool, float], bool]
         """Asked for each worker that has nothing in hand: whether it goes elsewhere."""
-        self.starved: Callable[[Pool, float], None] = _is_none
+        self.starved: Callable[[Pool, float], None]
         """Called when a task is queued in a pool that has no worker."""
         self._run = 0
 
@@ -473,14 +473,3 @@ class Dispatch:
             )
         )
         self.effects.append(Settle(record, ending))
-
-
-def _stays(worker: WorkerRecord, pool: Pool, now: float) -> bool:
-    """Answer for a core without moves."""
-    del worker, pool, now
-    return False
-
-
-def _is_none(pool: Pool, now: float) -> None:
-    """Care for nothing, where nobody watches pools that have no worker."""
-    del pool, now

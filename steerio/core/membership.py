@@ -27,8 +27,8 @@ from steerio.model.events import (
     WorkerLost,
 )
 
-NOT_UP = ("starting", "retiring")
-"""The phases of workers whose process is to come up, or to make room for one that does."""
+SLOW = {"start": "starting", "retire": "retiring"}
+"""Phases that may take so long and no longer, by what their deadlines are called."""
 
 
 class ClientRecord(Struct, eq=False):
@@ -181,9 +181,9 @@ class Membership:
                 self._check_node(about, now)
             elif what == "client":
                 self._check_client(about, now)
-            elif what == "start":
+            elif what in SLOW:
                 worker = self.roster.by_number.get(about)
-                if isinstance(worker, WorkerRecord) and worker.phase in NOT_UP:
+                if isinstance(worker, WorkerRecord) and worker.phase == SLOW[what]:
                     self.dispatch.effects.append(Signal(worker, 0, "kill"))
             elif what == "empty":
                 self._check_empty(now)

@@ -15,6 +15,7 @@ its source exactly while it is ``waiting``; an ended one has nobody.
 
 from __future__ import annotations
 
+from itertools import takewhile
 from math import inf
 
 from steerio.core.dispatch import Dispatch
@@ -101,8 +102,9 @@ class Moves:
 
     def client_left(self, client: int, now: float) -> None:
         """Undo and take back whatever a client has not seen to the end."""
-        for peer, request in [key for key in self.asked if key[0] == client]:
-            self.end(peer, request, "drain", now)
+        moves = [move for move in self.asked.values() if move.client == client]
+        for move in sorted(moves, key=lambda move: move.state != "waiting"):
+            self.end(client, move.request, "drain", now)  # those that wait first: they get nobody
 
     # -- what happens to workers ------------------------------------------------------------
 
@@ -156,12 +158,9 @@ class Moves:
 
     def _to_give(self, move: MoveRecord) -> int:
         """Return how many workers a waiting move could get at most, those it has included."""
-        before = 0
-        for other in self.roster.pools[move.source].moves:
-            if other is move:
-                break
-            before += other.count if not other.lease else 0
-        return self.roster.pools[move.source].at_home - before
+        pool = self.roster.pools[move.source]
+        before = takewhile(lambda other: other is not move, pool.moves)
+        return pool.at_home - sum(other.count for other in before if not other.lease)
 
     def _serve(self, pool: Pool, now: float) -> None:
         """Give idle workers to those who wait for them."""
@@ -228,7 +227,7 @@ class Moves:
         target.ready -= 1
         self.dispatch.effects.append(Retire(worker))
         start_s = self.dispatch.settings.start_s
-        self.dispatch.deadlines.add(now + start_s, "start", worker.number)
+        self.dispatch.deadlines.add(now + start_s, "retire", worker.number)
 
     def _send_home(self, worker: WorkerRecord, preempt: bool, now: float) -> None:
         worker.goes_home = True
@@ -243,10 +242,10 @@ class Moves:
 
     def _bring_home(self, worker: WorkerRecord, now: float) -> None:
         move = worker.move
+        assert move is not None
         worker.goes_home, worker.move = False, None
-        if move is not None:
-            move.taken.pop(worker, None)
-            self._look_ended(move)
+        del move.taken[worker]
+        self._look_ended(move)
         self._transfer(worker, self.roster.pools[worker.home], now)
 
     def _release(self, worker: WorkerRecord, move: MoveRecord, now: float) -> None:

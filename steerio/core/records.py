@@ -124,7 +124,5 @@ class MoveRecord(Struct, eq=False):
 
     @property
     def owed(self) -> int:
-        """How many workers are still to be found for it."""
-        if self.state != "waiting":
-            return 0
+        """How many workers are still to be found for it, while it waits."""
         return max(0, self.count - len(self.taken) - len(self.reserved))

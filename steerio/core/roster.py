@@ -141,23 +141,20 @@ class Roster:
         self.pools[home].at_home += 1
 
     def transfer(self, worker: WorkerRecord, target: Pool) -> Pool:
-        """Take a worker with nothing in hand from its pool to another; return that which it left.
+        """Take a ready worker with nothing in hand to another pool; return that which it left.
 
         The caller then gives it work, or has it replaced.
         """
         source = self.pools[worker.pool]
-        ready = worker.phase in READY
         source.idle.pop(worker, None)
         source.workers -= 1
-        source.ready -= ready
+        source.ready -= 1
         _count_down(source.by_node, worker.node.name)
         source.may_be_empty = True
-        worker.pool = target.name
-        if ready:
-            worker.phase = "busy"
-            target.failure = ""
+        worker.pool, worker.phase = target.name, "busy"
+        target.failure = ""
         target.workers += 1
-        target.ready += ready
+        target.ready += 1
         target.by_node[worker.node.name] += 1
         target.empty_since = None
         return source
