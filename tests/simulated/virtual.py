@@ -63,17 +63,21 @@ def in_virtual_time(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[
     return run
 
 
-def cluster_of(simulate: int = 2, learn: int = 0, **options: Any) -> SimulatedCluster:
+def cluster_of(simulate: int = 2, learn: int | None = None, **options: Any) -> SimulatedCluster:
     """Return a cluster on which tasks take as long as they are asked to."""
     options.setdefault("model", AS_ASKED)
-    workers = {"simulate": simulate, "learn": learn} if learn else {"simulate": simulate}
+    workers = {"simulate": simulate}
+    if learn is not None:
+        workers["learn"] = learn
     return SimulatedCluster(workers, **options)
 
 
 Scene = Callable[[SimulatedCluster, Session], Awaitable[None]]
 
 
-def on_cluster(simulate: int = 2, learn: int = 0, **options: Any) -> Callable[[Scene], Any]:
+def on_cluster(
+    simulate: int = 2, learn: int | None = None, **options: Any
+) -> Callable[[Scene], Any]:
     """Make ``async def test(cluster, session)`` a test on such a cluster."""
 
     def decorate(scene: Scene) -> Callable[[], None]:

@@ -1,0 +1,172 @@
+"""Moving and lending workers, as users do it, in virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from steerio import Board, Campaign, MoveFailed, Result, Session, WorkerMoved, on_success
+from steerio.testing import SimulatedCluster, simulate
+from tests.simulated.virtual import AS_ASKED, on_cluster, simulation, training
+
+
+@on_cluster(4, 0)
+async def test_a_lease_gives_workers_and_takes_them_back(
+    cluster: SimulatedCluster, session: Session
+) -> None:
+    async with session.pools.lend("simulate", to="learn", workers=2) as lease:
+        assert len(lease.workers) == 2
+        assert await session.gather(*session.map(training, [3, 3])) == [3, 3]
+        assert session.pools["learn"].workers == 2
+    await lease.wait_returned()
+    assert lease.state == "ended"
+    await asyncio.sleep(0.2)
+    assert (session.pools["simulate"].workers, session.pools["learn"].workers) == (4, 0)
+
+
+@on_cluster(2, 0)
+async def test_a_lease_ends_with_its_scope_however_that_ends(
+    cluster: SimulatedCluster, session: Session
+) -> None:
+    with pytest.raises(ZeroDivisionError):
+        async with session.pools.lend("simulate", to="learn", workers=2) as lease:
+            raise ZeroDivisionError
+    await lease.wait_returned()
+
+    async def hold() -> None:
+        async with session.pools.lend("simulate", to="learn", workers=2):
+            await asyncio.sleep(1e9)
+
+    holding = asyncio.create_task(hold())
+    await asyncio.sleep(1.0)
+    assert session.pools["learn"].workers == 2
+    holding.cancel()
+    await asyncio.sleep(1.0)
+    assert session.pools["simulate"].workers == 2
+
+
+@on_cluster(2, 0)
+async def test_who_gives_up_waiting_for_a_lease_leaves_everybody_where_they_were(
+    cluster: SimulatedCluster, session: Session
+) -> None:
+    busy = session.map(simulation, [100.0, 100.0])
+    await asyncio.sleep(1.0)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(5.0), session.pools.lend("simulate", to="learn"):
+            raise AssertionError("nobody was free")
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(5.0):
+            await session.pools.move("simulate", "learn", 1)
+    await session.gather(*busy)
+    await asyncio.sleep(1.0)
+    load = session.pools["simulate"]
+    assert (load.workers, load.idle, load.promised) == (2, 2, 0)
+
+
+@on_cluster(3, 0)
+async def test_a_lease_may_begin_with_some_and_get_the_others_later(
+    cluster: SimulatedCluster, session: Session
+) -> None:
+    busy = session.map(simulation, [10.0, 10.0])
+    await asyncio.sleep(1.0)
+    async with session.pools.lend("simulate", to="learn", workers=3, at_least=1) as lease:
+        assert (len(lease.workers), lease.state) == (1, "waiting")
+        await session.gather(*busy)
+        await asyncio.sleep(1.0)
+        assert (len(lease.workers), lease.state) == (3, "granted")
+
+
+@on_cluster(2, 1)
+async def test_a_move_is_a_handle_with_progress_result_and_cancel(
+    cluster: SimulatedCluster, session: Session
+) -> None:
+    busy = session.submit(simulation, 10.0)
+    await asyncio.sleep(1.0)
+    move = session.pools.move("simulate", "learn", 2)
+    await asyncio.sleep(1.0)
+    assert (move.state, len(move.workers)) == ("waiting", 1)
+    assert "1 of 2, waiting" in repr(move)
+    move.cancel()
+    with pytest.raises(MoveFailed, match="it was cancelled"):
+        await move
+    await busy
+    assert len(await session.pools.move("simulate", "learn", 2)) == 2
+    assert await session.pools.move("learn", "simulate", 3)
+
+
+@on_cluster(2, 1)
+async def test_preempting_costs_the_task_an_attempt_and_no_failure(
+    cluster: SimulatedCluster, session: Session
+) -> None:
+    long = session.options(retries={"lost": 0}).map(simulation, [50.0, 50.0])
+    await asyncio.sleep(1.0)
+    began = asyncio.get_running_loop().time()
+    await session.pools.move("simulate", "learn", 1, how="preempt")
+    assert asyncio.get_running_loop().time() < began + 3.0
+    assert await session.gather(*long) == [50.0, 50.0]
+    attempts = sorted([(await task.result()).attempt for task in long])
+    assert attempts == [1, 2]
+
+
+@on_cluster(2, 1)
+async def test_what_can_never_be_granted_is_refused_at_once(
+    cluster: SimulatedCluster, session: Session
+) -> None:
+    with pytest.raises(MoveFailed, match="'learn' has 1 workers of its own; 2 were asked for"):
+        await session.pools.move("learn", "simulate", 2)
+    with pytest.raises(MoveFailed, match="no pool 'lern'"):
+        async with session.pools.lend("simulate", to="lern"):
+            pass
+
+
+@on_cluster(4, 4, seed=3)
+async def test_nobody_is_lost_to_a_pool_when_workers_and_nodes_die_while_they_move(
+    cluster: SimulatedCluster, session: Session
+) -> None:
+    work = session.map(simulation, [1.0] * 200) + session.map(training, [1] * 100)
+
+    async def lends(source: str, to: str) -> None:
+        for _ in range(20):
+            async with session.pools.lend(source, to=to, workers=2, at_least=1):
+                await asyncio.sleep(0.7)
+
+    async def kills() -> None:
+        for turn in range(15):
+            await asyncio.sleep(1.3)
+            living = cluster.workers()
+            living[turn * 5 % len(living)].die("killed by a test")
+
+    await asyncio.gather(lends("simulate", "learn"), lends("learn", "simulate"), kills())
+    await session.gather(*work)
+    await asyncio.sleep(5.0)
+    assert {name: load.at_home for name, load in session.pools.items()} == {
+        "simulate": 4,
+        "learn": 4,
+    }
+    assert {name: load.workers for name, load in session.pools.items()} == {
+        "simulate": 4,
+        "learn": 4,
+    }
+
+
+class Relearning(Campaign):
+    """The policy of the first page: learning borrows a worker each time."""
+
+    def __init__(self, seconds: list[float]) -> None:
+        self.todo = Board(simulation, seconds)
+        self.learned = 0
+
+    @on_success(simulation, every=8)
+    async def relearn(self, results: list[Result]) -> None:
+        async with self.pools.lend("simulate", to="learn", workers=1):
+            self.learned += await self.run(training, len(results))
+
+
+def test_a_campaign_whose_learning_borrows_workers_runs_to_its_end() -> None:
+    campaign = Relearning([1.0 + n / 100 for n in range(80)])
+    run = simulate(campaign, workers={"simulate": 4, "learn": 0}, model=AS_ASKED)
+    assert campaign.learned == 80
+    moves = [event for event in run.events if isinstance(event, WorkerMoved)]
+    assert len(moves) == 20
+    assert moves[-1].pool == "simulate"
