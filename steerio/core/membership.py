@@ -187,8 +187,8 @@ class Membership:
                     self.dispatch.effects.append(Signal(worker, 0, "kill"))
             elif what == "empty":
                 self._check_empty(now)
-            elif what == "move":
-                self.moves.due(about, now)
+            elif what in ("press", "short"):
+                self.moves.due(what, about, now)
             elif what == "recall":
                 self._recall_at = None
                 self.dispatch.recall_held(now)

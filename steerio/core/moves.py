@@ -74,12 +74,13 @@ class Moves:
         pool.moves.append(move)
         self.roster.pools[target].coming += 1
         self._serve(pool, now)
+        self._look_short(pool, now)
         if move.state == "waiting":
             for worker in self._busy(pool):
                 self.dispatch.recall(worker)
             self._press(pool, now)
             if preempt_after_s is not None:
-                self.dispatch.deadlines.add(now + preempt_after_s, "move", move.number)
+                self.dispatch.deadlines.add(now + preempt_after_s, "press", move.number)
             self._tell(move)
         return ""
 
@@ -112,18 +113,23 @@ class Moves:
         """A worker that was part of a move, or at home there, is gone for good."""
         if move is not None:
             self._look_ended(move)
-        for waiting in list(self.roster.pools[home].moves):
-            there = self._to_give(waiting)
-            if waiting.count > there:
-                reason = f"only {there} workers are left in {home!r}, of {waiting.count} asked for"
-                self.end(waiting.client, waiting.request, "drain", now, reason)
+        self._look_short(self.roster.pools[home], now)
 
-    def due(self, number: int, now: float) -> None:
-        """Stop waiting for what runs: the time that a move gave it is over."""
+    def due(self, what: str, number: int, now: float) -> None:
+        """Look at a move whose time is over: to wait for what runs, or for more workers."""
         move = self._by_number.get(number)
-        if move is not None and move.state == "waiting":
+        if move is None or move.state != "waiting":
+            return
+        pool = self.roster.pools[move.source]
+        if what == "press":
             move.how = "preempt"
-            self._press(self.roster.pools[move.source], now)
+            self._press(pool, now)
+            return
+        move.short = False
+        there = self._to_give(move)
+        if move.count > there:
+            reason = f"{pool.name!r} has only {there} workers, {move.count} were asked for"
+            self.end(move.client, move.request, "drain", now, reason)
 
     def _divert(self, worker: WorkerRecord, pool: Pool, now: float) -> bool:
         """Take a worker with nothing in hand elsewhere, if it is to go; else ``False``."""
@@ -151,10 +157,19 @@ class Moves:
             return f"{count} workers cannot be moved"
         pool = self.roster.pools[source]
         leaving = sum(move.count for move in pool.moves if not move.lease)
-        if count > pool.at_home - leaving:
+        own = max(pool.at_home, pool.announced)
+        if count > own - leaving:
             also = f", of which {leaving} are to leave for good" if leaving else ""
-            return f"{source!r} has {pool.at_home} workers of its own{also}; {count} were asked for"
+            return f"{source!r} has {own} workers of its own{also}; {count} were asked for"
         return ""
+
+    def _look_short(self, pool: Pool, now: float) -> None:
+        """Give moves that there are too few workers for some time, in which more may come."""
+        for move in pool.moves:
+            if not move.short and move.count > self._to_give(move):
+                move.short = True
+                join_s = self.dispatch.settings.join_s
+                self.dispatch.deadlines.add(now + join_s, "short", move.number)
 
     def _to_give(self, move: MoveRecord) -> int:
         """Return how many workers a waiting move could get at most, those it has included."""
@@ -199,6 +214,8 @@ class Moves:
         move.state = "granted"
         self._tell(move)
         if not move.lease:
+            self.roster.pools[move.source].announced -= move.count
+            self.roster.pools[move.target].announced += move.count
             for worker in move.taken:
                 self.roster.settle(worker, move.target)
                 worker.move = None

@@ -104,7 +104,8 @@ class MoveRecord(Struct, eq=False):
     """Workers that a client wants moved, for good or (``lease``) until it gives them back.
 
     ``taken`` are those that are at the target for it, ``reserved`` those that wait until
-    all are free (where they are to go ``together``).  ``state`` is ``waiting``, ``granted``,
+    all are free (where they are to go ``together``).  It is ``short`` while its source has too
+    few workers for it, and more may yet come.  ``state`` is ``waiting``, ``granted``,
     ``returning`` or ``ended``.
     """
 
@@ -117,6 +118,7 @@ class MoveRecord(Struct, eq=False):
     lease: bool = False
     together: bool = False
     how: str = "drain"
+    short: bool = False
     state: str = "waiting"
     reason: str = ""
     taken: dict[WorkerRecord, None] = field(default_factory=dict[WorkerRecord, None])

@@ -34,6 +34,8 @@ class Pool:
         self.empty_since: float | None = None
         self.may_be_empty = False
         """Whether it was meant to have no workers, or has moved some away."""
+        self.announced = 0
+        """Workers that are to belong to it; some of them may not have come yet."""
         self.at_home = 0
         """Workers that belong to it, wherever they are."""
         self.moves: deque[MoveRecord] = deque()

@@ -120,7 +120,6 @@ class Hosting:
                 self._routers,
                 pools=self._pools,
                 closed=self._closed_pools,
-                empty=[pool for pool, count in self._pools.items() if not count],
                 settings=self.settings,
                 journal=self._journal,
             )

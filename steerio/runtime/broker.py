@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import inf
 
 from steerio.core.dispatch import Dispatch
@@ -44,9 +44,9 @@ class Broker:
 
     Args:
         routers: the endpoints to serve.
-        pools: the pools there are; with ``closed`` there are no others, ever.
+        pools: the pools there are, and how many workers each is to have: 0 for one that moves
+            are to bring some.  With ``closed`` there are no other pools, ever.
         closed: whether workers and pools are all known from the start.
-        empty: those of the pools that begin with no worker, which moves are to bring.
         settings: bounds and leases.
         journal: where to record, if anywhere.
         clock: monotonic seconds; ``epoch``: what turns them into Unix time.
@@ -56,9 +56,8 @@ class Broker:
         self,
         routers: Sequence[RouterEndpoint],
         *,
-        pools: Iterable[str] = (),
+        pools: Mapping[str, int] | None = None,
         closed: bool = False,
-        empty: Iterable[str] = (),
         settings: Settings | None = None,
         journal: Journal | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -72,7 +71,7 @@ class Broker:
         self.failed = False
         """Whether it asks to be ended because it cannot do what it is for."""
         self.events = EventLog(time.time() - time.monotonic() if epoch is None else epoch)
-        self.roster = Roster(self.settings, pools, closed)
+        self.roster = Roster(self.settings, pools or {}, closed)
         self.dispatch = Dispatch(self.roster, self.events, self.settings)
         self.members = Membership(self.dispatch)
         self._journal = journal
@@ -86,10 +85,10 @@ class Broker:
         self._next_ping = clock()
         self._next_share = clock()
         self._shared_sizes: list[int] = []
-        for name in empty:
-            self.roster.pools[name].may_be_empty = True
-        for pool in self.roster.pools.values():
-            self.members.watch_empty(pool, clock())
+        for name, count in (pools or {}).items():
+            self.roster.pools[name].announced = count
+            self.roster.pools[name].may_be_empty = not count
+            self.members.watch_empty(self.roster.pools[name], clock())
 
     def __repr__(self) -> str:
         pools = ", ".join(repr(pool) for pool in self.roster.pools.values())

@@ -97,7 +97,6 @@ class SimulatedCluster:
             [self._local, self.router],
             pools=workers,
             closed=True,
-            empty=[pool for pool, count in workers.items() if not count],
             settings=self.settings,
             journal=self.record,
             clock=loop.time,

@@ -46,6 +46,7 @@ class Cluster:
         self.roster = Roster(SETTINGS, ["simulate", "learn"], closed)
         self.dispatch = Dispatch(self.roster, self.log, SETTINGS)
         self.members = Membership(self.dispatch)
+        self.roster.pools["simulate"].announced = 3 if closed else 0
         for pool in self.roster.pools.values():
             self.members.watch_empty(pool, self.now)
         self.events: list[AnyEvent] = []

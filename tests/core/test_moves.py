@@ -327,7 +327,7 @@ def test_borrowed_workers_are_not_given_away() -> None:
     assert "'learn' has 0 workers of its own" in scene.ask(1, "learn", "simulate")
 
 
-def test_a_move_ends_when_too_few_workers_are_left_for_it() -> None:
+def test_a_move_ends_when_too_few_workers_are_left_for_it_for_long() -> None:
     scene = MovingScene(1)
     scene.node({"simulate": 1}, peer=NODE + 1)
     scene.submit()
@@ -335,9 +335,24 @@ def test_a_move_ends_when_too_few_workers_are_left_for_it() -> None:
     scene.ask(2)
     scene.members.node_lost(NODE + 1, "power", scene.now)
     scene.settle_down()
+    scene.tick(SETTINGS.join_s - 0.1)
+    assert scene.move().state == "waiting"
+    scene.tick(0.2)
     (last,) = [effect for effect in scene.effects(TellMove) if effect.state == "ended"]
-    assert last.reason == "only 1 workers are left in 'simulate', of 2 asked for"
+    assert last.reason == "'simulate' has only 1 workers, 2 were asked for"
     assert scene.sizes() == (1, 0)
+
+
+def test_workers_that_are_announced_may_be_asked_for_before_they_come() -> None:
+    scene = MovingScene(0, pools=("simulate", "learn"))
+    scene.pool("simulate").announced = 2
+    assert "'simulate' has 2 workers of its own; 3 were asked for" in scene.ask(3)
+    assert scene.ask(2) == ""
+    scene.node({"simulate": 2}, peer=NODE + 1)
+    assert scene.sizes() == (0, 2)
+    scene.tick(100.0)
+    assert (scene.pool("simulate").announced, scene.pool("learn").announced) == (0, 2)
+    assert scene.told()[-1][0] == "granted"
 
 
 def test_a_lease_outlives_its_workers() -> None:
@@ -452,3 +467,14 @@ def test_a_pool_at_a_glance_says_who_is_busy() -> None:
     scene = MovingScene(2)
     scene.submit()
     assert (scene.pool().load().busy, scene.pool().load().idle) == (1, 1)
+
+
+def test_a_move_for_which_enough_have_come_goes_on_waiting_for_them() -> None:
+    scene = MovingScene(0, pools=("simulate", "learn"))
+    scene.pool("simulate").announced = 1
+    scene.ask(1)
+    scene.node({"simulate": 1}, peer=NODE + 1, ready=False)
+    scene.tick(SETTINGS.join_s + 0.1)
+    assert scene.move().state == "waiting"
+    scene.join(scene.worker())
+    assert scene.told()[-1][0] == "granted"
