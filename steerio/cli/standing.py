@@ -21,8 +21,9 @@ from steerio.launch.mpi import find_rank
 from steerio.launch.workers import check_workers, needs_of, parse_workers
 from steerio.model.messages import Status
 from steerio.worker.node_main import run_node
-from steerio.worker.setup import NodeSetup
+from steerio.worker.setup import NodeSetup, clear_up_after_broker
 
+IPC = "ipc://"
 END_S = 10.0
 """How long ``steerio stop`` waits for the broker to have ended."""
 
@@ -38,6 +39,8 @@ def run_broker(run_dir: str | None, host: str | None, port: int, no_encryption: 
                 f"a broker runs in {run_dir} already (process {connection.pid} on "
                 f"{connection.host}); if it has ended, remove {Path(run_dir) / FILE_NAME}"
             )
+        if connection.host == socket.gethostname():  # it was killed
+            clear_up_after_broker(connection.folder, connection.local)
     folder = make_run_dir(run_dir, "broker")
     with logging_to(folder):
         asyncio.run(_serve(folder, host, port, not no_encryption))
@@ -80,6 +83,7 @@ def run_worker(run_dir: str, workers: str, preload: str, name: str | None, pin: 
         preload=dict.fromkeys(counts, modules),
         path=[str(Path.cwd()), *Hosting.search_path()],
         pin=pin and find_rank() is None,  # a launcher binds its ranks to cores
+        folder=str(Path(address.removeprefix(IPC)).parent) if address.startswith(IPC) else "",
     )
     return run_node(setup, None)
 

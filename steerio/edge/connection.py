@@ -63,6 +63,11 @@ class Connection(Struct, frozen=True):
             )
         return self.remote, self.keys
 
+    @property
+    def folder(self) -> str:
+        """The folder of its sockets on its machine, which it removes as it ends."""
+        return str(Path(self.local.removeprefix("ipc://")).parent)
+
     def write(self, folder: Path) -> Path:
         """Write the connection file into a run directory.
 

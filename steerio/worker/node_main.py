@@ -79,7 +79,7 @@ async def _serve(setup: NodeSetup, forker: ZygoteForker, lifeline: int | None) -
         await forker.close()
         link.close()
         context.term()
-        clear_up_after_broker(setup)
+        clear_up_after_broker(setup.folder, setup.address)
     if node.failed:
         sys.stderr.write(f"steerio node {setup.name}: {node.ended.result()}\n")
     return int(node.failed)

@@ -67,12 +67,12 @@ class NodeSetup(Struct, frozen=True, kw_only=True):
         return required
 
 
-def clear_up_after_broker(setup: NodeSetup, within_s: float = 0.0) -> None:
+def clear_up_after_broker(folder: str, address: str, within_s: float = 0.0) -> None:
     """Remove the broker's sockets if it ended without doing so, now or ``within_s`` seconds."""
     until = time.monotonic() + within_s
-    while setup.folder and Path(setup.folder).exists():
-        if not listens(setup.address):
-            shutil.rmtree(setup.folder, ignore_errors=True)
+    while folder and Path(folder).exists():
+        if not listens(address):
+            shutil.rmtree(folder, ignore_errors=True)
         if time.monotonic() >= until:
             return
         time.sleep(LOOK_S)

@@ -296,7 +296,8 @@ def become_zygote(orders: socket.socket, slots: Slots, setup: NodeSetup) -> NoRe
         gc.collect()
         gc.freeze()
         Zygote(orders, slots, setup).serve()
-        clear_up_after_broker(setup, GONE_S)  # our node was killed, and others may be yet
+        # our node was killed, and others may be yet
+        clear_up_after_broker(setup.folder, setup.address, GONE_S)
         status = 0
     except EndZygote:
         status = 0

@@ -16,7 +16,7 @@ import pytest
 
 import steerio
 from steerio import BrokerLost, Lost, TaskEnded, TaskProgress, UsageError
-from steerio.edge.connection import Connection
+from steerio.edge.connection import Connection, read_connection
 from tests.real import deeds, programs
 from tests.real.programs import Program, python, running, steerio_command
 from tests.real.test_command_line import SQUARES
@@ -247,3 +247,22 @@ def test_a_running_campaign_can_be_stopped_from_elsewhere(tmp_path: Path) -> Non
             assert stop.status() == 0, stop
         assert campaign.status(within_s=10) == 0, campaign
     assert json.loads((tmp_path / "broker/summary.json").read_text())["because"] == "steerio stop"
+
+
+def test_what_a_killed_broker_leaves_goes_with_its_workers_or_when_another_is_to_start(
+    tmp_path: Path,
+) -> None:
+    with broker_in(tmp_path) as broker, workers_in(tmp_path) as workers:
+        left = Path(read_connection(tmp_path / "broker").folder)
+        while not status_of(tmp_path)["nodes"]:
+            pass
+        broker.signal(signal.SIGKILL)
+        broker.status()
+        assert left.exists()
+        workers.signal(signal.SIGTERM)
+        workers.status()
+        assert not left.exists()
+    left.mkdir(mode=0o700)
+    with running(*steerio_command("broker", "--run-dir", "broker"), cwd=tmp_path) as another:
+        assert another.status() == 2, "that directory has a record already"
+        assert not left.exists()
