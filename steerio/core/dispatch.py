@@ -6,8 +6,8 @@ decision is a heap operation and a few dictionary look-ups, whatever the number 
 tasks and workers.
 
 Short tasks are sent *ahead*: a worker that just started one of a type whose measured
-mean is short gets more of them to hold, as long as every worker of the pool could have
-as many.  A worker runs what it holds in the order it was sent, so the core infers who
+mean is short gets more to hold whose types are as short, as long as every worker of the
+pool could have as many.  A worker runs what it holds in the order it was sent, so the core infers who
 is running without a message for it.  What is held behind a task that turns out long is
 recalled as soon as another worker is idle.
 
@@ -34,7 +34,7 @@ from steerio.core.effects import (
 )
 from steerio.core.eventlog import EventLog
 from steerio.core.lifecycle import Fact, State, advance
-from steerio.core.records import TaskRecord, WorkerRecord
+from steerio.core.records import TaskRecord, TypeRecord, WorkerRecord
 from steerio.core.roster import Pool, Roster
 from steerio.core.settings import Settings
 from steerio.model.events import TaskEnded, TaskQueued, TaskRetried, TaskStarted
@@ -332,9 +332,27 @@ class Dispatch:
             worker.phase = "busy"
             self._send(worker, record, pool, now)
         if backlog and in_hand[0].state != State.STOPPING and not pool.moves:
-            room = min(self._ahead(in_hand[0]), len(backlog) // pool.workers)
-            while len(in_hand) <= room and (record := backlog.pop()) is not None:
-                self._send(worker, record, pool, now)
+            self._send_ahead(worker, pool, now)
+
+    def _send_ahead(self, worker: WorkerRecord, pool: Pool, now: float) -> None:
+        """Let a busy worker hold more, as long as all that it has in hand is short.
+
+        The nth task that it holds is of a type of which n could be held.  So however types
+        are mixed, the nth takes at most ``held_s / n``, or is the only one.
+        """
+        in_hand, backlog = worker.in_hand, pool.backlog
+        kind = in_hand[0].type
+        room = min(self._ahead(kind), len(backlog) // pool.workers)
+        if in_hand[-1].type is not kind:
+            kind = in_hand[-1].type
+            room = min(room, self._ahead(kind))
+        while len(in_hand) <= room and (record := backlog.peek()) is not None:
+            if record.type is not kind:
+                kind = record.type
+                room = min(room, self._ahead(kind))
+                continue
+            backlog.pop()
+            self._send(worker, record, pool, now)
 
     def _reach(self, record: TaskRecord, worker: WorkerRecord, now: float) -> None:
         if record.state == State.HELD:
@@ -345,9 +363,9 @@ class Dispatch:
             record.reached = now
             self._press(record, now)
 
-    def _ahead(self, record: TaskRecord) -> int:
-        """Return how many tasks a worker may hold behind this one."""
-        mean_s, settings = record.type.mean_s, self.settings
+    def _ahead(self, kind: TypeRecord) -> int:
+        """Return how many tasks of a type a worker may hold, and hold behind one of it."""
+        mean_s, settings = kind.mean_s, self.settings
         if not 0 <= mean_s <= settings.hold_s:
             return 0
         return max(1, min(settings.held, int(settings.held_s / (mean_s + OVERHEAD_S))))
