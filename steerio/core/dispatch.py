@@ -100,6 +100,7 @@ class Dispatch:
     def cancel(self, task_id: int, reason: str, now: float, *, queued_only: bool = False) -> bool:
         """Cancel a task wherever it is, or only where it is still queued.
 
+        With ``queued_only`` what is in hand goes on, but is not queued again: no retry.
         Returns ``False`` where it has ended already.
         """
         record = self.tasks.get(task_id)
@@ -109,7 +110,7 @@ class Dispatch:
             self._settle(record, Ending("cancelled", reason=reason), now)
             self.roster.pools[record.type.spec.pool].backlog.forget(record)
         elif queued_only:
-            pass
+            record.not_again = reason
         elif record.state == State.STOPPING:
             record.out_of_time = record.preempted = False
             record.stop_reason = reason
@@ -174,7 +175,7 @@ class Dispatch:
             self._settle(record, ending, now)
         elif record.state == State.STOPPING:
             self._settle_stopped(record, now, started, ended)
-        elif record.failures < record.options.retries.failed:
+        elif record.failures < record.options.retries.failed and record.not_again is None:
             record.failures += 1
             self._retry(record, pool, f"failed: {error.type if error else ended_as}", now)
         else:
@@ -402,13 +403,15 @@ class Dispatch:
         started: float | None = None,
         ended: float | None = None,
     ) -> None:
-        if record.preempted:
+        again = record.not_again is None
+        if record.preempted and again:
             record.preempted = False
             self._retry(record, self.roster.pools[record.type.spec.pool], record.stop_reason, now)
         elif not record.out_of_time:
-            ending = Ending("cancelled", reason=record.stop_reason, started=started, ended=ended)
+            reason = record.not_again if record.preempted and not again else record.stop_reason
+            ending = Ending("cancelled", reason=reason or "", started=started, ended=ended)
             self._settle(record, ending, now)
-        elif record.timeouts < record.options.retries.timed_out:
+        elif record.timeouts < record.options.retries.timed_out and again:
             record.timeouts += 1
             record.out_of_time = False
             self._retry(record, self.roster.pools[record.type.spec.pool], "timed out", now)
@@ -420,7 +423,7 @@ class Dispatch:
         if record.kills >= self.settings.kills:
             why = f"it took down {record.kills} workers, the last: {reason}"
             self._settle(record, Ending("lost", reason=why), now)
-        elif record.losses < record.options.retries.lost:
+        elif record.losses < record.options.retries.lost and record.not_again is None:
             record.losses += 1
             self._retry(record, pool, f"lost: {reason}", now)
         else:
@@ -449,6 +452,8 @@ class Dispatch:
         record.worker = None
         if record.state == State.STOPPING:
             self._settle_stopped(record, now)
+        elif record.not_again is not None:
+            self._settle(record, Ending("cancelled", reason=record.not_again), now)
         else:
             self._requeue(record, pool, Fact.RETURNED, now)
 

@@ -28,7 +28,10 @@ class TypeRecord(Struct, eq=False):
 
 
 class TaskRecord(Struct, gc=False, eq=False):
-    """One task from submission to result.  Times are on the core's clock, in seconds."""
+    """One task from submission to result.  Times are on the core's clock, in seconds.
+
+    ``not_again`` is why it is not to be queued again, if it is not.
+    """
 
     task_id: int
     client: int
@@ -55,6 +58,7 @@ class TaskRecord(Struct, gc=False, eq=False):
     stop_reason: str = ""
     out_of_time: bool = False
     preempted: bool = False
+    not_again: str | None = None
 
     def __lt__(self, other: object) -> bool:
         """Break ties of queue entries of equal priority and order; either may go first."""

@@ -51,7 +51,10 @@ class SubmitTask(Struct, frozen=True, gc=False, array_like=True, tag=3):
 
 
 class CancelTask(Struct, frozen=True, gc=False, array_like=True, tag=4):
-    """Cancel a task, queued or running; with ``queued_only`` one that is running goes on."""
+    """Cancel a task, queued or running.
+
+    With ``queued_only`` one that is in a worker's hands goes on, but is not tried again.
+    """
 
     task_id: int
     reason: str

@@ -105,6 +105,7 @@ class Cluster:
         known = self.dispatch.cancel(task_id, "unwanted", self.now, queued_only=queued_only)
         assert known == there
         book.cancelled |= meant
+        book.drained |= there and not meant
 
     @property
     def tasks(self) -> dict[int, TaskRecord]:
@@ -246,6 +247,7 @@ class Cluster:
         self.events += fresh
         for event in fresh:
             if isinstance(event, TaskRetried):
+                assert not self.books[event.task_id].drained
                 self.books[event.task_id].retried[event.reason.partition(":")[0]] += 1
 
     def perform(self) -> None:
