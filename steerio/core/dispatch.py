@@ -7,9 +7,9 @@ tasks and workers.
 
 Short tasks are sent *ahead*: a worker that just started one of a type whose measured
 mean is short gets more to hold whose types are as short, as long as every worker of the
-pool could have as many.  A worker runs what it holds in the order it was sent, so the core infers who
-is running without a message for it.  What is held behind a task that turns out long is
-recalled as soon as another worker is idle.
+pool could have as many.  A worker runs what it holds in the order it was sent, so the
+core infers who is running without a message for it.  What is held behind a task that
+turns out long is recalled as soon as another worker is idle.
 
 Invariant: a task is in ``tasks`` until it is settled, and it is settled once; it is in
 ``runs`` exactly while it is in the hands of a worker.

@@ -27,6 +27,8 @@ from steerio.model.events import (
     WorkerLost,
 )
 
+SILENCES = ("node", "client", "start", "empty")
+"""The deadlines that come up because somebody said nothing."""
 SLOW = {"start": "starting", "retire": "retiring"}
 """Phases that may take so long and no longer, by what their deadlines are called."""
 
@@ -54,6 +56,7 @@ class Membership:
         self.nodes: dict[int, NodeRecord] = {}
         self.moves = Moves(dispatch)
         self._recall_at: float | None = None
+        self._put_off: set[tuple[str, int]] = set()
         dispatch.starved = self.watch_empty
 
     # -- clients ------------------------------------------------------------------------
@@ -174,10 +177,16 @@ class Membership:
         if member is not None:
             member.heard = now
 
-    def tick(self, now: float) -> None:
-        """Look at everything whose time has come."""
+    def tick(self, now: float, *, words_wait: bool = False) -> None:
+        """Look at everything whose time has come.
+
+        Nobody is lost for his silence while he may have spoken (``words_wait``: there is more
+        to be taken in): he has another beat for it.  No more, for others may never pause.
+        """
         for what, about in self.dispatch.deadlines.due(now):
-            if what == "node":
+            if what in SILENCES and self._puts_off(what, about, words_wait):
+                self.dispatch.deadlines.add(now + self.settings.beat_s, what, about)
+            elif what == "node":
                 self._check_node(about, now)
             elif what == "client":
                 self._check_client(about, now)
@@ -233,6 +242,14 @@ class Membership:
         if pool.workers == 0:
             self.watch_empty(pool, now)
         return pool
+
+    def _puts_off(self, what: str, about: int, words_wait: bool) -> bool:
+        """Whether to look at a silence a beat later, which is done once."""
+        if words_wait and (what, about) not in self._put_off:
+            self._put_off.add((what, about))
+            return True
+        self._put_off.discard((what, about))
+        return False
 
     def _check_node(self, number: int, now: float) -> None:
         node = self.roster.by_number.get(number)

@@ -229,14 +229,14 @@ class Cluster:
 
     # -- time ---------------------------------------------------------------------------------
 
-    def tick(self, seconds: float) -> None:
+    def tick(self, seconds: float, *, words_wait: bool = False) -> None:
         """Let time pass; whoever beats is heard."""
         self.now += seconds
         beating = [client.peer for client in self.clients if client.beats]
         beating += [node.peer for node in self.nodes if node.beats]
         for peer in beating:
             self.members.heard(peer, self.now)
-        self.members.tick(self.now)
+        self.members.tick(self.now, words_wait=words_wait)
 
     # -- the broker's part ----------------------------------------------------------------------
 
