@@ -2,9 +2,10 @@
 
 A member is a node or a client.  It is *heard* with each of its messages and lost when
 it was silent for a lease.  Workers are watched by their node, which says at once when
-one exited; a worker that dies is replaced on the same node, unless the workers of its
-pool keep dying before they are ready: then the pool has failed, with the reason that
-the last of them gave, and nobody waits for it.
+one exited; a worker that dies is replaced on the same node.  Where the workers of its
+pool keep dying before they are ready, that is put off, for longer each time; and when
+the pool has no other worker left it has failed, with the reason that the last of them
+gave, and nobody waits for it.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ SILENCES = ("node", "client", "start", "empty")
 """The deadlines that come up because somebody said nothing."""
 SLOW = {"start": "starting", "retire": "retiring"}
 """Phases that may take so long and no longer, by what their deadlines are called."""
+FIRST_PUT_OFF_S, LONGEST_PUT_OFF_S = 1.0, 30.0
+"""How long the start of a worker is put off after too many failed, doubled each time."""
 
 
 class ClientRecord(Struct, eq=False):
@@ -57,6 +60,8 @@ class Membership:
         self.moves = Moves(dispatch)
         self._recall_at: float | None = None
         self._put_off: set[tuple[str, int]] = set()
+        self._to_replace: dict[int, WorkerRecord] = {}
+        """Workers that are gone and are to be replaced later, by number."""
         dispatch.starved = self.watch_empty
 
     # -- clients ------------------------------------------------------------------------
@@ -115,6 +120,8 @@ class Membership:
             return
         log = self.dispatch.log
         self._emit(NodeLost(log.next(), now + log.epoch, node.name, reason))
+        waiting = self._to_replace.items()
+        self._to_replace = {number: gone for number, gone in waiting if gone.node is not node}
         lost = self.roster.remove_node(node)
         for worker in lost:  # all of them first, or one would be given what another had
             starting = worker.phase == "starting"
@@ -158,8 +165,10 @@ class Membership:
         if not pool.failure:
             if was_ready or self.roster.may_start(pool):
                 self._start(self.roster.replace(worker), now)
-            elif pool.workers == 0:
-                self.fail(pool, reason, now)
+            else:
+                if pool.workers == 0:
+                    self.fail(pool, reason, now)
+                self._replace_later(worker, now)
         self.dispatch.worker_gone(worker, run, reason, True, now)
         self.moves.worker_lost(worker.move, worker.home, now)
 
@@ -194,6 +203,8 @@ class Membership:
                 worker = self.roster.by_number.get(about)
                 if isinstance(worker, WorkerRecord) and worker.phase == SLOW[what]:
                     self.dispatch.effects.append(Signal(worker, 0, "kill"))
+            elif what == "replace":
+                self._replace(about, now)
             elif what == "empty":
                 self._check_empty(now)
             elif what == "move":
@@ -229,6 +240,20 @@ class Membership:
     def _start(self, worker: WorkerRecord, now: float) -> None:
         self.dispatch.effects.append(Start(worker.node, worker))
         self.dispatch.deadlines.add(now + self.settings.start_s, "start", worker.number)
+
+    def _replace_later(self, worker: WorkerRecord, now: float) -> None:
+        """Start another at home in a while, if that has not failed: the cause may pass."""
+        worker.put_off_s = min(max(2 * worker.put_off_s, FIRST_PUT_OFF_S), LONGEST_PUT_OFF_S)
+        self._to_replace[worker.number] = worker
+        self.dispatch.deadlines.add(now + worker.put_off_s, "replace", worker.number)
+
+    def _replace(self, number: int, now: float) -> None:
+        worker = self._to_replace.pop(number, None)
+        if worker is None or self.roster.pools[worker.home].failure:
+            return
+        fresh = self.roster.add_worker(worker.node, worker.home)
+        fresh.put_off_s = worker.put_off_s
+        self._start(fresh, now)
 
     def _remove(self, worker: WorkerRecord, reason: str, task_id: int | None, now: float) -> Pool:
         retired = worker.phase == "retiring"
@@ -281,13 +306,19 @@ class Membership:
                 pool.empty_since = None
             elif now < since + self.settings.join_s:
                 continue
-            elif pool.at_home or pool.coming:  # workers are on their way
+            elif self._awaits(pool):
                 pool.empty_since = now
                 self.dispatch.deadlines.add(now + self.settings.join_s, "empty", 0)
             else:
                 moved = ", and none was moved to it" if pool.may_be_empty else ""
                 within = f"within {self.settings.join_s:g} s"
                 self.fail(pool, f"no worker joined it {within}{moved}", now)
+
+    def _awaits(self, pool: Pool) -> bool:
+        """Whether workers of this pool are on their way to it, or will be."""
+        if pool.at_home or pool.coming:
+            return True
+        return any(gone.home == pool.name for gone in self._to_replace.values())
 
     def _emit(self, event: AnyEvent) -> None:
         self.dispatch.log.append(event)

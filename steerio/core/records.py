@@ -70,7 +70,8 @@ class WorkerRecord(Struct, eq=False):
 
     ``in_hand`` is what it was sent, in the order in which it runs it.  ``home`` is the pool
     that it belongs to, which may have lent it to ``pool``; ``move`` is what brought it there,
-    and ``goes_home`` whether it returns as soon as it has nothing in hand.
+    and ``goes_home`` whether it returns as soon as it has nothing in hand.  ``put_off_s`` is for
+    how long its start was put off last because too many had failed.
     """
 
     name: str
@@ -80,6 +81,7 @@ class WorkerRecord(Struct, eq=False):
     move: MoveRecord | None = None
     goes_home: bool = False
     number: int = 0
+    put_off_s: float = 0.0
     peer: int = 0
     pid: int = 0
     phase: str = "starting"

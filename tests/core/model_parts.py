@@ -9,7 +9,9 @@ from steerio.core.effects import Ending
 from steerio.core.records import TaskRecord
 from steerio.core.settings import Settings
 
-SETTINGS = Settings(beat_s=1.0, lease_s=4.0, start_s=3.0, join_s=5.0, recall_s=0.1)
+SETTINGS = Settings(
+    beat_s=1.0, lease_s=4.0, start_s=3.0, join_s=5.0, start_failures=2, recall_s=0.1
+)
 
 RUN_S = {"short": 1e-5, "long": 0.3, "train": 0.02, "stray": 0.0}
 """What a task of each type takes, in seconds, unless it is ended at an odd time."""
@@ -46,6 +48,7 @@ class Node:
     """One supervisor; ``exits`` are the words that the broker has not had yet."""
 
     peer: int
+    offers: int = 0
     workers: list[Worker] = field(default_factory=list)
     exits: list[tuple[str, int]] = field(default_factory=list)
     beats: bool = True

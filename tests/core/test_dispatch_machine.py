@@ -270,6 +270,7 @@ class DispatchMachine(RuleBasedStateMachine):
         self.steps += 1
         invariants.check(self.cluster.members)
         self.cluster.check_stopping()
+        self.cluster.check_replaced()
         if self.steps % self.lag == 0:
             self.cluster.perform()
             self.cluster.decided()
