@@ -10,6 +10,9 @@ gave, and nobody waits for it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 from msgspec import Struct
 
 from steerio.core.dispatch import Dispatch
@@ -30,8 +33,6 @@ from steerio.model.events import (
 
 SILENCES = ("node", "client", "start", "empty")
 """The deadlines that come up because somebody said nothing."""
-SLOW = {"start": "starting", "retire": "retiring"}
-"""Phases that may take so long and no longer, by what their deadlines are called."""
 FIRST_PUT_OFF_S, LONGEST_PUT_OFF_S = 1.0, 30.0
 """How long the start of a worker is put off after too many failed, doubled each time."""
 
@@ -63,6 +64,16 @@ class Membership:
         self._to_replace: dict[int, WorkerRecord] = {}
         """Workers that are gone and are to be replaced later, by number."""
         dispatch.starved = self.watch_empty
+        self._checks: dict[str, Callable[[int, float], None]] = {
+            "node": self._check_node,
+            "client": self._check_client,
+            "start": partial(self._check_slow, "starting"),
+            "retire": partial(self._check_slow, "retiring"),
+            "replace": self._replace,
+            "empty": self._check_empty,
+            "move": self.moves.due,
+            "recall": self._check_held,
+        }
 
     # -- clients ------------------------------------------------------------------------
 
@@ -195,23 +206,8 @@ class Membership:
         for what, about in self.dispatch.deadlines.due(now):
             if what in SILENCES and self._puts_off(what, about, words_wait):
                 self.dispatch.deadlines.add(now + self.settings.beat_s, what, about)
-            elif what == "node":
-                self._check_node(about, now)
-            elif what == "client":
-                self._check_client(about, now)
-            elif what in SLOW:
-                worker = self.roster.by_number.get(about)
-                if isinstance(worker, WorkerRecord) and worker.phase == SLOW[what]:
-                    self.dispatch.effects.append(Signal(worker, 0, "kill"))
-            elif what == "replace":
-                self._replace(about, now)
-            elif what == "empty":
-                self._check_empty(now)
-            elif what == "move":
-                self.moves.due(about, now)
-            elif what == "recall":
-                self._recall_at = None
-                self.dispatch.recall_held(now)
+            elif what in self._checks:
+                self._checks[what](about, now)
             else:
                 self.dispatch.due(what, about, now)
 
@@ -297,7 +293,20 @@ class Membership:
         else:
             self.dispatch.deadlines.add(client.heard + lease_s, "client", peer)
 
-    def _check_empty(self, now: float) -> None:
+    def _check_slow(self, phase: str, number: int, now: float) -> None:
+        """Have a worker killed that is still in a phase that may last so long and no longer."""
+        del now
+        worker = self.roster.by_number.get(number)
+        if isinstance(worker, WorkerRecord) and worker.phase == phase:
+            self.dispatch.effects.append(Signal(worker, 0, "kill"))
+
+    def _check_held(self, about: int, now: float) -> None:
+        del about
+        self._recall_at = None
+        self.dispatch.recall_held(now)
+
+    def _check_empty(self, about: int, now: float) -> None:
+        del about
         for pool in self.roster.pools.values():
             since = pool.empty_since
             if since is None or pool.failure:

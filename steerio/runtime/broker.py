@@ -259,9 +259,9 @@ class Broker:
         self._next_ping = now + self.settings.beat_s
         self._share_pools(now)
         shared = self.events.count - len(self.events.fresh)
-        for peer in self._peers.clients.values():
-            for subscription in peer.subscriptions.values():
-                subscription.catch_up(peer, shared, now + self.events.epoch)
+        for watcher in self._peers.clients.values():
+            for subscription in watcher.subscriptions.values():
+                subscription.catch_up(watcher, shared, now + self.events.epoch)
         for client in self.members.clients.values():
             peer = self._peers.by_number.get(client.peer)
             if peer is not None and not peer.router.local:
