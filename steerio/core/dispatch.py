@@ -6,10 +6,10 @@ decision is a heap operation and a few dictionary look-ups, whatever the number 
 tasks and workers.
 
 Short tasks are sent *ahead*: a worker that just started one of a type whose measured
-mean is short gets more of them to hold, as long as every worker of the pool could have
-as many.  A worker runs what it holds in the order it was sent, so the core infers who
-is running without a message for it.  What is held behind a task that turns out long is
-recalled as soon as another worker is idle.
+mean is short gets more to hold whose types are as short, as long as every worker of the
+pool could have as many.  A worker runs what it holds in the order it was sent, so the
+core infers who is running without a message for it.  What is held behind a task that
+turns out long is recalled as soon as another worker is idle.
 
 Invariant: a task is in ``tasks`` until it is settled, and it is settled once; it is in
 ``runs`` exactly while it is in the hands of a worker.
@@ -34,7 +34,7 @@ from steerio.core.effects import (
 )
 from steerio.core.eventlog import EventLog
 from steerio.core.lifecycle import Fact, State, advance
-from steerio.core.records import TaskRecord, WorkerRecord
+from steerio.core.records import TaskRecord, TypeRecord, WorkerRecord
 from steerio.core.roster import Pool, Roster
 from steerio.core.settings import Settings
 from steerio.model.events import TaskEnded, TaskQueued, TaskRetried, TaskStarted
@@ -100,6 +100,7 @@ class Dispatch:
     def cancel(self, task_id: int, reason: str, now: float, *, queued_only: bool = False) -> bool:
         """Cancel a task wherever it is, or only where it is still queued.
 
+        With ``queued_only`` what is in hand goes on, but is not queued again: no retry.
         Returns ``False`` where it has ended already.
         """
         record = self.tasks.get(task_id)
@@ -109,7 +110,7 @@ class Dispatch:
             self._settle(record, Ending("cancelled", reason=reason), now)
             self.roster.pools[record.type.spec.pool].backlog.forget(record)
         elif queued_only:
-            pass
+            record.not_again = reason
         elif record.state == State.STOPPING:
             record.out_of_time = record.preempted = False
             record.stop_reason = reason
@@ -174,7 +175,7 @@ class Dispatch:
             self._settle(record, ending, now)
         elif record.state == State.STOPPING:
             self._settle_stopped(record, now, started, ended)
-        elif record.failures < record.options.retries.failed:
+        elif record.failures < record.options.retries.failed and record.not_again is None:
             record.failures += 1
             self._retry(record, pool, f"failed: {error.type if error else ended_as}", now)
         else:
@@ -332,9 +333,27 @@ class Dispatch:
             worker.phase = "busy"
             self._send(worker, record, pool, now)
         if backlog and in_hand[0].state != State.STOPPING and not pool.moves:
-            room = min(self._ahead(in_hand[0]), len(backlog) // pool.workers)
-            while len(in_hand) <= room and (record := backlog.pop()) is not None:
-                self._send(worker, record, pool, now)
+            self._send_ahead(worker, pool, now)
+
+    def _send_ahead(self, worker: WorkerRecord, pool: Pool, now: float) -> None:
+        """Let a busy worker hold more, as long as all that it has in hand is short.
+
+        The nth task that it holds is of a type of which n could be held.  So however types
+        are mixed, the nth takes at most ``held_s / n``, or is the only one.
+        """
+        in_hand, backlog = worker.in_hand, pool.backlog
+        kind = in_hand[0].type
+        room = min(self._ahead(kind), len(backlog) // pool.workers)
+        if in_hand[-1].type is not kind:
+            kind = in_hand[-1].type
+            room = min(room, self._ahead(kind))
+        while len(in_hand) <= room and (record := backlog.peek()) is not None:
+            if record.type is not kind:
+                kind = record.type
+                room = min(room, self._ahead(kind))
+                continue
+            backlog.pop()
+            self._send(worker, record, pool, now)
 
     def _reach(self, record: TaskRecord, worker: WorkerRecord, now: float) -> None:
         if record.state == State.HELD:
@@ -345,9 +364,9 @@ class Dispatch:
             record.reached = now
             self._press(record, now)
 
-    def _ahead(self, record: TaskRecord) -> int:
-        """Return how many tasks a worker may hold behind this one."""
-        mean_s, settings = record.type.mean_s, self.settings
+    def _ahead(self, kind: TypeRecord) -> int:
+        """Return how many tasks of a type a worker may hold, and hold behind one of it."""
+        mean_s, settings = kind.mean_s, self.settings
         if not 0 <= mean_s <= settings.hold_s:
             return 0
         return max(1, min(settings.held, int(settings.held_s / (mean_s + OVERHEAD_S))))
@@ -384,13 +403,15 @@ class Dispatch:
         started: float | None = None,
         ended: float | None = None,
     ) -> None:
-        if record.preempted:
+        again = record.not_again is None
+        if record.preempted and again:
             record.preempted = False
             self._retry(record, self.roster.pools[record.type.spec.pool], record.stop_reason, now)
         elif not record.out_of_time:
-            ending = Ending("cancelled", reason=record.stop_reason, started=started, ended=ended)
+            reason = record.not_again if record.preempted and not again else record.stop_reason
+            ending = Ending("cancelled", reason=reason or "", started=started, ended=ended)
             self._settle(record, ending, now)
-        elif record.timeouts < record.options.retries.timed_out:
+        elif record.timeouts < record.options.retries.timed_out and again:
             record.timeouts += 1
             record.out_of_time = False
             self._retry(record, self.roster.pools[record.type.spec.pool], "timed out", now)
@@ -402,7 +423,7 @@ class Dispatch:
         if record.kills >= self.settings.kills:
             why = f"it took down {record.kills} workers, the last: {reason}"
             self._settle(record, Ending("lost", reason=why), now)
-        elif record.losses < record.options.retries.lost:
+        elif record.losses < record.options.retries.lost and record.not_again is None:
             record.losses += 1
             self._retry(record, pool, f"lost: {reason}", now)
         else:
@@ -431,6 +452,8 @@ class Dispatch:
         record.worker = None
         if record.state == State.STOPPING:
             self._settle_stopped(record, now)
+        elif record.not_again is not None:
+            self._settle(record, Ending("cancelled", reason=record.not_again), now)
         else:
             self._requeue(record, pool, Fact.RETURNED, now)
 

@@ -2,12 +2,16 @@
 
 A member is a node or a client.  It is *heard* with each of its messages and lost when
 it was silent for a lease.  Workers are watched by their node, which says at once when
-one exited; a worker that dies is replaced on the same node, unless the workers of its
-pool keep dying before they are ready: then the pool has failed, with the reason that
-the last of them gave, and nobody waits for it.
+one exited; a worker that dies is replaced on the same node.  Where the workers of its
+pool keep dying before they are ready, that is put off, for longer each time; and when
+the pool has no other worker left it has failed, with the reason that the last of them
+gave, and nobody waits for it.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
 
 from msgspec import Struct
 
@@ -27,8 +31,10 @@ from steerio.model.events import (
     WorkerLost,
 )
 
-SLOW = {"start": "starting", "retire": "retiring"}
-"""Phases that may take so long and no longer, by what their deadlines are called."""
+SILENCES = ("node", "client", "start", "empty")
+"""The deadlines that come up because somebody said nothing."""
+FIRST_PUT_OFF_S, LONGEST_PUT_OFF_S = 1.0, 30.0
+"""How long the start of a worker is put off after too many failed, doubled each time."""
 
 
 class ClientRecord(Struct, eq=False):
@@ -54,7 +60,21 @@ class Membership:
         self.nodes: dict[int, NodeRecord] = {}
         self.moves = Moves(dispatch)
         self._recall_at: float | None = None
+        self._put_off: set[tuple[str, int]] = set()
+        self._to_replace: dict[int, WorkerRecord] = {}
+        """Workers that are gone and are to be replaced later, by number."""
         dispatch.starved = self.watch_empty
+        self._checks: dict[str, Callable[[int, float], None]] = {
+            "node": self._check_node,
+            "client": self._check_client,
+            "start": partial(self._check_slow, "starting"),
+            "retire": partial(self._check_slow, "retiring"),
+            "replace": self._replace,
+            "empty": self._check_empty,
+            "press": partial(self.moves.due, "press"),
+            "short": partial(self.moves.due, "short"),
+            "recall": self._check_held,
+        }
 
     # -- clients ------------------------------------------------------------------------
 
@@ -112,6 +132,8 @@ class Membership:
             return
         log = self.dispatch.log
         self._emit(NodeLost(log.next(), now + log.epoch, node.name, reason))
+        waiting = self._to_replace.items()
+        self._to_replace = {number: gone for number, gone in waiting if gone.node is not node}
         lost = self.roster.remove_node(node)
         for worker in lost:  # all of them first, or one would be given what another had
             starting = worker.phase == "starting"
@@ -155,8 +177,10 @@ class Membership:
         if not pool.failure:
             if was_ready or self.roster.may_start(pool):
                 self._start(self.roster.replace(worker), now)
-            elif pool.workers == 0:
-                self.fail(pool, reason, now)
+            else:
+                if pool.workers == 0:
+                    self.fail(pool, reason, now)
+                self._replace_later(worker, now)
         self.dispatch.worker_gone(worker, run, reason, True, now)
         self.moves.worker_lost(worker.move, worker.home, now)
 
@@ -174,24 +198,17 @@ class Membership:
         if member is not None:
             member.heard = now
 
-    def tick(self, now: float) -> None:
-        """Look at everything whose time has come."""
+    def tick(self, now: float, *, words_wait: bool = False) -> None:
+        """Look at everything whose time has come.
+
+        Nobody is lost for his silence while he may have spoken (``words_wait``: there is more
+        to be taken in): he has another beat for it.  No more, for others may never pause.
+        """
         for what, about in self.dispatch.deadlines.due(now):
-            if what == "node":
-                self._check_node(about, now)
-            elif what == "client":
-                self._check_client(about, now)
-            elif what in SLOW:
-                worker = self.roster.by_number.get(about)
-                if isinstance(worker, WorkerRecord) and worker.phase == SLOW[what]:
-                    self.dispatch.effects.append(Signal(worker, 0, "kill"))
-            elif what == "empty":
-                self._check_empty(now)
-            elif what in ("press", "short"):
-                self.moves.due(what, about, now)
-            elif what == "recall":
-                self._recall_at = None
-                self.dispatch.recall_held(now)
+            if what in SILENCES and self._puts_off(what, about, words_wait):
+                self.dispatch.deadlines.add(now + self.settings.beat_s, what, about)
+            elif what in self._checks:
+                self._checks[what](about, now)
             else:
                 self.dispatch.due(what, about, now)
 
@@ -221,6 +238,20 @@ class Membership:
         self.dispatch.effects.append(Start(worker.node, worker))
         self.dispatch.deadlines.add(now + self.settings.start_s, "start", worker.number)
 
+    def _replace_later(self, worker: WorkerRecord, now: float) -> None:
+        """Start another at home in a while, if that has not failed: the cause may pass."""
+        worker.put_off_s = min(max(2 * worker.put_off_s, FIRST_PUT_OFF_S), LONGEST_PUT_OFF_S)
+        self._to_replace[worker.number] = worker
+        self.dispatch.deadlines.add(now + worker.put_off_s, "replace", worker.number)
+
+    def _replace(self, number: int, now: float) -> None:
+        worker = self._to_replace.pop(number, None)
+        if worker is None or self.roster.pools[worker.home].failure:
+            return
+        fresh = self.roster.add_worker(worker.node, worker.home)
+        fresh.put_off_s = worker.put_off_s
+        self._start(fresh, now)
+
     def _remove(self, worker: WorkerRecord, reason: str, task_id: int | None, now: float) -> Pool:
         retired = worker.phase == "retiring"
         pool = self.roster.remove_worker(worker)
@@ -233,6 +264,14 @@ class Membership:
         if pool.workers == 0:
             self.watch_empty(pool, now)
         return pool
+
+    def _puts_off(self, what: str, about: int, words_wait: bool) -> bool:
+        """Whether to look at a silence a beat later, which is done once."""
+        if words_wait and (what, about) not in self._put_off:
+            self._put_off.add((what, about))
+            return True
+        self._put_off.discard((what, about))
+        return False
 
     def _check_node(self, number: int, now: float) -> None:
         node = self.roster.by_number.get(number)
@@ -255,7 +294,20 @@ class Membership:
         else:
             self.dispatch.deadlines.add(client.heard + lease_s, "client", peer)
 
-    def _check_empty(self, now: float) -> None:
+    def _check_slow(self, phase: str, number: int, now: float) -> None:
+        """Have a worker killed that is still in a phase that may last so long and no longer."""
+        del now
+        worker = self.roster.by_number.get(number)
+        if isinstance(worker, WorkerRecord) and worker.phase == phase:
+            self.dispatch.effects.append(Signal(worker, 0, "kill"))
+
+    def _check_held(self, about: int, now: float) -> None:
+        del about
+        self._recall_at = None
+        self.dispatch.recall_held(now)
+
+    def _check_empty(self, about: int, now: float) -> None:
+        del about
         for pool in self.roster.pools.values():
             since = pool.empty_since
             if since is None or pool.failure:
@@ -264,13 +316,19 @@ class Membership:
                 pool.empty_since = None
             elif now < since + self.settings.join_s:
                 continue
-            elif pool.at_home or pool.coming:  # workers are on their way
+            elif self._awaits(pool):
                 pool.empty_since = now
                 self.dispatch.deadlines.add(now + self.settings.join_s, "empty", 0)
             else:
                 moved = ", and none was moved to it" if pool.may_be_empty else ""
                 within = f"within {self.settings.join_s:g} s"
                 self.fail(pool, f"no worker joined it {within}{moved}", now)
+
+    def _awaits(self, pool: Pool) -> bool:
+        """Whether workers of this pool are on their way to it, or will be."""
+        if pool.at_home or pool.coming:
+            return True
+        return any(gone.home == pool.name for gone in self._to_replace.values())
 
     def _emit(self, event: AnyEvent) -> None:
         self.dispatch.log.append(event)

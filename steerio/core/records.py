@@ -28,7 +28,10 @@ class TypeRecord(Struct, eq=False):
 
 
 class TaskRecord(Struct, gc=False, eq=False):
-    """One task from submission to result.  Times are on the core's clock, in seconds."""
+    """One task from submission to result.  Times are on the core's clock, in seconds.
+
+    ``not_again`` is why it is not to be queued again, if it is not.
+    """
 
     task_id: int
     client: int
@@ -55,6 +58,7 @@ class TaskRecord(Struct, gc=False, eq=False):
     stop_reason: str = ""
     out_of_time: bool = False
     preempted: bool = False
+    not_again: str | None = None
 
     def __lt__(self, other: object) -> bool:
         """Break ties of queue entries of equal priority and order; either may go first."""
@@ -66,7 +70,8 @@ class WorkerRecord(Struct, eq=False):
 
     ``in_hand`` is what it was sent, in the order in which it runs it.  ``home`` is the pool
     that it belongs to, which may have lent it to ``pool``; ``move`` is what brought it there,
-    and ``goes_home`` whether it returns as soon as it has nothing in hand.
+    and ``goes_home`` whether it returns as soon as it has nothing in hand.  ``put_off_s`` is for
+    how long its start was put off last because too many had failed.
     """
 
     name: str
@@ -76,6 +81,7 @@ class WorkerRecord(Struct, eq=False):
     move: MoveRecord | None = None
     goes_home: bool = False
     number: int = 0
+    put_off_s: float = 0.0
     peer: int = 0
     pid: int = 0
     phase: str = "starting"

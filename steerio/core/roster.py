@@ -62,6 +62,7 @@ class Pool:
             sum(move.owed + len(move.reserved) for move in self.moves),
             self.at_home,
             dict(self.by_node),
+            self.failure,
         )
 
 
@@ -130,6 +131,7 @@ class Roster:
         fresh = self.add_worker(worker.node, worker.pool)
         self.settle(fresh, worker.home)
         fresh.goes_home = worker.goes_home
+        fresh.put_off_s = worker.put_off_s
         move = worker.move
         if move is not None and worker.pool == move.target:
             fresh.move = move
@@ -167,6 +169,7 @@ class Roster:
         A pool that was given up for want of workers works again.
         """
         worker.peer, worker.pid, worker.phase = peer, pid, "busy"
+        worker.put_off_s = 0.0
         pool = self.pools[worker.pool]
         pool.start_failures = 0
         pool.failure = ""
@@ -197,7 +200,7 @@ class Roster:
         return list(node.workers.values())
 
     def may_start(self, pool: Pool) -> bool:
-        """Whether a lost worker of this pool is worth replacing."""
+        """Whether a lost worker of this pool is worth replacing at once."""
         return pool.start_failures < self.settings.start_failures
 
     def set_idle(self, worker: WorkerRecord) -> None:

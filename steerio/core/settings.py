@@ -15,7 +15,8 @@ class Settings(Struct, frozen=True, kw_only=True):
         lease_s: silence after which one of them is lost.
         start_s: longest start of a worker, preloading included.
         join_s: longest a pool of a closed broker may be without any worker.
-        start_failures: workers of a pool that may die in a row while starting.
+        start_failures: workers of a pool that may die in a row while starting; then the next
+            start is put off, and a pool without any other worker fails.
         kills: workers that one task may take down before it is not tried again.
         hold_s: tasks of a type with a mean duration up to this are sent one ahead.
         held_s: more are sent ahead while their durations add up to no more than this.

@@ -154,7 +154,7 @@ class Published(Event, frozen=True, tag=True):
 
 
 class EventsMissed(Event, frozen=True, gc=False, tag=True):
-    """This subscriber was too slow: ``count`` events before ``number`` were not delivered.
+    """This subscriber was too slow: ``count`` events, none after ``number``, were not delivered.
 
     They can be read again with ``session.events(..., since=first)`` while the log keeps them.
     """

@@ -51,7 +51,10 @@ class SubmitTask(Struct, frozen=True, gc=False, array_like=True, tag=3):
 
 
 class CancelTask(Struct, frozen=True, gc=False, array_like=True, tag=4):
-    """Cancel a task, queued or running; with ``queued_only`` one that is running goes on."""
+    """Cancel a task, queued or running.
+
+    With ``queued_only`` one that is in a worker's hands goes on, but is not tried again.
+    """
 
     task_id: int
     reason: str
@@ -347,7 +350,8 @@ class PoolLoad(Struct, frozen=True, gc=False, array_like=True):
 
     ``starting`` workers are not ready yet and not counted; ``promised`` are those that moves
     wait for; ``at_home`` those that belong to the pool, wherever they are; ``nodes`` says on
-    which nodes the workers are, starting ones included.
+    which nodes the workers are, starting ones included; ``failure`` is why the pool was given
+    up, if it was.
     """
 
     workers: int
@@ -358,6 +362,7 @@ class PoolLoad(Struct, frozen=True, gc=False, array_like=True):
     promised: int = 0
     at_home: int = 0
     nodes: dict[str, int] = {}
+    failure: str = ""
 
     @property
     def busy(self) -> int:

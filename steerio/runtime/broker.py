@@ -116,9 +116,8 @@ class Broker:
                 for arrival in router.receive(ARRIVALS_PER_STEP):
                     take(router, arrival, now)
             due = self.dispatch.deadlines.next
-            # nobody is lost for silence while words of his may be waiting
-            if due is not None and due <= now and not self._ready():
-                self.members.tick(now)
+            if due is not None and due <= now:
+                self.members.tick(now, words_wait=self._ready())
             if now >= self._next_ping:
                 self._ping(now)
             self._finish(now)
@@ -254,9 +253,14 @@ class Broker:
         """Say to remote clients that we are alive; who can be reached counts as heard.
 
         A client's own loop may stand still for long, its connection is kept by ZeroMQ.
+        Who missed events hears of it now if nothing came since that could have told him.
         """
         self._next_ping = now + self.settings.beat_s
         self._share_pools(now)
+        shared = self.events.count - len(self.events.fresh)
+        for watcher in self._peers.clients.values():
+            for subscription in watcher.subscriptions.values():
+                subscription.catch_up(watcher, shared, now + self.events.epoch)
         for client in self.members.clients.values():
             peer = self._peers.by_number.get(client.peer)
             if peer is not None and not peer.router.local:

@@ -74,11 +74,19 @@ class Subscription:
             self.missed(wanted[0].number, len(wanted))
             return
         if self._missed:
-            count, first = self._missed, self._first_missed
-            self._missed = self._first_missed = 0
-            wanted.insert(0, EventsMissed(wanted[0].number, wanted[0].at, count, first))
+            wanted.insert(0, self._take_missed(wanted[0].number, wanted[0].at))
         for start in range(0, len(wanted), EVENTS_IN_MESSAGE):
             peer.send(Events(self.number, wanted[start : start + EVENTS_IN_MESSAGE]))
+
+    def catch_up(self, peer: Peer, number: int, at: float) -> None:
+        """Tell a peer that can take it again what it missed up to event ``number``."""
+        if self._missed and not peer.router.congested(peer.identity):
+            peer.send(Events(self.number, [self._take_missed(number, at)]))
+
+    def _take_missed(self, number: int, at: float) -> EventsMissed:
+        count, first = self._missed, self._first_missed
+        self._missed = self._first_missed = 0
+        return EventsMissed(number, at, count, first)
 
 
 class Peers:

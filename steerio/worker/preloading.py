@@ -17,6 +17,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterable, Mapping
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,8 @@ from steerio.worker.loading import load_file
 SETTLE_S = 0.2
 """How long threads that loading a module has started may take to end by themselves."""
 LOOK_S = 0.002
+AGAIN_S = 0.5
+"""How long a module that raised is not tried again: all workers ordered together get one answer."""
 DEVICES = ("/dev/nvidia", "/dev/kfd", "/dev/dri/", "/dev/accel")
 """What a process has open that has initialised an accelerator."""
 
@@ -49,6 +52,8 @@ class Preloads:
         self._planned = list(dict.fromkeys(name for names in modules.values() for name in names))
         self._loaded: set[str] = set()
         self._failed: dict[str, str] = {}
+        self._raised: dict[str, float] = {}
+        """When those of them that raised did so; the others are refused for good."""
         self._unshared: set[str] = set()
         """Files that were refused: each worker loads them for itself."""
 
@@ -60,6 +65,14 @@ class Preloads:
         wanted = dict.fromkeys([*self._files, *modules])
         tried = (self._loaded, self._failed, sys.modules)
         return [name for name in wanted if not any(name in names for names in tried)]
+
+    def try_again(self, modules: Iterable[str], after_s: float = AGAIN_S) -> None:
+        """Forget which of these raised a while ago: what kept them from loading may have passed."""
+        until = time.monotonic() - after_s
+        for name in [*self._files, *modules]:
+            if self._raised.get(name, inf) <= until:
+                del self._raised[name], self._failed[name]
+                importlib.invalidate_caches()
 
     def next_planned(self) -> str | None:
         """Return something that workers of any pool may come to need, not tried yet."""
@@ -90,6 +103,7 @@ class Preloads:
         except BaseException:  # noqa: BLE001 - a module may raise whatever it likes
             told = traceback.format_exc()
             self._failed[name] = f"loading {name} failed on the worker's side:\n{told}"
+            self._raised[name] = time.monotonic()
         spoilt = _spoilt(threads, devices)
         gc.collect()
         gc.freeze()  # what is here now is not walked by the workers' collections, so stays shared
@@ -97,6 +111,7 @@ class Preloads:
 
     def refuse(self, name: str, spoilt: str) -> None:
         """Never load this here: it spoilt a process like this one."""
+        self._raised.pop(name, None)
         if name in self._files:
             sys.stderr.write(
                 f"steerio: warning: loading {self._files[name]} {spoilt}, which cannot be forked; "

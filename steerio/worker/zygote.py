@@ -116,6 +116,7 @@ class Zygote:
     def _fork(self, order: dict[str, Any]) -> None:
         name: str = order["worker"]
         if self._successor is None:
+            self._preloads.try_again(order["preload"])
             self._load(order["preload"])
         if self._successor is not None:
             self._successor[1].sendall(json.dumps(order).encode() + b"\n")

@@ -271,3 +271,22 @@ def test_threads_that_end_by_themselves_are_waited_for_and_those_that_stay_are_n
     preloads.refuse("long_lived", spoilt)
     assert "Take 'long_lived' out of preload" in preloads.failures(["long_lived"])
     assert preloads.failures(["short_lived"]) == ""
+
+
+def test_a_module_that_raised_is_tried_again_in_a_while_and_one_that_was_refused_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    preloads = Preloads([], {"p": ["comes_late", "refused"]})
+    assert preloads.load("comes_late") == ""
+    preloads.refuse("refused", "starts 1 thread")
+    assert "No module named 'comes_late'" in preloads.failures(["comes_late"])
+    (tmp_path / "comes_late.py").touch()
+    preloads.try_again(["comes_late", "refused"])
+    assert preloads.missing(["comes_late", "refused"]) == []
+    preloads.try_again(["comes_late", "refused"], after_s=0.0)
+    assert preloads.missing(["comes_late", "refused"]) == ["comes_late"]
+    assert preloads.load("comes_late") == ""
+    del sys.modules["comes_late"]
+    assert preloads.failures(["comes_late"]) == ""
+    assert "refused" in preloads.failures(["refused"])

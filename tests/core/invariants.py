@@ -25,6 +25,7 @@ def check(members: Membership) -> None:
     for pool in members.roster.pools.values():
         check_pool(members, pool, due)
     check_nodes(members)
+    check_replacements(members, due)
     check_tasks(members)
     check_moves(members, due)
 
@@ -39,6 +40,14 @@ def check_nodes(members: Membership) -> None:
         worker.number: worker for worker in roster.workers.values()
     }
     assert numbered == roster.by_number
+
+
+def check_replacements(members: Membership, due: Due) -> None:
+    """Who is gone and to be replaced later was on a node that is there, and will be."""
+    for number, gone in members._to_replace.items():
+        assert gone.phase == "gone"
+        assert members.nodes[gone.node.peer] is gone.node
+        assert ("replace", number) in due
 
 
 def check_worker(members: Membership, worker: WorkerRecord, due: Due) -> None:

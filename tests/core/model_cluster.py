@@ -11,6 +11,7 @@ The model also keeps books on what really happened, which the core must never co
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 from steerio.core.dispatch import Dispatch
@@ -32,7 +33,7 @@ from steerio.core.lifecycle import State
 from steerio.core.membership import Membership
 from steerio.core.records import MoveRecord, TaskRecord, TypeRecord
 from steerio.core.roster import Roster
-from steerio.model.events import AnyEvent, TaskRetried
+from steerio.model.events import AnyEvent, PoolFailed, TaskRetried
 from steerio.model.tasks import TaskOptions, TaskSpec
 from tests.core.model_parts import RUN_S, SETTINGS, Book, Client, Node, Word, Worker
 
@@ -106,6 +107,7 @@ class Cluster:
         known = self.dispatch.cancel(task_id, "unwanted", self.now, queued_only=queued_only)
         assert known == there
         book.cancelled |= meant
+        book.drained |= there and not meant
 
     @property
     def tasks(self) -> dict[int, TaskRecord]:
@@ -116,7 +118,7 @@ class Cluster:
 
     def node_joins(self, workers: dict[str, int], *preloading: str) -> None:
         """Let a node join, which starts its workers when it is told to."""
-        node = Node(self._peer())
+        node = Node(self._peer(), sum(workers.values()))
         requires = {pool: ["torch"] for pool in preloading}
         joined = self.members.node_joined(node.peer, "node", "host", workers, self.now, requires)
         if joined is not None:
@@ -229,14 +231,14 @@ class Cluster:
 
     # -- time ---------------------------------------------------------------------------------
 
-    def tick(self, seconds: float) -> None:
+    def tick(self, seconds: float, *, words_wait: bool = False) -> None:
         """Let time pass; whoever beats is heard."""
         self.now += seconds
         beating = [client.peer for client in self.clients if client.beats]
         beating += [node.peer for node in self.nodes if node.beats]
         for peer in beating:
             self.members.heard(peer, self.now)
-        self.members.tick(self.now)
+        self.members.tick(self.now, words_wait=words_wait)
 
     # -- the broker's part ----------------------------------------------------------------------
 
@@ -247,6 +249,7 @@ class Cluster:
         self.events += fresh
         for event in fresh:
             if isinstance(event, TaskRetried):
+                assert not self.books[event.task_id].drained
                 self.books[event.task_id].retried[event.reason.partition(":")[0]] += 1
 
     def perform(self) -> None:
@@ -305,6 +308,16 @@ class Cluster:
                 run = worker.in_hand[0].run
                 to_come = ("term", run) in due or ("kill", run) in due
                 assert to_come or run in self.killed or run in ordered
+
+    def check_replaced(self) -> None:
+        """Assert that each node has all its workers or will, unless some pool was given up."""
+        if any(isinstance(event, PoolFailed) for event in self.events):
+            return
+        away = Counter(gone.node.peer for gone in self.members._to_replace.values())
+        for node in self.nodes:
+            if node.peer in self.members.nodes:
+                there = len(self.members.nodes[node.peer].workers)
+                assert there + away[node.peer] == node.offers
 
     def _signal(self, worker: Worker | None, run: int, signal: str) -> None:
         if signal == "kill":

@@ -180,12 +180,12 @@ class Scene:
 
     # -- time and what came of it -----------------------------------------------------------
 
-    def tick(self, seconds: float) -> None:
+    def tick(self, seconds: float, *, words_wait: bool = False) -> None:
         """Let time pass and what is due happen; nodes beat unless they are ``silent``."""
         self.now += seconds
         for peer in self.members.nodes.keys() - self.silent:
             self.members.heard(peer, self.now)
-        self.members.tick(self.now)
+        self.members.tick(self.now, words_wait=words_wait)
         self.settle_down()
 
     def settle_down(self) -> None:

@@ -257,9 +257,12 @@ class DispatchMachine(RuleBasedStateMachine):
 
     # -- time -----------------------------------------------------------------------------
 
-    @happens(seconds=st.sampled_from([0.01, 0.1, 0.2, 0.5, 1.0, 3.0]))
-    def time_passes(self, seconds: float) -> None:
-        self.cluster.tick(seconds)
+    @happens(
+        seconds=st.sampled_from([0.01, 0.1, 0.2, 0.5, 1.0, 3.0]),
+        words_wait=st.sampled_from([False, False, True]),
+    )
+    def time_passes(self, seconds: float, words_wait: bool) -> None:
+        self.cluster.tick(seconds, words_wait=words_wait)
 
     @invariant()
     def holds(self) -> None:
@@ -267,6 +270,7 @@ class DispatchMachine(RuleBasedStateMachine):
         self.steps += 1
         invariants.check(self.cluster.members)
         self.cluster.check_stopping()
+        self.cluster.check_replaced()
         if self.steps % self.lag == 0:
             self.cluster.perform()
             self.cluster.decided()

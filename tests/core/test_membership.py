@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from steerio.core.effects import Expel, Start
+from steerio.core.effects import Expel, Signal, Start
 from steerio.core.lifecycle import State
 from steerio.core.settings import Settings
 from steerio.model.events import (
@@ -169,6 +169,33 @@ def test_the_lease_of_a_node_that_left_ends_quietly() -> None:
     scene.tick(1000.0)
     assert len(scene.events(NodeLost)) == 1
     assert len(scene.dispatch.deadlines) == 0
+
+
+def test_a_node_is_not_lost_at_once_for_its_silence_while_words_wait() -> None:
+    scene = Scene({"simulate": 1}, settings=SETTINGS)
+    scene.silent.add(NODE)
+    scene.tick(15.0, words_wait=True)
+    scene.members.heard(NODE, scene.now)
+    scene.tick(14.0, words_wait=True)
+    assert scene.events(NodeLost) == []
+
+
+def test_a_silent_node_is_lost_a_beat_later_though_others_never_pause() -> None:
+    scene = Scene({"simulate": 1}, settings=SETTINGS)
+    scene.silent.add(NODE)
+    for _ in range(2):
+        assert scene.events(NodeLost) == []
+        scene.tick(15.0, words_wait=True)
+    assert len(scene.events(NodeLost)) == 1
+
+
+def test_tasks_are_stopped_on_time_though_words_wait() -> None:
+    scene = Scene({"simulate": 1}, settings=SETTINGS)
+    record = scene.submit(timeout_s=0.5, cancel_grace_s=0.2)
+    for seconds in (0.5, 0.2, 0.2):
+        scene.tick(seconds, words_wait=True)
+    assert [order.signal for order in scene.effects(Signal)] == ["term", "kill"]
+    assert record.out_of_time
 
 
 @pytest.mark.parametrize("begin", AWKWARD)

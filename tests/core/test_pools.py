@@ -8,7 +8,7 @@ from steerio.core.effects import Signal, Start
 from steerio.core.lifecycle import State
 from steerio.core.settings import Settings
 from steerio.model.events import PoolFailed
-from tests.core.scene import NODE, Scene
+from tests.core.scene import CLIENT, NODE, Scene
 
 SETTINGS = Settings(beat_s=1.0, lease_s=15.0, start_s=120.0, join_s=60.0)
 
@@ -65,6 +65,72 @@ def test_a_pool_fails_only_with_its_last_worker() -> None:
     record = scene.submit()
     scene.report(record)
     assert scene.ending(record).ended_as == "succeeded"
+
+
+def fails_to_start(scene: Scene, times: int) -> None:
+    """Let the one worker of a pool that is starting die of it, and each that takes its place."""
+    for _ in range(times):
+        (name,) = starting(scene)
+        scene.exit(scene.worker(name), 0, "no space left on device")
+
+
+def test_a_pool_gets_a_worker_back_once_what_kept_it_from_starting_is_over() -> None:
+    scene = Scene({"simulate": 2})
+    scene.exit(scene.worker())
+    fails_to_start(scene, 3)
+    for waited_s in (1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0):
+        scene.tick(waited_s - 0.5)
+        assert starting(scene) == []
+        scene.tick(0.5)
+        fails_to_start(scene, 1)
+    assert scene.events(PoolFailed) == []
+    scene.tick(30.0)
+    (name,) = starting(scene)
+    scene.join(scene.worker(name))
+    assert (scene.pool().ready, scene.pool().start_failures) == (2, 0)
+    scene.exit(scene.worker(name))
+    fails_to_start(scene, 3)
+    scene.tick(1.0)
+    fails_to_start(scene, 1)
+
+
+@pytest.mark.parametrize("what", ["node", "pool"])
+def test_nobody_is_started_late_on_a_node_or_for_a_pool_that_is_gone(what: str) -> None:
+    scene = Scene({"simulate": 1})
+    scene.node({"simulate": 1}, peer=NODE + 1)
+    lost = scene.worker("simulate-2")
+    scene.exit(lost)
+    fails_to_start(scene, 3)
+    if what == "node":
+        scene.members.node_lost(NODE + 1, "it left", scene.now)
+    else:
+        scene.members.node_lost(NODE, "it left", scene.now)
+        scene.members.fail(scene.pool(), "no node is left", scene.now)
+    scene.settle_down()
+    scene.tick(100.0)
+    assert starting(scene) == []
+
+
+def test_a_pool_that_gets_a_worker_back_in_a_while_has_not_failed() -> None:
+    pools = {"simulate": 2, "learn": 1}
+    scene = Scene(pools, settings=Settings(join_s=0.6))
+    scene.exit(scene.worker())
+    fails_to_start(scene, 3)
+    assert scene.members.moves.ask(CLIENT, 1, "simulate", "learn", 1, scene.now) == ""
+    record = scene.submit()
+    scene.tick(0.7)
+    assert scene.events(PoolFailed) == []
+    scene.tick(0.3)
+    (name,) = starting(scene)
+    scene.join(scene.worker(name))
+    assert record.state == State.RUNNING
+
+
+def test_a_failed_pool_tells_why_it_failed() -> None:
+    scene = Scene({"simulate": 1})
+    assert scene.pool().load().failure == ""
+    scene.members.fail(scene.pool(), "no node is left", scene.now)
+    assert scene.pool().load().failure == "no node is left"
 
 
 def test_a_worker_that_was_ready_is_replaced_whatever_befell_others() -> None:

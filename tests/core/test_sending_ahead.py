@@ -8,6 +8,7 @@ import pytest
 
 from steerio.core.effects import RecallTask
 from steerio.core.lifecycle import State
+from steerio.core.records import TaskRecord
 from steerio.core.settings import Settings
 from steerio.model.events import TaskStarted
 from tests.core.scene import Scene
@@ -55,6 +56,48 @@ def test_nobody_is_sent_more_than_every_worker_could_have() -> None:
     records = [scene.submit() for _ in range(3 + 8)]
     scene.report(records[0], run_s=0.0)
     assert sorted(in_hand(scene, f"simulate-{n}") for n in (1, 2, 3)) == [1, 1, 1 + 7 // 3]
+
+
+def mixed(scene: Scene, *run_s: float) -> list[TaskRecord]:
+    """Queue a task of each of these measured means behind a short one that ends."""
+    first = scene.submit()
+    kinds = {mean_s: scene.task_type(f"of {mean_s}") for mean_s in run_s}
+    for mean_s, kind in kinds.items():
+        scene.measured(mean_s, kind)
+    records = [scene.submit(kinds[mean_s]) for mean_s in run_s]
+    scene.report(first, run_s=1e-5)
+    return records
+
+
+@pytest.mark.parametrize("mean_s", [0.5, -1.0])
+def test_what_is_long_or_was_never_measured_is_not_held_behind_a_short_task(mean_s: float) -> None:
+    scene = Scene({"simulate": 1})
+    short, held, other, after = mixed(scene, 1e-5, 1e-5, mean_s, 1e-5)
+    assert [short.state, held.state] == [State.RUNNING, State.HELD]
+    assert [other.state, after.state] == [State.QUEUED, State.QUEUED]
+    urgent = scene.submit(priority=100.0)
+    scene.report(short, run_s=1e-5)
+    scene.report(held, run_s=1e-5)
+    assert urgent.state == State.RUNNING
+    assert other.state == State.QUEUED
+
+
+def test_nothing_is_held_behind_a_task_that_only_one_place_is_for() -> None:
+    scene = Scene({"simulate": 1})
+    first, middling, third, fourth = mixed(scene, 1e-5, 0.04, 1e-5, 1e-5)
+    assert (middling.state, third.state) == (State.HELD, State.QUEUED)
+    scene.report(first, run_s=1e-5)
+    assert (third.state, fourth.state) == (State.HELD, State.QUEUED)
+
+
+def test_what_is_held_adds_up_to_little_however_types_are_mixed() -> None:
+    scene = Scene({"simulate": 1}, settings=SETTINGS)
+    tiny, little = 0.0, 17e-5
+    records = mixed(scene, *[tiny] * 3, *[little] * 30, *[tiny] * 30)
+    for record in records:
+        held = list(scene.worker().in_hand)[1:]
+        assert len([each for each in held if each.type.mean_s > 1e-4]) <= 5
+        scene.report(record, run_s=record.type.mean_s)
 
 
 def test_the_measured_mean_follows_bad_news_faster_than_good() -> None:

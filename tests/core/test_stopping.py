@@ -74,6 +74,44 @@ def test_cancelling_only_what_is_queued_leaves_all_else_alone() -> None:
     assert scene.ending(running).reason == "first"
 
 
+@pytest.mark.parametrize("how", ["failed", "timed_out", "lost"])
+def test_what_is_in_hand_as_the_queue_is_cancelled_ends_as_it_is_and_is_not_retried(
+    how: str,
+) -> None:
+    scene = Scene({"simulate": 1})
+    record = scene.submit(timeout_s=1.0, retries=scene.retries(5, 5, 5))
+    assert scene.dispatch.cancel(record.task_id, "enough", scene.now, queued_only=True)
+    if how == "failed":
+        scene.report(record, "failed")
+    elif how == "timed_out":
+        scene.tick(1.0)
+        scene.report(record, "cancelled")
+    else:
+        scene.exit(scene.worker(), record.run)
+    assert scene.ending(record).ended_as == how
+    assert scene.events(TaskRetried) == []
+
+
+def test_what_comes_back_unbegun_after_the_queue_was_cancelled_ends_as_cancelled() -> None:
+    scene = Scene({"simulate": 1})
+    running, held = scene.holding(2)
+    for record in (running, held):
+        assert scene.dispatch.cancel(record.task_id, "enough", scene.now, queued_only=True)
+    scene.give_back(held)
+    assert (scene.ending(held).ended_as, scene.ending(held).reason) == ("cancelled", "enough")
+    scene.report(running)
+    assert scene.ending(running).ended_as == "succeeded"
+
+
+def test_what_is_preempted_after_the_queue_was_cancelled_ends_as_cancelled() -> None:
+    scene = Scene({"simulate": 1})
+    record = scene.submit()
+    assert scene.dispatch.cancel(record.task_id, "enough", scene.now, queued_only=True)
+    scene.dispatch.preempt(record, "preempted: its worker is moved", scene.now)
+    scene.report(record, "cancelled")
+    assert (scene.ending(record).ended_as, scene.ending(record).reason) == ("cancelled", "enough")
+
+
 def test_a_running_task_is_recalled_asked_termed_and_killed() -> None:
     scene = Scene({"simulate": 1})
     record = scene.submit(cancel_grace_s=0.5)

@@ -1,0 +1,81 @@
+"""The broker by itself: steps taken one by one, its clock turned by hand."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from steerio import EventsMissed
+from steerio.edge.endpoint import MemoryLink, MemoryRouter
+from steerio.model import messages as ms
+from steerio.model.tasks import TaskOptions, TaskSpec
+from steerio.runtime.broker import Broker
+
+M = TypeVar("M")
+
+
+class BusyRouter(MemoryRouter):
+    """A router at which more is always waiting, and whose peers may be slow to read."""
+
+    busy = False
+    jammed = False
+
+    def ready(self) -> bool:
+        return self.busy or super().ready()
+
+    def congested(self, peer: bytes) -> bool:
+        return self.jammed or super().congested(peer)
+
+
+class Bench:
+    """A broker, a client, and a node with one worker."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.router = BusyRouter()
+        self.broker = Broker([self.router], clock=lambda: self.now, epoch=0.0)
+        self.client, self.node, self.worker = (self.router.link() for _ in range(3))
+        self.client.send(ms.JoinClient(ms.PROTOCOL, "client"))
+        self.node.send(ms.JoinNode(ms.PROTOCOL, "node", "host", 1, {"default": 1}))
+        self.broker.step()
+        self.worker.send(ms.JoinWorker(ms.PROTOCOL, "default-1", 2))
+        self.broker.step()
+
+    def step_at(self, now: float) -> None:
+        self.now = now
+        self.broker.step()
+
+
+def said(link: MemoryLink, kind: type[M]) -> list[M]:
+    """Take what the broker has said there, and return what is of this kind."""
+    return [message for message, _ in link.receive(1_000) if isinstance(message, kind)]
+
+
+def test_a_task_out_of_time_is_stopped_though_somebody_never_stops_talking() -> None:
+    bench = Bench()
+    bench.client.send(ms.DefineTask(1, TaskSpec("energy", "default")))
+    options = TaskOptions(timeout_s=1.0, cancel_grace_s=0.5)
+    bench.client.send(ms.SubmitTask(1, 1, 0.0, b"", 0, options, None, ""))
+    bench.broker.step()
+    bench.router.busy = True
+    bench.step_at(1.0)
+    assert len(said(bench.node, ms.StopRunning)) == 1
+    bench.step_at(1.5)
+    bench.step_at(2.0)
+    assert [order.signal for order in said(bench.node, ms.SignalWorker)] == ["term", "kill"]
+
+
+def test_who_missed_events_is_told_when_it_can_take_them_and_nothing_else_happens() -> None:
+    bench = Bench()
+    bench.client.send(ms.Subscribe(7, None, None, None, None))
+    bench.broker.step()
+    bench.router.jammed = True
+    bench.client.send(ms.Publish("topic", b""))
+    bench.step_at(1.5)
+    bench.step_at(3.0)
+    assert said(bench.client, ms.Events) == []
+    bench.router.jammed = False
+    bench.step_at(4.5)
+    bench.step_at(6.0)
+    (told,) = said(bench.client, ms.Events)
+    last = bench.broker.events.count
+    assert told == ms.Events(7, [EventsMissed(last, 4.5, 1, last)])
