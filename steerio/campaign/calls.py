@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -12,6 +13,7 @@ import anyio
 from steerio.campaign.submitting import current_agent
 from steerio.campaign.triggers import Trigger
 from steerio.errors import TaskCancelled
+from steerio.model.results import Result
 
 if TYPE_CHECKING:
     from steerio.campaign.conductor import Conductor
@@ -28,6 +30,8 @@ class Calls:
         self._conductor = conductor
         self._method = method
         self._collected: list[Any] = []
+        self.unheard: list[Result] = []
+        """Failures among what is collected for a call to come, of which no other agent hears."""
         self._queue: deque[Any] = deque()
         self._waiting: deque[asyncio.Future[None]] = deque()
         self.busy = 0
@@ -42,15 +46,21 @@ class Calls:
         """How many calls are queued."""
         return len(self._queue)
 
-    def feed(self, item: Any) -> None:
-        """Take in one result or event; enough of them make a call."""
+    def feed(self, item: Any, *, only_here: bool = False) -> None:
+        """Take in one result or event; enough of them make a call.
+
+        ``only_here`` is a failure of which nobody else hears, so that a call has to be made.
+        """
         every = self.trigger.every
         if every is None:
             self._put(item)
             return
         self._collected.append(item)
-        if len(self._collected) >= every:
-            batch, self._collected = self._collected[:every], self._collected[every:]
+        if only_here:
+            self.unheard.append(item)
+        if len(self._collected) == every:
+            batch, self._collected = self._collected, []
+            self.unheard.clear()
             self._put(batch)
 
     def _put(self, item: Any) -> None:
@@ -74,11 +84,7 @@ class Calls:
         current_agent.set(self.name)
         while True:
             item = await self._take()
-            self.busy += 1
-            try:
-                await self.call(item)
-            finally:
-                self.busy -= 1
+            await self._make_call(item)
             self._conductor.look_if_quiet()
 
     async def serve_idle(self) -> None:
@@ -89,11 +95,7 @@ class Calls:
             self._queue.clear()
             idle = self._conductor.feeder.idle(self.trigger.subject)
             if idle > 0 and not self._conductor.stopping:
-                self.busy += 1
-                try:
-                    await self.call(idle)
-                finally:
-                    self.busy -= 1
+                await self._make_call(idle)
                 self.unanswered = self._conductor.outstanding > 0
             self._conductor.look_if_quiet()
 
@@ -105,16 +107,55 @@ class Calls:
         while not self._conductor.stopping:
             await anyio.sleep(max(0.0, due - loop.time()))
             due = max(due + self.trigger.seconds, loop.time())
-            self.busy += 1
-            try:
-                await self.call()
-            finally:
-                self.busy -= 1
+            await self._make_call()
+            self._conductor.look_if_quiet()
 
     async def call(self, *args: Any) -> None:
         """Make one call; that it was cut short by the campaign's end is no error."""
         try:
-            await self._method(*args)
+            await heed(self.name, self._method(*args), was_cancelled)
         except TaskCancelled:
             if not self._conductor.stopping:
                 raise
+
+    async def _make_call(self, *args: Any) -> None:
+        """Make one call of those that the end of the campaign waits for."""
+        latecomers = self._conductor.latecomers
+        latecomers.call_begins(self.name)
+        self.busy += 1
+        try:
+            with latecomers.may_cut(self.name):
+                await self.call(*args)
+        finally:
+            self.busy -= 1
+
+
+def was_cancelled() -> bool:
+    """Whether this code was cancelled by its scope, or by one around that."""
+    return anyio.current_effective_deadline() == -math.inf
+
+
+async def heed(name: str, call: Awaitable[Any], cancelled: Callable[[], bool]) -> None:
+    """Await what an agent does; let nothing that it raises pass for the end of the campaign.
+
+    Args:
+        name: of the agent.
+        call: what it does.
+        cancelled: whether a ``CancelledError`` that comes out of it was meant for it.
+
+    Raises:
+        RuntimeError: it raised what ends tasks or programs, and did not fail.
+    """
+    try:
+        await call
+    except asyncio.CancelledError as error:
+        if cancelled():
+            raise
+        text = (
+            f"{name} was ended by a CancelledError that was not meant for it: what it awaited had "
+            "been cancelled by somebody else; catch asyncio.CancelledError where that may happen"
+        )
+        raise RuntimeError(text) from error
+    except (SystemExit, KeyboardInterrupt) as error:
+        text = f"{name} raised {error!r}; an agent ends its campaign with self.stop()"
+        raise RuntimeError(text) from error

@@ -1,9 +1,9 @@
 """Runs one campaign on a session: starts agents, deals results to triggers, feeds boards.
 
 Invariant: the campaign is *quiet* when nothing can happen any more that would call an
-agent: no task outstanding, no call queued or under way, nothing that a board may still
-hand out, no agent alive, no period.  A quiet campaign has ended, so none can hang for
-want of a ``stop``.
+agent: no task outstanding (of those submitted before it stops), no call queued or under
+way, nothing that a board may still hand out, no agent alive, no period.  A quiet campaign
+has ended, so none can hang for want of a ``stop``.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ from typing import Any
 import anyio
 import anyio.abc
 
-from steerio.campaign.calls import Calls
+from steerio.campaign.calls import Calls, heed, was_cancelled
 from steerio.campaign.campaign import Campaign
+from steerio.campaign.ending import INTERRUPTED_S, Latecomers
 from steerio.campaign.feeding import Feeder
 from steerio.campaign.handle import Task, explain
 from steerio.campaign.limits import Limits, Spent
@@ -55,8 +56,10 @@ class Conductor:
         self._agents = 0
         self._periods = 0
         self._outstanding: dict[int, Task[Any]] = {}
+        self.latecomers = Latecomers()
         self._unasked: weakref.WeakSet[Task[Any]] = weakref.WeakSet()
         self.feeder = Feeder(session, self.fail, self._may_feed)
+        self._patience: asyncio.TimerHandle | None = None
         self._started = False
         self._finishing = False
 
@@ -81,16 +84,23 @@ class Conductor:
         try:
             await self._conduct()
             self._finishing = True
-            await self._as_agent("finish", campaign.finish())
-            self._check_unasked()
-            if self._error is not None:
-                raise ExceptionGroup(f"{self._name} failed", [self._error])
+            await self._finish()
         finally:
             self._finishing = True
-            if timer is not None:
-                timer.cancel()
+            for handle in (timer, self._patience):
+                if handle is not None:
+                    handle.cancel()
             session.on_ended = session.on_submitted = session.on_never_awaited = None
             self.feeder.close()
+
+    async def _finish(self) -> None:
+        try:
+            await self._as_agent("finish", self.campaign.finish())
+        except Exception as error:  # noqa: BLE001 - of the user's code; as if an agent's
+            raise ExceptionGroup(f"{self._name} failed", [error]) from None
+        self._check_unasked()
+        if self._error is not None:
+            raise ExceptionGroup(f"{self._name} failed", [self._error])
 
     async def _conduct(self) -> None:
         async with anyio.create_task_group() as group:
@@ -98,7 +108,8 @@ class Conductor:
             self._sort_calls()
             self.session.client.on_pools(self._pools_changed, idle=bool(self._on_idle))
             group.start_soon(self._watch_pool_failures, name=f"{self._name}.pools")
-            await self._as_agent("setup", self.campaign.setup())
+            with self.latecomers.may_cut(f"{self._name}.setup"):
+                await self._as_agent("setup", self.campaign.setup())
             self.feeder.find_boards(self.campaign)
             self._start_calls(group)
             self._started = True  # what setup() awaited must not look like the end
@@ -110,9 +121,12 @@ class Conductor:
             group.cancel_scope.cancel()
 
     async def _as_agent(self, name: str, coroutine: Awaitable[None]) -> None:
-        token = current_agent.set(f"{self._name}.{name}")
+        task = asyncio.current_task()
+        assert task is not None
+        name = f"{self._name}.{name}"
+        token = current_agent.set(name)
         try:
-            await coroutine
+            await heed(name, coroutine, lambda: was_cancelled() or task.cancelling() > 0)
         finally:
             current_agent.reset(token)
 
@@ -144,7 +158,8 @@ class Conductor:
     async def _serve_agent(self, calls: Calls) -> None:
         current_agent.set(calls.name)
         try:
-            await calls.call()
+            with self.latecomers.may_cut(calls.name):
+                await calls.call()
         finally:
             self._agents -= 1
         self.look_if_quiet()
@@ -164,8 +179,21 @@ class Conductor:
         asyncio.get_running_loop().call_soon(self.look_if_quiet)
 
     def interrupt(self) -> None:
-        """End in good order but soon: cancel agents and tasks, wait for these to end."""
+        """End in good order but soon: cancel agents and tasks, wait for these to end.
+
+        Calls that are under way still have ``INTERRUPTED_S``.
+        """
         self.stop(cancel=True, reason="interrupted")
+        if self._patience is None:
+            loop = asyncio.get_running_loop()
+            self._patience = loop.call_later(INTERRUPTED_S, self._cut_short)
+
+    def _cut_short(self) -> None:
+        why = f"it still ran {INTERRUPTED_S:g} s after the campaign was interrupted"
+        busy = {calls.name for calls in self._calls if calls.busy}
+        for name in busy if self._started else [f"{self._name}.setup"]:
+            self.latecomers.cut(name, why)
+        self._ended.set()
 
     def fail(self, error: Exception) -> None:
         """End the campaign with an error."""
@@ -211,21 +239,31 @@ class Conductor:
     async def _watch_pool_failures(self) -> None:
         async with self.session.events(PoolFailed) as failures:
             async for failure in failures:
-                self.fail(PoolBroken(failure.pool, failure.reason))
+                if self._uses(failure.pool):
+                    self.fail(PoolBroken(failure.pool, failure.reason))
+
+    def _uses(self, pool: str) -> bool:
+        """Whether something of this campaign waits for workers of a pool."""
+        idle = any(calls.unanswered for calls in self._on_idle if calls.trigger.subject == pool)
+        return idle or self.feeder.uses(pool)
 
     # -- tasks -------------------------------------------------------------------------
 
     def _task_submitted(self, task: Task[Any]) -> None:
-        self._outstanding[task.id] = task
         self.feeder.submitted(task)
         if self.stopping and not self._finishing:
+            self.latecomers.add(task.id)
             task.cancel(self.stopping)
+        else:
+            self._outstanding[task.id] = task
 
     def _task_ended(self, task: Task[Any]) -> None:
         self._outstanding.pop(task.id, None)
         result = task._result  # pyright: ignore[reportPrivateUsage]
         assert result is not None
         of_board = self.feeder.ended(task)
+        if self.latecomers.discard(task.id) and isinstance(result, Cancelled):
+            return  # it never was part of the campaign, and calls nobody
         reached = self.spent.count(result)
         if reached and not self.stopping:
             self._stop_for_limit(reached)
@@ -244,37 +282,46 @@ class Conductor:
             asyncio.get_running_loop().call_soon(self.look_if_quiet)
 
     def _deal(self, result: Result) -> bool:
-        """Give a result to the triggers that want it."""
-        handled = False
-        for calls in self._on_result.get(result.task_type, ()):
-            if calls.trigger.wants(result):
-                handled = True
-                calls.feed(result)
-        return handled
+        """Give a result to the triggers that want it; returns whether there are any."""
+        found = self._on_result.get(result.task_type)
+        if not found:
+            return False
+        wanted = [calls for calls in found if calls.trigger.wants(result)]
+        bad = not isinstance(result, (Succeeded, Cancelled))
+        only_collected = bad and all(calls.trigger.every for calls in wanted)
+        for calls in wanted:
+            calls.feed(result, only_here=only_collected)
+        return bool(wanted)
 
-    def _unhandled(self, result: Result) -> None:
+    def _unhandled(self, result: Result, mend: str = "") -> None:
         if self.session.client.lost:
             self._broker_lost(self.session.client.lost)
             return
         text = explain(result)
         if result.attempt:  # else no worker ever had it, which no handler could mend
             name = result.task_type.split(":")[-1]
-            text += (
-                f"\nNo agent handles that: add @on_failure({name}), await the task, "
-                "or allow some with Limits(failures=...)"
-            )
+            mend = mend or f"No agent handles that: add @on_failure({name}), await the task"
+            text += f"\n{mend}, or allow some with Limits(failures=...)"
         self.fail(UnhandledFailure(text))
 
     def _never_awaited(self, result: Result) -> None:
         if self.spent.limits.failures is None:
             self._unhandled(result)
 
+    def _never_heard(self, calls: Calls, result: Result) -> None:
+        if self.spent.limits.failures is None:
+            few = f"{calls.name} is called with {calls.trigger.every}, and there were fewer:"
+            self._unhandled(result, f"{few} add an @on_failure without every=")
+
     def _check_unasked(self) -> None:
+        for calls in self._calls if self._patience is None else ():  # else cut short by Ctrl-C
+            for result in calls.unheard:
+                self._never_heard(calls, result)
         for task in self._unasked:
-            result = task._result  # pyright: ignore[reportPrivateUsage]
-            if not task.awaited and result is not None:
+            ended = task._result  # pyright: ignore[reportPrivateUsage]
+            if not task.awaited and ended is not None:
                 task.awaited = True
-                self._unhandled(result)
+                self._unhandled(ended)
 
     # -- events and pools --------------------------------------------------------------
 

@@ -43,6 +43,12 @@ class Feeder:
         """How many entries wait on boards."""
         return sum(len(board) for board in self._boards)
 
+    def uses(self, pool: str) -> bool:
+        """Whether tasks of the campaign are outstanding, or wait on boards, for a pool."""
+        if self._in_pool[pool] > 0:
+            return True
+        return any(len(board) > 0 and board.task_type.pool == pool for board in self._boards)
+
     def find_boards(self, campaign: object) -> None:
         """Take on the boards that are attributes of a campaign."""
         self._made_by = f"{type(campaign).__name__}.__init__"

@@ -16,7 +16,7 @@ from tests.real import programs
 from tests.real.programs import Program, running, steerio_command
 
 CAMPAIGN = '''
-import asyncio, os, signal, time
+import asyncio, os, signal, sys, time
 import steerio
 from steerio import Board, Campaign, agent, on_success, on_failure, task
 
@@ -51,7 +51,9 @@ class Endless(Campaign):
                 self.submit(work, asyncio.get_running_loop())
             if self.kind == "unknown":
                 self.submit("work", 1)
-            if self.kind == "stop":
+            if self.kind == "exit":
+                sys.exit(4)
+            if self.kind in ("stop", "finish"):
                 self.stop()
 
     @agent
@@ -62,6 +64,8 @@ class Endless(Campaign):
         if self.kind == "linger":
             print("lingering", flush=True)
             await asyncio.Event().wait()
+        if self.kind == "finish":
+            raise ZeroDivisionError("a mistake at the end")
 '''
 
 
@@ -126,6 +130,8 @@ def test_a_campaign_that_stops_ends_with_0_and_a_whole_record(campaign: Path) ->
     ("kind", "error", "said"),
     [
         ("raise", "ZeroDivisionError", "an agent's own mistake"),
+        ("exit", "RuntimeError", "Endless.record raised SystemExit(4)"),
+        ("finish", "ZeroDivisionError", "a mistake at the end"),
         ("task", "TaskLost", "its process was ended by SIGSEGV"),
         ("unasked", "UnhandledFailure", "No agent handles that"),
         ("unpicklable", "EncodingError", "argument 'x' of task type campaign:work"),
