@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
+from steerio.campaign.handle import Task
 from steerio.campaign.submitting import current_agent
 from steerio.campaign.triggers import Trigger
 from steerio.errors import TaskCancelled
-from steerio.model.results import Result
 
 if TYPE_CHECKING:
     from steerio.campaign.conductor import Conductor
@@ -30,8 +30,8 @@ class Calls:
         self._conductor = conductor
         self._method = method
         self._collected: list[Any] = []
-        self.unheard: list[Result] = []
-        """Failures among what is collected for a call to come, of which no other agent hears."""
+        self.unheard: list[Task[Any]] = []
+        """Tasks whose failures are collected for a call to come, and of which no other hears."""
         self._queue: deque[Any] = deque()
         self._waiting: deque[asyncio.Future[None]] = deque()
         self.busy = 0
@@ -46,20 +46,22 @@ class Calls:
         """How many calls are queued."""
         return len(self._queue)
 
-    def feed(self, item: Any, *, only_here: bool = False) -> None:
+    def feed(self, item: Any, *, unheard: Task[Any] | None = None) -> None:
         """Take in one result or event; enough of them make a call.
 
-        ``only_here`` is a failure of which nobody else hears, so that a call has to be made.
+        ``unheard`` is the task of a failure with which a call would deal, and no other.
         """
         every = self.trigger.every
         if every is None:
             self._put(item)
             return
         self._collected.append(item)
-        if only_here:
-            self.unheard.append(item)
+        if unheard is not None:
+            self.unheard.append(unheard)
         if len(self._collected) == every:
             batch, self._collected = self._collected, []
+            for task in self.unheard:
+                task.awaited = True
             self.unheard.clear()
             self._put(batch)
 

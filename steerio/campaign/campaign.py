@@ -32,6 +32,16 @@ class Campaign(Submitter):
     run_dir: Path | None = None
     """The run directory, while the campaign runs and after."""
 
+    if not TYPE_CHECKING:  # to type checkers, any name would be an attribute then
+
+        def __setattr__(self, name, value):
+            """Set an attribute; the campaign feeds from a board that it is given as one."""
+            conductor = self._conductor
+            old = None if conductor is None else self.__dict__.get(name)
+            super().__setattr__(name, value)
+            if conductor is not None:
+                conductor.feeder.reassigned(old, value)
+
     async def setup(self) -> None:
         """Do what comes before the agents start; ``self.run`` works here."""
 

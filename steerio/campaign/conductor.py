@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import weakref
 from collections import defaultdict
 from collections.abc import Awaitable
 from typing import Any
@@ -22,12 +21,13 @@ from steerio.campaign.calls import Calls, heed, was_cancelled
 from steerio.campaign.campaign import Campaign
 from steerio.campaign.ending import INTERRUPTED_S, Latecomers
 from steerio.campaign.feeding import Feeder
-from steerio.campaign.handle import Task, explain
+from steerio.campaign.handle import Task
 from steerio.campaign.limits import Limits, Spent
 from steerio.campaign.session import Session
 from steerio.campaign.submitting import current_agent
 from steerio.campaign.triggers import triggers_of
-from steerio.errors import BrokerLost, PoolBroken, UnhandledFailure
+from steerio.campaign.unhandled import Unhandled
+from steerio.errors import BrokerLost, PoolBroken
 from steerio.model.events import PoolFailed
 from steerio.model.results import Cancelled, Result, Succeeded
 
@@ -57,7 +57,8 @@ class Conductor:
         self._periods = 0
         self._outstanding: dict[int, Task[Any]] = {}
         self.latecomers = Latecomers()
-        self._unasked: weakref.WeakSet[Task[Any]] = weakref.WeakSet()
+        tolerated = self.spent.limits.failures is not None
+        self._unhandled = Unhandled(session, self.fail, self._broker_lost, tolerated=tolerated)
         self.feeder = Feeder(session, self.fail, self._may_feed)
         self._patience: asyncio.TimerHandle | None = None
         self._started = False
@@ -77,7 +78,7 @@ class Conductor:
         session, campaign = self.session, self.campaign
         session.on_ended = self._task_ended
         session.on_submitted = self._task_submitted
-        session.on_never_awaited = self._never_awaited
+        session.on_never_awaited = self._unhandled.report
         session.client.on_lost(self._broker_lost)
         campaign._conductor = self  # pyright: ignore[reportPrivateUsage]
         timer = self._start_wall_clock()
@@ -98,7 +99,8 @@ class Conductor:
             await self._as_agent("finish", self.campaign.finish())
         except Exception as error:  # noqa: BLE001 - of the user's code; as if an agent's
             raise ExceptionGroup(f"{self._name} failed", [error]) from None
-        self._check_unasked()
+        # what Ctrl-C cut short may well have left too few for a call
+        self._unhandled.report_rest(self._calls if self._patience is None else ())
         if self._error is not None:
             raise ExceptionGroup(f"{self._name} failed", [self._error])
 
@@ -110,10 +112,9 @@ class Conductor:
             group.start_soon(self._watch_pool_failures, name=f"{self._name}.pools")
             with self.latecomers.may_cut(f"{self._name}.setup"):
                 await self._as_agent("setup", self.campaign.setup())
-            self.feeder.find_boards(self.campaign)
             self._start_calls(group)
             self._started = True  # what setup() awaited must not look like the end
-            self.feeder.feed()
+            self.feeder.begin(self.campaign)
             self.look_if_quiet()
             await self._ended.wait()
             if self._error is not None:
@@ -210,13 +211,17 @@ class Conductor:
         """End the campaign if nothing can happen any more."""
         if not self._started or self._outstanding or any(c.busy or c.pending for c in self._calls):
             return
-        if not self.stopping:
-            if self._agents or self._periods:
-                return
-            if self.feeder.waiting or any(calls.unanswered for calls in self._calls):
-                return
+        if not self.stopping and self._expects_more():
+            return
         if self._group is not None:
             self._ended.set()
+
+    def _expects_more(self) -> bool:
+        """Whether more would come, although nothing is under way."""
+        if self._agents or self._periods or any(calls.unanswered for calls in self._calls):
+            return True
+        self.feeder.find_boards()  # one may have been put into a list since
+        return self.feeder.waiting > 0 or bool(self._outstanding)
 
     def _may_feed(self) -> bool:
         return not self.stopping and not self._finishing
@@ -267,61 +272,28 @@ class Conductor:
         reached = self.spent.count(result)
         if reached and not self.stopping:
             self._stop_for_limit(reached)
-        handled = self._deal(result)
         bad = not isinstance(result, (Succeeded, Cancelled))
-        tolerated = self.spent.limits.failures is not None
-        if handled or tolerated or of_board:
-            task.awaited = True
-        if bad and not handled and not tolerated:
-            if of_board:
-                self._unhandled(result)
-            elif not task.awaited:
-                self._unasked.add(task)
+        handled = self._deal(task, result, bad=bad)
+        if bad and not handled:
+            self._unhandled.ended(task, result, of_board=of_board)
         self.feeder.feed()
         if not self._outstanding:
             asyncio.get_running_loop().call_soon(self.look_if_quiet)
 
-    def _deal(self, result: Result) -> bool:
+    def _deal(self, task: Task[Any], result: Result, *, bad: bool) -> bool:
         """Give a result to the triggers that want it; returns whether there are any."""
         found = self._on_result.get(result.task_type)
         if not found:
             return False
         wanted = [calls for calls in found if calls.trigger.wants(result)]
-        bad = not isinstance(result, (Succeeded, Cancelled))
-        only_collected = bad and all(calls.trigger.every for calls in wanted)
-        for calls in wanted:
-            calls.feed(result, only_here=only_collected)
+        if bad and all(calls.trigger.every for calls in wanted):
+            for calls in wanted:
+                calls.feed(result, unheard=task)
+        else:
+            for calls in wanted:
+                calls.feed(result)
+            task.awaited = task.awaited or bool(wanted)
         return bool(wanted)
-
-    def _unhandled(self, result: Result, mend: str = "") -> None:
-        if self.session.client.lost:
-            self._broker_lost(self.session.client.lost)
-            return
-        text = explain(result)
-        if result.attempt:  # else no worker ever had it, which no handler could mend
-            name = result.task_type.split(":")[-1]
-            mend = mend or f"No agent handles that: add @on_failure({name}), await the task"
-            text += f"\n{mend}, or allow some with Limits(failures=...)"
-        self.fail(UnhandledFailure(text))
-
-    def _never_awaited(self, result: Result) -> None:
-        if self.spent.limits.failures is None:
-            self._unhandled(result)
-
-    def _never_heard(self, calls: Calls, result: Result) -> None:
-        if self.spent.limits.failures is None:
-            few = f"{calls.name} is called with {calls.trigger.every}, and there were fewer:"
-            self._unhandled(result, f"{few} add an @on_failure without every=")
-
-    def _check_unasked(self) -> None:
-        for calls in self._calls if self._patience is None else ():  # else cut short by Ctrl-C
-            for result in calls.unheard:
-                self._never_heard(calls, result)
-        for task in self._unasked:
-            ended = task._result  # pyright: ignore[reportPrivateUsage]
-            if not task.awaited and ended is not None:
-                task.awaited = True
-                self._unhandled(ended)
 
     # -- events and pools --------------------------------------------------------------
 

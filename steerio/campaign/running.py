@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from steerio.campaign.board import is_board
+from steerio.campaign.board import boards_of
 from steerio.campaign.campaign import Campaign
 from steerio.campaign.conductor import Conductor
 from steerio.campaign.limits import Limits, Spent
@@ -300,9 +300,8 @@ def task_types(campaign: object) -> list[TaskType[..., Any]]:
     for _, trigger, _ in triggers_of(campaign):
         if is_task_type(trigger.subject):
             found[id(trigger.subject)] = trigger.subject
-    for value in vars(campaign).values():
-        if is_board(value):
-            found[id(value.task_type)] = value.task_type
+    for board in boards_of(campaign):
+        found[id(board.task_type)] = board.task_type
     module = inspect.getmodule(type(campaign))
     for value in vars(module).values() if module else ():
         if is_task_type(value):

@@ -45,6 +45,7 @@ class Session(Submitter):
         self.on_never_awaited: Callable[[Result], None] | None = None
         self.clock: Callable[[], float] = time.time
         self._streams: set[EventStream] = set()
+        client.on_lost(self._end_streams)
 
     def __repr__(self) -> str:
         return f"<Session of {self.client!r}>"
@@ -165,9 +166,13 @@ class Session(Submitter):
 
     def close(self) -> None:
         """End all event streams and leave the broker."""
+        self._end_streams("this session was closed")
+        self.client.close()
+
+    def _end_streams(self, reason: str) -> None:
+        del reason
         for stream in list(self._streams):
             stream.end()
-        self.client.close()
 
 
 @contextlib.asynccontextmanager

@@ -287,3 +287,14 @@ def test_a_pool_that_fails_ends_only_campaigns_that_use_it(used: str) -> None:
     with pytest.raises(ExceptionGroup) as raised:
         simulate(Here(), model=MODEL, workers=workers, faults=faults)
     assert raised.group_contains((PoolBroken, UnhandledFailure), match="libxtb is missing")
+
+
+def test_failures_too_few_for_a_call_are_none_where_somebody_awaits_them() -> None:
+    class Awaiting(Two):
+        async def setup(self) -> None:
+            self.seen += [(await task.result()).ended_as for task in self.map(fails, range(3))]
+
+        @on_failure(fails, every=8)
+        async def look(self, results: list[Result]) -> None: ...
+
+    assert simulate(Awaiting(), model=MODEL).campaign.seen == ["failed"] * 3
