@@ -7,7 +7,6 @@ import contextlib
 import inspect
 import logging
 import signal
-import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from typing import Any, TypeVar
 from steerio.campaign.board import boards_of
 from steerio.campaign.campaign import Campaign
 from steerio.campaign.conductor import Conductor
+from steerio.campaign.interrupts import Interrupts
 from steerio.campaign.limits import Limits, Spent
 from steerio.campaign.progress import Progress
 from steerio.campaign.run_dir import logging_to, make_run_dir, write_parameters, write_summary
@@ -137,7 +137,8 @@ class _Run:
         self._limits = plan.limits or Limits()
         self._types = task_types(campaign)
         self._workers = self._count_workers()
-        self._interrupted_by: signal.Signals | None = None
+        self._interrupts: Interrupts | None = None
+        self._began = time.monotonic()
         self._hosting: Hosting | None = None
         self._main: asyncio.Task[Any] | None = None
         self._conductor: Conductor | None = None
@@ -148,7 +149,6 @@ class _Run:
         folder = make_run_dir(self._plan.run_dir, name)
         self._campaign.run_dir = folder
         write_parameters(folder, self._campaign, self._workers, self._limits)
-        began = time.monotonic()
         outcome = because = ""
         with logging_to(folder):
             try:
@@ -167,10 +167,16 @@ class _Run:
                 log.info("the campaign failed: %s", because)  # whoever ran it shows it
                 raise
             finally:
-                self._write_summary(folder, outcome, because, time.monotonic() - began)
+                self._write_summary(outcome, because)
         return self._interrupted_by
 
-    def _write_summary(self, folder: Path, outcome: str, because: str, seconds: float) -> None:
+    @property
+    def _interrupted_by(self) -> signal.Signals | None:
+        return None if self._interrupts is None else self._interrupts.by
+
+    def _write_summary(self, outcome: str, because: str) -> None:
+        folder = self._campaign.run_dir
+        assert folder is not None
         conductor = self._conductor
         spent = conductor.spent if conductor else Spent(self._limits)
         write_summary(
@@ -178,7 +184,7 @@ class _Run:
             {
                 "ended": outcome,
                 "because": because or (conductor.stopping if conductor else ""),
-                "seconds": seconds,
+                "seconds": time.monotonic() - self._began,
                 "tasks": spent.tasks,
                 "succeeded": spent.successes,
                 "did_not_succeed": spent.failures,
@@ -187,13 +193,9 @@ class _Run:
         )
 
     async def _join(self, run_dir: str, name: str) -> None:
-        self._main = asyncio.current_task()
-        self._handle_signals()
-        try:
+        with self._heed_signals():
             async with connect(run_dir, name=name) as session:
                 await self._conduct(session)
-        finally:
-            self._unhandle_signals()
 
     async def _host(self, folder: Path, name: str) -> None:
         preload = {
@@ -212,21 +214,19 @@ class _Run:
             node=self._plan.node,
         )
         hosting.on_stop = self._asked_to_stop
-        self._main = asyncio.current_task()
-        self._handle_signals()
-        try:
-            await hosting.start()
-            if self._followers is not None:
-                fill = self._plan.workers is None
-                self._followers.tell_all(hosting, self._workers, fill=fill)
-            session = Session(await hosting.join(name), folder)
+        with self._heed_signals():
             try:
-                await self._conduct(session)
+                await hosting.start()
+                if self._followers is not None:
+                    fill = self._plan.workers is None
+                    self._followers.tell_all(hosting, self._workers, fill=fill)
+                session = Session(await hosting.join(name), folder)
+                try:
+                    await self._conduct(session)
+                finally:
+                    session.close()
             finally:
-                session.close()
-        finally:
-            await hosting.close()
-            self._unhandle_signals()
+                await hosting.close()
 
     async def _conduct(self, session: Session) -> None:
         self._conductor = conductor = Conductor(self._campaign, session, self._limits)
@@ -256,30 +256,38 @@ class _Run:
             )
         return workers
 
-    # -- Ctrl-C ------------------------------------------------------------------------------------
+    # -- ending ------------------------------------------------------------------------------------
 
-    def _handle_signals(self) -> None:
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            if signal.getsignal(number) != signal.SIG_IGN:  # as under nohup
-                loop.add_signal_handler(number, self._interrupted, number)
+    def _heed_signals(self) -> Interrupts:
+        self._main = asyncio.current_task()
+        self._interrupts = Interrupts(
+            begun=lambda: self._conductor is not None,
+            in_order=self._end_in_order,
+            kill=self._kill,
+            cancel=self._cancel,
+            abandon=self._abandon,
+        )
+        return self._interrupts
 
-    def _unhandle_signals(self) -> None:
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            loop.remove_signal_handler(number)
-
-    def _interrupted(self, number: signal.Signals) -> None:
-        first, self._interrupted_by = self._interrupted_by is None, number
-        if first and self._conductor is not None:
+    def _end_in_order(self) -> None:
+        if self._conductor is not None:
             self._conductor.interrupt()
-            with contextlib.suppress(OSError):  # the terminal may be gone
-                sys.stderr.write("\nending in good order; press Ctrl-C again to end at once\n")
-            return
+
+    def _kill(self) -> None:
         if self._hosting is not None:
             self._hosting.kill()
+
+    def _cancel(self) -> None:
         if self._main is not None:
             self._main.cancel()
+
+    def _abandon(self, number: signal.Signals) -> None:
+        """Leave what a run leaves, before its process is ended in the middle of it."""
+        self._kill()
+        if self._hosting is not None:
+            self._hosting.remove_files()
+        because = f"{number.name}, while an agent kept the event loop or its own end"
+        self._write_summary("interrupted", because)
 
     def _asked_to_stop(self, reason: str) -> None:
         """A client asked the broker to end, or it cannot go on; so the campaign ends, too."""
