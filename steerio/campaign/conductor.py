@@ -19,7 +19,7 @@ import anyio.abc
 
 from steerio.campaign.calls import Calls, heed, was_cancelled
 from steerio.campaign.campaign import Campaign
-from steerio.campaign.ending import INTERRUPTED_S, Latecomers
+from steerio.campaign.ending import DEAF_S, INTERRUPTED_S, Latecomers
 from steerio.campaign.feeding import Feeder
 from steerio.campaign.handle import Task
 from steerio.campaign.limits import Limits, Spent
@@ -61,6 +61,7 @@ class Conductor:
         self._unhandled = Unhandled(session, self.fail, self._broker_lost, tolerated=tolerated)
         self.feeder = Feeder(session, self.fail, self._may_feed)
         self._patience: asyncio.TimerHandle | None = None
+        self._deafness: asyncio.TimerHandle | None = None
         self._started = False
         self._finishing = False
 
@@ -88,7 +89,7 @@ class Conductor:
             await self._finish()
         finally:
             self._finishing = True
-            for handle in (timer, self._patience):
+            for handle in (timer, self._patience, self._deafness):
                 if handle is not None:
                     handle.cancel()
             session.on_ended = session.on_submitted = session.on_never_awaited = None
@@ -120,6 +121,8 @@ class Conductor:
             if self._error is not None:
                 raise self._error
             group.cancel_scope.cancel()
+            loop = asyncio.get_running_loop()
+            self._deafness = loop.call_later(DEAF_S, self.latecomers.name_deaf)
 
     async def _as_agent(self, name: str, coroutine: Awaitable[None]) -> None:
         task = asyncio.current_task()

@@ -24,6 +24,8 @@ LATE_TASKS = 1_000
 """Tasks that one call may submit while the campaign stops; it is cut short then."""
 INTERRUPTED_S = 10.0
 """Longest wait for the calls under way, in seconds, after a campaign was interrupted."""
+DEAF_S = 5.0
+"""Agents that have not ended so many seconds after they were cancelled are named in a warning."""
 
 
 class Latecomers:
@@ -55,6 +57,16 @@ class Latecomers:
         log.warning("%s is cut short: %s", agent, why)
         for scope in self._scopes[agent]:
             scope.cancel()
+
+    def name_deaf(self) -> None:
+        """Warn of what is still under way although it was cancelled."""
+        for agent in sorted(name for name, scopes in self._scopes.items() if scopes):
+            log.warning(
+                "%s goes on although it was cancelled %g s ago, and the campaign cannot end: "
+                "let asyncio.CancelledError pass (Ctrl-C twice ends the run at once)",
+                agent,
+                DEAF_S,
+            )
 
     def call_begins(self, agent: str) -> None:
         """Forget what earlier calls of an agent have submitted late."""

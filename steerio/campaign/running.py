@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import inspect
 import logging
 import signal
 import time
@@ -13,22 +12,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from steerio.campaign.board import boards_of
 from steerio.campaign.campaign import Campaign
 from steerio.campaign.conductor import Conductor
+from steerio.campaign.demand import count_workers, task_types, unknown_pools
 from steerio.campaign.interrupts import Interrupts
 from steerio.campaign.limits import Limits, Spent
 from steerio.campaign.progress import Progress
 from steerio.campaign.run_dir import logging_to, make_run_dir, write_parameters, write_summary
 from steerio.campaign.session import Session, connect
-from steerio.campaign.task_type import DEFAULT_POOL, TaskType, is_task_type
-from steerio.campaign.triggers import triggers_of
 from steerio.core.settings import Settings
 from steerio.errors import BrokerLost, UsageError, leaves
 from steerio.launch.hosting import Hosting
 from steerio.launch.mpi import Followers, lead_ranks
 from steerio.launch.node_process import NodeProcess
-from steerio.launch.workers import check_workers
 
 log = logging.getLogger("steerio.run")
 
@@ -74,7 +70,7 @@ def run(
     Args:
         campaign: what to run.
         workers: how many for each pool, like ``{"simulate": 2, "learn": 1}``; by default what
-            the campaign's class says, or one for each pool that it uses.
+            the campaign's class says, or one for each pool that it is seen to use.
         run_dir: where to keep the record; ``runs/NAME-TIME`` by default.
         limits: when to stop by itself.
         progress: ``auto``, ``live``, ``plain`` or ``off``.
@@ -136,7 +132,8 @@ class _Run:
         self._followers = followers
         self._limits = plan.limits or Limits()
         self._types = task_types(campaign)
-        self._workers = self._count_workers()
+        joins = plan.join is not None
+        self._workers = {} if joins else count_workers(campaign, plan.workers)
         self._interrupts: Interrupts | None = None
         self._began = time.monotonic()
         self._hosting: Hosting | None = None
@@ -151,6 +148,8 @@ class _Run:
         write_parameters(folder, self._campaign, self._workers, self._limits)
         outcome = because = ""
         with logging_to(folder):
+            for unknown in unknown_pools(self._campaign, self._workers):
+                log.warning("%s", unknown)
             try:
                 if self._plan.join is None:
                     await self._host(folder, name)
@@ -238,24 +237,6 @@ class _Run:
             with contextlib.suppress(asyncio.CancelledError):
                 await progress
 
-    # -- what there is to start ------------------------------------------------------------------
-
-    def _count_workers(self) -> dict[str, int]:
-        if self._plan.join is not None:
-            return {}
-        asked: Mapping[str, int] = self._plan.workers or self._campaign.workers
-        if not asked:
-            asked = {kind.pool: 1 for kind in self._types} or {DEFAULT_POOL: 1}
-        workers = check_workers(asked)
-        missing = {kind.pool for kind in self._types} - set(workers)
-        if missing:
-            pools = ", ".join(f"{pool}=1" for pool in sorted(missing))
-            raise UsageError(
-                f"no workers for the pool{'s' * (len(missing) > 1)} {', '.join(sorted(missing))}, "
-                f"which this campaign's task types use; add {pools} to the workers"
-            )
-        return workers
-
     # -- ending ------------------------------------------------------------------------------------
 
     def _heed_signals(self) -> Interrupts:
@@ -297,21 +278,3 @@ class _Run:
             self._conductor.fail(BrokerLost(reason))
         else:
             self._conductor.stop(cancel=True, reason=reason)
-
-
-def task_types(campaign: object) -> list[TaskType[..., Any]]:
-    """Return the task types that a campaign is seen to use.
-
-    Those of its triggers and boards, and those that its module has as globals.
-    """
-    found: dict[int, TaskType[..., Any]] = {}
-    for _, trigger, _ in triggers_of(campaign):
-        if is_task_type(trigger.subject):
-            found[id(trigger.subject)] = trigger.subject
-    for board in boards_of(campaign):
-        found[id(board.task_type)] = board.task_type
-    module = inspect.getmodule(type(campaign))
-    for value in vars(module).values() if module else ():
-        if is_task_type(value):
-            found[id(value)] = value
-    return list(found.values())

@@ -13,6 +13,7 @@ from typing import Any, ParamSpec, TypeVar
 import msgspec
 
 from steerio.campaign.handle import Task, explain
+from steerio.campaign.run_dir import refuse_used
 from steerio.campaign.streams import EventStream
 from steerio.campaign.submitting import Options, Submitter, current_agent
 from steerio.campaign.task_type import TaskType, as_task_type, make_options
@@ -200,12 +201,13 @@ async def open_session(
         name: of this client, in status and events.
 
     Raises:
-        UsageError: ``workers`` is not what it should be.
+        UsageError: ``workers`` is not what it should be, or ``run_dir`` holds another run.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     asked = check_workers(workers if workers is not None else {"default": cores or 1})
     folder = None if run_dir is None else Path(run_dir)
     if folder is not None:
+        refuse_used(folder)
         folder.mkdir(parents=True, exist_ok=True)
     modules = list(preload)
     hosting = Hosting(

@@ -249,3 +249,9 @@ def test_what_cannot_be_is_refused_with_the_mend(
 def test_workers_must_be_given_somewhere() -> None:
     with pytest.raises(UsageError, match="workers="):
         simulate(Campaign(), model=MODEL)
+
+
+@pytest.mark.parametrize("seconds", [float("nan"), float("inf"), 0, -1])
+def test_a_limit_is_a_finite_number_above_0(seconds: float) -> None:
+    with pytest.raises(UsageError, match=r"Limits\.wall_s must be"):
+        Limits(wall_s=seconds)

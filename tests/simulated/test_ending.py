@@ -7,6 +7,7 @@ import logging
 import sys
 from typing import Any, ClassVar
 
+import anyio
 import pytest
 
 from steerio import (
@@ -298,3 +299,18 @@ def test_failures_too_few_for_a_call_are_none_where_somebody_awaits_them() -> No
         async def look(self, results: list[Result]) -> None: ...
 
     assert simulate(Awaiting(), model=MODEL).campaign.seen == ["failed"] * 3
+
+
+def test_an_agent_that_does_not_end_when_cancelled_is_named(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Deaf(Two):
+        @agent
+        async def insist(self) -> None:
+            self.stop()
+            with anyio.CancelScope(shield=True):
+                await asyncio.sleep(60)
+
+    with caplog.at_level(logging.WARNING, "steerio"):
+        assert simulate(Deaf(), model=MODEL).duration_s == 60
+    assert "Deaf.insist goes on although it was cancelled" in caplog.text
