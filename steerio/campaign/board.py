@@ -176,6 +176,10 @@ class Board(Generic[K]):
             self.on_change()
 
 
+HOLDERS = (Board, list, tuple, set, frozenset, dict)
+"""What boards are looked for in, when it is an attribute of a campaign."""
+
+
 def is_board(value: object) -> TypeGuard[Board[Any]]:
     """Whether a value is a board."""
     return isinstance(value, Board)

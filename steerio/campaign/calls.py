@@ -82,16 +82,32 @@ class Calls:
         return self._queue.popleft()
 
     async def serve(self) -> None:
-        """Make the calls, in order."""
+        """Make the calls, until the campaign ends."""
         current_agent.set(self.name)
+        match self.trigger.kind:
+            case "idle":
+                serving = self._serve_idle
+            case "period":
+                serving = self._serve_period
+            case _:
+                serving = self._serve_queue
+        ended = False
+        while not ended:
+            # one scope for many calls: making one takes as long as a short call
+            with self._conductor.latecomers.may_cut(self.name):
+                await serving()
+                ended = True
+            self._conductor.look_if_quiet()
+
+    async def _serve_queue(self) -> None:
+        """Make the calls, in order."""
         while True:
             item = await self._take()
             await self._make_call(item)
             self._conductor.look_if_quiet()
 
-    async def serve_idle(self) -> None:
+    async def _serve_idle(self) -> None:
         """Make the calls of an ``on_idle``: with how many are idle at that moment."""
-        current_agent.set(self.name)
         while True:
             await self._take()
             self._queue.clear()
@@ -101,9 +117,8 @@ class Calls:
                 self.unanswered = self._conductor.outstanding > 0
             self._conductor.look_if_quiet()
 
-    async def serve_period(self) -> None:
+    async def _serve_period(self) -> None:
         """Make the calls of an ``every``."""
-        current_agent.set(self.name)
         loop = asyncio.get_running_loop()
         due = loop.time() + self.trigger.seconds
         while not self._conductor.stopping:
@@ -122,12 +137,10 @@ class Calls:
 
     async def _make_call(self, *args: Any) -> None:
         """Make one call of those that the end of the campaign waits for."""
-        latecomers = self._conductor.latecomers
-        latecomers.call_begins(self.name)
+        self._conductor.latecomers.call_begins(self.name)
         self.busy += 1
         try:
-            with latecomers.may_cut(self.name):
-                await self.call(*args)
+            await self.call(*args)
         finally:
             self.busy -= 1
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from steerio.campaign.board import HOLDERS
 from steerio.campaign.handle import Task
 from steerio.campaign.session import Session
 from steerio.campaign.streams import EventStream
@@ -37,9 +38,12 @@ class Campaign(Submitter):
         def __setattr__(self, name, value):
             """Set an attribute; the campaign feeds from a board that it is given as one."""
             conductor = self._conductor
-            old = None if conductor is None else self.__dict__.get(name)
+            if conductor is None:
+                super().__setattr__(name, value)
+                return
+            old = self.__dict__.get(name)
             super().__setattr__(name, value)
-            if conductor is not None:
+            if isinstance(value, HOLDERS) or isinstance(old, HOLDERS):  # else a number, often
                 conductor.feeder.reassigned(old, value)
 
     async def setup(self) -> None:

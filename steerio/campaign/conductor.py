@@ -118,11 +118,11 @@ class Conductor:
             self.feeder.begin(self.campaign)
             self.look_if_quiet()
             await self._ended.wait()
+            loop = asyncio.get_running_loop()
+            self._deafness = loop.call_later(DEAF_S, self.latecomers.name_deaf)
             if self._error is not None:
                 raise self._error
             group.cancel_scope.cancel()
-            loop = asyncio.get_running_loop()
-            self._deafness = loop.call_later(DEAF_S, self.latecomers.name_deaf)
 
     async def _as_agent(self, name: str, coroutine: Awaitable[None]) -> None:
         task = asyncio.current_task()
@@ -150,12 +150,8 @@ class Conductor:
                 case "agent":
                     self._agents += 1
                     group.start_soon(self._serve_agent, calls, name=calls.name)
-                case "period":
-                    self._periods += 1
-                    group.start_soon(calls.serve_period, name=calls.name)
-                case "idle":
-                    group.start_soon(calls.serve_idle, name=calls.name)
-                case _:
+                case kind:
+                    self._periods += kind == "period"
                     for _ in range(calls.trigger.concurrent):
                         group.start_soon(calls.serve, name=calls.name)
 

@@ -84,7 +84,8 @@ class Interrupts:
     ) -> None:
         self._left.set()
         for number, handler in self._before.items():
-            signal.signal(number, handler)
+            # one that was not set from Python cannot be set again
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
     def _heed(self, number: int, frame: FrameType | None) -> None:
         """Take in a signal, between two instructions of whatever the main thread does."""
