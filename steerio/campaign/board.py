@@ -8,9 +8,11 @@ broker's backlog: adding and handing out cost O(log n), rescoring all of them O(
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from heapq import heapify, heappop, heappush
-from typing import Any, Generic, TypeGuard, TypeVar
+from itertools import islice
+from typing import Any, Generic, TypeGuard, TypeVar, cast
 
 from steerio.campaign.handle import Task
 from steerio.campaign.submitting import current_agent
@@ -18,6 +20,9 @@ from steerio.campaign.task_type import TaskType, as_arguments, as_task_type
 from steerio.errors import UsageError
 
 K = TypeVar("K", bound=Hashable)
+
+LOOKED_INTO = 100
+"""Entries of a list or dict in an attribute among which boards are looked for."""
 
 
 class BoardFull(UsageError):
@@ -98,6 +103,7 @@ class Board(Generic[K]):
         """Add an entry; ``False`` where its key is known already.
 
         Raises:
+            UsageError: the score is not a finite number.
             BoardFull: ``limit`` entries wait.
         """
         added = self._add(item, score)
@@ -108,11 +114,13 @@ class Board(Generic[K]):
         """Add entries of one score; returns how many were new.
 
         Raises:
+            UsageError: the score is not a finite number.
             BoardFull: ``limit`` entries wait; those before that are added.
         """
-        count = sum(self._add(item, score) for item in items)
-        self._changed()
-        return count
+        try:
+            return sum(self._add(item, score) for item in items)
+        finally:
+            self._changed()
 
     def discard(self, key: K) -> bool:
         """Take out a waiting entry; ``False`` where it does not wait (any more)."""
@@ -125,17 +133,21 @@ class Board(Generic[K]):
 
         Returns:
             How many entries were rescored.
+
+        Raises:
+            UsageError: a score is not a finite number; nothing is changed then.
         """
         cause = current_agent.get()
-        count = 0
+        new: dict[K, tuple[float, int, Any, str]] = {}
         for key, score in scores.items():
+            checked = _score(score, key)
             entry = self._waiting.get(key)
             if entry is not None:
-                self._waiting[key] = (float(score), entry[1], entry[2], cause)
-                count += 1
+                new[key] = (checked, entry[1], entry[2], cause)
+        self._waiting.update(new)
         self._heap = [(-entry[0], entry[1], key) for key, entry in self._waiting.items()]
         heapify(self._heap)
-        return count
+        return len(new)
 
     def take(self) -> tuple[K, tuple[Any, ...], str] | None:
         """Take out the best entry as (key, arguments, who ranked it last), or ``None``."""
@@ -149,13 +161,14 @@ class Board(Generic[K]):
 
     def _add(self, item: Any, score: float) -> bool:
         key = self._key(item)
+        score = _score(score, key)
         if key in self._waiting or key in self.running or key in self.ended:
             return False
         if len(self._waiting) >= self.limit:
             raise BoardFull(f"{self!r} is full: limit={self.limit}")
         self._order += 1
-        self._waiting[key] = (float(score), self._order, item, current_agent.get())
-        heappush(self._heap, (-float(score), self._order, key))
+        self._waiting[key] = (score, self._order, item, current_agent.get())
+        heappush(self._heap, (-score, self._order, key))
         return True
 
     def _changed(self) -> None:
@@ -163,9 +176,49 @@ class Board(Generic[K]):
             self.on_change()
 
 
+HOLDERS = (Board, list, tuple, set, frozenset, dict)
+"""What boards are looked for in, when it is an attribute of a campaign."""
+
+
 def is_board(value: object) -> TypeGuard[Board[Any]]:
     """Whether a value is a board."""
     return isinstance(value, Board)
+
+
+def boards_in(value: object) -> list[Board[Any]]:
+    """Return the boards that a value is or has: those of a list, tuple, set or dict, too.
+
+    Of these, the first ``LOOKED_INTO`` entries are looked at, and not into them.
+    """
+    if is_board(value):
+        return [value]
+    if isinstance(value, dict):
+        entries = cast("Iterable[object]", value.values())
+    elif isinstance(value, (list, tuple, set, frozenset)):
+        entries = cast("Iterable[object]", value)
+    else:
+        return []
+    return [entry for entry in islice(entries, LOOKED_INTO) if is_board(entry)]
+
+
+def boards_of(campaign: object) -> list[Board[Any]]:
+    """Return the boards in the attributes of a campaign, in order, each once."""
+    found = [board for value in vars(campaign).values() for board in boards_in(value)]
+    return list(dict.fromkeys(found))
+
+
+def _score(score: float, key: object) -> float:
+    """Return a score that can be ranked, which NaN cannot.
+
+    Raises:
+        UsageError: it is not a finite number.
+    """
+    score = float(score)
+    if not math.isfinite(score):
+        raise UsageError(
+            f"the score of {key!r} is {score}, but a score must be finite: leave out what has none"
+        )
+    return score
 
 
 def _itself(item: Any) -> Any:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 import anyio
 
+from steerio.campaign.handle import Task
 from steerio.campaign.submitting import current_agent
 from steerio.campaign.triggers import Trigger
 from steerio.errors import TaskCancelled
@@ -28,6 +30,8 @@ class Calls:
         self._conductor = conductor
         self._method = method
         self._collected: list[Any] = []
+        self.unheard: list[Task[Any]] = []
+        """Tasks whose failures are collected for a call to come, and of which no other hears."""
         self._queue: deque[Any] = deque()
         self._waiting: deque[asyncio.Future[None]] = deque()
         self.busy = 0
@@ -42,15 +46,23 @@ class Calls:
         """How many calls are queued."""
         return len(self._queue)
 
-    def feed(self, item: Any) -> None:
-        """Take in one result or event; enough of them make a call."""
+    def feed(self, item: Any, *, unheard: Task[Any] | None = None) -> None:
+        """Take in one result or event; enough of them make a call.
+
+        ``unheard`` is the task of a failure with which a call would deal, and no other.
+        """
         every = self.trigger.every
         if every is None:
             self._put(item)
             return
         self._collected.append(item)
-        if len(self._collected) >= every:
-            batch, self._collected = self._collected[:every], self._collected[every:]
+        if unheard is not None:
+            self.unheard.append(unheard)
+        if len(self._collected) == every:
+            batch, self._collected = self._collected, []
+            for task in self.unheard:
+                task.awaited = True
+            self.unheard.clear()
             self._put(batch)
 
     def _put(self, item: Any) -> None:
@@ -70,51 +82,95 @@ class Calls:
         return self._queue.popleft()
 
     async def serve(self) -> None:
-        """Make the calls, in order."""
+        """Make the calls, until the campaign ends."""
         current_agent.set(self.name)
-        while True:
-            item = await self._take()
-            self.busy += 1
-            try:
-                await self.call(item)
-            finally:
-                self.busy -= 1
+        match self.trigger.kind:
+            case "idle":
+                serving = self._serve_idle
+            case "period":
+                serving = self._serve_period
+            case _:
+                serving = self._serve_queue
+        ended = False
+        while not ended:
+            # one scope for many calls: making one takes as long as a short call
+            with self._conductor.latecomers.may_cut(self.name):
+                await serving()
+                ended = True
             self._conductor.look_if_quiet()
 
-    async def serve_idle(self) -> None:
+    async def _serve_queue(self) -> None:
+        """Make the calls, in order."""
+        while True:
+            item = await self._take()
+            await self._make_call(item)
+            self._conductor.look_if_quiet()
+
+    async def _serve_idle(self) -> None:
         """Make the calls of an ``on_idle``: with how many are idle at that moment."""
-        current_agent.set(self.name)
         while True:
             await self._take()
             self._queue.clear()
             idle = self._conductor.feeder.idle(self.trigger.subject)
             if idle > 0 and not self._conductor.stopping:
-                self.busy += 1
-                try:
-                    await self.call(idle)
-                finally:
-                    self.busy -= 1
+                await self._make_call(idle)
                 self.unanswered = self._conductor.outstanding > 0
             self._conductor.look_if_quiet()
 
-    async def serve_period(self) -> None:
+    async def _serve_period(self) -> None:
         """Make the calls of an ``every``."""
-        current_agent.set(self.name)
         loop = asyncio.get_running_loop()
         due = loop.time() + self.trigger.seconds
         while not self._conductor.stopping:
             await anyio.sleep(max(0.0, due - loop.time()))
             due = max(due + self.trigger.seconds, loop.time())
-            self.busy += 1
-            try:
-                await self.call()
-            finally:
-                self.busy -= 1
+            await self._make_call()
+            self._conductor.look_if_quiet()
 
     async def call(self, *args: Any) -> None:
         """Make one call; that it was cut short by the campaign's end is no error."""
         try:
-            await self._method(*args)
+            await heed(self.name, self._method(*args), was_cancelled)
         except TaskCancelled:
             if not self._conductor.stopping:
                 raise
+
+    async def _make_call(self, *args: Any) -> None:
+        """Make one call of those that the end of the campaign waits for."""
+        self._conductor.latecomers.call_begins(self.name)
+        self.busy += 1
+        try:
+            await self.call(*args)
+        finally:
+            self.busy -= 1
+
+
+def was_cancelled() -> bool:
+    """Whether this code was cancelled by its scope, or by one around that."""
+    return anyio.current_effective_deadline() == -math.inf
+
+
+async def heed(name: str, call: Awaitable[Any], cancelled: Callable[[], bool]) -> None:
+    """Await what an agent does; let nothing that it raises pass for the end of the campaign.
+
+    Args:
+        name: of the agent.
+        call: what it does.
+        cancelled: whether a ``CancelledError`` that comes out of it was meant for it.
+
+    Raises:
+        RuntimeError: it raised what ends tasks or programs, and did not fail.
+    """
+    try:
+        await call
+    except asyncio.CancelledError as error:
+        if cancelled():
+            raise
+        text = (
+            f"{name} was ended by a CancelledError that was not meant for it: what it awaited had "
+            "been cancelled by somebody else; catch asyncio.CancelledError where that may happen"
+        )
+        raise RuntimeError(text) from error
+    except (SystemExit, KeyboardInterrupt) as error:
+        text = f"{name} raised {error!r}; an agent ends its campaign with self.stop()"
+        raise RuntimeError(text) from error

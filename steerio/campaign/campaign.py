@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from steerio.campaign.board import HOLDERS
 from steerio.campaign.handle import Task
 from steerio.campaign.pools import Pools
 from steerio.campaign.session import Session
@@ -32,6 +33,19 @@ class Campaign(Submitter):
     _conductor: Conductor | None = None
     run_dir: Path | None = None
     """The run directory, while the campaign runs and after."""
+
+    if not TYPE_CHECKING:  # to type checkers, any name would be an attribute then
+
+        def __setattr__(self, name, value):
+            """Set an attribute; the campaign feeds from a board that it is given as one."""
+            conductor = self._conductor
+            if conductor is None:
+                super().__setattr__(name, value)
+                return
+            old = self.__dict__.get(name)
+            super().__setattr__(name, value)
+            if isinstance(value, HOLDERS) or isinstance(old, HOLDERS):  # else a number, often
+                conductor.feeder.reassigned(old, value)
 
     async def setup(self) -> None:
         """Do what comes before the agents start; ``self.run`` works here."""

@@ -1,16 +1,15 @@
 """Runs one campaign on a session: starts agents, deals results to triggers, feeds boards.
 
 Invariant: the campaign is *quiet* when nothing can happen any more that would call an
-agent: no task outstanding, no call queued or under way, nothing that a board may still
-hand out, no agent alive, no period.  A quiet campaign has ended, so none can hang for
-want of a ``stop``.
+agent: no task outstanding (of those submitted before it stops), no call queued or under
+way, nothing that a board may still hand out, no agent alive, no period.  A quiet campaign
+has ended, so none can hang for want of a ``stop``.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import weakref
 from collections import defaultdict
 from collections.abc import Awaitable
 from typing import Any
@@ -18,15 +17,17 @@ from typing import Any
 import anyio
 import anyio.abc
 
-from steerio.campaign.calls import Calls
+from steerio.campaign.calls import Calls, heed, was_cancelled
 from steerio.campaign.campaign import Campaign
+from steerio.campaign.ending import DEAF_S, INTERRUPTED_S, Latecomers
 from steerio.campaign.feeding import Feeder
-from steerio.campaign.handle import Task, explain
+from steerio.campaign.handle import Task
 from steerio.campaign.limits import Limits, Spent
 from steerio.campaign.session import Session
 from steerio.campaign.submitting import current_agent
 from steerio.campaign.triggers import triggers_of
-from steerio.errors import BrokerLost, PoolBroken, UnhandledFailure
+from steerio.campaign.unhandled import Unhandled
+from steerio.errors import BrokerLost, PoolBroken
 from steerio.model.events import PoolFailed
 from steerio.model.results import Cancelled, Result, Succeeded
 
@@ -55,8 +56,12 @@ class Conductor:
         self._agents = 0
         self._periods = 0
         self._outstanding: dict[int, Task[Any]] = {}
-        self._unasked: weakref.WeakSet[Task[Any]] = weakref.WeakSet()
+        self.latecomers = Latecomers()
+        tolerated = self.spent.limits.failures is not None
+        self._unhandled = Unhandled(session, self.fail, self._broker_lost, tolerated=tolerated)
         self.feeder = Feeder(session, self.fail, self._may_feed)
+        self._patience: asyncio.TimerHandle | None = None
+        self._deafness: asyncio.TimerHandle | None = None
         self._started = False
         self._finishing = False
 
@@ -74,23 +79,31 @@ class Conductor:
         session, campaign = self.session, self.campaign
         session.on_ended = self._task_ended
         session.on_submitted = self._task_submitted
-        session.on_never_awaited = self._never_awaited
+        session.on_never_awaited = self._unhandled.report
         session.client.on_lost(self._broker_lost)
         campaign._conductor = self  # pyright: ignore[reportPrivateUsage]
         timer = self._start_wall_clock()
         try:
             await self._conduct()
             self._finishing = True
-            await self._as_agent("finish", campaign.finish())
-            self._check_unasked()
-            if self._error is not None:
-                raise ExceptionGroup(f"{self._name} failed", [self._error])
+            await self._finish()
         finally:
             self._finishing = True
-            if timer is not None:
-                timer.cancel()
+            for handle in (timer, self._patience, self._deafness):
+                if handle is not None:
+                    handle.cancel()
             session.on_ended = session.on_submitted = session.on_never_awaited = None
             self.feeder.close()
+
+    async def _finish(self) -> None:
+        try:
+            await self._as_agent("finish", self.campaign.finish())
+        except Exception as error:  # noqa: BLE001 - of the user's code; as if an agent's
+            raise ExceptionGroup(f"{self._name} failed", [error]) from None
+        # what Ctrl-C cut short may well have left too few for a call
+        self._unhandled.report_rest(self._calls if self._patience is None else ())
+        if self._error is not None:
+            raise ExceptionGroup(f"{self._name} failed", [self._error])
 
     async def _conduct(self) -> None:
         async with anyio.create_task_group() as group:
@@ -98,21 +111,26 @@ class Conductor:
             self._sort_calls()
             self.session.client.on_pools(self._pools_changed, idle=bool(self._on_idle))
             group.start_soon(self._watch_pool_failures, name=f"{self._name}.pools")
-            await self._as_agent("setup", self.campaign.setup())
-            self.feeder.find_boards(self.campaign)
+            with self.latecomers.may_cut(f"{self._name}.setup"):
+                await self._as_agent("setup", self.campaign.setup())
             self._start_calls(group)
             self._started = True  # what setup() awaited must not look like the end
-            self.feeder.feed()
+            self.feeder.begin(self.campaign)
             self.look_if_quiet()
             await self._ended.wait()
+            loop = asyncio.get_running_loop()
+            self._deafness = loop.call_later(DEAF_S, self.latecomers.name_deaf)
             if self._error is not None:
                 raise self._error
             group.cancel_scope.cancel()
 
     async def _as_agent(self, name: str, coroutine: Awaitable[None]) -> None:
-        token = current_agent.set(f"{self._name}.{name}")
+        task = asyncio.current_task()
+        assert task is not None
+        name = f"{self._name}.{name}"
+        token = current_agent.set(name)
         try:
-            await coroutine
+            await heed(name, coroutine, lambda: was_cancelled() or task.cancelling() > 0)
         finally:
             current_agent.reset(token)
 
@@ -132,19 +150,16 @@ class Conductor:
                 case "agent":
                     self._agents += 1
                     group.start_soon(self._serve_agent, calls, name=calls.name)
-                case "period":
-                    self._periods += 1
-                    group.start_soon(calls.serve_period, name=calls.name)
-                case "idle":
-                    group.start_soon(calls.serve_idle, name=calls.name)
-                case _:
+                case kind:
+                    self._periods += kind == "period"
                     for _ in range(calls.trigger.concurrent):
                         group.start_soon(calls.serve, name=calls.name)
 
     async def _serve_agent(self, calls: Calls) -> None:
         current_agent.set(calls.name)
         try:
-            await calls.call()
+            with self.latecomers.may_cut(calls.name):
+                await calls.call()
         finally:
             self._agents -= 1
         self.look_if_quiet()
@@ -164,8 +179,21 @@ class Conductor:
         asyncio.get_running_loop().call_soon(self.look_if_quiet)
 
     def interrupt(self) -> None:
-        """End in good order but soon: cancel agents and tasks, wait for these to end."""
+        """End in good order but soon: cancel agents and tasks, wait for these to end.
+
+        Calls that are under way still have ``INTERRUPTED_S``.
+        """
         self.stop(cancel=True, reason="interrupted")
+        if self._patience is None:
+            loop = asyncio.get_running_loop()
+            self._patience = loop.call_later(INTERRUPTED_S, self._cut_short)
+
+    def _cut_short(self) -> None:
+        why = f"it still ran {INTERRUPTED_S:g} s after the campaign was interrupted"
+        busy = {calls.name for calls in self._calls if calls.busy}
+        for name in busy if self._started else [f"{self._name}.setup"]:
+            self.latecomers.cut(name, why)
+        self._ended.set()
 
     def fail(self, error: Exception) -> None:
         """End the campaign with an error."""
@@ -182,13 +210,17 @@ class Conductor:
         """End the campaign if nothing can happen any more."""
         if not self._started or self._outstanding or any(c.busy or c.pending for c in self._calls):
             return
-        if not self.stopping:
-            if self._agents or self._periods:
-                return
-            if self.feeder.waiting or any(calls.unanswered for calls in self._calls):
-                return
+        if not self.stopping and self._expects_more():
+            return
         if self._group is not None:
             self._ended.set()
+
+    def _expects_more(self) -> bool:
+        """Whether more would come, although nothing is under way."""
+        if self._agents or self._periods or any(calls.unanswered for calls in self._calls):
+            return True
+        self.feeder.find_boards()  # one may have been put into a list since
+        return self.feeder.waiting > 0 or bool(self._outstanding)
 
     def _may_feed(self) -> bool:
         return not self.stopping and not self._finishing
@@ -211,70 +243,56 @@ class Conductor:
     async def _watch_pool_failures(self) -> None:
         async with self.session.events(PoolFailed) as failures:
             async for failure in failures:
-                self.fail(PoolBroken(failure.pool, failure.reason))
+                if self._uses(failure.pool):
+                    self.fail(PoolBroken(failure.pool, failure.reason))
+
+    def _uses(self, pool: str) -> bool:
+        """Whether something of this campaign waits for workers of a pool."""
+        idle = any(calls.unanswered for calls in self._on_idle if calls.trigger.subject == pool)
+        return idle or self.feeder.uses(pool)
 
     # -- tasks -------------------------------------------------------------------------
 
     def _task_submitted(self, task: Task[Any]) -> None:
-        self._outstanding[task.id] = task
         self.feeder.submitted(task)
         if self.stopping and not self._finishing:
+            self.latecomers.add(task.id)
             task.cancel(self.stopping)
+        else:
+            self._outstanding[task.id] = task
 
     def _task_ended(self, task: Task[Any]) -> None:
         self._outstanding.pop(task.id, None)
         result = task._result  # pyright: ignore[reportPrivateUsage]
         assert result is not None
         of_board = self.feeder.ended(task)
+        if self.latecomers.discard(task.id) and isinstance(result, Cancelled):
+            return  # it never was part of the campaign, and calls nobody
         reached = self.spent.count(result)
         if reached and not self.stopping:
             self._stop_for_limit(reached)
-        handled = self._deal(result)
         bad = not isinstance(result, (Succeeded, Cancelled))
-        tolerated = self.spent.limits.failures is not None
-        if handled or tolerated or of_board:
-            task.awaited = True
-        if bad and not handled and not tolerated:
-            if of_board:
-                self._unhandled(result)
-            elif not task.awaited:
-                self._unasked.add(task)
+        handled = self._deal(task, result, bad=bad)
+        if bad and not handled:
+            self._unhandled.ended(task, result, of_board=of_board)
         self.feeder.feed()
         if not self._outstanding:
             asyncio.get_running_loop().call_soon(self.look_if_quiet)
 
-    def _deal(self, result: Result) -> bool:
-        """Give a result to the triggers that want it."""
-        handled = False
-        for calls in self._on_result.get(result.task_type, ()):
-            if calls.trigger.wants(result):
-                handled = True
+    def _deal(self, task: Task[Any], result: Result, *, bad: bool) -> bool:
+        """Give a result to the triggers that want it; returns whether there are any."""
+        found = self._on_result.get(result.task_type)
+        if not found:
+            return False
+        wanted = [calls for calls in found if calls.trigger.wants(result)]
+        if bad and all(calls.trigger.every for calls in wanted):
+            for calls in wanted:
+                calls.feed(result, unheard=task)
+        else:
+            for calls in wanted:
                 calls.feed(result)
-        return handled
-
-    def _unhandled(self, result: Result) -> None:
-        if self.session.client.lost:
-            self._broker_lost(self.session.client.lost)
-            return
-        text = explain(result)
-        if result.attempt:  # else no worker ever had it, which no handler could mend
-            name = result.task_type.split(":")[-1]
-            text += (
-                f"\nNo agent handles that: add @on_failure({name}), await the task, "
-                "or allow some with Limits(failures=...)"
-            )
-        self.fail(UnhandledFailure(text))
-
-    def _never_awaited(self, result: Result) -> None:
-        if self.spent.limits.failures is None:
-            self._unhandled(result)
-
-    def _check_unasked(self) -> None:
-        for task in self._unasked:
-            result = task._result  # pyright: ignore[reportPrivateUsage]
-            if not task.awaited and result is not None:
-                task.awaited = True
-                self._unhandled(result)
+            task.awaited = task.awaited or bool(wanted)
+        return bool(wanted)
 
     # -- events and pools --------------------------------------------------------------
 

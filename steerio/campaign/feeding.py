@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from steerio.campaign.board import Board, is_board
+from steerio.campaign.board import Board, boards_in, boards_of
 from steerio.campaign.handle import Task
 from steerio.campaign.session import Session
 from steerio.campaign.submitting import current_agent
@@ -30,6 +30,7 @@ class Feeder:
         self._session = session
         self._fail = fail
         self._may_feed = may_feed
+        self._campaign: object = None
         self._boards: list[Board[Any]] = []
         self._in_pool: Counter[str] = Counter()
         self._of_board: dict[int, tuple[Board[Any], Any]] = {}
@@ -43,16 +44,39 @@ class Feeder:
         """How many entries wait on boards."""
         return sum(len(board) for board in self._boards)
 
-    def find_boards(self, campaign: object) -> None:
-        """Take on the boards that are attributes of a campaign."""
+    def uses(self, pool: str) -> bool:
+        """Whether tasks of the campaign are outstanding, or wait on boards, for a pool."""
+        if self._in_pool[pool] > 0:
+            return True
+        return any(len(board) > 0 and board.task_type.pool == pool for board in self._boards)
+
+    def begin(self, campaign: object) -> None:
+        """Begin to feed from the boards of a campaign."""
+        self._campaign = campaign
         self._made_by = f"{type(campaign).__name__}.__init__"
-        for value in vars(campaign).values():
-            if is_board(value):
-                value.on_change = self.feed
-                self._boards.append(value)
+        self.find_boards()
+
+    def find_boards(self) -> None:
+        """Take on the boards that the campaign has now, let go of others, and feed."""
+        if self._campaign is None:
+            return
+        self._let_go()
+        self._boards = boards_of(self._campaign)
+        for board in self._boards:
+            board.on_change = self.feed
+        self.feed()
+
+    def reassigned(self, old: object, new: object) -> None:
+        """An attribute of the campaign was given another value."""
+        if self._campaign is not None and (boards_in(new) or boards_in(old)):
+            self.find_boards()
 
     def close(self) -> None:
         """Let go of the boards."""
+        self._campaign = None
+        self._let_go()
+
+    def _let_go(self) -> None:
         for board in self._boards:
             board.on_change = None
 

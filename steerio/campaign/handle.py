@@ -43,6 +43,7 @@ class Task(Generic[R]):
         "_items",
         "_result",
         "_session",
+        "_unreadable",
         "_waiters",
         "args",
         "awaited",
@@ -70,6 +71,7 @@ class Task(Generic[R]):
         self._waiters: list[asyncio.Future[None]] | None = None
         self._callbacks: list[Callable[[Task[R]], None]] | None = None
         self._items: deque[Any] | None = None
+        self._unreadable: rs.TaskError | None = None
         self.id = 0
         self.type = type_
         self.args = args
@@ -146,7 +148,8 @@ class Task(Generic[R]):
         loop early does not cancel the task; ``session.stream`` does.
 
         Raises:
-            TaskFailed, TaskCancelled, TaskTimedOut, TaskLost: after the items that came.
+            TaskFailed, TaskCancelled, TaskTimedOut, TaskLost: after the items that came;
+                ``TaskFailed`` also where an item cannot be read here.
         """
         if self._items is None:
             self._items = deque()
@@ -169,7 +172,14 @@ class Task(Generic[R]):
             self._items = deque()
         if message.index == 0:
             self._items.clear()  # a new attempt starts over
-        self._items.append(ANY_VALUE.unpack(message.body, frames))
+            self._unreadable = None
+        if self._unreadable is not None:
+            return
+        try:
+            self._items.append(ANY_VALUE.unpack(message.body, frames))
+        except Exception as error:  # noqa: BLE001 - unpickling may raise anything
+            self._unreadable = _unreadable(f"item {message.index}", error)
+            self._session.client.cancel(self.id, self._unreadable.message)
         self._wake()
 
     def settled(self, message: TaskSettled, frames: Frames) -> None:
@@ -177,11 +187,13 @@ class Task(Generic[R]):
         self._result = make_result(self, message, frames)
         self._wake()
         callbacks, self._callbacks = self._callbacks, None
-        try:
-            for callback in callbacks or ():
+        for callback in callbacks or ():
+            try:
                 callback(self)
-        finally:
-            self._session.task_ended(self)
+            except Exception as error:  # noqa: BLE001 - the others get their news
+                context = {"message": f"a done-callback of {self!r} failed", "exception": error}
+                asyncio.get_running_loop().call_exception_handler(context)
+        self._session.task_ended(self)
 
     async def _news(self) -> None:
         """Wait for an item, or the end.  A future for each who waits: no hop between them."""
@@ -229,15 +241,15 @@ def make_result(task: Task[Any], message: TaskSettled, frames: Frames) -> rs.Res
         "tags": task.tags,
         "cause": task.cause,
     }
+    unreadable = task._unreadable  # pyright: ignore[reportPrivateUsage]
+    if unreadable is not None:
+        return rs.Failed(**common, error=unreadable)
     match message.ended_as:
         case "succeeded":
             try:
                 value = task.type.codec.result.unpack(message.body, frames)
             except Exception as error:  # noqa: BLE001 - unpickling may raise anything
-                text = f"its value cannot be read here: {error}"
-                return rs.Failed(
-                    **common, error=rs.TaskError(type(error).__name__, text, "", error)
-                )
+                return rs.Failed(**common, error=_unreadable("value", error))
             return rs.Succeeded(**common, value=value)
         case "failed":
             return rs.Failed(**common, error=_task_error(message.error))
@@ -247,6 +259,10 @@ def make_result(task: Task[Any], message: TaskSettled, frames: Frames) -> rs.Res
             return rs.Cancelled(**common, reason=message.reason)
         case _:
             return rs.Lost(**common, reason=message.reason)
+
+
+def _unreadable(what: str, error: Exception) -> rs.TaskError:
+    return rs.TaskError(type(error).__name__, f"its {what} cannot be read here: {error}", "", error)
 
 
 def _task_error(error: RemoteError | None) -> rs.TaskError:

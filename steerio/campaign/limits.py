@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from msgspec import Struct, structs
 
 from steerio.errors import UsageError
@@ -33,6 +35,8 @@ class Limits(Struct, frozen=True, kw_only=True):
         for name, value in structs.asdict(self).items():
             if name == "drain" or value is None:
                 continue
+            if not math.isfinite(value):
+                raise UsageError(f"Limits.{name} must be a finite number or None, not {value}")
             if value < 0 or (value == 0 and name != "failures"):
                 raise UsageError(f"Limits.{name} must be above 0 or None, not {value}")
 

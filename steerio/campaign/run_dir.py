@@ -30,8 +30,8 @@ def make_run_dir(asked: Path | str | None, name: str) -> Path:
         UsageError: it holds another run already, or cannot be made or written to.
     """
     path = Path(asked) if asked is not None else Path("runs") / name.lower()
-    if asked is not None and (path / "tasks.jsonl").exists():
-        raise UsageError(f"{path} holds another run already; name a fresh --run-dir")
+    if asked is not None:
+        refuse_used(path)
     try:
         if asked is None:
             path = _make_dated(path)
@@ -40,6 +40,16 @@ def make_run_dir(asked: Path | str | None, name: str) -> Path:
     except OSError as error:
         raise UsageError(f"cannot write to the run directory {path}: {error}") from None
     return path
+
+
+def refuse_used(path: Path) -> None:
+    """Refuse a run directory that has a record.
+
+    Raises:
+        UsageError: it holds another run already.
+    """
+    if (path / "tasks.jsonl").exists():
+        raise UsageError(f"{path} holds another run already; name a fresh run directory")
 
 
 def _make_dated(path: Path) -> Path:

@@ -4,30 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import inspect
 import logging
 import signal
-import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from steerio.campaign.board import is_board
 from steerio.campaign.campaign import Campaign
 from steerio.campaign.conductor import Conductor
+from steerio.campaign.demand import count_workers, task_types, unknown_pools
+from steerio.campaign.interrupts import Interrupts
 from steerio.campaign.limits import Limits, Spent
 from steerio.campaign.progress import Progress
 from steerio.campaign.run_dir import logging_to, make_run_dir, write_parameters, write_summary
 from steerio.campaign.session import Session, connect
-from steerio.campaign.task_type import DEFAULT_POOL, TaskType, is_task_type
-from steerio.campaign.triggers import triggers_of
 from steerio.core.settings import Settings
 from steerio.errors import BrokerLost, UsageError, leaves
 from steerio.launch.hosting import Hosting
 from steerio.launch.mpi import Followers, lead_ranks
 from steerio.launch.node_process import NodeProcess
-from steerio.launch.workers import AskedWorkers, check_workers, needs_of
+from steerio.launch.workers import AskedWorkers
 from steerio.model.places import WorkerNeeds
 
 log = logging.getLogger("steerio.run")
@@ -74,7 +71,7 @@ def run(
     Args:
         campaign: what to run.
         workers: how many for each pool, like ``{"simulate": 2, "learn": Workers(1, gpus=1)}``;
-            by default what the campaign's class says, or one for each pool that it uses.
+            by default what the campaign's class says, or one for each pool that it is seen to use.
         run_dir: where to keep the record; ``runs/NAME-TIME`` by default.
         limits: when to stop by itself.
         progress: ``auto``, ``live``, ``plain`` or ``off``.
@@ -136,8 +133,12 @@ class _Run:
         self._followers = followers
         self._limits = plan.limits or Limits()
         self._types = task_types(campaign)
-        self._workers, self._needs = self._count_workers()
-        self._interrupted_by: signal.Signals | None = None
+        self._workers: dict[str, int] = {}
+        self._needs: dict[str, WorkerNeeds] = {}
+        if plan.join is None:
+            self._workers, self._needs = count_workers(campaign, plan.workers)
+        self._interrupts: Interrupts | None = None
+        self._began = time.monotonic()
         self._hosting: Hosting | None = None
         self._main: asyncio.Task[Any] | None = None
         self._conductor: Conductor | None = None
@@ -148,9 +149,10 @@ class _Run:
         folder = make_run_dir(self._plan.run_dir, name)
         self._campaign.run_dir = folder
         write_parameters(folder, self._campaign, self._workers, self._needs, self._limits)
-        began = time.monotonic()
         outcome = because = ""
         with logging_to(folder):
+            for unknown in unknown_pools(self._campaign, self._workers):
+                log.warning("%s", unknown)
             try:
                 if self._plan.join is None:
                     await self._host(folder, name)
@@ -167,10 +169,16 @@ class _Run:
                 log.info("the campaign failed: %s", because)  # whoever ran it shows it
                 raise
             finally:
-                self._write_summary(folder, outcome, because, time.monotonic() - began)
+                self._write_summary(outcome, because)
         return self._interrupted_by
 
-    def _write_summary(self, folder: Path, outcome: str, because: str, seconds: float) -> None:
+    @property
+    def _interrupted_by(self) -> signal.Signals | None:
+        return None if self._interrupts is None else self._interrupts.by
+
+    def _write_summary(self, outcome: str, because: str) -> None:
+        folder = self._campaign.run_dir
+        assert folder is not None
         conductor = self._conductor
         spent = conductor.spent if conductor else Spent(self._limits)
         write_summary(
@@ -178,7 +186,7 @@ class _Run:
             {
                 "ended": outcome,
                 "because": because or (conductor.stopping if conductor else ""),
-                "seconds": seconds,
+                "seconds": time.monotonic() - self._began,
                 "tasks": spent.tasks,
                 "succeeded": spent.successes,
                 "did_not_succeed": spent.failures,
@@ -187,13 +195,9 @@ class _Run:
         )
 
     async def _join(self, run_dir: str, name: str) -> None:
-        self._main = asyncio.current_task()
-        self._handle_signals()
-        try:
+        with self._heed_signals():
             async with connect(run_dir, name=name) as session:
                 await self._conduct(session)
-        finally:
-            self._unhandle_signals()
 
     async def _host(self, folder: Path, name: str) -> None:
         preload = {
@@ -213,21 +217,19 @@ class _Run:
             node=self._plan.node,
         )
         hosting.on_stop = self._asked_to_stop
-        self._main = asyncio.current_task()
-        self._handle_signals()
-        try:
-            await hosting.start()
-            if self._followers is not None:
-                fill = self._plan.workers is None
-                self._followers.tell_all(hosting, self._workers, fill=fill)
-            session = Session(await hosting.join(name), folder)
+        with self._heed_signals():
             try:
-                await self._conduct(session)
+                await hosting.start()
+                if self._followers is not None:
+                    fill = self._plan.workers is None
+                    self._followers.tell_all(hosting, self._workers, fill=fill)
+                session = Session(await hosting.join(name), folder)
+                try:
+                    await self._conduct(session)
+                finally:
+                    session.close()
             finally:
-                session.close()
-        finally:
-            await hosting.close()
-            self._unhandle_signals()
+                await hosting.close()
 
     async def _conduct(self, session: Session) -> None:
         self._conductor = conductor = Conductor(self._campaign, session, self._limits)
@@ -239,48 +241,38 @@ class _Run:
             with contextlib.suppress(asyncio.CancelledError):
                 await progress
 
-    # -- what there is to start ------------------------------------------------------------------
+    # -- ending ------------------------------------------------------------------------------------
 
-    def _count_workers(self) -> tuple[dict[str, int], dict[str, WorkerNeeds]]:
-        if self._plan.join is not None:
-            return {}, {}
-        asked = self._plan.workers or self._campaign.workers
-        if not asked:
-            asked = dict.fromkeys([kind.pool for kind in self._types] or [DEFAULT_POOL], 1)
-        workers = check_workers(asked)
-        missing = {kind.pool for kind in self._types} - set(workers)
-        if missing:
-            pools = ", ".join(f"{pool}=1" for pool in sorted(missing))
-            raise UsageError(
-                f"no workers for the pool{'s' * (len(missing) > 1)} {', '.join(sorted(missing))}, "
-                f"which this campaign's task types use; add {pools} to the workers"
-            )
-        return workers, needs_of(asked)
+    def _heed_signals(self) -> Interrupts:
+        self._main = asyncio.current_task()
+        self._interrupts = Interrupts(
+            begun=lambda: self._conductor is not None,
+            in_order=self._end_in_order,
+            kill=self._kill,
+            cancel=self._cancel,
+            abandon=self._abandon,
+        )
+        return self._interrupts
 
-    # -- Ctrl-C ------------------------------------------------------------------------------------
-
-    def _handle_signals(self) -> None:
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            if signal.getsignal(number) != signal.SIG_IGN:  # as under nohup
-                loop.add_signal_handler(number, self._interrupted, number)
-
-    def _unhandle_signals(self) -> None:
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            loop.remove_signal_handler(number)
-
-    def _interrupted(self, number: signal.Signals) -> None:
-        first, self._interrupted_by = self._interrupted_by is None, number
-        if first and self._conductor is not None:
+    def _end_in_order(self) -> None:
+        if self._conductor is not None:
             self._conductor.interrupt()
-            with contextlib.suppress(OSError):  # the terminal may be gone
-                sys.stderr.write("\nending in good order; press Ctrl-C again to end at once\n")
-            return
+
+    def _kill(self) -> None:
         if self._hosting is not None:
             self._hosting.kill()
+
+    def _cancel(self) -> None:
         if self._main is not None:
             self._main.cancel()
+
+    def _abandon(self, number: signal.Signals) -> None:
+        """Leave what a run leaves, before its process is ended in the middle of it."""
+        self._kill()
+        if self._hosting is not None:
+            self._hosting.remove_files()
+        because = f"{number.name}, while an agent kept the event loop or its own end"
+        self._write_summary("interrupted", because)
 
     def _asked_to_stop(self, reason: str) -> None:
         """A client asked the broker to end, or it cannot go on; so the campaign ends, too."""
@@ -290,22 +282,3 @@ class _Run:
             self._conductor.fail(BrokerLost(reason))
         else:
             self._conductor.stop(cancel=True, reason=reason)
-
-
-def task_types(campaign: object) -> list[TaskType[..., Any]]:
-    """Return the task types that a campaign is seen to use.
-
-    Those of its triggers and boards, and those that its module has as globals.
-    """
-    found: dict[int, TaskType[..., Any]] = {}
-    for _, trigger, _ in triggers_of(campaign):
-        if is_task_type(trigger.subject):
-            found[id(trigger.subject)] = trigger.subject
-    for value in vars(campaign).values():
-        if is_board(value):
-            found[id(value.task_type)] = value.task_type
-    module = inspect.getmodule(type(campaign))
-    for value in vars(module).values() if module else ():
-        if is_task_type(value):
-            found[id(value)] = value
-    return list(found.values())

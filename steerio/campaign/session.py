@@ -14,6 +14,7 @@ import msgspec
 
 from steerio.campaign.handle import Task, explain
 from steerio.campaign.pools import Pools
+from steerio.campaign.run_dir import refuse_used
 from steerio.campaign.streams import EventStream
 from steerio.campaign.submitting import Options, Submitter, current_agent
 from steerio.campaign.task_type import TaskType, as_task_type, make_options
@@ -48,6 +49,7 @@ class Session(Submitter):
         self.on_never_awaited: Callable[[Result], None] | None = None
         self.clock: Callable[[], float] = time.time
         self._streams: set[EventStream] = set()
+        client.on_lost(self._end_streams)
 
     def __repr__(self) -> str:
         return f"<Session of {self.client!r}>"
@@ -168,9 +170,13 @@ class Session(Submitter):
 
     def close(self) -> None:
         """End all event streams and leave the broker."""
+        self._end_streams("this session was closed")
+        self.client.close()
+
+    def _end_streams(self, reason: str) -> None:
+        del reason
         for stream in list(self._streams):
             stream.end()
-        self.client.close()
 
 
 @contextlib.asynccontextmanager
@@ -198,13 +204,14 @@ async def open_session(
         name: of this client, in status and events.
 
     Raises:
-        UsageError: ``workers`` is not what it should be.
+        UsageError: ``workers`` is not what it should be, or ``run_dir`` holds another run.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     asked: AskedWorkers = {"default": cores or 1} if workers is None else workers
     counts = check_workers(asked)
     folder = None if run_dir is None else Path(run_dir)
     if folder is not None:
+        refuse_used(folder)
         folder.mkdir(parents=True, exist_ok=True)
     modules = list(preload)
     hosting = Hosting(

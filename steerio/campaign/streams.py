@@ -7,6 +7,7 @@ from collections import deque
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from steerio.core.eventlog import KEPT_EVENTS
 from steerio.errors import BrokerLost, UsageError
 from steerio.model import events as ev
 
@@ -21,7 +22,8 @@ class EventStream:
     """A subscription: an async context manager, and an async iterator for one reader inside it.
 
     A subscriber that falls more than ``EVENTS_AHEAD`` events behind gets an
-    ``EventsMissed`` in place of those that it missed.
+    ``EventsMissed`` in place of those that it missed.  One that asked for earlier events has
+    room for all that the broker keeps beside that.
     """
 
     def __init__(
@@ -36,7 +38,8 @@ class EventStream:
         self._filter = (types, task_type, pool, since)
         self._waiting: deque[Any] = deque()
         self._missed = 0
-        self._first_missed = 0
+        self._first_missed = (0, 0.0)
+        self._room = EVENTS_AHEAD + (KEPT_EVENTS if since is not None else 0)
         self._wanted: asyncio.Future[None] | None = None
         self._number = -1
         self._ended = False
@@ -46,7 +49,6 @@ class EventStream:
         if client.lost:
             raise BrokerLost(client.lost)
         self._number = client.subscribe(self._take, *self._filter)
-        client.on_lost(self._lost)
         self._session.watch_stream(self, True)
         return self
 
@@ -80,21 +82,17 @@ class EventStream:
         self._ended = True
         self._wake()
 
-    def _lost(self, reason: str) -> None:
-        del reason
-        self.end()
-
     def _tell_missed(self) -> ev.EventsMissed:
-        count, first = self._missed, self._first_missed
+        count, (first, at) = self._missed, self._first_missed
         self._missed = 0
-        return ev.EventsMissed(first, 0.0, count, first)
+        return ev.EventsMissed(first, at, count, first)
 
     def _take(self, events: list[ev.AnyEvent]) -> None:
-        room = EVENTS_AHEAD - len(self._waiting) if not self._missed else 0
+        room = self._room - len(self._waiting) if not self._missed else 0
         self._waiting.extend(events[:room])
         if len(events) > room:
             if not self._missed:
-                self._first_missed = events[room].number
+                self._first_missed = (events[room].number, events[room].at)
             self._missed += len(events) - room
         self._wake()
 

@@ -11,9 +11,10 @@ import click
 
 from steerio.errors import SteerioError, leaves
 
+OURS = str(Path(__file__).parents[1])
 NOT_THE_USERS = (
     "<frozen",
-    str(Path(__file__).parents[1]),
+    OURS,
     *(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")),
 )
 """How the names of files begin that are no user's."""
@@ -31,11 +32,19 @@ def show_failure(group: BaseExceptionGroup[BaseException]) -> None:
 
 
 def show_traceback(error: BaseException) -> None:
-    """Show an exception, from the user's own line on."""
-    trace = from_the_user(error.__traceback__)
-    if trace is None and not isinstance(error, SyntaxError):
-        trace = error.__traceback__
-    traceback.print_exception(type(error), error, trace)
+    """Show an exception and what led to it, each from the user's own line on."""
+    chain: list[BaseException] = []
+    link: BaseException | None = error
+    while link is not None and link not in chain:
+        chain.append(link)
+        link = link.__cause__ or (None if link.__suppress_context__ else link.__context__)
+    if any(from_the_user(link.__traceback__) for link in chain):
+        for link in chain:
+            trace = link.__traceback__
+            link.__traceback__ = from_the_user(trace) or _after_ours(trace)
+    elif isinstance(error, SyntaxError):
+        error.__traceback__ = None
+    traceback.print_exception(error)
 
 
 def from_the_user(trace: TracebackType | None) -> TracebackType | None:
@@ -45,3 +54,13 @@ def from_the_user(trace: TracebackType | None) -> TracebackType | None:
             return trace
         trace = trace.tb_next
     return None
+
+
+def _after_ours(trace: TracebackType | None) -> TracebackType | None:
+    """Leave out of a traceback without lines of the user what led to our last line, and that."""
+    rest = trace
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename.startswith(OURS):
+            rest = trace.tb_next
+        trace = trace.tb_next
+    return rest

@@ -29,7 +29,7 @@ OPTION_TYPES: dict[Any, Any] = {int: int, float: float, str: str, Path: click.Pa
 
 def run_file(context: click.Context, target: str, asks_help: bool, given: dict[str, Any]) -> None:
     """Run ``FILE[:CAMPAIGN]`` with what was given on the command line."""
-    workers = parse_workers(given["workers"]) if given["workers"] else None
+    workers = None if given["workers"] is None else parse_workers(given["workers"])
     limits = Limits(
         tasks=given["limit_tasks"],
         failures=given["limit_failures"],
@@ -37,6 +37,11 @@ def run_file(context: click.Context, target: str, asks_help: bool, given: dict[s
         worker_s=given["limit_worker_seconds"],
     )
     path, name = split_target(target)
+    if given["join"] is not None and workers is not None:
+        raise UsageError(
+            "--workers does not go with --join: the broker there has its own; add some with "
+            f"steerio worker --join {given['join']} --workers {given['workers']}"
+        )
     if asks_help:
         show_help(context, find_campaign(load_campaign_file(path), name))
     if given["join"] is not None and find_rank() is not None:
@@ -81,8 +86,10 @@ def split_target(target: str) -> tuple[Path, str]:
     """
     file, _, name = target.partition(":")
     path = Path(file)
+    if path.is_dir():
+        raise UsageError(f"{file!r} is a folder; name a file in it")
     if not path.is_file():
-        hint = f"; did you mean {file}.py?" if path.with_suffix(".py").is_file() else ""
+        hint = f"; did you mean {file}.py?" if Path(f"{file}.py").is_file() else ""
         raise UsageError(f"there is no file {file!r}{hint}")
     return path.resolve(), name
 

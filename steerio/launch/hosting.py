@@ -160,10 +160,10 @@ class Hosting:
         if self._written is not None:
             with contextlib.suppress(OSError):
                 self._written.unlink()
-        node, self._node = self._node or self._early_node, None
-        self._early_node = None
+        node = self._node or self._early_node
         if node is not None:
             await node.close()
+        self._node = self._early_node = None
         if self._driver is not None:
             self._driver.close(reason)
         else:  # the start failed
@@ -176,13 +176,22 @@ class Hosting:
             self._gatekeeper.close()
         if self._context is not None:
             self._context.term()
+        self.remove_files()
+
+    def remove_files(self) -> None:
+        """Remove what would say that the broker still runs, and the folder of its sockets."""
+        if self._written is not None:
+            with contextlib.suppress(OSError):
+                self._written.unlink()
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
 
     def kill(self) -> None:
-        """Kill the local workers at once (for a second Ctrl-C)."""
-        if self._node is not None:
-            self._node.kill()
+        """Kill the local workers at once, and start no others (for a second Ctrl-C)."""
+        self._closing = True
+        node = self._node or self._early_node
+        if node is not None:
+            node.kill()
 
     def _asked_to_stop(self, reason: str) -> None:
         if self.on_stop is not None:

@@ -255,16 +255,17 @@ class Client:
         if self.lost:
             raise BrokerLost(self.lost)
         self._requests += 1
+        request = self._requests  # others may ask while this one waits
         answer: asyncio.Future[ms.Status] = self._loop.create_future()
-        self._answers[self._requests] = answer
-        self._send(ms.AskStatus(self._requests))
+        self._answers[request] = answer
+        self._send(ms.AskStatus(request))
         try:
             async with asyncio.timeout(timeout_s):
                 return await answer
         except TimeoutError:
             raise BrokerLost(f"no answer from the broker within {timeout_s:g} s") from None
         finally:
-            self._answers.pop(self._requests, None)
+            self._answers.pop(request, None)
 
     def stop_broker(self, reason: str) -> None:
         """Ask the broker to end, with everything that joined it."""

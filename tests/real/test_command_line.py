@@ -48,7 +48,23 @@ mark.touch()
 """
 ONLY_HERE = SQUARES + LOADED_BEFORE.format(then="raise RuntimeError('loads only once')")
 HALF_HERE = SQUARES + LOADED_BEFORE.format(then="del square")
+POOLS = """
+from steerio import Campaign, task
+
+@task(pool="gpu")
+def train(x: int) -> int:
+    return x
+
+class Here(Campaign):
+    async def finish(self):
+        print("all is well")
+
+class There(Campaign):
+    async def setup(self):
+        await self.run(train, 1)
+"""
 FILES = {
+    "pools.py": POOLS,
     "squares.py": SQUARES,
     "two.py": TWO,
     "only_here.py": ONLY_HERE,
@@ -98,8 +114,30 @@ def test_limits_end_a_campaign(folder: Path) -> None:
     assert 5 <= summary["tasks"] <= 6
 
 
+def test_a_pool_too_many_is_warned_of(folder: Path) -> None:
+    command = ("run", "squares.py", "--limit", "2", "--workers", "simulate=1,lern=1")
+    with running(*steerio_command(*command), cwd=folder) as program:
+        assert program.status() == 0, program
+    assert "steerio: no task type here is for the pool 'lern'\n" in program.output
+
+
+def test_only_the_pools_that_a_campaign_uses_need_workers(folder: Path) -> None:
+    command = ("run", "pools.py:{}", "--workers", "default=1", "--progress", "off")
+    for name, status, said in [
+        ("Here", 0, "all is well"),
+        ("There", 1, "no pool is named 'gpu' (pools here: default); start it with workers="),
+    ]:
+        arguments = [argument.format(name) for argument in command]
+        with running(*steerio_command(*arguments), cwd=folder) as program:
+            assert program.status() == status, program
+        assert said in program.output
+        assert "no task type here" not in program.output
+
+
 WRONG: Mapping[str, tuple[list[str], int, str]] = {
     "no file": (["run", "square.py"], 2, "there is no file 'square.py'"),
+    "a folder": (["run", "."], 2, "'.' is a folder; name a file in it"),
+    "no name at all": (["run", ""], 2, "is a folder; name a file in it"),
     "no ending": (["run", "squares"], 2, "did you mean squares.py?"),
     "no argument": (["run"], 2, "Usage: steerio run"),
     "a syntax error": (["run", "broken.py"], 2, "broken.py could not be loaded: SyntaxError"),
@@ -115,6 +153,26 @@ WRONG: Mapping[str, tuple[list[str], int, str]] = {
         ["run", "squares.py", "--limit", "3", "--workers", "simulate:2"],
         2,
         "'simulate:2' in --workers is not POOL=NUMBER, like simulate=2",
+    ),
+    "empty workers": (
+        ["run", "squares.py", "--limit", "3", "--workers", ""],
+        2,
+        "'' in --workers is not POOL=NUMBER",
+    ),
+    "workers for a broker that has its own": (
+        ["run", "squares.py", "--limit", "3", "--workers", "2", "--join", "."],
+        2,
+        "--workers does not go with --join",
+    ),
+    "a pool misspelt": (
+        ["run", "squares.py", "--limit", "3", "--workers", "simulat=2"],
+        2,
+        "no task type here is for the pool 'simulat': did you mean 'simulate'?",
+    ),
+    "a limit that is no number": (
+        ["run", "squares.py", "--limit", "3", "--limit-wall", "nan"],
+        2,
+        "Limits.wall_s must be a finite number or None, not nan",
     ),
     "a missing pool": (
         ["run", "squares.py", "--limit", "3", "--workers", "learn=1"],

@@ -16,7 +16,7 @@ from tests.real import programs
 from tests.real.programs import Program, running, steerio_command
 
 CAMPAIGN = '''
-import asyncio, os, signal, time
+import asyncio, os, signal, sys, time
 import steerio
 from steerio import Board, Campaign, agent, on_success, on_failure, task
 
@@ -51,17 +51,30 @@ class Endless(Campaign):
                 self.submit(work, asyncio.get_running_loop())
             if self.kind == "unknown":
                 self.submit("work", 1)
-            if self.kind == "stop":
+            if self.kind == "compute":
+                print("computing", flush=True)
+                while True:
+                    pass
+            if self.kind == "exit":
+                sys.exit(4)
+            if self.kind in ("stop", "finish"):
                 self.stop()
 
     @agent
     async def watch(self):
+        while self.kind == "swallow":
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                print("swallowed", flush=True)
         await asyncio.Event().wait()
 
     async def finish(self):
         if self.kind == "linger":
             print("lingering", flush=True)
             await asyncio.Event().wait()
+        if self.kind == "finish":
+            raise ZeroDivisionError("a mistake at the end")
 '''
 
 
@@ -126,6 +139,8 @@ def test_a_campaign_that_stops_ends_with_0_and_a_whole_record(campaign: Path) ->
     ("kind", "error", "said"),
     [
         ("raise", "ZeroDivisionError", "an agent's own mistake"),
+        ("exit", "RuntimeError", "Endless.record raised SystemExit(4)"),
+        ("finish", "ZeroDivisionError", "a mistake at the end"),
         ("task", "TaskLost", "its process was ended by SIGSEGV"),
         ("unasked", "UnhandledFailure", "No agent handles that"),
         ("unpicklable", "EncodingError", "argument 'x' of task type campaign:work"),
@@ -189,6 +204,37 @@ def test_a_second_ctrl_c_ends_a_campaign_at_once(campaign: Path) -> None:
         assert program.status(within_s=5) == 130, program
         nobody_left(pids, program, within_s=2.0)
     assert "Traceback" not in program.output
+    assert "starting another" not in program.output
+    everything_is_recorded(campaign, program)
+
+
+@pytest.mark.parametrize(("kind", "deaf"), [("compute", "computing"), ("swallow", "swallowed")])
+@pytest.mark.parametrize("third", [False, True], ids=["twice", "three times"])
+def test_ctrl_c_twice_ends_agents_that_compute_or_swallow_it(
+    campaign: Path, kind: str, deaf: str, third: bool
+) -> None:
+    sockets = campaign.parent / "sockets"
+    sockets.mkdir()
+    command = run_command(campaign, "--kind", kind, "--end-after", "5")
+    with running(*command, env={"TMPDIR": str(sockets)}) as program:
+        program.wait_for("recorded 5.")
+        pids = programs.family(program.pid)
+        if kind == "compute":
+            program.wait_for(deaf)
+        program.signal(signal.SIGINT)
+        program.wait_for("ending in good order", within_s=1.0)
+        if kind == "swallow":
+            program.wait_for(deaf)
+        program.signal(signal.SIGINT)
+        if third:
+            program.signal(signal.SIGTERM)
+        assert program.status(within_s=5) in ((130, 143) if third else (130,)), program
+        nobody_left(pids, program, within_s=2.0)
+    assert "Traceback" not in program.output
+    assert "ended at once by SIG" in program.output
+    assert summary(campaign)["ended"] == "interrupted"
+    assert not list(sockets.iterdir())
+    assert not (campaign.parent / "record/connection.json").exists()
     everything_is_recorded(campaign, program)
 
 

@@ -361,3 +361,14 @@ async def test_what_was_not_awaited_is_cancelled_with_its_session() -> None:
     assert all(isinstance(result, (steerio.Lost, Cancelled)) for result in results)
     with pytest.raises(steerio.BrokerLost):
         session.submit(deeds.double, 1)
+
+
+async def test_a_run_directory_holds_one_session(tmp_path: Path) -> None:
+    async with steerio.open_session(workers={"default": 1}, run_dir=tmp_path) as session:
+        with pytest.raises(UsageError, match="holds another run already"):
+            async with steerio.open_session(workers={"default": 1}, run_dir=tmp_path):
+                pass
+        assert await session.run(deeds.double, 4) == 8
+    with pytest.raises(UsageError, match="holds another run already"):
+        async with steerio.open_session(workers={"default": 1}, run_dir=tmp_path):
+            pass

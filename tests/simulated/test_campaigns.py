@@ -262,3 +262,9 @@ class Placed(Campaign):
 
 def test_what_workers_would_need_is_left_aside_in_simulation() -> None:
     assert simulate(Placed(), model=MODEL).campaign.value == 1.5
+
+
+@pytest.mark.parametrize("seconds", [float("nan"), float("inf"), 0, -1])
+def test_a_limit_is_a_finite_number_above_0(seconds: float) -> None:
+    with pytest.raises(UsageError, match=r"Limits\.wall_s must be"):
+        Limits(wall_s=seconds)

@@ -13,6 +13,7 @@ from steerio import (
     Published,
     Session,
     TaskEnded,
+    TaskFailed,
     TaskProgress,
     TaskQueued,
     TaskStarted,
@@ -97,6 +98,53 @@ async def test_a_reader_that_falls_behind_is_told_what_it_missed_and_can_read_it
         found = [await anext(again) for _ in range(missed.count)]
     assert numbers(seen + found) == sorted({event.number for event in seen + found})
     assert len(seen + found) == 3 * 4_000
+
+
+@on_cluster(4)
+async def test_what_since_asks_for_comes_whole_however_much_it_is(
+    cluster: SimulatedCluster, session: Session
+) -> None:
+    await session.gather(*session.map(simulation, [1.0] * 4_000))
+    async with session.events(since=0) as events:
+        await asyncio.sleep(1)  # all of it has arrived before the first is read
+        log = cluster.record.events
+        assert len(log) > EVENTS_AHEAD
+        assert [await anext(events) for _ in log] == log
+
+
+@on_cluster(4)
+async def test_events_missed_tell_when_the_first_of_them_happened(
+    cluster: SimulatedCluster, session: Session
+) -> None:
+    async with session.events(TaskEnded) as events:
+        await session.gather(*session.map(simulation, [1.0] * (EVENTS_AHEAD + 4)))
+        missed = [await anext(events) for _ in range(EVENTS_AHEAD + 1)][-1]
+    assert isinstance(missed, EventsMissed)
+    assert missed.at == cluster.record.events[missed.first - 1].at > 0
+
+
+@on_cluster(1)
+async def test_streams_end_with_their_broker_and_leave_nothing_behind(
+    cluster: SimulatedCluster, session: Session
+) -> None:
+    before = len(session.client._on_lost)
+    for _ in range(10):
+        async with session.events():
+            pass
+    assert len(session.client._on_lost) == before
+    async with session.events(TaskEnded) as events:
+        cluster.broker.close("it is over")
+        assert [event async for event in events] == []
+
+
+@on_cluster(1)
+async def test_many_may_ask_for_the_status_at_a_time(
+    cluster: SimulatedCluster, session: Session
+) -> None:
+    async with cluster.session("far", host="laptop") as far:
+        answers = await asyncio.gather(*(far.status() for _ in range(10)))
+        assert len({answer.request for answer in answers}) == 10
+        assert far.client._answers == {}
 
 
 @in_virtual_time
@@ -187,3 +235,46 @@ def test_what_stands_for_a_generator_yields_in_its_place() -> None:
         assert [item async for item in session.stream(counting, 3)] == [2, 1, 0]
 
     scene()
+
+
+def refuse() -> None:
+    raise LookupError("no such thing here")
+
+
+class Unreadable:
+    """Can be pickled, and not be unpickled."""
+
+    def __reduce__(self) -> tuple[object, tuple[()]]:
+        return refuse, ()
+
+
+def test_an_item_that_cannot_be_read_here_is_the_error_of_its_task() -> None:
+    def yields(to: int) -> Iterator[object]:
+        yield from [1, Unreadable(), 3]
+
+    @on_cluster(1, model={counting: Model(1.0, value=yields), simulation: Model(as_asked)})
+    async def scene(cluster: SimulatedCluster, session: Session) -> None:
+        task = session.submit(counting, 3)
+        items = task.items()
+        assert await anext(items) == 1
+        with pytest.raises(TaskFailed, match="its item 1 cannot be read here: no such thing"):
+            await anext(items)
+        assert (await task.result()).ended_as == "failed"
+        assert await session.run(simulation, 1.0) == 1.0, "its worker is free again"
+
+    scene()
+
+
+@on_cluster(1)
+async def test_a_callback_that_raises_keeps_no_other_from_the_news(
+    cluster: SimulatedCluster, session: Session
+) -> None:
+    heard: list[object] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: heard.append(context["exception"]))
+    tasks = session.map(simulation, [1.0] * 3)
+    tasks[0].add_done_callback(lambda task: {}[task.id])
+    tasks[0].add_done_callback(heard.append)
+    await session.gather(*tasks)
+    loop.set_exception_handler(None)
+    assert [type(thing) for thing in heard] == [KeyError, type(tasks[0])]

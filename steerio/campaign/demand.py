@@ -1,0 +1,90 @@
+"""Which task types a campaign is seen to use, and so which pools must have workers.
+
+Its triggers and boards need their pools for certain.  Task types that its module has as globals
+may be another campaign's; a task for one of them without workers is refused when it is submitted.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable
+from difflib import get_close_matches
+from types import ModuleType
+from typing import Any
+
+from steerio.campaign.board import boards_of
+from steerio.campaign.campaign import Campaign
+from steerio.campaign.task_type import DEFAULT_POOL, TaskType, is_task_type
+from steerio.campaign.triggers import triggers_of
+from steerio.errors import UsageError
+from steerio.launch.workers import AskedWorkers, check_workers, needs_of
+from steerio.model.places import WorkerNeeds
+
+
+def task_types(campaign: object) -> list[TaskType[..., Any]]:
+    """Return the task types that a campaign is seen to use.
+
+    Those of its triggers and boards, and those that its module has as globals.
+    """
+    found = _needed_types(campaign) + _types_in(inspect.getmodule(type(campaign)))
+    return list({id(kind): kind for kind in found}.values())
+
+
+def count_workers(
+    campaign: Campaign, asked: AskedWorkers | None
+) -> tuple[dict[str, int], dict[str, WorkerNeeds]]:
+    """Return how many workers to start for each pool, and what each of them needs.
+
+    Args:
+        campaign: what they are for.
+        asked: how many were asked for; by default what the campaign's class says, or one for
+            each pool that it is seen to use.
+
+    Raises:
+        UsageError: a pool of a trigger or board has none, or what was asked for cannot be.
+    """
+    asked = asked or campaign.workers
+    if not asked:
+        asked = dict.fromkeys([kind.pool for kind in task_types(campaign)] or [DEFAULT_POOL], 1)
+    workers = check_workers(asked)
+    needed = {kind.pool for kind in _needed_types(campaign)} | _idle_pools(campaign)
+    missing = sorted(needed - set(workers))
+    if missing:
+        pools = ", ".join(f"{pool}=1" for pool in missing)
+        hints = "".join(f"; {hint}" for hint in unknown_pools(campaign, workers))
+        raise UsageError(
+            f"no workers for the pool{'s' * (len(missing) > 1)} {', '.join(missing)}, which this "
+            f"campaign's triggers and boards use; add {pools} to the workers{hints}"
+        )
+    return workers, needs_of(asked)
+
+
+def unknown_pools(campaign: object, workers: Iterable[str]) -> list[str]:
+    """Say of which pools no task type is seen, and what may have been meant."""
+    module = inspect.getmodule(type(campaign))
+    seen = vars(module).values() if module else ()
+    others = [value for value in seen if isinstance(value, ModuleType)]
+    kinds = task_types(campaign) + [kind for other in others for kind in _types_in(other)]
+    known = {kind.pool for kind in kinds} | _idle_pools(campaign) | {DEFAULT_POOL}
+    said: list[str] = []
+    for pool in workers:
+        if pool not in known:
+            close = get_close_matches(pool, known, n=1)
+            hint = f": did you mean {close[0]!r}?" if close else ""
+            said.append(f"no task type here is for the pool {pool!r}{hint}")
+    return said
+
+
+def _needed_types(campaign: object) -> list[TaskType[..., Any]]:
+    subjects = [trigger.subject for _, trigger, _ in triggers_of(campaign)]
+    found = [subject for subject in subjects if is_task_type(subject)]
+    return found + [board.task_type for board in boards_of(campaign)]
+
+
+def _idle_pools(campaign: object) -> set[str]:
+    triggers = [trigger for _, trigger, _ in triggers_of(campaign)]
+    return {trigger.subject for trigger in triggers if trigger.kind == "idle"}
+
+
+def _types_in(module: ModuleType | None) -> list[TaskType[..., Any]]:
+    return [value for value in vars(module).values() if is_task_type(value)] if module else []

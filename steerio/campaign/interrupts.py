@@ -1,0 +1,136 @@
+"""Ctrl-C and its like: once, a run ends in good order; twice, at once, whatever its agents do.
+
+Theory.  A handler that an event loop calls is not called while an agent keeps the loop, and what
+cancels agents does not end one that swallows it.  So signals are counted by handlers of the
+interpreter, which it calls between any two instructions of the main thread.  The first signal is
+passed to the loop.  The second kills the workers, cancels the run, and gives it ``AT_ONCE_S`` to
+unwind; a thread ends the process after that.  The third ends it where it comes.
+"""
+
+from __future__ import annotations
+
+import _thread
+import asyncio
+import contextlib
+import os
+import signal
+import threading
+from collections.abc import Callable
+from types import FrameType, TracebackType
+from typing import Any
+
+from steerio.worker import inheritance
+
+HEEDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+AT_ONCE_S = 1.0
+"""How long a run may take to unwind after a second signal, in seconds."""
+FLUSH_S = 0.2
+"""How long what was printed may take to leave a process that is ended, in seconds."""
+SHOW_CURSOR = b"\x1b[?25h"
+"""What undoes on a terminal what the live progress does to it."""
+
+
+class Interrupts:
+    """Counts the signals that ask this process to end, while it is entered, on a running loop.
+
+    Signals that were ignored before, as under ``nohup``, stay ignored; in a thread that is not
+    the main one there are none.
+
+    Args:
+        begun: whether there is something yet that can end in good order; if not, the first
+            signal counts as the second.
+        in_order: called on the loop for the first signal.
+        kill: called for the second, in the signal's handler: kills the workers.
+        cancel: called for the second, on the loop: cancels the run.
+        abandon: called before the process is ended, from wherever: leaves no files behind.
+    """
+
+    def __init__(
+        self,
+        *,
+        begun: Callable[[], bool],
+        in_order: Callable[[], None],
+        kill: Callable[[], None],
+        cancel: Callable[[], None],
+        abandon: Callable[[signal.Signals], None],
+    ) -> None:
+        self.by: signal.Signals | None = None
+        """The signal that came last."""
+        self.count = 0
+        self._begun = begun
+        self._in_order = in_order
+        self._kill = kill
+        self._cancel = cancel
+        self._abandon = abandon
+        self._loop = asyncio.get_running_loop()
+        self._before: dict[signal.Signals, Any] = {}
+        self._left = threading.Event()
+
+    def __repr__(self) -> str:
+        return f"<Interrupts: {self.count}>"
+
+    def __enter__(self) -> Interrupts:
+        if threading.current_thread() is threading.main_thread():
+            for number in HEEDED:
+                if signal.getsignal(number) != signal.SIG_IGN:
+                    self._before[number] = signal.signal(number, self._heed)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._left.set()
+        for number, handler in self._before.items():
+            # one that was not set from Python cannot be set again
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+    def _heed(self, number: int, frame: FrameType | None) -> None:
+        """Take in a signal, between two instructions of whatever the main thread does."""
+        del frame
+        self.by = signal.Signals(number)
+        self.count += 1
+        if self.count == 1 and self._begun():
+            _say(b"\nending in good order; press Ctrl-C again to end at once\n")
+            self._loop.call_soon_threadsafe(self._in_order)
+        elif self.count <= 2:
+            self._at_once()
+        else:
+            self._end_process()
+
+    def _at_once(self) -> None:
+        with contextlib.suppress(OSError):  # it may have been struck in the middle of this
+            self._kill()
+        # not a threading.Thread: the main thread may hold a lock that starting one takes
+        _thread.start_new_thread(self._see_to_it, ())
+        self._loop.call_soon_threadsafe(self._cancel)
+
+    def _see_to_it(self) -> None:
+        if not self._left.wait(AT_ONCE_S):
+            self._end_process()
+
+    def _end_process(self) -> None:
+        """End this process although its main thread goes on."""
+        assert self.by is not None
+        with contextlib.suppress(Exception):  # whatever is in the way of it
+            self._abandon(self.by)
+        cursor = SHOW_CURSOR if os.isatty(2) else b""
+        _say(b"%s\nended at once by %s\n" % (cursor, self.by.name.encode()))
+        flushed = _thread.allocate_lock()
+        flushed.acquire()
+        _thread.start_new_thread(_flush, (flushed,))
+        flushed.acquire(timeout=FLUSH_S)  # the main thread may be in the middle of a print
+        os._exit(128 + self.by)
+
+
+def _say(what: bytes) -> None:
+    """Print without a lock, which whatever was struck by the signal may hold."""
+    with contextlib.suppress(OSError):  # the terminal may be gone
+        os.write(2, what)
+
+
+def _flush(flushed: _thread.LockType) -> None:
+    inheritance.flush_output()
+    flushed.release()
