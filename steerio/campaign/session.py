@@ -92,8 +92,7 @@ class Session(Submitter):
     ) -> Task[Any]:
         """Queue a task with all there is to say about it; the other ways lead here."""
         client = self.client
-        if client.closed_pools and kind.pool not in client.closed_pools:
-            raise UnknownPool(kind.pool, list(client.closed_pools))
+        self._check_pool(kind.pool)
         body, frames = kind.codec.pack(args, kwargs)
         cause = current_agent.get()
         task: Task[Any] = Task(self, kind, args, kwargs, tags, cause, self.clock())
@@ -104,11 +103,40 @@ class Session(Submitter):
             self.on_submitted(task)
         return task
 
-    def reprioritise(self, changes: Mapping[Task[Any] | int, float]) -> None:
-        """Re-rank queued tasks, all at once; those that are running or ended are left alone."""
-        self.client.reprioritise(
-            {key.id if isinstance(key, Task) else key: value for key, value in changes.items()}
-        )
+    def reprioritise(
+        self, changes: Mapping[Task[Any] | int, float] | Callable[[Task[Any]], float | None]
+    ) -> None:
+        """Re-rank queued tasks, all at once; those that are running or ended are left alone.
+
+        Args:
+            changes: new priorities of tasks; or a function that gives one for each task of this
+                session that has not ended (``None``: as it is), say from its ``tags``.
+        """
+        if isinstance(changes, Mapping):
+            ranked = {k.id if isinstance(k, Task) else k: value for k, value in changes.items()}
+        else:
+            given = {task.id: changes(task) for task in self.pending}
+            ranked = {number: value for number, value in given.items() if value is not None}
+        self.client.reprioritise(ranked)
+
+    def reassign(self, tasks: Iterable[Task[Any]], pool: str) -> None:
+        """Have those of these tasks that are queued wait in another pool instead.
+
+        Raises:
+            UnknownPool: there is no such pool.
+        """
+        self._check_pool(pool)
+        self.client.reassign([task.id for task in tasks], pool)
+
+    @property
+    def pending(self) -> list[Task[Any]]:
+        """The tasks of this session that have not ended, in the order they were submitted."""
+        return [sink for sink in self.client.sinks.values() if isinstance(sink, Task)]
+
+    def _check_pool(self, pool: str) -> None:
+        known = self.client.closed_pools
+        if known and pool not in known:
+            raise UnknownPool(pool, list(known))
 
     # -- watching ----------------------------------------------------------------------
 

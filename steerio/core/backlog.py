@@ -1,8 +1,8 @@
 """The queue of one pool: highest priority first, then order of submission.
 
-A binary heap with lazy deletion.  An entry is live while its task is ``QUEUED`` under
-the priority that the entry was made with; cancelling and re-ranking just leave the
-old entry to be skipped, so every operation is O(log n) and none looks for anything.
+A binary heap with lazy deletion.  An entry is live while its task is ``QUEUED`` in this
+pool, under the priority that the entry was made with; cancelling and re-ranking just leave
+the old entry to be skipped, so every operation is O(log n) and none looks for anything.
 Dead entries are swept out when they outnumber the live ones.
 """
 
@@ -26,7 +26,8 @@ class Backlog:
     nor forgotten, and the heap has at least one live entry for each.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, pool: str = "") -> None:
+        self._pool = pool
         self._heap: list[tuple[float, int, TaskRecord]] = []
         self._live = 0
 
@@ -66,7 +67,7 @@ class Backlog:
         return record
 
     def forget(self, record: TaskRecord) -> None:
-        """Note that a queued task left by another way; its state is no longer ``QUEUED``."""
+        """Note that a queued task left by another way: its state or its pool is another now."""
         del record
         self._live -= 1
         self._sweep()
@@ -78,10 +79,11 @@ class Backlog:
             heappush(self._heap, (-priority, record.order, record))
             self._sweep()
 
-    @staticmethod
-    def _is_live(entry: tuple[float, int, TaskRecord]) -> bool:
+    def _is_live(self, entry: tuple[float, int, TaskRecord]) -> bool:
         record = entry[2]
-        return record.state == _QUEUED and record.priority == -entry[0]
+        return (
+            record.state == _QUEUED and record.priority == -entry[0] and record.pool == self._pool
+        )
 
     def _sweep(self) -> None:
         if len(self._heap) > 2 * self._live + _SLACK:

@@ -18,7 +18,7 @@ Invariant: a task is in ``tasks`` until it is settled, and it is settled once; i
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from math import inf, isfinite
 from typing import Any
 
@@ -81,12 +81,38 @@ class Dispatch:
             return False
         spec = record.type.spec
         pool = self.roster.pool(spec.pool)
+        record.pool = spec.pool
         self.tasks[record.task_id] = record
         log = self.log
         log.append(TaskQueued(log.next(), now + log.epoch, record.task_id, spec.name, spec.pool))
-        if pool is None or pool.failure:
-            reason = pool.failure if pool else f"no pool is named {spec.pool!r}"
+        if pool is None:
+            reason = f"no pool is named {spec.pool!r}"
             self._settle(record, Ending("lost", reason=reason), now)
+        else:
+            self._enter(record, pool, now)
+        return True
+
+    def reassign(self, task_ids: Iterable[int], pool: Pool, now: float) -> int:
+        """Have queued tasks wait in another pool; returns how many of them were queued."""
+        count = 0
+        for task_id in task_ids:
+            record = self.tasks.get(task_id)
+            if record is None or record.state != State.QUEUED:
+                continue
+            count += 1
+            if record.pool != pool.name:
+                left, record.pool = record.pool, pool.name
+                self.roster.pools[left].backlog.forget(record)
+                spec, log = record.type.spec, self.log
+                at = now + log.epoch
+                log.append(TaskQueued(log.next(), at, task_id, spec.name, pool.name))
+                self._enter(record, pool, now)
+        return count
+
+    def _enter(self, record: TaskRecord, pool: Pool, now: float) -> None:
+        """Give a task that is new in a pool to an idle worker, or have it wait."""
+        if pool.failure:
+            self._settle(record, Ending("lost", reason=pool.failure), now)
         elif pool.idle:
             worker, _ = pool.idle.popitem()
             worker.phase = "busy"
@@ -95,7 +121,6 @@ class Dispatch:
             pool.backlog.push(record)
             if not pool.workers:
                 self.starved(pool, now)
-        return True
 
     def cancel(self, task_id: int, reason: str, now: float, *, queued_only: bool = False) -> bool:
         """Cancel a task wherever it is, or only where it is still queued.
@@ -108,7 +133,7 @@ class Dispatch:
             return False
         if record.state == State.QUEUED:
             self._settle(record, Ending("cancelled", reason=reason), now)
-            self.roster.pools[record.type.spec.pool].backlog.forget(record)
+            self.roster.pools[record.pool].backlog.forget(record)
         elif queued_only:
             record.not_again = reason
         elif record.state == State.STOPPING:
@@ -136,7 +161,7 @@ class Dispatch:
                 continue
             count += 1
             if record.state == State.QUEUED:
-                self.roster.pools[record.type.spec.pool].backlog.reprioritise(record, priority)
+                self.roster.pools[record.pool].backlog.reprioritise(record, priority)
             else:
                 record.priority = priority
         return count
@@ -306,7 +331,7 @@ class Dispatch:
                 now + log.epoch,
                 record.task_id,
                 spec.name,
-                spec.pool,
+                record.pool,
                 record.attempt,
                 worker.name,
             )
@@ -406,7 +431,7 @@ class Dispatch:
         again = record.not_again is None
         if record.preempted and again:
             record.preempted = False
-            self._retry(record, self.roster.pools[record.type.spec.pool], record.stop_reason, now)
+            self._retry(record, self.roster.pools[record.pool], record.stop_reason, now)
         elif not record.out_of_time:
             reason = record.not_again if record.preempted and not again else record.stop_reason
             ending = Ending("cancelled", reason=reason or "", started=started, ended=ended)
@@ -414,7 +439,7 @@ class Dispatch:
         elif record.timeouts < record.options.retries.timed_out and again:
             record.timeouts += 1
             record.out_of_time = False
-            self._retry(record, self.roster.pools[record.type.spec.pool], "timed out", now)
+            self._retry(record, self.roster.pools[record.pool], "timed out", now)
         else:
             self._settle(record, Ending("timed_out", started=started, ended=ended), now)
 
@@ -437,7 +462,7 @@ class Dispatch:
                 now + log.epoch,
                 record.task_id,
                 spec.name,
-                spec.pool,
+                record.pool,
                 record.attempt,
                 reason,
             )
@@ -488,7 +513,7 @@ class Dispatch:
                 now + log.epoch,
                 record.task_id,
                 spec.name,
-                spec.pool,
+                record.pool,
                 record.attempt,
                 worker.name if worker else None,
                 ending.ended_as,

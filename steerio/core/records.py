@@ -58,6 +58,7 @@ class TaskRecord(Struct, gc=False, eq=False):
     stop_reason: str = ""
     out_of_time: bool = False
     preempted: bool = False
+    pool: str = ""
     not_again: str | None = None
 
     def __lt__(self, other: object) -> bool:

@@ -24,7 +24,7 @@ class Pool:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.backlog = Backlog()
+        self.backlog = Backlog(name)
         self.idle: dict[WorkerRecord, None] = {}
         self.workers = 0
         self.ready = 0

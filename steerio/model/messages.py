@@ -138,6 +138,13 @@ class EndMove(Struct, frozen=True, gc=False, array_like=True, tag=16):
     how: str
 
 
+class ReassignTasks(Struct, frozen=True, gc=False, array_like=True, tag=17):
+    """Have queued tasks wait in another pool."""
+
+    tasks: list[int]
+    pool: str
+
+
 class Beat(Struct, frozen=True, gc=False, array_like=True, tag=12):
     """I am alive.  ``sent`` is the sender's clock, ``offset_s`` what it lags the broker's."""
 
@@ -256,6 +263,7 @@ ToBroker = (
     | GrantItems
     | AskMove
     | EndMove
+    | ReassignTasks
     | Beat
     | Leave
     | StopBroker

@@ -182,6 +182,11 @@ class Client:
         if not self.lost:
             self._send(ms.Reprioritise(list(changes.items())))
 
+    def reassign(self, numbers: list[int], pool: str) -> None:
+        """Have queued tasks wait in another pool."""
+        if not self.lost:
+            self._send(ms.ReassignTasks(numbers, pool))
+
     def grant(self, number: int, count: int) -> None:
         """Let a generator task yield ``count`` more items."""
         if not self.lost:

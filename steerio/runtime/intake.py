@@ -72,6 +72,7 @@ class Intake:
             ("client", ms.WatchPools): self._watch_pools,
             ("client", ms.AskStatus): self._answer_status,
             ("client", ms.GrantItems): self._grant,
+            ("client", ms.ReassignTasks): self._reassign,
             ("client", ms.AskMove): self._ask_move,
             ("client", ms.EndMove): self._end_move,
             ("client", ms.Beat): self._beat,
@@ -272,6 +273,13 @@ class Intake:
         if record is not None and record.worker is not None and record.run in self._dispatch.runs:
             self._peers.send(record.worker.peer, ms.GrantRun(record.run, message.count))
 
+    def _reassign(self, peer: Peer, message: ms.ReassignTasks, _: Frames, now: float) -> None:
+        pool = self._roster.pool(message.pool)
+        if pool is None:
+            self._drop("unknown pool", f"{peer} wants tasks in {message.pool!r}")
+        else:
+            self._dispatch.reassign(message.tasks, pool, now)
+
     def _ask_move(self, peer: Peer, message: ms.AskMove, _: Frames, now: float) -> None:
         refusal = self._members.moves.ask(
             peer.number,
@@ -358,7 +366,7 @@ class Intake:
         at = now + self._events.epoch
         self._events.append(
             ev.TaskYielded(
-                self._events.next(), at, record.task_id, spec.name, spec.pool, message.index
+                self._events.next(), at, record.task_id, spec.name, record.pool, message.index
             )
         )
         item = ms.TaskItem(record.task_id, message.index, message.body, len(frames))
@@ -377,7 +385,7 @@ class Intake:
                 at,
                 record.task_id,
                 spec.name,
-                spec.pool,
+                record.pool,
                 message.fraction,
                 message.message,
             )

@@ -102,7 +102,7 @@ class Performer:
             TaskEntry(
                 record.task_id,
                 spec.name,
-                spec.pool,
+                record.pool,
                 ending.ended_as,
                 record.attempt,
                 name,

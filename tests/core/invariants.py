@@ -85,7 +85,7 @@ def check_pool(members: Membership, pool: Pool, due: Due) -> None:
     queued = [
         record
         for record in members.dispatch.tasks.values()
-        if record.state == State.QUEUED and record.type.spec.pool == pool.name
+        if record.state == State.QUEUED and record.pool == pool.name
     ]
     assert len(pool.backlog) == len(queued)
     assert {record.task_id for record in pool.backlog} == {record.task_id for record in queued}

@@ -230,6 +230,19 @@ class DispatchMachine(RuleBasedStateMachine):
         count = self.cluster.dispatch.reprioritise([(task_id, by) for task_id in ids])
         assert count == (0 if isnan(by) else sum(task_id in self.cluster.tasks for task_id in ids))
 
+    @happens(
+        lambda self: self.cluster.books,
+        which=picks,
+        width=picks,
+        pool=st.sampled_from(["simulate", "learn"]),
+    )
+    def reassigns(self, which: int, width: int, pool: str) -> None:
+        dispatch = self.cluster.dispatch
+        ids = list(self.cluster.books)[which : which + width]
+        queued = sum(i in dispatch.tasks and not dispatch.tasks[i].state for i in ids)
+        target = self.cluster.roster.pools[pool]
+        assert self.cluster.dispatch.reassign(ids, target, self.cluster.now) == queued
+
     # -- moves ----------------------------------------------------------------------------
 
     @happens(

@@ -239,3 +239,30 @@ def test_recalls_are_not_asked_for_while_nobody_holds_anything() -> None:
     scene.submit()
     scene.tick(10.0)
     assert scene.effects(RecallTask) == []
+
+
+def test_a_queued_task_can_be_reassigned_to_another_pool_and_back() -> None:
+    scene = Scene({"simulate": 1, "learn": 1})
+    running, queued, other = scene.submit(), scene.submit(), scene.submit()
+    learn, simulate = scene.pool("learn"), scene.pool("simulate")
+    assert scene.dispatch.reassign([running.task_id, queued.task_id, 99], learn, scene.now) == 1
+    scene.settle_down()
+    assert (queued.state, queued.worker) == (State.RUNNING, scene.worker("learn-1"))
+    assert [event.pool for event in scene.events(TaskQueued)][-1] == "learn"
+    assert scene.dispatch.reassign([other.task_id], learn, scene.now) == 1
+    assert scene.dispatch.reassign([other.task_id], simulate, scene.now) == 1
+    assert scene.dispatch.reassign([other.task_id], simulate, scene.now) == 1
+    scene.settle_down()
+    scene.report(queued)
+    assert other.state == State.QUEUED
+    scene.report(running)
+    assert (other.state, other.worker) == (State.RUNNING, scene.worker("simulate-1"))
+
+
+def test_what_is_reassigned_to_a_pool_that_has_failed_is_lost() -> None:
+    scene = Scene({"simulate": 1, "learn": 0})
+    scene.dispatch.fail_pool(scene.pool("learn"), "no torch", scene.now)
+    _, queued = scene.submit(), scene.submit()
+    assert scene.dispatch.reassign([queued.task_id], scene.pool("learn"), scene.now) == 1
+    scene.settle_down()
+    assert scene.ending(queued).reason == "no torch"

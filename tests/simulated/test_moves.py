@@ -6,7 +6,16 @@ import asyncio
 
 import pytest
 
-from steerio import Board, Campaign, MoveFailed, Result, Session, WorkerMoved, on_success
+from steerio import (
+    Board,
+    Campaign,
+    MoveFailed,
+    Result,
+    Session,
+    UnknownPool,
+    WorkerMoved,
+    on_success,
+)
 from steerio.testing import SimulatedCluster, simulate
 from tests.simulated.virtual import AS_ASKED, on_cluster, simulation, training
 
@@ -170,3 +179,27 @@ def test_a_campaign_whose_learning_borrows_workers_runs_to_its_end() -> None:
     moves = [event for event in run.events if isinstance(event, WorkerMoved)]
     assert len(moves) == 20
     assert moves[-1].pool == "simulate"
+
+
+@on_cluster(1, 1)
+async def test_queued_tasks_can_be_ranked_by_their_tags_and_sent_to_another_pool(
+    cluster: SimulatedCluster, session: Session
+) -> None:
+    running = session.submit(simulation, 2.0)
+    await asyncio.sleep(1.0)
+    tasks = [
+        session.options(tags={"of": name}).submit(simulation, 5.0 + place)
+        for place, name in enumerate("abc")
+    ]
+    session.reprioritise(lambda task: 9.0 if task.tags.get("of") == "c" else None)
+    session.reassign([tasks[1], running], "learn")
+    assert session.pending == [running, *tasks]
+    ended = [task.args[0] async for task in session.as_completed([running, *tasks])]
+    assert ended == [2.0, 6.0, 7.0, 5.0]
+    assert [(await task.result()).worker for task in tasks] == [
+        "simulate-1",
+        "learn-1",
+        "simulate-1",
+    ]
+    with pytest.raises(UnknownPool, match="lern"):
+        session.reassign(tasks, "lern")
