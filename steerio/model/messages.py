@@ -184,7 +184,7 @@ class WorkerExited(Struct, frozen=True, gc=False, array_like=True, tag=21):
 
 
 class NotBegun(Struct, frozen=True, gc=False, array_like=True, tag=22):
-    """A worker has not begun this attempt and will not: the answer to `TakeBack`, by its node."""
+    """A worker has not begun this attempt and will not: a node's answer to `TakeBack`."""
 
     worker: str
     run: int

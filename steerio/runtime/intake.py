@@ -328,7 +328,7 @@ class Intake:
         if worker is None or worker.name != message.worker or worker.node.peer != peer.number:
             self._drop("late return", f"run {message.run} of {message.worker}, by {peer}")
             return
-        self._dispatch.returned(message.run, now)
+        self._dispatch.not_begun(message.run, now)
 
     def _own_run(self, peer: Peer, run: int) -> TaskRecord | None:
         """Return the task that a worker speaks of, where it is in this worker's own hands."""

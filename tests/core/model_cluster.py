@@ -185,6 +185,9 @@ class Cluster:
         if not repeat:
             del words[place]
         expected = word.run in self.dispatch.runs
+        if word.ended_as == "not begun":
+            assert self.dispatch.not_begun(word.run, self.now) == expected
+            return
         if word.ended_as == "returned":
             assert self.dispatch.returned(word.run, self.now) == expected
             return
@@ -302,7 +305,7 @@ class Cluster:
         """Let a node keep its worker from beginning an attempt, and say so if it can."""
         if worker.alive and worker.node.member and run > worker.began_last:
             worker.recalled.add(run)
-            worker.node.answers.append(Word(run, "returned"))
+            worker.node.answers.append(Word(run, "not begun"))
 
     def check_stopping(self) -> None:
         """Assert that whatever is to stop, and has begun, will be made to."""

@@ -56,16 +56,19 @@ def submit(bench: Bench, **options: Any) -> None:
     bench.broker.step()
 
 
-def test_a_cancelled_task_that_was_not_begun_ends_by_the_word_of_its_node() -> None:
+def test_a_cancelled_task_whose_turn_it_was_ends_by_the_word_of_its_worker() -> None:
     bench = Bench()
     submit(bench)
     (sent,) = said(bench.worker, ms.RunTask)
     bench.client.send(ms.CancelTask(1, "unwanted"))
     bench.broker.step()
     assert said(bench.node, ms.TakeBack) == [ms.TakeBack("default-1", sent.run)]
-    for _ in range(2):
-        bench.node.send(ms.NotBegun("default-1", sent.run))
+    bench.node.send(ms.NotBegun("default-1", sent.run))
+    bench.broker.step()
+    assert said(bench.client, ms.TaskSettled) == []
     bench.worker.send(ms.ReturnTask(sent.run))
+    bench.worker.send(ms.ReturnTask(sent.run))
+    bench.node.send(ms.NotBegun("default-1", sent.run))
     bench.broker.step()
     (settled,) = said(bench.client, ms.TaskSettled)
     assert (settled.ended_as, settled.reason) == ("cancelled", "unwanted")
