@@ -225,6 +225,19 @@ class Dispatch:
             self._refill(worker, pool, now)
         return True
 
+    def not_begun(self, run: int, now: float) -> bool:
+        """A node keeps its worker from beginning a recalled task; ``False`` where that is late.
+
+        Of the one whose turn it is the worker itself has to say so: if it hangs, it is to be
+        killed, and not to be sent others.
+        """
+        record = self.runs.get(run)
+        if record is None:
+            return False
+        if record.reached is None:
+            self.returned(run, now)
+        return True
+
     def worker_free(self, worker: WorkerRecord, now: float) -> None:
         """A worker that just joined, or came to this pool, can take tasks."""
         self._refill(worker, self.roster.pools[worker.pool], now)

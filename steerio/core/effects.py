@@ -33,7 +33,7 @@ class SendTask(Struct, frozen=True, gc=False):
 
 
 class RecallTask(Struct, frozen=True, gc=False):
-    """Ask the worker to give this attempt back if it has not begun it."""
+    """Keep the worker from beginning this attempt, if it has not; it then comes back."""
 
     worker: WorkerRecord
     run: int

@@ -190,6 +190,13 @@ class WorkerExited(Struct, frozen=True, gc=False, array_like=True, tag=21):
     reason: str
 
 
+class NotBegun(Struct, frozen=True, gc=False, array_like=True, tag=22):
+    """A worker has not begun this attempt and will not: a node's answer to `TakeBack`."""
+
+    worker: str
+    run: int
+
+
 # -- from workers -----------------------------------------------------------------------
 
 
@@ -227,7 +234,7 @@ class Report(Struct, frozen=True, gc=False, array_like=True, tag=31):
 
 
 class ReturnTask(Struct, frozen=True, gc=False, array_like=True, tag=32):
-    """A held task goes back unstarted, as asked by a recall or a cancellation."""
+    """A held task goes back unstarted, for it was recalled; its node may have said so before."""
 
     run: int
 
@@ -269,6 +276,7 @@ ToBroker = (
     | StopBroker
     | JoinNode
     | WorkerExited
+    | NotBegun
     | JoinWorker
     | Report
     | ReturnTask
@@ -447,6 +455,13 @@ class SignalWorker(Struct, frozen=True, gc=False, array_like=True, tag=72):
     signal: str
 
 
+class TakeBack(Struct, frozen=True, gc=False, array_like=True, tag=73):
+    """Have the worker not begin this attempt, and say `NotBegun` unless it has already."""
+
+    worker: str
+    run: int
+
+
 # -- to workers -------------------------------------------------------------------------
 
 
@@ -459,12 +474,6 @@ class RunTask(Struct, frozen=True, gc=False, array_like=True, tag=80):
     type_id: int
     body: bytes
     frames: int
-
-
-class ReturnHeld(Struct, frozen=True, gc=False, array_like=True, tag=81):
-    """Give this attempt back if you have not started it."""
-
-    run: int
 
 
 class GrantRun(Struct, frozen=True, gc=False, array_like=True, tag=82):
@@ -488,9 +497,9 @@ FromBroker = (
     | StartWorker
     | StopRunning
     | SignalWorker
+    | TakeBack
     | DefineTask
     | RunTask
-    | ReturnHeld
     | GrantRun
 )
 """Everything a broker says."""

@@ -81,6 +81,7 @@ class Intake:
             ("node", ms.Beat): self._beat,
             ("node", ms.Leave): self._leave,
             ("node", ms.WorkerExited): self._worker_exited,
+            ("node", ms.NotBegun): self._not_begun,
             ("worker", ms.Report): self._report,
             ("worker", ms.ReturnTask): self._returned,
             ("worker", ms.YieldItem): self._item,
@@ -328,6 +329,14 @@ class Intake:
         if gone is not None:
             self._peers.forget(gone)
         self._members.worker_exited(message.worker, message.run, message.reason, now)
+
+    def _not_begun(self, peer: Peer, message: ms.NotBegun, _: Frames, now: float) -> None:
+        record = self._dispatch.runs.get(message.run)
+        worker = record.worker if record else None
+        if worker is None or worker.name != message.worker or worker.node.peer != peer.number:
+            self._drop("late return", f"run {message.run} of {message.worker}, by {peer}")
+            return
+        self._dispatch.not_begun(message.run, now)
 
     def _own_run(self, peer: Peer, run: int) -> TaskRecord | None:
         """Return the task that a worker speaks of, where it is in this worker's own hands."""

@@ -126,9 +126,10 @@ class Performer:
         )
 
     def recall_task(self, effect: fx.RecallTask, now: float) -> None:
-        """Ask a worker for a task that it holds."""
+        """Have the node keep a worker from beginning an attempt, and say whether it could."""
         del now
-        self._peers.send(effect.worker.peer, ms.ReturnHeld(effect.run))
+        worker = effect.worker
+        self._peers.send(worker.node.peer, ms.TakeBack(worker.name, effect.run))
 
     def ask_to_stop(self, effect: fx.AskToStop, now: float) -> None:
         """Have the node raise the cooperative signal."""

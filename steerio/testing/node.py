@@ -68,6 +68,15 @@ class SimulatedForker:
         if worker in self.workers:
             self.workers[worker].ask_to_stop(run)
 
+    def recall(self, worker: str, run: int) -> None:
+        """Have the worker not begin this run."""
+        if worker in self.workers and run > self.workers[worker].begun:
+            self.workers[worker].recalled.add(run)
+
+    def begun(self, worker: str) -> int | None:
+        """Return the run that the worker began last or gave back, or ``None`` once it is gone."""
+        return self.workers[worker].begun if worker in self.workers else None
+
     def signal(self, worker: str, name: str) -> None:
         """Send ``term`` or ``kill`` to a worker."""
         if worker in self.workers:

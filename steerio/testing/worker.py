@@ -54,7 +54,9 @@ class SimulatedWorker:
         self.run = 0
         """The attempt that it works on; 0 for none."""
         self.begun = 0
-        """The attempt that it began last, whether or not it has ended."""
+        """The attempt that it began or gave back last, whether or not it has ended."""
+        self.recalled: set[int] = set()
+        """Attempts that it is not to begin."""
         self.joined_s: float | None = None
         """When it joined."""
         self.busy_s = 0.0
@@ -145,8 +147,6 @@ class SimulatedWorker:
                     self._held.append((message, frames))
                 case ms.DefineTask():
                     self._types[message.type_id] = self._scripts.of(message.spec)
-                case ms.ReturnHeld():
-                    self._return(message.run)
                 case ms.GrantRun():
                     if self._attempt is not None and message.run == self.run:
                         self._attempt.grant(message.count)
@@ -158,19 +158,15 @@ class SimulatedWorker:
         if self._attempt is None:
             self._next()
 
-    def _return(self, run: int) -> None:
-        for entry in self._held:
-            if entry[0].run == run:
-                self._held.remove(entry)
-                self._over = run
-                self._link.send(ms.ReturnTask(run))
-                return
-
     # -- attempts -------------------------------------------------------------------------------
 
     def _next(self) -> None:
-        """Begin the next of the tasks it holds."""
-        if not self._held or self._hung:
+        """Begin the next of the tasks it holds that was not recalled."""
+        if self._hung:
+            return
+        while self._held and self._held[0][0].run in self.recalled:
+            self._give_back(self._held.pop(0)[0].run)
+        if not self._held:
             return
         task, frames = self._held.pop(0)
         self.run = self.begun = task.run
@@ -186,6 +182,11 @@ class SimulatedWorker:
         attempt.begin(args, kwargs, fate, self._slowness(), self._agenda, self._items)
         if self._asked == self.run and script.obeys == "asked":
             self._stop_if_asked()
+
+    def _give_back(self, run: int) -> None:
+        self.recalled.discard(run)
+        self.begun = self._over = run
+        self._link.send(ms.ReturnTask(run))
 
     def ended(self, attempt: Attempt, value: Any, error: BaseException | None) -> None:
         """Take in that the function of an attempt returned or raised."""

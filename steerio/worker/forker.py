@@ -38,6 +38,14 @@ class Forker(Protocol):
         """Raise the cooperative signal for this run."""
         ...
 
+    def recall(self, worker: str, run: int) -> None:
+        """Have the worker not begin this run; what it has `begun` shows it ``SEEN_S`` later."""
+        ...
+
+    def begun(self, worker: str) -> int | None:
+        """Return the run that the worker began last or gave back, or ``None`` once it is gone."""
+        ...
+
     def signal(self, worker: str, name: str) -> None:
         """Send ``term`` or ``kill`` to the worker's process group."""
         ...
@@ -131,6 +139,17 @@ class ZygoteForker:
         if slot is not None:
             self._asked[worker] = run
             self._slots.ask_to_stop(slot, run)
+
+    def recall(self, worker: str, run: int) -> None:
+        """Write the run among those in the worker's slot that it is not to begin."""
+        slot = self._slot_of.get(worker)
+        if slot is not None:
+            self._slots.recall(slot, run)
+
+    def begun(self, worker: str) -> int | None:
+        """Read in the worker's slot what it began last; ``None`` once it is gone."""
+        slot = self._slot_of.get(worker)
+        return None if slot is None else self._slots.begun(slot)
 
     def signal(self, worker: str, name: str) -> None:
         """Signal the worker's process group; the zygote may be busy loading modules.

@@ -17,6 +17,7 @@ from steerio.core.settings import Settings
 from steerio.edge.endpoint import LinkEndpoint
 from steerio.model import messages as ms
 from steerio.worker.forker import Forker
+from steerio.worker.slots import SEEN_S
 
 ROUND_TRIPS = 8
 """How many recent round trips the clock difference is taken from."""
@@ -117,6 +118,8 @@ class Node:
                 self._forker.fork(message.worker, message.pool)
             case ms.StopRunning():
                 self._forker.ask_to_stop(message.worker, message.run)
+            case ms.TakeBack():
+                self._take_back(message.worker, message.run)
             case ms.SignalWorker():
                 self._forker.signal(message.worker, message.signal)
             case ms.BeatAnswer():
@@ -130,6 +133,16 @@ class Node:
                 self._end(message.reason)
             case _:
                 pass
+
+    def _take_back(self, worker: str, run: int) -> None:
+        """Recall a run from a worker, and tell the broker if that was in time."""
+        self._forker.recall(worker, run)
+        self._loop.call_later(SEEN_S, self._tell_not_begun, worker, run)
+
+    def _tell_not_begun(self, worker: str, run: int) -> None:
+        begun = self._forker.begun(worker)
+        if begun is not None and run > begun and not self.ended.done():
+            self._say(ms.NotBegun(worker, run))
 
     def _beat(self) -> None:
         if self.ended.done():

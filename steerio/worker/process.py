@@ -1,9 +1,10 @@
 """A worker: one process, one thread, one task at a time.
 
 It blocks until the broker sends something, runs what it holds in order, and reports each
-task as it ends.  Between two tasks it takes in what arrived meanwhile, so
-a held task that was recalled is never begun.  Being alone in its process, a task may
-hold the interpreter for as long as it likes: the node speaks for the worker.
+task as it ends.  Before it begins one it looks whether that was recalled, which its node
+writes into the page they share, and then gives it back unbegun.  Being alone in its
+process, a task may hold the interpreter for as long as it likes: the node speaks for the
+worker.
 
 It ends in order when the broker says so or is gone, and when its zygote, which ends, asks
 it to leave: then it releases the resources that its tasks have set up.
@@ -146,8 +147,6 @@ class Worker:
                     self._held.append((message, frames))
                 case ms.DefineTask():
                     self._types[message.type_id] = message
-                case ms.ReturnHeld():
-                    self._return(message.run)
                 case ms.GrantRun():
                     if message.run == self._run:
                         self._credit += message.count
@@ -157,13 +156,6 @@ class Worker:
                     pass
         if os.getppid() != self._parent:
             self._ending = True
-
-    def _return(self, run: int) -> None:
-        for entry in self._held:
-            if entry[0].run == run:
-                self._held.remove(entry)
-                self._say(ms.ReturnTask(run))
-                return
 
     # -- saying -------------------------------------------------------------------------------
 
@@ -215,9 +207,11 @@ class Worker:
     # -- running ------------------------------------------------------------------------------
 
     def _attempt(self, task: ms.RunTask, frames: Frames) -> None:
-        """Run one attempt and report it."""
+        """Run one attempt and report it; or give it back, if that was recalled."""
         self._run = run = task.run
-        self._slot.begin(run)
+        if not self._slot.begin(run):
+            self._say(ms.ReturnTask(run))
+            return
         self._stopped = False
         self._last_progress = 0.0
         outcome = _Outcome()

@@ -1,12 +1,19 @@
 """A page of memory that a node, its zygote and its workers share.
 
-Each worker has a slot of five numbers: the run that it began last, the run that it ended
+Each worker has a slot of seven numbers: the run that it began last, the run that it ended
 last and how many resources it has to release (it writes, the others read, also after its
-death), the run that was asked to stop (the node writes, the worker reads), and whether it
-is to leave (the zygote writes).  So a busy worker needs no thread to learn
-that it should stop, a dead one still says what it died of, and a signal that comes late,
-when the run it was meant for has ended, is not sent to the next one.  Aligned 8-byte
-stores are not torn on any platform of ours.
+death), the run that was asked to stop and the first and last of those that it is not to
+begin (the node writes, the worker reads), and whether it is to leave (the zygote writes).
+So a busy worker needs no thread to learn that it should stop, a dead one still says what
+it died of, and a signal that comes late, when the run it was meant for has ended, is not
+sent to the next one.  Aligned 8-byte stores are not torn on any platform of ours.
+
+A run is recalled without a lock.  The worker says that it begins a run, and then looks
+whether it is recalled; the node recalls it, and then, ``SEEN_S`` later, looks whether it
+has begun.  So at least one of them sees the other, and no run is both begun here and given
+to another worker; the wait is for what a processor has stored and others do not see yet.
+Runs rise, so a range of them is enough: one in between that nobody meant is given back
+too, which only costs the way.
 """
 
 from __future__ import annotations
@@ -15,7 +22,9 @@ import mmap
 
 SLOTS = 2048
 """Most workers that a node has at a time."""
-_BEGUN, _ENDED, _ASKED, _HOLDS, _LEAVES = range(5)
+SEEN_S = 0.002
+"""A store is seen by all processors long before."""
+_BEGUN, _ENDED, _ASKED, _HOLDS, _LEAVES, _FIRST, _LAST = range(7)
 _NUMBERS = 8
 """Numbers of a slot: one cache line, so that workers do not write to each other's."""
 
@@ -58,6 +67,18 @@ class Slots:
         """Ask the worker of this slot to stop this run."""
         self._numbers[_NUMBERS * index + _ASKED] = run
 
+    def recall(self, index: int, run: int) -> None:
+        """Have the worker of this slot not begin this run; whether it has shows ``SEEN_S`` later.
+
+        What was recalled before and not passed yet stays so.
+        """
+        at, numbers = _NUMBERS * index, self._numbers
+        first = last = run
+        if numbers[at + _LAST] > numbers[at + _BEGUN]:
+            first, last = min(run, numbers[at + _FIRST]), max(run, numbers[at + _LAST])
+        numbers[at + _FIRST] = first  # first, or others would be among them in between
+        numbers[at + _LAST] = last
+
     def holds(self, index: int) -> int:
         """Return how many resources the worker of this slot has to release."""
         return self._numbers[_NUMBERS * index + _HOLDS]
@@ -74,7 +95,16 @@ class Slots:
 class Slot:
     """The worker's side of its slot."""
 
-    __slots__ = ("_asked", "_begun", "_ended", "_holds", "_leaves", "_numbers")
+    __slots__ = (
+        "_asked",
+        "_begun",
+        "_ended",
+        "_first",
+        "_holds",
+        "_last",
+        "_leaves",
+        "_numbers",
+    )
 
     def __init__(self, numbers: memoryview, index: int) -> None:
         self._numbers = numbers
@@ -83,10 +113,17 @@ class Slot:
         self._asked = _NUMBERS * index + _ASKED
         self._holds = _NUMBERS * index + _HOLDS
         self._leaves = _NUMBERS * index + _LEAVES
+        self._first = _NUMBERS * index + _FIRST
+        self._last = _NUMBERS * index + _LAST
 
-    def begin(self, run: int) -> None:
-        """Say that this worker works on a run now."""
-        self._numbers[self._begun] = run
+    def begin(self, run: int) -> bool:
+        """Say that this worker works on a run now; ``False``: it must not, for that is recalled."""
+        numbers = self._numbers
+        numbers[self._begun] = run
+        if run > numbers[self._last] or run < numbers[self._first]:
+            return True
+        numbers[self._ended] = run
+        return False
 
     def end(self, run: int) -> None:
         """Say that it does no longer."""

@@ -4,7 +4,8 @@ The model keeps to what the real ones promise and to nothing else.  A worker rea
 messages in order and runs what it was sent in that order; its words reach the broker
 late, repeated or in odd order; what it said before it died may be lost or come after the
 news of its death.  A node says which attempt its worker began last, or that it knows of
-none.  Orders of the core are carried out some steps after they were given.
+none; and of one that is recalled, that its worker will not begin it.  Orders of the core
+are carried out some steps after they were given.
 
 The model also keeps books on what really happened, which the core must never contradict.
 """
@@ -161,16 +162,15 @@ class Cluster:
 
     def reads(self, worker: Worker) -> None:
         """Let a worker take in its next message."""
-        order, run = worker.inbox.popleft()
-        if order == "run":
-            worker.held.append(run)
-        elif run in worker.held:
-            worker.held.remove(run)
-            worker.outbox.append(Word(run, "returned"))
+        worker.held.append(worker.inbox.popleft())
 
     def begins(self, worker: Worker) -> None:
-        """Let a worker begin the next attempt."""
-        worker.running = worker.began_last = worker.held.popleft()
+        """Let a worker begin the next attempt, or give it back if it was recalled."""
+        worker.began_last = worker.held.popleft()
+        if worker.began_last in worker.recalled:
+            worker.outbox.append(Word(worker.began_last, "returned"))
+            return
+        worker.running = worker.began_last
         self.books[self.runs[worker.running]].begun += 1
         if worker.running in worker.doomed:
             self.dies(worker, says=True)
@@ -186,6 +186,9 @@ class Cluster:
         if not repeat:
             del words[place]
         expected = word.run in self.dispatch.runs
+        if word.ended_as == "not begun":
+            assert self.dispatch.not_begun(word.run, self.now) == expected
+            return
         if word.ended_as == "returned":
             assert self.dispatch.returned(word.run, self.now) == expected
             return
@@ -267,7 +270,7 @@ class Cluster:
             case SendTask(worker, record):
                 self._send(worker.name, record)
             case RecallTask(worker, run):
-                self.workers[worker.name].inbox.append(("return", run))
+                self._recall(self.workers[worker.name], run)
             case AskToStop(worker, run):
                 assert run in self.runs
             case Signal(worker, run, signal):
@@ -297,7 +300,13 @@ class Cluster:
         assert record.worker.name == name
         assert self.dispatch.runs[record.run] is record
         self.runs[record.run] = record.task_id
-        self.workers[name].inbox.append(("run", record.run))
+        self.workers[name].inbox.append(record.run)
+
+    def _recall(self, worker: Worker, run: int) -> None:
+        """Let a node keep its worker from beginning an attempt, and say so if it can."""
+        if worker.alive and worker.node.member and run > worker.began_last:
+            worker.recalled.add(run)
+            worker.node.answers.append(Word(run, "not begun"))
 
     def check_stopping(self) -> None:
         """Assert that whatever is to stop, and has begun, will be made to."""
@@ -367,6 +376,7 @@ class Cluster:
     def _forget_node(self, node: Node) -> None:
         node.member = node.beats = False
         self.nodes.remove(node)
+        node.answers.clear()
         for worker in node.workers:
             self._blur(worker)
             self._dies(worker)

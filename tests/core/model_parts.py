@@ -32,7 +32,7 @@ class Worker:
 
     name: str
     node: Node
-    inbox: deque[tuple[str, int]] = field(default_factory=deque)
+    inbox: deque[int] = field(default_factory=deque)
     held: deque[int] = field(default_factory=deque)
     outbox: list[Word] = field(default_factory=list)
     ready: bool = False
@@ -41,16 +41,21 @@ class Worker:
     began_last: int = 0
     hangs: bool = False
     doomed: set[int] = field(default_factory=set)
+    recalled: set[int] = field(default_factory=set)
 
 
 @dataclass
 class Node:
-    """One supervisor; ``exits`` are the words that the broker has not had yet."""
+    """One supervisor; the broker has not had yet the words in ``exits`` and ``answers``.
+
+    These say who ended, and what workers will not begin.
+    """
 
     peer: int
     offers: int = 0
     workers: list[Worker] = field(default_factory=list)
     exits: list[tuple[str, int]] = field(default_factory=list)
+    answers: list[Word] = field(default_factory=list)
     beats: bool = True
     member: bool = True
 

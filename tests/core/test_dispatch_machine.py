@@ -101,6 +101,7 @@ class DispatchMachine(RuleBasedStateMachine):
     @property
     def speaking(self) -> list[list[Word]]:
         boxes = [worker.outbox for worker in self.cluster.workers.values()]
+        boxes += [node.answers for node in self.cluster.nodes]
         return [box for box in [*boxes, self.cluster.late] if box]
 
     @property

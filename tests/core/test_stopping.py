@@ -191,6 +191,28 @@ def test_a_held_task_that_is_cancelled_is_recalled_and_not_signalled() -> None:
     assert running.state == State.RUNNING
 
 
+def test_a_held_task_that_is_cancelled_ends_as_soon_as_its_node_says_it_will_not_begin() -> None:
+    scene = Scene({"simulate": 1})
+    running, held = scene.holding(2)
+    scene.cancel(held)
+    assert scene.dispatch.not_begun(held.run, scene.now)
+    scene.settle_down()
+    assert scene.ending(held).ended_as == "cancelled"
+    assert running.state == State.RUNNING
+    assert not scene.dispatch.not_begun(held.run, scene.now)
+
+
+def test_a_worker_that_does_not_begin_the_task_whose_turn_it_is_may_hang_and_is_killed() -> None:
+    scene = Scene({"simulate": 1})
+    record = scene.submit()
+    scene.cancel(record)
+    scene.forget()
+    assert scene.dispatch.not_begun(record.run, scene.now)
+    scene.tick(0.2)
+    scene.tick(0.2)
+    assert orders(scene, record) == ["term", "kill"]
+
+
 def test_a_held_task_that_is_begun_in_spite_of_its_cancellation_is_stopped() -> None:
     scene = Scene({"simulate": 1})
     running, held = scene.holding(2)

@@ -150,6 +150,11 @@ def cooperate() -> str:
     return "stopped"
 
 
+def cooperate_if(long: bool) -> str:
+    """Nearly always end at once, so that more of it is sent ahead."""
+    return cooperate() if long else "done"
+
+
 def loop_in_python() -> None:
     """Never look, never end."""
     announce()

@@ -78,6 +78,40 @@ async def test_a_queued_task_leaves_the_queue_and_others_are_not_touched() -> No
         assert await second == 4
 
 
+async def behind_a_long_one(session: Session) -> tuple[Task[str], list[Task[str]]]:
+    """Have a worker run what turns out long, and tasks around it; some of them it holds."""
+    await session.gather(*session.map(deeds.cooperate_if, [False] * 300))
+    async with session.events(TaskProgress) as events:
+        before = session.map(deeds.cooperate_if, [False] * 5)
+        long = session.submit(deeds.cooperate_if, True)
+        after = session.map(deeds.cooperate_if, [False] * 100)
+        await anext(events)
+    return long, before + after
+
+
+async def test_what_a_busy_worker_holds_is_cancelled_without_waiting_for_it() -> None:
+    async with steerio.open_session(workers={"default": 1}) as session:
+        long, others = await behind_a_long_one(session)
+        for task in others:
+            task.cancel()
+        ended = {(await task.result()).ended_as for task in others}
+        assert "cancelled" in ended
+        assert ended <= {"cancelled", "succeeded"}
+        assert long.state == "pending"
+        long.cancel()
+        assert isinstance(await long.result(), Cancelled)
+        assert await session.run(deeds.double, 2) == 4
+
+
+async def test_what_a_busy_worker_holds_goes_to_one_that_is_idle() -> None:
+    async with steerio.open_session(workers={"default": 2}) as session:
+        long, others = await behind_a_long_one(session)
+        assert await session.gather(*others) == ["done"] * len(others)
+        assert long.state == "pending"
+        long.cancel()
+        assert isinstance(await long.result(), Cancelled)
+
+
 async def test_cancelling_an_await_of_run_cancels_the_task() -> None:
     async with steerio.open_session(workers={"default": 1}) as session:
         async with session.events(steerio.TaskEnded, TaskProgress) as events:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from steerio import EventsMissed
 from steerio.edge.endpoint import MemoryLink, MemoryRouter
@@ -50,12 +50,47 @@ def said(link: MemoryLink, kind: type[M]) -> list[M]:
     return [message for message, _ in link.receive(1_000) if isinstance(message, kind)]
 
 
+def submit(bench: Bench, **options: Any) -> None:
+    bench.client.send(ms.DefineTask(1, TaskSpec("energy", "default")))
+    bench.client.send(ms.SubmitTask(1, 1, 0.0, b"", 0, TaskOptions(**options), None, ""))
+    bench.broker.step()
+
+
+def test_a_cancelled_task_whose_turn_it_was_ends_by_the_word_of_its_worker() -> None:
+    bench = Bench()
+    submit(bench)
+    (sent,) = said(bench.worker, ms.RunTask)
+    bench.client.send(ms.CancelTask(1, "unwanted"))
+    bench.broker.step()
+    assert said(bench.node, ms.TakeBack) == [ms.TakeBack("default-1", sent.run)]
+    bench.node.send(ms.NotBegun("default-1", sent.run))
+    bench.broker.step()
+    assert said(bench.client, ms.TaskSettled) == []
+    bench.worker.send(ms.ReturnTask(sent.run))
+    bench.worker.send(ms.ReturnTask(sent.run))
+    bench.node.send(ms.NotBegun("default-1", sent.run))
+    bench.broker.step()
+    (settled,) = said(bench.client, ms.TaskSettled)
+    assert (settled.ended_as, settled.reason) == ("cancelled", "unwanted")
+    assert bench.broker.dropped == {"late return": 2}
+
+
+def test_a_node_speaks_for_its_own_workers_only() -> None:
+    bench = Bench()
+    submit(bench)
+    other = bench.router.link()
+    other.send(ms.JoinNode(ms.PROTOCOL, "other", "host", 3, {}))
+    for name in ("default-1", "default-2"):
+        other.send(ms.NotBegun(name, 1))
+    bench.node.send(ms.NotBegun("default-2", 1))
+    bench.broker.step()
+    assert bench.broker.dropped == {"late return": 3}
+    assert said(bench.client, ms.TaskSettled) == []
+
+
 def test_a_task_out_of_time_is_stopped_though_somebody_never_stops_talking() -> None:
     bench = Bench()
-    bench.client.send(ms.DefineTask(1, TaskSpec("energy", "default")))
-    options = TaskOptions(timeout_s=1.0, cancel_grace_s=0.5)
-    bench.client.send(ms.SubmitTask(1, 1, 0.0, b"", 0, options, None, ""))
-    bench.broker.step()
+    submit(bench, timeout_s=1.0, cancel_grace_s=0.5)
     bench.router.busy = True
     bench.step_at(1.0)
     assert len(said(bench.node, ms.StopRunning)) == 1
