@@ -476,6 +476,16 @@ class RunTask(Struct, frozen=True, gc=False, array_like=True, tag=80):
     frames: int
 
 
+class ReturnHeld(Struct, frozen=True, gc=False, array_like=True, tag=81):
+    """Give this attempt back if you have not begun it.
+
+    Its node is told as well, which helps while the worker is busy; what comes with the attempt
+    itself is heard before that is begun.
+    """
+
+    run: int
+
+
 class GrantRun(Struct, frozen=True, gc=False, array_like=True, tag=82):
     """The generator of this attempt may yield ``count`` more items."""
 
@@ -500,6 +510,7 @@ FromBroker = (
     | TakeBack
     | DefineTask
     | RunTask
+    | ReturnHeld
     | GrantRun
 )
 """Everything a broker says."""

@@ -126,9 +126,10 @@ class Performer:
         )
 
     def recall_task(self, effect: fx.RecallTask, now: float) -> None:
-        """Have the node keep a worker from beginning an attempt, and say whether it could."""
+        """Have a worker give an attempt back, and its node keep it from beginning that."""
         del now
         worker = effect.worker
+        self._peers.send(worker.peer, ms.ReturnHeld(effect.run))
         self._peers.send(worker.node.peer, ms.TakeBack(worker.name, effect.run))
 
     def ask_to_stop(self, effect: fx.AskToStop, now: float) -> None:

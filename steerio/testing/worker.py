@@ -147,6 +147,9 @@ class SimulatedWorker:
                     self._held.append((message, frames))
                 case ms.DefineTask():
                     self._types[message.type_id] = self._scripts.of(message.spec)
+                case ms.ReturnHeld():
+                    if self._attempt is None:  # a busy one reads nothing
+                        self._return(message.run)
                 case ms.GrantRun():
                     if self._attempt is not None and message.run == self.run:
                         self._attempt.grant(message.count)
@@ -157,6 +160,13 @@ class SimulatedWorker:
                     pass
         if self._attempt is None:
             self._next()
+
+    def _return(self, run: int) -> None:
+        for entry in self._held:
+            if entry[0].run == run:
+                self._held.remove(entry)
+                self._give_back(run)
+                return
 
     # -- attempts -------------------------------------------------------------------------------
 

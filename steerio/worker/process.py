@@ -147,6 +147,8 @@ class Worker:
                     self._held.append((message, frames))
                 case ms.DefineTask():
                     self._types[message.type_id] = message
+                case ms.ReturnHeld():
+                    self._return(message.run)
                 case ms.GrantRun():
                     if message.run == self._run:
                         self._credit += message.count
@@ -156,6 +158,13 @@ class Worker:
                     pass
         if os.getppid() != self._parent:
             self._ending = True
+
+    def _return(self, run: int) -> None:
+        for entry in self._held:
+            if entry[0].run == run:
+                self._held.remove(entry)
+                self._say(ms.ReturnTask(run))
+                return
 
     # -- saying -------------------------------------------------------------------------------
 

@@ -25,7 +25,9 @@ def load(name: str) -> ModuleType:
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
+    with pytest.MonkeyPatch.context() as before:
+        before.setenv("OMP_NUM_THREADS", "1")  # as it would set for good, for other tests too
+        spec.loader.exec_module(module)
     return module
 
 

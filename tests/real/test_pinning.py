@@ -114,7 +114,7 @@ def two_amd_devices() -> Topology:
 @asynccontextmanager
 async def nodes(*offers: tuple[dict[str, int], dict[str, WorkerNeeds]]) -> AsyncGenerator[Session]:
     """Open a session with nodes that have these workers, and two devices together."""
-    pools = {pool for workers, _ in offers for pool in workers}
+    pools = {pool: count for workers, _ in offers for pool, count in workers.items()}
     hosting = Hosting(workers={}, pools=pools)
     await hosting.start()
     started = [NodeProcess.spawned() for _ in offers]
