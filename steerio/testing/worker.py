@@ -148,8 +148,7 @@ class SimulatedWorker:
                 case ms.DefineTask():
                     self._types[message.type_id] = self._scripts.of(message.spec)
                 case ms.ReturnHeld():
-                    if self._attempt is None:  # a busy one reads nothing
-                        self._return(message.run)
+                    self._return(message.run)
                 case ms.GrantRun():
                     if self._attempt is not None and message.run == self.run:
                         self._attempt.grant(message.count)
@@ -162,6 +161,8 @@ class SimulatedWorker:
             self._next()
 
     def _return(self, run: int) -> None:
+        if self._attempt is not None:
+            return  # a busy process reads nothing
         for entry in self._held:
             if entry[0].run == run:
                 self._held.remove(entry)
