@@ -15,6 +15,7 @@ from bench.pairs import alternate, spread
 from steerio.core.dispatch import Dispatch
 from steerio.core.effects import SendTask
 from steerio.core.eventlog import EventLog
+from steerio.core.membership import Membership
 from steerio.core.records import TaskRecord, TypeRecord
 from steerio.core.roster import Roster
 from steerio.core.settings import Settings
@@ -38,6 +39,7 @@ class SimulatedCluster:
         self._roster = Roster(settings, ["simulate"], closed=True)
         self._log = EventLog()
         self._dispatch = Dispatch(self._roster, self._log, settings)
+        Membership(self._dispatch)
         self._type = TypeRecord(1, TaskSpec("bench:simulate", "simulate"))
         self._options = TaskOptions()
         self._submitted = 0

@@ -1,77 +1,35 @@
-"""Which task goes to which worker, when it is stopped, and how it ends.
+"""What becomes of tasks: every fact that clients, workers and time bring, and its answer.
 
-Theory.  A pool has idle workers or queued tasks, never both: a submitted task goes to
-an idle worker at once, a worker that becomes free takes the best queued task.  So each
-decision is a heap operation and a few dictionary look-ups, whatever the number of
-tasks and workers.
-
-Short tasks are sent *ahead*: a worker that just started one of a type whose measured
-mean is short gets more to hold whose types are as short, as long as every worker of the
-pool could have as many.  A worker runs what it holds in the order it was sent, so the
-core infers who is running without a message for it.  What is held behind a task that
-turns out long is recalled as soon as another worker is idle.
-
-Invariant: a task is in ``tasks`` until it is settled, and it is settled once; it is in
-``runs`` exactly while it is in the hands of a worker.
+What is held behind a task that turns out long is recalled as soon as another worker of
+the pool is idle.  The steps from there, and their theory, are in `Attempts`.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable
-from math import inf, isfinite
+from collections.abc import Iterable
+from math import isfinite
 from typing import Any
 
-from steerio.core.deadlines import Deadlines
+from steerio.core.attempts import Attempts
 from steerio.core.effects import (
     AskToStop,
-    Effect,
     Ending,
     RecallTask,
     SendTask,
-    Settle,
     Signal,
 )
-from steerio.core.eventlog import EventLog
-from steerio.core.lifecycle import Fact, State, advance
-from steerio.core.records import TaskRecord, TypeRecord, WorkerRecord
-from steerio.core.roster import Pool, Roster
-from steerio.core.settings import Settings
-from steerio.model.events import TaskEnded, TaskQueued, TaskRetried, TaskStarted
+from steerio.core.lifecycle import State
+from steerio.core.records import TaskRecord, WorkerRecord
+from steerio.core.roster import Pool
+from steerio.model.events import TaskQueued
 from steerio.model.messages import RemoteError
 
-OVERHEAD_S = 3e-5
-"""What a task costs a worker beside its function: reading, decoding, reporting."""
-ABOUT_RUNS = ("timeout", "term", "kill")
-"""The deadlines that are about an attempt, and void once that has ended."""
 TO_WORKERS = (SendTask, RecallTask, AskToStop, Signal)
 """The effects that are orders about what a worker has in hand."""
 
 
-class Dispatch:
+class Dispatch(Attempts):
     """All decisions about tasks.  Methods take facts and the time; orders go to ``effects``."""
-
-    def __init__(self, roster: Roster, log: EventLog, settings: Settings) -> None:
-        self.roster = roster
-        self.log = log
-        self.settings = settings
-        self.deadlines = Deadlines()
-        self.effects: list[Effect] = []
-        self.tasks: dict[int, TaskRecord] = {}
-        self.runs: dict[int, TaskRecord] = {}
-        self.ended: Counter[str] = Counter()
-        self.sent_ahead = False
-        """Whether any worker may have more than one task in hand."""
-        self.divert: Callable[[WorkerRecord, Pool, float], bool]
-        """Asked for each worker that has nothing in hand: whether it goes elsewhere."""
-        self.starved: Callable[[Pool, float], None]
-        """Called when a task is queued in a pool that has no worker."""
-        self._run = 0
-
-    def take_effects(self) -> list[Effect]:
-        """Return what is to be done since the last call."""
-        effects, self.effects = self.effects, []
-        return effects
 
     # -- what clients ask for -----------------------------------------------------------
 
@@ -108,19 +66,6 @@ class Dispatch:
                 log.append(TaskQueued(log.next(), at, task_id, spec.name, pool.name))
                 self._enter(record, pool, now)
         return count
-
-    def _enter(self, record: TaskRecord, pool: Pool, now: float) -> None:
-        """Give a task that is new in a pool to an idle worker, or have it wait."""
-        if pool.failure:
-            self._settle(record, Ending("lost", reason=pool.failure), now)
-        elif pool.idle:
-            worker, _ = pool.idle.popitem()
-            worker.phase = "busy"
-            self._send(worker, record, pool, now)
-        else:
-            pool.backlog.push(record)
-            if not pool.workers:
-                self.starved(pool, now)
 
     def cancel(self, task_id: int, reason: str, now: float, *, queued_only: bool = False) -> bool:
         """Cancel a task wherever it is, or only where it is still queued.
@@ -308,229 +253,3 @@ class Dispatch:
             reached = worker.in_hand[0].reached
             if reached is not None and reached <= long_ago:
                 self.recall(worker)
-
-    def fail_pool(self, pool: Pool, reason: str, now: float) -> None:
-        """Give up a pool: everything queued for it is lost, and so is what comes later."""
-        pool.failure = reason or "it was given up"
-        while (record := pool.backlog.pop()) is not None:
-            self._settle(record, Ending("lost", reason=pool.failure), now)
-
-    # -- the steps they share -------------------------------------------------------------
-
-    def _send(self, worker: WorkerRecord, record: TaskRecord, pool: Pool, now: float) -> None:
-        self._run += 1
-        record.run = self._run
-        record.attempt += 1
-        record.worker = worker
-        record.sent = now
-        self.runs[record.run] = record
-        pool.running += 1
-        if worker.in_hand:
-            worker.in_hand.append(record)
-            advance(record, Fact.SENT_AHEAD)
-            self.sent_ahead = True
-        else:
-            worker.in_hand.append(record)
-            advance(record, Fact.SENT)
-            self._started(record, worker, now)
-        self.effects.append(SendTask(worker, record))
-
-    def _started(self, record: TaskRecord, worker: WorkerRecord, now: float) -> None:
-        record.reached = now
-        spec, log = record.type.spec, self.log
-        log.append(
-            TaskStarted(
-                log.next(),
-                now + log.epoch,
-                record.task_id,
-                spec.name,
-                record.pool,
-                record.attempt,
-                worker.name,
-            )
-        )
-        if record.options.timeout_s is not None:
-            self.deadlines.add(now + record.options.timeout_s, "timeout", record.run)
-            self.deadlines.sweep(self._holds)
-
-    def _holds(self, what: str, about: int) -> bool:
-        return what not in ABOUT_RUNS or about in self.runs
-
-    def _refill(self, worker: WorkerRecord, pool: Pool, now: float) -> None:
-        in_hand = worker.in_hand
-        backlog = pool.backlog
-        if in_hand:
-            self._reach(in_hand[0], worker, now)
-        elif self.divert(worker, pool, now):
-            return
-        else:
-            record = backlog.pop()
-            if record is None:
-                self.roster.set_idle(worker)
-                return
-            worker.phase = "busy"
-            self._send(worker, record, pool, now)
-        if backlog and in_hand[0].state != State.STOPPING and not pool.moves:
-            self._send_ahead(worker, pool, now)
-
-    def _send_ahead(self, worker: WorkerRecord, pool: Pool, now: float) -> None:
-        """Let a busy worker hold more, as long as all that it has in hand is short.
-
-        The nth task that it holds is of a type of which n could be held.  So however types
-        are mixed, the nth takes at most ``held_s / n``, or is the only one.
-        """
-        in_hand, backlog = worker.in_hand, pool.backlog
-        kind = in_hand[0].type
-        room = min(self._ahead(kind), len(backlog) // pool.workers)
-        if in_hand[-1].type is not kind:
-            kind = in_hand[-1].type
-            room = min(room, self._ahead(kind))
-        while len(in_hand) <= room and (record := backlog.peek()) is not None:
-            if record.type is not kind:
-                kind = record.type
-                room = min(room, self._ahead(kind))
-                continue
-            backlog.pop()
-            self._send(worker, record, pool, now)
-
-    def _reach(self, record: TaskRecord, worker: WorkerRecord, now: float) -> None:
-        if record.state == State.HELD:
-            advance(record, Fact.REACHED)
-            self._started(record, worker, now)
-        elif record.state == State.STOPPING and record.reached is None:
-            advance(record, Fact.REACHED)
-            record.reached = now
-            self._press(record, now)
-
-    def _ahead(self, kind: TypeRecord) -> int:
-        """Return how many tasks of a type a worker may hold, and hold behind one of it."""
-        mean_s, settings = kind.mean_s, self.settings
-        if not 0 <= mean_s <= settings.hold_s:
-            return 0
-        return max(1, min(settings.held, int(settings.held_s / (mean_s + OVERHEAD_S))))
-
-    @staticmethod
-    def _measure(record: TaskRecord, run_s: float) -> None:
-        kind = record.type
-        if not 0 <= run_s < inf:  # a worker's word: one NaN would spoil the mean for good
-            return
-        if kind.mean_s < 0:
-            kind.mean_s = run_s
-        else:  # believe bad news sooner than good: holding behind a long task wastes a worker
-            kind.mean_s += (run_s - kind.mean_s) * (0.5 if run_s > kind.mean_s else 0.1)
-
-    def _stop(self, record: TaskRecord, reason: str, now: float) -> None:
-        record.stop_reason = reason
-        advance(record, Fact.STOP_ASKED)
-        worker = record.worker
-        assert worker is not None
-        self.effects.append(RecallTask(worker, record.run))
-        if worker.in_hand[0] is record:
-            self._press(record, now)
-
-    def _press(self, record: TaskRecord, now: float) -> None:
-        """Begin to stop a running attempt: ask, and set the time for the signals."""
-        assert record.worker is not None
-        self.effects.append(AskToStop(record.worker, record.run))
-        self.deadlines.add(now + record.options.cancel_grace_s, "term", record.run)
-
-    def _settle_stopped(
-        self,
-        record: TaskRecord,
-        now: float,
-        started: float | None = None,
-        ended: float | None = None,
-    ) -> None:
-        again = record.not_again is None
-        if record.preempted and again:
-            record.preempted = False
-            self._retry(record, self.roster.pools[record.pool], record.stop_reason, now)
-        elif not record.out_of_time:
-            reason = record.not_again if record.preempted and not again else record.stop_reason
-            ending = Ending("cancelled", reason=reason or "", started=started, ended=ended)
-            self._settle(record, ending, now)
-        elif record.timeouts < record.options.retries.timed_out and again:
-            record.timeouts += 1
-            record.out_of_time = False
-            self._retry(record, self.roster.pools[record.pool], "timed out", now)
-        else:
-            self._settle(record, Ending("timed_out", started=started, ended=ended), now)
-
-    def _lost(self, record: TaskRecord, pool: Pool, reason: str, guilty: bool, now: float) -> None:
-        record.kills += guilty
-        if record.kills >= self.settings.kills:
-            why = f"it took down {record.kills} workers, the last: {reason}"
-            self._settle(record, Ending("lost", reason=why), now)
-        elif record.losses < record.options.retries.lost and record.not_again is None:
-            record.losses += 1
-            self._retry(record, pool, f"lost: {reason}", now)
-        else:
-            self._settle(record, Ending("lost", reason=reason), now)
-
-    def _retry(self, record: TaskRecord, pool: Pool, reason: str, now: float) -> None:
-        spec, log = record.type.spec, self.log
-        log.append(
-            TaskRetried(
-                log.next(),
-                now + log.epoch,
-                record.task_id,
-                spec.name,
-                record.pool,
-                record.attempt,
-                reason,
-            )
-        )
-        self._requeue(record, pool, Fact.RETRIED, now)
-        self._feed(pool, now)
-
-    def _take_back(self, record: TaskRecord, pool: Pool, now: float) -> None:
-        """Take an attempt that was not begun out of a worker's hands, as if it had never been."""
-        pool.running -= 1
-        record.attempt -= 1
-        record.worker = None
-        if record.state == State.STOPPING:
-            self._settle_stopped(record, now)
-        elif record.not_again is not None:
-            self._settle(record, Ending("cancelled", reason=record.not_again), now)
-        else:
-            self._requeue(record, pool, Fact.RETURNED, now)
-
-    def _requeue(self, record: TaskRecord, pool: Pool, fact: Fact, now: float) -> None:
-        advance(record, fact)
-        record.worker = None
-        record.reached = None
-        pool.backlog.push(record)
-        if not pool.workers:
-            self.starved(pool, now)
-
-    def _feed(self, pool: Pool, now: float) -> None:
-        """Give queued tasks to idle workers; in a pool that has failed they are lost."""
-        if pool.failure:
-            self.fail_pool(pool, pool.failure, now)
-        while pool.idle and (record := pool.backlog.pop()) is not None:
-            worker, _ = pool.idle.popitem()
-            worker.phase = "busy"
-            self._send(worker, record, pool, now)
-
-    def _settle(self, record: TaskRecord, ending: Ending, now: float) -> None:
-        advance(record, Fact.SETTLED)
-        del self.tasks[record.task_id]
-        self.ended[ending.ended_as] += 1
-        spec, log, worker = record.type.spec, self.log, record.worker
-        run_s = None
-        if ending.started is not None and ending.ended is not None:
-            run_s = ending.ended - ending.started
-        log.append(
-            TaskEnded(
-                log.next(),
-                now + log.epoch,
-                record.task_id,
-                spec.name,
-                record.pool,
-                record.attempt,
-                worker.name if worker else None,
-                ending.ended_as,
-                run_s,
-            )
-        )
-        self.effects.append(Settle(record, ending))

@@ -114,6 +114,7 @@ class Moves:
         if move is not None:
             self._look_ended(move)
         self._look_short(self.roster.pools[home], now)
+        self._press(self.roster.pools[home], now)  # it may be one that was stopped for a move
 
     def due(self, what: str, number: int, now: float) -> None:
         """Look at a move whose time is over: to wait for what runs, or for more workers."""

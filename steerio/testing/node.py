@@ -77,8 +77,9 @@ class SimulatedForker:
         """Return the run that the worker began last or gave back, or ``None`` once it is gone."""
         return self.workers[worker].begun if worker in self.workers else None
 
-    def signal(self, worker: str, name: str) -> None:
+    def signal(self, worker: str, run: int, name: str) -> None:
         """Send ``term`` or ``kill`` to a worker."""
+        del run
         if worker in self.workers:
             self.workers[worker].signal(name)
 

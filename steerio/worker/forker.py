@@ -46,8 +46,8 @@ class Forker(Protocol):
         """Return the run that the worker began last or gave back, or ``None`` once it is gone."""
         ...
 
-    def signal(self, worker: str, name: str) -> None:
-        """Send ``term`` or ``kill`` to the worker's process group."""
+    def signal(self, worker: str, run: int, name: str) -> None:
+        """Send ``term`` or ``kill`` to the worker's process group, for the sake of this run."""
         ...
 
     async def close(self) -> None:
@@ -151,17 +151,19 @@ class ZygoteForker:
         slot = self._slot_of.get(worker)
         return None if slot is None else self._slots.begun(slot)
 
-    def signal(self, worker: str, name: str) -> None:
+    def signal(self, worker: str, run: int, name: str) -> None:
         """Signal the worker's process group; the zygote may be busy loading modules.
 
-        The signal is about the run that was asked to stop; once that has ended none is sent.
-        A worker that was asked nothing has not begun anything: it takes too long to start.
+        Once the run has ended none is sent.  One that was not begun is no cause for ``term``,
+        for the worker is about to be told that it is recalled; who has not even done that when
+        it comes to ``kill`` hangs.  Run 0: it takes too long to start, or to make room.
         """
         slot, pid = self._slot_of.get(worker), self._pids.get(worker)
         if slot is None:
             return
-        run = self._asked.get(worker, 0)
-        if pid is not None and (not run or self._slots.works_on(slot, run)):
+        slots = self._slots
+        due = slots.works_on(slot, run) if name == "term" else not slots.has_passed(slot, run)
+        if pid is not None and (not run or due):
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(pid, signal.SIGTERM if name == "term" else signal.SIGKILL)
         if not run:

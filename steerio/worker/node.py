@@ -121,7 +121,7 @@ class Node:
             case ms.TakeBack():
                 self._take_back(message.worker, message.run)
             case ms.SignalWorker():
-                self._forker.signal(message.worker, message.signal)
+                self._forker.signal(message.worker, message.run, message.signal)
             case ms.BeatAnswer():
                 self._measure(message)
             case ms.Accepted():

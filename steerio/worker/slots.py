@@ -63,6 +63,11 @@ class Slots:
         at = _NUMBERS * index
         return self._numbers[at + _BEGUN] == run != self._numbers[at + _ENDED]
 
+    def has_passed(self, index: int, run: int) -> bool:
+        """Whether the worker of this slot is done with this run, or with a later one."""
+        at = _NUMBERS * index
+        return self._numbers[at + _BEGUN] > run or self._numbers[at + _ENDED] >= run
+
     def ask_to_stop(self, index: int, run: int) -> None:
         """Ask the worker of this slot to stop this run."""
         self._numbers[_NUMBERS * index + _ASKED] = run

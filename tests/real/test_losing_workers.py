@@ -104,6 +104,17 @@ async def test_a_worker_that_was_told_to_end_from_outside_is_lost_and_its_task_i
         assert (await task.result()).attempt == 3
 
 
+async def test_a_worker_stopped_while_idle_is_killed_when_its_task_is_out_of_time() -> None:
+    async with steerio.open_session(workers={"default": 1}) as session:
+        pid = await session.run(deeds.process_id)
+        os.kill(pid, signal.SIGSTOP)
+        async with asyncio.timeout(SOON_S):
+            limited = session.options(timeout_s=0.3, cancel_grace_s=0.1)
+            result = await limited.submit(deeds.process_id).result()
+            assert isinstance(result, TimedOut)
+            assert await session.run(deeds.process_id) != pid
+
+
 async def test_a_stopped_worker_is_killed_when_its_task_is_out_of_time() -> None:
     async with (
         steerio.open_session(workers={"default": 1}) as session,
