@@ -11,6 +11,7 @@ from typing import Any
 import click
 import msgspec
 
+from steerio.campaign.pools import facts
 from steerio.campaign.run_dir import logging_to, make_run_dir
 from steerio.campaign.session import connect
 from steerio.edge.connection import FILE_NAME, read_connection
@@ -99,11 +100,14 @@ def show_status(run_dir: str, as_json: bool) -> None:
 
     console = Console()
     pools = Table(title="pools", title_justify="left")
-    for column in ("pool", "workers", "busy", "idle", "queued"):
-        pools.add_column(column, justify="left" if column == "pool" else "right")
+    numbers = ("workers", "busy", "idle", "queued")
+    for column in ("pool", *numbers, "on its way or away", "nodes", "failure"):
+        pools.add_column(column, justify="right" if column in numbers else "left")
     for name, load in status.pools.items():
-        busy = load.workers - load.idle
-        pools.add_row(name, str(load.workers), str(busy), str(load.idle), str(load.queued))
+        counts = [load.workers, load.busy, load.idle, load.queued]
+        moving = ", ".join(f"{n} {what}" for what, n in facts(load) if n and what != "queued")
+        places = ", ".join(f"{node}: {count}" for node, count in load.nodes.items())
+        pools.add_row(name, *map(str, counts), moving, places, load.failure)
     workers = Table(title="workers", title_justify="left")
     for column in ("worker", "pool", "node", "process", "state", "task"):
         workers.add_column(column)
