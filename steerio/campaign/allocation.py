@@ -35,11 +35,16 @@ LOOK_S = 0.15
 
 @dataclass(slots=True)
 class Lean:
-    """That a pool has too many workers (+1) or too few (-1), since when, and at least how many."""
+    """That a pool has too many workers (+1) or too few (-1), and at least how many.
+
+    ``least`` is of a window that began at ``since``; ``held`` of the one before, 0 in the first.
+    So the lesser of both has held for one window at least, and for two at most.
+    """
 
     sign: int
     since: float
     least: int
+    held: int = 0
 
 
 @dataclass(slots=True)
@@ -80,12 +85,12 @@ class Steps:
             going[target] = going.get(target, 0) + count
         excess = {pool: have[pool] + going[pool] - size for pool, size in wish.items()}
         self._lean(excess, now)
-        undone = self._undone(under_way, excess, now)
-        made = self._made(under_way, {p: max(have[p], wish[p]) for p in wish}, now)
+        undone = self._undone(under_way, excess)
+        made = self._made(under_way, {pool: max(have[pool], wish[pool]) for pool in wish})
         for pool in {pool for pair in [*made, *undone] for pool in pair}:
             self.leans.pop(pool, None)  # what remains to be done has to hold anew
-        waits = [lean.since + self.settle_s for lean in self.leans.values()]
-        self.due = min((at for at in waits if at > now), default=inf)
+        growing = [lean.since for lean in self.leans.values() if lean.held < lean.least]
+        self.due = min(growing, default=inf) + self.settle_s
         return made, undone
 
     def _lean(self, excess: Mapping[str, int], now: float) -> None:
@@ -94,36 +99,33 @@ class Steps:
             lean = self.leans.get(pool)
             if not sign:
                 self.leans.pop(pool, None)
-            elif lean is None or lean.sign != sign:
-                self.leans[pool] = Lean(sign, now, abs(count))
-            else:
-                lean.least = min(lean.least, abs(count))
+                continue
+            if lean is None or lean.sign != sign:
+                lean = self.leans[pool] = Lean(sign, now, abs(count))
+            lean.least = min(lean.least, abs(count))
+            if now >= lean.since + self.settle_s:
+                lean.held, lean.since, lean.least = lean.least, now, abs(count)
         for pool in self.leans.keys() - excess.keys():
             del self.leans[pool]
 
-    def _steady(self, pool: str, sign: int, now: float) -> int:
-        """Return by how many workers a pool has leaned that way all the time."""
+    def _steady(self, pool: str, sign: int) -> int:
+        """Return by how many workers a pool has leaned that way for long enough."""
         lean = self.leans.get(pool)
-        held = lean is not None and lean.sign == sign and now >= lean.since + self.settle_s
-        return lean.least if lean is not None and held else 0
+        return min(lean.held, lean.least) if lean is not None and lean.sign == sign else 0
 
-    def _undone(
-        self, under_way: Mapping[Pair, int], excess: Mapping[str, int], now: float
-    ) -> list[Pair]:
+    def _undone(self, under_way: Mapping[Pair, int], excess: Mapping[str, int]) -> list[Pair]:
         """Return the moves whose every worker is one too many at its end, or wanted back."""
         return [
             (source, target)
             for (source, target), count in under_way.items()
             if source in excess
             and target in excess
-            and max(self._steady(source, -1, now), self._steady(target, 1, now)) >= count
+            and max(self._steady(source, -1), self._steady(target, 1)) >= count
         ]
 
-    def _made(
-        self, under_way: Mapping[Pair, int], size: Mapping[str, int], now: float
-    ) -> dict[Pair, int]:
-        spare = {pool: self._steady(pool, 1, now) for pool in size}
-        lack = {pool: self._steady(pool, -1, now) for pool in size}
+    def _made(self, under_way: Mapping[Pair, int], size: Mapping[str, int]) -> dict[Pair, int]:
+        spare = {pool: self._steady(pool, 1) for pool in size}
+        lack = {pool: self._steady(pool, -1) for pool in size}
         worth = {p for p in size if max(spare[p], lack[p]) > self.slack * size[p]}
         made: dict[Pair, int] = {}
         for source in sorted(spare, key=lambda pool: -spare[pool]):
@@ -153,6 +155,7 @@ async def follow(
     moves: dict[Pair, Move] = {}
     loop = asyncio.get_running_loop()
     before: dict[str, PoolLoad] = {}
+    asked = False
     try:
         while True:
             seen = dict(pools)
@@ -165,26 +168,28 @@ async def follow(
                 moves.pop(pair).cancel()
             for pair, count in made.items():
                 moves[pair] = pools.move(*pair, count, how=how)
-            stirred = seen != before or made or undone
-            look_s = max(settle_s, LOOK_S) if stirred else inf
+            still = asked and seen == before and not made and not undone
+            look_s = inf if still else max(settle_s, LOOK_S)
             before = seen
-            await _news(pools, min(look_s, steps.due - loop.time()))
+            asked = await _news(pools, min(look_s, steps.due - loop.time()))
     finally:
         for move in moves.values():
             move.cancel()
 
 
-async def _news(pools: Pools, within_s: float) -> None:
-    """Wait until the pools are said to have changed, and then ask how they are.
+async def _news(pools: Pools, within_s: float) -> bool:
+    """Wait until the pools are said to have changed, or ask how they are; return which it was.
 
-    Not all changes are told (see `LOOK_S`), so after each the broker is asked once more; when
-    nothing has changed since, only its word counts, and a still campaign stays still.
+    Not all changes are told (see `LOOK_S`), so the broker is asked once more after each; when
+    nothing has changed then, only its word counts, and a still campaign stays still.
     """
     try:
         async with asyncio.timeout(within_s if within_s < inf else None):
             await pools.changed()
     except TimeoutError:
         await pools.look()
+        return True
+    return False
 
 
 def _check(settle_s: float, slack: float, step: int | None) -> None:

@@ -32,8 +32,8 @@ def demand(load: PoolLoad) -> int:
 class Proportional:
     """Share workers out in proportion to the tasks that pools have, queued or running.
 
-    Each pool with tasks has at least one worker, as long as there are enough.  Where no pool
-    has any, all stay where they are.
+    Each pool with tasks has at least one worker, as long as there are enough.  While nothing
+    is queued nobody is wanted elsewhere, and all stay where they are.
 
     Args:
         pools: two or more.
@@ -58,7 +58,7 @@ class Proportional:
         """Return how many workers each should have."""
         shares = {p: demand(view[p]) * self.weights.get(p, 1.0) for p in self.pools}
         total = _at_home(view, self.pools)
-        if not any(shares.values()):
+        if not any(view[pool].queued and shares[pool] for pool in self.pools):
             return {pool: view[pool].at_home for pool in self.pools}
         wish = apportion(total, shares)
         needy = [pool for pool in self.pools if shares[pool] > 0]
