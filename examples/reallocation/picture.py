@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 POOLS = ("simulate", "learn", "infer")
+SLOTS = 150
+"""Of how many pieces the line of busy workers is: each is the mean over its time."""
 COLOURS = {"simulate": "#4477aa", "learn": "#ee6677", "infer": "#ccbb44"}
 
 
@@ -34,6 +36,19 @@ class Course:
     def busy_share(self) -> float:
         """The share of all workers' time that was spent in tasks, from 0 to 1."""
         return self._integral(self.busy) / self._integral(self.sizes)
+
+    def busy_means(self) -> tuple[list[float], list[float]]:
+        """Return seconds, and how many workers were busy on average in the time until then."""
+        total = [sum(counts) for counts in zip(*self.busy.values(), strict=True)]
+        width = self.duration_s / SLOTS
+        slots = [0.0] * SLOTS
+        for begin, end, count in zip(self.at, self.at[1:], total, strict=False):
+            while begin < end:
+                slot = min(SLOTS - 1, int(begin / width))
+                until = end if slot == SLOTS - 1 else min(end, (slot + 1) * width)
+                slots[slot] += count * (until - begin) / width
+                begin = until if until > begin else end
+        return [width * (n + 0.5) for n in range(SLOTS)], slots
 
     def _integral(self, counts: dict[str, list[int]]) -> float:
         steps = zip(self.at, self.at[1:], range(len(self.at)), strict=False)
@@ -92,11 +107,10 @@ def draw(courses: Sequence[tuple[str, Course]], file: Path) -> None:
             colors=[COLOURS[pool] for pool in POOLS],
             alpha=0.6,
         )
-        total = [sum(counts) for counts in zip(*told.busy.values(), strict=True)]
-        axes.step(told.at, total, where="post", color="black", linewidth=1, label="busy workers")
+        axes.plot(*told.busy_means(), color="black", linewidth=1.2, label="busy workers")
         axes.set_title(f"{title}: {told.busy_share:.1%} busy, {told.duration_s:.1f} s", loc="left")
         axes.set_ylabel("workers")
         axes.margins(x=0)
-    rows[0, 0].legend(loc="upper right", ncols=4, fontsize="small")
+    rows[-1, 0].legend(loc="lower right", fontsize="small")
     rows[-1, 0].set_xlabel("seconds")
     figure.savefig(file, dpi=120)

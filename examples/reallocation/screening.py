@@ -101,9 +101,12 @@ class Screening(Campaign):
         """Take in what a simulation found."""
         self.known[result.args[0]] = result.value
 
-    @on_success(energy, every=EVERY)
+    @on_success(energy, every=EVERY, concurrent=2)
     async def relearn(self, results: list[Succeeded]) -> None:
-        """Train on all that is known, then score all that waits, then rank it."""
+        """Train on all that is known, then score all that waits, then rank it.
+
+        Two may be under way, so that a pool for training need not wait for one for inference.
+        """
         _, train, infer = self.kinds
         known, waiting = dict(self.known), self.todo.waiting
         parts = await asyncio.gather(
