@@ -11,6 +11,7 @@ where nothing but the tasks takes time.
 from __future__ import annotations
 
 import argparse
+import json
 import time
 from pathlib import Path
 
@@ -62,6 +63,8 @@ def main() -> None:
     print(
         f"at best:  {possible:.1%} busy; lending comes to {lending.busy_share / possible:.1%} of it"
     )
+    shares = {"lending": lending.busy_share, "static": static.busy_share, "possible": possible}
+    (folder / "figures.json").write_text(json.dumps(shares))
     draw([("workers lent", lending), (f"static ({shown})", static)], folder / "pools.png")
     print(f"picture: {folder / 'pools.png'}")
 
