@@ -20,6 +20,13 @@ if TYPE_CHECKING:
     from steerio.campaign.pools import Lease as Lease
     from steerio.campaign.pools import Move as Move
     from steerio.campaign.pools import Pools as Pools
+    from steerio.campaign.rules import FirstThen as FirstThen
+    from steerio.campaign.rules import KeepIdle as KeepIdle
+    from steerio.campaign.rules import Priority as Priority
+    from steerio.campaign.rules import Proportional as Proportional
+    from steerio.campaign.rules import Rule as Rule
+    from steerio.campaign.rules import at_least as at_least
+    from steerio.campaign.rules import at_most as at_most
     from steerio.campaign.running import run as run
     from steerio.campaign.session import Session as Session
     from steerio.campaign.session import connect as connect
@@ -66,6 +73,7 @@ if TYPE_CHECKING:
     from steerio.model.events import WorkerJoined as WorkerJoined
     from steerio.model.events import WorkerLost as WorkerLost
     from steerio.model.events import WorkerMoved as WorkerMoved
+    from steerio.model.messages import PoolLoad as PoolLoad
     from steerio.model.results import Cancelled as Cancelled
     from steerio.model.results import Failed as Failed
     from steerio.model.results import Lost as Lost
@@ -86,6 +94,9 @@ _HOMES = {
     "steerio.campaign.handle": ["Task"],
     "steerio.campaign.limits": ["Limits"],
     "steerio.campaign.pools": ["Lease", "Move", "Pools"],
+    "steerio.campaign.rules": [
+        "FirstThen", "KeepIdle", "Priority", "Proportional", "Rule", "at_least", "at_most",
+    ],
     "steerio.campaign.running": ["run"],
     "steerio.campaign.session": ["Session", "connect", "open_session"],
     "steerio.campaign.task_type": ["TaskType", "task"],
@@ -104,6 +115,7 @@ _HOMES = {
         "PoolFailed", "Published", "TaskEnded", "TaskProgress", "TaskQueued", "TaskRetried",
         "TaskStarted", "TaskYielded", "WorkerJoined", "WorkerLost", "WorkerMoved",
     ],
+    "steerio.model.messages": ["PoolLoad"],
     "steerio.model.results": [
         "Cancelled", "Failed", "Lost", "Result", "Sizes", "Succeeded", "TaskError", "TimedOut",
         "Timings",
@@ -124,7 +136,9 @@ __all__ = [
     "Event",
     "EventsMissed",
     "Failed",
+    "FirstThen",
     "JoinRefused",
+    "KeepIdle",
     "Lease",
     "Limits",
     "Lost",
@@ -135,10 +149,14 @@ __all__ = [
     "PoolBroken",
     "PoolChanged",
     "PoolFailed",
+    "PoolLoad",
     "Pools",
+    "Priority",
+    "Proportional",
     "Published",
     "Resource",
     "Result",
+    "Rule",
     "Session",
     "Settings",
     "Sizes",
@@ -168,6 +186,8 @@ __all__ = [
     "WorkerMoved",
     "Workers",
     "agent",
+    "at_least",
+    "at_most",
     "connect",
     "every",
     "on_event",

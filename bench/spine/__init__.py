@@ -6,11 +6,7 @@ them, in that order.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-
-from bench.effort import Effort
-from bench.measurement import Claim, Measurement
+from bench.part import Part, name_of
 from bench.spine import (
     busy,
     core_decisions,
@@ -24,17 +20,8 @@ from bench.spine import (
     throughput,
 )
 
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """The claims of one module, and how they are measured."""
-
-    claims: Sequence[Claim]
-    measure: Callable[[Effort], list[Measurement]]
-
-
 PARTS: dict[str, Part] = {
-    module.__name__.rpartition(".")[2]: Part(module.CLAIMS, module.measure)
+    name_of(module): Part(module.CLAIMS, module.measure)
     for module in (
         throughput,
         round_trip,

@@ -7,6 +7,8 @@ from collections.abc import Generator, Iterator, Mapping
 from types import TracebackType
 from typing import Any
 
+from steerio.campaign.allocation import SETTLE_S, SLACK, follow
+from steerio.campaign.rules import Rule
 from steerio.errors import MoveFailed, UsageError
 from steerio.model.messages import PoolLoad
 from steerio.runtime.client import Client
@@ -103,6 +105,53 @@ class Pools(Mapping[str, PoolLoad]):
             raise UsageError(f"at_least is between 0 and {workers}, not {at_least!r}")
         move = Move(self._client, source, to, workers, how, preempt_after_s, together, lease=True)
         return Lease(move, least, give_back)
+
+    async def follow(
+        self,
+        rule: Rule,
+        *,
+        settle_s: float = SETTLE_S,
+        slack: float = SLACK,
+        step: int | None = None,
+        how: str = "drain",
+    ) -> None:
+        """Move workers as a rule wishes, for as long as this is awaited.
+
+        Await it in an ``@agent``, or write your own loop of `changed` and `move` instead.  It
+        does not end by itself, so a campaign that awaits it ends by ``stop``.  When it is
+        cancelled, moves that are not granted are undone.
+
+        Args:
+            rule: called with the pools whenever they have changed; returns how many workers
+                each of those that it speaks of should have.
+            settle_s: seconds for which a pool must have had too few, or too many, before
+                workers are moved; and no more are than were wished all that time.
+            slack: differences up to this share of a pool are left alone.
+            step: most workers that one move takes; all that differ, unless given.  There is one
+                move at a time from one pool to another.
+            how: ``drain`` or ``preempt``, as for `move`.
+
+        Raises:
+            UsageError: a number that cannot be, also one that the rule returned.
+            BrokerLost: the broker has ended.
+        """
+        await follow(self, rule, settle_s=settle_s, slack=slack, step=step, how=how)
+
+    async def changed(self) -> None:
+        """Wait until something has changed: sizes are told at once, queues every 0.1 s at most.
+
+        Raises:
+            BrokerLost: the broker has ended.
+        """
+        await self._client.pools_changed()
+
+    async def look(self) -> None:
+        """Ask the broker how the pools are, and wait for the answer.
+
+        Raises:
+            BrokerLost: the broker has ended.
+        """
+        await self._client.pools_changed(ask=True)
 
 
 class Move:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 from steerio.core.settings import Settings
 from steerio.edge.endpoint import Frames, LinkEndpoint
@@ -84,6 +84,8 @@ class Client:
         self._joined: asyncio.Future[ms.Accepted] = self._loop.create_future()
         self._on_lost: list[Callable[[str], None]] = []
         self._on_pools: list[Callable[[], None]] = []
+        self._awaiting_pools: set[asyncio.Future[None]] = set()
+        self._watches_idle = False
 
     def __repr__(self) -> str:
         state = f"lost: {self.lost}" if self.lost else f"{len(self.sinks)} tasks"
@@ -136,8 +138,26 @@ class Client:
 
         With ``idle`` also whenever the number of idle workers may have changed.
         """
-        self._send(ms.WatchPools(idle))
+        self._watches_idle |= idle
+        self._send(ms.WatchPools(self._watches_idle))
         self._on_pools.append(callback)
+
+    async def pools_changed(self, *, ask: bool = False) -> None:
+        """Wait until `pools` is heard of; with ``ask``, ask the broker for it.
+
+        Raises:
+            BrokerLost: the broker has ended.
+        """
+        if self.lost:
+            raise BrokerLost(self.lost)
+        if ask:
+            self._send(ms.WatchPools(self._watches_idle))
+        waiter: asyncio.Future[None] = self._loop.create_future()
+        self._awaiting_pools.add(waiter)
+        try:
+            await waiter
+        finally:
+            self._awaiting_pools.discard(waiter)
 
     # -- tasks ------------------------------------------------------------------------------
 
@@ -322,9 +342,7 @@ class Client:
                 if subscriber is not None:
                     subscriber(message.events)
             case ms.PoolStatus():
-                self.pools = message.pools
-                for callback in self._on_pools:
-                    callback()
+                self._deal_pools(message)
             case _:
                 self._deal_rarely(message)
 
@@ -348,6 +366,14 @@ class Client:
                 self._lose(message.reason)
             case _:
                 pass  # a BeatAnswer has said what it says by arriving
+
+    def _deal_pools(self, message: ms.PoolStatus) -> None:
+        self.pools = message.pools
+        for waiter in self._awaiting_pools:
+            if not waiter.done():
+                waiter.set_result(None)
+        for callback in self._on_pools:
+            callback()
 
     def _deal_move(self, message: ms.MoveNews) -> None:
         sink = self._moves.get(message.request)
@@ -378,9 +404,10 @@ class Client:
         moves, self._moves = self._moves, {}
         for move in moves.values():
             move.news("ended", [], why)
-        for answer in self._answers.values():
-            if not answer.done():
-                answer.set_exception(BrokerLost(reason))
+        awaited: list[asyncio.Future[Any]] = [*self._answers.values(), *self._awaiting_pools]
+        for future in awaited:
+            if not future.done():
+                future.set_exception(BrokerLost(reason))
         if not self._joined.done():
             self._joined.set_exception(BrokerLost(reason))
             self._joined.exception()  # retrieved, should nobody be waiting

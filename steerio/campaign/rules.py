@@ -1,0 +1,270 @@
+"""Rules: from how the pools are to how many workers each should have.
+
+A rule is any function from a view of the pools (a mapping of names to ``PoolLoad``) to the
+number of workers that each pool it speaks of should have; pools that it does not name are
+left alone.  It is pure: `Pools.follow` calls it whenever the pools have changed, waits until
+a wish has held for a while, and moves workers.  So a rule needs no memory and no clock, and
+is tested by calling it.
+
+What a rule shares out are the workers *at home* in its pools: who is out on lease is counted
+where he belongs, so leases and rules do not pull at the same worker.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from fractions import Fraction
+
+from steerio.errors import UsageError
+from steerio.model.messages import PoolLoad
+
+View = Mapping[str, PoolLoad]
+"""The pools as a rule sees them."""
+Rule = Callable[[View], Mapping[str, int]]
+"""From how pools are to how many workers they should have; called often, so quick and pure."""
+
+
+def demand(load: PoolLoad) -> int:
+    """Return how many workers a pool could use now: one for each task that it has."""
+    return load.queued + load.running
+
+
+class Proportional:
+    """Share workers out in proportion to the tasks that pools have, queued or running.
+
+    Each pool with tasks has at least one worker, as long as there are enough.  While nothing
+    is queued nobody is wanted elsewhere, and all stay where they are.
+
+    Args:
+        pools: two or more.
+        weights: how much a task counts, where that is not 1: the usual duration, say, where
+            the tasks of one pool take longer than those of another.
+
+    Raises:
+        UsageError: fewer than two pools; a weight below 0, or of another pool.
+    """
+
+    def __init__(self, *pools: str, weights: Mapping[str, float] | None = None) -> None:
+        self.pools = _distinct(pools, "Proportional")
+        self.weights = dict(weights or {})
+        for pool, weight in self.weights.items():
+            if pool not in pools or not 0 <= weight < float("inf"):
+                raise UsageError(f"weights: {pool!r}: {weight!r} is none of a pool of {pools}")
+
+    def __repr__(self) -> str:
+        return f"Proportional({', '.join(map(repr, self.pools))}, weights={self.weights})"
+
+    def __call__(self, view: View) -> dict[str, int]:
+        """Return how many workers each should have."""
+        shares = {p: demand(view[p]) * self.weights.get(p, 1.0) for p in self.pools}
+        total = _at_home(view, self.pools)
+        if not any(view[pool].queued and shares[pool] for pool in self.pools):
+            return {pool: view[pool].at_home for pool in self.pools}
+        wish = apportion(total, shares)
+        needy = [pool for pool in self.pools if shares[pool] > 0]
+        if all(wish[pool] for pool in needy) or total < len(needy):
+            return wish
+        rest = apportion(total - len(needy), shares)  # of what is left when each has one
+        return {pool: rest[pool] + (pool in needy) for pool in self.pools}
+
+
+class Priority:
+    """Give the first pool as many workers as it has tasks for, then the second, and so on.
+
+    What is left over goes to the last one.
+
+    Args:
+        pools: two or more, the most urgent first.
+
+    Raises:
+        UsageError: fewer than two pools.
+    """
+
+    def __init__(self, *pools: str) -> None:
+        self.pools = _distinct(pools, "Priority")
+
+    def __repr__(self) -> str:
+        return f"Priority({', '.join(map(repr, self.pools))})"
+
+    def __call__(self, view: View) -> dict[str, int]:
+        """Return how many workers each should have."""
+        left = _at_home(view, self.pools)
+        wish: dict[str, int] = {}
+        for pool in self.pools[:-1]:
+            wish[pool] = min(left, demand(view[pool]))
+            left -= wish[pool]
+        wish[self.pools[-1]] = left
+        return wish
+
+
+class KeepIdle:
+    """Keep some workers of a pool idle, so that what comes there begins at once.
+
+    Args:
+        pool: the urgent one.
+        workers: how many shall be idle.
+        source: where they come from, and where they go when there are more than that.
+
+    Raises:
+        UsageError: fewer than one worker, or a pool that is its own source.
+    """
+
+    def __init__(self, pool: str, workers: int, *, source: str) -> None:
+        self.pools = _distinct((pool, source), "KeepIdle")
+        self.workers = _some(workers, "KeepIdle")
+
+    def __repr__(self) -> str:
+        return f"KeepIdle({self.pools[0]!r}, {self.workers}, source={self.pools[1]!r})"
+
+    def __call__(self, view: View) -> dict[str, int]:
+        """Return how many workers both should have."""
+        pool, source = self.pools
+        total = _at_home(view, self.pools)
+        wanted = min(total, demand(view[pool]) + self.workers)
+        return {pool: wanted, source: total - wanted}
+
+
+class FirstThen:
+    """Give workers to one pool while it has tasks, and to another when it has none.
+
+    ``FirstThen("learn", "infer", workers=4)``: inference gets the trainer's workers when
+    training ends, and the trainer has four again when there is something to learn.
+
+    Args:
+        first: the pool that has ``workers`` while a task is queued or running there.
+        then: the pool that has all the others, and those too when ``first`` is done.
+        workers: how many ``first`` has.
+
+    Raises:
+        UsageError: fewer than one worker, or twice the same pool.
+    """
+
+    def __init__(self, first: str, then: str, *, workers: int) -> None:
+        self.pools = _distinct((first, then), "FirstThen")
+        self.workers = _some(workers, "FirstThen")
+
+    def __repr__(self) -> str:
+        return f"FirstThen({self.pools[0]!r}, {self.pools[1]!r}, workers={self.workers})"
+
+    def __call__(self, view: View) -> dict[str, int]:
+        """Return how many workers both should have."""
+        first, then = self.pools
+        total = _at_home(view, self.pools)
+        wanted = min(total, self.workers) if demand(view[first]) else 0
+        return {first: wanted, then: total - wanted}
+
+
+def at_least(bounds: Mapping[str, int], rule: Rule) -> Rule:
+    """Return the rule that wishes what another does, but for some pools no fewer than this.
+
+    What they get more is taken from the rule's other pools, from each in proportion to what
+    it can spare.
+
+    Raises:
+        UsageError: a bound below 0; when called: a pool of which the rule does not speak.
+    """
+    lows = _bounds(bounds)
+
+    def bounded(view: View) -> dict[str, int]:
+        wish = rule(view)
+        _spoken_of(lows, wish)
+        return within(wish, lows, {})
+
+    return bounded
+
+
+def at_most(bounds: Mapping[str, int], rule: Rule) -> Rule:
+    """Return the rule that wishes what another does, but for some pools no more than this.
+
+    What they get less goes to the rule's other pools, in proportion to what these have; where
+    every pool is full, the remaining workers are spoken of by nobody and stay.
+
+    Raises:
+        UsageError: a bound below 0; when called: a pool of which the rule does not speak.
+    """
+    highs = _bounds(bounds)
+
+    def bounded(view: View) -> dict[str, int]:
+        wish = rule(view)
+        _spoken_of(highs, wish)
+        return within(wish, {}, highs)
+
+    return bounded
+
+
+def within(
+    wish: Mapping[str, int], lows: Mapping[str, int], highs: Mapping[str, int]
+) -> dict[str, int]:
+    """Bring wished sizes between bounds, as far as that goes, and keep their sum."""
+    total = sum(wish.values())
+    floors = {pool: lows.get(pool, 0) for pool in wish}
+    if sum(floors.values()) > total:
+        return apportion(total, floors)
+    sizes = {
+        pool: max(floors[pool], min(highs.get(pool, total), size)) for pool, size in wish.items()
+    }
+    over = sum(sizes.values()) - total
+    if over > 0:
+        spare = {pool: size - floors[pool] for pool, size in sizes.items()}
+        taken = apportion(over, spare)
+        sizes = {pool: size - taken[pool] for pool, size in sizes.items()}
+    while over < 0:
+        room = {pool: min(highs.get(pool, total), total) - size for pool, size in sizes.items()}
+        open_to = {pool: sizes[pool] + 1 for pool in sizes if room[pool] > 0}
+        if not open_to:
+            break
+        given = {p: min(n, room[p]) for p, n in apportion(-over, open_to).items()}
+        sizes = {pool: size + given.get(pool, 0) for pool, size in sizes.items()}
+        over += sum(given.values())
+    return sizes
+
+
+def apportion(seats: int, weights: Mapping[str, float]) -> dict[str, int]:
+    """Share out a whole number in proportion to weights (largest remainder, Hamilton's method).
+
+    The shares add up to ``seats``; who has no weight has no share.  Ties go to who comes first.
+
+    Raises:
+        UsageError: there is something to share out and no weight above 0.
+    """
+    # exact, so that equal weights have equal remainders
+    exact = {name: Fraction(weight) for name, weight in weights.items()}
+    total = sum(exact.values())
+    if not seats:
+        return dict.fromkeys(weights, 0)
+    if total <= 0:
+        raise UsageError(f"{seats} cannot be shared out by weights of 0: {dict(weights)}")
+    quotas = {name: seats * weight / total for name, weight in exact.items()}
+    shares = {name: int(quota) for name, quota in quotas.items()}
+    by_remainder = sorted(quotas, key=lambda name: shares[name] - quotas[name])
+    for name in by_remainder[: seats - sum(shares.values())]:
+        shares[name] += 1
+    return shares
+
+
+def _at_home(view: View, pools: tuple[str, ...]) -> int:
+    return sum(view[pool].at_home for pool in pools)
+
+
+def _distinct(pools: tuple[str, ...], rule: str) -> tuple[str, ...]:
+    if len(pools) < 2 or len(set(pools)) < len(pools):
+        raise UsageError(f"{rule} is of two or more different pools, not of {pools}")
+    return pools
+
+
+def _some(workers: int, rule: str) -> int:
+    if type(workers) is not int or workers < 1:
+        raise UsageError(f"{rule}: workers is a whole number above 0, not {workers!r}")
+    return workers
+
+
+def _bounds(bounds: Mapping[str, int]) -> dict[str, int]:
+    for pool, bound in bounds.items():
+        if type(bound) is not int or bound < 0:
+            raise UsageError(f"the bound of {pool!r} is a whole number from 0, not {bound!r}")
+    return dict(bounds)
+
+
+def _spoken_of(bounds: Mapping[str, int], wish: Mapping[str, int]) -> None:
+    for pool in bounds.keys() - wish.keys():
+        raise UsageError(f"{pool!r} has a bound, but the rule only speaks of {sorted(wish)}")
