@@ -71,8 +71,8 @@ class Performer:
         started = None if ending.started is None else ending.started + epoch
         ended = None if ending.ended is None else ending.ended + epoch
         sent = None if record.sent is None else record.sent + epoch
-        args_bytes = len(record.body) + _total(record.frames)
-        value_bytes = len(ending.body) + _total(ending.frames)
+        args_bytes = len(record.body) + (_total(record.frames) if record.frames else 0)
+        value_bytes = len(ending.body) + (_total(ending.frames) if ending.frames else 0)
         name = worker.name if worker else None
         self._peers.send(
             record.client,
