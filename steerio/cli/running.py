@@ -179,7 +179,24 @@ def campaign_options(kind: type[Campaign]) -> list[click.Parameter]:
     hints = _hints(kind)
     parameters = list(inspect.signature(kind.__init__).parameters.values())[1:]
     options = [_option(parameter, hints.get(parameter.name)) for parameter in parameters]
+    said = _said_of_arguments(kind)
+    for option in options:
+        if option is not None and option.name is not None:
+            option.help = said.get(option.name)
     return [option for option in options if option is not None]
+
+
+def _said_of_arguments(kind: type[Campaign]) -> dict[str, str]:
+    """Return what docstrings say of arguments under ``Args:``, as Google's style has it."""
+    said: dict[str, str] = {}
+    for doc in (kind.__doc__, kind.__init__.__doc__):
+        _, _, arguments = inspect.cleandoc(doc or "").partition("Args:\n")
+        block = re.match(r"(?:[ ]+\S.*\n?|\s*\n)*", arguments)
+        for found in re.finditer(
+            r"^ {4}(\w+)[^:\n]*: (.+(?:\n {5,}\S.*)*)", block.group() if block else "", re.MULTILINE
+        ):
+            said[found.group(1)] = " ".join(found.group(2).split())
+    return said
 
 
 def _hints(kind: type[Campaign]) -> dict[str, Any]:

@@ -218,6 +218,36 @@ def test_what_is_wrong_with_a_command_is_said_in_words(folder: Path) -> None:
                 assert "Traceback" not in program.output, f"{name}: {program}"
 
 
+DESCRIBED = """
+from steerio import Campaign
+
+class Described(Campaign):
+    '''Look for it.
+
+    Args:
+        budget: how many energies to
+            compute.
+        deep (bool): whether to go deep.
+
+    Raises:
+        nothing: at all.
+    '''
+
+    def __init__(self, budget: int = 3, deep: bool = False, other: str = "x") -> None:
+        pass
+"""
+
+
+def test_help_says_of_options_what_docstrings_say_of_arguments(tmp_path: Path) -> None:
+    (tmp_path / "described.py").write_text(DESCRIBED)
+    with running(*steerio_command("run", "described.py", "--help"), cwd=tmp_path) as program:
+        assert program.status() == 0, program
+    _, _, options = program.output.partition("Options of Described:")
+    assert "how many energies to compute.  [default: 3]" in options
+    assert "whether to go deep." in options
+    assert "nothing" not in options
+
+
 def test_help_and_version_are_there_and_cost_no_campaign(folder: Path) -> None:
     with ExitStack() as stack:
         commands = [
