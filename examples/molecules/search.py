@@ -165,7 +165,7 @@ class Search(Campaign):
                 print(f"  {smiles}: {reason}")
         if self.run_dir is not None:
             write_energies(self.run_dir / "molecules.csv", self.energies, self.seconds)
-            draw(comparison, RELEARN_EVERY, self.run_dir / "search.png")
+            await asyncio.to_thread(draw, comparison, RELEARN_EVERY, self.run_dir / "search.png")
             print(f"\npicture: {self.run_dir / 'search.png'}")
 
     async def choose_in_batches(self, asked: dict[str, Task[float]]) -> list[str]:

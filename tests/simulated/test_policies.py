@@ -15,6 +15,7 @@ from steerio import (
     TaskEnded,
     TaskQueued,
     TaskStarted,
+    WorkerMoved,
     on_idle,
     on_result,
     on_success,
@@ -38,7 +39,23 @@ def rank(known: dict[int, float], waiting: list[int]) -> dict[int, float]:
     return {molecule: slope * (molecule - high) for molecule in waiting if molecule < 750}
 
 
-MODEL = {energy: Model(lognormal(60.0)), rank: Model(30.0)}
+@task(pool="learn")
+def train(known: int) -> int:
+    """Take a while, and then there is something to infer with."""
+    return known
+
+
+@task(pool="infer")
+def infer(molecule: int) -> int:
+    return molecule
+
+
+MODEL = {
+    energy: Model(lognormal(60.0)),
+    rank: Model(30.0),
+    train: Model(300.0),
+    infer: Model(20.0),
+}
 
 
 class OneForOne(Campaign):
@@ -46,12 +63,13 @@ class OneForOne(Campaign):
 
     workers: ClassVar = {"simulate": 8}
 
-    def __init__(self, molecules: int) -> None:
+    def __init__(self, molecules: int, at_once: int = 8) -> None:
         self.molecules = iter(range(molecules))
+        self.at_once = at_once
         self.found: list[float] = []
 
     async def setup(self) -> None:
-        for _ in range(8):
+        for _ in range(self.at_once):
             self.submit(energy, next(self.molecules))
 
     @on_success(energy)
@@ -60,6 +78,28 @@ class OneForOne(Campaign):
         molecule = next(self.molecules, None)
         if molecule is not None:
             self.submit(energy, molecule)
+
+
+class GiveToInference(Campaign):
+    """Give the trainers' workers to inference once training ends."""
+
+    workers: ClassVar = {"learn": 1, "infer": 1}
+
+    def __init__(self, trainers: int) -> None:
+        self.trainers = trainers
+        self.inferred = 0
+
+    async def setup(self) -> None:
+        self.map(train, range(self.trainers))
+        self.map(infer, range(20 * self.trainers))
+
+    @on_success(train)
+    async def give(self, result: Succeeded) -> None:
+        await self.pools.move("learn", "infer", 1)
+
+    @on_success(infer)
+    async def count(self, result: Succeeded) -> None:
+        self.inferred += 1
 
 
 class Batches(Campaign):
@@ -122,6 +162,34 @@ def test_a_model_is_retrained_after_eight_successes_however_long_training_takes(
     assert sorted(counted) == list(range(96)), "each success counted, and once"
     trainings = [e for e in of_kind(run.events, TaskStarted) if e.pool == "learn"]
     assert [event.at for event in trainings] == [10.0 + 500.0 * n for n in range(12)]
+
+
+def test_inference_gets_the_trainers_workers_once_training_ends() -> None:
+    run = simulate(GiveToInference(500), model=MODEL, workers={"learn": 500, "infer": 500})
+    assert run.campaign.inferred == 10_000
+    moves = of_kind(run.events, WorkerMoved)
+    assert [(event.source, event.pool) for event in moves] == [("learn", "infer")] * 500
+    assert {event.at for event in moves} == {300.0}
+    left = 10_000 - 500 * 300 // 20
+    assert run.duration_s == pytest.approx(300.0 + left / 1_000 * 20.0, abs=20.0)
+
+
+@pytest.mark.parametrize(
+    ("campaign", "workers"),
+    [
+        (OneForOne(5_000, 1_000), {"simulate": 1_000}),
+        (Ranked(5_000), {"simulate": 999, "learn": 1}),
+        (GiveToInference(500), {"learn": 500, "infer": 500}),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_policy_is_the_same_with_a_thousand_workers(
+    campaign: Campaign, workers: dict[str, int]
+) -> None:
+    run = simulate(campaign, model=MODEL, workers=workers)
+    assert set(run.ended) == {"succeeded"}
+    assert run.ended["succeeded"] >= 5_000
+    assert len({record.worker for record in run.records}) == 1_000
 
 
 def test_a_batch_waits_for_its_slowest() -> None:
