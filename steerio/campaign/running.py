@@ -268,10 +268,13 @@ class _Run:
 
     def _abandon(self, number: signal.Signals) -> None:
         """Leave what a run leaves, before its process is ended in the middle of it."""
-        self._kill()
-        if self._hosting is not None:
-            self._hosting.remove_files()
         because = f"{number.name}, while an agent kept the event loop or its own end"
+        # one signal may have struck while another had half of this done
+        with contextlib.suppress(Exception):
+            self._kill()
+        with contextlib.suppress(Exception):
+            if self._hosting is not None:
+                self._hosting.remove_files()
         self._write_summary("interrupted", because)
 
     def _asked_to_stop(self, reason: str) -> None:

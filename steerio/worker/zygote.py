@@ -318,7 +318,7 @@ def _print_to(log: str) -> None:
         os.close(descriptor)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(line_buffering=True)
+            stream.reconfigure(line_buffering=True, write_through=False)  # a line is one write
 
 
 _told_to_end = False
