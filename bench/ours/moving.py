@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import steerio
 from bench.contestant import Round, serve_async
@@ -101,7 +101,9 @@ class Moving(Campaign):
     async def rerank(self, order: Round) -> dict[str, list[float]]:
         """Queue tasks where no worker is, rank all anew, wait until the broker has done so."""
         tasks = await self.queue(order.tasks)
-        ranks = {each: float(number * 7919 % order.tasks) for number, each in enumerate(tasks)}
+        ranks: dict[Task[Any] | int, float] = {
+            each: float(number * 7919 % order.tasks) for number, each in enumerate(tasks)
+        }
         began = time.perf_counter()
         self.session.reprioritise(ranks)
         await self.session.status()  # orders are taken one after the other

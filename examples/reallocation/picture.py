@@ -64,11 +64,12 @@ def course_of(run_dir: Path) -> Course:
 def course(events: Iterable[dict[str, Any]]) -> Course:
     """Work out the course from a run's events."""
     told = Course()
-    sizes, busy = dict.fromkeys(POOLS, 0), dict.fromkeys(POOLS, 0)
+    sizes: dict[str, int] = dict.fromkeys(POOLS, 0)
+    busy = dict(sizes)
     began = None
     running: dict[int, str] = {}
     for event in events:
-        kind, pool = event["type"], event.get("pool")
+        kind, pool = event["type"], str(event.get("pool"))
         if kind == "WorkerJoined":
             sizes[pool] += 1
         elif kind == "WorkerMoved":
@@ -85,9 +86,9 @@ def course(events: Iterable[dict[str, Any]]) -> Course:
             began = event["at"]
         if began is not None:
             told.at.append(event["at"] - began)
-            for pool in POOLS:
-                told.sizes[pool].append(sizes[pool])
-                told.busy[pool].append(busy[pool])
+            for name in POOLS:
+                told.sizes[name].append(sizes[name])
+                told.busy[name].append(busy[name])
     return told
 
 

@@ -133,9 +133,10 @@ class Anywhere(Screening):
     """
 
     workers: ClassVar = {"any": WORKERS}
-    kinds: ClassVar = tuple(
-        task(pool="any", priority=priority)(kind.function)
-        for kind, priority in ((energy, 0.0), (train, 1.0), (infer, 1.0))
+    kinds: ClassVar = (
+        task(pool="any")(energy.function),
+        task(pool="any", priority=1.0)(train.function),
+        task(pool="any", priority=1.0)(infer.function),
     )
 
     async def work_on(self, kind: TaskType[..., Any], *args: Any) -> Any:

@@ -157,10 +157,12 @@ async def follow(
     before: dict[str, PoolLoad] = {}
     asked = False
     try:
+        if not pools:
+            await pools.changed()  # nothing was heard yet
         while True:
             seen = dict(pools)
             moves = {pair: move for pair, move in moves.items() if move.state == "waiting"}
-            wish = checked(rule(seen), seen) if seen else {}
+            wish = checked(rule(seen), seen)
             have = {pool: seen[pool].at_home for pool in wish}
             counts = {pair: move.count for pair, move in moves.items()}
             made, undone = steps.decide(have, wish, counts, loop.time())

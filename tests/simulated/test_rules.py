@@ -62,7 +62,7 @@ class Screening(Campaign):
         self.rule = rule
         self.molecules = molecules
         self.left = 10 * molecules
-        self.options = options
+        self.following = options
 
     async def setup(self) -> None:
         self.map(energy, range(self.molecules))
@@ -70,7 +70,7 @@ class Screening(Campaign):
     @agent
     async def allocate(self) -> None:
         if self.rule is not None:
-            await self.pools.follow(self.rule, **self.options)
+            await self.pools.follow(self.rule, **self.following)
 
     @on_success(energy)
     async def infer_neighbours(self, result: Succeeded) -> None:
