@@ -104,19 +104,20 @@ class Session(Submitter):
         return task
 
     def reprioritise(
-        self, changes: Mapping[Task[Any] | int, float] | Callable[[Task[Any]], float | None]
+        self, changes: Mapping[Any, float] | Callable[[Task[Any]], float | None]
     ) -> None:
         """Re-rank queued tasks, all at once; those that are running or ended are left alone.
 
         Args:
-            changes: new priorities of tasks; or a function that gives one for each task of this
-                session that has not ended (``None``: as it is), say from its ``tags``.
+            changes: new priorities of tasks, by task or id; or a function that gives one for
+                each task of this session that has not ended (``None``: as it is), say from its
+                ``tags``.
         """
-        if isinstance(changes, Mapping):
-            ranked = {k.id if isinstance(k, Task) else k: value for k, value in changes.items()}
-        else:
+        if callable(changes):
             given = {task.id: changes(task) for task in self.pending}
             ranked = {number: value for number, value in given.items() if value is not None}
+        else:
+            ranked = {k.id if isinstance(k, Task) else k: value for k, value in changes.items()}
         self.client.reprioritise(ranked)
 
     def reassign(self, tasks: Iterable[Task[Any]], pool: str) -> None:

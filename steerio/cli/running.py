@@ -178,12 +178,14 @@ def campaign_options(kind: type[Campaign]) -> list[click.Parameter]:
         return []
     hints = _hints(kind)
     parameters = list(inspect.signature(kind.__init__).parameters.values())[1:]
-    options = [_option(parameter, hints.get(parameter.name)) for parameter in parameters]
     said = _said_of_arguments(kind)
-    for option in options:
-        if option is not None and option.name is not None:
-            option.help = said.get(option.name)
-    return [option for option in options if option is not None]
+    options: list[click.Parameter] = []
+    for parameter in parameters:
+        option = _option(parameter, hints.get(parameter.name))
+        if option is not None:
+            option.help = said.get(parameter.name)
+            options.append(option)
+    return options
 
 
 def _said_of_arguments(kind: type[Campaign]) -> dict[str, str]:

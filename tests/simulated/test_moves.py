@@ -38,8 +38,9 @@ async def test_a_lease_gives_workers_and_takes_them_back(
 async def test_a_lease_ends_with_its_scope_however_that_ends(
     cluster: SimulatedCluster, session: Session
 ) -> None:
+    lease = session.pools.lend("simulate", to="learn", workers=2)
     with pytest.raises(ZeroDivisionError):
-        async with session.pools.lend("simulate", to="learn", workers=2) as lease:
+        async with lease:
             raise ZeroDivisionError
     await lease.wait_returned()
 
