@@ -76,8 +76,9 @@ class Moves:
         self._serve(pool, now)
         self._look_short(pool, now)
         if move.state == "waiting":
-            for worker in self._busy(pool):
-                self.dispatch.recall(worker)
+            if self.dispatch.sent_ahead:  # else nobody holds anything
+                for worker in self._busy(pool):
+                    self.dispatch.recall(worker)
             self._press(pool, now)
             if preempt_after_s is not None:
                 self.dispatch.deadlines.add(now + preempt_after_s, "press", move.number)
