@@ -84,6 +84,7 @@ class Broker:
         self._performer = Performer(self._peers, self.events.epoch, journal is not None)
         self._next_ping = clock()
         self._next_share = clock()
+        self._share_at = inf
         self._shared_sizes: list[int] = []
         for name, count in (pools or {}).items():
             self.roster.pools[name].announced = count
@@ -120,10 +121,14 @@ class Broker:
                 self.members.tick(now, words_wait=self._ready())
             if now >= self._next_ping:
                 self._ping(now)
+            elif now >= self._share_at:
+                self._share_pools(now)
             self._finish(now)
             self.more = self._ready()
             next_deadline = self.dispatch.deadlines.next
-            soonest = min(inf if next_deadline is None else next_deadline, self._write_events_at)
+            soonest = min(self._write_events_at, self._share_at)
+            if next_deadline is not None:
+                soonest = min(soonest, next_deadline)
             if self._peers:
                 return min(soonest, self._next_ping)
             return soonest if soonest < inf else None
@@ -248,6 +253,7 @@ class Broker:
                 peer.send(status)
         if due:
             self._shared_sizes, self._next_share = sizes, now + SHARE_POOLS_S
+        self._share_at = inf if due else self._next_share  # the last change is told, too
 
     def _ping(self, now: float) -> None:
         """Say to remote clients that we are alive; who can be reached counts as heard.

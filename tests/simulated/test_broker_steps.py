@@ -114,3 +114,21 @@ def test_who_missed_events_is_told_when_it_can_take_them_and_nothing_else_happen
     (told,) = said(bench.client, ms.Events)
     last = bench.broker.events.count
     assert told == ms.Events(7, [EventsMissed(last, 4.5, 1, last)])
+
+
+def test_the_last_change_of_the_pools_is_told_though_nothing_follows() -> None:
+    bench = Bench()
+    bench.step_at(10.0)
+    said(bench.client, ms.PoolStatus)
+    submit(bench)
+    submit(bench, priority=1.0)
+    bench.client.send(ms.SubmitTask(2, 1, 0.0, b"", 0, TaskOptions(), None, ""))
+    next_step = bench.broker.step()
+    (told,) = said(bench.client, ms.PoolStatus)[-1:] or [ms.PoolStatus({})]
+    assert told.pools == {} or told.pools["default"].queued == 0
+    assert next_step is not None
+    bench.step_at(next_step)
+    (told,) = said(bench.client, ms.PoolStatus)
+    assert (told.pools["default"].running, told.pools["default"].queued) == (1, 1)
+    bench.step_at(next_step + 0.5)
+    assert said(bench.client, ms.PoolStatus) == []
