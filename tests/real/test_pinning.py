@@ -50,6 +50,27 @@ def threads() -> list[int]:
     return [pool["num_threads"] for pool in threadpoolctl.threadpool_info()]
 
 
+def process() -> int:
+    """Tell which process this is."""
+    return os.getpid()
+
+
+async def test_a_task_goes_to_the_worker_whose_tags_it_needs() -> None:
+    """Two nodes with one worker each, of which one is tagged."""
+    hosting = Hosting(workers={"default": 1}, needs={"default": Workers(1, tags="bigmem").needs})
+    await hosting.start()
+    try:
+        session = Session(await hosting.join("session"))
+        fits = session.options(needs=steerio.Needs(tags="bigmem"))
+        assert len(set(await session.gather(*[fits.submit(process) for _ in range(4)]))) == 1
+        lost = await session.options(needs=steerio.Needs(gpus=1)).submit(process).result()
+        assert isinstance(lost, steerio.Lost)
+        assert "there are 1 with cpus=1:tags=bigmem" in lost.reason
+        session.close()
+    finally:
+        await hosting.close()
+
+
 @pytest.mark.smoke
 @needs_two_cores
 async def test_a_worker_has_a_core_of_its_own_beside_the_campaigns() -> None:
