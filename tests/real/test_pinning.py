@@ -56,19 +56,17 @@ def process() -> int:
 
 
 async def test_a_task_goes_to_the_worker_whose_tags_it_needs() -> None:
-    """Two nodes with one worker each, of which one is tagged."""
-    hosting = Hosting(workers={"default": 1}, needs={"default": Workers(1, tags="bigmem").needs})
-    await hosting.start()
-    try:
-        session = Session(await hosting.join("session"))
-        fits = session.options(needs=steerio.Needs(tags="bigmem"))
-        assert len(set(await session.gather(*[fits.submit(process) for _ in range(4)]))) == 1
+    """One that moves as it is keeps what it has, and so makes a mixed pool."""
+    workers = {"default": 1, "spare": Workers(1, tags="bigmem")}
+    async with steerio.open_session(workers=workers, pin=False) as session:
+        await session.pools.move("spare", "default", 1)
+        tagged = session.options(needs=steerio.Needs(tags="bigmem"))
+        handles = [tagged.submit(process) for _ in range(4)]
+        results = [await handle.result() for handle in handles]
+        assert {result.worker for result in results} == {"spare-1"}
         lost = await session.options(needs=steerio.Needs(gpus=1)).submit(process).result()
         assert isinstance(lost, steerio.Lost)
-        assert "there are 1 with cpus=1:tags=bigmem" in lost.reason
-        session.close()
-    finally:
-        await hosting.close()
+        assert "there are 1 with cpus=1, 1 with cpus=1:tags=bigmem" in lost.reason
 
 
 @pytest.mark.smoke
