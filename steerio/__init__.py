@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from steerio.errors import UnhandledFailure as UnhandledFailure
     from steerio.errors import UnknownPool as UnknownPool
     from steerio.errors import UsageError as UsageError
+    from steerio.launch.needs import Needs as Needs
     from steerio.launch.workers import Workers as Workers
     from steerio.model.events import ClientLost as ClientLost
     from steerio.model.events import Event as Event
@@ -109,6 +110,7 @@ _HOMES = {
         "TaskCancelled", "TaskDidNotSucceed", "TaskFailed", "TaskLost", "TaskTimedOut",
         "UnhandledFailure", "UnknownPool", "UsageError",
     ],
+    "steerio.launch.needs": ["Needs"],
     "steerio.launch.workers": ["Workers"],
     "steerio.model.events": [
         "ClientLost", "Event", "EventsMissed", "NodeJoined", "NodeLost", "PoolChanged",
@@ -144,6 +146,7 @@ __all__ = [
     "Lost",
     "Move",
     "MoveFailed",
+    "Needs",
     "NodeJoined",
     "NodeLost",
     "PoolBroken",

@@ -14,6 +14,7 @@ from steerio.campaign.streams import EventStream
 from steerio.campaign.submitting import Options, Submitter
 from steerio.campaign.task_type import TaskType
 from steerio.errors import UsageError
+from steerio.launch.needs import Needs
 from steerio.launch.workers import AskedWorkers
 from steerio.model.events import Event
 
@@ -65,6 +66,7 @@ class Campaign(Submitter):
         timeout_s: float | None = None,
         retries: Mapping[str, int] | None = None,
         cancel_grace_s: float | None = None,
+        needs: Needs | None = None,
         tags: Mapping[str, str] | None = None,
     ) -> Options:
         """Return a submitter whose tasks have these options (see ``Session.options``)."""
@@ -73,6 +75,7 @@ class Campaign(Submitter):
             timeout_s=timeout_s,
             retries=retries,
             cancel_grace_s=cancel_grace_s,
+            needs=needs,
             tags=tags,
         )
 

@@ -23,6 +23,7 @@ from steerio.edge.zeromq import ZmqLink, open_context
 from steerio.errors import UnknownPool
 from steerio.launch.finding import find_broker
 from steerio.launch.hosting import Hosting
+from steerio.launch.needs import Needs
 from steerio.launch.workers import AskedWorkers, check_workers, needs_of
 from steerio.model import events as ev
 from steerio.model.messages import Status
@@ -63,6 +64,7 @@ class Session(Submitter):
         timeout_s: float | None = None,
         retries: Mapping[str, int] | None = None,
         cancel_grace_s: float | None = None,
+        needs: Needs | None = None,
         tags: Mapping[str, str] | None = None,
     ) -> Options:
         """Return a submitter whose tasks have these options.
@@ -75,6 +77,7 @@ class Session(Submitter):
             "timeout_s": timeout_s,
             "retries": retries,
             "cancel_grace_s": cancel_grace_s,
+            "needs": needs,
         }
         make_options(TaskOptions(), **changes)  # refuse now what cannot be
         return Options(self, changes, tags)

@@ -14,6 +14,7 @@ import msgspec
 
 from steerio.edge.values import CallCodec
 from steerio.errors import UsageError
+from steerio.launch.needs import Needs
 from steerio.model.tasks import Retries, TaskOptions, TaskSpec
 
 P = ParamSpec("P")
@@ -89,6 +90,7 @@ def task(
     retries: Mapping[str, int] | None = ...,
     preload: Sequence[str] = ...,
     cancel_grace_s: float = ...,
+    needs: Needs | None = ...,
 ) -> Callable[[Callable[P, R]], TaskType[P, R]]: ...
 
 
@@ -102,6 +104,7 @@ def task(
     retries: Mapping[str, int] | None = None,
     preload: Sequence[str] = (),
     cancel_grace_s: float = 0.2,
+    needs: Needs | None = None,
 ) -> Any:
     """Make a function a task type.
 
@@ -116,12 +119,13 @@ def task(
             and ``timed_out`` (default 0).
         preload: modules to import once per node before its workers are forked.
         cancel_grace_s: seconds between the request to stop, SIGTERM and SIGKILL.
+        needs: what a worker must have to run it; by default any worker of its pool does.
 
     Raises:
         UsageError: an option that cannot be.
     """
     options = make_options(
-        TaskOptions(), priority, timeout_s, retries, cancel_grace_s=cancel_grace_s
+        TaskOptions(), priority, timeout_s, retries, cancel_grace_s=cancel_grace_s, needs=needs
     )
     if not pool:
         raise UsageError("a task type needs a pool with a name")
@@ -139,8 +143,9 @@ def make_options(
     retries: Mapping[str, int] | None = None,
     *,
     cancel_grace_s: float | None = None,
+    needs: Needs | None = None,
 ) -> TaskOptions:
-    """Return task options with some of them changed.
+    """Return task options with some of them changed; ``Needs()`` is to need nothing.
 
     Raises:
         UsageError: one of them cannot be; the message says which.
@@ -152,6 +157,8 @@ def make_options(
         changes["timeout_s"] = float(timeout_s)
     if cancel_grace_s is not None:
         changes["cancel_grace_s"] = float(cancel_grace_s)
+    if needs is not None:
+        changes["needs"] = needs.value if needs != Needs() else None
     if retries is not None:
         kinds = Retries.__struct_fields__
         for kind, count in retries.items():

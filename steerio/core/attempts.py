@@ -1,9 +1,10 @@
 """The steps that all decisions about tasks are made of: sending, stopping, retrying, settling.
 
-Theory.  A pool has idle workers or queued tasks, never both: a submitted task goes to
-an idle worker at once, a worker that becomes free takes the best queued task.  So each
-decision is a heap operation and a few dictionary look-ups, whatever the number of
-tasks and workers.
+Theory.  No idle worker of a pool fits a queued task: a submitted task goes at once to the
+least idle worker that fits, a worker that becomes free takes the best queued task that it
+fits.  So each decision is a heap operation and a few dictionary look-ups, whatever the
+number of tasks and workers; where tasks say what they need it is as many as there are
+different needs (`PoolQueue`, `IdleWorkers`, `Fitting`).
 
 Short tasks are sent *ahead*: a worker that just started one of a type whose measured
 mean is short gets more to hold whose types are as short, as long as every worker of the
@@ -30,6 +31,7 @@ from steerio.core.effects import (
     Settle,
 )
 from steerio.core.eventlog import EventLog
+from steerio.core.fitting import Fitting
 from steerio.core.lifecycle import Fact, State, advance
 from steerio.core.records import TaskRecord, TypeRecord, WorkerRecord
 from steerio.core.roster import Pool, Roster
@@ -50,6 +52,7 @@ class Attempts:
         self.log = log
         self.settings = settings
         self.deadlines = Deadlines()
+        self.fitting = Fitting(roster, self.deadlines, settings)
         self.effects: list[Effect] = []
         self.tasks: dict[int, TaskRecord] = {}
         self.runs: dict[int, TaskRecord] = {}
@@ -71,16 +74,23 @@ class Attempts:
 
     def _enter(self, record: TaskRecord, pool: Pool, now: float) -> None:
         """Give a task that is new in a pool to an idle worker, or have it wait."""
+        needs = record.options.needs
         if pool.failure:
             self._settle(record, Ending("lost", reason=pool.failure), now)
-        elif pool.idle:
-            worker, _ = pool.idle.popitem()
+        elif (worker := pool.idle.take(needs)) is not None:
             worker.phase = "busy"
             self._send(worker, record, pool, now)
+        elif needs is not None and (reason := self.fitting.refusal(needs, pool)):
+            self._settle(record, Ending("lost", reason=reason), now)
         else:
-            pool.backlog.push(record)
-            if not pool.workers:
-                self.starved(pool, now)
+            self._wait(record, pool, now)
+
+    def _wait(self, record: TaskRecord, pool: Pool, now: float) -> None:
+        pool.backlog.push(record)
+        if not pool.workers:
+            self.starved(pool, now)
+        if record.options.needs is not None:
+            self.fitting.watch(now)
 
     def _send(self, worker: WorkerRecord, record: TaskRecord, pool: Pool, now: float) -> None:
         self._run += 1
@@ -129,7 +139,7 @@ class Attempts:
         elif self.divert(worker, pool, now):
             return
         else:
-            record = backlog.pop()
+            record = backlog.pop(worker.make)
             if record is None:
                 self.roster.set_idle(worker)
                 return
@@ -150,12 +160,12 @@ class Attempts:
         if in_hand[-1].type is not kind:
             kind = in_hand[-1].type
             room = min(room, self._ahead(kind))
-        while len(in_hand) <= room and (record := backlog.peek()) is not None:
+        while len(in_hand) <= room and (record := backlog.peek(worker.make)) is not None:
             if record.type is not kind:
                 kind = record.type
                 room = min(room, self._ahead(kind))
                 continue
-            backlog.pop()
+            backlog.pop(worker.make)
             self._send(worker, record, pool, now)
 
     def _reach(self, record: TaskRecord, worker: WorkerRecord, now: float) -> None:
@@ -185,13 +195,26 @@ class Attempts:
             kind.mean_s += (run_s - kind.mean_s) * (0.5 if run_s > kind.mean_s else 0.1)
 
     def _feed(self, pool: Pool, now: float) -> None:
-        """Give queued tasks to idle workers; in a pool that has failed they are lost."""
+        """Give queued tasks to idle workers; in a pool that has failed they are lost.
+
+        The least workers choose first: so the large ones are left what fits no other.
+        """
         if pool.failure:
             self.fail_pool(pool, pool.failure, now)
-        while pool.idle and (record := pool.backlog.pop()) is not None:
-            worker, _ = pool.idle.popitem()
-            worker.phase = "busy"
-            self._send(worker, record, pool, now)
+        if not (pool.backlog and pool.idle):
+            return
+        for make in pool.idle.makes():
+            while pool.backlog.peek(make) and (worker := pool.idle.take_of(make)):
+                record = pool.backlog.pop(make)
+                assert record is not None
+                worker.phase = "busy"
+                self._send(worker, record, pool, now)
+
+    def look_unfit(self, now: float) -> None:
+        """Give up the tasks that no worker of their pool fits, and for which none came."""
+        for pool, needs, reason in self.fitting.look(now):
+            while (record := pool.backlog.pop_with(needs)) is not None:
+                self._settle(record, Ending("lost", reason=reason), now)
 
     def fail_pool(self, pool: Pool, reason: str, now: float) -> None:
         """Give up a pool: everything queued for it is lost, and so is what comes later."""
@@ -281,9 +304,7 @@ class Attempts:
         advance(record, fact)
         record.worker = None
         record.reached = None
-        pool.backlog.push(record)
-        if not pool.workers:
-            self.starved(pool, now)
+        self._wait(record, pool, now)
 
     def _settle(self, record: TaskRecord, ending: Ending, now: float) -> None:
         advance(record, Fact.SETTLED)

@@ -1,4 +1,4 @@
-"""The queue of one pool: highest priority first, then order of submission.
+"""A queue of tasks of one pool: highest priority first, then order of submission.
 
 A binary heap with lazy deletion.  An entry is live while its task is ``QUEUED`` in this
 pool, under the priority that the entry was made with; cancelling and re-ranking just leave
@@ -20,7 +20,7 @@ _SLACK = 64
 
 
 class Backlog:
-    """Queued tasks of one pool.
+    """Queued tasks of one pool, any of which goes to any worker that takes one of them.
 
     Invariant: ``len(self)`` is the number of tasks that were pushed and neither popped
     nor forgotten, and the heap has at least one live entry for each.
@@ -60,11 +60,13 @@ class Backlog:
 
     def pop(self) -> TaskRecord | None:
         """Take out the task that goes next, or ``None``; the caller then changes its state."""
-        record = self.peek()
-        if record is not None:
-            heappop(self._heap)
-            self._live -= 1
-        return record
+        heap = self._heap
+        while heap:
+            entry = heappop(heap)
+            if self._is_live(entry):
+                self._live -= 1
+                return entry[2]
+        return None
 
     def forget(self, record: TaskRecord) -> None:
         """Note that a queued task left by another way: its state or its pool is another now."""

@@ -230,7 +230,10 @@ class Dispatch(Attempts):
     # -- what time brings ---------------------------------------------------------------
 
     def due(self, what: str, run: int, now: float) -> None:
-        """Look at an attempt whose deadline came up."""
+        """Look at an attempt whose deadline came up, or at tasks that no worker may fit."""
+        if what == "unfit":
+            self.look_unfit(now)
+            return
         record = self.runs.get(run)
         if record is None:
             return
@@ -245,11 +248,17 @@ class Dispatch(Attempts):
                 self.deadlines.add(now + record.options.cancel_grace_s, "kill", run)
 
     def recall_held(self, now: float) -> None:
-        """Recall what waits behind long tasks while other workers of the pool are idle."""
+        """Recall what waits behind long tasks while others of the pool that fit are idle."""
         long_ago = now - self.settings.recall_s
         for worker in self.roster.workers.values():
-            if len(worker.in_hand) < 2 or not self.roster.pools[worker.pool].idle:
+            idle = self.roster.pools[worker.pool].idle
+            if len(worker.in_hand) < 2 or not idle:
                 continue
             reached = worker.in_hand[0].reached
-            if reached is not None and reached <= long_ago:
+            held = list(worker.in_hand)[1:]
+            if (
+                reached is not None
+                and reached <= long_ago
+                and any(idle.fits(record.options.needs) for record in held)
+            ):
                 self.recall(worker)

@@ -30,6 +30,7 @@ from steerio.model.events import (
     WorkerJoined,
     WorkerLost,
 )
+from steerio.model.places import WorkerNeeds
 
 SILENCES = ("node", "client", "start", "empty")
 """The deadlines that come up because somebody said nothing."""
@@ -108,14 +109,16 @@ class Membership:
         workers: dict[str, int],
         now: float,
         requires: dict[str, list[str]] | None = None,
+        makes: dict[str, WorkerNeeds] | None = None,
     ) -> NodeRecord | None:
         """A node joined: start its workers; ``requires``: what a process of each pool needs.
 
+        ``makes`` is what a worker of each pool has there.
         ``None`` where a pool it names cannot be, or the peer is a node already.
         """
         if peer in self.nodes or any(self.roster.pool(pool) is None for pool in workers):
             return None
-        node, started = self.roster.add_node(name, host, peer, workers, now)
+        node, started = self.roster.add_node(name, host, peer, workers, now, makes)
         self.nodes[peer] = node
         node.requires = requires or {}
         log = self.dispatch.log

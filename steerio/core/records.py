@@ -13,7 +13,11 @@ from typing import Any
 
 from msgspec import Struct, field
 
+from steerio.model.places import WorkerNeeds
 from steerio.model.tasks import TaskOptions, TaskSpec
+
+PLAIN = WorkerNeeds()
+"""What a worker has of which nothing else is said."""
 
 
 class TypeRecord(Struct, eq=False):
@@ -72,7 +76,8 @@ class WorkerRecord(Struct, eq=False):
     ``in_hand`` is what it was sent, in the order in which it runs it.  ``home`` is the pool
     that it belongs to, which may have lent it to ``pool``; ``move`` is what brought it there,
     and ``goes_home`` whether it returns as soon as it has nothing in hand.  ``put_off_s`` is for
-    how long its start was put off last because too many had failed.
+    how long its start was put off last because too many had failed.  ``make`` is what it has of
+    its node: that with which it was started, for whichever pool that was.
     """
 
     name: str
@@ -83,6 +88,7 @@ class WorkerRecord(Struct, eq=False):
     goes_home: bool = False
     number: int = 0
     put_off_s: float = 0.0
+    make: WorkerNeeds = PLAIN
     peer: int = 0
     pid: int = 0
     phase: str = "starting"
@@ -101,6 +107,11 @@ class NodeRecord(Struct, eq=False):
     offset_s: float = 0.0
     workers: dict[str, WorkerRecord] = field(default_factory=dict[str, WorkerRecord])
     requires: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
+    makes: dict[str, WorkerNeeds] = field(default_factory=dict[str, WorkerNeeds])
+
+    def make(self, pool: str) -> WorkerNeeds:
+        """Return what a worker has that is started here for a pool."""
+        return self.makes.get(pool, PLAIN)
 
     def keeps(self, source: str, target: str) -> bool:
         """Whether a process of one pool can serve another as it is."""

@@ -2,18 +2,24 @@
 
 Invariant: every worker is in exactly one pool, belongs to exactly one (its home), and is
 on exactly one node; a pool's ``workers`` counts those that are in it, whatever their
-phase; ``idle`` holds exactly the idle ones.
+phase; ``idle`` holds exactly the idle ones.  ``makes`` counts what those have that are in
+it, and what those of its own will have that come back to it.
 """
 
 from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Iterable
+from typing import TypeVar
 
-from steerio.core.backlog import Backlog
+from steerio.core.idle import IdleWorkers
+from steerio.core.pool_queue import PoolQueue
 from steerio.core.records import MoveRecord, NodeRecord, WorkerRecord
 from steerio.core.settings import Settings
 from steerio.model.messages import PoolLoad
+from steerio.model.places import WorkerNeeds
+
+T = TypeVar("T")
 
 READY = ("idle", "busy", "reserved")
 """The phases of workers that have joined and stay."""
@@ -24,8 +30,8 @@ class Pool:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.backlog = Backlog(name)
-        self.idle: dict[WorkerRecord, None] = {}
+        self.backlog = PoolQueue(name)
+        self.idle = IdleWorkers()
         self.workers = 0
         self.ready = 0
         self.running = 0
@@ -44,6 +50,10 @@ class Pool:
         """Moves to this pool that wait."""
         self.by_node: Counter[str] = Counter()
         """How many workers it has on each node."""
+        self.makes: Counter[WorkerNeeds] = Counter()
+        """How many workers it has of each make, those that will come home included."""
+        self.unfit_since: dict[WorkerNeeds, float] = {}
+        """Since when no worker fits queued tasks of some needs."""
 
     def __repr__(self) -> str:
         return (
@@ -90,7 +100,13 @@ class Roster:
         return pool
 
     def add_node(
-        self, name: str, host: str, peer: int, workers: dict[str, int], now: float
+        self,
+        name: str,
+        host: str,
+        peer: int,
+        workers: dict[str, int],
+        now: float,
+        makes: dict[str, WorkerNeeds] | None = None,
     ) -> tuple[NodeRecord, list[WorkerRecord]]:
         """Take in a node and name the workers that it shall start.
 
@@ -100,7 +116,7 @@ class Roster:
         while unique in self.nodes:
             n += 1
             unique = f"{name}~{n}"
-        node = NodeRecord(unique, host, peer, now, number=self._number())
+        node = NodeRecord(unique, host, peer, now, number=self._number(), makes=makes or {})
         self.nodes[unique] = node
         self.by_number[node.number] = node
         started = [
@@ -116,7 +132,14 @@ class Roster:
         count = self._named.get(pool_name, 0) + 1
         self._named[pool_name] = count
         number = self._number()
-        worker = WorkerRecord(f"{pool_name}-{count}", pool_name, node, pool_name, number=number)
+        worker = WorkerRecord(
+            f"{pool_name}-{count}",
+            pool_name,
+            node,
+            pool_name,
+            number=number,
+            make=node.make(pool_name),
+        )
         self.workers[worker.name] = worker
         self.by_number[worker.number] = worker
         node.workers[worker.name] = worker
@@ -124,6 +147,7 @@ class Roster:
         pool.by_node[node.name] += 1
         pool.at_home += 1
         pool.empty_since = None
+        self._count_make(worker, 1)
         return worker
 
     def replace(self, worker: WorkerRecord) -> WorkerRecord:
@@ -140,20 +164,26 @@ class Roster:
 
     def settle(self, worker: WorkerRecord, home: str) -> None:
         """Make a pool the one that a worker belongs to."""
+        self._count_make(worker, -1)
         self.pools[worker.home].at_home -= 1
         worker.home = home
         self.pools[home].at_home += 1
+        self._count_make(worker, 1)
 
     def transfer(self, worker: WorkerRecord, target: Pool) -> Pool:
         """Take a ready worker with nothing in hand to another pool; return that which it left.
 
-        The caller then gives it work, or has it replaced.
+        The caller then gives it work, or has it replaced where its node does not keep it; it
+        counts as what will replace it then.
         """
         source = self.pools[worker.pool]
-        source.idle.pop(worker, None)
+        source.idle.discard(worker)
+        self._count_make(worker, -1)
+        if not worker.node.keeps(source.name, target.name):
+            worker.make = worker.node.make(target.name)
         source.workers -= 1
         source.ready -= 1
-        _count_down(source.by_node, worker.node.name)
+        _add_to(source.by_node, worker.node.name, -1)
         source.may_be_empty = True
         worker.pool, worker.phase = target.name, "busy"
         target.failure = ""
@@ -161,6 +191,7 @@ class Roster:
         target.ready += 1
         target.by_node[worker.node.name] += 1
         target.empty_since = None
+        self._count_make(worker, 1)
         return source
 
     def worker_ready(self, worker: WorkerRecord, peer: int, pid: int) -> Pool:
@@ -183,9 +214,10 @@ class Roster:
             pool.start_failures += 1
         pool.ready -= worker.phase in READY
         worker.phase = "gone"
-        pool.idle.pop(worker, None)
+        pool.idle.discard(worker)
+        self._count_make(worker, -1)
         pool.workers -= 1
-        _count_down(pool.by_node, worker.node.name)
+        _add_to(pool.by_node, worker.node.name, -1)
         self.pools[worker.home].at_home -= 1
         if worker.move is not None:
             worker.move.taken.pop(worker, None)
@@ -206,15 +238,21 @@ class Roster:
     def set_idle(self, worker: WorkerRecord) -> None:
         """Note that a worker has nothing in hand."""
         worker.phase = "idle"
-        self.pools[worker.pool].idle[worker] = None
+        self.pools[worker.pool].idle.add(worker)
+
+    def _count_make(self, worker: WorkerRecord, by: int) -> None:
+        """Count a worker in or out where it is, and where it will come home to."""
+        _add_to(self.pools[worker.pool].makes, worker.make, by)
+        if worker.home != worker.pool:
+            _add_to(self.pools[worker.home].makes, worker.node.make(worker.home), by)
 
     def _number(self) -> int:
         self._numbers += 1
         return self._numbers
 
 
-def _count_down(counts: Counter[str], name: str) -> None:
-    """Count one less, and forget names that count nothing."""
-    counts[name] -= 1
+def _add_to(counts: Counter[T], name: T, by: int) -> None:
+    """Count more or less, and forget names that count nothing."""
+    counts[name] += by
     if not counts[name]:
         del counts[name]

@@ -6,14 +6,12 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import TypeAlias
 
-from msgspec import structs
-
 from steerio.errors import UsageError
+from steerio.launch.needs import Needs, describe
 from steerio.model.places import WorkerNeeds
 
 LIMIT_WORKERS = 2_000
 """Most workers of one node."""
-UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 _EXAMPLE = "like simulate=2,learn=1:gpus=1:cpus=4:memory=8G:tags=bigmem"
 
 
@@ -45,12 +43,7 @@ class Workers:
         tags: Iterable[str] = (),
     ) -> None:
         self.count = count
-        self.needs = WorkerNeeds(
-            cpus=cpus,
-            gpus=gpus,
-            memory_bytes=parse_bytes(memory) if isinstance(memory, str) else memory,
-            tags=(tags,) if isinstance(tags, str) else tuple(tags),
-        )
+        self.needs = Needs(cpus=cpus, gpus=gpus, memory=memory, tags=tags).value
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Workers):
@@ -61,13 +54,7 @@ class Workers:
         return hash((self.count, self.needs))
 
     def __repr__(self) -> str:
-        defaults = WorkerNeeds()
-        said = [
-            f"{name.removesuffix('_bytes')}={value!r}"
-            for name, value in structs.asdict(self.needs).items()
-            if value != getattr(defaults, name)
-        ]
-        return f"Workers({', '.join([repr(self.count), *said])})"
+        return f"Workers({', '.join([repr(self.count), *describe(self.needs)])})"
 
 
 AskedWorkers: TypeAlias = Mapping[str, int | Workers]
@@ -157,15 +144,3 @@ def _with_needs(count: int, details: list[str]) -> Workers:
         raise UsageError(f"a number in --workers cannot be read: {error}") from None
     tags = told["tags"].split("+") if "tags" in told else ()
     return Workers(count, cpus=cpus, gpus=gpus, memory=told.get("memory", 0), tags=tags)
-
-
-def parse_bytes(text: str) -> int:
-    """Read a size: ``8G``, ``512M``, ``1.5T``, ``8GiB``; units are powers of 1024.
-
-    Raises:
-        UsageError: it is none.
-    """
-    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?\s*", text, re.IGNORECASE)
-    if found is None:
-        raise UsageError(f"{text!r} is no size of memory: say it like 8G or 512M")
-    return int(float(found[1]) * UNITS[found[2].upper()])

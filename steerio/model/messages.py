@@ -14,9 +14,10 @@ from __future__ import annotations
 from msgspec import Struct
 
 from steerio.model.events import AnyEvent
+from steerio.model.places import WorkerNeeds
 from steerio.model.tasks import TaskOptions, TaskSpec
 
-PROTOCOL = 2
+PROTOCOL = 3
 """Version of these unions; checked on joining, for both sides must speak the same."""
 
 
@@ -171,7 +172,8 @@ class JoinNode(Struct, frozen=True, gc=False, array_like=True, tag=20):
     """A node joins, ready to start this many workers for each pool.
 
     ``requires`` names what a process needs to serve a pool: modules that it has loaded, a
-    place of a certain kind.  One that has all of that may be moved to it as it is.
+    place of a certain kind.  One that has all of that may be moved to it as it is.  ``makes``
+    is what its workers of a pool have; of pools that are not named: one core.
     """
 
     protocol: int
@@ -180,6 +182,7 @@ class JoinNode(Struct, frozen=True, gc=False, array_like=True, tag=20):
     pid: int
     workers: dict[str, int]
     requires: dict[str, list[str]] = {}
+    makes: dict[str, WorkerNeeds] = {}
 
 
 class WorkerExited(Struct, frozen=True, gc=False, array_like=True, tag=21):

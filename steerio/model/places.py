@@ -28,7 +28,7 @@ _ROUNDING = 0.03
 
 
 class WorkerNeeds(Struct, frozen=True):
-    """What each worker of a pool needs on its node.
+    """What each worker of a pool needs on its node, and so has; or what a task needs of it.
 
     Attributes:
         cpus: cores (hardware threads) of its own.
@@ -81,6 +81,22 @@ class WorkerNeeds(Struct, frozen=True):
     def sharers(self) -> int:
         """Among how many workers an accelerator of it is shared."""
         return round(1 / self.gpus) if 0 < self.gpus < 1 else 1
+
+    def suffices_for(self, needs: WorkerNeeds) -> bool:
+        """Whether a worker that has this can take a task that needs that.
+
+        A worker without a limit has memory enough.
+        """
+        if 0 < self.gpus < 1 and 0 < needs.gpus < 1:  # shares: 0.33 and 0.3333 are a third
+            gpus = self.sharers <= needs.sharers
+        else:
+            gpus = self.gpus >= needs.gpus
+        return (
+            gpus
+            and self.cpus >= needs.cpus
+            and (not self.memory_bytes or self.memory_bytes >= needs.memory_bytes)
+            and set(needs.tags) <= set(self.tags)
+        )
 
     def __str__(self) -> str:
         """Say it as on the command line."""

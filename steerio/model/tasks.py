@@ -11,6 +11,7 @@ import math
 from msgspec import Struct
 
 from steerio.errors import UsageError
+from steerio.model.places import WorkerNeeds
 
 CLIENT_BITS = 40
 """A task id holds the number of its client above this bit and a counter below it."""
@@ -41,12 +42,14 @@ class TaskOptions(Struct, frozen=True, gc=False, array_like=True):
         timeout_s: longest run of one attempt, in seconds; ``None`` for no bound.
         retries: how often to try again, by kind of end.
         cancel_grace_s: seconds between the cooperative request to stop, SIGTERM and SIGKILL.
+        needs: what a worker must have to run it; ``None``: any worker of the pool does.
     """
 
     priority: float = 0.0
     timeout_s: float | None = None
     retries: Retries = Retries()
     cancel_grace_s: float = 0.2
+    needs: WorkerNeeds | None = None
 
     def __post_init__(self) -> None:
         """Refuse values that can never be meant."""

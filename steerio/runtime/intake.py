@@ -163,10 +163,16 @@ class Intake:
         counts = message.workers.values()
         if any(count < 0 for count in counts) or sum(counts) > LIMIT_WORKERS:
             return f"a node offers 0 to {LIMIT_WORKERS} workers"
-        if len(counts) > LIMIT_POOLS:
+        if max(len(counts), len(message.makes)) > LIMIT_POOLS:
             return f"a node offers workers for up to {LIMIT_POOLS} pools"
         node = self._members.node_joined(
-            peer.number, message.name, message.host, message.workers, now, message.requires
+            peer.number,
+            message.name,
+            message.host,
+            message.workers,
+            now,
+            message.requires,
+            message.makes,
         )
         if node is None:
             return f"there are just the pools {', '.join(sorted(self._roster.pools))} here"

@@ -17,6 +17,7 @@ from steerio.campaign.session import Session
 from steerio.core.settings import Settings
 from steerio.edge.endpoint import LinkEndpoint, MemoryRouter
 from steerio.errors import UsageError
+from steerio.launch.workers import AskedWorkers, counts_of, needs_of
 from steerio.runtime.broker import Broker
 from steerio.runtime.client import Client
 from steerio.runtime.driver import Driver
@@ -41,7 +42,7 @@ class SimulatedCluster:
     """A cluster on a virtual loop; an async context manager, to be opened on that loop.
 
     Args:
-        workers: how many of each pool, like ``{"simulate": 1000, "learn": 4}``.
+        workers: how many of each pool, like ``{"simulate": 1000, "learn": Workers(4, gpus=1)}``.
         model: how tasks behave.
         seed: of everything drawn.
         nodes: over how many nodes the workers are dealt; they are named ``node-1``, ...
@@ -58,7 +59,7 @@ class SimulatedCluster:
 
     def __init__(
         self,
-        workers: Mapping[str, int],
+        workers: AskedWorkers,
         *,
         model: Models,
         seed: int | str = 0,
@@ -90,12 +91,14 @@ class SimulatedCluster:
         self._faults = list(faults)
         self._seed = seed
         self._latency_s = latency_s
-        self._offers = deal(workers, nodes, workers_per_node)
+        self._makes = needs_of(workers)
+        counts = counts_of(workers)
+        self._offers = deal(counts, nodes, workers_per_node)
         self._clients: dict[str, Host] = {}
         self._local = MemoryRouter()
         self.broker = Broker(
             [self._local, self.router],
-            pools=workers,
+            pools=counts,
             closed=True,
             settings=self.settings,
             journal=self.record,
@@ -160,9 +163,11 @@ class SimulatedCluster:
 
     # -- who is there -----------------------------------------------------------------------------
 
-    def add_node(self, name: str, workers: Mapping[str, int]) -> SimulatedNode:
-        """Let a node with these workers join."""
-        node = self.nodes[name] = SimulatedNode(self, name, dict(workers), self._latency_s)
+    def add_node(self, name: str, workers: AskedWorkers) -> SimulatedNode:
+        """Let a node with these workers join; where it does not say, they are as the others."""
+        makes = self._makes | needs_of(workers)
+        counts = counts_of(workers)
+        node = self.nodes[name] = SimulatedNode(self, name, counts, self._latency_s, makes)
         node.start()
         return node
 
@@ -217,7 +222,10 @@ class SimulatedCluster:
         """Start a node that ended again."""
         node = self._node(name)
         node.kill()
-        self.add_node(name, node.offers)
+        again = self.nodes[name] = SimulatedNode(
+            self, name, node.offers, self._latency_s, node.makes
+        )
+        again.start()
 
     def slow_down(self, node: str, factor: float) -> None:
         """Multiply the durations of what begins on this node from now on."""

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from steerio.core.settings import Settings
+from steerio.model.places import WorkerNeeds
 from steerio.testing.agenda import Agenda
 from steerio.testing.model import Scripts
 from steerio.testing.network import Host, SimulatedRouter
@@ -113,10 +114,19 @@ class SimulatedForker:
 class SimulatedNode:
     """One node of a cluster, and its host."""
 
-    def __init__(self, site: Site, name: str, workers: dict[str, int], latency_s: float) -> None:
+    def __init__(
+        self,
+        site: Site,
+        name: str,
+        workers: dict[str, int],
+        latency_s: float,
+        makes: dict[str, WorkerNeeds] | None = None,
+    ) -> None:
         self.name = name
         self.offers = workers
         """How many workers of each pool it has."""
+        self.makes = makes or {}
+        """What each worker of a pool has."""
         self.host = Host(name, site.agenda, latency_s)
         self.forker = SimulatedForker(site, self.host)
         self._link = site.router.link_from(self.host)
@@ -128,6 +138,7 @@ class SimulatedNode:
             settings=site.settings,
             pid=next(site.pids),
             host=name,
+            makes=self.makes,
         )
         self.forker.watch(self._node.worker_exited)
         self._node.ended.add_done_callback(self._ended)

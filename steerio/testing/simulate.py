@@ -16,7 +16,7 @@ from steerio.campaign.limits import Limits
 from steerio.core.settings import Settings
 from steerio.edge.journal import TaskEntry
 from steerio.errors import UsageError
-from steerio.launch.workers import AskedWorkers, counts_of
+from steerio.launch.workers import AskedWorkers
 from steerio.model.events import AnyEvent
 from steerio.testing.cluster import WORKERS_PER_NODE, SimulatedCluster
 from steerio.testing.faults import Fault
@@ -119,7 +119,7 @@ def simulate(
         campaign: what to run.
         model: how tasks behave: a `Model` for each task type, or one for all.
         workers: how many of each pool; by default what the campaign's class says. Simulated
-            workers have no cores or devices: what they would need is left aside.
+            workers have what they ask for, and keep it when they are moved.
         seed: of everything that models and faults draw.
         nodes: over how many nodes (``node-1``, ...) the workers are dealt.
         workers_per_node: what decides that where ``nodes`` does not.
@@ -145,7 +145,7 @@ def simulate(
     async def run() -> SimulatedRun[C]:
         loop = asyncio.get_running_loop()
         cluster = SimulatedCluster(
-            counts_of(asked),
+            asked,
             model=model,
             seed=seed,
             nodes=nodes,

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from steerio.core.settings import Settings
 from steerio.edge.endpoint import LinkEndpoint
 from steerio.model import messages as ms
+from steerio.model.places import WorkerNeeds
 from steerio.worker.forker import Forker
 from steerio.worker.slots import SEEN_S
 
@@ -32,6 +33,7 @@ class Node:
         name: as it introduces itself.
         workers: how many it offers for each pool.
         requires: what a process needs to serve each pool.
+        makes: what each worker of a pool has; of pools that are not named: one core.
         host: name of the host; by default this one's.
         same_clock: whether the broker is on this host, so that their clocks are one.
         clock: monotonic seconds.
@@ -47,6 +49,7 @@ class Node:
         settings: Settings,
         pid: int,
         requires: dict[str, list[str]] | None = None,
+        makes: dict[str, WorkerNeeds] | None = None,
         host: str = "",
         same_clock: bool = True,
         clock: Callable[[], float] | None = None,
@@ -57,6 +60,7 @@ class Node:
         self._name = name
         self._workers = workers
         self._requires = requires or {}
+        self._makes = makes or {}
         self._settings = settings
         self._pid = pid
         self._host = host or socket.gethostname()
@@ -75,7 +79,13 @@ class Node:
         """Join the broker and begin to follow it; ``ended`` says when and why that is over."""
         self._link.attach(self._loop, self._wake)
         join = ms.JoinNode(
-            ms.PROTOCOL, self._name, self._host, self._pid, self._workers, self._requires
+            ms.PROTOCOL,
+            self._name,
+            self._host,
+            self._pid,
+            self._workers,
+            self._requires,
+            self._makes,
         )
         self._say(join)
         self._beat()

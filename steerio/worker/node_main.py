@@ -64,6 +64,7 @@ async def _serve(setup: NodeSetup, forker: ZygoteForker, lifeline: int | None) -
         settings=setup.settings,
         pid=os.getpid(),
         requires=setup.requires,
+        makes=setup.needs,
         same_clock=setup.address.startswith("ipc://"),
     )
     forker.watch(node.worker_exited)

@@ -72,7 +72,7 @@ def check_worker(members: Membership, worker: WorkerRecord, due: Due) -> None:
 
 
 def check_pool(members: Membership, pool: Pool, due: Due) -> None:
-    """A pool's counters are what counting gives, and no worker idles beside queued tasks."""
+    """A pool's counters are what counting gives, and no worker idles that fits a queued task."""
     workers = [w for w in members.roster.workers.values() if w.pool == pool.name]
     assert pool.workers == len(workers)
     assert pool.ready == sum(worker.phase in READY for worker in workers)
@@ -80,7 +80,15 @@ def check_pool(members: Membership, pool: Pool, due: Due) -> None:
     assert pool.at_home == sum(w.home == pool.name for w in members.roster.workers.values())
     assert set(pool.idle) == {worker for worker in workers if worker.phase == "idle"}
     assert pool.running == sum(len(worker.in_hand) for worker in workers)
-    assert not (pool.idle and pool.backlog), pool
+    assert len(pool.idle) == len(set(pool.idle))
+    for record in pool.backlog:
+        assert not pool.idle.fits(record.options.needs), (pool, record)
+    away = [
+        w for w in members.roster.workers.values() if pool.name == w.home and pool.name != w.pool
+    ]
+    makes = [w.make for w in workers] + [w.node.make(pool.name) for w in away]
+    assert pool.makes == Counter(makes)
+    assert not pool.backlog.needs or ("unfit", 0) in due
     assert not (pool.failure and pool.backlog), pool
     queued = [
         record

@@ -35,6 +35,7 @@ from steerio.core.membership import Membership
 from steerio.core.records import MoveRecord, TaskRecord, TypeRecord
 from steerio.core.roster import Roster
 from steerio.model.events import AnyEvent, PoolFailed, TaskRetried
+from steerio.model.places import WorkerNeeds
 from steerio.model.tasks import TaskOptions, TaskSpec
 from tests.core.model_parts import RUN_S, SETTINGS, Book, Client, Node, Word, Worker
 
@@ -117,11 +118,18 @@ class Cluster:
 
     # -- nodes ------------------------------------------------------------------------------
 
-    def node_joins(self, workers: dict[str, int], *preloading: str) -> None:
+    def node_joins(
+        self,
+        workers: dict[str, int],
+        *preloading: str,
+        makes: dict[str, WorkerNeeds] | None = None,
+    ) -> None:
         """Let a node join, which starts its workers when it is told to."""
         node = Node(self._peer(), sum(workers.values()))
         requires = {pool: ["torch"] for pool in preloading}
-        joined = self.members.node_joined(node.peer, "node", "host", workers, self.now, requires)
+        joined = self.members.node_joined(
+            node.peer, "node", "host", workers, self.now, requires, makes
+        )
         if joined is not None:
             self.nodes.append(node)
 
@@ -298,6 +306,8 @@ class Cluster:
         assert record.run not in self.runs, "an attempt was sent twice"
         assert record.worker is not None
         assert record.worker.name == name
+        needs = record.options.needs
+        assert needs is None or record.worker.make.suffices_for(needs)
         assert self.dispatch.runs[record.run] is record
         self.runs[record.run] = record.task_id
         self.workers[name].inbox.append(record.run)

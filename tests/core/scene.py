@@ -14,6 +14,7 @@ from steerio.core.records import TaskRecord, TypeRecord, WorkerRecord
 from steerio.core.roster import Pool, Roster
 from steerio.core.settings import Settings
 from steerio.model.events import AnyEvent
+from steerio.model.places import WorkerNeeds
 from steerio.model.tasks import Retries, TaskOptions, TaskSpec
 from tests.core import invariants
 
@@ -61,9 +62,17 @@ class Scene:
 
     # -- members ------------------------------------------------------------------------
 
-    def node(self, workers: Mapping[str, int], *, peer: int = NODE, ready: bool = True) -> None:
-        """Let a node join; ``ready``: its workers are, too."""
-        node = self.members.node_joined(peer, "node", "host", dict(workers), self.now)
+    def node(
+        self,
+        workers: Mapping[str, int],
+        *,
+        peer: int = NODE,
+        ready: bool = True,
+        make: WorkerNeeds | None = None,
+    ) -> None:
+        """Let a node join; ``ready``: its workers are, too; ``make``: what each of them has."""
+        makes = dict.fromkeys(workers, make) if make else {}
+        node = self.members.node_joined(peer, "node", "host", dict(workers), self.now, None, makes)
         assert node is not None
         if ready:
             for worker in node.workers.values():

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from steerio import UsageError, Workers
-from steerio.launch.workers import check_workers, needs_of, parse_bytes, parse_workers
+from steerio.launch.needs import parse_bytes
+from steerio.launch.workers import check_workers, needs_of, parse_workers
 from steerio.model.places import WorkerNeeds
 
 GIB = 2**30

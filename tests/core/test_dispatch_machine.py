@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from steerio.model.events import TaskEnded
+from steerio.model.places import WorkerNeeds
 from steerio.model.tasks import Retries, TaskOptions
 from tests.core import invariants
 from tests.core.model_cluster import Cluster
@@ -26,12 +27,19 @@ PATIENCE = 60
 
 picks = st.integers(min_value=0, max_value=11)
 few = st.integers(min_value=0, max_value=2)
+PLAIN = WorkerNeeds()
+LARGE = WorkerNeeds(cpus=4)
+LARGEST = WorkerNeeds(cpus=4, gpus=1, tags=("bigmem",))
+makes = st.dictionaries(
+    st.sampled_from(["simulate", "learn"]), st.sampled_from([PLAIN, LARGE, LARGEST])
+)
 options = st.builds(
     TaskOptions,
     priority=st.integers(-2, 2).map(float),
     timeout_s=st.sampled_from([None, None, None, 0.05, 0.6]),
     retries=st.builds(Retries, lost=st.integers(0, 4), failed=few, timed_out=few),
     cancel_grace_s=st.sampled_from([0.0, 0.2]),
+    needs=st.sampled_from([None, None, None, None, LARGE, LARGEST]),
 )
 ENDS = ["succeeded"] * 6 + ["failed", "cancelled"]
 
@@ -70,14 +78,21 @@ class DispatchMachine(RuleBasedStateMachine):
         simulate=st.integers(1, 3),
         learn=few,
         tasks=st.lists(options, max_size=8),
+        makes=makes,
     )
     def start(
-        self, closed: bool, lag: int, simulate: int, learn: int, tasks: list[TaskOptions]
+        self,
+        closed: bool,
+        lag: int,
+        simulate: int,
+        learn: int,
+        tasks: list[TaskOptions],
+        makes: dict[str, WorkerNeeds],
     ) -> None:
         self.cluster = Cluster(closed)
         self.lag = lag
         self.cluster.client_joins(watched=True)
-        self.cluster.node_joins({"simulate": simulate, "learn": learn})
+        self.cluster.node_joins({"simulate": simulate, "learn": learn}, makes=makes)
         self.cluster.perform()
         for worker in self.alive:
             self.cluster.comes_up(worker)
@@ -153,12 +168,18 @@ class DispatchMachine(RuleBasedStateMachine):
         learn=few,
         elsewhere=st.sampled_from([0, 0, 0, 1]),
         preloading=st.sampled_from([(), (), ("learn",)]),
+        makes=makes,
     )
     def node_joins(
-        self, simulate: int, learn: int, elsewhere: int, preloading: tuple[str, ...]
+        self,
+        simulate: int,
+        learn: int,
+        elsewhere: int,
+        preloading: tuple[str, ...],
+        makes: dict[str, WorkerNeeds],
     ) -> None:
         workers = {"simulate": simulate, "learn": learn} | ({"nowhere": 1} if elsewhere else {})
-        self.cluster.node_joins(workers, *preloading)
+        self.cluster.node_joins(workers, *preloading, makes=makes)
 
     @happens(lambda self: self.cluster.nodes, which=picks, says_so=st.booleans())
     def node_leaves(self, which: int, says_so: bool) -> None:

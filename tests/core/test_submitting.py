@@ -228,9 +228,9 @@ def test_a_million_tasks_in_the_queue_do_not_change_what_a_decision_touches() ->
     for _ in range(2000):
         assert scene.dispatch.submit(scene.task(), scene.now)
     scene.dispatch.take_effects()
-    before = len(scene.pool().backlog._heap)
+    before = len(scene.pool().backlog._plain._heap)
     scene.dispatch.reported(first.run, "succeeded", 0.0, 1.0, 1.0)
-    assert len(scene.pool().backlog._heap) == before - 1
+    assert len(scene.pool().backlog._plain._heap) == before - 1
     assert len(scene.dispatch.take_effects()) == 2
 
 

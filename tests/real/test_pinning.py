@@ -50,6 +50,25 @@ def threads() -> list[int]:
     return [pool["num_threads"] for pool in threadpoolctl.threadpool_info()]
 
 
+def process() -> int:
+    """Tell which process this is."""
+    return os.getpid()
+
+
+async def test_a_task_goes_to_the_worker_whose_tags_it_needs() -> None:
+    """One that moves as it is keeps what it has, and so makes a mixed pool."""
+    workers = {"default": 1, "spare": Workers(1, tags="bigmem")}
+    async with steerio.open_session(workers=workers, pin=False) as session:
+        await session.pools.move("spare", "default", 1)
+        tagged = session.options(needs=steerio.Needs(tags="bigmem"))
+        handles = [tagged.submit(process) for _ in range(4)]
+        results = [await handle.result() for handle in handles]
+        assert {result.worker for result in results} == {"spare-1"}
+        lost = await session.options(needs=steerio.Needs(gpus=1)).submit(process).result()
+        assert isinstance(lost, steerio.Lost)
+        assert "there are 1 with cpus=1, 1 with cpus=1:tags=bigmem" in lost.reason
+
+
 @pytest.mark.smoke
 @needs_two_cores
 async def test_a_worker_has_a_core_of_its_own_beside_the_campaigns() -> None:

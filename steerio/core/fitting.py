@@ -1,0 +1,80 @@
+"""Tasks that no worker of their pool could ever take, and how long they wait for one.
+
+Theory.  Who is there, and who is away and comes home, is counted by what he has.  Where all
+are there that were announced and none is of use for a task, that is said at once.  Else one
+may come: with a node that has not joined, with a move, or in place of one that was lost.
+For that a task waits as long as a pool waits for its first worker.  While any queued task
+has needs this is looked at now and then, which has to be told of nothing; so nothing that
+workers do can be missed, and no task waits for ever.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from steerio.core.deadlines import Deadlines
+from steerio.core.roster import Pool, Roster
+from steerio.core.settings import Settings
+from steerio.model.places import WorkerNeeds
+
+LOOKS = 4
+"""How often to look within the time that a task waits for a worker that fits it."""
+
+
+class Unfit(NamedTuple):
+    """Queued tasks that no worker will take, and why."""
+
+    pool: Pool
+    needs: WorkerNeeds
+    reason: str
+
+
+class Fitting:
+    """What becomes of tasks with needs that no worker fits."""
+
+    def __init__(self, roster: Roster, deadlines: Deadlines, settings: Settings) -> None:
+        self._roster = roster
+        self._deadlines = deadlines
+        self._settings = settings
+        self._watching = False
+
+    def refusal(self, needs: WorkerNeeds, pool: Pool) -> str:
+        """Return why no worker could ever take a task, where that is known already."""
+        awaited = pool.coming or (self._roster.closed and pool.at_home < pool.announced)
+        return "" if awaited or not pool.makes or _fits(pool, needs) else _say(pool, needs)
+
+    def watch(self, now: float) -> None:
+        """Look now and then, from when a task with needs is queued."""
+        if not self._watching:
+            self._watching = True
+            self._deadlines.add(now + self._settings.join_s / LOOKS, "unfit", 0)
+
+    def look(self, now: float) -> list[Unfit]:
+        """Return what has waited long enough for a worker that fits; and look again later."""
+        self._watching = False
+        unfit: list[Unfit] = []
+        for pool in self._roster.pools.values():
+            since = pool.unfit_since
+            pool.unfit_since = {}
+            for needs in pool.backlog.needs:
+                self.watch(now)
+                if pool.coming or not pool.makes or _fits(pool, needs):
+                    continue
+                first = pool.unfit_since[needs] = since.get(needs, now)
+                if now >= first + self._settings.join_s:
+                    unfit.append(Unfit(pool, needs, _say(pool, needs)))
+        return unfit
+
+
+def _fits(pool: Pool, needs: WorkerNeeds) -> bool:
+    return any(make.suffices_for(needs) for make in pool.makes)
+
+
+def _say(pool: Pool, needs: WorkerNeeds) -> str:
+    there = ", ".join(f"{count} with {make}" for make, count in _by_number(pool))
+    return f"no worker of pool {pool.name!r} could take it: it needs {needs}; there are {there}"
+
+
+def _by_number(pool: Pool) -> list[tuple[WorkerNeeds, int]]:
+    """Return what workers of a pool have, and how many have it, the most of them first."""
+    return sorted(pool.makes.items(), key=lambda item: (-item[1], str(item[0])))
