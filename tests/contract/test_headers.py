@@ -28,7 +28,7 @@ texts = st.text(max_size=10)
 needs = st.builds(
     WorkerNeeds,
     cpus=st.integers(1, 1_000),
-    gpus=st.sampled_from([0, 0.5, 1, 8]),
+    gpus=st.sampled_from([0.0, 0.5, 1.0, 8.0]),
     memory_bytes=st.sampled_from([0, 2**30]),
     tags=st.lists(st.sampled_from(["bigmem", "fast"])).map(tuple),
 )
