@@ -20,16 +20,25 @@ from steerio.edge.headers import (
 from steerio.errors import ProtocolError
 from steerio.model import messages as ms
 from steerio.model.events import AnyEvent
+from steerio.model.places import WorkerNeeds
 from steerio.model.tasks import Retries, TaskOptions, TaskSpec
 
 numbers = st.integers(-(2**63), 2**63 - 1)
 texts = st.text(max_size=10)
+needs = st.builds(
+    WorkerNeeds,
+    cpus=st.integers(1, 1_000),
+    gpus=st.sampled_from([0.0, 0.5, 1.0, 8.0]),
+    memory_bytes=st.sampled_from([0, 2**30]),
+    tags=st.lists(st.sampled_from(["bigmem", "fast"])).map(tuple),
+)
 options = st.builds(
     TaskOptions,
     priority=st.floats(allow_nan=False, allow_infinity=False),
     timeout_s=st.none() | st.floats(0, 1e9, exclude_min=True),
     retries=st.builds(Retries, numbers, numbers, numbers),
     cancel_grace_s=st.floats(0, 1e9),
+    needs=st.none() | needs,
 )
 plain = st.recursive(
     st.none() | st.booleans() | numbers | st.floats() | texts | st.binary(max_size=10),
@@ -43,6 +52,7 @@ FIELDS: dict[Any, st.SearchStrategy[Any]] = {
     bytes: st.binary(max_size=20),
     Any: plain,
     TaskOptions: options,
+    WorkerNeeds: needs,
 }
 
 
@@ -179,6 +189,7 @@ def test_what_a_broker_sends_is_what_its_peers_read(messages: list[Any]) -> None
         [0.0, float("inf"), [2, 0, 0], 0.2],
         [0.0, None, [2, 0, 0], -1.0],
         [0.0, None, [2, 0, 0], float("nan")],
+        [0.0, None, [2, 0, 0], 0.2, {"cpus": 0}],
     ],
     ids=str,
 )
