@@ -26,16 +26,20 @@ from steerio.core.effects import (
     AskToStop,
     Effect,
     Ending,
+    FreeObjects,
     RecallTask,
     SendTask,
     Settle,
 )
 from steerio.core.eventlog import EventLog
+from steerio.core.fetching import Fetching
 from steerio.core.fitting import Fitting
+from steerio.core.holdings import Holdings
 from steerio.core.lifecycle import Fact, State, advance
 from steerio.core.records import TaskRecord, TypeRecord, WorkerRecord
 from steerio.core.roster import Pool, Roster
 from steerio.core.settings import Settings
+from steerio.core.versions import Versions
 from steerio.model.events import TaskEnded, TaskRetried, TaskStarted
 
 OVERHEAD_S = 3e-5
@@ -53,6 +57,9 @@ class Attempts:
         self.settings = settings
         self.deadlines = Deadlines()
         self.fitting = Fitting(roster, self.deadlines, settings)
+        self.holdings = Holdings()
+        self.versions = Versions(self.holdings, log)
+        self.fetching = Fetching(roster, self.holdings)
         self.effects: list[Effect] = []
         self.tasks: dict[int, TaskRecord] = {}
         self.runs: dict[int, TaskRecord] = {}
@@ -68,6 +75,10 @@ class Attempts:
     def take_effects(self) -> list[Effect]:
         """Return what is to be done since the last call."""
         effects, self.effects = self.effects, []
+        if self.holdings.freed:
+            freed = self.holdings.take_freed()
+            self.fetching.forget(freed)
+            effects.append(FreeObjects(freed))
         return effects
 
     # -- going out ------------------------------------------------------------------------
@@ -87,6 +98,8 @@ class Attempts:
 
     def _wait(self, record: TaskRecord, pool: Pool, now: float) -> None:
         pool.backlog.push(record)
+        if record.inputs is not None:
+            self.effects += self.fetching.waits(record.inputs.all, pool)
         if not pool.workers:
             self.starved(pool, now)
         if record.options.needs is not None:
@@ -99,6 +112,8 @@ class Attempts:
         record.worker = worker
         record.sent = now
         self.runs[record.run] = record
+        if record.inputs is not None:
+            self._equip(record, worker)
         pool.running += 1
         if worker.in_hand:
             worker.in_hand.append(record)
@@ -109,6 +124,16 @@ class Attempts:
             advance(record, Fact.SENT)
             self._started(record, worker, now)
         self.effects.append(SendTask(worker, record))
+
+    def _equip(self, record: TaskRecord, worker: WorkerRecord) -> None:
+        """Give an attempt the versions that are newest now; what it waits with is fetched."""
+        inputs = record.inputs
+        assert inputs is not None
+        if inputs.latest:
+            record.versions = self.versions.take(inputs.latest, record.task_id)
+        if worker.in_hand:
+            taken = [version.stored for version in (record.versions or {}).values()]
+            self.effects += self.fetching.sent_ahead([*inputs.all, *taken], worker.node)
 
     def _started(self, record: TaskRecord, worker: WorkerRecord, now: float) -> None:
         record.reached = now
@@ -302,6 +327,9 @@ class Attempts:
 
     def _requeue(self, record: TaskRecord, pool: Pool, fact: Fact, now: float) -> None:
         advance(record, fact)
+        if record.versions is not None:
+            self.versions.give_back(record.versions, record.task_id)
+            record.versions = None
         record.worker = None
         record.reached = None
         self._wait(record, pool, now)
@@ -310,6 +338,10 @@ class Attempts:
         advance(record, Fact.SETTLED)
         del self.tasks[record.task_id]
         self.ended[ending.ended_as] += 1
+        if ending.stored is not None:
+            self.holdings.hold(ending.stored, ("client", record.client))
+        if record.inputs is not None:
+            self.holdings.let_all_go(("task", record.task_id))
         spec, log, worker = record.type.spec, self.log, record.worker
         run_s = None
         if ending.started is not None and ending.ended is not None:

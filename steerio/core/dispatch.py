@@ -23,6 +23,7 @@ from steerio.core.records import TaskRecord, WorkerRecord
 from steerio.core.roster import Pool
 from steerio.model.events import TaskQueued
 from steerio.model.messages import RemoteError
+from steerio.model.objects import StoredObject
 
 TO_WORKERS = (SendTask, RecallTask, AskToStop, Signal)
 """The effects that are orders about what a worker has in hand."""
@@ -35,8 +36,13 @@ class Dispatch(Attempts):
 
     def submit(self, record: TaskRecord, now: float) -> bool:
         """Take in a task; ``False`` where a task of that id is here already."""
+        inputs = record.inputs
         if record.task_id in self.tasks:
+            if inputs is not None and inputs.frames is not None:
+                self.holdings.refuse(inputs.frames)
             return False
+        for stored in inputs.all if inputs is not None else ():
+            self.holdings.hold(stored, ("task", record.task_id))
         spec = record.type.spec
         pool = self.roster.pool(spec.pool)
         record.pool = spec.pool
@@ -45,6 +51,9 @@ class Dispatch(Attempts):
         log.append(TaskQueued(log.next(), now + log.epoch, record.task_id, spec.name, spec.pool))
         if pool is None:
             reason = f"no pool is named {spec.pool!r}"
+            self._settle(record, Ending("lost", reason=reason), now)
+        elif inputs is not None and (unknown := self.versions.missing(inputs.latest)) is not None:
+            reason = f"it takes the latest {unknown!r}, of which no version was published yet"
             self._settle(record, Ending("lost", reason=reason), now)
         else:
             self._enter(record, pool, now)
@@ -123,10 +132,16 @@ class Dispatch(Attempts):
         body: bytes = b"",
         frames: tuple[Any, ...] = (),
         error: RemoteError | None = None,
+        stored: StoredObject | None = None,
     ) -> bool:
-        """An attempt ended, by its worker's word; ``False`` where it is not expected (late)."""
+        """An attempt ended, by its worker's word; ``False`` where it is not expected (late).
+
+        ``stored`` holds the frames of its value, where that went into the store.
+        """
         record = self.runs.pop(run, None)
         if record is None:
+            if stored is not None:
+                self.holdings.refuse(stored)
             return False
         worker = record.worker
         assert worker is not None
@@ -141,7 +156,8 @@ class Dispatch(Attempts):
         if ended_as == "succeeded" and (
             record.state != State.STOPPING or record.out_of_time or record.preempted
         ):
-            ending = Ending("succeeded", body, frames, None, "", started, ended)
+            ending = Ending("succeeded", body, frames, None, "", started, ended, stored)
+            stored = None
             self._settle(record, ending, now)
         elif record.state == State.STOPPING:
             self._settle_stopped(record, now, started, ended)
@@ -151,6 +167,8 @@ class Dispatch(Attempts):
         else:
             error = error or RemoteError("CancelledError", "the task cancelled itself", "")
             self._settle(record, Ending("failed", body, frames, error, "", started, ended), now)
+        if stored is not None:  # the value of an attempt that counts for nothing
+            self.holdings.refuse(stored)
         self._refill(worker, pool, now)
         return True
 

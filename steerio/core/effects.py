@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from steerio.core.records import MoveRecord, NodeRecord, TaskRecord, WorkerRecord
 from steerio.model.messages import RemoteError
+from steerio.model.objects import StoredObject
 
 
 class Ending(Struct, frozen=True, gc=False):
@@ -23,6 +24,7 @@ class Ending(Struct, frozen=True, gc=False):
     reason: str = ""
     started: float | None = None
     ended: float | None = None
+    stored: StoredObject | None = None
 
 
 class SendTask(Struct, frozen=True, gc=False):
@@ -83,6 +85,25 @@ class Expel(Struct, frozen=True, gc=False):
     reason: str
 
 
+class FreeObjects(Struct, frozen=True, gc=False):
+    """Nobody needs these objects any more."""
+
+    names: list[bytes]
+
+
+class SweepObjects(Struct, frozen=True, gc=False):
+    """Remove what this maker, who is gone, put into the store and told nobody of."""
+
+    maker: str
+
+
+class FetchAhead(Struct, frozen=True, gc=False):
+    """Have a node fetch what a task needs that will run there."""
+
+    node: NodeRecord
+    objects: list[StoredObject]
+
+
 class Settle(Struct, frozen=True, gc=False):
     """Tell the task's client (and the record) how it ended."""
 
@@ -90,5 +111,18 @@ class Settle(Struct, frozen=True, gc=False):
     ending: Ending
 
 
-Effect = SendTask | RecallTask | AskToStop | Signal | Start | Retire | TellMove | Expel | Settle
+Effect = (
+    SendTask
+    | RecallTask
+    | AskToStop
+    | Signal
+    | Start
+    | Retire
+    | TellMove
+    | Expel
+    | Settle
+    | FreeObjects
+    | SweepObjects
+    | FetchAhead
+)
 """Everything the core can want."""

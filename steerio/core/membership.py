@@ -16,7 +16,7 @@ from functools import partial
 from msgspec import Struct
 
 from steerio.core.dispatch import Dispatch
-from steerio.core.effects import Expel, Signal, Start
+from steerio.core.effects import Expel, Signal, Start, SweepObjects
 from steerio.core.moves import Moves
 from steerio.core.records import NodeRecord, TypeRecord, WorkerRecord
 from steerio.core.roster import Pool
@@ -48,6 +48,7 @@ class ClientRecord(Struct, eq=False):
     peer: int
     heard: float
     types: dict[int, TypeRecord]
+    maker: str = ""
 
 
 class Membership:
@@ -79,11 +80,17 @@ class Membership:
 
     # -- clients ------------------------------------------------------------------------
 
-    def client_joined(self, peer: int, name: str, watched: bool, now: float) -> None:
-        """A client joined; ``watched``: it beats, and is lost when it falls silent."""
+    def client_joined(
+        self, peer: int, name: str, watched: bool, now: float, maker: str = ""
+    ) -> None:
+        """A client joined; ``watched``: it beats, and is lost when it falls silent.
+
+        ``maker`` is what it calls itself where it puts objects into the store.
+        """
         if peer in self.clients:
             return
-        self.clients[peer] = ClientRecord(name, peer, now, {})
+        self.clients[peer] = ClientRecord(name, peer, now, {}, maker)
+        self.dispatch.holdings.join(peer)
         if watched:
             self.dispatch.deadlines.add(now + self.settings.lease_s, "client", peer)
 
@@ -93,9 +100,13 @@ class Membership:
         if client is None:
             return
         self.moves.client_left(peer, now)
+        self.dispatch.versions.forget(peer)
+        self.dispatch.holdings.leave(peer)
         if client.types:  # those who only watch come and go often, and need no search
             for record in [r for r in self.dispatch.tasks.values() if r.client == peer]:
                 self.dispatch.cancel(record.task_id, f"its client left: {reason}", now)
+        if client.maker:
+            self.dispatch.effects.append(SweepObjects(client.maker))
         log = self.dispatch.log
         self._emit(ClientLost(log.next(), now + log.epoch, client.name, reason))
 
@@ -258,6 +269,7 @@ class Membership:
     def _remove(self, worker: WorkerRecord, reason: str, task_id: int | None, now: float) -> Pool:
         retired = worker.phase == "retiring"
         pool = self.roster.remove_worker(worker)
+        self.dispatch.effects.append(SweepObjects(worker.name))
         log = self.dispatch.log
         at = now + log.epoch
         node = worker.node.name

@@ -13,6 +13,7 @@ from typing import Any
 
 from msgspec import Struct, field
 
+from steerio.model.objects import Inputs, Version
 from steerio.model.places import WorkerNeeds
 from steerio.model.tasks import TaskOptions, TaskSpec
 
@@ -34,7 +35,8 @@ class TypeRecord(Struct, eq=False):
 class TaskRecord(Struct, gc=False, eq=False):
     """One task from submission to result.  Times are on the core's clock, in seconds.
 
-    ``not_again`` is why it is not to be queued again, if it is not.
+    ``not_again`` is why it is not to be queued again, if it is not.  ``versions`` are those
+    that its attempt was given of what it takes the latest of.
     """
 
     task_id: int
@@ -64,6 +66,8 @@ class TaskRecord(Struct, gc=False, eq=False):
     preempted: bool = False
     pool: str = ""
     not_again: str | None = None
+    inputs: Inputs | None = None
+    versions: dict[str, Version] | None = None
 
     def __lt__(self, other: object) -> bool:
         """Break ties of queue entries of equal priority and order; either may go first."""

@@ -153,6 +153,15 @@ class Published(Event, frozen=True, tag=True):
     client: str
 
 
+class VersionPublished(Event, frozen=True, gc=False, tag=True):
+    """A client published a version of a name; versions are numbered from 1."""
+
+    name: str
+    version: int
+    nbytes: int
+    client: str
+
+
 class EventsMissed(Event, frozen=True, gc=False, tag=True):
     """This subscriber was too slow: ``count`` events, none after ``number``, were not delivered.
 
@@ -179,6 +188,7 @@ AnyEvent = (
     | PoolFailed
     | ClientLost
     | Published
+    | VersionPublished
     | EventsMissed
 )
 """The closed union of events."""

@@ -14,10 +14,11 @@ from __future__ import annotations
 from msgspec import Struct
 
 from steerio.model.events import AnyEvent
+from steerio.model.objects import Inputs, StoredObject, StoreLoad, Version
 from steerio.model.places import WorkerNeeds
 from steerio.model.tasks import TaskOptions, TaskSpec
 
-PROTOCOL = 3
+PROTOCOL = 4
 """Version of these unions; checked on joining, for both sides must speak the same."""
 
 
@@ -49,6 +50,7 @@ class SubmitTask(Struct, frozen=True, gc=False, array_like=True, tag=3):
     options: TaskOptions
     tags: dict[str, str] | None
     cause: str
+    inputs: Inputs | None = None
 
 
 class CancelTask(Struct, frozen=True, gc=False, array_like=True, tag=4):
@@ -146,6 +148,43 @@ class ReassignTasks(Struct, frozen=True, gc=False, array_like=True, tag=17):
     pool: str
 
 
+class HoldObject(Struct, frozen=True, gc=False, array_like=True, tag=18):
+    """I put this object into the store, and need it until I let it go."""
+
+    stored: StoredObject
+
+
+class LetGo(Struct, frozen=True, gc=False, array_like=True, tag=19):
+    """I need these objects no more: once less for each time that one is named."""
+
+    names: list[bytes]
+
+
+class PublishVersion(Struct, frozen=True, gc=False, array_like=True, tag=40):
+    """This object is the next version of a name; `VersionNews` says which number it got."""
+
+    request: int
+    name: str
+    stored: StoredObject
+
+
+class AskVersion(Struct, frozen=True, gc=False, array_like=True, tag=41):
+    """Tell me of the newest version of a name, once there is one newer than ``after``.
+
+    I then hold its object.
+    """
+
+    request: int
+    name: str
+    after: int
+
+
+class ForgetRequest(Struct, frozen=True, gc=False, array_like=True, tag=42):
+    """I wait no more for what I asked for under this number."""
+
+    request: int
+
+
 class Beat(Struct, frozen=True, gc=False, array_like=True, tag=12):
     """I am alive.  ``sent`` is the sender's clock, ``offset_s`` what it lags the broker's."""
 
@@ -234,6 +273,7 @@ class Report(Struct, frozen=True, gc=False, array_like=True, tag=31):
     body: bytes
     frames: int
     error: RemoteError | None
+    stored: StoredObject | None = None
 
 
 class ReturnTask(Struct, frozen=True, gc=False, array_like=True, tag=32):
@@ -249,6 +289,7 @@ class YieldItem(Struct, frozen=True, gc=False, array_like=True, tag=33):
     index: int
     body: bytes
     frames: int
+    stored: StoredObject | None = None
 
 
 class ReportProgress(Struct, frozen=True, gc=False, array_like=True, tag=34):
@@ -274,6 +315,11 @@ ToBroker = (
     | AskMove
     | EndMove
     | ReassignTasks
+    | HoldObject
+    | LetGo
+    | PublishVersion
+    | AskVersion
+    | ForgetRequest
     | Beat
     | Leave
     | StopBroker
@@ -340,6 +386,8 @@ class TaskSettled(Struct, frozen=True, gc=False, array_like=True, tag=60):
     frames: int
     error: RemoteError | None
     reason: str
+    stored: StoredObject | None = None
+    versions: dict[str, int] | None = None
 
     @classmethod
     def unknown(cls, task_id: int, ended_as: str, now: float, reason: str) -> TaskSettled:
@@ -355,6 +403,14 @@ class TaskItem(Struct, frozen=True, gc=False, array_like=True, tag=61):
     index: int
     body: bytes
     frames: int
+    stored: StoredObject | None = None
+
+
+class VersionNews(Struct, frozen=True, gc=False, array_like=True, tag=66):
+    """The version that you published, or asked for and now hold."""
+
+    request: int
+    version: Version
 
 
 class Events(Struct, frozen=True, gc=False, array_like=True, tag=62):
@@ -431,6 +487,7 @@ class Status(Struct, frozen=True, gc=False, array_like=True, tag=64):
     dropped: dict[str, int]
     events: int
     uptime_s: float
+    store: StoreLoad = StoreLoad()
 
 
 # -- to nodes ---------------------------------------------------------------------------
@@ -465,6 +522,18 @@ class TakeBack(Struct, frozen=True, gc=False, array_like=True, tag=73):
     run: int
 
 
+class FetchAhead(Struct, frozen=True, gc=False, array_like=True, tag=74):
+    """Tasks that are about to run on you need these objects."""
+
+    objects: list[StoredObject]
+
+
+class ForgetObjects(Struct, frozen=True, gc=False, array_like=True, tag=75):
+    """These objects are gone: keep no copies."""
+
+    names: list[bytes]
+
+
 # -- to workers -------------------------------------------------------------------------
 
 
@@ -477,6 +546,8 @@ class RunTask(Struct, frozen=True, gc=False, array_like=True, tag=80):
     type_id: int
     body: bytes
     frames: int
+    stored: StoredObject | None = None
+    versions: dict[str, Version] | None = None
 
 
 class ReturnHeld(Struct, frozen=True, gc=False, array_like=True, tag=81):
@@ -507,10 +578,13 @@ FromBroker = (
     | PoolStatus
     | Status
     | MoveNews
+    | VersionNews
     | StartWorker
     | StopRunning
     | SignalWorker
     | TakeBack
+    | FetchAhead
+    | ForgetObjects
     | DefineTask
     | RunTask
     | ReturnHeld

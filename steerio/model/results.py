@@ -65,6 +65,7 @@ class Result(Struct, frozen=True, kw_only=True):
         timings, sizes: see `Timings` and `Sizes`.
         tags: the submitter's own tags.
         cause: the agent whose decision submitted the task.
+        versions: which version it was given of each name of which it took the latest.
     """
 
     ended_as: ClassVar[str] = "?"
@@ -79,6 +80,7 @@ class Result(Struct, frozen=True, kw_only=True):
     sizes: Sizes
     tags: dict[str, str]
     cause: str
+    versions: dict[str, int] = {}
 
 
 class Succeeded(Result, frozen=True, kw_only=True):

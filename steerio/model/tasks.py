@@ -69,9 +69,12 @@ class TaskSpec(Struct, frozen=True, gc=False, array_like=True):
         pool: the pool whose workers run it.
         kind: ``function``, ``coroutine`` or ``generator``.
         code: the function by value (cloudpickle), empty where workers import it by name.
+        threshold_bytes: what is larger goes by reference; ``None``: nothing does, below 0:
+            what is larger than the store says.
     """
 
     name: str
     pool: str
     kind: str = "function"
     code: bytes = b""
+    threshold_bytes: int | None = -1

@@ -25,7 +25,7 @@ from steerio.model import messages as ms
 from steerio.model.events import AnyEvent
 from steerio.runtime.intake import Intake
 from steerio.runtime.peers import Peers
-from steerio.runtime.performing import Performer
+from steerio.runtime.performing import Performer, Sweeper
 
 log = logging.getLogger("steerio.broker")
 
@@ -49,6 +49,8 @@ class Broker:
         closed: whether workers and pools are all known from the start.
         settings: bounds and leases.
         journal: where to record, if anywhere.
+        sweeper: who removes objects from the store, if there is one.
+        remote_store: whether objects are not on the nodes that need them, and are copied there.
         clock: monotonic seconds; ``epoch``: what turns them into Unix time.
     """
 
@@ -60,6 +62,8 @@ class Broker:
         closed: bool = False,
         settings: Settings | None = None,
         journal: Journal | None = None,
+        sweeper: Sweeper | None = None,
+        remote_store: bool = False,
         clock: Callable[[], float] = time.monotonic,
         epoch: float | None = None,
     ) -> None:
@@ -81,7 +85,14 @@ class Broker:
         self._lock = threading.RLock()
         self._peers = Peers()
         self._intake = Intake(self.members, self._peers, self._record_and_share, clock())
-        self._performer = Performer(self._peers, self.events.epoch, journal is not None)
+        self._performer = Performer(
+            self._peers,
+            self.events.epoch,
+            journal is not None,
+            sweeper,
+            self.dispatch.holdings.sizes.keys(),
+        )
+        self.dispatch.fetching.wanted = self._performer.nodes_copy = remote_store
         self._next_ping = clock()
         self._next_share = clock()
         self._share_at = inf

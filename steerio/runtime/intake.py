@@ -15,10 +15,12 @@ from typing import Any, cast
 
 from steerio.core.membership import Membership
 from steerio.core.records import TaskRecord, TypeRecord
+from steerio.core.versions import VersionWaiter
 from steerio.edge.endpoint import Arrival, Frames, RouterEndpoint
 from steerio.edge.journal import shown
 from steerio.model import events as ev
 from steerio.model import messages as ms
+from steerio.model.objects import StoredObject, StoreLoad
 from steerio.model.tasks import CLIENT_BITS, TaskSpec
 from steerio.runtime.peers import Peer, Peers, Subscription
 
@@ -34,6 +36,11 @@ LOGGED_DROPS = 10
 """How many drops for one reason are logged; all are counted."""
 LOGGED_CHARACTERS = 500
 """How much is logged of what a peer chose to say."""
+
+
+def client_maker(number: int) -> str:
+    """Return what a client of this number calls itself where it puts objects into the store."""
+    return f"client{number}"
 
 
 class Intake:
@@ -55,6 +62,8 @@ class Intake:
         self._dispatch = members.dispatch
         self._roster = members.roster
         self._events = members.dispatch.log
+        self._holdings = members.dispatch.holdings
+        self._versions = members.dispatch.versions
         self._peers = peers
         self._share = share
         self._started = started
@@ -73,6 +82,11 @@ class Intake:
             ("client", ms.AskStatus): self._answer_status,
             ("client", ms.GrantItems): self._grant,
             ("client", ms.ReassignTasks): self._reassign,
+            ("client", ms.HoldObject): self._hold,
+            ("client", ms.LetGo): self._let_go,
+            ("client", ms.PublishVersion): self._publish_version,
+            ("client", ms.AskVersion): self._ask_version,
+            ("client", ms.ForgetRequest): self._forget_request,
             ("client", ms.AskMove): self._ask_move,
             ("client", ms.EndMove): self._end_move,
             ("client", ms.Beat): self._beat,
@@ -137,7 +151,8 @@ class Intake:
         if isinstance(message, ms.JoinClient):
             peer.name, peer.client_number = message.name, self._clients
             self._clients += 1
-            self._members.client_joined(number, message.name, not router.local, now)
+            maker = client_maker(peer.client_number)
+            self._members.client_joined(number, message.name, not router.local, now, maker)
         elif isinstance(message, ms.JoinNode):
             peer.role, peer.name = "node", message.name
             refusal = self._welcome_node(peer, message, now)
@@ -193,6 +208,7 @@ class Intake:
         kind = self._members.clients[peer.number].types.get(message.type_id)
         if kind is None or message.task_id >> CLIENT_BITS != peer.client_number:
             self._drop("unknown task type or foreign id", f"task {message.task_id} of {peer}")
+            self._refuse(message.inputs.frames if message.inputs is not None else None)
             return
         self._order += 1
         options = message.options
@@ -209,6 +225,7 @@ class Intake:
             options.priority,
             message.tags,
             message.cause,
+            inputs=message.inputs,
         )
         if not self._dispatch.submit(record, now):
             self._drop("repeated task", f"task {message.task_id} of {peer}")
@@ -271,8 +288,26 @@ class Intake:
                 dict(self.dropped),
                 self._events.count,
                 now - self._started,
+                self._store_load(),
             )
         )
+
+    def _store_load(self) -> StoreLoad:
+        sizes = self._holdings.sizes
+        names = {c.peer: c.name for c in self._members.clients.values()}
+        by_tasks = 0
+        by_clients: Counter[str] = Counter()
+        by_versions: dict[str, int] = {}
+        for (kind, who), nbytes in self._holdings.bytes_by_holder().items():
+            if kind == "task":
+                by_tasks += nbytes
+            elif kind == "client":
+                by_clients[names.get(int(who), "?")] += nbytes
+            else:
+                by_versions[str(who)] = nbytes
+        newest = {name: version.number for name, version in self._versions.newest.items()}
+        total = sum(sizes.values())
+        return StoreLoad(len(sizes), total, by_tasks, dict(by_clients), by_versions, newest)
 
     def _grant(self, peer: Peer, message: ms.GrantItems, _: Frames, now: float) -> None:
         del peer, now
@@ -305,6 +340,38 @@ class Intake:
 
     def _end_move(self, peer: Peer, message: ms.EndMove, _: Frames, now: float) -> None:
         self._members.moves.end(peer.number, message.request, message.how, now)
+
+    # -- the store ----------------------------------------------------------------------------
+
+    def _hold(self, peer: Peer, message: ms.HoldObject, _: Frames, now: float) -> None:
+        del now
+        self._holdings.hold(message.stored, ("client", peer.number))
+
+    def _let_go(self, peer: Peer, message: ms.LetGo, _: Frames, now: float) -> None:
+        del now
+        for name in message.names:
+            if not self._holdings.let_go(name, ("client", peer.number)):
+                self._drop("unknown object", f"{name!r} of {peer}")
+
+    def _publish_version(
+        self, peer: Peer, message: ms.PublishVersion, _: Frames, now: float
+    ) -> None:
+        served = self._versions.publish(message.name, message.stored, peer.name, now)
+        version = self._versions.newest[message.name]
+        peer.send(ms.VersionNews(message.request, version))
+        for waiter in served:
+            self._peers.send(waiter.client, ms.VersionNews(waiter.request, version))
+
+    def _ask_version(self, peer: Peer, message: ms.AskVersion, _: Frames, now: float) -> None:
+        del now
+        waiter = VersionWaiter(peer.number, message.request, message.after)
+        version = self._versions.ask(message.name, waiter)
+        if version is not None:
+            peer.send(ms.VersionNews(message.request, version))
+
+    def _forget_request(self, peer: Peer, message: ms.ForgetRequest, _: Frames, now: float) -> None:
+        del now
+        self._versions.forget(peer.number, message.request)
 
     def _stop(self, peer: Peer, message: ms.StopBroker, _: Frames, now: float) -> None:
         del now
@@ -352,6 +419,7 @@ class Intake:
     def _report(self, peer: Peer, message: ms.Report, frames: Frames, now: float) -> None:
         if self._own_run(peer, message.run) is None:
             self._drop("late report", f"run {message.run} of {peer}")
+            self._refuse(message.stored)
             return
         assert peer.worker is not None
         offset_s = peer.worker.node.offset_s
@@ -364,7 +432,12 @@ class Intake:
             message.body,
             frames,
             message.error,
+            message.stored,
         )
+
+    def _refuse(self, stored: StoredObject | None) -> None:
+        if stored is not None:
+            self._holdings.refuse(stored)
 
     def _returned(self, peer: Peer, message: ms.ReturnTask, _: Frames, now: float) -> None:
         if self._own_run(peer, message.run) is None:
@@ -376,7 +449,10 @@ class Intake:
         record = self._own_run(peer, message.run)
         if record is None:
             self._drop("late item", f"run {message.run} of {peer}")
+            self._refuse(message.stored)
             return
+        if message.stored is not None:
+            self._holdings.hold(message.stored, ("client", record.client))
         spec = record.type.spec
         at = now + self._events.epoch
         self._events.append(
@@ -384,7 +460,9 @@ class Intake:
                 self._events.next(), at, record.task_id, spec.name, record.pool, message.index
             )
         )
-        item = ms.TaskItem(record.task_id, message.index, message.body, len(frames))
+        item = ms.TaskItem(
+            record.task_id, message.index, message.body, len(frames), message.stored
+        )
         self._peers.send(record.client, item, frames)
 
     def _progress(self, peer: Peer, message: ms.ReportProgress, _: Frames, now: float) -> None:

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Collection
+from typing import Any, Protocol
 
 from steerio.core import effects as fx
 from steerio.edge.endpoint import Frames
 from steerio.edge.journal import TaskEntry, shown
 from steerio.model import messages as ms
 from steerio.runtime.peers import Peers
+
+
+class Sweeper(Protocol):
+    """Who removes objects from the store; it does not keep its caller waiting."""
+
+    def free(self, names: list[bytes]) -> None:
+        """Remove these objects."""
+        ...
+
+    def sweep(self, maker: str, keep: frozenset[bytes]) -> None:
+        """Remove all that this maker has put there, but for these objects."""
+        ...
 
 
 class Performer:
@@ -19,13 +31,26 @@ class Performer:
         peers: whom to send to.
         epoch: what turns the core's clock into Unix time.
         recording: whether to make an entry of each task that ended, in ``entries``.
+        sweeper: who removes objects from the store, if there is one.
+        held: the names of all objects that are held.
     """
 
-    def __init__(self, peers: Peers, epoch: float, recording: bool) -> None:
+    def __init__(
+        self,
+        peers: Peers,
+        epoch: float,
+        recording: bool,
+        sweeper: Sweeper | None,
+        held: Collection[bytes],
+    ) -> None:
         self.entries: list[TaskEntry] = []
+        self.nodes_copy = False
+        """Whether nodes keep copies of objects."""
         self._peers = peers
         self._epoch = epoch
         self._recording = recording
+        self._sweeper = sweeper
+        self._held = held
         self._by_kind: dict[type, Callable[[Any, float], None]] = {
             fx.SendTask: self.send_task,
             fx.Settle: self.settle,
@@ -36,6 +61,9 @@ class Performer:
             fx.Retire: self.retire,
             fx.TellMove: self.tell_move,
             fx.Expel: self.expel,
+            fx.FreeObjects: self.free_objects,
+            fx.SweepObjects: self.sweep_objects,
+            fx.FetchAhead: self.fetch_ahead,
         }
 
     def perform(self, effects: list[fx.Effect], now: float) -> None:
@@ -55,10 +83,17 @@ class Performer:
         if kind.type_id not in worker.known_types:
             worker.known_types.add(kind.type_id)
             peer.send(ms.DefineTask(kind.type_id, kind.spec))
-        frames = record.frames
+        frames, inputs = record.frames, record.inputs
         peer.send(
             ms.RunTask(
-                record.run, record.task_id, record.attempt, kind.type_id, record.body, len(frames)
+                record.run,
+                record.task_id,
+                record.attempt,
+                kind.type_id,
+                record.body,
+                len(frames),
+                inputs.frames if inputs is not None else None,
+                record.versions,
             ),
             frames,
         )
@@ -73,6 +108,11 @@ class Performer:
         sent = None if record.sent is None else record.sent + epoch
         args_bytes = len(record.body) + (_total(record.frames) if record.frames else 0)
         value_bytes = len(ending.body) + (_total(ending.frames) if ending.frames else 0)
+        if record.inputs is not None and record.inputs.frames is not None:
+            args_bytes += record.inputs.frames.nbytes
+        if ending.stored is not None:
+            value_bytes += ending.stored.nbytes
+        versions = record.versions
         name = worker.name if worker else None
         self._peers.send(
             record.client,
@@ -92,6 +132,8 @@ class Performer:
                 len(ending.frames),
                 ending.error,
                 ending.reason,
+                ending.stored,
+                {name: v.number for name, v in versions.items()} if versions else None,
             ),
             ending.frames,
         )
@@ -161,6 +203,27 @@ class Performer:
         move = effect.move
         news = ms.MoveNews(move.request, effect.state, effect.workers, effect.reason)
         self._peers.send(move.client, news)
+
+    def free_objects(self, effect: fx.FreeObjects, now: float) -> None:
+        """Have objects removed, and the copies of them that nodes have."""
+        del now
+        if self._sweeper is not None:
+            self._sweeper.free(effect.names)
+        if self.nodes_copy:
+            for peer in self._peers:
+                if peer.role == "node":
+                    peer.send(ms.ForgetObjects(effect.names))
+
+    def sweep_objects(self, effect: fx.SweepObjects, now: float) -> None:
+        """Have what a maker that is gone has left removed."""
+        del now
+        if self._sweeper is not None:
+            self._sweeper.sweep(effect.maker, frozenset(self._held))
+
+    def fetch_ahead(self, effect: fx.FetchAhead, now: float) -> None:
+        """Have a node fetch objects."""
+        del now
+        self._peers.send(effect.node.peer, ms.FetchAhead(effect.objects))
 
     def expel(self, effect: fx.Expel, now: float) -> None:
         """Tell a peer that it is no longer let in."""

@@ -1,0 +1,90 @@
+"""Versions: names whose value changes, such as a model that is trained again and again.
+
+The newest version of a name is held; an older one only by the tasks that use it, and by
+clients that have a reference to it.  A task that takes the *latest* is given the one that is
+newest when an attempt of it is sent, so that a retry may get a newer one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from msgspec import Struct
+
+from steerio.core.eventlog import EventLog
+from steerio.core.holdings import Holdings
+from steerio.model.events import VersionPublished
+from steerio.model.objects import StoredObject, Version
+
+
+class VersionWaiter(Struct, frozen=True):
+    """A client that asked, under this number, for a version newer than ``after``."""
+
+    client: int
+    request: int
+    after: int
+
+
+class Versions:
+    """The newest version of each name, and who waits for the next."""
+
+    def __init__(self, holdings: Holdings, log: EventLog) -> None:
+        self.newest: dict[str, Version] = {}
+        self._holdings = holdings
+        self._log = log
+        self._waiting: dict[str, list[VersionWaiter]] = {}
+
+    def publish(self, name: str, stored: StoredObject, by: str, now: float) -> list[VersionWaiter]:
+        """Make an object the newest version of a name; returns who waited for it."""
+        before = self.newest.get(name)
+        number = before.number + 1 if before else 1
+        version = self.newest[name] = Version(number, stored)
+        holder = ("version", name)
+        self._holdings.hold(stored, holder)
+        if before is not None:
+            self._holdings.let_go(before.stored.name, holder)
+        log = self._log
+        at = now + log.epoch
+        log.append(VersionPublished(log.next(), at, name, number, stored.nbytes, by))
+        served = self._waiting.pop(name, [])
+        for waiter in served:
+            self._holdings.hold(version.stored, ("client", waiter.client))
+        return served
+
+    def ask(self, name: str, waiter: VersionWaiter) -> Version | None:
+        """Return what a client asks for, which he then holds; ``None``: he waits for it."""
+        version = self.newest.get(name)
+        if version is None or version.number <= waiter.after:
+            self._waiting.setdefault(name, []).append(waiter)
+            return None
+        self._holdings.hold(version.stored, ("client", waiter.client))
+        return version
+
+    def forget(self, client: int, request: int | None = None) -> None:
+        """Have a client wait no more: for what he asked under this number, or for anything."""
+        for name, waiting in list(self._waiting.items()):
+            left = [
+                waiter
+                for waiter in waiting
+                if waiter.client != client or request not in (None, waiter.request)
+            ]
+            if left:
+                self._waiting[name] = left
+            else:
+                del self._waiting[name]
+
+    def missing(self, names: Iterable[str]) -> str | None:
+        """Return the first of these names that has no version, or ``None``."""
+        return next((name for name in names if name not in self.newest), None)
+
+    def take(self, names: Iterable[str], task_id: int) -> dict[str, Version]:
+        """Return the newest versions of names, which a task then holds."""
+        taken = {name: self.newest[name] for name in names}
+        for version in taken.values():
+            self._holdings.hold(version.stored, ("task", task_id))
+        return taken
+
+    def give_back(self, taken: dict[str, Version], task_id: int) -> None:
+        """Take back the versions of an attempt that did not end its task."""
+        for version in taken.values():
+            self._holdings.let_go(version.stored.name, ("task", task_id))
