@@ -89,6 +89,14 @@ class Campaign(Submitter):
         """Return a stream of the broker's events (see ``Session.events``)."""
         return self.session.events(*types, task_type=task_type, pool=pool, since=since)
 
+    async def put(self, value: R) -> Reference[R]:
+        """Put a value into the store, to give it to tasks by reference (see ``Session.put``)."""
+        return await self.session.put(value)
+
+    def versions(self, name: str) -> Versions:
+        """Return the versions of a name, such as a model (see ``Session.versions``)."""
+        return self.session.versions(name)
+
     def publish(self, event: object) -> None:
         """Publish an event of your own, to ``@on_event`` handlers and to every event stream."""
         self._running.publish(event)

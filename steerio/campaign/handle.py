@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import pickle
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Generator
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from collections.abc import AsyncIterator, Callable, Generator, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from steerio.edge.endpoint import Frames
 from steerio.edge.values import ANY_VALUE
@@ -19,6 +20,7 @@ from steerio.errors import (
 )
 from steerio.model import results as rs
 from steerio.model.messages import RemoteError, TaskItem, TaskSettled
+from steerio.model.objects import StoredObject
 
 if TYPE_CHECKING:
     from steerio.campaign.session import Session
@@ -28,6 +30,14 @@ R = TypeVar("R")
 
 NO_KWARGS: dict[str, Any] = {}
 NO_TAGS: dict[str, str] = {}
+NO_VERSIONS: dict[str, int] = {}
+
+
+class _InStore(NamedTuple):
+    """An item that is in the store until its reader comes for it."""
+
+    body: bytes
+    stored: StoredObject
 
 
 class Task(Generic[R]):
@@ -156,7 +166,10 @@ class Task(Generic[R]):
         self.awaited = True
         while True:
             while self._items:
-                yield self._items.popleft()
+                item = self._items.popleft()
+                if isinstance(item, _InStore):
+                    item = await self._session.store.item(*item)
+                yield item
                 if self._result is None:
                     self._session.client.grant(self.id, 1)
             if self._result is not None:
@@ -170,10 +183,16 @@ class Task(Generic[R]):
         """Take in an item that the task yielded; without a reader items wait, and hold it back."""
         if self._items is None:
             self._items = deque()
-        if message.index == 0:
-            self._items.clear()  # a new attempt starts over
+        if message.index == 0:  # a new attempt starts over
+            self._let_items_go()
             self._unreadable = None
         if self._unreadable is not None:
+            if message.stored is not None:
+                self._session.store.let_go(message.stored)
+            return
+        if message.stored is not None:
+            self._items.append(_InStore(message.body, message.stored))
+            self._wake()
             return
         try:
             self._items.append(ANY_VALUE.unpack(message.body, frames))
@@ -183,8 +202,15 @@ class Task(Generic[R]):
         self._wake()
 
     def settled(self, message: TaskSettled, frames: Frames) -> None:
-        """Take in how the task ended."""
-        self._result = make_result(self, message, frames)
+        """Take in how the task ended; where its value is in the store that is fetched first."""
+        if message.stored is None:
+            self._settle(make_result(self, message, lambda: frames))
+        else:
+            read = partial(make_result, self, message)
+            self._session.store.fetch(message.stored, read, self._settle)
+
+    def _settle(self, result: rs.Result) -> None:
+        self._result = result
         self._wake()
         callbacks, self._callbacks = self._callbacks, None
         for callback in callbacks or ():
@@ -210,7 +236,16 @@ class Task(Generic[R]):
             if not waiter.done():
                 waiter.set_result(None)
 
+    def _let_items_go(self) -> None:
+        for item in self._items or ():
+            if isinstance(item, _InStore):
+                self._session.store.let_go(item.stored)
+        if self._items is not None:
+            self._items.clear()
+
     def __del__(self) -> None:
+        if getattr(self, "_items", None):
+            self._let_items_go()
         result = getattr(self, "_result", None)
         if (
             result is not None
@@ -220,8 +255,10 @@ class Task(Generic[R]):
             self._session.never_awaited(result)
 
 
-def make_result(task: Task[Any], message: TaskSettled, frames: Frames) -> rs.Result:
-    """Build the result of a task from what the broker said of it."""
+def make_result(
+    task: Task[Any], message: TaskSettled, frames: Callable[[], Sequence[Any]]
+) -> rs.Result:
+    """Build the result of a task from what the broker said of it, and the frames of its value."""
     common: dict[str, Any] = {
         "task_id": task.id,
         "task_type": task.type.name,
@@ -240,6 +277,7 @@ def make_result(task: Task[Any], message: TaskSettled, frames: Frames) -> rs.Res
         "sizes": rs.Sizes(message.args_bytes, message.value_bytes),
         "tags": task.tags,
         "cause": task.cause,
+        "versions": message.versions or NO_VERSIONS,
     }
     unreadable = task._unreadable  # pyright: ignore[reportPrivateUsage]
     if unreadable is not None:
@@ -247,7 +285,7 @@ def make_result(task: Task[Any], message: TaskSettled, frames: Frames) -> rs.Res
     match message.ended_as:
         case "succeeded":
             try:
-                value = task.type.codec.result.unpack(message.body, frames)
+                value = task.type.codec.result.unpack(message.body, frames())
             except Exception as error:  # noqa: BLE001 - unpickling may raise anything
                 return rs.Failed(**common, error=_unreadable("value", error))
             return rs.Succeeded(**common, value=value)

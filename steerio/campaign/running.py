@@ -19,12 +19,14 @@ from steerio.campaign.limits import Limits, Spent
 from steerio.campaign.progress import Progress
 from steerio.campaign.run_dir import logging_to, make_run_dir, write_parameters, write_summary
 from steerio.campaign.session import Session, connect
+from steerio.campaign.store import SessionStore
 from steerio.core.settings import Settings
 from steerio.errors import BrokerLost, UsageError, leaves
 from steerio.launch.hosting import Hosting
 from steerio.launch.mpi import Followers, lead_ranks
 from steerio.launch.node_process import NodeProcess
 from steerio.launch.workers import AskedWorkers
+from steerio.model.objects import StoreSetting
 from steerio.model.places import WorkerNeeds
 
 log = logging.getLogger("steerio.run")
@@ -47,6 +49,7 @@ class Plan:
     progress: str = "auto"
     pin: bool = True
     settings: Settings | None = None
+    store: StoreSetting | None = None
     files: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
     node: NodeProcess | None = None
     join: str | None = None
@@ -62,6 +65,7 @@ def run(
     progress: str = "auto",
     pin: bool = True,
     settings: Settings | None = None,
+    store: StoreSetting | None = None,
 ) -> C:
     """Run a campaign to its end, in an event loop of its own; returns the campaign.
 
@@ -77,6 +81,8 @@ def run(
         progress: ``auto``, ``live``, ``plain`` or ``off``.
         pin: whether each worker gets cores of its own, where there are enough.
         settings: bounds and leases.
+        store: where large values go; by default shared memory or, where there are workers on
+            other hosts, files in the run directory.
 
     Raises:
         UsageError: an argument that cannot be.
@@ -90,6 +96,7 @@ def run(
         progress=progress,
         pin=pin,
         settings=settings,
+        store=store,
     )
     return run_plan(campaign, plan)
 
@@ -215,6 +222,7 @@ class _Run:
             pin=self._plan.pin,
             settings=self._plan.settings,
             node=self._plan.node,
+            store=self._plan.store,
         )
         hosting.on_stop = self._asked_to_stop
         with self._heed_signals():
@@ -223,11 +231,13 @@ class _Run:
                 if self._followers is not None:
                     fill = self._plan.workers is None
                     self._followers.tell_all(hosting, self._workers, fill=fill)
-                session = Session(await hosting.join(name), folder)
+                client = await hosting.join(name)
+                session = Session(client, folder, SessionStore(client, *hosting.store))
                 try:
                     await self._conduct(session)
                 finally:
                     session.close()
+                    await session.store.close()
             finally:
                 await hosting.close()
 

@@ -14,19 +14,27 @@ import msgspec
 
 from steerio.campaign.handle import Task, explain
 from steerio.campaign.pools import Pools
+from steerio.campaign.reference import Reference
 from steerio.campaign.run_dir import refuse_used
+from steerio.campaign.store import SessionStore
 from steerio.campaign.streams import EventStream
 from steerio.campaign.submitting import Options, Submitter, current_agent
 from steerio.campaign.task_type import TaskType, as_task_type, make_options
+from steerio.campaign.versions import Versions
 from steerio.core.settings import Settings
+from steerio.edge.endpoint import Frames
+from steerio.edge.references import gather, references_exist
+from steerio.edge.values import total_bytes
 from steerio.edge.zeromq import ZmqLink, open_context
-from steerio.errors import UnknownPool
+from steerio.errors import UnknownPool, UsageError
 from steerio.launch.finding import find_broker
 from steerio.launch.hosting import Hosting
 from steerio.launch.needs import Needs
+from steerio.launch.stores import reach_store
 from steerio.launch.workers import AskedWorkers, check_workers, needs_of
 from steerio.model import events as ev
 from steerio.model.messages import Status
+from steerio.model.objects import Inputs, StoredObject, StoreSetting
 from steerio.model.results import Result
 from steerio.model.tasks import TaskOptions
 from steerio.runtime.client import Client
@@ -40,8 +48,12 @@ log = logging.getLogger("steerio.session")
 class Session(Submitter):
     """A user's way to a broker.  Open one with `open_session` or `connect`."""
 
-    def __init__(self, client: Client, run_dir: Path | None = None) -> None:
+    def __init__(
+        self, client: Client, run_dir: Path | None = None, store: SessionStore | None = None
+    ) -> None:
         self.client = client
+        self.store = store or SessionStore(client, StoreSetting(), None, "none was opened")
+        """Where large values are."""
         self.pools = Pools(client)
         """The pools as last heard, and the ways to move workers between them."""
         self.run_dir = run_dir
@@ -94,17 +106,79 @@ class Session(Submitter):
         tags: dict[str, str] | None,
     ) -> Task[Any]:
         """Queue a task with all there is to say about it; the other ways lead here."""
-        client = self.client
         self._check_pool(kind.pool)
-        body, frames = kind.codec.pack(args, kwargs)
+        if references_exist():
+            with gather() as used:
+                body, frames = kind.codec.pack(args, kwargs)
+            inputs = _inputs(used.objects, used.latest)
+        else:
+            body, frames = kind.codec.pack(args, kwargs)
+            inputs = None
         cause = current_agent.get()
         task: Task[Any] = Task(self, kind, args, kwargs, tags, cause, self.clock())
         if options.timeout_s is not None:
             task.timeout_s = options.timeout_s
-        task.id = client.submit(kind.spec, body, frames, options, tags, cause, task.created, task)
+        nbytes = total_bytes(frames) if frames else 0
+        if nbytes and self.store.takes(nbytes, kind.spec):
+            self._submit_by_reference(task, body, frames, nbytes, options, inputs)
+        else:
+            task.id = self.client.submit(
+                kind.spec, body, frames, options, tags, cause, task.created, task, inputs
+            )
         if self.on_submitted is not None:
             self.on_submitted(task)
         return task
+
+    def _submit_by_reference(
+        self,
+        task: Task[Any],
+        body: bytes,
+        frames: Frames,
+        nbytes: int,
+        options: TaskOptions,
+        inputs: Inputs | None,
+    ) -> None:
+        """Submit a task once the frames of its arguments are in the store."""
+        client, kind = self.client, task.type
+        number = task.id = client.reserve_later(task)
+        tags = task.tags or None
+
+        def put(stored: StoredObject | None, error: Exception | None) -> None:
+            if not client.is_reserved(number):
+                if stored is not None:
+                    self.store.discard(stored)
+            elif stored is None:
+                reason = f"its arguments could not be put into the store: {error}"
+                client.give_up(number, "lost", reason)
+            else:
+                known = inputs or Inputs()
+                needs = Inputs(stored, known.objects, known.latest)
+                client.submit_reserved(
+                    number, kind.spec, body, (), options, tags, task.cause, task.created, needs
+                )
+
+        self.store.put_frames(frames, nbytes, kind.pool, put)
+
+    async def put(self, value: R) -> Reference[R]:
+        """Put a value into the store once, to give it to any number of tasks by reference.
+
+        Their functions see the value itself; arrays in it as read-only views of the store's
+        memory, which all workers of a node share.  Changing ``value`` afterwards changes
+        nothing there; while this is awaited it must not be changed.
+
+        Raises:
+            UsageError: this process has no store.
+            EncodingError: the value cannot be pickled.
+            StoreFull: there is no room for it.
+            BrokerLost: the broker has ended.
+        """
+        return await self.store.put(value)
+
+    def versions(self, name: str) -> Versions:
+        """Return the versions of a name, such as a model that is trained again and again."""
+        if not name:
+            raise UsageError("versions need a name")
+        return Versions(self.store, name)
 
     def reprioritise(
         self, changes: Mapping[Any, float] | Callable[[Task[Any]], float | None]
@@ -211,6 +285,10 @@ class Session(Submitter):
             stream.end()
 
 
+def _inputs(objects: list[StoredObject], latest: list[str]) -> Inputs | None:
+    return Inputs(None, tuple(objects), tuple(latest)) if objects or latest else None
+
+
 @contextlib.asynccontextmanager
 async def open_session(
     *,
@@ -219,6 +297,7 @@ async def open_session(
     preload: Iterable[str] = (),
     pin: bool = True,
     settings: Settings | None = None,
+    store: StoreSetting | None = None,
     name: str = "session",
 ) -> AsyncGenerator[Session, None]:
     """Open a session with a broker and workers of its own, on the running loop.
@@ -233,6 +312,7 @@ async def open_session(
         preload: modules that all workers import before they start.
         pin: whether each worker gets cores of its own, where there are enough.
         settings: bounds and leases.
+        store: where large values go; by default shared memory.
         name: of this client, in status and events.
 
     Raises:
@@ -253,14 +333,17 @@ async def open_session(
         preload=dict.fromkeys(counts, modules),
         pin=pin,
         settings=settings,
+        store=store,
     )
     await hosting.start()
     try:
-        session = Session(await hosting.join(name), folder)
+        client = await hosting.join(name)
+        session = Session(client, folder, SessionStore(client, *hosting.store))
         try:
             yield session
         finally:
             session.close()
+            await session.store.close()
     finally:
         await hosting.close("the session has ended")
 
@@ -277,14 +360,20 @@ async def connect(run_dir: Path | str, *, name: str = "") -> AsyncGenerator[Sess
         BrokerLost: it does not answer.
         JoinRefused: it speaks another protocol.
     """
-    address, keys = find_broker(run_dir)
+    connection = find_broker(run_dir)
+    address, keys = connection.address
     identity = f"client-{os.getpid()}-{time.monotonic_ns():x}"
     context = open_context()
     client = Client(ZmqLink(context, address, identity.encode(), keys), watched=True)
-    session = Session(client, Path(run_dir))
+    session: Session | None = None
     try:
         await client.join(name or identity)
+        session = Session(client, Path(run_dir), SessionStore(client, *reach_store(connection)))
         yield session
     finally:
-        session.close()
+        if session is not None:
+            session.close()
+            await session.store.close()
+        else:
+            client.close()
         context.term()

@@ -73,7 +73,9 @@ def run_worker(run_dir: str, workers: str, preload: str, name: str | None, pin: 
     """Be a node of a running broker; returns the exit code."""
     asked = parse_workers(workers)
     counts = check_workers(asked)
-    address, keys = find_broker(run_dir)
+    connection = find_broker(run_dir)
+    address, keys = connection.address
+    local = address.startswith(IPC)
     modules = [module.strip() for module in preload.split(",") if module.strip()]
     setup = NodeSetup(
         name=name or socket.gethostname().split(".")[0],
@@ -84,7 +86,9 @@ def run_worker(run_dir: str, workers: str, preload: str, name: str | None, pin: 
         preload=dict.fromkeys(counts, modules),
         path=[str(Path.cwd()), *Hosting.search_path()],
         pin=pin and find_rank() is None,  # a launcher binds its ranks to cores
-        folder=str(Path(address.removeprefix(IPC)).parent) if address.startswith(IPC) else "",
+        folder=str(Path(address.removeprefix(IPC)).parent) if local else "",
+        store=connection.store,
+        objects=connection.objects if local else "",
     )
     return run_node(setup, None)
 

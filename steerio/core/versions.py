@@ -60,14 +60,10 @@ class Versions:
         self._holdings.hold(version.stored, ("client", waiter.client))
         return version
 
-    def forget(self, client: int, request: int | None = None) -> None:
-        """Have a client wait no more: for what he asked under this number, or for anything."""
+    def forget(self, client: int) -> None:
+        """Have a client that is gone wait no more."""
         for name, waiting in list(self._waiting.items()):
-            left = [
-                waiter
-                for waiter in waiting
-                if waiter.client != client or request not in (None, waiter.request)
-            ]
+            left = [waiter for waiter in waiting if waiter.client != client]
             if left:
                 self._waiting[name] = left
             else:

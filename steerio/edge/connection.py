@@ -16,6 +16,7 @@ from msgspec import Struct
 from steerio.edge.keys import ClientKeys
 from steerio.errors import UsageError
 from steerio.model.messages import PROTOCOL
+from steerio.model.objects import StoreSetting
 
 FILE_NAME = "connection.json"
 LISTEN_S = 1.0
@@ -31,6 +32,8 @@ class Connection(Struct, frozen=True):
         remote: TCP address for others, or empty where the broker does not listen there.
         keys: CURVE keys for ``remote``, or ``None`` where it is not encrypted.
         protocol: version of the messages it speaks.
+        store: where its large values are, if they go by reference.
+        objects: the folder of them on its machine.
     """
 
     host: str
@@ -39,6 +42,8 @@ class Connection(Struct, frozen=True):
     remote: str = ""
     keys: ClientKeys | None = None
     protocol: int = PROTOCOL
+    store: StoreSetting | None = None
+    objects: str = ""
 
     @property
     def address(self) -> tuple[str, ClientKeys | None]:

@@ -7,13 +7,12 @@ import socket
 from pathlib import Path
 
 from steerio.edge.connection import Connection, listens, read_connection
-from steerio.edge.keys import ClientKeys
 from steerio.errors import UsageError
 from steerio.worker import descendants
 
 
-def find_broker(run_dir: Path | str) -> tuple[str, ClientKeys | None]:
-    """Return the address of the broker that runs there, and the keys that it wants.
+def find_broker(run_dir: Path | str) -> Connection:
+    """Return what is known of the broker that runs there.
 
     Raises:
         UsageError: none runs there, or it cannot be reached from this machine.
@@ -26,7 +25,7 @@ def find_broker(run_dir: Path | str) -> tuple[str, ClientKeys | None]:
             f"no broker is running in {run_dir}: the last one there (process {connection.pid}) "
             "has ended without cleaning up"
         )
-    return connection.address
+    return connection
 
 
 def has_ended(connection: Connection) -> bool:

@@ -18,14 +18,20 @@ from steerio.edge.connection import Connection
 from steerio.edge.endpoint import MemoryRouter, RouterEndpoint
 from steerio.edge.journal import Journal
 from steerio.edge.keys import Gatekeeper, make_keys
+from steerio.edge.store import Store
+from steerio.edge.store_folders import StoreFolder, open_folder
+from steerio.edge.stores import open_store
 from steerio.edge.stream import StreamRouter
 from steerio.edge.zeromq import Context, ZmqRouter, open_context
 from steerio.errors import UsageError
 from steerio.launch.node_process import NodeProcess, can_fork
+from steerio.launch.stores import choose_store
+from steerio.model.objects import SHARED_MEMORY, StoreSetting
 from steerio.model.places import WorkerNeeds
 from steerio.runtime.broker import Broker
 from steerio.runtime.client import Client
 from steerio.runtime.driver import Driver
+from steerio.runtime.sweeping import StoreSweeper
 from steerio.worker.setup import NodeSetup
 
 log = logging.getLogger("steerio.launch")
@@ -56,6 +62,8 @@ class Hosting:
         host, port: where to listen on TCP; ``None`` for this machine only.
         encrypted: whether TCP speaks CURVE.
         settings: bounds and leases.
+        store: where large values go; by default to shared memory or, where there are workers
+            on other hosts, to files in the run directory.
     """
 
     def __init__(
@@ -74,6 +82,7 @@ class Hosting:
         pin: bool = True,
         settings: Settings | None = None,
         node: NodeProcess | None = None,
+        store: StoreSetting | None = None,
     ) -> None:
         self.settings = settings or Settings()
         self.run_dir = run_dir
@@ -101,6 +110,10 @@ class Hosting:
         self._folder: Path | None = None
         self._written: Path | None = None
         self._context: Context | None = None
+        self._setting, self._absent = choose_store(store, host, run_dir)
+        self._objects: StoreFolder | None = None
+        self._store: Store | None = None
+        self._sweeper: StoreSweeper | None = None
 
     async def start(self, *, stand_in: bool = True) -> None:
         """Open the endpoints, drive the broker and start the local node.
@@ -113,6 +126,7 @@ class Hosting:
                 self._early_node = NodeProcess.forked() if can_fork() else NodeProcess.spawned()
             self._folder = _make_folder()
             self._context = open_context()
+            self._open_store()
             self._listen(self._context, self._folder)
             if self.run_dir is not None:
                 self._journal = Journal(self.run_dir)
@@ -122,6 +136,8 @@ class Hosting:
                 closed=self._closed_pools,
                 settings=self.settings,
                 journal=self._journal,
+                sweeper=self._sweeper,
+                remote_store=self._setting is not None and self._setting.kind != SHARED_MEMORY,
             )
             self._driver = Driver(self.broker, on_stop=self._asked_to_stop)
             self._driver.start(stand_in=stand_in)
@@ -138,6 +154,11 @@ class Hosting:
         client = Client(self._memory.link(), self.settings, watched=False)
         await client.join(name)
         return client
+
+    @property
+    def store(self) -> tuple[StoreSetting, Store | None, str]:
+        """The setting of the store, and the store; or ``None`` and why there is none."""
+        return self._setting or StoreSetting(), self._store, self._absent
 
     async def close(self, reason: str = "the campaign has ended") -> None:
         """End the nodes, the broker and everything that belongs to them.
@@ -176,6 +197,10 @@ class Hosting:
             self._gatekeeper.close()
         if self._context is not None:
             self._context.term()
+        if self._sweeper is not None:
+            self._sweeper.close()
+        if self._store is not None:
+            self._store.close()
         self.remove_files()
 
     def remove_files(self) -> None:
@@ -185,6 +210,8 @@ class Hosting:
                 self._written.unlink()
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
+        if self._objects is not None:
+            self._objects.close()
 
     def kill(self) -> None:
         """Kill the local workers at once, and start no others (for a second Ctrl-C)."""
@@ -198,6 +225,13 @@ class Hosting:
             self.on_stop(reason)
         elif self._driver is not None:
             self._driver.close(reason)
+
+    def _open_store(self) -> None:
+        if self._setting is None:
+            return
+        self._objects = open_folder()
+        self._store = open_store(self._setting, str(self._objects.path))
+        self._sweeper = StoreSweeper(self._store)
 
     def _listen(self, context: Context, folder: Path) -> None:
         self._stream = StreamRouter(f"{folder}/workers")
@@ -224,7 +258,15 @@ class Hosting:
                 ) from None
             self._routers.append(router)
             remote = f"tcp://{self._host}:{router.address.rpartition(':')[2]}"
-        self.connection = Connection(socket.gethostname(), os.getpid(), local.address, remote, keys)
+        self.connection = Connection(
+            socket.gethostname(),
+            os.getpid(),
+            local.address,
+            remote,
+            keys,
+            store=self._setting,
+            objects=str(self._objects.path) if self._objects else "",
+        )
 
     def _start_node(self) -> None:
         node = self._early_node or NodeProcess.spawned()
@@ -278,6 +320,8 @@ class Hosting:
             log=str(self.run_dir / log) if self.run_dir else "",
             folder=str(self._folder) if local else "",
             settings=self.settings,
+            store=self._setting,
+            objects=connection.objects if local else "",
         )
 
     @staticmethod

@@ -179,12 +179,6 @@ class AskVersion(Struct, frozen=True, gc=False, array_like=True, tag=41):
     after: int
 
 
-class ForgetRequest(Struct, frozen=True, gc=False, array_like=True, tag=42):
-    """I wait no more for what I asked for under this number."""
-
-    request: int
-
-
 class Beat(Struct, frozen=True, gc=False, array_like=True, tag=12):
     """I am alive.  ``sent`` is the sender's clock, ``offset_s`` what it lags the broker's."""
 
@@ -319,7 +313,6 @@ ToBroker = (
     | LetGo
     | PublishVersion
     | AskVersion
-    | ForgetRequest
     | Beat
     | Leave
     | StopBroker

@@ -18,7 +18,9 @@ from steerio.edge.endpoint import Frames, LinkEndpoint
 from steerio.errors import BrokerLost, JoinRefused
 from steerio.model import messages as ms
 from steerio.model.events import AnyEvent
+from steerio.model.objects import Inputs
 from steerio.model.tasks import TaskOptions, TaskSpec, task_id
+from steerio.runtime.objects import ClientObjects, client_maker
 
 RECEIVED_AT_ONCE = 1_000
 """Most messages that are dealt out before other callbacks of the loop have their turn."""
@@ -77,6 +79,10 @@ class Client:
         self._subscribers: dict[int, Callable[[list[AnyEvent]], None]] = {}
         self._answers: dict[int, asyncio.Future[ms.Status]] = {}
         self._moves: dict[int, MoveSink] = {}
+        self._reserved: dict[int, list[ms.ToBroker]] = {}
+        """Tasks that are not submitted yet, and what is to be said of them then."""
+        self.objects = ClientObjects(self._send, self._loop)
+        """What this client has in the store."""
         self._requests = 0
         self._flush_due = False
         self._heard = self._loop.time()
@@ -115,6 +121,11 @@ class Client:
         self._heard = self._loop.time()
         if self._watched:
             self._beat()
+
+    @property
+    def maker(self) -> str:
+        """What it calls itself where it puts objects into the store."""
+        return client_maker(self._number)
 
     def close(self) -> None:
         """Leave the broker and let go of the link."""
@@ -171,41 +182,100 @@ class Client:
         cause: str,
         created: float,
         sink: Sink,
+        inputs: Inputs | None = None,
     ) -> int:
         """Queue a task and return its id.
 
         Raises:
             BrokerLost: the broker has ended.
         """
+        number = self.reserve(sink)
+        self.submit_reserved(
+            number, spec, body, frames, options, tags, cause, created, inputs
+        )
+        return number
+
+    def reserve(self, sink: Sink) -> int:
+        """Return the id of a task that is submitted later, by `submit_reserved`.
+
+        Raises:
+            BrokerLost: the broker has ended.
+        """
         if self.lost:
             raise BrokerLost(self.lost)
+        self._counter += 1
+        number = task_id(self._number, self._counter)
+        self.sinks[number] = sink
+        return number
+
+    def reserve_later(self, sink: Sink) -> int:
+        """Return the id of a task that waits for something before it can be submitted."""
+        number = self.reserve(sink)
+        self._reserved[number] = []
+        return number
+
+    def submit_reserved(
+        self,
+        number: int,
+        spec: TaskSpec,
+        body: bytes,
+        frames: Frames,
+        options: TaskOptions,
+        tags: dict[str, str] | None,
+        cause: str,
+        created: float,
+        inputs: Inputs | None,
+    ) -> None:
+        """Queue a task under an id that was reserved for it."""
         type_id = self._types.get(spec)
         if type_id is None:
             type_id = self._types[spec] = len(self._types) + 1
             self._send(ms.DefineTask(type_id, spec))
-        self._counter += 1
-        number = task_id(self._number, self._counter)
-        self.sinks[number] = sink
         self._send(
-            ms.SubmitTask(number, type_id, created, body, len(frames), options, tags, cause),
+            ms.SubmitTask(
+                number, type_id, created, body, len(frames), options, tags, cause, inputs
+            ),
             frames,
         )
-        return number
+        for message in self._reserved.pop(number, ()):
+            self._send(message)
+
+    def is_reserved(self, number: int) -> bool:
+        """Whether a task still waits to be submitted: it was neither cancelled nor lost."""
+        return number in self._reserved
+
+    def give_up(self, number: int, ended_as: str, reason: str) -> None:
+        """End a task that was not submitted yet."""
+        self._reserved.pop(number, None)
+        sink = self.sinks.pop(number, None)
+        if sink is not None:
+            sink.settled(ms.TaskSettled.unknown(number, ended_as, self._clock(), reason), ())
 
     def cancel(self, number: int, reason: str, *, queued_only: bool = False) -> None:
         """Ask for a task to be cancelled; its result says whether it was."""
-        if not self.lost:
+        if self.lost:
+            return
+        if number in self._reserved:
+            del self._reserved[number]
+            self._loop.call_soon(self.give_up, number, "cancelled", reason)
+        else:
             self._send(ms.CancelTask(number, reason, queued_only))
 
     def reprioritise(self, changes: dict[int, float]) -> None:
         """Re-rank queued tasks."""
-        if not self.lost:
-            self._send(ms.Reprioritise(list(changes.items())))
+        if self.lost:
+            return
+        for number in self._reserved.keys() & changes.keys():
+            self._reserved[number].append(ms.Reprioritise([(number, changes[number])]))
+        self._send(ms.Reprioritise(list(changes.items())))
 
     def reassign(self, numbers: list[int], pool: str) -> None:
         """Have queued tasks wait in another pool."""
-        if not self.lost:
-            self._send(ms.ReassignTasks(numbers, pool))
+        if self.lost:
+            return
+        for number in self._reserved.keys() & set(numbers):
+            self._reserved[number].append(ms.ReassignTasks([number], pool))
+        self._send(ms.ReassignTasks(numbers, pool))
 
     def grant(self, number: int, count: int) -> None:
         """Let a generator task yield ``count`` more items."""
@@ -350,6 +420,8 @@ class Client:
         match message:
             case ms.MoveNews():
                 self._deal_move(message)
+            case ms.VersionNews():
+                self.objects.heard(message)
             case ms.Status():
                 answer = self._answers.get(message.request)
                 if answer is not None and not answer.done():
@@ -397,6 +469,8 @@ class Client:
         if self._beat_timer is not None:
             self._beat_timer.cancel()
         self._link.detach()
+        self._reserved.clear()
+        self.objects.lose(reason)
         sinks, self.sinks = self.sinks, {}
         why = reason if ended_as == "cancelled" else f"the broker is gone: {reason}"
         for number, sink in sinks.items():

@@ -22,6 +22,7 @@ from steerio.model import events as ev
 from steerio.model import messages as ms
 from steerio.model.objects import StoredObject, StoreLoad
 from steerio.model.tasks import CLIENT_BITS, TaskSpec
+from steerio.runtime.objects import client_maker
 from steerio.runtime.peers import Peer, Peers, Subscription
 
 log = logging.getLogger("steerio.broker")
@@ -36,11 +37,6 @@ LOGGED_DROPS = 10
 """How many drops for one reason are logged; all are counted."""
 LOGGED_CHARACTERS = 500
 """How much is logged of what a peer chose to say."""
-
-
-def client_maker(number: int) -> str:
-    """Return what a client of this number calls itself where it puts objects into the store."""
-    return f"client{number}"
 
 
 class Intake:
@@ -86,7 +82,6 @@ class Intake:
             ("client", ms.LetGo): self._let_go,
             ("client", ms.PublishVersion): self._publish_version,
             ("client", ms.AskVersion): self._ask_version,
-            ("client", ms.ForgetRequest): self._forget_request,
             ("client", ms.AskMove): self._ask_move,
             ("client", ms.EndMove): self._end_move,
             ("client", ms.Beat): self._beat,
@@ -135,6 +130,7 @@ class Intake:
         protocol = getattr(message, "protocol", None)
         if protocol is None:
             self._drop("stranger", f"{type(message).__name__} before joining")
+            self._refuse(getattr(message, "stored", None))
             router.send(identity, ms.Refused("join first", True))
             return None
         if protocol != ms.PROTOCOL:
@@ -368,10 +364,6 @@ class Intake:
         version = self._versions.ask(message.name, waiter)
         if version is not None:
             peer.send(ms.VersionNews(message.request, version))
-
-    def _forget_request(self, peer: Peer, message: ms.ForgetRequest, _: Frames, now: float) -> None:
-        del now
-        self._versions.forget(peer.number, message.request)
 
     def _stop(self, peer: Peer, message: ms.StopBroker, _: Frames, now: float) -> None:
         del now

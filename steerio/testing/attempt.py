@@ -14,6 +14,7 @@ from steerio.testing.agenda import Agenda, Entry
 from steerio.testing.model import Fate, Script
 from steerio.testing.network import SimulatedLink
 from steerio.worker import context
+from steerio.worker.objects import WorkerObjects
 
 
 class AtWork(Protocol):
@@ -37,10 +38,22 @@ class Attempt:
     While its function is called it is what `report` talks to.
     """
 
-    __slots__ = ("_call", "_credit", "_granted", "_link", "_pending", "_worker", "script")
+    __slots__ = (
+        "_call",
+        "_credit",
+        "_granted",
+        "_link",
+        "_objects",
+        "_pending",
+        "_worker",
+        "script",
+    )
 
-    def __init__(self, worker: AtWork, script: Script, link: SimulatedLink) -> None:
+    def __init__(
+        self, worker: AtWork, script: Script, link: SimulatedLink, objects: WorkerObjects
+    ) -> None:
         self.script = script
+        self._objects = objects
         self._worker = worker
         self._link = link
         self._pending: Entry | asyncio.Task[None] | None = None
@@ -140,7 +153,9 @@ class Attempt:
         await asyncio.sleep(pause_s)
         assert self._granted is not None
         body, frames = ANY_VALUE.pack(item, f"item {index} of a generator task")
-        self._link.send(ms.YieldItem(self._worker.run, index, body, len(frames)), frames)
+        stored = self._objects.put_away(frames, self.script.loaded.spec) if frames else None
+        frames = () if stored else frames
+        self._link.send(ms.YieldItem(self._worker.run, index, body, len(frames), stored), frames)
         self._credit -= 1
         while self._credit <= 0:
             self._granted.clear()

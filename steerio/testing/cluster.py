@@ -70,11 +70,14 @@ class SimulatedCluster:
         faults: Iterable[Fault] = (),
         settings: Settings | None = None,
         record: MemoryJournal | None = None,
+        store: StoreSetting | None = None,
     ) -> None:
         loop = asyncio.get_running_loop()
         if not isinstance(loop, VirtualLoop):
             raise UsageError("a simulated cluster needs a virtual clock: use run_virtual(...)")
         self.settings = settings or SIMULATED
+        self.setting = store or StoreSetting()
+        """What goes to the store."""
         self.agenda = Agenda(loop)
         self.router = SimulatedRouter()
         self.scripts = Scripts(model, seed)
@@ -96,12 +99,15 @@ class SimulatedCluster:
         self._offers = deal(counts, nodes, workers_per_node)
         self._clients: dict[str, Host] = {}
         self._local = MemoryRouter()
+        self.store = MemoryStore()
+        """Where large values of clients and workers are."""
         self.broker = Broker(
             [self._local, self.router],
             pools=counts,
             closed=True,
             settings=self.settings,
             journal=self.record,
+            sweeper=StraightSweeper(self.store),
             clock=loop.time,
             epoch=0.0,
         )
@@ -153,13 +159,19 @@ class SimulatedCluster:
         else:
             link = self._local.link()
         client = Client(link, self.settings, watched=bool(host), clock=self._loop.time)
-        session = Session(client)
-        session.clock = self._loop.time
+        session: Session | None = None
         try:
             await client.join(name)
+            beside = MemoryStore(beside=self.store)
+            store = SessionStore(client, self.setting, beside, threaded=False)
+            session = Session(client, store=store)
+            session.clock = self._loop.time
             yield session
         finally:
-            session.close()
+            if session is not None:
+                session.close()
+            else:
+                client.close()
 
     # -- who is there -----------------------------------------------------------------------------
 

@@ -8,12 +8,15 @@ from collections.abc import Callable
 from typing import Protocol
 
 from steerio.core.settings import Settings
+from steerio.edge.store import MemoryStore
+from steerio.model.objects import StoreSetting
 from steerio.model.places import WorkerNeeds
 from steerio.testing.agenda import Agenda
 from steerio.testing.model import Scripts
 from steerio.testing.network import Host, SimulatedRouter
 from steerio.testing.worker import KILLED, SimulatedWorker
 from steerio.worker.node import Node
+from steerio.worker.objects import WorkerObjects
 
 
 class Site(Protocol):
@@ -23,6 +26,8 @@ class Site(Protocol):
     router: SimulatedRouter
     settings: Settings
     scripts: Scripts
+    setting: StoreSetting
+    store: MemoryStore
     start_s: float
     start_failures: dict[str, str]
     """Why the workers of a pool die while starting, for the pools whose workers do."""
@@ -60,6 +65,7 @@ class SimulatedForker:
             site.agenda,
             slowness=lambda: self.slowness,
             items=site.settings.items,
+            objects=WorkerObjects(lambda: MemoryStore(worker, site.store), site.setting),
             on_exit=self._exited,
         )
         site.agenda.add(site.start_s, self._started, started)

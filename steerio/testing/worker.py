@@ -13,10 +13,12 @@ from typing import Any
 
 from steerio.edge.endpoint import Frames
 from steerio.model import messages as ms
+from steerio.model.objects import StoredObject
 from steerio.testing.agenda import Agenda
 from steerio.testing.attempt import Attempt, describe
 from steerio.testing.model import Script, Scripts
 from steerio.testing.network import SimulatedLink
+from steerio.worker.objects import WorkerObjects
 
 KILLED = "its process was ended by SIGKILL (out of memory, or killed from outside)"
 CRASHED = "its process was ended by SIGSEGV"
@@ -34,6 +36,7 @@ class SimulatedWorker:
         agenda: where the ends of attempts are put.
         slowness: factor on every duration, read as an attempt begins.
         items: items that a generator may yield ahead of its reader.
+        objects: the way to the store.
         on_exit: called with the worker and the reason when it ends.
     """
 
@@ -48,6 +51,7 @@ class SimulatedWorker:
         *,
         slowness: Callable[[], float],
         items: int,
+        objects: WorkerObjects,
         on_exit: Callable[[SimulatedWorker, str], None],
     ) -> None:
         self.name, self.pool, self.pid = name, pool, pid
@@ -67,6 +71,7 @@ class SimulatedWorker:
         self._agenda = agenda
         self._slowness = slowness
         self._items = items
+        self._objects = objects
         self._on_exit = on_exit
         self._loop = asyncio.get_running_loop()
         self._types: dict[int, Script] = {}
@@ -183,9 +188,12 @@ class SimulatedWorker:
         self.run = self.begun = task.run
         self._began = self._loop.time()
         script = self._types[task.type_id]
-        self._attempt = attempt = Attempt(self, script, self._link)
+        self._attempt = attempt = Attempt(self, script, self._link, self._objects)
         try:
-            args, kwargs = script.loaded.codec.unpack(task.body, frames)
+            frames = tuple(self._objects.begin(task, frames))
+            args, kwargs = script.loaded.codec.unpack(
+                task.body, frames, resolve=self._objects.resolve
+            )
         except Exception as error:  # noqa: BLE001 - unpickling raises what it likes
             self._report("failed", error=describe(error))
             return
@@ -211,10 +219,11 @@ class SimulatedWorker:
             body, frames = script.loaded.codec.result.pack(
                 value, f"the value returned by {script.name}"
             )
+            stored = self._objects.put_away(frames, script.loaded.spec) if frames else None
         except Exception as unsendable:  # noqa: BLE001 - and so does pickling
             self._report("failed", error=describe(unsendable))
         else:
-            self._report("succeeded", body, frames)
+            self._report("succeeded", body, () if stored else frames, stored=stored)
 
     def crashed(self, attempt: Attempt) -> None:
         """Take in that an attempt took the worker down."""
@@ -231,6 +240,7 @@ class SimulatedWorker:
         body: bytes = b"",
         frames: Frames = (),
         error: ms.RemoteError | None = None,
+        stored: StoredObject | None = None,
     ) -> None:
         now = self._loop.time()
         assert self._attempt is not None
@@ -238,6 +248,6 @@ class SimulatedWorker:
         run, self.run, self._attempt = self.run, 0, None
         self._over = run
         self.busy_s += now - self._began
-        report = ms.Report(run, ended_as, self._began, now, body, len(frames), error)
+        report = ms.Report(run, ended_as, self._began, now, body, len(frames), error, stored)
         self._link.send(report, frames)
         self._next()

@@ -17,6 +17,7 @@ from steerio.core.settings import Settings
 from steerio.edge.endpoint import LinkEndpoint
 from steerio.model import messages as ms
 from steerio.model.places import WorkerNeeds
+from steerio.worker.copies import Copies
 from steerio.worker.forker import Forker
 from steerio.worker.slots import SEEN_S
 
@@ -37,6 +38,7 @@ class Node:
         host: name of the host; by default this one's.
         same_clock: whether the broker is on this host, so that their clocks are one.
         clock: monotonic seconds.
+        copies: of objects, where the store is not on this host.
     """
 
     def __init__(
@@ -53,10 +55,12 @@ class Node:
         host: str = "",
         same_clock: bool = True,
         clock: Callable[[], float] | None = None,
+        copies: Copies | None = None,
     ) -> None:
         self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._link = link
         self._forker = forker
+        self._copies = copies
         self._name = name
         self._workers = workers
         self._requires = requires or {}
@@ -132,6 +136,12 @@ class Node:
                 self._take_back(message.worker, message.run)
             case ms.SignalWorker():
                 self._forker.signal(message.worker, message.run, message.signal)
+            case ms.FetchAhead():
+                if self._copies is not None:
+                    self._copies.fetch(message.objects)
+            case ms.ForgetObjects():
+                if self._copies is not None:
+                    self._copies.forget(message.names)
             case ms.BeatAnswer():
                 self._measure(message)
             case ms.Accepted():

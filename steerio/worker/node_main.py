@@ -13,12 +13,18 @@ import signal
 import socket
 import sys
 from collections.abc import Generator
+from functools import partial
 from typing import Any
 
 import msgspec
+from msgspec import structs
 
+from steerio.edge.store_folders import open_folder
+from steerio.edge.stores import open_store
 from steerio.edge.zeromq import ZmqLink, open_context
+from steerio.model.objects import SHARED_MEMORY
 from steerio.worker import descendants
+from steerio.worker.copies import Copies
 from steerio.worker.forker import ZygoteForker
 from steerio.worker.node import Node
 from steerio.worker.setup import NodeSetup, clear_up_after_broker
@@ -45,17 +51,24 @@ def run_node(setup: NodeSetup, lifeline: int | None) -> int:
     """Be a node of this setup; ``lifeline``: a descriptor whose end is ours."""
     sys.path[:0] = [entry for entry in setup.path if entry not in sys.path]
     descendants.adopt_orphans()
-    forker = ZygoteForker(setup)  # forks, so before anything makes a thread
-    try:
-        return asyncio.run(_serve(setup, forker, lifeline))
-    finally:
-        descendants.end_children(END_CHILDREN_S)
+    with contextlib.ExitStack() as opened:
+        if setup.store is not None and not setup.objects:
+            folder = opened.enter_context(open_folder())
+            setup = structs.replace(setup, objects=str(folder.path))
+        forker = ZygoteForker(setup)  # forks, so before anything makes a thread
+        try:
+            return asyncio.run(_serve(setup, forker, lifeline))
+        finally:
+            descendants.end_children(END_CHILDREN_S)
 
 
 async def _serve(setup: NodeSetup, forker: ZygoteForker, lifeline: int | None) -> int:
     context = open_context()
     identity = f"node-{setup.name}-{socket.gethostname()}-{os.getpid()}".encode()
     link = ZmqLink(context, setup.address, identity, setup.keys)
+    copies = None
+    if setup.store is not None and setup.store.kind != SHARED_MEMORY:
+        copies = Copies(partial(open_store, setup.store, setup.objects))
     node = Node(
         link,
         forker,
@@ -66,6 +79,7 @@ async def _serve(setup: NodeSetup, forker: ZygoteForker, lifeline: int | None) -
         requires=setup.requires,
         makes=setup.needs,
         same_clock=setup.address.startswith("ipc://"),
+        copies=copies,
     )
     forker.watch(node.worker_exited)
     try:
@@ -80,6 +94,8 @@ async def _serve(setup: NodeSetup, forker: ZygoteForker, lifeline: int | None) -
         await forker.close()
         link.close()
         context.term()
+        if copies is not None:
+            copies.close()
         clear_up_after_broker(setup.folder, setup.address)
     if node.failed:
         sys.stderr.write(f"steerio node {setup.name}: {node.ended.result()}\n")

@@ -28,10 +28,13 @@ from steerio.edge.endpoint import BlockingLink, Frames
 from steerio.edge.values import ANY_VALUE
 from steerio.errors import EncodingError, TaskStopped
 from steerio.model import messages as ms
+from steerio.model.objects import StoredObject
+from steerio.model.tasks import TaskSpec
 from steerio.worker import context, holding
 from steerio.worker.coroutines import STOP_CHECK_S, CoroutineRunner
 from steerio.worker.failure import describe
 from steerio.worker.loading import LoadedType
+from steerio.worker.objects import WorkerObjects
 from steerio.worker.slots import Slot
 
 PARENT_CHECK_S = 1.0
@@ -47,13 +50,14 @@ RELEASE_S = 2.0
 class _Outcome:
     """How an attempt went; times on this host's monotonic clock, in seconds."""
 
-    __slots__ = ("ended", "ended_as", "error", "packed", "started")
+    __slots__ = ("ended", "ended_as", "error", "packed", "started", "stored")
 
     def __init__(self, ended_as: str = "succeeded", started: float | None = None) -> None:
         self.ended = time.monotonic()
         self.started = self.ended if started is None else started
         self.ended_as = ended_as
         self.packed: tuple[bytes, Frames] = (b"", ())
+        self.stored: StoredObject | None = None
         self.error: ms.RemoteError | None = None
 
 
@@ -65,13 +69,17 @@ class Worker:
         name: given by the broker.
         slot: shared with the node.
         items: items that a generator task may yield ahead of its reader.
+        objects: the way to the store.
     """
 
-    def __init__(self, link: BlockingLink, name: str, slot: Slot, items: int) -> None:
+    def __init__(
+        self, link: BlockingLink, name: str, slot: Slot, items: int, objects: WorkerObjects
+    ) -> None:
         self._link = link
         self._name = name
         self._slot = slot
         self._items = items
+        self._objects = objects
         self._credit = 0
         self._pid = os.getpid()
         self._parent = os.getppid()
@@ -94,6 +102,7 @@ class Worker:
         signal.signal(signal.SIGINT, _do_nothing)
         context.set_current(self)
         holding.watch(self._slot.hold)
+        self._objects.serve()
         self._say(ms.JoinWorker(ms.PROTOCOL, self._name, self._pid))
         with contextlib.suppress(TaskStopped):
             while not self._ending:
@@ -116,6 +125,8 @@ class Worker:
         try:
             if not self._leaving:  # else it was asked to before it would have been waked
                 self._take_in(PARENT_CHECK_S)
+                if not self._held:
+                    self._objects.tidy()
         finally:
             self._waiting = False
 
@@ -247,6 +258,7 @@ class Worker:
                 body,
                 len(out),
                 outcome.error,
+                outcome.stored,
             ),
             out,
         )
@@ -255,7 +267,7 @@ class Worker:
         """Run an attempt's function and say in ``outcome`` how that went."""
         try:
             kind = self._load(task.type_id)
-            args, kwargs = kind.codec.unpack(task.body, frames)
+            args, kwargs = kind.codec.unpack(task.body, self._objects.begin(task, frames))
             outcome.started = time.monotonic()
             self._inside = True
             if self._stopped or self._leaving:
@@ -263,7 +275,10 @@ class Worker:
             value = self._call(kind, args, kwargs)
             self._inside = False
             outcome.ended = time.monotonic()
-            outcome.packed = kind.codec.result.pack(value, f"the value returned by {kind.name}")
+            body, out = kind.codec.result.pack(value, f"the value returned by {kind.name}")
+            if out:
+                outcome.stored = self._objects.put_away(out, kind.spec)
+            outcome.packed = (body, out) if outcome.stored is None else (body, ())
         except TaskStopped:
             raise
         except BaseException as raised:  # noqa: BLE001 - a task may raise whatever it likes
@@ -300,26 +315,26 @@ class Worker:
         if kind.kind == "coroutine":
             return self._coroutines.run(value)
         if inspect.isasyncgen(value):
-            return self._coroutines.run(self._drain_async(value))
-        return self._drain(value)
+            return self._coroutines.run(self._drain_async(value, kind.spec))
+        return self._drain(value, kind.spec)
 
-    def _drain(self, items: Iterable[Any]) -> int:
+    def _drain(self, items: Iterable[Any], spec: TaskSpec) -> int:
         """Send what a generator yields; its value is the number of items."""
         self._credit = self._items
         count = 0
         for count, item in enumerate(items, 1):
-            self._send_item(count - 1, item)
+            self._send_item(count - 1, item, spec)
             while self._credit <= 0:
                 self._check_stop()
                 self._take_credit(STOP_CHECK_S)
             self._check_stop()
         return count
 
-    async def _drain_async(self, items: AsyncIterator[Any]) -> int:
+    async def _drain_async(self, items: AsyncIterator[Any], spec: TaskSpec) -> int:
         self._credit = self._items
         count = 0
         async for item in items:
-            self._send_item(count, item)
+            self._send_item(count, item, spec)
             count += 1
             while self._credit <= 0:
                 self._take_credit(0)
@@ -337,8 +352,16 @@ class Worker:
         if self._slot.asked_to_stop:
             raise TaskStopped
 
-    def _send_item(self, index: int, item: Any) -> None:
+    def _send_item(self, index: int, item: Any, spec: TaskSpec) -> None:
         body, frames = ANY_VALUE.pack(item, f"item {index} of a generator task")
+        stored = None
+        if frames:
+            with self._uninterrupted():  # it is told of in any case, so that it is freed
+                stored = self._objects.put_away(frames, spec)
+                if stored is not None:
+                    self._credit -= 1
+                    self._say(ms.YieldItem(self._run, index, body, 0, stored))
+                    return
         self._credit -= 1
         self._say_inside(ms.YieldItem(self._run, index, body, len(frames)), frames)
 

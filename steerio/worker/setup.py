@@ -11,6 +11,8 @@ from msgspec import Struct, structs
 from steerio.core.settings import Settings
 from steerio.edge.connection import listens
 from steerio.edge.keys import ClientKeys
+from steerio.edge.store_folders import sweep_stale
+from steerio.model.objects import StoreSetting
 from steerio.model.places import Topology, WorkerNeeds
 
 LOOK_S = 0.05
@@ -35,6 +37,8 @@ class NodeSetup(Struct, frozen=True, kw_only=True):
         log: file for what workers print; empty to leave it where the node's goes.
         folder: where the broker has its sockets; to be removed if it ends without doing so.
         settings: the bounds that the broker goes by.
+        store: where large values are; ``None``: none go there.
+        objects: the folder of them, or of the copies of them that this host keeps.
     """
 
     name: str
@@ -52,6 +56,8 @@ class NodeSetup(Struct, frozen=True, kw_only=True):
     log: str = ""
     folder: str = ""
     settings: Settings = Settings()
+    store: StoreSetting | None = None
+    objects: str = ""
 
     @property
     def requires(self) -> dict[str, list[str]]:
@@ -73,6 +79,7 @@ def clear_up_after_broker(folder: str, address: str, within_s: float = 0.0) -> N
     while folder and Path(folder).exists():
         if not listens(address):
             shutil.rmtree(folder, ignore_errors=True)
+            sweep_stale()  # the objects of the broker, too
         if time.monotonic() >= until:
             return
         time.sleep(LOOK_S)

@@ -1,0 +1,45 @@
+"""References: values in the store, as agents have them in hand."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+
+from steerio.edge import references
+from steerio.model.objects import StoredObject
+
+if TYPE_CHECKING:
+    from steerio.campaign.store import SessionStore
+
+R = TypeVar("R")
+
+
+class Reference(references.Reference, Generic[R]):
+    """A value in the store; made by ``session.put`` and by versions.
+
+    Give it to any number of tasks, alone or inside lists, dicts and the like: their functions
+    are called with the value.  ``await`` it to have the value here.  The value stays in the
+    store as long as a reference to it or a task that needs it is there.
+
+    Attributes:
+        version: its number, where it is a version of a name.
+    """
+
+    def __init__(self, store: SessionStore, stored: StoredObject, version: int | None) -> None:
+        super().__init__(stored)
+        self.store = store
+        self.version = version
+
+    def __await__(self) -> Generator[Any, None, R]:
+        """Return the value; arrays in it are read-only views of the store's memory.
+
+        Raises:
+            ObjectMissing: it is not in the store any more: the session has ended.
+        """
+        value = yield from self.store.value_of(self.stored).__await__()
+        return cast("R", value)
+
+    def __del__(self) -> None:
+        store: SessionStore | None = getattr(self, "store", None)
+        if store is not None:
+            store.let_go(self.stored)

@@ -1,0 +1,265 @@
+"""The store as a session uses it: putting and fetching without blocking the loop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any, TypeVar
+
+from steerio.campaign.reference import Reference
+from steerio.edge.store import Store
+from steerio.edge.values import ANY_VALUE
+from steerio.errors import BrokerLost, UsageError
+from steerio.model.objects import StoredObject, StoreLoad, StoreSetting, Version
+from steerio.model.tasks import TaskSpec
+from steerio.runtime.client import Client
+
+R = TypeVar("R")
+
+AT_ONCE_BYTES = 1 << 20
+"""What is smaller is copied on the loop: handing it to a thread would take as long."""
+THREADS = 2
+"""Threads that put and fetch for one session."""
+CLOSE_S = 10.0
+"""Longest wait, at the end of a session, for puts and fetches that are under way."""
+
+log = logging.getLogger("steerio.store")
+
+
+class SessionStore:
+    """Where a session's large values are; ``session.store``.
+
+    Args:
+        client: tells the broker who needs what.
+        setting: what goes by reference.
+        store: where objects are, or ``None`` where this process cannot reach them.
+        absent: why not, then.
+        threaded: whether large values are copied by threads (not on a virtual clock).
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        setting: StoreSetting,
+        store: Store | None,
+        absent: str = "",
+        *,
+        threaded: bool = True,
+    ) -> None:
+        self.client = client
+        self.setting = setting
+        self._store = store
+        if store is not None:
+            store.maker = client.maker
+        self._absent = absent
+        self._threaded = threaded
+        self._threads: ThreadPoolExecutor | None = None
+        self._under_way: set[asyncio.Future[Any]] = set()
+        self._asked: dict[tuple[str, int], asyncio.Future[Reference[Any]]] = {}
+
+    def __repr__(self) -> str:
+        return f"<SessionStore: {self._absent or self._store}>"
+
+    async def statistics(self) -> StoreLoad:
+        """Return how many objects and bytes the store holds, and for whom.
+
+        Raises:
+            BrokerLost: the broker has ended or does not answer.
+        """
+        return (await self.client.status()).store
+
+    # -- putting ----------------------------------------------------------------------------
+
+    def takes(self, nbytes: int, spec: TaskSpec) -> bool:
+        """Whether arguments of so many bytes go by reference."""
+        if self._store is None:
+            return False
+        threshold = self.setting.threshold(spec.threshold_bytes, spec.pool)
+        return threshold is not None and nbytes > threshold
+
+    async def put(self, value: object) -> Reference[Any]:
+        """Put a value into the store; see ``Session.put``."""
+        stored = await self.store(value)
+        self.client.objects.hold(stored)
+        return Reference(self, stored, None)
+
+    async def store(self, value: object) -> StoredObject:
+        """Put a value into the store; whoever calls is to tell the broker of it.
+
+        Raises:
+            UsageError: this process has no store.
+            EncodingError: the value cannot be pickled.
+            StoreFull: there is no room for it.
+            BrokerLost: the broker has ended.
+        """
+        store = self._reached()
+        body, frames = ANY_VALUE.pack(value, "a value for the store")
+        parts = [body, *frames]
+        putting = self._in_thread(store.put, parts, "")
+        try:
+            stored = await asyncio.shield(putting)
+        except asyncio.CancelledError:
+            putting.add_done_callback(self._discard)
+            raise
+        if self.client.lost:
+            raise BrokerLost(self.client.lost)
+        return stored
+
+    def put_frames(
+        self,
+        frames: Sequence[Any],
+        nbytes: int,
+        pool: str,
+        then: Callable[[StoredObject | None, Exception | None], None],
+    ) -> None:
+        """Put the frames of a call; ``then`` is told, on the loop, what became of it.
+
+        What is not large is put before this returns.
+        """
+        store = self._reached()
+        if self._at_once(nbytes):
+            then(store.put(frames, pool), None)
+            return
+
+        def put(putting: asyncio.Future[StoredObject]) -> None:
+            error = putting.exception()
+            assert error is None or isinstance(error, Exception)
+            then(None if error else putting.result(), error)
+
+        self._in_thread(store.put, frames, pool).add_done_callback(put)
+
+    def discard(self, stored: StoredObject) -> None:
+        """Remove an object that the broker was not told of."""
+        self._in_thread(self._reached().evict, [stored.name])
+
+    def _discard(self, putting: asyncio.Future[StoredObject]) -> None:
+        if putting.exception() is None:
+            self.discard(putting.result())
+
+    # -- fetching -----------------------------------------------------------------------------
+
+    async def value_of(self, stored: StoredObject) -> Any:
+        """Return the value of an object.
+
+        Raises:
+            ObjectMissing: it is not in the store any more.
+        """
+        return await asyncio.shield(self._in_thread(self._load, stored))
+
+    def _load(self, stored: StoredObject) -> Any:
+        body, *frames = self._reached().get(stored)
+        return ANY_VALUE.unpack(bytes(body), frames, views=True)
+
+    def fetch(
+        self,
+        stored: StoredObject,
+        read: Callable[[Callable[[], Sequence[Any]]], R],
+        then: Callable[[R], None],
+    ) -> None:
+        """Fetch frames that were put for this client alone, and let go of them.
+
+        ``read`` makes something of them: in a thread if they are large, and without raising.
+        What it is given returns the frames, or raises `ObjectMissing`.  ``then`` is told on
+        the loop.
+        """
+
+        def frames() -> Sequence[Any]:
+            return self._reached().get(stored, private=True)
+
+        def fetched(what: R) -> None:
+            self.let_go(stored)
+            then(what)
+
+        if self._at_once(stored.nbytes):
+            fetched(read(frames))
+        else:
+            fetching = self._in_thread(read, frames)
+            fetching.add_done_callback(lambda done: fetched(done.result()))
+
+    async def item(self, body: bytes, stored: StoredObject) -> Any:
+        """Return what a generator task yielded, and let go of it.
+
+        Raises:
+            ObjectMissing: it is not in the store any more.
+        """
+
+        def read() -> Any:
+            return ANY_VALUE.unpack(body, self._reached().get(stored, private=True))
+
+        try:
+            return await asyncio.shield(self._in_thread(read))
+        finally:
+            self.let_go(stored)
+
+    def let_go(self, stored: StoredObject) -> None:
+        """Need an object no more.  Any thread may call."""
+        self.client.objects.let_go(stored.name)
+
+    def newer(self, name: str, after: int) -> asyncio.Future[Reference[Any]]:
+        """Return a future of the newest version of a name, once one is newer than ``after``.
+
+        Who asks the same at the same time waits for the same.
+
+        Raises:
+            BrokerLost: the broker has ended.
+        """
+        newer = self._asked.get((name, after))
+        if newer is None:
+            newer = asyncio.get_running_loop().create_future()
+            answer = self.client.objects.newer(name, after)
+            answer.add_done_callback(partial(self._answer, (name, after)))
+            self._asked[name, after] = newer
+        return newer
+
+    def _answer(self, asked: tuple[str, int], answer: asyncio.Future[Version]) -> None:
+        """Make the reference to what was answered; if nobody waits, it is let go at once."""
+        newer = self._asked.pop(asked)
+        error = answer.exception()
+        if error is not None:
+            newer.set_exception(error)
+            newer.exception()  # retrieved, should nobody be waiting
+        else:
+            version = answer.result()
+            newer.set_result(Reference(self, version.stored, version.number))
+
+    # -- threads ------------------------------------------------------------------------------
+
+    def _at_once(self, nbytes: int) -> bool:
+        """Whether to copy so much on the loop."""
+        store = self._store
+        return store is None or not self._threaded or (store.local and nbytes <= AT_ONCE_BYTES)
+
+    def _reached(self) -> Store:
+        if self._store is None:
+            raise UsageError(f"there is no store here: {self._absent}")
+        return self._store
+
+    def _in_thread(self, function: Callable[..., R], *args: Any) -> asyncio.Future[R]:
+        loop = asyncio.get_running_loop()
+        if not self._threaded:
+            done: asyncio.Future[R] = loop.create_future()
+            try:
+                done.set_result(function(*args))
+            except Exception as error:  # noqa: BLE001 - as it would come from a thread
+                done.set_exception(error)
+            return done
+        if self._threads is None:
+            self._threads = ThreadPoolExecutor(THREADS, "steerio-store")
+        future = loop.run_in_executor(self._threads, function, *args)
+        self._under_way.add(future)
+        future.add_done_callback(self._under_way.discard)
+        return future
+
+    async def close(self) -> None:
+        """Wait for what is under way, though not for ever."""
+        if self._under_way:
+            await asyncio.wait(self._under_way, timeout=CLOSE_S)
+        if self._threads is not None:
+            if self._under_way:
+                log.warning("the store did not answer within %g s", CLOSE_S)
+            self._threads.shutdown(wait=not self._under_way, cancel_futures=True)
+        if self._store is not None:
+            self._store.close()

@@ -1,0 +1,62 @@
+"""Which store a broker has, and how those who find the broker reach it."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+from steerio.edge.connection import Connection
+from steerio.edge.store import Store
+from steerio.edge.stores import open_store
+from steerio.errors import UsageError
+from steerio.model.objects import SHARED_MEMORY, StoreSetting
+
+OBJECTS = "objects"
+"""The folder of a run directory for the objects of a ``file`` store."""
+
+
+def choose_store(
+    asked: StoreSetting | None, host: str | None, run_dir: Path | None
+) -> tuple[StoreSetting | None, str]:
+    """Return the store of a broker, or ``None`` and why it has none.
+
+    Shared memory where everybody is on this host; else, if nothing was asked for, files in the
+    run directory, which all hosts share.
+
+    Args:
+        asked: what was asked for.
+        host: where the broker listens for other hosts, if it does.
+        run_dir: of the broker, if it has one.
+
+    Raises:
+        UsageError: it cannot be.
+    """
+    if asked is None and host is None:
+        return StoreSetting(), ""
+    if asked is None and run_dir is None:
+        return None, (
+            "this broker has workers on other hosts and no run directory that they share: say "
+            "which store to use (store=StoreSetting(...)), or give it a run directory"
+        )
+    if asked is None or (asked.kind == "file" and "folder" not in asked.options):
+        if run_dir is None:
+            raise UsageError("a file store needs options={'folder': ...}, or a run directory")
+        threshold = {} if asked is None else {"threshold_bytes": asked.threshold_bytes}
+        folder = str((run_dir / OBJECTS).absolute())
+        return StoreSetting(kind="file", options={"folder": folder}, **threshold), ""
+    if asked.kind == SHARED_MEMORY and host is not None:
+        raise UsageError(
+            f"workers on other hosts than {host} cannot reach shared memory: use a store of kind "
+            "'file' on a file system that all hosts share, or 'redis' or another of ProxyStore's"
+        )
+    return asked, ""
+
+
+def reach_store(connection: Connection) -> tuple[StoreSetting, Store | None, str]:
+    """Open the store of a broker that was found; ``None`` and why, where that cannot be."""
+    setting = connection.store
+    if setting is None:
+        return StoreSetting(), None, "the broker has none"
+    if setting.kind == SHARED_MEMORY and connection.host != socket.gethostname():
+        return setting, None, f"it is in the shared memory of {connection.host}"
+    return setting, open_store(setting, connection.objects), ""

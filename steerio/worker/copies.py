@@ -1,0 +1,45 @@
+"""A node's copies of objects: fetched ahead for its workers, and forgotten when they are freed."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+from steerio.edge.store import Store
+from steerio.model.objects import StoredObject
+
+log = logging.getLogger("steerio.node")
+
+
+class Copies:
+    """Fetches and forgets in a thread, since a store may keep its user waiting.
+
+    Args:
+        open_store: opens the store, when it is first needed.
+    """
+
+    def __init__(self, open_store: Callable[[], Store]) -> None:
+        self._open_store = open_store
+        self._store: Store | None = None
+        self._thread = ThreadPoolExecutor(1, "steerio-copies")
+
+    def fetch(self, objects: list[StoredObject]) -> None:
+        """Have these objects on this node, soon."""
+        self._thread.submit(self._do, lambda store: store.prefetch(objects))
+
+    def forget(self, names: list[bytes]) -> None:
+        """Keep no copies of these objects."""
+        self._thread.submit(self._do, lambda store: store.forget(names))
+
+    def close(self) -> None:
+        """Do no more."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+    def _do(self, what: Callable[[Store], None]) -> None:
+        try:
+            if self._store is None:
+                self._store = self._open_store()
+            what(self._store)
+        except Exception:  # a store may raise anything; workers fetch for themselves then
+            log.exception("objects could not be fetched ahead")

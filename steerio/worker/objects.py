@@ -1,0 +1,96 @@
+"""The store as a worker uses it: what its tasks are given by reference, and what they return."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+from steerio.edge import references
+from steerio.edge.endpoint import Frames
+from steerio.edge.store import Store
+from steerio.edge.stores import open_store
+from steerio.edge.values import ANY_VALUE, total_bytes
+from steerio.model.messages import RunTask
+from steerio.model.objects import StoredObject, StoreSetting, Version
+from steerio.model.tasks import TaskSpec
+from steerio.worker.setup import NodeSetup
+
+NO_VERSIONS: dict[str, Version] = {}
+
+
+class WorkerObjects:
+    """One worker's way to the store, which is opened when something is first needed of it.
+
+    Args:
+        open_store: opens it.
+        setting: what goes by reference.
+    """
+
+    def __init__(self, open_store: Callable[[], Store] | None, setting: StoreSetting) -> None:
+        self._open_store = open_store
+        self._setting = setting
+        self._store: Store | None = None
+        self._versions = NO_VERSIONS
+
+    def serve(self) -> None:
+        """Give all references that this thread reads their values."""
+        references.resolve_all_with(self.resolve)
+
+    def begin(self, task: RunTask, frames: Frames) -> Sequence[Any]:
+        """Return the frames of a task's arguments, and give references their values from now on.
+
+        Raises:
+            ObjectMissing: they are not in the store any more.
+        """
+        self._versions = task.versions or NO_VERSIONS
+        if task.stored is None:
+            return frames
+        return self._opened().get(task.stored, private=True)
+
+    def resolve(self, what: StoredObject | str) -> Any:
+        """Return the value of a reference, or of the latest version of a name.
+
+        Raises:
+            ObjectMissing: it is not in the store any more.
+        """
+        stored = self._versions[what].stored if isinstance(what, str) else what
+        body, *frames = self._opened().get(stored)
+        return ANY_VALUE.unpack(bytes(body), frames, views=True, resolve=self.resolve)
+
+    def put_away(self, frames: Frames, spec: TaskSpec) -> StoredObject | None:
+        """Put frames into the store, if they are large enough to be worth it.
+
+        Raises:
+            StoreFull: there is no room for them.
+        """
+        if self._open_store is None:
+            return None
+        threshold = self._setting.threshold(spec.threshold_bytes, spec.pool)
+        if threshold is None or total_bytes(frames) <= threshold:
+            return None
+        return self._opened().put(frames, spec.pool)
+
+    def tidy(self) -> None:
+        """Give back memory of objects that are freed; for when there is nothing else to do."""
+        if self._store is not None:
+            self._store.drop_freed()
+
+    def close(self) -> None:
+        """Let go of the store."""
+        if self._store is not None:
+            self._store.close()
+
+    def _opened(self) -> Store:
+        if self._store is None:
+            assert self._open_store is not None
+            self._store = self._open_store()
+        return self._store
+
+
+def worker_objects(setup: NodeSetup, worker: str) -> WorkerObjects:
+    """Return the way to the store of a worker of this node."""
+    setting = setup.store
+    if setting is None:
+        return WorkerObjects(None, StoreSetting(threshold_bytes=None))
+    return WorkerObjects(partial(open_store, setting, setup.objects, worker), setting)
