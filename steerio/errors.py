@@ -41,6 +41,43 @@ class EncodingError(UsageError):
     """A value cannot be sent to a worker or back."""
 
 
+class StoreFull(SteerioError):
+    """An object does not fit into the store.
+
+    Attributes:
+        asked: how many bytes it has; ``free``: how many it could have had.
+        where: what is full.
+    """
+
+    def __init__(self, asked: int, free: int, where: str) -> None:
+        self.asked, self.free, self.where = asked, free, where
+        super().__init__(
+            f"an object of {asked} bytes does not fit: {free} bytes are free in {where}. Let go of "
+            "values that are no longer needed, run fewer tasks with large values at a time, or "
+            "give the store another folder or a spill folder on disk"
+        )
+
+
+class ObjectMissing(SteerioError):
+    """An object is not in the store (any more).
+
+    Attributes:
+        name: what it is known by.
+    """
+
+    def __init__(self, name: bytes, where: str) -> None:
+        self.name = name
+        shown = name.decode() if name.isascii() and len(name) < 80 else f"of {len(name)} bytes"
+        super().__init__(
+            f"the object {shown} is not in {where}: it was freed (nothing held it any more), its "
+            "campaign has ended, or this process looks into another store than who put it there"
+        )
+
+
+class ObjectBroken(SteerioError):
+    """What is in the store is not an object as steerio writes it, or only a part of one."""
+
+
 class ProtocolError(SteerioError):
     """A message from a peer is not what the protocol allows."""
 

@@ -1,0 +1,344 @@
+"""Objects as files in a folder: in shared memory for one node, or on a shared file system.
+
+An object is written under a name that nobody reads and renamed when it is whole, so no
+reader sees a part of one, whoever is killed when.  It is written with ``writev`` from where
+its frames are: that copies once, lets other threads run meanwhile, and where a file system
+is full it says so, while a store into mapped memory would be a SIGBUS.  It is read by
+mapping it, which copies nothing.
+
+What costs most of a write into shared memory is getting the memory, page by page.  So the
+file of a large object that is evicted is set aside for a moment, and the next one written
+into it (``Freed``).  Readers hold a shared lock for as long as they map a file; one that is
+locked is not written into.
+
+The connector has the methods of ProxyStore's ``Connector`` and ``DeferrableConnector``, and
+imports nothing of it, which would take a second.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import itertools
+import mmap
+import os
+from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import quote
+
+from steerio.edge import layout
+from steerio.edge.freed import Freed, same_file
+from steerio.edge.space import Free, Space
+from steerio.errors import StoreFull, UsageError
+
+MAPPED_BYTES = 256 * 1024
+"""Shorter objects are read, which costs less than mapping them, and no descriptor."""
+LOOK_BYTES = 16 * 2**20
+"""After how much that was written it is looked again what is free."""
+WRITTEN_AT_ONCE = 64 * 2**20
+"""A signal waits for no longer write than this."""
+WRITTEN_PIECES = 512
+"""``writev`` takes no more than 1024."""
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.ENOMEM, errno.EFBIG})
+
+
+class SegmentKey(NamedTuple):
+    """Names an object in a folder."""
+
+    name: str
+
+
+class SharedMemoryConnector:
+    """A connector whose objects are files in one folder.
+
+    Args:
+        folder: where; it is made, but not what it is in.
+        spill: a folder on disk for what does not fit there.
+        limit_bytes: most that its files may take (what other processes are just writing is
+            not counted); by default what is free.
+        maker: who puts objects here; their names say so, see `sweep`.
+
+    Raises:
+        UsageError: the folder cannot be made.
+    """
+
+    def __init__(
+        self, folder: str, *, spill: str = "", limit_bytes: int | None = None, maker: str = ""
+    ) -> None:
+        self._folder = _made(folder)
+        self._spill = _made(spill) if spill else None
+        self._limit_bytes = limit_bytes
+        self._space = Space(self._folder)
+        self._freed = Freed(self._folder / "freed") if self._space.in_memory else None
+        self._unlooked = 0
+        """How much may be written before it is looked again what is free."""
+        self.maker = maker
+
+    @property
+    def maker(self) -> str:
+        """Who puts objects here; to be set again after a fork."""
+        return self._maker
+
+    @maker.setter
+    def maker(self, maker: str) -> None:
+        self._maker = maker
+        self._pid = os.getpid()
+        # Process ids are used again, so they alone do not make a name that nobody ever had.
+        self._begin = f"{_mark(maker)}{self._pid:x}.{os.urandom(4).hex()}."
+        self._numbers = itertools.count(1)
+
+    # -- ProxyStore's protocol --------------------------------------------------------------
+
+    def config(self) -> dict[str, Any]:
+        """Return what another process makes the same connector from."""
+        return {
+            "folder": str(self._folder),
+            "spill": str(self._spill or ""),
+            "limit_bytes": self._limit_bytes,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> SharedMemoryConnector:
+        """Make a connector from what ``config`` returned."""
+        return cls(**config)
+
+    def close(self) -> None:
+        """Do nothing: there is nothing open, and the objects stay."""
+
+    def new_key(self, obj: bytes | None = None) -> SegmentKey:
+        """Return a key that no object has yet."""
+        del obj
+        if self._pid != os.getpid():  # a fork: it must not use the names of its parent
+            self.maker = self._maker
+        return SegmentKey(f"{self._begin}{next(self._numbers):x}")
+
+    def set(self, key: SegmentKey, obj: Any) -> None:
+        """Put an object under a key of ``new_key``.
+
+        Raises:
+            StoreFull: it does not fit.
+        """
+        view = layout.flat(obj)
+        self._put(key.name, [view], view.nbytes)
+
+    def put(self, obj: Any) -> SegmentKey:
+        """Put an object.
+
+        Raises:
+            StoreFull: it does not fit.
+        """
+        key = self.new_key()
+        self.set(key, obj)
+        return key
+
+    def put_batch(self, objs: Sequence[Any]) -> list[SegmentKey]:
+        """Put several objects."""
+        return [self.put(obj) for obj in objs]
+
+    def get(self, key: SegmentKey) -> memoryview | None:
+        """Return an object, read-only, or ``None`` where there is none.
+
+        A long one is mapped: it costs nothing until it is looked at, and stays what it is for
+        as long as it is held, also when it is evicted.
+        """
+        for folder, freed in self._folders():
+            found = _read(folder / key.name, freed is not None) if _is_name(key.name) else None
+            if found is not None:
+                return found
+        return None
+
+    def get_batch(self, keys: Sequence[SegmentKey]) -> list[memoryview | None]:
+        """Return several objects."""
+        return [self.get(key) for key in keys]
+
+    def exists(self, key: SegmentKey) -> bool:
+        """Whether there is an object of that key."""
+        return _is_name(key.name) and any((f / key.name).exists() for f, _ in self._folders())
+
+    def evict(self, key: SegmentKey) -> None:
+        """Remove an object, if there is one."""
+        if not _is_name(key.name):
+            return
+        for folder, freed in self._folders():
+            path = folder / key.name
+            with contextlib.suppress(FileNotFoundError):
+                if freed is None or not freed.keep(path):
+                    path.unlink()
+                return
+
+    # -- beyond it --------------------------------------------------------------------------
+
+    def put_frames(self, frames: Sequence[Any]) -> tuple[SegmentKey, int]:
+        """Put frames as one object, laid out by `steerio.edge.layout`; return its length too.
+
+        Raises:
+            StoreFull: it does not fit.
+        """
+        pieces, total = layout.pieces(frames)
+        key = self.new_key()
+        self._put(key.name, pieces, total)
+        return key, total
+
+    def sweep(self, maker: str, keep: Collection[str] = ()) -> None:
+        """Remove what a maker that is dead has put here, or was about to, but for ``keep``."""
+        mark = _mark(maker)
+        for folder, _ in self._folders():
+            for path in list(folder.iterdir()):
+                if path.name.removeprefix(".").startswith(mark) and path.name not in keep:
+                    path.unlink(missing_ok=True)
+
+    def trim(self) -> None:
+        """Give memory back that was freed a while ago and has not been used again."""
+        if self._freed is not None:
+            self._freed.trim()
+
+    def _folders(self) -> Iterator[tuple[Path, Freed | None]]:
+        yield self._folder, self._freed
+        if self._spill is not None:
+            yield self._spill, None
+
+    # -- writing ----------------------------------------------------------------------------
+
+    def _put(self, name: str, pieces: list[memoryview], total: int) -> None:
+        free = self._make_room(total)
+        try:
+            if free.nbytes >= total:
+                return _write(self._folder, name, pieces, total, self._freed)
+        except OSError as error:
+            if error.errno not in _FULL:
+                raise
+            free = self._free()
+        if self._spill is None:
+            raise StoreFull(total, free.nbytes, free.where)
+        try:
+            return _write(self._spill, name, pieces, total, None)
+        except OSError as error:
+            if error.errno not in _FULL:
+                raise
+            raise StoreFull(
+                total, free.nbytes, f"{free.where}, and {self._spill} is full"
+            ) from error
+
+    def _make_room(self, total: int) -> Free:
+        """Return what is free, after letting go of freed files if it is too little."""
+        if total <= self._unlooked:
+            self._unlooked -= total
+            return Free(total, "")
+        free = self._free()
+        if free.nbytes < total and self._freed is not None:
+            self._freed.clear()
+            free = self._free()
+        self._unlooked = max(0, min(LOOK_BYTES, (free.nbytes - total) // 16))
+        return free
+
+    def _free(self) -> Free:
+        free = self._space.free()
+        if self._limit_bytes is not None:
+            held = sum(_size(path) for path in list(self._folder.iterdir()))
+            held += 0 if self._freed is None else self._freed.nbytes()
+            left = max(0, self._limit_bytes - held)
+            free = min(free, Free(left, f"{self._folder} (its limit_bytes)"))
+        return free
+
+
+def _write(
+    folder: Path, name: str, pieces: list[memoryview], total: int, freed: Freed | None
+) -> None:
+    """Write a file that is there only when it is whole.
+
+    Raises:
+        OSError: it cannot be; nothing is left of it.
+    """
+    fresh = folder / f".{name}"
+    descriptor = None if freed is None else freed.take(fresh, total)
+    try:
+        if descriptor is None:
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+            descriptor = os.open(fresh, flags, 0o600)
+        try:
+            _write_all(descriptor, pieces)
+            if freed is not None:
+                os.ftruncate(descriptor, total)  # it may have been longer
+                fcntl.flock(descriptor, fcntl.LOCK_UN)
+        finally:
+            os.close(descriptor)  # on a network's file system it is only now that it is written
+        fresh.rename(folder / name)
+    except BaseException:
+        fresh.unlink(missing_ok=True)
+        raise
+
+
+def _write_all(descriptor: int, pieces: list[memoryview]) -> None:
+    left = [
+        piece[at : at + WRITTEN_AT_ONCE]
+        for piece in pieces
+        for at in range(0, piece.nbytes, WRITTEN_AT_ONCE)
+    ]
+    first = 0
+    while first < len(left):
+        last, size = first, 0
+        while last < min(len(left), first + WRITTEN_PIECES) and size < WRITTEN_AT_ONCE:
+            size += left[last].nbytes
+            last += 1
+        written = os.writev(descriptor, left[first:last])
+        while first < last and written >= left[first].nbytes:
+            written -= left[first].nbytes
+            first += 1
+        if written:
+            left[first] = left[first][written:]
+
+
+def _read(path: Path, reused: bool) -> memoryview | None:
+    """Return a file's content; ``reused``: it may be written into once it is evicted."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return None
+    try:
+        if os.fstat(descriptor).st_size < MAPPED_BYTES:  # nobody writes into so short a file
+            with os.fdopen(descriptor, "rb", closefd=False) as file:
+                return memoryview(file.read())
+        if reused:
+            # The mapping has a duplicate of the descriptor, and so the lock is held for as long
+            # as anybody has a view of it, in this process or in forks of it.
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return None  # it is being written into: it was evicted since it was opened
+            if not same_file(descriptor, path):
+                return None
+        size = os.fstat(descriptor).st_size
+        return memoryview(mmap.mmap(descriptor, size, access=mmap.ACCESS_READ))
+    finally:
+        os.close(descriptor)
+
+
+def _made(folder: str) -> Path:
+    path = Path(folder)
+    try:
+        path.mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise UsageError(
+            f"the store's folder {folder} cannot be made: {error.strerror}; what it is in must be "
+            "there, and yours to write to"
+        ) from None
+    return path.absolute()
+
+
+def _mark(maker: str) -> str:
+    """Return what the names of a maker's objects begin with."""
+    quoted = quote(maker, safe="").replace(".", "%2E")
+    return f"{quoted}."
+
+
+def _is_name(name: str) -> bool:
+    """Whether it can be the name of an object, and leads nowhere else."""
+    return "/" not in name and not name.startswith(".") and name not in {"", "freed"}
+
+
+def _size(path: Path) -> int:
+    with contextlib.suppress(FileNotFoundError):
+        return path.lstat().st_size
+    return 0

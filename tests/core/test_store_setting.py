@@ -1,0 +1,47 @@
+"""A setting of a store that cannot be meant is refused where it is made."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from steerio.errors import UsageError
+from steerio.model.objects import KINDS, StoreSetting
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "module:Class", "some.module:Class", "some.module.Class"])
+def test_kinds_have_a_short_name_or_are_a_class(kind: str) -> None:
+    assert StoreSetting(kind=kind).kind == kind
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"kind": "reddis"}, "'reddis'.*shared-memory.*redis"),
+        ({"kind": "a module:Class"}, "kind"),
+        ({"options": {"not a name": 1}}, "'not a name'"),
+        ({"threshold_bytes": -1}, "threshold_bytes.*from 0 on, or None"),
+        ({"threshold_bytes": True}, "threshold_bytes"),
+        ({"cache_bytes": None}, "cache_bytes.*from 0 on, not None"),
+        ({"limit_bytes": 0}, "limit_bytes.*from 1 on"),
+        ({"limit_bytes": 1.5}, "limit_bytes"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(given: dict[str, Any], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        StoreSetting(**given)
+
+
+def test_a_setting_travels() -> None:
+    setting = StoreSetting(
+        kind="redis",
+        options={"hostname": "here", "port": 1},
+        threshold_bytes=None,
+        limit_bytes=2**40,
+    )
+    packed = msgspec.msgpack.encode(setting)
+    assert msgspec.msgpack.decode(packed, type=StoreSetting) == setting
+    text = msgspec.json.encode(setting)
+    assert msgspec.json.decode(text, type=StoreSetting) == setting
