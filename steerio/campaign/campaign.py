@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from steerio.campaign.board import HOLDERS
 from steerio.campaign.handle import Task
 from steerio.campaign.pools import Pools
+from steerio.campaign.reference import Reference
 from steerio.campaign.session import Session
 from steerio.campaign.streams import EventStream
 from steerio.campaign.submitting import Options, Submitter
 from steerio.campaign.task_type import TaskType
+from steerio.campaign.versions import Versions
 from steerio.errors import UsageError
 from steerio.launch.needs import Needs
 from steerio.launch.workers import AskedWorkers
@@ -21,6 +23,7 @@ from steerio.model.events import Event
 if TYPE_CHECKING:
     from steerio.campaign.conductor import Conductor
 
+R = TypeVar("R")
 
 class Campaign(Submitter):
     """One whole run.  Subclass it, keep state in attributes, mark methods as agents.

@@ -77,7 +77,7 @@ class SessionStore:
         """Whether arguments of so many bytes go by reference."""
         if self._store is None:
             return False
-        threshold = self.setting.threshold(spec.threshold_bytes, spec.pool)
+        threshold = self.setting.threshold(spec.threshold_bytes)
         return threshold is not None and nbytes > threshold
 
     async def put(self, value: object) -> Reference[Any]:

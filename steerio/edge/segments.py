@@ -35,6 +35,8 @@ from steerio.errors import StoreFull, UsageError
 
 MAPPED_BYTES = 256 * 1024
 """Shorter objects are read, which costs less than mapping them, and no descriptor."""
+PRIVATE_MAPPED_BYTES = 8 * 2**20
+"""The same for what its reader may change: he may keep thousands of them, each a descriptor."""
 LOOK_BYTES = 16 * 2**20
 """After how much that was written it is looked again what is free."""
 WRITTEN_AT_ONCE = 64 * 2**20
@@ -75,6 +77,11 @@ class SharedMemoryConnector:
         self._unlooked = 0
         """How much may be written before it is looked again what is free."""
         self.maker = maker
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether its folder is in shared memory."""
+        return self._space.in_memory
 
     @property
     def maker(self) -> str:
@@ -143,10 +150,21 @@ class SharedMemoryConnector:
         A long one is mapped: it costs nothing until it is looked at, and stays what it is for
         as long as it is held, also when it is evicted.
         """
-        for folder, freed in self._folders():
-            found = _read(folder / key.name, freed is not None) if _is_name(key.name) else None
-            if found is not None:
-                return found
+        return self._find(key, private=False)
+
+    def get_private(self, key: SegmentKey) -> memoryview | None:
+        """Return an object as its caller may change it, which nobody else sees.
+
+        A long one is mapped copy-on-write: only what is changed is copied.
+        """
+        return self._find(key, private=True)
+
+    def _find(self, key: SegmentKey, *, private: bool) -> memoryview | None:
+        if _is_name(key.name):
+            for folder, freed in self._folders():
+                found = _read(folder / key.name, freed is not None, private)
+                if found is not None:
+                    return found
         return None
 
     def get_batch(self, keys: Sequence[SegmentKey]) -> list[memoryview | None]:
@@ -290,14 +308,18 @@ def _write_all(descriptor: int, pieces: list[memoryview]) -> None:
             left[first] = left[first][written:]
 
 
-def _read(path: Path, reused: bool) -> memoryview | None:
-    """Return a file's content; ``reused``: it may be written into once it is evicted."""
+def _read(path: Path, reused: bool, private: bool) -> memoryview | None:
+    """Return a file's content.
+
+    ``reused``: it may be written into once it is evicted; ``private``: the caller may change
+    what is returned.
+    """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
     except FileNotFoundError:
         return None
     try:
-        if os.fstat(descriptor).st_size < MAPPED_BYTES:  # nobody writes into so short a file
+        if not private and os.fstat(descriptor).st_size < MAPPED_BYTES:  # never written into
             with os.fdopen(descriptor, "rb", closefd=False) as file:
                 return memoryview(file.read())
         if reused:
@@ -310,7 +332,12 @@ def _read(path: Path, reused: bool) -> memoryview | None:
             if not same_file(descriptor, path):
                 return None
         size = os.fstat(descriptor).st_size
-        return memoryview(mmap.mmap(descriptor, size, access=mmap.ACCESS_READ))
+        if private and size < PRIVATE_MAPPED_BYTES:
+            own = bytearray(size)
+            with os.fdopen(descriptor, "rb", buffering=0, closefd=False) as file:
+                return memoryview(own) if file.readinto(own) == size else None
+        access = mmap.ACCESS_COPY if private else mmap.ACCESS_READ
+        return memoryview(mmap.mmap(descriptor, size, access=access))
     finally:
         os.close(descriptor)
 

@@ -27,6 +27,11 @@ class Store(Protocol):
     maker: str
     """Who puts objects here, for `sweep`; to be set again after a fork."""
 
+    @property
+    def local(self) -> bool:
+        """Whether all is in this host's memory, so that nobody else is waited for."""
+        ...
+
     def put(self, frames: Sequence[Any], pool: str = "") -> StoredObject:
         """Put frames as one object; ``pool``: for whose tasks it is, where the store asks.
 
@@ -35,8 +40,11 @@ class Store(Protocol):
         """
         ...
 
-    def get(self, stored: StoredObject) -> list[memoryview]:
-        """Return the frames of an object, read-only; they stay when it is evicted.
+    def get(self, stored: StoredObject, *, private: bool = False) -> list[memoryview]:
+        """Return the frames of an object; they stay when it is evicted.
+
+        They are read-only and may be kept for whoever asks next; or, if ``private``, the
+        caller's own, who may change them.
 
         Raises:
             ObjectMissing: it is not there (any more).
@@ -46,6 +54,10 @@ class Store(Protocol):
 
     def prefetch(self, objects: Iterable[StoredObject]) -> None:
         """Have objects on this node; of those that are missing, nothing is said."""
+        ...
+
+    def forget(self, names: Iterable[bytes]) -> None:
+        """Keep no copies on this node of objects that are evicted."""
         ...
 
     def evict(self, names: Iterable[bytes]) -> None:
@@ -78,6 +90,11 @@ class SegmentStore:
         self._cached = Cached(cache_bytes)
 
     @property
+    def local(self) -> bool:
+        """Whether the folder is in memory."""
+        return self.connector.in_memory
+
+    @property
     def maker(self) -> str:
         """Who puts objects here."""
         return self.connector.maker
@@ -92,8 +109,13 @@ class SegmentStore:
         key, nbytes = self.connector.put_frames(frames)
         return StoredObject(key.name.encode(), nbytes)
 
-    def get(self, stored: StoredObject) -> list[memoryview]:
+    def get(self, stored: StoredObject, *, private: bool = False) -> list[memoryview]:
         """Return the frames of an object.  See `Store`."""
+        if private:
+            own = self.connector.get_private(_key(stored.name))
+            if own is None:
+                raise ObjectMissing(stored.name, self._where)
+            return layout.split(own, writable=True)
         frames = self._cached.find(stored.name)
         if frames is None:
             whole = self.connector.get(_key(stored.name))
@@ -105,6 +127,9 @@ class SegmentStore:
 
     def prefetch(self, objects: Iterable[StoredObject]) -> None:
         """Do nothing: what is mapped is here."""
+
+    def forget(self, names: Iterable[bytes]) -> None:
+        """Do nothing: there are no copies."""
 
     def evict(self, names: Iterable[bytes]) -> None:
         """Remove objects."""
@@ -140,6 +165,8 @@ class MemoryStore:
         beside: another that has the same objects, and another maker.
     """
 
+    local = True
+
     def __init__(self, maker: str = "", beside: MemoryStore | None = None) -> None:
         self.maker = maker
         self.objects: dict[bytes, tuple[str, bytes]] = {} if beside is None else beside.objects
@@ -154,16 +181,19 @@ class MemoryStore:
         self.objects[name] = self.maker, b"".join(pieces)
         return StoredObject(name, nbytes)
 
-    def get(self, stored: StoredObject) -> list[memoryview]:
+    def get(self, stored: StoredObject, *, private: bool = False) -> list[memoryview]:
         """Return the frames of an object.  See `Store`."""
         try:
             _, whole = self.objects[stored.name]
         except KeyError:
             raise ObjectMissing(stored.name, "this process's store") from None
-        return layout.split(whole)
+        return layout.split(bytearray(whole) if private else whole, writable=private)
 
     def prefetch(self, objects: Iterable[StoredObject]) -> None:
         """Do nothing: all is here."""
+
+    def forget(self, names: Iterable[bytes]) -> None:
+        """Do nothing: there are no copies."""
 
     def evict(self, names: Iterable[bytes]) -> None:
         """Remove objects."""

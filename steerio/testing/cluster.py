@@ -14,13 +14,17 @@ from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from types import TracebackType
 
 from steerio.campaign.session import Session
+from steerio.campaign.store import SessionStore
 from steerio.core.settings import Settings
 from steerio.edge.endpoint import LinkEndpoint, MemoryRouter
+from steerio.edge.store import MemoryStore
 from steerio.errors import UsageError
 from steerio.launch.workers import AskedWorkers, counts_of, needs_of
+from steerio.model.objects import StoreSetting
 from steerio.runtime.broker import Broker
 from steerio.runtime.client import Client
 from steerio.runtime.driver import Driver
+from steerio.runtime.sweeping import StraightSweeper
 from steerio.testing.agenda import Agenda
 from steerio.testing.faults import Fault, RandomKills
 from steerio.testing.loop import VirtualLoop

@@ -18,7 +18,7 @@ from steerio.model.tasks import TaskSpec
 class LoadedType:
     """A task type, ready to run: its function, kind and codec."""
 
-    __slots__ = ("codec", "function", "kind", "name")
+    __slots__ = ("codec", "function", "kind", "name", "spec")
 
     def __init__(self, spec: TaskSpec) -> None:
         function: Callable[..., Any]
@@ -26,6 +26,7 @@ class LoadedType:
             function = pickle.loads(spec.code)
         else:
             function = _find(*spec.name.split(":", 1))
+        self.spec = spec
         self.name = spec.name
         self.kind = spec.kind
         self.function = function
