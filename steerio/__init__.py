@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from steerio.campaign.pools import Lease as Lease
     from steerio.campaign.pools import Move as Move
     from steerio.campaign.pools import Pools as Pools
+    from steerio.campaign.reference import Reference as Reference
     from steerio.campaign.rules import FirstThen as FirstThen
     from steerio.campaign.rules import KeepIdle as KeepIdle
     from steerio.campaign.rules import Priority as Priority
@@ -40,13 +41,17 @@ if TYPE_CHECKING:
     from steerio.campaign.triggers import on_idle as on_idle
     from steerio.campaign.triggers import on_result as on_result
     from steerio.campaign.triggers import on_success as on_success
+    from steerio.campaign.versions import Versions as Versions
     from steerio.core.settings import Settings as Settings
+    from steerio.edge.segments import SharedMemoryConnector as SharedMemoryConnector
     from steerio.errors import BrokerLost as BrokerLost
     from steerio.errors import EncodingError as EncodingError
     from steerio.errors import JoinRefused as JoinRefused
     from steerio.errors import MoveFailed as MoveFailed
+    from steerio.errors import ObjectMissing as ObjectMissing
     from steerio.errors import PoolBroken as PoolBroken
     from steerio.errors import SteerioError as SteerioError
+    from steerio.errors import StoreFull as StoreFull
     from steerio.errors import TaskCancelled as TaskCancelled
     from steerio.errors import TaskDidNotSucceed as TaskDidNotSucceed
     from steerio.errors import TaskFailed as TaskFailed
@@ -71,10 +76,13 @@ if TYPE_CHECKING:
     from steerio.model.events import TaskRetried as TaskRetried
     from steerio.model.events import TaskStarted as TaskStarted
     from steerio.model.events import TaskYielded as TaskYielded
+    from steerio.model.events import VersionPublished as VersionPublished
     from steerio.model.events import WorkerJoined as WorkerJoined
     from steerio.model.events import WorkerLost as WorkerLost
     from steerio.model.events import WorkerMoved as WorkerMoved
     from steerio.model.messages import PoolLoad as PoolLoad
+    from steerio.model.objects import StoreLoad as StoreLoad
+    from steerio.model.objects import StoreSetting as StoreSetting
     from steerio.model.results import Cancelled as Cancelled
     from steerio.model.results import Failed as Failed
     from steerio.model.results import Lost as Lost
@@ -95,6 +103,7 @@ _HOMES = {
     "steerio.campaign.handle": ["Task"],
     "steerio.campaign.limits": ["Limits"],
     "steerio.campaign.pools": ["Lease", "Move", "Pools"],
+    "steerio.campaign.reference": ["Reference"],
     "steerio.campaign.rules": [
         "FirstThen", "KeepIdle", "Priority", "Proportional", "Rule", "at_least", "at_most",
     ],
@@ -104,20 +113,24 @@ _HOMES = {
     "steerio.campaign.triggers": [
         "agent", "every", "on_event", "on_failure", "on_idle", "on_result", "on_success",
     ],
+    "steerio.campaign.versions": ["Versions"],
     "steerio.core.settings": ["Settings"],
+    "steerio.edge.segments": ["SharedMemoryConnector"],
     "steerio.errors": [
-        "BrokerLost", "EncodingError", "JoinRefused", "MoveFailed", "PoolBroken", "SteerioError",
-        "TaskCancelled", "TaskDidNotSucceed", "TaskFailed", "TaskLost", "TaskTimedOut",
-        "UnhandledFailure", "UnknownPool", "UsageError",
+        "BrokerLost", "EncodingError", "JoinRefused", "MoveFailed", "ObjectMissing", "PoolBroken",
+        "SteerioError", "StoreFull", "TaskCancelled", "TaskDidNotSucceed", "TaskFailed",
+        "TaskLost", "TaskTimedOut", "UnhandledFailure", "UnknownPool", "UsageError",
     ],
     "steerio.launch.needs": ["Needs"],
     "steerio.launch.workers": ["Workers"],
     "steerio.model.events": [
         "ClientLost", "Event", "EventsMissed", "NodeJoined", "NodeLost", "PoolChanged",
         "PoolFailed", "Published", "TaskEnded", "TaskProgress", "TaskQueued", "TaskRetried",
-        "TaskStarted", "TaskYielded", "WorkerJoined", "WorkerLost", "WorkerMoved",
+        "TaskStarted", "TaskYielded", "VersionPublished", "WorkerJoined", "WorkerLost",
+        "WorkerMoved",
     ],
     "steerio.model.messages": ["PoolLoad"],
+    "steerio.model.objects": ["StoreLoad", "StoreSetting"],
     "steerio.model.results": [
         "Cancelled", "Failed", "Lost", "Result", "Sizes", "Succeeded", "TaskError", "TimedOut",
         "Timings",
@@ -149,6 +162,7 @@ __all__ = [
     "Needs",
     "NodeJoined",
     "NodeLost",
+    "ObjectMissing",
     "PoolBroken",
     "PoolChanged",
     "PoolFailed",
@@ -157,13 +171,18 @@ __all__ = [
     "Priority",
     "Proportional",
     "Published",
+    "Reference",
     "Resource",
     "Result",
     "Rule",
     "Session",
     "Settings",
+    "SharedMemoryConnector",
     "Sizes",
     "SteerioError",
+    "StoreFull",
+    "StoreLoad",
+    "StoreSetting",
     "Succeeded",
     "Task",
     "TaskCancelled",
@@ -184,6 +203,8 @@ __all__ = [
     "UnhandledFailure",
     "UnknownPool",
     "UsageError",
+    "VersionPublished",
+    "Versions",
     "WorkerJoined",
     "WorkerLost",
     "WorkerMoved",

@@ -142,6 +142,9 @@ class Session(Submitter):
         client, kind = self.client, task.type
         number = task.id = client.reserve_later(task)
         tags = task.tags or None
+        known = inputs or Inputs()
+        for needed in known.objects:  # until the broker knows that the task needs it
+            client.objects.hold(needed)
 
         def put(stored: StoredObject | None, error: Exception | None) -> None:
             if not client.is_reserved(number):
@@ -151,11 +154,12 @@ class Session(Submitter):
                 reason = f"its arguments could not be put into the store: {error}"
                 client.give_up(number, "lost", reason)
             else:
-                known = inputs or Inputs()
                 needs = Inputs(stored, known.objects, known.latest)
                 client.submit_reserved(
                     number, kind.spec, body, (), options, tags, task.cause, task.created, needs
                 )
+            for needed in known.objects:
+                client.objects.let_go(needed.name)
 
         self.store.put_frames(frames, nbytes, kind.pool, put)
 
@@ -167,7 +171,7 @@ class Session(Submitter):
         nothing there; while this is awaited it must not be changed.
 
         Raises:
-            UsageError: this process has no store.
+            UsageError: this process has no store, or the value holds references itself.
             EncodingError: the value cannot be pickled.
             StoreFull: there is no room for it.
             BrokerLost: the broker has ended.

@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from steerio.campaign.reference import Reference
+from steerio.edge.references import gather
 from steerio.edge.store import Store
 from steerio.edge.values import ANY_VALUE
 from steerio.errors import BrokerLost, UsageError
@@ -77,7 +78,7 @@ class SessionStore:
         """Whether arguments of so many bytes go by reference."""
         if self._store is None:
             return False
-        threshold = self.setting.threshold(spec.threshold_bytes)
+        threshold = self.setting.threshold(spec.pool, spec.threshold_bytes)
         return threshold is not None and nbytes > threshold
 
     async def put(self, value: object) -> Reference[Any]:
@@ -90,13 +91,19 @@ class SessionStore:
         """Put a value into the store; whoever calls is to tell the broker of it.
 
         Raises:
-            UsageError: this process has no store.
+            UsageError: this process has no store, or the value holds references.
             EncodingError: the value cannot be pickled.
             StoreFull: there is no room for it.
             BrokerLost: the broker has ended.
         """
         store = self._reached()
-        body, frames = ANY_VALUE.pack(value, "a value for the store")
+        with gather() as used:
+            body, frames = ANY_VALUE.pack(value, "a value for the store")
+        if used.objects or used.latest:
+            raise UsageError(
+                "a value for the store cannot hold references: nobody would know for how long it "
+                "needs what they stand for. Give a task both, or await the references"
+            )
         parts = [body, *frames]
         putting = self._in_thread(store.put, parts, "")
         try:
@@ -121,7 +128,12 @@ class SessionStore:
         """
         store = self._reached()
         if self._at_once(nbytes):
-            then(store.put(frames, pool), None)
+            try:
+                stored = store.put(frames, pool)
+            except Exception as error:  # noqa: BLE001 - as it would come from a thread
+                then(None, error)
+            else:
+                then(stored, None)
             return
 
         def put(putting: asyncio.Future[StoredObject]) -> None:

@@ -36,12 +36,14 @@ class TaskType(Generic[P, R]):
         pool: str = DEFAULT_POOL,
         options: TaskOptions | None = None,
         preload: Sequence[str] = (),
+        threshold_bytes: int | None = -1,
     ) -> None:
         functools.update_wrapper(self, function)
         self.function = function
         self.pool = pool
         self.options = options or TaskOptions()
         self.preload = list(preload)
+        self.threshold_bytes = threshold_bytes
         self.name = _name_of(function)
         if inspect.iscoroutinefunction(function):
             self.kind = "coroutine"
@@ -70,11 +72,12 @@ class TaskType(Generic[P, R]):
             UsageError: the function can neither be imported by workers nor be shipped.
         """
         code = b"" if _importable(self) else _ship(self.function, self.name)
-        return TaskSpec(self.name, self.pool, self.kind, code)
+        return TaskSpec(self.name, self.pool, self.kind, code, self.threshold_bytes)
 
     def __reduce__(self) -> Any:
         """Travel as what it is made of, so that functions shipped by value may refer to it."""
-        return TaskType, (self.function, self.pool, self.options, self.preload)
+        made_of = (self.function, self.pool, self.options, self.preload, self.threshold_bytes)
+        return TaskType, made_of
 
 
 @overload
@@ -91,6 +94,7 @@ def task(
     preload: Sequence[str] = ...,
     cancel_grace_s: float = ...,
     needs: Needs | None = ...,
+    threshold_bytes: int | None = ...,
 ) -> Callable[[Callable[P, R]], TaskType[P, R]]: ...
 
 
@@ -105,6 +109,7 @@ def task(
     preload: Sequence[str] = (),
     cancel_grace_s: float = 0.2,
     needs: Needs | None = None,
+    threshold_bytes: int | None = -1,
 ) -> Any:
     """Make a function a task type.
 
@@ -120,6 +125,8 @@ def task(
         preload: modules to import once per node before its workers are forked.
         cancel_grace_s: seconds between the request to stop, SIGTERM and SIGKILL.
         needs: what a worker must have to run it; by default any worker of its pool does.
+        threshold_bytes: arguments and values that are longer go by reference, through the
+            store; ``None``: never; by default (-1) what the store's setting says.
 
     Raises:
         UsageError: an option that cannot be.
@@ -131,7 +138,7 @@ def task(
         raise UsageError("a task type needs a pool with a name")
 
     def decorate(function: Callable[..., Any]) -> TaskType[..., Any]:
-        return TaskType(function, pool, options, preload)
+        return TaskType(function, pool, options, preload, threshold_bytes)
 
     return decorate if function is None else decorate(function)
 

@@ -15,6 +15,7 @@ from steerio.campaign.pools import facts
 from steerio.campaign.run_dir import logging_to, make_run_dir
 from steerio.campaign.session import connect
 from steerio.edge.connection import FILE_NAME, read_connection
+from steerio.edge.references import in_words
 from steerio.errors import BrokerLost, UsageError
 from steerio.launch.finding import find_broker, has_ended
 from steerio.launch.hosting import Hosting
@@ -123,6 +124,12 @@ def show_status(run_dir: str, as_json: bool) -> None:
     console.print(pools, workers)
     ended = ", ".join(f"{count} {kind}" for kind, count in sorted(status.ended.items())) or "none"
     console.print(f"tasks ended: {ended}; events: {status.events}; up {status.uptime_s:.0f} s")
+    store = status.store
+    if store.objects:
+        holders = [("queued or running tasks", store.by_tasks), *store.by_clients.items()]
+        holders += [(f"version {store.versions[n]} of {n}", b) for n, b in store.by_versions.items()]
+        held = ", ".join(f"{who}: {in_words(nbytes)}" for who, nbytes in holders if nbytes)
+        console.print(f"store: {store.objects} objects, {in_words(store.nbytes)} ({held})")
     nodes = ", ".join(status.nodes) or "none"
     console.print(f"nodes: {nodes}; clients: {', '.join(status.clients)}")
     if status.dropped:
@@ -158,6 +165,7 @@ def _as_dict(status: Status) -> dict[str, Any]:
     """Name the fields (on the wire they are arrays)."""
     plain = msgspec.structs.asdict(status)
     plain["pools"] = {name: msgspec.structs.asdict(load) for name, load in status.pools.items()}
+    plain["store"] = msgspec.structs.asdict(status.store)
     plain["workers"] = [msgspec.structs.asdict(worker) for worker in status.workers]
     del plain["request"]
     return plain

@@ -1,41 +1,70 @@
 """Boxes: how one value stands in a body, and how bodies are read.
 
 Atoms stand for themselves.  Everything else is a msgpack extension that points at frames
-by index: code 1 an array, 2 a pickle, 3 a long byte string.
+by index (code 1 an array, 2 a pickle, 3 a long byte string), or names what the store has
+(code 4 a reference, 5 the latest version of a name).
 """
 
 from __future__ import annotations
 
 import pickle
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
 
-from steerio.edge.pickling import dump
+from steerio.edge.pickling import dump, is_proxy
+from steerio.edge.references import (
+    Latest,
+    Resolve,
+    arrived,
+    is_reference,
+    note,
+    packing,
+    reading,
+    references_exist,
+)
 from steerio.errors import EncodingError
+from steerio.model.objects import StoredObject
 
 LONG_BYTES = 65536
 """Longer byte strings travel as frames of their own."""
 ARRAY_BYTES = 256
 """Shorter arrays are pickled."""
 
-ARRAY, PICKLE, BYTES = 1, 2, 3
+ARRAY, PICKLE, BYTES, REFERENCE, LATEST = 1, 2, 3, 4, 5
 _ATOMS = frozenset({int, float, str, bool, bytes, type(None)})
 _INT_MIN, _INT_MAX = -(2**63), 2**64 - 1
 EXT_HEADS = frozenset({0xC7, 0xC8, 0xC9, 0xD4, 0xD5, 0xD6, 0xD7, 0xD8})
 """First bytes of a msgpack extension; no annotated type is one."""
 
 
+class StandIn(Exception):
+    """Raised where msgpack meets what stands for another value, which only a pickle can hold."""
+
+
 def _plain_number(value: Any) -> Any:
     """Turn NumPy scalars into the Python numbers that they stand for."""
+    if is_reference(type(value)) or is_proxy(value):
+        raise StandIn
     if type(value).__module__ == "numpy" and getattr(value, "ndim", None) == 0:
         return value.item()
     raise NotImplementedError(f"got `{type(value).__qualname__}`")
 
 
 encode = msgspec.msgpack.Encoder(enc_hook=_plain_number).encode
+
+
+def holds_stand_in(value: Any) -> bool:
+    """Whether msgpack would meet a reference or a proxy in a value."""
+    try:
+        msgspec.to_builtins(value, enc_hook=_plain_number)
+    except StandIn:
+        return True
+    except Exception:  # noqa: BLE001 - what else is wrong with it is found elsewhere
+        return False
+    return False
 
 
 def box(value: Any, frames: list[Any]) -> Any:
@@ -58,12 +87,17 @@ def box(value: Any, frames: list[Any]) -> Any:
         frames.append(value.reshape(-1).view("u1").data.toreadonly())
         head = encode((value.dtype.str, value.shape, len(frames) - 1))
         return msgspec.msgpack.Ext(ARRAY, head)
+    if is_reference(kind):
+        note(value)
+        if issubclass(kind, Latest):
+            return msgspec.msgpack.Ext(LATEST, encode(value.name))
+        return msgspec.msgpack.Ext(REFERENCE, encode(value.stored))
     return pickled(value, frames)
 
 
 def pickled(value: Any, frames: list[Any]) -> msgspec.msgpack.Ext:
     """Return a pickle of ``value`` as it stands in a body; its buffers are added to ``frames``."""
-    data, buffers = dump(value)
+    data, buffers = packing(dump, value) if references_exist() else dump(value)
     head = encode((data, len(frames), len(buffers)))
     frames.extend(buffers)
     return msgspec.msgpack.Ext(PICKLE, head)
@@ -84,17 +118,21 @@ def _plain_array(array: Any) -> bool:
     )
 
 
-def _unbox(code: int, data: memoryview, frames: Sequence[Any]) -> Any:
+def _unbox(code: int, data: memoryview, frames: Sequence[Any], taken: Any) -> Any:
     if code == PICKLE:
         pickled, first, count = msgspec.msgpack.decode(data, type=tuple[bytes, int, int])
-        return pickle.loads(pickled, buffers=[_own(f) for f in frames[first : first + count]])
+        return pickle.loads(pickled, buffers=map(taken, frames[first : first + count]))
     if code == BYTES:
         return bytes(buffer_of(frames[msgspec.msgpack.decode(data, type=int)]))
     if code == ARRAY:
         import numpy as np
 
         dtype, shape, index = msgspec.msgpack.decode(data, type=tuple[str, tuple[int, ...], int])
-        return np.frombuffer(_own(frames[index]), dtype=dtype).reshape(shape)
+        return np.frombuffer(taken(frames[index]), dtype=dtype).reshape(shape)
+    if code == REFERENCE:
+        return arrived(msgspec.msgpack.decode(data, type=StoredObject))
+    if code == LATEST:
+        return arrived(msgspec.msgpack.decode(data, type=str))
     raise EncodingError(f"a value has the unknown extension code {code}")
 
 
@@ -114,17 +152,23 @@ def _own(frame: Any) -> Any:
     return bytearray(view) if view.readonly else view
 
 
+def _view(frame: Any) -> memoryview:
+    """Return a frame as it is, as memory that nobody may change."""
+    return memoryview(buffer_of(frame)).toreadonly()
+
+
 class _Current(threading.local):
-    """The frames of the value that a thread is reading."""
+    """The frames of the value that a thread is reading, and how buffers are taken from them."""
 
     frames: Sequence[Any] = ()
+    taken: Callable[[Any], Any] = staticmethod(_own)  # pyright: ignore[reportAssignmentType]
 
 
 _current = _Current()
 
 
 def _find(code: int, data: memoryview) -> Any:
-    return _unbox(code, data, _current.frames)
+    return _unbox(code, data, _current.frames, _current.taken)
 
 
 def _ignore(code: int, data: memoryview) -> None:
@@ -135,19 +179,36 @@ class Reader:
     """A typed decoder whose extension hook finds the frames of the value being read."""
 
     def __init__(self, shape: Any) -> None:
-        self._decode = msgspec.msgpack.Decoder(shape, ext_hook=_find).decode
+        self.decode = msgspec.msgpack.Decoder(shape, ext_hook=_find).decode
+        """Reads what has neither frames nor references."""
         self.check = msgspec.msgpack.Decoder(shape, ext_hook=_ignore).decode
         """Decodes without unpickling; raises ``ValidationError`` for another shape."""
 
-    def read(self, body: Any, frames: Sequence[Any]) -> Any:
-        """Decode a body.  Raises whatever unpickling raises."""
-        if not frames:
-            return self._decode(body)
-        outer, _current.frames = _current.frames, frames
+    def read(
+        self,
+        body: Any,
+        frames: Sequence[Any],
+        views: bool = False,
+        resolve: Resolve | None = None,
+    ) -> Any:
+        """Decode a body.
+
+        With ``views`` arrays and other buffers are read-only views of the frames; without,
+        they are memory of their own.  ``resolve`` gives what references stand for; without
+        it they come out as they are.
+
+        Raises:
+            Exception: whatever unpickling or ``resolve`` raises.
+        """
+        if resolve is not None:
+            return reading(lambda: self.read(body, frames, views), resolve)
+        here = _current
+        outer = here.frames, here.taken
+        here.frames, here.taken = frames, _view if views else _own
         try:
-            return self._decode(body)
+            return self.decode(body)
         finally:
-            _current.frames = outer
+            here.frames, here.taken = outer
 
 
 ANYTHING = Reader(Any)

@@ -24,12 +24,15 @@ from steerio.edge.boxing import (
     ANYTHING,
     EXT_HEADS,
     Reader,
+    StandIn,
     box,
     buffer_of,
     encode,
+    holds_stand_in,
     pickled,
 )
-from steerio.edge.pickling import is_proxy, proxies_exist
+from steerio.edge.pickling import proxies_exist
+from steerio.edge.references import Resolve, references_exist
 from steerio.errors import EncodingError
 
 INLINE_BYTES = 4096
@@ -91,20 +94,29 @@ class ValueCodec:
         if self._native:
             self._encoded(value, what)
 
-    def unpack(self, body: bytes, frames: Sequence[Any]) -> Any:
-        """Decode a value.  Raises whatever unpickling raises."""
+    def unpack(
+        self,
+        body: bytes,
+        frames: Sequence[Any],
+        *,
+        views: bool = False,
+        resolve: Resolve | None = None,
+    ) -> Any:
+        """Decode a value; see ``Reader.read``.  Raises whatever that raises."""
         if not body:
             body, frames = buffer_of(frames[0]), frames[1:]
         reader = ANYTHING if body[0] in EXT_HEADS else self._reader
-        return reader.read(body, frames)
+        if not frames and resolve is None:
+            return reader.decode(body)
+        return reader.read(body, frames, views, resolve)
 
     def _encoded(self, value: Any, what: str) -> bytes | None:
         """Return the value as msgpack, or ``None`` where it must be pickled."""
-        if is_proxy(value):
-            return None
         try:
             body = encode(value)
             decoded = self._reader.check(body)
+        except StandIn:
+            return None
         except _NO_WORD:
             self._compare(value, what)
             return None
@@ -117,6 +129,8 @@ class ValueCodec:
         try:
             msgspec.convert(value, self._annotation)
         except _WRONG_TYPE as error:
+            if (proxies_exist() or references_exist()) and holds_stand_in(value):
+                return
             raise EncodingError(self._mismatch(what, error)) from error
 
     def _mismatch(self, what: str, error: BaseException) -> str:
@@ -124,6 +138,11 @@ class ValueCodec:
             "None" if self._annotation is type(None) else inspect.formatannotation(self._annotation)
         )
         return f"{what} is not what its annotation `{annotation}` says: {error}"
+
+
+def total_bytes(frames: Sequence[Any]) -> int:
+    """Return how many bytes frames have in all."""
+    return sum(f.nbytes if isinstance(f, memoryview) else len(f) for f in frames)
 
 
 def unsendable(what: str, value: object, error: BaseException) -> str:
@@ -205,30 +224,37 @@ class CallCodec:
                 raise TypeError(f"task type {self.name}: {error}") from None
         frames: list[Any] = []
         body = None
-        if not (self._open or proxies_exist()) or not self._goes_whole(args, kwargs):
+        if not self._open or not self._goes_whole(args, kwargs):
             body = self._encoded(args, kwargs, frames)
         return self._pack_whole(args, kwargs) if body is None else _finish(body, frames)
 
-    def unpack(self, body: bytes, frames: Sequence[Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """Decode the arguments of a call.  Raises whatever unpickling raises."""
+    def unpack(
+        self,
+        body: bytes,
+        frames: Sequence[Any],
+        *,
+        views: bool = False,
+        resolve: Resolve | None = None,
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Decode the arguments of a call; see ``Reader.read``.  Raises whatever that raises."""
         if not body:
             body, frames = buffer_of(frames[0]), frames[1:]
         reader = ANYTHING if body[0] in EXT_HEADS else self._reader(_array_length(body))
-        args, kwargs = reader.read(body, frames)
+        if not frames and resolve is None:
+            args, kwargs = reader.decode(body)
+        else:
+            args, kwargs = reader.read(body, frames, views, resolve)
         return args, kwargs
 
     def _goes_whole(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-        """Whether msgpack has no shape for these arguments.
+        """Whether msgpack has no shape for these arguments of a function that is open.
 
-        It has types for named keywords or room for others, not both; and it may not look
-        into proxies.
+        It has types for named keywords or room for others, not both.
         """
-        if self._open and (
+        return (
             any(map(self._keywords.get, kwargs))
             or len(args) > len(self._positional) + REST_ARGUMENTS
-        ):
-            return True
-        return proxies_exist() and any(map(is_proxy, (*args, *kwargs.values())))
+        )
 
     def _encoded(
         self, args: tuple[Any, ...], kwargs: dict[str, Any], frames: list[Any]
@@ -247,7 +273,7 @@ class CallCodec:
         try:
             body = encode((wire_args, wire_kwargs))
             decoded = self._reader(len(args)).check(body) if self._typed else None
-        except _NO_WORD:
+        except (StandIn, *_NO_WORD):
             return None
         except _WRONG_TYPE as error:
             self._check_each(args, kwargs)

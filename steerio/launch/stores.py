@@ -5,6 +5,8 @@ from __future__ import annotations
 import socket
 from pathlib import Path
 
+from msgspec import structs
+
 from steerio.edge.connection import Connection
 from steerio.edge.store import Store
 from steerio.edge.stores import open_store
@@ -57,6 +59,9 @@ def reach_store(connection: Connection) -> tuple[StoreSetting, Store | None, str
     setting = connection.store
     if setting is None:
         return StoreSetting(), None, "the broker has none"
-    if setting.kind == SHARED_MEMORY and connection.host != socket.gethostname():
+    here = connection.host == socket.gethostname()
+    if setting.kind == SHARED_MEMORY and not here:
         return setting, None, f"it is in the shared memory of {connection.host}"
-    return setting, open_store(setting, connection.objects), ""
+    # nobody would tell this process that what it keeps was freed
+    forgetful = structs.replace(setting, cache_bytes=0)
+    return setting, open_store(forgetful, connection.objects if here else ""), ""

@@ -81,6 +81,7 @@ class StoreSetting(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
             it has read.
         limit_bytes: most that may be in the store, where that is a folder; ``None``: whatever
             is free.
+        thresholds: other ``threshold_bytes``, by pool.
 
     Raises:
         UsageError: something that cannot be meant.
@@ -91,16 +92,18 @@ class StoreSetting(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     threshold_bytes: int | None = THRESHOLD_BYTES
     cache_bytes: int = CACHE_BYTES
     limit_bytes: int | None = None
+    thresholds: dict[str, int | None] = {}
 
-    def threshold(self, of_task_type: int | None) -> int | None:
-        """Return above how many bytes a task type's values go by reference; ``None``: never.
+    def threshold(self, pool: str, of_task_type: int | None = -1) -> int | None:
+        """Return above how many bytes values go by reference; ``None``: never.
 
         Args:
-            of_task_type: what it says itself; below 0: nothing.
+            pool: where the task runs.
+            of_task_type: what its type says; below 0: nothing.
         """
-        if of_task_type is not None and of_task_type < 0:
-            return self.threshold_bytes
-        return of_task_type
+        if of_task_type is None or of_task_type >= 0:
+            return of_task_type
+        return self.thresholds.get(pool, self.threshold_bytes)
 
     def __post_init__(self) -> None:
         """Refuse what cannot be meant."""
@@ -113,6 +116,8 @@ class StoreSetting(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
             if not name.isidentifier():
                 raise UsageError(f"{name!r} cannot be the name of an option of a store")
         _check("threshold_bytes", self.threshold_bytes, least=0, or_none=True)
+        for pool, threshold in self.thresholds.items():
+            _check(f"thresholds[{pool!r}]", threshold, least=0, or_none=True)
         _check("cache_bytes", self.cache_bytes, least=0)
         _check("limit_bytes", self.limit_bytes, least=1, or_none=True)
 

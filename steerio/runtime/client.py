@@ -245,8 +245,11 @@ class Client:
         return number in self._reserved
 
     def give_up(self, number: int, ended_as: str, reason: str) -> None:
-        """End a task that was not submitted yet."""
-        self._reserved.pop(number, None)
+        """End a task that was not submitted yet, soon."""
+        del self._reserved[number]
+        self._loop.call_soon(self._end_unsent, number, ended_as, reason)
+
+    def _end_unsent(self, number: int, ended_as: str, reason: str) -> None:
         sink = self.sinks.pop(number, None)
         if sink is not None:
             sink.settled(ms.TaskSettled.unknown(number, ended_as, self._clock(), reason), ())
@@ -256,8 +259,7 @@ class Client:
         if self.lost:
             return
         if number in self._reserved:
-            del self._reserved[number]
-            self._loop.call_soon(self.give_up, number, "cancelled", reason)
+            self.give_up(number, "cancelled", reason)
         else:
             self._send(ms.CancelTask(number, reason, queued_only))
 

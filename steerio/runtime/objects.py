@@ -14,7 +14,7 @@ from steerio.model.objects import StoredObject, Version
 
 def client_maker(number: int) -> str:
     """Return what a client of this number calls itself where it puts objects into the store."""
-    return f"client{number}"
+    return f"client:{number}"
 
 
 class ClientObjects:

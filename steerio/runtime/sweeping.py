@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 
 from steerio.edge.store import Store
 
+TIDY_S = 3.0
+"""How long after the last objects were freed the store gives memory back that it kept for more."""
 CLOSE_S = 5.0
 """Longest wait, at the end, for what is still to be removed."""
 
@@ -64,7 +66,16 @@ class StoreSweeper:
             self._thread.start()
 
     def _serve(self) -> None:
-        while (order := self._orders.get()) is not None:
+        idle = self._store.drop_freed  # once, when nothing more is to be removed for a while
+        tidied = True
+        while True:
+            try:
+                order = self._orders.get(timeout=None if tidied else TIDY_S)
+            except Empty:
+                order = idle
+            if order is None:
+                return
+            tidied = order is idle
             try:
                 order()
             except Exception:  # a store may raise anything; the next one may still be removed

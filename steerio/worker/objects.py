@@ -66,7 +66,7 @@ class WorkerObjects:
         """
         if self._open_store is None:
             return None
-        threshold = self._setting.threshold(spec.threshold_bytes)
+        threshold = self._setting.threshold(spec.pool, spec.threshold_bytes)
         if threshold is None or total_bytes(frames) <= threshold:
             return None
         return self._opened().put(frames, spec.pool)

@@ -1,0 +1,215 @@
+"""References: what stands among the arguments for a value that is in the store.
+
+A reference travels as the name of what it stands for.  Only the codec may carry it: it
+tells who submits which stored values a task needs (``gather``), so that they are kept until
+the task has ended.  In any other pickle nobody would know, so there it is refused.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any, NoReturn, TypeVar
+
+from steerio.model.objects import StoredObject
+
+T = TypeVar("T")
+Resolve = Callable[[StoredObject | str], Any]
+"""Gives the value of a stored object, or of the latest version of a name."""
+
+
+class Reference:
+    """Stands for a value in the store; a task that is given it sees the value.
+
+    Equal to references to the same stored value.  Its repr tells the size, not the value.
+    """
+
+    __slots__ = ("__weakref__", "stored")
+
+    def __init__(self, stored: StoredObject) -> None:
+        _made_one()
+        self.stored = stored
+
+    def __eq__(self, other: Any) -> bool:
+        return issubclass(type(other), Reference) and other.stored.name == self.stored.name
+
+    def __hash__(self) -> int:
+        return hash(self.stored.name)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__qualname__} to {in_words(self.stored.nbytes)}>"
+
+    def __copy__(self) -> Reference:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Reference:
+        return self
+
+    def __reduce_ex__(self, protocol: object) -> Any:
+        if not _here.packing:
+            _refuse(self, "or await it and send its value")
+        note(self)
+        return _arrived, (self.stored.name, self.stored.nbytes)
+
+
+class Latest:
+    """Stands for the newest version of a name at the moment that the task starts."""
+
+    __slots__ = ("__weakref__", "name")
+
+    def __init__(self, name: str) -> None:
+        _made_one()
+        self.name = name
+
+    def __eq__(self, other: Any) -> bool:
+        return issubclass(type(other), Latest) and other.name == self.name
+
+    def __hash__(self) -> int:
+        return hash((Latest, self.name))
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__qualname__} {self.name!r}>"
+
+    def __copy__(self) -> Latest:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Latest:
+        return self
+
+    def __reduce_ex__(self, protocol: object) -> Any:
+        if not _here.packing:
+            _refuse(self, "or send the value of one version")
+        note(self)
+        return _latest_arrived, (self.name,)
+
+
+class Used:
+    """What packing has come across, each once: ``objects`` and the names of ``latest``."""
+
+    def __init__(self) -> None:
+        self._objects: dict[bytes, StoredObject] = {}
+        self._latest: dict[str, None] = {}
+        self._outer: Used | None = None
+
+    @property
+    def objects(self) -> list[StoredObject]:
+        """The stored values that references stand for."""
+        return list(self._objects.values())
+
+    @property
+    def latest(self) -> list[str]:
+        """The names whose latest version is wanted."""
+        return list(self._latest)
+
+    def __enter__(self) -> Used:
+        self._outer, _here.used = _here.used, self
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        _here.used = self._outer
+
+
+def gather() -> Used:
+    """Collect what the codec comes across in this thread while the ``with`` block lasts."""
+    return Used()
+
+
+_exist = False
+
+
+def references_exist() -> bool:
+    """Whether this process has ever made a reference; where not, nobody has to look for one."""
+    return _exist
+
+
+def _made_one() -> None:
+    global _exist  # noqa: PLW0603 - what has been made is a matter of the whole process
+    _exist = True
+
+
+class _Here(threading.local):
+    """What a thread is packing or reading."""
+
+    packing = False
+    used: Used | None = None
+    resolve: Resolve | None = None
+
+
+_here = _Here()
+
+
+def is_reference(kind: Any) -> bool:
+    """Whether values of this type are references of either kind."""
+    return _exist and issubclass(kind, (Reference, Latest))
+
+
+def note(reference: Reference | Latest) -> None:
+    """Let who gathers in this thread know of a reference."""
+    used = _here.used
+    if used is None:
+        return
+    if isinstance(reference, Latest):
+        used._latest[reference.name] = None  # pyright: ignore[reportPrivateUsage]
+    else:
+        stored = reference.stored
+        used._objects[stored.name] = stored  # pyright: ignore[reportPrivateUsage]
+
+
+def packing(dump: Callable[[Any], T], value: Any) -> T:
+    """Pickle a value that may hold references."""
+    outer, _here.packing = _here.packing, True
+    try:
+        return dump(value)
+    finally:
+        _here.packing = outer
+
+
+def reading(read: Callable[[], T], resolve: Resolve) -> T:
+    """Read what may hold references; ``resolve`` gives what they stand for."""
+    outer, _here.resolve = _here.resolve, resolve
+    try:
+        return read()
+    finally:
+        _here.resolve = outer
+
+
+def arrived(what: StoredObject | str) -> Any:
+    """Return the value of a reference that was read or, where nobody gives it, the reference."""
+    resolve = _here.resolve
+    if resolve is None:
+        return Latest(what) if isinstance(what, str) else Reference(what)
+    _here.resolve = None  # what it reads meanwhile is a value of its own
+    try:
+        return resolve(what)
+    finally:
+        _here.resolve = resolve
+
+
+def _arrived(name: bytes, nbytes: int) -> Any:
+    return arrived(StoredObject(name, nbytes))
+
+
+def _latest_arrived(name: str) -> Any:
+    return arrived(name)
+
+
+def _refuse(reference: object, otherwise: str) -> NoReturn:
+    raise TypeError(
+        f"{reference!r} cannot be pickled here, where nobody would know that its value is still "
+        f"needed: pass it as an argument of a task, also inside lists, dicts and objects, "
+        f"{otherwise}"
+    )
+
+
+def in_words(nbytes: float) -> str:
+    """Say a number of bytes as people do: ``80.0 MB``."""
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if nbytes < 1000:
+            return f"{nbytes:.0f} {unit}" if unit == "bytes" else f"{nbytes:.1f} {unit}"
+        nbytes /= 1000
+    return f"{nbytes:.1f} TB"
+
+
+def resolve_all_with(resolve: Resolve) -> None:
+    """Have what this thread reads from now on be resolved, whoever reads it (a worker does)."""
+    _here.resolve = resolve
