@@ -43,9 +43,8 @@ def choose_store(
     if asked is None or (asked.kind == "file" and "folder" not in asked.options):
         if run_dir is None:
             raise UsageError("a file store needs options={'folder': ...}, or a run directory")
-        threshold = {} if asked is None else {"threshold_bytes": asked.threshold_bytes}
-        folder = str((run_dir / OBJECTS).absolute())
-        return StoreSetting(kind="file", options={"folder": folder}, **threshold), ""
+        options = {"folder": str((run_dir / OBJECTS).absolute())}
+        return structs.replace(asked or StoreSetting(), kind="file", options=options), ""
     if asked.kind == SHARED_MEMORY and host is not None:
         raise UsageError(
             f"workers on other hosts than {host} cannot reach shared memory: use a store of kind "
