@@ -38,6 +38,8 @@ class ConnectorStore:
     Whatever the connector raises comes out as a `StoreFailed`.
     """
 
+    local = False
+
     def __init__(
         self,
         connect: Callable[[], Any],
@@ -81,13 +83,15 @@ class ConnectorStore:
                 name = self._notes.write(pickle.dumps(connector.put(whole)))
         return StoredObject(name, nbytes)
 
-    def get(self, stored: StoredObject) -> list[memoryview]:
+    def get(self, stored: StoredObject, *, private: bool = False) -> list[memoryview]:
         """Return the frames of an object.  See `Store`."""
-        frames = self._mapped.find(stored.name)
+        frames = None if private else self._mapped.find(stored.name)
         if frames is None:
             whole = self._copies.get(stored.name, self._fetch)
             if whole is None:
                 raise ObjectMissing(stored.name, self._where)
+            if private:
+                return layout.split(bytearray(whole), writable=True)
             frames = layout.split(whole)
             self._mapped.keep(stored, frames)
         return list(frames)
@@ -97,11 +101,16 @@ class ConnectorStore:
         for stored in objects:
             self._copies.get(stored.name, self._fetch)
 
-    def evict(self, names: Iterable[bytes]) -> None:
-        """Remove objects, and this node's copies."""
+    def forget(self, names: Iterable[bytes]) -> None:
+        """Remove this node's copies of objects."""
         for name in names:
             self._mapped.drop(name)
             self._copies.evict(name)
+
+    def evict(self, names: Iterable[bytes]) -> None:
+        """Remove objects, and this node's copies."""
+        for name in names:
+            self.forget([name])
             key = _key(name)
             if key is not None:
                 with self._asking("remove an object") as connector:

@@ -56,6 +56,11 @@ class MultiStore:
         self._host = host
 
     @property
+    def local(self) -> bool:
+        """Whether all of them are."""
+        return all(part.store.local for part in self._parts.values())
+
+    @property
     def maker(self) -> str:
         """Who puts objects here."""
         return next(iter(self._parts.values())).store.maker
@@ -82,13 +87,14 @@ class MultiStore:
             f"{self._host}: add one without bounds as the last"
         )
 
-    def get(self, stored: StoredObject) -> list[memoryview]:
+    def get(self, stored: StoredObject, *, private: bool = False) -> list[memoryview]:
         """Return the frames of an object.  See `Store`."""
         name, _, inner = stored.name.partition(b":")
         if name not in self._parts:
             raise ObjectMissing(stored.name, "any of the stores here")
         try:
-            return self._parts[name].store.get(StoredObject(inner, stored.nbytes))
+            known_there = StoredObject(inner, stored.nbytes)
+            return self._parts[name].store.get(known_there, private=private)
         except ObjectMissing as error:
             raise ObjectMissing(stored.name, error.where) from None
 
@@ -97,6 +103,11 @@ class MultiStore:
         for stored in objects:
             for part, (inner,) in self._dealt([stored.name]):
                 part.store.prefetch([StoredObject(inner, stored.nbytes)])
+
+    def forget(self, names: Iterable[bytes]) -> None:
+        """Keep no copies of objects on this node."""
+        for part, inner in self._dealt(names):
+            part.store.forget(inner)
 
     def evict(self, names: Iterable[bytes]) -> None:
         """Remove objects."""
