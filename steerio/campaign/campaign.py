@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 R = TypeVar("R")
 
+
 class Campaign(Submitter):
     """One whole run.  Subclass it, keep state in attributes, mark methods as agents.
 

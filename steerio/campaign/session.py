@@ -370,14 +370,16 @@ async def connect(run_dir: Path | str, *, name: str = "") -> AsyncGenerator[Sess
     context = open_context()
     client = Client(ZmqLink(context, address, identity.encode(), keys), watched=True)
     session: Session | None = None
-    try:
-        await client.join(name or identity)
-        session = Session(client, Path(run_dir), SessionStore(client, *reach_store(connection)))
-        yield session
-    finally:
-        if session is not None:
-            session.close()
-            await session.store.close()
-        else:
-            client.close()
-        context.term()
+    with contextlib.ExitStack() as opened:
+        opened.callback(context.term)
+        try:
+            await client.join(name or identity)
+            store = SessionStore(client, *reach_store(connection, opened))
+            session = Session(client, Path(run_dir), store)
+            yield session
+        finally:
+            if session is not None:
+                session.close()
+                await session.store.close()
+            else:
+                client.close()

@@ -139,6 +139,19 @@ def stop(run_dir: str) -> None:
     standing.stop_broker(run_dir)
 
 
+@steerio.command()
+@click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
+@click.option("--folder", metavar="DIR", help="Look in this folder, which file stores were given.")
+def clean(dry_run: bool, folder: str | None) -> None:
+    """Remove what stores of campaigns that were killed have left in shared memory and on disk.
+
+    Each start does the same by itself.  What belongs to living processes stays.
+    """
+    from steerio.cli import cleaning
+
+    cleaning.clean(dry_run, folder)
+
+
 def main() -> None:
     """Run the command line, with exit codes and errors as people expect them."""
     try:

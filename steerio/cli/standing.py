@@ -127,7 +127,9 @@ def show_status(run_dir: str, as_json: bool) -> None:
     store = status.store
     if store.objects:
         holders = [("queued or running tasks", store.by_tasks), *store.by_clients.items()]
-        holders += [(f"version {store.versions[n]} of {n}", b) for n, b in store.by_versions.items()]
+        holders += [
+            (f"version {store.versions[n]} of {n}", b) for n, b in store.by_versions.items()
+        ]
         held = ", ".join(f"{who}: {in_words(nbytes)}" for who, nbytes in holders if nbytes)
         console.print(f"store: {store.objects} objects, {in_words(store.nbytes)} ({held})")
     nodes = ", ".join(status.nodes) or "none"

@@ -452,9 +452,7 @@ class Intake:
                 self._events.next(), at, record.task_id, spec.name, record.pool, message.index
             )
         )
-        item = ms.TaskItem(
-            record.task_id, message.index, message.body, len(frames), message.stored
-        )
+        item = ms.TaskItem(record.task_id, message.index, message.body, len(frames), message.stored)
         self._peers.send(record.client, item, frames)
 
     def _progress(self, peer: Peer, message: ms.ReportProgress, _: Frames, now: float) -> None:

@@ -25,9 +25,7 @@ class ClientObjects:
         loop: the client's.
     """
 
-    def __init__(
-        self, say: Callable[[ms.ToBroker], None], loop: asyncio.AbstractEventLoop
-    ) -> None:
+    def __init__(self, say: Callable[[ms.ToBroker], None], loop: asyncio.AbstractEventLoop) -> None:
         self._say = say
         self._loop = loop
         self._thread = threading.get_ident()
