@@ -84,6 +84,12 @@ class Holdings:
         for name, times in self._holds.pop(holder, Counter[bytes]()).items():
             self._drop(name, times)
 
+    def free_all(self) -> None:
+        """Free everything, whoever holds it: nobody is served any more."""
+        for holder in list(self._holds):
+            self.let_all_go(holder)
+        self._clients.clear()
+
     def _drop(self, name: bytes, times: int) -> None:
         self._counts[name] -= times
         if not self._counts[name]:

@@ -49,6 +49,7 @@ class StoringCluster(Cluster):
         self._valued: set[int] = set()
         """The tasks whose clients were told of their value."""
         self._fetched: set[tuple[int, bytes]] = set()
+        self._asked = 0
 
     # -- what clients do ----------------------------------------------------------------------
 
@@ -91,14 +92,17 @@ class StoringCluster(Cluster):
         self.published[name].append(stored)
         by = f"client-{client.peer}"
         served = self.dispatch.versions.publish(name, stored, by, self.now)
-        assert served == [waiter for awaited, waiter in self.awaited if awaited == name]
-        self.awaited = [(awaited, who) for awaited, who in self.awaited if awaited != name]
+        number = len(self.published[name])
+        due = [each for each in self.awaited if each[0] == name and each[1].after < number]
+        assert served == [waiter for _, waiter in due]
+        self.awaited = [each for each in self.awaited if each not in due]
         for waiter in served:
             self.in_hand[waiter.client, stored.name] += 1
 
     def asks(self, client: Client, name: str, after: int) -> None:
         """Let a client ask for a newer version."""
-        waiter = VersionWaiter(client.peer, len(self.awaited), after)
+        self._asked += 1
+        waiter = VersionWaiter(client.peer, self._asked, after)
         version = self.dispatch.versions.ask(name, waiter)
         there = len(self.published[name])
         assert (version is not None) == (there > after)

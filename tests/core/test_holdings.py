@@ -108,6 +108,16 @@ def test_what_is_held_again_before_it_was_removed_stays(holdings: Holdings) -> N
     assert set(holdings.take_freed()) == {b"model", b"mesh"}
 
 
+def test_at_the_end_all_is_freed_and_nobody_can_hold_any_more(holdings: Holdings) -> None:
+    for holder in (FIRST, CLIENT, NEWEST):
+        holdings.hold(MODEL, holder)
+    holdings.hold(MESH, CLIENT)
+    holdings.free_all()
+    assert not holdings.sizes
+    holdings.hold(StoredObject(b"late", 1), CLIENT)
+    assert set(holdings.take_freed()) == {b"model", b"mesh", b"late"}
+
+
 def test_bytes_are_counted_for_each_holder_and_once_in_all(holdings: Holdings) -> None:
     for holder in (FIRST, CLIENT, CLIENT):
         holdings.hold(MODEL, holder)

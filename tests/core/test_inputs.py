@@ -355,3 +355,18 @@ def test_a_client_that_leaves_waits_for_no_version_any_more() -> None:
     assert versions.publish("model", VALUE, "other", scene.now) == []
     scene.settle_down()
     assert scene.held == {b"value"}
+
+
+def test_the_end_of_the_broker_empties_the_store() -> None:
+    scene = Stored({"simulate": 2})
+    scene.publish(1)
+    scene.dispatch.holdings.hold(VALUE, ("client", CLIENT))
+    scene.submit(inputs=INPUTS)
+    scene.members.client_joined(OTHER, "other", watched=False, now=scene.now, maker="client:1")
+    scene.members.broker_ends()
+    effects = scene.dispatch.take_effects()
+    swept = [effect.maker for effect in effects if isinstance(effect, SweepObjects)]
+    assert swept == ["client:1", "simulate-1", "simulate-2"]
+    assert isinstance(effects[-1], FreeObjects)
+    assert set(effects[-1].names) == {b"model 1", b"value", b"frames", b"mesh"}
+    assert scene.held == set()

@@ -94,6 +94,15 @@ def test_who_waits_for_a_newer_version_gets_and_holds_it() -> None:
     assert set(shelf.holdings.held(("client", AGENT))) == {first.name, second.name}
 
 
+def test_who_waits_for_a_version_far_ahead_is_not_given_an_older_one() -> None:
+    shelf = Shelf()
+    soon, later = VersionWaiter(AGENT, 1, 0), VersionWaiter(OTHER, 1, 2)
+    for waiter in (later, soon):
+        assert shelf.versions.ask("model", waiter) is None
+    assert [shelf.publish()[1] for _ in range(4)] == [[soon], [], [later], []]
+    assert not list(shelf.holdings.held(("client", OTHER)))[1:]
+
+
 def test_a_client_that_is_gone_waits_no_more() -> None:
     shelf = Shelf()
     stays = VersionWaiter(OTHER, 1, 0)
