@@ -129,6 +129,12 @@ async def test_a_session_ends_though_its_store_does_not_answer(
     async with opened() as place:
         stored = [place.whole.put([VALUE]) for _ in range(3)]
         seen: list[str] = []
+        all_seen = asyncio.Event()
+
+        def see(what: str) -> None:
+            seen.append(what)
+            if len(seen) == len(stored):
+                all_seen.set()
 
         def read(frames: Callable[[], Sequence[Any]]) -> str:
             try:
@@ -138,7 +144,7 @@ async def test_a_session_ends_though_its_store_does_not_answer(
 
         for each in stored:
             place.client.objects.hold(each)
-            place.store.fetch(each, read, seen.append)
+            place.store.fetch(each, read, see)
         told: list[Any] = []
         place.store.put_frames([VALUE], len(VALUE), "", lambda *what: told.append(what))
         waiting = asyncio.create_task(place.store.put(VALUE))
@@ -153,8 +159,7 @@ async def test_a_session_ends_though_its_store_does_not_answer(
         assert "the session was closed" in said
         assert told == []  # who waits for that task was told by the client
         place.gated.gate.set()
-        while len(seen) < len(stored):
-            await asyncio.sleep(0)
+        await all_seen.wait()
 
 
 class Meeting(list[bytes]):

@@ -92,7 +92,7 @@ def said(link: MemoryLink, kind: type[M]) -> list[M]:
     return [message for message, _ in link.receive(1_000) if isinstance(message, kind)]
 
 
-# -- holding and letting go -----------------------------------------------------------------
+# -- holding and letting go --------------------------------------------------------------
 
 
 def test_an_object_is_removed_when_its_client_lets_go() -> None:
@@ -159,7 +159,7 @@ def test_what_a_client_put_and_never_told_of_goes_with_it() -> None:
     assert bench.there(needed, of_other) == [False, True]
 
 
-# -- strangers --------------------------------------------------------------------------------
+# -- strangers ---------------------------------------------------------------------------
 
 
 def test_what_a_stranger_brings_is_removed_unless_somebody_holds_it() -> None:
@@ -187,7 +187,7 @@ def test_what_a_client_says_after_it_was_lost_leaves_nothing_behind() -> None:
     assert bench.store.objects == {}
 
 
-# -- tasks --------------------------------------------------------------------------------------
+# -- tasks -------------------------------------------------------------------------------
 
 
 def test_the_worker_is_told_where_the_frames_are_and_the_client_where_the_value_is() -> None:
@@ -292,7 +292,7 @@ def test_what_a_worker_put_and_never_told_of_goes_with_it() -> None:
     assert bench.there(late) == [False]
 
 
-# -- versions -------------------------------------------------------------------------------------
+# -- versions ----------------------------------------------------------------------------
 
 
 def test_versions_are_told_to_who_publishes_and_to_who_asked() -> None:
@@ -333,7 +333,7 @@ def test_a_repeated_publication_is_a_version_of_its_own_and_frees_nothing() -> N
     assert bench.load().objects == 1
 
 
-# -- the end --------------------------------------------------------------------------------------
+# -- the end -----------------------------------------------------------------------------
 
 
 def test_the_end_of_a_broker_leaves_nothing_in_the_store() -> None:
@@ -346,7 +346,7 @@ def test_the_end_of_a_broker_leaves_nothing_in_the_store() -> None:
     assert bench.store.objects == {}
 
 
-# -- anything ---------------------------------------------------------------------------------------
+# -- anything ----------------------------------------------------------------------------
 
 HELD = [b"memory-1", b"memory-2", b"memory-3"]
 """What the client in good order needs."""

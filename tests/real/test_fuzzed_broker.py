@@ -15,6 +15,7 @@ from steerio.campaign.session import Session
 from steerio.edge.headers import encode_headers
 from steerio.launch.hosting import Hosting
 from steerio.model import messages as ms
+from steerio.model.objects import StoredObject
 
 ROUNDS = 40
 LINGER_MS = 200
@@ -38,6 +39,11 @@ def noise(chance: random.Random) -> Iterator[list[bytes]]:
     yield [encode_headers([ms.JoinNode(ms.PROTOCOL, "n", "h", 1, {"default": 10**9})])]
     yield [encode_headers([ms.WorkerExited("default-1", 1, "so they say"), report, report])]
     yield [encode_headers([ms.YieldItem(1, -1, b"", -5), ms.CancelTask(2**63, "?")])]
+    stored = StoredObject(chance.choice([b"../../etc", b"", chance.randbytes(30)]), -1)
+    about_it = [ms.HoldObject(stored), ms.PublishVersion(1, "model", stored)]
+    freeing = [ms.LetGo([stored.name] * 9), ms.AskVersion(1, "model", -1)]
+    yield [encode_headers([*about_it, *freeing])]
+    yield [encode_headers([ms.JoinClient(ms.PROTOCOL, "x"), *about_it, *freeing, *about_it])]
     yield [b"\x91" * chance.randrange(1, 5_000)]
     yield [b"\xdd\xff\xff\xff\xff", bytes(100_000)]
 
