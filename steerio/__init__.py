@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from steerio.campaign.triggers import on_result as on_result
     from steerio.campaign.triggers import on_success as on_success
     from steerio.core.settings import Settings as Settings
+    from steerio.edge.serializers import register_serializer as register_serializer
     from steerio.errors import BrokerLost as BrokerLost
     from steerio.errors import EncodingError as EncodingError
     from steerio.errors import JoinRefused as JoinRefused
@@ -105,6 +106,7 @@ _HOMES = {
         "agent", "every", "on_event", "on_failure", "on_idle", "on_result", "on_success",
     ],
     "steerio.core.settings": ["Settings"],
+    "steerio.edge.serializers": ["register_serializer"],
     "steerio.errors": [
         "BrokerLost", "EncodingError", "JoinRefused", "MoveFailed", "PoolBroken", "SteerioError",
         "TaskCancelled", "TaskDidNotSucceed", "TaskFailed", "TaskLost", "TaskTimedOut",
@@ -199,6 +201,7 @@ __all__ = [
     "on_result",
     "on_success",
     "open_session",
+    "register_serializer",
     "report",
     "resource",
     "run",
