@@ -101,7 +101,7 @@ def propose(members: list[Surrogate], seed: int, candidates: int) -> tuple[list[
 class Ensemble(Campaign):
     """Evaluate, retrain after every so many evaluations, propose, and so on."""
 
-    workers: ClassVar[dict[str, int]] = {"simulate": 1, "learn": 1, "infer": 2}
+    workers: ClassVar = {"simulate": 1, "learn": 1, "infer": 2}
 
     def __init__(
         self,

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from steerio.campaign.board import HOLDERS
 from steerio.campaign.handle import Task
 from steerio.campaign.pools import Pools
-from steerio.campaign.reference import Reference
 from steerio.campaign.session import Session
 from steerio.campaign.streams import EventStream
 from steerio.campaign.submitting import Options, Submitter
@@ -23,7 +22,6 @@ from steerio.model.events import Event
 if TYPE_CHECKING:
     from steerio.campaign.conductor import Conductor
 
-R = TypeVar("R")
 
 
 class Campaign(Submitter):
@@ -93,7 +91,7 @@ class Campaign(Submitter):
         """Return a stream of the broker's events (see ``Session.events``)."""
         return self.session.events(*types, task_type=task_type, pool=pool, since=since)
 
-    async def put(self, value: R) -> Reference[R]:
+    async def put(self, value: object) -> Any:
         """Put a value into the store, to give it to tasks by reference (see ``Session.put``)."""
         return await self.session.put(value)
 
