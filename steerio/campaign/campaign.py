@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from steerio.campaign.conductor import Conductor
 
 
-
 class Campaign(Submitter):
     """One whole run.  Subclass it, keep state in attributes, mark methods as agents.
 

@@ -11,6 +11,7 @@ from steerio.model.objects import StoredObject
 if TYPE_CHECKING:
     from steerio.campaign.store import SessionStore
 
+
 class Reference(references.Reference):
     """A value in the store; made by ``session.put`` and by versions.
 

@@ -14,7 +14,6 @@ import msgspec
 
 from steerio.campaign.handle import Task, explain
 from steerio.campaign.pools import Pools
-from steerio.campaign.reference import Reference
 from steerio.campaign.run_dir import refuse_used
 from steerio.campaign.store import SessionStore
 from steerio.campaign.streams import EventStream

@@ -112,9 +112,7 @@ class StoringCluster(Cluster):
             assert (version.number, version.stored) == (there, self.published[name][-1])
             self.in_hand[client.peer, version.stored.name] += 1
 
-    def submit_with(
-        self, client: Client, kind: int, options: TaskOptions, inputs: Inputs
-    ) -> None:
+    def submit_with(self, client: Client, kind: int, options: TaskOptions, inputs: Inputs) -> None:
         """Submit a task that needs what is in the store."""
         for stored in inputs.all:
             self.untold.pop(stored.name, None)

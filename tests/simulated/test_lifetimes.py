@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from steerio import Failed, Lost, Result, Session, Succeeded, Task, task
 from steerio.campaign.reference import Reference
-from steerio.model.objects import StoreLoad, StoreSetting
+from steerio.model.objects import StoreSetting
 from steerio.testing import (
     HangWorker,
     KillNode,
@@ -198,7 +198,9 @@ class Player:
         self.readers.append(asyncio.create_task(follow()))
 
     async def tasks_items(self, first: int, count: int) -> Any:
-        running = self.session.options(retries={"lost": 5}, timeout_s=60.0).submit(stream, first, count)
+        running = self.session.options(retries={"lost": 5}, timeout_s=60.0).submit(
+            stream, first, count
+        )
         self.tasks.append(running)
         async for item in running.items():
             yield item
@@ -258,9 +260,7 @@ async def visit(cluster: SimulatedCluster, rng: random.Random) -> None:
 
 
 @settings(suppress_health_check=[HealthCheck.too_slow])
-@given(
-    script=faults, seed=st.integers(0, 2**32), latency_s=st.sampled_from([0.0, 0.0, 0.05])
-)
+@given(script=faults, seed=st.integers(0, 2**32), latency_s=st.sampled_from([0.0, 0.0, 0.05]))
 def test_no_value_is_gone_while_it_is_needed_or_kept_when_it_is_not(
     script: list[Any], seed: int, latency_s: float
 ) -> None:
