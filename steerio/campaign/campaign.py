@@ -18,6 +18,7 @@ from steerio.errors import UsageError
 from steerio.launch.needs import Needs
 from steerio.launch.workers import AskedWorkers
 from steerio.model.events import Event
+from steerio.model.objects import StoreSetting
 
 if TYPE_CHECKING:
     from steerio.campaign.conductor import Conductor
@@ -26,11 +27,13 @@ if TYPE_CHECKING:
 class Campaign(Submitter):
     """One whole run.  Subclass it, keep state in attributes, mark methods as agents.
 
-    Set ``workers`` on the class to say how many each pool has where nobody says otherwise.
+    Set ``workers`` on the class to say how many each pool has where nobody says otherwise, and
+    ``store`` to say where large values go.
     Override ``setup`` and ``finish`` for what comes before and after.
     """
 
     workers: ClassVar[AskedWorkers] = {}
+    store: ClassVar[StoreSetting | None] = None
 
     _conductor: Conductor | None = None
     run_dir: Path | None = None

@@ -9,6 +9,7 @@ node's folder what it puts, before it does where the connector can make keys bef
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import pickle
 import threading
@@ -197,9 +198,19 @@ def noted(file: Path) -> list[bytes]:
     return names
 
 
+class _KeyUnpickler(pickle.Unpickler):
+    """Makes named tuples and nothing else: whoever evicts reads names that others have sent."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        found = super().find_class(module, name)
+        if isinstance(found, type) and issubclass(found, tuple) and hasattr(found, "_fields"):
+            return found
+        raise pickle.UnpicklingError(f"{module}.{name} is no connector's key")
+
+
 def _key(name: bytes) -> Any:
     """Return the connector's key, or ``None`` if that is not what the name is."""
     try:
-        return pickle.loads(name)
+        return _KeyUnpickler(io.BytesIO(name)).load()
     except Exception:  # noqa: BLE001 - unpickling anything may raise anything
         return None
