@@ -108,7 +108,7 @@ class SessionStore:
         parts = [body, *frames]
         putting = self._in_thread(store.put, parts, "")
         try:
-            stored = await asyncio.shield(putting)
+            stored = await self._outcome(putting)
         except asyncio.CancelledError:
             putting.add_done_callback(self._discard)
             raise
@@ -163,8 +163,9 @@ class SessionStore:
 
         Raises:
             ObjectMissing: it is not in the store any more.
+            BrokerLost: the session was closed before the store answered.
         """
-        return await asyncio.shield(self._in_thread(self._load, stored))
+        return await self._outcome(self._in_thread(self._load, stored))
 
     def _load(self, stored: StoredObject) -> Any:
         body, *frames = self._reached().get(stored)
@@ -206,13 +207,14 @@ class SessionStore:
 
         Raises:
             ObjectMissing: it is not in the store any more.
+            BrokerLost: the session was closed before the store answered.
         """
 
         def read() -> Any:
             return ANY_VALUE.unpack(body, self._reached().get(stored, private=True))
 
         try:
-            return await asyncio.shield(self._in_thread(read))
+            return await self._outcome(self._in_thread(read))
         finally:
             self.let_go(stored)
 
@@ -274,6 +276,15 @@ class SessionStore:
         self._under_way.add(future)
         future.add_done_callback(self._under_way.discard)
         return future
+
+    async def _outcome(self, future: asyncio.Future[R]) -> R:
+        """Wait for a thread, which goes on if this is cancelled."""
+        try:
+            return await asyncio.shield(future)
+        except asyncio.CancelledError:
+            if future.cancelled():  # by the end of the session: nobody cancelled who waits
+                raise BrokerLost(self.client.lost) from None
+            raise
 
     async def close(self) -> None:
         """Wait for what is under way, and for what follows from it, though not for ever."""

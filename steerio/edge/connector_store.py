@@ -13,7 +13,7 @@ import io
 import os
 import pickle
 import threading
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -148,7 +148,7 @@ class ConnectorStore:
             return connector.get(key)
 
     @contextmanager
-    def _asking(self, what: str) -> Iterator[Any]:
+    def _asking(self, what: str) -> Generator[Any]:
         try:
             with self._lock:
                 if self._connector is None:

@@ -127,7 +127,7 @@ def test_what_was_used_last_is_kept_up_to_the_bound(folder: Path) -> None:
         for path in copies.iterdir():
             if path.is_file():
                 there = path.stat()
-                os.utime(path, (there.st_mtime - seconds,) * 2)
+                os.utime(path, (there.st_atime, there.st_mtime - seconds))
 
     for which in (0, 1, 2):
         age(10)

@@ -52,14 +52,16 @@ def check(key: int, value: Array) -> None:
 
 
 @task(pool="simulate")
-def use(own: int, given: Array, shared: dict[int, Any], model: Array | None = None) -> Any:
-    """Check all that it is given; return its own value, and what is in the model."""
+def use(own: int, given: Array, shared: dict[int, Any], model: Array | None = None) -> Array:
+    """Check all that it is given; return a value of its own, with the key of the model."""
     check(own, given)
     for key, value in shared.items():
         check(key, value)
     if model is not None:
         check(int(model[0]), model)
-    return [content(-own), None if model is None else int(model[0])]
+    value = content(-own)
+    value[-1] = 0 if model is None else model[0]
+    return value
 
 
 @task(pool="simulate")
@@ -228,11 +230,11 @@ def check_result(result: Result, published: dict[int, int]) -> None:
     if isinstance(result, Failed):
         assert "fails by its model" in result.error.message, result.error
     elif isinstance(result, Succeeded) and result.task_type == use.name:
-        value, model = result.value
-        check(-result.args[0], value)
-        number = result.versions.get("model")
-        if number in published:
-            assert model == published[number]
+        *value, model = result.value
+        assert value == [-result.args[0]] * (LENGTH - 1)
+        number = result.versions.get("model", 0)
+        assert (model == 0) == (number == 0)
+        assert model == published.get(number, model)
     elif isinstance(result, Lost):
         assert "object" not in result.reason
 
