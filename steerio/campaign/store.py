@@ -60,7 +60,7 @@ class SessionStore:
         self._threads: ThreadPoolExecutor | None = None
         self._under_way: set[asyncio.Future[Any]] = set()
         self._closed = False
-        self._asked: dict[tuple[str, int], asyncio.Future[Reference[Any]]] = {}
+        self._asked: dict[tuple[str, int], asyncio.Future[Reference]] = {}
 
     def __repr__(self) -> str:
         return f"<SessionStore: {self._absent or self._store}>"
@@ -82,7 +82,7 @@ class SessionStore:
         threshold = self.setting.threshold(spec.pool, spec.threshold_bytes)
         return threshold is not None and nbytes > threshold
 
-    async def put(self, value: object) -> Reference[Any]:
+    async def put(self, value: object) -> Reference:
         """Put a value into the store; see ``Session.put``."""
         stored = await self.store(value)
         self.client.objects.hold(stored)
@@ -222,7 +222,7 @@ class SessionStore:
         """Need an object no more.  Any thread may call."""
         self.client.objects.let_go(stored.name)
 
-    def newer(self, name: str, after: int) -> asyncio.Future[Reference[Any]]:
+    def newer(self, name: str, after: int) -> asyncio.Future[Reference]:
         """Return a future of the newest version of a name, once one is newer than ``after``.
 
         Who asks the same at the same time waits for the same.

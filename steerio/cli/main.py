@@ -17,6 +17,7 @@ from steerio.cli.loading import uncollected
 from steerio.errors import SteerioError, UsageError
 
 FAILED, WRONG_USAGE, INTERRUPTED = 1, 2, 130
+STORE = "Where large values go [shared memory; with other hosts, files in the run directory]."
 NEEDS = "what each gets: POOL=N:cpus=4:gpus=1:memory=8G:tags=big+fast"
 
 
@@ -46,6 +47,7 @@ def steerio() -> None:
     default="auto",
     show_default=True,
 )
+@click.option("--store", metavar="KIND|FILE.toml", help=STORE)
 @click.option("--pin/--no-pin", default=True, help="Cores for each worker, where possible.")
 @click.option("-h", "--help", "asks_help", is_flag=True, help="Show this, and FILE's own options.")
 @click.pass_context
@@ -69,6 +71,7 @@ def run(context: click.Context, /, target: str | None, asks_help: bool, **given:
 @click.option("--host", metavar="ADDRESS", help="Listen on the network, on this address.")
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="TCP port [any free one].")
 @click.option("--no-encryption", is_flag=True, help="TCP without CURVE, open to all who reach it.")
+@click.option("--store", metavar="KIND|FILE.toml", help=STORE)
 def broker(**given: Any) -> None:
     """Run a broker that campaigns and workers join and leave."""
     from steerio.cli import standing

@@ -9,10 +9,11 @@ node's folder what it puts, before it does where the connector can make keys bef
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import pickle
 import threading
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -147,7 +148,7 @@ class ConnectorStore:
             return connector.get(key)
 
     @contextmanager
-    def _asking(self, what: str) -> Iterator[Any]:
+    def _asking(self, what: str) -> Generator[Any]:
         try:
             with self._lock:
                 if self._connector is None:
@@ -197,9 +198,19 @@ def noted(file: Path) -> list[bytes]:
     return names
 
 
+class _KeyUnpickler(pickle.Unpickler):
+    """Makes named tuples and nothing else: whoever evicts reads names that others have sent."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        found = super().find_class(module, name)
+        if isinstance(found, type) and issubclass(found, tuple) and hasattr(found, "_fields"):
+            return found
+        raise pickle.UnpicklingError(f"{module}.{name} is no connector's key")
+
+
 def _key(name: bytes) -> Any:
     """Return the connector's key, or ``None`` if that is not what the name is."""
     try:
-        return pickle.loads(name)
+        return _KeyUnpickler(io.BytesIO(name)).load()
     except Exception:  # noqa: BLE001 - unpickling anything may raise anything
         return None

@@ -11,7 +11,7 @@ import contextlib
 import fcntl
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -100,7 +100,7 @@ class NodeCache:
             left += size
 
     @contextmanager
-    def _lock(self, key: SegmentKey) -> Iterator[None]:
+    def _lock(self, key: SegmentKey) -> Generator[None]:
         path = self._locks / str(int(key.name, 16) % LOCKS)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         try:

@@ -45,7 +45,7 @@ class _PartSetting(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     options: dict[str, Any] = {}
     min_bytes: int = 0
     max_bytes: int | None = None
-    pools: tuple[str, ...] = ()
+    pools: list[str] = []
     hosts: str = ".*"
 
 
@@ -88,7 +88,7 @@ def _open(setting: StoreSetting, folder: Path, maker: str, copies: str) -> Store
                 store=_open(_setting_of(part, setting), folder, maker, f"copies-{name}"),
                 min_bytes=part.min_bytes,
                 max_bytes=part.max_bytes,
-                pools=part.pools,
+                pools=tuple(part.pools),
                 hosts=part.hosts,
             )
             for name, part in _parts(setting).items()
@@ -139,7 +139,7 @@ def own_folders(setting: StoreSetting, opened: ExitStack) -> StoreSetting:
         options: dict[str, Any] = {}
         for name, part in _parts(setting).items():
             own = own_folders(_setting_of(part, setting), opened)
-            options[name] = structs.asdict(structs.replace(part, options=own.options))
+            options[name] = msgspec.to_builtins(structs.replace(part, options=own.options))
         return structs.replace(setting, options=options)
     return setting
 

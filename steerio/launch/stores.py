@@ -6,6 +6,7 @@ import socket
 from contextlib import ExitStack
 from pathlib import Path
 
+import msgspec
 from msgspec import structs
 
 from steerio.edge.connection import Connection
@@ -17,6 +18,22 @@ from steerio.model.objects import SHARED_MEMORY, StoreSetting
 
 OBJECTS = "objects"
 """The folder of a run directory for the objects of a ``file`` store."""
+
+
+def read_setting(asked: str) -> StoreSetting:
+    """Return the store that a command line names: a kind, or a TOML file with the setting.
+
+    Raises:
+        UsageError: there is no such kind or file, or the file says something else.
+    """
+    if not asked.endswith(".toml"):
+        return StoreSetting(kind=asked)
+    try:
+        return msgspec.toml.decode(Path(asked).read_bytes(), type=StoreSetting)
+    except OSError as error:
+        raise UsageError(f"the store's setting {asked} cannot be read: {error.strerror}") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{asked} is not the setting of a store: {error}") from None
 
 
 def choose_store(

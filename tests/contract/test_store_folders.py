@@ -47,18 +47,18 @@ def test_what_a_killed_process_left_is_removed_and_what_a_living_one_has_is_not(
     try:
         kill(dead)
         with open_folder() as own:
-            said = sweep_stale(dry_run=True)
-            assert Removed(left, 1000) in said
+            # others on this machine may have left something too
+            assert Removed(left, 1000) in sweep_stale(dry_run=True)
             assert left.exists()
-            assert sweep_stale() == said
-            assert sweep_stale() == []
+            assert Removed(left, 1000) in sweep_stale()
+            assert Removed(left, 1000) not in sweep_stale()
             assert not left.exists()
             assert (kept / "object").exists()
             assert own.path.exists()
     finally:
         kill(living)
-    assert [removed.folder for removed in sweep_stale() if removed.nbytes] == [kept]
-    assert not kept.parent.exists()
+    assert Removed(kept, 1000) in sweep_stale()
+    assert not kept.exists()
 
 
 def test_a_folder_is_closed_to_others_and_removed_with_all_that_is_in_it(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -17,6 +16,7 @@ from steerio.edge.connector_store import ConnectorStore
 from steerio.edge.opening import open_store, own_folders
 from steerio.edge.segments import MAPPED_BYTES, SharedMemoryConnector
 from steerio.edge.store import MemoryStore, SegmentStore, Store
+from steerio.edge.store_folders import open_folder
 from steerio.errors import ObjectMissing
 from steerio.model.objects import StoredObject, StoreSetting
 from tests.contract.redis_servers import redis_server
@@ -33,11 +33,8 @@ Another = Callable[[str], Store]
 def folder_in_memory() -> Iterator[Path]:
     if not SHARED.is_dir():
         pytest.skip("there is no shared memory here")
-    folder = Path(tempfile.mkdtemp(prefix="steerio-test-", dir=SHARED))
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder)
+    with open_folder(SHARED) as folder:
+        yield folder.path
 
 
 @contextmanager

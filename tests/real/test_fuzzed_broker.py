@@ -12,6 +12,7 @@ import zmq
 
 import steerio
 from steerio.campaign.session import Session
+from steerio.campaign.store import SessionStore
 from steerio.edge.headers import encode_headers
 from steerio.launch.hosting import Hosting
 from steerio.model import messages as ms
@@ -19,6 +20,8 @@ from steerio.model.objects import StoredObject
 
 ROUNDS = 40
 LINGER_MS = 200
+VALUE = bytes(100_000)
+"""Is in the store all the time."""
 
 
 @steerio.task
@@ -74,8 +77,10 @@ async def test_a_broker_goes_on_serving_whatever_is_thrown_at_its_ports(tmp_path
     hosting = Hosting(workers={"default": 1}, run_dir=tmp_path, host="127.0.0.1", encrypted=False)
     await hosting.start()
     try:
-        session = Session(await hosting.join("in good order"))
+        client = await hosting.join("in good order")
+        session = Session(client, None, SessionStore(client, *hosting.store))
         try:
+            kept = await session.put(VALUE)
             stream = str(Path(hosting.connection.local.removeprefix("ipc://")).with_name("workers"))
             for seed in range(ROUNDS):
                 throw(hosting.connection.local, seed)
@@ -83,9 +88,11 @@ async def test_a_broker_goes_on_serving_whatever_is_thrown_at_its_ports(tmp_path
                 throw_bytes(stream, seed)
                 throw_bytes(hosting.connection.remote.removeprefix("tcp://"), seed)
                 assert await session.run(double, seed) == 2 * seed
+            assert await kept == VALUE
             status = await session.status()
         finally:
             session.close()
+            await session.store.close()
     finally:
         await hosting.close()
     assert {"malformed", "stranger", "protocol", "refused"} <= set(status.dropped)
