@@ -7,6 +7,7 @@ object is put or fetched: that takes a second, and most workers of most pools do
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import inspect
 import socket
@@ -123,6 +124,7 @@ def check_store(setting: StoreSetting) -> None:
 def own_folders(setting: StoreSetting, opened: ExitStack) -> StoreSetting:
     """Make folders of this process's own in those that file stores are given.
 
+    Of what these are in, only the last may be missing, as that of a new run directory is.
     They are removed when ``opened`` is closed.
 
     Returns:
@@ -133,6 +135,8 @@ def own_folders(setting: StoreSetting, opened: ExitStack) -> StoreSetting:
     """
     if setting.kind == "file":
         (place,) = _take(setting, ("folder",))
+        with contextlib.suppress(OSError):  # what is wrong with it is said where it is used
+            Path(place).mkdir(exist_ok=True)
         folder = opened.enter_context(open_folder(Path(place).absolute()))
         return structs.replace(setting, options={"folder": str(folder.path)})
     if setting.kind == "multi":
