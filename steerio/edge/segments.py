@@ -273,7 +273,8 @@ def _write(
     descriptor = None if freed is None else freed.take(fresh, total)
     try:
         if descriptor is None:
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+            # what is there of that name is a killed writer's: nobody else writes under this key
+            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
             descriptor = os.open(fresh, flags, 0o600)
         try:
             _write_all(descriptor, pieces)
