@@ -135,8 +135,8 @@ def _take_memoryview(view: memoryview) -> Parts:
     return _make_memoryview, (pickle.PickleBuffer(raw), view.format, view.shape)
 
 
-def _make_memoryview(raw: Any, form: Any, shape: Any) -> memoryview:
-    flat = memoryview(raw).cast("B")
+def _make_memoryview(raw: Any, form: Any, shape: Any) -> Any:
+    flat: Any = memoryview(raw).cast("B")
     if 0 in shape:  # cannot be cast to
         return flat.cast(form)
     return flat.cast(form, shape)
