@@ -6,6 +6,7 @@ Skipped where there is no NVIDIA device, or no torch to use it with.
 from __future__ import annotations
 
 import asyncio
+import importlib
 import importlib.util
 import os
 import re
@@ -41,11 +42,15 @@ pytestmark = [
 ]
 
 
+def load_torch() -> Any:
+    """Import it where it is used: these tests do not install it."""
+    return importlib.import_module("torch")
+
+
 def look() -> dict[str, Any]:
     """Compute on the device that is seen, and tell which that is, and where this runs."""
     warm = "torch" in sys.modules
-    import torch
-
+    torch = load_torch()
     found: dict[str, Any] = {
         "pid": os.getpid(),
         "warm": warm,
@@ -71,15 +76,12 @@ def look_together(count: int, mark: Path) -> dict[str, Any]:
 
 def free_bytes() -> int:
     """Return how much of the device's memory is free."""
-    import torch
-
-    return torch.cuda.mem_get_info()[0]
+    return load_torch().cuda.mem_get_info()[0]
 
 
 def hold_memory() -> None:
     """Hold a context and much memory, and never end."""
-    import torch
-
+    torch = load_torch()
     held = torch.ones(HELD_BYTES, dtype=torch.uint8, device="cuda")
     torch.cuda.synchronize()
     deeds.swallow_everything()
