@@ -101,7 +101,8 @@ def worker(**given: Any) -> None:
 @click.option("--workers", metavar="POOL=N,...", help=f"Workers to find places for; {NEEDS}.")
 @click.option("--explain", is_flag=True, help="Say why each worker gets its place.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
-@click.option("--topology", metavar="FILE", help="A node that --json has written, not this one.")
+@click.option("--record", metavar="FILE", help="Also write the topology there, for --topology.")
+@click.option("--topology", metavar="FILE", help="A node that was recorded, not this one.")
 @click.option("--pin/--no-pin", default=True, help="Cores for each worker, where possible.")
 @click.option(
     "--campaign/--no-campaign",
