@@ -1,7 +1,7 @@
 """Places on nodes that are files: near, apart, shared as asked, and given back.
 
-No such node was at hand: the files used here are written by hand, modelled on what machines of
-their kind print (tests/topologies/README.md).  So they show that places follow from a topology,
+All but one of the files used here are written by hand, modelled on what machines of their
+kind print (tests/topologies/README.md), for want of such nodes.  So they show that places follow from a topology,
 not that a probe reads it right; for that there are tests/contract/test_probe.py and, where there
 is a device, tests/real/test_accelerators.py.
 """
@@ -504,3 +504,18 @@ def test_a_device_shared_by_two_is_free_when_both_have_left() -> None:
         placement.place("w", "all")
     placement.release("half1")
     assert placement.place("w", "all").accelerators == ["0", "1", "2", "3"]
+
+
+def test_the_recorded_node_with_one_device_gives_each_half_its_own_cores() -> None:
+    topology = node_of("nvidia-h100")
+    needs = {"learn": WorkerNeeds(gpus=0.5, cpus=2), "simulate": WorkerNeeds()}
+    placement = Placement(topology, {"learn": 2, "simulate": 8}, needs, spare_cores=1)
+    placed = place_all(placement, {"learn": 2, "simulate": 8})
+    (device,) = topology.accelerators
+    for half in placed["learn"]:
+        assert half.environment["CUDA_VISIBLE_DEVICES"] == device.id
+        assert len(half.cores) == 2
+    for other in placed["simulate"]:
+        assert other.environment["CUDA_VISIBLE_DEVICES"] == "-1"
+    given = [core for places in placed.values() for place in places for core in place.cores]
+    assert len(given) == len(set(given)) == 12
