@@ -1,9 +1,9 @@
 """Places on nodes that are files: near, apart, shared as asked, and given back.
 
 All but one of the files used here are written by hand, modelled on what machines of their
-kind print (tests/topologies/README.md), for want of such nodes.  So they show that places follow from a topology,
-not that a probe reads it right; for that there are tests/contract/test_probe.py and, where there
-is a device, tests/real/test_accelerators.py.
+kind print (tests/topologies/README.md), for want of such nodes.  So they show that places
+follow from a topology, not that a probe reads it right; for that there are
+tests/contract/test_probe.py and, where there is a device, tests/real/test_accelerators.py.
 """
 
 from __future__ import annotations
