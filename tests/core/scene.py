@@ -206,7 +206,7 @@ class Scene:
             if isinstance(effect, Settle):
                 self.endings.setdefault(effect.record.task_id, []).append(effect.ending)
         self.recorded += self.log.take_fresh()
-        invariants.check(self.members)
+        invariants.check(self.members, self.now)
         invariants.check_events(self.recorded)
 
     def effects(self, kind: type[F]) -> list[F]:

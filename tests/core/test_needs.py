@@ -263,7 +263,7 @@ def test_a_queue_and_idle_workers_say_what_they_hold() -> None:
     scene = mixed(plain=0, large=1)
     scene.submit(needs=LARGE)
     scene.submit(needs=LARGE)
-    assert repr(scene.pool().backlog) == "<PoolQueue 1 queued, 1 different needs>"
+    assert repr(scene.pool().backlog) == "<PoolQueue 1 queued, 1 different sorts>"
     queue = PoolQueue("simulate")
     assert (queue.peek(), queue.pop(), queue.pop_with(LARGE)) == (None, None, None)
     idle = IdleWorkers()
