@@ -150,7 +150,9 @@ class Draining:
         if what == "ending":
             log = self._dispatch.log
             at = now + log.epoch
-            self._emit(NodeEnding(log.next(), at, node.name, node.ends - now, node.ends + log.epoch))
+            self._emit(
+                NodeEnding(log.next(), at, node.name, node.ends - now, node.ends + log.epoch)
+            )
         elif what == "end":
             self._drain(node, WALLTIME, now, 0.0, retire=True)
         elif now >= node.drain_by:

@@ -169,7 +169,9 @@ class Intake:
             return f"a node offers workers for up to {LIMIT_POOLS} pools"
         left_s, least_s = message.walltime_s, self._roster.settings.leave_s
         if left_s is not None and not least_s < left_s < inf:
-            return f"a walltime is more than the {least_s:g} s in which a node is left: {left_s:g} s"
+            return (
+                f"a walltime is more than the {least_s:g} s in which a node is left: {left_s:g} s"
+            )
         node = self._members.node_joined(
             peer.number,
             message.name,

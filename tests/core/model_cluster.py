@@ -140,7 +140,9 @@ class Cluster:
         if joined is not None:
             self.nodes.append(node)
 
-    def asks_to_drain(self, client: Client, node: Node, within_s: float | None, retire: bool) -> None:
+    def asks_to_drain(
+        self, client: Client, node: Node, within_s: float | None, retire: bool
+    ) -> None:
         """Let a client ask for a node to be drained."""
         self._drains += 1
         name = self.members.nodes[node.peer].name
@@ -317,7 +319,9 @@ class Cluster:
             case TellNode(client, request, _, _):
                 self.watching.remove((client, request))
             case Dismiss(peer, _):
-                assert not any(w.alive for node in self.nodes if node.peer == peer for w in node.workers)
+                assert not any(
+                    w.alive for node in self.nodes if node.peer == peer for w in node.workers
+                )
                 self._expel(peer)
             case Expel(peer, _):
                 self._expel(peer)
