@@ -260,10 +260,10 @@ class Membership:
 
     def _replace(self, number: int, now: float) -> None:
         worker = self._to_replace.pop(number, None)
-        if worker is None or self.roster.pools[worker.home].failure:
-            return
-        if worker.node.draining:
+        if worker is not None and worker.node.draining:
             self.draining.worker_gone(worker)
+            return
+        if worker is None or self.roster.pools[worker.home].failure:
             return
         fresh = self.roster.add_worker(worker.node, worker.home)
         fresh.put_off_s = worker.put_off_s

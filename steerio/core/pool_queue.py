@@ -134,12 +134,12 @@ class PoolQueue:
 
     def pop_with(self, needs: WorkerNeeds) -> TaskRecord | None:
         """Take out a task of just these needs, or return ``None``; to settle it."""
-        for sort, queue in self._choosy.items():
-            if sort.needs == needs and (record := queue.pop()) is not None:
-                self._live -= 1
-                self._drop_empty(record, queue)
-                return record
-        return None
+        queue = next((queue for sort, queue in self._choosy.items() if sort.needs == needs), None)
+        record = None if queue is None else queue.pop()
+        if queue is not None and record is not None:
+            self._live -= 1
+            self._drop_empty(record, queue)
+        return record
 
     def forget(self, record: TaskRecord) -> None:
         """Note that a queued task left by another way: its state or its pool is another now."""

@@ -52,7 +52,7 @@ def check_draining(members: Membership, due: Due) -> None:
         assert not node.overdue or node.draining
         assert node.drained == (bool(node.draining) and not node.workers)
         if not node.draining:
-            assert not (node.retires or node.away or node.watchers)
+            assert not any((node.retires, node.away, node.watchers))
             assert node.drain_by == inf
             continue
         assert not (node.drained and (node.retires or node.watchers))
