@@ -1,4 +1,4 @@
-"""``steerio broker``, ``worker``, ``status``, ``drain``, ``stop``: a broker that stands by itself."""
+"""``steerio broker``, ``worker``, ``status``, ``drain``, ``stop``: a broker by itself."""
 
 from __future__ import annotations
 

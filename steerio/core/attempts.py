@@ -2,9 +2,10 @@
 
 Theory.  No idle worker of a pool fits a queued task: a submitted task goes at once to the
 least idle worker that fits, a worker that becomes free takes the best queued task that it
-fits.  A worker on a node with a walltime does not fit what would not be done in time.  So each decision is a heap operation and a few dictionary look-ups, whatever the
-number of tasks and workers; where tasks say what they need it is as many as there are
-different needs (`PoolQueue`, `IdleWorkers`, `Fitting`).
+fits.  Who is on a node with a walltime does not fit what would not be done in time.  So each
+decision is a heap operation and a few dictionary look-ups, whatever the number of tasks and
+workers; where tasks say what they need, or time is short, it is as many as there are different
+sorts of tasks (`PoolQueue`, `IdleWorkers`, `Fitting`).
 
 Short tasks are sent *ahead*: a worker that just started one of a type whose measured
 mean is short gets more to hold whose types are as short, as long as every worker of the

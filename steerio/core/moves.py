@@ -271,7 +271,7 @@ class Moves:
             self.dispatch.worker_free(worker, now)
 
     def _retire(self, worker: WorkerRecord, pool: Pool, now: float) -> None:
-        """Have a process end: in the pool that it came to it lacks something, or nobody wants it."""
+        """Have a process end: its new pool needs what it lacks, or its node is left."""
         worker.phase = "retiring"
         pool.ready -= 1
         self.dispatch.effects.append(Retire(worker))
