@@ -262,12 +262,10 @@ class Membership:
         worker = self._to_replace.pop(number, None)
         if worker is not None and worker.node.draining:
             self.draining.worker_gone(worker)
-            return
-        if worker is None or self.roster.pools[worker.home].failure:
-            return
-        fresh = self.roster.add_worker(worker.node, worker.home)
-        fresh.put_off_s = worker.put_off_s
-        self._start(fresh, now)
+        elif worker is not None and not self.roster.pools[worker.home].failure:
+            fresh = self.roster.add_worker(worker.node, worker.home)
+            fresh.put_off_s = worker.put_off_s
+            self._start(fresh, now)
 
     def _remove(self, worker: WorkerRecord, reason: str, task_id: int | None, now: float) -> Pool:
         retired = worker.phase == "retiring"

@@ -58,9 +58,12 @@ async def test_a_drained_node_ends_what_it_runs_and_another_does_the_rest(tmp_pa
         ):
             tasks = session.map(wait_for, [tmp_path / "go"] * 3)
             assert isinstance(await anext(events), TaskProgress)
+            with running(*steerio_command("drain", "broker", "first"), cwd=tmp_path) as drain:
+                assert isinstance(await anext(events), NodeDraining)
+                drain.signal(signal.SIGINT)  # which ends the wait, and undoes nothing
+                assert await asyncio.to_thread(drain.status, SOON_S) == 130, drain
             command = steerio_command("drain", "broker", "first", "--retire")
             with running(*command, cwd=tmp_path) as drain:
-                assert isinstance(await anext(events), NodeDraining)
                 (tmp_path / "go").touch()
                 pids = programs.family(first.pid)
                 assert await asyncio.to_thread(drain.status, SOON_S) == 0, drain
