@@ -110,27 +110,35 @@ class PoolQueue:
 
         Without a make: the one that goes next, whoever takes it.
         """
-        best = self._plain.peek()
-        for sort, queue in self._choosy.items() if self._choosy else ():
-            if make is None or sort.fits(make, left_s):
-                head = queue.peek()
-                if head is not None and (best is None or _rank(head) < _rank(best)):
-                    best = head
-        return best
+        return self._best(make, left_s)[0] if self._choosy else self._plain.peek()
 
     def pop(self, make: WorkerNeeds | None = None, left_s: float = inf) -> TaskRecord | None:
         """Take out what `peek` returns; the caller then changes its state."""
         if not self._choosy:
             record = self._plain.pop()
-            self._live -= record is not None
-            return record
-        record = self.peek(make, left_s)
-        if record is not None:
-            self._live -= 1
-            queue = self._queue(record)
-            queue.pop()
-            self._drop_empty(record, queue)
+        else:
+            record, sort = self._best(make, left_s)
+            if sort is None:
+                self._plain.pop()
+            else:
+                queue = self._choosy[sort]
+                queue.pop()
+                if not queue:  # what its heap may still hold is queued no more
+                    del self._choosy[sort]
+        self._live -= record is not None
         return record
+
+    def _best(
+        self, make: WorkerNeeds | None, left_s: float
+    ) -> tuple[TaskRecord | None, Sort | None]:
+        """Return the best task that a worker fits, and its sort unless it is plain."""
+        best, its_sort = self._plain.peek(), None
+        for sort, queue in self._choosy.items():
+            if make is None or sort.fits(make, left_s):
+                head = queue.peek()
+                if head is not None and (best is None or _rank(head) < _rank(best)):
+                    best, its_sort = head, sort
+        return best, its_sort
 
     def pop_with(self, needs: WorkerNeeds) -> TaskRecord | None:
         """Take out a task of just these needs, or return ``None``; to settle it."""
@@ -173,7 +181,7 @@ class PoolQueue:
         return queue
 
     def _drop_empty(self, record: TaskRecord, queue: Backlog) -> None:
-        if not queue and queue is not self._plain:  # what its heap may hold is queued no more
+        if not queue and queue is not self._plain:
             del self._choosy[self._sort(record)]
 
 
