@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from steerio.campaign.campaign import Campaign as Campaign
     from steerio.campaign.handle import Task as Task
     from steerio.campaign.limits import Limits as Limits
+    from steerio.campaign.nodes import Nodes as Nodes
     from steerio.campaign.pools import Lease as Lease
     from steerio.campaign.pools import Move as Move
     from steerio.campaign.pools import Pools as Pools
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from steerio.campaign.triggers import on_success as on_success
     from steerio.core.settings import Settings as Settings
     from steerio.errors import BrokerLost as BrokerLost
+    from steerio.errors import DrainFailed as DrainFailed
     from steerio.errors import EncodingError as EncodingError
     from steerio.errors import JoinRefused as JoinRefused
     from steerio.errors import MoveFailed as MoveFailed
@@ -60,8 +62,12 @@ if TYPE_CHECKING:
     from steerio.model.events import ClientLost as ClientLost
     from steerio.model.events import Event as Event
     from steerio.model.events import EventsMissed as EventsMissed
+    from steerio.model.events import NodeDrained as NodeDrained
+    from steerio.model.events import NodeDraining as NodeDraining
+    from steerio.model.events import NodeEnding as NodeEnding
     from steerio.model.events import NodeJoined as NodeJoined
     from steerio.model.events import NodeLost as NodeLost
+    from steerio.model.events import NodeUndrained as NodeUndrained
     from steerio.model.events import PoolChanged as PoolChanged
     from steerio.model.events import PoolFailed as PoolFailed
     from steerio.model.events import Published as Published
@@ -74,6 +80,7 @@ if TYPE_CHECKING:
     from steerio.model.events import WorkerJoined as WorkerJoined
     from steerio.model.events import WorkerLost as WorkerLost
     from steerio.model.events import WorkerMoved as WorkerMoved
+    from steerio.model.messages import NodeStatus as NodeStatus
     from steerio.model.messages import PoolLoad as PoolLoad
     from steerio.model.results import Cancelled as Cancelled
     from steerio.model.results import Failed as Failed
@@ -94,6 +101,7 @@ _HOMES = {
     "steerio.campaign.campaign": ["Campaign"],
     "steerio.campaign.handle": ["Task"],
     "steerio.campaign.limits": ["Limits"],
+    "steerio.campaign.nodes": ["Nodes"],
     "steerio.campaign.pools": ["Lease", "Move", "Pools"],
     "steerio.campaign.rules": [
         "FirstThen", "KeepIdle", "Priority", "Proportional", "Rule", "at_least", "at_most",
@@ -106,18 +114,19 @@ _HOMES = {
     ],
     "steerio.core.settings": ["Settings"],
     "steerio.errors": [
-        "BrokerLost", "EncodingError", "JoinRefused", "MoveFailed", "PoolBroken", "SteerioError",
-        "TaskCancelled", "TaskDidNotSucceed", "TaskFailed", "TaskLost", "TaskTimedOut",
-        "UnhandledFailure", "UnknownPool", "UsageError",
+        "BrokerLost", "DrainFailed", "EncodingError", "JoinRefused", "MoveFailed", "PoolBroken",
+        "SteerioError", "TaskCancelled", "TaskDidNotSucceed", "TaskFailed", "TaskLost",
+        "TaskTimedOut", "UnhandledFailure", "UnknownPool", "UsageError",
     ],
     "steerio.launch.needs": ["Needs"],
     "steerio.launch.workers": ["Workers"],
     "steerio.model.events": [
-        "ClientLost", "Event", "EventsMissed", "NodeJoined", "NodeLost", "PoolChanged",
-        "PoolFailed", "Published", "TaskEnded", "TaskProgress", "TaskQueued", "TaskRetried",
-        "TaskStarted", "TaskYielded", "WorkerJoined", "WorkerLost", "WorkerMoved",
+        "ClientLost", "Event", "EventsMissed", "NodeDrained", "NodeDraining", "NodeEnding",
+        "NodeJoined", "NodeLost", "NodeUndrained", "PoolChanged", "PoolFailed", "Published",
+        "TaskEnded", "TaskProgress", "TaskQueued", "TaskRetried", "TaskStarted", "TaskYielded",
+        "WorkerJoined", "WorkerLost", "WorkerMoved",
     ],
-    "steerio.model.messages": ["PoolLoad"],
+    "steerio.model.messages": ["NodeStatus", "PoolLoad"],
     "steerio.model.results": [
         "Cancelled", "Failed", "Lost", "Result", "Sizes", "Succeeded", "TaskError", "TimedOut",
         "Timings",
@@ -134,6 +143,7 @@ __all__ = [
     "Campaign",
     "Cancelled",
     "ClientLost",
+    "DrainFailed",
     "EncodingError",
     "Event",
     "EventsMissed",
@@ -147,8 +157,14 @@ __all__ = [
     "Move",
     "MoveFailed",
     "Needs",
+    "NodeDrained",
+    "NodeDraining",
+    "NodeEnding",
     "NodeJoined",
     "NodeLost",
+    "NodeStatus",
+    "NodeUndrained",
+    "Nodes",
     "PoolBroken",
     "PoolChanged",
     "PoolFailed",

@@ -74,6 +74,19 @@ class MoveFailed(SteerioError):
         super().__init__(f"no {count} workers can be moved from {source!r} to {target!r}: {reason}")
 
 
+class DrainFailed(SteerioError):
+    """A node was not drained, or not undrained.
+
+    Attributes:
+        node: its name.
+        reason: why not.
+    """
+
+    def __init__(self, node: str, reason: str) -> None:
+        self.node, self.reason = node, reason
+        super().__init__(f"node {node!r}: {reason}")
+
+
 class TaskDidNotSucceed(SteerioError):
     """Raised by awaiting a task that ended in any way but success.
 

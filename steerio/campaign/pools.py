@@ -18,8 +18,8 @@ class Pools(Mapping[str, PoolLoad]):
     """The pools of a broker, as last heard, and the ways to move workers between them.
 
     A mapping of names to ``PoolLoad``: ``workers``, ``busy`` and ``idle`` ones, tasks
-    ``queued`` and ``running``, workers ``starting``, ``promised`` to moves, ``at_home``, and
-    ``nodes``.
+    ``queued`` and ``running``, workers ``starting``, ``promised`` to moves, ``draining``,
+    ``at_home``, and ``nodes``.
     """
 
     def __init__(self, client: Client) -> None:
@@ -309,6 +309,7 @@ def facts(load: PoolLoad) -> list[tuple[str, int]]:
     return [
         ("starting", load.starting),
         ("promised", load.promised),
+        ("draining", load.draining),
         ("lent", max(0, elsewhere)),
         ("borrowed", max(0, -elsewhere)),
         ("queued", load.queued),

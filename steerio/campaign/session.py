@@ -13,6 +13,7 @@ from typing import Any, ParamSpec, TypeVar
 import msgspec
 
 from steerio.campaign.handle import Task, explain
+from steerio.campaign.nodes import Nodes
 from steerio.campaign.pools import Pools
 from steerio.campaign.run_dir import refuse_used
 from steerio.campaign.streams import EventStream
@@ -44,6 +45,8 @@ class Session(Submitter):
         self.client = client
         self.pools = Pools(client)
         """The pools as last heard, and the ways to move workers between them."""
+        self.nodes = Nodes(client)
+        """The nodes, and the ways to have some of them left."""
         self.run_dir = run_dir
         self.on_submitted: Callable[[Task[Any]], None] | None = None
         self.on_ended: Callable[[Task[Any]], None] | None = None

@@ -88,12 +88,6 @@ class Dispatch(Attempts):
             self._stop(record, reason, now)
         return True
 
-    def preempt(self, record: TaskRecord, reason: str, now: float) -> None:
-        """Stop what a worker runs and queue it again; that it is stopped counts for nothing."""
-        if record.state == State.RUNNING:
-            record.preempted = True
-            self._stop(record, reason, now)
-
     def reprioritise(self, changes: list[tuple[int, float]]) -> int:
         """Re-rank tasks; return how many of them were still there to be re-ranked.
 
@@ -137,7 +131,7 @@ class Dispatch(Attempts):
             in_hand.remove(record)
         pool = self.roster.pools[worker.pool]
         pool.running -= 1
-        self._measure(record, ended - started)
+        self._measure(record, ended - started, now)
         if ended_as == "succeeded" and (
             record.state != State.STOPPING or record.out_of_time or record.preempted
         ):
@@ -251,7 +245,8 @@ class Dispatch(Attempts):
         """Recall what waits behind long tasks while others of the pool that fit are idle."""
         long_ago = now - self.settings.recall_s
         for worker in self.roster.workers.values():
-            idle = self.roster.pools[worker.pool].idle
+            pool = self.roster.pools[worker.pool]
+            idle, takes_s = pool.idle, pool.backlog.takes_s
             if len(worker.in_hand) < 2 or not idle:
                 continue
             reached = worker.in_hand[0].reached
@@ -259,6 +254,6 @@ class Dispatch(Attempts):
             if (
                 reached is not None
                 and reached <= long_ago
-                and any(idle.fits(record.options.needs) for record in held)
+                and any(idle.fits(r.options.needs, now + takes_s(r)) for r in held)
             ):
                 self.recall(worker)

@@ -79,7 +79,7 @@ class Moves:
             if self.dispatch.sent_ahead:  # else nobody holds anything
                 for worker in self._busy(pool):
                     self.dispatch.recall(worker)
-            self._press(pool, now)
+            self.press(pool, now)
             if preempt_after_s is not None:
                 self.dispatch.deadlines.add(now + preempt_after_s, "press", move.number)
             self._tell(move)
@@ -115,7 +115,37 @@ class Moves:
         if move is not None:
             self._look_ended(move)
         self._look_short(self.roster.pools[home], now)
-        self._press(self.roster.pools[home], now)  # it may be one that was stopped for a move
+        self.press(self.roster.pools[home], now)  # it may be one that was stopped for a move
+
+    def worker_drained(self, worker: WorkerRecord, now: float) -> None:
+        """A worker with nothing in hand leaves, for its node is drained: nobody gets it."""
+        pool = self.roster.pools[worker.pool]
+        if worker.phase == "reserved":
+            assert worker.move is not None
+            del worker.move.reserved[worker]
+            worker.move = None
+        pool.idle.discard(worker)
+        self._retire(worker, pool, now)
+        log = self.dispatch.log
+        log.append(PoolChanged(log.next(), now + log.epoch, pool.name, pool.ready))
+
+    def press(self, pool: Pool, now: float) -> None:
+        """Stop as many tasks as workers are wanted at once; of those begun last the least is lost.
+
+        Who came first is served first, so that counts whoever waits before one that presses.
+        """
+        owed = pressing = 0
+        for move in pool.moves:
+            owed += move.owed
+            if move.how == "preempt":
+                pressing = owed
+        if not pressing:
+            return
+        busy = self._busy(pool)
+        running = [worker for worker in busy if worker.in_hand[0].state == State.RUNNING]
+        stopping = len(busy) - len(running)
+        for worker in running[: max(0, pressing - stopping)]:
+            self._stop(worker, now)
 
     def due(self, what: str, number: int, now: float) -> None:
         """Look at a move whose time is over: to wait for what runs, or for more workers."""
@@ -125,7 +155,7 @@ class Moves:
         pool = self.roster.pools[move.source]
         if what == "press":
             move.how = "preempt"
-            self._press(pool, now)
+            self.press(pool, now)
             return
         move.short = False
         there = self._to_give(move)
@@ -240,10 +270,10 @@ class Moves:
         if worker.phase in READY:
             self.dispatch.worker_free(worker, now)
 
-    def _retire(self, worker: WorkerRecord, target: Pool, now: float) -> None:
-        """Have a fresh process take the place of one that lacks what its new pool needs."""
+    def _retire(self, worker: WorkerRecord, pool: Pool, now: float) -> None:
+        """Have a process end: its new pool needs what it lacks, or its node is left."""
         worker.phase = "retiring"
-        target.ready -= 1
+        pool.ready -= 1
         self.dispatch.effects.append(Retire(worker))
         start_s = self.dispatch.settings.start_s
         self.dispatch.deadlines.add(now + start_s, "retire", worker.number)
@@ -280,31 +310,14 @@ class Moves:
         busy = [
             worker
             for node in nodes
+            if not node.draining  # its workers go nowhere else
             for worker in node.workers.values()
             if worker.pool == worker.home == pool.name and worker.in_hand
         ]
         return sorted(busy, key=lambda worker: -(worker.in_hand[0].reached or 0.0))
 
-    def _press(self, pool: Pool, now: float) -> None:
-        """Stop as many tasks as workers are wanted at once; of those begun last the least is lost.
-
-        Who came first is served first, so that counts whoever waits before one that presses.
-        """
-        owed = pressing = 0
-        for move in pool.moves:
-            owed += move.owed
-            if move.how == "preempt":
-                pressing = owed
-        if not pressing:
-            return
-        busy = self._busy(pool)
-        running = [worker for worker in busy if worker.in_hand[0].state == State.RUNNING]
-        stopping = len(busy) - len(running)
-        for worker in running[: max(0, pressing - stopping)]:
-            self._stop(worker, now)
-
     def _stop(self, worker: WorkerRecord, now: float) -> None:
-        self.dispatch.preempt(worker.in_hand[0], "preempted: its worker is moved", now)
+        self.dispatch.preempt(worker.in_hand[0], "its worker is moved", now)
 
     def _leave_queue(self, move: MoveRecord) -> None:
         if move.state == "waiting":

@@ -9,6 +9,7 @@ part of a cycle.
 from __future__ import annotations
 
 from collections import deque
+from math import inf
 from typing import Any
 
 from msgspec import Struct, field
@@ -97,7 +98,13 @@ class WorkerRecord(Struct, eq=False):
 
 
 class NodeRecord(Struct, eq=False):
-    """One node, the workers it runs, and when it was last heard of."""
+    """One node, the workers it runs, and when it was last heard of.
+
+    ``ends`` is when its walltime is over, and ``until`` when it has to be left before that.  While
+    it is ``draining`` it gets no task; whatever still runs there at ``drain_by`` is stopped, from
+    when on it is ``overdue``.  ``drained``: all workers are gone; ``away`` are the homes of those
+    that went.  ``retires``: it is to end then.  ``watchers`` are told, by client and its number.
+    """
 
     name: str
     host: str
@@ -108,6 +115,15 @@ class NodeRecord(Struct, eq=False):
     workers: dict[str, WorkerRecord] = field(default_factory=dict[str, WorkerRecord])
     requires: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
     makes: dict[str, WorkerNeeds] = field(default_factory=dict[str, WorkerNeeds])
+    ends: float = inf
+    until: float = inf
+    draining: str = ""
+    drain_by: float = inf
+    overdue: bool = False
+    drained: bool = False
+    retires: bool = False
+    away: list[str] = field(default_factory=list[str])
+    watchers: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
 
     def make(self, pool: str) -> WorkerNeeds:
         """Return what a worker has that is started here for a pool."""

@@ -28,9 +28,9 @@ READY = ("idle", "busy", "reserved")
 class Pool:
     """A named set of workers and the backlog that they work off."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, timed: bool = False) -> None:
         self.name = name
-        self.backlog = PoolQueue(name)
+        self.backlog = PoolQueue(name, timed=timed)
         self.idle = IdleWorkers()
         self.workers = 0
         self.ready = 0
@@ -46,6 +46,8 @@ class Pool:
         """Workers that belong to it, wherever they are."""
         self.moves: deque[MoveRecord] = deque()
         """Who waits for workers of this pool, in order."""
+        self.leaving = 0
+        """Workers in it whose nodes are drained."""
         self.coming = 0
         """Moves to this pool that wait."""
         self.by_node: Counter[str] = Counter()
@@ -73,6 +75,7 @@ class Pool:
             self.at_home,
             dict(self.by_node),
             self.failure,
+            self.leaving,
         )
 
 
@@ -89,6 +92,8 @@ class Roster:
         self.nodes: dict[str, NodeRecord] = {}
         self.workers: dict[str, WorkerRecord] = {}
         self.by_number: dict[int, NodeRecord | WorkerRecord] = {}
+        self.timed = False
+        """Whether any node has had a walltime, so that how long tasks take matters."""
         self._numbers = 0
         self._named: dict[str, int] = {}
 
@@ -96,7 +101,7 @@ class Roster:
         """Return the pool of that name; an open roster makes it on first mention."""
         pool = self.pools.get(name)
         if pool is None and not self.closed:
-            pool = self.pools[name] = Pool(name)
+            pool = self.pools[name] = Pool(name, timed=self.timed)
         return pool
 
     def add_node(
@@ -128,7 +133,7 @@ class Roster:
         """Name a new worker of a pool on a node; it is ``starting``."""
         pool = self.pools.get(pool_name)
         if pool is None:
-            pool = self.pools[pool_name] = Pool(pool_name)
+            pool = self.pools[pool_name] = Pool(pool_name, timed=self.timed)
         count = self._named.get(pool_name, 0) + 1
         self._named[pool_name] = count
         number = self._number()
@@ -213,6 +218,7 @@ class Roster:
         if worker.phase == "starting":
             pool.start_failures += 1
         pool.ready -= worker.phase in READY
+        pool.leaving -= bool(worker.node.draining)
         worker.phase = "gone"
         pool.idle.discard(worker)
         self._count_make(worker, -1)
@@ -230,6 +236,14 @@ class Roster:
         """Take a node out; return the workers that it had, for the caller to remove."""
         del self.nodes[node.name], self.by_number[node.number]
         return list(node.workers.values())
+
+    def limit(self, node: NodeRecord, ends: float, until: float) -> None:
+        """Note when a node that just joined ends, and until when tasks there have to be done."""
+        node.ends, node.until = ends, until
+        if not self.timed:
+            self.timed = True
+            for pool in self.pools.values():
+                pool.backlog.tell_types_apart()
 
     def may_start(self, pool: Pool) -> bool:
         """Whether a lost worker of this pool is worth replacing at once."""

@@ -17,7 +17,7 @@ from steerio.model.events import AnyEvent
 from steerio.model.places import WorkerNeeds
 from steerio.model.tasks import TaskOptions, TaskSpec
 
-PROTOCOL = 3
+PROTOCOL = 4
 """Version of these unions; checked on joining, for both sides must speak the same."""
 
 
@@ -146,6 +146,26 @@ class ReassignTasks(Struct, frozen=True, gc=False, array_like=True, tag=17):
     pool: str
 
 
+class DrainNode(Struct, frozen=True, gc=False, array_like=True, tag=18):
+    """Give a node no more tasks; with ``retire`` it is to end when its workers have left.
+
+    What still runs there after ``within_s`` is stopped and queued again.  ``request`` is the
+    client's own number for it; `NodeNews` answers.
+    """
+
+    request: int
+    node: str
+    within_s: float | None = None
+    retire: bool = False
+
+
+class UndrainNode(Struct, frozen=True, gc=False, array_like=True, tag=19):
+    """Let a node take tasks again; `NodeNews` answers."""
+
+    request: int
+    node: str
+
+
 class Beat(Struct, frozen=True, gc=False, array_like=True, tag=12):
     """I am alive.  ``sent`` is the sender's clock, ``offset_s`` what it lags the broker's."""
 
@@ -173,7 +193,8 @@ class JoinNode(Struct, frozen=True, gc=False, array_like=True, tag=20):
 
     ``requires`` names what a process needs to serve a pool: modules that it has loaded, a
     place of a certain kind.  One that has all of that may be moved to it as it is.  ``makes``
-    is what its workers of a pool have; of pools that are not named: one core.
+    is what its workers of a pool have; of pools that are not named: one core.  ``walltime_s`` is
+    how long it may yet run, where that is bounded.
     """
 
     protocol: int
@@ -183,6 +204,7 @@ class JoinNode(Struct, frozen=True, gc=False, array_like=True, tag=20):
     workers: dict[str, int]
     requires: dict[str, list[str]] = {}
     makes: dict[str, WorkerNeeds] = {}
+    walltime_s: float | None = None
 
 
 class WorkerExited(Struct, frozen=True, gc=False, array_like=True, tag=21):
@@ -274,6 +296,8 @@ ToBroker = (
     | AskMove
     | EndMove
     | ReassignTasks
+    | DrainNode
+    | UndrainNode
     | Beat
     | Leave
     | StopBroker
@@ -370,7 +394,7 @@ class PoolLoad(Struct, frozen=True, gc=False, array_like=True):
     ``starting`` workers are not ready yet and not counted; ``promised`` are those that moves
     wait for; ``at_home`` those that belong to the pool, wherever they are; ``nodes`` says on
     which nodes the workers are, starting ones included; ``failure`` is why the pool was given
-    up, if it was.
+    up, if it was; ``draining`` are the workers that leave, for their nodes are drained.
     """
 
     workers: int
@@ -382,6 +406,7 @@ class PoolLoad(Struct, frozen=True, gc=False, array_like=True):
     at_home: int = 0
     nodes: dict[str, int] = {}
     failure: str = ""
+    draining: int = 0
 
     @property
     def busy(self) -> int:
@@ -408,6 +433,32 @@ class MoveNews(Struct, frozen=True, gc=False, array_like=True, tag=65):
     reason: str
 
 
+class NodeNews(Struct, frozen=True, gc=False, array_like=True, tag=66):
+    """What became of a node that you wanted drained, or undrained; there is no other news of it.
+
+    ``state`` is ``drained``, ``left`` (it is gone), ``undrained`` or ``refused``; ``reason`` says
+    why.
+    """
+
+    request: int
+    state: str
+    reason: str
+
+
+class NodeStatus(Struct, frozen=True, gc=False, array_like=True):
+    """One node at a glance: its host, its workers and how many of them have something in hand.
+
+    ``state`` is ``up``, ``draining`` or ``drained``; ``left_s`` is how long its walltime lasts
+    yet, in seconds, where it has one.
+    """
+
+    host: str
+    workers: int
+    busy: int
+    state: str
+    left_s: float | None
+
+
 class WorkerStatus(Struct, frozen=True, gc=False, array_like=True):
     """One worker at a glance."""
 
@@ -425,7 +476,7 @@ class Status(Struct, frozen=True, gc=False, array_like=True, tag=64):
     request: int
     pools: dict[str, PoolLoad]
     workers: list[WorkerStatus]
-    nodes: dict[str, str]
+    nodes: dict[str, NodeStatus]
     clients: list[str]
     ended: dict[str, int]
     dropped: dict[str, int]
@@ -507,6 +558,7 @@ FromBroker = (
     | PoolStatus
     | Status
     | MoveNews
+    | NodeNews
     | StartWorker
     | StopRunning
     | SignalWorker

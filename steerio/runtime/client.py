@@ -75,7 +75,7 @@ class Client:
         self._counter = 0
         self._types: dict[TaskSpec, int] = {}
         self._subscribers: dict[int, Callable[[list[AnyEvent]], None]] = {}
-        self._answers: dict[int, asyncio.Future[ms.Status]] = {}
+        self._answers: dict[int, asyncio.Future[Any]] = {}
         self._moves: dict[int, MoveSink] = {}
         self._requests = 0
         self._flush_due = False
@@ -277,20 +277,46 @@ class Client:
         Raises:
             BrokerLost: it ended, or did not answer in time.
         """
-        if self.lost:
-            raise BrokerLost(self.lost)
-        self._requests += 1
-        request = self._requests  # others may ask while this one waits
-        answer: asyncio.Future[ms.Status] = self._loop.create_future()
-        self._answers[request] = answer
-        self._send(ms.AskStatus(request))
         try:
             async with asyncio.timeout(timeout_s):
-                return await answer
+                status: ms.Status = await self._answer_to(ms.AskStatus(self._new_request()))
         except TimeoutError:
             raise BrokerLost(f"no answer from the broker within {timeout_s:g} s") from None
+        return status
+
+    async def drain_node(self, node: str, within_s: float | None, *, retire: bool) -> ms.NodeNews:
+        """Have a node drained, and wait for what comes of it.
+
+        Raises:
+            BrokerLost: the broker has ended.
+        """
+        message = ms.DrainNode(self._new_request(), node, within_s, retire)
+        news: ms.NodeNews = await self._answer_to(message)
+        return news
+
+    async def undrain_node(self, node: str) -> ms.NodeNews:
+        """Let a node take tasks again; returns whether it will.
+
+        Raises:
+            BrokerLost: the broker has ended.
+        """
+        news: ms.NodeNews = await self._answer_to(ms.UndrainNode(self._new_request(), node))
+        return news
+
+    async def _answer_to(self, message: ms.AskStatus | ms.DrainNode | ms.UndrainNode) -> Any:
+        if self.lost:
+            raise BrokerLost(self.lost)
+        answer: asyncio.Future[Any] = self._loop.create_future()
+        self._answers[message.request] = answer
+        self._send(message)
+        try:
+            return await answer
         finally:
-            self._answers.pop(request, None)
+            self._answers.pop(message.request, None)
+
+    def _new_request(self) -> int:
+        self._requests += 1
+        return self._requests
 
     def stop_broker(self, reason: str) -> None:
         """Ask the broker to end, with everything that joined it."""
@@ -350,7 +376,7 @@ class Client:
         match message:
             case ms.MoveNews():
                 self._deal_move(message)
-            case ms.Status():
+            case ms.Status() | ms.NodeNews():
                 answer = self._answers.get(message.request)
                 if answer is not None and not answer.done():
                     answer.set_result(message)

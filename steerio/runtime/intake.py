@@ -10,11 +10,11 @@ import logging
 import socket
 from collections import Counter
 from collections.abc import Callable
-from math import isfinite
+from math import inf, isfinite
 from typing import Any, cast
 
 from steerio.core.membership import Membership
-from steerio.core.records import TaskRecord, TypeRecord
+from steerio.core.records import NodeRecord, TaskRecord, TypeRecord
 from steerio.edge.endpoint import Arrival, Frames, RouterEndpoint
 from steerio.edge.journal import shown
 from steerio.model import events as ev
@@ -75,6 +75,8 @@ class Intake:
             ("client", ms.ReassignTasks): self._reassign,
             ("client", ms.AskMove): self._ask_move,
             ("client", ms.EndMove): self._end_move,
+            ("client", ms.DrainNode): self._drain,
+            ("client", ms.UndrainNode): self._undrain,
             ("client", ms.Beat): self._beat,
             ("client", ms.Leave): self._leave,
             ("client", ms.StopBroker): self._stop,
@@ -165,6 +167,11 @@ class Intake:
             return f"a node offers 0 to {LIMIT_WORKERS} workers"
         if max(len(counts), len(message.makes)) > LIMIT_POOLS:
             return f"a node offers workers for up to {LIMIT_POOLS} pools"
+        left_s, least_s = message.walltime_s, self._roster.settings.leave_s
+        if left_s is not None and not least_s < left_s < inf:
+            return (
+                f"a walltime is more than the {least_s:g} s in which a node is left: {left_s:g} s"
+            )
         node = self._members.node_joined(
             peer.number,
             message.name,
@@ -173,6 +180,7 @@ class Intake:
             now,
             message.requires,
             message.makes,
+            message.walltime_s,
         )
         if node is None:
             return f"there are just the pools {', '.join(sorted(self._roster.pools))} here"
@@ -265,7 +273,7 @@ class Intake:
                 message.request,
                 {name: pool.load() for name, pool in self._roster.pools.items()},
                 workers,
-                {node.name: node.host for node in self._roster.nodes.values()},
+                {node.name: _describe(node, now) for node in self._roster.nodes.values()},
                 [client.name for client in self._members.clients.values()],
                 dict(self._dispatch.ended),
                 dict(self.dropped),
@@ -305,6 +313,23 @@ class Intake:
 
     def _end_move(self, peer: Peer, message: ms.EndMove, _: Frames, now: float) -> None:
         self._members.moves.end(peer.number, message.request, message.how, now)
+
+    def _drain(self, peer: Peer, message: ms.DrainNode, _: Frames, now: float) -> None:
+        refusal = self._members.draining.ask(
+            peer.number,
+            message.request,
+            message.node,
+            now,
+            within_s=message.within_s,
+            retire=message.retire,
+        )
+        if refusal:
+            peer.send(ms.NodeNews(message.request, "refused", refusal))
+
+    def _undrain(self, peer: Peer, message: ms.UndrainNode, _: Frames, now: float) -> None:
+        refusal = self._members.draining.undo(message.node, now)
+        state = "refused" if refusal else "undrained"
+        peer.send(ms.NodeNews(message.request, state, refusal))
 
     def _stop(self, peer: Peer, message: ms.StopBroker, _: Frames, now: float) -> None:
         del now
@@ -405,3 +430,11 @@ class Intake:
                 message.message,
             )
         )
+
+
+def _describe(node: NodeRecord, now: float) -> ms.NodeStatus:
+    """Return a node at a glance."""
+    busy = sum(bool(worker.in_hand) for worker in node.workers.values())
+    state = "drained" if node.drained else "draining" if node.draining else "up"
+    left_s = node.ends - now if node.ends < inf else None
+    return ms.NodeStatus(node.host, len(node.workers), busy, state, left_s)

@@ -23,6 +23,8 @@ class Performer:
 
     def __init__(self, peers: Peers, epoch: float, recording: bool) -> None:
         self.entries: list[TaskEntry] = []
+        self.dismissed: set[int] = set()
+        """The processes of nodes of this host that were told to end."""
         self._peers = peers
         self._epoch = epoch
         self._recording = recording
@@ -35,6 +37,8 @@ class Performer:
             fx.Start: self.start,
             fx.Retire: self.retire,
             fx.TellMove: self.tell_move,
+            fx.TellNode: self.tell_node,
+            fx.Dismiss: self.dismiss,
             fx.Expel: self.expel,
         }
 
@@ -151,9 +155,9 @@ class Performer:
         self._peers.send(effect.node.peer, ms.StartWorker(effect.worker.name, effect.worker.pool))
 
     def retire(self, effect: fx.Retire, now: float) -> None:
-        """Have a worker end, so that its node tells of it and another takes its place."""
+        """Have a worker end, so that its node tells of it and another takes its place, or none."""
         del now
-        self._peers.send(effect.worker.peer, ms.Closing("its place goes to another pool"))
+        self._peers.send(effect.worker.peer, ms.Closing("it is not needed as it is"))
 
     def tell_move(self, effect: fx.TellMove, now: float) -> None:
         """Tell the client how far its move is."""
@@ -161,6 +165,21 @@ class Performer:
         move = effect.move
         news = ms.MoveNews(move.request, effect.state, effect.workers, effect.reason)
         self._peers.send(move.client, news)
+
+    def tell_node(self, effect: fx.TellNode, now: float) -> None:
+        """Tell the client what became of a node."""
+        del now
+        news = ms.NodeNews(effect.request, effect.state, effect.reason)
+        self._peers.send(effect.client, news)
+
+    def dismiss(self, effect: fx.Dismiss, now: float) -> None:
+        """Tell a node to end, which is no failure of it."""
+        del now
+        peer = self._peers.by_number.get(effect.peer)
+        if peer is not None:
+            peer.send(ms.Closing(effect.reason))
+            self.dismissed.add(peer.local_pid)
+            self._peers.forget(peer)
 
     def expel(self, effect: fx.Expel, now: float) -> None:
         """Tell a peer that it is no longer let in."""

@@ -18,6 +18,7 @@ from steerio.core.settings import Settings
 from steerio.edge.endpoint import LinkEndpoint, MemoryRouter
 from steerio.errors import UsageError
 from steerio.launch.workers import AskedWorkers, counts_of, needs_of
+from steerio.model import messages as ms
 from steerio.runtime.broker import Broker
 from steerio.runtime.client import Client
 from steerio.runtime.driver import Driver
@@ -49,6 +50,8 @@ class SimulatedCluster:
         workers_per_node: what decides that where ``nodes`` does not.
         latency_s: seconds from a node to the broker, or back.
         start_s: seconds that a worker takes to start.
+        walltime_s: seconds after which the nodes are killed, as by a batch system; they say so
+            when they join.
         faults: what goes wrong.
         settings: bounds and leases of the broker.
         record: where events and tasks are kept.
@@ -67,6 +70,7 @@ class SimulatedCluster:
         workers_per_node: int = WORKERS_PER_NODE,
         latency_s: float = 0.0,
         start_s: float = 0.0,
+        walltime_s: float | None = None,
         faults: Iterable[Fault] = (),
         settings: Settings | None = None,
         record: MemoryJournal | None = None,
@@ -92,6 +96,7 @@ class SimulatedCluster:
         self._seed = seed
         self._latency_s = latency_s
         self._makes = needs_of(workers)
+        self._walltime_s = walltime_s
         counts = counts_of(workers)
         self._offers = deal(counts, nodes, workers_per_node)
         self._clients: dict[str, Host] = {}
@@ -117,7 +122,7 @@ class SimulatedCluster:
         self._driver.start(stand_in=False)
         self._stalls.start()
         for number, offers in enumerate(self._offers, 1):
-            self.add_node(f"node-{number}", offers)
+            self.add_node(f"node-{number}", offers, walltime_s=self._walltime_s)
         for number, fault in enumerate(self._faults):
             fault.arm(self, random.Random(f"{self._seed}/fault {number}"))
         return self
@@ -163,11 +168,18 @@ class SimulatedCluster:
 
     # -- who is there -----------------------------------------------------------------------------
 
-    def add_node(self, name: str, workers: AskedWorkers) -> SimulatedNode:
-        """Let a node with these workers join; where it does not say, they are as the others."""
+    def add_node(
+        self, name: str, workers: AskedWorkers, *, walltime_s: float | None = None
+    ) -> SimulatedNode:
+        """Let a node with these workers join; where it does not say, they are as the others.
+
+        It is killed after ``walltime_s`` seconds, as by a batch system.
+        """
         makes = self._makes | needs_of(workers)
         counts = counts_of(workers)
-        node = self.nodes[name] = SimulatedNode(self, name, counts, self._latency_s, makes)
+        node = self.nodes[name] = SimulatedNode(
+            self, name, counts, self._latency_s, makes, walltime_s
+        )
         node.start()
         return node
 
@@ -223,9 +235,24 @@ class SimulatedCluster:
         node = self._node(name)
         node.kill()
         again = self.nodes[name] = SimulatedNode(
-            self, name, node.offers, self._latency_s, node.makes
+            self, name, node.offers, self._latency_s, node.makes, node.walltime_s
         )
         again.start()
+
+    def drain(self, node: str, within_s: float | None, *, retire: bool) -> None:
+        """Have a node drained, as with ``steerio drain``, by somebody who does not wait."""
+        self._say(ms.DrainNode(1, self._node(node).name, within_s, retire))
+
+    def undrain(self, node: str) -> None:
+        """Let a node take tasks again, as with ``steerio undrain``."""
+        self._say(ms.UndrainNode(1, self._node(node).name))
+
+    def _say(self, message: ms.DrainNode | ms.UndrainNode) -> None:
+        link = self._local.link()
+        for each in (ms.JoinClient(ms.PROTOCOL, "operator"), message, ms.Leave()):
+            link.send(each)
+        link.flush()
+        link.close()
 
     def slow_down(self, node: str, factor: float) -> None:
         """Multiply the durations of what begins on this node from now on."""

@@ -100,6 +100,7 @@ def simulate(
     workers_per_node: int = WORKERS_PER_NODE,
     latency_s: float = 0.0,
     start_s: float = 0.0,
+    walltime_s: float | None = None,
     faults: Iterable[Fault] = (),
     limits: Limits | None = None,
     until_s: float | None = None,
@@ -125,6 +126,8 @@ def simulate(
         workers_per_node: what decides that where ``nodes`` does not.
         latency_s: seconds from a node to the broker, or back.
         start_s: seconds that a worker takes to start.
+        walltime_s: seconds after which the nodes are killed, as by a batch system; they say so
+            when they join.
         faults: what goes wrong, and when.
         limits: when the campaign stops by itself.
         until_s: when to cancel what is still under way and end.
@@ -152,6 +155,7 @@ def simulate(
             workers_per_node=workers_per_node,
             latency_s=latency_s,
             start_s=start_s,
+            walltime_s=walltime_s,
             faults=faults,
             settings=settings,
             record=record,

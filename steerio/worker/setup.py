@@ -34,6 +34,7 @@ class NodeSetup(Struct, frozen=True, kw_only=True):
         spare_cores: cores to leave to others (the campaign's own process) when pinning.
         log: file for what workers print; empty to leave it where the node's goes.
         folder: where the broker has its sockets; to be removed if it ends without doing so.
+        ends: when its walltime is over, in Unix seconds, where it has one.
         settings: the bounds that the broker goes by.
     """
 
@@ -51,6 +52,7 @@ class NodeSetup(Struct, frozen=True, kw_only=True):
     spare_cores: int = 0
     log: str = ""
     folder: str = ""
+    ends: float | None = None
     settings: Settings = Settings()
 
     @property
