@@ -23,7 +23,7 @@ from steerio.model.tasks import TaskOptions, TaskSpec, task_id
 RECEIVED_AT_ONCE = 1_000
 """Most messages that are dealt out before other callbacks of the loop have their turn."""
 CANCELLED_IN_MESSAGE = 100
-"""Most tasks that one message cancels: a step takes in so many messages, and is not to take long."""
+"""Most tasks that one message cancels: the broker takes in many messages in one step."""
 
 
 class Sink(Protocol):
