@@ -142,7 +142,7 @@ class Session(Submitter):
         """
         if callable(tasks):
             chosen: list[Task[Any] | int] = [task for task in self.pending if tasks(task)]
-        elif isinstance(tasks, Iterable):
+        elif hasattr(tasks, "__iter__"):
             chosen = list(tasks)
         else:
             raise UsageError(
