@@ -151,7 +151,7 @@ class Session(Submitter):
             )
         numbers = [self._number_of(task) for task in chosen]
         for task in chosen:
-            if isinstance(task, Task):
+            if isinstance(task, Task) and not task.done:
                 task.awaited = True
         self.client.cancel(numbers, reason)
 

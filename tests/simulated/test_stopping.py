@@ -53,7 +53,7 @@ async def test_many_tasks_are_cancelled_at_once_wherever_they_are(
     cluster: SimulatedCluster, session: Session
 ) -> None:
     ended = session.submit(simulation, 0.5)
-    await ended
+    await asyncio.sleep(1)
     tasks = session.map(simulation, [10.0] * (2 * CANCELLED_IN_MESSAGE + 5))
     await asyncio.sleep(1)
     kept = tasks.pop()
@@ -64,6 +64,7 @@ async def test_many_tasks_are_cancelled_at_once_wherever_they_are(
         "a better idea"
     }
     assert [result.attempt for result in results[:3]] == [1, 1, 0]
+    assert (ended.state, ended.awaited) == ("succeeded", False), "it is left alone"
     told = [event.task_id for event in of_kind(cluster.record.events, TaskEnded)]
     assert sorted(told) == [ended.id, *(task.id for task in tasks)]
     assert await kept == 10.0
