@@ -182,6 +182,22 @@ def test_a_campaign_whose_learning_borrows_workers_runs_to_its_end() -> None:
     assert moves[-1].pool == "simulate"
 
 
+@on_cluster(2, 1)
+async def test_workers_count_for_the_pool_that_they_are_in(
+    cluster: SimulatedCluster, session: Session
+) -> None:
+    async with session.pools.lend("simulate", to="learn", workers=2):
+        await session.gather(*session.map(training, [10, 10, 10]))
+    assert cluster.utilisation("learn") == 1.0
+    assert cluster.utilisation("simulate") == 0.0
+    await session.pools.move("learn", "simulate", 1)
+    await session.gather(*session.map(simulation, [5.0, 5.0]))
+    await session.gather(*session.map(simulation, [15.0, 15.0]))
+    now = asyncio.get_running_loop().time()
+    assert cluster.utilisation("learn") == 1.0, "nobody has been there since"
+    assert cluster.utilisation("simulate") == pytest.approx(40.0 / (3 * (now - 10.0)))
+
+
 @on_cluster(1, 1)
 async def test_queued_tasks_can_be_ranked_by_their_tags_and_sent_to_another_pool(
     cluster: SimulatedCluster, session: Session
