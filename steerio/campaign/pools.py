@@ -18,8 +18,8 @@ class Pools(Mapping[str, PoolLoad]):
     """The pools of a broker, as last heard, and the ways to move workers between them.
 
     A mapping of names to ``PoolLoad``: ``workers``, ``busy`` and ``idle`` ones, tasks
-    ``queued`` and ``running``, workers ``starting``, ``promised`` to moves, ``at_home``, and
-    ``nodes``.
+    ``queued`` and ``running``, workers ``starting``, ``promised`` to moves, ``at_home``,
+    ``nodes``, and ``makes``.
     """
 
     def __init__(self, client: Client) -> None:

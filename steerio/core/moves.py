@@ -243,7 +243,7 @@ class Moves:
     def _retire(self, worker: WorkerRecord, target: Pool, now: float) -> None:
         """Have a fresh process take the place of one that lacks what its new pool needs."""
         worker.phase = "retiring"
-        target.ready -= 1
+        target.count_ready(worker, -1)
         self.dispatch.effects.append(Retire(worker))
         start_s = self.dispatch.settings.start_s
         self.dispatch.deadlines.add(now + start_s, "retire", worker.number)

@@ -370,7 +370,7 @@ class PoolLoad(Struct, frozen=True, gc=False, array_like=True):
     ``starting`` workers are not ready yet and not counted; ``promised`` are those that moves
     wait for; ``at_home`` those that belong to the pool, wherever they are; ``nodes`` says on
     which nodes the workers are, starting ones included; ``failure`` is why the pool was given
-    up, if it was.
+    up, if it was; ``makes`` says what the workers have, and how many of them have it.
     """
 
     workers: int
@@ -382,11 +382,18 @@ class PoolLoad(Struct, frozen=True, gc=False, array_like=True):
     at_home: int = 0
     nodes: dict[str, int] = {}
     failure: str = ""
+    makes: list[tuple[WorkerNeeds, int]] = []
 
     @property
     def busy(self) -> int:
         """How many workers are not idle."""
         return self.workers - self.idle
+
+    def fitting(self, needs: WorkerNeeds | None) -> dict[WorkerNeeds, int]:
+        """Return the makes of the workers that fit a task, and how many there are of each."""
+        return {
+            make: count for make, count in self.makes if needs is None or make.suffices_for(needs)
+        }
 
 
 class PoolStatus(Struct, frozen=True, gc=False, array_like=True, tag=63):

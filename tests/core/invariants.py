@@ -76,6 +76,8 @@ def check_pool(members: Membership, pool: Pool, due: Due) -> None:
     workers = [w for w in members.roster.workers.values() if w.pool == pool.name]
     assert pool.workers == len(workers)
     assert pool.ready == sum(worker.phase in READY for worker in workers)
+    ready = Counter(worker.make for worker in workers if worker.phase in READY)
+    assert pool.makes_ready == ready
     assert pool.by_node == Counter(worker.node.name for worker in workers)
     assert pool.at_home == sum(w.home == pool.name for w in members.roster.workers.values())
     assert set(pool.idle) == {worker for worker in workers if worker.phase == "idle"}
@@ -105,6 +107,7 @@ def check_pool(members: Membership, pool: Pool, due: Due) -> None:
     load = pool.load()
     assert (load.workers, load.idle) == (pool.ready, len(pool.idle))
     assert (load.queued, load.running) == (len(queued), pool.running)
+    assert load.fitting(None) == ready
 
 
 def check_moves(members: Membership, due: Due) -> None:
