@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from steerio.errors import BrokerLost as BrokerLost
     from steerio.errors import EncodingError as EncodingError
     from steerio.errors import JoinRefused as JoinRefused
+    from steerio.errors import MoveDeadlock as MoveDeadlock
     from steerio.errors import MoveFailed as MoveFailed
     from steerio.errors import PoolBroken as PoolBroken
     from steerio.errors import SteerioError as SteerioError
@@ -106,8 +107,8 @@ _HOMES = {
     ],
     "steerio.core.settings": ["Settings"],
     "steerio.errors": [
-        "BrokerLost", "EncodingError", "JoinRefused", "MoveFailed", "PoolBroken", "SteerioError",
-        "TaskCancelled", "TaskDidNotSucceed", "TaskFailed", "TaskLost", "TaskTimedOut",
+        "BrokerLost", "EncodingError", "JoinRefused", "MoveDeadlock", "MoveFailed", "PoolBroken",
+        "SteerioError", "TaskCancelled", "TaskDidNotSucceed", "TaskFailed", "TaskLost", "TaskTimedOut",
         "UnhandledFailure", "UnknownPool", "UsageError",
     ],
     "steerio.launch.needs": ["Needs"],
@@ -145,6 +146,7 @@ __all__ = [
     "Limits",
     "Lost",
     "Move",
+    "MoveDeadlock",
     "MoveFailed",
     "Needs",
     "NodeJoined",

@@ -74,6 +74,7 @@ class Membership:
             "empty": self._check_empty,
             "press": partial(self.moves.due, "press"),
             "short": partial(self.moves.due, "short"),
+            "deadlock": partial(self.moves.due, "deadlock"),
             "recall": self._check_held,
         }
 

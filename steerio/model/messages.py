@@ -17,7 +17,7 @@ from steerio.model.events import AnyEvent
 from steerio.model.places import WorkerNeeds
 from steerio.model.tasks import TaskOptions, TaskSpec
 
-PROTOCOL = 3
+PROTOCOL = 4
 """Version of these unions; checked on joining, for both sides must speak the same."""
 
 
@@ -137,6 +137,18 @@ class EndMove(Struct, frozen=True, gc=False, array_like=True, tag=16):
 
     request: int
     how: str
+
+
+class AwaitMove(Struct, frozen=True, gc=False, array_like=True, tag=40):
+    """I do nothing before this move has ``count`` workers, and ``holds`` these leases until then.
+
+    ``cause`` is the agent that waits, if it is one.
+    """
+
+    request: int
+    count: int
+    holds: list[int]
+    cause: str
 
 
 class ReassignTasks(Struct, frozen=True, gc=False, array_like=True, tag=17):
@@ -273,6 +285,7 @@ ToBroker = (
     | GrantItems
     | AskMove
     | EndMove
+    | AwaitMove
     | ReassignTasks
     | Beat
     | Leave
@@ -405,8 +418,9 @@ class PoolStatus(Struct, frozen=True, gc=False, array_like=True, tag=63):
 class MoveNews(Struct, frozen=True, gc=False, array_like=True, tag=65):
     """How far a move of yours is.
 
-    ``state`` is ``waiting``, ``granted``, ``returning`` or ``ended``; ``workers`` are those
-    that are at the target for it; ``reason`` says why it ended where you did not end it.
+    ``state`` is ``waiting``, ``granted``, ``returning`` or ``ended``, and ``deadlocked`` before
+    these where that is why it ends; ``workers`` are those that are at the target for it;
+    ``reason`` says why it ended where you did not end it.
     """
 
     request: int

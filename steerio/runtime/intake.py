@@ -75,6 +75,7 @@ class Intake:
             ("client", ms.ReassignTasks): self._reassign,
             ("client", ms.AskMove): self._ask_move,
             ("client", ms.EndMove): self._end_move,
+            ("client", ms.AwaitMove): self._await_move,
             ("client", ms.Beat): self._beat,
             ("client", ms.Leave): self._leave,
             ("client", ms.StopBroker): self._stop,
@@ -305,6 +306,12 @@ class Intake:
 
     def _end_move(self, peer: Peer, message: ms.EndMove, _: Frames, now: float) -> None:
         self._members.moves.end(peer.number, message.request, message.how, now)
+
+    def _await_move(self, peer: Peer, message: ms.AwaitMove, _: Frames, now: float) -> None:
+        by = message.cause or peer.name
+        self._members.moves.awaits(
+            peer.number, message.request, message.count, message.holds, by, now
+        )
 
     def _stop(self, peer: Peer, message: ms.StopBroker, _: Frames, now: float) -> None:
         del now

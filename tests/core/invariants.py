@@ -140,6 +140,8 @@ def check_moves(members: Membership, due: Due) -> None:
         for worker in [*move.taken, *move.reserved]:
             assert worker.move is move
             assert roster.workers[worker.name] is worker
+    if any(move.holds and move.blocked for move in moves.asked.values()):
+        assert ("deadlock", 0) in due
     waiting = [move for move in moves.asked.values() if move.state == "waiting"]
     for pool in roster.pools.values():
         assert pool.coming == sum(move.target == pool.name for move in waiting)
