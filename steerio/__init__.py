@@ -108,8 +108,8 @@ _HOMES = {
     "steerio.core.settings": ["Settings"],
     "steerio.errors": [
         "BrokerLost", "EncodingError", "JoinRefused", "MoveDeadlock", "MoveFailed", "PoolBroken",
-        "SteerioError", "TaskCancelled", "TaskDidNotSucceed", "TaskFailed", "TaskLost", "TaskTimedOut",
-        "UnhandledFailure", "UnknownPool", "UsageError",
+        "SteerioError", "TaskCancelled", "TaskDidNotSucceed", "TaskFailed", "TaskLost",
+        "TaskTimedOut", "UnhandledFailure", "UnknownPool", "UsageError",
     ],
     "steerio.launch.needs": ["Needs"],
     "steerio.launch.workers": ["Workers"],

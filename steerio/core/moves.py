@@ -95,7 +95,7 @@ class Moves:
     ) -> None:
         """Somebody waits until a move has so many workers, and keeps leases until then."""
         move = self.asked.get((client, request))
-        if move is None or move.state != "waiting":
+        if move is None or move.state != "waiting" or len(move.taken) >= count:
             return
         move.awaited, move.holds, move.by = min(count, move.count), tuple(holds), by
         if move.holds:
@@ -240,6 +240,8 @@ class Moves:
         for each in leaving:
             del move.reserved[each]
             move.taken[each] = None
+        if len(move.taken) >= move.awaited:
+            move.awaited = 0  # whoever waits goes on, even if one of them is lost again
         if not move.owed:
             self._grant(move)
         elif leaving:

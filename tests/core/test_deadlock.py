@@ -227,6 +227,20 @@ def test_what_waits_for_more_than_are_left_ends_for_that_when_its_time_is_over()
     assert "has only 1 workers, 2 were asked for" in told.reason
 
 
+def test_a_scope_that_has_begun_goes_on_though_its_workers_are_lost() -> None:
+    scene = Lenders(a=2)
+    scene.node({"a": 1}, peer=200)
+    for _ in range(3):
+        scene.submit(scene.task_type("work", "a"))
+    scene.report(next(iter(scene.roster.nodes["node~2"].workers.values())).in_hand[0])
+    scene.lend("Ann", "a", 2, at_least=1)
+    move = scene.members.moves.asked[CLIENT, 1]
+    assert (move.state, len(move.taken)) == ("waiting", 1)
+    scene.members.node_lost(200, "it left", scene.now)
+    scene.settle_down()
+    assert (move.state, len(move.taken), move.blocked) == ("waiting", 0, False)
+
+
 def test_a_wait_for_what_is_over_or_not_known_is_none() -> None:
     scene = Lenders()
     scene.lend("Ann", "a")

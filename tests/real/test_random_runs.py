@@ -14,7 +14,7 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import AsyncExitStack, ExitStack, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -221,12 +221,15 @@ class Upheaval:
         await move
 
     async def _hold(self, seconds: float) -> None:
-        source, target = self._pools()
-        ends = self.chance.choice(["drain", "preempt"])
-        lease = self.session.pools.lend(source, to=target, give_back=ends, **self._way())
-        self.leases.append(lease)
-        async with lease:
-            await asyncio.sleep(seconds)
+        """Hold a lease, or some within each other, whatever others hold and wait for."""
+        async with AsyncExitStack() as scopes:
+            for _ in range(self.chance.choice([1, 1, 2, 3])):
+                source, target = self._pools()
+                ends = self.chance.choice(["drain", "preempt"])
+                lease = self.session.pools.lend(source, to=target, give_back=ends, **self._way())
+                self.leases.append(lease)
+                await scopes.enter_async_context(lease)
+                await asyncio.sleep(seconds)
 
     def _pools(self) -> tuple[str, str]:
         source, target = self.chance.sample(list(HOME), 2)
@@ -252,14 +255,14 @@ class Upheaval:
 
     def _begin(self, request: Awaitable[None]) -> None:
         """Wait for something in the background, for as long as it takes or not so long."""
-        patience_s = self.chance.choice([0.02, 0.3, 5.0])
+        patience_s = self.chance.choice([0.02, 0.3, 5.0, None])
 
         async def patiently() -> None:
             try:
                 async with asyncio.timeout(patience_s):
                     await request
-            except (MoveFailed, TimeoutError):
-                pass
+            except (MoveFailed, TimeoutError) as error:
+                self.did[type(error).__name__] += 1
 
         task = asyncio.create_task(patiently())
         self.requests.add(task)
@@ -314,6 +317,7 @@ async def test_whatever_happens_every_request_and_every_task_ends_once_and_nobod
                 error.add_note(f"{upheaval.did}, {upheaval.requests}, last seen: {upheaval.seen}")
                 raise
             assert ended["Succeeded"] > ended.total() / 3, ended
+            assert STRESS_S < 60 or upheaval.did["MoveDeadlock"], upheaval.did
             for guest in upheaval.guests.values():
                 guest.signal(signal.SIGTERM)
                 assert await asyncio.to_thread(guest.status) == 0, guest
