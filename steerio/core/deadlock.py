@@ -4,9 +4,9 @@ Theory.  Who holds workers of one pool while he waits for another's gives them b
 he has got what he waits for.  Whether all can still end is found by *reduction* (Holt, Some
 Deadlock Properties of Computer Systems, 1972): whoever can go on with the workers that are
 free is thought to do so and to give back all he has, until nobody is left, or only those who
-cannot go on whatever the others do.  What is only busy counts as free, for a task ends; so
-does who was announced and has not come yet.  What waits for more workers than there are is
-ended anyway, when its time is over.
+cannot go on whatever the others do.  What is only busy counts as free, for a task ends; who has
+not come yet does not count, for he may never come.  What waits for more workers than there are
+is ended anyway, when its time is over.
 
 Who cannot go on waits for workers that are held by such as cannot go on either.  Following
 that leads round in a circle, and one of those on it has to give up: the one who asked last.
@@ -60,7 +60,7 @@ def _held(wait: MoveRecord, source: str, asked: Asked) -> list[MoveRecord]:
 
 def _stuck(asked: Asked, pools: Mapping[str, Pool]) -> list[MoveRecord]:
     """Return the waits that cannot end, whatever becomes free."""
-    free = {name: max(pool.at_home, pool.announced) for name, pool in pools.items()}
+    free = {name: pool.at_home for name, pool in pools.items()}
     queues = {name: deque(pool.moves) for name, pool in pools.items()}
     left = {key: move for key, move in asked.items() if move.state != "returning"}
     for move in left.values():

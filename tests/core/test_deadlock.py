@@ -100,6 +100,16 @@ def test_those_of_two_clients_are_found_too() -> None:
     assert scene.deadlocks == [4]
 
 
+def test_workers_that_were_announced_and_never_came_do_not_hide_a_deadlock() -> None:
+    scene = Lenders()
+    scene.pool("a").announced = 5
+    scene.lend("Ann", "a")
+    scene.lend("Bob", "b")
+    scene.lend("Ann", "b")
+    scene.lend("Bob", "a")
+    assert scene.deadlocks == [4]
+
+
 def test_three_in_a_circle_are_found_and_who_only_waits_for_them_is_none_of_them() -> None:
     scene = Lenders()
     for who, pool in (("Ann", "a"), ("Bob", "b"), ("Cid", "c")):
