@@ -173,6 +173,17 @@ def test_who_has_enough_to_begin_is_not_waiting() -> None:
     assert scene.deadlocks == [4]
 
 
+def test_who_has_some_of_the_workers_that_he_waits_for_still_waits() -> None:
+    scene = Lenders(a=2)
+    first, second = [scene.submit(scene.task_type("work", "a")) for _ in range(2)]
+    scene.lend("Ann", "a", 2)
+    move = scene.members.moves.asked[CLIENT, 1]
+    scene.report(first)
+    assert (len(move.taken), move.blocked) == (1, True)
+    scene.report(second)
+    assert (len(move.taken), move.blocked) == (2, False)
+
+
 def test_who_waits_behind_those_that_wait_for_each_other_does_not_hide_them() -> None:
     scene = Lenders(a=2, b=1)
     scene.lend("Ann", "a", 1)
