@@ -27,7 +27,7 @@ Asked = Mapping[tuple[int, int], MoveRecord]
 def find_circle(asked: Asked, pools: Mapping[str, Pool]) -> list[MoveRecord]:
     """Return waits of which each waits for workers that the next one holds, the last for the first.
 
-    Empty where there is no deadlock.
+    The first is the one that was asked for last.  Empty where there is no deadlock.
     """
     stuck = [wait for wait in _stuck(asked, pools) if wait.holds]
     circle: list[MoveRecord] = []
@@ -36,7 +36,11 @@ def find_circle(asked: Asked, pools: Mapping[str, Pool]) -> list[MoveRecord]:
         circle.append(at)
         source = at.source
         at = next((other for other in stuck if _held(other, source, asked)), None)
-    return circle[circle.index(at) :] if at is not None else []
+    if at is None:
+        return []
+    circle = circle[circle.index(at) :]
+    first = circle.index(max(circle, key=lambda wait: wait.number))
+    return circle[first:] + circle[:first]
 
 
 def say(circle: Sequence[MoveRecord], asked: Asked) -> str:

@@ -194,9 +194,7 @@ class Moves:
         What is lost or moved meanwhile may make one of what was none.
         """
         while circle := deadlock.find_circle(self.asked, self.roster.pools):
-            last = max(circle, key=lambda move: move.number)
-            place = circle.index(last)
-            reason = deadlock.say([*circle[place:], *circle[:place]], self.asked)
+            last, reason = circle[0], deadlock.say(circle, self.asked)
             self.dispatch.effects.append(TellMove(last, "deadlocked", [], reason))
             self.end(last.client, last.request, "drain", now, reason)
         waits = any(move.holds and move.blocked for move in self.asked.values())
