@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from steerio.errors import DrainFailed as DrainFailed
     from steerio.errors import EncodingError as EncodingError
     from steerio.errors import JoinRefused as JoinRefused
+    from steerio.errors import MoveDeadlock as MoveDeadlock
     from steerio.errors import MoveFailed as MoveFailed
     from steerio.errors import PoolBroken as PoolBroken
     from steerio.errors import SteerioError as SteerioError
@@ -114,7 +115,8 @@ _HOMES = {
     ],
     "steerio.core.settings": ["Settings"],
     "steerio.errors": [
-        "BrokerLost", "DrainFailed", "EncodingError", "JoinRefused", "MoveFailed", "PoolBroken",
+        "BrokerLost", "DrainFailed", "EncodingError", "JoinRefused", "MoveDeadlock",
+        "MoveFailed", "PoolBroken",
         "SteerioError", "TaskCancelled", "TaskDidNotSucceed", "TaskFailed", "TaskLost",
         "TaskTimedOut", "UnhandledFailure", "UnknownPool", "UsageError",
     ],
@@ -155,6 +157,7 @@ __all__ = [
     "Limits",
     "Lost",
     "Move",
+    "MoveDeadlock",
     "MoveFailed",
     "Needs",
     "NodeDrained",

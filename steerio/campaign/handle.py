@@ -19,6 +19,7 @@ from steerio.errors import (
 )
 from steerio.model import results as rs
 from steerio.model.messages import RemoteError, TaskItem, TaskSettled
+from steerio.model.places import WorkerNeeds
 
 if TYPE_CHECKING:
     from steerio.campaign.session import Session
@@ -51,6 +52,7 @@ class Task(Generic[R]):
         "created",
         "id",
         "kwargs",
+        "needs",
         "tags",
         "timeout_s",
         "type",
@@ -80,6 +82,7 @@ class Task(Generic[R]):
         self.cause = cause
         self.created = created
         self.timeout_s = 0.0
+        self.needs: WorkerNeeds | None = None
         self.awaited = False
         """Whether somebody waits, or has asked, for how it ended."""
 

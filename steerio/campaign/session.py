@@ -105,6 +105,7 @@ class Session(Submitter):
         task: Task[Any] = Task(self, kind, args, kwargs, tags, cause, self.clock())
         if options.timeout_s is not None:
             task.timeout_s = options.timeout_s
+        task.needs = options.needs
         task.id = client.submit(kind.spec, body, frames, options, tags, cause, task.created, task)
         if self.on_submitted is not None:
             self.on_submitted(task)

@@ -76,6 +76,7 @@ class Membership:
             "empty": self._check_empty,
             "press": partial(self.moves.due, "press"),
             "short": partial(self.moves.due, "short"),
+            "deadlock": partial(self.moves.due, "deadlock"),
             "recall": self._check_held,
             **{what: partial(self.draining.due, what) for what in ("ending", "end", "drain")},
         }

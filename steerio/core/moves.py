@@ -15,9 +15,11 @@ its source exactly while it is ``waiting``; an ended one has nobody.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import takewhile
 from math import inf
 
+from steerio.core import deadlock
 from steerio.core.dispatch import Dispatch
 from steerio.core.effects import Retire, TellMove
 from steerio.core.lifecycle import State
@@ -26,6 +28,8 @@ from steerio.core.roster import READY, Pool
 from steerio.model.events import PoolChanged, WorkerMoved
 
 HOW = ("drain", "preempt")
+DEADLOCK_LOOK_S = 1.0
+"""How often to look for deadlocks while anybody holds workers and waits for others."""
 
 
 class Moves:
@@ -38,6 +42,7 @@ class Moves:
         """What is not over yet, by client and the client's number for it."""
         self._by_number: dict[int, MoveRecord] = {}
         self._numbers = 0
+        self._looks_again = False
         dispatch.divert = self._divert
 
     # -- what clients ask for -------------------------------------------------------------
@@ -84,6 +89,17 @@ class Moves:
                 self.dispatch.deadlines.add(now + preempt_after_s, "press", move.number)
             self._tell(move)
         return ""
+
+    def awaits(
+        self, client: int, request: int, count: int, holds: Iterable[int], by: str, now: float
+    ) -> None:
+        """Somebody waits until a move has so many workers, and keeps leases until then."""
+        move = self.asked.get((client, request))
+        if move is None or move.state != "waiting" or len(move.taken) >= count:
+            return
+        move.awaited, move.holds, move.by = min(count, move.count), tuple(holds), by
+        if move.holds:
+            self._look_for_deadlocks(now)
 
     def end(self, client: int, request: int, how: str, now: float, reason: str = "") -> None:
         """Undo a move that is not granted yet, or take back what was leased."""
@@ -148,7 +164,14 @@ class Moves:
             self._stop(worker, now)
 
     def due(self, what: str, number: int, now: float) -> None:
-        """Look at a move whose time is over: to wait for what runs, or for more workers."""
+        """Look at a move whose time is over: to wait for what runs, or for more workers.
+
+        Or look again whether some wait for each other.
+        """
+        if what == "deadlock":
+            self._looks_again = False
+            self._look_for_deadlocks(now)
+            return
         move = self._by_number.get(number)
         if move is None or move.state != "waiting":
             return
@@ -195,6 +218,20 @@ class Moves:
             return f"{source!r} has {own} workers of its own{also}; {count} were asked for"
         return ""
 
+    def _look_for_deadlocks(self, now: float) -> None:
+        """End waits that could never end, and look again while anybody holds and waits.
+
+        What is lost or moved meanwhile may make one of what was none.
+        """
+        while circle := deadlock.find_circle(self.asked, self.roster.pools):
+            last, reason = circle[0], deadlock.say(circle, self.asked)
+            self.dispatch.effects.append(TellMove(last, "deadlocked", [], reason))
+            self.end(last.client, last.request, "drain", now, reason)
+        waits = any(move.holds and move.blocked for move in self.asked.values())
+        if waits and not self._looks_again:
+            self._looks_again = True
+            self.dispatch.deadlines.add(now + DEADLOCK_LOOK_S, "deadlock", 0)
+
     def _look_short(self, pool: Pool, now: float) -> None:
         """Give moves that there are too few workers for some time, in which more may come."""
         for move in pool.moves:
@@ -231,6 +268,8 @@ class Moves:
         for each in leaving:
             del move.reserved[each]
             move.taken[each] = None
+        if len(move.taken) >= move.awaited:
+            move.awaited = 0  # whoever waits goes on, even if one of them is lost again
         if not move.owed:
             self._grant(move)
         elif leaving:
@@ -273,7 +312,7 @@ class Moves:
     def _retire(self, worker: WorkerRecord, pool: Pool, now: float) -> None:
         """Have a process end: its new pool needs what it lacks, or its node is left."""
         worker.phase = "retiring"
-        pool.ready -= 1
+        pool.count_ready(worker, -1)
         self.dispatch.effects.append(Retire(worker))
         start_s = self.dispatch.settings.start_s
         self.dispatch.deadlines.add(now + start_s, "retire", worker.number)

@@ -141,6 +141,9 @@ class MoveRecord(Struct, eq=False):
     all are free (where they are to go ``together``).  It is ``short`` while its source has too
     few workers for it, and more may yet come.  ``state`` is ``waiting``, ``granted``,
     ``returning`` or ``ended``.
+
+    ``by`` whom it is waited for does nothing before ``awaited`` workers are there; until then he
+    keeps the leases that he ``holds`` (his client's numbers for them).
     """
 
     number: int
@@ -155,6 +158,9 @@ class MoveRecord(Struct, eq=False):
     short: bool = False
     state: str = "waiting"
     reason: str = ""
+    awaited: int = 0
+    holds: tuple[int, ...] = ()
+    by: str = ""
     taken: dict[WorkerRecord, None] = field(default_factory=dict[WorkerRecord, None])
     reserved: dict[WorkerRecord, None] = field(default_factory=dict[WorkerRecord, None])
 
@@ -162,3 +168,8 @@ class MoveRecord(Struct, eq=False):
     def owed(self) -> int:
         """How many workers are still to be found for it, while it waits."""
         return max(0, self.count - len(self.taken) - len(self.reserved))
+
+    @property
+    def blocked(self) -> bool:
+        """Whether somebody does nothing before it has more workers."""
+        return self.state == "waiting" and len(self.taken) < self.awaited

@@ -54,6 +54,8 @@ class Pool:
         """How many workers it has on each node."""
         self.makes: Counter[WorkerNeeds] = Counter()
         """How many workers it has of each make, those that will come home included."""
+        self.makes_ready: Counter[WorkerNeeds] = Counter()
+        """How many workers it has of each make that are ready, of those that are in it."""
         self.unfit_since: dict[WorkerNeeds, float] = {}
         """Since when no worker fits queued tasks of some needs."""
 
@@ -76,7 +78,13 @@ class Pool:
             dict(self.by_node),
             self.failure,
             self.leaving,
+            list(self.makes_ready.items()),
         )
+
+    def count_ready(self, worker: WorkerRecord, by: int) -> None:
+        """Count a worker among the ready ones, or no more."""
+        self.ready += by
+        _add_to(self.makes_ready, worker.make, by)
 
 
 class Roster:
@@ -183,17 +191,17 @@ class Roster:
         """
         source = self.pools[worker.pool]
         source.idle.discard(worker)
+        source.count_ready(worker, -1)
         self._count_make(worker, -1)
         if not worker.node.keeps(source.name, target.name):
             worker.make = worker.node.make(target.name)
         source.workers -= 1
-        source.ready -= 1
         _add_to(source.by_node, worker.node.name, -1)
         source.may_be_empty = True
         worker.pool, worker.phase = target.name, "busy"
         target.failure = ""
         target.workers += 1
-        target.ready += 1
+        target.count_ready(worker, 1)
         target.by_node[worker.node.name] += 1
         target.empty_since = None
         self._count_make(worker, 1)
@@ -209,7 +217,7 @@ class Roster:
         pool = self.pools[worker.pool]
         pool.start_failures = 0
         pool.failure = ""
-        pool.ready += 1
+        pool.count_ready(worker, 1)
         return pool
 
     def remove_worker(self, worker: WorkerRecord) -> Pool:
@@ -217,7 +225,8 @@ class Roster:
         pool = self.pools[worker.pool]
         if worker.phase == "starting":
             pool.start_failures += 1
-        pool.ready -= worker.phase in READY
+        if worker.phase in READY:
+            pool.count_ready(worker, -1)
         pool.leaving -= bool(worker.node.draining)
         worker.phase = "gone"
         pool.idle.discard(worker)

@@ -139,6 +139,18 @@ class EndMove(Struct, frozen=True, gc=False, array_like=True, tag=16):
     how: str
 
 
+class AwaitMove(Struct, frozen=True, gc=False, array_like=True, tag=40):
+    """I do nothing before this move has ``count`` workers, and ``holds`` these leases until then.
+
+    ``cause`` is the agent that waits, if it is one.
+    """
+
+    request: int
+    count: int
+    holds: list[int]
+    cause: str
+
+
 class ReassignTasks(Struct, frozen=True, gc=False, array_like=True, tag=17):
     """Have queued tasks wait in another pool."""
 
@@ -295,6 +307,7 @@ ToBroker = (
     | GrantItems
     | AskMove
     | EndMove
+    | AwaitMove
     | ReassignTasks
     | DrainNode
     | UndrainNode
@@ -394,7 +407,8 @@ class PoolLoad(Struct, frozen=True, gc=False, array_like=True):
     ``starting`` workers are not ready yet and not counted; ``promised`` are those that moves
     wait for; ``at_home`` those that belong to the pool, wherever they are; ``nodes`` says on
     which nodes the workers are, starting ones included; ``failure`` is why the pool was given
-    up, if it was; ``draining`` are the workers that leave, for their nodes are drained.
+    up, if it was; ``draining`` are the workers that leave, for their nodes are drained;
+    ``makes`` says what the workers have, and how many of them have it.
     """
 
     workers: int
@@ -407,11 +421,18 @@ class PoolLoad(Struct, frozen=True, gc=False, array_like=True):
     nodes: dict[str, int] = {}
     failure: str = ""
     draining: int = 0
+    makes: list[tuple[WorkerNeeds, int]] = []
 
     @property
     def busy(self) -> int:
         """How many workers are not idle."""
         return self.workers - self.idle
+
+    def fitting(self, needs: WorkerNeeds | None) -> dict[WorkerNeeds, int]:
+        """Return the makes of the workers that fit a task, and how many there are of each."""
+        return {
+            make: count for make, count in self.makes if needs is None or make.suffices_for(needs)
+        }
 
 
 class PoolStatus(Struct, frozen=True, gc=False, array_like=True, tag=63):
@@ -423,8 +444,9 @@ class PoolStatus(Struct, frozen=True, gc=False, array_like=True, tag=63):
 class MoveNews(Struct, frozen=True, gc=False, array_like=True, tag=65):
     """How far a move of yours is.
 
-    ``state`` is ``waiting``, ``granted``, ``returning`` or ``ended``; ``workers`` are those
-    that are at the target for it; ``reason`` says why it ended where you did not end it.
+    ``state`` is ``waiting``, ``granted``, ``returning`` or ``ended``, and ``deadlocked`` before
+    these where that is why it ends; ``workers`` are those that are at the target for it;
+    ``reason`` says why it ended where you did not end it.
     """
 
     request: int

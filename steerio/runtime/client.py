@@ -244,6 +244,11 @@ class Client:
         )
         return self._requests
 
+    def await_move(self, request: int, count: int, holds: list[int], cause: str) -> None:
+        """Say that somebody waits until a move has so many workers, holding leases meanwhile."""
+        if not self.lost:
+            self._send(ms.AwaitMove(request, count, holds, cause))
+
     def end_move(self, request: int, how: str) -> None:
         """Undo a move, or give back what was leased; news will tell when that is done."""
         if not self.lost:

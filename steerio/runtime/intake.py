@@ -77,6 +77,7 @@ class Intake:
             ("client", ms.EndMove): self._end_move,
             ("client", ms.DrainNode): self._drain,
             ("client", ms.UndrainNode): self._undrain,
+            ("client", ms.AwaitMove): self._await_move,
             ("client", ms.Beat): self._beat,
             ("client", ms.Leave): self._leave,
             ("client", ms.StopBroker): self._stop,
@@ -331,6 +332,12 @@ class Intake:
         refusal = self._members.draining.undo(message.node, now)
         state = "refused" if refusal else "undrained"
         peer.send(ms.NodeNews(message.request, state, refusal))
+
+    def _await_move(self, peer: Peer, message: ms.AwaitMove, _: Frames, now: float) -> None:
+        by = message.cause or peer.name
+        self._members.moves.awaits(
+            peer.number, message.request, message.count, message.holds, by, now
+        )
 
     def _stop(self, peer: Peer, message: ms.StopBroker, _: Frames, now: float) -> None:
         del now

@@ -19,6 +19,7 @@ from steerio.edge.endpoint import LinkEndpoint, MemoryRouter
 from steerio.errors import UsageError
 from steerio.launch.workers import AskedWorkers, counts_of, needs_of
 from steerio.model import messages as ms
+from steerio.model.events import AnyEvent, WorkerMoved
 from steerio.runtime.broker import Broker
 from steerio.runtime.client import Client
 from steerio.runtime.driver import Driver
@@ -86,11 +87,12 @@ class SimulatedCluster:
         self.start_failures: dict[str, str] = {}
         self.pids = itertools.count(1)
         self.record = record or MemoryJournal()
+        self.record.on_events = self._recorded
         self.nodes: dict[str, SimulatedNode] = {}
         self.busy_s: dict[str, float] = dict.fromkeys(workers, 0.0)
-        """Seconds that workers which are gone spent in attempts, by pool."""
+        """Seconds that workers spent in attempts while in a pool, as far as counted."""
         self.present_s: dict[str, float] = dict.fromkeys(workers, 0.0)
-        """Seconds that workers which are gone were there for, by pool."""
+        """Seconds that workers were in a pool, as far as counted."""
         self._loop = loop
         self._faults = list(faults)
         self._seed = seed
@@ -206,23 +208,37 @@ class SimulatedCluster:
         return rng.choice(working) if working else None
 
     def utilisation(self, pool: str) -> float:
-        """Return the share of their time that the workers of a pool spent in attempts.
+        """Return the share of their time in a pool that workers spent in attempts.
+
+        A worker counts where it is: while it is lent, for the pool that has borrowed it.
 
         Raises:
             UsageError: there is no such pool.
         """
         if pool not in self.busy_s:
             raise UsageError(f"no pool is named {pool!r} (pools here: {', '.join(self.busy_s)})")
-        now = self._loop.time()
-        living = self.workers(pool)
-        busy_s = self.busy_s[pool] + sum(w.busy_until(now) for w in living)
-        present_s = self.present_s[pool] + sum(w.present_until(now) for w in living)
-        return busy_s / present_s if present_s else 0.0
+        for worker in self.workers():
+            self._count(worker)
+        return self.busy_s[pool] / self.present_s[pool] if self.present_s[pool] else 0.0
 
     def worker_ended(self, worker: SimulatedWorker) -> None:
         """Take in that a worker ended, whatever the reason."""
-        self.busy_s[worker.pool] += worker.busy_s
-        self.present_s[worker.pool] += worker.present_until(self._loop.time())
+        self._count(worker)
+
+    def _count(self, worker: SimulatedWorker) -> None:
+        busy_s, present_s = worker.take_times(self._loop.time())
+        self.busy_s[worker.serves] += busy_s
+        self.present_s[worker.serves] += present_s
+
+    def _recorded(self, events: Sequence[AnyEvent]) -> None:
+        """Count workers that were moved for the pool that they were in, up to now."""
+        for event in events:
+            if isinstance(event, WorkerMoved):
+                for node in self.nodes.values():
+                    worker = node.workers.get(event.worker)
+                    if worker is not None:
+                        self._count(worker)
+                        worker.serves = event.pool
 
     # -- what goes wrong --------------------------------------------------------------------------
 

@@ -79,7 +79,9 @@ class SimulatedRun(Generic[C]):
         return self._record.event_log
 
     def utilisation(self, pool: str) -> float:
-        """Return the share of their time that the workers of a pool spent in tasks, 0 to 1.
+        """Return the share of their time in a pool that workers spent in tasks, 0 to 1.
+
+        A worker counts where it is: while it is lent, for the pool that has borrowed it.
 
         Raises:
             UsageError: there is no such pool.

@@ -98,6 +98,8 @@ def check_pool(members: Membership, pool: Pool, due: Due, now: float) -> None:
     assert pool.workers == len(workers)
     assert pool.ready == sum(worker.phase in READY for worker in workers)
     assert pool.leaving == sum(bool(worker.node.draining) for worker in workers)
+    ready = Counter(worker.make for worker in workers if worker.phase in READY)
+    assert pool.makes_ready == ready
     assert pool.by_node == Counter(worker.node.name for worker in workers)
     assert pool.at_home == sum(w.home == pool.name for w in members.roster.workers.values())
     assert set(pool.idle) == {worker for worker in workers if worker.phase == "idle"}
@@ -128,6 +130,7 @@ def check_pool(members: Membership, pool: Pool, due: Due, now: float) -> None:
     load = pool.load()
     assert (load.workers, load.idle) == (pool.ready, len(pool.idle))
     assert (load.queued, load.running) == (len(queued), pool.running)
+    assert load.fitting(None) == ready
 
 
 def check_moves(members: Membership, due: Due) -> None:
@@ -160,6 +163,8 @@ def check_moves(members: Membership, due: Due) -> None:
         for worker in [*move.taken, *move.reserved]:
             assert worker.move is move
             assert roster.workers[worker.name] is worker
+    if any(move.holds and move.blocked for move in moves.asked.values()):
+        assert ("deadlock", 0) in due
     waiting = [move for move in moves.asked.values() if move.state == "waiting"]
     for pool in roster.pools.values():
         assert pool.coming == sum(move.target == pool.name for move in waiting)

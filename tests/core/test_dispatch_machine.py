@@ -9,6 +9,7 @@ from typing import Any, TypeVar, cast
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from steerio.core.deadlock import find_circle
 from steerio.model.events import TaskEnded
 from steerio.model.places import WorkerNeeds
 from steerio.model.tasks import Retries, TaskOptions
@@ -316,6 +317,23 @@ class DispatchMachine(RuleBasedStateMachine):
     )
     def ends_move(self, which: int, how: str) -> None:
         self.cluster.ends_move(one(list(self.cluster.members.moves.asked), which), how)
+
+    @happens(
+        lambda self: self.cluster.members.moves.asked,
+        which=picks,
+        count=st.integers(0, 4),
+        leases=st.lists(picks, max_size=3),
+    )
+    def awaits_move(self, which: int, count: int, leases: list[int]) -> None:
+        """Let somebody who has leases wait for a move, as long as nothing would wait for ever."""
+        asked = self.cluster.members.moves.asked
+        client, request = one(list(asked), which)
+        granted = [r for (c, r), move in asked.items() if c == client and move.state == "granted"]
+        holds = sorted({one(granted, lease) for lease in leases}) if granted else []
+        moves = self.cluster.members.moves
+        moves.awaits(client, request, count, holds, "somebody", self.cluster.now)
+        if holds:
+            assert not find_circle(asked, self.cluster.roster.pools)
 
     # -- time -----------------------------------------------------------------------------
 
