@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from steerio.campaign.campaign import Campaign as Campaign
     from steerio.campaign.handle import Task as Task
     from steerio.campaign.limits import Limits as Limits
+    from steerio.campaign.nodes import Nodes as Nodes
     from steerio.campaign.pools import Lease as Lease
     from steerio.campaign.pools import Move as Move
     from steerio.campaign.pools import Pools as Pools
@@ -46,8 +47,10 @@ if TYPE_CHECKING:
     from steerio.edge.segments import SharedMemoryConnector as SharedMemoryConnector
     from steerio.edge.serializers import register_serializer as register_serializer
     from steerio.errors import BrokerLost as BrokerLost
+    from steerio.errors import DrainFailed as DrainFailed
     from steerio.errors import EncodingError as EncodingError
     from steerio.errors import JoinRefused as JoinRefused
+    from steerio.errors import MoveDeadlock as MoveDeadlock
     from steerio.errors import MoveFailed as MoveFailed
     from steerio.errors import ObjectMissing as ObjectMissing
     from steerio.errors import PoolBroken as PoolBroken
@@ -66,8 +69,12 @@ if TYPE_CHECKING:
     from steerio.model.events import ClientLost as ClientLost
     from steerio.model.events import Event as Event
     from steerio.model.events import EventsMissed as EventsMissed
+    from steerio.model.events import NodeDrained as NodeDrained
+    from steerio.model.events import NodeDraining as NodeDraining
+    from steerio.model.events import NodeEnding as NodeEnding
     from steerio.model.events import NodeJoined as NodeJoined
     from steerio.model.events import NodeLost as NodeLost
+    from steerio.model.events import NodeUndrained as NodeUndrained
     from steerio.model.events import PoolChanged as PoolChanged
     from steerio.model.events import PoolFailed as PoolFailed
     from steerio.model.events import Published as Published
@@ -81,6 +88,7 @@ if TYPE_CHECKING:
     from steerio.model.events import WorkerJoined as WorkerJoined
     from steerio.model.events import WorkerLost as WorkerLost
     from steerio.model.events import WorkerMoved as WorkerMoved
+    from steerio.model.messages import NodeStatus as NodeStatus
     from steerio.model.messages import PoolLoad as PoolLoad
     from steerio.model.objects import StoreLoad as StoreLoad
     from steerio.model.objects import StoreSetting as StoreSetting
@@ -103,6 +111,7 @@ _HOMES = {
     "steerio.campaign.campaign": ["Campaign"],
     "steerio.campaign.handle": ["Task"],
     "steerio.campaign.limits": ["Limits"],
+    "steerio.campaign.nodes": ["Nodes"],
     "steerio.campaign.pools": ["Lease", "Move", "Pools"],
     "steerio.campaign.reference": ["Reference"],
     "steerio.campaign.rules": [
@@ -119,19 +128,20 @@ _HOMES = {
     "steerio.edge.segments": ["SharedMemoryConnector"],
     "steerio.edge.serializers": ["register_serializer"],
     "steerio.errors": [
-        "BrokerLost", "EncodingError", "JoinRefused", "MoveFailed", "ObjectMissing", "PoolBroken",
-        "SteerioError", "StoreFull", "TaskCancelled", "TaskDidNotSucceed", "TaskFailed",
-        "TaskLost", "TaskTimedOut", "UnhandledFailure", "UnknownPool", "UsageError",
+        "BrokerLost", "DrainFailed", "EncodingError", "JoinRefused", "MoveDeadlock",
+        "MoveFailed", "ObjectMissing", "PoolBroken", "SteerioError", "StoreFull",
+        "TaskCancelled", "TaskDidNotSucceed", "TaskFailed", "TaskLost", "TaskTimedOut",
+        "UnhandledFailure", "UnknownPool", "UsageError",
     ],
     "steerio.launch.needs": ["Needs"],
     "steerio.launch.workers": ["Workers"],
     "steerio.model.events": [
-        "ClientLost", "Event", "EventsMissed", "NodeJoined", "NodeLost", "PoolChanged",
-        "PoolFailed", "Published", "TaskEnded", "TaskProgress", "TaskQueued", "TaskRetried",
-        "TaskStarted", "TaskYielded", "VersionPublished", "WorkerJoined", "WorkerLost",
-        "WorkerMoved",
+        "ClientLost", "Event", "EventsMissed", "NodeDrained", "NodeDraining", "NodeEnding",
+        "NodeJoined", "NodeLost", "NodeUndrained", "PoolChanged", "PoolFailed", "Published",
+        "TaskEnded", "TaskProgress", "TaskQueued", "TaskRetried", "TaskStarted", "TaskYielded",
+        "VersionPublished", "WorkerJoined", "WorkerLost", "WorkerMoved",
     ],
-    "steerio.model.messages": ["PoolLoad"],
+    "steerio.model.messages": ["NodeStatus", "PoolLoad"],
     "steerio.model.objects": ["StoreLoad", "StoreSetting"],
     "steerio.model.results": [
         "Cancelled", "Failed", "Lost", "Result", "Sizes", "Succeeded", "TaskError", "TimedOut",
@@ -149,6 +159,7 @@ __all__ = [
     "Campaign",
     "Cancelled",
     "ClientLost",
+    "DrainFailed",
     "EncodingError",
     "Event",
     "EventsMissed",
@@ -160,10 +171,17 @@ __all__ = [
     "Limits",
     "Lost",
     "Move",
+    "MoveDeadlock",
     "MoveFailed",
     "Needs",
+    "NodeDrained",
+    "NodeDraining",
+    "NodeEnding",
     "NodeJoined",
     "NodeLost",
+    "NodeStatus",
+    "NodeUndrained",
+    "Nodes",
     "ObjectMissing",
     "PoolBroken",
     "PoolChanged",

@@ -126,6 +126,29 @@ class MoveFailed(SteerioError):
         super().__init__(f"no {count} workers can be moved from {source!r} to {target!r}: {reason}")
 
 
+class DrainFailed(SteerioError):
+    """A node was not drained, or not undrained.
+
+    Attributes:
+        node: its name.
+        reason: why not.
+    """
+
+    def __init__(self, node: str, reason: str) -> None:
+        self.node, self.reason = node, reason
+        super().__init__(f"node {node!r}: {reason}")
+
+
+class MoveDeadlock(MoveFailed):
+    """Workers would have been waited for in vain: they are lent, and so are those held here.
+
+    Who holds a lease and waits for another gives the first back only when he has the second;
+    where others do so the other way round, nobody ever goes on.  The last to ask gets this, with
+    who holds and waits for what as the ``reason``.  Leave the scopes of the leases that you hold
+    and try again; or take them in one order everywhere.
+    """
+
+
 class TaskDidNotSucceed(SteerioError):
     """Raised by awaiting a task that ended in any way but success.
 

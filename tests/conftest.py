@@ -65,7 +65,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark each test with its tier, which is the name of its folder."""
+    """Mark each test with its tier, which is the name of its folder, and a long search as such."""
     for item in items:
         tier = tier_of(item)
         if tier not in TIERS:
@@ -75,6 +75,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         item.add_marker(tier)
         if isinstance(item, pytest.Function) and is_given(item.obj):
             item.add_marker(pytest.mark.timeout(SEARCH_S))
+            if PROFILE == "thorough":
+                item.add_marker("stress")
 
 
 def tier_of(item: pytest.Item) -> str:

@@ -1,8 +1,8 @@
 """Boards: ranked, keyed, deduplicated work that is not yet handed out.
 
 Theory.  Work that sits in a queue can no longer be thought over; work on a board can.  A
-board hands an entry out only when a worker of its pool has nothing to do, so the ranking
-of the last moment decides.  Entries are kept in a heap with lazy deletion, like the
+board hands an entry out only when a worker of its pool that fits it has nothing to do, so the
+ranking of the last moment decides.  Entries are kept in a heap with lazy deletion, like the
 broker's backlog: adding and handing out cost O(log n), rescoring all of them O(n).
 """
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from steerio.campaign.board import HOLDERS
 from steerio.campaign.handle import Task
+from steerio.campaign.nodes import Nodes
 from steerio.campaign.pools import Pools
 from steerio.campaign.session import Session
 from steerio.campaign.streams import EventStream
@@ -125,6 +126,11 @@ class Campaign(Submitter):
     def pools(self) -> Pools:
         """The pools as last heard, and the ways to move workers between them."""
         return self.session.pools
+
+    @property
+    def nodes(self) -> Nodes:
+        """The nodes, and the ways to have some of them left."""
+        return self.session.nodes
 
     @property
     def _running(self) -> Conductor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from typing import Any
 
@@ -10,13 +10,25 @@ from steerio.campaign.board import Board, boards_in, boards_of
 from steerio.campaign.handle import Task
 from steerio.campaign.session import Session
 from steerio.campaign.submitting import current_agent
+from steerio.model.messages import PoolLoad
+from steerio.model.places import WorkerNeeds
+
+NOBODY = PoolLoad(0, 0, 0, 0)
+"""A pool of which nothing was heard yet."""
 
 
 class Feeder:
     """Feeds the pools of a campaign from its boards.
 
-    A board's entry goes out while its pool has more workers than the campaign has tasks
-    there.  Counting one's own tasks, instead of asking who is idle, needs no answer.
+    A board's entry goes out while its pool has more workers that fit it than the campaign has
+    tasks there that just these workers fit.  Counting one's own tasks, instead of asking who is
+    idle, needs no answer.
+
+    That no worker idles beside an entry that it fits follows from this alone: where as many
+    tasks are out as there are workers that fit them, and one of these has nothing to do, then
+    one of the tasks is queued, and the broker leaves no worker idle beside a queued task that it
+    fits.  Tasks that other workers fit, too, or only some of these, are counted apart: nobody
+    knows where they run, and those behind them would wait for workers that they do not need.
 
     Args:
         session: what tasks are submitted to.
@@ -32,12 +44,13 @@ class Feeder:
         self._may_feed = may_feed
         self._campaign: object = None
         self._boards: list[Board[Any]] = []
-        self._in_pool: Counter[str] = Counter()
+        self._in_pool: defaultdict[str, Counter[WorkerNeeds | None]] = defaultdict(Counter)
         self._of_board: dict[int, tuple[Board[Any], Any]] = {}
         self._made_by = ""
 
     def __repr__(self) -> str:
-        return f"<Feeder {self._boards}, in pools: {dict(self._in_pool)}>"
+        counts = {pool: outstanding.total() for pool, outstanding in self._in_pool.items()}
+        return f"<Feeder {self._boards}, in pools: {counts}>"
 
     @property
     def waiting(self) -> int:
@@ -46,7 +59,7 @@ class Feeder:
 
     def uses(self, pool: str) -> bool:
         """Whether tasks of the campaign are outstanding, or wait on boards, for a pool."""
-        if self._in_pool[pool] > 0:
+        if self._in_pool[pool]:
             return True
         return any(len(board) > 0 and board.task_type.pool == pool for board in self._boards)
 
@@ -82,11 +95,14 @@ class Feeder:
 
     def submitted(self, task: Task[Any]) -> None:
         """A task of the campaign was submitted, by whomever."""
-        self._in_pool[task.type.pool] += 1
+        self._in_pool[task.type.pool][task.needs] += 1
 
     def ended(self, task: Task[Any]) -> bool:
         """A task of the campaign ended; returns whether it was a board's."""
-        self._in_pool[task.type.pool] -= 1
+        outstanding = self._in_pool[task.type.pool]
+        outstanding[task.needs] -= 1
+        if not outstanding[task.needs]:
+            del outstanding[task.needs]
         of_board = self._of_board.pop(task.id, None)
         if of_board is None:
             return False
@@ -98,22 +114,36 @@ class Feeder:
     def feed(self) -> None:
         """Hand out what there is to hand out now."""
         for board in self._boards:
-            pool = board.task_type.pool
-            load = self._session.client.pools.get(pool)
-            # one goes out even where no worker is: then the broker says if none will ever be
-            room = max(1, load.workers if load else 0) + board.ahead
-            while self._may_feed() and self._in_pool[pool] < room:
+            room = self._room(board) if len(board) else 0
+            while room > 0 and self._may_feed():
+                room -= 1
                 entry = board.take()
                 if entry is None:
                     break
                 self._hand_out(board, *entry)
 
+    def _room(self, board: Board[Any]) -> int:
+        """Return how many entries may go out."""
+        kind = board.task_type
+        needs = kind.options.needs
+        load = self._session.client.pools.get(kind.pool, NOBODY)
+        fitting = load.fitting(needs)
+        beside = sum(
+            count
+            for other, count in self._in_pool[kind.pool].items()
+            if other == needs or (fitting and load.fitting(other) == fitting)
+        )
+        # one goes out even where no worker is: then the broker says if none will ever be
+        return max(1, sum(fitting.values())) + board.ahead - beside
+
     def idle(self, pool: str) -> int:
         """Return how many workers of a pool have nothing to do, now."""
         load = self._session.client.pools.get(pool)
-        if load is None or load.queued:
+        if load is None:
             return 0
-        return max(0, min(load.idle, load.workers - self._in_pool[pool]))
+        # what is queued beside idle workers is nothing that they fit
+        at_workers = self._in_pool[pool].total() - load.queued
+        return max(0, min(load.idle, load.workers - at_workers))
 
     def _hand_out(self, board: Board[Any], key: Any, args: tuple[Any, ...], cause: str) -> None:
         token = current_agent.set(cause or self._made_by)

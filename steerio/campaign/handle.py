@@ -22,6 +22,7 @@ from steerio.errors import (
 from steerio.model import results as rs
 from steerio.model.messages import RemoteError, TaskItem, TaskSettled
 from steerio.model.objects import StoredObject
+from steerio.model.places import WorkerNeeds
 
 if TYPE_CHECKING:
     from steerio.campaign.session import Session
@@ -62,6 +63,7 @@ class Task(Generic[R]):
         "created",
         "id",
         "kwargs",
+        "needs",
         "tags",
         "timeout_s",
         "type",
@@ -91,6 +93,7 @@ class Task(Generic[R]):
         self.cause = cause
         self.created = created
         self.timeout_s = 0.0
+        self.needs: WorkerNeeds | None = None
         self.awaited = False
         """Whether somebody waits, or has asked, for how it ended."""
 
@@ -134,7 +137,7 @@ class Task(Generic[R]):
         """Ask for the task to be cancelled; its result tells whether it was."""
         if self._result is None:
             self.awaited = True
-            self._session.client.cancel(self.id, reason)
+            self._session.client.cancel([self.id], reason)
 
     def reprioritise(self, priority: float) -> None:
         """Give the task a new priority, if it is still queued."""
@@ -199,7 +202,7 @@ class Task(Generic[R]):
             self._items.append(ANY_VALUE.unpack(message.body, frames))
         except Exception as error:  # noqa: BLE001 - unpickling may raise anything
             self._unreadable = _unreadable(f"item {message.index}", error)
-            self._session.client.cancel(self.id, self._unreadable.message)
+            self._session.client.cancel([self.id], self._unreadable.message)
         self._wake()
 
     def settled(self, message: TaskSettled, frames: Frames) -> None:
@@ -212,7 +215,8 @@ class Task(Generic[R]):
 
     def _settle(self, result: rs.Result) -> None:
         self._result = result
-        self._wake()
+        if self._waiters is not None:
+            self._wake()
         callbacks, self._callbacks = self._callbacks, None
         for callback in callbacks or ():
             try:
@@ -260,14 +264,14 @@ def make_result(
     task: Task[Any], message: TaskSettled, frames: Callable[[], Sequence[Any]]
 ) -> rs.Result:
     """Build the result of a task from what the broker said of it, and the frames of its value."""
-    common: dict[str, Any] = {
-        "task_id": task.id,
-        "task_type": task.type.name,
-        "args": task.args,
-        "kwargs": task.kwargs,
-        "attempt": message.attempt,
-        "worker": message.worker,
-        "timings": rs.Timings(
+    common = (  # in place, not by name: a dict for each result costs as much as the rest of this
+        task.id,
+        task.type.name,
+        task.args,
+        task.kwargs,
+        message.attempt,
+        message.worker,
+        rs.Timings(
             task.created,
             message.queued,
             message.sent,
@@ -275,29 +279,29 @@ def make_result(
             message.ended,
             message.received,
         ),
-        "sizes": rs.Sizes(message.args_bytes, message.value_bytes),
-        "tags": task.tags,
-        "cause": task.cause,
-        "versions": message.versions or NO_VERSIONS,
-    }
+        rs.Sizes(message.args_bytes, message.value_bytes),
+        task.tags,
+        task.cause,
+        message.versions or NO_VERSIONS,
+    )
     unreadable = task._unreadable  # pyright: ignore[reportPrivateUsage]
     if unreadable is not None:
-        return rs.Failed(**common, error=unreadable)
+        return rs.Failed(*common, unreadable)
     match message.ended_as:
         case "succeeded":
             try:
                 value = task.type.codec.result.unpack(message.body, frames())
             except Exception as error:  # noqa: BLE001 - unpickling may raise anything
-                return rs.Failed(**common, error=_unreadable("value", error))
-            return rs.Succeeded(**common, value=value)
+                return rs.Failed(*common, _unreadable("value", error))
+            return rs.Succeeded(*common, value)
         case "failed":
-            return rs.Failed(**common, error=_task_error(message.error))
+            return rs.Failed(*common, _task_error(message.error))
         case "timed_out":
-            return rs.TimedOut(**common, timeout_s=task.timeout_s)
+            return rs.TimedOut(*common, task.timeout_s)
         case "cancelled":
-            return rs.Cancelled(**common, reason=message.reason)
+            return rs.Cancelled(*common, message.reason)
         case _:
-            return rs.Lost(**common, reason=message.reason)
+            return rs.Lost(*common, message.reason)
 
 
 def _unreadable(what: str, error: Exception) -> rs.TaskError:

@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import weakref
 from collections.abc import Generator, Iterator, Mapping
 from types import TracebackType
 from typing import Any
 
 from steerio.campaign.allocation import SETTLE_S, SLACK, follow
 from steerio.campaign.rules import Rule
-from steerio.errors import MoveFailed, UsageError
+from steerio.campaign.submitting import current_agent
+from steerio.errors import MoveDeadlock, MoveFailed, UsageError
 from steerio.model.messages import PoolLoad
 from steerio.runtime.client import Client
+
+_held: weakref.WeakKeyDictionary[asyncio.Task[Any], list[Move]] = weakref.WeakKeyDictionary()
+"""The leases in whose scope each asyncio task is."""
 
 
 class Pools(Mapping[str, PoolLoad]):
     """The pools of a broker, as last heard, and the ways to move workers between them.
 
     A mapping of names to ``PoolLoad``: ``workers``, ``busy`` and ``idle`` ones, tasks
-    ``queued`` and ``running``, workers ``starting``, ``promised`` to moves, ``at_home``, and
-    ``nodes``.
+    ``queued`` and ``running``, workers ``starting``, ``promised`` to moves, ``draining``,
+    ``at_home``, ``nodes``, and ``makes``.
     """
 
     def __init__(self, client: Client) -> None:
@@ -95,6 +100,8 @@ class Pools(Mapping[str, PoolLoad]):
 
         Raises:
             MoveFailed: on entering, if that can never be.
+            MoveDeadlock: on entering, if it would wait for ever: the workers are lent to somebody
+                who waits for some that are lent in a scope around this one.
             UsageError: numbers that cannot be.
             BrokerLost: the broker has ended.
         """
@@ -173,14 +180,15 @@ class Move:
             raise UsageError(f"workers is a whole number above 0, not {count!r}")
         self.source, self.target, self.count = source, target, count
         self.state = "waiting"
-        """``waiting``, ``granted``, ``returning``, ``ended`` or ``refused``."""
+        """``waiting``, ``granted``, ``returning``, ``ended`` or ``refused``; in between, for a
+        moment, ``deadlocked``."""
         self.workers: list[str] = []
         """Those that are at the target for it."""
         self.reason = ""
         """Why it was refused, or ended though nobody asked for that."""
         self._client = client
         self._waiters: list[asyncio.Future[None]] = []
-        self._heard = False
+        self._heard = self._deadlocked = False
         self._request = client.ask_move(
             self,
             source,
@@ -203,6 +211,8 @@ class Move:
 
         Raises:
             MoveFailed: it can never be, or too few workers are left, or it was cancelled.
+            MoveDeadlock: it would wait for ever, for workers that are lent to somebody who waits
+                for some that are lent in a scope around this.
         """
         return self._wait(self.count).__await__()
 
@@ -231,12 +241,14 @@ class Move:
         """Take in how far it is."""
         self._heard, self.state, self.workers = True, state, workers
         self.reason = reason or self.reason
+        self._deadlocked |= state == "deadlocked"
         waiters, self._waiters = self._waiters, []
         for waiter in waiters:
             if not waiter.done():
                 waiter.set_result(None)
 
     async def _wait(self, count: int) -> list[str]:
+        self._say_who_waits(count)
         try:
             while not self._heard or (self.state == "waiting" and len(self.workers) < count):
                 await self._news()
@@ -244,9 +256,18 @@ class Move:
             self.cancel()
             raise
         if self.state not in ("waiting", "granted"):
+            error = MoveDeadlock if self._deadlocked else MoveFailed
             reason = self.reason or "it was cancelled"
-            raise MoveFailed(self.source, self.target, self.count, reason)
+            raise error(self.source, self.target, self.count, reason)
         return self.workers
+
+    def _say_who_waits(self, count: int) -> None:
+        """Have the broker know that this task goes no further, nor gives back what it holds."""
+        task = asyncio.current_task()
+        if task is not None and self.state == "waiting" and len(self.workers) < count:
+            held = [move for move in _held.get(task, ()) if move._client is self._client]
+            holds = [move._request for move in held]
+            self._client.await_move(self._request, count, holds, current_agent.get())
 
     async def _news(self) -> None:
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -261,6 +282,7 @@ class Lease:
         self._move = move
         self._at_least = at_least
         self._give_back = give_back
+        self._beside: list[Move] = []
 
     def __repr__(self) -> str:
         return f"<Lease of {self._move!r}>"
@@ -285,6 +307,10 @@ class Lease:
         except BaseException:
             self._move.end(self._give_back)
             raise
+        task = asyncio.current_task()
+        if task is not None:
+            self._beside = _held.setdefault(task, [])
+            self._beside.append(self._move)
         return self
 
     async def __aexit__(
@@ -293,6 +319,8 @@ class Lease:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        if self._move in self._beside:
+            self._beside.remove(self._move)
         self._move.end(self._give_back)
 
 
@@ -309,6 +337,7 @@ def facts(load: PoolLoad) -> list[tuple[str, int]]:
     return [
         ("starting", load.starting),
         ("promised", load.promised),
+        ("draining", load.draining),
         ("lent", max(0, elsewhere)),
         ("borrowed", max(0, -elsewhere)),
         ("queued", load.queued),

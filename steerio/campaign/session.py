@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import operator
 import os
 import time
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
@@ -13,6 +14,7 @@ from typing import Any, ParamSpec, TypeVar
 import msgspec
 
 from steerio.campaign.handle import Task, explain
+from steerio.campaign.nodes import Nodes
 from steerio.campaign.pools import Pools
 from steerio.campaign.run_dir import refuse_used
 from steerio.campaign.store import SessionStore
@@ -55,6 +57,8 @@ class Session(Submitter):
         """Where large values are."""
         self.pools = Pools(client)
         """The pools as last heard, and the ways to move workers between them."""
+        self.nodes = Nodes(client)
+        """The nodes, and the ways to have some of them left."""
         self.run_dir = run_dir
         self.on_submitted: Callable[[Task[Any]], None] | None = None
         self.on_ended: Callable[[Task[Any]], None] | None = None
@@ -117,6 +121,7 @@ class Session(Submitter):
         task: Task[Any] = Task(self, kind, args, kwargs, tags, cause, self.clock())
         if options.timeout_s is not None:
             task.timeout_s = options.timeout_s
+        task.needs = options.needs
         nbytes = total_bytes(frames) if frames else 0
         if nbytes and self.store.takes(nbytes, kind.spec):
             self._submit_by_reference(task, body, frames, nbytes, options, inputs)
@@ -200,6 +205,50 @@ class Session(Submitter):
         else:
             ranked = {k.id if isinstance(k, Task) else k: value for k, value in changes.items()}
         self.client.reprioritise(ranked)
+
+    def cancel(
+        self,
+        tasks: Iterable[Task[Any] | int] | Callable[[Task[Any]], bool],
+        reason: str = "cancelled by its session",
+    ) -> None:
+        """Ask for many tasks to be cancelled at once; their results tell whether they were.
+
+        Args:
+            tasks: tasks of this session, or ids of any; those that have ended are left alone.  Or
+                a function that says of each task of this session that has not ended whether to
+                cancel it, say by its ``tags``.
+            reason: what their results are to say.
+
+        Raises:
+            UsageError: one of them is neither a task of this session nor an id; none is cancelled.
+        """
+        if callable(tasks):
+            chosen: list[Task[Any] | int] = [task for task in self.pending if tasks(task)]
+        elif hasattr(tasks, "__iter__"):
+            chosen = list(tasks)
+        else:
+            raise UsageError(
+                f"session.cancel takes a list of tasks or a function, not {tasks!r}: "
+                "one task is cancelled by its own cancel()"
+            )
+        numbers = [self._number_of(task) for task in chosen]
+        for task in chosen:
+            if isinstance(task, Task) and not task.done:
+                task.awaited = True
+        self.client.cancel(numbers, reason)
+
+    def _number_of(self, task: Task[Any] | int) -> int:
+        if isinstance(task, Task):
+            if task._session is not self:  # pyright: ignore[reportPrivateUsage]
+                raise UsageError(f"{task!r} is of another session: its own cancel() cancels it")
+            return task.id
+        try:
+            number = operator.index(task)
+        except TypeError:
+            raise UsageError(f"{task!r} is neither a task nor the id of one") from None
+        if not 0 <= number < 1 << 63:
+            raise UsageError(f"{number} is not the id of any task")
+        return number
 
     def reassign(self, tasks: Iterable[Task[Any]], pool: str) -> None:
         """Have those of these tasks that are queued wait in another pool instead.

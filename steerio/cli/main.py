@@ -92,6 +92,11 @@ def broker(**given: Any) -> None:
 )
 @click.option("--preload", metavar="MODULE,...", default="", help="Modules to import once, before.")
 @click.option("--name", metavar="NAME", help="Name of this node [the host's].")
+@click.option(
+    "--walltime",
+    metavar="TIME",
+    help="How long this node may run: 3600, 90m, 1:30:00, or none [what Slurm says].",
+)
 @click.option("--pin/--no-pin", default=True, help="Cores for each worker, where possible.")
 def worker(**given: Any) -> None:
     """Start a node whose workers join a running broker, until that ends."""
@@ -104,7 +109,8 @@ def worker(**given: Any) -> None:
 @click.option("--workers", metavar="POOL=N,...", help=f"Workers to find places for; {NEEDS}.")
 @click.option("--explain", is_flag=True, help="Say why each worker gets its place.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
-@click.option("--topology", metavar="FILE", help="A node that --json has written, not this one.")
+@click.option("--record", metavar="FILE", help="Also write the topology there, for --topology.")
+@click.option("--topology", metavar="FILE", help="A node that was recorded, not this one.")
 @click.option("--pin/--no-pin", default=True, help="Cores for each worker, where possible.")
 @click.option(
     "--campaign/--no-campaign",
@@ -131,6 +137,28 @@ def status(run_dir: str, as_json: bool) -> None:
     from steerio.cli import standing
 
     standing.show_status(run_dir, as_json)
+
+
+@steerio.command()
+@click.argument("run_dir", metavar="RUN_DIR")
+@click.argument("node", metavar="NODE")
+@click.option("--within", metavar="TIME", help="Stop then what still runs, and queue it again.")
+@click.option("--retire", is_flag=True, help="Have the node end when it is drained.")
+def drain(**given: Any) -> None:
+    """Give a node no more tasks, and wait until what runs there has ended."""
+    from steerio.cli import standing
+
+    standing.drain_node(**given)
+
+
+@steerio.command()
+@click.argument("run_dir", metavar="RUN_DIR")
+@click.argument("node", metavar="NODE")
+def undrain(run_dir: str, node: str) -> None:
+    """Let a node that is drained, or was to be, take tasks again."""
+    from steerio.cli import standing
+
+    standing.undrain_node(run_dir, node)
 
 
 @steerio.command()

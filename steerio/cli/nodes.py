@@ -20,14 +20,22 @@ from steerio.worker.probe import probe
 
 
 def show_nodes(
-    workers: str | None, explain: bool, as_json: bool, topology: str | None, pin: bool, shared: bool
+    workers: str | None,
+    explain: bool,
+    as_json: bool,
+    topology: str | None,
+    record: str | None,
+    pin: bool,
+    shared: bool,
 ) -> int:
     """Print a topology, and places on it; returns the exit code.
 
     Raises:
-        UsageError: ``workers`` cannot be read, or the file of a topology.
+        UsageError: ``workers`` cannot be read, or a topology's file not be read or written.
     """
     there = probe() if topology is None else read_topology(Path(topology))
+    if record is not None:
+        record_topology(there, Path(record))
     asked: AskedWorkers | None = parse_workers(workers) if workers else None
     if asked is None and explain:  # as for a session that is not told
         asked = {"default": max(1, len(there.cores))}
@@ -45,7 +53,7 @@ def show_nodes(
 
 
 def read_topology(file: Path) -> Topology:
-    """Read a topology that ``steerio nodes --json`` wrote.
+    """Read a topology that ``steerio nodes --record`` wrote.
 
     Raises:
         UsageError: it cannot be read, or holds something else.
@@ -56,8 +64,20 @@ def read_topology(file: Path) -> Topology:
         raise UsageError(f"cannot read --topology {file}: {error.strerror}") from None
     except msgspec.DecodeError as error:
         raise UsageError(
-            f"--topology {file} is not what steerio nodes --json writes: {error}"
+            f"--topology {file} is not what steerio nodes --record writes: {error}"
         ) from None
+
+
+def record_topology(topology: Topology, file: Path) -> None:
+    """Write a topology for `read_topology`: no name of host or user is in it.
+
+    Raises:
+        UsageError: it cannot be written there.
+    """
+    try:
+        file.write_text(_format(topology) + "\n")
+    except OSError as error:
+        raise UsageError(f"cannot write --record {file}: {error.strerror}") from None
 
 
 def find_places(
@@ -105,6 +125,10 @@ def _as_json(
     what: Any = topology
     if with_places:
         what = {"topology": topology, "places": places, "refused": refused}
+    return _format(what)
+
+
+def _format(what: Any) -> str:
     return msgspec.json.format(msgspec.json.encode(what), indent=2).decode()
 
 

@@ -1,16 +1,19 @@
-"""``steerio broker``, ``worker``, ``status`` and ``stop``: a broker that stands by itself."""
+"""``steerio broker``, ``worker``, ``status``, ``drain``, ``stop``: a broker by itself."""
 
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import socket
+import time
 from pathlib import Path
 from typing import Any
 
 import click
 import msgspec
 
+from steerio.campaign.nodes import describe_state
 from steerio.campaign.pools import facts
 from steerio.campaign.run_dir import logging_to, make_run_dir
 from steerio.campaign.session import connect
@@ -21,6 +24,7 @@ from steerio.launch.finding import find_broker, has_ended
 from steerio.launch.hosting import Hosting
 from steerio.launch.mpi import find_rank
 from steerio.launch.stores import read_setting
+from steerio.launch.walltime import find_end, parse_seconds
 from steerio.launch.workers import check_workers, needs_of, parse_workers
 from steerio.model.messages import Status
 from steerio.model.objects import StoreSetting
@@ -83,8 +87,11 @@ async def _serve(
         raise BrokerLost(hosting.broker.closing)
 
 
-def run_worker(run_dir: str, workers: str, preload: str, name: str | None, pin: bool) -> int:
+def run_worker(
+    run_dir: str, workers: str, preload: str, name: str | None, walltime: str | None, pin: bool
+) -> int:
     """Be a node of a running broker; returns the exit code."""
+    ends = find_end(walltime, os.environ, time.time())
     asked = parse_workers(workers)
     counts = check_workers(asked)
     connection = find_broker(run_dir)
@@ -100,6 +107,7 @@ def run_worker(run_dir: str, workers: str, preload: str, name: str | None, pin: 
         preload=dict.fromkeys(counts, modules),
         path=[str(Path.cwd()), *Hosting.search_path()],
         pin=pin and find_rank() is None,  # a launcher binds its ranks to cores
+        ends=ends,
         folder=str(Path(address.removeprefix(IPC)).parent) if local else "",
         store=connection.store,
         objects=connection.objects if local else "",
@@ -134,7 +142,12 @@ def show_status(run_dir: str, as_json: bool) -> None:
         workers.add_row(
             worker.worker, worker.pool, worker.node, str(worker.pid), worker.phase, task
         )
-    console.print(pools, workers)
+    nodes = Table(title="nodes", title_justify="left")
+    for column in ("node", "host", "workers", "busy", "state"):
+        nodes.add_column(column, justify="right" if column in ("workers", "busy") else "left")
+    for name, node in status.nodes.items():
+        nodes.add_row(name, node.host, str(node.workers), str(node.busy), describe_state(node))
+    console.print(pools, workers, nodes)
     ended = ", ".join(f"{count} {kind}" for kind, count in sorted(status.ended.items())) or "none"
     console.print(f"tasks ended: {ended}; events: {status.events}; up {status.uptime_s:.0f} s")
     store = status.store
@@ -145,10 +158,33 @@ def show_status(run_dir: str, as_json: bool) -> None:
         ]
         held = ", ".join(f"{who}: {in_words(nbytes)}" for who, nbytes in holders if nbytes)
         console.print(f"store: {store.objects} objects, {in_words(store.nbytes)} ({held})")
-    nodes = ", ".join(status.nodes) or "none"
-    console.print(f"nodes: {nodes}; clients: {', '.join(status.clients)}")
+    console.print(f"clients: {', '.join(status.clients)}")
     if status.dropped:
         console.print(f"messages dropped: {status.dropped}")
+
+
+def drain_node(run_dir: str, node: str, within: str | None, retire: bool) -> None:
+    """Have a node drained, and wait until it is."""
+    within_s = None if within is None else parse_seconds(within)
+    asyncio.run(_drain(run_dir, node, within_s, retire))
+    click.echo(f"{node} has retired" if retire else f"{node} is drained")
+
+
+def undrain_node(run_dir: str, node: str) -> None:
+    """Let a node take tasks again."""
+    asyncio.run(_undrain(run_dir, node))
+    click.echo(f"{node} takes tasks again")
+
+
+async def _drain(run_dir: str, node: str, within_s: float | None, retire: bool) -> None:
+    async with connect(run_dir, name="drain") as session:
+        leave = session.nodes.retire if retire else session.nodes.drain
+        await leave(node, within_s=within_s)
+
+
+async def _undrain(run_dir: str, node: str) -> None:
+    async with connect(run_dir, name="undrain") as session:
+        await session.nodes.undrain(node)
 
 
 def stop_broker(run_dir: str) -> None:
@@ -181,6 +217,7 @@ def _as_dict(status: Status) -> dict[str, Any]:
     plain = msgspec.structs.asdict(status)
     plain["pools"] = {name: msgspec.structs.asdict(load) for name, load in status.pools.items()}
     plain["store"] = msgspec.structs.asdict(status.store)
+    plain["nodes"] = {name: msgspec.structs.asdict(node) for name, node in status.nodes.items()}
     plain["workers"] = [msgspec.structs.asdict(worker) for worker in status.workers]
     del plain["request"]
     return plain

@@ -2,9 +2,10 @@
 
 Theory.  No idle worker of a pool fits a queued task: a submitted task goes at once to the
 least idle worker that fits, a worker that becomes free takes the best queued task that it
-fits.  So each decision is a heap operation and a few dictionary look-ups, whatever the
-number of tasks and workers; where tasks say what they need it is as many as there are
-different needs (`PoolQueue`, `IdleWorkers`, `Fitting`).
+fits.  Who is on a node with a walltime does not fit what would not be done in time.  So each
+decision is a heap operation and a few dictionary look-ups, whatever the number of tasks and
+workers; where tasks say what they need, or time is short, it is as many as there are different
+sorts of tasks (`PoolQueue`, `IdleWorkers`, `Fitting`).
 
 Short tasks are sent *ahead*: a worker that just started one of a type whose measured
 mean is short gets more to hold whose types are as short, as long as every worker of the
@@ -17,7 +18,7 @@ Invariant: a task is in ``tasks`` until it is settled, and it is settled once; i
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable
 from math import inf
 
@@ -44,6 +45,9 @@ from steerio.model.events import TaskEnded, TaskRetried, TaskStarted
 
 OVERHEAD_S = 3e-5
 """What a task costs a worker beside its function: reading, decoding, reporting."""
+DRAINED = "its node is drained"
+"""Why a task is stopped that runs on a node which is left."""
+_SETTLED = Fact.SETTLED  # looking it up in its class would take as long as the step
 ABOUT_RUNS = ("timeout", "term", "kill")
 """The deadlines that are about an attempt, and void once that has ended."""
 
@@ -63,7 +67,7 @@ class Attempts:
         self.effects: list[Effect] = []
         self.tasks: dict[int, TaskRecord] = {}
         self.runs: dict[int, TaskRecord] = {}
-        self.ended: Counter[str] = Counter()
+        self.ended: defaultdict[str, int] = defaultdict(int)
         self.sent_ahead = False
         """Whether any worker may have more than one task in hand."""
         self.divert: Callable[[WorkerRecord, Pool, float], bool]
@@ -88,7 +92,7 @@ class Attempts:
         needs = record.options.needs
         if pool.failure:
             self._settle(record, Ending("lost", reason=pool.failure), now)
-        elif (worker := pool.idle.take(needs)) is not None:
+        elif (worker := pool.idle.take(needs, now + pool.backlog.takes_s(record))) is not None:
             worker.phase = "busy"
             self._send(worker, record, pool, now)
         elif needs is not None and (reason := self.fitting.refusal(needs, pool)):
@@ -161,16 +165,19 @@ class Attempts:
         backlog = pool.backlog
         if in_hand:
             self._reach(in_hand[0], worker, now)
+            if worker.node.overdue:  # it was recalled, but begun before that was heard
+                self.preempt(in_hand[0], DRAINED, now)
         elif self.divert(worker, pool, now):
             return
         else:
-            record = backlog.pop(worker.make)
+            record = backlog.pop(worker.make, worker.node.until - now)
             if record is None:
                 self.roster.set_idle(worker)
                 return
             worker.phase = "busy"
             self._send(worker, record, pool, now)
-        if backlog and in_hand[0].state != State.STOPPING and not pool.moves:
+        wanted = pool.moves or worker.node.draining
+        if backlog and in_hand[0].state != State.STOPPING and not wanted:
             self._send_ahead(worker, pool, now)
 
     def _send_ahead(self, worker: WorkerRecord, pool: Pool, now: float) -> None:
@@ -185,12 +192,13 @@ class Attempts:
         if in_hand[-1].type is not kind:
             kind = in_hand[-1].type
             room = min(room, self._ahead(kind))
-        while len(in_hand) <= room and (record := backlog.peek(worker.make)) is not None:
+        make, left_s = worker.make, worker.node.until - now
+        while len(in_hand) <= room and (record := backlog.peek(make, left_s)) is not None:
             if record.type is not kind:
                 kind = record.type
                 room = min(room, self._ahead(kind))
                 continue
-            backlog.pop(worker.make)
+            backlog.pop(make, left_s)
             self._send(worker, record, pool, now)
 
     def _reach(self, record: TaskRecord, worker: WorkerRecord, now: float) -> None:
@@ -209,15 +217,19 @@ class Attempts:
             return 0
         return max(1, min(settings.held, int(settings.held_s / (mean_s + OVERHEAD_S))))
 
-    @staticmethod
-    def _measure(record: TaskRecord, run_s: float) -> None:
+    def _measure(self, record: TaskRecord, run_s: float, now: float) -> None:
         kind = record.type
         if not 0 <= run_s < inf:  # a worker's word: one NaN would spoil the mean for good
             return
         if kind.mean_s < 0:
             kind.mean_s = run_s
-        else:  # believe bad news sooner than good: holding behind a long task wastes a worker
-            kind.mean_s += (run_s - kind.mean_s) * (0.5 if run_s > kind.mean_s else 0.1)
+        elif run_s > kind.mean_s:  # believe bad news sooner than good
+            kind.mean_s += (run_s - kind.mean_s) * 0.5  # to hold behind a long task wastes a worker
+        else:
+            kind.mean_s += (run_s - kind.mean_s) * 0.1
+            if self.roster.timed:  # others of its kind may be done in time now, in any pool
+                for pool in self.roster.pools.values():
+                    self._feed(pool, now)
 
     def _feed(self, pool: Pool, now: float) -> None:
         """Give queued tasks to idle workers; in a pool that has failed they are lost.
@@ -228,9 +240,10 @@ class Attempts:
             self.fail_pool(pool, pool.failure, now)
         if not (pool.backlog and pool.idle):
             return
-        for make in pool.idle.makes():
-            while pool.backlog.peek(make) and (worker := pool.idle.take_of(make)):
-                record = pool.backlog.pop(make)
+        for make, until in pool.idle.kinds():
+            left_s = until - now
+            while pool.backlog.peek(make, left_s) and (worker := pool.idle.take_of(make, until)):
+                record = pool.backlog.pop(make, left_s)
                 assert record is not None
                 worker.phase = "busy"
                 self._send(worker, record, pool, now)
@@ -248,6 +261,12 @@ class Attempts:
             self._settle(record, Ending("lost", reason=pool.failure), now)
 
     # -- ending ---------------------------------------------------------------------------
+
+    def preempt(self, record: TaskRecord, reason: str, now: float) -> None:
+        """Stop what a worker runs and queue it again; that it is stopped counts for nothing."""
+        if record.state == State.RUNNING:
+            record.preempted = True
+            self._stop(record, f"preempted: {reason}", now)
 
     def _stop(self, record: TaskRecord, reason: str, now: float) -> None:
         record.stop_reason = reason
@@ -339,7 +358,7 @@ class Attempts:
             record.versions = None
 
     def _settle(self, record: TaskRecord, ending: Ending, now: float) -> None:
-        advance(record, Fact.SETTLED)
+        advance(record, _SETTLED)
         del self.tasks[record.task_id]
         self.ended[ending.ended_as] += 1
         if ending.stored is not None:

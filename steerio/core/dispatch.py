@@ -25,6 +25,7 @@ from steerio.model.events import TaskQueued
 from steerio.model.messages import RemoteError
 from steerio.model.objects import StoredObject
 
+_QUEUED = int(State.QUEUED)  # looked at for each of many tasks; in its class it would take longer
 TO_WORKERS = (SendTask, RecallTask, AskToStop, Signal)
 """The effects that are orders about what a worker has in hand."""
 
@@ -64,7 +65,7 @@ class Dispatch(Attempts):
         count = 0
         for task_id in task_ids:
             record = self.tasks.get(task_id)
-            if record is None or record.state != State.QUEUED:
+            if record is None or record.state != _QUEUED:
                 continue
             count += 1
             if record.pool != pool.name:
@@ -85,7 +86,7 @@ class Dispatch(Attempts):
         record = self.tasks.get(task_id)
         if record is None:
             return False
-        if record.state == State.QUEUED:
+        if record.state == _QUEUED:
             self._settle(record, Ending("cancelled", reason=reason), now)
             self.roster.pools[record.pool].backlog.forget(record)
         elif queued_only:
@@ -96,12 +97,6 @@ class Dispatch(Attempts):
         else:
             self._stop(record, reason, now)
         return True
-
-    def preempt(self, record: TaskRecord, reason: str, now: float) -> None:
-        """Stop what a worker runs and queue it again; that it is stopped counts for nothing."""
-        if record.state == State.RUNNING:
-            record.preempted = True
-            self._stop(record, reason, now)
 
     def reprioritise(self, changes: list[tuple[int, float]]) -> int:
         """Re-rank tasks; return how many of them were still there to be re-ranked.
@@ -114,7 +109,7 @@ class Dispatch(Attempts):
             if record is None or not isfinite(priority):
                 continue
             count += 1
-            if record.state == State.QUEUED:
+            if record.state == _QUEUED:
                 self.roster.pools[record.pool].backlog.reprioritise(record, priority)
             else:
                 record.priority = priority
@@ -152,7 +147,7 @@ class Dispatch(Attempts):
             in_hand.remove(record)
         pool = self.roster.pools[worker.pool]
         pool.running -= 1
-        self._measure(record, ended - started)
+        self._measure(record, ended - started, now)
         if ended_as == "succeeded" and (
             record.state != State.STOPPING or record.out_of_time or record.preempted
         ):
@@ -269,7 +264,8 @@ class Dispatch(Attempts):
         """Recall what waits behind long tasks while others of the pool that fit are idle."""
         long_ago = now - self.settings.recall_s
         for worker in self.roster.workers.values():
-            idle = self.roster.pools[worker.pool].idle
+            pool = self.roster.pools[worker.pool]
+            idle, takes_s = pool.idle, pool.backlog.takes_s
             if len(worker.in_hand) < 2 or not idle:
                 continue
             reached = worker.in_hand[0].reached
@@ -277,6 +273,6 @@ class Dispatch(Attempts):
             if (
                 reached is not None
                 and reached <= long_ago
-                and any(idle.fits(record.options.needs) for record in held)
+                and any(idle.fits(r.options.needs, now + takes_s(r)) for r in held)
             ):
                 self.recall(worker)

@@ -64,7 +64,7 @@ class Start(Struct, frozen=True, gc=False):
 
 
 class Retire(Struct, frozen=True, gc=False):
-    """Have this worker end in good order: a fresh process takes its place."""
+    """Have this worker end in good order: a fresh process takes its place, or none."""
 
     worker: WorkerRecord
 
@@ -76,6 +76,22 @@ class TellMove(Struct, frozen=True, gc=False):
     state: str
     workers: list[str]
     reason: str = ""
+
+
+class TellNode(Struct, frozen=True, gc=False):
+    """Tell a client what became of a node that it wanted drained; ``reason``: why that."""
+
+    client: int
+    request: int
+    state: str
+    reason: str = ""
+
+
+class Dismiss(Struct, frozen=True, gc=False):
+    """Tell a node that it may end, in good order."""
+
+    peer: int
+    reason: str
 
 
 class Expel(Struct, frozen=True, gc=False):
@@ -119,6 +135,8 @@ Effect = (
     | Start
     | Retire
     | TellMove
+    | TellNode
+    | Dismiss
     | Expel
     | Settle
     | FreeObjects

@@ -1,9 +1,9 @@
-"""The idle workers of one pool, by what they have.
+"""The idle workers of one pool, by what they have and how long their nodes last.
 
 A task goes to the *least* of those that fit it, so that the large ones stay free for tasks
 that fit no other (best fit, as packers say).  Accelerators are dearest, then what a tag
-says, then memory, then cores.  Among workers of one make who became idle last goes first:
-its caches are warm.
+says, then memory, then cores; then time, which only nodes with a walltime are short of.
+Among workers that are alike who became idle last goes first: its caches are warm.
 """
 
 from __future__ import annotations
@@ -14,6 +14,9 @@ from math import inf
 from steerio.core.records import WorkerRecord
 from steerio.model.places import WorkerNeeds
 
+Kind = tuple[WorkerNeeds, float]
+"""What a worker has, and until when it can run tasks."""
+
 
 class IdleWorkers:
     """Workers with nothing in hand.
@@ -22,7 +25,7 @@ class IdleWorkers:
     """
 
     def __init__(self) -> None:
-        self._groups: dict[WorkerNeeds, dict[WorkerRecord, None]] = {}
+        self._groups: dict[Kind, dict[WorkerRecord, None]] = {}
         self._count = 0
 
     def __len__(self) -> int:
@@ -38,53 +41,58 @@ class IdleWorkers:
 
     def add(self, worker: WorkerRecord) -> None:
         """Take in a worker that became idle."""
-        group = self._groups.get(worker.make)
+        kind = (worker.make, worker.node.until)
+        group = self._groups.get(kind)
         if group is None:
-            group = self._new_group(worker.make)
+            group = self._new_group(kind)
         group[worker] = None
         self._count += 1
 
     def __delitem__(self, worker: WorkerRecord) -> None:
         """Take out a worker that is there."""
-        del self._groups[worker.make][worker]
+        del self._groups[worker.make, worker.node.until][worker]
         self._count -= 1
 
     def discard(self, worker: WorkerRecord) -> None:
         """Take out a worker if it is there."""
-        if worker in self._groups.get(worker.make, ()):
+        if worker in self._groups.get((worker.make, worker.node.until), ()):
             del self[worker]
 
-    def take(self, needs: WorkerNeeds | None) -> WorkerRecord | None:
-        """Take out the least worker that fits a task, or return ``None``."""
+    def take(self, needs: WorkerNeeds | None, until: float) -> WorkerRecord | None:
+        """Take out the least worker that fits a task that lasts ``until``, or return ``None``."""
         if self._count:
-            for make, group in self._groups.items():
-                if group and (needs is None or make.suffices_for(needs)):
+            for (make, last), group in self._groups.items():
+                if group and until <= last and (needs is None or make.suffices_for(needs)):
                     self._count -= 1
                     return group.popitem()[0]
         return None
 
-    def fits(self, needs: WorkerNeeds | None) -> bool:
-        """Whether one of them could take a task."""
-        return any(needs is None or make.suffices_for(needs) for make in self.makes())
+    def fits(self, needs: WorkerNeeds | None, until: float) -> bool:
+        """Whether one of them could take a task that lasts ``until``."""
+        return any(
+            until <= last and (needs is None or make.suffices_for(needs))
+            for make, last in self.kinds()
+        )
 
-    def makes(self) -> list[WorkerNeeds]:
+    def kinds(self) -> list[Kind]:
         """What there are workers of, the least first."""
-        return [make for make, group in self._groups.items() if group]
+        return [kind for kind, group in self._groups.items() if group]
 
-    def take_of(self, make: WorkerNeeds) -> WorkerRecord | None:
-        """Take out a worker of just this make, or return ``None``."""
-        group = self._groups.get(make)
+    def take_of(self, make: WorkerNeeds, until: float) -> WorkerRecord | None:
+        """Take out a worker of just this kind, or return ``None``."""
+        group = self._groups.get((make, until))
         if not group:
             return None
         self._count -= 1
         return group.popitem()[0]
 
-    def _new_group(self, make: WorkerNeeds) -> dict[WorkerRecord, None]:
-        """Make room for workers of another make, and forget makes of which there are none."""
-        groups = {other: group for other, group in self._groups.items() if group} | {make: {}}
+    def _new_group(self, kind: Kind) -> dict[WorkerRecord, None]:
+        """Make room for workers of another kind, and forget kinds of which there are none."""
+        groups = {other: group for other, group in self._groups.items() if group} | {kind: {}}
         self._groups = {each: groups[each] for each in sorted(groups, key=_size)}
-        return self._groups[make]
+        return self._groups[kind]
 
 
-def _size(make: WorkerNeeds) -> tuple[float, int, float, int, tuple[str, ...]]:
-    return (make.gpus, len(make.tags), make.memory_bytes or inf, make.cpus, make.tags)
+def _size(kind: Kind) -> tuple[float, int, float, int, tuple[str, ...], float]:
+    make, until = kind
+    return (make.gpus, len(make.tags), make.memory_bytes or inf, make.cpus, make.tags, until)

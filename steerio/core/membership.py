@@ -16,6 +16,7 @@ from functools import partial
 from msgspec import Struct
 
 from steerio.core.dispatch import Dispatch
+from steerio.core.draining import Draining
 from steerio.core.effects import Expel, Signal, Start, SweepObjects
 from steerio.core.moves import Moves
 from steerio.core.records import NodeRecord, TypeRecord, WorkerRecord
@@ -61,6 +62,7 @@ class Membership:
         self.clients: dict[int, ClientRecord] = {}
         self.nodes: dict[int, NodeRecord] = {}
         self.moves = Moves(dispatch)
+        self.draining = Draining(dispatch, self.moves, self.node_lost, self._start)
         self._recall_at: float | None = None
         self._put_off: set[tuple[str, int]] = set()
         self._to_replace: dict[int, WorkerRecord] = {}
@@ -75,7 +77,9 @@ class Membership:
             "empty": self._check_empty,
             "press": partial(self.moves.due, "press"),
             "short": partial(self.moves.due, "short"),
+            "deadlock": partial(self.moves.due, "deadlock"),
             "recall": self._check_held,
+            **{what: partial(self.draining.due, what) for what in ("ending", "end", "drain")},
         }
 
     # -- clients ------------------------------------------------------------------------
@@ -127,10 +131,11 @@ class Membership:
         now: float,
         requires: dict[str, list[str]] | None = None,
         makes: dict[str, WorkerNeeds] | None = None,
+        walltime_s: float | None = None,
     ) -> NodeRecord | None:
         """A node joined: start its workers; ``requires``: what a process of each pool needs.
 
-        ``makes`` is what a worker of each pool has there.
+        ``makes`` is what a worker of each pool has there, ``walltime_s`` how long the node lasts.
         ``None`` where a pool it names cannot be, or the peer is a node already.
         """
         if peer in self.nodes or any(self.roster.pool(pool) is None for pool in workers):
@@ -139,7 +144,8 @@ class Membership:
         self.nodes[peer] = node
         node.requires = requires or {}
         log = self.dispatch.log
-        self._emit(NodeJoined(log.next(), now + log.epoch, node.name, host, workers))
+        ends = None if walltime_s is None else self.draining.limit(node, walltime_s, now)
+        self._emit(NodeJoined(log.next(), now + log.epoch, node.name, host, workers, ends))
         self.dispatch.deadlines.add(now + self.settings.lease_s, "node", node.number)
         for worker in started:
             self._start(worker, now)
@@ -152,6 +158,7 @@ class Membership:
             return
         log = self.dispatch.log
         self._emit(NodeLost(log.next(), now + log.epoch, node.name, reason))
+        self.draining.lost(node, reason)
         waiting = self._to_replace.items()
         self._to_replace = {number: gone for number, gone in waiting if gone.node is not node}
         lost = self.roster.remove_node(node)
@@ -194,7 +201,10 @@ class Membership:
         mine = record is not None and record.worker is worker
         was_ready = worker.phase != "starting"
         pool = self._remove(worker, reason, record.task_id if record and mine else None, now)
-        if not pool.failure:
+        node = worker.node
+        if node.draining:
+            self.draining.worker_gone(worker)
+        elif not pool.failure:
             if was_ready or self.roster.may_start(pool):
                 self._start(self.roster.replace(worker), now)
             else:
@@ -203,6 +213,8 @@ class Membership:
                 self._replace_later(worker, now)
         self.dispatch.worker_gone(worker, run, reason, True, now)
         self.moves.worker_lost(worker.move, worker.home, now)
+        if node.draining:
+            self.draining.look(node, now)
 
     def fail(self, pool: Pool, reason: str, now: float) -> None:
         """Give up a pool, and say so."""
@@ -266,11 +278,12 @@ class Membership:
 
     def _replace(self, number: int, now: float) -> None:
         worker = self._to_replace.pop(number, None)
-        if worker is None or self.roster.pools[worker.home].failure:
-            return
-        fresh = self.roster.add_worker(worker.node, worker.home)
-        fresh.put_off_s = worker.put_off_s
-        self._start(fresh, now)
+        if worker is not None and worker.node.draining:
+            self.draining.worker_gone(worker)
+        elif worker is not None and not self.roster.pools[worker.home].failure:
+            fresh = self.roster.add_worker(worker.node, worker.home)
+            fresh.put_off_s = worker.put_off_s
+            self._start(fresh, now)
 
     def _remove(self, worker: WorkerRecord, reason: str, task_id: int | None, now: float) -> Pool:
         retired = worker.phase == "retiring"

@@ -15,9 +15,11 @@ its source exactly while it is ``waiting``; an ended one has nobody.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import takewhile
 from math import inf
 
+from steerio.core import deadlock
 from steerio.core.dispatch import Dispatch
 from steerio.core.effects import Retire, TellMove
 from steerio.core.lifecycle import State
@@ -26,6 +28,8 @@ from steerio.core.roster import READY, Pool
 from steerio.model.events import PoolChanged, WorkerMoved
 
 HOW = ("drain", "preempt")
+DEADLOCK_LOOK_S = 1.0
+"""How often to look for deadlocks while anybody holds workers and waits for others."""
 
 
 class Moves:
@@ -38,6 +42,7 @@ class Moves:
         """What is not over yet, by client and the client's number for it."""
         self._by_number: dict[int, MoveRecord] = {}
         self._numbers = 0
+        self._looks_again = False
         dispatch.divert = self._divert
 
     # -- what clients ask for -------------------------------------------------------------
@@ -79,11 +84,22 @@ class Moves:
             if self.dispatch.sent_ahead:  # else nobody holds anything
                 for worker in self._busy(pool):
                     self.dispatch.recall(worker)
-            self._press(pool, now)
+            self.press(pool, now)
             if preempt_after_s is not None:
                 self.dispatch.deadlines.add(now + preempt_after_s, "press", move.number)
             self._tell(move)
         return ""
+
+    def awaits(
+        self, client: int, request: int, count: int, holds: Iterable[int], by: str, now: float
+    ) -> None:
+        """Somebody waits until a move has so many workers, and keeps leases until then."""
+        move = self.asked.get((client, request))
+        if move is None or move.state != "waiting" or len(move.taken) >= count:
+            return
+        move.awaited, move.holds, move.by = min(count, move.count), tuple(holds), by
+        if move.holds:
+            self._look_for_deadlocks(now)
 
     def end(self, client: int, request: int, how: str, now: float, reason: str = "") -> None:
         """Undo a move that is not granted yet, or take back what was leased."""
@@ -115,17 +131,54 @@ class Moves:
         if move is not None:
             self._look_ended(move)
         self._look_short(self.roster.pools[home], now)
-        self._press(self.roster.pools[home], now)  # it may be one that was stopped for a move
+        self.press(self.roster.pools[home], now)  # it may be one that was stopped for a move
+
+    def worker_drained(self, worker: WorkerRecord, now: float) -> None:
+        """A worker with nothing in hand leaves, for its node is drained: nobody gets it."""
+        pool = self.roster.pools[worker.pool]
+        if worker.phase == "reserved":
+            assert worker.move is not None
+            del worker.move.reserved[worker]
+            worker.move = None
+        pool.idle.discard(worker)
+        self._retire(worker, pool, now)
+        log = self.dispatch.log
+        log.append(PoolChanged(log.next(), now + log.epoch, pool.name, pool.ready))
+
+    def press(self, pool: Pool, now: float) -> None:
+        """Stop as many tasks as workers are wanted at once; of those begun last the least is lost.
+
+        Who came first is served first, so that counts whoever waits before one that presses.
+        """
+        owed = pressing = 0
+        for move in pool.moves:
+            owed += move.owed
+            if move.how == "preempt":
+                pressing = owed
+        if not pressing:
+            return
+        busy = self._busy(pool)
+        running = [worker for worker in busy if worker.in_hand[0].state == State.RUNNING]
+        stopping = len(busy) - len(running)
+        for worker in running[: max(0, pressing - stopping)]:
+            self._stop(worker, now)
 
     def due(self, what: str, number: int, now: float) -> None:
-        """Look at a move whose time is over: to wait for what runs, or for more workers."""
+        """Look at a move whose time is over: to wait for what runs, or for more workers.
+
+        Or look again whether some wait for each other.
+        """
+        if what == "deadlock":
+            self._looks_again = False
+            self._look_for_deadlocks(now)
+            return
         move = self._by_number.get(number)
         if move is None or move.state != "waiting":
             return
         pool = self.roster.pools[move.source]
         if what == "press":
             move.how = "preempt"
-            self._press(pool, now)
+            self.press(pool, now)
             return
         move.short = False
         there = self._to_give(move)
@@ -165,6 +218,20 @@ class Moves:
             return f"{source!r} has {own} workers of its own{also}; {count} were asked for"
         return ""
 
+    def _look_for_deadlocks(self, now: float) -> None:
+        """End waits that could never end, and look again while anybody holds and waits.
+
+        What is lost or moved meanwhile may make one of what was none.
+        """
+        while circle := deadlock.find_circle(self.asked, self.roster.pools):
+            last, reason = circle[0], deadlock.say(circle, self.asked)
+            self.dispatch.effects.append(TellMove(last, "deadlocked", [], reason))
+            self.end(last.client, last.request, "drain", now, reason)
+        waits = any(move.holds and move.blocked for move in self.asked.values())
+        if waits and not self._looks_again:
+            self._looks_again = True
+            self.dispatch.deadlines.add(now + DEADLOCK_LOOK_S, "deadlock", 0)
+
     def _look_short(self, pool: Pool, now: float) -> None:
         """Give moves that there are too few workers for some time, in which more may come."""
         for move in pool.moves:
@@ -201,6 +268,8 @@ class Moves:
         for each in leaving:
             del move.reserved[each]
             move.taken[each] = None
+        if len(move.taken) >= move.awaited:
+            move.awaited = 0  # whoever waits goes on, even if one of them is lost again
         if not move.owed:
             self._grant(move)
         elif leaving:
@@ -240,10 +309,10 @@ class Moves:
         if worker.phase in READY:
             self.dispatch.worker_free(worker, now)
 
-    def _retire(self, worker: WorkerRecord, target: Pool, now: float) -> None:
-        """Have a fresh process take the place of one that lacks what its new pool needs."""
+    def _retire(self, worker: WorkerRecord, pool: Pool, now: float) -> None:
+        """Have a process end: its new pool needs what it lacks, or its node is left."""
         worker.phase = "retiring"
-        target.ready -= 1
+        pool.count_ready(worker, -1)
         self.dispatch.effects.append(Retire(worker))
         start_s = self.dispatch.settings.start_s
         self.dispatch.deadlines.add(now + start_s, "retire", worker.number)
@@ -280,31 +349,14 @@ class Moves:
         busy = [
             worker
             for node in nodes
+            if not node.draining  # its workers go nowhere else
             for worker in node.workers.values()
             if worker.pool == worker.home == pool.name and worker.in_hand
         ]
         return sorted(busy, key=lambda worker: -(worker.in_hand[0].reached or 0.0))
 
-    def _press(self, pool: Pool, now: float) -> None:
-        """Stop as many tasks as workers are wanted at once; of those begun last the least is lost.
-
-        Who came first is served first, so that counts whoever waits before one that presses.
-        """
-        owed = pressing = 0
-        for move in pool.moves:
-            owed += move.owed
-            if move.how == "preempt":
-                pressing = owed
-        if not pressing:
-            return
-        busy = self._busy(pool)
-        running = [worker for worker in busy if worker.in_hand[0].state == State.RUNNING]
-        stopping = len(busy) - len(running)
-        for worker in running[: max(0, pressing - stopping)]:
-            self._stop(worker, now)
-
     def _stop(self, worker: WorkerRecord, now: float) -> None:
-        self.dispatch.preempt(worker.in_hand[0], "preempted: its worker is moved", now)
+        self.dispatch.preempt(worker.in_hand[0], "its worker is moved", now)
 
     def _leave_queue(self, move: MoveRecord) -> None:
         if move.state == "waiting":

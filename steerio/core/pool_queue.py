@@ -1,44 +1,78 @@
 """The queue of one pool whose workers differ: who may take which task, and in what order.
 
-Tasks of equal needs wait in a `Backlog` of their own, and those that need nothing in one
-more.  A worker takes the best-ranked task among the heads of the queues that it fits, so an
-operation costs as much as there are different needs, however many tasks there are; where no
-task has needs there is one queue, and nothing to choose.
+Tasks of one *sort* (equal needs; and where nodes have walltimes, one task type) wait in a
+`Backlog` of their own, and those that nothing is to be known of in one more.  A worker takes
+the best-ranked task among the heads of the queues that it fits, so an operation costs as much
+as there are different sorts, however many tasks there are; where there is nothing to tell
+apart there is one queue, and nothing to choose.
 
 Theory.  A worker runs one task at a time, so nothing has to be kept free for a large task
 until enough of it has come together: the next large worker that becomes free is enough, and
 it goes to the best-ranked task that it fits.  Small tasks pass a large one only on workers
 that it does not fit (this is what batch systems call back-filling, and the rank is the
-reservation): whatever is ranked behind a large task never delays it.
+reservation): whatever is ranked behind a large task never delays it.  Time is one more need:
+short tasks pass long ones on nodes that end before these were done.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import ceil, inf, log2
+from typing import NamedTuple
 
 from steerio.core.backlog import Backlog
-from steerio.core.records import TaskRecord
+from steerio.core.records import TaskRecord, TypeRecord
 from steerio.model.places import WorkerNeeds
+
+MARGIN = 1.5
+"""How many times its type's mean duration a task is given to be done in time."""
+LIMIT_TYPES = 64
+"""Most task types of a pool whose durations are looked at; tasks of others go to any worker."""
+
+
+class Sort(NamedTuple):
+    """What tasks have in common that wait in one queue."""
+
+    needs: WorkerNeeds | None
+    type: TypeRecord | None = None
+    at_most_s: float = inf
+
+    def takes_s(self) -> float:
+        """Return how long a task of it takes, as far as that is known: 0 where it is not."""
+        if self.type is None or self.type.mean_s < 0:
+            return 0.0
+        return min(self.type.mean_s * MARGIN, self.at_most_s)
+
+    def fits(self, make: WorkerNeeds, left_s: float) -> bool:
+        """Whether a worker can take it that has this, and so much time."""
+        return self.takes_s() <= left_s and (self.needs is None or make.suffices_for(self.needs))
 
 
 class PoolQueue:
     """Queued tasks of one pool.
 
+    Args:
+        pool: its name.
+        timed: whether workers may be short of time.
+
     Invariant: ``len(self)`` is the number of tasks in all its queues, and each queue of tasks
-    with needs has some.
+    that are told apart has some.
     """
 
-    def __init__(self, pool: str = "") -> None:
+    def __init__(self, pool: str = "", *, timed: bool = False) -> None:
         self._pool = pool
         self._plain = Backlog(pool)
-        self._choosy: dict[WorkerNeeds, Backlog] = {}
+        self._choosy: dict[Sort, Backlog] = {}
         self._live = 0
+        self._timed = timed
+        self._types: set[TypeRecord] = set()
+        """Those that are told apart."""
 
     def __len__(self) -> int:
         return self._live
 
     def __repr__(self) -> str:
-        return f"<PoolQueue {self._live} queued, {len(self._choosy)} different needs>"
+        return f"<PoolQueue {self._live} queued, {len(self._choosy)} different sorts>"
 
     def __iter__(self) -> Iterator[TaskRecord]:
         """Go through the queued tasks in no particular order."""
@@ -49,77 +83,111 @@ class PoolQueue:
     @property
     def needs(self) -> list[WorkerNeeds]:
         """What queued tasks need, each once."""
-        return list(self._choosy)
+        return list(dict.fromkeys(s.needs for s in self._choosy if s.needs is not None))
+
+    def tell_types_apart(self) -> None:
+        """Look from now on at how long tasks take: some worker may be short of time."""
+        queued = list(self)
+        self._timed = True
+        self._plain, self._choosy, self._live = Backlog(self._pool), {}, 0
+        for record in queued:
+            self.push(record)
+
+    def takes_s(self, record: TaskRecord) -> float:
+        """Return how long a task takes, as far as that is known and matters, in seconds."""
+        return self._sort(record).takes_s() if self._timed else 0.0
 
     def push(self, record: TaskRecord) -> None:
         """Add a task whose state is ``QUEUED``."""
         self._live += 1
-        needs = record.options.needs
-        if needs is None:
+        if record.options.needs is None and not self._timed:
             self._plain.push(record)
             return
-        queue = self._choosy.get(needs)
-        if queue is None:
-            queue = self._choosy[needs] = Backlog(self._pool)
-        queue.push(record)
+        self._queue(record).push(record)
 
-    def peek(self, make: WorkerNeeds | None = None) -> TaskRecord | None:
-        """Return the task that a worker of this make takes next, or ``None``.
+    def peek(self, make: WorkerNeeds | None = None, left_s: float = inf) -> TaskRecord | None:
+        """Return the task that a worker takes next that has this, and so much time, or ``None``.
 
         Without a make: the one that goes next, whoever takes it.
         """
-        best = self._plain.peek()
-        for needs, queue in self._choosy.items() if self._choosy else ():
-            if make is None or make.suffices_for(needs):
-                head = queue.peek()
-                if head is not None and (best is None or _rank(head) < _rank(best)):
-                    best = head
-        return best
+        return self._best(make, left_s)[0] if self._choosy else self._plain.peek()
 
-    def pop(self, make: WorkerNeeds | None = None) -> TaskRecord | None:
+    def pop(self, make: WorkerNeeds | None = None, left_s: float = inf) -> TaskRecord | None:
         """Take out what `peek` returns; the caller then changes its state."""
         if not self._choosy:
             record = self._plain.pop()
-            self._live -= record is not None
-            return record
-        record = self.peek(make)
-        if record is not None:
-            self._live -= 1
-            needs = record.options.needs
-            if needs is None:
+        else:
+            record, sort = self._best(make, left_s)
+            if sort is None:
                 self._plain.pop()
             else:
-                self._choosy[needs].pop()
-                self._drop_empty(needs)
+                queue = self._choosy[sort]
+                queue.pop()
+                if not queue:  # what its heap may still hold is queued no more
+                    del self._choosy[sort]
+        self._live -= record is not None
         return record
 
+    def _best(
+        self, make: WorkerNeeds | None, left_s: float
+    ) -> tuple[TaskRecord | None, Sort | None]:
+        """Return the best task that a worker fits, and its sort unless it is plain."""
+        best, its_sort = self._plain.peek(), None
+        for sort, queue in self._choosy.items():
+            if make is None or sort.fits(make, left_s):
+                head = queue.peek()
+                if head is not None and (best is None or _rank(head) < _rank(best)):
+                    best, its_sort = head, sort
+        return best, its_sort
+
     def pop_with(self, needs: WorkerNeeds) -> TaskRecord | None:
-        """Take out the next task of just these needs, or ``None``; to settle it."""
-        queue = self._choosy.get(needs)
-        record = queue.pop() if queue is not None else None
-        if record is not None:
+        """Take out a task of just these needs, or return ``None``; to settle it."""
+        queue = next((queue for sort, queue in self._choosy.items() if sort.needs == needs), None)
+        record = None if queue is None else queue.pop()
+        if queue is not None and record is not None:
             self._live -= 1
-            self._drop_empty(needs)
+            self._drop_empty(record, queue)
         return record
 
     def forget(self, record: TaskRecord) -> None:
         """Note that a queued task left by another way: its state or its pool is another now."""
         self._live -= 1
-        needs = record.options.needs
-        if needs is None:
-            self._plain.forget(record)
-        else:
-            self._choosy[needs].forget(record)
-            self._drop_empty(needs)
+        queue = self._queue(record)
+        queue.forget(record)
+        self._drop_empty(record, queue)
 
     def reprioritise(self, record: TaskRecord, priority: float) -> None:
         """Give a queued task a new priority."""
-        needs = record.options.needs
-        (self._plain if needs is None else self._choosy[needs]).reprioritise(record, priority)
+        self._queue(record).reprioritise(record, priority)
 
-    def _drop_empty(self, needs: WorkerNeeds) -> None:
-        if not self._choosy[needs]:  # what its heap may still hold is queued no more
-            del self._choosy[needs]
+    def _sort(self, record: TaskRecord) -> Sort:
+        """Return what a task's queue is known by."""
+        options, kind = record.options, record.type
+        if not self._timed:
+            return Sort(options.needs)
+        if kind not in self._types:
+            if len(self._types) >= LIMIT_TYPES:
+                return Sort(options.needs)
+            self._types.add(kind)
+        return Sort(options.needs, kind, _rounded_up(options.timeout_s))
+
+    def _queue(self, record: TaskRecord) -> Backlog:
+        sort = self._sort(record)
+        if sort.needs is None and sort.type is None:
+            return self._plain
+        queue = self._choosy.get(sort)
+        if queue is None:
+            queue = self._choosy[sort] = Backlog(self._pool)
+        return queue
+
+    def _drop_empty(self, record: TaskRecord, queue: Backlog) -> None:
+        if not queue and queue is not self._plain:
+            del self._choosy[self._sort(record)]
+
+
+def _rounded_up(seconds: float | None) -> float:
+    """Return a power of two: so there are few different ones, whatever users ask for."""
+    return inf if seconds is None else 2.0 ** ceil(log2(seconds))
 
 
 def _rank(record: TaskRecord) -> tuple[float, int]:

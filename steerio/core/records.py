@@ -9,6 +9,7 @@ part of a cycle.
 from __future__ import annotations
 
 from collections import deque
+from math import inf
 from typing import Any
 
 from msgspec import Struct, field
@@ -101,7 +102,13 @@ class WorkerRecord(Struct, eq=False):
 
 
 class NodeRecord(Struct, eq=False):
-    """One node, the workers it runs, and when it was last heard of."""
+    """One node, the workers it runs, and when it was last heard of.
+
+    ``ends`` is when its walltime is over, and ``until`` when it has to be left before that.  While
+    it is ``draining`` it gets no task; whatever still runs there at ``drain_by`` is stopped, from
+    when on it is ``overdue``.  ``drained``: all workers are gone; ``away`` are the homes of those
+    that went.  ``retires``: it is to end then.  ``watchers`` are told, by client and its number.
+    """
 
     name: str
     host: str
@@ -112,6 +119,15 @@ class NodeRecord(Struct, eq=False):
     workers: dict[str, WorkerRecord] = field(default_factory=dict[str, WorkerRecord])
     requires: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
     makes: dict[str, WorkerNeeds] = field(default_factory=dict[str, WorkerNeeds])
+    ends: float = inf
+    until: float = inf
+    draining: str = ""
+    drain_by: float = inf
+    overdue: bool = False
+    drained: bool = False
+    retires: bool = False
+    away: list[str] = field(default_factory=list[str])
+    watchers: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
 
     def make(self, pool: str) -> WorkerNeeds:
         """Return what a worker has that is started here for a pool."""
@@ -129,6 +145,9 @@ class MoveRecord(Struct, eq=False):
     all are free (where they are to go ``together``).  It is ``short`` while its source has too
     few workers for it, and more may yet come.  ``state`` is ``waiting``, ``granted``,
     ``returning`` or ``ended``.
+
+    ``by`` whom it is waited for does nothing before ``awaited`` workers are there; until then he
+    keeps the leases that he ``holds`` (his client's numbers for them).
     """
 
     number: int
@@ -143,6 +162,9 @@ class MoveRecord(Struct, eq=False):
     short: bool = False
     state: str = "waiting"
     reason: str = ""
+    awaited: int = 0
+    holds: tuple[int, ...] = ()
+    by: str = ""
     taken: dict[WorkerRecord, None] = field(default_factory=dict[WorkerRecord, None])
     reserved: dict[WorkerRecord, None] = field(default_factory=dict[WorkerRecord, None])
 
@@ -150,3 +172,8 @@ class MoveRecord(Struct, eq=False):
     def owed(self) -> int:
         """How many workers are still to be found for it, while it waits."""
         return max(0, self.count - len(self.taken) - len(self.reserved))
+
+    @property
+    def blocked(self) -> bool:
+        """Whether somebody does nothing before it has more workers."""
+        return self.state == "waiting" and len(self.taken) < self.awaited

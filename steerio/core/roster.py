@@ -28,9 +28,9 @@ READY = ("idle", "busy", "reserved")
 class Pool:
     """A named set of workers and the backlog that they work off."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, timed: bool = False) -> None:
         self.name = name
-        self.backlog = PoolQueue(name)
+        self.backlog = PoolQueue(name, timed=timed)
         self.idle = IdleWorkers()
         self.workers = 0
         self.ready = 0
@@ -46,12 +46,16 @@ class Pool:
         """Workers that belong to it, wherever they are."""
         self.moves: deque[MoveRecord] = deque()
         """Who waits for workers of this pool, in order."""
+        self.leaving = 0
+        """Workers in it whose nodes are drained."""
         self.coming = 0
         """Moves to this pool that wait."""
         self.by_node: Counter[str] = Counter()
         """How many workers it has on each node."""
         self.makes: Counter[WorkerNeeds] = Counter()
         """How many workers it has of each make, those that will come home included."""
+        self.makes_ready: Counter[WorkerNeeds] = Counter()
+        """How many workers it has of each make that are ready, of those that are in it."""
         self.unfit_since: dict[WorkerNeeds, float] = {}
         """Since when no worker fits queued tasks of some needs."""
 
@@ -73,7 +77,14 @@ class Pool:
             self.at_home,
             dict(self.by_node),
             self.failure,
+            self.leaving,
+            list(self.makes_ready.items()),
         )
+
+    def count_ready(self, worker: WorkerRecord, by: int) -> None:
+        """Count a worker among the ready ones, or no more."""
+        self.ready += by
+        _add_to(self.makes_ready, worker.make, by)
 
 
 class Roster:
@@ -89,6 +100,8 @@ class Roster:
         self.nodes: dict[str, NodeRecord] = {}
         self.workers: dict[str, WorkerRecord] = {}
         self.by_number: dict[int, NodeRecord | WorkerRecord] = {}
+        self.timed = False
+        """Whether any node has had a walltime, so that how long tasks take matters."""
         self._numbers = 0
         self._named: dict[str, int] = {}
 
@@ -96,7 +109,7 @@ class Roster:
         """Return the pool of that name; an open roster makes it on first mention."""
         pool = self.pools.get(name)
         if pool is None and not self.closed:
-            pool = self.pools[name] = Pool(name)
+            pool = self.pools[name] = Pool(name, timed=self.timed)
         return pool
 
     def add_node(
@@ -128,7 +141,7 @@ class Roster:
         """Name a new worker of a pool on a node; it is ``starting``."""
         pool = self.pools.get(pool_name)
         if pool is None:
-            pool = self.pools[pool_name] = Pool(pool_name)
+            pool = self.pools[pool_name] = Pool(pool_name, timed=self.timed)
         count = self._named.get(pool_name, 0) + 1
         self._named[pool_name] = count
         number = self._number()
@@ -178,17 +191,17 @@ class Roster:
         """
         source = self.pools[worker.pool]
         source.idle.discard(worker)
+        source.count_ready(worker, -1)
         self._count_make(worker, -1)
         if not worker.node.keeps(source.name, target.name):
             worker.make = worker.node.make(target.name)
         source.workers -= 1
-        source.ready -= 1
         _add_to(source.by_node, worker.node.name, -1)
         source.may_be_empty = True
         worker.pool, worker.phase = target.name, "busy"
         target.failure = ""
         target.workers += 1
-        target.ready += 1
+        target.count_ready(worker, 1)
         target.by_node[worker.node.name] += 1
         target.empty_since = None
         self._count_make(worker, 1)
@@ -204,7 +217,7 @@ class Roster:
         pool = self.pools[worker.pool]
         pool.start_failures = 0
         pool.failure = ""
-        pool.ready += 1
+        pool.count_ready(worker, 1)
         return pool
 
     def remove_worker(self, worker: WorkerRecord) -> Pool:
@@ -212,7 +225,9 @@ class Roster:
         pool = self.pools[worker.pool]
         if worker.phase == "starting":
             pool.start_failures += 1
-        pool.ready -= worker.phase in READY
+        if worker.phase in READY:
+            pool.count_ready(worker, -1)
+        pool.leaving -= bool(worker.node.draining)
         worker.phase = "gone"
         pool.idle.discard(worker)
         self._count_make(worker, -1)
@@ -230,6 +245,14 @@ class Roster:
         """Take a node out; return the workers that it had, for the caller to remove."""
         del self.nodes[node.name], self.by_number[node.number]
         return list(node.workers.values())
+
+    def limit(self, node: NodeRecord, ends: float, until: float) -> None:
+        """Note when a node that just joined ends, and until when tasks there have to be done."""
+        node.ends, node.until = ends, until
+        if not self.timed:
+            self.timed = True
+            for pool in self.pools.values():
+                pool.backlog.tell_types_apart()
 
     def may_start(self, pool: Pool) -> bool:
         """Whether a lost worker of this pool is worth replacing at once."""

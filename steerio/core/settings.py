@@ -22,6 +22,8 @@ class Settings(Struct, frozen=True, kw_only=True):
         held_s: more are sent ahead while their durations add up to no more than this.
         held: most tasks that a worker holds ahead of time.
         recall_s: held tasks are recalled for an idle worker when theirs is busy this long.
+        ending_s: how long before the end of a node's walltime that is told.
+        leave_s: how long before it the node is left, and what still runs there is queued again.
         items: items a generator task may yield before its submitter takes one.
     """
 
@@ -35,6 +37,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     held_s: float = 0.001
     held: int = 32
     recall_s: float = 0.1
+    ending_s: float = 300.0
+    leave_s: float = 10.0
     items: int = 16
 
     def __post_init__(self) -> None:

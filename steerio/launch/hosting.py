@@ -340,7 +340,10 @@ class Hosting:
             return
         reason = f"the node's process ended (status {self._node.status})"
         self._node.let_go()
-        self.broker.node_exited(self._node.pid, reason)
+        if self.broker.node_exited(self._node.pid, reason):
+            log.info("the local node has retired")
+            self._node = None
+            return
         if asyncio.get_running_loop().time() > self._started + STEADY_S:
             self._restarts = 0
         if self._restarts < NODE_RESTARTS:

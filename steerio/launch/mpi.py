@@ -21,11 +21,12 @@ from pathlib import Path
 from typing import NoReturn
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from steerio.edge.connection import listens
 from steerio.errors import UsageError
 from steerio.launch.hosting import Hosting
+from steerio.launch.walltime import find_end
 from steerio.worker.setup import NodeSetup
 
 RANK_VARIABLES = (
@@ -118,7 +119,8 @@ def _follow(rank: Rank, run_dir: Path | None) -> NoReturn:
 
     setup = await_setup(rendezvous_path(rank, rank.number, run_dir), rank)
     if setup is not None and listens(setup.address):  # else the campaign has ended already
-        run_node(setup, None)
+        ends = find_end(None, os.environ, time.time())
+        run_node(structs.replace(setup, ends=ends), None)
     sys.exit(0)
 
 

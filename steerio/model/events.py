@@ -110,11 +110,12 @@ class WorkerMoved(Event, frozen=True, gc=False, tag=True):
 
 
 class NodeJoined(Event, frozen=True, gc=False, tag=True):
-    """A node joined with room for these workers."""
+    """A node joined with room for these workers; ``ends``: when its walltime is over, if ever."""
 
     node: str
     host: str
     workers: dict[str, int]
+    ends: float | None = None
 
 
 class NodeLost(Event, frozen=True, gc=False, tag=True):
@@ -122,6 +123,36 @@ class NodeLost(Event, frozen=True, gc=False, tag=True):
 
     node: str
     reason: str
+
+
+class NodeEnding(Event, frozen=True, gc=False, tag=True):
+    """The walltime of a node is over in ``left_s`` seconds, at ``ends`` (Unix seconds).
+
+    A little before that it is drained, and what still runs there is queued again.
+    """
+
+    node: str
+    left_s: float
+    ends: float
+
+
+class NodeDraining(Event, frozen=True, gc=False, tag=True):
+    """A node gets no more tasks, and its workers leave when they have none."""
+
+    node: str
+    reason: str
+
+
+class NodeDrained(Event, frozen=True, gc=False, tag=True):
+    """The last worker of a draining node is gone; if it is to retire it is told to end."""
+
+    node: str
+
+
+class NodeUndrained(Event, frozen=True, gc=False, tag=True):
+    """A node that was to be drained, or is, gets tasks again and starts its workers."""
+
+    node: str
 
 
 class PoolChanged(Event, frozen=True, gc=False, tag=True):
@@ -184,6 +215,10 @@ AnyEvent = (
     | WorkerMoved
     | NodeJoined
     | NodeLost
+    | NodeEnding
+    | NodeDraining
+    | NodeDrained
+    | NodeUndrained
     | PoolChanged
     | PoolFailed
     | ClientLost

@@ -53,13 +53,13 @@ class SubmitTask(Struct, frozen=True, gc=False, array_like=True, tag=3):
     inputs: Inputs | None = None
 
 
-class CancelTask(Struct, frozen=True, gc=False, array_like=True, tag=4):
-    """Cancel a task, queued or running.
+class CancelTasks(Struct, frozen=True, gc=False, array_like=True, tag=4):
+    """Cancel tasks, queued or running.
 
-    With ``queued_only`` one that is in a worker's hands goes on, but is not tried again.
+    With ``queued_only`` those that are in a worker's hands go on, but are not tried again.
     """
 
-    task_id: int
+    tasks: list[int]
     reason: str
     queued_only: bool = False
 
@@ -141,6 +141,18 @@ class EndMove(Struct, frozen=True, gc=False, array_like=True, tag=16):
     how: str
 
 
+class AwaitMove(Struct, frozen=True, gc=False, array_like=True, tag=40):
+    """I do nothing before this move has ``count`` workers, and ``holds`` these leases until then.
+
+    ``cause`` is the agent that waits, if it is one.
+    """
+
+    request: int
+    count: int
+    holds: list[int]
+    cause: str
+
+
 class ReassignTasks(Struct, frozen=True, gc=False, array_like=True, tag=17):
     """Have queued tasks wait in another pool."""
 
@@ -148,19 +160,19 @@ class ReassignTasks(Struct, frozen=True, gc=False, array_like=True, tag=17):
     pool: str
 
 
-class HoldObject(Struct, frozen=True, gc=False, array_like=True, tag=18):
+class HoldObject(Struct, frozen=True, gc=False, array_like=True, tag=42):
     """I put this object into the store, and need it until I let it go."""
 
     stored: StoredObject
 
 
-class LetGo(Struct, frozen=True, gc=False, array_like=True, tag=19):
+class LetGo(Struct, frozen=True, gc=False, array_like=True, tag=43):
     """I need these objects no more: once less for each time that one is named."""
 
     names: list[bytes]
 
 
-class PublishVersion(Struct, frozen=True, gc=False, array_like=True, tag=40):
+class PublishVersion(Struct, frozen=True, gc=False, array_like=True, tag=44):
     """This object is the next version of a name; `VersionNews` says which number it got."""
 
     request: int
@@ -177,6 +189,26 @@ class AskVersion(Struct, frozen=True, gc=False, array_like=True, tag=41):
     request: int
     name: str
     after: int
+
+
+class DrainNode(Struct, frozen=True, gc=False, array_like=True, tag=18):
+    """Give a node no more tasks; with ``retire`` it is to end when its workers have left.
+
+    What still runs there after ``within_s`` is stopped and queued again.  ``request`` is the
+    client's own number for it; `NodeNews` answers.
+    """
+
+    request: int
+    node: str
+    within_s: float | None = None
+    retire: bool = False
+
+
+class UndrainNode(Struct, frozen=True, gc=False, array_like=True, tag=19):
+    """Let a node take tasks again; `NodeNews` answers."""
+
+    request: int
+    node: str
 
 
 class Beat(Struct, frozen=True, gc=False, array_like=True, tag=12):
@@ -206,7 +238,8 @@ class JoinNode(Struct, frozen=True, gc=False, array_like=True, tag=20):
 
     ``requires`` names what a process needs to serve a pool: modules that it has loaded, a
     place of a certain kind.  One that has all of that may be moved to it as it is.  ``makes``
-    is what its workers of a pool have; of pools that are not named: one core.
+    is what its workers of a pool have; of pools that are not named: one core.  ``walltime_s`` is
+    how long it may yet run, where that is bounded.
     """
 
     protocol: int
@@ -216,6 +249,7 @@ class JoinNode(Struct, frozen=True, gc=False, array_like=True, tag=20):
     workers: dict[str, int]
     requires: dict[str, list[str]] = {}
     makes: dict[str, WorkerNeeds] = {}
+    walltime_s: float | None = None
 
 
 class WorkerExited(Struct, frozen=True, gc=False, array_like=True, tag=21):
@@ -298,7 +332,7 @@ ToBroker = (
     JoinClient
     | DefineTask
     | SubmitTask
-    | CancelTask
+    | CancelTasks
     | Reprioritise
     | Subscribe
     | Unsubscribe
@@ -308,11 +342,14 @@ ToBroker = (
     | GrantItems
     | AskMove
     | EndMove
+    | AwaitMove
     | ReassignTasks
     | HoldObject
     | LetGo
     | PublishVersion
     | AskVersion
+    | DrainNode
+    | UndrainNode
     | Beat
     | Leave
     | StopBroker
@@ -399,7 +436,7 @@ class TaskItem(Struct, frozen=True, gc=False, array_like=True, tag=61):
     stored: StoredObject | None = None
 
 
-class VersionNews(Struct, frozen=True, gc=False, array_like=True, tag=66):
+class VersionNews(Struct, frozen=True, gc=False, array_like=True, tag=67):
     """The version that you published, or asked for and now hold."""
 
     request: int
@@ -419,7 +456,8 @@ class PoolLoad(Struct, frozen=True, gc=False, array_like=True):
     ``starting`` workers are not ready yet and not counted; ``promised`` are those that moves
     wait for; ``at_home`` those that belong to the pool, wherever they are; ``nodes`` says on
     which nodes the workers are, starting ones included; ``failure`` is why the pool was given
-    up, if it was.
+    up, if it was; ``draining`` are the workers that leave, for their nodes are drained;
+    ``makes`` says what the workers have, and how many of them have it.
     """
 
     workers: int
@@ -431,11 +469,19 @@ class PoolLoad(Struct, frozen=True, gc=False, array_like=True):
     at_home: int = 0
     nodes: dict[str, int] = {}
     failure: str = ""
+    draining: int = 0
+    makes: list[tuple[WorkerNeeds, int]] = []
 
     @property
     def busy(self) -> int:
         """How many workers are not idle."""
         return self.workers - self.idle
+
+    def fitting(self, needs: WorkerNeeds | None) -> dict[WorkerNeeds, int]:
+        """Return the makes of the workers that fit a task, and how many there are of each."""
+        return {
+            make: count for make, count in self.makes if needs is None or make.suffices_for(needs)
+        }
 
 
 class PoolStatus(Struct, frozen=True, gc=False, array_like=True, tag=63):
@@ -447,14 +493,41 @@ class PoolStatus(Struct, frozen=True, gc=False, array_like=True, tag=63):
 class MoveNews(Struct, frozen=True, gc=False, array_like=True, tag=65):
     """How far a move of yours is.
 
-    ``state`` is ``waiting``, ``granted``, ``returning`` or ``ended``; ``workers`` are those
-    that are at the target for it; ``reason`` says why it ended where you did not end it.
+    ``state`` is ``waiting``, ``granted``, ``returning`` or ``ended``, and ``deadlocked`` before
+    these where that is why it ends; ``workers`` are those that are at the target for it;
+    ``reason`` says why it ended where you did not end it.
     """
 
     request: int
     state: str
     workers: list[str]
     reason: str
+
+
+class NodeNews(Struct, frozen=True, gc=False, array_like=True, tag=66):
+    """What became of a node that you wanted drained, or undrained; there is no other news of it.
+
+    ``state`` is ``drained``, ``left`` (it is gone), ``undrained`` or ``refused``; ``reason`` says
+    why.
+    """
+
+    request: int
+    state: str
+    reason: str
+
+
+class NodeStatus(Struct, frozen=True, gc=False, array_like=True):
+    """One node at a glance: its host, its workers and how many of them have something in hand.
+
+    ``state`` is ``up``, ``draining`` or ``drained``; ``left_s`` is how long its walltime lasts
+    yet, in seconds, where it has one.
+    """
+
+    host: str
+    workers: int
+    busy: int
+    state: str
+    left_s: float | None
 
 
 class WorkerStatus(Struct, frozen=True, gc=False, array_like=True):
@@ -474,7 +547,7 @@ class Status(Struct, frozen=True, gc=False, array_like=True, tag=64):
     request: int
     pools: dict[str, PoolLoad]
     workers: list[WorkerStatus]
-    nodes: dict[str, str]
+    nodes: dict[str, NodeStatus]
     clients: list[str]
     ended: dict[str, int]
     dropped: dict[str, int]
@@ -572,6 +645,7 @@ FromBroker = (
     | Status
     | MoveNews
     | VersionNews
+    | NodeNews
     | StartWorker
     | StopRunning
     | SignalWorker

@@ -144,13 +144,17 @@ class Broker:
                 return min(soonest, self._next_ping)
             return soonest if soonest < inf else None
 
-    def node_exited(self, pid: int, reason: str) -> None:
-        """Take in that a node's process ended, as seen by who started it (any thread)."""
+    def node_exited(self, pid: int, reason: str) -> bool:
+        """Take in that a node's process ended, as seen by who started it (any thread).
+
+        Returns whether it was told to: then there is to be no other in its place.
+        """
         with self._lock:
             now = self._clock()
             for peer in [peer for peer in self._peers if peer.local_pid == pid]:
                 self.members.node_lost(peer.number, reason, now)
             self._finish(now)
+            return pid in self._performer.dismissed
 
     def fail_pools(self, reason: str) -> None:
         """Give up the pools that have no worker: none will come any more (any thread)."""

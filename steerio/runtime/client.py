@@ -24,6 +24,8 @@ from steerio.runtime.objects import ClientObjects, client_maker
 
 RECEIVED_AT_ONCE = 1_000
 """Most messages that are dealt out before other callbacks of the loop have their turn."""
+CANCELLED_IN_MESSAGE = 100
+"""Most tasks that one message cancels: the broker takes in many messages in one step."""
 
 
 class Sink(Protocol):
@@ -77,7 +79,7 @@ class Client:
         self._counter = 0
         self._types: dict[TaskSpec, int] = {}
         self._subscribers: dict[int, Callable[[list[AnyEvent]], None]] = {}
-        self._answers: dict[int, asyncio.Future[ms.Status]] = {}
+        self._answers: dict[int, asyncio.Future[Any]] = {}
         self._moves: dict[int, MoveSink] = {}
         self._reserved: dict[int, list[ms.ToBroker]] = {}
         """Tasks that are not submitted yet, and what is to be said of them then."""
@@ -252,14 +254,16 @@ class Client:
         if sink is not None:
             sink.settled(ms.TaskSettled.unknown(number, ended_as, self._clock(), reason), ())
 
-    def cancel(self, number: int, reason: str, *, queued_only: bool = False) -> None:
-        """Ask for a task to be cancelled; its result says whether it was."""
+    def cancel(self, numbers: list[int], reason: str, *, queued_only: bool = False) -> None:
+        """Ask for tasks to be cancelled; their results say whether they were."""
         if self.lost:
             return
-        if number in self._reserved:
-            self.give_up(number, "cancelled", reason)
-        else:
-            self._send(ms.CancelTask(number, reason, queued_only))
+        if self._reserved:
+            for number in [number for number in numbers if number in self._reserved]:
+                self.give_up(number, "cancelled", reason)
+        for start in range(0, len(numbers), CANCELLED_IN_MESSAGE):
+            some = numbers[start : start + CANCELLED_IN_MESSAGE]
+            self._send(ms.CancelTasks(some, reason, queued_only))
 
     def reprioritise(self, changes: dict[int, float]) -> None:
         """Re-rank queued tasks."""
@@ -310,6 +314,11 @@ class Client:
         )
         return self._requests
 
+    def await_move(self, request: int, count: int, holds: list[int], cause: str) -> None:
+        """Say that somebody waits until a move has so many workers, holding leases meanwhile."""
+        if not self.lost:
+            self._send(ms.AwaitMove(request, count, holds, cause))
+
     def end_move(self, request: int, how: str) -> None:
         """Undo a move, or give back what was leased; news will tell when that is done."""
         if not self.lost:
@@ -347,20 +356,46 @@ class Client:
         Raises:
             BrokerLost: it ended, or did not answer in time.
         """
-        if self.lost:
-            raise BrokerLost(self.lost)
-        self._requests += 1
-        request = self._requests  # others may ask while this one waits
-        answer: asyncio.Future[ms.Status] = self._loop.create_future()
-        self._answers[request] = answer
-        self._send(ms.AskStatus(request))
         try:
             async with asyncio.timeout(timeout_s):
-                return await answer
+                status: ms.Status = await self._answer_to(ms.AskStatus(self._new_request()))
         except TimeoutError:
             raise BrokerLost(f"no answer from the broker within {timeout_s:g} s") from None
+        return status
+
+    async def drain_node(self, node: str, within_s: float | None, *, retire: bool) -> ms.NodeNews:
+        """Have a node drained, and wait for what comes of it.
+
+        Raises:
+            BrokerLost: the broker has ended.
+        """
+        message = ms.DrainNode(self._new_request(), node, within_s, retire)
+        news: ms.NodeNews = await self._answer_to(message)
+        return news
+
+    async def undrain_node(self, node: str) -> ms.NodeNews:
+        """Let a node take tasks again; returns whether it will.
+
+        Raises:
+            BrokerLost: the broker has ended.
+        """
+        news: ms.NodeNews = await self._answer_to(ms.UndrainNode(self._new_request(), node))
+        return news
+
+    async def _answer_to(self, message: ms.AskStatus | ms.DrainNode | ms.UndrainNode) -> Any:
+        if self.lost:
+            raise BrokerLost(self.lost)
+        answer: asyncio.Future[Any] = self._loop.create_future()
+        self._answers[message.request] = answer
+        self._send(message)
+        try:
+            return await answer
         finally:
-            self._answers.pop(request, None)
+            self._answers.pop(message.request, None)
+
+    def _new_request(self) -> int:
+        self._requests += 1
+        return self._requests
 
     def stop_broker(self, reason: str) -> None:
         """Ask the broker to end, with everything that joined it."""
@@ -422,7 +457,7 @@ class Client:
                 self._deal_move(message)
             case ms.VersionNews():
                 self.objects.heard(message)
-            case ms.Status():
+            case ms.Status() | ms.NodeNews():
                 answer = self._answers.get(message.request)
                 if answer is not None and not answer.done():
                     answer.set_result(message)

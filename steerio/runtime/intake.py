@@ -10,11 +10,11 @@ import logging
 import socket
 from collections import Counter
 from collections.abc import Callable
-from math import isfinite
+from math import inf, isfinite
 from typing import Any, cast
 
 from steerio.core.membership import Membership
-from steerio.core.records import TaskRecord, TypeRecord
+from steerio.core.records import NodeRecord, TaskRecord, TypeRecord
 from steerio.core.versions import VersionWaiter
 from steerio.edge.endpoint import Arrival, Frames, RouterEndpoint
 from steerio.edge.journal import shown
@@ -69,7 +69,7 @@ class Intake:
         self._handlers: dict[tuple[str, type], Callable[[Peer, Any, Frames, float], None]] = {
             ("client", ms.DefineTask): self._define,
             ("client", ms.SubmitTask): self._submit,
-            ("client", ms.CancelTask): self._cancel,
+            ("client", ms.CancelTasks): self._cancel,
             ("client", ms.Reprioritise): self._reprioritise,
             ("client", ms.Subscribe): self._subscribe,
             ("client", ms.Unsubscribe): self._unsubscribe,
@@ -84,6 +84,9 @@ class Intake:
             ("client", ms.AskVersion): self._ask_version,
             ("client", ms.AskMove): self._ask_move,
             ("client", ms.EndMove): self._end_move,
+            ("client", ms.DrainNode): self._drain,
+            ("client", ms.UndrainNode): self._undrain,
+            ("client", ms.AwaitMove): self._await_move,
             ("client", ms.Beat): self._beat,
             ("client", ms.Leave): self._leave,
             ("client", ms.StopBroker): self._stop,
@@ -177,6 +180,11 @@ class Intake:
             return f"a node offers 0 to {LIMIT_WORKERS} workers"
         if max(len(counts), len(message.makes)) > LIMIT_POOLS:
             return f"a node offers workers for up to {LIMIT_POOLS} pools"
+        left_s, least_s = message.walltime_s, self._roster.settings.leave_s
+        if left_s is not None and not least_s < left_s < inf:
+            return (
+                f"a walltime is more than the {least_s:g} s in which a node is left: {left_s:g} s"
+            )
         node = self._members.node_joined(
             peer.number,
             message.name,
@@ -185,6 +193,7 @@ class Intake:
             now,
             message.requires,
             message.makes,
+            message.walltime_s,
         )
         if node is None:
             return f"there are just the pools {', '.join(sorted(self._roster.pools))} here"
@@ -227,9 +236,10 @@ class Intake:
         if not self._dispatch.submit(record, now):
             self._drop("repeated task", f"task {message.task_id} of {peer}")
 
-    def _cancel(self, peer: Peer, message: ms.CancelTask, _: Frames, now: float) -> None:
+    def _cancel(self, peer: Peer, message: ms.CancelTasks, _: Frames, now: float) -> None:
         del peer
-        self._dispatch.cancel(message.task_id, message.reason, now, queued_only=message.queued_only)
+        for task_id in message.tasks:
+            self._dispatch.cancel(task_id, message.reason, now, queued_only=message.queued_only)
 
     def _reprioritise(self, peer: Peer, message: ms.Reprioritise, _: Frames, now: float) -> None:
         del peer, now
@@ -279,7 +289,7 @@ class Intake:
                 message.request,
                 {name: pool.load() for name, pool in self._roster.pools.items()},
                 workers,
-                {node.name: node.host for node in self._roster.nodes.values()},
+                {node.name: _describe(node, now) for node in self._roster.nodes.values()},
                 [client.name for client in self._members.clients.values()],
                 dict(self._dispatch.ended),
                 dict(self.dropped),
@@ -365,6 +375,29 @@ class Intake:
         version = self._versions.ask(message.name, waiter)
         if version is not None:
             peer.send(ms.VersionNews(message.request, version))
+
+    def _drain(self, peer: Peer, message: ms.DrainNode, _: Frames, now: float) -> None:
+        refusal = self._members.draining.ask(
+            peer.number,
+            message.request,
+            message.node,
+            now,
+            within_s=message.within_s,
+            retire=message.retire,
+        )
+        if refusal:
+            peer.send(ms.NodeNews(message.request, "refused", refusal))
+
+    def _undrain(self, peer: Peer, message: ms.UndrainNode, _: Frames, now: float) -> None:
+        refusal = self._members.draining.undo(message.node, now)
+        state = "refused" if refusal else "undrained"
+        peer.send(ms.NodeNews(message.request, state, refusal))
+
+    def _await_move(self, peer: Peer, message: ms.AwaitMove, _: Frames, now: float) -> None:
+        by = message.cause or peer.name
+        self._members.moves.awaits(
+            peer.number, message.request, message.count, message.holds, by, now
+        )
 
     def _stop(self, peer: Peer, message: ms.StopBroker, _: Frames, now: float) -> None:
         del now
@@ -477,3 +510,11 @@ class Intake:
                 message.message,
             )
         )
+
+
+def _describe(node: NodeRecord, now: float) -> ms.NodeStatus:
+    """Return a node at a glance."""
+    busy = sum(bool(worker.in_hand) for worker in node.workers.values())
+    state = "drained" if node.drained else "draining" if node.draining else "up"
+    left_s = node.ends - now if node.ends < inf else None
+    return ms.NodeStatus(node.host, len(node.workers), busy, state, left_s)

@@ -46,6 +46,8 @@ class Performer:
         self.entries: list[TaskEntry] = []
         self.nodes_copy = False
         """Whether nodes keep copies of objects."""
+        self.dismissed: set[int] = set()
+        """The processes of nodes of this host that were told to end."""
         self._peers = peers
         self._epoch = epoch
         self._recording = recording
@@ -60,6 +62,8 @@ class Performer:
             fx.Start: self.start,
             fx.Retire: self.retire,
             fx.TellMove: self.tell_move,
+            fx.TellNode: self.tell_node,
+            fx.Dismiss: self.dismiss,
             fx.Expel: self.expel,
             fx.FreeObjects: self.free_objects,
             fx.SweepObjects: self.sweep_objects,
@@ -103,6 +107,7 @@ class Performer:
         record, ending = effect.record, effect.ending
         epoch = self._epoch
         spec, worker = record.type.spec, record.worker
+        queued, received = record.queued + epoch, now + epoch
         started = None if ending.started is None else ending.started + epoch
         ended = None if ending.ended is None else ending.ended + epoch
         sent = None if record.sent is None else record.sent + epoch
@@ -121,11 +126,11 @@ class Performer:
                 ending.ended_as,
                 record.attempt,
                 name,
-                record.queued + epoch,
+                queued,
                 sent,
                 started,
                 ended,
-                now + epoch,
+                received,
                 args_bytes,
                 value_bytes,
                 ending.body,
@@ -153,11 +158,11 @@ class Performer:
                 record.tags,
                 record.priority,
                 record.created,
-                record.queued + epoch,
+                queued,
                 sent,
                 started,
                 ended,
-                now + epoch,
+                received,
                 args_bytes,
                 value_bytes,
                 f"{error.type}: {error.message}" if error else None,
@@ -193,9 +198,9 @@ class Performer:
         self._peers.send(effect.node.peer, ms.StartWorker(effect.worker.name, effect.worker.pool))
 
     def retire(self, effect: fx.Retire, now: float) -> None:
-        """Have a worker end, so that its node tells of it and another takes its place."""
+        """Have a worker end, so that its node tells of it and another takes its place, or none."""
         del now
-        self._peers.send(effect.worker.peer, ms.Closing("its place goes to another pool"))
+        self._peers.send(effect.worker.peer, ms.Closing("it is not needed as it is"))
 
     def tell_move(self, effect: fx.TellMove, now: float) -> None:
         """Tell the client how far its move is."""
@@ -224,6 +229,21 @@ class Performer:
         """Have a node fetch objects."""
         del now
         self._peers.send(effect.node.peer, ms.FetchAhead(effect.objects))
+
+    def tell_node(self, effect: fx.TellNode, now: float) -> None:
+        """Tell the client what became of a node."""
+        del now
+        news = ms.NodeNews(effect.request, effect.state, effect.reason)
+        self._peers.send(effect.client, news)
+
+    def dismiss(self, effect: fx.Dismiss, now: float) -> None:
+        """Tell a node to end, which is no failure of it."""
+        del now
+        peer = self._peers.by_number.get(effect.peer)
+        if peer is not None:
+            peer.send(ms.Closing(effect.reason))
+            self.dismissed.add(peer.local_pid)
+            self._peers.forget(peer)
 
     def expel(self, effect: fx.Expel, now: float) -> None:
         """Tell a peer that it is no longer let in."""

@@ -8,6 +8,7 @@ deterministically from a seed, with models of how long tasks take and scripted f
 from steerio.testing.cluster import SimulatedCluster
 from steerio.testing.distributions import constant, exponential, lognormal, recorded, uniform
 from steerio.testing.faults import (
+    DrainNode,
     FailStarts,
     Fault,
     HangWorker,
@@ -22,6 +23,7 @@ from steerio.testing.model import Model
 from steerio.testing.simulate import SimulatedRun, simulate
 
 __all__ = [
+    "DrainNode",
     "FailStarts",
     "Fault",
     "HangWorker",

@@ -20,6 +20,8 @@ from steerio.edge.endpoint import LinkEndpoint, MemoryRouter
 from steerio.edge.store import MemoryStore
 from steerio.errors import UsageError
 from steerio.launch.workers import AskedWorkers, counts_of, needs_of
+from steerio.model import messages as ms
+from steerio.model.events import AnyEvent, WorkerMoved
 from steerio.model.objects import StoreSetting
 from steerio.runtime.broker import Broker
 from steerio.runtime.client import Client
@@ -53,6 +55,8 @@ class SimulatedCluster:
         workers_per_node: what decides that where ``nodes`` does not.
         latency_s: seconds from a node to the broker, or back.
         start_s: seconds that a worker takes to start.
+        walltime_s: seconds after which the nodes are killed, as by a batch system; they say so
+            when they join.
         faults: what goes wrong.
         settings: bounds and leases of the broker.
         record: where events and tasks are kept.
@@ -71,6 +75,7 @@ class SimulatedCluster:
         workers_per_node: int = WORKERS_PER_NODE,
         latency_s: float = 0.0,
         start_s: float = 0.0,
+        walltime_s: float | None = None,
         faults: Iterable[Fault] = (),
         settings: Settings | None = None,
         record: MemoryJournal | None = None,
@@ -89,16 +94,18 @@ class SimulatedCluster:
         self.start_failures: dict[str, str] = {}
         self.pids = itertools.count(1)
         self.record = record or MemoryJournal()
+        self.record.on_events = self._recorded
         self.nodes: dict[str, SimulatedNode] = {}
         self.busy_s: dict[str, float] = dict.fromkeys(workers, 0.0)
-        """Seconds that workers which are gone spent in attempts, by pool."""
+        """Seconds that workers spent in attempts while in a pool, as far as counted."""
         self.present_s: dict[str, float] = dict.fromkeys(workers, 0.0)
-        """Seconds that workers which are gone were there for, by pool."""
+        """Seconds that workers were in a pool, as far as counted."""
         self._loop = loop
         self._faults = list(faults)
         self._seed = seed
         self._latency_s = latency_s
         self._makes = needs_of(workers)
+        self._walltime_s = walltime_s
         counts = counts_of(workers)
         self._offers = deal(counts, nodes, workers_per_node)
         self._clients: dict[str, Host] = {}
@@ -127,7 +134,7 @@ class SimulatedCluster:
         self._driver.start(stand_in=False)
         self._stalls.start()
         for number, offers in enumerate(self._offers, 1):
-            self.add_node(f"node-{number}", offers)
+            self.add_node(f"node-{number}", offers, walltime_s=self._walltime_s)
         for number, fault in enumerate(self._faults):
             fault.arm(self, random.Random(f"{self._seed}/fault {number}"))
         return self
@@ -179,11 +186,18 @@ class SimulatedCluster:
 
     # -- who is there -----------------------------------------------------------------------------
 
-    def add_node(self, name: str, workers: AskedWorkers) -> SimulatedNode:
-        """Let a node with these workers join; where it does not say, they are as the others."""
+    def add_node(
+        self, name: str, workers: AskedWorkers, *, walltime_s: float | None = None
+    ) -> SimulatedNode:
+        """Let a node with these workers join; where it does not say, they are as the others.
+
+        It is killed after ``walltime_s`` seconds, as by a batch system.
+        """
         makes = self._makes | needs_of(workers)
         counts = counts_of(workers)
-        node = self.nodes[name] = SimulatedNode(self, name, counts, self._latency_s, makes)
+        node = self.nodes[name] = SimulatedNode(
+            self, name, counts, self._latency_s, makes, walltime_s
+        )
         node.start()
         return node
 
@@ -210,23 +224,37 @@ class SimulatedCluster:
         return rng.choice(working) if working else None
 
     def utilisation(self, pool: str) -> float:
-        """Return the share of their time that the workers of a pool spent in attempts.
+        """Return the share of their time in a pool that workers spent in attempts.
+
+        A worker counts where it is: while it is lent, for the pool that has borrowed it.
 
         Raises:
             UsageError: there is no such pool.
         """
         if pool not in self.busy_s:
             raise UsageError(f"no pool is named {pool!r} (pools here: {', '.join(self.busy_s)})")
-        now = self._loop.time()
-        living = self.workers(pool)
-        busy_s = self.busy_s[pool] + sum(w.busy_until(now) for w in living)
-        present_s = self.present_s[pool] + sum(w.present_until(now) for w in living)
-        return busy_s / present_s if present_s else 0.0
+        for worker in self.workers():
+            self._count(worker)
+        return self.busy_s[pool] / self.present_s[pool] if self.present_s[pool] else 0.0
 
     def worker_ended(self, worker: SimulatedWorker) -> None:
         """Take in that a worker ended, whatever the reason."""
-        self.busy_s[worker.pool] += worker.busy_s
-        self.present_s[worker.pool] += worker.present_until(self._loop.time())
+        self._count(worker)
+
+    def _count(self, worker: SimulatedWorker) -> None:
+        busy_s, present_s = worker.take_times(self._loop.time())
+        self.busy_s[worker.serves] += busy_s
+        self.present_s[worker.serves] += present_s
+
+    def _recorded(self, events: Sequence[AnyEvent]) -> None:
+        """Count workers that were moved for the pool that they were in, up to now."""
+        for event in events:
+            if isinstance(event, WorkerMoved):
+                for node in self.nodes.values():
+                    worker = node.workers.get(event.worker)
+                    if worker is not None:
+                        self._count(worker)
+                        worker.serves = event.pool
 
     # -- what goes wrong --------------------------------------------------------------------------
 
@@ -239,9 +267,24 @@ class SimulatedCluster:
         node = self._node(name)
         node.kill()
         again = self.nodes[name] = SimulatedNode(
-            self, name, node.offers, self._latency_s, node.makes
+            self, name, node.offers, self._latency_s, node.makes, node.walltime_s
         )
         again.start()
+
+    def drain(self, node: str, within_s: float | None, *, retire: bool) -> None:
+        """Have a node drained, as with ``steerio drain``, by somebody who does not wait."""
+        self._say(ms.DrainNode(1, self._node(node).name, within_s, retire))
+
+    def undrain(self, node: str) -> None:
+        """Let a node take tasks again, as with ``steerio undrain``."""
+        self._say(ms.UndrainNode(1, self._node(node).name))
+
+    def _say(self, message: ms.DrainNode | ms.UndrainNode) -> None:
+        link = self._local.link()
+        for each in (ms.JoinClient(ms.PROTOCOL, "operator"), message, ms.Leave()):
+            link.send(each)
+        link.flush()
+        link.close()
 
     def slow_down(self, node: str, factor: float) -> None:
         """Multiply the durations of what begins on this node from now on."""

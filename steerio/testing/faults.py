@@ -7,6 +7,7 @@ with a ``random.Random`` of its own that was seeded with the simulation's seed.
 from __future__ import annotations
 
 import asyncio
+import functools
 import math
 import random
 from typing import Protocol
@@ -31,6 +32,14 @@ class Victim(Protocol):
 
     def restart_node(self, name: str) -> None:
         """Start a node that ended again."""
+        ...
+
+    def drain(self, node: str, within_s: float | None, *, retire: bool) -> None:
+        """Have a node drained by somebody who does not wait for it."""
+        ...
+
+    def undrain(self, node: str) -> None:
+        """Let a node take tasks again."""
         ...
 
     def slow_down(self, node: str, factor: float) -> None:
@@ -113,6 +122,27 @@ class KillNode(Struct, frozen=True):
         _at(self.at_s, cluster.kill_node, self.node)
         if self.back_after_s is not None:
             _at(self.at_s + self.back_after_s, cluster.restart_node, self.node)
+
+
+class DrainNode(Struct, frozen=True):
+    """Have a node drained, or with ``retire`` ended when it is; and undrained, if at all.
+
+    ``within_s``: seconds after which what still runs there is stopped and queued again.
+    ``undrain_after_s``: seconds until it takes tasks again.
+    """
+
+    at_s: float
+    node: str
+    within_s: float | None = None
+    retire: bool = False
+    undrain_after_s: float | None = None
+
+    def arm(self, cluster: Victim, rng: random.Random) -> None:
+        """Set the timers."""
+        drain = functools.partial(cluster.drain, retire=self.retire)
+        _at(self.at_s, drain, self.node, self.within_s)
+        if self.undrain_after_s is not None:
+            _at(self.at_s + self.undrain_after_s, cluster.undrain, self.node)
 
 
 class SlowNode(Struct, frozen=True):

@@ -127,14 +127,18 @@ class SimulatedNode:
         workers: dict[str, int],
         latency_s: float,
         makes: dict[str, WorkerNeeds] | None = None,
+        walltime_s: float | None = None,
     ) -> None:
         self.name = name
         self.offers = workers
         """How many workers of each pool it has."""
         self.makes = makes or {}
         """What each worker of a pool has."""
+        self.walltime_s = walltime_s
+        """When its batch system kills it, in seconds from its start, if ever."""
         self.host = Host(name, site.agenda, latency_s)
         self.forker = SimulatedForker(site, self.host)
+        self._agenda = site.agenda
         self._link = site.router.link_from(self.host)
         self._node = Node(
             self._link,
@@ -145,6 +149,7 @@ class SimulatedNode:
             pid=next(site.pids),
             host=name,
             makes=self.makes,
+            walltime_s=walltime_s,
         )
         self.forker.watch(self._node.worker_exited)
         self._node.ended.add_done_callback(self._ended)
@@ -166,6 +171,8 @@ class SimulatedNode:
     def start(self) -> None:
         """Join the broker."""
         self._node.start()
+        if self.walltime_s is not None:
+            self._agenda.add(self.walltime_s, self.kill)
 
     def kill(self) -> None:
         """End at once with all workers and without a word, as when its host loses power."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -25,6 +25,8 @@ class MemoryJournal(Journal):
     def __init__(self, folder: Path | None = None) -> None:
         self.tasks: list[TaskEntry] = []
         self.events: list[AnyEvent] = []
+        self.on_events: Callable[[Sequence[AnyEvent]], None] | None = None
+        """Called with events as they happen (the cluster sets it)."""
         self._on_disk = folder is not None
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
@@ -33,6 +35,8 @@ class MemoryJournal(Journal):
     def write(self, entries: Sequence[TaskEntry], events: Sequence[AnyEvent]) -> None:
         self.tasks.extend(entries)
         self.events.extend(events)
+        if events and self.on_events is not None:
+            self.on_events(events)
         if self._on_disk:
             super().write(entries, events)
 

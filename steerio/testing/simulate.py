@@ -79,7 +79,9 @@ class SimulatedRun(Generic[C]):
         return self._record.event_log
 
     def utilisation(self, pool: str) -> float:
-        """Return the share of their time that the workers of a pool spent in tasks, 0 to 1.
+        """Return the share of their time in a pool that workers spent in tasks, 0 to 1.
+
+        A worker counts where it is: while it is lent, for the pool that has borrowed it.
 
         Raises:
             UsageError: there is no such pool.
@@ -100,6 +102,7 @@ def simulate(
     workers_per_node: int = WORKERS_PER_NODE,
     latency_s: float = 0.0,
     start_s: float = 0.0,
+    walltime_s: float | None = None,
     faults: Iterable[Fault] = (),
     limits: Limits | None = None,
     until_s: float | None = None,
@@ -125,6 +128,8 @@ def simulate(
         workers_per_node: what decides that where ``nodes`` does not.
         latency_s: seconds from a node to the broker, or back.
         start_s: seconds that a worker takes to start.
+        walltime_s: seconds after which the nodes are killed, as by a batch system; they say so
+            when they join.
         faults: what goes wrong, and when.
         limits: when the campaign stops by itself.
         until_s: when to cancel what is still under way and end.
@@ -152,6 +157,7 @@ def simulate(
             workers_per_node=workers_per_node,
             latency_s=latency_s,
             start_s=start_s,
+            walltime_s=walltime_s,
             faults=faults,
             settings=settings,
             record=record,

@@ -55,6 +55,8 @@ class SimulatedWorker:
         on_exit: Callable[[SimulatedWorker, str], None],
     ) -> None:
         self.name, self.pool, self.pid = name, pool, pid
+        self.serves = pool
+        """The pool that it is in now; ``pool`` is the one that it was started for."""
         self.run = 0
         """The attempt that it works on; 0 for none."""
         self.begun = 0
@@ -65,6 +67,7 @@ class SimulatedWorker:
         """When it joined."""
         self.busy_s = 0.0
         """Seconds spent in attempts that are over."""
+        self._counted_s = (0.0, 0.0)
         self.dead = False
         self._link = link
         self._scripts = scripts
@@ -90,11 +93,17 @@ class SimulatedWorker:
 
     def busy_until(self, now: float) -> float:
         """Return the seconds it spent in attempts, up to ``now``."""
-        return self.busy_s + (now - self._began if self.run else 0.0)
+        return self.busy_s + (now - self._began if self.run and not self.dead else 0.0)
 
     def present_until(self, now: float) -> float:
         """Return the seconds since it joined."""
         return 0.0 if self.joined_s is None else now - self.joined_s
+
+    def take_times(self, now: float) -> tuple[float, float]:
+        """Return the seconds in attempts, and those it was there, since this was last called."""
+        before = self._counted_s
+        self._counted_s = (self.busy_until(now), self.present_until(now))
+        return self._counted_s[0] - before[0], self._counted_s[1] - before[1]
 
     def join(self) -> None:
         """Join the broker."""

@@ -35,6 +35,7 @@ class Node:
         workers: how many it offers for each pool.
         requires: what a process needs to serve each pool.
         makes: what each worker of a pool has; of pools that are not named: one core.
+        walltime_s: how long it may run, where that is bounded.
         host: name of the host; by default this one's.
         same_clock: whether the broker is on this host, so that their clocks are one.
         clock: monotonic seconds.
@@ -52,6 +53,7 @@ class Node:
         pid: int,
         requires: dict[str, list[str]] | None = None,
         makes: dict[str, WorkerNeeds] | None = None,
+        walltime_s: float | None = None,
         host: str = "",
         same_clock: bool = True,
         clock: Callable[[], float] | None = None,
@@ -65,6 +67,7 @@ class Node:
         self._workers = workers
         self._requires = requires or {}
         self._makes = makes or {}
+        self._walltime_s = walltime_s
         self._settings = settings
         self._pid = pid
         self._host = host or socket.gethostname()
@@ -90,6 +93,7 @@ class Node:
             self._workers,
             self._requires,
             self._makes,
+            self._walltime_s,
         )
         self._say(join)
         self._beat()

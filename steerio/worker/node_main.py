@@ -12,6 +12,7 @@ import os
 import signal
 import socket
 import sys
+import time
 from collections.abc import Generator
 from functools import partial
 from pathlib import Path
@@ -78,6 +79,7 @@ async def _serve(setup: NodeSetup, forker: ZygoteForker, lifeline: int | None) -
         pid=os.getpid(),
         requires=setup.requires,
         makes=setup.needs,
+        walltime_s=None if setup.ends is None else setup.ends - time.time(),
         same_clock=setup.address.startswith("ipc://"),
         copies=copies,
     )

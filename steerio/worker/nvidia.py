@@ -3,13 +3,17 @@
 Devices are named by UUID, for CUDA's numbers depend on ``CUDA_DEVICE_ORDER`` and are not
 those of NVML.  A device in MIG mode cannot be used itself; its slices take its place, and
 a process can use only one of them (NVIDIA, MIG User Guide, "CUDA device enumeration").
+
+A slice is named by its place, ``MIG-GPU-<uuid>/<gi>/<ci>``, and since driver R470 also by a
+UUID of its own, ``MIG-<uuid>`` (NVML API Reference, change log).  A worker is told what NVML
+says, which is what the driver goes by; limits that others have set may use either.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from msgspec import structs
 
@@ -21,8 +25,21 @@ CAPABILITIES = "proc/driver/nvidia/capabilities"
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 INSTALL = "pip install 'steerio[gpu]' reads more of it"
 
-Found = list[tuple[int, Accelerator]]
-"""Devices, each with the number of the board that it is, or is a slice of."""
+
+class Found(NamedTuple):
+    """A device, the number of the board that it is or is a slice of, and a slice's older name."""
+
+    board: int
+    device: Accelerator
+    older: str = ""
+
+    def is_meant(self, entry: str) -> bool:
+        """Whether a visibility variable's entry names it, or the board that it is cut from."""
+        if entry.isdigit():
+            return self.board == int(entry)
+        if "/" in entry:  # as a beginning, .../1 would also mean .../11/0
+            return entry in (self.device.id, self.older)
+        return bool(entry) and (self.device.id.startswith(entry) or entry == self.device.parent)
 
 
 def find(root: Path, environ: Mapping[str, str], nvml: Any, notes: list[str]) -> list[Accelerator]:
@@ -45,7 +62,7 @@ def find(root: Path, environ: Mapping[str, str], nvml: Any, notes: list[str]) ->
 # -- NVML -------------------------------------------------------------------------------------
 
 
-def _ask(root: Path, nvml: Any, notes: list[str]) -> Found | None:
+def _ask(root: Path, nvml: Any, notes: list[str]) -> list[Found] | None:
     """Ask NVML; ``None`` where it does not answer."""
     try:
         nvml.nvmlInit()
@@ -54,18 +71,21 @@ def _ask(root: Path, nvml: Any, notes: list[str]) -> Found | None:
             notes.append(f"NVML does not answer: {error}")
         return None
     try:
-        found: Found = []
+        found: list[Found] = []
         for number in range(nvml.nvmlDeviceGetCount()):
             try:
                 found += _board(root, nvml, number, notes)
             except nvml.NVMLError as error:
                 notes.append(f"nvidia {number} is left out: {error}")
-        return [(board, structs.replace(d, index=n)) for n, (board, d) in enumerate(found)]
+        return [
+            each._replace(device=structs.replace(each.device, index=index))
+            for index, each in enumerate(found)
+        ]
     finally:
         nvml.nvmlShutdown()
 
 
-def _board(root: Path, nvml: Any, number: int, notes: list[str]) -> Found:
+def _board(root: Path, nvml: Any, number: int, notes: list[str]) -> list[Found]:
     handle = nvml.nvmlDeviceGetHandleByIndex(number)
     address = _string(nvml.nvmlDeviceGetPciInfo(handle).busId)
     numa, cores = pci_place(root, address)
@@ -79,8 +99,8 @@ def _board(root: Path, nvml: Any, number: int, notes: list[str]) -> Found:
         cores=cores,
     )
     if not _is_sliced(nvml, handle):
-        return [(number, board)]
-    slices: Found = []
+        return [Found(number, board)]
+    slices: list[Found] = []
     for position in range(nvml.nvmlDeviceGetMaxMigDeviceCount(handle)):
         try:
             part = nvml.nvmlDeviceGetMigDeviceHandleByIndex(handle, position)
@@ -94,7 +114,7 @@ def _board(root: Path, nvml: Any, number: int, notes: list[str]) -> Found:
             parent=board.id,
             lone=True,
         )
-        slices.append((number, slice_))
+        slices.append(Found(number, slice_, _older_name(nvml, board, part)))
     if not slices:
         notes.append(f"nvidia {number} is left out: it is in MIG mode and has no slices")
     return slices
@@ -105,6 +125,14 @@ def _is_sliced(nvml: Any, handle: Any) -> bool:
         return bool(nvml.nvmlDeviceGetMigMode(handle)[0])
     except nvml.NVMLError:
         return False  # most products know no slices
+
+
+def _older_name(nvml: Any, board: Accelerator, part: Any) -> str:
+    try:
+        instance = nvml.nvmlDeviceGetGpuInstanceId(part)
+        return f"MIG-{board.id}/{instance}/{nvml.nvmlDeviceGetComputeInstanceId(part)}"
+    except nvml.NVMLError:
+        return ""  # then nobody can mean it by that
 
 
 def _memory(nvml: Any, handle: Any) -> int:
@@ -122,9 +150,9 @@ def _string(value: str | bytes) -> str:
 # -- without NVML -----------------------------------------------------------------------------
 
 
-def _read(root: Path, notes: list[str]) -> Found:
+def _read(root: Path, notes: list[str]) -> list[Found]:
     """Read what the driver says of itself; slices it does not name."""
-    found: Found = []
+    found: list[Found] = []
     for number, file in enumerate(sorted((root / GPUS).glob("*/information"))):
         said = _information(file)
         minor = said.get("Device Minor", str(number))
@@ -143,7 +171,7 @@ def _read(root: Path, notes: list[str]) -> Found:
                 numa=numa,
                 cores=cores,
             )
-            found.append((len(found), device))
+            found.append(Found(len(found), device))
     return found
 
 
@@ -159,22 +187,18 @@ def _information(file: Path) -> dict[str, str]:
 # -- limits -----------------------------------------------------------------------------------
 
 
-def _visible(found: Found, environ: Mapping[str, str], notes: list[str]) -> list[Accelerator]:
+def _visible(found: list[Found], environ: Mapping[str, str], notes: list[str]) -> list[Accelerator]:
     """Return those that CUDA would show: it stops at the first entry that names none."""
     told = environ[VISIBLE]
     seen: list[Accelerator] = []
     for entry in told.split(","):
-        entry = entry.strip()
-        if entry.isdigit():
-            named = [device for board, device in found if board == int(entry)]
-        else:
-            named = [d for _, d in found if entry and entry in (d.id[: len(entry)], d.parent)]
+        named = [each.device for each in found if each.is_meant(entry.strip())]
         if not named:
             break
         seen += [device for device in named if device not in seen]
     if len(seen) < len(found):
         notes.append(f"{VISIBLE}={told} leaves {len(seen)} of {len(found)} nvidia devices")
-    kinds = {device.name for _, device in found if not device.lone}
+    kinds = {each.device.name for each in found if not each.device.lone}
     ordered = environ.get("CUDA_DEVICE_ORDER") == "PCI_BUS_ID"
     if len(kinds) > 1 and not ordered and any(part.strip().isdigit() for part in told.split(",")):
         notes.append(
@@ -184,15 +208,17 @@ def _visible(found: Found, environ: Mapping[str, str], notes: list[str]) -> list
     return seen
 
 
-def _of_slurm(found: Found, environ: Mapping[str, str], notes: list[str]) -> list[Accelerator]:
+def _of_slurm(
+    found: list[Found], environ: Mapping[str, str], notes: list[str]
+) -> list[Accelerator]:
     """Return those that Slurm gave, where it does not confine the job to them.
 
     Where it does, we see no others, and its numbers are not ours.
     """
     told = environ.get("SLURM_STEP_GPUS", environ.get("SLURM_JOB_GPUS", ""))
     given = numbers_in(told)
-    boards = {board for board, _ in found}
+    boards = {each.board for each in found}
     if given and given < boards:
         notes.append(f"Slurm gave this job nvidia {told} of {len(boards)}")
-        return [device for board, device in found if board in given]
-    return [device for _, device in found]
+        return [each.device for each in found if each.board in given]
+    return [each.device for each in found]

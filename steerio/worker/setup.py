@@ -36,6 +36,7 @@ class NodeSetup(Struct, frozen=True, kw_only=True):
         spare_cores: cores to leave to others (the campaign's own process) when pinning.
         log: file for what workers print; empty to leave it where the node's goes.
         folder: where the broker has its sockets; to be removed if it ends without doing so.
+        ends: when its walltime is over, in Unix seconds, where it has one.
         settings: the bounds that the broker goes by.
         store: where large values are; ``None``: none go there.
         objects: the folder of them, or of the copies of them that this host keeps.
@@ -55,6 +56,7 @@ class NodeSetup(Struct, frozen=True, kw_only=True):
     spare_cores: int = 0
     log: str = ""
     folder: str = ""
+    ends: float | None = None
     settings: Settings = Settings()
     store: StoreSetting | None = None
     objects: str = ""

@@ -103,10 +103,14 @@ class Board(NamedTuple):
 
 
 class Slice(NamedTuple):
-    """One slice; a board lists ``None`` where none has that number."""
+    """One slice; a board lists ``None`` where none has that number.
+
+    ``place``: its GPU instance and compute instance, where its driver tells them.
+    """
 
     uuid: str
     name: str = "NVIDIA A100-SXM4-40GB MIG 1g.5gb"
+    place: tuple[int, int] | None = None
 
 
 class NVMLError(Exception):
@@ -144,6 +148,8 @@ def nvml(*boards: Board, answers: bool = True) -> Any:
         nvmlDeviceGetMigMode=_mode,
         nvmlDeviceGetMaxMigDeviceCount=lambda board: len(board.slices or []),
         nvmlDeviceGetMigDeviceHandleByIndex=part,
+        nvmlDeviceGetGpuInstanceId=lambda part: _place(part)[0],
+        nvmlDeviceGetComputeInstanceId=lambda part: _place(part)[1],
     )
 
 
@@ -151,6 +157,12 @@ def _mode(board: Board) -> list[int]:
     if board.slices is None:
         raise NVMLError("Not Supported")
     return [1, 1]
+
+
+def _place(part: Slice) -> tuple[int, int]:
+    if part.place is None:
+        raise NVMLError("Function Not Found")
+    return part.place
 
 
 def _memory(thing: Board | Slice) -> SimpleNamespace:

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from steerio.model.places import Topology
+from steerio.core.placement import Placement
+from steerio.model.places import Topology, WorkerNeeds
 from steerio.worker.probe import probe
 from tests.contract.machines import GIB, Board, Machine, Slice, nvml
 
@@ -211,6 +212,55 @@ def test_devices_that_are_visible_already_are_a_limit(
     assert f"CUDA_VISIBLE_DEVICES={visible} leaves {len(left)} of 4 nvidia devices" in (
         topology.notes
     )
+
+
+PLACES = {"1/0": (1, 0), "11/0": (11, 0), "11/1": (11, 1)}
+"""Of slices: GPU instance and compute instance."""
+OLDER = [f"MIG-GPU-bb33/{place}" for place in PLACES]
+"""What drivers before R470 call them."""
+
+
+def cut_in_three(*uuids: str) -> Board:
+    """Return a board whose slices NVML calls so."""
+    slices = [Slice(u, place=p) for u, p in zip(uuids, PLACES.values(), strict=True)]
+    return CUT._replace(slices=[*slices, None])
+
+
+@pytest.mark.parametrize("uuids", [["MIG-1", "MIG-2", "MIG-3"], OLDER], ids=["UUIDs", "places"])
+@pytest.mark.parametrize(
+    ("visible", "left"),
+    [
+        ("MIG-GPU-bb33/1/0", [0]),
+        ("MIG-GPU-bb33/11/1", [2]),
+        ("MIG-GPU-bb33/11/1,MIG-GPU-bb33/1/0", [2, 0]),
+        ("MIG-GPU-bb33/1", []),
+        ("MIG-GPU-bb33/2/0", []),
+        ("MIG-GPU-aa11/1/0", []),
+        ("GPU-bb33", [0, 1, 2]),
+        ("1", [0, 1, 2]),
+    ],
+)
+def test_slices_may_be_named_by_their_place_whatever_the_driver_calls_them(
+    machine: Machine, uuids: list[str], visible: str, left: list[int]
+) -> None:
+    environ = {"CUDA_VISIBLE_DEVICES": visible}
+    topology = read(machine.cores(1, 2), environ, nvml=nvml(FIRST, cut_in_three(*uuids)))
+    assert ids(topology) == [uuids[number] for number in left]
+    assert f"CUDA_VISIBLE_DEVICES={visible} leaves {len(left)} of 4 nvidia devices" in (
+        topology.notes
+    )
+
+
+def test_a_slice_whose_place_is_not_told_cannot_be_named_by_it(machine: Machine) -> None:
+    environ = {"CUDA_VISIBLE_DEVICES": "MIG-GPU-bb33/1/0"}
+    assert ids(read(machine.cores(1, 2), environ, nvml=nvml(FIRST, CUT))) == []
+
+
+def test_a_worker_is_told_of_its_slice_as_the_driver_calls_it(machine: Machine) -> None:
+    topology = read(machine.cores(1, 4), nvml=nvml(cut_in_three(*OLDER)))
+    placement = Placement(topology, {"a": 3}, {"a": WorkerNeeds(gpus=1)})
+    told = [placement.place(f"w{n}", "a").environment["CUDA_VISIBLE_DEVICES"] for n in range(3)]
+    assert told == OLDER
 
 
 def test_numbers_of_devices_of_several_kinds_are_warned_of(machine: Machine) -> None:

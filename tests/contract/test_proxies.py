@@ -199,6 +199,7 @@ def test_the_text_of_a_failure_resolves_no_proxy() -> None:
     failed = Failed(
         task_id=1, task_type="m:f", args=(one, [one], {"a": one}, Model(one), Run(Model(one))),
         kwargs={"y": {one.__proxy_factory__: one}}, attempt=1, worker="w", tags={}, cause="",
+        versions={},
         timings=Timings(0.0, 0.0, None, None, 0.0, 0.0), sizes=Sizes(0, 0), error=error,
     )  # fmt: skip
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from itertools import pairwise
+from math import inf
 
 from steerio.core.holdings import Holder
 from steerio.core.lifecycle import State
@@ -18,14 +19,15 @@ Due = set[tuple[str, int]]
 AT_A_WORKER = (State.HELD, State.RUNNING, State.STOPPING)
 
 
-def check(members: Membership) -> None:
+def check(members: Membership, now: float) -> None:
     """Assert every invariant of nodes, workers, pools and tasks."""
     due = {(what, about) for _, _, what, about in members.dispatch.deadlines._heap}
     for worker in members.roster.workers.values():
         check_worker(members, worker, due)
     for pool in members.roster.pools.values():
-        check_pool(members, pool, due)
+        check_pool(members, pool, due, now)
     check_nodes(members)
+    check_draining(members, due)
     check_replacements(members, due)
     check_tasks(members)
     check_moves(members, due)
@@ -42,6 +44,25 @@ def check_nodes(members: Membership) -> None:
         worker.number: worker for worker in roster.workers.values()
     }
     assert numbered == roster.by_number
+
+
+def check_draining(members: Membership, due: Due) -> None:
+    """A draining node has only workers that are on their way out, and its end will come."""
+    for node in members.roster.nodes.values():
+        if node.ends < inf:
+            assert node.draining or ("end", node.number) in due
+        assert not node.overdue or node.draining
+        assert node.drained == (bool(node.draining) and not node.workers)
+        if not node.draining:
+            assert not any((node.retires, node.away, node.watchers))
+            assert node.drain_by == inf
+            continue
+        assert not (node.drained and (node.retires or node.watchers))
+        assert node.drain_by == inf or node.overdue or ("drain", node.number) in due
+        for worker in node.workers.values():
+            assert worker.phase in ("starting", "busy", "retiring")
+            if node.overdue and worker.in_hand:
+                assert worker.in_hand[0].state == State.STOPPING
 
 
 def check_replacements(members: Membership, due: Due) -> None:
@@ -73,18 +94,22 @@ def check_worker(members: Membership, worker: WorkerRecord, due: Due) -> None:
             assert ("timeout", record.run) in due
 
 
-def check_pool(members: Membership, pool: Pool, due: Due) -> None:
+def check_pool(members: Membership, pool: Pool, due: Due, now: float) -> None:
     """A pool's counters are what counting gives, and no worker idles that fits a queued task."""
     workers = [w for w in members.roster.workers.values() if w.pool == pool.name]
     assert pool.workers == len(workers)
     assert pool.ready == sum(worker.phase in READY for worker in workers)
+    assert pool.leaving == sum(bool(worker.node.draining) for worker in workers)
+    ready = Counter(worker.make for worker in workers if worker.phase in READY)
+    assert pool.makes_ready == ready
     assert pool.by_node == Counter(worker.node.name for worker in workers)
     assert pool.at_home == sum(w.home == pool.name for w in members.roster.workers.values())
     assert set(pool.idle) == {worker for worker in workers if worker.phase == "idle"}
     assert pool.running == sum(len(worker.in_hand) for worker in workers)
     assert len(pool.idle) == len(set(pool.idle))
     for record in pool.backlog:
-        assert not pool.idle.fits(record.options.needs), (pool, record)
+        until = now + pool.backlog.takes_s(record)
+        assert not pool.idle.fits(record.options.needs, until), (pool, record)
     away = [
         w for w in members.roster.workers.values() if pool.name == w.home and pool.name != w.pool
     ]
@@ -107,6 +132,7 @@ def check_pool(members: Membership, pool: Pool, due: Due) -> None:
     load = pool.load()
     assert (load.workers, load.idle) == (pool.ready, len(pool.idle))
     assert (load.queued, load.running) == (len(queued), pool.running)
+    assert load.fitting(None) == ready
 
 
 def check_moves(members: Membership, due: Due) -> None:
@@ -139,6 +165,8 @@ def check_moves(members: Membership, due: Due) -> None:
         for worker in [*move.taken, *move.reserved]:
             assert worker.move is move
             assert roster.workers[worker.name] is worker
+    if any(move.holds and move.blocked for move in moves.asked.values()):
+        assert ("deadlock", 0) in due
     waiting = [move for move in moves.asked.values() if move.state == "waiting"]
     for pool in roster.pools.values():
         assert pool.coming == sum(move.target == pool.name for move in waiting)

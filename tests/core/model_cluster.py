@@ -13,11 +13,13 @@ The model also keeps books on what really happened, which the core must never co
 from __future__ import annotations
 
 from collections import Counter
+from math import inf
 from typing import Any
 
 from steerio.core.dispatch import Dispatch
 from steerio.core.effects import (
     AskToStop,
+    Dismiss,
     Effect,
     Ending,
     Expel,
@@ -28,11 +30,12 @@ from steerio.core.effects import (
     Signal,
     Start,
     TellMove,
+    TellNode,
 )
 from steerio.core.eventlog import EventLog
 from steerio.core.lifecycle import State
 from steerio.core.membership import Membership
-from steerio.core.records import MoveRecord, TaskRecord, TypeRecord
+from steerio.core.records import MoveRecord, NodeRecord, TaskRecord, TypeRecord
 from steerio.core.roster import Roster
 from steerio.model.events import AnyEvent, PoolFailed, TaskRetried
 from steerio.model.objects import Inputs
@@ -73,6 +76,9 @@ class Cluster:
             TypeRecord(3, TaskSpec("train", "learn")),
             TypeRecord(4, TaskSpec("stray", "nowhere")),
         ]
+        self.watching: set[tuple[int, int]] = set()
+        """Who has asked for a node to be drained, and was not told yet what came of it."""
+        self._drains = 0
         self._peers = 0
         self._orders: list[Effect] = []
 
@@ -141,15 +147,34 @@ class Cluster:
         workers: dict[str, int],
         *preloading: str,
         makes: dict[str, WorkerNeeds] | None = None,
+        walltime_s: float | None = None,
     ) -> None:
         """Let a node join, which starts its workers when it is told to."""
         node = Node(self._peer(), sum(workers.values()))
         requires = {pool: ["torch"] for pool in preloading}
         joined = self.members.node_joined(
-            node.peer, "node", "host", workers, self.now, requires, makes
+            node.peer, "node", "host", workers, self.now, requires, makes, walltime_s
         )
         if joined is not None:
             self.nodes.append(node)
+
+    def asks_to_drain(
+        self, client: Client, node: Node, within_s: float | None, retire: bool
+    ) -> None:
+        """Let a client ask for a node to be drained."""
+        self._drains += 1
+        name = self.members.nodes[node.peer].name
+        self.watching.add((client.peer, self._drains))
+        draining = self.members.draining
+        assert not draining.ask(
+            client.peer, self._drains, name, self.now, within_s=within_s, retire=retire
+        )
+
+    def undrains(self, node: Node) -> None:
+        """Let a client have a node stay."""
+        there = self.members.nodes[node.peer]
+        may = bool(there.draining) and self.now < there.until
+        assert (self.members.draining.undo(there.name, self.now) == "") == may
 
     # -- moves ------------------------------------------------------------------------------
 
@@ -311,6 +336,13 @@ class Cluster:
                     self.dies(process, says=True)
             case TellMove(move, state, _, _):
                 self._hears_of(move, state)
+            case TellNode(client, request, _, _):
+                self.watching.remove((client, request))
+            case Dismiss(peer, _):
+                assert not any(
+                    w.alive for node in self.nodes if node.peer == peer for w in node.workers
+                )
+                self._expel(peer)
             case Expel(peer, _):
                 self._expel(peer)
             case Settle(record, ending):
@@ -326,11 +358,20 @@ class Cluster:
         assert record.run not in self.runs, "an attempt was sent twice"
         assert record.worker is not None
         assert record.worker.name == name
+        self._fits_in_time(record, record.worker.node)
         needs = record.options.needs
         assert needs is None or record.worker.make.suffices_for(needs)
         assert self.dispatch.runs[record.run] is record
         self.runs[record.run] = record.task_id
         self.workers[name].inbox.append(record.run)
+
+    def _fits_in_time(self, record: TaskRecord, node: NodeRecord) -> None:
+        """Assert that a task that was just sent would be done before its node is left."""
+        assert record.sent is not None
+        mean_s = record.type.mean_s
+        if self.now == record.sent:  # else the mean may be another by now
+            bound_s = record.options.timeout_s or inf
+            assert mean_s < 0 or record.sent + min(mean_s, bound_s) <= node.until
 
     def _recall(self, worker: Worker, run: int) -> None:
         """Let a node keep its worker from beginning an attempt, and say so if it can."""
@@ -355,8 +396,8 @@ class Cluster:
         away = Counter(gone.node.peer for gone in self.members._to_replace.values())
         for node in self.nodes:
             if node.peer in self.members.nodes:
-                there = len(self.members.nodes[node.peer].workers)
-                assert there + away[node.peer] == node.offers
+                record = self.members.nodes[node.peer]
+                assert len(record.workers) + away[node.peer] + len(record.away) == node.offers
 
     def _signal(self, worker: Worker | None, run: int, signal: str) -> None:
         if signal == "kill":

@@ -11,7 +11,14 @@ from steerio.core.settings import Settings
 from steerio.model.objects import StoredObject
 
 SETTINGS = Settings(
-    beat_s=1.0, lease_s=4.0, start_s=3.0, join_s=5.0, start_failures=2, recall_s=0.1
+    beat_s=1.0,
+    lease_s=4.0,
+    start_s=3.0,
+    join_s=5.0,
+    start_failures=2,
+    recall_s=0.1,
+    ending_s=2.0,
+    leave_s=0.5,
 )
 
 RUN_S = {"short": 1e-5, "long": 0.3, "train": 0.02, "stray": 0.0}

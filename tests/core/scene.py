@@ -70,10 +70,13 @@ class Scene:
         peer: int = NODE,
         ready: bool = True,
         make: WorkerNeeds | None = None,
+        walltime_s: float | None = None,
     ) -> None:
         """Let a node join; ``ready``: its workers are, too; ``make``: what each of them has."""
         makes = dict.fromkeys(workers, make) if make else {}
-        node = self.members.node_joined(peer, "node", "host", dict(workers), self.now, None, makes)
+        node = self.members.node_joined(
+            peer, "node", "host", dict(workers), self.now, None, makes, walltime_s
+        )
         assert node is not None
         if ready:
             for worker in node.workers.values():
@@ -225,7 +228,7 @@ class Scene:
             if isinstance(effect, Settle):
                 self.endings.setdefault(effect.record.task_id, []).append(effect.ending)
         self.recorded += self.log.take_fresh()
-        invariants.check(self.members)
+        invariants.check(self.members, self.now)
         invariants.check_events(self.recorded)
 
     def effects(self, kind: type[F]) -> list[F]:

@@ -9,6 +9,7 @@ from typing import Any, TypeVar, cast
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from steerio.core.deadlock import find_circle
 from steerio.model.events import TaskEnded
 from steerio.model.places import WorkerNeeds
 from steerio.model.tasks import Retries, TaskOptions
@@ -41,6 +42,8 @@ options = st.builds(
     cancel_grace_s=st.sampled_from([0.0, 0.2]),
     needs=st.sampled_from([None, None, None, None, LARGE, LARGEST]),
 )
+walltimes = st.sampled_from([None, None, 1.2, 3.0, 8.0])
+"""Whole seconds of them count."""
 ENDS = ["succeeded"] * 6 + ["failed", "cancelled"]
 
 scripts = st.binary(min_size=2, max_size=24)
@@ -79,6 +82,7 @@ class DispatchMachine(RuleBasedStateMachine):
         learn=few,
         tasks=st.lists(options, max_size=8),
         makes=makes,
+        walltime_s=walltimes,
     )
     def start(
         self,
@@ -88,11 +92,13 @@ class DispatchMachine(RuleBasedStateMachine):
         learn: int,
         tasks: list[TaskOptions],
         makes: dict[str, WorkerNeeds],
+        walltime_s: float | None,
     ) -> None:
         self.cluster = self.around(closed)
         self.lag = lag
         self.cluster.client_joins(watched=True)
-        self.cluster.node_joins({"simulate": simulate, "learn": learn}, makes=makes)
+        offers = {"simulate": simulate, "learn": learn}
+        self.cluster.node_joins(offers, makes=makes, walltime_s=walltime_s)
         self.cluster.perform()
         for worker in self.alive:
             self.cluster.comes_up(worker)
@@ -126,6 +132,11 @@ class DispatchMachine(RuleBasedStateMachine):
     @property
     def telling(self) -> list[Node]:
         return [node for node in self.cluster.nodes if node.exits]
+
+    @property
+    def there(self) -> list[Node]:
+        members = self.cluster.members.nodes
+        return [node for node in self.cluster.nodes if node.peer in members]
 
     # -- workers --------------------------------------------------------------------------
 
@@ -173,6 +184,7 @@ class DispatchMachine(RuleBasedStateMachine):
         elsewhere=st.sampled_from([0, 0, 0, 1]),
         preloading=st.sampled_from([(), (), ("learn",)]),
         makes=makes,
+        walltime_s=walltimes,
     )
     def node_joins(
         self,
@@ -181,9 +193,10 @@ class DispatchMachine(RuleBasedStateMachine):
         elsewhere: int,
         preloading: tuple[str, ...],
         makes: dict[str, WorkerNeeds],
+        walltime_s: float | None,
     ) -> None:
         workers = {"simulate": simulate, "learn": learn} | ({"nowhere": 1} if elsewhere else {})
-        self.cluster.node_joins(workers, *preloading, makes=makes)
+        self.cluster.node_joins(workers, *preloading, makes=makes, walltime_s=walltime_s)
 
     @happens(lambda self: self.cluster.nodes, which=picks, says_so=st.booleans())
     def node_leaves(self, which: int, says_so: bool) -> None:
@@ -196,6 +209,21 @@ class DispatchMachine(RuleBasedStateMachine):
     @happens(lambda self: self.telling, which=picks)
     def node_tells(self, which: int) -> None:
         self.cluster.node_tells(one(self.telling, which))
+
+    @happens(
+        lambda self: self.there and self.cluster.clients,
+        which=picks,
+        who=picks,
+        within_s=st.sampled_from([None, None, 0.0, 0.1, 1.0]),
+        retire=st.booleans(),
+    )
+    def is_drained(self, which: int, who: int, within_s: float | None, retire: bool) -> None:
+        node: Node = one(self.there, which)
+        self.cluster.asks_to_drain(one(self.cluster.clients, who), node, within_s, retire)
+
+    @happens(lambda self: self.there, which=picks)
+    def is_undrained(self, which: int) -> None:
+        self.cluster.undrains(one(self.there, which))
 
     # -- clients --------------------------------------------------------------------------
 
@@ -294,6 +322,23 @@ class DispatchMachine(RuleBasedStateMachine):
     def ends_move(self, which: int, how: str) -> None:
         self.cluster.ends_move(one(list(self.cluster.members.moves.asked), which), how)
 
+    @happens(
+        lambda self: self.cluster.members.moves.asked,
+        which=picks,
+        count=st.integers(0, 4),
+        leases=st.lists(picks, max_size=3),
+    )
+    def awaits_move(self, which: int, count: int, leases: list[int]) -> None:
+        """Let somebody who has leases wait for a move, as long as nothing would wait for ever."""
+        asked = self.cluster.members.moves.asked
+        client, request = one(list(asked), which)
+        granted = [r for (c, r), move in asked.items() if c == client and move.state == "granted"]
+        holds = sorted({one(granted, lease) for lease in leases}) if granted else []
+        moves = self.cluster.members.moves
+        moves.awaits(client, request, count, holds, "somebody", self.cluster.now)
+        if holds:
+            assert not find_circle(asked, self.cluster.roster.pools)
+
     # -- time -----------------------------------------------------------------------------
 
     @happens(
@@ -307,14 +352,14 @@ class DispatchMachine(RuleBasedStateMachine):
     def holds(self) -> None:
         self.cluster.decided()
         self.steps += 1
-        invariants.check(self.cluster.members)
+        invariants.check(self.cluster.members, self.cluster.now)
         self.cluster.check_stopping()
         self.cluster.check_replaced()
         if self.steps % self.lag == 0:
             self.cluster.perform()
             self.cluster.decided()
             if self.lag > 1:
-                invariants.check(self.cluster.members)
+                invariants.check(self.cluster.members, self.cluster.now)
 
     # -- the end --------------------------------------------------------------------------
 
@@ -341,8 +386,9 @@ class DispatchMachine(RuleBasedStateMachine):
         cluster.decided()
         assert not cluster.tasks, f"these wait for ever: {list(cluster.tasks.values())[:3]}"
         assert not cluster.members.moves.asked, "these moves never end"
+        assert not cluster.watching, "these wait for ever for nodes to be drained"
         assert all(len(book.endings) == 1 for book in cluster.books.values())
-        assert cluster.dispatch.ended.total() == len(cluster.books)
+        assert sum(cluster.dispatch.ended.values()) == len(cluster.books)
         invariants.check_events(cluster.events)
         told = {e.task_id: e.ended_as for e in cluster.events if isinstance(e, TaskEnded)}
         assert told == {i: book.endings[0].ended_as for i, book in cluster.books.items()}
@@ -369,7 +415,7 @@ class DispatchMachine(RuleBasedStateMachine):
         cluster.tick(10 * max(SETTINGS.lease_s, SETTINGS.start_s, SETTINGS.join_s))
         cluster.decided()
         assert len(cluster.dispatch.deadlines) == 0
-        invariants.check(cluster.members)
+        invariants.check(cluster.members, cluster.now)
         assert not cluster.roster.workers
 
 

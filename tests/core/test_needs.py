@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import inf
+
 import pytest
 
 from steerio.core.effects import RecallTask
@@ -263,16 +265,16 @@ def test_a_queue_and_idle_workers_say_what_they_hold() -> None:
     scene = mixed(plain=0, large=1)
     scene.submit(needs=LARGE)
     scene.submit(needs=LARGE)
-    assert repr(scene.pool().backlog) == "<PoolQueue 1 queued, 1 different needs>"
+    assert repr(scene.pool().backlog) == "<PoolQueue 1 queued, 1 different sorts>"
     queue = PoolQueue("simulate")
     assert (queue.peek(), queue.pop(), queue.pop_with(LARGE)) == (None, None, None)
     idle = IdleWorkers()
     node = NodeRecord("n", "host", 1, 0.0)
     workers = [WorkerRecord(f"w{i}", "simulate", node, make=make) for i, make in enumerate([LARGE])]
-    assert idle.take_of(LARGE) is None
+    assert idle.take_of(LARGE, inf) is None
     idle.add(workers[0])
     assert repr(idle) == "<IdleWorkers w0>"
-    assert idle.fits(LARGE)
-    assert not idle.fits(GPU)
+    assert idle.fits(LARGE, 1e9)
+    assert not idle.fits(GPU, 0.0)
     del idle[workers[0]]
-    assert idle.take(None) is None
+    assert idle.take(None, 0.0) is None

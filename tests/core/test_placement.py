@@ -1,4 +1,10 @@
-"""Places on nodes that are files: near, apart, shared as asked, and given back."""
+"""Places on nodes that are files: near, apart, shared as asked, and given back.
+
+All but one of the files used here are written by hand, modelled on what machines of their
+kind print (tests/topologies/README.md), for want of such nodes.  So they show that places
+follow from a topology, not that a probe reads it right; for that there are
+tests/contract/test_probe.py and, where there is a device, tests/real/test_accelerators.py.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +33,7 @@ FILES = sorted((Path(__file__).parents[1] / "topologies").glob("*.json"))
 GIB = 2**30
 
 
-def recorded(name: str) -> Topology:
+def node_of(name: str) -> Topology:
     file = next(file for file in FILES if file.stem == name)
     return msgspec.json.decode(file.read_bytes(), type=Topology)
 
@@ -131,14 +137,14 @@ def test_nobody_is_pinned_where_there_are_too_few_cores_for_all() -> None:
 
 
 def test_pinning_can_be_switched_off_and_is_off_where_cores_are_unknown() -> None:
-    off = Placement(recorded("laptop"), {"a": 1}, {}, pin=False)
+    off = Placement(node_of("laptop"), {"a": 1}, {}, pin=False)
     assert off.place("w", "a").why == "not pinned: pinning is off"
     unknown = Placement(Topology(), {"a": 1}, {})
     assert unknown.place("w", "a").why.startswith("not pinned: this system does not tell")
 
 
 def test_a_container_with_one_and_a_half_cores_pins_one_worker_and_not_two() -> None:
-    topology = recorded("container")
+    topology = node_of("container")
     assert Placement(topology, {"a": 1}, {}).place("w", "a").cores == [0]
     two = Placement(topology, {"a": 2}, {}).place("w", "a")
     assert two.cores == []
@@ -151,7 +157,7 @@ def test_less_than_a_core_still_is_one() -> None:
 
 
 def test_workers_get_physical_cores_while_there_are_enough() -> None:
-    topology = recorded("laptop")
+    topology = node_of("laptop")
     placement = Placement(topology, {"a": 7}, {}, spare_cores=1)
     places = place_all(placement, {"a": 7})["a"]
     assert sorted(n for place in places for n in place.cores) == [2, 4, 6, 8, 9, 10, 11]
@@ -162,7 +168,7 @@ def test_workers_get_physical_cores_while_there_are_enough() -> None:
 
 
 def test_second_threads_are_shared_out_last_and_that_is_said() -> None:
-    topology = recorded("laptop")
+    topology = node_of("laptop")
     places = place_all(Placement(topology, {"a": 12}, {}), {"a": 12})["a"]
     assert sorted(n for place in places for n in place.cores) == list(range(12))
     alone, sharing = places[:8], places[8:]
@@ -171,14 +177,14 @@ def test_second_threads_are_shared_out_last_and_that_is_said() -> None:
 
 
 def test_where_second_threads_are_needed_a_worker_gets_both_of_its_cores() -> None:
-    topology = recorded("amd-4")
+    topology = node_of("amd-4")
     placement = Placement(topology, {"a": 96}, {"a": WorkerNeeds(cpus=2)})
     for place in place_all(placement, {"a": 96})["a"]:
         assert len(physical(topology, place)) == 1
 
 
 def test_workers_spread_over_sockets_and_each_stays_within_one() -> None:
-    topology = recorded("two-sockets")
+    topology = node_of("two-sockets")
     placement = Placement(topology, {"a": 6}, {"a": WorkerNeeds(cpus=8)}, spare_cores=1)
     places = place_all(placement, {"a": 6})["a"]
     assert Counter(numa for p in places for numa in numa_of(topology, p)) == {0: 3, 1: 3}
@@ -186,7 +192,7 @@ def test_workers_spread_over_sockets_and_each_stays_within_one() -> None:
 
 
 def test_a_worker_wider_than_a_socket_gets_both() -> None:
-    topology = recorded("two-sockets")
+    topology = node_of("two-sockets")
     placement = Placement(topology, {"a": 1}, {"a": WorkerNeeds(cpus=40)})
     place = placement.place("w", "a")
     assert len(place.cores) == 40
@@ -198,7 +204,7 @@ def test_a_worker_wider_than_a_socket_gets_both() -> None:
 
 @pytest.mark.parametrize("name", ["nvidia-8-mig", "amd-4", "intel-6"])
 def test_a_worker_with_a_device_sits_near_it_whoever_starts_first(name: str) -> None:
-    topology = recorded(name)
+    topology = node_of(name)
     count = len(topology.accelerators)
     cores = len(topology.cores) - 3 * count
     workers = {"simulate": cores, "train": count}
@@ -216,7 +222,7 @@ def test_a_worker_with_a_device_sits_near_it_whoever_starts_first(name: str) -> 
 def test_each_vendor_is_told_in_its_own_way() -> None:
     needs = {"a": WorkerNeeds(gpus=2)}
     told = {
-        name: Placement(recorded(name), {"a": 1}, needs).place("w", "a").environment
+        name: Placement(node_of(name), {"a": 1}, needs).place("w", "a").environment
         for name in ("nvidia-8-mig", "amd-4", "intel-6")
     }
     assert told["nvidia-8-mig"]["CUDA_VISIBLE_DEVICES"] == (
@@ -227,7 +233,7 @@ def test_each_vendor_is_told_in_its_own_way() -> None:
 
 
 def test_the_second_filter_of_amd_counts_what_the_first_leaves() -> None:
-    placement = Placement(recorded("amd-4"), {"a": 4}, {"a": WorkerNeeds(gpus=1)})
+    placement = Placement(node_of("amd-4"), {"a": 4}, {"a": WorkerNeeds(gpus=1)})
     last = place_all(placement, {"a": 4})["a"][3].environment
     assert (last["ROCR_VISIBLE_DEVICES"], last["HIP_VISIBLE_DEVICES"]) == ("3", "0")
 
@@ -244,7 +250,7 @@ def test_where_devices_are_given_out_who_asks_for_none_sees_none(
     name: str, hidden: dict[str, str]
 ) -> None:
     workers = {"learn": 1, "simulate": 1}
-    topology, needs = recorded(name), {"learn": WorkerNeeds(gpus=1)}
+    topology, needs = node_of(name), {"learn": WorkerNeeds(gpus=1)}
 
     def visible(place: Place) -> dict[str, str]:
         return {k: v for k, v in place.environment.items() if not k.endswith("THREADS")}
@@ -254,7 +260,7 @@ def test_where_devices_are_given_out_who_asks_for_none_sees_none(
 
 
 def test_one_accelerator_is_a_slice_where_there_are_some_and_several_never_are() -> None:
-    topology = recorded("nvidia-8-mig")
+    topology = node_of("nvidia-8-mig")
     workers = {"small": 9, "large": 3}
     needs = {"small": WorkerNeeds(gpus=1), "large": WorkerNeeds(gpus=2)}
     places = place_all(Placement(topology, workers, needs), workers)
@@ -266,7 +272,7 @@ def test_one_accelerator_is_a_slice_where_there_are_some_and_several_never_are()
 
 
 def test_devices_on_several_nodes_are_taken_where_one_has_too_few() -> None:
-    placement = Placement(recorded("intel-6"), {"a": 1}, {"a": WorkerNeeds(gpus=8)})
+    placement = Placement(node_of("intel-6"), {"a": 1}, {"a": WorkerNeeds(gpus=8)})
     assert len(placement.place("w", "a").accelerators) == 8
 
 
@@ -287,7 +293,7 @@ def test_several_devices_are_of_one_make() -> None:
 
 
 def test_halves_fill_a_device_before_the_next_and_never_mix_with_others() -> None:
-    topology = recorded("amd-4")
+    topology = node_of("amd-4")
     workers = {"half": 3, "quarter": 4, "whole": 1}
     needs = {
         "half": WorkerNeeds(gpus=0.5),
@@ -303,7 +309,7 @@ def test_halves_fill_a_device_before_the_next_and_never_mix_with_others() -> Non
 
 
 def test_a_device_that_only_knows_its_numa_node_has_near_cores_too() -> None:
-    topology = recorded("two-sockets")
+    topology = node_of("two-sockets")
     device = Accelerator(vendor="nvidia", index=0, id="GPU-0", numa=1)
     topology = msgspec.structs.replace(topology, accelerators=(device,))
     place = Placement(topology, {"a": 1}, {"a": WorkerNeeds(gpus=1)}).place("w", "a")
@@ -324,7 +330,7 @@ def test_who_finds_no_near_core_gets_a_far_one_and_is_told() -> None:
 
 
 def test_too_few_accelerators_are_an_error_with_the_numbers() -> None:
-    topology = msgspec.structs.replace(recorded("amd-4"), notes=("one is broken",))
+    topology = msgspec.structs.replace(node_of("amd-4"), notes=("one is broken",))
     placement = Placement(topology, {"train": 5}, {"train": WorkerNeeds(gpus=1)})
     with pytest.raises(NoPlace) as caught:
         placement.place("w", "train")
@@ -337,7 +343,7 @@ def test_too_few_accelerators_are_an_error_with_the_numbers() -> None:
 
 
 def test_a_pool_that_cannot_have_all_its_places_has_none_and_hinders_no_other() -> None:
-    topology, workers = recorded("amd-4"), {"half": 2, "train": 5}
+    topology, workers = node_of("amd-4"), {"half": 2, "train": 5}
     needs = {"half": WorkerNeeds(gpus=0.5), "train": WorkerNeeds(gpus=1)}
     placement = Placement(topology, workers, needs)
     with pytest.raises(NoPlace):
@@ -347,19 +353,19 @@ def test_a_pool_that_cannot_have_all_its_places_has_none_and_hinders_no_other() 
 
 
 def test_a_node_without_accelerators_says_so() -> None:
-    placement = Placement(recorded("laptop"), {"a": 1}, {"a": WorkerNeeds(gpus=0.5)})
+    placement = Placement(node_of("laptop"), {"a": 1}, {"a": WorkerNeeds(gpus=0.5)})
     with pytest.raises(NoPlace, match=r"it needs a share of 0\.5 of the .*; this node has none"):
         placement.place("w", "a")
 
 
 def test_slices_do_not_add_up() -> None:
-    placement = Placement(recorded("nvidia-8-mig"), {"a": 1}, {"a": WorkerNeeds(gpus=7)})
+    placement = Placement(node_of("nvidia-8-mig"), {"a": 1}, {"a": WorkerNeeds(gpus=7)})
     with pytest.raises(NoPlace, match="a process can use only one MIG slice"):
         placement.place("w", "a")
 
 
 def test_memory_beyond_the_nodes_is_refused_and_more_together_is_told() -> None:
-    topology = recorded("container")
+    topology = node_of("container")
     needs = {"a": WorkerNeeds(memory_bytes=8 * GIB), "b": WorkerNeeds(memory_bytes=3 * GIB)}
     placement = Placement(topology, {"a": 1, "b": 2}, needs)
     with pytest.raises(NoPlace, match="it may take 8G of memory, and this node has 4G"):
@@ -373,7 +379,7 @@ def test_memory_beyond_the_nodes_is_refused_and_more_together_is_told() -> None:
 
 
 def test_numeric_libraries_get_as_many_threads_as_the_worker_has_cores() -> None:
-    place = Placement(recorded("laptop"), {"a": 1}, {"a": WorkerNeeds(cpus=4)}).place("w", "a")
+    place = Placement(node_of("laptop"), {"a": 1}, {"a": WorkerNeeds(cpus=4)}).place("w", "a")
     names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
     assert [place.environment[name] for name in names] == ["4"] * 3
     assert place.threads == 4
@@ -381,7 +387,7 @@ def test_numeric_libraries_get_as_many_threads_as_the_worker_has_cores() -> None
 
 def test_what_is_set_already_stays() -> None:
     placement = Placement(
-        recorded("laptop"), {"a": 1}, {}, environment={"OMP_NUM_THREADS": "3", "HOME": "/"}
+        node_of("laptop"), {"a": 1}, {}, environment={"OMP_NUM_THREADS": "3", "HOME": "/"}
     )
     place = placement.place("w", "a")
     assert "OMP_NUM_THREADS" not in place.environment
@@ -394,7 +400,7 @@ def test_what_is_set_already_stays() -> None:
 
 
 def test_a_replaced_worker_gets_the_place_of_the_one_before() -> None:
-    placement = Placement(recorded("amd-4"), {"a": 4}, {"a": WorkerNeeds(gpus=1)})
+    placement = Placement(node_of("amd-4"), {"a": 4}, {"a": WorkerNeeds(gpus=1)})
     places = place_all(placement, {"a": 4})["a"]
     placement.release("a2")
     assert placement.place("new", "a") == places[2]
@@ -412,7 +418,7 @@ def test_a_worker_of_another_pool_gets_what_one_that_left_had() -> None:
 
 
 def test_a_worker_that_needs_more_takes_what_several_left() -> None:
-    topology = recorded("two-sockets")
+    topology = node_of("two-sockets")
     placement = Placement(topology, {"thin": 64}, {"wide": WorkerNeeds(cpus=3)})
     place_all(placement, {"thin": 64})
     for name in ("thin0", "thin1", "thin2"):
@@ -428,7 +434,7 @@ def test_a_worker_that_needs_more_takes_what_several_left() -> None:
 
 def test_a_moved_worker_keeps_its_place_where_its_new_pool_needs_the_same() -> None:
     needs = {"a": WorkerNeeds(gpus=1), "b": WorkerNeeds(gpus=1), "c": WorkerNeeds(gpus=9)}
-    placement = Placement(recorded("amd-4"), {"a": 4, "c": 1, "d": 1}, needs)
+    placement = Placement(node_of("amd-4"), {"a": 4, "c": 1, "d": 1}, needs)
     places = place_all(placement, {"a": 4})["a"]
     assert placement.keep("a3", "b")
     assert not placement.keep("a2", "c"), "nobody gets a place there"
@@ -439,7 +445,7 @@ def test_a_moved_worker_keeps_its_place_where_its_new_pool_needs_the_same() -> N
 
 
 def test_an_accelerator_that_was_anothers_is_passed_over() -> None:
-    placement = Placement(recorded("amd-4"), {"a": 1}, {"a": WorkerNeeds(gpus=1)})
+    placement = Placement(node_of("amd-4"), {"a": 1}, {"a": WorkerNeeds(gpus=1)})
     assert placement.place("w", "a").accelerators == ["0"]
     placement.release("w")
     assert placement.place("w", "a", without={"0", "1"}).accelerators == ["2"]
@@ -465,7 +471,7 @@ def test_whoever_comes_and_goes_no_core_and_no_device_is_given_out_twice(
     spare: int,
     steps: list[tuple[int, str, bool]],
 ) -> None:
-    topology = recorded(name)
+    topology = node_of(name)
     placement = Placement(topology, offered, shapes, spare_cores=spare)
     there: dict[str, tuple[str, Place]] = {}
     for number, pool, leaves in steps:
@@ -491,10 +497,25 @@ def test_whoever_comes_and_goes_no_core_and_no_device_is_given_out_twice(
 
 def test_a_device_shared_by_two_is_free_when_both_have_left() -> None:
     needs = {"half": WorkerNeeds(gpus=0.5), "all": WorkerNeeds(gpus=4)}
-    placement = Placement(recorded("amd-4"), {"half": 2}, needs)
+    placement = Placement(node_of("amd-4"), {"half": 2}, needs)
     place_all(placement, {"half": 2})
     placement.release("half0")
     with pytest.raises(NoPlace, match="other pools have 1 of them"):
         placement.place("w", "all")
     placement.release("half1")
     assert placement.place("w", "all").accelerators == ["0", "1", "2", "3"]
+
+
+def test_the_recorded_node_with_one_device_gives_each_half_its_own_cores() -> None:
+    topology = node_of("nvidia-h100")
+    needs = {"learn": WorkerNeeds(gpus=0.5, cpus=2), "simulate": WorkerNeeds()}
+    placement = Placement(topology, {"learn": 2, "simulate": 8}, needs, spare_cores=1)
+    placed = place_all(placement, {"learn": 2, "simulate": 8})
+    (device,) = topology.accelerators
+    for half in placed["learn"]:
+        assert half.environment["CUDA_VISIBLE_DEVICES"] == device.id
+        assert len(half.cores) == 2
+    for other in placed["simulate"]:
+        assert other.environment["CUDA_VISIBLE_DEVICES"] == "-1"
+    given = [core for places in placed.values() for place in places for core in place.cores]
+    assert len(given) == len(set(given)) == 12

@@ -49,7 +49,9 @@ def test_a_worker_counts_from_its_start_and_is_ready_once_it_joined() -> None:
     roster.worker_ready(worker, 7, 4711)
     roster.set_idle(worker)
     assert (worker.peer, worker.pid, worker.phase) == (7, 4711, "idle")
-    assert pool.load() == PoolLoad(1, idle=1, queued=0, running=0, at_home=1, nodes={"n": 1})
+    assert pool.load() == PoolLoad(
+        1, idle=1, queued=0, running=0, at_home=1, nodes={"n": 1}, makes=[(worker.make, 1)]
+    )
     roster.remove_worker(worker)
     assert worker.phase == "gone"
     assert (pool.workers, pool.ready, len(pool.idle)) == (0, 0, 0)

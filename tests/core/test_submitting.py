@@ -20,8 +20,9 @@ def test_a_task_goes_to_an_idle_worker_at_once() -> None:
     assert record.state == State.RUNNING
     assert record.attempt == 1
     assert scene.worker().in_hand[0] is record
+    makes = [(scene.worker().make, 1)]
     assert scene.pool().load() == PoolLoad(
-        1, idle=0, queued=0, running=1, at_home=1, nodes={"node": 1}
+        1, idle=0, queued=0, running=1, at_home=1, nodes={"node": 1}, makes=makes
     )
 
 
@@ -68,8 +69,9 @@ def test_tasks_wait_in_the_queue_while_all_workers_are_busy() -> None:
     scene = Scene({"simulate": 1})
     first, second = scene.submit(), scene.submit()
     assert second.state == State.QUEUED
+    makes = [(scene.worker().make, 1)]
     assert scene.pool().load() == PoolLoad(
-        1, idle=0, queued=1, running=1, at_home=1, nodes={"node": 1}
+        1, idle=0, queued=1, running=1, at_home=1, nodes={"node": 1}, makes=makes
     )
     scene.forget()
     scene.report(first)

@@ -41,12 +41,16 @@ def noise(chance: random.Random) -> Iterator[list[bytes]]:
     yield [encode_headers([ms.JoinWorker(ms.PROTOCOL, f"default-{chance.randrange(9)}", 1)])]
     yield [encode_headers([ms.JoinNode(ms.PROTOCOL, "n", "h", 1, {"default": 10**9})])]
     yield [encode_headers([ms.WorkerExited("default-1", 1, "so they say"), report, report])]
-    yield [encode_headers([ms.YieldItem(1, -1, b"", -5), ms.CancelTask(2**63, "?")])]
     stored = StoredObject(chance.choice([b"../../etc", b"", chance.randbytes(30)]), -1)
     about_it = [ms.HoldObject(stored), ms.PublishVersion(1, "model", stored)]
     freeing = [ms.LetGo([stored.name] * 9), ms.AskVersion(1, "model", -1)]
     yield [encode_headers([*about_it, *freeing])]
     yield [encode_headers([ms.JoinClient(ms.PROTOCOL, "x"), *about_it, *freeing, *about_it])]
+    nowhere = [ms.DrainNode(1, "nowhere", float("nan"), True), ms.UndrainNode(2, "\0")]
+    yield [encode_headers([ms.JoinClient(ms.PROTOCOL, "x"), *nowhere, ms.Leave()])]
+    walltime_s = chance.choice([float("nan"), float("inf"), -1.0, 0.0])
+    yield [encode_headers([ms.JoinNode(ms.PROTOCOL, "n", "h", 1, {}, {}, {}, walltime_s)])]
+    yield [encode_headers([ms.YieldItem(1, -1, b"", -5), ms.CancelTasks([2**63, -1, 7, 7], "?")])]
     yield [b"\x91" * chance.randrange(1, 5_000)]
     yield [b"\xdd\xff\xff\xff\xff", bytes(100_000)]
 

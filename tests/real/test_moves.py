@@ -14,6 +14,7 @@ import pytest
 
 import steerio
 from steerio import (
+    MoveDeadlock,
     MoveFailed,
     Session,
     Settings,
@@ -104,6 +105,38 @@ async def test_a_move_that_never_can_be_says_so_at_once() -> None:
     async with steerio.open_session(workers={"simulate": 1, "learn": 0}) as session:
         with pytest.raises(MoveFailed, match="has 1 workers of its own; 2 were asked for"):
             await session.pools.move("simulate", "learn", 2)
+
+
+async def test_leases_of_two_clients_that_wait_for_each_other_do_not_wait_for_ever(
+    tmp_path: Path,
+) -> None:
+    place = tmp_path / "run"
+    workers = {"simulate": 1, "learn": 1}
+    both = asyncio.Barrier(2)
+
+    async def takes(session: Session, first: str, second: str) -> str:
+        async with session.pools.lend(first, to=second):
+            await both.wait()
+            async with session.pools.lend(second, to=first):
+                return "both"
+
+    async with (
+        steerio.open_session(workers=workers, run_dir=place, name="one") as one,
+        steerio.connect(place, name="two") as two,
+        asyncio.timeout(SOON_S),
+    ):
+        came = await asyncio.gather(
+            takes(one, "simulate", "learn"),
+            takes(two, "learn", "simulate"),
+            return_exceptions=True,
+        )
+        assert "both" in came
+        (error,) = [each for each in came if isinstance(each, MoveDeadlock)]
+        assert "one holds 1 of 'simulate' (lent to 'learn') and waits for 1 of 'learn'" in str(
+            error
+        )
+        while {name: load.workers for name, load in one.pools.items()} != workers:
+            await one.status()
 
 
 async def test_workers_and_nodes_killed_at_random_while_they_move_lose_nobody_and_nothing() -> None:

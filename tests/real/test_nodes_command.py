@@ -1,4 +1,7 @@
-"""``steerio nodes``: this machine, recorded ones, and why a worker goes where."""
+"""``steerio nodes``: this machine, those in files, and why a worker goes where.
+
+What of the files was recorded, and what was written by hand, tests/topologies/README.md says.
+"""
 
 from __future__ import annotations
 
@@ -14,15 +17,16 @@ from steerio.errors import UsageError
 from steerio.model.places import Topology
 
 TOPOLOGIES = Path(__file__).parents[1] / "topologies"
-RECORDED = sorted(file.stem for file in TOPOLOGIES.glob("*.json"))
+IN_FILES = sorted(file.stem for file in TOPOLOGIES.glob("*.json"))
 
 
 def nodes(*arguments: str) -> Result:
     return CliRunner().invoke(command, ["nodes", *arguments])
 
 
-def on(name: str, *arguments: str) -> Result:
-    return nodes("--topology", str(TOPOLOGIES / f"{name}.json"), *arguments)
+def on(machine: str | Path, *arguments: str) -> Result:
+    file = machine if isinstance(machine, Path) else TOPOLOGIES / f"{machine}.json"
+    return nodes("--topology", str(file), *arguments)
 
 
 @pytest.mark.smoke
@@ -31,6 +35,22 @@ def test_this_machine_is_shown_and_explained() -> None:
     assert shown.exit_code == 0, shown.output
     assert "physical" in shown.output
     assert f"default-{len(os.sched_getaffinity(0))}: " in shown.output
+
+
+def test_a_machine_is_recorded_and_explained_elsewhere(tmp_path: Path) -> None:
+    file = tmp_path / "node.json"
+    here = nodes("--record", str(file), "--explain", "--workers", "a=1", "--no-pin")
+    assert here.exit_code == 0, here.output
+    assert set(msgspec.json.decode(file.read_bytes())) == set(Topology.__struct_fields__)
+    told = on(file, "--explain", "--workers", "a=1", "--no-pin")
+    assert told.output.partition("a-1:")[0] == here.output.partition("a-1:")[0]
+    assert "a-1: not pinned: pinning is off" in told.output
+
+
+def test_where_it_cannot_be_recorded_that_is_said(tmp_path: Path) -> None:
+    error = nodes("--record", str(tmp_path / "no" / "node.json")).exception
+    assert isinstance(error, UsageError)
+    assert "node.json: No such file or directory" in str(error)
 
 
 def test_what_is_written_of_a_machine_can_be_read(tmp_path: Path) -> None:
@@ -42,8 +62,8 @@ def test_what_is_written_of_a_machine_can_be_read(tmp_path: Path) -> None:
     assert again.output == written.output
 
 
-@pytest.mark.parametrize("name", RECORDED)
-def test_every_recorded_machine_can_be_shown(name: str) -> None:
+@pytest.mark.parametrize("name", IN_FILES)
+def test_every_machine_in_a_file_can_be_shown(name: str) -> None:
     shown = on(name, "--explain", "--workers", "a=1")
     assert shown.exit_code == 0, shown.output
     assert "a-1: core" in shown.output or "a-1: not pinned" in shown.output
@@ -80,8 +100,8 @@ def test_workers_that_find_no_place_are_told_and_it_fails() -> None:
     ("text", "said"),
     [
         (None, "cannot read --topology"),
-        ("[]", "is not what steerio nodes --json writes"),
-        ('{"topology": {}}', "is not what steerio nodes --json writes"),
+        ("[]", "is not what steerio nodes --record writes"),
+        ('{"topology": {}}', "is not what steerio nodes --record writes"),
     ],
 )
 def test_a_file_that_is_no_topology_is_refused(tmp_path: Path, text: str | None, said: str) -> None:

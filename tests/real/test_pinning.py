@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
+import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -67,6 +69,43 @@ async def test_a_task_goes_to_the_worker_whose_tags_it_needs() -> None:
         lost = await session.options(needs=steerio.Needs(gpus=1)).submit(process).result()
         assert isinstance(lost, steerio.Lost)
         assert "there are 1 with cpus=1, 1 with cpus=1:tags=bigmem" in lost.reason
+
+
+@steerio.task(needs=steerio.Needs(tags="bigmem"))
+def choosy(number: int) -> int:
+    time.sleep(0.05)
+    return number
+
+
+@steerio.task
+def modest(number: int) -> int:
+    time.sleep(0.05)
+    return number
+
+
+def test_boards_of_different_needs_feed_a_mixed_pool_at_once(tmp_path: Path) -> None:
+    class Mixed(steerio.Campaign):
+        """Works off two boards on two workers, of which the first board needs one."""
+
+        def __init__(self) -> None:
+            self.first = steerio.Board(choosy, range(6))
+            self.second = steerio.Board(modest, range(6))
+
+        async def setup(self) -> None:
+            await self.pools.move("spare", "default", 1)
+
+    campaign = Mixed()
+    workers = {"default": 1, "spare": Workers(1, tags="bigmem")}
+    place = tmp_path / "run"
+    steerio.run(campaign, workers=workers, run_dir=place, progress="off", pin=False)
+    entries = [json.loads(line) for line in (place / "tasks.jsonl").read_text().splitlines()]
+    starts = {
+        kind.name: [entry["started"] for entry in entries if entry["task_type"] == kind.name]
+        for kind in (choosy, modest)
+    }
+    assert {name: len(found) for name, found in starts.items()} == {choosy.name: 6, modest.name: 6}
+    assert min(starts[modest.name]) < sorted(starts[choosy.name])[1], "nobody waited for the other"
+    assert {e["worker"] for e in entries if e["task_type"] == choosy.name} == {"spare-1"}
 
 
 @pytest.mark.smoke

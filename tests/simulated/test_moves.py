@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import random
+from contextlib import AsyncExitStack
 
 import pytest
 
 from steerio import (
     Board,
     Campaign,
+    MoveDeadlock,
     MoveFailed,
     Result,
     Session,
@@ -16,7 +19,7 @@ from steerio import (
     WorkerMoved,
     on_success,
 )
-from steerio.testing import SimulatedCluster, simulate
+from steerio.testing import SimulatedCluster, run_virtual, simulate
 from tests.simulated.virtual import AS_ASKED, on_cluster, simulation, training
 
 
@@ -180,6 +183,104 @@ def test_a_campaign_whose_learning_borrows_workers_runs_to_its_end() -> None:
     moves = [event for event in run.events if isinstance(event, WorkerMoved)]
     assert len(moves) == 20
     assert moves[-1].pool == "simulate"
+
+
+@on_cluster(1, 1)
+async def test_leases_that_wait_for_each_other_do_not_wait_for_ever(
+    cluster: SimulatedCluster, session: Session
+) -> None:
+    both = asyncio.Barrier(2)
+    got: list[str] = []
+
+    async def takes(first: str, second: str) -> None:
+        async with session.pools.lend(first, to=second):
+            await both.wait()
+            async with session.pools.lend(second, to=first):
+                got.append(first)
+
+    results = await asyncio.gather(
+        takes("simulate", "learn"), takes("learn", "simulate"), return_exceptions=True
+    )
+    (error,) = [result for result in results if result is not None]
+    assert isinstance(error, MoveDeadlock)
+    assert "deadlock: test holds 1 of" in str(error)
+    assert len(got) == 1, "the other went on"
+    await asyncio.sleep(1.0)
+    assert all(load.at_home == load.workers == 1 for load in session.pools.values())
+
+
+@on_cluster(1, 1)
+async def test_a_move_awaited_in_the_scope_of_a_lease_is_a_wait_as_well(
+    cluster: SimulatedCluster, session: Session
+) -> None:
+    async with session.pools.lend("simulate", to="learn"):
+        move = session.pools.move("simulate", "learn", 1)
+        with pytest.raises(MoveDeadlock, match="waits for 1 of 'simulate'"):
+            await move
+        assert move.state == "ended"
+    await session.pools.move("simulate", "learn", 1)
+    assert session.pools["learn"].workers == 2
+
+
+POOLS = ("a", "b", "c")
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("in_order", [False, True])
+def test_agents_that_take_leases_in_any_order_all_come_to_their_end(
+    seed: int, in_order: bool
+) -> None:
+    sizes = {"a": 2, "b": 2, "c": 3, "t": 0}
+    chance = random.Random(seed)
+    deadlocks = 0
+
+    async def agent(session: Session) -> None:
+        nonlocal deadlocks
+        for _ in range(15):
+            pools = chance.sample(POOLS, chance.randint(1, 3))
+            try:
+                async with AsyncExitStack() as leases:
+                    for pool in sorted(pools) if in_order else [*pools, chance.choice(pools)]:
+                        count = chance.randint(1, 2)
+                        lease = session.pools.lend(
+                            pool,
+                            to="t",
+                            workers=count,
+                            at_least=count if in_order else chance.randint(0, count),
+                            together=chance.random() < 0.3,
+                        )
+                        await leases.enter_async_context(lease)
+                        await asyncio.sleep(chance.choice([0.0, 0.1, 1.0]))
+            except MoveDeadlock:
+                deadlocks += 1
+            await asyncio.sleep(chance.choice([0.0, 0.1, 1.0]))
+
+    async def run() -> None:
+        async with SimulatedCluster(sizes, model=AS_ASKED) as cluster:
+            async with cluster.session("one") as one, cluster.session("two") as two:
+                await asyncio.gather(*(agent(session) for session in [one, two] * 3))
+                await asyncio.sleep(2.0)
+                assert {name: load.workers for name, load in one.pools.items()} == sizes
+                assert not cluster.broker.members.moves.asked
+
+    run_virtual(run())
+    assert (deadlocks == 0) == in_order
+
+
+@on_cluster(2, 1)
+async def test_workers_count_for_the_pool_that_they_are_in(
+    cluster: SimulatedCluster, session: Session
+) -> None:
+    async with session.pools.lend("simulate", to="learn", workers=2):
+        await session.gather(*session.map(training, [10, 10, 10]))
+    assert cluster.utilisation("learn") == 1.0
+    assert cluster.utilisation("simulate") == 0.0
+    await session.pools.move("learn", "simulate", 1)
+    await session.gather(*session.map(simulation, [5.0, 5.0]))
+    await session.gather(*session.map(simulation, [15.0, 15.0]))
+    now = asyncio.get_running_loop().time()
+    assert cluster.utilisation("learn") == 1.0, "nobody has been there since"
+    assert cluster.utilisation("simulate") == pytest.approx(40.0 / (3 * (now - 10.0)))
 
 
 @on_cluster(1, 1)

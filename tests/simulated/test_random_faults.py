@@ -127,7 +127,7 @@ def check(cluster: SimulatedCluster, ended: Counter[str], asked: list[Request]) 
     last = {event.task_id: event.attempt for event in of_kind(events, TaskEnded)}
     for event in [*of_kind(events, TaskStarted), *of_kind(events, TaskRetried)]:
         assert event.attempt <= last[event.task_id], "no attempt after the last"
-    invariants.check(cluster.broker.members)
+    invariants.check(cluster.broker.members, asyncio.get_running_loop().time())
     assert not cluster.broker.dispatch.tasks
     assert not cluster.broker.dispatch.runs
     known = cluster.broker.roster.workers

@@ -1,0 +1,63 @@
+"""How long a node may run: as users say it, or as its batch system does."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from steerio.errors import UsageError
+
+END_VARIABLE = "SLURM_JOB_END_TIME"
+"""Where Slurm says when it ends a job, in Unix seconds."""
+UNITS = {"": 1, "s": 1, "m": 60, "h": 3_600, "d": 86_400}
+
+
+def find_end(walltime: str | None, environment: Mapping[str, str], now: float) -> float | None:
+    """Return when this node ends, in Unix seconds; ``None``: nobody says that it does.
+
+    Args:
+        walltime: what the user said; ``none``: it does not end.
+        environment: what the batch system said, where the user said nothing.
+        now: Unix seconds.
+
+    Raises:
+        UsageError: ``walltime`` cannot be read.
+    """
+    if walltime is not None:
+        return None if walltime.strip().lower() == "none" else now + parse_seconds(walltime)
+    said = environment.get(END_VARIABLE, "")
+    # a job that is over has no steps: what says so was inherited from it
+    return float(said) if said.isdecimal() and float(said) > now else None
+
+
+def parse_seconds(text: str) -> float:
+    """Read a length of time: ``3600``, ``90m``, ``1.5h``, ``45:00``, ``1:30:00``, ``2-12:00:00``.
+
+    A number alone is of seconds; with colons it is as Slurm writes it.
+
+    Raises:
+        UsageError: it is none, or not above 0.
+    """
+    number = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd]?)", text.strip(), re.ASCII)
+    clock = re.fullmatch(r"(?:(\d+)-)?(?:(\d+):)?(\d+):(\d+)|(\d+)-(\d+)", text.strip(), re.ASCII)
+    if number is not None:
+        seconds = float(number[1]) * UNITS[number[2]]
+    elif clock is not None:
+        seconds = _of_clock(clock)
+    else:
+        seconds = 0.0
+    if not seconds:
+        raise UsageError(
+            f"{text!r} is no length of time: say it in seconds, with a unit (90m, 1.5h, 2d), or "
+            "like 1:30:00 or 2-12:00:00"
+        )
+    return seconds
+
+
+def _of_clock(clock: re.Match[str]) -> float:
+    days, hours, minutes, seconds, only_days, only_hours = (
+        int(part or 0) for part in clock.groups()
+    )
+    if clock[1] and clock[2] is None:  # with days, what follows are hours and minutes
+        hours, minutes, seconds = minutes, seconds, 0
+    return ((days + only_days) * 24 + hours + only_hours) * 3_600.0 + minutes * 60 + seconds
