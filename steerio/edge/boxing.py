@@ -128,23 +128,30 @@ def _plain_array(array: Any) -> bool:
     )
 
 
+_array_head = msgspec.msgpack.Decoder(tuple[str, tuple[int, ...], int]).decode
+_pickle_head = msgspec.msgpack.Decoder(tuple[bytes | int, int, int]).decode
+_index = msgspec.msgpack.Decoder(int).decode
+_stored = msgspec.msgpack.Decoder(StoredObject).decode
+_text = msgspec.msgpack.Decoder(str).decode
+
+
 def _unbox(code: int, data: memoryview, frames: Sequence[Any], taken: Any) -> Any:
     if code == PICKLE:
-        pickled, first, count = msgspec.msgpack.decode(data, type=tuple[bytes | int, int, int])
+        pickled, first, count = _pickle_head(data)
         if isinstance(pickled, int):
             pickled = buffer_of(frames[pickled])
         return pickle.loads(pickled, buffers=map(taken, frames[first : first + count]))
     if code == BYTES:
-        return bytes(buffer_of(frames[msgspec.msgpack.decode(data, type=int)]))
+        return bytes(buffer_of(frames[_index(data)]))
     if code == ARRAY:
         import numpy as np
 
-        dtype, shape, index = msgspec.msgpack.decode(data, type=tuple[str, tuple[int, ...], int])
+        dtype, shape, index = _array_head(data)
         return np.frombuffer(taken(frames[index]), dtype=dtype).reshape(shape)
     if code == REFERENCE:
-        return arrived(msgspec.msgpack.decode(data, type=StoredObject))
+        return arrived(_stored(data))
     if code == LATEST:
-        return arrived(msgspec.msgpack.decode(data, type=str))
+        return arrived(_text(data))
     raise EncodingError(f"a value has the unknown extension code {code}")
 
 

@@ -23,7 +23,9 @@ import fcntl
 import itertools
 import mmap
 import os
+import re
 from collections.abc import Collection, Iterator, Sequence
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
@@ -43,6 +45,9 @@ WRITTEN_AT_ONCE = 64 * 2**20
 """A signal waits for no longer write than this."""
 WRITTEN_PIECES = 512
 """``writev`` takes no more than 1024."""
+LONGEST_MAKER = 100
+"""Of a longer name, an object's has but the beginning and a digest: a file's has 255 bytes."""
+_NAME = re.compile(r"[\w%~-][\w%~.-]{0,250}", re.ASCII)
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.ENOMEM, errno.EFBIG})
 
 
@@ -270,10 +275,11 @@ def _write(
         OSError: it cannot be; nothing is left of it.
     """
     fresh = folder / f".{name}"
-    descriptor = None if freed is None else freed.take(fresh, total)
     try:
+        descriptor = None if freed is None else freed.take(fresh, total)
         if descriptor is None:
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+            # what is there of that name is a killed writer's: nobody else writes under this key
+            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
             descriptor = os.open(fresh, flags, 0o600)
         try:
             _write_all(descriptor, pieces)
@@ -357,12 +363,14 @@ def _made(folder: str) -> Path:
 def mark_of(maker: str) -> str:
     """Return what the names of all that a maker puts begin with, and no other maker's."""
     quoted = quote(maker, safe="").replace(".", "%2E")
+    if len(quoted) > LONGEST_MAKER:
+        quoted = f"{quoted[:LONGEST_MAKER]}~{blake2b(maker.encode(), digest_size=8).hexdigest()}"
     return f"_{quoted}."
 
 
 def _is_name(name: str) -> bool:
     """Whether it can be the name of an object, and leads nowhere else."""
-    return "/" not in name and not name.startswith(".") and name not in {"", "freed"}
+    return _NAME.fullmatch(name) is not None and name != "freed"
 
 
 def _size(path: Path) -> int:

@@ -28,10 +28,10 @@ BUFFER_BYTES = 4096
 
 _LIBRARIES = ("numpy", "pandas")
 """Their values may hold arrays that export no buffer."""
-_NEVER_ASKED = (
+_NEVER_ASKED = frozenset({
     bool, bytearray, bytes, complex, dict, float, frozenset, int, list, set, str, tuple, type,
     type(None),
-)  # fmt: skip
+})  # fmt: skip
 """pickle takes these apart by itself."""
 
 
@@ -87,12 +87,15 @@ def wanted(kind: Any) -> bool:
     That takes some microseconds more.  Where it is not, arrays in it may end up in the
     pickle; `has_arrays` tells.
     """
+    loaded = sys.modules
     return (
         _registered
-        or "torch" in sys.modules
-        or "polars" in sys.modules
-        or kind is memoryview
-        or kind.__module__.startswith(_LIBRARIES)
+        or "torch" in loaded
+        or "polars" in loaded
+        or (
+            kind not in _NEVER_ASKED
+            and (kind is memoryview or kind.__module__.startswith(_LIBRARIES))
+        )
     )
 
 
@@ -135,8 +138,8 @@ def _take_memoryview(view: memoryview) -> Parts:
     return _make_memoryview, (pickle.PickleBuffer(raw), view.format, view.shape)
 
 
-def _make_memoryview(raw: Any, form: Any, shape: Any) -> memoryview:
-    flat = memoryview(raw).cast("B")
+def _make_memoryview(raw: Any, form: Any, shape: Any) -> Any:
+    flat: Any = memoryview(raw).cast("B")
     if 0 in shape:  # cannot be cast to
         return flat.cast(form)
     return flat.cast(form, shape)

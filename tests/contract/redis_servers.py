@@ -6,7 +6,7 @@ import shutil
 import socket
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 import pytest
@@ -17,32 +17,19 @@ TRIES = 5
 
 
 @contextmanager
-def redis_server() -> Iterator[int]:
+def redis_server() -> Generator[int]:
     """Start a server and yield its port."""
     command = shutil.which("redis-server")
     if command is None:
         pytest.skip("redis-server is not installed")
     with tempfile.TemporaryDirectory() as folder:
         for _ in range(TRIES):
-            port = _free_port()
-            server = subprocess.Popen(
-                [
-                    command,
-                    "--port",
-                    str(port),
-                    "--bind",
-                    "127.0.0.1",
-                    "--save",
-                    "",
-                    "--dir",
-                    folder,
-                ],
-                stdout=subprocess.PIPE,
-                text=True,
-            )
+            port = free_port()
+            words = f"--port {port} --bind 127.0.0.1 --dir {folder} --save".split()
+            server = subprocess.Popen([command, *words, ""], stdout=subprocess.PIPE, text=True)
             with server:
                 try:
-                    if _is_ready(server):
+                    if says(server, "Ready to accept connections"):
                         yield port
                         return
                 finally:
@@ -55,13 +42,14 @@ def connected(port: int) -> redis.Redis:
     return redis.Redis(port=port)
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port that was free a moment ago."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
-def _is_ready(server: subprocess.Popen[str]) -> bool:
-    """Read what it says until it takes connections, or ends."""
+def says(server: subprocess.Popen[str], words: str) -> bool:
+    """Read what a server says until it says this; ``False``: it ended without."""
     assert server.stdout is not None
-    return any("Ready to accept connections" in line for line in server.stdout)
+    return any(words in line for line in server.stdout)

@@ -146,6 +146,17 @@ def test_what_was_used_last_is_kept_up_to_the_bound(folder: Path) -> None:
     assert remote.fetched[4:] == [Key(1)]
 
 
+def test_what_a_worker_was_killed_over_is_fetched_by_the_next(folder: Path) -> None:
+    copies = folder / "fetched"
+    cache = NodeCache(copies, 2**30)
+    cache.get(b"one", lambda name: name * 1000)
+    (copy,) = (path for path in copies.iterdir() if path.is_file())
+    copy.rename(copies / f".{copy.name}")
+    (copies / f".{copy.name}").write_bytes(b"half" * 1000)
+    assert cache.get(b"one", lambda name: name * 1000) == b"one" * 1000
+    assert [path.name for path in copies.iterdir() if path.is_file()] == [copy.name]
+
+
 def test_workers_forget_what_the_node_has_dropped(folder: Path) -> None:
     remote = Remote()
     store = ConnectorStore(lambda: remote, folder, "one")

@@ -13,8 +13,9 @@ import pytest
 
 from steerio.edge.multi_store import MultiStore
 from steerio.edge.opening import check_store, open_store, own_folders
-from steerio.errors import StoreFailed, UsageError
+from steerio.errors import ObjectMissing, StoreFailed, UsageError
 from steerio.model.objects import StoreSetting
+from tests.contract.endpoint_servers import proxystore_endpoint
 from tests.contract.redis_servers import connected, redis_server
 
 
@@ -90,6 +91,22 @@ def test_closing_a_store_of_a_worker_leaves_the_objects(tmp_path: Path) -> None:
         store.close()
         with connected(port) as client:
             assert client.dbsize() == 1
+
+
+@pytest.mark.timeout(300)  # on a busy machine an endpoint takes half a minute to start
+def test_an_endpoint_of_proxystore_keeps_objects(tmp_path: Path) -> None:
+    with proxystore_endpoint(tmp_path) as options:
+        setting = StoreSetting(kind="endpoint", options=options)
+        check_store(setting)
+        store, other = (open_store(setting, tmp_path, maker) for maker in ("one", "two"))
+        stored = store.put([b"short", b"x" * 10**6])
+        assert other.get(stored) == [b"short", b"x" * 10**6]
+        store.evict([stored.name])
+        other.sweep("one", set())
+        with pytest.raises(ObjectMissing):
+            store.get(stored)
+        store.close()
+        other.close()
 
 
 # -- several -----------------------------------------------------------------------------------

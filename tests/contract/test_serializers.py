@@ -20,7 +20,8 @@ from steerio.edge.pickling import dump
 from steerio.edge.serializers import BUFFER_BYTES
 from steerio.edge.values import ANY_VALUE, CallCodec
 from steerio.errors import EncodingError, UsageError
-from tests.contract.payloads import WIRES, alike, as_bytes, content
+from tests.contract.frames import CHECKS
+from tests.contract.payloads import WIRES, alike, as_bytes
 
 NUMBER = 10_000
 
@@ -58,30 +59,34 @@ def in_band(value: Any) -> int:
 def arrivals(value: Any) -> list[Any]:
     """Send a value over every wire, as memory of its own and as views."""
     body, frames = ANY_VALUE.pack(value)
-    return [ANY_VALUE.unpack(body, wire(frames), views=views) for wire in WIRES for views in (0, 1)]
+    return [
+        ANY_VALUE.unpack(body, wire(frames), views=views)
+        for wire in WIRES
+        for views in (False, True)
+    ]
 
 
 # -- NumPy --------------------------------------------------------------------------------
 
-plain = np.arange(float(NUMBER))
+plain = np.arange(100_000.0)
 ARRAYS = {
     "every other": plain[::2],
     "backwards": plain[::-1],
-    "a column": plain.reshape(-1, 10)[:, 3],
-    "Fortran order": np.asfortranarray(plain.reshape(100, 100)),
-    "rows of Fortran order": np.asfortranarray(plain.reshape(100, 100))[::2],
-    "axes exchanged": plain.reshape(10, 20, 50).transpose(1, 0, 2),
-    "broadcast": np.broadcast_to(plain, (3, NUMBER)),
-    "dates": np.arange("2000-01-01", "2030-01-01", dtype="M8[D]"),
-    "dates in Fortran order": np.asfortranarray(plain.astype("M8[s]").reshape(100, 100)),
+    "a column": plain.reshape(-1, 5)[:, 3],
+    "Fortran order": np.asfortranarray(plain.reshape(1000, 100)),
+    "rows of Fortran order": np.asfortranarray(plain.reshape(1000, 100))[::2],
+    "axes exchanged": plain.reshape(10, 200, 50).transpose(1, 0, 2),
+    "broadcast": np.broadcast_to(plain, (3, 100_000)),
+    "dates": np.arange(100_000).astype("M8[D]"),
+    "dates in Fortran order": np.asfortranarray(plain.astype("M8[s]").reshape(1000, 100)),
     "foreign dates": plain.astype(">M8[s]"),
     "every other date": plain.astype("M8[ns]")[::2],
     "durations": plain.astype("m8[us]"),
     "records": np.zeros(NUMBER, dtype=[("n", "i4"), ("x", "f8"), ("s", "U2")]),
-    "every other record": np.zeros(NUMBER, dtype=[("n", "i4"), ("x", "f8")])[::2],
+    "every other record": np.zeros(2 * NUMBER, dtype=[("n", "i4"), ("x", "f8")])[::2],
     "dated records": np.zeros(NUMBER, dtype=[("n", "i4"), ("when", "M8[ns]")]),
     "big endian": plain.astype(">f8"),
-    "half": plain.astype("f2"),
+    "half": (plain % 100).astype("f2"),
     "text": np.array(["benzene"] * NUMBER),
 }
 
@@ -126,7 +131,7 @@ def test_scattered_arrays_beside_a_class_that_goes_by_value_are_not_pickled_eith
 def table() -> pd.DataFrame:
     return pd.DataFrame(
         {
-            "x": plain,
+            "x": plain[:NUMBER],
             "n": np.arange(NUMBER),
             "when": pd.date_range("2000", periods=NUMBER, freq="min", tz="UTC"),
             "class": pd.Categorical(["a", "b"] * (NUMBER // 2)),
@@ -153,88 +158,22 @@ def test_text_in_tables_of_pandas_arrives() -> None:
 
 def test_tables_of_arrow_arrive() -> None:
     pa = pytest.importorskip("pyarrow")
-    whole = pa.table({"x": plain, "s": ["benzene"] * NUMBER, "l": [[1, None]] * NUMBER})
+    whole = pa.table({"x": plain[:NUMBER], "s": ["benzene"] * NUMBER, "l": [[1, None]] * NUMBER})
 
     for value in nested(whole):
-        assert in_band(value) < 1500
+        assert in_band(value) < 5000  # what says where items are missing is short, and stays
         assert all(found(arrived).equals(whole) for arrived in arrivals(value))
     body, frames = ANY_VALUE.pack(whole.column("x"))
     assert ANY_VALUE.unpack(body, frames).equals(whole.column("x"))
 
 
-def frame_of(pl: Any) -> Any:
-    words = ["benzene", "water"] * (NUMBER // 2)
-    numbers = pl.Series(range(NUMBER))
-    return pl.DataFrame(
-        {
-            "x": plain,
-            "s": words,
-            "gaps": [1, None] * (NUMBER // 2),
-            "when": numbers.cast(pl.Datetime("ns", "UTC")),
-            "clock": numbers.cast(pl.Time),
-            "category": pl.Series(words).cast(pl.Categorical),
-            "choice": pl.Series(words).cast(pl.Enum(["benzene", "water"])),
-            "list": [[1, 2]] * NUMBER,
-            "pair": [{"a": 1, "b": "x"}] * NUMBER,
-            "fixed": pl.Series([[1, 2]] * NUMBER, dtype=pl.Array(pl.Int8, 2)),
-            "money": pl.Series([1] * NUMBER).cast(pl.Decimal(20, 2)),
-            "nothing": [None] * NUMBER,
-        }
-    )
+@pytest.mark.parametrize("check", CHECKS)
+def test_frames_of_polars(check: str) -> None:
+    """In a process of their own: Polars keeps threads and descriptors once it has been used."""
+    command = [sys.executable, "-W", "error", "-m", "tests.contract.frames", check]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
 
-
-def test_frames_of_polars_arrive_without_being_pickled() -> None:
-    pytest.importorskip("pyarrow")
-    pl = pytest.importorskip("polars")
-    frame = frame_of(pl)
-
-    for value in nested(frame):
-        assert in_band(value) < 4000
-        for arrived in map(found, arrivals(value)):
-            assert arrived.schema == frame.schema
-            assert arrived.equals(frame)
-
-
-def test_columns_of_polars_arrive() -> None:
-    pytest.importorskip("pyarrow")
-    pl = pytest.importorskip("polars")
-
-    for name in ("x", "s", "category"):
-        column = frame_of(pl)[name]
-        for arrived in map(found, arrivals([column])):
-            assert arrived.name == name
-            assert arrived.equals(column)
-    assert in_band([frame_of(pl)["x"]]) < 1000
-
-
-@pytest.mark.parametrize("what", ["rows", "wide numbers", "few", "none", "no columns", "plan"])
-def test_frames_of_polars_that_arrow_has_no_word_for_arrive(what: str) -> None:
-    pl = pytest.importorskip("polars")
-    frame = {
-        "rows": lambda: frame_of(pl).slice(10, 500),
-        "wide numbers": lambda: pl.DataFrame({"n": pl.Series([2**90] * NUMBER, dtype=pl.Int128)}),
-        "few": lambda: pl.DataFrame({"n": [1]}),
-        "none": lambda: pl.DataFrame({"n": []}, schema={"n": pl.Int8}),
-        "no columns": pl.DataFrame,
-        "plan": lambda: pl.DataFrame({"n": [1, 2]}).lazy().filter(pl.col("n") > 1),
-    }[what]()
-
-    for arrived in arrivals(frame):
-        if what == "plan":
-            frame, arrived = frame.collect(), arrived.collect()
-            what = "few"
-        assert arrived.schema == frame.schema
-        assert arrived.equals(frame)
-
-
-def test_a_part_of_a_frame_of_polars_takes_its_part_along_only() -> None:
-    pytest.importorskip("pyarrow")
-    pl = pytest.importorskip("polars")
-    part = pl.DataFrame({"x": plain}).slice(100, 1000)
-
-    _, frames = ANY_VALUE.pack(part)
-
-    assert sum(len(content(frame)) for frame in frames) < 10_000
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 # -- bytes --------------------------------------------------------------------------------
@@ -257,11 +196,11 @@ def test_long_bytes_arrive_as_what_they_were(kind: Any) -> None:
     [
         memoryview(b"abc"),
         memoryview(bytes(1 << 20)),
-        memoryview(plain),
-        memoryview(plain.reshape(100, 100)),
-        memoryview(plain.reshape(100, 100).T),
-        memoryview(np.array(2.5)),
-        memoryview(np.zeros(0)),
+        plain.data,
+        plain.reshape(1000, 100).data,
+        plain.reshape(1000, 100).T.data,
+        np.array(2.5).data,
+        np.zeros(0).data,
     ],
     ids=lambda view: f"{view.shape}",
 )
@@ -271,11 +210,11 @@ def test_a_memoryview_arrives_as_one(value: memoryview) -> None:
             assert type(arrived) is memoryview
             assert (arrived.format, arrived.shape) == (value.format, value.shape)
             assert arrived.tolist() == value.tolist()
-    assert in_band([memoryview(plain)]) < 200
+    assert in_band([plain.data]) < 200
 
 
 def test_a_memoryview_of_items_without_a_letter_is_refused() -> None:
-    view = memoryview(np.zeros(10, dtype=[("a", "i4")]))
+    view = np.zeros(10, dtype=[("a", "i4")]).data
 
     for value in (view, [view]):
         with pytest.raises(EncodingError, match="send what it is a view of"):
@@ -409,7 +348,7 @@ def test_other_pickles_are_as_they_were() -> None:
 
 
 def views() -> Any:
-    value = (plain, plain.reshape(100, 100), table(), memoryview(plain))
+    value: Any = (plain, plain.reshape(1000, 100), table(), plain.data)
     return ANY_VALUE.unpack(*ANY_VALUE.pack(value), views=True)
 
 
@@ -450,7 +389,7 @@ def assign_row(_: Any, array: Any, *__: Any) -> None:
 
 
 def assign_in_column(_: Any, __: Any, frame: Any, *___: Any) -> None:
-    frame["x"].to_numpy()[0] = 3
+    frame.loc[0, "x"] = 3
 
 
 def assign_in_view(*values: Any) -> None:
@@ -475,15 +414,6 @@ def test_a_task_that_writes_into_a_view_is_told_how_to(write: Any) -> None:
     note = explain_read_only(raised.value)
     assert "x = x.copy()" in note
     assert "@task(writable=True)" in note
-
-
-def test_pandas_copies_what_is_changed_by_itself() -> None:
-    frame = views()[2]
-
-    frame.loc[0, "x"] = 3.0
-
-    assert frame.loc[0, "x"] == 3.0
-    assert plain[0] == 0.0
 
 
 class Silent(ValueError):

@@ -169,7 +169,9 @@ def test_what_was_evicted_is_missing_and_evicting_it_again_is_fine(another: Anot
     assert content(store, kept) == [b"kept"]
 
 
-@pytest.mark.parametrize("name", [b"", b"/etc/passwd", b"../x", b".", b"freed", b"\xff\xfe"])
+@pytest.mark.parametrize(
+    "name", [b"", b"/etc/passwd", b"../x", b".", b"freed", b"\xff\xfe", b"a\0b", b"n" * 999]
+)
 def test_a_name_that_nothing_has_is_missing(another: Another, name: bytes) -> None:
     store = another("one")
     with pytest.raises(ObjectMissing):
@@ -192,10 +194,11 @@ def test_what_somebody_holds_stays_as_it_is_when_others_are_put(another: Another
     assert content(reader, third) == [b"3" * (LARGE - 5)]
 
 
-def test_what_a_dead_maker_left_is_swept_but_for_what_is_kept(another: Another) -> None:
-    dead, other = another("w.1/%"), another("w")
+@pytest.mark.parametrize("name", ["w.1/%", "über", "w" * 300])
+def test_what_a_dead_maker_left_is_swept_but_for_what_is_kept(another: Another, name: str) -> None:
+    dead, other = another(name), another(f"{name}2")
     left, kept, others = dead.put([b"left"]), dead.put([b"kept"]), other.put([b"others"])
-    other.sweep("w.1/%", {kept.name})
+    other.sweep(name, {kept.name})
     with pytest.raises(ObjectMissing):
         other.get(left)
     assert content(other, kept) == [b"kept"]

@@ -24,7 +24,11 @@ TYPES = [
 def arrivals(value: Any) -> list[Any]:
     """Send a value over every wire, as memory of its own and as views."""
     body, frames = ANY_VALUE.pack(value)
-    return [ANY_VALUE.unpack(body, wire(frames), views=views) for wire in WIRES for views in (0, 1)]
+    return [
+        ANY_VALUE.unpack(body, wire(frames), views=views)
+        for wire in WIRES
+        for views in (False, True)
+    ]
 
 
 def in_band(value: Any) -> int:
@@ -51,7 +55,7 @@ def bits(tensor: Any) -> bytes:
 @pytest.mark.parametrize("name", TYPES)
 @pytest.mark.parametrize("shape", [(), (0, 3), (3, 5), (100, 100), (70_000,)], ids=str)
 def test_tensors_of_every_type_arrive(name: str, shape: tuple[int, ...]) -> None:
-    tensor = torch.from_numpy(np.random.default_rng(1).random(shape) * 100)
+    tensor = torch.from_numpy(np.asarray(np.random.default_rng(1).random(shape) * 100))
     tensor = tensor.to(getattr(torch, name))
 
     for value in (tensor, {"a": [tensor]}):
@@ -71,7 +75,7 @@ def test_tensors_of_every_type_arrive(name: str, shape: tuple[int, ...]) -> None
         lambda x: x.to(torch.complex64).conj().imag,
         lambda x: x.reshape(1, 3, 100, 400).to(memory_format=torch.channels_last),
         lambda x: x.clone().requires_grad_(),
-        lambda x: torch.nn.Parameter(x),
+        torch.nn.Parameter,
         lambda x: torch.nn.Parameter(x, requires_grad=False),
     ],
 )

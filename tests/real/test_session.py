@@ -6,6 +6,7 @@ import asyncio
 import functools
 import itertools
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -84,6 +85,14 @@ async def test_what_is_sent_arrives_as_it_was() -> None:
         assert np.array_equal(await task, large[::-1])
         result = await task.result()
         assert result.sizes.args_bytes >= large.nbytes <= result.sizes.value_bytes
+
+
+def test_a_serializer_holds_on_the_way_to_a_worker_and_back() -> None:
+    command = [sys.executable, "-c", "from tests.real.meshes import main; main()"]
+
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+
+    assert (done.stdout, done.stderr) == ("fine a 200000 9999900000.0\n", "")
 
 
 async def test_a_result_tells_all_about_its_task() -> None:
