@@ -34,7 +34,9 @@ class Reference(references.Reference):
         Raises:
             ObjectMissing: it is not in the store any more: the session has ended.
         """
-        return self.store.value_of(self.stored).__await__()
+        # by a generator, whose frame keeps this reference until it has the value
+        value = yield from self.store.value_of(self.stored).__await__()
+        return value
 
     def __del__(self) -> None:
         store: SessionStore | None = getattr(self, "store", None)

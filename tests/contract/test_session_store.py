@@ -97,6 +97,25 @@ async def test_a_put_is_waited_for_without_holding_up_the_loop() -> None:
         assert place.whole.objects == {}
 
 
+async def test_a_reference_that_nobody_keeps_lives_until_it_was_awaited() -> None:
+    async with opened() as place:
+        place.gated.gate.set()
+        references = [await place.store.put(VALUE)]
+        await place.asked()
+        place.gated.gate.clear()
+
+        async def read() -> Any:
+            return await references.pop()
+
+        reading = asyncio.create_task(read())
+        await place.asked()
+        await place.client.status()  # whatever was to be let go of is gone now
+        place.gated.gate.set()
+        assert await reading == VALUE
+        await place.client.status()
+        assert (await place.store.statistics()).objects == 0
+
+
 async def test_what_was_put_too_late_is_removed() -> None:
     async with opened() as place:
         putting = asyncio.create_task(place.store.put(VALUE))

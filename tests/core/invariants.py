@@ -198,9 +198,8 @@ def check_holdings(members: Membership) -> None:
         if record.inputs is not None:
             stored = [*record.inputs.all, *(v.stored for v in (record.versions or {}).values())]
             needs["task", record.task_id] = Counter(each.name for each in stored)
-            at_a_worker = record.task_id in {r.task_id for r in dispatch.runs.values()}
-            taken = set(record.versions or ())
-            assert taken == (set(record.inputs.latest) if at_a_worker else set())
+            latest = record.inputs.latest if record.state in AT_A_WORKER else ()
+            assert set(record.versions or ()) == set(latest)
     for name, version in dispatch.versions.newest.items():
         needs["version", name] = Counter([version.stored.name])
     holdings = dispatch.holdings

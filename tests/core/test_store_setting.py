@@ -24,6 +24,7 @@ def test_kinds_have_a_short_name_or_are_a_class(kind: str) -> None:
         ({"options": {"not a name": 1}}, "'not a name'"),
         ({"threshold_bytes": -1}, "threshold_bytes.*from 0 on, or None"),
         ({"threshold_bytes": True}, "threshold_bytes"),
+        ({"thresholds": {"learn": -1}}, "thresholds\\['learn'\\].*from 0 on, or None"),
         ({"cache_bytes": None}, "cache_bytes.*from 0 on, not None"),
         ({"limit_bytes": 0}, "limit_bytes.*from 1 on"),
         ({"limit_bytes": 1.5}, "limit_bytes"),
@@ -32,6 +33,20 @@ def test_kinds_have_a_short_name_or_are_a_class(kind: str) -> None:
 def test_what_cannot_be_meant_is_refused(given: dict[str, Any], said: str) -> None:
     with pytest.raises(UsageError, match=said):
         StoreSetting(**given)
+
+
+def test_what_a_task_type_says_comes_before_its_pool_and_that_before_the_store() -> None:
+    setting = StoreSetting(threshold_bytes=3, thresholds={"learn": 2, "simulate": None})
+    assert [setting.threshold(pool) for pool in ("learn", "simulate", "infer")] == [2, None, 3]
+    assert setting.threshold("learn", 0) == 0
+    assert setting.threshold("learn", None) is None
+
+
+def test_what_nodes_cannot_map_is_remote() -> None:
+    assert [kind for kind in KINDS if not StoreSetting(kind=kind).remote] == [
+        "shared-memory",
+        "file",
+    ]
 
 
 def test_a_setting_travels() -> None:

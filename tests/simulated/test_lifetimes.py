@@ -98,7 +98,7 @@ class Player:
         self.cluster = cluster
         self.session = session
         self.rng = rng
-        self.references: dict[int, Reference[Array]] = {}
+        self.references: dict[int, Reference] = {}
         self.tasks: list[Task[Any]] = []
         self.readers: list[asyncio.Task[None]] = []
         self.published: dict[int, int] = {}
