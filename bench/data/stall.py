@@ -35,10 +35,12 @@ def measure(effort: Effort) -> list[Measurement]:
             rivals.ask(order)
     medians: dict[str, Spread] = {name: spread(values) for name, values in stalls.items()}
     worst = max((medians[name] for name in WAYS), key=lambda stall: stall.median)
+    others = max(medians[f"{name} with others"].median for name in WAYS)
     ways = ", ".join(f"{said} {amount(medians[name].median)}" for name, said in WAYS.items())
     detail = (
         f"{ways}; nothing going on {amount(medians['nothing'].median)}, "
-        f"beside a memcpy in a thread {amount(medians['floor'].median)} ms; "
+        f"beside a memcpy in a thread {amount(medians['floor'].median)} ms "
+        f"(with the time that others had the core, up to {amount(others)}); "
         f"a proxy resolved in a coroutine (Ray: ray.get): {rivals.words('get')}"
     )
     return [CLAIMS[0].measured(worst, detail)]

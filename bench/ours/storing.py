@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import os
 import sys
 import time
@@ -29,6 +28,7 @@ WORKERS = 2
 WAIT_S = 120.0
 FREED_S = 3.0
 """Until a store gives back the memory that it kept of freed objects, and some more."""
+NOTHING_S = 1.0
 Figures = dict[str, list[float]]
 
 
@@ -81,7 +81,6 @@ class StoringSide:
 
     async def freed(self) -> None:
         """Wait until the broker has freed what is needed no more."""
-        gc.collect()
         async with asyncio.timeout(WAIT_S):
             while (await self._session.store.statistics()).objects > len(self._kept):
                 await asyncio.sleep(0.001)
@@ -121,10 +120,11 @@ class StoringSide:
             async with Ticker() as ticker:
                 value = await doing
             figures[name] = [ticker.longest_s]
+            figures[f"{name} with others"] = [ticker.with_others_s]
             return value
 
         async with asyncio.timeout(WAIT_S):
-            await stall("nothing", asyncio.sleep(0.1))
+            await stall("nothing", asyncio.sleep(NOTHING_S))
             await stall("floor", asyncio.to_thread(np.copy, array))
             reference = await stall("put", session.put(array))
             value = await stall("await", awaited(reference))
