@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from steerio.campaign.versions import Versions as Versions
     from steerio.core.settings import Settings as Settings
     from steerio.edge.segments import SharedMemoryConnector as SharedMemoryConnector
+    from steerio.edge.serializers import register_serializer as register_serializer
     from steerio.errors import BrokerLost as BrokerLost
     from steerio.errors import EncodingError as EncodingError
     from steerio.errors import JoinRefused as JoinRefused
@@ -116,6 +117,7 @@ _HOMES = {
     "steerio.campaign.versions": ["Versions"],
     "steerio.core.settings": ["Settings"],
     "steerio.edge.segments": ["SharedMemoryConnector"],
+    "steerio.edge.serializers": ["register_serializer"],
     "steerio.errors": [
         "BrokerLost", "EncodingError", "JoinRefused", "MoveFailed", "ObjectMissing", "PoolBroken",
         "SteerioError", "StoreFull", "TaskCancelled", "TaskDidNotSucceed", "TaskFailed",
@@ -220,6 +222,7 @@ __all__ = [
     "on_result",
     "on_success",
     "open_session",
+    "register_serializer",
     "report",
     "resource",
     "run",

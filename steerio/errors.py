@@ -58,15 +58,30 @@ class StoreFull(SteerioError):
         )
 
 
+class StoreFailed(SteerioError):
+    """A store could not be asked, or could not do what it was asked to.
+
+    Attributes:
+        where: which store; ``what``: what it was asked to do.
+    """
+
+    def __init__(self, where: str, what: str, error: BaseException) -> None:
+        self.where, self.what = where, what
+        super().__init__(
+            f"{where} did not {what}: {type(error).__name__}: {error}. See whether it runs, can be "
+            "reached from here, and has room"
+        )
+
+
 class ObjectMissing(SteerioError):
     """An object is not in the store (any more).
 
     Attributes:
-        name: what it is known by.
+        name: what it is known by; ``where``: which store.
     """
 
     def __init__(self, name: bytes, where: str) -> None:
-        self.name = name
+        self.name, self.where = name, where
         shown = name.decode() if name.isascii() and len(name) < 80 else f"of {len(name)} bytes"
         super().__init__(
             f"the object {shown} is not in {where}: it was freed (nothing held it any more), its "

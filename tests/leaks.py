@@ -40,6 +40,7 @@ TASK_GRACE_S = 0.5
 
 PROC = Path("/proc")
 SHARED_MEMORY = Path("/dev/shm")
+STORES = "steerio-store-"
 ON_LINUX = sys.platform == "linux"
 """Elsewhere only Python's threads and asyncio's tasks can be seen."""
 
@@ -84,7 +85,8 @@ class Stock:
         left += [
             f"file {path}"
             for path in sorted(self.files - before.files)
-            if path.parent != SHARED_MEMORY or not _mapped_by_strangers(path, self.processes)
+            if not path.is_relative_to(SHARED_MEMORY)
+            or not _used_by_strangers(path, self.processes)
         ]
         return left
 
@@ -249,15 +251,27 @@ def _transport_threads() -> Iterator[str]:
 
 def _files() -> Iterator[Path]:
     if SHARED_MEMORY.is_dir():
-        yield from SHARED_MEMORY.iterdir()
+        for path in SHARED_MEMORY.iterdir():
+            with contextlib.suppress(OSError):
+                # what stores of all this user's processes are in comes and goes with others
+                yield from path.iterdir() if path.name.startswith(STORES) else [path]
     yield from Path(tempfile.gettempdir()).glob("steerio*")
 
 
-def _mapped_by_strangers(path: Path, family: frozenset[Process]) -> bool:
+def _used_by_strangers(path: Path, family: frozenset[Process]) -> bool:
     # Shared memory is one folder for the whole machine, where others come and go as well.
     ours = {process.pid for process in family} | {os.getpid()}
     for pid in _all_processes().keys() - ours:
         with contextlib.suppress(OSError):
             if str(path) in (PROC / str(pid) / "maps").read_text(errors="replace"):
                 return True
+            # a store's folder is used by who has its lock open
+            if any(str(path) in _target(link) for link in (PROC / str(pid) / "fd").iterdir()):
+                return True
     return False
+
+
+def _target(link: Path) -> str:
+    with contextlib.suppress(OSError):
+        return str(link.readlink())
+    return ""

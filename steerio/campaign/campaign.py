@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from steerio.campaign.board import HOLDERS
 from steerio.campaign.handle import Task
 from steerio.campaign.pools import Pools
-from steerio.campaign.reference import Reference
 from steerio.campaign.session import Session
 from steerio.campaign.streams import EventStream
 from steerio.campaign.submitting import Options, Submitter
@@ -19,20 +18,22 @@ from steerio.errors import UsageError
 from steerio.launch.needs import Needs
 from steerio.launch.workers import AskedWorkers
 from steerio.model.events import Event
+from steerio.model.objects import StoreSetting
 
 if TYPE_CHECKING:
     from steerio.campaign.conductor import Conductor
 
-R = TypeVar("R")
 
 class Campaign(Submitter):
     """One whole run.  Subclass it, keep state in attributes, mark methods as agents.
 
-    Set ``workers`` on the class to say how many each pool has where nobody says otherwise.
+    Set ``workers`` on the class to say how many each pool has where nobody says otherwise, and
+    ``store`` to say where large values go.
     Override ``setup`` and ``finish`` for what comes before and after.
     """
 
     workers: ClassVar[AskedWorkers] = {}
+    store: ClassVar[StoreSetting | None] = None
 
     _conductor: Conductor | None = None
     run_dir: Path | None = None
@@ -92,7 +93,7 @@ class Campaign(Submitter):
         """Return a stream of the broker's events (see ``Session.events``)."""
         return self.session.events(*types, task_type=task_type, pool=pool, since=since)
 
-    async def put(self, value: R) -> Reference[R]:
+    async def put(self, value: object) -> Any:
         """Put a value into the store, to give it to tasks by reference (see ``Session.put``)."""
         return await self.session.put(value)
 

@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from steerio.edge.endpoint import Frames
+from steerio.edge.showing import short
 from steerio.edge.values import ANY_VALUE
 from steerio.errors import (
     TaskCancelled,
@@ -339,7 +340,7 @@ def value_of(result: rs.Result) -> Any:
 def explain(result: rs.Result) -> str:
     """Say in words how a task ended, with what it takes to find the cause."""
     shown = ", ".join(
-        [*map(_short, result.args), *(f"{k}={_short(v)}" for k, v in result.kwargs.items())]
+        [*map(short, result.args), *(f"{k}={short(v)}" for k, v in result.kwargs.items())]
     )
     what = f"task {result.task_id} {result.task_type}({shown})"
     match result:
@@ -355,8 +356,3 @@ def explain(result: rs.Result) -> str:
             return f"{what} was lost after {result.attempt} attempts: {result.reason}"
         case _:
             return f"{what} {result.ended_as}"
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."

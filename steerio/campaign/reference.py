@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any
 
 from steerio.edge import references
 from steerio.model.objects import StoredObject
@@ -11,10 +11,8 @@ from steerio.model.objects import StoredObject
 if TYPE_CHECKING:
     from steerio.campaign.store import SessionStore
 
-R = TypeVar("R")
 
-
-class Reference(references.Reference, Generic[R]):
+class Reference(references.Reference):
     """A value in the store; made by ``session.put`` and by versions.
 
     Give it to any number of tasks, alone or inside lists, dicts and the like: their functions
@@ -30,14 +28,13 @@ class Reference(references.Reference, Generic[R]):
         self.store = store
         self.version = version
 
-    def __await__(self) -> Generator[Any, None, R]:
-        """Return the value; arrays in it are read-only views of the store's memory.
+    def __await__(self) -> Generator[Any, None, Any]:
+        """Give the value; arrays in it are read-only views of the store's memory.
 
         Raises:
             ObjectMissing: it is not in the store any more: the session has ended.
         """
-        value = yield from self.store.value_of(self.stored).__await__()
-        return cast("R", value)
+        return self.store.value_of(self.stored).__await__()
 
     def __del__(self) -> None:
         store: SessionStore | None = getattr(self, "store", None)

@@ -81,8 +81,8 @@ def run(
         progress: ``auto``, ``live``, ``plain`` or ``off``.
         pin: whether each worker gets cores of its own, where there are enough.
         settings: bounds and leases.
-        store: where large values go; by default shared memory or, where there are workers on
-            other hosts, files in the run directory.
+        store: where large values go; by default what the campaign's class says, else shared
+            memory or, where there are workers on other hosts, files in the run directory.
 
     Raises:
         UsageError: an argument that cannot be.
@@ -222,7 +222,7 @@ class _Run:
             pin=self._plan.pin,
             settings=self._plan.settings,
             node=self._plan.node,
-            store=self._plan.store,
+            store=self._plan.store or self._campaign.store,
         )
         hosting.on_stop = self._asked_to_stop
         with self._heed_signals():

@@ -14,7 +14,6 @@ import msgspec
 
 from steerio.campaign.handle import Task, explain
 from steerio.campaign.pools import Pools
-from steerio.campaign.reference import Reference
 from steerio.campaign.run_dir import refuse_used
 from steerio.campaign.store import SessionStore
 from steerio.campaign.streams import EventStream
@@ -163,12 +162,13 @@ class Session(Submitter):
 
         self.store.put_frames(frames, nbytes, kind.pool, put)
 
-    async def put(self, value: R) -> Reference[R]:
-        """Put a value into the store once, to give it to any number of tasks by reference.
+    async def put(self, value: object) -> Any:
+        """Put a value into the store once; returns a `Reference` to give to any number of tasks.
 
         Their functions see the value itself; arrays in it as read-only views of the store's
         memory, which all workers of a node share.  Changing ``value`` afterwards changes
-        nothing there; while this is awaited it must not be changed.
+        nothing there; while this is awaited it must not be changed.  (To type checkers what is
+        returned may be anything, as it stands for the value among a task's arguments.)
 
         Raises:
             UsageError: this process has no store, or the value holds references itself.
@@ -370,14 +370,16 @@ async def connect(run_dir: Path | str, *, name: str = "") -> AsyncGenerator[Sess
     context = open_context()
     client = Client(ZmqLink(context, address, identity.encode(), keys), watched=True)
     session: Session | None = None
-    try:
-        await client.join(name or identity)
-        session = Session(client, Path(run_dir), SessionStore(client, *reach_store(connection)))
-        yield session
-    finally:
-        if session is not None:
-            session.close()
-            await session.store.close()
-        else:
-            client.close()
-        context.term()
+    with contextlib.ExitStack() as opened:
+        opened.callback(context.term)
+        try:
+            await client.join(name or identity)
+            store = SessionStore(client, *reach_store(connection, opened))
+            session = Session(client, Path(run_dir), store)
+            yield session
+        finally:
+            if session is not None:
+                session.close()
+                await session.store.close()
+            else:
+                client.close()

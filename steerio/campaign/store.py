@@ -13,7 +13,7 @@ from steerio.campaign.reference import Reference
 from steerio.edge.references import gather
 from steerio.edge.store import Store
 from steerio.edge.values import ANY_VALUE
-from steerio.errors import BrokerLost, UsageError
+from steerio.errors import BrokerLost, ObjectMissing, UsageError
 from steerio.model.objects import StoredObject, StoreLoad, StoreSetting, Version
 from steerio.model.tasks import TaskSpec
 from steerio.runtime.client import Client
@@ -59,7 +59,8 @@ class SessionStore:
         self._threaded = threaded
         self._threads: ThreadPoolExecutor | None = None
         self._under_way: set[asyncio.Future[Any]] = set()
-        self._asked: dict[tuple[str, int], asyncio.Future[Reference[Any]]] = {}
+        self._closed = False
+        self._asked: dict[tuple[str, int], asyncio.Future[Reference]] = {}
 
     def __repr__(self) -> str:
         return f"<SessionStore: {self._absent or self._store}>"
@@ -81,7 +82,7 @@ class SessionStore:
         threshold = self.setting.threshold(spec.pool, spec.threshold_bytes)
         return threshold is not None and nbytes > threshold
 
-    async def put(self, value: object) -> Reference[Any]:
+    async def put(self, value: object) -> Reference:
         """Put a value into the store; see ``Session.put``."""
         stored = await self.store(value)
         self.client.objects.hold(stored)
@@ -107,11 +108,12 @@ class SessionStore:
         parts = [body, *frames]
         putting = self._in_thread(store.put, parts, "")
         try:
-            stored = await asyncio.shield(putting)
+            stored = await self._outcome(putting)
         except asyncio.CancelledError:
             putting.add_done_callback(self._discard)
             raise
         if self.client.lost:
+            self.discard(stored)
             raise BrokerLost(self.client.lost)
         return stored
 
@@ -137,6 +139,8 @@ class SessionStore:
             return
 
         def put(putting: asyncio.Future[StoredObject]) -> None:
+            if putting.cancelled():  # the session was closed, and says so to who awaits the task
+                return
             error = putting.exception()
             assert error is None or isinstance(error, Exception)
             then(None if error else putting.result(), error)
@@ -144,11 +148,12 @@ class SessionStore:
         self._in_thread(store.put, frames, pool).add_done_callback(put)
 
     def discard(self, stored: StoredObject) -> None:
-        """Remove an object that the broker was not told of."""
-        self._in_thread(self._reached().evict, [stored.name])
+        """Remove an object that the broker was not told of; later on, that is left to sweeping."""
+        if not self._closed:
+            self._in_thread(self._reached().evict, [stored.name])
 
     def _discard(self, putting: asyncio.Future[StoredObject]) -> None:
-        if putting.exception() is None:
+        if not putting.cancelled() and putting.exception() is None:
             self.discard(putting.result())
 
     # -- fetching -----------------------------------------------------------------------------
@@ -158,8 +163,9 @@ class SessionStore:
 
         Raises:
             ObjectMissing: it is not in the store any more.
+            BrokerLost: the session was closed before the store answered.
         """
-        return await asyncio.shield(self._in_thread(self._load, stored))
+        return await self._outcome(self._in_thread(self._load, stored))
 
     def _load(self, stored: StoredObject) -> Any:
         body, *frames = self._reached().get(stored)
@@ -181,28 +187,34 @@ class SessionStore:
         def frames() -> Sequence[Any]:
             return self._reached().get(stored, private=True)
 
+        def too_late() -> Sequence[Any]:
+            raise ObjectMissing(stored.name, "a store of which the session was closed meanwhile")
+
         def fetched(what: R) -> None:
             self.let_go(stored)
             then(what)
 
+        def done(fetching: asyncio.Future[R]) -> None:
+            fetched(read(too_late) if fetching.cancelled() else fetching.result())
+
         if self._at_once(stored.nbytes):
             fetched(read(frames))
         else:
-            fetching = self._in_thread(read, frames)
-            fetching.add_done_callback(lambda done: fetched(done.result()))
+            self._in_thread(read, frames).add_done_callback(done)
 
     async def item(self, body: bytes, stored: StoredObject) -> Any:
         """Return what a generator task yielded, and let go of it.
 
         Raises:
             ObjectMissing: it is not in the store any more.
+            BrokerLost: the session was closed before the store answered.
         """
 
         def read() -> Any:
             return ANY_VALUE.unpack(body, self._reached().get(stored, private=True))
 
         try:
-            return await asyncio.shield(self._in_thread(read))
+            return await self._outcome(self._in_thread(read))
         finally:
             self.let_go(stored)
 
@@ -210,7 +222,7 @@ class SessionStore:
         """Need an object no more.  Any thread may call."""
         self.client.objects.let_go(stored.name)
 
-    def newer(self, name: str, after: int) -> asyncio.Future[Reference[Any]]:
+    def newer(self, name: str, after: int) -> asyncio.Future[Reference]:
         """Return a future of the newest version of a name, once one is newer than ``after``.
 
         Who asks the same at the same time waits for the same.
@@ -265,10 +277,23 @@ class SessionStore:
         future.add_done_callback(self._under_way.discard)
         return future
 
+    async def _outcome(self, future: asyncio.Future[R]) -> R:
+        """Wait for a thread, which goes on if this is cancelled."""
+        try:
+            return await asyncio.shield(future)
+        except asyncio.CancelledError:
+            if future.cancelled():  # by the end of the session: nobody cancelled who waits
+                raise BrokerLost(self.client.lost) from None
+            raise
+
     async def close(self) -> None:
-        """Wait for what is under way, though not for ever."""
-        if self._under_way:
-            await asyncio.wait(self._under_way, timeout=CLOSE_S)
+        """Wait for what is under way, and for what follows from it, though not for ever."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + CLOSE_S
+        while self._under_way and loop.time() < until:
+            await asyncio.wait(self._under_way, timeout=until - loop.time())
+            await asyncio.sleep(0)  # who has put what is too late now has it removed
+        self._closed = True
         if self._threads is not None:
             if self._under_way:
                 log.warning("the store did not answer within %g s", CLOSE_S)

@@ -49,7 +49,7 @@ class Versions:
         self.seen = max(self.seen, version.number)
         return version.number
 
-    async def current(self) -> Reference[Any]:
+    async def current(self) -> Reference:
         """Return a reference to the newest version, which stays what it is; wait for the first.
 
         Raises:
@@ -57,7 +57,7 @@ class Versions:
         """
         return await self.next(after=0)
 
-    async def next(self, *, after: int | None = None) -> Reference[Any]:
+    async def next(self, *, after: int | None = None) -> Reference:
         """Wait for a version newer than number ``after`` (default: than all `seen`).
 
         Raises:
@@ -68,7 +68,7 @@ class Versions:
         self.seen = max(self.seen, reference.version or 0)
         return reference
 
-    async def __aiter__(self) -> AsyncIterator[Reference[Any]]:
+    async def __aiter__(self) -> AsyncIterator[Reference]:
         """Iterate over versions as they come; who is slow gets the newest, and skips others."""
         while True:
             yield await self.next()

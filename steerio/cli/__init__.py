@@ -1,1 +1,1 @@
-"""The command line: ``steerio run``, ``broker``, ``worker``, ``nodes``, ``status``, ``stop``."""
+"""The command line: ``steerio run``, ``broker``, ``worker``, ``nodes``, ``status`` and so on."""

@@ -17,6 +17,7 @@ from steerio.cli.loading import uncollected
 from steerio.errors import SteerioError, UsageError
 
 FAILED, WRONG_USAGE, INTERRUPTED = 1, 2, 130
+STORE = "Where large values go [shared memory; with other hosts, files in the run directory]."
 NEEDS = "what each gets: POOL=N:cpus=4:gpus=1:memory=8G:tags=big+fast"
 
 
@@ -46,6 +47,7 @@ def steerio() -> None:
     default="auto",
     show_default=True,
 )
+@click.option("--store", metavar="KIND|FILE.toml", help=STORE)
 @click.option("--pin/--no-pin", default=True, help="Cores for each worker, where possible.")
 @click.option("-h", "--help", "asks_help", is_flag=True, help="Show this, and FILE's own options.")
 @click.pass_context
@@ -69,6 +71,7 @@ def run(context: click.Context, /, target: str | None, asks_help: bool, **given:
 @click.option("--host", metavar="ADDRESS", help="Listen on the network, on this address.")
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="TCP port [any free one].")
 @click.option("--no-encryption", is_flag=True, help="TCP without CURVE, open to all who reach it.")
+@click.option("--store", metavar="KIND|FILE.toml", help=STORE)
 def broker(**given: Any) -> None:
     """Run a broker that campaigns and workers join and leave."""
     from steerio.cli import standing
@@ -137,6 +140,19 @@ def stop(run_dir: str) -> None:
     from steerio.cli import standing
 
     standing.stop_broker(run_dir)
+
+
+@steerio.command()
+@click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
+@click.option("--folder", metavar="DIR", help="Look in this folder, which file stores were given.")
+def clean(dry_run: bool, folder: str | None) -> None:
+    """Remove what stores of campaigns that were killed have left in shared memory and on disk.
+
+    Each start does the same by itself.  What belongs to living processes stays.
+    """
+    from steerio.cli import cleaning
+
+    cleaning.clean(dry_run, folder)
 
 
 def main() -> None:

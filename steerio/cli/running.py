@@ -21,6 +21,7 @@ from steerio.cli.loading import uncollected
 from steerio.errors import UsageError
 from steerio.launch.mpi import find_rank, lead_ranks
 from steerio.launch.node_process import NodeProcess, can_fork
+from steerio.launch.stores import read_setting
 from steerio.launch.workers import parse_workers
 from steerio.worker.loading import load_file
 
@@ -42,6 +43,9 @@ def run_file(context: click.Context, target: str, asks_help: bool, given: dict[s
             "--workers does not go with --join: the broker there has its own; add some with "
             f"steerio worker --join {given['join']} --workers {given['workers']}"
         )
+    if given["join"] is not None and given["store"] is not None:
+        raise UsageError("--store does not go with --join: the broker there has its own")
+    store = None if given["store"] is None else read_setting(given["store"])
     if asks_help:
         show_help(context, find_campaign(load_campaign_file(path), name))
     if given["join"] is not None and find_rank() is not None:
@@ -66,6 +70,7 @@ def run_file(context: click.Context, target: str, asks_help: bool, given: dict[s
             limits=limits,
             progress=given["progress"],
             pin=given["pin"],
+            store=store,
             files=[(module.__name__, str(path))],
             node=node,
             join=given["join"],

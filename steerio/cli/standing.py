@@ -20,8 +20,10 @@ from steerio.errors import BrokerLost, UsageError
 from steerio.launch.finding import find_broker, has_ended
 from steerio.launch.hosting import Hosting
 from steerio.launch.mpi import find_rank
+from steerio.launch.stores import read_setting
 from steerio.launch.workers import check_workers, needs_of, parse_workers
 from steerio.model.messages import Status
+from steerio.model.objects import StoreSetting
 from steerio.worker.node_main import run_node
 from steerio.worker.setup import NodeSetup, clear_up_after_broker
 
@@ -30,8 +32,11 @@ END_S = 10.0
 """How long ``steerio stop`` waits for the broker to have ended."""
 
 
-def run_broker(run_dir: str | None, host: str | None, port: int, no_encryption: bool) -> None:
+def run_broker(
+    run_dir: str | None, host: str | None, port: int, no_encryption: bool, store: str | None
+) -> None:
     """Run a broker until it is stopped."""
+    setting = None if store is None else read_setting(store)
     if port and host is None:
         raise UsageError("--port goes with --host ADDRESS: without it nothing listens on TCP")
     if run_dir is not None and (Path(run_dir) / FILE_NAME).exists():
@@ -45,17 +50,25 @@ def run_broker(run_dir: str | None, host: str | None, port: int, no_encryption: 
             clear_up_after_broker(connection.folder, connection.local)
     folder = make_run_dir(run_dir, "broker")
     with logging_to(folder):
-        asyncio.run(_serve(folder, host, port, not no_encryption))
+        asyncio.run(_serve(folder, host, port, not no_encryption, setting))
 
 
-async def _serve(folder: Path, host: str | None, port: int, encrypted: bool) -> None:
+async def _serve(
+    folder: Path, host: str | None, port: int, encrypted: bool, store: StoreSetting | None
+) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) != signal.SIG_IGN:  # as under nohup
             loop.add_signal_handler(number, stop.set)
     hosting = Hosting(
-        workers={}, closed=False, run_dir=folder, host=host, port=port, encrypted=encrypted
+        workers={},
+        closed=False,
+        run_dir=folder,
+        host=host,
+        port=port,
+        encrypted=encrypted,
+        store=store,
     )
     hosting.on_stop = lambda _: stop.set()
     await hosting.start(stand_in=False)
@@ -127,7 +140,9 @@ def show_status(run_dir: str, as_json: bool) -> None:
     store = status.store
     if store.objects:
         holders = [("queued or running tasks", store.by_tasks), *store.by_clients.items()]
-        holders += [(f"version {store.versions[n]} of {n}", b) for n, b in store.by_versions.items()]
+        holders += [
+            (f"version {store.versions[n]} of {n}", b) for n, b in store.by_versions.items()
+        ]
         held = ", ".join(f"{who}: {in_words(nbytes)}" for who, nbytes in holders if nbytes)
         console.print(f"store: {store.objects} objects, {in_words(store.nbytes)} ({held})")
     nodes = ", ".join(status.nodes) or "none"

@@ -318,6 +318,7 @@ class Attempts:
         pool.running -= 1
         record.attempt -= 1
         record.worker = None
+        self._give_versions_back(record)
         if record.state == State.STOPPING:
             self._settle_stopped(record, now)
         elif record.not_again is not None:
@@ -327,12 +328,15 @@ class Attempts:
 
     def _requeue(self, record: TaskRecord, pool: Pool, fact: Fact, now: float) -> None:
         advance(record, fact)
-        if record.versions is not None:
-            self.versions.give_back(record.versions, record.task_id)
-            record.versions = None
+        self._give_versions_back(record)
         record.worker = None
         record.reached = None
         self._wait(record, pool, now)
+
+    def _give_versions_back(self, record: TaskRecord) -> None:
+        if record.versions is not None:
+            self.versions.give_back(record.versions, record.task_id)
+            record.versions = None
 
     def _settle(self, record: TaskRecord, ending: Ending, now: float) -> None:
         advance(record, Fact.SETTLED)

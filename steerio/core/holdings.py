@@ -5,6 +5,8 @@ not fetched a value yet, and by the versions that are the newest of their name. 
 when the last of them lets go, and never before: whoever puts one in tells of it in the
 message that also names its first holder.
 
+Invariant: what is freed is not held, also where it was let go and held again in one step.
+
 Each operation costs a few dictionary look-ups, whatever the number of objects.
 """
 
@@ -25,8 +27,8 @@ class Holdings:
     def __init__(self) -> None:
         self.sizes: dict[bytes, int] = {}
         """Bytes of every object that is held."""
-        self.freed: list[bytes] = []
-        """What nobody holds any more, since it was last taken."""
+        self.freed: dict[bytes, None] = {}
+        """What nobody holds any more, since it was last taken, in that order."""
         self._holds: dict[Holder, Counter[bytes]] = {}
         self._counts: dict[bytes, int] = {}
         self._clients: set[int] = set()
@@ -49,8 +51,11 @@ class Holdings:
             self.refuse(stored)
             return
         name = stored.name
-        self.sizes.setdefault(name, stored.nbytes)
-        self._counts[name] = self._counts.get(name, 0) + 1
+        times = self._counts.get(name, 0)
+        if not times:
+            self.sizes[name] = stored.nbytes
+            self.freed.pop(name, None)
+        self._counts[name] = times + 1
         held = self._holds.get(holder)
         if held is None:
             held = self._holds[holder] = Counter()
@@ -59,7 +64,7 @@ class Holdings:
     def refuse(self, stored: StoredObject) -> None:
         """Free an object that came with something that is dropped, unless it is held."""
         if stored.name not in self._counts:
-            self.freed.append(stored.name)
+            self.freed[stored.name] = None
 
     def let_go(self, name: bytes, holder: Holder) -> bool:
         """Take back one hold; ``False`` where there was none."""
@@ -79,12 +84,18 @@ class Holdings:
         for name, times in self._holds.pop(holder, Counter[bytes]()).items():
             self._drop(name, times)
 
+    def free_all(self) -> None:
+        """Free everything, whoever holds it: nobody is served any more."""
+        for holder in list(self._holds):
+            self.let_all_go(holder)
+        self._clients.clear()
+
     def _drop(self, name: bytes, times: int) -> None:
         self._counts[name] -= times
         if not self._counts[name]:
             del self._counts[name]
             del self.sizes[name]
-            self.freed.append(name)
+            self.freed[name] = None
 
     def count(self, name: bytes) -> int:
         """Return how often an object is held."""
@@ -96,7 +107,7 @@ class Holdings:
 
     def take_freed(self) -> list[bytes]:
         """Return what was freed since the last call."""
-        freed, self.freed = self.freed, []
+        freed, self.freed = list(self.freed), {}
         return freed
 
     def bytes_by_holder(self) -> Counter[Holder]:

@@ -110,6 +110,12 @@ class Membership:
         log = self.dispatch.log
         self._emit(ClientLost(log.next(), now + log.epoch, client.name, reason))
 
+    def broker_ends(self) -> None:
+        """Nobody is served any more: have the store emptied of all that anybody put there."""
+        self.dispatch.holdings.free_all()
+        makers = [client.maker for client in self.clients.values() if client.maker]
+        self.dispatch.effects += map(SweepObjects, [*makers, *self.roster.workers])
+
     # -- nodes and their workers ---------------------------------------------------------
 
     def node_joined(

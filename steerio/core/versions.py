@@ -35,7 +35,7 @@ class Versions:
         self._waiting: dict[str, list[VersionWaiter]] = {}
 
     def publish(self, name: str, stored: StoredObject, by: str, now: float) -> list[VersionWaiter]:
-        """Make an object the newest version of a name; returns who waited for it."""
+        """Make an object the newest version of a name; returns who waited for that number."""
         before = self.newest.get(name)
         number = before.number + 1 if before else 1
         version = self.newest[name] = Version(number, stored)
@@ -46,7 +46,10 @@ class Versions:
         log = self._log
         at = now + log.epoch
         log.append(VersionPublished(log.next(), at, name, number, stored.nbytes, by))
-        served = self._waiting.pop(name, [])
+        waiting = self._waiting.pop(name, [])
+        served = [waiter for waiter in waiting if waiter.after < number]
+        if len(served) < len(waiting):
+            self._waiting[name] = [waiter for waiter in waiting if waiter.after >= number]
         for waiter in served:
             self._holdings.hold(version.stored, ("client", waiter.client))
         return served

@@ -8,6 +8,7 @@ by index (code 1 an array, 2 a pickle, 3 a long byte string), or names what the 
 from __future__ import annotations
 
 import pickle
+import re
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -25,11 +26,12 @@ from steerio.edge.references import (
     reading,
     references_exist,
 )
+from steerio.edge.serializers import OutOfBand, contiguous
 from steerio.errors import EncodingError
 from steerio.model.objects import StoredObject
 
 LONG_BYTES = 65536
-"""Longer byte strings travel as frames of their own."""
+"""Longer byte strings and pickles travel as frames of their own."""
 ARRAY_BYTES = 256
 """Shorter arrays are pickled."""
 
@@ -83,10 +85,14 @@ def box(value: Any, frames: list[Any]) -> Any:
         ):
             return pickled(value, frames)
         return value
-    if kind.__module__ == "numpy" and kind.__name__ == "ndarray" and _plain_array(value):
-        frames.append(value.reshape(-1).view("u1").data.toreadonly())
-        head = encode((value.dtype.str, value.shape, len(frames) - 1))
-        return msgspec.msgpack.Ext(ARRAY, head)
+    if kind.__module__ == "numpy" and kind.__name__ == "ndarray":
+        value = contiguous(value)
+        if _plain_array(value):
+            frames.append(value.reshape(-1).view("u1").data.toreadonly())
+            head = encode((value.dtype.str, value.shape, len(frames) - 1))
+            return msgspec.msgpack.Ext(ARRAY, head)
+    if kind is bytearray and len(value) > LONG_BYTES:
+        return pickled(OutOfBand(value), frames)
     if is_reference(kind):
         note(value)
         if issubclass(kind, Latest):
@@ -98,9 +104,13 @@ def box(value: Any, frames: list[Any]) -> Any:
 def pickled(value: Any, frames: list[Any]) -> msgspec.msgpack.Ext:
     """Return a pickle of ``value`` as it stands in a body; its buffers are added to ``frames``."""
     data, buffers = packing(dump, value) if references_exist() else dump(value)
-    head = encode((data, len(frames), len(buffers)))
+    first = len(frames)
     frames.extend(buffers)
-    return msgspec.msgpack.Ext(PICKLE, head)
+    where: bytes | int = data
+    if len(data) > LONG_BYTES:
+        where = len(frames)
+        frames.append(data)
+    return msgspec.msgpack.Ext(PICKLE, encode((where, first, len(buffers))))
 
 
 def _is_text(value: str) -> bool:
@@ -114,13 +124,15 @@ def _is_text(value: str) -> bool:
 
 def _plain_array(array: Any) -> bool:
     return bool(
-        array.flags.c_contiguous and array.dtype.kind in "biufcSU" and array.nbytes >= ARRAY_BYTES
+        array.flags.c_contiguous and array.dtype.kind in "biufcSUmM" and array.nbytes >= ARRAY_BYTES
     )
 
 
 def _unbox(code: int, data: memoryview, frames: Sequence[Any], taken: Any) -> Any:
     if code == PICKLE:
-        pickled, first, count = msgspec.msgpack.decode(data, type=tuple[bytes, int, int])
+        pickled, first, count = msgspec.msgpack.decode(data, type=tuple[bytes | int, int, int])
+        if isinstance(pickled, int):
+            pickled = buffer_of(frames[pickled])
         return pickle.loads(pickled, buffers=map(taken, frames[first : first + count]))
     if code == BYTES:
         return bytes(buffer_of(frames[msgspec.msgpack.decode(data, type=int)]))
@@ -212,3 +224,24 @@ class Reader:
 
 
 ANYTHING = Reader(Any)
+
+_READ_ONLY = re.compile("read-?only|WRITEABLE|not writ(e)?able|read-write bytes-like")
+
+
+def explain_read_only(error: BaseException) -> str:
+    """Say what to do about an error of a task that wrote into a view; ``""`` if it is another.
+
+    To be asked only where the task's arguments came as views.
+    """
+    if not isinstance(error, (ValueError, TypeError, BufferError)):
+        return ""
+    try:
+        text = str(error)
+    except Exception:  # noqa: BLE001 - it is the user's __str__ that is called here
+        return ""
+    if not _READ_ONLY.search(text):
+        return ""
+    return (
+        "Arguments that travel by reference are read-only views of shared memory: copy what you "
+        "change (`x = x.copy()`), or have them copied with `@task(writable=True)`."
+    )

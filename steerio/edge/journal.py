@@ -31,6 +31,8 @@ _NESTING = bytes({*range(0x80, 0xA0), *range(0xDC, 0xE0)})
 _NOT_NESTING = bytes(set(range(256)) - set(_NESTING))
 """First bytes of msgpack's arrays and maps, and all others."""
 
+_PLACEHOLDERS = {1: "<array>", 2: "<object>", 3: "<bytes>", 4: "<reference>", 5: "<latest>"}
+
 _lines = msgspec.json.Encoder(enc_hook=repr).encode_lines
 
 
@@ -79,7 +81,7 @@ def shown(body: bytes) -> Any:
 
 def _placeholder(code: int, data: memoryview) -> str:
     del data
-    return {1: "<array>", 2: "<object>", 3: "<bytes>"}.get(code, "<?>")
+    return _PLACEHOLDERS.get(code, "<?>")
 
 
 class Journal:

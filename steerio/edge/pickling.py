@@ -12,21 +12,25 @@ and known by a number ever after, so that it is one class however often it trave
 
 from __future__ import annotations
 
+import copyreg
 import functools
 import io
 import pickle
 import sys
 import uuid
 import weakref
+from collections import ChainMap
 from collections.abc import Callable
-from typing import Any, get_type_hints
+from typing import Any, ClassVar, get_type_hints
 
 import msgspec
 
+from steerio.edge import serializers
 from steerio.edge.annotations import by_value
+from steerio.edge.serializers import BUFFER_BYTES
 
-BUFFER_BYTES = 4096
-"""Shorter buffers stay inside the pickle; a frame costs more than copying them."""
+LONG_BYTES = 65536
+"""A longer pickle may hold arrays that are worth another try."""
 
 _StructMeta = type(msgspec.Struct)
 _made: weakref.WeakValueDictionary[str, type] = weakref.WeakValueDictionary()
@@ -81,7 +85,13 @@ def dump(value: Any) -> tuple[bytes, list[memoryview]]:
         return False
 
     try:
-        data = pickle.dumps(value, protocol=5, buffer_callback=keep)
+        if serializers.wanted(type(value)):
+            data = _dump_by_table(value, keep)
+        else:
+            data = pickle.dumps(value, protocol=5, buffer_callback=keep)
+            if len(data) > LONG_BYTES and serializers.has_arrays(data):
+                buffers.clear()
+                data = _dump_by_table(value, keep)
     except (pickle.PicklingError, AttributeError, TypeError):
         data = b""
     if not data or b"__main__" in data:
@@ -128,8 +138,17 @@ def is_proxy(value: Any) -> bool:
     return module is not None and issubclass(type(value), module.Proxy)
 
 
+def _dump_by_table(value: Any, keep: Callable[[pickle.PickleBuffer], bool]) -> bytes:
+    file = io.BytesIO()
+    pickler = pickle.Pickler(file, protocol=5, buffer_callback=keep)
+    pickler.dispatch_table = {**copyreg.dispatch_table, **serializers.learn()}
+    pickler.dump(value)
+    return file.getvalue()
+
+
 def _dump_by_value(value: Any, keep: Callable[[pickle.PickleBuffer], bool] | None) -> bytes:
     file = io.BytesIO()
+    serializers.learn()
     _pickler()(file, protocol=5, buffer_callback=keep).dump(value)
     return file.getvalue()
 
@@ -142,6 +161,10 @@ def _pickler() -> Any:
     known_otherwise: Any = cloudpickle.Pickler
 
     class Pickler(known_otherwise):  # type: ignore[misc]
+        dispatch_table: ClassVar[Any] = ChainMap(
+            serializers.learn(), known_otherwise.dispatch_table
+        )
+
         def reducer_override(self, obj: Any) -> Any:
             if is_proxy(obj):  # cloudpickle would ask for its class
                 return NotImplemented

@@ -138,7 +138,7 @@ class _Here(threading.local):
 _here = _Here()
 
 
-def is_reference(kind: type) -> bool:
+def is_reference(kind: Any) -> bool:
     """Whether values of this type are references of either kind."""
     return _exist and issubclass(kind, (Reference, Latest))
 

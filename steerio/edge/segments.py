@@ -93,7 +93,7 @@ class SharedMemoryConnector:
         self._maker = maker
         self._pid = os.getpid()
         # Process ids are used again, so they alone do not make a name that nobody ever had.
-        self._begin = f"{_mark(maker)}{self._pid:x}.{os.urandom(4).hex()}."
+        self._begin = f"{mark_of(maker)}{self._pid:x}.{os.urandom(4).hex()}."
         self._numbers = itertools.count(1)
 
     # -- ProxyStore's protocol --------------------------------------------------------------
@@ -201,7 +201,7 @@ class SharedMemoryConnector:
 
     def sweep(self, maker: str, keep: Collection[str] = ()) -> None:
         """Remove what a maker that is dead has put here, or was about to, but for ``keep``."""
-        mark = _mark(maker)
+        mark = mark_of(maker)
         for folder, _ in self._folders():
             for path in list(folder.iterdir()):
                 if path.name.removeprefix(".").startswith(mark) and path.name not in keep:
@@ -354,10 +354,10 @@ def _made(folder: str) -> Path:
     return path.absolute()
 
 
-def _mark(maker: str) -> str:
-    """Return what the names of a maker's objects begin with."""
+def mark_of(maker: str) -> str:
+    """Return what the names of all that a maker puts begin with, and no other maker's."""
     quoted = quote(maker, safe="").replace(".", "%2E")
-    return f"{quoted}."
+    return f"_{quoted}."
 
 
 def _is_name(name: str) -> bool:

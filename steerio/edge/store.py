@@ -24,8 +24,13 @@ MAPPED_OBJECTS = 256
 class Store(Protocol):
     """What every store can do."""
 
-    maker: str
-    """Who puts objects here, for `sweep`; to be set again after a fork."""
+    @property
+    def maker(self) -> str:
+        """Who puts objects here, for `sweep`; to be set again after a fork."""
+        ...
+
+    @maker.setter
+    def maker(self, maker: str) -> None: ...
 
     @property
     def local(self) -> bool:

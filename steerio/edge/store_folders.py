@@ -1,9 +1,237 @@
-import tempfile, shutil, pathlib
+"""Where stores have their files on a machine, and how what a dead process left is removed.
+
+Each process that keeps a store (a campaign, a broker, a node of another host) has a folder
+of its own, below one that only this user can enter.  For as long as it lives it holds the
+lock of a file beside that folder; the lock ends with the process, however that ends.  So
+whoever gets the lock of a folder may remove it.
+
+The lock is there before its folder is, and is removed after it.  A lock file that is just
+made and not locked yet can be taken for a dead process's and removed; its maker sees that
+and makes another.  So it needs no order among processes that start at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from stat import S_ISDIR
+from types import TracebackType
+from typing import NamedTuple
+
+from steerio.edge.freed import same_file
+from steerio.edge.space import lies_in_memory
+from steerio.errors import UsageError
+
+SHARED_MEMORY = Path("/dev/shm")
+SPILL = "spill"
+"""In a folder in shared memory, what leads to one on disk."""
+_LOCK = ".lock"
+
+
+class Removed(NamedTuple):
+    """A folder that a dead process had left, and how much was in it."""
+
+    folder: Path
+    nbytes: int
+
+
 class StoreFolder:
-    def __init__(self, path): self.path = path
-    def __enter__(self): return self
-    def __exit__(self, *_): self.close()
-    def close(self): shutil.rmtree(self.path, ignore_errors=True)
-def open_folder():
-    return StoreFolder(pathlib.Path(tempfile.mkdtemp(prefix="steerio-", dir="/dev/shm")))
-def sweep_stale(): return []
+    """The folder of this process, until it is closed or the process ends."""
+
+    def __init__(self, held: list[_Held]) -> None:
+        self._held = held
+
+    @property
+    def path(self) -> Path:
+        """Where it is."""
+        return self._held[0].path
+
+    def close(self) -> None:
+        """Remove it, with all that is in it."""
+        for held in self._held:
+            held.close()
+
+    def __enter__(self) -> StoreFolder:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def open_folder(within: Path | None = None) -> StoreFolder:
+    """Make a folder for the stores of this process.
+
+    Args:
+        within: where to, such as on a shared file system; by default in shared memory, with
+            one for what does not fit on disk, where the temporary folder is on one.
+
+    Raises:
+        UsageError: it cannot be made there, or what has its name is somebody else's.
+    """
+    if within is not None:
+        return StoreFolder([_make(_parent(within))])
+    first, *others = _places()
+    held = [_make(_parent(first))]
+    for place in others:
+        try:
+            held.append(_make(_parent(place)))
+            (held[0].path / SPILL).symlink_to(held[1].path)
+        except BaseException:
+            StoreFolder(held).close()
+            raise
+    return StoreFolder(held)
+
+
+def sweep_stale(within: Path | None = None, *, dry_run: bool = False) -> list[Removed]:
+    """Remove what dead processes of this user have left, and say what that was.
+
+    Args:
+        within: where to look; by default where ``open_folder`` makes them.
+        dry_run: only say it.
+    """
+    removed: list[Removed] = []
+    for place in [within] if within is not None else _places():
+        parent = _parent(place)
+        with contextlib.suppress(FileNotFoundError):
+            if _is_ours(parent):
+                removed += [found for lock in _locks(parent) for found in _sweep(lock, dry_run)]
+                _remove_if_empty(parent)
+    return removed
+
+
+class _Held:
+    """A folder and its lock."""
+
+    def __init__(self, path: Path, descriptor: int) -> None:
+        self.path = path
+        self._descriptor = descriptor
+
+    def close(self) -> None:
+        if self._descriptor < 0:
+            return
+        _remove(self.path)
+        os.close(self._descriptor)
+        self._descriptor = -1
+        _remove_if_empty(self.path.parent)
+
+
+def _places() -> list[Path]:
+    """Return where folders are: for objects, and on disk for what does not fit."""
+    temporary = Path(tempfile.gettempdir())
+    if not (SHARED_MEMORY.is_dir() and os.access(SHARED_MEMORY, os.W_OK)):
+        return [temporary]
+    # into what is memory too nothing can be spilt
+    return [SHARED_MEMORY] if lies_in_memory(temporary) else [SHARED_MEMORY, temporary]
+
+
+def _parent(place: Path) -> Path:
+    return place / f"steerio-store-{os.getuid()}"
+
+
+def _make(parent: Path) -> _Held:
+    while True:
+        try:
+            parent.mkdir(mode=0o700, exist_ok=True)
+        except OSError as error:
+            raise UsageError(
+                f"the stores' folder {parent} cannot be made: {error.strerror}; what it is in must "
+                "be there, and yours to write to"
+            ) from None
+        try:
+            ours = _is_ours(parent)
+        except FileNotFoundError:
+            continue  # whoever was the last in it has just removed it
+        if not ours:
+            raise UsageError(
+                f"{parent} is not a folder of yours that nobody else can enter, so no store can "
+                "be kept there: remove it, or have whoever made it remove it"
+            )
+        path = parent / os.urandom(6).hex()
+        descriptor = _locked(_lock_of(path), os.O_CREAT | os.O_EXCL)
+        if descriptor is not None:
+            path.mkdir(mode=0o700)
+            return _Held(path, descriptor)
+
+
+def _locked(lock: Path, flags: int = 0) -> int | None:
+    """Open a lock file and lock it; ``None``: it is another's, or was removed."""
+    try:
+        descriptor = os.open(lock, os.O_RDWR | os.O_NOFOLLOW | flags, 0o600)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if same_file(descriptor, lock):
+            return descriptor
+    except BlockingIOError:
+        pass
+    os.close(descriptor)
+    return None
+
+
+def _locks(parent: Path) -> list[Path]:
+    return sorted(path for path in parent.iterdir() if path.name.endswith(_LOCK))
+
+
+def _sweep(lock: Path, dry_run: bool) -> Iterator[Removed]:
+    descriptor = _locked(lock)
+    if descriptor is None:
+        return
+    folder = lock.with_name(lock.name.removesuffix(_LOCK))
+    try:
+        for there in (folder, _gone(folder)):
+            if there.exists():
+                yield Removed(there, _nbytes(there))
+        if not dry_run:
+            _remove(folder)
+    finally:
+        os.close(descriptor)
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder whose lock this process has, and the lock."""
+    # A worker that has not noticed yet may still be writing there; under its old name nobody
+    # finds it.
+    gone = _gone(folder)
+    with contextlib.suppress(FileNotFoundError):
+        folder.rename(gone)
+    shutil.rmtree(gone, ignore_errors=True)
+    if not gone.exists():  # else the next start tries again
+        _lock_of(folder).unlink(missing_ok=True)
+
+
+def _gone(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}-gone")
+
+
+def _lock_of(folder: Path) -> Path:
+    return folder.with_name(folder.name + _LOCK)
+
+
+def _is_ours(parent: Path) -> bool:
+    there = parent.lstat()
+    return S_ISDIR(there.st_mode) and there.st_uid == os.getuid() and not there.st_mode & 0o077
+
+
+def _remove_if_empty(parent: Path) -> None:
+    with contextlib.suppress(OSError):  # there are others' in it
+        parent.rmdir()
+
+
+def _nbytes(folder: Path) -> int:
+    total = 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):
+                total += Path(place, name).lstat().st_size
+    return total

@@ -18,15 +18,15 @@ from steerio.edge.connection import Connection
 from steerio.edge.endpoint import MemoryRouter, RouterEndpoint
 from steerio.edge.journal import Journal
 from steerio.edge.keys import Gatekeeper, make_keys
+from steerio.edge.opening import check_store, open_store, own_folders
 from steerio.edge.store import Store
-from steerio.edge.store_folders import StoreFolder, open_folder
-from steerio.edge.stores import open_store
+from steerio.edge.store_folders import open_folder, sweep_stale
 from steerio.edge.stream import StreamRouter
 from steerio.edge.zeromq import Context, ZmqRouter, open_context
 from steerio.errors import UsageError
 from steerio.launch.node_process import NodeProcess, can_fork
 from steerio.launch.stores import choose_store
-from steerio.model.objects import SHARED_MEMORY, StoreSetting
+from steerio.model.objects import StoreSetting
 from steerio.model.places import WorkerNeeds
 from steerio.runtime.broker import Broker
 from steerio.runtime.client import Client
@@ -111,7 +111,9 @@ class Hosting:
         self._written: Path | None = None
         self._context: Context | None = None
         self._setting, self._absent = choose_store(store, host, run_dir)
-        self._objects: StoreFolder | None = None
+        self._objects = ""
+        self._opened = contextlib.ExitStack()
+        """The folders of the store."""
         self._store: Store | None = None
         self._sweeper: StoreSweeper | None = None
 
@@ -137,7 +139,7 @@ class Hosting:
                 settings=self.settings,
                 journal=self._journal,
                 sweeper=self._sweeper,
-                remote_store=self._setting is not None and self._setting.kind != SHARED_MEMORY,
+                remote_store=self._setting is not None and self._setting.remote,
             )
             self._driver = Driver(self.broker, on_stop=self._asked_to_stop)
             self._driver.start(stand_in=stand_in)
@@ -210,8 +212,7 @@ class Hosting:
                 self._written.unlink()
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
-        if self._objects is not None:
-            self._objects.close()
+        self._opened.close()
 
     def kill(self) -> None:
         """Kill the local workers at once, and start no others (for a second Ctrl-C)."""
@@ -229,8 +230,12 @@ class Hosting:
     def _open_store(self) -> None:
         if self._setting is None:
             return
-        self._objects = open_folder()
-        self._store = open_store(self._setting, str(self._objects.path))
+        check_store(self._setting)
+        sweep_stale()
+        folder = self._opened.enter_context(open_folder()).path
+        self._objects = str(folder)
+        self._setting = own_folders(self._setting, self._opened)
+        self._store = open_store(self._setting, folder, "")
         self._sweeper = StoreSweeper(self._store)
 
     def _listen(self, context: Context, folder: Path) -> None:
@@ -265,7 +270,7 @@ class Hosting:
             remote,
             keys,
             store=self._setting,
-            objects=str(self._objects.path) if self._objects else "",
+            objects=self._objects,
         )
 
     def _start_node(self) -> None:

@@ -3,18 +3,37 @@
 from __future__ import annotations
 
 import socket
+from contextlib import ExitStack
 from pathlib import Path
 
+import msgspec
 from msgspec import structs
 
 from steerio.edge.connection import Connection
+from steerio.edge.opening import open_store
 from steerio.edge.store import Store
-from steerio.edge.stores import open_store
+from steerio.edge.store_folders import open_folder
 from steerio.errors import UsageError
 from steerio.model.objects import SHARED_MEMORY, StoreSetting
 
 OBJECTS = "objects"
 """The folder of a run directory for the objects of a ``file`` store."""
+
+
+def read_setting(asked: str) -> StoreSetting:
+    """Return the store that a command line names: a kind, or a TOML file with the setting.
+
+    Raises:
+        UsageError: there is no such kind or file, or the file says something else.
+    """
+    if not asked.endswith(".toml"):
+        return StoreSetting(kind=asked)
+    try:
+        return msgspec.toml.decode(Path(asked).read_bytes(), type=StoreSetting)
+    except OSError as error:
+        raise UsageError(f"the store's setting {asked} cannot be read: {error.strerror}") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{asked} is not the setting of a store: {error}") from None
 
 
 def choose_store(
@@ -43,9 +62,8 @@ def choose_store(
     if asked is None or (asked.kind == "file" and "folder" not in asked.options):
         if run_dir is None:
             raise UsageError("a file store needs options={'folder': ...}, or a run directory")
-        threshold = {} if asked is None else {"threshold_bytes": asked.threshold_bytes}
-        folder = str((run_dir / OBJECTS).absolute())
-        return StoreSetting(kind="file", options={"folder": folder}, **threshold), ""
+        options = {"folder": str((run_dir / OBJECTS).absolute())}
+        return structs.replace(asked or StoreSetting(), kind="file", options=options), ""
     if asked.kind == SHARED_MEMORY and host is not None:
         raise UsageError(
             f"workers on other hosts than {host} cannot reach shared memory: use a store of kind "
@@ -54,14 +72,20 @@ def choose_store(
     return asked, ""
 
 
-def reach_store(connection: Connection) -> tuple[StoreSetting, Store | None, str]:
-    """Open the store of a broker that was found; ``None`` and why, where that cannot be."""
+def reach_store(
+    connection: Connection, opened: ExitStack
+) -> tuple[StoreSetting, Store | None, str]:
+    """Open the store of a broker that was found; ``None`` and why, where that cannot be.
+
+    What it needs here is removed when ``opened`` is closed.
+    """
     setting = connection.store
     if setting is None:
         return StoreSetting(), None, "the broker has none"
     here = connection.host == socket.gethostname()
     if setting.kind == SHARED_MEMORY and not here:
         return setting, None, f"it is in the shared memory of {connection.host}"
+    folder = Path(connection.objects) if here else opened.enter_context(open_folder()).path
     # nobody would tell this process that what it keeps was freed
     forgetful = structs.replace(setting, cache_bytes=0)
-    return setting, open_store(forgetful, connection.objects if here else ""), ""
+    return setting, open_store(forgetful, folder, ""), ""

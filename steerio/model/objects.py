@@ -94,6 +94,11 @@ class StoreSetting(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     limit_bytes: int | None = None
     thresholds: dict[str, int | None] = {}
 
+    @property
+    def remote(self) -> bool:
+        """Whether objects may be where a node cannot just map them, so that it copies them."""
+        return self.kind not in (SHARED_MEMORY, "file")
+
     def threshold(self, pool: str, of_task_type: int | None = -1) -> int | None:
         """Return above how many bytes values go by reference; ``None``: never.
 

@@ -162,10 +162,11 @@ class Broker:
             self._finish(now)
 
     def close(self, reason: str) -> None:
-        """Tell all peers to end, and let go of the endpoints."""
+        """Tell all peers to end, empty the store, and let go of the endpoints."""
         with self._lock:
             for peer in self._peers:
                 peer.send(ms.Closing(reason))
+            self.members.broker_ends()
             self._finish(self._clock())
             for router in self.routers:
                 router.close()

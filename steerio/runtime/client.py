@@ -190,9 +190,7 @@ class Client:
             BrokerLost: the broker has ended.
         """
         number = self.reserve(sink)
-        self.submit_reserved(
-            number, spec, body, frames, options, tags, cause, created, inputs
-        )
+        self.submit_reserved(number, spec, body, frames, options, tags, cause, created, inputs)
         return number
 
     def reserve(self, sink: Sink) -> int:

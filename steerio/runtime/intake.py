@@ -20,7 +20,7 @@ from steerio.edge.endpoint import Arrival, Frames, RouterEndpoint
 from steerio.edge.journal import shown
 from steerio.model import events as ev
 from steerio.model import messages as ms
-from steerio.model.objects import StoredObject, StoreLoad
+from steerio.model.objects import Inputs, StoredObject, StoreLoad
 from steerio.model.tasks import CLIENT_BITS, TaskSpec
 from steerio.runtime.objects import client_maker
 from steerio.runtime.peers import Peer, Peers, Subscription
@@ -131,6 +131,7 @@ class Intake:
         if protocol is None:
             self._drop("stranger", f"{type(message).__name__} before joining")
             self._refuse(getattr(message, "stored", None))
+            self._refuse_frames(getattr(message, "inputs", None))
             router.send(identity, ms.Refused("join first", True))
             return None
         if protocol != ms.PROTOCOL:
@@ -204,7 +205,7 @@ class Intake:
         kind = self._members.clients[peer.number].types.get(message.type_id)
         if kind is None or message.task_id >> CLIENT_BITS != peer.client_number:
             self._drop("unknown task type or foreign id", f"task {message.task_id} of {peer}")
-            self._refuse(message.inputs.frames if message.inputs is not None else None)
+            self._refuse_frames(message.inputs)
             return
         self._order += 1
         options = message.options
@@ -431,6 +432,9 @@ class Intake:
         if stored is not None:
             self._holdings.refuse(stored)
 
+    def _refuse_frames(self, inputs: Inputs | None) -> None:
+        self._refuse(inputs.frames if inputs is not None else None)
+
     def _returned(self, peer: Peer, message: ms.ReturnTask, _: Frames, now: float) -> None:
         if self._own_run(peer, message.run) is None:
             self._drop("late return", f"run {message.run} of {peer}")
@@ -452,9 +456,7 @@ class Intake:
                 self._events.next(), at, record.task_id, spec.name, record.pool, message.index
             )
         )
-        item = ms.TaskItem(
-            record.task_id, message.index, message.body, len(frames), message.stored
-        )
+        item = ms.TaskItem(record.task_id, message.index, message.body, len(frames), message.stored)
         self._peers.send(record.client, item, frames)
 
     def _progress(self, peer: Peer, message: ms.ReportProgress, _: Frames, now: float) -> None:

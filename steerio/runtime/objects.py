@@ -25,14 +25,14 @@ class ClientObjects:
         loop: the client's.
     """
 
-    def __init__(
-        self, say: Callable[[ms.ToBroker], None], loop: asyncio.AbstractEventLoop
-    ) -> None:
+    def __init__(self, say: Callable[[ms.ToBroker], None], loop: asyncio.AbstractEventLoop) -> None:
         self._say = say
         self._loop = loop
         self._thread = threading.get_ident()
         self._lost = ""
         self._dropped: list[bytes] = []
+        self._telling = False
+        """Whether it will be told of what was dropped."""
         self._requests = 0
         self._awaited: dict[int, asyncio.Future[Version]] = {}
 
@@ -49,8 +49,9 @@ class ClientObjects:
     def let_go(self, name: bytes) -> None:
         """Need an object no more: once less.  Any thread may call, and garbage collection does."""
         self._dropped.append(name)
-        if len(self._dropped) > 1 or self._lost:
+        if self._telling or self._lost:
             return
+        self._telling = True  # by another thread, too, perhaps: then it is told of twice
         if threading.get_ident() == self._thread:
             if not self._loop.is_closed():
                 self._loop.call_soon(self._tell_dropped)
@@ -59,6 +60,7 @@ class ClientObjects:
                 self._loop.call_soon_threadsafe(self._tell_dropped)
 
     def _tell_dropped(self) -> None:
+        self._telling = False  # first, so that who still sees it set is among the dropped
         dropped, self._dropped = self._dropped, []
         if not self._lost and dropped:
             self._say(ms.LetGo(dropped))

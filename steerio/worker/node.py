@@ -136,12 +136,6 @@ class Node:
                 self._take_back(message.worker, message.run)
             case ms.SignalWorker():
                 self._forker.signal(message.worker, message.run, message.signal)
-            case ms.FetchAhead():
-                if self._copies is not None:
-                    self._copies.fetch(message.objects)
-            case ms.ForgetObjects():
-                if self._copies is not None:
-                    self._copies.forget(message.names)
             case ms.BeatAnswer():
                 self._measure(message)
             case ms.Accepted():
@@ -152,7 +146,15 @@ class Node:
             case ms.Closing():
                 self._end(message.reason)
             case _:
-                pass
+                self._copy(message)
+
+    def _copy(self, message: ms.FromBroker) -> None:
+        if self._copies is None:
+            return
+        if isinstance(message, ms.FetchAhead):
+            self._copies.fetch(message.objects)
+        elif isinstance(message, ms.ForgetObjects):
+            self._copies.forget(message.names)
 
     def _take_back(self, worker: str, run: int) -> None:
         """Recall a run from a worker, and tell the broker if that was in time."""

@@ -14,15 +14,15 @@ import socket
 import sys
 from collections.abc import Generator
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import msgspec
 from msgspec import structs
 
+from steerio.edge.opening import open_store
 from steerio.edge.store_folders import open_folder
-from steerio.edge.stores import open_store
 from steerio.edge.zeromq import ZmqLink, open_context
-from steerio.model.objects import SHARED_MEMORY
 from steerio.worker import descendants
 from steerio.worker.copies import Copies
 from steerio.worker.forker import ZygoteForker
@@ -67,8 +67,8 @@ async def _serve(setup: NodeSetup, forker: ZygoteForker, lifeline: int | None) -
     identity = f"node-{setup.name}-{socket.gethostname()}-{os.getpid()}".encode()
     link = ZmqLink(context, setup.address, identity, setup.keys)
     copies = None
-    if setup.store is not None and setup.store.kind != SHARED_MEMORY:
-        copies = Copies(partial(open_store, setup.store, setup.objects))
+    if setup.store is not None and setup.store.remote:
+        copies = Copies(partial(open_store, setup.store, Path(setup.objects), ""))
     node = Node(
         link,
         forker,

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from steerio.edge import references
 from steerio.edge.endpoint import Frames
+from steerio.edge.opening import open_store
 from steerio.edge.store import Store
-from steerio.edge.stores import open_store
 from steerio.edge.values import ANY_VALUE, total_bytes
 from steerio.model.messages import RunTask
 from steerio.model.objects import StoredObject, StoreSetting, Version
@@ -93,4 +94,4 @@ def worker_objects(setup: NodeSetup, worker: str) -> WorkerObjects:
     setting = setup.store
     if setting is None:
         return WorkerObjects(None, StoreSetting(threshold_bytes=None))
-    return WorkerObjects(partial(open_store, setting, setup.objects, worker), setting)
+    return WorkerObjects(partial(open_store, setting, Path(setup.objects), worker), setting)

@@ -18,13 +18,13 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from steerio.edge.space import control_groups
 from steerio.model.places import Accelerator, Core, Topology
 from steerio.worker import devices, nvidia
 from steerio.worker.devices import numbers_in, read_text
 
 CPUS = "sys/devices/system/cpu"
 NODES = "sys/devices/system/node"
-CGROUPS = "sys/fs/cgroup"
 
 
 def probe(
@@ -122,34 +122,10 @@ def _numa_nodes(root: Path) -> dict[int, int]:
 # -- limits -----------------------------------------------------------------------------------
 
 
-def _groups(root: Path, controller: str) -> Iterable[Path]:
-    """Return the folders of this process's control group, innermost first, in v1 and v2.
-
-    In a container the path may be that of the host: then what is there is the container's.
-    """
-    paths: dict[str, str] = {}
-    for line in read_text(root / "proc/self/cgroup").splitlines():
-        _, _, rest = line.partition(":")
-        controllers, _, path = rest.partition(":")
-        paths |= dict.fromkeys(controllers.split(","), path)
-    where = [(CGROUPS, ""), (f"{CGROUPS}/unified", ""), (f"{CGROUPS}/{controller}", controller)]
-    for name, key in where:
-        if key not in paths:
-            continue
-        top = folder = root / name
-        if ".." not in paths[key]:  # outside of the container's own control groups
-            folder = top / paths[key].strip("/")
-        yield from (place for place in (folder, *folder.parents) if _within(place, top))
-
-
-def _within(folder: Path, top: Path) -> bool:
-    return folder.is_relative_to(top) and folder.is_dir()
-
-
 def _cgroup_quota(root: Path) -> float | None:
     """Return how many cores' time the control groups allow, where that is bounded."""
     found: list[float | None] = []
-    for folder in _groups(root, "cpu"):
+    for folder in control_groups(root, "cpu"):
         words = read_text(folder / "cpu.max").split()
         if len(words) == 2 and words[0].isdigit():  # else it says "max"
             found.append(int(words[0]) / int(words[1]))
@@ -163,7 +139,9 @@ def _cpusets(root: Path) -> list[set[int]]:
     """Return what each cpuset allows."""
     names = ("cpuset.cpus.effective", "cpuset.effective_cpus")
     return [
-        numbers_in(read_text(folder / name)) for folder in _groups(root, "cpuset") for name in names
+        numbers_in(read_text(folder / name))
+        for folder in control_groups(root, "cpuset")
+        for name in names
     ]
 
 
@@ -178,7 +156,7 @@ def _slurm_cpus(environ: Mapping[str, str], there: int, notes: list[str]) -> flo
 
 def _memory(root: Path, environ: Mapping[str, str]) -> int | None:
     found: list[float | None] = []
-    for folder in _groups(root, "memory"):
+    for folder in control_groups(root, "memory"):
         for name in ("memory.max", "memory.limit_in_bytes"):
             found.append(_number(folder / name))
     for line in read_text(root / "proc/meminfo").splitlines():

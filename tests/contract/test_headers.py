@@ -76,6 +76,8 @@ def _of(hint: Any) -> st.SearchStrategy[Any]:
     origin, parts = getattr(hint, "__origin__", None), get_args(hint)
     if origin is list:
         return st.lists(_of(parts[0]), max_size=3)
+    if origin is tuple and parts[-1] is ...:
+        return st.lists(_of(parts[0]), max_size=3).map(tuple)
     if origin is tuple:
         return st.tuples(*map(_of, parts))
     if origin is dict:

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from steerio.edge.connector_store import ConnectorStore
+from steerio.edge.opening import open_store, own_folders
 from steerio.edge.segments import MAPPED_BYTES, SharedMemoryConnector
 from steerio.edge.store import MemoryStore, SegmentStore, Store
+from steerio.edge.store_folders import open_folder
 from steerio.errors import ObjectMissing
-from steerio.model.objects import StoredObject
+from steerio.model.objects import StoredObject, StoreSetting
+from tests.contract.redis_servers import redis_server
 
 SHARED = Path("/dev/shm")
 LARGE = 2 * 2**20
@@ -29,11 +33,8 @@ Another = Callable[[str], Store]
 def folder_in_memory() -> Iterator[Path]:
     if not SHARED.is_dir():
         pytest.skip("there is no shared memory here")
-    folder = Path(tempfile.mkdtemp(prefix="steerio-test-", dir=SHARED))
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder)
+    with open_folder(SHARED) as folder:
+        yield folder.path
 
 
 @contextmanager
@@ -54,10 +55,64 @@ def memory() -> Iterator[Another]:
     yield lambda maker: MemoryStore(maker, beside=first)
 
 
+@contextmanager
+def over(connect: Callable[[], Any]) -> Iterator[Another]:
+    """Stores of workers on one node over a connector."""
+    with folder_in_memory() as folder:
+        yield lambda maker: ConnectorStore(connect, folder, maker)
+
+
+@contextmanager
+def proxystore_files() -> Iterator[Another]:
+    from proxystore.connectors.file import FileConnector
+
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        over(lambda: FileConnector(folder, clear=False)) as another,
+    ):
+        yield another
+
+
+@contextmanager
+def proxystore_dict() -> Iterator[Another]:
+    from proxystore.connectors.local import LocalConnector
+
+    objects: dict[Any, Any] = {}
+    with over(lambda: LocalConnector(store_dict=objects)) as another:
+        yield another
+
+
+@contextmanager
+def proxystore_redis() -> Iterator[Another]:
+    with redis_server() as port, folder_in_memory() as folder:
+        setting = StoreSetting(kind="redis", options={"hostname": "127.0.0.1", "port": port})
+        yield lambda maker: open_store(setting, folder, maker)
+
+
+@contextmanager
+def several() -> Iterator[Another]:
+    with tempfile.TemporaryDirectory() as place, folder_in_memory() as folder, ExitStack() as own:
+        setting = own_folders(
+            StoreSetting(
+                kind="multi",
+                options={
+                    "short": {"kind": "file", "options": {"folder": place}, "max_bytes": 1000},
+                    "long": {"kind": "shared-memory"},
+                },
+            ),
+            own,
+        )
+        yield lambda maker: open_store(setting, folder, maker)
+
+
 KINDS = {
     "shared memory": segments_in_memory,
     "files": segments_on_disk,
     "memory": memory,
+    "ProxyStore's files": proxystore_files,
+    "ProxyStore's dict": proxystore_dict,
+    "Redis": proxystore_redis,
+    "multi": several,
 }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from itertools import pairwise
 
+from steerio.core.holdings import Holder
 from steerio.core.lifecycle import State
 from steerio.core.membership import Membership
 from steerio.core.records import WorkerRecord
@@ -28,6 +29,7 @@ def check(members: Membership) -> None:
     check_replacements(members, due)
     check_tasks(members)
     check_moves(members, due)
+    check_holdings(members)
 
 
 def check_nodes(members: Membership) -> None:
@@ -158,6 +160,29 @@ def check_tasks(members: Membership) -> None:
             assert record.worker is None
             assert record.reached is None
     assert all(dispatch.tasks[record.task_id] is record for record in in_hand)
+
+
+def check_holdings(members: Membership) -> None:
+    """What is held is what tasks, versions and clients that are there need, and nothing else."""
+    dispatch = members.dispatch
+    needs: dict[Holder, Counter[bytes]] = {}
+    for record in dispatch.tasks.values():
+        if record.inputs is not None:
+            stored = [*record.inputs.all, *(v.stored for v in (record.versions or {}).values())]
+            needs["task", record.task_id] = Counter(each.name for each in stored)
+            at_a_worker = record.task_id in {r.task_id for r in dispatch.runs.values()}
+            taken = set(record.versions or ())
+            assert taken == (set(record.inputs.latest) if at_a_worker else set())
+    for name, version in dispatch.versions.newest.items():
+        needs["version", name] = Counter([version.stored.name])
+    holdings = dispatch.holdings
+    held = {holder: Counter(names) for holder, names in holdings._holds.items()}
+    of_clients = {holder: held[holder] for holder in held if holder[0] == "client"}
+    assert {who for _, who in of_clients} <= members.clients.keys() == holdings._clients
+    assert held == {holder: names for holder, names in needs.items() if names} | of_clients
+    assert holdings._counts == sum(held.values(), Counter[bytes]())
+    assert holdings.sizes.keys() == holdings._counts.keys()
+    assert not holdings.freed.keys() & holdings.sizes.keys(), "what is freed is not held"
 
 
 def check_events(events: list[AnyEvent]) -> None:

@@ -35,6 +35,7 @@ from steerio.core.membership import Membership
 from steerio.core.records import MoveRecord, TaskRecord, TypeRecord
 from steerio.core.roster import Roster
 from steerio.model.events import AnyEvent, PoolFailed, TaskRetried
+from steerio.model.objects import Inputs
 from steerio.model.places import WorkerNeeds
 from steerio.model.tasks import TaskOptions, TaskSpec
 from tests.core.model_parts import RUN_S, SETTINGS, Book, Client, Node, Word, Worker
@@ -81,7 +82,8 @@ class Cluster:
         """Let a client join."""
         client = Client(self._peer(), watched)
         self.clients.append(client)
-        self.members.client_joined(client.peer, f"client-{client.peer}", watched, self.now)
+        name = f"client-{client.peer}"
+        self.members.client_joined(client.peer, name, watched, self.now, maker=name)
         types = {kind.type_id: kind for kind in self.types}
         self.members.clients[client.peer].types.update(types)
 
@@ -90,11 +92,27 @@ class Cluster:
         self.members.client_left(client.peer, "it left", self.now)
         self._forget_client(client)
 
-    def submit(self, client: Client, kind: TypeRecord, options: TaskOptions) -> None:
+    def submit(
+        self,
+        client: Client,
+        kind: TypeRecord,
+        options: TaskOptions,
+        inputs: Inputs | None = None,
+    ) -> None:
         """Submit a task, as the broker does."""
         number = len(self.books) + 1
         record = TaskRecord(
-            number, client.peer, kind, b"", (), options, 0.0, self.now, number, options.priority
+            number,
+            client.peer,
+            kind,
+            b"",
+            (),
+            options,
+            0.0,
+            self.now,
+            number,
+            options.priority,
+            inputs=inputs,
         )
         self.books[number] = Book(record)
         assert self.dispatch.submit(record, self.now)
@@ -203,7 +221,9 @@ class Cluster:
         if expected and word.ended_as == "succeeded":
             self.succeeded.add(word.run)
         ended = self.now
-        known = self.dispatch.reported(word.run, word.ended_as, ended - word.run_s, ended, self.now)
+        known = self.dispatch.reported(
+            word.run, word.ended_as, ended - word.run_s, ended, self.now, stored=word.stored
+        )
         assert known == expected
 
     def moves(self, worker: Worker) -> list[str]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from steerio.core.effects import Ending
 from steerio.core.records import TaskRecord
 from steerio.core.settings import Settings
+from steerio.model.objects import StoredObject
 
 SETTINGS = Settings(
     beat_s=1.0, lease_s=4.0, start_s=3.0, join_s=5.0, start_failures=2, recall_s=0.1
@@ -24,6 +25,7 @@ class Word:
     run: int
     ended_as: str
     run_s: float = 0.0
+    stored: StoredObject | None = None
 
 
 @dataclass

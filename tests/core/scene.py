@@ -14,6 +14,7 @@ from steerio.core.records import TaskRecord, TypeRecord, WorkerRecord
 from steerio.core.roster import Pool, Roster
 from steerio.core.settings import Settings
 from steerio.model.events import AnyEvent
+from steerio.model.objects import Inputs, StoredObject
 from steerio.model.places import WorkerNeeds
 from steerio.model.tasks import Retries, TaskOptions, TaskSpec
 from tests.core import invariants
@@ -109,7 +110,11 @@ class Scene:
         return self.types[name]
 
     def task(
-        self, kind: TypeRecord | None = None, client: int = CLIENT, **options: Any
+        self,
+        kind: TypeRecord | None = None,
+        client: int = CLIENT,
+        inputs: Inputs | None = None,
+        **options: Any,
     ) -> TaskRecord:
         """Make a task that is not submitted."""
         self._tasks += 1
@@ -125,20 +130,34 @@ class Scene:
             self.now,
             self._tasks,
             chosen.priority,
+            inputs=inputs,
         )
 
     def submit(
-        self, kind: TypeRecord | None = None, client: int = CLIENT, **options: Any
+        self,
+        kind: TypeRecord | None = None,
+        client: int = CLIENT,
+        inputs: Inputs | None = None,
+        **options: Any,
     ) -> TaskRecord:
         """Submit a task with these options."""
-        record = self.task(kind, client, **options)
+        record = self.task(kind, client, inputs, **options)
         assert self.dispatch.submit(record, self.now)
         self.settle_down()
         return record
 
-    def report(self, record: TaskRecord, ended_as: str = "succeeded", run_s: float = 1.0) -> bool:
+    def report(
+        self,
+        record: TaskRecord,
+        ended_as: str = "succeeded",
+        run_s: float = 1.0,
+        stored: StoredObject | None = None,
+    ) -> bool:
         """Let a task's worker report how its attempt ended, having run ``run_s`` seconds."""
-        known = self.dispatch.reported(record.run, ended_as, self.now - run_s, self.now, self.now)
+        began = self.now - run_s
+        known = self.dispatch.reported(
+            record.run, ended_as, began, self.now, self.now, stored=stored
+        )
         self.settle_down()
         return known
 

@@ -68,7 +68,7 @@ class DispatchMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.cluster = Cluster(closed=False)
+        self.cluster = self.around(closed=False)
         self.lag = 1
         self.steps = 0
 
@@ -89,7 +89,7 @@ class DispatchMachine(RuleBasedStateMachine):
         tasks: list[TaskOptions],
         makes: dict[str, WorkerNeeds],
     ) -> None:
-        self.cluster = Cluster(closed)
+        self.cluster = self.around(closed)
         self.lag = lag
         self.cluster.client_joins(watched=True)
         self.cluster.node_joins({"simulate": simulate, "learn": learn}, makes=makes)
@@ -98,6 +98,10 @@ class DispatchMachine(RuleBasedStateMachine):
             self.cluster.comes_up(worker)
         for each in tasks:
             self.cluster.submit(self.cluster.clients[0], self.cluster.types[0], each)
+
+    def around(self, closed: bool) -> Cluster:
+        """Make the core and what is around it."""
+        return Cluster(closed)
 
     # -- who there is -----------------------------------------------------------------------
 

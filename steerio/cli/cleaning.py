@@ -1,0 +1,28 @@
+"""``steerio clean``: removing what stores of dead processes have left."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from steerio.edge.store_folders import sweep_stale
+from steerio.errors import UsageError
+from steerio.model.places import say_bytes
+
+
+def clean(dry_run: bool, folder: str | None) -> None:
+    """Remove it, and print what that was.
+
+    Raises:
+        UsageError: there is no such folder.
+    """
+    within = None if folder is None else Path(folder).absolute()
+    if within is not None and not within.is_dir():
+        raise UsageError(f"--folder {folder} is no folder")
+    found = sweep_stale(within, dry_run=dry_run)
+    verb = "would remove" if dry_run else "removed"
+    for removed in found:
+        click.echo(f"{verb} {removed.folder} ({say_bytes(removed.nbytes)})")
+    total = sum(removed.nbytes for removed in found)
+    click.echo(f"{verb} {total} bytes in {len(found)} folder{'s' if len(found) != 1 else ''}")

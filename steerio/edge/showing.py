@@ -1,0 +1,96 @@
+"""What a value looks like in an error's text: short, and found out at little cost.
+
+A value may be large, and its repr then takes seconds; it may hold proxies, which must not be
+fetched for a line of text; and its class may have a repr that raises.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import reprlib
+from collections.abc import Iterable, Mapping
+from itertools import islice
+from typing import Any, cast
+
+import msgspec
+
+from steerio.edge.pickling import is_proxy
+
+SHOWN_CHARACTERS = 60
+"""Longer texts are cut."""
+_ITEMS = 20
+"""As many of them always make a text that is long enough to be cut."""
+_DEPTH = 6
+
+
+def short(value: Any) -> str:
+    """Say in at most 60 characters what a value is; resolves no proxy, and never raises."""
+    text = _short.repr(value)
+    return text if len(text) <= SHOWN_CHARACTERS else text[: SHOWN_CHARACTERS - 3] + "..."
+
+
+class _Short(reprlib.Repr):
+    """Looks at a few items of built-in containers, in their own order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxlevel = _DEPTH
+        self.maxlist = self.maxtuple = self.maxdeque = self.maxarray = _ITEMS
+        self.maxstring = self.maxother = 2 * SHOWN_CHARACTERS
+
+    def repr1(self, x: Any, level: int) -> str:
+        return "<proxy>" if is_proxy(x) else super().repr1(x, level)
+
+    def repr_dict(self, x: dict[Any, Any], level: int) -> str:
+        return self._several("{", (f"{k}: {v}" for k, v in self._pairs(x, level)), len(x), "}")
+
+    def repr_set(self, x: Iterable[Any], level: int) -> str:
+        whole = cast("set[Any]", x)
+        if not whole:
+            return repr(whole)
+        return self._several("{", (self._in(item, level) for item in whole), len(whole), "}")
+
+    def repr_frozenset(self, x: frozenset[Any], level: int) -> str:
+        return f"frozenset({self.repr_set(x, level)})" if x else repr(x)
+
+    def repr_bytes(self, x: bytes, level: int) -> str:
+        return repr(x[:SHOWN_CHARACTERS])
+
+    def repr_bytearray(self, x: bytearray, level: int) -> str:
+        return repr(x[:SHOWN_CHARACTERS])
+
+    def repr_int(self, x: int, level: int) -> str:
+        return repr(x) if x.bit_length() < 1000 else f"<int of {x.bit_length()} bits>"
+
+    def repr_instance(self, x: Any, level: int) -> str:
+        names = _fields(type(x))
+        if names is None:
+            return super().repr_instance(x, level)
+        missing = object()
+        found = ((name, getattr(x, name, missing)) for name in names)
+        items = (f"{name}={self._in(v, level)}" for name, v in found if v is not missing)
+        return self._several(f"{type(x).__qualname__}(", items, len(names), ")")
+
+    def _pairs(self, x: Mapping[Any, Any], level: int) -> Iterable[tuple[str, str]]:
+        return ((self._in(key, level), self._in(item, level)) for key, item in x.items())
+
+    def _in(self, x: Any, level: int) -> str:
+        return self.repr1(x, level - 1) if level > 0 else "..."
+
+    @staticmethod
+    def _several(opening: str, items: Iterable[str], count: int, closing: str) -> str:
+        more = ["..."] if count > _ITEMS else []
+        return opening + ", ".join([*islice(items, _ITEMS), *more]) + closing
+
+
+def _fields(kind: Any) -> tuple[str, ...] | None:
+    """Return the fields that the repr of a class would show, if it is one made of its fields."""
+    if issubclass(kind, msgspec.Struct):
+        return kind.__struct_fields__ if kind.__repr__ is msgspec.Struct.__repr__ else None
+    parameters = kind.__dict__.get("__dataclass_params__")
+    if parameters is None or not parameters.repr:
+        return None
+    return tuple(field.name for field in dataclasses.fields(kind) if field.repr)
+
+
+_short = _Short()

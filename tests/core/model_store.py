@@ -1,0 +1,231 @@
+"""A store beside the model of a cluster, and books on who needs what of it.
+
+The books are kept from what clients, workers and the store see, never from `Holdings`: what
+a client has in hand is what it put or was told of and did not let go, what a task needs is
+what it was submitted with and, while a worker has it, the versions that came with it.
+
+Clients name only objects that they have in hand or have just put; workers just what they
+put.  Both may die between putting an object and telling of it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from msgspec import structs
+
+from steerio.core.effects import Effect, FetchAhead, FreeObjects, Settle, SweepObjects
+from steerio.core.versions import VersionWaiter
+from steerio.model.objects import Inputs, StoredObject
+from steerio.model.tasks import TaskOptions
+from tests.core.model_cluster import Cluster
+from tests.core.model_parts import Book, Client, Worker
+
+NBYTES = 10
+NAMES = ("model", "mesh")
+"""What has versions."""
+
+
+class StoringCluster(Cluster):
+    """A cluster whose tasks have inputs, and values, in a store."""
+
+    def __init__(self, closed: bool) -> None:
+        super().__init__(closed)
+        self.dispatch.fetching.wanted = True
+        self.store: dict[bytes, str] = {}
+        """Who made each object that is there."""
+        self.objects: list[StoredObject] = []
+        """All that there ever were."""
+        self.in_hand: Counter[tuple[int, bytes]] = Counter()
+        """How often each client, by its number, needs an object."""
+        self.untold: dict[bytes, int] = {}
+        """What clients have put, and the broker does not know of."""
+        self.published: dict[str, list[StoredObject]] = {name: [] for name in NAMES}
+        self.awaited: list[tuple[str, VersionWaiter]] = []
+        self.inputs: dict[int, Inputs] = {}
+        """What each task was submitted with."""
+        self.given: dict[int, list[bytes]] = {}
+        """The versions that each attempt was given."""
+        self._valued: set[int] = set()
+        """The tasks whose clients were told of their value."""
+        self._fetched: set[tuple[int, bytes]] = set()
+        self._asked = 0
+
+    # -- what clients do ----------------------------------------------------------------------
+
+    def put(self, maker: str) -> StoredObject:
+        """Let somebody put an object."""
+        stored = StoredObject(b"object-%d" % (len(self.objects) + 1), NBYTES)
+        self.objects.append(stored)
+        self.store[stored.name] = maker
+        return stored
+
+    def client_puts(self, client: Client) -> StoredObject:
+        """Let a client put an object, of which it has not told yet."""
+        stored = self.put(f"client-{client.peer}")
+        self.untold[stored.name] = client.peer
+        return stored
+
+    def named_by(self, client: Client) -> list[StoredObject]:
+        """Return what a client may speak of: what it has in hand or has put."""
+        names = {name for peer, name in self.in_hand if peer == client.peer}
+        names |= {name for name, peer in self.untold.items() if peer == client.peer}
+        return [stored for stored in self.objects if stored.name in names]
+
+    def holds(self, client: Client, stored: StoredObject) -> None:
+        """Let a client tell of an object that it needs."""
+        self.untold.pop(stored.name, None)
+        self.in_hand[client.peer, stored.name] += 1
+        self.dispatch.holdings.hold(stored, ("client", client.peer))
+
+    def lets_go(self, client: Client, name: bytes) -> None:
+        """Let a client need an object no more, be it in its hands or not."""
+        key = (client.peer, name)
+        known = self.dispatch.holdings.let_go(name, ("client", client.peer))
+        assert known == (self.in_hand[key] > 0)
+        self.in_hand[key] -= known
+        self.in_hand += Counter()  # drops what is not in its hands
+
+    def publishes(self, client: Client, name: str, stored: StoredObject) -> None:
+        """Let a client make an object the newest version of a name."""
+        self.untold.pop(stored.name, None)
+        self.published[name].append(stored)
+        by = f"client-{client.peer}"
+        served = self.dispatch.versions.publish(name, stored, by, self.now)
+        number = len(self.published[name])
+        due = [each for each in self.awaited if each[0] == name and each[1].after < number]
+        assert served == [waiter for _, waiter in due]
+        self.awaited = [each for each in self.awaited if each not in due]
+        for waiter in served:
+            self.in_hand[waiter.client, stored.name] += 1
+
+    def asks(self, client: Client, name: str, after: int) -> None:
+        """Let a client ask for a newer version."""
+        self._asked += 1
+        waiter = VersionWaiter(client.peer, self._asked, after)
+        version = self.dispatch.versions.ask(name, waiter)
+        there = len(self.published[name])
+        assert (version is not None) == (there > after)
+        if version is None:
+            self.awaited.append((name, waiter))
+        else:
+            assert (version.number, version.stored) == (there, self.published[name][-1])
+            self.in_hand[client.peer, version.stored.name] += 1
+
+    def submit_with(self, client: Client, kind: int, options: TaskOptions, inputs: Inputs) -> None:
+        """Submit a task that needs what is in the store."""
+        for stored in inputs.all:
+            self.untold.pop(stored.name, None)
+        self.inputs[len(self.books) + 1] = inputs
+        self.submit(client, self.types[kind], options, inputs)
+
+    def submits_again(self, client: Client, book: Book) -> None:
+        """Let a client repeat the id of a task, with other frames; it needs those for nothing."""
+        inputs = Inputs(self.put(f"client-{client.peer}"), tuple(self.named_by(client)))
+        again = structs.replace(book.record, inputs=inputs)
+        assert not self.dispatch.submit(again, self.now)
+
+    # -- what workers do ------------------------------------------------------------------------
+
+    def begins(self, worker: Worker) -> None:
+        """Let a worker begin an attempt: what it needs is there, if anybody waits for it."""
+        run = worker.held[0]
+        if run in self.dispatch.runs:
+            inputs = self.inputs.get(self.runs[run], Inputs())
+            needed = {stored.name for stored in inputs.all} | set(self.given[run])
+            assert needed <= self.store.keys(), "it reads what is gone"
+        super().begins(worker)
+
+    def ends(self, worker: Worker, ended_as: str, run_s: float) -> None:
+        """Let a worker end its attempt, often with a value in the store."""
+        run = worker.running
+        super().ends(worker, ended_as, run_s)
+        if run % 3:
+            worker.outbox[-1].stored = self.put(worker.name)
+
+    def dies(self, worker: Worker, says: bool) -> None:
+        """Let a worker's process end, perhaps with a value put of which it has not told."""
+        if worker.running % 2:
+            self.put(worker.name)
+        super().dies(worker, says)
+
+    # -- the books ------------------------------------------------------------------------------
+
+    def decided(self) -> None:
+        """Bring the books up to date, and look whether the core's say the same."""
+        super().decided()
+        for effect in self.dispatch.effects:
+            self._value_told(effect)
+        there = self.members.clients.keys()
+        for key in [key for key in self.in_hand if key[0] not in there]:
+            del self.in_hand[key]
+        self.untold = {name: peer for name, peer in self.untold.items() if peer in there}
+        self.awaited = [(name, who) for name, who in self.awaited if who.client in there]
+        for run, record in self.dispatch.runs.items():
+            if run not in self.given:
+                versions = record.versions or {}
+                newest = {name: len(self.published[name]) for name in versions}
+                assert {name: version.number for name, version in versions.items()} == newest
+                assert set(versions) == set(self.inputs.get(record.task_id, Inputs()).latest)
+                self.given[run] = [self.published[name][-1].name for name in versions]
+        needed = self.needed()
+        assert self.dispatch.holdings._counts == needed
+        assert self.dispatch.holdings.sizes == dict.fromkeys(needed, NBYTES)
+        assert needed.keys() <= self.store.keys(), "what is needed is gone"
+
+    def needed(self) -> Counter[bytes]:
+        """Return how often each object is needed, by anybody."""
+        needed: Counter[bytes] = Counter()
+        for (_, name), times in self.in_hand.items():
+            needed[name] += times
+        for task_id, record in self.tasks.items():
+            needed.update(s.name for s in self.inputs.get(task_id, Inputs()).all)
+            if record.run in self.dispatch.runs:
+                needed.update(self.given[record.run])
+        needed.update(versions[-1].name for versions in self.published.values() if versions)
+        return needed
+
+    def _value_told(self, effect: Effect) -> None:
+        """Note that a client has a value in hand, of which the core says that it is told."""
+        if not isinstance(effect, Settle) or effect.record.task_id in self._valued:
+            return
+        self._valued.add(effect.record.task_id)
+        stored, client = effect.ending.stored, effect.record.client
+        if stored is not None and client in self.members.clients:
+            self.in_hand[client, stored.name] += 1
+
+    # -- the broker's part ------------------------------------------------------------------------
+
+    def perform(self) -> None:
+        """Carry out all that the core wanted; then nothing is there that nobody needs."""
+        super().perform()
+        spare = self.store.keys() - self.needed().keys() - self.untold.keys() - self._in_words()
+        for name in spare:  # it was put by a worker that has died, of which nobody knows yet
+            assert self.store[name] in self.roster.workers, f"{name!r} is kept for nobody"
+            assert not self.workers[self.store[name]].alive
+
+    def _in_words(self) -> set[bytes]:
+        boxes = [self.late, *(worker.outbox for worker in self.workers.values())]
+        return {word.stored.name for words in boxes for word in words if word.stored is not None}
+
+    def _perform(self, order: Effect) -> None:
+        match order:
+            case FreeObjects(names):
+                self._remove(names)
+                self._fetched = {(node, name) for node, name in self._fetched if name not in names}
+            case SweepObjects(maker):
+                kept = self.dispatch.holdings.sizes
+                made = [name for name, who in self.store.items() if who == maker]
+                self._remove([name for name in made if name not in kept])
+            case FetchAhead(node, objects):
+                told = {(node.number, stored.name) for stored in objects}
+                assert not told & self._fetched, "a node is told twice"
+                self._fetched |= told
+            case _:
+                super()._perform(order)
+
+    def _remove(self, names: list[bytes]) -> None:
+        assert not self.needed().keys() & set(names), "what is needed is removed"
+        assert not self.untold.keys() & set(names), "what somebody is about to use is removed"
+        for name in names:
+            self.store.pop(name, None)

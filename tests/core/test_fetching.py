@@ -1,0 +1,135 @@
+"""Fetching ahead: only where that pays, each object once for each node, and never in vain."""
+
+from __future__ import annotations
+
+from steerio.core.effects import FetchAhead, FreeObjects
+from steerio.core.lifecycle import State
+from steerio.model.objects import Inputs, StoredObject
+from tests.core.scene import CLIENT, NODE, Scene
+
+MESH = StoredObject(b"mesh", 100)
+MODEL = StoredObject(b"model", 1_000)
+BOTH = Inputs(None, (MESH, MODEL))
+
+
+def scene_of(*workers: int, wanted: bool = True) -> Scene:
+    """One node for each number, with as many workers."""
+    scene = Scene()
+    scene.dispatch.fetching.wanted = wanted
+    for place, count in enumerate(workers):
+        scene.node({"simulate": count}, peer=NODE + place)
+    return scene
+
+
+def fetched(scene: Scene) -> list[tuple[int, list[bytes]]]:
+    """Return which node, by its place, was told to fetch what, since the scene forgot."""
+    orders = scene.effects(FetchAhead)
+    return [(order.node.peer - NODE, [o.name for o in order.objects]) for order in orders]
+
+
+def busy(scene: Scene) -> None:
+    """Give every worker a task."""
+    while scene.pool().idle:
+        scene.submit()
+    scene.forget()
+
+
+def test_nothing_is_fetched_where_the_store_is_on_the_node() -> None:
+    scene = scene_of(1, wanted=False)
+    busy(scene)
+    scene.submit(inputs=BOTH)
+    scene.measured(1e-5)
+    (running, *_) = scene.dispatch.runs.values()
+    scene.report(running, run_s=1e-5)
+    assert fetched(scene) == []
+
+
+def test_what_starts_at_once_is_not_fetched_ahead() -> None:
+    scene = scene_of(1)
+    scene.submit(inputs=BOTH)
+    assert fetched(scene) == []
+
+
+def test_the_only_node_of_a_pool_fetches_for_what_is_queued() -> None:
+    scene = scene_of(2)
+    busy(scene)
+    scene.submit(inputs=Inputs(MODEL, (MESH,)))
+    scene.submit()
+    assert fetched(scene) == [(0, [b"mesh", b"model"])]
+
+
+def test_a_node_is_told_once_of_each_object() -> None:
+    scene = scene_of(1)
+    busy(scene)
+    scene.submit(inputs=Inputs(None, (MESH,)))
+    scene.submit(inputs=BOTH)
+    scene.submit(inputs=BOTH)
+    assert fetched(scene) == [(0, [b"mesh"]), (0, [b"model"])]
+
+
+def test_several_nodes_fetch_only_what_several_need() -> None:
+    scene = scene_of(1, 1)
+    busy(scene)
+    scene.submit(inputs=BOTH)
+    assert fetched(scene) == []
+    scene.submit(inputs=Inputs(None, (MESH,)))
+    assert fetched(scene) == [(0, [b"mesh"]), (1, [b"mesh"])]
+    scene.dispatch.holdings.hold(MODEL, ("client", CLIENT))
+    scene.submit(inputs=BOTH)
+    assert fetched(scene)[2:] == [(0, [b"model"]), (1, [b"model"])]
+
+
+def test_nodes_without_a_worker_of_the_pool_fetch_nothing() -> None:
+    scene = Scene(pools=("simulate", "learn"), closed=False)
+    scene.dispatch.fetching.wanted = True
+    scene.node({"simulate": 1})
+    scene.node({"learn": 1}, peer=NODE + 1)
+    busy(scene)
+    scene.submit(inputs=BOTH)
+    assert fetched(scene) == [(0, [b"mesh", b"model"])]
+
+
+def test_a_node_fetches_what_its_worker_holds_behind_another_task() -> None:
+    scene = scene_of(1, 1)
+    scene.dispatch.versions.publish("model", MODEL, "trainer", scene.now)
+    scene.measured(1e-5)
+    busy(scene)
+    (first, _) = scene.dispatch.runs.values()
+    tasks = [scene.submit(inputs=Inputs(None, (), ("model",))) for _ in range(5)]
+    held_at = first.worker
+    assert held_at is not None
+    scene.report(first, run_s=1e-5)
+    assert [record.state for record in tasks[:2]] == [State.RUNNING, State.HELD]
+    assert fetched(scene) == [(held_at.node.peer - NODE, [b"model"])]
+
+
+def test_a_task_that_is_tried_again_waits_as_any_other() -> None:
+    scene = scene_of(1)
+    record = scene.submit(inputs=BOTH, retries=scene.retries(failed=1))
+    scene.submit(priority=1)
+    scene.report(record, "failed")
+    assert record.state == State.QUEUED
+    assert fetched(scene) == [(0, [b"mesh", b"model"])]
+
+
+def test_what_is_gone_is_forgotten_and_would_be_fetched_anew() -> None:
+    scene = scene_of(1)
+    busy(scene)
+    for _ in range(2):
+        record = scene.submit(inputs=Inputs(None, (MESH,)))
+        scene.cancel(record)
+    assert fetched(scene) == [(0, [b"mesh"]), (0, [b"mesh"])]
+    assert [effect.names for effect in scene.effects(FreeObjects)] == [[b"mesh"], [b"mesh"]]
+    assert not scene.dispatch.fetching._told
+
+
+def test_a_node_that_joins_later_is_told_anew() -> None:
+    scene = scene_of(1)
+    busy(scene)
+    scene.submit(inputs=BOTH)
+    scene.forget()
+    scene.members.node_lost(NODE, "it left", scene.now)
+    scene.settle_down()
+    scene.node({"simulate": 1}, peer=NODE + 1)
+    scene.submit(inputs=BOTH)
+    assert fetched(scene) == [(1, [b"mesh", b"model"])]
