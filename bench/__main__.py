@@ -1,4 +1,4 @@
-"""`python -m bench spine|pools|data [--json FILE] [--quick] [--only NAME]`: measure what is claimed.
+"""`python -m bench spine|pools|data [--json FILE] [--quick] [--only NAME]`: measure claims.
 
 Exit code 0 when every claim was measured, met or not; 1 when one could not be; 2 when the
 command line is wrong.

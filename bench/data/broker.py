@@ -10,7 +10,13 @@ from bench.measurement import Claim, Measurement, amount
 from bench.pairs import alternate, spread
 
 CLAIMS = (
-    Claim("broker's CPU for a task given 100 MB by reference, against a no-op", 1.5, 1.1, "lower", "x"),
+    Claim(
+        "broker's CPU for a task given 100 MB by reference, against a no-op",
+        1.5,
+        1.1,
+        "lower",
+        "x",
+    ),
     Claim("broker's memory for such a task, queued, against a no-op", 1.5, 1.1, "lower", "x"),
 )
 ROUND_S = 120.0
@@ -27,7 +33,9 @@ def measure(effort: Effort) -> list[Measurement]:
             return side.ask(Round(name, number), ROUND_S)[what][0]
 
         cpu = alternate(
-            partial(asked, "noop", "cpu_s", tasks), partial(asked, "reference", "cpu_s", tasks), rounds
+            partial(asked, "noop", "cpu_s", tasks),
+            partial(asked, "reference", "cpu_s", tasks),
+            rounds,
         )
         arrays = [asked("array", "cpu_s", ARRAYS) * 1e3 for _ in range(effort.of(10, 4))]
     weight = alternate(
@@ -43,5 +51,5 @@ def measure(effort: Effort) -> list[Measurement]:
 
 def weight_of(name: str, tasks: int) -> float:
     """Bytes of a broker for each queued task: of a fresh one, for it grows but once."""
-    with Contestant("bench.ours.beside_broker", close_s=0) as side:
+    with Contestant("bench.ours.beside_broker", close_s=30) as side:
         return side.ask(Round(name, tasks), ROUND_S)["nbytes"][0]

@@ -33,9 +33,7 @@ def measure(effort: Effort) -> list[Measurement]:
         for _ in range(effort.of(10, 3)):
             rivals.ask(order)
         side.ask(Round("drop"))
-        new = alternate(
-            partial(seconds, "copy"), partial(seconds, "put_fresh"), effort.of(KEPT, 6)
-        )
+        new = alternate(partial(seconds, "copy"), partial(seconds, "put_fresh"), effort.of(KEPT, 6))
         side.ask(Round("drop"))
     rows = [CLAIMS[0].against_floor(freed, "ms", 1e3), CLAIMS[1].against_floor(new, "ms", 1e3)]
     return [row.beside(rivals.words("seconds")) for row in rows]

@@ -9,9 +9,7 @@ from bench.measurement import Claim, Measurement, amount
 from bench.pairs import Spread, spread
 from bench.rivals.beside import rivals_beside
 
-CLAIMS = (
-    Claim("longest stall of the loop while 100 MB are put or awaited", 10, 2, "lower", "ms"),
-)
+CLAIMS = (Claim("longest stall of the loop while 100 MB are put or awaited", 10, 2, "lower", "ms"),)
 WAYS = {
     "put": "session.put",
     "await": "awaiting a reference",

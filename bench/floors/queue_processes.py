@@ -49,7 +49,7 @@ def run_queue(client_address: str, worker_address: str, copies: bool = True) -> 
                 if frames[0] != READY:
                     clients.send_multipart(frames)
             if clients in ready:
-                passed: Any = clients.recv_multipart(copy=copies)
+                passed: Any = clients.recv_multipart(0, copies)
                 workers.send_multipart([free.popleft(), *passed], copy=copies)
                 if not free:
                     poller.unregister(clients)
@@ -82,7 +82,7 @@ def run_worker(worker_address: str, says_ready: bool, copies: bool = True) -> No
         if says_ready:
             socket.send(READY)
         while True:
-            received: Any = socket.recv_multipart(copy=copies)
+            received: Any = socket.recv_multipart(0, copies)
             client, header_frame, payload = received
             if not copies:
                 client, header_frame = client.bytes, header_frame.bytes

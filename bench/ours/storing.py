@@ -38,7 +38,7 @@ class StoringSide:
     def __init__(self, session: steerio.Session) -> None:
         self._session = session
         self._array = np.ones(0)
-        self._kept: list[Reference[Any]] = []
+        self._kept: list[Reference] = []
 
     def array(self, nbytes: int) -> np.ndarray[Any, Any]:
         """The array that is put; made once for each size."""
@@ -82,7 +82,7 @@ class StoringSide:
     async def freed(self) -> None:
         """Wait until the broker has freed what is needed no more."""
         async with asyncio.timeout(WAIT_S):
-            while (await self._session.store.statistics()).objects > len(self._kept):
+            while (await self._session.store.statistics()).objects > len(self._kept):  # noqa: ASYNC110 - no event says so
                 await asyncio.sleep(0.001)
 
     async def first_read(self, order: Round) -> Figures:
@@ -142,17 +142,13 @@ class StoringSide:
 
     async def peak_argument(self, order: Round) -> Figures:
         """An array that was made here, given to a task."""
-        made = np.ones(order.tasks // 8)
-        nbytes = made.nbytes
-
-        async def through() -> None:
-            await self._session.run(stored.sum_of, made)
-
-        figures = await self._peak(through)
-        del made
-        figures["peak_bytes"][0] += nbytes  # it was there before
+        figures = await self._peak_given(np.ones(order.tasks // 8))
+        figures["peak_bytes"][0] += order.tasks  # it was there before
         await self.freed_and_given_back()
         return figures
+
+    async def _peak_given(self, array: np.ndarray[Any, Any]) -> Figures:
+        return await self._peak(lambda: self._session.run(stored.sum_of, array))
 
     async def peak_value(self, order: Round) -> Figures:
         """An array that a task makes, looked at here."""
@@ -176,7 +172,7 @@ class StoringSide:
         await self.freed_and_given_back()
         return figures
 
-    async def _peak(self, through: Callable[[], Awaitable[None]]) -> Figures:
+    async def _peak(self, through: Callable[[], Awaitable[Any]]) -> Figures:
         """The most memory of everybody while something is done, beyond what it was before."""
         pids = marked_processes(os.environ[MARK])
         folder = folder_of(self._session)
@@ -228,11 +224,11 @@ class StoringSide:
 
 def folder_of(session: steerio.Session) -> Path:
     """Where the session's store has its files."""
-    store: Any = session.store._store  # noqa: SLF001 - nobody but who measures asks
+    store: Any = session.store._store
     return Path(store.connector.config()["folder"])
 
 
-async def awaited(reference: Reference[Any]) -> Any:
+async def awaited(reference: Reference) -> Any:
     """Await a reference in a coroutine."""
     return await reference
 

@@ -12,14 +12,15 @@ import sys
 import tempfile
 import time
 from collections.abc import Generator
-from functools import cache, partial
+from functools import partial
 from typing import Any
 
-from bench.contestant import serve
-from bench.rivals.side import StoreSide, reader, timed_read
 from proxystore.connectors.file import FileConnector
 from proxystore.connectors.redis import RedisConnector
 from proxystore.store import Store
+
+from bench.contestant import serve
+from bench.rivals.side import StoreSide, reader, timed_read
 
 START_S = 10.0
 
@@ -27,7 +28,7 @@ START_S = 10.0
 @contextlib.contextmanager
 def file_connector() -> Generator[Any, None, None]:
     """A folder in shared memory."""
-    with tempfile.TemporaryDirectory(prefix="bench-", dir="/dev/shm") as folder:  # noqa: S108
+    with tempfile.TemporaryDirectory(prefix="bench-", dir="/dev/shm") as folder:
         yield FileConnector(folder)
 
 
@@ -64,15 +65,15 @@ def wait_for(port: int) -> None:
 CONNECTORS = {"file": file_connector, "redis": redis_connector}
 
 
-@cache
-def store_of(kind: type[Any], **config: Any) -> Store[Any]:
-    """The store of this process, opened anew in each."""
-    return Store("bench", kind.from_config(config), cache_size=0, register=False)
+stores: dict[Any, Store[Any]] = {}
+"""The store of the process that reads."""
 
 
-def read(kind: type[Any], config: dict[str, Any], key: Any) -> tuple[float, float]:
+def read(kind: Any, config: dict[str, Any], key: Any) -> tuple[float, float]:
     """Read in the other process."""
-    return timed_read(store_of(kind, **config).get, key)
+    if kind not in stores:
+        stores[kind] = Store("bench", kind.from_config(config), cache_size=0, register=False)
+    return timed_read(stores[kind].get, key)
 
 
 def main() -> None:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from typing import Any
 
@@ -28,7 +29,7 @@ def main() -> None:
         num_cpus=2,
         object_store_memory=STORE_BYTES,
         include_dashboard=False,
-        logging_level="ERROR",
+        logging_level=logging.ERROR,
         log_to_driver=False,
     )
     try:

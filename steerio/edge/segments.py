@@ -270,14 +270,13 @@ def _write(
         OSError: it cannot be; nothing is left of it.
     """
     fresh = folder / f".{name}"
-    descriptor = None if freed is None else freed.take(fresh, total)
+    taken = None if freed is None else freed.take(fresh, total)
     try:
-        if descriptor is None:
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
-            descriptor = os.open(fresh, flags, 0o600)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+        descriptor = os.open(fresh, flags, 0o600) if taken is None else taken
         try:
             _write_all(descriptor, pieces)
-            if freed is not None:
+            if taken is not None:
                 os.ftruncate(descriptor, total)  # it may have been longer
                 fcntl.flock(descriptor, fcntl.LOCK_UN)
         finally:

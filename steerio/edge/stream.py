@@ -79,10 +79,7 @@ class _Incoming:
             ProtocolError: the bytes are no batch.
         """
         if self._missing:
-            self._missing[0] = self._missing[0][count:]
-            if not self._missing[0]:
-                self._missing.popleft()
-            if not self._missing:
+            if self._have_received(count):
                 whole, self._long = self._long, []
                 yield whole[0], whole[1:]
             return
@@ -102,9 +99,7 @@ class _Incoming:
                 if end - start > LIMIT_BATCH_BYTES:
                     raise ProtocolError(f"a batch of {end - start} bytes")
                 if len(data) < end:
-                    if end - start > JOINED_BYTES:
-                        self._begin_long(memoryview(data)[start:], lengths)
-                        at = len(data)
+                    at += self._begin_long(memoryview(data)[at:], lengths)
                     break
                 frames: list[bytes] = []
                 for length in lengths:
@@ -115,17 +110,30 @@ class _Incoming:
         finally:
             del data[:at]
 
-    def _begin_long(self, begun: memoryview, lengths: Sequence[int]) -> None:
-        """Make room for a long batch, so that the rest of it is received where it stays."""
+    def _begin_long(self, begun: memoryview, lengths: Sequence[int]) -> int:
+        """Make room for a batch that is long, so that its rest is received where it stays.
+
+        Returns how many of the bytes that have come are there.
+        """
+        if sum(lengths) <= JOINED_BYTES:
+            return 0
         with begun:  # else the data could not be resized
+            rest = begun[4 + 8 * len(lengths) :]
             for length in lengths:
                 frame = bytearray(length)
                 self._long.append(frame)
-                part = begun[:length]
+                part, rest = rest[:length], rest[length:]
                 frame[: len(part)] = part
                 if len(part) < length:
                     self._missing.append(memoryview(frame)[len(part) :])
-                begun = begun[length:]
+            return len(begun)
+
+    def _have_received(self, count: int) -> bool:
+        """Note how much has come of a long batch; whether that was all of it."""
+        self._missing[0] = self._missing[0][count:]
+        if not self._missing[0]:
+            self._missing.popleft()
+        return not self._missing
 
 
 class _Outgoing:
