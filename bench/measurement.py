@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -44,6 +44,10 @@ class Measurement:
         if self.figure is None:
             return False
         return self.figure >= self.aim if self.better == "higher" else self.figure <= self.aim
+
+    def beside(self, words: str) -> Measurement:
+        """The same, with more said in its detail of what was measured beside."""
+        return replace(self, detail=f"{self.detail}; beside it: {words}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,15 @@ def pss_bytes(pid: int) -> int:
     raise OSError(f"/proc/{pid}/smaps_rollup has no Pss line")
 
 
+def cpu_s(pid: int) -> float:
+    """Seconds that all threads of a process have been on a core, to the nanosecond.
+
+    Raises OSError when the process is gone.  Threads that have ended count no more.
+    """
+    threads = Path(f"/proc/{pid}/task").iterdir()
+    return sum(int((each / "schedstat").read_text().split()[0]) for each in threads) / 1e9
+
+
 def total_pss_bytes(pids: Iterable[int]) -> int:
     """The memory of several processes together; those that just ended count nothing."""
     total = 0

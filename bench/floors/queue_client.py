@@ -1,6 +1,6 @@
 """The raw pyzmq floor: a synchronous client, a broker process, two worker processes.
 
-`python -m bench.floors.queue_client CONTROL_FD queue|proxy`
+`python -m bench.floors.queue_client CONTROL_FD queue|long|proxy`
 """
 
 from __future__ import annotations
@@ -14,23 +14,29 @@ from typing import Any
 import zmq
 
 from bench.contestant import Round, serve
-from bench.floors.queue_processes import run_proxy, run_queue, run_worker
+from bench.floors.queue_processes import run_long_queue, run_proxy, run_queue, run_worker
 from bench.floors.wire import (
+    LENGTH,
     RECEIVE_TIMEOUT_MS,
+    TaskHeader,
+    encoder,
     payload_decoder,
     result_header_decoder,
     task_frames,
     unlimited,
 )
 
-BROKERS = {"queue": run_queue, "proxy": run_proxy}
+BROKERS = {"queue": run_queue, "long": run_long_queue, "proxy": run_proxy}
 
 
 class QueueClient:
     """Sends tasks and receives results on one DEALER socket."""
 
-    def __init__(self, address: str, workers: int, context: zmq.Context[Any]) -> None:
+    def __init__(
+        self, address: str, workers: int, context: zmq.Context[Any], copies: bool = True
+    ) -> None:
         self.workers = workers
+        self.copies = copies
         self._socket = unlimited(context, zmq.DEALER)
         self._socket.rcvtimeo = RECEIVE_TIMEOUT_MS
         self._socket.connect(address)
@@ -52,6 +58,19 @@ class QueueClient:
         for _ in range(order.tasks):
             self.receive()
         return {"tasks_per_s": [order.tasks / (time.perf_counter() - began)]}
+
+    def sized(self, order: Round) -> dict[str, list[float]]:
+        """`at_once`, with a payload of `order.task_s` bytes that nobody looks into."""
+        payload = bytes(int(order.task_s))
+        header = encoder.encode(TaskHeader(0, LENGTH))
+        began = time.perf_counter()
+        for _ in range(order.tasks):
+            self._socket.send_multipart([header, payload], copy=self.copies)
+        lengths = {self.receive()[1] for _ in range(order.tasks)}
+        seconds = time.perf_counter() - began
+        if lengths != {len(payload)}:
+            raise AssertionError("what arrived is not what was sent")
+        return {"tasks_per_s": [order.tasks / seconds]}
 
     def round_trips(self, order: Round) -> dict[str, list[float]]:
         """One task at a time, each taken back before the next is sent."""
@@ -86,18 +105,19 @@ def main() -> None:
         fork = multiprocessing.get_context("fork")
         processes = [fork.Process(target=broker, args=(client_address, worker_address))]
         for _ in range(workers):
-            arguments = (worker_address, broker is run_queue)
+            arguments = (worker_address, broker is not run_proxy, broker is not run_long_queue)
             processes.append(fork.Process(target=run_worker, args=arguments))
         for process in processes:
             process.daemon = True
             process.start()
         with zmq.Context() as context:
-            client = QueueClient(client_address, workers, context)
+            client = QueueClient(client_address, workers, context, broker is not run_long_queue)
             try:
                 serve(
                     control_fd,
                     {
                         "at_once": client.at_once,
+                        "sized": client.sized,
                         "round_trips": client.round_trips,
                         "decisions": client.decisions,
                     },

@@ -12,6 +12,8 @@ import msgspec
 import zmq
 
 RECEIVE_TIMEOUT_MS = 30_000
+LENGTH = "length"
+"""The function whose payload is not decoded: only its length is wanted."""
 
 
 class TaskHeader(msgspec.Struct, array_like=True):

@@ -276,14 +276,13 @@ def _write(
     """
     fresh = folder / f".{name}"
     try:
-        descriptor = None if freed is None else freed.take(fresh, total)
-        if descriptor is None:
-            # what is there of that name is a killed writer's: nobody else writes under this key
-            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
-            descriptor = os.open(fresh, flags, 0o600)
+        taken = None if freed is None else freed.take(fresh, total)
+        # what is there of that name is a killed writer's: nobody else writes under this key
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+        descriptor = os.open(fresh, flags, 0o600) if taken is None else taken
         try:
             _write_all(descriptor, pieces)
-            if freed is not None:
+            if taken is not None:
                 os.ftruncate(descriptor, total)  # it may have been longer
                 fcntl.flock(descriptor, fcntl.LOCK_UN)
         finally:

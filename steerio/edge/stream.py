@@ -43,24 +43,48 @@ LIMIT_BATCH_BYTES = 8 << 30
 """Longest batch; who announces a longer one is disconnected."""
 JOINED_BYTES = 1 << 16
 """Batches up to this are joined into one piece; longer ones are sent as they are."""
+BUFFER_BYTES = 1 << 21
+"""How much the kernel is asked to take of a message before its reader does: a reader that is
+waked for every 200 kB (its default) makes long frames slow."""
+SENT_PIECES = 64
+"""Most pieces that are sent in one go."""
 
 _COUNT = struct.Struct("=I")
 
 
 class _Incoming:
-    """Cuts what arrives on a connection into batches."""
+    """Cuts what arrives on a connection into batches.
 
-    def __init__(self) -> None:
+    Args:
+        room: where to receive into, between long batches; several may share it.
+    """
+
+    def __init__(self, room: memoryview) -> None:
+        self._any = room
         self._data = bytearray()
+        self._long: list[bytearray] = []
+        self._missing: deque[memoryview] = deque()
 
-    def feed(self, chunk: memoryview) -> Iterator[tuple[bytes, list[bytes]]]:
-        """Take in bytes and give out the batches that are complete, as (header, frames).
+    @property
+    def room(self) -> memoryview:
+        """Where the next bytes belong: the rest of a long frame, or room for whatever comes."""
+        return self._missing[0] if self._missing else self._any
+
+    def feed(self, count: int) -> Iterator[tuple[Any, list[Any]]]:
+        """Take in so many bytes of ``room``; give out the batches that are complete.
+
+        Each is a header and its frames.
 
         Raises:
             ProtocolError: the bytes are no batch.
         """
+        if self._missing:
+            if self._have_received(count):
+                whole, self._long = self._long, []
+                yield whole[0], whole[1:]
+            return
         data = self._data
-        data += chunk
+        data += self._any[:count]
         at = 0
         try:
             while len(data) - at >= 4:
@@ -75,6 +99,7 @@ class _Incoming:
                 if end - start > LIMIT_BATCH_BYTES:
                     raise ProtocolError(f"a batch of {end - start} bytes")
                 if len(data) < end:
+                    at += self._begin_long(memoryview(data)[at:], lengths)
                     break
                 frames: list[bytes] = []
                 for length in lengths:
@@ -84,6 +109,31 @@ class _Incoming:
                 at = end
         finally:
             del data[:at]
+
+    def _begin_long(self, begun: memoryview, lengths: Sequence[int]) -> int:
+        """Make room for a batch that is long, so that its rest is received where it stays.
+
+        Returns how many of the bytes that have come are there.
+        """
+        if sum(lengths) <= JOINED_BYTES:
+            return 0
+        with begun:  # else the data could not be resized
+            rest = begun[4 + 8 * len(lengths) :]
+            for length in lengths:
+                frame = bytearray(length)
+                self._long.append(frame)
+                part, rest = rest[:length], rest[length:]
+                frame[: len(part)] = part
+                if len(part) < length:
+                    self._missing.append(memoryview(frame)[len(part) :])
+            return len(begun)
+
+    def _have_received(self, count: int) -> bool:
+        """Note how much has come of a long batch; whether that was all of it."""
+        self._missing[0] = self._missing[0][count:]
+        if not self._missing[0]:
+            self._missing.popleft()
+        return not self._missing
 
 
 class _Outgoing:
@@ -111,25 +161,29 @@ class _Outgoing:
         Raises:
             OSError: the connection is gone.
         """
-        while self._pieces:
+        pieces = self._pieces
+        while pieces:
             try:
-                written = connection.send(self._pieces[0])
+                if len(pieces) == 1:
+                    written = connection.send(pieces[0])
+                else:  # together, or the peer is waked for each
+                    written = connection.sendmsg(itertools.islice(pieces, SENT_PIECES))
             except BlockingIOError:
                 return False
-            if written == len(self._pieces[0]):
-                self._pieces.popleft()
-            else:
-                self._pieces[0] = self._pieces[0][written:]
+            while pieces and written >= len(pieces[0]):
+                written -= len(pieces.popleft())
+            if written:
+                pieces[0] = pieces[0][written:]
         return True
 
 
 class _Connection:
     """One peer of a router."""
 
-    def __init__(self, identity: bytes, connection: socket.socket) -> None:
+    def __init__(self, identity: bytes, connection: socket.socket, room: memoryview) -> None:
         self.identity = identity
         self.socket = connection
-        self.incoming = _Incoming()
+        self.incoming = _Incoming(room)
         self.outgoing = _Outgoing()
         self.messages: list[FromBroker] = []
         self.frames: list[Any] = []
@@ -239,13 +293,14 @@ class StreamRouter:
         with contextlib.suppress(BlockingIOError, ConnectionError):
             accepted, _ = self._listener.accept()
             accepted.setblocking(False)
+            accepted.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER_BYTES)
             identity = b"stream-%d" % next(self._names)
-            connection = self._connections[identity] = _Connection(identity, accepted)
+            connection = self._connections[identity] = _Connection(identity, accepted, self._room)
             self._selector.register(accepted, selectors.EVENT_READ, connection)
 
     def _read(self, connection: _Connection, arrivals: list[Arrival]) -> None:
         try:
-            count = connection.socket.recv_into(self._room)
+            count = connection.socket.recv_into(connection.incoming.room)
         except BlockingIOError:
             return
         except OSError:
@@ -254,7 +309,7 @@ class StreamRouter:
             self._drop(connection)
             return
         try:
-            for header, frames in connection.incoming.feed(self._room[:count]):
+            for header, frames in connection.incoming.feed(count):
                 messages = deal_frames(decode_to_broker(header), frames)
                 arrivals.append(Arrival(connection.identity, messages))
         except ProtocolError as error:
@@ -298,8 +353,8 @@ class StreamLink:
         except OSError:
             self._socket.close()
             raise
-        self._incoming = _Incoming()
-        self._room = memoryview(bytearray(CHUNK_BYTES))
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER_BYTES)
+        self._incoming = _Incoming(memoryview(bytearray(CHUNK_BYTES)))
         self._messages: list[ToBroker] = []
         self._frames: list[Any] = []
         self._wait_s = -1.0
@@ -339,13 +394,13 @@ class StreamLink:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, bound)
             self._wait_s = timeout_s
         try:
-            count = self._socket.recv_into(self._room, 0, flags)
+            count = self._socket.recv_into(self._incoming.room, 0, flags)
         except BlockingIOError:
             return []
         if not count:
             raise ConnectionResetError("the broker closed the connection")
         received: list[tuple[FromBroker, Frames]] = []
-        for header, frames in self._incoming.feed(self._room[:count]):
+        for header, frames in self._incoming.feed(count):
             received.extend(deal_frames(decode_from_broker(header), frames))
         return received
 

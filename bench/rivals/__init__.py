@@ -1,0 +1,1 @@
+"""What others do with large values: the same puts and reads through their stores."""
