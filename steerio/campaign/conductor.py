@@ -171,11 +171,10 @@ class Conductor:
         if not self.stopping:
             self.stopping = reason
             log.info("stopping: %s", reason)
-        for task in list(self._outstanding.values()):
-            if cancel:
-                task.cancel(reason)
-            else:
-                self.session.client.cancel(task.id, reason, queued_only=True)
+        if cancel:
+            self.session.cancel(self._outstanding.values(), reason)
+        else:
+            self.session.client.cancel(list(self._outstanding), reason, queued_only=True)
         asyncio.get_running_loop().call_soon(self.look_if_quiet)
 
     def interrupt(self) -> None:

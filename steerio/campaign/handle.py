@@ -123,7 +123,7 @@ class Task(Generic[R]):
         """Ask for the task to be cancelled; its result tells whether it was."""
         if self._result is None:
             self.awaited = True
-            self._session.client.cancel(self.id, reason)
+            self._session.client.cancel([self.id], reason)
 
     def reprioritise(self, priority: float) -> None:
         """Give the task a new priority, if it is still queued."""
@@ -179,7 +179,7 @@ class Task(Generic[R]):
             self._items.append(ANY_VALUE.unpack(message.body, frames))
         except Exception as error:  # noqa: BLE001 - unpickling may raise anything
             self._unreadable = _unreadable(f"item {message.index}", error)
-            self._session.client.cancel(self.id, self._unreadable.message)
+            self._session.client.cancel([self.id], self._unreadable.message)
         self._wake()
 
     def settled(self, message: TaskSettled, frames: Frames) -> None:

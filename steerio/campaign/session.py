@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import operator
 import os
 import time
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
@@ -20,7 +21,7 @@ from steerio.campaign.submitting import Options, Submitter, current_agent
 from steerio.campaign.task_type import TaskType, as_task_type, make_options
 from steerio.core.settings import Settings
 from steerio.edge.zeromq import ZmqLink, open_context
-from steerio.errors import UnknownPool
+from steerio.errors import UnknownPool, UsageError
 from steerio.launch.finding import find_broker
 from steerio.launch.hosting import Hosting
 from steerio.launch.needs import Needs
@@ -122,6 +123,50 @@ class Session(Submitter):
         else:
             ranked = {k.id if isinstance(k, Task) else k: value for k, value in changes.items()}
         self.client.reprioritise(ranked)
+
+    def cancel(
+        self,
+        tasks: Iterable[Task[Any] | int] | Callable[[Task[Any]], bool],
+        reason: str = "cancelled by its session",
+    ) -> None:
+        """Ask for many tasks to be cancelled at once; their results tell whether they were.
+
+        Args:
+            tasks: tasks of this session, or ids of any; those that have ended are left alone.  Or
+                a function that says of each task of this session that has not ended whether to
+                cancel it, say by its ``tags``.
+            reason: what their results are to say.
+
+        Raises:
+            UsageError: one of them is neither a task of this session nor an id; none is cancelled.
+        """
+        if callable(tasks):
+            chosen: list[Task[Any] | int] = [task for task in self.pending if tasks(task)]
+        elif hasattr(tasks, "__iter__"):
+            chosen = list(tasks)
+        else:
+            raise UsageError(
+                f"session.cancel takes a list of tasks or a function, not {tasks!r}: "
+                "one task is cancelled by its own cancel()"
+            )
+        numbers = [self._number_of(task) for task in chosen]
+        for task in chosen:
+            if isinstance(task, Task) and not task.done:
+                task.awaited = True
+        self.client.cancel(numbers, reason)
+
+    def _number_of(self, task: Task[Any] | int) -> int:
+        if isinstance(task, Task):
+            if task._session is not self:  # pyright: ignore[reportPrivateUsage]
+                raise UsageError(f"{task!r} is of another session: its own cancel() cancels it")
+            return task.id
+        try:
+            number = operator.index(task)
+        except TypeError:
+            raise UsageError(f"{task!r} is neither a task nor the id of one") from None
+        if not 0 <= number < 1 << 63:
+            raise UsageError(f"{number} is not the id of any task")
+        return number
 
     def reassign(self, tasks: Iterable[Task[Any]], pool: str) -> None:
         """Have those of these tasks that are queued wait in another pool instead.

@@ -17,7 +17,7 @@ from steerio.model.events import AnyEvent
 from steerio.model.places import WorkerNeeds
 from steerio.model.tasks import TaskOptions, TaskSpec
 
-PROTOCOL = 3
+PROTOCOL = 4
 """Version of these unions; checked on joining, for both sides must speak the same."""
 
 
@@ -51,13 +51,13 @@ class SubmitTask(Struct, frozen=True, gc=False, array_like=True, tag=3):
     cause: str
 
 
-class CancelTask(Struct, frozen=True, gc=False, array_like=True, tag=4):
-    """Cancel a task, queued or running.
+class CancelTasks(Struct, frozen=True, gc=False, array_like=True, tag=4):
+    """Cancel tasks, queued or running.
 
-    With ``queued_only`` one that is in a worker's hands goes on, but is not tried again.
+    With ``queued_only`` those that are in a worker's hands go on, but are not tried again.
     """
 
-    task_id: int
+    tasks: list[int]
     reason: str
     queued_only: bool = False
 
@@ -263,7 +263,7 @@ ToBroker = (
     JoinClient
     | DefineTask
     | SubmitTask
-    | CancelTask
+    | CancelTasks
     | Reprioritise
     | Subscribe
     | Unsubscribe

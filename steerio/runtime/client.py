@@ -22,6 +22,8 @@ from steerio.model.tasks import TaskOptions, TaskSpec, task_id
 
 RECEIVED_AT_ONCE = 1_000
 """Most messages that are dealt out before other callbacks of the loop have their turn."""
+CANCELLED_IN_MESSAGE = 100
+"""Most tasks that one message cancels: the broker takes in many messages in one step."""
 
 
 class Sink(Protocol):
@@ -192,10 +194,12 @@ class Client:
         )
         return number
 
-    def cancel(self, number: int, reason: str, *, queued_only: bool = False) -> None:
-        """Ask for a task to be cancelled; its result says whether it was."""
+    def cancel(self, numbers: list[int], reason: str, *, queued_only: bool = False) -> None:
+        """Ask for tasks to be cancelled; their results say whether they were."""
         if not self.lost:
-            self._send(ms.CancelTask(number, reason, queued_only))
+            for start in range(0, len(numbers), CANCELLED_IN_MESSAGE):
+                some = numbers[start : start + CANCELLED_IN_MESSAGE]
+                self._send(ms.CancelTasks(some, reason, queued_only))
 
     def reprioritise(self, changes: dict[int, float]) -> None:
         """Re-rank queued tasks."""

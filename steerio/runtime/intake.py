@@ -64,7 +64,7 @@ class Intake:
         self._handlers: dict[tuple[str, type], Callable[[Peer, Any, Frames, float], None]] = {
             ("client", ms.DefineTask): self._define,
             ("client", ms.SubmitTask): self._submit,
-            ("client", ms.CancelTask): self._cancel,
+            ("client", ms.CancelTasks): self._cancel,
             ("client", ms.Reprioritise): self._reprioritise,
             ("client", ms.Subscribe): self._subscribe,
             ("client", ms.Unsubscribe): self._unsubscribe,
@@ -213,9 +213,10 @@ class Intake:
         if not self._dispatch.submit(record, now):
             self._drop("repeated task", f"task {message.task_id} of {peer}")
 
-    def _cancel(self, peer: Peer, message: ms.CancelTask, _: Frames, now: float) -> None:
+    def _cancel(self, peer: Peer, message: ms.CancelTasks, _: Frames, now: float) -> None:
         del peer
-        self._dispatch.cancel(message.task_id, message.reason, now, queued_only=message.queued_only)
+        for task_id in message.tasks:
+            self._dispatch.cancel(task_id, message.reason, now, queued_only=message.queued_only)
 
     def _reprioritise(self, peer: Peer, message: ms.Reprioritise, _: Frames, now: float) -> None:
         del peer, now

@@ -602,7 +602,7 @@ GARBAGE: dict[str, list[bytes]] = {
     "a message and more": [encode_headers([to_broker(1)]) + b"\x00"],
     "an unknown message": [b"\x91\x92\xcc\xc8\x01"],
     "what only brokers say": [encode_headers([ms.Closing("")])],
-    "no text": [encode_headers([ms.CancelTask(1, "ab")]).replace(b"ab", b"\xff\xff")],
+    "no text": [encode_headers([ms.CancelTasks([1], "ab")]).replace(b"ab", b"\xff\xff")],
     "too few frames": [encode_headers([to_broker(1, (b"", b""))]), b""],
     "too many frames": [encode_headers([to_broker(1)]), b"extra"],
     "fewer than no frames": [encode_headers([ms.YieldItem(1, 0, b"", -1)]), b""],

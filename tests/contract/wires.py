@@ -131,7 +131,7 @@ class LinkEar(Ear):
 def to_broker(number: int, frames: tuple[Any, ...] = ()) -> Any:
     """Return a numbered message that a broker accepts."""
     if not frames:
-        return ms.CancelTask(number, "")
+        return ms.GrantItems(number, 1)
     options = ms.TaskOptions()
     return ms.SubmitTask(number, 1, 0.0, b"", len(frames), options, None, "")
 

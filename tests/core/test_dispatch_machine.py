@@ -338,7 +338,7 @@ class DispatchMachine(RuleBasedStateMachine):
         assert not cluster.tasks, f"these wait for ever: {list(cluster.tasks.values())[:3]}"
         assert not cluster.members.moves.asked, "these moves never end"
         assert all(len(book.endings) == 1 for book in cluster.books.values())
-        assert cluster.dispatch.ended.total() == len(cluster.books)
+        assert sum(cluster.dispatch.ended.values()) == len(cluster.books)
         invariants.check_events(cluster.events)
         told = {e.task_id: e.ended_as for e in cluster.events if isinstance(e, TaskEnded)}
         assert told == {i: book.endings[0].ended_as for i, book in cluster.books.items()}

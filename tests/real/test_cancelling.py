@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 
 import steerio
@@ -76,6 +79,29 @@ async def test_a_queued_task_leaves_the_queue_and_others_are_not_touched() -> No
         assert running.state == "pending"
         running.cancel()
         assert await second == 4
+
+
+async def test_many_are_cancelled_at_once_and_each_has_its_own_line_in_the_record(
+    tmp_path: Path,
+) -> None:
+    async with steerio.open_session(workers={"default": 1}, run_dir=tmp_path) as session:
+        running, _ = await under_way(session, deeds.loop_in_python)
+        queued = session.options(tags={"of": "a"}).map(deeds.double, range(2_000))
+        kept = session.map(deeds.double, range(3))
+        session.cancel([running, *queued, *queued[:10]], "a better idea")
+        results = [await task.result() for task in [running, *queued]]
+        assert await session.gather(*kept) == [0, 2, 4]
+        late = [session.submit(deeds.wait_for_ever) for _ in range(4)]
+        by_record = np.array([task.id for task in late])  # ids as pandas reads them
+        session.cancel(by_record, "found in the record")  # type: ignore[arg-type]
+        results += [await task.result() for task in late]
+    assert {type(result) for result in results} == {Cancelled}
+    lines = pd.read_json(tmp_path / "tasks.jsonl", lines=True)
+    cancelled = lines[lines.ended_as == "cancelled"]
+    assert sorted(cancelled.task_id) == sorted(result.task_id for result in results)
+    assert sorted(cancelled.reason.unique()) == ["a better idea", "found in the record"]
+    events = pd.read_json(tmp_path / "events.jsonl", lines=True)
+    assert (events.type == "TaskEnded").sum() == len(lines) == len(results) + len(kept)
 
 
 async def behind_a_long_one(session: Session) -> tuple[Task[str], list[Task[str]]]:

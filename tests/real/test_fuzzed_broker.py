@@ -37,7 +37,7 @@ def noise(chance: random.Random) -> Iterator[list[bytes]]:
     yield [encode_headers([ms.JoinWorker(ms.PROTOCOL, f"default-{chance.randrange(9)}", 1)])]
     yield [encode_headers([ms.JoinNode(ms.PROTOCOL, "n", "h", 1, {"default": 10**9})])]
     yield [encode_headers([ms.WorkerExited("default-1", 1, "so they say"), report, report])]
-    yield [encode_headers([ms.YieldItem(1, -1, b"", -5), ms.CancelTask(2**63, "?")])]
+    yield [encode_headers([ms.YieldItem(1, -1, b"", -5), ms.CancelTasks([2**63, -1, 7, 7], "?")])]
     yield [b"\x91" * chance.randrange(1, 5_000)]
     yield [b"\xdd\xff\xff\xff\xff", bytes(100_000)]
 

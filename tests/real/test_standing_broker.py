@@ -126,6 +126,9 @@ async def test_who_has_a_broker_that_was_killed_or_never_answers_hears_of_it_wit
     ):
         async with steerio.connect(tmp_path / "broker") as session:
             async with session.events(TaskProgress) as events:
+                unwanted = session.map(deeds.cooperate, [()] * 500)
+                session.cancel(unwanted)
+                assert {(await task.result()).ended_as for task in unwanted} == {"cancelled"}
                 task = session.submit(deeds.leave_deaf_child)
                 worker, child = map(int, (await anext(events)).message.split())
                 broker.signal(signal.SIGKILL)

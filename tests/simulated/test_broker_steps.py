@@ -60,7 +60,7 @@ def test_a_cancelled_task_whose_turn_it_was_ends_by_the_word_of_its_worker() -> 
     bench = Bench()
     submit(bench)
     (sent,) = said(bench.worker, ms.RunTask)
-    bench.client.send(ms.CancelTask(1, "unwanted"))
+    bench.client.send(ms.CancelTasks([1], "unwanted"))
     bench.broker.step()
     assert said(bench.node, ms.TakeBack) == [ms.TakeBack("default-1", sent.run)]
     bench.node.send(ms.NotBegun("default-1", sent.run))

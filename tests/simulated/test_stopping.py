@@ -6,7 +6,18 @@ import asyncio
 
 import pytest
 
-from steerio import Cancelled, ClientLost, Session, Succeeded, TaskCancelled, TimedOut, WorkerLost
+from steerio import (
+    Cancelled,
+    ClientLost,
+    Session,
+    Succeeded,
+    TaskCancelled,
+    TaskEnded,
+    TimedOut,
+    UsageError,
+    WorkerLost,
+)
+from steerio.runtime.client import CANCELLED_IN_MESSAGE
 from steerio.testing import Model, PartitionNode, SimulatedCluster
 from tests.simulated.virtual import (
     as_asked,
@@ -35,6 +46,67 @@ async def test_a_queued_task_leaves_at_once(cluster: SimulatedCluster, session: 
     assert (result.attempt, result.worker) == (0, None)
     assert asyncio.get_running_loop().time() == 1
     assert await running == 10.0
+
+
+@on_cluster(2)
+async def test_many_tasks_are_cancelled_at_once_wherever_they_are(
+    cluster: SimulatedCluster, session: Session
+) -> None:
+    ended = session.submit(simulation, 0.5)
+    await asyncio.sleep(1)
+    tasks = session.map(simulation, [10.0] * (2 * CANCELLED_IN_MESSAGE + 5))
+    await asyncio.sleep(1)
+    kept = tasks.pop()
+    session.cancel([ended, *tasks, tasks[0], tasks[-1]], "a better idea")  # some of them twice
+    results = [await task.result() for task in tasks]
+    assert {type(result) for result in results} == {Cancelled}
+    assert {result.reason for result in results if isinstance(result, Cancelled)} == {
+        "a better idea"
+    }
+    assert [result.attempt for result in results[:3]] == [1, 1, 0]
+    assert (ended.state, ended.awaited) == ("succeeded", False), "it is left alone"
+    told = [event.task_id for event in of_kind(cluster.record.events, TaskEnded)]
+    assert sorted(told) == [ended.id, *(task.id for task in tasks)]
+    assert await kept == 10.0
+
+
+@on_cluster(1)
+async def test_tasks_to_cancel_are_chosen_by_id_or_by_a_function(
+    cluster: SimulatedCluster, session: Session
+) -> None:
+    running = session.submit(simulation, 10.0)
+    by_id = session.submit(simulation, 10.0)
+    red = [session.options(tags={"of": "red"}).submit(simulation, 10.0) for _ in range(3)]
+    blue = session.options(tags={"of": "blue"}).submit(simulation, 10.0)
+    session.cancel([by_id.id, 2**62])
+    session.cancel(lambda task: task.tags.get("of") == "red")
+    assert [(await task.result()).ended_as for task in [by_id, *red]] == ["cancelled"] * 4
+    assert [running.done, blue.done] == [False, False]
+    session.cancel(session.pending)
+    assert [(await task.result()).ended_as for task in [running, blue]] == ["cancelled"] * 2
+    session.cancel(session.pending)  # nothing is left, and nothing happens
+
+
+@on_cluster(1)
+async def test_what_is_no_task_is_refused_and_then_nothing_is_cancelled(
+    cluster: SimulatedCluster, session: Session
+) -> None:
+    task = session.submit(simulation, 10.0)
+    async with cluster.session("other") as other:
+        with pytest.raises(UsageError, match=r"is of another session"):
+            other.cancel([task])
+    refused: list[tuple[object, str]] = [
+        (task, r"takes a list of tasks or a function.*its own cancel\(\)"),
+        (7, r"takes a list of tasks or a function"),
+        ([task, "all"], r"'all' is neither a task nor the id of one"),
+        ([task, None], r"None is neither a task"),
+        ([task, -1], r"-1 is not the id of any task"),
+        ([task, 2**63], r"is not the id of any task"),
+    ]
+    for wrong, message in refused:
+        with pytest.raises(UsageError, match=message):
+            session.cancel(wrong)  # type: ignore[arg-type]
+    assert await task == 10.0
 
 
 @pytest.mark.parametrize(
