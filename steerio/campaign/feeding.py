@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
@@ -32,7 +32,7 @@ class Feeder:
         self._may_feed = may_feed
         self._campaign: object = None
         self._boards: list[Board[Any]] = []
-        self._in_pool: Counter[str] = Counter()
+        self._in_pool: defaultdict[str, int] = defaultdict(int)
         self._of_board: dict[int, tuple[Board[Any], Any]] = {}
         self._made_by = ""
 

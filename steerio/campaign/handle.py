@@ -185,7 +185,8 @@ class Task(Generic[R]):
     def settled(self, message: TaskSettled, frames: Frames) -> None:
         """Take in how the task ended."""
         self._result = make_result(self, message, frames)
-        self._wake()
+        if self._waiters is not None:
+            self._wake()
         callbacks, self._callbacks = self._callbacks, None
         for callback in callbacks or ():
             try:
@@ -222,14 +223,14 @@ class Task(Generic[R]):
 
 def make_result(task: Task[Any], message: TaskSettled, frames: Frames) -> rs.Result:
     """Build the result of a task from what the broker said of it."""
-    common: dict[str, Any] = {
-        "task_id": task.id,
-        "task_type": task.type.name,
-        "args": task.args,
-        "kwargs": task.kwargs,
-        "attempt": message.attempt,
-        "worker": message.worker,
-        "timings": rs.Timings(
+    common = (  # in place, not by name: a dict for each result costs as much as the rest of this
+        task.id,
+        task.type.name,
+        task.args,
+        task.kwargs,
+        message.attempt,
+        message.worker,
+        rs.Timings(
             task.created,
             message.queued,
             message.sent,
@@ -237,28 +238,28 @@ def make_result(task: Task[Any], message: TaskSettled, frames: Frames) -> rs.Res
             message.ended,
             message.received,
         ),
-        "sizes": rs.Sizes(message.args_bytes, message.value_bytes),
-        "tags": task.tags,
-        "cause": task.cause,
-    }
+        rs.Sizes(message.args_bytes, message.value_bytes),
+        task.tags,
+        task.cause,
+    )
     unreadable = task._unreadable  # pyright: ignore[reportPrivateUsage]
     if unreadable is not None:
-        return rs.Failed(**common, error=unreadable)
+        return rs.Failed(*common, unreadable)
     match message.ended_as:
         case "succeeded":
             try:
                 value = task.type.codec.result.unpack(message.body, frames)
             except Exception as error:  # noqa: BLE001 - unpickling may raise anything
-                return rs.Failed(**common, error=_unreadable("value", error))
-            return rs.Succeeded(**common, value=value)
+                return rs.Failed(*common, _unreadable("value", error))
+            return rs.Succeeded(*common, value)
         case "failed":
-            return rs.Failed(**common, error=_task_error(message.error))
+            return rs.Failed(*common, _task_error(message.error))
         case "timed_out":
-            return rs.TimedOut(**common, timeout_s=task.timeout_s)
+            return rs.TimedOut(*common, task.timeout_s)
         case "cancelled":
-            return rs.Cancelled(**common, reason=message.reason)
+            return rs.Cancelled(*common, message.reason)
         case _:
-            return rs.Lost(**common, reason=message.reason)
+            return rs.Lost(*common, message.reason)
 
 
 def _unreadable(what: str, error: Exception) -> rs.TaskError:

@@ -17,7 +17,7 @@ Invariant: a task is in ``tasks`` until it is settled, and it is settled once; i
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable
 from math import inf
 
@@ -40,6 +40,7 @@ from steerio.model.events import TaskEnded, TaskRetried, TaskStarted
 
 OVERHEAD_S = 3e-5
 """What a task costs a worker beside its function: reading, decoding, reporting."""
+_SETTLED = Fact.SETTLED  # looking it up in its class would take as long as the step
 ABOUT_RUNS = ("timeout", "term", "kill")
 """The deadlines that are about an attempt, and void once that has ended."""
 
@@ -56,7 +57,7 @@ class Attempts:
         self.effects: list[Effect] = []
         self.tasks: dict[int, TaskRecord] = {}
         self.runs: dict[int, TaskRecord] = {}
-        self.ended: Counter[str] = Counter()
+        self.ended: defaultdict[str, int] = defaultdict(int)
         self.sent_ahead = False
         """Whether any worker may have more than one task in hand."""
         self.divert: Callable[[WorkerRecord, Pool, float], bool]
@@ -307,7 +308,7 @@ class Attempts:
         self._wait(record, pool, now)
 
     def _settle(self, record: TaskRecord, ending: Ending, now: float) -> None:
-        advance(record, Fact.SETTLED)
+        advance(record, _SETTLED)
         del self.tasks[record.task_id]
         self.ended[ending.ended_as] += 1
         spec, log, worker = record.type.spec, self.log, record.worker

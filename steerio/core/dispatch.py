@@ -24,6 +24,7 @@ from steerio.core.roster import Pool
 from steerio.model.events import TaskQueued
 from steerio.model.messages import RemoteError
 
+_QUEUED = int(State.QUEUED)  # looked at for each of many tasks; in its class it would take longer
 TO_WORKERS = (SendTask, RecallTask, AskToStop, Signal)
 """The effects that are orders about what a worker has in hand."""
 
@@ -55,7 +56,7 @@ class Dispatch(Attempts):
         count = 0
         for task_id in task_ids:
             record = self.tasks.get(task_id)
-            if record is None or record.state != State.QUEUED:
+            if record is None or record.state != _QUEUED:
                 continue
             count += 1
             if record.pool != pool.name:
@@ -76,7 +77,7 @@ class Dispatch(Attempts):
         record = self.tasks.get(task_id)
         if record is None:
             return False
-        if record.state == State.QUEUED:
+        if record.state == _QUEUED:
             self._settle(record, Ending("cancelled", reason=reason), now)
             self.roster.pools[record.pool].backlog.forget(record)
         elif queued_only:
@@ -105,7 +106,7 @@ class Dispatch(Attempts):
             if record is None or not isfinite(priority):
                 continue
             count += 1
-            if record.state == State.QUEUED:
+            if record.state == _QUEUED:
                 self.roster.pools[record.pool].backlog.reprioritise(record, priority)
             else:
                 record.priority = priority

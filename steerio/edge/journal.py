@@ -69,9 +69,11 @@ def shown(body: bytes) -> Any:
     if not 0 < len(body) <= SHOWN_BYTES:
         return None
     try:
-        value = msgspec.msgpack.decode(body, ext_hook=_placeholder)
+        value = _decode(body)
     except Exception:  # noqa: BLE001 - anybody's bytes may raise anything; nobody is to suffer
         return None
+    if len(body) <= SHOWN_DEPTH:  # a byte at least for each level
+        return value
     if len(body.translate(None, _NOT_NESTING)) > SHOWN_DEPTH and _deeper(value, SHOWN_DEPTH):
         return None
     return value
@@ -80,6 +82,9 @@ def shown(body: bytes) -> Any:
 def _placeholder(code: int, data: memoryview) -> str:
     del data
     return {1: "<array>", 2: "<object>", 3: "<bytes>"}.get(code, "<?>")
+
+
+_decode = msgspec.msgpack.Decoder(ext_hook=_placeholder).decode
 
 
 class Journal:

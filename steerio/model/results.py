@@ -53,7 +53,7 @@ class TaskError(Struct, frozen=True):
     exception: BaseException | None = None
 
 
-class Result(Struct, frozen=True, kw_only=True):
+class Result(Struct, frozen=True):
     """What every result has; a result is always one of its five subclasses.
 
     Attributes:
@@ -81,35 +81,35 @@ class Result(Struct, frozen=True, kw_only=True):
     cause: str
 
 
-class Succeeded(Result, frozen=True, kw_only=True):
+class Succeeded(Result, frozen=True):
     """The task's function returned ``value``."""
 
     ended_as: ClassVar[str] = "succeeded"
     value: Any
 
 
-class Failed(Result, frozen=True, kw_only=True):
+class Failed(Result, frozen=True):
     """The task's function raised; ``error`` says what and where."""
 
     ended_as: ClassVar[str] = "failed"
     error: TaskError
 
 
-class Cancelled(Result, frozen=True, kw_only=True):
+class Cancelled(Result, frozen=True):
     """The task was cancelled; ``reason`` says by what."""
 
     ended_as: ClassVar[str] = "cancelled"
     reason: str
 
 
-class TimedOut(Result, frozen=True, kw_only=True):
+class TimedOut(Result, frozen=True):
     """The last attempt ran longer than ``timeout_s`` seconds and was stopped."""
 
     ended_as: ClassVar[str] = "timed_out"
     timeout_s: float
 
 
-class Lost(Result, frozen=True, kw_only=True):
+class Lost(Result, frozen=True):
     """The worker or the broker was lost and the task may not be tried again."""
 
     ended_as: ClassVar[str] = "lost"

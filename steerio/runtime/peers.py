@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from steerio.core.records import WorkerRecord
@@ -51,13 +51,15 @@ class Subscription:
         self._missed = 0
         self._first_missed = 0
 
-    def wants(self, event: AnyEvent) -> bool:
-        """Whether this event passes the filters."""
-        if self._types is not None and type(event).__name__ not in self._types:
-            return False
-        if self._pool is not None and getattr(event, "pool", None) != self._pool:
-            return False
-        return self._task_type is None or getattr(event, "task_type", None) == self._task_type
+    def wanted(self, events: Sequence[AnyEvent]) -> list[Any]:
+        """Return those of these events that pass the filters."""
+        types, pool, task_type = self._types, self._pool, self._task_type
+        wanted: list[Any] = [e for e in events if types is None or type(e).__name__ in types]
+        if pool is not None:
+            wanted = [event for event in wanted if getattr(event, "pool", None) == pool]
+        if task_type is not None:
+            wanted = [event for event in wanted if getattr(event, "task_type", None) == task_type]
+        return wanted
 
     def missed(self, first: int, count: int) -> None:
         """Note events that the peer did not get."""
@@ -67,7 +69,7 @@ class Subscription:
 
     def share(self, peer: Peer, events: list[AnyEvent]) -> None:
         """Send the peer what it wants of these events, or count it where it is too slow."""
-        wanted: list[Any] = [event for event in events if self.wants(event)]
+        wanted = self.wanted(events)
         if not wanted:
             return
         if peer.router.congested(peer.identity):

@@ -68,6 +68,7 @@ class Performer:
         record, ending = effect.record, effect.ending
         epoch = self._epoch
         spec, worker = record.type.spec, record.worker
+        queued, received = record.queued + epoch, now + epoch
         started = None if ending.started is None else ending.started + epoch
         ended = None if ending.ended is None else ending.ended + epoch
         sent = None if record.sent is None else record.sent + epoch
@@ -81,11 +82,11 @@ class Performer:
                 ending.ended_as,
                 record.attempt,
                 name,
-                record.queued + epoch,
+                queued,
                 sent,
                 started,
                 ended,
-                now + epoch,
+                received,
                 args_bytes,
                 value_bytes,
                 ending.body,
@@ -111,11 +112,11 @@ class Performer:
                 record.tags,
                 record.priority,
                 record.created,
-                record.queued + epoch,
+                queued,
                 sent,
                 started,
                 ended,
-                now + epoch,
+                received,
                 args_bytes,
                 value_bytes,
                 f"{error.type}: {error.message}" if error else None,

@@ -72,7 +72,8 @@ class StallWatch:
         if self._something_is_due() or self._attempt_may_end():
             self._seen = None
             return
-        before, self._seen = self._seen, (self._dispatch.ended.total(), len(self._dispatch.tasks))
+        ended = sum(self._dispatch.ended.values())
+        before, self._seen = self._seen, (ended, len(self._dispatch.tasks))
         if before == self._seen:
             events = self._record.events
             at_s = events[-1].at if events else 0.0
