@@ -14,7 +14,7 @@ def cells(row: Measurement) -> tuple[str, ...]:
     sign = "≥" if row.better == "higher" else "≤"
     figure = "-" if row.figure is None else f"{amount(row.figure)} {row.unit}"
     quartiles = "-" if row.spread is None else " … ".join(amount(edge) for edge in row.spread)
-    met = "aim" if row.aim_met else "yes" if row.met else "NO"
+    met = "-" if row.figure is None else "aim" if row.aim_met else "yes" if row.met else "NO"
     bar, aim = f"{sign} {amount(row.bar)}", f"{sign} {amount(row.aim)}"
     return (row.claim, figure, quartiles, bar, aim, met, str(row.rounds), row.detail)
 

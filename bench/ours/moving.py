@@ -87,12 +87,9 @@ class Moving(Campaign):
     async def cancel_all(self, order: Round) -> dict[str, list[float]]:
         """Queue tasks where no worker is, cancel them, wait for the last one's result."""
         tasks = await self.queue(order.tasks)
-        ended = asyncio.gather(*(each.result() for each in tasks))
-        await asyncio.sleep(0)
         began = time.perf_counter()
-        for each in tasks:
-            each.cancel()
-        results = await ended
+        self.session.cancel(tasks)
+        results = [await each.result() for each in tasks]
         seconds = time.perf_counter() - began
         if {result.ended_as for result in results} != {"cancelled"}:
             raise AssertionError("a task that was queued was not cancelled")
@@ -108,9 +105,9 @@ class Moving(Campaign):
         self.session.reprioritise(ranks)
         await self.session.status()  # orders are taken one after the other
         seconds = time.perf_counter() - began
+        self.session.cancel(tasks)
         for each in tasks:
-            each.cancel()
-        await asyncio.gather(*(each.result() for each in tasks))
+            await each.result()
         return {"seconds": [seconds]}
 
     async def queue(self, count: int) -> list[Task[int]]:
