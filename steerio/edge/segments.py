@@ -1,15 +1,6 @@
 """Objects as files in a folder: in shared memory for one node, or on a shared file system.
 
-An object is written under a name that nobody reads and renamed when it is whole, so no
-reader sees a part of one, whoever is killed when.  It is written with ``writev`` from where
-its frames are: that copies once, lets other threads run meanwhile, and where a file system
-is full it says so, while a store into mapped memory would be a SIGBUS.  It is read by
-mapping it, which copies nothing.
-
-What costs most of a write into shared memory is getting the memory, page by page.  So the
-file of a large object that is evicted is set aside for a moment, and the next one written
-into it (``Freed``).  Readers hold a shared lock for as long as they map a file; one that is
-locked is not written into.
+How they are written and read is in `steerio.edge.whole_files`.
 
 The connector has the methods of ProxyStore's ``Connector`` and ``DeferrableConnector``, and
 imports nothing of it, which would take a second.
@@ -19,9 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import itertools
-import mmap
 import os
 import re
 from collections.abc import Collection, Iterator, Sequence
@@ -31,20 +20,13 @@ from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from steerio.edge import layout
-from steerio.edge.freed import Freed, same_file
+from steerio.edge.freed import Freed
 from steerio.edge.space import Free, Space
+from steerio.edge.whole_files import read_mapped, write_whole
 from steerio.errors import StoreFull, UsageError
 
-MAPPED_BYTES = 256 * 1024
-"""Shorter objects are read, which costs less than mapping them, and no descriptor."""
-PRIVATE_MAPPED_BYTES = 8 * 2**20
-"""The same for what its reader may change: he may keep thousands of them, each a descriptor."""
 LOOK_BYTES = 16 * 2**20
 """After how much that was written it is looked again what is free."""
-WRITTEN_AT_ONCE = 64 * 2**20
-"""A signal waits for no longer write than this."""
-WRITTEN_PIECES = 512
-"""``writev`` takes no more than 1024."""
 LONGEST_MAKER = 100
 """Of a longer name, an object's has but the beginning and a digest: a file's has 255 bytes."""
 _NAME = re.compile(r"[\w%~-][\w%~.-]{0,250}", re.ASCII)
@@ -167,7 +149,7 @@ class SharedMemoryConnector:
     def _find(self, key: SegmentKey, *, private: bool) -> memoryview | None:
         if _is_name(key.name):
             for folder, freed in self._folders():
-                found = _read(folder / key.name, freed is not None, private)
+                found = read_mapped(folder / key.name, freed is not None, private)
                 if found is not None:
                     return found
         return None
@@ -228,7 +210,7 @@ class SharedMemoryConnector:
         free = self._make_room(total)
         try:
             if free.nbytes >= total:
-                return _write(self._folder, name, pieces, total, self._freed)
+                return write_whole(self._folder, name, pieces, total, self._freed)
         except OSError as error:
             if error.errno not in _FULL:
                 raise
@@ -236,7 +218,7 @@ class SharedMemoryConnector:
         if self._spill is None:
             raise StoreFull(total, free.nbytes, free.where)
         try:
-            return _write(self._spill, name, pieces, total, None)
+            return write_whole(self._spill, name, pieces, total, None)
         except OSError as error:
             if error.errno not in _FULL:
                 raise
@@ -264,87 +246,6 @@ class SharedMemoryConnector:
             left = max(0, self._limit_bytes - held)
             free = min(free, Free(left, f"{self._folder} (its limit_bytes)"))
         return free
-
-
-def _write(
-    folder: Path, name: str, pieces: list[memoryview], total: int, freed: Freed | None
-) -> None:
-    """Write a file that is there only when it is whole.
-
-    Raises:
-        OSError: it cannot be; nothing is left of it.
-    """
-    fresh = folder / f".{name}"
-    try:
-        taken = None if freed is None else freed.take(fresh, total)
-        # what is there of that name is a killed writer's: nobody else writes under this key
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
-        descriptor = os.open(fresh, flags, 0o600) if taken is None else taken
-        try:
-            _write_all(descriptor, pieces)
-            if taken is not None:
-                os.ftruncate(descriptor, total)  # it may have been longer
-                fcntl.flock(descriptor, fcntl.LOCK_UN)
-        finally:
-            os.close(descriptor)  # on a network's file system it is only now that it is written
-        fresh.rename(folder / name)
-    except BaseException:
-        fresh.unlink(missing_ok=True)
-        raise
-
-
-def _write_all(descriptor: int, pieces: list[memoryview]) -> None:
-    left = [
-        piece[at : at + WRITTEN_AT_ONCE]
-        for piece in pieces
-        for at in range(0, piece.nbytes, WRITTEN_AT_ONCE)
-    ]
-    first = 0
-    while first < len(left):
-        last, size = first, 0
-        while last < min(len(left), first + WRITTEN_PIECES) and size < WRITTEN_AT_ONCE:
-            size += left[last].nbytes
-            last += 1
-        written = os.writev(descriptor, left[first:last])
-        while first < last and written >= left[first].nbytes:
-            written -= left[first].nbytes
-            first += 1
-        if written:
-            left[first] = left[first][written:]
-
-
-def _read(path: Path, reused: bool, private: bool) -> memoryview | None:
-    """Return a file's content.
-
-    ``reused``: it may be written into once it is evicted; ``private``: the caller may change
-    what is returned.
-    """
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
-    except FileNotFoundError:
-        return None
-    try:
-        if not private and os.fstat(descriptor).st_size < MAPPED_BYTES:  # never written into
-            with os.fdopen(descriptor, "rb", closefd=False) as file:
-                return memoryview(file.read())
-        if reused:
-            # The mapping has a duplicate of the descriptor, and so the lock is held for as long
-            # as anybody has a view of it, in this process or in forks of it.
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return None  # it is being written into: it was evicted since it was opened
-            if not same_file(descriptor, path):
-                return None
-        size = os.fstat(descriptor).st_size
-        if private and size < PRIVATE_MAPPED_BYTES:
-            own = bytearray(size)
-            with os.fdopen(descriptor, "rb", buffering=0, closefd=False) as file:
-                return memoryview(own) if file.readinto(own) == size else None
-        access = mmap.ACCESS_COPY if private else mmap.ACCESS_READ
-        return memoryview(mmap.mmap(descriptor, size, access=access))
-    finally:
-        os.close(descriptor)
 
 
 def _made(folder: str) -> Path:

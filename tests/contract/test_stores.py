@@ -14,9 +14,10 @@ import pytest
 
 from steerio.edge.connector_store import ConnectorStore
 from steerio.edge.opening import open_store, own_folders
-from steerio.edge.segments import MAPPED_BYTES, SharedMemoryConnector
+from steerio.edge.segments import SharedMemoryConnector
 from steerio.edge.store import MemoryStore, SegmentStore, Store
 from steerio.edge.store_folders import open_folder
+from steerio.edge.whole_files import MAPPED_BYTES
 from steerio.errors import ObjectMissing
 from steerio.model.objects import StoredObject, StoreSetting
 from tests.contract.redis_servers import redis_server

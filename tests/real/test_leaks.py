@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 import zmq
 
+from steerio.edge.store_folders import sweep_stale
 from tests import leaks
 
 SLEEPER = "import time; time.sleep(600)"
@@ -159,10 +160,30 @@ time.sleep(600)
         try:
             now = leaks.take_stock()
             alone = frozenset[leaks.Process]()
-            assert leaks._mapped_by_strangers(path, alone)
-            assert not leaks._mapped_by_strangers(path, now.processes - before.processes)
+            assert leaks._used_by_strangers(path, alone)
+            assert not leaks._used_by_strangers(path, now.processes - before.processes)
         finally:
             path.unlink()
+
+
+def test_the_folder_of_a_strangers_store_is_not_ours() -> None:
+    code = """
+from steerio.edge.store_folders import open_folder
+import time
+folder = open_folder()
+print(folder.path, flush=True)
+time.sleep(600)
+"""
+    before = leaks.take_stock()
+    with python_running(code) as stranger:
+        assert stranger.stdout is not None
+        path = Path(stranger.stdout.readline().strip())
+        now = leaks.take_stock()
+        assert path in now.files - before.files
+        assert leaks._used_by_strangers(path, frozenset[leaks.Process]())
+        assert not leaks._used_by_strangers(path, now.processes - before.processes)
+    sweep_stale()
+    assert not path.exists()
 
 
 def test_a_folder_of_sockets_that_was_not_removed_is_named() -> None:
