@@ -181,8 +181,8 @@ HOLDERS = (Board, list, tuple, set, frozenset, dict)
 
 
 def is_board(value: object) -> TypeGuard[Board[Any]]:
-    """Whether a value is a board."""
-    return isinstance(value, Board)
+    """Whether a value is a board.  Not asked itself: a proxy would have to be fetched for that."""
+    return issubclass(type(value), Board)
 
 
 def boards_in(value: object) -> list[Board[Any]]:
@@ -192,9 +192,9 @@ def boards_in(value: object) -> list[Board[Any]]:
     """
     if is_board(value):
         return [value]
-    if isinstance(value, dict):
-        entries = cast("Iterable[object]", value.values())
-    elif isinstance(value, (list, tuple, set, frozenset)):
+    if issubclass(type(value), dict):
+        entries: Iterable[object] = cast("dict[object, object]", value).values()
+    elif issubclass(type(value), HOLDERS):
         entries = cast("Iterable[object]", value)
     else:
         return []

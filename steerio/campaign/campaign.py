@@ -50,7 +50,7 @@ class Campaign(Submitter):
                 return
             old = self.__dict__.get(name)
             super().__setattr__(name, value)
-            if isinstance(value, HOLDERS) or isinstance(old, HOLDERS):  # else a number, often
+            if issubclass(type(value), HOLDERS) or issubclass(type(old), HOLDERS):
                 conductor.feeder.reassigned(old, value)
 
     async def setup(self) -> None:

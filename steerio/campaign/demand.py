@@ -63,7 +63,7 @@ def unknown_pools(campaign: object, workers: Iterable[str]) -> list[str]:
     """Say of which pools no task type is seen, and what may have been meant."""
     module = inspect.getmodule(type(campaign))
     seen = vars(module).values() if module else ()
-    others = [value for value in seen if isinstance(value, ModuleType)]
+    others = [value for value in seen if type(value) is ModuleType]
     kinds = task_types(campaign) + [kind for other in others for kind in _types_in(other)]
     known = {kind.pool for kind in kinds} | _idle_pools(campaign) | {DEFAULT_POOL}
     said: list[str] = []

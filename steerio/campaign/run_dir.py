@@ -75,7 +75,8 @@ def write_parameters(
     from steerio import __version__
 
     kind = type(campaign)
-    state = {k: v for k, v in vars(campaign).items() if isinstance(v, (int, float, str, bool))}
+    shown = (int, float, str, bool)
+    state = {k: v for k, v in vars(campaign).items() if issubclass(type(v), shown)}
     parameters: dict[str, Any] = {
         "campaign": f"{kind.__module__}:{kind.__qualname__}",
         "attributes": state,

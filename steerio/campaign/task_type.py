@@ -179,7 +179,7 @@ def make_options(
 
 def is_task_type(value: object) -> TypeGuard[TaskType[..., Any]]:
     """Whether a value was made by `task`."""
-    return isinstance(value, TaskType)
+    return issubclass(type(value), TaskType)
 
 
 def _name_of(function: Callable[..., Any]) -> str:
@@ -192,7 +192,7 @@ def _name_of(function: Callable[..., Any]) -> str:
 
 def as_arguments(item: Any) -> tuple[Any, ...]:
     """Return the arguments that an item stands for: a tuple is all of them, else the only one."""
-    if isinstance(item, tuple):
+    if issubclass(type(item), tuple):  # a proxy, asked for its class, would be fetched
         return tuple(cast("Iterable[Any]", item))
     return (item,)
 

@@ -91,14 +91,24 @@ def box(value: Any, frames: list[Any]) -> Any:
             frames.append(value.reshape(-1).view("u1").data.toreadonly())
             head = encode((value.dtype.str, value.shape, len(frames) - 1))
             return msgspec.msgpack.Ext(ARRAY, head)
-    if kind is bytearray and len(value) > LONG_BYTES:
-        return pickled(OutOfBand(value), frames)
     if is_reference(kind):
         note(value)
         if issubclass(kind, Latest):
             return msgspec.msgpack.Ext(LATEST, encode(value.name))
         return msgspec.msgpack.Ext(REFERENCE, encode(value.stored))
-    return pickled(value, frames)
+    return pickled(apart(value) if kind is bytearray else value, frames)
+
+
+def is_long(value: Any) -> bool:
+    """Whether a value is a byte string so long that a copy is to be spared."""
+    return type(value) is bytes and len(value) > LONG_BYTES
+
+
+def apart(value: Any) -> Any:
+    """Return what pickles as a value does, but into a frame of its own if it is bytes and long."""
+    if is_long(value) or (type(value) is bytearray and len(value) > LONG_BYTES):
+        return OutOfBand(value)
+    return value
 
 
 def pickled(value: Any, frames: list[Any]) -> msgspec.msgpack.Ext:

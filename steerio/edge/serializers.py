@@ -105,16 +105,17 @@ def has_arrays(data: bytes) -> bool:
 
 
 class OutOfBand:
-    """A long ``bytearray``, as something whose buffer pickle hands over out of band."""
+    """A long ``bytes`` or ``bytearray``, as something whose buffer pickle hands over as it is."""
 
-    def __init__(self, value: bytearray) -> None:
+    def __init__(self, value: bytes | bytearray) -> None:
         self._value = value
 
     def __reduce__(self) -> Any:
-        return _bytearray, (pickle.PickleBuffer(self._value),)
+        make = bytes if type(self._value) is bytes else _make_bytearray
+        return make, (pickle.PickleBuffer(self._value),)
 
 
-def _bytearray(raw: Any) -> bytearray:
+def _make_bytearray(raw: Any) -> bytearray:
     return raw if type(raw) is bytearray else bytearray(raw)
 
 

@@ -25,10 +25,12 @@ from steerio.edge.boxing import (
     EXT_HEADS,
     Reader,
     StandIn,
+    apart,
     box,
     buffer_of,
     encode,
     holds_stand_in,
+    is_long,
     pickled,
 )
 from steerio.edge.pickling import proxies_exist
@@ -111,7 +113,9 @@ class ValueCodec:
         return reader.read(body, frames, views, resolve)
 
     def _encoded(self, value: Any, what: str) -> bytes | None:
-        """Return the value as msgpack, or ``None`` where it must be pickled."""
+        """Return the value as msgpack, or ``None`` where it must be boxed."""
+        if self._annotation is bytes and is_long(value):
+            return None
         try:
             body = encode(value)
             decoded = self._reader.check(body)
@@ -182,6 +186,7 @@ class CallCodec:
         self._classed: list[tuple[int, str]] = []
         self._rest = ""  # the name of *args
         self._open = False  # takes *args or **kwargs
+        self._takes_bytes = False  # msgpack would copy them twice
         self._required = 0.0
         for parameter in self._signature.parameters.values():
             self._learn(parameter, hints.get(parameter.name))
@@ -202,6 +207,7 @@ class CallCodec:
         native, classed = (False, False) if hint is None else judge(hint)
         if classed:
             self._classed.append((len(self._positional), name))
+        self._takes_bytes = self._takes_bytes or hint is bytes
         if kind is not parameter.KEYWORD_ONLY:
             self._positional.append(name)
             self._types.append(hint if native else None)
@@ -224,7 +230,7 @@ class CallCodec:
                 raise TypeError(f"task type {self.name}: {error}") from None
         frames: list[Any] = []
         body = None
-        if not self._open or not self._goes_whole(args, kwargs):
+        if not ((self._open or self._takes_bytes) and self._goes_whole(args, kwargs)):
             body = self._encoded(args, kwargs, frames)
         return self._pack_whole(args, kwargs) if body is None else _finish(body, frames)
 
@@ -247,11 +253,13 @@ class CallCodec:
         return args, kwargs
 
     def _goes_whole(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-        """Whether msgpack has no shape for these arguments of a function that is open.
+        """Whether msgpack has no shape for these arguments, or would copy them.
 
         It has types for named keywords or room for others, not both.
         """
-        return (
+        if self._takes_bytes and any(map(is_long, (*args, *kwargs.values()))):
+            return True
+        return self._open and (
             any(map(self._keywords.get, kwargs))
             or len(args) > len(self._positional) + REST_ARGUMENTS
         )
@@ -286,8 +294,12 @@ class CallCodec:
         """Encode a call as one pickle."""
         self._check_each(args, kwargs)
         frames: list[Any] = []
+        long_apart = (
+            tuple(map(apart, args)),
+            {name: apart(value) for name, value in kwargs.items()},
+        )
         try:
-            body = encode(pickled((args, kwargs), frames))
+            body = encode(pickled(long_apart, frames))
         except Exception as error:
             for key, value in self._each(args, kwargs):
                 self._box(key, value, [])

@@ -13,7 +13,10 @@ from proxystore.connectors.file import FileConnector
 from proxystore.proxy import Proxy, is_resolved
 from proxystore.store import Store, get_store, unregister_store
 
+import steerio
+from steerio.campaign.board import boards_of
 from steerio.campaign.handle import explain
+from steerio.campaign.task_type import as_arguments, is_task_type
 from steerio.edge.journal import shown
 from steerio.edge.references import Reference, gather
 from steerio.edge.showing import short
@@ -215,6 +218,25 @@ def test_the_trace_of_a_refusal_resolves_no_proxy() -> None:
         ANY_VALUE.pack([proxy(), (n for n in ())], "the value of f")
 
     traceback.format_exception(raised.value)
+    assert RESOLVED == []
+
+
+def test_a_campaign_resolves_no_proxy_that_it_holds_or_hands_out() -> None:
+    RESOLVED.clear()
+    one = proxy(["a board would be looked for in this"])
+
+    class Holding(steerio.Campaign):
+        def __init__(self) -> None:
+            self.model = one
+            self.models = [one, {"a": one}]
+
+    campaign = Holding()
+    boards = boards_of(campaign)
+    (arguments,) = as_arguments(one)
+
+    assert boards == []
+    assert arguments is one
+    assert is_task_type(one) is False
     assert RESOLVED == []
 
 

@@ -191,6 +191,30 @@ def test_long_bytes_arrive_as_what_they_were(kind: Any) -> None:
     assert len(ANY_VALUE.pack(bytearray(1 << 20))[0]) < 100
 
 
+def takes_bytes(blob: bytes, name: str = "", *, more: bytes = b"") -> bytes: ...
+
+
+def test_long_bytes_are_not_copied_where_they_are_annotated_either() -> None:
+    blob = bytes(range(256)) * 4096
+    codec = CallCodec(takes_bytes, "m:f")
+
+    for args, kwargs in (((blob,), {}), ((b"", "n"), {"more": blob}), ((blob, "n"), {})):
+        body, frames = codec.pack(args, kwargs)
+        assert len(body) < 200
+        assert len(frames) == 1
+        assert np.shares_memory(np.frombuffer(frames[0], "u1"), np.frombuffer(blob, "u1"))
+        for wire in WIRES:
+            assert alike(codec.unpack(body, wire(frames), views=True), (args, kwargs))
+    body, frames = codec.result.pack(blob)
+    assert frames == (blob,)
+    assert codec.result.unpack(body, as_bytes(frames)) == blob
+    with pytest.raises(EncodingError, match="argument 'name' of task type m:f is not"):
+        codec.pack((blob, 3), {})
+    with pytest.raises(EncodingError, match="argument 'blob' of task type m:f is not"):
+        codec.pack(("x" * 100_000,), {})
+    assert alike(codec.unpack(*codec.pack((bytearray(blob),), {})), ((blob,), {}))
+
+
 @pytest.mark.parametrize(
     "value",
     [
