@@ -12,6 +12,7 @@ from typing import Any, Generic, ParamSpec, TypeGuard, TypeVar, cast, overload
 
 import msgspec
 
+from steerio.edge.pickling import ship
 from steerio.edge.values import CallCodec
 from steerio.errors import UsageError
 from steerio.launch.needs import Needs
@@ -267,8 +268,7 @@ def _ship(function: Callable[..., Any], name: str) -> bytes:
     if by_value:
         cloudpickle.register_pickle_by_value(module)  # pyright: ignore[reportUnknownMemberType]
     try:
-        code: bytes = cloudpickle.dumps(function)  # pyright: ignore[reportUnknownMemberType]
-        return code
+        return ship(function)
     except Exception as error:
         raise UsageError(
             f"task type {name} cannot be shipped to workers ({type(error).__name__}: {error}); "

@@ -17,6 +17,7 @@ import functools
 import io
 import pickle
 import sys
+import types
 import uuid
 import weakref
 from collections import ChainMap
@@ -168,6 +169,9 @@ def _pickler() -> Any:
         def reducer_override(self, obj: Any) -> Any:
             if is_proxy(obj):  # cloudpickle would ask for its class
                 return NotImplemented
+            if type(obj) is types.CodeType:
+                make, parts = self.dispatch_table[types.CodeType](obj)
+                return _name_code, (obj.co_filename, make, parts)
             if issubclass(type(obj), type) and _goes_by_value(obj):
                 if type(obj) is _StructMeta:
                     return _reduce_struct(obj)
@@ -177,6 +181,14 @@ def _pickler() -> Any:
             return otherwise.reducer_override(obj)
 
     return Pickler
+
+
+def _name_code(filename: str, make: Callable[..., Any], parts: tuple[Any, ...]) -> Any:
+    """Make code that knows its file, which cloudpickle (since 3.1.3) keeps to itself.
+
+    Without it the traceback of a task that failed could not show the lines.
+    """
+    return make(*parts).replace(co_filename=filename)
 
 
 def _goes_by_value(kind: type) -> bool:
