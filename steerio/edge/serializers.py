@@ -72,8 +72,8 @@ def register_serializer(kind: type[T], to_parts: Callable[[T], Parts]) -> None:
 
 def learn() -> dict[Any, Callable[[Any], Any]]:
     """Return the table: how values are taken apart, by their class, as far as is known now."""
-    for library in [name for name in _learners if name in sys.modules]:
-        learned = _learners[library](sys.modules[library])
+    for library, learner in list(_learners.items()):
+        learned = learner(sys.modules[library]) if library in sys.modules else None
         if learned is not None:  # it may be on its way in, in another thread
             for kind, to_parts in learned.items():
                 _table.setdefault(kind, to_parts)
