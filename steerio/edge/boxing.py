@@ -259,6 +259,6 @@ def explain_read_only(error: BaseException) -> str:
     if not _READ_ONLY.search(text):
         return ""
     return (
-        "Arguments that travel by reference are read-only views of shared memory: copy what you "
-        "change (`x = x.copy()`), or have them copied with `@task(writable=True)`."
+        "What a task is given by reference is a read-only view of memory that it shares with "
+        "others: change a copy of it (`x = x.copy()`)."
     )

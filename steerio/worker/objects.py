@@ -33,6 +33,8 @@ class WorkerObjects:
         self._setting = setting
         self._store: Store | None = None
         self._versions = NO_VERSIONS
+        self.shares = False
+        """Whether the task that was begun last was given anything by reference."""
 
     def serve(self) -> None:
         """Give all references that this thread reads their values."""
@@ -45,6 +47,7 @@ class WorkerObjects:
             ObjectMissing: they are not in the store any more.
         """
         self._versions = task.versions or NO_VERSIONS
+        self.shares = False
         if task.stored is None:
             return frames
         return self._opened().get(task.stored, private=True)
@@ -56,6 +59,7 @@ class WorkerObjects:
             ObjectMissing: it is not in the store any more.
         """
         stored = self._versions[what].stored if isinstance(what, str) else what
+        self.shares = True
         body, *frames = self._opened().get(stored)
         return ANY_VALUE.unpack(bytes(body), frames, views=True, resolve=self.resolve)
 

@@ -24,6 +24,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Generator, Iterable
 from typing import Any
 
+from steerio.edge.boxing import explain_read_only
 from steerio.edge.endpoint import BlockingLink, Frames
 from steerio.edge.values import ANY_VALUE
 from steerio.errors import EncodingError, TaskStopped
@@ -292,6 +293,8 @@ class Worker:
                 called = f"the task called sys.exit({raised.code!r})"
                 outcome.error = describe(RuntimeError(called), 0)
             else:
+                if self._objects.shares and (note := explain_read_only(raised)):
+                    raised.add_note(note)
                 outcome.error = describe(raised, 0 if isinstance(raised, EncodingError) else 2)
 
     def _leave_nothing_running(self) -> None:
