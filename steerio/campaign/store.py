@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, TypeVar
 
 from steerio.campaign.reference import Reference
 from steerio.edge.references import gather
 from steerio.edge.store import Store
+from steerio.edge.threads import DaemonThreads
 from steerio.edge.values import ANY_VALUE
 from steerio.errors import BrokerLost, ObjectMissing, UsageError
 from steerio.model.objects import StoredObject, StoreLoad, StoreSetting, Version
@@ -24,6 +24,8 @@ AT_ONCE_BYTES = 1 << 20
 """What is smaller is copied on the loop: handing it to a thread would take as long."""
 THREADS = 2
 """Threads that put and fetch for one session."""
+END_S = 1.0
+"""Longest wait for threads that have nothing to do to have ended."""
 CLOSE_S = 10.0
 """Longest wait, at the end of a session, for puts and fetches that are under way."""
 
@@ -57,7 +59,7 @@ class SessionStore:
             store.maker = client.maker
         self._absent = absent
         self._threaded = threaded
-        self._threads: ThreadPoolExecutor | None = None
+        self._threads = DaemonThreads(THREADS, "steerio-store")
         self._under_way: set[asyncio.Future[Any]] = set()
         self._closed = False
         self._asked: dict[tuple[str, int], asyncio.Future[Reference]] = {}
@@ -270,9 +272,9 @@ class SessionStore:
             except Exception as error:  # noqa: BLE001 - as it would come from a thread
                 done.set_exception(error)
             return done
-        if self._threads is None:
-            self._threads = ThreadPoolExecutor(THREADS, "steerio-store")
-        future = loop.run_in_executor(self._threads, function, *args)
+        if self._closed:
+            raise BrokerLost(self.client.lost or "this session was closed")
+        future = asyncio.wrap_future(self._threads.submit(function, *args))
         self._under_way.add(future)
         future.add_done_callback(self._under_way.discard)
         return future
@@ -294,9 +296,8 @@ class SessionStore:
             await asyncio.wait(self._under_way, timeout=until - loop.time())
             await asyncio.sleep(0)  # who has put what is too late now has it removed
         self._closed = True
-        if self._threads is not None:
-            if self._under_way:
-                log.warning("the store did not answer within %g s", CLOSE_S)
-            self._threads.shutdown(wait=not self._under_way, cancel_futures=True)
-        if self._store is not None:
-            self._store.close()
+        if self._under_way:
+            log.warning("the store did not answer within %g s", CLOSE_S)
+        for left in list(self._under_way):
+            left.cancel()  # who waits for it is told that the session has ended
+        self._threads.close(0.0 if self._under_way else END_S)

@@ -22,6 +22,7 @@ from steerio.edge.opening import check_store, open_store, own_folders
 from steerio.edge.store import Store
 from steerio.edge.store_folders import open_folder, sweep_stale
 from steerio.edge.stream import StreamRouter
+from steerio.edge.threads import in_thread
 from steerio.edge.zeromq import Context, ZmqRouter, open_context
 from steerio.errors import UsageError
 from steerio.launch.node_process import NodeProcess, can_fork
@@ -128,7 +129,7 @@ class Hosting:
                 self._early_node = NodeProcess.forked() if can_fork() else NodeProcess.spawned()
             self._folder = _make_folder()
             self._context = open_context()
-            self._open_store()
+            await in_thread(self._open_store)
             self._listen(self._context, self._folder)
             if self.run_dir is not None:
                 self._journal = Journal(self.run_dir)
@@ -199,10 +200,8 @@ class Hosting:
             self._gatekeeper.close()
         if self._context is not None:
             self._context.term()
-        if self._sweeper is not None:
-            self._sweeper.close()
         if self._store is not None:
-            self._store.close()
+            await in_thread(self._close_store)
         self.remove_files()
 
     def remove_files(self) -> None:
@@ -237,6 +236,13 @@ class Hosting:
         self._setting = own_folders(self._setting, self._opened)
         self._store = open_store(self._setting, folder, "")
         self._sweeper = StoreSweeper(self._store)
+
+    def _close_store(self) -> None:
+        assert self._sweeper is not None
+        assert self._store is not None
+        self._sweeper.close()
+        self._store.close()
+        self._opened.close()
 
     def _listen(self, context: Context, folder: Path) -> None:
         self._stream = StreamRouter(f"{folder}/workers")

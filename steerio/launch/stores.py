@@ -88,4 +88,6 @@ def reach_store(
     folder = Path(connection.objects) if here else opened.enter_context(open_folder()).path
     # nobody would tell this process that what it keeps was freed
     forgetful = structs.replace(setting, cache_bytes=0)
-    return setting, open_store(forgetful, folder, ""), ""
+    store = open_store(forgetful, folder, "")
+    opened.callback(store.close)
+    return setting, store, ""

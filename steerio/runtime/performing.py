@@ -53,6 +53,7 @@ class Performer:
         self._recording = recording
         self._sweeper = sweeper
         self._held = held
+        self._kept: frozenset[bytes] | None = None
         self._by_kind: dict[type, Callable[[Any, float], None]] = {
             fx.SendTask: self.send_task,
             fx.Settle: self.settle,
@@ -73,6 +74,7 @@ class Performer:
     def perform(self, effects: list[fx.Effect], now: float) -> None:
         """Perform effects, in order."""
         by_kind = self._by_kind
+        self._kept = None
         for effect in effects:
             by_kind[type(effect)](effect, now)
 
@@ -223,7 +225,9 @@ class Performer:
         """Have what a maker that is gone has left removed."""
         del now
         if self._sweeper is not None:
-            self._sweeper.sweep(effect.maker, frozenset(self._held))
+            if self._kept is None:  # once for all workers of a node that is lost
+                self._kept = frozenset(self._held)
+            self._sweeper.sweep(effect.maker, self._kept)
 
     def fetch_ahead(self, effect: fx.FetchAhead, now: float) -> None:
         """Have a node fetch objects."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 
 from steerio.edge.store import Store
+from steerio.edge.threads import DaemonThreads
 from steerio.model.objects import StoredObject
 
 log = logging.getLogger("steerio.node")
@@ -22,7 +22,7 @@ class Copies:
     def __init__(self, open_store: Callable[[], Store]) -> None:
         self._open_store = open_store
         self._store: Store | None = None
-        self._thread = ThreadPoolExecutor(1, "steerio-copies")
+        self._thread = DaemonThreads(1, "steerio-copies")
 
     def fetch(self, objects: list[StoredObject]) -> None:
         """Have these objects on this node, soon."""
@@ -34,7 +34,7 @@ class Copies:
 
     def close(self) -> None:
         """Do no more."""
-        self._thread.shutdown(wait=False, cancel_futures=True)
+        self._thread.close(0.0)
 
     def _do(self, what: Callable[[Store], None]) -> None:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -17,6 +18,8 @@ from steerio.model.objects import StoredObject, StoreSetting, Version
 from steerio.model.tasks import TaskSpec
 from steerio.worker.setup import NodeSetup
 
+TIDY_S = 1.0
+"""How long a worker may keep memory of an object that was freed."""
 NO_VERSIONS: dict[str, Version] = {}
 
 
@@ -33,6 +36,7 @@ class WorkerObjects:
         self._setting = setting
         self._store: Store | None = None
         self._versions = NO_VERSIONS
+        self._tidied = 0.0
         self.shares = False
         """Whether the task that was begun last was given anything by reference."""
 
@@ -77,8 +81,9 @@ class WorkerObjects:
         return self._opened().put(frames, spec.pool)
 
     def tidy(self) -> None:
-        """Give back memory of objects that are freed; for when there is nothing else to do."""
-        if self._store is not None:
+        """Give back memory of objects that are freed, now and then: it is asked after each task."""
+        if self._store is not None and (now := time.monotonic()) > self._tidied + TIDY_S:
+            self._tidied = now
             self._store.drop_freed()
 
     def close(self) -> None:

@@ -126,8 +126,7 @@ class Worker:
         try:
             if not self._leaving:  # else it was asked to before it would have been waked
                 self._take_in(PARENT_CHECK_S)
-                if not self._held:
-                    self._objects.tidy()
+                self._objects.tidy()
         finally:
             self._waiting = False
 
@@ -263,6 +262,7 @@ class Worker:
             ),
             out,
         )
+        self._objects.tidy()
 
     def _try(self, task: ms.RunTask, frames: Frames, outcome: _Outcome) -> None:
         """Run an attempt's function and say in ``outcome`` how that went."""
