@@ -239,7 +239,7 @@ def check_result(result: Result, published: dict[int, int]) -> None:
 
 def check_store(cluster: SimulatedCluster) -> None:
     """Assert that what is held is there."""
-    invariants.check(cluster.broker.members)
+    invariants.check(cluster.broker.members, asyncio.get_running_loop().time())
     held = cluster.broker.dispatch.holdings.sizes.keys()
     assert held <= cluster.store.objects.keys(), "what is needed is gone"
 
