@@ -12,8 +12,6 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self, SupportsFloat
 
-import cloudpickle
-
 from steerio.campaign.versions import Versions
 from steerio.edge.mlflow_runs import Entry, MlflowRuns, Published, Recorder
 from steerio.errors import UsageError
@@ -32,8 +30,8 @@ class MlflowVersions(Versions):
     one for each version, with its params, tags, metrics and artifact.  (One run alone could not
     hold params that change; runs of versions alone would have no curves.)
 
-    MLflow is imported, and waits for its server or database, in a thread of its own: neither
-    the event loop nor ``publish`` waits for it.  What cannot be recorded is a warning of the
+    MLflow is imported, and waits for its server or database, in a thread of its own; nothing
+    here waits for it.  What cannot be recorded is a warning of the
     logger ``steerio.mlflow`` and counted in `not_recorded`; the campaign goes on.  How often
     and how long MLflow tries is up to it (``MLFLOW_HTTP_REQUEST_MAX_RETRIES``,
     ``MLFLOW_HTTP_REQUEST_TIMEOUT``).
@@ -207,4 +205,5 @@ def _dump(value: Any, name: str) -> tuple[str, bytes]:
         file = io.BytesIO()
         np.save(file, value, allow_pickle=False)
         return f"{stem}.npy", file.getvalue()
+    cloudpickle: Any = importlib.import_module("cloudpickle")
     return f"{stem}.pkl", cloudpickle.dumps(value, protocol=5)
