@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from steerio.campaign.campaign import Campaign as Campaign
     from steerio.campaign.handle import Task as Task
     from steerio.campaign.limits import Limits as Limits
+    from steerio.campaign.mlflow_versions import MlflowVersions as MlflowVersions
     from steerio.campaign.nodes import Nodes as Nodes
     from steerio.campaign.pools import Lease as Lease
     from steerio.campaign.pools import Move as Move
@@ -111,6 +112,7 @@ _HOMES = {
     "steerio.campaign.campaign": ["Campaign"],
     "steerio.campaign.handle": ["Task"],
     "steerio.campaign.limits": ["Limits"],
+    "steerio.campaign.mlflow_versions": ["MlflowVersions"],
     "steerio.campaign.nodes": ["Nodes"],
     "steerio.campaign.pools": ["Lease", "Move", "Pools"],
     "steerio.campaign.reference": ["Reference"],
@@ -170,6 +172,7 @@ __all__ = [
     "Lease",
     "Limits",
     "Lost",
+    "MlflowVersions",
     "Move",
     "MoveDeadlock",
     "MoveFailed",

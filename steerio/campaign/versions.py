@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from steerio.campaign.reference import Reference
 from steerio.edge.references import Latest
+from steerio.model.objects import Version
 
 if TYPE_CHECKING:
     from steerio.campaign.store import SessionStore
@@ -44,10 +45,13 @@ class Versions:
         Raises:
             EncodingError, StoreFull, BrokerLost: as for ``session.put``.
         """
+        return (await self._publish(value)).number
+
+    async def _publish(self, value: object) -> Version:
         stored = await self._store.store(value)
         version = await self._store.client.objects.publish(self.name, stored)
         self.seen = max(self.seen, version.number)
-        return version.number
+        return version
 
     async def current(self) -> Reference:
         """Return a reference to the newest version, which stays what it is; wait for the first.

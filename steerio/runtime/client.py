@@ -70,6 +70,8 @@ class Client:
         self.pools: dict[str, ms.PoolLoad] = {}
         self.closed_pools: frozenset[str] = frozenset()
         self.sinks: dict[int, Sink] = {}
+        self.name = ""
+        """What it joined as."""
         self.lost = ""
         self._link = link
         self._loop = asyncio.get_running_loop()
@@ -108,6 +110,7 @@ class Client:
             JoinRefused: it does not want us; the message says why.
             BrokerLost: it did not answer in time.
         """
+        self.name = name
         self._link.attach(self._loop, self._wake)
         self._send(ms.JoinClient(ms.PROTOCOL, name))
         try:
