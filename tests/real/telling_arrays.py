@@ -1,7 +1,7 @@
 """Arrays of which each reader can tell whether they are what they must be.
 
-Run as a program it sends them to and fro for ever, by every way through the store, and ends
-with status 3 where one of them is wrong.
+Run as a program it sends them to and fro, by every way through the store, until there is a file
+``enough`` in its run directory.  Where one of them is wrong it ends with status 3.
 """
 
 from __future__ import annotations
@@ -18,12 +18,14 @@ from numpy.typing import NDArray
 
 import steerio
 from steerio import Session, Settings, StoreSetting, Succeeded
+from steerio.launch.stores import read_setting
 
 Words = NDArray[np.uint64]
 
 SHORT, LONG = 40_000, 1_500_000
 """How many words: above the threshold (256 kB), and where private copies are mapped (8 MB)."""
-LIMIT_BYTES = 40_000_000
+ENOUGH = "enough"
+LIMIT_BYTES = 20_000_000
 """So little room that some of them are spilled to disk."""
 LANES = 3
 ITEMS = 3
@@ -86,8 +88,9 @@ class Lane:
         return self.chance.randrange(1_000_000)
 
     async def go_on(self) -> None:
-        """Send arrays to and fro until killed."""
-        while True:
+        """Send arrays to and fro until it is enough."""
+        assert self.session.run_dir is not None
+        while not (self.session.run_dir / ENOUGH).exists():
             its = self.any_number()
             shared = await self.session.put(made(its))
             await self.versions.publish(made(self.any_number()))
@@ -120,9 +123,9 @@ class Lane:
         print(f"read {cls.count}." + " again" * (result.attempt > 1), flush=True)  # noqa: T201
 
 
-async def go_on(place: Path, seed: int) -> None:
-    """Run lanes until one finds something wrong, or until killed."""
-    workers, store = {"default": 3}, StoreSetting(limit_bytes=LIMIT_BYTES)
+async def go_on(place: Path, seed: int, store: StoreSetting) -> None:
+    """Run lanes."""
+    workers = {"default": 3}
     async with steerio.open_session(
         workers=workers, run_dir=place, settings=Settings(kills=1_000), store=store, pin=False
     ) as session:
@@ -132,12 +135,16 @@ async def go_on(place: Path, seed: int) -> None:
 
 
 def main() -> int:
-    """Run until killed."""
+    """Run in this directory, with this seed, over the store of this file; return the status."""
+    place, seed, *file = sys.argv[1:]
+    store = read_setting(file[0]) if file else StoreSetting(limit_bytes=LIMIT_BYTES)
+    wrong = 0
     try:
-        asyncio.run(go_on(Path(sys.argv[1]), int(sys.argv[2])))
-    except* Wrong as wrong:
-        print("WRONG", wrong.exceptions, flush=True)  # noqa: T201
-    return WRONG
+        asyncio.run(go_on(Path(place), int(seed), store))
+    except* Wrong as error:
+        print("WRONG", error.exceptions, flush=True)  # noqa: T201
+        wrong = WRONG
+    return wrong
 
 
 if __name__ == "__main__":
