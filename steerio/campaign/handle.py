@@ -172,7 +172,7 @@ class Task(Generic[R]):
             while self._items:
                 item = self._items.popleft()
                 if isinstance(item, _InStore):
-                    item = await self._session.store.item(*item)
+                    item = await self._fetched(item)
                 yield item
                 if self._result is None:
                     self._session.client.grant(self.id, 1)
@@ -180,6 +180,15 @@ class Task(Generic[R]):
                 value_of(self._result)
                 return
             await self._news()
+
+    async def _fetched(self, item: _InStore) -> Any:
+        """Return an item that is in the store; a reader that is cancelled may come again for it."""
+        assert self._items is not None
+        try:
+            return await self._session.store.item(*item)
+        except asyncio.CancelledError:
+            self._items.appendleft(item)
+            raise
 
     # -- from the client -----------------------------------------------------------------------
 

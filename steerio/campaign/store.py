@@ -205,7 +205,7 @@ class SessionStore:
             self._in_thread(read, frames).add_done_callback(done)
 
     async def item(self, body: bytes, stored: StoredObject) -> Any:
-        """Return what a generator task yielded, and let go of it.
+        """Return what a generator task yielded; let go of it unless whoever waits is cancelled.
 
         Raises:
             ObjectMissing: it is not in the store any more.
@@ -216,9 +216,12 @@ class SessionStore:
             return ANY_VALUE.unpack(body, self._reached().get(stored, private=True))
 
         try:
-            return await self._outcome(self._in_thread(read))
-        finally:
+            value = await self._outcome(self._in_thread(read))
+        except Exception:
             self.let_go(stored)
+            raise
+        self.let_go(stored)
+        return value
 
     def let_go(self, stored: StoredObject) -> None:
         """Need an object no more.  Any thread may call."""
