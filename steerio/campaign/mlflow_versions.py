@@ -31,10 +31,9 @@ class MlflowVersions(Versions):
     hold params that change; runs of versions alone would have no curves.)
 
     MLflow is imported, and waits for its server or database, in a thread of its own; nothing
-    here waits for it.  What cannot be recorded is a warning of the
-    logger ``steerio.mlflow`` and counted in `not_recorded`; the campaign goes on.  How often
-    and how long MLflow tries is up to it (``MLFLOW_HTTP_REQUEST_MAX_RETRIES``,
-    ``MLFLOW_HTTP_REQUEST_TIMEOUT``).
+    here waits for it.  What cannot be recorded is a warning of the logger ``steerio.mlflow`` and
+    counted in `not_recorded`; the campaign goes on.  How often and how long MLflow tries is up to
+    it (``MLFLOW_HTTP_REQUEST_MAX_RETRIES``, ``MLFLOW_HTTP_REQUEST_TIMEOUT``).
 
     Args:
         versions: which to record: ``session.versions(name)``.

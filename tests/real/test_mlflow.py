@@ -30,6 +30,10 @@ async def test_three_versions_and_the_errors_of_results_that_used_them(
         models = steerio.MlflowVersions(
             session.versions("model"), experiment="search", tracking_uri=URI
         )
+        scales = steerio.MlflowVersions(  # two that make the same new database
+            session.versions("scale"), experiment="scales", tracking_uri=URI
+        )
+        await scales.publish(2.0, metrics={"scale": 2.0})
         for points in (1, 2, 4):
             weights = await session.run(train, points)
             await models.publish(weights, metrics={"spread": 0.0}, params={"points": points})
@@ -38,7 +42,9 @@ async def test_three_versions_and_the_errors_of_results_that_used_them(
             assert isinstance(result, steerio.Succeeded)
             models.log({"error": result.value}, version=result.versions["model"])
         assert await models.close(within_s=250) == {}
+        assert await scales.close(within_s=250) == {}
 
+    assert Record(URI, "scales").curve("scale") == [(1, 2.0)]
     record = Record(URI, "search")
     assert record.parents[0].info.run_name == "surrogates: model"
     assert record.curve("error") == [(1, 1.0), (2, 0.5), (3, 0.25)]
