@@ -42,6 +42,7 @@ from steerio.core.roster import Pool, Roster
 from steerio.core.settings import Settings
 from steerio.core.versions import Versions
 from steerio.model.events import TaskEnded, TaskRetried, TaskStarted
+from steerio.model.objects import StoredObject
 
 OVERHEAD_S = 3e-5
 """What a task costs a worker beside its function: reading, decoding, reporting."""

@@ -16,14 +16,16 @@ def do_each(things: Iterable[T], do: Callable[[T], None], where: str, what: str)
     Args:
         things: to which, in this order.
         do: what; it may raise anything.
-        where: which store, and ``what`` it was asked, with ``{}`` for how many.
+        where: which store.
+        what: it was asked to do, with ``{}`` for how many.
 
     Raises:
         StoreFailed: some have failed; it says how many, and how the first did.
     """
     count = 0
     failed: list[Exception] = []
-    for count, thing in enumerate(things, 1):
+    for thing in things:
+        count += 1
         try:
             do(thing)
         except Exception as error:  # noqa: BLE001 - a connector may raise anything

@@ -111,7 +111,7 @@ class StoreSweeper:
         order.tries += 1
         try:
             order.carry_out()
-        except Exception as error:  # a store may raise anything; the next may still be removed
+        except Exception as error:  # noqa: BLE001 - a store may raise anything
             if order.tries >= TRIES or len(self._failed) >= MOST_FAILED:
                 log.warning("%s could not be removed from the store: %s", order.what, error)
             else:

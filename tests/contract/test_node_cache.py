@@ -255,14 +255,16 @@ def test_a_name_that_a_peer_sent_imports_nothing(folder: Path) -> None:
 
 
 def test_a_key_of_another_package_than_the_connectors_is_none(folder: Path) -> None:
-    other = NamedTuple("other", [("number", int)])
-    other.__module__, other.__qualname__ = "json", "loaded"
+    class Other(NamedTuple):
+        number: int
+
+    Other.__module__, Other.__qualname__ = "json", "loaded"
     store = ConnectorStore(Remote, folder, "broker")
     stored = store.put([b"x"])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("json.loaded", other, raising=False)
+        patch.setattr("json.loaded", Other, raising=False)
         with pytest.raises(ObjectMissing):
-            store.get(StoredObject(pickle.dumps(other(0)), stored.nbytes))
+            store.get(StoredObject(pickle.dumps(Other(0)), stored.nbytes))
     assert store.get(stored) == [b"x"]
 
 

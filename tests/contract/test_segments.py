@@ -404,7 +404,7 @@ def test_one_file_that_cannot_be_removed_does_not_keep_the_others(tmp_path: Path
 
 
 def descriptors() -> int:
-    return len(os.listdir("/proc/self/fd"))
+    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 @pytest.mark.parametrize("private", [False, True])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 
 import pytest
 
@@ -30,9 +30,6 @@ class Failing(MemoryStore):
             self.left -= 1
             raise StoreFailed("the store", "remove", ConnectionError("gone"))
         super().evict(names)
-
-    def sweep(self, maker: str, keep: Collection[bytes]) -> None:
-        super().sweep(maker, keep)
 
     def drop_freed(self) -> None:
         self.tidied.set()
@@ -74,10 +71,8 @@ def test_what_fails_too_often_is_told_of(
         sweeper.free([store.put([b"x"]).name])
         sweeper.close()
     assert 2 <= store.asked <= TRIES
-    assert [record.getMessage() for record in caplog.records] == [
-        "1 objects could not be removed from the store: the store did not remove: ConnectionError: "
-        "gone. See whether it runs, can be reached from here, and has room"
-    ]
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert said.startswith("1 objects could not be removed from the store: the store did not")
 
 
 def test_one_of_several_stores_that_fails_does_not_keep_the_others() -> None:
@@ -86,9 +81,7 @@ def test_one_of_several_stores_that_fails_does_not_keep_the_others() -> None:
         [Part(name="a", store=failing, max_bytes=10), Part(name="b", store=well)], ""
     )
     names = [several.put([bytes(length)]).name for length in (1, 100)]
-    with pytest.raises(
-        StoreFailed, match=r"objects from 1 of 2 stores: ConnectionError|StoreFailed"
-    ):
+    with pytest.raises(StoreFailed, match=r"remove objects from 1 of 2 stores: "):
         several.evict(names)
     assert (len(failing.objects), len(well.objects)) == (1, 0)
     failing.left, failing.maker, well.maker = 1, "two", "two"
