@@ -154,7 +154,9 @@ def _parent(place: Path) -> Path:
 def _make(parent: Path) -> _Held:
     while True:
         try:
-            parent.mkdir(mode=0o700, exist_ok=True)
+            parent.mkdir(mode=0o700)
+        except FileExistsError:
+            pass  # it is looked at below; it may be gone already, or no folder
         except OSError as error:
             raise UsageError(
                 f"the stores' folder {parent} cannot be made: {error.strerror}; what it is in must "
