@@ -221,7 +221,7 @@ class _KeyUnpickler(pickle.Unpickler):
 
     def find_class(self, module: str, name: str) -> Any:
         found = self._look_up(module, name)
-        if isinstance(found, type) and issubclass(found, tuple) and hasattr(found, "_fields"):
+        if isinstance(found, type) and tuple in found.__mro__ and hasattr(found, "_fields"):
             known_there = self._look_up(self._module, found.__name__) is found
             if known_there or _package(module) in self._packages:
                 return found

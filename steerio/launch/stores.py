@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any, cast
 
 import msgspec
 from msgspec import structs
@@ -77,7 +78,7 @@ def _in_shared_memory(setting: StoreSetting) -> str:
     if setting.kind == SHARED_MEMORY:
         return "shared memory"
     for name, part in setting.options.items() if setting.kind == "multi" else ():
-        if isinstance(part, dict) and part.get("kind") == SHARED_MEMORY:
+        if isinstance(part, dict) and cast("dict[str, Any]", part).get("kind") == SHARED_MEMORY:
             return f"shared memory, where part {name!r} of the multi store is"
     return ""
 
