@@ -42,6 +42,7 @@ from steerio.core.roster import Pool, Roster
 from steerio.core.settings import Settings
 from steerio.core.versions import Versions
 from steerio.model.events import TaskEnded, TaskRetried, TaskStarted
+from steerio.model.objects import StoredObject
 
 OVERHEAD_S = 3e-5
 """What a task costs a worker beside its function: reading, decoding, reporting."""
@@ -136,11 +137,12 @@ class Attempts:
         if inputs.latest:
             record.versions = self.versions.take(inputs.latest, record.task_id)
         if worker.in_hand:
-            taken = [version.stored for version in (record.versions or {}).values()]
-            self.effects += self.fetching.sent_ahead([*inputs.all, *taken], worker.node)
+            self.effects += self.fetching.sent_ahead(_needed(record), worker.node)
 
     def _started(self, record: TaskRecord, worker: WorkerRecord, now: float) -> None:
         record.reached = now
+        if record.inputs is not None:
+            self.fetching.used(_needed(record), worker.node)
         spec, log = record.type.spec, self.log
         log.append(
             TaskStarted(
@@ -383,3 +385,10 @@ class Attempts:
             )
         )
         self.effects.append(Settle(record, ending))
+
+
+def _needed(record: TaskRecord) -> list[StoredObject]:
+    """Return the objects that an attempt needs."""
+    assert record.inputs is not None
+    versions = (record.versions or {}).values()
+    return [*record.inputs.all, *(version.stored for version in versions)]

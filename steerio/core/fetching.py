@@ -4,10 +4,14 @@ Only where a store is not on the node itself (``wanted``).  A task that a worker
 another will run on that worker's node.  Of one that waits in a queue nobody knows where it
 will run: on the only node of its pool, if there is just one; else only what several tasks
 need is fetched, by all nodes of the pool, since most of them will use it.
+
+A node keeps only so much of what it has fetched: if it were told of all that a long queue
+needs, it would drop the first of it for the last before either was used.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable
 
 from steerio.core.effects import FetchAhead
@@ -18,17 +22,27 @@ from steerio.model.objects import StoredObject
 
 SHARED_BY = 2
 """What at least so many hold is worth fetching by nodes that may not need it."""
+MOST_BYTES = 2**30
+"""How much a node fetches ahead, unless another bound is set."""
 
 
 class Fetching:
-    """Decides what nodes fetch ahead, and remembers what they were told to."""
+    """Decides what nodes fetch ahead, and remembers what they were told to.
 
-    def __init__(self, roster: Roster, holdings: Holdings) -> None:
+    ``most_bytes`` bounds what a node was told to fetch that no task has begun to use there.
+    """
+
+    def __init__(self, roster: Roster, holdings: Holdings, most_bytes: int = MOST_BYTES) -> None:
         self.wanted = False
+        self.most_bytes = most_bytes
         self._roster = roster
         self._holdings = holdings
         self._told: dict[bytes, set[int]] = {}
         """The numbers of the nodes that were told to fetch an object."""
+        self._unused: dict[tuple[int, bytes], int] = {}
+        """The length of what a node was told to fetch and no task has begun to use there."""
+        self._ahead: defaultdict[int, int] = defaultdict(int)
+        """The sum of that, by node."""
 
     def sent_ahead(self, objects: list[StoredObject], node: NodeRecord) -> list[FetchAhead]:
         """A task that needs these objects waits at a worker of this node."""
@@ -46,14 +60,31 @@ class Fetching:
     def forget(self, names: Iterable[bytes]) -> None:
         """These objects are gone."""
         for name in names:
-            self._told.pop(name, None)
+            for number in self._told.pop(name, ()):
+                self._strike(number, name)
+
+    def used(self, objects: Iterable[StoredObject], node: NodeRecord) -> None:
+        """A task that needs these objects has started on this node."""
+        for stored in objects:
+            self._strike(node.number, stored.name)
 
     def _fetch(self, objects: list[StoredObject], nodes: list[NodeRecord]) -> list[FetchAhead]:
         orders: list[FetchAhead] = []
         for node in nodes:
-            new = [o for o in objects if node.number not in self._told.get(o.name, ())]
-            for stored in new:
-                self._told.setdefault(stored.name, set()).add(node.number)
+            new = [stored for stored in objects if self._tell(node.number, stored)]
             if new:
                 orders.append(FetchAhead(node, new))
         return orders
+
+    def _tell(self, number: int, stored: StoredObject) -> bool:
+        """Note that a node is told to fetch an object, unless it was, or is to fetch enough."""
+        told = self._told.get(stored.name, ())
+        if number in told or self._ahead[number] + stored.nbytes > self.most_bytes:
+            return False
+        self._told.setdefault(stored.name, set()).add(number)
+        self._unused[number, stored.name] = stored.nbytes
+        self._ahead[number] += stored.nbytes
+        return True
+
+    def _strike(self, number: int, name: bytes) -> None:
+        self._ahead[number] -= self._unused.pop((number, name), 0)

@@ -12,6 +12,7 @@ import contextlib
 import io
 import os
 import pickle
+import sys
 import threading
 from collections.abc import Callable, Collection, Generator, Iterable, Sequence
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from steerio.edge import layout
+from steerio.edge.each import do_each
 from steerio.edge.node_cache import NodeCache
 from steerio.edge.segments import mark_of
 from steerio.edge.store import Cached
@@ -109,21 +111,23 @@ class ConnectorStore:
             self._copies.evict(name)
 
     def evict(self, names: Iterable[bytes]) -> None:
-        """Remove objects, and this node's copies."""
-        for name in names:
-            self.forget([name])
-            key = _key(name)
-            if key is not None:
-                with self._asking("remove an object") as connector:
-                    connector.evict(key)
+        """Remove objects, and this node's copies.
+
+        Raises:
+            StoreFailed: some could not be; the others are.
+        """
+        do_each(names, self._evict, self._where, "remove {} objects")
 
     def sweep(self, maker: str, keep: Collection[bytes]) -> None:
         """Remove what a maker that was on this node and is dead has left.  See `Store`."""
         mark = mark_of(maker)
-        for file in list(self._folder.iterdir()):
-            if file.name.startswith(mark):
-                self.evict(name for name in noted(file) if name not in keep)
-                file.unlink(missing_ok=True)
+        left = [file for file in self._folder.iterdir() if file.name.startswith(mark)]
+
+        def sweep(file: Path) -> None:
+            self.evict(name for name in noted(file) if name not in keep)
+            file.unlink(missing_ok=True)  # not before: of what could not be removed it alone tells
+
+        do_each(left, sweep, self._where, "remove what a dead worker noted in {} files")
 
     def drop_freed(self) -> None:
         """Forget copies that the node has dropped."""
@@ -141,11 +145,16 @@ class ConnectorStore:
             connector.close()
 
     def _fetch(self, name: bytes) -> Any:
-        key = _key(name)
-        if key is None:
-            return None
         with self._asking("return an object") as connector:
-            return connector.get(key)
+            key = _key(name, connector)
+            return None if key is None else connector.get(key)
+
+    def _evict(self, name: bytes) -> None:
+        self.forget([name])
+        with self._asking("remove an object") as connector:
+            key = _key(name, connector)
+            if key is not None:
+                connector.evict(key)
 
     @contextmanager
     def _asking(self, what: str) -> Generator[Any]:
@@ -199,18 +208,39 @@ def noted(file: Path) -> list[bytes]:
 
 
 class _KeyUnpickler(pickle.Unpickler):
-    """Makes named tuples and nothing else: whoever evicts reads names that others have sent."""
+    """Makes named tuples of a connector's package or module, and nothing else.
+
+    Whoever evicts reads names that others have sent.  Nothing is imported for them: what a
+    connector makes its keys of was imported with it.
+    """
+
+    def __init__(self, pickled: bytes, connector: Any) -> None:
+        super().__init__(io.BytesIO(pickled))
+        self._module = type(connector).__module__
+        self._packages = {_package(kind.__module__) for kind in type(connector).__mro__[:-1]}
 
     def find_class(self, module: str, name: str) -> Any:
-        found = super().find_class(module, name)
-        if isinstance(found, type) and issubclass(found, tuple) and hasattr(found, "_fields"):
-            return found
-        raise pickle.UnpicklingError(f"{module}.{name} is no connector's key")
+        found = self._look_up(module, name)
+        if isinstance(found, type) and tuple in found.__mro__ and hasattr(found, "_fields"):
+            known_there = self._look_up(self._module, found.__name__) is found
+            if known_there or _package(module) in self._packages:
+                return found
+        raise pickle.UnpicklingError(f"{module}.{name} is no key of this connector")
+
+    def _look_up(self, module: str, name: str) -> Any:
+        found: Any = sys.modules.get(module)
+        for part in name.split("."):
+            found = getattr(found, "__dict__", {}).get(part)  # a module's __getattr__ may import
+        return found
 
 
-def _key(name: bytes) -> Any:
+def _package(module: str) -> str:
+    return module.partition(".")[0]
+
+
+def _key(name: bytes, connector: Any) -> Any:
     """Return the connector's key, or ``None`` if that is not what the name is."""
     try:
-        return _KeyUnpickler(io.BytesIO(name)).load()
+        return _KeyUnpickler(name, connector).load()
     except Exception:  # noqa: BLE001 - unpickling anything may raise anything
         return None

@@ -9,9 +9,12 @@ from typing import Any
 from msgspec import Struct
 
 from steerio.edge import layout
+from steerio.edge.each import do_each
 from steerio.edge.store import Store
 from steerio.errors import ObjectMissing, UsageError
 from steerio.model.objects import StoredObject
+
+_WHERE = "the multi store"
 
 
 class Part(Struct, frozen=True, kw_only=True):
@@ -111,14 +114,18 @@ class MultiStore:
 
     def evict(self, names: Iterable[bytes]) -> None:
         """Remove objects."""
-        for part, inner in self._dealt(names):
-            part.store.evict(inner)
+        dealt = self._dealt(names)
+        do_each(dealt, lambda of: of[0].store.evict(of[1]), _WHERE, "remove objects from {} stores")
 
     def sweep(self, maker: str, keep: Collection[bytes]) -> None:
         """Remove what a dead maker has left.  See `Store`."""
         kept = {part.name: inner for part, inner in self._dealt(keep)}
-        for part in self._parts.values():
-            part.store.sweep(maker, set(kept.get(part.name, ())))
+        do_each(
+            self._parts.values(),
+            lambda part: part.store.sweep(maker, set(kept.get(part.name, ()))),
+            _WHERE,
+            "remove a dead maker's objects from {} stores",
+        )
 
     def drop_freed(self) -> None:
         """Let go of memory of objects that were evicted."""
@@ -127,8 +134,7 @@ class MultiStore:
 
     def close(self) -> None:
         """Close all."""
-        for part in self._parts.values():
-            part.store.close()
+        do_each(self._parts.values(), lambda part: part.store.close(), _WHERE, "close {} stores")
 
     def _dealt(self, names: Iterable[bytes]) -> list[tuple[Part, list[bytes]]]:
         """Return the names of each store's objects, as that store knows them."""

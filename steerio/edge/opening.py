@@ -22,7 +22,8 @@ from steerio.edge.connector_store import ConnectorStore
 from steerio.edge.multi_store import MultiStore, Part
 from steerio.edge.segments import SharedMemoryConnector
 from steerio.edge.store import SegmentStore, Store
-from steerio.edge.store_folders import SPILL, open_folder
+from steerio.edge.store_folders import SPILL, open_folder, sweep_stale
+from steerio.edge.whole_files import allow_descriptors
 from steerio.errors import UsageError
 from steerio.model.objects import StoreSetting
 
@@ -53,6 +54,8 @@ class _PartSetting(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 def open_store(setting: StoreSetting, folder: Path, maker: str) -> Store:
     """Open a store in this process; a connector connects when it is first used.
 
+    The process may then have more descriptors (``allow_descriptors``).
+
     Args:
         setting: which, as ``own_folders`` has returned it.
         folder: for shared memory, of the process that keeps the store; for others, of this
@@ -62,6 +65,7 @@ def open_store(setting: StoreSetting, folder: Path, maker: str) -> Store:
     Raises:
         UsageError: an option of ours is missing, unknown or wrong, or a folder cannot be made.
     """
+    allow_descriptors()
     return _open(setting, folder, maker, "copies")
 
 
@@ -124,6 +128,7 @@ def check_store(setting: StoreSetting) -> None:
 def own_folders(setting: StoreSetting, opened: ExitStack) -> StoreSetting:
     """Make folders of this process's own in those that file stores are given.
 
+    What dead processes of this host have left there is removed.
     Of what these are in, only the last may be missing, as that of a new run directory is.
     They are removed when ``opened`` is closed.
 
@@ -137,6 +142,7 @@ def own_folders(setting: StoreSetting, opened: ExitStack) -> StoreSetting:
         (place,) = _take(setting, ("folder",))
         with contextlib.suppress(OSError):  # what is wrong with it is said where it is used
             Path(place).mkdir(exist_ok=True)
+        sweep_stale(Path(place).absolute())
         folder = opened.enter_context(open_folder(Path(place).absolute()))
         return structs.replace(setting, options={"folder": str(folder.path)})
     if setting.kind == "multi":

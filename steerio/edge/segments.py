@@ -20,9 +20,10 @@ from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from steerio.edge import layout
+from steerio.edge.each import do_each
 from steerio.edge.freed import Freed
 from steerio.edge.space import Free, Space
-from steerio.edge.whole_files import read_mapped, write_whole
+from steerio.edge.whole_files import read_whole, write_whole
 from steerio.errors import StoreFull, UsageError
 
 LOOK_BYTES = 16 * 2**20
@@ -134,22 +135,31 @@ class SharedMemoryConnector:
     def get(self, key: SegmentKey) -> memoryview | None:
         """Return an object, read-only, or ``None`` where there is none.
 
-        A long one is mapped: it costs nothing until it is looked at, and stays what it is for
-        as long as it is held, also when it is evicted.
+        A long one in memory is mapped: it costs nothing until it is looked at, and stays what
+        it is for as long as it is held, also when it is evicted.  One on a file system is
+        read, for what another host removes from one that is shared cannot be held.
         """
         return self._find(key, private=False)
 
     def get_private(self, key: SegmentKey) -> memoryview | None:
         """Return an object as its caller may change it, which nobody else sees.
 
-        A long one is mapped copy-on-write: only what is changed is copied.
+        A long one in memory is mapped copy-on-write: only what is changed is copied.
+
+        Raises:
+            MemoryError: it does not fit into what this process may have.
         """
         return self._find(key, private=True)
 
     def _find(self, key: SegmentKey, *, private: bool) -> memoryview | None:
         if _is_name(key.name):
             for folder, freed in self._folders():
-                found = read_mapped(folder / key.name, freed is not None, private)
+                found = read_whole(
+                    folder / key.name,
+                    mapped=self.in_memory,  # what it is spilled to is this host's, too
+                    reused=freed is not None,
+                    private=private,
+                )
                 if found is not None:
                     return found
         return None
@@ -187,12 +197,20 @@ class SharedMemoryConnector:
         return key, total
 
     def sweep(self, maker: str, keep: Collection[str] = ()) -> None:
-        """Remove what a maker that is dead has put here, or was about to, but for ``keep``."""
+        """Remove what a maker that is dead has put here, or was about to, but for ``keep``.
+
+        Raises:
+            StoreFailed: some could not be removed; the others are.
+        """
         mark = mark_of(maker)
-        for folder, _ in self._folders():
-            for path in list(folder.iterdir()):
-                if path.name.removeprefix(".").startswith(mark) and path.name not in keep:
-                    path.unlink(missing_ok=True)
+        left = [
+            path
+            for folder, _ in self._folders()
+            for path in folder.iterdir()
+            if path.name.removeprefix(".").startswith(mark) and path.name not in keep
+        ]
+        where = f"the store in {self._folder}"
+        do_each(left, lambda path: path.unlink(missing_ok=True), where, "remove {} files")
 
     def trim(self) -> None:
         """Give memory back that was freed a while ago and has not been used again."""

@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import Any, Protocol
 
 from steerio.edge import layout
+from steerio.edge.each import do_each
 from steerio.edge.segments import SegmentKey, SharedMemoryConnector
 from steerio.errors import ObjectMissing
 from steerio.model.objects import CACHE_BYTES, StoredObject
@@ -66,11 +67,19 @@ class Store(Protocol):
         ...
 
     def evict(self, names: Iterable[bytes]) -> None:
-        """Remove objects; those that are not there are fine."""
+        """Remove objects; those that are not there are fine.
+
+        Raises:
+            StoreFailed: some could not be removed; the others are.
+        """
         ...
 
     def sweep(self, maker: str, keep: Collection[bytes]) -> None:
-        """Remove what a maker that is dead has put here, or was about to, but for ``keep``."""
+        """Remove what a maker that is dead has put here, or was about to, but for ``keep``.
+
+        Raises:
+            StoreFailed: some could not be removed; the others are.
+        """
         ...
 
     def drop_freed(self) -> None:
@@ -138,9 +147,7 @@ class SegmentStore:
 
     def evict(self, names: Iterable[bytes]) -> None:
         """Remove objects."""
-        for name in names:
-            self._cached.drop(name)
-            self.connector.evict(_key(name))
+        do_each(names, self._evict, self._where, "remove {} objects")
 
     def sweep(self, maker: str, keep: Collection[bytes]) -> None:
         """Remove what a dead maker has left.  See `Store`."""
@@ -156,6 +163,10 @@ class SegmentStore:
     def close(self) -> None:
         """Forget all mappings."""
         self._cached.clear()
+
+    def _evict(self, name: bytes) -> None:
+        self._cached.drop(name)
+        self.connector.evict(_key(name))
 
     @property
     def _where(self) -> str:

@@ -5,6 +5,10 @@ of its own, below one that only this user can enter.  For as long as it lives it
 lock of a file beside that folder; the lock ends with the process, however that ends.  So
 whoever gets the lock of a folder may remove it.
 
+File systems that hosts share may keep locks from other hosts, or have none.  So the names
+say which process of which host each is; beyond memory only those of this host are removed,
+and where there are no locks, only if there is no such process any more.
+
 The lock is there before its folder is, and is removed after it.  A lock file that is just
 made and not locked yet can be taken for a dead process's and removed; its maker sees that
 and makes another.  So it needs no order among processes that start at once.
@@ -13,15 +17,18 @@ and makes another.  So it needs no order among processes that start at once.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import shutil
+import socket
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from stat import S_ISDIR
 from types import TracebackType
 from typing import NamedTuple
+from urllib.parse import quote
 
 from steerio.edge.freed import same_file
 from steerio.edge.space import lies_in_memory
@@ -31,6 +38,7 @@ SHARED_MEMORY = Path("/dev/shm")
 SPILL = "spill"
 """In a folder in shared memory, what leads to one on disk."""
 _LOCK = ".lock"
+_NO_LOCKS = frozenset({errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP})
 
 
 class Removed(NamedTuple):
@@ -95,6 +103,9 @@ def open_folder(within: Path | None = None) -> StoreFolder:
 def sweep_stale(within: Path | None = None, *, dry_run: bool = False) -> list[Removed]:
     """Remove what dead processes of this user have left, and say what that was.
 
+    What cannot be removed is left.  Of a file system that is not in memory, only what
+    processes of this host have left is removed.
+
     Args:
         within: where to look; by default where ``open_folder`` makes them.
         dry_run: only say it.
@@ -102,9 +113,11 @@ def sweep_stale(within: Path | None = None, *, dry_run: bool = False) -> list[Re
     removed: list[Removed] = []
     for place in [within] if within is not None else _places():
         parent = _parent(place)
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(OSError):  # it is not there, or this process may not look
             if _is_ours(parent):
-                removed += [found for lock in _locks(parent) for found in _sweep(lock, dry_run)]
+                for lock in _locks(parent):
+                    with contextlib.suppress(OSError):
+                        removed += _sweep(lock, dry_run)
                 _remove_if_empty(parent)
     return removed
 
@@ -141,7 +154,9 @@ def _parent(place: Path) -> Path:
 def _make(parent: Path) -> _Held:
     while True:
         try:
-            parent.mkdir(mode=0o700, exist_ok=True)
+            parent.mkdir(mode=0o700)
+        except FileExistsError:
+            pass  # it is looked at below; it may be gone already, or no folder
         except OSError as error:
             raise UsageError(
                 f"the stores' folder {parent} cannot be made: {error.strerror}; what it is in must "
@@ -156,31 +171,72 @@ def _make(parent: Path) -> _Held:
                 f"{parent} is not a folder of yours that nobody else can enter, so no store can "
                 "be kept there: remove it, or have whoever made it remove it"
             )
-        path = parent / os.urandom(6).hex()
+        # from the first moment on the name says whose it is; what is in a file would be late
+        path = parent / f"{os.urandom(6).hex()}.{os.getpid()}.{_host()}"
         descriptor = _locked(_lock_of(path), os.O_CREAT | os.O_EXCL)
         if descriptor is not None:
-            path.mkdir(mode=0o700)
-            return _Held(path, descriptor)
+            held = _Held(path, descriptor)
+            try:
+                path.mkdir(mode=0o700)
+            except BaseException:
+                held.close()
+                raise
+            return held
 
 
 def _locked(lock: Path, flags: int = 0) -> int | None:
-    """Open a lock file and lock it; ``None``: it is another's, or was removed."""
+    """Open a lock file and lock it; ``None``: it is another's, or was removed.
+
+    Where there are no locks it is another's as long as the process is there that it names.
+    """
     try:
         descriptor = os.open(lock, os.O_RDWR | os.O_NOFOLLOW | flags, 0o600)
     except FileNotFoundError:
         return None
+    ours = False
+    try:
+        ours = _lock(descriptor, or_else=flags != 0 or not _runs(lock))
+        ours = ours and same_file(descriptor, lock)
+    finally:
+        if not ours:
+            os.close(descriptor)
+    return descriptor if ours else None
+
+
+def _lock(descriptor: int, *, or_else: bool) -> bool:
+    """Lock a file, and return whether that worked, or ``or_else`` where there are no locks."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if same_file(descriptor, lock):
-            return descriptor
     except BlockingIOError:
+        return False
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+        return or_else
+    return True
+
+
+def _runs(lock: Path) -> bool:
+    """Whether the process that a lock file names is there, if it names one of this host."""
+    pid = lock.name.split(".")[1]
+    try:
+        os.kill(int(pid), 0)
+    except (ValueError, OverflowError, ProcessLookupError):
+        return False
+    except PermissionError:
         pass
-    os.close(descriptor)
-    return None
+    return True
+
+
+def _host() -> str:
+    return quote(socket.gethostname(), safe="").replace(".", "%2E")
 
 
 def _locks(parent: Path) -> list[Path]:
-    return sorted(path for path in parent.iterdir() if path.name.endswith(_LOCK))
+    """Return the lock files of folders that this host may remove."""
+    # others may share this memory, but then they share its locks, whatever they call the host
+    whose = "" if lies_in_memory(parent) else f".{_host()}"
+    return sorted(path for path in parent.iterdir() if path.name.endswith(whose + _LOCK))
 
 
 def _sweep(lock: Path, dry_run: bool) -> Iterator[Removed]:

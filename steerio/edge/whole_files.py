@@ -10,25 +10,50 @@ What costs most of a write into shared memory is getting the memory, page by pag
 file of a large object that is evicted is set aside for a moment, and the next one written
 into it (``Freed``).  Readers hold a shared lock for as long as they map a file; one that is
 locked is not written into.
+
+A mapping takes a descriptor for as long as anybody has a view of it.  So short files are
+read, and all are once mappings take half of the descriptors that this process may have.
 """
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import fcntl
 import mmap
 import os
+import resource
 from pathlib import Path
+from weakref import WeakSet
 
-from steerio.edge.freed import Freed, same_file
+from steerio.edge.freed import LEAST_BYTES, Freed, same_file
 
-MAPPED_BYTES = 256 * 1024
-"""Shorter objects are read, which costs less than mapping them, and no descriptor."""
+MAPPED_BYTES = LEAST_BYTES
+"""Shorter objects are read, which costs no more than touching a mapping, and no descriptor."""
 PRIVATE_MAPPED_BYTES = 8 * 2**20
 """The same for what its reader may change: he may keep thousands of them, each a descriptor."""
 WRITTEN_AT_ONCE = 64 * 2**20
 """A signal waits for no longer write than this."""
 WRITTEN_PIECES = 512
 """``writev`` takes no more than 1024."""
+MOST_DESCRIPTORS = 2**16
+"""More are not asked for: as many mappings is what Linux allows, and some programs that a task
+may start close all descriptors that they could have, one by one."""
+
+_mapped: WeakSet[mmap.mmap] = WeakSet()
+"""What this process maps, while anybody has a view of it."""
+
+
+def allow_descriptors() -> None:
+    """Raise the bound of this process's descriptors as far as it may.
+
+    The usual 1024 is for programs that call ``select``; an object in use takes one.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, MOST_DESCRIPTORS)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with contextlib.suppress(OSError, ValueError):  # then mappings are fewer
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def write_whole(
@@ -78,21 +103,25 @@ def _write_all(descriptor: int, pieces: list[memoryview]) -> None:
             left[first] = left[first][written:]
 
 
-def read_mapped(path: Path, reused: bool, private: bool) -> memoryview | None:
-    """Return a file's content.
+def read_whole(path: Path, *, mapped: bool, reused: bool, private: bool) -> memoryview | None:
+    """Return a file's content, or ``None`` where there is none.
 
-    ``reused``: it may be written into once it is evicted; ``private``: the caller may change
-    what is returned.
+    Args:
+        path: of the file.
+        mapped: it may be mapped where that pays: nobody on another host removes it.
+        reused: it may be written into once it is evicted.
+        private: the caller may change what is returned.
+
+    Raises:
+        MemoryError: it does not fit into what this process may have.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
     except FileNotFoundError:
         return None
     try:
-        if not private and os.fstat(descriptor).st_size < MAPPED_BYTES:  # never written into
-            with os.fdopen(descriptor, "rb", closefd=False) as file:
-                return memoryview(file.read())
-        if reused:
+        size = os.fstat(descriptor).st_size
+        if reused and size >= MAPPED_BYTES:  # shorter ones are never written into
             # The mapping has a duplicate of the descriptor, and so the lock is held for as long
             # as anybody has a view of it, in this process or in forks of it.
             try:
@@ -101,12 +130,46 @@ def read_mapped(path: Path, reused: bool, private: bool) -> memoryview | None:
                 return None  # it is being written into: it was evicted since it was opened
             if not same_file(descriptor, path):
                 return None
-        size = os.fstat(descriptor).st_size
-        if private and size < PRIVATE_MAPPED_BYTES:
-            own = bytearray(size)
-            with os.fdopen(descriptor, "rb", buffering=0, closefd=False) as file:
-                return memoryview(own) if file.readinto(own) == size else None
-        access = mmap.ACCESS_COPY if private else mmap.ACCESS_READ
-        return memoryview(mmap.mmap(descriptor, size, access=access))
+        if mapped and size >= (PRIVATE_MAPPED_BYTES if private else MAPPED_BYTES):
+            found = _map(descriptor, size, private)
+            if found is not None:
+                return found
+        return _read(descriptor, size, private)
+    except OSError as error:
+        if error.errno == errno.ESTALE:  # another host has removed it
+            return None
+        raise
     finally:
         os.close(descriptor)
+
+
+def _map(descriptor: int, size: int, private: bool) -> memoryview | None:
+    """Map a file; ``None``: it should be read."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and len(_mapped) >= soft // 2:
+        return None
+    try:
+        access = mmap.ACCESS_COPY if private else mmap.ACCESS_READ
+        found = mmap.mmap(descriptor, size, access=access)
+    except OSError as error:
+        if error.errno not in (errno.ENOMEM, errno.EMFILE):
+            raise
+        return None
+    _mapped.add(found)
+    return memoryview(found)
+
+
+def _read(descriptor: int, size: int, private: bool) -> memoryview | None:
+    try:
+        own = bytearray(size)
+    except MemoryError:
+        if not private:
+            raise
+        raise MemoryError(
+            f"an argument of {size} bytes is larger than this worker's memory allows: pass it by "
+            "reference (session.put)"
+        ) from None
+    with os.fdopen(descriptor, "rb", closefd=False) as file:
+        if file.readinto(own) != size:
+            return None
+    return memoryview(own) if private else memoryview(own).toreadonly()

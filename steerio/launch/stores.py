@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any, cast
 
 import msgspec
 from msgspec import structs
@@ -64,12 +65,22 @@ def choose_store(
             raise UsageError("a file store needs options={'folder': ...}, or a run directory")
         options = {"folder": str((run_dir / OBJECTS).absolute())}
         return structs.replace(asked or StoreSetting(), kind="file", options=options), ""
-    if asked.kind == SHARED_MEMORY and host is not None:
+    if host is not None and (what := _in_shared_memory(asked)):
         raise UsageError(
-            f"workers on other hosts than {host} cannot reach shared memory: use a store of kind "
+            f"workers on other hosts than {host} cannot reach {what}: use a store of kind "
             "'file' on a file system that all hosts share, or 'redis' or another of ProxyStore's"
         )
     return asked, ""
+
+
+def _in_shared_memory(setting: StoreSetting) -> str:
+    """Say what of a store is in shared memory; nothing: no part of it is."""
+    if setting.kind == SHARED_MEMORY:
+        return "shared memory"
+    for name, part in setting.options.items() if setting.kind == "multi" else ():
+        if isinstance(part, dict) and cast("dict[str, Any]", part).get("kind") == SHARED_MEMORY:
+            return f"shared memory, where part {name!r} of the multi store is"
+    return ""
 
 
 def reach_store(
@@ -83,7 +94,7 @@ def reach_store(
     if setting is None:
         return StoreSetting(), None, "the broker has none"
     here = connection.host == socket.gethostname()
-    if setting.kind == SHARED_MEMORY and not here:
+    if not here and _in_shared_memory(setting):
         return setting, None, f"it is in the shared memory of {connection.host}"
     folder = Path(connection.objects) if here else opened.enter_context(open_folder()).path
     # nobody would tell this process that what it keeps was freed

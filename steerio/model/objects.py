@@ -12,7 +12,7 @@ from steerio.errors import UsageError
 SHARED_MEMORY = "shared-memory"
 KINDS = (SHARED_MEMORY, "file", "redis", "endpoint", "globus", "multi")
 """The stores that have a short name."""
-THRESHOLD_BYTES = 256 * 1024
+THRESHOLD_BYTES = 1024 * 1024
 CACHE_BYTES = 2 * 2**30
 _PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*[.:][A-Za-z_]\w*")
 

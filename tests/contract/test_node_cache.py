@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import subprocess
 import sys
 import threading
@@ -14,7 +15,7 @@ import pytest
 
 from steerio.edge.connector_store import ConnectorStore, Notes, noted
 from steerio.edge.node_cache import NodeCache
-from steerio.errors import ObjectMissing, StoreFull
+from steerio.errors import ObjectMissing, StoreFailed, StoreFull
 from steerio.model.objects import StoredObject
 from tests.contract.test_stores import LARGE, folder_in_memory
 
@@ -236,3 +237,69 @@ def test_what_was_put_and_never_told_is_swept(folder: Path) -> None:
         node.get(StoredObject(kept.name.replace(b"K\x00", b"K\x01"), kept.nbytes))
     node.sweep("dead", set())
     assert set(remote.objects) == {Key(0), Key(2)}, "what was kept then is known elsewhere"
+
+
+def test_a_name_that_a_peer_sent_imports_nothing(folder: Path) -> None:
+    """Whoever joins sends names, and the broker's process evicts what they name."""
+    store = ConnectorStore(Remote, folder, "broker")
+    for name in (
+        b"cthis\nnothing\n.",
+        b"cantigravity\nx\n(tR.",
+        b"csys\nflags\n(tR.",
+        b"not pickled",
+    ):
+        store.evict([name])
+        with pytest.raises(ObjectMissing):
+            store.get(StoredObject(name, 10))
+    assert not {"this", "antigravity"} & set(sys.modules)
+
+
+def test_a_key_of_another_package_than_the_connectors_is_none(folder: Path) -> None:
+    class Other(NamedTuple):
+        number: int
+
+    Other.__module__, Other.__qualname__ = "json", "loaded"
+    store = ConnectorStore(Remote, folder, "broker")
+    stored = store.put([b"x"])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("json.loaded", Other, raising=False)
+        with pytest.raises(ObjectMissing):
+            store.get(StoredObject(pickle.dumps(Other(0)), stored.nbytes))
+    assert store.get(stored) == [b"x"]
+
+
+class Stubborn(Remote):
+    """A connector that does not remove some objects at first."""
+
+    def __init__(self, *stays: int) -> None:
+        super().__init__()
+        self.stays = set(stays)
+
+    def evict(self, key: Key) -> None:
+        if key.number in self.stays:
+            raise ConnectionError("try later")
+        super().evict(key)
+
+
+def test_what_cannot_be_removed_does_not_keep_the_rest(folder: Path) -> None:
+    remote = Stubborn(1)
+    store = ConnectorStore(lambda: remote, folder, "one")
+    names = [stored.name for stored in put_several(store, 4, 10)]
+    with pytest.raises(StoreFailed, match=r"remove 1 of 4 objects: ConnectionError: try later"):
+        store.evict(names)
+    assert set(remote.objects) == {Key(1)}
+    remote.stays.clear()
+    store.evict(names)
+    assert remote.objects == {}
+
+
+def test_notes_stay_until_all_that_they_tell_of_is_removed(folder: Path) -> None:
+    remote = Stubborn(1)
+    put_several(ConnectorStore(lambda: remote, folder, "dead"), 3, 10)
+    node = ConnectorStore(lambda: remote, folder, "node")
+    with pytest.raises(StoreFailed, match="1 of 1 files: ConnectionError"):
+        node.sweep("dead", set())
+    assert set(remote.objects) == {Key(1)}
+    remote.stays.clear()
+    node.sweep("dead", set())
+    assert remote.objects == {}

@@ -14,9 +14,11 @@ import pytest
 from steerio.edge.multi_store import MultiStore
 from steerio.edge.opening import check_store, open_store, own_folders
 from steerio.errors import ObjectMissing, StoreFailed, UsageError
+from steerio.launch.stores import choose_store
 from steerio.model.objects import StoreSetting
 from tests.contract.endpoint_servers import proxystore_endpoint
 from tests.contract.redis_servers import connected, redis_server
+from tests.contract.test_store_folders import kill, start_owner
 
 
 @pytest.fixture
@@ -164,3 +166,31 @@ def test_file_stores_get_a_folder_of_the_campaigns_own_that_goes_with_it(tmp_pat
         open_store(own, tmp_path, "one").put([b"x"])
         assert len(list(folder.iterdir())) == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_next_start_of_a_file_store_removes_what_a_dead_one_left(
+    tmp_path: Path, opened: ExitStack
+) -> None:
+    process, left = start_owner(str(tmp_path))
+    kill(process)
+    assert left.exists()
+    own_folders(StoreSetting(kind="file", options={"folder": str(tmp_path)}), opened)
+    assert not left.exists()
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        StoreSetting(),
+        StoreSetting(kind="multi", options={"a": {"kind": "shared-memory"}}),
+    ],
+)
+def test_shared_memory_is_refused_where_other_hosts_join(setting: StoreSetting) -> None:
+    assert choose_store(setting, None, None) == (setting, "")
+    with pytest.raises(UsageError, match=r"other hosts than head cannot reach shared memory"):
+        choose_store(setting, "head", None)
+
+
+def test_a_multi_store_that_all_reach_may_be_used_with_other_hosts() -> None:
+    setting = StoreSetting(kind="multi", options={"a": {"kind": "redis"}})
+    assert choose_store(setting, "head", None) == (setting, "")

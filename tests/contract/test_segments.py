@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -18,7 +19,14 @@ from steerio.edge.freed import LEAST_BYTES, Freed
 from steerio.edge.segments import SegmentKey, SharedMemoryConnector
 from steerio.edge.space import Free, Space, lies_in_memory
 from steerio.edge.store import SegmentStore
-from steerio.errors import StoreFull, UsageError
+from steerio.edge.whole_files import (
+    MAPPED_BYTES,
+    MOST_DESCRIPTORS,
+    PRIVATE_MAPPED_BYTES,
+    _mapped,
+    allow_descriptors,
+)
+from steerio.errors import StoreFailed, StoreFull, UsageError
 from tests.contract.test_stores import LARGE, folder_in_memory
 
 MEGABYTE = 2**20
@@ -376,3 +384,116 @@ def test_our_stores_import_nothing_of_proxystore() -> None:
         "assert not [m for m in sys.modules if m.startswith(('proxystore', 'pandas', 'redis'))]"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_one_file_that_cannot_be_removed_does_not_keep_the_others(tmp_path: Path) -> None:
+    connector = SharedMemoryConnector(str(tmp_path), maker="dead")
+    store = SegmentStore(connector)
+    stored = [store.put([b"x"]) for _ in range(3)]
+    first = tmp_path / stored[0].name.decode()
+    first.unlink()
+    first.mkdir()  # cannot be unlinked, by root neither
+    with pytest.raises(StoreFailed, match="1 of 3 objects: "):
+        store.evict(one.name for one in stored)
+    assert list(tmp_path.iterdir()) == [first]
+    left = store.put([b"x"])
+    with pytest.raises(StoreFailed, match="1 of 2 files: "):
+        store.sweep("dead", set())
+    assert not (tmp_path / left.name.decode()).exists()
+    first.rmdir()
+
+
+def descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+@pytest.mark.parametrize("private", [False, True])
+def test_files_on_a_file_system_are_read_for_others_may_remove_them(
+    tmp_path: Path, private: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("steerio.edge.segments.Space.free", lambda _: Free(2**40, "a disk"))
+    monkeypatch.setattr("steerio.edge.space._IN_MEMORY", frozenset())
+    connector = SharedMemoryConnector(str(tmp_path))
+    key = connector.put(b"1" * 10 * LARGE)
+    before = descriptors()
+    found = connector.get_private(key) if private else connector.get(key)
+    assert found is not None
+    assert descriptors() == before
+    assert found.readonly is not private
+    assert found == b"1" * 10 * LARGE
+
+
+def test_what_another_host_has_just_removed_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connector = SharedMemoryConnector(str(tmp_path))
+    key = connector.put(b"x")
+
+    def stale(*_: Any) -> None:
+        raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fstat", stale)
+        assert connector.get(key) is None
+    assert connector.get(key) == b"x"
+
+
+@contextmanager
+def limited(what: int, soft: int) -> Iterator[None]:
+    before, hard = resource.getrlimit(what)
+    resource.setrlimit(what, (soft, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(what, (before, hard))
+
+
+@pytest.mark.parametrize("private", [False, True])
+def test_past_half_of_the_descriptors_objects_are_copied(private: bool) -> None:
+    with folder_in_memory() as folder:
+        connector = SharedMemoryConnector(str(folder))
+        content = b"1" * (PRIVATE_MAPPED_BYTES if private else MAPPED_BYTES)
+        key = connector.put(content)
+        before, most = len(_mapped), 2 * (descriptors() + 20)
+        with limited(resource.RLIMIT_NOFILE, most):
+            get = connector.get_private if private else connector.get
+            held = [get(key) for _ in range(most // 2 + 10)]
+            assert len(_mapped) == most // 2
+            assert all(found == content for found in held)
+        del held
+        assert len(_mapped) == before
+
+
+def test_a_process_may_have_as_many_descriptors_as_it_may_allow_itself() -> None:
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, MOST_DESCRIPTORS)
+    with limited(resource.RLIMIT_NOFILE, min(256, most)):
+        allow_descriptors()
+        assert resource.getrlimit(resource.RLIMIT_NOFILE) == (most, hard)
+    with limited(resource.RLIMIT_NOFILE, hard):
+        allow_descriptors()
+        assert resource.getrlimit(resource.RLIMIT_NOFILE) == (hard, hard)
+
+
+TOO_LARGE = """
+import resource, sys
+from steerio.edge.segments import SharedMemoryConnector
+connector = SharedMemoryConnector(sys.argv[1])
+key = connector.put(bytes(64 * 2**20))
+resource.setrlimit(resource.RLIMIT_DATA, (32 * 2**20, -1))
+assert connector.get(key).nbytes == 64 * 2**20  # what is shared is not counted
+try:
+    connector.get_private(key)
+except MemoryError as error:
+    print(error)
+"""
+
+
+def test_an_argument_that_is_larger_than_its_worker_may_be_says_what_to_do() -> None:
+    with folder_in_memory() as folder:
+        command = [sys.executable, "-c", TOO_LARGE, str(folder)]
+        said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        assert said == (
+            f"an argument of {64 * MEGABYTE} bytes is larger than this worker's memory allows: "
+            "pass it by reference (session.put)\n"
+        )

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import signal
+import socket
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -121,6 +124,61 @@ def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="nowhere"):
         open_folder(tmp_path / "nowhere")
     assert sweep_stale(tmp_path / "nowhere") == []
+
+
+@pytest.fixture(params=[errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])
+def no_locks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file system without locks, as this process sees it."""
+
+    def refuse(descriptor: int, operation: int) -> None:
+        raise OSError(request.param, os.strerror(request.param))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+
+
+@pytest.mark.usefixtures("no_locks")
+def test_without_locks_it_is_the_process_that_counts(tmp_path: Path) -> None:
+    process, path = start_owner(str(tmp_path))
+    with open_folder(tmp_path) as own:
+        assert sweep_stale(tmp_path) == []
+        assert path.exists()
+        kill(process)
+        assert sweep_stale(tmp_path) == [Removed(path, 1000)]
+        assert own.path.exists()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_another_host_has_on_a_shared_file_system_is_left_to_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With ``localflock`` its locks are not seen here."""
+    process, path = start_owner(str(tmp_path))
+    kill(process)
+    with monkeypatch.context() as patch:
+        patch.setattr(socket, "gethostname", lambda: "login.node")
+        assert sweep_stale(tmp_path) == []
+        with open_folder(tmp_path) as other:
+            assert other.path.name.endswith(".login%2Enode")
+    assert sweep_stale(tmp_path) == [Removed(path, 1000)]
+
+
+def test_another_error_than_a_missing_lock_leaves_no_descriptor_and_stops_no_sweep(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process, path = start_owner(str(tmp_path))
+    kill(process)
+
+    def fail(descriptor: int, operation: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    with monkeypatch.context() as patch:
+        patch.setattr(fcntl, "flock", fail)
+        assert sweep_stale(tmp_path) == []
+        with pytest.raises(OSError, match="Input/output"):
+            open_folder(tmp_path)
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+    assert Removed(path, 1000) in sweep_stale(tmp_path)
 
 
 def test_a_command_cleans(tmp_path: Path) -> None:

@@ -5,6 +5,8 @@ Skipped where torch is not installed: it is too large for every machine that run
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -155,6 +157,7 @@ def test_what_is_between_inputs_and_result_arrives_as_a_leaf() -> None:
     assert torch.equal(arrived, middle)
 
 
+@pytest.mark.filterwarnings("ignore:Sparse invariant checks:UserWarning")  # torch's own, since 2.11
 def test_what_is_no_plain_tensor_goes_as_torch_pickles_it() -> None:
     sparse = torch.rand(30, 30).to_sparse()
     marked = torch.rand(30)
@@ -171,6 +174,17 @@ def test_what_is_no_plain_tensor_goes_as_torch_pickles_it() -> None:
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no device here")
 def test_a_tensor_on_a_device_arrives_on_the_host() -> None:
+    """In a process of its own: whoever has opened a device keeps descriptors to its end."""
+    subprocess.run([sys.executable, "-c", ON_DEVICE], check=True, timeout=100)
+
+
+ON_DEVICE = """
+from tests.contract.test_torch import send_from_device
+send_from_device()
+"""
+
+
+def send_from_device() -> None:
     tensor = torch.rand(300, 400)
     model = torch.nn.Linear(30, 40).cuda()
 

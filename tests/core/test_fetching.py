@@ -133,3 +133,42 @@ def test_a_node_that_joins_later_is_told_anew() -> None:
     scene.node({"simulate": 1}, peer=NODE + 1)
     scene.submit(inputs=BOTH)
     assert fetched(scene) == [(1, [b"mesh", b"model"])]
+
+
+# -- a node fetches no more than it keeps ------------------------------------------------------
+
+
+def objects(*sizes: int) -> Inputs:
+    return Inputs(None, tuple(StoredObject(b"%d" % size, size) for size in sizes))
+
+
+def test_a_node_is_told_of_no_more_than_it_keeps() -> None:
+    scene = scene_of(1)
+    scene.dispatch.fetching.most_bytes = 100
+    busy(scene)
+    scene.submit(inputs=objects(60))
+    scene.submit(inputs=objects(41, 40))
+    scene.submit(inputs=objects(1))
+    assert fetched(scene) == [(0, [b"60"]), (0, [b"40"])]
+
+
+def test_what_is_gone_makes_room_for_more() -> None:
+    scene = scene_of(1)
+    scene.dispatch.fetching.most_bytes = 100
+    busy(scene)
+    record = scene.submit(inputs=objects(60))
+    scene.cancel(record)
+    scene.submit(inputs=objects(61))
+    assert fetched(scene) == [(0, [b"60"]), (0, [b"61"])]
+
+
+def test_what_a_task_has_begun_to_use_makes_room_for_more() -> None:
+    scene = scene_of(1)
+    scene.dispatch.fetching.most_bytes = 100
+    busy(scene)
+    (running,) = scene.dispatch.runs.values()
+    scene.submit(inputs=objects(60))
+    scene.submit(inputs=objects(60))
+    scene.report(running)
+    scene.submit(inputs=objects(61))
+    assert fetched(scene) == [(0, [b"60"]), (0, [b"61"])]

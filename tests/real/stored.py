@@ -21,7 +21,7 @@ from steerio.launch.workers import AskedWorkers
 
 Numbers = NDArray[np.float64]
 
-LENGTH = 60_000
+LENGTH = 160_000
 """Of 480 kB: above the threshold."""
 TABLE = 2 * LENGTH
 COLUMNS = 6

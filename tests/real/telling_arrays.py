@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+from msgspec import structs
 from numpy.typing import NDArray
 
 import steerio
@@ -22,8 +23,9 @@ from steerio.launch.stores import read_setting
 
 Words = NDArray[np.uint64]
 
+THRESHOLD_BYTES = 256 * 1024
 SHORT, LONG = 40_000, 1_500_000
-"""How many words: above the threshold (256 kB), and where private copies are mapped (8 MB)."""
+"""How many words: above the threshold, and where private copies are mapped (8 MB)."""
 ENOUGH = "enough"
 LIMIT_BYTES = 20_000_000
 """So little room that some of them are spilled to disk."""
@@ -137,7 +139,8 @@ async def go_on(place: Path, seed: int, store: StoreSetting) -> None:
 def main() -> int:
     """Run in this directory, with this seed, over the store of this file; return the status."""
     place, seed, *file = sys.argv[1:]
-    store = read_setting(file[0]) if file else StoreSetting(limit_bytes=LIMIT_BYTES)
+    asked = read_setting(file[0]) if file else StoreSetting(limit_bytes=LIMIT_BYTES)
+    store = structs.replace(asked, threshold_bytes=THRESHOLD_BYTES)
     wrong = 0
     try:
         asyncio.run(go_on(Path(place), int(seed), store))
