@@ -22,7 +22,7 @@ from steerio.launch.workers import AskedWorkers
 Numbers = NDArray[np.float64]
 
 LENGTH = 160_000
-"""Of 480 kB: above the threshold."""
+"""Of 1.3 MB: above the threshold."""
 TABLE = 2 * LENGTH
 COLUMNS = 6
 ITEMS = 5
