@@ -282,7 +282,7 @@ def test_a_module_that_raised_is_tried_again_in_a_while_and_one_that_was_refused
     preloads.refuse("refused", "starts 1 thread")
     assert "No module named 'comes_late'" in preloads.failures(["comes_late"])
     (tmp_path / "comes_late.py").touch()
-    preloads.try_again(["comes_late", "refused"])
+    preloads.try_again(["comes_late", "refused"], after_s=1_000.0)
     assert preloads.missing(["comes_late", "refused"]) == []
     preloads.try_again(["comes_late", "refused"], after_s=0.0)
     assert preloads.missing(["comes_late", "refused"]) == ["comes_late"]
