@@ -1,4 +1,4 @@
-"""The store as a session uses it: putting and fetching without blocking the loop."""
+"""The store as a session uses it: what is large is put and fetched by threads."""
 
 from __future__ import annotations
 

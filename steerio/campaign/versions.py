@@ -53,16 +53,16 @@ class Versions:
         self.seen = max(self.seen, version.number)
         return version
 
-    async def current(self) -> Reference:
-        """Return a reference to the newest version, which stays what it is; wait for the first.
+    async def current(self) -> Any:
+        """Return a `Reference` to the newest version, which stays what it is; wait for the first.
 
         Raises:
             BrokerLost: the broker has ended.
         """
         return await self.next(after=0)
 
-    async def next(self, *, after: int | None = None) -> Reference:
-        """Wait for a version newer than number ``after`` (default: than all `seen`).
+    async def next(self, *, after: int | None = None) -> Any:
+        """Return a `Reference` to the next version: newer than number ``after`` (default: than all `seen`).
 
         Raises:
             BrokerLost: the broker has ended.

@@ -80,12 +80,12 @@ def _open(setting: StoreSetting, folder: Path, maker: str, copies: str) -> Store
                 limit_bytes=setting.limit_bytes,
                 maker=maker,
             ),
-            setting.cache_bytes,
+            setting.cached_bytes,
         )
     if setting.kind == "file":
         (place,) = _take(setting, ("folder",))
         connector = SharedMemoryConnector(place, limit_bytes=setting.limit_bytes, maker=maker)
-        return SegmentStore(connector, setting.cache_bytes)
+        return SegmentStore(connector, setting.cached_bytes)
     if setting.kind == "multi":
         parts = [
             Part(
@@ -103,7 +103,7 @@ def _open(setting: StoreSetting, folder: Path, maker: str, copies: str) -> Store
         lambda: _connect(setting),
         folder / copies,
         maker,
-        setting.cache_bytes,
+        setting.cached_bytes,
         f"the {setting.kind} store",
     )
 

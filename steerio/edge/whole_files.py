@@ -29,7 +29,7 @@ from weakref import WeakSet
 from steerio.edge.freed import LEAST_BYTES, Freed, same_file
 
 MAPPED_BYTES = LEAST_BYTES
-"""Shorter objects are read, which costs no more than touching a mapping, and no descriptor."""
+"""Shorter objects are read: a tenth slower than mapping and touching them, but no descriptor."""
 PRIVATE_MAPPED_BYTES = 8 * 2**20
 """The same for what its reader may change: he may keep thousands of them, each a descriptor."""
 WRITTEN_AT_ONCE = 64 * 2**20

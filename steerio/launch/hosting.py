@@ -140,7 +140,7 @@ class Hosting:
                 settings=self.settings,
                 journal=self._journal,
                 sweeper=self._sweeper,
-                remote_store=self._setting is not None and self._setting.remote,
+                copied_bytes=self._copied_bytes(),
             )
             self._driver = Driver(self.broker, on_stop=self._asked_to_stop)
             self._driver.start(stand_in=stand_in)
@@ -157,6 +157,11 @@ class Hosting:
         client = Client(self._memory.link(), self.settings, watched=False)
         await client.join(name)
         return client
+
+    def _copied_bytes(self) -> int:
+        """How much nodes copy ahead: of what they keep, half is for what they need now."""
+        setting = self._setting
+        return setting.cached_bytes // 2 if setting is not None and setting.remote else 0
 
     @property
     def store(self) -> tuple[StoreSetting, Store | None, str]:

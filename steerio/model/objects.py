@@ -78,9 +78,9 @@ class StoreSetting(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         options: what the connector is made with; for ``file``, its ``folder``.
         threshold_bytes: longer values go by reference; ``None``: none does.
         cache_bytes: how much each worker (of a store on other hosts: each node) keeps of what
-            it has read.
-        limit_bytes: most that may be in the store, where that is a folder; ``None``: whatever
-            is free.
+            it has read; ``None``: 2 GiB, or 256 MiB of a ``file`` store.
+        limit_bytes: most that may be in the store, where that is a folder, without what was
+            spilled to disk; ``None``: whatever is free.
         thresholds: other ``threshold_bytes``, by pool.
 
     Raises:
@@ -90,7 +90,7 @@ class StoreSetting(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     kind: str = "shared-memory"
     options: dict[str, Any] = {}
     threshold_bytes: int | None = THRESHOLD_BYTES
-    cache_bytes: int = CACHE_BYTES
+    cache_bytes: int | None = None
     limit_bytes: int | None = None
     thresholds: dict[str, int | None] = {}
 
@@ -98,6 +98,13 @@ class StoreSetting(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     def remote(self) -> bool:
         """Whether objects may be where a node cannot just map them, so that it copies them."""
         return self.kind not in (SHARED_MEMORY, "file")
+
+    @property
+    def cached_bytes(self) -> int:
+        """How much is kept of what was read: more where that is shared memory anyway."""
+        if self.cache_bytes is not None:
+            return self.cache_bytes
+        return CACHE_BYTES // 8 if self.kind == "file" else CACHE_BYTES
 
     def threshold(self, pool: str, of_task_type: int | None = -1) -> int | None:
         """Return above how many bytes values go by reference; ``None``: never.
@@ -123,7 +130,7 @@ class StoreSetting(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         _check("threshold_bytes", self.threshold_bytes, least=0, or_none=True)
         for pool, threshold in self.thresholds.items():
             _check(f"thresholds[{pool!r}]", threshold, least=0, or_none=True)
-        _check("cache_bytes", self.cache_bytes, least=0)
+        _check("cache_bytes", self.cache_bytes, least=0, or_none=True)
         _check("limit_bytes", self.limit_bytes, least=1, or_none=True)
 
 

@@ -50,7 +50,7 @@ class Broker:
         settings: bounds and leases.
         journal: where to record, if anywhere.
         sweeper: who removes objects from the store, if there is one.
-        remote_store: whether objects are not on the nodes that need them, and are copied there.
+        copied_bytes: how much each node may copy ahead of objects that are not there; 0: they are.
         clock: monotonic seconds; ``epoch``: what turns them into Unix time.
     """
 
@@ -63,7 +63,7 @@ class Broker:
         settings: Settings | None = None,
         journal: Journal | None = None,
         sweeper: Sweeper | None = None,
-        remote_store: bool = False,
+        copied_bytes: int = 0,
         clock: Callable[[], float] = time.monotonic,
         epoch: float | None = None,
     ) -> None:
@@ -92,7 +92,8 @@ class Broker:
             sweeper,
             self.dispatch.holdings.sizes.keys(),
         )
-        self.dispatch.fetching.wanted = self._performer.nodes_copy = remote_store
+        self.dispatch.fetching.wanted = self._performer.nodes_copy = copied_bytes > 0
+        self.dispatch.fetching.most_bytes = copied_bytes
         self._next_ping = clock()
         self._next_share = clock()
         self._share_at = inf

@@ -26,11 +26,19 @@ class Copies:
 
     def fetch(self, objects: list[StoredObject]) -> None:
         """Have these objects on this node, soon."""
-        self._thread.submit(self._do, lambda store: store.prefetch(objects))
+
+        def fetch(store: Store) -> None:
+            store.prefetch(objects)
+
+        self._thread.submit(self._do, fetch)
 
     def forget(self, names: list[bytes]) -> None:
         """Keep no copies of these objects."""
-        self._thread.submit(self._do, lambda store: store.forget(names))
+
+        def forget(store: Store) -> None:
+            store.forget(names)
+
+        self._thread.submit(self._do, forget)
 
     def close(self) -> None:
         """Do no more."""

@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from steerio import Campaign, agent, on_success, task
+from steerio import Campaign, Succeeded, agent, on_success, task
 from steerio.launch.workers import AskedWorkers
 
 Numbers = NDArray[np.float64]
@@ -115,6 +115,7 @@ class Stored(Campaign):
         for seed in (1, 2):
             await models.publish(drawn(seed))
             result = await self.submit(predicted, models.latest, 2.0).result()
+            assert isinstance(result, Succeeded)
             said.append([result.versions["model"], result.value])
         newest = await models.current()
         self.names.append(newest.stored.name)
@@ -130,6 +131,7 @@ class Stored(Campaign):
         """Have a task tried again, which finds its argument."""
         task = self.submit(returned_by_the_second, drawn(9).tobytes(), self.mark)
         result = await task.result()
+        assert isinstance(result, Succeeded)
         self.found["returned"], self.attempts = digest(result.value), result.attempt
 
     async def finish(self) -> None:

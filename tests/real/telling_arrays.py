@@ -46,13 +46,13 @@ def made(number: int) -> Words:
     length = int(drawn.integers(SHORT, LONG if number % 4 == 0 else 2 * SHORT))
     array = np.empty(length, np.uint64)
     array[2:] = drawn.integers(0, 2**63, length - 2, np.uint64)
-    array[:2] = number, zlib.crc32(array[2:])
+    array[:2] = number, zlib.crc32(array[2:].data)
     return array
 
 
 def check(array: Words, number: int) -> None:
     """Compare an array with its own checksum, and with that of its number."""
-    if int(array[1]) != zlib.crc32(array[2:]):
+    if int(array[1]) != zlib.crc32(array[2:].data):
         raise Wrong(f"the array of {array[0]} (for {number}) has not its own checksum")
     if not np.array_equal(array, made(number)):
         raise Wrong(f"the array of {array[0]} is not that of {number}")

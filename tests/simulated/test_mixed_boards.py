@@ -100,7 +100,7 @@ def test_no_worker_idles_beside_an_entry_that_it_fits(seed: int) -> None:
     def watch(cluster: SimulatedCluster) -> None:
         pool = cluster.broker.roster.pools["simulate"]
         for board in boards:
-            assert not len(board) or not pool.idle.fits(board.task_type.options.needs), board
+            assert not len(board) or not pool.idle.fits(board.task_type.options.needs, 0.0), board
 
     cluster = play(Boards(*boards), watch, seed=seed, every_s=0.5)
     assert cluster.broker.dispatch.ended == {"succeeded": sum(len(b.ended) for b in boards) + 1}
