@@ -62,7 +62,7 @@ class Versions:
         return await self.next(after=0)
 
     async def next(self, *, after: int | None = None) -> Any:
-        """Return a `Reference` to the next version: newer than number ``after`` (default: than all `seen`).
+        """Return a `Reference` to a version newer than ``after`` (default: than all `seen`).
 
         Raises:
             BrokerLost: the broker has ended.

@@ -142,7 +142,7 @@ def test_tasks_that_agents_submit_count_with_what_they_need() -> None:
 
     def watch(cluster: SimulatedCluster) -> None:
         pool = cluster.broker.roster.pools["simulate"]
-        assert not len(board) or not pool.idle.fits(None)
+        assert not len(board) or not pool.idle.fits(None, 0.0)
 
     play(Both(board), watch, every_s=0.5)
     assert len(board.ended) == 60
