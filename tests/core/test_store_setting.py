@@ -25,7 +25,6 @@ def test_kinds_have_a_short_name_or_are_a_class(kind: str) -> None:
         ({"threshold_bytes": -1}, "threshold_bytes.*from 0 on, or None"),
         ({"threshold_bytes": True}, "threshold_bytes"),
         ({"thresholds": {"learn": -1}}, "thresholds\\['learn'\\].*from 0 on, or None"),
-        ({"cache_bytes": None}, "cache_bytes.*from 0 on, not None"),
         ({"limit_bytes": 0}, "limit_bytes.*from 1 on"),
         ({"limit_bytes": 1.5}, "limit_bytes"),
     ],
@@ -60,3 +59,13 @@ def test_a_setting_travels() -> None:
     assert msgspec.msgpack.decode(packed, type=StoreSetting) == setting
     text = msgspec.json.encode(setting)
     assert msgspec.json.decode(text, type=StoreSetting) == setting
+
+
+def test_what_is_read_into_a_workers_own_memory_is_kept_less_of() -> None:
+    assert StoreSetting().cached_bytes > StoreSetting(kind="file").cached_bytes > 0
+    assert StoreSetting(kind="file", cache_bytes=5).cached_bytes == 5
+    assert [StoreSetting(kind=kind).remote for kind in ("shared-memory", "file", "redis")] == [
+        False,
+        False,
+        True,
+    ]
