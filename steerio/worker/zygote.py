@@ -296,6 +296,7 @@ def become_zygote(orders: socket.socket, slots: Slots, setup: NodeSetup) -> NoRe
         _print_to(setup.log)
         for variable in THREAD_VARIABLES:  # libraries start threads as they are loaded
             os.environ.setdefault(variable, "1")
+        os.environ.setdefault("JE_ARROW_MALLOC_CONF", "background_thread:false")  # pyarrow's
         gc.collect()
         gc.freeze()
         Zygote(orders, slots, setup).serve()
