@@ -420,7 +420,7 @@ async def connect(run_dir: Path | str, *, name: str = "") -> AsyncGenerator[Sess
     client = Client(ZmqLink(context, address, identity.encode(), keys), watched=True)
     session: Session | None = None
     with contextlib.ExitStack() as opened:
-        opened.callback(context.term)
+        opened.callback(context.destroy, linger=0)  # also what a second Ctrl-C kept from closing
         try:
             await client.join(name or identity)
             store = SessionStore(client, *reach_store(connection, opened))

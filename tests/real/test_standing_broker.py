@@ -269,3 +269,32 @@ def test_what_a_killed_broker_leaves_goes_with_its_workers_or_when_another_is_to
     with running(*steerio_command("broker", "--run-dir", "broker"), cwd=tmp_path) as another:
         assert another.status() == 2, "that directory has a record already"
         assert not left.exists()
+
+
+STRUCK = """
+import asyncio
+
+import steerio
+
+
+def strike(reason: str) -> None:
+    raise KeyboardInterrupt
+
+
+async def main() -> None:
+    async with steerio.connect("broker") as session:
+        session.client.on_lost(strike)  # called amid the closing, before the socket is closed
+
+
+asyncio.run(main())
+"""
+
+
+def test_a_client_that_ctrl_c_strikes_amid_its_closing_ends(tmp_path: Path) -> None:
+    (tmp_path / "struck.py").write_text(STRUCK)
+    with broker_in(tmp_path) as broker:
+        with running(*python("struck.py"), cwd=tmp_path) as program:
+            assert program.status() != 0, program
+            assert "KeyboardInterrupt" in program.output, program
+        broker.signal(signal.SIGTERM)
+        assert broker.status() == 0, broker
