@@ -169,6 +169,8 @@ def make_options(
         changes["needs"] = needs.value if needs != Needs() else None
     if retries is not None:
         kinds = Retries.__struct_fields__
+        if not isinstance(retries, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise UsageError(f"retries go by kind of end, as in {{'failed': 2}}, not {retries!r}")
         for kind, count in retries.items():
             if kind not in kinds:
                 raise UsageError(f"retries go by kind of end ({', '.join(kinds)}), not {kind!r}")

@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from steerio.campaign.task_type import as_task_type
 from steerio.errors import UsageError
+from steerio.model.events import Event
 from steerio.model.results import Cancelled, Result, Succeeded
 
 P = ParamSpec("P")
@@ -80,6 +81,11 @@ def on_event(
     """Call with each instance of a class that an agent publishes with ``self.publish``."""
     if not isinstance(event, type):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise UsageError(f"@on_event takes the class of the events, not {event!r}")
+    if issubclass(event, Event):
+        raise UsageError(
+            f"@on_event is for events of your own, which agents publish; follow {event.__name__} "
+            f"in an @agent: async with self.events({event.__name__}) as events: ..."
+        )
     return _mark(Trigger("event", event, _checked(every), concurrent))
 
 

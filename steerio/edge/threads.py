@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
+import traceback
 from collections.abc import Callable
 from concurrent.futures import Future
 from queue import SimpleQueue
@@ -70,10 +71,25 @@ def _serve(calls: SimpleQueue[Call | None]) -> None:
         try:
             value = function(*args)
         except BaseException as error:  # noqa: BLE001 - it is raised where the call came from
+            _let_locals_go(error)
             _tell(future.set_exception, error)
         else:
             _tell(future.set_result, value)
         del call, future, function, args  # what they hold is not kept until the next call comes
+
+
+def _let_locals_go(error: BaseException) -> None:
+    """Free what the frames of an error hold, all of which have ended.
+
+    Who awaits the future is in a cycle with the error.  In there, memoryviews of one another
+    would be left to the garbage collector, which before Python 3.13 crashes over them.
+    """
+    seen: list[BaseException] = []
+    at: BaseException | None = error
+    while at is not None and at not in seen:
+        traceback.clear_frames(at.__traceback__)
+        seen.append(at)
+        at = at.__context__
 
 
 def _tell(tell: Callable[[Any], None], what: Any) -> None:

@@ -63,8 +63,9 @@ def choose_store(
     if asked is None or (asked.kind == "file" and "folder" not in asked.options):
         if run_dir is None:
             raise UsageError("a file store needs options={'folder': ...}, or a run directory")
-        options = {"folder": str((run_dir / OBJECTS).absolute())}
-        return structs.replace(asked or StoreSetting(), kind="file", options=options), ""
+        setting = asked or StoreSetting()
+        options = {**setting.options, "folder": str((run_dir / OBJECTS).absolute())}
+        return structs.replace(setting, kind="file", options=options), ""
     if host is not None and (what := _in_shared_memory(asked)):
         raise UsageError(
             f"workers on other hosts than {host} cannot reach {what}: use a store of kind "

@@ -194,3 +194,12 @@ def test_shared_memory_is_refused_where_other_hosts_join(setting: StoreSetting) 
 def test_a_multi_store_that_all_reach_may_be_used_with_other_hosts() -> None:
     setting = StoreSetting(kind="multi", options={"a": {"kind": "redis"}})
     assert choose_store(setting, "head", None) == (setting, "")
+
+
+def test_what_a_file_store_is_not_asked_is_refused_also_where_its_folder_is_found(
+    tmp_path: Path,
+) -> None:
+    setting, _ = choose_store(StoreSetting(kind="file", options={"foldr": "x"}), None, tmp_path)
+    assert setting is not None
+    with pytest.raises(UsageError, match=r"takes the options: folder; not:.*foldr"):
+        check_store(setting)

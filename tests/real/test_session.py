@@ -264,6 +264,8 @@ async def test_failures_are_tried_again_where_that_is_allowed(tmp_path: Path) ->
         assert (result.attempt, result.error.message) == (3, "attempt 3")
         with pytest.raises(UsageError, match="retries go by kind of end"):
             session.options(retries={"exploded": 1})
+        with pytest.raises(UsageError, match=r"as in \{'failed': 2\}, not 3"):
+            session.options(retries=3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
 async def test_queued_tasks_go_by_priority_and_then_by_order(tmp_path: Path) -> None:

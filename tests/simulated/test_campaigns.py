@@ -268,3 +268,8 @@ def test_what_workers_would_need_is_left_aside_in_simulation() -> None:
 def test_a_limit_is_a_finite_number_above_0(seconds: float) -> None:
     with pytest.raises(UsageError, match=r"Limits\.wall_s must be"):
         Limits(wall_s=seconds)
+
+
+def test_events_of_the_broker_are_followed_and_not_waited_for_by_on_event() -> None:
+    with pytest.raises(UsageError, match=r"async with self\.events\(TaskEnded\)"):
+        on_event(TaskEnded)
