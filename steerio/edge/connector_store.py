@@ -120,14 +120,21 @@ class ConnectorStore:
 
     def sweep(self, maker: str, keep: Collection[bytes]) -> None:
         """Remove what a maker that was on this node and is dead has left.  See `Store`."""
-        mark = mark_of(maker)
-        left = [file for file in self._folder.iterdir() if file.name.startswith(mark)]
 
         def sweep(file: Path) -> None:
             self.evict(name for name in noted(file) if name not in keep)
             file.unlink(missing_ok=True)  # not before: of what could not be removed it alone tells
 
-        do_each(left, sweep, self._where, "remove what a dead worker noted in {} files")
+        files = self._notes_of(maker)
+        do_each(files, sweep, self._where, "remove what a dead worker noted in {} files")
+
+    def take_noted(self, maker: str) -> list[bytes]:
+        """Return what a maker that was on this node and is dead has noted.  See `Store`."""
+        names: list[bytes] = []
+        for file in self._notes_of(maker):
+            names += noted(file)
+            file.unlink(missing_ok=True)
+        return names
 
     def drop_freed(self) -> None:
         """Forget copies that the node has dropped."""
@@ -143,6 +150,10 @@ class ConnectorStore:
             connector, self._connector = self._connector, None
         if connector is not None:
             connector.close()
+
+    def _notes_of(self, maker: str) -> list[Path]:
+        mark = mark_of(maker)
+        return [file for file in self._folder.iterdir() if file.name.startswith(mark)]
 
     def _fetch(self, name: bytes) -> Any:
         with self._asking("return an object") as connector:

@@ -127,6 +127,14 @@ class MultiStore:
             "remove a dead maker's objects from {} stores",
         )
 
+    def take_noted(self, maker: str) -> list[bytes]:
+        """Return what only this host can know that a dead maker has put.  See `Store`."""
+        return [
+            which + b":" + name
+            for which, part in self._parts.items()
+            for name in part.store.take_noted(maker)
+        ]
+
     def drop_freed(self) -> None:
         """Let go of memory of objects that were evicted."""
         for part in self._parts.values():

@@ -87,14 +87,15 @@ class Used:
     """What packing has come across, each once: ``objects`` and the names of ``latest``."""
 
     def __init__(self) -> None:
-        self._objects: dict[bytes, StoredObject] = {}
+        self.references: dict[bytes, Reference] = {}
+        """Those to stored values, by the names of these."""
         self._latest: dict[str, None] = {}
         self._outer: Used | None = None
 
     @property
     def objects(self) -> list[StoredObject]:
         """The stored values that references stand for."""
-        return list(self._objects.values())
+        return [reference.stored for reference in self.references.values()]
 
     @property
     def latest(self) -> list[str]:
@@ -151,8 +152,7 @@ def note(reference: Reference | Latest) -> None:
     if isinstance(reference, Latest):
         used._latest[reference.name] = None  # pyright: ignore[reportPrivateUsage]
     else:
-        stored = reference.stored
-        used._objects[stored.name] = stored  # pyright: ignore[reportPrivateUsage]
+        used.references[reference.stored.name] = reference
 
 
 def packing(dump: Callable[[Any], T], value: Any) -> T:

@@ -82,6 +82,13 @@ class Store(Protocol):
         """
         ...
 
+    def take_noted(self, maker: str) -> list[bytes]:
+        """Return what a dead maker was about to put here that only this host can know, once.
+
+        That is for those to `evict` who cannot `sweep`, being on another host.
+        """
+        ...
+
     def drop_freed(self) -> None:
         """Let go of memory of objects that were evicted; to be called now and then."""
         ...
@@ -153,6 +160,10 @@ class SegmentStore:
         """Remove what a dead maker has left.  See `Store`."""
         self.connector.sweep(maker, {_key(name).name for name in keep})
 
+    def take_noted(self, maker: str) -> list[bytes]:
+        """Return nothing: whoever sees the folder sees whose its files are."""
+        return []
+
     def drop_freed(self) -> None:
         """Forget mappings of objects that were evicted, so that their memory is given back."""
         for name in self._cached.names():
@@ -220,6 +231,10 @@ class MemoryStore:
         """Remove what a dead maker has left.  See `Store`."""
         left = [name for name, (who, _) in list(self.objects.items()) if who == maker]
         self.evict(name for name in left if name not in keep)
+
+    def take_noted(self, maker: str) -> list[bytes]:
+        """Return nothing: all is here."""
+        return []
 
     def drop_freed(self) -> None:
         """Do nothing: what is evicted is gone."""

@@ -253,11 +253,16 @@ class JoinNode(Struct, frozen=True, gc=False, array_like=True, tag=20):
 
 
 class WorkerExited(Struct, frozen=True, gc=False, array_like=True, tag=21):
-    """A worker process ended; ``run`` is what it worked on (0: nothing)."""
+    """A worker process ended; ``run`` is what it worked on (0: nothing).
+
+    ``left`` are objects that it has put where only its node's host knows of them.  The broker may
+    know of some from the worker itself.
+    """
 
     worker: str
     run: int
     reason: str
+    left: list[bytes] = []
 
 
 class NotBegun(Struct, frozen=True, gc=False, array_like=True, tag=22):

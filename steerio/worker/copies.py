@@ -1,4 +1,7 @@
-"""A node's copies of objects: fetched ahead for its workers, and forgotten when they are freed."""
+"""A node's copies of objects: fetched ahead for its workers, and forgotten when they are freed.
+
+Beside them it looks after what its workers have noted of the objects that they put.
+"""
 
 from __future__ import annotations
 
@@ -13,41 +16,34 @@ log = logging.getLogger("steerio.node")
 
 
 class Copies:
-    """Fetches and forgets in a thread, since a store may keep its user waiting.
+    """Fetches and forgets in a thread, since a store may keep its user waiting."""
 
-    Args:
-        open_store: opens the store, when it is first needed.
-    """
-
-    def __init__(self, open_store: Callable[[], Store]) -> None:
-        self._open_store = open_store
-        self._store: Store | None = None
+    def __init__(self, store: Store) -> None:
+        self._store = store
         self._thread = DaemonThreads(1, "steerio-copies")
 
     def fetch(self, objects: list[StoredObject]) -> None:
         """Have these objects on this node, soon."""
-
-        def fetch(store: Store) -> None:
-            store.prefetch(objects)
-
-        self._thread.submit(self._do, fetch)
+        self._thread.submit(self._do, lambda: self._store.prefetch(objects))
 
     def forget(self, names: list[bytes]) -> None:
         """Keep no copies of these objects."""
+        self._thread.submit(self._do, lambda: self._store.forget(names))
 
-        def forget(store: Store) -> None:
-            store.forget(names)
-
-        self._thread.submit(self._do, forget)
+    def left_by(self, worker: str) -> list[bytes]:
+        """Return what a worker that is dead has put, as far as only this host knows; once."""
+        try:
+            return self._store.take_noted(worker)
+        except OSError:
+            log.exception("what %s has put into the store is not known, and may stay in it", worker)
+            return []
 
     def close(self) -> None:
         """Do no more."""
         self._thread.close(0.0)
 
-    def _do(self, what: Callable[[Store], None]) -> None:
+    def _do(self, what: Callable[[], None]) -> None:
         try:
-            if self._store is None:
-                self._store = self._open_store()
-            what(self._store)
+            what()
         except Exception:  # a store may raise anything; workers fetch for themselves then
             log.exception("objects could not be fetched ahead")

@@ -101,7 +101,8 @@ class Node:
     def worker_exited(self, worker: str, run: int, reason: str) -> None:
         """Tell the broker that a worker ended."""
         if not self.ended.done():
-            self._say(ms.WorkerExited(worker, run, reason))
+            left = self._copies.left_by(worker) if self._copies is not None else []
+            self._say(ms.WorkerExited(worker, run, reason, left))
 
     def leave(self, reason: str) -> None:
         """Leave the broker in good order."""

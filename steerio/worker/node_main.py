@@ -14,7 +14,6 @@ import socket
 import sys
 import time
 from collections.abc import Generator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +68,7 @@ async def _serve(setup: NodeSetup, forker: ZygoteForker, lifeline: int | None) -
     link = ZmqLink(context, setup.address, identity, setup.keys)
     copies = None
     if setup.store is not None and setup.store.remote:
-        copies = Copies(partial(open_store, setup.store, Path(setup.objects), ""))
+        copies = Copies(open_store(setup.store, Path(setup.objects), ""))
     node = Node(
         link,
         forker,

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from steerio.edge.connector_store import ConnectorStore, Notes, noted
+from steerio.edge.multi_store import MultiStore, Part
 from steerio.edge.node_cache import NodeCache
 from steerio.errors import ObjectMissing, StoreFailed, StoreFull
 from steerio.model.objects import StoredObject
@@ -237,6 +238,17 @@ def test_what_was_put_and_never_told_is_swept(folder: Path) -> None:
         node.get(StoredObject(kept.name.replace(b"K\x00", b"K\x01"), kept.nbytes))
     node.sweep("dead", set())
     assert set(remote.objects) == {Key(0), Key(2)}, "what was kept then is known elsewhere"
+
+
+def test_what_was_put_on_another_host_is_named_by_that_once(folder: Path) -> None:
+    remote = Remote()
+    dead = ConnectorStore(lambda: remote, folder, "dead")
+    put = put_several(dead, 2, 10)
+    put_several(ConnectorStore(lambda: remote, folder, "dead-2"), 1, 10)
+    node = MultiStore([Part(name="far", store=ConnectorStore(lambda: remote, folder))], "host")
+    assert node.take_noted("dead") == [b"far:" + stored.name for stored in put]
+    assert node.take_noted("dead") == []
+    assert len(node.take_noted("dead-2")) == 1
 
 
 def test_a_name_that_a_peer_sent_imports_nothing(folder: Path) -> None:

@@ -292,6 +292,19 @@ def test_what_a_worker_put_and_never_told_of_goes_with_it() -> None:
     assert bench.there(late) == [False]
 
 
+def test_what_only_its_node_knows_that_a_worker_put_goes_with_it() -> None:
+    bench = Bench()
+    bench.submit()
+    run = bench.run()
+    told, untold = bench.put("elsewhere"), bench.put("elsewhere")
+    bench.say(bench.worker, report(run, told))
+    bench.say(bench.node, ms.WorkerExited("default-1", run, "signal 9", [told.name, untold.name]))
+    assert bench.there(told, untold) == [True, False]
+    late = bench.put("elsewhere")
+    bench.say(bench.node, ms.WorkerExited("default-1", run, "once more", [late.name]))
+    assert bench.there(told, late) == [True, False]
+
+
 # -- versions ----------------------------------------------------------------------------
 
 

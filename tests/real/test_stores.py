@@ -11,15 +11,16 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from proxystore.connectors.endpoint import EndpointConnector
 
 import steerio
-from steerio import StoreSetting, TaskProgress
+from steerio import StoreSetting, TaskProgress, TaskRetried
 from steerio.edge.connection import read_connection
 from tests.contract.endpoint_servers import proxystore_endpoint
 from tests.contract.redis_servers import connected, redis_server
-from tests.real import deeds, stored
+from tests.real import connectors, deeds, stored
 from tests.real.programs import Program, running, steerio_command
 from tests.real.stored import Stored, drawn, expected
 from tests.real.test_mpi import launch
@@ -136,6 +137,34 @@ def test_over_that_of_a_standing_broker(tmp_path: Path, hosts: str) -> None:
             broker.signal(signal.SIGTERM)
             assert broker.status(within_s=20) == 0, broker
     assert not any("steerio-store" in str(path) for path in files_in(place))
+
+
+async def test_a_worker_of_another_host_that_is_killed_leaves_nothing(tmp_path: Path) -> None:
+    objects, mark, place = (tmp_path / name for name in ("objects", "mark", "broker"))
+    file = tmp_path / "store.toml"
+    kind = f"{connectors.__name__}:{connectors.FatalConnector.__name__}"
+    options = f'store_dir = "{objects}"\nmark = "{mark}"\n'
+    file.write_text(f'kind = "{kind}"\nthreshold_bytes = 1000\n[options]\n{options}')
+    with broker_in(tmp_path, "--host", "127.0.0.1", "--store", str(file)) as broker:
+        connection = json.loads((place / "connection.json").read_text())
+        connection["host"] = "elsewhere"  # as seen from another machine
+        (place / "connection.json").write_text(json.dumps(connection))
+        mark.touch()
+        with workers_in(tmp_path, "--workers", "default=1") as node:
+            async with (
+                steerio.connect(place) as session,
+                session.events(TaskRetried, since=0) as events,
+                asyncio.timeout(60),
+            ):
+                numbers = await session.run(stored.drawn, 1, 500)
+                assert np.array_equal(numbers, drawn(1, 500))
+                assert "SIGKILL" in (await anext(events)).reason
+                assert not mark.exists()
+                while files_in(objects):
+                    await session.status()
+            broker.signal(signal.SIGTERM)
+            assert broker.status(within_s=20) == 0, broker
+            assert node.status(within_s=20) == 0, node
 
 
 @pytest.mark.parametrize("hosts", ["one", "several"])
