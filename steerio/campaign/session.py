@@ -113,6 +113,7 @@ class Session(Submitter):
         if references_exist():
             with gather() as used:
                 body, frames = kind.codec.pack(args, kwargs)
+            self.store.check(used, kind.name)
             inputs = _inputs(used.objects, used.latest)
         else:
             body, frames = kind.codec.pack(args, kwargs)

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from steerio.campaign.reference import Reference
-from steerio.edge.references import gather
+from steerio.edge.references import Used, gather
 from steerio.edge.store import Store
 from steerio.edge.threads import DaemonThreads
 from steerio.edge.values import ANY_VALUE
@@ -74,6 +74,19 @@ class SessionStore:
             BrokerLost: the broker has ended or does not answer.
         """
         return (await self.client.status()).store
+
+    def check(self, used: Used, what: str) -> None:
+        """Check the references that a call holds.
+
+        Raises:
+            UsageError: one is of another session, whose broker alone knows who needs its value.
+        """
+        for reference in used.references.values():
+            if getattr(reference, "store", None) is not self:
+                raise UsageError(
+                    f"{what} is given {reference!r}, which another session has made: that one "
+                    "frees its value when it needs it no more. Await it and give the value"
+                )
 
     # -- putting ----------------------------------------------------------------------------
 

@@ -155,3 +155,15 @@ async def test_a_value_for_the_store_cannot_hold_references() -> None:
         reference = await session.put(np.zeros(3))
         with pytest.raises(steerio.UsageError, match="cannot hold references"):
             await session.put([reference])
+
+
+async def test_a_reference_of_another_session_is_refused() -> None:
+    async with (
+        steerio.open_session(workers={"default": 1}) as session,
+        steerio.open_session(workers={"default": 1}) as other,
+    ):
+        reference = await other.put(np.zeros(3))
+        with pytest.raises(steerio.UsageError, match="another session has made"):
+            session.submit(total, [reference])
+        status = await other.store.statistics()
+        assert status.objects == 1
