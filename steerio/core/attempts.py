@@ -42,7 +42,7 @@ from steerio.core.roster import Pool, Roster
 from steerio.core.settings import Settings
 from steerio.core.versions import Versions
 from steerio.model.events import TaskEnded, TaskRetried, TaskStarted
-from steerio.model.objects import StoredObject
+from steerio.model.objects import Inputs, StoredObject
 
 OVERHEAD_S = 3e-5
 """What a task costs a worker beside its function: reading, decoding, reporting."""
@@ -65,6 +65,8 @@ class Attempts:
         self.holdings = Holdings()
         self.versions = Versions(self.holdings, log)
         self.fetching = Fetching(roster, self.holdings)
+        self._same_inputs: Inputs | None = None
+        """What the last task needs: the next may well need the same, which is then kept once."""
         self.effects: list[Effect] = []
         self.tasks: dict[int, TaskRecord] = {}
         self.runs: dict[int, TaskRecord] = {}
@@ -135,7 +137,7 @@ class Attempts:
         inputs = record.inputs
         assert inputs is not None
         if inputs.latest:
-            record.versions = self.versions.take(inputs.latest, record.task_id)
+            record.versions = self.versions.take(inputs.latest)
         if worker.in_hand:
             self.effects += self.fetching.sent_ahead(_needed(record), worker.node)
 
@@ -356,7 +358,7 @@ class Attempts:
 
     def _give_versions_back(self, record: TaskRecord) -> None:
         if record.versions is not None:
-            self.versions.give_back(record.versions, record.task_id)
+            self.versions.give_back(record.versions)
             record.versions = None
 
     def _settle(self, record: TaskRecord, ending: Ending, now: float) -> None:
@@ -366,7 +368,8 @@ class Attempts:
         if ending.stored is not None:
             self.holdings.hold(ending.stored, ("client", record.client))
         if record.inputs is not None:
-            self.holdings.let_all_go(("task", record.task_id))
+            for stored in _needed(record):
+                self.holdings.task_lets_go(stored.name)
         spec, log, worker = record.type.spec, self.log, record.worker
         run_s = None
         if ending.started is not None and ending.ended is not None:

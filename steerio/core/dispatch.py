@@ -40,10 +40,14 @@ class Dispatch(Attempts):
         inputs = record.inputs
         if record.task_id in self.tasks:
             if inputs is not None and inputs.frames is not None:
-                self.holdings.refuse(inputs.frames)
+                self.holdings.refuse(inputs.frames.name)
             return False
-        for stored in inputs.all if inputs is not None else ():
-            self.holdings.hold(stored, ("task", record.task_id))
+        if inputs is not None:
+            if inputs == self._same_inputs:
+                record.inputs = inputs = self._same_inputs
+            self._same_inputs = inputs
+            for stored in inputs.all:
+                self.holdings.hold_for_task(stored)
         spec = record.type.spec
         pool = self.roster.pool(spec.pool)
         record.pool = spec.pool
@@ -136,7 +140,7 @@ class Dispatch(Attempts):
         record = self.runs.pop(run, None)
         if record is None:
             if stored is not None:
-                self.holdings.refuse(stored)
+                self.holdings.refuse(stored.name)
             return False
         worker = record.worker
         assert worker is not None
@@ -163,7 +167,7 @@ class Dispatch(Attempts):
             error = error or RemoteError("CancelledError", "the task cancelled itself", "")
             self._settle(record, Ending("failed", body, frames, error, "", started, ended), now)
         if stored is not None:  # the value of an attempt that counts for nothing
-            self.holdings.refuse(stored)
+            self.holdings.refuse(stored.name)
         self._refill(worker, pool, now)
         return True
 

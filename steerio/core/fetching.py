@@ -54,7 +54,7 @@ class Fetching:
             return []
         nodes = [self._roster.nodes[name] for name in pool.by_node]
         if len(nodes) > 1:
-            objects = [o for o in objects if self._holdings.count(o.name) >= SHARED_BY]
+            objects = [o for o in objects if self._holdings.tasks(o.name) >= SHARED_BY]
         return self._fetch(objects, nodes)
 
     def forget(self, names: Iterable[bytes]) -> None:

@@ -76,14 +76,14 @@ class Versions:
         """Return the first of these names that has no version, or ``None``."""
         return next((name for name in names if name not in self.newest), None)
 
-    def take(self, names: Iterable[str], task_id: int) -> dict[str, Version]:
+    def take(self, names: Iterable[str]) -> dict[str, Version]:
         """Return the newest versions of names, which a task then holds."""
         taken = {name: self.newest[name] for name in names}
         for version in taken.values():
-            self._holdings.hold(version.stored, ("task", task_id))
+            self._holdings.hold_for_task(version.stored)
         return taken
 
-    def give_back(self, taken: dict[str, Version], task_id: int) -> None:
-        """Take back the versions of an attempt that did not end its task."""
+    def give_back(self, taken: dict[str, Version]) -> None:
+        """Take back the versions of an attempt."""
         for version in taken.values():
-            self._holdings.let_go(version.stored.name, ("task", task_id))
+            self._holdings.task_lets_go(version.stored.name)

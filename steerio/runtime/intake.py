@@ -302,18 +302,15 @@ class Intake:
     def _store_load(self) -> StoreLoad:
         sizes = self._holdings.sizes
         names = {c.peer: c.name for c in self._members.clients.values()}
-        by_tasks = 0
         by_clients: Counter[str] = Counter()
         by_versions: dict[str, int] = {}
         for (kind, who), nbytes in self._holdings.bytes_by_holder().items():
-            if kind == "task":
-                by_tasks += nbytes
-            elif kind == "client":
+            if kind == "client":
                 by_clients[names.get(int(who), "?")] += nbytes
             else:
                 by_versions[str(who)] = nbytes
         newest = {name: version.number for name, version in self._versions.newest.items()}
-        total = sum(sizes.values())
+        total, by_tasks = sum(sizes.values()), self._holdings.bytes_by_tasks()
         return StoreLoad(len(sizes), total, by_tasks, dict(by_clients), by_versions, newest)
 
     def _grant(self, peer: Peer, message: ms.GrantItems, _: Frames, now: float) -> None:
@@ -420,6 +417,8 @@ class Intake:
         self._peers.forget(peer)
 
     def _worker_exited(self, peer: Peer, message: ms.WorkerExited, _: Frames, now: float) -> None:
+        for name in message.left:
+            self._holdings.refuse(name)
         worker = self._roster.workers.get(message.worker)
         if worker is None or worker.node.peer != peer.number:
             self._drop("unknown worker", f"{message.worker} of {peer}")
@@ -463,7 +462,7 @@ class Intake:
 
     def _refuse(self, stored: StoredObject | None) -> None:
         if stored is not None:
-            self._holdings.refuse(stored)
+            self._holdings.refuse(stored.name)
 
     def _refuse_frames(self, inputs: Inputs | None) -> None:
         self._refuse(inputs.frames if inputs is not None else None)

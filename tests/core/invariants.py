@@ -193,22 +193,25 @@ def check_tasks(members: Membership) -> None:
 def check_holdings(members: Membership) -> None:
     """What is held is what tasks, versions and clients that are there need, and nothing else."""
     dispatch = members.dispatch
-    needs: dict[Holder, Counter[bytes]] = {}
+    by_tasks: Counter[bytes] = Counter()
     for record in dispatch.tasks.values():
         if record.inputs is not None:
             stored = [*record.inputs.all, *(v.stored for v in (record.versions or {}).values())]
-            needs["task", record.task_id] = Counter(each.name for each in stored)
+            by_tasks.update(each.name for each in stored)
             latest = record.inputs.latest if record.state in AT_A_WORKER else ()
             assert set(record.versions or ()) == set(latest)
-    for name, version in dispatch.versions.newest.items():
-        needs["version", name] = Counter([version.stored.name])
+    newest: dict[Holder, Counter[bytes]] = {
+        ("version", name): Counter([version.stored.name])
+        for name, version in dispatch.versions.newest.items()
+    }
     holdings = dispatch.holdings
     held = {holder: Counter(names) for holder, names in holdings._holds.items()}
     of_clients = {holder: held[holder] for holder in held if holder[0] == "client"}
     assert {who for _, who in of_clients} <= members.clients.keys() == holdings._clients
-    assert held == {holder: names for holder, names in needs.items() if names} | of_clients
-    assert holdings._counts == sum(held.values(), Counter[bytes]())
-    assert holdings.sizes.keys() == holdings._counts.keys()
+    assert held == newest | of_clients
+    assert holdings._tasks == by_tasks
+    assert holdings._others == sum(held.values(), Counter[bytes]())
+    assert holdings.sizes.keys() == holdings._tasks.keys() | holdings._others.keys()
     assert not holdings.freed.keys() & holdings.sizes.keys(), "what is freed is not held"
 
 

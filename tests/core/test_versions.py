@@ -46,12 +46,12 @@ def test_versions_of_a_name_are_numbered_from_one() -> None:
 def test_an_older_version_lives_as_long_as_a_task_or_a_client_uses_it() -> None:
     shelf = Shelf()
     first, _ = shelf.publish()
-    taken = shelf.versions.take(["model"], 1)
+    taken = shelf.versions.take(["model"])
     assert shelf.versions.ask("model", VersionWaiter(AGENT, 1, 0)) == Version(1, first)
     shelf.publish()
     assert taken == {"model": Version(1, first)}
     assert not shelf.holdings.freed
-    shelf.versions.give_back(taken, 1)
+    shelf.versions.give_back(taken)
     assert not shelf.holdings.freed
     shelf.holdings.let_go(first.name, ("client", AGENT))
     assert shelf.holdings.take_freed() == [first.name]
@@ -60,7 +60,7 @@ def test_an_older_version_lives_as_long_as_a_task_or_a_client_uses_it() -> None:
 def test_the_newest_version_stays_though_nobody_uses_it() -> None:
     shelf = Shelf()
     newest, _ = shelf.publish()
-    shelf.versions.give_back(shelf.versions.take(["model"], 1), 1)
+    shelf.versions.give_back(shelf.versions.take(["model"]))
     for client in (AGENT, OTHER):
         shelf.versions.forget(client)
         shelf.holdings.leave(client)
@@ -73,7 +73,7 @@ def test_what_is_published_again_stays() -> None:
     stored, _ = shelf.publish()
     shelf.versions.publish("model", stored, "trainer", 2.0)
     assert shelf.versions.newest["model"] == Version(2, stored)
-    assert shelf.holdings.count(stored.name) == 1
+    assert shelf.holdings._others[stored.name] == 1
     assert not shelf.holdings.freed
 
 
@@ -85,13 +85,13 @@ def test_who_waits_for_a_newer_version_gets_and_holds_it() -> None:
     assert shelf.versions.ask("mesh", VersionWaiter(OTHER, 6, 0)) is None
     first, served = shelf.publish()
     assert served == [early, late]
-    assert shelf.holdings.count(first.name) == 3
+    assert shelf.holdings._others[first.name] == 3
     next_one = VersionWaiter(AGENT, 2, 1)
     assert shelf.versions.ask("model", next_one) is None
     second, served = shelf.publish()
     assert served == [next_one]
     assert shelf.publish()[1] == []
-    assert set(shelf.holdings.held(("client", AGENT))) == {first.name, second.name}
+    assert set(shelf.holdings._holds["client", AGENT]) == {first.name, second.name}
 
 
 def test_who_waits_for_a_version_far_ahead_is_not_given_an_older_one() -> None:
@@ -100,7 +100,7 @@ def test_who_waits_for_a_version_far_ahead_is_not_given_an_older_one() -> None:
     for waiter in (later, soon):
         assert shelf.versions.ask("model", waiter) is None
     assert [shelf.publish()[1] for _ in range(4)] == [[soon], [], [later], []]
-    assert not list(shelf.holdings.held(("client", OTHER)))[1:]
+    assert not list(shelf.holdings._holds.get(("client", OTHER), ()))[1:]
 
 
 def test_a_client_that_is_gone_waits_no_more() -> None:
@@ -115,7 +115,7 @@ def test_a_client_that_is_gone_waits_no_more() -> None:
     assert served == [stays]
     assert shelf.publish("mesh")[1] == []
     assert not shelf.holdings.freed
-    assert shelf.holdings.count(stored.name) == 2
+    assert shelf.holdings._others[stored.name] == 2
 
 
 def test_names_without_a_version_are_found() -> None:
