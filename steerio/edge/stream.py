@@ -31,6 +31,7 @@ from steerio.edge.headers import (
     decode_to_broker,
     encode_headers,
 )
+from steerio.edge.spares import Spares
 from steerio.errors import ProtocolError
 from steerio.model.messages import FromBroker, ToBroker
 
@@ -57,12 +58,14 @@ class _Incoming:
 
     Args:
         room: where to receive into, between long batches; several may share it.
+        spares: where memory for the frames of long ones comes from; several may share them.
     """
 
-    def __init__(self, room: memoryview) -> None:
+    def __init__(self, room: memoryview, spares: Spares) -> None:
         self._any = room
+        self._spares = spares
         self._data = bytearray()
-        self._long: list[bytearray] = []
+        self._long: list[memoryview] = []
         self._missing: deque[memoryview] = deque()
 
     @property
@@ -120,12 +123,12 @@ class _Incoming:
         with begun:  # else the data could not be resized
             rest = begun[4 + 8 * len(lengths) :]
             for length in lengths:
-                frame = bytearray(length)
+                frame = self._spares.take(length)
                 self._long.append(frame)
                 part, rest = rest[:length], rest[length:]
                 frame[: len(part)] = part
                 if len(part) < length:
-                    self._missing.append(memoryview(frame)[len(part) :])
+                    self._missing.append(frame[len(part) :])
             return len(begun)
 
     def _have_received(self, count: int) -> bool:
@@ -180,10 +183,10 @@ class _Outgoing:
 class _Connection:
     """One peer of a router."""
 
-    def __init__(self, identity: bytes, connection: socket.socket, room: memoryview) -> None:
+    def __init__(self, identity: bytes, connection: socket.socket, incoming: _Incoming) -> None:
         self.identity = identity
         self.socket = connection
-        self.incoming = _Incoming(room)
+        self.incoming = incoming
         self.outgoing = _Outgoing()
         self.messages: list[FromBroker] = []
         self.frames: list[Any] = []
@@ -213,6 +216,7 @@ class StreamRouter:
         self._gone: list[bytes] = []
         self._names = itertools.count(1)
         self._room = memoryview(bytearray(CHUNK_BYTES))  # a fresh one for each read costs a mmap
+        self._spares = Spares()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._due = True
 
@@ -295,7 +299,8 @@ class StreamRouter:
             accepted.setblocking(False)
             accepted.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER_BYTES)
             identity = b"stream-%d" % next(self._names)
-            connection = self._connections[identity] = _Connection(identity, accepted, self._room)
+            incoming = _Incoming(self._room, self._spares)
+            connection = self._connections[identity] = _Connection(identity, accepted, incoming)
             self._selector.register(accepted, selectors.EVENT_READ, connection)
 
     def _read(self, connection: _Connection, arrivals: list[Arrival]) -> None:
@@ -354,7 +359,7 @@ class StreamLink:
             self._socket.close()
             raise
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER_BYTES)
-        self._incoming = _Incoming(memoryview(bytearray(CHUNK_BYTES)))
+        self._incoming = _Incoming(memoryview(bytearray(CHUNK_BYTES)), Spares())
         self._messages: list[ToBroker] = []
         self._frames: list[Any] = []
         self._wait_s = -1.0
