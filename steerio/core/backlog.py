@@ -8,7 +8,7 @@ Dead entries are swept out when they outnumber the live ones.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from heapq import heapify, heappop, heappush
 
 from steerio.core.lifecycle import State
@@ -17,6 +17,10 @@ from steerio.core.records import TaskRecord
 _QUEUED = int(State.QUEUED)
 _SLACK = 64
 """Dead entries that are tolerated however short the queue is."""
+
+
+_STEPS = 16
+"""What a push costs at most, compared with what building the heap anew costs for each entry."""
 
 
 class Backlog:
@@ -70,11 +74,19 @@ class Backlog:
         self._live -= 1
         self._sweep()
 
-    def reprioritise(self, record: TaskRecord, priority: float) -> None:
-        """Give a queued task a new priority."""
-        if record.priority != priority:
-            record.priority = priority
-            heappush(self._heap, (-priority, record.order, record))
+    def reprioritise(self, changes: Iterable[tuple[TaskRecord, float]]) -> None:
+        """Give queued tasks new priorities; of many at once each costs less than one alone."""
+        entries: list[tuple[float, int, TaskRecord]] = []
+        for record, priority in changes:
+            if record.priority != priority:
+                record.priority = priority
+                entries.append((-priority, record.order, record))
+        if len(entries) > len(self._heap) // _STEPS:
+            self._heap += entries
+            self._heapify()
+        else:
+            for entry in entries:
+                heappush(self._heap, entry)
             self._sweep()
 
     def _is_live(self, entry: tuple[float, int, TaskRecord]) -> bool:
@@ -97,5 +109,8 @@ class Backlog:
 
     def _sweep(self) -> None:
         if len(self._heap) > 2 * self._live + _SLACK:
-            self._heap = self._live_entries()
-            heapify(self._heap)
+            self._heapify()
+
+    def _heapify(self) -> None:
+        self._heap = self._live_entries()
+        heapify(self._heap)

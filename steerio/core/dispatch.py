@@ -6,6 +6,7 @@ the pool is idle.  The steps from there, and their theory, are in `Attempts`.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable
 from math import isfinite
 from typing import Any
@@ -108,15 +109,18 @@ class Dispatch(Attempts):
         What is no finite number ranks nothing and is passed over.
         """
         count = 0
+        queued: defaultdict[str, list[tuple[TaskRecord, float]]] = defaultdict(list)
         for task_id, priority in changes:
             record = self.tasks.get(task_id)
             if record is None or not isfinite(priority):
                 continue
             count += 1
             if record.state == _QUEUED:
-                self.roster.pools[record.pool].backlog.reprioritise(record, priority)
+                queued[record.pool].append((record, priority))
             else:
                 record.priority = priority
+        for pool, of_pool in queued.items():
+            self.roster.pools[pool].backlog.reprioritise(of_pool)
         return count
 
     # -- what workers report ------------------------------------------------------------

@@ -16,7 +16,7 @@ short tasks pass long ones on nodes that end before these were done.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from math import ceil, inf, log2
 from typing import NamedTuple
 
@@ -154,11 +154,16 @@ class PoolQueue:
         self._live -= 1
         queue = self._queue(record)
         queue.forget(record)
-        self._drop_empty(record, queue)
+        if queue is not self._plain:
+            self._drop_empty(record, queue)
 
-    def reprioritise(self, record: TaskRecord, priority: float) -> None:
-        """Give a queued task a new priority."""
-        self._queue(record).reprioritise(record, priority)
+    def reprioritise(self, changes: Iterable[tuple[TaskRecord, float]]) -> None:
+        """Give queued tasks new priorities."""
+        if self._choosy:
+            for change in changes:
+                self._queue(change[0]).reprioritise([change])
+        else:
+            self._plain.reprioritise(changes)
 
     def _sort(self, record: TaskRecord) -> Sort:
         """Return what a task's queue is known by."""
@@ -172,6 +177,8 @@ class PoolQueue:
         return Sort(options.needs, kind, _rounded_up(options.timeout_s))
 
     def _queue(self, record: TaskRecord) -> Backlog:
+        if record.options.needs is None and not self._timed:  # as of most: nothing is made
+            return self._plain
         sort = self._sort(record)
         if sort.needs is None and sort.type is None:
             return self._plain
@@ -181,7 +188,7 @@ class PoolQueue:
         return queue
 
     def _drop_empty(self, record: TaskRecord, queue: Backlog) -> None:
-        if not queue and queue is not self._plain:
+        if not queue:
             del self._choosy[self._sort(record)]
 
 

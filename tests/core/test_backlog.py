@@ -88,8 +88,8 @@ def test_a_new_priority_moves_a_task_both_ways() -> None:
     records = [task(order) for order in (1, 2, 3)]
     for record in records:
         backlog.push(record)
-    backlog.reprioritise(records[2], 1.0)
-    backlog.reprioritise(records[0], -1.0)
+    backlog.reprioritise([(records[2], 1.0)])
+    backlog.reprioritise([(records[0], -1.0)])
     assert len(backlog) == 3
     assert drained(backlog) == [3, 2, 1]
 
@@ -98,7 +98,7 @@ def test_the_same_priority_again_adds_no_entry() -> None:
     backlog = Backlog()
     record = task(1, 2.0)
     backlog.push(record)
-    backlog.reprioritise(record, 2.0)
+    backlog.reprioritise([(record, 2.0)])
     assert len(backlog._heap) == 1
 
 
@@ -107,8 +107,8 @@ def test_a_priority_given_back_leaves_the_task_there_once() -> None:
     record, other = task(1), task(2)
     backlog.push(record)
     backlog.push(other)
-    backlog.reprioritise(record, 3.0)
-    backlog.reprioritise(record, 0.0)
+    backlog.reprioritise([(record, 3.0)])
+    backlog.reprioritise([(record, 0.0)])
     assert sorted(r.task_id for r in backlog) == [1, 2]
     assert drained(backlog) == [1, 2]
 
@@ -117,8 +117,8 @@ def test_a_task_that_comes_back_is_there_once_in_spite_of_its_old_entries() -> N
     backlog = Backlog()
     record = task(1)
     backlog.push(record)
-    backlog.reprioritise(record, 3.0)
-    backlog.reprioritise(record, 0.0)
+    backlog.reprioritise([(record, 3.0)])
+    backlog.reprioritise([(record, 0.0)])
     assert backlog.pop() is record
     advance(record, Fact.SENT)
     advance(record, Fact.RETRIED)
@@ -133,7 +133,7 @@ def test_dead_entries_never_outnumber_the_live_ones_by_more_than_the_slack() -> 
     for record in records:
         backlog.push(record)
     for turn in range(1, 1000):
-        backlog.reprioritise(records[turn % 10], float(turn))
+        backlog.reprioritise([(records[turn % 10], float(turn))])
         assert len(backlog._heap) <= 2 * len(backlog) + SLACK
     assert len(drained(backlog)) == 10
 
@@ -176,7 +176,7 @@ def test_a_backlog_says_how_long_it_is() -> None:
 
 steps = st.lists(
     st.tuples(
-        st.sampled_from(["push", "push", "pop", "cancel", "rank", "return"]),
+        st.sampled_from(["push", "push", "pop", "cancel", "rank", "rank many", "return"]),
         st.integers(0, 30),
         st.integers(-2, 2).map(float),
     ),
@@ -209,7 +209,10 @@ def test_a_backlog_gives_what_sorting_would_give(steps: list[tuple[str, int, flo
         elif step == "cancel" and queued:
             cancel(backlog, queued.pop(which % len(queued)))
         elif step == "rank" and queued:
-            backlog.reprioritise(queued[which % len(queued)], priority)
+            backlog.reprioritise([(queued[which % len(queued)], priority)])
+        elif step == "rank many":
+            changes = [(record, priority + at % 3) for at, record in enumerate(queued[which:])]
+            backlog.reprioritise([*changes, *changes[:2], *((r, p - 1) for r, p in changes[:1])])
         assert len(backlog) == len(queued)
         assert {record.task_id for record in backlog} == {record.task_id for record in queued}
         assert len(backlog._heap) <= 2 * len(backlog) + SLACK or step in ("push", "pop")
