@@ -184,9 +184,11 @@ class Session(Submitter):
         return await self.store.put(value)
 
     def versions(self, name: str) -> Versions:
-        """Return the versions of a name, such as a model that is trained again and again."""
-        if not name:
-            raise UsageError("versions need a name")
+        """Return the versions of a name, such as a model that is trained again and again.
+
+        Raises:
+            UsageError: the name is none.
+        """
         return Versions(self.store, name)
 
     def reprioritise(
