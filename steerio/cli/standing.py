@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
@@ -113,7 +114,12 @@ def run_worker(
         store=connection.store,
         objects=connection.objects if local else "",
     )
-    return run_node(setup, None)
+
+    def tell(what: str) -> None:
+        with contextlib.suppress(OSError):  # nobody reads it any more
+            click.echo(f"node {setup.name} {what}")
+
+    return run_node(setup, None, tell)
 
 
 def show_status(run_dir: str, as_json: bool) -> None:
