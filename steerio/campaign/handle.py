@@ -158,8 +158,9 @@ class Task(Generic[R]):
     async def items(self) -> AsyncIterator[Any]:
         """Iterate over what a generator task yields, while it runs.
 
-        The task is held back when the reader is more than a few items behind.  Leaving the
-        loop early does not cancel the task; ``session.stream`` does.
+        The task is held back when the reader is more than a few items, or some hundred
+        megabytes, behind (``Settings.items``, ``items_bytes``).  Leaving the loop early does not
+        cancel the task; ``session.stream`` does.
 
         Raises:
             TaskFailed, TaskCancelled, TaskTimedOut, TaskLost: after the items that came;
