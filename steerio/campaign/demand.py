@@ -59,13 +59,18 @@ def count_workers(
     return workers, needs_of(asked)
 
 
-def unknown_pools(campaign: object, workers: Iterable[str]) -> list[str]:
-    """Say of which pools no task type is seen, and what may have been meant."""
+def seen_pools(campaign: object) -> set[str]:
+    """Return the pools of all task types that can be seen from a campaign, used or not."""
     module = inspect.getmodule(type(campaign))
     seen = vars(module).values() if module else ()
     others = [value for value in seen if type(value) is ModuleType]
     kinds = task_types(campaign) + [kind for other in others for kind in _types_in(other)]
-    known = {kind.pool for kind in kinds} | _idle_pools(campaign) | {DEFAULT_POOL}
+    return {kind.pool for kind in kinds} | _idle_pools(campaign) | {DEFAULT_POOL}
+
+
+def unknown_pools(campaign: object, workers: Iterable[str]) -> list[str]:
+    """Say of which pools no task type is seen, and what may have been meant."""
+    known = seen_pools(campaign)
     said: list[str] = []
     for pool in workers:
         if pool not in known:

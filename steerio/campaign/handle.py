@@ -10,7 +10,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from steerio.edge.endpoint import Frames
-from steerio.edge.showing import short
 from steerio.edge.values import ANY_VALUE
 from steerio.errors import (
     TaskCancelled,
@@ -23,6 +22,7 @@ from steerio.model import results as rs
 from steerio.model.messages import RemoteError, TaskItem, TaskSettled
 from steerio.model.objects import StoredObject
 from steerio.model.places import WorkerNeeds
+from steerio.model.showing import short
 
 if TYPE_CHECKING:
     from steerio.campaign.session import Session
@@ -158,8 +158,9 @@ class Task(Generic[R]):
     async def items(self) -> AsyncIterator[Any]:
         """Iterate over what a generator task yields, while it runs.
 
-        The task is held back when the reader is more than a few items behind.  Leaving the
-        loop early does not cancel the task; ``session.stream`` does.
+        The task is held back when the reader is more than a few items, or some hundred
+        megabytes, behind (``Settings.items``, ``items_bytes``).  Leaving the loop early does not
+        cancel the task; ``session.stream`` does.
 
         Raises:
             TaskFailed, TaskCancelled, TaskTimedOut, TaskLost: after the items that came;
@@ -352,10 +353,8 @@ def value_of(result: rs.Result) -> Any:
 
 def explain(result: rs.Result) -> str:
     """Say in words how a task ended, with what it takes to find the cause."""
-    shown = ", ".join(
-        [*map(short, result.args), *(f"{k}={short(v)}" for k, v in result.kwargs.items())]
-    )
-    what = f"task {result.task_id} {result.task_type}({shown})"
+    given = [*map(short, result.args), *(f"{k}={short(v)}" for k, v in result.kwargs.items())]
+    what = f"task {result.task_id} {result.task_type}({', '.join(given)})"
     match result:
         case rs.Failed():
             error = result.error

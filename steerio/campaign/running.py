@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from steerio.campaign.campaign import Campaign
 from steerio.campaign.conductor import Conductor
-from steerio.campaign.demand import count_workers, task_types, unknown_pools
+from steerio.campaign.demand import count_workers, seen_pools, task_types, unknown_pools
 from steerio.campaign.interrupts import Interrupts
 from steerio.campaign.limits import Limits, Spent
 from steerio.campaign.progress import Progress
@@ -21,10 +21,12 @@ from steerio.campaign.run_dir import logging_to, make_run_dir, write_parameters,
 from steerio.campaign.session import Session, connect
 from steerio.campaign.store import SessionStore
 from steerio.core.settings import Settings
+from steerio.edge.threads import in_thread
 from steerio.errors import BrokerLost, UsageError, leaves
 from steerio.launch.hosting import Hosting
 from steerio.launch.mpi import Followers, lead_ranks
 from steerio.launch.node_process import NodeProcess
+from steerio.launch.stores import check_asked, check_thresholds
 from steerio.launch.workers import AskedWorkers
 from steerio.model.objects import StoreSetting
 from steerio.model.places import WorkerNeeds
@@ -142,8 +144,12 @@ class _Run:
         self._types = task_types(campaign)
         self._workers: dict[str, int] = {}
         self._needs: dict[str, WorkerNeeds] = {}
+        self._store = plan.store or campaign.store
+        self._host = followers.host if followers else None
         if plan.join is None:
             self._workers, self._needs = count_workers(campaign, plan.workers)
+            check_thresholds(self._store, {*self._workers, *seen_pools(campaign)})
+        self._node = plan.node
         self._interrupts: Interrupts | None = None
         self._began = time.monotonic()
         self._hosting: Hosting | None = None
@@ -152,6 +158,24 @@ class _Run:
 
     async def run(self) -> signal.Signals | None:
         """Run the campaign; returns the signal that ended it, if one did."""
+        try:
+            if self._plan.join is None:
+                await self._check_store()
+            return await self._run()
+        finally:
+            if self._node is not None:  # it may not have come to hosting, which ends it
+                self._node.kill()
+
+    async def _check_store(self) -> None:
+        """Refuse a store that cannot be, before there is a run directory.
+
+        The node is forked first, before a thread imports what the store takes.
+        """
+        if self._node is None and self._followers is None:
+            self._node = NodeProcess.started()
+        await in_thread(check_asked, self._store, self._host)
+
+    async def _run(self) -> signal.Signals | None:
         name = type(self._campaign).__name__
         folder = make_run_dir(self._plan.run_dir, name)
         self._campaign.run_dir = folder
@@ -162,7 +186,7 @@ class _Run:
                 log.warning("%s", unknown)
             try:
                 if self._plan.join is None:
-                    await self._host(folder, name)
+                    await self._serve(folder, name)
                 else:
                     await self._join(self._plan.join, name)
                 outcome = "completed" if self._interrupted_by is None else "interrupted"
@@ -206,7 +230,7 @@ class _Run:
             async with connect(run_dir, name=name) as session:
                 await self._conduct(session)
 
-    async def _host(self, folder: Path, name: str) -> None:
+    async def _serve(self, folder: Path, name: str) -> None:
         preload = {
             pool: sorted({m for t in self._types if t.pool == pool for m in t.preload})
             for pool in self._workers
@@ -216,13 +240,13 @@ class _Run:
             pools=self._workers,
             needs=self._needs,
             run_dir=folder,
-            host=self._followers.host if self._followers else None,
+            host=self._host,
             preload=preload,
             files=self._plan.files,
             pin=self._plan.pin,
             settings=self._plan.settings,
-            node=self._plan.node,
-            store=self._plan.store or self._campaign.store,
+            node=self._node,
+            store=self._store,
         )
         hosting.on_stop = self._asked_to_stop
         with self._heed_signals():

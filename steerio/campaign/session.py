@@ -31,7 +31,7 @@ from steerio.errors import UnknownPool, UsageError
 from steerio.launch.finding import find_broker
 from steerio.launch.hosting import Hosting
 from steerio.launch.needs import Needs
-from steerio.launch.stores import reach_store
+from steerio.launch.stores import check_thresholds, reach_store
 from steerio.launch.workers import AskedWorkers, check_workers, needs_of
 from steerio.model import events as ev
 from steerio.model.messages import Status
@@ -185,9 +185,11 @@ class Session(Submitter):
         return await self.store.put(value)
 
     def versions(self, name: str) -> Versions:
-        """Return the versions of a name, such as a model that is trained again and again."""
-        if not name:
-            raise UsageError("versions need a name")
+        """Return the versions of a name, such as a model that is trained again and again.
+
+        Raises:
+            UsageError: the name is none.
+        """
         return Versions(self.store, name)
 
     def reprioritise(
@@ -370,7 +372,8 @@ async def open_session(
         name: of this client, in status and events.
 
     Raises:
-        UsageError: ``workers`` is not what it should be, or ``run_dir`` holds another run.
+        UsageError: ``workers`` or ``store`` is not what it should be, or ``run_dir`` holds
+            another run.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     asked: AskedWorkers = {"default": cores or 1} if workers is None else workers
@@ -378,7 +381,7 @@ async def open_session(
     folder = None if run_dir is None else Path(run_dir)
     if folder is not None:
         refuse_used(folder)
-        folder.mkdir(parents=True, exist_ok=True)
+    check_thresholds(store, counts)
     modules = list(preload)
     hosting = Hosting(
         workers=counts,

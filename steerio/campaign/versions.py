@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
-from steerio.campaign.reference import Reference
-from steerio.edge.references import Latest
+from steerio.campaign.reference import Latest, Reference
+from steerio.errors import UsageError
 from steerio.model.objects import Version
 
 if TYPE_CHECKING:
@@ -19,9 +19,14 @@ class Versions:
 
     Versions are numbered from 1.  The newest one is kept until the broker ends; an older one
     as long as a task that uses it, or a reference to it, is there.
+
+    Raises:
+        UsageError: the name is none.
     """
 
     def __init__(self, store: SessionStore, name: str) -> None:
+        if not name or not isinstance(name, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise UsageError(f"versions need a name, like 'model', not {name!r}")
         self.name = name
         self.seen = 0
         """The newest version that was published or returned here."""

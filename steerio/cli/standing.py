@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
@@ -23,7 +24,7 @@ from steerio.errors import BrokerLost, UsageError
 from steerio.launch.finding import find_broker, has_ended
 from steerio.launch.hosting import Hosting
 from steerio.launch.mpi import find_rank
-from steerio.launch.stores import read_setting
+from steerio.launch.stores import check_asked, read_setting
 from steerio.launch.walltime import find_end, parse_seconds
 from steerio.launch.workers import check_workers, needs_of, parse_workers
 from steerio.model.messages import Status
@@ -43,6 +44,7 @@ def run_broker(
     setting = None if store is None else read_setting(store)
     if port and host is None:
         raise UsageError("--port goes with --host ADDRESS: without it nothing listens on TCP")
+    check_asked(setting, host)
     if run_dir is not None and (Path(run_dir) / FILE_NAME).exists():
         connection = read_connection(run_dir)
         if not has_ended(connection):
@@ -112,7 +114,12 @@ def run_worker(
         store=connection.store,
         objects=connection.objects if local else "",
     )
-    return run_node(setup, None)
+
+    def tell(what: str) -> None:
+        with contextlib.suppress(OSError):  # nobody reads it any more
+            click.echo(f"node {setup.name} {what}")
+
+    return run_node(setup, None, tell)
 
 
 def show_status(run_dir: str, as_json: bool) -> None:

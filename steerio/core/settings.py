@@ -25,6 +25,7 @@ class Settings(Struct, frozen=True, kw_only=True):
         ending_s: how long before the end of a node's walltime that is told.
         leave_s: how long before it the node is left, and what still runs there is queued again.
         items: items a generator task may yield before its submitter takes one.
+        items_bytes: how long they may be together; two may be longer.
     """
 
     beat_s: float = 1.0
@@ -40,6 +41,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     ending_s: float = 300.0
     leave_s: float = 10.0
     items: int = 16
+    items_bytes: int = 256 * 2**20
 
     def __post_init__(self) -> None:
         """Refuse bounds that bound nothing."""

@@ -25,7 +25,7 @@ from steerio.edge.stream import StreamRouter
 from steerio.edge.threads import in_thread
 from steerio.edge.zeromq import Context, ZmqRouter, open_context
 from steerio.errors import UsageError
-from steerio.launch.node_process import NodeProcess, can_fork
+from steerio.launch.node_process import NodeProcess
 from steerio.launch.stores import choose_store
 from steerio.model.objects import StoreSetting
 from steerio.model.places import WorkerNeeds
@@ -59,7 +59,8 @@ class Hosting:
         pools: pools that exist beside those (for workers that join from elsewhere), and how
             many workers they are to have.  One that is to have none waits for moves.
         closed: whether there are no other pools.
-        run_dir: where to keep the record and the connection file, if anywhere.
+        run_dir: where to keep the record and the connection file, if anywhere; it is made
+            where it is missing, once it is known that the store can be.
         host, port: where to listen on TCP; ``None`` for this machine only.
         encrypted: whether TCP speaks CURVE.
         settings: bounds and leases.
@@ -122,11 +123,11 @@ class Hosting:
         """Open the endpoints, drive the broker and start the local node.
 
         Raises:
-            UsageError: the TCP address cannot be listened on.
+            UsageError: the store cannot be, or the TCP address cannot be listened on.
         """
         try:
             if self._workers and self._early_node is None:
-                self._early_node = NodeProcess.forked() if can_fork() else NodeProcess.spawned()
+                self._early_node = NodeProcess.started()
             self._folder = _make_folder()
             self._context = open_context()
             await in_thread(self._open_store)
@@ -232,9 +233,12 @@ class Hosting:
             self._driver.close(reason)
 
     def _open_store(self) -> None:
+        if self._setting is not None:
+            check_store(self._setting)
+        if self.run_dir is not None:
+            self.run_dir.mkdir(parents=True, exist_ok=True)
         if self._setting is None:
             return
-        check_store(self._setting)
         sweep_stale()
         folder = self._opened.enter_context(open_folder()).path
         self._objects = str(folder)

@@ -74,6 +74,11 @@ class NodeProcess:
         process.returncode = 0  # this object waits for the process; Popen must not warn of it
         return cls(process.pid, mine)
 
+    @classmethod
+    def started(cls) -> NodeProcess:
+        """Start one in whichever of these ways this process allows."""
+        return cls.forked() if can_fork() else cls.spawned()
+
     def begin(self, setup: NodeSetup) -> None:
         """Tell the node what to do."""
         told = memoryview(msgspec.json.encode(setup) + b"\n")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Collection
 from contextlib import ExitStack
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, cast
 
@@ -11,7 +13,7 @@ import msgspec
 from msgspec import structs
 
 from steerio.edge.connection import Connection
-from steerio.edge.opening import open_store
+from steerio.edge.opening import check_store, open_store
 from steerio.edge.store import Store
 from steerio.edge.store_folders import open_folder
 from steerio.errors import UsageError
@@ -72,6 +74,43 @@ def choose_store(
             "'file' on a file system that all hosts share, or 'redis' or another of ProxyStore's"
         )
     return asked, ""
+
+
+def check_asked(asked: StoreSetting | None, host: str | None) -> None:
+    """Refuse a store that cannot be, before there is a run directory for it.
+
+    Imports the class of a connector, which takes a second.
+
+    Args:
+        asked: what was asked for.
+        host: where the broker listens for other hosts, if it does.
+
+    Raises:
+        UsageError: as from `choose_store` and `check_store`.
+    """
+    setting, _ = choose_store(asked, host, Path())  # any folder will do: nothing is made in it
+    if setting is not None:
+        check_store(setting)
+
+
+def check_thresholds(asked: StoreSetting | None, pools: Collection[str]) -> None:
+    """Refuse thresholds for pools that nobody has.
+
+    Args:
+        asked: the setting.
+        pools: all there can be.
+
+    Raises:
+        UsageError: one of them names another; it says which, and what may have been meant.
+    """
+    for pool in asked.thresholds if asked is not None else ():
+        if pool not in pools:
+            close = get_close_matches(str(pool), pools, n=1)
+            meant = f"; did you mean {close[0]!r}?" if close else ""
+            raise UsageError(
+                f"thresholds of the store name the pool {pool!r}, which is none of the pools here "
+                f"({', '.join(sorted(pools)) or 'none'}){meant}"
+            )
 
 
 def _in_shared_memory(setting: StoreSetting) -> str:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 from msgspec import Struct
+
+from steerio.model.showing import short
 
 
 class Timings(Struct, frozen=True, gc=False, array_like=True):
@@ -66,6 +69,8 @@ class Result(Struct, frozen=True):
         tags: the submitter's own tags.
         cause: the agent whose decision submitted the task.
         versions: which version it was given of each name of which it took the latest.
+
+    Its repr shows arguments and value in short: they may be large.
     """
 
     ended_as: ClassVar[str] = "?"
@@ -81,6 +86,23 @@ class Result(Struct, frozen=True):
     tags: dict[str, str]
     cause: str
     versions: dict[str, int]
+
+    def __repr__(self) -> str:
+        fields = ((name, getattr(self, name)) for name in self.__struct_fields__)
+        shown = (f"{name}={_SHOWN.get(name, repr)(value)}" for name, value in fields)
+        return f"{type(self).__name__}({', '.join(shown)})"
+
+
+def _args(args: tuple[Any, ...]) -> str:
+    return f"({', '.join(map(short, args))}{',' * (len(args) == 1)})"
+
+
+def _kwargs(kwargs: dict[str, Any]) -> str:
+    return f"{{{', '.join(f'{name!r}: {short(value)}' for name, value in kwargs.items())}}}"
+
+
+_SHOWN: dict[str, Callable[[Any], str]] = {"args": _args, "kwargs": _kwargs, "value": short}
+"""How fields are shown that may hold anything."""
 
 
 class Succeeded(Result, frozen=True):

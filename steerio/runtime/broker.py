@@ -152,10 +152,12 @@ class Broker:
         """
         with self._lock:
             now = self._clock()
+            told = self._performer.was_dismissed(pid)
             for peer in [peer for peer in self._peers if peer.local_pid == pid]:
+                told = False  # that was another process of the same number
                 self.members.node_lost(peer.number, reason, now)
             self._finish(now)
-            return pid in self._performer.dismissed
+            return told
 
     def fail_pools(self, reason: str) -> None:
         """Give up the pools that have no worker: none will come any more (any thread)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Collection
 from typing import Any, Protocol
 
@@ -10,6 +11,9 @@ from steerio.edge.endpoint import Frames
 from steerio.edge.journal import TaskEntry, shown
 from steerio.model import messages as ms
 from steerio.runtime.peers import Peers
+
+DISMISSED = 64
+"""How many processes are remembered as told to end: who started one asks as soon as it has."""
 
 
 class Sweeper(Protocol):
@@ -46,7 +50,7 @@ class Performer:
         self.entries: list[TaskEntry] = []
         self.nodes_copy = False
         """Whether nodes keep copies of objects."""
-        self.dismissed: set[int] = set()
+        self._dismissed: deque[int] = deque(maxlen=DISMISSED)
         """The processes of nodes of this host that were told to end."""
         self._peers = peers
         self._epoch = epoch
@@ -246,8 +250,16 @@ class Performer:
         peer = self._peers.by_number.get(effect.peer)
         if peer is not None:
             peer.send(ms.Closing(effect.reason))
-            self.dismissed.add(peer.local_pid)
+            if peer.local_pid:
+                self._dismissed.append(peer.local_pid)
             self._peers.forget(peer)
+
+    def was_dismissed(self, pid: int) -> bool:
+        """Whether this process of a node was told to end; asked once, as its number comes again."""
+        if pid not in self._dismissed:
+            return False
+        self._dismissed.remove(pid)
+        return True
 
     def expel(self, effect: fx.Expel, now: float) -> None:
         """Tell a peer that it is no longer let in."""

@@ -8,12 +8,13 @@ import pickle
 import traceback
 from typing import Any, Protocol
 
-from steerio.edge.values import ANY_VALUE
+from steerio.edge.values import ANY_VALUE, total_bytes
 from steerio.model import messages as ms
 from steerio.testing.agenda import Agenda, Entry
 from steerio.testing.model import Fate, Script
 from steerio.testing.network import SimulatedLink
 from steerio.worker import context
+from steerio.worker.ahead import Ahead
 from steerio.worker.objects import WorkerObjects
 
 
@@ -39,8 +40,8 @@ class Attempt:
     """
 
     __slots__ = (
+        "_ahead",
         "_call",
-        "_credit",
         "_granted",
         "_link",
         "_objects",
@@ -58,16 +59,17 @@ class Attempt:
         self._link = link
         self._pending: Entry | asyncio.Task[None] | None = None
         self._granted: asyncio.Event | None = None
-        self._credit = 0
 
     def begin(
-        self, args: Any, kwargs: Any, fate: Fate, slowness: float, agenda: Agenda, items: int
+        self, args: Any, kwargs: Any, fate: Fate, slowness: float, agenda: Agenda, ahead: Ahead
     ) -> None:
         """Begin; the worker hears of the end."""
         duration_s = fate.duration_s * slowness
         self._call: tuple[Any, Any, Fate] = args, kwargs, fate
+        self._ahead = ahead
         if self.script.kind == "generator":
-            self._credit, self._granted = items, asyncio.Event()
+            ahead.begin()
+            self._granted = asyncio.Event()
             steps = self._yield_items(duration_s)
         elif self.script.kind == "coroutine" and not self.script.modelled:
             steps = self._run_coroutine(duration_s)
@@ -85,8 +87,8 @@ class Attempt:
 
     def grant(self, count: int) -> None:
         """Let a generator yield so many more items."""
-        self._credit += count
         if self._granted is not None:
+            self._ahead.granted(count)
             self._granted.set()
 
     def report(self, fraction: float | None, message: str) -> None:
@@ -155,9 +157,10 @@ class Attempt:
         body, frames = ANY_VALUE.pack(item, f"item {index} of a generator task")
         stored = self._objects.put_away(frames, self.script.loaded.spec) if frames else None
         frames = () if stored else frames
+        nbytes = stored.nbytes if stored else len(body) + total_bytes(frames)
+        self._ahead.yielded(nbytes)
         self._link.send(ms.YieldItem(self._worker.run, index, body, len(frames), stored), frames)
-        self._credit -= 1
-        while self._credit <= 0:
+        while self._ahead.full:
             self._granted.clear()
             await self._granted.wait()
 

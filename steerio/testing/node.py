@@ -15,6 +15,7 @@ from steerio.testing.agenda import Agenda
 from steerio.testing.model import Scripts
 from steerio.testing.network import Host, SimulatedRouter
 from steerio.testing.worker import KILLED, SimulatedWorker
+from steerio.worker.ahead import Ahead
 from steerio.worker.node import Node
 from steerio.worker.objects import WorkerObjects
 
@@ -64,7 +65,7 @@ class SimulatedForker:
             site.scripts,
             site.agenda,
             slowness=lambda: self.slowness,
-            items=site.settings.items,
+            ahead=Ahead(site.settings.items, site.settings.items_bytes),
             objects=WorkerObjects(lambda: MemoryStore(worker, site.store), site.setting),
             on_exit=self._exited,
         )

@@ -18,6 +18,7 @@ from steerio.testing.agenda import Agenda
 from steerio.testing.attempt import Attempt, describe
 from steerio.testing.model import Script, Scripts
 from steerio.testing.network import SimulatedLink
+from steerio.worker.ahead import Ahead
 from steerio.worker.objects import WorkerObjects
 
 KILLED = "its process was ended by SIGKILL (out of memory, or killed from outside)"
@@ -35,7 +36,7 @@ class SimulatedWorker:
         scripts: how tasks behave.
         agenda: where the ends of attempts are put.
         slowness: factor on every duration, read as an attempt begins.
-        items: items that a generator may yield ahead of its reader.
+        ahead: how far a generator may be ahead of its reader.
         objects: the way to the store.
         on_exit: called with the worker and the reason when it ends.
     """
@@ -50,7 +51,7 @@ class SimulatedWorker:
         agenda: Agenda,
         *,
         slowness: Callable[[], float],
-        items: int,
+        ahead: Ahead,
         objects: WorkerObjects,
         on_exit: Callable[[SimulatedWorker, str], None],
     ) -> None:
@@ -73,7 +74,7 @@ class SimulatedWorker:
         self._scripts = scripts
         self._agenda = agenda
         self._slowness = slowness
-        self._items = items
+        self._ahead = ahead
         self._objects = objects
         self._on_exit = on_exit
         self._loop = asyncio.get_running_loop()
@@ -207,7 +208,7 @@ class SimulatedWorker:
             self._report("failed", error=describe(error))
             return
         fate = script.draw(args, kwargs)
-        attempt.begin(args, kwargs, fate, self._slowness(), self._agenda, self._items)
+        attempt.begin(args, kwargs, fate, self._slowness(), self._agenda, self._ahead)
         if self._asked == self.run and script.obeys == "asked":
             self._stop_if_asked()
 

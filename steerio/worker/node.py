@@ -79,6 +79,8 @@ class Node:
         self._offset_s: float | None = 0.0 if same_clock else None
         self._timer: asyncio.TimerHandle | None = None
         self._joined = False
+        self.on_joined: Callable[[], None] | None = None
+        """What to do once the broker has let it in."""
         self.failed = False
         """Whether it ended for want of a broker that lets it in, or of what it needs itself."""
 
@@ -145,6 +147,8 @@ class Node:
                 self._measure(message)
             case ms.Accepted():
                 self._joined = True
+                if self.on_joined is not None:
+                    self.on_joined()
             case ms.Refused():
                 self.failed = True
                 self._end(message.reason)

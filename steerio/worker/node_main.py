@@ -13,7 +13,8 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -47,8 +48,16 @@ def main(descriptor: int = 0) -> int:
     return run_node(setup, descriptor)
 
 
-def run_node(setup: NodeSetup, lifeline: int | None) -> int:
-    """Be a node of this setup; ``lifeline``: a descriptor whose end is ours."""
+def run_node(
+    setup: NodeSetup, lifeline: int | None, tell: Callable[[str], None] | None = None
+) -> int:
+    """Be a node of this setup, and return the exit status.
+
+    Args:
+        setup: what it is told.
+        lifeline: a descriptor whose end is ours.
+        tell: is told that it has joined, and why it leaves, in words.
+    """
     sys.path[:0] = [entry for entry in setup.path if entry not in sys.path]
     descendants.adopt_orphans()
     with contextlib.ExitStack() as opened:
@@ -57,12 +66,17 @@ def run_node(setup: NodeSetup, lifeline: int | None) -> int:
             setup = structs.replace(setup, objects=str(folder.path))
         forker = ZygoteForker(setup)  # forks, so before anything makes a thread
         try:
-            return asyncio.run(_serve(setup, forker, lifeline))
+            return asyncio.run(_serve(setup, forker, lifeline, tell))
         finally:
             descendants.end_children(END_CHILDREN_S)
 
 
-async def _serve(setup: NodeSetup, forker: ZygoteForker, lifeline: int | None) -> int:
+async def _serve(
+    setup: NodeSetup,
+    forker: ZygoteForker,
+    lifeline: int | None,
+    tell: Callable[[str], None] | None,
+) -> int:
     context = open_context()
     identity = f"node-{setup.name}-{socket.gethostname()}-{os.getpid()}".encode()
     link = ZmqLink(context, setup.address, identity, setup.keys)
@@ -83,6 +97,8 @@ async def _serve(setup: NodeSetup, forker: ZygoteForker, lifeline: int | None) -
         copies=copies,
     )
     forker.watch(node.worker_exited)
+    if tell is not None:
+        node.on_joined = partial(tell, "has joined the broker")
     try:
         with _told_to_end(node, lifeline):
             node.start()
@@ -91,6 +107,8 @@ async def _serve(setup: NodeSetup, forker: ZygoteForker, lifeline: int | None) -
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
             if not lost.cancel():
                 node.fail("its zygote, which forks the workers, ended")
+            if tell is not None and not node.failed:
+                tell(f"leaves the broker: {node.ended.result()}")
     finally:
         await forker.close()
         link.close()

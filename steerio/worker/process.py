@@ -26,12 +26,13 @@ from typing import Any
 
 from steerio.edge.boxing import explain_read_only
 from steerio.edge.endpoint import BlockingLink, Frames
-from steerio.edge.values import ANY_VALUE
+from steerio.edge.values import ANY_VALUE, total_bytes
 from steerio.errors import EncodingError, TaskStopped
 from steerio.model import messages as ms
 from steerio.model.objects import StoredObject
 from steerio.model.tasks import TaskSpec
 from steerio.worker import context, holding
+from steerio.worker.ahead import Ahead
 from steerio.worker.coroutines import STOP_CHECK_S, CoroutineRunner
 from steerio.worker.failure import describe
 from steerio.worker.loading import LoadedType
@@ -69,19 +70,18 @@ class Worker:
         link: the way to the broker.
         name: given by the broker.
         slot: shared with the node.
-        items: items that a generator task may yield ahead of its reader.
+        ahead: how far a generator task may be ahead of its reader.
         objects: the way to the store.
     """
 
     def __init__(
-        self, link: BlockingLink, name: str, slot: Slot, items: int, objects: WorkerObjects
+        self, link: BlockingLink, name: str, slot: Slot, ahead: Ahead, objects: WorkerObjects
     ) -> None:
         self._link = link
         self._name = name
         self._slot = slot
-        self._items = items
+        self._ahead = ahead
         self._objects = objects
-        self._credit = 0
         self._pid = os.getpid()
         self._parent = os.getppid()
         self._held: deque[tuple[ms.RunTask, Frames]] = deque()
@@ -162,7 +162,7 @@ class Worker:
                     self._return(message.run)
                 case ms.GrantRun():
                     if message.run == self._run:
-                        self._credit += message.count
+                        self._ahead.granted(message.count)
                 case ms.Closing() | ms.Refused():
                     self._ending = True
                 case _:
@@ -323,29 +323,29 @@ class Worker:
 
     def _drain(self, items: Iterable[Any], spec: TaskSpec) -> int:
         """Send what a generator yields; its value is the number of items."""
-        self._credit = self._items
+        self._ahead.begin()
         count = 0
         for count, item in enumerate(items, 1):
             self._send_item(count - 1, item, spec)
-            while self._credit <= 0:
+            while self._ahead.full:
                 self._check_stop()
-                self._take_credit(STOP_CHECK_S)
+                self._take_grants(STOP_CHECK_S)
             self._check_stop()
         return count
 
     async def _drain_async(self, items: AsyncIterator[Any], spec: TaskSpec) -> int:
-        self._credit = self._items
+        self._ahead.begin()
         count = 0
         async for item in items:
             self._send_item(count, item, spec)
             count += 1
-            while self._credit <= 0:
-                self._take_credit(0)
-                if self._credit <= 0:
+            while self._ahead.full:
+                self._take_grants(0)
+                if self._ahead.full:
                     await asyncio.sleep(STOP_CHECK_S)
         return count
 
-    def _take_credit(self, timeout_s: float) -> None:
+    def _take_grants(self, timeout_s: float) -> None:
         with self._uninterrupted():
             self._take_in(timeout_s)
         if self._ending:  # nobody is left who could take more items
@@ -362,10 +362,10 @@ class Worker:
             with self._uninterrupted():  # it is told of in any case, so that it is freed
                 stored = self._objects.put_away(frames, spec)
                 if stored is not None:
-                    self._credit -= 1
+                    self._ahead.yielded(stored.nbytes)
                     self._say(ms.YieldItem(self._run, index, body, 0, stored))
                     return
-        self._credit -= 1
+        self._ahead.yielded(len(body) + total_bytes(frames))
         self._say_inside(ms.YieldItem(self._run, index, body, len(frames)), frames)
 
 

@@ -34,6 +34,7 @@ from steerio.edge.endpoint import BlockingLink
 from steerio.edge.stream import SCHEME, StreamLink
 from steerio.edge.zeromq import ZmqLink, open_context
 from steerio.worker import descendants, inheritance
+from steerio.worker.ahead import Ahead
 from steerio.worker.objects import worker_objects
 from steerio.worker.offspring import Offspring
 from steerio.worker.preloading import EndZygote, Preloads
@@ -262,7 +263,9 @@ class Zygote:
             self._preloads.load_unshared()
             slot = self._slots.view(order["slot"])
             objects = worker_objects(self._setup, name)
-            Worker(self._link(name), name, slot, self._setup.settings.items, objects).serve()
+            settings = self._setup.settings
+            ahead = Ahead(settings.items, settings.items_bytes)
+            Worker(self._link(name), name, slot, ahead, objects).serve()
         except SystemExit as exit_:
             status = exit_.code if isinstance(exit_.code, int) else 0
         except BaseException:  # noqa: BLE001 - whatever it was is the worker's end

@@ -14,7 +14,7 @@ import pytest
 from steerio.edge.multi_store import MultiStore
 from steerio.edge.opening import check_store, open_store, own_folders
 from steerio.errors import ObjectMissing, StoreFailed, UsageError
-from steerio.launch.stores import choose_store
+from steerio.launch.stores import check_asked, check_thresholds, choose_store
 from steerio.model.objects import StoreSetting
 from tests.contract.endpoint_servers import proxystore_endpoint
 from tests.contract.redis_servers import connected, redis_server
@@ -203,3 +203,25 @@ def test_what_a_file_store_is_not_asked_is_refused_also_where_its_folder_is_foun
     assert setting is not None
     with pytest.raises(UsageError, match=r"takes the options: folder; not:.*foldr"):
         check_store(setting)
+
+
+def test_what_is_asked_for_is_checked_before_there_is_a_folder() -> None:
+    check_asked(None, None)
+    check_asked(None, "head")
+    check_asked(StoreSetting(kind="file"), None)
+    for asked, host, said in [
+        (StoreSetting(kind="redis"), None, "takes: hostname, port"),
+        (StoreSetting(kind="no.such.module:Class"), None, "cannot be imported"),
+        (StoreSetting(), "head", "other hosts than head cannot reach shared memory"),
+    ]:
+        with pytest.raises(UsageError, match=said):
+            check_asked(asked, host)
+
+
+def test_thresholds_are_for_pools_that_there_are() -> None:
+    check_thresholds(None, ["learn"])
+    check_thresholds(StoreSetting(thresholds={"learn": 1}), ["learn", "infer"])
+    with pytest.raises(UsageError, match=r"'lern', .* \(infer, learn\); did you mean 'learn'\?$"):
+        check_thresholds(StoreSetting(thresholds={"lern": 1}), ["learn", "infer"])
+    with pytest.raises(UsageError, match=r"'gpu', .* \(learn\)$"):
+        check_thresholds(StoreSetting(thresholds={"learn": 1, "gpu": None}), ["learn"])

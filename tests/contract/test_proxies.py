@@ -19,7 +19,6 @@ from steerio.campaign.handle import explain
 from steerio.campaign.task_type import as_arguments, is_task_type
 from steerio.edge.journal import shown
 from steerio.edge.references import Reference, gather
-from steerio.edge.showing import short
 from steerio.edge.values import ANY_VALUE, CallCodec, ValueCodec
 from steerio.errors import EncodingError
 from steerio.model.objects import StoredObject
@@ -238,47 +237,6 @@ def test_a_campaign_resolves_no_proxy_that_it_holds_or_hands_out() -> None:
     assert arguments is one
     assert is_task_type(one) is False
     assert RESOLVED == []
-
-
-# -- in words -----------------------------------------------------------------------------
-
-
-class Raising:
-    def __repr__(self) -> str:
-        raise RuntimeError("not now")
-
-
-@pytest.mark.parametrize(
-    "value",
-    [
-        1, "text", b"bytes", bytearray(b"x"), None, (), (1,), (1, 2), [], [1, [2, {"a": {3}}]], {},
-        {"b": 1, "a": 2}, set(), {1}, frozenset(), frozenset({1}), Model([1.0]), Run(Model([])),
-        Point(1.0, []), range(3), 1.5, "it's", Tuned([1.0], "n", 0.5),
-    ],
-    ids=repr,
-)  # fmt: skip
-def test_a_short_value_is_shown_as_it_is(value: Any) -> None:
-    assert short(value) == repr(value)
-
-
-def test_a_long_value_is_cut_and_not_read_to_its_end() -> None:
-    for value in (
-        list(range(10**6)), dict.fromkeys(range(10**6)), set(range(10**6)), "x" * 10**8,
-        bytes(10**8), Model([0.5] * 10**6), frozenset(range(10**6)), tuple(range(10**6)),
-    ):  # fmt: skip
-        text = short(value)
-        assert len(text) == 60
-        assert text.endswith("...")
-        assert text[:20] in (repr(value) if len(text) < 10**6 else text)
-
-
-def test_a_value_that_has_no_text_is_shown_all_the_same() -> None:
-    loop: list[Any] = []
-    loop.append(loop)
-
-    assert short(loop).startswith("[[[")
-    assert short(Raising()).startswith("<Raising instance at")
-    assert short(10**5000) == "<int of 16610 bits>"
 
 
 def inside(value: Any) -> list[Any]:

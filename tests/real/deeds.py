@@ -66,6 +66,17 @@ def count_for_ever(mark: Path) -> Iterator[int]:
         mark.write_text(str(index))
 
 
+def yield_for_ever(nbytes: int, mark: Path) -> Iterator[bytes]:
+    """Yield so many bytes again and again until closed; say in a file how often."""
+    count = 0
+    try:
+        while True:
+            count += 1
+            yield bytes(nbytes)
+    finally:
+        mark.write_text(str(count))
+
+
 def be_unlucky(what: str) -> None:
     """Raise, from a function that the traceback shows."""
     raise Unlucky(what)

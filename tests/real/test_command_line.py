@@ -134,6 +134,36 @@ def test_only_the_pools_that_a_campaign_uses_need_workers(folder: Path) -> None:
         assert "no task type here" not in program.output
 
 
+@pytest.mark.parametrize(
+    ("command", "record"),
+    [
+        (["run", "squares.py", "--limit", "1", "--store", "redis"], "runs"),
+        (["run", "pools.py:Here", "--store", "redis", "--run-dir", "record"], "record"),
+        (["broker", "--store", "redis", "--run-dir", "record"], "record"),
+    ],
+)
+def test_a_store_that_cannot_be_leaves_no_record(
+    folder: Path, command: list[str], record: str
+) -> None:
+    with running(*steerio_command(*command), cwd=folder) as program:
+        assert program.status() == 2, program
+    assert "the redis store does not take these options" in program.output
+    assert not (folder / record).exists()
+
+
+def test_a_threshold_is_for_a_pool_that_the_campaign_may_have(folder: Path) -> None:
+    for pool, status, said in [
+        ("default", 0, "all is well"),
+        ("gpu", 0, "all is well"),
+        ("gpus", 2, "name the pool 'gpus', which is none of the pools here"),
+    ]:
+        (folder / "store.toml").write_text(f"kind = 'file'\n[thresholds]\n{pool} = 1\n")
+        command = ("run", "pools.py:Here", "--workers", "default=1", "--store", "store.toml")
+        with running(*steerio_command(*command), cwd=folder) as program:
+            assert program.status() == status, program
+        assert said in program.output
+
+
 WRONG: Mapping[str, tuple[list[str], int, str]] = {
     "no file": (["run", "square.py"], 2, "there is no file 'square.py'"),
     "a folder": (["run", "."], 2, "'.' is a folder; name a file in it"),

@@ -69,6 +69,10 @@ async def test_a_drained_node_ends_what_it_runs_and_another_does_the_rest(tmp_pa
                 assert await asyncio.to_thread(drain.status, SOON_S) == 0, drain
                 assert drain.output == "first has retired\n"
             assert await asyncio.to_thread(first.status, SOON_S) == 0, first
+            assert first.output.splitlines() == [
+                "node first has joined the broker",
+                "node first leaves the broker: it was retired",
+            ]
             programs.wait_for_end(pids, within_s=2.0)
             assert [task.done for task in tasks] == [True, False, False]
             with workers_in(tmp_path, "--name", "second", "--workers", "default=2") as second:
@@ -186,6 +190,7 @@ async def test_a_node_leaves_before_its_walltime_ends_and_gets_nothing_that_take
                     drained = await anext(events)
                     assert isinstance(drained, NodeDrained)
                     assert await asyncio.to_thread(short.status, SOON_S) == 0, short
+                    assert "leaves the broker: its walltime ends" in short.output
             (tmp_path / "go").touch()
             await session.nodes.undrain(local)
             attempts = [(await task.result()).attempt for task in (waiting, lasting)]

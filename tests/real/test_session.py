@@ -23,6 +23,7 @@ from steerio import (
     Cancelled,
     Failed,
     Session,
+    StoreSetting,
     Succeeded,
     TaskEnded,
     TaskFailed,
@@ -180,6 +181,35 @@ async def test_a_generator_is_held_back_by_its_reader_and_ends_with_it(tmp_path:
         assert event.ended_as == "cancelled"
         assert int(mark.read_text()) < 3 + 4, "it was closed, and not far ahead"
         assert await session.run(deeds.double, 1) == 2
+
+
+async def test_a_store_that_cannot_be_is_refused_and_leaves_no_record(tmp_path: Path) -> None:
+    record = tmp_path / "record"
+    for store, said in [
+        (StoreSetting(kind="redis"), "takes: hostname, port"),
+        (StoreSetting(thresholds={"gpu": 1}), "'gpu', which is none of the pools here"),
+    ]:
+        opened = steerio.open_session(workers={"default": 1}, run_dir=record, store=store)
+        with pytest.raises(UsageError, match=said):
+            await opened.__aenter__()
+        assert not record.exists()
+
+
+async def test_a_generator_of_long_items_fills_no_store(tmp_path: Path) -> None:
+    mark = tmp_path / "how-far"
+    settings = steerio.Settings(items_bytes=3_000_000)
+    async with (
+        steerio.open_session(workers={"default": 1}, settings=settings) as session,
+        session.events(TaskYielded, TaskEnded) as events,
+    ):
+        stream = session.stream(deeds.yield_for_ever, 2_000_000, mark)
+        for _ in range(3):
+            assert len(await anext(stream)) == 2_000_000
+        while (await anext(events)).index < 3:
+            pass
+        await stream.aclose()
+        assert isinstance(await anext(events), TaskEnded)
+        assert int(mark.read_text()) == 4, "one is read, and one waits"
 
 
 async def test_events_tell_the_life_of_tasks_to_those_who_ask() -> None:

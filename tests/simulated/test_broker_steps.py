@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from typing import Any, TypeVar
 
 from steerio import EventsMissed
@@ -9,6 +10,7 @@ from steerio.edge.endpoint import MemoryLink, MemoryRouter
 from steerio.model import messages as ms
 from steerio.model.tasks import TaskOptions, TaskSpec
 from steerio.runtime.broker import Broker
+from steerio.runtime.performing import DISMISSED
 
 M = TypeVar("M")
 
@@ -132,3 +134,26 @@ def test_the_last_change_of_the_pools_is_told_though_nothing_follows() -> None:
     assert (told.pools["default"].running, told.pools["default"].queued) == (1, 1)
     bench.step_at(next_step + 0.5)
     assert said(bench.client, ms.PoolStatus) == []
+
+
+def test_who_started_a_node_hears_once_whether_that_was_told_to_end() -> None:
+    bench = Bench()
+    here = socket.gethostname()
+
+    def join_and_retire(*pids: int) -> None:
+        for pid in pids:
+            link = bench.router.link()
+            link.send(ms.JoinNode(ms.PROTOCOL, f"node-{pid}", here, pid, {}))
+            bench.client.send(ms.DrainNode(pid, f"node-{pid}", None, True))
+        bench.broker.step()
+
+    join_and_retire(7)
+    assert bench.broker.node_exited(7, "its process ended")
+    assert not bench.broker.node_exited(7, "its process ended"), "it is another of that number"
+    join_and_retire(7)
+    bench.router.link().send(ms.JoinNode(ms.PROTOCOL, "other", here, 7, {}))
+    bench.broker.step()
+    assert not bench.broker.node_exited(7, "its process ended"), "this one was not told"
+    join_and_retire(*range(8, 8 + DISMISSED + 1))
+    assert not bench.broker.node_exited(8, "its process ended"), "too long ago"
+    assert bench.broker.node_exited(9, "its process ended")

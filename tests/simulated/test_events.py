@@ -7,11 +7,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
+from msgspec import structs
 
 from steerio import (
     EventsMissed,
     Published,
     Session,
+    StoreSetting,
     TaskEnded,
     TaskFailed,
     TaskProgress,
@@ -23,6 +25,7 @@ from steerio import (
 from steerio.campaign.streams import EVENTS_AHEAD
 from steerio.model.events import AnyEvent
 from steerio.testing import KillWorker, Model, RandomKills, SimulatedCluster
+from steerio.testing.cluster import SIMULATED
 from steerio.testing.network import CONGESTED_AT
 from tests.simulated.virtual import (
     as_asked,
@@ -204,6 +207,33 @@ async def test_a_generator_is_held_back_by_its_reader(
             ahead = len(of_kind(cluster.record.events, TaskYielded))
             assert ahead == cluster.settings.items, "it waits for its reader"
     assert items == list(range(40))
+
+
+@pytest.mark.parametrize(("nbytes", "ahead"), [(600, 2), (10_000, 2), (300, 4), (1, 16)])
+@pytest.mark.parametrize("threshold_bytes", [100, None])
+def test_a_generator_is_held_back_by_the_length_of_its_items(
+    nbytes: int, ahead: int, threshold_bytes: int | None
+) -> None:
+    def blobs(to: int) -> Iterator[bytes]:
+        yield from (bytes(nbytes) for _ in range(to))
+
+    @on_cluster(
+        1,
+        model={counting: Model(1.0, value=blobs)},
+        settings=structs.replace(SIMULATED, items_bytes=1_000),
+        store=StoreSetting(threshold_bytes=threshold_bytes),
+    )
+    async def scene(cluster: SimulatedCluster, session: Session) -> None:
+        lengths = []
+        async for item in session.stream(counting, 40):
+            lengths.append(len(item))
+            if len(lengths) in (1, 20):
+                taken = len(lengths) - 1
+                await asyncio.sleep(1000)
+                assert len(of_kind(cluster.record.events, TaskYielded)) == taken + ahead
+        assert lengths == [nbytes] * 40
+
+    scene()
 
 
 @on_cluster(1, faults=[KillWorker(3.5)])

@@ -1,4 +1,4 @@
-"""What a value looks like in an error's text: short, and found out at little cost.
+"""What a value looks like in the text of an error or result: short, found out at little cost.
 
 A value may be large, and its repr then takes seconds; it may hold proxies, which must not be
 fetched for a line of text; and its class may have a repr that raises.
@@ -14,13 +14,13 @@ from typing import Any, cast
 
 import msgspec
 
-from steerio.edge.pickling import is_proxy
-
 SHOWN_CHARACTERS = 60
 """Longer texts are cut."""
 _ITEMS = 20
 """As many of them always make a text that is long enough to be cut."""
 _DEPTH = 6
+_OF_PROXIES = "__proxy_factory__"
+"""What the class of ProxyStore's proxies has; they themselves answer for what they stand for."""
 
 
 def short(value: Any) -> str:
@@ -38,8 +38,8 @@ class _Short(reprlib.Repr):
         self.maxlist = self.maxtuple = self.maxdeque = self.maxarray = _ITEMS
         self.maxstring = self.maxother = 2 * SHOWN_CHARACTERS
 
-    def repr1(self, x: Any, level: int) -> str:
-        return "<proxy>" if is_proxy(x) else super().repr1(x, level)
+    def repr1(self, x: object, level: int) -> str:
+        return "<proxy>" if hasattr(type(x), _OF_PROXIES) else super().repr1(x, level)
 
     def repr_dict(self, x: dict[Any, Any], level: int) -> str:
         return self._several("{", (f"{k}: {v}" for k, v in self._pairs(x, level)), len(x), "}")

@@ -1,0 +1,44 @@
+"""How far a generator task is ahead of its reader: in items, and in bytes."""
+
+from __future__ import annotations
+
+from collections import deque
+
+LEAST_ITEMS = 2
+"""So many may be yielded whatever their size: one is read while the next is made."""
+
+
+class Ahead:
+    """What a generator task has yielded and its reader has not taken yet.
+
+    Args:
+        items: how many that may be.
+        nbytes: how many bytes, where it is more than ``LEAST_ITEMS``.
+    """
+
+    def __init__(self, items: int, nbytes: int) -> None:
+        self._most_items, self._most_bytes = items, nbytes
+        self.begin()
+
+    def begin(self) -> None:
+        """Begin with another task, which has yielded nothing."""
+        self._items = self._most_items
+        self._bytes = self._most_bytes
+        self._sizes: deque[int] = deque()
+
+    @property
+    def full(self) -> bool:
+        """Whether the task has to wait."""
+        return self._items <= 0 or (self._bytes <= 0 and len(self._sizes) >= LEAST_ITEMS)
+
+    def yielded(self, nbytes: int) -> None:
+        """Note an item."""
+        self._items -= 1
+        self._bytes -= nbytes
+        self._sizes.append(nbytes)
+
+    def granted(self, count: int) -> None:
+        """Note that the reader has taken so many items, first those that came first."""
+        self._items += count
+        for _ in range(min(count, len(self._sizes))):
+            self._bytes += self._sizes.popleft()

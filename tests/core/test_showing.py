@@ -1,0 +1,104 @@
+"""What values look like in words: short, found out at little cost, and never an error."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from typing import Any, NamedTuple
+
+import msgspec
+import pytest
+
+from steerio.model.results import Failed, Lost, Sizes, Succeeded, TaskError, Timings
+from steerio.model.showing import short
+
+
+class Model(msgspec.Struct):
+    weights: list[float]
+    name: str = "m"
+
+
+class Tuned(Model):
+    rate: float = 0.1
+
+
+@dataclasses.dataclass
+class Run:
+    model: Model
+    steps: int = 1
+
+
+class Point(NamedTuple):
+    x: float
+    y: list[float]
+
+
+class Raising:
+    def __repr__(self) -> str:
+        raise RuntimeError("not now")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        1, "text", b"bytes", bytearray(b"x"), None, (), (1,), (1, 2), [], [1, [2, {"a": {3}}]], {},
+        {"b": 1, "a": 2}, set(), {1}, frozenset(), frozenset({1}), Model([1.0]), Run(Model([])),
+        Point(1.0, []), range(3), 1.5, "it's", Tuned([1.0], "n", 0.5),
+    ],
+    ids=repr,
+)  # fmt: skip
+def test_a_short_value_is_shown_as_it_is(value: Any) -> None:
+    assert short(value) == repr(value)
+
+
+def test_a_long_value_is_cut_and_not_read_to_its_end() -> None:
+    for value in (
+        list(range(10**6)), dict.fromkeys(range(10**6)), set(range(10**6)), "x" * 10**8,
+        bytes(10**8), Model([0.5] * 10**6), frozenset(range(10**6)), tuple(range(10**6)),
+    ):  # fmt: skip
+        text = short(value)
+        assert len(text) == 60
+        assert text.endswith("...")
+        assert text[:20] in (repr(value) if len(text) < 10**6 else text)
+
+
+def test_a_value_that_has_no_text_is_shown_all_the_same() -> None:
+    loop: list[Any] = []
+    loop.append(loop)
+
+    assert short(loop).startswith("[[[")
+    assert short(Raising()).startswith("<Raising instance at")
+    assert short(10**5000) == "<int of 16610 bits>"
+
+
+class Large:
+    """What has a repr of a megabyte, like a table."""
+
+    def __repr__(self) -> str:
+        return "x" * 10**6
+
+
+def test_results_show_what_they_hold_in_short() -> None:
+    numbers = list(range(10**6))
+    common = (
+        3, "m:f", (numbers, Large(), 1), {"table": Large(), "n": 2}, 1, "default-1", Timings(1.0),
+        Sizes(1, 2), {"a": "b"}, "propose", {},
+    )  # fmt: skip
+    text = repr(Succeeded(*common, Large()))
+    assert text.startswith("Succeeded(task_id=3, task_type='m:f', args=([0, 1, 2, ")
+    assert re.search(
+        r"\.\.\., xxx[x.]+, 1\), kwargs=\{'table': xxx[x.]+, 'n': 2\}, attempt=1,", text
+    )
+    assert "worker='default-1', timings=Timings(created=1.0, " in text
+    assert re.search(r"tags=\{'a': 'b'\}, cause='propose', versions=\{\}, value=xxx[x.]+\)$", text)
+    assert len(text) < 800
+    failed = repr(Failed(*common, TaskError("E", "why", "where")))
+    assert failed.endswith(
+        "error=TaskError(type='E', message='why', traceback='where', exception=None))"
+    )
+
+
+def test_results_of_one_argument_or_none_show_it_as_tuples_do() -> None:
+    for args in ((), (1,), (1, "a")):
+        result = Lost(0, "t", args, {}, 0, None, Timings(), Sizes(), {}, "", {}, "why")
+        assert f"args={args!r}, kwargs={{}}," in repr(result)
