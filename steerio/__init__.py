@@ -89,8 +89,6 @@ if TYPE_CHECKING:
     from steerio.model.events import WorkerJoined as WorkerJoined
     from steerio.model.events import WorkerLost as WorkerLost
     from steerio.model.events import WorkerMoved as WorkerMoved
-    from steerio.model.messages import NodeStatus as NodeStatus
-    from steerio.model.messages import PoolLoad as PoolLoad
     from steerio.model.objects import StoreLoad as StoreLoad
     from steerio.model.objects import StoreSetting as StoreSetting
     from steerio.model.results import Cancelled as Cancelled
@@ -102,6 +100,8 @@ if TYPE_CHECKING:
     from steerio.model.results import TaskError as TaskError
     from steerio.model.results import TimedOut as TimedOut
     from steerio.model.results import Timings as Timings
+    from steerio.model.status import NodeStatus as NodeStatus
+    from steerio.model.status import PoolLoad as PoolLoad
     from steerio.worker.context import report as report
     from steerio.worker.context import should_stop as should_stop
     from steerio.worker.resources import Resource as Resource
@@ -143,12 +143,12 @@ _HOMES = {
         "TaskEnded", "TaskProgress", "TaskQueued", "TaskRetried", "TaskStarted", "TaskYielded",
         "VersionPublished", "WorkerJoined", "WorkerLost", "WorkerMoved",
     ],
-    "steerio.model.messages": ["NodeStatus", "PoolLoad"],
     "steerio.model.objects": ["StoreLoad", "StoreSetting"],
     "steerio.model.results": [
         "Cancelled", "Failed", "Lost", "Result", "Sizes", "Succeeded", "TaskError", "TimedOut",
         "Timings",
     ],
+    "steerio.model.status": ["NodeStatus", "PoolLoad"],
     "steerio.worker.context": ["report", "should_stop"],
     "steerio.worker.resources": ["Resource", "resource"],
 }  # fmt: skip

@@ -10,8 +10,8 @@ from steerio.campaign.board import Board, boards_in, boards_of
 from steerio.campaign.handle import Task
 from steerio.campaign.session import Session
 from steerio.campaign.submitting import current_agent
-from steerio.model.messages import PoolLoad
 from steerio.model.places import WorkerNeeds
+from steerio.model.status import PoolLoad
 
 NOBODY = PoolLoad(0, 0, 0, 0)
 """A pool of which nothing was heard yet."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from steerio.errors import DrainFailed, UsageError
-from steerio.model.messages import NodeNews, NodeStatus
+from steerio.model.messages import NodeNews
+from steerio.model.status import NodeStatus
 from steerio.runtime.client import Client
 
 

@@ -12,7 +12,7 @@ from steerio.campaign.allocation import SETTLE_S, SLACK, follow
 from steerio.campaign.rules import Rule
 from steerio.campaign.submitting import current_agent
 from steerio.errors import MoveDeadlock, MoveFailed, UsageError
-from steerio.model.messages import PoolLoad
+from steerio.model.status import PoolLoad
 from steerio.runtime.client import Client
 
 _held: weakref.WeakKeyDictionary[asyncio.Task[Any], list[Move]] = weakref.WeakKeyDictionary()

@@ -34,9 +34,9 @@ from steerio.launch.needs import Needs
 from steerio.launch.stores import reach_store
 from steerio.launch.workers import AskedWorkers, check_workers, needs_of
 from steerio.model import events as ev
-from steerio.model.messages import Status
 from steerio.model.objects import Inputs, StoredObject, StoreSetting
 from steerio.model.results import Result
+from steerio.model.status import Status
 from steerio.model.tasks import TaskOptions
 from steerio.runtime.client import Client
 

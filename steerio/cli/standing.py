@@ -26,8 +26,8 @@ from steerio.launch.mpi import find_rank
 from steerio.launch.stores import read_setting
 from steerio.launch.walltime import find_end, parse_seconds
 from steerio.launch.workers import check_workers, needs_of, parse_workers
-from steerio.model.messages import Status
 from steerio.model.objects import StoreSetting
+from steerio.model.status import Status
 from steerio.worker.node_main import run_node
 from steerio.worker.setup import NodeSetup, clear_up_after_broker
 

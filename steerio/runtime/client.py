@@ -19,6 +19,7 @@ from steerio.errors import BrokerLost, JoinRefused
 from steerio.model import messages as ms
 from steerio.model.events import AnyEvent
 from steerio.model.objects import Inputs
+from steerio.model.status import PoolLoad
 from steerio.model.tasks import TaskOptions, TaskSpec, task_id
 from steerio.runtime.objects import ClientObjects, client_maker
 
@@ -67,7 +68,7 @@ class Client:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.settings = settings or Settings()
-        self.pools: dict[str, ms.PoolLoad] = {}
+        self.pools: dict[str, PoolLoad] = {}
         self.closed_pools: frozenset[str] = frozenset()
         self.sinks: dict[int, Sink] = {}
         self.name = ""

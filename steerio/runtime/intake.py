@@ -21,6 +21,7 @@ from steerio.edge.journal import shown
 from steerio.model import events as ev
 from steerio.model import messages as ms
 from steerio.model.objects import Inputs, StoredObject, StoreLoad
+from steerio.model.status import NodeStatus, WorkerStatus
 from steerio.model.tasks import CLIENT_BITS, TaskSpec
 from steerio.runtime.objects import client_maker
 from steerio.runtime.peers import Peer, Peers, Subscription
@@ -274,7 +275,7 @@ class Intake:
 
     def _answer_status(self, peer: Peer, message: ms.AskStatus, _: Frames, now: float) -> None:
         workers = [
-            ms.WorkerStatus(
+            WorkerStatus(
                 worker.name,
                 worker.pool,
                 worker.node.name,
@@ -512,9 +513,9 @@ class Intake:
         )
 
 
-def _describe(node: NodeRecord, now: float) -> ms.NodeStatus:
+def _describe(node: NodeRecord, now: float) -> NodeStatus:
     """Return a node at a glance."""
     busy = sum(bool(worker.in_hand) for worker in node.workers.values())
     state = "drained" if node.drained else "draining" if node.draining else "up"
     left_s = node.ends - now if node.ends < inf else None
-    return ms.NodeStatus(node.host, len(node.workers), busy, state, left_s)
+    return NodeStatus(node.host, len(node.workers), busy, state, left_s)
