@@ -126,7 +126,7 @@ class Feeder:
         """Return how many entries may go out."""
         kind = board.task_type
         needs = kind.options.needs
-        load = self._session.client.pools.get(kind.pool, NOBODY)
+        load = self._session.client.watch.pools.get(kind.pool, NOBODY)
         fitting = load.fitting(needs)
         beside = sum(
             count
@@ -138,7 +138,7 @@ class Feeder:
 
     def idle(self, pool: str) -> int:
         """Return how many workers of a pool have nothing to do, now."""
-        load = self._session.client.pools.get(pool)
+        load = self._session.client.watch.pools.get(pool)
         if load is None:
             return 0
         # what is queued beside idle workers is nothing that they fit

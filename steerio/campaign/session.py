@@ -298,7 +298,7 @@ class Session(Submitter):
         Raises:
             BrokerLost: it ended or does not answer.
         """
-        return await self.client.status()
+        return await self.client.requests.status()
 
     def publish(self, event: object) -> None:
         """Publish a value of your own as a ``Published`` event.
@@ -307,7 +307,7 @@ class Session(Submitter):
         no word for as its ``repr``.  Values of more than 2 kB arrive as ``None``.
         """
         body = msgspec.msgpack.encode(event, enc_hook=repr)
-        self.client.publish(type(event).__name__, body)
+        self.client.watch.publish(type(event).__name__, body)
 
     # -- from handles and client -------------------------------------------------------
 

@@ -73,7 +73,7 @@ class SessionStore:
         Raises:
             BrokerLost: the broker has ended or does not answer.
         """
-        return (await self.client.status()).store
+        return (await self.client.requests.status()).store
 
     # -- putting ----------------------------------------------------------------------------
 

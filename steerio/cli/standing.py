@@ -201,7 +201,7 @@ async def _stop(run_dir: str) -> None:
     async with connect(run_dir, name="stop") as session:
         ended = asyncio.Event()
         session.client.on_lost(lambda _: ended.set())
-        session.client.stop_broker("steerio stop")
+        session.client.requests.stop_broker("steerio stop")
         try:
             async with asyncio.timeout(END_S):
                 await ended.wait()
