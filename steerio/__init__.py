@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from steerio.campaign.limits import Limits as Limits
     from steerio.campaign.mlflow_versions import MlflowVersions as MlflowVersions
     from steerio.campaign.nodes import Nodes as Nodes
+    from steerio.campaign.opening import connect as connect
+    from steerio.campaign.opening import open_session as open_session
     from steerio.campaign.pools import Lease as Lease
     from steerio.campaign.pools import Move as Move
     from steerio.campaign.pools import Pools as Pools
@@ -32,8 +34,6 @@ if TYPE_CHECKING:
     from steerio.campaign.rules import at_most as at_most
     from steerio.campaign.running import run as run
     from steerio.campaign.session import Session as Session
-    from steerio.campaign.session import connect as connect
-    from steerio.campaign.session import open_session as open_session
     from steerio.campaign.task_type import TaskType as TaskType
     from steerio.campaign.task_type import task as task
     from steerio.campaign.triggers import agent as agent
@@ -114,13 +114,14 @@ _HOMES = {
     "steerio.campaign.limits": ["Limits"],
     "steerio.campaign.mlflow_versions": ["MlflowVersions"],
     "steerio.campaign.nodes": ["Nodes"],
+    "steerio.campaign.opening": ["connect", "open_session"],
     "steerio.campaign.pools": ["Lease", "Move", "Pools"],
     "steerio.campaign.reference": ["Reference"],
     "steerio.campaign.rules": [
         "FirstThen", "KeepIdle", "Priority", "Proportional", "Rule", "at_least", "at_most",
     ],
     "steerio.campaign.running": ["run"],
-    "steerio.campaign.session": ["Session", "connect", "open_session"],
+    "steerio.campaign.session": ["Session"],
     "steerio.campaign.task_type": ["TaskType", "task"],
     "steerio.campaign.triggers": [
         "agent", "every", "on_event", "on_failure", "on_idle", "on_result", "on_success",

@@ -14,9 +14,9 @@ import click
 import msgspec
 
 from steerio.campaign.nodes import describe_state
+from steerio.campaign.opening import connect
 from steerio.campaign.pools import facts
 from steerio.campaign.run_dir import logging_to, make_run_dir
-from steerio.campaign.session import connect
 from steerio.edge.connection import FILE_NAME, read_connection
 from steerio.edge.references import in_words
 from steerio.errors import BrokerLost, UsageError
