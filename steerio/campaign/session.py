@@ -11,9 +11,10 @@ from typing import Any
 
 import msgspec
 
-from steerio.campaign.handle import Task, explain
+from steerio.campaign.handle import Task
 from steerio.campaign.nodes import Nodes
 from steerio.campaign.pools import Pools
+from steerio.campaign.results import explain
 from steerio.campaign.store import SessionStore
 from steerio.campaign.streams import EventStream
 from steerio.campaign.submitting import Options, Submitter, current_agent

@@ -15,7 +15,7 @@ from proxystore.store import Store, get_store, unregister_store
 
 import steerio
 from steerio.campaign.board import boards_of
-from steerio.campaign.handle import explain
+from steerio.campaign.results import explain
 from steerio.campaign.task_type import as_arguments, is_task_type
 from steerio.edge.journal import shown
 from steerio.edge.references import Reference, gather
