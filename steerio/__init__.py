@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from steerio.campaign.limits import Limits as Limits
     from steerio.campaign.mlflow_versions import MlflowVersions as MlflowVersions
     from steerio.campaign.nodes import Nodes as Nodes
+    from steerio.campaign.opening import connect as connect
+    from steerio.campaign.opening import open_session as open_session
     from steerio.campaign.pools import Lease as Lease
     from steerio.campaign.pools import Move as Move
     from steerio.campaign.pools import Pools as Pools
@@ -32,8 +34,6 @@ if TYPE_CHECKING:
     from steerio.campaign.rules import at_most as at_most
     from steerio.campaign.running import run as run
     from steerio.campaign.session import Session as Session
-    from steerio.campaign.session import connect as connect
-    from steerio.campaign.session import open_session as open_session
     from steerio.campaign.task_type import TaskType as TaskType
     from steerio.campaign.task_type import task as task
     from steerio.campaign.triggers import agent as agent
@@ -89,8 +89,6 @@ if TYPE_CHECKING:
     from steerio.model.events import WorkerJoined as WorkerJoined
     from steerio.model.events import WorkerLost as WorkerLost
     from steerio.model.events import WorkerMoved as WorkerMoved
-    from steerio.model.messages import NodeStatus as NodeStatus
-    from steerio.model.messages import PoolLoad as PoolLoad
     from steerio.model.objects import StoreLoad as StoreLoad
     from steerio.model.objects import StoreSetting as StoreSetting
     from steerio.model.results import Cancelled as Cancelled
@@ -102,6 +100,8 @@ if TYPE_CHECKING:
     from steerio.model.results import TaskError as TaskError
     from steerio.model.results import TimedOut as TimedOut
     from steerio.model.results import Timings as Timings
+    from steerio.model.status import NodeStatus as NodeStatus
+    from steerio.model.status import PoolLoad as PoolLoad
     from steerio.worker.context import report as report
     from steerio.worker.context import should_stop as should_stop
     from steerio.worker.resources import Resource as Resource
@@ -114,13 +114,14 @@ _HOMES = {
     "steerio.campaign.limits": ["Limits"],
     "steerio.campaign.mlflow_versions": ["MlflowVersions"],
     "steerio.campaign.nodes": ["Nodes"],
+    "steerio.campaign.opening": ["connect", "open_session"],
     "steerio.campaign.pools": ["Lease", "Move", "Pools"],
     "steerio.campaign.reference": ["Reference"],
     "steerio.campaign.rules": [
         "FirstThen", "KeepIdle", "Priority", "Proportional", "Rule", "at_least", "at_most",
     ],
     "steerio.campaign.running": ["run"],
-    "steerio.campaign.session": ["Session", "connect", "open_session"],
+    "steerio.campaign.session": ["Session"],
     "steerio.campaign.task_type": ["TaskType", "task"],
     "steerio.campaign.triggers": [
         "agent", "every", "on_event", "on_failure", "on_idle", "on_result", "on_success",
@@ -143,12 +144,12 @@ _HOMES = {
         "TaskEnded", "TaskProgress", "TaskQueued", "TaskRetried", "TaskStarted", "TaskYielded",
         "VersionPublished", "WorkerJoined", "WorkerLost", "WorkerMoved",
     ],
-    "steerio.model.messages": ["NodeStatus", "PoolLoad"],
     "steerio.model.objects": ["StoreLoad", "StoreSetting"],
     "steerio.model.results": [
         "Cancelled", "Failed", "Lost", "Result", "Sizes", "Succeeded", "TaskError", "TimedOut",
         "Timings",
     ],
+    "steerio.model.status": ["NodeStatus", "PoolLoad"],
     "steerio.worker.context": ["report", "should_stop"],
     "steerio.worker.resources": ["Resource", "resource"],
 }  # fmt: skip

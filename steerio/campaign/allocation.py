@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from steerio.campaign.rules import Rule
 from steerio.errors import UsageError
-from steerio.model.messages import PoolLoad
+from steerio.model.status import PoolLoad
 
 if TYPE_CHECKING:
     from steerio.campaign.pools import Move, Pools

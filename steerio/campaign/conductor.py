@@ -109,7 +109,7 @@ class Conductor:
         async with anyio.create_task_group() as group:
             self._group = group
             self._sort_calls()
-            self.session.client.on_pools(self._pools_changed, idle=bool(self._on_idle))
+            self.session.client.watch.on_pools(self._pools_changed, idle=bool(self._on_idle))
             group.start_soon(self._watch_pool_failures, name=f"{self._name}.pools")
             with self.latecomers.may_cut(f"{self._name}.setup"):
                 await self._as_agent("setup", self.campaign.setup())

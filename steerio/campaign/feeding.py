@@ -10,8 +10,8 @@ from steerio.campaign.board import Board, boards_in, boards_of
 from steerio.campaign.handle import Task
 from steerio.campaign.session import Session
 from steerio.campaign.submitting import current_agent
-from steerio.model.messages import PoolLoad
 from steerio.model.places import WorkerNeeds
+from steerio.model.status import PoolLoad
 
 NOBODY = PoolLoad(0, 0, 0, 0)
 """A pool of which nothing was heard yet."""
@@ -126,7 +126,7 @@ class Feeder:
         """Return how many entries may go out."""
         kind = board.task_type
         needs = kind.options.needs
-        load = self._session.client.pools.get(kind.pool, NOBODY)
+        load = self._session.client.watch.pools.get(kind.pool, NOBODY)
         fitting = load.fitting(needs)
         beside = sum(
             count
@@ -138,7 +138,7 @@ class Feeder:
 
     def idle(self, pool: str) -> int:
         """Return how many workers of a pool have nothing to do, now."""
-        load = self._session.client.pools.get(pool)
+        load = self._session.client.watch.pools.get(pool)
         if load is None:
             return 0
         # what is queued beside idle workers is nothing that they fit

@@ -1,28 +1,20 @@
-"""Handles of tasks, and how a result is made of a message."""
+"""Handles of tasks: what is awaited, cancelled and re-ranked, and what its news come to."""
 
 from __future__ import annotations
 
 import asyncio
-import pickle
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Generator, Sequence
+from collections.abc import AsyncIterator, Callable, Generator
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
+from steerio.campaign.results import make_result, unreadable, value_of
 from steerio.edge.endpoint import Frames
 from steerio.edge.values import ANY_VALUE
-from steerio.errors import (
-    TaskCancelled,
-    TaskDidNotSucceed,
-    TaskFailed,
-    TaskLost,
-    TaskTimedOut,
-)
 from steerio.model import results as rs
-from steerio.model.messages import RemoteError, TaskItem, TaskSettled
+from steerio.model.messages import TaskItem, TaskSettled
 from steerio.model.objects import StoredObject
 from steerio.model.places import WorkerNeeds
-from steerio.model.showing import short
 
 if TYPE_CHECKING:
     from steerio.campaign.session import Session
@@ -32,7 +24,6 @@ R = TypeVar("R")
 
 NO_KWARGS: dict[str, Any] = {}
 NO_TAGS: dict[str, str] = {}
-NO_VERSIONS: dict[str, int] = {}
 
 
 class _InStore(NamedTuple):
@@ -211,7 +202,7 @@ class Task(Generic[R]):
         try:
             self._items.append(ANY_VALUE.unpack(message.body, frames))
         except Exception as error:  # noqa: BLE001 - unpickling may raise anything
-            self._unreadable = _unreadable(f"item {message.index}", error)
+            self._unreadable = unreadable(f"item {message.index}", error)
             self._session.client.cancel([self.id], self._unreadable.message)
         self._wake()
 
@@ -268,103 +259,3 @@ class Task(Generic[R]):
             and not isinstance(result, (rs.Succeeded, rs.Cancelled))
         ):
             self._session.never_awaited(result)
-
-
-def make_result(
-    task: Task[Any], message: TaskSettled, frames: Callable[[], Sequence[Any]]
-) -> rs.Result:
-    """Build the result of a task from what the broker said of it, and the frames of its value."""
-    common = (  # in place, not by name: a dict for each result costs as much as the rest of this
-        task.id,
-        task.type.name,
-        task.args,
-        task.kwargs,
-        message.attempt,
-        message.worker,
-        rs.Timings(
-            task.created,
-            message.queued,
-            message.sent,
-            message.started,
-            message.ended,
-            message.received,
-        ),
-        rs.Sizes(message.args_bytes, message.value_bytes),
-        task.tags,
-        task.cause,
-        message.versions or NO_VERSIONS,
-    )
-    unreadable = task._unreadable  # pyright: ignore[reportPrivateUsage]
-    if unreadable is not None:
-        return rs.Failed(*common, unreadable)
-    match message.ended_as:
-        case "succeeded":
-            try:
-                value = task.type.codec.result.unpack(message.body, frames())
-            except Exception as error:  # noqa: BLE001 - unpickling may raise anything
-                return rs.Failed(*common, _unreadable("value", error))
-            return rs.Succeeded(*common, value)
-        case "failed":
-            return rs.Failed(*common, _task_error(message.error))
-        case "timed_out":
-            return rs.TimedOut(*common, task.timeout_s)
-        case "cancelled":
-            return rs.Cancelled(*common, message.reason)
-        case _:
-            return rs.Lost(*common, message.reason)
-
-
-def _unreadable(what: str, error: Exception) -> rs.TaskError:
-    return rs.TaskError(type(error).__name__, f"its {what} cannot be read here: {error}", "", error)
-
-
-def _task_error(error: RemoteError | None) -> rs.TaskError:
-    if error is None:
-        return rs.TaskError("Exception", "unknown", "")
-    exception = None
-    if error.pickled:
-        try:
-            exception = pickle.loads(error.pickled)
-        except Exception:  # noqa: BLE001 - unpickling may raise anything
-            exception = None
-    return rs.TaskError(error.type, error.message, error.traceback, exception)
-
-
-def value_of(result: rs.Result) -> Any:
-    """Return the value of a result, or raise what stands for its end.
-
-    Raises:
-        TaskFailed, TaskCancelled, TaskTimedOut, TaskLost: it did not succeed.
-    """
-    match result:
-        case rs.Succeeded():
-            return result.value
-        case rs.Failed():
-            raise TaskFailed(explain(result), result) from result.error.exception
-        case rs.Cancelled():
-            raise TaskCancelled(explain(result), result)
-        case rs.TimedOut():
-            raise TaskTimedOut(explain(result), result)
-        case rs.Lost():
-            raise TaskLost(explain(result), result)
-        case _:
-            raise TaskDidNotSucceed(explain(result), result)
-
-
-def explain(result: rs.Result) -> str:
-    """Say in words how a task ended, with what it takes to find the cause."""
-    given = [*map(short, result.args), *(f"{k}={short(v)}" for k, v in result.kwargs.items())]
-    what = f"task {result.task_id} {result.task_type}({', '.join(given)})"
-    match result:
-        case rs.Failed():
-            error = result.error
-            text = f"{what} failed on {result.worker}: {error.type}: {error.message}"
-            return f"{text}\n\n{error.traceback}" if error.traceback else text
-        case rs.Cancelled():
-            return f"{what} was cancelled: {result.reason}"
-        case rs.TimedOut():
-            return f"{what} ran longer than {result.timeout_s:g} s (attempt {result.attempt})"
-        case rs.Lost():
-            return f"{what} was lost after {result.attempt} attempts: {result.reason}"
-        case _:
-            return f"{what} {result.ended_as}"

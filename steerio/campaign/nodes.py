@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from steerio.errors import DrainFailed, UsageError
-from steerio.model.messages import NodeNews, NodeStatus
+from steerio.model.messages import NodeNews
+from steerio.model.status import NodeStatus
 from steerio.runtime.client import Client
 
 
@@ -22,7 +23,7 @@ class Nodes:
         Raises:
             BrokerLost: it ended or does not answer.
         """
-        return (await self._client.status()).nodes
+        return (await self._client.requests.status()).nodes
 
     async def drain(self, node: str, *, within_s: float | None = None) -> None:
         """Give a node no more tasks, and wait until its workers have ended what they run.
@@ -54,12 +55,12 @@ class Nodes:
             DrainFailed: there is no such node, or it is not drained, or its walltime ends.
             BrokerLost: the broker has ended.
         """
-        _check(node, await self._client.undrain_node(node))
+        _check(node, await self._client.requests.undrain_node(node))
 
     async def _drain(self, node: str, within_s: float | None, *, retire: bool) -> None:
         if within_s is not None and not 0 <= within_s < float("inf"):
             raise UsageError(f"within_s is a number of seconds from 0, not {within_s!r}")
-        news = await self._client.drain_node(node, within_s, retire=retire)
+        news = await self._client.requests.drain_node(node, within_s, retire=retire)
         if news.state == "undrained":
             raise DrainFailed(node, news.reason)
         _check(node, news)

@@ -12,7 +12,7 @@ from steerio.campaign.allocation import SETTLE_S, SLACK, follow
 from steerio.campaign.rules import Rule
 from steerio.campaign.submitting import current_agent
 from steerio.errors import MoveDeadlock, MoveFailed, UsageError
-from steerio.model.messages import PoolLoad
+from steerio.model.status import PoolLoad
 from steerio.runtime.client import Client
 
 _held: weakref.WeakKeyDictionary[asyncio.Task[Any], list[Move]] = weakref.WeakKeyDictionary()
@@ -31,13 +31,13 @@ class Pools(Mapping[str, PoolLoad]):
         self._client = client
 
     def __getitem__(self, pool: str) -> PoolLoad:
-        return self._client.pools[pool]
+        return self._client.watch.pools[pool]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._client.pools)
+        return iter(self._client.watch.pools)
 
     def __len__(self) -> int:
-        return len(self._client.pools)
+        return len(self._client.watch.pools)
 
     def __repr__(self) -> str:
         return f"<Pools {'; '.join(describe(name, load) for name, load in self.items())}>"
@@ -150,7 +150,7 @@ class Pools(Mapping[str, PoolLoad]):
         Raises:
             BrokerLost: the broker has ended.
         """
-        await self._client.pools_changed()
+        await self._client.watch.pools_changed()
 
     async def look(self) -> None:
         """Ask the broker how the pools are, and wait for the answer.
@@ -158,7 +158,7 @@ class Pools(Mapping[str, PoolLoad]):
         Raises:
             BrokerLost: the broker has ended.
         """
-        await self._client.pools_changed(ask=True)
+        await self._client.watch.pools_changed(ask=True)
 
 
 class Move:
@@ -189,7 +189,7 @@ class Move:
         self._client = client
         self._waiters: list[asyncio.Future[None]] = []
         self._heard = self._deadlocked = False
-        self._request = client.ask_move(
+        self._request = client.requests.ask_move(
             self,
             source,
             target,
@@ -235,7 +235,7 @@ class Move:
     def end(self, how: str) -> None:
         """Have everybody go home."""
         if self.state not in ("ended", "refused"):
-            self._client.end_move(self._request, how)
+            self._client.requests.end_move(self._request, how)
 
     def news(self, state: str, workers: list[str], reason: str) -> None:
         """Take in how far it is."""
@@ -267,7 +267,7 @@ class Move:
         if task is not None and self.state == "waiting" and len(self.workers) < count:
             held = [move for move in _held.get(task, ()) if move._client is self._client]
             holds = [move._request for move in held]
-            self._client.await_move(self._request, count, holds, current_agent.get())
+            self._client.requests.await_move(self._request, count, holds, current_agent.get())
 
     async def _news(self) -> None:
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()

@@ -42,7 +42,7 @@ class Progress:
         seconds = time.monotonic() - self._began
         pools = "; ".join(
             f"{name} {load.workers - load.idle}/{load.workers} busy, {load.queued} queued"
-            for name, load in self._conductor.session.client.pools.items()
+            for name, load in self._conductor.session.client.watch.pools.items()
         )
         left = self._left(seconds)
         return (
@@ -101,7 +101,7 @@ class Progress:
         table.add_column("pool")
         for column in ("workers", "busy", "idle", "queued"):
             table.add_column(column, justify="right")
-        for name, load in self._conductor.session.client.pools.items():
+        for name, load in self._conductor.session.client.watch.pools.items():
             table.add_row(
                 name,
                 str(load.workers),

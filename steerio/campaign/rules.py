@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from fractions import Fraction
 
 from steerio.errors import UsageError
-from steerio.model.messages import PoolLoad
+from steerio.model.status import PoolLoad
 
 View = Mapping[str, PoolLoad]
 """The pools as a rule sees them."""

@@ -16,9 +16,10 @@ from steerio.campaign.conductor import Conductor
 from steerio.campaign.demand import count_workers, seen_pools, task_types, unknown_pools
 from steerio.campaign.interrupts import Interrupts
 from steerio.campaign.limits import Limits, Spent
+from steerio.campaign.opening import connect
 from steerio.campaign.progress import Progress
 from steerio.campaign.run_dir import logging_to, make_run_dir, write_parameters, write_summary
-from steerio.campaign.session import Session, connect
+from steerio.campaign.session import Session
 from steerio.campaign.store import SessionStore
 from steerio.core.settings import Settings
 from steerio.edge.threads import in_thread

@@ -2,46 +2,35 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import operator
-import os
 import time
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
 import msgspec
 
-from steerio.campaign.handle import Task, explain
+from steerio.campaign.handle import Task
 from steerio.campaign.nodes import Nodes
 from steerio.campaign.pools import Pools
-from steerio.campaign.run_dir import refuse_used
+from steerio.campaign.results import explain
 from steerio.campaign.store import SessionStore
 from steerio.campaign.streams import EventStream
 from steerio.campaign.submitting import Options, Submitter, current_agent
 from steerio.campaign.task_type import TaskType, as_task_type, make_options
 from steerio.campaign.versions import Versions
-from steerio.core.settings import Settings
 from steerio.edge.endpoint import Frames
 from steerio.edge.references import gather, references_exist
 from steerio.edge.values import total_bytes
-from steerio.edge.zeromq import ZmqLink, open_context
 from steerio.errors import UnknownPool, UsageError
-from steerio.launch.finding import find_broker
-from steerio.launch.hosting import Hosting
 from steerio.launch.needs import Needs
-from steerio.launch.stores import check_thresholds, reach_store
-from steerio.launch.workers import AskedWorkers, check_workers, needs_of
 from steerio.model import events as ev
-from steerio.model.messages import Status
 from steerio.model.objects import Inputs, StoredObject, StoreSetting
 from steerio.model.results import Result
+from steerio.model.status import Status
 from steerio.model.tasks import TaskOptions
 from steerio.runtime.client import Client
-
-P = ParamSpec("P")
-R = TypeVar("R")
 
 log = logging.getLogger("steerio.session")
 
@@ -301,7 +290,7 @@ class Session(Submitter):
         Raises:
             BrokerLost: it ended or does not answer.
         """
-        return await self.client.status()
+        return await self.client.requests.status()
 
     def publish(self, event: object) -> None:
         """Publish a value of your own as a ``Published`` event.
@@ -310,7 +299,7 @@ class Session(Submitter):
         no word for as its ``repr``.  Values of more than 2 kB arrive as ``None``.
         """
         body = msgspec.msgpack.encode(event, enc_hook=repr)
-        self.client.publish(type(event).__name__, body)
+        self.client.watch.publish(type(event).__name__, body)
 
     # -- from handles and client -------------------------------------------------------
 
@@ -343,96 +332,3 @@ class Session(Submitter):
 
 def _inputs(objects: list[StoredObject], latest: list[str]) -> Inputs | None:
     return Inputs(None, tuple(objects), tuple(latest)) if objects or latest else None
-
-
-@contextlib.asynccontextmanager
-async def open_session(
-    *,
-    workers: AskedWorkers | None = None,
-    run_dir: Path | str | None = None,
-    preload: Iterable[str] = (),
-    pin: bool = True,
-    settings: Settings | None = None,
-    store: StoreSetting | None = None,
-    name: str = "session",
-) -> AsyncGenerator[Session, None]:
-    """Open a session with a broker and workers of its own, on the running loop.
-
-    The broker lives in this loop, the workers are processes on this machine; all of it
-    ends with the session.  No loop policy and no signal handler is installed.
-
-    Args:
-        workers: how many for each pool, like ``{"simulate": 2, "learn": Workers(1, gpus=1)}``;
-            by default one for each core in the pool ``default``.
-        run_dir: where to keep the record; none is kept without.
-        preload: modules that all workers import before they start.
-        pin: whether each worker gets cores of its own, where there are enough.
-        settings: bounds and leases.
-        store: where large values go; by default shared memory.
-        name: of this client, in status and events.
-
-    Raises:
-        UsageError: ``workers`` or ``store`` is not what it should be, or ``run_dir`` holds
-            another run.
-    """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    asked: AskedWorkers = {"default": cores or 1} if workers is None else workers
-    counts = check_workers(asked)
-    folder = None if run_dir is None else Path(run_dir)
-    if folder is not None:
-        refuse_used(folder)
-    check_thresholds(store, counts)
-    modules = list(preload)
-    hosting = Hosting(
-        workers=counts,
-        needs=needs_of(asked),
-        run_dir=folder,
-        preload=dict.fromkeys(counts, modules),
-        pin=pin,
-        settings=settings,
-        store=store,
-    )
-    await hosting.start()
-    try:
-        client = await hosting.join(name)
-        session = Session(client, folder, SessionStore(client, *hosting.store))
-        try:
-            yield session
-        finally:
-            session.close()
-            await session.store.close()
-    finally:
-        await hosting.close("the session has ended")
-
-
-@contextlib.asynccontextmanager
-async def connect(run_dir: Path | str, *, name: str = "") -> AsyncGenerator[Session, None]:
-    """Open a session with a broker that runs already, found by its run directory.
-
-    Any number of clients may be connected; leaving cancels what this one has submitted
-    and has not ended.
-
-    Raises:
-        UsageError: no broker runs there.
-        BrokerLost: it does not answer.
-        JoinRefused: it speaks another protocol.
-    """
-    connection = find_broker(run_dir)
-    address, keys = connection.address
-    identity = f"client-{os.getpid()}-{time.monotonic_ns():x}"
-    context = open_context()
-    client = Client(ZmqLink(context, address, identity.encode(), keys), watched=True)
-    session: Session | None = None
-    with contextlib.ExitStack() as opened:
-        opened.callback(context.destroy, linger=0)  # also what a second Ctrl-C kept from closing
-        try:
-            await client.join(name or identity)
-            store = SessionStore(client, *reach_store(connection, opened))
-            session = Session(client, Path(run_dir), store)
-            yield session
-        finally:
-            if session is not None:
-                session.close()
-                await session.store.close()
-            else:
-                client.close()

@@ -73,7 +73,7 @@ class SessionStore:
         Raises:
             BrokerLost: the broker has ended or does not answer.
         """
-        return (await self.client.status()).store
+        return (await self.client.requests.status()).store
 
     def check(self, used: Used, what: str) -> None:
         """Check the references that a call holds.

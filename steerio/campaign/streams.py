@@ -48,7 +48,7 @@ class EventStream:
         client = self._session.client
         if client.lost:
             raise BrokerLost(client.lost)
-        self._number = client.subscribe(self._take, *self._filter)
+        self._number = client.watch.subscribe(self._take, *self._filter)
         self._session.watch_stream(self, True)
         return self
 
@@ -58,7 +58,7 @@ class EventStream:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._session.client.unsubscribe(self._number)
+        self._session.client.watch.unsubscribe(self._number)
         self._session.watch_stream(self, False)
         self.end()
 

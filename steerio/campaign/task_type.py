@@ -12,8 +12,8 @@ from typing import Any, Generic, ParamSpec, TypeGuard, TypeVar, cast, overload
 
 import msgspec
 
+from steerio.edge.calls import CallCodec
 from steerio.edge.pickling import ship
-from steerio.edge.values import CallCodec
 from steerio.errors import UsageError
 from steerio.launch.needs import Needs
 from steerio.model.tasks import Retries, TaskOptions, TaskSpec

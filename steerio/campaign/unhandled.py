@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from steerio.campaign.calls import Calls
-from steerio.campaign.handle import Task, explain
+from steerio.campaign.handle import Task
+from steerio.campaign.results import explain
 from steerio.campaign.session import Session
 from steerio.errors import UnhandledFailure
 from steerio.model.results import Result

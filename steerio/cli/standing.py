@@ -15,9 +15,9 @@ import click
 import msgspec
 
 from steerio.campaign.nodes import describe_state
+from steerio.campaign.opening import connect
 from steerio.campaign.pools import facts
 from steerio.campaign.run_dir import logging_to, make_run_dir
-from steerio.campaign.session import connect
 from steerio.edge.connection import FILE_NAME, read_connection
 from steerio.edge.references import in_words
 from steerio.errors import BrokerLost, UsageError
@@ -27,8 +27,8 @@ from steerio.launch.mpi import find_rank
 from steerio.launch.stores import check_asked, read_setting
 from steerio.launch.walltime import find_end, parse_seconds
 from steerio.launch.workers import check_workers, needs_of, parse_workers
-from steerio.model.messages import Status
 from steerio.model.objects import StoreSetting
+from steerio.model.status import Status
 from steerio.worker.node_main import run_node
 from steerio.worker.setup import NodeSetup, clear_up_after_broker
 
@@ -208,7 +208,7 @@ async def _stop(run_dir: str) -> None:
     async with connect(run_dir, name="stop") as session:
         ended = asyncio.Event()
         session.client.on_lost(lambda _: ended.set())
-        session.client.stop_broker("steerio stop")
+        session.client.requests.stop_broker("steerio stop")
         try:
             async with asyncio.timeout(END_S):
                 await ended.wait()

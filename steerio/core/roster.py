@@ -16,8 +16,8 @@ from steerio.core.idle import IdleWorkers
 from steerio.core.pool_queue import PoolQueue
 from steerio.core.records import MoveRecord, NodeRecord, WorkerRecord
 from steerio.core.settings import Settings
-from steerio.model.messages import PoolLoad
 from steerio.model.places import WorkerNeeds
+from steerio.model.status import PoolLoad
 
 T = TypeVar("T")
 

@@ -2,9 +2,7 @@
 
 ZeroMQ hands every message to an I/O thread and back, which costs most of a round trip;
 on one host a plain stream reaches the other process in one system call.  A batch is the
-same as over ZeroMQ (headers, then frames), behind a length for each of its frames:
-
-    count: u32 | length: u64 * count | header | frame | frame ...
+same as over ZeroMQ (headers, then frames), with its lengths before it (``edge.batches``).
 
 The router watches its connections through one selector, whose own descriptor is
 level-triggered, so nothing can sleep in a socket.  Sockets live in a directory of mode
@@ -19,11 +17,11 @@ import itertools
 import selectors
 import socket
 import struct
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from steerio.edge.batches import Incoming, Outgoing
 from steerio.edge.endpoint import Arrival, Frames
 from steerio.edge.headers import (
     deal_frames,
@@ -38,156 +36,19 @@ from steerio.model.messages import FromBroker, ToBroker
 SCHEME = "unix://"
 CHUNK_BYTES = 1 << 18
 """Most bytes that are read from a connection in one go."""
-LIMIT_FRAMES = 1 << 16
-"""Most frames of one batch."""
-LIMIT_BATCH_BYTES = 8 << 30
-"""Longest batch; who announces a longer one is disconnected."""
-JOINED_BYTES = 1 << 16
-"""Batches up to this are joined into one piece; longer ones are sent as they are."""
 BUFFER_BYTES = 1 << 21
 """How much the kernel is asked to take of a message before its reader does: a reader that is
 waked for every 200 kB (its default) makes long frames slow."""
-SENT_PIECES = 64
-"""Most pieces that are sent in one go."""
-
-_COUNT = struct.Struct("=I")
-
-
-class _Incoming:
-    """Cuts what arrives on a connection into batches.
-
-    Args:
-        room: where to receive into, between long batches; several may share it.
-        spares: where memory for the frames of long ones comes from; several may share them.
-    """
-
-    def __init__(self, room: memoryview, spares: Spares) -> None:
-        self._any = room
-        self._spares = spares
-        self._data = bytearray()
-        self._long: list[memoryview] = []
-        self._missing: deque[memoryview] = deque()
-
-    @property
-    def room(self) -> memoryview:
-        """Where the next bytes belong: the rest of a long frame, or room for whatever comes."""
-        return self._missing[0] if self._missing else self._any
-
-    def feed(self, count: int) -> Iterator[tuple[Any, list[Any]]]:
-        """Take in so many bytes of ``room``; give out the batches that are complete.
-
-        Each is a header and its frames.
-
-        Raises:
-            ProtocolError: the bytes are no batch.
-        """
-        if self._missing:
-            if self._have_received(count):
-                whole, self._long = self._long, []
-                yield whole[0], whole[1:]
-            return
-        data = self._data
-        data += self._any[:count]
-        at = 0
-        try:
-            while len(data) - at >= 4:
-                (count,) = _COUNT.unpack_from(data, at)
-                if not 0 < count <= LIMIT_FRAMES:
-                    raise ProtocolError(f"a batch of {count} frames")
-                start = at + 4 + 8 * count
-                if len(data) < start:
-                    break
-                lengths = struct.unpack_from(f"={count}Q", data, at + 4)
-                end = start + sum(lengths)
-                if end - start > LIMIT_BATCH_BYTES:
-                    raise ProtocolError(f"a batch of {end - start} bytes")
-                if len(data) < end:
-                    at += self._begin_long(memoryview(data)[at:], lengths)
-                    break
-                frames: list[bytes] = []
-                for length in lengths:
-                    frames.append(bytes(memoryview(data)[start : start + length]))
-                    start += length
-                yield frames[0], frames[1:]
-                at = end
-        finally:
-            del data[:at]
-
-    def _begin_long(self, begun: memoryview, lengths: Sequence[int]) -> int:
-        """Make room for a batch that is long, so that its rest is received where it stays.
-
-        Returns how many of the bytes that have come are there.
-        """
-        if sum(lengths) <= JOINED_BYTES:
-            return 0
-        with begun:  # else the data could not be resized
-            rest = begun[4 + 8 * len(lengths) :]
-            for length in lengths:
-                frame = self._spares.take(length)
-                self._long.append(frame)
-                part, rest = rest[:length], rest[length:]
-                frame[: len(part)] = part
-                if len(part) < length:
-                    self._missing.append(frame[len(part) :])
-            return len(begun)
-
-    def _have_received(self, count: int) -> bool:
-        """Note how much has come of a long batch; whether that was all of it."""
-        self._missing[0] = self._missing[0][count:]
-        if not self._missing[0]:
-            self._missing.popleft()
-        return not self._missing
-
-
-class _Outgoing:
-    """What waits to be written to a connection."""
-
-    def __init__(self) -> None:
-        self._pieces: deque[memoryview] = deque()
-
-    def __bool__(self) -> bool:
-        return bool(self._pieces)
-
-    def add(self, batch: Sequence[Any]) -> None:
-        views = [memoryview(frame).cast("B") for frame in batch]
-        lengths = [len(view) for view in views]
-        head = struct.pack(f"=I{len(views)}Q", len(views), *lengths)
-        if sum(lengths) <= JOINED_BYTES:
-            self._pieces.append(memoryview(b"".join([head, *views])))
-        else:
-            self._pieces.append(memoryview(head))
-            self._pieces.extend(view for view in views if len(view))
-
-    def write(self, connection: socket.socket) -> bool:
-        """Write as much as goes; ``True`` once all is written.
-
-        Raises:
-            OSError: the connection is gone.
-        """
-        pieces = self._pieces
-        while pieces:
-            try:
-                if len(pieces) == 1:
-                    written = connection.send(pieces[0])
-                else:  # together, or the peer is waked for each
-                    written = connection.sendmsg(itertools.islice(pieces, SENT_PIECES))
-            except BlockingIOError:
-                return False
-            while pieces and written >= len(pieces[0]):
-                written -= len(pieces.popleft())
-            if written:
-                pieces[0] = pieces[0][written:]
-        return True
 
 
 class _Connection:
     """One peer of a router."""
 
-    def __init__(self, identity: bytes, connection: socket.socket, incoming: _Incoming) -> None:
+    def __init__(self, identity: bytes, connection: socket.socket, incoming: Incoming) -> None:
         self.identity = identity
         self.socket = connection
         self.incoming = incoming
-        self.outgoing = _Outgoing()
+        self.outgoing = Outgoing()
         self.messages: list[FromBroker] = []
         self.frames: list[Any] = []
 
@@ -299,7 +160,7 @@ class StreamRouter:
             accepted.setblocking(False)
             accepted.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER_BYTES)
             identity = b"stream-%d" % next(self._names)
-            incoming = _Incoming(self._room, self._spares)
+            incoming = Incoming(self._room, self._spares)
             connection = self._connections[identity] = _Connection(identity, accepted, incoming)
             self._selector.register(accepted, selectors.EVENT_READ, connection)
 
@@ -359,7 +220,7 @@ class StreamLink:
             self._socket.close()
             raise
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER_BYTES)
-        self._incoming = _Incoming(memoryview(bytearray(CHUNK_BYTES)), Spares())
+        self._incoming = Incoming(memoryview(bytearray(CHUNK_BYTES)), Spares())
         self._messages: list[ToBroker] = []
         self._frames: list[Any] = []
         self._wait_s = -1.0
@@ -377,7 +238,7 @@ class StreamLink:
             OSError: the broker is gone.
         """
         if self._messages:
-            outgoing = _Outgoing()
+            outgoing = Outgoing()
             outgoing.add([encode_headers(self._messages), *self._frames])
             self._messages, self._frames = [], []
             while not outgoing.write(self._socket):

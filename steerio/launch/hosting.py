@@ -6,25 +6,19 @@ import asyncio
 import contextlib
 import logging
 import os
-import shutil
 import socket
 import sys
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from steerio.core.settings import Settings
 from steerio.edge.connection import Connection
-from steerio.edge.endpoint import MemoryRouter, RouterEndpoint
 from steerio.edge.journal import Journal
-from steerio.edge.keys import Gatekeeper, make_keys
 from steerio.edge.opening import check_store, open_store, own_folders
 from steerio.edge.store import Store
 from steerio.edge.store_folders import open_folder, sweep_stale
-from steerio.edge.stream import StreamRouter
 from steerio.edge.threads import in_thread
-from steerio.edge.zeromq import Context, ZmqRouter, open_context
-from steerio.errors import UsageError
+from steerio.launch.listening import Listening
 from steerio.launch.node_process import NodeProcess
 from steerio.launch.stores import choose_store
 from steerio.model.objects import StoreSetting
@@ -43,8 +37,6 @@ STEADY_S = 60.0
 """A node that ran for this long ends such a row."""
 CAMPAIGNS_CORES = 1
 """Cores of this machine that no worker of the local node is pinned to."""
-LONGEST_SOCKET = 90
-"""Bytes of a path that leave room for a socket's name (Linux takes 107 in all)."""
 
 
 class Hosting:
@@ -96,22 +88,17 @@ class Hosting:
         self._needs = needs or {}
         self._pools = {**(pools or {}), **workers}
         self._closed_pools = closed
-        self._host, self._port, self._encrypted = host, port, encrypted
         self._preload, self._files, self._pin = preload or {}, files or [], pin
         self._early_node = node
         self._node: NodeProcess | None = None
         self._node_name = socket.gethostname().split(".")[0]
         self._restarts = 0
         self._started = 0.0
-        self._memory = MemoryRouter()
-        self._routers: list[RouterEndpoint] = [self._memory]
+        self._listening = Listening(host, port, encrypted)
         self._journal: Journal | None = None
         self._driver: Driver | None = None
-        self._gatekeeper: Gatekeeper | None = None
         self._closing = False
-        self._folder: Path | None = None
         self._written: Path | None = None
-        self._context: Context | None = None
         self._setting, self._absent = choose_store(store, host, run_dir)
         self._objects = ""
         self._opened = contextlib.ExitStack()
@@ -128,14 +115,13 @@ class Hosting:
         try:
             if self._workers and self._early_node is None:
                 self._early_node = NodeProcess.started()
-            self._folder = _make_folder()
-            self._context = open_context()
             await in_thread(self._open_store)
-            self._listen(self._context, self._folder)
+            self._listening.open()
+            self.connection = self._reached_at()
             if self.run_dir is not None:
                 self._journal = Journal(self.run_dir)
             self.broker = Broker(
-                self._routers,
+                self._listening.routers,
                 pools=self._pools,
                 closed=self._closed_pools,
                 settings=self.settings,
@@ -155,9 +141,22 @@ class Hosting:
 
     async def join(self, name: str) -> Client:
         """Return a client of this broker, on this loop."""
-        client = Client(self._memory.link(), self.settings, watched=False)
+        client = Client(self._listening.memory.link(), self.settings, watched=False)
         await client.join(name)
         return client
+
+    def _reached_at(self) -> Connection:
+        """Return what others find this broker by."""
+        at = self._listening
+        return Connection(
+            socket.gethostname(),
+            os.getpid(),
+            at.local,
+            at.remote,
+            at.keys,
+            store=self._setting,
+            objects=self._objects,
+        )
 
     def _copied_bytes(self) -> int:
         """How much nodes copy ahead: of what they keep, half is for what they need now."""
@@ -197,15 +196,11 @@ class Hosting:
         if self._driver is not None:
             self._driver.close(reason)
         else:  # the start failed
-            for router in self._routers:
+            for router in self._listening.routers:
                 router.close()
             if self._journal is not None:
                 self._journal.close()
-        if self._gatekeeper is not None:
-            asyncio.get_running_loop().remove_reader(self._gatekeeper.fileno())
-            self._gatekeeper.close()
-        if self._context is not None:
-            self._context.term()
+        self._listening.close()
         if self._store is not None:
             await in_thread(self._close_store)
         self.remove_files()
@@ -215,8 +210,7 @@ class Hosting:
         if self._written is not None:
             with contextlib.suppress(OSError):
                 self._written.unlink()
-        if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
+        self._listening.remove_folder()
         self._opened.close()
 
     def kill(self) -> None:
@@ -252,41 +246,6 @@ class Hosting:
         self._sweeper.close()
         self._store.close()
         self._opened.close()
-
-    def _listen(self, context: Context, folder: Path) -> None:
-        self._stream = StreamRouter(f"{folder}/workers")
-        self._routers.append(self._stream)
-        local = ZmqRouter(context, f"ipc://{folder}/broker")
-        self._routers.append(local)
-        remote, keys = "", None
-        if self._host is not None:
-            server = make_keys() if self._encrypted else None
-            if server is not None:
-                self._gatekeeper = gatekeeper = Gatekeeper(context, server)
-                loop = asyncio.get_running_loop()
-                loop.add_reader(gatekeeper.fileno(), gatekeeper.serve)
-                keys = server.client
-            else:
-                log.warning("TCP is not encrypted: whoever reaches it can run code here")
-            address = f"tcp://{_bind_address(self._host)}:{self._port or '*'}"
-            try:
-                router = ZmqRouter(context, address, server)
-            except OSError as error:
-                raise UsageError(
-                    f"cannot listen on {self._host}:{self._port or 'any port'}: {error.strerror}. "
-                    "Choose another --port (0: any free one) or --host"
-                ) from None
-            self._routers.append(router)
-            remote = f"tcp://{self._host}:{router.address.rpartition(':')[2]}"
-        self.connection = Connection(
-            socket.gethostname(),
-            os.getpid(),
-            local.address,
-            remote,
-            keys,
-            store=self._setting,
-            objects=self._objects,
-        )
 
     def _start_node(self) -> None:
         node = self._early_node or NodeProcess.spawned()
@@ -328,7 +287,7 @@ class Hosting:
         return NodeSetup(
             name=name,
             address=connection.local if local else connection.remote,
-            worker_address=self._stream.address if local else "",
+            worker_address=self._listening.stream if local else "",
             keys=None if local else connection.keys,
             workers=workers,
             needs=self._needs,
@@ -338,7 +297,7 @@ class Hosting:
             pin=pin,
             spare_cores=spare_cores,
             log=str(self.run_dir / log) if self.run_dir else "",
-            folder=str(self._folder) if local else "",
+            folder=str(self._listening.folder) if local else "",
             settings=self.settings,
             store=self._setting,
             objects=connection.objects if local else "",
@@ -367,24 +326,3 @@ class Hosting:
             self._start_node()
         else:
             self.broker.fail_pools(f"{reason}, {NODE_RESTARTS + 1} times in a row")
-
-
-def _make_folder() -> Path:
-    """Make the folder of the sockets, of mode 0700 and not too long a name."""
-    folder = tempfile.gettempdir()
-    if len(os.fsencode(folder)) > LONGEST_SOCKET - len("steerio-12345678"):
-        folder = "/tmp"  # what is made in it is closed to others
-    return Path(tempfile.mkdtemp(prefix="steerio-", dir=folder))
-
-
-def _bind_address(host: str) -> str:
-    """Return the numeric address to bind for a host name (ZeroMQ wants a number)."""
-    if host in ("*", "0.0.0.0"):
-        return "0.0.0.0"
-    try:
-        address = socket.gethostbyname(host)
-    except OSError:
-        raise UsageError(f"--host {host!r} is not an address or name of this machine") from None
-    # Debian's machines know their own name as an address that others do not reach
-    loopback = address.startswith("127.") and host == socket.gethostname() != "localhost"
-    return "0.0.0.0" if loopback else address

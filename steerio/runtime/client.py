@@ -1,9 +1,9 @@
 """The client: one loop's way to a broker, in this process or another.
 
-Synchronous where nothing can wait: submitting, cancelling and re-ranking put a message
-on the link and return.  What comes back is dealt to *sinks*, one per task.  When the
-broker ends or falls silent for its lease, every sink is told that its task is lost and
-``closed`` says why, so that no await outlives the broker.
+Synchronous where nothing can wait: submitting, cancelling and re-ranking put a message on the
+link and return.  What comes back is dealt to *sinks*, one per task.  When the broker ends or falls
+silent for its lease, every sink is told that its task is lost and ``lost`` says why, so that no
+await outlives the broker.
 """
 
 from __future__ import annotations
@@ -11,16 +11,17 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Protocol
 
 from steerio.core.settings import Settings
 from steerio.edge.endpoint import Frames, LinkEndpoint
 from steerio.errors import BrokerLost, JoinRefused
 from steerio.model import messages as ms
-from steerio.model.events import AnyEvent
 from steerio.model.objects import Inputs
 from steerio.model.tasks import TaskOptions, TaskSpec, task_id
 from steerio.runtime.objects import ClientObjects, client_maker
+from steerio.runtime.requests import ClientRequests
+from steerio.runtime.watching import ClientWatch
 
 RECEIVED_AT_ONCE = 1_000
 """Most messages that are dealt out before other callbacks of the loop have their turn."""
@@ -37,14 +38,6 @@ class Sink(Protocol):
 
     def item(self, message: ms.TaskItem, frames: Frames) -> None:
         """Take in what the task yielded."""
-        ...
-
-
-class MoveSink(Protocol):
-    """Where the news of one move goes."""
-
-    def news(self, state: str, workers: list[str], reason: str) -> None:
-        """Take in how far it is; ``refused``, ``granted`` (for good) and ``ended`` come last."""
         ...
 
 
@@ -67,11 +60,9 @@ class Client:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.settings = settings or Settings()
-        self.pools: dict[str, ms.PoolLoad] = {}
         self.closed_pools: frozenset[str] = frozenset()
         self.sinks: dict[int, Sink] = {}
-        self.name = ""
-        """What it joined as."""
+        self.name = ""  # what it joined as
         self.lost = ""
         self._link = link
         self._loop = asyncio.get_running_loop()
@@ -80,22 +71,16 @@ class Client:
         self._number = -1
         self._counter = 0
         self._types: dict[TaskSpec, int] = {}
-        self._subscribers: dict[int, Callable[[list[AnyEvent]], None]] = {}
-        self._answers: dict[int, asyncio.Future[Any]] = {}
-        self._moves: dict[int, MoveSink] = {}
         self._reserved: dict[int, list[ms.ToBroker]] = {}
         """Tasks that are not submitted yet, and what is to be said of them then."""
-        self.objects = ClientObjects(self._send, self._loop)
-        """What this client has in the store."""
-        self._requests = 0
+        self.objects = ClientObjects(self.send, self._loop)
+        self.requests = ClientRequests(self, self._loop)
+        self.watch = ClientWatch(self, self._loop)
         self._flush_due = False
         self._heard = self._loop.time()
         self._beat_timer: asyncio.TimerHandle | None = None
         self._joined: asyncio.Future[ms.Accepted] = self._loop.create_future()
         self._on_lost: list[Callable[[str], None]] = []
-        self._on_pools: list[Callable[[], None]] = []
-        self._awaiting_pools: set[asyncio.Future[None]] = set()
-        self._watches_idle = False
 
     def __repr__(self) -> str:
         state = f"lost: {self.lost}" if self.lost else f"{len(self.sinks)} tasks"
@@ -112,7 +97,7 @@ class Client:
         """
         self.name = name
         self._link.attach(self._loop, self._wake)
-        self._send(ms.JoinClient(ms.PROTOCOL, name))
+        self.send(ms.JoinClient(ms.PROTOCOL, name))
         try:
             async with asyncio.timeout(timeout_s):
                 accepted = await self._joined
@@ -137,7 +122,7 @@ class Client:
         if self._beat_timer is not None:
             self._beat_timer.cancel()
         if not self.lost and self._number >= 0:
-            self._send(ms.Leave())
+            self.send(ms.Leave())
         self._link.flush()
         self._lose("this session was closed", "cancelled")
         self._link.close()
@@ -148,32 +133,6 @@ class Client:
             callback(self.lost)
         else:
             self._on_lost.append(callback)
-
-    def on_pools(self, callback: Callable[[], None], *, idle: bool) -> None:
-        """Call back whenever `pools` is heard of: on changes of size, else now and then.
-
-        With ``idle`` also whenever the number of idle workers may have changed.
-        """
-        self._watches_idle |= idle
-        self._send(ms.WatchPools(self._watches_idle))
-        self._on_pools.append(callback)
-
-    async def pools_changed(self, *, ask: bool = False) -> None:
-        """Wait until `pools` is heard of; with ``ask``, ask the broker for it.
-
-        Raises:
-            BrokerLost: the broker has ended.
-        """
-        if self.lost:
-            raise BrokerLost(self.lost)
-        if ask:
-            self._send(ms.WatchPools(self._watches_idle))
-        waiter: asyncio.Future[None] = self._loop.create_future()
-        self._awaiting_pools.add(waiter)
-        try:
-            await waiter
-        finally:
-            self._awaiting_pools.discard(waiter)
 
     # -- tasks ------------------------------------------------------------------------------
 
@@ -233,15 +192,15 @@ class Client:
         type_id = self._types.get(spec)
         if type_id is None:
             type_id = self._types[spec] = len(self._types) + 1
-            self._send(ms.DefineTask(type_id, spec))
-        self._send(
+            self.send(ms.DefineTask(type_id, spec))
+        self.send(
             ms.SubmitTask(
                 number, type_id, created, body, len(frames), options, tags, cause, inputs
             ),
             frames,
         )
         for message in self._reserved.pop(number, ()):
-            self._send(message)
+            self.send(message)
 
     def is_reserved(self, number: int) -> bool:
         """Whether a task still waits to be submitted: it was neither cancelled nor lost."""
@@ -266,7 +225,7 @@ class Client:
                 self.give_up(number, "cancelled", reason)
         for start in range(0, len(numbers), CANCELLED_IN_MESSAGE):
             some = numbers[start : start + CANCELLED_IN_MESSAGE]
-            self._send(ms.CancelTasks(some, reason, queued_only))
+            self.send(ms.CancelTasks(some, reason, queued_only))
 
     def reprioritise(self, changes: dict[int, float]) -> None:
         """Re-rank queued tasks."""
@@ -274,7 +233,7 @@ class Client:
             return
         for number in self._reserved.keys() & changes.keys():
             self._reserved[number].append(ms.Reprioritise([(number, changes[number])]))
-        self._send(ms.Reprioritise(list(changes.items())))
+        self.send(ms.Reprioritise(list(changes.items())))
 
     def reassign(self, numbers: list[int], pool: str) -> None:
         """Have queued tasks wait in another pool."""
@@ -282,131 +241,17 @@ class Client:
             return
         for number in self._reserved.keys() & set(numbers):
             self._reserved[number].append(ms.ReassignTasks([number], pool))
-        self._send(ms.ReassignTasks(numbers, pool))
+        self.send(ms.ReassignTasks(numbers, pool))
 
     def grant(self, number: int, count: int) -> None:
         """Let a generator task yield ``count`` more items."""
         if not self.lost:
-            self._send(ms.GrantItems(number, count))
-
-    # -- moves --------------------------------------------------------------------------------
-
-    def ask_move(
-        self,
-        sink: MoveSink,
-        source: str,
-        target: str,
-        count: int,
-        *,
-        lease: bool,
-        together: bool,
-        how: str,
-        preempt_after_s: float | None,
-    ) -> int:
-        """Ask for workers to be moved; returns the request's number.
-
-        Raises:
-            BrokerLost: the broker has ended.
-        """
-        if self.lost:
-            raise BrokerLost(self.lost)
-        self._requests += 1
-        self._moves[self._requests] = sink
-        self._send(
-            ms.AskMove(self._requests, source, target, count, lease, together, how, preempt_after_s)
-        )
-        return self._requests
-
-    def await_move(self, request: int, count: int, holds: list[int], cause: str) -> None:
-        """Say that somebody waits until a move has so many workers, holding leases meanwhile."""
-        if not self.lost:
-            self._send(ms.AwaitMove(request, count, holds, cause))
-
-    def end_move(self, request: int, how: str) -> None:
-        """Undo a move, or give back what was leased; news will tell when that is done."""
-        if not self.lost:
-            self._send(ms.EndMove(request, how))
-
-    # -- events and status --------------------------------------------------------------------
-
-    def subscribe(
-        self,
-        callback: Callable[[list[AnyEvent]], None],
-        types: list[str] | None,
-        task_type: str | None,
-        pool: str | None,
-        since: int | None,
-    ) -> int:
-        """Have events delivered to ``callback``; returns the subscription's number."""
-        self._requests += 1
-        self._subscribers[self._requests] = callback
-        self._send(ms.Subscribe(self._requests, types, task_type, pool, since))
-        return self._requests
-
-    def unsubscribe(self, subscription: int) -> None:
-        """End a subscription."""
-        if self._subscribers.pop(subscription, None) is not None and not self.lost:
-            self._send(ms.Unsubscribe(subscription))
-
-    def publish(self, topic: str, body: bytes) -> None:
-        """Publish a user's event to everyone's event streams."""
-        if not self.lost:
-            self._send(ms.Publish(topic, body))
-
-    async def status(self, timeout_s: float = 10.0) -> ms.Status:
-        """Return the broker's whole status.
-
-        Raises:
-            BrokerLost: it ended, or did not answer in time.
-        """
-        try:
-            async with asyncio.timeout(timeout_s):
-                status: ms.Status = await self._answer_to(ms.AskStatus(self._new_request()))
-        except TimeoutError:
-            raise BrokerLost(f"no answer from the broker within {timeout_s:g} s") from None
-        return status
-
-    async def drain_node(self, node: str, within_s: float | None, *, retire: bool) -> ms.NodeNews:
-        """Have a node drained, and wait for what comes of it.
-
-        Raises:
-            BrokerLost: the broker has ended.
-        """
-        message = ms.DrainNode(self._new_request(), node, within_s, retire)
-        news: ms.NodeNews = await self._answer_to(message)
-        return news
-
-    async def undrain_node(self, node: str) -> ms.NodeNews:
-        """Let a node take tasks again; returns whether it will.
-
-        Raises:
-            BrokerLost: the broker has ended.
-        """
-        news: ms.NodeNews = await self._answer_to(ms.UndrainNode(self._new_request(), node))
-        return news
-
-    async def _answer_to(self, message: ms.AskStatus | ms.DrainNode | ms.UndrainNode) -> Any:
-        if self.lost:
-            raise BrokerLost(self.lost)
-        answer: asyncio.Future[Any] = self._loop.create_future()
-        self._answers[message.request] = answer
-        self._send(message)
-        try:
-            return await answer
-        finally:
-            self._answers.pop(message.request, None)
-
-    def _new_request(self) -> int:
-        self._requests += 1
-        return self._requests
-
-    def stop_broker(self, reason: str) -> None:
-        """Ask the broker to end, with everything that joined it."""
-        self._send(ms.StopBroker(reason))
+            self.send(ms.GrantItems(number, count))
 
     # -- the link -------------------------------------------------------------------------------
 
-    def _send(self, message: ms.ToBroker, frames: Frames = ()) -> None:
+    def send(self, message: ms.ToBroker, frames: Frames = ()) -> None:
+        """Put a message on the link, to be flushed before the loop next waits."""
         self._link.send(message, frames)
         if not self._flush_due and not self._link.immediate:
             self._flush_due = True
@@ -446,24 +291,22 @@ class Client:
                 if sink is not None:
                     sink.item(message, frames)
             case ms.Events():
-                subscriber = self._subscribers.get(message.subscription)
+                subscriber = self.watch.subscribers.get(message.subscription)
                 if subscriber is not None:
                     subscriber(message.events)
             case ms.PoolStatus():
-                self._deal_pools(message)
+                self.watch.pools_told(message)
             case _:
                 self._deal_rarely(message)
 
     def _deal_rarely(self, message: ms.FromBroker) -> None:
         match message:
             case ms.MoveNews():
-                self._deal_move(message)
+                self.requests.moved(message)
             case ms.VersionNews():
                 self.objects.heard(message)
             case ms.Status() | ms.NodeNews():
-                answer = self._answers.get(message.request)
-                if answer is not None and not answer.done():
-                    answer.set_result(message)
+                self.requests.answered(message)
             case ms.Accepted():
                 if not self._joined.done():
                     self._joined.set_result(message)
@@ -477,27 +320,12 @@ class Client:
             case _:
                 pass  # a BeatAnswer has said what it says by arriving
 
-    def _deal_pools(self, message: ms.PoolStatus) -> None:
-        self.pools = message.pools
-        for waiter in self._awaiting_pools:
-            if not waiter.done():
-                waiter.set_result(None)
-        for callback in self._on_pools:
-            callback()
-
-    def _deal_move(self, message: ms.MoveNews) -> None:
-        sink = self._moves.get(message.request)
-        if sink is not None:
-            if message.state in ("refused", "ended"):
-                del self._moves[message.request]
-            sink.news(message.state, message.workers, message.reason)
-
     def _beat(self) -> None:
         silent_s = self._loop.time() - self._heard
         if silent_s > self.settings.lease_s and not self._link.ready():
             self._lose(f"the broker has been silent for {silent_s:.0f} s")
             return
-        self._send(ms.Beat(self._loop.time(), None))
+        self.send(ms.Beat(self._loop.time(), None))
         self._beat_timer = self._loop.call_later(self.settings.beat_s, self._beat)
 
     def _lose(self, reason: str, ended_as: str = "lost") -> None:
@@ -513,13 +341,8 @@ class Client:
         why = reason if ended_as == "cancelled" else f"the broker is gone: {reason}"
         for number, sink in sinks.items():
             sink.settled(ms.TaskSettled.unknown(number, ended_as, self._clock(), why), ())
-        moves, self._moves = self._moves, {}
-        for move in moves.values():
-            move.news("ended", [], why)
-        awaited: list[asyncio.Future[Any]] = [*self._answers.values(), *self._awaiting_pools]
-        for future in awaited:
-            if not future.done():
-                future.set_exception(BrokerLost(reason))
+        self.requests.lose(reason, why)
+        self.watch.lose(reason)
         if not self._joined.done():
             self._joined.set_exception(BrokerLost(reason))
             self._joined.exception()  # retrieved, should nobody be waiting

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from steerio.core.records import WorkerRecord
@@ -138,3 +138,7 @@ class Peers:
         peer = self.by_number.get(number)
         if peer is not None:
             peer.router.send(peer.identity, message, frames)
+
+
+Intakes = dict[tuple[str, type], Callable[[Peer, Any, Frames, float], None]]
+"""What takes in a message, by the role of who sent it and the message's kind."""

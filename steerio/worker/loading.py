@@ -11,7 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from steerio.edge.values import CallCodec
+from steerio.edge.calls import CallCodec
 from steerio.model.tasks import TaskSpec
 
 

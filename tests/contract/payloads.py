@@ -11,7 +11,8 @@ import msgspec
 import numpy as np
 import zmq
 
-from steerio.edge.values import CallCodec, ValueCodec
+from steerio.edge.calls import CallCodec
+from steerio.edge.values import ValueCodec
 
 Frames = tuple[Any, ...]
 

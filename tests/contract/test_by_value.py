@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from steerio.edge.values import CallCodec
+from steerio.edge.calls import CallCodec
 from tests.contract.payloads import as_bytes
 
 POSTPONED = "from __future__ import annotations\n"
@@ -23,7 +23,7 @@ import dataclasses, enum, pickle, sys
 from typing import ClassVar, NamedTuple, Optional, Set, TypedDict
 import msgspec
 from steerio.edge.pickling import ship
-from steerio.edge.values import CallCodec
+from steerio.edge.calls import CallCodec
 
 LIMIT = 10
 

@@ -17,6 +17,7 @@ from steerio.edge import headers, zeromq
 from steerio.edge.headers import encode_headers
 from steerio.edge.zeromq import ZERO_COPY_BYTES, ZmqLink, ZmqRouter
 from steerio.model import messages as ms
+from steerio.model.tasks import TaskOptions
 from tests.contract.payloads import content
 from tests.contract.wires import (
     IN_TIME_S,
@@ -143,7 +144,7 @@ async def test_text_that_is_no_unicode_arrives_escaped_or_as_it_was(transport: s
         peer = wire.ear()
         odd = b"run-\xff".decode(errors="surrogateescape")
         tags = {"file": odd, odd: "x"}
-        options = ms.TaskOptions(priority=2.0)
+        options = TaskOptions(priority=2.0)
 
         peer.link.send(ms.SubmitTask(1, 2, 0.5, b"\xff\x00", 1, options, tags, odd), (b"f",))
         peer.say(2)

@@ -17,6 +17,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from steerio.edge.calls import CallCodec
 from steerio.edge.headers import decode_from_broker, encode_headers
 from steerio.edge.journal import (
     EVENTS_FILE,
@@ -27,7 +28,7 @@ from steerio.edge.journal import (
     TaskEntry,
     shown,
 )
-from steerio.edge.values import ANY_VALUE, CallCodec
+from steerio.edge.values import ANY_VALUE
 from steerio.model import events as ev
 from steerio.model import messages as ms
 

@@ -15,11 +15,12 @@ from proxystore.store import Store, get_store, unregister_store
 
 import steerio
 from steerio.campaign.board import boards_of
-from steerio.campaign.handle import explain
+from steerio.campaign.results import explain
 from steerio.campaign.task_type import as_arguments, is_task_type
+from steerio.edge.calls import CallCodec
 from steerio.edge.journal import shown
 from steerio.edge.references import Reference, gather
-from steerio.edge.values import ANY_VALUE, CallCodec, ValueCodec
+from steerio.edge.values import ANY_VALUE, ValueCodec
 from steerio.errors import EncodingError
 from steerio.model.objects import StoredObject
 from steerio.model.results import Failed, Sizes, TaskError, Timings

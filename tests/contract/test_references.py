@@ -14,10 +14,11 @@ import msgspec
 import numpy as np
 import pytest
 
+from steerio.edge.calls import CallCodec
 from steerio.edge.journal import shown
 from steerio.edge.pickling import dump, ship
 from steerio.edge.references import Latest, Reference, gather, is_reference, references_exist
-from steerio.edge.values import ANY_VALUE, INLINE_BYTES, CallCodec, ValueCodec
+from steerio.edge.values import ANY_VALUE, INLINE_BYTES, ValueCodec
 from steerio.errors import EncodingError
 from steerio.model.objects import StoredObject
 from tests.contract.payloads import WIRES, as_bytes

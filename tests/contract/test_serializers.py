@@ -16,9 +16,10 @@ import pytest
 
 import steerio
 from steerio.edge.boxing import LONG_BYTES, explain_read_only
+from steerio.edge.calls import CallCodec
 from steerio.edge.pickling import dump
 from steerio.edge.serializers import BUFFER_BYTES
-from steerio.edge.values import ANY_VALUE, CallCodec
+from steerio.edge.values import ANY_VALUE
 from steerio.errors import EncodingError, UsageError
 from tests.contract.frames import CHECKS
 from tests.contract.payloads import WIRES, alike, as_bytes

@@ -92,7 +92,7 @@ async def test_a_put_is_waited_for_without_holding_up_the_loop() -> None:
         load = await place.store.statistics()
         assert (load.objects, load.by_clients) == (1, {"client": reference.stored.nbytes})
         del reference, putting
-        await place.client.status()
+        await place.client.requests.status()
         assert (await place.store.statistics()).objects == 0
         assert place.whole.objects == {}
 
@@ -109,10 +109,10 @@ async def test_a_reference_that_nobody_keeps_lives_until_it_was_awaited() -> Non
 
         reading = asyncio.create_task(read())
         await place.asked()
-        await place.client.status()  # whatever was to be let go of is gone now
+        await place.client.requests.status()  # whatever was to be let go of is gone now
         place.gated.gate.set()
         assert await reading == VALUE
-        await place.client.status()
+        await place.client.requests.status()
         assert (await place.store.statistics()).objects == 0
 
 

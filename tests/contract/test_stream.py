@@ -16,9 +16,10 @@ from typing import Any
 
 import pytest
 
+from steerio.edge.batches import JOINED_BYTES
 from steerio.edge.endpoint import Arrival
 from steerio.edge.headers import encode_headers
-from steerio.edge.stream import JOINED_BYTES, SCHEME, StreamLink, StreamRouter
+from steerio.edge.stream import SCHEME, StreamLink, StreamRouter
 from tests.contract.payloads import content
 from tests.contract.wires import IN_TIME_S, from_broker, to_broker
 

@@ -20,6 +20,7 @@ from steerio.edge.endpoint import LinkEndpoint, MemoryRouter, RouterEndpoint
 from steerio.edge.keys import ClientKeys, Gatekeeper, ServerKeys, make_keys
 from steerio.edge.zeromq import ZmqLink, ZmqRouter
 from steerio.model import messages as ms
+from steerio.model.tasks import TaskOptions
 
 TRANSPORTS = ("memory", "ipc", "tcp")
 IN_TIME_S = 20.0
@@ -132,7 +133,7 @@ def to_broker(number: int, frames: tuple[Any, ...] = ()) -> Any:
     """Return a numbered message that a broker accepts."""
     if not frames:
         return ms.GrantItems(number, 1)
-    options = ms.TaskOptions()
+    options = TaskOptions()
     return ms.SubmitTask(number, 1, 0.0, b"", len(frames), options, None, "")
 
 

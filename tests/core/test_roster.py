@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from steerio.core.roster import Pool, Roster
 from steerio.core.settings import Settings
-from steerio.model.messages import PoolLoad
+from steerio.model.status import PoolLoad
 
 
 def test_a_closed_roster_has_just_the_pools_it_was_given() -> None:

@@ -9,7 +9,7 @@ import pytest
 from steerio.core.effects import RecallTask, SendTask, Settle
 from steerio.core.lifecycle import State
 from steerio.model.events import PoolFailed, TaskEnded, TaskQueued, TaskStarted
-from steerio.model.messages import PoolLoad
+from steerio.model.status import PoolLoad
 from tests.core.scene import EPOCH, Scene
 
 

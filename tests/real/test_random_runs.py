@@ -23,7 +23,7 @@ import pytest
 import steerio
 from steerio import MoveFailed, Needs, Session, Settings
 from steerio.campaign.pools import Lease, Move
-from steerio.model.messages import Status
+from steerio.model.status import Status
 from tests.real import programs
 from tests.real.programs import Program, steerio_command
 from tests.real.short_tasks import compute, count, die, fail, sleep

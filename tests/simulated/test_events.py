@@ -147,7 +147,7 @@ async def test_many_may_ask_for_the_status_at_a_time(
     async with cluster.session("far", host="laptop") as far:
         answers = await asyncio.gather(*(far.status() for _ in range(10)))
         assert len({answer.request for answer in answers}) == 10
-        assert far.client._answers == {}
+        assert far.client.requests._answers == {}
 
 
 @in_virtual_time

@@ -203,7 +203,7 @@ async def stop(session: Session, following: asyncio.Task[None]) -> None:
     following.cancel()
     await asyncio.wait([following])
     assert following.cancelled()
-    assert not session.client._awaiting_pools
+    assert not session.client.watch._awaiting_pools
 
 
 @in_virtual_time

@@ -1,0 +1,121 @@
+"""Where a broker on this loop is reached: in memory, from this host, and by others over TCP."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import shutil
+import socket
+import tempfile
+from pathlib import Path
+
+from steerio.edge.endpoint import MemoryRouter, RouterEndpoint
+from steerio.edge.keys import ClientKeys, Gatekeeper, make_keys
+from steerio.edge.stream import StreamRouter
+from steerio.edge.zeromq import Context, ZmqRouter, open_context
+from steerio.errors import UsageError
+
+log = logging.getLogger("steerio.launch")
+
+LONGEST_SOCKET = 90
+"""Bytes of a path that leave room for a socket's name (Linux takes 107 in all)."""
+
+
+class Listening:
+    """The endpoints of a broker.
+
+    Open with `open`, end with `close` once the routers are closed.
+
+    Args:
+        host, port: where to listen on TCP; ``None`` for this machine only.
+        encrypted: whether TCP speaks CURVE.
+    """
+
+    def __init__(self, host: str | None, port: int | None, encrypted: bool) -> None:
+        self.memory = MemoryRouter()
+        self.routers: list[RouterEndpoint] = [self.memory]
+        self.stream = ""
+        """The address for workers of this machine."""
+        self.local = ""
+        """The address for nodes and clients of this machine."""
+        self.remote = ""
+        """The address for other machines, if they are listened for."""
+        self.keys: ClientKeys | None = None
+        """What those need to speak to it."""
+        self.folder: Path | None = None
+        """The folder of the sockets."""
+        self._host, self._port, self._encrypted = host, port, encrypted
+        self._context: Context | None = None
+        self._gatekeeper: Gatekeeper | None = None
+
+    def __repr__(self) -> str:
+        return f"<Listening at {self.local or 'no address yet'} {self.remote}>"
+
+    def open(self) -> None:
+        """Listen.
+
+        Raises:
+            UsageError: the TCP address cannot be listened on.
+        """
+        self.folder = folder = _make_folder()
+        self._context = context = open_context()
+        stream = StreamRouter(f"{folder}/workers")
+        self.routers.append(stream)
+        self.stream = stream.address
+        local = ZmqRouter(context, f"ipc://{folder}/broker")
+        self.routers.append(local)
+        self.local = local.address
+        if self._host is not None:
+            server = make_keys() if self._encrypted else None
+            if server is not None:
+                self._gatekeeper = gatekeeper = Gatekeeper(context, server)
+                loop = asyncio.get_running_loop()
+                loop.add_reader(gatekeeper.fileno(), gatekeeper.serve)
+                self.keys = server.client
+            else:
+                log.warning("TCP is not encrypted: whoever reaches it can run code here")
+            address = f"tcp://{_bind_address(self._host)}:{self._port or '*'}"
+            try:
+                router = ZmqRouter(context, address, server)
+            except OSError as error:
+                raise UsageError(
+                    f"cannot listen on {self._host}:{self._port or 'any port'}: {error.strerror}. "
+                    "Choose another --port (0: any free one) or --host"
+                ) from None
+            self.routers.append(router)
+            self.remote = f"tcp://{self._host}:{router.address.rpartition(':')[2]}"
+
+    def close(self) -> None:
+        """Let go of what the routers, which are closed by now, were opened with."""
+        if self._gatekeeper is not None:
+            asyncio.get_running_loop().remove_reader(self._gatekeeper.fileno())
+            self._gatekeeper.close()
+        if self._context is not None:
+            self._context.term()
+
+    def remove_folder(self) -> None:
+        """Remove the folder of the sockets."""
+        if self.folder is not None:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _make_folder() -> Path:
+    """Make the folder of the sockets, of mode 0700 and not too long a name."""
+    folder = tempfile.gettempdir()
+    if len(os.fsencode(folder)) > LONGEST_SOCKET - len("steerio-12345678"):
+        folder = "/tmp"  # what is made in it is closed to others
+    return Path(tempfile.mkdtemp(prefix="steerio-", dir=folder))
+
+
+def _bind_address(host: str) -> str:
+    """Return the numeric address to bind for a host name (ZeroMQ wants a number)."""
+    if host in ("*", "0.0.0.0"):
+        return "0.0.0.0"
+    try:
+        address = socket.gethostbyname(host)
+    except OSError:
+        raise UsageError(f"--host {host!r} is not an address or name of this machine") from None
+    # Debian's machines know their own name as an address that others do not reach
+    loopback = address.startswith("127.") and host == socket.gethostname() != "localhost"
+    return "0.0.0.0" if loopback else address

@@ -1,0 +1,199 @@
+"""What the broker says: to anyone, to clients, to nodes and to workers.
+
+How it is at a glance is in ``model.status``.
+"""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from steerio.model.events import AnyEvent
+from steerio.model.from_nodes import RemoteError
+from steerio.model.objects import StoredObject, Version
+
+# -- from the broker, to anyone ---------------------------------------------------------
+
+
+class Accepted(Struct, frozen=True, gc=False, array_like=True, tag=50):
+    """You are in: under this number, among these pools."""
+
+    number: int
+    pools: dict[str, int]
+
+
+class Refused(Struct, frozen=True, gc=False, array_like=True, tag=51):
+    """You are not let in, or no longer; ``rejoin`` says whether trying again makes sense."""
+
+    reason: str
+    rejoin: bool
+
+
+class BeatAnswer(Struct, frozen=True, gc=False, array_like=True, tag=52):
+    """I am alive too; ``sent`` is the beat's own stamp, ``now`` the broker's clock."""
+
+    sent: float
+    now: float
+
+
+class Closing(Struct, frozen=True, gc=False, array_like=True, tag=53):
+    """The broker ends; so should you."""
+
+    reason: str
+
+
+# -- to clients -------------------------------------------------------------------------
+
+
+class TaskSettled(Struct, frozen=True, gc=False, array_like=True, tag=60):
+    """A task ended for good.  Times as in `Timings`."""
+
+    task_id: int
+    ended_as: str
+    attempt: int
+    worker: str | None
+    queued: float
+    sent: float | None
+    started: float | None
+    ended: float | None
+    received: float | None
+    args_bytes: int
+    value_bytes: int
+    body: bytes
+    frames: int
+    error: RemoteError | None
+    reason: str
+    stored: StoredObject | None = None
+    versions: dict[str, int] | None = None
+
+    @classmethod
+    def unknown(cls, task_id: int, ended_as: str, now: float, reason: str) -> TaskSettled:
+        """Return what a client tells itself of a task that no broker will tell it of."""
+        nothing = (None, None, None, None)
+        return cls(task_id, ended_as, 0, None, now, *nothing, 0, 0, b"", 0, None, reason)
+
+
+class TaskItem(Struct, frozen=True, gc=False, array_like=True, tag=61):
+    """A generator task of yours yielded."""
+
+    task_id: int
+    index: int
+    body: bytes
+    frames: int
+    stored: StoredObject | None = None
+
+
+class VersionNews(Struct, frozen=True, gc=False, array_like=True, tag=67):
+    """The version that you published, or asked for and now hold."""
+
+    request: int
+    version: Version
+
+
+class Events(Struct, frozen=True, gc=False, array_like=True, tag=62):
+    """Events of one subscription, in order."""
+
+    subscription: int
+    events: list[AnyEvent]
+
+
+class MoveNews(Struct, frozen=True, gc=False, array_like=True, tag=65):
+    """How far a move of yours is.
+
+    ``state`` is ``waiting``, ``granted``, ``returning`` or ``ended``, and ``deadlocked`` before
+    these where that is why it ends; ``workers`` are those that are at the target for it;
+    ``reason`` says why it ended where you did not end it.
+    """
+
+    request: int
+    state: str
+    workers: list[str]
+    reason: str
+
+
+class NodeNews(Struct, frozen=True, gc=False, array_like=True, tag=66):
+    """What became of a node that you wanted drained, or undrained; there is no other news of it.
+
+    ``state`` is ``drained``, ``left`` (it is gone), ``undrained`` or ``refused``; ``reason`` says
+    why.
+    """
+
+    request: int
+    state: str
+    reason: str
+
+
+# -- to nodes ---------------------------------------------------------------------------
+
+
+class StartWorker(Struct, frozen=True, gc=False, array_like=True, tag=70):
+    """Start a worker of this name for this pool."""
+
+    worker: str
+    pool: str
+
+
+class StopRunning(Struct, frozen=True, gc=False, array_like=True, tag=71):
+    """Ask the running attempt to stop by itself (the cooperative signal)."""
+
+    worker: str
+    run: int
+
+
+class SignalWorker(Struct, frozen=True, gc=False, array_like=True, tag=72):
+    """Send the worker's process group ``term`` or ``kill``."""
+
+    worker: str
+    run: int
+    signal: str
+
+
+class TakeBack(Struct, frozen=True, gc=False, array_like=True, tag=73):
+    """Have the worker not begin this attempt, and say `NotBegun` unless it has already."""
+
+    worker: str
+    run: int
+
+
+class FetchAhead(Struct, frozen=True, gc=False, array_like=True, tag=74):
+    """Tasks that are about to run on you need these objects."""
+
+    objects: list[StoredObject]
+
+
+class ForgetObjects(Struct, frozen=True, gc=False, array_like=True, tag=75):
+    """These objects are gone: keep no copies."""
+
+    names: list[bytes]
+
+
+# -- to workers -------------------------------------------------------------------------
+
+
+class RunTask(Struct, frozen=True, gc=False, array_like=True, tag=80):
+    """Run this attempt, after what you hold already."""
+
+    run: int
+    task_id: int
+    attempt: int
+    type_id: int
+    body: bytes
+    frames: int
+    stored: StoredObject | None = None
+    versions: dict[str, Version] | None = None
+
+
+class ReturnHeld(Struct, frozen=True, gc=False, array_like=True, tag=81):
+    """Give this attempt back if you have not begun it.
+
+    Its node is told as well, which helps while the worker is busy; what comes with the attempt
+    itself is heard before that is begun.
+    """
+
+    run: int
+
+
+class GrantRun(Struct, frozen=True, gc=False, array_like=True, tag=82):
+    """The generator of this attempt may yield ``count`` more items."""
+
+    run: int
+    count: int

@@ -1,0 +1,217 @@
+"""What clients say to the broker; nodes, too, say `Beat` and `Leave`.
+
+Requests that are answered carry the client's own number for them (``request``), by which it
+knows the answer.
+"""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from steerio.model.objects import Inputs, StoredObject
+from steerio.model.tasks import TaskOptions, TaskSpec
+
+
+class JoinClient(Struct, frozen=True, gc=False, array_like=True, tag=1):
+    """A client asks to be let in; every other message of a stranger is refused."""
+
+    protocol: int
+    name: str
+
+
+class DefineTask(Struct, frozen=True, gc=False, array_like=True, tag=2):
+    """Make a task type known under a number (chosen by the sender, for its own link)."""
+
+    type_id: int
+    spec: TaskSpec
+
+
+class SubmitTask(Struct, frozen=True, gc=False, array_like=True, tag=3):
+    """Queue a task; ``created`` is in Unix seconds."""
+
+    task_id: int
+    type_id: int
+    created: float
+    body: bytes
+    frames: int
+    options: TaskOptions
+    tags: dict[str, str] | None
+    cause: str
+    inputs: Inputs | None = None
+
+
+class CancelTasks(Struct, frozen=True, gc=False, array_like=True, tag=4):
+    """Cancel tasks, queued or running.
+
+    With ``queued_only`` those that are in a worker's hands go on, but are not tried again.
+    """
+
+    tasks: list[int]
+    reason: str
+    queued_only: bool = False
+
+
+class Reprioritise(Struct, frozen=True, gc=False, array_like=True, tag=5):
+    """Give queued tasks new priorities."""
+
+    changes: list[tuple[int, float]]
+
+
+class Subscribe(Struct, frozen=True, gc=False, array_like=True, tag=6):
+    """Send me events from now on (or after event ``since``); ``None`` filters nothing."""
+
+    subscription: int
+    types: list[str] | None
+    task_type: str | None
+    pool: str | None
+    since: int | None
+
+
+class Unsubscribe(Struct, frozen=True, gc=False, array_like=True, tag=7):
+    """Send no more events of this subscription."""
+
+    subscription: int
+
+
+class Publish(Struct, frozen=True, gc=False, array_like=True, tag=8):
+    """Publish a user's event; ``body`` is its encoded value."""
+
+    topic: str
+    body: bytes
+
+
+class WatchPools(Struct, frozen=True, gc=False, array_like=True, tag=9):
+    """Send me a `PoolStatus` now, and from now on as I want them.
+
+    Every client gets one whenever the size of a pool changes, else now and then; with ``idle``
+    also whenever the number of idle workers may have changed.
+    """
+
+    idle: bool
+
+
+class AskStatus(Struct, frozen=True, gc=False, array_like=True, tag=10):
+    """Ask once for the broker's whole status."""
+
+    request: int
+
+
+class GrantItems(Struct, frozen=True, gc=False, array_like=True, tag=11):
+    """The submitter of a generator task has room for ``count`` more items."""
+
+    task_id: int
+    count: int
+
+
+class AskMove(Struct, frozen=True, gc=False, array_like=True, tag=15):
+    """Move ``count`` workers from pool to pool, for good or (``lease``) until `EndMove`.
+
+    ``request`` is the client's own number for it.  ``how`` is ``drain`` (wait for what runs)
+    or ``preempt`` (stop it and queue it again), drain becomes preempt after
+    ``preempt_after_s``; ``together``: none moves before all can.
+    """
+
+    request: int
+    source: str
+    target: str
+    count: int
+    lease: bool
+    together: bool
+    how: str
+    preempt_after_s: float | None
+
+
+class EndMove(Struct, frozen=True, gc=False, array_like=True, tag=16):
+    """Undo a move that is not granted yet, or give back what is leased."""
+
+    request: int
+    how: str
+
+
+class AwaitMove(Struct, frozen=True, gc=False, array_like=True, tag=40):
+    """I do nothing before this move has ``count`` workers, and ``holds`` these leases until then.
+
+    ``cause`` is the agent that waits, if it is one.
+    """
+
+    request: int
+    count: int
+    holds: list[int]
+    cause: str
+
+
+class ReassignTasks(Struct, frozen=True, gc=False, array_like=True, tag=17):
+    """Have queued tasks wait in another pool."""
+
+    tasks: list[int]
+    pool: str
+
+
+class HoldObject(Struct, frozen=True, gc=False, array_like=True, tag=42):
+    """I put this object into the store, and need it until I let it go."""
+
+    stored: StoredObject
+
+
+class LetGo(Struct, frozen=True, gc=False, array_like=True, tag=43):
+    """I need these objects no more: once less for each time that one is named."""
+
+    names: list[bytes]
+
+
+class PublishVersion(Struct, frozen=True, gc=False, array_like=True, tag=44):
+    """This object is the next version of a name; `VersionNews` says which number it got."""
+
+    request: int
+    name: str
+    stored: StoredObject
+
+
+class AskVersion(Struct, frozen=True, gc=False, array_like=True, tag=41):
+    """Tell me of the newest version of a name, once there is one newer than ``after``.
+
+    I then hold its object.
+    """
+
+    request: int
+    name: str
+    after: int
+
+
+class DrainNode(Struct, frozen=True, gc=False, array_like=True, tag=18):
+    """Give a node no more tasks; with ``retire`` it is to end when its workers have left.
+
+    What still runs there after ``within_s`` is stopped and queued again.  ``request`` is the
+    client's own number for it; `NodeNews` answers.
+    """
+
+    request: int
+    node: str
+    within_s: float | None = None
+    retire: bool = False
+
+
+class UndrainNode(Struct, frozen=True, gc=False, array_like=True, tag=19):
+    """Let a node take tasks again; `NodeNews` answers."""
+
+    request: int
+    node: str
+
+
+class Beat(Struct, frozen=True, gc=False, array_like=True, tag=12):
+    """I am alive.  ``sent`` is the sender's clock, ``offset_s`` what it lags the broker's."""
+
+    sent: float
+    offset_s: float | None
+
+
+class Leave(Struct, frozen=True, gc=False, array_like=True, tag=13):
+    """I am leaving in good order; nodes say why."""
+
+    reason: str = ""
+
+
+class StopBroker(Struct, frozen=True, gc=False, array_like=True, tag=14):
+    """End the broker with everything that joined it."""
+
+    reason: str

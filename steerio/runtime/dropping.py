@@ -1,0 +1,50 @@
+"""Messages that are dropped: counted under a reason, logged, and their objects removed."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+
+from steerio.core.holdings import Holdings
+from steerio.model.objects import Inputs, StoredObject
+
+log = logging.getLogger("steerio.broker")
+
+WRONG = ("malformed", "protocol", "out of place", "unknown task type or foreign id")
+"""Reasons that no peer in good order gives; the others come of messages that crossed."""
+LOGGED_DROPS = 10
+"""How many drops for one reason are logged; all are counted."""
+LOGGED_CHARACTERS = 500
+"""How much is logged of what a peer chose to say."""
+
+
+class Drops:
+    """What a broker has dropped.
+
+    Args:
+        holdings: who needs which object: nobody what came with a message that was dropped.
+    """
+
+    def __init__(self, holdings: Holdings) -> None:
+        self.count: Counter[str] = Counter()
+        """How many messages, by reason."""
+        self._holdings = holdings
+
+    def __repr__(self) -> str:
+        return f"<Drops: {dict(self.count)}>"
+
+    def drop(self, why: str, what: str, error: Exception | None = None) -> None:
+        """Note what was dropped, and why."""
+        self.count[why] += 1
+        if self.count[why] <= LOGGED_DROPS:
+            level = logging.ERROR if error else logging.WARNING if why in WRONG else logging.INFO
+            log.log(level, "dropped (%s): %.*s", why, LOGGED_CHARACTERS, what, exc_info=error)
+
+    def refuse(self, stored: StoredObject | None) -> None:
+        """Have an object removed that came with what was dropped, if one did."""
+        if stored is not None:
+            self._holdings.refuse(stored.name)
+
+    def refuse_frames(self, inputs: Inputs | None) -> None:
+        """Have the frames of a task removed that was dropped, if they are in the store."""
+        self.refuse(inputs.frames if inputs is not None else None)
