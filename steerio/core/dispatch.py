@@ -45,8 +45,9 @@ class Dispatch(Attempts):
             return False
         if inputs is not None:
             if inputs == self._same_inputs:
-                record.inputs = inputs = self._same_inputs
-            self._same_inputs = inputs
+                record.inputs = self._same_inputs
+            else:
+                self._same_inputs = inputs
             for stored in inputs.all:
                 self.holdings.hold_for_task(stored)
         spec = record.type.spec

@@ -164,6 +164,6 @@ async def test_a_reference_of_another_session_is_refused() -> None:
     ):
         reference = await other.put(np.zeros(3))
         with pytest.raises(steerio.UsageError, match="another session has made"):
-            session.submit(total, [reference])
+            session.submit(total_of, {"all": [reference]})
         status = await other.store.statistics()
         assert status.objects == 1
