@@ -10,6 +10,8 @@ from collections import deque
 
 LONG_BYTES = 1 << 16
 """Shorter frames get new memory, which is cheap."""
+MOST_KEPT = 16
+"""How many pieces are kept: each is looked at, also where whoever has it keeps it for ever."""
 
 
 class Spares:
@@ -35,7 +37,7 @@ class Spares:
         memory.pop()  # so that it has room for what `_is_free` does
         self._kept.append(memory)
         self._nbytes += length
-        while self._nbytes > self._most_bytes:
+        while self._nbytes > self._most_bytes or len(self._kept) > MOST_KEPT:
             self._nbytes -= len(self._kept.popleft())
         return memoryview(memory)
 

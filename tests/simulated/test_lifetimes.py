@@ -259,7 +259,11 @@ async def visit(cluster: SimulatedCluster, rng: random.Random) -> None:
                 each.awaited = True
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow])
+# a scene takes most of a second
+@settings(
+    suppress_health_check=[HealthCheck.too_slow],
+    max_examples=settings().max_examples // 3,
+)
 @given(script=faults, seed=st.integers(0, 2**32), latency_s=st.sampled_from([0.0, 0.0, 0.05]))
 def test_no_value_is_gone_while_it_is_needed_or_kept_when_it_is_not(
     script: list[Any], seed: int, latency_s: float
