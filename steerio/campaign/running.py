@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import logging
 import signal
 import time
-from collections.abc import Generator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -37,9 +35,6 @@ from steerio.model.places import WorkerNeeds
 log = logging.getLogger("steerio.run")
 
 C = TypeVar("C", bound=Campaign)
-
-NEW_OBJECTS = 20_000
-"""After how many more of them Python looks for garbage while a campaign runs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,22 +132,6 @@ def _run(campaign: Campaign, plan: Plan, followers: Followers | None) -> signal.
     with asyncio.Runner(loop_factory=factory) as runner:
         # the runner's own handling of Ctrl-C is replaced inside, on the loop
         return runner.run(_Run(campaign, plan, followers).run())
-
-
-@contextlib.contextmanager
-def _looking_for_garbage_seldom() -> Generator[None, None, None]:
-    """Have Python look for cycles after more new objects than it would.
-
-    A campaign has many small objects that are none, and each look goes through all of them.
-    Workers are not concerned: they are forked, or started afresh, without it.
-    """
-    first, *others = gc.get_threshold()
-    if first:  # else it does not look at all
-        gc.set_threshold(max(first, NEW_OBJECTS), *others)
-    try:
-        yield
-    finally:
-        gc.set_threshold(first, *others)
 
 
 class _Run:
@@ -291,8 +270,7 @@ class _Run:
         self._conductor = conductor = Conductor(self._campaign, session, self._limits)
         progress = asyncio.ensure_future(Progress(conductor, self._plan.progress).show())
         try:
-            with _looking_for_garbage_seldom():
-                await conductor.run()
+            await conductor.run()
         finally:
             progress.cancel()
             with contextlib.suppress(asyncio.CancelledError):

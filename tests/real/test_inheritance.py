@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import json
 import os
 import subprocess
@@ -14,7 +13,6 @@ from typing import Any
 import pytest
 
 import steerio
-from steerio.campaign.running import NEW_OBJECTS
 from tests.real import programs
 from tests.real.programs import python, running
 
@@ -127,27 +125,3 @@ async def test_a_task_that_forks_and_lets_the_child_return_is_reported_once() ->
         assert await session.run(fork) != 0
         assert await session.gather(*session.map(abs, [-1, -2])) == [1, 2]
         assert not (await session.status()).dropped
-
-
-def how_often_it_looks() -> tuple[int, int, int]:
-    return gc.get_threshold()
-
-
-class Looking(steerio.Campaign):
-    """Tells how often its own process looks for garbage, and a worker."""
-
-    found: tuple[tuple[int, int, int], tuple[int, int, int]]
-
-    @steerio.agent
-    async def look(self) -> None:
-        """Look."""
-        self.found = gc.get_threshold(), await self.run(how_often_it_looks)
-
-
-def test_workers_look_for_garbage_as_often_as_ever(tmp_path: Path) -> None:
-    before = gc.get_threshold()
-    campaign = steerio.run(Looking(), workers={"default": 1}, run_dir=tmp_path, progress="off")
-    here, there = campaign.found
-    assert there == before
-    assert here == (NEW_OBJECTS, *before[1:])
-    assert gc.get_threshold() == before
