@@ -36,6 +36,9 @@ class _StandsIn:
                 text = f"{text}: {self._what}"
             raise AttributeError(text, name=name, obj=self)
 
+    __iter__: ClassVar[None] = None
+    """With items that it has not, it would count as a sequence."""
+
     def __getitem__(self, key: object) -> NoReturn:
         raise TypeError(f"{type(self).__name__!r} object is not subscriptable: {self._what}")
 

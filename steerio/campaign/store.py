@@ -79,13 +79,14 @@ class SessionStore:
         """Check the references that a call holds.
 
         Raises:
-            UsageError: one is of another session, whose broker alone knows who needs its value.
+            UsageError: one is of another session, which may let its value go before the broker
+                of this one hears of the call.
         """
         for reference in used.references.values():
             if getattr(reference, "store", None) is not self:
                 raise UsageError(
-                    f"{what} is given {reference!r}, which another session has made: that one "
-                    "frees its value when it needs it no more. Await it and give the value"
+                    f"{what} is given {reference!r}, which another session has made and may let "
+                    "go at any time. Submit to that session, or await it and give its value"
                 )
 
     # -- putting ----------------------------------------------------------------------------

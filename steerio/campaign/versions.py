@@ -40,7 +40,7 @@ class Versions:
         """Stands among a task's arguments for the newest version when the task *starts*.
 
         ``result.versions`` says which one it was.  A task submitted before the first version
-        is lost at once.
+        is lost at once.  It is only a name: a task of another session is given that one's.
         """
         return Latest(self.name)
 

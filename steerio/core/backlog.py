@@ -17,9 +17,7 @@ from steerio.core.records import TaskRecord
 _QUEUED = int(State.QUEUED)
 _SLACK = 64
 """Dead entries that are tolerated however short the queue is."""
-
-
-_STEPS = 16
+_STEPS = 32
 """What a push costs at most, compared with what building the heap anew costs for each entry."""
 
 

@@ -21,7 +21,7 @@ from steerio.core.roster import Pool, Roster
 from steerio.model.objects import StoredObject
 
 SHARED_BY = 2
-"""What at least so many hold is worth fetching by nodes that may not need it."""
+"""What at least so many tasks need is worth fetching by nodes that may not need it."""
 MOST_BYTES = 2**30
 """How much a node fetches ahead, unless another bound is set."""
 

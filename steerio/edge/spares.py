@@ -2,16 +2,22 @@
 
 To have new memory found by the system takes several times as long as to copy as much into
 it, and freed memory of this size is given back to the system at once.
+
+Who has it is told by the number of references to it: of views, and of arrays, some of which
+keep what a view is of and not the view.
 """
 
 from __future__ import annotations
 
+import sys
 from collections import deque
 
 LONG_BYTES = 1 << 16
 """Shorter frames get new memory, which is cheap."""
 MOST_KEPT = 16
 """How many pieces are kept: each is looked at, also where whoever has it keeps it for ever."""
+FITS = 2
+"""How many times as long as a frame its memory may be: whoever keeps a part keeps all of it."""
 
 
 class Spares:
@@ -27,26 +33,24 @@ class Spares:
         self._nbytes = 0
 
     def take(self, length: int) -> memoryview:
-        """Return so much memory, of which nobody else has a view; what is in it is undefined."""
+        """Return so much memory that nobody else has; what is in it is undefined."""
         if not LONG_BYTES <= length <= self._most_bytes:
             return memoryview(bytearray(length))
-        for memory in self._kept:
-            if len(memory) >= length and _is_free(memory):
-                return memoryview(memory)[:length]
-        memory = bytearray(length + 1)
-        memory.pop()  # so that it has room for what `_is_free` does
-        self._kept.append(memory)
+        kept = self._kept
+        for at in range(len(kept)):
+            if length <= len(kept[at]) <= FITS * length and _references(kept, at) == _ALONE:
+                return memoryview(kept[at])[:length]
+        memory = bytearray(length)
+        kept.append(memory)
         self._nbytes += length
-        while self._nbytes > self._most_bytes or len(self._kept) > MOST_KEPT:
-            self._nbytes -= len(self._kept.popleft())
+        while self._nbytes > self._most_bytes or len(kept) > MOST_KEPT:
+            self._nbytes -= len(kept.popleft())
         return memoryview(memory)
 
 
-def _is_free(memory: bytearray) -> bool:
-    """Whether nobody has a view of it: with one it cannot change its length."""
-    try:
-        memory.append(0)
-    except BufferError:
-        return False
-    memory.pop()
-    return True
+def _references(kept: deque[bytearray], at: int) -> int:
+    return sys.getrefcount(kept[at])
+
+
+_ALONE = _references(deque([bytearray(1)]), 0)
+"""How many there are to what is only kept.  Pythons count differently, so by the same steps."""

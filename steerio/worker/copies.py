@@ -16,10 +16,16 @@ log = logging.getLogger("steerio.node")
 
 
 class Copies:
-    """Fetches and forgets in a thread, since a store may keep its user waiting."""
+    """Fetches and forgets in a thread, since a store may keep its user waiting.
 
-    def __init__(self, store: Store) -> None:
+    Args:
+        store: whose objects they are.
+        own: whether they are in a folder of this node's own, not in the broker's.
+    """
+
+    def __init__(self, store: Store, *, own: bool) -> None:
         self._store = store
+        self._own = own
         self._thread = DaemonThreads(1, "steerio-copies")
 
     def fetch(self, objects: list[StoredObject]) -> None:
@@ -31,7 +37,9 @@ class Copies:
         self._thread.submit(self._do, lambda: self._store.forget(names))
 
     def left_by(self, worker: str) -> list[bytes]:
-        """Return what a worker that is dead has put, as far as only this host knows; once."""
+        """Return what a worker that is dead has put, as far as only this node can know; once."""
+        if not self._own:  # the broker sees it, and keeps the notes until all is removed
+            return []
         try:
             return self._store.take_noted(worker)
         except OSError:

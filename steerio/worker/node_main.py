@@ -61,12 +61,16 @@ def run_node(
     sys.path[:0] = [entry for entry in setup.path if entry not in sys.path]
     descendants.adopt_orphans()
     with contextlib.ExitStack() as opened:
-        if setup.store is not None and not setup.objects:
+        store, own = setup.store, not setup.objects
+        if store is not None and own:
             folder = opened.enter_context(open_folder())
             setup = structs.replace(setup, objects=str(folder.path))
         forker = ZygoteForker(setup)  # forks, so before anything makes a thread
         try:
-            return asyncio.run(_serve(setup, forker, lifeline, tell))
+            copies = None
+            if store is not None and store.remote:
+                copies = Copies(open_store(store, Path(setup.objects), ""), own=own)
+            return asyncio.run(_serve(setup, forker, copies, lifeline, tell))
         finally:
             descendants.end_children(END_CHILDREN_S)
 
@@ -74,15 +78,13 @@ def run_node(
 async def _serve(
     setup: NodeSetup,
     forker: ZygoteForker,
+    copies: Copies | None,
     lifeline: int | None,
     tell: Callable[[str], None] | None,
 ) -> int:
     context = open_context()
     identity = f"node-{setup.name}-{socket.gethostname()}-{os.getpid()}".encode()
     link = ZmqLink(context, setup.address, identity, setup.keys)
-    copies = None
-    if setup.store is not None and setup.store.remote:
-        copies = Copies(open_store(setup.store, Path(setup.objects), ""))
     node = Node(
         link,
         forker,

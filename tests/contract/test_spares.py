@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from typing import Any
 
 import numpy as np
 
@@ -35,6 +36,30 @@ def test_whoever_keeps_a_part_keeps_all_of_it() -> None:
     for _ in range(3):
         spares.take(LENGTH)[:] = bytes(LENGTH)
     assert (kept == 7).all()
+
+
+def test_an_array_that_keeps_what_the_view_is_of_keeps_it() -> None:
+    spares = Spares()
+    view = spares.take(LENGTH)
+    kept: list[Any] = [np.ndarray((LENGTH,), "u1", buffer=view), view.obj]
+    assert isinstance(kept[0].base, bytearray)  # it has no view of it
+    kept[0][:] = 5
+    del view
+    for _ in range(3):
+        spares.take(LENGTH)[:] = bytes(LENGTH)
+    assert (kept[0] == 5).all()
+    assert kept[1] == b"\5" * LENGTH
+    del kept[0]
+    spares.take(LENGTH)[:] = bytes(LENGTH)
+    assert kept[0] == b"\5" * LENGTH
+
+
+def test_a_short_frame_keeps_no_long_memory() -> None:
+    spares = Spares()
+    spares.take(10 * LENGTH)
+    short = spares.take(LENGTH)
+    assert isinstance(short.obj, bytearray)
+    assert len(short.obj) < 3 * LENGTH
 
 
 def test_a_value_that_was_unpickled_from_it_keeps_it() -> None:
