@@ -94,6 +94,18 @@ def test_a_new_priority_moves_a_task_both_ways() -> None:
     assert drained(backlog) == [3, 2, 1]
 
 
+def test_few_of_many_get_new_priorities() -> None:
+    backlog = Backlog()
+    records = [task(order) for order in range(100)]
+    for record in records:
+        backlog.push(record)
+    backlog.reprioritise([(records[50], 1.0), (records[7], -1.0)])
+    assert len(backlog._heap) == 102
+    order = drained(backlog)
+    assert (order[0], order[1], order[-1]) == (50, 0, 7)
+    assert len(order) == 100
+
+
 def test_the_same_priority_again_adds_no_entry() -> None:
     backlog = Backlog()
     record = task(1, 2.0)

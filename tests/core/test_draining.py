@@ -489,6 +489,10 @@ def test_of_more_task_types_than_are_told_apart_any_task_goes() -> None:
     assert [task.state for task in tasks] == [State.QUEUED] * LIMIT_TYPES + [State.RUNNING]
     scene.cancel(tasks[0])
     assert len(scene.pool().backlog) == LIMIT_TYPES - 1
+    others = [scene.submit(tasks[-1].type) for _ in range(LIMIT_TYPES + 1)]
+    assert [task.state for task in others] == [State.RUNNING] * LIMIT_TYPES + [State.QUEUED]
+    scene.cancel(others[-1])
+    assert len(scene.pool().backlog) == LIMIT_TYPES - 1
 
 
 def test_needs_and_time_are_minded_together() -> None:
