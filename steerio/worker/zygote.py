@@ -27,6 +27,7 @@ import signal
 import socket
 import sys
 import traceback
+from collections.abc import Generator
 from typing import Any, NoReturn
 
 from steerio.core.visibility import THREAD_VARIABLES
@@ -131,14 +132,15 @@ class Zygote:
         prepare(order["threads"])
         zygote = os.getpid()
         inheritance.flush_output()
-        try:
-            pid = os.fork()
-        except OSError as refusal:
-            self._answer(exited=name, reason=f"its process could not be started: {refusal}")
-            return
-        if pid == 0:
-            self._become_worker(name, order, zygote)
-        self._offspring.add(pid, name, order["slot"])
+        with _told_later():
+            try:
+                pid = os.fork()
+            except OSError as refusal:
+                self._answer(exited=name, reason=f"its process could not be started: {refusal}")
+                return
+            if pid == 0:
+                self._become_worker(name, order, zygote)
+            self._offspring.add(pid, name, order["slot"])
         self._answer(started=name, pid=pid)
 
     # -- loading ------------------------------------------------------------------------------
@@ -175,15 +177,16 @@ class Zygote:
         mine, theirs = socket.socketpair()
         zygote = os.getpid()
         inheritance.flush_output()
-        try:
-            pid = os.fork()
-        except OSError:
-            mine.close()
-            theirs.close()
-            return 0, None
-        if pid == 0:
-            mine.close()
-            self._stand_by(theirs, zygote)
+        with _told_later():
+            try:
+                pid = os.fork()
+            except OSError:
+                mine.close()
+                theirs.close()
+                return 0, None
+            if pid == 0:
+                mine.close()
+                self._stand_by(theirs, zygote)
         theirs.close()
         return pid, mine
 
@@ -193,6 +196,7 @@ class Zygote:
         try:
             descendants.die_with_parent(zygote)
             signal.set_wakeup_fd(-1)
+            _let_be_told()
             self._selector.close()
             for end in self._to_close:
                 end.close()
@@ -255,6 +259,7 @@ class Zygote:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             signal.signal(signal.SIGHUP, signal.SIG_DFL)
+            _let_be_told()
             self._selector.close()
             for end in self._to_close:
                 end.close()
@@ -263,9 +268,7 @@ class Zygote:
             self._preloads.load_unshared()
             slot = self._slots.view(order["slot"])
             objects = worker_objects(self._setup, name)
-            settings = self._setup.settings
-            ahead = Ahead(settings.items, settings.items_bytes)
-            Worker(self._link(name), name, slot, ahead, objects).serve()
+            Worker(self._link(name), name, slot, self._ahead(), objects).serve()
         except SystemExit as exit_:
             status = exit_.code if isinstance(exit_.code, int) else 0
         except BaseException:  # noqa: BLE001 - whatever it was is the worker's end
@@ -274,6 +277,13 @@ class Zygote:
             inheritance.flush_output()
             ctypes.CDLL(None).fflush(None)  # what C and Fortran code printed
             os._exit(status)
+
+    def _ahead(self) -> Ahead:
+        """Return how far generator tasks may be ahead: not so far that they fill the store."""
+        settings, store = self._setup.settings, self._setup.store
+        limit = None if store is None else store.limit_bytes
+        nbytes = settings.items_bytes if limit is None else min(settings.items_bytes, limit // 2)
+        return Ahead(settings.items, nbytes)
 
     def _link(self, name: str) -> BlockingLink:
         """Return a worker's way to the broker."""
@@ -329,6 +339,23 @@ def _print_to(log: str) -> None:
 
 _told_to_end = False
 """Noted, too: where the exception strikes is not ours to choose, and some code swallows any."""
+
+
+@contextlib.contextmanager
+def _told_later() -> Generator[None, None, None]:
+    """Fork in here: what is raised in the hooks that run at a fork, Python swallows.
+
+    The child lets itself be told when it is ready for that.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    try:
+        yield
+    finally:
+        _let_be_told()
+
+
+def _let_be_told() -> None:
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
 
 
 def _end(*_: object) -> None:

@@ -86,6 +86,33 @@ def test_a_forked_node_holds_no_connection_and_prints_nothing_twice(tmp_path: Pa
     assert found["path"] == programs.PATH
 
 
+TOLD_AT_FORK = """
+import os, signal
+from steerio.worker import zygote
+
+signal.signal(signal.SIGTERM, zygote._end)
+os.register_at_fork(before=lambda: os.kill(os.getpid(), signal.SIGTERM))
+try:
+    with zygote._told_later():
+        pid = os.fork()
+        if pid == 0:
+            assert signal.SIGTERM in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+            os._exit(0)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+except zygote.EndZygote:
+    print("told afterwards")
+assert zygote._told_to_end
+"""
+
+
+def test_a_zygote_that_is_told_to_end_while_it_forks_hears_of_it_afterwards(tmp_path: Path) -> None:
+    """Else Python swallows it, in the hooks of libraries that run at a fork."""
+    (tmp_path / "program.py").write_text(TOLD_AT_FORK)
+    with running(*python("program.py"), cwd=tmp_path) as program:
+        assert program.status() == 0, program
+    assert program.output == "told afterwards\n"
+
+
 async def test_a_fresh_node_is_no_different(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", "/somewhere/else")
     reading, writing = os.pipe()
