@@ -1,4 +1,4 @@
-"""``steerio clean``: removing what stores of dead processes have left."""
+"""``steerio clean``: removing what killed processes have left, in stores and of sockets."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import click
 
 from steerio.edge.store_folders import sweep_stale
 from steerio.errors import UsageError
+from steerio.launch.listening import sweep_sockets
+from steerio.launch.stores import OBJECTS
 from steerio.model.places import say_bytes
 
 
@@ -21,8 +23,12 @@ def clean(dry_run: bool, folder: str | None) -> None:
     if within is not None and not within.is_dir():
         raise UsageError(f"--folder {folder} is no folder")
     found = sweep_stale(within, dry_run=dry_run)
+    if within is not None:  # it may be a run directory
+        found += sweep_stale(within / OBJECTS, dry_run=dry_run)
     verb = "would remove" if dry_run else "removed"
     for removed in found:
         click.echo(f"{verb} {removed.folder} ({say_bytes(removed.nbytes)})")
+    for folder_of_sockets in sweep_sockets(dry_run=dry_run) if within is None else ():
+        click.echo(f"{verb} {folder_of_sockets} (the sockets of a broker)")
     total = sum(removed.nbytes for removed in found)
     click.echo(f"{verb} {total} bytes in {len(found)} folder{'s' if len(found) != 1 else ''}")

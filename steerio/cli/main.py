@@ -172,7 +172,7 @@ def stop(run_dir: str) -> None:
 
 @steerio.command()
 @click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
-@click.option("--folder", metavar="DIR", help="Look in this folder, which file stores were given.")
+@click.option("--folder", metavar="DIR", help="Look in this folder only, of file stores or a run.")
 def clean(dry_run: bool, folder: str | None) -> None:
     """Remove what stores of campaigns that were killed have left in shared memory and on disk.
 

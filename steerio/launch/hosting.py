@@ -18,7 +18,7 @@ from steerio.edge.opening import check_store, open_store, own_folders
 from steerio.edge.store import Store
 from steerio.edge.store_folders import open_folder, sweep_stale
 from steerio.edge.threads import in_thread
-from steerio.launch.listening import Listening
+from steerio.launch.listening import Listening, sweep_sockets
 from steerio.launch.node_process import NodeProcess
 from steerio.launch.stores import choose_store
 from steerio.model.objects import StoreSetting
@@ -234,6 +234,7 @@ class Hosting:
         if self._setting is None:
             return
         sweep_stale()
+        sweep_sockets()
         folder = self._opened.enter_context(open_folder()).path
         self._objects = str(folder)
         self._setting = own_folders(self._setting, self._opened)

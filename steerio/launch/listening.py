@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import hashlib
 import logging
 import os
 import shutil
 import socket
 import tempfile
+import time
 from pathlib import Path
 
 from steerio.edge.endpoint import MemoryRouter, RouterEndpoint
@@ -18,6 +21,10 @@ from steerio.errors import UsageError
 
 log = logging.getLogger("steerio.launch")
 
+JUST_MADE_S = 60.0
+"""For how long a folder of sockets is left alone: nobody may listen there yet."""
+_PREFIX = f"steerio-{hashlib.blake2b(socket.gethostname().encode(), digest_size=2).hexdigest()}-"
+"""What it tells of the host is for hosts that share a temporary folder."""
 LONGEST_SOCKET = 90
 """Bytes of a path that leave room for a socket's name (Linux takes 107 in all)."""
 
@@ -100,12 +107,46 @@ class Listening:
             shutil.rmtree(self.folder, ignore_errors=True)
 
 
+def sweep_sockets(*, dry_run: bool = False) -> list[Path]:
+    """Remove the folders of sockets that brokers of this user have left which were killed.
+
+    Those at whose address nobody listens, and which are not just being made.
+
+    Args:
+        dry_run: only say which.
+    """
+    swept: list[Path] = []
+    for folder in {Path(tempfile.gettempdir()), Path("/tmp")}:
+        for left in folder.glob(f"{_PREFIX}????????"):
+            with contextlib.suppress(OSError):  # it is gone, or another's
+                made = left.lstat()
+                ours = made.st_uid == os.getuid() and made.st_mtime + JUST_MADE_S < time.time()
+                if ours and (left / "broker").is_socket() and _nobody_listens(left / "broker"):
+                    swept.append(left)
+                    if not dry_run:
+                        shutil.rmtree(left)
+    return swept
+
+
+def _nobody_listens(place: Path) -> bool:
+    """Whether it is certain that nobody does, also not somebody who is slow to answer."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(str(place))
+        except ConnectionRefusedError:
+            return True
+        except OSError:
+            pass
+    return False
+
+
 def _make_folder() -> Path:
     """Make the folder of the sockets, of mode 0700 and not too long a name."""
     folder = tempfile.gettempdir()
-    if len(os.fsencode(folder)) > LONGEST_SOCKET - len("steerio-12345678"):
+    if len(os.fsencode(folder)) > LONGEST_SOCKET - len(f"{_PREFIX}12345678"):
         folder = "/tmp"  # what is made in it is closed to others
-    return Path(tempfile.mkdtemp(prefix="steerio-", dir=folder))
+    return Path(tempfile.mkdtemp(prefix=_PREFIX, dir=folder))
 
 
 def _bind_address(host: str) -> str:

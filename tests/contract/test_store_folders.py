@@ -195,3 +195,7 @@ def test_a_command_cleans(tmp_path: Path) -> None:
     assert clean() == f"removed {path} (1000)\nremoved 1000 bytes in 1 folder\n"
     assert clean() == "removed 0 bytes in 0 folders\n"
     assert list(tmp_path.iterdir()) == []
+    (tmp_path / "objects").mkdir()  # as in a run directory
+    process, path = start_owner(str(tmp_path / "objects"))
+    kill(process)
+    assert clean() == f"removed {path} (1000)\nremoved 1000 bytes in 1 folder\n"

@@ -1,0 +1,71 @@
+"""Where a broker listens: what killed ones have left is removed, and nothing else."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import time
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from steerio.launch import listening
+from steerio.launch.listening import sweep_sockets
+
+OLD_S = 2 * listening.JUST_MADE_S
+
+
+def make_old(folder: Path) -> None:
+    """Have a folder look as if it had been made a while ago."""
+    then = time.time() - OLD_S
+    os.utime(folder, (then, then))
+
+
+def test_sockets_are_removed_when_nobody_listens_any_more() -> None:
+    folder = listening._make_folder()
+    try:
+        with closing(socket.socket(socket.AF_UNIX)) as broker:
+            broker.bind(str(folder / "broker"))
+            broker.listen()
+            make_old(folder)
+            assert folder not in sweep_sockets()
+        folder.touch()
+        assert folder not in sweep_sockets(), "it may just be being made"
+        make_old(folder)
+        assert folder in sweep_sockets(dry_run=True)
+        assert folder.exists()
+        assert folder in sweep_sockets()
+        assert not folder.exists()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def test_a_broker_that_is_slow_to_answer_keeps_its_sockets(tmp_path: Path) -> None:
+    place = tmp_path / "s"
+    with closing(socket.socket(socket.AF_UNIX)) as deaf:
+        deaf.bind(str(place))
+        deaf.listen(0)
+        waiting = [socket.socket(socket.AF_UNIX) for _ in range(3)]
+        for each in waiting:
+            each.setblocking(False)
+            each.connect_ex(str(place))
+        assert not listening._nobody_listens(place)
+        for each in waiting:
+            each.close()
+    assert listening._nobody_listens(place)
+
+
+@pytest.mark.parametrize("what", ["a file", "a folder without sockets"])
+def test_what_only_looks_like_sockets_stays(what: str) -> None:
+    folder = listening._make_folder()
+    try:
+        if what == "a file":
+            folder.rmdir()
+            folder.touch()
+        make_old(folder)
+        assert folder not in sweep_sockets()
+        assert folder.exists()
+    finally:
+        folder.unlink() if what == "a file" else folder.rmdir()
