@@ -117,7 +117,7 @@ def run_worker(
 
     def tell(what: str) -> None:
         with contextlib.suppress(OSError):  # nobody reads it any more
-            click.echo(f"node {setup.name} {what}")
+            click.echo(what)
 
     return run_node(setup, None, tell)
 

@@ -15,10 +15,11 @@ from steerio.model.objects import StoredObject, Version
 
 
 class Accepted(Struct, frozen=True, gc=False, array_like=True, tag=50):
-    """You are in: under this number, among these pools."""
+    """You are in: under this number, among these pools; a node also under this name."""
 
     number: int
     pools: dict[str, int]
+    name: str = ""
 
 
 class Refused(Struct, frozen=True, gc=False, array_like=True, tag=51):

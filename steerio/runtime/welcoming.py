@@ -82,7 +82,7 @@ class Welcome:
         self._peers.add(peer)
         pools = {name: pool.workers for name, pool in self._roster.pools.items()}
         shown_pools = pools if self._roster.closed else {}
-        peer.send(ms.Accepted(max(0, peer.client_number), shown_pools))
+        peer.send(ms.Accepted(max(0, peer.client_number), shown_pools, peer.name))
         if peer.role == "client":
             peer.send(self._overview.pools())
         return peer
@@ -97,7 +97,8 @@ class Welcome:
         left_s, least_s = message.walltime_s, self._roster.settings.leave_s
         if left_s is not None and not least_s < left_s < inf:
             return (
-                f"a walltime is more than the {least_s:g} s in which a node is left: {left_s:g} s"
+                f"a walltime of {left_s:.0f} s is too short: a node is left {least_s:g} s before "
+                "its end (leave_s)"
             )
         node = self._members.node_joined(
             peer.number,

@@ -63,7 +63,7 @@ class Node:
         self._link = link
         self._forker = forker
         self._copies = copies
-        self._name = name
+        self.name = name
         self._workers = workers
         self._requires = requires or {}
         self._makes = makes or {}
@@ -89,7 +89,7 @@ class Node:
         self._link.attach(self._loop, self._wake)
         join = ms.JoinNode(
             ms.PROTOCOL,
-            self._name,
+            self.name,
             self._host,
             self._pid,
             self._workers,
@@ -147,6 +147,7 @@ class Node:
                 self._measure(message)
             case ms.Accepted():
                 self._joined = True
+                self.name = message.name or self.name
                 if self.on_joined is not None:
                     self.on_joined()
             case ms.Refused():

@@ -14,7 +14,6 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Generator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +99,7 @@ async def _serve(
     )
     forker.watch(node.worker_exited)
     if tell is not None:
-        node.on_joined = partial(tell, "has joined the broker")
+        node.on_joined = lambda: tell(f"node {node.name} has joined the broker")
     try:
         with _told_to_end(node, lifeline):
             node.start()
@@ -110,7 +109,7 @@ async def _serve(
             if not lost.cancel():
                 node.fail("its zygote, which forks the workers, ended")
             if tell is not None and not node.failed:
-                tell(f"leaves the broker: {node.ended.result()}")
+                tell(f"node {node.name} leaves the broker: {node.ended.result()}")
     finally:
         await forker.close()
         link.close()

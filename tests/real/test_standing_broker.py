@@ -162,6 +162,19 @@ async def test_who_has_a_broker_that_was_killed_or_never_answers_hears_of_it_wit
     remove_what_killed_brokers_left()
 
 
+def test_a_node_says_by_which_name_the_broker_knows_it(tmp_path: Path) -> None:
+    with broker_in(tmp_path) as broker:
+        options = ("--name", "n", "--workers", "default=1")
+        with workers_in(tmp_path, *options) as first:
+            first.wait_for("node n has joined the broker")
+            with workers_in(tmp_path, *options) as second:
+                second.wait_for("node n~2 has joined the broker")
+                broker.signal(signal.SIGTERM)
+                for program in (broker, first, second):
+                    assert program.status(within_s=20) == 0, program
+        assert "node n~2 leaves the broker: " in second.output
+
+
 def remove_what_killed_brokers_left() -> None:
     """Remove the folders of sockets, which nobody else is left to do."""
     for folder in Path(tempfile.gettempdir()).glob("steerio-*"):
