@@ -57,6 +57,8 @@ class MlflowVersions(Versions):
         run_name: str | None = None,
         artifact_bytes: int = 0,
     ) -> None:
+        if not isinstance(versions, Versions):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise UsageError(f"MlflowVersions takes session.versions(name), not {versions!r}")
         super().__init__(versions._store, versions.name)
         if importlib.util.find_spec("mlflow") is None:
             raise UsageError("recording in MLflow takes it: pip install 'steerio[mlflow]'")

@@ -58,7 +58,8 @@ class Nodes:
         _check(node, await self._client.requests.undrain_node(node))
 
     async def _drain(self, node: str, within_s: float | None, *, retire: bool) -> None:
-        if within_s is not None and not 0 <= within_s < float("inf"):
+        number = within_s is None or isinstance(within_s, (int, float))  # pyright: ignore[reportUnnecessaryIsInstance]
+        if not number or (within_s is not None and not 0 <= within_s < float("inf")):
             raise UsageError(f"within_s is a number of seconds from 0, not {within_s!r}")
         news = await self._client.requests.drain_node(node, within_s, retire=retire)
         if news.state == "undrained":

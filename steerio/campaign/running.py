@@ -24,6 +24,7 @@ from steerio.campaign.store import SessionStore
 from steerio.core.settings import Settings
 from steerio.edge.threads import in_thread
 from steerio.errors import BrokerLost, UsageError, leaves
+from steerio.launch.finding import find_broker
 from steerio.launch.hosting import Hosting
 from steerio.launch.mpi import Followers, lead_ranks
 from steerio.launch.node_process import NodeProcess
@@ -162,6 +163,8 @@ class _Run:
         try:
             if self._plan.join is None:
                 await self._check_store()
+            else:
+                find_broker(self._plan.join)  # or there would be a record of nothing
             return await self._run()
         finally:
             if self._node is not None:  # it may not have come to hosting, which ends it

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import operator
 import time
 from collections.abc import Callable, Iterable, Mapping
+from math import isfinite
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -31,6 +33,8 @@ from steerio.model.results import Result
 from steerio.model.status import Status
 from steerio.model.tasks import TaskOptions
 from steerio.runtime.client import Client
+
+R = TypeVar("R")
 
 log = logging.getLogger("steerio.session")
 
@@ -190,13 +194,31 @@ class Session(Submitter):
             changes: new priorities of tasks, by task or id; or a function that gives one for
                 each task of this session that has not ended (``None``: as it is), say from its
                 ``tags``.
+
+        Raises:
+            UsageError: a priority is no number, a key is no task of this session and no id, or
+                the function is async; nothing is re-ranked.
         """
         if callable(changes):
-            given = {task.id: changes(task) for task in self.pending}
+            given = {task.id: self._said_of(task, changes) for task in self.pending}
             ranked = {number: value for number, value in given.items() if value is not None}
         else:
-            ranked = {k.id if isinstance(k, Task) else k: value for k, value in changes.items()}
+            ranked = {self._number_of(key): value for key, value in changes.items()}
+        values: Mapping[int, object] = ranked
+        for number, value in values.items():
+            if not isinstance(value, (int, float)) or not isfinite(value):  # pyright: ignore[reportUnnecessaryIsInstance]
+                raise UsageError(f"the priority of task {number} must be a number, not {value!r}")
         self.client.reprioritise(ranked)
+
+    @staticmethod
+    def _said_of(task: Task[Any], function: Callable[[Task[Any]], R]) -> R:
+        """Return what a function says of a task, which must be no coroutine."""
+        said = function(task)
+        if inspect.isawaitable(said):
+            if inspect.iscoroutine(said):
+                said.close()
+            raise UsageError(f"{function!r} is asked of many tasks at once: it cannot be async")
+        return said
 
     def cancel(
         self,
@@ -212,10 +234,13 @@ class Session(Submitter):
             reason: what their results are to say.
 
         Raises:
-            UsageError: one of them is neither a task of this session nor an id; none is cancelled.
+            UsageError: one of them is neither a task of this session nor an id, or the function is
+                async; none is cancelled.
         """
         if callable(tasks):
-            chosen: list[Task[Any] | int] = [task for task in self.pending if tasks(task)]
+            chosen: list[Task[Any] | int] = [
+                task for task in self.pending if self._said_of(task, tasks)
+            ]
         elif hasattr(tasks, "__iter__"):
             chosen = list(tasks)
         else:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping
+import inspect
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from steerio.campaign.handle import Task
@@ -65,14 +66,19 @@ class Submitter:
         Raises:
             TaskFailed, TaskCancelled, TaskTimedOut, TaskLost: of the first in order that did
                 not succeed; the others are left to run.
+            UsageError: something else than tasks.
         """
-        for task in tasks:
+        for task in _checked(tasks, "gather"):
             task.awaited = True
         return [await task for task in tasks]
 
     async def as_completed(self, tasks: Iterable[Task[Any]]) -> AsyncIterator[Task[Any]]:
-        """Iterate over tasks as they end, in whatever way."""
-        waiting = list(tasks)
+        """Iterate over tasks as they end, in whatever way.
+
+        Raises:
+            UsageError: something else than tasks.
+        """
+        waiting = _checked(list(tasks), "as_completed")
         ended: asyncio.Queue[Task[Any]] = asyncio.Queue()
         for task in waiting:
             task.awaited = True
@@ -100,6 +106,24 @@ class Submitter:
                 yield item
         finally:
             task.cancel("its reader left")
+
+
+def _checked(tasks: Sequence[Task[Any]], name: str) -> Sequence[Task[Any]]:
+    """Return tasks, if all of them are.
+
+    Raises:
+        UsageError: one is none.
+    """
+    given: Sequence[object] = tasks
+    for task in given:
+        if not isinstance(task, Task):  # pyright: ignore[reportUnnecessaryIsInstance]
+            if inspect.iscoroutine(task):
+                task.close()
+            raise UsageError(
+                f"{name} takes tasks, as submit(...) and *map(...) return them, not {task!r}; of "
+                "run(...) and other coroutines asyncio.gather waits for many at once"
+            )
+    return tasks
 
 
 class Options(Submitter):

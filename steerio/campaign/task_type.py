@@ -16,6 +16,7 @@ from steerio.edge.calls import CallCodec
 from steerio.edge.pickling import ship
 from steerio.errors import UsageError
 from steerio.launch.needs import Needs
+from steerio.model.objects import FROM_SETTING, check_number
 from steerio.model.tasks import Retries, TaskOptions, TaskSpec
 
 P = ParamSpec("P")
@@ -37,7 +38,7 @@ class TaskType(Generic[P, R]):
         pool: str = DEFAULT_POOL,
         options: TaskOptions | None = None,
         preload: Sequence[str] = (),
-        threshold_bytes: int | None = -1,
+        threshold_bytes: int | None = FROM_SETTING,
     ) -> None:
         functools.update_wrapper(self, function)
         self.function = function
@@ -110,7 +111,7 @@ def task(
     preload: Sequence[str] = (),
     cancel_grace_s: float = 0.2,
     needs: Needs | None = None,
-    threshold_bytes: int | None = -1,
+    threshold_bytes: int | None = FROM_SETTING,
 ) -> Any:
     """Make a function a task type.
 
@@ -135,8 +136,11 @@ def task(
     options = make_options(
         TaskOptions(), priority, timeout_s, retries, cancel_grace_s=cancel_grace_s, needs=needs
     )
-    if not pool:
-        raise UsageError("a task type needs a pool with a name")
+    named: object = pool
+    if not isinstance(named, str) or not named:  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise UsageError(f"a task type needs a pool with a name, not {pool!r}")
+    if threshold_bytes != FROM_SETTING:
+        check_number("threshold_bytes", threshold_bytes, least=0, or_none=True)
 
     def decorate(function: Callable[..., Any]) -> TaskType[..., Any]:
         return TaskType(function, pool, options, preload, threshold_bytes)
@@ -158,26 +162,35 @@ def make_options(
     Raises:
         UsageError: one of them cannot be; the message says which.
     """
-    changes: dict[str, Any] = {}
-    if priority is not None:
-        changes["priority"] = float(priority)
-    if timeout_s is not None:
-        changes["timeout_s"] = float(timeout_s)
-    if cancel_grace_s is not None:
-        changes["cancel_grace_s"] = float(cancel_grace_s)
+    numbers = {"priority": priority, "timeout_s": timeout_s, "cancel_grace_s": cancel_grace_s}
+    changes: dict[str, Any] = {
+        name: _number(name, number) for name, number in numbers.items() if number is not None
+    }
     if needs is not None:
+        if not isinstance(needs, Needs):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise UsageError(f"needs are like steerio.Needs(gpus=1), not {needs!r}")
         changes["needs"] = needs.value if needs != Needs() else None
     if retries is not None:
-        kinds = Retries.__struct_fields__
-        if not isinstance(retries, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise UsageError(f"retries go by kind of end, as in {{'failed': 2}}, not {retries!r}")
-        for kind, count in retries.items():
-            if kind not in kinds:
-                raise UsageError(f"retries go by kind of end ({', '.join(kinds)}), not {kind!r}")
-            if count < 0:
-                raise UsageError(f"retries[{kind!r}] must be 0 or more, not {count}")
+        _check_retries(retries)
         changes["retries"] = msgspec.structs.replace(start.retries, **retries)
     return msgspec.structs.replace(start, **changes) if changes else start
+
+
+def _number(name: str, number: float) -> float:
+    try:
+        return float(number)
+    except (TypeError, ValueError):
+        raise UsageError(f"{name} must be a number, not {number!r}") from None
+
+
+def _check_retries(retries: Mapping[str, int]) -> None:
+    kinds = Retries.__struct_fields__
+    if not isinstance(retries, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise UsageError(f"retries go by kind of end, as in {{'failed': 2}}, not {retries!r}")
+    for kind, count in retries.items():
+        if kind not in kinds:
+            raise UsageError(f"retries go by kind of end ({', '.join(kinds)}), not {kind!r}")
+        check_number(f"retries[{kind!r}]", count, least=0)
 
 
 def is_task_type(value: object) -> TypeGuard[TaskType[..., Any]]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from steerio.campaign.reference import Latest, Reference
 from steerio.errors import UsageError
-from steerio.model.objects import Version
+from steerio.model.objects import Version, check_number
 
 if TYPE_CHECKING:
     from steerio.campaign.store import SessionStore
@@ -47,6 +47,8 @@ class Versions:
     async def publish(self, value: object) -> int:
         """Make a value the newest version; returns its number.
 
+        Of several at the same time the one that is stored last is the newest.
+
         Raises:
             EncodingError, StoreFull, BrokerLost: as for ``session.put``.
         """
@@ -70,8 +72,10 @@ class Versions:
         """Return a `Reference` to a version newer than ``after`` (default: than all `seen`).
 
         Raises:
+            UsageError: ``after`` is no number of a version.
             BrokerLost: the broker has ended.
         """
+        check_number("after", after, least=0, or_none=True)
         newer = self._store.newer(self.name, self.seen if after is None else after)
         reference = await asyncio.shield(newer)  # others may wait for the same
         self.seen = max(self.seen, reference.version or 0)

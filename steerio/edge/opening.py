@@ -31,13 +31,18 @@ from steerio.model.objects import StoreSetting
 class _Known(NamedTuple):
     path: str
     extra: str
+    served: bool = False
+    """Whether there is a server that must answer."""
 
 
 _KNOWN = {
-    "redis": _Known("proxystore.connectors.redis:RedisConnector", "redis"),
-    "endpoint": _Known("proxystore.connectors.endpoint:EndpointConnector", "endpoint"),
+    "redis": _Known("proxystore.connectors.redis:RedisConnector", "redis", served=True),
+    "endpoint": _Known("proxystore.connectors.endpoint:EndpointConnector", "endpoint", served=True),
     "globus": _Known("proxystore.connectors.globus:GlobusConnector", ""),
 }
+
+
+_CONNECTOR = ("put", "get", "exists", "evict", "close")
 
 
 class _PartSetting(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -111,6 +116,8 @@ def _open(setting: StoreSetting, folder: Path, maker: str, copies: str) -> Store
 def check_store(setting: StoreSetting) -> None:
     """Find out whether a store's class can be imported and takes the options.
 
+    Where that is what its connector needs, also whether its server answers.
+
     Raises:
         UsageError: not so; it says what to install, or which options there are.
     """
@@ -123,6 +130,23 @@ def check_store(setting: StoreSetting) -> None:
         _take(setting, ("folder",))
     else:
         _options(setting, _class_of(setting.kind))
+        known = _KNOWN.get(setting.kind)
+        if known is not None and known.served:
+            _check_server(setting)
+
+
+def _check_server(setting: StoreSetting) -> None:
+    connector: Any = None
+    try:
+        connector = _connect(setting)
+        connector.exists(connector.new_key())
+    except UsageError:
+        raise
+    except Exception as error:  # a connector may raise anything
+        raise UsageError(f"the {setting.kind} store does not answer: {error}") from error
+    finally:
+        if connector is not None:
+            connector.close()
 
 
 def own_folders(setting: StoreSetting, opened: ExitStack) -> StoreSetting:
@@ -190,7 +214,15 @@ def _options(setting: StoreSetting, kind: Any) -> dict[str, Any]:
     Raises:
         UsageError: it does not take such options.
     """
-    signature = inspect.signature(kind)
+    try:
+        signature = inspect.signature(kind)
+    except (TypeError, ValueError):
+        signature = inspect.Signature()
+    if not isinstance(kind, type) or not all(hasattr(kind, name) for name in _CONNECTOR):
+        raise UsageError(
+            f"{setting.kind} is no connector of ProxyStore: that is a class with the methods "
+            f"{', '.join(_CONNECTOR)}"
+        )
     options = dict(setting.options)
     if "clear" in signature.parameters and options.setdefault("clear", False):
         raise UsageError(
@@ -215,7 +247,9 @@ def _take(setting: StoreSetting, names: tuple[str, ...]) -> list[str]:
     """
     if set(setting.options) != set(names):
         takes, given = (", ".join(some) or "none" for some in (names, setting.options))
-        raise UsageError(f"the {setting.kind} store takes the options: {takes}; not: {given}")
+        raise UsageError(
+            f"the {setting.kind} store takes the options: {takes}; it was given: {given}"
+        )
     for name in names:
         if not isinstance(setting.options[name], str) or not setting.options[name]:
             raise UsageError(f"the option {name} of the {setting.kind} store must be a path")

@@ -64,7 +64,11 @@ def choose_store(
         )
     if asked is None or (asked.kind == "file" and "folder" not in asked.options):
         if run_dir is None:
-            raise UsageError("a file store needs options={'folder': ...}, or a run directory")
+            given = ", ".join(asked.options) if asked is not None else ""
+            but = f"; it was given: {given}" if given else ""
+            raise UsageError(
+                f"a file store needs options={{'folder': ...}}, or a run directory{but}"
+            )
         setting = asked or StoreSetting()
         options = {**setting.options, "folder": str((run_dir / OBJECTS).absolute())}
         return structs.replace(setting, kind="file", options=options), ""

@@ -13,6 +13,8 @@ SHARED_MEMORY = "shared-memory"
 KINDS = (SHARED_MEMORY, "file", "redis", "endpoint", "globus", "multi")
 """The stores that have a short name."""
 THRESHOLD_BYTES = 1024 * 1024
+FROM_SETTING = -1
+"""The threshold of task types that have none of their own."""
 CACHE_BYTES = 2 * 2**30
 _PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*[.:][A-Za-z_]\w*")
 
@@ -106,7 +108,7 @@ class StoreSetting(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
             return self.cache_bytes
         return CACHE_BYTES // 8 if self.kind == "file" else CACHE_BYTES
 
-    def threshold(self, pool: str, of_task_type: int | None = -1) -> int | None:
+    def threshold(self, pool: str, of_task_type: int | None = FROM_SETTING) -> int | None:
         """Return above how many bytes values go by reference; ``None``: never.
 
         Args:
@@ -119,22 +121,31 @@ class StoreSetting(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     def __post_init__(self) -> None:
         """Refuse what cannot be meant."""
-        if self.kind not in KINDS and not _PATH.fullmatch(self.kind):
+        kind: Any = self.kind
+        if kind not in KINDS and not (isinstance(kind, str) and _PATH.fullmatch(kind)):
             raise UsageError(
                 f"no store is of kind {self.kind!r}: it is one of {', '.join(KINDS)}, or the class "
                 "of a ProxyStore connector, as in 'package.module:Class'"
             )
+        for named, given in (("options", self.options), ("thresholds", self.thresholds)):
+            if not isinstance(given, dict):  # pyright: ignore[reportUnnecessaryIsInstance]
+                raise UsageError(f"{named} go by name, as in {{'name': ...}}, not {given!r}")
         for name in self.options:
-            if not name.isidentifier():
+            if not str(name).isidentifier():
                 raise UsageError(f"{name!r} cannot be the name of an option of a store")
-        _check("threshold_bytes", self.threshold_bytes, least=0, or_none=True)
+        check_number("threshold_bytes", self.threshold_bytes, least=0, or_none=True)
         for pool, threshold in self.thresholds.items():
-            _check(f"thresholds[{pool!r}]", threshold, least=0, or_none=True)
-        _check("cache_bytes", self.cache_bytes, least=0, or_none=True)
-        _check("limit_bytes", self.limit_bytes, least=1, or_none=True)
+            check_number(f"thresholds[{pool!r}]", threshold, least=0, or_none=True)
+        check_number("cache_bytes", self.cache_bytes, least=0, or_none=True)
+        check_number("limit_bytes", self.limit_bytes, least=1, or_none=True)
 
 
-def _check(name: str, value: object, least: int, *, or_none: bool = False) -> None:
+def check_number(name: str, value: object, least: int, *, or_none: bool = False) -> None:
+    """Refuse what is no whole number, or too small a one.
+
+    Raises:
+        UsageError: so it is; the message names it.
+    """
     if value is None and or_none:
         return
     if not isinstance(value, int) or isinstance(value, bool) or value < least:

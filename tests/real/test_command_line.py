@@ -151,6 +151,15 @@ def test_a_store_that_cannot_be_leaves_no_record(
     assert not (folder / record).exists()
 
 
+def test_a_broker_that_is_not_there_to_join_leaves_no_record(folder: Path) -> None:
+    with running(
+        *steerio_command("run", "squares.py", "--limit", "1", "--join", "nowhere"), cwd=folder
+    ) as program:
+        assert program.status() == 2, program
+    assert "there is no run directory nowhere" in program.output
+    assert not (folder / "runs").exists()
+
+
 def test_a_threshold_is_for_a_pool_that_the_campaign_may_have(folder: Path) -> None:
     for pool, status, said in [
         ("default", 0, "all is well"),
