@@ -21,7 +21,11 @@ def test_kinds_have_a_short_name_or_are_a_class(kind: str) -> None:
     [
         ({"kind": "reddis"}, "'reddis'.*shared-memory.*redis"),
         ({"kind": "a module:Class"}, "kind"),
+        ({"kind": 3}, "no store is of kind 3"),
         ({"options": {"not a name": 1}}, "'not a name'"),
+        ({"options": {1: 2}}, "1 cannot be the name of an option"),
+        ({"options": [1]}, r"options go by name, .* not \[1\]"),
+        ({"thresholds": 5}, "thresholds go by name, .* not 5"),
         ({"threshold_bytes": -1}, "threshold_bytes.*from 0 on, or None"),
         ({"threshold_bytes": True}, "threshold_bytes"),
         ({"thresholds": {"learn": -1}}, "thresholds\\['learn'\\].*from 0 on, or None"),

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from steerio import Session, StoreSetting, Task, UsageError, task
+from steerio import Session, Task, UsageError, task
 from steerio.testing import SimulatedCluster
 from tests.simulated.virtual import on_cluster, simulation
 
@@ -35,20 +35,6 @@ def test_options_of_a_task_type(option: dict[str, Any], said: str) -> None:
 def test_what_is_the_default_may_be_said() -> None:
     assert task(threshold_bytes=-1, pool="p")(math.sqrt).threshold_bytes == -1
     assert task(threshold_bytes=None)(math.sqrt).threshold_bytes is None
-
-
-@pytest.mark.parametrize(
-    ("wrong", "said"),
-    [
-        ({"kind": 3}, "no store is of kind 3"),
-        ({"options": [1]}, r"options go by name, .* not \[1\]"),
-        ({"options": {1: 2}}, "1 cannot be the name of an option"),
-        ({"thresholds": 5}, "thresholds go by name, .* not 5"),
-    ],
-)
-def test_settings_of_a_store(wrong: dict[str, Any], said: str) -> None:
-    with pytest.raises(UsageError, match=said):
-        StoreSetting(**wrong)
 
 
 @on_cluster(1)
