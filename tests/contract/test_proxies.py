@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import traceback
 from pathlib import Path
-from typing import Any, NamedTuple, TypedDict
+from typing import Any, TypedDict
 
 import msgspec
 import pytest
@@ -25,6 +25,7 @@ from steerio.errors import EncodingError
 from steerio.model.objects import StoredObject
 from steerio.model.results import Failed, Sizes, TaskError, Timings
 from tests.contract.payloads import as_bytes
+from tests.core.test_showing import Model, Point, Run, Tuned
 
 RESOLVED: list[Any] = []
 """What factories were asked for, in this process."""
@@ -39,26 +40,6 @@ class Factory:
     def __call__(self) -> Any:
         RESOLVED.append(self.target)
         return self.target
-
-
-class Model(msgspec.Struct):
-    weights: list[float]
-    name: str = "m"
-
-
-class Tuned(Model):
-    rate: float = 0.1
-
-
-@dataclasses.dataclass
-class Run:
-    model: Model
-    steps: int = 1
-
-
-class Point(NamedTuple):
-    x: float
-    y: list[float]
 
 
 class Options(TypedDict, total=False):
