@@ -10,8 +10,10 @@ gave, and nobody waits for it.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from functools import partial
+from itertools import chain
 
 from msgspec import Struct
 
@@ -67,6 +69,8 @@ class Membership:
         self._put_off: set[tuple[str, int]] = set()
         self._to_replace: dict[int, WorkerRecord] = {}
         """Workers that are gone and are to be replaced later, by number."""
+        self._out_of_sight: deque[list[str]] = deque()
+        """Who put objects and is gone without anybody having seen it end: to be swept once more."""
         dispatch.starved = self.watch_empty
         self._checks: dict[str, Callable[[int, float], None]] = {
             "node": self._check_node,
@@ -79,6 +83,7 @@ class Membership:
             "short": partial(self.moves.due, "short"),
             "deadlock": partial(self.moves.due, "deadlock"),
             "recall": self._check_held,
+            "sweep": self._sweep_again,
             **{what: partial(self.draining.due, what) for what in ("ending", "end", "drain")},
         }
 
@@ -111,6 +116,7 @@ class Membership:
                 self.dispatch.cancel(record.task_id, f"its client left: {reason}", now)
         if client.maker:
             self.dispatch.effects.append(SweepObjects(client.maker))
+            self._sweep_later([client.maker], now)
         log = self.dispatch.log
         self._emit(ClientLost(log.next(), now + log.epoch, client.name, reason))
 
@@ -118,7 +124,8 @@ class Membership:
         """Nobody is served any more: have the store emptied of all that anybody put there."""
         self.dispatch.holdings.free_all()
         makers = [client.maker for client in self.clients.values() if client.maker]
-        self.dispatch.effects += map(SweepObjects, [*makers, *self.roster.workers])
+        gone = chain.from_iterable(self._out_of_sight)
+        self.dispatch.effects += map(SweepObjects, [*makers, *self.roster.workers, *gone])
 
     # -- nodes and their workers ---------------------------------------------------------
 
@@ -174,6 +181,7 @@ class Membership:
             self.dispatch.worker_gone(worker, 0, f"node lost: {reason}", False, now)
         for worker in lost:
             self.moves.worker_lost(worker.move, worker.home, now)
+        self._sweep_later([worker.name for worker in lost], now)
         self.dispatch.effects.append(Expel(peer, reason))
 
     def worker_joined(self, peer: int, name: str, pid: int, now: float) -> WorkerRecord | None:
@@ -298,6 +306,19 @@ class Membership:
         if pool.workers == 0:
             self.watch_empty(pool, now)
         return pool
+
+    def _sweep_later(self, makers: list[str], now: float) -> None:
+        """Have it swept once more after makers that may live on for a while, and put objects.
+
+        By then they are over: who hears nothing of the broker gives it up within a lease and a
+        beat, and a lease is longer than a beat.
+        """
+        self._out_of_sight.append(makers)
+        self.dispatch.deadlines.add(now + 2 * self.settings.lease_s, "sweep", 0)
+
+    def _sweep_again(self, about: int, now: float) -> None:
+        del about, now
+        self.dispatch.effects += map(SweepObjects, self._out_of_sight.popleft())
 
     def _puts_off(self, what: str, about: int, words_wait: bool) -> bool:
         """Whether to look at a silence a beat later, which is done once."""

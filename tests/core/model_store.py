@@ -5,7 +5,8 @@ a client has in hand is what it put or was told of and did not let go, what a ta
 what it was submitted with and, while a worker has it, the versions that came with it.
 
 Clients name only objects that they have in hand or have just put; workers just what they
-put.  Both may die between putting an object and telling of it.
+put.  Both may die between putting an object and telling of it.  Who is gone without anybody
+having seen it end lives on until it gives the broker up, and may put one more object.
 """
 
 from __future__ import annotations
@@ -19,8 +20,10 @@ from steerio.core.versions import VersionWaiter
 from steerio.model.objects import Inputs, StoredObject
 from steerio.model.tasks import TaskOptions
 from tests.core.model_cluster import Cluster
-from tests.core.model_parts import Book, Client, Worker
+from tests.core.model_parts import SETTINGS, Book, Client, Node, Worker
 
+LIVES_ON_S = SETTINGS.lease_s + SETTINGS.beat_s
+"""How long at most somebody goes on after the broker has given it up."""
 NBYTES = 10
 NAMES = ("model", "mesh")
 """What has versions."""
@@ -40,12 +43,16 @@ class StoringCluster(Cluster):
         """How often each client, by its number, needs an object."""
         self.untold: dict[bytes, int] = {}
         """What clients have put, and the broker does not know of."""
+        self._seen: set[str] = set()
+        """The workers of whose end the broker was told."""
         self.published: dict[str, list[StoredObject]] = {name: [] for name in NAMES}
         self.awaited: list[tuple[str, VersionWaiter]] = []
         self.inputs: dict[int, Inputs] = {}
         """What each task was submitted with."""
         self.given: dict[int, list[bytes]] = {}
         """The versions that each attempt was given."""
+        self.out_of_sight: dict[str, float] = {}
+        """Who is gone, as far as the broker can tell, and since when."""
         self._valued: set[int] = set()
         """The tasks whose clients were told of their value."""
         self._fetched: set[tuple[int, bytes]] = set()
@@ -149,6 +156,23 @@ class StoringCluster(Cluster):
             self.put(worker.name)
         super().dies(worker, says)
 
+    def node_tells(self, node: Node) -> None:
+        """Let a node's oldest word reach the broker."""
+        if node.member:
+            self._seen.add(node.exits[0][0])
+        super().node_tells(node)
+
+    # -- what those do who are out of sight -------------------------------------------------------
+
+    def alive(self) -> list[str]:
+        """Name who is gone as far as the broker can tell, and may put objects still."""
+        return [who for who, at in self.out_of_sight.items() if self.now < at + LIVES_ON_S]
+
+    def _gone(self, effect: Effect) -> None:
+        """Note that somebody is gone whom nobody saw end."""
+        if isinstance(effect, SweepObjects) and effect.maker not in self._seen:
+            self.out_of_sight.setdefault(effect.maker, self.now)
+
     # -- the books ------------------------------------------------------------------------------
 
     def decided(self) -> None:
@@ -156,6 +180,7 @@ class StoringCluster(Cluster):
         super().decided()
         for effect in self.dispatch.effects:
             self._value_told(effect)
+            self._gone(effect)
         there = self.members.clients.keys()
         for key in [key for key in self.in_hand if key[0] not in there]:
             del self.in_hand[key]
@@ -201,9 +226,14 @@ class StoringCluster(Cluster):
         """Carry out all that the core wanted; then nothing is there that nobody needs."""
         super().perform()
         spare = self.store.keys() - self.needed().keys() - self.untold.keys() - self._in_words()
-        for name in spare:  # it was put by a worker that has died, of which nobody knows yet
-            assert self.store[name] in self.roster.workers, f"{name!r} is kept for nobody"
-            assert not self.workers[self.store[name]].alive
+        for name in spare:
+            maker = self.store[name]
+            gone = self.out_of_sight.get(maker)
+            if gone is None:  # a worker that has died, of which nobody knows yet
+                assert maker in self.roster.workers, f"{name!r} is kept for nobody"
+                assert not self.workers[maker].alive
+            else:
+                assert self.now < gone + 2 * SETTINGS.lease_s, f"{name!r} is kept for nobody"
 
     def _in_words(self) -> set[bytes]:
         boxes = [self.late, *(worker.outbox for worker in self.workers.values())]

@@ -107,6 +107,10 @@ class HoldingsMachine(DispatchMachine):
         there = list(self.cluster.tasks)
         self.cluster.submits_again(self.client(which), self.cluster.books[one(there, what)])
 
+    @happens(lambda self: self.cluster.alive(), which=picks)
+    def puts_out_of_sight(self, which: int) -> None:
+        self.cluster.put(one(self.cluster.alive(), which))
+
     def everybody_leaves(self) -> None:
         """Only the newest versions stay, when nobody is left."""
         super().everybody_leaves()

@@ -205,6 +205,29 @@ def test_it_is_swept_after_each_worker_of_a_lost_node() -> None:
     assert scene.swept == names
 
 
+def test_it_is_swept_again_after_those_whose_end_nobody_saw() -> None:
+    scene = Stored({"simulate": 2})
+    names = list(scene.roster.workers)
+    lease_s = scene.settings.lease_s
+    scene.members.client_joined(OTHER, "other", watched=False, now=scene.now, maker="client:1")
+    scene.members.node_lost(NODE, "silent for too long", scene.now)
+    scene.tick(lease_s / 2)
+    scene.members.client_left(OTHER, "silent for too long", scene.now)
+    scene.settle_down()
+    scene.forget()
+    scene.tick(1.5 * lease_s)
+    assert scene.swept == names
+    scene.tick(lease_s / 2)
+    assert scene.swept == [*names, "client:1"]
+
+
+def test_a_worker_whose_end_its_node_saw_is_swept_after_once() -> None:
+    scene = Stored({"simulate": 1})
+    scene.exit(scene.worker("simulate-1"))
+    scene.tick(3 * scene.settings.lease_s)
+    assert scene.swept == ["simulate-1"]
+
+
 # -- values -------------------------------------------------------------------------------
 
 
@@ -363,10 +386,13 @@ def test_the_end_of_the_broker_empties_the_store() -> None:
     scene.dispatch.holdings.hold(VALUE, ("client", CLIENT))
     scene.submit(inputs=INPUTS)
     scene.members.client_joined(OTHER, "other", watched=False, now=scene.now, maker="client:1")
+    scene.node({"simulate": 1}, peer=NODE + 1)
+    scene.members.node_lost(NODE, "it left", scene.now)
+    scene.settle_down()
     scene.members.broker_ends()
     effects = scene.dispatch.take_effects()
     swept = [effect.maker for effect in effects if isinstance(effect, SweepObjects)]
-    assert swept == ["client:1", "simulate-1", "simulate-2"]
+    assert swept == ["client:1", "simulate-3", "simulate-1", "simulate-2"]
     assert isinstance(effects[-1], FreeObjects)
     assert set(effects[-1].names) == {b"model 1", b"value", b"frames", b"mesh"}
     assert scene.held == set()

@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, Iterator
 from typing import Any
 
 import numpy as np
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from steerio import Failed, Lost, Result, Session, Succeeded, Task, task
@@ -264,6 +264,7 @@ async def visit(cluster: SimulatedCluster, rng: random.Random) -> None:
     suppress_health_check=[HealthCheck.too_slow],
     max_examples=settings().max_examples // 3,
 )
+@example([PartitionNode(5.0, "node-2", 30.0)], 0, 0.0)  # its workers go on when they are lost
 @given(script=faults, seed=st.integers(0, 2**32), latency_s=st.sampled_from([0.0, 0.0, 0.05]))
 def test_no_value_is_gone_while_it_is_needed_or_kept_when_it_is_not(
     script: list[Any], seed: int, latency_s: float
