@@ -82,9 +82,9 @@ class ObjectMissing(SteerioError):
 
     def __init__(self, name: bytes, where: str) -> None:
         self.name, self.where = name, where
-        shown = name.decode() if name.isascii() and len(name) < 80 else f"of {len(name)} bytes"
+        shown = f"object {name.decode()}" if name.isascii() and len(name) < 80 else "object"
         super().__init__(
-            f"the object {shown} is not in {where}: it was freed (nothing held it any more), its "
+            f"the {shown} is not in {where}: it was freed (nothing held it any more), its "
             "campaign has ended, or this process looks into another store than who put it there"
         )
 

@@ -27,6 +27,7 @@ from steerio.worker import descendants
 from steerio.worker.copies import Copies
 from steerio.worker.forker import ZygoteForker
 from steerio.worker.node import Node
+from steerio.worker.offspring import RETIRED
 from steerio.worker.setup import NodeSetup, clear_up_after_broker
 
 END_CHILDREN_S = 1.0
@@ -55,7 +56,7 @@ def run_node(
     Args:
         setup: what it is told.
         lifeline: a descriptor whose end is ours.
-        tell: is told that it has joined, and why it leaves, in words.
+        tell: is told that it has joined, why workers end that fail, and why it leaves, in words.
     """
     sys.path[:0] = [entry for entry in setup.path if entry not in sys.path]
     descendants.adopt_orphans()
@@ -97,7 +98,7 @@ async def _serve(
         same_clock=setup.address.startswith("ipc://"),
         copies=copies,
     )
-    forker.watch(node.worker_exited)
+    forker.watch(node.worker_exited if tell is None else _telling(node, tell))
     if tell is not None:
         node.on_joined = lambda: tell(f"node {node.name} has joined the broker")
     try:
@@ -120,6 +121,20 @@ async def _serve(
     if node.failed:
         sys.stderr.write(f"steerio node {setup.name}: {node.ended.result()}\n")
     return int(node.failed)
+
+
+def _telling(node: Node, tell: Callable[[str], None]) -> Callable[[str, int, str], None]:
+    """Return what takes in that a worker has ended, and tells of it, though not of many alike."""
+    told = RETIRED
+
+    def exited(worker: str, run: int, reason: str) -> None:
+        nonlocal told
+        if reason not in (told, RETIRED) and not node.ended.done():
+            told = reason
+            tell(f"worker {worker} has ended: {reason}")
+        node.worker_exited(worker, run, reason)
+
+    return exited
 
 
 @contextlib.contextmanager

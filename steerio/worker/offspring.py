@@ -14,6 +14,8 @@ from steerio.worker.slots import Slots
 
 LEAVE_S = RELEASE_S + 0.2
 """Longest wait for workers that have resources to release."""
+RETIRED = "its process exited with status 0"
+"""Why a worker is gone that ended as it was told to."""
 REAP_S = 2.0
 """Longest wait for killed workers to be gone."""
 
@@ -93,7 +95,9 @@ class Offspring:
 def _why(status: int) -> str:
     """Say how a process ended."""
     code = os.waitstatus_to_exitcode(status)
-    if code >= 0:
+    if code == 0:
+        return RETIRED
+    if code > 0:
         return f"its process exited with status {code}"
     try:
         name = signal.Signals(-code).name

@@ -175,6 +175,14 @@ def test_a_node_says_by_which_name_the_broker_knows_it(tmp_path: Path) -> None:
         assert "node n~2 leaves the broker: " in second.output
 
 
+def test_a_node_says_why_its_workers_do_not_start(tmp_path: Path) -> None:
+    options = ("--workers", "default=2", "--preload", "nosuch")
+    with broker_in(tmp_path), workers_in(tmp_path, *options) as node:
+        node.wait_for("loading nosuch failed on the worker's side")
+        node.wait_for("ModuleNotFoundError: No module named 'nosuch'")
+        assert node.output.count("has ended: loading nosuch failed") == 1
+
+
 def remove_what_killed_brokers_left() -> None:
     """Remove the folders of sockets, which nobody else is left to do."""
     for folder in Path(tempfile.gettempdir()).glob("steerio-*"):
