@@ -128,14 +128,18 @@ class Driver:
             self._loop.call_soon(self._step)
 
     def _arm(self, when: float) -> None:
-        """Step at ``when`` at the latest.  A timer that fires early is harmless, so keep it."""
-        now = self._loop.time()
+        """Step at ``when`` at the latest.  A timer that is set for earlier is harmless, so keep it."""
         if self._timer is not None:
-            if now < self._armed <= when:
+            if self._armed <= when:
                 return
             self._timer.cancel()
-        self._armed = max(when, now)
-        self._timer = self._loop.call_at(self._armed, self._step)
+        self._armed = when
+        self._timer = self._loop.call_at(when, self._time_is_up)
+
+    def _time_is_up(self) -> None:
+        """Step; what is due may not be due yet, for loops call a little early."""
+        self._timer = None
+        self._step()
 
 
 class StandIn(threading.Thread):

@@ -1,0 +1,29 @@
+"""What has a broker take its steps in time."""
+
+from __future__ import annotations
+
+import asyncio
+
+from steerio.core.settings import Settings
+from steerio.edge.endpoint import MemoryRouter
+from steerio.runtime.broker import Broker
+from steerio.runtime.driver import Driver
+from tests.simulated.virtual import in_virtual_time
+
+
+@in_virtual_time
+async def test_a_timer_that_the_loop_calls_a_little_early_is_not_the_last() -> None:
+    loop = asyncio.get_running_loop()
+    settings = Settings()
+    broker = Broker(
+        [MemoryRouter()], pools={"simulate": 1}, closed=True, settings=settings, clock=loop.time
+    )
+    driver = Driver(broker)
+    driver.start(stand_in=False)
+    try:
+        # asyncio calls what is due within its clock's resolution, and uvloop rounds to milliseconds
+        await asyncio.sleep(settings.join_s - 1e-12)
+        await asyncio.sleep(1.0)
+        assert broker.roster.pools["simulate"].failure.startswith("no worker joined it within")
+    finally:
+        driver.close("the test is over")
