@@ -128,7 +128,7 @@ class Driver:
             self._loop.call_soon(self._step)
 
     def _arm(self, when: float) -> None:
-        """Step at ``when`` at the latest.  A timer that is set for earlier is harmless, so keep it."""
+        """Step at ``when`` at the latest.  A timer set for earlier is harmless, so keep it."""
         if self._timer is not None:
             if self._armed <= when:
                 return

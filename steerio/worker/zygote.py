@@ -269,6 +269,7 @@ class Zygote:
             slot = self._slots.view(order["slot"])
             objects = worker_objects(self._setup, name)
             Worker(self._link(name), name, slot, self._ahead(), objects).serve()
+            status = 0
         except SystemExit as exit_:
             status = exit_.code if isinstance(exit_.code, int) else 0
         except BaseException:  # noqa: BLE001 - whatever it was is the worker's end

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 
 import steerio
 from steerio import Cancelled, Session, Task, TaskCancelled, TaskProgress
 from tests.real import deeds, programs
+from tests.real.tables import read_table
 
 BACK_S = 1.0
 """Within this a worker must be back after its task was cancelled."""
@@ -96,11 +96,11 @@ async def test_many_are_cancelled_at_once_and_each_has_its_own_line_in_the_recor
         session.cancel(by_record, "found in the record")  # type: ignore[arg-type]
         results += [await task.result() for task in late]
     assert {type(result) for result in results} == {Cancelled}
-    lines = pd.read_json(tmp_path / "tasks.jsonl", lines=True)
+    lines = read_table(tmp_path / "tasks.jsonl")
     cancelled = lines[lines.ended_as == "cancelled"]
     assert sorted(cancelled.task_id) == sorted(result.task_id for result in results)
     assert sorted(cancelled.reason.unique()) == ["a better idea", "found in the record"]
-    events = pd.read_json(tmp_path / "events.jsonl", lines=True)
+    events = read_table(tmp_path / "events.jsonl")
     assert (events.type == "TaskEnded").sum() == len(lines) == len(results) + len(kept)
 
 

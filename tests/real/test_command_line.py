@@ -8,11 +8,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
-import pandas as pd
 import pytest
 
 import steerio
 from tests.real.programs import Program, python, running, steerio_command
+from tests.real.tables import read_table
 
 SQUARES = '''
 """Squares numbers."""
@@ -93,7 +93,7 @@ def test_a_campaign_runs_with_its_options_and_leaves_a_readable_record(folder: P
     assert "mine False [0.5, 1.5, 4.5, 9.5]" in program.output
     (record,) = (folder / "runs").iterdir()
     assert f"record: runs/{record.name}" in program.output
-    tasks = pd.read_json(record / "tasks.jsonl", lines=True)
+    tasks = read_table(record / "tasks.jsonl")
     assert sorted(tasks.value) == [0, 1, 4, 9]
     assert set(tasks.task_type) == {"squares:square"}
     parameters = json.loads((record / "parameters.json").read_text())

@@ -77,13 +77,14 @@ class Crashes:
                 self.check_left()  # though workers of the dead one may not have noticed yet
                 for each in dead:
                     self.bury(*each)
+                self.check_left()
                 folder = Path(read_connection(place).objects)
                 self.left += [folder, *on_disk(folder)]
                 victims = self.victims(min(A_LIFE, kills - self.did.total()) - 1)
                 victims.append(self.chance.choice(["campaign", "all"]))
                 dead = [(live, self.wear_down(live, victims))]
                 self.spilt += any(any(spill.iterdir()) for spill in on_disk(folder))
-            for each in dead:
+            for each in dead:  # what the last has left is for the next to remove
                 self.bury(*each)
 
     def victims(self, kills: int) -> list[str]:
@@ -121,7 +122,6 @@ class Crashes:
         """Wait for the last that a killed campaign has left running."""
         programs.wait_for_end(family, within_s=ENDED_S)
         assert dead.status() == -signal.SIGKILL, dead
-        self.check_left()
         self.count(dead)
         dead.close()
 

@@ -7,13 +7,16 @@ import os
 import signal
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 import pytest
 
 from tests.real import programs
 from tests.real.programs import Program, running, steerio_command
+from tests.real.tables import read_table
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 CAMPAIGN = '''
 import asyncio, os, signal, sys, time
@@ -93,7 +96,7 @@ def run_command(campaign: Path, *options: str) -> tuple[str, ...]:
 
 
 def recorded(campaign: Path) -> pd.DataFrame:
-    return pd.read_json(campaign.parent / "record/tasks.jsonl", lines=True)
+    return read_table(campaign.parent / "record/tasks.jsonl")
 
 
 def summary(campaign: Path) -> dict[str, Any]:
@@ -132,7 +135,7 @@ def test_a_campaign_that_stops_ends_with_0_and_a_whole_record(campaign: Path) ->
     }
     assert summary(campaign)["ended"] == "completed"
     assert summary(campaign)["tasks"] == len(done)
-    assert len(pd.read_json(record / "events.jsonl", lines=True)) > 3 * len(done)
+    assert len(read_table(record / "events.jsonl")) > 3 * len(done)
 
 
 @pytest.mark.parametrize(

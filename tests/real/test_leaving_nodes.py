@@ -173,17 +173,17 @@ async def test_a_node_leaves_before_its_walltime_ends_and_gets_nothing_that_take
     try:
         session = Session(await hosting.join("test"))
         try:
-            await session.run(work, 8.0)  # measured: half as long again is more than 11 s
+            await session.run(work, 6.5)  # measured: half as long again is more than 9 s
             (local,) = await session.nodes.look()
             await session.nodes.drain(local)
-            waiting, lasting = session.submit(work, 8.0), session.submit(wait_for, tmp_path / "go")
+            waiting, lasting = session.submit(work, 0.0), session.submit(wait_for, tmp_path / "go")
             async with session.events(NodeJoined, NodeEnding, NodeDrained, TaskRetried) as events:
-                with workers_in(tmp_path, "--walltime", "12") as short:
+                with workers_in(tmp_path, "--walltime", "10") as short:
                     joined, ending = await anext(events), await anext(events)
                     assert isinstance(joined, NodeJoined)
                     assert isinstance(ending, NodeEnding)
                     assert joined.ends == ending.ends
-                    assert 0 < ending.left_s < 12
+                    assert 0 < ending.left_s < 10
                     retried = await anext(events)
                     assert isinstance(retried, TaskRetried)
                     assert retried.task_id == lasting.id

@@ -9,11 +9,11 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-import pandas as pd
 import pytest
 
 from tests.real import programs
 from tests.real.programs import running, steerio_command
+from tests.real.tables import read_table
 from tests.real.test_standing_broker import broker_in, status_of
 
 CAMPAIGN = """
@@ -84,7 +84,7 @@ def test_rank_0_steers_and_the_others_work(folder: Path, name: str) -> None:
     assert f"sum {sum(x * x for x in range(40))} from 2 workers" in program.output
     assert program.output.count("record: ") == 1, "only rank 0 speaks"
     assert rendezvous() == []
-    tasks = pd.read_json(folder / "record/tasks.jsonl", lines=True)
+    tasks = read_table(folder / "record/tasks.jsonl")
     assert set(tasks.node) == {"rank1", "rank2"}
     assert set(tasks.ended_as) == {"succeeded"}
 

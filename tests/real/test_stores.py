@@ -13,14 +13,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from proxystore.connectors.endpoint import EndpointConnector
 
 import steerio
 from steerio import StoreSetting, TaskProgress, TaskRetried
 from steerio.edge.connection import read_connection
 from tests.contract.endpoint_servers import proxystore_endpoint
 from tests.contract.redis_servers import connected, redis_server
-from tests.real import connectors, deeds, stored
+from tests.real import deeds, stored
 from tests.real.programs import Program, running, steerio_command
 from tests.real.stored import Stored, drawn, expected
 from tests.real.test_mpi import launch
@@ -107,6 +106,8 @@ def test_over_several_by_size(tmp_path: Path, port: int) -> None:
 def test_over_an_endpoint(tmp_path: Path) -> None:
     with proxystore_endpoint(tmp_path) as options:
         campaign = run_over(StoreSetting(kind="endpoint", options=options), tmp_path)
+        from proxystore.connectors.endpoint import EndpointConnector  # it takes seconds
+
         with closing(EndpointConnector(**options)) as connector:
             keys = [pickle.loads(name) for name in campaign.names]
             assert len(keys) == 2
@@ -142,7 +143,7 @@ def test_over_that_of_a_standing_broker(tmp_path: Path, hosts: str) -> None:
 async def test_a_worker_of_another_host_that_is_killed_leaves_nothing(tmp_path: Path) -> None:
     objects, mark, place = (tmp_path / name for name in ("objects", "mark", "broker"))
     file = tmp_path / "store.toml"
-    kind = f"{connectors.__name__}:{connectors.FatalConnector.__name__}"
+    kind = "tests.real.connectors:FatalConnector"  # by name: to import it takes seconds
     options = f'store_dir = "{objects}"\nmark = "{mark}"\n'
     file.write_text(f'kind = "{kind}"\nthreshold_bytes = 1000\n[options]\n{options}')
     with broker_in(tmp_path, "--host", "127.0.0.1", "--store", str(file)) as broker:
