@@ -7,6 +7,7 @@ import contextlib
 import os
 import signal
 import socket
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -117,7 +118,8 @@ def run_worker(
 
     def tell(what: str) -> None:
         with contextlib.suppress(OSError):  # nobody reads it any more
-            click.echo(what)
+            encoding = sys.stdout.encoding
+            click.echo(what.encode(encoding, "backslashreplace").decode(encoding))
 
     return run_node(setup, None, tell)
 

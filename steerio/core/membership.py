@@ -35,6 +35,8 @@ from steerio.model.events import (
 )
 from steerio.model.places import WorkerNeeds
 
+ENDING_S = 10.0
+"""Longest that a node takes to end with its workers, in seconds; its own bounds are shorter."""
 SILENCES = ("node", "client", "start", "empty")
 """The deadlines that come up because somebody said nothing."""
 FIRST_PUT_OFF_S, LONGEST_PUT_OFF_S = 1.0, 30.0
@@ -70,7 +72,7 @@ class Membership:
         self._to_replace: dict[int, WorkerRecord] = {}
         """Workers that are gone and are to be replaced later, by number."""
         self._out_of_sight: deque[list[str]] = deque()
-        """Who put objects and is gone without anybody having seen it end: to be swept once more."""
+        """Who may have put objects and is gone, though nobody saw it end, in the order of that."""
         dispatch.starved = self.watch_empty
         self._checks: dict[str, Callable[[int, float], None]] = {
             "node": self._check_node,
@@ -83,7 +85,7 @@ class Membership:
             "short": partial(self.moves.due, "short"),
             "deadlock": partial(self.moves.due, "deadlock"),
             "recall": self._check_held,
-            "sweep": self._sweep_again,
+            "sweep": self._sweep,
             **{what: partial(self.draining.due, what) for what in ("ending", "end", "drain")},
         }
 
@@ -115,7 +117,6 @@ class Membership:
             for record in [r for r in self.dispatch.tasks.values() if r.client == peer]:
                 self.dispatch.cancel(record.task_id, f"its client left: {reason}", now)
         if client.maker:
-            self.dispatch.effects.append(SweepObjects(client.maker))
             self._sweep_later([client.maker], now)
         log = self.dispatch.log
         self._emit(ClientLost(log.next(), now + log.epoch, client.name, reason))
@@ -209,6 +210,7 @@ class Membership:
         mine = record is not None and record.worker is worker
         was_ready = worker.phase != "starting"
         pool = self._remove(worker, reason, record.task_id if record and mine else None, now)
+        self.dispatch.effects.append(SweepObjects(name))
         node = worker.node
         if node.draining:
             self.draining.worker_gone(worker)
@@ -296,7 +298,6 @@ class Membership:
     def _remove(self, worker: WorkerRecord, reason: str, task_id: int | None, now: float) -> Pool:
         retired = worker.phase == "retiring"
         pool = self.roster.remove_worker(worker)
-        self.dispatch.effects.append(SweepObjects(worker.name))
         log = self.dispatch.log
         at = now + log.epoch
         node = worker.node.name
@@ -308,15 +309,15 @@ class Membership:
         return pool
 
     def _sweep_later(self, makers: list[str], now: float) -> None:
-        """Have it swept once more after makers that may live on for a while, and put objects.
+        """Have it swept after makers when they must be over: until then they may put objects.
 
-        By then they are over: who hears nothing of the broker gives it up within a lease and a
-        beat, and a lease is longer than a beat.
+        Who hears nothing of the broker gives it up within a lease and a beat, which is less than
+        two leases, and then has to end.
         """
         self._out_of_sight.append(makers)
-        self.dispatch.deadlines.add(now + 2 * self.settings.lease_s, "sweep", 0)
+        self.dispatch.deadlines.add(now + 2 * self.settings.lease_s + ENDING_S, "sweep", 0)
 
-    def _sweep_again(self, about: int, now: float) -> None:
+    def _sweep(self, about: int, now: float) -> None:
         del about, now
         self.dispatch.effects += map(SweepObjects, self._out_of_sight.popleft())
 

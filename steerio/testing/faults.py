@@ -183,7 +183,7 @@ class FailStarts(Struct, frozen=True):
     """Let the workers of a pool die while they start, as for want of a library."""
 
     pool: str
-    reason: str = "its process ended with status 1"
+    reason: str = "its process exited with status 1"
     at_s: float = 0.0
     for_s: float | None = None
 

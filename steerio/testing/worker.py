@@ -24,7 +24,7 @@ from steerio.worker.objects import WorkerObjects
 KILLED = "its process was ended by SIGKILL (out of memory, or killed from outside)"
 CRASHED = "its process was ended by SIGSEGV"
 STOPPED = "it was ended together with a task that had to be stopped"
-ENDED = "its process ended with status 0"
+ENDED = "its process exited with status 0"
 
 
 class SimulatedWorker:

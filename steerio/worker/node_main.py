@@ -32,6 +32,8 @@ from steerio.worker.setup import NodeSetup, clear_up_after_broker
 
 END_CHILDREN_S = 1.0
 """Longest wait for processes to be gone that were left behind by all that started them."""
+MOST_TOLD = 10
+"""Most reasons why workers ended that a node tells whoever started it."""
 ORIGINAL_PATH = "STEERIO_ORIGINAL_PYTHONPATH"
 """How a fresh interpreter learns of the ``PYTHONPATH`` that is to reach the tasks."""
 
@@ -56,7 +58,8 @@ def run_node(
     Args:
         setup: what it is told.
         lifeline: a descriptor whose end is ours.
-        tell: is told that it has joined, why workers end that fail, and why it leaves, in words.
+        tell: is told in words that it has joined, why workers do not come to work, and why it
+            leaves.
     """
     sys.path[:0] = [entry for entry in setup.path if entry not in sys.path]
     descendants.adopt_orphans()
@@ -124,15 +127,17 @@ async def _serve(
 
 
 def _telling(node: Node, tell: Callable[[str], None]) -> Callable[[str, int, str], None]:
-    """Return what takes in that a worker has ended, and tells of it, though not of many alike."""
-    told = RETIRED
+    """Return what takes in that a worker has ended, and tells of it if it did not come to work.
+
+    Each reason is told once, and only the first few: who reads them may be slow.
+    """
+    told = {RETIRED}
 
     def exited(worker: str, run: int, reason: str) -> None:
-        nonlocal told
-        if reason not in (told, RETIRED) and not node.ended.done():
-            told = reason
-            tell(f"worker {worker} has ended: {reason}")
         node.worker_exited(worker, run, reason)
+        if not run and reason not in told and len(told) <= MOST_TOLD and not node.ended.done():
+            told.add(reason)
+            tell(f"worker {worker} has ended before it began a task: {reason}")
 
     return exited
 

@@ -271,7 +271,11 @@ class Zygote:
             Worker(self._link(name), name, slot, self._ahead(), objects).serve()
             status = 0
         except SystemExit as exit_:
-            status = exit_.code if isinstance(exit_.code, int) else 0
+            code = 0 if exit_.code is None else exit_.code
+            if isinstance(code, int):
+                status = code
+            else:
+                sys.stderr.write(f"{code}\n")
         except BaseException:  # noqa: BLE001 - whatever it was is the worker's end
             traceback.print_exc()
         finally:

@@ -16,14 +16,17 @@ from collections import Counter
 from msgspec import structs
 
 from steerio.core.effects import Effect, FetchAhead, FreeObjects, Settle, SweepObjects
+from steerio.core.membership import ENDING_S
 from steerio.core.versions import VersionWaiter
 from steerio.model.objects import Inputs, StoredObject
 from steerio.model.tasks import TaskOptions
 from tests.core.model_cluster import Cluster
 from tests.core.model_parts import SETTINGS, Book, Client, Node, Worker
 
-LIVES_ON_S = SETTINGS.lease_s + SETTINGS.beat_s
+LIVES_ON_S = SETTINGS.lease_s + SETTINGS.beat_s + ENDING_S
 """How long at most somebody goes on after the broker has given it up."""
+SWEPT_S = 2 * SETTINGS.lease_s + ENDING_S
+"""When it is swept after those."""
 NBYTES = 10
 NAMES = ("model", "mesh")
 """What has versions."""
@@ -53,6 +56,8 @@ class StoringCluster(Cluster):
         """The versions that each attempt was given."""
         self.out_of_sight: dict[str, float] = {}
         """Who is gone, as far as the broker can tell, and since when."""
+        self._makers: set[str] = set()
+        """Who was there before the last step."""
         self._valued: set[int] = set()
         """The tasks whose clients were told of their value."""
         self._fetched: set[tuple[int, bytes]] = set()
@@ -168,10 +173,12 @@ class StoringCluster(Cluster):
         """Name who is gone as far as the broker can tell, and may put objects still."""
         return [who for who, at in self.out_of_sight.items() if self.now < at + LIVES_ON_S]
 
-    def _gone(self, effect: Effect) -> None:
-        """Note that somebody is gone whom nobody saw end."""
-        if isinstance(effect, SweepObjects) and effect.maker not in self._seen:
-            self.out_of_sight.setdefault(effect.maker, self.now)
+    def _look_who_is_gone(self) -> None:
+        """Note who is gone whom nobody saw end."""
+        makers = {client.maker for client in self.members.clients.values()} | {*self.roster.workers}
+        for who in self._makers - makers - self._seen:
+            self.out_of_sight[who] = self.now
+        self._makers = makers
 
     # -- the books ------------------------------------------------------------------------------
 
@@ -180,7 +187,7 @@ class StoringCluster(Cluster):
         super().decided()
         for effect in self.dispatch.effects:
             self._value_told(effect)
-            self._gone(effect)
+        self._look_who_is_gone()
         there = self.members.clients.keys()
         for key in [key for key in self.in_hand if key[0] not in there]:
             del self.in_hand[key]
@@ -233,7 +240,7 @@ class StoringCluster(Cluster):
                 assert maker in self.roster.workers, f"{name!r} is kept for nobody"
                 assert not self.workers[maker].alive
             else:
-                assert self.now < gone + 2 * SETTINGS.lease_s, f"{name!r} is kept for nobody"
+                assert self.now < gone + SWEPT_S, f"{name!r} is kept for nobody"
 
     def _in_words(self) -> set[bytes]:
         boxes = [self.late, *(worker.outbox for worker in self.workers.values())]

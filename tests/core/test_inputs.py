@@ -6,6 +6,7 @@ import pytest
 
 from steerio.core.effects import FreeObjects, Settle, SweepObjects
 from steerio.core.lifecycle import State
+from steerio.core.membership import ENDING_S
 from steerio.core.records import TaskRecord
 from steerio.core.versions import VersionWaiter
 from steerio.model.events import TaskEnded
@@ -182,7 +183,6 @@ def test_what_a_client_leaves_behind_lives_as_long_as_its_running_tasks() -> Non
     scene.settle_down()
     assert scene.ending(queued).ended_as == "cancelled"
     assert scene.freed == [b"value", b"frames"]
-    assert scene.swept == ["client1"]
     assert scene.held == {b"mesh"}
     late = StoredObject(b"late", 5)
     scene.report(running, "succeeded", stored=late)
@@ -197,34 +197,27 @@ def test_a_client_that_put_nothing_is_not_swept_after() -> None:
     assert scene.swept == []
 
 
-def test_it_is_swept_after_each_worker_of_a_lost_node() -> None:
-    scene = Stored({"simulate": 2})
-    names = list(scene.roster.workers)
-    scene.members.node_lost(NODE, "it left", scene.now)
-    scene.settle_down()
-    assert scene.swept == names
-
-
-def test_it_is_swept_again_after_those_whose_end_nobody_saw() -> None:
+def test_it_is_swept_after_those_whose_end_nobody_saw_when_they_must_be_over() -> None:
     scene = Stored({"simulate": 2})
     names = list(scene.roster.workers)
     lease_s = scene.settings.lease_s
     scene.members.client_joined(OTHER, "other", watched=False, now=scene.now, maker="client:1")
     scene.members.node_lost(NODE, "silent for too long", scene.now)
-    scene.tick(lease_s / 2)
+    scene.tick(lease_s)
     scene.members.client_left(OTHER, "silent for too long", scene.now)
-    scene.settle_down()
-    scene.forget()
-    scene.tick(1.5 * lease_s)
+    scene.tick(lease_s + ENDING_S - 0.1)
+    assert scene.swept == []
+    scene.tick(0.1)
     assert scene.swept == names
-    scene.tick(lease_s / 2)
+    scene.tick(lease_s)
     assert scene.swept == [*names, "client:1"]
 
 
-def test_a_worker_whose_end_its_node_saw_is_swept_after_once() -> None:
+def test_it_is_swept_at_once_after_a_worker_whose_end_its_node_saw() -> None:
     scene = Stored({"simulate": 1})
     scene.exit(scene.worker("simulate-1"))
-    scene.tick(3 * scene.settings.lease_s)
+    assert scene.swept == ["simulate-1"]
+    scene.tick(3 * scene.settings.lease_s + ENDING_S)
     assert scene.swept == ["simulate-1"]
 
 

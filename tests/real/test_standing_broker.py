@@ -180,7 +180,7 @@ def test_a_node_says_why_its_workers_do_not_start(tmp_path: Path) -> None:
     with broker_in(tmp_path), workers_in(tmp_path, *options) as node:
         node.wait_for("loading nosuch failed on the worker's side")
         node.wait_for("ModuleNotFoundError: No module named 'nosuch'")
-        assert node.output.count("has ended: loading nosuch failed") == 1
+        assert node.output.count("has ended before it began a task: loading nosuch failed") == 1
 
 
 def remove_what_killed_brokers_left() -> None:
