@@ -12,6 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from steerio.core.membership import ENDING_S
+from steerio.core.settings import Settings
 from steerio.edge.endpoint import MemoryLink, MemoryRouter
 from steerio.edge.store import MemoryStore
 from steerio.model import messages as ms
@@ -149,12 +151,17 @@ def test_only_clients_hold_and_publish() -> None:
     assert bench.there(stored) == [False]
 
 
-def test_what_a_client_put_and_never_told_of_goes_with_it() -> None:
+def test_what_a_client_put_and_never_told_of_goes_when_it_must_be_over() -> None:
     bench = Bench()
     untold, needed, of_other = bench.put(), bench.put(), bench.put(SECOND)
     bench.submit(FOREIGN + 1, Inputs(needed), by_other=True)
     bench.say(bench.client, ms.Leave())
-    assert bench.there(untold, needed, of_other) == [False, True, True]
+    late = bench.put()
+    assert bench.there(untold, late, needed, of_other) == [True, True, True, True]
+    bench.now = 2 * Settings().lease_s + ENDING_S
+    bench.say(bench.node, ms.Beat(0.0, None))
+    bench.broker.step()
+    assert bench.there(untold, late, needed, of_other) == [False, False, True, True]
     bench.say(bench.worker, report(bench.run(), None))
     assert bench.there(needed, of_other) == [False, True]
 
