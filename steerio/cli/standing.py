@@ -118,7 +118,7 @@ def run_worker(
 
     def tell(what: str) -> None:
         with contextlib.suppress(OSError):  # nobody reads it any more
-            encoding = sys.stdout.encoding
+            encoding = sys.stdout.encoding if sys.stdout else "utf-8"  # none where it is closed
             click.echo(what.encode(encoding, "backslashreplace").decode(encoding))
 
     return run_node(setup, None, tell)

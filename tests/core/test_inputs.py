@@ -188,12 +188,14 @@ def test_what_a_client_leaves_behind_lives_as_long_as_its_running_tasks() -> Non
     scene.report(running, "succeeded", stored=late)
     assert scene.freed == [b"value", b"frames", b"mesh", b"late"]
     assert scene.held == set()
+    scene.tick(2 * scene.settings.lease_s + ENDING_S)
+    assert scene.swept == ["client1"]
 
 
 def test_a_client_that_put_nothing_is_not_swept_after() -> None:
     scene = Stored({"simulate": 1})
     scene.members.client_left(CLIENT, "it left", scene.now)
-    scene.settle_down()
+    scene.tick(2 * scene.settings.lease_s + ENDING_S)
     assert scene.swept == []
 
 
