@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections import deque
-from collections.abc import Awaitable, Callable
+import types
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable, Generator
 from typing import TYPE_CHECKING, Any
 
 import anyio
 
 from steerio.campaign.handle import Task
+from steerio.campaign.idleness import is_echo
 from steerio.campaign.submitting import current_agent
 from steerio.campaign.triggers import Trigger
 from steerio.errors import TaskCancelled
@@ -34,9 +36,13 @@ class Calls:
         """Tasks whose failures are collected for a call to come, and of which no other hears."""
         self._queue: deque[Any] = deque()
         self._waiting: deque[asyncio.Future[None]] = deque()
+        self._echoes: Counter[int] = Counter()
+        """Identities of queued items that an ``on_idle`` published."""
         self.busy = 0
-        self.unanswered = trigger.kind == "idle"
-        """Whether an ``on_idle`` may still answer to idle workers with work."""
+        self.asked_at = -1
+        """At which count of what happened an ``on_idle`` was called last."""
+        self.asked_with = 0
+        """How many workers were idle then."""
 
     def __repr__(self) -> str:
         return f"<Calls of {self.name}: {self.pending} queued, {self.busy} under way>"
@@ -46,13 +52,16 @@ class Calls:
         """How many calls are queued."""
         return len(self._queue)
 
-    def feed(self, item: Any, *, unheard: Task[Any] | None = None) -> None:
+    def feed(self, item: Any, *, unheard: Task[Any] | None = None, echo: bool = False) -> None:
         """Take in one result or event; enough of them make a call.
 
-        ``unheard`` is the task of a failure with which a call would deal, and no other.
+        ``unheard`` is the task of a failure with which a call would deal, and no other; an
+        ``echo`` is an event that an ``on_idle`` published.
         """
         every = self.trigger.every
         if every is None:
+            if echo:
+                self._echoes[id(item)] += 1
             self._put(item)
             return
         self._collected.append(item)
@@ -63,6 +72,8 @@ class Calls:
             for task in self.unheard:
                 task.awaited = True
             self.unheard.clear()
+            if echo:
+                self._echoes[id(batch)] += 1
             self._put(batch)
 
     def _put(self, item: Any) -> None:
@@ -84,6 +95,7 @@ class Calls:
     async def serve(self) -> None:
         """Make the calls, until the campaign ends."""
         current_agent.set(self.name)
+        is_echo.set(self.trigger.kind == "idle")
         match self.trigger.kind:
             case "idle":
                 serving = self._serve_idle
@@ -103,6 +115,9 @@ class Calls:
         """Make the calls, in order."""
         while True:
             item = await self._take()
+            if self._echoes or is_echo.get():
+                is_echo.set(id(item) in self._echoes)
+                self._echoes -= Counter([id(item)])
             await self._make_call(item)
             self._conductor.look_if_quiet()
 
@@ -113,8 +128,8 @@ class Calls:
             self._queue.clear()
             idle = self._conductor.feeder.idle(self.trigger.subject)
             if idle > 0 and not self._conductor.stopping:
+                self.asked_at, self.asked_with = self._conductor.idleness.happened, idle
                 await self._make_call(idle)
-                self.unanswered = self._conductor.outstanding > 0
             self._conductor.look_if_quiet()
 
     async def _serve_period(self) -> None:
@@ -129,8 +144,12 @@ class Calls:
 
     async def call(self, *args: Any) -> None:
         """Make one call; that it was cut short by the campaign's end is no error."""
+        call = self._method(*args)
+        idleness = self._conductor.idleness
+        if idleness and self.trigger.kind != "idle":
+            call = in_steps(call, idleness.echoes if is_echo.get() else idleness.happens)
         try:
-            await heed(self.name, self._method(*args), was_cancelled)
+            await heed(self.name, call, was_cancelled)
         except TaskCancelled:
             if not self._conductor.stopping:
                 raise
@@ -143,6 +162,29 @@ class Calls:
             await self.call(*args)
         finally:
             self.busy -= 1
+
+
+@types.coroutine
+def in_steps(call: Awaitable[Any], stepped: Callable[[], None]) -> Generator[Any, Any, Any]:
+    """Await a call, and call back whenever it has gone on to its next wait, or its end."""
+    steps = call.__await__()
+    try:
+        awaited = next(steps)
+        while True:
+            stepped()
+            try:
+                yield awaited
+            except GeneratorExit:
+                raise
+            except BaseException as error:  # noqa: BLE001 - it is for the call to deal with
+                awaited = steps.throw(error)
+            else:
+                awaited = next(steps)
+    except StopIteration as end:
+        stepped()
+        return end.value
+    finally:
+        steps.close()
 
 
 def was_cancelled() -> bool:

@@ -2,8 +2,8 @@
 
 Invariant: the campaign is *quiet* when nothing can happen any more that would call an
 agent: no task outstanding (of those submitted before it stops), no call queued or under
-way, nothing that a board may still hand out, no agent alive, no period.  A quiet campaign
-has ended, so none can hang for want of a ``stop``.
+way, nothing that a board may still hand out, no agent alive, no period, and every ``on_idle``
+asked in vain (`Idleness`).  A quiet campaign has ended, so none can hang for want of a ``stop``.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from steerio.campaign.campaign import Campaign
 from steerio.campaign.ending import DEAF_S, INTERRUPTED_S, Latecomers
 from steerio.campaign.feeding import Feeder
 from steerio.campaign.handle import Task
+from steerio.campaign.idleness import Idleness, is_echo
 from steerio.campaign.limits import Limits, Spent
 from steerio.campaign.session import Session
 from steerio.campaign.submitting import current_agent
@@ -52,7 +53,6 @@ class Conductor:
         ]
         self._on_result: dict[str, list[Calls]] = defaultdict(list)
         self._on_event: list[Calls] = []
-        self._on_idle: list[Calls] = []
         self._agents = 0
         self._periods = 0
         self._outstanding: dict[int, Task[Any]] = {}
@@ -60,6 +60,8 @@ class Conductor:
         tolerated = self.spent.limits.failures is not None
         self._unhandled = Unhandled(session, self.fail, self._broker_lost, tolerated=tolerated)
         self.feeder = Feeder(session, self.fail, self._may_feed)
+        idle = [calls for calls in self._calls if calls.trigger.kind == "idle"]
+        self.idleness = Idleness(idle, session, self.feeder)
         self._patience: asyncio.TimerHandle | None = None
         self._deafness: asyncio.TimerHandle | None = None
         self._started = False
@@ -109,7 +111,7 @@ class Conductor:
         async with anyio.create_task_group() as group:
             self._group = group
             self._sort_calls()
-            self.session.client.watch.on_pools(self._pools_changed, idle=bool(self._on_idle))
+            self.session.client.watch.on_pools(self._pools_changed, idle=bool(self.idleness))
             group.start_soon(self._watch_pool_failures, name=f"{self._name}.pools")
             with self.latecomers.may_cut(f"{self._name}.setup"):
                 await self._as_agent("setup", self.campaign.setup())
@@ -142,7 +144,7 @@ class Conductor:
             elif kind == "event":
                 self._on_event.append(calls)
             elif kind == "idle":
-                self._on_idle.append(calls)
+                self.session.check_pool(calls.trigger.subject)
 
     def _start_calls(self, group: anyio.abc.TaskGroup) -> None:
         for calls in self._calls:
@@ -200,11 +202,6 @@ class Conductor:
             self._error = error
         self._ended.set()
 
-    @property
-    def outstanding(self) -> int:
-        """How many of its tasks have not ended."""
-        return len(self._outstanding)
-
     def look_if_quiet(self) -> None:
         """End the campaign if nothing can happen any more."""
         if not self._started or self._outstanding or any(c.busy or c.pending for c in self._calls):
@@ -216,10 +213,12 @@ class Conductor:
 
     def _expects_more(self) -> bool:
         """Whether more would come, although nothing is under way."""
-        if self._agents or self._periods or any(calls.unanswered for calls in self._calls):
+        if self._agents or self._periods:
             return True
         self.feeder.find_boards()  # one may have been put into a list since
-        return self.feeder.waiting > 0 or bool(self._outstanding)
+        if self.feeder.waiting > 0 or self._outstanding:
+            return True
+        return self.idleness.may_answer()
 
     def _may_feed(self) -> bool:
         return not self.stopping and not self._finishing
@@ -247,13 +246,13 @@ class Conductor:
 
     def _uses(self, pool: str) -> bool:
         """Whether something of this campaign waits for workers of a pool."""
-        idle = any(calls.unanswered for calls in self._on_idle if calls.trigger.subject == pool)
-        return idle or self.feeder.uses(pool)
+        return self.idleness.uses(pool) or self.feeder.uses(pool)
 
     # -- tasks -------------------------------------------------------------------------
 
     def _task_submitted(self, task: Task[Any]) -> None:
         self.feeder.submitted(task)
+        self.idleness.task_seen()
         if self.stopping and not self._finishing:
             self.latecomers.add(task.id)
             task.cancel(self.stopping)
@@ -265,6 +264,7 @@ class Conductor:
         result = task._result  # pyright: ignore[reportPrivateUsage]
         assert result is not None
         of_board = self.feeder.ended(task)
+        self.idleness.task_seen()
         if self.latecomers.discard(task.id) and isinstance(result, Cancelled):
             return  # it never was part of the campaign, and calls nobody
         reached = self.spent.count(result)
@@ -297,15 +297,15 @@ class Conductor:
 
     def _pools_changed(self) -> None:
         self.feeder.feed()
-        for calls in self._on_idle:
-            if not calls.pending and self.feeder.idle(calls.trigger.subject) > 0:
-                calls.feed(None)
+        if self.idleness:
+            self.idleness.ask()
+            self.look_if_quiet()  # the last worker of a pool may have left
 
     def publish(self, event: object) -> None:
         """Give an event to the handlers that want it, and to everyone's streams."""
         for calls in self._on_event:
             if isinstance(event, calls.trigger.subject):
-                calls.feed(event)
+                calls.feed(event, echo=is_echo.get())
         self.session.publish(event)
 
 

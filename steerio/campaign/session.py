@@ -102,7 +102,7 @@ class Session(Submitter):
         tags: dict[str, str] | None,
     ) -> Task[Any]:
         """Queue a task with all there is to say about it; the other ways lead here."""
-        self._check_pool(kind.pool)
+        self.check_pool(kind.pool)
         if references_exist():
             with gather() as used:
                 body, frames = kind.codec.pack(args, kwargs)
@@ -273,7 +273,7 @@ class Session(Submitter):
         Raises:
             UnknownPool: there is no such pool.
         """
-        self._check_pool(pool)
+        self.check_pool(pool)
         self.client.reassign([task.id for task in tasks], pool)
 
     @property
@@ -281,7 +281,12 @@ class Session(Submitter):
         """The tasks of this session that have not ended, in the order they were submitted."""
         return [sink for sink in self.client.sinks.values() if isinstance(sink, Task)]
 
-    def _check_pool(self, pool: str) -> None:
+    def check_pool(self, pool: str) -> None:
+        """Refuse a pool that cannot be.
+
+        Raises:
+            UnknownPool: there is no such pool.
+        """
         known = self.client.closed_pools
         if known and pool not in known:
             raise UnknownPool(pool, list(known))

@@ -90,7 +90,17 @@ def on_event(
 
 
 def on_idle(pool: str) -> Callable[[Method[P]], Method[P]]:
-    """Call with the number of workers of a pool that are free while nothing is queued for them."""
+    """Call with the number of workers of a pool that are free while nothing is queued for them.
+
+    Called one at a time, while there are such workers, whenever something has happened since it
+    was called last that may change its answer: the number of idle workers is another, a task was
+    submitted or has ended, or another agent has gone on (after a wait, or to its end).  The
+    campaign does not end before each ``on_idle`` was called when everything else was at rest, and
+    submitted nothing.  Where there are several they are called in turn then, each as often as
+    there are of them, for one may leave work for another.
+
+    What an agent sets going beside itself (``asyncio.create_task``) is not seen: await it.
+    """
     if not isinstance(pool, str):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise UsageError(f"@on_idle takes the name of a pool, not {pool!r}")
     return _mark(Trigger("idle", pool))

@@ -79,6 +79,7 @@ class Pool:
             self.failure,
             self.leaving,
             list(self.makes_ready.items()),
+            0 if self.failure else self.coming + max(0, self.announced - self.at_home),
         )
 
     def count_ready(self, worker: WorkerRecord, by: int) -> None:

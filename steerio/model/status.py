@@ -18,7 +18,8 @@ class PoolLoad(Struct, frozen=True, gc=False, array_like=True):
     wait for; ``at_home`` those that belong to the pool, wherever they are; ``nodes`` says on
     which nodes the workers are, starting ones included; ``failure`` is why the pool was given
     up, if it was; ``draining`` are the workers that leave, for their nodes are drained;
-    ``makes`` says what the workers have, and how many of them have it.
+    ``makes`` says what the workers have, and how many of them have it; ``expected`` are those
+    that were announced and have not come, and one for each move to it that waits.
     """
 
     workers: int
@@ -32,6 +33,7 @@ class PoolLoad(Struct, frozen=True, gc=False, array_like=True):
     failure: str = ""
     draining: int = 0
     makes: list[tuple[WorkerNeeds, int]] = []
+    expected: int = 0
 
     @property
     def busy(self) -> int:

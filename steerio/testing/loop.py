@@ -18,7 +18,7 @@ import contextvars
 import selectors
 import threading
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from types import CodeType, FrameType
 from typing import Any, TypeVar, TypeVarTuple, Unpack
 
@@ -110,8 +110,10 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         return [_whereabouts(task) for task in sorted(tasks, key=hash)]
 
     def awaits_timer(self, background: tuple[type, ...]) -> bool:
-        """Whether a timer is set that calls no method of a ``background`` class."""
-        for handle in self._scheduled:
+        """Whether a timer is set, or due now, that calls no method of a ``background`` class."""
+        ready: Iterable[asyncio.Handle] = getattr(self, "_ready", ())
+        due = [handle for handle in ready if isinstance(handle, asyncio.TimerHandle)]
+        for handle in (*self._scheduled, *due):
             callback: Any = getattr(handle, "_callback", None)
             if not handle.cancelled() and not isinstance(
                 getattr(callback, "__self__", None), background

@@ -273,3 +273,19 @@ def test_a_limit_is_a_finite_number_above_0(seconds: float) -> None:
 def test_events_of_the_broker_are_followed_and_not_waited_for_by_on_event() -> None:
     with pytest.raises(UsageError, match=r"async with self\.events\(TaskEnded\)"):
         on_event(TaskEnded)
+
+
+@pytest.mark.borders
+@pytest.mark.parametrize("period_s", [1.0, 2.0, 5.0, 10.0])
+def test_an_agent_that_sleeps_in_step_with_the_watch_for_deadlocks_is_none(period_s: float) -> None:
+    class Sleeping(Simple):
+        @agent
+        async def sleep(self) -> None:
+            for _ in range(round(2_000 / period_s)):
+                await asyncio.sleep(period_s)
+
+        @agent
+        async def go(self) -> None:
+            await self.run(energy, 1)
+
+    assert simulate(Sleeping(), model=MODEL).duration_s == 2_000

@@ -1,0 +1,148 @@
+"""When the ``on_idle`` methods of a campaign are called, and until when they keep it from its end.
+
+Theory.  An ``on_idle`` is the only agent that is asked for work instead of being told of news, and
+what it answers depends on what the other agents have left for it.  So it is asked whenever workers
+are idle and something has happened: its pool has changed, a task was submitted or has ended, or
+another agent has gone on (from one wait to the next, or to its end).  A call that submits nothing
+was *in vain*, until something happens again.  When everything else has come to rest, those are
+asked that were not since something happened last; and where there are several, each as often in
+turn as there are of them, for one of them may leave work for another.  If all that was in vain the
+campaign has ended.
+
+What an ``on_idle`` sets going without a task (it publishes, and a handler thinks about that) is an
+*echo*.  Echoes could go on for ever, so they ask it again only when all is at rest, and after
+``RESTS_IN_VAIN`` no longer.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import logging
+from typing import TYPE_CHECKING
+
+from steerio.campaign.feeding import Feeder
+from steerio.campaign.session import Session
+from steerio.model.status import PoolLoad
+
+if TYPE_CHECKING:
+    from steerio.campaign.calls import Calls
+
+log = logging.getLogger("steerio.campaign")
+
+RESTS_IN_VAIN = 20
+"""How often everything may come to rest, and be woken by an ``on_idle``, without a task."""
+
+
+is_echo: contextvars.ContextVar[bool] = contextvars.ContextVar("steerio_echo", default=False)
+"""Whether this code runs because of an ``on_idle``, in it or in a handler of what it published."""
+
+
+class Idleness:
+    """The ``on_idle`` methods of one campaign.
+
+    Args:
+        calls: theirs.
+        session: where the pools are.
+        feeder: who knows how many workers are idle.
+    """
+
+    def __init__(self, calls: list[Calls], session: Session, feeder: Feeder) -> None:
+        self.happened = 0
+        """Counts what may change the answer of an ``on_idle``."""
+        self._echoed = 0
+        """Counts what echoes did."""
+        self._calls = calls
+        self._session = session
+        self._feeder = feeder
+        self._rests = 0
+        self._rounds = 0
+        self._seen = -1
+
+    def __repr__(self) -> str:
+        return f"<Idleness of {len(self._calls)} methods, {self._rests} rests in vain>"
+
+    def __bool__(self) -> bool:
+        """Whether there is any ``on_idle``."""
+        return bool(self._calls)
+
+    def happens(self) -> None:
+        """Another agent has gone on: it may have left work."""
+        self.happened += 1
+        self.ask()
+
+    def echoes(self) -> None:
+        """An agent has gone on with what an ``on_idle`` set going: it may have left work, too."""
+        self._echoed += 1
+
+    def task_seen(self) -> None:
+        """A task was submitted, or has ended."""
+        self.happened += 1
+        self._rests = 0
+
+    def ask(self) -> None:
+        """Call those of whose pool workers are idle, if that or anything is new to them."""
+        for calls in self._calls:
+            idle = self._feeder.idle(calls.trigger.subject)
+            new = self._is_due(calls) or idle != calls.asked_with
+            if idle > 0 and new and not calls.pending:
+                calls.feed(None)
+
+    def may_answer(self) -> bool:
+        """Whether one of them may still give work, now that everything else is at rest.
+
+        Those that have to be asked for that are called.
+        """
+        if self._echoed:
+            self._ask_all_again()
+        elif not any(self._is_due(calls) for calls in self._calls):
+            self._begin_round()
+        due = [calls for calls in self._calls if self._is_due(calls)]
+        asked = [calls for calls in due if self._feeder.idle(calls.trigger.subject) > 0]
+        if asked:
+            self._rests += 1
+            if self._rests > RESTS_IN_VAIN:
+                names = ", ".join(calls.name for calls in asked)
+                log.warning(
+                    "%s was called %d times when all else was at rest, and others did something "
+                    "for it, but nobody submitted a task: it is not called again",
+                    names,
+                    RESTS_IN_VAIN,
+                )
+                return False
+            for calls in asked:
+                calls.feed(None)
+        return bool(asked) or any(self._may_have_workers(calls) for calls in due)
+
+    def uses(self, pool: str) -> bool:
+        """Whether one of them still wants to be called for a pool."""
+        return any(c.trigger.subject == pool and self._is_due(c) for c in self._calls)
+
+    def _is_due(self, calls: Calls) -> bool:
+        return calls.asked_at < self.happened
+
+    def _begin_round(self) -> None:
+        """Have all asked once more, in turn, where there are several."""
+        if self._seen != self.happened:
+            self._seen, self._rounds = self.happened, 1
+        if self._rounds < len(self._calls):
+            self._rounds += 1
+            self._ask_all_again()
+
+    def _ask_all_again(self) -> None:
+        self._echoed = 0
+        for calls in self._calls:
+            calls.asked_at = -1
+
+    def _may_have_workers(self, calls: Calls) -> bool:
+        """Whether the pool of an ``on_idle`` has workers, or will, without anybody's doing.
+
+        The campaign waits for these, and for nobody who would have to be moved by an agent that
+        no longer is.  Of a pool that takes any node nobody knows whether one comes; so the first
+        is waited for.
+        """
+        load: PoolLoad | None = self._session.client.watch.pools.get(calls.trigger.subject)
+        if load is None:
+            return True
+        if load.workers or load.starting or load.at_home or load.expected:
+            return True
+        return not calls.asked_with and not self._session.client.closed_pools
