@@ -102,6 +102,7 @@ if TYPE_CHECKING:
     from steerio.model.results import Timings as Timings
     from steerio.model.status import NodeStatus as NodeStatus
     from steerio.model.status import PoolLoad as PoolLoad
+    from steerio.worker.context import random_seed as random_seed
     from steerio.worker.context import report as report
     from steerio.worker.context import should_stop as should_stop
     from steerio.worker.resources import Resource as Resource
@@ -150,7 +151,7 @@ _HOMES = {
         "Timings",
     ],
     "steerio.model.status": ["NodeStatus", "PoolLoad"],
-    "steerio.worker.context": ["report", "should_stop"],
+    "steerio.worker.context": ["random_seed", "report", "should_stop"],
     "steerio.worker.resources": ["Resource", "resource"],
 }  # fmt: skip
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
@@ -244,6 +245,7 @@ __all__ = [
     "on_result",
     "on_success",
     "open_session",
+    "random_seed",
     "register_serializer",
     "report",
     "resource",

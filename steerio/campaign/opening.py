@@ -33,6 +33,7 @@ async def open_session(
     pin: bool = True,
     settings: Settings | None = None,
     store: StoreSetting | None = None,
+    random_seed: int | None = None,
     name: str = "session",
 ) -> AsyncGenerator[Session, None]:
     """Open a session with a broker and workers of its own, on the running loop.
@@ -48,11 +49,13 @@ async def open_session(
         pin: whether each worker gets cores of its own, where there are enough.
         settings: bounds and leases.
         store: where large values go; by default shared memory.
+        random_seed: what the random numbers of workers and tasks follow from, 0 to 2**64 - 1;
+            by default one is drawn.  The session says which it was, as ``random_seed``.
         name: of this client, in status and events.
 
     Raises:
-        UsageError: ``workers`` or ``store`` is not what it should be, or ``run_dir`` holds
-            another run.
+        UsageError: ``workers``, ``store`` or ``random_seed`` is not what it should be, or
+            ``run_dir`` holds another run.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     asked: AskedWorkers = {"default": cores or 1} if workers is None else workers
@@ -70,11 +73,13 @@ async def open_session(
         pin=pin,
         settings=settings,
         store=store,
+        random_seed=random_seed,
     )
     await hosting.start()
     try:
         client = await hosting.join(name)
         session = Session(client, folder, SessionStore(client, *hosting.store))
+        session.random_seed = hosting.random_seed
         try:
             yield session
         finally:
@@ -108,6 +113,7 @@ async def connect(run_dir: Path | str, *, name: str = "") -> AsyncGenerator[Sess
             await client.join(name or identity)
             store = SessionStore(client, *reach_store(connection, opened))
             session = Session(client, Path(run_dir), store)
+            session.random_seed = connection.random_seed
             yield session
         finally:
             if session is not None:

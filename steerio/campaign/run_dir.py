@@ -70,6 +70,7 @@ def write_parameters(
     workers: dict[str, int],
     needs: dict[str, WorkerNeeds],
     limits: object,
+    random_seed: int,
 ) -> None:
     """Record what is run, with what, where."""
     from steerio import __version__
@@ -83,6 +84,7 @@ def write_parameters(
         "workers": workers,
         "needs": msgspec.to_builtins(needs),
         "limits": msgspec.to_builtins(limits),
+        "random_seed": random_seed,
         "command": sys.argv,
         "steerio": __version__,
         "python": platform.python_version(),

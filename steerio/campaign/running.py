@@ -32,6 +32,7 @@ from steerio.launch.stores import check_asked, check_thresholds
 from steerio.launch.workers import AskedWorkers
 from steerio.model.objects import StoreSetting
 from steerio.model.places import WorkerNeeds
+from steerio.worker.chance import choose_seed
 
 log = logging.getLogger("steerio.run")
 
@@ -54,6 +55,7 @@ class Plan:
     pin: bool = True
     settings: Settings | None = None
     store: StoreSetting | None = None
+    random_seed: int | None = None
     files: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
     node: NodeProcess | None = None
     join: str | None = None
@@ -70,6 +72,7 @@ def run(
     pin: bool = True,
     settings: Settings | None = None,
     store: StoreSetting | None = None,
+    random_seed: int | None = None,
 ) -> C:
     """Run a campaign to its end, in an event loop of its own; returns the campaign.
 
@@ -87,6 +90,8 @@ def run(
         settings: bounds and leases.
         store: where large values go; by default what the campaign's class says, else shared
             memory or, where there are workers on other hosts, files in the run directory.
+        random_seed: what the random numbers of workers and tasks follow from, 0 to 2**64 - 1;
+            by default one is drawn.  The run directory says which it was.
 
     Raises:
         UsageError: an argument that cannot be.
@@ -101,6 +106,7 @@ def run(
         pin=pin,
         settings=settings,
         store=store,
+        random_seed=random_seed,
     )
     return run_plan(campaign, plan)
 
@@ -149,6 +155,7 @@ class _Run:
         self._store = plan.store or campaign.store
         self._host = followers.host if followers else None
         if plan.join is None:
+            self._random_seed = choose_seed(plan.random_seed)
             self._workers, self._needs = count_workers(campaign, plan.workers)
             check_thresholds(self._store, {*self._workers, *seen_pools(campaign)})
         self._node = plan.node
@@ -164,7 +171,8 @@ class _Run:
             if self._plan.join is None:
                 await self._check_store()
             else:
-                find_broker(self._plan.join)  # or there would be a record of nothing
+                # also because there would be a record of nothing
+                self._random_seed = find_broker(self._plan.join).random_seed
             return await self._run()
         finally:
             if self._node is not None:  # it may not have come to hosting, which ends it
@@ -183,7 +191,14 @@ class _Run:
         name = type(self._campaign).__name__
         folder = make_run_dir(self._plan.run_dir, name)
         self._campaign.run_dir = folder
-        write_parameters(folder, self._campaign, self._workers, self._needs, self._limits)
+        write_parameters(
+            folder,
+            self._campaign,
+            self._workers,
+            self._needs,
+            self._limits,
+            self._random_seed,
+        )
         outcome = because = ""
         with logging_to(folder):
             for unknown in unknown_pools(self._campaign, self._workers):
@@ -251,6 +266,7 @@ class _Run:
             settings=self._plan.settings,
             node=self._node,
             store=self._store,
+            random_seed=self._random_seed,
         )
         hosting.on_stop = self._asked_to_stop
         with self._heed_signals():
@@ -261,6 +277,7 @@ class _Run:
                     self._followers.tell_all(hosting, self._workers, fill=fill)
                 client = await hosting.join(name)
                 session = Session(client, folder, SessionStore(client, *hosting.store))
+                session.random_seed = hosting.random_seed
                 try:
                     await self._conduct(session)
                 finally:

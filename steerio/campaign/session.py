@@ -53,6 +53,8 @@ class Session(Submitter):
         self.nodes = Nodes(client)
         """The nodes, and the ways to have some of them left."""
         self.run_dir = run_dir
+        self.random_seed = 0
+        """What the random numbers of the broker's workers and tasks follow from."""
         self.on_submitted: Callable[[Task[Any]], None] | None = None
         self.on_ended: Callable[[Task[Any]], None] | None = None
         self.on_never_awaited: Callable[[Result], None] | None = None

@@ -18,6 +18,7 @@ from steerio.errors import SteerioError, UsageError
 
 FAILED, WRONG_USAGE, INTERRUPTED = 1, 2, 130
 STORE = "Where large values go [shared memory; with other hosts, files in the run directory]."
+RANDOM_SEED = "What the workers' random numbers follow from [drawn; in RUN_DIR/random_seed]."
 NEEDS = "what each gets: POOL=N:cpus=4:gpus=1:memory=8G:tags=big+fast"
 
 
@@ -48,6 +49,7 @@ def steerio() -> None:
     show_default=True,
 )
 @click.option("--store", metavar="KIND|FILE.toml", help=STORE)
+@click.option("--random-seed", type=int, metavar="N", help=RANDOM_SEED)
 @click.option("--pin/--no-pin", default=True, help="Cores for each worker, where possible.")
 @click.option("-h", "--help", "asks_help", is_flag=True, help="Show this, and FILE's own options.")
 @click.pass_context
@@ -72,6 +74,7 @@ def run(context: click.Context, /, target: str | None, asks_help: bool, **given:
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="TCP port [any free one].")
 @click.option("--no-encryption", is_flag=True, help="TCP without CURVE, open to all who reach it.")
 @click.option("--store", metavar="KIND|FILE.toml", help=STORE)
+@click.option("--random-seed", type=int, metavar="N", help=RANDOM_SEED)
 def broker(**given: Any) -> None:
     """Run a broker that campaigns and workers join and leave."""
     from steerio.cli import standing

@@ -45,6 +45,8 @@ def run_file(context: click.Context, target: str, asks_help: bool, given: dict[s
         )
     if given["join"] is not None and given["store"] is not None:
         raise UsageError("--store does not go with --join: the broker there has its own")
+    if given["join"] is not None and given["random_seed"] is not None:
+        raise UsageError("--random-seed does not go with --join: the broker there has its own")
     store = None if given["store"] is None else read_setting(given["store"])
     if asks_help:
         show_help(context, find_campaign(load_campaign_file(path), name))
@@ -71,6 +73,7 @@ def run_file(context: click.Context, target: str, asks_help: bool, given: dict[s
             progress=given["progress"],
             pin=given["pin"],
             store=store,
+            random_seed=given["random_seed"],
             files=[(module.__name__, str(path))],
             node=node,
             join=given["join"],

@@ -28,7 +28,6 @@ from steerio.launch.mpi import find_rank
 from steerio.launch.stores import check_asked, read_setting
 from steerio.launch.walltime import find_end, parse_seconds
 from steerio.launch.workers import check_workers, needs_of, parse_workers
-from steerio.model.objects import StoreSetting
 from steerio.model.status import Status
 from steerio.worker.node_main import run_node
 from steerio.worker.setup import NodeSetup, clear_up_after_broker
@@ -39,7 +38,12 @@ END_S = 10.0
 
 
 def run_broker(
-    run_dir: str | None, host: str | None, port: int, no_encryption: bool, store: str | None
+    run_dir: str | None,
+    host: str | None,
+    port: int,
+    no_encryption: bool,
+    store: str | None,
+    random_seed: int | None,
 ) -> None:
     """Run a broker until it is stopped."""
     setting = None if store is None else read_setting(store)
@@ -57,26 +61,25 @@ def run_broker(
             clear_up_after_broker(connection.folder, connection.local)
     folder = make_run_dir(run_dir, "broker")
     with logging_to(folder):
-        asyncio.run(_serve(folder, host, port, not no_encryption, setting))
+        hosting = Hosting(
+            workers={},
+            closed=False,
+            run_dir=folder,
+            host=host,
+            port=port,
+            encrypted=not no_encryption,
+            store=setting,
+            random_seed=random_seed,
+        )
+        asyncio.run(_serve(hosting, folder))
 
 
-async def _serve(
-    folder: Path, host: str | None, port: int, encrypted: bool, store: StoreSetting | None
-) -> None:
+async def _serve(hosting: Hosting, folder: Path) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) != signal.SIG_IGN:  # as under nohup
             loop.add_signal_handler(number, stop.set)
-    hosting = Hosting(
-        workers={},
-        closed=False,
-        run_dir=folder,
-        host=host,
-        port=port,
-        encrypted=encrypted,
-        store=store,
-    )
     hosting.on_stop = lambda _: stop.set()
     await hosting.start(stand_in=False)
     try:
@@ -114,6 +117,7 @@ def run_worker(
         folder=str(Path(address.removeprefix(IPC)).parent) if local else "",
         store=connection.store,
         objects=connection.objects if local else "",
+        random_seed=connection.random_seed,
     )
 
     def tell(what: str) -> None:

@@ -34,6 +34,7 @@ class Connection(Struct, frozen=True):
         protocol: version of the messages it speaks.
         store: where its large values are, if they go by reference.
         objects: the folder of them on its machine.
+        random_seed: which its workers' random numbers follow from.
     """
 
     host: str
@@ -44,6 +45,7 @@ class Connection(Struct, frozen=True):
     protocol: int = PROTOCOL
     store: StoreSetting | None = None
     objects: str = ""
+    random_seed: int = 0
 
     @property
     def address(self) -> tuple[str, ClientKeys | None]:

@@ -27,10 +27,13 @@ from steerio.runtime.broker import Broker
 from steerio.runtime.client import Client
 from steerio.runtime.driver import Driver
 from steerio.runtime.sweeping import StoreSweeper
+from steerio.worker.chance import choose_seed
 from steerio.worker.setup import NodeSetup
 
 log = logging.getLogger("steerio.launch")
 
+SEED_FILE = "random_seed"
+"""Where a run directory says which seed the random numbers of the workers follow from."""
 NODE_RESTARTS = 3
 """How often in a row a local node that ended unasked is started again; then its pools fail."""
 STEADY_S = 60.0
@@ -58,6 +61,10 @@ class Hosting:
         settings: bounds and leases.
         store: where large values go; by default to shared memory or, where there are workers
             on other hosts, to files in the run directory.
+        random_seed: which the workers' random numbers follow from; drawn where none is given.
+
+    Raises:
+        UsageError: ``random_seed`` cannot be one.
     """
 
     def __init__(
@@ -77,7 +84,9 @@ class Hosting:
         settings: Settings | None = None,
         node: NodeProcess | None = None,
         store: StoreSetting | None = None,
+        random_seed: int | None = None,
     ) -> None:
+        self.random_seed = choose_seed(random_seed)
         self.settings = settings or Settings()
         self.run_dir = run_dir
         self.on_stop: Callable[[str], None] | None = None
@@ -156,6 +165,7 @@ class Hosting:
             at.keys,
             store=self._setting,
             objects=self._objects,
+            random_seed=self.random_seed,
         )
 
     def _copied_bytes(self) -> int:
@@ -231,6 +241,7 @@ class Hosting:
             check_store(self._setting)
         if self.run_dir is not None:
             self.run_dir.mkdir(parents=True, exist_ok=True)
+            (self.run_dir / SEED_FILE).write_text(f"{self.random_seed}\n")
         if self._setting is None:
             return
         sweep_stale()
@@ -302,6 +313,7 @@ class Hosting:
             settings=self.settings,
             store=self._setting,
             objects=connection.objects if local else "",
+            random_seed=self.random_seed,
         )
 
     @staticmethod

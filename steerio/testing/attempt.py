@@ -15,6 +15,7 @@ from steerio.testing.model import Fate, Script
 from steerio.testing.network import SimulatedLink
 from steerio.worker import context
 from steerio.worker.ahead import Ahead
+from steerio.worker.chance import of_task
 from steerio.worker.objects import WorkerObjects
 
 
@@ -23,6 +24,7 @@ class AtWork(Protocol):
 
     name: str
     run: int
+    task_id: int
 
     def ended(self, attempt: Attempt, value: Any, error: BaseException | None) -> None:
         """Take in that the function of an attempt returned or raised."""
@@ -98,6 +100,10 @@ class Attempt:
     def should_stop(self) -> bool:
         """Say that it may go on: the model decides when it stops."""
         return False
+
+    def random_seed(self, bits: int) -> int:
+        """Return a number that follows from the simulation's seed and the task."""
+        return of_task(self.script.seed, self._worker.task_id, bits)
 
     def _finish(self) -> None:
         args, kwargs, fate = self._call

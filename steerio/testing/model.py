@@ -106,6 +106,7 @@ class Script:
         self._duration: Any = duration
         self._fails = model.fails
         self._crashes = model.crashes
+        self.seed = seed
         self._random = random.Random(f"{seed}/{spec.name}")
 
     def __repr__(self) -> str:

@@ -60,6 +60,8 @@ class SimulatedWorker:
         """The pool that it is in now; ``pool`` is the one that it was started for."""
         self.run = 0
         """The attempt that it works on; 0 for none."""
+        self.task_id = 0
+        """The task that it began last."""
         self.begun = 0
         """The attempt that it began or gave back last, whether or not it has ended."""
         self.recalled: set[int] = set()
@@ -196,6 +198,7 @@ class SimulatedWorker:
             return
         task, frames = self._held.pop(0)
         self.run = self.begun = task.run
+        self.task_id = task.task_id
         self._began = self._loop.time()
         script = self._types[task.type_id]
         self._attempt = attempt = Attempt(self, script, self._link, self._objects)

@@ -6,7 +6,10 @@ stays a plain function.
 
 from __future__ import annotations
 
+import secrets
 from typing import Protocol
+
+from steerio.worker.chance import derive
 
 
 class Running(Protocol):
@@ -18,6 +21,10 @@ class Running(Protocol):
 
     def should_stop(self) -> bool:
         """Whether it was asked to stop."""
+        ...
+
+    def random_seed(self, bits: int) -> int:
+        """Return a number that follows from the run's seed and the task."""
         ...
 
 
@@ -50,3 +57,21 @@ def should_stop() -> bool:
     SIGTERM and then SIGKILL, each ``cancel_grace_s`` later.
     """
     return _current is not None and _current.should_stop()
+
+
+def random_seed(bits: int = 64) -> int:
+    """Return a number to seed a generator with, which belongs to this task.
+
+    It follows from the seed of the run (``random_seed=``) and the number of the task: the same
+    on any worker, at each attempt, and at each call within the task; another for each task.
+    Outside a worker the system draws it.
+
+    Args:
+        bits: how long it may be, 1 to 256; some libraries take no more than 32.
+
+    Raises:
+        UsageError: ``bits`` is out of these bounds.
+    """
+    if _current is not None:
+        return _current.random_seed(bits)
+    return derive(secrets.randbits(256), "task", bits)

@@ -33,6 +33,7 @@ from steerio.model.objects import StoredObject
 from steerio.model.tasks import TaskSpec
 from steerio.worker import context, holding
 from steerio.worker.ahead import Ahead
+from steerio.worker.chance import Streams
 from steerio.worker.coroutines import STOP_CHECK_S, CoroutineRunner
 from steerio.worker.failure import describe
 from steerio.worker.loading import LoadedType
@@ -72,21 +73,29 @@ class Worker:
         slot: shared with the node.
         ahead: how far a generator task may be ahead of its reader.
         objects: the way to the store.
+        streams: its random numbers.
     """
 
     def __init__(
-        self, link: BlockingLink, name: str, slot: Slot, ahead: Ahead, objects: WorkerObjects
+        self,
+        link: BlockingLink,
+        name: str,
+        slot: Slot,
+        ahead: Ahead,
+        objects: WorkerObjects,
+        streams: Streams,
     ) -> None:
         self._link = link
         self._name = name
         self._slot = slot
         self._ahead = ahead
         self._objects = objects
+        self._streams = streams
         self._pid = os.getpid()
         self._parent = os.getppid()
         self._held: deque[tuple[ms.RunTask, Frames]] = deque()
         self._types: dict[int, ms.DefineTask | LoadedType] = {}
-        self._run = 0
+        self._run = self._task_id = 0
         self._inside = False
         self._stopped = False
         self._ending = False
@@ -142,6 +151,10 @@ class Worker:
     def should_stop(self) -> bool:
         """Whether the current run was asked to stop."""
         return self._slot.asked_to_stop
+
+    def random_seed(self, bits: int) -> int:
+        """Return a number that follows from the run's seed and the current task."""
+        return self._streams.of_task(self._task_id, bits)
 
     # -- taking in ----------------------------------------------------------------------------
 
@@ -229,6 +242,7 @@ class Worker:
     def _attempt(self, task: ms.RunTask, frames: Frames) -> None:
         """Run one attempt and report it; or give it back, if that was recalled."""
         self._run = run = task.run
+        self._task_id = task.task_id
         if not self._slot.begin(run):
             self._say(ms.ReturnTask(run))
             return
@@ -309,6 +323,7 @@ class Worker:
         kind = self._types[type_id]
         if isinstance(kind, ms.DefineTask):
             kind = self._types[type_id] = LoadedType(kind.spec)
+            self._streams.loaded(kind.name, kind.function)
         return kind
 
     def _call(self, kind: LoadedType, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -40,6 +40,7 @@ class NodeSetup(Struct, frozen=True, kw_only=True):
         settings: the bounds that the broker goes by.
         store: where large values are; ``None``: none go there.
         objects: the folder of them, or of the copies of them that this host keeps.
+        random_seed: of the run, which its workers' random numbers follow from.
     """
 
     name: str
@@ -60,6 +61,7 @@ class NodeSetup(Struct, frozen=True, kw_only=True):
     settings: Settings = Settings()
     store: StoreSetting | None = None
     objects: str = ""
+    random_seed: int = 0
 
     @property
     def requires(self) -> dict[str, list[str]]:

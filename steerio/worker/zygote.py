@@ -36,6 +36,7 @@ from steerio.edge.stream import SCHEME, StreamLink
 from steerio.edge.zeromq import ZmqLink, open_context
 from steerio.worker import descendants, inheritance
 from steerio.worker.ahead import Ahead
+from steerio.worker.chance import Streams
 from steerio.worker.objects import worker_objects
 from steerio.worker.offspring import Offspring
 from steerio.worker.preloading import EndZygote, Preloads
@@ -57,6 +58,7 @@ class Zygote:
         self._setup = setup
         self._offspring = Offspring(slots)
         self._preloads = Preloads(setup.files, setup.preload)
+        self._streams = Streams(setup.random_seed)
         self._followed = 0
         """How many orders."""
         self._successor: tuple[int, socket.socket] | None = None
@@ -130,6 +132,7 @@ class Zygote:
             self._answer(exited=name, reason=error)
             return
         prepare(order["threads"])
+        self._streams.look()
         zygote = os.getpid()
         inheritance.flush_output()
         with _told_later():
@@ -266,9 +269,11 @@ class Zygote:
             settle(order["cores"], order["environment"], order["memory_bytes"], order["threads"])
             faulthandler.enable(all_threads=False)
             self._preloads.load_unshared()
+            self._streams.begin(name)
             slot = self._slots.view(order["slot"])
             objects = worker_objects(self._setup, name)
-            Worker(self._link(name), name, slot, self._ahead(), objects).serve()
+            link, ahead = self._link(name), self._ahead()
+            Worker(link, name, slot, ahead, objects, self._streams).serve()
             status = 0
         except SystemExit as exit_:
             code = 0 if exit_.code is None else exit_.code

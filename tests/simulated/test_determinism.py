@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from steerio import Limits, Succeeded, on_success
+from steerio import Campaign, Limits, Succeeded, agent, on_success, random_seed, task
 from steerio.testing import (
     FailStarts,
     Fault,
@@ -105,3 +105,31 @@ def test_a_run_leaves_a_record_that_others_can_take_their_durations_from(tmp_pat
     drawn = {(r.ended or 0) - (r.started or 0) for r in again.records}
     assert all(min(abs(m - took) for m in measured) < 1e-6 for took in drawn)
     assert len(drawn) > 10
+
+
+class Seeded(Campaign):
+    """Ask each task for the number that it was given to seed with."""
+
+    def __init__(self) -> None:
+        self.given: list[int] = []
+
+    @agent
+    async def main(self) -> None:
+        tasks = self.map(given_seed, range(3))
+        self.given = await self.gather(*tasks)
+
+
+@task(pool="simulate")
+def given_seed(_: int) -> int:
+    """Return it."""
+    return random_seed()
+
+
+@pytest.mark.borders
+def test_what_tasks_seed_with_follows_from_the_seed_of_the_simulation() -> None:
+    first, again, other = (
+        simulate(Seeded(), model={given_seed: Model(1.0)}, seed=seed, workers={"simulate": 2})
+        for seed in (1, 1, 2)
+    )
+    assert first.campaign.given == again.campaign.given
+    assert len({*first.campaign.given, *other.campaign.given}) == 6
