@@ -15,7 +15,7 @@ from steerio.campaign.handle import Task
 from steerio.campaign.idleness import is_echo
 from steerio.campaign.submitting import current_agent
 from steerio.campaign.triggers import Trigger
-from steerio.errors import TaskCancelled
+from steerio.errors import leaves
 
 if TYPE_CHECKING:
     from steerio.campaign.conductor import Conductor
@@ -148,11 +148,7 @@ class Calls:
         idleness = self._conductor.idleness
         if idleness and self.trigger.kind != "idle":
             call = in_steps(call, idleness.echoes if is_echo.get() else idleness.happens)
-        try:
-            await heed(self.name, call, was_cancelled)
-        except TaskCancelled:
-            if not self._conductor.stopping:
-                raise
+        await heed(self.name, call, was_cancelled, self._conductor.explains)
 
     async def _make_call(self, *args: Any) -> None:
         """Make one call of those that the end of the campaign waits for."""
@@ -192,13 +188,20 @@ def was_cancelled() -> bool:
     return anyio.current_effective_deadline() == -math.inf
 
 
-async def heed(name: str, call: Awaitable[Any], cancelled: Callable[[], bool]) -> None:
+async def heed(
+    name: str,
+    call: Awaitable[Any],
+    cancelled: Callable[[], bool],
+    explained: Callable[[BaseException], bool],
+) -> None:
     """Await what an agent does; let nothing that it raises pass for the end of the campaign.
 
     Args:
         name: of the agent.
         call: what it does.
         cancelled: whether a ``CancelledError`` that comes out of it was meant for it.
+        explained: whether the end of the campaign explains what it raised, or one of the errors
+            in a group of such; then that is none.
 
     Raises:
         RuntimeError: it raised what ends tasks or programs, and did not fail.
@@ -208,11 +211,49 @@ async def heed(name: str, call: Awaitable[Any], cancelled: Callable[[], bool]) -
     except asyncio.CancelledError as error:
         if cancelled():
             raise
-        text = (
-            f"{name} was ended by a CancelledError that was not meant for it: what it awaited had "
-            "been cancelled by somebody else; catch asyncio.CancelledError where that may happen"
-        )
-        raise RuntimeError(text) from error
+        if not explained(error):
+            raise RuntimeError(_stray(name)) from error
     except (SystemExit, KeyboardInterrupt) as error:
-        text = f"{name} raised {error!r}; an agent ends its campaign with self.stop()"
-        raise RuntimeError(text) from error
+        raise RuntimeError(_leaving(name, error)) from error
+    except BaseExceptionGroup as group:
+        _heed_group(name, group, explained)
+    except Exception as error:
+        if not explained(error):
+            raise
+
+
+def _heed_group(
+    name: str, group: BaseExceptionGroup[Any], explained: Callable[[BaseException], bool]
+) -> None:
+    """Raise what is left of a group, however it is nested, without what is explained.
+
+    Task groups end all that they hold when one of it ends badly, so what ends a campaign is often
+    in a group, alone or beside a genuine error.
+    """
+    left = group.split(lambda error: _is_leaf(error) and explained(error))[1]
+    if left is None:
+        return
+    for error in leaves(left):
+        if isinstance(error, (SystemExit, KeyboardInterrupt)):
+            raise RuntimeError(_leaving(name, error)) from group
+    genuine = left.split(asyncio.CancelledError)[1]
+    if genuine is None:
+        raise RuntimeError(_stray(name)) from group
+    if genuine is group:
+        raise group
+    raise genuine from None
+
+
+def _is_leaf(error: BaseException) -> bool:
+    return not isinstance(error, BaseExceptionGroup)
+
+
+def _stray(name: str) -> str:
+    return (
+        f"{name} was ended by a CancelledError that was not meant for it: what it awaited had "
+        "been cancelled by somebody else; catch asyncio.CancelledError where that may happen"
+    )
+
+
+def _leaving(name: str, error: BaseException) -> str:
+    return f"{name} raised {error!r}; an agent ends its campaign with self.stop()"

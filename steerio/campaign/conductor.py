@@ -28,7 +28,7 @@ from steerio.campaign.session import Session
 from steerio.campaign.submitting import current_agent
 from steerio.campaign.triggers import triggers_of
 from steerio.campaign.unhandled import Unhandled
-from steerio.errors import BrokerLost, PoolBroken
+from steerio.errors import BrokerLost, PoolBroken, TaskCancelled
 from steerio.model.events import PoolFailed
 from steerio.model.results import Cancelled, Result, Succeeded
 
@@ -66,6 +66,8 @@ class Conductor:
         self._deafness: asyncio.TimerHandle | None = None
         self._started = False
         self._finishing = False
+        self._stopped_finish = False
+        """Whether tasks were cancelled that `Campaign.finish` had submitted."""
 
     def __repr__(self) -> str:
         return f"<Conductor of {self._name}: {len(self._outstanding)} tasks outstanding>"
@@ -126,15 +128,22 @@ class Conductor:
                 raise self._error
             group.cancel_scope.cancel()
 
-    async def _as_agent(self, name: str, coroutine: Awaitable[None]) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        name = f"{self._name}.{name}"
-        token = current_agent.set(name)
-        try:
-            await heed(name, coroutine, lambda: was_cancelled() or task.cancelling() > 0)
-        finally:
-            current_agent.reset(token)
+    async def _as_agent(self, part: str, coroutine: Awaitable[None]) -> None:
+        """Await ``setup`` or ``finish``, in a task of its own.
+
+        `asyncio.TaskGroup` may leave the task that it was in as one that was cancelled (Python
+        3.11), which would keep this one from its own end.
+        """
+        name = f"{self._name}.{part}"
+        me = asyncio.current_task()
+        assert me is not None
+        doing = asyncio.ensure_future(self._do_as(name, coroutine))
+        doing.set_name(name)
+        await heed(name, doing, lambda: was_cancelled() or me.cancelling() > 0, self.explains)
+
+    async def _do_as(self, name: str, coroutine: Awaitable[None]) -> None:
+        current_agent.set(name)
+        await heed(name, coroutine, lambda: True, self.explains)
 
     def _sort_calls(self) -> None:
         for calls in self._calls:
@@ -173,6 +182,7 @@ class Conductor:
         if not self.stopping:
             self.stopping = reason
             log.info("stopping: %s", reason)
+        self._stopped_finish = self._stopped_finish or (self._finishing and cancel)
         if cancel:
             self.session.cancel(self._outstanding.values(), reason)
         else:
@@ -195,6 +205,14 @@ class Conductor:
         for name in busy if self._started else [f"{self._name}.setup"]:
             self.latecomers.cut(name, why)
         self._ended.set()
+
+    def explains(self, error: BaseException) -> bool:
+        """Whether an agent raised something because the campaign ends, which is no error.
+
+        That is what awaiting cancelled tasks raises, and what a task group cancels on its account.
+        """
+        ends = self._stopped_finish if self._finishing else bool(self.stopping)
+        return ends and isinstance(error, (TaskCancelled, asyncio.CancelledError))
 
     def fail(self, error: Exception) -> None:
         """End the campaign with an error."""
