@@ -50,6 +50,8 @@ if TYPE_CHECKING:
     from steerio.errors import BrokerLost as BrokerLost
     from steerio.errors import DrainFailed as DrainFailed
     from steerio.errors import EncodingError as EncodingError
+    from steerio.errors import ItemsDropped as ItemsDropped
+    from steerio.errors import ItemsRestarted as ItemsRestarted
     from steerio.errors import JoinRefused as JoinRefused
     from steerio.errors import MoveDeadlock as MoveDeadlock
     from steerio.errors import MoveFailed as MoveFailed
@@ -132,8 +134,9 @@ _HOMES = {
     "steerio.edge.segments": ["SharedMemoryConnector"],
     "steerio.edge.serializers": ["register_serializer"],
     "steerio.errors": [
-        "BrokerLost", "DrainFailed", "EncodingError", "JoinRefused", "MoveDeadlock",
-        "MoveFailed", "ObjectMissing", "PoolBroken", "SteerioError", "StoreFull",
+        "BrokerLost", "DrainFailed", "EncodingError", "ItemsDropped", "ItemsRestarted",
+        "JoinRefused", "MoveDeadlock", "MoveFailed", "ObjectMissing", "PoolBroken",
+        "SteerioError", "StoreFull",
         "TaskCancelled", "TaskDidNotSucceed", "TaskFailed", "TaskLost", "TaskTimedOut",
         "UnhandledFailure", "UnknownPool", "UsageError",
     ],
@@ -169,6 +172,8 @@ __all__ = [
     "EventsMissed",
     "Failed",
     "FirstThen",
+    "ItemsDropped",
+    "ItemsRestarted",
     "JoinRefused",
     "KeepIdle",
     "Lease",

@@ -177,6 +177,41 @@ class TaskLost(TaskDidNotSucceed):
     """The task's worker (or the broker) was lost, and it may not be tried again."""
 
 
+class ItemsRestarted(SteerioError):
+    """Another attempt at a generator task yields its items again, from the first.
+
+    What was read before belongs to an attempt that was lost, or stopped: forget it, and iterate
+    over ``task.items()`` once more.  Or have the task not tried again: ``retries={"lost": 0}``.
+
+    Attributes:
+        task_id: of which task; ``before``, ``attempt``: the attempt that was read, and the one
+            that yields now.
+    """
+
+    def __init__(self, task_id: int, name: str, before: int, attempt: int) -> None:
+        self.task_id, self.before, self.attempt = task_id, before, attempt
+        super().__init__(
+            f"task {task_id} {name} is tried again (attempt {attempt}, after attempt {before}) and "
+            "yields its items from the first: forget those that you have and iterate over "
+            'task.items() again, or let it not be tried again: retries={"lost": 0}'
+        )
+
+
+class ItemsDropped(SteerioError):
+    """What a generator task yielded was not kept: nobody read it.
+
+    Attributes:
+        task_id: of which task.
+    """
+
+    def __init__(self, task_id: int, name: str) -> None:
+        self.task_id = task_id
+        super().__init__(
+            f"what task {task_id} {name} yielded was not kept, as nobody read it: call its items() "
+            "as soon as it is submitted, even if you iterate over them later, or use stream(...)"
+        )
+
+
 class UnhandledFailure(SteerioError):
     """A task did not succeed, no agent handles that, and nobody awaits it."""
 

@@ -155,5 +155,7 @@ class Feeder:
             return
         finally:
             current_agent.reset(token)
+        if kind.kind == "generator":  # entries are told how they ended
+            task.ignore_items()
         board.running[key] = task
         self._of_board[task.id] = (board, key)

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import AsyncIterator, Callable, Generator
 from functools import partial
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from steerio.campaign.results import make_result, unreadable, value_of
+from steerio.campaign.items import Items, Reader
+from steerio.campaign.results import make_result, value_of
 from steerio.edge.endpoint import Frames
-from steerio.edge.values import ANY_VALUE
 from steerio.model import results as rs
 from steerio.model.messages import TaskItem, TaskSettled
-from steerio.model.objects import StoredObject
 from steerio.model.places import WorkerNeeds
 
 if TYPE_CHECKING:
@@ -24,13 +22,6 @@ R = TypeVar("R")
 
 NO_KWARGS: dict[str, Any] = {}
 NO_TAGS: dict[str, str] = {}
-
-
-class _InStore(NamedTuple):
-    """An item that is in the store until its reader comes for it."""
-
-    body: bytes
-    stored: StoredObject
 
 
 class Task(Generic[R]):
@@ -46,7 +37,6 @@ class Task(Generic[R]):
         "_items",
         "_result",
         "_session",
-        "_unreadable",
         "_waiters",
         "args",
         "awaited",
@@ -74,8 +64,7 @@ class Task(Generic[R]):
         self._result: rs.Result | None = None
         self._waiters: list[asyncio.Future[None]] | None = None
         self._callbacks: list[Callable[[Task[R]], None]] | None = None
-        self._items: deque[Any] | None = None
-        self._unreadable: rs.TaskError | None = None
+        self._items: Items | None = None
         self.id = 0
         self.type = type_
         self.args = args
@@ -115,7 +104,7 @@ class Task(Generic[R]):
         """Wait for the task and return how it ended, as data."""
         self.awaited = True
         while self._result is None:
-            await self._news()
+            await self.news()
         return self._result
 
     def result_nowait(self) -> rs.Result | None:
@@ -146,64 +135,37 @@ class Task(Generic[R]):
 
     # -- generator tasks -----------------------------------------------------------------------
 
-    async def items(self) -> AsyncIterator[Any]:
-        """Iterate over what a generator task yields, while it runs.
+    def items(self) -> AsyncIterator[Any]:
+        """Return an iterator over what a generator task yields, while it runs.
 
-        The task is held back when the reader is more than a few items, or some hundred
-        megabytes, behind (``Settings.items``, ``items_bytes``).  Leaving the loop early does not
-        cancel the task; ``session.stream`` does.
+        From this call on, not only while it is iterated over, the task is held back when it is
+        more than a few items, or some hundred megabytes, ahead (``Settings.items``,
+        ``items_bytes``).  Without a reader it is not, and only its first items are kept.  Leaving
+        the loop early does not cancel the task; ``session.stream`` does.
 
         Raises:
+            ItemsDropped: nobody read them from the start.
+            ItemsRestarted: another attempt yields them again, from the first.
             TaskFailed, TaskCancelled, TaskTimedOut, TaskLost: after the items that came;
                 ``TaskFailed`` also where an item cannot be read here.
         """
-        if self._items is None:
-            self._items = deque()
         self.awaited = True
-        while True:
-            while self._items:
-                item = self._items.popleft()
-                if isinstance(item, _InStore):
-                    item = await self._fetched(item)
-                yield item
-                if self._result is None:
-                    self._session.client.grant(self.id, 1)
-            if self._result is not None:
-                value_of(self._result)
-                return
-            await self._news()
+        return Reader(self, self._all_items())
 
-    async def _fetched(self, item: _InStore) -> Any:
-        """Return an item that is in the store; a reader that is cancelled may come again for it."""
-        assert self._items is not None
-        try:
-            return await self._session.store.item(*item)
-        except asyncio.CancelledError:
-            self._items.appendleft(item)
-            raise
+    def ignore_items(self) -> None:
+        """Have nobody read what a generator task yields, so that it need not send any of it."""
+        self._all_items().drop()
+
+    def _all_items(self) -> Items:
+        if self._items is None:
+            self._items = Items(self._session, self.id)
+        return self._items
 
     # -- from the client -----------------------------------------------------------------------
 
     def item(self, message: TaskItem, frames: Frames) -> None:
-        """Take in an item that the task yielded; without a reader items wait, and hold it back."""
-        if self._items is None:
-            self._items = deque()
-        if message.index == 0:  # a new attempt starts over
-            self._let_items_go()
-            self._unreadable = None
-        if self._unreadable is not None:
-            if message.stored is not None:
-                self._session.store.let_go(message.stored)
-            return
-        if message.stored is not None:
-            self._items.append(_InStore(message.body, message.stored))
-            self._wake()
-            return
-        try:
-            self._items.append(ANY_VALUE.unpack(message.body, frames))
-        except Exception as error:  # noqa: BLE001 - unpickling may raise anything
-            self._unreadable = unreadable(f"item {message.index}", error)
-            self._session.client.cancel([self.id], self._unreadable.message)
+        """Take in an item that the task yielded."""
+        self._all_items().add(message, frames)
         self._wake()
 
     def settled(self, message: TaskSettled, frames: Frames) -> None:
@@ -227,7 +189,7 @@ class Task(Generic[R]):
                 asyncio.get_running_loop().call_exception_handler(context)
         self._session.task_ended(self)
 
-    async def _news(self) -> None:
+    async def news(self) -> None:
         """Wait for an item, or the end.  A future for each who waits: no hop between them."""
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         if self._waiters is None:
@@ -242,16 +204,9 @@ class Task(Generic[R]):
             if not waiter.done():
                 waiter.set_result(None)
 
-    def _let_items_go(self) -> None:
-        for item in self._items or ():
-            if isinstance(item, _InStore):
-                self._session.store.let_go(item.stored)
-        if self._items is not None:
-            self._items.clear()
-
     def __del__(self) -> None:
-        if getattr(self, "_items", None):
-            self._let_items_go()
+        if (items := getattr(self, "_items", None)) is not None:
+            items.let_go()
         result = getattr(self, "_result", None)
         if (
             result is not None

@@ -47,9 +47,9 @@ def make_result(
         task.cause,
         message.versions or NO_VERSIONS,
     )
-    unread = task._unreadable  # pyright: ignore[reportPrivateUsage]
-    if unread is not None:
-        return rs.Failed(*common, unread)
+    items = task._items  # pyright: ignore[reportPrivateUsage]
+    if items is not None and items.unreadable is not None:
+        return rs.Failed(*common, items.unreadable)
     match message.ended_as:
         case "succeeded":
             try:
@@ -70,6 +70,12 @@ def make_result(
 def unreadable(what: str, error: Exception) -> rs.TaskError:
     """Return what stands for a value or an item that came and cannot be unpacked."""
     return rs.TaskError(type(error).__name__, f"its {what} cannot be read here: {error}", "", error)
+
+
+def as_failed(result: rs.Result, error: rs.TaskError) -> rs.Failed:
+    """Return a result as one that failed."""
+    common: dict[str, Any] = {name: getattr(result, name) for name in rs.Result.__struct_fields__}
+    return rs.Failed(**common, error=error)
 
 
 def _task_error(error: RemoteError | None) -> rs.TaskError:

@@ -48,7 +48,10 @@ class Submitter:
             TaskFailed, TaskCancelled, TaskTimedOut, TaskLost: it did not succeed.
             TypeError, EncodingError, UnknownPool, BrokerLost: as for `submit`.
         """
-        task = self._submit(as_task_type(function), args, kwargs)
+        kind = as_task_type(function)
+        task = self._submit(kind, args, kwargs)
+        if kind.kind == "generator":  # whose handle nobody else has
+            task.ignore_items()
         try:
             return await task
         except asyncio.CancelledError:

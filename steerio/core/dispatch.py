@@ -15,6 +15,7 @@ from steerio.core.attempts import Attempts
 from steerio.core.effects import (
     AskToStop,
     Ending,
+    Grant,
     RecallTask,
     SendTask,
     Signal,
@@ -27,7 +28,7 @@ from steerio.model.messages import RemoteError
 from steerio.model.objects import StoredObject
 
 _QUEUED = int(State.QUEUED)  # looked at for each of many tasks; in its class it would take longer
-TO_WORKERS = (SendTask, RecallTask, AskToStop, Signal)
+TO_WORKERS = (SendTask, Grant, RecallTask, AskToStop, Signal)
 """The effects that are orders about what a worker has in hand."""
 
 
@@ -123,6 +124,20 @@ class Dispatch(Attempts):
         for pool, of_pool in queued.items():
             self.roster.pools[pool].backlog.reprioritise(of_pool)
         return count
+
+    def grant(self, task_id: int, count: int) -> bool:
+        """Let a generator task yield ``count`` more items; 0: nobody reads what it yields.
+
+        That nobody does holds for its later attempts as well.  Returns ``False`` where the task
+        has ended already.
+        """
+        record = self.tasks.get(task_id)
+        if record is None:
+            return False
+        record.unread = record.unread or count <= 0
+        if record.worker is not None:
+            self.effects.append(Grant(record.worker, record.run, 0 if record.unread else count))
+        return True
 
     # -- what workers report ------------------------------------------------------------
 

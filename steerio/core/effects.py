@@ -34,6 +34,14 @@ class SendTask(Struct, frozen=True, gc=False):
     record: TaskRecord
 
 
+class Grant(Struct, frozen=True, gc=False):
+    """Let the generator of this attempt yield ``count`` more items; 0: nobody reads any."""
+
+    worker: WorkerRecord
+    run: int
+    count: int
+
+
 class RecallTask(Struct, frozen=True, gc=False):
     """Keep the worker from beginning this attempt, if it has not; it then comes back."""
 
@@ -129,6 +137,7 @@ class Settle(Struct, frozen=True, gc=False):
 
 Effect = (
     SendTask
+    | Grant
     | RecallTask
     | AskToStop
     | Signal

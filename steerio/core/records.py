@@ -37,7 +37,8 @@ class TaskRecord(Struct, gc=False, eq=False):
     """One task from submission to result.  Times are on the core's clock, in seconds.
 
     ``not_again`` is why it is not to be queued again, if it is not.  ``versions`` are those
-    that its attempt was given of what it takes the latest of.
+    that its attempt was given of what it takes the latest of.  ``unread``: nobody reads the items
+    that it yields.
     """
 
     task_id: int
@@ -69,6 +70,7 @@ class TaskRecord(Struct, gc=False, eq=False):
     not_again: str | None = None
     inputs: Inputs | None = None
     versions: dict[str, Version] | None = None
+    unread: bool = False
 
     def __lt__(self, other: object) -> bool:
         """Break ties of queue entries of equal priority and order; either may go first."""

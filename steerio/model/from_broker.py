@@ -74,13 +74,14 @@ class TaskSettled(Struct, frozen=True, gc=False, array_like=True, tag=60):
 
 
 class TaskItem(Struct, frozen=True, gc=False, array_like=True, tag=61):
-    """A generator task of yours yielded."""
+    """A generator task of yours yielded, in an attempt of this number, from 1."""
 
     task_id: int
     index: int
     body: bytes
     frames: int
     stored: StoredObject | None = None
+    attempt: int = 0
 
 
 class VersionNews(Struct, frozen=True, gc=False, array_like=True, tag=67):
@@ -194,7 +195,11 @@ class ReturnHeld(Struct, frozen=True, gc=False, array_like=True, tag=81):
 
 
 class GrantRun(Struct, frozen=True, gc=False, array_like=True, tag=82):
-    """The generator of this attempt may yield ``count`` more items."""
+    """The generator of this attempt may yield ``count`` more items.
+
+    0: nobody reads them.  It may yield as many as it likes, and sends none; that it yields it says
+    now and then.  An attempt that was not begun yet is told as well.
+    """
 
     run: int
     count: int

@@ -97,7 +97,10 @@ class AskStatus(Struct, frozen=True, gc=False, array_like=True, tag=10):
 
 
 class GrantItems(Struct, frozen=True, gc=False, array_like=True, tag=11):
-    """The submitter of a generator task has room for ``count`` more items."""
+    """The submitter of a generator task has room for ``count`` more items.
+
+    0: nobody reads them.  No attempt at it is held back any more, and none sends what it yields.
+    """
 
     task_id: int
     count: int

@@ -96,7 +96,7 @@ class ReturnTask(Struct, frozen=True, gc=False, array_like=True, tag=32):
 
 
 class YieldItem(Struct, frozen=True, gc=False, array_like=True, tag=33):
-    """A running generator task yields an item."""
+    """A running generator task yields an item; without body and frames: one that nobody reads."""
 
     run: int
     index: int

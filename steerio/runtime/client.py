@@ -244,8 +244,10 @@ class Client:
         self.send(ms.ReassignTasks(numbers, pool))
 
     def grant(self, number: int, count: int) -> None:
-        """Let a generator task yield ``count`` more items."""
-        if not self.lost:
+        """Let a generator task yield ``count`` more items; 0: nobody reads what it yields."""
+        if number in self._reserved:
+            self._reserved[number].append(ms.GrantItems(number, count))
+        elif not self.lost:
             self.send(ms.GrantItems(number, count))
 
     # -- the link -------------------------------------------------------------------------------

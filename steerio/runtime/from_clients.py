@@ -121,9 +121,7 @@ class FromClients:
 
     def _grant(self, peer: Peer, message: ms.GrantItems, _: Frames, now: float) -> None:
         del peer, now
-        record = self._dispatch.tasks.get(message.task_id)
-        if record is not None and record.worker is not None and record.run in self._dispatch.runs:
-            self._peers.send(record.worker.peer, ms.GrantRun(record.run, message.count))
+        self._dispatch.grant(message.task_id, message.count)
 
     def _reassign(self, peer: Peer, message: ms.ReassignTasks, _: Frames, now: float) -> None:
         pool = self._roster.pool(message.pool)

@@ -101,8 +101,6 @@ class FromNodes:
             self._drop("late item", f"run {message.run} of {peer}")
             self._refuse(message.stored)
             return
-        if message.stored is not None:
-            self._holdings.hold(message.stored, ("client", record.client))
         spec = record.type.spec
         at = now + self._events.epoch
         self._events.append(
@@ -110,7 +108,21 @@ class FromNodes:
                 self._events.next(), at, record.task_id, spec.name, record.pool, message.index
             )
         )
-        item = ms.TaskItem(record.task_id, message.index, message.body, len(frames), message.stored)
+        if record.unread:
+            self._refuse(message.stored)
+            if message.body or frames or message.stored:  # its worker has not heard of that
+                self._dispatch.grant(record.task_id, 0)
+            return
+        if message.stored is not None:
+            self._holdings.hold(message.stored, ("client", record.client))
+        item = ms.TaskItem(
+            record.task_id,
+            message.index,
+            message.body,
+            len(frames),
+            message.stored,
+            record.attempt,
+        )
         self._peers.send(record.client, item, frames)
 
     def _progress(self, peer: Peer, message: ms.ReportProgress, _: Frames, now: float) -> None:

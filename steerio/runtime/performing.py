@@ -60,6 +60,7 @@ class Performer:
         self._kept: frozenset[bytes] | None = None
         self._by_kind: dict[type, Callable[[Any, float], None]] = {
             fx.SendTask: self.send_task,
+            fx.Grant: self.grant,
             fx.Settle: self.settle,
             fx.RecallTask: self.recall_task,
             fx.AskToStop: self.ask_to_stop,
@@ -107,6 +108,13 @@ class Performer:
             ),
             frames,
         )
+        if record.unread:
+            peer.send(ms.GrantRun(record.run, 0))
+
+    def grant(self, effect: fx.Grant, now: float) -> None:
+        """Let a generator yield more items."""
+        del now
+        self._peers.send(effect.worker.peer, ms.GrantRun(effect.run, effect.count))
 
     def settle(self, effect: fx.Settle, now: float) -> None:
         """Tell the client how a task ended, and make the entry of it."""

@@ -6,6 +6,8 @@ import asyncio
 import inspect
 import pickle
 import traceback
+from collections.abc import Iterator
+from math import inf
 from typing import Any, Protocol
 
 from steerio.edge.values import ANY_VALUE, total_bytes
@@ -45,6 +47,7 @@ class Attempt:
         "_ahead",
         "_call",
         "_granted",
+        "_last_item",
         "_link",
         "_objects",
         "_pending",
@@ -63,14 +66,23 @@ class Attempt:
         self._granted: asyncio.Event | None = None
 
     def begin(
-        self, args: Any, kwargs: Any, fate: Fate, slowness: float, agenda: Agenda, ahead: Ahead
+        self,
+        args: Any,
+        kwargs: Any,
+        fate: Fate,
+        slowness: float,
+        agenda: Agenda,
+        ahead: Ahead,
+        *,
+        unread: bool = False,
     ) -> None:
-        """Begin; the worker hears of the end."""
+        """Begin; the worker hears of the end.  ``unread``: nobody reads what it yields."""
         duration_s = fate.duration_s * slowness
         self._call: tuple[Any, Any, Fate] = args, kwargs, fate
         self._ahead = ahead
         if self.script.kind == "generator":
-            ahead.begin()
+            ahead.begin(unread=unread)
+            self._last_item = -inf
             self._granted = asyncio.Event()
             steps = self._yield_items(duration_s)
         elif self.script.kind == "coroutine" and not self.script.modelled:
@@ -140,26 +152,39 @@ class Attempt:
 
     async def _yield_items(self, pause_s: float) -> None:
         args, kwargs, fate = self._call
-        index = 0
         try:
             items = self.script.function(*args, **kwargs)
             if inspect.isasyncgen(items):
+                value = None
+                index = 0
                 async for item in items:
                     await self._yield_item(index, item, pause_s)
                     index += 1
             else:
-                for item in items:
-                    await self._yield_item(index, item, pause_s)
-                    index += 1
+                value = await self._yield_each(iter(items), pause_s)
         except Exception as error:  # noqa: BLE001 - it is the task's
             self._worker.ended(self, None, error)
         else:
             if not self._failed(fate):
-                self._worker.ended(self, index, None)
+                self._worker.ended(self, value, None)
+
+    async def _yield_each(self, items: Iterator[Any], pause_s: float) -> Any:
+        """Yield one item after the other; return what the generator returns."""
+        index = 0
+        while True:
+            try:
+                item = next(items)
+            except StopIteration as end:
+                return end.value
+            await self._yield_item(index, item, pause_s)
+            index += 1
 
     async def _yield_item(self, index: int, item: Any, pause_s: float) -> None:
         await asyncio.sleep(pause_s)
         assert self._granted is not None
+        if self._ahead.unread:
+            self._tell_of_item(index)
+            return
         body, frames = ANY_VALUE.pack(item, f"item {index} of a generator task")
         stored = self._objects.put_away(frames, self.script.loaded.spec) if frames else None
         frames = () if stored else frames
@@ -169,6 +194,13 @@ class Attempt:
         while self._ahead.full:
             self._granted.clear()
             await self._granted.wait()
+
+    def _tell_of_item(self, index: int) -> None:
+        """Say that an item was yielded which nobody reads, as often as a real worker does."""
+        now = asyncio.get_running_loop().time()
+        if now - self._last_item >= context.PROGRESS_EVERY_S:
+            self._last_item = now
+            self._link.send(ms.YieldItem(self._worker.run, index, b"", 0))
 
 
 def describe(error: BaseException) -> ms.RemoteError:

@@ -18,7 +18,8 @@ import contextvars
 import selectors
 import threading
 import time
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections import deque
+from collections.abc import Callable, Coroutine, Mapping
 from types import CodeType, FrameType
 from typing import Any, TypeVar, TypeVarTuple, Unpack
 
@@ -62,6 +63,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     """
 
     _scheduled: list[asyncio.TimerHandle]
+    _ready: deque[asyncio.Handle]
     _selector: _Jump
 
     def __init__(self, *, wall_limit_s: float = WALL_LIMIT_S) -> None:
@@ -110,10 +112,8 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         return [_whereabouts(task) for task in sorted(tasks, key=hash)]
 
     def awaits_timer(self, background: tuple[type, ...]) -> bool:
-        """Whether a timer is set, or due now, that calls no method of a ``background`` class."""
-        ready: Iterable[asyncio.Handle] = getattr(self, "_ready", ())
-        due = [handle for handle in ready if isinstance(handle, asyncio.TimerHandle)]
-        for handle in (*self._scheduled, *due):
+        """Whether a timer is set, or something due now, that is of no ``background`` class."""
+        for handle in (*self._scheduled, *self._ready):
             callback: Any = getattr(handle, "_callback", None)
             if not handle.cancelled() and not isinstance(
                 getattr(callback, "__self__", None), background

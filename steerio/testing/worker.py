@@ -82,6 +82,8 @@ class SimulatedWorker:
         self._loop = asyncio.get_running_loop()
         self._types: dict[int, Script] = {}
         self._held: list[tuple[ms.RunTask, Frames]] = []
+        self._unread: set[int] = set()
+        """Attempts that it was sent, of which nobody reads the items."""
         self._asked = 0
         self._over = 0
         self._hung = False
@@ -167,8 +169,7 @@ class SimulatedWorker:
                 case ms.ReturnHeld():
                     self._return(message.run)
                 case ms.GrantRun():
-                    if self._attempt is not None and message.run == self.run:
-                        self._attempt.grant(message.count)
+                    self._grant(message)
                 case ms.Closing() | ms.Refused():
                     self.die(ENDED)
                     return
@@ -176,6 +177,12 @@ class SimulatedWorker:
                     pass
         if self._attempt is None:
             self._next()
+
+    def _grant(self, message: ms.GrantRun) -> None:
+        if self._attempt is not None and message.run == self.run:
+            self._attempt.grant(message.count)
+        elif not message.count:  # of one that it holds
+            self._unread.add(message.run)
 
     def _return(self, run: int) -> None:
         if self._attempt is not None:
@@ -211,7 +218,11 @@ class SimulatedWorker:
             self._report("failed", error=describe(error))
             return
         fate = script.draw(args, kwargs)
-        attempt.begin(args, kwargs, fate, self._slowness(), self._agenda, self._ahead)
+        unread = self.run in self._unread
+        if self._unread:
+            self._unread = {run for run in self._unread if run > self.run}
+        slowness = self._slowness()
+        attempt.begin(args, kwargs, fate, slowness, self._agenda, self._ahead, unread=unread)
         if self._asked == self.run and script.obeys == "asked":
             self._stop_if_asked()
 

@@ -20,8 +20,10 @@ class Ahead:
         self._most_items, self._most_bytes = items, nbytes
         self.begin()
 
-    def begin(self) -> None:
-        """Begin with another task, which has yielded nothing."""
+    def begin(self, *, unread: bool = False) -> None:
+        """Begin with another task, which has yielded nothing; ``unread``: nobody reads that."""
+        self.unread = unread
+        """Whether nobody reads: then it is never held back, and what it yields is not sent."""
         self._items = self._most_items
         self._bytes = self._most_bytes
         self._sizes: deque[int] = deque()
@@ -29,6 +31,8 @@ class Ahead:
     @property
     def full(self) -> bool:
         """Whether the task has to wait."""
+        if self.unread:
+            return False
         return self._items <= 0 or (self._bytes <= 0 and len(self._sizes) >= LEAST_ITEMS)
 
     def yielded(self, nbytes: int) -> None:
@@ -38,7 +42,8 @@ class Ahead:
         self._sizes.append(nbytes)
 
     def granted(self, count: int) -> None:
-        """Note that the reader has taken so many items, first those that came first."""
+        """Note that the reader has taken so many items, those that came first; 0: nobody reads."""
+        self.unread = self.unread or count == 0
         self._items += count
         for _ in range(min(count, len(self._sizes))):
             self._bytes += self._sizes.popleft()

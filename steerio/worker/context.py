@@ -11,6 +11,9 @@ from typing import Protocol
 
 from steerio.worker.chance import derive
 
+PROGRESS_EVERY_S = 0.05
+"""Progress reports that come faster are dropped, and so is word of items that nobody reads."""
+
 
 class Running(Protocol):
     """The attempt that this process runs now."""

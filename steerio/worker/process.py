@@ -42,8 +42,6 @@ from steerio.worker.slots import Slot
 
 PARENT_CHECK_S = 1.0
 """How often an idle worker looks whether its parent is still there (where no signal says)."""
-PROGRESS_EVERY_S = 0.05
-"""Progress reports that come faster are dropped."""
 LEFT_S = 0.1
 """How long processes and threads that a stopped task has left may take to end by themselves."""
 RELEASE_S = 2.0
@@ -102,6 +100,9 @@ class Worker:
         self._waiting = False
         self._leaving = False
         self._last_progress = 0.0
+        self._last_item = 0.0
+        self._unread: set[int] = set()
+        """Attempts that it was sent, of which nobody reads the items."""
         self._lock = threading.Lock()
         self._coroutines = CoroutineRunner(slot)
 
@@ -144,7 +145,7 @@ class Worker:
     def report(self, fraction: float | None, message: str) -> None:
         """Send progress, unless the last was a moment ago."""
         now = time.monotonic()
-        if now - self._last_progress >= PROGRESS_EVERY_S:
+        if now - self._last_progress >= context.PROGRESS_EVERY_S:
             self._last_progress = now
             self._say_inside(ms.ReportProgress(self._run, fraction, message))
 
@@ -174,14 +175,19 @@ class Worker:
                 case ms.ReturnHeld():
                     self._return(message.run)
                 case ms.GrantRun():
-                    if message.run == self._run:
-                        self._ahead.granted(message.count)
+                    self._grant(message)
                 case ms.Closing() | ms.Refused():
                     self._ending = True
                 case _:
                     pass
         if os.getppid() != self._parent:
             self._ending = True
+
+    def _grant(self, message: ms.GrantRun) -> None:
+        if message.run == self._run:
+            self._ahead.granted(message.count)
+        elif not message.count:  # of one that it holds
+            self._unread.add(message.run)
 
     def _return(self, run: int) -> None:
         for entry in self._held:
@@ -336,29 +342,39 @@ class Worker:
             return self._coroutines.run(self._drain_async(value, kind.spec))
         return self._drain(value, kind.spec)
 
-    def _drain(self, items: Iterable[Any], spec: TaskSpec) -> int:
-        """Send what a generator yields; its value is the number of items."""
-        self._ahead.begin()
-        count = 0
-        for count, item in enumerate(items, 1):
-            self._send_item(count - 1, item, spec)
+    def _drain(self, items: Iterable[Any], spec: TaskSpec) -> Any:
+        """Send what a generator yields; its value is what it returns."""
+        self._begin_items()
+        iterator = iter(items)
+        index = 0
+        while True:
+            try:
+                item = next(iterator)
+            except StopIteration as end:
+                return end.value
+            self._send_item(index, item, spec)
+            index += 1
             while self._ahead.full:
                 self._check_stop()
                 self._take_grants(STOP_CHECK_S)
             self._check_stop()
-        return count
 
-    async def _drain_async(self, items: AsyncIterator[Any], spec: TaskSpec) -> int:
-        self._ahead.begin()
-        count = 0
+    async def _drain_async(self, items: AsyncIterator[Any], spec: TaskSpec) -> None:
+        """Send what an async generator yields; it can return nothing, so its value is ``None``."""
+        self._begin_items()
+        index = 0
         async for item in items:
-            self._send_item(count, item, spec)
-            count += 1
+            self._send_item(index, item, spec)
+            index += 1
             while self._ahead.full:
                 self._take_grants(0)
                 if self._ahead.full:
                     await asyncio.sleep(STOP_CHECK_S)
-        return count
+
+    def _begin_items(self) -> None:
+        self._ahead.begin(unread=self._run in self._unread)
+        self._unread = {run for run in self._unread if run > self._run}
+        self._last_item = 0.0
 
     def _take_grants(self, timeout_s: float) -> None:
         with self._uninterrupted():
@@ -371,6 +387,12 @@ class Worker:
             raise TaskStopped
 
     def _send_item(self, index: int, item: Any, spec: TaskSpec) -> None:
+        if self._ahead.unread:
+            now = time.monotonic()
+            if now - self._last_item >= context.PROGRESS_EVERY_S:
+                self._last_item = now
+                self._say_inside(ms.YieldItem(self._run, index, b"", 0))
+            return
         body, frames = ANY_VALUE.pack(item, f"item {index} of a generator task")
         stored = None
         if frames:

@@ -286,6 +286,22 @@ def test_items_of_a_client_that_is_gone_are_removed() -> None:
     assert bench.there(item) == [False]
 
 
+@pytest.mark.borders
+def test_items_that_nobody_reads_are_removed_and_their_worker_is_told() -> None:
+    bench = Bench()
+    bench.submit()
+    run = bench.run()
+    (task,) = bench.broker.dispatch.tasks
+    bench.say(bench.client, ms.GrantItems(task, 0))
+    assert said(bench.worker, ms.GrantRun) == [ms.GrantRun(run, 0)]
+    item = bench.put("default-1")
+    bench.say(bench.worker, ms.YieldItem(run, 0, b"", 0, item))
+    assert bench.there(item) == [False]
+    assert said(bench.worker, ms.GrantRun) == [ms.GrantRun(run, 0)], "it had not heard"
+    bench.say(bench.worker, ms.YieldItem(run, 1, b"", 0))
+    assert said(bench.worker, ms.GrantRun) == said(bench.client, ms.TaskItem) == []
+
+
 def test_what_a_worker_put_and_never_told_of_goes_with_it() -> None:
     bench = Bench()
     bench.submit()

@@ -24,7 +24,7 @@ from steerio import (
 )
 from steerio.campaign.streams import EVENTS_AHEAD
 from steerio.model.events import AnyEvent
-from steerio.testing import KillWorker, Model, RandomKills, SimulatedCluster
+from steerio.testing import Model, RandomKills, SimulatedCluster
 from steerio.testing.cluster import SIMULATED
 from steerio.testing.network import CONGESTED_AT
 from tests.simulated.virtual import (
@@ -234,14 +234,6 @@ def test_a_generator_is_held_back_by_the_length_of_its_items(
         assert lengths == [nbytes] * 40
 
     scene()
-
-
-@on_cluster(1, faults=[KillWorker(3.5)])
-async def test_a_generator_whose_worker_is_killed_starts_over(
-    cluster: SimulatedCluster, session: Session
-) -> None:
-    items = [item async for item in session.stream(counting, 5)]
-    assert items == [0, 1, 2, 0, 1, 2, 3, 4]
 
 
 def test_a_generator_that_nobody_reads_any_more_is_cancelled() -> None:
