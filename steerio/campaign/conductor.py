@@ -19,7 +19,7 @@ import anyio.abc
 
 from steerio.campaign.calls import Calls, heed, was_cancelled
 from steerio.campaign.campaign import Campaign
-from steerio.campaign.ending import DEAF_S, INTERRUPTED_S, Latecomers
+from steerio.campaign.ending import DEAF_S, Ending, Latecomers
 from steerio.campaign.feeding import Feeder
 from steerio.campaign.handle import Task
 from steerio.campaign.idleness import Idleness, is_echo
@@ -62,7 +62,12 @@ class Conductor:
         self.feeder = Feeder(session, self.fail, self._may_feed)
         idle = [calls for calls in self._calls if calls.trigger.kind == "idle"]
         self.idleness = Idleness(idle, session, self.feeder)
-        self._patience: asyncio.TimerHandle | None = None
+        self.ending = Ending(
+            self.spent.limits,
+            cancel_tasks=self._cancel_tasks,
+            cut_calls=self._cut_short,
+            cut_finish=lambda why: self.latecomers.cut(f"{self._name}.finish", why),
+        )
         self._deafness: asyncio.TimerHandle | None = None
         self._started = False
         self._finishing = False
@@ -93,19 +98,22 @@ class Conductor:
             await self._finish()
         finally:
             self._finishing = True
-            for handle in (timer, self._patience, self._deafness):
+            self.ending.close()
+            for handle in (timer, self._deafness):
                 if handle is not None:
                     handle.cancel()
             session.on_ended = session.on_submitted = session.on_never_awaited = None
             self.feeder.close()
 
     async def _finish(self) -> None:
+        self.ending.finishes()
         try:
-            await self._as_agent("finish", self.campaign.finish())
+            with self.latecomers.may_cut(f"{self._name}.finish"):
+                await self._as_agent("finish", self.campaign.finish())
         except Exception as error:  # noqa: BLE001 - of the user's code; as if an agent's
             raise ExceptionGroup(f"{self._name} failed", [error]) from None
-        # what Ctrl-C cut short may well have left too few for a call
-        self._unhandled.report_rest(self._calls if self._patience is None else ())
+        # what was cut short may well have left too few for a call
+        self._unhandled.report_rest(() if self.ending.must else self._calls)
         if self._error is not None:
             raise ExceptionGroup(f"{self._name} failed", [self._error])
 
@@ -121,9 +129,11 @@ class Conductor:
             self._started = True  # what setup() awaited must not look like the end
             self.feeder.begin(self.campaign)
             self.look_if_quiet()
-            await self._ended.wait()
-            loop = asyncio.get_running_loop()
-            self._deafness = loop.call_later(DEAF_S, self.latecomers.name_deaf)
+            try:
+                await self._ended.wait()
+            finally:
+                loop = asyncio.get_running_loop()
+                self._deafness = loop.call_later(DEAF_S, self._name_deaf)
             if self._error is not None:
                 raise self._error
             group.cancel_scope.cancel()
@@ -190,17 +200,21 @@ class Conductor:
         asyncio.get_running_loop().call_soon(self.look_if_quiet)
 
     def interrupt(self) -> None:
-        """End in good order but soon: cancel agents and tasks, wait for these to end.
+        """End in good order but soon: cancel tasks, wait for calls within their bound."""
+        self.must_end("interrupted")
 
-        Calls that are under way still have ``INTERRUPTED_S``.
-        """
-        self.stop(cancel=True, reason="interrupted")
-        if self._patience is None:
-            loop = asyncio.get_running_loop()
-            self._patience = loop.call_later(INTERRUPTED_S, self._cut_short)
+    def must_end(self, reason: str, *, drain: bool = False) -> None:
+        """End within the bounds of the campaign's limits; ``drain``: running tasks may end."""
+        if self._finishing:
+            self.stopping = self.stopping or reason
+        else:
+            self.stop(cancel=False, reason=reason)
+        self.ending.begin(reason, drain=drain)
 
-    def _cut_short(self) -> None:
-        why = f"it still ran {INTERRUPTED_S:g} s after the campaign was interrupted"
+    def _cancel_tasks(self, reason: str) -> None:
+        self.session.cancel(self._outstanding.values(), reason)
+
+    def _cut_short(self, why: str) -> None:
         busy = {calls.name for calls in self._calls if calls.busy}
         for name in busy if self._started else [f"{self._name}.setup"]:
             self.latecomers.cut(name, why)
@@ -213,6 +227,11 @@ class Conductor:
         """
         ends = self._stopped_finish if self._finishing else bool(self.stopping)
         return ends and isinstance(error, (TaskCancelled, asyncio.CancelledError))
+
+    def _name_deaf(self) -> None:
+        """Name who does not let itself be cancelled: it may not go on for ever."""
+        if self.latecomers.name_deaf():
+            self.ending.leave("agents that were cancelled go on")
 
     def fail(self, error: Exception) -> None:
         """End the campaign with an error."""
@@ -246,8 +265,11 @@ class Conductor:
         if limits.wall_s is None:
             return None
         return asyncio.get_running_loop().call_later(
-            limits.wall_s, self._stop_for_limit, f"{limits.wall_s:g} s have passed"
+            limits.wall_s, self._time_is_up, f"{limits.wall_s:g} s have passed"
         )
+
+    def _time_is_up(self, reason: str) -> None:
+        self.must_end(reason, drain=self.spent.limits.drain)
 
     def _stop_for_limit(self, reason: str) -> None:
         self.stop(cancel=not self.spent.limits.drain, reason=reason)

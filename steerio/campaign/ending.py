@@ -5,25 +5,29 @@ cancelled.  Most agents notice: `run` raises in them.  One that takes results as
 ``while True: await self.submit(f, x).result()``, does not, and would go on for ever.  So what is
 submitted *late* keeps no campaign alive and calls no trigger, and a call that has submitted
 ``LATE_TASKS`` of it is cut short.
+
+A campaign that *must* end, because its time is up or somebody asked for it, waits for nobody
+longer than its limits say: it goes from step to step, whatever its tasks and agents do.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Generator
+from collections.abc import Callable, Generator
+from enum import IntEnum
 
 import anyio
 
+from steerio.campaign.limits import Limits
 from steerio.campaign.submitting import current_agent
 
 log = logging.getLogger("steerio.campaign")
 
 LATE_TASKS = 1_000
 """Tasks that one call may submit while the campaign stops; it is cut short then."""
-INTERRUPTED_S = 10.0
-"""Longest wait for the calls under way, in seconds, after a campaign was interrupted."""
 DEAF_S = 5.0
 """Agents that have not ended so many seconds after they were cancelled are named in a warning."""
 
@@ -58,15 +62,17 @@ class Latecomers:
         for scope in self._scopes[agent]:
             scope.cancel()
 
-    def name_deaf(self) -> None:
-        """Warn of what is still under way although it was cancelled."""
-        for agent in sorted(name for name, scopes in self._scopes.items() if scopes):
+    def name_deaf(self) -> bool:
+        """Warn of what is still under way although it was cancelled; returns whether any is."""
+        deaf = sorted(name for name, scopes in self._scopes.items() if scopes)
+        for agent in deaf:
             log.warning(
                 "%s goes on although it was cancelled %g s ago, and the campaign cannot end: "
                 "let asyncio.CancelledError pass (Ctrl-C twice ends the run at once)",
                 agent,
                 DEAF_S,
             )
+        return bool(deaf)
 
     def call_begins(self, agent: str) -> None:
         """Forget what earlier calls of an agent have submitted late."""
@@ -87,3 +93,119 @@ class Latecomers:
             return False
         self._tasks.remove(task_id)
         return True
+
+
+class Step(IntEnum):
+    """How far a campaign is that must end."""
+
+    NONE = 0
+    DRAINING = 1
+    CANCELLING = 2
+    CUTTING = 3
+    FINISHING = 4
+
+
+class Ending:
+    """Takes a campaign that must end from step to step, each within its bound.
+
+    Args:
+        limits: how long each step may take.
+        cancel_tasks: called with the reason when running tasks may go on no longer.
+        cut_calls: called with the reason when calls may not.
+        cut_finish: called with the reason when ``finish`` may not.
+    """
+
+    def __init__(
+        self,
+        limits: Limits,
+        *,
+        cancel_tasks: Callable[[str], None],
+        cut_calls: Callable[[str], None],
+        cut_finish: Callable[[str], None],
+    ) -> None:
+        self.said = ""
+        """The step, in words; nothing while the campaign need not end."""
+        self.on_step: Callable[[str, float | None], None] = lambda said, within_s: None
+        """Called with each step, and how long it may take at most."""
+        self._limits = limits
+        self._cancel_tasks, self._cut_calls, self._cut_finish = cancel_tasks, cut_calls, cut_finish
+        self._step = Step.NONE
+        self._reason = ""
+        self._timer: asyncio.TimerHandle | None = None
+
+    def __repr__(self) -> str:
+        return f"<Ending: {self._step.name.lower()}>"
+
+    @property
+    def must(self) -> bool:
+        """Whether the campaign must end."""
+        return bool(self.said)
+
+    def begin(self, reason: str, *, drain: bool) -> None:
+        """Have the campaign end; if it is ending already, sooner.
+
+        Args:
+            reason: why.
+            drain: whether running tasks may still end, for ``drain_s``.
+        """
+        self._reason = self._reason or reason
+        if self._step == Step.FINISHING:
+            self._bound_finish()
+        elif drain and self._limits.drain_s != 0 and self._step == Step.NONE:
+            drain_s = self._limits.drain_s
+            self._enter(Step.DRAINING, f"running tasks have{_time(drain_s)} to end", drain_s)
+        elif self._step < Step.CANCELLING:
+            self._next()
+
+    def finishes(self) -> None:
+        """Note that ``finish`` begins."""
+        self._step = Step.FINISHING
+        self._stop_timer()
+        if self.must:
+            self._bound_finish()
+
+    def close(self) -> None:
+        """Go no further."""
+        self._stop_timer()
+
+    def _bound_finish(self) -> None:
+        finish_s = self._limits.finish_s
+        self._enter(Step.FINISHING, f"finish has{_time(finish_s)} to end", finish_s)
+
+    def _enter(self, step: Step, said: str, within_s: float | None) -> None:
+        self._stop_timer()
+        self._step, self.said = step, said
+        log.info("the campaign must end (%s): %s", self._reason, said)
+        self.on_step(said, within_s)
+        if within_s is not None:
+            self._timer = asyncio.get_running_loop().call_later(within_s, self._next)
+
+    def _next(self) -> None:
+        """Go on to the next step: this one has lasted for as long as it may."""
+        limits = self._limits
+        if self._step < Step.CANCELLING:
+            calls = f"running tasks are cancelled, calls under way have{_time(limits.calls_s)}"
+            self._enter(Step.CANCELLING, f"{calls} to end", limits.calls_s)
+            self._cancel_tasks(self._reason)
+        elif self._step < Step.FINISHING:
+            self._step = Step.CUTTING
+            self.leave("calls under way are cancelled")
+            self._cut_calls(f"it still ran{_time(limits.calls_s)} after tasks were cancelled")
+        else:
+            self.leave("finish is cancelled")
+            self._cut_finish(f"it still ran{_time(limits.finish_s)} after the campaign had to end")
+
+    def leave(self, said: str) -> None:
+        """Have the last step begin: for what was cancelled to let that happen."""
+        self.said = said
+        log.info("the campaign ends: %s", said)
+        self.on_step(said, self._limits.leave_s)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+def _time(seconds: float | None) -> str:
+    return " any time" if seconds is None else f" {seconds:g} s"

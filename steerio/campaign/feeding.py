@@ -143,7 +143,7 @@ class Feeder:
             return 0
         # what is queued beside idle workers is nothing that they fit
         at_workers = self._in_pool[pool].total() - load.queued
-        return max(0, min(load.idle, load.workers - at_workers))
+        return max(0, min(load.idle, load.workers - load.starting - at_workers))
 
     def _hand_out(self, board: Board[Any], key: Any, args: tuple[Any, ...], cause: str) -> None:
         token = current_agent.set(cause or self._made_by)

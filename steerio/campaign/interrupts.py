@@ -5,6 +5,10 @@ cancels agents does not end one that swallows it.  So signals are counted by han
 interpreter, which it calls between any two instructions of the main thread.  The first signal is
 passed to the loop.  The second kills the workers, cancels the run, and gives it ``AT_ONCE_S`` to
 unwind; a thread ends the process after that.  The third ends it where it comes.
+
+One request may arrive as several signals: ``timeout`` and launchers signal a process and its group,
+closing a terminal brings SIGHUP from the shell and the kernel.  So what follows within ``SAME_S``
+is not counted; a person who presses a key again takes longer.
 """
 
 from __future__ import annotations
@@ -12,22 +16,21 @@ from __future__ import annotations
 import _thread
 import asyncio
 import contextlib
-import os
+import math
 import signal
 import threading
+import time
 from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any
 
-from steerio.worker import inheritance
+from steerio.campaign.abandoning import end_process, say
 
 HEEDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 AT_ONCE_S = 1.0
 """How long a run may take to unwind after a second signal, in seconds."""
-FLUSH_S = 0.2
-"""How long what was printed may take to leave a process that is ended, in seconds."""
-SHOW_CURSOR = b"\x1b[?25h"
-"""What undoes on a terminal what the live progress does to it."""
+SAME_S = 0.3
+"""Signals that follow one within so many seconds are the same request, and count once."""
 
 
 class Interrupts:
@@ -39,6 +42,7 @@ class Interrupts:
     Args:
         begun: whether there is something yet that can end in good order; if not, the first
             signal counts as the second.
+        heard: called for the first signal, in the signal's handler.
         in_order: called on the loop for the first signal.
         kill: called for the second, in the signal's handler: kills the workers.
         cancel: called for the second, on the loop: cancels the run.
@@ -49,15 +53,18 @@ class Interrupts:
         self,
         *,
         begun: Callable[[], bool],
+        heard: Callable[[], None],
         in_order: Callable[[], None],
         kill: Callable[[], None],
         cancel: Callable[[], None],
         abandon: Callable[[signal.Signals], None],
     ) -> None:
         self.by: signal.Signals | None = None
-        """The signal that came last."""
+        """The signal that was counted last."""
         self.count = 0
+        self._at = -math.inf
         self._begun = begun
+        self._heard = heard
         self._in_order = in_order
         self._kill = kill
         self._cancel = cancel
@@ -90,10 +97,15 @@ class Interrupts:
     def _heed(self, number: int, frame: FrameType | None) -> None:
         """Take in a signal, between two instructions of whatever the main thread does."""
         del frame
+        now = time.monotonic()
+        if now < self._at + SAME_S:
+            return
+        self._at = now
         self.by = signal.Signals(number)
         self.count += 1
         if self.count == 1 and self._begun():
-            _say(b"\nending in good order; press Ctrl-C again to end at once\n")
+            self._heard()
+            say(b"\nending in good order; press Ctrl-C again to end at once\n")
             self._loop.call_soon_threadsafe(self._in_order)
         elif self.count <= 2:
             self._at_once()
@@ -116,21 +128,4 @@ class Interrupts:
         assert self.by is not None
         with contextlib.suppress(Exception):  # whatever is in the way of it
             self._abandon(self.by)
-        cursor = SHOW_CURSOR if os.isatty(2) else b""
-        _say(b"%s\nended at once by %s\n" % (cursor, self.by.name.encode()))
-        flushed = _thread.allocate_lock()
-        flushed.acquire()
-        _thread.start_new_thread(_flush, (flushed,))
-        flushed.acquire(timeout=FLUSH_S)  # the main thread may be in the middle of a print
-        os._exit(128 + self.by)
-
-
-def _say(what: bytes) -> None:
-    """Print without a lock, which whatever was struck by the signal may hold."""
-    with contextlib.suppress(OSError):  # the terminal may be gone
-        os.write(2, what)
-
-
-def _flush(flushed: _thread.LockType) -> None:
-    inheritance.flush_output()
-    flushed.release()
+        end_process(128 + self.by, f"ended at once by {self.by.name}")

@@ -9,6 +9,10 @@ from msgspec import Struct, structs
 from steerio.errors import UsageError
 from steerio.model.results import Cancelled, Result, Succeeded
 
+GRACES = ("drain", "calls", "finish", "leave")
+"""The steps of an end that have a bound, in order, as ``Limits.NAME_s``."""
+_MAY_BE_0 = ("failures", *(f"{name}_s" for name in GRACES))
+
 
 class Limits(Struct, frozen=True, kw_only=True):
     """When to stop; ``None`` is no bound.
@@ -21,6 +25,11 @@ class Limits(Struct, frozen=True, kw_only=True):
         wall_s: seconds since the campaign began.
         worker_s: seconds that workers spent inside tasks, summed over workers.
         drain: whether running tasks may end (queued ones are cancelled in any case).
+        drain_s: seconds that they may go on once ``wall_s`` have passed; they are cancelled then.
+        calls_s: seconds that calls under way may go on once running tasks are cancelled because
+            the campaign must end: by ``wall_s``, a signal or ``steerio stop``.
+        finish_s: seconds that ``finish`` may take then.
+        leave_s: seconds that whatever was cancelled may still go on; `run` ends its process then.
     """
 
     tasks: int | None = None
@@ -29,6 +38,10 @@ class Limits(Struct, frozen=True, kw_only=True):
     wall_s: float | None = None
     worker_s: float | None = None
     drain: bool = True
+    drain_s: float | None = 60.0
+    calls_s: float | None = 10.0
+    finish_s: float | None = 60.0
+    leave_s: float | None = 30.0
 
     def __post_init__(self) -> None:
         """Refuse bounds that cannot be."""
@@ -37,8 +50,31 @@ class Limits(Struct, frozen=True, kw_only=True):
                 continue
             if not math.isfinite(value):
                 raise UsageError(f"Limits.{name} must be a finite number or None, not {value}")
-            if value < 0 or (value == 0 and name != "failures"):
+            if value < 0 or (value == 0 and name not in _MAY_BE_0):
                 raise UsageError(f"Limits.{name} must be above 0 or None, not {value}")
+
+
+def parse_graces(text: str | None) -> dict[str, float | None]:
+    """Read ``drain=60,calls=10,finish=60,leave=30``, or some of it, as fields of `Limits`.
+
+    Raises:
+        UsageError: it does not read like that.
+    """
+    graces: dict[str, float | None] = {}
+    for part in text.split(",") if text else ():
+        name, _, said = (word.strip() for word in part.partition("="))
+        seconds: float | None = None
+        try:
+            seconds = None if said == "none" else float(said)
+        except ValueError:
+            name = ""
+        if name not in GRACES or f"{name}_s" in graces:
+            raise UsageError(
+                f"{part.strip()!r} in --grace is not STEP=SECONDS: each step once of "
+                f"{', '.join(GRACES)}; none for no bound, like drain=600,calls=none"
+            )
+        graces[f"{name}_s"] = seconds
+    return graces
 
 
 class Spent:

@@ -22,9 +22,10 @@ _held: weakref.WeakKeyDictionary[asyncio.Task[Any], list[Move]] = weakref.WeakKe
 class Pools(Mapping[str, PoolLoad]):
     """The pools of a broker, as last heard, and the ways to move workers between them.
 
-    A mapping of names to ``PoolLoad``: ``workers``, ``busy`` and ``idle`` ones, tasks
-    ``queued`` and ``running``, workers ``starting``, ``promised`` to moves, ``draining``,
-    ``at_home``, ``nodes``, and ``makes``.
+    A mapping of names to ``PoolLoad``: ``workers``, of which some are ``busy``, ``idle`` or
+    still ``starting``, tasks ``queued`` and ``running``, workers ``promised`` to moves,
+    ``draining``, ``at_home``, ``nodes``, and ``makes``.  From the start they have the workers
+    that were asked for, though none may have come yet.
     """
 
     def __init__(self, client: Client) -> None:
@@ -333,7 +334,7 @@ def describe(name: str, load: PoolLoad) -> str:
 
 def facts(load: PoolLoad) -> list[tuple[str, int]]:
     """Return what there is to say of a pool beside its busy and idle workers."""
-    elsewhere = load.at_home - load.workers - load.starting
+    elsewhere = load.at_home - load.workers
     return [
         ("starting", load.starting),
         ("promised", load.promised),

@@ -41,14 +41,20 @@ class Progress:
         spent = self._conductor.spent
         seconds = time.monotonic() - self._began
         pools = "; ".join(
-            f"{name} {load.workers - load.idle}/{load.workers} busy, {load.queued} queued"
+            f"{name} {load.busy}/{load.workers} busy, {load.queued} queued"
             for name, load in self._conductor.session.client.watch.pools.items()
         )
         left = self._left(seconds)
         return (
             f"[{seconds:6.0f} s] {spent.successes} done, {spent.failures} failed, "
             f"{spent.tasks / max(seconds, 1e-3):.1f}/s{left}; {pools}"
+            + (f"; {self._stopping()}" if self._conductor.stopping else "")
         )
+
+    def _stopping(self) -> str:
+        """Say why the campaign ends, and how far it is with that."""
+        step = self._conductor.ending.said
+        return f"stopping: {self._conductor.stopping}" + (f": {step}" if step else "")
 
     def _left(self, seconds: float) -> str:
         """Estimate the time left from the limits, where there are any."""
@@ -96,7 +102,7 @@ class Progress:
             f"{spent.tasks / max(seconds, 1e-3):.1f}/s{self._left(seconds)}"
         )
         if self._conductor.stopping:
-            title += f"  (stopping: {self._conductor.stopping})"
+            title += f"  ({self._stopping()})"
         table = Table(title=title, title_justify="left", title_style="bold")
         table.add_column("pool")
         for column in ("workers", "busy", "idle", "queued"):
@@ -105,7 +111,7 @@ class Progress:
             table.add_row(
                 name,
                 str(load.workers),
-                str(load.workers - load.idle),
+                str(load.busy),
                 str(load.idle),
                 str(load.queued),
             )

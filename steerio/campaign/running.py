@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from steerio.campaign.abandoning import CLOSE_S, Watchdog, end_process, within
 from steerio.campaign.campaign import Campaign
 from steerio.campaign.conductor import Conductor
 from steerio.campaign.demand import count_workers, seen_pools, task_types, unknown_pools
@@ -136,9 +137,14 @@ def _run(campaign: Campaign, plan: Plan, followers: Followers | None) -> signal.
         factory: Any = uvloop.new_event_loop
     except ImportError:
         factory = None
-    with asyncio.Runner(loop_factory=factory) as runner:
-        # the runner's own handling of Ctrl-C is replaced inside, on the loop
-        return runner.run(_Run(campaign, plan, followers).run())
+    run = _Run(campaign, plan, followers)
+    watchdog = run.watchdog = Watchdog(run.give_up)
+    try:
+        with asyncio.Runner(loop_factory=factory) as runner:
+            # the runner's own handling of Ctrl-C is replaced inside, on the loop
+            return runner.run(run.run())
+    finally:
+        watchdog.close()  # so late, for the runner waits for threads
 
 
 class _Run:
@@ -159,6 +165,8 @@ class _Run:
             self._workers, self._needs = count_workers(campaign, plan.workers)
             check_thresholds(self._store, {*self._workers, *seen_pools(campaign)})
         self._node = plan.node
+        self.watchdog: Watchdog | None = None
+        """Where there is one, it ends this process if need be."""
         self._interrupts: Interrupts | None = None
         self._began = time.monotonic()
         self._hosting: Hosting | None = None
@@ -256,7 +264,7 @@ class _Run:
         }
         self._hosting = hosting = Hosting(
             workers={} if self._followers else self._workers,
-            pools=self._workers,
+            pools=self._pools(),
             needs=self._needs,
             run_dir=folder,
             host=self._host,
@@ -269,6 +277,7 @@ class _Run:
             random_seed=self._random_seed,
         )
         hosting.on_stop = self._asked_to_stop
+        hosting.on_stop_heard = self._expect_end
         with self._heed_signals():
             try:
                 await hosting.start()
@@ -286,12 +295,23 @@ class _Run:
             finally:
                 await hosting.close()
 
+    def _pools(self) -> dict[str, int]:
+        """Return how many workers each pool is to have: ranks without any get one, too."""
+        if self._followers is None:
+            return self._workers
+        return self._followers.count(self._workers, fill=self._plan.workers is None)
+
     async def _conduct(self, session: Session) -> None:
         self._conductor = conductor = Conductor(self._campaign, session, self._limits)
+        conductor.ending.on_step = self._expect
+        self._expect_limit()
         progress = asyncio.ensure_future(Progress(conductor, self._plan.progress).show())
         try:
             await conductor.run()
         finally:
+            # threads of agents are waited for, too
+            leave_s = self._limits.leave_s if conductor.ending.must else None
+            self._expect("what it leaves behind is closed", leave_s)
             progress.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await progress
@@ -302,6 +322,7 @@ class _Run:
         self._main = asyncio.current_task()
         self._interrupts = Interrupts(
             begun=lambda: self._conductor is not None,
+            heard=self._expect_end,
             in_order=self._end_in_order,
             kill=self._kill,
             cancel=self._cancel,
@@ -321,16 +342,43 @@ class _Run:
         if self._main is not None:
             self._main.cancel()
 
+    def _expect(self, what: str, within_s: float | None) -> None:
+        if self.watchdog is not None:
+            self.watchdog.expect(what, within_s)
+
+    def _expect_end(self) -> None:
+        """Expect the end that somebody asked for to begin: an agent may keep the loop."""
+        self._expect("an agent keeps the event loop", self._limits.calls_s)
+
+    def _expect_limit(self) -> None:
+        limits = self._limits
+        bounds = [limits.wall_s, limits.drain_s if limits.drain else 0.0, limits.calls_s]
+        seconds = [bound for bound in bounds if bound is not None]
+        whole = sum(seconds) if len(seconds) == len(bounds) else None
+        self._expect("an agent keeps the event loop", whole)
+
+    def give_up(self, what: str) -> None:
+        """End this process: something lasts longer than it may (on the watchdog's thread)."""
+        by = self._interrupted_by
+        because = f"it had to end and did not: {what}, for too long"
+        self._leave_in_order("failed" if by is None else "interrupted", because)
+        end_process(1 if by is None else 128 + by, f"steerio: the campaign is ended: {because}")
+
     def _abandon(self, number: signal.Signals) -> None:
         """Leave what a run leaves, before its process is ended in the middle of it."""
         because = f"{number.name}, while an agent kept the event loop or its own end"
+        self._leave_in_order("interrupted", because)
+
+    def _leave_in_order(self, outcome: str, because: str) -> None:
         # one signal may have struck while another had half of this done
         with contextlib.suppress(Exception):
             self._kill()
-        with contextlib.suppress(Exception):
-            if self._hosting is not None:
-                self._hosting.remove_files()
-        self._write_summary("interrupted", because)
+        hosting = self._hosting
+        if hosting is not None:
+            within(CLOSE_S, lambda: hosting.abandon(because))
+            within(CLOSE_S, hosting.remove_files)
+        self._write_summary(outcome, because)
+        within(CLOSE_S, lambda: log.info("%s: %s", outcome, because))
 
     def _asked_to_stop(self, reason: str) -> None:
         """A client asked the broker to end, or it cannot go on; so the campaign ends, too."""
@@ -339,4 +387,4 @@ class _Run:
         if self._hosting.broker.failed:
             self._conductor.fail(BrokerLost(reason))
         else:
-            self._conductor.stop(cancel=True, reason=reason)
+            self._conductor.must_end(reason)

@@ -19,6 +19,10 @@ from steerio.errors import SteerioError, UsageError
 FAILED, WRONG_USAGE, INTERRUPTED = 1, 2, 130
 STORE = "Where large values go [shared memory; with other hosts, files in the run directory]."
 RANDOM_SEED = "What the workers' random numbers follow from [drawn; in RUN_DIR/random_seed]."
+GRACE = (
+    "How long the steps of an end take at most: drain (tasks, after --limit-wall), calls, finish, "
+    "leave [drain=60,calls=10,finish=60,leave=30]."
+)
 NEEDS = "what each gets: POOL=N:cpus=4:gpus=1:memory=8G:tags=big+fast"
 
 
@@ -39,6 +43,7 @@ def steerio() -> None:
 @click.option("--limit-tasks", type=int, metavar="N", help="Stop after N tasks have ended.")
 @click.option("--limit-failures", type=int, metavar="N", help="Tolerate N tasks that fail.")
 @click.option("--limit-wall", type=float, metavar="SECONDS", help="Stop after so long.")
+@click.option("--grace", metavar="STEP=SECONDS,...", help=GRACE)
 @click.option(
     "--limit-worker-seconds", type=float, metavar="S", help="Stop when workers spent so much."
 )

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any, NoReturn, Union, cast
 
 import click
+from msgspec import structs
 
 from steerio.campaign.campaign import Campaign
-from steerio.campaign.limits import Limits
+from steerio.campaign.limits import Limits, parse_graces
 from steerio.campaign.running import Plan, run_plan
 from steerio.campaign.task_type import ship_module
 from steerio.cli.failures import show_traceback
@@ -37,6 +38,7 @@ def run_file(context: click.Context, target: str, asks_help: bool, given: dict[s
         wall_s=given["limit_wall"],
         worker_s=given["limit_worker_seconds"],
     )
+    limits = structs.replace(limits, **parse_graces(given["grace"]))
     path, name = split_target(target)
     if given["join"] is not None and workers is not None:
         raise UsageError(

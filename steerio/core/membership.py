@@ -11,7 +11,7 @@ gave, and nobody waits for it.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from itertools import chain
 
@@ -80,6 +80,7 @@ class Membership:
             "start": partial(self._check_slow, "starting"),
             "retire": partial(self._check_slow, "retiring"),
             "replace": self._replace,
+            "expected": self._expect_nobody,
             "empty": self._check_empty,
             "press": partial(self.moves.due, "press"),
             "short": partial(self.moves.due, "short"),
@@ -230,6 +231,7 @@ class Membership:
         """Give up a pool, and say so."""
         log = self.dispatch.log
         self._emit(PoolFailed(log.next(), now + log.epoch, pool.name, reason))
+        pool.to_come = 0
         self.dispatch.fail_pool(pool, reason, now)
 
     # -- time ---------------------------------------------------------------------------
@@ -263,6 +265,23 @@ class Membership:
         if self.dispatch.sent_ahead:
             self._recall_at = now + self.settings.recall_s
             self.dispatch.deadlines.add(self._recall_at, "recall", 0)
+
+    def expect_workers(self, pools: Mapping[str, int], now: float) -> None:
+        """Take in how many workers pools are to have, of nodes that are about to join.
+
+        They count as starting until those join, or for ``join_s``.
+        """
+        for name, count in pools.items():
+            pool = self.roster.pools[name]
+            pool.announced = pool.to_come = count
+            pool.may_be_empty = not count
+            self.watch_empty(pool, now)
+        self.dispatch.deadlines.add(now + self.settings.join_s, "expected", 0)
+
+    def _expect_nobody(self, about: int, now: float) -> None:
+        del about, now
+        for pool in self.roster.pools.values():
+            pool.to_come = 0
 
     def watch_empty(self, pool: Pool, now: float) -> None:
         """Start the time that a pool of a closed broker may be without workers.

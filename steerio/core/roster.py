@@ -42,6 +42,8 @@ class Pool:
         """Whether it was meant to have no workers, or has moved some away."""
         self.announced = 0
         """Workers that are to belong to it; some of them may not have come yet."""
+        self.to_come = 0
+        """Workers that were asked for at the start and are on no node yet."""
         self.at_home = 0
         """Workers that belong to it, wherever they are."""
         self.moves: deque[MoveRecord] = deque()
@@ -66,15 +68,15 @@ class Pool:
         )
 
     def load(self) -> PoolLoad:
-        """Return the pool at a glance; workers that still start do not count."""
+        """Return the pool at a glance."""
         return PoolLoad(
-            self.ready,
+            self.workers + self.to_come,
             len(self.idle),
             len(self.backlog),
             self.running,
-            self.workers - self.ready,
+            self.workers - self.ready + self.to_come,
             sum(move.owed + len(move.reserved) for move in self.moves),
-            self.at_home,
+            self.at_home + self.to_come,
             dict(self.by_node),
             self.failure,
             self.leaving,
@@ -136,6 +138,8 @@ class Roster:
         started = [
             self.add_worker(node, pool) for pool, count in workers.items() for _ in range(count)
         ]
+        for name in workers.keys() & self.pools.keys():
+            self.pools[name].to_come = max(0, self.pools[name].to_come - workers[name])
         return node, started
 
     def add_worker(self, node: NodeRecord, pool_name: str) -> WorkerRecord:

@@ -91,6 +91,8 @@ class Hosting:
         self.run_dir = run_dir
         self.on_stop: Callable[[str], None] | None = None
         """What to do when a client asks the broker to end; by default it just ends."""
+        self.on_stop_heard: Callable[[], None] | None = None
+        """What to do once while the loop stands still and so cannot do that (any thread)."""
         self.broker: Broker
         self.connection: Connection
         self._workers = workers
@@ -138,7 +140,9 @@ class Hosting:
                 sweeper=self._sweeper,
                 copied_bytes=self._copied_bytes(),
             )
-            self._driver = Driver(self.broker, on_stop=self._asked_to_stop)
+            self._driver = Driver(
+                self.broker, on_stop=self._asked_to_stop, on_stop_heard=self._heard_to_stop
+            )
             self._driver.start(stand_in=stand_in)
             if self.run_dir is not None:
                 self._written = self.connection.write(self.run_dir)
@@ -230,11 +234,21 @@ class Hosting:
         if node is not None:
             node.kill()
 
+    def abandon(self, reason: str) -> None:
+        """Kill the local workers and close the record, from any thread: the loop is lost."""
+        self.kill()
+        if self._driver is not None:
+            self.broker.abandon(reason)
+
     def _asked_to_stop(self, reason: str) -> None:
         if self.on_stop is not None:
             self.on_stop(reason)
         elif self._driver is not None:
             self._driver.close(reason)
+
+    def _heard_to_stop(self) -> None:
+        if self.on_stop_heard is not None:
+            self.on_stop_heard()
 
     def _open_store(self) -> None:
         if self._setting is not None:

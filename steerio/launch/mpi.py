@@ -16,6 +16,7 @@ import socket
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Generator
 from pathlib import Path
 from typing import NoReturn
@@ -158,6 +159,13 @@ class Followers:
     def host(self) -> str | None:
         """What the broker must listen on for them: this host's name, or no network."""
         return None if self.rank.one_host else socket.gethostname()
+
+    def count(self, workers: dict[str, int], *, fill: bool) -> dict[str, int]:
+        """Return how many workers pools will have in all, once all ranks were told."""
+        total: Counter[str] = Counter(dict.fromkeys(workers, 0))
+        for share in deal_workers(workers, self.rank.size - 1, fill=fill):
+            total.update(share)
+        return dict(total)
 
     def tell_all(self, hosting: Hosting, workers: dict[str, int], *, fill: bool) -> None:
         """Tell all ranks of the broker, and which workers they have (see `deal_workers`)."""

@@ -14,12 +14,13 @@ from steerio.model.places import WorkerNeeds
 class PoolLoad(Struct, frozen=True, gc=False, array_like=True):
     """One pool at a glance: workers, how many of them are idle, tasks queued and running.
 
-    ``starting`` workers are not ready yet and not counted; ``promised`` are those that moves
-    wait for; ``at_home`` those that belong to the pool, wherever they are; ``nodes`` says on
-    which nodes the workers are, starting ones included; ``failure`` is why the pool was given
-    up, if it was; ``draining`` are the workers that leave, for their nodes are drained;
-    ``makes`` says what the workers have, and how many of them have it; ``expected`` are those
-    that were announced and have not come, and one for each move to it that waits.
+    ``workers`` are all that it has, from the moment that they were asked for: ``starting`` of
+    them are not ready yet.  ``promised`` are those that moves wait for; ``at_home`` those that
+    belong to the pool, wherever they are; ``nodes`` says on which nodes the workers are, as far
+    as they have been ordered there; ``failure`` is why the pool was given up, if it was;
+    ``draining`` are the workers that leave, for their nodes are drained; ``makes`` says what the
+    workers have that are ready, and how many of them have it; ``expected``
+    are those that were announced and have not come, and one for each move to it that waits.
     """
 
     workers: int
@@ -37,8 +38,8 @@ class PoolLoad(Struct, frozen=True, gc=False, array_like=True):
 
     @property
     def busy(self) -> int:
-        """How many workers are not idle."""
-        return self.workers - self.idle
+        """How many workers are ready and not idle."""
+        return self.workers - self.starting - self.idle
 
     def fitting(self, needs: WorkerNeeds | None) -> dict[WorkerNeeds, int]:
         """Return the makes of the workers that fit a task, and how many there are of each."""

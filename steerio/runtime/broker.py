@@ -98,10 +98,7 @@ class Broker:
         self._next_share = clock()
         self._share_at = inf
         self._shared_sizes: list[int] = []
-        for name, count in (pools or {}).items():
-            self.roster.pools[name].announced = count
-            self.roster.pools[name].may_be_empty = not count
-            self.members.watch_empty(self.roster.pools[name], clock())
+        self.members.expect_workers(pools or {}, clock())
 
     def __repr__(self) -> str:
         pools = ", ".join(repr(pool) for pool in self.roster.pools.values())
@@ -181,6 +178,22 @@ class Broker:
                 self._write_events(self._journal)
                 self._journal.close()
                 self._journal = None
+
+    def abandon(self, reason: str) -> None:
+        """End and record whatever is under way, and close (any thread).
+
+        For when the loop that drives the broker will not turn again.
+        """
+        with self._lock:
+            now = self._clock()
+            for number in list(self.members.clients):
+                self.members.client_left(number, reason, now)
+            for number in list(self.members.nodes):
+                self.members.node_lost(number, reason, now)
+            self._finish(now)
+            self.close(reason)
+            for routers in (self.routers, self._first, self._second):
+                routers.clear()  # another thread may be about to step
 
     # -- the parts of a step --------------------------------------------------------------
 

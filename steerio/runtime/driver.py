@@ -53,6 +53,8 @@ class Driver:
         on_blocked: called (on the stand-in's thread) when the loop has stood still for
             ``BLOCKED_S``, with the seconds and where the loop's thread is.
         on_stop: called (on the loop) with the reason once the broker was asked to end.
+        on_stop_heard: called (on the stand-in's thread) where that cannot be yet, as the loop
+            stands still.
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class Driver:
         broker: Broker,
         on_blocked: Callable[[float, str], None] | None = None,
         on_stop: Callable[[str], None] | None = None,
+        on_stop_heard: Callable[[], None] | None = None,
     ) -> None:
         self.broker = broker
         self._loop = asyncio.get_running_loop()
@@ -69,6 +72,7 @@ class Driver:
         self._stand_in: StandIn | None = None
         self._on_blocked = on_blocked
         self._on_stop = on_stop
+        self._on_stop_heard = on_stop_heard
         self._closed = False
         memory = [router for router in broker.routers if isinstance(router, MemoryRouter)]
         self._memory = memory[0] if memory else MemoryRouter()
@@ -79,7 +83,9 @@ class Driver:
         for router in self.broker.routers:
             router.attach(self._loop, self._step)
         if stand_in:
-            self._stand_in = StandIn(self.broker, self._loop, self._step, self._on_blocked)
+            self._stand_in = StandIn(
+                self.broker, self._loop, self._step, self._on_blocked, self._on_stop_heard
+            )
             self._stand_in.start()
         self._step()
 
@@ -151,12 +157,14 @@ class StandIn(threading.Thread):
         loop: asyncio.AbstractEventLoop,
         resume: Callable[[], None],
         on_blocked: Callable[[float, str], None] | None,
+        on_stop_heard: Callable[[], None] | None = None,
     ) -> None:
         super().__init__(name="steerio-stand-in", daemon=True)
         self._broker = broker
         self._loop = loop
         self._resume = resume
         self._on_blocked = on_blocked
+        self._on_stop_heard = on_stop_heard
         self._thread = threading.get_ident()
         self._pulse = time.monotonic()
         self._timer: asyncio.TimerHandle | None = None
@@ -195,6 +203,9 @@ class StandIn(threading.Thread):
                 for router in self._broker.routers:
                     router.expect()
                 self._broker.step()
+                if self._broker.closing and self._on_stop_heard is not None:
+                    on_stop_heard, self._on_stop_heard = self._on_stop_heard, None
+                    on_stop_heard()
                 if not self._broker.more:
                     poller.poll(POLL_MS)
                 if not warned and time.monotonic() - pulse > BLOCKED_S:

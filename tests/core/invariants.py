@@ -130,7 +130,7 @@ def check_pool(members: Membership, pool: Pool, due: Due, now: float) -> None:
         assert pool.empty_since is not None
     assert pool.empty_since is None or pool.failure or ("empty", 0) in due
     load = pool.load()
-    assert (load.workers, load.idle) == (pool.ready, len(pool.idle))
+    assert (load.workers - load.starting, load.idle) == (pool.ready, len(pool.idle))
     assert (load.queued, load.running) == (len(queued), pool.running)
     assert load.fitting(None) == ready
 

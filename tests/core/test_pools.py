@@ -55,6 +55,35 @@ def test_a_pool_whose_workers_die_three_times_while_starting_has_failed() -> Non
     assert scene.ending(scene.submit()).ended_as == "lost"
 
 
+@pytest.mark.borders
+def test_workers_that_were_asked_for_count_from_the_start_but_not_for_ever() -> None:
+    scene = Scene(pools=("simulate", "learn"))
+    scene.members.expect_workers({"simulate": 3, "learn": 0}, scene.now)
+    shown = scene.pool().load()
+    assert (shown.workers, shown.starting, shown.at_home, shown.idle) == (3, 3, 3, 0)
+    assert scene.pool("learn").load().workers == 0
+    scene.node({"simulate": 2})
+    shown = scene.pool().load()
+    assert (shown.workers, shown.starting, shown.at_home, shown.idle) == (3, 1, 3, 2)
+    assert shown.busy == 0
+    scene.node({"simulate": 2}, peer=NODE + 1, ready=False)
+    shown = scene.pool().load()
+    assert (shown.workers, shown.starting, shown.at_home) == (4, 2, 4), "more came than that"
+
+
+@pytest.mark.borders
+def test_workers_that_never_came_are_not_counted_after_a_while() -> None:
+    scene = Scene(pools=("simulate", "learn"), settings=Settings(join_s=20))
+    scene.members.expect_workers({"simulate": 3, "learn": 1}, scene.now)
+    scene.node({"simulate": 2})
+    scene.tick(19.0)
+    assert scene.pool().load().workers == 3
+    scene.tick(1.0)
+    assert (scene.pool().load().workers, scene.pool().load().at_home) == (2, 2)
+    assert scene.pool("learn").load().failure == "no worker joined it within 20 s"
+    assert scene.pool("learn").load().workers == 0
+
+
 def test_a_pool_fails_only_with_its_last_worker() -> None:
     scene = Scene({"simulate": 1})
     scene.node({"simulate": 1}, peer=NODE + 1, ready=False)

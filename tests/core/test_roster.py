@@ -44,7 +44,8 @@ def test_a_worker_counts_from_its_start_and_is_ready_once_it_joined() -> None:
     roster = Roster(Settings(), ["simulate"], closed=True)
     _, (worker,) = roster.add_node("n", "host", 1, {"simulate": 1}, 0.0)
     pool = roster.pools["simulate"]
-    assert (pool.workers, pool.ready, pool.load().workers) == (1, 0, 0)
+    assert (pool.workers, pool.ready) == (1, 0)
+    assert (pool.load().workers, pool.load().starting, pool.load().busy) == (1, 1, 0)
     assert worker.phase == "starting"
     roster.worker_ready(worker, 7, 4711)
     roster.set_idle(worker)

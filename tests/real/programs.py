@@ -19,6 +19,8 @@ PATH = os.pathsep.join([str(Path(steerio.__file__).parents[1]), str(REPOSITORY)]
 """Where programs find what is under test, and the tests."""
 START_S = 40.0
 """Longest wait for a program to say something; these machines are slow at times."""
+DELIBERATE_S = 0.5
+"""How long a person takes to press a key again, at least."""
 
 
 class TookTooLong(AssertionError):
@@ -64,6 +66,11 @@ class Program:
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to the process that was started, and to no other."""
         self._process.send_signal(number)
+
+    def signal_later(self, number: signal.Signals) -> None:
+        """Send another signal, as late as a person who means it: not the same request again."""
+        time.sleep(DELIBERATE_S)
+        self.signal(number)
 
     def wait_for(self, text: str, within_s: float = START_S) -> str:
         """Wait until the program has printed ``text``; returns the line that ends with it."""

@@ -203,7 +203,7 @@ def test_a_second_ctrl_c_ends_a_campaign_at_once(campaign: Path) -> None:
         pids = programs.family(program.pid)
         program.signal(signal.SIGINT)
         program.wait_for("lingering")
-        program.signal(signal.SIGINT)
+        program.signal_later(signal.SIGINT)
         assert program.status(within_s=5) == 130, program
         nobody_left(pids, program, within_s=2.0)
     assert "Traceback" not in program.output
@@ -228,9 +228,9 @@ def test_ctrl_c_twice_ends_agents_that_compute_or_swallow_it(
         program.wait_for("ending in good order", within_s=1.0)
         if kind == "swallow":
             program.wait_for(deaf)
-        program.signal(signal.SIGINT)
+        program.signal_later(signal.SIGINT)
         if third:
-            program.signal(signal.SIGTERM)
+            program.signal_later(signal.SIGTERM)
         assert program.status(within_s=5) in ((130, 143) if third else (130,)), program
         nobody_left(pids, program, within_s=2.0)
     assert "Traceback" not in program.output

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 import anyio
 import pytest
+from msgspec import structs
 
 from steerio import (
     Board,
@@ -22,7 +23,6 @@ from steerio import (
     on_success,
     task,
 )
-from steerio.campaign.ending import INTERRUPTED_S
 from steerio.errors import PoolBroken, UnhandledFailure
 from steerio.testing import FailStarts, Model, simulate
 
@@ -225,8 +225,96 @@ def test_an_interrupted_campaign_waits_for_calls_within_a_bound(
     with caplog.at_level(logging.WARNING, "steerio"):
         run = simulate(Deaf(), model=MODEL)
     assert run.campaign.seen == ["finished"]
-    assert run.duration_s == TASK_S + INTERRUPTED_S
+    assert run.duration_s == TASK_S + 10
     assert "Deaf.wait is cut short" in caplog.text
+
+
+class Hanging(Two):
+    """Hangs where it is told to; each part is said when it ends."""
+
+    def __init__(self, *where: str) -> None:
+        super().__init__()
+        self.where = where
+
+    async def hang(self, where: str) -> None:
+        try:
+            if where in self.where:
+                await asyncio.Event().wait()
+        finally:
+            self.seen.append(where)
+
+    async def setup(self) -> None:
+        self.submit(compute, 1)
+        await self.hang("setup")
+
+    @on_result(compute)
+    async def look(self, result: Result) -> None:
+        self.seen.append(result.ended_as)
+        if "chain" in self.where:
+            self.submit(compute, 1)
+        await self.hang("handler")
+
+    @agent
+    async def watch(self) -> None:
+        await self.hang("agent")
+
+    @every(7.0)
+    async def tick(self) -> None:
+        await self.hang("period")
+
+    async def finish(self) -> None:
+        await self.hang("finish")
+
+
+BOUNDS = Limits(wall_s=100, drain_s=20, calls_s=5, finish_s=3)
+
+
+@pytest.mark.borders
+@pytest.mark.parametrize(
+    ("where", "takes_s", "ended_s"),
+    [
+        (["chain"], TASK_S, 100),
+        (["handler"], TASK_S, 125),
+        (["setup"], TASK_S, 125),
+        (["period", "agent"], TASK_S, 125),
+        (["agent"], TASK_S, 100),
+        ([], 1e9, 120),
+        (["handler"], 1e9, 125),
+        (["handler", "finish"], 1e9, 128),
+        (["finish", "agent"], TASK_S, 103),
+    ],
+)
+def test_the_wall_limit_is_a_bound_whatever_hangs(
+    where: list[str], takes_s: float, ended_s: float, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO, "steerio"):
+        run = simulate(Hanging(*where), model=Model(takes_s), limits=BOUNDS)
+    assert run.duration_s == pytest.approx(ended_s, abs=0.5)
+    assert {*where} - {"chain"} <= {*run.campaign.seen}, "all were cancelled"
+    assert "the campaign must end (100 s have passed): running tasks have 20 s" in caplog.text
+    if ended_s > 103:
+        assert "running tasks are cancelled, calls under way have 5 s to end" in caplog.text
+
+
+@pytest.mark.borders
+def test_the_wall_limit_bounds_a_finish_that_had_begun_before() -> None:
+    class Slow(Two):
+        async def finish(self) -> None:
+            self.seen.append((await self.submit(compute, 1).result()).ended_as)
+            await asyncio.Event().wait()
+
+    run = simulate(Slow(), model=MODEL, limits=BOUNDS)
+    assert (run.campaign.seen, run.duration_s) == (["succeeded"], 103)
+
+
+@pytest.mark.borders
+def test_without_drain_the_wall_limit_cancels_at_once_and_0_is_a_grace_too() -> None:
+    for limits in (structs.replace(BOUNDS, drain=False), structs.replace(BOUNDS, drain_s=0)):
+        run = simulate(Hanging("handler"), model=Model(1e9), limits=limits)
+        assert run.duration_s == pytest.approx(105, abs=0.5)
+    unbounded = structs.replace(BOUNDS, drain_s=None)
+    run = simulate(Hanging(), model=Model(500), limits=unbounded)
+    assert (run.duration_s, run.campaign.seen[-1]) == (500, "finish")
 
 
 def test_failures_too_few_for_a_call_are_errors_at_the_end() -> None:
