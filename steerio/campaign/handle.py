@@ -117,6 +117,8 @@ class Task(Generic[R]):
         """Ask for the task to be cancelled; its result tells whether it was."""
         if self._result is None:
             self.awaited = True
+            if self._items is not None:
+                self._items.stopping = True
             self._session.client.cancel([self.id], reason)
 
     def reprioritise(self, priority: float) -> None:

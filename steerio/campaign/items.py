@@ -68,6 +68,8 @@ class Items:
     def __init__(self, session: Session, number: int) -> None:
         self.dropped = False
         """Whether items were dropped: nobody reads any of this task any more."""
+        self.stopping = False
+        """Whether its handle cancelled the task, which is then not to go on without a reader."""
         self.attempt = 0
         """The attempt whose items these are."""
         self.taken = 0
@@ -136,7 +138,7 @@ class Items:
         ``owed`` is the attempt that may not yield another yet for what he took; 0: none.
         """
         self._readers -= 1
-        if owed:
+        if owed and not self.stopping:
             self.grant_one(owed, ended=ended)
         if not self._readers and not ended:
             self._grant_waiting()
@@ -148,6 +150,8 @@ class Items:
 
     def _grant_waiting(self) -> None:
         """Let the task go on without a reader, as long as items can be kept for one."""
+        if self.stopping:
+            return
         if len(self._waiting) > UNREAD_ITEMS or self._bytes > self._most_bytes:
             self.drop()
         elif (count := len(self._waiting) - self._granted) > 0:
