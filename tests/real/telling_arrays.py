@@ -10,7 +10,7 @@ import asyncio
 import random
 import sys
 import zlib
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,7 @@ from msgspec import structs
 from numpy.typing import NDArray
 
 import steerio
-from steerio import Session, Settings, StoreSetting, Succeeded
+from steerio import ItemsRestarted, Session, Settings, StoreSetting, Succeeded
 from steerio.launch.stores import read_setting
 
 Words = NDArray[np.uint64]
@@ -68,10 +68,11 @@ def passed_on(own: Words, number: int, shared: Words, its: int, latest: Words) -
     return made(number + 1)
 
 
-def following(first: int) -> Iterator[Words]:
-    """Yield some of them."""
+def following(first: int) -> Generator[Words, None, int]:
+    """Yield some of them; return how many."""
     for number in range(first, first + ITEMS):
         yield made(number)
+    return ITEMS
 
 
 class Lane:
@@ -106,14 +107,22 @@ class Lane:
                 self.take(await task.result(), number + 1)
             check(await shared, its)
             stream = options.submit(following, its)
-            at = its
+            while (count := await self.read(stream, its)) is None:
+                pass  # an attempt was lost
+            if (count, await stream) != (ITEMS, ITEMS):
+                raise Wrong(f"{count} items arrived")
+
+    @staticmethod
+    async def read(stream: steerio.Task[int], its: int) -> int | None:
+        """Read and check the items of an attempt; return how many, or ``None`` if it was lost."""
+        count = 0
+        try:
             async for item in stream.items():
-                # an attempt that was lost begins anew
-                at = its if item[0] == its else at
-                check(item, at)
-                at += 1
-            if (at, await stream) != (its + ITEMS, ITEMS):
-                raise Wrong(f"{at - its} items arrived")
+                check(item, its + count)
+                count += 1
+        except ItemsRestarted:
+            return None
+        return count
 
     @classmethod
     def take(cls, result: steerio.Result, number: int) -> None:

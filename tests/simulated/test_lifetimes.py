@@ -191,7 +191,7 @@ class Player:
             place = 0
             async for item in self.tasks_items(first, count):
                 check(int(item[0]), item)
-                assert first <= item[0] < first + count
+                assert item[0] == first + place, "each of an attempt, once"
                 place += 1
                 if place >= read:
                     break
@@ -215,8 +215,6 @@ class Player:
             reader.cancel()
         await asyncio.gather(*self.readers, return_exceptions=True)
         for each in self.tasks:
-            if each.type is stream:  # nobody reads it any more, so it would be held back
-                each.cancel()
             check_result(await each.result(), self.published)
         self.references.clear()
         self.tasks.clear()
