@@ -15,7 +15,8 @@ from steerio.campaign.run_dir import refuse_used
 from steerio.campaign.session import Session
 from steerio.campaign.store import SessionStore
 from steerio.core.settings import Settings
-from steerio.edge.zeromq import ZmqLink, open_context
+from steerio.edge.contexts import Context
+from steerio.edge.zeromq import ZmqLink
 from steerio.launch.finding import find_broker
 from steerio.launch.hosting import Hosting
 from steerio.launch.stores import check_thresholds, reach_store
@@ -104,11 +105,11 @@ async def connect(run_dir: Path | str, *, name: str = "") -> AsyncGenerator[Sess
     connection = find_broker(run_dir)
     address, keys = connection.address
     identity = f"client-{os.getpid()}-{time.monotonic_ns():x}"
-    context = open_context()
-    client = Client(ZmqLink(context, address, identity.encode(), keys), watched=True)
+    context = Context()
     session: Session | None = None
     with contextlib.ExitStack() as opened:
-        opened.callback(context.destroy, linger=0)  # also what a second Ctrl-C kept from closing
+        opened.callback(context.end)  # also of what a second Ctrl-C kept from closing
+        client = Client(ZmqLink(context, address, identity.encode(), keys), watched=True)
         try:
             await client.join(name or identity)
             store = SessionStore(client, *reach_store(connection, opened))

@@ -17,8 +17,11 @@ from typing import Any
 
 import msgspec
 
+from steerio.edge.own_files import to_json, writing_to
 from steerio.errors import UsageError
 from steerio.model.places import WorkerNeeds
+
+log = logging.getLogger("steerio.run")
 
 LOG_FILE = "campaign.log"
 
@@ -32,13 +35,11 @@ def make_run_dir(asked: Path | str | None, name: str) -> Path:
     path = Path(asked) if asked is not None else Path("runs") / name.lower()
     if asked is not None:
         refuse_used(path)
-    try:
+    with writing_to(path):
         if asked is None:
             path = _make_dated(path)
         path.mkdir(parents=True, exist_ok=True)
         (path / LOG_FILE).touch()
-    except OSError as error:
-        raise UsageError(f"cannot write to the run directory {path}: {error}") from None
     return path
 
 
@@ -72,7 +73,11 @@ def write_parameters(
     limits: object,
     random_seed: int,
 ) -> None:
-    """Record what is run, with what, where."""
+    """Record what is run, with what, where.
+
+    Raises:
+        UsageError: the run directory cannot be written to.
+    """
     from steerio import __version__
 
     kind = type(campaign)
@@ -93,20 +98,24 @@ def write_parameters(
         "pid": os.getpid(),
         "started": datetime.datetime.now(datetime.UTC).isoformat(),
     }
-    text = msgspec.json.format(msgspec.json.encode(parameters, enc_hook=repr), indent=2)
-    (path / "parameters.json").write_bytes(text + b"\n")
+    text = to_json(parameters, repr, indent=2)
+    with writing_to(path):
+        (path / "parameters.json").write_bytes(text + b"\n")
 
 
 def write_summary(path: Path, summary: dict[str, Any]) -> None:
     """Record how the run ended."""
-    text = msgspec.json.format(msgspec.json.encode(summary, enc_hook=repr), indent=2)
-    (path / "summary.json").write_bytes(text + b"\n")
+    text = to_json(summary, repr, indent=2)
+    try:
+        (path / "summary.json").write_bytes(text + b"\n")
+    except OSError as error:  # what the campaign has come to is worth more
+        log.warning("no summary could be written to %s: %s", path, error.strerror or error)
 
 
 @contextlib.contextmanager
 def logging_to(path: Path) -> Generator[None, None, None]:
     """Send steerio's log to the run directory, and its warnings to the terminal as well."""
-    file = logging.FileHandler(path / LOG_FILE, encoding="utf-8")
+    file = logging.FileHandler(path / LOG_FILE, encoding="utf-8", errors="backslashreplace")
     file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     terminal = logging.StreamHandler()
     terminal.setLevel(logging.WARNING)

@@ -6,6 +6,7 @@ Exit codes: 0 all went well; 1 the campaign, broker or node failed; 2 wrong usag
 
 from __future__ import annotations
 
+import io
 import sys
 from typing import Any
 
@@ -193,6 +194,9 @@ def clean(dry_run: bool, folder: str | None) -> None:
 
 def main() -> None:
     """Run the command line, with exit codes and errors as people expect them."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # not every file's name has a form in its encoding
+            stream.reconfigure(errors="backslashreplace")
     try:
         sys.exit(steerio.main(prog_name="steerio", standalone_mode=False))
     except click.ClickException as error:

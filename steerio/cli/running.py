@@ -94,7 +94,9 @@ def split_target(target: str) -> tuple[Path, str]:
     Raises:
         UsageError: there is no such file.
     """
-    file, _, name = target.partition(":")
+    file, _, name = target.rpartition(":") if ":" in target else (target, "", "")
+    if Path(target).exists():  # a colon in the name of a file
+        file, name = target, ""
     path = Path(file)
     if path.is_dir():
         raise UsageError(f"{file!r} is a folder; name a file in it")

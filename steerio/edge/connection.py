@@ -6,7 +6,6 @@ when the broker ends.
 
 from __future__ import annotations
 
-import os
 import socket
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from steerio.edge.keys import ClientKeys
+from steerio.edge.own_files import from_json, read_own, to_json, write_own
 from steerio.errors import UsageError
 from steerio.model.messages import PROTOCOL
 from steerio.model.objects import StoreSetting
@@ -82,17 +82,7 @@ class Connection(Struct, frozen=True):
             OSError: it cannot be written; what was there is left as it was.
         """
         path = folder / FILE_NAME
-        fresh = folder / f".{FILE_NAME}.{os.getpid()}"
-        fresh.unlink(missing_ok=True)  # left by a process that was killed here
-        # exclusively: what is there already may be open to others, or lead elsewhere
-        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(msgspec.json.encode(self))
-            fresh.replace(path)
-        except BaseException:
-            fresh.unlink(missing_ok=True)
-            raise
+        write_own(path, to_json(self))
         return path
 
 
@@ -106,13 +96,37 @@ def read_connection(place: Path | str) -> Connection:
     try:
         if path.is_dir():
             path = path / FILE_NAME
-        return msgspec.json.decode(path.read_bytes(), type=Connection)
+        data, _ = read_own(path)
     except FileNotFoundError:
         raise UsageError(
             f"no broker is running in {path.parent} (there is no {path.name} in it)"
         ) from None
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} is not a connection file: {error}") from error
+    except OSError as error:
+        raise UsageError(f"{path} is not a connection file: {error.strerror}") from error
+    try:
+        return from_json(data, Connection)
+    except msgspec.DecodeError as error:
+        raise UsageError(_why_unread(path, data, error)) from error
+
+
+class _OfAnyVersion(Struct):
+    protocol: int
+
+
+def _why_unread(path: Path, data: bytes, error: Exception) -> str:
+    """Say why what a file holds is not a connection."""
+    if not data:
+        return f"{path} is not a connection file: it is empty"
+    try:
+        protocol = from_json(data, _OfAnyVersion).protocol
+    except msgspec.DecodeError:
+        protocol = PROTOCOL
+    if protocol == PROTOCOL:
+        return f"{path} is not a connection file: {error}"
+    return (
+        f"the broker of {path} speaks protocol {protocol} and this steerio {PROTOCOL}: use the "
+        "same version of steerio on both sides"
+    )
 
 
 def listens(address: str) -> bool:

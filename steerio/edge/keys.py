@@ -12,6 +12,8 @@ import zmq
 import zmq.utils.z85
 from msgspec import Struct
 
+from steerio.edge.contexts import Context
+
 ZAP_ADDRESS = "inproc://zeromq.zap.01"
 
 
@@ -55,7 +57,7 @@ def make_keys() -> ServerKeys:
 class Gatekeeper:
     """Answers ZeroMQ's questions whether a key may connect; to be served now and then."""
 
-    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], keys: ServerKeys) -> None:
+    def __init__(self, context: Context, keys: ServerKeys) -> None:
         self._socket = context.socket(zmq.REP)
         self._socket.set(zmq.LINGER, 0)
         self._socket.bind(ZAP_ADDRESS)

@@ -58,6 +58,9 @@ class StreamRouter:
 
     Args:
         path: where to listen; its folder must be closed to others.
+
+    Raises:
+        OSError: it cannot be listened there.
     """
 
     local = False
@@ -67,11 +70,15 @@ class StreamRouter:
         self.address = SCHEME + path
         self._path = path
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._listener.bind(path)
-        self._listener.listen(1024)
-        self._listener.setblocking(False)
-        self._selector = selectors.DefaultSelector()
-        self._selector.register(self._listener, selectors.EVENT_READ)
+        try:
+            self._listener.bind(path)
+            self._listener.listen(1024)
+            self._listener.setblocking(False)
+            self._selector = selectors.DefaultSelector()
+            self._selector.register(self._listener, selectors.EVENT_READ)
+        except BaseException:
+            self._listener.close()
+            raise
         self._connections: dict[bytes, _Connection] = {}
         self._dirty: set[bytes] = set()
         self._gone: list[bytes] = []
@@ -216,7 +223,7 @@ class StreamLink:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             self._socket.connect(address.removeprefix(SCHEME))
-        except OSError:
+        except BaseException:
             self._socket.close()
             raise
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER_BYTES)

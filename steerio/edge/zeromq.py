@@ -13,18 +13,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
+import os
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import zmq
 
+from steerio.edge.contexts import Context
 from steerio.edge.endpoint import Arrival, Frames
 from steerio.edge.headers import (
     deal_frames,
     decode_from_broker,
     decode_to_broker,
     encode_headers,
+    escape,
 )
 from steerio.edge.keys import ClientKeys, ServerKeys
 from steerio.errors import ProtocolError
@@ -118,20 +122,31 @@ def _receive_rest(socket: zmq.Socket[bytes]) -> list[Any]:
     return frames
 
 
-Context = zmq.Context[zmq.Socket[bytes]]
-"""What sockets belong to; whoever opens one ends it with ``term`` after its sockets."""
+def _on_wire(address: str) -> Any:
+    """Return an address as ZeroMQ takes it: a folder's name may be none that UTF-8 has."""
+    return os.fsencode(address) if escape(address) != address else address
 
 
-def open_context() -> Context:
-    """Return a fresh context, with an I/O thread of its own."""
-    return zmq.Context()
+def _give_up(socket: zmq.Socket[bytes], address: str, error: BaseException) -> None:
+    """Close a socket that could not be opened whole, and say it as the system says such things.
+
+    Raises:
+        OSError: it was ZeroMQ that refused.
+    """
+    socket.close(linger=0)
+    if isinstance(error, zmq.ZMQError):
+        number = error.errno or errno.EADDRNOTAVAIL
+        raise OSError(number, zmq.strerror(number), address) from None
+    if isinstance(error, TypeError):  # pyzmq's own, as it words an error about bytes
+        number = errno.EADDRNOTAVAIL
+        raise OSError(number, zmq.strerror(number), address) from None
 
 
 class ZmqRouter:
     """The broker's end.
 
     Args:
-        context: the ZeroMQ context; the caller ends it.
+        context: where its socket belongs; the caller ends it.
         address: where to listen; a TCP address may leave the port to the system (``:*``).
         keys: the broker's CURVE keys; ``None`` for no encryption (local IPC sockets).
 
@@ -144,21 +159,21 @@ class ZmqRouter:
 
     def __init__(self, context: Context, address: str, keys: ServerKeys | None = None) -> None:
         self._socket = socket = context.socket(zmq.ROUTER)
-        _set_bounds(socket)
-        socket.set(zmq.ROUTER_MANDATORY, 1)
-        socket.set(zmq.ROUTER_HANDOVER, 1)
-        socket.set(zmq.SNDHWM, QUEUED_BATCHES)
-        socket.set(zmq.RCVHWM, QUEUED_BATCHES)
         try:
+            _set_bounds(socket)
+            socket.set(zmq.ROUTER_MANDATORY, 1)
+            socket.set(zmq.ROUTER_HANDOVER, 1)
+            socket.set(zmq.SNDHWM, QUEUED_BATCHES)
+            socket.set(zmq.RCVHWM, QUEUED_BATCHES)
             if keys is not None:
                 keys.secure(socket)
-            socket.bind(address)
-        except zmq.ZMQError as error:
-            socket.close(linger=0)
-            raise OSError(error.errno, str(error), address) from None
-        bound: Any = socket.get(zmq.LAST_ENDPOINT)
-        self.address: str = bound.rstrip(b"\0").decode()
-        self._reading = _Reading(socket)
+            socket.bind(_on_wire(address))
+            bound: Any = socket.get(zmq.LAST_ENDPOINT)
+            self.address: str = os.fsdecode(bound.rstrip(b"\0"))
+            self._reading = _Reading(socket)
+        except BaseException as error:
+            _give_up(socket, address, error)
+            raise
         self._outgoing: dict[bytes, _Outgoing] = {}
         self._stuck: dict[bytes, deque[list[Any]]] = {}
 
@@ -256,10 +271,13 @@ class ZmqLink:
     """A peer's end.
 
     Args:
-        context: the ZeroMQ context; the caller ends it.
+        context: where its socket belongs; the caller ends it.
         address: the broker's address.
         identity: this peer's name on the wire, unique at the broker.
         keys: CURVE keys for addresses that want them.
+
+    Raises:
+        OSError: the address is none.
     """
 
     immediate = False
@@ -272,19 +290,19 @@ class ZmqLink:
         keys: ClientKeys | None = None,
     ) -> None:
         self._socket = socket = context.socket(zmq.DEALER)
-        _set_bounds(socket)
-        socket.set(zmq.IDENTITY, identity)
-        socket.set(zmq.SNDHWM, 0)
-        socket.set(zmq.RCVHWM, QUEUED_BATCHES)
-        socket.set(zmq.RECONNECT_IVL_MAX, 2_000)
         try:
+            _set_bounds(socket)
+            socket.set(zmq.IDENTITY, identity)
+            socket.set(zmq.SNDHWM, 0)
+            socket.set(zmq.RCVHWM, QUEUED_BATCHES)
+            socket.set(zmq.RECONNECT_IVL_MAX, 2_000)
             if keys is not None:
                 keys.secure(socket)
-            socket.connect(address)
-        except zmq.ZMQError:
-            socket.close(linger=0)
+            socket.connect(_on_wire(address))
+            self._reading = _Reading(socket)
+        except BaseException as error:
+            _give_up(socket, address, error)
             raise
-        self._reading = _Reading(socket)
         self._outgoing = _Outgoing()
         self._wait_s = -1.0
 

@@ -15,6 +15,7 @@ from steerio.core.settings import Settings
 from steerio.edge.connection import Connection
 from steerio.edge.journal import Journal
 from steerio.edge.opening import check_store, open_store, own_folders
+from steerio.edge.own_files import writing_to
 from steerio.edge.store import Store
 from steerio.edge.store_folders import open_folder, sweep_stale
 from steerio.edge.threads import in_thread
@@ -121,7 +122,8 @@ class Hosting:
         """Open the endpoints, drive the broker and start the local node.
 
         Raises:
-            UsageError: the store cannot be, or the TCP address cannot be listened on.
+            UsageError: the store cannot be, the run directory cannot be written to, or there is
+                nowhere to listen.
         """
         try:
             if self._workers and self._early_node is None:
@@ -130,7 +132,8 @@ class Hosting:
             self._listening.open()
             self.connection = self._reached_at()
             if self.run_dir is not None:
-                self._journal = Journal(self.run_dir)
+                with writing_to(self.run_dir):
+                    self._journal = Journal(self.run_dir)
             self.broker = Broker(
                 self._listening.routers,
                 pools=self._pools,
@@ -145,7 +148,8 @@ class Hosting:
             )
             self._driver.start(stand_in=stand_in)
             if self.run_dir is not None:
-                self._written = self.connection.write(self.run_dir)
+                with writing_to(self.run_dir):
+                    self._written = self.connection.write(self.run_dir)
             if self._workers:
                 self._start_node()
         except BaseException:
@@ -254,8 +258,9 @@ class Hosting:
         if self._setting is not None:
             check_store(self._setting)
         if self.run_dir is not None:
-            self.run_dir.mkdir(parents=True, exist_ok=True)
-            (self.run_dir / SEED_FILE).write_text(f"{self.random_seed}\n")
+            with writing_to(self.run_dir):
+                self.run_dir.mkdir(parents=True, exist_ok=True)
+                (self.run_dir / SEED_FILE).write_text(f"{self.random_seed}\n")
         if self._setting is None:
             return
         sweep_stale()

@@ -13,10 +13,11 @@ import tempfile
 import time
 from pathlib import Path
 
+from steerio.edge.contexts import Context
 from steerio.edge.endpoint import MemoryRouter, RouterEndpoint
 from steerio.edge.keys import ClientKeys, Gatekeeper, make_keys
 from steerio.edge.stream import StreamRouter
-from steerio.edge.zeromq import Context, ZmqRouter, open_context
+from steerio.edge.zeromq import ZmqRouter
 from steerio.errors import UsageError
 
 log = logging.getLogger("steerio.launch")
@@ -63,14 +64,17 @@ class Listening:
         """Listen.
 
         Raises:
-            UsageError: the TCP address cannot be listened on.
+            UsageError: there is no folder for sockets, or the TCP address cannot be listened on.
         """
         self.folder = folder = _make_folder()
-        self._context = context = open_context()
-        stream = StreamRouter(f"{folder}/workers")
-        self.routers.append(stream)
-        self.stream = stream.address
-        local = ZmqRouter(context, f"ipc://{folder}/broker")
+        self._context = context = Context()
+        try:
+            stream = StreamRouter(f"{folder}/workers")
+            self.routers.append(stream)
+            self.stream = stream.address
+            local = ZmqRouter(context, f"ipc://{folder}/broker")
+        except OSError as error:
+            raise UsageError(f"cannot listen in {folder}: {error.strerror or error}") from None
         self.routers.append(local)
         self.local = local.address
         if self._host is not None:
@@ -99,7 +103,7 @@ class Listening:
             asyncio.get_running_loop().remove_reader(self._gatekeeper.fileno())
             self._gatekeeper.close()
         if self._context is not None:
-            self._context.term()
+            self._context.end()
 
     def remove_folder(self) -> None:
         """Remove the folder of the sockets."""
@@ -141,12 +145,37 @@ def _nobody_listens(place: Path) -> bool:
     return False
 
 
+def temporary_folder() -> Path:
+    """Return where temporary files go.
+
+    Raises:
+        UsageError: there is nowhere to write to.
+    """
+    try:
+        return Path(tempfile.gettempdir())
+    except FileNotFoundError as error:
+        raise UsageError(
+            f"{error.strerror}: have one that can be written to and has room, and name it in TMPDIR"
+        ) from None
+
+
 def _make_folder() -> Path:
-    """Make the folder of the sockets, of mode 0700 and not too long a name."""
-    folder = tempfile.gettempdir()
+    """Make the folder of the sockets, of mode 0700 and not too long a name.
+
+    Raises:
+        UsageError: it cannot be made.
+    """
+    folder = temporary_folder()
     if len(os.fsencode(folder)) > LONGEST_SOCKET - len(f"{_PREFIX}12345678"):
-        folder = "/tmp"  # what is made in it is closed to others
-    return Path(tempfile.mkdtemp(prefix=_PREFIX, dir=folder))
+        folder = Path("/tmp")  # what is made in it is closed to others
+    try:
+        return Path(tempfile.mkdtemp(prefix=_PREFIX, dir=folder))
+    except OSError as error:
+        raise UsageError(
+            f"no folder for the broker's sockets can be made in {folder}: {error.strerror}; name a "
+            "folder that can be written to in TMPDIR, and not too long (Unix sockets take "
+            f"{LONGEST_SOCKET} bytes)"
+        ) from None
 
 
 def _bind_address(host: str) -> str:

@@ -25,6 +25,7 @@ import msgspec
 from msgspec import Struct, structs
 
 from steerio.edge.connection import listens
+from steerio.edge.own_files import from_json, read_own, to_json, write_own
 from steerio.errors import UsageError
 from steerio.launch.hosting import Hosting
 from steerio.launch.walltime import find_end
@@ -180,14 +181,16 @@ class Followers:
             self._told.add(number)
 
 
+class _Told(Struct):
+    """What a rendezvous file says."""
+
+    setup: NodeSetup | None
+
+
 def _write(path: Path, setup: NodeSetup | None) -> None:
     """Write a rendezvous file, readable by its owner alone."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_name(f"{path.name}.{os.getpid()}")
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(msgspec.json.encode(setup))
-    fresh.replace(path)
+    write_own(path, to_json(_Told(setup)))
 
 
 def await_setup(path: Path, rank: Rank, timeout_s: float = WAIT_S) -> NodeSetup | None:
@@ -200,13 +203,12 @@ def await_setup(path: Path, rank: Rank, timeout_s: float = WAIT_S) -> NodeSetup 
     until = time.monotonic() + timeout_s
     while time.monotonic() < until:
         with contextlib.suppress(FileNotFoundError, msgspec.DecodeError):
-            stat = path.stat()
-            if stat.st_uid == os.getuid():
-                setup = msgspec.json.decode(path.read_bytes(), type=NodeSetup | None)
-                # what was there before us may be of a job that was killed
-                if setup is None or stat.st_mtime > began or listens(setup.address):
-                    path.unlink(missing_ok=True)
-                    return setup
+            data, found = read_own(path)
+            setup = from_json(data, _Told).setup
+            # what was there before us may be of a job that was killed
+            if setup is None or found.st_mtime > began or listens(setup.address):
+                path.unlink(missing_ok=True)
+                return setup
         time.sleep(LOOK_S)
     raise UsageError(
         f"rank {rank.number} heard nothing from rank 0 within {timeout_s:g} s "

@@ -13,8 +13,7 @@ import threading
 import traceback
 from collections.abc import Callable
 
-import msgspec
-
+from steerio.edge.own_files import to_json
 from steerio.worker import descendants, inheritance, node_main
 from steerio.worker.setup import NodeSetup
 
@@ -81,7 +80,7 @@ class NodeProcess:
 
     def begin(self, setup: NodeSetup) -> None:
         """Tell the node what to do."""
-        told = memoryview(msgspec.json.encode(setup) + b"\n")
+        told = memoryview(to_json(setup) + b"\n")
         with contextlib.suppress(BrokenPipeError):
             while told:
                 told = told[os.write(self._pipe, told) :]

@@ -17,12 +17,13 @@ from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
-import msgspec
 from msgspec import structs
 
+from steerio.edge.contexts import Context
 from steerio.edge.opening import open_store
+from steerio.edge.own_files import from_json
 from steerio.edge.store_folders import open_folder
-from steerio.edge.zeromq import ZmqLink, open_context
+from steerio.edge.zeromq import ZmqLink
 from steerio.worker import descendants
 from steerio.worker.copies import Copies
 from steerio.worker.forker import ZygoteForker
@@ -46,7 +47,7 @@ def main(descriptor: int = 0) -> int:
         if not part:
             return 0  # whoever started us ended before telling us anything
         line += part
-    setup = msgspec.json.decode(line, type=NodeSetup)
+    setup = from_json(line, NodeSetup)
     return run_node(setup, descriptor)
 
 
@@ -85,26 +86,27 @@ async def _serve(
     lifeline: int | None,
     tell: Callable[[str], None] | None,
 ) -> int:
-    context = open_context()
-    identity = f"node-{setup.name}-{socket.gethostname()}-{os.getpid()}".encode()
-    link = ZmqLink(context, setup.address, identity, setup.keys)
-    node = Node(
-        link,
-        forker,
-        setup.name,
-        setup.workers,
-        settings=setup.settings,
-        pid=os.getpid(),
-        requires=setup.requires,
-        makes=setup.needs,
-        walltime_s=None if setup.ends is None else setup.ends - time.time(),
-        same_clock=setup.address.startswith("ipc://"),
-        copies=copies,
-    )
-    forker.watch(node.worker_exited if tell is None else _telling(node, tell))
-    if tell is not None:
-        node.on_joined = lambda: tell(f"node {node.name} has joined the broker")
+    context = Context()
     try:
+        # a host's name and a process's number are those of another node where both were cloned
+        identity = f"node-{setup.name}-{socket.gethostname()}-{os.getpid()}-{os.urandom(6).hex()}"
+        link = ZmqLink(context, setup.address, identity.encode(), setup.keys)
+        node = Node(
+            link,
+            forker,
+            setup.name,
+            setup.workers,
+            settings=setup.settings,
+            pid=os.getpid(),
+            requires=setup.requires,
+            makes=setup.needs,
+            walltime_s=None if setup.ends is None else setup.ends - time.time(),
+            same_clock=setup.address.startswith("ipc://"),
+            copies=copies,
+        )
+        forker.watch(node.worker_exited if tell is None else _telling(node, tell))
+        if tell is not None:
+            node.on_joined = lambda: tell(f"node {node.name} has joined the broker")
         with _told_to_end(node, lifeline):
             node.start()
             lost = asyncio.ensure_future(forker.wait_lost())
@@ -114,10 +116,10 @@ async def _serve(
                 node.fail("its zygote, which forks the workers, ended")
             if tell is not None and not node.failed:
                 tell(f"node {node.name} leaves the broker: {node.ended.result()}")
+        link.close()
     finally:
         await forker.close()
-        link.close()
-        context.term()
+        context.end()
         if copies is not None:
             copies.close()
         clear_up_after_broker(setup.folder, setup.address)

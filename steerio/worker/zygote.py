@@ -31,9 +31,10 @@ from collections.abc import Generator
 from typing import Any, NoReturn
 
 from steerio.core.visibility import THREAD_VARIABLES
+from steerio.edge.contexts import Context
 from steerio.edge.endpoint import BlockingLink
 from steerio.edge.stream import SCHEME, StreamLink
-from steerio.edge.zeromq import ZmqLink, open_context
+from steerio.edge.zeromq import ZmqLink
 from steerio.worker import descendants, inheritance
 from steerio.worker.ahead import Ahead
 from steerio.worker.chance import Streams
@@ -300,7 +301,7 @@ class Zygote:
         setup = self._setup
         if setup.worker_address.startswith(SCHEME):
             return StreamLink(setup.worker_address)
-        link = ZmqLink(open_context(), setup.address, name.encode(), setup.keys)
+        link = ZmqLink(Context(), setup.address, name.encode(), setup.keys)
         link.bound_waits(PARENT_CHECK_S)
         return link
 

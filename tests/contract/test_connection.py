@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from steerio.edge.connection import FILE_NAME, Connection, read_connection
 from steerio.edge.keys import make_keys
+from steerio.edge.own_files import write_own
 from steerio.errors import UsageError
 from steerio.model.messages import PROTOCOL
 
@@ -59,11 +60,10 @@ def test_only_its_owner_can_read_the_file_even_where_others_had_prepared_one(
 ) -> None:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.touch(0o666)
-    fresh = tmp_path / f".{FILE_NAME}.{os.getpid()}"
-    for prepare in (lambda: fresh.touch(0o666), lambda: fresh.symlink_to(elsewhere)):
+    there = tmp_path / FILE_NAME
+    for prepare in (lambda: there.touch(0o666), lambda: there.symlink_to(elsewhere)):
+        there.unlink(missing_ok=True)
         prepare()
-        (tmp_path / FILE_NAME).unlink(missing_ok=True)
-        (tmp_path / FILE_NAME).touch(0o666)
 
         path = connection().write(tmp_path)
 
@@ -98,8 +98,6 @@ def test_a_file_that_cannot_be_written_leaves_the_old_one(tmp_path: Path) -> Non
     before = connection()
     before.write(tmp_path)
 
-    with pytest.raises(UnicodeEncodeError):
-        connection(local="ipc:///run-\udcff").write(tmp_path)
     with pytest.raises(OSError, match="No such file"):
         before.write(tmp_path / "absent")
 
@@ -113,7 +111,7 @@ def test_an_absent_file_is_told_from_a_broken_one(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no broker is running"):
         read_connection(tmp_path / "absent")
     (tmp_path / FILE_NAME).mkdir()
-    with pytest.raises(UsageError, match="is not a connection file"):
+    with pytest.raises(UsageError, match="is not a file"):
         read_connection(tmp_path)
     (tmp_path / "file").touch()
     with pytest.raises(UsageError, match="is not a connection file"):
@@ -134,7 +132,7 @@ FOREIGN = {
 
 @pytest.mark.parametrize("content", FOREIGN.values(), ids=FOREIGN.keys())
 def test_a_file_of_others_is_refused_by_its_name(tmp_path: Path, content: bytes) -> None:
-    (tmp_path / FILE_NAME).write_bytes(content)
+    write_own(tmp_path / FILE_NAME, content)
 
     with pytest.raises(UsageError, match=f"{FILE_NAME} is not a connection file"):
         read_connection(tmp_path)
@@ -145,7 +143,7 @@ def test_whatever_is_in_the_file_reading_it_raises_nothing_but_usage_errors(
     tmp_path_factory: pytest.TempPathFactory, content: bytes
 ) -> None:
     folder = tmp_path_factory.getbasetemp()
-    (folder / FILE_NAME).write_bytes(content)
+    write_own(folder / FILE_NAME, content)
 
     with pytest.raises(UsageError):
         read_connection(folder)

@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+import tempfile
 import time
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from steerio.errors import UsageError
 from steerio.launch import listening
-from steerio.launch.listening import sweep_sockets
+from steerio.launch.listening import Listening, sweep_sockets
 
 OLD_S = 2 * listening.JUST_MADE_S
 
@@ -69,3 +71,25 @@ def test_what_only_looks_like_sockets_stays(what: str) -> None:
         assert folder.exists()
     finally:
         folder.unlink() if what == "a file" else folder.rmdir()
+
+
+@pytest.mark.borders
+def test_where_no_sockets_can_be_made_is_said_in_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    for folder in (tmp_path / "gone", tmp_path / "file"):
+        monkeypatch.setattr(tempfile, "tempdir", str(folder))
+        with pytest.raises(UsageError, match=r"no folder for the broker's sockets .*TMPDIR"):
+            Listening(None, None, encrypted=True).open()
+
+
+@pytest.mark.borders
+def test_a_temporary_folder_of_a_long_name_is_not_for_sockets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for length in (listening.LONGEST_SOCKET, 200):
+        monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / ("x" * length)))
+        folder = listening._make_folder()
+        folder.rmdir()
+        assert folder.parent == Path("/tmp")

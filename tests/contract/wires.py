@@ -14,8 +14,7 @@ from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextma
 from pathlib import Path
 from typing import Any
 
-import zmq
-
+from steerio.edge.contexts import Context
 from steerio.edge.endpoint import LinkEndpoint, MemoryRouter, RouterEndpoint
 from steerio.edge.keys import ClientKeys, Gatekeeper, ServerKeys, make_keys
 from steerio.edge.zeromq import ZmqLink, ZmqRouter
@@ -145,7 +144,7 @@ def from_broker(number: int, frames: tuple[Any, ...] = ()) -> Any:
 class Wire:
     """A router of one transport, and the way to link to it."""
 
-    def __init__(self, transport: str, context: zmq.Context[Any], keys: ServerKeys | None) -> None:
+    def __init__(self, transport: str, context: Context, keys: ServerKeys | None) -> None:
         self.transport = transport
         self.context = context
         self.keys = keys
@@ -196,7 +195,7 @@ async def wired(transport: str) -> AsyncIterator[Wire]:
 
 @contextmanager
 def gatekeeper(
-    context: zmq.Context[Any], keys: ServerKeys, loop: asyncio.AbstractEventLoop
+    context: Context, keys: ServerKeys, loop: asyncio.AbstractEventLoop
 ) -> Iterator[Gatekeeper]:
     """Have a gatekeeper answer for as long as the block lasts."""
     keeper = Gatekeeper(context, keys)
@@ -209,10 +208,10 @@ def gatekeeper(
 
 
 @contextmanager
-def zmq_context() -> Iterator[zmq.Context[Any]]:
+def zmq_context() -> Iterator[Context]:
     """Open a ZeroMQ context; it ends with the block, and with it its threads."""
-    context: zmq.Context[Any] = zmq.Context()
+    context = Context()
     try:
         yield context
     finally:
-        context.term()
+        context.end()

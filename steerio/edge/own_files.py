@@ -1,0 +1,128 @@
+"""Small files of this user that others find by their path: written whole, and read with care.
+
+Whoever can write such a file decides where its readers connect to and what they run.  So one
+is written to a fresh file that only its owner can read and renamed, and read only where it is
+no link, belongs to the reader or to root, and others cannot have written it.
+
+Their JSON may hold any text: names of folders and files need not be UTF-8.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pwd
+import stat
+from collections.abc import Callable, Generator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from steerio.errors import UsageError
+
+T = TypeVar("T")
+
+
+def to_json(value: Any, enc_hook: Callable[[Any], Any] | None = None, *, indent: int = 0) -> bytes:
+    """Return a value as JSON, also where UTF-8 has no form for its text."""
+    try:
+        text = msgspec.json.encode(value, enc_hook=enc_hook)
+    except UnicodeEncodeError:
+        plain = msgspec.to_builtins(value, enc_hook=enc_hook)
+        return json.dumps(plain, indent=indent or None).encode()
+    return msgspec.json.format(text, indent=indent) if indent else text
+
+
+def from_json(data: bytes, kind: type[T]) -> T:
+    """Return what `to_json` was given.
+
+    Raises:
+        msgspec.DecodeError: it is not JSON, or of another kind.
+    """
+    try:
+        return msgspec.json.decode(data, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        if isinstance(error, UnicodeDecodeError) or b"\\ud" not in data:
+            raise msgspec.DecodeError(str(error)) from None
+    try:
+        return msgspec.convert(json.loads(data), kind)
+    except (ValueError, RecursionError) as error:
+        raise msgspec.DecodeError(str(error)) from None
+
+
+def write_own(path: Path, data: bytes) -> None:
+    """Write a file at once and whole, readable by its owner alone.
+
+    Raises:
+        OSError: it cannot be written; what was there is left as it was.
+    """
+    fresh = path.with_name(f".{path.name.lstrip('.')}.{os.urandom(4).hex()}")
+    # exclusively: what is there already may be open to others, or lead elsewhere
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+        fresh.replace(path)
+    except BaseException:
+        fresh.unlink(missing_ok=True)
+        raise
+
+
+def read_own(path: Path) -> tuple[bytes, os.stat_result]:
+    """Return what a file holds, and what is known of it.
+
+    Raises:
+        FileNotFoundError: there is none.
+        UsageError: it is a link or no file, or somebody else's, or others can write it.
+        OSError: it cannot be read.
+    """
+    if path.is_symlink():
+        raise UsageError(f"{path} is a link, which is not followed: name the folder it leads to")
+    # not waiting for who may write into a pipe of that name
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    descriptor = os.open(path, flags)
+    try:
+        found = os.fstat(descriptor)
+        _check_owner(path, found)
+        with open(descriptor, "rb", closefd=False) as file:
+            return file.read(), found
+    finally:
+        os.close(descriptor)
+
+
+def _check_owner(path: Path, found: os.stat_result) -> None:
+    if not stat.S_ISREG(found.st_mode):
+        raise UsageError(f"{path} is not a file")
+    if found.st_uid not in (os.getuid(), 0):
+        raise UsageError(
+            f"{path} belongs to {_user(found.st_uid)}, and whoever wrote it decides what is run "
+            f"here: only files of {_user(os.getuid())} or root are read"
+        )
+    if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise UsageError(
+            f"others than its owner can write {path}, and with it decide what is run here: look "
+            "what it says, and take that from them (chmod go-w)"
+        )
+
+
+@contextlib.contextmanager
+def writing_to(run_dir: Path | None) -> Generator[None, None, None]:
+    """Have what keeps the operating system from writing there said in words.
+
+    Raises:
+        UsageError: it did.
+    """
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or error
+        raise UsageError(f"cannot write to the run directory {run_dir}: {reason}") from None
+
+
+def _user(uid: int) -> str:
+    try:
+        return f"user {pwd.getpwuid(uid).pw_name}"
+    except KeyError:
+        return f"user {uid}"
