@@ -136,6 +136,10 @@ class BlockingLink(Protocol):
         """
         ...
 
+    def let_go(self) -> None:
+        """In a fork of the worker: have nothing of this link, which stays the worker's."""
+        ...
+
     def close(self) -> None:
         """Let go of everything."""
         ...

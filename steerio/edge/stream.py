@@ -277,6 +277,10 @@ class StreamLink:
             received.extend(deal_frames(decode_from_broker(header), frames))
         return received
 
+    def let_go(self) -> None:
+        """Close this process's copy of the connection, which another one uses."""
+        self._socket.close()
+
     def close(self) -> None:
         """Close the connection."""
         self._socket.close()

@@ -365,6 +365,9 @@ class ZmqLink:
     def ready(self) -> bool:
         return self._reading.ready()
 
+    def let_go(self) -> None:
+        """Do nothing: to a fork the sockets are memory, which must not be touched."""
+
     def close(self) -> None:
         self.detach()
         self._socket.close()

@@ -21,7 +21,7 @@ import signal
 import threading
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Generator, Iterable
+from collections.abc import AsyncIterator, Callable, Generator, Iterable
 from typing import Any
 
 from steerio.edge.boxing import explain_read_only
@@ -31,7 +31,7 @@ from steerio.errors import EncodingError, TaskStopped
 from steerio.model import messages as ms
 from steerio.model.objects import StoredObject
 from steerio.model.tasks import TaskSpec
-from steerio.worker import context, holding
+from steerio.worker import context, forks, holding
 from steerio.worker.ahead import Ahead
 from steerio.worker.chance import Streams
 from steerio.worker.coroutines import STOP_CHECK_S, CoroutineRunner
@@ -42,6 +42,8 @@ from steerio.worker.slots import Slot
 
 PARENT_CHECK_S = 1.0
 """How often an idle worker looks whether its parent is still there (where no signal says)."""
+SOON_S = 0.001
+"""How much later a signal that came amid a fork is sent again."""
 LEFT_S = 0.1
 """How long processes and threads that a stopped task has left may take to end by themselves."""
 RELEASE_S = 2.0
@@ -94,23 +96,30 @@ class Worker:
         self._held: deque[tuple[ms.RunTask, Frames]] = deque()
         self._types: dict[int, ms.DefineTask | LoadedType] = {}
         self._run = self._task_id = 0
-        self._inside = False
+        self._inside = self._inside_before = False
         self._stopped = False
         self._ending = False
         self._waiting = False
         self._leaving = False
+        self._forked = False
+        """Whether this process is not the worker, but was forked by one of its tasks."""
         self._last_progress = 0.0
         self._last_item = 0.0
         self._unread: set[int] = set()
         """Attempts that it was sent, of which nobody reads the items."""
         self._lock = threading.Lock()
         self._coroutines = CoroutineRunner(slot)
+        # SIGINT: a handler and not SIG_IGN, which programs that a task starts would inherit
+        self.handlers: dict[int, Callable[..., None]] = {
+            signal.SIGTERM: self._on_sigterm,
+            signal.SIGINT: _do_nothing,
+        }
 
     def serve(self) -> None:
         """Work until told to end."""
-        signal.signal(signal.SIGTERM, self._on_sigterm)
-        # a handler and not SIG_IGN, which programs that a task starts would inherit
-        signal.signal(signal.SIGINT, _do_nothing)
+        for number, handler in self.handlers.items():
+            signal.signal(number, handler)
+        forks.be_ordinary_in_child(self)
         context.set_current(self)
         holding.watch(self._slot.hold)
         self._objects.serve()
@@ -129,6 +138,29 @@ class Worker:
         holding.release_all()
         faulthandler.cancel_dump_traceback_later()
         self._link.close()
+
+    # -- forks --------------------------------------------------------------------------------
+
+    def fork_begins(self) -> None:
+        """Put ``TaskStopped`` off."""
+        self._inside_before, self._inside = self._inside, False
+
+    def fork_ended(self) -> None:
+        """Raise it again; not here, but in a moment."""
+        self._inside = self._inside_before
+        if self._inside and self._stopped:
+            timer = threading.Timer(SOON_S, self._stop_again, [self._run])
+            timer.daemon = True
+            timer.start()
+
+    def _stop_again(self, run: int) -> None:
+        if self._inside and self._run == run:
+            os.kill(self._pid, signal.SIGTERM)
+
+    def let_go(self) -> None:
+        """In a fork: be no worker."""
+        self._forked = True
+        self._link.let_go()
 
     def _wait(self) -> None:
         """Take in what arrives next, or what will have arrived in a while: nothing."""
@@ -200,6 +232,8 @@ class Worker:
 
     def _say(self, message: ms.ToBroker, frames: Frames = ()) -> None:
         """Send something; a task may have threads that report, so one at a time."""
+        if self._forked:
+            return
         with self._lock:
             try:
                 self._link.send(message, frames)
@@ -216,6 +250,9 @@ class Worker:
             self._say(message, frames)
 
     def _on_sigterm(self, *_: object) -> None:
+        if os.getpid() != self._pid:  # so soon after the fork that its handler is still ours
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            os.kill(os.getpid(), signal.SIGTERM)
         if self._slot.asked_to_leave:
             self._leave()
             return
@@ -260,8 +297,8 @@ class Worker:
         except TaskStopped:  # the signal may strike anywhere in there, handlers included
             self._inside = False
             outcome = _Outcome("cancelled", outcome.started)
-        if os.getpid() != self._pid:  # a fork that the task did not end: the link is not ours
-            os._exit(1)
+        if self._forked:  # and the task had it go on to the end: so this process ends, in order
+            raise SystemExit
         if self._leaving and outcome.ended_as != "succeeded":  # nobody asked it to be stopped
             return
         if outcome.ended_as == "cancelled":
@@ -296,14 +333,18 @@ class Worker:
             value = self._call(kind, args, kwargs)
             self._inside = False
             outcome.ended = time.monotonic()
+            if self._forked:
+                return
             body, out = kind.codec.result.pack(value, f"the value returned by {kind.name}")
             if out:
                 outcome.stored = self._objects.put_away(out, kind.spec)
             outcome.packed = (body, out) if outcome.stored is None else (body, ())
         except TaskStopped:
             raise
-        except BaseException as raised:  # noqa: BLE001 - a task may raise whatever it likes
+        except BaseException as raised:  # a task may raise whatever it likes
             self._inside = False
+            if self._forked:
+                raise
             outcome.ended = time.monotonic()
             if isinstance(raised, asyncio.CancelledError) and self._slot.asked_to_stop:
                 outcome.ended_as = "cancelled"
@@ -387,6 +428,8 @@ class Worker:
             raise TaskStopped
 
     def _send_item(self, index: int, item: Any, spec: TaskSpec) -> None:
+        if self._forked:
+            return
         if self._ahead.unread:
             now = time.monotonic()
             if now - self._last_item >= context.PROGRESS_EVERY_S:

@@ -35,7 +35,7 @@ from steerio.edge.contexts import Context
 from steerio.edge.endpoint import BlockingLink
 from steerio.edge.stream import SCHEME, StreamLink
 from steerio.edge.zeromq import ZmqLink
-from steerio.worker import descendants, inheritance
+from steerio.worker import descendants, forks, inheritance
 from steerio.worker.ahead import Ahead
 from steerio.worker.chance import Streams
 from steerio.worker.objects import worker_objects
@@ -267,6 +267,7 @@ class Zygote:
             self._selector.close()
             for end in self._to_close:
                 end.close()
+            forks.forget_services()
             settle(order["cores"], order["environment"], order["memory_bytes"], order["threads"])
             faulthandler.enable(all_threads=False)
             self._preloads.load_unshared()
