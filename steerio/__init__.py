@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from steerio.campaign.arguments import NotKept as NotKept
     from steerio.campaign.board import Board as Board
     from steerio.campaign.board import BoardFull as BoardFull
     from steerio.campaign.campaign import Campaign as Campaign
@@ -111,6 +112,7 @@ if TYPE_CHECKING:
     from steerio.worker.resources import resource as resource
 
 _HOMES = {
+    "steerio.campaign.arguments": ["NotKept"],
     "steerio.campaign.board": ["Board", "BoardFull"],
     "steerio.campaign.campaign": ["Campaign"],
     "steerio.campaign.handle": ["Task"],
@@ -192,6 +194,7 @@ __all__ = [
     "NodeStatus",
     "NodeUndrained",
     "Nodes",
+    "NotKept",
     "ObjectMissing",
     "PoolBroken",
     "PoolChanged",

@@ -13,7 +13,7 @@ CLAIMS = (Claim("longest stall of the loop while 100 MB are put or awaited", 10,
 WAYS = {
     "put": "session.put",
     "await": "awaiting a reference",
-    "argument": "as an argument",
+    "argument": "as an argument that is read-only",
     "value": "as a value",
     "free": "while they are freed",
 }
@@ -36,7 +36,9 @@ def measure(effort: Effort) -> list[Measurement]:
     others = max(medians[f"{name} with others"].median for name in WAYS)
     ways = ", ".join(f"{said} {amount(medians[name].median)}" for name, said in WAYS.items())
     detail = (
-        f"{ways}; nothing going on {amount(medians['nothing'].median)}, "
+        f"{ways}; while submit copies an argument that may be changed "
+        f"{amount(medians['changeable'].median)}; "
+        f"nothing going on {amount(medians['nothing'].median)}, "
         f"beside a memcpy in a thread {amount(medians['floor'].median)} ms "
         f"(with the time that others had the core, up to {amount(others)}); "
         f"a proxy resolved in a coroutine (Ray: ray.get): {rivals.words('get')}"

@@ -129,7 +129,10 @@ class StoringSide:
             reference = await stall("put", session.put(array))
             value = await stall("await", awaited(reference))
             del value
+            await stall("changeable", session.run(stored.one_of, array))
+            array.flags.writeable = False
             await stall("argument", session.run(stored.one_of, array))
+            array.flags.writeable = True
             value = await stall("value", session.run(stored.make, order.tasks))
             del value, reference
             await stall("free", self.freed_and_given_back())

@@ -34,16 +34,15 @@ class Task(Generic[R]):
     __slots__ = (
         "__weakref__",
         "_callbacks",
+        "_given",
         "_items",
         "_result",
         "_session",
         "_waiters",
-        "args",
         "awaited",
         "cause",
         "created",
         "id",
-        "kwargs",
         "needs",
         "tags",
         "timeout_s",
@@ -54,8 +53,8 @@ class Task(Generic[R]):
         self,
         session: Session,
         type_: TaskType[..., Any],
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
+        args: tuple[Any, ...] | rs.LateArguments,
+        kwargs: dict[str, Any] | rs.LateArguments,
         tags: dict[str, str] | None,
         cause: str,
         created: float,
@@ -67,8 +66,7 @@ class Task(Generic[R]):
         self._items: Items | None = None
         self.id = 0
         self.type = type_
-        self.args = args
-        self.kwargs = kwargs or NO_KWARGS
+        self._given = (args, kwargs or NO_KWARGS)
         self.tags = tags or NO_TAGS
         self.cause = cause
         self.created = created
@@ -79,6 +77,16 @@ class Task(Generic[R]):
 
     def __repr__(self) -> str:
         return f"<Task {self.id} {self.type.name}: {self.state}>"
+
+    @property
+    def args(self) -> tuple[Any, ...]:
+        """The positional arguments as they were submitted; see `Result`."""
+        return rs.args_of(self._given[0])
+
+    @property
+    def kwargs(self) -> dict[str, Any]:
+        """Those by keyword."""
+        return rs.kwargs_of(self._given[1])
 
     @property
     def state(self) -> str:

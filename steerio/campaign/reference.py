@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from steerio.campaign.store import SessionStore
 
 
-class _StandsIn:
+class StandsIn:
     """What is no value itself, and says so to who takes it for the value.
 
     Only where the error would come anyway: nothing is fetched, and ``hasattr`` is false as it was.
@@ -43,7 +43,7 @@ class _StandsIn:
         raise TypeError(f"{type(self).__name__!r} object is not subscriptable: {self._what}")
 
 
-class Reference(_StandsIn, references.Reference):
+class Reference(StandsIn, references.Reference):
     """A value in the store; made by ``session.put`` and by versions.
 
     Give it to any number of tasks, alone or inside lists, dicts and the like: their functions
@@ -80,7 +80,7 @@ class Reference(_StandsIn, references.Reference):
             store.let_go(self.stored)
 
 
-class Latest(_StandsIn, references.Latest):
+class Latest(StandsIn, references.Latest):
     """Stands for the newest version of a name when a task starts; ``versions.latest`` is one."""
 
     __slots__ = ()

@@ -27,11 +27,14 @@ def make_result(
     task: Task[Any], message: TaskSettled, frames: Callable[[], Sequence[Any]]
 ) -> rs.Result:
     """Build the result of a task from what the broker said of it, and the frames of its value."""
+    args: Any  # they may be given late, as `Result` allows
+    kwargs: Any
+    args, kwargs = task._given  # pyright: ignore[reportPrivateUsage]
     common = (  # in place, not by name: a dict for each result costs as much as the rest of this
         task.id,
         task.type.name,
-        task.args,
-        task.kwargs,
+        args,
+        kwargs,
         message.attempt,
         message.worker,
         rs.Timings(

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from steerio.campaign.arguments import as_submitted
 from steerio.campaign.handle import Task
 from steerio.campaign.nodes import Nodes
 from steerio.campaign.pools import Pools
@@ -23,7 +24,8 @@ from steerio.campaign.submitting import Options, Submitter, current_agent
 from steerio.campaign.task_type import TaskType, as_task_type, make_options
 from steerio.campaign.versions import Versions
 from steerio.edge.endpoint import Frames
-from steerio.edge.references import gather, references_exist
+from steerio.edge.references import Reference, gather, references_exist
+from steerio.edge.snapshots import Snapshots
 from steerio.edge.values import total_bytes
 from steerio.errors import UnknownPool, UsageError
 from steerio.launch.needs import Needs
@@ -35,6 +37,8 @@ from steerio.model.tasks import TaskOptions
 from steerio.runtime.client import Client
 
 R = TypeVar("R")
+
+NO_REFERENCES: dict[bytes, Reference] = {}
 
 log = logging.getLogger("steerio.session")
 
@@ -60,6 +64,7 @@ class Session(Submitter):
         self.on_never_awaited: Callable[[Result], None] | None = None
         self.clock: Callable[[], float] = time.time
         self._streams: set[EventStream] = set()
+        self._snapshots = Snapshots()
         client.on_lost(self._end_streams)
 
     def __repr__(self) -> str:
@@ -105,21 +110,26 @@ class Session(Submitter):
     ) -> Task[Any]:
         """Queue a task with all there is to say about it; the other ways lead here."""
         self.check_pool(kind.pool)
+        references: dict[bytes, Reference] = NO_REFERENCES
         if references_exist():
             with gather() as used:
                 body, frames = kind.codec.pack(args, kwargs)
             self.store.check(used, kind.name)
-            inputs = _inputs(used.objects, used.latest)
+            inputs, references = _inputs(used.objects, used.latest), used.references
         else:
             body, frames = kind.codec.pack(args, kwargs)
             inputs = None
+        nbytes = total_bytes(frames) if frames else 0
+        stored = nbytes > 0 and self.store.takes(nbytes, kind.spec)
+        if nbytes and not stored:  # it is sent later, and again if it has to be retried
+            frames = self._snapshots.take(frames)
+        given = as_submitted(kind.codec, args, kwargs, body, frames, references)
         cause = current_agent.get()
-        task: Task[Any] = Task(self, kind, args, kwargs, tags, cause, self.clock())
+        task: Task[Any] = Task(self, kind, *given, tags, cause, self.clock())
         if options.timeout_s is not None:
             task.timeout_s = options.timeout_s
         task.needs = options.needs
-        nbytes = total_bytes(frames) if frames else 0
-        if nbytes and self.store.takes(nbytes, kind.spec):
+        if stored:
             self._submit_by_reference(task, body, frames, nbytes, options, inputs)
         else:
             task.id = self.client.submit(
@@ -138,7 +148,7 @@ class Session(Submitter):
         options: TaskOptions,
         inputs: Inputs | None,
     ) -> None:
-        """Submit a task once the frames of its arguments are in the store."""
+        """Submit a task once the frames of its arguments, as they are now, are in the store."""
         client, kind = self.client, task.type
         number = task.id = client.reserve_later(task)
         tags = task.tags or None
@@ -168,8 +178,10 @@ class Session(Submitter):
 
         Their functions see the value itself; arrays in it as read-only views of the store's
         memory, which all workers of a node share.  Changing ``value`` afterwards changes
-        nothing there; while this is awaited it must not be changed.  (To type checkers what is
-        returned may be anything, as it stands for the value among a task's arguments.)
+        nothing there.  While this is awaited what is larger than a megabyte must not be changed:
+        NumPy refuses to write into an array that is being put, other buffers do not notice.  (To
+        type checkers what is returned may be anything, as it stands for the value among a task's
+        arguments.)
 
         Raises:
             UsageError: this process has no store, or the value holds references itself.

@@ -10,9 +10,10 @@ from typing import Any, TypeVar
 
 from steerio.campaign.reference import Reference
 from steerio.edge.references import Used, gather
+from steerio.edge.snapshots import hold_still, snapshot, unchanging
 from steerio.edge.store import Store
 from steerio.edge.threads import DaemonThreads
-from steerio.edge.values import ANY_VALUE
+from steerio.edge.values import ANY_VALUE, total_bytes
 from steerio.errors import BrokerLost, ObjectMissing, UsageError
 from steerio.model.objects import StoredObject, StoreLoad, StoreSetting, Version
 from steerio.model.tasks import TaskSpec
@@ -113,7 +114,7 @@ class SessionStore:
             StoreFull: there is no room for it.
             BrokerLost: the broker has ended.
         """
-        store = self._reached()
+        self._reached()
         with gather() as used:
             body, frames = ANY_VALUE.pack(value, "a value for the store")
         if used.objects or used.latest:
@@ -121,17 +122,35 @@ class SessionStore:
                 "a value for the store cannot hold references: nobody would know for how long it "
                 "needs what they stand for. Give a task both, or await the references"
             )
-        parts = [body, *frames]
-        putting = self._in_thread(store.put, parts, "")
-        try:
-            stored = await self._outcome(putting)
-        except asyncio.CancelledError:
-            putting.add_done_callback(self._discard)
-            raise
+        parts = (body, *frames)
+        if self._at_once(total_bytes(parts)):
+            stored = self._put_at_once(parts)
+        else:
+            stored = await self._put_meanwhile(value, parts)
         if self.client.lost:
             self.discard(stored)
             raise BrokerLost(self.client.lost)
         return stored
+
+    def _put_at_once(self, parts: Sequence[Any]) -> StoredObject:
+        if self._closed:
+            raise BrokerLost(self.client.lost or "this session was closed")
+        return self._reached().put(parts)
+
+    async def _put_meanwhile(self, value: object, parts: Sequence[Any]) -> StoredObject:
+        """Have a thread put a value, into which NumPy refuses to write until that is done."""
+        release = hold_still((value, *parts))
+        try:
+            putting = self._in_thread(self._reached().put, parts, "")
+        except BrokerLost:
+            release()
+            raise
+        putting.add_done_callback(lambda _: release())
+        try:
+            return await self._outcome(putting)
+        except asyncio.CancelledError:
+            putting.add_done_callback(self._discard)
+            raise
 
     def put_frames(
         self,
@@ -140,12 +159,14 @@ class SessionStore:
         pool: str,
         then: Callable[[StoredObject | None, Exception | None], None],
     ) -> None:
-        """Put the frames of a call; ``then`` is told, on the loop, what became of it.
+        """Put the frames of a call as they are now; ``then`` is told, on the loop, how that went.
 
-        What is not large is put before this returns.
+        A thread puts what is large and cannot be changed.  What may be changed as soon as this
+        returns is put before that; where it would take long to reach the store, it is copied.
         """
         store = self._reached()
-        if self._at_once(nbytes):
+        frames = frames if store.local else snapshot(frames)
+        if self._at_once(nbytes) or not all(map(unchanging, frames)):
             try:
                 stored = store.put(frames, pool)
             except Exception as error:  # noqa: BLE001 - as it would come from a thread

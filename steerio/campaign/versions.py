@@ -47,7 +47,8 @@ class Versions:
     async def publish(self, value: object) -> int:
         """Make a value the newest version; returns its number.
 
-        Of several at the same time the one that is stored last is the newest.
+        Of several at the same time the one that is stored last is the newest.  While this is
+        awaited the value must not be changed, as for ``session.put``.
 
         Raises:
             EncodingError, StoreFull, BrokerLost: as for ``session.put``.

@@ -11,7 +11,7 @@ import pickle
 import re
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import msgspec
 
@@ -196,8 +196,28 @@ class _Current(threading.local):
 _current = _Current()
 
 
+class _FrameAbsentError(Exception):
+    pass
+
+
+class AbsentFrame:
+    """Stands among frames for one that was not kept; what needs it is read as ``NOT_HERE``."""
+
+    @property
+    def buffer(self) -> NoReturn:
+        """Its content: there is none."""
+        raise _FrameAbsentError
+
+
+NOT_HERE: Any = object()
+"""What is read in place of a value of which a frame is absent."""
+
+
 def _find(code: int, data: memoryview) -> Any:
-    return _unbox(code, data, _current.frames, _current.taken)
+    try:
+        return _unbox(code, data, _current.frames, _current.taken)
+    except _FrameAbsentError:
+        return NOT_HERE
 
 
 def _ignore(code: int, data: memoryview) -> None:

@@ -125,7 +125,7 @@ class BlockingLink(Protocol):
         ...
 
     def flush(self) -> None:
-        """Hand over what was collected."""
+        """Hand over what was collected; its frames may be changed from then on."""
         ...
 
     def receive_within(self, timeout_s: float) -> Sequence[tuple[FromBroker, Frames]]:

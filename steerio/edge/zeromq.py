@@ -31,6 +31,7 @@ from steerio.edge.headers import (
     escape,
 )
 from steerio.edge.keys import ClientKeys, ServerKeys
+from steerio.edge.snapshots import snapshot
 from steerio.errors import ProtocolError
 from steerio.model.messages import FromBroker, ToBroker
 
@@ -319,8 +320,10 @@ class ZmqLink:
             header = encode_headers(outgoing.messages)
             # never blocks: the queue of a DEALER with SNDHWM 0 has no end, and the peer's
             # own bounds (leases, items, tasks in hand) keep it short
+            # the I/O thread writes frames later: a task may have changed its array by then
+            frames = snapshot(outgoing.frames)
             with contextlib.suppress(zmq.Again):
-                _send_frames(self._socket, [header, *outgoing.frames], _NOBLOCK)
+                _send_frames(self._socket, [header, *frames], _NOBLOCK)
 
     def receive(self, limit: int) -> list[tuple[FromBroker, Frames]]:
         received: list[tuple[FromBroker, Frames]] = []

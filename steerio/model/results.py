@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 from msgspec import Struct
 
@@ -56,13 +56,30 @@ class TaskError(Struct, frozen=True):
     exception: BaseException | None = None
 
 
+class LateArguments(Protocol):
+    """Gives the arguments of a call when somebody asks for them."""
+
+    @property
+    def args(self) -> tuple[Any, ...]:
+        """The positional ones."""
+        ...
+
+    @property
+    def kwargs(self) -> dict[str, Any]:
+        """Those by keyword."""
+        ...
+
+
 class Result(Struct, frozen=True):
     """What every result has; a result is always one of its five subclasses.
 
     Attributes:
         task_id: the task's number, unique in a campaign.
         task_type: name of the task type, ``module:qualname``.
-        args, kwargs: the arguments as they were submitted.
+        args, kwargs: the arguments as they were submitted, also where what was passed has been
+            changed since; an object that is equal only to itself is that object. Of a call of
+            more than 1 MB, what may have been changed is a ``NotKept``. (When a result is made
+            they may be given as `LateArguments`.)
         attempt: number of the last attempt, from 1; 0 where none was made.
         worker: the worker of the last attempt, or ``None``.
         timings, sizes: see `Timings` and `Sizes`.
@@ -91,6 +108,29 @@ class Result(Struct, frozen=True):
         fields = ((name, getattr(self, name)) for name in self.__struct_fields__)
         shown = (f"{name}={_SHOWN.get(name, repr)(value)}" for name, value in fields)
         return f"{type(self).__name__}({', '.join(shown)})"
+
+    def __reduce__(self) -> Any:
+        return type(self), tuple(getattr(self, name) for name in self.__struct_fields__)
+
+
+def args_of(given: tuple[Any, ...] | LateArguments) -> tuple[Any, ...]:
+    """Return the positional arguments of a call, which may be given late."""
+    return given if isinstance(given, tuple) else given.args
+
+
+def kwargs_of(given: dict[str, Any] | LateArguments) -> dict[str, Any]:
+    """Return the arguments by keyword of a call, which may be given late."""
+    return given if isinstance(given, dict) else given.kwargs
+
+
+def _opened(field: str, of: Callable[[Any], Any]) -> None:
+    """Have a field of results be looked into when it is read."""
+    stored = vars(Result)[field].__get__
+    setattr(Result, field, property(lambda self: of(stored(self))))
+
+
+_opened("args", args_of)
+_opened("kwargs", kwargs_of)
 
 
 def _args(args: tuple[Any, ...]) -> str:

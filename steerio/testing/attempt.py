@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from math import inf
 from typing import Any, Protocol
 
+from steerio.edge.snapshots import snapshot
 from steerio.edge.values import ANY_VALUE, total_bytes
 from steerio.model import messages as ms
 from steerio.testing.agenda import Agenda, Entry
@@ -187,7 +188,7 @@ class Attempt:
             return
         body, frames = ANY_VALUE.pack(item, f"item {index} of a generator task")
         stored = self._objects.put_away(frames, self.script.loaded.spec) if frames else None
-        frames = () if stored else frames
+        frames = () if stored else snapshot(frames)
         nbytes = stored.nbytes if stored else len(body) + total_bytes(frames)
         self._ahead.yielded(nbytes)
         self._link.send(ms.YieldItem(self._worker.run, index, body, len(frames), stored), frames)

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from steerio.edge.endpoint import Frames
+from steerio.edge.snapshots import snapshot
 from steerio.model import messages as ms
 from steerio.model.objects import StoredObject
 from steerio.testing.agenda import Agenda
@@ -273,5 +274,5 @@ class SimulatedWorker:
         self._over = run
         self.busy_s += now - self._began
         report = ms.Report(run, ended_as, self._began, now, body, len(frames), error, stored)
-        self._link.send(report, frames)
+        self._link.send(report, snapshot(frames))
         self._next()

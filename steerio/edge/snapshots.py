@@ -1,0 +1,116 @@
+"""Snapshots: frames that leave later than they were handed over, as they were then.
+
+A frame is the memory of the array that it was taken from.  Until it is written to a socket or
+into a store it may be changed by whoever has that array: by the next line of a script, by
+another agent, by a generator that yields one buffer again and again.  So who sends later copies
+first, unless nobody can write there.
+
+Copying a megabyte takes some tens of microseconds, and leaves nothing to be found out about who
+else may write.  Rejected: to forbid writing meanwhile (NumPy has a flag for it, but each view has
+its own, and a ``bytearray`` has none), and to look afterwards whether it was changed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from typing import Any
+
+SHARED_BYTES = 4096
+"""Of longer frames the last copies are kept, for the next task that is given the same."""
+MOST_SHARED = 16
+"""How many copies are kept for that."""
+MOST_SHARED_BYTES = 16 * 2**20
+"""How long they may be in all."""
+
+
+def unchanging(frame: Any) -> bool:
+    """Whether nobody can write into the memory of a frame.
+
+    That is so for bytes, and for arrays that are read-only down to the one that has the memory:
+    whoever has set ``array.flags.writeable = False`` there has said that it stays as it is.
+    """
+    return type(frame) is bytes or _owner(frame)[1]
+
+
+def snapshot(frames: Sequence[Any]) -> tuple[Any, ...]:
+    """Return frames as they are now, copying those that may be changed."""
+    return tuple(frame if unchanging(frame) else bytes(frame) for frame in frames)
+
+
+class Snapshots:
+    """Copies of frames, where one that many tasks are given is kept once while it is the same."""
+
+    def __init__(self) -> None:
+        self._last: OrderedDict[tuple[int, int], bytes] = OrderedDict()
+        self._nbytes = 0
+
+    def take(self, frames: Sequence[Any]) -> tuple[Any, ...]:
+        """Return frames as they are now; see `snapshot`."""
+        return tuple([frame if type(frame) is bytes else self._copy(frame) for frame in frames])
+
+    def _copy(self, frame: memoryview) -> Any:
+        owner, fixed = _owner(frame)
+        if fixed:
+            return frame
+        if not SHARED_BYTES <= frame.nbytes <= MOST_SHARED_BYTES:
+            return bytes(frame)
+        # by its number, which another may have had: what counts is that the content is the same
+        key = (id(owner), frame.nbytes)
+        copy, last = bytes(frame), self._last.pop(key, None)
+        if last is None:
+            self._nbytes += frame.nbytes
+        elif copy == last:
+            copy = last
+        self._last[key] = copy
+        while self._nbytes > MOST_SHARED_BYTES or len(self._last) > MOST_SHARED:
+            self._nbytes -= len(self._last.popitem(last=False)[1])
+        return copy
+
+
+def hold_still(values: Sequence[Any]) -> Callable[[], None]:
+    """Have NumPy refuse to write into these arrays and frames, until what is returned is called.
+
+    That is a help, no lock: other views of the same memory can still be written through.
+    """
+    numpy: Any = sys.modules.get("numpy")
+    array: Any = () if numpy is None else numpy.ndarray
+    held: list[Any] = []
+    for value in values:
+        at: Any = value
+        while type(at) is memoryview or issubclass(type(at), array):
+            if type(at) is memoryview:
+                at = at.obj
+                continue
+            if at.flags.writeable:
+                at.flags.writeable = False
+                held.append(at)
+            at = at.base
+
+    def release() -> None:
+        for each in reversed(held):  # a view may be written into only if what it is of may be
+            with contextlib.suppress(ValueError):
+                each.flags.writeable = True
+
+    return release
+
+
+def _owner(frame: Any) -> tuple[Any, bool]:
+    """Return what has the memory of a frame, and whether it is read-only, as all views of it."""
+    numpy: Any = sys.modules.get("numpy")
+    array: Any = () if numpy is None else numpy.ndarray
+    fixed = True
+    owner: Any = frame
+    while True:
+        if type(owner) is memoryview:
+            owner = owner.obj
+        elif issubclass(type(owner), array):
+            own: Any = owner
+            fixed = fixed and not own.flags.writeable
+            if own.base is None:
+                return own, fixed and own.flags.owndata
+            owner = own.base
+        else:
+            return owner, fixed and type(owner) is bytes

@@ -1,0 +1,73 @@
+"""In the simulator, too, a task gets what was there when it was submitted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from steerio import Session, Succeeded, task
+from steerio.testing import KillWorker, Model, SimulatedCluster
+from tests.simulated.virtual import on_cluster
+
+pytestmark = pytest.mark.borders
+
+Array = np.ndarray[Any, Any]
+
+
+@task(pool="simulate")
+def ends(array: Array, seconds: float) -> tuple[float, float]:
+    return float(array[0]), float(array[-1])
+
+
+@task(pool="simulate")
+def same_buffer(size: int) -> Iterator[Array]:
+    buffer = np.zeros(size)
+    for number in range(4):
+        buffer[:] = number
+        yield buffer
+
+
+_scratch = np.zeros(2_000)
+
+
+@task(pool="simulate")
+def same_value(number: int) -> Array:
+    _scratch[:] = number
+    return _scratch
+
+
+TAKES = {
+    ends: Model(lambda _, __, seconds: seconds),
+    same_buffer: Model(1.0),
+    same_value: Model(1.0),
+}
+
+
+@on_cluster(1, model=TAKES, faults=[KillWorker(5, pool="simulate")])
+async def test_a_task_that_is_tried_again_gets_what_was_submitted(
+    cluster: SimulatedCluster, session: Session
+) -> None:
+    for size in (3, 2_000, 300_000):
+        array = np.zeros(size)
+        tasks = []
+        for number in range(3):
+            array[:] = number
+            tasks.append(session.submit(ends, array, 10.0 if number == 0 else 1.0))
+        array[:] = -1
+        results = [await one.result() for one in tasks]
+        assert [r.value for r in results if isinstance(r, Succeeded)] == [(0, 0), (1, 1), (2, 2)]
+
+
+@on_cluster(1, model=TAKES)
+async def test_what_a_task_yields_and_returns_is_what_it_was_then(
+    cluster: SimulatedCluster, session: Session
+) -> None:
+    for size in (3, 2_000, 300_000):
+        items = [item async for item in session.stream(same_buffer, size)]
+        assert [(item[0], item[-1]) for item in items] == [(n, n) for n in range(4)]
+    tasks = session.map(same_value, range(4))
+    values = await session.gather(*tasks)
+    assert [(value[0], value[-1]) for value in values] == [(n, n) for n in range(4)]
