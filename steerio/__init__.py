@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from steerio.campaign.board import Board as Board
     from steerio.campaign.board import BoardFull as BoardFull
     from steerio.campaign.campaign import Campaign as Campaign
+    from steerio.campaign.conducting import conduct as conduct
     from steerio.campaign.handle import Task as Task
     from steerio.campaign.limits import Limits as Limits
     from steerio.campaign.mlflow_versions import MlflowVersions as MlflowVersions
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from steerio.core.settings import Settings as Settings
     from steerio.edge.segments import SharedMemoryConnector as SharedMemoryConnector
     from steerio.edge.serializers import register_serializer as register_serializer
+    from steerio.errors import AgentsGoOn as AgentsGoOn
     from steerio.errors import BrokerLost as BrokerLost
     from steerio.errors import DrainFailed as DrainFailed
     from steerio.errors import EncodingError as EncodingError
@@ -115,6 +117,7 @@ _HOMES = {
     "steerio.campaign.arguments": ["NotKept"],
     "steerio.campaign.board": ["Board", "BoardFull"],
     "steerio.campaign.campaign": ["Campaign"],
+    "steerio.campaign.conducting": ["conduct"],
     "steerio.campaign.handle": ["Task"],
     "steerio.campaign.limits": ["Limits"],
     "steerio.campaign.mlflow_versions": ["MlflowVersions"],
@@ -136,9 +139,9 @@ _HOMES = {
     "steerio.edge.segments": ["SharedMemoryConnector"],
     "steerio.edge.serializers": ["register_serializer"],
     "steerio.errors": [
-        "BrokerLost", "DrainFailed", "EncodingError", "ItemsDropped", "ItemsRestarted",
-        "JoinRefused", "MoveDeadlock", "MoveFailed", "ObjectMissing", "PoolBroken",
-        "SteerioError", "StoreFull",
+        "AgentsGoOn", "BrokerLost", "DrainFailed", "EncodingError", "ItemsDropped",
+        "ItemsRestarted", "JoinRefused", "MoveDeadlock", "MoveFailed", "ObjectMissing",
+        "PoolBroken", "SteerioError", "StoreFull",
         "TaskCancelled", "TaskDidNotSucceed", "TaskFailed", "TaskLost", "TaskTimedOut",
         "UnhandledFailure", "UnknownPool", "UsageError",
     ],
@@ -162,6 +165,7 @@ _HOMES = {
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "AgentsGoOn",
     "Board",
     "BoardFull",
     "BrokerLost",
@@ -245,6 +249,7 @@ __all__ = [
     "agent",
     "at_least",
     "at_most",
+    "conduct",
     "connect",
     "every",
     "on_event",

@@ -245,3 +245,7 @@ def leaves(group: BaseException) -> list[BaseException]:
 
 def _is_group(error: BaseException) -> TypeGuard[BaseExceptionGroup[BaseException]]:
     return isinstance(error, BaseExceptionGroup)
+
+
+class AgentsGoOn(SteerioError):
+    """A campaign had to end, and agents of it do not let themselves be cancelled."""

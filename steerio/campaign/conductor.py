@@ -28,7 +28,7 @@ from steerio.campaign.session import Session
 from steerio.campaign.submitting import current_agent
 from steerio.campaign.triggers import triggers_of
 from steerio.campaign.unhandled import Unhandled
-from steerio.errors import BrokerLost, PoolBroken, TaskCancelled
+from steerio.errors import BrokerLost, PoolBroken, TaskCancelled, UsageError
 from steerio.model.events import PoolFailed
 from steerio.model.results import Cancelled, Result, Succeeded
 
@@ -84,8 +84,14 @@ class Conductor:
 
         Raises:
             ExceptionGroup: of what agents raised, or an ``UnhandledFailure``, or ``BrokerLost``.
+            UsageError: another campaign runs on the session.
         """
         session, campaign = self.session, self.campaign
+        if session.on_ended is not None:
+            raise UsageError(
+                f"another campaign runs on {session!r}: open a session for each, or let one run "
+                "after the other"
+            )
         session.on_ended = self._task_ended
         session.on_submitted = self._task_submitted
         session.on_never_awaited = self._unhandled.report
@@ -98,12 +104,18 @@ class Conductor:
             await self._finish()
         finally:
             self._finishing = True
-            self.ending.close()
-            for handle in (timer, self._deafness):
-                if handle is not None:
-                    handle.cancel()
-            session.on_ended = session.on_submitted = session.on_never_awaited = None
-            self.feeder.close()
+            if timer is not None:
+                timer.cancel()
+            self.disown()
+
+    def disown(self) -> None:
+        """Let go of the session: what agents still do is no part of the campaign any more."""
+        self.ending.close()
+        if self._deafness is not None:
+            self._deafness.cancel()
+        session = self.session
+        session.on_ended = session.on_submitted = session.on_never_awaited = None
+        self.feeder.close()
 
     async def _finish(self) -> None:
         self.ending.finishes()

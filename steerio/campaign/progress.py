@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import sys
 import time
+from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
@@ -116,3 +117,15 @@ class Progress:
                 str(load.queued),
             )
         return table
+
+
+@contextlib.asynccontextmanager
+async def showing(conductor: Conductor, mode: str) -> AsyncGenerator[None, None]:
+    """Show how a campaign is while this lasts."""
+    progress = asyncio.ensure_future(Progress(conductor, mode).show())
+    try:
+        yield
+    finally:
+        progress.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await progress

@@ -24,6 +24,10 @@ from steerio.model.places import WorkerNeeds
 log = logging.getLogger("steerio.run")
 
 LOG_FILE = "campaign.log"
+_files: set[logging.Handler] = set()
+"""Where the log goes now: campaigns of one process overlap."""
+_level_is_ours: list[bool] = []
+"""Holds something while the level of the log was set by us."""
 
 
 def make_run_dir(asked: Path | str | None, name: str) -> Path:
@@ -113,24 +117,33 @@ def write_summary(path: Path, summary: dict[str, Any]) -> None:
 
 
 @contextlib.contextmanager
-def logging_to(path: Path) -> Generator[None, None, None]:
-    """Send steerio's log to the run directory, and its warnings to the terminal as well."""
+def logging_to(path: Path, *, terminal: bool = True) -> Generator[None, None, None]:
+    """Send steerio's log to the run directory; ``terminal``: and its warnings there as well."""
     file = logging.FileHandler(path / LOG_FILE, encoding="utf-8", errors="backslashreplace")
     file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    terminal = logging.StreamHandler()
-    terminal.setLevel(logging.WARNING)
-    terminal.setFormatter(logging.Formatter("steerio: %(message)s"))
+    handlers: list[logging.Handler] = [file]
+    if terminal:
+        shown = logging.StreamHandler()
+        shown.setLevel(logging.WARNING)
+        shown.setFormatter(logging.Formatter("steerio: %(message)s"))
+        handlers.append(shown)
     logger = logging.getLogger("steerio")
     if logger.level == logging.NOTSET:
         logger.setLevel(logging.INFO)
-    for handler in (file, terminal):
+        _level_is_ours.append(True)
+    _files.add(file)
+    for handler in handlers:
         logger.addHandler(handler)
     try:
         yield
     finally:
-        for handler in (file, terminal):
+        for handler in handlers:
             logger.removeHandler(handler)
             handler.close()
+        _files.discard(file)
+        if _level_is_ours and not _files:
+            _level_is_ours.clear()
+            logger.setLevel(logging.NOTSET)
 
 
 def _user() -> str:

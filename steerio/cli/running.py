@@ -15,8 +15,9 @@ from msgspec import structs
 
 from steerio.campaign.campaign import Campaign
 from steerio.campaign.limits import Limits, parse_graces
-from steerio.campaign.running import Plan, run_plan
+from steerio.campaign.running import run_plan
 from steerio.campaign.task_type import ship_module
+from steerio.campaign.whole_run import Plan
 from steerio.cli.failures import show_traceback
 from steerio.cli.loading import uncollected
 from steerio.errors import UsageError

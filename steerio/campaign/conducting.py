@@ -1,0 +1,190 @@
+"""Running a campaign on a loop that runs already: in a service, a notebook, an async test.
+
+Theory.  Whoever awaits a campaign there has one way to end it, which is to cancel; so that is what
+Ctrl-C is to `run`: once, it ends in good order and within its bounds, and what was cancelled is
+told so only then; twice, at once.  The process is others', and so are its signals; nobody ends it:
+an agent that does not let itself be cancelled is left behind, with an error.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from steerio.campaign.abandoning import SLACK_S
+from steerio.campaign.campaign import Campaign
+from steerio.campaign.conductor import Conductor
+from steerio.campaign.limits import Limits
+from steerio.campaign.progress import showing
+from steerio.campaign.session import Session
+from steerio.campaign.whole_run import Plan, Run, check_plan
+from steerio.core.settings import Settings
+from steerio.errors import AgentsGoOn, UsageError
+from steerio.launch.workers import AskedWorkers
+from steerio.model.objects import StoreSetting
+
+C = TypeVar("C", bound=Campaign)
+
+
+async def conduct(
+    campaign: C,
+    *,
+    session: Session | None = None,
+    workers: AskedWorkers | None = None,
+    run_dir: Path | str | None = None,
+    limits: Limits | None = None,
+    progress: str = "off",
+    pin: bool = True,
+    settings: Settings | None = None,
+    store: StoreSetting | None = None,
+    random_seed: int | None = None,
+) -> C:
+    """Run a campaign to its end, on the event loop that runs; returns the campaign.
+
+    As `run`, for programs that have a loop: services, notebooks, async tests.  Cancelling what
+    awaits this ends the campaign in good order, within the bounds of its ``limits``; cancelling
+    it again, at once.
+
+    Args:
+        campaign: what to run.
+        session: an open one to run it on, with its workers and record; by default one is opened
+            for the campaign alone.  Until its end all tasks of that session are the campaign's.
+        workers: as for `run`; this and what follows, up to ``random_seed``, not with a session.
+        run_dir: where to keep the record; ``runs/NAME-TIME`` by default.
+        limits: when to stop by itself.
+        progress: ``auto``, ``live``, ``plain`` or ``off``.
+        pin: whether each worker gets cores of its own, where there are enough.
+        settings: bounds and leases.
+        store: where large values go; as for `run`.
+        random_seed: as for `run`.
+
+    Raises:
+        UsageError: an argument that cannot be, or another campaign runs on the session.
+        ExceptionGroup: of what agents raised; of an ``UnhandledFailure`` or ``BrokerLost``.
+        AgentsGoOn: the campaign had to end, and agents do not let themselves be cancelled.
+    """
+    plan = Plan(
+        workers=workers,
+        run_dir=run_dir,
+        limits=limits,
+        progress=progress,
+        pin=pin,
+        settings=settings,
+        store=store,
+        random_seed=random_seed,
+    )
+    check_plan(campaign, plan, "steerio.conduct")
+    if session is None:
+        run = Run(campaign, plan, None, ours=False)
+        await _see_to_its_end(run, run.run())
+    else:
+        given = {
+            "workers": workers,
+            "run_dir": run_dir,
+            "settings": settings,
+            "store": store,
+            "random_seed": random_seed,
+        }
+        for name, value in given.items():
+            if value is not None:
+                raise UsageError(f"{name} does not go with a session: that one has its own")
+        guest = _Guest(campaign, session, plan)
+        await _see_to_its_end(guest, guest.run())
+    return campaign
+
+
+class Ends(Protocol):
+    """What runs a campaign, as far as its end goes."""
+
+    def expect_by(self, watchdog: LoopWatch) -> None:
+        """Have every step of the end told to a watchdog."""
+        ...
+
+    def end_in_order(self) -> bool:
+        """Begin to end in good order; returns whether there is anything yet to end so."""
+        ...
+
+    async def leave_behind(self, because: str) -> None:
+        """Close whatever can be closed, though agents go on."""
+        ...
+
+
+async def _see_to_its_end(run: Ends, running: Coroutine[Any, Any, Any]) -> None:
+    """Await a run; pass on cancellation as a wish to end in good order, and again, at once."""
+    watchdog = LoopWatch()
+    run.expect_by(watchdog)
+    inner = asyncio.ensure_future(running)
+    asked: asyncio.CancelledError | None = None
+    try:
+        while not inner.done() and not watchdog.overdue.done():
+            try:
+                either: list[asyncio.Future[Any]] = [inner, watchdog.overdue]
+                await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            except asyncio.CancelledError as error:
+                if asked is not None or not run.end_in_order():
+                    inner.cancel()
+                asked = asked or error
+    finally:
+        watchdog.close()
+    if not inner.done():
+        because = f"it had to end and did not: {watchdog.overdue.result()}, for too long"
+        await run.leave_behind(because)
+        raise AgentsGoOn(because)
+    if asked is not None:
+        raise asked from (None if inner.cancelled() else inner.exception())
+    inner.result()
+
+
+class LoopWatch:
+    """Notes when something lasts longer than it may; see `Watchdog`, which has a thread."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self.overdue: asyncio.Future[str] = self._loop.create_future()
+        """Becomes what lasted too long."""
+        self._timer: asyncio.TimerHandle | None = None
+
+    def expect(self, what: str, within_s: float | None) -> None:
+        """Expect something to be over, and nothing else any more; ``None``: at any time."""
+        self.close()
+        if within_s is not None:
+            self._timer = self._loop.call_later(within_s + SLACK_S, self._lasts, what)
+
+    def close(self) -> None:
+        """Expect nothing any more."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _lasts(self, what: str) -> None:
+        if not self.overdue.done():
+            self.overdue.set_result(what)
+
+
+class _Guest:
+    """A campaign on a session that others have opened."""
+
+    def __init__(self, campaign: Campaign, session: Session, plan: Plan) -> None:
+        self._conductor = Conductor(campaign, session, plan.limits)
+        self._progress = plan.progress
+        campaign.run_dir = session.run_dir
+
+    async def run(self) -> None:
+        """Run the campaign."""
+        async with showing(self._conductor, self._progress):
+            await self._conductor.run()
+
+    def expect_by(self, watchdog: LoopWatch) -> None:
+        """See `Ends`."""
+        self._conductor.ending.on_step = watchdog.expect
+
+    def end_in_order(self) -> bool:
+        """See `Ends`."""
+        self._conductor.interrupt()
+        return True
+
+    async def leave_behind(self, because: str) -> None:
+        """See `Ends`."""
+        self._conductor.disown()

@@ -1,0 +1,358 @@
+"""One run of a campaign: what is opened for it, in order, and closed again."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from steerio.campaign.abandoning import CLOSE_S, end_process, within
+from steerio.campaign.campaign import Campaign
+from steerio.campaign.conductor import Conductor
+from steerio.campaign.demand import count_workers, seen_pools, task_types, unknown_pools
+from steerio.campaign.interrupts import Interrupts
+from steerio.campaign.limits import Limits, Spent
+from steerio.campaign.opening import connect
+from steerio.campaign.progress import showing
+from steerio.campaign.run_dir import logging_to, make_run_dir, write_parameters, write_summary
+from steerio.campaign.session import Session
+from steerio.campaign.store import SessionStore
+from steerio.core.settings import Settings
+from steerio.edge.threads import in_thread
+from steerio.errors import BrokerLost, UsageError, leaves
+from steerio.launch.finding import find_broker
+from steerio.launch.hosting import Hosting
+from steerio.launch.mpi import Followers
+from steerio.launch.node_process import NodeProcess
+from steerio.launch.stores import check_asked, check_thresholds
+from steerio.launch.workers import AskedWorkers
+from steerio.model.objects import StoreSetting
+from steerio.model.places import WorkerNeeds
+from steerio.worker.chance import choose_seed
+
+log = logging.getLogger("steerio.run")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """How to run a campaign.
+
+    ``node`` is a node process that was started ahead of time, ``join`` the run directory of
+    a broker to use instead of an own one, ``files`` what workers shall load, ``followers``
+    the other ranks of an MPI job.
+    """
+
+    workers: AskedWorkers | None = None
+    run_dir: Path | str | None = None
+    limits: Limits | None = None
+    progress: str = "auto"
+    pin: bool = True
+    settings: Settings | None = None
+    store: StoreSetting | None = None
+    random_seed: int | None = None
+    files: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
+    node: NodeProcess | None = None
+    join: str | None = None
+    followers: Followers | None = None
+
+
+class Expecting(Protocol):
+    """What is told of each thing that must be over, and how long that may take."""
+
+    def expect(self, what: str, within_s: float | None) -> None:
+        """Expect something to be over, and nothing else any more; ``None``: at any time."""
+        ...
+
+
+def check_plan(campaign: object, plan: Plan, by: str) -> None:
+    """Refuse what cannot be run.
+
+    Raises:
+        UsageError: it is no campaign, or shown in no way that there is.
+    """
+    if not isinstance(campaign, Campaign):
+        raise UsageError(f"{by} takes an instance of a Campaign, not {campaign!r}")
+    if plan.progress not in ("auto", "live", "plain", "off"):
+        raise UsageError(f"progress is auto, live, plain or off, not {plan.progress!r}")
+
+
+class Run:
+    """One run: what is opened, in order, and closed again.
+
+    Args:
+        campaign: what is run.
+        plan: how.
+        followers: the other ranks of an MPI job.
+        ours: whether the process is there for it alone: then it heeds signals, and shows
+            warnings on the terminal.
+    """
+
+    def __init__(
+        self,
+        campaign: Campaign,
+        plan: Plan,
+        followers: Followers | None,
+        *,
+        ours: bool = True,
+    ) -> None:
+        self._campaign = campaign
+        self._ours = ours
+        self._plan = plan
+        self._followers = followers
+        self._limits = plan.limits or Limits()
+        self._types = task_types(campaign)
+        self._workers: dict[str, int] = {}
+        self._needs: dict[str, WorkerNeeds] = {}
+        self._store = plan.store or campaign.store
+        self._host = followers.host if followers else None
+        if plan.join is None:
+            self._random_seed = choose_seed(plan.random_seed)
+            self._workers, self._needs = count_workers(campaign, plan.workers)
+            check_thresholds(self._store, {*self._workers, *seen_pools(campaign)})
+        self._node = plan.node
+        self._watchdog: Expecting | None = None
+        self._cancelled = False
+        self._interrupts: Interrupts | None = None
+        self._began = time.monotonic()
+        self._hosting: Hosting | None = None
+        self._main: asyncio.Task[Any] | None = None
+        self._conductor: Conductor | None = None
+
+    async def run(self) -> signal.Signals | None:
+        """Run the campaign; returns the signal that ended it, if one did."""
+        try:
+            if self._plan.join is None:
+                await self._check_store()
+            else:
+                # also because there would be a record of nothing
+                self._random_seed = find_broker(self._plan.join).random_seed
+            return await self._run()
+        finally:
+            if self._node is not None:  # it may not have come to hosting, which ends it
+                self._node.kill()
+
+    async def _check_store(self) -> None:
+        """Refuse a store that cannot be, before there is a run directory.
+
+        The node is forked first, before a thread imports what the store takes.
+        """
+        if self._node is None and self._followers is None:
+            self._node = NodeProcess.started()
+        await in_thread(check_asked, self._store, self._host)
+
+    async def _run(self) -> signal.Signals | None:
+        name = type(self._campaign).__name__
+        folder = make_run_dir(self._plan.run_dir, name)
+        self._campaign.run_dir = folder
+        write_parameters(
+            folder,
+            self._campaign,
+            self._workers,
+            self._needs,
+            self._limits,
+            self._random_seed,
+        )
+        outcome = because = ""
+        with logging_to(folder, terminal=self._ours):
+            for unknown in unknown_pools(self._campaign, self._workers):
+                log.warning("%s", unknown)
+            try:
+                if self._plan.join is None:
+                    await self._serve(folder, name)
+                else:
+                    await self._join(self._plan.join, name)
+                cut = self._cancelled or self._interrupted_by is not None
+                outcome = "interrupted" if cut else "completed"
+            except asyncio.CancelledError:  # at once, or before there was anything to end in order
+                outcome = "interrupted"
+                if self._interrupted_by is None:
+                    raise
+            except BaseException as error:
+                outcome = "failed"
+                because = "; ".join(f"{type(e).__name__}: {e}" for e in leaves(error))
+                log.info("the campaign failed: %s", because)  # whoever ran it shows it
+                raise
+            finally:
+                self._write_summary(outcome, because)
+        return self._interrupted_by
+
+    @property
+    def _interrupted_by(self) -> signal.Signals | None:
+        return None if self._interrupts is None else self._interrupts.by
+
+    def _write_summary(self, outcome: str, because: str) -> None:
+        folder = self._campaign.run_dir
+        assert folder is not None
+        conductor = self._conductor
+        spent = conductor.spent if conductor else Spent(self._limits)
+        write_summary(
+            folder,
+            {
+                "ended": outcome,
+                "because": because or (conductor.stopping if conductor else ""),
+                "seconds": time.monotonic() - self._began,
+                "tasks": spent.tasks,
+                "succeeded": spent.successes,
+                "did_not_succeed": spent.failures,
+                "worker_s": spent.worker_s,
+            },
+        )
+
+    async def _join(self, run_dir: str, name: str) -> None:
+        with self._heed_signals():
+            async with connect(run_dir, name=name) as session:
+                await self._conduct(session)
+
+    async def _serve(self, folder: Path, name: str) -> None:
+        preload = {
+            pool: sorted({m for t in self._types if t.pool == pool for m in t.preload})
+            for pool in self._workers
+        }
+        self._hosting = hosting = Hosting(
+            workers={} if self._followers else self._workers,
+            pools=self._pools(),
+            needs=self._needs,
+            run_dir=folder,
+            host=self._host,
+            preload=preload,
+            files=self._plan.files,
+            pin=self._plan.pin,
+            settings=self._plan.settings,
+            node=self._node,
+            store=self._store,
+            random_seed=self._random_seed,
+        )
+        hosting.on_stop = self._asked_to_stop
+        hosting.on_stop_heard = self._expect_end
+        with self._heed_signals():
+            try:
+                await hosting.start()
+                if self._followers is not None:
+                    fill = self._plan.workers is None
+                    self._followers.tell_all(hosting, self._workers, fill=fill)
+                client = await hosting.join(name)
+                session = Session(client, folder, SessionStore(client, *hosting.store))
+                session.random_seed = hosting.random_seed
+                try:
+                    await self._conduct(session)
+                finally:
+                    session.close()
+                    await session.store.close()
+            finally:
+                await hosting.close()
+
+    def _pools(self) -> dict[str, int]:
+        """Return how many workers each pool is to have: ranks without any get one, too."""
+        if self._followers is None:
+            return self._workers
+        return self._followers.count(self._workers, fill=self._plan.workers is None)
+
+    async def _conduct(self, session: Session) -> None:
+        self._conductor = conductor = Conductor(self._campaign, session, self._limits)
+        conductor.ending.on_step = self._expect
+        self._expect_limit()
+        try:
+            async with showing(conductor, self._plan.progress):
+                await conductor.run()
+        finally:
+            # threads of agents are waited for, too
+            leave_s = self._limits.leave_s if conductor.ending.must else None
+            self._expect("what it leaves behind is closed", leave_s)
+
+    # -- ending ------------------------------------------------------------------------------------
+
+    def _heed_signals(self) -> contextlib.AbstractContextManager[object]:
+        self._main = asyncio.current_task()
+        if not self._ours:
+            return contextlib.nullcontext()
+        self._interrupts = Interrupts(
+            begun=lambda: self._conductor is not None,
+            heard=self._expect_end,
+            in_order=self._end_in_order,
+            kill=self._kill,
+            cancel=self._cancel,
+            abandon=self._abandon,
+        )
+        return self._interrupts
+
+    def _end_in_order(self) -> None:
+        if self._conductor is not None:
+            self._conductor.interrupt()
+
+    def _kill(self) -> None:
+        if self._hosting is not None:
+            self._hosting.kill()
+
+    def _cancel(self) -> None:
+        if self._main is not None:
+            self._main.cancel()
+
+    def expect_by(self, watchdog: Expecting) -> None:
+        """Have every step of the end told to a watchdog."""
+        self._watchdog = watchdog
+
+    def end_in_order(self) -> bool:
+        """Begin to end in good order; returns whether there is anything yet to end so."""
+        self._cancelled = True
+        self._end_in_order()
+        return self._conductor is not None
+
+    async def leave_behind(self, because: str) -> None:
+        """Close whatever can be closed, though agents go on."""
+        if self._conductor is not None:
+            self._conductor.disown()
+        if self._hosting is not None:
+            await self._hosting.close(because)
+        self._write_summary("failed", because)
+
+    def _expect(self, what: str, within_s: float | None) -> None:
+        if self._watchdog is not None:
+            self._watchdog.expect(what, within_s)
+
+    def _expect_end(self) -> None:
+        """Expect the end that somebody asked for to begin: an agent may keep the loop."""
+        self._expect("an agent keeps the event loop", self._limits.calls_s)
+
+    def _expect_limit(self) -> None:
+        limits = self._limits
+        bounds = [limits.wall_s, limits.drain_s if limits.drain else 0.0, limits.calls_s]
+        seconds = [bound for bound in bounds if bound is not None]
+        whole = sum(seconds) if len(seconds) == len(bounds) else None
+        self._expect("an agent keeps the event loop", whole)
+
+    def give_up(self, what: str) -> None:
+        """End this process: something lasts longer than it may (on the watchdog's thread)."""
+        by = self._interrupted_by
+        because = f"it had to end and did not: {what}, for too long"
+        self._leave_in_order("failed" if by is None else "interrupted", because)
+        end_process(1 if by is None else 128 + by, f"steerio: the campaign is ended: {because}")
+
+    def _abandon(self, number: signal.Signals) -> None:
+        """Leave what a run leaves, before its process is ended in the middle of it."""
+        because = f"{number.name}, while an agent kept the event loop or its own end"
+        self._leave_in_order("interrupted", because)
+
+    def _leave_in_order(self, outcome: str, because: str) -> None:
+        # one signal may have struck while another had half of this done
+        with contextlib.suppress(Exception):
+            self._kill()
+        hosting = self._hosting
+        if hosting is not None:
+            within(CLOSE_S, lambda: hosting.abandon(because))
+            within(CLOSE_S, hosting.remove_files)
+        self._write_summary(outcome, because)
+        within(CLOSE_S, lambda: log.info("%s: %s", outcome, because))
+
+    def _asked_to_stop(self, reason: str) -> None:
+        """A client asked the broker to end, or it cannot go on; so the campaign ends, too."""
+        if self._conductor is None or self._hosting is None:
+            return
+        if self._hosting.broker.failed:
+            self._conductor.fail(BrokerLost(reason))
+        else:
+            self._conductor.must_end(reason)
