@@ -33,7 +33,7 @@ from steerio.model import events as ev
 from steerio.model.objects import Inputs, StoredObject, StoreSetting
 from steerio.model.results import Result
 from steerio.model.status import Status
-from steerio.model.tasks import TaskOptions
+from steerio.model.tasks import TaskOptions, TaskSpec
 from steerio.runtime.client import Client
 
 R = TypeVar("R")
@@ -113,14 +113,16 @@ class Session(Submitter):
         references: dict[bytes, Reference] = NO_REFERENCES
         if references_exist():
             with gather() as used:
+                spec = kind.spec
                 body, frames = kind.codec.pack(args, kwargs)
             self.store.check(used, kind.name)
             inputs, references = _inputs(used.objects, used.latest), used.references
         else:
+            spec = kind.spec
             body, frames = kind.codec.pack(args, kwargs)
             inputs = None
         nbytes = total_bytes(frames) if frames else 0
-        stored = nbytes > 0 and self.store.takes(nbytes, kind.spec)
+        stored = nbytes > 0 and self.store.takes(nbytes, spec)
         if nbytes and not stored:  # it is sent later, and again if it has to be retried
             frames = self._snapshots.take(frames)
         given = as_submitted(kind.codec, args, kwargs, body, frames, references)
@@ -130,10 +132,10 @@ class Session(Submitter):
             task.timeout_s = options.timeout_s
         task.needs = options.needs
         if stored:
-            self._submit_by_reference(task, body, frames, nbytes, options, inputs)
+            self._submit_by_reference(task, spec, body, frames, nbytes, options, inputs)
         else:
             task.id = self.client.submit(
-                kind.spec, body, frames, options, tags, cause, task.created, task, inputs
+                spec, body, frames, options, tags, cause, task.created, task, inputs
             )
         if self.on_submitted is not None:
             self.on_submitted(task)
@@ -142,6 +144,7 @@ class Session(Submitter):
     def _submit_by_reference(
         self,
         task: Task[Any],
+        spec: TaskSpec,
         body: bytes,
         frames: Frames,
         nbytes: int,
@@ -166,7 +169,7 @@ class Session(Submitter):
             else:
                 needs = Inputs(stored, known.objects, known.latest)
                 client.submit_reserved(
-                    number, kind.spec, body, (), options, tags, task.cause, task.created, needs
+                    number, spec, body, (), options, tags, task.cause, task.created, needs
                 )
             for needed in known.objects:
                 client.objects.let_go(needed.name)

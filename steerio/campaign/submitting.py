@@ -59,9 +59,14 @@ class Submitter:
             raise
 
     def map(self, function: Callable[..., Any], items: Iterable[Any]) -> list[Task[Any]]:
-        """Queue one call for each item (a tuple is all arguments); return the handles in order."""
+        """Queue one call for each item (a tuple is all arguments); return the handles in order.
+
+        All run the function as it is once the last item was given out.
+        """
         kind = as_task_type(function)
-        return [self._submit(kind, as_arguments(item), {}) for item in items]
+        calls = [as_arguments(item) for item in items]
+        with kind.as_it_is():
+            return [self._submit(kind, args, {}) for args in calls]
 
     async def gather(self, *tasks: Task[Any]) -> list[Any]:
         """Wait for all tasks and return their values in order.

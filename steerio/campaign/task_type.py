@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
-import importlib.machinery
 import inspect
-import sys
 import weakref
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any, Generic, ParamSpec, TypeGuard, TypeVar, cast, overload
 
 import msgspec
 
+from steerio.campaign.shipping import Bindings, bindings_of, is_importable, pickle_function
+from steerio.edge.callables import is_bound, kind_of, name_of, written
 from steerio.edge.calls import CallCodec
-from steerio.edge.pickling import ship
+from steerio.edge.references import Latest, Reference, gather, note
 from steerio.errors import UsageError
 from steerio.launch.needs import Needs
 from steerio.model.objects import FROM_SETTING, check_number
@@ -25,12 +27,35 @@ R = TypeVar("R")
 DEFAULT_POOL = "default"
 
 
+class _Spec:
+    """What travels to the workers, made for each task unless it cannot change.
+
+    Where it cannot, it is put into the task type itself, and this is not asked again.
+    """
+
+    @overload
+    def __get__(self, kind: None, owner: type) -> _Spec: ...
+
+    @overload
+    def __get__(self, kind: TaskType[..., Any], owner: type) -> TaskSpec: ...
+
+    def __get__(self, kind: TaskType[..., Any] | None, owner: type) -> TaskSpec | _Spec:
+        """Return it.
+
+        Raises:
+            UsageError: the function can neither be imported by workers nor be shipped.
+        """
+        return self if kind is None else kind._made_spec()  # pyright: ignore[reportPrivateUsage]
+
+
 class TaskType(Generic[P, R]):
     """A function that workers know; made by `task`.
 
     Called directly it is just the function.  Given to ``run`` or ``submit`` it is run by a
     worker of its pool.
     """
+
+    __steerio_task_type__ = True
 
     def __init__(
         self,
@@ -40,19 +65,27 @@ class TaskType(Generic[P, R]):
         preload: Sequence[str] = (),
         threshold_bytes: int | None = FROM_SETTING,
     ) -> None:
-        functools.update_wrapper(self, function)
-        self.function = function
+        given: Any = function
+        if issubclass(type(given), staticmethod):
+            function = given.__func__
+        elif is_task_type(given):
+            function = given.function
+        functools.update_wrapper(self, function, updated=())
+        if type(function) is FunctionType:
+            for name, value in vars(function).items():
+                if not hasattr(type(self), name):  # else it would hide what a task type has
+                    setattr(self, name, value)
+        self.function: Callable[P, R] = function
         self.pool = pool
         self.options = options or TaskOptions()
         self.preload = list(preload)
         self.threshold_bytes = threshold_bytes
-        self.name = _name_of(function)
-        if inspect.iscoroutinefunction(function):
-            self.kind = "coroutine"
-        elif inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
-            self.kind = "generator"
-        else:
-            self.kind = "function"
+        self.name = name_of(function)
+        self.kind = kind_of(function)
+        self._by_path: bool | None = None
+        self._sent: TaskSpec | None = None
+        self._bindings: Bindings | None = None
+        self._fixed: tuple[TaskSpec, list[Reference | Latest]] | None = None
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call the function here and now."""
@@ -64,16 +97,47 @@ class TaskType(Generic[P, R]):
     @functools.cached_property
     def codec(self) -> CallCodec:
         """What carries its arguments and value."""
-        return CallCodec(self.function, self.name)
+        return _codec(self.function, self.name)
 
-    @functools.cached_property
-    def spec(self) -> TaskSpec:
-        """What travels to the workers.
+    spec = _Spec()
 
-        Raises:
-            UsageError: the function can neither be imported by workers nor be shipped.
-        """
-        code = b"" if _importable(self) else _ship(self.function, self.name)
+    def _made_spec(self) -> TaskSpec:
+        """Return what travels to the workers for a task that is submitted now."""
+        if self._fixed is not None:
+            spec, references = self._fixed
+            for reference in references:
+                note(reference)
+            return spec
+        if self._by_path is None:
+            self._by_path = is_importable(self.function, self.name)
+        if self._by_path:
+            spec = self.__dict__["spec"] = self._with(b"")
+            return spec
+        sent, bindings = self._sent, self._bindings
+        if sent is not None and bindings is not None and bindings.holds():
+            return sent
+        if sent is None or bindings is not None:
+            self._bindings = bindings_of(self.function)
+        code = pickle_function(self.function, self.name)
+        if sent is None or sent.code != code:  # else the broker knows it by that very value
+            sent = self._sent = self._with(code)
+        return sent
+
+    @contextlib.contextmanager
+    def as_it_is(self) -> Generator[None, None, None]:
+        """Have all that is submitted in here run the function as it is now, pickled once."""
+        with gather() as used:
+            spec = self.spec
+        if "spec" in vars(self):
+            yield
+            return
+        self._fixed = spec, [*used.references.values(), *map(Latest, used.latest)]
+        try:
+            yield
+        finally:
+            self._fixed = None
+
+    def _with(self, code: bytes) -> TaskSpec:
         return TaskSpec(self.name, self.pool, self.kind, code, self.threshold_bytes)
 
     def __reduce__(self) -> Any:
@@ -133,6 +197,8 @@ def task(
     Raises:
         UsageError: an option that cannot be.
     """
+    if function is not None:
+        _check_decorated(function)
     options = make_options(
         TaskOptions(), priority, timeout_s, retries, cancel_grace_s=cancel_grace_s, needs=needs
     )
@@ -143,6 +209,7 @@ def task(
         check_number("threshold_bytes", threshold_bytes, least=0, or_none=True)
 
     def decorate(function: Callable[..., Any]) -> TaskType[..., Any]:
+        _check_decorated(function)
         return TaskType(function, pool, options, preload, threshold_bytes)
 
     return decorate if function is None else decorate(function)
@@ -198,14 +265,6 @@ def is_task_type(value: object) -> TypeGuard[TaskType[..., Any]]:
     return issubclass(type(value), TaskType)
 
 
-def _name_of(function: Callable[..., Any]) -> str:
-    if isinstance(function, functools.partial):
-        module, _, path = _name_of(function.func).partition(":")
-        return f"{module}:partial({path})"
-    module = getattr(function, "__module__", None) or "__main__"
-    return f"{module}:{getattr(function, '__qualname__', type(function).__qualname__)}"
-
-
 def as_arguments(item: Any) -> tuple[Any, ...]:
     """Return the arguments that an item stands for: a tuple is all of them, else the only one."""
     if issubclass(type(item), tuple):  # a proxy, asked for its class, would be fetched
@@ -213,9 +272,11 @@ def as_arguments(item: Any) -> tuple[Any, ...]:
     return (item,)
 
 
-_plain: weakref.WeakKeyDictionary[Callable[..., Any], TaskType[..., Any]] = (
-    weakref.WeakKeyDictionary()
-)
+KEPT = 1_000
+"""Most plain functions, and most callables of other kinds, of which the task type, or what
+carries the arguments, is kept: by identity, as others may be equal."""
+_plain: dict[int, TaskType[..., Any]] = {}
+_codecs: dict[int, tuple[weakref.ref[Any], str, CallCodec]] = {}
 
 
 def as_task_type(function: Callable[..., Any]) -> TaskType[..., Any]:
@@ -226,69 +287,83 @@ def as_task_type(function: Callable[..., Any]) -> TaskType[..., Any]:
     """
     if is_task_type(function):
         return function
-    if not callable(function):
-        raise UsageError(f"{function!r} is neither a function nor a @task")
-    try:
-        known = _plain.get(function)
-    except TypeError:  # not weakly referable, so not kept
-        return TaskType(function)
-    if known is None:
-        known = _plain[function] = TaskType(function)
-    return known
+    known = _plain.get(id(function))
+    if known is not None:
+        return known
+    _check_function(function)
+    made = TaskType(function)
+    if _holds_nothing(function):
+        _keep(_plain, id(function), made)
+    return made
 
 
-_shipped_modules: set[str] = set()
+def _holds_nothing(function: Callable[..., Any]) -> bool:
+    """Whether to keep a function is to keep its code alone, and no data."""
+    called: Any = function
+    if type(called) is FunctionType:
+        return not (called.__closure__ or called.__defaults__ or called.__kwdefaults__)
+    return type(called) is BuiltinFunctionType and type(called.__self__) is ModuleType
 
 
-def ship_module(name: str) -> None:
-    """Ship the functions of a module by value, for workers that cannot import it."""
-    _shipped_modules.add(name)
+def _keep(kept: dict[int, Any], number: int, value: Any) -> None:
+    if len(kept) >= KEPT:
+        del kept[next(iter(kept))]
+    kept[number] = value
 
 
-def _importable(kind: TaskType[..., Any]) -> bool:
-    """Whether workers find the function by its import path."""
-    module, _, path = kind.name.partition(":")
-    if "<" in path or not _workers_import(module):
-        return False
-    found: Any = sys.modules.get(module)
-    for part in path.split("."):
-        found = getattr(found, part, None)
-    return getattr(found, "__wrapped__", found) is kind.function
+def _codec(function: Callable[..., Any], name: str) -> CallCodec:
+    """Return what carries the arguments of a function, which methods share that are the same."""
+    key: Any = written(function) if is_bound(function) else function
+    known = _codecs.get(id(key))
+    if known is not None and known[0]() is key and known[1] == name:
+        return known[2]
+    made = CallCodec(function, name)
+    with contextlib.suppress(TypeError):  # not weakly referable, so not kept
+        _keep(_codecs, id(key), (weakref.ref(key), name, made))
+    return made
 
 
-def _workers_import(module: str) -> bool:
-    """Whether workers can import a module, which is not so for every one that is here."""
-    if module == "__main__" or module in _shipped_modules:
-        return False
-    top = module.partition(".")[0]
-    if top in sys.builtin_module_names:
-        return True
-    return importlib.machinery.PathFinder.find_spec(top) is not None
-
-
-def _ship(function: Callable[..., Any], name: str) -> bytes:
-    """Pickle a function by value.
+def _check_function(function: object) -> None:
+    """Refuse what cannot be called.
 
     Raises:
-        UsageError: it refers to something that cannot be pickled.
+        UsageError: it cannot.
     """
-    import cloudpickle  # pyright: ignore[reportMissingTypeStubs]
-
-    module = sys.modules.get(getattr(function, "__module__", None) or "__main__")
-    by_value = (
-        module is not None
-        and module.__name__ != "__main__"  # which goes by value anyway
-        and not _workers_import(module.__name__)
-    )
-    if by_value:
-        cloudpickle.register_pickle_by_value(module)  # pyright: ignore[reportUnknownMemberType]
-    try:
-        return ship(function)
-    except Exception as error:
+    if callable(function):
+        return
+    if inspect.iscoroutine(function):
+        called = function.__qualname__
+        function.close()
         raise UsageError(
-            f"task type {name} cannot be shipped to workers ({type(error).__name__}: {error}); "
-            "put it in a module that they can import, or do not refer to such objects in it"
-        ) from error
-    finally:
-        if by_value:
-            cloudpickle.unregister_pickle_by_value(module)  # pyright: ignore[reportUnknownMemberType]
+            f"this is a call of {called}, which only a worker is to make: give the function and "
+            f"its arguments, as in submit({called}, 1)"
+        )
+    if issubclass(type(function), classmethod):
+        raise UsageError(
+            f"{function!r} is called through its class: give that method, as in submit(Model.make)"
+        )
+    raise UsageError(
+        f"{function!r} is neither a function nor a @task: give the function itself, then its "
+        "arguments, as in submit(energy, 1)"
+    )
+
+
+def _check_decorated(function: object) -> None:
+    """Refuse what cannot be a task type.
+
+    Raises:
+        UsageError: it is no function, or one that needs an object.
+    """
+    if isinstance(function, str):
+        raise UsageError(f"@task takes its pool by name: @task(pool={function!r})")
+    _check_function(function)
+    if not isinstance(function, FunctionType):
+        return
+    where, _, name = function.__qualname__.rpartition(".")
+    code = function.__code__
+    in_class = bool(where) and not where.endswith("<locals>")
+    if in_class and code.co_argcount and code.co_varnames[0] in ("self", "cls"):
+        raise UsageError(
+            f"{where}.{name} is a method, and @task is for functions: take it off and submit the "
+            f"method of an object, as in run(model.{name}, ...) or task(pool=...)(model.{name})"
+        )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable
+from types import FunctionType
 from typing import Any, ParamSpec
 
 from msgspec import Struct
@@ -129,7 +130,7 @@ def triggers_of(campaign: object) -> list[tuple[str, Trigger, Callable[..., Any]
 def _on(
     kind: str, task_type: Callable[..., Any], every: int | None, concurrent: int
 ) -> Callable[[Method[P]], Method[P]]:
-    code = getattr(task_type, "__code__", None)
+    code = task_type.__code__ if isinstance(task_type, FunctionType) else None
     if code is not None and code.co_varnames[:1] == ("self",):  # the method, for want of ()
         raise UsageError(f"@on_{kind} names a task type first: @on_{kind}(simulate)")
     subject = as_task_type(task_type)

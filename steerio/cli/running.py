@@ -16,10 +16,10 @@ from msgspec import structs
 from steerio.campaign.campaign import Campaign
 from steerio.campaign.limits import Limits, parse_graces
 from steerio.campaign.running import run_plan
-from steerio.campaign.task_type import ship_module
 from steerio.campaign.whole_run import Plan
 from steerio.cli.failures import show_traceback
 from steerio.cli.loading import uncollected
+from steerio.edge.pickling import send_by_value
 from steerio.errors import UsageError
 from steerio.launch.mpi import find_rank, lead_ranks
 from steerio.launch.node_process import NodeProcess, can_fork
@@ -63,7 +63,7 @@ def run_file(context: click.Context, target: str, asks_help: bool, given: dict[s
             with uncollected():
                 module = load_campaign_file(path)
             if given["join"] is not None:
-                ship_module(module.__name__)
+                send_by_value(module.__name__)
             campaign = make_campaign(context, find_campaign(module, name))
         except BaseException:
             if node is not None:

@@ -13,10 +13,13 @@ import contextlib
 import enum
 import inspect
 from collections.abc import Callable
-from types import SimpleNamespace
+from types import FunctionType, SimpleNamespace
 from typing import Any, NamedTuple, get_type_hints
 
+from msgspec import Struct
 from msgspec import inspect as shapes
+
+from steerio.edge.callables import written
 
 
 class Verdict(NamedTuple):
@@ -87,11 +90,24 @@ def by_value(kind: type) -> bool:
 
 
 def hints_of(function: Callable[..., Any]) -> dict[str, Any]:
-    """Return the annotations of a function; those that do not resolve say nothing."""
+    """Return the annotations of a callable; those that do not resolve say nothing.
+
+    Those of an instance and of a class are those of the method that is called: what their
+    attributes are annotated with says nothing of its parameters.
+    """
+    annotated = written(function)
+    if issubclass(type(annotated), type) and not issubclass(annotated, Struct):
+        made_by = getattr(annotated, "__init__", None)
+        if type(made_by) is not FunctionType:
+            return {}
+        annotated = made_by
     try:
-        return get_type_hints(function)
+        hints = get_type_hints(annotated)
     except Exception:  # noqa: BLE001 - evaluating an annotation may raise anything
-        return _resolvable_hints(function)
+        hints = _resolvable_hints(annotated)
+    if annotated is not function and issubclass(type(written(function)), type):
+        hints.pop("return", None)  # that of __init__
+    return hints
 
 
 def _resolvable_hints(function: Callable[..., Any]) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from steerio.edge.boxing import (
     is_long,
     pickled,
 )
+from steerio.edge.callables import kind_of
 from steerio.edge.references import Resolve
 from steerio.edge.values import (
     ANY_VALUE,
@@ -44,7 +45,7 @@ REST_ARGUMENTS = 32
 def _signature_of(function: Callable[..., Any]) -> inspect.Signature:
     try:
         return inspect.signature(function)
-    except ValueError:  # some built-in functions have none to show
+    except (TypeError, ValueError):  # some built-in functions have none to show
         any_arguments = [
             inspect.Parameter("args", inspect.Parameter.VAR_POSITIONAL),
             inspect.Parameter("kwargs", inspect.Parameter.VAR_KEYWORD),
@@ -72,7 +73,7 @@ class CallCodec:
         self._typed = any(self._types) or any(self._keywords.values())
         self._readers: dict[int, Reader] = {}
         self._codecs: dict[str, ValueCodec] = {}
-        generator = inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
+        generator = kind_of(function) == "generator"
         self.result = ANY_VALUE if generator else ValueCodec(hints.get("return"))
 
     def _learn(self, parameter: inspect.Parameter, hint: Any) -> None:

@@ -155,6 +155,11 @@ def note(reference: Reference | Latest) -> None:
         used.references[reference.stored.name] = reference
 
 
+def holds_references(data: bytes) -> bool:
+    """Whether references may be in a pickle: their makers are named in it."""
+    return b"_arrived" in data and __name__.encode() in data
+
+
 def packing(dump: Callable[[Any], T], value: Any) -> T:
     """Pickle a value that may hold references."""
     outer, _here.packing = _here.packing, True

@@ -97,7 +97,7 @@ class Script:
         self.loaded = LoadedType(spec)
         self.name = spec.name
         self.kind = spec.kind
-        self.function = model.value or self.loaded.function
+        self._value = model.value
         self.modelled = model.value is not None
         self.obeys = model.obeys or ("term" if spec.kind == "function" else "asked")
         duration = model.duration_s
@@ -111,6 +111,11 @@ class Script:
 
     def __repr__(self) -> str:
         return f"<Script of {self.name}>"
+
+    @property
+    def function(self) -> Callable[..., Any]:
+        """What gives the value of a task."""
+        return self._value or self.loaded.function
 
     def draw(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Fate:
         """Draw what happens to one attempt.

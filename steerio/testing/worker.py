@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from steerio.edge.endpoint import Frames
+from steerio.edge.references import reading
 from steerio.edge.snapshots import snapshot
 from steerio.model import messages as ms
 from steerio.model.objects import StoredObject
@@ -212,6 +213,7 @@ class SimulatedWorker:
         self._attempt = attempt = Attempt(self, script, self._link, self._objects)
         try:
             frames = tuple(self._objects.begin(task, frames))
+            reading(script.loaded.renew, self._objects.resolve)
             args, kwargs = script.loaded.codec.unpack(
                 task.body, frames, resolve=self._objects.resolve
             )

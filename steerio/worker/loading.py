@@ -4,33 +4,49 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import pickle
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from steerio.edge.callables import itself
 from steerio.edge.calls import CallCodec
+from steerio.edge.classes import Read
+from steerio.edge.references import holds_references
 from steerio.model.tasks import TaskSpec
 
 
 class LoadedType:
     """A task type, ready to run: its function, kind and codec."""
 
-    __slots__ = ("codec", "function", "kind", "name", "spec")
+    __slots__ = ("codec", "fleeting", "function", "kind", "name", "read", "spec")
 
     def __init__(self, spec: TaskSpec) -> None:
-        function: Callable[..., Any]
-        if spec.code:
-            function = pickle.loads(spec.code)
-        else:
-            function = _find(*spec.name.split(":", 1))
         self.spec = spec
         self.name = spec.name
         self.kind = spec.kind
-        self.function = function
-        self.codec = CallCodec(function, spec.name)
+        self.read: Read | None = None
+        self.fleeting = False
+        """Whether it refers to stored values, which are read anew for each task."""
+        if spec.code:
+            self.fleeting = holds_references(spec.code)
+            self._read()
+        else:
+            self.function: Callable[..., Any] = _find(*spec.name.split(":", 1))
+        self.codec = CallCodec(self.function, spec.name)
+
+    def renew(self) -> bool:
+        """Be what was sent again, where that was changed since; return whether it was read anew."""
+        if self.fleeting:
+            self._read()
+        elif self.read is not None:
+            self.read.restore()
+        return self.fleeting
+
+    def _read(self) -> None:
+        self.read = Read(self.spec.code)
+        self.function = self.read.value
 
 
 def _find(module: str, path: str) -> Callable[..., Any]:
@@ -50,7 +66,7 @@ def _find(module: str, path: str) -> Callable[..., Any]:
     if found is None:
         place = getattr(sys.modules[module], "__file__", "it is built in")
         raise ImportError(f"workers do not find {path} in {module} ({place}); {advice}")
-    function: Callable[..., Any] = getattr(found, "__wrapped__", found)
+    function: Callable[..., Any] = itself(found)
     return function
 
 

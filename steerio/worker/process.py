@@ -22,7 +22,8 @@ import threading
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Generator, Iterable
-from typing import Any
+from types import CoroutineType
+from typing import Any, cast
 
 from steerio.edge.boxing import explain_read_only
 from steerio.edge.endpoint import BlockingLink, Frames
@@ -324,8 +325,9 @@ class Worker:
     def _try(self, task: ms.RunTask, frames: Frames, outcome: _Outcome) -> None:
         """Run an attempt's function and say in ``outcome`` how that went."""
         try:
+            arrived = self._objects.begin(task, frames)
             kind = self._load(task.type_id)
-            args, kwargs = kind.codec.unpack(task.body, self._objects.begin(task, frames))
+            args, kwargs = kind.codec.unpack(task.body, arrived)
             outcome.started = time.monotonic()
             self._inside = True
             if self._stopped or self._leaving:
@@ -371,12 +373,18 @@ class Worker:
         if isinstance(kind, ms.DefineTask):
             kind = self._types[type_id] = LoadedType(kind.spec)
             self._streams.loaded(kind.name, kind.function)
+        elif kind.read is not None and kind.renew():
+            self._streams.loaded(kind.name, kind.function)
         return kind
 
     def _call(self, kind: LoadedType, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        value = kind.function(*args, **kwargs)
-        if kind.kind == "function":
-            return value
+        if kind.read is not None:
+            kind.read.settle()
+        value: Any = kind.function(*args, **kwargs)
+        if kind.kind == "function":  # also one around a coroutine function
+            if type(value) is not CoroutineType:
+                return value
+            return self._coroutines.run(cast("Any", value))
         if kind.kind == "coroutine":
             return self._coroutines.run(value)
         if inspect.isasyncgen(value):

@@ -1,0 +1,94 @@
+"""Callables of any kind: what one is called, and the function that says how to call it.
+
+A method, a partial or an instance with ``__call__`` has neither a signature nor annotations
+of its own: those are of the function that is written down somewhere, which is looked for here.
+Only ``type`` is asked what something is, as a proxy that is asked for its class would be fetched.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from types import BuiltinFunctionType, FunctionType, MethodType
+from typing import Any, cast
+
+TASK_TYPE = "__steerio_task_type__"
+"""What the class of task types has, by which they are known to those below it."""
+
+
+def class_of(value: object) -> type[Any]:
+    """Return the class of a value, without asking the value."""
+    return type(value)
+
+
+def written(function: Callable[..., Any]) -> Any:
+    """Return the function (or class, or C function) whose code runs when this is called."""
+    called: Any = function
+    while True:
+        kind = class_of(called)
+        if issubclass(kind, functools.partial):
+            called = called.func
+        elif issubclass(kind, (MethodType, staticmethod, classmethod)):
+            called = called.__func__
+        elif issubclass(kind, (FunctionType, BuiltinFunctionType, type)):
+            return called
+        else:
+            inner = getattr(kind, "__call__", None)  # noqa: B004 - it is wanted, not asked for
+            return inner if type(inner) is FunctionType else called
+
+
+def is_bound(function: Callable[..., Any]) -> bool:
+    """Whether its signature is that of the written function but for the first parameter."""
+    kind = class_of(function)
+    if kind is MethodType:
+        return type(function.__func__) is FunctionType  # type: ignore[attr-defined]
+    plain = (functools.partial, staticmethod, classmethod, FunctionType, BuiltinFunctionType, type)
+    return not issubclass(kind, plain) and written(function) is not function
+
+
+def name_of(function: Callable[..., Any]) -> str:
+    """Return what a function is called: ``module:qualname``, as far as it has such a name."""
+    called: Any = function
+    kind = class_of(called)
+    if issubclass(kind, functools.partial):
+        of, _, inner = name_of(called.func).partition(":")
+        return f"{of}:partial({inner})"
+    owner: Any = getattr(called, "__self__", None)
+    if kind is MethodType and issubclass(type(owner), type):  # it may be inherited
+        return f"{owner.__module__}:{owner.__qualname__}.{called.__name__}"
+    path = cast("str", getattr(called, "__qualname__", kind.__qualname__))
+    module: str | None = getattr(called, "__module__", None)
+    if module is None:  # of C: a method of a type, of an instance, or a function of a module
+        home: type[Any] = getattr(called, "__objclass__", class_of(owner))
+        module = "__main__" if home is type(None) else home.__module__
+    if path.endswith("<lambda>") and hasattr(called, "__code__"):  # to tell them apart
+        path = f"{path.removesuffix('>')} of line {called.__code__.co_firstlineno}>"
+    return f"{module}:{path}"
+
+
+def kind_of(function: Callable[..., Any]) -> str:
+    """Return how a function is run: as a ``function``, ``coroutine`` or ``generator``."""
+    either = (function, written(function))
+    if any(map(inspect.iscoroutinefunction, either)):
+        return "coroutine"
+    if any(inspect.isgeneratorfunction(f) or inspect.isasyncgenfunction(f) for f in either):
+        return "generator"
+    return "function"
+
+
+def itself(found: Any) -> Any:
+    """Return the function where a task type of it is given, else what is given."""
+    kind = class_of(found)
+    return found.function if hasattr(kind, TASK_TYPE) else found
+
+
+def is_same(one: Any, other: Any) -> bool:
+    """Whether two are the same callable; methods of a class are made anew each time."""
+    if one is other:
+        return True
+    if type(one) is not MethodType or type(other) is not MethodType:
+        return False
+    owner = one.__self__
+    alike = owner is other.__self__ and one.__func__ is other.__func__
+    return alike and issubclass(type(owner), type)
