@@ -57,6 +57,11 @@ def steerio() -> None:
 @click.option("--store", metavar="KIND|FILE.toml", help=STORE)
 @click.option("--random-seed", type=int, metavar="N", help=RANDOM_SEED)
 @click.option("--pin/--no-pin", default=True, help="Cores for each worker, where possible.")
+@click.option(
+    "--mpi/--no-mpi",
+    default=None,
+    help="Whether this is a rank of a launcher's job [what the launcher says].",
+)
 @click.option("-h", "--help", "asks_help", is_flag=True, help="Show this, and FILE's own options.")
 @click.pass_context
 def run(context: click.Context, /, target: str | None, asks_help: bool, **given: Any) -> None:

@@ -21,8 +21,9 @@ from steerio.cli.failures import show_traceback
 from steerio.cli.loading import uncollected
 from steerio.edge.pickling import send_by_value
 from steerio.errors import UsageError
-from steerio.launch.mpi import find_rank, lead_ranks
+from steerio.launch.mpi import lead_ranks
 from steerio.launch.node_process import NodeProcess, can_fork
+from steerio.launch.ranks import find_rank
 from steerio.launch.stores import read_setting
 from steerio.launch.workers import parse_workers
 from steerio.worker.loading import load_file
@@ -53,9 +54,12 @@ def run_file(context: click.Context, target: str, asks_help: bool, given: dict[s
     store = None if given["store"] is None else read_setting(given["store"])
     if asks_help:
         show_help(context, find_campaign(load_campaign_file(path), name))
-    if given["join"] is not None and find_rank() is not None:
-        raise UsageError("--join takes one process: leave out the MPI launcher")
-    with lead_ranks(given["run_dir"]) as followers:
+    if given["join"] is not None and find_rank(given["mpi"]) is not None:
+        raise UsageError(
+            "--join takes one process: leave out the MPI launcher, or say --no-mpi where this is "
+            "no rank of one"
+        )
+    with lead_ranks(given["run_dir"], given["mpi"]) as followers:
         # the node is forked before the file is loaded, which may start threads
         hosts = followers is None and given["join"] is None and can_fork()
         node = NodeProcess.forked() if hosts else None

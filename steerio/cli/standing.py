@@ -24,7 +24,7 @@ from steerio.edge.references import in_words
 from steerio.errors import BrokerLost, UsageError
 from steerio.launch.finding import find_broker, has_ended
 from steerio.launch.hosting import Hosting
-from steerio.launch.mpi import find_rank
+from steerio.launch.ranks import find_rank
 from steerio.launch.stores import check_asked, read_setting
 from steerio.launch.walltime import find_end, parse_seconds
 from steerio.launch.workers import check_workers, needs_of, parse_workers

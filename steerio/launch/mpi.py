@@ -1,16 +1,17 @@
 """Ranks of an MPI launcher: rank 0 steers, the others become nodes.
 
-No MPI library is used: launchers tell ranks who they are through the environment, and
-rank 0 tells each of the others where the broker is through a *rendezvous* file, which
-that one reads and removes.  The files are found by what the launcher's job is called;
-Hydra (MPICH) gives its jobs no name, so there, on several hosts, the run directory must
-be named.
+No MPI library is used: launchers tell ranks who they are (see ``ranks``), and rank 0 tells
+each of the others where the broker is through a *rendezvous* file, which that one reads and
+removes.  The files are found by what the launcher's job is called; Hydra (MPICH) gives its jobs
+no name, so there, on several hosts, the run directory must be named.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import hashlib
+import logging
 import os
 import socket
 import sys
@@ -28,51 +29,26 @@ from steerio.edge.connection import listens
 from steerio.edge.own_files import from_json, read_own, to_json, write_own
 from steerio.errors import UsageError
 from steerio.launch.hosting import Hosting
+from steerio.launch.ranks import TAKEN, Rank, find_rank, how_not, token
 from steerio.launch.walltime import find_end
 from steerio.worker.setup import NodeSetup
 
-RANK_VARIABLES = (
-    ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_SIZE"),
-    ("PMI_RANK", "PMI_SIZE", "MPI_LOCALNRANKS"),
-    ("PMIX_RANK", "SLURM_NTASKS", "SLURM_NTASKS_PER_NODE"),
-    ("SLURM_PROCID", "SLURM_NTASKS", "SLURM_NTASKS_PER_NODE"),
-)
-"""Where Open MPI, MPICH/Intel MPI, PMIx and srun say rank, size and ranks on this host."""
-JOB_VARIABLES = ("PMIX_NAMESPACE", "OMPI_MCA_ess_base_jobid", "SLURM_STEP_ID")
 WAIT_S = 120.0
 """How long ranks wait for rank 0 to open its broker."""
 LATE_S = 10.0
 """How long rank 0 waits, at its end, for ranks that have not begun."""
+NOTICE_S = 10.0
+"""After how long those who wait say for whom."""
+NONE_SHARE = 0.9
+"""Rank 0 gives up where no other has begun so long before its pools fail for want of workers."""
+MOST_NAMED = 10
+"""Most ranks that are named as absent."""
 LOOK_S = 0.02
 """How often they look."""
 
-
-class Rank(Struct, frozen=True):
-    """This process among the ranks of its job; ``one_host``: all of them are here."""
-
-    number: int
-    size: int
-    one_host: bool
-    job: str
-
-
-def find_rank() -> Rank | None:
-    """Return this process's rank, or ``None`` where no launcher started several."""
-    for rank, size, local in RANK_VARIABLES:
-        if rank in os.environ and size in os.environ:
-            count = int(os.environ[size])
-            if count < 2 or (rank.startswith("SLURM") and "SLURM_STEP_ID" not in os.environ):
-                return None
-            one_host = os.environ.get(local, "") == str(count)
-            return Rank(int(os.environ[rank]), count, one_host, _job(one_host))
-    return None
-
-
-def _job(one_host: bool) -> str:
-    for variable in JOB_VARIABLES:
-        if variable in os.environ:
-            return f"{os.environ.get('SLURM_JOB_ID', '')}{os.environ[variable]}"
-    return f"hydra-{os.getppid()}" if one_host else ""
+log = logging.getLogger("steerio.launch")
+_led = False
+"""Whether this process has been rank 0 of its job."""
 
 
 def rendezvous_path(rank: Rank, number: int, run_dir: Path | None) -> Path:
@@ -94,21 +70,35 @@ def rendezvous_path(rank: Rank, number: int, run_dir: Path | None) -> Path:
 
 
 @contextlib.contextmanager
-def lead_ranks(run_dir: Path | str | None) -> Generator[Followers | None, None, None]:
+def lead_ranks(
+    run_dir: Path | str | None, asked: bool | None = None
+) -> Generator[Followers | None, None, None]:
     """Be rank 0, or the only process there is; another rank never gets beyond this.
 
+    What this process starts is no rank of the same job, nor is the process a second time.
+
+    Args:
+        run_dir: of the campaign, if it is named.
+        asked: whether the user says that this is a rank; ``None``: he says nothing.
+
     Raises:
-        UsageError: the ranks have no place to meet (see :func:`rendezvous_path`).
+        UsageError: the ranks have no place to meet (see :func:`rendezvous_path`), or as from
+            `find_rank`.
     """
-    rank = find_rank()
+    global _led  # noqa: PLW0603 - of this process
+    rank = find_rank(asked)
     folder = Path(run_dir) if run_dir else None
     if rank is None:
+        if _led:
+            log.warning("the other ranks have ended with the first run: this one is on its own")
         yield None
-    elif rank.number > 0:
+        return
+    os.environ[TAKEN] = token(rank)
+    if rank.number > 0:
         _follow(rank, folder)
-    else:
-        with Followers(rank, folder) as followers:
-            yield followers
+    _led = True
+    with Followers(rank, folder) as followers:
+        yield followers
 
 
 def _follow(rank: Rank, run_dir: Path | None) -> NoReturn:
@@ -142,6 +132,8 @@ class Followers:
             number: rendezvous_path(rank, number, run_dir) for number in range(1, rank.size)
         }
         self._told: set[int] = set()
+        self._looks: list[asyncio.TimerHandle] = []
+        self._alone = False
 
     def __enter__(self) -> Followers:
         """Begin to see to them."""
@@ -149,12 +141,17 @@ class Followers:
 
     def __exit__(self, *_: object) -> None:
         """Dismiss those who have not begun, and wait until they know, but not for ever."""
+        for look in self._looks:
+            look.cancel()
         late = [p for n, p in self._paths.items() if n not in self._told or p.exists()]
         for path in late:
             _write(path, None)
-        until = time.monotonic() + LATE_S
+        until = time.monotonic() + (0.0 if self._alone else LATE_S)
         while any(path.exists() for path in late) and time.monotonic() < until:
             time.sleep(LOOK_S)
+        if self._alone:
+            for path in late:
+                path.unlink(missing_ok=True)
 
     @property
     def host(self) -> str | None:
@@ -179,6 +176,30 @@ class Followers:
             )
             _write(self._paths[number], setup if share else None)
             self._told.add(number)
+        loop = asyncio.get_running_loop()
+        self._looks = [
+            loop.call_later(NOTICE_S, self._tell_of_absent),
+            loop.call_later(NONE_SHARE * hosting.settings.join_s, self._give_up, hosting),
+        ]
+
+    def _absent(self) -> str:
+        """Name the ranks that have not begun; nothing: all have."""
+        absent = sorted(n for n in self._told if self._paths[n].exists())
+        numbers = ", ".join(map(str, absent[:MOST_NAMED])) + ("..." * (len(absent) > MOST_NAMED))
+        return f"{len(absent)} of {self.rank.size} ranks ({numbers})" if absent else ""
+
+    def _tell_of_absent(self) -> None:
+        if absent := self._absent():
+            log.warning("%s have not begun to run steerio yet; %s", absent, how_not())
+
+    def _give_up(self, hosting: Hosting) -> None:
+        """Have the pools fail where no rank has come: nobody else would say why they stay empty."""
+        if all(self._paths[number].exists() for number in self._told):
+            self._alone = True
+            hosting.broker.fail_pools(
+                f"none of the other {len(self._paths)} ranks has begun to run steerio within "
+                f"{NONE_SHARE * hosting.settings.join_s:g} s; {how_not()}"
+            )
 
 
 class _Told(Struct):
@@ -200,7 +221,7 @@ def await_setup(path: Path, rank: Rank, timeout_s: float = WAIT_S) -> NodeSetup 
         UsageError: rank 0 said nothing in time.
     """
     began = time.time()
-    until = time.monotonic() + timeout_s
+    until, notice = time.monotonic() + timeout_s, time.monotonic() + NOTICE_S
     while time.monotonic() < until:
         with contextlib.suppress(FileNotFoundError, msgspec.DecodeError):
             data, found = read_own(path)
@@ -209,10 +230,17 @@ def await_setup(path: Path, rank: Rank, timeout_s: float = WAIT_S) -> NodeSetup 
             if setup is None or found.st_mtime > began or listens(setup.address):
                 path.unlink(missing_ok=True)
                 return setup
+        if time.monotonic() > notice:
+            notice = until
+            sys.stderr.write(
+                f"steerio: rank {rank.number} waits for rank 0 of {rank.size} to run steerio as "
+                f"well ({path}), {timeout_s:g} s at most; {how_not()}\n"
+            )
         time.sleep(LOOK_S)
     raise UsageError(
-        f"rank {rank.number} heard nothing from rank 0 within {timeout_s:g} s "
-        f"(waiting for {path}); do all hosts share that folder?"
+        f"rank {rank.number} heard nothing from rank 0 of {rank.size} within {timeout_s:g} s "
+        f"(waiting for {path}): have rank 0 run steerio as well, and all hosts share that folder; "
+        f"{how_not()}"
     )
 
 

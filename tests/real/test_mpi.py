@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.real import programs
-from tests.real.programs import running, steerio_command
+from tests.real.programs import python, running, steerio_command
 from tests.real.tables import read_table
 from tests.real.test_standing_broker import broker_in, status_of
 
@@ -134,6 +134,94 @@ def test_ranks_join_a_standing_broker(folder: Path, name: str) -> None:
         broker.signal(signal.SIGTERM)
         assert broker.status(within_s=10) == 0, broker
         assert ranks.status(within_s=20) == 0, ranks
+
+
+ON_BEHALF = """
+import ctypes, subprocess, sys, os
+ctypes.CDLL(sys.argv[1])  # as an MPI program is linked
+if os.environ.get("OMPI_COMM_WORLD_RANK", os.environ.get("PMI_RANK")) == sys.argv[2]:
+    sys.exit(subprocess.run([sys.executable, "-m", "steerio", "run", "squares.py"]).returncode)
+"""
+
+
+@pytest.mark.borders
+@pytest.mark.parametrize("name", LAUNCHERS)
+@pytest.mark.parametrize("rank", ["0", "1"])
+def test_a_campaign_that_a_rank_of_another_program_starts_waits_for_no_ranks(
+    folder: Path, name: str, rank: str
+) -> None:
+    library = {"openmpi": "libmpi.so.40", "mpich": "libmpich.so.12"}[name]
+    (folder / "theirs.py").write_text(ON_BEHALF)
+    with running(*launch(name, 2, *python("theirs.py", library, rank)), cwd=folder) as program:
+        assert program.status(within_s=20) == 0, program
+    assert "from 1 workers" in program.output
+
+
+NESTED = """
+import subprocess, sys
+from steerio import Campaign, agent, task
+
+@task
+def another() -> str:
+    command = [sys.executable, "-m", "steerio", "run", "squares.py"]
+    return subprocess.run(command, capture_output=True, text=True).stdout.splitlines()[-1]
+
+class Nested(Campaign):
+    @agent
+    async def ask(self):
+        print("inner:", await self.run(another), flush=True)
+"""
+
+
+@pytest.mark.borders
+def test_a_campaign_that_a_task_under_a_launcher_starts_has_workers_of_its_own(
+    folder: Path,
+) -> None:
+    (folder / "nested.py").write_text(NESTED)
+    command = launch("openmpi", 2, *steerio_command("run", "nested.py"))
+    with running(*command, cwd=folder) as program:
+        assert program.status(within_s=30) == 0, program
+    assert "inner: sum 20540 from 1 workers" in program.output
+
+
+@pytest.mark.borders
+def test_a_launcher_may_start_ranks_through_shells(folder: Path) -> None:
+    shell = f"true; {' '.join(steerio_command('run', 'squares.py'))}; exit $?"
+    with running(*launch("mpich", 3, "bash", "-c", shell), cwd=folder) as program:
+        assert program.status() == 0, program
+    assert "from 2 workers" in program.output
+
+
+STEP = {
+    "SLURM_JOB_ID": "77",
+    "SLURM_NTASKS": "4",
+    "SLURM_PROCID": "0",
+    "SLURM_STEP_ID": "0",
+    "SLURM_STEP_NUM_NODES": "1",
+}
+ALONE = """
+import steerio
+from squares import Squares
+
+steerio.run(Squares(), settings=steerio.Settings(join_s=1.0))
+"""
+
+
+@pytest.mark.borders
+def test_a_shell_of_slurm_waits_for_nobody_and_a_rank_not_long(folder: Path) -> None:
+    (folder / "alone.py").write_text(ALONE)
+    shell = {**STEP, "SLURM_STEP_NUM_TASKS": "1"}
+    rank = {**STEP, "SLURM_STEP_NUM_TASKS": "4"}
+    with running(*python("alone.py"), cwd=folder, env=shell) as program:
+        assert program.status(within_s=20) == 0, program
+    with running(*python("alone.py"), cwd=folder, env=rank) as program:
+        assert program.status(within_s=20) == 1, program
+    assert "none of the other 3 ranks has begun to run steerio within 0.9 s" in program.output
+    assert "say --no-mpi or STEERIO_MPI=no" in program.output
+    assert rendezvous() == []
+    no_rank = {**rank, "STEERIO_MPI": "no"}
+    with running(*python("alone.py"), cwd=folder, env=no_rank) as program:
+        assert program.status(within_s=20) == 0, program
 
 
 LIMITED = """

@@ -1,0 +1,222 @@
+"""Which rank of a launcher's job this process is, if it is one.
+
+Launchers tell ranks who they are through the environment, which everything inherits that a rank
+starts.  So a process with a rank's variables may as well be a program that a rank of somebody
+else's MPI job started, or one that was typed into the shell of an interactive step.  Neither is
+waited for by others, and would wait for them in vain.  Whose variables they are is seen from
+the processes above that have the same: an MPI program, or a shell with a terminal of its own.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from msgspec import Struct
+
+from steerio.errors import UsageError
+
+ASKED = "STEERIO_MPI"
+"""Where users say that this process is a rank (``yes``), or that it is none (``no``)."""
+TAKEN = "STEERIO_RANK"
+"""Where a rank of ours says to what it starts that the rank is its own."""
+SPECIAL_STEP = 0xFFFF_FFF0
+"""Slurm's numbers of steps that are no ranks: of the batch script, an interactive shell..."""
+MPI_LIBRARIES = ("/libmpi", "/libpmpi", "/libfmpi")
+"""How the names of MPI's libraries begin, of all implementations."""
+
+
+class Rank(Struct, frozen=True):
+    """This process among the ranks of its job; ``one_host``: all of them are here."""
+
+    number: int
+    size: int
+    one_host: bool
+    job: str
+
+
+class Above(NamedTuple):
+    """A process above this one that has the same rank's variables."""
+
+    terminal: bool = False
+    """Whether it leads a session with a terminal, as a shell does that somebody types into."""
+    mpi: bool = False
+    """Whether it has loaded an MPI library, which this process has not."""
+
+
+class Variables(NamedTuple):
+    """Where a kind of launchers says rank, size, ranks on this host, and the job's name."""
+
+    rank: str
+    size: str
+    local: str
+    jobs: tuple[str, ...] = ()
+
+
+OPEN_MPI = Variables(
+    "OMPI_COMM_WORLD_RANK",
+    "OMPI_COMM_WORLD_SIZE",
+    "OMPI_COMM_WORLD_LOCAL_SIZE",
+    ("PMIX_NAMESPACE", "OMPI_MCA_ess_base_jobid"),
+)
+MVAPICH = Variables("MV2_COMM_WORLD_RANK", "MV2_COMM_WORLD_SIZE", "MV2_COMM_WORLD_LOCAL_SIZE")
+# MPICH, Intel MPI (Hydra), Cray's PALS, Flux, and srun --mpi=pmi2
+PMI = Variables("PMI_RANK", "PMI_SIZE", "MPI_LOCALNRANKS", ("PALS_APID", "FLUX_JOB_ID"))
+PMI_LOCAL = Variables("PMI_RANK", "PMI_SIZE", "PMI_LOCAL_SIZE", PMI.jobs)
+SLURM = Variables("SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_STEP_TASKS_PER_NODE")
+KINDS = (OPEN_MPI, MVAPICH, PMI_LOCAL, PMI, SLURM)
+
+
+def find_rank(asked: bool | None = None) -> Rank | None:
+    """Return this process's rank, or ``None`` where no launcher started several like it.
+
+    Args:
+        asked: whether the user says so; by default what ``STEERIO_MPI`` says.
+
+    Raises:
+        UsageError: it is said to be one and is not, or its variables are no numbers.
+    """
+    if asked is None:
+        asked = _asked(os.environ)
+    if asked is False:
+        return None
+    kind = _kind_of(os.environ)
+    above, launcher = _processes_above(kind) if kind is not None else ([], 0)
+    return read_rank(os.environ, above, launcher, asked)
+
+
+def read_rank(
+    environment: Mapping[str, str],
+    above: Sequence[Above] = (),
+    launcher: int = 0,
+    asked: bool | None = None,
+) -> Rank | None:
+    """Return the rank that variables tell of, where it is this process's.
+
+    Args:
+        environment: of this process.
+        above: the processes above it that have the same rank's variables.
+        launcher: the process above those.
+        asked: whether the user says that it is one; ``None``: he says nothing.
+
+    Raises:
+        UsageError: as from `find_rank`.
+    """
+    kind = _kind_of(environment)
+    if kind is None:
+        if asked:
+            raise UsageError(
+                "this process is said to be a rank, and no launcher has told it which: start it "
+                "with mpiexec or srun, or leave out --mpi and STEERIO_MPI"
+            )
+        return None
+    number, size = _number(environment, kind.rank), _number(environment, kind.size)
+    if number >= size:
+        raise UsageError(f"{kind.rank}={number} is no rank of {kind.size}={size}; {_HOW_NOT}")
+    one_host = _is_on_one_host(environment, kind, size)
+    rank = Rank(number, size, one_host, _job(environment, kind, one_host, launcher))
+    if size < 2 or environment.get(TAKEN) == token(rank):
+        return None
+    if not asked and any(each.terminal or each.mpi for each in above):
+        return None
+    return rank
+
+
+_HOW_NOT = "if this process is no rank that a launcher started, say --no-mpi or STEERIO_MPI=no"
+
+
+def how_not() -> str:
+    """Say what to do where a process was taken for a rank."""
+    return _HOW_NOT
+
+
+def token(rank: Rank) -> str:
+    """Return what tells a rank from those of other jobs, for ``STEERIO_RANK``."""
+    return f"{rank.job}:{rank.number}/{rank.size}"
+
+
+def _asked(environment: Mapping[str, str]) -> bool | None:
+    """Return what the user says.
+
+    Raises:
+        UsageError: it is neither yes nor no.
+    """
+    said = environment.get(ASKED, "").strip().lower()
+    if said in ("", "auto"):
+        return None
+    if said in ("1", "yes", "true", "on"):
+        return True
+    if said in ("0", "no", "false", "off"):
+        return False
+    raise UsageError(f"{ASKED}={said} is none of yes, no and auto")
+
+
+def _kind_of(environment: Mapping[str, str]) -> Variables | None:
+    for kind in KINDS:
+        if kind.rank in environment and kind.size in environment:
+            if kind is PMI_LOCAL and kind.local not in environment:
+                continue
+            return kind if kind is not SLURM or _is_step(environment) else None
+    return None
+
+
+def _is_step(environment: Mapping[str, str]) -> bool:
+    """Whether this is a step that srun started, and not Slurm's batch script or shell."""
+    step = environment.get("SLURM_STEP_ID", "")
+    return step.isdecimal() and int(step) < SPECIAL_STEP
+
+
+def _number(environment: Mapping[str, str], variable: str) -> int:
+    said = environment[variable]
+    if not (said.isascii() and said.isdecimal() and len(said) < 10):
+        raise UsageError(f"{variable}={said} is no number, as launchers say it; {_HOW_NOT}")
+    return int(said)
+
+
+def _is_on_one_host(environment: Mapping[str, str], kind: Variables, size: int) -> bool:
+    if kind is SLURM and environment.get("SLURM_STEP_NUM_NODES", "") == "1":
+        return True
+    return environment.get(kind.local, "") == str(size)
+
+
+def _job(environment: Mapping[str, str], kind: Variables, one_host: bool, launcher: int) -> str:
+    """Return what the launcher calls the job, or what tells it from others on this host."""
+    allocation = environment.get("SLURM_JOB_ID", "")
+    for variable in kind.jobs:
+        if variable in environment:
+            return f"{allocation}{environment[variable]}"
+    if one_host and kind is not SLURM:
+        return f"launcher-{launcher}"  # Hydra gives its jobs no name
+    return f"{allocation}{environment['SLURM_STEP_ID']}" if _is_step(environment) else ""
+
+
+def _processes_above(kind: Variables) -> tuple[list[Above], int]:
+    """Return those with the same rank's variables, and the first that has not: the launcher."""
+    wanted = f"{kind.rank}={os.environ[kind.rank]}".encode()
+    above: list[Above] = []
+    pid = os.getppid()
+    preloaded = _has_loaded_mpi("self")  # as by a profiler, into every program
+    while sys.platform == "linux" and pid > 1:
+        process = Path(f"/proc/{pid}")
+        try:
+            if wanted not in (process / "environ").read_bytes().split(b"\0"):
+                break
+            fields = (process / "stat").read_bytes().rpartition(b")")[2].split()
+            parent, session, terminal = int(fields[1]), int(fields[3]), int(fields[4])
+            mpi = not preloaded and _has_loaded_mpi(str(pid))
+        except (OSError, ValueError, IndexError):
+            break  # another user's, or gone
+        above.append(Above(terminal != 0 and session == pid, mpi))
+        pid = parent
+    return above, pid
+
+
+def _has_loaded_mpi(process: str) -> bool:
+    try:
+        maps = Path(f"/proc/{process}/maps").read_text(errors="replace")
+    except OSError:
+        return False
+    return any(name in maps for name in MPI_LIBRARIES)
