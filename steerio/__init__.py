@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from steerio.edge.serializers import register_serializer as register_serializer
     from steerio.errors import AgentsGoOn as AgentsGoOn
     from steerio.errors import BrokerLost as BrokerLost
+    from steerio.errors import DependencyFailed as DependencyFailed
     from steerio.errors import DrainFailed as DrainFailed
     from steerio.errors import EncodingError as EncodingError
     from steerio.errors import ItemsDropped as ItemsDropped
@@ -139,9 +140,9 @@ _HOMES = {
     "steerio.edge.segments": ["SharedMemoryConnector"],
     "steerio.edge.serializers": ["register_serializer"],
     "steerio.errors": [
-        "AgentsGoOn", "BrokerLost", "DrainFailed", "EncodingError", "ItemsDropped",
-        "ItemsRestarted", "JoinRefused", "MoveDeadlock", "MoveFailed", "ObjectMissing",
-        "PoolBroken", "SteerioError", "StoreFull",
+        "AgentsGoOn", "BrokerLost", "DependencyFailed", "DrainFailed", "EncodingError",
+        "ItemsDropped", "ItemsRestarted", "JoinRefused", "MoveDeadlock", "MoveFailed",
+        "ObjectMissing", "PoolBroken", "SteerioError", "StoreFull",
         "TaskCancelled", "TaskDidNotSucceed", "TaskFailed", "TaskLost", "TaskTimedOut",
         "UnhandledFailure", "UnknownPool", "UsageError",
     ],

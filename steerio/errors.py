@@ -177,6 +177,18 @@ class TaskLost(TaskDidNotSucceed):
     """The task's worker (or the broker) was lost, and it may not be tried again."""
 
 
+class DependencyFailed(SteerioError):
+    """A task was given the handle of another, and that did not succeed: there is no value for it.
+
+    Attributes:
+        result: how the other ended, as data (a `Result`).
+    """
+
+    def __init__(self, how: str, result: object = None) -> None:
+        self.result = result
+        super().__init__(f"it takes the value of another task: {how}")
+
+
 class ItemsRestarted(SteerioError):
     """Another attempt at a generator task yields its items again, from the first.
 

@@ -160,6 +160,11 @@ class Board(Generic[K]):
         return None
 
     def _add(self, item: Any, score: float) -> bool:
+        if any(issubclass(type(part), Task) for part in as_arguments(item)):
+            raise UsageError(
+                f"{item!r} cannot be an entry of a board, which ranks what can be done at once: "
+                "await the task and add its value, or give its handle to submit(...)"
+            )
         key = self._key(item)
         score = _score(score, key)
         if key in self._waiting or key in self.running or key in self.ended:

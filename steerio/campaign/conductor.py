@@ -94,6 +94,7 @@ class Conductor:
             )
         session.on_ended = self._task_ended
         session.on_submitted = self._task_submitted
+        session.on_waits = self.feeder.waits
         session.on_never_awaited = self._unhandled.report
         session.client.on_lost(self._broker_lost)
         campaign._conductor = self  # pyright: ignore[reportPrivateUsage]
@@ -115,6 +116,7 @@ class Conductor:
             self._deafness.cancel()
         session = self.session
         session.on_ended = session.on_submitted = session.on_never_awaited = None
+        session.on_waits = None
         self.feeder.close()
 
     async def _finish(self) -> None:

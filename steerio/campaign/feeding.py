@@ -97,6 +97,12 @@ class Feeder:
         """A task of the campaign was submitted, by whomever."""
         self._in_pool[task.type.pool][task.needs] += 1
 
+    def waits(self, task: Task[Any], waits: bool) -> None:
+        """A task of the campaign needs no worker before others have ended, or needs one now."""
+        self._in_pool[task.type.pool][task.needs] += -1 if waits else 1
+        if waits:
+            self.feed()
+
     def ended(self, task: Task[Any]) -> bool:
         """A task of the campaign ended; returns whether it was a board's."""
         outstanding = self._in_pool[task.type.pool]

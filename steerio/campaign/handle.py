@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Generator
 from functools import partial
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
 from steerio.campaign.items import Items, Reader
-from steerio.campaign.results import make_result, value_of
+from steerio.campaign.results import as_failed, make_result, value_of
 from steerio.edge.endpoint import Frames
 from steerio.model import results as rs
 from steerio.model.messages import TaskItem, TaskSettled
 from steerio.model.places import WorkerNeeds
 
 if TYPE_CHECKING:
+    from steerio.campaign.sending import Given
     from steerio.campaign.session import Session
     from steerio.campaign.task_type import TaskType
 
@@ -78,6 +79,23 @@ class Task(Generic[R]):
     def __repr__(self) -> str:
         return f"<Task {self.id} {self.type.name}: {self.state}>"
 
+    def __copy__(self) -> Task[R]:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Task[R]:
+        return self
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        raise TypeError(
+            f"{self!r} cannot be sent or kept: give it as an argument of a task, also in lists, "
+            "tuples and dicts, or await it and give its value"
+        )
+
+    @property
+    def session(self) -> Session:
+        """The session that it was submitted to."""
+        return self._session
+
     @property
     def args(self) -> tuple[Any, ...]:
         """The positional arguments as they were submitted; see `Result`."""
@@ -87,6 +105,10 @@ class Task(Generic[R]):
     def kwargs(self) -> dict[str, Any]:
         """Those by keyword."""
         return rs.kwargs_of(self._given[1])
+
+    def is_given(self, given: Given) -> None:
+        """Take in the arguments that it waited for."""
+        self._given = given
 
     @property
     def state(self) -> str:
@@ -185,6 +207,11 @@ class Task(Generic[R]):
         else:
             read = partial(make_result, self, message)
             self._session.store.fetch(message.stored, read, self._settle)
+
+    def fail_unsent(self, error: rs.TaskError) -> None:
+        """Take in that it was never sent, and why."""
+        never = TaskSettled.unknown(self.id, "failed", self._session.clock(), "")
+        self._settle(as_failed(make_result(self, never, tuple), error))
 
     def _settle(self, result: rs.Result) -> None:
         self._result = result

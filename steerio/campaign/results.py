@@ -123,7 +123,8 @@ def explain(result: rs.Result) -> str:
     match result:
         case rs.Failed():
             error = result.error
-            text = f"{what} failed on {result.worker}: {error.type}: {error.message}"
+            where = f" on {result.worker}" if result.worker else ""
+            text = f"{what} failed{where}: {error.type}: {error.message}"
             return f"{text}\n\n{error.traceback}" if error.traceback else text
         case rs.Cancelled():
             return f"{what} was cancelled: {result.reason}"

@@ -13,32 +13,28 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from steerio.campaign.arguments import as_submitted
+from steerio.campaign.dependencies import handles_in, submit_after
 from steerio.campaign.handle import Task
 from steerio.campaign.nodes import Nodes
 from steerio.campaign.pools import Pools
 from steerio.campaign.results import explain
+from steerio.campaign.sending import packed_call, put_and_send
 from steerio.campaign.store import SessionStore
 from steerio.campaign.streams import EventStream
 from steerio.campaign.submitting import Options, Submitter, current_agent
 from steerio.campaign.task_type import TaskType, as_task_type, make_options
 from steerio.campaign.versions import Versions
-from steerio.edge.endpoint import Frames
-from steerio.edge.references import Reference, gather, references_exist
 from steerio.edge.snapshots import Snapshots
-from steerio.edge.values import total_bytes
 from steerio.errors import UnknownPool, UsageError
 from steerio.launch.needs import Needs
 from steerio.model import events as ev
-from steerio.model.objects import Inputs, StoredObject, StoreSetting
+from steerio.model.objects import StoreSetting
 from steerio.model.results import Result
 from steerio.model.status import Status
-from steerio.model.tasks import TaskOptions, TaskSpec
+from steerio.model.tasks import TaskOptions
 from steerio.runtime.client import Client
 
 R = TypeVar("R")
-
-NO_REFERENCES: dict[bytes, Reference] = {}
 
 log = logging.getLogger("steerio.session")
 
@@ -61,10 +57,11 @@ class Session(Submitter):
         """What the random numbers of the broker's workers and tasks follow from."""
         self.on_submitted: Callable[[Task[Any]], None] | None = None
         self.on_ended: Callable[[Task[Any]], None] | None = None
+        self.on_waits: Callable[[Task[Any], bool], None] | None = None
         self.on_never_awaited: Callable[[Result], None] | None = None
         self.clock: Callable[[], float] = time.time
         self._streams: set[EventStream] = set()
-        self._snapshots = Snapshots()
+        self.snapshots = Snapshots()
         client.on_lost(self._end_streams)
 
     def __repr__(self) -> str:
@@ -110,29 +107,21 @@ class Session(Submitter):
     ) -> Task[Any]:
         """Queue a task with all there is to say about it; the other ways lead here."""
         self.check_pool(kind.pool)
-        references: dict[bytes, Reference] = NO_REFERENCES
-        if references_exist():
-            with gather() as used:
-                spec = kind.spec
-                body, frames = kind.codec.pack(args, kwargs)
-            self.store.check(used, kind.name)
-            inputs, references = _inputs(used.objects, used.latest), used.references
-        else:
-            spec = kind.spec
-            body, frames = kind.codec.pack(args, kwargs)
-            inputs = None
-        nbytes = total_bytes(frames) if frames else 0
-        stored = nbytes > 0 and self.store.takes(nbytes, spec)
-        if nbytes and not stored:  # it is sent later, and again if it has to be retried
-            frames = self._snapshots.take(frames)
-        given = as_submitted(kind.codec, args, kwargs, body, frames, references)
+        try:
+            spec, body, frames, inputs, stored, given = packed_call(self, kind, args, kwargs)
+        except Exception:
+            handles = list(handles_in((args, kwargs)))  # which cannot be packed
+            if not handles:
+                raise
+            return submit_after(self, handles, kind, args, kwargs, options, tags)
         cause = current_agent.get()
         task: Task[Any] = Task(self, kind, *given, tags, cause, self.clock())
         if options.timeout_s is not None:
             task.timeout_s = options.timeout_s
         task.needs = options.needs
         if stored:
-            self._submit_by_reference(task, spec, body, frames, nbytes, options, inputs)
+            task.id = self.client.reserve_later(task)
+            put_and_send(self, task, spec, body, frames, options, inputs)
         else:
             task.id = self.client.submit(
                 spec, body, frames, options, tags, cause, task.created, task, inputs
@@ -140,41 +129,6 @@ class Session(Submitter):
         if self.on_submitted is not None:
             self.on_submitted(task)
         return task
-
-    def _submit_by_reference(
-        self,
-        task: Task[Any],
-        spec: TaskSpec,
-        body: bytes,
-        frames: Frames,
-        nbytes: int,
-        options: TaskOptions,
-        inputs: Inputs | None,
-    ) -> None:
-        """Submit a task once the frames of its arguments, as they are now, are in the store."""
-        client, kind = self.client, task.type
-        number = task.id = client.reserve_later(task)
-        tags = task.tags or None
-        known = inputs or Inputs()
-        for needed in known.objects:  # until the broker knows that the task needs it
-            client.objects.hold(needed)
-
-        def put(stored: StoredObject | None, error: Exception | None) -> None:
-            if not client.is_reserved(number):
-                if stored is not None:
-                    self.store.discard(stored)
-            elif stored is None:
-                reason = f"its arguments could not be put into the store: {error}"
-                client.give_up(number, "lost", reason)
-            else:
-                needs = Inputs(stored, known.objects, known.latest)
-                client.submit_reserved(
-                    number, spec, body, (), options, tags, task.cause, task.created, needs
-                )
-            for needed in known.objects:
-                client.objects.let_go(needed.name)
-
-        self.store.put_frames(frames, nbytes, kind.pool, put)
 
     async def put(self, value: object) -> Any:
         """Put a value into the store once; returns a `Reference` to give to any number of tasks.
@@ -355,6 +309,11 @@ class Session(Submitter):
         if self.on_ended is not None:
             self.on_ended(task)
 
+    def told_waits(self, task: Task[Any], *, waits: bool) -> None:
+        """A task of this session begins to wait for others, or waits no more."""
+        if self.on_waits is not None:
+            self.on_waits(task, waits)
+
     def never_awaited(self, result: Result) -> None:
         """A task did not succeed, and its handle is gone without anybody having asked."""
         if self.on_never_awaited is not None:
@@ -375,7 +334,3 @@ class Session(Submitter):
         del reason
         for stream in list(self._streams):
             stream.end()
-
-
-def _inputs(objects: list[StoredObject], latest: list[str]) -> Inputs | None:
-    return Inputs(None, tuple(objects), tuple(latest)) if objects or latest else None

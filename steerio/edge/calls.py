@@ -104,15 +104,23 @@ class CallCodec:
             EncodingError: an argument is not what its annotation says, or cannot be sent.
         """
         if kwargs or self._open or not self._required <= len(args) <= len(self._positional):
-            try:
-                self._signature.bind(*args, **kwargs)
-            except TypeError as error:
-                raise TypeError(f"task type {self.name}: {error}") from None
+            self.check(args, kwargs)
         frames: list[Any] = []
         body = None
         if not ((self._open or self._takes_bytes) and self._goes_whole(args, kwargs)):
             body = self._encoded(args, kwargs, frames)
         return self._pack_whole(args, kwargs) if body is None else finish(body, frames)
+
+    def check(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Check that the function can be called like this.
+
+        Raises:
+            TypeError: it cannot.
+        """
+        try:
+            self._signature.bind(*args, **kwargs)
+        except TypeError as error:
+            raise TypeError(f"task type {self.name}: {error}") from None
 
     def unpack(
         self,

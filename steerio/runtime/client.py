@@ -206,9 +206,13 @@ class Client:
         """Whether a task still waits to be submitted: it was neither cancelled nor lost."""
         return number in self._reserved
 
+    def withdraw(self, number: int) -> None:
+        """Submit a task no more; whoever has its sink tells that how it ended."""
+        del self._reserved[number]
+
     def give_up(self, number: int, ended_as: str, reason: str) -> None:
         """End a task that was not submitted yet, soon."""
-        del self._reserved[number]
+        self.withdraw(number)
         self._loop.call_soon(self._end_unsent, number, ended_as, reason)
 
     def _end_unsent(self, number: int, ended_as: str, reason: str) -> None:
