@@ -16,6 +16,7 @@ import uvloop
 from hypothesis import HealthCheck, settings
 from hypothesis import is_hypothesis_test as is_given
 
+from steerio.edge.endpoint import MemoryRouter
 from tests import leaks
 
 TESTS = Path(__file__).parent
@@ -45,6 +46,7 @@ settings.load_profile(PROFILE)
 
 def pytest_configure(config: pytest.Config) -> None:
     """Mark every descendant, and give them a temporary folder that nobody else uses."""
+    MemoryRouter.encodes = True  # what passes in one process passes between two
     os.environ[leaks.TOKEN] = f"{os.getpid()}-{time.time_ns()}"
     # Failed tests' own folders stay where pytest keeps them.
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())

@@ -18,6 +18,8 @@ from steerio.campaign.handle import Task
 from steerio.campaign.submitting import current_agent
 from steerio.campaign.task_type import TaskType, as_arguments, as_task_type
 from steerio.errors import UsageError
+from steerio.model.bounds import tagged
+from steerio.model.objects import check_number
 
 K = TypeVar("K", bound=Hashable)
 
@@ -55,12 +57,12 @@ class Board(Generic[K]):
         ahead: int = 0,
         tags: Mapping[str, str] | None = None,
     ) -> None:
-        if limit < 1 or ahead < 0:
-            raise UsageError(f"a board needs limit >= 1 and ahead >= 0, not {limit} and {ahead}")
+        check_number("the limit of a board", limit, least=1)
+        check_number("ahead", ahead, least=0)
         self.task_type: TaskType[..., Any] = as_task_type(task_type)
         self.ahead = ahead
         self.limit = limit
-        self.tags = dict(tags) if tags else None
+        self.tags = tagged(tags)
         self.running: dict[K, Task[Any]] = {}
         """What is handed out and has not ended, by key."""
         self.ended: set[K] = set()

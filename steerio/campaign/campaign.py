@@ -18,6 +18,7 @@ from steerio.campaign.versions import Versions
 from steerio.errors import UsageError
 from steerio.launch.needs import Needs
 from steerio.launch.workers import AskedWorkers
+from steerio.model.bounds import said
 from steerio.model.events import Event
 from steerio.model.objects import StoreSetting
 
@@ -112,8 +113,12 @@ class Campaign(Submitter):
         Boards hand out no more; what is queued, and what is submitted from now on, ends as
         ``Cancelled``; what is running ends, and its handlers run.  With ``cancel`` what is
         running is cancelled too.
+
+        Raises:
+            UsageError: the reason is no text.
         """
-        self._running.stop(cancel=cancel, reason=reason or "an agent stopped the campaign")
+        why = said(reason, "the reason to stop") or "an agent stopped the campaign"
+        self._running.stop(cancel=cancel, reason=why)
 
     # -- what agents see -------------------------------------------------------------------------
 

@@ -144,7 +144,11 @@ class Task(Generic[R]):
         return self._result
 
     def cancel(self, reason: str = "cancelled by its handle") -> None:
-        """Ask for the task to be cancelled; its result tells whether it was."""
+        """Ask for the task to be cancelled; its result tells whether it was.
+
+        Raises:
+            UsageError: the reason is no text.
+        """
         if self._result is None:
             self.awaited = True
             if self._items is not None:
@@ -152,9 +156,13 @@ class Task(Generic[R]):
             self._session.client.cancel([self.id], reason)
 
     def reprioritise(self, priority: float) -> None:
-        """Give the task a new priority, if it is still queued."""
+        """Give the task a new priority, if it is still queued.
+
+        Raises:
+            UsageError: it is no number.
+        """
         if self._result is None:
-            self._session.client.reprioritise({self.id: priority})
+            self._session.ranked(self, priority)
 
     def add_done_callback(self, callback: Callable[[Task[R]], None]) -> None:
         """Call back on the loop once the task has ended (at once if it has)."""

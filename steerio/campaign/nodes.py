@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from steerio.errors import DrainFailed, UsageError
+from steerio.errors import DrainFailed
+from steerio.model.bounds import named, seconds
 from steerio.model.messages import NodeNews
 from steerio.model.status import NodeStatus
 from steerio.runtime.client import Client
@@ -55,12 +56,13 @@ class Nodes:
             DrainFailed: there is no such node, or it is not drained, or its walltime ends.
             BrokerLost: the broker has ended.
         """
+        node = named(node, "the name of a node")
         _check(node, await self._client.requests.undrain_node(node))
 
     async def _drain(self, node: str, within_s: float | None, *, retire: bool) -> None:
-        number = within_s is None or isinstance(within_s, (int, float))  # pyright: ignore[reportUnnecessaryIsInstance]
-        if not number or (within_s is not None and not 0 <= within_s < float("inf")):
-            raise UsageError(f"within_s is a number of seconds from 0, not {within_s!r}")
+        node = named(node, "the name of a node")
+        if within_s is not None:
+            within_s = seconds(within_s, "within_s", or_zero=True)
         news = await self._client.requests.drain_node(node, within_s, retire=retire)
         if news.state == "undrained":
             raise DrainFailed(node, news.reason)

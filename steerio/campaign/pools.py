@@ -12,6 +12,8 @@ from steerio.campaign.allocation import SETTLE_S, SLACK, follow
 from steerio.campaign.rules import Rule
 from steerio.campaign.submitting import current_agent
 from steerio.errors import MoveDeadlock, MoveFailed, UsageError
+from steerio.model.bounds import named, seconds
+from steerio.model.objects import NO_WORD
 from steerio.model.status import PoolLoad
 from steerio.runtime.client import Client
 
@@ -177,8 +179,12 @@ class Move:
         *,
         lease: bool = False,
     ) -> None:
-        if type(count) is not int or count < 1:
+        if type(count) is not int or not 1 <= count < NO_WORD:
             raise UsageError(f"workers is a whole number above 0, not {count!r}")
+        source = named(source, "the pool that workers come from")
+        target = named(target, "the pool that workers go to")
+        if preempt_after_s is not None:
+            preempt_after_s = seconds(preempt_after_s, "preempt_after_s", or_zero=True)
         self.source, self.target, self.count = source, target, count
         self.state = "waiting"
         """``waiting``, ``granted``, ``returning``, ``ended`` or ``refused``; in between, for a

@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from steerio.campaign.arguments import as_submitted
+from steerio.edge.cutting import check_frames
 from steerio.edge.endpoint import Frames
 from steerio.edge.references import Reference, Used, gather, references_exist
 from steerio.edge.values import total_bytes
+from steerio.errors import UsageError
+from steerio.model.bounds import MOST_NEEDED
 from steerio.model.objects import Inputs, StoredObject
 from steerio.model.results import LateArguments
 from steerio.model.tasks import TaskOptions, TaskSpec
@@ -39,7 +42,7 @@ def packed_call(
 
     Raises:
         TypeError, EncodingError: as for `Session.submit`.
-        UsageError: a reference is of another session.
+        UsageError: a reference is of another session, or there are too many.
     """
     codec = kind.codec
     references = NO_REFERENCES
@@ -52,16 +55,26 @@ def packed_call(
         references = used.references
         objects, latest = used.objects, used.latest
         if objects or latest:
-            inputs = Inputs(None, tuple(objects), tuple(latest))
+            inputs = _inputs(objects, latest)
     else:
         spec = spec or kind.spec
         body, frames = codec.pack(args, kwargs)
     nbytes = total_bytes(frames) if frames else 0
     stored = nbytes > 0 and session.store.takes(nbytes, spec)
     if nbytes and not stored:  # it is sent later, and again if it has to be retried
+        check_frames(frames, f"the arguments of {kind.name}")
         frames = session.snapshots.take(frames)
     given = as_submitted(codec, args, kwargs, body, frames, references)
     return spec, body, frames, inputs, stored, given
+
+
+def _inputs(objects: list[StoredObject], latest: list[str]) -> Inputs:
+    if len(objects) + len(latest) > MOST_NEEDED:
+        raise UsageError(
+            f"a task may be given {MOST_NEEDED} references, not {len(objects) + len(latest)}: put "
+            "what they refer to into the store together, as one value"
+        )
+    return Inputs(None, tuple(objects), tuple(latest))
 
 
 def put_and_send(

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from math import isfinite
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import msgspec
 
@@ -28,7 +28,8 @@ from steerio.edge.snapshots import Snapshots
 from steerio.errors import UnknownPool, UsageError
 from steerio.launch.needs import Needs
 from steerio.model import events as ev
-from steerio.model.objects import StoreSetting
+from steerio.model.bounds import named, real
+from steerio.model.objects import StoreSetting, check_number
 from steerio.model.results import Result
 from steerio.model.status import Status
 from steerio.model.tasks import TaskOptions
@@ -175,11 +176,7 @@ class Session(Submitter):
             ranked = {number: value for number, value in given.items() if value is not None}
         else:
             ranked = {self._number_of(key): value for key, value in changes.items()}
-        values: Mapping[int, object] = ranked
-        for number, value in values.items():
-            if not isinstance(value, (int, float)) or not isfinite(value):  # pyright: ignore[reportUnnecessaryIsInstance]
-                raise UsageError(f"the priority of task {number} must be a number, not {value!r}")
-        self.client.reprioritise(ranked)
+        self.client.reprioritise({n: _priority(n, value) for n, value in ranked.items()})
 
     @staticmethod
     def _said_of(task: Task[Any], function: Callable[[Task[Any]], R]) -> R:
@@ -244,13 +241,22 @@ class Session(Submitter):
         Raises:
             UnknownPool: there is no such pool.
         """
+        pool = named(pool, "the pool that tasks are to wait in")
         self.check_pool(pool)
-        self.client.reassign([task.id for task in tasks], pool)
+        self.client.reassign([self._number_of(task) for task in tasks], pool)
 
     @property
     def pending(self) -> list[Task[Any]]:
         """The tasks of this session that have not ended, in the order they were submitted."""
         return [sink for sink in self.client.sinks.values() if isinstance(sink, Task)]
+
+    def ranked(self, task: Task[Any], priority: float) -> None:
+        """Re-rank one task, on its handle's behalf.
+
+        Raises:
+            UsageError: the priority is no number.
+        """
+        self.client.reprioritise({task.id: _priority(task.id, priority)})
 
     def check_pool(self, pool: str) -> None:
         """Refuse a pool that cannot be.
@@ -279,10 +285,19 @@ class Session(Submitter):
             pool: only events of this pool.
             since: begin after the event of this number, as far back as the broker keeps them
                 (0: everything it has); otherwise with what happens from now on.
+
+        Raises:
+            UsageError: a filter that is none.
         """
+        for kind in cast("tuple[object, ...]", types):
+            if not (isinstance(kind, type) and issubclass(kind, ev.Event)):
+                raise UsageError(f"events are of types like steerio.TaskEnded, not {kind!r}")
         name = task_type if isinstance(task_type, str) or task_type is None else None
-        if callable(task_type):
-            name = as_task_type(task_type).name
+        if name is None and task_type is not None:
+            name = as_task_type(cast("Callable[..., Any]", task_type)).name
+        if pool is not None:
+            pool = named(pool, "the pool of events")
+        check_number("since", since, least=0, or_none=True)
         return EventStream(self, [t.__name__ for t in types] or None, name, pool, since)
 
     async def status(self) -> Status:
@@ -334,3 +349,16 @@ class Session(Submitter):
         del reason
         for stream in list(self._streams):
             stream.end()
+
+
+def _priority(number: int, value: object) -> float:
+    """Return the new priority of a task.
+
+    Raises:
+        UsageError: it is no number, or not finite.
+    """
+    what = f"the priority of task {number}"
+    priority = real(value, what)
+    if not isfinite(priority):
+        raise UsageError(f"{what} must be a number, not {value!r}")
+    return priority

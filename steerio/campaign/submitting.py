@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 from steerio.campaign.handle import Task
 from steerio.campaign.task_type import TaskType, as_arguments, as_task_type, make_options
 from steerio.errors import UsageError
+from steerio.model.bounds import tagged
 
 if TYPE_CHECKING:
     from steerio.campaign.session import Session
@@ -142,7 +143,7 @@ class Options(Submitter):
     ) -> None:
         self._session = session
         self._changes = changes
-        self._tags = dict(tags) if tags else None
+        self._tags = tagged(tags)
 
     def _submit(self, kind: TaskType[..., Any], args: Any, kwargs: Any) -> Task[Any]:
         options = make_options(kind.options, **self._changes)

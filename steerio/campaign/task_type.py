@@ -18,6 +18,7 @@ from steerio.edge.calls import CallCodec
 from steerio.edge.references import Latest, Reference, gather, note
 from steerio.errors import UsageError
 from steerio.launch.needs import Needs
+from steerio.model.bounds import named, real
 from steerio.model.objects import FROM_SETTING, check_number
 from steerio.model.tasks import Retries, TaskOptions, TaskSpec
 
@@ -202,9 +203,7 @@ def task(
     options = make_options(
         TaskOptions(), priority, timeout_s, retries, cancel_grace_s=cancel_grace_s, needs=needs
     )
-    named: object = pool
-    if not isinstance(named, str) or not named:  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise UsageError(f"a task type needs a pool with a name, not {pool!r}")
+    pool = named(pool, "the pool of a task type")
     if threshold_bytes != FROM_SETTING:
         check_number("threshold_bytes", threshold_bytes, least=0, or_none=True)
 
@@ -231,7 +230,7 @@ def make_options(
     """
     numbers = {"priority": priority, "timeout_s": timeout_s, "cancel_grace_s": cancel_grace_s}
     changes: dict[str, Any] = {
-        name: _number(name, number) for name, number in numbers.items() if number is not None
+        name: real(number, name) for name, number in numbers.items() if number is not None
     }
     if needs is not None:
         if not isinstance(needs, Needs):  # pyright: ignore[reportUnnecessaryIsInstance]
@@ -241,13 +240,6 @@ def make_options(
         _check_retries(retries)
         changes["retries"] = msgspec.structs.replace(start.retries, **retries)
     return msgspec.structs.replace(start, **changes) if changes else start
-
-
-def _number(name: str, number: float) -> float:
-    try:
-        return float(number)
-    except (TypeError, ValueError):
-        raise UsageError(f"{name} must be a number, not {number!r}") from None
 
 
 def _check_retries(retries: Mapping[str, int]) -> None:

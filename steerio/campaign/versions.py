@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
 from steerio.campaign.reference import Latest, Reference
-from steerio.errors import UsageError
+from steerio.model.bounds import named
 from steerio.model.objects import Version, check_number
 
 if TYPE_CHECKING:
@@ -25,9 +25,7 @@ class Versions:
     """
 
     def __init__(self, store: SessionStore, name: str) -> None:
-        if not name or not isinstance(name, str):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise UsageError(f"versions need a name, like 'model', not {name!r}")
-        self.name = name
+        self.name = named(name, "the name of versions (like 'model')")
         self.seen = 0
         """The newest version that was published or returned here."""
         self._store = store

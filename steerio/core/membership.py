@@ -39,6 +39,10 @@ ENDING_S = 10.0
 """Longest that a node takes to end with its workers, in seconds; its own bounds are shorter."""
 SILENCES = ("node", "client", "start", "empty")
 """The deadlines that come up because somebody said nothing."""
+SLOW = {"starting": "start", "retiring": "retire"}
+"""The deadlines of workers' phases that may last so long and no longer."""
+UNSEEN = "it was to be killed, and its node did not say that it has ended"
+"""Why a worker is over whose end nobody saw."""
 FIRST_PUT_OFF_S, LONGEST_PUT_OFF_S = 1.0, 30.0
 """How long the start of a worker is put off after too many failed, doubled each time."""
 
@@ -77,8 +81,8 @@ class Membership:
         self._checks: dict[str, Callable[[int, float], None]] = {
             "node": self._check_node,
             "client": self._check_client,
-            "start": partial(self._check_slow, "starting"),
-            "retire": partial(self._check_slow, "retiring"),
+            **{what: partial(self._check_slow, phase) for phase, what in SLOW.items()},
+            "broken": partial(self._check_slow, ""),
             "replace": self._replace,
             "expected": self._expect_nobody,
             "empty": self._check_empty,
@@ -207,6 +211,7 @@ class Membership:
         worker = self.roster.workers.get(name)
         if worker is None:
             return
+        reason = worker.broken or reason
         record = self.dispatch.runs.get(run)
         mine = record is not None and record.worker is worker
         was_ready = worker.phase != "starting"
@@ -226,6 +231,25 @@ class Membership:
         self.moves.worker_lost(worker.move, worker.home, now)
         if node.draining:
             self.draining.look(node, now)
+
+    # -- who is not to be understood ------------------------------------------------------
+
+    def ended(self, peer: int, reason: str, now: float) -> None:
+        """A peer said something that cannot be read: it ends, and what depends on it.
+
+        Who knows what it was to say.  So a client's tasks are cancelled, a node is lost with its
+        workers; and a worker's process is killed, after which its tasks are tried again or lost.
+        """
+        worker = next((w for w in self.roster.workers.values() if w.peer == peer), None)
+        if peer in self.clients:
+            self.client_left(peer, reason, now)
+            self.dispatch.effects.append(Expel(peer, reason))
+        elif peer in self.nodes:
+            self.node_lost(peer, reason, now)
+        elif worker is not None:
+            worker.broken = reason
+            self.dispatch.effects.append(Expel(peer, reason))
+            self._check_slow("", worker.number, now)
 
     def fail(self, pool: Pool, reason: str, now: float) -> None:
         """Give up a pool, and say so."""
@@ -370,11 +394,22 @@ class Membership:
             self.dispatch.deadlines.add(client.heard + lease_s, "client", peer)
 
     def _check_slow(self, phase: str, number: int, now: float) -> None:
-        """Have a worker killed that is still in a phase that may last so long and no longer."""
-        del now
+        """Have a worker killed that is still in a phase that may last so long and no longer.
+
+        Or one that is ``broken``.  Its node says when it has ended, if it ever had the order to
+        start it, and to kill it: orders may be lost.  If it says nothing, the worker is over.
+        """
         worker = self.roster.by_number.get(number)
-        if isinstance(worker, WorkerRecord) and worker.phase == phase:
-            self.dispatch.effects.append(Signal(worker, 0, "kill"))
+        if not isinstance(worker, WorkerRecord) or not (worker.broken or worker.phase == phase):
+            return
+        what = "broken" if worker.broken else SLOW[phase]
+        if worker.pressed == what:
+            run = worker.in_hand[0].run if worker.in_hand else 0
+            self.worker_exited(worker.name, run, UNSEEN, now)
+            return
+        worker.pressed = what
+        self.dispatch.effects.append(Signal(worker, 0, "kill"))
+        self.dispatch.deadlines.add(now + self.settings.lease_s + ENDING_S, what, number)
 
     def _check_held(self, about: int, now: float) -> None:
         del about

@@ -84,7 +84,9 @@ class WorkerRecord(Struct, eq=False):
     that it belongs to, which may have lent it to ``pool``; ``move`` is what brought it there,
     and ``goes_home`` whether it returns as soon as it has nothing in hand.  ``put_off_s`` is for
     how long its start was put off last because too many had failed.  ``make`` is what it has of
-    its node: that with which it was started, for whichever pool that was.
+    its node: that with which it was started, for whichever pool that was.  ``broken`` is why it is
+    to be ended, if something it said cannot be read; ``pressed`` is for what its node was told to
+    kill it.
     """
 
     name: str
@@ -99,6 +101,8 @@ class WorkerRecord(Struct, eq=False):
     peer: int = 0
     pid: int = 0
     phase: str = "starting"
+    broken: str = ""
+    pressed: str = ""
     in_hand: deque[TaskRecord] = field(default_factory=deque[TaskRecord])
     known_types: set[int] = field(default_factory=set[int])
 

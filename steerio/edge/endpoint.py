@@ -7,7 +7,8 @@ may have arrived; ``wake`` may be called without cause, but never too seldom.
 
 The memory endpoints here carry messages as objects, without encoding them: between a
 broker and a client in one process, and between everything in simulation.  They may be
-used from two threads, one at each end.
+used from two threads, one at each end.  With ``MemoryRouter.encodes``, which tests set, they carry
+what would arrive over a wire: so what they let pass a wire does, too.
 """
 
 from __future__ import annotations
@@ -18,8 +19,10 @@ import itertools
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
+from steerio.edge.cutting import batches
+from steerio.edge.headers import deal_frames, decode_from_broker, decode_to_broker
 from steerio.model.messages import FromBroker, ToBroker
 
 Frames = tuple[Any, ...]
@@ -46,7 +49,10 @@ class RouterEndpoint(Protocol):
         ...
 
     def flush(self) -> list[bytes]:
-        """Hand over what was collected; return the peers that cannot be reached any more."""
+        """Hand over what was collected; return the peers that cannot be reached any more.
+
+        To whom a message cannot be handed over, for it is too long, is told to end instead.
+        """
         ...
 
     def receive(self, limit: int) -> list[Arrival]:
@@ -93,11 +99,19 @@ class LinkEndpoint(Protocol):
         ...
 
     def flush(self) -> None:
-        """Hand over what was collected."""
+        """Hand over what was collected, in batches that the broker takes in.
+
+        Raises:
+            EncodingError: a message is too long; those before it were handed over.
+        """
         ...
 
     def receive(self, limit: int) -> Sequence[tuple[FromBroker, Frames]]:
-        """Take what has arrived, without waiting."""
+        """Take what has arrived, without waiting.
+
+        Raises:
+            ProtocolError: it cannot be read.
+        """
         ...
 
     def attach(self, loop: asyncio.AbstractEventLoop, wake: Callable[[], None]) -> None:
@@ -125,7 +139,13 @@ class BlockingLink(Protocol):
         ...
 
     def flush(self) -> None:
-        """Hand over what was collected; its frames may be changed from then on."""
+        """Hand over what was collected, in batches that the broker takes in.
+
+        Its frames may be changed from then on.
+
+        Raises:
+            EncodingError: a message is too long; those before it were handed over.
+        """
         ...
 
     def receive_within(self, timeout_s: float) -> Sequence[tuple[FromBroker, Frames]]:
@@ -133,6 +153,7 @@ class BlockingLink(Protocol):
 
         Raises:
             OSError: the broker is gone, where the transport can tell.
+            ProtocolError: what it says cannot be read.
         """
         ...
 
@@ -201,6 +222,8 @@ class MemoryRouter:
 
     local = True
     first = False
+    encodes: ClassVar[bool] = False
+    """Whether messages are encoded and decoded on their way, as those over a wire are."""
 
     def __init__(self) -> None:
         self._arrived: deque[tuple[bytes, Any, Frames]] = deque()
@@ -232,8 +255,16 @@ class MemoryRouter:
         return link
 
     def deliver(self, peer: bytes, message: ToBroker, frames: Frames) -> None:
-        """Take in what a link sent."""
-        self._arrived.append((peer, message, frames))
+        """Take in what a link sent.
+
+        Raises:
+            EncodingError, ProtocolError: it could not cross a wire (with ``encodes``).
+        """
+        if self.encodes:
+            for each, its in _as_over_a_wire(message, frames, decode_to_broker):
+                self._arrived.append((peer, each, its))
+        else:
+            self._arrived.append((peer, message, frames))
         if self._held_bells is None:
             self._bell.ring()
 
@@ -242,7 +273,11 @@ class MemoryRouter:
         self._links.pop(peer, None)
 
     def send(self, peer: bytes, message: FromBroker, frames: Frames = ()) -> None:
-        self._outgoing.setdefault(peer, []).append((message, frames))
+        outgoing = self._outgoing.setdefault(peer, [])
+        if self.encodes:
+            outgoing.extend(_as_over_a_wire(message, frames, decode_from_broker))
+        else:
+            outgoing.append((message, frames))
 
     def flush(self) -> list[bytes]:
         if not self._outgoing:
@@ -293,6 +328,16 @@ class MemoryRouter:
     def close(self) -> None:
         self.detach()
         self._links.clear()
+
+
+def _as_over_a_wire(
+    message: Any, frames: Frames, decode: Callable[[bytes], list[Any]]
+) -> list[tuple[Any, Frames]]:
+    """Return a message as it would arrive over a wire, perhaps in parts."""
+    arrived: list[tuple[Any, Frames]] = []
+    for header, *its in batches([message], frames):
+        arrived += deal_frames(decode(header), its)
+    return arrived
 
 
 class MemoryLink:

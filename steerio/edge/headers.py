@@ -11,12 +11,15 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 import msgspec
+from msgspec import structs
 
-from steerio.errors import ProtocolError
-from steerio.model.messages import FromBroker, ToBroker
+from steerio.errors import ProtocolError, UsageError
+from steerio.model.messages import DefineTask, FromBroker, ToBroker
 
 LIMIT_HEADER_BYTES = 64 << 20
-"""Longest header frame that is decoded."""
+"""Longest header frame that is decoded; senders cut theirs far below (``edge.cutting``)."""
+SAID_BYTES = 1 << 20
+"""Longest of those messages that are looked at before they are said: the rare ones of clients."""
 
 _encode = msgspec.msgpack.Encoder().encode
 _decoders: dict[str, msgspec.msgpack.Decoder[Any]] = {
@@ -50,6 +53,23 @@ def _escaped(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_escaped(item) for item in cast("Any", value)]
     return value
+
+
+def refuse_unreadable(message: ToBroker) -> None:
+    """Refuse a message that a broker would not read, where it is made.
+
+    Raises:
+        UsageError: so it is: something in it has a type that it cannot have, or is too long.
+    """
+    try:
+        header = encode_headers([message])
+        decode_to_broker(header)
+    except Exception as error:
+        raise UsageError(f"{type(message).__name__} cannot be said like this: {error}") from error
+    if len(header) > SAID_BYTES:
+        raise UsageError(
+            f"{type(message).__name__} is too long: {len(header)} bytes, of at most {SAID_BYTES}"
+        )
 
 
 def decode_to_broker(header: bytes) -> list[ToBroker]:
@@ -98,8 +118,17 @@ def deal_frames(
         count: int = getattr(message, "frames", 0)
         if count < 0 or at + count > len(frames):
             raise ProtocolError("a batch has fewer frames than its headers say")
-        dealt.append((message, tuple(frames[at : at + count])))
+        own = tuple(frames[at : at + count])
         at += count
+        if own and message.__class__ is DefineTask:
+            message, own = _with_code(message, own), ()
+        dealt.append((message, own))
     if at != len(frames):
         raise ProtocolError("a batch has more frames than its headers say")
     return dealt
+
+
+def _with_code(message: DefineTask, frames: tuple[Any, ...]) -> DefineTask:
+    """Return a task type whose code, which was too long for the header, came as a frame."""
+    spec = structs.replace(message.spec, code=b"".join(map(bytes, frames)))
+    return DefineTask(message.type_id, spec)

@@ -22,15 +22,11 @@ from pathlib import Path
 from typing import Any
 
 from steerio.edge.batches import Incoming, Outgoing
+from steerio.edge.cutting import batches, refused
 from steerio.edge.endpoint import Arrival, Frames
-from steerio.edge.headers import (
-    deal_frames,
-    decode_from_broker,
-    decode_to_broker,
-    encode_headers,
-)
+from steerio.edge.headers import deal_frames, decode_from_broker, decode_to_broker
 from steerio.edge.spares import Spares
-from steerio.errors import ProtocolError
+from steerio.errors import EncodingError, ProtocolError
 from steerio.model.messages import FromBroker, ToBroker
 
 SCHEME = "unix://"
@@ -190,9 +186,14 @@ class StreamRouter:
             self._drop(connection)  # where the next batch begins is not known any more
 
     def _write(self, connection: _Connection) -> None:
-        if connection.messages:
-            connection.outgoing.add([encode_headers(connection.messages), *connection.frames])
+        messages, frames = connection.messages, connection.frames
+        if messages:
             connection.messages, connection.frames = [], []
+            try:
+                for batch in batches(messages, frames):
+                    connection.outgoing.add(batch)
+            except EncodingError as error:  # of this peer, which cannot go on without that
+                connection.outgoing.add(refused(error))
         try:
             done = connection.outgoing.write(connection.socket)
         except OSError:
@@ -243,19 +244,23 @@ class StreamLink:
 
         Raises:
             OSError: the broker is gone.
+            EncodingError: a message is too long; those before it were written.
         """
         if self._messages:
-            outgoing = Outgoing()
-            outgoing.add([encode_headers(self._messages), *self._frames])
+            messages, frames = self._messages, self._frames
             self._messages, self._frames = [], []
-            while not outgoing.write(self._socket):
-                pass  # a signal or the time set for receiving ended the write early
+            for batch in batches(messages, frames):
+                outgoing = Outgoing()
+                outgoing.add(batch)
+                while not outgoing.write(self._socket):
+                    pass  # a signal or the time set for receiving ended the write early
 
     def receive_within(self, timeout_s: float) -> list[tuple[FromBroker, Frames]]:
         """Wait up to ``timeout_s`` seconds for something to arrive; take all that has arrived.
 
         Raises:
             OSError: the broker is gone.
+            ProtocolError: what it says cannot be read.
         """
         flags = 0
         if timeout_s <= 0:

@@ -22,17 +22,12 @@ from typing import Any
 import zmq
 
 from steerio.edge.contexts import Context
+from steerio.edge.cutting import batches, refused
 from steerio.edge.endpoint import Arrival, Frames
-from steerio.edge.headers import (
-    deal_frames,
-    decode_from_broker,
-    decode_to_broker,
-    encode_headers,
-    escape,
-)
+from steerio.edge.headers import deal_frames, decode_from_broker, decode_to_broker, escape
 from steerio.edge.keys import ClientKeys, ServerKeys
 from steerio.edge.snapshots import snapshot
-from steerio.errors import ProtocolError
+from steerio.errors import EncodingError, ProtocolError
 from steerio.model.messages import FromBroker, ToBroker
 
 LIMIT_FRAME_BYTES = 4 << 30
@@ -196,13 +191,12 @@ class ZmqRouter:
         collected, self._outgoing = self._outgoing, {}
         self._reading.due = True
         for peer, outgoing in collected.items():
-            batch = [encode_headers(outgoing.messages), *outgoing.frames]
-            if peer in self._stuck:
-                self._stuck[peer].append(batch)
-            elif peer in gone:
-                continue  # said once is enough
-            elif not self._hand_over(peer, batch, gone):
-                self._stuck[peer] = deque([batch])
+            try:
+                for batch in batches(outgoing.messages, outgoing.frames):
+                    self._send_batch(peer, batch, gone)
+            except EncodingError as error:  # of this peer, which cannot go on without that
+                self._send_batch(peer, refused(error), gone)
+                gone.append(peer)
         return gone
 
     def receive(self, limit: int) -> list[Arrival]:
@@ -245,6 +239,12 @@ class ZmqRouter:
         self.detach()
         self._socket.close()
 
+    def _send_batch(self, peer: bytes, batch: list[Any], gone: list[bytes]) -> None:
+        if peer in self._stuck:
+            self._stuck[peer].append(batch)
+        elif peer not in gone and not self._hand_over(peer, batch, gone):
+            self._stuck[peer] = deque([batch])
+
     def _hand_over(self, peer: bytes, batch: list[Any], gone: list[bytes]) -> bool:
         """Send a batch; ``False`` where the peer's queue is full."""
         try:
@@ -259,12 +259,12 @@ class ZmqRouter:
         return True
 
     def _retry(self, gone: list[bytes]) -> None:
-        for peer, batches in list(self._stuck.items()):
-            while batches and self._hand_over(peer, batches[0], gone):
-                batches.popleft()
+        for peer, waiting in list(self._stuck.items()):
+            while waiting and self._hand_over(peer, waiting[0], gone):
+                waiting.popleft()
                 if gone and gone[-1] == peer:
-                    batches.clear()
-            if not batches:
+                    waiting.clear()
+            if not waiting:
                 del self._stuck[peer]
 
 
@@ -317,13 +317,13 @@ class ZmqLink:
         if outgoing.messages:
             self._outgoing = _Outgoing()
             self._reading.due = True
-            header = encode_headers(outgoing.messages)
-            # never blocks: the queue of a DEALER with SNDHWM 0 has no end, and the peer's
-            # own bounds (leases, items, tasks in hand) keep it short
             # the I/O thread writes frames later: a task may have changed its array by then
             frames = snapshot(outgoing.frames)
-            with contextlib.suppress(zmq.Again):
-                _send_frames(self._socket, [header, *frames], _NOBLOCK)
+            for batch in batches(outgoing.messages, frames):
+                # never blocks: the queue of a DEALER with SNDHWM 0 has no end, and the peer's
+                # own bounds (leases, items, tasks in hand) keep it short
+                with contextlib.suppress(zmq.Again):
+                    _send_frames(self._socket, batch, _NOBLOCK)
 
     def receive(self, limit: int) -> list[tuple[FromBroker, Frames]]:
         received: list[tuple[FromBroker, Frames]] = []

@@ -20,10 +20,14 @@ class JoinClient(Struct, frozen=True, gc=False, array_like=True, tag=1):
 
 
 class DefineTask(Struct, frozen=True, gc=False, array_like=True, tag=2):
-    """Make a task type known under a number (chosen by the sender, for its own link)."""
+    """Make a task type known under a number (chosen by the sender, for its own link).
+
+    Where its code is too long for a header it travels as the frame of this, on that way only.
+    """
 
     type_id: int
     spec: TaskSpec
+    frames: int = 0
 
 
 class SubmitTask(Struct, frozen=True, gc=False, array_like=True, tag=3):

@@ -15,6 +15,8 @@ KINDS = (SHARED_MEMORY, "file", "redis", "endpoint", "globus", "multi")
 THRESHOLD_BYTES = 1024 * 1024
 FROM_SETTING = -1
 """The threshold of task types that have none of their own."""
+NO_WORD = 1 << 63
+"""Messages have no word for whole numbers from here on."""
 CACHE_BYTES = 2 * 2**30
 _PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*[.:][A-Za-z_]\w*")
 
@@ -148,6 +150,6 @@ def check_number(name: str, value: object, least: int, *, or_none: bool = False)
     """
     if value is None and or_none:
         return
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value < NO_WORD:
         also = ", or None" if or_none else ""
         raise UsageError(f"{name} must be a whole number from {least} on{also}, not {value!r}")

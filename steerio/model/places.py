@@ -11,10 +11,12 @@ threads of one physical core.
 from __future__ import annotations
 
 import re
+from typing import cast
 
 from msgspec import Struct
 
 from steerio.errors import UsageError
+from steerio.model.objects import NO_WORD
 
 LEAST_MEMORY_BYTES = 64 * 2**20
 """A worker with less does not even start."""
@@ -62,8 +64,8 @@ class WorkerNeeds(Struct, frozen=True):
                 f"memory of {self.memory_bytes} bytes is less than a worker takes to start "
                 f"({LEAST_MEMORY_BYTES} bytes); say it with a unit, like 8G"
             )
-        for tag in self.tags:
-            if not _TAG.fullmatch(tag):
+        for tag in cast("tuple[object, ...]", self.tags):
+            if not isinstance(tag, str) or not _TAG.fullmatch(tag):
                 raise UsageError(f"{tag!r} is no name for a tag: letters, digits, '-', '.', '_'")
 
     def _accelerators_can_be(self) -> bool:
@@ -198,7 +200,7 @@ def say_bytes(count: int) -> str:
 
 
 def _is_whole(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, int) and not isinstance(value, bool) and value < NO_WORD
 
 
 def _is_number(value: object) -> bool:

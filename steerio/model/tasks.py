@@ -11,6 +11,7 @@ import math
 from msgspec import Struct
 
 from steerio.errors import UsageError
+from steerio.model.bounds import LONGEST_S
 from steerio.model.places import WorkerNeeds
 
 CLIENT_BITS = 40
@@ -55,10 +56,16 @@ class TaskOptions(Struct, frozen=True, gc=False, array_like=True):
         """Refuse values that can never be meant."""
         if not math.isfinite(self.priority):
             raise UsageError(f"priority must be a finite number, not {self.priority}")
-        if self.timeout_s is not None and not 0 < self.timeout_s < math.inf:
-            raise UsageError(f"timeout_s must be above 0 and finite, or None, not {self.timeout_s}")
-        if not 0 <= self.cancel_grace_s < math.inf:
-            raise UsageError(f"cancel_grace_s must be 0 or more, not {self.cancel_grace_s}")
+        if self.timeout_s is not None and not 0 < self.timeout_s <= LONGEST_S:
+            raise UsageError(
+                f"timeout_s must be above 0 and at most {LONGEST_S:g} seconds, or None, not "
+                f"{self.timeout_s}"
+            )
+        if not 0 <= self.cancel_grace_s <= LONGEST_S:
+            raise UsageError(
+                "cancel_grace_s must be 0 or more, at most "
+                f"{LONGEST_S:g}, not {self.cancel_grace_s}"
+            )
 
 
 class TaskSpec(Struct, frozen=True, gc=False, array_like=True):

@@ -9,14 +9,17 @@ await outlives the broker.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable
 from typing import Protocol
 
 from steerio.core.settings import Settings
 from steerio.edge.endpoint import Frames, LinkEndpoint
-from steerio.errors import BrokerLost, JoinRefused
+from steerio.edge.headers import refuse_unreadable
+from steerio.errors import BrokerLost, EncodingError, JoinRefused, ProtocolError
 from steerio.model import messages as ms
+from steerio.model.bounds import REASON_CHARACTERS, cut, said
 from steerio.model.objects import Inputs
 from steerio.model.tasks import TaskOptions, TaskSpec, task_id
 from steerio.runtime.objects import ClientObjects, client_maker
@@ -73,7 +76,7 @@ class Client:
         self._types: dict[TaskSpec, int] = {}
         self._reserved: dict[int, list[ms.ToBroker]] = {}
         """Tasks that are not submitted yet, and what is to be said of them then."""
-        self.objects = ClientObjects(self.send, self._loop)
+        self.objects = ClientObjects(self.say, self._loop)
         self.requests = ClientRequests(self, self._loop)
         self.watch = ClientWatch(self, self._loop)
         self._flush_due = False
@@ -122,8 +125,9 @@ class Client:
         if self._beat_timer is not None:
             self._beat_timer.cancel()
         if not self.lost and self._number >= 0:
-            self.send(ms.Leave())
-        self._link.flush()
+            self.say(ms.Leave())
+        with contextlib.suppress(EncodingError):  # what waits for it hears that it is closed
+            self._link.flush()
         self._lose("this session was closed", "cancelled")
         self._link.close()
 
@@ -192,15 +196,15 @@ class Client:
         type_id = self._types.get(spec)
         if type_id is None:
             type_id = self._types[spec] = len(self._types) + 1
-            self.send(ms.DefineTask(type_id, spec))
-        self.send(
+            self.say(ms.DefineTask(type_id, spec))
+        self.say(
             ms.SubmitTask(
                 number, type_id, created, body, len(frames), options, tags, cause, inputs
             ),
             frames,
         )
         for message in self._reserved.pop(number, ()):
-            self.send(message)
+            self.say(message)
 
     def is_reserved(self, number: int) -> bool:
         """Whether a task still waits to be submitted: it was neither cancelled nor lost."""
@@ -224,12 +228,13 @@ class Client:
         """Ask for tasks to be cancelled; their results say whether they were."""
         if self.lost:
             return
+        reason = said(reason, "the reason")
         if self._reserved:
             for number in [number for number in numbers if number in self._reserved]:
                 self.give_up(number, "cancelled", reason)
         for start in range(0, len(numbers), CANCELLED_IN_MESSAGE):
             some = numbers[start : start + CANCELLED_IN_MESSAGE]
-            self.send(ms.CancelTasks(some, reason, queued_only))
+            self.say(ms.CancelTasks(some, reason, queued_only))
 
     def reprioritise(self, changes: dict[int, float]) -> None:
         """Re-rank queued tasks."""
@@ -237,7 +242,7 @@ class Client:
             return
         for number in self._reserved.keys() & changes.keys():
             self._reserved[number].append(ms.Reprioritise([(number, changes[number])]))
-        self.send(ms.Reprioritise(list(changes.items())))
+        self.say(ms.Reprioritise(list(changes.items())))
 
     def reassign(self, numbers: list[int], pool: str) -> None:
         """Have queued tasks wait in another pool."""
@@ -245,19 +250,28 @@ class Client:
             return
         for number in self._reserved.keys() & set(numbers):
             self._reserved[number].append(ms.ReassignTasks([number], pool))
-        self.send(ms.ReassignTasks(numbers, pool))
+        self.say(ms.ReassignTasks(numbers, pool))
 
     def grant(self, number: int, count: int) -> None:
         """Let a generator task yield ``count`` more items; 0: nobody reads what it yields."""
         if number in self._reserved:
             self._reserved[number].append(ms.GrantItems(number, count))
         elif not self.lost:
-            self.send(ms.GrantItems(number, count))
+            self.say(ms.GrantItems(number, count))
 
     # -- the link -------------------------------------------------------------------------------
 
-    def send(self, message: ms.ToBroker, frames: Frames = ()) -> None:
-        """Put a message on the link, to be flushed before the loop next waits."""
+    def send(self, message: ms.ToBroker) -> None:
+        """Put a message on the link, to be flushed before the loop next waits.
+
+        Raises:
+            UsageError: a broker could not read it; so it is said here, whatever the link is.
+        """
+        refuse_unreadable(message)
+        self.say(message)
+
+    def say(self, message: ms.ToBroker, frames: Frames = ()) -> None:
+        """Put a message on the link of which all that users gave is checked already."""
         self._link.send(message, frames)
         if not self._flush_due and not self._link.immediate:
             self._flush_due = True
@@ -266,9 +280,19 @@ class Client:
     def _flush(self) -> None:
         self._flush_due = False
         if not self._link_closed():
-            self._link.flush()
+            try:
+                self._link.flush()
+            except EncodingError as error:
+                self._give_up(f"something could not be said to the broker: {error}")
+                return
             if self._link.ready():
                 self._loop.call_soon(self._wake)
+
+    def _give_up(self, reason: str) -> None:
+        """Leave a broker that is not understood any more, so that nobody waits for it."""
+        self._link.send(ms.Leave(cut(reason, REASON_CHARACTERS)))
+        self._link.flush()
+        self._lose(reason)
 
     def _link_closed(self) -> bool:
         return bool(self.lost)
@@ -277,7 +301,12 @@ class Client:
         if self._link_closed():
             return
         self._heard = self._loop.time()
-        for message, frames in self._link.receive(RECEIVED_AT_ONCE):
+        try:
+            received = self._link.receive(RECEIVED_AT_ONCE)
+        except ProtocolError as error:
+            self._give_up(f"what it said could not be read: {error}")
+            return
+        for message, frames in received:
             try:
                 self._deal(message, frames)
             except Exception as error:  # noqa: BLE001 - of a callback: the others get their news
@@ -331,7 +360,7 @@ class Client:
         if silent_s > self.settings.lease_s and not self._link.ready():
             self._lose(f"the broker has been silent for {silent_s:.0f} s")
             return
-        self.send(ms.Beat(self._loop.time(), None))
+        self.say(ms.Beat(self._loop.time(), None))
         self._beat_timer = self._loop.call_later(self.settings.beat_s, self._beat)
 
     def _lose(self, reason: str, ended_as: str = "lost") -> None:

@@ -87,8 +87,11 @@ class FromClients:
     def _submit(self, peer: Peer, message: ms.SubmitTask, frames: Frames, now: float) -> None:
         kind = self._members.clients[peer.number].types.get(message.type_id)
         if kind is None or message.task_id >> CLIENT_BITS != peer.client_number:
-            self._drop("unknown task type or foreign id", f"task {message.task_id} of {peer}")
+            what = "unknown task type or foreign id"
+            self._drop(what, f"task {message.task_id} of {peer}")
             self._refuse_frames(message.inputs)
+            at = now + self._events.epoch
+            peer.send(ms.TaskSettled.unknown(message.task_id, "lost", at, what))
             return
         self._order += 1
         options = message.options

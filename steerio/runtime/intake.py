@@ -1,7 +1,9 @@
 """Takes messages in: looks whether they may be, and has the core told what they say.
 
-A message that is malformed, comes from a stranger or out of place is dropped, counted
-under a reason and logged; nothing that a peer sends can raise beyond here.
+A message that comes from a stranger or out of place is dropped, counted under a reason and logged;
+nothing that a peer sends can raise beyond here.  Where a peer that was let in says something that
+cannot be read, or taken in, it is not known what was to follow from that: so the peer is ended, is
+told so, and whatever depended on it ends with it.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from typing import cast
 from steerio.core.membership import Membership
 from steerio.edge.endpoint import Arrival, Frames, RouterEndpoint
 from steerio.model import messages as ms
+from steerio.model.bounds import REASON_CHARACTERS, cut
 from steerio.runtime.dropping import Drops
 from steerio.runtime.from_clients import FromClients
 from steerio.runtime.from_nodes import FromNodes
@@ -57,6 +60,8 @@ class Intake:
         peer = self._peers.at(router, arrival.peer)
         if arrival.fault:
             self._drop("malformed", f"{peer}: {arrival.fault}")
+            if peer is not None:
+                self._end(peer, f"what it sent cannot be read: {arrival.fault}", now)
             return
         for message, frames in arrival.messages:
             kind = cast("type", message.__class__)
@@ -71,6 +76,16 @@ class Intake:
                 take_in(peer, message, frames, now)
             except Exception as error:  # noqa: BLE001 - our bug must not end it for everybody
                 self._drop("error", f"{peer} sent {kind.__name__}", error)
+                if peer is not None:
+                    what = f"{kind.__name__} cannot be taken in: {type(error).__name__}: {error}"
+                    self._end(peer, what, now)
+
+    def _end(self, peer: Peer, reason: str, now: float) -> None:
+        """End a peer that was let in, and have it told."""
+        try:
+            self._members.ended(peer.number, cut(reason, REASON_CHARACTERS), now)
+        except Exception as error:  # noqa: BLE001 - as above: it goes on for the others
+            self._drop("error", f"{peer} could not be ended", error)
 
     # -- from clients and nodes -----------------------------------------------------------------
 

@@ -57,12 +57,12 @@ class ClientRequests:
         """
         if self._client.lost:
             raise BrokerLost(self._client.lost)
-        self._requests += 1
-        self._moves[self._requests] = sink
+        number = self._new_request()
         self._client.send(
-            ms.AskMove(self._requests, source, target, count, lease, together, how, preempt_after_s)
+            ms.AskMove(number, source, target, count, lease, together, how, preempt_after_s)
         )
-        return self._requests
+        self._moves[number] = sink
+        return number
 
     def await_move(self, request: int, count: int, holds: list[int], cause: str) -> None:
         """Say that somebody waits until a move has so many workers, holding leases meanwhile."""
@@ -112,8 +112,8 @@ class ClientRequests:
         if self._client.lost:
             raise BrokerLost(self._client.lost)
         answer: asyncio.Future[Any] = self._loop.create_future()
-        self._answers[message.request] = answer
         self._client.send(message)
+        self._answers[message.request] = answer
         try:
             return await answer
         finally:

@@ -6,8 +6,10 @@ import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from steerio.edge.journal import SHOWN_BYTES
 from steerio.errors import BrokerLost
 from steerio.model import messages as ms
+from steerio.model.bounds import NAME_CHARACTERS, cut
 from steerio.model.events import AnyEvent
 from steerio.model.status import PoolLoad
 
@@ -43,10 +45,11 @@ class ClientWatch:
         since: int | None,
     ) -> int:
         """Have events delivered to ``callback``; returns the subscription's number."""
-        self._subscriptions += 1
-        self.subscribers[self._subscriptions] = callback
-        self._client.send(ms.Subscribe(self._subscriptions, types, task_type, pool, since))
-        return self._subscriptions
+        number = self._subscriptions + 1
+        self._client.send(ms.Subscribe(number, types, task_type, pool, since))
+        self._subscriptions = number
+        self.subscribers[number] = callback
+        return number
 
     def unsubscribe(self, subscription: int) -> None:
         """End a subscription."""
@@ -54,9 +57,10 @@ class ClientWatch:
             self._client.send(ms.Unsubscribe(subscription))
 
     def publish(self, topic: str, body: bytes) -> None:
-        """Publish a user's event to everyone's event streams."""
+        """Publish a user's event to everyone's event streams; what is long arrives as nothing."""
         if not self._client.lost:
-            self._client.send(ms.Publish(topic, body))
+            short = body if len(body) <= SHOWN_BYTES else b""
+            self._client.send(ms.Publish(cut(topic, NAME_CHARACTERS), short))
 
     # -- pools --------------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import secrets
 from typing import Protocol
 
+from steerio.model.bounds import REPORT_CHARACTERS, real, said
 from steerio.worker.chance import derive
 
 PROGRESS_EVERY_S = 0.05
@@ -47,10 +48,16 @@ def report(fraction: float | None = None, message: str = "") -> None:
 
     Args:
         fraction: share done, 0 to 1, where it is known.
-        message: anything worth telling, in a line.
+        message: anything worth telling, in a line; of more than 10,000 characters the middle is
+            cut out.
+
+    Raises:
+        UsageError: ``fraction`` is no number, or ``message`` no text.
     """
+    share = None if fraction is None else real(fraction, "the fraction done")
+    text = said(message, "the message of a report", REPORT_CHARACTERS)
     if _current is not None:
-        _current.report(fraction, message)
+        _current.report(share, text)
 
 
 def should_stop() -> bool:

@@ -1,4 +1,7 @@
-"""How an exception travels: what it is called and says, where it came from, and itself."""
+"""How an exception travels: what it is called and says, where it came from, and itself.
+
+It may be of any length: what is too long to be read by anybody is cut, with a word of how much.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,15 @@ import pickle
 import traceback
 
 from steerio.edge.pickling import dump
+from steerio.model.bounds import NAME_CHARACTERS, cut
 from steerio.model.messages import RemoteError
+
+MESSAGE_CHARACTERS = 20_000
+"""Longest message."""
+TRACEBACK_CHARACTERS = 200_000
+"""Longest traceback as text, which says the message again."""
+PICKLED_BYTES = 1 << 20
+"""Longest exception that travels itself; a longer one is told of in words."""
 
 
 def describe(raised: BaseException, own_frames: int) -> RemoteError:
@@ -26,7 +37,13 @@ def describe(raised: BaseException, own_frames: int) -> RemoteError:
         message = str(raised)
     except Exception as error:  # noqa: BLE001 - as above
         message = f"(its __str__ raises {type(error).__name__})"
-    return RemoteError(name, message, text, _pickle(raised.with_traceback(None)))
+    name, text = cut(name, NAME_CHARACTERS), cut(text, TRACEBACK_CHARACTERS)
+    message = cut(message, MESSAGE_CHARACTERS)
+    pickled = _pickle(raised.with_traceback(None))
+    if len(pickled) > PICKLED_BYTES:
+        nbytes, pickled = len(pickled), b""
+        message += f" [it does not travel itself: {nbytes} bytes, of at most {PICKLED_BYTES}]"
+    return RemoteError(name, message, text, pickled)
 
 
 def _pickle(raised: BaseException) -> bytes:

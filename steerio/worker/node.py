@@ -15,7 +15,9 @@ from collections.abc import Callable
 
 from steerio.core.settings import Settings
 from steerio.edge.endpoint import LinkEndpoint
+from steerio.errors import EncodingError, ProtocolError
 from steerio.model import messages as ms
+from steerio.model.bounds import REASON_CHARACTERS, cut
 from steerio.model.places import WorkerNeeds
 from steerio.worker.copies import Copies
 from steerio.worker.forker import Forker
@@ -104,12 +106,12 @@ class Node:
         """Tell the broker that a worker ended."""
         if not self.ended.done():
             left = self._copies.left_by(worker) if self._copies is not None else []
-            self._say(ms.WorkerExited(worker, run, reason, left))
+            self._say(ms.WorkerExited(worker, run, cut(reason, REASON_CHARACTERS), left))
 
     def leave(self, reason: str) -> None:
         """Leave the broker in good order."""
         if not self.ended.done():
-            self._say(ms.Leave(reason))
+            self._say(ms.Leave(cut(reason, REASON_CHARACTERS)))
             self._end(reason)
 
     def fail(self, reason: str) -> None:
@@ -120,14 +122,23 @@ class Node:
 
     def _say(self, message: ms.ToBroker) -> None:
         self._link.send(message)
-        self._link.flush()
+        try:
+            self._link.flush()
+        except EncodingError as error:
+            self.fail(f"something could not be said to the broker: {error}")
+            return
         if self._link.ready():
             self._loop.call_soon(self._wake)
 
     def _wake(self) -> None:
         if self.ended.done():
             return
-        for message, _ in self._link.receive(1_000):
+        try:
+            received = self._link.receive(1_000)
+        except ProtocolError as error:
+            self.fail(f"what the broker said could not be read: {error}")
+            return
+        for message, _ in received:
             self._heard = self._loop.time()
             self._follow(message)
         if not self.ended.done() and self._link.ready():

@@ -21,14 +21,15 @@ import signal
 import threading
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Generator, Iterable
+from collections.abc import AsyncIterator, Callable, Generator, Iterable, Sequence
 from types import CoroutineType
 from typing import Any, cast
 
 from steerio.edge.boxing import explain_read_only
+from steerio.edge.cutting import check_frames
 from steerio.edge.endpoint import BlockingLink, Frames
 from steerio.edge.values import ANY_VALUE, total_bytes
-from steerio.errors import EncodingError, TaskStopped
+from steerio.errors import EncodingError, ProtocolError, TaskStopped
 from steerio.model import messages as ms
 from steerio.model.objects import StoredObject
 from steerio.model.tasks import TaskSpec
@@ -194,12 +195,7 @@ class Worker:
 
     def _take_in(self, timeout_s: float) -> None:
         """Take in what has arrived, waiting up to ``timeout_s`` for something to arrive."""
-        try:
-            arrived = self._link.receive_within(timeout_s)
-        except OSError:  # the broker is gone
-            self._ending = True
-            return
-        for message, frames in arrived:
+        for message, frames in self._arrived(timeout_s):
             match message:
                 case ms.RunTask():
                     self._held.append((message, frames))
@@ -222,6 +218,16 @@ class Worker:
         elif not message.count:  # of one that it holds
             self._unread.add(message.run)
 
+    def _arrived(self, timeout_s: float) -> Sequence[tuple[ms.FromBroker, Frames]]:
+        """Return what has arrived; nothing where this is the end."""
+        try:
+            return self._link.receive_within(timeout_s)
+        except OSError:  # the broker is gone
+            self._ending = True
+        except ProtocolError as error:
+            self._fail(f"what the broker said could not be read: {error}")
+        return ()
+
     def _return(self, run: int) -> None:
         for entry in self._held:
             if entry[0].run == run:
@@ -241,6 +247,14 @@ class Worker:
                 self._link.flush()
             except OSError:  # the broker is gone
                 self._ending = True
+            except EncodingError as error:
+                self._fail(f"something could not be said to the broker: {error}")
+
+    def _fail(self, reason: str) -> None:
+        """End, as somebody who does not understand or is not understood: its tasks are lost."""
+        self._ending = True
+        with contextlib.suppress(OSError):  # a task may have closed it
+            os.write(2, f"steerio worker {self._name}: {reason}\n".encode(errors="replace"))
 
     def _say_inside(self, message: ms.ToBroker, frames: Frames = ()) -> None:
         """Send something on behalf of a task while that runs."""
@@ -337,10 +351,7 @@ class Worker:
             outcome.ended = time.monotonic()
             if self._forked:
                 return
-            body, out = kind.codec.result.pack(value, f"the value returned by {kind.name}")
-            if out:
-                outcome.stored = self._objects.put_away(out, kind.spec)
-            outcome.packed = (body, out) if outcome.stored is None else (body, ())
+            self._pack(value, kind, outcome)
         except TaskStopped:
             raise
         except BaseException as raised:  # a task may raise whatever it likes
@@ -359,6 +370,16 @@ class Worker:
                 if self._objects.shares and (note := explain_read_only(raised)):
                     raised.add_note(note)
                 outcome.error = describe(raised, 0 if isinstance(raised, EncodingError) else 2)
+
+    def _pack(self, value: Any, kind: LoadedType, outcome: _Outcome) -> None:
+        """Make what a function returned what is reported, by reference where it is large."""
+        what = f"the value returned by {kind.name}"
+        body, out = kind.codec.result.pack(value, what)
+        if out:
+            outcome.stored = self._objects.put_away(out, kind.spec)
+            if outcome.stored is None:
+                check_frames(out, what)
+        outcome.packed = (body, out) if outcome.stored is None else (body, ())
 
     def _leave_nothing_running(self) -> None:
         """End what a stopped task started and left, if need be together with this worker."""
@@ -453,6 +474,7 @@ class Worker:
                     self._ahead.yielded(stored.nbytes)
                     self._say(ms.YieldItem(self._run, index, body, 0, stored))
                     return
+            check_frames(frames, f"item {index} of a generator task")
         self._ahead.yielded(len(body) + total_bytes(frames))
         self._say_inside(ms.YieldItem(self._run, index, body, len(frames)), frames)
 

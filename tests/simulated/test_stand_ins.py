@@ -68,5 +68,5 @@ async def test_the_latest_version_taken_for_a_value_says_how_to_have_one(
 async def test_versions_need_a_name(cluster: SimulatedCluster, session: Session) -> None:
     wrong: list[Any] = ["", 3, None, b"model"]
     for name in wrong:
-        with pytest.raises(UsageError, match=f"versions need a name, like 'model', not {name!r}"):
+        with pytest.raises(UsageError, match="the name of versions"):
             session.versions(name)
