@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 from steerio.campaign.items import Items, Reader
 from steerio.campaign.results import as_failed, make_result, value_of
 from steerio.edge.endpoint import Frames
+from steerio.errors import TaskDidNotSucceed
 from steerio.model import results as rs
 from steerio.model.messages import TaskItem, TaskSettled
 from steerio.model.places import WorkerNeeds
@@ -25,11 +26,26 @@ NO_KWARGS: dict[str, Any] = {}
 NO_TAGS: dict[str, str] = {}
 
 
+class Done(int):
+    """Whether a task has ended: a truth value that may be called, as ``done()`` of futures is."""
+
+    def __call__(self) -> bool:
+        """Say it as futures do."""
+        return bool(self)
+
+    def __repr__(self) -> str:
+        return repr(bool(self))
+
+
+_DONE, _NOT_DONE = Done(True), Done(False)
+
+
 class Task(Generic[R]):
     """A handle of one submitted task.
 
     Await it for its value; ``await task.result()`` gives the `Result`
-    instead and does not raise when the task did not succeed.
+    instead and does not raise when the task did not succeed.  It can be given to
+    ``asyncio.wait``, ``gather``, ``wait_for``, ``shield`` and ``as_completed``.
     """
 
     __slots__ = (
@@ -116,9 +132,9 @@ class Task(Generic[R]):
         return "pending" if self._result is None else self._result.ended_as
 
     @property
-    def done(self) -> bool:
-        """Whether the task has ended."""
-        return self._result is not None
+    def done(self) -> Done:
+        """Whether the task has ended; true or false, and may be called: ``task.done()``."""
+        return _NOT_DONE if self._result is None else _DONE
 
     def __await__(self) -> Generator[Any, None, R]:
         """Wait for the task and return its value.
@@ -172,6 +188,31 @@ class Task(Generic[R]):
             self._callbacks = [callback]
         else:
             self._callbacks.append(callback)
+
+    def remove_done_callback(self, callback: Callable[[Task[R]], None]) -> int:
+        """Call this back no more; returns how many times it would have been called."""
+        before = self._callbacks or []
+        self._callbacks = [other for other in before if other != callback]
+        return len(before) - len(self._callbacks)
+
+    def cancelled(self) -> bool:
+        """Whether the task has ended by being cancelled."""
+        return isinstance(self.result_nowait(), rs.Cancelled)
+
+    def exception(self) -> BaseException | None:
+        """Return what awaiting the task would raise; ``None`` where it succeeded.
+
+        Raises:
+            asyncio.InvalidStateError: it has not ended.
+        """
+        result = self.result_nowait()
+        if result is None:
+            raise asyncio.InvalidStateError(f"{self!r} has not ended")
+        try:
+            value_of(result)
+        except TaskDidNotSucceed as error:
+            return error
+        return None
 
     # -- generator tasks -----------------------------------------------------------------------
 
@@ -241,7 +282,15 @@ class Task(Generic[R]):
             self._waiters = [waiter]
         else:
             self._waiters.append(waiter)
-        await waiter
+        try:
+            await waiter
+        except asyncio.CancelledError:
+            self._forget(waiter)
+            raise
+
+    def _forget(self, waiter: asyncio.Future[None]) -> None:
+        if self._waiters is not None and waiter in self._waiters:
+            self._waiters.remove(waiter)
 
     def _wake(self) -> None:
         waiters, self._waiters = self._waiters, None

@@ -212,7 +212,7 @@ class Reader(AsyncIterator[Any]):
                 raise ItemsDropped(task.id, task.type.name)
             if self._owed:
                 self._owed = False
-                items.grant_one(self._attempt, ended=task.done)
+                items.grant_one(self._attempt, ended=task.done())
             self._look_for_another_attempt(result)
             if len(items) and items.unreadable is None:
                 item, self._owed = items.take()
@@ -267,7 +267,7 @@ class Reader(AsyncIterator[Any]):
         """Read no more, at once."""
         if self._open:
             self._open = False
-            self._items.reader_left(self._owed_attempt, ended=self._task.done)
+            self._items.reader_left(self._owed_attempt, ended=self._task.done())
 
     @property
     def _owed_attempt(self) -> int:
@@ -275,6 +275,6 @@ class Reader(AsyncIterator[Any]):
 
     def __del__(self) -> None:
         if getattr(self, "_open", False):  # any thread may be here
-            left = partial(self._items.reader_left, self._owed_attempt, ended=self._task.done)
+            left = partial(self._items.reader_left, self._owed_attempt, ended=self._task.done())
             with contextlib.suppress(RuntimeError):  # the loop is closed
                 self._loop.call_soon_threadsafe(left)

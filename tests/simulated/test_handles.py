@@ -1,0 +1,122 @@
+"""Handles go where asyncio takes futures, and say where their tasks are."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+
+from steerio import Session, TaskCancelled, TaskFailed, task
+from steerio.testing import Model, SimulatedCluster
+from tests.simulated.virtual import as_asked, on_cluster, simulation
+
+pytestmark = pytest.mark.borders
+
+
+@task(pool="simulate")
+def unlucky(seconds: float) -> None:
+    raise ValueError(f"after {seconds}")
+
+
+MODEL = {simulation: Model(as_asked), unlucky: Model(as_asked)}
+on_two = on_cluster(2, model=MODEL)
+
+
+@on_two
+async def test_asyncio_waits_for_handles(cluster: SimulatedCluster, session: Session) -> None:
+    tasks = session.map(simulation, [1.0, 2.0, 3.0])
+    waited: Any = tasks  # what is awaited is all the same to it, but not to its annotations
+    done, pending = await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
+    assert (done, pending) == ({tasks[0]}, set(tasks[1:]))
+    done, pending = await asyncio.wait(waited, timeout=0.5)
+    assert (done, pending) == ({tasks[0]}, set(tasks[1:]))
+    done, pending = await asyncio.wait(waited)
+    assert (done, pending) == (set(tasks), set())
+    done, _ = await asyncio.wait(waited)
+    assert done == set(tasks)
+
+
+@on_two
+async def test_asyncio_waits_for_the_first_handle_that_fails(
+    cluster: SimulatedCluster, session: Session
+) -> None:
+    good, bad = session.submit(simulation, 1.0), session.submit(unlucky, 2.0)
+    late = session.submit(simulation, 9.0)
+    waited: Any = [good, bad, late]
+    done, pending = await asyncio.wait(waited, return_when=asyncio.FIRST_EXCEPTION)
+    assert (done, pending) == ({good, bad}, {late})
+    assert isinstance(bad.exception(), TaskFailed)
+    assert good.exception() is None
+    with pytest.raises(asyncio.InvalidStateError):
+        late.exception()
+    assert not late.cancelled()
+    late.cancel()
+    await late.result()
+    assert late.cancelled()
+    assert isinstance(late.exception(), TaskCancelled)
+
+
+@on_two
+async def test_asyncio_gathers_shields_and_bounds_handles(
+    cluster: SimulatedCluster, session: Session
+) -> None:
+    tasks = session.map(simulation, [1.0, 2.0])
+    assert await asyncio.gather(*tasks) == [1, 2]
+    bad = session.submit(unlucky, 1.0)
+    (error,) = await asyncio.gather(bad, return_exceptions=True)
+    assert isinstance(error, TaskFailed)
+    slow = session.submit(simulation, 5.0)
+    for _ in range(3):
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(slow, 1.0)
+    assert await asyncio.shield(slow) == 5, "it is not cancelled with who waits"
+    assert await asyncio.ensure_future(slow) == 5
+    values = [await each for each in asyncio.as_completed(session.map(simulation, [3.0, 1.0]))]
+    assert values == [1, 3]
+    async with asyncio.TaskGroup() as group:
+        waiting = group.create_task(slow.result())
+    assert waiting.result().ended_as == "succeeded"
+
+
+@on_two
+async def test_whether_a_task_is_done_is_true_or_false_and_may_be_called(
+    cluster: SimulatedCluster, session: Session
+) -> None:
+    first = session.submit(simulation, 1.0)
+    assert not first.done
+    assert first.done() is False
+    assert (repr(first.done), first.done == False) == ("False", True)  # noqa: E712
+    await first
+    assert first.done
+    assert first.done() is True
+    assert f"{first.done}" == "True"
+    assert sum(each.done for each in [first, first]) == 2
+    assert json.dumps({"done": bool(first.done)}) == '{"done": true}'
+
+
+@on_two
+async def test_a_callback_that_was_removed_is_not_called(
+    cluster: SimulatedCluster, session: Session
+) -> None:
+    called: list[object] = []
+    first = session.submit(simulation, 1.0)
+    assert first.remove_done_callback(called.append) == 0
+    first.add_done_callback(called.append)
+    first.add_done_callback(called.append)
+    assert first.remove_done_callback(called.append) == 2
+    await first
+    assert called == []
+
+
+@on_two
+async def test_who_gives_up_waiting_leaves_nothing_with_the_handle(
+    cluster: SimulatedCluster, session: Session
+) -> None:
+    slow = session.submit(simulation, 100.0)
+    for _ in range(50):
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(slow.result(), 0.1)
+    assert slow._waiters == []
+    await slow
