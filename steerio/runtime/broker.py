@@ -244,8 +244,8 @@ class Broker:
     def _record(self, journal: Journal) -> None:
         """Write what ended, and the events now and then: each write is a call of the system."""
         entries = self._performer.entries
-        if entries:
-            self._write(journal, entries, [])
+        if entries and self._write(journal, entries, []):
+            self._performer.recorded()
         if not self._unwritten:
             return
         now = self._clock()
@@ -256,22 +256,25 @@ class Broker:
 
     def _write_events(self, journal: Journal) -> None:
         self._write_events_at = inf
-        self._write(journal, [], self._unwritten)
+        if self._write(journal, [], self._unwritten):
+            self._unwritten.clear()
 
-    def _write(self, journal: Journal, entries: list[TaskEntry], events: list[AnyEvent]) -> None:
-        """Write the record; ask to end where it cannot be written, and keep what was not.
+    def _write(self, journal: Journal, entries: list[TaskEntry], events: list[AnyEvent]) -> bool:
+        """Write the record, and return whether it is; ask to end where it cannot be written.
 
-        To go on would be to lose results without a word, to raise would be to hang everybody.
+        To go on would be to lose results without a word, to raise would be to hang everybody.  The
+        results whose entries are not written are held back, so that nobody has what is not there
+        when the run is looked at, or taken up, again; if that works later they leave then.
         """
         try:
             journal.write(entries, events)
-            entries.clear()
-            events.clear()
         except OSError as error:
             if not self.failed:
                 self.failed = True
                 self._intake.closing = f"the record in {journal.folder} cannot be written: {error}"
                 log.error("%s", self._intake.closing)
+            return False
+        return True
 
     def _share_pools(self, now: float) -> None:
         """Tell those who watch the pools: how large they are at once, the rest now and then."""

@@ -48,6 +48,8 @@ class Performer:
         held: Collection[bytes],
     ) -> None:
         self.entries: list[TaskEntry] = []
+        self._held_back: list[tuple[int, ms.TaskSettled, Frames]] = []
+        """Results that wait for their entries to be written."""
         self.nodes_copy = False
         """Whether nodes keep copies of objects."""
         self._dismissed: deque[int] = deque(maxlen=DISMISSED)
@@ -133,31 +135,29 @@ class Performer:
             value_bytes += ending.stored.nbytes
         versions = record.versions
         name = worker.name if worker else None
-        self._peers.send(
-            record.client,
-            ms.TaskSettled(
-                record.task_id,
-                ending.ended_as,
-                record.attempt,
-                name,
-                queued,
-                sent,
-                started,
-                ended,
-                received,
-                args_bytes,
-                value_bytes,
-                ending.body,
-                len(ending.frames),
-                ending.error,
-                ending.reason,
-                ending.stored,
-                {name: v.number for name, v in versions.items()} if versions else None,
-            ),
-            ending.frames,
+        settled = ms.TaskSettled(
+            record.task_id,
+            ending.ended_as,
+            record.attempt,
+            name,
+            queued,
+            sent,
+            started,
+            ended,
+            received,
+            args_bytes,
+            value_bytes,
+            ending.body,
+            len(ending.frames),
+            ending.error,
+            ending.reason,
+            ending.stored,
+            {name: v.number for name, v in versions.items()} if versions else None,
         )
         if not self._recording:
+            self._peers.send(record.client, settled, ending.frames)
             return
+        self._held_back.append((record.client, settled, ending.frames))
         error = ending.error
         self.entries.append(
             TaskEntry(
@@ -185,6 +185,13 @@ class Performer:
                 shown(ending.body),
             )
         )
+
+    def recorded(self) -> None:
+        """Send the results that were held back: the entries of all of them are written."""
+        self.entries.clear()
+        held, self._held_back = self._held_back, []
+        for client, settled, frames in held:
+            self._peers.send(client, settled, frames)
 
     def recall_task(self, effect: fx.RecallTask, now: float) -> None:
         """Have a worker give an attempt back, and its node keep it from beginning that."""
