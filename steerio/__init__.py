@@ -84,6 +84,7 @@ if TYPE_CHECKING:
     from steerio.model.events import NodeUndrained as NodeUndrained
     from steerio.model.events import PoolChanged as PoolChanged
     from steerio.model.events import PoolFailed as PoolFailed
+    from steerio.model.events import PoolStalled as PoolStalled
     from steerio.model.events import Published as Published
     from steerio.model.events import TaskEnded as TaskEnded
     from steerio.model.events import TaskProgress as TaskProgress
@@ -150,9 +151,9 @@ _HOMES = {
     "steerio.launch.workers": ["Workers"],
     "steerio.model.events": [
         "ClientLost", "Event", "EventsMissed", "NodeDrained", "NodeDraining", "NodeEnding",
-        "NodeJoined", "NodeLost", "NodeUndrained", "PoolChanged", "PoolFailed", "Published",
-        "TaskEnded", "TaskProgress", "TaskQueued", "TaskRetried", "TaskStarted", "TaskYielded",
-        "VersionPublished", "WorkerJoined", "WorkerLost", "WorkerMoved",
+        "NodeJoined", "NodeLost", "NodeUndrained", "PoolChanged", "PoolFailed", "PoolStalled",
+        "Published", "TaskEnded", "TaskProgress", "TaskQueued", "TaskRetried", "TaskStarted",
+        "TaskYielded", "VersionPublished", "WorkerJoined", "WorkerLost", "WorkerMoved",
     ],
     "steerio.model.objects": ["StoreLoad", "StoreSetting"],
     "steerio.model.results": [
@@ -205,6 +206,7 @@ __all__ = [
     "PoolChanged",
     "PoolFailed",
     "PoolLoad",
+    "PoolStalled",
     "Pools",
     "Priority",
     "Proportional",

@@ -29,7 +29,7 @@ from steerio.campaign.submitting import current_agent
 from steerio.campaign.triggers import triggers_of
 from steerio.campaign.unhandled import Unhandled
 from steerio.errors import BrokerLost, PoolBroken, TaskCancelled, UsageError
-from steerio.model.events import PoolFailed
+from steerio.model.events import PoolFailed, PoolStalled
 from steerio.model.results import Cancelled, Result, Succeeded
 
 log = logging.getLogger("steerio.campaign")
@@ -136,7 +136,7 @@ class Conductor:
             self._group = group
             self._sort_calls()
             self.session.client.watch.on_pools(self._pools_changed, idle=bool(self.idleness))
-            group.start_soon(self._watch_pool_failures, name=f"{self._name}.pools")
+            group.start_soon(self._watch_pools, name=f"{self._name}.pools")
             with self.latecomers.may_cut(f"{self._name}.setup"):
                 await self._as_agent("setup", self.campaign.setup())
             self._start_calls(group)
@@ -292,11 +292,15 @@ class Conductor:
         if not self._finishing:
             self.fail(BrokerLost(reason))
 
-    async def _watch_pool_failures(self) -> None:
-        async with self.session.events(PoolFailed) as failures:
-            async for failure in failures:
-                if self._uses(failure.pool):
-                    self.fail(PoolBroken(failure.pool, failure.reason))
+    async def _watch_pools(self) -> None:
+        async with self.session.events(PoolFailed, PoolStalled) as events:
+            async for event in events:
+                if not self._uses(event.pool):
+                    continue
+                if isinstance(event, PoolFailed):
+                    self.fail(PoolBroken(event.pool, event.reason))
+                else:
+                    log.warning("nothing can go on: %s", event.reason)
 
     def _uses(self, pool: str) -> bool:
         """Whether something of this campaign waits for workers of a pool."""

@@ -21,6 +21,7 @@ from steerio.launch.finding import find_broker
 from steerio.launch.hosting import Hosting
 from steerio.launch.stores import check_thresholds, reach_store
 from steerio.launch.workers import AskedWorkers, check_workers, needs_of
+from steerio.model.from_clients import IN_WORKER
 from steerio.model.objects import StoreSetting
 from steerio.runtime.client import Client
 
@@ -111,7 +112,7 @@ async def connect(run_dir: Path | str, *, name: str = "") -> AsyncGenerator[Sess
         opened.callback(context.end)  # also of what a second Ctrl-C kept from closing
         client = Client(ZmqLink(context, address, identity.encode(), keys), watched=True)
         try:
-            await client.join(name or identity)
+            await client.join(name or identity, worker=os.environ.get(IN_WORKER, ""))
             store = SessionStore(client, *reach_store(connection, opened))
             session = Session(client, Path(run_dir), store)
             session.random_seed = connection.random_seed

@@ -48,7 +48,7 @@ class Progress:
         left = self._left(seconds)
         return (
             f"[{seconds:6.0f} s] {spent.successes} done, {spent.failures} failed, "
-            f"{spent.tasks / max(seconds, 1e-3):.1f}/s{left}; {pools}"
+            f"{spent.tasks / max(seconds, 1e-3):.1f}/s{left}; {pools}{self._stalled()}"
             + (f"; {self._stopping()}" if self._conductor.stopping else "")
         )
 
@@ -56,6 +56,12 @@ class Progress:
         """Say why the campaign ends, and how far it is with that."""
         step = self._conductor.ending.said
         return f"stopping: {self._conductor.stopping}" + (f": {step}" if step else "")
+
+    def _stalled(self) -> str:
+        """Say which tasks wait in vain, if any do."""
+        loads = self._conductor.session.client.watch.pools.values()
+        reasons = [load.stalled for load in loads if load.stalled]
+        return f"; nothing can go on: {'; '.join(reasons)}" if reasons else ""
 
     def _left(self, seconds: float) -> str:
         """Estimate the time left from the limits, where there are any."""
@@ -104,7 +110,13 @@ class Progress:
         )
         if self._conductor.stopping:
             title += f"  ({self._stopping()})"
-        table = Table(title=title, title_justify="left", title_style="bold")
+        table = Table(
+            title=title,
+            title_justify="left",
+            title_style="bold",
+            caption=self._stalled().lstrip("; "),
+            caption_justify="left",
+        )
         table.add_column("pool")
         for column in ("workers", "busy", "idle", "queued"):
             table.add_column(column, justify="right")

@@ -146,7 +146,7 @@ def show_status(run_dir: str, as_json: bool) -> None:
         counts = [load.workers, load.busy, load.idle, load.queued]
         moving = ", ".join(f"{n} {what}" for what, n in facts(load) if n and what != "queued")
         places = ", ".join(f"{node}: {count}" for node, count in load.nodes.items())
-        pools.add_row(name, *map(str, counts), moving, places, load.failure)
+        pools.add_row(name, *map(str, counts), moving, places, load.failure or load.stalled)
     workers = Table(title="workers", title_justify="left")
     for column in ("worker", "pool", "node", "process", "state", "task"):
         workers.add_column(column)

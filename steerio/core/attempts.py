@@ -77,6 +77,10 @@ class Attempts:
         """Asked for each worker that has nothing in hand: whether it goes elsewhere."""
         self.starved: Callable[[Pool, float], None]
         """Called when a task is queued in a pool that has no worker."""
+        self.may_stall: Callable[[float], None]
+        """Called when a task is queued that may wait in vain."""
+        self.inside: dict[int, WorkerRecord] = {}
+        """The clients that tasks are, and the workers that run these."""
         self._run = 0
 
     def take_effects(self) -> list[Effect]:
@@ -111,6 +115,9 @@ class Attempts:
             self.starved(pool, now)
         if record.options.needs is not None:
             self.fitting.watch(now)
+            self.may_stall(now)
+        elif not pool.running or self.inside or self.roster.timed:
+            self.may_stall(now)
 
     def _send(self, worker: WorkerRecord, record: TaskRecord, pool: Pool, now: float) -> None:
         self._run += 1

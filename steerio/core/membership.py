@@ -23,6 +23,7 @@ from steerio.core.effects import Expel, Signal, Start, SweepObjects
 from steerio.core.moves import Moves
 from steerio.core.records import NodeRecord, TypeRecord, WorkerRecord
 from steerio.core.roster import Pool
+from steerio.core.stalls import Stalls
 from steerio.model.events import (
     AnyEvent,
     ClientLost,
@@ -78,6 +79,7 @@ class Membership:
         self._out_of_sight: deque[list[str]] = deque()
         """Who may have put objects and is gone, though nobody saw it end, in the order of that."""
         dispatch.starved = self.watch_empty
+        self.stalls = Stalls(dispatch, self.moves.asked.values, self._to_be_replaced)
         self._checks: dict[str, Callable[[int, float], None]] = {
             "node": self._check_node,
             "client": self._check_client,
@@ -91,20 +93,25 @@ class Membership:
             "deadlock": partial(self.moves.due, "deadlock"),
             "recall": self._check_held,
             "sweep": self._sweep,
+            "stalled": self._look_for_stalls,
             **{what: partial(self.draining.due, what) for what in ("ending", "end", "drain")},
         }
 
     # -- clients ------------------------------------------------------------------------
 
     def client_joined(
-        self, peer: int, name: str, watched: bool, now: float, maker: str = ""
+        self, peer: int, name: str, watched: bool, now: float, maker: str = "", inside: str = ""
     ) -> None:
         """A client joined; ``watched``: it beats, and is lost when it falls silent.
 
-        ``maker`` is what it calls itself where it puts objects into the store.
+        ``maker`` is what it calls itself where it puts objects into the store; ``inside`` the
+        worker in whose task it says it is, with the number of that process.
         """
         if peer in self.clients:
             return
+        worker = self.roster.workers.get(inside.partition(":")[0])
+        if worker is not None and inside == f"{worker.name}:{worker.pid}":
+            self.dispatch.inside[peer] = worker
         self.clients[peer] = ClientRecord(name, peer, now, {}, maker)
         self.dispatch.holdings.join(peer)
         if watched:
@@ -115,6 +122,7 @@ class Membership:
         client = self.clients.pop(peer, None)
         if client is None:
             return
+        self.dispatch.inside.pop(peer, None)
         self.moves.client_left(peer, now)
         self.dispatch.versions.forget(peer)
         self.dispatch.holdings.leave(peer)
@@ -349,6 +357,8 @@ class Membership:
             self._emit(PoolChanged(log.next(), at, pool.name, pool.ready))
         if pool.workers == 0:
             self.watch_empty(pool, now)
+            if pool.backlog:
+                self.stalls.watch(now)
         return pool
 
     def _sweep_later(self, makers: list[str], now: float) -> None:
@@ -416,6 +426,10 @@ class Membership:
         self._recall_at = None
         self.dispatch.recall_held(now)
 
+    def _look_for_stalls(self, about: int, now: float) -> None:
+        del about
+        self.stalls.look(now)
+
     def _check_empty(self, about: int, now: float) -> None:
         del about
         for pool in self.roster.pools.values():
@@ -436,8 +450,9 @@ class Membership:
 
     def _awaits(self, pool: Pool) -> bool:
         """Whether workers of this pool are on their way to it, or will be."""
-        if pool.at_home or pool.coming:
-            return True
+        return bool(pool.at_home or pool.coming) or self._to_be_replaced(pool)
+
+    def _to_be_replaced(self, pool: Pool) -> bool:
         return any(gone.home == pool.name for gone in self._to_replace.values())
 
     def _emit(self, event: AnyEvent) -> None:

@@ -304,8 +304,10 @@ class Moves:
         else:
             self._retire(worker, target, now)
         log.append(PoolChanged(log.next(), at, source.name, source.ready))
-        if source.backlog and not source.workers:
-            self.dispatch.starved(source, now)
+        if source.backlog and not source.running:
+            self.dispatch.may_stall(now)
+            if not source.workers:
+                self.dispatch.starved(source, now)
         if worker.phase in READY:
             self.dispatch.worker_free(worker, now)
 

@@ -58,6 +58,10 @@ class Pool:
         """How many workers it has of each make, those that will come home included."""
         self.makes_ready: Counter[WorkerNeeds] = Counter()
         """How many workers it has of each make that are ready, of those that are in it."""
+        self.stalled = ""
+        """Why its tasks wait in vain, as far as that was said."""
+        self.stalled_at = 0
+        """The best-ranked of them, at the last look."""
         self.unfit_since: dict[WorkerNeeds, float] = {}
         """Since when no worker fits queued tasks of some needs."""
 
@@ -82,11 +86,13 @@ class Pool:
             self.leaving,
             list(self.makes_ready.items()),
             0 if self.failure else self.coming + max(0, self.announced - self.at_home),
+            self.stalled if self.backlog else "",
         )
 
     def count_ready(self, worker: WorkerRecord, by: int) -> None:
         """Count a worker among the ready ones, or no more."""
         self.ready += by
+        self.stalled = ""
         _add_to(self.makes_ready, worker.make, by)
 
 

@@ -166,7 +166,7 @@ class BlockingLink(Protocol):
         ...
 
 
-class _Bell:
+class Bell:
     """Calls ``wake`` on a loop, once for any number of rings until it is answered."""
 
     def __init__(self) -> None:
@@ -229,8 +229,8 @@ class MemoryRouter:
         self._arrived: deque[tuple[bytes, Any, Frames]] = deque()
         self._links: dict[bytes, MemoryLink] = {}
         self._outgoing: dict[bytes, list[tuple[FromBroker, Frames]]] = {}
-        self._bell = _Bell()
-        self._held_bells: list[_Bell] | None = None
+        self._bell = Bell()
+        self._held_bells: list[Bell] | None = None
         self._names = itertools.count(1)
 
     @contextlib.contextmanager
@@ -349,7 +349,7 @@ class MemoryLink:
         self._router = router
         self._identity = identity
         self.arrived: deque[tuple[FromBroker, Frames]] = deque()
-        self.bell = _Bell()
+        self.bell = Bell()
 
     def send(self, message: ToBroker, frames: Frames = ()) -> None:
         self._router.deliver(self._identity, message, frames)

@@ -169,6 +169,18 @@ class PoolFailed(Event, frozen=True, gc=False, tag=True):
     reason: str
 
 
+class PoolStalled(Event, frozen=True, gc=False, tag=True):
+    """Tasks wait in a pool where nobody will take them unless somebody acts.
+
+    ``queued`` is how many; the ``reason`` says why, and what could be done.  Said once, until
+    one of them was taken.
+    """
+
+    pool: str
+    queued: int
+    reason: str
+
+
 class ClientLost(Event, frozen=True, gc=False, tag=True):
     """A client left or fell silent; what it had queued was cancelled."""
 
@@ -221,6 +233,7 @@ AnyEvent = (
     | NodeUndrained
     | PoolChanged
     | PoolFailed
+    | PoolStalled
     | ClientLost
     | Published
     | VersionPublished

@@ -11,12 +11,19 @@ from msgspec import Struct
 from steerio.model.objects import Inputs, StoredObject
 from steerio.model.tasks import TaskOptions, TaskSpec
 
+IN_WORKER = "STEERIO_WORKER"
+"""The variable that tells programs in whose task they run; its value is for `JoinClient.worker`."""
+
 
 class JoinClient(Struct, frozen=True, gc=False, array_like=True, tag=1):
-    """A client asks to be let in; every other message of a stranger is refused."""
+    """A client asks to be let in; every other message of a stranger is refused.
+
+    ``worker`` is the worker in whose task it is, if it is: its name and process, ``name:pid``.
+    """
 
     protocol: int
     name: str
+    worker: str = ""
 
 
 class DefineTask(Struct, frozen=True, gc=False, array_like=True, tag=2):

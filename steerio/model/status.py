@@ -20,7 +20,8 @@ class PoolLoad(Struct, frozen=True, gc=False, array_like=True):
     as they have been ordered there; ``failure`` is why the pool was given up, if it was;
     ``draining`` are the workers that leave, for their nodes are drained; ``makes`` says what the
     workers have that are ready, and how many of them have it; ``expected``
-    are those that were announced and have not come, and one for each move to it that waits.
+    are those that were announced and have not come, and one for each move to it that waits;
+    ``stalled`` is why its tasks wait in vain, where they do.
     """
 
     workers: int
@@ -35,6 +36,7 @@ class PoolLoad(Struct, frozen=True, gc=False, array_like=True):
     draining: int = 0
     makes: list[tuple[WorkerNeeds, int]] = []
     expected: int = 0
+    stalled: str = ""
 
     @property
     def busy(self) -> int:

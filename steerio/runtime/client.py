@@ -91,8 +91,8 @@ class Client:
 
     # -- joining and leaving ----------------------------------------------------------------
 
-    async def join(self, name: str, timeout_s: float = 10.0) -> None:
-        """Join the broker.
+    async def join(self, name: str, timeout_s: float = 10.0, worker: str = "") -> None:
+        """Join the broker; ``worker``: in whose task this is, as ``name:pid``.
 
         Raises:
             JoinRefused: it does not want us; the message says why.
@@ -100,7 +100,7 @@ class Client:
         """
         self.name = name
         self._link.attach(self._loop, self._wake)
-        self.send(ms.JoinClient(ms.PROTOCOL, name))
+        self.send(ms.JoinClient(ms.PROTOCOL, name, worker))
         try:
             async with asyncio.timeout(timeout_s):
                 accepted = await self._joined

@@ -66,7 +66,8 @@ class Welcome:
             peer.name, peer.client_number = message.name, self._clients
             self._clients += 1
             maker = client_maker(peer.client_number)
-            self._members.client_joined(number, message.name, not router.local, now, maker)
+            watched = not router.local
+            self._members.client_joined(number, message.name, watched, now, maker, message.worker)
         elif isinstance(message, ms.JoinNode):
             peer.role, peer.name = "node", message.name
             refusal = self._welcome_node(peer, message, now)

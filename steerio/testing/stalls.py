@@ -12,7 +12,9 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from steerio.core.lifecycle import State
+from steerio.edge.endpoint import Bell
 from steerio.errors import DeadlockError
+from steerio.model.events import PoolStalled
 from steerio.runtime.broker import Broker
 from steerio.runtime.client import Client
 from steerio.runtime.driver import Driver
@@ -76,8 +78,10 @@ class StallWatch:
         before, self._seen = self._seen, (ended, len(self._dispatch.tasks))
         if before == self._seen:
             events = self._record.events
-            at_s = events[-1].at if events else 0.0
-            self._loop.fail(DeadlockError(at_s, self._loop.waiting()))
+            at_s = next((e.at for e in reversed(events) if not isinstance(e, PoolStalled)), 0.0)
+            pools = self._dispatch.roster.pools.values()
+            stalled = [f"tasks: {pool.stalled}" for pool in pools if pool.stalled]
+            self._loop.fail(DeadlockError(at_s, self._loop.waiting() + stalled))
 
     def _something_is_due(self) -> bool:
         """Whether a timer is set, or an attempt under way, that is not part of the background."""
@@ -94,6 +98,6 @@ class StallWatch:
         )
 
 
-BACKGROUND = (Agenda, Broker, Client, Driver, Line, Node, Nuisance, StallWatch)
+BACKGROUND = (Agenda, Bell, Broker, Client, Driver, Line, Node, Nuisance, StallWatch)
 """Whose timers do not count as something to wait for.  Of messages on their way, what counts
 is what they bring about by the next look."""

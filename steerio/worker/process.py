@@ -31,6 +31,7 @@ from steerio.edge.endpoint import BlockingLink, Frames
 from steerio.edge.values import ANY_VALUE, total_bytes
 from steerio.errors import EncodingError, ProtocolError, TaskStopped
 from steerio.model import messages as ms
+from steerio.model.from_clients import IN_WORKER
 from steerio.model.objects import StoredObject
 from steerio.model.tasks import TaskSpec
 from steerio.worker import context, forks, holding
@@ -125,6 +126,7 @@ class Worker:
         context.set_current(self)
         holding.watch(self._slot.hold)
         self._objects.serve()
+        os.environ[IN_WORKER] = f"{self._name}:{self._pid}"
         self._say(ms.JoinWorker(ms.PROTOCOL, self._name, self._pid))
         with contextlib.suppress(TaskStopped):
             while not self._ending:

@@ -117,6 +117,8 @@ def check_pool(members: Membership, pool: Pool, due: Due, now: float) -> None:
     assert pool.makes == Counter(makes)
     assert not pool.backlog.needs or ("unfit", 0) in due
     assert not (pool.failure and pool.backlog), pool
+    if pool.backlog and not pool.running and pool.workers == pool.ready and not pool.moves:
+        assert ("stalled", 0) in due
     queued = [
         record
         for record in members.dispatch.tasks.values()

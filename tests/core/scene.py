@@ -219,6 +219,11 @@ class Scene:
         self.members.tick(self.now, words_wait=words_wait)
         self.settle_down()
 
+    def due(self, what: str) -> list[float]:
+        """Return when it is to be looked at something, each time."""
+        heap = self.dispatch.deadlines._heap
+        return sorted(when for when, _, kind, _ in heap if kind == what)
+
     def settle_down(self) -> None:
         """Do what the broker does after each step, and check the invariants."""
         self.members.watch_held(self.now)

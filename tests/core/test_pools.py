@@ -232,7 +232,7 @@ def test_a_worker_that_started_or_died_in_time_is_left_alone(what: str) -> None:
 def test_a_pool_waits_for_workers_only_so_long_at_whatever_time(begin: float) -> None:
     scene = Scene(pools=("simulate",), settings=SETTINGS, now=begin)
     record = scene.submit()
-    assert scene.dispatch.deadlines.next == begin + 60.0
+    assert scene.due("empty") == [begin + 60.0]
     scene.now = begin + 60.0
     scene.tick(0.0)
     assert scene.ending(record).reason == "no worker joined it within 60 s"
@@ -253,7 +253,7 @@ def test_tasks_that_keep_coming_do_not_make_the_first_one_wait_longer() -> None:
     for _ in range(6):
         scene.submit()
         scene.tick(9.0)
-    assert len(scene.dispatch.deadlines) == 1
+    assert len(scene.due("empty")) == 1
     scene.tick(6.0)
     assert scene.ending(first).ended_as == "lost"
 

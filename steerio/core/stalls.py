@@ -1,0 +1,163 @@
+"""Queued tasks that nobody will take unless somebody acts: found, and said once.
+
+Theory.  A task waits in vain where its pool has no worker that could take it, and none that will
+have come by itself.  Workers that start, that are replaced, that a node is to bring or a waiting
+move will, come by themselves; those on loan come when their lease ends, which may be for the task
+that waits to bring about.  And all workers of a pool may be in the hands of tasks that wait for
+others of their own in it: a circle of resources held and waited for (Coffman, Elphick and Shoshani,
+System Deadlocks, 1971), which no order of the queue can open.
+
+It is not said while whoever submitted such tasks has another in hand, nor while something runs on
+what is lent: then things go on, and may well come to this, too.  And it must hold for a while: the
+best-ranked of the tasks is the same at two looks, so none of them was taken in between.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from itertools import islice
+
+from steerio.core.dispatch import Dispatch
+from steerio.core.records import MoveRecord, WorkerRecord
+from steerio.core.roster import Pool
+from steerio.model.events import PoolStalled
+
+STALLED_S = 5.0
+"""Between two looks at tasks that may wait in vain; it is said at the second."""
+ASKED = 1_000
+"""Queued tasks of a pool of which it is looked who submitted them."""
+
+
+class Stalls:
+    """Which pools have tasks that wait in vain.
+
+    Args:
+        dispatch: the tasks.
+        asked: the moves that are not over.
+        replaced: whether workers of a pool are still to be replaced.
+    """
+
+    def __init__(
+        self,
+        dispatch: Dispatch,
+        asked: Callable[[], Iterable[MoveRecord]],
+        replaced: Callable[[Pool], bool],
+    ) -> None:
+        self.inside = dispatch.inside
+        self._dispatch = dispatch
+        self._roster = dispatch.roster
+        self._asked = asked
+        self._replaced = replaced
+        self._looks_again = False
+        dispatch.may_stall = self.watch
+
+    def watch(self, now: float) -> None:
+        """Look in a while, and as long as tasks are queued: some may be where nothing runs."""
+        if not self._looks_again:
+            self._looks_again = True
+            self._dispatch.deadlines.add(now + STALLED_S, "stalled", 0)
+
+    def look(self, now: float) -> None:
+        """Say which pools are stalled that were so at the last look, and look again later."""
+        self._looks_again = False
+        reasons = self._find()
+        log = self._dispatch.log
+        for pool in self._roster.pools.values():
+            head = pool.backlog.peek() if pool.backlog else None
+            if head is None:
+                pool.stalled, pool.stalled_at = "", 0
+                continue
+            reason = reasons.get(pool.name, "")
+            seen, pool.stalled_at = pool.stalled_at, head.task_id if reason else 0
+            if not reason or seen != head.task_id:
+                pool.stalled = ""
+            elif not pool.stalled:
+                pool.stalled = reason
+                at, queued = now + log.epoch, len(pool.backlog)
+                log.append(PoolStalled(log.next(), at, pool.name, queued, reason))
+            self.watch(now)
+
+    # -- why -----------------------------------------------------------------------------------
+
+    def _find(self) -> dict[str, str]:
+        """Return the pools that are stalled, and why."""
+        queued = [pool for pool in self._roster.pools.values() if pool.backlog]
+        if not self.inside:
+            queued = [pool for pool in queued if not pool.running]
+        if not queued:
+            return {}
+        held = self._find_held(queued) if self.inside else {}
+        parents = {worker for workers in held.values() for worker in workers}
+        going = {run.client for run in self._dispatch.runs.values() if run.worker not in parents}
+        reasons: dict[str, str] = {}
+        for pool in queued:
+            if any(record.client in going for record in islice(pool.backlog, ASKED)):
+                continue
+            reason = self._say_held(pool) if pool.name in held else self._why(pool)
+            if reason:
+                reasons[pool.name] = f"{len(pool.backlog):,} queued in {pool.name!r} wait: {reason}"
+        return reasons
+
+    def _why(self, pool: Pool) -> str:
+        """Return why nobody will take a pool's tasks, or nothing."""
+        if pool.workers > pool.ready or pool.to_come or pool.coming or self._replaced(pool):
+            return ""
+        if pool.ready:
+            if len(pool.idle) < pool.ready:
+                return ""
+            needs = ", ".join(map(str, pool.backlog.needs)) or "more time"
+            return f"none of its {pool.ready} idle workers has what they need ({needs})"
+        if not pool.at_home:
+            return "it has no workers; move or lend some to it, or start a node that has some"
+        return self._why_lent([move for move in self._asked() if move.source == pool.name])
+
+    def _why_lent(self, moves: list[MoveRecord]) -> str:
+        """Return who has a pool's workers and does nothing with them, or nothing."""
+        if not moves or any(move.state != "granted" for move in moves):
+            return ""  # on their way, there or back
+        for move in moves:
+            target = self._roster.pools[move.target]
+            if target.running or target.workers > target.ready:
+                return ""
+        parts = [
+            f"{len(move.taken)} lent to {move.target!r}{f' by {move.by}' if move.by else ''}"
+            for move in moves
+        ]
+        return (
+            f"all its workers are lent ({', '.join(parts)}), and nothing runs there; they come "
+            "home when their leases end, so do not await these tasks inside"
+        )
+
+    def _find_held(self, queued: list[Pool]) -> dict[str, list[WorkerRecord]]:
+        """Return the pools all of whose workers run tasks that wait for queued ones of their own.
+
+        That is the largest set of pools of which it is true if it is true of the others in it.
+        """
+        waits_in: dict[int, set[str]] = {}
+        for pool in queued:
+            for record in pool.backlog:
+                if record.client in self.inside:
+                    waits_in.setdefault(record.client, set()).add(pool.name)
+        for run in self._dispatch.runs.values():
+            waits_in.pop(run.client, None)
+        held = {pool.name: self._ready(pool) for pool in queued if pool.ready and not pool.coming}
+        before = -1
+        while len(held) != before:
+            before = len(held)
+            waiting = {self.inside[c] for c, pools in waits_in.items() if pools <= held.keys()}
+            held = {n: w for n, w in held.items() if len(w) > 0 and waiting.issuperset(w)}
+        return held
+
+    def _ready(self, pool: Pool) -> list[WorkerRecord]:
+        """Return the workers in a pool, if all of them are at work."""
+        if pool.idle or pool.workers > pool.ready:
+            return []
+        nodes = [self._roster.nodes[name] for name in pool.by_node]
+        return [w for node in nodes for w in node.workers.values() if w.pool == pool.name]
+
+    @staticmethod
+    def _say_held(pool: Pool) -> str:
+        return (
+            f"all its {pool.ready} workers run tasks that have submitted these and wait for them; "
+            "give such tasks a pool of their own, or let an agent submit the others"
+        )
