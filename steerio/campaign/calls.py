@@ -39,6 +39,8 @@ class Calls:
         self._echoes: Counter[int] = Counter()
         """Identities of queued items that an ``on_idle`` published."""
         self.busy = 0
+        self.turn: asyncio.Semaphore | None = None
+        """What keeps calls of one method one at a time that has several triggers."""
         self.asked_at = -1
         """At which count of what happened an ``on_idle`` was called last."""
         self.asked_with = 0
@@ -155,7 +157,11 @@ class Calls:
         self._conductor.latecomers.call_begins(self.name)
         self.busy += 1
         try:
-            await self.call(*args)
+            if self.turn is None:
+                await self.call(*args)
+            else:
+                async with self.turn:
+                    await self.call(*args)
         finally:
             self.busy -= 1
 

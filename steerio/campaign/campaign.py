@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from steerio.campaign.board import HOLDERS
+from steerio.campaign.declaring import check_class, hook, reserved_names, say_taken
 from steerio.campaign.handle import Task
 from steerio.campaign.nodes import Nodes
 from steerio.campaign.pools import Pools
@@ -38,13 +39,29 @@ class Campaign(Submitter):
     store: ClassVar[StoreSetting | None] = None
 
     _conductor: Conductor | None = None
+    _reserved: ClassVar[dict[str, str]] = {}
+    """What are names of its own, and what each is for."""
     run_dir: Path | None = None
     """The run directory, while the campaign runs and after."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        check_class(cls, Campaign, Campaign._reserved)
+        _check_store(cls.__qualname__, cls.store)
 
     if not TYPE_CHECKING:  # to type checkers, any name would be an attribute then
 
         def __setattr__(self, name, value):
-            """Set an attribute; the campaign feeds from a board that it is given as one."""
+            """Set an attribute; the campaign feeds from a board that it is given as one.
+
+            Raises:
+                UsageError: campaigns have something else of that name.
+            """
+            if name in self._reserved:
+                written = f"self.{name} of {type(self).__name__}"
+                raise UsageError(say_taken(written, name, self._reserved[name]))
+            if name == "store":
+                _check_store(type(self).__name__, value)
             conductor = self._conductor
             if conductor is None:
                 super().__setattr__(name, value)
@@ -54,9 +71,11 @@ class Campaign(Submitter):
             if issubclass(type(value), HOLDERS) or issubclass(type(old), HOLDERS):
                 conductor.feeder.reassigned(old, value)
 
+    @hook
     async def setup(self) -> None:
         """Do what comes before the agents start; ``self.run`` works here."""
 
+    @hook
     async def finish(self) -> None:
         """Do what comes after the agents ended well; ``self.run`` works here."""
 
@@ -145,3 +164,23 @@ class Campaign(Submitter):
                 "and start it with steerio.run(...)"
             )
         return self._conductor
+
+    def _conducted_by(self, conductor: Conductor) -> None:
+        """Note who runs it."""
+        self.__dict__["_conductor"] = conductor
+
+
+def _check_store(owner: str, value: object) -> None:
+    """Refuse a ``store`` that is no setting, for then it is a name that is taken.
+
+    Raises:
+        UsageError: it is something else.
+    """
+    if value is not None and not isinstance(value, StoreSetting):
+        raise UsageError(
+            f"{owner}.store says where large values go: it is a StoreSetting, not {value!r}; call "
+            "a value of your own something else"
+        )
+
+
+Campaign._reserved = reserved_names(Campaign)  # pyright: ignore[reportPrivateUsage]

@@ -97,7 +97,7 @@ class Conductor:
         session.on_waits = self.feeder.waits
         session.on_never_awaited = self._unhandled.report
         session.client.on_lost(self._broker_lost)
-        campaign._conductor = self  # pyright: ignore[reportPrivateUsage]
+        campaign._conducted_by(self)  # pyright: ignore[reportPrivateUsage]
         timer = self._start_wall_clock()
         try:
             await self._conduct()
@@ -170,6 +170,14 @@ class Conductor:
         await heed(name, coroutine, lambda: True, self.explains)
 
     def _sort_calls(self) -> None:
+        of_method: defaultdict[str, list[Calls]] = defaultdict(list)
+        for calls in self._calls:
+            of_method[calls.name].append(calls)
+        for several in of_method.values():
+            if len(several) > 1:
+                turn = asyncio.Semaphore(max(calls.trigger.concurrent for calls in several))
+                for calls in several:
+                    calls.turn = turn
         for calls in self._calls:
             kind = calls.trigger.kind
             if kind in ("success", "failure", "result"):

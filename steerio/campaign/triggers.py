@@ -1,11 +1,17 @@
-"""Triggers: the decorators that make methods of a campaign its agents."""
+"""Triggers: the decorators that make methods of a campaign its agents.
+
+A method may have several triggers, but for ``@agent``, and is called for each of them.  One that
+overrides a triggered method keeps its triggers, unless it has some of its own.
+"""
 
 from __future__ import annotations
 
 import inspect
+import math
+import operator
 from collections.abc import Awaitable, Callable
-from types import FunctionType
-from typing import Any, ParamSpec
+from types import FrameType, FunctionType
+from typing import Any, ParamSpec, cast
 
 from msgspec import Struct
 
@@ -17,7 +23,12 @@ from steerio.model.results import Cancelled, Result, Succeeded
 P = ParamSpec("P")
 Method = Callable[P, Awaitable[Any]]
 
-MARK = "__steerio_trigger__"
+MARK = "__steerio_triggers__"
+"""The attribute of a method that has its triggers, in the order in which they were put on it."""
+UNUSED = "__steerio_unused__"
+"""The attribute of a decorator that was made and is still to be put on a method."""
+MARKED = "__steerio_marked__"
+"""The name in a class body under which the methods are noted that were given triggers in it."""
 
 
 class Trigger(Struct, frozen=True):
@@ -37,6 +48,22 @@ class Trigger(Struct, frozen=True):
     concurrent: int = 1
     seconds: float = 0.0
 
+    @property
+    def name(self) -> str:
+        """The trigger as it is written."""
+        name = {"agent": "agent", "period": "every"}.get(self.kind, f"on_{self.kind}")
+        return f"@{name}"
+
+    @property
+    def given(self) -> tuple[str, ...]:
+        """What a call is given."""
+        if self.kind in ("agent", "period"):
+            return ()
+        if self.kind == "idle":
+            return ("idle",)
+        noun = "event" if self.kind == "event" else "result"
+        return (noun if self.every is None else f"{noun}s",)
+
     def wants(self, result: Result) -> bool:
         """Whether a result is of this trigger's kind (its task type was looked at already)."""
         if self.kind == "success":
@@ -46,9 +73,15 @@ class Trigger(Struct, frozen=True):
         return self.kind == "result"
 
 
-def agent(method: Method[P]) -> Method[P]:
+def agent(method: Method[P] | None = None, /) -> Method[P]:
     """Run this ``async def`` method for the campaign's life."""
-    return _mark(Trigger("agent"))(method)
+    given: object = method
+    if not hasattr(given, "__get__"):  # as all have that may stand in a class
+        written = "@agent()" if given is None else f"@agent({given!r})"
+        raise UsageError(f"@agent takes nothing: write @agent, not {written}")
+    marked = _put_on(cast("Method[P]", method), Trigger("agent"))
+    _note_in_body(marked, inspect.currentframe())
+    return marked
 
 
 def on_success(
@@ -87,7 +120,7 @@ def on_event(
             f"@on_event is for events of your own, which agents publish; follow {event.__name__} "
             f"in an @agent: async with self.events({event.__name__}) as events: ..."
         )
-    return _mark(Trigger("event", event, _checked(every), concurrent))
+    return _mark(Trigger("event", event, *_checked(every, concurrent)))
 
 
 def on_idle(pool: str) -> Callable[[Method[P]], Method[P]]:
@@ -112,19 +145,64 @@ def every(seconds: float) -> Callable[[Method[P]], Method[P]]:
 
     A call that takes longer delays the next; none are made up for.
     """
-    if not seconds > 0:
-        raise UsageError(f"@every takes a number of seconds above 0, not {seconds!r}")
+    if not 0 < _number(seconds) < math.inf:
+        raise UsageError(
+            f"@every takes a number of seconds above 0, as in @every(5.0), not {seconds!r}"
+        )
     return _mark(Trigger("period", seconds=float(seconds)))
 
 
 def triggers_of(campaign: object) -> list[tuple[str, Trigger, Callable[..., Any]]]:
-    """Return the triggered methods of a campaign, as (name, trigger, bound method)."""
-    found: list[tuple[str, Trigger, Callable[..., Any]]] = []
-    for name in dir(type(campaign)):
-        trigger = getattr(inspect.getattr_static(type(campaign), name), MARK, None)
-        if isinstance(trigger, Trigger):
-            found.append((name, trigger, getattr(campaign, name)))
-    return found
+    """Return the triggers of a campaign's methods, as (name, trigger, bound method)."""
+    return [
+        (name, trigger, getattr(campaign, name))
+        for name in dir(type(campaign))
+        for trigger in triggers_on(type(campaign), name)
+    ]
+
+
+def triggers_on(cls: type, name: str) -> tuple[Trigger, ...]:
+    """Return the triggers of a method, which may be those of one that it overrides."""
+    for each in cls.__mro__:
+        if name in vars(each):
+            attribute = vars(each)[name]
+            triggers = marks(attribute)
+            if triggers or not is_async(attribute):
+                return triggers
+    return ()
+
+
+def marks(value: object) -> tuple[Trigger, ...]:
+    """Return the triggers on a function; asks proxies nothing."""
+    found: object = inspect.getattr_static(value, MARK, ())
+    return cast("tuple[Trigger, ...]", found) if isinstance(found, tuple) else ()
+
+
+def is_async(function: object) -> bool:
+    """Whether calling a function makes a coroutine, as far as one can see."""
+    wrapped = inspect.unwrap(function) if callable(function) else function
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(wrapped)
+
+
+def check_callable(function: Callable[..., Any], trigger: Trigger, name: str) -> None:
+    """Refuse a method that cannot be called as its trigger does.
+
+    Raises:
+        UsageError: it takes other arguments.
+    """
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # of something compiled: nobody knows
+        return
+    taken = ("self", *trigger.given)
+    try:
+        signature.bind(*taken)
+    except TypeError:
+        raise UsageError(
+            f"{name}{signature} cannot be called by {trigger.name}, which gives it "
+            f"{trigger.given[0] if trigger.given else 'nothing'}: "
+            f"write async def {name.split('.')[-1]}({', '.join(taken)})"
+        ) from None
 
 
 def _on(
@@ -133,24 +211,80 @@ def _on(
     code = task_type.__code__ if isinstance(task_type, FunctionType) else None
     if code is not None and code.co_varnames[:1] == ("self",):  # the method, for want of ()
         raise UsageError(f"@on_{kind} names a task type first: @on_{kind}(simulate)")
-    subject = as_task_type(task_type)
-    if concurrent < 1:
-        raise UsageError(f"concurrent must be at least 1, not {concurrent}")
-    return _mark(Trigger(kind, subject, _checked(every), concurrent))
+    return _mark(Trigger(kind, as_task_type(task_type), *_checked(every, concurrent)))
 
 
-def _checked(every: int | None) -> int | None:
-    if every is not None and every < 1:
-        raise UsageError(f"every must be a whole number above 0, not {every!r}")
-    return every
+def _checked(every: int | None, concurrent: int) -> tuple[int | None, int]:
+    """Return how many make a call, and how many calls may run, as whole numbers above 0.
+
+    Raises:
+        UsageError: one is none.
+    """
+    return None if every is None else _whole("every", every), _whole("concurrent", concurrent)
+
+
+def _whole(name: str, value: object) -> int:
+    try:
+        number = 0 if isinstance(value, bool) else operator.index(cast("int", value))
+    except TypeError:
+        number = 0
+    if number < 1:
+        raise UsageError(f"{name} must be a whole number above 0, not {value!r}")
+    return number
+
+
+def _number(value: object) -> float:
+    """Return a number as it is, and 0 for anything else."""
+    return value if isinstance(value, (int, float)) and not isinstance(value, bool) else 0
 
 
 def _mark(trigger: Trigger) -> Callable[[Method[P]], Method[P]]:
     def decorate(method: Method[P]) -> Method[P]:
-        if not inspect.iscoroutinefunction(method):
-            name = getattr(method, "__qualname__", repr(method))
-            raise UsageError(f"{name} must be 'async def': agents are coroutines")
-        setattr(method, MARK, trigger)
-        return method
+        marked = _put_on(method, trigger)
+        _note_in_body(marked, inspect.currentframe())
+        return marked
 
+    setattr(decorate, UNUSED, trigger.name)
     return decorate
+
+
+def _put_on(method: Method[P], trigger: Trigger) -> Method[P]:
+    """Put a trigger on a method, which may have some already."""
+    name = getattr(method, "__qualname__", repr(method))
+    _check_method(method, trigger, name)
+    triggers = marks(method)
+    if trigger in triggers:
+        raise UsageError(f"{name} has {trigger.name} twice, for the same")
+    if triggers and "agent" in (trigger.kind, *(other.kind for other in triggers)):
+        raise UsageError(
+            f"{name} cannot have @agent beside another trigger: "
+            "it runs for the campaign's life, so give it a method of its own"
+        )
+    setattr(method, MARK, (*triggers, trigger))
+    return method
+
+
+def _note_in_body(method: Callable[..., Any], decorator: FrameType | None) -> None:
+    """Note a method in the class body that a decorator was written in, to be looked for there."""
+    body = decorator.f_back.f_locals if decorator and decorator.f_back else {}
+    if "__qualname__" in body:  # else it is a function's body, or a module
+        body.setdefault(MARKED, []).append(method)
+
+
+def _check_method(method: object, trigger: Trigger, name: str) -> None:
+    """Refuse what is no async method that can be called as the trigger does.
+
+    Raises:
+        UsageError: it is something else.
+    """
+    kind = type(method).__name__
+    if kind in ("staticmethod", "classmethod", "property"):
+        raise UsageError(
+            f"{trigger.name} is put on a {kind}, but agents are methods of a campaign: "
+            f"leave @{kind} out, and take self"
+        )
+    if not callable(method) or not is_async(method):
+        generator = inspect.isasyncgenfunction(method)
+        has = ", and without yield: nobody would read that" if generator else ""
+        raise UsageError(f"{name} must be 'async def'{has}: agents are coroutines")
+    check_callable(method, trigger, name)

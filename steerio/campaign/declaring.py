@@ -1,0 +1,128 @@
+"""What a class of campaigns may declare: checked when it is made, so that nothing gets lost.
+
+A campaign's own names, such as ``run`` and ``events``, belong to it: a subclass, or an instance,
+that used one for something else would take it away from all that needs it.  Which these are is what
+`Campaign` has; free are its *hooks*, methods that are there to be overridden, and its settings,
+public attributes of the class that are no methods.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator
+from functools import cached_property, partial, partialmethod
+from typing import Any, TypeVar, cast
+
+from steerio.campaign.triggers import MARKED, UNUSED, check_callable, is_async, marks, triggers_on
+from steerio.errors import UsageError
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+HOOK = "__steerio_hook__"
+LIMIT_AROUND = 100
+"""Most decorators around a method that are looked through."""
+
+
+def hook(method: F) -> F:
+    """Mark a method of `Campaign` as one that is there to be overridden."""
+    setattr(method, HOOK, True)
+    return method
+
+
+def reserved_names(base: type) -> dict[str, str]:
+    """Return the names that a class of campaigns keeps for itself, and what each of them is for."""
+    names: dict[str, str] = {}
+    for name in dir(base):
+        if name.startswith("__"):
+            continue
+        value = inspect.getattr_static(base, name)
+        function = value.fget if isinstance(value, property) else value
+        if getattr(value, HOOK, False) or not (callable(function) or name.startswith("_")):
+            continue
+        names[name] = (inspect.getdoc(function) or "").split("\n")[0] if callable(function) else ""
+    return names
+
+
+def say_taken(written: str, name: str, purpose: str) -> str:
+    """Say that a name is a campaign's own."""
+    doing = f" ({purpose.rstrip('.')})" if purpose else ""
+    return f"{written} would hide Campaign.{name}{doing}: call it something else"
+
+
+def check_class(cls: type, base: type, reserved: dict[str, str]) -> None:
+    """Refuse a class of campaigns that could not work as it is written.
+
+    Raises:
+        UsageError: it hides what campaigns have, or something is no agent that should be one.
+    """
+    for name, purpose in reserved.items():
+        value = inspect.getattr_static(cls, name)
+        if value is not inspect.getattr_static(base, name):
+            owner = next(each for each in cls.__mro__ if name in vars(each))
+            raise UsageError(say_taken(f"{owner.__qualname__}.{name}", name, purpose))
+    for name in dir(base):
+        if getattr(inspect.getattr_static(base, name), HOOK, False):
+            _check_hook(cls, name)
+    for name, value in list(vars(cls).items()):
+        _check_attribute(cls, name, value)
+    _check_found(cls)
+
+
+def _check_hook(cls: type, name: str) -> None:
+    """Refuse a ``setup`` or ``finish`` that cannot be awaited."""
+    hook = inspect.getattr_static(cls, name)
+    called = f"{cls.__qualname__}.{name}"
+    if not callable(hook) or isinstance(hook, staticmethod) or not is_async(hook):
+        raise UsageError(f"{called} must be a method with 'async def {name}(self)'")
+    try:
+        inspect.signature(hook).bind(None)
+    except TypeError:
+        raise UsageError(f"{called} takes nothing but self: async def {name}(self)") from None
+
+
+def _check_attribute(cls: type, name: str, value: object) -> None:
+    """Refuse what hides an agent, or cannot be called as the agent that it overrides."""
+    called = f"{cls.__qualname__}.{name}"
+    unused = inspect.getattr_static(value, UNUSED, "")
+    if unused:
+        raise UsageError(f"{called} has {unused} without what that is about: {unused}(...)")
+    if not marks(value) and any(marks(each) for each in _inside(value)):
+        raise UsageError(
+            f"{called} is no agent: {type(value).__name__} is around its trigger; put the trigger "
+            "outermost, on a method that is 'async def' and takes self"
+        )
+    if inspect.isfunction(value):
+        for trigger in triggers_on(cls, name):
+            check_callable(value, trigger, called)
+
+
+def _check_found(cls: type) -> None:
+    """Refuse methods whose triggers are lost: by a decorator, or by another of their name."""
+    marked: list[Callable[..., Any]] = vars(cls).get(MARKED, [])
+    if not marked:
+        return
+    delattr(cls, MARKED)
+    reached = {id(each) for value in vars(cls).values() for each in (value, *_inside(value))}
+    for method in marked:
+        if id(method) not in reached:
+            raise UsageError(
+                f"{cls.__qualname__}.{method.__name__} has a trigger, but the class does not have "
+                "that method: another of its name follows, or what decorates it keeps it to itself "
+                "(functools.wraps would show it)"
+            )
+
+
+def _inside(value: object) -> Iterator[object]:
+    """Go through what a decorated method was put around; asks proxies nothing."""
+    for _ in range(LIMIT_AROUND):
+        if isinstance(value, (staticmethod, classmethod)):
+            value = cast("staticmethod[..., Any]", value).__func__
+        elif isinstance(value, property):
+            value = value.fget
+        elif isinstance(value, (partial, partialmethod, cached_property)):
+            value = cast("partial[Any]", value).func
+        else:
+            value = inspect.getattr_static(value, "__wrapped__", None)
+        if value is None:
+            return
+        yield value
