@@ -20,6 +20,7 @@ from steerio.campaign.opening import connect
 from steerio.campaign.pools import facts
 from steerio.campaign.run_dir import logging_to, make_run_dir
 from steerio.edge.connection import FILE_NAME, read_connection
+from steerio.edge.descriptors import need_descriptors
 from steerio.edge.references import in_words
 from steerio.errors import BrokerLost, UsageError
 from steerio.launch.finding import find_broker, has_ended
@@ -100,6 +101,7 @@ def run_worker(
     ends = find_end(walltime, os.environ, time.time())
     asked = parse_workers(workers)
     counts = check_workers(asked)
+    need_descriptors()
     connection = find_broker(run_dir)
     address, keys = connection.address
     local = address.startswith(IPC)

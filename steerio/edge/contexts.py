@@ -8,16 +8,27 @@ noted here, and where that was interrupted the context is left to the end of the
 
 from __future__ import annotations
 
+import errno
+import threading
+
 import zmq
+
+THREADS = 2
+"""Threads of a context: one for input and output, and one that closes sockets."""
 
 _open: list[zmq.Context[zmq.Socket[bytes]]] = []
 """Those that have not ended: collected as garbage, one would wait for its sockets."""
 
 
 class Context:
-    """What sockets belong to, with an I/O thread of its own; whoever opens one ends it."""
+    """What sockets belong to, with an I/O thread of its own; whoever opens one ends it.
+
+    Raises:
+        OSError: there are no threads left for it.
+    """
 
     def __init__(self) -> None:
+        _need_threads()
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         _open.append(self._context)
         self._sockets: list[zmq.Socket[bytes]] = []
@@ -49,3 +60,24 @@ class Context:
         if not self._being_made and self._context in _open:
             self._context.term()
             _open.remove(self._context)
+
+
+def _need_threads() -> None:
+    """See whether a context's threads can be had: ZeroMQ ends the process where they cannot.
+
+    Raises:
+        OSError: they cannot.
+    """
+    enough = threading.Event()
+    threads = [threading.Thread(target=enough.wait, daemon=True) for _ in range(THREADS)]
+    started: list[threading.Thread] = []
+    try:
+        for thread in threads:
+            thread.start()
+            started.append(thread)
+    except RuntimeError:
+        raise OSError(errno.EAGAIN, "no more threads can be started") from None
+    finally:
+        enough.set()
+        for thread in started:
+            thread.join()

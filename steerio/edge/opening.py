@@ -19,11 +19,11 @@ import msgspec
 from msgspec import Struct, structs
 
 from steerio.edge.connector_store import ConnectorStore
+from steerio.edge.descriptors import allow_descriptors
 from steerio.edge.multi_store import MultiStore, Part
 from steerio.edge.segments import SharedMemoryConnector
 from steerio.edge.store import SegmentStore, Store
 from steerio.edge.store_folders import SPILL, open_folder, sweep_stale
-from steerio.edge.whole_files import allow_descriptors
 from steerio.errors import UsageError
 from steerio.model.objects import StoreSetting
 

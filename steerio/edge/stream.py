@@ -13,16 +13,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import itertools
+import logging
+import os
 import selectors
 import socket
 import struct
+import time
 from collections.abc import Callable
+from math import inf
 from pathlib import Path
 from typing import Any
 
 from steerio.edge.batches import Incoming, Outgoing
 from steerio.edge.cutting import batches, refused
+from steerio.edge.descriptors import is_scarce
 from steerio.edge.endpoint import Arrival, Frames
 from steerio.edge.headers import deal_frames, decode_from_broker, decode_to_broker
 from steerio.edge.spares import Spares
@@ -35,6 +41,15 @@ CHUNK_BYTES = 1 << 18
 BUFFER_BYTES = 1 << 21
 """How much the kernel is asked to take of a message before its reader does: a reader that is
 waked for every 200 kB (its default) makes long frames slow."""
+
+
+_EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+PAUSE_S = 1.0
+"""How long nobody is accepted once descriptors have run out."""
+TOLD_S = 60.0
+"""That is told once in so long."""
+
+log = logging.getLogger("steerio.stream")
 
 
 class _Connection:
@@ -83,6 +98,9 @@ class StreamRouter:
         self._spares = Spares()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._due = True
+        self._paused = 0.0
+        """Until when nobody is accepted, for want of descriptors; 0: they are."""
+        self._told = -inf
 
     def send(self, peer: bytes, message: FromBroker, frames: Frames = ()) -> None:
         connection = self._connections.get(peer)
@@ -107,6 +125,8 @@ class StreamRouter:
     def receive(self, limit: int) -> list[Arrival]:
         del limit  # what one look at the connections gives is bounded by CHUNK_BYTES of each
         arrivals: list[Arrival] = []
+        if self._paused and time.monotonic() >= self._paused:
+            self._go_on_accepting()
         if not self._due:
             return arrivals
         self._due = False
@@ -159,13 +179,39 @@ class StreamRouter:
 
     def _accept(self) -> None:
         with contextlib.suppress(BlockingIOError, ConnectionError):
-            accepted, _ = self._listener.accept()
+            try:
+                if _are_scarce(self._listener):
+                    raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+                accepted, _ = self._listener.accept()
+            except OSError as error:
+                if error.errno not in _EXHAUSTED:
+                    raise
+                self._pause_accepting(error)
+                return
             accepted.setblocking(False)
             accepted.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER_BYTES)
             identity = b"stream-%d" % next(self._names)
             incoming = Incoming(self._room, self._spares)
             connection = self._connections[identity] = _Connection(identity, accepted, incoming)
             self._selector.register(accepted, selectors.EVENT_READ, connection)
+
+    def _pause_accepting(self, error: OSError) -> None:
+        """Let who connects wait; trying again at once would be all that this process does."""
+        self._selector.unregister(self._listener)
+        self._paused = time.monotonic() + PAUSE_S
+        if self._paused > self._told + TOLD_S:
+            self._told = self._paused
+            log.warning(
+                "no worker can connect: %s, and %d are connected; raise the bound of this process "
+                "(ulimit -n) or have fewer workers",
+                error.strerror,
+                len(self._connections),
+            )
+
+    def _go_on_accepting(self) -> None:
+        self._paused = 0.0
+        self._selector.register(self._listener, selectors.EVENT_READ)
+        self._due = True
 
     def _read(self, connection: _Connection, arrivals: list[Arrival]) -> None:
         try:
@@ -208,6 +254,17 @@ class StreamRouter:
             self._selector.unregister(connection.socket)
             connection.socket.close()
             self._gone.append(connection.identity)
+
+
+def _are_scarce(listener: socket.socket) -> bool:
+    """Whether the next descriptor is one of the last.
+
+    Raises:
+        OSError: there is none at all.
+    """
+    probe = os.dup(listener.fileno())
+    os.close(probe)
+    return is_scarce(probe)
 
 
 class StreamLink:

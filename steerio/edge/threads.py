@@ -34,17 +34,29 @@ class DaemonThreads:
         self._threads: list[threading.Thread] = []
 
     def submit(self, function: Callable[..., R], *args: Any) -> Future[R]:
-        """Have a function called by one of the threads."""
+        """Have a function called by one of the threads.
+
+        Raises:
+            RuntimeError: not one of them can be started.
+        """
         future: Future[R] = Future()
-        self._calls.put((future, function, args))
         if not self._threads:
-            for number in range(self._count):
-                thread = threading.Thread(
-                    target=_serve, args=(self._calls,), name=f"{self._name}-{number}", daemon=True
-                )
-                self._threads.append(thread)
-                thread.start()
+            self._start()
+        self._calls.put((future, function, args))
         return future
+
+    def _start(self) -> None:
+        for number in range(self._count):
+            thread = threading.Thread(
+                target=_serve, args=(self._calls,), name=f"{self._name}-{number}", daemon=True
+            )
+            try:
+                thread.start()
+            except RuntimeError:
+                if not self._threads:
+                    raise
+                return  # fewer will do
+            self._threads.append(thread)
 
     def close(self, within_s: float) -> None:
         """End the threads once they are done with what they were given, or leave them behind."""
@@ -55,10 +67,17 @@ class DaemonThreads:
 
 
 async def in_thread(function: Callable[..., R], *args: Any) -> R:
-    """Call a function in a daemon thread of its own, and wait for it without blocking the loop."""
+    """Call a function in a daemon thread of its own, and wait for it without blocking the loop.
+
+    Where there are no threads left, the loop calls it.
+    """
     threads = DaemonThreads(1, f"steerio-{function.__name__}")
     try:
-        return await asyncio.wrap_future(threads.submit(function, *args))
+        try:
+            called = threads.submit(function, *args)
+        except RuntimeError:
+            return function(*args)
+        return await asyncio.wrap_future(called)
     finally:
         threads.close(0.0)
 

@@ -17,7 +17,6 @@ read, and all are once mappings take half of the descriptors that this process m
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import fcntl
 import mmap
@@ -36,24 +35,8 @@ WRITTEN_AT_ONCE = 64 * 2**20
 """A signal waits for no longer write than this."""
 WRITTEN_PIECES = 512
 """``writev`` takes no more than 1024."""
-MOST_DESCRIPTORS = 2**16
-"""More are not asked for: as many mappings is what Linux allows, and some programs that a task
-may start close all descriptors that they could have, one by one."""
-
 _mapped: WeakSet[mmap.mmap] = WeakSet()
 """What this process maps, while anybody has a view of it."""
-
-
-def allow_descriptors() -> None:
-    """Raise the bound of this process's descriptors as far as it may.
-
-    The usual 1024 is for programs that call ``select``; an object in use takes one.
-    """
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, MOST_DESCRIPTORS)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        with contextlib.suppress(OSError, ValueError):  # then mappings are fewer
-            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def write_whole(

@@ -13,12 +13,14 @@ from pathlib import Path
 
 from steerio.core.settings import Settings
 from steerio.edge.connection import Connection
+from steerio.edge.descriptors import need_descriptors
 from steerio.edge.journal import Journal
 from steerio.edge.opening import check_store, open_store, own_folders
 from steerio.edge.own_files import writing_to
 from steerio.edge.store import Store
 from steerio.edge.store_folders import open_folder, sweep_stale
 from steerio.edge.threads import in_thread
+from steerio.errors import UsageError
 from steerio.launch.listening import Listening, sweep_sockets
 from steerio.launch.node_process import NodeProcess
 from steerio.launch.stores import choose_store
@@ -122,10 +124,11 @@ class Hosting:
         """Open the endpoints, drive the broker and start the local node.
 
         Raises:
-            UsageError: the store cannot be, the run directory cannot be written to, or there is
-                nowhere to listen.
+            UsageError: the store cannot be, the run directory cannot be written to, there is
+                nowhere to listen, or this process may not have enough descriptors or threads.
         """
         try:
+            need_descriptors(sum(self._workers.values()))
             if self._workers and self._early_node is None:
                 self._early_node = NodeProcess.started()
             await in_thread(self._open_store)
@@ -355,6 +358,10 @@ class Hosting:
         if self._restarts < NODE_RESTARTS:
             self._restarts += 1
             log.warning("%s; starting another", reason)
-            self._start_node()
+            try:
+                self._start_node()
+            except UsageError as error:
+                self._node = None
+                self.broker.fail_pools(f"{reason}; {error}")
         else:
             self.broker.fail_pools(f"{reason}, {NODE_RESTARTS + 1} times in a row")

@@ -67,14 +67,18 @@ class Listening:
             UsageError: there is no folder for sockets, or the TCP address cannot be listened on.
         """
         self.folder = folder = _make_folder()
-        self._context = context = Context()
         try:
+            self._context = context = Context()
             stream = StreamRouter(f"{folder}/workers")
             self.routers.append(stream)
             self.stream = stream.address
             local = ZmqRouter(context, f"ipc://{folder}/broker")
         except OSError as error:
-            raise UsageError(f"cannot listen in {folder}: {error.strerror or error}") from None
+            why = error.strerror or error
+            raise UsageError(
+                f"cannot listen in {folder}: {why}; see what room it has, and the bounds of this "
+                "process (ulimit -n, ulimit -u)"
+            ) from None
         self.routers.append(local)
         self.local = local.address
         if self._host is not None:

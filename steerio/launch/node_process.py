@@ -11,9 +11,10 @@ import subprocess
 import sys
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 
 from steerio.edge.own_files import to_json
+from steerio.errors import UsageError
 from steerio.worker import descendants, inheritance, node_main
 from steerio.worker.setup import NodeSetup
 
@@ -35,10 +36,14 @@ class NodeProcess:
 
     @classmethod
     def forked(cls) -> NodeProcess:
-        """Fork this process, which must have no threads yet; imports come for free."""
-        theirs, mine = os.pipe()
+        """Fork this process, which must have no threads yet; imports come for free.
+
+        Raises:
+            UsageError: it cannot be forked.
+        """
         inheritance.flush_output()
-        pid = os.fork()
+        with _pipe() as (theirs, mine):
+            pid = os.fork()
         if pid == 0:
             status = 1
             try:
@@ -57,18 +62,22 @@ class NodeProcess:
 
     @classmethod
     def spawned(cls) -> NodeProcess:
-        """Start a fresh interpreter, for processes that have threads or much memory."""
-        theirs, mine = os.pipe()
-        process = subprocess.Popen(
-            [sys.executable, "-m", node_main.__name__],
-            stdin=theirs,
-            start_new_session=True,
-            env={
-                **os.environ,
-                "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
-                node_main.ORIGINAL_PATH: os.environ.get("PYTHONPATH", ""),
-            },
-        )
+        """Start a fresh interpreter, for processes that have threads or much memory.
+
+        Raises:
+            UsageError: it cannot be started.
+        """
+        with _pipe() as (theirs, mine):
+            process = subprocess.Popen(
+                [sys.executable, "-m", node_main.__name__],
+                stdin=theirs,
+                start_new_session=True,
+                env={
+                    **os.environ,
+                    "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+                    node_main.ORIGINAL_PATH: os.environ.get("PYTHONPATH", ""),
+                },
+            )
         os.close(theirs)
         process.returncode = 0  # this object waits for the process; Popen must not warn of it
         return cls(process.pid, mine)
@@ -148,6 +157,26 @@ class NodeProcess:
         if self._pipe >= 0:
             os.close(self._pipe)
             self._pipe = -1
+
+
+@contextlib.contextmanager
+def _pipe() -> Generator[tuple[int, int], None, None]:
+    """Open a pipe to a process that is started in here.
+
+    Raises:
+        UsageError: there is no room for one more; the pipe is closed.
+    """
+    ends: tuple[int, ...] = ()
+    try:
+        ends = theirs, mine = os.pipe()
+        yield theirs, mine
+    except OSError as error:
+        for end in ends:
+            os.close(end)
+        raise UsageError(
+            f"no process can be started for the workers of this machine: {error}; end others, or "
+            "raise the bounds on processes (ulimit -u), memory and open files (ulimit -n)"
+        ) from None
 
 
 def can_fork() -> bool:

@@ -69,7 +69,11 @@ def run_node(
         if store is not None and own:
             folder = opened.enter_context(open_folder())
             setup = structs.replace(setup, objects=str(folder.path))
-        forker = ZygoteForker(setup)  # forks, so before anything makes a thread
+        try:
+            forker = ZygoteForker(setup)  # forks, so before anything makes a thread
+        except OSError as error:
+            sys.stderr.write(f"steerio node {setup.name}: no zygote can be started: {error}\n")
+            return 1
         try:
             copies = None
             if store is not None and store.remote:

@@ -15,16 +15,15 @@ from typing import Any
 
 import pytest
 
+from steerio.edge.descriptors import MOST_DESCRIPTORS, allow_descriptors
 from steerio.edge.freed import LEAST_BYTES, Freed
 from steerio.edge.segments import SegmentKey, SharedMemoryConnector
 from steerio.edge.space import Free, Space, lies_in_memory
 from steerio.edge.store import SegmentStore
 from steerio.edge.whole_files import (
     MAPPED_BYTES,
-    MOST_DESCRIPTORS,
     PRIVATE_MAPPED_BYTES,
     _mapped,
-    allow_descriptors,
 )
 from steerio.errors import StoreFailed, StoreFull, UsageError
 from tests.contract.test_stores import LARGE, folder_in_memory

@@ -1,0 +1,70 @@
+"""How many descriptors this process may have, and whether they are enough.
+
+Each connection takes one, and each file, socket and mapped object.  A process that has none
+left can do nothing any more, not even say so; ZeroMQ ends it where it cannot accept a peer.  So
+the bound is raised as far as it may be, what is known to be needed is asked for at the start,
+and the last ones are kept for what must go on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import resource
+import sys
+from pathlib import Path
+
+from steerio.errors import UsageError
+
+MOST_DESCRIPTORS = 2**16
+"""More are not asked for: as many mappings is what Linux allows, and some programs that a task
+may start close all descriptors that they could have, one by one."""
+OWN = 40
+"""What a process of steerio takes for itself: endpoints, record, store, modules as they load."""
+KEPT = 16
+"""The last ones, which are for no workers."""
+
+
+def allow_descriptors() -> None:
+    """Raise the bound of this process's descriptors as far as it may.
+
+    The usual 1024 is for programs that call ``select``; an object in use takes one.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, MOST_DESCRIPTORS)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with contextlib.suppress(OSError, ValueError):  # then mappings are fewer
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def need_descriptors(connections: int = 0) -> None:
+    """See to it that so many connections can be had, beside what this process has open.
+
+    Raises:
+        UsageError: the bound cannot be raised so far.
+    """
+    allow_descriptors()
+    limit = _limit()
+    needed = _in_use() + OWN + KEPT + connections
+    if limit is not None and needed > limit:
+        workers = f" with {connections} workers" if connections else ""
+        raise UsageError(
+            f"this process may have {limit} descriptors (open files) and{workers} needs about "
+            f"{needed}: raise the bound (ulimit -n {needed}; LimitNOFILE of a service)"
+            + (", or have fewer workers" if connections else "")
+        )
+
+
+def is_scarce(number: int) -> bool:
+    """Whether a descriptor of this number, the lowest that was free, is one of the last."""
+    limit = _limit()
+    return limit is not None and number >= limit - KEPT
+
+
+def _limit() -> int | None:
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return None if soft == resource.RLIM_INFINITY else soft
+
+
+def _in_use() -> int:
+    listing = Path("/proc/self/fd" if sys.platform == "linux" else "/dev/fd")
+    return sum(1 for _ in listing.iterdir())
