@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from steerio.campaign.board import HOLDERS
 from steerio.campaign.declaring import check_class, hook, reserved_names, say_taken
 from steerio.campaign.handle import Task
+from steerio.campaign.made_with import bound_arguments
 from steerio.campaign.nodes import Nodes
 from steerio.campaign.pools import Pools
 from steerio.campaign.session import Session
@@ -44,12 +45,24 @@ class Campaign(Submitter):
     run_dir: Path | None = None
     """The run directory, while the campaign runs and after."""
 
+    _made_with: dict[str, Any] | None = None
+    """The values of ``__init__`` by name, defaults included, as they were said."""
+
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         check_class(cls, Campaign, Campaign._reserved)
         _check_store(cls.__qualname__, cls.store)
 
     if not TYPE_CHECKING:  # to type checkers, any name would be an attribute then
+
+        def __new__(cls, *args, **kwargs):
+            """Note what a campaign is made with, for its record."""
+            if cls.__init__ is object.__init__ and (args or kwargs):
+                raise TypeError(f"{cls.__name__}() takes no arguments")
+            made = super().__new__(cls)
+            if cls.__init__ is not object.__init__:
+                made.__dict__["_made_with"] = bound_arguments(cls, args, kwargs)
+            return made
 
         def __setattr__(self, name, value):
             """Set an attribute; the campaign feeds from a board that it is given as one.

@@ -13,13 +13,17 @@ import socket
 import sys
 from collections.abc import Generator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from steerio.campaign.made_with import in_short
 from steerio.edge.own_files import to_json, writing_to
 from steerio.errors import UsageError
 from steerio.model.places import WorkerNeeds
+
+if TYPE_CHECKING:
+    from steerio.campaign.campaign import Campaign
 
 log = logging.getLogger("steerio.run")
 
@@ -71,7 +75,7 @@ def _make_dated(path: Path) -> Path:
 
 def write_parameters(
     path: Path,
-    campaign: object,
+    campaign: Campaign,
     workers: dict[str, int],
     needs: dict[str, WorkerNeeds],
     limits: object,
@@ -85,10 +89,12 @@ def write_parameters(
     from steerio import __version__
 
     kind = type(campaign)
+    made_with = campaign._made_with or {}  # pyright: ignore[reportPrivateUsage]
     shown = (int, float, str, bool)
     state = {k: v for k, v in vars(campaign).items() if issubclass(type(v), shown)}
     parameters: dict[str, Any] = {
         "campaign": f"{kind.__module__}:{kind.__qualname__}",
+        "arguments": {name: in_short(value) for name, value in made_with.items()},
         "attributes": state,
         "workers": workers,
         "needs": msgspec.to_builtins(needs),

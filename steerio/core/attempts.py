@@ -37,7 +37,7 @@ from steerio.core.fetching import Fetching
 from steerio.core.fitting import Fitting
 from steerio.core.holdings import Holdings
 from steerio.core.lifecycle import Fact, State, advance
-from steerio.core.records import TaskRecord, TypeRecord, WorkerRecord
+from steerio.core.records import Attempt, TaskRecord, TypeRecord, WorkerRecord
 from steerio.core.roster import Pool, Roster
 from steerio.core.settings import Settings
 from steerio.core.versions import Versions
@@ -304,7 +304,8 @@ class Attempts:
         again = record.not_again is None
         if record.preempted and again:
             record.preempted = False
-            self._retry(record, self.roster.pools[record.pool], record.stop_reason, now)
+            pool = self.roster.pools[record.pool]
+            self._retry(record, pool, record.stop_reason, now, started, ended)
         elif not record.out_of_time:
             reason = record.not_again if record.preempted and not again else record.stop_reason
             ending = Ending("cancelled", reason=reason or "", started=started, ended=ended)
@@ -312,7 +313,7 @@ class Attempts:
         elif record.timeouts < record.options.retries.timed_out and again:
             record.timeouts += 1
             record.out_of_time = False
-            self._retry(record, self.roster.pools[record.pool], "timed out", now)
+            self._retry(record, self.roster.pools[record.pool], "timed out", now, started, ended)
         else:
             self._settle(record, Ending("timed_out", started=started, ended=ended), now)
 
@@ -327,8 +328,30 @@ class Attempts:
         else:
             self._settle(record, Ending("lost", reason=reason), now)
 
-    def _retry(self, record: TaskRecord, pool: Pool, reason: str, now: float) -> None:
-        spec, log = record.type.spec, self.log
+    def _retry(
+        self,
+        record: TaskRecord,
+        pool: Pool,
+        reason: str,
+        now: float,
+        started: float | None = None,
+        ended: float | None = None,
+    ) -> None:
+        spec, log, worker = record.type.spec, self.log, record.worker
+        if worker is not None:  # one that was taken back was no attempt
+            versions = {name: v.number for name, v in (record.versions or {}).items()}
+            attempt = Attempt(
+                record.attempt,
+                worker.name,
+                worker.node.name,
+                record.sent,
+                started,
+                ended,
+                now,
+                reason,
+                versions or None,
+            )
+            record.earlier = [*(record.earlier or ()), attempt]
         log.append(
             TaskRetried(
                 log.next(),

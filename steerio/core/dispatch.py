@@ -182,7 +182,8 @@ class Dispatch(Attempts):
             self._settle_stopped(record, now, started, ended)
         elif record.failures < record.options.retries.failed and record.not_again is None:
             record.failures += 1
-            self._retry(record, pool, f"failed: {error.type if error else ended_as}", now)
+            reason = f"failed: {error.type if error else ended_as}"
+            self._retry(record, pool, reason, now, started, ended)
         else:
             error = error or RemoteError("CancelledError", "the task cancelled itself", "")
             self._settle(record, Ending("failed", body, frames, error, "", started, ended), now)

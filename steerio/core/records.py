@@ -33,12 +33,29 @@ class TypeRecord(Struct, eq=False):
     mean_s: float = -1.0
 
 
+class Attempt(Struct, frozen=True):
+    """An attempt at a task after which there was another.  Times are on the core's clock.
+
+    ``started`` and ``ended`` are as its worker said, where it did; ``over`` is when it was known.
+    """
+
+    number: int
+    worker: str
+    node: str
+    sent: float | None
+    started: float | None
+    ended: float | None
+    over: float
+    reason: str
+    versions: dict[str, int] | None = None
+
+
 class TaskRecord(Struct, gc=False, eq=False):
     """One task from submission to result.  Times are on the core's clock, in seconds.
 
     ``not_again`` is why it is not to be queued again, if it is not.  ``versions`` are those
     that its attempt was given of what it takes the latest of.  ``unread``: nobody reads the items
-    that it yields.
+    that it yields.  ``earlier`` are the attempts before the last.
     """
 
     task_id: int
@@ -71,6 +88,7 @@ class TaskRecord(Struct, gc=False, eq=False):
     inputs: Inputs | None = None
     versions: dict[str, Version] | None = None
     unread: bool = False
+    earlier: list[Attempt] | None = None
 
     def __lt__(self, other: object) -> bool:
         """Break ties of queue entries of equal priority and order; either may go first."""

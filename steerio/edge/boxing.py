@@ -33,7 +33,7 @@ from steerio.model.objects import StoredObject
 LONG_BYTES = 65536
 """Longer byte strings and pickles travel as frames of their own."""
 ARRAY_BYTES = 256
-"""Shorter arrays are pickled."""
+"""Shorter arrays stand in the body itself."""
 
 ARRAY, PICKLE, BYTES, REFERENCE, LATEST = 1, 2, 3, 4, 5
 _ATOMS = frozenset({int, float, str, bool, bytes, type(None)})
@@ -88,6 +88,9 @@ def box(value: Any, frames: list[Any]) -> Any:
     if kind.__module__ == "numpy" and kind.__name__ == "ndarray":
         value = contiguous(value)
         if _plain_array(value):
+            if value.nbytes < ARRAY_BYTES:
+                head = encode((value.dtype.str, value.shape, value.tobytes()))
+                return msgspec.msgpack.Ext(ARRAY, head)
             frames.append(value.reshape(-1).view("u1").data.toreadonly())
             head = encode((value.dtype.str, value.shape, len(frames) - 1))
             return msgspec.msgpack.Ext(ARRAY, head)
@@ -133,12 +136,11 @@ def _is_text(value: str) -> bool:
 
 
 def _plain_array(array: Any) -> bool:
-    return bool(
-        array.flags.c_contiguous and array.dtype.kind in "biufcSUmM" and array.nbytes >= ARRAY_BYTES
-    )
+    return bool(array.flags.c_contiguous and array.dtype.kind in "biufcSUmM")
 
 
-_array_head = msgspec.msgpack.Decoder(tuple[str, tuple[int, ...], int]).decode
+array_head = msgspec.msgpack.Decoder(tuple[str, tuple[int, ...], int | bytes]).decode
+"""Reads how an array stands in a body: type, shape, and its bytes or the frame that holds them."""
 _pickle_head = msgspec.msgpack.Decoder(tuple[bytes | int, int, int]).decode
 _index = msgspec.msgpack.Decoder(int).decode
 _stored = msgspec.msgpack.Decoder(StoredObject).decode
@@ -156,8 +158,10 @@ def _unbox(code: int, data: memoryview, frames: Sequence[Any], taken: Any) -> An
     if code == ARRAY:
         import numpy as np
 
-        dtype, shape, index = _array_head(data)
-        return np.frombuffer(taken(frames[index]), dtype=dtype).reshape(shape)
+        dtype, shape, where = array_head(data)
+        if isinstance(where, bytes):
+            return np.ndarray(shape, dtype, where).copy()
+        return np.frombuffer(taken(frames[where]), dtype=dtype).reshape(shape)
     if code == REFERENCE:
         return arrived(_stored(data))
     if code == LATEST:

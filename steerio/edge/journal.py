@@ -9,7 +9,9 @@ campaign loses no finished result.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
+from functools import partial
 from io import FileIO
 from pathlib import Path
 from typing import Any, cast
@@ -17,6 +19,7 @@ from typing import Any, cast
 import msgspec
 from msgspec import Struct
 
+from steerio.edge.boxing import ARRAY, array_head, buffer_of
 from steerio.edge.headers import escape
 from steerio.model.events import AnyEvent
 
@@ -31,9 +34,33 @@ _NESTING = bytes({*range(0x80, 0xA0), *range(0xDC, 0xE0)})
 _NOT_NESTING = bytes(set(range(256)) - set(_NESTING))
 """First bytes of msgpack's arrays and maps, and all others."""
 
-_PLACEHOLDERS = {1: "<array>", 2: "<object>", 3: "<bytes>", 4: "<reference>", 5: "<latest>"}
+_PLACEHOLDERS = {2: "<object>", 3: "<bytes>", 4: "<reference>", 5: "<latest>"}
+_ORDER = "<" if sys.byteorder == "little" else ">"
+_CASTS: dict[str, Any] = {
+    "|b1": "?",
+    "|i1": "b",
+    "|u1": "B",
+    **{_ORDER + f"i{n}": kind for n, kind in ((2, "h"), (4, "i"), (8, "q"))},
+    **{_ORDER + f"u{n}": kind for n, kind in ((2, "H"), (4, "I"), (8, "Q"))},
+    **{_ORDER + f"f{n}": kind for n, kind in ((4, "f"), (8, "d"))},
+}
+"""NumPy's names of numbers in this machine's order, and those of ``memoryview.cast``."""
 
 _lines = msgspec.json.Encoder(enc_hook=repr).encode_lines
+
+
+class AttemptEntry(Struct, frozen=True):
+    """An attempt after which there was another, as recorded.  Times in Unix seconds."""
+
+    attempt: int
+    reason: str
+    worker: str
+    node: str
+    sent: float | None
+    started: float | None
+    ended: float | None
+    received: float
+    versions: dict[str, int] | None
 
 
 class TaskEntry(Struct, frozen=True, gc=False):
@@ -61,17 +88,20 @@ class TaskEntry(Struct, frozen=True, gc=False):
     reason: str
     args: Any
     value: Any
+    versions: dict[str, int] | None = None
+    earlier: list[AttemptEntry] | None = None
 
 
-def shown(body: bytes) -> Any:
+def shown(body: bytes, frames: Sequence[Any] = ()) -> Any:
     """Return what a small body holds, for the record; ``None`` where it is not small.
 
-    Nothing is unpickled: values that msgpack cannot tell are shown as ``<...>``.
+    Nothing is unpickled: values that msgpack cannot tell are shown as ``<...>``.  Arrays of
+    numbers are lists, where they are small.
     """
     if not 0 < len(body) <= SHOWN_BYTES:
         return None
     try:
-        value = _decode(body)
+        value = _reader_of(frames)(body) if frames else _decode(body)
     except Exception:  # noqa: BLE001 - anybody's bytes may raise anything; nobody is to suffer
         return None
     if len(body) <= SHOWN_DEPTH:  # a byte at least for each level
@@ -81,12 +111,38 @@ def shown(body: bytes) -> Any:
     return value
 
 
-def _placeholder(code: int, data: memoryview) -> str:
-    del data
+def _in_place_of(code: int, data: memoryview, frames: Sequence[Any] = ()) -> Any:
+    if code == ARRAY:
+        return _array(data, frames)
     return _PLACEHOLDERS.get(code, "<?>")
 
 
-_decode = msgspec.msgpack.Decoder(ext_hook=_placeholder).decode
+def _array(data: memoryview, frames: Sequence[Any]) -> Any:
+    """Return a small array of numbers as lists; NumPy may not be there, nor be worth loading."""
+    dtype, shape, where = array_head(data)
+    cast = _CASTS.get(dtype)
+    in_words = f"<array {dtype.lstrip('<|=')} {'x'.join(map(str, shape))}>"
+    if isinstance(where, int):
+        if where >= len(frames):  # it is in the store
+            return in_words
+        where = buffer_of(frames[where])
+    content: Any = memoryview(where).cast("B")
+    if cast is None or content.nbytes > SHOWN_BYTES or len(shape) > SHOWN_DEPTH:
+        return in_words
+    numbers: Any = content.cast(cast).tolist()
+    if not shape:
+        return numbers[0]
+    for length in reversed(shape[1:]):
+        numbers = [numbers[i : i + length] for i in range(0, len(numbers), length or 1)]
+    return numbers
+
+
+def _reader_of(frames: Sequence[Any]) -> Callable[[bytes], Any]:
+    hook = partial(_in_place_of, frames=frames)
+    return msgspec.msgpack.Decoder(ext_hook=hook).decode
+
+
+_decode = msgspec.msgpack.Decoder(ext_hook=_in_place_of).decode
 
 
 class Journal:

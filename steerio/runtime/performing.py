@@ -7,8 +7,9 @@ from collections.abc import Callable, Collection
 from typing import Any, Protocol
 
 from steerio.core import effects as fx
+from steerio.core.records import Attempt
 from steerio.edge.endpoint import Frames
-from steerio.edge.journal import TaskEntry, shown
+from steerio.edge.journal import AttemptEntry, TaskEntry, shown
 from steerio.model import messages as ms
 from steerio.runtime.peers import Peers
 
@@ -181,8 +182,10 @@ class Performer:
                 value_bytes,
                 f"{error.type}: {error.message}" if error else None,
                 ending.reason,
-                shown(record.body),
-                shown(ending.body),
+                shown(record.body, record.frames),
+                shown(ending.body, ending.frames),
+                {name: v.number for name, v in versions.items()} if versions else None,
+                self._earlier(record.earlier) if record.earlier else None,
             )
         )
 
@@ -192,6 +195,23 @@ class Performer:
         held, self._held_back = self._held_back, []
         for client, settled, frames in held:
             self._peers.send(client, settled, frames)
+
+    def _earlier(self, attempts: list[Attempt]) -> list[AttemptEntry]:
+        epoch = self._epoch
+        return [
+            AttemptEntry(
+                each.number,
+                each.reason,
+                each.worker,
+                each.node,
+                None if each.sent is None else each.sent + epoch,
+                None if each.started is None else each.started + epoch,
+                None if each.ended is None else each.ended + epoch,
+                each.over + epoch,
+                each.versions,
+            )
+            for each in attempts
+        ]
 
     def recall_task(self, effect: fx.RecallTask, now: float) -> None:
         """Have a worker give an attempt back, and its node keep it from beginning that."""

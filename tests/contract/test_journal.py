@@ -216,7 +216,7 @@ def test_small_arguments_and_values_are_shown_and_others_are_not() -> None:
     assert shown(body) == [["C", [1]], {"method": "dft"}]
     assert shown(codec.result.pack(1.5)[0]) == 1.5
     assert shown(ANY_VALUE.pack(None)[0]) is None
-    assert shown(ANY_VALUE.pack(np.zeros(100))[0]) == "<array>"
+    assert shown(ANY_VALUE.pack(np.zeros(100))[0]) == "<array f8 100>", "its frame is not here"
     assert shown(ANY_VALUE.pack((1, 2))[0]) == "<object>"
     assert shown(ANY_VALUE.pack(b"a" * 100_000)[0]) == "<bytes>"
     assert shown(ANY_VALUE.pack("a" * SHOWN_BYTES)[0]) is None
@@ -283,3 +283,41 @@ def test_wide_values_are_shown_however_many_containers_they_hold() -> None:
     value = [[1, 2], {"a": []}] * 100
 
     assert shown(msgspec.msgpack.encode(value)) == value
+
+
+SMALL_ARRAYS: dict[str, tuple[np.ndarray[Any, Any], Any]] = {
+    "in the body": (np.array([1.5, -2.0]), [1.5, -2.0]),
+    "in a frame": (np.arange(60.0), [float(x) for x in range(60)]),
+    "of two dimensions": (np.arange(4, dtype="i4").reshape(2, 2), [[0, 1], [2, 3]]),
+    "of three": (np.ones((2, 1, 2), dtype="f4"), [[[1.0, 1.0]], [[1.0, 1.0]]]),
+    "of none": (np.array(3), 3),
+    "empty": (np.zeros((0, 3)), []),
+    "of truths": (np.array([True, False]), [True, False]),
+    "of bytes": (np.array([1, 255], dtype="u1"), [1, 255]),
+    "not contiguous": (np.arange(6)[::2], [0, 2, 4]),
+    "too long": (np.zeros((10, 30)), "<array f8 10x30>"),
+    "of text": (np.array(["ab"]), "<array U2 1>"),
+    "of complex numbers": (np.array([1j]), "<array c16 1>"),
+    "in the other order": (np.array([1, 2], dtype=">i4"), "<array >i4 2>"),
+}
+
+
+@pytest.mark.borders
+@pytest.mark.parametrize("kind", SMALL_ARRAYS)
+def test_small_arrays_of_numbers_are_shown_as_lists(kind: str) -> None:
+    array, expected = SMALL_ARRAYS[kind]
+    assert shown(*ANY_VALUE.pack(array)) == expected
+    codec = CallCodec(lambda a, b: None, "f")
+    assert shown(*codec.pack((array, 1), {})) == [[expected, 1], {}]
+    assert shown(*codec.pack((array,), {"b": array})) == [[expected], {"b": expected}]
+    come = ANY_VALUE.unpack(*ANY_VALUE.pack(array))
+    assert (come.dtype, come.shape, come.flags.writeable) == (array.dtype, array.shape, True)
+    assert np.array_equal(come, array)
+
+
+@pytest.mark.borders
+def test_what_an_array_claims_to_be_harms_nobody() -> None:
+    long, odd = ("<f8", (10**12,), 0), ("<f8", (-1, 3), 0)
+    for head in (long, odd, ("<f8", (2,) * 40, b"12"), ("O", (1,), b"")):
+        body = msgspec.msgpack.encode(msgspec.msgpack.Ext(1, msgspec.msgpack.encode(head)))
+        shown(body, (b"12345678",))

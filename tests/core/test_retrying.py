@@ -270,3 +270,37 @@ def test_a_held_task_that_failed_out_of_order_is_retried() -> None:
     scene.report(first)
     assert second.attempt == 2
     assert second.state == State.RUNNING
+
+
+@pytest.mark.borders
+def test_attempts_before_the_last_are_kept_with_their_times() -> None:
+    scene = Scene({"simulate": 1})
+    record = scene.submit(retries=scene.retries(failed=1, lost=1, timed_out=1), timeout_s=5.0)
+    assert record.earlier is None
+    scene.now = 2.0
+    scene.report(record, "failed", run_s=1.5)
+    scene.now = 4.0
+    scene.exit(scene.worker(), record.run, "signal 9")
+    scene.join(scene.worker("simulate-2"))
+    scene.now = 6.0
+    scene.tick(5.0)
+    scene.report(record, "failed", run_s=1.0)
+    scene.report(record)
+    assert scene.ending(record).ended_as == "succeeded"
+    assert record.earlier is not None
+    first, second, third = record.earlier
+    assert (first.number, first.worker, first.node, first.sent) == (1, "simulate-1", "node", 0.0)
+    assert (first.started, first.ended, first.over) == (0.5, 2.0, 2.0)
+    assert first.reason.startswith("failed: ")
+    assert (second.number, second.sent, second.started, second.over) == (2, 2.0, None, 4.0)
+    assert (second.reason, third.reason) == ("lost: signal 9", "timed out")
+    assert third.worker == "simulate-2"
+    assert third.ended == 11.0
+
+
+@pytest.mark.borders
+def test_what_was_taken_back_unbegun_was_no_attempt() -> None:
+    scene = Scene({"simulate": 1})
+    running, held = scene.holding(2)
+    scene.exit(scene.worker(), running.run, "signal 9")
+    assert (running.earlier is None, held.earlier) == (False, None)

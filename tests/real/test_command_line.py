@@ -98,6 +98,8 @@ def test_a_campaign_runs_with_its_options_and_leaves_a_readable_record(folder: P
     assert set(tasks.task_type) == {"squares:square"}
     parameters = json.loads((record / "parameters.json").read_text())
     assert parameters["workers"] == {"simulate": 2}
+    said = {"limit": 4, "offset": 0.5, "label": "mine", "fast": False}
+    assert parameters["arguments"] == said
     assert parameters["attributes"] == {"offset": 0.5, "label": "mine", "fast": False}
     assert parameters["command"][1:3] == ["run", "squares.py"]
     assert not (record / "connection.json").exists()
