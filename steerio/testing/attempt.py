@@ -6,20 +6,25 @@ import asyncio
 import inspect
 import pickle
 import traceback
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from math import inf
 from typing import Any, Protocol
 
+from steerio.edge.endpoint import Frames
 from steerio.edge.snapshots import snapshot
 from steerio.edge.values import ANY_VALUE, total_bytes
 from steerio.model import messages as ms
 from steerio.testing.agenda import Agenda, Entry
 from steerio.testing.model import Fate, Script
 from steerio.testing.network import SimulatedLink
+from steerio.testing.reports import Said, Told, planned
 from steerio.worker import context
 from steerio.worker.ahead import Ahead
 from steerio.worker.chance import of_task
 from steerio.worker.objects import WorkerObjects
+
+Packed = tuple[bytes, Frames]
+"""A value on the wire."""
 
 
 class AtWork(Protocol):
@@ -29,7 +34,7 @@ class AtWork(Protocol):
     run: int
     task_id: int
 
-    def ended(self, attempt: Attempt, value: Any, error: BaseException | None) -> None:
+    def ended(self, attempt: Attempt, packed: Packed | None, error: BaseException | None) -> None:
         """Take in that the function of an attempt returned or raised."""
         ...
 
@@ -46,12 +51,14 @@ class Attempt:
 
     __slots__ = (
         "_ahead",
-        "_call",
+        "_fate",
         "_granted",
         "_last_item",
         "_link",
         "_objects",
         "_pending",
+        "_said",
+        "_told",
         "_worker",
         "script",
     )
@@ -63,7 +70,9 @@ class Attempt:
         self._objects = objects
         self._worker = worker
         self._link = link
-        self._pending: Entry | asyncio.Task[None] | None = None
+        self._pending: list[Entry | asyncio.Task[None]] = []
+        self._said: list[Said] = []
+        self._told: Told | None = None
         self._granted: asyncio.Event | None = None
 
     def begin(
@@ -79,26 +88,28 @@ class Attempt:
     ) -> None:
         """Begin; the worker hears of the end.  ``unread``: nobody reads what it yields."""
         duration_s = fate.duration_s * slowness
-        self._call: tuple[Any, Any, Fate] = args, kwargs, fate
+        self._fate = fate
         self._ahead = ahead
         if self.script.kind == "generator":
             ahead.begin(unread=unread)
             self._last_item = -inf
             self._granted = asyncio.Event()
-            steps = self._yield_items(duration_s)
+            steps = self._yield_items(args, kwargs, duration_s)
         elif self.script.kind == "coroutine" and not self.script.modelled:
-            steps = self._run_coroutine(duration_s)
+            steps = self._run_coroutine(args, kwargs, duration_s)
         else:
-            self._pending = agenda.add(duration_s, self._finish)
+            self._call(args, kwargs, duration_s, agenda)
             return
+        loop = asyncio.get_running_loop()
+        self._told = Told(self._send_report, loop.time)
         name = f"{self.script.name} on {self._worker.name}"
-        self._pending = asyncio.get_running_loop().create_task(steps, name=name)
+        self._pending.append(loop.create_task(steps, name=name))
 
     def drop(self) -> None:
         """Let nothing more come of it."""
-        if self._pending is not None:
-            self._pending.cancel()
-            self._pending = None
+        for each in self._pending:
+            each.cancel()
+        self._pending.clear()
 
     def grant(self, count: int) -> None:
         """Let a generator yield so many more items."""
@@ -107,8 +118,15 @@ class Attempt:
             self._granted.set()
 
     def report(self, fraction: float | None, message: str) -> None:
-        """Send the progress that the task's function reports."""
-        self._link.send(ms.ReportProgress(self._worker.run, fraction, message))
+        """Take in what the task's function reports."""
+        said = Said(fraction, message)
+        if self._told is None:
+            self._said.append(said)
+        elif self._pending:
+            self._told.say(said)
+
+    def _send_report(self, said: Said) -> None:
+        self._link.send(ms.ReportProgress(self._worker.run, said.fraction, said.message))
 
     def should_stop(self) -> bool:
         """Say that it may go on: the model decides when it stops."""
@@ -118,63 +136,101 @@ class Attempt:
         """Return a number that follows from the simulation's seed and the task."""
         return of_task(self.script.seed, self._worker.task_id, bits)
 
-    def _finish(self) -> None:
-        args, kwargs, fate = self._call
-        if not self._failed(fate):
-            context.set_current(self)
-            try:
+    def _call(self, args: Any, kwargs: Any, duration_s: float, agenda: Agenda) -> None:
+        """Call a function that is not on the clock; what comes of it is told in its time."""
+        if self._doomed:
+            self._pending.append(agenda.add(duration_s, self._fail))
+            return
+        packed, error = None, None
+        try:
+            with context.simulating(self):
                 value = self.script.function(*args, **kwargs)
-            except (Exception, SystemExit) as error:  # noqa: BLE001 - it is the task's
-                self._worker.ended(self, None, error)
-            else:
-                self._worker.ended(self, value, None)
-            finally:
-                context.set_current(None)
+            packed = self._packed(value)
+        except (Exception, SystemExit) as raised:  # noqa: BLE001 - it is the task's
+            error = raised
+        for at_s, said in planned(self._said, duration_s):
+            self._pending.append(agenda.add(at_s, self._send_report, said))
+        self._pending.append(agenda.add(duration_s, self._worker.ended, self, packed, error))
 
-    def _failed(self, fate: Fate) -> bool:
-        if fate.crashes:
+    def _packed(self, value: Any) -> Packed:
+        """Pack a value, as it is now."""
+        codec = self.script.loaded.codec.result
+        body, frames = codec.pack(value, f"the value returned by {self.script.name}")
+        return body, snapshot(frames) if frames else ()
+
+    def _end(self, value: Any, error: BaseException | None) -> None:
+        """End an attempt that was on the clock."""
+        packed = None
+        if error is None:
+            try:
+                packed = self._packed(value)
+            except Exception as unsendable:  # noqa: BLE001 - pickling raises what it likes
+                error = unsendable
+        if self._pending and self._told is not None:
+            self._told.end()
+        self._worker.ended(self, packed, error)
+
+    @property
+    def _doomed(self) -> bool:
+        return self._fate.crashes or self._fate.fails
+
+    def _fail(self) -> None:
+        """End as the model wants it."""
+        if self._fate.crashes:
             self._worker.crashed(self)
-        elif fate.fails:
+        else:
             error = RuntimeError(f"this attempt at {self.script.name} fails by its model")
             self._worker.ended(self, None, error)
-        return fate.crashes or fate.fails
 
-    async def _run_coroutine(self, duration_s: float) -> None:
+    async def _run_coroutine(self, args: Any, kwargs: Any, duration_s: float) -> None:
         await asyncio.sleep(duration_s)
-        args, kwargs, fate = self._call
-        if self._failed(fate):
+        if self._doomed:
+            self._fail()
             return
         try:
-            value = await self.script.function(*args, **kwargs)
+            with context.simulating(self):
+                value = await self.script.function(*args, **kwargs)
         except Exception as error:  # noqa: BLE001 - it is the task's
-            self._worker.ended(self, None, error)
+            self._end(None, error)
         else:
-            self._worker.ended(self, value, None)
+            self._end(value, None)
 
-    async def _yield_items(self, pause_s: float) -> None:
-        args, kwargs, fate = self._call
+    async def _yield_items(self, args: Any, kwargs: Any, pause_s: float) -> None:
         try:
-            items = self.script.function(*args, **kwargs)
+            with context.simulating(self):
+                items = self.script.function(*args, **kwargs)
+            value = None
             if inspect.isasyncgen(items):
-                value = None
-                index = 0
-                async for item in items:
-                    await self._yield_item(index, item, pause_s)
-                    index += 1
+                await self._yield_awaited(items, pause_s)
             else:
                 value = await self._yield_each(iter(items), pause_s)
         except Exception as error:  # noqa: BLE001 - it is the task's
-            self._worker.ended(self, None, error)
+            self._end(None, error)
         else:
-            if not self._failed(fate):
-                self._worker.ended(self, value, None)
+            if self._doomed:
+                self._fail()
+            else:
+                self._end(value, None)
+
+    async def _yield_awaited(self, items: AsyncIterator[Any], pause_s: float) -> None:
+        """Yield what an async generator does; it can return nothing."""
+        index = 0
+        while True:
+            try:
+                with context.simulating(self):
+                    item = await anext(items)
+            except StopAsyncIteration:
+                return
+            await self._yield_item(index, item, pause_s)
+            index += 1
 
     async def _yield_each(self, items: Iterator[Any], pause_s: float) -> Any:
         """Yield one item after the other; return what the generator returns."""
         index = 0
         while True:
             try:
-                item = next(items)
+                with context.simulating(self):
+                    item = next(items)
             except StopIteration as end:
                 return end.value
             await self._yield_item(index, item, pause_s)

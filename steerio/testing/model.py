@@ -41,8 +41,9 @@ class Model(Struct, frozen=True):
             that is given a ``random.Random`` and the task's arguments.  For a generator: the
             seconds from one item to the next.
         value: called with the task's arguments, returns its value; by default the task's own
-            function is called.  It is called when the attempt ends, and takes no virtual time
-            (but ``async def`` functions do: they run on the virtual clock, after ``duration_s``).
+            function is called.  It is called when the attempt begins, and takes no virtual time:
+            what it reports is told, by its fractions, while the attempt lasts.  (``async def``
+            functions take time: they run on the virtual clock, after ``duration_s``.)
         fails: how likely an attempt is to fail, 0 to 1, or a callable like ``duration_s`` that
             says whether it does.
         crashes: the same for taking down its worker.

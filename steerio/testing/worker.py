@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
 
 from steerio.edge.endpoint import Frames
 from steerio.edge.references import reading
@@ -17,7 +16,7 @@ from steerio.edge.snapshots import snapshot
 from steerio.model import messages as ms
 from steerio.model.objects import StoredObject
 from steerio.testing.agenda import Agenda
-from steerio.testing.attempt import Attempt, describe
+from steerio.testing.attempt import Attempt, Packed, describe
 from steerio.testing.model import Script, Scripts
 from steerio.testing.network import SimulatedLink
 from steerio.worker.ahead import Ahead
@@ -234,21 +233,20 @@ class SimulatedWorker:
         self.begun = self._over = run
         self._link.send(ms.ReturnTask(run))
 
-    def ended(self, attempt: Attempt, value: Any, error: BaseException | None) -> None:
+    def ended(self, attempt: Attempt, packed: Packed | None, error: BaseException | None) -> None:
         """Take in that the function of an attempt returned or raised."""
         if attempt is not self._attempt:
             return
-        if error is not None:
+        if packed is None:
+            assert error is not None
             self._report("failed", error=describe(error))
             return
-        script = attempt.script
+        body, frames = packed
         try:
-            body, frames = script.loaded.codec.result.pack(
-                value, f"the value returned by {script.name}"
-            )
-            stored = self._objects.put_away(frames, script.loaded.spec) if frames else None
-        except Exception as unsendable:  # noqa: BLE001 - and so does pickling
-            self._report("failed", error=describe(unsendable))
+            spec = attempt.script.loaded.spec
+            stored = self._objects.put_away(frames, spec) if frames else None
+        except Exception as full:  # noqa: BLE001 - whatever the store raises
+            self._report("failed", error=describe(full))
         else:
             self._report("succeeded", body, () if stored else frames, stored=stored)
 

@@ -6,7 +6,10 @@ stays a plain function.
 
 from __future__ import annotations
 
+import contextlib
+import contextvars
 import secrets
+from collections.abc import Generator
 from typing import Protocol
 
 from steerio.model.bounds import REPORT_CHARACTERS, real, said
@@ -33,12 +36,30 @@ class Running(Protocol):
 
 
 _current: Running | None = None
+_simulated: contextvars.ContextVar[Running | None] = contextvars.ContextVar(
+    "steerio_simulated", default=None
+)
 
 
 def set_current(running: Running | None) -> None:
     """Say which attempt runs (the worker does)."""
     global _current  # noqa: PLW0603 - a process runs one task at a time
     _current = running
+
+
+@contextlib.contextmanager
+def simulating(running: Running) -> Generator[None, None, None]:
+    """Say which attempt runs in this context: simulated ones have one process, and one loop."""
+    token = _simulated.set(running)
+    try:
+        yield
+    finally:
+        _simulated.reset(token)
+
+
+def running_here() -> Running | None:
+    """Return the attempt that runs here, if one does."""
+    return _current or _simulated.get()
 
 
 def report(fraction: float | None = None, message: str = "") -> None:
@@ -56,8 +77,8 @@ def report(fraction: float | None = None, message: str = "") -> None:
     """
     share = None if fraction is None else real(fraction, "the fraction done")
     text = said(message, "the message of a report", REPORT_CHARACTERS)
-    if _current is not None:
-        _current.report(share, text)
+    if (running := running_here()) is not None:
+        running.report(share, text)
 
 
 def should_stop() -> bool:
@@ -66,7 +87,8 @@ def should_stop() -> bool:
     A task that returns or raises soon after keeps its worker; one that does not gets
     SIGTERM and then SIGKILL, each ``cancel_grace_s`` later.
     """
-    return _current is not None and _current.should_stop()
+    running = running_here()
+    return running is not None and running.should_stop()
 
 
 def random_seed(bits: int = 64) -> int:
@@ -82,6 +104,6 @@ def random_seed(bits: int = 64) -> int:
     Raises:
         UsageError: ``bits`` is out of these bounds.
     """
-    if _current is not None:
-        return _current.random_seed(bits)
+    if (running := running_here()) is not None:
+        return running.random_seed(bits)
     return derive(secrets.randbits(256), "task", bits)
