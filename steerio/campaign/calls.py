@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import types
 from collections import Counter, deque
@@ -19,6 +20,12 @@ from steerio.errors import leaves
 
 if TYPE_CHECKING:
     from steerio.campaign.conductor import Conductor
+
+
+log = logging.getLogger("steerio.campaign")
+
+BEHIND_CALLS, BEHIND_S = 10, 30.0
+"""A method is behind, and a warning says so, when so many calls have waited for so many seconds."""
 
 
 class Calls:
@@ -38,6 +45,8 @@ class Calls:
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._echoes: Counter[int] = Counter()
         """Identities of queued items that an ``on_idle`` published."""
+        self._behind_since = 0.0
+        self._told_behind = False
         self.busy = 0
         self.turn: asyncio.Semaphore | None = None
         """What keeps calls of one method one at a time that has several triggers."""
@@ -66,6 +75,9 @@ class Calls:
                 self._echoes[id(item)] += 1
             self._put(item)
             return
+        if self.trigger.coalesce and self._queue:
+            self._join_waiting(item, unheard, echo=echo)
+            return
         self._collected.append(item)
         if unheard is not None:
             self.unheard.append(unheard)
@@ -78,13 +90,41 @@ class Calls:
                 self._echoes[id(batch)] += 1
             self._put(batch)
 
+    def _join_waiting(self, item: Any, unheard: Task[Any] | None, *, echo: bool) -> None:
+        """Add an item to the call that waits."""
+        waiting = self._queue[-1]
+        waiting.append(item)
+        if unheard is not None:
+            unheard.awaited = True
+        if not echo:
+            self._echoes.pop(id(waiting), None)
+
     def _put(self, item: Any) -> None:
         self._queue.append(item)
+        if len(self._queue) >= BEHIND_CALLS:
+            self._look_if_behind(len(self._queue))
         while self._waiting:
             waiter = self._waiting.popleft()
             if not waiter.done():
                 waiter.set_result(None)
                 return
+
+    def _look_if_behind(self, count: int) -> None:
+        """Warn, once, of a method that is called more often than it can answer."""
+        now = asyncio.get_running_loop().time()
+        if count == BEHIND_CALLS:
+            self._behind_since = now
+        elif not self._told_behind and now >= self._behind_since + BEHIND_S:
+            self._told_behind = True
+            log.warning(
+                "%s is behind: %d calls of it wait, and have been more than %d for %g s; have it "
+                "do less, let more run at a time (concurrent=), or have it take all that waits in "
+                "one call (coalesce=True)",
+                self.name,
+                count,
+                BEHIND_CALLS,
+                BEHIND_S,
+            )
 
     async def _take(self) -> Any:
         """Wait for the next call and take it; an ``asyncio.Queue`` takes twice as long."""
@@ -92,6 +132,8 @@ class Calls:
             waiter = asyncio.get_running_loop().create_future()
             self._waiting.append(waiter)
             await waiter
+        if len(self._queue) >= BEHIND_CALLS:
+            self._look_if_behind(len(self._queue))
         return self._queue.popleft()
 
     async def serve(self) -> None:

@@ -39,6 +39,7 @@ class Trigger(Struct, frozen=True):
         subject: the task type, the class of events, or the pool it is about.
         every: how many make a call; the handler then gets them as a list.
         concurrent: how many calls may run at a time.
+        coalesce: whether what arrives joins the call that waits, if one does.
         seconds: the period.
     """
 
@@ -46,6 +47,7 @@ class Trigger(Struct, frozen=True):
     subject: Any = None
     every: int | None = None
     concurrent: int = 1
+    coalesce: bool = False
     seconds: float = 0.0
 
     @property
@@ -85,32 +87,48 @@ def agent(method: Method[P] | None = None, /) -> Method[P]:
 
 
 def on_success(
-    task_type: Callable[..., Any], *, every: int | None = None, concurrent: int = 1
+    task_type: Callable[..., Any],
+    *,
+    every: int | None = None,
+    concurrent: int = 1,
+    coalesce: bool = False,
 ) -> Callable[[Method[P]], Method[P]]:
     """Call with each ``Succeeded`` of a task type, or with lists of ``every`` of them.
 
     Every success counts, also those that arrive while the handler runs.  Calls are made
-    one at a time and in order, unless ``concurrent`` allows more.
+    one at a time and in order, unless ``concurrent`` allows more.  With ``coalesce`` no more than
+    one call waits: while the handler runs, all that arrives joins the list of the next call, which
+    so has ``every`` (or one) of them at least.
+
+    Where ten calls or more have waited for 30 seconds, a warning says so, once.
     """
-    return _on("success", task_type, every, concurrent)
+    return _on("success", task_type, every, concurrent, coalesce)
 
 
 def on_failure(
-    task_type: Callable[..., Any], *, every: int | None = None, concurrent: int = 1
+    task_type: Callable[..., Any],
+    *,
+    every: int | None = None,
+    concurrent: int = 1,
+    coalesce: bool = False,
 ) -> Callable[[Method[P]], Method[P]]:
     """Call with each ``Failed``, ``TimedOut`` or ``Lost`` of a task type (see ``on_success``)."""
-    return _on("failure", task_type, every, concurrent)
+    return _on("failure", task_type, every, concurrent, coalesce)
 
 
 def on_result(
-    task_type: Callable[..., Any], *, every: int | None = None, concurrent: int = 1
+    task_type: Callable[..., Any],
+    *,
+    every: int | None = None,
+    concurrent: int = 1,
+    coalesce: bool = False,
 ) -> Callable[[Method[P]], Method[P]]:
     """Call with each result of a task type, however it ended (see ``on_success``)."""
-    return _on("result", task_type, every, concurrent)
+    return _on("result", task_type, every, concurrent, coalesce)
 
 
 def on_event(
-    event: type, *, every: int | None = None, concurrent: int = 1
+    event: type, *, every: int | None = None, concurrent: int = 1, coalesce: bool = False
 ) -> Callable[[Method[P]], Method[P]]:
     """Call with each instance of a class that an agent publishes with ``self.publish``."""
     if not isinstance(event, type):  # pyright: ignore[reportUnnecessaryIsInstance]
@@ -120,7 +138,7 @@ def on_event(
             f"@on_event is for events of your own, which agents publish; follow {event.__name__} "
             f"in an @agent: async with self.events({event.__name__}) as events: ..."
         )
-    return _mark(Trigger("event", event, *_checked(every, concurrent)))
+    return _mark(Trigger("event", event, **_checked(every, concurrent, coalesce)))
 
 
 def on_idle(pool: str) -> Callable[[Method[P]], Method[P]]:
@@ -206,21 +224,33 @@ def check_callable(function: Callable[..., Any], trigger: Trigger, name: str) ->
 
 
 def _on(
-    kind: str, task_type: Callable[..., Any], every: int | None, concurrent: int
+    kind: str,
+    task_type: Callable[..., Any],
+    every: int | None,
+    concurrent: int,
+    coalesce: bool,
 ) -> Callable[[Method[P]], Method[P]]:
     code = task_type.__code__ if isinstance(task_type, FunctionType) else None
     if code is not None and code.co_varnames[:1] == ("self",):  # the method, for want of ()
         raise UsageError(f"@on_{kind} names a task type first: @on_{kind}(simulate)")
-    return _mark(Trigger(kind, as_task_type(task_type), *_checked(every, concurrent)))
+    return _mark(Trigger(kind, as_task_type(task_type), **_checked(every, concurrent, coalesce)))
 
 
-def _checked(every: int | None, concurrent: int) -> tuple[int | None, int]:
-    """Return how many make a call, and how many calls may run, as whole numbers above 0.
+def _checked(every: int | None, concurrent: int, coalesce: bool) -> dict[str, Any]:
+    """Return what a trigger has of its options.
 
     Raises:
-        UsageError: one is none.
+        UsageError: one cannot be.
     """
-    return None if every is None else _whole("every", every), _whole("concurrent", concurrent)
+    if not isinstance(coalesce, bool):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise UsageError(f"coalesce is True or False, not {coalesce!r}")
+    if every is None and coalesce:
+        every = 1
+    return {
+        "every": None if every is None else _whole("every", every),
+        "concurrent": _whole("concurrent", concurrent),
+        "coalesce": coalesce,
+    }
 
 
 def _whole(name: str, value: object) -> int:
