@@ -16,6 +16,7 @@ from steerio.errors import UsageError
 from steerio.launch.mpi import Followers, lead_ranks
 from steerio.launch.workers import AskedWorkers
 from steerio.model.objects import StoreSetting
+from steerio.worker.inheritance import fill_standard
 
 C = TypeVar("C", bound=Campaign)
 
@@ -72,6 +73,7 @@ def run(
 
 def run_plan(campaign: C, plan: Plan) -> C:
     """Run a campaign as planned; see `run`."""
+    fill_standard()
     check_plan(campaign, plan, "steerio.run")
     _refuse_running_loop()
     if plan.followers is not None:

@@ -24,12 +24,13 @@ from steerio.edge.descriptors import need_descriptors
 from steerio.edge.references import in_words
 from steerio.errors import BrokerLost, UsageError
 from steerio.launch.finding import find_broker, has_ended
-from steerio.launch.hosting import Hosting
+from steerio.launch.hosting import Hosting, search_path, working_folder
 from steerio.launch.ranks import find_rank
 from steerio.launch.stores import check_asked, read_setting
 from steerio.launch.walltime import find_end, parse_seconds
 from steerio.launch.workers import check_workers, needs_of, parse_workers
 from steerio.model.status import Status
+from steerio.worker.inheritance import fill_standard
 from steerio.worker.node_main import run_node
 from steerio.worker.setup import NodeSetup, clear_up_after_broker
 
@@ -47,6 +48,7 @@ def run_broker(
     random_seed: int | None,
 ) -> None:
     """Run a broker until it is stopped."""
+    fill_standard()
     setting = None if store is None else read_setting(store)
     if port and host is None:
         raise UsageError("--port goes with --host ADDRESS: without it nothing listens on TCP")
@@ -113,7 +115,7 @@ def run_worker(
         workers=counts,
         needs=needs_of(asked),
         preload=dict.fromkeys(counts, modules),
-        path=[str(Path.cwd()), *Hosting.search_path()],
+        path=[*working_folder(), *search_path()],
         pin=pin and find_rank() is None,  # a launcher binds its ranks to cores
         ends=ends,
         folder=str(Path(address.removeprefix(IPC)).parent) if local else "",

@@ -327,7 +327,7 @@ class Hosting:
             needs=self._needs,
             preload=self._preload,
             files=self._files,
-            path=self.search_path(),
+            path=search_path(),
             pin=pin,
             spare_cores=spare_cores,
             log=str(self.run_dir / log) if self.run_dir else "",
@@ -337,11 +337,6 @@ class Hosting:
             objects=connection.objects if local else "",
             random_seed=self.random_seed,
         )
-
-    @staticmethod
-    def search_path() -> list[str]:
-        """Return where this process finds modules, for its workers to look in too."""
-        return [entry or str(Path.cwd()) for entry in sys.path]
 
     def _node_ended(self) -> None:
         """The local node ended unasked: start another, a few times."""
@@ -365,3 +360,23 @@ class Hosting:
                 self.broker.fail_pools(f"{reason}; {error}")
         else:
             self.broker.fail_pools(f"{reason}, {NODE_RESTARTS + 1} times in a row")
+
+
+def search_path() -> list[str]:
+    """Return where this process finds modules, for its workers to look in too."""
+    entries: list[object] = [*sys.path]
+    found: list[str] = []
+    for entry in entries:
+        if entry == "":
+            found += working_folder()
+        elif isinstance(entry, str):  # the finders pass over anything else, too
+            found.append(entry)
+    return found
+
+
+def working_folder() -> list[str]:
+    """Return the working directory, if it is still there."""
+    try:
+        return [str(Path.cwd())]
+    except FileNotFoundError:
+        return []

@@ -47,6 +47,7 @@ class NodeProcess:
         if pid == 0:
             status = 1
             try:
+                inheritance.own_standard()
                 signal.set_wakeup_fd(-1)
                 gc.freeze()  # what the parent has is not ours to clean up
                 inheritance.let_go_of_connections(keep=[theirs])
@@ -74,7 +75,7 @@ class NodeProcess:
                 start_new_session=True,
                 env={
                     **os.environ,
-                    "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+                    "PYTHONPATH": os.pathsep.join(_importable()),
                     node_main.ORIGINAL_PATH: os.environ.get("PYTHONPATH", ""),
                 },
             )
@@ -168,7 +169,7 @@ def _pipe() -> Generator[tuple[int, int], None, None]:
     """
     ends: tuple[int, ...] = ()
     try:
-        ends = theirs, mine = os.pipe()
+        ends = theirs, mine = inheritance.pipe()
         yield theirs, mine
     except OSError as error:
         for end in ends:
@@ -182,3 +183,9 @@ def _pipe() -> Generator[tuple[int, int], None, None]:
 def can_fork() -> bool:
     """Whether this process may fork a node: it has no thread but this one."""
     return descendants.threads() == 1
+
+
+def _importable() -> list[str]:
+    """Return the entries of ``sys.path`` that name a place; others may be in it, and are no use."""
+    entries: list[object] = [*sys.path]
+    return [entry for entry in entries if isinstance(entry, str) and entry]

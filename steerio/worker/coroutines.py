@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Coroutine
+from contextvars import copy_context
 from typing import Any
 
 from steerio.worker.slots import Slot
@@ -33,7 +34,8 @@ class CoroutineRunner:
         if self._runner is None:
             self._runner = asyncio.Runner()
         try:
-            return self._runner.run(self._alone(coroutine))
+            # else it would be the context of the first task for all that follow
+            return self._runner.run(self._alone(coroutine), context=copy_context())
         except Exception:
             raise
         except BaseException:  # it may have struck inside the loop: take a fresh one

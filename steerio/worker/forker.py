@@ -73,6 +73,8 @@ class ZygoteForker:
         self._claims = Claims()
         self._on_exit: Callable[[str, int, str], None] | None = None
         self._gone: asyncio.Event | None = None
+        self.failure = ""
+        """What the zygote has said of why it ended."""
         mine, theirs = socket.socketpair()
         inheritance.flush_output()
         self._pid = os.fork()
@@ -235,6 +237,8 @@ class ZygoteForker:
             answer = json.loads(line)
             if "started" in answer:
                 self._pids[answer["started"]] = answer["pid"]
+            elif "failed" in answer:
+                self.failure = f":\n{answer['failed']}"
             else:
                 self._exited(answer["exited"], answer["reason"])
 

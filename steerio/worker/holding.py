@@ -8,12 +8,14 @@ another's.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import functools
 import os
 import sys
 import threading
 import traceback
 from collections.abc import Callable, Hashable, Iterable, Iterator
+from contextlib import AbstractContextManager
 from typing import Any
 
 from steerio.errors import TaskStopped, UsageError
@@ -60,6 +62,8 @@ class Held:
         """Child processes and threads of set-ups, or that were there after a task."""
         self.on_change: Callable[[int], None] | None = None
         """Told the number of entries that have something to be done on their release."""
+        self.keeping: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext
+        """Set-ups and releases happen in it: what they change of their process stays."""
 
     def changed(self) -> None:
         """Tell whoever watches."""
@@ -94,11 +98,14 @@ class Held:
             self.used.pop(key, None)
             try:
                 if entry.release is not None:
-                    entry.release()
+                    with self.keeping():
+                        entry.release()
             except (TaskStopped, KeyboardInterrupt):
                 raise
             except BaseException:  # noqa: BLE001 - a release may raise whatever it likes
-                sys.stderr.write(f"steerio: releasing {entry} failed:\n{traceback.format_exc()}")
+                told = f"steerio: releasing {entry} failed:\n{traceback.format_exc()}"
+                with contextlib.suppress(OSError, ValueError):  # the task may have closed it
+                    sys.stderr.write(told)
             self.changed()
 
     def drop_crowded(self) -> None:
@@ -145,6 +152,11 @@ def watch(on_change: Callable[[int], None]) -> None:
     """Have this process say how many of the values that it holds need a release."""
     held.on_change = on_change
     held.changed()
+
+
+def keep_changes_with(keeping: Callable[[], AbstractContextManager[None]]) -> None:
+    """Have what set-ups and releases change of this process stay, though a task's is set back."""
+    held.keeping = keeping
 
 
 def end_task() -> None:

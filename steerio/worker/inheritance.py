@@ -8,13 +8,17 @@ zygote or worker still holds a copy.
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import io
 import os
 import stat
 import sys
 from collections.abc import Container
 from pathlib import Path
+from typing import Any
 
 STANDARD = (0, 1, 2)
+STREAMS = ("stdin", "stdout", "stderr")
 
 
 def let_go_of_connections(keep: Container[int]) -> None:
@@ -35,8 +39,68 @@ def let_go_of_connections(keep: Container[int]) -> None:
 def flush_output() -> None:
     """Write out what was printed, before a fork: each process would write it once."""
     for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(AttributeError, OSError, ValueError):  # none, full, closed
+        with contextlib.suppress(Exception):  # none, full, closed; or anybody's own
             stream.flush()
+
+
+def fill_standard() -> None:
+    """Open ``/dev/null`` where a standard descriptor is closed, before others get its number.
+
+    libuv ends a process in which something of its own has one of them.
+    """
+    while (null := os.open(os.devnull, os.O_RDWR)) in STANDARD:
+        os.set_inheritable(null, True)
+    os.close(null)
+
+
+def own_standard() -> None:
+    """Have standard descriptors, and streams over them, whatever this process was given.
+
+    Where one was closed, the next thing that was opened may have its number by now: a socket,
+    say, into which would go what is printed.  And `sys.stderr` may be anything that has a
+    ``write``, or nothing.
+    """
+    null = os.open(os.devnull, os.O_RDWR)
+    for number, name in enumerate(STREAMS):
+        if not _is_standard(number, name):
+            os.dup2(null, number)
+    if null not in STANDARD:
+        os.close(null)
+    for number, name in enumerate(STREAMS):
+        stream: Any = getattr(sys, name)
+        if isinstance(stream, io.TextIOWrapper) and _leads_to(stream, number):
+            if number:
+                stream.reconfigure(line_buffering=True, write_through=False)  # a line, a write
+        else:
+            stream = open_standard(number)
+            setattr(sys, name, stream)
+            setattr(sys, f"__{name}__", stream)
+
+
+def open_standard(number: int) -> io.TextIOWrapper:
+    """Return a stream over a standard descriptor; what is printed goes line by line."""
+    stream = io.FileIO(number, "w" if number else "r", closefd=False)
+    buffer = io.BufferedWriter(stream) if number else io.BufferedReader(stream)
+    return io.TextIOWrapper(buffer, "utf-8", "backslashreplace", line_buffering=True)
+
+
+def above_standard(number: int) -> int:
+    """Return a copy of a descriptor that is not one of the standard ones, nor inherited.
+
+    Raises:
+        OSError: it is closed.
+    """
+    return fcntl.fcntl(number, fcntl.F_DUPFD_CLOEXEC, len(STANDARD))
+
+
+def pipe() -> tuple[int, int]:
+    """Return the ends of a pipe, the one to read from first; none has a standard number.
+
+    Raises:
+        OSError: there is no room for one more.
+    """
+    fill_standard()
+    return os.pipe()
 
 
 def read_nothing() -> None:
@@ -44,6 +108,22 @@ def read_nothing() -> None:
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
     os.close(null)
+
+
+def _is_standard(number: int, name: str) -> bool:
+    """Whether a descriptor is what this process was given, as far as its first stream knows."""
+    try:
+        os.fstat(number)
+    except OSError:
+        return False
+    return _leads_to(getattr(sys, f"__{name}__"), number)
+
+
+def _leads_to(stream: Any, number: int) -> bool:
+    try:
+        return stream is not None and not stream.closed and bool(stream.fileno() == number)
+    except (OSError, ValueError):  # it leads nowhere, or its buffer was taken away
+        return False
 
 
 def _connects(mode: int) -> bool:

@@ -24,7 +24,7 @@ from steerio.edge.opening import open_store
 from steerio.edge.own_files import from_json
 from steerio.edge.store_folders import open_folder
 from steerio.edge.zeromq import ZmqLink
-from steerio.worker import descendants
+from steerio.worker import descendants, inheritance
 from steerio.worker.copies import Copies
 from steerio.worker.forker import ZygoteForker
 from steerio.worker.node import Node
@@ -62,6 +62,7 @@ def run_node(
         tell: is told in words that it has joined, why workers do not come to work, and why it
             leaves.
     """
+    inheritance.own_standard()
     sys.path[:0] = [entry for entry in setup.path if entry not in sys.path]
     descendants.adopt_orphans()
     with contextlib.ExitStack() as opened:
@@ -117,7 +118,7 @@ async def _serve(
             ends: list[asyncio.Future[Any]] = [node.ended, lost]
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
             if not lost.cancel():
-                node.fail("its zygote, which forks the workers, ended")
+                node.fail(f"its zygote, which forks the workers, ended{forker.failure}")
             if tell is not None and not node.failed:
                 tell(f"node {node.name} leaves the broker: {node.ended.result()}")
         link.close()

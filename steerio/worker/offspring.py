@@ -53,9 +53,10 @@ class Offspring:
             _, status = os.waitpid(pid, 0)
             reaped = True
             self._spared.discard(pid)
-            self._slot_of.pop(pid, None)
-            if name is not None:
-                told.append((name, _why(status)))
+            slot = self._slot_of.pop(pid, None)
+            if name is not None and slot is not None:
+                word = self._slots.word(slot)
+                told.append((name, f"{_why(status)}:\n{word}" if word else _why(status)))
         if reaped:
             # living workers keep their own orphans, so these are dead ones'; killing them
             # brings what is below them, and another turn of this

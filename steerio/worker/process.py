@@ -42,6 +42,7 @@ from steerio.worker.failure import describe
 from steerio.worker.loading import LoadedType
 from steerio.worker.objects import WorkerObjects
 from steerio.worker.slots import Slot
+from steerio.worker.surroundings import Surroundings
 
 PARENT_CHECK_S = 1.0
 """How often an idle worker looks whether its parent is still there (where no signal says)."""
@@ -127,6 +128,8 @@ class Worker:
         holding.watch(self._slot.hold)
         self._objects.serve()
         os.environ[IN_WORKER] = f"{self._name}:{self._pid}"
+        self._surroundings = Surroundings()
+        holding.keep_changes_with(self._surroundings.kept)
         self._say(ms.JoinWorker(ms.PROTOCOL, self._name, self._pid))
         with contextlib.suppress(TaskStopped):
             while not self._ending:
@@ -316,6 +319,7 @@ class Worker:
             outcome = _Outcome("cancelled", outcome.started)
         if self._forked:  # and the task had it go on to the end: so this process ends, in order
             raise SystemExit
+        self._surroundings.set_back_signals()
         if self._leaving and outcome.ended_as != "succeeded":  # nobody asked it to be stopped
             return
         if outcome.ended_as == "cancelled":
@@ -336,6 +340,7 @@ class Worker:
             ),
             out,
         )
+        self._surroundings.set_back()
         self._objects.tidy()
 
     def _try(self, task: ms.RunTask, frames: Frames, outcome: _Outcome) -> None:
@@ -348,7 +353,8 @@ class Worker:
             self._inside = True
             if self._stopped or self._leaving:
                 raise TaskStopped
-            value = self._call(kind, args, kwargs)
+            context_ = self._surroundings.context()
+            value = context_.run(self._call, kind, args, kwargs)
             self._inside = False
             outcome.ended = time.monotonic()
             if self._forked:
@@ -396,6 +402,7 @@ class Worker:
         if isinstance(kind, ms.DefineTask):
             kind = self._types[type_id] = LoadedType(kind.spec)
             self._streams.loaded(kind.name, kind.function)
+            self._surroundings.note()  # what a module changes as it is loaded is not a task's
         elif kind.read is not None and kind.renew():
             self._streams.loaded(kind.name, kind.function)
         return kind

@@ -101,15 +101,8 @@ class Resource(Generic[P, R]):
         entry = held.entries[key] = Entry(f"{self.name}({shown})", self.keep)
         held.being_set_up.append(entry)
         try:
-            made: Any = self.function(*bound.args, **bound.kwargs)
-            if inspect.isgeneratorfunction(self.function):
-                entry.value = _first(made, str(entry))
-                entry.release = functools.partial(_finish, made, str(entry))
-            elif inspect.isclass(self.function) and isinstance(made, AbstractContextManager):
-                entry.value = made.__enter__()
-                entry.release = functools.partial(made.__exit__, None, None, None)
-            else:
-                entry.value = made
+            with held.keeping():
+                self._make(entry, bound)
             entry.ready = True
         finally:
             held.being_set_up.pop()
@@ -119,6 +112,17 @@ class Resource(Generic[P, R]):
         held.changed()
         held.belongings |= below() - before
         return entry
+
+    def _make(self, entry: Entry, bound: inspect.BoundArguments) -> None:
+        made: Any = self.function(*bound.args, **bound.kwargs)
+        if inspect.isgeneratorfunction(self.function):
+            entry.value = _first(made, str(entry))
+            entry.release = functools.partial(_finish, made, str(entry))
+        elif inspect.isclass(self.function) and isinstance(made, AbstractContextManager):
+            entry.value = made.__enter__()
+            entry.release = functools.partial(made.__exit__, None, None, None)
+        else:
+            entry.value = made
 
 
 def _first(made: Generator[Any, Any, Any], what: str) -> Any:

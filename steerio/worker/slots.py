@@ -6,7 +6,8 @@ death), the run that was asked to stop and the first and last of those that it i
 begin (the node writes, the worker reads), and whether it is to leave (the zygote writes).
 So a busy worker needs no thread to learn that it should stop, a dead one still says what
 it died of, and a signal that comes late, when the run it was meant for has ended, is not
-sent to the next one.  Aligned 8-byte stores are not torn on any platform of ours.
+sent to the next one.  Aligned 8-byte stores are not torn on any platform of ours.  (Beside its
+slot a worker has room for a word of why it ends, if it knows.)
 
 A run is recalled without a lock.  The worker says that it begins a run, and then looks
 whether it is recalled; the node recalls it, and then, ``SEEN_S`` later, looks whether it
@@ -22,6 +23,8 @@ import mmap
 
 SLOTS = 2048
 """Most workers that a node has at a time."""
+WORD_BYTES = 4096
+"""How much a worker can say of why it ends."""
 SEEN_S = 0.002
 """A store is seen by all processors long before."""
 _BEGUN, _ENDED, _ASKED, _HOLDS, _LEAVES, _FIRST, _LAST = range(7)
@@ -35,6 +38,7 @@ class Slots:
     def __init__(self) -> None:
         self._memory = mmap.mmap(-1, SLOTS * _NUMBERS * 8)
         self._numbers = memoryview(self._memory).cast("Q")
+        self._words = mmap.mmap(-1, SLOTS * WORD_BYTES)  # of which just what is used is there
         self._free = list(range(SLOTS - 1, -1, -1))
 
     def take(self) -> int:
@@ -48,11 +52,22 @@ class Slots:
         index = self._free.pop()
         for number in range(_NUMBERS):
             self._numbers[_NUMBERS * index + number] = 0
+        self.leave_word(index, "")
         return index
 
     def give_back(self, index: int) -> None:
         """Make a slot free again."""
         self._free.append(index)
+
+    def leave_word(self, index: int, text: str) -> None:
+        """In the worker of this slot: say why it ends; of a long text the end is kept."""
+        word = text.encode("utf-8", "backslashreplace")[-(WORD_BYTES - 1) :] + b"\0"
+        self._words[WORD_BYTES * index : WORD_BYTES * index + len(word)] = word
+
+    def word(self, index: int) -> str:
+        """Return why the worker of this slot has said that it ends, or nothing."""
+        word = self._words[WORD_BYTES * index : WORD_BYTES * (index + 1)]
+        return word.partition(b"\0")[0].decode("utf-8", "ignore")
 
     def begun(self, index: int) -> int:
         """Return the run that the worker of this slot began last, or 0."""

@@ -19,7 +19,6 @@ import contextlib
 import ctypes
 import faulthandler
 import gc
-import io
 import json
 import os
 import selectors
@@ -254,7 +253,7 @@ class Zygote:
 
     def _become_worker(self, name: str, order: dict[str, Any], zygote: int) -> NoReturn:
         """In the child: be that worker until the end of it."""
-        status = 1
+        status, itself = 1, os.getpid()
         try:
             os.setpgid(0, 0)
             descendants.die_with_parent(zygote)
@@ -269,7 +268,7 @@ class Zygote:
                 end.close()
             forks.forget_services()
             settle(order["cores"], order["environment"], order["memory_bytes"], order["threads"])
-            faulthandler.enable(all_threads=False)
+            faulthandler.enable(2, all_threads=False)
             self._preloads.load_unshared()
             self._streams.begin(name)
             slot = self._slots.view(order["slot"])
@@ -284,6 +283,8 @@ class Zygote:
             else:
                 sys.stderr.write(f"{code}\n")
         except BaseException:  # noqa: BLE001 - whatever it was is the worker's end
+            if os.getpid() == itself:  # else it was forked by a task
+                self._slots.leave_word(order["slot"], traceback.format_exc())
             traceback.print_exc()
         finally:
             inheritance.flush_output()
@@ -317,6 +318,7 @@ def become_zygote(orders: socket.socket, slots: Slots, setup: NodeSetup) -> NoRe
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         descendants.adopt_orphans()
         inheritance.let_go_of_connections(keep=[orders.fileno()])
+        inheritance.own_standard()
         inheritance.read_nothing()
         _print_to(setup.log)
         for variable in THREAD_VARIABLES:  # libraries start threads as they are loaded
@@ -332,21 +334,20 @@ def become_zygote(orders: socket.socket, slots: Slots, setup: NodeSetup) -> NoRe
         status = 0
     except BaseException:  # noqa: BLE001 - nothing is left that could handle it
         traceback.print_exc()
+        with contextlib.suppress(OSError):
+            orders.sendall(json.dumps({"failed": traceback.format_exc()}).encode() + b"\n")
     finally:
         inheritance.flush_output()
         os._exit(status)
 
 
 def _print_to(log: str) -> None:
-    """Send what this process and its workers print to a file, if one is named, line by line."""
+    """Send what this process and its workers print to a file, if one is named."""
     if log:
         descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         os.dup2(descriptor, 1)
         os.dup2(descriptor, 2)
         os.close(descriptor)
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(line_buffering=True, write_through=False)  # a line is one write
 
 
 _told_to_end = False
