@@ -53,6 +53,7 @@ class Task(Generic[R]):
         "_callbacks",
         "_given",
         "_items",
+        "_reached",
         "_result",
         "_session",
         "_waiters",
@@ -77,6 +78,7 @@ class Task(Generic[R]):
         created: float,
     ) -> None:
         self._session = session
+        self._reached = "pending"
         self._result: rs.Result | None = None
         self._waiters: list[asyncio.Future[None]] | None = None
         self._callbacks: list[Callable[[Task[R]], None]] | None = None
@@ -93,7 +95,7 @@ class Task(Generic[R]):
         """Whether somebody waits, or has asked, for how it ended."""
 
     def __repr__(self) -> str:
-        return f"<Task {self.id} {self.type.name}: {self.state}>"
+        return f"<Task {self.id} {self.type.name}: {self._known}>"
 
     def __copy__(self) -> Task[R]:
         return self
@@ -128,8 +130,21 @@ class Task(Generic[R]):
 
     @property
     def state(self) -> str:
-        """``pending``, or how the task ended."""
-        return "pending" if self._result is None else self._result.ended_as
+        """Where the task is, as last heard, or how it ended.
+
+        ``waiting`` (for other tasks, or until its arguments are in the store), ``queued``,
+        ``running``, or as `Result.ended_as` has it.  ``pending`` is not known yet: where tasks
+        are is told from the first time on that a session is asked, and comes a moment later.
+        """
+        if self._result is None:
+            self._session.client.watch.watch_tasks()
+        return self._known
+
+    @property
+    def _known(self) -> str:
+        if self._result is not None:
+            return self._result.ended_as
+        return "waiting" if self._session.client.is_reserved(self.id) else self._reached
 
     @property
     def done(self) -> Done:
@@ -248,6 +263,10 @@ class Task(Generic[R]):
         """Take in an item that the task yielded."""
         self._all_items().add(message, frames)
         self._wake()
+
+    def reached(self, state: str) -> None:
+        """Take in where the task is."""
+        self._reached = state
 
     def settled(self, message: TaskSettled, frames: Frames) -> None:
         """Take in how the task ended; where its value is in the store that is fetched first."""

@@ -84,6 +84,13 @@ class TaskItem(Struct, frozen=True, gc=False, array_like=True, tag=61):
     attempt: int = 0
 
 
+class TaskStates(Struct, frozen=True, gc=False, array_like=True, tag=68):
+    """Where tasks of yours are that have not ended, as you asked: those that changed."""
+
+    queued: list[int]
+    running: list[int]
+
+
 class VersionNews(Struct, frozen=True, gc=False, array_like=True, tag=67):
     """The version that you published, or asked for and now hold."""
 

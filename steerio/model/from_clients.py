@@ -107,6 +107,10 @@ class AskStatus(Struct, frozen=True, gc=False, array_like=True, tag=10):
     request: int
 
 
+class WatchTasks(Struct, frozen=True, gc=False, array_like=True, tag=45):
+    """Tell me where my tasks are, and from now on whenever one starts or is queued again."""
+
+
 class GrantItems(Struct, frozen=True, gc=False, array_like=True, tag=11):
     """The submitter of a generator task has room for ``count`` more items.
 

@@ -32,6 +32,7 @@ from steerio.model.from_broker import StopRunning as StopRunning
 from steerio.model.from_broker import TakeBack as TakeBack
 from steerio.model.from_broker import TaskItem as TaskItem
 from steerio.model.from_broker import TaskSettled as TaskSettled
+from steerio.model.from_broker import TaskStates as TaskStates
 from steerio.model.from_broker import VersionNews as VersionNews
 from steerio.model.from_clients import AskMove as AskMove
 from steerio.model.from_clients import AskStatus as AskStatus
@@ -57,6 +58,7 @@ from steerio.model.from_clients import Subscribe as Subscribe
 from steerio.model.from_clients import UndrainNode as UndrainNode
 from steerio.model.from_clients import Unsubscribe as Unsubscribe
 from steerio.model.from_clients import WatchPools as WatchPools
+from steerio.model.from_clients import WatchTasks as WatchTasks
 from steerio.model.from_nodes import JoinNode as JoinNode
 from steerio.model.from_nodes import JoinWorker as JoinWorker
 from steerio.model.from_nodes import NotBegun as NotBegun
@@ -82,6 +84,7 @@ ToBroker = (
     | Unsubscribe
     | Publish
     | WatchPools
+    | WatchTasks
     | AskStatus
     | GrantItems
     | AskMove
@@ -115,6 +118,7 @@ FromBroker = (
     | Closing
     | TaskSettled
     | TaskItem
+    | TaskStates
     | Events
     | PoolStatus
     | Status

@@ -240,6 +240,8 @@ class Broker:
             for peer in self._peers.clients.values():
                 for subscription in peer.subscriptions.values():
                     subscription.share(peer, fresh)
+                if peer.watches_tasks:
+                    peer.tell_states(fresh)
 
     def _record(self, journal: Journal) -> None:
         """Write what ended, and the events now and then: each write is a call of the system."""

@@ -43,6 +43,10 @@ class Sink(Protocol):
         """Take in what the task yielded."""
         ...
 
+    def reached(self, state: str) -> None:
+        """Take in that the task is ``queued``, or ``running``; told if it is watched."""
+        ...
+
 
 class Client:
     """One client of a broker.
@@ -331,8 +335,17 @@ class Client:
                     subscriber(message.events)
             case ms.PoolStatus():
                 self.watch.pools_told(message)
+            case ms.TaskStates():
+                self._deal_states(message.queued, "queued")
+                self._deal_states(message.running, "running")
             case _:
                 self._deal_rarely(message)
+
+    def _deal_states(self, numbers: list[int], state: str) -> None:
+        for number in numbers:
+            sink = self.sinks.get(number)
+            if sink is not None:
+                sink.reached(state)
 
     def _deal_rarely(self, message: ms.FromBroker) -> None:
         match message:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from steerio.core.lifecycle import State
 from steerio.core.membership import Membership
 from steerio.core.records import TaskRecord, TypeRecord
 from steerio.core.versions import VersionWaiter
@@ -18,6 +19,9 @@ from steerio.model.tasks import CLIENT_BITS, TaskSpec
 from steerio.runtime.dropping import Drops
 from steerio.runtime.overview import Overview
 from steerio.runtime.peers import Intakes, Peer, Peers, Subscription
+
+IN_HAND = (State.RUNNING, State.STOPPING)
+"""The states of a task that its worker works on."""
 
 
 class FromClients:
@@ -61,6 +65,7 @@ class FromClients:
             ("client", ms.Unsubscribe): self._unsubscribe,
             ("client", ms.Publish): self._publish,
             ("client", ms.WatchPools): self._watch_pools,
+            ("client", ms.WatchTasks): self._watch_tasks,
             ("client", ms.AskStatus): self._answer_status,
             ("client", ms.GrantItems): self._grant,
             ("client", ms.ReassignTasks): self._reassign,
@@ -158,6 +163,15 @@ class FromClients:
         del now
         peer.watches_idle = message.idle
         peer.send(self._overview.pools())
+
+    def _watch_tasks(self, peer: Peer, message: ms.WatchTasks, _: Frames, now: float) -> None:
+        del message, now
+        self._share()  # first, so that it is told of what comes after
+        peer.watches_tasks = True
+        tasks = self._dispatch.tasks.values()
+        peer.send_states(
+            [(task.task_id, task.state in IN_HAND) for task in tasks if task.client == peer.number]
+        )
 
     def _answer_status(self, peer: Peer, message: ms.AskStatus, _: Frames, now: float) -> None:
         peer.send(self._overview.status(message.request, now))

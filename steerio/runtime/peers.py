@@ -7,11 +7,14 @@ from typing import Any
 
 from steerio.core.records import WorkerRecord
 from steerio.edge.endpoint import Frames, RouterEndpoint
-from steerio.model.events import AnyEvent, EventsMissed
-from steerio.model.messages import Events, FromBroker, Subscribe
+from steerio.model.events import AnyEvent, EventsMissed, TaskQueued, TaskRetried, TaskStarted
+from steerio.model.messages import Events, FromBroker, Subscribe, TaskStates
+from steerio.model.tasks import CLIENT_BITS
 
 EVENTS_IN_MESSAGE = 1_000
 """Most events that travel in one message."""
+STATES_IN_MESSAGE = 10_000
+"""Of how many tasks one message says where they are."""
 
 
 class Peer:
@@ -31,6 +34,7 @@ class Peer:
         self.worker: WorkerRecord | None = None
         self.subscriptions: dict[int, Subscription] = {}
         self.watches_idle = False
+        self.watches_tasks = False
 
     def __repr__(self) -> str:
         return f"<Peer {self.number}: {self.role} {self.name!r}>"
@@ -38,6 +42,31 @@ class Peer:
     def send(self, message: FromBroker, frames: Frames = ()) -> None:
         """Collect a message for this peer."""
         self.router.send(self.identity, message, frames)
+
+    def tell_states(self, events: Sequence[AnyEvent]) -> None:
+        """Tell a client where its tasks are that these events are about."""
+        states: dict[int, bool] = {}
+        for event in events:
+            match event:
+                case TaskStarted():
+                    states[event.task_id] = True
+                case TaskQueued() | TaskRetried():
+                    states[event.task_id] = False
+                case _:
+                    pass
+        own = [(number, runs) for number, runs in states.items() if self.owns(number)]
+        self.send_states(own)
+
+    def owns(self, task_id: int) -> bool:
+        """Whether a task is of this client."""
+        return task_id >> CLIENT_BITS == self.client_number
+
+    def send_states(self, states: Sequence[tuple[int, bool]]) -> None:
+        """Send a client where tasks are: with a number of each whether it runs."""
+        for start in range(0, len(states), STATES_IN_MESSAGE):
+            some = states[start : start + STATES_IN_MESSAGE]
+            queued = [number for number, runs in some if not runs]
+            self.send(TaskStates(queued, [number for number, runs in some if runs]))
 
 
 class Subscription:

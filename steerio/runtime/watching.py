@@ -30,6 +30,7 @@ class ClientWatch:
         self._on_pools: list[Callable[[], None]] = []
         self._awaiting_pools: set[asyncio.Future[None]] = set()
         self._watches_idle = False
+        self._watches_tasks = False
 
     def __repr__(self) -> str:
         return f"<ClientWatch: {len(self.subscribers)} subscriptions, {len(self.pools)} pools>"
@@ -89,6 +90,14 @@ class ClientWatch:
             await waiter
         finally:
             self._awaiting_pools.discard(waiter)
+
+    # -- tasks --------------------------------------------------------------------------------
+
+    def watch_tasks(self) -> None:
+        """Have the sinks of tasks told, from now on, where these are."""
+        if not self._watches_tasks and not self._client.lost:
+            self._watches_tasks = True
+            self._client.send(ms.WatchTasks())
 
     # -- from the client ----------------------------------------------------------------------
 

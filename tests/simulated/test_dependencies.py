@@ -123,8 +123,9 @@ async def test_a_chain_of_many_ends(cluster: SimulatedCluster, session: Session)
 @on_one
 async def test_what_waits_is_not_queued(cluster: SimulatedCluster, session: Session) -> None:
     last = session.submit(double, session.submit(double, session.submit(double, 1)))
-    assert [each.state for each in session.pending] == ["pending"] * 3
+    assert [each.state for each in session.pending] == ["pending", "waiting", "waiting"]
     await asyncio.sleep(0.5)
+    assert [each.state for each in session.pending] == ["running", "waiting", "waiting"]
     assert len(of_kind(cluster.record.events, TaskQueued)) == 1
     assert await last == 8
     assert asyncio.get_running_loop().time() == pytest.approx(3, abs=0.5)

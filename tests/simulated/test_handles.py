@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from steerio import Session, TaskCancelled, TaskFailed, task
-from steerio.testing import Model, SimulatedCluster
+from steerio import Session, TaskCancelled, TaskFailed, TaskRetried, TaskStarted, task
+from steerio.testing import KillWorker, Model, SimulatedCluster
 from tests.simulated.virtual import as_asked, on_cluster, simulation
 
 pytestmark = pytest.mark.borders
@@ -120,3 +120,75 @@ async def test_who_gives_up_waiting_leaves_nothing_with_the_handle(
             await asyncio.wait_for(slow.result(), 0.1)
     assert slow._waiters == []
     await slow
+
+
+# -- where they are -------------------------------------------------------------------------------
+
+
+def states(tasks: list[Any]) -> list[str]:
+    return [each.state for each in tasks]
+
+
+@on_two
+async def test_a_handle_says_where_its_task_is_once_it_was_asked(
+    cluster: SimulatedCluster, session: Session
+) -> None:
+    tasks = session.map(simulation, [1.0, 2.0, 1.0])
+    await asyncio.sleep(0.5)
+    assert states(tasks) == ["pending"] * 3, "nobody has asked before"
+    await asyncio.sleep(0.1)
+    assert states(tasks) == ["running", "running", "queued"]
+    await asyncio.sleep(0.5)
+    assert states(tasks) == ["succeeded", "running", "running"]
+    later = session.submit(simulation, 1.0)
+    await asyncio.sleep(0.1)
+    assert states([later]) == ["queued"]
+    later.cancel()
+    bad = session.submit(unlucky, 0.1)
+    await bad.result()
+    assert states([later, bad]) == ["cancelled", "failed"]
+
+
+@on_cluster(1, model=MODEL, faults=[KillWorker(5.0)])
+async def test_a_handle_says_that_its_task_is_queued_again(
+    cluster: SimulatedCluster, session: Session
+) -> None:
+    first = session.submit(simulation, 10.0)
+    assert states([first]) == ["pending"]
+    seen = []
+    async with session.events(TaskStarted, TaskRetried) as events:
+        async for event in events:
+            await asyncio.sleep(0)
+            seen.append((type(event), first.state))
+            if len(seen) == 3:
+                break
+    assert seen == [
+        (TaskStarted, "running"),
+        (TaskRetried, "queued"),
+        (TaskStarted, "running"),
+    ]
+    first.cancel()
+
+
+@on_two
+async def test_sessions_are_told_of_their_own_tasks(
+    cluster: SimulatedCluster, session: Session
+) -> None:
+    async with cluster.session("other", host="laptop") as other:
+        own, foreign = session.submit(simulation, 5.0), other.submit(simulation, 5.0)
+        assert states([own, foreign]) == ["pending"] * 2
+        await asyncio.sleep(1)
+        assert states([own, foreign]) == ["running"] * 2
+    assert foreign.state == "cancelled"
+
+
+@on_two
+async def test_a_handle_is_shown_without_asking(
+    cluster: SimulatedCluster, session: Session
+) -> None:
+    first = session.submit(simulation, 1.0)
+    assert repr(first) == f"<Task {first.id} {simulation.name}: pending>"
+    await asyncio.sleep(0.5)
+    assert "pending" in repr(first)
+    await first
+    assert "succeeded" in repr(first)
