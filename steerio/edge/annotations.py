@@ -110,6 +110,14 @@ def hints_of(function: Callable[..., Any]) -> dict[str, Any]:
     return hints
 
 
+def hints_of_fields(kind: type) -> dict[str, Any]:
+    """Return the annotations of a class's attributes; nothing if some do not resolve."""
+    try:
+        return get_type_hints(kind)
+    except Exception:  # noqa: BLE001 - evaluating an annotation may raise anything
+        return {}
+
+
 def _resolvable_hints(function: Callable[..., Any]) -> dict[str, Any]:
     """Resolve one by one, so that one bad annotation does not spoil the others."""
     inner = inspect.unwrap(function)

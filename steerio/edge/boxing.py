@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 
 import msgspec
 
-from steerio.edge.pickling import dump, is_proxy
+from steerio.edge.pickling import dump
 from steerio.edge.references import (
     Latest,
     Resolve,
@@ -36,37 +36,13 @@ ARRAY_BYTES = 256
 """Shorter arrays stand in the body itself."""
 
 ARRAY, PICKLE, BYTES, REFERENCE, LATEST = 1, 2, 3, 4, 5
-_ATOMS = frozenset({int, float, str, bool, bytes, type(None)})
+ATOMS = frozenset({int, float, str, bool, bytes, type(None)})
 _INT_MIN, _INT_MAX = -(2**63), 2**64 - 1
 EXT_HEADS = frozenset({0xC7, 0xC8, 0xC9, 0xD4, 0xD5, 0xD6, 0xD7, 0xD8})
 """First bytes of a msgpack extension; no annotated type is one."""
 
 
-class StandIn(Exception):
-    """Raised where msgpack meets what stands for another value, which only a pickle can hold."""
-
-
-def _plain_number(value: Any) -> Any:
-    """Turn NumPy scalars into the Python numbers that they stand for."""
-    if is_reference(type(value)) or is_proxy(value):
-        raise StandIn
-    if type(value).__module__ == "numpy" and getattr(value, "ndim", None) == 0:
-        return value.item()
-    raise NotImplementedError(f"got `{type(value).__qualname__}`")
-
-
-encode = msgspec.msgpack.Encoder(enc_hook=_plain_number).encode
-
-
-def holds_stand_in(value: Any) -> bool:
-    """Whether msgpack would meet a reference or a proxy in a value."""
-    try:
-        msgspec.to_builtins(value, enc_hook=_plain_number)
-    except StandIn:
-        return True
-    except Exception:  # noqa: BLE001 - what else is wrong with it is found elsewhere
-        return False
-    return False
+encode = msgspec.msgpack.Encoder().encode
 
 
 def box(value: Any, frames: list[Any]) -> Any:
@@ -76,7 +52,7 @@ def box(value: Any, frames: list[Any]) -> Any:
         Exception: whatever pickling raised.
     """
     kind = type(value)  # pyright: ignore[reportUnknownVariableType]
-    if kind in _ATOMS:
+    if kind in ATOMS:
         if kind is bytes and len(value) > LONG_BYTES:
             frames.append(value)
             return msgspec.msgpack.Ext(BYTES, encode(len(frames) - 1))
@@ -100,6 +76,12 @@ def box(value: Any, frames: list[Any]) -> Any:
             return msgspec.msgpack.Ext(LATEST, encode(value.name))
         return msgspec.msgpack.Ext(REFERENCE, encode(value.stored))
     return pickled(apart(value) if kind is bytearray else value, frames)
+
+
+def boxed(value: Any, frames: list[Any]) -> msgspec.msgpack.Ext:
+    """Return the same, as an extension also where an atom could stand for itself."""
+    found = box(value, frames)
+    return found if type(found) is msgspec.msgpack.Ext else pickled(value, frames)
 
 
 def is_long(value: Any) -> bool:

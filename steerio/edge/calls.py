@@ -11,29 +11,28 @@ from collections.abc import Callable, Iterator, Sequence
 from math import inf
 from typing import Any, Optional, TypedDict
 
-from steerio.edge.annotations import hints_of, judge
+from steerio.edge.annotations import hints_of
 from steerio.edge.boxing import (
     ANYTHING,
+    ATOMS,
     EXT_HEADS,
     Reader,
-    StandIn,
     apart,
     box,
     buffer_of,
     encode,
-    is_long,
     pickled,
 )
 from steerio.edge.callables import kind_of
+from steerio.edge.form import Form
+from steerio.edge.forms import form_of, is_exact
 from steerio.edge.references import Resolve
 from steerio.edge.values import (
     ANY_VALUE,
     NO_WORD,
-    WRONG_TYPE,
     Packed,
     ValueCodec,
     finish,
-    same,
     unsendable,
 )
 from steerio.errors import EncodingError
@@ -60,19 +59,16 @@ class CallCodec:
         self.name = name
         self._signature = _signature_of(function)
         hints = hints_of(function)
+        self._codecs: dict[str, ValueCodec] = {}
         self._positional: list[str] = []
-        self._types: list[Any] = []  # of the positional ones: what msgpack can carry
-        self._keywords: dict[str, Any] = {}  # likewise, of those that can go by keyword
-        self._classed: list[tuple[int, str]] = []
+        self._forms: list[Form | None] = []  # of the positional ones
+        self._keywords: dict[str, Form | None] = {}  # likewise, of those that can go by keyword
         self._rest = ""  # the name of *args
         self._open = False  # takes *args or **kwargs
-        self._takes_bytes = False  # msgpack would copy them twice
         self._required = 0.0
         for parameter in self._signature.parameters.values():
             self._learn(parameter, hints.get(parameter.name))
-        self._typed = any(self._types) or any(self._keywords.values())
         self._readers: dict[int, Reader] = {}
-        self._codecs: dict[str, ValueCodec] = {}
         generator = kind_of(function) == "generator"
         self.result = ANY_VALUE if generator else ValueCodec(hints.get("return"))
 
@@ -84,15 +80,14 @@ class CallCodec:
             return
         if hint is not None and parameter.default is None:  # `x: int = None` is often written
             hint = Optional[hint]  # noqa: UP045 - `|` is not for every form of annotation
-        native, classed = (False, False) if hint is None else judge(hint)
-        if classed:
-            self._classed.append((len(self._positional), name))
-        self._takes_bytes = self._takes_bytes or hint is bytes
+        form = form_of(hint)
+        if form is not None:
+            self._codecs[name] = ValueCodec(hint)
         if kind is not parameter.KEYWORD_ONLY:
             self._positional.append(name)
-            self._types.append(hint if native else None)
+            self._forms.append(form)
         if kind is not parameter.POSITIONAL_ONLY:
-            self._keywords[name] = hint if native else None
+            self._keywords[name] = form
         if parameter.default is parameter.empty:  # one that must go by keyword: never skip bind
             self._required += inf if kind is parameter.KEYWORD_ONLY else 1
 
@@ -107,7 +102,7 @@ class CallCodec:
             self.check(args, kwargs)
         frames: list[Any] = []
         body = None
-        if not ((self._open or self._takes_bytes) and self._goes_whole(args, kwargs)):
+        if not (self._open and self._goes_whole(args, kwargs)):
             body = self._encoded(args, kwargs, frames)
         return self._pack_whole(args, kwargs) if body is None else finish(body, frames)
 
@@ -141,46 +136,55 @@ class CallCodec:
         return args, kwargs
 
     def _goes_whole(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-        """Whether msgpack has no shape for these arguments, or would copy them.
+        """Whether msgpack has no shape for these arguments.
 
         It has types for named keywords or room for others, not both.
         """
-        if self._takes_bytes and any(map(is_long, (*args, *kwargs.values()))):
-            return True
-        return self._open and (
-            any(map(self._keywords.get, kwargs))
-            or len(args) > len(self._positional) + REST_ARGUMENTS
+        return len(args) > len(self._positional) + REST_ARGUMENTS or any(
+            form is not None and not form.plain for form in map(self._keywords.get, kwargs)
         )
 
     def _encoded(
         self, args: tuple[Any, ...], kwargs: dict[str, Any], frames: list[Any]
     ) -> bytes | None:
         """Return a call as msgpack, or ``None`` where it must be pickled whole."""
-        types, typed = self._types, len(self._types)
-        wire_args = [
-            value if index < typed and types[index] else self._box(index, value, frames)
-            for index, value in enumerate(args)
-        ]
-        by_keyword = self._keywords
-        wire_kwargs = {
-            name: value if by_keyword.get(name) else self._box(name, value, frames)
-            for name, value in kwargs.items()
-        }
+        forms, known = self._forms, len(self._forms)
         try:
-            body = encode((wire_args, wire_kwargs))
-            decoded = self._reader(len(args)).check(body) if self._typed else None
-        except (StandIn, *NO_WORD):
+            wire_args = [
+                self._wired(index, value, forms[index] if index < known else None, frames)
+                for index, value in enumerate(args)
+            ]
+            by_keyword = self._keywords
+            wire_kwargs = {
+                name: self._wired(name, value, by_keyword.get(name), frames)
+                for name, value in kwargs.items()
+            }
+            if len(wire_args) + len(wire_kwargs) > 1 and _repeated((*args, *kwargs.values())):
+                return None
+            return encode((wire_args, wire_kwargs))
+        except (_OtherThanTyped, *NO_WORD):
             return None
-        except WRONG_TYPE as error:
-            self._check_each(args, kwargs)
-            raise EncodingError(f"arguments of task type {self.name}: {error}") from error
-        if self._classed and not self._came_out(decoded, args, kwargs):
-            return None
-        return body
+
+    def _wired(self, key: int | str, value: Any, form: Form | None, frames: list[Any]) -> Any:
+        """Return what stands for an argument.
+
+        Raises:
+            EncodingError: it is not what its annotation says, or cannot be sent.
+            _OtherThanTyped: msgpack expects something else in its place.
+        """
+        if form is None:
+            return self._box(key, value, frames)
+        if type(value) in form.atoms or is_exact(form, value):
+            return value
+        self._check(key, value)
+        if not form.plain:
+            raise _OtherThanTyped
+        return self._box(key, value, frames)
 
     def _pack_whole(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Packed:
         """Encode a call as one pickle."""
-        self._check_each(args, kwargs)
+        for key, value in self._each(args, kwargs):
+            self._check(key, value)
         frames: list[Any] = []
         long_apart = (
             tuple(map(apart, args)),
@@ -201,29 +205,15 @@ class CallCodec:
         except Exception as error:
             raise EncodingError(unsendable(self._called(key), value, error)) from error
 
-    def _came_out(self, decoded: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-        """Whether the arguments that are of classes with fields came out as what they were."""
-        for index, name in self._classed:
-            if index < len(args) and self._positional[index] == name:
-                if not same(decoded[0][index], args[index]):
-                    return False
-            elif name in kwargs and not same(decoded[1][name], kwargs[name]):
-                return False
-        return True
-
-    def _check_each(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """Check argument by argument, so that the error names the one that is wrong."""
-        for key, value in self._each(args, kwargs):
-            if isinstance(key, int):
-                hint = self._types[key] if key < len(self._types) else None
-            else:
-                hint = self._keywords.get(key)
-            if hint is not None:
-                called = self._called(key)
-                codec = self._codecs.get(called)
-                if codec is None:
-                    codec = self._codecs[called] = ValueCodec(hint)
-                codec.check(value, called)
+    def _check(self, key: int | str, value: Any) -> None:
+        """Check an argument against its annotation, if that says anything of it."""
+        if isinstance(key, str):
+            name = key if key in self._keywords else ""
+        else:
+            name = self._positional[key] if key < len(self._positional) else ""
+        codec = self._codecs.get(name)
+        if codec is not None:
+            codec.check(value, self._called(key))
 
     @staticmethod
     def _each(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[tuple[int | str, Any]]:
@@ -241,17 +231,30 @@ class CallCodec:
         """Return the decoder for calls with ``count`` positional arguments."""
         reader = self._readers.get(count)
         if reader is None:
-            types = [*self._types[:count], *[None] * (count - len(self._types))]
-            parts = tuple(Any if hint is None else hint for hint in types)
+            parts = tuple(map(_wire, self._forms[:count])) + (Any,) * (count - len(self._forms))
             keywords: Any = dict[str, Any]
             if not self._open:
-                fields = {n: Any if hint is None else hint for n, hint in self._keywords.items()}
+                fields = {name: _wire(form) for name, form in self._keywords.items()}
                 make: Any = TypedDict  # from values, not from literals
                 keywords = make("Keywords", fields, total=False)
             tuple_of: Any = tuple
             shape = tuple_of[tuple_of[parts], keywords]
             reader = self._readers[count] = Reader(shape)
         return reader
+
+
+class _OtherThanTyped(Exception):
+    """Raised where msgpack expects a tuple, say, and is not given just that."""
+
+
+def _wire(form: Form | None) -> Any:
+    return Any if form is None else form.wire
+
+
+def _repeated(values: tuple[Any, ...]) -> bool:
+    """Whether one object that can be changed is among the arguments more than once."""
+    changeable = [id(value) for value in values if type(value) not in ATOMS]
+    return len(changeable) > 1 and len(set(changeable)) < len(changeable)
 
 
 def _array_length(body: bytes) -> int:

@@ -1,10 +1,9 @@
 """Values on the wire; the arguments of a call likewise (``edge.calls``).
 
-A value travels as msgpack where its annotation says enough to rebuild it (checked on
-both sides), NumPy arrays and long byte strings as frames of their own, and the rest as
-pickle protocol 5 with its buffers out of band.  Without an annotation only atoms travel
-as msgpack: a tuple sent that way would come out as a list.  What msgpack has no word for
-(an integer of more than 64 bits, say) is pickled, whatever its annotation.
+What arrives is what was sent, in type and value.  A value travels as msgpack where that is so by
+what its annotation says (``edge.forms``), NumPy arrays and long byte strings as frames of their
+own, and the rest as pickle protocol 5 with its buffers out of band.  Without an annotation only
+atoms travel as msgpack: a tuple sent that way would come out as a list.
 
 The body is msgpack (see ``edge.boxing``).  One that is long itself becomes the first
 frame; one that *is* a pickle is read as such, whatever is annotated.
@@ -13,34 +12,30 @@ frame; one that *is* a pickle is read as such, whatever is annotated.
 from __future__ import annotations
 
 import inspect
+import logging
 from collections.abc import Sequence
 from typing import Any
 
-import msgspec
-
-from steerio.edge.annotations import judge
 from steerio.edge.boxing import (
     ANYTHING,
     EXT_HEADS,
     Reader,
-    StandIn,
     box,
+    boxed,
     buffer_of,
     encode,
-    holds_stand_in,
-    is_long,
 )
-from steerio.edge.pickling import proxies_exist
-from steerio.edge.references import Resolve, references_exist
+from steerio.edge.forms import form_of, is_exact, misfit
+from steerio.edge.references import Resolve
 from steerio.errors import EncodingError
 
 INLINE_BYTES = 4096
 """A longer body travels as a frame of its own, so that no broker copies it."""
 
-NO_WORD = (OverflowError, UnicodeEncodeError)
+NO_WORD = (OverflowError, UnicodeEncodeError, RecursionError)
 """Raised for what msgpack has no word for, though the type is right."""
-WRONG_TYPE = (msgspec.ValidationError, NotImplementedError, TypeError, RecursionError)
-"""Raised for what is not of the type that its annotation says."""
+
+log = logging.getLogger("steerio.values")
 
 Packed = tuple[bytes, tuple[Any, ...]]
 """A body and its frames."""
@@ -53,33 +48,38 @@ def finish(body: bytes, frames: list[Any]) -> Packed:
     return body, tuple(frames)
 
 
-def same(decoded: Any, value: Any) -> bool:
-    """Whether a value came out as what it was; if only in doubt, it did not."""
-    try:
-        return bool(decoded == value)
-    except Exception:  # noqa: BLE001 - a user's __eq__ may raise anything
-        return False
-
-
 class ValueCodec:
-    """Carries values of one annotation (``None`` or anything msgpack cannot carry: any value)."""
+    """Carries values of one annotation (``None``, or one that says nothing: any value)."""
 
     def __init__(self, annotation: Any = None) -> None:
         self._annotation = annotation
-        self._native, self._classed = (False, False) if annotation is None else judge(annotation)
-        self._reader = Reader(annotation) if self._native else ANYTHING
+        self._form = form_of(annotation)
+        self._reader = ANYTHING
+        if self._form is not None and not self._form.plain:
+            self._reader = Reader(self._form.wire)
+        self._told = False
 
     def pack(self, value: Any, what: str = "a value") -> Packed:
         """Encode a value; ``what`` names it in errors.
 
+        One that is not what the annotation says is sent all the same, and that is logged once: it
+        has been computed.
+
         Raises:
-            EncodingError: it is not what the annotation says, or cannot be pickled.
+            EncodingError: it cannot be pickled.
         """
         frames: list[Any] = []
-        body = self._encoded(value, what) if self._native else None
+        body = None
+        if self._form is not None:
+            if is_exact(self._form, value):
+                body = _encoded(value)
+            elif not self._told and (said := misfit(self._form, value)):
+                self._told = True
+                log.warning("%s (it is kept; said once)", self._mismatch(what, said))
         if body is None:
             try:
-                body = encode(box(value, frames))
+                typed = self._form is not None and not self._form.plain
+                body = encode((boxed if typed else box)(value, frames))
             except Exception as error:
                 raise EncodingError(unsendable(what, value, error)) from error
         return finish(body, frames)
@@ -90,8 +90,8 @@ class ValueCodec:
         Raises:
             EncodingError: it is not what the annotation says.
         """
-        if self._native:
-            self._encoded(value, what)
+        if self._form is not None and (said := misfit(self._form, value)):
+            raise EncodingError(self._mismatch(what, said))
 
     def unpack(
         self,
@@ -109,36 +109,21 @@ class ValueCodec:
             return reader.decode(body)
         return reader.read(body, frames, views, resolve)
 
-    def _encoded(self, value: Any, what: str) -> bytes | None:
-        """Return the value as msgpack, or ``None`` where it must be boxed."""
-        if self._annotation is bytes and is_long(value):
-            return None
-        try:
-            body = encode(value)
-            decoded = self._reader.check(body)
-        except StandIn:
-            return None
-        except NO_WORD:
-            self._compare(value, what)
-            return None
-        except WRONG_TYPE as error:
-            raise EncodingError(self._mismatch(what, error)) from error
-        return body if not self._classed or same(decoded, value) else None
-
-    def _compare(self, value: Any, what: str) -> None:
-        """Check the type of what msgpack has no word for."""
-        try:
-            msgspec.convert(value, self._annotation)
-        except WRONG_TYPE as error:
-            if (proxies_exist() or references_exist()) and holds_stand_in(value):
-                return
-            raise EncodingError(self._mismatch(what, error)) from error
-
-    def _mismatch(self, what: str, error: BaseException) -> str:
+    def _mismatch(self, what: str, said: str) -> str:
         annotation = (
-            "None" if self._annotation is type(None) else inspect.formatannotation(self._annotation)
+            "None"
+            if self._annotation in (None, type(None))
+            else inspect.formatannotation(self._annotation)
         )
-        return f"{what} is not what its annotation `{annotation}` says: {error}"
+        return f"{what} is not what its annotation `{annotation}` says: {said}"
+
+
+def _encoded(value: Any) -> bytes | None:
+    """Return an exact value as msgpack, or ``None`` where that has no word for it."""
+    try:
+        return encode(value)
+    except NO_WORD:
+        return None
 
 
 def total_bytes(frames: Sequence[Any]) -> int:

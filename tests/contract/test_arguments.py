@@ -157,7 +157,7 @@ def test_references_inside_a_changed_list_are_the_references_that_were_submitted
 
 def test_of_a_long_call_what_could_have_been_changed_is_not_shown() -> None:
     small, large = [1], np.zeros(LONG)
-    result = submitted(small, large, "x", z=large)
+    result = submitted(small, large, "x", z=large.copy())
     small.append(2)
     assert result.args[0] == [1]
     assert result.args[2] == "x"

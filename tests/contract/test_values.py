@@ -510,22 +510,23 @@ def test_a_class_without_equality_arrives() -> None:
 
 
 @pytest.mark.parametrize(
-    ("annotation", "value", "expected"),
+    ("annotation", "value"),
     [
-        (float, 3, 3.0),
-        (float, np.float32(1.5), 1.5),
-        (float, np.int64(3), 3.0),
-        (int, np.uint8(7), 7),
-        (bool, np.bool_(True), True),
-        (list[float], [np.float64(0.5), 2], [0.5, 2.0]),
-        (float, np.array(0.5), 0.5),
+        (float, 3),
+        (float, np.float32(1.5)),
+        (float, np.int64(3)),
+        (int, np.uint8(7)),
+        (bool, np.bool_(True)),
+        (list[float], [np.float64(0.5), 2]),
+        (float, np.array(0.5)),
     ],
     ids=repr,
 )
-def test_numbers_arrive_as_what_the_annotation_says(
-    annotation: Any, value: Any, expected: Any
+def test_numbers_that_fit_their_annotation_arrive_as_what_they_are(
+    annotation: Any, value: Any
 ) -> None:
-    assert alike(sent(value, annotation), expected)
+    assert alike(sent(value, annotation), value)
+    assert alike(called(annotated(annotation), value)[0][0], value)
 
 
 # -- signatures ---------------------------------------------------------------------------
@@ -635,11 +636,11 @@ def energy(smiles: str, charges: list[int], *rest, method: Colour = Colour.RED, 
     [
         ((3, []), {}, "smiles", "Expected `str`, got `int`"),
         (("C", [1, "2"]), {}, "charges", r"Expected `int`, got `str` - at `\$\[1\]`"),
-        (("C", {}), {}, "charges", "Expected `array`, got `object`"),
+        (("C", {}), {}, "charges", "Expected `array`, got `dict`"),
         (("C", np.arange(3)), {}, "charges", "got `ndarray`"),
         (("C", [2**70, "2"]), {}, "charges", "Expected `int`, got `str`"),
         (("C",), {"charges": [None]}, "charges", "Expected `int`, got `None`"),
-        (("C", []), {"method": "green"}, "method", "Invalid enum value 'green'"),
+        (("C", []), {"method": "green"}, "method", "Expected `Colour`, got `str`"),
         (("C", []), {"method": object()}, "method", "got `object`"),
         ((object(), []), {}, "smiles", "got `object`"),
         (("C", [], *range(40)), {"method": 3}, "method", "got `int`"),
@@ -668,19 +669,16 @@ def test_a_wrong_type_is_refused_in_a_function_of_fixed_arguments() -> None:
         codec.pack((None, {}), {})
 
 
-def test_a_wrong_type_arriving_is_refused_too() -> None:
-    body, frames = CallCodec(anything, "m:f").pack(("three",), {})
-
-    with pytest.raises(msgspec.ValidationError, match="Expected `int`"):
-        CallCodec(annotated(int), "m:f").unpack(body, frames)
-
-
-def test_a_value_of_a_wrong_type_is_refused_by_what_it_is() -> None:
-    for value in ("x", None, [1.0], object(), 1j):
-        with pytest.raises(
-            EncodingError, match="the value of f is not what its annotation `float`"
-        ):
-            ValueCodec(float).pack(value, "the value of f")
+def test_a_value_that_is_not_what_is_annotated_is_kept_and_told_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    for value in ("x", None, [1.0], 1j, Decimal("0.1")):
+        codec = ValueCodec(float)
+        for _ in range(2):
+            assert alike(codec.unpack(*codec.pack(value, "the value of f")), value)
+        (said,) = [record.message for record in caplog.records]
+        assert said.startswith("the value of f is not what its annotation `float` says: Expected")
+        caplog.clear()
 
 
 class Unpicklable:
@@ -757,8 +755,8 @@ def test_values_are_carried_by_the_annotation_of_the_return() -> None:
     for function, value in ((pair, (1, 2)), (nothing, None), (untold, (1,)), (later, {1})):
         codec = CallCodec(function, "m:f").result
         assert alike(codec.unpack(*codec.pack(value)), value)
-    with pytest.raises(EncodingError, match="annotation `None`"):
-        CallCodec(nothing, "m:f").result.pack(3)
+    codec = CallCodec(nothing, "m:f").result
+    assert codec.unpack(*codec.pack(3)) == 3
     # what a generator *task* returns is not what its annotation says, but a count
     codec = CallCodec(items, "m:f").result
     assert codec.unpack(*codec.pack(7)) == 7
