@@ -15,7 +15,9 @@ from steerio.campaign.run_dir import refuse_used
 from steerio.campaign.session import Session
 from steerio.campaign.store import SessionStore
 from steerio.core.settings import Settings
+from steerio.edge.addresses import resolve_address
 from steerio.edge.contexts import Context
+from steerio.edge.threads import in_thread
 from steerio.edge.zeromq import ZmqLink
 from steerio.launch.finding import find_broker
 from steerio.launch.hosting import Hosting
@@ -105,6 +107,7 @@ async def connect(run_dir: Path | str, *, name: str = "") -> AsyncGenerator[Sess
     """
     connection = find_broker(run_dir)
     address, keys = connection.address
+    address = await in_thread(resolve_address, address)
     identity = f"client-{os.getpid()}-{time.monotonic_ns():x}"
     context = Context()
     session: Session | None = None

@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
+from steerio.edge.addresses import split_address
 from steerio.edge.keys import ClientKeys
 from steerio.edge.own_files import from_json, read_own, to_json, write_own
 from steerio.errors import UsageError
@@ -134,12 +135,11 @@ def listens(address: str) -> bool:
     scheme, _, place = address.partition("://")
     try:
         if scheme == "tcp":
-            host, _, port = place.rpartition(":")
-            socket.create_connection((host, int(port)), LISTEN_S).close()
+            socket.create_connection(split_address(address), LISTEN_S).close()
         else:
             with socket.socket(socket.AF_UNIX) as probe:
                 probe.settimeout(LISTEN_S)
                 probe.connect(place)
-    except OSError:
+    except (OSError, UnicodeError):
         return False
     return True

@@ -95,7 +95,8 @@ class _Reading:
         return self.due
 
 
-def _set_bounds(socket: zmq.Socket[bytes]) -> None:
+def _prepare(socket: zmq.Socket[bytes], address: str) -> None:
+    socket.set(zmq.IPV6, int("[" in address))
     socket.set(zmq.LINGER, LINGER_MS)
     socket.set(zmq.MAXMSGSIZE, LIMIT_FRAME_BYTES)
     socket.set(zmq.HEARTBEAT_IVL, HEARTBEAT_MS)
@@ -156,7 +157,7 @@ class ZmqRouter:
     def __init__(self, context: Context, address: str, keys: ServerKeys | None = None) -> None:
         self._socket = socket = context.socket(zmq.ROUTER)
         try:
-            _set_bounds(socket)
+            _prepare(socket, address)
             socket.set(zmq.ROUTER_MANDATORY, 1)
             socket.set(zmq.ROUTER_HANDOVER, 1)
             socket.set(zmq.SNDHWM, QUEUED_BATCHES)
@@ -292,7 +293,7 @@ class ZmqLink:
     ) -> None:
         self._socket = socket = context.socket(zmq.DEALER)
         try:
-            _set_bounds(socket)
+            _prepare(socket, address)
             socket.set(zmq.IDENTITY, identity)
             socket.set(zmq.SNDHWM, 0)
             socket.set(zmq.RCVHWM, QUEUED_BATCHES)

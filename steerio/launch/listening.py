@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import ipaddress
 import logging
 import os
 import shutil
@@ -13,6 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from steerio.edge.addresses import join_address, resolve_host, split_address
 from steerio.edge.contexts import Context
 from steerio.edge.endpoint import MemoryRouter, RouterEndpoint
 from steerio.edge.keys import ClientKeys, Gatekeeper, make_keys
@@ -26,6 +28,8 @@ JUST_MADE_S = 60.0
 """For how long a folder of sockets is left alone: nobody may listen there yet."""
 _PREFIX = f"steerio-{hashlib.blake2b(socket.gethostname().encode(), digest_size=2).hexdigest()}-"
 """What it tells of the host is for hosts that share a temporary folder."""
+ANY_HOST = "0.0.0.0"
+"""Stands for all addresses of this machine."""
 LONGEST_SOCKET = 90
 """Bytes of a path that leave room for a socket's name (Linux takes 107 in all)."""
 
@@ -90,16 +94,20 @@ class Listening:
                 self.keys = server.client
             else:
                 log.warning("TCP is not encrypted: whoever reaches it can run code here")
-            address = f"tcp://{_bind_address(self._host)}:{self._port or '*'}"
+            host = ANY_HOST if self._host == "*" else self._host.strip("[]")
+            bound = bind_address(host)
+            address = join_address(bound, self._port or "*")
             try:
                 router = ZmqRouter(context, address, server)
             except OSError as error:
                 raise UsageError(
-                    f"cannot listen on {self._host}:{self._port or 'any port'}: {error.strerror}. "
+                    f"cannot listen on {self._host}, port {self._port or 'any'}: {error.strerror}. "
                     "Choose another --port (0: any free one) or --host"
                 ) from None
             self.routers.append(router)
-            self.remote = f"tcp://{self._host}:{router.address.rpartition(':')[2]}"
+            # nobody else reaches this machine by a number that stands for all of its own
+            known = socket.gethostname() if host in (ANY_HOST, "::") else host
+            self.remote = join_address(known, split_address(router.address)[1])
 
     def close(self) -> None:
         """Let go of what the routers, which are closed by now, were opened with."""
@@ -182,14 +190,21 @@ def _make_folder() -> Path:
         ) from None
 
 
-def _bind_address(host: str) -> str:
-    """Return the numeric address to bind for a host name (ZeroMQ wants a number)."""
-    if host in ("*", "0.0.0.0"):
-        return "0.0.0.0"
-    try:
-        address = socket.gethostbyname(host)
-    except OSError:
-        raise UsageError(f"--host {host!r} is not an address or name of this machine") from None
-    # Debian's machines know their own name as an address that others do not reach
-    loopback = address.startswith("127.") and host == socket.gethostname() != "localhost"
-    return "0.0.0.0" if loopback else address
+def bind_address(host: str) -> str:
+    """Return the numeric address to bind for a host (ZeroMQ wants a number).
+
+    Raises:
+        UsageError: it is no address or name of this machine.
+    """
+    number = resolve_host(host)
+    own = host == socket.gethostname() != "localhost"
+    if number is None and not own:
+        with_port = host.count(":") == 1 and host.rpartition(":")[2].isdecimal()
+        raise UsageError(
+            f"--host {host!r} is not an address or name of this machine"
+            + ("; the port goes into --port" if with_port else "")
+        )
+    # Debian's machines know their own name as an address that others do not reach, if at all
+    if number is None or (own and ipaddress.ip_address(number).is_loopback):
+        return ANY_HOST
+    return number

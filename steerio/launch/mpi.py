@@ -25,6 +25,7 @@ from typing import NoReturn
 import msgspec
 from msgspec import Struct, structs
 
+from steerio.edge.addresses import TCP
 from steerio.edge.connection import listens
 from steerio.edge.own_files import from_json, read_own, to_json, write_own
 from steerio.errors import UsageError
@@ -110,9 +111,15 @@ def _follow(rank: Rank, run_dir: Path | None) -> NoReturn:
     from steerio.worker.node_main import run_node
 
     setup = await_setup(rendezvous_path(rank, rank.number, run_dir), rank)
-    if setup is not None and listens(setup.address):  # else the campaign has ended already
+    if setup is not None and listens(setup.address):
         ends = find_end(None, os.environ, time.time())
         run_node(structs.replace(setup, ends=ends), None)
+    elif setup is not None and setup.address.startswith(TCP):  # on one host, it has ended already
+        sys.stderr.write(
+            f"steerio: rank {rank.number} on {socket.gethostname()} reaches nobody at "
+            f"{setup.address}: the campaign has ended already, or this host does not know that "
+            "one or is kept from it\n"
+        )
     sys.exit(0)
 
 

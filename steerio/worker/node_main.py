@@ -19,6 +19,7 @@ from typing import Any
 
 from msgspec import structs
 
+from steerio.edge.addresses import resolve_address
 from steerio.edge.contexts import Context
 from steerio.edge.opening import open_store
 from steerio.edge.own_files import from_json
@@ -61,8 +62,12 @@ def run_node(
         lifeline: a descriptor whose end is ours.
         tell: is told in words that it has joined, why workers do not come to work, and why it
             leaves.
+
+    Raises:
+        UsageError: this machine does not know the broker's.
     """
     inheritance.own_standard()
+    setup = structs.replace(setup, address=resolve_address(setup.address))
     sys.path[:0] = [entry for entry in setup.path if entry not in sys.path]
     descendants.adopt_orphans()
     with contextlib.ExitStack() as opened:

@@ -17,6 +17,7 @@ import pytest
 import steerio
 from steerio import BrokerLost, Lost, TaskEnded, TaskProgress, UsageError
 from steerio.edge.connection import Connection, read_connection
+from tests.contract.test_addresses import over_ipv6
 from tests.real import deeds, programs
 from tests.real.programs import Program, python, running, steerio_command
 from tests.real.test_command_line import SQUARES
@@ -48,18 +49,21 @@ def status_of(folder: Path) -> dict[str, object]:
     return found
 
 
-@pytest.mark.parametrize("transport", ["ipc", "tcp"])
+@pytest.mark.parametrize(
+    "transport", ["ipc", "tcp", pytest.param("tcp over IPv6", marks=over_ipv6)]
+)
 async def test_a_broker_serves_whoever_joins_it_until_it_is_stopped(
     tmp_path: Path, transport: str
 ) -> None:
     (tmp_path / "squares.py").write_text(SQUARES)
-    options = ("--host", "127.0.0.1") if transport == "tcp" else ()
+    hosts = {"tcp": "127.0.0.1", "tcp over IPv6": "::1"}
+    options = ("--host", hosts[transport]) if transport in hosts else ()
     place = tmp_path / "broker"
     with broker_in(tmp_path, *options) as broker:
         file = place / "connection.json"
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
         connection = json.loads(file.read_text())
-        if transport == "tcp":  # as seen from another machine
+        if transport in hosts:  # as seen from another machine
             assert connection["keys"]["server_public"]
             connection["host"] = "elsewhere"
             file.write_text(json.dumps(connection))
