@@ -8,15 +8,14 @@ would draw the same numbers, and those that replace them would repeat them.  (Py
 from __future__ import annotations
 
 import hashlib
-import importlib.machinery
 import random
 import secrets
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from types import ModuleType
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from steerio.errors import UsageError
+from steerio.worker.late_loading import call_once_loaded
 
 SEED_BITS = 64
 """A run's seed has up to so many bits."""
@@ -93,7 +92,7 @@ class Streams:
                 self._seed_library(name, sys.modules[name])
         late = [name for name in _SEEDING if name not in sys.modules]
         if late:
-            sys.meta_path.insert(0, _Watch(late, self._seed_library))
+            call_once_loaded(late, self._seed_library)
         for where, bits in self._of_modules:
             self._reseed(where, bits)
 
@@ -164,40 +163,3 @@ _SEEDING: dict[str, Callable[[Any, int], None]] = {
     "torch": _seed_torch,
 }
 """What seeds the global generator of which module."""
-
-
-class _Watch:
-    """Seeds libraries as they are loaded: a finder that has the others find.
-
-    Args:
-        names: the libraries' modules.
-        seed: is called with the name and the module.
-    """
-
-    def __init__(self, names: Iterable[str], seed: Callable[[str, ModuleType], None]) -> None:
-        self._names = set(names)
-        self._seed = seed
-
-    def find_spec(
-        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
-    ) -> importlib.machinery.ModuleSpec | None:
-        """Find a module as the other finders do, if it is one of ours."""
-        if name not in self._names:
-            return None
-        for finder in sys.meta_path:
-            find: Any = None if finder is self else getattr(finder, "find_spec", None)
-            spec: importlib.machinery.ModuleSpec | None = find and find(name, path, target)
-            if spec is not None:
-                self._follow(name, spec.loader)
-                return spec
-        return None
-
-    def _follow(self, name: str, loader: Any) -> None:
-        execute: Callable[[ModuleType], None] = loader.exec_module
-
-        def execute_and_seed(module: ModuleType) -> None:
-            execute(module)
-            self._names.discard(name)
-            self._seed(name, module)
-
-        loader.exec_module = execute_and_seed

@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import re
 import signal
 import sys
 import threading
@@ -22,6 +23,7 @@ from pathlib import Path
 LOOK_S = 0.002
 """How often it is looked whether killed processes are gone."""
 _THREADS = Path("/proc/self/task")
+_TRACKER = re.compile(rb"\0from [\w.]*\bresource_tracker import main\b")
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 
 
@@ -42,28 +44,62 @@ def children() -> list[int]:
     return [pid for pid in _listed() if lives(pid)]
 
 
-def kill_children(spare: Container[int] = ()) -> None:
-    """Kill all children but those to spare.
+def kill_children(spare: Container[int] = (), *, trackers: bool = False) -> None:
+    """Kill all children but those to spare, and unless told to *trackers* (see `is_tracker`).
 
     Their own children become ours: call again when they have been waited for.
     """
     for pid in _listed():
-        if pid not in spare:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(pid, signal.SIGKILL)
+        if pid not in spare and (trackers or not is_tracker(pid)):
+            _kill(pid)
+
+
+def kill_with_all_below(pid: int) -> None:
+    """Kill a process and its descendants, but trackers, which end by themselves then.
+
+    Where the system does not say who they are (it is not Linux), its process group.
+    """
+    if sys.platform != "linux":
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(pid, signal.SIGKILL)
+        return
+    found = [pid]
+    for parent in found:  # it grows
+        found += _listed(parent)
+    for each in found:  # first who could start others
+        if each == pid or not is_tracker(each):
+            _kill(each)
 
 
 def end_children(within_s: float) -> None:
     """Kill everything below this process, and wait for its end, but not for ever."""
     until = time.monotonic() + within_s
-    while time.monotonic() < until:
-        kill_children()
+    while (now := time.monotonic()) < until:
+        kill_children(trackers=now > until - within_s / 2)
         try:
             while os.waitpid(-1, os.WNOHANG) != (0, 0):
                 pass
         except ChildProcessError:
             return
         time.sleep(LOOK_S)
+
+
+def is_tracker(pid: int) -> bool:
+    """Whether a process is one of multiprocessing's or joblib's *resource trackers*.
+
+    It removes from shared memory what those have left there whose pipe to it has closed, and
+    then ends.  To kill it is to leave that there for ever.
+    """
+    try:
+        command = Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
+    return _TRACKER.search(command) is not None
+
+
+def _kill(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.kill(pid, signal.SIGKILL)
 
 
 def lives(pid: int) -> bool:
@@ -88,10 +124,15 @@ def threads() -> int:
     return len(thread_ids())
 
 
-def _listed() -> list[int]:
-    """Return the children of this process, also those that ended and were not waited for."""
+def ended() -> list[int]:
+    """Return the children of this process that ended and were not waited for."""
+    return [pid for pid in _listed() if not lives(pid)]
+
+
+def _listed(pid: int | None = None) -> list[int]:
+    """Return the children of a process, also those that ended and were not waited for."""
     found: list[int] = []
-    for file in _THREADS.glob("*/children"):
+    for file in (_THREADS if pid is None else Path(f"/proc/{pid}/task")).glob("*/children"):
         with contextlib.suppress(OSError):
             found += map(int, file.read_text().split())
     return found

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from steerio.core.placement import Placement
 from steerio.errors import NoPlace
 from steerio.model.places import Place, Topology
-from steerio.worker import inheritance
+from steerio.worker import descendants, inheritance
 from steerio.worker.claims import Claims
 from steerio.worker.probe import probe
 from steerio.worker.setup import NodeSetup
@@ -166,8 +166,11 @@ class ZygoteForker:
         slots = self._slots
         due = slots.works_on(slot, run) if name == "term" else not slots.has_passed(slot, run)
         if pid is not None and (not run or due):
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(pid, signal.SIGTERM if name == "term" else signal.SIGKILL)
+            if name == "kill":
+                descendants.kill_with_all_below(pid)
+            else:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(pid, signal.SIGTERM)
         if not run:
             asyncio.get_running_loop().call_later(HUNG_S, self._check_started, worker, slot)
 

@@ -14,6 +14,8 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from steerio.worker import context
+from steerio.worker.late_loading import call_once_loaded
+from steerio.worker.leftovers import own_only
 
 ORDINARY: dict[int, Any] = {
     signal.SIGTERM: signal.SIG_DFL,
@@ -43,6 +45,7 @@ class Forking(Protocol):
         ...
 
 
+TRACKER = "multiprocessing.resource_tracker"
 _worker: Forking | None = None
 _masks = threading.local()
 """Which signals each thread had blocked before its fork."""
@@ -60,7 +63,7 @@ def forget_services() -> None:
     They are not this process's children, and the ways to them were closed.
     """
     for module, service in (
-        ("multiprocessing.resource_tracker", "_resource_tracker"),
+        (TRACKER, "_resource_tracker"),
         ("multiprocessing.forkserver", "_forkserver"),
         ("joblib.externals.loky.backend.resource_tracker", "_resource_tracker"),
         ("loky.backend.resource_tracker", "_resource_tracker"),
@@ -68,6 +71,10 @@ def forget_services() -> None:
         started: Any = getattr(sys.modules.get(module), service, None)
         if started is not None:
             started.__init__()
+    if TRACKER in sys.modules:
+        own_only(sys.modules[TRACKER])
+    else:
+        call_once_loaded([TRACKER], lambda _, module: own_only(module))
 
 
 def _before() -> None:

@@ -170,7 +170,8 @@ def end_task() -> None:
 
 def below() -> set[int]:
     """Return the child processes, and the threads to be waited for, as the system numbers them."""
-    return {*descendants.children(), *_threads()}
+    found = {pid for pid in descendants.children() if not descendants.is_tracker(pid)}
+    return {*found, *_threads()}
 
 
 def left_by_task() -> bool:

@@ -46,7 +46,7 @@ class Offspring:
         reaped = False
         while (pid := _ended_child()) is not None:
             name = self._names.pop(pid, None)
-            if name is not None:
+            if name is not None and sys.platform != "linux":  # there, what is left comes to us
                 # while the zombie stands its group's number cannot be given to others
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     os.killpg(pid, signal.SIGKILL)
@@ -87,9 +87,8 @@ class Offspring:
 
     def kill_all(self) -> None:
         """Kill all workers and whatever they left behind, and wait for them, but not for ever."""
-        for pid in self._names:  # where nobody can be asked for their children, their groups
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(pid, signal.SIGKILL)
+        for pid in self._names:
+            descendants.kill_with_all_below(pid)
         descendants.end_children(REAP_S)
 
 

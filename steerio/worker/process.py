@@ -34,11 +34,12 @@ from steerio.model import messages as ms
 from steerio.model.from_clients import IN_WORKER
 from steerio.model.objects import StoredObject
 from steerio.model.tasks import TaskSpec
-from steerio.worker import context, forks, holding
+from steerio.worker import context, descendants, forks, holding
 from steerio.worker.ahead import Ahead
 from steerio.worker.chance import Streams
 from steerio.worker.coroutines import STOP_CHECK_S, CoroutineRunner
 from steerio.worker.failure import describe
+from steerio.worker.leftovers import Leftovers
 from steerio.worker.loading import LoadedType
 from steerio.worker.objects import WorkerObjects
 from steerio.worker.slots import Slot
@@ -113,6 +114,7 @@ class Worker:
         """Attempts that it was sent, of which nobody reads the items."""
         self._lock = threading.Lock()
         self._coroutines = CoroutineRunner(slot)
+        self._leftovers = Leftovers()
         # SIGINT: a handler and not SIG_IGN, which programs that a task starts would inherit
         self.handlers: dict[int, Callable[..., None]] = {
             signal.SIGTERM: self._on_sigterm,
@@ -175,9 +177,13 @@ class Worker:
         try:
             if not self._leaving:  # else it was asked to before it would have been waked
                 self._take_in(PARENT_CHECK_S)
-                self._objects.tidy()
+                self._tidy()
         finally:
             self._waiting = False
+
+    def _tidy(self) -> None:
+        self._objects.tidy()
+        self._leftovers.tidy()
 
     # -- context for user code --------------------------------------------------------------
 
@@ -341,7 +347,7 @@ class Worker:
             out,
         )
         self._surroundings.set_back()
-        self._objects.tidy()
+        self._tidy()
 
     def _try(self, task: ms.RunTask, frames: Frames, outcome: _Outcome) -> None:
         """Run an attempt's function and say in ``outcome`` how that went."""
@@ -394,7 +400,7 @@ class Worker:
         until = time.monotonic() + LEFT_S
         while holding.left_by_task():
             if time.monotonic() > until:  # they ignore SIGTERM; the zygote sees to the rest
-                os.killpg(0, signal.SIGKILL)
+                descendants.kill_with_all_below(self._pid)
             time.sleep(LEFT_S / 10)
 
     def _load(self, type_id: int) -> LoadedType:

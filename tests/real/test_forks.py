@@ -204,7 +204,7 @@ async def test_a_fork_ends_as_its_own_code_says() -> None:
 async def test_joblib_computes_inside_a_task() -> None:
     pytest.importorskip("joblib")
     async with steerio.open_session(workers={"default": 1}) as session:
-        for backend in ("multiprocessing",):
+        for backend in ("multiprocessing", "loky"):
             assert await session.run(square_with_joblib, backend) == [0, 1, 4, 9], backend
 
 

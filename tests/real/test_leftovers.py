@@ -1,0 +1,148 @@
+"""What tasks leave: no zombies stay, and nothing in shared memory of a worker that is gone."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from multiprocessing import shared_memory
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import steerio
+from steerio import Cancelled, Lost, TaskStarted
+from steerio.worker.descendants import ended
+
+pytestmark = pytest.mark.borders
+SHARED = Path("/dev/shm")
+kept: list[Any] = []
+
+
+def leave_program() -> None:
+    """Start a program and forget it."""
+    subprocess.Popen(["true"])
+
+
+def leave_fork() -> None:
+    """Fork and forget."""
+    if not os.fork():
+        os._exit(0)
+
+
+def leave_orphan() -> None:
+    """Have a shell leave something, which falls to the worker."""
+    subprocess.run("true &", shell=True, check=True)
+
+
+def keep_program() -> int:
+    """Start a program that fails, and keep what tells how."""
+    kept.append(subprocess.Popen(["sh", "-c", "exit 3"]))
+    return os.getpid()
+
+
+def kept_status() -> int | None:
+    """Ask how it ended."""
+    status: int | None = kept[0].poll()
+    return status
+
+
+def count_ended() -> int:
+    """Count the processes that nobody has waited for."""
+    return len(ended())
+
+
+def share(then: str) -> str:
+    """Make shared memory, and go in some way."""
+    memory = shared_memory.SharedMemory(create=True, size=1_000)
+    kept.append(memory)
+    if then == "killed":
+        os.kill(os.getpid(), signal.SIGKILL)
+    elif then == "stopped":
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        time.sleep(60)
+    return memory.name
+
+
+def read_shared(name: str) -> int:
+    """Read what another has made."""
+    memory = shared_memory.SharedMemory(name)
+    first = memory.buf[0]
+    memory.close()
+    return first
+
+
+def unlink_shared(name: str) -> None:
+    """Remove what another has made."""
+    memory = shared_memory.SharedMemory(name)
+    memory.close()
+    memory.unlink()
+
+
+def map_array(then: str) -> int:
+    """Have joblib map a large array for its processes."""
+    import joblib
+    import numpy as np
+
+    large = np.ones(300_000)
+    sums = joblib.Parallel(n_jobs=2, max_nbytes=1_000)(joblib.delayed(np.sum)(large) for _ in "ab")
+    if then == "killed":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return int(sum(sums))
+
+
+def shared_files() -> set[str]:
+    """Return what is there of this kind."""
+    return {
+        path.name for path in SHARED.iterdir() if path.name.startswith(("psm_", "joblib", "sem"))
+    }
+
+
+async def test_no_zombies_stay_of_what_tasks_have_left() -> None:
+    async with steerio.open_session(workers={"default": 1}) as session:
+        worker = await session.run(keep_program)
+        deeds: list[Callable[[], None]] = [leave_program, leave_fork, leave_orphan]
+        await session.gather(*(session.submit(deed) for deed in deeds * 10))
+        await session.run(time.sleep, 1.1)
+        await session.run(leave_program)
+        await session.run(time.sleep, 0.1)
+        assert await session.run(count_ended) <= 2, "one is kept, and one may just have ended"
+        assert await session.run(kept_status) == 3
+        assert await session.run(os.getpid) == worker
+
+
+async def test_nothing_stays_in_shared_memory_of_workers_that_are_gone() -> None:
+    before = shared_files()
+    async with steerio.open_session(workers={"default": 1}) as session:
+        own = SHARED / f"psm_of_{os.getpid()}"
+        own.write_bytes(bytes([7] * 10))
+        try:
+            once = session.options(retries={"lost": 0})
+            assert await session.run(read_shared, own.name) == 7
+            assert isinstance(await once.submit(share, "killed").result(), Lost)
+            async with session.events(TaskStarted) as events:
+                waiting = once.submit(share, "stopped")
+                await anext(events)
+            waiting.cancel()
+            assert isinstance(await waiting.result(), Cancelled)
+            name = await session.run(share, "stays")
+            assert name in shared_files(), "its worker lives"
+            await session.run(unlink_shared, name)
+            await session.run(share, "stays")
+            assert own.name in shared_files(), "which a worker that is gone has only read"
+        finally:
+            own.unlink()
+    assert shared_files() == before
+
+
+async def test_nothing_stays_of_what_joblib_has_mapped() -> None:
+    pytest.importorskip("joblib")
+    before = shared_files()
+    async with steerio.open_session(workers={"default": 1}) as session:
+        once = session.options(retries={"lost": 0})
+        assert await session.run(map_array, "stays") == 600_000
+        assert isinstance(await once.submit(map_array, "killed").result(), Lost)
+    assert shared_files() == before
