@@ -9,6 +9,7 @@ nobody picked stands for all such.
 from __future__ import annotations
 
 import csv
+import heapq
 import math
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
     Curve = NDArray[np.float64]
@@ -28,6 +30,49 @@ TOP_SHARE = 0.05
 SHUFFLES = 400  # of the random sample, for the mean and the spread of random choice
 SPREAD_PERCENT = (5.0, 95.0)
 LISTED = 12
+
+
+@dataclass(frozen=True)
+class Pace:
+    """When the tasks of a policy ended, in seconds from its start, and how busy its workers were.
+
+    Tasks count in the order in which they were chosen.
+    """
+
+    ends_s: Curve
+    busy: float
+
+    @property
+    def seconds(self) -> float:
+        """How long it took."""
+        return float(self.ends_s.max(initial=0.0))
+
+
+def as_it_ran(spans_s: Sequence[tuple[float, float]], workers: int) -> Pace:
+    """Return the pace of the search, from the (start, end) of each task."""
+    began = min((start for start, end in spans_s if start and end), default=0.0)
+    ends = [max(0.0, end - began) for _, end in spans_s]
+    return Pace(np.maximum.accumulate(np.array(ends)), busy_share(spans_s, workers))
+
+
+def as_batches_would(
+    took_s: Sequence[float], rankings_s: Sequence[float], workers: int, batch: int
+) -> Pace:
+    """Return the pace of batches, had they had the workers for themselves.
+
+    With the times that their tasks and rankings really took: each batch begins when the one
+    before has ended and the ranking after it is there.
+    """
+    ends: list[float] = []
+    now_s = 0.0
+    for number, first in enumerate(range(0, len(took_s), batch)):
+        free = [now_s] * workers  # a heap of when each worker is free again
+        for seconds in took_s[first : first + batch]:
+            ends.append(heapq.heappop(free) + seconds)
+            heapq.heappush(free, ends[-1])
+        now_s = max(free) + (rankings_s[number] if number < len(rankings_s) else 0.0)
+    last_s = max(ends, default=0.0)
+    return Pace(np.array(ends), sum(took_s) / (last_s * workers) if last_s else 0.0)
 
 
 @dataclass(frozen=True)
@@ -42,6 +87,8 @@ class Comparison:
         steered: the choice of the search.
         batches: the choice that waits for the end of each batch.
         sample: drawn at random, at least as many as the budget.
+        steered_pace: how fast the search was.
+        batches_pace: how fast batches would have been on the same workers.
     """
 
     size: int
@@ -49,6 +96,8 @@ class Comparison:
     steered: Sequence[str]
     batches: Sequence[str]
     sample: Sequence[str]
+    steered_pace: Pace
+    batches_pace: Pace
 
     @property
     def top_count(self) -> int:
@@ -125,31 +174,36 @@ def compared(comparison: Comparison, batch: int) -> str:
     random_best = float(np.mean([comparison.best_ev(chosen)[-1] for chosen in shuffled]))
     random_share = float(np.mean([comparison.share(chosen)[-1] for chosen in shuffled]))
     rows = [
-        (name, float(comparison.best_ev(chosen)[-1]), float(comparison.share(chosen)[-1]))
-        for name, chosen in (
-            ("steered", comparison.steered),
-            (f"batches of {batch}", comparison.batches),
+        (
+            name,
+            float(comparison.best_ev(chosen)[-1]),
+            float(comparison.share(chosen)[-1]),
+            f"{pace.seconds:10.1f}{pace.busy:7.0%}",
+        )
+        for name, chosen, pace in (
+            ("steered", comparison.steered, comparison.steered_pace),
+            (f"batches of {batch}", comparison.batches, comparison.batches_pace),
         )
     ]
-    rows.append(("random (mean)", random_best, random_share))
+    rows.append(("random (mean)", random_best, random_share, ""))
     known = "known, all were computed" if comparison.exact else "estimated from those computed"
     lines = [
         f"{tasks} tasks among {comparison.size} molecules",
         f"the top {TOP_SHARE:.0%}: {top} from {comparison.top_begins_ev:.2f} eV on ({known})",
-        "policy             best eV   of the top   found   times by chance",
+        "policy             best eV   of the top   found   times by chance   seconds   busy",
     ]
-    for name, best, share in rows:
+    for name, best, share, pace in rows:
         times = share / (tasks / comparison.size)
-        lines.append(f"{name:<16}{best:10.2f}{share * top:13.0f}{share:8.0%}{times:18.1f}")
+        lines.append(f"{name:<16}{best:10.2f}{share * top:13.0f}{share:8.0%}{times:18.1f}{pace}")
     return "\n".join(lines)
 
 
 def draw(comparison: Comparison, batch: int, path: Path) -> None:
-    """Draw best energy and share of the top against tasks spent, and write the picture."""
+    """Draw what was found against tasks spent, and against time, and write the picture."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(11, 4.5), layout="constrained")
-    axes = figure.subplots(1, 2)
+    figure = Figure(figsize=(15, 4.5), layout="constrained")
+    axes = figure.subplots(1, 3)
     tasks = np.arange(1, len(comparison.steered) + 1)
     shuffled = comparison.shuffled_sample()
     for ax, curve, title in (
@@ -176,9 +230,34 @@ def draw(comparison: Comparison, batch: int, path: Path) -> None:
     perfect = np.minimum(tasks / comparison.top_count, 1.0)
     axes[1].plot(tasks, perfect, color="#999999", linestyle=":", label="every task a hit")
     axes[1].yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+    _draw_against_time(axes[2], comparison)
     lines, names = axes[1].get_legend_handles_labels()
     figure.legend(lines, names, loc="outside lower center", ncols=len(names), frameon=False)
     figure.savefig(path, dpi=120)
+
+
+def _draw_against_time(ax: Axes, comparison: Comparison) -> None:
+    """Draw the share of the top against seconds: where batches lose, as their workers wait."""
+    for chosen, pace, color, style in (
+        (comparison.batches, comparison.batches_pace, "#d95f02", "--"),
+        (comparison.steered, comparison.steered_pace, "#1b6ca8", "-"),
+    ):
+        order = np.argsort(pace.ends_s, kind="stable")
+        share = comparison.share([chosen[int(place)] for place in order])
+        ax.plot(pace.ends_s[order], share, color=color, linestyle=style)
+        ax.annotate(
+            f"{pace.busy:.0%} busy",
+            (pace.ends_s[order[-1]], share[-1]),
+            xytext=(-4, -14),
+            textcoords="offset points",
+            ha="right",
+            color=color,
+        )
+    ax.set_title("The same against time", loc="left")
+    ax.set_xlabel("seconds")
+    ax.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.grid(alpha=0.25)
 
 
 def write_energies(path: Path, energies: Mapping[str, float], seconds: Mapping[str, float]) -> None:

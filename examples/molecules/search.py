@@ -1,6 +1,6 @@
 """Which of 10,000 molecules is hardest to ionize? A steered search with real chemistry.
 
-    steerio run examples/molecules/search.py            about five minutes on two cores
+    steerio run examples/molecules/search.py            two to five minutes on two cores
     steerio run examples/molecules/search.py --quick    under one minute
 
 Two pools work at the same time: `simulate` computes ionization energies, always of the best
@@ -17,7 +17,15 @@ import random
 from typing import ClassVar
 
 from enumerate import molecules as enumerate_molecules
-from report import Comparison, busy_share, compared, draw, found, write_energies
+from report import (
+    Comparison,
+    as_batches_would,
+    as_it_ran,
+    compared,
+    draw,
+    found,
+    write_energies,
+)
 
 from steerio import (
     Board,
@@ -38,6 +46,7 @@ SIZES = (10_000, 1_000, 3_000)  # molecules, budget, reference
 QUICK_SIZES = (300, 60, 300)
 URGENT = 1.0  # priority over the random sample
 SEED = 0
+COMPARED = {"for": "comparison"}  # the tag of what is computed after the search
 
 
 @task(pool="simulate", timeout_s=60.0, preload=["tblite.interface", "rdkit.Chem.rdDistGeom"])
@@ -86,7 +95,8 @@ class Search(Campaign):
         self.molecules = enumerate_molecules(size)
         self.budget = min(spend, size)
         self.sample = random.Random(SEED).sample(self.molecules, min(max(spend, drawn), size))
-        self.board: Board[str] = Board(ionization_energy, self.molecules)
+        # tags tell the search in the record from what it is compared with afterwards
+        self.board: Board[str] = Board(ionization_energy, self.molecules, tags={"for": "search"})
         self.chosen: list[str] = []  # what was paid for, in the order of ending
         self.spans_s: list[tuple[float, float]] = []  # when each of those was worked on
         self.energies: dict[str, float] = {}
@@ -146,17 +156,26 @@ class Search(Campaign):
         if not self.chosen:
             print("stopped before any task was spent; there is nothing to compare")
             return
-        busy = busy_share(self.spans_s, self.pools["simulate"].workers)
+        workers = self.pools["simulate"].workers
+        pace = as_it_ran(self.spans_s, workers)
         print(
-            f"{len(self.chosen)} tasks spent, workers busy {busy:.0%} of the time; "
-            "now the same budget at random and in batches"
+            f"{len(self.chosen)} tasks spent in {pace.seconds:.1f} s, workers busy {pace.busy:.0%} "
+            "of the time; now the same budget at random and in batches"
         )
         asked: dict[str, Task[float]] = {}
         async with asyncio.TaskGroup() as group:
             group.create_task(self.compute(self.sample, asked, priority=0.0))
             in_batches = group.create_task(self.choose_in_batches(asked))
+        batches, rankings_s = in_batches.result()
+        took_s = [self.seconds.get(smiles, 0.0) for smiles in batches]
         comparison = Comparison(
-            len(self.molecules), self.energies, self.chosen, in_batches.result(), self.sample
+            len(self.molecules),
+            self.energies,
+            self.chosen,
+            batches,
+            self.sample,
+            pace,
+            as_batches_would(took_s, rankings_s, workers, RELEARN_EVERY),
         )
         print(f"\n{found(comparison)}\n\n{compared(comparison, RELEARN_EVERY)}")
         if self.failures:
@@ -168,27 +187,36 @@ class Search(Campaign):
             await asyncio.to_thread(draw, comparison, RELEARN_EVERY, self.run_dir / "search.png")
             print(f"\npicture: {self.run_dir / 'search.png'}")
 
-    async def choose_in_batches(self, asked: dict[str, Task[float]]) -> list[str]:
-        """Return what a policy chooses that waits for each batch before it ranks again."""
+    async def choose_in_batches(
+        self, asked: dict[str, Task[float]]
+    ) -> tuple[list[str], list[float]]:
+        """Return what a policy chooses that waits for each batch before it ranks again.
+
+        And how many seconds each of its rankings took.
+        """
+        rankings_s: list[float] = []
+        ranked = self.options(tags=COMPARED)
         chosen = self.molecules[: min(RELEARN_EVERY, len(self.chosen))]
         await self.compute(chosen, asked, URGENT)
         while len(chosen) < len(self.chosen):
             known = {smiles: self.energies[smiles] for smiles in chosen if smiles in self.energies}
             taken = set(chosen)
             waiting = [smiles for smiles in self.molecules if smiles not in taken]
-            scores = await self.run(rank, known, waiting)
+            ranking = ranked.submit(rank, known, waiting)
+            scores = await ranking
+            rankings_s.append((await ranking.result()).timings.run_s or 0.0)
             size = min(RELEARN_EVERY, len(self.chosen) - len(chosen))
             batch = heapq.nlargest(size, waiting, key=scores.__getitem__)
             await self.compute(batch, asked, URGENT)
             chosen += batch
-        return chosen
+        return chosen, rankings_s
 
     async def compute(
         self, molecules: list[str], asked: dict[str, Task[float]], priority: float
     ) -> None:
         """Compute what has not been computed yet; no molecule is computed twice."""
         wanted = [s for s in molecules if s not in self.energies and s not in self.failures]
-        submitter = self.options(priority=priority)
+        submitter = self.options(priority=priority, tags=COMPARED)
         for smiles in wanted:
             if smiles not in asked:
                 asked[smiles] = submitter.submit(ionization_energy, smiles)
