@@ -32,7 +32,7 @@ async def conduct(
     campaign: C,
     *,
     session: Session | None = None,
-    workers: AskedWorkers | None = None,
+    workers: AskedWorkers | int | None = None,
     run_dir: Path | str | None = None,
     limits: Limits | None = None,
     progress: str = "off",

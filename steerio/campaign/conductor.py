@@ -28,11 +28,17 @@ from steerio.campaign.session import Session
 from steerio.campaign.submitting import current_agent
 from steerio.campaign.triggers import triggers_of
 from steerio.campaign.unhandled import Unhandled
+from steerio.campaign.used import Used
 from steerio.errors import BrokerLost, PoolBroken, TaskCancelled, UsageError
 from steerio.model.events import PoolFailed, PoolStalled
 from steerio.model.results import Cancelled, Result, Succeeded
 
 log = logging.getLogger("steerio.campaign")
+
+NOTHING_DONE = (
+    "{} has ended and done nothing: no task was submitted. Submit some in setup(), give it a Board "
+    "in an attribute, or write an @agent"
+)
 
 
 class Conductor:
@@ -42,6 +48,7 @@ class Conductor:
         self.campaign = campaign
         self.session = session
         self.spent = Spent(limits or Limits())
+        self.used = Used(asyncio.get_running_loop().time())
         self.stopping = ""
         self._name = type(campaign).__name__
         self._ended = asyncio.Event()
@@ -71,6 +78,7 @@ class Conductor:
         self._deafness: asyncio.TimerHandle | None = None
         self._started = False
         self._finishing = False
+        self._submitted = False
         self._stopped_finish = False
         """Whether tasks were cancelled that `Campaign.finish` had submitted."""
 
@@ -103,8 +111,11 @@ class Conductor:
             await self._conduct()
             self._finishing = True
             await self._finish()
+            if not self._submitted:
+                log.warning("%s", NOTHING_DONE.format(self._name))
         finally:
             self._finishing = True
+            self.look_at_pools()
             if timer is not None:
                 timer.cancel()
             self.disown()
@@ -317,6 +328,7 @@ class Conductor:
     # -- tasks -------------------------------------------------------------------------
 
     def _task_submitted(self, task: Task[Any]) -> None:
+        self._submitted = True
         self.feeder.submitted(task)
         self.idleness.task_seen()
         if self.stopping and not self._finishing:
@@ -333,6 +345,7 @@ class Conductor:
         self.idleness.task_seen()
         if self.latecomers.discard(task.id) and isinstance(result, Cancelled):
             return  # it never was part of the campaign, and calls nobody
+        self.used.worked(task.type.pool, result.timings.run_s or 0.0)
         reached = self.spent.count(result)
         if reached and not self.stopping:
             self._stop_for_limit(reached)
@@ -362,10 +375,15 @@ class Conductor:
     # -- events and pools --------------------------------------------------------------
 
     def _pools_changed(self) -> None:
+        self.look_at_pools()
         self.feeder.feed()
         if self.idleness:
             self.idleness.ask()
             self.look_if_quiet()  # the last worker of a pool may have left
+
+    def look_at_pools(self) -> None:
+        """Count for how long workers were there."""
+        self.used.look(self.session.client.watch.pools, asyncio.get_running_loop().time())
 
     def publish(self, event: object) -> None:
         """Give an event to the handlers that want it, and to everyone's streams."""

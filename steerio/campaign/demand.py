@@ -17,7 +17,13 @@ from steerio.campaign.campaign import Campaign
 from steerio.campaign.task_type import DEFAULT_POOL, TaskType, is_task_type
 from steerio.campaign.triggers import triggers_of
 from steerio.errors import UsageError
-from steerio.launch.workers import AskedWorkers, check_workers, needs_of
+from steerio.launch.workers import (
+    AskedWorkers,
+    check_workers,
+    merged_workers,
+    named_workers,
+    needs_of,
+)
 from steerio.model.places import WorkerNeeds
 
 
@@ -31,19 +37,24 @@ def task_types(campaign: object) -> list[TaskType[..., Any]]:
 
 
 def count_workers(
-    campaign: Campaign, asked: AskedWorkers | None
+    campaign: Campaign, asked: AskedWorkers | int | None
 ) -> tuple[dict[str, int], dict[str, WorkerNeeds]]:
     """Return how many workers to start for each pool, and what each of them needs.
 
     Args:
         campaign: what they are for.
-        asked: how many were asked for; by default what the campaign's class says, or one for
-            each pool that it is seen to use.
+        asked: how many were asked for; for other pools it is what the campaign's class says.  If
+            neither says anything, one for each pool that it is seen to use.
 
     Raises:
         UsageError: a pool of a trigger or board has none, or what was asked for cannot be.
     """
-    asked = asked or campaign.workers
+    usual = campaign.workers
+    used = {kind.pool for kind in task_types(campaign)} | _idle_pools(campaign)
+    if asked is None:
+        asked = usual
+    else:
+        asked = merged_workers(named_workers(asked, usual or used), usual)
     if not asked:
         asked = dict.fromkeys([kind.pool for kind in task_types(campaign)] or [DEFAULT_POOL], 1)
     workers = check_workers(asked)

@@ -22,7 +22,7 @@ from steerio.edge.zeromq import ZmqLink
 from steerio.launch.finding import find_broker
 from steerio.launch.hosting import Hosting
 from steerio.launch.stores import check_thresholds, reach_store
-from steerio.launch.workers import AskedWorkers, check_workers, needs_of
+from steerio.launch.workers import DEFAULT, AskedWorkers, check_workers, named_workers, needs_of
 from steerio.model.from_clients import IN_WORKER
 from steerio.model.objects import StoreSetting
 from steerio.runtime.client import Client
@@ -31,7 +31,7 @@ from steerio.runtime.client import Client
 @contextlib.asynccontextmanager
 async def open_session(
     *,
-    workers: AskedWorkers | None = None,
+    workers: AskedWorkers | int | None = None,
     run_dir: Path | str | None = None,
     preload: Iterable[str] = (),
     pin: bool = True,
@@ -47,7 +47,7 @@ async def open_session(
 
     Args:
         workers: how many for each pool, like ``{"simulate": 2, "learn": Workers(1, gpus=1)}``;
-            by default one for each core in the pool ``default``.
+            by default one for each core in the pool ``default``, for which a number alone is.
         run_dir: where to keep the record; none is kept without.
         preload: modules that all workers import before they start.
         pin: whether each worker gets cores of its own, where there are enough.
@@ -62,7 +62,7 @@ async def open_session(
             ``run_dir`` holds another run.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    asked: AskedWorkers = {"default": cores or 1} if workers is None else workers
+    asked = named_workers((cores or 1) if workers is None else workers, [DEFAULT])
     counts = check_workers(asked)
     folder = None if run_dir is None else Path(run_dir)
     if folder is not None:

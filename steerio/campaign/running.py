@@ -24,7 +24,7 @@ C = TypeVar("C", bound=Campaign)
 def run(
     campaign: C,
     *,
-    workers: AskedWorkers | None = None,
+    workers: AskedWorkers | int | None = None,
     run_dir: Path | str | None = None,
     limits: Limits | None = None,
     progress: str = "auto",
@@ -41,7 +41,8 @@ def run(
     Args:
         campaign: what to run.
         workers: how many for each pool, like ``{"simulate": 2, "learn": Workers(1, gpus=1)}``;
-            by default what the campaign's class says, or one for each pool that it is seen to use.
+            for pools not named here what the campaign's class says, or, if neither says anything,
+            one for each pool that it is seen to use.  A number alone is for its only pool.
         run_dir: where to keep the record; ``runs/NAME-TIME`` by default.
         limits: when to stop by itself.
         progress: ``auto``, ``live``, ``plain`` or ``off``.

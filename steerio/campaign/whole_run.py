@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import signal
+import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -47,7 +48,7 @@ class Plan:
     the other ranks of an MPI job.
     """
 
-    workers: AskedWorkers | None = None
+    workers: AskedWorkers | int | None = None
     run_dir: Path | str | None = None
     limits: Limits | None = None
     progress: str = "auto"
@@ -159,6 +160,8 @@ class Run:
         )
         outcome = because = ""
         with logging_to(folder, terminal=self._ours):
+            if self._plan.workers is not None:
+                log.info("workers: %s (asked for, else of the class)", self._workers)
             for unknown in unknown_pools(self._campaign, self._workers):
                 log.warning("%s", unknown)
             try:
@@ -179,6 +182,8 @@ class Run:
                 raise
             finally:
                 self._write_summary(outcome, because)
+                if self._plan.progress != "off":
+                    print(self._in_short(outcome), file=sys.stderr, flush=True)  # noqa: T201
         return self._interrupted_by
 
     @property
@@ -200,7 +205,20 @@ class Run:
                 "succeeded": spent.successes,
                 "did_not_succeed": spent.failures,
                 "worker_s": spent.worker_s,
+                "busy": conductor.used.busy() if conductor else {},
             },
+        )
+
+    def _in_short(self, outcome: str) -> str:
+        """Say in a line how the run ended and what it came to."""
+        conductor = self._conductor
+        spent = conductor.spent if conductor else Spent(self._limits)
+        busy = conductor.used.busy() if conductor else {}
+        shares = ", ".join(f"{pool} {share:.0%}" for pool, share in busy.items()) or "nobody"
+        name = type(self._campaign).__name__
+        return (
+            f"{name} {outcome}: {spent.tasks} tasks, {spent.failures} of them failed, "
+            f"in {time.monotonic() - self._began:.1f} s; busy: {shares}"
         )
 
     async def _join(self, run_dir: str, name: str) -> None:

@@ -7,6 +7,7 @@ import re
 import sys
 import types
 import typing
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NoReturn, Union, cast
 
@@ -25,7 +26,7 @@ from steerio.launch.mpi import lead_ranks
 from steerio.launch.node_process import NodeProcess, can_fork
 from steerio.launch.ranks import find_rank
 from steerio.launch.stores import read_setting
-from steerio.launch.workers import parse_workers
+from steerio.launch.workers import AskedWorkers, parse_workers
 from steerio.worker.loading import load_file
 
 OPTION_TYPES: dict[Any, Any] = {int: int, float: float, str: str, Path: click.Path(path_type=Path)}
@@ -33,7 +34,7 @@ OPTION_TYPES: dict[Any, Any] = {int: int, float: float, str: str, Path: click.Pa
 
 def run_file(context: click.Context, target: str, asks_help: bool, given: dict[str, Any]) -> None:
     """Run ``FILE[:CAMPAIGN]`` with what was given on the command line."""
-    workers = None if given["workers"] is None else parse_workers(given["workers"])
+    workers = None if given["workers"] is None else read_workers(given["workers"])
     limits = Limits(
         tasks=given["limit_tasks"],
         failures=given["limit_failures"],
@@ -91,6 +92,15 @@ def run_file(context: click.Context, target: str, asks_help: bool, given: dict[s
         finally:
             if campaign.run_dir is not None:
                 click.echo(f"record: {campaign.run_dir}", err=True)
+
+
+def read_workers(text: str) -> AskedWorkers | int:
+    """Read ``--workers``: a number alone is for the campaign's only pool.
+
+    Raises:
+        UsageError: it does not read like that.
+    """
+    return int(text) if text.strip().isdigit() else parse_workers(text)
 
 
 def split_target(target: str) -> tuple[Path, str]:
@@ -165,7 +175,13 @@ def make_campaign(context: click.Context, kind: type[Campaign]) -> Campaign:
         click.ClickException: an option is unknown, missing, or of the wrong type.
     """
     command = click.Command(kind.__name__, params=campaign_options(kind), add_help_option=False)
-    inner = command.make_context(f"{context.command_path} ... {kind.__name__}", list(context.args))
+    name = f"{context.command_path} ... {kind.__name__}"
+    try:
+        inner = command.make_context(name, list(context.args))
+    except click.NoSuchOption as error:
+        known = [said for p in context.command.params + command.params for said in p.opts]
+        close = get_close_matches(error.option_name, known)
+        raise click.NoSuchOption(error.option_name, possibilities=close, ctx=context) from None
     options = {name: value for name, value in inner.params.items() if value is not None}
     try:
         return kind(**options)

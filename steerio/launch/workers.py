@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 from steerio.errors import UsageError
 from steerio.launch.needs import Needs, describe
@@ -12,6 +12,9 @@ from steerio.model.places import WorkerNeeds
 
 LIMIT_WORKERS = 2_000
 """Most workers of one node."""
+DEFAULT = "default"
+"""The pool of task types that name none."""
+_HOW_MANY = 'workers says how many each pool has, like workers={"simulate": 2}'
 _EXAMPLE = "like simulate=2,learn=1:gpus=1:cpus=4:memory=8G:tags=bigmem"
 
 
@@ -60,12 +63,49 @@ class Workers:
 AskedWorkers: TypeAlias = Mapping[str, int | Workers]
 
 
+def named_workers(workers: object, pools: Iterable[str]) -> AskedWorkers:
+    """Return workers by pool; a number alone is for the only pool there is, or for ``default``.
+
+    Raises:
+        UsageError: a number where there are several pools, or something else altogether.
+    """
+    if isinstance(workers, Mapping):
+        return cast("AskedWorkers", workers)
+    if not _is_count(workers) and not isinstance(workers, Workers):
+        raise UsageError(f"{_HOW_MANY}, not {workers!r}")
+    known = sorted(set(pools))
+    if len(known) > 1 and DEFAULT not in known:
+        raise UsageError(
+            f"workers={workers!r} does not say for which pool: there are {', '.join(known)}; "
+            f"say workers={{{known[0]!r}: {workers!r}}}"
+        )
+    pool = known[0] if len(known) == 1 else DEFAULT
+    return {pool: cast("int | Workers", workers)}
+
+
+def merged_workers(asked: AskedWorkers, usual: AskedWorkers) -> AskedWorkers:
+    """Return what was asked for, and for other pools what there usually is.
+
+    A number alone changes how many there are, and not what each of them gets.
+    """
+    merged = dict(usual)
+    for pool, workers in asked.items():
+        before = merged.get(pool)
+        if isinstance(before, Workers) and not isinstance(workers, Workers):
+            count, workers = workers, Workers(before.count)
+            workers.count, workers.needs = count, before.needs
+        merged[pool] = workers
+    return merged
+
+
 def check_workers(workers: AskedWorkers) -> dict[str, int]:
     """Return how many for each pool, checked.
 
     Raises:
         UsageError: a pool without a name, or a number that is none; the message says which.
     """
+    if not isinstance(workers, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise UsageError(f"{_HOW_MANY}, not {workers!r}")
     if not workers:
         raise UsageError('no workers: say how many for each pool, like workers={"default": 2}')
     counts = counts_of(workers)

@@ -16,7 +16,7 @@ from steerio.campaign.limits import Limits
 from steerio.core.settings import Settings
 from steerio.edge.journal import TaskEntry
 from steerio.errors import UsageError
-from steerio.launch.workers import AskedWorkers
+from steerio.launch.workers import AskedWorkers, merged_workers, named_workers
 from steerio.model.events import AnyEvent
 from steerio.testing.cluster import WORKERS_PER_NODE, SimulatedCluster
 from steerio.testing.faults import Fault
@@ -96,7 +96,7 @@ def simulate(
     campaign: C,
     *,
     model: Models,
-    workers: AskedWorkers | None = None,
+    workers: AskedWorkers | int | None = None,
     seed: int | str = 0,
     nodes: int | None = None,
     workers_per_node: int = WORKERS_PER_NODE,
@@ -121,7 +121,7 @@ def simulate(
     Args:
         campaign: what to run.
         model: how tasks behave: a `Model` for each task type, or one for all.
-        workers: how many of each pool; by default what the campaign's class says. Simulated
+        workers: how many of each pool; for others what the campaign's class says. Simulated
             workers have what they ask for, and keep it when they are moved.
         seed: of everything that models and faults draw.
         nodes: over how many nodes (``node-1``, ...) the workers are dealt.
@@ -142,7 +142,10 @@ def simulate(
         UsageError: an argument that cannot be; or the simulation takes too long.
         ExceptionGroup: as from `run`.
     """
-    asked = workers if workers is not None else type(campaign).workers
+    usual = type(campaign).workers
+    asked = usual
+    if workers is not None:
+        asked = merged_workers(named_workers(workers, usual), usual)
     if not asked:
         raise UsageError('no workers: say how many for each pool, like workers={"default": 100}')
     record = MemoryJournal(None if run_dir is None else Path(run_dir))

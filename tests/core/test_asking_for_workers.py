@@ -6,7 +6,13 @@ import pytest
 
 from steerio import UsageError, Workers
 from steerio.launch.needs import parse_bytes
-from steerio.launch.workers import check_workers, needs_of, parse_workers
+from steerio.launch.workers import (
+    check_workers,
+    merged_workers,
+    named_workers,
+    needs_of,
+    parse_workers,
+)
 from steerio.model.places import WorkerNeeds
 
 GIB = 2**30
@@ -77,3 +83,34 @@ def test_a_pool_may_begin_without_workers_if_another_has_some() -> None:
     assert check_workers({"simulate": 2, "learn": 0}) == {"simulate": 2, "learn": 0}
     with pytest.raises(UsageError, match="all pools are without workers"):
         check_workers({"simulate": 0, "learn": 0})
+
+
+USUAL = {"simulate": 4, "learn": Workers(1, gpus=1)}
+
+
+@pytest.mark.borders
+def test_a_number_alone_is_for_the_only_pool_there_is_or_for_default() -> None:
+    assert named_workers(2, ["simulate"]) == {"simulate": 2}
+    assert named_workers(Workers(2, gpus=1), ["learn"]) == {"learn": Workers(2, gpus=1)}
+    assert named_workers(2, []) == {"default": 2}
+    assert named_workers(2, ["default", "learn"]) == {"default": 2}
+    assert named_workers(USUAL, []) is USUAL
+    with pytest.raises(UsageError, match=r"there are learn, simulate; say workers=.'learn': 2"):
+        named_workers(2, USUAL)
+    for odd in ("2", True, -1, 2.5, [2], None):
+        with pytest.raises(UsageError, match="workers says how many each pool has"):
+            named_workers(odd, ["simulate"])
+    with pytest.raises(UsageError, match="pool 'w' needs a number of workers, 0 or more, not '2'"):
+        check_workers({"w": "2"})  # type: ignore[dict-item]
+    with pytest.raises(UsageError, match="workers says how many each pool has"):
+        check_workers(["simulate"])  # type: ignore[arg-type]
+
+
+@pytest.mark.borders
+def test_what_is_asked_for_one_pool_leaves_the_others_as_they_are() -> None:
+    assert merged_workers({"simulate": 2}, USUAL) == {**USUAL, "simulate": 2}
+    assert merged_workers({"learn": 3}, USUAL) == {"simulate": 4, "learn": Workers(3, gpus=1)}
+    assert merged_workers({"learn": Workers(3)}, USUAL)["learn"] == Workers(3)
+    assert merged_workers({"other": 1}, USUAL) == {**USUAL, "other": 1}
+    assert merged_workers({"learn": 0}, USUAL)["learn"] == Workers(0, gpus=1)
+    assert {"simulate": 4, "learn": Workers(1, gpus=1)} == USUAL

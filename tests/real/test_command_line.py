@@ -176,6 +176,11 @@ def test_a_threshold_is_for_a_pool_that_the_campaign_may_have(folder: Path) -> N
 
 
 WRONG: Mapping[str, tuple[list[str], int, str]] = {
+    "an option that is nearly one of ours": (
+        ["run", "squares.py", "--limit-walls", "3"],
+        2,
+        "No such option '--limit-walls'. (Did you mean one of",
+    ),
     "no file": (["run", "square.py"], 2, "there is no file 'square.py'"),
     "a folder": (["run", "."], 2, "'.' is a folder; name a file in it"),
     "no name at all": (["run", ""], 2, "is a folder; name a file in it"),
