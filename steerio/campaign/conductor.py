@@ -131,6 +131,8 @@ class Conductor:
         self.feeder.close()
 
     async def _finish(self) -> None:
+        if self._deafness is not None:  # they have all ended
+            self._deafness.cancel()
         self.ending.finishes()
         try:
             with self.latecomers.may_cut(f"{self._name}.finish"):

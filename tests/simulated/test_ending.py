@@ -308,6 +308,29 @@ def test_the_wall_limit_bounds_a_finish_that_had_begun_before() -> None:
 
 
 @pytest.mark.borders
+def test_a_finish_may_take_as_long_as_it_likes_where_nothing_must_end(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Slow(Two):
+        async def setup(self) -> None:
+            self.submit(compute, 1)
+
+        @agent
+        async def watch(self) -> None:
+            await asyncio.sleep(50)
+            self.stop()
+
+        async def finish(self) -> None:
+            assert self._conductor is not None
+            await asyncio.sleep(10_000)
+            self.seen.append(self._conductor.ending.said)
+
+    with caplog.at_level(logging.WARNING, "steerio"):
+        run = simulate(Slow(), model=MODEL)
+    assert (run.campaign.seen, run.duration_s, caplog.text) == ([""], 10_050, "")
+
+
+@pytest.mark.borders
 def test_without_drain_the_wall_limit_cancels_at_once_and_0_is_a_grace_too() -> None:
     for limits in (structs.replace(BOUNDS, drain=False), structs.replace(BOUNDS, drain_s=0)):
         run = simulate(Hanging("handler"), model=Model(1e9), limits=limits)
