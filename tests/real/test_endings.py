@@ -129,6 +129,7 @@ def test_a_campaign_that_stops_ends_with_0_and_a_whole_record(campaign: Path) ->
         "campaign.log",
         "events.jsonl",
         "parameters.json",
+        "random_seed",
         "summary.json",
         "tasks.jsonl",
         "workers.log",
