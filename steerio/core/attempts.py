@@ -19,7 +19,7 @@ Invariant: a task is in ``tasks`` until it is settled, and it is settled once; i
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from math import inf
 
 from steerio.core.deadlines import Deadlines
@@ -51,6 +51,8 @@ DRAINED = "its node is drained"
 _SETTLED = Fact.SETTLED  # looking it up in its class would take as long as the step
 ABOUT_RUNS = ("timeout", "term", "kill")
 """The deadlines that are about an attempt, and void once that has ended."""
+ABOUT_MOVES = ("press", "short")
+"""Those that are about a move, and void once that is over."""
 
 
 class Attempts:
@@ -79,6 +81,8 @@ class Attempts:
         """Called when a task is queued in a pool that has no worker."""
         self.may_stall: Callable[[float], None]
         """Called when a task is queued that may wait in vain."""
+        self.moves_asked: Container[int] = ()
+        """The numbers of the moves that are not over."""
         self.inside: dict[int, WorkerRecord] = {}
         """The clients that tasks are, and the workers that run these."""
         self._run = 0
@@ -165,11 +169,17 @@ class Attempts:
             )
         )
         if record.options.timeout_s is not None:
-            self.deadlines.add(now + record.options.timeout_s, "timeout", record.run)
-            self.deadlines.sweep(self._holds)
+            self.look_later(now + record.options.timeout_s, "timeout", record.run)
+
+    def look_later(self, when: float, what: str, about: int) -> None:
+        """Set a deadline that may be void long before it comes up."""
+        self.deadlines.add(when, what, about)
+        self.deadlines.sweep(self._holds)
 
     def _holds(self, what: str, about: int) -> bool:
-        return what not in ABOUT_RUNS or about in self.runs
+        if what in ABOUT_RUNS:
+            return about in self.runs
+        return what not in ABOUT_MOVES or about in self.moves_asked
 
     def _refill(self, worker: WorkerRecord, pool: Pool, now: float) -> None:
         in_hand = worker.in_hand
@@ -292,7 +302,7 @@ class Attempts:
         """Begin to stop a running attempt: ask, and set the time for the signals."""
         assert record.worker is not None
         self.effects.append(AskToStop(record.worker, record.run))
-        self.deadlines.add(now + record.options.cancel_grace_s, "term", record.run)
+        self.look_later(now + record.options.cancel_grace_s, "term", record.run)
 
     def _settle_stopped(
         self,

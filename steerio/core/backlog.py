@@ -62,7 +62,9 @@ class Backlog:
         while heap:
             entry = heappop(heap)
             if self._is_live(entry):
-                self._live -= 1
+                live = self._live = self._live - 1
+                if len(heap) > 2 * live + _SLACK:
+                    self._heapify(without=entry[2])
                 return entry[2]
         return None
 
@@ -93,8 +95,13 @@ class Backlog:
             record.state == _QUEUED and record.priority == -entry[0] and record.pool == self._pool
         )
 
-    def _live_entries(self) -> list[tuple[float, int, TaskRecord]]:
-        """Return one live entry for each task: `_is_live`, spelled out for the sake of speed."""
+    def _live_entries(
+        self, without: TaskRecord | None = None
+    ) -> list[tuple[float, int, TaskRecord]]:
+        """Return one live entry for each task: `_is_live`, spelled out for the sake of speed.
+
+        ``without`` is one that is taken out, and whose state tells nothing of that yet.
+        """
         pool = self._pool
         entries = {
             record.task_id: entry
@@ -102,6 +109,7 @@ class Backlog:
             if (record := entry[2]).state == _QUEUED
             and record.priority == -entry[0]
             and record.pool == pool
+            and record is not without
         }
         return list(entries.values())
 
@@ -109,6 +117,6 @@ class Backlog:
         if len(self._heap) > 2 * self._live + _SLACK:
             self._heapify()
 
-    def _heapify(self) -> None:
-        self._heap = self._live_entries()
+    def _heapify(self, without: TaskRecord | None = None) -> None:
+        self._heap = self._live_entries(without)
         heapify(self._heap)

@@ -283,7 +283,7 @@ class Dispatch(Attempts):
             assert record.worker is not None
             self.effects.append(Signal(record.worker, run, what))
             if what == "term":
-                self.deadlines.add(now + record.options.cancel_grace_s, "kill", run)
+                self.look_later(now + record.options.cancel_grace_s, "kill", run)
 
     def recall_held(self, now: float) -> None:
         """Recall what waits behind long tasks while others of the pool that fit are idle."""

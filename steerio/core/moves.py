@@ -44,6 +44,7 @@ class Moves:
         self._numbers = 0
         self._looks_again = False
         dispatch.divert = self._divert
+        dispatch.moves_asked = self._by_number
 
     # -- what clients ask for -------------------------------------------------------------
 
@@ -86,7 +87,7 @@ class Moves:
                     self.dispatch.recall(worker)
             self.press(pool, now)
             if preempt_after_s is not None:
-                self.dispatch.deadlines.add(now + preempt_after_s, "press", move.number)
+                self.dispatch.look_later(now + preempt_after_s, "press", move.number)
             self._tell(move)
         return ""
 
@@ -238,7 +239,7 @@ class Moves:
             if not move.short and move.count > self._to_give(move):
                 move.short = True
                 join_s = self.dispatch.settings.join_s
-                self.dispatch.deadlines.add(now + join_s, "short", move.number)
+                self.dispatch.look_later(now + join_s, "short", move.number)
 
     def _to_give(self, move: MoveRecord) -> int:
         """Return how many workers a waiting move could get at most, those it has included."""

@@ -478,3 +478,19 @@ def test_a_move_for_which_enough_have_come_goes_on_waiting_for_them() -> None:
     assert scene.move().state == "waiting"
     scene.join(scene.worker())
     assert scene.told()[-1][0] == "granted"
+
+
+@pytest.mark.borders
+def test_long_patience_of_moves_that_are_over_does_not_pile_up() -> None:
+    scene = MovingScene(1)
+    busy = scene.submit()
+    for _ in range(3000):
+        scene.requests += 1
+        moves = scene.members.moves
+        moves.ask(CLIENT, scene.requests, "simulate", "learn", 1, scene.now, preempt_after_s=1e5)
+        moves.end(CLIENT, scene.requests, "drain", scene.now)
+    scene.settle_down()
+    assert len(scene.dispatch.deadlines) < 2500
+    scene.ask(1, preempt_after_s=10.0)
+    scene.tick(10.0)
+    assert busy.state == State.STOPPING

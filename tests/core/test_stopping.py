@@ -380,6 +380,18 @@ def test_long_timeouts_of_short_tasks_do_not_pile_up() -> None:
     assert last.state == State.STOPPING
 
 
+@pytest.mark.borders
+def test_long_graces_of_cancelled_tasks_do_not_pile_up() -> None:
+    scene = Scene({"simulate": 1})
+    for _ in range(5000):
+        record = scene.task(cancel_grace_s=86400.0)
+        scene.dispatch.submit(record, scene.now)
+        scene.dispatch.cancel(record.task_id, "no longer needed", scene.now)
+        scene.dispatch.reported(record.run, "failed", 0.0, 1.0, scene.now)
+    scene.settle_down()
+    assert len(scene.dispatch.deadlines) < 3000
+
+
 # -- clients that leave -------------------------------------------------------------------
 
 
