@@ -3,28 +3,32 @@
 Theory.  Work that sits in a queue can no longer be thought over; work on a board can.  A
 board hands an entry out only when a worker of its pool that fits it has nothing to do, so the
 ranking of the last moment decides.  Entries are kept in a heap with lazy deletion, like the
-broker's backlog: adding and handing out cost O(log n), rescoring all of them O(n).
+broker's backlog: adding and handing out cost O(log n), rescoring all of them O(n).  What the heap
+has of entries that wait no longer is swept out when it is most of it.
+
+An item is what a task is done with, and a key is what it is known by.  They are one and the same
+unless a ``key`` function is given, as it has to be for items that cannot be keys (arrays, dicts).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from heapq import heapify, heappop, heappush
-from itertools import islice
-from typing import Any, Generic, TypeGuard, TypeVar, cast
+from typing import Any, Generic, TypeVar, cast
 
 from steerio.campaign.handle import Task
 from steerio.campaign.submitting import current_agent
-from steerio.campaign.task_type import TaskType, as_arguments, as_task_type
+from steerio.campaign.task_type import TaskType, as_arguments, as_task_type, make_options
 from steerio.errors import UsageError
+from steerio.launch.needs import Needs
 from steerio.model.bounds import tagged
 from steerio.model.objects import check_number
 
 K = TypeVar("K", bound=Hashable)
 
-LOOKED_INTO = 100
-"""Entries of a list or dict in an attribute among which boards are looked for."""
+SLACK = 64
+"""Entries that wait no longer which the heap may keep however few wait."""
 
 
 class BoardFull(UsageError):
@@ -36,12 +40,14 @@ class Board(Generic[K]):
 
     Args:
         task_type: what is done with each entry.
-        items: the first entries, all of score 0; a tuple is all arguments, anything else the
-            only one.
+        items: the first entries, all of score 0; a plain tuple is all arguments, anything else
+            (a NamedTuple, too) the only one.
         key: what makes the key of an item; by default the item itself.
         limit: most entries that may wait.
         ahead: entries handed out beyond one for each worker.
         tags: tags of the tasks it makes.
+        priority, timeout_s, retries, cancel_grace_s, needs: options of the tasks it makes, where
+            they differ from those of the task type (see ``Session.options``).
 
     Entries of equal score go in the order in which they were added.  A key that waits, or
     was handed out before, is not added again.
@@ -56,10 +62,23 @@ class Board(Generic[K]):
         limit: int = 1_000_000,
         ahead: int = 0,
         tags: Mapping[str, str] | None = None,
+        priority: float | None = None,
+        timeout_s: float | None = None,
+        retries: Mapping[str, int] | None = None,
+        cancel_grace_s: float | None = None,
+        needs: Needs | None = None,
     ) -> None:
         check_number("the limit of a board", limit, least=1)
         check_number("ahead", ahead, least=0)
         self.task_type: TaskType[..., Any] = as_task_type(task_type)
+        self.options = make_options(
+            self.task_type.options,
+            priority,
+            timeout_s,
+            retries,
+            cancel_grace_s=cancel_grace_s,
+            needs=needs,
+        )
         self.ahead = ahead
         self.limit = limit
         self.tags = tagged(tags)
@@ -92,6 +111,19 @@ class Board(Generic[K]):
     def waiting(self) -> list[K]:
         """The keys that wait, best first."""
         return sorted(self._waiting, key=lambda k: (-self._waiting[k][0], self._waiting[k][1]))
+
+    @property
+    def waiting_items(self) -> list[Any]:
+        """The items that wait, best first, in the order of `waiting`."""
+        return [self._waiting[key][2] for key in self.waiting]
+
+    def item(self, key: K) -> Any:
+        """Return the item of a waiting entry.
+
+        Raises:
+            KeyError: it does not wait.
+        """
+        return self._waiting[key][2]
 
     def score(self, key: K) -> float:
         """Return the score of a waiting entry.
@@ -126,29 +158,75 @@ class Board(Generic[K]):
 
     def discard(self, key: K) -> bool:
         """Take out a waiting entry; ``False`` where it does not wait (any more)."""
-        return self._waiting.pop(key, None) is not None
+        found = self._waiting.pop(key, None) is not None
+        self._sweep()
+        return found
 
-    def rescore(self, scores: Mapping[K, float]) -> int:
+    def rescore(
+        self,
+        scores: Mapping[K, float] | Callable[[Any], float | None] | Iterable[tuple[Any, float]],
+    ) -> int:
         """Give waiting entries new scores, all at once.
 
-        Keys that no longer wait are passed over; entries that are not named keep their score.
+        What no longer waits is passed over; entries that are not named keep their score.
+
+        Args:
+            scores: new scores by key; or pairs of an item and its score, as from
+                ``zip(items, scores)``; or a function of an item that returns its score (``None``:
+                as it is), called with each that waits.
 
         Returns:
             How many entries were rescored.
 
         Raises:
-            UsageError: a score is not a finite number; nothing is changed then.
+            UsageError: a score is not a finite number, or ``scores`` are something else; nothing
+                is changed then.
         """
         cause = current_agent.get()
         new: dict[K, tuple[float, int, Any, str]] = {}
-        for key, score in scores.items():
+        for key, score in self._by_key(scores):
             checked = _score(score, key)
             entry = self._waiting.get(key)
             if entry is not None:
                 new[key] = (checked, entry[1], entry[2], cause)
         self._waiting.update(new)
-        self._heap = [(-entry[0], entry[1], key) for key, entry in self._waiting.items()]
-        heapify(self._heap)
+        self._heapify()
+        return len(new)
+
+    def replace(self, items: Iterable[Any], scores: Iterable[float] | None = None) -> int:
+        """Have these entries wait instead of all that do now, at once.
+
+        As with `add_all`, items whose keys run or have ended are left out.
+
+        Args:
+            items: the new entries, in the order in which equal scores go.
+            scores: theirs, one for each; all 0 unless given.
+
+        Returns:
+            How many entries wait now.
+
+        Raises:
+            UsageError: a score is not a finite number, or there are more or fewer than items;
+                nothing is changed then.
+            BoardFull: more than ``limit`` would wait; nothing is changed then.
+        """
+        entries = list(items)
+        ranked = [0.0] * len(entries) if scores is None else list(scores)
+        if len(ranked) != len(entries):
+            raise UsageError(f"replace got {len(entries)} items and {len(ranked)} scores")
+        cause, order = current_agent.get(), self._order
+        new: dict[K, tuple[float, int, Any, str]] = {}
+        for item, score in zip(entries, ranked, strict=True):
+            key = self._key_of(item)
+            checked = _score(score, key)
+            if key not in new and key not in self.running and key not in self.ended:
+                order += 1
+                new[key] = (checked, order, item, cause)
+        if len(new) > self.limit:
+            raise BoardFull(f"{len(new)} entries are too many for {self!r}: limit={self.limit}")
+        self._waiting, self._order = new, order
+        self._heapify()
+        self._changed()
         return len(new)
 
     def take(self) -> tuple[K, tuple[Any, ...], str] | None:
@@ -158,6 +236,7 @@ class Board(Generic[K]):
             entry = self._waiting.get(key)
             if entry is not None and entry[0] == -negative and entry[1] == order:
                 del self._waiting[key]
+                self._sweep()
                 return key, as_arguments(entry[2]), entry[3]
         return None
 
@@ -167,7 +246,7 @@ class Board(Generic[K]):
                 f"{item!r} cannot be an entry of a board, which ranks what can be done at once: "
                 "await the task and add its value, or give its handle to submit(...)"
             )
-        key = self._key(item)
+        key = self._key_of(item)
         score = _score(score, key)
         if key in self._waiting or key in self.running or key in self.ended:
             return False
@@ -178,40 +257,48 @@ class Board(Generic[K]):
         heappush(self._heap, (-score, self._order, key))
         return True
 
+    def _key_of(self, item: Any) -> K:
+        """Return what an item is known by.
+
+        Raises:
+            UsageError: that cannot be a key.
+        """
+        key: K = self._key(item)
+        try:
+            hash(key)
+        except TypeError:
+            made = "" if self._key is _itself else f"its key function returned a {_kind(key)}, and "
+            raise UsageError(
+                f"an item of {self!r} cannot be known by itself: {made}a {_kind(key)} cannot be a "
+                "key; say what it is known by, as in Board(..., key=lambda item: item['name']) or "
+                "key=bytes"
+            ) from None
+        return key
+
+    def _by_key(self, scores: object) -> Iterator[tuple[K, Any]]:
+        """Go through new scores, in whatever form they were given, by key."""
+        if isinstance(scores, Mapping):
+            yield from cast("Mapping[K, Any]", scores).items()
+        elif callable(scores):
+            for key, entry in list(self._waiting.items()):
+                score = scores(entry[2])
+                if score is not None:
+                    yield key, score
+        else:
+            for pair in _pairs(scores):
+                yield self._key_of(pair[0]), pair[1]
+
+    def _sweep(self) -> None:
+        if len(self._heap) > 2 * len(self._waiting) + SLACK:
+            self._heapify()
+
+    def _heapify(self) -> None:
+        self._heap = [(-entry[0], entry[1], key) for key, entry in self._waiting.items()]
+        heapify(self._heap)
+
     def _changed(self) -> None:
         if self.on_change is not None:
             self.on_change()
-
-
-HOLDERS = (Board, list, tuple, set, frozenset, dict)
-"""What boards are looked for in, when it is an attribute of a campaign."""
-
-
-def is_board(value: object) -> TypeGuard[Board[Any]]:
-    """Whether a value is a board.  Not asked itself: a proxy would have to be fetched for that."""
-    return issubclass(type(value), Board)
-
-
-def boards_in(value: object) -> list[Board[Any]]:
-    """Return the boards that a value is or has: those of a list, tuple, set or dict, too.
-
-    Of these, the first ``LOOKED_INTO`` entries are looked at, and not into them.
-    """
-    if is_board(value):
-        return [value]
-    if issubclass(type(value), dict):
-        entries: Iterable[object] = cast("dict[object, object]", value).values()
-    elif issubclass(type(value), HOLDERS):
-        entries = cast("Iterable[object]", value)
-    else:
-        return []
-    return [entry for entry in islice(entries, LOOKED_INTO) if is_board(entry)]
-
-
-def boards_of(campaign: object) -> list[Board[Any]]:
-    """Return the boards in the attributes of a campaign, in order, each once."""
-    found = [board for value in vars(campaign).values() for board in boards_in(value)]
-    return list(dict.fromkeys(found))
 
 
 def _score(score: float, key: object) -> float:
@@ -220,12 +307,35 @@ def _score(score: float, key: object) -> float:
     Raises:
         UsageError: it is not a finite number.
     """
-    score = float(score)
+    try:
+        score = float(score)
+    except (TypeError, ValueError):
+        raise UsageError(f"the score of {key!r} must be a number, not {score!r}") from None
     if not math.isfinite(score):
         raise UsageError(
             f"the score of {key!r} is {score}, but a score must be finite: leave out what has none"
         )
     return score
+
+
+def _pairs(scores: object) -> list[tuple[Any, Any]]:
+    """Return pairs of an item and its score, if it is these that were given.
+
+    Raises:
+        UsageError: it is something else.
+    """
+    if isinstance(scores, Iterable):
+        given: list[Any] = list(scores)  # pyright: ignore[reportUnknownArgumentType] - of any
+        if all(type(pair) is tuple and len(pair) == 2 for pair in given):
+            return given
+    raise UsageError(
+        "rescore takes a dict of scores by key, pairs as from zip(items, scores), or a function "
+        f"of an item, not {scores!r:.80}"
+    )
+
+
+def _kind(value: object) -> str:
+    return type(value).__name__
 
 
 def _itself(item: Any) -> Any:

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from steerio.campaign.board import HOLDERS
 from steerio.campaign.declaring import check_class, hook, reserved_names, say_taken
 from steerio.campaign.handle import Task
+from steerio.campaign.holders import HOLDERS
 from steerio.campaign.made_with import bound_arguments
 from steerio.campaign.nodes import Nodes
 from steerio.campaign.pools import Pools

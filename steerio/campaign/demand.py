@@ -12,8 +12,8 @@ from difflib import get_close_matches
 from types import ModuleType
 from typing import Any
 
-from steerio.campaign.board import boards_of
 from steerio.campaign.campaign import Campaign
+from steerio.campaign.holders import boards_of
 from steerio.campaign.task_type import DEFAULT_POOL, TaskType, is_task_type
 from steerio.campaign.triggers import triggers_of
 from steerio.errors import UsageError

@@ -6,8 +6,9 @@ from collections import Counter, defaultdict
 from collections.abc import Callable
 from typing import Any
 
-from steerio.campaign.board import Board, boards_in, boards_of
+from steerio.campaign.board import Board
 from steerio.campaign.handle import Task
+from steerio.campaign.holders import boards_in, boards_of
 from steerio.campaign.session import Session
 from steerio.campaign.submitting import current_agent
 from steerio.model.places import WorkerNeeds
@@ -131,7 +132,7 @@ class Feeder:
     def _room(self, board: Board[Any]) -> int:
         """Return how many entries may go out."""
         kind = board.task_type
-        needs = kind.options.needs
+        needs = board.options.needs
         load = self._session.client.watch.pools.get(kind.pool, NOBODY)
         fitting = load.fitting(needs)
         beside = sum(
@@ -155,7 +156,7 @@ class Feeder:
         token = current_agent.set(cause or self._made_by)
         try:
             kind = board.task_type
-            task = self._session.submit_with(kind, args, {}, kind.options, board.tags)
+            task = self._session.submit_with(kind, args, {}, board.options, board.tags)
         except Exception as error:  # noqa: BLE001 - of user values, in a callback: ends the campaign
             self._fail(error)
             return

@@ -60,7 +60,9 @@ class Submitter:
             raise
 
     def map(self, function: Callable[..., Any], items: Iterable[Any]) -> list[Task[Any]]:
-        """Queue one call for each item (a tuple is all arguments); return the handles in order.
+        """Queue one call for each item; return the handles in order.
+
+        A plain tuple is all arguments, anything else (a NamedTuple, too) the only one.
 
         All run the function as it is once the last item was given out.
         """

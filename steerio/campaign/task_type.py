@@ -258,10 +258,11 @@ def is_task_type(value: object) -> TypeGuard[TaskType[..., Any]]:
 
 
 def as_arguments(item: Any) -> tuple[Any, ...]:
-    """Return the arguments that an item stands for: a tuple is all of them, else the only one."""
-    if issubclass(type(item), tuple):  # a proxy, asked for its class, would be fetched
-        return tuple(cast("Iterable[Any]", item))
-    return (item,)
+    """Return the arguments that an item stands for: a tuple is all of them, else the only one.
+
+    A NamedTuple, as any tuple of a class of its own, is one value.
+    """
+    return tuple(cast("Iterable[Any]", item)) if type(item) is tuple else (item,)
 
 
 KEPT = 1_000

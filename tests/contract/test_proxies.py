@@ -14,7 +14,7 @@ from proxystore.proxy import Proxy, is_resolved
 from proxystore.store import Store, get_store, unregister_store
 
 import steerio
-from steerio.campaign.board import boards_of
+from steerio.campaign.holders import boards_of
 from steerio.campaign.results import explain
 from steerio.campaign.task_type import as_arguments, is_task_type
 from steerio.edge.calls import CallCodec

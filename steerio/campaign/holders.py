@@ -1,0 +1,41 @@
+"""Where the boards of a campaign are looked for: in its attributes, and in what these hold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import islice
+from typing import Any, TypeGuard, cast
+
+from steerio.campaign.board import Board
+
+LOOKED_INTO = 100
+"""Entries of a list or dict in an attribute among which boards are looked for."""
+HOLDERS = (Board, list, tuple, set, frozenset, dict)
+"""What boards are looked for in, when it is an attribute of a campaign."""
+
+
+def is_board(value: object) -> TypeGuard[Board[Any]]:
+    """Whether a value is a board.  Not asked itself: a proxy would have to be fetched for that."""
+    return issubclass(type(value), Board)
+
+
+def boards_in(value: object) -> list[Board[Any]]:
+    """Return the boards that a value is or has: those of a list, tuple, set or dict, too.
+
+    Of these, the first ``LOOKED_INTO`` entries are looked at, and not into them.
+    """
+    if is_board(value):
+        return [value]
+    if issubclass(type(value), dict):
+        entries: Iterable[object] = cast("dict[object, object]", value).values()
+    elif issubclass(type(value), HOLDERS):
+        entries = cast("Iterable[object]", value)
+    else:
+        return []
+    return [entry for entry in islice(entries, LOOKED_INTO) if is_board(entry)]
+
+
+def boards_of(campaign: object) -> list[Board[Any]]:
+    """Return the boards in the attributes of a campaign, in order, each once."""
+    found = [board for value in vars(campaign).values() for board in boards_in(value)]
+    return list(dict.fromkeys(found))

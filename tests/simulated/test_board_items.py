@@ -1,0 +1,295 @@
+"""Boards of vectors, records and named tuples; what they may be told by; what they keep."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from steerio import Board, Campaign, Needs, Succeeded, Workers, on_success, task
+from steerio.campaign.board import SLACK, BoardFull
+from steerio.errors import UsageError
+from steerio.testing import Model, simulate
+
+pytestmark = pytest.mark.borders
+
+
+@task
+def norm(x: Any) -> float:
+    return float(np.sum(x))
+
+
+@task
+def add(x: int, y: int) -> int:
+    return x + y
+
+
+class Point(NamedTuple):
+    x: int
+    y: int
+
+
+@dataclass
+class Mutable:
+    x: int
+
+
+def vectors(count: int) -> list[Any]:
+    return [np.full(3, float(n)) for n in range(count)]
+
+
+def by_bytes(items: list[Any]) -> Board[bytes]:
+    return Board(norm, items, key=lambda item: item.tobytes())
+
+
+# -- what is known by a key ---------------------------------------------------------------
+
+
+def test_vectors_are_ranked_by_item_in_each_of_the_ways() -> None:
+    items = vectors(4)
+    board = by_bytes(items)
+    assert board.waiting == [item.tobytes() for item in items]
+    assert [item[0] for item in board.waiting_items] == [0, 1, 2, 3]
+    assert board.rescore(zip(items, [1.0, 4.0, 2.0, 3.0], strict=True)) == 4
+    assert [item[0] for item in board.waiting_items] == [1, 3, 2, 0]
+    assert board.rescore(lambda item: item[0]) == 4
+    assert [item[0] for item in board.waiting_items] == [3, 2, 1, 0]
+    assert board.rescore(lambda item: 9.0 if item[0] == 1 else None) == 1
+    assert [item[0] for item in board.waiting_items] == [1, 3, 2, 0]
+    assert board.rescore({items[0].tobytes(): 10.0, b"gone": 3.0}) == 1
+    assert board.item(board.waiting[0]) is items[0]
+    assert board.score(items[0].tobytes()) == 10.0
+    assert board.rescore([(np.full(3, 77.0), 3.0)]) == 0
+
+
+def test_what_takes_all_items_at_once_ranks_them_in_their_order() -> None:
+    board = by_bytes(vectors(50))
+    rng = np.random.default_rng(1)
+    items = board.waiting_items
+    scores = rng.random(50)
+    assert board.rescore(zip(items, scores, strict=True)) == 50
+    assert board.waiting_items[0] is items[int(np.argmax(scores))]
+
+
+@pytest.mark.parametrize("scores", [3, [1.0, 2.0], ["ab", "cd"], [(1, 2, 3)], None, "ab"])
+def test_scores_in_another_form_are_refused(scores: Any) -> None:
+    board = Board(add, [(1, 2), (3, 4)])
+    with pytest.raises(UsageError, match=r"a dict of scores by key, pairs as from zip"):
+        board.rescore(scores)
+
+
+@pytest.mark.parametrize("score", ["high", None, [1.0], np.zeros(2), float("nan"), 1j])
+def test_a_score_that_is_no_number_is_refused_and_nothing_is_changed(score: Any) -> None:
+    board = Board(norm, [1.0, 2.0])
+    ways: list[Callable[[], object]] = [
+        lambda: board.rescore({2.0: 5.0, 1.0: score}),
+        lambda: board.rescore([(2.0, 5.0), (1.0, score)]),
+        lambda: board.add(3.0, score),
+        lambda: board.replace([4.0, 5.0], [1.0, score]),
+    ]
+    for way in ways:
+        with pytest.raises(UsageError, match="score"):
+            way()
+    assert board.waiting == [1.0, 2.0]
+
+
+@pytest.mark.parametrize(
+    ("item", "kind"),
+    [
+        ({"x": 1}, "dict"),
+        (np.zeros(3), "ndarray"),
+        ([1, 2], "list"),
+        ({1, 2}, "set"),
+        ((np.zeros(2), 1), "tuple"),
+        (Mutable(1), "Mutable"),
+        (Point([], 1), "Point"),  # type: ignore[arg-type]
+    ],
+)
+def test_an_item_that_cannot_be_a_key_is_refused_with_the_way_out(item: Any, kind: str) -> None:
+    def told(make: Callable[[], object], *words: str) -> None:
+        with pytest.raises(UsageError) as raised:
+            make()
+        for word in (*words, f"a {kind} cannot be a key", "key=lambda item"):
+            assert word in str(raised.value)
+
+    told(lambda: Board(norm, [item]))
+    told(lambda: Board(norm).add(item))
+    told(lambda: Board(norm).replace([item]))
+    told(lambda: Board(norm).rescore([(item, 1.0)]))
+    told(lambda: Board(norm, [1], key=lambda _: item), f"its key function returned a {kind}")
+    board = Board(norm, [item], key=lambda _: "it")
+    assert board.waiting == ["it"]
+
+
+def test_a_campaign_may_steer_by_dicts_and_vectors() -> None:
+    class Search(Campaign):
+        workers: ClassVar = {"default": 2}
+
+        def __init__(self) -> None:
+            self.todo = by_bytes(vectors(12))
+            self.seen: list[float] = []
+
+        @on_success(norm)
+        async def record(self, result: Succeeded) -> None:
+            self.seen.append(result.args[0][0])
+            self.todo.rescore(lambda item: item[0])
+            if len(self.seen) == 4:
+                self.todo.replace(vectors(20)[10:], scores=range(10))
+
+    run = simulate(Search(), model=Model(1.0))
+    seen = run.campaign.seen
+    assert seen[:2] == [0, 1]
+    assert sorted(seen) == sorted(set(seen)), "what was handed out is not replaced by itself"
+    assert 19 in seen
+    assert run.campaign.todo.waiting_items == []
+
+
+# -- replacing ----------------------------------------------------------------------------
+
+
+def test_replace_has_just_the_new_entries_wait() -> None:
+    board = Board(norm, [1.0, 2.0, 3.0])
+    told: list[int] = []
+    board.on_change = lambda: told.append(len(board))
+    assert board.replace([2.0, 5.0, 5.0, 4.0], [0.0, 1.0, 7.0, 9.0]) == 3
+    assert board.waiting == [4.0, 5.0, 2.0]
+    assert told == [3]
+    assert board.replace([]) == 0
+    assert not len(board)
+    assert board.take() is None
+
+
+def test_replace_is_all_or_nothing() -> None:
+    board = Board(norm, [1.0], limit=2)
+    with pytest.raises(BoardFull):
+        board.replace([1.0, 2.0, 3.0])
+    with pytest.raises(UsageError, match="2 items and 3 scores"):
+        board.replace([1.0, 2.0], [1.0, 2.0, 3.0])
+    assert board.waiting == [1.0]
+
+
+# -- tuples -------------------------------------------------------------------------------
+
+
+def test_a_plain_tuple_is_all_arguments_and_a_named_one_is_one() -> None:
+    board = Board(norm, [(1, 2), Point(3, 4), "ab", [5]], key=repr)
+    taken = [entry[1] for _ in range(4) if (entry := board.take())]
+    assert taken == [(1, 2), (Point(3, 4),), ("ab",), ([5],)]
+    assert type(taken[1][0]) is Point
+
+
+def test_map_takes_named_tuples_as_boards_do() -> None:
+    class Mapped(Campaign):
+        workers: ClassVar = {"default": 1}
+        args: ClassVar[list[Any]] = []
+
+        async def setup(self) -> None:
+            self.map(norm, [Point(1, 2)])
+            self.map(add, [(1, 2)])
+
+        @on_success(norm)
+        @on_success(add)
+        async def record(self, result: Succeeded) -> None:
+            self.args.append(result.args)
+
+    simulate(Mapped(), model=Model(1.0))
+    assert Mapped.args == [(Point(1, 2),), (1, 2)]
+
+
+# -- options ------------------------------------------------------------------------------
+
+
+def test_the_tasks_of_a_board_have_its_options() -> None:
+    class Two(Campaign):
+        workers: ClassVar = {"default": Workers(2, cpus=2)}
+
+        def __init__(self) -> None:
+            self.first = Board(norm, range(3), timeout_s=5.0, priority=1.0, needs=Needs(cpus=2))
+            self.second = Board(norm, range(10, 13))
+
+    run = simulate(Two(), model=Model(1.0))
+    assert run.ended == {"succeeded": 6}
+    options = run.campaign.first.options
+    assert (options.timeout_s, options.priority) == (5.0, 1.0)
+    assert run.campaign.second.options == norm.options
+    with pytest.raises(UsageError, match="timeout_s"):
+        Board(norm, timeout_s="3")  # type: ignore[arg-type]
+
+
+def test_a_boards_tasks_are_out_of_time_by_its_own_bound() -> None:
+    class Hasty(Campaign):
+        workers: ClassVar = {"default": 1}
+
+        def __init__(self) -> None:
+            self.todo = Board(norm, [1, 2], timeout_s=2.0)
+
+        async def finish(self) -> None:
+            assert self.todo.ended == {1, 2}
+
+    with pytest.raises(ExceptionGroup, match="TaskGroup"):
+        simulate(Hasty(), model=Model(10.0))
+
+
+# -- what it keeps ------------------------------------------------------------------------
+
+
+def test_a_newest_first_stack_keeps_no_more_than_it_has() -> None:
+    board = Board(norm)
+    for number in range(20_000):
+        board.add(number, score=float(number))
+        if len(board) > 32:
+            board.discard(min(board._waiting))
+        assert len(board._heap) <= 2 * len(board) + SLACK
+    assert len(board) == 32
+
+
+def test_one_that_is_worked_off_from_the_top_keeps_no_more_either() -> None:
+    board = Board(norm, range(1000))
+    for number in range(500):
+        board.discard(number)
+    for number in range(1000, 3000):
+        board.add(number, score=float(number))
+        assert board.take() == (number, (number,), "")
+        assert len(board._heap) <= 2 * len(board) + SLACK
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["add", "discard", "take", "rescore", "replace"]),
+            st.integers(0, 40),
+            st.integers(-3, 3),
+        ),
+        max_size=80,
+    )
+)
+def test_a_board_does_as_a_sorted_list_would(steps: list[tuple[str, int, int]]) -> None:
+    board: Board[int] = Board(norm)
+    entries: dict[int, tuple[int, int]] = {}
+    order = 0
+    for step, item, score in steps:
+        order += 1
+        if step == "add":
+            assert board.add(item, score) == (item not in entries)
+            entries.setdefault(item, (-score, order))
+        elif step == "discard":
+            assert board.discard(item) == (entries.pop(item, None) is not None)
+        elif step == "take":
+            best = min(entries, key=lambda key: entries[key], default=None)
+            taken = board.take()
+            assert (taken[0] if taken else None) == best
+            entries.pop(best, None)  # type: ignore[arg-type]
+        elif step == "rescore":
+            board.rescore(lambda key: key % 5 * score)  # noqa: B023 - called at once
+            entries = {key: (-(key % 5) * score, at) for key, (_, at) in entries.items()}
+        else:
+            board.replace(range(item), [score] * item)
+            entries = {key: (-score, order + key) for key in range(item)}
+            order += item
+        assert board.waiting == sorted(entries, key=lambda key: entries[key])
+        assert len(board._heap) <= 2 * len(board) + SLACK
