@@ -14,6 +14,7 @@ import importlib.machinery
 import inspect
 import sys
 import types
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from typing import Any, get_args, get_type_hints
 
@@ -21,8 +22,11 @@ from steerio.edge.callables import class_of, is_same, itself
 from steerio.edge.pickling import is_proxy, is_sent_by_value, send_by_value, ship
 from steerio.edge.references import packing
 from steerio.errors import UsageError
+from steerio.model.tasks import TaskSpec
 from steerio.worker.resources import Resource
 
+RECENT_NAMES, RECENT_BYTES = 1_000, 16 * 2**20
+"""Of how many functions by value, and how long in all, that is kept which was sent last."""
 _ATOMS = (int, float, complex, str, bytes, bool, type(None), type(...), type(NotImplemented))
 _MISSING = object()
 
@@ -65,6 +69,33 @@ def pickle_function(function: Callable[..., Any], name: str) -> bytes:
             "make or open such a thing in the task (once per worker: in a steerio.resource), pass "
             "it as data, or put the function into a module that workers can import"
         ) from error
+
+
+class Recent:
+    """What was sent last under each name, up to a length in all: most often it is sent again.
+
+    To compare it costs less than to find it by its hash, which is that of all its bytes.
+    """
+
+    def __init__(self) -> None:
+        self._specs: OrderedDict[str, TaskSpec] = OrderedDict()
+        self._nbytes = 0
+
+    def same(self, spec: TaskSpec) -> TaskSpec:
+        """Return the one sent last under this name where that is equal, else this."""
+        last = self._specs.pop(spec.name, None)
+        if last is not None:
+            self._nbytes -= len(last.code)
+            if last == spec:
+                spec = last
+        self._specs[spec.name] = spec
+        self._nbytes += len(spec.code)
+        while len(self._specs) > 1 and (
+            self._nbytes > RECENT_BYTES or len(self._specs) > RECENT_NAMES
+        ):
+            _, oldest = self._specs.popitem(last=False)
+            self._nbytes -= len(oldest.code)
+        return spec
 
 
 # -- what it depends on -----------------------------------------------------------------------

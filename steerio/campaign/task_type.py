@@ -12,7 +12,13 @@ from typing import Any, Generic, ParamSpec, TypeGuard, TypeVar, cast, overload
 
 import msgspec
 
-from steerio.campaign.shipping import Bindings, bindings_of, is_importable, pickle_function
+from steerio.campaign.shipping import (
+    Bindings,
+    Recent,
+    bindings_of,
+    is_importable,
+    pickle_function,
+)
 from steerio.edge.callables import is_bound, kind_of, name_of, written
 from steerio.edge.calls import CallCodec
 from steerio.edge.references import Latest, Reference, gather, note
@@ -86,6 +92,7 @@ class TaskType(Generic[P, R]):
         self._by_path: bool | None = None
         self._sent: TaskSpec | None = None
         self._bindings: Bindings | None = None
+        self._made = False
         self._fixed: tuple[TaskSpec, list[Reference | Latest]] | None = None
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -114,15 +121,16 @@ class TaskType(Generic[P, R]):
         if self._by_path:
             spec = self.__dict__["spec"] = self._with(b"")
             return spec
-        sent, bindings = self._sent, self._bindings
-        if sent is not None and bindings is not None and bindings.holds():
-            return sent
-        if sent is None or bindings is not None:
-            self._bindings = bindings_of(self.function)
-        code = pickle_function(self.function, self.name)
-        if sent is None or sent.code != code:  # else the broker knows it by that very value
-            sent = self._sent = self._with(code)
-        return sent
+        bindings = self._bindings
+        if self._sent is not None and bindings is not None and bindings.holds():
+            return self._sent
+        if bindings is not None or not self._made:
+            bindings = self._bindings = bindings_of(self.function)
+        self._made = True
+        spec = _recent.same(self._with(pickle_function(self.function, self.name)))
+        keeps = bindings is not None and len(spec.code) <= KEPT_CODE
+        self._sent = spec if keeps else None
+        return spec
 
     @contextlib.contextmanager
     def as_it_is(self) -> Generator[None, None, None]:
@@ -268,6 +276,9 @@ def as_arguments(item: Any) -> tuple[Any, ...]:
 KEPT = 1_000
 """Most plain functions, and most callables of other kinds, of which the task type, or what
 carries the arguments, is kept: by identity, as others may be equal."""
+KEPT_CODE = 65536
+"""How long the code of a function may be to be kept with it, where it does not change."""
+_recent = Recent()
 _plain: dict[int, TaskType[..., Any]] = {}
 _codecs: dict[int, tuple[weakref.ref[Any], str, CallCodec]] = {}
 

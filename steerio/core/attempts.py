@@ -40,6 +40,7 @@ from steerio.core.lifecycle import Fact, State, advance
 from steerio.core.records import Attempt, TaskRecord, TypeRecord, WorkerRecord
 from steerio.core.roster import Pool, Roster
 from steerio.core.settings import Settings
+from steerio.core.task_types import TaskTypes
 from steerio.core.versions import Versions
 from steerio.model.events import TaskEnded, TaskRetried, TaskStarted
 from steerio.model.objects import Inputs, StoredObject
@@ -67,6 +68,7 @@ class Attempts:
         self.holdings = Holdings()
         self.versions = Versions(self.holdings, log)
         self.fetching = Fetching(roster, self.holdings)
+        self.types = TaskTypes(roster)
         self._same_inputs: Inputs | None = None
         """What the last task needs: the next may well need the same, which is then kept once."""
         self.effects: list[Effect] = []
@@ -428,6 +430,7 @@ class Attempts:
             )
         )
         self.effects.append(Settle(record, ending))
+        self.effects += self.types.task_ended(record.type)
 
 
 def _needed(record: TaskRecord) -> list[StoredObject]:

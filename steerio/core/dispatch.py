@@ -55,6 +55,7 @@ class Dispatch(Attempts):
         pool = self.roster.pool(spec.pool)
         record.pool = spec.pool
         self.tasks[record.task_id] = record
+        record.type.tasks += 1
         log = self.log
         log.append(TaskQueued(log.next(), now + log.epoch, record.task_id, spec.name, spec.pool))
         if pool is None:

@@ -128,6 +128,13 @@ class FetchAhead(Struct, frozen=True, gc=False):
     objects: list[StoredObject]
 
 
+class ForgetTypes(Struct, frozen=True, gc=False):
+    """Tell a worker to forget these task types, by their ids: no task of them will come."""
+
+    worker: WorkerRecord
+    types: list[int]
+
+
 class Settle(Struct, frozen=True, gc=False):
     """Tell the task's client (and the record) how it ended."""
 
@@ -151,5 +158,6 @@ Effect = (
     | FreeObjects
     | SweepObjects
     | FetchAhead
+    | ForgetTypes
 )
 """Everything the core can want."""

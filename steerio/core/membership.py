@@ -129,6 +129,7 @@ class Membership:
         if client.types:  # those who only watch come and go often, and need no search
             for record in [r for r in self.dispatch.tasks.values() if r.client == peer]:
                 self.dispatch.cancel(record.task_id, f"its client left: {reason}", now)
+            self.dispatch.effects += self.dispatch.types.forget(client.types, list(client.types))
         if client.maker:
             self._sweep_later([client.maker], now)
         log = self.dispatch.log

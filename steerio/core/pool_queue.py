@@ -165,6 +165,10 @@ class PoolQueue:
         else:
             self._plain.reprioritise(changes)
 
+    def forget_type(self, kind: TypeRecord) -> None:
+        """Take in that no task of a type will come any more; none is queued."""
+        self._types.discard(kind)
+
     def _sort(self, record: TaskRecord) -> Sort:
         """Return what a task's queue is known by."""
         options, kind = record.options, record.type

@@ -25,12 +25,15 @@ PLAIN = WorkerNeeds()
 class TypeRecord(Struct, eq=False):
     """A task type as the broker knows it.
 
-    ``mean_s`` is a running mean of measured durations (negative: none measured yet).
+    ``mean_s`` is a running mean of measured durations (negative: none measured yet).  ``clients``
+    is by how many numbers clients know it, ``tasks`` how many tasks of it have not ended.
     """
 
     type_id: int
     spec: TaskSpec
     mean_s: float = -1.0
+    clients: int = 0
+    tasks: int = 0
 
 
 class Attempt(Struct, frozen=True):

@@ -37,6 +37,16 @@ class DefineTask(Struct, frozen=True, gc=False, array_like=True, tag=2):
     frames: int = 0
 
 
+class ForgetTypes(Struct, frozen=True, gc=False, array_like=True, tag=23):
+    """These task types are not used any more under these numbers.
+
+    A client says so to the broker, of what it defined; the broker to workers, once nobody knows
+    a type and all its tasks have ended.
+    """
+
+    types: list[int]
+
+
 class SubmitTask(Struct, frozen=True, gc=False, array_like=True, tag=3):
     """Queue a task; ``created`` is in Unix seconds."""
 

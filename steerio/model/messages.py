@@ -43,6 +43,7 @@ from steerio.model.from_clients import CancelTasks as CancelTasks
 from steerio.model.from_clients import DefineTask as DefineTask
 from steerio.model.from_clients import DrainNode as DrainNode
 from steerio.model.from_clients import EndMove as EndMove
+from steerio.model.from_clients import ForgetTypes as ForgetTypes
 from steerio.model.from_clients import GrantItems as GrantItems
 from steerio.model.from_clients import HoldObject as HoldObject
 from steerio.model.from_clients import JoinClient as JoinClient
@@ -77,6 +78,7 @@ PROTOCOL = 5
 ToBroker = (
     JoinClient
     | DefineTask
+    | ForgetTypes
     | SubmitTask
     | CancelTasks
     | Reprioritise
@@ -132,6 +134,7 @@ FromBroker = (
     | FetchAhead
     | ForgetObjects
     | DefineTask
+    | ForgetTypes
     | RunTask
     | ReturnHeld
     | GrantRun

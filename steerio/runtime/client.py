@@ -24,6 +24,7 @@ from steerio.model.objects import Inputs
 from steerio.model.tasks import TaskOptions, TaskSpec, task_id
 from steerio.runtime.objects import ClientObjects, client_maker
 from steerio.runtime.requests import ClientRequests
+from steerio.runtime.task_types import KnownTypes
 from steerio.runtime.watching import ClientWatch
 
 RECEIVED_AT_ONCE = 1_000
@@ -77,7 +78,7 @@ class Client:
         self._clock = clock
         self._number = -1
         self._counter = 0
-        self._types: dict[TaskSpec, int] = {}
+        self._types = KnownTypes(self.say)
         self._reserved: dict[int, list[ms.ToBroker]] = {}
         """Tasks that are not submitted yet, and what is to be said of them then."""
         self.objects = ClientObjects(self.say, self._loop)
@@ -197,10 +198,7 @@ class Client:
         inputs: Inputs | None,
     ) -> None:
         """Queue a task under an id that was reserved for it."""
-        type_id = self._types.get(spec)
-        if type_id is None:
-            type_id = self._types[spec] = len(self._types) + 1
-            self.say(ms.DefineTask(type_id, spec))
+        type_id = self._types.number(spec)
         self.say(
             ms.SubmitTask(
                 number, type_id, created, body, len(frames), options, tags, cause, inputs

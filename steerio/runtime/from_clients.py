@@ -9,13 +9,13 @@ from collections.abc import Callable
 
 from steerio.core.lifecycle import State
 from steerio.core.membership import Membership
-from steerio.core.records import TaskRecord, TypeRecord
+from steerio.core.records import TaskRecord
 from steerio.core.versions import VersionWaiter
 from steerio.edge.endpoint import Frames
 from steerio.edge.journal import shown
 from steerio.model import events as ev
 from steerio.model import messages as ms
-from steerio.model.tasks import CLIENT_BITS, TaskSpec
+from steerio.model.tasks import CLIENT_BITS
 from steerio.runtime.dropping import Drops
 from steerio.runtime.overview import Overview
 from steerio.runtime.peers import Intakes, Peer, Peers, Subscription
@@ -55,9 +55,9 @@ class FromClients:
         self._drop = drops.drop
         self._refuse_frames = drops.refuse_frames
         self._order = 0
-        self._types: dict[TaskSpec, TypeRecord] = {}
         self.by_kind: Intakes = {
             ("client", ms.DefineTask): self._define,
+            ("client", ms.ForgetTypes): self._forget_types,
             ("client", ms.SubmitTask): self._submit,
             ("client", ms.CancelTasks): self._cancel,
             ("client", ms.Reprioritise): self._reprioritise,
@@ -84,10 +84,17 @@ class FromClients:
 
     def _define(self, peer: Peer, message: ms.DefineTask, _: Frames, now: float) -> None:
         del now
-        kind = self._types.get(message.spec)
-        if kind is None:
-            kind = self._types[message.spec] = TypeRecord(len(self._types) + 1, message.spec)
-        self._members.clients[peer.number].types[message.type_id] = kind
+        known = self._members.clients[peer.number].types
+        effects = self._dispatch.types.define(known, message.type_id, message.spec)
+        self._dispatch.effects += effects
+
+    def _forget_types(self, peer: Peer, message: ms.ForgetTypes, _: Frames, now: float) -> None:
+        del now
+        known = self._members.clients[peer.number].types
+        unknown = [number for number in message.types if number not in known]
+        if unknown:
+            self._drop("unknown task type or foreign id", f"types {unknown[:5]} of {peer}")
+        self._dispatch.effects += self._dispatch.types.forget(known, message.types)
 
     def _submit(self, peer: Peer, message: ms.SubmitTask, frames: Frames, now: float) -> None:
         kind = self._members.clients[peer.number].types.get(message.type_id)

@@ -77,6 +77,7 @@ class Performer:
             fx.FreeObjects: self.free_objects,
             fx.SweepObjects: self.sweep_objects,
             fx.FetchAhead: self.fetch_ahead,
+            fx.ForgetTypes: self.forget_types,
         }
 
     def perform(self, effects: list[fx.Effect], now: float) -> None:
@@ -272,6 +273,11 @@ class Performer:
         """Have a node fetch objects."""
         del now
         self._peers.send(effect.node.peer, ms.FetchAhead(effect.objects))
+
+    def forget_types(self, effect: fx.ForgetTypes, now: float) -> None:
+        """Have a worker forget task types."""
+        del now
+        self._peers.send(effect.worker.peer, ms.ForgetTypes(effect.types))
 
     def tell_node(self, effect: fx.TellNode, now: float) -> None:
         """Tell the client what became of a node."""

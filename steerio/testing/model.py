@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import random
+import weakref
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
@@ -94,7 +95,9 @@ class Fate(NamedTuple):
 class Script:
     """A task type as simulated workers know it: its function, its model and its chance."""
 
-    def __init__(self, spec: TaskSpec, model: Model, seed: int | str) -> None:
+    def __init__(
+        self, spec: TaskSpec, model: Model, seed: int | str, chance: random.Random
+    ) -> None:
         self.loaded = LoadedType(spec)
         self.name = spec.name
         self.kind = spec.kind
@@ -108,7 +111,7 @@ class Script:
         self._fails = model.fails
         self._crashes = model.crashes
         self.seed = seed
-        self._random = random.Random(f"{seed}/{spec.name}")
+        self._random = chance
 
     def __repr__(self) -> str:
         return f"<Script of {self.name}>"
@@ -160,7 +163,9 @@ class Scripts:
         else:
             self._models = {_name(key): _checked(model, key) for key, model in models.items()}
         self._seed = seed
-        self._scripts: dict[TaskSpec, Script] = {}
+        self._chances: dict[str, random.Random] = {}
+        self._scripts: weakref.WeakValueDictionary[TaskSpec, Script] = weakref.WeakValueDictionary()
+        """Those that a worker knows."""
 
     def of(self, spec: TaskSpec) -> Script:
         """Return the script of a task type.
@@ -177,7 +182,10 @@ class Scripts:
                     f"task type {spec.name} has no model (models here: {known}); "
                     f"add {spec.name.partition(':')[2]}: Model(duration_s=...)"
                 )
-            script = self._scripts[spec] = Script(spec, model, self._seed)
+            chance = self._chances.get(spec.name)  # goes on, though a function by value changes
+            if chance is None:
+                chance = self._chances[spec.name] = random.Random(f"{self._seed}/{spec.name}")
+            script = self._scripts[spec] = Script(spec, model, self._seed, chance)
         return script
 
 

@@ -165,8 +165,8 @@ class SimulatedWorker:
             match message:
                 case ms.RunTask():
                     self._held.append((message, frames))
-                case ms.DefineTask():
-                    self._types[message.type_id] = self._scripts.of(message.spec)
+                case ms.DefineTask() | ms.ForgetTypes():
+                    self._learn(message)
                 case ms.ReturnHeld():
                     self._return(message.run)
                 case ms.GrantRun():
@@ -184,6 +184,13 @@ class SimulatedWorker:
             self._attempt.grant(message.count)
         elif not message.count:  # of one that it holds
             self._unread.add(message.run)
+
+    def _learn(self, message: ms.DefineTask | ms.ForgetTypes) -> None:
+        if isinstance(message, ms.DefineTask):
+            self._types[message.type_id] = self._scripts.of(message.spec)
+        else:
+            for number in message.types:
+                self._types.pop(number, None)
 
     def _return(self, run: int) -> None:
         if self._attempt is not None:

@@ -210,8 +210,8 @@ class Worker:
             match message:
                 case ms.RunTask():
                     self._held.append((message, frames))
-                case ms.DefineTask():
-                    self._types[message.type_id] = message
+                case ms.DefineTask() | ms.ForgetTypes():
+                    self._learn(message)
                 case ms.ReturnHeld():
                     self._return(message.run)
                 case ms.GrantRun():
@@ -238,6 +238,13 @@ class Worker:
         except ProtocolError as error:
             self._fail(f"what the broker said could not be read: {error}")
         return ()
+
+    def _learn(self, message: ms.DefineTask | ms.ForgetTypes) -> None:
+        if isinstance(message, ms.DefineTask):
+            self._types[message.type_id] = message
+        else:
+            for number in message.types:
+                self._types.pop(number, None)
 
     def _return(self, run: int) -> None:
         for entry in self._held:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from itertools import pairwise
 from math import inf
 
 from steerio.core.holdings import Holder
 from steerio.core.lifecycle import State
 from steerio.core.membership import Membership
-from steerio.core.records import WorkerRecord
+from steerio.core.records import TypeRecord, WorkerRecord
 from steerio.core.roster import READY, Pool
 from steerio.model.events import AnyEvent, TaskEnded
 
@@ -190,6 +191,21 @@ def check_tasks(members: Membership) -> None:
             assert record.worker is None
             assert record.reached is None
     assert all(dispatch.tasks[record.task_id] is record for record in in_hand)
+
+
+def check_types(members: Membership, always: Iterable[TypeRecord]) -> None:
+    """A task type is there just while somebody knows it or has a task of it."""
+    dispatch = members.dispatch
+    known = Counter(kind.type_id for kind in always)
+    for client in members.clients.values():
+        known.update(kind.type_id for kind in client.types.values())
+    tasks = Counter(record.type.type_id for record in dispatch.tasks.values())
+    kinds = {kind.type_id: kind for kind in dispatch.types}
+    assert kinds.keys() == known.keys() | tasks.keys()
+    for number, kind in kinds.items():
+        assert (kind.clients, kind.tasks) == (known[number], tasks[number])
+    for worker in members.roster.workers.values():
+        assert worker.known_types <= kinds.keys()
 
 
 def check_holdings(members: Membership) -> None:

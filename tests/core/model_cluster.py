@@ -23,6 +23,7 @@ from steerio.core.effects import (
     Effect,
     Ending,
     Expel,
+    ForgetTypes,
     RecallTask,
     Retire,
     SendTask,
@@ -42,6 +43,14 @@ from steerio.model.objects import Inputs
 from steerio.model.places import WorkerNeeds
 from steerio.model.tasks import TaskOptions, TaskSpec
 from tests.core.model_parts import RUN_S, SETTINGS, Book, Client, Node, Word, Worker
+
+SPECS = (
+    TaskSpec("short", "simulate"),
+    TaskSpec("long", "simulate"),
+    TaskSpec("train", "learn"),
+    TaskSpec("stray", "nowhere"),
+)
+"""The task types that all clients know, by their numbers."""
 
 
 class Cluster:
@@ -68,14 +77,15 @@ class Cluster:
         self.nodes: list[Node] = []
         self.clients: list[Client] = []
         self.late: list[Word] = []
+        self.always: dict[int, TypeRecord] = {}
+        """Task types that somebody knows all the time."""
         self.news: dict[tuple[int, int], str] = {}
         """What clients were last told of their moves."""
-        self.types = [
-            TypeRecord(1, TaskSpec("short", "simulate"), mean_s=1e-5),
-            TypeRecord(2, TaskSpec("long", "simulate")),
-            TypeRecord(3, TaskSpec("train", "learn")),
-            TypeRecord(4, TaskSpec("stray", "nowhere")),
-        ]
+        for number, spec in enumerate(SPECS):
+            self.dispatch.types.define(self.always, number, spec)
+        self.types = list(self.always.values())
+        self.types[0].mean_s = 1e-5
+        self._shipped = 0
         self.watching: set[tuple[int, int]] = set()
         """Who has asked for a node to be drained, and was not told yet what came of it."""
         self._drains = 0
@@ -90,13 +100,34 @@ class Cluster:
         self.clients.append(client)
         name = f"client-{client.peer}"
         self.members.client_joined(client.peer, name, watched, self.now, maker=name)
-        types = {kind.type_id: kind for kind in self.types}
-        self.members.clients[client.peer].types.update(types)
+        known = self.members.clients[client.peer].types
+        for number, spec in enumerate(SPECS):
+            self.dispatch.effects += self.dispatch.types.define(known, number, spec)
 
     def client_leaves(self, client: Client) -> None:
         """Let a client say goodbye."""
         self.members.client_left(client.peer, "it left", self.now)
         self._forget_client(client)
+
+    def ships(self, client: Client, options: TaskOptions, again: bool) -> None:
+        """Let a client submit a function by value, the same as last time or another."""
+        if client.peer not in self.members.clients:  # it was lost, and would be dropped
+            return
+        known = self.members.clients[client.peer].types
+        self._shipped += not again
+        spec = TaskSpec("shipped", "simulate", code=b"%d" % self._shipped)
+        number = len(SPECS) + self._shipped
+        self.dispatch.effects += self.dispatch.types.define(known, number, spec)
+        self.submit(client, known[number], options)
+
+    def forgets(self, client: Client, which: int) -> None:
+        """Let a client forget a function by value, if it knows any, and one that it does not."""
+        if client.peer not in self.members.clients:
+            return
+        known = self.members.clients[client.peer].types
+        shipped = [number for number in known if number >= len(SPECS)]
+        numbers = [*shipped[which : which + 1], 999_999]
+        self.dispatch.effects += self.dispatch.types.forget(known, numbers)
 
     def submit(
         self,
@@ -321,7 +352,10 @@ class Cluster:
     def _perform(self, order: Effect) -> None:  # noqa: C901 - one case for each effect
         match order:
             case SendTask(worker, record):
+                worker.known_types.add(record.type.type_id)
                 self._send(worker.name, record)
+            case ForgetTypes(worker, types):
+                assert not {record.type.type_id for record in worker.in_hand} & set(types)
             case RecallTask(worker, run):
                 self._recall(self.workers[worker.name], run)
             case AskToStop(worker, run):
@@ -369,7 +403,8 @@ class Cluster:
         """Assert that a task that was just sent would be done before its node is left."""
         assert record.sent is not None
         mean_s = record.type.mean_s
-        if self.now == record.sent:  # else the mean may be another by now
+        # else the mean may be another by now, as that of a new type is once one was reported
+        if self.now == record.sent and not record.type.spec.code:
             bound_s = record.options.timeout_s or inf
             assert mean_s < 0 or record.sent + min(mean_s, bound_s) <= node.until
 

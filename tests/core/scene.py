@@ -108,8 +108,9 @@ class Scene:
     def task_type(self, name: str = "energy", pool: str = "simulate") -> TypeRecord:
         """Return the one task type of that name."""
         if name not in self.types:
-            self.types[name] = TypeRecord(len(self.types) + 1, TaskSpec(name, pool))
-            self.members.clients[CLIENT].types[len(self.types)] = self.types[name]
+            known, number = self.members.clients[CLIENT].types, len(self.types) + 1
+            self.dispatch.types.define(known, number, TaskSpec(name, pool))
+            self.types[name] = known[number]
         return self.types[name]
 
     def task(

@@ -252,6 +252,19 @@ class DispatchMachine(RuleBasedStateMachine):
             self.cluster.submit(one(self.cluster.clients, which), kinds[kind], options)
 
     @happens(
+        lambda self: self.cluster.clients and len(self.cluster.tasks) < MOST_TASKS,
+        which=picks,
+        again=st.booleans(),
+        options=options,
+    )
+    def ships(self, which: int, again: bool, options: TaskOptions) -> None:
+        self.cluster.ships(one(self.cluster.clients, which), options, again)
+
+    @happens(lambda self: self.cluster.clients, which=picks, what=st.integers(0, 3))
+    def forgets(self, which: int, what: int) -> None:
+        self.cluster.forgets(one(self.cluster.clients, which), what)
+
+    @happens(
         lambda self: self.cluster.books,
         which=st.integers(0, 60),
         ended=st.sampled_from([False, False, False, True]),
@@ -353,6 +366,7 @@ class DispatchMachine(RuleBasedStateMachine):
         self.cluster.decided()
         self.steps += 1
         invariants.check(self.cluster.members, self.cluster.now)
+        invariants.check_types(self.cluster.members, self.cluster.always.values())
         self.cluster.check_stopping()
         self.cluster.check_replaced()
         if self.steps % self.lag == 0:
@@ -360,6 +374,7 @@ class DispatchMachine(RuleBasedStateMachine):
             self.cluster.decided()
             if self.lag > 1:
                 invariants.check(self.cluster.members, self.cluster.now)
+                invariants.check_types(self.cluster.members, self.cluster.always.values())
 
     # -- the end --------------------------------------------------------------------------
 

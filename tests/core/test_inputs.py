@@ -174,7 +174,7 @@ def test_a_repeated_task_frees_only_what_is_its_own() -> None:
 def test_what_a_client_leaves_behind_lives_as_long_as_its_running_tasks() -> None:
     scene = Stored({"simulate": 1})
     scene.members.client_joined(OTHER, "other", watched=False, now=scene.now, maker="client1")
-    scene.members.clients[OTHER].types[1] = scene.task_type()
+    scene.dispatch.types.define(scene.members.clients[OTHER].types, 1, scene.task_type().spec)
     scene.dispatch.holdings.hold(VALUE, ("client", OTHER))
     scene.dispatch.holdings.hold(MESH, ("client", OTHER))
     running = scene.submit(client=OTHER, inputs=Inputs(None, (MESH,)))

@@ -398,7 +398,7 @@ def test_long_graces_of_cancelled_tasks_do_not_pile_up() -> None:
 def test_what_a_client_that_left_had_submitted_is_cancelled() -> None:
     scene = Scene({"simulate": 1})
     scene.members.client_joined(2, "other", watched=False, now=0.0)
-    scene.members.clients[2].types[1] = scene.task_type()
+    scene.dispatch.types.define(scene.members.clients[2].types, 1, scene.task_type().spec)
     running, queued, others = scene.submit(), scene.submit(), scene.submit(client=2)
     scene.members.client_left(CLIENT, "it left", scene.now)
     scene.settle_down()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import functools
+import gc
 import math
 import threading
 from collections.abc import Callable
@@ -265,3 +266,27 @@ def test_a_decorator_used_wrongly_says_how_to() -> None:
             return x
 
     assert Right.one(1) == Right.two(1) == 1
+
+
+def memory_of_this_process() -> int:
+    """Return the bytes that this process has in memory for itself."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads Linux's /proc")
+async def test_functions_that_hold_something_else_each_time_do_not_pile_up() -> None:
+    megabyte = 2**20
+    async with steerio.open_session(workers={"default": 1}) as session:
+
+        async def ship(count: int) -> list[int]:
+            for number in range(count):
+                data = np.full(megabyte, number % 256, dtype=np.uint8)
+                assert await session.run(lambda data=data: int(data[-1])) == number % 256
+                assert await session.run(functools.partial(np.max, data)) == number % 256
+            gc.collect()
+            return [memory_of_this_process(), await session.run(memory_of_this_process)]
+
+        before = await ship(30)
+        after = await ship(60)
+        grown = [(b - a) / megabyte for a, b in zip(before, after, strict=True)]
+        assert max(grown) < 30, f"of 120 MB that were sent, here and in the worker: {grown}"

@@ -1,0 +1,83 @@
+"""The task types that the broker knows, and when one can be forgotten.
+
+A type is kept while a client knows it under some number, or a task of it has not ended.  Clients
+forget what they have not used for long, since a function that is shipped by value is another type
+each time that it holds something else; and all of theirs are forgotten when they leave.  What
+nobody needs is forgotten here and by the workers that were sent it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from steerio.core.effects import Effect, ForgetTypes
+from steerio.core.records import TypeRecord
+from steerio.core.roster import Roster
+from steerio.model.tasks import TaskSpec
+
+
+class TaskTypes:
+    """All task types; ``known`` is what a client knows some of them by.
+
+    Invariant: of each that is here ``clients`` is by how many numbers clients know it and
+    ``tasks`` how many tasks have not ended, and one of them is not 0.
+    """
+
+    def __init__(self, roster: Roster) -> None:
+        self._roster = roster
+        self._by_spec: dict[TaskSpec, TypeRecord] = {}
+        self._newest: dict[tuple[str, str], TypeRecord] = {}
+        self._count = 0
+
+    def __len__(self) -> int:
+        return len(self._by_spec)
+
+    def __iter__(self) -> Iterator[TypeRecord]:
+        """Go through those that are there."""
+        return iter(self._by_spec.values())
+
+    def define(self, known: dict[int, TypeRecord], number: int, spec: TaskSpec) -> list[Effect]:
+        """A client calls a type by a number from now on; returns what follows for what it meant.
+
+        A function that was shipped anew is expected to take as long as it did before.
+        """
+        kind = self._by_spec.get(spec)
+        if kind is None:
+            self._count += 1
+            kind = self._by_spec[spec] = TypeRecord(self._count, spec)
+            name = (spec.name, spec.pool)
+            if name in self._newest:
+                kind.mean_s = self._newest[name].mean_s
+            self._newest[name] = kind
+        kind.clients += 1
+        effects = self.forget(known, [number])
+        known[number] = kind
+        return effects
+
+    def forget(self, known: dict[int, TypeRecord], numbers: Iterable[int]) -> list[Effect]:
+        """A client does not use these numbers any more; those that mean nothing are passed over."""
+        left = [known.pop(number) for number in numbers if number in known]
+        for kind in left:
+            kind.clients -= 1
+        return self._drop([kind for kind in left if not kind.clients and not kind.tasks])
+
+    def task_ended(self, kind: TypeRecord) -> list[Effect]:
+        """A task of a type ended, which may have been the last."""
+        kind.tasks -= 1
+        return self._drop([kind]) if not kind.tasks and not kind.clients else []
+
+    def _drop(self, kinds: list[TypeRecord]) -> list[Effect]:
+        for kind in kinds:
+            spec = kind.spec
+            del self._by_spec[spec]
+            if self._newest.get((spec.name, spec.pool)) is kind:
+                del self._newest[spec.name, spec.pool]
+            for pool in self._roster.pools.values():
+                pool.backlog.forget_type(kind)
+        numbers = {kind.type_id for kind in kinds}
+        effects: list[Effect] = []
+        for worker in self._roster.workers.values() if numbers else ():
+            if there := worker.known_types & numbers:
+                worker.known_types -= there
+                effects.append(ForgetTypes(worker, sorted(there)))
+        return effects
