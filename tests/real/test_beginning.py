@@ -1,4 +1,4 @@
-"""A campaign finds its pools as they were asked for when it begins, wherever its workers are."""
+"""A campaign finds its pools as asked for when it begins, and sums itself up when it ends."""
 
 from __future__ import annotations
 
@@ -17,8 +17,10 @@ pytestmark = pytest.mark.borders
 
 
 @pytest.mark.parametrize("how", ["here", "under a launcher", "joined"])
-def test_pools_are_as_asked_for_when_a_campaign_begins(tmp_path: Path, how: str) -> None:
-    command = steerio_command("run", beginning.__file__, "--progress", "off")
+def test_pools_are_as_asked_for_at_the_beginning_and_counted_at_the_end(
+    tmp_path: Path, how: str
+) -> None:
+    command = steerio_command("run", beginning.__file__)
     if how == "joined":
         workers = ("--workers", "batch=3,service=1")
         with broker_in(tmp_path), workers_in(tmp_path, *workers) as node:
@@ -33,3 +35,7 @@ def test_pools_are_as_asked_for_when_a_campaign_begins(tmp_path: Path, how: str)
     found, values = json.loads(said.removeprefix("found "))
     assert found == {"setup": ASKED, "agent": ASKED, "finish": SHARED_OUT}
     assert values == [0, 1, 2, 3]
+    assert "Beginning completed: 4 tasks, 0 of them failed, in " in run.output
+    assert "; busy: batch " in run.output
+    (summary,) = (tmp_path / "runs").glob("beginning-*/summary.json")
+    assert json.loads(summary.read_text())["busy"]["batch"] > 0
