@@ -60,9 +60,8 @@ def _stood_for() -> set[int]:
     server: Any = getattr(sys.modules.get("multiprocessing.forkserver"), "_forkserver", None)
     found: set[int] = {getattr(server, "_forkserver_pid", None) or 0}
     for what in gc.get_objects():
-        kind: type[Any] = type(what)
-        if kind.__name__ == "Popen" or issubclass(kind, subprocess.Popen):
-            pid = getattr(what, "pid", None)
+        if issubclass(type(what), subprocess.Popen) or type(what).__name__ == "Popen":
+            pid = getattr(what, "pid", None)  # pyright: ignore[reportUnknownArgumentType]
             if isinstance(pid, int):
                 found.add(pid)
     return found

@@ -37,6 +37,7 @@ from steerio.edge.zeromq import ZmqLink
 from steerio.worker import descendants, forks, inheritance
 from steerio.worker.ahead import Ahead
 from steerio.worker.chance import Streams
+from steerio.worker.launchers import forget_rank
 from steerio.worker.objects import worker_objects
 from steerio.worker.offspring import Offspring
 from steerio.worker.preloading import EndZygote, Preloads
@@ -321,6 +322,7 @@ def become_zygote(orders: socket.socket, slots: Slots, setup: NodeSetup) -> NoRe
         inheritance.own_standard()
         inheritance.read_nothing()
         _print_to(setup.log)
+        forget_rank(os.environ)
         for variable in THREAD_VARIABLES:  # libraries start threads as they are loaded
             os.environ.setdefault(variable, "1")
         os.environ.setdefault("JE_ARROW_MALLOC_CONF", "background_thread:false")  # pyarrow's

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from steerio.worker.launchers import forget_rank
 from tests.real import programs
 from tests.real.programs import python, running, steerio_command
 from tests.real.tables import read_table
@@ -247,3 +248,60 @@ def test_ranks_give_their_workers_what_pools_ask_for(tmp_path: Path) -> None:
     with running(*command, cwd=tmp_path, env=environ) as program:
         assert program.status() == 0, program
     assert f"limits {2**30} 3" in program.output
+
+
+NESTED = """
+import os
+import subprocess
+
+import steerio
+
+
+@steerio.task(pool="work", retries={"lost": 0})
+def start_ranks(launcher):
+    named = [name for name in os.environ if name.startswith(("PMI", "OMPI_COMM_WORLD"))]
+    command = [*launcher, "-n", "2", "printenv", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return named, done.stdout.split(), done.stderr
+
+
+class Nested(steerio.Campaign):
+    workers = {"work": 1}
+
+    @steerio.agent
+    async def main(self):
+        for launcher in (["mpiexec.openmpi", "--oversubscribe"], ["mpiexec.mpich"]):
+            named, ranks, errors = await self.run(start_ranks, launcher)
+            assert not named, named
+            assert ranks == ["2", "2"], (launcher, ranks, errors)
+        print("all started", flush=True)
+"""
+
+
+@pytest.mark.borders
+@pytest.mark.parametrize("name", LAUNCHERS)
+def test_a_task_starts_ranks_of_its_own_below_either_launcher(tmp_path: Path, name: str) -> None:
+    (tmp_path / "nested.py").write_text(NESTED)
+    command = launch(name, 2, *steerio_command("run", "nested.py"))
+    with running(*command, cwd=tmp_path) as program:
+        assert program.status() == 0, program
+    assert "all started" in program.output
+
+
+@pytest.mark.borders
+def test_what_belongs_to_the_job_or_its_user_stays_in_the_environment() -> None:
+    stays = {
+        "SLURM_JOB_ID": "1",
+        "SLURM_JOB_NODELIST": "n[1-2]",
+        "SLURM_NTASKS": "4",
+        "OMPI_MCA_btl": "self",
+        "OMPI_ALLOW_RUN_AS_ROOT": "1",
+        "HYDRA_LAUNCHER": "ssh",
+        "PATH": "/bin",
+    }
+    goes = dict.fromkeys(
+        ("PMI_RANK", "PMIX_RANK", "SLURM_PROCID", "SLURM_STEP_ID", "OMPI_MCA_orte_hnp_uri"), "1"
+    )
+    environment = {**stays, **goes}
+    forget_rank(environment)
+    assert environment == stays
