@@ -46,7 +46,6 @@ if TYPE_CHECKING:
     from steerio.campaign.triggers import on_result as on_result
     from steerio.campaign.triggers import on_success as on_success
     from steerio.campaign.versions import Versions as Versions
-    from steerio.core.settings import Settings as Settings
     from steerio.edge.segments import SharedMemoryConnector as SharedMemoryConnector
     from steerio.edge.serializers import register_serializer as register_serializer
     from steerio.errors import AgentsGoOn as AgentsGoOn
@@ -107,6 +106,7 @@ if TYPE_CHECKING:
     from steerio.model.results import TaskError as TaskError
     from steerio.model.results import TimedOut as TimedOut
     from steerio.model.results import Timings as Timings
+    from steerio.model.settings import Settings as Settings
     from steerio.model.status import NodeStatus as NodeStatus
     from steerio.model.status import PoolLoad as PoolLoad
     from steerio.worker.context import random_seed as random_seed
@@ -137,7 +137,7 @@ _HOMES = {
         "agent", "every", "on_event", "on_failure", "on_idle", "on_result", "on_success",
     ],
     "steerio.campaign.versions": ["Versions"],
-    "steerio.core.settings": ["Settings"],
+    "steerio.model.settings": ["Settings"],
     "steerio.edge.segments": ["SharedMemoryConnector"],
     "steerio.edge.serializers": ["register_serializer"],
     "steerio.errors": [

@@ -18,7 +18,7 @@ from steerio.core.eventlog import EventLog
 from steerio.core.membership import Membership
 from steerio.core.records import TaskRecord, TypeRecord
 from steerio.core.roster import Roster
-from steerio.core.settings import Settings
+from steerio.model.settings import Settings
 from steerio.model.tasks import TaskOptions, TaskSpec
 
 CLAIMS = (

@@ -20,10 +20,10 @@ from steerio.campaign.limits import Limits
 from steerio.campaign.progress import showing
 from steerio.campaign.session import Session
 from steerio.campaign.whole_run import Plan, Run, check_plan
-from steerio.core.settings import Settings
 from steerio.errors import AgentsGoOn, UsageError
 from steerio.launch.workers import AskedWorkers
 from steerio.model.objects import StoreSetting
+from steerio.model.settings import Settings
 
 C = TypeVar("C", bound=Campaign)
 

@@ -14,7 +14,6 @@ from pathlib import Path
 from steerio.campaign.run_dir import refuse_used
 from steerio.campaign.session import Session
 from steerio.campaign.store import SessionStore
-from steerio.core.settings import Settings
 from steerio.edge.addresses import resolve_address
 from steerio.edge.contexts import Context
 from steerio.edge.threads import in_thread
@@ -25,6 +24,7 @@ from steerio.launch.stores import check_thresholds, reach_store
 from steerio.launch.workers import DEFAULT, AskedWorkers, check_workers, named_workers, needs_of
 from steerio.model.from_clients import IN_WORKER
 from steerio.model.objects import StoreSetting
+from steerio.model.settings import Settings
 from steerio.runtime.client import Client
 
 

@@ -23,7 +23,6 @@ from steerio.campaign.progress import showing
 from steerio.campaign.run_dir import logging_to, make_run_dir, write_parameters, write_summary
 from steerio.campaign.session import Session
 from steerio.campaign.store import SessionStore
-from steerio.core.settings import Settings
 from steerio.edge.threads import in_thread
 from steerio.errors import BrokerLost, UsageError, leaves
 from steerio.launch.finding import find_broker
@@ -34,6 +33,7 @@ from steerio.launch.stores import check_asked, check_thresholds
 from steerio.launch.workers import AskedWorkers
 from steerio.model.objects import StoreSetting
 from steerio.model.places import WorkerNeeds
+from steerio.model.settings import Settings
 from steerio.worker.chance import choose_seed
 
 log = logging.getLogger("steerio.run")

@@ -39,11 +39,11 @@ from steerio.core.holdings import Holdings
 from steerio.core.lifecycle import Fact, State, advance
 from steerio.core.records import Attempt, TaskRecord, TypeRecord, WorkerRecord
 from steerio.core.roster import Pool, Roster
-from steerio.core.settings import Settings
 from steerio.core.task_types import TaskTypes
 from steerio.core.versions import Versions
 from steerio.model.events import TaskEnded, TaskRetried, TaskStarted
 from steerio.model.objects import Inputs, StoredObject
+from steerio.model.settings import Settings
 
 OVERHEAD_S = 3e-5
 """What a task costs a worker beside its function: reading, decoding, reporting."""

@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 from steerio.core.deadlines import Deadlines
 from steerio.core.roster import Pool, Roster
-from steerio.core.settings import Settings
 from steerio.model.places import WorkerNeeds
+from steerio.model.settings import Settings
 
 LOOKS = 4
 """How often to look within the time that a task waits for a worker that fits it."""

@@ -15,8 +15,8 @@ from typing import TypeVar
 from steerio.core.idle import IdleWorkers
 from steerio.core.pool_queue import PoolQueue
 from steerio.core.records import MoveRecord, NodeRecord, WorkerRecord
-from steerio.core.settings import Settings
 from steerio.model.places import WorkerNeeds
+from steerio.model.settings import Settings
 from steerio.model.status import PoolLoad
 
 T = TypeVar("T")

@@ -11,7 +11,6 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from steerio.core.settings import Settings
 from steerio.edge.connection import Connection
 from steerio.edge.descriptors import need_descriptors
 from steerio.edge.journal import Journal
@@ -26,6 +25,7 @@ from steerio.launch.node_process import NodeProcess
 from steerio.launch.stores import choose_store
 from steerio.model.objects import StoreSetting
 from steerio.model.places import WorkerNeeds
+from steerio.model.settings import Settings
 from steerio.runtime.broker import Broker
 from steerio.runtime.client import Client
 from steerio.runtime.driver import Driver

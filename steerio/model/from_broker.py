@@ -10,16 +10,21 @@ from msgspec import Struct
 from steerio.model.events import AnyEvent
 from steerio.model.from_nodes import RemoteError
 from steerio.model.objects import StoredObject, Version
+from steerio.model.settings import Settings
 
 # -- from the broker, to anyone ---------------------------------------------------------
 
 
 class Accepted(Struct, frozen=True, gc=False, array_like=True, tag=50):
-    """You are in: under this number, among these pools; a node also under this name."""
+    """You are in: under this number, among these pools; a node also under this name.
+
+    ``settings`` are what the broker goes by, and so do you from now on.
+    """
 
     number: int
     pools: dict[str, int]
     name: str = ""
+    settings: Settings = Settings()
 
 
 class Refused(Struct, frozen=True, gc=False, array_like=True, tag=51):

@@ -18,11 +18,11 @@ from steerio.core.dispatch import Dispatch
 from steerio.core.eventlog import EventLog
 from steerio.core.membership import Membership
 from steerio.core.roster import Roster
-from steerio.core.settings import Settings
 from steerio.edge.endpoint import RouterEndpoint
 from steerio.edge.journal import Journal, TaskEntry
 from steerio.model import messages as ms
 from steerio.model.events import AnyEvent
+from steerio.model.settings import Settings
 from steerio.runtime.intake import Intake
 from steerio.runtime.peers import Peers
 from steerio.runtime.performing import Performer, Sweeper

@@ -14,13 +14,13 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from steerio.core.settings import Settings
 from steerio.edge.endpoint import Frames, LinkEndpoint
 from steerio.edge.headers import refuse_unreadable
 from steerio.errors import BrokerLost, EncodingError, JoinRefused, ProtocolError
 from steerio.model import messages as ms
 from steerio.model.bounds import REASON_CHARACTERS, cut, said
 from steerio.model.objects import Inputs
+from steerio.model.settings import Settings
 from steerio.model.tasks import TaskOptions, TaskSpec, task_id
 from steerio.runtime.objects import ClientObjects, client_maker
 from steerio.runtime.requests import ClientRequests
@@ -54,7 +54,7 @@ class Client:
 
     Args:
         link: the way to the broker.
-        settings: beats and leases.
+        settings: beats and leases, until the broker says by which it goes.
         watched: whether the broker may vanish without this process noticing.
         clock: Unix seconds.
     """
@@ -114,7 +114,7 @@ class Client:
                 f"the broker did not answer within {timeout_s:g} s: it has ended without "
                 "cleaning up, its machine cannot be reached, or it does not accept our key"
             ) from None
-        self._number = accepted.number
+        self._number, self.settings = accepted.number, accepted.settings
         self.closed_pools = frozenset(accepted.pools)
         self._heard = self._loop.time()
         if self._watched:

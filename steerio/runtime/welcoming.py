@@ -83,7 +83,8 @@ class Welcome:
         self._peers.add(peer)
         pools = {name: pool.workers for name, pool in self._roster.pools.items()}
         shown_pools = pools if self._roster.closed else {}
-        peer.send(ms.Accepted(max(0, peer.client_number), shown_pools, peer.name))
+        number, settings = max(0, peer.client_number), self._roster.settings
+        peer.send(ms.Accepted(number, shown_pools, peer.name, settings))
         if peer.role == "client":
             peer.send(self._overview.pools())
         return peer

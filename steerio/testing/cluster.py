@@ -15,7 +15,6 @@ from types import TracebackType
 
 from steerio.campaign.session import Session
 from steerio.campaign.store import SessionStore
-from steerio.core.settings import Settings
 from steerio.edge.endpoint import LinkEndpoint, MemoryRouter
 from steerio.edge.store import MemoryStore
 from steerio.errors import UsageError
@@ -23,6 +22,7 @@ from steerio.launch.workers import AskedWorkers, counts_of, needs_of
 from steerio.model import messages as ms
 from steerio.model.events import AnyEvent, WorkerMoved
 from steerio.model.objects import StoreSetting
+from steerio.model.settings import Settings
 from steerio.runtime.broker import Broker
 from steerio.runtime.client import Client
 from steerio.runtime.driver import Driver

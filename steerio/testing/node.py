@@ -7,10 +7,10 @@ import itertools
 from collections.abc import Callable
 from typing import Protocol
 
-from steerio.core.settings import Settings
 from steerio.edge.store import MemoryStore
 from steerio.model.objects import StoreSetting
 from steerio.model.places import WorkerNeeds
+from steerio.model.settings import Settings
 from steerio.testing.agenda import Agenda
 from steerio.testing.model import Scripts
 from steerio.testing.network import Host, SimulatedRouter

@@ -13,11 +13,11 @@ from typing import Generic, TypeVar
 from steerio.campaign.campaign import Campaign
 from steerio.campaign.conductor import drive
 from steerio.campaign.limits import Limits
-from steerio.core.settings import Settings
 from steerio.edge.journal import TaskEntry
 from steerio.errors import UsageError
 from steerio.launch.workers import AskedWorkers, merged_workers, named_workers
 from steerio.model.events import AnyEvent
+from steerio.model.settings import Settings
 from steerio.testing.cluster import WORKERS_PER_NODE, SimulatedCluster
 from steerio.testing.faults import Fault
 from steerio.testing.loop import WALL_LIMIT_S, run_virtual

@@ -171,6 +171,8 @@ class SimulatedWorker:
                     self._return(message.run)
                 case ms.GrantRun():
                     self._grant(message)
+                case ms.Accepted():
+                    self._ahead.bound(message.settings.items, message.settings.items_bytes)
                 case ms.Closing() | ms.Refused():
                     self.die(ENDED)
                     return

@@ -14,10 +14,18 @@ class Ahead:
     Args:
         items: how many that may be.
         nbytes: how many bytes, where it is more than ``LEAST_ITEMS``.
+        limit_bytes: most bytes whatever the broker says, where there is not room for more.
     """
 
-    def __init__(self, items: int, nbytes: int) -> None:
-        self._most_items, self._most_bytes = items, nbytes
+    def __init__(self, items: int, nbytes: int, limit_bytes: int | None = None) -> None:
+        self._limit_bytes = limit_bytes
+        self.bound(items, nbytes)
+
+    def bound(self, items: int, nbytes: int) -> None:
+        """Be bounded as the broker says, before any task has begun."""
+        limit = self._limit_bytes
+        self._most_items = items
+        self._most_bytes = nbytes if limit is None else min(nbytes, limit)
         self.begin()
 
     def begin(self, *, unread: bool = False) -> None:

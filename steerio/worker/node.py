@@ -13,12 +13,12 @@ import socket
 from collections import deque
 from collections.abc import Callable
 
-from steerio.core.settings import Settings
 from steerio.edge.endpoint import LinkEndpoint
 from steerio.errors import EncodingError, ProtocolError
 from steerio.model import messages as ms
 from steerio.model.bounds import REASON_CHARACTERS, cut
 from steerio.model.places import WorkerNeeds
+from steerio.model.settings import Settings
 from steerio.worker.copies import Copies
 from steerio.worker.forker import Forker
 from steerio.worker.slots import SEEN_S
@@ -157,7 +157,7 @@ class Node:
             case ms.BeatAnswer():
                 self._measure(message)
             case ms.Accepted():
-                self._joined = True
+                self._joined, self._settings = True, message.settings
                 self.name = message.name or self.name
                 if self.on_joined is not None:
                     self.on_joined()

@@ -216,6 +216,8 @@ class Worker:
                     self._return(message.run)
                 case ms.GrantRun():
                     self._grant(message)
+                case ms.Accepted():
+                    self._ahead.bound(message.settings.items, message.settings.items_bytes)
                 case ms.Closing() | ms.Refused():
                     self._ending = True
                 case _:

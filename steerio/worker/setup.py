@@ -8,12 +8,12 @@ from pathlib import Path
 
 from msgspec import Struct, structs
 
-from steerio.core.settings import Settings
 from steerio.edge.connection import listens
 from steerio.edge.keys import ClientKeys
 from steerio.edge.store_folders import sweep_stale
 from steerio.model.objects import StoreSetting
 from steerio.model.places import Topology, WorkerNeeds
+from steerio.model.settings import Settings
 
 LOOK_S = 0.05
 """How often it is looked whether a broker has ended."""

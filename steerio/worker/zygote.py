@@ -296,8 +296,7 @@ class Zygote:
         """Return how far generator tasks may be ahead: not so far that they fill the store."""
         settings, store = self._setup.settings, self._setup.store
         limit = None if store is None else store.limit_bytes
-        nbytes = settings.items_bytes if limit is None else min(settings.items_bytes, limit // 2)
-        return Ahead(settings.items, nbytes)
+        return Ahead(settings.items, settings.items_bytes, None if limit is None else limit // 2)
 
     def _link(self, name: str) -> BlockingLink:
         """Return a worker's way to the broker."""

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from steerio.core.membership import ENDING_S
-from steerio.core.settings import Settings
 from steerio.edge.endpoint import MemoryLink, MemoryRouter
 from steerio.edge.store import MemoryStore
 from steerio.model import messages as ms
 from steerio.model.objects import Inputs, StoredObject, StoreLoad, Version
+from steerio.model.settings import Settings
 from steerio.model.tasks import CLIENT_BITS, TaskOptions, TaskSpec
 from steerio.runtime.broker import Broker
 from steerio.runtime.objects import client_maker

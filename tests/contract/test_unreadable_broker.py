@@ -10,9 +10,9 @@ import pytest
 
 from steerio import BrokerLost
 from steerio.campaign.session import Session
-from steerio.core.settings import Settings
 from steerio.model import messages as ms
 from steerio.model.results import Lost
+from steerio.model.settings import Settings
 from steerio.runtime.client import Client
 from steerio.worker.node import Node
 from tests.contract.wires import RouterEar, Wire, wired

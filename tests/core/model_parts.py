@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 from steerio.core.effects import Ending
 from steerio.core.records import TaskRecord
-from steerio.core.settings import Settings
 from steerio.model.objects import StoredObject
+from steerio.model.settings import Settings
 
 SETTINGS = Settings(
     beat_s=1.0,

@@ -12,10 +12,10 @@ from steerio.core.lifecycle import State
 from steerio.core.membership import Membership
 from steerio.core.records import TaskRecord, TypeRecord, WorkerRecord
 from steerio.core.roster import Pool, Roster
-from steerio.core.settings import Settings
 from steerio.model.events import AnyEvent
 from steerio.model.objects import Inputs, StoredObject
 from steerio.model.places import WorkerNeeds
+from steerio.model.settings import Settings
 from steerio.model.tasks import Retries, TaskOptions, TaskSpec
 from tests.core import invariants
 

@@ -9,7 +9,6 @@ import pytest
 from steerio.core.effects import Dismiss, Expel, RecallTask, Retire, Start, TellMove, TellNode
 from steerio.core.lifecycle import State
 from steerio.core.pool_queue import LIMIT_TYPES, MARGIN
-from steerio.core.settings import Settings
 from steerio.errors import UsageError
 from steerio.model.events import (
     NodeDrained,
@@ -24,6 +23,7 @@ from steerio.model.events import (
     WorkerLost,
 )
 from steerio.model.places import WorkerNeeds
+from steerio.model.settings import Settings
 from tests.core.scene import CLIENT, EPOCH, NODE, Scene
 
 SETTINGS = Settings(ending_s=300.0, leave_s=10.0, join_s=60.0)

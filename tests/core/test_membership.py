@@ -6,7 +6,6 @@ import pytest
 
 from steerio.core.effects import Expel, Signal, Start
 from steerio.core.lifecycle import State
-from steerio.core.settings import Settings
 from steerio.model.events import (
     ClientLost,
     NodeJoined,
@@ -16,6 +15,7 @@ from steerio.model.events import (
     WorkerJoined,
     WorkerLost,
 )
+from steerio.model.settings import Settings
 from tests.core.scene import CLIENT, NODE, Scene
 
 SETTINGS = Settings(beat_s=1.0, lease_s=15.0, start_s=120.0, join_s=60.0)

@@ -9,8 +9,8 @@ import pytest
 from steerio.core.effects import AskToStop, Retire, Signal, Start, TellMove
 from steerio.core.lifecycle import State
 from steerio.core.records import MoveRecord, TaskRecord
-from steerio.core.settings import Settings
 from steerio.model.events import PoolFailed, TaskRetried, WorkerLost, WorkerMoved
+from steerio.model.settings import Settings
 from tests.core.scene import CLIENT, NODE, Scene
 
 SETTINGS = Settings(join_s=60.0)

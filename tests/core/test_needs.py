@@ -11,10 +11,10 @@ from steerio.core.idle import IdleWorkers
 from steerio.core.lifecycle import State
 from steerio.core.pool_queue import PoolQueue
 from steerio.core.records import NodeRecord, TaskRecord, WorkerRecord
-from steerio.core.settings import Settings
 from steerio.launch.needs import Needs
 from steerio.launch.workers import Workers
 from steerio.model.places import WorkerNeeds
+from steerio.model.settings import Settings
 from tests.core.scene import CLIENT, NODE, Scene
 
 LARGE = WorkerNeeds(cpus=4)

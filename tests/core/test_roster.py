@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from steerio.core.roster import Pool, Roster
-from steerio.core.settings import Settings
+from steerio.model.settings import Settings
 from steerio.model.status import PoolLoad
 
 

@@ -9,8 +9,8 @@ import pytest
 from steerio.core.effects import RecallTask
 from steerio.core.lifecycle import State
 from steerio.core.records import TaskRecord
-from steerio.core.settings import Settings
 from steerio.model.events import TaskStarted
+from steerio.model.settings import Settings
 from tests.core.scene import Scene
 
 SETTINGS = Settings(hold_s=0.05, held_s=0.001, held=32, recall_s=0.1)

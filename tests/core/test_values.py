@@ -8,10 +8,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from steerio.core.settings import Settings
 from steerio.errors import UsageError
 from steerio.model.messages import TaskSettled
 from steerio.model.results import Cancelled, Failed, Lost, Result, Succeeded, TimedOut, Timings
+from steerio.model.settings import Settings
 from steerio.model.tasks import CLIENT_BITS, Retries, TaskOptions, task_id
 
 BOUNDS = Settings.__struct_fields__
@@ -26,7 +26,23 @@ def test_the_default_settings_are_sound() -> None:
 @pytest.mark.parametrize("value", [0, -1, math.nan])
 def test_a_bound_that_bounds_nothing_is_refused_by_its_name(name: str, value: float) -> None:
     wrong: dict[str, Any] = {name: value}
-    with pytest.raises(UsageError, match=rf"Settings\.{name} must be above 0, not {value}"):
+    with pytest.raises(UsageError, match=rf"Settings\.{name} must be .* not {value}"):
+        Settings(**wrong)
+
+
+@pytest.mark.borders
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"beat_s": "1"}, r"Settings\.beat_s must be a number, not '1'"),
+        ({"lease_s": 1e308}, r"Settings\.lease_s must be above 0 and at most"),
+        ({"start_s": True}, r"Settings\.start_s must be a number, not True"),
+        ({"items": 1.5}, r"Settings\.items must be a whole number from 1 on"),
+        ({"kills": 0}, r"Settings\.kills must be a whole number from 1 on, not 0"),
+    ],
+)
+def test_settings_are_numbers_that_can_be_meant(wrong: dict[str, Any], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
         Settings(**wrong)
 
 

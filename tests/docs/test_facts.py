@@ -13,9 +13,9 @@ import steerio
 from steerio import testing
 from steerio.cli.main import steerio as command
 from steerio.core.lifecycle import Fact, State, mermaid
-from steerio.core.settings import Settings
 from steerio.edge.connection import Connection
 from steerio.edge.journal import TaskEntry
+from steerio.model.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 REFERENCE = ROOT / "docs/reference"

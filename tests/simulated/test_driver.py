@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from steerio.core.settings import Settings
 from steerio.edge.endpoint import MemoryRouter
+from steerio.model.settings import Settings
 from steerio.runtime.broker import Broker
 from steerio.runtime.driver import Driver
 from tests.simulated.virtual import in_virtual_time

@@ -11,8 +11,8 @@ import pytest
 from steerio import Board, Campaign, Limits, PoolStalled, Succeeded, agent, on_success, task
 from steerio.campaign.conductor import Conductor
 from steerio.campaign.progress import Progress
-from steerio.core.settings import Settings
 from steerio.errors import DeadlockError
+from steerio.model.settings import Settings
 from steerio.testing import KillWorker, Model, SimulatedCluster, run_virtual, simulate
 from tests.simulated.virtual import of_kind
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from msgspec import Struct, structs
+from msgspec import Struct
 
 from steerio.errors import UsageError
+from steerio.model.bounds import seconds
+from steerio.model.objects import check_number
 
 
 class Settings(Struct, frozen=True, kw_only=True):
@@ -45,9 +47,12 @@ class Settings(Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         """Refuse bounds that bound nothing."""
-        for name, value in structs.asdict(self).items():
-            if not value > 0:
-                raise UsageError(f"Settings.{name} must be above 0, not {value}")
+        for name, usual in zip(self.__struct_fields__, self.__struct_defaults__, strict=True):
+            value = getattr(self, name)
+            if isinstance(usual, int):
+                check_number(f"Settings.{name}", value, least=1)
+            else:
+                seconds(value, f"Settings.{name}")
         if self.lease_s < 2 * self.beat_s:
             raise UsageError(
                 f"Settings.lease_s ({self.lease_s}) must be at least two beats ({self.beat_s} each)"
