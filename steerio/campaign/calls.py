@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("steerio.campaign")
 
-BEHIND_CALLS, BEHIND_S = 10, 30.0
+BEHIND_CALLS = 10
+BEHIND_S = 30.0
 """A method is behind, and a warning says so, when so many calls have waited for so many seconds."""
 
 

@@ -320,7 +320,7 @@ class Conductor:
                     continue
                 if isinstance(event, PoolFailed):
                     self.fail(PoolBroken(event.pool, event.reason))
-                else:
+                elif self.session.client.is_remote:
                     log.warning("nothing can go on: %s", event.reason)
 
     def _uses(self, pool: str) -> bool:

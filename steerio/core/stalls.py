@@ -49,6 +49,7 @@ class Stalls:
         self._asked = asked
         self._replaced = replaced
         self._looks_again = False
+        self._told: list[str] = []
         dispatch.may_stall = self.watch
 
     def watch(self, now: float) -> None:
@@ -73,9 +74,15 @@ class Stalls:
                 pool.stalled = ""
             elif not pool.stalled:
                 pool.stalled = reason
+                self._told.append(reason)
                 at, queued = now + log.epoch, len(pool.backlog)
                 log.append(PoolStalled(log.next(), at, pool.name, queued, reason))
             self.watch(now)
+
+    def take_told(self) -> list[str]:
+        """Return what was said since the last call."""
+        told, self._told = self._told, []
+        return told
 
     # -- why -----------------------------------------------------------------------------------
 

@@ -128,6 +128,8 @@ class Broker:
             due = self.dispatch.deadlines.next
             if due is not None and due <= now:
                 self.members.tick(now, words_wait=self._ready())
+                for reason in self.members.stalls.take_told():
+                    log.warning("nothing can go on: %s", reason)
             if now >= self._next_ping:
                 self._ping(now)
             elif now >= self._share_at:

@@ -121,6 +121,11 @@ class Client:
             self._beat()
 
     @property
+    def is_remote(self) -> bool:
+        """Whether the broker is in another process, whose log is not this one's."""
+        return self._watched
+
+    @property
     def maker(self) -> str:
         """What it calls itself where it puts objects into the store."""
         return client_maker(self._number)

@@ -175,7 +175,9 @@ def test_a_queue_that_was_worked_off_keeps_no_dead_entries() -> None:
     records = [task(order, -5.0) for order in range(1000)]
     for record in records:
         backlog.push(record)
-    backlog.reprioritise([(record, float(record.order)) for record in records])
+    for record in records:  # one by one, for of many at once the heap is made anew
+        backlog.reprioritise([(record, float(record.order))])
+    assert len(backlog._heap) > 1900
     for left in range(999, 9, -1):
         popped = backlog.pop()
         assert popped is not None

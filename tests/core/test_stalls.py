@@ -41,6 +41,8 @@ def test_a_task_for_workers_that_are_lent_and_idle_waits_in_vain_which_is_said_o
     assert (pool, queued) == ("simulate", 1)
     assert "2 lent to 'learn'" in reason
     assert scene.pool().load().stalled == reason
+    assert scene.members.stalls.take_told() == [reason]
+    assert scene.members.stalls.take_told() == []
     scene.end()
     assert not scene.pool().load().stalled
 
