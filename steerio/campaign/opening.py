@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import time
 from collections.abc import AsyncGenerator, Iterable
 from pathlib import Path
 
@@ -108,7 +107,7 @@ async def connect(run_dir: Path | str, *, name: str = "") -> AsyncGenerator[Sess
     connection = find_broker(run_dir)
     address, keys = connection.address
     address = await in_thread(resolve_address, address)
-    identity = f"client-{os.getpid()}-{time.monotonic_ns():x}"
+    identity = f"client-{os.getpid()}-{os.urandom(8).hex()}"
     context = Context()
     session: Session | None = None
     with contextlib.ExitStack() as opened:

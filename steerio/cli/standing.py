@@ -60,7 +60,7 @@ def run_broker(
                 f"a broker runs in {run_dir} already (process {connection.pid} on "
                 f"{connection.host}); if it has ended, remove {Path(run_dir) / FILE_NAME}"
             )
-        if connection.host == socket.gethostname():  # it was killed
+        if connection.here:  # it was killed
             clear_up_after_broker(connection.folder, connection.local)
     folder = make_run_dir(run_dir, "broker")
     with logging_to(folder):

@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from steerio.edge.addresses import split_address
 from steerio.edge.keys import ClientKeys
+from steerio.edge.machine import boot_id, process_space
 from steerio.edge.own_files import from_json, read_own, to_json, write_own
 from steerio.errors import UsageError
 from steerio.model.messages import PROTOCOL
@@ -36,6 +37,7 @@ class Connection(Struct, frozen=True):
         store: where its large values are, if they go by reference.
         objects: the folder of them on its machine.
         random_seed: which its workers' random numbers follow from.
+        space: what its process's number is one of, where that is known (`process_space`).
     """
 
     host: str
@@ -47,6 +49,7 @@ class Connection(Struct, frozen=True):
     store: StoreSetting | None = None
     objects: str = ""
     random_seed: int = 0
+    space: str = ""
 
     @property
     def address(self) -> tuple[str, ClientKeys | None]:
@@ -56,20 +59,36 @@ class Connection(Struct, frozen=True):
             UsageError: the broker is on another machine and listens on no network, or it has
                 ended.
         """
-        here = self.host == socket.gethostname()
-        if here and Path(self.local.removeprefix("ipc://")).exists():
+        if self.here and Path(self.local.removeprefix("ipc://")).exists():
             return self.local, None
-        if here and not self.remote:
+        if self.remote:
+            return self.remote, self.keys
+        if self.counted_here:
             raise UsageError(
                 f"the broker (process {self.pid}) has ended without taking its connection file "
                 "away: start another"
             )
-        if not self.remote:
+        if self.host == socket.gethostname():
             raise UsageError(
-                f"the broker on {self.host} listens for processes of that machine only; "
-                "start it with 'steerio broker --host ADDRESS'"
+                f"the broker (process {self.pid}) listens for processes of its own machine only, "
+                f"which is another {self.host} than this: a container, a clone, or this one before "
+                "it was started anew; start it with 'steerio broker --host ADDRESS', or another"
             )
-        return self.remote, self.keys
+        raise UsageError(
+            f"the broker on {self.host} listens for processes of that machine only; "
+            "start it with 'steerio broker --host ADDRESS'"
+        )
+
+    @property
+    def here(self) -> bool:
+        """Whether it is on this machine, as far as can be told."""
+        kernel = self.space.partition(" ")[0]
+        return self.host == socket.gethostname() and kernel in ("", boot_id())
+
+    @property
+    def counted_here(self) -> bool:
+        """Whether process numbers mean the same to it as here: not in another container."""
+        return self.here and self.space in ("", process_space())
 
     @property
     def folder(self) -> str:

@@ -41,6 +41,8 @@ class RouterEndpoint(Protocol):
 
     local: bool
     """Whether peers are in this process, so that they cannot be lost without it."""
+    remote: bool
+    """Whether peers may be on other machines, where hosts and processes may be called as here."""
     first: bool
     """Whether it is flushed before the record is written: it has workers, no clients."""
 
@@ -221,6 +223,7 @@ class MemoryRouter:
     """The broker's end of any number of memory links."""
 
     local = True
+    remote = False
     first = False
     encodes: ClassVar[bool] = False
     """Whether messages are encoded and decoded on their way, as those over a wire are."""

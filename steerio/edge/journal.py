@@ -9,6 +9,7 @@ campaign loses no finished result.
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -154,8 +155,8 @@ class Journal:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         with contextlib.ExitStack() as opened:
-            self._tasks = opened.enter_context((folder / TASKS_FILE).open("ab", buffering=0))
-            self._events = opened.enter_context((folder / EVENTS_FILE).open("ab", buffering=0))
+            self._tasks = opened.enter_context(_appending(folder / TASKS_FILE))
+            self._events = opened.enter_context(_appending(folder / EVENTS_FILE))
             opened.pop_all()
 
     def write(self, entries: Sequence[TaskEntry], events: Sequence[AnyEvent]) -> None:
@@ -173,6 +174,17 @@ class Journal:
         """Close the files."""
         self._tasks.close()
         self._events.close()
+
+
+def _appending(path: Path) -> FileIO:
+    """Open a file to append to it; a link of that name is not followed.
+
+    Raises:
+        OSError: it cannot be opened.
+    """
+    return FileIO(
+        path, "ab", opener=lambda name, flags: os.open(name, flags | os.O_NOFOLLOW, 0o666)
+    )
 
 
 def _append(file: FileIO, lines: bytes) -> None:

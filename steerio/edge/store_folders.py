@@ -19,6 +19,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import hashlib
 import os
 import shutil
 import socket
@@ -31,6 +32,7 @@ from typing import NamedTuple
 from urllib.parse import quote
 
 from steerio.edge.freed import same_file
+from steerio.edge.machine import process_space
 from steerio.edge.space import lies_in_memory
 from steerio.errors import UsageError
 
@@ -172,7 +174,7 @@ def _make(parent: Path) -> _Held:
                 "be kept there: remove it, or have whoever made it remove it"
             )
         # from the first moment on the name says whose it is; what is in a file would be late
-        path = parent / f"{os.urandom(6).hex()}.{os.getpid()}.{_host()}"
+        path = parent / f"{os.urandom(6).hex()}.{os.getpid()}-{_space()}.{_host()}"
         descriptor = _locked(_lock_of(path), os.O_CREAT | os.O_EXCL)
         if descriptor is not None:
             held = _Held(path, descriptor)
@@ -217,8 +219,13 @@ def _lock(descriptor: int, *, or_else: bool) -> bool:
 
 
 def _runs(lock: Path) -> bool:
-    """Whether the process that a lock file names is there, if it names one of this host."""
-    pid = lock.name.split(".")[1]
+    """Whether the process that a lock file names is there, if it names one of this host.
+
+    Of one of another container, or of a host of the same name, nobody here can tell.
+    """
+    pid, _, space = lock.name.split(".")[1].partition("-")
+    if space not in ("", _space()):
+        return True
     try:
         os.kill(int(pid), 0)
     except (ValueError, OverflowError, ProcessLookupError):
@@ -226,6 +233,11 @@ def _runs(lock: Path) -> bool:
     except PermissionError:
         pass
     return True
+
+
+def _space() -> str:
+    """Return what tells where a process's number counts."""
+    return hashlib.blake2b(process_space().encode(), digest_size=4).hexdigest()
 
 
 def _host() -> str:

@@ -75,6 +75,7 @@ class StreamRouter:
     """
 
     local = False
+    remote = False
     first = True
 
     def __init__(self, path: str) -> None:

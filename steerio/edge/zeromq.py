@@ -21,6 +21,7 @@ from typing import Any
 
 import zmq
 
+from steerio.edge.addresses import TCP
 from steerio.edge.contexts import Context
 from steerio.edge.cutting import batches, refused
 from steerio.edge.endpoint import Arrival, Frames
@@ -153,8 +154,10 @@ class ZmqRouter:
 
     local = False
     first = False
+    remote: bool
 
     def __init__(self, context: Context, address: str, keys: ServerKeys | None = None) -> None:
+        self.remote = address.startswith(TCP)
         self._socket = socket = context.socket(zmq.ROUTER)
         try:
             _prepare(socket, address)

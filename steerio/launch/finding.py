@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 from pathlib import Path
 
 from steerio.edge.connection import Connection, listens, read_connection
@@ -30,7 +29,7 @@ def find_broker(run_dir: Path | str) -> Connection:
 
 def has_ended(connection: Connection) -> bool:
     """Whether a broker of this machine is known to have ended; of others nothing is known."""
-    if connection.host != socket.gethostname() or listens(connection.local):
+    if not connection.counted_here or listens(connection.local):
         return False
     # its socket may be out of sight, as from within a container
     return not (connection.remote and _runs(connection.pid))

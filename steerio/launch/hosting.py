@@ -14,6 +14,7 @@ from pathlib import Path
 from steerio.edge.connection import Connection
 from steerio.edge.descriptors import need_descriptors
 from steerio.edge.journal import Journal
+from steerio.edge.machine import process_space
 from steerio.edge.opening import check_store, open_store, own_folders
 from steerio.edge.own_files import writing_to
 from steerio.edge.store import Store
@@ -176,6 +177,7 @@ class Hosting:
             at.keys,
             store=self._setting,
             objects=self._objects,
+            space=process_space(),
             random_seed=self.random_seed,
         )
 

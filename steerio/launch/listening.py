@@ -18,6 +18,7 @@ from steerio.edge.addresses import join_address, resolve_host, split_address
 from steerio.edge.contexts import Context
 from steerio.edge.endpoint import MemoryRouter, RouterEndpoint
 from steerio.edge.keys import ClientKeys, Gatekeeper, make_keys
+from steerio.edge.machine import boot_id
 from steerio.edge.stream import StreamRouter
 from steerio.edge.zeromq import ZmqRouter
 from steerio.errors import UsageError
@@ -26,8 +27,9 @@ log = logging.getLogger("steerio.launch")
 
 JUST_MADE_S = 60.0
 """For how long a folder of sockets is left alone: nobody may listen there yet."""
-_PREFIX = f"steerio-{hashlib.blake2b(socket.gethostname().encode(), digest_size=2).hexdigest()}-"
-"""What it tells of the host is for hosts that share a temporary folder."""
+_MACHINE = f"{socket.gethostname()} {boot_id()}".encode(errors="surrogateescape")
+_PREFIX = f"steerio-{hashlib.blake2b(_MACHINE, digest_size=3).hexdigest()}-"
+"""What it tells of the machine is for those that share a temporary folder, also cloned ones."""
 ANY_HOST = "0.0.0.0"
 """Stands for all addresses of this machine."""
 LONGEST_SOCKET = 90

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Collection
 from contextlib import ExitStack
 from difflib import get_close_matches
@@ -137,7 +136,7 @@ def reach_store(
     setting = connection.store
     if setting is None:
         return StoreSetting(), None, "the broker has none"
-    here = connection.host == socket.gethostname()
+    here = connection.here and Path(connection.objects).is_dir()
     if not here and _in_shared_memory(setting):
         return setting, None, f"it is in the shared memory of {connection.host}"
     folder = Path(connection.objects) if here else opened.enter_context(open_folder()).path

@@ -115,5 +115,6 @@ class Welcome:
         if node is None:
             return f"there are just the pools {', '.join(sorted(self._roster.pools))} here"
         peer.name = node.name
-        peer.local_pid = message.pid if message.host == socket.gethostname() else 0
+        here = message.host == socket.gethostname() and not peer.router.remote
+        peer.local_pid = message.pid if here else 0
         return ""

@@ -15,6 +15,8 @@ from steerio.model.objects import StoreSetting
 from steerio.model.places import Topology, WorkerNeeds
 from steerio.model.settings import Settings
 
+SOCKETS = "steerio-"
+"""How names of folders of sockets begin."""
 LOOK_S = 0.05
 """How often it is looked whether a broker has ended."""
 
@@ -78,7 +80,12 @@ class NodeSetup(Struct, frozen=True, kw_only=True):
 
 
 def clear_up_after_broker(folder: str, address: str, within_s: float = 0.0) -> None:
-    """Remove the broker's sockets if it ended without doing so, now or ``within_s`` seconds."""
+    """Remove the broker's sockets if it ended without doing so, now or ``within_s`` seconds.
+
+    Nothing else is removed: the folder's name may come from a file.
+    """
+    if not Path(folder).name.startswith(SOCKETS):
+        return
     until = time.monotonic() + within_s
     while folder and Path(folder).exists():
         if not listens(address):

@@ -345,7 +345,7 @@ def become_zygote(orders: socket.socket, slots: Slots, setup: NodeSetup) -> NoRe
 def _print_to(log: str) -> None:
     """Send what this process and its workers print to a file, if one is named."""
     if log:
-        descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
         os.dup2(descriptor, 1)
         os.dup2(descriptor, 2)
         os.close(descriptor)

@@ -1,0 +1,103 @@
+"""What is called as here need not be here: clones, containers, a machine started anew."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+from msgspec import structs
+
+from steerio.edge import store_folders
+from steerio.edge.connection import Connection
+from steerio.edge.journal import TASKS_FILE, Journal
+from steerio.edge.machine import boot_id, process_space
+from steerio.errors import UsageError
+from steerio.launch.finding import find_broker, has_ended
+from steerio.worker.setup import clear_up_after_broker
+
+pytestmark = pytest.mark.borders
+
+ANOTHER_KERNEL = "6ba7b810-9dad-11d1-80b4-00c04fd430c8 pid:[1]"
+
+
+@pytest.fixture
+def connection(tmp_path: Path) -> Connection:
+    """One of a broker that has ended, of this machine."""
+    local = f"ipc://{tmp_path}/steerio-none/broker"
+    return Connection(socket.gethostname(), 2**22 + 1, local, space=process_space())
+
+
+def changed(connection: Connection, **changes: Any) -> Connection:
+    return structs.replace(connection, **changes)
+
+
+def test_this_machine_is_told_from_others() -> None:
+    assert process_space() == process_space()
+    if Path("/proc/self/ns/pid").exists():
+        assert process_space().startswith(boot_id())
+        assert process_space().endswith("]")
+
+
+def test_a_broker_of_a_machine_of_the_same_name_is_not_taken_for_one_that_has_ended(
+    connection: Connection, tmp_path: Path
+) -> None:
+    assert has_ended(connection)
+    assert has_ended(changed(connection, space="")), "as older ones wrote it"
+    containers = f"{boot_id()} pid:[1]"
+    for space in (ANOTHER_KERNEL, containers):
+        other = changed(connection, space=space)
+        assert not has_ended(other), "nothing is known of it"
+        with pytest.raises(UsageError, match="listens for processes of its own machine only"):
+            _ = other.address
+        reached = changed(other, remote="tcp://10.0.0.1:1")
+        assert reached.address == ("tcp://10.0.0.1:1", None)
+    (tmp_path / "steerio-none").mkdir()
+    (tmp_path / "steerio-none/broker").touch()
+    assert changed(connection, space=containers).address[0] == connection.local, "it is in sight"
+    other = changed(connection, space=ANOTHER_KERNEL, remote="tcp://10.0.0.1:1")
+    assert other.address[0] == other.remote, "a file of that name is not its socket"
+
+
+def test_a_broker_that_has_ended_is_told_as_such(connection: Connection, tmp_path: Path) -> None:
+    connection.write(tmp_path)
+    with pytest.raises(UsageError, match="has ended without cleaning up"):
+        find_broker(tmp_path)
+
+
+def test_nothing_but_folders_of_sockets_is_cleared_up(tmp_path: Path) -> None:
+    for name, stays in (("steerio-ab12cd", False), ("home", True)):
+        folder = tmp_path / name
+        folder.mkdir()
+        clear_up_after_broker(str(folder), f"ipc://{folder}/broker")
+        assert folder.exists() is stays
+    clear_up_after_broker("", "ipc://broker")
+    clear_up_after_broker(".", "ipc://broker")
+    assert Path.cwd().exists()
+
+
+def test_a_lock_of_another_space_names_no_process_of_here(tmp_path: Path) -> None:
+    ended = 2**22 + 1
+    lock = store_folders._lock_of(tmp_path / f"ab.{ended}-{store_folders._space()}.host")
+    assert not store_folders._runs(lock)
+    assert not store_folders._runs(store_folders._lock_of(tmp_path / f"ab.{ended}.host"))
+    assert store_folders._runs(store_folders._lock_of(tmp_path / f"ab.{ended}-00000000.host"))
+    assert store_folders._runs(store_folders._lock_of(tmp_path / f"ab.{os.getpid()}.host"))
+
+
+def test_a_record_is_not_written_through_a_link(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.write_text("theirs")
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / TASKS_FILE).symlink_to(elsewhere)
+    with pytest.raises(OSError, match="symbolic links"):
+        Journal(run)
+    assert elsewhere.read_text() == "theirs"
+    linked = tmp_path / "linked"
+    (tmp_path / "there").mkdir()
+    linked.symlink_to(tmp_path / "there")
+    Journal(linked).close()
+    assert (tmp_path / "there" / TASKS_FILE).exists(), "the folder itself may be a link"
