@@ -86,6 +86,9 @@ class StoreSetting(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         limit_bytes: most that may be in the store, where that is a folder, without what was
             spilled to disk; ``None``: whatever is free.
         thresholds: other ``threshold_bytes``, by pool.
+        check_shared: whether workers look after each task that it has changed nothing that it
+            was given by reference and shares with others; one that has fails. That takes as long
+            as pickling it: for tests.
 
     Raises:
         UsageError: something that cannot be meant.
@@ -97,6 +100,7 @@ class StoreSetting(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     cache_bytes: int | None = None
     limit_bytes: int | None = None
     thresholds: dict[str, int | None] = {}
+    check_shared: bool = False
 
     @property
     def remote(self) -> bool:
@@ -135,6 +139,9 @@ class StoreSetting(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         for name in self.options:
             if not str(name).isidentifier():
                 raise UsageError(f"{name!r} cannot be the name of an option of a store")
+        shared: Any = self.check_shared
+        if not isinstance(shared, bool):
+            raise UsageError(f"check_shared is True or False, not {shared!r}")
         check_number("threshold_bytes", self.threshold_bytes, least=0, or_none=True)
         for pool, threshold in self.thresholds.items():
             check_number(f"thresholds[{pool!r}]", threshold, least=0, or_none=True)

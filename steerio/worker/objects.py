@@ -16,10 +16,13 @@ from steerio.edge.values import ANY_VALUE, total_bytes
 from steerio.model.messages import RunTask
 from steerio.model.objects import StoredObject, StoreSetting, Version
 from steerio.model.tasks import TaskSpec
+from steerio.worker.decoded import DecodedValues
 from steerio.worker.setup import NodeSetup
 
 TIDY_S = 1.0
 """How long a worker may keep memory of an object that was freed."""
+KEPT_BYTES = 2**29
+"""How much of what was made of stored frames is kept at most, by an estimate."""
 NO_VERSIONS: dict[str, Version] = {}
 
 
@@ -37,6 +40,7 @@ class WorkerObjects:
         self._store: Store | None = None
         self._versions = NO_VERSIONS
         self._tidied = 0.0
+        self._decoded = DecodedValues(min(setting.cached_bytes, KEPT_BYTES), setting.check_shared)
         self.shares = False
         """Whether the task that was begun last was given anything by reference."""
 
@@ -51,21 +55,37 @@ class WorkerObjects:
             ObjectMissing: they are not in the store any more.
         """
         self._versions = task.versions or NO_VERSIONS
+        self._decoded.begin()
         self.shares = False
         if task.stored is None:
             return frames
         return self._opened().get(task.stored, private=True)
 
+    def end(self) -> None:
+        """Check, if the store is so set, that the task has changed nothing that it shares.
+
+        Raises:
+            RuntimeError: it has.
+        """
+        self._decoded.check()
+
     def resolve(self, what: StoredObject | str) -> Any:
         """Return the value of a reference, or of the latest version of a name.
+
+        What takes long to be made is kept, and shared with the tasks that are given it next.
 
         Raises:
             ObjectMissing: it is not in the store any more.
         """
         stored = self._versions[what].stored if isinstance(what, str) else what
         self.shares = True
-        body, *frames = self._opened().get(stored)
-        return ANY_VALUE.unpack(bytes(body), frames, views=True, resolve=self.resolve)
+        frames = self._opened().get(stored)
+
+        def made() -> Any:
+            body, *rest = frames
+            return ANY_VALUE.unpack(bytes(body), rest, views=True, resolve=self.resolve)
+
+        return self._decoded.value(frames, made)
 
     def put_away(self, frames: Frames, spec: TaskSpec) -> StoredObject | None:
         """Put frames into the store, if they are large enough to be worth it.
@@ -88,6 +108,7 @@ class WorkerObjects:
 
     def close(self) -> None:
         """Let go of the store."""
+        self._decoded.clear()
         if self._store is not None:
             self._store.close()
 

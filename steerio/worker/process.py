@@ -374,6 +374,7 @@ class Worker:
             outcome.ended = time.monotonic()
             if self._forked:
                 return
+            self._objects.end()
             self._pack(value, kind, outcome)
         except TaskStopped:
             raise

@@ -31,6 +31,7 @@ def test_kinds_have_a_short_name_or_are_a_class(kind: str) -> None:
         ({"thresholds": {"learn": -1}}, "thresholds\\['learn'\\].*from 0 on, or None"),
         ({"limit_bytes": 0}, "limit_bytes.*from 1 on"),
         ({"limit_bytes": 1.5}, "limit_bytes"),
+        ({"check_shared": 1}, "check_shared is True or False, not 1"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(given: dict[str, Any], said: str) -> None:
