@@ -6,9 +6,11 @@ What was opened is closed in reverse, also where opening fails half-way.
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from pathlib import Path
+from typing import Any, NoReturn, ParamSpec
 
 from steerio.campaign.run_dir import refuse_used
 from steerio.campaign.session import Session
@@ -17,6 +19,7 @@ from steerio.edge.addresses import resolve_address
 from steerio.edge.contexts import Context
 from steerio.edge.threads import in_thread
 from steerio.edge.zeromq import ZmqLink
+from steerio.errors import UsageError
 from steerio.launch.finding import find_broker
 from steerio.launch.hosting import Hosting
 from steerio.launch.stores import check_thresholds, reach_store
@@ -26,8 +29,57 @@ from steerio.model.objects import StoreSetting
 from steerio.model.settings import Settings
 from steerio.runtime.client import Client
 
+P = ParamSpec("P")
 
-@contextlib.asynccontextmanager
+
+class Opening(contextlib.AbstractAsyncContextManager[Session]):
+    """A session that is not open: ``async with`` opens it, and closes it when its block ends.
+
+    Args:
+        session: what does so.
+        how: in words, how it is used.
+    """
+
+    def __init__(self, session: contextlib.AbstractAsyncContextManager[Session], how: str) -> None:
+        self._session = session
+        self._how = how
+
+    async def __aenter__(self) -> Session:
+        return await self._session.__aenter__()
+
+    async def __aexit__(self, *raised: Any) -> bool | None:
+        return await self._session.__aexit__(*raised)
+
+    def __enter__(self) -> NoReturn:
+        raise UsageError(f"a session is opened with async: {self._how}")
+
+    def __exit__(self, *_: object) -> None:
+        """Be there, so that ``with`` gets as far as to enter."""
+
+    def __await__(self) -> NoReturn:
+        raise UsageError(
+            f"a session is opened for as long as a block lasts, and not awaited: {self._how}"
+        )
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise AttributeError(f"it has no {name!r}, for it is not open: {self._how}")
+
+
+def opened_by_async_with(
+    function: Callable[P, AsyncGenerator[Session, None]],
+) -> Callable[P, Opening]:
+    """Make a generator that yields an open session a function that returns an `Opening`."""
+    opens = contextlib.asynccontextmanager(function)
+    how = f"async with steerio.{function.__name__}(...) as session:"
+
+    @functools.wraps(function)
+    def opening(*args: P.args, **kwargs: P.kwargs) -> Opening:
+        return Opening(opens(*args, **kwargs), how)
+
+    return opening
+
+
+@opened_by_async_with
 async def open_session(
     *,
     workers: AskedWorkers | int | None = None,
@@ -92,7 +144,7 @@ async def open_session(
         await hosting.close("the session has ended")
 
 
-@contextlib.asynccontextmanager
+@opened_by_async_with
 async def connect(run_dir: Path | str, *, name: str = "") -> AsyncGenerator[Session, None]:
     """Open a session with a broker that runs already, found by its run directory.
 

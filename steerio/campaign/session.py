@@ -6,7 +6,7 @@ import inspect
 import logging
 import operator
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from math import isfinite
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -38,6 +38,13 @@ from steerio.runtime.client import Client
 R = TypeVar("R")
 
 log = logging.getLogger("steerio.session")
+
+
+class Closed:
+    """What closing a session returns, for those who await it."""
+
+    def __await__(self) -> Generator[None, None, None]:
+        yield from ()
 
 
 class Session(Submitter):
@@ -340,10 +347,14 @@ class Session(Submitter):
         """Note an open event stream, or that it closed."""
         (self._streams.add if open_ else self._streams.discard)(stream)
 
-    def close(self) -> None:
-        """End all event streams and leave the broker."""
+    def close(self) -> Closed:
+        """End all event streams and leave the broker; tasks that have not ended are cancelled.
+
+        That is done at once.  What is returned may be awaited, and need not be.
+        """
         self._end_streams("this session was closed")
         self.client.close()
+        return Closed()
 
     def _end_streams(self, reason: str) -> None:
         del reason

@@ -62,14 +62,23 @@ class Submitter:
     def map(self, function: Callable[..., Any], items: Iterable[Any]) -> list[Task[Any]]:
         """Queue one call for each item; return the handles in order.
 
-        A plain tuple is all arguments, anything else (a NamedTuple, too) the only one.
+        A plain tuple is all arguments of its call; anything else (a NamedTuple, too) the only
+        one.  All run the function as it is once the last item was given out.
 
-        All run the function as it is once the last item was given out.
+        Raises:
+            TypeError, EncodingError, UnknownPool, BrokerLost: as for `submit`.
         """
         kind = as_task_type(function)
         calls = [as_arguments(item) for item in items]
         with kind.as_it_is():
-            return [self._submit(kind, args, {}) for args in calls]
+            try:
+                return [self._submit(kind, args, {}) for args in calls]
+            except TypeError as error:
+                error.add_note(
+                    "of the items that map is given, a plain tuple is all arguments of its call: "
+                    "to pass a tuple as the only one, put it into another, as in ((1, 2),)"
+                )
+                raise
 
     async def gather(self, *tasks: Task[Any]) -> list[Any]:
         """Wait for all tasks and return their values in order.

@@ -9,7 +9,15 @@ from typing import Any
 import pytest
 
 import steerio
-from steerio import DependencyFailed, Session, StoreSetting, TaskFailed, TaskStarted
+from steerio import (
+    BrokerLost,
+    DependencyFailed,
+    Session,
+    StoreSetting,
+    TaskFailed,
+    TaskStarted,
+    UsageError,
+)
 from tests.real import deeds
 from tests.real.test_standing_broker import broker_in, workers_in
 
@@ -60,3 +68,26 @@ async def test_handles_of_a_session_of_a_standing_broker_do_the_same(tmp_path: P
     with broker_in(tmp_path), workers_in(tmp_path, "--workers", "default=1"):
         async with steerio.connect(tmp_path / "broker") as session:
             await check_handles(session)
+
+
+async def test_a_session_is_closed_at_once_awaited_or_not() -> None:
+    for awaited in (True, False):
+        async with steerio.open_session(workers={"default": 1}) as session:
+            task = session.submit(deeds.wait_for_ever)
+            closed = session.close()
+            if awaited:
+                await closed
+            assert (await task.result()).ended_as == "cancelled"
+            with pytest.raises(BrokerLost, match="this session was closed"):
+                session.submit(deeds.double, 1)
+
+
+async def test_how_a_session_is_opened_is_said_to_who_does_it_otherwise(tmp_path: Path) -> None:
+    for opened in (steerio.open_session(), steerio.connect(tmp_path)):
+        unopened: Any = opened
+        with pytest.raises(UsageError, match=r"async with steerio\.\w+\(\.\.\.\) as session"):
+            await unopened
+        with pytest.raises(UsageError, match="opened with async"), unopened:
+            pass
+        with pytest.raises(AttributeError, match="no 'submit', for it is not open"):
+            unopened.submit(abs, -1)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
-from steerio import Session, TaskCancelled, TaskFailed, TaskRetried, TaskStarted, task
+from steerio import Board, Session, TaskCancelled, TaskFailed, TaskRetried, TaskStarted, task
 from steerio.testing import KillWorker, Model, SimulatedCluster
 from tests.simulated.virtual import as_asked, on_cluster, simulation
 
@@ -192,3 +192,49 @@ async def test_a_handle_is_shown_without_asking(
     assert "pending" in repr(first)
     await first
     assert "succeeded" in repr(first)
+
+
+# -- map ------------------------------------------------------------------------------------------
+
+
+class Point(NamedTuple):
+    x: float
+    y: float
+
+
+@task(pool="simulate")
+def shown(*args: Any) -> str:
+    return repr(args)
+
+
+@task(pool="simulate")
+def norm(point: Point) -> float:
+    return point.x**2 + point.y**2
+
+
+ITEMS: list[tuple[Any, str]] = [
+    ((1, 2), "(1, 2)"),
+    (((1, 2),), "((1, 2),)"),
+    ((), "()"),
+    ([1, 2], "([1, 2],)"),
+    ({"x": 1}, "({'x': 1},)"),
+    (Point(1, 2), "(Point(x=1, y=2),)"),
+    ("ab", "('ab',)"),
+]
+
+
+@on_cluster(2, model=Model(1.0))
+async def test_map_takes_a_plain_tuple_for_all_arguments_and_anything_else_for_one(
+    cluster: SimulatedCluster, session: Session
+) -> None:
+    found = await session.gather(*session.map(shown, [item for item, _ in ITEMS]))
+    assert found == [said for _, said in ITEMS]
+    assert await session.gather(*session.map(norm, [Point(3, 4)])) == [25]
+    board = Board(norm, [Point(1, 2), Point(1, 2), Point(3, 4)])
+    assert board.waiting == [Point(1, 2), Point(3, 4)]
+    taken = board.take()
+    assert taken is not None
+    assert taken[1] == (Point(1, 2),)
+    with pytest.raises(TypeError, match="too many positional") as raised:
+        session.map(simulation, [(1, 2)])
+    assert "put it into another" in raised.value.__notes__[0]
