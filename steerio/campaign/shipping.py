@@ -18,6 +18,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from typing import Any, get_args, get_type_hints
 
+from steerio.campaign.reloads import look, was_reloaded
 from steerio.edge.callables import class_of, is_same, itself
 from steerio.edge.pickling import is_proxy, is_sent_by_value, send_by_value, ship
 from steerio.edge.references import packing
@@ -34,6 +35,7 @@ _MISSING = object()
 def is_importable(function: Callable[..., Any], name: str) -> bool:
     """Whether workers find the function by its import path."""
     module, _, path = name.partition(":")
+    look(module)
     if "<" in path or "(" in path or not _workers_import(module):
         return False
     found: Any = sys.modules.get(module)
@@ -64,8 +66,9 @@ def pickle_function(function: Callable[..., Any], name: str) -> bytes:
     try:
         return packing(ship, function)
     except Exception as error:
+        why = f" by value (as {module} was reloaded here)" if was_reloaded(module) else ""
         raise UsageError(
-            f"task type {name} cannot be shipped to workers: {_blame(function, error)}; "
+            f"task type {name} cannot be shipped to workers{why}: {_blame(function, error)}; "
             "make or open such a thing in the task (once per worker: in a steerio.resource), pass "
             "it as data, or put the function into a module that workers can import"
         ) from error

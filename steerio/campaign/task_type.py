@@ -12,6 +12,7 @@ from typing import Any, Generic, ParamSpec, TypeGuard, TypeVar, cast, overload
 
 import msgspec
 
+from steerio.campaign.reloads import watch
 from steerio.campaign.shipping import (
     Bindings,
     Recent,
@@ -19,7 +20,7 @@ from steerio.campaign.shipping import (
     is_importable,
     pickle_function,
 )
-from steerio.edge.callables import is_bound, kind_of, name_of, written
+from steerio.edge.callables import fingerprint, is_bound, kind_of, name_of, written
 from steerio.edge.calls import CallCodec
 from steerio.edge.references import Latest, Reference, gather, note
 from steerio.errors import UsageError
@@ -119,7 +120,8 @@ class TaskType(Generic[P, R]):
         if self._by_path is None:
             self._by_path = is_importable(self.function, self.name)
         if self._by_path:
-            spec = self.__dict__["spec"] = self._with(b"")
+            _by_path.add(self)
+            spec = self.__dict__["spec"] = self._with(b"", fingerprint(self.function))
             return spec
         bindings = self._bindings
         if self._sent is not None and bindings is not None and bindings.holds():
@@ -146,8 +148,13 @@ class TaskType(Generic[P, R]):
         finally:
             self._fixed = None
 
-    def _with(self, code: bytes) -> TaskSpec:
-        return TaskSpec(self.name, self.pool, self.kind, code, self.threshold_bytes)
+    def _with(self, code: bytes, digest: bytes = b"") -> TaskSpec:
+        return TaskSpec(self.name, self.pool, self.kind, code, self.threshold_bytes, digest)
+
+    def look_again(self) -> None:
+        """Find out anew how the function gets to workers: some module was reloaded."""
+        self.__dict__.pop("spec", None)
+        self._by_path = None
 
     def __reduce__(self) -> Any:
         """Travel as what it is made of, so that functions shipped by value may refer to it."""
@@ -279,6 +286,8 @@ carries the arguments, is kept: by identity, as others may be equal."""
 KEPT_CODE = 65536
 """How long the code of a function may be to be kept with it, where it does not change."""
 _recent = Recent()
+_by_path: weakref.WeakSet[TaskType[..., Any]] = weakref.WeakSet()
+"""Those that workers find by import path."""
 _plain: dict[int, TaskType[..., Any]] = {}
 _codecs: dict[int, tuple[weakref.ref[Any], str, CallCodec]] = {}
 
@@ -371,3 +380,13 @@ def _check_decorated(function: object) -> None:
             f"{where}.{name} is a method, and @task is for functions: take it off and submit the "
             f"method of an object, as in run(model.{name}, ...) or task(pool=...)(model.{name})"
         )
+
+
+def _look_again() -> None:
+    for kind in list(_by_path):
+        kind.look_again()
+    for kept in (_by_path, _plain, _codecs):
+        kept.clear()
+
+
+watch(_look_again)

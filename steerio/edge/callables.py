@@ -8,9 +8,12 @@ Only ``type`` is asked what something is, as a proxy that is asked for its class
 from __future__ import annotations
 
 import functools
+import hashlib
 import inspect
-from collections.abc import Callable
-from types import BuiltinFunctionType, FunctionType, MethodType
+import sys
+from collections.abc import Callable, Iterator
+from importlib.machinery import SourceFileLoader
+from types import BuiltinFunctionType, CodeType, FunctionType, MethodType
 from typing import Any, cast
 
 TASK_TYPE = "__steerio_task_type__"
@@ -92,3 +95,33 @@ def is_same(one: Any, other: Any) -> bool:
     owner = one.__self__
     alike = owner is other.__self__ and one.__func__ is other.__func__
     return alike and issubclass(type(owner), type)
+
+
+def fingerprint(function: Callable[..., Any]) -> bytes:
+    """Return a digest of a function's code; empty where processes may differ in that by right.
+
+    They may where it is not compiled from the file of its module as it stands there: in other
+    versions of Python, with optimization, by a loader that rewrites it (as pytest's does).
+    """
+    if type(function) is not FunctionType:
+        return b""
+    module = sys.modules.get(function.__module__)
+    spec: Any = getattr(module, "__spec__", None)
+    if type(getattr(spec, "loader", None)) is not SourceFileLoader:
+        return b""
+    if function.__code__.co_filename != spec.origin or sys.flags.optimize:
+        return b""
+    parts = b"".join(_parts_of_code(function.__code__))
+    return b"%d.%d " % sys.version_info[:2] + hashlib.blake2b(parts, digest_size=16).digest()
+
+
+def _parts_of_code(code: CodeType) -> Iterator[bytes]:
+    yield code.co_code
+    yield repr((code.co_names, code.co_varnames, code.co_freevars, code.co_flags)).encode()
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _parts_of_code(constant)
+        elif isinstance(constant, frozenset):  # in another order in each process
+            yield repr(sorted(map(repr, cast("frozenset[object]", constant)))).encode()
+        else:
+            yield repr(constant).encode()

@@ -78,6 +78,7 @@ class TaskSpec(Struct, frozen=True, gc=False, array_like=True):
         code: the function by value (cloudpickle), empty where workers import it by name.
         threshold_bytes: what is larger goes by reference; ``None``: nothing does, below 0:
             what is larger than the store says.
+        digest: of the code that is to be found by the name, where that can be told apart.
     """
 
     name: str
@@ -85,3 +86,4 @@ class TaskSpec(Struct, frozen=True, gc=False, array_like=True):
     kind: str = "function"
     code: bytes = b""
     threshold_bytes: int | None = -1
+    digest: bytes = b""

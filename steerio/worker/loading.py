@@ -10,7 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from steerio.edge.callables import itself
+from steerio.edge.callables import fingerprint, itself
 from steerio.edge.calls import CallCodec
 from steerio.edge.classes import Read
 from steerio.edge.references import holds_references
@@ -33,7 +33,7 @@ class LoadedType:
             self.fleeting = holds_references(spec.code)
             self._read()
         else:
-            self.function: Callable[..., Any] = _find(*spec.name.split(":", 1))
+            self.function: Callable[..., Any] = _find_same(spec)
         self.codec = CallCodec(self.function, spec.name)
 
     def renew(self) -> bool:
@@ -47,6 +47,42 @@ class LoadedType:
     def _read(self) -> None:
         self.read = Read(self.spec.code)
         self.function = self.read.value
+
+
+def _find_same(spec: TaskSpec) -> Callable[..., Any]:
+    """Return the function of an import path that has the code of the one that was submitted.
+
+    Where this process has another, its module is imported anew: whoever submits may have loaded
+    a later state of the file.  Functions that were found before keep their module.
+
+    Raises:
+        ImportError: it is not there, or the file holds another; the message says what to do.
+        Exception: whatever importing the module raises.
+    """
+    module, path = spec.name.split(":", 1)
+    found = _find(module, path)
+    if _same_code(found, spec.digest):
+        return found
+    before = sys.modules.pop(module)
+    importlib.invalidate_caches()
+    try:
+        found = _find(module, path)
+    except BaseException:
+        sys.modules[module] = before
+        raise
+    if not _same_code(found, spec.digest):
+        raise ImportError(
+            f"{path} of {module} is not here what it is where it was submitted: "
+            f"{sys.modules[module].__file__} was changed since one of the two imported it, or is "
+            "another file; reload the module there (importlib.reload) or start that program anew"
+        )
+    return found
+
+
+def _same_code(function: Callable[..., Any], digest: bytes) -> bool:
+    """Whether a function has the code of a digest, as far as that can be compared."""
+    own = fingerprint(function) if digest else b""
+    return not own or own == digest or own.partition(b" ")[0] != digest.partition(b" ")[0]
 
 
 def _find(module: str, path: str) -> Callable[..., Any]:
