@@ -43,8 +43,10 @@ def is_sent_by_value(module: str) -> bool:
     return module in _by_value
 
 
-def dump(value: Any) -> tuple[bytes, list[memoryview]]:
+def dump(value: Any, *, whole: bool = False) -> tuple[bytes, list[memoryview]]:
     """Pickle a value; return the pickle and its out-of-band buffers, read-only.
+
+    Of these there are none if it is to be ``whole``.
 
     Raises:
         Exception: whatever pickling raises.
@@ -56,7 +58,7 @@ def dump(value: Any) -> tuple[bytes, list[memoryview]]:
             raw = buffer.raw()
         except BufferError:  # not contiguous: the pickle copies it
             return True
-        if raw.nbytes < BUFFER_BYTES:
+        if whole or raw.nbytes < BUFFER_BYTES:
             return True
         buffers.append(raw.toreadonly())
         return False

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import pickle
-import traceback
 from collections.abc import AsyncIterator, Iterator
 from math import inf
 from typing import Any, Protocol
@@ -258,18 +256,3 @@ class Attempt:
         if now - self._last_item >= context.PROGRESS_EVERY_S:
             self._last_item = now
             self._link.send(ms.YieldItem(self._worker.run, index, b"", 0))
-
-
-def describe(error: BaseException) -> ms.RemoteError:
-    """Describe an exception as a worker does."""
-    text = "".join(traceback.format_exception(error))
-    kind = type(error)
-    name = kind.__qualname__
-    if kind.__module__ != "builtins":
-        name = f"{kind.__module__}.{name}"
-    try:
-        pickled = pickle.dumps(error.with_traceback(None))
-        pickle.loads(pickled)
-    except Exception:  # noqa: BLE001 - then it does not travel
-        pickled = b""
-    return ms.RemoteError(name, str(error), text, pickled)

@@ -16,10 +16,11 @@ from steerio.edge.snapshots import snapshot
 from steerio.model import messages as ms
 from steerio.model.objects import StoredObject
 from steerio.testing.agenda import Agenda
-from steerio.testing.attempt import Attempt, Packed, describe
+from steerio.testing.attempt import Attempt, Packed
 from steerio.testing.model import Script, Scripts
 from steerio.testing.network import SimulatedLink
 from steerio.worker.ahead import Ahead
+from steerio.worker.failure import describe
 from steerio.worker.objects import WorkerObjects
 
 KILLED = "its process was ended by SIGKILL (out of memory, or killed from outside)"
@@ -226,7 +227,7 @@ class SimulatedWorker:
                 task.body, frames, resolve=self._objects.resolve
             )
         except Exception as error:  # noqa: BLE001 - unpickling raises what it likes
-            self._report("failed", error=describe(error))
+            self._report("failed", error=describe(error, 0))
             return
         fate = script.draw(args, kwargs)
         unread = self.run in self._unread
@@ -248,14 +249,14 @@ class SimulatedWorker:
             return
         if packed is None:
             assert error is not None
-            self._report("failed", error=describe(error))
+            self._report("failed", error=describe(error, 0))
             return
         body, frames = packed
         try:
             spec = attempt.script.loaded.spec
             stored = self._objects.put_away(frames, spec) if frames else None
         except Exception as full:  # noqa: BLE001 - whatever the store raises
-            self._report("failed", error=describe(full))
+            self._report("failed", error=describe(full, 0))
         else:
             self._report("succeeded", body, () if stored else frames, stored=stored)
 

@@ -53,9 +53,7 @@ def _pickle(raised: BaseException) -> bytes:
     class that it was made from.
     """
     try:
-        pickled, buffers = dump(raised)
-        if buffers:  # it carries long arrays: all in one piece, then
-            pickled = pickle.dumps(raised)
+        pickled, _ = dump(raised, whole=True)  # it may carry long arrays
         made_again = pickle.loads(pickled)
     except Exception:  # noqa: BLE001 - it may raise whatever it likes, and then it cannot travel
         return b""
