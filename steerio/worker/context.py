@@ -16,7 +16,7 @@ from steerio.model.bounds import REPORT_CHARACTERS, real, said
 from steerio.worker.chance import derive
 
 PROGRESS_EVERY_S = 0.05
-"""Progress reports that come faster are dropped, and so is word of items that nobody reads."""
+"""Of progress reports that come faster the last is sent; so is word of items that nobody reads."""
 
 
 class Running(Protocol):
@@ -65,7 +65,7 @@ def running_here() -> Running | None:
 def report(fraction: float | None = None, message: str = "") -> None:
     """Tell the campaign how far this task is, as a ``TaskProgress`` event.
 
-    At most 20 reports a second are sent; those in between are dropped.
+    At most 20 reports a second are sent: of those that come faster the last, a moment later.
 
     Args:
         fraction: share done, 0 to 1, where it is known.

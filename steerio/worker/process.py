@@ -42,6 +42,8 @@ from steerio.worker.failure import describe
 from steerio.worker.leftovers import Leftovers
 from steerio.worker.loading import LoadedType
 from steerio.worker.objects import WorkerObjects
+from steerio.worker.output import Output
+from steerio.worker.progress import Progress
 from steerio.worker.slots import Slot
 from steerio.worker.surroundings import Surroundings
 
@@ -79,6 +81,7 @@ class Worker:
         ahead: how far a generator task may be ahead of its reader.
         objects: the way to the store.
         streams: its random numbers.
+        output: what it prints by.
     """
 
     def __init__(
@@ -89,6 +92,7 @@ class Worker:
         ahead: Ahead,
         objects: WorkerObjects,
         streams: Streams,
+        output: Output,
     ) -> None:
         self._link = link
         self._name = name
@@ -96,6 +100,7 @@ class Worker:
         self._ahead = ahead
         self._objects = objects
         self._streams = streams
+        self._output = output
         self._pid = os.getpid()
         self._parent = os.getppid()
         self._held: deque[tuple[ms.RunTask, Frames]] = deque()
@@ -108,7 +113,7 @@ class Worker:
         self._leaving = False
         self._forked = False
         """Whether this process is not the worker, but was forked by one of its tasks."""
-        self._last_progress = 0.0
+        self._progress = Progress(self._send_progress)
         self._last_item = 0.0
         self._unread: set[int] = set()
         """Attempts that it was sent, of which nobody reads the items."""
@@ -130,7 +135,7 @@ class Worker:
         holding.watch(self._slot.hold)
         self._objects.serve()
         os.environ[IN_WORKER] = f"{self._name}:{self._pid}"
-        self._surroundings = Surroundings()
+        self._surroundings = Surroundings(self._output.open)
         holding.keep_changes_with(self._surroundings.kept)
         self._say(ms.JoinWorker(ms.PROTOCOL, self._name, self._pid))
         with contextlib.suppress(TaskStopped):
@@ -188,11 +193,11 @@ class Worker:
     # -- context for user code --------------------------------------------------------------
 
     def report(self, fraction: float | None, message: str) -> None:
-        """Send progress, unless the last was a moment ago."""
-        now = time.monotonic()
-        if now - self._last_progress >= context.PROGRESS_EVERY_S:
-            self._last_progress = now
-            self._say_inside(ms.ReportProgress(self._run, fraction, message))
+        """Send progress, or the next such, in a moment."""
+        self._progress.report(fraction, message)
+
+    def _send_progress(self, run: int, fraction: float | None, message: str) -> None:
+        self._say_inside(ms.ReportProgress(run, fraction, message))
 
     def should_stop(self) -> bool:
         """Whether the current run was asked to stop."""
@@ -325,7 +330,8 @@ class Worker:
             self._say(ms.ReturnTask(run))
             return
         self._stopped = False
-        self._last_progress = 0.0
+        self._progress.begin(run)
+        self._output.task_id = task.task_id
         outcome = _Outcome()
         try:
             self._try(task, frames, outcome)
@@ -335,6 +341,7 @@ class Worker:
         if self._forked:  # and the task had it go on to the end: so this process ends, in order
             raise SystemExit
         self._surroundings.set_back_signals()
+        self._progress.end()
         if self._leaving and outcome.ended_as != "succeeded":  # nobody asked it to be stopped
             return
         if outcome.ended_as == "cancelled":
@@ -356,6 +363,8 @@ class Worker:
             out,
         )
         self._surroundings.set_back()
+        self._output.end_lines()
+        self._output.task_id = None
         self._tidy()
 
     def _try(self, task: ms.RunTask, frames: Frames, outcome: _Outcome) -> None:

@@ -27,7 +27,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from steerio.worker.inheritance import STREAMS, above_standard, open_standard
+from steerio.worker.inheritance import STREAMS, above_standard
 
 HEEDED = tuple(
     int(number)
@@ -111,9 +111,14 @@ PARTS = {
 
 
 class Surroundings:
-    """The surroundings that tasks of this process begin in: as they are now."""
+    """The surroundings that tasks of this process begin in: as they are now.
 
-    def __init__(self) -> None:
+    Args:
+        open_stream: opens a stream over a standard descriptor again.
+    """
+
+    def __init__(self, open_stream: Callable[[int], Any]) -> None:
+        self._open_stream = open_stream
         self._streams: list[Any] = [getattr(sys, name) for name in STREAMS]
         # of their own: a task may close the standard ones, or put others in their place
         self._copies = [above_standard(number) for number in range(3)]
@@ -222,7 +227,7 @@ class Surroundings:
         name = STREAMS[number]
         if _is_closed(self._streams[number]):
             os.dup2(self._copies[number], number)
-            self._streams[number] = open_standard(number)
+            self._streams[number] = self._open_stream(number)
             setattr(sys, f"__{name}__", self._streams[number])
         setattr(sys, name, self._streams[number])
 

@@ -40,6 +40,7 @@ from steerio.worker.chance import Streams
 from steerio.worker.launchers import forget_rank
 from steerio.worker.objects import worker_objects
 from steerio.worker.offspring import Offspring
+from steerio.worker.output import Output
 from steerio.worker.preloading import EndZygote, Preloads
 from steerio.worker.process import PARENT_CHECK_S, Worker
 from steerio.worker.settling import prepare, settle
@@ -254,7 +255,7 @@ class Zygote:
 
     def _become_worker(self, name: str, order: dict[str, Any], zygote: int) -> NoReturn:
         """In the child: be that worker until the end of it."""
-        status, itself = 1, os.getpid()
+        status, itself, output = 1, os.getpid(), Output(name)
         try:
             os.setpgid(0, 0)
             descendants.die_with_parent(zygote)
@@ -270,12 +271,13 @@ class Zygote:
             forks.forget_services()
             settle(order["cores"], order["environment"], order["memory_bytes"], order["threads"])
             faulthandler.enable(2, all_threads=False)
+            output.take_over()
             self._preloads.load_unshared()
             self._streams.begin(name)
             slot = self._slots.view(order["slot"])
             objects = worker_objects(self._setup, name)
             link, ahead = self._link(name), self._ahead()
-            Worker(link, name, slot, ahead, objects, self._streams).serve()
+            Worker(link, name, slot, ahead, objects, self._streams, output).serve()
             status = 0
         except SystemExit as exit_:
             code = 0 if exit_.code is None else exit_.code
@@ -288,6 +290,7 @@ class Zygote:
                 self._slots.leave_word(order["slot"], traceback.format_exc())
             traceback.print_exc()
         finally:
+            output.end_lines()
             inheritance.flush_output()
             ctypes.CDLL(None).fflush(None)  # what C and Fortran code printed
             os._exit(status)

@@ -134,7 +134,8 @@ async def test_what_tasks_print_is_in_the_log_line_by_line(tmp_path: Path) -> No
         os.system(f"echo {text}?")
 
     def count(name: str) -> int:
-        return (tmp_path / "workers.log").read_text().splitlines().count(name)
+        lines = (tmp_path / "workers.log").read_text().splitlines()
+        return [line.rpartition(" | ")[2] for line in lines].count(name)
 
     async with steerio.open_session(workers={"default": 2}, run_dir=tmp_path) as session:
         await session.gather(*session.map(say, ["a", "b", "c"]))
