@@ -37,16 +37,18 @@ MOST_FRAMES = (1 << 16) - 2
 LONG_CODE_BYTES = 1 << 16
 """Longer code of a task type goes as a frame where its batch is cut."""
 
-_MANY: dict[type, str] = {
-    ms.Events: "events",
-    ms.FetchAhead: "objects",
-    ms.ForgetObjects: "names",
-    ms.LetGo: "names",
-    ms.CancelTasks: "tasks",
-    ms.ReassignTasks: "tasks",
-    ms.Reprioritise: "changes",
+_MANY: dict[type, tuple[str, ...]] = {
+    ms.Events: ("events",),
+    ms.FetchAhead: ("objects",),
+    ms.ForgetObjects: ("names",),
+    ms.ForgetTypes: ("types",),
+    ms.LetGo: ("names",),
+    ms.CancelTasks: ("tasks",),
+    ms.ReassignTasks: ("tasks",),
+    ms.Reprioritise: ("changes",),
+    ms.TaskStates: ("queued", "running"),
 }
-"""Messages that say the same of many things, and in which field."""
+"""Messages that say the same of many things, and in which fields."""
 
 
 def batches(messages: Sequence[Any], frames: Sequence[Any]) -> Iterator[list[Any]]:
@@ -110,14 +112,20 @@ def _groups(messages: Sequence[Any], frames: Sequence[Any], nbytes: int) -> Iter
         taken = ends
 
 
+def _half(many: list[Any], which: int) -> list[Any]:
+    middle = len(many) // 2
+    return many[middle:] if which else many[:middle]
+
+
 def _single(message: Any, frames: Sequence[Any], header: bytes) -> Iterator[list[Any]]:
     """Send one message: in parts, with its code as a frame, or alone."""
-    name = _MANY.get(cast("type", message.__class__))
     if len(header) > BATCH_HEADER_BYTES:
-        if name is not None and len(many := getattr(message, name)) > 1:
-            half = len(many) // 2
-            for part in (many[:half], many[half:]):
-                yield from batches([structs.replace(message, **{name: part})], ())
+        names = _MANY.get(cast("type", message.__class__), ())
+        many = {name: getattr(message, name) for name in names}
+        if max(map(len, many.values()), default=0) > 1:
+            for half in (0, 1):
+                some = {name: _half(every, half) for name, every in many.items()}
+                yield from batches([structs.replace(message, **some)], ())
             return
         if isinstance(message, ms.DefineTask) and len(message.spec.code) > LONG_CODE_BYTES:
             code = message.spec.code

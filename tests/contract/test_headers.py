@@ -21,6 +21,7 @@ from steerio.errors import ProtocolError
 from steerio.model import messages as ms
 from steerio.model.events import AnyEvent
 from steerio.model.places import WorkerNeeds
+from steerio.model.settings import Settings
 from steerio.model.tasks import Retries, TaskOptions, TaskSpec
 
 numbers = st.integers(-(2**63), 2**63 - 1)
@@ -40,6 +41,9 @@ options = st.builds(
     cancel_grace_s=st.floats(0, 1e9),
     needs=st.none() | needs,
 )
+settings = st.builds(
+    Settings, beat_s=st.floats(0.1, 10), lease_s=st.floats(20, 1e9), items=st.integers(1, 2**62)
+)
 plain = st.recursive(
     st.none() | st.booleans() | numbers | st.floats() | texts | st.binary(max_size=10),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
@@ -53,6 +57,7 @@ FIELDS: dict[Any, st.SearchStrategy[Any]] = {
     Any: plain,
     TaskOptions: options,
     WorkerNeeds: needs,
+    Settings: settings,
 }
 
 
