@@ -280,7 +280,9 @@ class Conductor:
             return
         if not self.stopping and self._expects_more():
             return
-        if self._group is not None:
+        if self._group is not None and not self._ended.is_set():
+            if not self.stopping:
+                self.feeder.name_unfed()
             self._ended.set()
 
     def _expects_more(self) -> bool:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from typing import Any
 
 from steerio.campaign.board import Board
 from steerio.campaign.handle import Task
-from steerio.campaign.holders import boards_in, boards_of
+from steerio.campaign.holders import boards_in, boards_of, hidden_boards
 from steerio.campaign.session import Session
 from steerio.campaign.submitting import current_agent
 from steerio.model.places import WorkerNeeds
 from steerio.model.status import PoolLoad
+
+log = logging.getLogger("steerio.campaign")
 
 NOBODY = PoolLoad(0, 0, 0, 0)
 """A pool of which nothing was heard yet."""
@@ -79,6 +82,17 @@ class Feeder:
         for board in self._boards:
             board.on_change = self.feed
         self.feed()
+
+    def name_unfed(self) -> None:
+        """Warn of boards that were not found, and so not fed."""
+        for path, board in hidden_boards(self._campaign).items():
+            if len(board):
+                log.warning(
+                    "%d entries of the board %s were never handed out: keep it in an attribute of "
+                    "the campaign itself, or in a list or dict there",
+                    len(board),
+                    path,
+                )
 
     def reassigned(self, old: object, new: object) -> None:
         """An attribute of the campaign was given another value."""

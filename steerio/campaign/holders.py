@@ -39,3 +39,20 @@ def boards_of(campaign: object) -> list[Board[Any]]:
     """Return the boards in the attributes of a campaign, in order, each once."""
     found = [board for value in vars(campaign).values() for board in boards_in(value)]
     return list(dict.fromkeys(found))
+
+
+def hidden_boards(campaign: object) -> dict[str, Board[Any]]:
+    """Return boards that are one step too deep to be found: in attributes of attributes, by path.
+
+    Of proxies only what they have themselves is looked at, so none is fetched.
+    """
+    hidden: dict[str, Board[Any]] = {}
+    for name, value in vars(campaign).items():
+        try:
+            inside: dict[str, object] = object.__getattribute__(value, "__dict__")
+        except AttributeError:
+            continue
+        if not is_board(value):
+            hidden |= {f"self.{name}.{n}": b for n, v in inside.items() for b in boards_in(v)}
+    known = boards_of(campaign)
+    return {path: board for path, board in hidden.items() if board not in known}

@@ -126,3 +126,27 @@ def test_what_was_added_before_a_board_was_full_is_fed() -> None:
             assert len(self.todo) < 2
 
     assert run(Filling())[0] == [0, 1, 2]
+
+
+@pytest.mark.borders
+def test_a_board_in_the_attribute_of_another_object_is_named(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class State:
+        def __init__(self) -> None:
+            self.todo = Board(compute, [1, 2])
+            self.both = [self.todo]
+
+    class Deep(Campaign):
+        workers: ClassVar = {"default": 1}
+
+        def __init__(self, *, also: bool) -> None:
+            self.state = State()
+            if also:
+                self.todo = self.state.todo
+
+    simulate(Deep(also=False), model=Model(1.0))
+    assert "2 entries of the board self.state.todo were never handed out" in caplog.text
+    caplog.clear()
+    assert simulate(Deep(also=True), model=Model(1.0)).ended == {"succeeded": 2}
+    assert "never" not in caplog.text
