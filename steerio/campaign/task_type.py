@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import inspect
+import sys
 import weakref
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from types import BuiltinFunctionType, FunctionType, ModuleType
@@ -311,11 +312,17 @@ def as_task_type(function: Callable[..., Any]) -> TaskType[..., Any]:
 
 
 def _holds_nothing(function: Callable[..., Any]) -> bool:
-    """Whether to keep a function is to keep its code alone, and no data."""
+    """Whether to keep a function keeps its code alone, or what its module keeps anyway."""
     called: Any = function
-    if type(called) is FunctionType:
-        return not (called.__closure__ or called.__defaults__ or called.__kwdefaults__)
-    return type(called) is BuiltinFunctionType and type(called.__self__) is ModuleType
+    if type(called) is BuiltinFunctionType:
+        return type(called.__self__) is ModuleType
+    if type(called) is not FunctionType:
+        return False
+    if not (called.__closure__ or called.__defaults__ or called.__kwdefaults__):
+        return True
+    held = getattr(sys.modules.get(called.__module__), called.__name__, None)
+    # a script may define its functions again and again, as a notebook does
+    return held is called and called.__module__ != "__main__"
 
 
 def _keep(kept: dict[int, Any], number: int, value: Any) -> None:

@@ -113,6 +113,11 @@ def test_no_more_task_types_are_kept_than_are_said() -> None:
         kind = as_task_type(eval("lambda: 1"))
         assert kind.codec is as_task_type(kind.function).codec
     assert len(task_type._plain) <= KEPT
+    assert as_task_type(json.dumps) is as_task_type(json.dumps)
+    assert as_task_type(len) is as_task_type(len)
+    data = bytearray(10)
+    holding: Any = lambda data=data: data  # noqa: E731 - one that is not kept
+    assert as_task_type(holding) is not as_task_type(holding)
     assert len(task_type._codecs) <= KEPT
 
 

@@ -1,0 +1,86 @@
+"""What goes by value is what it was at submit, in the simulator as well."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from steerio import Board, Campaign, on_success
+from steerio.model.results import Succeeded
+from steerio.runtime import task_types
+from steerio.testing import Model, SimulatedCluster, simulate
+from tests.simulated.virtual import in_virtual_time
+
+pytestmark = pytest.mark.borders
+
+
+class Scale:
+    """Holds a number."""
+
+    def __init__(self, by: float) -> None:
+        self.by = by
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Scale)
+
+    def __hash__(self) -> int:
+        return 1
+
+    def times(self, x: float) -> float:
+        """Scale."""
+        return self.by * x
+
+
+def random_s(rng: object, *_: object) -> float:
+    """Draw a duration."""
+    drawn: float = rng.random()  # type: ignore[attr-defined]
+    return drawn
+
+
+@in_virtual_time
+async def test_methods_run_with_their_object_as_it_was_and_draw_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(task_types, "KEPT_TYPES", 4)
+    scale = Scale(0)
+    async with SimulatedCluster({"default": 2}, model=Model(random_s)) as cluster:
+        async with cluster.session() as session:
+            tasks = []
+            for number in range(40):
+                scale.by = number
+                tasks.append(session.submit(scale.times, 2.0))
+            assert await session.gather(*tasks) == [2.0 * number for number in range(40)]
+            times = [(await task.result()).timings for task in tasks]
+            durations = {round(t.run_s or 0, 6) for t in times}
+            assert len(durations) == 40, "chance goes on, though each is another function"
+            types = cluster.broker.dispatch.types
+            assert len(types) <= 4
+            workers = cluster.broker.roster.workers.values()
+            assert all(len(worker.known_types) <= 4 for worker in workers)
+        await asyncio.sleep(1)  # of virtual time: the broker hears of it
+        assert len(types) == 0
+
+
+class Search(Campaign):
+    """Hands out a method from a board."""
+
+    def __init__(self) -> None:
+        self.scale = Scale(1)
+        self.board = Board(self.scale.times, [1.0, 2.0, 3.0, 4.0])
+        self.values: list[float] = []
+
+    @on_success(Scale(0).times)
+    async def record(self, result: Succeeded) -> None:
+        """Change what the next is handed out with."""
+        self.values.append(result.value)
+        self.scale.by *= 10
+        if len(self.values) == 4:
+            self.stop()
+
+
+def test_a_board_hands_out_with_the_state_of_that_moment() -> None:
+    campaign = Search()
+    simulate(campaign, workers={"default": 1}, model=Model(1.0))
+    assert campaign.values[0] == 1.0
+    assert campaign.values[-1] in (400.0, 4000.0), campaign.values
