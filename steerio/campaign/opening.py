@@ -117,7 +117,7 @@ async def open_session(
     counts = check_workers(asked)
     folder = None if run_dir is None else Path(run_dir)
     if folder is not None:
-        refuse_used(folder)
+        refuse_used(run_dir or "")
     check_thresholds(store, counts)
     modules = list(preload)
     hosting = Hosting(

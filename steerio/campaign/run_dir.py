@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("steerio.run")
 
 LOG_FILE = "campaign.log"
+PARAMETERS, SUMMARY = "parameters.json", "summary.json"
 _files: set[logging.Handler] = set()
 """Where the log goes now: campaigns of one process overlap."""
 _level_is_ours: list[bool] = []
@@ -42,7 +43,7 @@ def make_run_dir(asked: Path | str | None, name: str) -> Path:
     """
     path = Path(asked) if asked is not None else Path("runs") / name.lower()
     if asked is not None:
-        refuse_used(path)
+        refuse_used(asked)
     with writing_to(path):
         if asked is None:
             path = _make_dated(path)
@@ -51,14 +52,24 @@ def make_run_dir(asked: Path | str | None, name: str) -> Path:
     return path
 
 
-def refuse_used(path: Path) -> None:
-    """Refuse a run directory that has a record.
+def refuse_used(asked: Path | str) -> None:
+    """Refuse a run directory that has a record, or links where one would be written.
 
     Raises:
-        UsageError: it holds another run already.
+        UsageError: it holds another run already, or is none.
     """
-    if (path / "tasks.jsonl").exists():
-        raise UsageError(f"{path} holds another run already; name a fresh run directory")
+    if asked == "":
+        raise UsageError("the run directory has no name: name a fresh one, or none at all")
+    path = Path(asked)
+    with writing_to(path):
+        if (path / "tasks.jsonl").exists():
+            raise UsageError(f"{path} holds another run already; name a fresh run directory")
+        links = [name for name in (LOG_FILE, PARAMETERS, SUMMARY) if (path / name).is_symlink()]
+    if links:
+        raise UsageError(
+            f"{path / links[0]} is a link, through which nothing is written; name a fresh run "
+            "directory"
+        )
 
 
 def _make_dated(path: Path) -> Path:
@@ -110,14 +121,14 @@ def write_parameters(
     }
     text = to_json(parameters, repr, indent=2)
     with writing_to(path):
-        (path / "parameters.json").write_bytes(text + b"\n")
+        (path / PARAMETERS).write_bytes(text + b"\n")
 
 
 def write_summary(path: Path, summary: dict[str, Any]) -> None:
     """Record how the run ended."""
     text = to_json(summary, repr, indent=2)
     try:
-        (path / "summary.json").write_bytes(text + b"\n")
+        (path / SUMMARY).write_bytes(text + b"\n")
     except OSError as error:  # what the campaign has come to is worth more
         log.warning("no summary could be written to %s: %s", path, error.strerror or error)
 

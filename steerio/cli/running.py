@@ -110,15 +110,22 @@ def split_target(target: str) -> tuple[Path, str]:
         UsageError: there is no such file.
     """
     file, _, name = target.rpartition(":") if ":" in target else (target, "", "")
-    if Path(target).exists():  # a colon in the name of a file
-        file, name = target, ""
-    path = Path(file)
-    if path.is_dir():
-        raise UsageError(f"{file!r} is a folder; name a file in it")
-    if not path.is_file():
-        hint = f"; did you mean {file}.py?" if Path(f"{file}.py").is_file() else ""
-        raise UsageError(f"there is no file {file!r}{hint}")
-    return path.resolve(), name
+    try:
+        if Path(target).exists():  # a colon in the name of a file
+            file, name = target, ""
+        path = Path(file)
+        if not file:
+            raise UsageError(f"{target!r} names no file: say FILE or FILE:CAMPAIGN")
+        if path.is_dir():
+            raise UsageError(f"{file!r} is a folder; name a file in it")
+        if not path.is_file():
+            if path.exists():
+                raise UsageError(f"{file!r} is no file that could be read")
+            hint = f"; did you mean {file}.py?" if Path(f"{file}.py").is_file() else ""
+            raise UsageError(f"there is no file {file!r}{hint}")
+        return path.resolve(), name
+    except OSError as error:
+        raise UsageError(f"{file[:80]!r} cannot be looked for: {error.strerror}") from None
 
 
 def load_campaign_file(path: Path) -> types.ModuleType:
@@ -134,6 +141,11 @@ def load_campaign_file(path: Path) -> types.ModuleType:
         name = f"{name}_campaign"
     try:
         return load_file(name, path)
+    except SystemExit as end:
+        raise UsageError(
+            f"{path.name} ended the program as it was loaded (sys.exit({end.code!r})): do that "
+            "below 'if __name__ == \"__main__\":'"
+        ) from None
     except Exception as error:  # noqa: BLE001 - it is the user's code
         show_traceback(error)
         what = f"{type(error).__name__}: {error}"
@@ -187,6 +199,9 @@ def make_campaign(context: click.Context, kind: type[Campaign]) -> Campaign:
         return kind(**options)
     except UsageError:
         raise
+    except SystemExit as end:
+        what = f"it ended the program (sys.exit({end.code!r}))"
+        raise UsageError(f"{kind.__name__}(...) could not be made: {what}") from None
     except Exception as error:  # noqa: BLE001 - it is the user's code
         show_traceback(error)
         raise UsageError(f"{kind.__name__}(...) could not be made: {error}") from None

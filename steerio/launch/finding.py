@@ -16,7 +16,12 @@ def find_broker(run_dir: Path | str) -> Connection:
     Raises:
         UsageError: none runs there, or it cannot be reached from this machine.
     """
-    if not Path(run_dir).exists():
+    try:
+        found = Path(run_dir).exists()
+    except OSError as error:
+        name = str(run_dir)[:80]
+        raise UsageError(f"{name!r} is no run directory: {error.strerror}") from None
+    if not found:
         raise UsageError(f"there is no run directory {run_dir}")
     connection = read_connection(run_dir)
     if has_ended(connection):

@@ -14,7 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from steerio.edge.addresses import join_address, resolve_host, split_address
+from steerio.edge.addresses import TCP, join_address, resolve_host, split_address
 from steerio.edge.contexts import Context
 from steerio.edge.endpoint import MemoryRouter, RouterEndpoint
 from steerio.edge.keys import ClientKeys, Gatekeeper, make_keys
@@ -99,11 +99,12 @@ class Listening:
             host = ANY_HOST if self._host == "*" else self._host.strip("[]")
             bound = bind_address(host)
             address = join_address(bound, self._port or "*")
+            asked = join_address(host, self._port or "any port")
             try:
                 router = ZmqRouter(context, address, server)
             except OSError as error:
                 raise UsageError(
-                    f"cannot listen on {self._host}, port {self._port or 'any'}: {error.strerror}. "
+                    f"cannot listen on {asked.removeprefix(TCP)}: {error.strerror}. "
                     "Choose another --port (0: any free one) or --host"
                 ) from None
             self.routers.append(router)

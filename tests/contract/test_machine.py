@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from msgspec import structs
 
+from steerio.campaign.run_dir import refuse_used
 from steerio.edge import store_folders
 from steerio.edge.connection import Connection
 from steerio.edge.journal import TASKS_FILE, Journal
@@ -96,6 +97,12 @@ def test_a_record_is_not_written_through_a_link(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="symbolic links"):
         Journal(run)
     assert elsewhere.read_text() == "theirs"
+    with pytest.raises(UsageError, match="holds another run already"):
+        refuse_used(run)
+    (run / TASKS_FILE).unlink()
+    (run / "summary.json").symlink_to(elsewhere)
+    with pytest.raises(UsageError, match="is a link, through which nothing is written"):
+        refuse_used(run)
     linked = tmp_path / "linked"
     (tmp_path / "there").mkdir()
     linked.symlink_to(tmp_path / "there")

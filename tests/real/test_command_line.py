@@ -63,6 +63,14 @@ class There(Campaign):
     async def setup(self):
         await self.run(train, 1)
 """
+ENDS = """
+import sys
+from steerio import Campaign
+
+class Ends(Campaign):
+    def __init__(self) -> None:
+        sys.exit("bye")
+"""
 FILES = {
     "pools.py": POOLS,
     "squares.py": SQUARES,
@@ -72,6 +80,9 @@ FILES = {
     "broken.py": "def f(:\n",
     "raises.py": "raise ValueError('no config')\n",
     "empty.py": "x = 1\n",
+    "encoded.py": "# -*- coding: nonsense -*-\n",
+    "ends.py": "import sys\nsys.exit(0)\n",
+    "ends_later.py": ENDS,
     "text.txt": "not Python\n",
 }
 
@@ -183,7 +194,21 @@ WRONG: Mapping[str, tuple[list[str], int, str]] = {
     ),
     "no file": (["run", "square.py"], 2, "there is no file 'square.py'"),
     "a folder": (["run", "."], 2, "'.' is a folder; name a file in it"),
-    "no name at all": (["run", ""], 2, "is a folder; name a file in it"),
+    "no name at all": (["run", ""], 2, "'' names no file: say FILE or FILE:CAMPAIGN"),
+    "a campaign of no file": (["run", ":Squares"], 2, "':Squares' names no file"),
+    "a name that is too long": (["run", "x" * 5000], 2, "cannot be looked for: File name too long"),
+    "a pipe": (["run", "/dev/null"], 2, "'/dev/null' is no file that could be read"),
+    "a file that ends the program": (
+        ["run", "ends.py"],
+        2,
+        "ends.py ended the program as it was loaded (sys.exit(0)): do that below",
+    ),
+    "a campaign that ends the program": (
+        ["run", "ends_later.py"],
+        2,
+        "Ends(...) could not be made: it ended the program (sys.exit('bye'))",
+    ),
+    "an encoding that is none": (["run", "encoded.py"], 2, "encoded.py could not be loaded: Syn"),
     "no ending": (["run", "squares"], 2, "did you mean squares.py?"),
     "no argument": (["run"], 2, "Usage: steerio run"),
     "a syntax error": (["run", "broken.py"], 2, "broken.py could not be loaded: SyntaxError"),
@@ -240,6 +265,17 @@ WRONG: Mapping[str, tuple[list[str], int, str]] = {
         1,
         "workers do not find square in half_here",
     ),
+    "a record without a name": (
+        ["run", "squares.py", "--limit", "3", "--run-dir", ""],
+        2,
+        "the run directory has no name",
+    ),
+    "a record of a name too long": (
+        ["run", "squares.py", "--limit", "3", "--run-dir", "x" * 5000],
+        2,
+        "cannot write to the run directory",
+    ),
+    "a broker of a name too long": (["status", "x" * 5000], 2, "is no run directory: File name"),
     "no broker": (["status", "."], 2, "no broker is running in . (there is no connection.json"),
     "no broker to join": (["worker", "--join", "."], 2, "no broker is running"),
     "no broker to stop": (["stop", "nowhere"], 2, "there is no run directory nowhere"),
