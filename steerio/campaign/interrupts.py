@@ -25,12 +25,11 @@ from types import FrameType, TracebackType
 from typing import Any
 
 from steerio.campaign.abandoning import end_process, say
+from steerio.worker.node_main import SAME_S
 
 HEEDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 AT_ONCE_S = 1.0
 """How long a run may take to unwind after a second signal, in seconds."""
-SAME_S = 0.3
-"""Signals that follow one within so many seconds are the same request, and count once."""
 
 
 class Interrupts:

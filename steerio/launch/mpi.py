@@ -44,6 +44,8 @@ NONE_SHARE = 0.9
 """Rank 0 gives up where no other has begun so long before its pools fail for want of workers."""
 MOST_NAMED = 10
 """Most ranks that are named as absent."""
+STAY_S = 120.0
+"""How long a rank goes on that was told to end: so was rank 0, which may need it to end well."""
 LOOK_S = 0.02
 """How often they look."""
 
@@ -113,7 +115,7 @@ def _follow(rank: Rank, run_dir: Path | None) -> NoReturn:
     setup = await_setup(rendezvous_path(rank, rank.number, run_dir), rank)
     if setup is not None and listens(setup.address):
         ends = find_end(None, os.environ, time.time())
-        run_node(structs.replace(setup, ends=ends), None)
+        run_node(structs.replace(setup, ends=ends), None, stays_s=STAY_S)
     elif setup is not None and setup.address.startswith(TCP):  # on one host, it has ended already
         sys.stderr.write(
             f"steerio: rank {rank.number} on {socket.gethostname()} reaches nobody at "

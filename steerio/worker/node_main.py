@@ -38,6 +38,8 @@ MOST_TOLD = 10
 """Most reasons why workers ended that a node tells whoever started it."""
 ORIGINAL_PATH = "STEERIO_ORIGINAL_PYTHONPATH"
 """How a fresh interpreter learns of the ``PYTHONPATH`` that is to reach the tasks."""
+SAME_S = 0.3
+"""Signals that follow one within so many seconds are the same request, and count once."""
 
 
 def main(descriptor: int = 0) -> int:
@@ -53,7 +55,11 @@ def main(descriptor: int = 0) -> int:
 
 
 def run_node(
-    setup: NodeSetup, lifeline: int | None, tell: Callable[[str], None] | None = None
+    setup: NodeSetup,
+    lifeline: int | None,
+    tell: Callable[[str], None] | None = None,
+    *,
+    stays_s: float = 0.0,
 ) -> int:
     """Be a node of this setup, and return the exit status.
 
@@ -62,6 +68,7 @@ def run_node(
         lifeline: a descriptor whose end is ours.
         tell: is told in words that it has joined, why workers do not come to work, and why it
             leaves.
+        stays_s: for how long it goes on after a first signal, unless the broker ends before.
 
     Raises:
         UsageError: this machine does not know the broker's.
@@ -84,7 +91,7 @@ def run_node(
             copies = None
             if store is not None and store.remote:
                 copies = Copies(open_store(store, Path(setup.objects), ""), own=own)
-            return asyncio.run(_serve(setup, forker, copies, lifeline, tell))
+            return asyncio.run(_serve(setup, forker, copies, lifeline, tell, stays_s))
         finally:
             descendants.end_children(END_CHILDREN_S)
 
@@ -95,6 +102,7 @@ async def _serve(
     copies: Copies | None,
     lifeline: int | None,
     tell: Callable[[str], None] | None,
+    stays_s: float,
 ) -> int:
     context = Context()
     try:
@@ -117,7 +125,7 @@ async def _serve(
         forker.watch(node.worker_exited if tell is None else _telling(node, tell))
         if tell is not None:
             node.on_joined = lambda: tell(f"node {node.name} has joined the broker")
-        with _told_to_end(node, lifeline):
+        with _told_to_end(node, lifeline, stays_s):
             node.start()
             lost = asyncio.ensure_future(forker.wait_lost())
             ends: list[asyncio.Future[Any]] = [node.ended, lost]
@@ -154,8 +162,32 @@ def _telling(node: Node, tell: Callable[[str], None]) -> Callable[[str, int, str
     return exited
 
 
+class _Asked:
+    """Has a node leave at a signal; one that stays for a while, at the second or after that."""
+
+    def __init__(self, node: Node, stays_s: float) -> None:
+        self._node, self._stays_s = node, stays_s
+        self._loop = asyncio.get_running_loop()
+        self._at = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+
+    def heed(self, number: signal.Signals) -> None:
+        """Take in a signal."""
+        now, reason = self._loop.time(), f"signal {number.name}"
+        if self._stays_s and self._timer is None:
+            self._at = now
+            self._timer = self._loop.call_later(self._stays_s, self._node.leave, reason)
+        elif self._timer is None or now > self._at + SAME_S:
+            self._node.leave(reason)
+
+    def close(self) -> None:
+        """Let time change nothing any more."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+
 @contextlib.contextmanager
-def _told_to_end(node: Node, lifeline: int | None) -> Generator[None, None, None]:
+def _told_to_end(node: Node, lifeline: int | None, stays_s: float) -> Generator[None, None, None]:
     """Watch the lifeline, and signals, while the node is up."""
     loop = asyncio.get_running_loop()
     heard = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -166,13 +198,15 @@ def _told_to_end(node: Node, lifeline: int | None) -> Generator[None, None, None
             loop.remove_reader(descriptor)
             node.leave("whoever started it ended")
 
+    asked = _Asked(node, stays_s)
     for number in numbers:
-        loop.add_signal_handler(number, node.leave, f"signal {number.name}")
+        loop.add_signal_handler(number, asked.heed, number)
     if lifeline is not None:
         loop.add_reader(lifeline, check_lifeline, lifeline)
     try:
         yield
     finally:
+        asked.close()
         if lifeline is not None:
             loop.remove_reader(lifeline)
         for number in numbers:

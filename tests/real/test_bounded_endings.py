@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from steerio.campaign.interrupts import SAME_S
+from steerio.worker.node_main import SAME_S
 from tests.real import programs
 from tests.real.programs import Program, running, steerio_command
 from tests.real.tables import read_table
@@ -66,6 +66,7 @@ class Hanging(Campaign):
 
     async def finish(self):
         print("finishing", flush=True)
+        await self.run(work, 7)
         if self.kind == "finish":
             await asyncio.Event().wait()
         await asyncio.sleep(0.1)

@@ -250,7 +250,7 @@ def test_ranks_give_their_workers_what_pools_ask_for(tmp_path: Path) -> None:
     assert f"limits {2**30} 3" in program.output
 
 
-NESTED = """
+TASKS_WITH_MPI = """
 import os
 import subprocess
 
@@ -281,7 +281,7 @@ class Nested(steerio.Campaign):
 @pytest.mark.borders
 @pytest.mark.parametrize("name", LAUNCHERS)
 def test_a_task_starts_ranks_of_its_own_below_either_launcher(tmp_path: Path, name: str) -> None:
-    (tmp_path / "nested.py").write_text(NESTED)
+    (tmp_path / "nested.py").write_text(TASKS_WITH_MPI)
     command = launch(name, 2, *steerio_command("run", "nested.py"))
     with running(*command, cwd=tmp_path) as program:
         assert program.status() == 0, program
