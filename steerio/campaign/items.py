@@ -31,7 +31,9 @@ if TYPE_CHECKING:
     from steerio.campaign.session import Session
 
 UNREAD_ITEMS = 1_000
-"""Most items of a task that are kept while nobody reads them (`Settings.items_bytes` of them)."""
+"""Most items of a task that are kept while nobody reads them."""
+UNREAD_IN_ALL = 100_000
+"""Most items of all tasks of a session; they may be as long as `Settings.items_bytes` says."""
 
 
 class Item(NamedTuple):
@@ -49,6 +51,18 @@ class Item(NamedTuple):
         if self.stored is not None:
             return self.stored.nbytes
         return len(self.body) + total_bytes(self.frames)
+
+
+class Kept:
+    """How much is kept of what all generator tasks of a session have yielded."""
+
+    def __init__(self) -> None:
+        self.items = self.nbytes = 0
+
+    def add(self, items: int, nbytes: int) -> None:
+        """Count more of them, or less."""
+        self.items += items
+        self.nbytes += nbytes
 
 
 class Taken(NamedTuple):
@@ -79,7 +93,7 @@ class Items:
         self._session = session
         self._number = number
         self._waiting: deque[Item] = deque()
-        self._bytes = 0
+        self._kept = session.kept
         self._granted = 0
         """For how many of those that wait the task may yield others already."""
         self._readers = 0
@@ -107,14 +121,14 @@ class Items:
             self._let_go_of(item)
             return
         self._waiting.append(item)
-        self._bytes += item.nbytes
+        self._kept.add(1, item.nbytes)
         if not self._readers:
             self._grant_waiting()
 
     def take(self) -> tuple[Item, bool]:
         """Take the first; also returns whether the task may not yield another for it yet."""
         item = self._waiting.popleft()
-        self._bytes -= item.nbytes
+        self._kept.add(-1, -item.nbytes)
         owed = not self._granted
         self._granted -= not owed
         return item, owed
@@ -125,7 +139,7 @@ class Items:
             self._let_go_of(item)
             return
         self._waiting.appendleft(item)
-        self._bytes += item.nbytes
+        self._kept.add(1, item.nbytes)
         self._granted += not owed
 
     def reader_came(self) -> None:
@@ -152,7 +166,7 @@ class Items:
         """Let the task go on without a reader, as long as items can be kept for one."""
         if self.stopping:
             return
-        if len(self._waiting) > UNREAD_ITEMS or self._bytes > self._most_bytes:
+        if len(self._waiting) > UNREAD_ITEMS or self._full:
             self.drop()
         elif (count := len(self._waiting) - self._granted) > 0:
             self._granted += count
@@ -170,17 +184,21 @@ class Items:
         return await self._session.store.item(item.body, item.stored)
 
     @property
-    def _most_bytes(self) -> int:
+    def _full(self) -> bool:
+        """Whether as much is kept for all tasks as may be."""
         most = self._session.client.settings.items_bytes
         limit = self._session.store.setting.limit_bytes
-        return most if limit is None else min(most, limit // 2)
+        if limit is not None:
+            most = min(most, limit // 2)
+        return self._kept.nbytes > most or self._kept.items > UNREAD_IN_ALL
 
     def let_go(self) -> None:
         """Forget those that wait."""
         for item in self._waiting:
+            self._kept.add(-1, -item.nbytes)
             self._let_go_of(item)
         self._waiting.clear()
-        self._bytes = self._granted = 0
+        self._granted = 0
 
     def _let_go_of(self, item: Item) -> None:
         if item.stored is not None:

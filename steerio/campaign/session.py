@@ -15,6 +15,7 @@ import msgspec
 
 from steerio.campaign.dependencies import handles_in, submit_after
 from steerio.campaign.handle import Task
+from steerio.campaign.items import Kept
 from steerio.campaign.nodes import Nodes
 from steerio.campaign.pools import Pools
 from steerio.campaign.results import explain
@@ -70,6 +71,7 @@ class Session(Submitter):
         self.clock: Callable[[], float] = time.time
         self._streams: set[EventStream] = set()
         self.snapshots = Snapshots()
+        self.kept = Kept()
         client.on_lost(self._end_streams)
 
     def __repr__(self) -> str:

@@ -279,6 +279,23 @@ def test_long_items_are_kept_for_nobody_beyond_their_bound(threshold_bytes: int 
     scene()
 
 
+def test_what_is_kept_of_all_tasks_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("steerio.campaign.items.UNREAD_IN_ALL", 100)
+
+    @cluster_with_one
+    async def scene(cluster: SimulatedCluster, session: Session) -> None:
+        first, second, third = session.map(relax, [MANY, MANY, MANY])
+        await session.gather(first, second, third)
+        assert session.kept.items == 2 * MANY
+        with pytest.raises(ItemsDropped):
+            await anext(third.items())
+        assert [item async for item in first.items()] == list(range(MANY))
+        del second
+        assert (session.kept.items, session.kept.nbytes) == (0, 0)
+
+    scene()
+
+
 @cluster_with_one
 async def test_items_that_nobody_reads_are_told_of_now_and_then(
     cluster: SimulatedCluster, session: Session
