@@ -230,7 +230,8 @@ def leave_daemon() -> None:
     """Have a child in a session of its own, which signals to the worker's group do not reach."""
     child = subprocess.Popen(["sleep", "1000"], start_new_session=True)
     announce(child.pid)
-    loop_in_python()
+    while True:
+        pass
 
 
 STUBBORN = (
