@@ -148,7 +148,7 @@ class Task(Generic[R]):
 
     @property
     def done(self) -> Done:
-        """Whether the task has ended; true or false, and may be called: ``task.done()``."""
+        """Whether the task has ended: true or false; called, ``task.done()``, a plain bool."""
         return _NOT_DONE if self._result is None else _DONE
 
     def __await__(self) -> Generator[Any, None, R]:
