@@ -14,9 +14,9 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
+from steerio.edge.callables import is_of_users
 from steerio.edge.pickling import is_proxy, send_by_value
 
-_LIBRARIES = ("site-packages", "dist-packages")
 _reloaded: set[str] = set()
 _first: dict[str, ModuleType] = {}
 """The modules as they were when a function of theirs was first sent."""
@@ -30,7 +30,7 @@ class _Finder:
     def find_spec(name: str, path: object = None, target: ModuleType | None = None) -> None:
         """Note a module that is reloaded: only then a target is given."""
         del path
-        if target is not None and _is_of_users(name, target):
+        if target is not None and is_of_users(name, target):
             _note(name)
 
 
@@ -52,7 +52,7 @@ def look(name: str) -> None:
     uses = {
         other: {_module_of(value) for value in list(vars(here).values())}
         for other, here in list(sys.modules.items())
-        if _is_of_users(other, here)
+        if is_of_users(other, here)
     }
     affected = set(_reloaded)
     while more := {other for other, used in uses.items() if used & affected} - affected:
@@ -79,12 +79,3 @@ def _module_of(value: Any) -> str:
         return ""
     name = getattr(value, "__module__", "")
     return name if isinstance(name, str) else ""
-
-
-def _is_of_users(name: str, module: object) -> bool:
-    """Whether a module is neither of a library nor ours: those do not change meanwhile."""
-    top = name.partition(".")[0]
-    if top in sys.stdlib_module_names or top in ("steerio", "__main__"):
-        return False
-    file = getattr(module, "__file__", None)
-    return isinstance(file, str) and not any(part in file for part in _LIBRARIES)

@@ -16,6 +16,8 @@ from importlib.machinery import SourceFileLoader
 from types import BuiltinFunctionType, CodeType, FunctionType, MethodType
 from typing import Any, cast
 
+LIBRARIES = ("site-packages", "dist-packages")
+"""Folders of installed libraries."""
 TASK_TYPE = "__steerio_task_type__"
 """What the class of task types has, by which they are known to those below it."""
 
@@ -97,11 +99,21 @@ def is_same(one: Any, other: Any) -> bool:
     return alike and issubclass(type(owner), type)
 
 
+def is_of_users(name: str, module: object) -> bool:
+    """Whether a module is neither of a library nor ours: those do not change meanwhile."""
+    top = name.partition(".")[0]
+    if top in sys.stdlib_module_names or top in ("steerio", "__main__"):
+        return False
+    file = getattr(module, "__file__", None)
+    return isinstance(file, str) and not any(part in file for part in LIBRARIES)
+
+
 def fingerprint(function: Callable[..., Any]) -> bytes:
     """Return a digest of a function's code; empty where processes may differ in that by right.
 
-    They may where it is not compiled from the file of its module as it stands there: in other
-    versions of Python, with optimization, by a loader that rewrites it (as pytest's does).
+    They may where it is not compiled from the file of its module as it stands there (in other
+    versions of Python, with optimization, by a loader that rewrites it, as pytest's does), and
+    where it is of a library, of which hosts may have different versions.
     """
     if type(function) is not FunctionType:
         return b""
@@ -110,6 +122,8 @@ def fingerprint(function: Callable[..., Any]) -> bytes:
     if type(getattr(spec, "loader", None)) is not SourceFileLoader:
         return b""
     if function.__code__.co_filename != spec.origin or sys.flags.optimize:
+        return b""
+    if not is_of_users(function.__module__, module):
         return b""
     parts = b"".join(_parts_of_code(function.__code__))
     return b"%d.%d " % sys.version_info[:2] + hashlib.blake2b(parts, digest_size=16).digest()
