@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import steerio
 from tests.real.programs import running, steerio_command
 from tests.real.test_mpi import launch
 from tests.real.test_standing_broker import broker_in, workers_in
@@ -39,3 +40,11 @@ def test_pools_are_as_asked_for_at_the_beginning_and_counted_at_the_end(
     assert "; busy: batch " in run.output
     (summary,) = (tmp_path / "runs").glob("beginning-*/summary.json")
     assert json.loads(summary.read_text())["busy"]["batch"] > 0
+
+
+async def test_a_session_finds_its_pools_as_soon_as_it_is_open() -> None:
+    async with steerio.open_session(workers={"batch": 2, "service": 1}) as session:
+        found = {name: (load.workers, load.at_home) for name, load in session.pools.items()}
+        assert found == {"batch": (2, 2), "service": (1, 1)}
+    async with steerio.open_session(workers=2) as session:
+        assert {name: load.workers for name, load in session.pools.items()} == {"default": 2}
