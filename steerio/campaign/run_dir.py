@@ -21,6 +21,7 @@ from steerio.campaign.made_with import in_short
 from steerio.edge.own_files import to_json, writing_to
 from steerio.errors import UsageError
 from steerio.model.places import WorkerNeeds
+from steerio.model.showing import in_words
 
 if TYPE_CHECKING:
     from steerio.campaign.campaign import Campaign
@@ -119,14 +120,14 @@ def write_parameters(
         "pid": os.getpid(),
         "started": datetime.datetime.now(datetime.UTC).isoformat(),
     }
-    text = to_json(parameters, repr, indent=2)
+    text = to_json(parameters, in_words, indent=2)
     with writing_to(path):
         (path / PARAMETERS).write_bytes(text + b"\n")
 
 
 def write_summary(path: Path, summary: dict[str, Any]) -> None:
     """Record how the run ended."""
-    text = to_json(summary, repr, indent=2)
+    text = to_json(summary, in_words, indent=2)
     try:
         (path / SUMMARY).write_bytes(text + b"\n")
     except OSError as error:  # what the campaign has come to is worth more

@@ -11,13 +11,12 @@ from math import isfinite
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-import msgspec
-
 from steerio.campaign.dependencies import handles_in, submit_after
 from steerio.campaign.handle import Task
 from steerio.campaign.items import Kept
 from steerio.campaign.nodes import Nodes
 from steerio.campaign.pools import Pools
+from steerio.campaign.published import published
 from steerio.campaign.results import explain
 from steerio.campaign.sending import packed_call, put_and_send
 from steerio.campaign.store import SessionStore
@@ -321,9 +320,10 @@ class Session(Submitter):
         """Publish a value of your own as a ``Published`` event.
 
         It travels as plain data: structs, dataclasses and dicts as dicts; what MessagePack has
-        no word for as its ``repr``.  Values of more than 2 kB arrive as ``None``.
+        no word for as its ``repr``, without its address in memory, and sets in order, so that a
+        run that is repeated records the same.  Values of more than 2 kB arrive as ``None``.
         """
-        body = msgspec.msgpack.encode(event, enc_hook=repr)
+        body = published(event)
         self.client.watch.publish(type(event).__name__, body)
 
     # -- from handles and client -------------------------------------------------------

@@ -19,6 +19,7 @@ from steerio.campaign.task_type import as_task_type
 from steerio.errors import UsageError
 from steerio.model.events import Event
 from steerio.model.results import Cancelled, Result, Succeeded
+from steerio.model.showing import in_words
 
 P = ParamSpec("P")
 Method = Callable[P, Awaitable[Any]]
@@ -280,7 +281,7 @@ def _mark(trigger: Trigger) -> Callable[[Method[P]], Method[P]]:
 
 def _put_on(method: Method[P], trigger: Trigger) -> Method[P]:
     """Put a trigger on a method, which may have some already."""
-    name = getattr(method, "__qualname__", repr(method))
+    name = getattr(method, "__qualname__", in_words(method))
     _check_method(method, trigger, name)
     triggers = marks(method)
     if trigger in triggers:

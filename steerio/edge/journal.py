@@ -23,6 +23,7 @@ from msgspec import Struct
 from steerio.edge.boxing import ARRAY, array_head, buffer_of
 from steerio.edge.headers import escape
 from steerio.model.events import AnyEvent
+from steerio.model.showing import in_words
 
 TASKS_FILE = "tasks.jsonl"
 EVENTS_FILE = "events.jsonl"
@@ -47,7 +48,7 @@ _CASTS: dict[str, Any] = {
 }
 """NumPy's names of numbers in this machine's order, and those of ``memoryview.cast``."""
 
-_lines = msgspec.json.Encoder(enc_hook=repr).encode_lines
+_lines = msgspec.json.Encoder(enc_hook=in_words).encode_lines
 
 
 class AttemptEntry(Struct, frozen=True):
@@ -220,7 +221,7 @@ def _in_words(value: Any) -> Any:
         return escape(value)
     if isinstance(value, dict):
         pairs = cast("Any", value).items()
-        texts = {key if isinstance(key, str) else repr(key): item for key, item in pairs}
+        texts = {key if isinstance(key, str) else in_words(key): item for key, item in pairs}
         return {escape(key): _in_words(item) for key, item in texts.items()}
     if isinstance(value, list | tuple):
         return [_in_words(item) for item in cast("Any", value)]

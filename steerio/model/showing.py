@@ -7,6 +7,7 @@ fetched for a line of text; and its class may have a repr that raises.
 from __future__ import annotations
 
 import dataclasses
+import re
 import reprlib
 from collections.abc import Iterable, Mapping
 from itertools import islice
@@ -14,6 +15,8 @@ from typing import Any, cast
 
 import msgspec
 
+_ADDRESS = re.compile(r"(?<=\S) at 0x[0-9a-fA-F]+(?=[^<>]*>)")
+"""Where an object is in memory, as reprs have it: another place in each run."""
 SHOWN_CHARACTERS = 60
 """Longer texts are cut."""
 _ITEMS = 20
@@ -25,8 +28,21 @@ _OF_PROXIES = "__proxy_factory__"
 
 def short(value: Any) -> str:
     """Say in at most 60 characters what a value is; resolves no proxy, and never raises."""
-    text = _short.repr(value)
+    text = steady(_short.repr(value))
     return text if len(text) <= SHOWN_CHARACTERS else text[: SHOWN_CHARACTERS - 3] + "..."
+
+
+def in_words(value: Any) -> str:
+    """Return the repr of a value as it is in every run: without where it is in memory."""
+    try:
+        return steady(repr(value))
+    except Exception as error:  # noqa: BLE001 - it is the user's __repr__ that is called here
+        return f"<{type(value).__qualname__}, whose repr raises {type(error).__name__}>"
+
+
+def steady(text: str) -> str:
+    """Return a text without the addresses of the objects whose reprs are in it."""
+    return _ADDRESS.sub("", text) if " at 0x" in text else text
 
 
 class _Short(reprlib.Repr):

@@ -9,8 +9,9 @@ import msgspec
 
 from steerio.edge.journal import Journal, TaskEntry
 from steerio.model.events import AnyEvent
+from steerio.model.showing import in_words
 
-_encoder = msgspec.json.Encoder(enc_hook=repr)
+_encoder = msgspec.json.Encoder(enc_hook=in_words)
 
 
 class MemoryJournal(Journal):

@@ -11,6 +11,7 @@ import traceback
 from steerio.edge.pickling import dump
 from steerio.model.bounds import NAME_CHARACTERS, cut
 from steerio.model.messages import RemoteError
+from steerio.model.showing import steady
 
 MESSAGE_CHARACTERS = 20_000
 """Longest message."""
@@ -34,7 +35,7 @@ def describe(raised: BaseException, own_frames: int) -> RemoteError:
     except Exception as error:  # noqa: BLE001 - it is the user's __str__ that is called there
         text = "".join(traceback.format_tb(trace)) + f"{name} ({type(error).__name__} in its text)"
     try:
-        message = str(raised)
+        message = steady(str(raised))  # it is recorded: runs that are alike have it alike
     except Exception as error:  # noqa: BLE001 - as above
         message = f"(its __str__ raises {type(error).__name__})"
     name, text = cut(name, NAME_CHARACTERS), cut(text, TRACEBACK_CHARACTERS)

@@ -309,7 +309,7 @@ def test_small_arrays_of_numbers_are_shown_as_lists(kind: str) -> None:
     assert shown(*ANY_VALUE.pack(array)) == expected
     codec = CallCodec(lambda a, b: None, "f")
     assert shown(*codec.pack((array, 1), {})) == [[expected, 1], {}]
-    assert shown(*codec.pack((array,), {"b": array})) == [[expected], {"b": expected}]
+    assert shown(*codec.pack((array,), {"b": array.copy()})) == [[expected], {"b": expected}]
     come = ANY_VALUE.unpack(*ANY_VALUE.pack(array))
     assert (come.dtype, come.shape, come.flags.writeable) == (array.dtype, array.shape, True)
     assert np.array_equal(come, array)

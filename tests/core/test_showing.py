@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import re
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import msgspec
 import pytest
 
 from steerio.model.results import Failed, Lost, Sizes, Succeeded, TaskError, Timings
-from steerio.model.showing import short
+from steerio.model.showing import in_words, short, steady
 
 
 class Model(msgspec.Struct):
@@ -67,8 +68,35 @@ def test_a_value_that_has_no_text_is_shown_all_the_same() -> None:
     loop.append(loop)
 
     assert short(loop).startswith("[[[")
-    assert short(Raising()).startswith("<Raising instance at")
+    assert short(Raising()) == "<Raising instance>"
     assert short(10**5000) == "<int of 16610 bits>"
+
+
+@pytest.mark.borders
+def test_no_text_of_a_value_says_where_it_is_in_memory() -> None:
+    plain = object()
+    assert in_words(plain) == short(plain) == "<object object>"
+    assert in_words([plain, {"a": test_no_text_of_a_value_says_where_it_is_in_memory}]) == (
+        "[<object object>, {'a': <function test_no_text_of_a_value_says_where_it_is_in_memory>}]"
+    )
+    assert in_words(plain.__eq__) == "<method-wrapper '__eq__' of object object>"
+    assert in_words(Raising()) == "<Raising, whose repr raises RuntimeError>"
+    assert steady("no memory at 0x7f00") == "no memory at 0x7f00", "that is no object's repr"
+
+
+@pytest.mark.borders
+def test_a_result_may_be_given_its_arguments_late() -> None:
+    class Late:
+        args = ([1],)
+        kwargs: ClassVar[dict[str, Any]] = {"a": 2}
+
+    given: Any = Late()
+    common: Any = (3, "m:f", given, given, 1, None, Timings(), Sizes(), {}, "", {})
+    result = Succeeded(*common, 4)
+    assert (result.args, result.kwargs) == (([1],), {"a": 2})
+    again = copy.deepcopy(result)
+    assert (again.args, again.kwargs, again.value) == (([1],), {"a": 2}, 4)
+    assert again == copy.deepcopy(again)
 
 
 class Large:
