@@ -219,7 +219,8 @@ def _blame(function: Callable[..., Any], error: Exception) -> str:
     if not trail:
         return what
     kind = class_of(guilty)
-    return f"{', through '.join(trail)} is of type {kind.__module__}.{kind.__qualname__} ({what})"
+    where = ", through ".join(trail) + "," * (len(trail) > 1)
+    return f"{where} is of type {kind.__module__}.{kind.__qualname__} ({what})"
 
 
 def _parts(owner: Any) -> Iterator[tuple[str, Any]]:

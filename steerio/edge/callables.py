@@ -52,6 +52,17 @@ def is_bound(function: Callable[..., Any]) -> bool:
     return not issubclass(kind, plain) and written(function) is not function
 
 
+def is_dispatched_method(function: Callable[..., Any]) -> bool:
+    """Whether it is the method of an object that ``functools.singledispatchmethod`` has made."""
+    if type(function) is not FunctionType:
+        return False
+    code = function.__code__
+    if code.co_qualname != "singledispatchmethod.__get__.<locals>._method":
+        return False
+    cells = dict(zip(code.co_freevars, function.__closure__ or (), strict=True))
+    return "obj" in cells and cells["obj"].cell_contents is not None
+
+
 def name_of(function: Callable[..., Any]) -> str:
     """Return what a function is called: ``module:qualname``, as far as it has such a name."""
     called: Any = function

@@ -23,7 +23,7 @@ from steerio.edge.boxing import (
     encode,
     pickled,
 )
-from steerio.edge.callables import kind_of
+from steerio.edge.callables import is_dispatched_method, kind_of
 from steerio.edge.form import Form
 from steerio.edge.forms import form_of, is_exact
 from steerio.edge.references import Resolve
@@ -43,7 +43,10 @@ REST_ARGUMENTS = 32
 
 def _signature_of(function: Callable[..., Any]) -> inspect.Signature:
     try:
-        return inspect.signature(function)
+        signature = inspect.signature(function)
+        if is_dispatched_method(function):  # it shows that of the unbound one
+            return signature.replace(parameters=list(signature.parameters.values())[1:])
+        return signature
     except (TypeError, ValueError):  # some built-in functions have none to show
         any_arguments = [
             inspect.Parameter("args", inspect.Parameter.VAR_POSITIONAL),

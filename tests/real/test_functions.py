@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import abc
 import asyncio
 import contextvars
+import enum
 import functools
 import gc
 import math
@@ -122,7 +124,7 @@ def cached(x: int) -> int:
     return x + 1
 
 
-async def test_callables_of_every_kind_run() -> None:
+async def test_callables_of_every_kind_run() -> None:  # noqa: C901 - it defines them
     model = Model(2.0)
 
     @functools.lru_cache(maxsize=5)
@@ -141,6 +143,35 @@ async def test_callables_of_every_kind_run() -> None:
         @functools.cached_property
         def value(self) -> int:
             return 5
+
+        @functools.singledispatchmethod
+        def kind(self, x: Any) -> str:
+            return "any"
+
+        @kind.register
+        def _(self, x: int) -> str:
+            return "int"
+
+    class Color(enum.Enum):
+        RED = 7
+
+        def number(self) -> int:
+            return int(self.value)
+
+    class Abstract(abc.ABC):
+        @abc.abstractmethod
+        def go(self) -> int: ...
+
+    class Concrete(Abstract):
+        def go(self) -> int:
+            return 3
+
+    class Node(msgspec.Struct):
+        x: int
+        child: Any = None
+
+        def deep(self) -> int:
+            return self.x + (self.child.deep() if self.child else 0)
 
     async with steerio.open_session(workers={"default": 1}) as session:
         run = session.run
@@ -165,6 +196,9 @@ async def test_callables_of_every_kind_run() -> None:
         assert await run(fibonacci, 20) == 6765
         assert (await run(kind, 1), await run(kind, "")) == ("int", "any")
         assert await run(lambda: WithProperty().value) == 5
+        assert await run(WithProperty().kind, 1) == "int"
+        assert (await run(Color.RED.number), await run(Concrete().go)) == (7, 3)
+        assert await run(Node(1, Node(2)).deep) == 3
         assert await run(steerio.task(pool="default")(model.scale), 1.0) == 2.0
 
 
