@@ -6,9 +6,13 @@ import math
 from decimal import Decimal
 from typing import Any
 
+import numpy
 import pytest
 
 from steerio import Board, Session, Task, TaskEnded, UsageError, report, task
+from steerio.campaign import sending
+from steerio.edge import cutting
+from steerio.errors import EncodingError
 from steerio.model.bounds import LONGEST_S
 from steerio.testing import SimulatedCluster
 from tests.simulated.virtual import on_cluster, simulation
@@ -173,6 +177,25 @@ async def test_filters_and_names(cluster: SimulatedCluster, session: Session) ->
         asked.reassign(["x"], "simulate")
     with pytest.raises(UsageError, match="AskMove cannot be said like this"):
         asked.pools.move("simulate", "learn", 1, how=3)
+    assert await session.run(simulation, 1.0) == 1.0
+
+
+@task(pool="simulate", threshold_bytes=None)
+def combining(parts: list[Any]) -> None:
+    """Combine parts."""
+
+
+@on_cluster(1)
+async def test_more_than_a_message_takes(cluster: SimulatedCluster, session: Session) -> None:
+    references = [await session.put(number) for number in range(3)]
+    arrays = [numpy.zeros(10_000) for _ in range(3)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sending, "MOST_NEEDED", 2)
+        patch.setattr(cutting, "MOST_FRAMES", 2)
+        with pytest.raises(UsageError, match="may be given 2 references, not 3: put what they"):
+            session.submit(combining, references)
+        with pytest.raises(EncodingError, match=r"3 arrays and buffers .* through the store"):
+            session.submit(combining, arrays)
     assert await session.run(simulation, 1.0) == 1.0
 
 
