@@ -85,6 +85,8 @@ class Feeder:
 
     def name_unfed(self) -> None:
         """Warn of boards that were not found, and so not fed."""
+        if self._campaign is None:
+            return
         for path, board in hidden_boards(self._campaign).items():
             if len(board):
                 log.warning(
