@@ -99,7 +99,7 @@ class Attempt:
             self._call(args, kwargs, duration_s, agenda)
             return
         loop = asyncio.get_running_loop()
-        self._told = Told(self._send_report, loop.time)
+        self._told = Told(self._send_report, loop)
         name = f"{self.script.name} on {self._worker.name}"
         self._pending.append(loop.create_task(steps, name=name))
 
@@ -108,6 +108,8 @@ class Attempt:
         for each in self._pending:
             each.cancel()
         self._pending.clear()
+        if self._told is not None:
+            self._told.drop()
 
     def grant(self, count: int) -> None:
         """Let a generator yield so many more items."""
@@ -165,7 +167,7 @@ class Attempt:
             except Exception as unsendable:  # noqa: BLE001 - pickling raises what it likes
                 error = unsendable
         if self._pending and self._told is not None:
-            self._told.end()
+            self._told.tell_waiting()
         self._worker.ended(self, packed, error)
 
     @property

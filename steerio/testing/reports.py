@@ -8,6 +8,7 @@ Functions that are on the clock themselves report when they do.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from math import inf
 from typing import NamedTuple
@@ -25,18 +26,23 @@ class Said(NamedTuple):
 def planned(reports: Sequence[Said], duration_s: float) -> list[tuple[float, Said]]:
     """Return the reports of an attempt of such a length that are told, each with its second.
 
-    As from a real worker they come at most so often, and the last is always among them.
+    As from a real worker one that comes soon after another waits, and the next takes its place.
     """
     told: list[tuple[float, Said]] = []
-    last_s = -inf
-    for number, (share, said) in enumerate(zip(_shares(reports), reports, strict=True), 1):
+    waiting: Said | None = None
+    due_s = -inf
+    for share, said in zip(_shares(reports), reports, strict=True):
         at_s = share * duration_s
-        if number == len(reports):
-            at_s = max(at_s, min(last_s + PROGRESS_EVERY_S, duration_s))
-        elif at_s < last_s + PROGRESS_EVERY_S:
-            continue
-        told.append((at_s, said))
-        last_s = at_s
+        if waiting is not None and due_s <= at_s:
+            told.append((due_s, waiting))
+            waiting, due_s = None, due_s + PROGRESS_EVERY_S
+        if at_s < due_s:
+            waiting = said
+        else:
+            told.append((at_s, said))
+            due_s = at_s + PROGRESS_EVERY_S
+    if waiting is not None:
+        told.append((min(due_s, duration_s), waiting))
     return told
 
 
@@ -64,25 +70,36 @@ def _without_fraction(reports: Sequence[Said], first: int) -> int:
 
 
 class Told:
-    """What an attempt tells while it is on the clock: not too often, and at last the last."""
+    """What an attempt tells while it is on the clock: not too often, and the last in any case."""
 
-    def __init__(self, send: Callable[[Said], None], now: Callable[[], float]) -> None:
+    def __init__(self, send: Callable[[Said], None], loop: asyncio.AbstractEventLoop) -> None:
         self._send = send
-        self._now = now
-        self._last_s = -inf
-        self._held: Said | None = None
+        self._loop = loop
+        self._due_s = -inf
+        self._waiting: Said | None = None
+        self._timer: asyncio.TimerHandle | None = None
 
     def say(self, said: Said) -> None:
-        """Tell a report, or keep it where the one before was told a moment ago."""
-        if self._now() - self._last_s < PROGRESS_EVERY_S:
-            self._held = said
+        """Tell a report, now or in a moment."""
+        if self._timer is not None or self._loop.time() < self._due_s:
+            self._waiting = said
+            if self._timer is None:
+                self._timer = self._loop.call_at(self._due_s, self.tell_waiting)
             return
-        self._held = None
-        self._last_s = self._now()
+        self._due_s = self._loop.time() + PROGRESS_EVERY_S
         self._send(said)
 
-    def end(self) -> None:
-        """Tell what was kept last."""
-        if self._held is not None:
-            self._send(self._held)
-            self._held = None
+    def tell_waiting(self) -> None:
+        """Tell what waits: its time has come, or the attempt ends."""
+        waiting = self._waiting
+        self.drop()
+        if waiting is not None:
+            self._due_s = self._loop.time() + PROGRESS_EVERY_S
+            self._send(waiting)
+
+    def drop(self) -> None:
+        """Tell nothing more."""
+        self._waiting = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None

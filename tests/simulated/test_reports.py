@@ -113,6 +113,7 @@ async def test_a_coroutine_reports_when_it_does_and_its_last_word_is_told(
     one, other = await session.gather(*session.map(train_slowly, [2, 1]))
     assert told(cluster, 0) == [
         (1.5, "epoch 0"),
+        (1.6, "half of 0"),
         (2.5, "epoch 1"),
         (2.5, "half of 1"),
         (4.0, "epoch 0"),
@@ -172,7 +173,7 @@ def said(*fractions: float | None) -> list[Said]:
         ([None], [50]),
         ([None, None, None], [25, 50, 75]),
         ([None, 0.8, None], [40, 80, 90]),
-        ([0.6, 0.2, 2.0, -1.0], [60, 100, 100]),
+        ([0.6, 0.2, 2.0, -1.0], [60, 60, 100, 100]),
         ([1.0, None], [100, 100]),
     ],
 )
