@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import pickle
 import re
 from typing import Any, ClassVar, NamedTuple
 
@@ -130,3 +131,15 @@ def test_results_of_one_argument_or_none_show_it_as_tuples_do() -> None:
     for args in ((), (1,), (1, "a")):
         result = Lost(0, "t", args, {}, 0, None, Timings(), Sizes(), {}, "", {}, "why")
         assert f"args={args!r}, kwargs={{}}," in repr(result)
+
+
+def test_results_are_pickled_with_the_arguments_that_they_were_given_late() -> None:
+    class Late:
+        args = ("C", 2)
+        kwargs: ClassVar[dict[str, int]] = {"charge": 1}
+
+    late: Any = Late()
+    result = Succeeded(1, "m:f", late, late, 1, "w", Timings(), Sizes(), {}, "", {}, 1.0)
+    copied = pickle.loads(pickle.dumps(result))
+    assert repr(copied) == repr(result)
+    assert (copied.args, copied.kwargs) == (("C", 2), {"charge": 1})
