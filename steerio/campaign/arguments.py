@@ -11,6 +11,7 @@ own that few ever look at, so a `NotKept` is there instead.
 
 from __future__ import annotations
 
+import copy
 import datetime as dt
 import enum
 import sys
@@ -159,6 +160,19 @@ def as_submitted(
         return args, kwargs
     kept = AsSubmitted(codec, args, kwargs, body, frames, used)
     return kept, kept
+
+
+def as_it_is(value: Any) -> Any:
+    """Return a value that stays as it is now, whatever is done to the one given.
+
+    That is the same one where it cannot be changed, or is equal to nothing but itself.
+    """
+    if _fixed(value):
+        return value
+    try:
+        return copy.deepcopy(value)
+    except Exception:  # noqa: BLE001 - a user's value may raise anything; nor can it be sent then
+        return value
 
 
 _ASK: Any = object()

@@ -17,6 +17,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from heapq import heapify, heappop, heappush
 from typing import Any, Generic, TypeVar, cast
 
+from steerio.campaign.arguments import as_it_is
 from steerio.campaign.handle import Task
 from steerio.campaign.submitting import current_agent
 from steerio.campaign.task_type import TaskType, as_arguments, as_task_type, make_options
@@ -50,7 +51,9 @@ class Board(Generic[K]):
             they differ from those of the task type (see ``Session.options``).
 
     Entries of equal score go in the order in which they were added.  A key that waits, or
-    was handed out before, is not added again.
+    was handed out before, is not added again.  An item is what it was when it was added: a list,
+    an array or a record that is changed afterwards is copied before.  Only an object that is equal
+    to nothing but itself is what it is when it is handed out.
     """
 
     def __init__(
@@ -221,7 +224,7 @@ class Board(Generic[K]):
             checked = _score(score, key)
             if key not in new and key not in self.running and key not in self.ended:
                 order += 1
-                new[key] = (checked, order, item, cause)
+                new[key] = (checked, order, as_it_is(item), cause)
         if len(new) > self.limit:
             raise BoardFull(f"{len(new)} entries are too many for {self!r}: limit={self.limit}")
         self._waiting, self._order = new, order
@@ -253,7 +256,7 @@ class Board(Generic[K]):
         if len(self._waiting) >= self.limit:
             raise BoardFull(f"{self!r} is full: limit={self.limit}")
         self._order += 1
-        self._waiting[key] = (score, self._order, item, current_agent.get())
+        self._waiting[key] = (score, self._order, as_it_is(item), current_agent.get())
         heappush(self._heap, (-score, self._order, key))
         return True
 

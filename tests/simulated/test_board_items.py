@@ -62,7 +62,7 @@ def test_vectors_are_ranked_by_item_in_each_of_the_ways() -> None:
     assert board.rescore(lambda item: 9.0 if item[0] == 1 else None) == 1
     assert [item[0] for item in board.waiting_items] == [1, 3, 2, 0]
     assert board.rescore({items[0].tobytes(): 10.0, b"gone": 3.0}) == 1
-    assert board.item(board.waiting[0]) is items[0]
+    assert np.array_equal(board.item(board.waiting[0]), items[0])
     assert board.score(items[0].tobytes()) == 10.0
     assert board.rescore([(np.full(3, 77.0), 3.0)]) == 0
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from steerio import Session, Succeeded, task
-from steerio.testing import KillWorker, Model, SimulatedCluster
+from steerio import Board, Campaign, Session, Succeeded, on_success, task
+from steerio.testing import KillWorker, Model, SimulatedCluster, simulate
 from tests.simulated.virtual import on_cluster
 
 pytestmark = pytest.mark.borders
@@ -37,6 +37,16 @@ _scratch = np.zeros(2_000)
 def same_value(number: int) -> Array:
     _scratch[:] = number
     return _scratch
+
+
+@task(pool="simulate")
+def same_array(array: Array) -> float:
+    return float(array[-1])
+
+
+@task(pool="simulate")
+def same_record(record: dict[str, Any]) -> tuple[str, int]:
+    return record["name"], record["steps"][0]
 
 
 TAKES = {
@@ -71,3 +81,33 @@ async def test_what_a_task_yields_and_returns_is_what_it_was_then(
     tasks = session.map(same_value, range(4))
     values = await session.gather(*tasks)
     assert [(value[0], value[-1]) for value in values] == [(n, n) for n in range(4)]
+
+
+class Changing(Campaign):
+    """Fill one array, and one record, again and again, and add them to boards."""
+
+    def __init__(self) -> None:
+        self.arrays: Board[float] = Board(same_array, key=lambda array: float(array[0]))
+        self.records: Board[str] = Board(same_record, key=lambda record: str(record["name"]))
+        array, record = np.zeros(2_000), {"name": "", "steps": [0]}
+        for number in range(5):
+            array[:] = number
+            self.arrays.add(array)
+            record["name"] = f"r{number}"
+            record["steps"][0] = number  # type: ignore[index]
+            self.records.add(record)
+        record["steps"][0] = -1  # type: ignore[index]
+        self.seen: list[Any] = []
+
+    @on_success(same_array)
+    @on_success(same_record)
+    async def note(self, result: Succeeded) -> None:
+        self.seen.append(result.value)
+
+
+def test_what_is_on_a_board_is_what_was_added() -> None:
+    model = {same_array: Model(1.0), same_record: Model(1.0)}
+    campaign = simulate(Changing(), model=model, workers={"simulate": 2}).campaign
+    assert sorted(campaign.seen, key=str) == sorted(
+        [*map(float, range(5)), *((f"r{n}", n) for n in range(5))], key=str
+    )
