@@ -16,7 +16,7 @@ from steerio.campaign.run_dir import refuse_used
 from steerio.campaign.session import Session
 from steerio.campaign.store import SessionStore
 from steerio.edge.addresses import resolve_address
-from steerio.edge.contexts import Context
+from steerio.edge.contexts import Context, connecting
 from steerio.edge.threads import in_thread
 from steerio.edge.zeromq import ZmqLink
 from steerio.errors import UsageError
@@ -152,7 +152,7 @@ async def connect(run_dir: Path | str, *, name: str = "") -> AsyncGenerator[Sess
     and has not ended.
 
     Raises:
-        UsageError: no broker runs there.
+        UsageError: no broker runs there, or its address is none that this machine knows.
         BrokerLost: it does not answer.
         JoinRefused: it speaks another protocol.
     """
@@ -160,11 +160,14 @@ async def connect(run_dir: Path | str, *, name: str = "") -> AsyncGenerator[Sess
     address, keys = connection.address
     address = await in_thread(resolve_address, address)
     identity = f"client-{os.getpid()}-{os.urandom(8).hex()}"
-    context = Context()
+    with connecting(address):
+        context = Context()
     session: Session | None = None
     with contextlib.ExitStack() as opened:
         opened.callback(context.end)  # also of what a second Ctrl-C kept from closing
-        client = Client(ZmqLink(context, address, identity.encode(), keys), watched=True)
+        with connecting(address):
+            link = ZmqLink(context, address, identity.encode(), keys)
+        client = Client(link, watched=True)
         try:
             await client.join(name or identity, worker=os.environ.get(IN_WORKER, ""))
             store = SessionStore(client, *reach_store(connection, opened))

@@ -8,10 +8,14 @@ noted here, and where that was interrupted the context is left to the end of the
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import threading
+from collections.abc import Generator
 
 import zmq
+
+from steerio.errors import UsageError
 
 THREADS = 2
 """Threads of a context: one for input and output, and one that closes sockets."""
@@ -60,6 +64,20 @@ class Context:
         if not self._being_made and self._context in _open:
             self._context.term()
             _open.remove(self._context)
+
+
+@contextlib.contextmanager
+def connecting(address: str) -> Generator[None, None, None]:
+    """Have what keeps a link from being opened said in words.
+
+    Raises:
+        UsageError: the address or its keys are none, or there are no descriptors or threads.
+    """
+    try:
+        yield
+    except (OSError, UnicodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        raise UsageError(f"cannot connect to a broker at {address}: {why or error}") from None
 
 
 def _need_threads() -> None:

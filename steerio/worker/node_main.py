@@ -20,7 +20,7 @@ from typing import Any
 from msgspec import structs
 
 from steerio.edge.addresses import resolve_address
-from steerio.edge.contexts import Context
+from steerio.edge.contexts import Context, connecting
 from steerio.edge.opening import open_store
 from steerio.edge.own_files import from_json
 from steerio.edge.store_folders import open_folder
@@ -104,11 +104,13 @@ async def _serve(
     tell: Callable[[str], None] | None,
     stays_s: float,
 ) -> int:
-    context = Context()
+    with connecting(setup.address):
+        context = Context()
     try:
         # a host's name and a process's number are those of another node where both were cloned
         identity = f"node-{setup.name}-{socket.gethostname()}-{os.getpid()}-{os.urandom(6).hex()}"
-        link = ZmqLink(context, setup.address, identity.encode(), setup.keys)
+        with connecting(setup.address):
+            link = ZmqLink(context, setup.address, identity.encode(), setup.keys)
         node = Node(
             link,
             forker,

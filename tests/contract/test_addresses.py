@@ -6,12 +6,15 @@ import contextlib
 import re
 import socket
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+import steerio
 from steerio.edge.addresses import join_address, resolve_address, resolve_host, split_address
-from steerio.edge.connection import listens
+from steerio.edge.connection import Connection, listens
+from steerio.edge.keys import ClientKeys
 from steerio.errors import UsageError
 from steerio.launch.listening import ANY_HOST, Listening, bind_address
 
@@ -149,3 +152,33 @@ def test_nobody_listens_where_there_is_no_host() -> None:
         "tcp://" + "x" * 300 + ":1",
     ):
         assert not listens(address)
+
+
+BROKEN = {
+    "no address": ("elsewhere", "nonsense", None, "cannot connect to a broker at nonsense"),
+    "no scheme": ("elsewhere", "10.0.0.1:5", None, "cannot connect to a broker at 10.0.0.1:5"),
+    "no port": ("elsewhere", "tcp://10.0.0.1", None, "has no port"),
+    "an unknown host": ("elsewhere", "tcp://nobody:5", None, "knows no host 'nobody'"),
+    "keys that are none": (
+        "elsewhere",
+        "tcp://127.0.0.1:5",
+        ClientKeys("x", "y", "z"),
+        "cannot connect to a broker at tcp://127.0.0.1:5",
+    ),
+    "keys of no text": (
+        "elsewhere",
+        "tcp://127.0.0.1:5",
+        ClientKeys("\udce9" * 40, "y", "z"),
+        "cannot connect to a broker at tcp://127.0.0.1:5",
+    ),
+}
+
+
+@pytest.mark.parametrize(("host", "remote", "keys", "why"), BROKEN.values(), ids=BROKEN.keys())
+async def test_a_connection_file_with_an_address_that_is_none_is_said_at_once(
+    tmp_path: Path, host: str, remote: str, keys: ClientKeys | None, why: str
+) -> None:
+    Connection(host, 1, "ipc:///nowhere", remote, keys).write(tmp_path)
+    with pytest.raises(UsageError, match=re.escape(why)):
+        async with steerio.connect(tmp_path):
+            pass
