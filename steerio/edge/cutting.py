@@ -12,7 +12,7 @@ an error of the connection.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, cast
 
 from msgspec import structs
@@ -51,8 +51,8 @@ _MANY: dict[type, tuple[str, ...]] = {
 """Messages that say the same of many things, and in which fields."""
 
 
-def batches(messages: Sequence[Any], frames: Sequence[Any]) -> Iterator[list[Any]]:
-    """Yield the batches to send: each a header and its frames.
+def batches(messages: Sequence[Any], frames: Sequence[Any]) -> Iterable[list[Any]]:
+    """Return the batches to send, to be iterated over once: each a header and its frames.
 
     Raises:
         EncodingError: one of the messages is too long, or is none; those before it were yielded.
@@ -65,11 +65,10 @@ def batches(messages: Sequence[Any], frames: Sequence[Any]) -> Iterator[list[Any
             raise EncodingError(said) from error
         header = b""
     if header and len(header) <= BATCH_HEADER_BYTES and (not frames or _few(frames)):
-        yield [header, *frames]
-    elif len(messages) > 1:
-        yield from _groups(messages, frames, len(header))
-    else:
-        yield from _single(messages[0], frames, header)
+        return ([header, *frames],)  # no generator: this is on the way of each task
+    if len(messages) > 1:
+        return _groups(messages, frames, len(header))
+    return _single(messages[0], frames, header)
 
 
 def check_frames(frames: Sequence[Any], what: str) -> None:

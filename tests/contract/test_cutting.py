@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable
 from contextlib import closing
 from typing import Any
 
@@ -54,7 +54,7 @@ def _low_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(headers, "LIMIT_HEADER_BYTES", 3 * BOUND)
 
 
-def read(found: Iterator[list[Any]], decode: Any) -> list[tuple[Any, tuple[Any, ...]]]:
+def read(found: Iterable[list[Any]], decode: Any) -> list[tuple[Any, tuple[Any, ...]]]:
     """Return what was said in batches, each of which a receiver takes in."""
     heard: list[tuple[Any, tuple[Any, ...]]] = []
     for header, *frames in found:
@@ -77,7 +77,7 @@ def test_what_is_said_in_one_go_is_heard_in_its_order_with_its_frames(seed: int)
         batches([message for message, _ in said], [f for _, frames in said for f in frames])
     )
     assert len(together) > 10
-    assert read(iter(together), decode_to_broker) == said
+    assert read(together, decode_to_broker) == said
 
 
 @pytest.mark.parametrize(("message", "names"), MANY)
