@@ -265,6 +265,8 @@ class Dispatch(Attempts):
                 self._lost(record, pool, reason, guilty and record.run == last, now)
         in_hand.clear()
         self._feed(pool, now)
+        if pool.backlog and not pool.running:
+            self.may_stall(now)
 
     # -- what time brings ---------------------------------------------------------------
 

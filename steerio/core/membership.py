@@ -358,8 +358,6 @@ class Membership:
             self._emit(PoolChanged(log.next(), at, pool.name, pool.ready))
         if pool.workers == 0:
             self.watch_empty(pool, now)
-            if pool.backlog:
-                self.stalls.watch(now)
         return pool
 
     def _sweep_later(self, makers: list[str], now: float) -> None:

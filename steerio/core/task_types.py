@@ -59,7 +59,8 @@ class TaskTypes:
         left = [known.pop(number) for number in numbers if number in known]
         for kind in left:
             kind.clients -= 1
-        return self._drop([kind for kind in left if not kind.clients and not kind.tasks])
+        # a client may have called one of them by several of these numbers
+        return self._drop([k for k in dict.fromkeys(left) if not k.clients and not k.tasks])
 
     def task_ended(self, kind: TypeRecord) -> list[Effect]:
         """A task of a type ended, which may have been the last."""

@@ -150,6 +150,18 @@ def test_a_pool_that_loses_its_last_worker_is_stalled_too() -> None:
     assert running.worker is None
 
 
+def test_so_is_one_whose_worker_had_a_task_in_hand_that_was_cancelled() -> None:
+    scene = MovingScene(1, closed=False)
+    running, held = scene.holding(2)
+    scene.cancel(held)
+    scene.members.node_lost(NODE, "it left", scene.now)
+    scene.settle_down()
+    ((_, queued, _),) = reasons(scene)
+    assert queued == 1
+    assert running.worker is None
+    assert scene.ending(held).ended_as == "cancelled"
+
+
 def test_a_worker_that_is_started_again_later_is_waited_for() -> None:
     scene = MovingScene(1, closed=False)
     scene.submit()

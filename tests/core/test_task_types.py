@@ -73,6 +73,19 @@ def test_a_type_stays_until_its_tasks_have_ended_and_both_clients_have_forgotten
     assert len(scene.dispatch.types) == 0
 
 
+def test_a_type_that_a_client_calls_by_two_numbers_is_forgotten_with_the_second_and_once() -> None:
+    scene = Scene({"simulate": 1})
+    kind = define(scene, 1, shipped(1))
+    assert define(scene, 2, shipped(1)) is kind
+    scene.worker().known_types.add(kind.type_id)
+    forget(scene, 1)
+    assert told(scene) == []
+    assert define(scene, 3, shipped(1)) is kind
+    forget(scene, 2, 3)
+    assert told(scene) == [("simulate-1", [kind.type_id])]
+    assert len(scene.dispatch.types) == 0
+
+
 def test_a_client_that_leaves_leaves_no_type_behind() -> None:
     scene = Scene({"simulate": 1})
     for number in range(5):
