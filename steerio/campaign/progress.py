@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import sys
 import time
 from collections.abc import AsyncGenerator
@@ -12,8 +13,27 @@ from typing import TYPE_CHECKING, Any, TextIO
 if TYPE_CHECKING:
     from steerio.campaign.conductor import Conductor
 
+log = logging.getLogger("steerio.run")
+
 REDRAW_S = 0.25
 PLAIN_EVERY_S = 5.0
+
+
+def tell(line: str, out: Any) -> None:
+    """Print a line, if that can be: a stream may be none, closed, full, or anybody's own.
+
+    No run fails because it cannot be watched.
+    """
+    if out is not None:
+        with contextlib.suppress(Exception):
+            out.write(f"{line}\n")
+            out.flush()
+
+
+def _is_terminal(out: Any) -> bool:
+    with contextlib.suppress(Exception):
+        return bool(out.isatty())
+    return False
 
 
 class Progress:
@@ -25,17 +45,21 @@ class Progress:
 
     def __init__(self, conductor: Conductor, mode: str = "auto", out: TextIO | None = None) -> None:
         self._conductor = conductor
-        self._out = out or sys.stderr
-        self._mode = mode if mode != "auto" else ("live" if self._out.isatty() else "plain")
+        self._out: Any = sys.stderr if out is None else out
+        self._mode = mode if mode != "auto" else ("live" if _is_terminal(self._out) else "plain")
         self._began = time.monotonic()
 
     async def show(self) -> None:
         """Show progress until cancelled, or until nobody can see it any more."""
-        with contextlib.suppress(OSError):
+        if self._out is None:
+            return
+        try:
             if self._mode == "live":
                 await self._show_live()
             elif self._mode == "plain":
                 await self._show_plain()
+        except Exception:  # a stream may raise anything
+            log.debug("progress cannot be shown any more", exc_info=True)
 
     def line(self) -> str:
         """Return the state of the run as one line."""
@@ -84,7 +108,7 @@ class Progress:
     async def _show_plain(self) -> None:
         while True:
             await asyncio.sleep(PLAIN_EVERY_S)
-            print(self.line(), file=self._out, flush=True)
+            tell(self.line(), self._out)
 
     async def _show_live(self) -> None:
         from rich.console import Console

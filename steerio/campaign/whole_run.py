@@ -19,7 +19,7 @@ from steerio.campaign.demand import count_workers, seen_pools, task_types, unkno
 from steerio.campaign.interrupts import Interrupts
 from steerio.campaign.limits import Limits, Spent
 from steerio.campaign.opening import connect
-from steerio.campaign.progress import showing
+from steerio.campaign.progress import showing, tell
 from steerio.campaign.run_dir import logging_to, make_run_dir, write_parameters, write_summary
 from steerio.campaign.session import Session
 from steerio.campaign.store import SessionStore
@@ -183,7 +183,7 @@ class Run:
             finally:
                 self._write_summary(outcome, because)
                 if self._plan.progress != "off":
-                    print(self._in_short(outcome), file=sys.stderr, flush=True)  # noqa: T201
+                    tell(self._in_short(outcome), sys.stderr)
         return self._interrupted_by
 
     @property

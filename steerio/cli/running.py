@@ -16,6 +16,7 @@ from msgspec import structs
 
 from steerio.campaign.campaign import Campaign
 from steerio.campaign.limits import Limits, parse_graces
+from steerio.campaign.progress import tell
 from steerio.campaign.running import run_plan
 from steerio.campaign.whole_run import Plan
 from steerio.cli.failures import show_traceback
@@ -91,7 +92,7 @@ def run_file(context: click.Context, target: str, asks_help: bool, given: dict[s
             run_plan(campaign, plan)
         finally:
             if campaign.run_dir is not None:
-                click.echo(f"record: {campaign.run_dir}", err=True)
+                tell(f"record: {campaign.run_dir}", sys.stderr)
 
 
 def read_workers(text: str) -> AskedWorkers | int:

@@ -75,6 +75,42 @@ class Says(steerio.Campaign):
 steerio.run(Says(), workers={"default": 1}, progress="off")
 """
 
+WATCHED = """
+import io, os, sys
+import steerio
+
+class Tee:
+    def write(self, text):
+        sys.__stderr__.write(text)
+
+class Failing(io.StringIO):
+    def write(self, text):
+        raise RuntimeError("not now")
+
+def closed():
+    stream = open(os.devnull, "w")
+    stream.close()
+    return stream
+
+class Watched(steerio.Campaign):
+    workers = {"default": 1}
+
+    @steerio.agent
+    async def main(self):
+        self.value = await self.run(abs, -1)
+
+real = sys.stdout, sys.stderr
+mode = sys.argv[1]
+for stream in (Tee(), None, Failing(), closed()):
+    sys.stdout = sys.stderr = stream
+    try:
+        value = steerio.run(Watched(), progress=mode).value
+    finally:
+        sys.stdout, sys.stderr = real
+    assert value == 1
+print("all ran")
+"""
+
 PLACES = """
 import asyncio, os, pathlib, shutil, sys, threading
 import steerio
@@ -128,6 +164,20 @@ def test_workers_start_where_descriptors_are_closed(closed: str, tmp_path: Path)
     done = subprocess.run(command, shell=True, cwd=tmp_path, stdout=subprocess.DEVNULL, check=False)
     assert done.returncode == 0
     assert (tmp_path / "said").read_text() == "said"
+
+
+@pytest.mark.parametrize("mode", ["auto", "live"])
+def test_no_run_fails_because_its_progress_can_be_shown_nowhere(mode: str, tmp_path: Path) -> None:
+    (tmp_path / "watched.py").write_text(WATCHED)
+    done = subprocess.run(
+        [sys.executable, "watched.py", mode],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, "all ran\n"), done.stderr
+    assert done.stderr.count("Watched completed: 1 tasks") == 1
 
 
 def test_workers_start_with_anything_on_the_path_and_where_the_folder_is_gone(
