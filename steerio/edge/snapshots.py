@@ -30,7 +30,8 @@ def unchanging(frame: Any) -> bool:
     """Whether nobody can write into the memory of a frame.
 
     That is so for bytes, and for arrays that are read-only down to the one that has the memory:
-    whoever has set ``array.flags.writeable = False`` there has said that it stays as it is.
+    whoever has set ``array.flags.writeable = False`` there has said that it stays as it is.  Not
+    for arrays that are only held still while they are put (`hold_still`).
     """
     return type(frame) is bytes or _owner(frame)[1]
 
@@ -70,14 +71,27 @@ class Snapshots:
         return copy
 
 
+class _Hold:
+    """An array that is held still, and by how many."""
+
+    def __init__(self, array: Any) -> None:
+        self.array = array
+        self.count = 0
+
+
+_held: dict[int, _Hold] = {}
+"""The arrays that are held still, by identity: they are read-only only for a while."""
+
+
 def hold_still(values: Sequence[Any]) -> Callable[[], None]:
     """Have NumPy refuse to write into these arrays and frames, until what is returned is called.
 
-    That is a help, no lock: other views of the same memory can still be written through.
+    Several may hold the same array: it can be written into again when all have let go.  That is
+    a help, no lock: other views of the same memory can still be written through.
     """
     numpy: Any = sys.modules.get("numpy")
     array: Any = () if numpy is None else numpy.ndarray
-    held: list[Any] = []
+    holds: list[_Hold] = []
     for value in values:
         at: Any = value
         while type(at) is memoryview or issubclass(type(at), array):
@@ -86,15 +100,40 @@ def hold_still(values: Sequence[Any]) -> Callable[[], None]:
                 continue
             if at.flags.writeable:
                 at.flags.writeable = False
-                held.append(at)
+                _held[id(at)] = _Hold(at)
+            if (hold := _held.get(id(at))) is not None:
+                hold.count += 1
+                holds.append(hold)
             at = at.base
 
     def release() -> None:
-        for each in reversed(held):  # a view may be written into only if what it is of may be
-            with contextlib.suppress(ValueError):
-                each.flags.writeable = True
+        for hold in holds:
+            hold.count -= 1
+        holds.clear()
+        _let_go()
 
     return release
+
+
+def _let_go() -> None:
+    """Have those arrays written into again that nobody holds, nor the array they are views of."""
+    free = [hold.array for hold in _held.values() if not hold.count and not _base_held(hold.array)]
+    while free:  # a view may be written into only if what it is of may be
+        for each in free:
+            del _held[id(each)]
+            with contextlib.suppress(ValueError):
+                each.flags.writeable = True
+        free = [h.array for h in _held.values() if not h.count and not _base_held(h.array)]
+
+
+def _base_held(array: Any) -> bool:
+    """Whether an array is a view of one that is held still."""
+    base = array.base
+    while base is not None:
+        if id(base) in _held:
+            return True
+        base = base.obj if type(base) is memoryview else getattr(base, "base", None)
+    return False
 
 
 def _owner(frame: Any) -> tuple[Any, bool]:
@@ -108,7 +147,7 @@ def _owner(frame: Any) -> tuple[Any, bool]:
             owner = owner.obj
         elif issubclass(type(owner), array):
             own: Any = owner
-            fixed = fixed and not own.flags.writeable
+            fixed = fixed and not own.flags.writeable and id(own) not in _held
             if own.base is None:
                 return own, fixed and own.flags.owndata
             owner = own.base

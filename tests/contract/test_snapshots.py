@@ -13,6 +13,7 @@ from steerio.edge.snapshots import (
     MOST_SHARED,
     MOST_SHARED_BYTES,
     Snapshots,
+    _held,
     hold_still,
     snapshot,
     unchanging,
@@ -115,6 +116,34 @@ def test_arrays_that_are_held_still_cannot_be_written_into_until_they_are_releas
     release()
     view[0] = array[0] = 1
     assert not fixed.flags.writeable
+
+
+@pytest.mark.parametrize("first", ["the base", "the view"])
+def test_an_array_that_two_hold_still_is_writeable_when_both_have_let_go(first: str) -> None:
+    array = numbers()
+    view = array[5:]
+    of_base, of_view = hold_still([array]), hold_still([view])
+    sooner, later = (of_base, of_view) if first == "the base" else (of_view, of_base)
+    sooner()
+    sooner()  # it lets go once
+    for one in (view, array):
+        with pytest.raises(ValueError, match="read-only"):
+            one[0] = 1
+    later()
+    view[0] = array[0] = 1
+    assert unchanging(frozen(numbers()))
+    assert not _held
+
+
+def test_an_array_that_is_held_still_is_copied_all_the_same() -> None:
+    array = numbers()
+    release = hold_still([array])
+    frames = ANY_VALUE.pack([array, array[5:]])[1]
+    assert not any(map(unchanging, frames))
+    taken = Snapshots().take(frames)
+    release()
+    array[:] = 0
+    assert taken[0] == numbers().tobytes()
 
 
 @pytest.mark.parametrize("transport", ["ipc", "tcp"])
