@@ -62,6 +62,9 @@ class Conductor:
         self._on_event: list[Calls] = []
         self._agents = 0
         self._periods = 0
+        self._after = session.client.last_id
+        """The campaign's tasks have higher ids; those of others may still end meanwhile."""
+        self._disowned = False
         self._outstanding: dict[int, Task[Any]] = {}
         self.latecomers = Latecomers()
         tolerated = self.spent.limits.failures is not None
@@ -100,19 +103,26 @@ class Conductor:
                 f"another campaign runs on {session!r}: open a session for each, or let one run "
                 "after the other"
             )
+        self._after = session.client.last_id
         session.on_ended = self._task_ended
         session.on_submitted = self._task_submitted
-        session.on_waits = self.feeder.waits
-        session.on_never_awaited = self._unhandled.report
+        session.on_waits = self._task_waits
+        session.on_never_awaited = self._never_awaited
         session.client.on_lost(self._broker_lost)
         campaign._conducted_by(self)  # pyright: ignore[reportPrivateUsage]
         timer = self._start_wall_clock()
         try:
             await self._conduct()
             self._finishing = True
+            if self._disowned:  # it has ended for whoever ran it
+                return
             await self._finish()
             if not self._submitted:
                 log.warning("%s", NOTHING_DONE.format(self._name))
+        except BaseException:
+            if not self._disowned:  # its tasks are nobody's any more, and workers may be others'
+                self._cancel_tasks("its campaign has ended with an error")
+            raise
         finally:
             self._finishing = True
             self.look_at_pools()
@@ -122,12 +132,17 @@ class Conductor:
 
     def disown(self) -> None:
         """Let go of the session: what agents still do is no part of the campaign any more."""
+        if self._disowned:  # and others may have it now
+            return
+        self._disowned = True
         self.ending.close()
         if self._deafness is not None:
             self._deafness.cancel()
         session = self.session
         session.on_ended = session.on_submitted = session.on_never_awaited = None
         session.on_waits = None
+        session.client.off_lost(self._broker_lost)
+        session.client.watch.off_pools(self._pools_changed)
         self.feeder.close()
 
     async def _finish(self) -> None:
@@ -341,7 +356,19 @@ class Conductor:
         else:
             self._outstanding[task.id] = task
 
+    def _task_waits(self, task: Task[Any], waits: bool) -> None:
+        if task.id > self._after:
+            self.feeder.waits(task, waits)
+
+    def _never_awaited(self, result: Result) -> bool:
+        if result.task_id <= self._after:
+            return False
+        self._unhandled.report(result)
+        return True
+
     def _task_ended(self, task: Task[Any]) -> None:
+        if task.id <= self._after:  # it was submitted before the campaign began
+            return
         self._outstanding.pop(task.id, None)
         result = task._result  # pyright: ignore[reportPrivateUsage]
         assert result is not None

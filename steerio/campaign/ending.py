@@ -132,6 +132,7 @@ class Ending:
         self._step = Step.NONE
         self._reason = ""
         self._timer: asyncio.TimerHandle | None = None
+        self._closed = False
 
     def __repr__(self) -> str:
         return f"<Ending: {self._step.name.lower()}>"
@@ -149,6 +150,8 @@ class Ending:
             drain: whether running tasks may still end, for ``drain_s``.
         """
         self._reason = self._reason or reason
+        if self._closed:
+            return
         if self._step == Step.FINISHING:
             self._bound_finish()
         elif drain and self._limits.drain_s != 0 and self._step == Step.NONE:
@@ -165,7 +168,8 @@ class Ending:
             self._bound_finish()
 
     def close(self) -> None:
-        """Go no further."""
+        """Go no further, whoever asks for it."""
+        self._closed = True
         self._stop_timer()
 
     def _bound_finish(self) -> None:

@@ -66,7 +66,8 @@ class Session(Submitter):
         self.on_submitted: Callable[[Task[Any]], None] | None = None
         self.on_ended: Callable[[Task[Any]], None] | None = None
         self.on_waits: Callable[[Task[Any], bool], None] | None = None
-        self.on_never_awaited: Callable[[Result], None] | None = None
+        self.on_never_awaited: Callable[[Result], bool] | None = None
+        """Called with a failure of which nobody has asked; returns whether it sees to it."""
         self.clock: Callable[[], float] = time.time
         self._streams: set[EventStream] = set()
         self.snapshots = Snapshots()
@@ -340,9 +341,9 @@ class Session(Submitter):
 
     def never_awaited(self, result: Result) -> None:
         """A task did not succeed, and its handle is gone without anybody having asked."""
-        if self.on_never_awaited is not None:
-            self.on_never_awaited(result)
-        elif not self.client.lost:
+        if self.on_never_awaited is not None and self.on_never_awaited(result):
+            return
+        if not self.client.lost:
             log.error("nobody awaited a task that did not succeed: %s", explain(result))
 
     def watch_stream(self, stream: EventStream, open_: bool) -> None:

@@ -148,6 +148,16 @@ class Client:
         else:
             self._on_lost.append(callback)
 
+    def off_lost(self, callback: Callable[[str], None]) -> None:
+        """Call this back no more, if it would have been."""
+        if callback in self._on_lost:
+            self._on_lost.remove(callback)
+
+    @property
+    def last_id(self) -> int:
+        """The id of the task that was submitted last: those that follow have higher ones."""
+        return task_id(self._number, self._counter)
+
     # -- tasks ------------------------------------------------------------------------------
 
     def submit(
@@ -237,7 +247,7 @@ class Client:
             return
         reason = said(reason, "the reason")
         if self._reserved:
-            for number in [number for number in numbers if number in self._reserved]:
+            for number in [n for n in dict.fromkeys(numbers) if n in self._reserved]:
                 self.give_up(number, "cancelled", reason)
         for start in range(0, len(numbers), CANCELLED_IN_MESSAGE):
             some = numbers[start : start + CANCELLED_IN_MESSAGE]
@@ -397,5 +407,5 @@ class Client:
         if not self._joined.done():
             self._joined.set_exception(BrokerLost(reason))
             self._joined.exception()  # retrieved, should nobody be waiting
-        for callback in self._on_lost:
+        for callback in list(self._on_lost):
             callback(reason)

@@ -74,6 +74,11 @@ class ClientWatch:
         self._client.send(ms.WatchPools(self._watches_idle))
         self._on_pools.append(callback)
 
+    def off_pools(self, callback: Callable[[], None]) -> None:
+        """Call this back no more, if it would have been."""
+        if callback in self._on_pools:
+            self._on_pools.remove(callback)
+
     async def pools_changed(self, *, ask: bool = False) -> None:
         """Wait until `pools` is heard of; with ``ask``, ask the broker for it.
 
@@ -107,7 +112,7 @@ class ClientWatch:
         for waiter in self._awaiting_pools:
             if not waiter.done():
                 waiter.set_result(None)
-        for callback in self._on_pools:
+        for callback in list(self._on_pools):
             callback()
 
     def lose(self, reason: str) -> None:

@@ -160,8 +160,28 @@ async def _use(session: steerio.Session) -> None:
     first.cancel()
     await asyncio.wait([first])
     assert await session.run(double, 4) == 8, "the session is as before"
+    await _leave_behind(session)
     with pytest.raises(UsageError, match="workers does not go with a session"):
         await steerio.conduct(Doubles(), session=session, workers={"default": 1})
+
+
+async def _leave_behind(session: steerio.Session) -> None:
+    """See that an agent that goes on takes nothing from the next campaign when it ends."""
+    deaf, known = Doubles(release=asyncio.Event()), asyncio.all_tasks()
+    limits = Limits(wall_s=0.3, drain_s=0, calls_s=0.1, leave_s=0.1)
+    with pytest.raises(AgentsGoOn):
+        await steerio.conduct(deaf, session=session, limits=limits)
+    left = asyncio.all_tasks() - known
+    campaign = Doubles("hang")
+    conducting = asyncio.ensure_future(steerio.conduct(campaign, session=session, limits=QUICK))
+    await campaign.begun.wait()
+    assert deaf.release is not None
+    deaf.release.set()
+    await asyncio.wait(left)
+    assert not deaf.finished.is_set()
+    assert session.on_ended is not None, "the next one still hears of its tasks"
+    conducting.cancel()
+    await asyncio.wait([conducting])
 
 
 async def test_run_refuses_a_running_loop_and_names_what_fits() -> None:
