@@ -108,14 +108,16 @@ class Bindings:
     """What the names that a function by value uses stand for: the same as long as it `holds`."""
 
     def __init__(self) -> None:
-        self._functions: list[tuple[types.FunctionType, types.CodeType, Any]] = []
+        self._functions: list[tuple[types.FunctionType, types.CodeType, Any, Any]] = []
         self._names: list[tuple[dict[str, Any], str, Any]] = []
         self._seen: set[int] = set()
 
     def holds(self) -> bool:
         """Whether all is what it was, which for what cannot change inside is to be the same."""
-        for function, code, defaults in self._functions:
+        for function, code, defaults, named in self._functions:
             if function.__code__ is not code or function.__defaults__ is not defaults:
+                return False
+            if function.__kwdefaults__ is not named or function.__dict__:
                 return False
         for names, name, value in self._names:  # noqa: SIM110 - this is asked for each task
             if names.get(name, _MISSING) is not value:
@@ -139,8 +141,10 @@ class Bindings:
         self._seen.add(id(function))
         if function.__closure__ or function.__dict__ or not _fixed_hints(function):
             return False
-        self._functions.append((function, function.__code__, function.__defaults__))
         named = function.__kwdefaults__ or {}
+        self._functions.append(
+            (function, function.__code__, function.__defaults__, function.__kwdefaults__)
+        )
         self._names += [(named, name, value) for name, value in named.items()]
         names = function.__globals__
         used = [(names, name, names.get(name, _MISSING)) for name in global_names(function)]

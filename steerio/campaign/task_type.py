@@ -121,7 +121,7 @@ class TaskType(Generic[P, R]):
         if self._by_path is None:
             self._by_path = is_importable(self.function, self.name)
         if self._by_path:
-            _by_path.add(self)
+            _known.add(self)
             spec = self.__dict__["spec"] = self._with(b"", fingerprint(self.function))
             return spec
         bindings = self._bindings
@@ -133,6 +133,8 @@ class TaskType(Generic[P, R]):
         spec = _recent.same(self._with(pickle_function(self.function, self.name)))
         keeps = bindings is not None and len(spec.code) <= KEPT_CODE
         self._sent = spec if keeps else None
+        if keeps:
+            _known.add(self)
         return spec
 
     @contextlib.contextmanager
@@ -143,11 +145,12 @@ class TaskType(Generic[P, R]):
         if "spec" in vars(self):
             yield
             return
+        outer = self._fixed  # what gives out the items of a map may submit as well
         self._fixed = spec, [*used.references.values(), *map(Latest, used.latest)]
         try:
             yield
         finally:
-            self._fixed = None
+            self._fixed = outer
 
     def _with(self, code: bytes, digest: bytes = b"") -> TaskSpec:
         return TaskSpec(self.name, self.pool, self.kind, code, self.threshold_bytes, digest)
@@ -155,7 +158,8 @@ class TaskType(Generic[P, R]):
     def look_again(self) -> None:
         """Find out anew how the function gets to workers: some module was reloaded."""
         self.__dict__.pop("spec", None)
-        self._by_path = None
+        self._by_path = self._sent = self._bindings = None
+        self._made = False
 
     def __reduce__(self) -> Any:
         """Travel as what it is made of, so that functions shipped by value may refer to it."""
@@ -287,8 +291,8 @@ carries the arguments, is kept: by identity, as others may be equal."""
 KEPT_CODE = 65536
 """How long the code of a function may be to be kept with it, where it does not change."""
 _recent = Recent()
-_by_path: weakref.WeakSet[TaskType[..., Any]] = weakref.WeakSet()
-"""Those that workers find by import path."""
+_known: weakref.WeakSet[TaskType[..., Any]] = weakref.WeakSet()
+"""Those of which it is kept what travels to the workers."""
 _plain: dict[int, TaskType[..., Any]] = {}
 _codecs: dict[int, tuple[weakref.ref[Any], str, CallCodec]] = {}
 
@@ -390,9 +394,9 @@ def _check_decorated(function: object) -> None:
 
 
 def _look_again() -> None:
-    for kind in list(_by_path):
+    for kind in list(_known):
         kind.look_again()
-    for kept in (_by_path, _plain, _codecs):
+    for kept in (_known, _plain, _codecs):
         kept.clear()
 
 

@@ -103,6 +103,15 @@ def default(x=[]): return x
         assert held.holds() == (made["RATE"] == 1 and made["rate"] is not len)
     made["twice"].__kwdefaults__["times"] = 3
     assert not held.holds()
+    made["twice"].__kwdefaults__ = {"times": 2}
+    held = bindings_of(made["twice"])
+    assert held is not None
+    made["twice"].__kwdefaults__ = {"times": 4}
+    assert not held.holds()
+    held = bindings_of(made["twice"])
+    assert held is not None
+    made["rate"].offset = 1
+    assert not held.holds(), "an attribute of a function that it calls"
     assert [bindings_of(made[name]) for name in ("known", "calls_known", "default")] == [None] * 3
 
 

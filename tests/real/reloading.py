@@ -9,6 +9,7 @@ import asyncio
 import importlib
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -39,6 +40,10 @@ def value_of(point):
 """
 
 
+here: Any = None
+"""A module, once it is loaded."""
+
+
 def write(name: str, text: str, number: int, more: str = "") -> None:
     """Write a state of a module, of which Python has nothing compiled."""
     Path(f"{name}.py").write_text(text.format(number=number, more=more))
@@ -46,11 +51,20 @@ def write(name: str, text: str, number: int, more: str = "") -> None:
         compiled.unlink()
 
 
+@steerio.task
+def by_task(x: int) -> Any:
+    """Use a module of this script's."""
+    return here.factor() * x
+
+
 async def checks(session: Session) -> None:
+    global here  # noqa: PLW0603 - as a script does
     import helpers  # type: ignore[import-not-found]
     import scale  # type: ignore[import-not-found]
 
+    here = helpers
     run = session.run
+    assert await run(by_task, 1) == 1
     assert await run(scale.scale, 1) == 1001
     assert await run(scale.value_of, helpers.Point(2)) == 2
     queued = session.map(scale.scale, [1, 2, 3])
@@ -58,6 +72,7 @@ async def checks(session: Session) -> None:
     write("helpers", HELPERS, 2)
     importlib.reload(helpers)  # used by the function's module, which is not reloaded
     assert await run(scale.scale, 1) == 1002
+    assert await run(by_task, 1) == 2
     assert await session.gather(*queued) == [1001, 2001, 3001], "as they were submitted"
     assert await run(scale.value_of, helpers.Point(2)) == 4
     assert await run(helpers.Point(3).value) == 6
