@@ -15,6 +15,7 @@ from steerio.campaign.handle import Task
 from steerio.campaign.results import explain
 from steerio.campaign.sending import packed_call, put_and_send
 from steerio.campaign.submitting import current_agent
+from steerio.edge.pickling import is_proxy
 from steerio.edge.references import gather
 from steerio.errors import DependencyFailed, EncodingError, UsageError
 from steerio.model import results as rs
@@ -37,16 +38,18 @@ def handles_in(value: object, depth: int = DEPTH) -> Iterator[Task[Any]]:
             yield from handles_in(part, depth - 1)
 
 
-def with_values(value: Any, depth: int = DEPTH) -> Any:
-    """Return arguments with the values of the handles in them."""
+def with_values(value: Any, kept: dict[int, Any], depth: int = DEPTH) -> Any:
+    """Return arguments with the values of the handles in them, some of which were kept, by id."""
     if is_handle(value):
+        if value.id in kept:
+            return kept[value.id]
         result = value.result_nowait()
         assert isinstance(result, rs.Succeeded)
         return result.value
     parts = _parts_of(value) if depth else ()
     if not parts:
         return value
-    values = [with_values(part, depth - 1) for part in parts]
+    values = [with_values(part, kept, depth - 1) for part in parts]
     whole: Any = value  # a dict, list or tuple
     return dict(zip(whole, values, strict=True)) if is_dict(whole) else type(whole)(values)
 
@@ -142,6 +145,8 @@ class Waiting:
         with self._used:
             self._spec = task.type.spec  # as it is now
         self._waits = True
+        self._kept: dict[int, Any] = {}
+        """Values that came while others are waited for: they have readers who may change them."""
 
     def __repr__(self) -> str:
         return f"<Waiting: {self._task!r}>"
@@ -169,6 +174,8 @@ class Waiting:
         if isinstance(result, rs.Succeeded):
             if not self._left:
                 self._submit()
+            elif handle.id not in self._kept:
+                self._kept[handle.id] = _own(result.value)
         elif isinstance(result, rs.Cancelled):
             reason = f"it takes the value of another task: {explain(result)}"
             self._session.client.give_up(self._task.id, "cancelled", reason)
@@ -179,7 +186,7 @@ class Waiting:
     def _submit(self) -> None:
         task, session = self._task, self._session
         try:
-            args, kwargs = with_values((task.args, task.kwargs))
+            args, kwargs = with_values((task.args, task.kwargs), self._kept)
             packed = packed_call(session, task.type, args, kwargs, self._spec, self._used)
         except Exception as error:  # noqa: BLE001 - pickling may raise anything
             self._fail(error)
@@ -202,6 +209,16 @@ class Waiting:
         task = self._task
         if self._session.client.sinks.pop(task.id, None) is not None:
             task.fail_unsent(rs.TaskError(_name_of(error), str(error), "", error))
+
+
+def _own(value: Any) -> Any:
+    """Return a copy of a value, where one can be made."""
+    if is_proxy(value):  # which would be fetched
+        return value
+    try:
+        return copy.deepcopy(value)
+    except Exception:  # noqa: BLE001 - of a value that can be sent, but not copied
+        return value
 
 
 def _name_of(error: Exception) -> str:

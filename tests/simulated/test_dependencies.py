@@ -257,6 +257,25 @@ async def test_what_waits_is_given_what_was_there_when_it_was_submitted(
     assert (await waiting.result()).args[1].tolist() == [0, 0, 0]
 
 
+@on_one
+async def test_a_value_that_came_first_is_what_it_was_when_it_came(
+    cluster: SimulatedCluster, session: Session
+) -> None:
+    first, words = session.submit(vector, 3), session.submit(whole, ["a"])
+    early, letters = await first, await words
+    waiting = session.submit(whole, first, [words], session.submit(double, 1), first)
+    late = session.submit(vector, 2)
+    later = session.submit(whole, late, session.submit(double, 2), session.submit(double, 3))
+    early += 7
+    letters[0].append("b")
+    (await late)[:] = 7
+    value = await waiting
+    assert (value[0].tolist(), value[1], value[2]) == ([0, 1, 2], [(["a"],)], 2)
+    assert value[0] is value[3], "what is given twice is one"
+    assert (await later)[0].tolist() == [0, 1]
+    assert (await session.run(whole, first))[0].tolist() == [7, 8, 9], "as it is at submit"
+
+
 @on_default
 async def test_the_function_of_what_waits_is_what_it_was_when_it_was_submitted(
     cluster: SimulatedCluster, session: Session
