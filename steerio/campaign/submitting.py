@@ -63,22 +63,27 @@ class Submitter:
         """Queue one call for each item; return the handles in order.
 
         A plain tuple is all arguments of its call; anything else (a NamedTuple, too) the only
-        one.  All run the function as it is once the last item was given out.
+        one.  All run the function as it is before the first item is given out; each item is what
+        it is as it is given out, so a generator may yield one buffer again and again.
 
         Raises:
-            TypeError, EncodingError, UnknownPool, BrokerLost: as for `submit`.
+            TypeError, EncodingError, UnknownPool, BrokerLost: as for `submit`; the items before
+                that one are queued, also where ``items`` itself raises.
         """
         kind = as_task_type(function)
-        calls = [as_arguments(item) for item in items]
+        tasks: list[Task[Any]] = []
         with kind.as_it_is():
-            try:
-                return [self._submit(kind, args, {}) for args in calls]
-            except TypeError as error:
-                error.add_note(
-                    "of the items that map is given, a plain tuple is all arguments of its call: "
-                    "to pass a tuple as the only one, put it into another, as in ((1, 2),)"
-                )
-                raise
+            for item in items:
+                try:
+                    tasks.append(self._submit(kind, as_arguments(item), {}))
+                except TypeError as error:
+                    error.add_note(
+                        "of the items that map is given, a plain tuple is all arguments of its "
+                        "call: to pass a tuple as the only one, put it into another, as in "
+                        "((1, 2),)"
+                    )
+                    raise
+        return tasks
 
     async def gather(self, *tasks: Task[Any]) -> list[Any]:
         """Wait for all tasks and return their values in order.

@@ -83,6 +83,25 @@ async def test_what_a_task_yields_and_returns_is_what_it_was_then(
     assert [(value[0], value[-1]) for value in values] == [(n, n) for n in range(4)]
 
 
+@on_cluster(1, model=TAKES | {same_array: Model(1.0), same_record: Model(1.0)})
+async def test_the_items_of_a_map_are_what_they_were_when_they_were_given_out(
+    cluster: SimulatedCluster, session: Session
+) -> None:
+    for size in (3, 2_000, 300_000):
+        tasks = session.map(same_array, same_buffer.function(size))
+        assert await session.gather(*tasks) == [0, 1, 2, 3]
+
+    def records() -> Iterator[dict[str, Any]]:
+        record: dict[str, Any] = {"name": "", "steps": [0]}
+        for number in range(3):
+            record["name"] = f"r{number}"
+            record["steps"][0] = number
+            yield record
+
+    told = await session.gather(*session.map(same_record, records()))
+    assert told == [(f"r{number}", number) for number in range(3)]
+
+
 class Changing(Campaign):
     """Fill one array, and one record, again and again, and add them to boards."""
 
