@@ -107,7 +107,7 @@ class Worker:
         self._types: dict[int, ms.DefineTask | LoadedType] = {}
         self._run = self._task_id = 0
         self._inside = self._inside_before = False
-        self._stopped = False
+        self._stopped = self._stopped_before = False
         self._ending = False
         self._waiting = False
         self._leaving = False
@@ -158,11 +158,12 @@ class Worker:
     def fork_begins(self) -> None:
         """Put ``TaskStopped`` off."""
         self._inside_before, self._inside = self._inside, False
+        self._stopped_before = self._stopped
 
     def fork_ended(self) -> None:
-        """Raise it again; not here, but in a moment."""
+        """Raise it where that was put off; not here, but in a moment."""
         self._inside = self._inside_before
-        if self._inside and self._stopped:
+        if self._inside and self._stopped and not self._stopped_before:
             timer = threading.Timer(SOON_S, self._stop_again, [self._run])
             timer.daemon = True
             timer.start()
@@ -194,7 +195,11 @@ class Worker:
 
     def report(self, fraction: float | None, message: str) -> None:
         """Send progress, or the next such, in a moment."""
-        self._progress.report(fraction, message)
+        if threading.current_thread() is threading.main_thread():
+            with self._uninterrupted():  # amid the start of a thread it would leave half of one
+                self._progress.report(fraction, message)
+        else:
+            self._progress.report(fraction, message)
 
     def _send_progress(self, run: int, fraction: float | None, message: str) -> None:
         self._say_inside(ms.ReportProgress(run, fraction, message))
@@ -293,6 +298,7 @@ class Worker:
         if os.getpid() != self._pid:  # so soon after the fork that its handler is still ours
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             os.kill(os.getpid(), signal.SIGTERM)
+            return
         if self._slot.asked_to_leave:
             self._leave()
             return

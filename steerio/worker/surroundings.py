@@ -216,12 +216,12 @@ class Surroundings:
                     part.write(was[name])
 
     def _note_folder(self) -> None:
-        folder = self._folder
         # by a descriptor and not by name: the folder may be moved, or gone
         with contextlib.suppress(OSError):
-            self._folder = os.open(".", getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY)
-        if folder >= 0:
-            os.close(folder)
+            folder = os.open(".", getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY)
+            folder, self._folder = self._folder, folder
+            if folder >= 0:
+                os.close(folder)
 
     def _set_back_stream(self, number: int) -> None:
         name = STREAMS[number]

@@ -162,6 +162,16 @@ def waits_in_pool(place: str) -> None:
         pool.map(say_and_wait, [place] * 2, chunksize=1)
 
 
+def forks_as_it_is_stopped(place: str) -> None:
+    """Be stopped, and fork while tidying up for that; a mark says that it came to the end."""
+    try:
+        say_and_wait(place)
+    finally:
+        assert forked(lambda: os._exit(4)) == 4
+        time.sleep(0.05)
+        (Path(place) / "tidied up").touch()
+
+
 async def same_worker(session: Session) -> int:
     """Return the process of the only worker."""
     return await session.run(os.getpid)
@@ -206,6 +216,17 @@ async def test_joblib_computes_inside_a_task() -> None:
     async with steerio.open_session(workers={"default": 1}) as session:
         for backend in ("multiprocessing", "loky"):
             assert await session.run(square_with_joblib, backend) == [0, 1, 4, 9], backend
+
+
+async def test_a_task_that_forks_as_it_tidies_up_is_stopped_once(tmp_path: Path) -> None:
+    async with steerio.open_session(workers={"default": 1}) as session:
+        async with session.events(TaskStarted) as events:
+            stopped = session.submit(forks_as_it_is_stopped, str(tmp_path))
+            await anext(events)
+            await asyncio.to_thread(wait_until_there, tmp_path, 1)
+        stopped.cancel()
+        assert isinstance(await stopped.result(), Cancelled)
+        assert (tmp_path / "tidied up").exists()
 
 
 async def test_a_task_that_is_stopped_takes_its_processes_along(tmp_path: Path) -> None:

@@ -7,9 +7,12 @@ import logging
 import multiprocessing
 import os
 import re
+import signal
 import sys
 import time
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import pytest
 
@@ -125,6 +128,43 @@ async def test_lines_of_tasks_are_whole_and_say_where_they_are_from(tmp_path: Pa
     assert sorted(told[ids[prints_in_fork]]) == ["in the fork", "in the worker"]
     assert "".join(told[ids[prints_much]]) == "x" * 150_000
     assert sorted(plain) == ["by a program", "by its buffer", "by number"]
+
+
+def is_stopped_amid_report(where: str) -> None:
+    """Report as it is stopped, which strikes in a function by which a thread is started."""
+
+    def strike(frame: FrameType, event: str, argument: object) -> Any:
+        if event == "call" and frame.f_code.co_qualname == where:
+            sys.settrace(None)
+            signal.raise_signal(signal.SIGTERM)
+
+    while not steerio.should_stop():
+        pass
+    steerio.report(message="first")
+    sys.settrace(strike)
+    steerio.report(message="second")
+
+
+async def test_a_task_that_is_stopped_as_it_reports_keeps_its_worker_and_the_next_reports() -> None:
+    async with (
+        steerio.open_session(workers={"default": 1}) as session,
+        session.events(TaskProgress, TaskStarted) as events,
+    ):
+        worker = await session.run(os.getpid)
+        for where in ("Timer.__init__", "Thread.start"):
+            stopped = session.submit(is_stopped_amid_report, where)
+            async for event in events:
+                if isinstance(event, TaskStarted) and event.task_id == stopped.id:
+                    break
+            stopped.cancel()
+            assert isinstance(await stopped.result(), Cancelled), where
+            waiting = session.submit(reports_and_waits)
+            async for event in events:
+                if isinstance(event, TaskProgress) and event.message == "step 9":
+                    break
+            waiting.cancel()
+            await waiting.result()
+        assert await session.run(os.getpid) == worker
 
 
 async def test_the_last_report_is_heard_of_while_the_task_works_and_as_it_ends(
