@@ -77,7 +77,7 @@ class Streams:
             return
         modules = list(sys.modules.items())
         for name, module in modules[self._looked_at :]:
-            for where, bits in self._unseeded(name, getattr(module, "__dict__", None) or {}):
+            for where, bits in self._unseeded(name, _content(module)):
                 self._known.add(id(bits))
                 self._of_modules.append((where, bits))
         self._looked_at = len(modules)
@@ -141,6 +141,15 @@ class Streams:
 
     def _derive(self, what: str) -> int:
         return derive(self._seed, f"{self._worker}/{what}")
+
+
+def _content(module: object) -> Mapping[str, Any]:
+    """Return the variables of a module as it is: to be asked for them, a lazy one would load."""
+    try:
+        content: Mapping[str, Any] = object.__getattribute__(module, "__dict__")
+    except AttributeError:  # anything may stand for a module
+        return {}
+    return content
 
 
 def _variables(function: Any) -> Mapping[str, Any]:

@@ -39,6 +39,7 @@ class _Watch:
         execute: Callable[[ModuleType], None] = loader.exec_module
 
         def execute_and_tell(module: ModuleType) -> None:
+            loader.exec_module = execute  # it may load others as well
             execute(module)
             self._names.discard(name)
             self._tell(name, module)
