@@ -181,7 +181,7 @@ class DependencyFailed(SteerioError):
     """A task was given the handle of another, and that did not succeed: there is no value for it.
 
     Attributes:
-        result: how the other ended, as data (a `Result`).
+        result: how the other ended, as data (a `Result`); in a chain, the first that failed.
     """
 
     def __init__(self, how: str, result: object = None) -> None:

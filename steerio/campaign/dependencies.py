@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from steerio.campaign.session import Session
     from steerio.campaign.task_type import TaskType
 
+TAKES = "it takes the value of another task: "
+"""How the reason begins of a task that is cancelled for another."""
 DEPTH = 8
 """How deep handles are looked for in lists, tuples and dicts."""
 
@@ -177,11 +179,10 @@ class Waiting:
             elif handle.id not in self._kept:
                 self._kept[handle.id] = _own(result.value)
         elif isinstance(result, rs.Cancelled):
-            reason = f"it takes the value of another task: {explain(result)}"
-            self._session.client.give_up(self._task.id, "cancelled", reason)
+            self._session.client.give_up(self._task.id, "cancelled", _because(result))
         else:
             assert result is not None
-            self._fail(DependencyFailed(explain(result), result))
+            self._fail(_first_failure(result))
 
     def _submit(self) -> None:
         task, session = self._task, self._session
@@ -219,6 +220,22 @@ def _own(value: Any) -> Any:
         return copy.deepcopy(value)
     except Exception:  # noqa: BLE001 - of a value that can be sent, but not copied
         return value
+
+
+def _because(result: rs.Cancelled) -> str:
+    """Say that a task is cancelled because another is; of a chain of such, the first is named."""
+    return result.reason if result.reason.startswith(TAKES) else f"{TAKES}{explain(result)}"
+
+
+def _first_failure(result: rs.Result) -> DependencyFailed:
+    """Return the error of a task that takes the value of another, which did not succeed.
+
+    Of a chain of such tasks all have that of the first, or the last would quote all before.
+    """
+    why = result.error.exception if isinstance(result, rs.Failed) else None
+    if isinstance(why, DependencyFailed) and isinstance(why.result, rs.Result):
+        result = why.result
+    return DependencyFailed(explain(result), result)
 
 
 def _name_of(error: Exception) -> str:

@@ -36,6 +36,10 @@ class Done(int):
     def __repr__(self) -> str:
         return repr(bool(self))
 
+    def __reduce__(self) -> tuple[type[bool], tuple[int]]:
+        """Arrive as a plain bool where it is sent."""
+        return bool, (int(self),)
+
 
 _DONE, _NOT_DONE = Done(True), Done(False)
 

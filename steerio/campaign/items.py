@@ -1,9 +1,9 @@
-"""What generator tasks yield, on its way from the client to whoever reads it.
+"""What generator tasks yield, on its way from the client to the code that reads it.
 
-While somebody reads, each item that he takes lets the task yield one more, so it is never far
-ahead of him.  While nobody does, nothing holds it back: he may never come, and its worker is not to
-wait for ever.  The first items are then kept for one who comes late; those of a task that yields
-more than that are all dropped, and who comes then is told.
+While a reader is there, each item that it takes lets the task yield one more, so the task is never
+far ahead of it.  While none is there nothing holds the task back: a reader may never come, and no
+worker is to wait for it for ever.  The first items are then kept for one that comes late; those of
+a task that yields more than that are all dropped, and a reader that comes then is told.
 
 Invariant: a reader gets the items of one attempt, in order and without a gap, or an error that
 says why not.
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from steerio.campaign.session import Session
 
 UNREAD_ITEMS = 1_000
-"""Most items of a task that are kept while nobody reads them."""
+"""Most items of a task that are kept while it has no reader."""
 UNREAD_IN_ALL = 100_000
 """Most items of all tasks of a session; they may be as long as `Settings.items_bytes` says."""
 
@@ -72,7 +72,7 @@ class Taken(NamedTuple):
 
 
 class Items:
-    """The items of one task that nobody has taken yet.
+    """The items of one task that no reader has taken yet.
 
     Args:
         session: that of the task.
@@ -81,13 +81,13 @@ class Items:
 
     def __init__(self, session: Session, number: int) -> None:
         self.dropped = False
-        """Whether items were dropped: nobody reads any of this task any more."""
+        """Whether items were dropped: none of this task can be read any more."""
         self.stopping = False
         """Whether its handle cancelled the task, which is then not to go on without a reader."""
         self.attempt = 0
         """The attempt whose items these are."""
         self.taken = 0
-        """The attempt of which a reader took items last; 0: of none, or he was told of another."""
+        """The attempt of which a reader took items last; 0: none, or it was told of another."""
         self.unreadable: rs.TaskError | None = None
         """Why its reader cannot go on, if one of them cannot be read here."""
         self._session = session
@@ -105,7 +105,7 @@ class Items:
         return len(self._waiting)
 
     def drop(self) -> None:
-        """Drop them, and what the task will yet yield: nobody reads it."""
+        """Drop them, and what the task will yet yield: no reader will come."""
         if not self.dropped:
             self.dropped = True
             self.let_go()
@@ -134,7 +134,7 @@ class Items:
         return item, owed
 
     def put_back(self, item: Item, owed: bool) -> None:
-        """Take back an item whose reader was cancelled before he had it."""
+        """Take back an item whose reader was cancelled before it had it."""
         if item.attempt != self.attempt or self.dropped:
             self._let_go_of(item)
             return
@@ -143,13 +143,13 @@ class Items:
         self._granted += not owed
 
     def reader_came(self) -> None:
-        """Somebody reads: the task is held back for him."""
+        """A reader has come: the task is held back for it."""
         self._readers += 1
 
     def reader_left(self, owed: int, *, ended: bool) -> None:
         """A reader reads no more; the last that does lets the task go on.
 
-        ``owed`` is the attempt that may not yield another yet for what he took; 0: none.
+        ``owed`` is the attempt that may not yield another yet for what it took; 0: none.
         """
         self._readers -= 1
         if owed and not self.stopping:
@@ -213,15 +213,15 @@ class Reader(AsyncIterator[Any]):
         self._items = items
         self._attempt = items.taken
         self._owed = False
-        self._open = True
         self._loop = asyncio.get_running_loop()
+        self._open = True
         items.reader_came()
 
     def __repr__(self) -> str:
         return f"<Reader of {self._task!r}>"
 
     async def __anext__(self) -> Any:
-        """Return the next item; one who is cancelled may come again for it."""
+        """Return the next item; who is cancelled meanwhile may ask for it again."""
         task, items = self._task, self._items
         while self._open:
             result = task.result_nowait()
@@ -251,7 +251,7 @@ class Reader(AsyncIterator[Any]):
             now = result.attempt  # which may have yielded nothing
         if self._attempt and now != self._attempt:
             if items.taken == self._attempt:
-                items.taken = 0  # who comes next has them from the first
+                items.taken = 0  # the next reader has them from the first
             self.close()
             raise ItemsRestarted(self._task.id, self._task.type.name, self._attempt, now)
 

@@ -30,8 +30,8 @@ class Nodes:
         """Give a node no more tasks, and wait until its workers have ended what they run.
 
         They leave their pools; the node itself stays, and `undrain` starts them again.  Where
-        it is lost before, that is an end of the wait, too.  Who is cancelled, or gives up, while
-        he waits has not undone it.
+        it is lost before, that is an end of the wait, too.  To cancel the wait, or give it up,
+        does not undo it.
 
         Args:
             node: its name.

@@ -6,9 +6,16 @@ from typing import Any, cast
 
 import msgspec
 
+from steerio.campaign.handle import Done
 from steerio.model.showing import in_words
 
-_in_order = msgspec.msgpack.Encoder(enc_hook=in_words, order="deterministic").encode
+
+def _as_data(value: object) -> object:
+    """Return what stands for a value that MessagePack has no word for."""
+    return bool(value) if type(value) is Done else in_words(value)
+
+
+_in_order = msgspec.msgpack.Encoder(enc_hook=_as_data, order="deterministic").encode
 
 
 def published(event: object) -> bytes:
@@ -16,7 +23,7 @@ def published(event: object) -> bytes:
     try:
         return _in_order(event)
     except TypeError:  # a set of what cannot be compared
-        return msgspec.msgpack.encode(_sorted_by_words(event), enc_hook=in_words)
+        return msgspec.msgpack.encode(_sorted_by_words(event), enc_hook=_as_data)
 
 
 def _sorted_by_words(value: Any) -> Any:

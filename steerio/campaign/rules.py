@@ -6,8 +6,8 @@ left alone.  It is pure: `Pools.follow` calls it whenever the pools have changed
 a wish has held for a while, and moves workers.  So a rule needs no memory and no clock, and
 is tested by calling it.
 
-What a rule shares out are the workers *at home* in its pools: who is out on lease is counted
-where he belongs, so leases and rules do not pull at the same worker.
+What a rule shares out are the workers *at home* in its pools: one that is out on lease is
+counted where it belongs, so leases and rules do not pull at the same worker.
 """
 
 from __future__ import annotations

@@ -82,7 +82,7 @@ def lead_ranks(
 
     Args:
         run_dir: of the campaign, if it is named.
-        asked: whether the user says that this is a rank; ``None``: he says nothing.
+        asked: whether the user says that this is a rank; ``None``: nothing was said.
 
     Raises:
         UsageError: the ranks have no place to meet (see :func:`rendezvous_path`), or as from

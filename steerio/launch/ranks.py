@@ -100,7 +100,7 @@ def read_rank(
         environment: of this process.
         above: the processes above it that have the same rank's variables.
         launcher: the process above those.
-        asked: whether the user says that it is one; ``None``: he says nothing.
+        asked: whether the user says that it is one; ``None``: nothing was said.
 
     Raises:
         UsageError: as from `find_rank`.

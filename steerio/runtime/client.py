@@ -327,10 +327,13 @@ class Client:
             try:
                 self._deal(message, frames)
             except Exception as error:  # noqa: BLE001 - of a callback: the others get their news
-                context = {"message": f"a callback of {message!r} failed", "exception": error}
-                self._loop.call_exception_handler(context)
+                self._callback_failed(message, error)
         if not self._link_closed() and self._link.ready():
             self._loop.call_soon(self._wake)
+
+    def _callback_failed(self, message: ms.FromBroker, error: Exception) -> None:
+        context = {"message": f"a callback of {message!r} failed", "exception": error}
+        self._loop.call_exception_handler(context)
 
     def _deal(self, message: ms.FromBroker, frames: Frames) -> None:
         match message:
@@ -401,7 +404,11 @@ class Client:
         sinks, self.sinks = self.sinks, {}
         why = reason if ended_as == "cancelled" else f"the broker is gone: {reason}"
         for number, sink in sinks.items():
-            sink.settled(ms.TaskSettled.unknown(number, ended_as, self._clock(), why), ())
+            news = ms.TaskSettled.unknown(number, ended_as, self._clock(), why)
+            try:
+                sink.settled(news, ())
+            except Exception as error:  # noqa: BLE001 - of a callback: the others get their news
+                self._callback_failed(news, error)
         self.requests.lose(reason, why)
         self.watch.lose(reason)
         if not self._joined.done():

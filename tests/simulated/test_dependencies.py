@@ -143,7 +143,7 @@ async def test_a_task_fails_with_what_it_waits_for_and_says_so(
     why = raised.value.__cause__
     assert isinstance(why, DependencyFailed)
     assert isinstance(why.result, Failed)
-    assert why.result.task_id == second.id
+    assert why.result.task_id == first.id, "of a chain, the first that failed"
     result = await second.result()
     assert isinstance(result, Failed)
     assert (result.attempt, result.worker) == (0, None)
@@ -160,6 +160,7 @@ async def test_a_task_is_cancelled_with_what_it_waits_for(
     first.cancel("no longer needed")
     with pytest.raises(TaskCancelled, match=r"takes the value of another task.*no longer needed"):
         await last
+    assert len((await last.result()).reason) < 200, "of a chain only the first is named"
     assert isinstance(await second.result(), Cancelled)
 
 

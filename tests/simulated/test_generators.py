@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ClassVar
 
 import pytest
@@ -163,8 +164,20 @@ async def test_generators_wait_for_no_reader_behind_others(
     assert await session.gather(*handles) == ["after 20"] * 3
 
 
+@cluster_with_one
+async def test_a_reader_that_is_asked_for_off_the_loop_holds_nothing_back(
+    cluster: SimulatedCluster, session: Session
+) -> None:
+    handle = session.submit(relax, MANY)
+    with ThreadPoolExecutor(1) as thread, pytest.raises(RuntimeError, match="event loop"):
+        thread.submit(handle.items).result()
+    gc.collect()
+    await asyncio.sleep(MANY + 5)
+    assert handle.done
+
+
 @pytest.mark.parametrize("late_s", [0, 10, 10_000])
-def test_a_reader_who_comes_late_has_what_was_kept_for_him(late_s: float) -> None:
+def test_a_reader_that_comes_late_has_what_was_kept_for_it(late_s: float) -> None:
     @cluster_with_one
     async def scene(cluster: SimulatedCluster, session: Session) -> None:
         handle = session.submit(relax, UNREAD_ITEMS)
@@ -176,7 +189,7 @@ def test_a_reader_who_comes_late_has_what_was_kept_for_him(late_s: float) -> Non
 
 
 @pytest.mark.parametrize("late_s", [UNREAD_ITEMS + 20, 10_000])
-def test_a_reader_who_comes_too_late_is_told(late_s: float) -> None:
+def test_a_reader_that_comes_too_late_is_told(late_s: float) -> None:
     @cluster_with_one
     async def scene(cluster: SimulatedCluster, session: Session) -> None:
         handle = session.submit(relax, TOO_MANY)

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+import pickle
 from typing import Any, NamedTuple
 
+import msgspec
 import pytest
 
 from steerio import Board, Session, TaskCancelled, TaskFailed, TaskRetried, TaskStarted, task
+from steerio.campaign.handle import Done
+from steerio.campaign.published import published
 from steerio.testing import KillWorker, Model, SimulatedCluster
 from tests.simulated.virtual import as_asked, on_cluster, simulation
 
@@ -20,7 +24,13 @@ def unlucky(seconds: float) -> None:
     raise ValueError(f"after {seconds}")
 
 
-MODEL = {simulation: Model(as_asked), unlucky: Model(as_asked)}
+@task(pool="simulate")
+def given(value: Any) -> Any:
+    return value
+
+
+NOT = Done(False)
+MODEL = {simulation: Model(as_asked), unlucky: Model(as_asked), given: Model(1.0)}
 on_two = on_cluster(2, model=MODEL)
 
 
@@ -91,6 +101,12 @@ async def test_whether_a_task_is_done_is_true_or_false_and_may_be_called(
     await first
     assert first.done
     assert first.done() is True
+    for plain in (pickle.loads(pickle.dumps(first.done)), await session.run(given, first.done)):
+        assert plain is True, "sent, it is a plain bool"
+    assert msgspec.msgpack.decode(published({"done": first.done, "not": [NOT]})) == {
+        "done": True,
+        "not": [False],
+    }
     assert f"{first.done}" == "True"
     assert sum(each.done for each in [first, first]) == 2
     assert json.dumps({"done": bool(first.done)}) == '{"done": true}'

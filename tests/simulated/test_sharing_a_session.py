@@ -87,6 +87,23 @@ async def test_a_campaign_that_failed_leaves_nothing_on_its_session(
 
 
 @on_two
+async def test_who_fails_over_the_news_of_a_task_keeps_them_from_no_other(
+    cluster: SimulatedCluster, session: Session
+) -> None:
+    told: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+    tasks = session.map(simulation, [5.0] * 3)
+
+    def fail(_: object) -> None:
+        raise ZeroDivisionError
+
+    session.on_ended = fail
+    session.close()
+    assert [(await each.result()).ended_as for each in tasks] == ["cancelled"] * 3
+    assert [type(context["exception"]) for context in told] == [ZeroDivisionError] * 3
+
+
+@on_two
 async def test_a_waiting_task_that_is_named_twice_is_cancelled_once(
     cluster: SimulatedCluster, session: Session
 ) -> None:
