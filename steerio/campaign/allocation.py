@@ -150,6 +150,10 @@ async def follow(
     how: str = "drain",
 ) -> None:
     """Move workers as a rule wishes, until cancelled; see ``Pools.follow``."""
+    if not callable(rule):
+        raise UsageError(
+            f"follow takes a rule, like Proportional('simulate', 'infer'), not {rule!r}"
+        )
     _check(settle_s, slack, step)
     steps = Steps(settle_s, slack, step)
     moves: dict[Pair, Move] = {}
@@ -209,6 +213,8 @@ def checked(wish: Mapping[str, int], view: Mapping[str, PoolLoad]) -> Mapping[st
     Raises:
         UsageError: it is no mapping of pools that there are to numbers of workers.
     """
+    if not isinstance(wish, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise UsageError(f"a rule returns numbers of workers by pool, and not {wish!r}")
     for pool, size in wish.items():
         if pool not in view or type(size) is not int or size < 0:
             known = ", ".join(sorted(view))

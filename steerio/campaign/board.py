@@ -73,6 +73,8 @@ class Board(Generic[K]):
     ) -> None:
         check_number("the limit of a board", limit, least=1)
         check_number("ahead", ahead, least=0)
+        if key is not None and not callable(key):
+            raise UsageError(f"the key of a board is a function of an item, not {key!r}")
         self.task_type: TaskType[..., Any] = as_task_type(task_type)
         self.options = make_options(
             self.task_type.options,

@@ -16,6 +16,7 @@ from typing import Any, Protocol, TypeVar
 from steerio.campaign.abandoning import SLACK_S
 from steerio.campaign.campaign import Campaign
 from steerio.campaign.conductor import Conductor
+from steerio.campaign.given import check_given
 from steerio.campaign.limits import Limits
 from steerio.campaign.progress import showing
 from steerio.campaign.session import Session
@@ -76,6 +77,7 @@ async def conduct(
         random_seed=random_seed,
     )
     check_plan(campaign, plan, "steerio.conduct")
+    check_given(session=session)
     if session is None:
         run = Run(campaign, plan, None, ours=False)
         await _see_to_its_end(run, run.run())

@@ -7,10 +7,13 @@ import math
 from msgspec import Struct, structs
 
 from steerio.errors import UsageError
+from steerio.model.bounds import real
 from steerio.model.results import Cancelled, Result, Succeeded
+from steerio.model.showing import short
 
 GRACES = ("drain", "calls", "finish", "leave")
 """The steps of an end that have a bound, in order, as ``Limits.NAME_s``."""
+_COUNTS = ("tasks", "successes", "failures")
 _MAY_BE_0 = ("failures", *(f"{name}_s" for name in GRACES))
 
 
@@ -46,10 +49,16 @@ class Limits(Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         """Refuse bounds that cannot be."""
         for name, value in structs.asdict(self).items():
-            if name == "drain" or value is None:
+            if name == "drain":
+                if not isinstance(value, bool):
+                    raise UsageError(f"Limits.drain is True or False, not {short(value)}")
                 continue
-            if not math.isfinite(value):
+            if value is None:
+                continue
+            if not math.isfinite(number := real(value, f"Limits.{name}")):
                 raise UsageError(f"Limits.{name} must be a finite number or None, not {value}")
+            if name in _COUNTS and not number.is_integer():
+                raise UsageError(f"Limits.{name} must be a whole number or None, not {value}")
             if value < 0 or (value == 0 and name not in _MAY_BE_0):
                 raise UsageError(f"Limits.{name} must be above 0 or None, not {value}")
 

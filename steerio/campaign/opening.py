@@ -12,6 +12,7 @@ from collections.abc import AsyncGenerator, Callable, Iterable
 from pathlib import Path
 from typing import Any, NoReturn, ParamSpec
 
+from steerio.campaign.given import check_given, check_pin, named_modules
 from steerio.campaign.run_dir import refuse_used
 from steerio.campaign.session import Session
 from steerio.campaign.store import SessionStore
@@ -109,17 +110,18 @@ async def open_session(
         name: of this client, in status and events.
 
     Raises:
-        UsageError: ``workers``, ``store`` or ``random_seed`` is not what it should be, or
-            ``run_dir`` holds another run.
+        UsageError: an argument is not what it should be, or ``run_dir`` holds another run.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     asked = named_workers((cores or 1) if workers is None else workers, [DEFAULT])
     counts = check_workers(asked)
+    check_given(run_dir=run_dir, settings=settings, store=store)
+    check_pin(pin)
+    modules = named_modules(preload)
     folder = None if run_dir is None else Path(run_dir)
     if folder is not None:
         refuse_used(run_dir or "")
     check_thresholds(store, counts)
-    modules = list(preload)
     hosting = Hosting(
         workers=counts,
         needs=needs_of(asked),
@@ -156,6 +158,7 @@ async def connect(run_dir: Path | str, *, name: str = "") -> AsyncGenerator[Sess
         BrokerLost: it does not answer.
         JoinRefused: it speaks another protocol.
     """
+    check_given(run_dir=run_dir)
     connection = find_broker(run_dir)
     address, keys = connection.address
     address = await in_thread(resolve_address, address)

@@ -110,8 +110,9 @@ class Pools(Mapping[str, PoolLoad]):
         """
         if give_back not in ("drain", "preempt"):
             raise UsageError(f"give_back is drain or preempt, not {give_back!r}")
+        _check_count(workers)
         least = workers if at_least is None else at_least
-        if not 0 <= least <= workers:
+        if type(least) is not int or not 0 <= least <= workers:
             raise UsageError(f"at_least is between 0 and {workers}, not {at_least!r}")
         move = Move(self._client, source, to, workers, how, preempt_after_s, together, lease=True)
         return Lease(move, least, give_back)
@@ -164,6 +165,11 @@ class Pools(Mapping[str, PoolLoad]):
         await self._client.watch.pools_changed(ask=True)
 
 
+def _check_count(workers: object) -> None:
+    if type(workers) is not int or not 1 <= workers < NO_WORD:
+        raise UsageError(f"workers is a whole number above 0, not {workers!r}")
+
+
 class Move:
     """Workers on their way to another pool: await it, look how far it is, or `cancel` it."""
 
@@ -179,8 +185,7 @@ class Move:
         *,
         lease: bool = False,
     ) -> None:
-        if type(count) is not int or not 1 <= count < NO_WORD:
-            raise UsageError(f"workers is a whole number above 0, not {count!r}")
+        _check_count(count)
         source = named(source, "the pool that workers come from")
         target = named(target, "the pool that workers go to")
         if preempt_after_s is not None:

@@ -31,6 +31,7 @@ from steerio.model import events as ev
 from steerio.model.bounds import named, real
 from steerio.model.objects import StoreSetting, check_number
 from steerio.model.results import Result
+from steerio.model.showing import short
 from steerio.model.status import Status
 from steerio.model.tasks import TaskOptions
 from steerio.runtime.client import Client
@@ -184,6 +185,11 @@ class Session(Submitter):
             given = {task.id: self._said_of(task, changes) for task in self.pending}
             ranked = {number: value for number, value in given.items() if value is not None}
         else:
+            if not isinstance(changes, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
+                raise UsageError(
+                    "session.reprioritise takes a dict of priorities by task, or a function, not "
+                    f"{short(changes)}: one task is re-ranked by its own reprioritise()"
+                )
             ranked = {self._number_of(key): value for key, value in changes.items()}
         self.client.reprioritise({n: _priority(n, value) for n, value in ranked.items()})
 

@@ -16,6 +16,7 @@ from steerio.campaign.abandoning import CLOSE_S, end_process, within
 from steerio.campaign.campaign import Campaign
 from steerio.campaign.conductor import Conductor
 from steerio.campaign.demand import count_workers, seen_pools, task_types, unknown_pools
+from steerio.campaign.given import check_given, check_pin
 from steerio.campaign.interrupts import Interrupts
 from steerio.campaign.limits import Limits, Spent
 from steerio.campaign.opening import connect
@@ -74,12 +75,15 @@ def check_plan(campaign: object, plan: Plan, by: str) -> None:
     """Refuse what cannot be run.
 
     Raises:
-        UsageError: it is no campaign, or shown in no way that there is.
+        UsageError: it is no campaign, shown in no way that there is, or asked for by arguments of
+            a wrong type.
     """
     if not isinstance(campaign, Campaign):
         raise UsageError(f"{by} takes an instance of a Campaign, not {campaign!r}")
     if plan.progress not in ("auto", "live", "plain", "off"):
         raise UsageError(f"progress is auto, live, plain or off, not {plan.progress!r}")
+    check_given(limits=plan.limits, run_dir=plan.run_dir, settings=plan.settings, store=plan.store)
+    check_pin(plan.pin)
 
 
 class Run:

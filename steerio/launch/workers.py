@@ -83,6 +83,16 @@ def named_workers(workers: object, pools: Iterable[str]) -> AskedWorkers:
     return {pool: cast("int | Workers", workers)}
 
 
+def check_by_pool(workers: object) -> None:
+    """Refuse workers that do not go by pool.
+
+    Raises:
+        UsageError: so it is.
+    """
+    if not isinstance(workers, Mapping):
+        raise UsageError(f"{_HOW_MANY}, not {workers!r}")
+
+
 def merged_workers(asked: AskedWorkers, usual: AskedWorkers) -> AskedWorkers:
     """Return what was asked for, and for other pools what there usually is.
 
@@ -104,8 +114,7 @@ def check_workers(workers: AskedWorkers) -> dict[str, int]:
     Raises:
         UsageError: a pool without a name, or a number that is none; the message says which.
     """
-    if not isinstance(workers, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise UsageError(f"{_HOW_MANY}, not {workers!r}")
+    check_by_pool(workers)
     if not workers:
         raise UsageError('no workers: say how many for each pool, like workers={"default": 2}')
     counts = counts_of(workers)

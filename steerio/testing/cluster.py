@@ -12,7 +12,9 @@ import itertools
 import random
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from types import TracebackType
+from typing import Any
 
+from steerio.campaign.given import check_given
 from steerio.campaign.session import Session
 from steerio.campaign.store import SessionStore
 from steerio.edge.endpoint import LinkEndpoint, MemoryRouter
@@ -20,8 +22,9 @@ from steerio.edge.store import MemoryStore
 from steerio.errors import UsageError
 from steerio.launch.workers import AskedWorkers, counts_of, needs_of
 from steerio.model import messages as ms
+from steerio.model.bounds import seconds
 from steerio.model.events import AnyEvent, WorkerMoved
-from steerio.model.objects import StoreSetting
+from steerio.model.objects import StoreSetting, check_number
 from steerio.model.settings import Settings
 from steerio.runtime.broker import Broker
 from steerio.runtime.client import Client
@@ -84,6 +87,11 @@ class SimulatedCluster:
         loop = asyncio.get_running_loop()
         if not isinstance(loop, VirtualLoop):
             raise UsageError("a simulated cluster needs a virtual clock: use run_virtual(...)")
+        check_given(settings=settings, store=store)
+        seconds(latency_s, "latency_s", or_zero=True)
+        seconds(start_s, "start_s", or_zero=True)
+        if walltime_s is not None:
+            seconds(walltime_s, "walltime_s")
         self.settings = settings or SIMULATED
         self.setting = store or StoreSetting()
         """What goes to the store."""
@@ -101,7 +109,7 @@ class SimulatedCluster:
         self.present_s: dict[str, float] = dict.fromkeys(workers, 0.0)
         """Seconds that workers were in a pool, as far as counted."""
         self._loop = loop
-        self._faults = list(faults)
+        self._faults = _listed(faults)
         self._seed = seed
         self._latency_s = latency_s
         self._makes = needs_of(workers)
@@ -311,6 +319,14 @@ class SimulatedCluster:
         return self.nodes[name]
 
 
+def _listed(faults: Any) -> list[Fault]:
+    if isinstance(faults, Iterable):
+        listed: list[Any] = list(faults)  # pyright: ignore[reportUnknownArgumentType]
+        if all(hasattr(fault, "arm") for fault in listed):
+            return listed
+    raise UsageError(f"faults are a list, like [KillNode(at_s=60, node='n')], not {faults!r}")
+
+
 def deal(
     workers: Mapping[str, int], nodes: int | None, workers_per_node: int
 ) -> list[dict[str, int]]:
@@ -323,8 +339,10 @@ def deal(
         if not pool or not _is_count(count):
             raise UsageError(f"pool {pool!r} needs a whole number of workers, not {count!r}")
     total = sum(workers.values())
+    check_number("workers_per_node", workers_per_node, least=1)
+    check_number("nodes", nodes, least=1, or_none=True)
     if nodes is None:
-        nodes = -(-total // max(1, workers_per_node))
+        nodes = -(-total // workers_per_node)
     if not 0 < nodes <= total:
         raise UsageError(f"{total} workers cannot be dealt out to {nodes} nodes")
     dealt: list[dict[str, int]] = [{} for _ in range(nodes)]

@@ -17,6 +17,7 @@ from msgspec import Struct
 
 from steerio.campaign.task_type import as_task_type
 from steerio.errors import UsageError
+from steerio.model.bounds import real
 from steerio.model.tasks import TaskSpec
 from steerio.worker.loading import LoadedType
 
@@ -74,7 +75,7 @@ class Model(Struct, frozen=True):
             raise UsageError(f"Model.value is called with the arguments; {self.value!r} cannot be")
         for name in ("fails", "crashes"):
             chance: Any = getattr(self, name)
-            if not callable(chance) and not 0 <= chance <= 1:
+            if not callable(chance) and not 0 <= real(chance, f"Model.{name}") <= 1:
                 raise UsageError(f"Model.{name} is 0 to 1 or a callable, not {chance!r}")
         if self.obeys not in (None, "asked", "term", "kill"):
             raise UsageError(f"Model.obeys is 'asked', 'term' or 'kill', not {self.obeys!r}")
@@ -160,6 +161,8 @@ class Scripts:
         self._models: dict[str, Model] = {}
         if isinstance(models, Model):
             self._default = models
+        elif not isinstance(models, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise UsageError(f"model is a Model, or a dict of Models by task type, not {models!r}")
         else:
             self._models = {_name(key): _checked(model, key) for key, model in models.items()}
         self._seed = seed

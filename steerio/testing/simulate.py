@@ -12,10 +12,12 @@ from typing import Generic, TypeVar
 
 from steerio.campaign.campaign import Campaign
 from steerio.campaign.conductor import drive
+from steerio.campaign.given import check_given
 from steerio.campaign.limits import Limits
 from steerio.edge.journal import TaskEntry
 from steerio.errors import UsageError
-from steerio.launch.workers import AskedWorkers, merged_workers, named_workers
+from steerio.launch.workers import AskedWorkers, check_by_pool, merged_workers, named_workers
+from steerio.model.bounds import seconds
 from steerio.model.events import AnyEvent
 from steerio.model.settings import Settings
 from steerio.testing.cluster import WORKERS_PER_NODE, SimulatedCluster
@@ -142,7 +144,14 @@ def simulate(
         UsageError: an argument that cannot be; or the simulation takes too long.
         ExceptionGroup: as from `run`.
     """
+    if not isinstance(campaign, Campaign):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise UsageError(f"simulate takes an instance of a Campaign, not {campaign!r}")
+    check_given(limits=limits, run_dir=run_dir, settings=settings)
+    if until_s is not None:
+        seconds(until_s, "until_s", or_zero=True)
+    seconds(wall_limit_s, "wall_limit_s")
     usual = type(campaign).workers
+    check_by_pool(usual)
     asked = usual
     if workers is not None:
         asked = merged_workers(named_workers(workers, usual), usual)
