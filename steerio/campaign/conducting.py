@@ -9,6 +9,7 @@ an agent that does not let itself be cancelled is left behind, with an error.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -25,6 +26,8 @@ from steerio.errors import AgentsGoOn, UsageError
 from steerio.launch.workers import AskedWorkers
 from steerio.model.objects import StoreSetting
 from steerio.model.settings import Settings
+
+log = logging.getLogger("steerio.campaign")
 
 C = TypeVar("C", bound=Campaign)
 
@@ -135,7 +138,10 @@ async def _see_to_its_end(run: Ends, running: Coroutine[Any, Any, Any]) -> None:
         await run.leave_behind(because)
         raise AgentsGoOn(because)
     if asked is not None:
-        raise asked from (None if inner.cancelled() else inner.exception())
+        failed = None if inner.cancelled() else inner.exception()
+        if failed is not None:  # most that cancel look at nothing but that
+            log.error("a campaign that was cancelled failed as it ended", exc_info=failed)
+        raise asked from failed
     inner.result()
 
 

@@ -258,7 +258,7 @@ class Client:
         if self.lost:
             return
         for number in self._reserved.keys() & changes.keys():
-            self._reserved[number].append(ms.Reprioritise([(number, changes[number])]))
+            self._say_later(number, ms.Reprioritise([(number, changes[number])]))
         self.say(ms.Reprioritise(list(changes.items())))
 
     def reassign(self, numbers: list[int], pool: str) -> None:
@@ -266,8 +266,13 @@ class Client:
         if self.lost:
             return
         for number in self._reserved.keys() & set(numbers):
-            self._reserved[number].append(ms.ReassignTasks([number], pool))
+            self._say_later(number, ms.ReassignTasks([number], pool))
         self.say(ms.ReassignTasks(numbers, pool))
+
+    def _say_later(self, number: int, message: ms.ToBroker) -> None:
+        """Say something of a task once it is submitted, instead of what was said of it before."""
+        others = [said for said in self._reserved[number] if type(said) is not type(message)]
+        self._reserved[number] = [*others, message]
 
     def grant(self, number: int, count: int) -> None:
         """Let a generator task yield ``count`` more items; 0: nobody reads what it yields."""

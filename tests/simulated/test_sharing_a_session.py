@@ -46,6 +46,18 @@ class Failing(Campaign):
         raise ZeroDivisionError
 
 
+class Mistaken(Campaign):
+    """Goes on, and makes a mistake at the end."""
+
+    @agent
+    async def go_on(self) -> None:
+        while True:
+            await self.run(simulation, 1.0)
+
+    async def finish(self) -> None:
+        raise ZeroDivisionError("in finish")
+
+
 on_two = on_cluster(2, model=AS_ASKED | {broken: Model(1.0)})
 
 
@@ -101,6 +113,39 @@ async def test_who_fails_over_the_news_of_a_task_keeps_them_from_no_other(
     session.close()
     assert [(await each.result()).ended_as for each in tasks] == ["cancelled"] * 3
     assert [type(context["exception"]) for context in told] == [ZeroDivisionError] * 3
+
+
+def test_what_fails_as_a_cancelled_campaign_ends_is_logged(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    @on_two
+    async def scene(cluster: SimulatedCluster, session: Session) -> None:
+        conducting = asyncio.ensure_future(steerio.conduct(Mistaken(), session=session))
+        await asyncio.sleep(2)
+        conducting.cancel()
+        with pytest.raises(asyncio.CancelledError) as raised:
+            await conducting
+        assert isinstance(raised.value.__cause__, ExceptionGroup)
+
+    scene()
+    assert "ZeroDivisionError: in finish" in caplog.text
+
+
+@on_two
+async def test_of_what_was_said_of_a_waiting_task_the_last_is_kept(
+    cluster: SimulatedCluster, session: Session
+) -> None:
+    first = session.submit(simulation, 5.0)
+    low, high = session.map(simulation, [first, first])
+    await asyncio.sleep(1)
+    for number in range(100):
+        session.reprioritise({low: -float(number), high: float(number)})
+        session.reassign([low, high], "simulate")
+    assert {len(said) for said in session.client._reserved.values()} == {2}
+    session.map(simulation, [50.0] * 4)
+    assert await first == 5.0
+    await high
+    assert not low.done
 
 
 @on_two
