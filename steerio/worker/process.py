@@ -109,6 +109,7 @@ class Worker:
         self._inside = self._inside_before = False
         self._stopped = self._stopped_before = False
         self._ending = False
+        self._failure = ""
         self._waiting = False
         self._leaving = False
         self._forked = False
@@ -127,7 +128,11 @@ class Worker:
         }
 
     def serve(self) -> None:
-        """Work until told to end."""
+        """Work until told to end.
+
+        Raises:
+            ProtocolError: the broker could not be understood, or told something.
+        """
         for number, handler in self.handlers.items():
             signal.signal(number, handler)
         forks.be_ordinary_in_child(self)
@@ -152,6 +157,8 @@ class Worker:
         holding.release_all()
         faulthandler.cancel_dump_traceback_later()
         self._link.close()
+        if self._failure:  # which is so told of why this process ended
+            raise ProtocolError(self._failure)
 
     # -- forks --------------------------------------------------------------------------------
 
@@ -281,10 +288,9 @@ class Worker:
                 self._fail(f"something could not be said to the broker: {error}")
 
     def _fail(self, reason: str) -> None:
-        """End, as somebody who does not understand or is not understood: its tasks are lost."""
+        """End, as one that does not understand or is not understood: its tasks are lost."""
         self._ending = True
-        with contextlib.suppress(OSError):  # a task may have closed it
-            os.write(2, f"steerio worker {self._name}: {reason}\n".encode(errors="replace"))
+        self._failure = self._failure or reason
 
     def _say_inside(self, message: ms.ToBroker, frames: Frames = ()) -> None:
         """Send something on behalf of a task while that runs."""

@@ -8,6 +8,7 @@ import signal
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,6 +26,7 @@ from steerio import (
     WorkerJoined,
     WorkerLost,
 )
+from steerio.worker.context import running_here
 from tests.real import deeds, programs
 
 SOON_S = 10.0
@@ -62,6 +64,25 @@ async def test_a_worker_killed_at_work_is_replaced_and_its_task_done_by_another(
         assert survivor in [worker.pid for worker in status.workers]
         node = parent_of(parent_of(survivor))
         assert all(programs.lives(pid) for pid in programs.family(node)), "no zombie is left"
+
+
+def reports_what_cannot_be_said() -> None:
+    """Have the worker itself report something that no message has room for."""
+    worker: Any = running_here()
+    worker.report(ValueError("no number"), "")
+
+
+@pytest.mark.borders
+async def test_a_worker_that_cannot_say_something_ends_and_that_is_its_reason() -> None:
+    async with (
+        steerio.open_session(workers={"default": 1}) as session,
+        session.events(WorkerLost) as events,
+    ):
+        await session.submit(reports_what_cannot_be_said).result()
+        lost = await anext(events)
+        assert isinstance(lost, WorkerLost)
+        assert "could not be said to the broker: ReportProgress" in lost.reason
+        assert await session.run(abs, -1) == 1
 
 
 async def test_a_task_that_takes_down_three_workers_is_not_tried_again() -> None:
