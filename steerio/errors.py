@@ -142,7 +142,7 @@ class DrainFailed(SteerioError):
 class MoveDeadlock(MoveFailed):
     """Workers would have been waited for in vain: they are lent, and so are those held here.
 
-    Who holds a lease and waits for another gives the first back only when he has the second;
+    One that holds a lease and waits for another gives the first back only when it has the second;
     where others do so the other way round, nobody ever goes on.  The last to ask gets this, with
     who holds and waits for what as the ``reason``.  Leave the scopes of the leases that you hold
     and try again; or take them in one order everywhere.

@@ -1,15 +1,15 @@
 """Leases and moves that wait for each other, and would for ever.
 
-Theory.  Who holds workers of one pool while he waits for another's gives them back only when
-he has got what he waits for.  Whether all can still end is found by *reduction* (Holt, Some
-Deadlock Properties of Computer Systems, 1972): whoever can go on with the workers that are
-free is thought to do so and to give back all he has, until nobody is left, or only those who
-cannot go on whatever the others do.  What is only busy counts as free, for a task ends; who has
-not come yet does not count, for he may never come.  What waits for more workers than there are
-is ended anyway, when its time is over.
+Theory.  An agent that holds workers of one pool while it waits for another's gives them back
+only when it has got what it waits for.  Whether all can still end is found by *reduction* (Holt,
+Some Deadlock Properties of Computer Systems, 1972): each that can go on with the workers that are
+free is thought to do so and to give back all it has, until none is left, or only those that cannot
+go on whatever the others do.  What is only busy counts as free, for a task ends; a worker that has
+not come yet does not count, for it may never come.  What waits for more workers than there are is
+ended anyway, when its time is over.
 
-Who cannot go on waits for workers that are held by such as cannot go on either.  Following
-that leads round in a circle, and one of those on it has to give up: the one who asked last.
+One that cannot go on waits for workers that are held by others that cannot go on either.
+Following that leads round in a circle, and one of those on it has to give up: the last to ask.
 """
 
 from __future__ import annotations

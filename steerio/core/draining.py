@@ -1,8 +1,8 @@
 """Nodes that are left: because somebody asks for it, or because their walltime ends.
 
-Theory.  A node that is drained gets no task and keeps no worker.  Who has nothing in hand
-ends, in good order, and nobody takes his place; others when they have, and what they hold
-ahead is recalled.  So for pools, moves and leases it is as when the node is lost, only
+Theory.  A node that is drained gets no task and keeps no worker.  A worker with nothing in hand
+ends, in good order, and none takes its place; others end when they have nothing left, and what
+they hold ahead is recalled.  So for pools, moves and leases it is as when the node is lost, only
 slower, and costs no attempt.  When the last worker is gone the node is *drained*; one that
 is to retire is told to end then.  If that is undone as many start again as went, each at home
 where those were.

@@ -1,6 +1,6 @@
 """Tasks that no worker of their pool could ever take, and how long they wait for one.
 
-Theory.  Who is there, and who is away and comes home, is counted by what he has.  Where all
+Theory.  Workers that are there, or away and come home, are counted by what each has.  Where all
 are there that were announced and none is of use for a task, that is said at once.  Else one
 may come: with a node that has not joined, with a move, or in place of one that was lost.
 For that a task waits as long as a pool waits for its first worker.  While any queued task

@@ -48,9 +48,9 @@ class Holdings:
         self._let_all_go(("client", client))
 
     def hold(self, stored: StoredObject, holder: Holder) -> None:
-        """Note that somebody needs an object, once more if he does already.
+        """Note that a holder needs an object, once more if it does already.
 
-        A client that is not there needs nothing: what only he would hold is freed.
+        A client that is not there needs nothing: what it alone would hold is freed.
         """
         if holder[0] == "client" and holder[1] not in self._clients:
             self.refuse(stored.name)

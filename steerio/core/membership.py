@@ -39,7 +39,7 @@ from steerio.model.places import WorkerNeeds
 ENDING_S = 10.0
 """Longest that a node takes to end with its workers, in seconds; its own bounds are shorter."""
 SILENCES = ("node", "client", "start", "empty")
-"""The deadlines that come up because somebody said nothing."""
+"""The deadlines that come up because a member said nothing."""
 SLOW = {"starting": "start", "retiring": "retire"}
 """The deadlines of workers' phases that may last so long and no longer."""
 UNSEEN = "it was to be killed, and its node did not say that it has ended"
@@ -246,7 +246,7 @@ class Membership:
     def ended(self, peer: int, reason: str, now: float) -> None:
         """A peer said something that cannot be read: it ends, and what depends on it.
 
-        Who knows what it was to say.  So a client's tasks are cancelled, a node is lost with its
+        Nobody knows what it was to say.  So a client's tasks are cancelled, a node is lost with its
         workers; and a worker's process is killed, after which its tasks are tried again or lost.
         """
         worker = next((w for w in self.roster.workers.values() if w.peer == peer), None)
@@ -278,8 +278,8 @@ class Membership:
     def tick(self, now: float, *, words_wait: bool = False) -> None:
         """Look at everything whose time has come.
 
-        Nobody is lost for his silence while he may have spoken (``words_wait``: there is more
-        to be taken in): he has another beat for it.  No more, for others may never pause.
+        No member is lost for its silence while it may have spoken (``words_wait``: there is more
+        to be taken in): it has another beat for it.  No more, for others may never pause.
         """
         for what, about in self.dispatch.deadlines.due(now):
             if what in SILENCES and self._puts_off(what, about, words_wait):

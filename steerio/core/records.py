@@ -173,8 +173,8 @@ class MoveRecord(Struct, eq=False):
     few workers for it, and more may yet come.  ``state`` is ``waiting``, ``granted``,
     ``returning`` or ``ended``.
 
-    ``by`` whom it is waited for does nothing before ``awaited`` workers are there; until then he
-    keeps the leases that he ``holds`` (his client's numbers for them).
+    The agent ``by`` which it is waited for does nothing before ``awaited`` workers are there; until
+    then it keeps the leases that it ``holds`` (its client's numbers for them).
     """
 
     number: int

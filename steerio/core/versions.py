@@ -55,7 +55,7 @@ class Versions:
         return served
 
     def ask(self, name: str, waiter: VersionWaiter) -> Version | None:
-        """Return what a client asks for, which he then holds; ``None``: he waits for it."""
+        """Return what a client asks for, which it then holds; ``None``: it waits for it."""
         version = self.newest.get(name)
         if version is None or version.number <= waiter.after:
             self._waiting.setdefault(name, []).append(waiter)

@@ -240,8 +240,8 @@ class MemoryRouter:
     def holding_bells(self) -> Generator[None, None, None]:
         """Wake links on this thread's loop at the end of this, and not by way of their loop.
 
-        So who steps a broker on the loop of its clients spares them a turn of that loop, and
-        itself another: he is not woken for what they then send, and has to ask `ready`.
+        So what steps a broker on the loop of its clients spares them a turn of that loop, and
+        itself another: it is not woken for what they then send, and has to ask `ready`.
         """
         held = self._held_bells = []
         try:

@@ -30,7 +30,7 @@ from steerio.edge.freed import LEAST_BYTES, Freed, same_file
 MAPPED_BYTES = LEAST_BYTES
 """Shorter objects are read: a tenth slower than mapping and touching them, but no descriptor."""
 PRIVATE_MAPPED_BYTES = 8 * 2**20
-"""The same for what its reader may change: he may keep thousands of them, each a descriptor."""
+"""The same for what its reader may change: it may keep thousands of them, each a descriptor."""
 WRITTEN_AT_ONCE = 64 * 2**20
 """A signal waits for no longer write than this."""
 WRITTEN_PIECES = 512

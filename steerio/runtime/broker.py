@@ -298,7 +298,7 @@ class Broker:
         """Say to remote clients that we are alive; who can be reached counts as heard.
 
         A client's own loop may stand still for long, its connection is kept by ZeroMQ.
-        Who missed events hears of it now if nothing came since that could have told him.
+        One that missed events hears of it now if nothing came since that could have told it.
         """
         self._next_ping = now + self.settings.beat_s
         self._share_pools(now)
