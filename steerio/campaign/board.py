@@ -20,7 +20,8 @@ from typing import Any, Generic, TypeVar, cast
 from steerio.campaign.arguments import as_it_is
 from steerio.campaign.handle import Task
 from steerio.campaign.submitting import current_agent
-from steerio.campaign.task_type import TaskType, as_arguments, as_task_type, make_options
+from steerio.campaign.task_checks import make_options
+from steerio.campaign.task_type import TaskType, as_arguments, as_task_type
 from steerio.errors import UsageError
 from steerio.launch.needs import Needs
 from steerio.model.bounds import tagged

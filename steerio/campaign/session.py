@@ -22,7 +22,8 @@ from steerio.campaign.sending import packed_call, put_and_send
 from steerio.campaign.store import SessionStore
 from steerio.campaign.streams import EventStream
 from steerio.campaign.submitting import Options, Submitter, current_agent
-from steerio.campaign.task_type import TaskType, as_task_type, make_options
+from steerio.campaign.task_checks import make_options
+from steerio.campaign.task_type import TaskType, as_task_type
 from steerio.campaign.versions import Versions
 from steerio.edge.snapshots import Snapshots
 from steerio.errors import UnknownPool, UsageError

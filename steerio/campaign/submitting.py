@@ -9,7 +9,8 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, M
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from steerio.campaign.handle import Task
-from steerio.campaign.task_type import TaskType, as_arguments, as_task_type, make_options
+from steerio.campaign.task_checks import make_options
+from steerio.campaign.task_type import TaskType, as_arguments, as_task_type
 from steerio.errors import UsageError
 from steerio.model.bounds import tagged
 

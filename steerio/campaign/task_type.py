@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import inspect
 import sys
 import weakref
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any, Generic, ParamSpec, TypeGuard, TypeVar, cast, overload
-
-import msgspec
 
 from steerio.campaign.reloads import watch
 from steerio.campaign.shipping import (
@@ -21,14 +18,14 @@ from steerio.campaign.shipping import (
     is_importable,
     pickle_function,
 )
+from steerio.campaign.task_checks import check_decorated, check_function, make_options
 from steerio.edge.callables import fingerprint, is_bound, kind_of, name_of, written
 from steerio.edge.calls import CallCodec
 from steerio.edge.references import Latest, Reference, gather, note
-from steerio.errors import UsageError
 from steerio.launch.needs import Needs
-from steerio.model.bounds import named, real
+from steerio.model.bounds import named
 from steerio.model.objects import FROM_SETTING, check_number
-from steerio.model.tasks import Retries, TaskOptions, TaskSpec
+from steerio.model.tasks import TaskOptions, TaskSpec
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -219,7 +216,7 @@ def task(
         UsageError: an option that cannot be.
     """
     if function is not None:
-        _check_decorated(function)
+        check_decorated(function)
     options = make_options(
         TaskOptions(), priority, timeout_s, retries, cancel_grace_s=cancel_grace_s, needs=needs
     )
@@ -228,48 +225,10 @@ def task(
         check_number("threshold_bytes", threshold_bytes, least=0, or_none=True)
 
     def decorate(function: Callable[..., Any]) -> TaskType[..., Any]:
-        _check_decorated(function)
+        check_decorated(function)
         return TaskType(function, pool, options, preload, threshold_bytes)
 
     return decorate if function is None else decorate(function)
-
-
-def make_options(
-    start: TaskOptions,
-    priority: float | None = None,
-    timeout_s: float | None = None,
-    retries: Mapping[str, int] | None = None,
-    *,
-    cancel_grace_s: float | None = None,
-    needs: Needs | None = None,
-) -> TaskOptions:
-    """Return task options with some of them changed; ``Needs()`` is to need nothing.
-
-    Raises:
-        UsageError: one of them cannot be; the message says which.
-    """
-    numbers = {"priority": priority, "timeout_s": timeout_s, "cancel_grace_s": cancel_grace_s}
-    changes: dict[str, Any] = {
-        name: real(number, name) for name, number in numbers.items() if number is not None
-    }
-    if needs is not None:
-        if not isinstance(needs, Needs):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise UsageError(f"needs are like steerio.Needs(gpus=1), not {needs!r}")
-        changes["needs"] = needs.value if needs != Needs() else None
-    if retries is not None:
-        _check_retries(retries)
-        changes["retries"] = msgspec.structs.replace(start.retries, **retries)
-    return msgspec.structs.replace(start, **changes) if changes else start
-
-
-def _check_retries(retries: Mapping[str, int]) -> None:
-    kinds = Retries.__struct_fields__
-    if not isinstance(retries, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise UsageError(f"retries go by kind of end, as in {{'failed': 2}}, not {retries!r}")
-    for kind, count in retries.items():
-        if kind not in kinds:
-            raise UsageError(f"retries go by kind of end ({', '.join(kinds)}), not {kind!r}")
-        check_number(f"retries[{kind!r}]", count, least=0)
 
 
 def is_task_type(value: object) -> TypeGuard[TaskType[..., Any]]:
@@ -308,7 +267,7 @@ def as_task_type(function: Callable[..., Any]) -> TaskType[..., Any]:
     known = _plain.get(id(function))
     if known is not None:
         return known
-    _check_function(function)
+    check_function(function)
     made = TaskType(function)
     if _holds_nothing(function):
         _keep(_plain, id(function), made)
@@ -345,52 +304,6 @@ def _codec(function: Callable[..., Any], name: str) -> CallCodec:
     with contextlib.suppress(TypeError):  # not weakly referable, so not kept
         _keep(_codecs, id(key), (weakref.ref(key), name, made))
     return made
-
-
-def _check_function(function: object) -> None:
-    """Refuse what cannot be called.
-
-    Raises:
-        UsageError: it cannot.
-    """
-    if callable(function):
-        return
-    if inspect.iscoroutine(function):
-        called = function.__qualname__
-        function.close()
-        raise UsageError(
-            f"this is a call of {called}, which only a worker is to make: give the function and "
-            f"its arguments, as in submit({called}, 1)"
-        )
-    if issubclass(type(function), classmethod):
-        raise UsageError(
-            f"{function!r} is called through its class: give that method, as in submit(Model.make)"
-        )
-    raise UsageError(
-        f"{function!r} is neither a function nor a @task: give the function itself, then its "
-        "arguments, as in submit(energy, 1)"
-    )
-
-
-def _check_decorated(function: object) -> None:
-    """Refuse what cannot be a task type.
-
-    Raises:
-        UsageError: it is no function, or one that needs an object.
-    """
-    if isinstance(function, str):
-        raise UsageError(f"@task takes its pool by name: @task(pool={function!r})")
-    _check_function(function)
-    if not isinstance(function, FunctionType):
-        return
-    where, _, name = function.__qualname__.rpartition(".")
-    code = function.__code__
-    in_class = bool(where) and not where.endswith("<locals>")
-    if in_class and code.co_argcount and code.co_varnames[0] in ("self", "cls"):
-        raise UsageError(
-            f"{where}.{name} is a method, and @task is for functions: take it off and submit the "
-            f"method of an object, as in run(model.{name}, ...) or task(pool=...)(model.{name})"
-        )
 
 
 def _look_again() -> None:

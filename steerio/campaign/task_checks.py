@@ -1,0 +1,104 @@
+"""What is said of a task type, checked: its function, and its options.
+
+An option that cannot be is refused where it is said, as is anything that no worker could call: at
+a worker it would be an error of each of its tasks.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from types import FunctionType
+from typing import Any
+
+import msgspec
+
+from steerio.errors import UsageError
+from steerio.launch.needs import Needs
+from steerio.model.bounds import real
+from steerio.model.objects import check_number
+from steerio.model.tasks import Retries, TaskOptions
+
+
+def make_options(
+    start: TaskOptions,
+    priority: float | None = None,
+    timeout_s: float | None = None,
+    retries: Mapping[str, int] | None = None,
+    *,
+    cancel_grace_s: float | None = None,
+    needs: Needs | None = None,
+) -> TaskOptions:
+    """Return task options with some of them changed; ``Needs()`` is to need nothing.
+
+    Raises:
+        UsageError: one of them cannot be; the message says which.
+    """
+    numbers = {"priority": priority, "timeout_s": timeout_s, "cancel_grace_s": cancel_grace_s}
+    changes: dict[str, Any] = {
+        name: real(number, name) for name, number in numbers.items() if number is not None
+    }
+    if needs is not None:
+        if not isinstance(needs, Needs):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise UsageError(f"needs are like steerio.Needs(gpus=1), not {needs!r}")
+        changes["needs"] = needs.value if needs != Needs() else None
+    if retries is not None:
+        _check_retries(retries)
+        changes["retries"] = msgspec.structs.replace(start.retries, **retries)
+    return msgspec.structs.replace(start, **changes) if changes else start
+
+
+def _check_retries(retries: Mapping[str, int]) -> None:
+    kinds = Retries.__struct_fields__
+    if not isinstance(retries, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise UsageError(f"retries go by kind of end, as in {{'failed': 2}}, not {retries!r}")
+    for kind, count in retries.items():
+        if kind not in kinds:
+            raise UsageError(f"retries go by kind of end ({', '.join(kinds)}), not {kind!r}")
+        check_number(f"retries[{kind!r}]", count, least=0)
+
+
+def check_function(function: object) -> None:
+    """Refuse what cannot be called.
+
+    Raises:
+        UsageError: it cannot.
+    """
+    if callable(function):
+        return
+    if inspect.iscoroutine(function):
+        called = function.__qualname__
+        function.close()
+        raise UsageError(
+            f"this is a call of {called}, which only a worker is to make: give the function and "
+            f"its arguments, as in submit({called}, 1)"
+        )
+    if issubclass(type(function), classmethod):
+        raise UsageError(
+            f"{function!r} is called through its class: give that method, as in submit(Model.make)"
+        )
+    raise UsageError(
+        f"{function!r} is neither a function nor a @task: give the function itself, then its "
+        "arguments, as in submit(energy, 1)"
+    )
+
+
+def check_decorated(function: object) -> None:
+    """Refuse what cannot be a task type.
+
+    Raises:
+        UsageError: it is no function, or one that needs an object.
+    """
+    if isinstance(function, str):
+        raise UsageError(f"@task takes its pool by name: @task(pool={function!r})")
+    check_function(function)
+    if not isinstance(function, FunctionType):
+        return
+    where, _, name = function.__qualname__.rpartition(".")
+    code = function.__code__
+    in_class = bool(where) and not where.endswith("<locals>")
+    if in_class and code.co_argcount and code.co_varnames[0] in ("self", "cls"):
+        raise UsageError(
+            f"{where}.{name} is a method, and @task is for functions: take it off and submit the "
+            f"method of an object, as in run(model.{name}, ...) or task(pool=...)(model.{name})"
+        )
