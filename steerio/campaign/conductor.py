@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import defaultdict
 from collections.abc import Awaitable
 from typing import Any
 
@@ -19,14 +18,14 @@ import anyio.abc
 
 from steerio.campaign.calls import Calls, heed, was_cancelled
 from steerio.campaign.campaign import Campaign
+from steerio.campaign.dealing import Dealing
 from steerio.campaign.ending import DEAF_S, Ending, Latecomers
 from steerio.campaign.feeding import Feeder
 from steerio.campaign.handle import Task
-from steerio.campaign.idleness import Idleness, is_echo
+from steerio.campaign.idleness import Idleness
 from steerio.campaign.limits import Limits, Spent
 from steerio.campaign.session import Session
 from steerio.campaign.submitting import current_agent
-from steerio.campaign.triggers import triggers_of
 from steerio.campaign.unhandled import Unhandled
 from steerio.campaign.used import Used
 from steerio.errors import BrokerLost, PoolBroken, TaskCancelled, UsageError
@@ -54,12 +53,7 @@ class Conductor:
         self._ended = asyncio.Event()
         self._error: Exception | None = None
         self._group: anyio.abc.TaskGroup | None = None
-        self._calls = [
-            Calls(self, f"{self._name}.{name}", trigger, method)
-            for name, trigger, method in triggers_of(campaign)
-        ]
-        self._on_result: dict[str, list[Calls]] = defaultdict(list)
-        self._on_event: list[Calls] = []
+        self._dealing = Dealing(self, campaign)
         self._agents = 0
         self._periods = 0
         self._after = session.client.last_id
@@ -70,8 +64,7 @@ class Conductor:
         tolerated = self.spent.limits.failures is not None
         self._unhandled = Unhandled(session, self.fail, self._broker_lost, tolerated=tolerated)
         self.feeder = Feeder(session, self.fail, self._may_feed)
-        idle = [calls for calls in self._calls if calls.trigger.kind == "idle"]
-        self.idleness = Idleness(idle, session, self.feeder)
+        self.idleness = Idleness(self._dealing.idle, session, self.feeder)
         self.ending = Ending(
             self.spent.limits,
             cancel_tasks=self._cancel_tasks,
@@ -155,14 +148,15 @@ class Conductor:
         except Exception as error:  # noqa: BLE001 - of the user's code; as if an agent's
             raise ExceptionGroup(f"{self._name} failed", [error]) from None
         # what was cut short may well have left too few for a call
-        self._unhandled.report_rest(() if self.ending.must else self._calls)
+        self._unhandled.report_rest(() if self.ending.must else self._dealing.calls)
         if self._error is not None:
             raise ExceptionGroup(f"{self._name} failed", [self._error])
 
     async def _conduct(self) -> None:
         async with anyio.create_task_group() as group:
             self._group = group
-            self._sort_calls()
+            for calls in self._dealing.idle:
+                self.session.check_pool(calls.trigger.subject)
             self.session.client.watch.on_pools(self._pools_changed, idle=bool(self.idleness))
             group.start_soon(self._watch_pools, name=f"{self._name}.pools")
             with self.latecomers.may_cut(f"{self._name}.setup"):
@@ -197,26 +191,8 @@ class Conductor:
         current_agent.set(name)
         await heed(name, coroutine, lambda: True, self.explains)
 
-    def _sort_calls(self) -> None:
-        of_method: defaultdict[str, list[Calls]] = defaultdict(list)
-        for calls in self._calls:
-            of_method[calls.name].append(calls)
-        for several in of_method.values():
-            if len(several) > 1:
-                turn = asyncio.Semaphore(max(calls.trigger.concurrent for calls in several))
-                for calls in several:
-                    calls.turn = turn
-        for calls in self._calls:
-            kind = calls.trigger.kind
-            if kind in ("success", "failure", "result"):
-                self._on_result[calls.trigger.subject.name].append(calls)
-            elif kind == "event":
-                self._on_event.append(calls)
-            elif kind == "idle":
-                self.session.check_pool(calls.trigger.subject)
-
     def _start_calls(self, group: anyio.abc.TaskGroup) -> None:
-        for calls in self._calls:
+        for calls in self._dealing.calls:
             match calls.trigger.kind:
                 case "agent":
                     self._agents += 1
@@ -265,8 +241,7 @@ class Conductor:
         self.session.cancel(self._outstanding.values(), reason)
 
     def _cut_short(self, why: str) -> None:
-        busy = {calls.name for calls in self._calls if calls.busy}
-        for name in busy if self._started else [f"{self._name}.setup"]:
+        for name in self._dealing.busy if self._started else [f"{self._name}.setup"]:
             self.latecomers.cut(name, why)
         self._ended.set()
 
@@ -291,7 +266,7 @@ class Conductor:
 
     def look_if_quiet(self) -> None:
         """End the campaign if nothing can happen any more."""
-        if not self._started or self._outstanding or any(c.busy or c.pending for c in self._calls):
+        if not self._started or self._outstanding or not self._dealing.at_rest:
             return
         if not self.stopping and self._expects_more():
             return
@@ -381,27 +356,12 @@ class Conductor:
         if reached and not self.stopping:
             self._stop_for_limit(reached)
         bad = not isinstance(result, (Succeeded, Cancelled))
-        handled = self._deal(task, result, bad=bad)
+        handled = self._dealing.deal(task, result, bad=bad)
         if bad and not handled:
             self._unhandled.ended(task, result, of_board=of_board)
         self.feeder.feed()
         if not self._outstanding:
             asyncio.get_running_loop().call_soon(self.look_if_quiet)
-
-    def _deal(self, task: Task[Any], result: Result, *, bad: bool) -> bool:
-        """Give a result to the triggers that want it; returns whether there are any."""
-        found = self._on_result.get(result.task_type)
-        if not found:
-            return False
-        wanted = [calls for calls in found if calls.trigger.wants(result)]
-        if bad and all(calls.trigger.every for calls in wanted):
-            for calls in wanted:
-                calls.feed(result, unheard=task)
-        else:
-            for calls in wanted:
-                calls.feed(result)
-            task.awaited = task.awaited or bool(wanted)
-        return bool(wanted)
 
     # -- events and pools --------------------------------------------------------------
 
@@ -418,9 +378,7 @@ class Conductor:
 
     def publish(self, event: object) -> None:
         """Give an event to the handlers that want it, and to everyone's streams."""
-        for calls in self._on_event:
-            if isinstance(event, calls.trigger.subject):
-                calls.feed(event, echo=is_echo.get())
+        self._dealing.tell(event)
         self.session.publish(event)
 
 

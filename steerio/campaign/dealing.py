@@ -1,0 +1,88 @@
+"""Who is called with what: a campaign's triggered methods, and the results and events for them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any
+
+from steerio.campaign.calls import Calls
+from steerio.campaign.handle import Task
+from steerio.campaign.idleness import is_echo
+from steerio.campaign.triggers import triggers_of
+from steerio.model.results import Result
+
+if TYPE_CHECKING:
+    from steerio.campaign.campaign import Campaign
+    from steerio.campaign.conductor import Conductor
+
+
+class Dealing:
+    """The calls of all triggered methods of one campaign, and what each of them is given.
+
+    Args:
+        conductor: whose calls they are.
+        campaign: whose methods they call.
+    """
+
+    def __init__(self, conductor: Conductor, campaign: Campaign) -> None:
+        name = type(campaign).__name__
+        self.calls = [
+            Calls(conductor, f"{name}.{method_name}", trigger, method)
+            for method_name, trigger, method in triggers_of(campaign)
+        ]
+        """All of them, in the order of their methods' names."""
+        self.idle = [calls for calls in self.calls if calls.trigger.kind == "idle"]
+        """Those of ``on_idle`` methods."""
+        self._on_result: defaultdict[str, list[Calls]] = defaultdict(list)
+        self._on_event: list[Calls] = []
+        self._sort()
+
+    def __repr__(self) -> str:
+        return f"<Dealing: {self.calls}>"
+
+    def _sort(self) -> None:
+        of_method: defaultdict[str, list[Calls]] = defaultdict(list)
+        for calls in self.calls:
+            of_method[calls.name].append(calls)
+            kind = calls.trigger.kind
+            if kind in ("success", "failure", "result"):
+                self._on_result[calls.trigger.subject.name].append(calls)
+            elif kind == "event":
+                self._on_event.append(calls)
+        for several in of_method.values():
+            if len(several) > 1:
+                turn = asyncio.Semaphore(max(calls.trigger.concurrent for calls in several))
+                for calls in several:
+                    calls.turn = turn
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether no call is queued or under way."""
+        return not any(calls.busy or calls.pending for calls in self.calls)
+
+    @property
+    def busy(self) -> set[str]:
+        """The names of those of which a call is under way."""
+        return {calls.name for calls in self.calls if calls.busy}
+
+    def deal(self, task: Task[Any], result: Result, *, bad: bool) -> bool:
+        """Give a result to the triggers that want it; returns whether there are any."""
+        found = self._on_result.get(result.task_type)
+        if not found:
+            return False
+        wanted = [calls for calls in found if calls.trigger.wants(result)]
+        if bad and all(calls.trigger.every for calls in wanted):
+            for calls in wanted:
+                calls.feed(result, unheard=task)
+        else:
+            for calls in wanted:
+                calls.feed(result)
+            task.awaited = task.awaited or bool(wanted)
+        return bool(wanted)
+
+    def tell(self, event: object) -> None:
+        """Give an event to the handlers that want it."""
+        for calls in self._on_event:
+            if isinstance(event, calls.trigger.subject):
+                calls.feed(event, echo=is_echo.get())
