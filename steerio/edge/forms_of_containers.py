@@ -32,7 +32,7 @@ def listed(kind: Any, item: Form) -> Form:
         if stands_in(given):
             return None
         if not issubclass(given, fits) or issubclass(given, texts):
-            return expected("array" if kind is list else kind.__name__, value)
+            return expected(kind.__name__, value)
         return _first_fault(value, item)
 
     return Form(NO_TYPES, exact, fault, _of(list, item.wire), item.plain)

@@ -117,16 +117,22 @@ def check_workers(workers: AskedWorkers) -> dict[str, int]:
     check_by_pool(workers)
     if not workers:
         raise UsageError('no workers: say how many for each pool, like workers={"default": 2}')
+    counts = _check_each(workers)
+    if not sum(counts.values()):
+        raise UsageError("all pools are without workers: none could be moved to any of them")
+    if sum(counts.values()) > LIMIT_WORKERS:
+        raise UsageError(f"{sum(counts.values())} workers are too many for one node")
+    return counts
+
+
+def _check_each(workers: AskedWorkers) -> dict[str, int]:
+    """Return how many for each pool, checked each by itself."""
     counts = counts_of(workers)
     for pool, count in counts.items():
         if not _is_name(pool):
             raise UsageError(f"{pool!r} is no name for a pool: letters, digits, '-' and '_'")
         if not _is_count(count):
             raise UsageError(f"pool {pool!r} needs a number of workers, 0 or more, not {count!r}")
-    if not sum(counts.values()):
-        raise UsageError("all pools are without workers: none could be moved to any of them")
-    if sum(counts.values()) > LIMIT_WORKERS:
-        raise UsageError(f"{sum(counts.values())} workers are too many for one node")
     return counts
 
 
@@ -154,7 +160,7 @@ def _is_count(count: object) -> bool:
 def parse_workers(text: str) -> dict[str, int | Workers]:
     """Read ``simulate=2,learn=1:gpus=1:cpus=4:memory=8G:tags=bigmem+fast``.
 
-    A bare number is for the pool ``default``.
+    A bare number is for the pool ``default``.  All may be 0: others may have workers.
 
     Raises:
         UsageError: it does not read like that; the message shows the part that does not.
@@ -171,7 +177,7 @@ def parse_workers(text: str) -> dict[str, int | Workers]:
         if pool in workers:
             raise UsageError(f"--workers names the pool {pool!r} twice")
         workers[pool] = _with_needs(int(count), details) if details else int(count)
-    check_workers(workers)
+    _check_each(workers)
     return workers
 
 

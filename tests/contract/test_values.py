@@ -636,7 +636,7 @@ def energy(smiles: str, charges: list[int], *rest, method: Colour = Colour.RED, 
     [
         ((3, []), {}, "smiles", "Expected `str`, got `int`"),
         (("C", [1, "2"]), {}, "charges", r"Expected `int`, got `str` - at `\$\[1\]`"),
-        (("C", {}), {}, "charges", "Expected `array`, got `dict`"),
+        (("C", {}), {}, "charges", "Expected `list`, got `dict`"),
         (("C", np.arange(3)), {}, "charges", "got `ndarray`"),
         (("C", [2**70, "2"]), {}, "charges", "Expected `int`, got `str`"),
         (("C",), {"charges": [None]}, "charges", "Expected `int`, got `None`"),

@@ -30,6 +30,7 @@ def test_the_command_line_says_the_same_behind_colons() -> None:
     learn = Workers(1, cpus=4, gpus=1, memory="8G", tags=("bigmem", "fast"))
     assert parse_workers(text) == {"simulate": 2, "learn": learn}
     assert parse_workers("4") == {"default": 4}
+    assert parse_workers("learn=0") == {"learn": 0}  # beside those of a class
     assert parse_workers("2:gpus=0.5") == {"default": Workers(2, gpus=0.5)}
 
 
@@ -49,7 +50,7 @@ def test_the_command_line_says_the_same_behind_colons() -> None:
         ("a=1:memory=8", "memory of 8 bytes is less than"),
         ("a=1:tags=a+!", "'!' is no name for a tag"),
         ("a=1,a=2:cpus=2", "--workers names the pool 'a' twice"),
-        ("a=0:cpus=2", "all pools are without workers"),
+        ("a!=2", "'a!' is no name for a pool"),
     ],
 )
 def test_what_cannot_be_read_is_shown(text: str, said: str) -> None:
