@@ -52,10 +52,19 @@ def rebuilt_exactly(kind: Any) -> bool:
         return not config.omit_defaults
     if issubclass(kind, tuple):
         return True
-    return all(field.init for field in dataclasses.fields(kind)) and all(
-        dataclasses.is_dataclass(base) or base in (object, typing.Generic, typing.Protocol)
+    fields = dataclasses.fields(kind)
+    names = {field.name for field in fields} | {"__dict__", "__weakref__"}
+    return all(field.init for field in fields) and all(
+        (dataclasses.is_dataclass(base) and names.issuperset(_slots_of(base)))
+        or base in (object, typing.Generic, typing.Protocol)
         for base in kind.__mro__
     )
+
+
+def _slots_of(kind: Any) -> Sequence[str]:
+    """Return the names for which a class itself has room in its values."""
+    slots: Any = vars(kind).get("__slots__", ())
+    return [slots] if isinstance(slots, str) else list(slots)
 
 
 def exact_fields(kind: Any, fields: Sequence[str], forms: dict[str, Form]) -> Exact:

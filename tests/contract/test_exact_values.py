@@ -80,6 +80,24 @@ class Later(Run):
 
 
 @dataclasses.dataclass
+class Slotted:
+    """Has room for more than its fields."""
+
+    __slots__ = ("found", "steps")
+    steps: int
+
+
+@dataclasses.dataclass
+class LaterSlotted(Slotted):
+    rate: float = 0.5
+
+
+@dataclasses.dataclass(slots=True)
+class Compact:
+    steps: int
+
+
+@dataclasses.dataclass
 class Doubling:
     steps: int
 
@@ -359,6 +377,17 @@ def test_what_is_one_object_in_an_argument_is_one_where_it_arrives() -> None:
     assert x[0] is x
     runs = sent([run := Run(3), run], list[Run])
     assert runs[0] is runs[1]
+
+
+def test_what_a_dataclass_has_in_slots_beside_its_fields_arrives() -> None:
+    for value in (Slotted(3), LaterSlotted(3)):
+        assert not hasattr(sent(value, type(value)), "found")
+        value.found = [1]  # type: ignore[attr-defined]
+        for annotation in (type(value), Slotted, dict[str, Slotted]):
+            whole = {"a": value} if annotation == dict[str, Slotted] else value
+            arrived = sent(whole, annotation)
+            assert (arrived["a"] if whole is not value else arrived).found == [1]
+    assert sent(Compact(3), Compact) == Compact(3)
 
 
 def test_one_argument_given_twice_is_one_object_where_it_arrives() -> None:
