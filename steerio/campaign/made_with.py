@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 from collections.abc import Mapping
 from pathlib import PurePath
@@ -29,19 +30,25 @@ def in_short(value: object) -> Any:
     """Return a value as JSON can have it: itself where it is plain and small, else its type."""
     if isinstance(value, PurePath):
         return str(value)
-    try:
-        plain: Any = msgspec.to_builtins(_unboxed(value))
-        small = len(msgspec.json.encode(plain)) <= SHOWN_BYTES
-    except Exception:  # noqa: BLE001 - a user's value may raise anything
-        small, plain = False, None
-    if small:
-        return plain
+    if not _is_long(value):
+        with contextlib.suppress(Exception):  # a user's value may raise anything
+            plain = msgspec.to_builtins(_unboxed(value))
+            if len(msgspec.json.encode(plain)) <= SHOWN_BYTES:
+                return plain
     kind = type(value)
     try:
         size = f" of {len(cast('Any', value))}"
-    except Exception:  # noqa: BLE001 - as above
+    except Exception:  # noqa: BLE001 - of the user, too
         size = ""
     return f"<{kind.__qualname__}{size}>"
+
+
+def _is_long(value: Any) -> bool:
+    """Whether a value has so many entries that what it is in JSON need not be made."""
+    size: Any = getattr(value, "size", 0) if type(value).__module__ == "numpy" else 0
+    if type(value) in (list, tuple, dict, set, frozenset, str, bytes, bytearray):
+        size = len(value)
+    return bool(size > SHOWN_BYTES)
 
 
 def _unboxed(value: Any) -> Any:

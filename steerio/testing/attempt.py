@@ -146,8 +146,8 @@ class Attempt:
             with context.simulating(self):
                 value = self.script.function(*args, **kwargs)
             packed = self._packed(value)
-        except (Exception, SystemExit) as raised:  # noqa: BLE001 - it is the task's
-            error = raised
+        except (Exception, SystemExit, asyncio.CancelledError) as raised:  # noqa: BLE001 - its own
+            error = _as_a_failure(raised)
         for at_s, said in planned(self._said, duration_s):
             self._pending.append(agenda.add(at_s, self._send_report, said))
         self._pending.append(agenda.add(duration_s, self._worker.ended, self, packed, error))
@@ -190,8 +190,10 @@ class Attempt:
         try:
             with context.simulating(self):
                 value = await self.script.function(*args, **kwargs)
-        except Exception as error:  # noqa: BLE001 - it is the task's
-            self._end(None, error)
+        except (Exception, SystemExit, asyncio.CancelledError) as raised:
+            if _is_cancelled():
+                raise
+            self._end(None, _as_a_failure(raised))
         else:
             self._end(value, None)
 
@@ -204,8 +206,10 @@ class Attempt:
                 await self._yield_awaited(items, pause_s)
             else:
                 value = await self._yield_each(iter(items), pause_s)
-        except Exception as error:  # noqa: BLE001 - it is the task's
-            self._end(None, error)
+        except (Exception, SystemExit, asyncio.CancelledError) as raised:
+            if _is_cancelled():
+                raise
+            self._end(None, _as_a_failure(raised))
         else:
             if self._doomed:
                 self._fail()
@@ -258,3 +262,18 @@ class Attempt:
         if now - self._last_item >= context.PROGRESS_EVERY_S:
             self._last_item = now
             self._link.send(ms.YieldItem(self._worker.run, index, b"", 0))
+
+
+def _is_cancelled() -> bool:
+    """Whether the attempt that runs here was cancelled, and did not raise that by itself."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+def _as_a_failure(raised: BaseException) -> BaseException:
+    """Return what a task has raised as a real worker tells of it."""
+    if not isinstance(raised, SystemExit):
+        return raised
+    failure = RuntimeError(f"the task called sys.exit({raised.code!r})")
+    failure.__cause__ = raised
+    return failure

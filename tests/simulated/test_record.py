@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 from steerio import Campaign, Limits, task
+from steerio.campaign.made_with import in_short
 from steerio.campaign.run_dir import write_parameters
 from steerio.testing import KillWorker, Model, SimulatedCluster, simulate
 from tests.simulated.virtual import in_virtual_time
@@ -114,3 +116,20 @@ def test_all_that_a_campaign_is_made_with_is_in_the_record(tmp_path: Path) -> No
     assert parameters_of(tmp_path, Plain()) == {}
     with pytest.raises(TypeError, match=r"Plain\(\) takes no arguments"):
         Plain(1)  # type: ignore[call-arg]
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (np.zeros((1000, 1000)), "<ndarray of 1000>"),
+        ([1.5] * 1_000_000, "<list of 1000000>"),
+        (dict.fromkeys(range(100_000)), "<dict of 100000>"),
+    ],
+)
+def test_of_long_values_only_the_length_is_looked_at(value: Any, shown: str) -> None:
+    tracemalloc.start()
+    try:
+        assert in_short(value) == shown
+        assert tracemalloc.get_traced_memory()[1] < 100_000, "nothing is made of them"
+    finally:
+        tracemalloc.stop()
