@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 import typing
 from collections import abc
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, cast
 
 import msgspec
 
@@ -63,8 +63,8 @@ def rebuilt_exactly(kind: Any) -> bool:
 
 def _slots_of(kind: Any) -> Sequence[str]:
     """Return the names for which a class itself has room in its values."""
-    slots: Any = vars(kind).get("__slots__", ())
-    return [slots] if isinstance(slots, str) else list(slots)
+    slots: object = vars(kind).get("__slots__", ())
+    return [slots] if isinstance(slots, str) else list(cast("Iterable[str]", slots))
 
 
 def exact_fields(kind: Any, fields: Sequence[str], forms: dict[str, Form]) -> Exact:
