@@ -430,7 +430,10 @@ class Attempts:
             )
         )
         self.effects.append(Settle(record, ending))
-        self.effects += self.types.task_ended(record.type)
+        kind = record.type
+        kind.tasks -= 1
+        if not kind.tasks and not kind.clients:
+            self.effects += self.types.drop([kind])
 
 
 def _needed(record: TaskRecord) -> list[StoredObject]:

@@ -60,14 +60,10 @@ class TaskTypes:
         for kind in left:
             kind.clients -= 1
         # a client may have called one of them by several of these numbers
-        return self._drop([k for k in dict.fromkeys(left) if not k.clients and not k.tasks])
+        return self.drop([k for k in dict.fromkeys(left) if not k.clients and not k.tasks])
 
-    def task_ended(self, kind: TypeRecord) -> list[Effect]:
-        """A task of a type ended, which may have been the last."""
-        kind.tasks -= 1
-        return self._drop([kind]) if not kind.tasks and not kind.clients else []
-
-    def _drop(self, kinds: list[TypeRecord]) -> list[Effect]:
+    def drop(self, kinds: list[TypeRecord]) -> list[Effect]:
+        """Forget types that no client knows and of which no task is left."""
         for kind in kinds:
             spec = kind.spec
             del self._by_spec[spec]

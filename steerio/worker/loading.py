@@ -20,13 +20,15 @@ from steerio.model.tasks import TaskSpec
 class LoadedType:
     """A task type, ready to run: its function, kind and codec."""
 
-    __slots__ = ("codec", "fleeting", "function", "kind", "name", "read", "spec")
+    __slots__ = ("codec", "fleeting", "function", "kind", "name", "orderly", "read", "spec")
 
     def __init__(self, spec: TaskSpec) -> None:
         self.spec = spec
         self.name = spec.name
         self.kind = spec.kind
         self.read: Read | None = None
+        self.orderly = 0
+        """How many of its tasks in a row left the process as it was; negative: one has not."""
         self.fleeting = False
         """Whether it refers to stored values, which are read anew for each task."""
         if spec.code:

@@ -55,8 +55,9 @@ class WorkerObjects:
             ObjectMissing: they are not in the store any more.
         """
         self._versions = task.versions or NO_VERSIONS
-        self._decoded.begin()
-        self.shares = False
+        if self.shares:
+            self._decoded.begin()
+            self.shares = False
         if task.stored is None:
             return frames
         return self._opened().get(task.stored, private=True)

@@ -31,6 +31,8 @@ class Output:
     def __init__(self, worker: str) -> None:
         self.worker = worker
         self.task_id: int | None = None
+        self.unfinished = False
+        """Whether a line may have been begun."""
 
     def label(self) -> str:
         """Return how a line begins that is printed now."""
@@ -59,6 +61,7 @@ class Output:
 
     def end_lines(self) -> None:
         """End what a task has begun to print."""
+        self.unfinished = False
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, Lines):
                 stream.end_line()
@@ -83,6 +86,8 @@ class Lines(io.TextIOWrapper):
         with self._whose:
             whole, newline, rest = (self._held + text).rpartition("\n")
             self._held = _last_written(rest)
+            if rest:
+                self._output.unfinished = True
             if newline:
                 self._print(whole)
             if len(self._held) > HELD_CHARACTERS:

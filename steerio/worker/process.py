@@ -51,6 +51,10 @@ PARENT_CHECK_S = 1.0
 """How often an idle worker looks whether its parent is still there (where no signal says)."""
 SOON_S = 0.001
 """How much later a signal that came amid a fork is sent again."""
+POLL_S = 0.0002
+"""How often a worker that has tasks in hand looks whether something has arrived."""
+TIDY_S = 0.5
+"""How often one that always has a task in hand gives back what is freed, at most."""
 LEFT_S = 0.1
 """How long processes and threads that a stopped task has left may take to end by themselves."""
 RELEASE_S = 2.0
@@ -106,6 +110,8 @@ class Worker:
         self._held: deque[tuple[ms.RunTask, Frames]] = deque()
         self._types: dict[int, ms.DefineTask | LoadedType] = {}
         self._run = self._task_id = 0
+        self._kind: LoadedType | None = None
+        self._polled = self._tidied = 0.0
         self._inside = self._inside_before = False
         self._stopped = self._stopped_before = False
         self._ending = False
@@ -145,10 +151,11 @@ class Worker:
         self._say(ms.JoinWorker(ms.PROTOCOL, self._name, self._pid))
         with contextlib.suppress(TaskStopped):
             while not self._ending:
-                if self._held:
-                    self._take_in(0)
-                else:
+                if not self._held:
                     self._wait()
+                elif time.monotonic() >= self._polled + POLL_S:
+                    self._take_in(0)
+                    self._polled = time.monotonic()
                 if self._held and not self._ending:
                     self._attempt(*self._held.popleft())
         self._ending = True
@@ -190,7 +197,8 @@ class Worker:
         try:
             if not self._leaving:  # else it was asked to before it would have been waked
                 self._take_in(PARENT_CHECK_S)
-                self._tidy()
+                if not self._held:
+                    self._tidy()
         finally:
             self._waiting = False
 
@@ -352,7 +360,12 @@ class Worker:
             outcome = _Outcome("cancelled", outcome.started)
         if self._forked:  # and the task had it go on to the end: so this process ends, in order
             raise SystemExit
-        self._surroundings.set_back_signals()
+        surroundings = self._surroundings
+        trusted = outcome.ended_as == "succeeded" and surroundings.trusts(
+            self._kind, outcome.ended - outcome.started
+        )
+        if not trusted:
+            surroundings.set_back_signals()
         self._progress.end()
         if self._leaving and outcome.ended_as != "succeeded":  # nobody asked it to be stopped
             return
@@ -374,10 +387,17 @@ class Worker:
             ),
             out,
         )
-        self._surroundings.set_back()
-        self._output.end_lines()
+        surroundings.set_back()
+        if trusted:
+            surroundings.set_back_streams()
+        else:
+            surroundings.set_back_rest(self._kind)
+        if self._output.unfinished:
+            self._output.end_lines()
         self._output.task_id = None
-        self._tidy()
+        if outcome.ended >= self._tidied + TIDY_S:
+            self._tidied = outcome.ended
+            self._tidy()
 
     def _try(self, task: ms.RunTask, frames: Frames, outcome: _Outcome) -> None:
         """Run an attempt's function and say in ``outcome`` how that went."""
@@ -395,7 +415,8 @@ class Worker:
             outcome.ended = time.monotonic()
             if self._forked:
                 return
-            self._objects.end()
+            if self._objects.shares:
+                self._objects.end()
             self._pack(value, kind, outcome)
         except TaskStopped:
             raise
@@ -436,12 +457,16 @@ class Worker:
 
     def _load(self, type_id: int) -> LoadedType:
         kind = self._types[type_id]
+        if kind is not self._kind:
+            self._kind = None
+            self._surroundings.other_type()
         if isinstance(kind, ms.DefineTask):
             kind = self._types[type_id] = LoadedType(kind.spec)
             self._streams.loaded(kind.name, kind.function)
             self._surroundings.note()  # what a module changes as it is loaded is not a task's
         elif kind.read is not None and kind.renew():
             self._streams.loaded(kind.name, kind.function)
+        self._kind = kind
         return kind
 
     def _call(self, kind: LoadedType, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -4,6 +4,11 @@ A worker runs one task after the other, and any of them may go to a folder of it
 stream, set a variable or an alarm, and fail before it tidies up.  What is always set back costs
 a system call each; the rest is compared with how it was, and written where it differs.
 
+To look at all of it takes as long as the rest of a short task.  So a task type whose tasks have
+left all as it was ``ORDERLY_AFTER`` times in a row is looked at in full only now and then, and
+before a task of another type, as long as its tasks succeed and are short; one that was seen to
+change something, always.
+
 What a `steerio.resource` changes as it is set up stays, for it is set up once.  Variables of
 the context (of `decimal`, of NumPy's handling of errors) need not be set back: each task runs in
 a copy.
@@ -25,7 +30,7 @@ import warnings
 from collections.abc import Callable, Generator, Iterable
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from steerio.worker.inheritance import STREAMS, above_standard
 
@@ -35,6 +40,13 @@ HEEDED = tuple(
     if (number := getattr(signal, f"SIG{name}", None)) is not None
 )
 """Signals whose handlers are set back."""
+ORDERLY_AFTER = 20
+"""How many tasks of a type are looked at in full before some are not."""
+LOOK_EVERY = 64
+"""Of those that follow, every so many-th is."""
+SHORT_S = 0.0005
+"""And each that takes longer: then it matters little."""
+DISORDERLY = -(2**62)
 TIMERS: dict[int, int] = {
     signal.SIGVTALRM: signal.ITIMER_VIRTUAL,
     signal.SIGPROF: signal.ITIMER_PROF,
@@ -110,6 +122,13 @@ PARTS = {
 """What is compared, by name."""
 
 
+class Orderly(Protocol):
+    """A task type, as far as it is known for how its tasks leave their process."""
+
+    orderly: int
+    """How many tasks in a row have left all as it was; negative: one has not."""
+
+
 class Surroundings:
     """The surroundings that tasks of this process begin in: as they are now.
 
@@ -122,6 +141,8 @@ class Surroundings:
         self._streams: list[Any] = [getattr(sys, name) for name in STREAMS]
         # of their own: a task may close the standard ones, or put others in their place
         self._copies = [above_standard(number) for number in range(3)]
+        self._files = [os.fstat(copy) for copy in self._copies]
+        self._changed = self._owed = False
         self._environ, self._path, self._filters = os.environ, sys.path, warnings.filters
         self._mask = _set_mask(signal.SIG_BLOCK, ())
         self._umask = os.umask(0o077)
@@ -167,31 +188,53 @@ class Surroundings:
             copy.run(decimal.setcontext, self._decimal.copy())
         return copy
 
+    def trusts(self, kind: Orderly | None, took_s: float) -> bool:
+        """Whether a task that succeeded is to be taken for one that has changed nothing rare."""
+        if kind is None or took_s >= SHORT_S or kind.orderly < ORDERLY_AFTER:
+            return False
+        kind.orderly += 1
+        self._owed = kind.orderly % LOOK_EVERY != 0
+        return self._owed
+
+    def other_type(self) -> None:
+        """A task of another type begins, which is to find nothing of those before."""
+        if self._owed:
+            self.set_back_signals()
+            self.set_back_rest(None)
+
     def set_back_signals(self) -> None:
         """Set back what could strike the worker itself while it reports."""
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        self._changed = signal.setitimer(signal.ITIMER_REAL, 0) != (0, 0)
         faulthandler.cancel_dump_traceback_later()
         if tuple(map(_get_handler, HEEDED)) != self._was["handlers"]:
+            self._changed = True
             _set_handlers(self._was["handlers"])
-        for number, stream in enumerate(self._streams):
-            if getattr(sys, STREAMS[number], None) is not stream or _is_closed(stream):
-                self._set_back_stream(number)
+        self.set_back_streams()
+
+    def set_back_streams(self) -> None:
+        """Have the standard streams in place and open, for what the worker itself has to say."""
+        if not self._has_streams():
+            for number, stream in enumerate(self._streams):
+                if getattr(sys, STREAMS[number], None) is not stream or _is_closed(stream):
+                    self._set_back_stream(number)
+
+    def _has_streams(self) -> bool:
+        """Whether the streams are in place and open; asked after each task, so in short."""
+        stdin, stdout, stderr = self._streams
+        try:
+            in_place = sys.stdin is stdin and sys.stdout is stdout and sys.stderr is stderr
+            return in_place and not (stdin.closed or stdout.closed or stderr.closed)
+        except (AttributeError, ValueError):  # one was deleted, or its buffer taken from it
+            return False
 
     def set_back(self) -> None:
-        """Set back the rest.
+        """Set back what tasks change most: folder, variables, warnings, the path of modules.
 
         Raises:
-            OSError: it is too late for that: the task has closed what is not its own.
+            OSError: the folder is not there any more, on this machine or for this user.
         """
-        for number, copy in enumerate(self._copies):
-            os.dup2(copy, number)
-        if not faulthandler.is_enabled():
-            faulthandler.enable(2, all_threads=False)
-        signal.set_wakeup_fd(-1)
-        _set_mask(signal.SIG_SETMASK, self._mask)
         if self._folder >= 0:
             os.fchdir(self._folder)
-        os.umask(self._umask)
         was = self._was
         if os.environ is not self._environ:
             os.environ = self._environ  # noqa: B003 - it is the one that C's is kept like
@@ -203,17 +246,43 @@ class Surroundings:
             _variables() != was["variables"]
             or warnings.filters != was["filters"]
             or sys.path != was["path"]
-            or sys.getrecursionlimit() != was["recursion"]
-            or locale.setlocale(locale.LC_ALL) != was["locale"]
-            or socket.getdefaulttimeout() != was["timeout"]
-            or gc.isenabled() != was["collecting"]
-            or sys.gettrace() is not was["trace"]
-            or sys.getprofile() is not was["profile"]
-            or sys.excepthook is not was["hook"]
         ):
-            for name, part in PARTS.items():
-                if part.read() != was[name]:
-                    part.write(was[name])
+            self._set_back_parts()
+
+    def set_back_rest(self, kind: Orderly | None) -> None:
+        """Set back all else, and note whether a task of this type had changed any of it.
+
+        Raises:
+            OSError: it is too late for that: the task has closed what is not its own.
+        """
+        self._owed = False
+        changed = self._changed or not self._has_descriptors()
+        for number, copy in enumerate(self._copies):
+            os.dup2(copy, number)
+        if not faulthandler.is_enabled():
+            faulthandler.enable(2, all_threads=False)
+            changed = True
+        changed |= signal.set_wakeup_fd(-1) != -1
+        changed |= _set_mask(signal.SIG_SETMASK, self._mask) != self._mask
+        changed |= os.umask(self._umask) != self._umask
+        changed |= self._set_back_parts()
+        if kind is not None:
+            kind.orderly = DISORDERLY if changed else kind.orderly + 1
+
+    def _has_descriptors(self) -> bool:
+        """Whether the standard ones are of the files that they were of."""
+        try:
+            return all(os.path.samestat(os.fstat(n), was) for n, was in enumerate(self._files))
+        except OSError:  # one is closed
+            return False
+
+    def _set_back_parts(self) -> bool:
+        changed = False
+        for name, part in PARTS.items():
+            if part.read() != self._was[name]:
+                part.write(self._was[name])
+                changed = True
+        return changed
 
     def _note_folder(self) -> None:
         # by a descriptor and not by name: the folder may be moved, or gone

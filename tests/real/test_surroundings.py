@@ -84,7 +84,7 @@ def replaces_streams() -> None:
 
 def detaches_stream() -> None:
     """Take the buffer of a stream away."""
-    sys.stdout.detach()
+    sys.stdout.detach()  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def changes_variables() -> None:
@@ -187,6 +187,22 @@ async def test_of_many_tasks_in_one_go_none_finds_what_another_has_changed() -> 
         results = [await task.result() for task in tasks]
         assert all(isinstance(failed, Failed) for failed in results[::2])
         assert all(same.value == found for same in results[1::2] if isinstance(same, Succeeded))
+
+
+def sometimes(changes: bool) -> None:
+    """Change what is seldom changed, or nothing."""
+    if changes:
+        os.umask(0o777)
+        signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+
+
+async def test_a_type_that_was_long_orderly_leaves_nothing_to_another_all_the_same() -> None:
+    async with steerio.open_session(workers={"default": 1}) as session:
+        found = await session.run(state)
+        for _ in range(3):
+            await session.gather(*session.map(sometimes, [False] * 150))
+            await session.run(sometimes, True)
+            assert await session.run(state) == found
 
 
 async def test_what_was_printed_before_and_after_goes_where_it_went(
