@@ -255,7 +255,7 @@ class Membership:
             self.dispatch.effects.append(Expel(peer, reason))
         elif peer in self.nodes:
             self.node_lost(peer, reason, now)
-        elif worker is not None:
+        elif worker is not None and not worker.broken:  # it may have said more by now
             worker.broken = reason
             self.dispatch.effects.append(Expel(peer, reason))
             self._check_slow("", worker.number, now)

@@ -45,6 +45,20 @@ def test_a_node_is_lost_and_its_tasks_are_tried_elsewhere() -> None:
     assert record.attempt == 2
 
 
+def test_a_worker_that_says_more_of_that_kind_is_killed_all_the_same() -> None:
+    scene = Scene({"simulate": 1})
+    scene.submit()
+    worker = scene.worker()
+    scene.members.ended(worker.peer, WHY, scene.now)
+    scene.members.ended(worker.peer, "another reason", scene.now)
+    scene.settle_down()
+    assert scene.effects(Signal) == [Signal(worker, 0, "kill")]
+    assert scene.events(WorkerLost) == [], "its node has not seen it end yet"
+    scene.exit(worker)
+    assert [lost.reason for lost in scene.events(WorkerLost)] == [WHY]
+    assert len(scene.roster.workers) == 1
+
+
 def test_a_worker_is_killed_and_its_end_is_told_with_that_reason() -> None:
     scene = Scene({"simulate": 1})
     record = scene.submit(retries=Retries(lost=0))
