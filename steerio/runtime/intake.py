@@ -81,7 +81,8 @@ class Intake:
                     self._end(peer, what, now)
 
     def _end(self, peer: Peer, reason: str, now: float) -> None:
-        """End a peer that was let in, and have it told."""
+        """End a peer that was let in, and have it told; what it said after that is not heard."""
+        peer.role = "gone"
         try:
             self._members.ended(peer.number, cut(reason, REASON_CHARACTERS), now)
         except Exception as error:  # noqa: BLE001 - as above: it goes on for the others

@@ -104,6 +104,13 @@ class Cluster:
         for number, spec in enumerate(SPECS):
             self.dispatch.effects += self.dispatch.types.define(known, number, spec)
 
+    def says_what_cannot_be_read(self, worker: Worker, times: int) -> None:
+        """Let a worker say something that the broker cannot read, so many times."""
+        record = self.roster.workers.get(worker.name)
+        for _ in range(times if record else 0):
+            assert record is not None
+            self.members.ended(record.peer, "it cannot be read", self.now)
+
     def client_leaves(self, client: Client) -> None:
         """Let a client say goodbye."""
         self.members.client_left(client.peer, "it left", self.now)
@@ -137,6 +144,8 @@ class Cluster:
         inputs: Inputs | None = None,
     ) -> None:
         """Submit a task, as the broker does."""
+        if client.peer not in self.members.clients:
+            return
         number = len(self.books) + 1
         record = TaskRecord(
             number,
@@ -193,6 +202,8 @@ class Cluster:
         self, client: Client, node: Node, within_s: float | None, retire: bool
     ) -> None:
         """Let a client ask for a node to be drained."""
+        if client.peer not in self.members.clients:
+            return
         self._drains += 1
         name = self.members.nodes[node.peer].name
         self.watching.add((client.peer, self._drains))
@@ -211,6 +222,8 @@ class Cluster:
 
     def asks_to_move(self, client: Client, source: str, target: str, count: int, **how: Any) -> str:
         """Let a client ask for workers to be moved; returns why that cannot be."""
+        if client.peer not in self.members.clients:  # it was lost, and would be dropped
+            return "it was lost"
         request = len(self.news) + 1
         refusal = self.members.moves.ask(
             client.peer, request, source, target, count, self.now, **how

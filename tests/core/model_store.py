@@ -126,6 +126,8 @@ class StoringCluster(Cluster):
 
     def submit_with(self, client: Client, kind: int, options: TaskOptions, inputs: Inputs) -> None:
         """Submit a task that needs what is in the store."""
+        if client.peer not in self.members.clients:  # it was lost, and would be dropped
+            return
         for stored in inputs.all:
             self.untold.pop(stored.name, None)
         self.inputs[len(self.books) + 1] = inputs

@@ -170,6 +170,15 @@ class DispatchMachine(RuleBasedStateMachine):
     def ends_at_an_odd_time(self, which: int, run_s: float) -> None:
         self.cluster.ends(one(self.running, which), "succeeded", run_s)
 
+    @happens(
+        lambda self: any(worker.ready for worker in self.alive),
+        which=picks,
+        times=st.integers(1, 2),
+    )
+    def says_what_cannot_be_read(self, which: int, times: int) -> None:
+        ready = [worker for worker in self.alive if worker.ready]
+        self.cluster.says_what_cannot_be_read(one(ready, which), times)
+
     @happens(lambda self: self.speaking, which=picks, place=few, repeat=st.booleans())
     def is_heard_out_of_order(self, which: int, place: int, repeat: bool) -> None:
         words = one(self.speaking, which)

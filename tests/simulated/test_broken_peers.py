@@ -123,7 +123,12 @@ def test_what_cannot_be_taken_in_ends_who_said_it() -> None:
         raise RuntimeError("a bug of the broker")
 
     bench.broker.dispatch.submit = fails  # type: ignore[method-assign]
-    bench.submit(2)
+    bench.client.send(ms.SubmitTask(2, 1, 0.0, b"", 0, TaskOptions(), None, ""))
+    lease = ms.AskMove(1, "default", "train", 1, True, False, "drain", None)
+    bench.say(bench.client, lease, ms.StopBroker("why not"))
+    assert not bench.broker.members.moves.asked, "nobody would give it back"
+    assert not bench.broker.closing
+    assert bench.broker.dropped == {"error": 1, "out of place": 2}
     (refused,) = said(bench.client, ms.Refused)
     assert "SubmitTask cannot be taken in: RuntimeError: a bug of the broker" in refused.reason
     assert said(bench.other, ms.Refused) == []
