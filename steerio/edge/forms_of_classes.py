@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 import typing
 from collections import abc
-from collections.abc import Iterable, Sequence
-from typing import Any, cast
+from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 
@@ -55,16 +55,17 @@ def rebuilt_exactly(kind: Any) -> bool:
     fields = dataclasses.fields(kind)
     names = {field.name for field in fields} | {"__dict__", "__weakref__"}
     return all(field.init for field in fields) and all(
-        (dataclasses.is_dataclass(base) and names.issuperset(_slots_of(base)))
+        (names.issuperset(_slots_of(base)) and dataclasses.is_dataclass(base))
         or base in (object, typing.Generic, typing.Protocol)
         for base in kind.__mro__
     )
 
 
-def _slots_of(kind: Any) -> Sequence[str]:
+def _slots_of(kind: type) -> list[str]:
     """Return the names for which a class itself has room in its values."""
-    slots: object = vars(kind).get("__slots__", ())
-    return [slots] if isinstance(slots, str) else list(cast("Iterable[str]", slots))
+    slots: Any = vars(kind).get("__slots__", ())
+    names: list[str] = [slots] if isinstance(slots, str) else list(slots)
+    return names
 
 
 def exact_fields(kind: Any, fields: Sequence[str], forms: dict[str, Form]) -> Exact:
