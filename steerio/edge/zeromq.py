@@ -13,10 +13,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import os
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import zmq
@@ -25,27 +24,25 @@ from steerio.edge.addresses import TCP
 from steerio.edge.contexts import Context
 from steerio.edge.cutting import batches, refused
 from steerio.edge.endpoint import Arrival, Frames
-from steerio.edge.headers import deal_frames, decode_from_broker, decode_to_broker, escape
+from steerio.edge.headers import deal_frames, decode_from_broker, decode_to_broker
 from steerio.edge.keys import ClientKeys, ServerKeys
 from steerio.edge.snapshots import snapshot
+from steerio.edge.zeromq_sockets import (
+    NOBLOCK,
+    RCVMORE,
+    SNDMORE,
+    Reading,
+    give_up,
+    on_wire,
+    prepare,
+    receive_rest,
+    send_frames,
+)
 from steerio.errors import EncodingError, ProtocolError
 from steerio.model.messages import FromBroker, ToBroker
 
-LIMIT_FRAME_BYTES = 4 << 30
-"""Longest frame that a socket takes in; the peer is disconnected for a longer one."""
 QUEUED_BATCHES = 100_000
 """Batches that a socket queues for one peer before the peer counts as congested."""
-ZERO_COPY_BYTES = 65536
-"""Longer frames are sent without copying them into the socket."""
-HEARTBEAT_MS = 5_000
-"""How often ZeroMQ itself looks whether a silent TCP connection still stands."""
-LINGER_MS = 500
-"""How long a closed socket goes on delivering."""
-
-
-# plain numbers: pyzmq's flags are enums, whose operators cost more than a receive
-_NOBLOCK, _SNDMORE, _RCVMORE = int(zmq.NOBLOCK), int(zmq.SNDMORE), int(zmq.RCVMORE)
-_EVENTS, _POLLIN = int(zmq.EVENTS), int(zmq.POLLIN)
 
 
 class _Outgoing:
@@ -56,88 +53,6 @@ class _Outgoing:
     def __init__(self) -> None:
         self.messages: list[Any] = []
         self.frames: list[Any] = []
-
-
-class _Reading:
-    """Watching a socket's descriptor from a loop."""
-
-    def __init__(self, socket: zmq.Socket[bytes]) -> None:
-        self._socket = socket
-        descriptor: Any = socket.get(zmq.FD)
-        self._fd: int = descriptor
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._first: asyncio.Handle | None = None
-        self.due = True
-        """Whether the edge was seen, or may have been consumed, since the last look."""
-
-    def attach(self, loop: asyncio.AbstractEventLoop, wake: Callable[[], None]) -> None:
-        def on_edge() -> None:
-            self.due = True
-            wake()
-
-        self._loop = loop
-        loop.add_reader(self._fd, on_edge)
-        self._first = loop.call_soon(on_edge)
-
-    def detach(self) -> None:
-        if self._first is not None:
-            self._first.cancel()
-        if self._loop is not None and not self._loop.is_closed():
-            self._loop.remove_reader(self._fd)
-        self._loop = None
-
-    def fileno(self) -> int:
-        return self._fd
-
-    def ready(self) -> bool:
-        if self.due:
-            events: Any = self._socket.get(_EVENTS)
-            self.due = bool(events & _POLLIN)
-        return self.due
-
-
-def _prepare(socket: zmq.Socket[bytes], address: str) -> None:
-    socket.set(zmq.IPV6, int("[" in address))
-    socket.set(zmq.LINGER, LINGER_MS)
-    socket.set(zmq.MAXMSGSIZE, LIMIT_FRAME_BYTES)
-    socket.set(zmq.HEARTBEAT_IVL, HEARTBEAT_MS)
-
-
-def _send_frames(socket: zmq.Socket[bytes], frames: Sequence[Any], flags: int) -> None:
-    last = len(frames) - 1
-    for index, frame in enumerate(frames):
-        more = flags | _SNDMORE if index < last else flags
-        size = frame.nbytes if isinstance(frame, memoryview) else len(frame)
-        socket.send(frames[index], more, copy=size < ZERO_COPY_BYTES)
-
-
-def _receive_rest(socket: zmq.Socket[bytes]) -> list[Any]:
-    """Take the frames that follow the header; long ones are not copied."""
-    frames: list[Any] = []
-    while socket.get(_RCVMORE):
-        frame = socket.recv(_NOBLOCK, copy=False)
-        frames.append(frame if len(frame) >= ZERO_COPY_BYTES else frame.bytes)
-    return frames
-
-
-def _on_wire(address: str) -> Any:
-    """Return an address as ZeroMQ takes it: a folder's name may be none that UTF-8 has."""
-    return os.fsencode(address) if escape(address) != address else address
-
-
-def _give_up(socket: zmq.Socket[bytes], address: str, error: BaseException) -> None:
-    """Close a socket that could not be opened whole, and say it as the system says such things.
-
-    Raises:
-        OSError: it was ZeroMQ that refused.
-    """
-    socket.close(linger=0)
-    if isinstance(error, zmq.ZMQError):
-        number = error.errno or errno.EADDRNOTAVAIL
-        raise OSError(number, zmq.strerror(number), address) from None
-    if isinstance(error, TypeError):  # pyzmq's own, as it words an error about bytes
-        number = errno.EADDRNOTAVAIL
-        raise OSError(number, zmq.strerror(number), address) from None
 
 
 class ZmqRouter:
@@ -160,19 +75,19 @@ class ZmqRouter:
         self.remote = address.startswith(TCP)
         self._socket = socket = context.socket(zmq.ROUTER)
         try:
-            _prepare(socket, address)
+            prepare(socket, address)
             socket.set(zmq.ROUTER_MANDATORY, 1)
             socket.set(zmq.ROUTER_HANDOVER, 1)
             socket.set(zmq.SNDHWM, QUEUED_BATCHES)
             socket.set(zmq.RCVHWM, QUEUED_BATCHES)
             if keys is not None:
                 keys.secure(socket)
-            socket.bind(_on_wire(address))
+            socket.bind(on_wire(address))
             bound: Any = socket.get(zmq.LAST_ENDPOINT)
             self.address: str = os.fsdecode(bound.rstrip(b"\0"))
-            self._reading = _Reading(socket)
+            self._reading = Reading(socket)
         except BaseException as error:
-            _give_up(socket, address, error)
+            give_up(socket, address, error)
             raise
         self._outgoing: dict[bytes, _Outgoing] = {}
         self._stuck: dict[bytes, deque[list[Any]]] = {}
@@ -210,11 +125,11 @@ class ZmqRouter:
             return arrivals
         for _ in range(limit):
             try:
-                peer = receive(_NOBLOCK)
+                peer = receive(NOBLOCK)
             except zmq.Again:
                 break
-            header = receive() if self._socket.get(_RCVMORE) else b""
-            frames = _receive_rest(self._socket)
+            header = receive() if self._socket.get(RCVMORE) else b""
+            frames = receive_rest(self._socket)
             try:
                 arrivals.append(Arrival(peer, deal_frames(decode_to_broker(header), frames)))
             except ProtocolError as error:
@@ -252,8 +167,8 @@ class ZmqRouter:
     def _hand_over(self, peer: bytes, batch: list[Any], gone: list[bytes]) -> bool:
         """Send a batch; ``False`` where the peer's queue is full."""
         try:
-            self._socket.send(peer, _NOBLOCK | _SNDMORE)
-            _send_frames(self._socket, batch, _NOBLOCK)
+            self._socket.send(peer, NOBLOCK | SNDMORE)
+            send_frames(self._socket, batch, NOBLOCK)
         except zmq.Again:
             return False
         except zmq.ZMQError as error:
@@ -296,17 +211,17 @@ class ZmqLink:
     ) -> None:
         self._socket = socket = context.socket(zmq.DEALER)
         try:
-            _prepare(socket, address)
+            prepare(socket, address)
             socket.set(zmq.IDENTITY, identity)
             socket.set(zmq.SNDHWM, 0)
             socket.set(zmq.RCVHWM, QUEUED_BATCHES)
             socket.set(zmq.RECONNECT_IVL_MAX, 2_000)
             if keys is not None:
                 keys.secure(socket)
-            socket.connect(_on_wire(address))
-            self._reading = _Reading(socket)
+            socket.connect(on_wire(address))
+            self._reading = Reading(socket)
         except BaseException as error:
-            _give_up(socket, address, error)
+            give_up(socket, address, error)
             raise
         self._outgoing = _Outgoing()
         self._wait_s = -1.0
@@ -327,16 +242,16 @@ class ZmqLink:
                 # never blocks: the queue of a DEALER with SNDHWM 0 has no end, and the peer's
                 # own bounds (leases, items, tasks in hand) keep it short
                 with contextlib.suppress(zmq.Again):
-                    _send_frames(self._socket, batch, _NOBLOCK)
+                    send_frames(self._socket, batch, NOBLOCK)
 
     def receive(self, limit: int) -> list[tuple[FromBroker, Frames]]:
         received: list[tuple[FromBroker, Frames]] = []
         for _ in range(limit):
             try:
-                header = self._socket.recv(_NOBLOCK)
+                header = self._socket.recv(NOBLOCK)
             except zmq.Again:
                 break
-            frames = _receive_rest(self._socket)
+            frames = receive_rest(self._socket)
             received.extend(deal_frames(decode_from_broker(header), frames))
         return received
 
@@ -358,7 +273,7 @@ class ZmqLink:
                 header = self._socket.recv()
             except zmq.Again:
                 return received
-            frames = _receive_rest(self._socket)
+            frames = receive_rest(self._socket)
             received.extend(deal_frames(decode_from_broker(header), frames))
         received.extend(self.receive(1_000))
         return received

@@ -16,7 +16,7 @@ from typing import Any
 
 import zmq
 
-from steerio.edge import contexts, zeromq
+from steerio.edge import contexts, zeromq, zeromq_sockets
 from steerio.edge.contexts import Context
 from steerio.edge.keys import Gatekeeper, make_keys
 from steerio.edge.zeromq import ZmqLink, ZmqRouter
@@ -24,7 +24,8 @@ from steerio.model import messages as ms
 
 END_S = 10.0
 """A context that has not ended by now waits for ever."""
-TRACED = (f"{os.sep}zmq{os.sep}", contexts.__file__, zeromq.__file__, __file__)
+OURS = (contexts.__file__, zeromq.__file__, zeromq_sockets.__file__, __file__)
+TRACED = (f"{os.sep}zmq{os.sep}", *OURS)
 """Whose lines are interrupted: of others all that matters is that they may raise."""
 
 

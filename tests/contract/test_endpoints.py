@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 import zmq
 
-from steerio.edge import headers, zeromq
+from steerio.edge import headers, zeromq, zeromq_sockets
 from steerio.edge.headers import encode_headers
-from steerio.edge.zeromq import ZERO_COPY_BYTES, ZmqLink, ZmqRouter
+from steerio.edge.zeromq import ZmqLink, ZmqRouter
+from steerio.edge.zeromq_sockets import ZERO_COPY_BYTES
 from steerio.model import messages as ms
 from steerio.model.tasks import TaskOptions
 from tests.contract.payloads import content
@@ -641,7 +642,7 @@ async def test_what_cannot_be_read_is_a_fault_of_its_sender_and_of_nobody_else(
 async def test_a_frame_beyond_the_limit_costs_its_sender_the_connection(
     transport: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(zeromq, "LIMIT_FRAME_BYTES", 10_000)
+    monkeypatch.setattr(zeromq_sockets, "LIMIT_FRAME_BYTES", 10_000)
     async with wired(transport) as wire:
         ear = RouterEar(wire.router, asyncio.get_running_loop())
         peer = wire.ear()
@@ -728,7 +729,7 @@ async def test_a_close_does_not_wait_for_those_who_do_not_read(
     transport: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(zeromq, "QUEUED_BATCHES", 4)
-    monkeypatch.setattr(zeromq, "LINGER_MS", 50)
+    monkeypatch.setattr(zeromq_sockets, "LINGER_MS", 50)
     async with wired(transport) as wire:
         ear = RouterEar(wire.router, asyncio.get_running_loop())
         peer = wire.ear()
