@@ -367,7 +367,8 @@ class Run:
         if hosting is not None:
             within(CLOSE_S, lambda: hosting.abandon(because))
             within(CLOSE_S, hosting.remove_files)
-        self._write_summary(outcome, because)
+        # a file system may not answer, and the main thread change what is summed up
+        within(CLOSE_S, lambda: self._write_summary(outcome, because))
         within(CLOSE_S, lambda: log.info("%s: %s", outcome, because))
 
     def _asked_to_stop(self, reason: str) -> None:
