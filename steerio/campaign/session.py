@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
 import logging
-import operator
 import time
 from collections.abc import Callable, Generator, Iterable, Mapping
-from math import isfinite
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
+from steerio.campaign.choosing import chosen_tasks, new_priorities, number_of, priority_of
 from steerio.campaign.dependencies import handles_in, submit_after
 from steerio.campaign.handle import Task
 from steerio.campaign.items import Kept
@@ -29,10 +27,9 @@ from steerio.edge.snapshots import Snapshots
 from steerio.errors import UnknownPool, UsageError
 from steerio.launch.needs import Needs
 from steerio.model import events as ev
-from steerio.model.bounds import named, real
+from steerio.model.bounds import named
 from steerio.model.objects import StoreSetting, check_number
 from steerio.model.results import Result
-from steerio.model.showing import short
 from steerio.model.status import Status
 from steerio.model.tasks import TaskOptions
 from steerio.runtime.client import Client
@@ -182,27 +179,7 @@ class Session(Submitter):
             UsageError: a priority is no number, a key is no task of this session and no id, or
                 the function is async; nothing is re-ranked.
         """
-        if callable(changes):
-            given = {task.id: self._said_of(task, changes) for task in self.pending}
-            ranked = {number: value for number, value in given.items() if value is not None}
-        else:
-            if not isinstance(changes, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
-                raise UsageError(
-                    "session.reprioritise takes a dict of priorities by task, or a function, not "
-                    f"{short(changes)}: one task is re-ranked by its own reprioritise()"
-                )
-            ranked = {self._number_of(key): value for key, value in changes.items()}
-        self.client.reprioritise({n: _priority(n, value) for n, value in ranked.items()})
-
-    @staticmethod
-    def _said_of(task: Task[Any], function: Callable[[Task[Any]], R]) -> R:
-        """Return what a function says of a task, which must be no coroutine."""
-        said = function(task)
-        if inspect.isawaitable(said):
-            if inspect.iscoroutine(said):
-                said.close()
-            raise UsageError(f"{function!r} is asked of many tasks at once: it cannot be async")
-        return said
+        self.client.reprioritise(new_priorities(self, changes))
 
     def cancel(
         self,
@@ -221,35 +198,12 @@ class Session(Submitter):
             UsageError: one of them is neither a task of this session nor an id, or the function is
                 async; none is cancelled.
         """
-        if callable(tasks):
-            chosen: list[Task[Any] | int] = [
-                task for task in self.pending if self._said_of(task, tasks)
-            ]
-        elif hasattr(tasks, "__iter__"):
-            chosen = list(tasks)
-        else:
-            raise UsageError(
-                f"session.cancel takes a list of tasks or a function, not {tasks!r}: "
-                "one task is cancelled by its own cancel()"
-            )
-        numbers = [self._number_of(task) for task in chosen]
+        chosen = chosen_tasks(self, tasks)
+        numbers = [number_of(self, task) for task in chosen]
         for task in chosen:
             if isinstance(task, Task) and not task.done:
                 task.awaited = True
         self.client.cancel(numbers, reason)
-
-    def _number_of(self, task: Task[Any] | int) -> int:
-        if isinstance(task, Task):
-            if task._session is not self:  # pyright: ignore[reportPrivateUsage]
-                raise UsageError(f"{task!r} is of another session: its own cancel() cancels it")
-            return task.id
-        try:
-            number = operator.index(task)
-        except TypeError:
-            raise UsageError(f"{task!r} is neither a task nor the id of one") from None
-        if not 0 <= number < 1 << 63:
-            raise UsageError(f"{number} is not the id of any task")
-        return number
 
     def reassign(self, tasks: Iterable[Task[Any]], pool: str) -> None:
         """Have those of these tasks that are queued wait in another pool instead.
@@ -259,7 +213,7 @@ class Session(Submitter):
         """
         pool = named(pool, "the pool that tasks are to wait in")
         self.check_pool(pool)
-        self.client.reassign([self._number_of(task) for task in tasks], pool)
+        self.client.reassign([number_of(self, task) for task in tasks], pool)
 
     @property
     def pending(self) -> list[Task[Any]]:
@@ -272,7 +226,7 @@ class Session(Submitter):
         Raises:
             UsageError: the priority is no number.
         """
-        self.client.reprioritise({task.id: _priority(task.id, priority)})
+        self.client.reprioritise({task.id: priority_of(task.id, priority)})
 
     def check_pool(self, pool: str) -> None:
         """Refuse a pool that cannot be.
@@ -370,16 +324,3 @@ class Session(Submitter):
         del reason
         for stream in list(self._streams):
             stream.end()
-
-
-def _priority(number: int, value: object) -> float:
-    """Return the new priority of a task.
-
-    Raises:
-        UsageError: it is no number, or not finite.
-    """
-    what = f"the priority of task {number}"
-    priority = real(value, what)
-    if not isfinite(priority):
-        raise UsageError(f"{what} must be a number, not {value!r}")
-    return priority
