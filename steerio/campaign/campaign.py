@@ -178,8 +178,22 @@ class Campaign(Submitter):
             )
         return self._conductor
 
+    def _refuse_to_run_twice(self) -> None:
+        """See that nobody runs it now.
+
+        Raises:
+            UsageError: somebody does: its agents and boards are those of one run.
+        """
+        if self._conductor is not None and not self._conductor.is_over:
+            raise UsageError(f"this {type(self).__name__} runs already: make another for each run")
+
     def _conducted_by(self, conductor: Conductor) -> None:
-        """Note who runs it."""
+        """Note who runs it.
+
+        Raises:
+            UsageError: somebody else does now.
+        """
+        self._refuse_to_run_twice()
         self.__dict__["_conductor"] = conductor
 
 

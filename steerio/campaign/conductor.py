@@ -88,7 +88,7 @@ class Conductor:
 
         Raises:
             ExceptionGroup: of what agents raised, or an ``UnhandledFailure``, or ``BrokerLost``.
-            UsageError: another campaign runs on the session.
+            UsageError: another campaign runs on the session, or this one runs elsewhere.
         """
         session, campaign = self.session, self.campaign
         if session.on_ended is not None:
@@ -96,13 +96,13 @@ class Conductor:
                 f"another campaign runs on {session!r}: open a session for each, or let one run "
                 "after the other"
             )
+        campaign._conducted_by(self)  # pyright: ignore[reportPrivateUsage]
         self._after = session.client.last_id
         session.on_ended = self._task_ended
         session.on_submitted = self._task_submitted
         session.on_waits = self._task_waits
         session.on_never_awaited = self._never_awaited
         session.client.on_lost(self._broker_lost)
-        campaign._conducted_by(self)  # pyright: ignore[reportPrivateUsage]
         timer = self._start_wall_clock()
         try:
             await self._conduct()
@@ -122,6 +122,11 @@ class Conductor:
             if timer is not None:
                 timer.cancel()
             self.disown()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the campaign has ended, or was left behind."""
+        return self._disowned
 
     def disown(self) -> None:
         """Let go of the session: what agents still do is no part of the campaign any more."""

@@ -80,6 +80,7 @@ def check_plan(campaign: object, plan: Plan, by: str) -> None:
     """
     if not isinstance(campaign, Campaign):
         raise UsageError(f"{by} takes an instance of a Campaign, not {campaign!r}")
+    campaign._refuse_to_run_twice()  # pyright: ignore[reportPrivateUsage]
     if plan.progress not in ("auto", "live", "plain", "off"):
         raise UsageError(f"progress is auto, live, plain or off, not {plan.progress!r}")
     check_given(limits=plan.limits, run_dir=plan.run_dir, settings=plan.settings, store=plan.store)

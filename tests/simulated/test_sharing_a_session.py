@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import steerio
-from steerio import Board, Campaign, Limits, Session, Succeeded, agent, on_success, task
+from steerio import Board, Campaign, Limits, Session, Succeeded, UsageError, agent, on_success, task
 from steerio.campaign.conductor import Conductor
 from steerio.testing import Model, SimulatedCluster
 from tests.simulated.virtual import AS_ASKED, on_cluster, simulation
@@ -96,6 +96,23 @@ async def test_a_campaign_that_failed_leaves_nothing_on_its_session(
         del campaign
     gc.collect()
     assert [ref() for ref in left] == [None] * 6
+
+
+@on_two
+async def test_a_campaign_runs_once_at_a_time(cluster: SimulatedCluster, session: Session) -> None:
+    campaign = Boarded(1.0, 2.0)
+    conducting = asyncio.ensure_future(steerio.conduct(campaign, session=session))
+    async with cluster.session("other") as other:
+        at_once = asyncio.ensure_future(steerio.conduct(campaign, session=other))
+        await asyncio.wait([at_once])
+        assert isinstance(at_once.exception(), UsageError), "neither had begun"
+        with pytest.raises(UsageError, match="this Boarded runs already: make another"):
+            await steerio.conduct(campaign, session=other)
+        await conducting
+        assert sorted(campaign.heard) == [1.0, 2.0]
+        campaign.board.add(3.0)
+        await steerio.conduct(campaign, session=other)
+        assert sorted(campaign.heard) == [1.0, 2.0, 3.0]
 
 
 @on_two
