@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import importlib
 import importlib.util
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
+from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any
 
-from steerio.edge.callables import fingerprint, itself
+from steerio.edge.callables import class_of, fingerprint, itself
 from steerio.edge.calls import CallCodec
 from steerio.edge.classes import Read
 from steerio.edge.references import holds_references
 from steerio.model.tasks import TaskSpec
+from steerio.worker.resources import Resource
+
+_ATOMS = (int, float, complex, str, bytes, bool, type(None), type(...))
+_CACHED = type(functools.lru_cache(len))
 
 
 class LoadedType:
@@ -30,10 +36,11 @@ class LoadedType:
         self.orderly = 0
         """How many of its tasks in a row left the process as it was; negative: one has not."""
         self.fleeting = False
-        """Whether it refers to stored values, which are read anew for each task."""
+        """Whether it is read anew for each task: it refers to stored values, or holds what a task
+        may change, so that the next one, or the next attempt, would not find what was sent."""
         if spec.code:
-            self.fleeting = holds_references(spec.code)
             self._read()
+            self.fleeting = holds_references(spec.code) or holds_state(self.function)
         else:
             self.function: Callable[..., Any] = _find_same(spec)
         self.codec = CallCodec(self.function, spec.name)
@@ -49,6 +56,39 @@ class LoadedType:
     def _read(self) -> None:
         self.read = Read(self.spec.code)
         self.function = self.read.value
+
+
+def holds_state(function: Any) -> bool:
+    """Whether a function has something of its own that may change: its object, cells, arguments.
+
+    The globals that it reads are not its own: they are the worker's, as those of a module are.
+    """
+    return _may_change(function, set())
+
+
+def _may_change(value: Any, seen: set[int]) -> bool:
+    value = itself(value)
+    kind = class_of(value)
+    if kind in _ATOMS or issubclass(kind, (type, ModuleType, Resource)) or id(value) in seen:
+        return False
+    seen.add(id(value))
+    if kind in (tuple, frozenset):
+        return any(_may_change(part, seen) for part in value)
+    if kind is _CACHED:
+        return _may_change(value.__wrapped__, seen)
+    if kind in (MethodType, BuiltinFunctionType):
+        return _may_change(value.__self__, seen)
+    if kind is not FunctionType:
+        return True
+    return any(_may_change(part, seen) for part in _held_by(value))
+
+
+def _held_by(function: FunctionType) -> Iterator[Any]:
+    yield from function.__defaults__ or ()
+    yield from (function.__kwdefaults__ or {}).values()
+    for cell in function.__closure__ or ():
+        with contextlib.suppress(ValueError):  # it has nothing yet
+            yield cell.cell_contents
 
 
 def _find_same(spec: TaskSpec) -> Callable[..., Any]:

@@ -18,6 +18,7 @@ from steerio.campaign.shipping import bindings_of
 from steerio.campaign.task_type import KEPT, as_task_type
 from steerio.edge.annotations import hints_of
 from steerio.edge.callables import fingerprint, is_same, kind_of, name_of
+from steerio.worker.loading import holds_state
 
 pytestmark = pytest.mark.borders
 
@@ -113,6 +114,36 @@ def default(x=[]): return x
     made["rate"].offset = 1
     assert not held.holds(), "an attribute of a function that it calls"
     assert [bindings_of(made[name]) for name in ("known", "calls_known", "default")] == [None] * 3
+
+
+def test_functions_hold_what_a_task_may_change_in_them() -> None:
+    def inner(x: int) -> int:
+        return inner(x - 1) if x else 0
+
+    def around(function: Any) -> Any:
+        return lambda *args: function(*args, 1)
+
+    @functools.cache
+    def remembers(x: int) -> int:
+        return x
+
+    count = [0]
+
+    def counts() -> int:
+        return count[0]
+
+    for stays in (
+        len,
+        inner,
+        around(inner),
+        around(remembers),
+        around(as_task_type(inner)),
+        Base.make,
+    ):
+        assert not holds_state(stays), stays
+    partial = functools.partial(inner, 1)
+    for changes in (Base(), Base().each, partial, count.append, counts, around(counts)):
+        assert holds_state(changes), changes
 
 
 def test_no_more_task_types_are_kept_than_are_said() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 
 import pytest
 
@@ -30,6 +31,24 @@ class Scale:
     def times(self, x: float) -> float:
         """Scale."""
         return self.by * x
+
+
+class Counter:
+    """Changes as it is used."""
+
+    def __init__(self) -> None:
+        self.seen: list[int] = []
+
+    def add(self, x: int) -> list[int]:
+        """Add one more, and fail where that is the first ever."""
+        self.seen.append(x)
+        TRIES.append(x)
+        if len(TRIES) == 1:
+            raise ValueError("the first")
+        return self.seen
+
+
+TRIES: list[int] = []
 
 
 def random_s(rng: object, *_: object) -> float:
@@ -84,3 +103,33 @@ def test_a_board_hands_out_with_the_state_of_that_moment() -> None:
     simulate(campaign, workers={"default": 1}, model=Model(1.0))
     assert campaign.values[0] == 1.0
     assert campaign.values[-1] in (400.0, 4000.0), campaign.values
+
+
+@in_virtual_time
+async def test_what_a_task_changes_of_its_function_reaches_neither_the_next_nor_a_retry() -> None:
+    TRIES.clear()
+    counter = Counter()
+    total = [0]
+
+    def count(x: int) -> int:
+        total[0] += x
+        return total[0]
+
+    def start(x: int, seen: list[int] = []) -> list[int]:  # noqa: B006 - it is what is tested
+        seen.append(x)
+        return seen
+
+    def outer(x: int) -> int:
+        return count(x)
+
+    async with SimulatedCluster({"default": 1}, model=Model(1.0)) as cluster:
+        async with cluster.session() as session:
+            again = session.options(retries={"failed": 1})
+            assert await again.run(counter.add, 1) == [1]
+            assert (len(TRIES), counter.seen) == (2, [])
+            for function in (counter.add, start, functools.partial(start, seen=[])):
+                assert [await session.run(function, n) for n in range(3)] == [[0], [1], [2]]
+            for function in (count, outer):
+                assert await session.gather(*session.map(function, [1, 1, 1])) == [1, 1, 1]
+            total[0] = 5
+            assert await session.run(outer, 1) == 6
