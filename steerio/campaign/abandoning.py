@@ -42,6 +42,8 @@ class Watchdog:
         self._give_up = give_up
         self._what = ""
         self._due = math.inf
+        self._unheard: Callable[[], str] | None = None
+        self._heeded_s = 0.0
         self._closed = threading.Event()
         self._watching = False
 
@@ -59,23 +61,44 @@ class Watchdog:
         if within_s is None:
             return
         self._due = time.monotonic() + within_s + SLACK_S
-        if not self._watching:
-            self._watching = True
-            _thread.start_new_thread(self._watch, ())
+        self._begin()
+
+    def heed(self, unheard: Callable[[], str], within_s: float) -> None:
+        """Expect the event loop to hear, within so long, of whatever happens elsewhere.
+
+        Args:
+            unheard: called at each look, on the watchdog's thread: says what has happened that
+                the event loop has not heard of; nothing if there is none.
+            within_s: for how long that may go on without a break.
+        """
+        self._unheard, self._heeded_s = unheard, within_s + SLACK_S
+        self._begin()
 
     def close(self) -> None:
         """Expect nothing any more."""
         self._closed.set()
 
+    def _begin(self) -> None:
+        if not self._watching:
+            self._watching = True
+            _thread.start_new_thread(self._watch, ())
+
     def _watch(self) -> None:
-        looked = time.monotonic()
+        looked = heard = time.monotonic()
         while not self._closed.wait(LOOK_S):
             now = time.monotonic()
             if now - looked > LOOK_S + SLACK_S:  # this process was stopped: nobody had that time
                 self._due += now - looked - LOOK_S
+                heard += now - looked - LOOK_S
             looked = now
+            what = self._unheard() if self._unheard is not None else ""
+            if not what:
+                heard = now
+            overdue = what if now > heard + self._heeded_s else ""
             if now > self._due:
-                self._give_up(self._what)
+                overdue = self._what
+            if overdue:
+                self._give_up(overdue)
                 return
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from steerio.campaign.abandoning import CLOSE_S, end_process, within
+from steerio.campaign.abandoning import CLOSE_S, Watchdog, end_process, within
 from steerio.campaign.campaign import Campaign
 from steerio.campaign.conductor import Conductor
 from steerio.campaign.demand import count_workers, seen_pools, task_types, unknown_pools
@@ -24,9 +24,10 @@ from steerio.campaign.progress import showing, tell
 from steerio.campaign.run_dir import logging_to, make_run_dir, write_parameters, write_summary
 from steerio.campaign.session import Session
 from steerio.campaign.store import SessionStore
+from steerio.campaign.unheard import Unheard
 from steerio.edge.threads import in_thread
 from steerio.errors import BrokerLost, UsageError, leaves
-from steerio.launch.finding import find_broker
+from steerio.launch.finding import find_broker, is_gone
 from steerio.launch.hosting import Hosting
 from steerio.launch.mpi import Followers
 from steerio.launch.node_process import NodeProcess
@@ -228,8 +229,15 @@ class Run:
 
     async def _join(self, run_dir: str, name: str) -> None:
         with self._heed_signals():
+            connection = find_broker(run_dir)
             async with connect(run_dir, name=name) as session:
-                await self._conduct(session)
+                unheard = Unheard(lambda: not session.client.lost and is_gone(connection, run_dir))
+                if isinstance(self._watchdog, Watchdog) and self._limits.calls_s is not None:
+                    self._watchdog.heed(unheard, self._limits.calls_s)
+                try:
+                    await self._conduct(session)
+                finally:
+                    unheard.close()
 
     async def _serve(self, folder: Path, name: str) -> None:
         preload = {

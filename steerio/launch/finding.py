@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from steerio.edge.connection import Connection, listens, read_connection
+from steerio.edge.connection import FILE_NAME, Connection, listens, read_connection
 from steerio.errors import UsageError
 from steerio.worker import descendants
 
@@ -38,6 +38,17 @@ def has_ended(connection: Connection) -> bool:
         return False
     # its socket may be out of sight, as from within a container
     return not (connection.remote and _runs(connection.pid))
+
+
+def is_gone(connection: Connection, run_dir: Path | str) -> bool:
+    """Whether a broker that ran there has ended or another has its place, as far as is known."""
+    place = Path(run_dir)
+    try:
+        if not (place / FILE_NAME if place.is_dir() else place).exists():
+            return True
+        return read_connection(place) != connection or has_ended(connection)
+    except (OSError, UsageError):  # a file system that does not answer says nothing
+        return False
 
 
 def _runs(pid: int) -> bool:

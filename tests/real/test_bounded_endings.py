@@ -178,6 +178,24 @@ def test_a_campaign_that_joined_a_broker_ends_within_the_same_bounds(
     assert summary(folder)["ended"] == expected
 
 
+@pytest.mark.parametrize("how", ["stopped", "killed"])
+def test_a_computing_campaign_hears_that_the_broker_it_joined_is_gone(
+    folder: Path, how: str
+) -> None:
+    worker = steerio_command("worker", "--join", "broker", "--workers", "2")
+    with broker_in(folder) as broker, running(*worker, cwd=folder):
+        with run_hanging(folder, *command(folder, "compute", "--join", "broker")) as run:
+            run.wait_for("hanging")
+            if how == "killed":
+                broker.signal(signal.SIGKILL)
+            else:
+                with running(*steerio_command("stop", "broker"), cwd=folder) as stop:
+                    assert stop.status() == 0, stop
+            assert run.status(within_s=20) == 1, run
+    assert "an agent keeps the event loop, and its broker is gone" in run.output
+    assert summary(folder)["ended"] == "failed"
+
+
 @pytest.mark.parametrize(("name", "kind"), [("openmpi", "compute"), ("mpich", "handler")])
 def test_under_a_launcher_a_limit_is_a_bound_too(folder: Path, name: str, kind: str) -> None:
     asked = launch(name, 2, *command(folder, kind, "--limit-wall", "3"))
