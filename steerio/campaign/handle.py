@@ -300,6 +300,7 @@ class Task(Generic[R]):
 
     async def news(self) -> None:
         """Wait for an item, or the end.  A future for each who waits: no hop between them."""
+        self._session.client.refuse_threads()
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         if self._waiters is None:
             self._waiters = [waiter]

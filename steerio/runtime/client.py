@@ -12,11 +12,12 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable
+from threading import get_ident
 from typing import Protocol
 
 from steerio.edge.endpoint import Frames, LinkEndpoint
 from steerio.edge.headers import refuse_unreadable
-from steerio.errors import BrokerLost, EncodingError, JoinRefused, ProtocolError
+from steerio.errors import BrokerLost, EncodingError, JoinRefused, ProtocolError, UsageError
 from steerio.model import messages as ms
 from steerio.model.bounds import REASON_CHARACTERS, cut, said
 from steerio.model.objects import Inputs
@@ -74,6 +75,7 @@ class Client:
         self.lost = ""
         self._link = link
         self._loop = asyncio.get_running_loop()
+        self._thread = get_ident()
         self._watched = watched
         self._clock = clock
         self._number = -1
@@ -186,9 +188,12 @@ class Client:
 
         Raises:
             BrokerLost: the broker has ended.
+            UsageError: this is another thread than the loop's.
         """
         if self.lost:
             raise BrokerLost(self.lost)
+        if get_ident() != self._thread:
+            self.refuse_threads()
         self._counter += 1
         number = task_id(self._number, self._counter)
         self.sinks[number] = sink
@@ -245,6 +250,7 @@ class Client:
         """Ask for tasks to be cancelled; their results say whether they were."""
         if self.lost:
             return
+        self.refuse_threads()
         reason = said(reason, "the reason")
         if self._reserved:
             for number in [n for n in dict.fromkeys(numbers) if n in self._reserved]:
@@ -257,6 +263,7 @@ class Client:
         """Re-rank queued tasks."""
         if self.lost:
             return
+        self.refuse_threads()
         for number in self._reserved.keys() & changes.keys():
             self._say_later(number, ms.Reprioritise([(number, changes[number])]))
         self.say(ms.Reprioritise(list(changes.items())))
@@ -265,6 +272,7 @@ class Client:
         """Have queued tasks wait in another pool."""
         if self.lost:
             return
+        self.refuse_threads()
         for number in self._reserved.keys() & set(numbers):
             self._say_later(number, ms.ReassignTasks([number], pool))
         self.say(ms.ReassignTasks(numbers, pool))
@@ -287,10 +295,24 @@ class Client:
         """Put a message on the link, to be flushed before the loop next waits.
 
         Raises:
-            UsageError: a broker could not read it; so it is said here, whatever the link is.
+            UsageError: a broker could not read it; so it is said here, whatever the link is.  Or
+                this is another thread than the loop's.
         """
+        self.refuse_threads()
         refuse_unreadable(message)
         self.say(message)
+
+    def refuse_threads(self) -> None:
+        """Refuse to be used from other threads: the loop would not wake, and a wait never end.
+
+        Raises:
+            UsageError: so it is.
+        """
+        if get_ident() != self._thread:
+            raise UsageError(
+                "a session belongs to the thread of its event loop, and this is another; go "
+                "by the loop: asyncio.run_coroutine_threadsafe(session.run(...), loop).result()"
+            )
 
     def say(self, message: ms.ToBroker, frames: Frames = ()) -> None:
         """Put a message on the link of which all that users gave is checked already."""
