@@ -1,5 +1,8 @@
 """Handles and results have arguments as they were submitted, whatever was done to them since."""
 
+# Results are built without their last fields, and what stands for a value is used as one.
+# pyright: reportCallIssue=false, reportAttributeAccessIssue=false
+
 from __future__ import annotations
 
 import copy

@@ -118,6 +118,7 @@ def test_what_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_change_of_what_is_shared_is_found_where_that_is_looked_for() -> None:
     with opened(check_shared=True) as place:
         stored = place.put(VALUES["a dict"])
+        value: Any = None
         for number in range(3):
             place.worker.begin(TASK, ())
             value = place.worker.resolve(stored)

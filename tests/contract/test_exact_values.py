@@ -1,5 +1,8 @@
 """What arrives is what was sent in type and value, deeply, whatever is annotated; or is refused."""
 
+# NumPy's types of masked arrays are narrower than what it takes.
+# pyright: reportCallIssue=false, reportArgumentType=false, reportAttributeAccessIssue=false
+
 from __future__ import annotations
 
 import collections

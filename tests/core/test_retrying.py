@@ -288,7 +288,7 @@ def test_attempts_before_the_last_are_kept_with_their_times() -> None:
     scene.report(record)
     assert scene.ending(record).ended_as == "succeeded"
     assert record.earlier is not None
-    first, second, third = record.earlier
+    first, second, third = list(record.earlier)
     assert (first.number, first.worker, first.node, first.sent) == (1, "simulate-1", "node", 0.0)
     assert (first.started, first.ended, first.over) == (0.5, 2.0, 2.0)
     assert first.reason.startswith("failed: ")

@@ -93,7 +93,7 @@ def test_a_result_may_be_given_its_arguments_late() -> None:
 
     given: Any = Late()
     common: Any = (3, "m:f", given, given, 1, None, Timings(), Sizes(), {}, "", {})
-    result = Succeeded(*common, 4)
+    result = Succeeded(*common, 4)  # pyright: ignore[reportCallIssue]
     assert (result.args, result.kwargs) == (([1],), {"a": 2})
     again = copy.deepcopy(result)
     assert (again.args, again.kwargs, again.value) == (([1],), {"a": 2}, 4)

@@ -102,7 +102,7 @@ async def main(run_dir: str = "") -> None:
         async with steerio.open_session(workers={"default": 1}) as session:
             await checks(session)
         return
-    import scale
+    import scale  # pyright: ignore[reportMissingImports]
 
     async with steerio.connect(run_dir) as session:
         if sys.argv[2:]:  # the file is another than was loaded here when the worker looks

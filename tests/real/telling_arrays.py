@@ -4,6 +4,9 @@ Run as a program it sends them to and fro, by every way through the store, until
 ``enough`` in its run directory.  Where one of them is wrong it ends with status 3.
 """
 
+# A task's handle stands for its value among another's arguments.
+# pyright: reportArgumentType=false
+
 from __future__ import annotations
 
 import asyncio

@@ -85,7 +85,8 @@ def square_with_joblib(backend: str) -> list[int]:
     import joblib
 
     parallel = joblib.Parallel(n_jobs=2, backend=backend)
-    return list(parallel(joblib.delayed(square)(x) for x in range(4)))
+    squares: Any = parallel(joblib.delayed(square)(x) for x in range(4))
+    return list(squares)
 
 
 def forked(end: Callable[[], Any]) -> Any:

@@ -1,5 +1,8 @@
 """Handles on real workers: given to other tasks, to asyncio, and asked where their tasks are."""
 
+# A task's handle stands for its value among another's arguments.
+# pyright: reportArgumentType=false
+
 from __future__ import annotations
 
 import asyncio

@@ -1,5 +1,8 @@
 """What tasks leave: no zombies stay, and nothing in shared memory of a worker that is gone."""
 
+# Streams of a process are there when they were asked for.
+# pyright: reportOptionalSubscript=false, reportCallIssue=false, reportArgumentType=false
+
 from __future__ import annotations
 
 import os

@@ -1,5 +1,8 @@
 """A class of campaigns works as it is written, or is refused when it is made, with the way out."""
 
+# Classes are declared here as they must not be.
+# pyright: reportArgumentType=false, reportRedeclaration=false, reportIncompatibleMethodOverride=false
+
 from __future__ import annotations
 
 import asyncio

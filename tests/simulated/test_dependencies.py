@@ -1,5 +1,8 @@
 """A task that is given the handle of another waits for it, has its value, and ends with it."""
 
+# A task's handle stands for its value among another's arguments.
+# pyright: reportArgumentType=false, reportCallIssue=false, reportAttributeAccessIssue=false
+
 from __future__ import annotations
 
 import asyncio

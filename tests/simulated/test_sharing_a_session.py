@@ -1,5 +1,8 @@
 """A campaign on a session that others use, too: before it, beside it, and after it."""
 
+# A task's handle stands for its value among another's arguments.
+# pyright: reportArgumentType=false
+
 from __future__ import annotations
 
 import asyncio

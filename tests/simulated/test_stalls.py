@@ -59,7 +59,7 @@ class WaitingForBoard(Waiting):
         self.todo = Board(energy, [1])
 
     @on_success(energy, every=2)
-    async def wait(self, results: list[Succeeded]) -> None:
+    async def wait(self, result: list[Succeeded]) -> None:  # type: ignore[override]
         async with self.pools.lend("sim", to="learn"):
             self.todo.add(2)
             while len(self.todo.ended) < 2:
