@@ -49,8 +49,8 @@ from steerio.worker.surroundings import Surroundings
 
 PARENT_CHECK_S = 1.0
 """How often an idle worker looks whether its parent is still there (where no signal says)."""
-SOON_S = 0.001
-"""How much later a signal that came amid a fork is sent again."""
+SOON_S, SOON_LOOKS = 0.001, 100
+"""How soon, and how often, it is looked whether a signal that came amid a fork can come again."""
 POLL_S = 0.0002
 """How often a worker that has tasks in hand looks whether something has arrived."""
 TIDY_S = 0.5
@@ -176,15 +176,20 @@ class Worker:
 
     def fork_ended(self) -> None:
         """Raise it where that was put off; not here, but in a moment."""
-        self._inside = self._inside_before
-        if self._inside and self._stopped and not self._stopped_before:
-            timer = threading.Timer(SOON_S, self._stop_again, [self._run])
-            timer.daemon = True
-            timer.start()
+        if self._inside_before and self._stopped and not self._stopped_before:
+            again = threading.Thread(target=self._stop_again, args=[self._run], daemon=True)
+            with contextlib.suppress(RuntimeError):  # no thread is left: it is killed, later
+                again.start()
+        self._inside = self._inside_before  # last: who waits for a thread's start is in here
 
     def _stop_again(self, run: int) -> None:
-        if self._inside and self._run == run:
-            os.kill(self._pid, signal.SIGTERM)
+        seen = 0
+        for _ in range(SOON_LOOKS):
+            time.sleep(SOON_S)
+            seen = seen + 1 if self._inside and self._run == run else 0
+            if seen == 2:  # so the hooks have ended
+                os.kill(self._pid, signal.SIGTERM)
+                return
 
     def let_go(self) -> None:
         """In a fork: be no worker."""

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -163,6 +164,25 @@ def waits_in_pool(place: str) -> None:
         pool.map(say_and_wait, [place] * 2, chunksize=1)
 
 
+@steerio.task(cancel_grace_s=30.0)
+def is_stopped_amid_fork() -> None:
+    """Fork, and be stopped in the hooks of that: of what is raised in there nobody hears."""
+
+    def strike(frame: FrameType, event: str, argument: object) -> Any:
+        if event == "call" and frame.f_code.co_qualname in ("_in_parent", "Thread.start"):
+            signal.raise_signal(signal.SIGTERM)
+
+    while not steerio.should_stop():
+        pass
+    sys.settrace(strike)
+    child = os.fork()
+    sys.settrace(None)
+    if not child:
+        os._exit(0)
+    os.waitpid(child, 0)
+    time.sleep(60)
+
+
 def forks_as_it_is_stopped(place: str) -> None:
     """Be stopped, and fork while tidying up for that; a mark says that it came to the end."""
     try:
@@ -217,6 +237,18 @@ async def test_joblib_computes_inside_a_task() -> None:
     async with steerio.open_session(workers={"default": 1}) as session:
         for backend in ("multiprocessing", "loky"):
             assert await session.run(square_with_joblib, backend) == [0, 1, 4, 9], backend
+
+
+async def test_a_stop_that_comes_amid_a_fork_is_not_lost() -> None:
+    async with steerio.open_session(workers={"default": 1}) as session:
+        worker = await same_worker(session)
+        async with session.events(TaskStarted) as events:
+            stopped = session.submit(is_stopped_amid_fork)
+            await anext(events)
+        stopped.cancel()
+        async with asyncio.timeout(10):
+            assert isinstance(await stopped.result(), Cancelled)
+        assert await same_worker(session) == worker
 
 
 async def test_a_task_that_forks_as_it_tidies_up_is_stopped_once(tmp_path: Path) -> None:
