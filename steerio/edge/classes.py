@@ -152,11 +152,11 @@ def goes_by_value(kind: type) -> bool:
     """Whether another process could not look up this class, or is not to."""
     import cloudpickle  # pyright: ignore[reportMissingTypeStubs]
 
-    return (
-        by_value(kind)
-        or kind in _numbers  # made here from what arrived by value
-        or kind.__module__ in cloudpickle.list_registry_pickle_by_value()
-    )
+    if by_value(kind) or kind in _numbers:  # made here from what arrived by value
+        return True
+    parts = kind.__module__.split(".")
+    packages = (".".join(parts[:count]) for count in range(1, len(parts) + 1))
+    return any(name in cloudpickle.list_registry_pickle_by_value() for name in packages)
 
 
 def reduce_struct(kind: type[msgspec.Struct]) -> Any:

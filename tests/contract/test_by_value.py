@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from steerio.edge.calls import CallCodec
+from steerio.edge.classes import goes_by_value
 from tests.contract.payloads import as_bytes
 
 POSTPONED = "from __future__ import annotations\n"
@@ -24,6 +25,7 @@ from typing import ClassVar, NamedTuple, Optional, Set, TypedDict
 import msgspec
 from steerio.edge.pickling import ship
 from steerio.edge.calls import CallCodec
+from steerio.edge.classes import goes_by_value
 
 LIMIT = 10
 
@@ -155,3 +157,20 @@ def test_classes_of_a_script_travel_by_value_there_and_back(tmp_path: Path, star
     assert process.returncode == 0
     assert arrived[0][:4] == arrived[1][:4]
     assert type(arrived[0][0]) is type(arrived[1][0])
+
+
+def test_classes_in_a_package_by_value_go_by_value_too() -> None:
+    import cloudpickle  # type: ignore[import-untyped]
+
+    import tests.contract
+    from steerio.edge.pickling import ship
+    from tests.contract import test_exact_values as other
+
+    CallCodec(other.numbered, "m:numbered").pack((other.Run(3),), {})  # msgspec notes its fields
+    assert not goes_by_value(other.Run)
+    cloudpickle.register_pickle_by_value(tests.contract)
+    try:
+        assert goes_by_value(other.Run)
+        assert b"steps" in ship(other.Run)
+    finally:
+        cloudpickle.unregister_pickle_by_value(tests.contract)
