@@ -15,8 +15,9 @@ import msgspec
 
 from steerio.errors import UsageError
 from steerio.launch.needs import Needs
-from steerio.model.bounds import real
+from steerio.model.bounds import TYPE_CHARACTERS, real
 from steerio.model.objects import check_number
+from steerio.model.showing import short
 from steerio.model.tasks import Retries, TaskOptions
 
 
@@ -102,3 +103,17 @@ def check_decorated(function: object) -> None:
             f"{where}.{name} is a method, and @task is for functions: take it off and submit the "
             f"method of an object, as in run(model.{name}, ...) or task(pool=...)(model.{name})"
         )
+
+
+def checked_name(name: str) -> str:
+    """Return the name of a task type, which goes with every task.
+
+    Raises:
+        UsageError: it is too long to.
+    """
+    if len(name) > TYPE_CHARACTERS:
+        raise UsageError(
+            f"the name of a task type may have {TYPE_CHARACTERS} characters, not {len(name)}: "
+            f"give {short(name)} another __qualname__"
+        )
+    return name

@@ -18,7 +18,12 @@ from steerio.campaign.shipping import (
     is_importable,
     pickle_function,
 )
-from steerio.campaign.task_checks import check_decorated, check_function, make_options
+from steerio.campaign.task_checks import (
+    check_decorated,
+    check_function,
+    checked_name,
+    make_options,
+)
 from steerio.edge.callables import fingerprint, is_bound, kind_of, name_of, written
 from steerio.edge.calls import CallCodec
 from steerio.edge.references import Latest, Reference, gather, note
@@ -86,7 +91,7 @@ class TaskType(Generic[P, R]):
         self.options = options or TaskOptions()
         self.preload = list(preload)
         self.threshold_bytes = threshold_bytes
-        self.name = name_of(function)
+        self.name = checked_name(name_of(function))
         self.kind = kind_of(function)
         self._by_path: bool | None = None
         self._sent: TaskSpec | None = None

@@ -18,6 +18,8 @@ REPORT_CHARACTERS = 10_000
 """Longest message of a report."""
 NAME_CHARACTERS = 250
 """Longest name: of a pool, a version, a node, an event's topic."""
+TYPE_CHARACTERS = 10_000
+"""Longest name of a task type: its module's, and where in it its function is written."""
 TAGS_CHARACTERS = 1 << 16
 """Most characters of all tags of a task, keys and values."""
 MOST_NEEDED = 100_000

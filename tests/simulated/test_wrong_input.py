@@ -13,7 +13,7 @@ from steerio import Board, Session, Task, TaskEnded, UsageError, report, task
 from steerio.campaign import sending
 from steerio.edge import cutting
 from steerio.errors import EncodingError
-from steerio.model.bounds import LONGEST_S
+from steerio.model.bounds import LONGEST_S, TYPE_CHARACTERS
 from steerio.testing import SimulatedCluster
 from tests.simulated.virtual import on_cluster, simulation
 
@@ -219,6 +219,18 @@ async def test_the_longest_time_that_can_be_meant_ends(
 ) -> None:
     patient = session.options(timeout_s=LONGEST_S, cancel_grace_s=LONGEST_S)
     assert await patient.run(simulation, 1.0) == 1.0
+
+
+@on_cluster(1)
+async def test_functions_of_endless_names(cluster: SimulatedCluster, session: Session) -> None:
+    def long(x: int) -> int:
+        return x
+
+    long.__qualname__ = "n" * (TYPE_CHARACTERS + 1)
+    said = f"name of a task type may have {TYPE_CHARACTERS} characters, not .* another __qualname__"
+    with pytest.raises(UsageError, match=said):
+        session.submit(long, 3)
+    assert await session.run(simulation, 1.0) == 1.0
 
 
 async def test_words_of_tasks() -> None:
