@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, SupportsIndex
 
 from steerio.campaign.declaring import check_class, hook, reserved_names, say_taken
 from steerio.campaign.handle import Task
@@ -83,6 +83,19 @@ class Campaign(Submitter):
             super().__setattr__(name, value)
             if issubclass(type(value), HOLDERS) or issubclass(type(old), HOLDERS):
                 conductor.feeder.reassigned(old, value)
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> Any:
+        """Refuse to be sent, as with a method of it, as long as it runs.
+
+        Raises:
+            TypeError: so it is.
+        """
+        if self._conductor is not None and not self._conductor.is_over:
+            raise TypeError(
+                "a campaign stays in its process: have a function or a staticmethod run as the "
+                "task, and give it the values that it needs"
+            )
+        return super().__reduce_ex__(protocol)
 
     @hook
     async def setup(self) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 import steerio
 from steerio import Board, Campaign, Limits, Session, UsageError, task
+from steerio.errors import EncodingError
 from steerio.testing import KillNode, Model, SimulatedCluster, simulate
 from tests.simulated.virtual import on_cluster
 
@@ -65,6 +66,24 @@ async def test_what_a_campaign_is_run_with(given: dict[str, Any], said: str) -> 
         await steerio.conduct(Works(), **given)
     with pytest.raises(UsageError, match=said):  # before it says that a loop runs here
         steerio.run(Works(), **given)
+
+
+class ByMethod(Campaign):
+    workers: ClassVar[Any] = {"default": 1}
+
+    def compute(self, x: int) -> int:
+        return x
+
+    async def setup(self) -> None:
+        with pytest.raises(UsageError, match="a campaign stays in its process: have a function or"):
+            await self.run(self.compute, 1)
+        with pytest.raises(EncodingError, match="a campaign stays in its process"):
+            await self.run(abs, self)  # type: ignore[arg-type]
+
+
+def test_a_campaign_that_runs_is_sent_nowhere() -> None:
+    run = simulate(ByMethod(), model=Model(1))
+    assert not run.records
 
 
 async def test_what_is_no_session_and_no_run_directory() -> None:
