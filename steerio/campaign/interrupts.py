@@ -9,6 +9,9 @@ unwind; a thread ends the process after that.  The third ends it where it comes.
 One request may arrive as several signals: ``timeout`` and launchers signal a process and its group,
 closing a terminal brings SIGHUP from the shell and the kernel.  So what follows within ``SAME_S``
 is not counted; a person who presses a key again takes longer.
+
+What an agent forks (`multiprocessing`, ``os.fork``) inherits these handlers, and is no part of the
+run: there a signal does what it does anywhere.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ import _thread
 import asyncio
 import contextlib
 import math
+import os
 import signal
 import threading
 import time
@@ -61,6 +65,7 @@ class Interrupts:
         self.by: signal.Signals | None = None
         """The signal that was counted last."""
         self.count = 0
+        self._pid = os.getpid()
         self._at = -math.inf
         self._begun = begun
         self._heard = heard
@@ -96,6 +101,9 @@ class Interrupts:
     def _heed(self, number: int, frame: FrameType | None) -> None:
         """Take in a signal, between two instructions of whatever the main thread does."""
         del frame
+        if os.getpid() != self._pid:
+            self._be_ordinary(signal.Signals(number))
+            return
         now = time.monotonic()
         if now < self._at + SAME_S:
             return
@@ -110,6 +118,14 @@ class Interrupts:
             self._at_once()
         else:
             self._end_process()
+
+    def _be_ordinary(self, number: signal.Signals) -> None:
+        """Take a signal as any process does: this one was forked by an agent, and is no run."""
+        for each, handler in self._before.items():
+            usual = signal.SIG_DFL if handler is None else handler
+            # an event loop's own is of no use where that loop does not run
+            signal.signal(each, signal.default_int_handler if each == signal.SIGINT else usual)
+        os.kill(os.getpid(), number)
 
     def _at_once(self) -> None:
         with contextlib.suppress(OSError):  # it may have been struck in the middle of this
