@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import itertools
 import random
-from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -109,7 +109,7 @@ class SimulatedCluster:
         self.present_s: dict[str, float] = dict.fromkeys(workers, 0.0)
         """Seconds that workers were in a pool, as far as counted."""
         self._loop = loop
-        self._faults = _listed(faults)
+        self._faults = _listed(faults, workers)
         self._seed = seed
         self._latency_s = latency_s
         self._makes = needs_of(workers)
@@ -319,10 +319,15 @@ class SimulatedCluster:
         return self.nodes[name]
 
 
-def _listed(faults: Any) -> list[Fault]:
+def _listed(faults: Any, pools: Collection[str]) -> list[Fault]:
     if isinstance(faults, Iterable):
         listed: list[Any] = list(faults)  # pyright: ignore[reportUnknownArgumentType]
         if all(hasattr(fault, "arm") for fault in listed):
+            for fault in listed:
+                pool = getattr(fault, "pool", "")
+                if pool and pool not in pools:
+                    known = ", ".join(pools)
+                    raise UsageError(f"{fault!r} is about no pool that there is ({known})")
             return listed
     raise UsageError(f"faults are a list, like [KillNode(at_s=60, node='n')], not {faults!r}")
 

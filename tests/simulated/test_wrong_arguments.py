@@ -10,7 +10,7 @@ import pytest
 import steerio
 from steerio import Board, Campaign, Limits, Session, UsageError, task
 from steerio.errors import EncodingError
-from steerio.testing import KillNode, Model, SimulatedCluster, simulate
+from steerio.testing import KillNode, KillWorker, Model, SimulatedCluster, simulate
 from tests.simulated.virtual import on_cluster
 
 pytestmark = pytest.mark.borders
@@ -123,6 +123,7 @@ def test_a_whole_number_may_be_written_as_a_float() -> None:
         ({"until_s": "3"}, "until_s must be a number, not '3'"),
         ({"wall_limit_s": "3"}, "wall_limit_s must be a number, not '3'"),
         ({"faults": KillNode(at_s=1, node="node-1")}, r"faults are a list, like .* not KillNode\("),
+        ({"faults": [KillWorker(at_s=1, pool="v")]}, r"pool='v'\) is about no pool that .* \(w\)"),
         ({"faults": [3]}, r"faults are a list, like .* not \[3\]"),
         ({"limits": 3}, r"limits is a steerio\.Limits"),
         ({"settings": 3}, r"settings is a steerio\.Settings"),
