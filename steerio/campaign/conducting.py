@@ -54,7 +54,8 @@ async def conduct(
     Args:
         campaign: what to run.
         session: an open one to run it on, with its workers and record; by default one is opened
-            for the campaign alone.  Until its end all tasks of that session are the campaign's.
+            for the campaign alone.  All tasks that are submitted to that session until its end
+            are the campaign's; those that have not ended are cancelled where it fails.
         workers: as for `run`; this and what follows, up to ``random_seed``, not with a session.
         run_dir: where to keep the record; ``runs/NAME-TIME`` by default.
         limits: when to stop by itself.
