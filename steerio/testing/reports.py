@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from math import inf
+from math import inf, isnan
 from typing import NamedTuple
 
 from steerio.worker.context import PROGRESS_EVERY_S
@@ -50,7 +50,7 @@ def _shares(reports: Sequence[Said]) -> list[float]:
     """Return, for each report, the share of the time that is over when it is said."""
     shares: list[float] = []
     for said in (*reports, Said(1.0, "")):
-        if said.fraction is None:
+        if said.fraction is None or isnan(said.fraction):
             continue
         before = shares[-1] if shares else 0.0
         after = min(max(said.fraction, before), 1.0)
@@ -64,7 +64,9 @@ def _shares(reports: Sequence[Said]) -> list[float]:
 def _without_fraction(reports: Sequence[Said], first: int) -> int:
     """Return how many reports from the given one on have no fraction."""
     count = 0
-    while first + count < len(reports) and reports[first + count].fraction is None:
+    for fraction, _ in reports[first:]:
+        if fraction is not None and not isnan(fraction):
+            break
         count += 1
     return count
 

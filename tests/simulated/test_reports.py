@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -175,6 +176,7 @@ def said(*fractions: float | None) -> list[Said]:
         ([None, 0.8, None], [40, 80, 90]),
         ([0.6, 0.2, 2.0, -1.0], [60, 60, 100, 100]),
         ([1.0, None], [100, 100]),
+        ([math.nan, 0.5, math.nan, math.inf], [25, 50, 75, 100]),
     ],
 )
 def test_reports_are_told_by_their_fractions(fractions: list[float | None], at: list[int]) -> None:
