@@ -6,7 +6,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, SupportsIndex
 
-from steerio.campaign.declaring import check_class, hook, reserved_names, say_taken
+from steerio.campaign.declaring import (
+    check_class,
+    check_value,
+    hook,
+    reserved_names,
+    say_taken,
+)
 from steerio.campaign.handle import Task
 from steerio.campaign.holders import HOLDERS
 from steerio.campaign.made_with import bound_arguments
@@ -75,6 +81,7 @@ class Campaign(Submitter):
                 raise UsageError(say_taken(written, name, self._reserved[name]))
             if name == "store":
                 _check_store(type(self).__name__, value)
+            check_value(type(self), name, value)
             conductor = self._conductor
             if conductor is None:
                 super().__setattr__(name, value)

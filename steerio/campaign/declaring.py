@@ -68,6 +68,20 @@ def check_class(cls: type, base: type, reserved: dict[str, str]) -> None:
     _check_found(cls)
 
 
+def check_value(cls: type, name: str, value: object) -> None:
+    """Refuse an attribute of a campaign that hides one of its agents, or ``setup`` or ``finish``.
+
+    Raises:
+        UsageError: it does, and cannot be awaited in its place.
+    """
+    own = inspect.getattr_static(cls, name, None)
+    is_called = name in ("setup", "finish") or (own is not None and marks(own))
+    if is_called and not is_async(value):
+        raise UsageError(
+            f"self.{name} would hide {cls.__qualname__}.{name}: call it something else"
+        )
+
+
 def _check_hook(cls: type, name: str) -> None:
     """Refuse a ``setup`` or ``finish`` that cannot be awaited."""
     hook = inspect.getattr_static(cls, name)

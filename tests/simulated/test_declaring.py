@@ -424,3 +424,16 @@ def test_triggers_without_what_they_are_about_are_refused() -> None:
     for count in ("8", 0, -1, 2.0, True, [3], 1.5):
         refused(lambda c=count: on_success(energy, every=c), "every must be a whole number")
         refused(lambda c=count: on_event(str, concurrent=c), "concurrent must be a whole number")
+
+
+@pytest.mark.parametrize("name", ["record", "setup", "finish"])
+def test_an_attribute_that_would_hide_an_agent(name: str) -> None:
+    class Recording(Campaign):
+        def __init__(self) -> None:
+            setattr(self, name, [])
+
+        @on_success(energy)
+        async def record(self, result: Succeeded) -> None: ...
+
+    with pytest.raises(UsageError, match=rf"self\.{name} would hide .*Recording\.{name}: call it"):
+        Recording()
