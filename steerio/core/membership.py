@@ -409,12 +409,15 @@ class Membership:
         start it, and to kill it: orders may be lost.  If it says nothing, the worker is over.
         """
         worker = self.roster.by_number.get(number)
-        if not isinstance(worker, WorkerRecord) or not (worker.broken or worker.phase == phase):
+        if not isinstance(worker, WorkerRecord):
             return
-        what = "broken" if worker.broken else SLOW[phase]
+        if phase and (worker.phase != phase or worker.broken):
+            return
+        what = SLOW[phase] if phase else "broken"
         if worker.pressed == what:
             run = worker.in_hand[0].run if worker.in_hand else 0
             self.worker_exited(worker.name, run, UNSEEN, now)
+            self._sweep_later([worker.name], now)  # until then it may put objects
             return
         worker.pressed = what
         self.dispatch.effects.append(Signal(worker, 0, "kill"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from steerio.core.effects import Expel, Signal, Start
+from steerio.core.effects import Expel, Signal, Start, SweepObjects
 from steerio.core.membership import ENDING_S, UNSEEN
 from steerio.model.events import ClientLost, NodeLost, PoolFailed, WorkerLost
 from steerio.model.tasks import Retries
@@ -88,6 +88,19 @@ def test_a_broken_worker_is_over_though_its_node_never_says_so() -> None:
     pass_time(scene, scene.settings.lease_s + ENDING_S)
     assert scene.ending(record).reason == WHY
     assert "simulate-1" not in scene.roster.workers
+    scene.forget()
+    pass_time(scene, 2 * scene.settings.lease_s + ENDING_S)
+    assert scene.effects(SweepObjects) == [SweepObjects("simulate-1")], "it may have put more"
+
+
+def test_a_broken_worker_is_waited_for_though_the_time_for_its_start_is_over() -> None:
+    scene = Scene({"simulate": 1})
+    scene.submit()
+    pass_time(scene, scene.settings.start_s - scene.settings.lease_s)
+    scene.members.ended(scene.worker().peer, WHY, scene.now)
+    pass_time(scene, scene.settings.lease_s + ENDING_S / 2)
+    assert scene.effects(Signal) == [Signal(scene.worker(), 0, "kill")]
+    assert scene.events(WorkerLost) == []
 
 
 def test_a_worker_whose_start_was_lost_is_over_and_another_is_started() -> None:
