@@ -80,7 +80,7 @@ async def in_groups_of_groups(self: Many) -> None:
 async def in_anyio_group(self: Many) -> None:
     async with anyio.create_task_group() as group:
         for x in range(6):
-            group.start_soon(partial(self.run, compute, x))
+            group.start_soon(partial(self.run, compute, x))  # pyright: ignore[reportArgumentType]
 
 
 async def in_cancel_scope(self: Many) -> None:
