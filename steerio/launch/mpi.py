@@ -48,6 +48,8 @@ STAY_S = 120.0
 """How long a rank goes on that was told to end: so was rank 0, which may need it to end well."""
 LOOK_S = 0.02
 """How often they look."""
+LAUNCHER_S = 1.0
+"""How often rank 0 looks whether its launcher is still there."""
 
 log = logging.getLogger("steerio.launch")
 _led = False
@@ -141,7 +143,9 @@ class Followers:
             number: rendezvous_path(rank, number, run_dir) for number in range(1, rank.size)
         }
         self._told: set[int] = set()
+        self._parent = os.getppid()
         self._looks: list[asyncio.TimerHandle] = []
+        self._next_look: asyncio.TimerHandle | None = None
         self._alone = False
 
     def __enter__(self) -> Followers:
@@ -150,8 +154,9 @@ class Followers:
 
     def __exit__(self, *_: object) -> None:
         """Dismiss those who have not begun, and wait until they know, but not for ever."""
-        for look in self._looks:
-            look.cancel()
+        for look in (*self._looks, self._next_look):
+            if look is not None:
+                look.cancel()
         late = [p for n, p in self._paths.items() if n not in self._told or p.exists()]
         for path in late:
             _write(path, None)
@@ -190,6 +195,18 @@ class Followers:
             loop.call_later(NOTICE_S, self._tell_of_absent),
             loop.call_later(NONE_SHARE * hosting.settings.join_s, self._give_up, hosting),
         ]
+        self._look_for_launcher(hosting)
+
+    def _look_for_launcher(self, hosting: Hosting) -> None:
+        """End the campaign, in order, if its launcher is gone: some leave their ranks behind.
+
+        Open MPI's does if it is told to end twice at once, as by ``timeout mpiexec ...``.
+        """
+        if os.getppid() == self._parent:
+            loop = asyncio.get_running_loop()
+            self._next_look = loop.call_later(LAUNCHER_S, self._look_for_launcher, hosting)
+        elif hosting.on_stop is not None:
+            hosting.on_stop("the launcher of its ranks is gone")
 
     def _absent(self) -> str:
         """Name the ranks that have not begun; nothing: all have."""

@@ -116,6 +116,40 @@ def test_nobody_is_left_when_rank_0_or_the_launcher_is_killed(folder: Path, name
     assert rendezvous() == []
 
 
+SILENT = """
+import time
+from steerio import Board, Campaign, task
+
+@task
+def work(x: int) -> None:
+    time.sleep(0.02)
+
+class Silent(Campaign):
+    def __init__(self) -> None:
+        self.todo = Board(work, range(1_000_000))
+
+    async def setup(self):
+        print("begun", flush=True)
+"""
+
+
+@pytest.mark.borders
+@pytest.mark.parametrize("name", LAUNCHERS)
+def test_a_campaign_that_says_nothing_ends_when_its_launcher_leaves(
+    tmp_path: Path, name: str
+) -> None:
+    (tmp_path / "silent.py").write_text(SILENT)
+    command = launch(name, 2, *steerio_command("run", "silent.py", "--progress", "off"))
+    with running(*command, cwd=tmp_path) as program:
+        program.wait_for("begun")
+        pids = programs.family(program.pid)
+        program.signal(signal.SIGTERM)
+        program.signal(signal.SIGTERM)  # as `timeout` does, to the program and to its group
+        program.status(within_s=60)
+        programs.wait_for_end(pids, within_s=60.0)
+    assert rendezvous() == []
+
+
 def _command_of(pid: int) -> bytes:
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes()
