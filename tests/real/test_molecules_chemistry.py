@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -294,8 +295,16 @@ def mixed(seed: int) -> list[str]:
     return random.Random(seed).sample(NAMES, len(NAMES))
 
 
+def compare(
+    energies: dict[str, float], steered: list[str], batches: list[str], sample: list[str]
+) -> Any:
+    """Compare choices out of 1,000 molecules, one of which is computed each second."""
+    paces = [report.Pace(np.arange(1.0, len(chosen) + 1), 0.5) for chosen in (steered, batches)]
+    return report.Comparison(1000, energies, steered, batches, sample, *paces)
+
+
 def test_where_all_were_computed_the_top_is_exact() -> None:
-    comparison = report.Comparison(1000, ENERGIES, mixed(1)[:100], mixed(2)[:100], NAMES)
+    comparison = compare(ENERGIES, mixed(1)[:100], mixed(2)[:100], NAMES)
     assert comparison.exact
     assert comparison.top_count == 50
     assert comparison.top_begins_ev == 950.0
@@ -304,7 +313,7 @@ def test_where_all_were_computed_the_top_is_exact() -> None:
 def test_where_some_were_computed_the_top_is_estimated_well() -> None:
     steered = NAMES[960:] + mixed(1)[:60]  # a search that found most of the top
     chosen = list(dict.fromkeys(steered))
-    comparison = report.Comparison(1000, ENERGIES, chosen, chosen[:50], mixed(3)[:300])
+    comparison = compare(ENERGIES, chosen, chosen[:50], mixed(3)[:300])
     assert not comparison.exact
     assert comparison.top_begins_ev == pytest.approx(950.0, abs=5.0)
 
@@ -312,20 +321,20 @@ def test_where_some_were_computed_the_top_is_estimated_well() -> None:
 def test_the_share_found_counts_every_task_and_the_failed_ones_find_nothing() -> None:
     energies = {name: value for name, value in ENERGIES.items() if name != "m998"}
     steered = ["m999", "m998", "m0", "m997"]
-    comparison = report.Comparison(1000, energies, steered, steered, NAMES)
+    comparison = compare(energies, steered, steered, NAMES)
     assert comparison.share(steered).tolist() == pytest.approx([1 / 50, 1 / 50, 1 / 50, 2 / 50])
     assert comparison.best_ev(steered).tolist() == [999.0, 999.0, 999.0, 999.0]
 
 
 def test_random_choice_finds_of_the_top_what_it_computes_of_the_space() -> None:
-    comparison = report.Comparison(1000, ENERGIES, mixed(1)[:100], mixed(2)[:100], NAMES)
+    comparison = compare(ENERGIES, mixed(1)[:100], mixed(2)[:100], NAMES)
     shares = [comparison.share(chosen)[-1] for chosen in comparison.shuffled_sample()]
     assert np.mean(shares) == pytest.approx(0.1, abs=0.01)
 
 
 def test_the_tables_name_what_was_found_and_how_it_compares() -> None:
     steered = NAMES[-50:][::-1] + NAMES[:50]
-    comparison = report.Comparison(1000, ENERGIES, steered, NAMES[-100:], NAMES)
+    comparison = compare(ENERGIES, steered, NAMES[-100:], NAMES)
     assert "999.00       1   m999" in report.found(comparison)
     rows = {line.split()[0]: line.split() for line in report.compared(comparison, 8).splitlines()}
     assert rows["steered"][1:4] == ["999.00", "50", "100%"]
@@ -340,10 +349,12 @@ def test_workers_are_busy_for_the_share_of_time_that_tasks_take() -> None:
 def test_a_picture_of_the_comparison_is_written(tmp_path: Path) -> None:
     # In a process of its own: matplotlib keeps the files of its fonts open.
     code = (
-        "import pathlib, report\n"
+        "import numpy, pathlib, report\n"
         "energies = {'C': 12.0, 'CC': 11.0, 'CCC': 10.0, 'CCCC': 9.5}\n"
         "names = list(energies)\n"
-        "comparison = report.Comparison(4, energies, names[:3], names[1:], names)\n"
+        "pace = report.Pace(numpy.arange(1.0, 4.0), 0.5)\n"
+        "chosen = names[:3], names[1:]\n"
+        "comparison = report.Comparison(4, energies, *chosen, names, pace, pace)\n"
         "report.draw(comparison, 8, pathlib.Path('search.png'))\n"
     )
     environment = os.environ | {"PYTHONPATH": str(EXAMPLE), "MPLCONFIGDIR": str(tmp_path)}
