@@ -10,6 +10,7 @@ from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any, Generic, ParamSpec, TypeGuard, TypeVar, cast, overload
 
+from steerio.campaign.rebound import Rebound
 from steerio.campaign.reloads import watch
 from steerio.campaign.shipping import (
     Bindings,
@@ -96,6 +97,7 @@ class TaskType(Generic[P, R]):
         self._by_path: bool | None = None
         self._sent: TaskSpec | None = None
         self._bindings: Bindings | None = None
+        self._rebound: Rebound
         self._made = False
         self._fixed: tuple[TaskSpec, list[Reference | Latest]] | None = None
 
@@ -120,12 +122,10 @@ class TaskType(Generic[P, R]):
             for reference in references:
                 note(reference)
             return spec
-        if self._by_path is None:
-            self._by_path = is_importable(self.function, self.name)
-        if self._by_path:
-            _known.add(self)
-            spec = self.__dict__["spec"] = self._with(b"", fingerprint(self.function))
-            return spec
+        self.note_settings()
+        if self._by_path and self._sent is not None:
+            self._rebound.look()
+            return self._sent
         bindings = self._bindings
         if self._sent is not None and bindings is not None and bindings.holds():
             return self._sent
@@ -138,6 +138,20 @@ class TaskType(Generic[P, R]):
         if keeps:
             _known.add(self)
         return spec
+
+    def note_settings(self) -> None:
+        """Take what an importable function reads of its module now for what workers will read.
+
+        What travels of it is always the same; and if it reads nothing, nobody need look again.
+        """
+        if self._by_path is None:
+            self._by_path = is_importable(self.function, self.name)
+        if self._by_path and self._sent is None:
+            _known.add(self)
+            self._sent = self._with(b"", fingerprint(self.function))
+            self._rebound = Rebound(self.name, self.function)
+            if not self._rebound:
+                self.__dict__["spec"] = self._sent
 
     @contextlib.contextmanager
     def as_it_is(self) -> Generator[None, None, None]:

@@ -284,6 +284,8 @@ class Run:
         return self._followers.count(self._workers, fill=self._plan.workers is None)
 
     async def _conduct(self, session: Session) -> None:
+        for kind in self._types:
+            kind.note_settings()  # before an agent can change any
         self._conductor = conductor = Conductor(self._campaign, session, self._limits)
         conductor.ending.on_step = self._expect
         self._expect_limit()
