@@ -222,8 +222,9 @@ class Run:
         busy = conductor.used.busy() if conductor else {}
         shares = ", ".join(f"{pool} {share:.0%}" for pool, share in busy.items()) or "nobody"
         name = type(self._campaign).__name__
+        tasks = f"{spent.tasks} task{'s' * (spent.tasks != 1)}"
         return (
-            f"{name} {outcome}: {spent.tasks} tasks, {spent.failures} of them failed, "
+            f"{name} {outcome}: {tasks}, {spent.failures} of them failed, "
             f"in {time.monotonic() - self._began:.1f} s; busy: {shares}"
         )
 
