@@ -34,7 +34,7 @@ class LoadedType:
         self.kind = spec.kind
         self.read: Read | None = None
         self.orderly = 0
-        """How many of its tasks in a row left the process as it was; negative: one has not."""
+        """How many of its tasks in a row left the process as it was, since one has not."""
         self.fleeting = False
         """Whether it is read anew for each task: it refers to stored values, or holds what a task
         may change, so that the next one, or the next attempt, would not find what was sent."""

@@ -392,11 +392,8 @@ class Worker:
             ),
             out,
         )
-        surroundings.set_back()
-        if trusted:
-            surroundings.set_back_streams()
-        else:
-            surroundings.set_back_rest(self._kind)
+        if not trusted:
+            surroundings.set_back(self._kind)
         if self._output.unfinished:
             self._output.end_lines()
         self._output.task_id = None

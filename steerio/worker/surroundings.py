@@ -4,10 +4,9 @@ A worker runs one task after the other, and any of them may go to a folder of it
 stream, set a variable or an alarm, and fail before it tidies up.  What is always set back costs
 a system call each; the rest is compared with how it was, and written where it differs.
 
-To look at all of it takes as long as the rest of a short task.  So a task type whose tasks have
-left all as it was ``ORDERLY_AFTER`` times in a row is looked at in full only now and then, and
-before a task of another type, as long as its tasks succeed and are short; one that was seen to
-change something, always.
+To look at all of that takes as long as the rest of a short task.  So a task type whose tasks have
+left all as it was ``ORDERLY_AFTER`` times in a row is looked at now and then only, and before a
+task of another type, as long as its tasks succeed and are short.
 
 What a `steerio.resource` changes as it is set up stays, for it is set up once.  Variables of
 the context (of `decimal`, of NumPy's handling of errors) need not be set back: each task runs in
@@ -46,7 +45,8 @@ LOOK_EVERY = 64
 """Of those that follow, every so many-th is."""
 SHORT_S = 0.0005
 """And each that takes longer: then it matters little."""
-DISORDERLY = -(2**62)
+DISORDERLY = -1_000
+"""So many more if one of them has changed anything."""
 TIMERS: dict[int, int] = {
     signal.SIGVTALRM: signal.ITIMER_VIRTUAL,
     signal.SIGPROF: signal.ITIMER_PROF,
@@ -126,7 +126,7 @@ class Orderly(Protocol):
     """A task type, as far as it is known for how its tasks leave their process."""
 
     orderly: int
-    """How many tasks in a row have left all as it was; negative: one has not."""
+    """How many tasks in a row have left all as it was, since one has not."""
 
 
 class Surroundings:
@@ -189,7 +189,7 @@ class Surroundings:
         return copy
 
     def trusts(self, kind: Orderly | None, took_s: float) -> bool:
-        """Whether a task that succeeded is to be taken for one that has changed nothing rare."""
+        """Whether a task that succeeded is to be taken for one that has changed nothing."""
         if kind is None or took_s >= SHORT_S or kind.orderly < ORDERLY_AFTER:
             return False
         kind.orderly += 1
@@ -200,7 +200,7 @@ class Surroundings:
         """A task of another type begins, which is to find nothing of those before."""
         if self._owed:
             self.set_back_signals()
-            self.set_back_rest(None)
+            self.set_back(None)
 
     def set_back_signals(self) -> None:
         """Set back what could strike the worker itself while it reports."""
@@ -209,17 +209,18 @@ class Surroundings:
         if tuple(map(_get_handler, HEEDED)) != self._was["handlers"]:
             self._changed = True
             _set_handlers(self._was["handlers"])
-        self.set_back_streams()
+        self._set_back_streams()
 
-    def set_back_streams(self) -> None:
+    def _set_back_streams(self) -> None:
         """Have the standard streams in place and open, for what the worker itself has to say."""
         if not self._has_streams():
+            self._changed = True
             for number, stream in enumerate(self._streams):
                 if getattr(sys, STREAMS[number], None) is not stream or _is_closed(stream):
                     self._set_back_stream(number)
 
     def _has_streams(self) -> bool:
-        """Whether the streams are in place and open; asked after each task, so in short."""
+        """Whether the streams are in place and open."""
         stdin, stdout, stderr = self._streams
         try:
             in_place = sys.stdin is stdin and sys.stdout is stdout and sys.stderr is stderr
@@ -227,36 +228,17 @@ class Surroundings:
         except (AttributeError, ValueError):  # one was deleted, or its buffer taken from it
             return False
 
-    def set_back(self) -> None:
-        """Set back what tasks change most: folder, variables, warnings, the path of modules.
+    def set_back(self, kind: Orderly | None) -> None:
+        """Set back all else, and note whether a task of this type had changed anything.
 
         Raises:
-            OSError: the folder is not there any more, on this machine or for this user.
-        """
-        if self._folder >= 0:
-            os.fchdir(self._folder)
-        was = self._was
-        if os.environ is not self._environ:
-            os.environ = self._environ  # noqa: B003 - it is the one that C's is kept like
-        if sys.path is not self._path:
-            sys.path = self._path
-        if warnings.filters is not self._filters:
-            setattr(warnings, "filters", self._filters)  # noqa: B010 - it is typed as constant
-        if (
-            _variables() != was["variables"]
-            or warnings.filters != was["filters"]
-            or sys.path != was["path"]
-        ):
-            self._set_back_parts()
-
-    def set_back_rest(self, kind: Orderly | None) -> None:
-        """Set back all else, and note whether a task of this type had changed any of it.
-
-        Raises:
-            OSError: it is too late for that: the task has closed what is not its own.
+            OSError: it is too late for that: the task has closed what is not its own, or the
+                folder is not there any more for this user.
         """
         self._owed = False
-        changed = self._changed or not self._has_descriptors()
+        changed = self._changed or not (self._has_folder() and self._has_descriptors())
+        if self._folder >= 0:
+            os.fchdir(self._folder)
         for number, copy in enumerate(self._copies):
             os.dup2(copy, number)
         if not faulthandler.is_enabled():
@@ -265,9 +247,30 @@ class Surroundings:
         changed |= signal.set_wakeup_fd(-1) != -1
         changed |= _set_mask(signal.SIG_SETMASK, self._mask) != self._mask
         changed |= os.umask(self._umask) != self._umask
+        changed |= self._set_back_objects()
         changed |= self._set_back_parts()
         if kind is not None:
             kind.orderly = DISORDERLY if changed else kind.orderly + 1
+
+    def _has_folder(self) -> bool:
+        try:
+            return self._folder < 0 or os.path.samestat(Path().stat(), os.fstat(self._folder))
+        except OSError:
+            return False
+
+    def _set_back_objects(self) -> bool:
+        """Have the objects again that others have been put in the place of."""
+        changed = False
+        if os.environ is not self._environ:
+            os.environ = self._environ  # noqa: B003 - it is the one that C's is kept like
+            changed = True
+        if sys.path is not self._path:
+            sys.path = self._path
+            changed = True
+        if warnings.filters is not self._filters:
+            setattr(warnings, "filters", self._filters)  # noqa: B010 - it is typed as constant
+            changed = True
+        return changed
 
     def _has_descriptors(self) -> bool:
         """Whether the standard ones are of the files that they were of."""

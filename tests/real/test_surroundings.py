@@ -190,8 +190,10 @@ async def test_of_many_tasks_in_one_go_none_finds_what_another_has_changed() -> 
 
 
 def sometimes(changes: bool) -> None:
-    """Change what is seldom changed, or nothing."""
+    """Change a good deal, or nothing."""
     if changes:
+        os.chdir("/")
+        os.environ["STEERIO_TEST"] = "1"
         os.umask(0o777)
         signal.signal(signal.SIGUSR1, signal.SIG_IGN)
 
