@@ -10,7 +10,7 @@ import time
 
 from steerio.edge.endpoint import Frames
 from steerio.edge.stream import StreamRouter
-from steerio.launch import hosting
+from steerio.launch import listening
 from steerio.model.messages import FromBroker, RunTask
 
 
@@ -39,5 +39,5 @@ def note_sends() -> dict[int, float]:
                 carried.clear()
             return gone
 
-    hosting.StreamRouter = NotingRouter  # type: ignore[attr-defined]
+    listening.StreamRouter = NotingRouter  # type: ignore[attr-defined]
     return sent_at
