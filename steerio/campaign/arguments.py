@@ -38,7 +38,7 @@ KEPT_BYTES = 1 << 20
 LOOKED_INTO = 1_000
 """Entries of a tuple that are looked at; a longer one is kept as it was packed."""
 
-_FIXED: frozenset[type] = frozenset({
+FIXED: frozenset[type] = frozenset({
     bool, bytes, complex, float, int, str, range, NoneType,
     dt.date, dt.datetime, dt.time, dt.timedelta, dt.timezone, Decimal, Fraction, uuid.UUID,
     BuiltinFunctionType, FunctionType, type,
@@ -154,8 +154,6 @@ def as_submitted(
 
     The codec has packed them into ``body`` and ``frames``; ``used`` are the references among them.
     """
-    if _FIXED.issuperset(map(type, args)) and not kwargs:  # the usual call, at once
-        return args, kwargs
     if all(map(_fixed, args)) and all(map(_fixed, kwargs.values())):
         return args, kwargs
     kept = AsSubmitted(codec, args, kwargs, body, frames, used)
@@ -182,7 +180,7 @@ _ASK: Any = object()
 def _fixed(value: Any) -> bool:
     """Whether a value cannot be changed, or is equal to nothing but itself."""
     kind: Any = type(value)  # pyright: ignore[reportUnknownVariableType]
-    if kind in _FIXED:
+    if kind in FIXED:
         return True
     if kind in _CHANGEABLE:
         return False

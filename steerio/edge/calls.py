@@ -153,9 +153,12 @@ class CallCodec:
         """Return a call as msgpack, or ``None`` where it must be pickled whole."""
         forms, known = self._forms, len(self._forms)
         try:
-            wire_args = [
-                self._wired(index, value, forms[index] if index < known else None, frames)
-                for index, value in enumerate(args)
+            padded = forms if known >= len(args) else [*forms, *[None] * (len(args) - known)]
+            wire_args = [  # atoms are most usual, and to call for them would take longer
+                value
+                if form is not None and type(value) in form.atoms
+                else self._wired(index, value, form, frames)
+                for index, (value, form) in enumerate(zip(args, padded, strict=False))
             ]
             by_keyword = self._keywords
             wire_kwargs = {

@@ -218,7 +218,9 @@ class Client:
         inputs: Inputs | None,
     ) -> None:
         """Queue a task under an id that was reserved for it."""
-        type_id = self._types.number(spec)
+        last, type_id = self._types.last
+        if spec is not last:
+            type_id = self._types.number(spec)
         self.say(
             ms.SubmitTask(
                 number, type_id, created, body, len(frames), options, tags, cause, inputs

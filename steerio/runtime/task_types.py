@@ -31,7 +31,8 @@ class KnownTypes:
         self._by_value: OrderedDict[TaskSpec, int] = OrderedDict()
         self._nbytes = 0
         self._count = 0
-        self._last: tuple[TaskSpec | None, int] = (None, 0)
+        self.last: tuple[TaskSpec | None, int] = (None, 0)
+        """The type that was asked for last, which is not forgotten before the next, its number."""
 
     def __repr__(self) -> str:
         shipped = f"{len(self._by_value)} by value of {self._nbytes} bytes"
@@ -39,10 +40,8 @@ class KnownTypes:
 
     def number(self, spec: TaskSpec) -> int:
         """Return the number of a type, which is made known where it is new."""
-        last, number = self._last
-        if spec is not last:  # which is the newest, and so not forgotten
-            number = self._look_up(spec)
-            self._last = spec, number
+        number = self._look_up(spec)
+        self.last = spec, number
         return number
 
     def _look_up(self, spec: TaskSpec) -> int:
