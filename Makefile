@@ -45,9 +45,10 @@ docs: $(VENV)/.with-docs ## build the documentation site into site/
 	@# pyproject.toml asks for MkDocs below 2, so its theme's warning of 2 is no news.
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict $(ARGS)
 
-lint: $(VENV)/.with-dev ## check style and format
+lint: $(VENV)/.with-dev ## check style, format and prose
 	$(BIN)/ruff check $(ARGS)
 	$(BIN)/ruff format --check $(ARGS)
+	$(BIN)/python -m tests.docs.prose
 
 types: $(VENV)/.with-dev ## check types, with mypy and pyright
 	$(BIN)/mypy $(ARGS)
