@@ -1,7 +1,7 @@
 """Every exception that steerio raises, in one place.
 
-An error carries the facts it speaks of as attributes and says in its message
-what to do about them.  Everything derives from `SteerioError`.
+An error carries its facts as attributes and says in its message what to do about them. Every error
+derives from `SteerioError`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ class SteerioError(Exception):
 
 
 class UsageError(SteerioError):
-    """The caller asked for something that cannot be: the message names it and the mend."""
+    """A request that cannot be fulfilled: the message names it and says what to do instead."""
 
 
 class UnknownPool(UsageError):
@@ -30,7 +30,7 @@ class UnknownPool(UsageError):
 
 
 class NoPlace(UsageError):
-    """A node does not have what each worker of a pool needs."""
+    """A node lacks cores, accelerators or memory that each worker of a pool needs."""
 
     def __init__(self, pool: str, reason: str) -> None:
         self.pool, self.reason = pool, reason
@@ -45,8 +45,8 @@ class StoreFull(SteerioError):
     """An object does not fit into the store.
 
     Attributes:
-        asked: how many bytes it has; ``free``: how many it could have had.
-        where: what is full.
+        asked: the bytes of the object; ``free``: the bytes that were free.
+        where: the full folder or store.
     """
 
     def __init__(self, asked: int, free: int, where: str) -> None:
@@ -59,10 +59,10 @@ class StoreFull(SteerioError):
 
 
 class StoreFailed(SteerioError):
-    """A store could not be asked, or could not do what it was asked to.
+    """A store could not be reached, or could not carry out a request.
 
     Attributes:
-        where: which store; ``what``: what it was asked to do.
+        where: the store; ``what``: the request, as a verb and its object.
     """
 
     def __init__(self, where: str, what: str, error: BaseException) -> None:
@@ -74,10 +74,10 @@ class StoreFailed(SteerioError):
 
 
 class ObjectMissing(SteerioError):
-    """An object is not in the store (any more).
+    """An object that is not in the store (any more).
 
     Attributes:
-        name: what it is known by; ``where``: which store.
+        name: its name in the store; ``where``: the store.
     """
 
     def __init__(self, name: bytes, where: str) -> None:
@@ -85,16 +85,16 @@ class ObjectMissing(SteerioError):
         shown = f"object {name.decode()}" if name.isascii() and len(name) < 80 else "object"
         super().__init__(
             f"the {shown} is not in {where}: it was freed (nothing held it any more), its "
-            "campaign has ended, or this process looks into another store than who put it there"
+            "campaign has ended, or this process looks into another store than its writer"
         )
 
 
 class ObjectBroken(SteerioError):
-    """What is in the store is not an object as steerio writes it, or only a part of one."""
+    """An entry of the store that is no object as steerio writes it, or only a part of one."""
 
 
 class ProtocolError(SteerioError):
-    """A message from a peer is not what the protocol allows."""
+    """A message from a peer that the protocol does not allow."""
 
 
 class BrokerLost(SteerioError):
@@ -106,7 +106,7 @@ class JoinRefused(SteerioError):
 
 
 class PoolBroken(SteerioError):
-    """The workers of a pool cannot be started; carries what the last one said."""
+    """The workers of a pool cannot be started; carries the error of the last one."""
 
     def __init__(self, pool: str, reason: str) -> None:
         self.pool, self.reason = pool, reason
@@ -114,16 +114,17 @@ class PoolBroken(SteerioError):
 
 
 class MoveFailed(SteerioError):
-    """Workers were not moved: that can never be, or too few of them are left.
+    """A move of workers that can never succeed, or has too few workers left.
 
     Attributes:
-        source, target: the pools; ``count``: how many workers were asked for.
+        source, target: the pools; ``count``: the number of workers that were asked for.
         reason: why not, with the numbers.
     """
 
     def __init__(self, source: str, target: str, count: int, reason: str) -> None:
         self.source, self.target, self.count, self.reason = source, target, count, reason
-        super().__init__(f"no {count} workers can be moved from {source!r} to {target!r}: {reason}")
+        workers = "1 worker" if count == 1 else f"{count} workers"
+        super().__init__(f"cannot move {workers} from {source!r} to {target!r}: {reason}")
 
 
 class DrainFailed(SteerioError):
@@ -140,17 +141,17 @@ class DrainFailed(SteerioError):
 
 
 class MoveDeadlock(MoveFailed):
-    """Workers would have been waited for in vain: they are lent, and so are those held here.
+    """A wait for lent workers that would never end, as their holder waits for workers held here.
 
-    One that holds a lease and waits for another gives the first back only when it has the second;
-    where others do so the other way round, nobody ever goes on.  The last to ask gets this, with
-    who holds and waits for what as the ``reason``.  Leave the scopes of the leases that you hold
-    and try again; or take them in one order everywhere.
+    An agent that holds a lease and waits for another gives the first back only when it has the
+    second. If another agent does so the other way round, neither ever goes on. The last to ask gets
+    this error; its ``reason`` says which leases each holds and which it waits for. Leave the scopes
+    of the leases that you hold and try again; or take them in one order everywhere.
     """
 
 
 class TaskDidNotSucceed(SteerioError):
-    """Raised by awaiting a task that ended in any way but success.
+    """The error of awaiting a task that ended in any way but success.
 
     Attributes:
         result: how the task ended, as data (a `Result`).
@@ -162,7 +163,7 @@ class TaskDidNotSucceed(SteerioError):
 
 
 class TaskFailed(TaskDidNotSucceed):
-    """The task's function raised; the original exception is the cause where it travels."""
+    """The task's function raised; the original exception is the cause if it can be pickled."""
 
 
 class TaskCancelled(TaskDidNotSucceed):
@@ -178,7 +179,7 @@ class TaskLost(TaskDidNotSucceed):
 
 
 class DependencyFailed(SteerioError):
-    """A task was given the handle of another, and that did not succeed: there is no value for it.
+    """A task takes the value of another task, and that one did not succeed.
 
     Attributes:
         result: how the other ended, as data (a `Result`); in a chain, the first that failed.
@@ -192,12 +193,13 @@ class DependencyFailed(SteerioError):
 class ItemsRestarted(SteerioError):
     """Another attempt at a generator task yields its items again, from the first.
 
-    What was read before belongs to an attempt that was lost, or stopped: forget it, and iterate
-    over ``task.items()`` once more.  Or have the task not tried again: ``retries={"lost": 0}``.
+    Items that were read before belong to an attempt that was lost, or stopped: forget them, and
+    iterate over ``task.items()`` once more. Or have the task not tried again:
+    ``retries={"lost": 0}``.
 
     Attributes:
-        task_id: of which task; ``before``, ``attempt``: the attempt that was read, and the one
-            that yields now.
+        task_id: the task; ``before``, ``attempt``: the attempt that was read, and the one that
+            yields now.
     """
 
     def __init__(self, task_id: int, name: str, before: int, attempt: int) -> None:
@@ -210,26 +212,27 @@ class ItemsRestarted(SteerioError):
 
 
 class ItemsDropped(SteerioError):
-    """What a generator task yielded was not kept: nobody read it.
+    """The items of a generator task were not kept, as no reader came for them.
 
     Attributes:
-        task_id: of which task.
+        task_id: the task.
     """
 
     def __init__(self, task_id: int, name: str) -> None:
         self.task_id = task_id
         super().__init__(
-            f"what task {task_id} {name} yielded was not kept, as nobody read it: call its items() "
-            "as soon as it is submitted, even if you iterate over them later, or use stream(...)"
+            f"the items of task {task_id} {name} were not kept, as no reader came for them: call "
+            "its items() as soon as it is submitted, even if you iterate over them later, or use "
+            "stream(...)"
         )
 
 
 class UnhandledFailure(SteerioError):
-    """A task did not succeed, no agent handles that, and nobody awaits it."""
+    """A task that did not succeed, that no agent handles and no code awaits."""
 
 
 class DeadlockError(SteerioError):
-    """In simulation: every coroutine waits and nothing is left that could wake one.
+    """In a simulation every coroutine waits, and nothing is left that could wake one.
 
     Attributes:
         at_s: the virtual time of the deadlock, in seconds from the start.
@@ -260,4 +263,4 @@ def _is_group(error: BaseException) -> TypeGuard[BaseExceptionGroup[BaseExceptio
 
 
 class AgentsGoOn(SteerioError):
-    """A campaign had to end, and agents of it do not let themselves be cancelled."""
+    """A campaign had to end, and some of its agents do not let themselves be cancelled."""

@@ -1,7 +1,7 @@
-"""Bounds of what users put into messages: texts are cut with a word, tags are refused.
+"""Bounds of the texts that users put into messages: texts are cut, with a note; tags are refused.
 
-A text that somebody is to read (a reason, a report, an error) is worth more cut than not at all.
-What is data is not cut: it would be another value.
+A text for people to read (a reason, a report, an error) is worth more cut than not at all. Data is
+not cut: it would be another value.
 """
 
 from __future__ import annotations
@@ -13,25 +13,25 @@ from steerio.errors import UsageError
 from steerio.model.showing import short
 
 REASON_CHARACTERS = 10_000
-"""Longest reason: why a task was cancelled, a worker ended, a node leaves."""
+"""Longest reason, such as why a task was cancelled, a worker ended or a node leaves."""
 REPORT_CHARACTERS = 10_000
 """Longest message of a report."""
 NAME_CHARACTERS = 250
 """Longest name: of a pool, a version, a node, an event's topic."""
 TYPE_CHARACTERS = 10_000
-"""Longest name of a task type: its module's, and where in it its function is written."""
+"""Longest name of a task type: its module's, and the path to its function in that."""
 TAGS_CHARACTERS = 1 << 16
 """Most characters of all tags of a task, keys and values."""
 MOST_NEEDED = 100_000
 """Most references among the arguments of one task."""
 LONGEST_S = 1e9
-"""Longest time that can be meant, in seconds: thirty years."""
+"""Longest time that is accepted, in seconds: thirty years."""
 
 
 def cut(text: str, most: int) -> str:
-    """Return a text of at most ``most`` characters and a word of how much was cut out of it.
+    """Return a text of at most ``most`` characters, and a note of how much was cut out of it.
 
-    What is cut is from its middle: the end of a traceback says most.
+    The cut is in its middle: the end of a traceback says most.
     """
     if len(text) <= most:
         return text
@@ -40,7 +40,7 @@ def cut(text: str, most: int) -> str:
 
 
 def said(text: object, what: str, most: int = REASON_CHARACTERS) -> str:
-    """Return what somebody says, cut; ``what`` names it in errors.
+    """Return a text that a user gave, cut; ``what`` names it in errors.
 
     Raises:
         UsageError: it is no text.
@@ -51,7 +51,7 @@ def said(text: object, what: str, most: int = REASON_CHARACTERS) -> str:
 
 
 def named(name: object, what: str) -> str:
-    """Return a name; ``what`` says of what.
+    """Return a name, checked; ``what`` names it in errors.
 
     Raises:
         UsageError: it is no text, empty, or too long.
@@ -67,7 +67,7 @@ def seconds(value: Any, what: str, *, or_zero: bool = False) -> float:
     """Return a number of seconds.
 
     Raises:
-        UsageError: it is no number, or none that can be meant.
+        UsageError: it is no number, or one out of bounds.
     """
     number = real(value, what)
     if not (0 < number <= LONGEST_S or (or_zero and number == 0)):
@@ -92,7 +92,7 @@ def real(value: Any, what: str) -> float:
 
 
 def tagged(tags: object) -> dict[str, str] | None:
-    """Return the tags of a task; ``None`` where there are none.
+    """Return the tags of a task; ``None`` if there are none.
 
     Raises:
         UsageError: they do not go from text to text, or are too long.
@@ -115,6 +115,6 @@ def tagged(tags: object) -> dict[str, str] | None:
     if length > TAGS_CHARACTERS:
         raise UsageError(
             f"the tags of a task may have {TAGS_CHARACTERS} characters in all, not {length}: "
-            "give what is long as an argument, or put it into the store"
+            "give long data as an argument, or put it into the store"
         )
     return checked or None

@@ -1,7 +1,7 @@
 """Events: facts that happened, typed and numbered in one sequence by the broker.
 
-``number`` rises by one from event to event; ``at`` is in Unix seconds on the
-broker's clock.  The union is closed: user events travel inside `Published`.
+``number`` rises by one from event to event; ``at`` is in Unix seconds on the broker's clock. The
+union is closed: user events travel inside `Published`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from msgspec import Struct
 
 
 class Event(Struct, frozen=True, gc=False, tag=True):
-    """What every event has."""
+    """The fields of every event."""
 
     number: int
     at: float
@@ -27,7 +27,7 @@ class TaskQueued(Event, frozen=True, gc=False, tag=True):
 
 
 class TaskStarted(Event, frozen=True, gc=False, tag=True):
-    """An attempt is the one its worker works on (as the broker knows it)."""
+    """A worker works on this attempt now (as far as the broker knows)."""
 
     task_id: int
     task_type: str
@@ -101,7 +101,7 @@ class WorkerLost(Event, frozen=True, gc=False, tag=True):
 
 
 class WorkerMoved(Event, frozen=True, gc=False, tag=True):
-    """A worker is in ``pool`` now, which it came to from ``source``."""
+    """A worker came from the pool ``source`` into ``pool``."""
 
     worker: str
     pool: str
@@ -110,7 +110,7 @@ class WorkerMoved(Event, frozen=True, gc=False, tag=True):
 
 
 class NodeJoined(Event, frozen=True, gc=False, tag=True):
-    """A node joined with room for these workers; ``ends``: when its walltime is over, if ever."""
+    """A node joined with room for these workers; ``ends`` is the end of its walltime, if any."""
 
     node: str
     host: str
@@ -128,7 +128,7 @@ class NodeLost(Event, frozen=True, gc=False, tag=True):
 class NodeEnding(Event, frozen=True, gc=False, tag=True):
     """The walltime of a node is over in ``left_s`` seconds, at ``ends`` (Unix seconds).
 
-    A little before that it is drained, and what still runs there is queued again.
+    A little before that it is drained, and tasks that still run there are queued again.
     """
 
     node: str
@@ -144,13 +144,13 @@ class NodeDraining(Event, frozen=True, gc=False, tag=True):
 
 
 class NodeDrained(Event, frozen=True, gc=False, tag=True):
-    """The last worker of a draining node is gone; if it is to retire it is told to end."""
+    """The last worker of a draining node is gone; a node that retires is then told to end."""
 
     node: str
 
 
 class NodeUndrained(Event, frozen=True, gc=False, tag=True):
-    """A node that was to be drained, or is, gets tasks again and starts its workers."""
+    """A node that was draining or drained gets tasks again and starts its workers."""
 
     node: str
 
@@ -170,9 +170,9 @@ class PoolFailed(Event, frozen=True, gc=False, tag=True):
 
 
 class PoolStalled(Event, frozen=True, gc=False, tag=True):
-    """Tasks wait in a pool where nobody will take them unless somebody acts.
+    """Tasks wait in a pool, and no worker will take them unless an agent acts.
 
-    ``queued`` is how many; the ``reason`` says why, and what could be done.  Said once, until
+    ``queued`` is their number; the ``reason`` says why, and names a way out. It comes once, until
     one of them was taken.
     """
 
@@ -182,7 +182,7 @@ class PoolStalled(Event, frozen=True, gc=False, tag=True):
 
 
 class ClientLost(Event, frozen=True, gc=False, tag=True):
-    """A client left or fell silent; what it had queued was cancelled."""
+    """A client left or fell silent; its tasks were cancelled."""
 
     client: str
     reason: str

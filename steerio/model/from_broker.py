@@ -1,6 +1,6 @@
-"""What the broker says: to anyone, to clients, to nodes and to workers.
+"""The broker's messages: to any peer, to clients, to nodes and to workers.
 
-How it is at a glance is in ``model.status``.
+Its status is in ``model.status``.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from steerio.model.from_nodes import RemoteError
 from steerio.model.objects import StoredObject, Version
 from steerio.model.settings import Settings
 
-# -- from the broker, to anyone ---------------------------------------------------------
+# -- from the broker, to any peer -------------------------------------------------------
 
 
 class Accepted(Struct, frozen=True, gc=False, array_like=True, tag=50):
     """You are in: under this number, among these pools; a node also under this name.
 
-    ``settings`` are what the broker goes by, and so do you from now on.
+    ``settings`` are those of the broker, and yours from now on.
     """
 
     number: int
@@ -73,13 +73,13 @@ class TaskSettled(Struct, frozen=True, gc=False, array_like=True, tag=60):
 
     @classmethod
     def unknown(cls, task_id: int, ended_as: str, now: float, reason: str) -> TaskSettled:
-        """Return what a client tells itself of a task that no broker will tell it of."""
+        """Return the end that a client gives a task of which no broker will tell it."""
         nothing = (None, None, None, None)
         return cls(task_id, ended_as, 0, None, now, *nothing, 0, 0, b"", 0, None, reason)
 
 
 class TaskItem(Struct, frozen=True, gc=False, array_like=True, tag=61):
-    """A generator task of yours yielded, in an attempt of this number, from 1."""
+    """A generator task of yours yielded an item; attempts are numbered from 1."""
 
     task_id: int
     index: int
@@ -90,7 +90,7 @@ class TaskItem(Struct, frozen=True, gc=False, array_like=True, tag=61):
 
 
 class TaskStates(Struct, frozen=True, gc=False, array_like=True, tag=68):
-    """Where tasks of yours are that have not ended, as you asked: those that changed."""
+    """The states of tasks of yours that changed and have not ended, as you asked."""
 
     queued: list[int]
     running: list[int]
@@ -111,11 +111,11 @@ class Events(Struct, frozen=True, gc=False, array_like=True, tag=62):
 
 
 class MoveNews(Struct, frozen=True, gc=False, array_like=True, tag=65):
-    """How far a move of yours is.
+    """The progress of a move of yours.
 
     ``state`` is ``waiting``, ``granted``, ``returning`` or ``ended``, and ``deadlocked`` before
-    these where that is why it ends; ``workers`` are those that are at the target for it;
-    ``reason`` says why it ended where you did not end it.
+    these if it ends by a deadlock; ``workers`` are those that are at the target for it; ``reason``
+    says why it ended, if you did not end it.
     """
 
     request: int
@@ -125,7 +125,7 @@ class MoveNews(Struct, frozen=True, gc=False, array_like=True, tag=65):
 
 
 class NodeNews(Struct, frozen=True, gc=False, array_like=True, tag=66):
-    """What became of a node that you wanted drained, or undrained; there is no other news of it.
+    """The end of your request to drain or undrain a node; there is no other news of it.
 
     ``state`` is ``drained``, ``left`` (it is gone), ``undrained`` or ``refused``; ``reason`` says
     why.
@@ -184,7 +184,7 @@ class ForgetObjects(Struct, frozen=True, gc=False, array_like=True, tag=75):
 
 
 class RunTask(Struct, frozen=True, gc=False, array_like=True, tag=80):
-    """Run this attempt, after what you hold already."""
+    """Run this attempt, after those you hold already."""
 
     run: int
     task_id: int
@@ -199,8 +199,8 @@ class RunTask(Struct, frozen=True, gc=False, array_like=True, tag=80):
 class ReturnHeld(Struct, frozen=True, gc=False, array_like=True, tag=81):
     """Give this attempt back if you have not begun it.
 
-    Its node is told as well, which helps while the worker is busy; what comes with the attempt
-    itself is heard before that is begun.
+    Its node is told as well, which helps while the worker is busy; a worker hears messages that
+    come with the attempt itself before it begins it.
     """
 
     run: int
@@ -209,8 +209,8 @@ class ReturnHeld(Struct, frozen=True, gc=False, array_like=True, tag=81):
 class GrantRun(Struct, frozen=True, gc=False, array_like=True, tag=82):
     """The generator of this attempt may yield ``count`` more items.
 
-    0: nobody reads them.  It may yield as many as it likes, and sends none; that it yields it says
-    now and then.  An attempt that was not begun yet is told as well.
+    0: there is no reader. The generator may yield as many as it likes, and sends none; now and then
+    it says that it yields. An attempt that was not begun yet is told as well.
     """
 
     run: int

@@ -1,6 +1,6 @@
-"""What clients say to the broker; nodes, too, say `Beat` and `Leave`.
+"""The messages of clients to the broker; nodes, too, send `Beat` and `Leave`.
 
-Requests that are answered carry the client's own number for them (``request``), by which it
+A request with an answer carries the client's own number for it (``request``), by which the client
 knows the answer.
 """
 
@@ -12,13 +12,14 @@ from steerio.model.objects import Inputs, StoredObject
 from steerio.model.tasks import TaskOptions, TaskSpec
 
 IN_WORKER = "STEERIO_WORKER"
-"""The variable that tells programs in whose task they run; its value is for `JoinClient.worker`."""
+"""The variable that tells programs which worker's task they run in: a `JoinClient.worker`."""
 
 
 class JoinClient(Struct, frozen=True, gc=False, array_like=True, tag=1):
-    """A client asks to be let in; every other message of a stranger is refused.
+    """A client asks to be let in; the broker refuses every other message of a stranger.
 
-    ``worker`` is the worker in whose task it is, if it is: its name and process, ``name:pid``.
+    ``worker`` is the worker in whose task the client runs, if in any: its name and process,
+    ``name:pid``.
     """
 
     protocol: int
@@ -29,7 +30,7 @@ class JoinClient(Struct, frozen=True, gc=False, array_like=True, tag=1):
 class DefineTask(Struct, frozen=True, gc=False, array_like=True, tag=2):
     """Make a task type known under a number (chosen by the sender, for its own link).
 
-    Where its code is too long for a header it travels as the frame of this, on that way only.
+    Code that is too long for a header travels as the frame of this message, on that way only.
     """
 
     type_id: int
@@ -40,8 +41,8 @@ class DefineTask(Struct, frozen=True, gc=False, array_like=True, tag=2):
 class ForgetTypes(Struct, frozen=True, gc=False, array_like=True, tag=23):
     """These task types are not used any more under these numbers.
 
-    A client says so to the broker, of what it defined; the broker to workers, once nobody knows
-    a type and all its tasks have ended.
+    A client says so to the broker, of types that it defined; the broker to workers, once no client
+    knows a type and all its tasks have ended.
     """
 
     types: list[int]
@@ -118,13 +119,13 @@ class AskStatus(Struct, frozen=True, gc=False, array_like=True, tag=10):
 
 
 class WatchTasks(Struct, frozen=True, gc=False, array_like=True, tag=45):
-    """Tell me where my tasks are, and from now on whenever one starts or is queued again."""
+    """Tell me the states of my tasks now, and whenever one starts or is queued again."""
 
 
 class GrantItems(Struct, frozen=True, gc=False, array_like=True, tag=11):
     """The submitter of a generator task has room for ``count`` more items.
 
-    0: nobody reads them.  No attempt at it is held back any more, and none sends what it yields.
+    0: there is no reader. No attempt at the task is held back any more, and none sends its items.
     """
 
     task_id: int
@@ -134,9 +135,9 @@ class GrantItems(Struct, frozen=True, gc=False, array_like=True, tag=11):
 class AskMove(Struct, frozen=True, gc=False, array_like=True, tag=15):
     """Move ``count`` workers from pool to pool, for good or (``lease``) until `EndMove`.
 
-    ``request`` is the client's own number for it.  ``how`` is ``drain`` (wait for what runs)
-    or ``preempt`` (stop it and queue it again), drain becomes preempt after
-    ``preempt_after_s``; ``together``: none moves before all can.
+    ``request`` is the client's own number for it.  ``how`` is ``drain`` (wait for running tasks) or
+    ``preempt`` (stop them and queue them again); drain becomes preempt after ``preempt_after_s``;
+    ``together``: none moves before all can.
     """
 
     request: int
@@ -150,16 +151,16 @@ class AskMove(Struct, frozen=True, gc=False, array_like=True, tag=15):
 
 
 class EndMove(Struct, frozen=True, gc=False, array_like=True, tag=16):
-    """Undo a move that is not granted yet, or give back what is leased."""
+    """Undo a move that is not granted yet, or give leased workers back."""
 
     request: int
     how: str
 
 
 class AwaitMove(Struct, frozen=True, gc=False, array_like=True, tag=40):
-    """I do nothing before this move has ``count`` workers, and ``holds`` these leases until then.
+    """A caller of mine waits until this move has ``count`` workers, and ``holds`` these leases.
 
-    ``cause`` is the agent that waits, if it is one.
+    ``cause`` names the caller if it is an agent.
     """
 
     request: int
@@ -182,7 +183,7 @@ class HoldObject(Struct, frozen=True, gc=False, array_like=True, tag=42):
 
 
 class LetGo(Struct, frozen=True, gc=False, array_like=True, tag=43):
-    """I need these objects no more: once less for each time that one is named."""
+    """I need these objects no more: an object named twice has two holds less."""
 
     names: list[bytes]
 
@@ -207,9 +208,9 @@ class AskVersion(Struct, frozen=True, gc=False, array_like=True, tag=41):
 
 
 class DrainNode(Struct, frozen=True, gc=False, array_like=True, tag=18):
-    """Give a node no more tasks; with ``retire`` it is to end when its workers have left.
+    """Give a node no more tasks; with ``retire`` it ends when its workers have left.
 
-    What still runs there after ``within_s`` is stopped and queued again.  ``request`` is the
+    Tasks that still run there after ``within_s`` are stopped and queued again.  ``request`` is the
     client's own number for it; `NodeNews` answers.
     """
 
@@ -227,7 +228,7 @@ class UndrainNode(Struct, frozen=True, gc=False, array_like=True, tag=19):
 
 
 class Beat(Struct, frozen=True, gc=False, array_like=True, tag=12):
-    """I am alive.  ``sent`` is the sender's clock, ``offset_s`` what it lags the broker's."""
+    """I am alive.  ``sent`` is the sender's clock, ``offset_s`` its lag behind the broker's."""
 
     sent: float
     offset_s: float | None

@@ -1,4 +1,4 @@
-"""What nodes, and the workers that they watch, say to the broker.
+"""The messages of nodes, and of the workers that they watch, to the broker.
 
 A node speaks of its workers by their names, a worker of its attempts by their runs.
 """
@@ -16,10 +16,10 @@ from steerio.model.places import WorkerNeeds
 class JoinNode(Struct, frozen=True, gc=False, array_like=True, tag=20):
     """A node joins, ready to start this many workers for each pool.
 
-    ``requires`` names what a process needs to serve a pool: modules that it has loaded, a
-    place of a certain kind.  One that has all of that may be moved to it as it is.  ``makes``
-    is what its workers of a pool have; of pools that are not named: one core.  ``walltime_s`` is
-    how long it may yet run, where that is bounded.
+    ``requires`` names the things that a process needs to serve a pool: modules that it has loaded,
+    a place of a certain kind.  A process that has all of that may be moved to the pool as it is.
+    ``makes`` is the share of each of its workers, by pool; without one: one core. ``walltime_s`` is
+    how long the node may yet run, if that is bounded.
     """
 
     protocol: int
@@ -33,10 +33,10 @@ class JoinNode(Struct, frozen=True, gc=False, array_like=True, tag=20):
 
 
 class WorkerExited(Struct, frozen=True, gc=False, array_like=True, tag=21):
-    """A worker process ended; ``run`` is what it worked on (0: nothing).
+    """A worker process ended; ``run`` is the attempt that it worked on (0: none).
 
-    ``left`` are objects that it has put where only its node's host knows of them.  The broker may
-    know of some from the worker itself.
+    ``left`` are objects that it has put into a store of which only its node's host knows. The
+    broker may know of some from the worker itself.
     """
 
     worker: str
@@ -64,7 +64,7 @@ class JoinWorker(Struct, frozen=True, gc=False, array_like=True, tag=30):
 
 
 class RemoteError(Struct, frozen=True, gc=False, array_like=True):
-    """An exception on its way: ``pickled`` is empty where it does not travel."""
+    """An exception on its way; ``pickled`` is empty if it cannot be pickled."""
 
     type: str
     message: str
@@ -73,7 +73,7 @@ class RemoteError(Struct, frozen=True, gc=False, array_like=True):
 
 
 class Report(Struct, frozen=True, gc=False, array_like=True, tag=31):
-    """An attempt ended; ``error`` says how where it did not succeed.
+    """An attempt ended; ``error`` says how if it did not succeed.
 
     ``ended_as`` is ``succeeded``, ``failed`` or ``cancelled``; ``started`` and ``ended``
     are on the monotonic clock of the worker's host.
@@ -90,13 +90,13 @@ class Report(Struct, frozen=True, gc=False, array_like=True, tag=31):
 
 
 class ReturnTask(Struct, frozen=True, gc=False, array_like=True, tag=32):
-    """A held task goes back unstarted, for it was recalled; its node may have said so before."""
+    """A held task goes back unstarted, for it was recalled; the node may have said so before."""
 
     run: int
 
 
 class YieldItem(Struct, frozen=True, gc=False, array_like=True, tag=33):
-    """A running generator task yields an item; without body and frames: one that nobody reads."""
+    """A running generator task yields an item; without body and frames if there is no reader."""
 
     run: int
     index: int

@@ -1,15 +1,15 @@
 """Messages: the two closed unions that cross a wire.
 
-``ToBroker`` is all the broker accepts, ``FromBroker`` all it says; nothing else
-decodes.  Structs are arrays on the wire (``array_like``) with an integer tag, so a
-header costs under a microsecond.  A ``frames`` field counts the out-of-band frames
-that belong to the message and follow the headers, in order (see ``edge.headers``).
+``ToBroker`` is every message the broker accepts, ``FromBroker`` every one it sends; nothing else
+decodes.  Structs are arrays on the wire (``array_like``) with an integer tag, so a header costs
+under a microsecond.  A ``frames`` field counts the out-of-band frames that belong to the message
+and follow the headers, in order (see ``edge.headers``).
 
 ``run`` numbers one attempt of one task, uniquely per broker: a report that names a
 run the broker no longer has is late, and is dropped.
 
-The messages are written down by who says them, in modules of their own; whoever sends or
-takes in some finds all of them here.
+Each sender's messages stand in a module of their own; this module has all of them, for the code
+that sends or takes in some.
 """
 
 from __future__ import annotations
@@ -139,4 +139,4 @@ FromBroker = (
     | ReturnHeld
     | GrantRun
 )
-"""Everything a broker says."""
+"""Everything a broker sends."""

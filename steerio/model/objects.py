@@ -1,4 +1,4 @@
-"""What is kept in a store, and which store: values that every process knows them by."""
+"""Values that name the objects in a store, and the setting that says which store."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*[.:][A-Za-z_]\w*")
 
 
 class StoredObject(Struct, frozen=True, gc=False, array_like=True):
-    """An object in a store, as it is known everywhere.
+    """The name of an object in a store, the same for every process.
 
     Attributes:
-        name: what the store finds it by; opaque to everybody else.
-        nbytes: how long it is in the store.
+        name: the key by which the store finds it; opaque to all other code.
+        nbytes: its length in the store.
     """
 
     name: bytes
@@ -34,19 +34,19 @@ class StoredObject(Struct, frozen=True, gc=False, array_like=True):
 
 
 class Version(Struct, frozen=True, gc=False, array_like=True):
-    """One version of a name, numbered from 1, and the object that it is."""
+    """One version of a name, numbered from 1, and its object."""
 
     number: int
     stored: StoredObject
 
 
 class Inputs(Struct, frozen=True, gc=False, array_like=True):
-    """What a task needs of the store.
+    """The objects and names that a task needs from the store.
 
     Attributes:
-        frames: the object that holds the frames of its arguments, where they do not travel.
-        objects: what it is given references to.
-        latest: names of which it is given the newest version there is when it starts.
+        frames: the object that holds the frames of its arguments, if they do not travel.
+        objects: the objects that it is given references to.
+        latest: names of which it is given the newest version at its start.
     """
 
     frames: StoredObject | None = None
@@ -60,9 +60,10 @@ class Inputs(Struct, frozen=True, gc=False, array_like=True):
 
 
 class StoreLoad(Struct, frozen=True, gc=False, array_like=True):
-    """The store at a glance: objects and bytes in it, and what holds them.
+    """The store at a glance: objects and bytes in it, and their holders.
 
-    What several hold counts for each of them.  ``versions`` is the newest of each name.
+    An object with several holders counts for each of them. ``versions`` is the newest version of
+    each name.
     """
 
     objects: int = 0
@@ -74,24 +75,23 @@ class StoreLoad(Struct, frozen=True, gc=False, array_like=True):
 
 
 class StoreSetting(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which store large values go to, and from which size on.
+    """The store that large values go to, and the size from which on.
 
     Attributes:
         kind: ``shared-memory``, ``file``, ``redis``, ``endpoint``, ``globus``, ``multi``, or the
             class of any ProxyStore connector as ``module:Class`` or ``module.Class``.
-        options: what the connector is made with; for ``file``, its ``folder``.
+        options: arguments for making the connector; for ``file``, its ``folder``.
         threshold_bytes: longer values go by reference; ``None``: none does.
-        cache_bytes: how much each worker (of a store on other hosts: each node) keeps of what
-            it has read; ``None``: 2 GiB, or 256 MiB of a ``file`` store.
-        limit_bytes: most that may be in the store, where that is a folder, without what was
-            spilled to disk; ``None``: whatever is free.
+        cache_bytes: how many bytes of objects each worker (of a store on other hosts: each node)
+            keeps that it has read; ``None``: 2 GiB, or 256 MiB of a ``file`` store.
+        limit_bytes: most bytes in the store, if that is a folder, not counting those spilled to
+            disk; ``None``: whatever is free.
         thresholds: other ``threshold_bytes``, by pool.
-        check_shared: whether workers look after each task that it has changed nothing that it
-            was given by reference and shares with others; one that has fails. That takes as long
-            as pickling it: for tests.
+        check_shared: whether a task fails that has changed a value which it was given by reference
+            and shares with others. Looking takes as long as pickling the value: for tests.
 
     Raises:
-        UsageError: something that cannot be meant.
+        UsageError: a setting is malformed or out of bounds.
     """
 
     kind: str = "shared-memory"
@@ -104,12 +104,12 @@ class StoreSetting(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     @property
     def remote(self) -> bool:
-        """Whether objects may be where a node cannot just map them, so that it copies them."""
+        """Whether a node copies objects, for it may be unable to map them in their place."""
         return self.kind not in (SHARED_MEMORY, "file")
 
     @property
     def cached_bytes(self) -> int:
-        """How much is kept of what was read: more where that is shared memory anyway."""
+        """How many bytes of read objects are kept: more if they are in shared memory anyway."""
         if self.cache_bytes is not None:
             return self.cache_bytes
         return CACHE_BYTES // 8 if self.kind == "file" else CACHE_BYTES
@@ -118,15 +118,15 @@ class StoreSetting(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         """Return above how many bytes values go by reference; ``None``: never.
 
         Args:
-            pool: where the task runs.
-            of_task_type: what its type says; below 0: nothing.
+            pool: the pool of the task.
+            of_task_type: the threshold of its type; below 0: it has none of its own.
         """
         if of_task_type is None or of_task_type >= 0:
             return of_task_type
         return self.thresholds.get(pool, self.threshold_bytes)
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be meant."""
+        """Refuse settings that are malformed or out of bounds."""
         kind: Any = self.kind
         if kind not in KINDS and not (isinstance(kind, str) and _PATH.fullmatch(kind)):
             raise UsageError(
@@ -150,10 +150,10 @@ class StoreSetting(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 def check_number(name: str, value: object, least: int, *, or_none: bool = False) -> None:
-    """Refuse what is no whole number, or too small a one.
+    """Refuse a value that is no whole number, or too small a one.
 
     Raises:
-        UsageError: so it is; the message names it.
+        UsageError: the value is one; the message names it.
     """
     if value is None and or_none:
         return

@@ -1,11 +1,11 @@
-"""What workers need of their node, what a node has, and the place a worker gets there.
+"""The needs of workers, the topology of a node, and the place a worker gets there.
 
-All of it are values: a topology is read once, by a probe that may be on another machine and
-another day, and places follow from it.  The words are no vendor's: a pool asks for
-accelerators, and the table of `steerio.core.visibility` knows what each make is told.
+All are values: a topology is read once, by a probe that may be on another machine and another day,
+and places follow from it. The words are no vendor's: a pool asks for accelerators, and
+`steerio.core.visibility` has a table of the variables for each make.
 
-Cores are what the operating system calls CPUs: hardware threads.  Two of them may be the
-threads of one physical core.
+Cores are hardware threads, which the operating system calls CPUs.  Two of them may be the threads
+of one physical core.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ _ROUNDING = 0.03
 
 
 class WorkerNeeds(Struct, frozen=True):
-    """What each worker of a pool needs on its node, and so has; or what a task needs of it.
+    """The share of its node that each worker of a pool needs, and so has; or a task's needs.
 
     Attributes:
         cpus: cores (hardware threads) of its own.
         gpus: accelerators of its own, a whole number; or its share of one, a half (0.5), a
             third (0.33) and so on.
         memory_bytes: most memory that it may take; 0: no limit.
-        tags: what else its node has, by names of your own.
+        tags: other properties of its node, by names of your own.
 
     Raises:
-        UsageError: a number that cannot be meant, or a tag that is no name.
+        UsageError: a number is out of bounds, or a tag is no name.
     """
 
     cpus: int = 1
@@ -49,7 +49,7 @@ class WorkerNeeds(Struct, frozen=True):
     tags: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be meant."""
+        """Refuse numbers that are out of bounds, and tags that are no names."""
         if not _is_whole(self.cpus) or self.cpus < 1:
             raise UsageError(f"cpus must be a whole number above 0, not {self.cpus!r}")
         if not _is_number(self.gpus) or not self._accelerators_can_be():
@@ -76,16 +76,16 @@ class WorkerNeeds(Struct, frozen=True):
 
     @property
     def devices(self) -> int:
-        """How many accelerators it uses, shared or not."""
+        """The number of accelerators it uses, shared or not."""
         return 1 if 0 < self.gpus < 1 else int(self.gpus)
 
     @property
     def sharers(self) -> int:
-        """Among how many workers an accelerator of it is shared."""
+        """The number of workers that share an accelerator of it."""
         return round(1 / self.gpus) if 0 < self.gpus < 1 else 1
 
     def suffices_for(self, needs: WorkerNeeds) -> bool:
-        """Whether a worker that has this can take a task that needs that.
+        """Say whether a worker that has this can take a task with these needs.
 
         A worker without a limit has memory enough.
         """
@@ -131,12 +131,12 @@ class Accelerator(Struct, frozen=True, kw_only=True):
     Attributes:
         vendor: ``nvidia``, ``amd`` or ``intel``.
         index: its number among those that the vendor's runtime shows.
-        id: what its vendor's visibility variable is told: an index, a UUID or a MIG UUID.
+        id: its name in the vendor's visibility variable: an index, a UUID or a MIG UUID.
         name: of the product.
-        memory_bytes: its memory; 0 where that is not known.
-        numa: the NUMA node it hangs on; ``None`` where that is not known.
-        cores: numbers of the hardware threads near it; empty where that is not known.
-        parent: the device that it is a part of, for slices and tiles.
+        memory_bytes: its memory; 0 if not known.
+        numa: the NUMA node it hangs on; ``None`` if not known.
+        cores: numbers of the hardware threads near it; empty if not known.
+        parent: for slices and tiles, the device that it is a part of.
         lone: whether a process can use no other beside it, as with MIG slices.
     """
 
@@ -152,15 +152,15 @@ class Accelerator(Struct, frozen=True, kw_only=True):
 
 
 class Topology(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a node has that may be used here.
+    """The cores, accelerators and memory of a node that may be used here.
 
     Attributes:
-        cores: the hardware threads that this process may run on; none where that is not
-            known, or processes cannot be pinned.
+        cores: the hardware threads that this process may run on; none if that is not known, or
+            processes cannot be pinned.
         accelerators: those that may be used.
-        cpu_quota: how many cores' worth of time may be used, where that is bounded.
-        memory_limit_bytes: how much memory may be used, where that is known.
-        notes: what was left out, and why.
+        cpu_quota: how many cores' worth of time may be used, if that is bounded.
+        memory_limit_bytes: how much memory may be used, if that is known.
+        notes: devices and bounds that were left out, and why.
     """
 
     cores: tuple[Core, ...] = ()
@@ -171,7 +171,7 @@ class Topology(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Place(Struct, frozen=True, kw_only=True):
-    """Where a worker runs, and what it is told of that.
+    """The cores and devices of a worker, and the variables that tell it of them.
 
     Attributes:
         cores: the hardware threads it is pinned to; empty: it is not pinned.
@@ -180,7 +180,7 @@ class Place(Struct, frozen=True, kw_only=True):
         memory_bytes: most memory it may take; 0: no limit.
         threads: how many threads numeric libraries that are loaded already shall use; 0: as
             they are.
-        why: for people: what it got, and why that.
+        why: for people: the reasons for this place.
     """
 
     cores: list[int] = []

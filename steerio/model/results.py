@@ -13,9 +13,9 @@ from steerio.model.showing import short
 class Timings(Struct, frozen=True, gc=False, array_like=True):
     """When a task passed each station, in Unix seconds on the broker's clock.
 
-    ``started`` and ``ended`` are taken by the worker and corrected by the measured
-    difference between its node's clock and the broker's; ``created`` is the
-    submitter's.  ``None``: never got there.
+    The worker takes ``started`` and ``ended``, and the broker corrects them by the measured
+    difference between its clock and the node's; ``created`` is the submitter's. ``None``: the task
+    never got there.
     """
 
     created: float | None = None
@@ -27,7 +27,7 @@ class Timings(Struct, frozen=True, gc=False, array_like=True):
 
     @property
     def run_s(self) -> float | None:
-        """Seconds the task's function ran, or ``None`` where it never started."""
+        """Seconds the task's function ran, or ``None`` if it never started."""
         if self.started is None or self.ended is None:
             return None
         return self.ended - self.started
@@ -47,7 +47,7 @@ class TaskError(Struct, frozen=True):
         type: its qualified class name.
         message: ``str()`` of it.
         traceback: the remote traceback as text.
-        exception: the exception itself where it could be pickled, else ``None``.
+        exception: the exception itself if it could be pickled, else ``None``.
     """
 
     type: str
@@ -57,7 +57,7 @@ class TaskError(Struct, frozen=True):
 
 
 class LateArguments(Protocol):
-    """Gives the arguments of a call when somebody asks for them."""
+    """The arguments of a call, decoded when they are read."""
 
     @property
     def args(self) -> tuple[Any, ...]:
@@ -71,21 +71,21 @@ class LateArguments(Protocol):
 
 
 class Result(Struct, frozen=True):
-    """What every result has; a result is always one of its five subclasses.
+    """The fields of every result; a result is always one of its five subclasses.
 
     Attributes:
         task_id: the task's number, unique in a campaign.
         task_type: name of the task type, ``module:qualname``.
-        args, kwargs: the arguments as they were submitted, also where what was passed has been
-            changed since; an object that is equal only to itself is that object. Of a call of
-            more than 1 MB, what may have been changed is a ``NotKept``. (When a result is made
-            they may be given as `LateArguments`.)
-        attempt: number of the last attempt, from 1; 0 where none was made.
+        args, kwargs: the arguments as they were submitted, even if those objects have been changed
+            since; an object that is equal only to itself is that object. In a call of more than 1
+            MB, a ``NotKept`` stands for each argument that may have been changed. (When a result is
+            made they may be given as `LateArguments`.)
+        attempt: number of the last attempt, from 1; 0 if none was made.
         worker: the worker of the last attempt, or ``None``.
         timings, sizes: see `Timings` and `Sizes`.
         tags: the submitter's own tags.
         cause: the agent whose decision submitted the task.
-        versions: which version it was given of each name of which it took the latest.
+        versions: the version it was given of each name of which it took the latest.
 
     Its repr shows arguments and value in short: they may be large.
     """
@@ -124,7 +124,7 @@ def kwargs_of(given: dict[str, Any] | LateArguments) -> dict[str, Any]:
 
 
 def _opened(field: str, of: Callable[[Any], Any]) -> None:
-    """Have a field of results be looked into when it is read."""
+    """Have a field of results decoded when it is read."""
     stored = vars(Result)[field].__get__
     setattr(Result, field, property(lambda self: of(stored(self))))
 
@@ -142,7 +142,7 @@ def _kwargs(kwargs: dict[str, Any]) -> str:
 
 
 _SHOWN: dict[str, Callable[[Any], str]] = {"args": _args, "kwargs": _kwargs, "value": short}
-"""How fields are shown that may hold anything."""
+"""The functions that show fields which may hold anything."""
 
 
 class Succeeded(Result, frozen=True):
@@ -153,14 +153,14 @@ class Succeeded(Result, frozen=True):
 
 
 class Failed(Result, frozen=True):
-    """The task's function raised; ``error`` says what and where."""
+    """The task's function raised ``error``."""
 
     ended_as: ClassVar[str] = "failed"
     error: TaskError
 
 
 class Cancelled(Result, frozen=True):
-    """The task was cancelled; ``reason`` says by what."""
+    """The task was cancelled; ``reason`` says why."""
 
     ended_as: ClassVar[str] = "cancelled"
     reason: str

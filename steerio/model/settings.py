@@ -17,17 +17,17 @@ class Settings(Struct, frozen=True, kw_only=True):
         lease_s: silence after which one of them is lost.
         start_s: longest start of a worker, preloading included.
         join_s: longest a pool of a closed broker may be without any worker.
-        start_failures: workers of a pool that may die in a row while starting; then the next
-            start is put off, and a pool without any other worker fails.
+        start_failures: workers of a pool that may die in a row while starting; then the broker puts
+            the next start off, and a pool without any other worker fails.
         kills: workers that one task may take down before it is not tried again.
-        hold_s: tasks of a type with a mean duration up to this are sent one ahead.
+        hold_s: longest mean duration of a task type of which one task is sent ahead.
         held_s: more are sent ahead while their durations add up to no more than this.
         held: most tasks that a worker holds ahead of time.
         recall_s: held tasks are recalled for an idle worker when theirs is busy this long.
-        ending_s: how long before the end of a node's walltime that is told.
-        leave_s: how long before it the node is left, and what still runs there is queued again.
+        ending_s: how long before the end of a node's walltime the broker tells of it.
+        leave_s: how long before it the broker stops the node's tasks and queues them again.
         items: items a generator task may yield before its submitter takes one.
-        items_bytes: how long they may be together; two may be longer.
+        items_bytes: most bytes of these items together; two items may have more.
     """
 
     beat_s: float = 1.0

@@ -1,4 +1,4 @@
-"""What a value looks like in the text of an error or result: short, found out at little cost.
+"""Short texts for values in errors and results, made at little cost.
 
 A value may be large, and its repr then takes seconds; it may hold proxies, which must not be
 fetched for a line of text; and its class may have a repr that raises.
@@ -16,24 +16,24 @@ from typing import Any, cast
 import msgspec
 
 _ADDRESS = re.compile(r"(?<=\S) at 0x[0-9a-fA-F]+(?=[^<>]*>)")
-"""Where an object is in memory, as reprs have it: another place in each run."""
+"""The address of an object in a repr, which is another one in each run."""
 SHOWN_CHARACTERS = 60
 """Longer texts are cut."""
 _ITEMS = 20
 """As many of them always make a text that is long enough to be cut."""
 _DEPTH = 6
 _OF_PROXIES = "__proxy_factory__"
-"""What the class of ProxyStore's proxies has; they themselves answer for what they stand for."""
+"""An attribute of the class of ProxyStore's proxies; a proxy itself answers for its object."""
 
 
 def short(value: Any) -> str:
-    """Say in at most 60 characters what a value is; resolves no proxy, and never raises."""
+    """Return at most 60 characters that show a value; resolves no proxy, and never raises."""
     text = steady(_short.repr(value))
     return text if len(text) <= SHOWN_CHARACTERS else text[: SHOWN_CHARACTERS - 3] + "..."
 
 
 def in_words(value: Any) -> str:
-    """Return the repr of a value as it is in every run: without where it is in memory."""
+    """Return the repr of a value as it is in every run: without addresses in memory."""
     try:
         return steady(repr(value))
     except Exception as error:  # noqa: BLE001 - it is the user's __repr__ that is called here

@@ -1,6 +1,6 @@
-"""The broker at a glance: how its pools, nodes and workers are when somebody looks.
+"""The broker at a glance: the state of its pools, nodes and workers at one moment.
 
-`PoolStatus` and `Status` are messages to clients; the others are what these are made of.
+`PoolStatus` and `Status` are messages to clients; the other structs are their parts.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from steerio.model.places import WorkerNeeds
 class PoolLoad(Struct, frozen=True, gc=False, array_like=True):
     """One pool at a glance: workers, how many of them are idle, tasks queued and running.
 
-    ``workers`` are all that it has, from the moment that they were asked for: ``starting`` of
-    them are not ready yet.  ``promised`` are those that moves wait for; ``at_home`` those that
-    belong to the pool, wherever they are; ``nodes`` says on which nodes the workers are, as far
-    as they have been ordered there; ``failure`` is why the pool was given up, if it was;
-    ``draining`` are the workers that leave, for their nodes are drained; ``makes`` says what the
-    workers have that are ready, and how many of them have it; ``expected``
-    are those that were announced and have not come, and one for each move to it that waits;
-    ``stalled`` is why its tasks wait in vain, where they do.
+    ``workers`` counts all workers of the pool, from the moment that they were asked for:
+    ``starting`` of them are not ready yet. ``promised`` counts those that moves wait for;
+    ``at_home`` those that belong to the pool, wherever they are; ``nodes`` says on which nodes the
+    workers are, as far as they have been ordered there; ``failure`` says why the pool was given up,
+    if it was; ``draining`` counts the workers that leave, for their nodes are drained; ``makes``
+    counts the ready workers by their make; ``expected`` counts those that were announced and have
+    not come, and one for each move to the pool that waits; ``stalled`` says why its tasks wait in
+    vain, if they do.
     """
 
     workers: int
@@ -40,11 +40,11 @@ class PoolLoad(Struct, frozen=True, gc=False, array_like=True):
 
     @property
     def busy(self) -> int:
-        """How many workers are ready and not idle."""
+        """The number of workers that are ready and not idle."""
         return self.workers - self.starting - self.idle
 
     def fitting(self, needs: WorkerNeeds | None) -> dict[WorkerNeeds, int]:
-        """Return the makes of the workers that fit a task, and how many there are of each."""
+        """Return the makes of the workers that fit a task, and the number of workers of each."""
         return {
             make: count for make, count in self.makes if needs is None or make.suffices_for(needs)
         }
@@ -57,10 +57,10 @@ class PoolStatus(Struct, frozen=True, gc=False, array_like=True, tag=63):
 
 
 class NodeStatus(Struct, frozen=True, gc=False, array_like=True):
-    """One node at a glance: its host, its workers and how many of them have something in hand.
+    """One node at a glance: its host, its workers and the number of busy ones.
 
-    ``state`` is ``up``, ``draining`` or ``drained``; ``left_s`` is how long its walltime lasts
-    yet, in seconds, where it has one.
+    ``state`` is ``up``, ``draining`` or ``drained``; ``left_s`` is the rest of its walltime, in
+    seconds, if it has one.
     """
 
     host: str

@@ -1,7 +1,7 @@
 """Task types and task options as values.
 
-A *task type* is a function that workers know; its `TaskSpec` is what
-travels: once per client to the broker and once per worker, never with each task.
+A *task type* is a function that workers know; its `TaskSpec` travels once per client to the broker
+and once per worker, never with each task.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def task_id(client: int, counter: int) -> int:
 
 
 class Retries(Struct, frozen=True, gc=False, array_like=True):
-    """How often a task is tried again, by the kind of its end.
+    """The number of times that a task is tried again, by the kind of its end.
 
     A lost worker is not the task's fault, so it is retried by default; an
     exception or a timeout would most likely come again, so they are not.
@@ -36,14 +36,14 @@ class Retries(Struct, frozen=True, gc=False, array_like=True):
 
 
 class TaskOptions(Struct, frozen=True, gc=False, array_like=True):
-    """What a submitter may say about a task.
+    """The options that a submitter may give a task.
 
     Attributes:
         priority: higher goes first; equal priorities go in order of submission.
         timeout_s: longest run of one attempt, in seconds; ``None`` for no bound.
         retries: how often to try again, by kind of end.
         cancel_grace_s: seconds between the cooperative request to stop, SIGTERM and SIGKILL.
-        needs: what a worker must have to run it; ``None``: any worker of the pool does.
+        needs: the least make of a worker that runs it; ``None``: any worker of the pool does.
     """
 
     priority: float = 0.0
@@ -53,7 +53,7 @@ class TaskOptions(Struct, frozen=True, gc=False, array_like=True):
     needs: WorkerNeeds | None = None
 
     def __post_init__(self) -> None:
-        """Refuse values that can never be meant."""
+        """Refuse values that are out of bounds."""
         if not math.isfinite(self.priority):
             raise UsageError(f"priority must be a finite number, not {self.priority}")
         if self.timeout_s is not None and not 0 < self.timeout_s <= LONGEST_S:
@@ -75,10 +75,10 @@ class TaskSpec(Struct, frozen=True, gc=False, array_like=True):
         name: unique name, ``module:qualname``.
         pool: the pool whose workers run it.
         kind: ``function``, ``coroutine`` or ``generator``.
-        code: the function by value (cloudpickle), empty where workers import it by name.
-        threshold_bytes: what is larger goes by reference; ``None``: nothing does, below 0:
-            what is larger than the store says.
-        digest: of the code that is to be found by the name, where that can be told apart.
+        code: the function by value (cloudpickle), empty if workers import it by name.
+        threshold_bytes: the length above which values go by reference; ``None``: none does; below
+            0: the store's threshold counts.
+        digest: of the code behind the name, if it can be told apart.
     """
 
     name: str
