@@ -18,7 +18,6 @@ import sys
 import uuid
 from collections.abc import Sequence
 from decimal import Decimal
-from fractions import Fraction
 from pathlib import PurePath
 from types import BuiltinFunctionType, FunctionType, NoneType
 from typing import Any, NoReturn
@@ -40,7 +39,7 @@ LOOKED_INTO = 1_000
 
 FIXED: frozenset[type] = frozenset({
     bool, bytes, complex, float, int, str, range, NoneType,
-    dt.date, dt.datetime, dt.time, dt.timedelta, dt.timezone, Decimal, Fraction, uuid.UUID,
+    dt.date, dt.datetime, dt.time, dt.timedelta, dt.timezone, Decimal, uuid.UUID,
     BuiltinFunctionType, FunctionType, type,
 })  # fmt: skip
 """Types whose values nobody can change (or, as functions, that are equal only to themselves)."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from steerio.campaign.arguments import FIXED, as_submitted
+from steerio.campaign.arguments import as_submitted
 from steerio.edge.cutting import check_frames
 from steerio.edge.endpoint import Frames
 from steerio.edge.references import Reference, Used, gather, references_exist
@@ -58,9 +58,10 @@ def packed_call(
             inputs = _inputs(objects, latest)
     else:
         spec = spec or kind.spec
+        usual = None if kwargs else codec.pack_atoms(args)
+        if usual is not None:
+            return spec, usual, (), None, False, (args, kwargs)
         body, frames = codec.pack(args, kwargs)
-        if not (frames or kwargs) and FIXED.issuperset(map(type, args)):  # the usual call, at once
-            return spec, body, frames, None, False, (args, kwargs)
     nbytes = total_bytes(frames) if frames else 0
     stored = nbytes > 0 and session.store.takes(nbytes, spec)
     if nbytes and not stored:  # it is sent later, and again if it has to be retried

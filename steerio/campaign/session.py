@@ -124,7 +124,7 @@ class Session(Submitter):
                 raise
             return submit_after(self, handles, kind, args, kwargs, options, tags)
         cause = current_agent.get()
-        task: Task[Any] = Task(self, kind, *given, tags, cause, self.clock())
+        task: Task[Any] = Task(self, kind, given[0], given[1], tags, cause, self.clock())
         if options.timeout_s is not None:
             task.timeout_s = options.timeout_s
         task.needs = options.needs

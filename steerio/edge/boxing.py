@@ -36,7 +36,7 @@ ARRAY_BYTES = 256
 """Shorter arrays stand in the body itself."""
 
 ARRAY, PICKLE, BYTES, REFERENCE, LATEST = 1, 2, 3, 4, 5
-ATOMS = frozenset({int, float, str, bool, bytes, type(None)})
+ATOMS: frozenset[type] = frozenset({int, float, str, bool, bytes, type(None)})
 _INT_MIN, _INT_MAX = -(2**63), 2**64 - 1
 EXT_HEADS = frozenset({0xC7, 0xC8, 0xC9, 0xD4, 0xD5, 0xD6, 0xD7, 0xD8})
 """First bytes of a msgpack extension; no annotated type is one."""
@@ -248,7 +248,7 @@ class Reader:
 
 ANYTHING = Reader(Any)
 
-_READ_ONLY = re.compile("read-?only|WRITEABLE|not writ(e)?able|read-write bytes-like")
+_READ_ONLY = "read-?only|WRITEABLE|not writ(e)?able|read-write bytes-like"
 
 
 def explain_read_only(error: BaseException) -> str:
@@ -262,7 +262,7 @@ def explain_read_only(error: BaseException) -> str:
         text = str(error)
     except Exception:  # noqa: BLE001 - it is the user's __str__ that is called here
         return ""
-    if not _READ_ONLY.search(text):
+    if not re.search(_READ_ONLY, text):
         return ""
     return (
         "What a task is given by reference is a read-only view of memory that it shares with "

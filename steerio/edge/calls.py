@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator, Sequence
 from math import inf
+from operator import contains
 from typing import Any, Optional, TypedDict
 
 from steerio.edge.annotations import hints_of
@@ -24,11 +25,12 @@ from steerio.edge.boxing import (
     pickled,
 )
 from steerio.edge.callables import is_dispatched_method, kind_of
-from steerio.edge.form import Form
+from steerio.edge.form import NO_TYPES, Form
 from steerio.edge.forms import form_of, is_exact
 from steerio.edge.references import Resolve
 from steerio.edge.values import (
     ANY_VALUE,
+    INLINE_BYTES,
     NO_WORD,
     Packed,
     ValueCodec,
@@ -36,6 +38,8 @@ from steerio.edge.values import (
     unsendable,
 )
 from steerio.errors import EncodingError
+
+NO_KWARGS: dict[str, Any] = {}
 
 REST_ARGUMENTS = 32
 """A call with more arguments than this in its ``*args`` is pickled whole."""
@@ -65,6 +69,7 @@ class CallCodec:
         self._codecs: dict[str, ValueCodec] = {}
         self._positional: list[str] = []
         self._forms: list[Form | None] = []  # of the positional ones
+        self._atoms: list[frozenset[type]] = []  # likewise, what is sent as it is
         self._keywords: dict[str, Form | None] = {}  # likewise, of those that can go by keyword
         self._rest = ""  # the name of *args
         self._open = False  # takes *args or **kwargs
@@ -89,10 +94,26 @@ class CallCodec:
         if kind is not parameter.KEYWORD_ONLY:
             self._positional.append(name)
             self._forms.append(form)
+            self._atoms.append(ATOMS & form.atoms if form is not None else NO_TYPES)
         if kind is not parameter.POSITIONAL_ONLY:
             self._keywords[name] = form
         if parameter.default is parameter.empty:  # one that must go by keyword: never skip bind
             self._required += inf if kind is parameter.KEYWORD_ONLY else 1
+
+    def pack_atoms(self, args: tuple[Any, ...]) -> bytes | None:
+        """Encode a call of nothing but short atoms, the most usual one; ``None`` for any other.
+
+        What it gets nobody can change, and holds no references.
+        """
+        if self._open or not self._required <= len(args) <= len(self._atoms):
+            return None
+        if not all(map(contains, self._atoms, map(type, args))):
+            return None
+        try:
+            body = encode((args, NO_KWARGS))
+        except NO_WORD:
+            return None
+        return body if len(body) <= INLINE_BYTES else None
 
     def pack(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Packed:
         """Encode the arguments of a call.

@@ -22,6 +22,7 @@ from steerio.campaign.arguments import KEPT_BYTES, LOOKED_INTO, NotKept, as_subm
 from steerio.campaign.reference import Latest
 from steerio.edge.calls import CallCodec
 from steerio.edge.references import Reference, gather
+from steerio.edge.values import INLINE_BYTES
 from steerio.model.objects import StoredObject
 from steerio.model.results import Sizes, Succeeded, Timings, args_of, kwargs_of
 from tests.contract.payloads import alike
@@ -204,3 +205,41 @@ def test_plain_arguments_are_passed_on_as_they_are() -> None:
     assert given == (args, kwargs)
     assert (args_of(given[0]), kwargs_of(given[1])) == (args, kwargs)
     assert given[0] is args
+
+
+def many(a: int, b: float = 0.0, c: str | None = None, d: Any = None) -> None: ...
+
+
+def only_named(a: int, *, b: int) -> None: ...
+
+
+@pytest.mark.parametrize(
+    "args",
+    [(1,), (1, 2.5), (1, 2.5, "three"), (-1, float("inf"), None), (1 << 63, 1.0)],
+)
+def test_a_call_of_atoms_alone_travels_as_any_other_does(args: tuple[Any, ...]) -> None:
+    codec = CallCodec(many, "many")
+    alone = codec.pack_atoms(args)
+    body, frames = codec.pack(args, {})
+    assert (alone, ()) == (body, frames)
+    arrived, _ = codec.unpack(body, frames)
+    assert alike(arrived, args)
+
+
+@pytest.mark.parametrize(
+    ("function", "args"),
+    [
+        (many, ()),
+        (many, (1, 2.0, "c", 4, 5)),  # too few, too many
+        (many, (1, 2.0, "c", 4)),  # the last may be anything
+        (many, (np.int64(1),)),
+        (many, (Colour.RED,)),
+        (many, (1, 2.0, "c" * INLINE_BYTES)),
+        (many, (1, 2.0, "\udc80")),
+        (many, (1 << 70,)),
+        (anything, (1,)),
+        (only_named, (1,)),
+    ],
+)
+def test_any_other_call_is_left_to_the_usual_way(function: Any, args: tuple[Any, ...]) -> None:
+    assert CallCodec(function, "f").pack_atoms(args) is None
