@@ -29,7 +29,7 @@ from types import FrameType, TracebackType
 from typing import Any
 
 from steerio.campaign.abandoning import end_process, say
-from steerio.worker.node_main import SAME_S
+from steerio.worker.setup import SAME_S
 
 HEEDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 AT_ONCE_S = 1.0

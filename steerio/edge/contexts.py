@@ -8,6 +8,7 @@ noted here, and where that was interrupted the context is left to the end of the
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import errno
 import threading
@@ -86,16 +87,22 @@ def _need_threads() -> None:
     Raises:
         OSError: they cannot.
     """
-    enough = threading.Event()
-    threads = [threading.Thread(target=enough.wait, daemon=True) for _ in range(THREADS)]
-    started: list[threading.Thread] = []
+    enough, ended = _thread.allocate_lock(), threading.Semaphore(0)
+    enough.acquire()
+
+    def wait() -> None:
+        with enough:
+            pass
+        ended.release()
+
+    started = 0
     try:
-        for thread in threads:
-            thread.start()
-            started.append(thread)
+        for _ in range(THREADS):  # bare, for this is on the way to the first result
+            _thread.start_new_thread(wait, ())
+            started += 1
     except RuntimeError:
         raise OSError(errno.EAGAIN, "no more threads can be started") from None
     finally:
-        enough.set()
-        for thread in started:
-            thread.join()
+        enough.release()
+        for _ in range(started):
+            ended.acquire()

@@ -7,6 +7,7 @@ message, is where throughput comes from; a single message is just a batch of one
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -22,10 +23,12 @@ SAID_BYTES = 1 << 20
 """Longest of those messages that are looked at before they are said: the rare ones of clients."""
 
 _encode = msgspec.msgpack.Encoder().encode
-_decoders: dict[str, msgspec.msgpack.Decoder[Any]] = {
-    "to": msgspec.msgpack.Decoder(list[ToBroker]),
-    "from": msgspec.msgpack.Decoder(list[FromBroker]),
-}
+
+
+@functools.cache  # made when first needed: that takes ms, and most processes need one of them
+def _decoder(direction: str) -> msgspec.msgpack.Decoder[Any]:
+    kind: Any = {"to": ToBroker, "from": FromBroker}[direction]
+    return msgspec.msgpack.Decoder(list[kind])
 
 
 def encode_headers(messages: Sequence[ToBroker | FromBroker]) -> bytes:
@@ -90,11 +93,16 @@ def decode_from_broker(header: bytes) -> list[FromBroker]:
     return _decode(header, "from")
 
 
+def prepare_to_hear() -> None:
+    """Make what decodes the broker's messages now, not when the first one comes."""
+    _decoder("from")
+
+
 def _decode(header: bytes, direction: str) -> list[Any]:
     if len(header) > LIMIT_HEADER_BYTES:
         raise ProtocolError(f"header of {len(header)} bytes (limit {LIMIT_HEADER_BYTES})")
     try:
-        messages: list[Any] = _decoders[direction].decode(header)
+        messages: list[Any] = _decoder(direction).decode(header)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ProtocolError(f"header does not decode: {error}") from error
     except Exception as error:  # a check of a Struct (UsageError) is the sender's fault too

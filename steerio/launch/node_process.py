@@ -15,8 +15,8 @@ from collections.abc import Callable, Generator
 
 from steerio.edge.own_files import to_json
 from steerio.errors import UsageError
-from steerio.worker import descendants, inheritance, node_main
-from steerio.worker.setup import NodeSetup
+from steerio.worker import descendants, inheritance
+from steerio.worker.setup import ORIGINAL_PATH, NodeSetup
 
 END_S = 6.0
 """Longest wait for a node to end by itself; it is killed then."""
@@ -36,7 +36,7 @@ class NodeProcess:
 
     @classmethod
     def forked(cls) -> NodeProcess:
-        """Fork this process, which must have no threads yet; imports come for free.
+        """Fork this process, which must have no threads yet; what it has imported comes for free.
 
         Raises:
             UsageError: it cannot be forked.
@@ -52,7 +52,9 @@ class NodeProcess:
                 gc.freeze()  # what the parent has is not ours to clean up
                 inheritance.let_go_of_connections(keep=[theirs])
                 os.setsid()
-                status = node_main.main(theirs)
+                from steerio.worker.node_main import main  # while our parent goes on
+
+                status = main(theirs)
             except BaseException:  # noqa: BLE001 - nobody else in this process could tell of it
                 traceback.print_exc()
             finally:
@@ -70,13 +72,13 @@ class NodeProcess:
         """
         with _pipe() as (theirs, mine):
             process = subprocess.Popen(
-                [sys.executable, "-m", node_main.__name__],
+                [sys.executable, "-m", "steerio.worker.node_main"],
                 stdin=theirs,
                 start_new_session=True,
                 env={
                     **os.environ,
                     "PYTHONPATH": os.pathsep.join(_importable()),
-                    node_main.ORIGINAL_PATH: os.environ.get("PYTHONPATH", ""),
+                    ORIGINAL_PATH: os.environ.get("PYTHONPATH", ""),
                 },
             )
         os.close(theirs)

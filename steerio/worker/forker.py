@@ -58,12 +58,13 @@ class Forker(Protocol):
 class ZygoteForker:
     """Forks workers from a zygote.
 
-    Made in two steps: the constructor forks the zygote, and must run while this process
-    has no threads; `watch` then listens to it on a loop.
+    Made in three steps: the constructor forks the zygote, and must run while this process
+    has no threads; `watch` then listens to it on a loop; `survey` finds what there is here
+    for workers, and comes before the first of them.
     """
 
-    def __init__(self, setup: NodeSetup) -> None:
-        self._setup = setup
+    def __init__(self, setup: NodeSetup, found: Topology | None = None) -> None:
+        self._setup, self._found = setup, found
         self._slots = Slots()
         self._slot_of: dict[str, int] = {}
         self._asked: dict[str, int] = {}
@@ -84,21 +85,28 @@ class ZygoteForker:
         theirs.close()
         mine.setblocking(False)
         self._socket = mine
-        # only now: the zygote is to have no driver's descriptors, and imports meanwhile
-        self._placement = Placement(
-            _topology(setup),
-            setup.workers,
-            setup.needs,
-            pin=setup.pin,
-            spare_cores=setup.spare_cores,
-            environment=dict(os.environ),
-        )
+        self._placement: Placement
 
     def watch(self, on_exit: Callable[[str, int, str], None]) -> None:
         """Call ``on_exit(worker, run, reason)`` for each worker that ends."""
         self._on_exit = on_exit
         self._gone = asyncio.Event()
         asyncio.get_running_loop().add_reader(self._socket.fileno(), self._read)
+
+    def survey(self) -> None:
+        """Find what this machine has for workers.
+
+        The zygote is not to have the descriptors of any driver, so it is forked before.
+        """
+        setup = self._setup
+        self._placement = Placement(
+            _topology(setup, self._found),
+            setup.workers,
+            setup.needs,
+            pin=setup.pin,
+            spare_cores=setup.spare_cores,
+            environment=dict(os.environ),
+        )
 
     def fork(self, worker: str, pool: str) -> None:
         """Order a worker; one that there is no place for has exited."""
@@ -278,7 +286,7 @@ class ZygoteForker:
         await self._gone.wait()
 
 
-def _topology(setup: NodeSetup) -> Topology:
+def _topology(setup: NodeSetup, found: Topology | None) -> Topology:
     """Return what the node has, read from the machine as far as anybody asks for it."""
     if setup.topology is not None:
         return setup.topology
@@ -286,4 +294,6 @@ def _topology(setup: NodeSetup) -> Topology:
     memory = any(needs.memory_bytes for needs in setup.needs.values())
     if not (setup.pin or accelerators or memory):
         return Topology()
+    if found is not None and not accelerators:
+        return found
     return probe(accelerators=accelerators)

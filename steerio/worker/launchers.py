@@ -6,27 +6,42 @@ the wrong launcher, and an MPI library that a task loads waits for ranks that ne
 
 from __future__ import annotations
 
-import re
 from collections.abc import MutableMapping
 
-OF_RANK = re.compile(
-    r"PMI_.*|PMI2_.*|PMIX_.*|MPI_LOCAL(NRANKS|RANKID)|MPIR_CVAR_CH3_INTERFACE_HOSTNAME"  # PMI
-    r"|HYDI_.*|HYDRA_(LAUNCHER_RANK|PROXY.*)"  # MPICH, Intel MPI
-    r"|OMPI_COMM_WORLD_.*|OMPI_(APP_CTX_NUM_PROCS|ARGV|COMMAND|FILE_LOCATION|FIRST_RANKS)"
-    r"|OMPI_(LAUNCHED|NUM_APP_CTX|UNIVERSE_SIZE)|PRTE_LAUNCHED"  # Open MPI
-    r"|OMPI_MCA_(ess|ess_base_.*|initial_wdir|mpi_oversubscribe|pmix|shmem_RUNTIME_QUERY_hint)"
-    r"|OMPI_MCA_orte_(app_num|bound_at_launch|ess_.*|hnp_uri|jobfam_session_dir|launch)"
-    r"|OMPI_MCA_orte_(local_daemon_uri|num_nodes|precondition_transports|.*_session_dir)"
-    r"|MV2_COMM_WORLD_.*"  # MVAPICH
-    r"|PALS_(RANKID|LOCAL_RANKID|NODEID|FD|SPOOL_DIR|STARTUP_BARRIER|APINFO)"  # Cray
-    r"|FLUX_TASK_(RANK|LOCAL_ID)"
-    r"|SLURM_(PROCID|LOCALID|NODEID|TASK_PID|GTIDS|STEPID|STEP_.*|PMI.*|SRUN_COMM_.*)"
-    r"|SLURM_(LAUNCH_NODE_IPADDR|MPI_TYPE|TOPOLOGY_ADDR.*)"
-)
+BEGIN_SO = (
+    "PMI_", "PMI2_", "PMIX_",
+    "HYDI_", "HYDRA_PROXY",  # MPICH, Intel MPI
+    "OMPI_COMM_WORLD_", "OMPI_MCA_ess_base_", "OMPI_MCA_orte_ess_",  # Open MPI
+    "MV2_COMM_WORLD_",  # MVAPICH
+    "SLURM_STEP_", "SLURM_PMI", "SLURM_SRUN_COMM_", "SLURM_TOPOLOGY_ADDR",
+)  # fmt: skip
+NAMES = frozenset({
+    "MPI_LOCALNRANKS", "MPI_LOCALRANKID", "MPIR_CVAR_CH3_INTERFACE_HOSTNAME",
+    "HYDRA_LAUNCHER_RANK",
+    "OMPI_APP_CTX_NUM_PROCS", "OMPI_ARGV", "OMPI_COMMAND", "OMPI_FILE_LOCATION",
+    "OMPI_FIRST_RANKS", "OMPI_LAUNCHED", "OMPI_NUM_APP_CTX", "OMPI_UNIVERSE_SIZE",
+    "PRTE_LAUNCHED",
+    "OMPI_MCA_ess", "OMPI_MCA_initial_wdir", "OMPI_MCA_mpi_oversubscribe", "OMPI_MCA_pmix",
+    "OMPI_MCA_shmem_RUNTIME_QUERY_hint", "OMPI_MCA_orte_app_num", "OMPI_MCA_orte_bound_at_launch",
+    "OMPI_MCA_orte_hnp_uri", "OMPI_MCA_orte_launch",
+    "OMPI_MCA_orte_local_daemon_uri", "OMPI_MCA_orte_num_nodes",
+    "OMPI_MCA_orte_precondition_transports",
+    "PALS_RANKID", "PALS_LOCAL_RANKID", "PALS_NODEID", "PALS_FD", "PALS_SPOOL_DIR",
+    "PALS_STARTUP_BARRIER", "PALS_APINFO",  # Cray
+    "FLUX_TASK_RANK", "FLUX_TASK_LOCAL_ID",
+    "SLURM_PROCID", "SLURM_LOCALID", "SLURM_NODEID", "SLURM_TASK_PID", "SLURM_GTIDS",
+    "SLURM_STEPID", "SLURM_LAUNCH_NODE_IPADDR", "SLURM_MPI_TYPE",
+})  # fmt: skip
 """What belongs to one rank or step.  What belongs to the job or to its user stays."""
 
 
 def forget_rank(environment: MutableMapping[str, str]) -> None:
     """Remove what says that this is a rank of a launcher."""
-    for name in [name for name in environment if OF_RANK.fullmatch(name)]:
+    for name in [name for name in environment if _is_of_rank(name)]:
         del environment[name]
+
+
+def _is_of_rank(name: str) -> bool:
+    if name.startswith("OMPI_MCA_orte_") and name.endswith("_session_dir"):
+        return True
+    return name in NAMES or name.startswith(BEGIN_SO)

@@ -21,29 +21,31 @@ from msgspec import structs
 
 from steerio.edge.addresses import resolve_address
 from steerio.edge.contexts import Context, connecting
+from steerio.edge.headers import prepare_to_hear
 from steerio.edge.opening import open_store
 from steerio.edge.own_files import from_json
 from steerio.edge.store_folders import open_folder
 from steerio.edge.zeromq import ZmqLink
+from steerio.model.places import Topology
 from steerio.worker import descendants, inheritance
 from steerio.worker.copies import Copies
 from steerio.worker.forker import ZygoteForker
 from steerio.worker.node import Node
 from steerio.worker.offspring import RETIRED
-from steerio.worker.setup import NodeSetup, clear_up_after_broker
+from steerio.worker.probe import probe
+from steerio.worker.setup import ORIGINAL_PATH, SAME_S, NodeSetup, clear_up_after_broker
 
 END_CHILDREN_S = 1.0
 """Longest wait for processes to be gone that were left behind by all that started them."""
 MOST_TOLD = 10
 """Most reasons why workers ended that a node tells whoever started it."""
-ORIGINAL_PATH = "STEERIO_ORIGINAL_PYTHONPATH"
-"""How a fresh interpreter learns of the ``PYTHONPATH`` that is to reach the tasks."""
-SAME_S = 0.3
-"""Signals that follow one within so many seconds are the same request, and count once."""
 
 
 def main(descriptor: int = 0) -> int:
     """Be a node until told to end; returns the exit status."""
+    # in the time that whoever started us needs to get ready
+    prepare_to_hear()
+    found = probe(accelerators=False)
     line = b""
     while not line.endswith(b"\n"):
         part = os.read(descriptor, 65536)
@@ -51,7 +53,7 @@ def main(descriptor: int = 0) -> int:
             return 0  # whoever started us ended before telling us anything
         line += part
     setup = from_json(line, NodeSetup)
-    return run_node(setup, descriptor)
+    return run_node(setup, descriptor, found=found)
 
 
 def run_node(
@@ -60,6 +62,7 @@ def run_node(
     tell: Callable[[str], None] | None = None,
     *,
     stays_s: float = 0.0,
+    found: Topology | None = None,
 ) -> int:
     """Be a node of this setup, and return the exit status.
 
@@ -69,6 +72,7 @@ def run_node(
         tell: is told in words that it has joined, why workers do not come to work, and why it
             leaves.
         stays_s: for how long it goes on after a first signal, unless the broker ends before.
+        found: what this machine has beside accelerators, if that is known already.
 
     Raises:
         UsageError: this machine does not know the broker's.
@@ -83,7 +87,7 @@ def run_node(
             folder = opened.enter_context(open_folder())
             setup = structs.replace(setup, objects=str(folder.path))
         try:
-            forker = ZygoteForker(setup)  # forks, so before anything makes a thread
+            forker = ZygoteForker(setup, found)  # forks, so before anything makes a thread
         except OSError as error:
             sys.stderr.write(f"steerio node {setup.name}: no zygote can be started: {error}\n")
             return 1
@@ -129,6 +133,7 @@ async def _serve(
             node.on_joined = lambda: tell(f"node {node.name} has joined the broker")
         with _told_to_end(node, lifeline, stays_s):
             node.start()
+            forker.survey()  # while what it has said is on its way
             lost = asyncio.ensure_future(forker.wait_lost())
             ends: list[asyncio.Future[Any]] = [node.ended, lost]
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)

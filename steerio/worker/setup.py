@@ -19,6 +19,10 @@ SOCKETS = "steerio-"
 """How names of folders of sockets begin."""
 LOOK_S = 0.05
 """How often it is looked whether a broker has ended."""
+ORIGINAL_PATH = "STEERIO_ORIGINAL_PYTHONPATH"
+"""How a fresh interpreter learns of the ``PYTHONPATH`` that is to reach the tasks."""
+SAME_S = 0.3
+"""Signals that follow one within so many seconds are the same request, and count once."""
 
 
 class NodeSetup(Struct, frozen=True, kw_only=True):

@@ -80,6 +80,8 @@ class Zygote:
         self._to_close = [waker, wakes, self._orders]
         self._selector = selector
         try:
+            if any(self._setup.workers.values()):
+                self._load([])  # every worker needs the files, and the first is ordered soon
             while self._turn(wakes):
                 self._reap()
         finally:
