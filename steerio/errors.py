@@ -6,6 +6,7 @@ derives from `SteerioError`.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TypeGuard
 
 
@@ -256,6 +257,14 @@ def leaves(group: BaseException) -> list[BaseException]:
     if not _is_group(group):
         return [group]
     return [leaf for error in group.exceptions for leaf in leaves(error)]
+
+
+def guess(name: str, known: Iterable[str]) -> str:
+    """Ask whether one of the known names was meant, if one is like this; else say nothing."""
+    from difflib import get_close_matches  # only for errors: a run that goes well starts without it
+
+    close = get_close_matches(name, list(known), n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""
 
 
 def _is_group(error: BaseException) -> TypeGuard[BaseExceptionGroup[BaseException]]:

@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from math import inf
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from steerio.campaign.rules import Rule
 from steerio.errors import UsageError
@@ -33,8 +34,7 @@ LOOK_S = 0.15
 """Seconds after a change at which to ask again: the broker tells of queues every 0.1 s at most."""
 
 
-@dataclass(slots=True)
-class Lean:
+class Lean(msgspec.Struct):
     """That a pool has too many workers (+1) or too few (-1), and at least how many.
 
     ``least`` is of a window that began at ``since``; ``held`` of the one before, 0 in the first.
@@ -47,8 +47,7 @@ class Lean:
     held: int = 0
 
 
-@dataclass(slots=True)
-class Steps:
+class Steps(msgspec.Struct):
     """Which moves to make and which to undo, from wishes that have held.
 
     Args:
@@ -60,7 +59,7 @@ class Steps:
     settle_s: float = SETTLE_S
     slack: float = SLACK
     step: int | None = None
-    leans: dict[str, Lean] = field(default_factory=dict[str, Lean])
+    leans: dict[str, Lean] = msgspec.field(default_factory=dict[str, Lean])
     due: float = inf
     """When to look again at the latest, though nothing has changed."""
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable
-from difflib import get_close_matches
 from types import ModuleType
 from typing import Any
 
@@ -16,7 +15,7 @@ from steerio.campaign.campaign import Campaign
 from steerio.campaign.holders import boards_of
 from steerio.campaign.task_type import DEFAULT_POOL, TaskType, is_task_type
 from steerio.campaign.triggers import triggers_of
-from steerio.errors import UsageError
+from steerio.errors import UsageError, guess
 from steerio.launch.workers import (
     AskedWorkers,
     check_workers,
@@ -85,9 +84,7 @@ def unknown_pools(campaign: object, workers: Iterable[str]) -> list[str]:
     said: list[str] = []
     for pool in workers:
         if pool not in known:
-            close = get_close_matches(pool, known, n=1)
-            hint = f": did you mean {close[0]!r}?" if close else ""
-            said.append(f"no task type here is for the pool {pool!r}{hint}")
+            said.append(f"no task type here is for the pool {pool!r}{guess(pool, known)}")
     return said
 
 

@@ -13,7 +13,6 @@ counted where it belongs, so leases and rules do not pull at the same worker.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from fractions import Fraction
 
 from steerio.errors import UsageError
 from steerio.model.status import PoolLoad
@@ -227,6 +226,8 @@ def apportion(seats: int, weights: Mapping[str, float]) -> dict[str, int]:
     Raises:
         UsageError: there is something to share out and no weight above 0.
     """
+    from fractions import Fraction  # so late, for few runs follow a rule that shares out
+
     # exact, so that equal weights have equal remainders
     exact = {name: Fraction(weight) for name, weight in weights.items()}
     total = sum(exact.values())

@@ -8,9 +8,10 @@ import logging
 import signal
 import sys
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
+
+import msgspec
 
 from steerio.campaign.abandoning import CLOSE_S, Watchdog, end_process, within
 from steerio.campaign.campaign import Campaign
@@ -41,8 +42,7 @@ from steerio.worker.chance import choose_seed
 log = logging.getLogger("steerio.run")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Plan:
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """How to run a campaign.
 
     ``node`` is a node process that was started ahead of time, ``join`` the run directory of
@@ -58,7 +58,7 @@ class Plan:
     settings: Settings | None = None
     store: StoreSetting | None = None
     random_seed: int | None = None
-    files: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
+    files: list[tuple[str, str]] = msgspec.field(default_factory=list[tuple[str, str]])
     node: NodeProcess | None = None
     join: str | None = None
     followers: Followers | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sysconfig
+import functools
 import traceback
 from pathlib import Path
 from types import TracebackType
@@ -12,12 +12,15 @@ import click
 from steerio.errors import SteerioError, leaves
 
 OURS = str(Path(__file__).parents[1])
-NOT_THE_USERS = (
-    "<frozen",
-    OURS,
-    *(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")),
-)
-"""How the names of files begin that are no user's."""
+
+
+@functools.cache
+def not_the_users() -> tuple[str, ...]:
+    """Return how the names of files begin that are no user's."""
+    import sysconfig  # only for failures: a run that goes well starts without it
+
+    names = ("stdlib", "platstdlib", "purelib", "platlib")
+    return ("<frozen", OURS, *(sysconfig.get_path(name) for name in names))
 
 
 def show_failure(group: BaseExceptionGroup[BaseException]) -> None:
@@ -50,7 +53,7 @@ def show_traceback(error: BaseException) -> None:
 def from_the_user(trace: TracebackType | None) -> TracebackType | None:
     """Leave out of a traceback what led to the first line that is neither ours nor a library's."""
     while trace is not None:
-        if not trace.tb_frame.f_code.co_filename.startswith(NOT_THE_USERS):
+        if not trace.tb_frame.f_code.co_filename.startswith(not_the_users()):
             return trace
         trace = trace.tb_next
     return None

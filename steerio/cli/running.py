@@ -7,7 +7,6 @@ import re
 import sys
 import types
 import typing
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NoReturn, Union, cast
 
@@ -193,6 +192,8 @@ def make_campaign(context: click.Context, kind: type[Campaign]) -> Campaign:
         inner = command.make_context(name, list(context.args))
     except click.NoSuchOption as error:
         known = [said for p in context.command.params + command.params for said in p.opts]
+        from difflib import get_close_matches  # only for errors
+
         close = get_close_matches(error.option_name, known)
         raise click.NoSuchOption(error.option_name, possibilities=close, ctx=context) from None
     options = {name: value for name, value in inner.params.items() if value is not None}

@@ -18,9 +18,7 @@ from typing import Any, NamedTuple
 import msgspec
 from msgspec import Struct, structs
 
-from steerio.edge.connector_store import ConnectorStore
 from steerio.edge.descriptors import allow_descriptors
-from steerio.edge.multi_store import MultiStore, Part
 from steerio.edge.segments import SharedMemoryConnector
 from steerio.edge.store import SegmentStore, Store
 from steerio.edge.store_folders import SPILL, open_folder, sweep_stale
@@ -92,6 +90,8 @@ def _open(setting: StoreSetting, folder: Path, maker: str, copies: str) -> Store
         connector = SharedMemoryConnector(place, limit_bytes=setting.limit_bytes, maker=maker)
         return SegmentStore(connector, setting.cached_bytes)
     if setting.kind == "multi":
+        from steerio.edge.multi_store import MultiStore, Part  # most runs start without it
+
         parts = [
             Part(
                 name=name,
@@ -104,6 +104,8 @@ def _open(setting: StoreSetting, folder: Path, maker: str, copies: str) -> Store
             for name, part in _parts(setting).items()
         ]
         return MultiStore(parts, socket.gethostname())
+    from steerio.edge.connector_store import ConnectorStore  # most runs start without it
+
     return ConnectorStore(
         lambda: _connect(setting),
         folder / copies,

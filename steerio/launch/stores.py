@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from contextlib import ExitStack
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,7 +14,7 @@ from steerio.edge.connection import Connection
 from steerio.edge.opening import check_store, open_store
 from steerio.edge.store import Store
 from steerio.edge.store_folders import open_folder
-from steerio.errors import UsageError
+from steerio.errors import UsageError, guess
 from steerio.model.objects import SHARED_MEMORY, StoreSetting
 
 OBJECTS = "objects"
@@ -108,11 +107,9 @@ def check_thresholds(asked: StoreSetting | None, pools: Collection[str]) -> None
     """
     for pool in asked.thresholds if asked is not None else ():
         if pool not in pools:
-            close = get_close_matches(str(pool), pools, n=1)
-            meant = f"; did you mean {close[0]!r}?" if close else ""
             raise UsageError(
                 f"thresholds of the store name the pool {pool!r}, which is none of the pools here "
-                f"({', '.join(sorted(pools)) or 'none'}){meant}"
+                f"({', '.join(sorted(pools)) or 'none'}){guess(str(pool), pools)}"
             )
 
 

@@ -15,7 +15,7 @@ from typing import Any, cast
 
 import msgspec
 
-_ADDRESS = re.compile(r"(?<=\S) at 0x[0-9a-fA-F]+(?=[^<>]*>)")
+_ADDRESS = r"(?<=\S) at 0x[0-9a-fA-F]+(?=[^<>]*>)"
 """The address of an object in a repr, which is another one in each run."""
 SHOWN_CHARACTERS = 60
 """Longer texts are cut."""
@@ -42,7 +42,7 @@ def in_words(value: Any) -> str:
 
 def steady(text: str) -> str:
     """Return a text without the addresses of the objects whose reprs are in it."""
-    return _ADDRESS.sub("", text) if " at 0x" in text else text
+    return re.sub(_ADDRESS, "", text) if " at 0x" in text else text
 
 
 class _Short(reprlib.Repr):

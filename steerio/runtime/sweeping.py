@@ -6,8 +6,9 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from queue import Empty, SimpleQueue
+
+import msgspec
 
 from steerio.edge.store import Store
 
@@ -38,8 +39,7 @@ class StraightSweeper:
         self._store.sweep(maker, keep)
 
 
-@dataclass
-class _Order:
+class _Order(msgspec.Struct):
     what: str
     carry_out: Callable[[], None]
     tries: int = 0

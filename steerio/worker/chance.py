@@ -8,8 +8,8 @@ would draw the same numbers, and those that replace them would repeat them.  (Py
 from __future__ import annotations
 
 import hashlib
+import os
 import random
-import secrets
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -30,7 +30,7 @@ def choose_seed(asked: object) -> int:
         UsageError: it is not a whole number from 0 up to, not including, 2**64.
     """
     if asked is None:
-        return secrets.randbits(SEED_BITS)
+        return int.from_bytes(os.urandom(SEED_BITS // 8))
     if type(asked) is not int or not 0 <= asked < 2**SEED_BITS:
         raise UsageError(f"random_seed is a whole number from 0 to 2**64 - 1, not {asked!r}")
     return asked

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
-import secrets
+import os
 from collections.abc import Generator
 from typing import Protocol
 
@@ -106,4 +106,4 @@ def random_seed(bits: int = 64) -> int:
     """
     if (running := running_here()) is not None:
         return running.random_seed(bits)
-    return derive(secrets.randbits(256), "task", bits)
+    return derive(int.from_bytes(os.urandom(32)), "task", bits)

@@ -20,7 +20,7 @@ from typing import Any
 
 from steerio.edge.space import control_groups
 from steerio.model.places import Accelerator, Core, Topology
-from steerio.worker import devices, nvidia
+from steerio.worker import devices
 from steerio.worker.devices import numbers_in, read_text
 
 CPUS = "sys/devices/system/cpu"
@@ -54,6 +54,8 @@ def probe(
         notes.append(f"{quota:g} cores' time may be used, of {len(cores)} cores")
     found: list[Accelerator] = []
     if accelerators:
+        from steerio.worker import nvidia  # most runs start without it
+
         found += nvidia.find(root, environ, nvml or _pynvml(root), notes)
         found += devices.find_amd(root, environ, notes)
         found += devices.find_intel(root, environ, notes)

@@ -238,7 +238,7 @@ WRONG: Mapping[str, tuple[list[str], int, str]] = {
     "a pool misspelt": (
         ["run", "squares.py", "--limit", "3", "--workers", "simulat=2"],
         2,
-        "no task type here is for the pool 'simulat': did you mean 'simulate'?",
+        "no task type here is for the pool 'simulat'; did you mean 'simulate'?",
     ),
     "a limit that is no number": (
         ["run", "squares.py", "--limit", "3", "--limit-wall", "nan"],
