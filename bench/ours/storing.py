@@ -20,7 +20,7 @@ import steerio
 from bench.contestant import MARK, Round, marked_processes, serve_async
 from bench.ours import stored
 from bench.ours.stalls import Ticker
-from bench.ours.tasks import noop
+from bench.ours.tasks import nap, noop
 from bench.peak import Peak, used_bytes
 from steerio.campaign.reference import Reference
 
@@ -39,6 +39,7 @@ class StoringSide:
         self._session = session
         self._array = np.ones(0)
         self._kept: list[Reference] = []
+        self._waiting: list[steerio.Task[Any]] = []
 
     def array(self, nbytes: int) -> np.ndarray[Any, Any]:
         """The array that is put; made once for each size."""
@@ -71,10 +72,36 @@ class StoringSide:
         self._kept.append(await self._session.put(array))
         return {"seconds": [time.perf_counter() - began]}
 
+    async def submit(self, order: Round) -> Figures:
+        """Submit a task with it: into memory that the store has freed, if it goes there."""
+        array = self.array(order.tasks)
+        began = time.perf_counter()
+        task = self._session.submit(stored.one_of, array)
+        seconds = time.perf_counter() - began
+        async with asyncio.timeout(WAIT_S):
+            await task
+        del task
+        await self.freed()
+        return {"seconds": [seconds]}
+
+    async def submit_queued(self, order: Round) -> Figures:
+        """Submit it behind others that wait: into memory that the system has to find."""
+        array = self.array(order.tasks)
+        if not self._waiting:  # keep the workers busy
+            self._waiting += [self._session.submit(nap, WAIT_S) for _ in range(WORKERS)]
+        began = time.perf_counter()
+        self._waiting.append(self._session.submit(stored.one_of, array))
+        return {"seconds": [time.perf_counter() - began]}
+
     async def drop(self, order: Round) -> Figures:
         """Need nothing any more of what was kept, and have its memory given back."""
         del order
         self._kept.clear()
+        for task in self._waiting:
+            task.cancel()
+        async with asyncio.timeout(WAIT_S):
+            await asyncio.gather(*[task.result() for task in self._waiting])
+        self._waiting.clear()
         await self.freed()
         await asyncio.sleep(FREED_S)
         return {}
@@ -92,6 +119,16 @@ class StoringSide:
         async with asyncio.timeout(WAIT_S):
             usable_s, read_s = await self._session.run(stored.first_read, what.name, what.nbytes)
         return {"usable_s": [usable_s], "read_s": [read_s]}
+
+    async def made_twice(self, order: Round) -> Figures:
+        """Have a worker make values of several kinds that are put once, and give them again."""
+        del order
+        figures: Figures = {}
+        for name, value in values().items():
+            what = (await self._session.put(value)).stored
+            async with asyncio.timeout(WAIT_S):
+                figures[name] = await self._session.run(stored.made_twice, what.name, what.nbytes)
+        return figures
 
     async def used(self, order: Round) -> Figures:
         """Put it once and give it to 50 tasks at once; no-op tasks beside, and such as sum it."""
@@ -225,6 +262,20 @@ class StoringSide:
         return figures
 
 
+def values() -> dict[str, Any]:
+    """Make values that take long to unpickle, and some that do not."""
+    import pandas as pd
+
+    million = 1_000_000
+    return {
+        "a dict of a million numbers": dict.fromkeys(range(million), 0.5),
+        "a list of a million numbers": [float(number) for number in range(million)],
+        "100 MB of bytes": bytes(100_000_000),
+        "a table of a million rows": pd.DataFrame({"x": np.arange(million), "y": np.ones(million)}),
+        "an array of 100 MB": np.ones(100_000_000 // 8),
+    }
+
+
 def folder_of(session: steerio.Session) -> Path:
     """Where the session's store has its files."""
     store: Any = session.store._store
@@ -243,7 +294,7 @@ async def steer(control_fd: int) -> None:
         side = StoringSide(session)
         names = (
             "copy put put_fresh drop first_read used stalls peak_argument peak_value peak_chain "
-            "inline inline_array by_reference trips"
+            "inline inline_array by_reference trips made_twice submit submit_queued"
         )
         await serve_async(control_fd, {name: getattr(side, name) for name in names.split()})
 
