@@ -81,7 +81,10 @@ class Campaign(Submitter):
                 raise UsageError(say_taken(written, name, self._reserved[name]))
             if name == "store":
                 _check_store(type(self).__name__, value)
-            check_value(type(self), name, value)
+            for base in type(self).__mro__:  # nearly all are in none, and handlers set many
+                if name in base.__dict__:
+                    check_value(type(self), name, base.__dict__[name], value)
+                    break
             conductor = self._conductor
             if conductor is None:
                 super().__setattr__(name, value)

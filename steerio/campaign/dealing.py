@@ -72,14 +72,16 @@ class Dealing:
         if not found:
             return False
         wanted = [calls for calls in found if calls.trigger.wants(result)]
+        if not wanted:
+            return False
         if bad and all(calls.trigger.every for calls in wanted):
             for calls in wanted:
                 calls.feed(result, unheard=task)
         else:
             for calls in wanted:
                 calls.feed(result)
-            task.awaited = task.awaited or bool(wanted)
-        return bool(wanted)
+            task.awaited = True
+        return True
 
     def tell(self, event: object) -> None:
         """Give an event to the handlers that want it."""

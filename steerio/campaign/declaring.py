@@ -68,13 +68,18 @@ def check_class(cls: type, base: type, reserved: dict[str, str]) -> None:
     _check_found(cls)
 
 
-def check_value(cls: type, name: str, value: object) -> None:
+def check_value(cls: type, name: str, own: object, value: object) -> None:
     """Refuse an attribute of a campaign that hides one of its agents, or ``setup`` or ``finish``.
+
+    Args:
+        cls: the campaign's class.
+        name: of the attribute.
+        own: the class's own of that name.
+        value: what is to hide that.
 
     Raises:
         UsageError: it does, and cannot be awaited in its place.
     """
-    own = inspect.getattr_static(cls, name, None)
     is_called = name in ("setup", "finish") or (own is not None and marks(own))
     if is_called and not is_async(value):
         raise UsageError(
