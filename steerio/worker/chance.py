@@ -44,7 +44,7 @@ def derive(seed: int | str, what: str, bits: int = 256) -> int:
     """
     if not 1 <= bits <= 256:
         raise UsageError(f"a number of 1 to 256 bits can be had, not of {bits}")
-    digest = hashlib.sha256(f"{seed}/{what}".encode()).digest()
+    digest = hashlib.blake2b(f"{seed}/{what}".encode(), digest_size=32).digest()
     return int.from_bytes(digest) >> (256 - bits)
 
 
