@@ -16,6 +16,7 @@ import contextlib
 import errno
 import itertools
 import logging
+import mmap
 import os
 import selectors
 import socket
@@ -286,7 +287,8 @@ class StreamLink:
             self._socket.close()
             raise
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER_BYTES)
-        self._incoming = Incoming(memoryview(bytearray(CHUNK_BYTES)), Spares())
+        chunk = mmap.mmap(-1, CHUNK_BYTES)  # an idle worker has only so much of it as it used
+        self._incoming = Incoming(memoryview(chunk), Spares())
         self._messages: list[ToBroker] = []
         self._frames: list[Any] = []
         self._wait_s = -1.0
