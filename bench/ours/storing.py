@@ -124,10 +124,12 @@ class StoringSide:
         """Have a worker make values of several kinds that are put once, and give them again."""
         del order
         figures: Figures = {}
-        for name, value in values().items():
-            what = (await self._session.put(value)).stored
+        for name, value in (await asyncio.to_thread(values)).items():
+            reference = await self._session.put(value)
+            what = reference.stored
             async with asyncio.timeout(WAIT_S):
                 figures[name] = await self._session.run(stored.made_twice, what.name, what.nbytes)
+            del reference
         return figures
 
     async def used(self, order: Round) -> Figures:
