@@ -9,35 +9,15 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from steerio.version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from steerio.campaign.arguments import NotKept as NotKept
     from steerio.campaign.board import Board as Board
     from steerio.campaign.board import BoardFull as BoardFull
     from steerio.campaign.campaign import Campaign as Campaign
     from steerio.campaign.conducting import conduct as conduct
-    from steerio.campaign.handle import Task as Task
     from steerio.campaign.limits import Limits as Limits
-    from steerio.campaign.mlflow_versions import MlflowVersions as MlflowVersions
-    from steerio.campaign.nodes import Nodes as Nodes
-    from steerio.campaign.opening import connect as connect
-    from steerio.campaign.opening import open_session as open_session
-    from steerio.campaign.pools import Lease as Lease
-    from steerio.campaign.pools import Move as Move
-    from steerio.campaign.pools import Pools as Pools
-    from steerio.campaign.reference import Reference as Reference
-    from steerio.campaign.rules import FirstThen as FirstThen
-    from steerio.campaign.rules import KeepIdle as KeepIdle
-    from steerio.campaign.rules import Priority as Priority
-    from steerio.campaign.rules import Proportional as Proportional
-    from steerio.campaign.rules import Rule as Rule
-    from steerio.campaign.rules import at_least as at_least
-    from steerio.campaign.rules import at_most as at_most
     from steerio.campaign.running import run as run
-    from steerio.campaign.session import Session as Session
-    from steerio.campaign.task_type import TaskType as TaskType
-    from steerio.campaign.task_type import task as task
     from steerio.campaign.triggers import agent as agent
     from steerio.campaign.triggers import every as every
     from steerio.campaign.triggers import on_event as on_event
@@ -45,9 +25,8 @@ if TYPE_CHECKING:
     from steerio.campaign.triggers import on_idle as on_idle
     from steerio.campaign.triggers import on_result as on_result
     from steerio.campaign.triggers import on_success as on_success
-    from steerio.campaign.versions import Versions as Versions
-    from steerio.edge.segments import SharedMemoryConnector as SharedMemoryConnector
-    from steerio.edge.serializers import register_serializer as register_serializer
+    from steerio.edge.encoding.serializers import register_serializer as register_serializer
+    from steerio.edge.store.segments import SharedMemoryConnector as SharedMemoryConnector
     from steerio.errors import AgentsGoOn as AgentsGoOn
     from steerio.errors import BrokerLost as BrokerLost
     from steerio.errors import DependencyFailed as DependencyFailed
@@ -109,6 +88,27 @@ if TYPE_CHECKING:
     from steerio.model.settings import Settings as Settings
     from steerio.model.status import NodeStatus as NodeStatus
     from steerio.model.status import PoolLoad as PoolLoad
+    from steerio.session.arguments import NotKept as NotKept
+    from steerio.session.mlflow_versions import MlflowVersions as MlflowVersions
+    from steerio.session.moves import Lease as Lease
+    from steerio.session.moves import Move as Move
+    from steerio.session.nodes import Nodes as Nodes
+    from steerio.session.opening import connect as connect
+    from steerio.session.opening import open_session as open_session
+    from steerio.session.pools import Pools as Pools
+    from steerio.session.reference import Reference as Reference
+    from steerio.session.rules import FirstThen as FirstThen
+    from steerio.session.rules import KeepIdle as KeepIdle
+    from steerio.session.rules import Priority as Priority
+    from steerio.session.rules import Proportional as Proportional
+    from steerio.session.rules import Rule as Rule
+    from steerio.session.rules import at_least as at_least
+    from steerio.session.rules import at_most as at_most
+    from steerio.session.session import Session as Session
+    from steerio.session.task import Task as Task
+    from steerio.session.task_type import TaskType as TaskType
+    from steerio.session.task_type import task as task
+    from steerio.session.versions import Versions as Versions
     from steerio.worker.context import random_seed as random_seed
     from steerio.worker.context import report as report
     from steerio.worker.context import should_stop as should_stop
@@ -116,30 +116,31 @@ if TYPE_CHECKING:
     from steerio.worker.resources import resource as resource
 
 _HOMES = {
-    "steerio.campaign.arguments": ["NotKept"],
+    "steerio.session.arguments": ["NotKept"],
     "steerio.campaign.board": ["Board", "BoardFull"],
     "steerio.campaign.campaign": ["Campaign"],
     "steerio.campaign.conducting": ["conduct"],
-    "steerio.campaign.handle": ["Task"],
+    "steerio.session.task": ["Task"],
     "steerio.campaign.limits": ["Limits"],
-    "steerio.campaign.mlflow_versions": ["MlflowVersions"],
-    "steerio.campaign.nodes": ["Nodes"],
-    "steerio.campaign.opening": ["connect", "open_session"],
-    "steerio.campaign.pools": ["Lease", "Move", "Pools"],
-    "steerio.campaign.reference": ["Reference"],
-    "steerio.campaign.rules": [
+    "steerio.session.mlflow_versions": ["MlflowVersions"],
+    "steerio.session.nodes": ["Nodes"],
+    "steerio.session.opening": ["connect", "open_session"],
+    "steerio.session.moves": ["Lease", "Move"],
+    "steerio.session.pools": ["Pools"],
+    "steerio.session.reference": ["Reference"],
+    "steerio.session.rules": [
         "FirstThen", "KeepIdle", "Priority", "Proportional", "Rule", "at_least", "at_most",
     ],
     "steerio.campaign.running": ["run"],
-    "steerio.campaign.session": ["Session"],
-    "steerio.campaign.task_type": ["TaskType", "task"],
+    "steerio.session.session": ["Session"],
+    "steerio.session.task_type": ["TaskType", "task"],
     "steerio.campaign.triggers": [
         "agent", "every", "on_event", "on_failure", "on_idle", "on_result", "on_success",
     ],
-    "steerio.campaign.versions": ["Versions"],
+    "steerio.session.versions": ["Versions"],
     "steerio.model.settings": ["Settings"],
-    "steerio.edge.segments": ["SharedMemoryConnector"],
-    "steerio.edge.serializers": ["register_serializer"],
+    "steerio.edge.store.segments": ["SharedMemoryConnector"],
+    "steerio.edge.encoding.serializers": ["register_serializer"],
     "steerio.errors": [
         "AgentsGoOn", "BrokerLost", "DependencyFailed", "DrainFailed", "EncodingError",
         "ItemsDropped", "ItemsRestarted", "JoinRefused", "MoveDeadlock", "MoveFailed",

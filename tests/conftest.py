@@ -16,7 +16,7 @@ import uvloop
 from hypothesis import HealthCheck, settings
 from hypothesis import is_hypothesis_test as is_given
 
-from steerio.edge.endpoint import MemoryRouter
+from steerio.edge.wire.endpoint import MemoryRouter
 from tests import leaks
 
 TESTS = Path(__file__).parent

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import time
 
-from steerio.edge.endpoint import Frames
-from steerio.edge.stream import StreamRouter
+from steerio.edge.wire.endpoint import Frames
+from steerio.edge.wire.unix import StreamRouter
 from steerio.launch import listening
 from steerio.model.messages import FromBroker, RunTask
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from steerio import task
-from steerio.edge import references
+from steerio.edge.encoding import references
 from steerio.model.objects import StoredObject
 
 INLINE = None

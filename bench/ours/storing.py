@@ -22,7 +22,7 @@ from bench.ours import stored
 from bench.ours.stalls import Ticker
 from bench.ours.tasks import nap, noop
 from bench.peak import Peak, used_bytes
-from steerio.campaign.reference import Reference
+from steerio.session.reference import Reference
 
 WORKERS = 2
 WAIT_S = 120.0

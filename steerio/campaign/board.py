@@ -17,15 +17,15 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from heapq import heapify, heappop, heappush
 from typing import Any, Generic, TypeVar, cast
 
-from steerio.campaign.arguments import as_it_is
-from steerio.campaign.handle import Task
-from steerio.campaign.submitting import current_agent
-from steerio.campaign.task_checks import make_options
-from steerio.campaign.task_type import TaskType, as_arguments, as_task_type
 from steerio.errors import UsageError
 from steerio.launch.needs import Needs
 from steerio.model.bounds import tagged
 from steerio.model.objects import check_number
+from steerio.session.arguments import as_it_is
+from steerio.session.current_agent import current_agent
+from steerio.session.task import Task
+from steerio.session.task_checks import make_options
+from steerio.session.task_type import TaskType, as_arguments, as_task_type
 
 K = TypeVar("K", bound=Hashable)
 

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from steerio.campaign.handle import Task
 from steerio.campaign.idleness import is_echo
-from steerio.campaign.submitting import current_agent
 from steerio.campaign.triggers import Trigger
 from steerio.errors import leaves
+from steerio.session.current_agent import current_agent
+from steerio.session.task import Task
 
 if TYPE_CHECKING:
     from steerio.campaign.conductor import Conductor

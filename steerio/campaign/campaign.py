@@ -6,29 +6,29 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, SupportsIndex
 
-from steerio.campaign.declaring import (
+from steerio.campaign.declarations import (
     check_class,
     check_value,
     hook,
     reserved_names,
     say_taken,
 )
-from steerio.campaign.handle import Task
-from steerio.campaign.holders import HOLDERS
-from steerio.campaign.made_with import bound_arguments
-from steerio.campaign.nodes import Nodes
-from steerio.campaign.pools import Pools
-from steerio.campaign.session import Session
-from steerio.campaign.streams import EventStream
-from steerio.campaign.submitting import Options, Submitter
-from steerio.campaign.task_type import TaskType
-from steerio.campaign.versions import Versions
+from steerio.campaign.found_boards import HOLDERS
+from steerio.campaign.parameters import bound_arguments
 from steerio.errors import UsageError
 from steerio.launch.needs import Needs
 from steerio.launch.workers import AskedWorkers
 from steerio.model.bounds import said
 from steerio.model.events import Event
 from steerio.model.objects import StoreSetting
+from steerio.session.event_stream import EventStream
+from steerio.session.nodes import Nodes
+from steerio.session.pools import Pools
+from steerio.session.session import Session
+from steerio.session.submitting import Options, Submitter
+from steerio.session.task import Task
+from steerio.session.task_type import TaskType
+from steerio.session.versions import Versions
 
 if TYPE_CHECKING:
     from steerio.campaign.conductor import Conductor

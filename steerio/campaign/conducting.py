@@ -14,18 +14,18 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from steerio.campaign.abandoning import SLACK_S
 from steerio.campaign.campaign import Campaign
 from steerio.campaign.conductor import Conductor
-from steerio.campaign.given import check_given
 from steerio.campaign.limits import Limits
 from steerio.campaign.progress import showing
-from steerio.campaign.session import Session
+from steerio.campaign.watchdog import SLACK_S
 from steerio.campaign.whole_run import Plan, Run, check_plan
 from steerio.errors import AgentsGoOn, UsageError
 from steerio.launch.workers import AskedWorkers
 from steerio.model.objects import StoreSetting
 from steerio.model.settings import Settings
+from steerio.session.argument_checks import check_given
+from steerio.session.session import Session
 
 log = logging.getLogger("steerio.campaign")
 

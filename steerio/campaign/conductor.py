@@ -21,16 +21,16 @@ from steerio.campaign.campaign import Campaign
 from steerio.campaign.dealing import Dealing
 from steerio.campaign.ending import DEAF_S, Ending, Latecomers
 from steerio.campaign.feeding import Feeder
-from steerio.campaign.handle import Task
 from steerio.campaign.idleness import Idleness
 from steerio.campaign.limits import Limits, Spent
-from steerio.campaign.session import Session
-from steerio.campaign.submitting import current_agent
 from steerio.campaign.unhandled import Unhandled
-from steerio.campaign.used import Used
+from steerio.campaign.usage import Used
 from steerio.errors import BrokerLost, PoolBroken, TaskCancelled, UsageError
 from steerio.model.events import PoolFailed, PoolStalled
 from steerio.model.results import Cancelled, Result, Succeeded
+from steerio.session.current_agent import current_agent
+from steerio.session.session import Session
+from steerio.session.task import Task
 
 log = logging.getLogger("steerio.campaign")
 

@@ -7,10 +7,10 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 from steerio.campaign.calls import Calls
-from steerio.campaign.handle import Task
 from steerio.campaign.idleness import is_echo
 from steerio.campaign.triggers import triggers_of
 from steerio.model.results import Result
+from steerio.session.task import Task
 
 if TYPE_CHECKING:
     from steerio.campaign.campaign import Campaign

@@ -12,8 +12,7 @@ from types import ModuleType
 from typing import Any
 
 from steerio.campaign.campaign import Campaign
-from steerio.campaign.holders import boards_of
-from steerio.campaign.task_type import DEFAULT_POOL, TaskType, is_task_type
+from steerio.campaign.found_boards import boards_of
 from steerio.campaign.triggers import triggers_of
 from steerio.errors import UsageError, guess
 from steerio.launch.workers import (
@@ -24,6 +23,7 @@ from steerio.launch.workers import (
     needs_of,
 )
 from steerio.model.places import WorkerNeeds
+from steerio.session.task_type import DEFAULT_POOL, TaskType, is_task_type
 
 
 def task_types(campaign: object) -> list[TaskType[..., Any]]:

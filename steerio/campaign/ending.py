@@ -22,7 +22,7 @@ from enum import IntEnum
 import anyio
 
 from steerio.campaign.limits import Limits
-from steerio.campaign.submitting import current_agent
+from steerio.session.current_agent import current_agent
 
 log = logging.getLogger("steerio.campaign")
 

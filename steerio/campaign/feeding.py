@@ -8,12 +8,12 @@ from collections.abc import Callable
 from typing import Any
 
 from steerio.campaign.board import Board
-from steerio.campaign.handle import Task
-from steerio.campaign.holders import boards_in, boards_of, hidden_boards
-from steerio.campaign.session import Session
-from steerio.campaign.submitting import current_agent
+from steerio.campaign.found_boards import boards_in, boards_of, hidden_boards
 from steerio.model.places import WorkerNeeds
 from steerio.model.status import PoolLoad
+from steerio.session.current_agent import current_agent
+from steerio.session.session import Session
+from steerio.session.task import Task
 
 log = logging.getLogger("steerio.campaign")
 

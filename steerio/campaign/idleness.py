@@ -21,8 +21,8 @@ import logging
 from typing import TYPE_CHECKING
 
 from steerio.campaign.feeding import Feeder
-from steerio.campaign.session import Session
 from steerio.model.status import PoolLoad
+from steerio.session.session import Session
 
 if TYPE_CHECKING:
     from steerio.campaign.calls import Calls

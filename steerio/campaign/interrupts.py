@@ -28,8 +28,8 @@ from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any
 
-from steerio.campaign.abandoning import end_process, say
-from steerio.worker.setup import SAME_S
+from steerio.campaign.watchdog import end_process, say
+from steerio.node.setup import SAME_S
 
 HEEDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 AT_ONCE_S = 1.0

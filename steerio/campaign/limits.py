@@ -10,6 +10,7 @@ from steerio.errors import UsageError
 from steerio.model.bounds import real
 from steerio.model.results import Cancelled, Result, Succeeded
 from steerio.model.showing import short
+from steerio.session.argument_checks import check_kind
 
 GRACES = ("drain", "calls", "finish", "leave")
 """The steps of an end that have a bound, in order, as ``Limits.NAME_s``."""
@@ -84,6 +85,15 @@ def parse_graces(text: str | None) -> dict[str, float | None]:
             )
         graces[f"{name}_s"] = seconds
     return graces
+
+
+def check_limits(limits: object) -> None:
+    """Refuse limits of a wrong type.
+
+    Raises:
+        UsageError: so they are.
+    """
+    check_kind("limits", limits, Limits, "a steerio.Limits, like Limits(tasks=100)")
 
 
 class Spent:

@@ -7,16 +7,16 @@ import signal
 from pathlib import Path
 from typing import Any, TypeVar
 
-from steerio.campaign.abandoning import Watchdog
 from steerio.campaign.campaign import Campaign
 from steerio.campaign.limits import Limits
+from steerio.campaign.watchdog import Watchdog
 from steerio.campaign.whole_run import Plan, Run, check_plan
+from steerio.edge.system.inheritance import fill_standard
 from steerio.errors import UsageError
 from steerio.launch.mpi import Followers, lead_ranks
 from steerio.launch.workers import AskedWorkers
 from steerio.model.objects import StoreSetting
 from steerio.model.settings import Settings
-from steerio.worker.inheritance import fill_standard
 
 C = TypeVar("C", bound=Campaign)
 

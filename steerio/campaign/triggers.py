@@ -15,11 +15,11 @@ from typing import Any, ParamSpec, cast
 
 from msgspec import Struct
 
-from steerio.campaign.task_type import as_task_type
 from steerio.errors import UsageError
 from steerio.model.events import Event
 from steerio.model.results import Cancelled, Result, Succeeded
 from steerio.model.showing import in_words
+from steerio.session.task_type import as_task_type
 
 P = ParamSpec("P")
 Method = Callable[P, Awaitable[Any]]

@@ -12,11 +12,11 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from steerio.campaign.calls import Calls
-from steerio.campaign.handle import Task
-from steerio.campaign.results import explain
-from steerio.campaign.session import Session
 from steerio.errors import UnhandledFailure
 from steerio.model.results import Result
+from steerio.session.results import explain
+from steerio.session.session import Session
+from steerio.session.task import Task
 
 
 class Unhandled:

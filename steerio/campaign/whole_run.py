@@ -13,20 +13,16 @@ from typing import Any, Protocol
 
 import msgspec
 
-from steerio.campaign.abandoning import CLOSE_S, Watchdog, end_process, within
 from steerio.campaign.campaign import Campaign
 from steerio.campaign.conductor import Conductor
 from steerio.campaign.demand import count_workers, seen_pools, task_types, unknown_pools
-from steerio.campaign.given import check_given, check_pin
 from steerio.campaign.interrupts import Interrupts
-from steerio.campaign.limits import Limits, Spent
-from steerio.campaign.opening import connect
+from steerio.campaign.limits import Limits, Spent, check_limits
+from steerio.campaign.lost_broker import Unheard
+from steerio.campaign.parameters import write_parameters
 from steerio.campaign.progress import showing, tell
-from steerio.campaign.run_dir import logging_to, make_run_dir, write_parameters, write_summary
-from steerio.campaign.session import Session
-from steerio.campaign.store import SessionStore
-from steerio.campaign.unheard import Unheard
-from steerio.edge.threads import in_thread
+from steerio.campaign.watchdog import CLOSE_S, Watchdog, end_process, within
+from steerio.edge.system.threads import in_thread
 from steerio.errors import BrokerLost, UsageError, leaves
 from steerio.launch.finding import find_broker, is_gone
 from steerio.launch.hosting import Hosting
@@ -37,7 +33,12 @@ from steerio.launch.workers import AskedWorkers
 from steerio.model.objects import StoreSetting
 from steerio.model.places import WorkerNeeds
 from steerio.model.settings import Settings
-from steerio.worker.chance import choose_seed
+from steerio.session.argument_checks import check_given, check_pin
+from steerio.session.opening import connect
+from steerio.session.run_dir import logging_to, make_run_dir, write_summary
+from steerio.session.session import Session
+from steerio.session.session_store import SessionStore
+from steerio.worker.random_streams import choose_seed
 
 log = logging.getLogger("steerio.run")
 
@@ -84,7 +85,8 @@ def check_plan(campaign: object, plan: Plan, by: str) -> None:
     campaign._refuse_to_run_twice()  # pyright: ignore[reportPrivateUsage]
     if plan.progress not in ("auto", "live", "plain", "off"):
         raise UsageError(f"progress is auto, live, plain or off, not {plan.progress!r}")
-    check_given(limits=plan.limits, run_dir=plan.run_dir, settings=plan.settings, store=plan.store)
+    check_limits(plan.limits)
+    check_given(run_dir=plan.run_dir, settings=plan.settings, store=plan.store)
     check_pin(plan.pin)
 
 

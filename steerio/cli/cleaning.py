@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from steerio.edge.store_folders import sweep_stale
+from steerio.edge.store.folders import sweep_stale
 from steerio.errors import UsageError
 from steerio.launch.listening import sweep_sockets
 from steerio.launch.stores import OBJECTS

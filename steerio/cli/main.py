@@ -12,10 +12,10 @@ from typing import Any
 
 import click
 
-from steerio import __version__
 from steerio.cli.failures import show_failure
 from steerio.cli.loading import uncollected
 from steerio.errors import SteerioError, UsageError
+from steerio.version import __version__
 
 FAILED, WRONG_USAGE, INTERRUPTED = 1, 2, 130
 STORE = "Where large values go [shared memory; with other hosts, files in the run directory]."

@@ -9,14 +9,14 @@ from typing import Any
 import click
 import msgspec
 
-from steerio.core.picking import say_numbers
-from steerio.core.placement import Placement
-from steerio.core.visibility import THREAD_VARIABLES
 from steerio.errors import NoPlace, UsageError
 from steerio.launch.hosting import CAMPAIGNS_CORES
 from steerio.launch.workers import AskedWorkers, check_workers, needs_of, parse_workers
 from steerio.model.places import Place, Topology, say_bytes
-from steerio.worker.probe import probe
+from steerio.node.device_variables import THREAD_VARIABLES
+from steerio.node.picking import say_numbers
+from steerio.node.placement import Placement
+from steerio.node.probe import probe
 
 
 def show_nodes(

@@ -20,7 +20,7 @@ from steerio.campaign.running import run_plan
 from steerio.campaign.whole_run import Plan
 from steerio.cli.failures import show_traceback
 from steerio.cli.loading import uncollected
-from steerio.edge.pickling import send_by_value
+from steerio.edge.encoding.pickling import send_by_value
 from steerio.errors import UsageError
 from steerio.launch.mpi import lead_ranks
 from steerio.launch.node_process import NodeProcess, can_fork

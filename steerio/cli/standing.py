@@ -15,13 +15,10 @@ from typing import Any
 import click
 import msgspec
 
-from steerio.campaign.nodes import describe_state
-from steerio.campaign.opening import connect
-from steerio.campaign.pools import facts
-from steerio.campaign.run_dir import logging_to, make_run_dir
-from steerio.edge.connection import FILE_NAME, read_connection
-from steerio.edge.descriptors import need_descriptors
-from steerio.edge.references import in_words
+from steerio.edge.encoding.references import in_words
+from steerio.edge.system.descriptors import need_descriptors
+from steerio.edge.system.inheritance import fill_standard
+from steerio.edge.wire.connection import FILE_NAME, read_connection
 from steerio.errors import BrokerLost, UsageError
 from steerio.launch.finding import find_broker, has_ended
 from steerio.launch.hosting import Hosting, search_path, working_folder
@@ -30,9 +27,12 @@ from steerio.launch.stores import check_asked, read_setting
 from steerio.launch.walltime import find_end, parse_seconds
 from steerio.launch.workers import check_workers, needs_of, parse_workers
 from steerio.model.status import Status
-from steerio.worker.inheritance import fill_standard
-from steerio.worker.node_main import run_node
-from steerio.worker.setup import NodeSetup, clear_up_after_broker
+from steerio.node.main import run_node
+from steerio.node.setup import NodeSetup, clear_up_after_broker
+from steerio.session.nodes import describe_state
+from steerio.session.opening import connect
+from steerio.session.pools import facts
+from steerio.session.run_dir import logging_to, make_run_dir
 
 IPC = "ipc://"
 END_S = 10.0

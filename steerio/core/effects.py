@@ -1,4 +1,4 @@
-"""What the core wants done: a closed union of orders to the runtime.
+"""What the core wants done: a closed union of orders to the broker.
 
 The core appends effects to a list; the broker performs them in that order.
 """

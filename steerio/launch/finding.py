@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from steerio.edge.connection import FILE_NAME, Connection, listens, read_connection
+from steerio.edge.system import descendants
+from steerio.edge.wire.connection import FILE_NAME, Connection, listens, read_connection
 from steerio.errors import UsageError
-from steerio.worker import descendants
 
 
 def find_broker(run_dir: Path | str) -> Connection:

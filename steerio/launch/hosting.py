@@ -11,15 +11,19 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from steerio.edge.connection import Connection
-from steerio.edge.descriptors import need_descriptors
-from steerio.edge.journal import Journal
-from steerio.edge.machine import process_space
-from steerio.edge.opening import check_store, open_store, own_folders
-from steerio.edge.own_files import writing_to
-from steerio.edge.store import Store
-from steerio.edge.store_folders import open_folder, sweep_stale
-from steerio.edge.threads import in_thread
+from steerio.broker.broker import Broker
+from steerio.broker.driver import Driver
+from steerio.broker.store_sweeper import StoreSweeper
+from steerio.client.client import Client
+from steerio.edge.record.journal import Journal
+from steerio.edge.store.folders import open_folder, sweep_stale
+from steerio.edge.store.opening import check_store, open_store, own_folders
+from steerio.edge.store.store import Store
+from steerio.edge.system.descriptors import need_descriptors
+from steerio.edge.system.machine import process_space
+from steerio.edge.system.own_files import writing_to
+from steerio.edge.system.threads import in_thread
+from steerio.edge.wire.connection import Connection
 from steerio.errors import UsageError
 from steerio.launch.listening import Listening, sweep_sockets
 from steerio.launch.node_process import NodeProcess
@@ -27,12 +31,8 @@ from steerio.launch.stores import choose_store
 from steerio.model.objects import StoreSetting
 from steerio.model.places import WorkerNeeds
 from steerio.model.settings import Settings
-from steerio.runtime.broker import Broker
-from steerio.runtime.client import Client
-from steerio.runtime.driver import Driver
-from steerio.runtime.sweeping import StoreSweeper
-from steerio.worker.chance import choose_seed
-from steerio.worker.setup import NodeSetup
+from steerio.node.setup import NodeSetup
+from steerio.worker.random_streams import choose_seed
 
 log = logging.getLogger("steerio.launch")
 

@@ -14,13 +14,13 @@ import tempfile
 import time
 from pathlib import Path
 
-from steerio.edge.addresses import TCP, join_address, resolve_host, split_address
-from steerio.edge.contexts import Context
-from steerio.edge.endpoint import MemoryRouter, RouterEndpoint
-from steerio.edge.keys import ClientKeys, Gatekeeper, make_keys
-from steerio.edge.machine import boot_id
-from steerio.edge.stream import StreamRouter
-from steerio.edge.zeromq import ZmqRouter
+from steerio.edge.system.machine import boot_id
+from steerio.edge.wire.addresses import TCP, join_address, resolve_host, split_address
+from steerio.edge.wire.contexts import Context
+from steerio.edge.wire.endpoint import MemoryRouter, RouterEndpoint
+from steerio.edge.wire.keys import ClientKeys, Gatekeeper, make_keys
+from steerio.edge.wire.unix import StreamRouter
+from steerio.edge.wire.zeromq import ZmqRouter
 from steerio.errors import UsageError
 
 log = logging.getLogger("steerio.launch")

@@ -25,14 +25,14 @@ from typing import NoReturn
 import msgspec
 from msgspec import Struct, structs
 
-from steerio.edge.addresses import TCP
-from steerio.edge.connection import listens
-from steerio.edge.own_files import from_json, read_own, to_json, write_own
+from steerio.edge.system.own_files import from_json, read_own, to_json, write_own
+from steerio.edge.wire.addresses import TCP
+from steerio.edge.wire.connection import listens
 from steerio.errors import UsageError
 from steerio.launch.hosting import Hosting
 from steerio.launch.ranks import TAKEN, Rank, find_rank, how_not, token
 from steerio.launch.walltime import find_end
-from steerio.worker.setup import NodeSetup
+from steerio.node.setup import NodeSetup
 
 WAIT_S = 120.0
 """How long ranks wait for rank 0 to open its broker."""
@@ -112,7 +112,7 @@ def _follow(rank: Rank, run_dir: Path | None) -> NoReturn:
     It ends with 0 even if it failed: a launcher would end the whole job for anything else,
     and a campaign goes on without one of its nodes.
     """
-    from steerio.worker.node_main import run_node
+    from steerio.node.main import run_node
 
     setup = await_setup(rendezvous_path(rank, rank.number, run_dir), rank)
     if setup is not None and listens(setup.address):

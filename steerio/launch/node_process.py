@@ -13,10 +13,10 @@ import threading
 import traceback
 from collections.abc import Callable, Generator
 
-from steerio.edge.own_files import to_json
+from steerio.edge.system import descendants, inheritance
+from steerio.edge.system.own_files import to_json
 from steerio.errors import UsageError
-from steerio.worker import descendants, inheritance
-from steerio.worker.setup import ORIGINAL_PATH, NodeSetup
+from steerio.node.setup import ORIGINAL_PATH, NodeSetup
 
 END_S = 6.0
 """Longest wait for a node to end by itself; it is killed then."""
@@ -52,7 +52,7 @@ class NodeProcess:
                 gc.freeze()  # what the parent has is not ours to clean up
                 inheritance.let_go_of_connections(keep=[theirs])
                 os.setsid()
-                from steerio.worker.node_main import main  # while our parent goes on
+                from steerio.node.main import main  # while our parent goes on
 
                 status = main(theirs)
             except BaseException:  # noqa: BLE001 - nobody else in this process could tell of it
@@ -72,7 +72,7 @@ class NodeProcess:
         """
         with _pipe() as (theirs, mine):
             process = subprocess.Popen(
-                [sys.executable, "-m", "steerio.worker.node_main"],
+                [sys.executable, "-m", "steerio.node.main"],
                 stdin=theirs,
                 start_new_session=True,
                 env={

@@ -10,10 +10,10 @@ from typing import Any, cast
 import msgspec
 from msgspec import structs
 
-from steerio.edge.connection import Connection
-from steerio.edge.opening import check_store, open_store
-from steerio.edge.store import Store
-from steerio.edge.store_folders import open_folder
+from steerio.edge.store.folders import open_folder
+from steerio.edge.store.opening import check_store, open_store
+from steerio.edge.store.store import Store
+from steerio.edge.wire.connection import Connection
 from steerio.errors import UsageError, guess
 from steerio.model.objects import SHARED_MEMORY, StoreSetting
 

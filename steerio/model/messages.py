@@ -3,7 +3,7 @@
 ``ToBroker`` is every message the broker accepts, ``FromBroker`` every one it sends; nothing else
 decodes.  Structs are arrays on the wire (``array_like``) with an integer tag, so a header costs
 under a microsecond.  A ``frames`` field counts the out-of-band frames that belong to the message
-and follow the headers, in order (see ``edge.headers``).
+and follow the headers, in order (see ``edge.wire.headers``).
 
 ``run`` numbers one attempt of one task, uniquely per broker: a report that names a
 run the broker no longer has is late, and is dropped.

@@ -160,3 +160,8 @@ def check_number(name: str, value: object, least: int, *, or_none: bool = False)
     if not isinstance(value, int) or isinstance(value, bool) or not least <= value < NO_WORD:
         also = ", or None" if or_none else ""
         raise UsageError(f"{name} must be a whole number from {least} on{also}, not {value!r}")
+
+
+def client_maker(number: int) -> str:
+    """Return what a client of this number calls itself where it puts objects into the store."""
+    return f"client:{number}"

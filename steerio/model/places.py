@@ -2,7 +2,7 @@
 
 All are values: a topology is read once, by a probe that may be on another machine and another day,
 and places follow from it. The words are no vendor's: a pool asks for accelerators, and
-`steerio.core.visibility` has a table of the variables for each make.
+`steerio.node.device_variables` has a table of the variables for each make.
 
 Cores are hardware threads, which the operating system calls CPUs.  Two of them may be the threads
 of one physical core.

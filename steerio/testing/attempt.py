@@ -8,18 +8,18 @@ from collections.abc import AsyncIterator, Iterator
 from math import inf
 from typing import Any, Protocol
 
-from steerio.edge.endpoint import Frames
-from steerio.edge.snapshots import snapshot
-from steerio.edge.values import ANY_VALUE, total_bytes
+from steerio.edge.encoding.snapshots import snapshot
+from steerio.edge.encoding.values import ANY_VALUE, total_bytes
+from steerio.edge.wire.endpoint import Frames
 from steerio.model import messages as ms
 from steerio.testing.agenda import Agenda, Entry
 from steerio.testing.model import Fate, Script
 from steerio.testing.network import SimulatedLink
 from steerio.testing.reports import Said, Told, planned
 from steerio.worker import context
-from steerio.worker.ahead import Ahead
-from steerio.worker.chance import of_task
-from steerio.worker.objects import WorkerObjects
+from steerio.worker.items_ahead import Ahead
+from steerio.worker.random_streams import of_task
+from steerio.worker.task_objects import WorkerObjects
 
 Packed = tuple[bytes, Frames]
 """A value on the wire."""

@@ -14,11 +14,12 @@ from collections.abc import AsyncGenerator, Collection, Iterable, Mapping, Seque
 from types import TracebackType
 from typing import Any
 
-from steerio.campaign.given import check_given
-from steerio.campaign.session import Session
-from steerio.campaign.store import SessionStore
-from steerio.edge.endpoint import LinkEndpoint, MemoryRouter
-from steerio.edge.store import MemoryStore
+from steerio.broker.broker import Broker
+from steerio.broker.driver import Driver
+from steerio.broker.store_sweeper import StraightSweeper
+from steerio.client.client import Client
+from steerio.edge.store.store import MemoryStore
+from steerio.edge.wire.endpoint import LinkEndpoint, MemoryRouter
 from steerio.errors import UsageError
 from steerio.launch.workers import AskedWorkers, counts_of, needs_of
 from steerio.model import messages as ms
@@ -26,10 +27,9 @@ from steerio.model.bounds import seconds
 from steerio.model.events import AnyEvent, WorkerMoved
 from steerio.model.objects import StoreSetting, check_number
 from steerio.model.settings import Settings
-from steerio.runtime.broker import Broker
-from steerio.runtime.client import Client
-from steerio.runtime.driver import Driver
-from steerio.runtime.sweeping import StraightSweeper
+from steerio.session.argument_checks import check_given
+from steerio.session.session import Session
+from steerio.session.session_store import SessionStore
 from steerio.testing.agenda import Agenda
 from steerio.testing.faults import Fault, RandomKills
 from steerio.testing.loop import VirtualLoop

@@ -15,10 +15,10 @@ from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 from msgspec import Struct
 
-from steerio.campaign.task_type import as_task_type
 from steerio.errors import UsageError
 from steerio.model.bounds import real
 from steerio.model.tasks import TaskSpec
+from steerio.session.task_type import as_task_type
 from steerio.worker.loading import LoadedType
 
 

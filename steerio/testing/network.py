@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from steerio.edge.endpoint import Frames, MemoryLink, MemoryRouter
+from steerio.edge.wire.endpoint import Frames, MemoryLink, MemoryRouter
 from steerio.model.messages import FromBroker, ToBroker
 from steerio.testing.agenda import Agenda
 

@@ -7,17 +7,17 @@ import itertools
 from collections.abc import Callable
 from typing import Protocol
 
-from steerio.edge.store import MemoryStore
+from steerio.edge.store.store import MemoryStore
 from steerio.model.objects import StoreSetting
 from steerio.model.places import WorkerNeeds
 from steerio.model.settings import Settings
+from steerio.node.node import Node
 from steerio.testing.agenda import Agenda
 from steerio.testing.model import Scripts
 from steerio.testing.network import Host, SimulatedRouter
 from steerio.testing.worker import KILLED, SimulatedWorker
-from steerio.worker.ahead import Ahead
-from steerio.worker.node import Node
-from steerio.worker.objects import WorkerObjects
+from steerio.worker.items_ahead import Ahead
+from steerio.worker.task_objects import WorkerObjects
 
 
 class Site(Protocol):

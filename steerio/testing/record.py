@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from steerio.edge.journal import Journal, TaskEntry
+from steerio.edge.record.journal import Journal, TaskEntry
 from steerio.model.events import AnyEvent
 from steerio.model.showing import in_words
 

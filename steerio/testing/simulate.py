@@ -12,14 +12,14 @@ from typing import Generic, TypeVar
 
 from steerio.campaign.campaign import Campaign
 from steerio.campaign.conductor import drive
-from steerio.campaign.given import check_given
-from steerio.campaign.limits import Limits
-from steerio.edge.journal import TaskEntry
+from steerio.campaign.limits import Limits, check_limits
+from steerio.edge.record.journal import TaskEntry
 from steerio.errors import UsageError
 from steerio.launch.workers import AskedWorkers, check_by_pool, merged_workers, named_workers
 from steerio.model.bounds import seconds
 from steerio.model.events import AnyEvent
 from steerio.model.settings import Settings
+from steerio.session.argument_checks import check_given
 from steerio.testing.cluster import WORKERS_PER_NODE, SimulatedCluster
 from steerio.testing.faults import Fault
 from steerio.testing.loop import WALL_LIMIT_S, run_virtual
@@ -146,7 +146,8 @@ def simulate(
     """
     if not isinstance(campaign, Campaign):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise UsageError(f"simulate takes an instance of a Campaign, not {campaign!r}")
-    check_given(limits=limits, run_dir=run_dir, settings=settings)
+    check_limits(limits)
+    check_given(run_dir=run_dir, settings=settings)
     if until_s is not None:
         seconds(until_s, "until_s", or_zero=True)
     seconds(wall_limit_s, "wall_limit_s")

@@ -11,18 +11,18 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from steerio.broker.broker import Broker
+from steerio.broker.driver import Driver
+from steerio.client.client import Client
 from steerio.core.lifecycle import State
-from steerio.edge.endpoint import Bell
+from steerio.edge.wire.endpoint import Bell
 from steerio.errors import DeadlockError
 from steerio.model.events import PoolStalled
-from steerio.runtime.broker import Broker
-from steerio.runtime.client import Client
-from steerio.runtime.driver import Driver
+from steerio.node.node import Node
 from steerio.testing.agenda import Agenda
 from steerio.testing.loop import VirtualLoop
 from steerio.testing.network import Line
 from steerio.testing.record import MemoryJournal
-from steerio.worker.node import Node
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,18 +10,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from steerio.edge.endpoint import Frames
-from steerio.edge.references import reading
-from steerio.edge.snapshots import snapshot
+from steerio.edge.encoding.references import reading
+from steerio.edge.encoding.snapshots import snapshot
+from steerio.edge.wire.endpoint import Frames
 from steerio.model import messages as ms
 from steerio.model.objects import StoredObject
 from steerio.testing.agenda import Agenda
 from steerio.testing.attempt import Attempt, Packed
 from steerio.testing.model import Script, Scripts
 from steerio.testing.network import SimulatedLink
-from steerio.worker.ahead import Ahead
 from steerio.worker.failure import describe
-from steerio.worker.objects import WorkerObjects
+from steerio.worker.items_ahead import Ahead
+from steerio.worker.task_objects import WorkerObjects
 
 KILLED = "its process was ended by SIGKILL (out of memory, or killed from outside)"
 CRASHED = "its process was ended by SIGSEGV"

@@ -13,7 +13,7 @@ from collections.abc import Generator
 from typing import Protocol
 
 from steerio.model.bounds import REPORT_CHARACTERS, real, said
-from steerio.worker.chance import derive
+from steerio.worker.random_streams import derive
 
 PROGRESS_EVERY_S = 0.05
 """Of progress reports that come faster the last is sent; so is word of items that nobody reads."""

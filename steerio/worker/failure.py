@@ -8,7 +8,7 @@ from __future__ import annotations
 import pickle
 import traceback
 
-from steerio.edge.pickling import dump
+from steerio.edge.encoding.pickling import dump
 from steerio.model.bounds import NAME_CHARACTERS, cut
 from steerio.model.messages import RemoteError
 from steerio.model.showing import steady

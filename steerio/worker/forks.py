@@ -13,8 +13,8 @@ import threading
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+from steerio.edge.system.late_loading import call_once_loaded
 from steerio.worker import context
-from steerio.worker.late_loading import call_once_loaded
 from steerio.worker.leftovers import own_only
 
 ORDINARY: dict[int, Any] = {

@@ -18,8 +18,8 @@ from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any
 
+from steerio.edge.system import descendants
 from steerio.errors import TaskStopped, UsageError
-from steerio.worker import descendants
 
 Key = tuple[Hashable, Hashable]
 """Of a value: its resource's token, and its arguments."""

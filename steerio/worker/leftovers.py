@@ -17,7 +17,7 @@ import sys
 import time
 from typing import Any
 
-from steerio.worker import descendants
+from steerio.edge.system import descendants
 
 EVERY_S = 1.0
 """How often it is looked for processes that ended."""

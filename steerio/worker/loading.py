@@ -12,10 +12,10 @@ from pathlib import Path
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any
 
-from steerio.edge.callables import class_of, fingerprint, itself
-from steerio.edge.calls import CallCodec
-from steerio.edge.classes import Read
-from steerio.edge.references import holds_references
+from steerio.edge.encoding.callables import class_of, fingerprint, itself
+from steerio.edge.encoding.calls import CallCodec
+from steerio.edge.encoding.classes import Read
+from steerio.edge.encoding.references import holds_references
 from steerio.model.tasks import TaskSpec
 from steerio.worker.resources import Resource
 

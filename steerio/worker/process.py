@@ -25,27 +25,28 @@ from collections.abc import AsyncIterator, Callable, Generator, Iterable, Sequen
 from types import CoroutineType
 from typing import Any, cast
 
-from steerio.edge.boxing import explain_read_only
-from steerio.edge.cutting import check_frames
-from steerio.edge.endpoint import BlockingLink, Frames
-from steerio.edge.values import ANY_VALUE, total_bytes
+from steerio.edge.encoding.boxing import explain_read_only
+from steerio.edge.encoding.values import ANY_VALUE, total_bytes
+from steerio.edge.system import descendants
+from steerio.edge.wire.cutting import check_frames
+from steerio.edge.wire.endpoint import BlockingLink, Frames
 from steerio.errors import EncodingError, ProtocolError, TaskStopped
 from steerio.model import messages as ms
 from steerio.model.from_clients import IN_WORKER
 from steerio.model.objects import StoredObject
 from steerio.model.tasks import TaskSpec
-from steerio.worker import context, descendants, forks, holding
-from steerio.worker.ahead import Ahead
-from steerio.worker.chance import Streams
+from steerio.worker import context, forks, holding
 from steerio.worker.coroutines import STOP_CHECK_S, CoroutineRunner
 from steerio.worker.failure import describe
+from steerio.worker.items_ahead import Ahead
 from steerio.worker.leftovers import Leftovers
 from steerio.worker.loading import LoadedType
-from steerio.worker.objects import WorkerObjects
 from steerio.worker.output import Output
 from steerio.worker.progress import Progress
+from steerio.worker.random_streams import Streams
 from steerio.worker.slots import Slot
 from steerio.worker.surroundings import Surroundings
+from steerio.worker.task_objects import WorkerObjects
 
 PARENT_CHECK_S = 1.0
 """How often an idle worker looks whether its parent is still there (where no signal says)."""

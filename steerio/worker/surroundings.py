@@ -31,7 +31,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from steerio.worker.inheritance import STREAMS, above_standard
+from steerio.edge.system.inheritance import STREAMS, above_standard
 
 HEEDED = tuple(
     int(number)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from steerio.edge.values import ANY_VALUE
+from steerio.edge.encoding.values import ANY_VALUE
 from tests.contract.payloads import WIRES, content
 
 NUMBER = 10_000

@@ -16,10 +16,10 @@ from typing import Any
 
 import zmq
 
-from steerio.edge import contexts, zeromq, zeromq_sockets
-from steerio.edge.contexts import Context
-from steerio.edge.keys import Gatekeeper, make_keys
-from steerio.edge.zeromq import ZmqLink, ZmqRouter
+from steerio.edge.wire import contexts, zeromq, zeromq_sockets
+from steerio.edge.wire.contexts import Context
+from steerio.edge.wire.keys import Gatekeeper, make_keys
+from steerio.edge.wire.zeromq import ZmqLink, ZmqRouter
 from steerio.model import messages as ms
 
 END_S = 10.0

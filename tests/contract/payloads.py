@@ -11,8 +11,8 @@ import msgspec
 import numpy as np
 import zmq
 
-from steerio.edge.calls import CallCodec
-from steerio.edge.values import ValueCodec
+from steerio.edge.encoding.calls import CallCodec
+from steerio.edge.encoding.values import ValueCodec
 
 Frames = tuple[Any, ...]
 

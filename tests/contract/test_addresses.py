@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 import steerio
-from steerio.edge.addresses import join_address, resolve_address, resolve_host, split_address
-from steerio.edge.connection import Connection, listens
-from steerio.edge.keys import ClientKeys
+from steerio.edge.wire.addresses import join_address, resolve_address, resolve_host, split_address
+from steerio.edge.wire.connection import Connection, listens
+from steerio.edge.wire.keys import ClientKeys
 from steerio.errors import UsageError
 from steerio.launch.listening import ANY_HOST, Listening, bind_address
 

@@ -18,13 +18,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from steerio.campaign.arguments import KEPT_BYTES, LOOKED_INTO, NotKept, as_submitted
-from steerio.campaign.reference import Latest
-from steerio.edge.calls import CallCodec
-from steerio.edge.references import Reference, gather
-from steerio.edge.values import INLINE_BYTES
+from steerio.edge.encoding.calls import CallCodec
+from steerio.edge.encoding.references import Reference, gather
+from steerio.edge.encoding.values import INLINE_BYTES
 from steerio.model.objects import StoredObject
 from steerio.model.results import Sizes, Succeeded, Timings, args_of, kwargs_of
+from steerio.session.arguments import KEPT_BYTES, LOOKED_INTO, NotKept, as_submitted
+from steerio.session.reference import Latest
 from tests.contract.payloads import alike
 
 pytestmark = pytest.mark.borders

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from steerio.edge.calls import CallCodec
-from steerio.edge.classes import goes_by_value
+from steerio.edge.encoding.calls import CallCodec
+from steerio.edge.encoding.classes import goes_by_value
 from tests.contract.payloads import as_bytes
 
 POSTPONED = "from __future__ import annotations\n"
@@ -23,9 +23,9 @@ SCRIPT = """
 import dataclasses, enum, pickle, sys
 from typing import ClassVar, NamedTuple, Optional, Set, TypedDict
 import msgspec
-from steerio.edge.pickling import ship
-from steerio.edge.calls import CallCodec
-from steerio.edge.classes import goes_by_value
+from steerio.edge.encoding.pickling import ship
+from steerio.edge.encoding.calls import CallCodec
+from steerio.edge.encoding.classes import goes_by_value
 
 LIMIT = 10
 
@@ -163,7 +163,7 @@ def test_classes_in_a_package_by_value_go_by_value_too() -> None:
     import cloudpickle  # type: ignore[import-untyped]
 
     import tests.contract
-    from steerio.edge.pickling import ship
+    from steerio.edge.encoding.pickling import ship
     from tests.contract import test_exact_values as other
 
     CallCodec(other.numbered, "m:numbered").pack((other.Run(3),), {})  # msgspec notes its fields

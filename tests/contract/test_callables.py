@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
-from steerio.campaign.shipping import bindings_of
-from steerio.campaign.task_type import KEPT, as_task_type
-from steerio.edge.annotations import hints_of
-from steerio.edge.callables import fingerprint, is_same, kind_of, name_of
+from steerio.edge.encoding.annotations import hints_of
+from steerio.edge.encoding.callables import fingerprint, is_same, kind_of, name_of
+from steerio.session.task_code import bindings_of
+from steerio.session.task_type import KEPT, as_task_type
 from steerio.worker.loading import holds_state
 
 pytestmark = pytest.mark.borders
@@ -147,7 +147,7 @@ def test_functions_hold_what_a_task_may_change_in_them() -> None:
 
 
 def test_no_more_task_types_are_kept_than_are_said() -> None:
-    from steerio.campaign import task_type
+    from steerio.session import task_type
 
     for _ in range(2 * KEPT):
         kind = as_task_type(eval("lambda: 1"))
@@ -171,7 +171,7 @@ def work(x):
 
 def test_another_process_finds_the_same_code(tmp_path: Path) -> None:
     script = (
-        "import json, work, sys; from steerio.edge.callables import fingerprint; "
+        "import json, work, sys; from steerio.edge.encoding.callables import fingerprint; "
         "print(json.dumps(fingerprint(work.work).hex()))"
     )
 

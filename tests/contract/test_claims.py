@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from steerio.worker.claims import Claims
+from steerio.node.device_locks import Claims
 
 
 def test_a_device_is_one_nodes_until_its_worker_ends(tmp_path: Path) -> None:

@@ -16,9 +16,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from steerio.edge.connection import FILE_NAME, Connection, read_connection
-from steerio.edge.keys import make_keys
-from steerio.edge.own_files import write_own
+from steerio.edge.system.own_files import write_own
+from steerio.edge.wire.connection import FILE_NAME, Connection, read_connection
+from steerio.edge.wire.keys import make_keys
 from steerio.errors import UsageError
 from steerio.model.messages import PROTOCOL
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from steerio.edge.contexts import Context
-from steerio.edge.stream import StreamRouter
-from steerio.edge.zeromq import ZmqLink, ZmqRouter
+from steerio.edge.wire.contexts import Context
+from steerio.edge.wire.unix import StreamRouter
+from steerio.edge.wire.zeromq import ZmqLink, ZmqRouter
 from tests.contract import interrupted
 from tests.contract.interrupted import ends
 

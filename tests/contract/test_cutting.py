@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from steerio.edge import cutting, headers
-from steerio.edge.cutting import batches, check_frames
-from steerio.edge.endpoint import Arrival
-from steerio.edge.headers import deal_frames, decode_from_broker, decode_to_broker
-from steerio.edge.stream import StreamLink, StreamRouter
+from steerio.edge.wire import cutting, headers
+from steerio.edge.wire.cutting import batches, check_frames
+from steerio.edge.wire.endpoint import Arrival
+from steerio.edge.wire.headers import deal_frames, decode_from_broker, decode_to_broker
+from steerio.edge.wire.unix import StreamLink, StreamRouter
 from steerio.errors import EncodingError, ProtocolError, UsageError
 from steerio.model import messages as ms
 from steerio.model.events import TaskQueued

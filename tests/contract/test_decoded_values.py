@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from steerio.edge.segments import SharedMemoryConnector
-from steerio.edge.store import SegmentStore
-from steerio.edge.values import ANY_VALUE
+from steerio.edge.encoding.values import ANY_VALUE
+from steerio.edge.store.segments import SharedMemoryConnector
+from steerio.edge.store.store import SegmentStore
 from steerio.model.messages import RunTask
 from steerio.model.objects import StoredObject, StoreSetting, Version
-from steerio.worker import decoded
-from steerio.worker.objects import WorkerObjects
+from steerio.worker import decoded_values
+from steerio.worker.task_objects import WorkerObjects
 
 pytestmark = pytest.mark.borders
 
@@ -39,7 +39,7 @@ class Place:
         return self.store.put([body, *frames])
 
     @property
-    def kept(self) -> decoded.DecodedValues:
+    def kept(self) -> decoded_values.DecodedValues:
         return self.worker._decoded
 
 
@@ -77,7 +77,7 @@ def test_a_value_that_takes_long_to_make_is_made_once(name: str) -> None:
 
 
 def test_what_is_made_at_once_is_each_tasks_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(decoded, "KEPT_FROM_S", float("inf"))
+    monkeypatch.setattr(decoded_values, "KEPT_FROM_S", float("inf"))
     with opened() as place:
         stored = place.put({"a": [1, 2]})
         place.worker.resolve(stored)["a"].append(3)
@@ -103,7 +103,7 @@ def test_what_is_kept_goes_with_the_object_that_it_was_made_from() -> None:
 
 
 def test_what_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(decoded, "KEPT_FROM_S", 0.0)
+    monkeypatch.setattr(decoded_values, "KEPT_FROM_S", 0.0)
     with opened(cache_bytes=10_000_000) as place:
         kept = [place.put(list(range(number, number + 100_000))) for number in range(10)]
         for stored in kept:

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 import zmq
 
-from steerio.edge import headers, zeromq, zeromq_sockets
-from steerio.edge.headers import encode_headers
-from steerio.edge.zeromq import ZmqLink, ZmqRouter
-from steerio.edge.zeromq_sockets import ZERO_COPY_BYTES
+from steerio.edge.wire import headers, zeromq, zeromq_sockets
+from steerio.edge.wire.headers import encode_headers
+from steerio.edge.wire.zeromq import ZmqLink, ZmqRouter
+from steerio.edge.wire.zeromq_sockets import ZERO_COPY_BYTES
 from steerio.model import messages as ms
 from steerio.model.tasks import TaskOptions
 from tests.contract.payloads import content

@@ -25,9 +25,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from steerio.edge.calls import CallCodec
-from steerio.edge.forms import form_of, is_exact
-from steerio.edge.values import ValueCodec
+from steerio.edge.encoding.calls import CallCodec
+from steerio.edge.encoding.forms import form_of, is_exact
+from steerio.edge.encoding.values import ValueCodec
 from steerio.errors import EncodingError
 from tests.contract.payloads import called, sent
 

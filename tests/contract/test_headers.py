@@ -9,8 +9,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from steerio.edge import headers
-from steerio.edge.headers import (
+from steerio.edge.wire import headers
+from steerio.edge.wire.headers import (
     deal_frames,
     decode_from_broker,
     decode_to_broker,

@@ -17,9 +17,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from steerio.edge.calls import CallCodec
-from steerio.edge.headers import decode_from_broker, encode_headers
-from steerio.edge.journal import (
+from steerio.edge.encoding.calls import CallCodec
+from steerio.edge.encoding.values import ANY_VALUE
+from steerio.edge.record.journal import (
     EVENTS_FILE,
     SHOWN_BYTES,
     SHOWN_DEPTH,
@@ -28,7 +28,7 @@ from steerio.edge.journal import (
     TaskEntry,
     shown,
 )
-from steerio.edge.values import ANY_VALUE
+from steerio.edge.wire.headers import decode_from_broker, encode_headers
 from steerio.model import events as ev
 from steerio.model import messages as ms
 

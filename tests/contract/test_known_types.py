@@ -8,16 +8,16 @@ from typing import Any
 
 import pytest
 
-from steerio.campaign import shipping
-from steerio.campaign.shipping import Recent
-from steerio.edge.classes import Read
-from steerio.edge.endpoint import MemoryRouter
-from steerio.edge.pickling import ship
+from steerio.broker.broker import Broker
+from steerio.client import sent_types
+from steerio.client.sent_types import KnownTypes
+from steerio.edge.encoding.classes import Read
+from steerio.edge.encoding.pickling import ship
+from steerio.edge.wire.endpoint import MemoryRouter
 from steerio.model import messages as ms
 from steerio.model.tasks import TaskOptions, TaskSpec
-from steerio.runtime import task_types
-from steerio.runtime.broker import Broker
-from steerio.runtime.task_types import KnownTypes
+from steerio.session import task_code
+from steerio.session.task_code import Recent
 
 pytestmark = pytest.mark.borders
 
@@ -30,7 +30,7 @@ def shipped(number: int, nbytes: int = 1) -> TaskSpec:
 
 
 def test_a_client_forgets_what_it_used_longest_ago(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(task_types, "KEPT_TYPES", 3)
+    monkeypatch.setattr(sent_types, "KEPT_TYPES", 3)
     said: list[Any] = []
     known = KnownTypes(said.append)
     by_path = TaskSpec("module:energy", "default")
@@ -47,7 +47,7 @@ def test_a_client_forgets_what_it_used_longest_ago(monkeypatch: pytest.MonkeyPat
 
 
 def test_a_client_forgets_by_length(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(task_types, "KEPT_BYTES", 5_000)
+    monkeypatch.setattr(sent_types, "KEPT_BYTES", 5_000)
     said: list[Any] = []
     known = KnownTypes(said.append)
     for number in range(20):
@@ -95,7 +95,7 @@ def test_a_broker_forgets_types_and_drops_what_means_none() -> None:
 
 
 def test_what_was_sent_last_is_kept_up_to_a_length(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shipping, "RECENT_BYTES", 5_000)
+    monkeypatch.setattr(task_code, "RECENT_BYTES", 5_000)
     recent = Recent()
     first = recent.same(shipped(1, 1_000))
     assert recent.same(shipped(1, 1_000)) is first

@@ -13,8 +13,8 @@ from types import ModuleType
 
 import pytest
 
-from steerio.worker.chance import Streams
-from steerio.worker.late_loading import call_once_loaded
+from steerio.edge.system.late_loading import call_once_loaded
+from steerio.worker.random_streams import Streams
 
 pytestmark = pytest.mark.borders
 PACKAGED = ("steerio_packaged_a", "steerio_packaged_b")

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from steerio.edge import layout
+from steerio.edge.store import layout
 from steerio.errors import ObjectBroken
 
 lists_of_frames = st.lists(st.binary(max_size=300), max_size=8)

@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from steerio.campaign.run_dir import refuse_used
-from steerio.edge import store_folders
-from steerio.edge.connection import Connection
-from steerio.edge.journal import TASKS_FILE, Journal
-from steerio.edge.machine import boot_id, process_space
+from steerio.edge.record.journal import TASKS_FILE, Journal
+from steerio.edge.store import folders
+from steerio.edge.system.machine import boot_id, process_space
+from steerio.edge.wire.connection import Connection
 from steerio.errors import UsageError
 from steerio.launch.finding import find_broker, has_ended
-from steerio.worker.setup import clear_up_after_broker
+from steerio.node.setup import clear_up_after_broker
+from steerio.session.run_dir import refuse_used
 
 pytestmark = pytest.mark.borders
 
@@ -81,11 +81,11 @@ def test_nothing_but_folders_of_sockets_is_cleared_up(tmp_path: Path) -> None:
 
 def test_a_lock_of_another_space_names_no_process_of_here(tmp_path: Path) -> None:
     ended = 2**22 + 1
-    lock = store_folders._lock_of(tmp_path / f"ab.{ended}-{store_folders._space()}.host")
-    assert not store_folders._runs(lock)
-    assert not store_folders._runs(store_folders._lock_of(tmp_path / f"ab.{ended}.host"))
-    assert store_folders._runs(store_folders._lock_of(tmp_path / f"ab.{ended}-00000000.host"))
-    assert store_folders._runs(store_folders._lock_of(tmp_path / f"ab.{os.getpid()}.host"))
+    lock = folders._lock_of(tmp_path / f"ab.{ended}-{folders._space()}.host")
+    assert not folders._runs(lock)
+    assert not folders._runs(folders._lock_of(tmp_path / f"ab.{ended}.host"))
+    assert folders._runs(folders._lock_of(tmp_path / f"ab.{ended}-00000000.host"))
+    assert folders._runs(folders._lock_of(tmp_path / f"ab.{os.getpid()}.host"))
 
 
 def test_a_record_is_not_written_through_a_link(tmp_path: Path) -> None:

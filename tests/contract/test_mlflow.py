@@ -16,15 +16,15 @@ import numpy as np
 import pytest
 
 from steerio import MlflowVersions, Versions
-from steerio.campaign.store import SessionStore
-from steerio.edge.endpoint import MemoryRouter
-from steerio.edge.store import MemoryStore
+from steerio.broker.broker import Broker
+from steerio.broker.driver import Driver
+from steerio.broker.store_sweeper import StraightSweeper
+from steerio.client.client import Client
+from steerio.edge.store.store import MemoryStore
+from steerio.edge.wire.endpoint import MemoryRouter
 from steerio.errors import UsageError
 from steerio.model.objects import StoreSetting
-from steerio.runtime.broker import Broker
-from steerio.runtime.client import Client
-from steerio.runtime.driver import Driver
-from steerio.runtime.sweeping import StraightSweeper
+from steerio.session.session_store import SessionStore
 from tests.contract.mlflow_records import Record, its_own_warnings, needs_mlflow, quieten
 
 pytestmark = [needs_mlflow, its_own_warnings, pytest.mark.timeout(240)]

@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from steerio.edge.connector_store import ConnectorStore, Notes, noted
-from steerio.edge.multi_store import MultiStore, Part
-from steerio.edge.node_cache import NodeCache
+from steerio.edge.store.connector_store import ConnectorStore, Notes, noted
+from steerio.edge.store.multi_store import MultiStore, Part
+from steerio.edge.store.node_cache import NodeCache
 from steerio.errors import ObjectMissing, StoreFailed, StoreFull
 from steerio.model.objects import StoredObject
 from tests.contract.test_stores import LARGE, folder_in_memory
@@ -72,7 +72,7 @@ def test_workers_of_a_node_fetch_an_object_once(folder: Path) -> None:
 FETCHES = """
 import os, sys
 from pathlib import Path
-from steerio.edge.node_cache import NodeCache
+from steerio.edge.store.node_cache import NodeCache
 folder, log = map(Path, sys.argv[1:])
 
 def fetch(name):
@@ -186,7 +186,7 @@ def test_where_there_is_no_room_it_is_fetched_by_each(
     def full(*_: Any) -> None:
         raise StoreFull(1, 0, "memory")
 
-    monkeypatch.setattr("steerio.edge.segments.SharedMemoryConnector.set", full)
+    monkeypatch.setattr("steerio.edge.store.segments.SharedMemoryConnector.set", full)
     assert store.get(stored) == [b"x" * 1000]
     assert len(remote.fetched) == 2
 

@@ -10,11 +10,11 @@ import msgspec
 import pytest
 from msgspec import Struct
 
-from steerio.edge.connection import FILE_NAME, Connection, read_connection
-from steerio.edge.own_files import from_json, read_own, to_json, write_own, writing_to
+from steerio.edge.system.own_files import from_json, read_own, to_json, write_own, writing_to
+from steerio.edge.wire.connection import FILE_NAME, Connection, read_connection
 from steerio.errors import UsageError
 from steerio.model.messages import PROTOCOL
-from steerio.worker.setup import NodeSetup
+from steerio.node.setup import NodeSetup
 
 pytestmark = pytest.mark.borders
 

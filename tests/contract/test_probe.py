@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from steerio.core.placement import Placement
 from steerio.model.places import Topology, WorkerNeeds
-from steerio.worker.probe import probe
+from steerio.node.placement import Placement
+from steerio.node.probe import probe
 from tests.contract.machines import GIB, Board, Machine, Slice, nvml
 
 NO_GROUPS = "0::/"

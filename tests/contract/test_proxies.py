@@ -14,16 +14,16 @@ from proxystore.proxy import Proxy, is_resolved
 from proxystore.store import Store, get_store, unregister_store
 
 import steerio
-from steerio.campaign.holders import boards_of
-from steerio.campaign.results import explain
-from steerio.campaign.task_type import as_arguments, is_task_type
-from steerio.edge.calls import CallCodec
-from steerio.edge.journal import shown
-from steerio.edge.references import Reference, gather
-from steerio.edge.values import ANY_VALUE, ValueCodec
+from steerio.campaign.found_boards import boards_of
+from steerio.edge.encoding.calls import CallCodec
+from steerio.edge.encoding.references import Reference, gather
+from steerio.edge.encoding.values import ANY_VALUE, ValueCodec
+from steerio.edge.record.journal import shown
 from steerio.errors import EncodingError
 from steerio.model.objects import StoredObject
 from steerio.model.results import Failed, Sizes, TaskError, Timings
+from steerio.session.results import explain
+from steerio.session.task_type import as_arguments, is_task_type
 from tests.contract.payloads import as_bytes
 from tests.core.test_showing import Model, Point, Run, Tuned
 

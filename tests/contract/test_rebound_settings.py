@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from steerio.campaign.task_type import as_task_type
+from steerio.session.task_type import as_task_type
 
 pytestmark = pytest.mark.borders
 

@@ -14,11 +14,17 @@ import msgspec
 import numpy as np
 import pytest
 
-from steerio.edge.calls import CallCodec
-from steerio.edge.journal import shown
-from steerio.edge.pickling import dump, ship
-from steerio.edge.references import Latest, Reference, gather, is_reference, references_exist
-from steerio.edge.values import ANY_VALUE, INLINE_BYTES, ValueCodec
+from steerio.edge.encoding.calls import CallCodec
+from steerio.edge.encoding.pickling import dump, ship
+from steerio.edge.encoding.references import (
+    Latest,
+    Reference,
+    gather,
+    is_reference,
+    references_exist,
+)
+from steerio.edge.encoding.values import ANY_VALUE, INLINE_BYTES, ValueCodec
+from steerio.edge.record.journal import shown
 from steerio.errors import EncodingError
 from steerio.model.objects import StoredObject
 from tests.contract.payloads import WIRES, as_bytes
@@ -244,8 +250,8 @@ def test_the_record_shows_that_there_was_a_reference() -> None:
 
 def test_nobody_pays_for_references_who_has_none() -> None:
     code = (
-        "from steerio.edge.references import Latest, references_exist\n"
-        "from steerio.edge.values import ANY_VALUE\n"
+        "from steerio.edge.encoding.references import Latest, references_exist\n"
+        "from steerio.edge.encoding.values import ANY_VALUE\n"
         "ANY_VALUE.unpack(*ANY_VALUE.pack([1]))\n"
         "before = references_exist()\n"
         "Latest('model')\n"

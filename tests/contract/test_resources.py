@@ -15,8 +15,9 @@ import cloudpickle
 import pytest
 
 import steerio
-from steerio.worker import holding, preloading
-from steerio.worker.preloading import Preloads
+from steerio.node import preloading
+from steerio.node.preloading import Preloads
+from steerio.worker import holding
 
 LOG: list[str] = []
 

@@ -15,16 +15,16 @@ from typing import Any
 
 import pytest
 
-from steerio.edge.descriptors import MOST_DESCRIPTORS, allow_descriptors
-from steerio.edge.freed import LEAST_BYTES, Freed
-from steerio.edge.segments import SegmentKey, SharedMemoryConnector
-from steerio.edge.space import Free, Space, lies_in_memory
-from steerio.edge.store import SegmentStore
-from steerio.edge.whole_files import (
+from steerio.edge.store.atomic_files import (
     MAPPED_BYTES,
     PRIVATE_MAPPED_BYTES,
     _mapped,
 )
+from steerio.edge.store.free_space import Free, Space, lies_in_memory
+from steerio.edge.store.recycled_files import LEAST_BYTES, Freed
+from steerio.edge.store.segments import SegmentKey, SharedMemoryConnector
+from steerio.edge.store.store import SegmentStore
+from steerio.edge.system.descriptors import MOST_DESCRIPTORS, allow_descriptors
 from steerio.errors import StoreFailed, StoreFull, UsageError
 from tests.contract.test_stores import LARGE, folder_in_memory
 
@@ -32,7 +32,7 @@ MEGABYTE = 2**20
 
 DIES = """
 import os, pathlib, signal, sys
-from steerio.edge.segments import SharedMemoryConnector
+from steerio.edge.store.segments import SharedMemoryConnector
 folder, where = sys.argv[1:]
 connector = SharedMemoryConnector(folder, maker="dead")
 write, rename, flock = os.writev, pathlib.Path.rename, None
@@ -111,7 +111,7 @@ def test_a_reader_that_comes_too_late_finds_nothing_rather_than_another_object()
 
 FORKS = """
 import os, sys
-from steerio.edge.segments import SharedMemoryConnector
+from steerio.edge.store.segments import SharedMemoryConnector
 connector = SharedMemoryConnector(sys.argv[1])
 first = connector.put(b"1" * 2 * 2**20)
 held = connector.get(first)
@@ -152,7 +152,7 @@ def test_freed_memory_is_given_back_after_a_moment(monkeypatch: pytest.MonkeyPat
         kept = Freed(folder / "freed")
         store.drop_freed()
         assert kept.nbytes() > LARGE
-        monkeypatch.setattr("steerio.edge.freed.KEPT_S", -60.0)
+        monkeypatch.setattr("steerio.edge.store.recycled_files.KEPT_S", -60.0)
         store.drop_freed()
         assert kept.nbytes() == 0
 
@@ -330,7 +330,8 @@ def test_too_little_memory_refuses_what_the_file_system_would_take(
     with folder_in_memory() as folder:
         connector = SharedMemoryConnector(str(folder))
         monkeypatch.setattr(
-            "steerio.edge.space._memory", lambda _: iter([Free(1000, "this machine's memory")])
+            "steerio.edge.store.free_space._memory",
+            lambda _: iter([Free(1000, "this machine's memory")]),
         )
         with pytest.raises(StoreFull, match="1000 bytes are free in this machine's memory"):
             connector.put(bytes(2000))
@@ -379,7 +380,7 @@ def test_proxystore_puts_and_resolves_through_our_connector_in_any_process() -> 
 
 def test_our_stores_import_nothing_of_proxystore() -> None:
     code = (
-        "import sys; import steerio.edge.opening, steerio.edge.store_folders;"
+        "import sys; import steerio.edge.store.opening, steerio.edge.store.folders;"
         "assert not [m for m in sys.modules if m.startswith(('proxystore', 'pandas', 'redis'))]"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
@@ -410,8 +411,8 @@ def descriptors() -> int:
 def test_files_on_a_file_system_are_read_for_others_may_remove_them(
     tmp_path: Path, private: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("steerio.edge.segments.Space.free", lambda _: Free(2**40, "a disk"))
-    monkeypatch.setattr("steerio.edge.space._IN_MEMORY", frozenset())
+    monkeypatch.setattr("steerio.edge.store.segments.Space.free", lambda _: Free(2**40, "a disk"))
+    monkeypatch.setattr("steerio.edge.store.free_space._IN_MEMORY", frozenset())
     connector = SharedMemoryConnector(str(tmp_path))
     key = connector.put(b"1" * 10 * LARGE)
     before = descriptors()
@@ -476,7 +477,7 @@ def test_a_process_may_have_as_many_descriptors_as_it_may_allow_itself() -> None
 
 TOO_LARGE = """
 import resource, sys
-from steerio.edge.segments import SharedMemoryConnector
+from steerio.edge.store.segments import SharedMemoryConnector
 connector = SharedMemoryConnector(sys.argv[1])
 key = connector.put(bytes(64 * 2**20))
 resource.setrlimit(resource.RLIMIT_DATA, (32 * 2**20, -1))

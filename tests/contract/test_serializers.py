@@ -15,11 +15,11 @@ import pandas as pd
 import pytest
 
 import steerio
-from steerio.edge.boxing import LONG_BYTES, explain_read_only
-from steerio.edge.calls import CallCodec
-from steerio.edge.pickling import dump
-from steerio.edge.serializers import BUFFER_BYTES
-from steerio.edge.values import ANY_VALUE
+from steerio.edge.encoding.boxing import LONG_BYTES, explain_read_only
+from steerio.edge.encoding.calls import CallCodec
+from steerio.edge.encoding.pickling import dump
+from steerio.edge.encoding.serializers import BUFFER_BYTES
+from steerio.edge.encoding.values import ANY_VALUE
 from steerio.errors import EncodingError, UsageError
 from tests.contract.frames import CHECKS
 from tests.contract.payloads import WIRES, alike, as_bytes
@@ -293,7 +293,7 @@ REGISTERING = """
 import numpy as np
 import pickle
 import steerio
-from steerio.edge.values import ANY_VALUE
+from steerio.edge.encoding.values import ANY_VALUE
 from steerio.errors import EncodingError
 from tests.contract.test_serializers import FineMesh, Mesh, mesh_to_parts
 
@@ -314,7 +314,7 @@ def test_it_holds_for_classes_that_go_by_value() -> None:
 import numpy as np
 import pickle
 import steerio
-from steerio.edge.values import ANY_VALUE
+from steerio.edge.encoding.values import ANY_VALUE
 
 class Mesh:
     def __init__(self, points):
@@ -352,7 +352,7 @@ def test_what_cannot_be_a_serializer_is_refused(kind: Any, to_parts: Any, why: s
 def test_nothing_is_imported_to_learn_how_it_is_taken_apart() -> None:
     code = (
         "import sys\n"
-        "from steerio.edge.values import ANY_VALUE\n"
+        "from steerio.edge.encoding.values import ANY_VALUE\n"
         "ANY_VALUE.unpack(*ANY_VALUE.pack(({'a': [1]}, memoryview(b'x'))))\n"
         "print(*{'numpy', 'pandas', 'polars', 'pyarrow', 'torch'} & set(sys.modules))"
     )

@@ -10,18 +10,18 @@ from typing import Any
 
 import pytest
 
-from steerio.campaign import store as session_store
-from steerio.campaign.store import SessionStore
-from steerio.edge.endpoint import MemoryRouter
-from steerio.edge.store import MemoryStore
+from steerio.broker.broker import Broker
+from steerio.broker.driver import Driver
+from steerio.broker.store_sweeper import StraightSweeper
+from steerio.client.client import Client
+from steerio.client.held_objects import ClientObjects
+from steerio.edge.store.store import MemoryStore
+from steerio.edge.wire.endpoint import MemoryRouter
 from steerio.errors import BrokerLost, ObjectMissing
 from steerio.model import messages as ms
 from steerio.model.objects import StoredObject, StoreSetting
-from steerio.runtime.broker import Broker
-from steerio.runtime.client import Client
-from steerio.runtime.driver import Driver
-from steerio.runtime.objects import ClientObjects
-from steerio.runtime.sweeping import StraightSweeper
+from steerio.session import session_store as session_store
+from steerio.session.session_store import SessionStore
 
 VALUE = bytes(1_000)
 

@@ -6,14 +6,14 @@ import asyncio
 
 import pytest
 
-from steerio.edge.endpoint import MemoryRouter
+from steerio.broker.broker import Broker
+from steerio.broker.driver import Driver
+from steerio.client.client import Client
+from steerio.edge.wire.endpoint import MemoryRouter
 from steerio.model import messages as ms
 from steerio.model.settings import Settings
-from steerio.runtime.broker import Broker
-from steerio.runtime.client import Client
-from steerio.runtime.driver import Driver
-from steerio.worker.ahead import Ahead
-from steerio.worker.node import Node
+from steerio.node.node import Node
+from steerio.worker.items_ahead import Ahead
 from tests.contract.test_unreadable_broker import NoForker
 
 pytestmark = pytest.mark.borders

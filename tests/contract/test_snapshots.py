@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from steerio.edge.snapshots import (
+from steerio.edge.encoding.snapshots import (
     MOST_SHARED,
     MOST_SHARED_BYTES,
     Snapshots,
@@ -18,7 +18,7 @@ from steerio.edge.snapshots import (
     snapshot,
     unchanging,
 )
-from steerio.edge.values import ANY_VALUE
+from steerio.edge.encoding.values import ANY_VALUE
 from tests.contract.payloads import content
 from tests.contract.wires import RouterEar, to_broker, wired
 

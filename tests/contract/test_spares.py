@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from steerio.edge.spares import LONG_BYTES, Spares
+from steerio.edge.wire.receive_buffers import LONG_BYTES, Spares
 
 LENGTH = 2 * LONG_BYTES
 

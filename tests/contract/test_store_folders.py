@@ -14,13 +14,13 @@ from pathlib import Path
 
 import pytest
 
-from steerio.edge.store_folders import Removed, open_folder, sweep_stale
+from steerio.edge.store.folders import Removed, open_folder, sweep_stale
 from steerio.errors import UsageError
 
 OWNER = """
 import sys
 from pathlib import Path
-from steerio.edge.store_folders import open_folder
+from steerio.edge.store.folders import open_folder
 folder = open_folder(Path(sys.argv[1]) if len(sys.argv) > 1 else None)
 (folder.path / "object").write_bytes(bytes(1000))
 print(folder.path, flush=True)

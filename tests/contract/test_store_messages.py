@@ -13,16 +13,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec import structs
 
+from steerio.broker.broker import Broker
+from steerio.broker.store_sweeper import StraightSweeper
 from steerio.core.membership import ENDING_S
-from steerio.edge.endpoint import MemoryLink, MemoryRouter
-from steerio.edge.store import MemoryStore
+from steerio.edge.store.store import MemoryStore
+from steerio.edge.wire.endpoint import MemoryLink, MemoryRouter
 from steerio.model import messages as ms
-from steerio.model.objects import Inputs, StoredObject, StoreLoad, Version
+from steerio.model.objects import Inputs, StoredObject, StoreLoad, Version, client_maker
 from steerio.model.settings import Settings
 from steerio.model.tasks import CLIENT_BITS, TaskOptions, TaskSpec
-from steerio.runtime.broker import Broker
-from steerio.runtime.objects import client_maker
-from steerio.runtime.sweeping import StraightSweeper
 from tests.contract.test_headers import FIELDS, messages_of
 
 M = TypeVar("M")

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from steerio.edge.connector_store import ConnectorStore
-from steerio.edge.opening import open_store, own_folders
-from steerio.edge.segments import SharedMemoryConnector
-from steerio.edge.store import MemoryStore, SegmentStore, Store
-from steerio.edge.store_folders import open_folder
-from steerio.edge.whole_files import MAPPED_BYTES
+from steerio.edge.store.atomic_files import MAPPED_BYTES
+from steerio.edge.store.connector_store import ConnectorStore
+from steerio.edge.store.folders import open_folder
+from steerio.edge.store.opening import open_store, own_folders
+from steerio.edge.store.segments import SharedMemoryConnector
+from steerio.edge.store.store import MemoryStore, SegmentStore, Store
 from steerio.errors import ObjectMissing
 from steerio.model.objects import StoredObject, StoreSetting
 from tests.contract.redis_servers import redis_server

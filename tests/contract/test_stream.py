@@ -16,10 +16,10 @@ from typing import Any
 
 import pytest
 
-from steerio.edge.batches import JOINED_BYTES
-from steerio.edge.endpoint import Arrival
-from steerio.edge.headers import encode_headers
-from steerio.edge.stream import SCHEME, StreamLink, StreamRouter
+from steerio.edge.wire.batches import JOINED_BYTES
+from steerio.edge.wire.endpoint import Arrival
+from steerio.edge.wire.headers import encode_headers
+from steerio.edge.wire.unix import SCHEME, StreamLink, StreamRouter
 from tests.contract.payloads import content
 from tests.contract.wires import IN_TIME_S, from_broker, to_broker
 

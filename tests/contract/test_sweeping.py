@@ -8,11 +8,11 @@ from collections.abc import Iterable
 
 import pytest
 
-from steerio.edge.multi_store import MultiStore, Part
-from steerio.edge.store import MemoryStore
+from steerio.broker import store_sweeper
+from steerio.broker.store_sweeper import TRIES, StoreSweeper
+from steerio.edge.store.multi_store import MultiStore, Part
+from steerio.edge.store.store import MemoryStore
 from steerio.errors import StoreFailed
-from steerio.runtime import sweeping
-from steerio.runtime.sweeping import TRIES, StoreSweeper
 
 
 class Failing(MemoryStore):
@@ -52,7 +52,7 @@ def test_what_failed_is_tried_again_when_the_store_does_something_else() -> None
 def test_what_failed_is_tried_again_when_the_store_is_left_alone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(sweeping, "TIDY_S", 0.0)
+    monkeypatch.setattr(store_sweeper, "TIDY_S", 0.0)
     store = Failing(2)
     sweeper = StoreSweeper(store)
     sweeper.free([store.put([b"x"]).name])
@@ -64,7 +64,7 @@ def test_what_failed_is_tried_again_when_the_store_is_left_alone(
 def test_what_fails_too_often_is_told_of(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(sweeping, "TIDY_S", 0.0)
+    monkeypatch.setattr(store_sweeper, "TIDY_S", 0.0)
     store = Failing(1000)
     sweeper = StoreSweeper(store)
     with caplog.at_level(logging.WARNING, "steerio.store"):

@@ -8,7 +8,7 @@ import weakref
 
 import pytest
 
-from steerio.edge.threads import DaemonThreads, in_thread
+from steerio.edge.system.threads import DaemonThreads, in_thread
 
 END_S = 60.0
 

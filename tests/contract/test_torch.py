@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from steerio.edge.values import ANY_VALUE
+from steerio.edge.encoding.values import ANY_VALUE
 from tests.contract.payloads import WIRES
 
 torch: Any = pytest.importorskip("torch")

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from steerio import BrokerLost
-from steerio.campaign.session import Session
+from steerio.client.client import Client
 from steerio.model import messages as ms
 from steerio.model.results import Lost
 from steerio.model.settings import Settings
-from steerio.runtime.client import Client
-from steerio.worker.node import Node
+from steerio.node.node import Node
+from steerio.session.session import Session
 from tests.contract.wires import RouterEar, Wire, wired
 
 pytestmark = [pytest.mark.borders, pytest.mark.parametrize("transport", ["ipc", "tcp"])]

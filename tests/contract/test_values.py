@@ -25,10 +25,10 @@ from proxystore.connectors.file import FileConnector
 from proxystore.proxy import Proxy, is_resolved
 from proxystore.store import Store
 
-from steerio.edge.boxing import ARRAY_BYTES, LONG_BYTES
-from steerio.edge.calls import CallCodec
-from steerio.edge.pickling import BUFFER_BYTES
-from steerio.edge.values import ANY_VALUE, INLINE_BYTES, ValueCodec
+from steerio.edge.encoding.boxing import ARRAY_BYTES, LONG_BYTES
+from steerio.edge.encoding.calls import CallCodec
+from steerio.edge.encoding.pickling import BUFFER_BYTES
+from steerio.edge.encoding.values import ANY_VALUE, INLINE_BYTES, ValueCodec
 from steerio.errors import EncodingError
 from tests.contract.payloads import WIRES, alike, called, content, sent
 

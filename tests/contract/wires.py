@@ -14,10 +14,10 @@ from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextma
 from pathlib import Path
 from typing import Any
 
-from steerio.edge.contexts import Context
-from steerio.edge.endpoint import LinkEndpoint, MemoryRouter, RouterEndpoint
-from steerio.edge.keys import ClientKeys, Gatekeeper, ServerKeys, make_keys
-from steerio.edge.zeromq import ZmqLink, ZmqRouter
+from steerio.edge.wire.contexts import Context
+from steerio.edge.wire.endpoint import LinkEndpoint, MemoryRouter, RouterEndpoint
+from steerio.edge.wire.keys import ClientKeys, Gatekeeper, ServerKeys, make_keys
+from steerio.edge.wire.zeromq import ZmqLink, ZmqRouter
 from steerio.model import messages as ms
 from steerio.model.tasks import TaskOptions
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from steerio.campaign.allocation import Steps
+from steerio.session.allocation import Steps
 
 
 def test_a_wish_has_to_hold_before_anybody_moves() -> None:

@@ -16,8 +16,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from steerio.core.picking import say_numbers
-from steerio.core.placement import Placement
 from steerio.errors import NoPlace, UsageError
 from steerio.model.places import (
     LEAST_MEMORY_BYTES,
@@ -28,6 +26,8 @@ from steerio.model.places import (
     WorkerNeeds,
     say_bytes,
 )
+from steerio.node.picking import say_numbers
+from steerio.node.placement import Placement
 
 FILES = sorted((Path(__file__).parents[1] / "topologies").glob("*.json"))
 GIB = 2**30

@@ -19,7 +19,7 @@ from steerio import (
     at_least,
     at_most,
 )
-from steerio.campaign.rules import apportion, within
+from steerio.session.rules import apportion, within
 
 
 def load(workers: int, tasks: int = 0) -> PoolLoad:

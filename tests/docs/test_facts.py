@@ -13,8 +13,8 @@ import steerio
 from steerio import testing
 from steerio.cli.main import steerio as command
 from steerio.core.lifecycle import Fact, State, mermaid
-from steerio.edge.connection import Connection
-from steerio.edge.journal import TaskEntry
+from steerio.edge.record.journal import TaskEntry
+from steerio.edge.wire.connection import Connection
 from steerio.model.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -59,9 +59,9 @@ def test_architecture_maps_every_module() -> None:
         assert f"`{package.name}`" in code_map, f"the code map lacks the package {package.name}"
         if package.name == "testing":
             continue  # it maps the simulated cluster's main parts
-        for module in package.glob("[!_]*.py"):
+        for module in package.rglob("[!_]*.py"):
             assert f"`{module.stem}`" in code_map, (
-                f"the code map lacks {package.name}/{module.name}"
+                f"the code map lacks {module.relative_to(package.parent)}"
             )
 
 

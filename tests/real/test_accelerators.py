@@ -19,11 +19,11 @@ from click.testing import CliRunner
 
 import steerio
 from steerio import Cancelled, TaskProgress, Workers
-from steerio.campaign.session import Session
 from steerio.cli.main import steerio as command
 from steerio.launch.hosting import Hosting
 from steerio.model.places import WorkerNeeds, say_bytes
-from steerio.worker.probe import probe
+from steerio.node.probe import probe
+from steerio.session.session import Session
 from tests.real.on_device import HELD_BYTES, free_bytes, hold_memory, look, look_together
 
 DEVICES = {d.id: d for d in probe().accelerators if d.vendor == "nvidia"}

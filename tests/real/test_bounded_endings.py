@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from steerio.worker.setup import SAME_S
+from steerio.node.setup import SAME_S
 from tests.real import programs
 from tests.real.programs import Program, running, steerio_command
 from tests.real.tables import read_table

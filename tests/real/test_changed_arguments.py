@@ -16,7 +16,7 @@ import pytest
 
 import steerio
 from steerio import StoreSetting
-from steerio.campaign.session import Session
+from steerio.session.session import Session
 from tests.real.test_standing_broker import broker_in, workers_in
 
 pytestmark = pytest.mark.borders

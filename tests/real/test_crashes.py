@@ -19,8 +19,8 @@ from pathlib import Path
 import pytest
 
 import steerio
-from steerio.edge.connection import read_connection
-from steerio.edge.store_folders import SPILL
+from steerio.edge.store.folders import SPILL
+from steerio.edge.wire.connection import read_connection
 from tests.contract.redis_servers import connected, redis_server
 from tests.real import programs
 from tests.real.programs import Program, python, running, steerio_command

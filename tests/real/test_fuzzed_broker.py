@@ -11,12 +11,12 @@ import msgspec
 import zmq
 
 import steerio
-from steerio.campaign.session import Session
-from steerio.campaign.store import SessionStore
-from steerio.edge.headers import encode_headers
+from steerio.edge.wire.headers import encode_headers
 from steerio.launch.hosting import Hosting
 from steerio.model import messages as ms
 from steerio.model.objects import StoredObject
+from steerio.session.session import Session
+from steerio.session.session_store import SessionStore
 
 ROUNDS = 40
 LINGER_MS = 200

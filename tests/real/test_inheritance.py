@@ -90,7 +90,7 @@ def test_a_forked_node_holds_no_connection_and_prints_nothing_twice(tmp_path: Pa
 
 TOLD_AT_FORK = """
 import os, signal
-from steerio.worker import zygote
+from steerio.node import zygote
 
 signal.signal(signal.SIGTERM, zygote._end)
 os.register_at_fork(before=lambda: os.kill(os.getpid(), signal.SIGTERM))

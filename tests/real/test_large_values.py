@@ -11,7 +11,7 @@ import pytest
 
 import steerio
 from steerio import Cancelled, Failed, Lost, StoreSetting, Succeeded
-from steerio.campaign.session import Session
+from steerio.session.session import Session
 
 LARGE = 200_000
 """Numbers of 8 bytes that go by reference."""

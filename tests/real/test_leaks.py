@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 import zmq
 
-from steerio.edge.store_folders import sweep_stale
+from steerio.edge.store.folders import sweep_stale
 from tests import leaks
 
 SLEEPER = "import time; time.sleep(600)"
@@ -168,7 +168,7 @@ time.sleep(600)
 
 def test_the_folder_of_a_strangers_store_is_not_ours() -> None:
     code = """
-from steerio.edge.store_folders import open_folder
+from steerio.edge.store.folders import open_folder
 import time
 folder = open_folder()
 print(folder.path, flush=True)

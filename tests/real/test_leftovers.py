@@ -18,7 +18,7 @@ import pytest
 
 import steerio
 from steerio import Cancelled, Lost, TaskStarted
-from steerio.worker.descendants import ended
+from steerio.edge.system.descendants import ended
 
 pytestmark = pytest.mark.borders
 SHARED = Path("/dev/shm")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from steerio.worker.launchers import forget_rank
+from steerio.node.launcher_variables import forget_rank
 from tests.real import programs
 from tests.real.programs import python, running, steerio_command
 from tests.real.tables import read_table

@@ -17,10 +17,10 @@ import pytest
 
 import steerio
 from steerio import Workers
-from steerio.campaign.session import Session
 from steerio.launch.hosting import Hosting
 from steerio.launch.node_process import NodeProcess
 from steerio.model.places import Accelerator, Core, Topology, WorkerNeeds
+from steerio.session.session import Session
 
 MANY_CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
 needs_two_cores = pytest.mark.skipif(MANY_CORES < 2, reason="takes two cores that can be chosen")

@@ -22,8 +22,8 @@ import pytest
 
 import steerio
 from steerio import MoveFailed, Needs, Session, Settings
-from steerio.campaign.pools import Lease, Move
 from steerio.model.status import Status
+from steerio.session.moves import Lease, Move
 from tests.real import programs
 from tests.real.programs import Program, steerio_command
 from tests.real.short_tasks import compute, count, die, fail, sleep

@@ -16,7 +16,7 @@ import pytest
 
 import steerio
 from steerio import BrokerLost, Lost, TaskEnded, TaskProgress, UsageError
-from steerio.edge.connection import Connection, read_connection
+from steerio.edge.wire.connection import Connection, read_connection
 from tests.contract.test_addresses import over_ipv6
 from tests.real import deeds, programs
 from tests.real.programs import Program, python, running, steerio_command

@@ -16,7 +16,7 @@ import pytest
 
 import steerio
 from steerio import StoreSetting, TaskProgress, TaskRetried
-from steerio.edge.connection import read_connection
+from steerio.edge.wire.connection import read_connection
 from tests.contract.endpoint_servers import proxystore_endpoint
 from tests.contract.redis_servers import connected, redis_server
 from tests.real import deeds, stored

@@ -13,7 +13,7 @@ import pytest
 
 import steerio
 from steerio import Cancelled, Failed, Lost, Session, Succeeded, TaskProgress, UsageError
-from steerio.edge.stream import StreamRouter
+from steerio.edge.wire.unix import StreamRouter
 from steerio.launch.hosting import Hosting
 from steerio.worker import context
 from tests.real.test_standing_broker import broker_in, workers_in

@@ -15,8 +15,8 @@ import pytest
 
 import steerio
 from steerio import TaskProgress, WorkerJoined, WorkerLost
-from steerio.campaign.session import Session
 from steerio.launch.hosting import Hosting
+from steerio.session.session import Session
 from tests.real import deeds
 from tests.real.programs import python, running, steerio_command, wait_for_end
 

@@ -6,10 +6,10 @@ from typing import Any, TypeVar
 
 import pytest
 
-from steerio.edge.endpoint import Arrival, MemoryLink, MemoryRouter
+from steerio.broker.broker import Broker
+from steerio.edge.wire.endpoint import Arrival, MemoryLink, MemoryRouter
 from steerio.model import messages as ms
 from steerio.model.tasks import Retries, TaskOptions, TaskSpec
-from steerio.runtime.broker import Broker
 
 pytestmark = pytest.mark.borders
 

@@ -6,11 +6,11 @@ import socket
 from typing import Any, TypeVar
 
 from steerio import EventsMissed
-from steerio.edge.endpoint import MemoryLink, MemoryRouter
+from steerio.broker.broker import Broker
+from steerio.broker.performer import DISMISSED
+from steerio.edge.wire.endpoint import MemoryLink, MemoryRouter
 from steerio.model import messages as ms
 from steerio.model.tasks import TaskOptions, TaskSpec
-from steerio.runtime.broker import Broker
-from steerio.runtime.performing import DISMISSED
 
 M = TypeVar("M")
 

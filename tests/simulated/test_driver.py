@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
-from steerio.edge.endpoint import MemoryRouter
+from steerio.broker.broker import Broker
+from steerio.broker.driver import Driver
+from steerio.edge.wire.endpoint import MemoryRouter
 from steerio.model.settings import Settings
-from steerio.runtime.broker import Broker
-from steerio.runtime.driver import Driver
 from tests.simulated.virtual import in_virtual_time
 
 

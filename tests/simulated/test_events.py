@@ -22,8 +22,8 @@ from steerio import (
     TaskYielded,
     WorkerJoined,
 )
-from steerio.campaign.streams import EVENTS_AHEAD
 from steerio.model.events import AnyEvent
+from steerio.session.event_stream import EVENTS_AHEAD
 from steerio.testing import Model, RandomKills, SimulatedCluster
 from steerio.testing.cluster import SIMULATED
 from steerio.testing.network import CONGESTED_AT

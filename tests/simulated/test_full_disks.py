@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from steerio.edge.endpoint import MemoryRouter
-from steerio.edge.journal import Journal, TaskEntry
+from steerio.broker.broker import Broker
+from steerio.edge.record.journal import Journal, TaskEntry
+from steerio.edge.wire.endpoint import MemoryRouter
 from steerio.model import messages as ms
 from steerio.model.events import AnyEvent
 from steerio.model.tasks import TaskOptions, TaskSpec
-from steerio.runtime.broker import Broker
 from tests.simulated.test_broken_peers import said
 
 pytestmark = pytest.mark.borders

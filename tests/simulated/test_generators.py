@@ -25,7 +25,7 @@ from steerio import (
     on_success,
     task,
 )
-from steerio.campaign.items import UNREAD_ITEMS
+from steerio.session.items import UNREAD_ITEMS
 from steerio.testing import KillWorker, Model, SimulatedCluster, simulate
 from steerio.testing.cluster import SIMULATED
 from tests.simulated.virtual import of_kind, on_cluster, simulation
@@ -293,7 +293,7 @@ def test_long_items_are_kept_for_nobody_beyond_their_bound(threshold_bytes: int 
 
 
 def test_what_is_kept_of_all_tasks_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("steerio.campaign.items.UNREAD_IN_ALL", 100)
+    monkeypatch.setattr("steerio.session.items.UNREAD_IN_ALL", 100)
 
     @cluster_with_one
     async def scene(cluster: SimulatedCluster, session: Session) -> None:

@@ -11,8 +11,8 @@ import msgspec
 import pytest
 
 from steerio import Board, Session, TaskCancelled, TaskFailed, TaskRetried, TaskStarted, task
-from steerio.campaign.handle import Done
-from steerio.campaign.published import published
+from steerio.session.published import published
+from steerio.session.task import Done
 from steerio.testing import KillWorker, Model, SimulatedCluster
 from tests.simulated.virtual import as_asked, on_cluster, simulation
 

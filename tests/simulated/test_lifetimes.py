@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from steerio import Failed, Lost, Result, Session, Succeeded, Task, task
-from steerio.campaign.reference import Reference
 from steerio.model.objects import StoreSetting
+from steerio.session.reference import Reference
 from steerio.testing import (
     HangWorker,
     KillNode,

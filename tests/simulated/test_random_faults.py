@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from steerio import Session, TaskEnded, TaskQueued, TaskRetried, TaskStarted
-from steerio.campaign.task_type import TaskType
 from steerio.model.tasks import CLIENT_BITS
+from steerio.session.task_type import TaskType
 from steerio.testing import (
     FailStarts,
     HangWorker,

@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 
 from steerio import Campaign, Limits, task
-from steerio.campaign.made_with import in_short
-from steerio.campaign.run_dir import write_parameters
+from steerio.campaign.parameters import in_short, write_parameters
 from steerio.testing import KillWorker, Model, SimulatedCluster, simulate
 from tests.simulated.virtual import in_virtual_time
 

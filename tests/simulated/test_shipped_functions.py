@@ -8,8 +8,8 @@ import functools
 import pytest
 
 from steerio import Board, Campaign, on_success
+from steerio.client import sent_types
 from steerio.model.results import Succeeded
-from steerio.runtime import task_types
 from steerio.testing import Model, SimulatedCluster, simulate
 from tests.simulated.virtual import in_virtual_time
 
@@ -61,7 +61,7 @@ def random_s(rng: object, *_: object) -> float:
 async def test_methods_run_with_their_object_as_it_was_and_draw_on(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(task_types, "KEPT_TYPES", 4)
+    monkeypatch.setattr(sent_types, "KEPT_TYPES", 4)
     scale = Scale(0)
     async with SimulatedCluster({"default": 2}, model=Model(random_s)) as cluster:
         async with cluster.session() as session:

@@ -17,7 +17,7 @@ from steerio import (
     UsageError,
     WorkerLost,
 )
-from steerio.runtime.client import CANCELLED_IN_MESSAGE
+from steerio.client.client import CANCELLED_IN_MESSAGE
 from steerio.testing import Model, PartitionNode, SimulatedCluster
 from tests.simulated.virtual import (
     as_asked,

@@ -10,7 +10,7 @@ import pytest
 
 from steerio import Campaign, agent
 from steerio.campaign.conductor import Conductor
-from steerio.campaign.used import Used
+from steerio.campaign.usage import Used
 from steerio.model.status import PoolLoad
 from steerio.testing import simulate
 from tests.simulated.virtual import AS_ASKED, simulation, training

@@ -10,10 +10,10 @@ import numpy
 import pytest
 
 from steerio import Board, Session, Task, TaskEnded, UsageError, report, task
-from steerio.campaign import sending
-from steerio.edge import cutting
+from steerio.edge.wire import cutting
 from steerio.errors import EncodingError
 from steerio.model.bounds import LONGEST_S, TYPE_CHARACTERS
+from steerio.session import packed_call
 from steerio.testing import SimulatedCluster
 from tests.simulated.virtual import on_cluster, simulation
 
@@ -190,7 +190,7 @@ async def test_more_than_a_message_takes(cluster: SimulatedCluster, session: Ses
     references = [await session.put(number) for number in range(3)]
     arrays = [numpy.zeros(10_000) for _ in range(3)]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sending, "MOST_NEEDED", 2)
+        patch.setattr(packed_call, "MOST_NEEDED", 2)
         patch.setattr(cutting, "MOST_FRAMES", 2)
         with pytest.raises(UsageError, match="may be given 2 references, not 3: put what they"):
             session.submit(combining, references)

@@ -1,0 +1,120 @@
+"""Lets strangers in: who joins says first which protocol it speaks, and what it is."""
+
+from __future__ import annotations
+
+import socket
+from math import inf
+from typing import Any
+
+from steerio.broker.drops import Drops
+from steerio.broker.peers import Peer, Peers
+from steerio.broker.status import Overview
+from steerio.core.membership import Membership
+from steerio.edge.wire.endpoint import RouterEndpoint
+from steerio.model import messages as ms
+from steerio.model.objects import client_maker
+
+LIMIT_WORKERS = 10_000
+"""Most workers that one node may offer."""
+LIMIT_POOLS = 1_000
+"""Most pools that one node may offer workers for."""
+
+
+class Welcome:
+    """Lets strangers in, or says why not.
+
+    Args:
+        members: the core.
+        peers: who was let in.
+        drops: where to count who was not.
+        overview: how the pools are, for clients.
+    """
+
+    def __init__(self, members: Membership, peers: Peers, drops: Drops, overview: Overview) -> None:
+        self._members = members
+        self._roster = members.roster
+        self._peers = peers
+        self._overview = overview
+        self._drop = drops.drop
+        self._refuse = drops.refuse
+        self._refuse_frames = drops.refuse_frames
+        self._clients = 0
+
+    def welcome(
+        self, router: RouterEndpoint, identity: bytes, message: Any, now: float
+    ) -> Peer | None:
+        """Let a stranger in, or say why not."""
+        protocol = getattr(message, "protocol", None)
+        if protocol is None:
+            self._drop("stranger", f"{type(message).__name__} before joining")
+            self._refuse(getattr(message, "stored", None))
+            self._refuse_frames(getattr(message, "inputs", None))
+            router.send(identity, ms.Refused("join first", True))
+            return None
+        if protocol != ms.PROTOCOL:
+            reason = (
+                f"this broker speaks protocol {ms.PROTOCOL}, you speak {protocol}: "
+                "install the same version of steerio on both sides"
+            )
+            self._drop("protocol", reason)
+            router.send(identity, ms.Refused(reason, False))
+            return None
+        number = self._peers.next_number()
+        refusal = ""
+        peer = Peer(number, router, identity, "client", "")
+        if isinstance(message, ms.JoinClient):
+            peer.name, peer.client_number = message.name, self._clients
+            self._clients += 1
+            maker = client_maker(peer.client_number)
+            watched = not router.local
+            self._members.client_joined(number, message.name, watched, now, maker, message.worker)
+        elif isinstance(message, ms.JoinNode):
+            peer.role, peer.name = "node", message.name
+            refusal = self._welcome_node(peer, message, now)
+        elif isinstance(message, ms.JoinWorker):
+            peer.role, peer.name = "worker", message.worker
+            peer.worker = self._members.worker_joined(number, message.worker, message.pid, now)
+            if peer.worker is None:
+                refusal = f"no worker {message.worker!r} is expected"
+        if refusal:
+            self._drop("refused", refusal)
+            router.send(identity, ms.Refused(refusal, False))
+            return None
+        self._peers.add(peer)
+        pools = {name: pool.workers for name, pool in self._roster.pools.items()}
+        shown_pools = pools if self._roster.closed else {}
+        number, settings = max(0, peer.client_number), self._roster.settings
+        peer.send(ms.Accepted(number, shown_pools, peer.name, settings))
+        if peer.role == "client":
+            peer.send(self._overview.pools())
+        return peer
+
+    def _welcome_node(self, peer: Peer, message: ms.JoinNode, now: float) -> str:
+        """Let a node in, or return why not."""
+        counts = message.workers.values()
+        if any(count < 0 for count in counts) or sum(counts) > LIMIT_WORKERS:
+            return f"a node offers 0 to {LIMIT_WORKERS} workers"
+        if max(len(counts), len(message.makes)) > LIMIT_POOLS:
+            return f"a node offers workers for up to {LIMIT_POOLS} pools"
+        left_s, least_s = message.walltime_s, self._roster.settings.leave_s
+        if left_s is not None and not least_s < left_s < inf:
+            return (
+                f"a walltime of {left_s:.0f} s is too short: a node is left {least_s:g} s before "
+                "its end (leave_s)"
+            )
+        node = self._members.node_joined(
+            peer.number,
+            message.name,
+            message.host,
+            message.workers,
+            now,
+            message.requires,
+            message.makes,
+            message.walltime_s,
+        )
+        if node is None:
+            return f"there are just the pools {', '.join(sorted(self._roster.pools))} here"
+        peer.name = node.name
+        here = message.host == socket.gethostname() and not peer.router.remote
+        peer.local_pid = message.pid if here else 0
+        return ""

@@ -1,0 +1,320 @@
+"""The broker: takes messages in, lets the core decide, performs what it decided.
+
+A broker has no loop and no thread of its own.  Whoever drives it calls `step`
+(see ``broker.driver``): take in what arrived, tick, perform, write the journal, flush.
+One lock makes steps exclusive, so that a second thread may step in while the loop of
+the first stands still.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from math import inf
+
+from steerio.broker.intake import Intake
+from steerio.broker.peers import Peers
+from steerio.broker.performer import Performer, Sweeper
+from steerio.core.dispatch import Dispatch
+from steerio.core.eventlog import EventLog
+from steerio.core.membership import Membership
+from steerio.core.roster import Roster
+from steerio.edge.record.journal import Journal, TaskEntry
+from steerio.edge.wire.endpoint import RouterEndpoint
+from steerio.model import messages as ms
+from steerio.model.events import AnyEvent
+from steerio.model.settings import Settings
+
+log = logging.getLogger("steerio.broker")
+
+ARRIVALS_PER_STEP = 1_000
+"""Most arrivals taken in by one step, so that no step holds the loop for long."""
+SHARE_POOLS_S = 0.1
+"""How often at most those who watch the pools for their sizes hear of other changes."""
+EVENTS_UNWRITTEN = 1_000
+"""Most events that are kept to be written together."""
+ROUNDS = 8
+"""Most rounds of performing in one step; each but the first follows from lost peers."""
+
+
+class Broker:
+    """Holds queue, pools, workers and event log; the only meeting point.
+
+    Args:
+        routers: the endpoints to serve.
+        pools: the pools there are, and how many workers each is to have: 0 for one that moves
+            are to bring some.  With ``closed`` there are no other pools, ever.
+        closed: whether workers and pools are all known from the start.
+        settings: bounds and leases.
+        journal: where to record, if anywhere.
+        sweeper: who removes objects from the store, if there is one.
+        copied_bytes: how much each node may copy ahead of objects that are not there; 0: they are.
+        clock: monotonic seconds; ``epoch``: what turns them into Unix time.
+    """
+
+    def __init__(
+        self,
+        routers: Sequence[RouterEndpoint],
+        *,
+        pools: Mapping[str, int] | None = None,
+        closed: bool = False,
+        settings: Settings | None = None,
+        journal: Journal | None = None,
+        sweeper: Sweeper | None = None,
+        copied_bytes: int = 0,
+        clock: Callable[[], float] = time.monotonic,
+        epoch: float | None = None,
+    ) -> None:
+        self.settings = settings or Settings()
+        self.routers = list(routers)
+        self._first = [router for router in routers if router.first]
+        self._second = [router for router in routers if not router.first]
+        self.more = False
+        self.failed = False
+        """Whether it asks to be ended because it cannot do what it is for."""
+        self.events = EventLog(time.time() - time.monotonic() if epoch is None else epoch)
+        self.roster = Roster(self.settings, pools or {}, closed)
+        self.dispatch = Dispatch(self.roster, self.events, self.settings)
+        self.members = Membership(self.dispatch)
+        self._journal = journal
+        self._unwritten: list[AnyEvent] = []
+        self._write_events_at = inf
+        self._clock = clock
+        self._lock = threading.RLock()
+        self._peers = Peers()
+        self._intake = Intake(self.members, self._peers, self._record_and_share, clock())
+        self._performer = Performer(
+            self._peers,
+            self.events.epoch,
+            journal is not None,
+            sweeper,
+            self.dispatch.holdings.sizes.keys(),
+        )
+        self.dispatch.fetching.wanted = self._performer.nodes_copy = copied_bytes > 0
+        self.dispatch.fetching.most_bytes = copied_bytes
+        self._next_ping = clock()
+        self._next_share = clock()
+        self._share_at = inf
+        self._shared_sizes: list[int] = []
+        self.members.expect_workers(pools or {}, clock())
+
+    def __repr__(self) -> str:
+        pools = ", ".join(repr(pool) for pool in self.roster.pools.values())
+        return f"<Broker {len(self._peers)} peers, {len(self.dispatch.tasks)} tasks; {pools}>"
+
+    @property
+    def closing(self) -> str:
+        """Why the broker was asked to end, or nothing."""
+        return self._intake.closing
+
+    @property
+    def dropped(self) -> dict[str, int]:
+        """How many messages were dropped, by reason."""
+        return dict(self._intake.dropped)
+
+    def step(self) -> float | None:
+        """Do all there is to do now; return when to step again at the latest (or ``None``).
+
+        ``more`` says afterwards whether something is there already.
+        """
+        with self._lock:
+            now = self._clock()
+            take = self._intake.take
+            for router in self.routers:
+                for arrival in router.receive(ARRIVALS_PER_STEP):
+                    take(router, arrival, now)
+            due = self.dispatch.deadlines.next
+            if due is not None and due <= now:
+                self.members.tick(now, words_wait=self._ready())
+                for reason in self.members.stalls.take_told():
+                    log.warning("nothing can go on: %s", reason)
+            if now >= self._next_ping:
+                self._ping(now)
+            elif now >= self._share_at:
+                self._share_pools(now)
+            self._finish(now)
+            self.more = self._ready()
+            next_deadline = self.dispatch.deadlines.next
+            soonest = min(self._write_events_at, self._share_at)
+            if next_deadline is not None:
+                soonest = min(soonest, next_deadline)
+            if self._peers:
+                return min(soonest, self._next_ping)
+            return soonest if soonest < inf else None
+
+    def node_exited(self, pid: int, reason: str) -> bool:
+        """Take in that a node's process ended, as seen by who started it (any thread).
+
+        Returns whether it was told to: then there is to be no other in its place.
+        """
+        with self._lock:
+            now = self._clock()
+            told = self._performer.was_dismissed(pid)
+            for peer in [peer for peer in self._peers if peer.local_pid == pid]:
+                told = False  # that was another process of the same number
+                self.members.node_lost(peer.number, reason, now)
+            self._finish(now)
+            return told
+
+    def fail_pools(self, reason: str) -> None:
+        """Give up the pools that have no worker: none will come any more (any thread)."""
+        with self._lock:
+            now = self._clock()
+            for pool in self.roster.pools.values():
+                if not pool.failure and not pool.workers:
+                    self.members.fail(pool, reason, now)
+            self._finish(now)
+
+    def close(self, reason: str) -> None:
+        """Tell all peers to end, empty the store, and let go of the endpoints."""
+        with self._lock:
+            for peer in self._peers:
+                peer.send(ms.Closing(reason))
+            self.members.broker_ends()
+            self._finish(self._clock())
+            for router in self.routers:
+                router.close()
+            if self._journal is not None:
+                self._write_events(self._journal)
+                self._journal.close()
+                self._journal = None
+
+    def abandon(self, reason: str) -> None:
+        """End and record whatever is under way, and close (any thread).
+
+        For when the loop that drives the broker will not turn again.
+        """
+        with self._lock:
+            now = self._clock()
+            for number in list(self.members.clients):
+                self.members.client_left(number, reason, now)
+            for number in list(self.members.nodes):
+                self.members.node_lost(number, reason, now)
+            self._finish(now)
+            self.close(reason)
+            for routers in (self.routers, self._first, self._second):
+                routers.clear()  # another thread may be about to step
+
+    # -- the parts of a step --------------------------------------------------------------
+
+    def _ready(self) -> bool:
+        for router in self.routers:  # noqa: SIM110 - a generator costs more than the asking
+            if router.ready():
+                return True
+        return False
+
+    def _finish(self, now: float) -> None:
+        """Perform, record, share and flush; peers found gone lead to another round.
+
+        Orders to local workers go out first.  No result leaves before it is recorded.
+        """
+        for _ in range(ROUNDS):
+            self.members.watch_held(now)
+            changed = bool(self.dispatch.effects or self.events.fresh)
+            self._performer.perform(self.dispatch.take_effects(), now)
+            gone = self._flush(self._first)
+            self._record_and_share()
+            if changed:
+                self._share_pools(now)
+            gone += self._flush(self._second)
+            for router, identity in gone:
+                self._unreachable(router, identity, now)
+            if not self.dispatch.effects:
+                return
+
+    def _flush(self, routers: list[RouterEndpoint]) -> list[tuple[RouterEndpoint, bytes]]:
+        """Hand over what was collected; return who cannot be reached any more, and where."""
+        gone: list[tuple[RouterEndpoint, bytes]] = []
+        for router in routers:
+            for identity in router.flush():
+                gone.append((router, identity))
+        return gone
+
+    def _record_and_share(self) -> None:
+        fresh = self.events.take_fresh()
+        if self._journal is not None:
+            if fresh:
+                self._unwritten += fresh
+            self._record(self._journal)
+        if fresh:
+            for peer in self._peers.clients.values():
+                for subscription in peer.subscriptions.values():
+                    subscription.share(peer, fresh)
+                if peer.watches_tasks:
+                    peer.tell_states(fresh)
+
+    def _record(self, journal: Journal) -> None:
+        """Write what ended, and the events now and then: each write is a call of the system."""
+        entries = self._performer.entries
+        if entries and self._write(journal, entries, []):
+            self._performer.recorded()
+        if not self._unwritten:
+            return
+        now = self._clock()
+        if self._write_events_at == inf:
+            self._write_events_at = now + journal.events_within_s
+        if now >= self._write_events_at or len(self._unwritten) >= EVENTS_UNWRITTEN:
+            self._write_events(journal)
+
+    def _write_events(self, journal: Journal) -> None:
+        self._write_events_at = inf
+        if self._write(journal, [], self._unwritten):
+            self._unwritten.clear()
+
+    def _write(self, journal: Journal, entries: list[TaskEntry], events: list[AnyEvent]) -> bool:
+        """Write the record, and return whether it is; ask to end where it cannot be written.
+
+        To go on would be to lose results without a word, to raise would be to hang everybody.  The
+        results whose entries are not written are held back, so that nobody has what is not there
+        when the run is looked at, or taken up, again; if that works later they leave then.
+        """
+        try:
+            journal.write(entries, events)
+        except OSError as error:
+            if not self.failed:
+                self.failed = True
+                self._intake.closing = f"the record in {journal.folder} cannot be written: {error}"
+                log.error("%s", self._intake.closing)
+            return False
+        return True
+
+    def _share_pools(self, now: float) -> None:
+        """Tell those who watch the pools: how large they are at once, the rest now and then."""
+        sizes = [pool.ready for pool in self.roster.pools.values()]
+        due = sizes != self._shared_sizes or now >= self._next_share
+        status = None
+        for peer in self._peers.clients.values():
+            if due or peer.watches_idle:
+                if status is None:
+                    status = ms.PoolStatus({n: p.load() for n, p in self.roster.pools.items()})
+                peer.send(status)
+        if due:
+            self._shared_sizes, self._next_share = sizes, now + SHARE_POOLS_S
+        self._share_at = inf if due else self._next_share  # the last change is told, too
+
+    def _ping(self, now: float) -> None:
+        """Say to remote clients that we are alive; who can be reached counts as heard.
+
+        A client's own loop may stand still for long, its connection is kept by ZeroMQ.
+        One that missed events hears of it now if nothing came since that could have told it.
+        """
+        self._next_ping = now + self.settings.beat_s
+        self._share_pools(now)
+        shared = self.events.count - len(self.events.fresh)
+        for watcher in self._peers.clients.values():
+            for subscription in watcher.subscriptions.values():
+                subscription.catch_up(watcher, shared, now + self.events.epoch)
+        for client in self.members.clients.values():
+            peer = self._peers.by_number.get(client.peer)
+            if peer is not None and not peer.router.local:
+                peer.send(ms.BeatAnswer(0.0, now))
+                client.heard = now
+
+    def _unreachable(self, router: RouterEndpoint, identity: bytes, now: float) -> None:
+        """A peer's connection is gone: a client left; nodes tell of workers, leases of nodes."""
+        peer = self._peers.at(router, identity)
+        if peer is not None and peer.role == "client":
+            self._peers.forget(peer)
+            self.members.client_left(peer.number, "its connection closed", now)

@@ -1,0 +1,243 @@
+"""Drives a broker on an asyncio loop, and from a thread while that loop stands still.
+
+The embedded broker lives on the campaign's own loop, where a result reaches its agent
+without crossing a thread or a process.  The price would be that an agent that computes
+for three seconds stops the broker for three seconds.  So a *stand-in* thread watches
+the loop's pulse: when the loop has not turned for ``STILL_S``, the thread takes the
+broker's steps itself, until the loop is back.  Steps exclude each other by the broker's
+lock, and a step touches nothing of asyncio, so it does not matter who takes it.
+
+While the stand-in works it shortens the interpreter's switch interval, for a busy agent
+would otherwise keep the interpreter for 5 ms at a time.  C code that never lets go of
+the interpreter stops the stand-in too; nobody is lost for it, because silence is judged
+only after everything that had arrived was taken in.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import select
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from types import FrameType
+
+from steerio.broker.broker import Broker
+from steerio.edge.wire.endpoint import MemoryRouter
+
+log = logging.getLogger("steerio.driver")
+
+PULSE_S = 0.02
+"""How often the loop shows that it turns."""
+STILL_S = 0.06
+"""A loop that has not turned for this long is stood in for."""
+BLOCKED_S = 1.0
+"""A loop that has not turned for this long is warned of."""
+SWITCH_S = 0.0005
+"""The interpreter's switch interval while the stand-in works."""
+STEPS_IN_TURN = 2
+"""Steps in one turn of the loop: the second takes in what clients answer to the first at once."""
+POLL_MS = 2
+"""How long the stand-in waits for messages before it looks at the loop again."""
+
+
+class Driver:
+    """Calls a broker's steps whenever there is something to do.
+
+    Args:
+        broker: the broker to drive.
+        on_blocked: called (on the stand-in's thread) when the loop has stood still for
+            ``BLOCKED_S``, with the seconds and where the loop's thread is.
+        on_stop: called (on the loop) with the reason once the broker was asked to end.
+        on_stop_heard: called (on the stand-in's thread) where that cannot be yet, as the loop
+            stands still.
+    """
+
+    def __init__(
+        self,
+        broker: Broker,
+        on_blocked: Callable[[float, str], None] | None = None,
+        on_stop: Callable[[str], None] | None = None,
+        on_stop_heard: Callable[[], None] | None = None,
+    ) -> None:
+        self.broker = broker
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+        self._armed = 0.0
+        self._again = False
+        self._stand_in: StandIn | None = None
+        self._on_blocked = on_blocked
+        self._on_stop = on_stop
+        self._on_stop_heard = on_stop_heard
+        self._closed = False
+        memory = [router for router in broker.routers if isinstance(router, MemoryRouter)]
+        self._memory = memory[0] if memory else MemoryRouter()
+        """Whose clients are on this very loop, as a rule; one that nobody uses if there is none."""
+
+    def start(self, *, stand_in: bool) -> None:
+        """Begin to drive; ``stand_in``: also while the loop stands still."""
+        for router in self.broker.routers:
+            router.attach(self._loop, self._step)
+        if stand_in:
+            self._stand_in = StandIn(
+                self.broker, self._loop, self._step, self._on_blocked, self._on_stop_heard
+            )
+            self._stand_in.start()
+        self._step()
+
+    def close(self, reason: str) -> None:
+        """Stop driving and close the broker."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._stand_in is not None:
+            self._stand_in.close()
+        for router in self.broker.routers:
+            router.detach()
+        self.broker.close(reason)
+
+    def _step(self) -> None:
+        self._again = False
+        if not self._closed:
+            self._look_ahead(self._take_steps())
+
+    def _take_steps(self) -> float | None:
+        next_step: float | None = None
+        for _ in range(STEPS_IN_TURN):
+            with self._memory.holding_bells():
+                next_step = self.broker.step()
+            if not self._memory.ready():
+                break
+        return next_step
+
+    def _look_ahead(self, next_step: float | None) -> None:
+        """See to it that there is another step when there is cause for one."""
+        if self._closed:  # by a callback of a client
+            return
+        if self.broker.more or self._memory.ready():
+            self._step_again()
+        if next_step is not None:
+            self._arm(next_step)
+        if self.broker.closing and self._on_stop is not None:
+            on_stop, self._on_stop = self._on_stop, None
+            self._loop.call_soon(on_stop, self.broker.closing)
+
+    def _step_again(self) -> None:
+        if not self._again:
+            self._again = True
+            self._loop.call_soon(self._step)
+
+    def _arm(self, when: float) -> None:
+        """Step at ``when`` at the latest.  A timer set for earlier is harmless, so keep it."""
+        if self._timer is not None:
+            if self._armed <= when:
+                return
+            self._timer.cancel()
+        self._armed = when
+        self._timer = self._loop.call_at(when, self._time_is_up)
+
+    def _time_is_up(self) -> None:
+        """Step; what is due may not be due yet, for loops call a little early."""
+        self._timer = None
+        self._step()
+
+
+class StandIn(threading.Thread):
+    """Takes a broker's steps while its loop stands still."""
+
+    def __init__(
+        self,
+        broker: Broker,
+        loop: asyncio.AbstractEventLoop,
+        resume: Callable[[], None],
+        on_blocked: Callable[[float, str], None] | None,
+        on_stop_heard: Callable[[], None] | None = None,
+    ) -> None:
+        super().__init__(name="steerio-stand-in", daemon=True)
+        self._broker = broker
+        self._loop = loop
+        self._resume = resume
+        self._on_blocked = on_blocked
+        self._on_stop_heard = on_stop_heard
+        self._thread = threading.get_ident()
+        self._pulse = time.monotonic()
+        self._timer: asyncio.TimerHandle | None = None
+        self._closing = threading.Event()
+        self._beat()
+
+    def close(self) -> None:
+        """End the thread and wait for it."""
+        self._closing.set()
+        if self._timer is not None:
+            self._timer.cancel()
+        self.join()
+
+    def run(self) -> None:
+        """Watch the pulse."""
+        while not self._closing.wait(PULSE_S):
+            if time.monotonic() - self._pulse > STILL_S:
+                self._stand_in()
+
+    def _beat(self) -> None:
+        self._pulse = time.monotonic()
+        self._timer = self._loop.call_later(PULSE_S, self._beat)
+
+    def _stand_in(self) -> None:
+        pulse = self._pulse
+        usual = sys.getswitchinterval()
+        sys.setswitchinterval(min(usual, SWITCH_S))
+        poller = select.poll()
+        for router in self._broker.routers:
+            descriptor = router.fileno()
+            if descriptor is not None:
+                poller.register(descriptor, select.POLLIN)
+        warned = False
+        try:
+            while self._pulse == pulse and not self._closing.is_set():
+                for router in self._broker.routers:
+                    router.expect()
+                self._broker.step()
+                if self._broker.closing and self._on_stop_heard is not None:
+                    on_stop_heard, self._on_stop_heard = self._on_stop_heard, None
+                    on_stop_heard()
+                if not self._broker.more:
+                    poller.poll(POLL_MS)
+                if not warned and time.monotonic() - pulse > BLOCKED_S:
+                    warned = True
+                    self._warn(time.monotonic() - pulse)
+        finally:
+            sys.setswitchinterval(usual)
+            with contextlib.suppress(RuntimeError):  # the loop may have been closed
+                self._loop.call_soon_threadsafe(self._resume)
+
+    def _warn(self, seconds: float) -> None:
+        frame = sys._current_frames().get(self._thread)  # pyright: ignore[reportPrivateUsage]
+        where = _where(frame)
+        task = asyncio.current_task(self._loop)
+        if task is not None:  # agents' tasks are named after them
+            where = f"{task.get_name()}, at {where}"
+        log.warning(
+            "the event loop has stood still for %.1f s in %s; tasks go on, but no agent reacts: "
+            "offload it with 'await asyncio.to_thread(...)' or make it a task",
+            seconds,
+            where,
+        )
+        if self._on_blocked is not None:
+            self._on_blocked(seconds, where)
+
+
+def _where(frame: FrameType | None) -> str:
+    """Name the innermost line outside the standard library that a thread is at."""
+    if frame is None:
+        return "an unknown place"
+    stack = traceback.extract_stack(frame)
+    for entry in reversed(stack):
+        if "/lib/python" not in entry.filename and "<frozen" not in entry.filename:
+            return f"{entry.name} ({entry.filename}:{entry.lineno})"
+    return f"{stack[-1].name} ({stack[-1].filename}:{stack[-1].lineno})"

@@ -1,0 +1,109 @@
+"""Takes messages in: looks whether they may be, and has the core told what they say.
+
+A message that comes from a stranger or out of place is dropped, counted under a reason and logged;
+nothing that a peer sends can raise beyond here.  Where a peer that was let in says something that
+cannot be read, or taken in, it is not known what was to follow from that: so the peer is ended, is
+told so, and whatever depended on it ends with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import isfinite
+from typing import cast
+
+from steerio.broker.admission import Welcome
+from steerio.broker.client_messages import FromClients
+from steerio.broker.drops import Drops
+from steerio.broker.node_messages import FromNodes
+from steerio.broker.peers import Intakes, Peer, Peers
+from steerio.broker.status import Overview
+from steerio.core.membership import Membership
+from steerio.edge.wire.endpoint import Arrival, Frames, RouterEndpoint
+from steerio.model import messages as ms
+from steerio.model.bounds import REASON_CHARACTERS, cut
+
+
+class Intake:
+    """Takes in what peers say: finds who is to take in a message, by its kind and who sent it.
+
+    Args:
+        members: the core.
+        peers: who was let in.
+        share: shares the events so far, before a new subscriber is added.
+        started: when the broker started, on its clock.
+    """
+
+    def __init__(
+        self, members: Membership, peers: Peers, share: Callable[[], None], started: float
+    ) -> None:
+        drops = Drops(members.dispatch.holdings)
+        overview = Overview(members, drops.count, started)
+        self.dropped = drops.count
+        self.closing = ""
+        self._members = members
+        self._peers = peers
+        self._drop = drops.drop
+        self._welcome = Welcome(members, peers, drops, overview).welcome
+        self._by_kind: Intakes = {
+            **FromClients(members, peers, drops, overview, share).by_kind,
+            **FromNodes(members, peers, drops).by_kind,
+            ("client", ms.Beat): self._beat,
+            ("client", ms.Leave): self._leave,
+            ("client", ms.StopBroker): self._stop,
+            ("node", ms.Beat): self._beat,
+            ("node", ms.Leave): self._leave,
+        }
+
+    def take(self, router: RouterEndpoint, arrival: Arrival, now: float) -> None:
+        """Take in what arrived from one peer."""
+        peer = self._peers.at(router, arrival.peer)
+        if arrival.fault:
+            self._drop("malformed", f"{peer}: {arrival.fault}")
+            if peer is not None:
+                self._end(peer, f"what it sent cannot be read: {arrival.fault}", now)
+            return
+        for message, frames in arrival.messages:
+            kind = cast("type", message.__class__)
+            try:
+                if peer is None:
+                    peer = self._welcome(router, arrival.peer, message, now)
+                    continue
+                take_in = self._by_kind.get((peer.role, kind))
+                if take_in is None:
+                    self._drop("out of place", f"{peer} sent {kind.__name__}")
+                    continue
+                take_in(peer, message, frames, now)
+            except Exception as error:  # noqa: BLE001 - our bug must not end it for everybody
+                self._drop("error", f"{peer} sent {kind.__name__}", error)
+                if peer is not None:
+                    what = f"{kind.__name__} cannot be taken in: {type(error).__name__}: {error}"
+                    self._end(peer, what, now)
+
+    def _end(self, peer: Peer, reason: str, now: float) -> None:
+        """End a peer that was let in, and have it told; what it said after that is not heard."""
+        peer.role = "gone"
+        try:
+            self._members.ended(peer.number, cut(reason, REASON_CHARACTERS), now)
+        except Exception as error:  # noqa: BLE001 - as above: it goes on for the others
+            self._drop("error", f"{peer} could not be ended", error)
+
+    # -- from clients and nodes -----------------------------------------------------------------
+
+    def _beat(self, peer: Peer, message: ms.Beat, _: Frames, now: float) -> None:
+        self._members.heard(peer.number, now)
+        if peer.role == "node" and message.offset_s is not None and isfinite(message.offset_s):
+            self._members.nodes[peer.number].offset_s = message.offset_s
+        peer.send(ms.BeatAnswer(message.sent, now))
+
+    def _leave(self, peer: Peer, message: ms.Leave, _: Frames, now: float) -> None:
+        reason = message.reason or "it left"
+        if peer.role == "node":
+            self._members.node_lost(peer.number, reason, now)
+        else:
+            self._members.client_left(peer.number, reason, now)
+        self._peers.forget(peer)
+
+    def _stop(self, peer: Peer, message: ms.StopBroker, _: Frames, now: float) -> None:
+        del now
+        self.closing = message.reason or f"stopped by {peer.name}"

@@ -1,0 +1,145 @@
+"""Takes in what nodes say of their workers, and workers of what they run.
+
+What comes late, of a worker or an attempt that is no more, is dropped.
+"""
+
+from __future__ import annotations
+
+from steerio.broker.drops import Drops
+from steerio.broker.peers import Intakes, Peer, Peers
+from steerio.core.membership import Membership
+from steerio.core.records import TaskRecord
+from steerio.edge.wire.endpoint import Frames
+from steerio.model import events as ev
+from steerio.model import messages as ms
+
+
+class FromNodes:
+    """Takes in what nodes and their workers say, one method for each kind of message.
+
+    Args:
+        members: the core.
+        peers: who was let in.
+        drops: where to count what may not be.
+    """
+
+    def __init__(self, members: Membership, peers: Peers, drops: Drops) -> None:
+        self._members = members
+        self._dispatch = members.dispatch
+        self._roster = members.roster
+        self._events = members.dispatch.log
+        self._holdings = members.dispatch.holdings
+        self._peers = peers
+        self._drop = drops.drop
+        self._refuse = drops.refuse
+        self.by_kind: Intakes = {
+            ("node", ms.WorkerExited): self._worker_exited,
+            ("node", ms.NotBegun): self._not_begun,
+            ("worker", ms.Report): self._report,
+            ("worker", ms.ReturnTask): self._returned,
+            ("worker", ms.YieldItem): self._item,
+            ("worker", ms.ReportProgress): self._progress,
+        }
+
+    # -- from nodes ---------------------------------------------------------------------------
+
+    def _worker_exited(self, peer: Peer, message: ms.WorkerExited, _: Frames, now: float) -> None:
+        for name in message.left:
+            self._holdings.refuse(name)
+        worker = self._roster.workers.get(message.worker)
+        if worker is None or worker.node.peer != peer.number:
+            self._drop("unknown worker", f"{message.worker} of {peer}")
+            return
+        gone = self._peers.by_number.get(worker.peer)
+        if gone is not None:
+            self._peers.forget(gone)
+        self._members.worker_exited(message.worker, message.run, message.reason, now)
+
+    def _not_begun(self, peer: Peer, message: ms.NotBegun, _: Frames, now: float) -> None:
+        record = self._dispatch.runs.get(message.run)
+        worker = record.worker if record else None
+        if worker is None or worker.name != message.worker or worker.node.peer != peer.number:
+            self._drop("late return", f"run {message.run} of {message.worker}, by {peer}")
+            return
+        self._dispatch.not_begun(message.run, now)
+
+    # -- from workers -------------------------------------------------------------------------
+
+    def _own_run(self, peer: Peer, run: int) -> TaskRecord | None:
+        """Return the task that a worker speaks of, where it is in this worker's own hands."""
+        record = self._dispatch.runs.get(run)
+        return record if record is not None and record.worker is peer.worker else None
+
+    def _report(self, peer: Peer, message: ms.Report, frames: Frames, now: float) -> None:
+        if self._own_run(peer, message.run) is None:
+            self._drop("late report", f"run {message.run} of {peer}")
+            self._refuse(message.stored)
+            return
+        assert peer.worker is not None
+        offset_s = peer.worker.node.offset_s
+        self._dispatch.reported(
+            message.run,
+            message.ended_as,
+            message.started + offset_s,
+            message.ended + offset_s,
+            now,
+            message.body,
+            frames,
+            message.error,
+            message.stored,
+        )
+
+    def _returned(self, peer: Peer, message: ms.ReturnTask, _: Frames, now: float) -> None:
+        if self._own_run(peer, message.run) is None:
+            self._drop("late return", f"run {message.run} of {peer}")
+            return
+        self._dispatch.returned(message.run, now)
+
+    def _item(self, peer: Peer, message: ms.YieldItem, frames: Frames, now: float) -> None:
+        record = self._own_run(peer, message.run)
+        if record is None:
+            self._drop("late item", f"run {message.run} of {peer}")
+            self._refuse(message.stored)
+            return
+        spec = record.type.spec
+        at = now + self._events.epoch
+        self._events.append(
+            ev.TaskYielded(
+                self._events.next(), at, record.task_id, spec.name, record.pool, message.index
+            )
+        )
+        if record.unread:
+            self._refuse(message.stored)
+            if message.body or frames or message.stored:  # its worker has not heard of that
+                self._dispatch.grant(record.task_id, 0)
+            return
+        if message.stored is not None:
+            self._holdings.hold(message.stored, ("client", record.client))
+        item = ms.TaskItem(
+            record.task_id,
+            message.index,
+            message.body,
+            len(frames),
+            message.stored,
+            record.attempt,
+        )
+        self._peers.send(record.client, item, frames)
+
+    def _progress(self, peer: Peer, message: ms.ReportProgress, _: Frames, now: float) -> None:
+        record = self._own_run(peer, message.run)
+        if record is None:
+            self._drop("late progress", f"run {message.run} of {peer}")
+            return
+        spec = record.type.spec
+        at = now + self._events.epoch
+        self._events.append(
+            ev.TaskProgress(
+                self._events.next(),
+                at,
+                record.task_id,
+                spec.name,
+                record.pool,
+                message.fraction,
+                message.message,
+            )
+        )

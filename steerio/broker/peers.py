@@ -1,0 +1,173 @@
+"""Who the broker talks to: its peers, and what of the event stream each of them wants."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from steerio.core.records import WorkerRecord
+from steerio.edge.wire.endpoint import Frames, RouterEndpoint
+from steerio.model.events import AnyEvent, EventsMissed, TaskQueued, TaskRetried, TaskStarted
+from steerio.model.messages import Events, FromBroker, Subscribe, TaskStates
+from steerio.model.tasks import CLIENT_BITS
+
+EVENTS_IN_MESSAGE = 1_000
+"""Most events that travel in one message."""
+STATES_IN_MESSAGE = 10_000
+"""Of how many tasks one message says where they are."""
+
+
+class Peer:
+    """One peer: its role (``client``, ``node``, ``worker``, ``gone``), and where it is reached."""
+
+    def __init__(
+        self, number: int, router: RouterEndpoint, identity: bytes, role: str, name: str
+    ) -> None:
+        self.number = number
+        self.router = router
+        self.identity = identity
+        self.role = role
+        self.name = name
+        self.client_number = -1
+        self.local_pid = 0
+        """The process of a node on the broker's own host."""
+        self.worker: WorkerRecord | None = None
+        self.subscriptions: dict[int, Subscription] = {}
+        self.watches_idle = False
+        self.watches_tasks = False
+
+    def __repr__(self) -> str:
+        return f"<Peer {self.number}: {self.role} {self.name!r}>"
+
+    def send(self, message: FromBroker, frames: Frames = ()) -> None:
+        """Collect a message for this peer."""
+        self.router.send(self.identity, message, frames)
+
+    def tell_states(self, events: Sequence[AnyEvent]) -> None:
+        """Tell a client where its tasks are that these events are about."""
+        states: dict[int, bool] = {}
+        for event in events:
+            match event:
+                case TaskStarted():
+                    states[event.task_id] = True
+                case TaskQueued() | TaskRetried():
+                    states[event.task_id] = False
+                case _:
+                    pass
+        own = [(number, runs) for number, runs in states.items() if self.owns(number)]
+        self.send_states(own)
+
+    def owns(self, task_id: int) -> bool:
+        """Whether a task is of this client."""
+        return task_id >> CLIENT_BITS == self.client_number
+
+    def send_states(self, states: Sequence[tuple[int, bool]]) -> None:
+        """Send a client where tasks are: with a number of each whether it runs."""
+        for start in range(0, len(states), STATES_IN_MESSAGE):
+            some = states[start : start + STATES_IN_MESSAGE]
+            queued = [number for number, runs in some if not runs]
+            self.send(TaskStates(queued, [number for number, runs in some if runs]))
+
+
+class Subscription:
+    """One subscription: which events, and how many of them its peer missed."""
+
+    def __init__(self, asked: Subscribe) -> None:
+        self.number = asked.subscription
+        self._types = None if asked.types is None else frozenset(asked.types)
+        self._task_type = asked.task_type
+        self._pool = asked.pool
+        self._missed = 0
+        self._first_missed = 0
+
+    def wanted(self, events: Sequence[AnyEvent]) -> list[Any]:
+        """Return those of these events that pass the filters."""
+        types, pool, task_type = self._types, self._pool, self._task_type
+        wanted: list[Any] = [e for e in events if types is None or type(e).__name__ in types]
+        if pool is not None:
+            wanted = [event for event in wanted if getattr(event, "pool", None) == pool]
+        if task_type is not None:
+            wanted = [event for event in wanted if getattr(event, "task_type", None) == task_type]
+        return wanted
+
+    def missed(self, first: int, count: int) -> None:
+        """Note events that the peer did not get."""
+        if count > 0:
+            self._first_missed = self._first_missed or first
+            self._missed += count
+
+    def share(self, peer: Peer, events: list[AnyEvent]) -> None:
+        """Send the peer what it wants of these events, or count it where it is too slow."""
+        wanted = self.wanted(events)
+        if not wanted:
+            return
+        if peer.router.congested(peer.identity):
+            self.missed(wanted[0].number, len(wanted))
+            return
+        if self._missed:
+            wanted.insert(0, self._take_missed(wanted[0].number, wanted[0].at))
+        for start in range(0, len(wanted), EVENTS_IN_MESSAGE):
+            peer.send(Events(self.number, wanted[start : start + EVENTS_IN_MESSAGE]))
+
+    def catch_up(self, peer: Peer, number: int, at: float) -> None:
+        """Tell a peer that can take it again what it missed up to event ``number``."""
+        if self._missed and not peer.router.congested(peer.identity):
+            peer.send(Events(self.number, [self._take_missed(number, at)]))
+
+    def _take_missed(self, number: int, at: float) -> EventsMissed:
+        count, first = self._missed, self._first_missed
+        self._missed = self._first_missed = 0
+        return EventsMissed(number, at, count, first)
+
+
+class Peers:
+    """All peers of a broker, by where they are reached and by number.
+
+    Numbers are never used twice, so whoever kept one of a peer that is gone reaches nobody.
+    """
+
+    def __init__(self) -> None:
+        self.by_number: dict[int, Peer] = {}
+        self.clients: dict[int, Peer] = {}
+        """Those of them that may watch and subscribe; there are far more workers."""
+        self._by_place: dict[tuple[int, bytes], Peer] = {}
+        self._numbers = 0
+
+    def __len__(self) -> int:
+        return len(self.by_number)
+
+    def __iter__(self) -> Iterator[Peer]:
+        return iter(self.by_number.values())
+
+    def at(self, router: RouterEndpoint, identity: bytes) -> Peer | None:
+        """Return the peer that is reached there, or ``None``."""
+        return self._by_place.get((id(router), identity))
+
+    def next_number(self) -> int:
+        """Return the number of the next peer."""
+        self._numbers += 1
+        return self._numbers
+
+    def add(self, peer: Peer) -> None:
+        """Let a peer in."""
+        self._by_place[id(peer.router), peer.identity] = peer
+        self.by_number[peer.number] = peer
+        if peer.role == "client":
+            self.clients[peer.number] = peer
+
+    def forget(self, peer: Peer) -> None:
+        """Let a peer go; what else it says in the same batch comes from nobody in particular."""
+        peer.role = "gone"
+        self._by_place.pop((id(peer.router), peer.identity), None)
+        self.by_number.pop(peer.number, None)
+        self.clients.pop(peer.number, None)
+
+    def send(self, number: int, message: FromBroker, frames: Frames = ()) -> None:
+        """Collect a message for a peer; nothing happens where it is gone."""
+        peer = self.by_number.get(number)
+        if peer is not None:
+            peer.router.send(peer.identity, message, frames)
+
+
+Intakes = dict[tuple[str, type], Callable[[Peer, Any, Frames, float], None]]
+"""What takes in a message, by the role of who sent it and the message's kind."""

@@ -1,0 +1,315 @@
+"""Performs what the core wants done: orders become messages, results become entries."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Collection
+from typing import Any, Protocol
+
+from steerio.broker.peers import Peers
+from steerio.core import effects as fx
+from steerio.core.records import Attempt
+from steerio.edge.record.journal import AttemptEntry, TaskEntry, shown
+from steerio.edge.wire.endpoint import Frames
+from steerio.model import messages as ms
+
+DISMISSED = 64
+"""How many processes are remembered as told to end: who started one asks as soon as it has."""
+
+
+class Sweeper(Protocol):
+    """Who removes objects from the store; it does not keep its caller waiting."""
+
+    def free(self, names: list[bytes]) -> None:
+        """Remove these objects."""
+        ...
+
+    def sweep(self, maker: str, keep: frozenset[bytes]) -> None:
+        """Remove all that this maker has put there, but for these objects."""
+        ...
+
+
+class Performer:
+    """Performs effects, one method for each kind of them.
+
+    Args:
+        peers: whom to send to.
+        epoch: what turns the core's clock into Unix time.
+        recording: whether to make an entry of each task that ended, in ``entries``.
+        sweeper: who removes objects from the store, if there is one.
+        held: the names of all objects that are held.
+    """
+
+    def __init__(
+        self,
+        peers: Peers,
+        epoch: float,
+        recording: bool,
+        sweeper: Sweeper | None,
+        held: Collection[bytes],
+    ) -> None:
+        self.entries: list[TaskEntry] = []
+        self._held_back: list[tuple[int, ms.TaskSettled, Frames]] = []
+        """Results that wait for their entries to be written."""
+        self.nodes_copy = False
+        """Whether nodes keep copies of objects."""
+        self._dismissed: deque[int] = deque(maxlen=DISMISSED)
+        """The processes of nodes of this host that were told to end."""
+        self._peers = peers
+        self._epoch = epoch
+        self._recording = recording
+        self._sweeper = sweeper
+        self._held = held
+        self._kept: frozenset[bytes] | None = None
+        self._by_kind: dict[type, Callable[[Any, float], None]] = {
+            fx.SendTask: self.send_task,
+            fx.Grant: self.grant,
+            fx.Settle: self.settle,
+            fx.RecallTask: self.recall_task,
+            fx.AskToStop: self.ask_to_stop,
+            fx.Signal: self.signal,
+            fx.Start: self.start,
+            fx.Retire: self.retire,
+            fx.TellMove: self.tell_move,
+            fx.TellNode: self.tell_node,
+            fx.Dismiss: self.dismiss,
+            fx.Expel: self.expel,
+            fx.FreeObjects: self.free_objects,
+            fx.SweepObjects: self.sweep_objects,
+            fx.FetchAhead: self.fetch_ahead,
+            fx.ForgetTypes: self.forget_types,
+        }
+
+    def perform(self, effects: list[fx.Effect], now: float) -> None:
+        """Perform effects, in order."""
+        by_kind = self._by_kind
+        self._kept = None
+        for effect in effects:
+            by_kind[type(effect)](effect, now)
+
+    def send_task(self, effect: fx.SendTask, now: float) -> None:
+        """Send an attempt to its worker, and before it its task type, if that is new there."""
+        del now
+        record, worker = effect.record, effect.worker
+        kind = record.type
+        peer = self._peers.by_number.get(worker.peer)
+        if peer is None:
+            return
+        if kind.type_id not in worker.known_types:
+            worker.known_types.add(kind.type_id)
+            peer.send(ms.DefineTask(kind.type_id, kind.spec))
+        frames, inputs = record.frames, record.inputs
+        peer.send(
+            ms.RunTask(
+                record.run,
+                record.task_id,
+                record.attempt,
+                kind.type_id,
+                record.body,
+                len(frames),
+                inputs.frames if inputs is not None else None,
+                record.versions,
+            ),
+            frames,
+        )
+        if record.unread:
+            peer.send(ms.GrantRun(record.run, 0))
+
+    def grant(self, effect: fx.Grant, now: float) -> None:
+        """Let a generator yield more items."""
+        del now
+        self._peers.send(effect.worker.peer, ms.GrantRun(effect.run, effect.count))
+
+    def settle(self, effect: fx.Settle, now: float) -> None:
+        """Tell the client how a task ended, and make the entry of it."""
+        record, ending = effect.record, effect.ending
+        epoch = self._epoch
+        spec, worker = record.type.spec, record.worker
+        queued, received = record.queued + epoch, now + epoch
+        started = None if ending.started is None else ending.started + epoch
+        ended = None if ending.ended is None else ending.ended + epoch
+        sent = None if record.sent is None else record.sent + epoch
+        args_bytes = len(record.body) + (_total(record.frames) if record.frames else 0)
+        value_bytes = len(ending.body) + (_total(ending.frames) if ending.frames else 0)
+        if record.inputs is not None and record.inputs.frames is not None:
+            args_bytes += record.inputs.frames.nbytes
+        if ending.stored is not None:
+            value_bytes += ending.stored.nbytes
+        versions = record.versions
+        name = worker.name if worker else None
+        settled = ms.TaskSettled(
+            record.task_id,
+            ending.ended_as,
+            record.attempt,
+            name,
+            queued,
+            sent,
+            started,
+            ended,
+            received,
+            args_bytes,
+            value_bytes,
+            ending.body,
+            len(ending.frames),
+            ending.error,
+            ending.reason,
+            ending.stored,
+            {name: v.number for name, v in versions.items()} if versions else None,
+        )
+        if not self._recording:
+            self._peers.send(record.client, settled, ending.frames)
+            return
+        self._held_back.append((record.client, settled, ending.frames))
+        error = ending.error
+        self.entries.append(
+            TaskEntry(
+                record.task_id,
+                spec.name,
+                record.pool,
+                ending.ended_as,
+                record.attempt,
+                name,
+                worker.node.name if worker else None,
+                record.cause,
+                record.tags,
+                record.priority,
+                record.created,
+                queued,
+                sent,
+                started,
+                ended,
+                received,
+                args_bytes,
+                value_bytes,
+                f"{error.type}: {error.message}" if error else None,
+                ending.reason,
+                shown(record.body, record.frames),
+                shown(ending.body, ending.frames),
+                {name: v.number for name, v in versions.items()} if versions else None,
+                self._earlier(record.earlier) if record.earlier else None,
+            )
+        )
+
+    def recorded(self) -> None:
+        """Send the results that were held back: the entries of all of them are written."""
+        self.entries.clear()
+        held, self._held_back = self._held_back, []
+        for client, settled, frames in held:
+            self._peers.send(client, settled, frames)
+
+    def _earlier(self, attempts: list[Attempt]) -> list[AttemptEntry]:
+        epoch = self._epoch
+        return [
+            AttemptEntry(
+                each.number,
+                each.reason,
+                each.worker,
+                each.node,
+                None if each.sent is None else each.sent + epoch,
+                None if each.started is None else each.started + epoch,
+                None if each.ended is None else each.ended + epoch,
+                each.over + epoch,
+                each.versions,
+            )
+            for each in attempts
+        ]
+
+    def recall_task(self, effect: fx.RecallTask, now: float) -> None:
+        """Have a worker give an attempt back, and its node keep it from beginning that."""
+        del now
+        worker = effect.worker
+        self._peers.send(worker.peer, ms.ReturnHeld(effect.run))
+        self._peers.send(worker.node.peer, ms.TakeBack(worker.name, effect.run))
+
+    def ask_to_stop(self, effect: fx.AskToStop, now: float) -> None:
+        """Have the node raise the cooperative signal."""
+        del now
+        worker = effect.worker
+        self._peers.send(worker.node.peer, ms.StopRunning(worker.name, effect.run))
+
+    def signal(self, effect: fx.Signal, now: float) -> None:
+        """Have the node signal the worker."""
+        del now
+        worker = effect.worker
+        order = ms.SignalWorker(worker.name, effect.run, effect.signal)
+        self._peers.send(worker.node.peer, order)
+
+    def start(self, effect: fx.Start, now: float) -> None:
+        """Have the node start a worker."""
+        del now
+        self._peers.send(effect.node.peer, ms.StartWorker(effect.worker.name, effect.worker.pool))
+
+    def retire(self, effect: fx.Retire, now: float) -> None:
+        """Have a worker end, so that its node tells of it and another takes its place, or none."""
+        del now
+        self._peers.send(effect.worker.peer, ms.Closing("it is not needed as it is"))
+
+    def tell_move(self, effect: fx.TellMove, now: float) -> None:
+        """Tell the client how far its move is."""
+        del now
+        move = effect.move
+        news = ms.MoveNews(move.request, effect.state, effect.workers, effect.reason)
+        self._peers.send(move.client, news)
+
+    def free_objects(self, effect: fx.FreeObjects, now: float) -> None:
+        """Have objects removed, and the copies of them that nodes have."""
+        del now
+        if self._sweeper is not None:
+            self._sweeper.free(effect.names)
+        if self.nodes_copy:
+            for peer in self._peers:
+                if peer.role == "node":
+                    peer.send(ms.ForgetObjects(effect.names))
+
+    def sweep_objects(self, effect: fx.SweepObjects, now: float) -> None:
+        """Have what a maker that is gone has left removed."""
+        del now
+        if self._sweeper is not None:
+            if self._kept is None:  # once for all workers of a node that is lost
+                self._kept = frozenset(self._held)
+            self._sweeper.sweep(effect.maker, self._kept)
+
+    def fetch_ahead(self, effect: fx.FetchAhead, now: float) -> None:
+        """Have a node fetch objects."""
+        del now
+        self._peers.send(effect.node.peer, ms.FetchAhead(effect.objects))
+
+    def forget_types(self, effect: fx.ForgetTypes, now: float) -> None:
+        """Have a worker forget task types."""
+        del now
+        self._peers.send(effect.worker.peer, ms.ForgetTypes(effect.types))
+
+    def tell_node(self, effect: fx.TellNode, now: float) -> None:
+        """Tell the client what became of a node."""
+        del now
+        news = ms.NodeNews(effect.request, effect.state, effect.reason)
+        self._peers.send(effect.client, news)
+
+    def dismiss(self, effect: fx.Dismiss, now: float) -> None:
+        """Tell a node to end, which is no failure of it."""
+        del now
+        peer = self._peers.by_number.get(effect.peer)
+        if peer is not None:
+            peer.send(ms.Closing(effect.reason))
+            if peer.local_pid:
+                self._dismissed.append(peer.local_pid)
+            self._peers.forget(peer)
+
+    def was_dismissed(self, pid: int) -> bool:
+        """Whether this process of a node was told to end; asked once, as its number comes again."""
+        if pid not in self._dismissed:
+            return False
+        self._dismissed.remove(pid)
+        return True
+
+    def expel(self, effect: fx.Expel, now: float) -> None:
+        """Tell a peer that it is no longer let in."""
+        del now
+        peer = self._peers.by_number.get(effect.peer)
+        if peer is not None:
+            peer.send(ms.Refused(effect.reason, True))
+            self._peers.forget(peer)
+
+
+def _total(frames: Frames) -> int:
+    return sum(f.nbytes if isinstance(f, memoryview) else len(f) for f in frames)

@@ -1,0 +1,120 @@
+"""Removing objects from the store, in a thread of its own: a store may keep its user waiting."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable
+from queue import Empty, SimpleQueue
+
+import msgspec
+
+from steerio.edge.store.store import Store
+
+TIDY_S = 3.0
+"""How long after the last objects were freed the store gives memory back that it kept for more."""
+CLOSE_S = 5.0
+"""Longest wait, at the end, for what is still to be removed."""
+TRIES = 4
+"""How often a store is told to remove something, while it fails."""
+MOST_FAILED = 1000
+"""How many orders that have failed are kept, to be tried again."""
+
+log = logging.getLogger("steerio.store")
+
+
+class StraightSweeper:
+    """Removes objects at once, from a store that keeps nobody waiting."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def free(self, names: list[bytes]) -> None:
+        """Remove these objects."""
+        self._store.evict(names)
+
+    def sweep(self, maker: str, keep: frozenset[bytes]) -> None:
+        """Remove all that a maker has put there, but for these objects."""
+        self._store.sweep(maker, keep)
+
+
+class _Order(msgspec.Struct):
+    what: str
+    carry_out: Callable[[], None]
+    tries: int = 0
+
+
+class StoreSweeper:
+    """Removes objects that are freed, and what makers have left that are gone.
+
+    Its thread is started when there is something to do.  What the store fails to do is tried
+    again, up to ``TRIES`` times: when it has done something else, or has been left alone for
+    ``TIDY_S``, and at the end.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._orders: SimpleQueue[_Order | None] = SimpleQueue()
+        self._failed: deque[_Order] = deque()
+        self._thread: threading.Thread | None = None
+
+    def free(self, names: list[bytes]) -> None:
+        """Remove these objects, soon."""
+        what = f"{len(names)} objects"
+        self._order(_Order(what, lambda: self._store.evict(names)))
+
+    def sweep(self, maker: str, keep: frozenset[bytes]) -> None:
+        """Remove all that a maker has put there, but for these objects, soon."""
+        what = f"what {maker} has left"
+        self._order(_Order(what, lambda: self._store.sweep(maker, keep)))
+
+    def close(self) -> None:
+        """Do what is still to be done, though not for ever."""
+        if self._thread is not None:
+            self._orders.put(None)
+            self._thread.join(CLOSE_S)
+            if self._thread.is_alive():
+                log.warning("the store did not answer within %g s; objects stay in it", CLOSE_S)
+
+    def _order(self, order: _Order) -> None:
+        self._orders.put(order)
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._serve, name="steerio-sweeper", daemon=True)
+            self._thread.start()
+
+    def _serve(self) -> None:
+        tidied = True  # nothing was removed since the store gave memory back
+        while True:
+            try:
+                order = self._orders.get(timeout=None if tidied and not self._failed else TIDY_S)
+            except Empty:
+                self._carry_out(_Order("memory that was freed", self._store.drop_freed, TRIES))
+                self._try_again()
+                tidied = True
+                continue
+            if order is None:
+                self._try_again(last=True)
+                return
+            tidied = False
+            if self._carry_out(order):
+                self._try_again()
+
+    def _try_again(self, *, last: bool = False) -> None:
+        for _ in range(len(self._failed)):
+            order = self._failed.popleft()
+            if last:
+                order.tries = TRIES
+            self._carry_out(order)
+
+    def _carry_out(self, order: _Order) -> bool:
+        order.tries += 1
+        try:
+            order.carry_out()
+        except Exception as error:  # noqa: BLE001 - a store may raise anything
+            if order.tries >= TRIES or len(self._failed) >= MOST_FAILED:
+                log.warning("%s could not be removed from the store: %s", order.what, error)
+            else:
+                self._failed.append(order)
+            return False
+        return True

@@ -1,0 +1,1 @@
+"""One event loop's way to a broker."""

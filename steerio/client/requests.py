@@ -1,0 +1,153 @@
+"""A client's side of what it asks the broker: moves of workers, drained nodes, the status.
+
+Each request has a number of its own, which its answer or its news name.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Protocol
+
+from steerio.errors import BrokerLost
+from steerio.model import messages as ms
+
+if TYPE_CHECKING:
+    from steerio.client.client import Client
+
+
+class MoveSink(Protocol):
+    """Where the news of one move goes."""
+
+    def news(self, state: str, workers: list[str], reason: str) -> None:
+        """Take in how far it is; ``refused``, ``granted`` (for good) and ``ended`` come last."""
+        ...
+
+
+class ClientRequests:
+    """What one client has asked for and is not answered yet, or goes on hearing of."""
+
+    def __init__(self, client: Client, loop: asyncio.AbstractEventLoop) -> None:
+        self._client = client
+        self._loop = loop
+        self._requests = 0
+        self._answers: dict[int, asyncio.Future[Any]] = {}
+        self._moves: dict[int, MoveSink] = {}
+
+    def __repr__(self) -> str:
+        return f"<ClientRequests: {len(self._answers)} to be answered, {len(self._moves)} moves>"
+
+    # -- moves --------------------------------------------------------------------------------
+
+    def ask_move(
+        self,
+        sink: MoveSink,
+        source: str,
+        target: str,
+        count: int,
+        *,
+        lease: bool,
+        together: bool,
+        how: str,
+        preempt_after_s: float | None,
+    ) -> int:
+        """Ask for workers to be moved; returns the request's number.
+
+        Raises:
+            BrokerLost: the broker has ended.
+        """
+        if self._client.lost:
+            raise BrokerLost(self._client.lost)
+        number = self._new_request()
+        self._client.send(
+            ms.AskMove(number, source, target, count, lease, together, how, preempt_after_s)
+        )
+        self._moves[number] = sink
+        return number
+
+    def await_move(self, request: int, count: int, holds: list[int], cause: str) -> None:
+        """Say that somebody waits until a move has so many workers, holding leases meanwhile."""
+        if not self._client.lost:
+            self._client.send(ms.AwaitMove(request, count, holds, cause))
+
+    def end_move(self, request: int, how: str) -> None:
+        """Undo a move, or give back what was leased; news will tell when that is done."""
+        if not self._client.lost:
+            self._client.send(ms.EndMove(request, how))
+
+    # -- what is answered once ----------------------------------------------------------------
+
+    async def status(self, timeout_s: float = 10.0) -> ms.Status:
+        """Return the broker's whole status.
+
+        Raises:
+            BrokerLost: it ended, or did not answer in time.
+        """
+        try:
+            async with asyncio.timeout(timeout_s):
+                status: ms.Status = await self._answer_to(ms.AskStatus(self._new_request()))
+        except TimeoutError:
+            raise BrokerLost(f"no answer from the broker within {timeout_s:g} s") from None
+        return status
+
+    async def drain_node(self, node: str, within_s: float | None, *, retire: bool) -> ms.NodeNews:
+        """Have a node drained, and wait for what comes of it.
+
+        Raises:
+            BrokerLost: the broker has ended.
+        """
+        message = ms.DrainNode(self._new_request(), node, within_s, retire)
+        news: ms.NodeNews = await self._answer_to(message)
+        return news
+
+    async def undrain_node(self, node: str) -> ms.NodeNews:
+        """Let a node take tasks again; returns whether it will.
+
+        Raises:
+            BrokerLost: the broker has ended.
+        """
+        news: ms.NodeNews = await self._answer_to(ms.UndrainNode(self._new_request(), node))
+        return news
+
+    async def _answer_to(self, message: ms.AskStatus | ms.DrainNode | ms.UndrainNode) -> Any:
+        if self._client.lost:
+            raise BrokerLost(self._client.lost)
+        answer: asyncio.Future[Any] = self._loop.create_future()
+        self._client.send(message)
+        self._answers[message.request] = answer
+        try:
+            return await answer
+        finally:
+            self._answers.pop(message.request, None)
+
+    def _new_request(self) -> int:
+        self._requests += 1
+        return self._requests
+
+    def stop_broker(self, reason: str) -> None:
+        """Ask the broker to end, with everything that joined it."""
+        self._client.send(ms.StopBroker(reason))
+
+    # -- from the client ----------------------------------------------------------------------
+
+    def answered(self, answer: ms.Status | ms.NodeNews) -> None:
+        """Take in what the broker answers."""
+        waiter = self._answers.get(answer.request)
+        if waiter is not None and not waiter.done():
+            waiter.set_result(answer)
+
+    def moved(self, message: ms.MoveNews) -> None:
+        """Take in how far a move is."""
+        sink = self._moves.get(message.request)
+        if sink is not None:
+            if message.state in ("refused", "ended"):
+                del self._moves[message.request]
+            sink.news(message.state, message.workers, message.reason)
+
+    def lose(self, reason: str, why: str) -> None:
+        """Hear no more: moves end for ``why``, and nothing is answered, for ``reason``."""
+        moves, self._moves = self._moves, {}
+        for move in moves.values():
+            move.news("ended", [], why)
+        for answer in self._answers.values():
+            if not answer.done():
+                answer.set_exception(BrokerLost(reason))

@@ -1,0 +1,1 @@
+"""Arguments, values and functions as bytes."""

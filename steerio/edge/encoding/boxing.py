@@ -1,0 +1,270 @@
+"""Boxes: how one value stands in a body, and how bodies are read.
+
+Atoms stand for themselves.  Everything else is a msgpack extension that points at frames
+by index (code 1 an array, 2 a pickle, 3 a long byte string), or names what the store has
+(code 4 a reference, 5 the latest version of a name).
+"""
+
+from __future__ import annotations
+
+import pickle
+import re
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
+
+import msgspec
+
+from steerio.edge.encoding.pickling import dump
+from steerio.edge.encoding.references import (
+    Latest,
+    Resolve,
+    arrived,
+    is_reference,
+    note,
+    packing,
+    reading,
+    references_exist,
+)
+from steerio.edge.encoding.serializers import OutOfBand, contiguous
+from steerio.errors import EncodingError
+from steerio.model.objects import StoredObject
+
+LONG_BYTES = 65536
+"""Longer byte strings and pickles travel as frames of their own."""
+ARRAY_BYTES = 256
+"""Shorter arrays stand in the body itself."""
+
+ARRAY, PICKLE, BYTES, REFERENCE, LATEST = 1, 2, 3, 4, 5
+ATOMS: frozenset[type] = frozenset({int, float, str, bool, bytes, type(None)})
+_INT_MIN, _INT_MAX = -(2**63), 2**64 - 1
+EXT_HEADS = frozenset({0xC7, 0xC8, 0xC9, 0xD4, 0xD5, 0xD6, 0xD7, 0xD8})
+"""First bytes of a msgpack extension; no annotated type is one."""
+
+
+encode = msgspec.msgpack.Encoder().encode
+
+
+def box(value: Any, frames: list[Any]) -> Any:
+    """Return what stands for ``value`` in a body; its buffers are added to ``frames``.
+
+    Raises:
+        Exception: whatever pickling raised.
+    """
+    kind = type(value)  # pyright: ignore[reportUnknownVariableType]
+    if kind in ATOMS:
+        if kind is bytes and len(value) > LONG_BYTES:
+            frames.append(value)
+            return msgspec.msgpack.Ext(BYTES, encode(len(frames) - 1))
+        if (kind is int and not _INT_MIN <= value <= _INT_MAX) or (
+            kind is str and not value.isascii() and not _is_text(value)
+        ):
+            return pickled(value, frames)
+        return value
+    if kind.__module__ == "numpy" and kind.__name__ == "ndarray":
+        value = contiguous(value)
+        if _plain_array(value):
+            if value.nbytes < ARRAY_BYTES:
+                head = encode((value.dtype.str, value.shape, value.tobytes()))
+                return msgspec.msgpack.Ext(ARRAY, head)
+            frames.append(value.reshape(-1).view("u1").data.toreadonly())
+            head = encode((value.dtype.str, value.shape, len(frames) - 1))
+            return msgspec.msgpack.Ext(ARRAY, head)
+    if is_reference(kind):
+        note(value)
+        if issubclass(kind, Latest):
+            return msgspec.msgpack.Ext(LATEST, encode(value.name))
+        return msgspec.msgpack.Ext(REFERENCE, encode(value.stored))
+    return pickled(apart(value) if kind is bytearray else value, frames)
+
+
+def boxed(value: Any, frames: list[Any]) -> msgspec.msgpack.Ext:
+    """Return the same, as an extension also where an atom could stand for itself."""
+    found = box(value, frames)
+    return found if type(found) is msgspec.msgpack.Ext else pickled(value, frames)
+
+
+def is_long(value: Any) -> bool:
+    """Whether a value is a byte string so long that a copy is to be spared."""
+    return type(value) is bytes and len(value) > LONG_BYTES
+
+
+def apart(value: Any) -> Any:
+    """Return what pickles as a value does, but into a frame of its own if it is bytes and long."""
+    if is_long(value) or (type(value) is bytearray and len(value) > LONG_BYTES):
+        return OutOfBand(value)
+    return value
+
+
+def pickled(value: Any, frames: list[Any]) -> msgspec.msgpack.Ext:
+    """Return a pickle of ``value`` as it stands in a body; its buffers are added to ``frames``."""
+    data, buffers = packing(dump, value) if references_exist() else dump(value)
+    first = len(frames)
+    frames.extend(buffers)
+    where: bytes | int = data
+    if len(data) > LONG_BYTES:
+        where = len(frames)
+        frames.append(data)
+    return msgspec.msgpack.Ext(PICKLE, encode((where, first, len(buffers))))
+
+
+def _is_text(value: str) -> bool:
+    """Whether UTF-8 has a form for it (not for file names that are no text)."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _plain_array(array: Any) -> bool:
+    return bool(array.flags.c_contiguous and array.dtype.kind in "biufcSUmM")
+
+
+array_head = msgspec.msgpack.Decoder(tuple[str, tuple[int, ...], int | bytes]).decode
+"""Reads how an array stands in a body: type, shape, and its bytes or the frame that holds them."""
+_pickle_head = msgspec.msgpack.Decoder(tuple[bytes | int, int, int]).decode
+_index = msgspec.msgpack.Decoder(int).decode
+_stored = msgspec.msgpack.Decoder(StoredObject).decode
+_text = msgspec.msgpack.Decoder(str).decode
+
+
+def _unbox(code: int, data: memoryview, frames: Sequence[Any], taken: Any) -> Any:
+    if code == PICKLE:
+        pickled, first, count = _pickle_head(data)
+        if isinstance(pickled, int):
+            pickled = buffer_of(frames[pickled])
+        return pickle.loads(pickled, buffers=map(taken, frames[first : first + count]))
+    if code == BYTES:
+        return bytes(buffer_of(frames[_index(data)]))
+    if code == ARRAY:
+        import numpy as np
+
+        dtype, shape, where = array_head(data)
+        if isinstance(where, bytes):
+            return np.ndarray(shape, dtype, where).copy()
+        return np.frombuffer(taken(frames[where]), dtype=dtype).reshape(shape)
+    if code == REFERENCE:
+        return arrived(_stored(data))
+    if code == LATEST:
+        return arrived(_text(data))
+    raise EncodingError(f"a value has the unknown extension code {code}")
+
+
+def buffer_of(frame: Any) -> Any:
+    """Return a frame as something with the buffer interface (ZeroMQ frames have ``.buffer``)."""
+    return getattr(frame, "buffer", frame)
+
+
+def _own(frame: Any) -> Any:
+    """Return a frame as memory that an array may be changed in.
+
+    Long frames arrive in memory of their own; short ones, and those that never left their
+    process, are copied.  So an array can be changed whatever its size, and changing it
+    changes nobody else's.
+    """
+    view = memoryview(buffer_of(frame))
+    return bytearray(view) if view.readonly else view
+
+
+def _view(frame: Any) -> memoryview:
+    """Return a frame as it is, as memory that nobody may change."""
+    return memoryview(buffer_of(frame)).toreadonly()
+
+
+class _Current(threading.local):
+    """The frames of the value that a thread is reading, and how buffers are taken from them."""
+
+    frames: Sequence[Any] = ()
+    taken: Callable[[Any], Any] = staticmethod(_own)  # pyright: ignore[reportAssignmentType]
+
+
+_current = _Current()
+
+
+class _FrameAbsentError(Exception):
+    pass
+
+
+class AbsentFrame:
+    """Stands among frames for one that was not kept; what needs it is read as ``NOT_HERE``."""
+
+    @property
+    def buffer(self) -> NoReturn:
+        """Its content: there is none."""
+        raise _FrameAbsentError
+
+
+NOT_HERE: Any = object()
+"""What is read in place of a value of which a frame is absent."""
+
+
+def _find(code: int, data: memoryview) -> Any:
+    try:
+        return _unbox(code, data, _current.frames, _current.taken)
+    except _FrameAbsentError:
+        return NOT_HERE
+
+
+def _ignore(code: int, data: memoryview) -> None:
+    del code, data
+
+
+class Reader:
+    """A typed decoder whose extension hook finds the frames of the value being read."""
+
+    def __init__(self, shape: Any) -> None:
+        self.decode = msgspec.msgpack.Decoder(shape, ext_hook=_find).decode
+        """Reads what has neither frames nor references."""
+        self.check = msgspec.msgpack.Decoder(shape, ext_hook=_ignore).decode
+        """Decodes without unpickling; raises ``ValidationError`` for another shape."""
+
+    def read(
+        self,
+        body: Any,
+        frames: Sequence[Any],
+        views: bool = False,
+        resolve: Resolve | None = None,
+    ) -> Any:
+        """Decode a body.
+
+        With ``views`` arrays and other buffers are read-only views of the frames; without,
+        they are memory of their own.  ``resolve`` gives what references stand for; without
+        it they come out as they are.
+
+        Raises:
+            Exception: whatever unpickling or ``resolve`` raises.
+        """
+        if resolve is not None:
+            return reading(lambda: self.read(body, frames, views), resolve)
+        here = _current
+        outer = here.frames, here.taken
+        here.frames, here.taken = frames, _view if views else _own
+        try:
+            return self.decode(body)
+        finally:
+            here.frames, here.taken = outer
+
+
+ANYTHING = Reader(Any)
+
+_READ_ONLY = "read-?only|WRITEABLE|not writ(e)?able|read-write bytes-like"
+
+
+def explain_read_only(error: BaseException) -> str:
+    """Say what to do about an error of a task that wrote into a view; ``""`` if it is another.
+
+    To be asked only where the task's arguments came as views.
+    """
+    if not isinstance(error, (ValueError, TypeError, BufferError)):
+        return ""
+    try:
+        text = str(error)
+    except Exception:  # noqa: BLE001 - it is the user's __str__ that is called here
+        return ""
+    if not re.search(_READ_ONLY, text):
+        return ""
+    return (
+        "What a task is given by reference is a read-only view of memory that it shares with "
+        "others: change a copy of it (`x = x.copy()`)."
+    )

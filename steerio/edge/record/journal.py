@@ -1,0 +1,243 @@
+"""The run directory's files, appended while the campaign runs.
+
+``tasks.jsonl`` has one line per task that ended, ``events.jsonl`` one per event; both
+are read with ``pandas.read_json(path, lines=True)``.  Lines reach the operating system
+before the result they tell of reaches any agent, so killing every process of a
+campaign loses no finished result.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Callable, Sequence
+from functools import partial
+from io import FileIO
+from pathlib import Path
+from typing import Any, cast
+
+import msgspec
+from msgspec import Struct
+
+from steerio.edge.encoding.boxing import ARRAY, array_head, buffer_of
+from steerio.edge.wire.headers import escape
+from steerio.model.events import AnyEvent
+from steerio.model.showing import in_words
+
+TASKS_FILE = "tasks.jsonl"
+EVENTS_FILE = "events.jsonl"
+SHOWN_BYTES = 2048
+"""Longer arguments and values are left out of the record of a task."""
+SHOWN_DEPTH = 32
+"""So are more deeply nested ones: what one end can just decode, another could not encode."""
+
+_NESTING = bytes({*range(0x80, 0xA0), *range(0xDC, 0xE0)})
+_NOT_NESTING = bytes(set(range(256)) - set(_NESTING))
+"""First bytes of msgpack's arrays and maps, and all others."""
+
+_PLACEHOLDERS = {2: "<object>", 3: "<bytes>", 4: "<reference>", 5: "<latest>"}
+_ORDER = "<" if sys.byteorder == "little" else ">"
+_CASTS: dict[str, Any] = {
+    "|b1": "?",
+    "|i1": "b",
+    "|u1": "B",
+    **{_ORDER + f"i{n}": kind for n, kind in ((2, "h"), (4, "i"), (8, "q"))},
+    **{_ORDER + f"u{n}": kind for n, kind in ((2, "H"), (4, "I"), (8, "Q"))},
+    **{_ORDER + f"f{n}": kind for n, kind in ((4, "f"), (8, "d"))},
+}
+"""NumPy's names of numbers in this machine's order, and those of ``memoryview.cast``."""
+
+_lines = msgspec.json.Encoder(enc_hook=in_words).encode_lines
+
+
+class AttemptEntry(Struct, frozen=True):
+    """An attempt after which there was another, as recorded.  Times in Unix seconds."""
+
+    attempt: int
+    reason: str
+    worker: str
+    node: str
+    sent: float | None
+    started: float | None
+    ended: float | None
+    received: float
+    versions: dict[str, int] | None
+
+
+class TaskEntry(Struct, frozen=True, gc=False):
+    """One task as recorded.  Times in Unix seconds; ``args`` and ``value`` where they are small."""
+
+    task_id: int
+    task_type: str
+    pool: str
+    ended_as: str
+    attempt: int
+    worker: str | None
+    node: str | None
+    cause: str
+    tags: dict[str, str] | None
+    priority: float
+    created: float
+    queued: float
+    sent: float | None
+    started: float | None
+    ended: float | None
+    received: float
+    args_bytes: int
+    value_bytes: int
+    error: str | None
+    reason: str
+    args: Any
+    value: Any
+    versions: dict[str, int] | None = None
+    earlier: list[AttemptEntry] | None = None
+
+
+def shown(body: bytes, frames: Sequence[Any] = ()) -> Any:
+    """Return what a small body holds, for the record; ``None`` where it is not small.
+
+    Nothing is unpickled: values that msgpack cannot tell are shown as ``<...>``.  Arrays of
+    numbers are lists, where they are small.
+    """
+    if not 0 < len(body) <= SHOWN_BYTES:
+        return None
+    try:
+        value = _reader_of(frames)(body) if frames else _decode(body)
+    except Exception:  # noqa: BLE001 - anybody's bytes may raise anything; nobody is to suffer
+        return None
+    if len(body) <= SHOWN_DEPTH:  # a byte at least for each level
+        return value
+    if len(body.translate(None, _NOT_NESTING)) > SHOWN_DEPTH and _deeper(value, SHOWN_DEPTH):
+        return None
+    return value
+
+
+def _in_place_of(code: int, data: memoryview, frames: Sequence[Any] = ()) -> Any:
+    if code == ARRAY:
+        return _array(data, frames)
+    return _PLACEHOLDERS.get(code, "<?>")
+
+
+def _array(data: memoryview, frames: Sequence[Any]) -> Any:
+    """Return a small array of numbers as lists; NumPy may not be there, nor be worth loading."""
+    dtype, shape, where = array_head(data)
+    cast = _CASTS.get(dtype)
+    in_words = f"<array {dtype.lstrip('<|=')} {'x'.join(map(str, shape))}>"
+    if isinstance(where, int):
+        if where >= len(frames):  # it is in the store
+            return in_words
+        where = buffer_of(frames[where])
+    content: Any = memoryview(where).cast("B")
+    if cast is None or content.nbytes > SHOWN_BYTES or len(shape) > SHOWN_DEPTH:
+        return in_words
+    numbers: Any = content.cast(cast).tolist()
+    if not shape:
+        return numbers[0]
+    for length in reversed(shape[1:]):
+        numbers = [numbers[i : i + length] for i in range(0, len(numbers), length or 1)]
+    return numbers
+
+
+def _reader_of(frames: Sequence[Any]) -> Callable[[bytes], Any]:
+    hook = partial(_in_place_of, frames=frames)
+    return msgspec.msgpack.Decoder(ext_hook=hook).decode
+
+
+_decode = msgspec.msgpack.Decoder(ext_hook=_in_place_of).decode
+
+
+class Journal:
+    """Appends to the files of one run directory."""
+
+    events_within_s = 0.1
+    """How soon it wants to be given events; results it is given before anybody else."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        with contextlib.ExitStack() as opened:
+            self._tasks = opened.enter_context(_appending(folder / TASKS_FILE))
+            self._events = opened.enter_context(_appending(folder / EVENTS_FILE))
+            opened.pop_all()
+
+    def write(self, entries: Sequence[TaskEntry], events: Sequence[AnyEvent]) -> None:
+        """Append, and hand everything to the operating system.
+
+        Raises:
+            OSError: a file cannot be written (the disk is full); it ends with a whole line.
+        """
+        if entries:
+            _append(self._tasks, _encode(entries))
+        if events:
+            _append(self._events, _encode(events))
+
+    def close(self) -> None:
+        """Close the files."""
+        self._tasks.close()
+        self._events.close()
+
+
+def _appending(path: Path) -> FileIO:
+    """Open a file to append to it; a link of that name is not followed.
+
+    Raises:
+        OSError: it cannot be opened.
+    """
+    return FileIO(
+        path, "ab", opener=lambda name, flags: os.open(name, flags | os.O_NOFOLLOW, 0o666)
+    )
+
+
+def _append(file: FileIO, lines: bytes) -> None:
+    left = memoryview(lines)
+    try:
+        while left:  # the operating system may take less than it was given
+            left = left[file.write(left) :]
+    except OSError:
+        with contextlib.suppress(OSError):
+            file.truncate(file.tell() - (len(lines) - len(left)))
+        raise
+
+
+def _encode(rows: Sequence[TaskEntry] | Sequence[AnyEvent]) -> bytes:
+    try:
+        return _lines(rows)
+    except Exception:  # noqa: BLE001 - JSON has no word for something in one of them
+        return b"".join(map(_encode_row, rows))
+
+
+def _encode_row(row: TaskEntry | AnyEvent) -> bytes:
+    try:
+        return _lines([row])
+    except Exception:  # noqa: BLE001 - as above
+        fields = {name: _in_words(value) for name, value in msgspec.structs.asdict(row).items()}
+        tag = row.__struct_config__.tag
+        return _lines([fields if tag is None else {"type": tag, **fields}])
+
+
+def _in_words(value: Any) -> Any:
+    """Put what JSON has no word for into words: text that UTF-8 has no form for, odd keys."""
+    if isinstance(value, str):
+        return escape(value)
+    if isinstance(value, dict):
+        pairs = cast("Any", value).items()
+        texts = {key if isinstance(key, str) else in_words(key): item for key, item in pairs}
+        return {escape(key): _in_words(item) for key, item in texts.items()}
+    if isinstance(value, list | tuple):
+        return [_in_words(item) for item in cast("Any", value)]
+    return value
+
+
+def _deeper(value: Any, depth: int) -> bool:
+    """Whether containers are nested more deeply than this."""
+    level: list[Any] = [value]
+    while level and depth >= 0:
+        inner: list[Any] = []
+        for outer in level:
+            if isinstance(outer, dict):
+                inner += outer.keys()
+                inner += outer.values()
+            elif isinstance(outer, list | tuple):
+                inner += outer
+        level, depth = inner, depth - 1
+    return bool(level)

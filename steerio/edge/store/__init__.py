@@ -1,0 +1,1 @@
+"""Objects: files that are mapped, and any connector of ProxyStore."""

@@ -1,0 +1,305 @@
+"""Where stores have their files on a machine, and how what a dead process left is removed.
+
+Each process that keeps a store (a campaign, a broker, a node of another host) has a folder
+of its own, below one that only this user can enter.  For as long as it lives it holds the
+lock of a file beside that folder; the lock ends with the process, however that ends.  So
+whoever gets the lock of a folder may remove it.
+
+File systems that hosts share may keep locks from other hosts, or have none.  So the names
+say which process of which host each is; beyond memory only those of this host are removed,
+and where there are no locks, only if there is no such process any more.
+
+The lock is there before its folder is, and is removed after it.  A lock file that is just
+made and not locked yet can be taken for a dead process's and removed; its maker sees that
+and makes another.  So it needs no order among processes that start at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import os
+import shutil
+import socket
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from stat import S_ISDIR
+from types import TracebackType
+from typing import NamedTuple
+from urllib.parse import quote
+
+from steerio.edge.store.free_space import lies_in_memory
+from steerio.edge.store.recycled_files import same_file
+from steerio.edge.system.machine import process_space
+from steerio.errors import UsageError
+
+SHARED_MEMORY = Path("/dev/shm")
+SPILL = "spill"
+"""In a folder in shared memory, what leads to one on disk."""
+_LOCK = ".lock"
+_NO_LOCKS = frozenset({errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP})
+
+
+class Removed(NamedTuple):
+    """A folder that a dead process had left, and how much was in it."""
+
+    folder: Path
+    nbytes: int
+
+
+class StoreFolder:
+    """The folder of this process, until it is closed or the process ends."""
+
+    def __init__(self, held: list[_Held]) -> None:
+        self._held = held
+
+    @property
+    def path(self) -> Path:
+        """Where it is."""
+        return self._held[0].path
+
+    def close(self) -> None:
+        """Remove it, with all that is in it."""
+        for held in self._held:
+            held.close()
+
+    def __enter__(self) -> StoreFolder:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def open_folder(within: Path | None = None) -> StoreFolder:
+    """Make a folder for the stores of this process.
+
+    Args:
+        within: where to, such as on a shared file system; by default in shared memory, with
+            one for what does not fit on disk, where the temporary folder is on one.
+
+    Raises:
+        UsageError: it cannot be made there, or what has its name is somebody else's.
+    """
+    if within is not None:
+        return StoreFolder([_make(_parent(within))])
+    first, *others = _places()
+    held = [_make(_parent(first))]
+    for place in others:
+        try:
+            held.append(_make(_parent(place)))
+            (held[0].path / SPILL).symlink_to(held[1].path)
+        except BaseException:
+            StoreFolder(held).close()
+            raise
+    return StoreFolder(held)
+
+
+def sweep_stale(within: Path | None = None, *, dry_run: bool = False) -> list[Removed]:
+    """Remove what dead processes of this user have left, and say what that was.
+
+    What cannot be removed is left.  Of a file system that is not in memory, only what
+    processes of this host have left is removed.
+
+    Args:
+        within: where to look; by default where ``open_folder`` makes them.
+        dry_run: only say it.
+    """
+    removed: list[Removed] = []
+    for place in [within] if within is not None else _places():
+        parent = _parent(place)
+        with contextlib.suppress(OSError):  # it is not there, or this process may not look
+            if _is_ours(parent):
+                for lock in _locks(parent):
+                    with contextlib.suppress(OSError):
+                        removed += _sweep(lock, dry_run)
+                _remove_if_empty(parent)
+    return removed
+
+
+class _Held:
+    """A folder and its lock."""
+
+    def __init__(self, path: Path, descriptor: int) -> None:
+        self.path = path
+        self._descriptor = descriptor
+
+    def close(self) -> None:
+        if self._descriptor < 0:
+            return
+        _remove(self.path)
+        os.close(self._descriptor)
+        self._descriptor = -1
+        _remove_if_empty(self.path.parent)
+
+
+def _places() -> list[Path]:
+    """Return where folders are: for objects, and on disk for what does not fit."""
+    temporary = Path(tempfile.gettempdir())
+    if not (SHARED_MEMORY.is_dir() and os.access(SHARED_MEMORY, os.W_OK)):
+        return [temporary]
+    # into what is memory too nothing can be spilt
+    return [SHARED_MEMORY] if lies_in_memory(temporary) else [SHARED_MEMORY, temporary]
+
+
+def _parent(place: Path) -> Path:
+    return place / f"steerio-store-{os.getuid()}"
+
+
+def _make(parent: Path) -> _Held:
+    while True:
+        try:
+            parent.mkdir(mode=0o700)
+        except FileExistsError:
+            pass  # it is looked at below; it may be gone already, or no folder
+        except OSError as error:
+            raise UsageError(
+                f"the stores' folder {parent} cannot be made: {error.strerror}; what it is in must "
+                "be there, and yours to write to"
+            ) from None
+        try:
+            ours = _is_ours(parent)
+        except FileNotFoundError:
+            continue  # whoever was the last in it has just removed it
+        if not ours:
+            raise UsageError(
+                f"{parent} is not a folder of yours that nobody else can enter, so no store can "
+                "be kept there: remove it, or have whoever made it remove it"
+            )
+        # from the first moment on the name says whose it is; what is in a file would be late
+        path = parent / f"{os.urandom(6).hex()}.{os.getpid()}-{_space()}.{_host()}"
+        descriptor = _locked(_lock_of(path), os.O_CREAT | os.O_EXCL)
+        if descriptor is not None:
+            held = _Held(path, descriptor)
+            try:
+                path.mkdir(mode=0o700)
+            except BaseException:
+                held.close()
+                raise
+            return held
+
+
+def _locked(lock: Path, flags: int = 0) -> int | None:
+    """Open a lock file and lock it; ``None``: it is another's, or was removed.
+
+    Where there are no locks it is another's as long as the process is there that it names.
+    """
+    try:
+        descriptor = os.open(lock, os.O_RDWR | os.O_NOFOLLOW | flags, 0o600)
+    except FileNotFoundError:
+        return None
+    ours = False
+    try:
+        ours = _lock(descriptor, or_else=flags != 0 or not _runs(lock))
+        ours = ours and same_file(descriptor, lock)
+    finally:
+        if not ours:
+            os.close(descriptor)
+    return descriptor if ours else None
+
+
+def _lock(descriptor: int, *, or_else: bool) -> bool:
+    """Lock a file, and return whether that worked, or ``or_else`` where there are no locks."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+        return or_else
+    return True
+
+
+def _runs(lock: Path) -> bool:
+    """Whether the process that a lock file names is there, if it names one of this host.
+
+    Of one of another container, or of a host of the same name, nobody here can tell.
+    """
+    pid, _, space = lock.name.split(".")[1].partition("-")
+    if space not in ("", _space()):
+        return True
+    try:
+        os.kill(int(pid), 0)
+    except (ValueError, OverflowError, ProcessLookupError):
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
+def _space() -> str:
+    """Return what tells where a process's number counts."""
+    return hashlib.blake2b(process_space().encode(), digest_size=4).hexdigest()
+
+
+def _host() -> str:
+    return quote(socket.gethostname(), safe="").replace(".", "%2E")
+
+
+def _locks(parent: Path) -> list[Path]:
+    """Return the lock files of folders that this host may remove."""
+    # others may share this memory, but then they share its locks, whatever they call the host
+    whose = "" if lies_in_memory(parent) else f".{_host()}"
+    return sorted(path for path in parent.iterdir() if path.name.endswith(whose + _LOCK))
+
+
+def _sweep(lock: Path, dry_run: bool) -> Iterator[Removed]:
+    descriptor = _locked(lock)
+    if descriptor is None:
+        return
+    folder = lock.with_name(lock.name.removesuffix(_LOCK))
+    try:
+        for there in (folder, _gone(folder)):
+            if there.exists():
+                yield Removed(there, _nbytes(there))
+        if not dry_run:
+            _remove(folder)
+    finally:
+        os.close(descriptor)
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder whose lock this process has, and the lock."""
+    # A worker that has not noticed yet may still be writing there; under its old name nobody
+    # finds it.
+    gone = _gone(folder)
+    with contextlib.suppress(FileNotFoundError):
+        folder.rename(gone)
+    shutil.rmtree(gone, ignore_errors=True)
+    if not gone.exists():  # else the next start tries again
+        _lock_of(folder).unlink(missing_ok=True)
+
+
+def _gone(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}-gone")
+
+
+def _lock_of(folder: Path) -> Path:
+    return folder.with_name(folder.name + _LOCK)
+
+
+def _is_ours(parent: Path) -> bool:
+    there = parent.lstat()
+    return S_ISDIR(there.st_mode) and there.st_uid == os.getuid() and not there.st_mode & 0o077
+
+
+def _remove_if_empty(parent: Path) -> None:
+    with contextlib.suppress(OSError):  # there are others' in it
+        parent.rmdir()
+
+
+def _nbytes(folder: Path) -> int:
+    total = 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):
+                total += Path(place, name).lstat().st_size
+    return total

@@ -1,0 +1,297 @@
+"""Objects as files in a folder: in shared memory for one node, or on a shared file system.
+
+How they are written and read is in `steerio.edge.store.atomic_files`.
+
+The connector has the methods of ProxyStore's ``Connector`` and ``DeferrableConnector``, and
+imports nothing of it, which would take a second.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import itertools
+import os
+import re
+from collections.abc import Collection, Iterator, Sequence
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import quote
+
+from steerio.edge.store import layout
+from steerio.edge.store.atomic_files import read_whole, write_whole
+from steerio.edge.store.do_each import do_each
+from steerio.edge.store.free_space import Free, Space
+from steerio.edge.store.recycled_files import Freed
+from steerio.errors import StoreFull, UsageError
+
+LOOK_BYTES = 16 * 2**20
+"""After how much that was written it is looked again what is free."""
+LONGEST_MAKER = 100
+"""Of a longer name, an object's has but the beginning and a digest: a file's has 255 bytes."""
+_NAME = re.compile(r"[\w%~-][\w%~.-]{0,250}", re.ASCII)
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.ENOMEM, errno.EFBIG})
+
+
+class SegmentKey(NamedTuple):
+    """Names an object in a folder."""
+
+    name: str
+
+
+class SharedMemoryConnector:
+    """A connector whose objects are files in one folder.
+
+    Args:
+        folder: where; it is made, but not what it is in.
+        spill: a folder on disk for what does not fit there.
+        limit_bytes: most that its files may take (what other processes are just writing is
+            not counted); by default what is free.
+        maker: who puts objects here; their names say so, see `sweep`.
+
+    Raises:
+        UsageError: the folder cannot be made.
+    """
+
+    def __init__(
+        self, folder: str, *, spill: str = "", limit_bytes: int | None = None, maker: str = ""
+    ) -> None:
+        self._folder = _made(folder)
+        self._spill = _made(spill) if spill else None
+        self._limit_bytes = limit_bytes
+        self._space = Space(self._folder)
+        self._freed = Freed(self._folder / "freed") if self._space.in_memory else None
+        self._unlooked = 0
+        """How much may be written before it is looked again what is free."""
+        self.maker = maker
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether its folder is in shared memory."""
+        return self._space.in_memory
+
+    @property
+    def maker(self) -> str:
+        """Who puts objects here; to be set again after a fork."""
+        return self._maker
+
+    @maker.setter
+    def maker(self, maker: str) -> None:
+        self._maker = maker
+        self._pid = os.getpid()
+        # Process ids are used again, so they alone do not make a name that nobody ever had.
+        self._begin = f"{mark_of(maker)}{self._pid:x}.{os.urandom(4).hex()}."
+        self._numbers = itertools.count(1)
+
+    # -- ProxyStore's protocol --------------------------------------------------------------
+
+    def config(self) -> dict[str, Any]:
+        """Return what another process makes the same connector from."""
+        return {
+            "folder": str(self._folder),
+            "spill": str(self._spill or ""),
+            "limit_bytes": self._limit_bytes,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> SharedMemoryConnector:
+        """Make a connector from what ``config`` returned."""
+        return cls(**config)
+
+    def close(self) -> None:
+        """Do nothing: there is nothing open, and the objects stay."""
+
+    def new_key(self, obj: bytes | None = None) -> SegmentKey:
+        """Return a key that no object has yet."""
+        del obj
+        if self._pid != os.getpid():  # a fork: it must not use the names of its parent
+            self.maker = self._maker
+        return SegmentKey(f"{self._begin}{next(self._numbers):x}")
+
+    def set(self, key: SegmentKey, obj: Any) -> None:
+        """Put an object under a key of ``new_key``.
+
+        Raises:
+            StoreFull: it does not fit.
+        """
+        view = layout.flat(obj)
+        self._put(key.name, [view], view.nbytes)
+
+    def put(self, obj: Any) -> SegmentKey:
+        """Put an object.
+
+        Raises:
+            StoreFull: it does not fit.
+        """
+        key = self.new_key()
+        self.set(key, obj)
+        return key
+
+    def put_batch(self, objs: Sequence[Any]) -> list[SegmentKey]:
+        """Put several objects."""
+        return [self.put(obj) for obj in objs]
+
+    def get(self, key: SegmentKey) -> memoryview | None:
+        """Return an object, read-only, or ``None`` where there is none.
+
+        A long one in memory is mapped: it costs nothing until it is looked at, and stays what
+        it is for as long as it is held, also when it is evicted.  One on a file system is
+        read, for what another host removes from one that is shared cannot be held.
+        """
+        return self._find(key, private=False)
+
+    def get_private(self, key: SegmentKey) -> memoryview | None:
+        """Return an object as its caller may change it, which nobody else sees.
+
+        A long one in memory is mapped copy-on-write: only what is changed is copied.
+
+        Raises:
+            MemoryError: it does not fit into what this process may have.
+        """
+        return self._find(key, private=True)
+
+    def _find(self, key: SegmentKey, *, private: bool) -> memoryview | None:
+        if _is_name(key.name):
+            for folder, freed in self._folders():
+                found = read_whole(
+                    folder / key.name,
+                    mapped=self.in_memory,  # what it is spilled to is this host's, too
+                    reused=freed is not None,
+                    private=private,
+                )
+                if found is not None:
+                    return found
+        return None
+
+    def get_batch(self, keys: Sequence[SegmentKey]) -> list[memoryview | None]:
+        """Return several objects."""
+        return [self.get(key) for key in keys]
+
+    def exists(self, key: SegmentKey) -> bool:
+        """Whether there is an object of that key."""
+        return _is_name(key.name) and any((f / key.name).exists() for f, _ in self._folders())
+
+    def evict(self, key: SegmentKey) -> None:
+        """Remove an object, if there is one."""
+        if not _is_name(key.name):
+            return
+        for folder, freed in self._folders():
+            path = folder / key.name
+            with contextlib.suppress(FileNotFoundError):
+                if freed is None or not freed.keep(path):
+                    path.unlink()
+                return
+
+    # -- beyond it --------------------------------------------------------------------------
+
+    def put_frames(self, frames: Sequence[Any]) -> tuple[SegmentKey, int]:
+        """Put frames as one object, laid out by `steerio.edge.store.layout`; return its length too.
+
+        Raises:
+            StoreFull: it does not fit.
+        """
+        pieces, total = layout.pieces(frames)
+        key = self.new_key()
+        self._put(key.name, pieces, total)
+        return key, total
+
+    def sweep(self, maker: str, keep: Collection[str] = ()) -> None:
+        """Remove what a maker that is dead has put here, or was about to, but for ``keep``.
+
+        Raises:
+            StoreFailed: some could not be removed; the others are.
+        """
+        mark = mark_of(maker)
+        left = [
+            path
+            for folder, _ in self._folders()
+            for path in folder.iterdir()
+            if path.name.removeprefix(".").startswith(mark) and path.name not in keep
+        ]
+        where = f"the store in {self._folder}"
+        do_each(left, lambda path: path.unlink(missing_ok=True), where, "remove {} files")
+
+    def trim(self) -> None:
+        """Give memory back that was freed a while ago and has not been used again."""
+        if self._freed is not None:
+            self._freed.trim()
+
+    def _folders(self) -> Iterator[tuple[Path, Freed | None]]:
+        yield self._folder, self._freed
+        if self._spill is not None:
+            yield self._spill, None
+
+    # -- writing ----------------------------------------------------------------------------
+
+    def _put(self, name: str, pieces: list[memoryview], total: int) -> None:
+        free = self._make_room(total)
+        try:
+            if free.nbytes >= total:
+                return write_whole(self._folder, name, pieces, total, self._freed)
+        except OSError as error:
+            if error.errno not in _FULL:
+                raise
+            free = self._free()
+        if self._spill is None:
+            raise StoreFull(total, free.nbytes, free.where)
+        try:
+            return write_whole(self._spill, name, pieces, total, None)
+        except OSError as error:
+            if error.errno not in _FULL:
+                raise
+            raise StoreFull(
+                total, free.nbytes, f"{free.where}, and {self._spill} is full"
+            ) from error
+
+    def _make_room(self, total: int) -> Free:
+        """Return what is free, after letting go of freed files if it is too little."""
+        if total <= self._unlooked:
+            self._unlooked -= total
+            return Free(total, "")
+        free = self._free()
+        if free.nbytes < total and self._freed is not None:
+            self._freed.clear()
+            free = self._free()
+        self._unlooked = max(0, min(LOOK_BYTES, (free.nbytes - total) // 16))
+        return free
+
+    def _free(self) -> Free:
+        free = self._space.free()
+        if self._limit_bytes is not None:
+            held = sum(_size(path) for path in list(self._folder.iterdir()))
+            held += 0 if self._freed is None else self._freed.nbytes()
+            left = max(0, self._limit_bytes - held)
+            free = min(free, Free(left, f"{self._folder} (its limit_bytes)"))
+        return free
+
+
+def _made(folder: str) -> Path:
+    path = Path(folder)
+    try:
+        path.mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise UsageError(
+            f"the store's folder {folder} cannot be made: {error.strerror}; what it is in must be "
+            "there, and yours to write to"
+        ) from None
+    return path.absolute()
+
+
+def mark_of(maker: str) -> str:
+    """Return what the names of all that a maker puts begin with, and no other maker's."""
+    quoted = quote(maker, safe="").replace(".", "%2E")
+    if len(quoted) > LONGEST_MAKER:
+        quoted = f"{quoted[:LONGEST_MAKER]}~{blake2b(maker.encode(), digest_size=8).hexdigest()}"
+    return f"_{quoted}."
+
+
+def _is_name(name: str) -> bool:
+    """Whether it can be the name of an object, and leads nowhere else."""
+    return _NAME.fullmatch(name) is not None and name != "freed"
+
+
+def _size(path: Path) -> int:
+    with contextlib.suppress(FileNotFoundError):
+        return path.lstat().st_size
+    return 0

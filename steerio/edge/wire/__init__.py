@@ -1,0 +1,1 @@
+"""Batches of messages, over three wires."""

@@ -1,0 +1,164 @@
+"""The connection file: how to find a broker, and the keys to be let in.
+
+It is written at once and complete (a rename), readable by its owner alone, and removed
+when the broker ends.
+"""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from steerio.edge.system.machine import boot_id, process_space
+from steerio.edge.system.own_files import from_json, read_own, to_json, write_own
+from steerio.edge.wire.addresses import split_address
+from steerio.edge.wire.keys import ClientKeys
+from steerio.errors import UsageError
+from steerio.model.messages import PROTOCOL
+from steerio.model.objects import StoreSetting
+
+FILE_NAME = "connection.json"
+LISTEN_S = 1.0
+"""Longest wait for a socket to accept a connection."""
+
+
+class Connection(Struct, frozen=True):
+    """Where a broker listens.
+
+    Attributes:
+        host, pid: the machine and process of the broker.
+        local: address for peers on the same machine (an IPC socket).
+        remote: TCP address for others, or empty where the broker does not listen there.
+        keys: CURVE keys for ``remote``, or ``None`` where it is not encrypted.
+        protocol: version of the messages it speaks.
+        store: where its large values are, if they go by reference.
+        objects: the folder of them on its machine.
+        random_seed: which its workers' random numbers follow from.
+        space: what its process's number is one of, where that is known (`process_space`).
+    """
+
+    host: str
+    pid: int
+    local: str
+    remote: str = ""
+    keys: ClientKeys | None = None
+    protocol: int = PROTOCOL
+    store: StoreSetting | None = None
+    objects: str = ""
+    random_seed: int = 0
+    space: str = ""
+
+    @property
+    def address(self) -> tuple[str, ClientKeys | None]:
+        """The address to use from this machine, and the keys that it wants.
+
+        Raises:
+            UsageError: the broker is on another machine and listens on no network, or it has
+                ended.
+        """
+        if self.here and Path(self.local.removeprefix("ipc://")).exists():
+            return self.local, None
+        if self.remote:
+            return self.remote, self.keys
+        if self.counted_here:
+            raise UsageError(
+                f"the broker (process {self.pid}) has ended without taking its connection file "
+                "away: start another"
+            )
+        if self.host == socket.gethostname():
+            raise UsageError(
+                f"the broker (process {self.pid}) listens for processes of its own machine only, "
+                f"which is another {self.host} than this: a container, a clone, or this one before "
+                "it was started anew; start it with 'steerio broker --host ADDRESS', or another"
+            )
+        raise UsageError(
+            f"the broker on {self.host} listens for processes of that machine only; "
+            "start it with 'steerio broker --host ADDRESS'"
+        )
+
+    @property
+    def here(self) -> bool:
+        """Whether it is on this machine, as far as can be told."""
+        kernel = self.space.partition(" ")[0]
+        return self.host == socket.gethostname() and kernel in ("", boot_id())
+
+    @property
+    def counted_here(self) -> bool:
+        """Whether process numbers mean the same to it as here: not in another container."""
+        return self.here and self.space in ("", process_space())
+
+    @property
+    def folder(self) -> str:
+        """The folder of its sockets on its machine, which it removes as it ends."""
+        return str(Path(self.local.removeprefix("ipc://")).parent)
+
+    def write(self, folder: Path) -> Path:
+        """Write the connection file into a run directory.
+
+        Raises:
+            OSError: it cannot be written; what was there is left as it was.
+        """
+        path = folder / FILE_NAME
+        write_own(path, to_json(self))
+        return path
+
+
+def read_connection(place: Path | str) -> Connection:
+    """Read the connection file of a run directory (or the file itself).
+
+    Raises:
+        UsageError: there is none, or it is not one.
+    """
+    path = Path(place)
+    try:
+        if path.is_dir():
+            path = path / FILE_NAME
+        data, _ = read_own(path)
+    except FileNotFoundError:
+        raise UsageError(
+            f"no broker is running in {path.parent} (there is no {path.name} in it)"
+        ) from None
+    except OSError as error:
+        raise UsageError(f"{path} is not a connection file: {error.strerror}") from error
+    try:
+        return from_json(data, Connection)
+    except msgspec.DecodeError as error:
+        raise UsageError(_why_unread(path, data, error)) from error
+
+
+class _OfAnyVersion(Struct):
+    protocol: int
+
+
+def _why_unread(path: Path, data: bytes, error: Exception) -> str:
+    """Say why what a file holds is not a connection."""
+    if not data:
+        return f"{path} is not a connection file: it is empty"
+    try:
+        protocol = from_json(data, _OfAnyVersion).protocol
+    except msgspec.DecodeError:
+        protocol = PROTOCOL
+    if protocol == PROTOCOL:
+        return f"{path} is not a connection file: {error}"
+    return (
+        f"the broker of {path} speaks protocol {protocol} and this steerio {PROTOCOL}: use the "
+        "same version of steerio on both sides"
+    )
+
+
+def listens(address: str) -> bool:
+    """Whether anybody listens on an ``ipc://`` or ``tcp://`` address."""
+    scheme, _, place = address.partition("://")
+    try:
+        if scheme == "tcp":
+            socket.create_connection(split_address(address), LISTEN_S).close()
+        else:
+            with socket.socket(socket.AF_UNIX) as probe:
+                probe.settimeout(LISTEN_S)
+                probe.connect(place)
+    except (OSError, UnicodeError):
+        return False
+    return True

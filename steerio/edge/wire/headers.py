@@ -1,0 +1,142 @@
+"""Message headers on the wire.
+
+One ZeroMQ message is one *batch*: a first frame with a msgpack list of headers, then
+the out-of-band frames of those headers, in order.  Batching per wake-up, not per
+message, is where throughput comes from; a single message is just a batch of one.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import Any, cast
+
+import msgspec
+from msgspec import structs
+
+from steerio.errors import ProtocolError, UsageError
+from steerio.model.messages import DefineTask, FromBroker, ToBroker
+
+LIMIT_HEADER_BYTES = 64 << 20
+"""Longest header frame that is decoded; senders cut theirs far below (``edge.wire.cutting``)."""
+SAID_BYTES = 1 << 20
+"""Longest of those messages that are looked at before they are said: the rare ones of clients."""
+
+_encode = msgspec.msgpack.Encoder().encode
+
+
+@functools.cache  # made when first needed: that takes ms, and most processes need one of them
+def _decoder(direction: str) -> msgspec.msgpack.Decoder[Any]:
+    kind: Any = {"to": ToBroker, "from": FromBroker}[direction]
+    return msgspec.msgpack.Decoder(list[kind])
+
+
+def encode_headers(messages: Sequence[ToBroker | FromBroker]) -> bytes:
+    """Return the header frame of a batch.
+
+    Text that UTF-8 has no form for (a file name, in a tag or an error's message) is escaped.
+    """
+    try:
+        return _encode(messages)
+    except UnicodeEncodeError:
+        return _encode(_escaped(msgspec.to_builtins(messages, builtin_types=(bytes,))))
+
+
+def escape(text: str) -> str:
+    """Return text that UTF-8 has a form for."""
+    return text.encode(errors="backslashreplace").decode()
+
+
+def _escaped(value: Any) -> Any:
+    if isinstance(value, str):
+        return escape(value)
+    if isinstance(value, dict):
+        pairs = cast("Any", value).items()
+        return {_escaped(key): _escaped(item) for key, item in pairs}
+    if isinstance(value, list | tuple):
+        return [_escaped(item) for item in cast("Any", value)]
+    return value
+
+
+def refuse_unreadable(message: ToBroker) -> None:
+    """Refuse a message that a broker would not read, where it is made.
+
+    Raises:
+        UsageError: so it is: something in it has a type that it cannot have, or is too long.
+    """
+    try:
+        header = encode_headers([message])
+        decode_to_broker(header)
+    except Exception as error:
+        raise UsageError(f"{type(message).__name__} cannot be said like this: {error}") from error
+    if len(header) > SAID_BYTES:
+        raise UsageError(
+            f"{type(message).__name__} is too long: {len(header)} bytes, of at most {SAID_BYTES}"
+        )
+
+
+def decode_to_broker(header: bytes) -> list[ToBroker]:
+    """Decode a header frame as the broker does.
+
+    Raises:
+        ProtocolError: it is not a list of messages that a broker accepts.
+    """
+    return _decode(header, "to")
+
+
+def decode_from_broker(header: bytes) -> list[FromBroker]:
+    """Decode a header frame as the broker's peers do.
+
+    Raises:
+        ProtocolError: it is not a list of messages that a broker sends.
+    """
+    return _decode(header, "from")
+
+
+def prepare_to_hear() -> None:
+    """Make what decodes the broker's messages now, not when the first one comes."""
+    _decoder("from")
+
+
+def _decode(header: bytes, direction: str) -> list[Any]:
+    if len(header) > LIMIT_HEADER_BYTES:
+        raise ProtocolError(f"header of {len(header)} bytes (limit {LIMIT_HEADER_BYTES})")
+    try:
+        messages: list[Any] = _decoder(direction).decode(header)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ProtocolError(f"header does not decode: {error}") from error
+    except Exception as error:  # a check of a Struct (UsageError) is the sender's fault too
+        raise ProtocolError(f"header is refused: {error}") from error
+    return messages
+
+
+def deal_frames(
+    messages: Sequence[Any], frames: Sequence[Any]
+) -> list[tuple[Any, tuple[Any, ...]]]:
+    """Give each message of a batch its own frames.
+
+    Raises:
+        ProtocolError: the batch has more or fewer frames than its headers say.
+    """
+    if not frames and not any(getattr(message, "frames", 0) for message in messages):
+        return [(message, ()) for message in messages]
+    dealt: list[tuple[Any, tuple[Any, ...]]] = []
+    at = 0
+    for message in messages:
+        count: int = getattr(message, "frames", 0)
+        if count < 0 or at + count > len(frames):
+            raise ProtocolError("a batch has fewer frames than its headers say")
+        own = tuple(frames[at : at + count])
+        at += count
+        if own and message.__class__ is DefineTask:
+            message, own = _with_code(message, own), ()
+        dealt.append((message, own))
+    if at != len(frames):
+        raise ProtocolError("a batch has more frames than its headers say")
+    return dealt
+
+
+def _with_code(message: DefineTask, frames: tuple[Any, ...]) -> DefineTask:
+    """Return a task type whose code, which was too long for the header, came as a frame."""
+    spec = structs.replace(message.spec, code=b"".join(map(bytes, frames)))
+    return DefineTask(message.type_id, spec)

@@ -1,0 +1,123 @@
+"""Sockets of ZeroMQ as the endpoints use them: set up, watched from a loop, sent to and read from.
+
+A socket is read through its descriptor, which is edge-triggered (see `edge.wire.zeromq`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import zmq
+
+from steerio.edge.wire.headers import escape
+
+LIMIT_FRAME_BYTES = 4 << 30
+"""Longest frame that a socket takes in; the peer is disconnected for a longer one."""
+ZERO_COPY_BYTES = 65536
+"""Longer frames are sent without copying them into the socket."""
+HEARTBEAT_MS = 5_000
+"""How often ZeroMQ itself looks whether a silent TCP connection still stands."""
+LINGER_MS = 500
+"""How long a closed socket goes on delivering."""
+
+
+# plain numbers: pyzmq's flags are enums, whose operators cost more than a receive
+NOBLOCK, SNDMORE, RCVMORE = int(zmq.NOBLOCK), int(zmq.SNDMORE), int(zmq.RCVMORE)
+EVENTS, POLLIN = int(zmq.EVENTS), int(zmq.POLLIN)
+
+
+class Reading:
+    """Watching a socket's descriptor from a loop."""
+
+    def __init__(self, socket: zmq.Socket[bytes]) -> None:
+        self._socket = socket
+        descriptor: Any = socket.get(zmq.FD)
+        self._fd: int = descriptor
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._first: asyncio.Handle | None = None
+        self.due = True
+        """Whether the edge was seen, or may have been consumed, since the last look."""
+
+    def attach(self, loop: asyncio.AbstractEventLoop, wake: Callable[[], None]) -> None:
+        """Call ``wake`` whenever the socket may have something."""
+
+        def on_edge() -> None:
+            self.due = True
+            wake()
+
+        self._loop = loop
+        loop.add_reader(self._fd, on_edge)
+        self._first = loop.call_soon(on_edge)
+
+    def detach(self) -> None:
+        """Call it no more."""
+        if self._first is not None:
+            self._first.cancel()
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.remove_reader(self._fd)
+        self._loop = None
+
+    def fileno(self) -> int:
+        """Return the descriptor."""
+        return self._fd
+
+    def ready(self) -> bool:
+        """Whether something is there to receive."""
+        if self.due:
+            events: Any = self._socket.get(EVENTS)
+            self.due = bool(events & POLLIN)
+        return self.due
+
+
+def prepare(socket: zmq.Socket[bytes], address: str) -> None:
+    """Set what all sockets have alike."""
+    socket.set(zmq.IPV6, int("[" in address))
+    socket.set(zmq.LINGER, LINGER_MS)
+    socket.set(zmq.MAXMSGSIZE, LIMIT_FRAME_BYTES)
+    socket.set(zmq.HEARTBEAT_IVL, HEARTBEAT_MS)
+
+
+def send_frames(socket: zmq.Socket[bytes], frames: Sequence[Any], flags: int) -> None:
+    """Send frames as one message; long ones are not copied.
+
+    Raises:
+        zmq.ZMQError: ZeroMQ does not take them.
+    """
+    last = len(frames) - 1
+    for index, frame in enumerate(frames):
+        more = flags | SNDMORE if index < last else flags
+        size = frame.nbytes if isinstance(frame, memoryview) else len(frame)
+        socket.send(frames[index], more, copy=size < ZERO_COPY_BYTES)
+
+
+def receive_rest(socket: zmq.Socket[bytes]) -> list[Any]:
+    """Take the frames that follow the header; long ones are not copied."""
+    frames: list[Any] = []
+    while socket.get(RCVMORE):
+        frame = socket.recv(NOBLOCK, copy=False)
+        frames.append(frame if len(frame) >= ZERO_COPY_BYTES else frame.bytes)
+    return frames
+
+
+def on_wire(address: str) -> Any:
+    """Return an address as ZeroMQ takes it: a folder's name may be none that UTF-8 has."""
+    return os.fsencode(address) if escape(address) != address else address
+
+
+def give_up(socket: zmq.Socket[bytes], address: str, error: BaseException) -> None:
+    """Close a socket that could not be opened whole, and say it as the system says such things.
+
+    Raises:
+        OSError: it was ZeroMQ that refused.
+    """
+    socket.close(linger=0)
+    if isinstance(error, zmq.ZMQError):
+        number = error.errno or errno.EADDRNOTAVAIL
+        raise OSError(number, zmq.strerror(number), address) from None
+    if isinstance(error, TypeError):  # pyzmq's own, as it words an error about bytes
+        number = errno.EADDRNOTAVAIL
+        raise OSError(number, zmq.strerror(number), address) from None

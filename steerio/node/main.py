@@ -1,0 +1,230 @@
+"""The process of a node: ``python -m steerio.node.main``, or a fork that calls ``main``.
+
+The first line of its input is a `NodeSetup` as JSON.  The
+input stays open as long as whoever started the node lives; its end is the order to end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Generator
+from pathlib import Path
+from typing import Any
+
+from msgspec import structs
+
+from steerio.edge.store.folders import open_folder
+from steerio.edge.store.opening import open_store
+from steerio.edge.system import descendants, inheritance
+from steerio.edge.system.own_files import from_json
+from steerio.edge.wire.addresses import resolve_address
+from steerio.edge.wire.contexts import Context, connecting
+from steerio.edge.wire.headers import prepare_to_hear
+from steerio.edge.wire.zeromq import ZmqLink
+from steerio.model.places import Topology
+from steerio.node.children import RETIRED
+from steerio.node.forker import ZygoteForker
+from steerio.node.node import Node
+from steerio.node.object_cache import Copies
+from steerio.node.probe import probe
+from steerio.node.setup import ORIGINAL_PATH, SAME_S, NodeSetup, clear_up_after_broker
+
+END_CHILDREN_S = 1.0
+"""Longest wait for processes to be gone that were left behind by all that started them."""
+MOST_TOLD = 10
+"""Most reasons why workers ended that a node tells whoever started it."""
+
+
+def main(descriptor: int = 0) -> int:
+    """Be a node until told to end; returns the exit status."""
+    # in the time that whoever started us needs to get ready
+    prepare_to_hear()
+    found = probe(accelerators=False)
+    line = b""
+    while not line.endswith(b"\n"):
+        part = os.read(descriptor, 65536)
+        if not part:
+            return 0  # whoever started us ended before telling us anything
+        line += part
+    setup = from_json(line, NodeSetup)
+    return run_node(setup, descriptor, found=found)
+
+
+def run_node(
+    setup: NodeSetup,
+    lifeline: int | None,
+    tell: Callable[[str], None] | None = None,
+    *,
+    stays_s: float = 0.0,
+    found: Topology | None = None,
+) -> int:
+    """Be a node of this setup, and return the exit status.
+
+    Args:
+        setup: what it is told.
+        lifeline: a descriptor whose end is ours.
+        tell: is told in words that it has joined, why workers do not come to work, and why it
+            leaves.
+        stays_s: for how long it goes on after a first signal, unless the broker ends before.
+        found: what this machine has beside accelerators, if that is known already.
+
+    Raises:
+        UsageError: this machine does not know the broker's.
+    """
+    inheritance.own_standard()
+    setup = structs.replace(setup, address=resolve_address(setup.address))
+    sys.path[:0] = [entry for entry in setup.path if entry not in sys.path]
+    descendants.adopt_orphans()
+    with contextlib.ExitStack() as opened:
+        store, own = setup.store, not setup.objects
+        if store is not None and own:
+            folder = opened.enter_context(open_folder())
+            setup = structs.replace(setup, objects=str(folder.path))
+        try:
+            forker = ZygoteForker(setup, found)  # forks, so before anything makes a thread
+        except OSError as error:
+            sys.stderr.write(f"steerio node {setup.name}: no zygote can be started: {error}\n")
+            return 1
+        try:
+            copies = None
+            if store is not None and store.remote:
+                copies = Copies(open_store(store, Path(setup.objects), ""), own=own)
+            return asyncio.run(_serve(setup, forker, copies, lifeline, tell, stays_s))
+        finally:
+            descendants.end_children(END_CHILDREN_S)
+
+
+async def _serve(
+    setup: NodeSetup,
+    forker: ZygoteForker,
+    copies: Copies | None,
+    lifeline: int | None,
+    tell: Callable[[str], None] | None,
+    stays_s: float,
+) -> int:
+    with connecting(setup.address):
+        context = Context()
+    try:
+        # a host's name and a process's number are those of another node where both were cloned
+        identity = f"node-{setup.name}-{socket.gethostname()}-{os.getpid()}-{os.urandom(6).hex()}"
+        with connecting(setup.address):
+            link = ZmqLink(context, setup.address, identity.encode(), setup.keys)
+        node = Node(
+            link,
+            forker,
+            setup.name,
+            setup.workers,
+            settings=setup.settings,
+            pid=os.getpid(),
+            requires=setup.requires,
+            makes=setup.needs,
+            walltime_s=None if setup.ends is None else setup.ends - time.time(),
+            same_clock=setup.address.startswith("ipc://"),
+            copies=copies,
+        )
+        forker.watch(node.worker_exited if tell is None else _telling(node, tell))
+        if tell is not None:
+            node.on_joined = lambda: tell(f"node {node.name} has joined the broker")
+        with _told_to_end(node, lifeline, stays_s):
+            node.start()
+            forker.survey()  # while what it has said is on its way
+            lost = asyncio.ensure_future(forker.wait_lost())
+            ends: list[asyncio.Future[Any]] = [node.ended, lost]
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            if not lost.cancel():
+                node.fail(f"its zygote, which forks the workers, ended{forker.failure}")
+            if tell is not None and not node.failed:
+                tell(f"node {node.name} leaves the broker: {node.ended.result()}")
+        link.close()
+    finally:
+        await forker.close()
+        context.end()
+        if copies is not None:
+            copies.close()
+        clear_up_after_broker(setup.folder, setup.address)
+    if node.failed:
+        sys.stderr.write(f"steerio node {setup.name}: {node.ended.result()}\n")
+    return int(node.failed)
+
+
+def _telling(node: Node, tell: Callable[[str], None]) -> Callable[[str, int, str], None]:
+    """Return what takes in that a worker has ended, and tells of it if it did not come to work.
+
+    Each reason is told once, and only the first few: who reads them may be slow.
+    """
+    told = {RETIRED}
+
+    def exited(worker: str, run: int, reason: str) -> None:
+        node.worker_exited(worker, run, reason)
+        if not run and reason not in told and len(told) <= MOST_TOLD and not node.ended.done():
+            told.add(reason)
+            tell(f"worker {worker} has ended before it began a task: {reason}")
+
+    return exited
+
+
+class _Asked:
+    """Has a node leave at a signal; one that stays for a while, at the second or after that."""
+
+    def __init__(self, node: Node, stays_s: float) -> None:
+        self._node, self._stays_s = node, stays_s
+        self._loop = asyncio.get_running_loop()
+        self._at = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+
+    def heed(self, number: signal.Signals) -> None:
+        """Take in a signal."""
+        now, reason = self._loop.time(), f"signal {number.name}"
+        if self._stays_s and self._timer is None:
+            self._at = now
+            self._timer = self._loop.call_later(self._stays_s, self._node.leave, reason)
+        elif self._timer is None or now > self._at + SAME_S:
+            self._node.leave(reason)
+
+    def close(self) -> None:
+        """Let time change nothing any more."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+
+@contextlib.contextmanager
+def _told_to_end(node: Node, lifeline: int | None, stays_s: float) -> Generator[None, None, None]:
+    """Watch the lifeline, and signals, while the node is up."""
+    loop = asyncio.get_running_loop()
+    heard = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+    numbers = [n for n in heard if signal.getsignal(n) != signal.SIG_IGN]  # as under nohup
+
+    def check_lifeline(descriptor: int) -> None:
+        if not os.read(descriptor, 4096):
+            loop.remove_reader(descriptor)
+            node.leave("whoever started it ended")
+
+    asked = _Asked(node, stays_s)
+    for number in numbers:
+        loop.add_signal_handler(number, asked.heed, number)
+    if lifeline is not None:
+        loop.add_reader(lifeline, check_lifeline, lifeline)
+    try:
+        yield
+    finally:
+        asked.close()
+        if lifeline is not None:
+            loop.remove_reader(lifeline)
+        for number in numbers:
+            loop.remove_signal_handler(number)
+            signal.signal(number, signal.SIG_IGN)  # it is ending, which takes a moment
+
+
+if __name__ == "__main__":
+    if ORIGINAL_PATH in os.environ:
+        original = os.environ.pop(ORIGINAL_PATH)
+        os.environ.pop("PYTHONPATH", None)
+        if original:
+            os.environ["PYTHONPATH"] = original
+    sys.exit(main())

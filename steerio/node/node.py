@@ -1,0 +1,220 @@
+"""A node: the supervisor on one host that starts, watches, kills and replaces its workers.
+
+It does what the broker orders, tells it of every worker that ended, and beats.  Its
+beats speak for its workers, whose own thread belongs to the task.  With each answer it
+measures how far its clock is from the broker's (Cristian 1989: half of the shortest of
+recent round trips bounds the error).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections import deque
+from collections.abc import Callable
+
+from steerio.edge.wire.endpoint import LinkEndpoint
+from steerio.errors import EncodingError, ProtocolError
+from steerio.model import messages as ms
+from steerio.model.bounds import REASON_CHARACTERS, cut
+from steerio.model.places import WorkerNeeds
+from steerio.model.settings import Settings
+from steerio.node.forker import Forker
+from steerio.node.object_cache import Copies
+from steerio.worker.slots import SEEN_S
+
+ROUND_TRIPS = 8
+"""How many recent round trips the clock difference is taken from."""
+
+
+class Node:
+    """One node, over any link and any forker.
+
+    Args:
+        link: the way to the broker.
+        forker: what starts workers.
+        name: as it introduces itself.
+        workers: how many it offers for each pool.
+        requires: what a process needs to serve each pool.
+        makes: what each worker of a pool has; of pools that are not named: one core.
+        walltime_s: how long it may run, where that is bounded.
+        host: name of the host; by default this one's.
+        same_clock: whether the broker is on this host, so that their clocks are one.
+        clock: monotonic seconds.
+        copies: of objects, where the store is not on this host.
+    """
+
+    def __init__(
+        self,
+        link: LinkEndpoint,
+        forker: Forker,
+        name: str,
+        workers: dict[str, int],
+        *,
+        settings: Settings,
+        pid: int,
+        requires: dict[str, list[str]] | None = None,
+        makes: dict[str, WorkerNeeds] | None = None,
+        walltime_s: float | None = None,
+        host: str = "",
+        same_clock: bool = True,
+        clock: Callable[[], float] | None = None,
+        copies: Copies | None = None,
+    ) -> None:
+        self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._link = link
+        self._forker = forker
+        self._copies = copies
+        self.name = name
+        self._workers = workers
+        self._requires = requires or {}
+        self._makes = makes or {}
+        self._walltime_s = walltime_s
+        self._settings = settings
+        self._pid = pid
+        self._host = host or socket.gethostname()
+        self._same_clock = same_clock
+        self._loop = asyncio.get_running_loop()
+        self._clock = clock or self._loop.time
+        self._heard = self._loop.time()
+        self._trips: deque[tuple[float, float]] = deque(maxlen=ROUND_TRIPS)
+        self._offset_s: float | None = 0.0 if same_clock else None
+        self._timer: asyncio.TimerHandle | None = None
+        self._joined = False
+        self.on_joined: Callable[[], None] | None = None
+        """What to do once the broker has let it in."""
+        self.failed = False
+        """Whether it ended for want of a broker that lets it in, or of what it needs itself."""
+
+    def start(self) -> None:
+        """Join the broker and begin to follow it; ``ended`` says when and why that is over."""
+        self._link.attach(self._loop, self._wake)
+        join = ms.JoinNode(
+            ms.PROTOCOL,
+            self.name,
+            self._host,
+            self._pid,
+            self._workers,
+            self._requires,
+            self._makes,
+            self._walltime_s,
+        )
+        self._say(join)
+        self._beat()
+
+    def worker_exited(self, worker: str, run: int, reason: str) -> None:
+        """Tell the broker that a worker ended."""
+        if not self.ended.done():
+            left = self._copies.left_by(worker) if self._copies is not None else []
+            self._say(ms.WorkerExited(worker, run, cut(reason, REASON_CHARACTERS), left))
+
+    def leave(self, reason: str) -> None:
+        """Leave the broker in good order."""
+        if not self.ended.done():
+            self._say(ms.Leave(cut(reason, REASON_CHARACTERS)))
+            self._end(reason)
+
+    def fail(self, reason: str) -> None:
+        """Leave the broker because of a failure of its own."""
+        if not self.ended.done():
+            self.failed = True
+            self.leave(reason)
+
+    def _say(self, message: ms.ToBroker) -> None:
+        self._link.send(message)
+        try:
+            self._link.flush()
+        except EncodingError as error:
+            self.fail(f"something could not be said to the broker: {error}")
+            return
+        if self._link.ready():
+            self._loop.call_soon(self._wake)
+
+    def _wake(self) -> None:
+        if self.ended.done():
+            return
+        try:
+            received = self._link.receive(1_000)
+        except ProtocolError as error:
+            self.fail(f"what the broker said could not be read: {error}")
+            return
+        for message, _ in received:
+            self._heard = self._loop.time()
+            self._follow(message)
+        if not self.ended.done() and self._link.ready():
+            self._loop.call_soon(self._wake)
+
+    def _follow(self, message: ms.FromBroker) -> None:
+        match message:
+            case ms.StartWorker():
+                self._forker.fork(message.worker, message.pool)
+            case ms.StopRunning():
+                self._forker.ask_to_stop(message.worker, message.run)
+            case ms.TakeBack():
+                self._take_back(message.worker, message.run)
+            case ms.SignalWorker():
+                self._forker.signal(message.worker, message.run, message.signal)
+            case ms.BeatAnswer():
+                self._measure(message)
+            case ms.Accepted():
+                self._joined, self._settings = True, message.settings
+                self.name = message.name or self.name
+                if self.on_joined is not None:
+                    self.on_joined()
+            case ms.Refused():
+                self.failed = True
+                self._end(message.reason)
+            case ms.Closing():
+                self._end(message.reason)
+            case _:
+                self._copy(message)
+
+    def _copy(self, message: ms.FromBroker) -> None:
+        if self._copies is None:
+            return
+        if isinstance(message, ms.FetchAhead):
+            self._copies.fetch(message.objects)
+        elif isinstance(message, ms.ForgetObjects):
+            self._copies.forget(message.names)
+
+    def _take_back(self, worker: str, run: int) -> None:
+        """Recall a run from a worker, and tell the broker if that was in time."""
+        self._forker.recall(worker, run)
+        self._loop.call_later(SEEN_S, self._tell_not_begun, worker, run)
+
+    def _tell_not_begun(self, worker: str, run: int) -> None:
+        begun = self._forker.begun(worker)
+        if begun is not None and run > begun and not self.ended.done():
+            self._say(ms.NotBegun(worker, run))
+
+    def _beat(self) -> None:
+        if self.ended.done():
+            return
+        silent_s = self._loop.time() - self._heard
+        if silent_s > self._settings.lease_s and not self._link.ready():
+            self.failed = True
+            if self._joined:
+                self._end(f"the broker has been silent for {silent_s:.0f} s")
+            else:
+                self._end(
+                    f"no broker answered within {silent_s:.0f} s: it has ended without cleaning "
+                    "up, its machine cannot be reached, or it does not accept our key"
+                )
+            return
+        if self._joined:
+            self._say(ms.Beat(self._clock(), self._offset_s))
+        self._timer = self._loop.call_later(self._settings.beat_s, self._beat)
+
+    def _measure(self, answer: ms.BeatAnswer) -> None:
+        if self._same_clock or not answer.sent:
+            return
+        now = self._clock()
+        self._trips.append((now - answer.sent, answer.now - (answer.sent + now) / 2))
+        self._offset_s = min(self._trips)[1]
+
+    def _end(self, reason: str) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        if not self.ended.done():
+            self.ended.set_result(reason)
+            self._link.detach()

@@ -1,1 +1,0 @@
-"""Performs what the core decides: the broker, its drivers, and the client."""

@@ -1,0 +1,225 @@
+"""Follows a rule: looks at the pools, waits until a wish has held, and moves workers.
+
+Theory.  Loads are noisy and moving costs something, so a difference between what is wished
+and what is there counts only where it had the same sign for ``settle_s``, and then only as
+much of it as was there all that time (hysteresis).  Differences that are small beside the
+pool are no reason to move anybody.  Workers that are on their way are counted where they go.
+
+`Steps` decides, given the view and the time; `follow` waits and asks for moves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from math import inf
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from steerio.errors import UsageError
+from steerio.model.status import PoolLoad
+from steerio.session.rules import Rule
+
+if TYPE_CHECKING:
+    from steerio.session.moves import Move
+    from steerio.session.pools import Pools
+
+Pair = tuple[str, str]
+SETTLE_S = 1.0
+"""Seconds for which a wish has to hold before workers are moved, unless told otherwise."""
+SLACK = 0.05
+"""Share of a pool by which it may differ from the wish, unless told otherwise."""
+
+LOOK_S = 0.15
+"""Seconds after a change at which to ask again: the broker tells of queues every 0.1 s at most."""
+
+
+class Lean(msgspec.Struct):
+    """That a pool has too many workers (+1) or too few (-1), and at least how many.
+
+    ``least`` is of a window that began at ``since``; ``held`` of the one before, 0 in the first.
+    So the lesser of both has held for one window at least, and for two at most.
+    """
+
+    sign: int
+    since: float
+    least: int
+    held: int = 0
+
+
+class Steps(msgspec.Struct):
+    """Which moves to make and which to undo, from wishes that have held.
+
+    Args:
+        settle_s: seconds for which a difference has to have the same sign.
+        slack: differences up to this share of a pool are left alone.
+        step: most workers that one move takes.
+    """
+
+    settle_s: float = SETTLE_S
+    slack: float = SLACK
+    step: int | None = None
+    leans: dict[str, Lean] = msgspec.field(default_factory=dict[str, Lean])
+    due: float = inf
+    """When to look again at the latest, though nothing has changed."""
+
+    def decide(
+        self,
+        have: Mapping[str, int],
+        wish: Mapping[str, int],
+        under_way: Mapping[Pair, int],
+        now: float,
+    ) -> tuple[dict[Pair, int], list[Pair]]:
+        """Return the moves to make, as numbers of workers, and those under way to undo.
+
+        Args:
+            have: the workers at home in each pool.
+            wish: how many it should have.
+            under_way: moves that are not granted, of which there is one at most for a pair.
+            now: seconds.
+        """
+        going = dict.fromkeys(wish, 0)
+        for (source, target), count in under_way.items():
+            going[source] = going.get(source, 0) - count
+            going[target] = going.get(target, 0) + count
+        excess = {pool: have[pool] + going[pool] - size for pool, size in wish.items()}
+        self._lean(excess, now)
+        undone = self._undone(under_way, excess)
+        made = self._made(under_way, {pool: max(have[pool], wish[pool]) for pool in wish})
+        for pool in {pool for pair in [*made, *undone] for pool in pair}:
+            self.leans.pop(pool, None)  # what remains to be done has to hold anew
+        growing = [lean.since for lean in self.leans.values() if lean.held < lean.least]
+        self.due = min(growing, default=inf) + self.settle_s
+        return made, undone
+
+    def _lean(self, excess: Mapping[str, int], now: float) -> None:
+        for pool, count in excess.items():
+            sign = (count > 0) - (count < 0)
+            lean = self.leans.get(pool)
+            if not sign:
+                self.leans.pop(pool, None)
+                continue
+            if lean is None or lean.sign != sign:
+                lean = self.leans[pool] = Lean(sign, now, abs(count))
+            lean.least = min(lean.least, abs(count))
+            if now >= lean.since + self.settle_s:
+                lean.held, lean.since, lean.least = lean.least, now, abs(count)
+        for pool in self.leans.keys() - excess.keys():
+            del self.leans[pool]
+
+    def _steady(self, pool: str, sign: int) -> int:
+        """Return by how many workers a pool has leaned that way for long enough."""
+        lean = self.leans.get(pool)
+        return min(lean.held, lean.least) if lean is not None and lean.sign == sign else 0
+
+    def _undone(self, under_way: Mapping[Pair, int], excess: Mapping[str, int]) -> list[Pair]:
+        """Return the moves whose every worker is one too many at its end, or wanted back."""
+        return [
+            (source, target)
+            for (source, target), count in under_way.items()
+            if source in excess
+            and target in excess
+            and max(self._steady(source, -1), self._steady(target, 1)) >= count
+        ]
+
+    def _made(self, under_way: Mapping[Pair, int], size: Mapping[str, int]) -> dict[Pair, int]:
+        spare = {pool: self._steady(pool, 1) for pool in size}
+        lack = {pool: self._steady(pool, -1) for pool in size}
+        worth = {p for p in size if max(spare[p], lack[p]) > self.slack * size[p]}
+        made: dict[Pair, int] = {}
+        for source in sorted(spare, key=lambda pool: -spare[pool]):
+            for target in sorted(lack, key=lambda pool: -lack[pool]):
+                count = min(spare[source], lack[target], self.step or spare[source])
+                # of what goes the other way some would meet these, so that is undone first
+                busy = (source, target) in under_way or (target, source) in under_way
+                if count and not busy and {source, target} & worth:
+                    made[source, target] = count
+                    spare[source] -= count
+                    lack[target] -= count
+        return made
+
+
+async def follow(
+    pools: Pools,
+    rule: Rule,
+    *,
+    settle_s: float = SETTLE_S,
+    slack: float = SLACK,
+    step: int | None = None,
+    how: str = "drain",
+) -> None:
+    """Move workers as a rule wishes, until cancelled; see ``Pools.follow``."""
+    if not callable(rule):
+        raise UsageError(
+            f"follow takes a rule, like Proportional('simulate', 'infer'), not {rule!r}"
+        )
+    _check(settle_s, slack, step)
+    steps = Steps(settle_s, slack, step)
+    moves: dict[Pair, Move] = {}
+    loop = asyncio.get_running_loop()
+    before: dict[str, PoolLoad] = {}
+    asked = False
+    try:
+        if not pools:
+            await pools.changed()  # nothing was heard yet
+        while True:
+            seen = dict(pools)
+            moves = {pair: move for pair, move in moves.items() if move.state == "waiting"}
+            wish = checked(rule(seen), seen)
+            have = {pool: seen[pool].at_home for pool in wish}
+            counts = {pair: move.count for pair, move in moves.items()}
+            made, undone = steps.decide(have, wish, counts, loop.time())
+            for pair in undone:
+                moves.pop(pair).cancel()
+            for pair, count in made.items():
+                moves[pair] = pools.move(*pair, count, how=how)
+            still = asked and seen == before and not made and not undone
+            look_s = inf if still else max(settle_s, LOOK_S)
+            before = seen
+            asked = await _news(pools, min(look_s, steps.due - loop.time()))
+    finally:
+        for move in moves.values():
+            move.cancel()
+
+
+async def _news(pools: Pools, within_s: float) -> bool:
+    """Wait until the pools are said to have changed, or ask how they are; return which it was.
+
+    Not all changes are told (see `LOOK_S`), so the broker is asked once more after each; when
+    nothing has changed then, only its word counts, and a still campaign stays still.
+    """
+    try:
+        async with asyncio.timeout(within_s if within_s < inf else None):
+            await pools.changed()
+    except TimeoutError:
+        await pools.look()
+        return True
+    return False
+
+
+def _check(settle_s: float, slack: float, step: int | None) -> None:
+    if not 0 <= settle_s < inf:
+        raise UsageError(f"settle_s is a number of seconds, not {settle_s!r}")
+    if not 0 <= slack < 1:
+        raise UsageError(f"slack is a share from 0 to below 1, not {slack!r}")
+    if step is not None and (type(step) is not int or step < 1):
+        raise UsageError(f"step is a whole number above 0, not {step!r}")
+
+
+def checked(wish: Mapping[str, int], view: Mapping[str, PoolLoad]) -> Mapping[str, int]:
+    """Return what a rule wished.
+
+    Raises:
+        UsageError: it is no mapping of pools that there are to numbers of workers.
+    """
+    if not isinstance(wish, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise UsageError(f"a rule returns numbers of workers by pool, and not {wish!r}")
+    for pool, size in wish.items():
+        if pool not in view or type(size) is not int or size < 0:
+            known = ", ".join(sorted(view))
+            raise UsageError(
+                f"a rule wished {size!r} workers for pool {pool!r}; it returns whole numbers "
+                f"from 0 for pools that there are: {known}"
+            )
+    return wish

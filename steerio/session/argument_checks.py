@@ -1,0 +1,73 @@
+"""Checking arguments by which sessions are opened and campaigns are run.
+
+One of a wrong type would come up far from where it was said: in a node, or once the campaign runs.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from typing import Any
+
+from steerio.errors import UsageError
+from steerio.model.objects import StoreSetting
+from steerio.model.settings import Settings
+from steerio.model.showing import short
+from steerio.session.session import Session
+
+KINDS: dict[str, tuple[Any, str]] = {
+    "run_dir": ((str, os.PathLike), "the path of a folder"),
+    "session": (Session, "an open session, as from steerio.open_session or steerio.connect"),
+    "settings": (Settings, "a steerio.Settings, like Settings(lease_s=60)"),
+    "store": (StoreSetting, 'a steerio.StoreSetting, like StoreSetting(kind="file")'),
+}
+"""What an argument of a name must be, also in words; each may be ``None``, for what is usual."""
+
+
+def check_given(**given: object) -> None:
+    """Refuse arguments of a wrong type.
+
+    Raises:
+        UsageError: one is; the message names it.
+    """
+    for name, value in given.items():
+        check_kind(name, value, *KINDS[name])
+
+
+def check_kind(name: str, value: object, kind: Any, said: str) -> None:
+    """Refuse an argument of a wrong type; ``None`` is right.
+
+    Args:
+        name: of the argument.
+        value: its value.
+        kind: the class, or several, of which it must be.
+        said: the same in words.
+
+    Raises:
+        UsageError: it is of another.
+    """
+    if value is not None and not isinstance(value, kind):
+        raise UsageError(f"{name} is {said}, not {short(value)}")
+
+
+def check_pin(pin: object) -> None:
+    """Refuse a ``pin`` that neither asks for pinning nor against it.
+
+    Raises:
+        UsageError: so it is.
+    """
+    if not isinstance(pin, bool):
+        raise UsageError(f"pin is True or False, not {short(pin)}")
+
+
+def named_modules(preload: Any) -> list[str]:
+    """Return the names of modules to preload.
+
+    Raises:
+        UsageError: they are none; a text alone would be many names of one letter.
+    """
+    if isinstance(preload, Iterable) and not isinstance(preload, str):
+        modules: list[Any] = list(preload)  # pyright: ignore[reportUnknownArgumentType]
+        if all(isinstance(module, str) for module in modules):
+            return modules
+    raise UsageError(f'preload is a list of names of modules, like ["numpy"], not {short(preload)}')

@@ -1,0 +1,243 @@
+"""Tasks whose arguments are handles of others: they wait for these, and have their values.
+
+They wait here, in the session: the broker hears of such a task when all that it takes is known.
+What else it is given is copied when it is submitted, since it is sent only later.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+from collections.abc import Collection, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, TypeGuard, cast
+
+from steerio.edge.encoding.pickling import is_proxy
+from steerio.edge.encoding.references import gather
+from steerio.errors import DependencyFailed, EncodingError, UsageError
+from steerio.model import results as rs
+from steerio.model.tasks import TaskOptions
+from steerio.session.current_agent import current_agent
+from steerio.session.packed_call import packed_call, put_and_send
+from steerio.session.results import explain
+from steerio.session.task import Task
+
+if TYPE_CHECKING:
+    from steerio.session.session import Session
+    from steerio.session.task_type import TaskType
+
+TAKES = "it takes the value of another task: "
+"""How the reason begins of a task that is cancelled for another."""
+DEPTH = 8
+"""How deep handles are looked for in lists, tuples and dicts."""
+
+
+def handles_in(value: object, depth: int = DEPTH) -> Iterator[Task[Any]]:
+    """Iterate over the handles in arguments, also inside lists, tuples and dicts."""
+    if is_handle(value):
+        yield value
+    elif depth:
+        for part in _parts_of(value):
+            yield from handles_in(part, depth - 1)
+
+
+def with_values(value: Any, kept: dict[int, Any], depth: int = DEPTH) -> Any:
+    """Return arguments with the values of the handles in them, some of which were kept, by id."""
+    if is_handle(value):
+        if value.id in kept:
+            return kept[value.id]
+        result = value.result_nowait()
+        assert isinstance(result, rs.Succeeded)
+        return result.value
+    parts = _parts_of(value) if depth else ()
+    if not parts:
+        return value
+    values = [with_values(part, kept, depth - 1) for part in parts]
+    whole: Any = value  # a dict, list or tuple
+    return dict(zip(whole, values, strict=True)) if is_dict(whole) else type(whole)(values)
+
+
+def is_handle(value: object) -> TypeGuard[Task[Any]]:
+    """Whether a value is a handle.  Not asked itself: a proxy would have to be fetched for that."""
+    return issubclass(type(value), Task)
+
+
+def is_dict(value: object) -> TypeGuard[dict[Any, object]]:
+    """Whether a value is a plain dict."""
+    return type(value) is dict
+
+
+def _parts_of(value: object) -> Collection[object]:
+    if is_dict(value):
+        return value.values()
+    return cast("Collection[object]", value) if type(value) in (list, tuple) else ()
+
+
+def check_handles(session: Session, handles: Iterable[Task[Any]], what: str) -> None:
+    """Check that what a task is to wait for is of its own session.
+
+    Raises:
+        UsageError: one is not.
+    """
+    for handle in handles:
+        if handle.session is not session:
+            raise UsageError(
+                f"{what} is given {handle!r}, which is of another session: await it and give its "
+                "value"
+            )
+
+
+def copied(what: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Return a copy of arguments as they are now, with the same handles in it.
+
+    Raises:
+        EncodingError: one cannot be copied.
+    """
+    try:
+        return copy.deepcopy((args, kwargs))
+    except Exception as error:
+        raise EncodingError(
+            f"{what} waits for another task, and its arguments cannot be copied until then: {error}"
+        ) from error
+
+
+def submit_after(
+    session: Session,
+    handles: list[Task[Any]],
+    kind: TaskType[..., Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    options: TaskOptions,
+    tags: dict[str, str] | None,
+) -> Task[Any]:
+    """Queue a task once those have ended whose values it is to be given.
+
+    Raises:
+        TypeError: the function cannot be called like this.
+        UsageError: a handle is of another session.
+        EncodingError: an argument cannot be copied.
+    """
+    kind.codec.check(args, kwargs)
+    check_handles(session, handles, kind.name)
+    args, kwargs = copied(kind.name, args, kwargs)
+    task: Task[Any] = Task(session, kind, args, kwargs, tags, current_agent.get(), session.clock())
+    task.timeout_s = options.timeout_s or 0.0
+    task.needs = options.needs
+    waiting = Waiting(session, task, options)
+    task.id = session.client.reserve_later(task)
+    if session.on_submitted is not None:
+        session.on_submitted(task)
+    waiting.begin(handles)
+    return task
+
+
+class Waiting:
+    """A task that waits for others.
+
+    Args:
+        session: that of all of them.
+        task: it, which has an id, and the handles among its arguments.
+        options: with which it is submitted then.
+    """
+
+    def __init__(self, session: Session, task: Task[Any], options: TaskOptions) -> None:
+        self._session = session
+        self._task = task
+        self._options = options
+        self._used = gather()
+        with self._used:
+            self._spec = task.type.spec  # as it is now
+        self._waits = True
+        self._kept: dict[int, Any] = {}
+        """Values that came while others are waited for: they have readers who may change them."""
+
+    def __repr__(self) -> str:
+        return f"<Waiting: {self._task!r}>"
+
+    def begin(self, handles: list[Task[Any]]) -> None:
+        """Begin to wait."""
+        self._left = len(handles)
+        self._session.told_waits(self._task, waits=True)
+        self._task.add_done_callback(self._over)
+        for handle in handles:
+            handle.awaited = True  # how it ends is told by what waits for it
+            handle.add_done_callback(self._one_ended)
+
+    def _over(self, task: Task[Any]) -> None:
+        """Wait no more: it is submitted, or was cancelled."""
+        if self._waits:
+            self._waits = False
+            self._session.told_waits(task, waits=False)
+
+    def _one_ended(self, handle: Task[Any]) -> None:
+        self._left -= 1
+        if not self._session.client.is_reserved(self._task.id):
+            return  # it was cancelled, or lost with all others
+        result = handle.result_nowait()
+        if isinstance(result, rs.Succeeded):
+            if not self._left:
+                self._submit()
+            elif handle.id not in self._kept:
+                self._kept[handle.id] = _own(result.value)
+        elif isinstance(result, rs.Cancelled):
+            self._session.client.give_up(self._task.id, "cancelled", _because(result))
+        else:
+            assert result is not None
+            self._fail(_first_failure(result))
+
+    def _submit(self) -> None:
+        task, session = self._task, self._session
+        try:
+            args, kwargs = with_values((task.args, task.kwargs), self._kept)
+            packed = packed_call(session, task.type, args, kwargs, self._spec, self._used)
+        except Exception as error:  # noqa: BLE001 - pickling may raise anything
+            self._fail(error)
+            return
+        self._over(task)
+        spec, body, frames, inputs, stored, given = packed
+        task.is_given(given)
+        if stored:
+            put_and_send(session, task, spec, body, frames, self._options, inputs)
+        else:
+            about = (self._options, task.tags or None, task.cause, task.created, inputs)
+            session.client.submit_reserved(task.id, spec, body, frames, *about)
+
+    def _fail(self, error: Exception) -> None:
+        """End the task, which was never sent, soon."""
+        self._session.client.withdraw(self._task.id)
+        asyncio.get_running_loop().call_soon(self._failed, error)
+
+    def _failed(self, error: Exception) -> None:
+        task = self._task
+        if self._session.client.sinks.pop(task.id, None) is not None:
+            task.fail_unsent(rs.TaskError(_name_of(error), str(error), "", error))
+
+
+def _own(value: Any) -> Any:
+    """Return a copy of a value, where one can be made."""
+    if is_proxy(value):  # which would be fetched
+        return value
+    try:
+        return copy.deepcopy(value)
+    except Exception:  # noqa: BLE001 - of a value that can be sent, but not copied
+        return value
+
+
+def _because(result: rs.Cancelled) -> str:
+    """Say that a task is cancelled because another is; of a chain of such, the first is named."""
+    return result.reason if result.reason.startswith(TAKES) else f"{TAKES}{explain(result)}"
+
+
+def _first_failure(result: rs.Result) -> DependencyFailed:
+    """Return the error of a task that takes the value of another, which did not succeed.
+
+    Of a chain of such tasks all have that of the first, or the last would quote all before.
+    """
+    why = result.error.exception if isinstance(result, rs.Failed) else None
+    if isinstance(why, DependencyFailed) and isinstance(why.result, rs.Result):
+        result = why.result
+    return DependencyFailed(explain(result), result)
+
+
+def _name_of(error: Exception) -> str:
+    kind = type(error)
+    return kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__name__}"

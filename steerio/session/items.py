@@ -1,0 +1,298 @@
+"""What generator tasks yield, on its way from the client to the code that reads it.
+
+While a reader is there, each item that it takes lets the task yield one more, so the task is never
+far ahead of it.  While none is there nothing holds the task back: a reader may never come, and no
+worker is to wait for it for ever.  The first items are then kept for one that comes late; those of
+a task that yields more than that are all dropped, and a reader that comes then is told.
+
+Invariant: a reader gets the items of one attempt, in order and without a gap, or an error that
+says why not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import AsyncIterator
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from steerio.edge.encoding.values import ANY_VALUE, total_bytes
+from steerio.edge.wire.endpoint import Frames
+from steerio.errors import ItemsDropped, ItemsRestarted, SteerioError
+from steerio.model import results as rs
+from steerio.model.messages import TaskItem
+from steerio.model.objects import StoredObject
+from steerio.session.results import as_failed, unreadable, value_of
+
+if TYPE_CHECKING:
+    from steerio.session.session import Session
+    from steerio.session.task import Task
+
+UNREAD_ITEMS = 1_000
+"""Most items of a task that are kept while it has no reader."""
+UNREAD_IN_ALL = 100_000
+"""Most items of all tasks of a session; they may be as long as `Settings.items_bytes` says."""
+
+
+class Item(NamedTuple):
+    """An item as it came: it is unpacked, and fetched where it is in the store, when it is read."""
+
+    number: int
+    attempt: int
+    body: bytes
+    frames: Frames
+    stored: StoredObject | None
+
+    @property
+    def nbytes(self) -> int:
+        """How long it is."""
+        if self.stored is not None:
+            return self.stored.nbytes
+        return len(self.body) + total_bytes(self.frames)
+
+
+class Kept:
+    """How much is kept of what all generator tasks of a session have yielded."""
+
+    def __init__(self) -> None:
+        self.items = self.nbytes = 0
+
+    def add(self, items: int, nbytes: int) -> None:
+        """Count more of them, or less."""
+        self.items += items
+        self.nbytes += nbytes
+
+
+class Taken(NamedTuple):
+    """What was taken, which may be ``None``."""
+
+    value: Any
+
+
+class Items:
+    """The items of one task that no reader has taken yet.
+
+    Args:
+        session: that of the task.
+        number: the id of the task.
+    """
+
+    def __init__(self, session: Session, number: int) -> None:
+        self.dropped = False
+        """Whether items were dropped: none of this task can be read any more."""
+        self.stopping = False
+        """Whether its handle cancelled the task, which is then not to go on without a reader."""
+        self.attempt = 0
+        """The attempt whose items these are."""
+        self.taken = 0
+        """The attempt of which a reader took items last; 0: none, or it was told of another."""
+        self.unreadable: rs.TaskError | None = None
+        """Why its reader cannot go on, if one of them cannot be read here."""
+        self._session = session
+        self._number = number
+        self._waiting: deque[Item] = deque()
+        self._kept = session.kept
+        self._granted = 0
+        """For how many of those that wait the task may yield others already."""
+        self._readers = 0
+
+    def __repr__(self) -> str:
+        return f"<Items: {len(self._waiting)} wait for {self._readers} readers>"
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def drop(self) -> None:
+        """Drop them, and what the task will yet yield: no reader will come."""
+        if not self.dropped:
+            self.dropped = True
+            self.let_go()
+            self._session.client.grant(self._number, 0)
+
+    def add(self, message: TaskItem, frames: Frames) -> None:
+        """Take in an item; that of a new attempt puts those of the last one out of date."""
+        if message.attempt != self.attempt:
+            self.let_go()
+            self.attempt = message.attempt
+        item = Item(message.index, message.attempt, message.body, frames, message.stored)
+        if self.dropped:
+            self._let_go_of(item)
+            return
+        self._waiting.append(item)
+        self._kept.add(1, item.nbytes)
+        if not self._readers:
+            self._grant_waiting()
+
+    def take(self) -> tuple[Item, bool]:
+        """Take the first; also returns whether the task may not yield another for it yet."""
+        item = self._waiting.popleft()
+        self._kept.add(-1, -item.nbytes)
+        owed = not self._granted
+        self._granted -= not owed
+        return item, owed
+
+    def put_back(self, item: Item, owed: bool) -> None:
+        """Take back an item whose reader was cancelled before it had it."""
+        if item.attempt != self.attempt or self.dropped:
+            self._let_go_of(item)
+            return
+        self._waiting.appendleft(item)
+        self._kept.add(1, item.nbytes)
+        self._granted += not owed
+
+    def reader_came(self) -> None:
+        """A reader has come: the task is held back for it."""
+        self._readers += 1
+
+    def reader_left(self, owed: int, *, ended: bool) -> None:
+        """A reader reads no more; the last that does lets the task go on.
+
+        ``owed`` is the attempt that may not yield another yet for what it took; 0: none.
+        """
+        self._readers -= 1
+        if owed and not self.stopping:
+            self.grant_one(owed, ended=ended)
+        if not self._readers and not ended:
+            self._grant_waiting()
+
+    def grant_one(self, attempt: int, *, ended: bool) -> None:
+        """Let an attempt yield another item for one that was taken."""
+        if attempt == self.attempt and not ended and not self.dropped:
+            self._session.client.grant(self._number, 1)
+
+    def _grant_waiting(self) -> None:
+        """Let the task go on without a reader, as long as items can be kept for one."""
+        if self.stopping:
+            return
+        if len(self._waiting) > UNREAD_ITEMS or self._full:
+            self.drop()
+        elif (count := len(self._waiting) - self._granted) > 0:
+            self._granted += count
+            self._session.client.grant(self._number, count)
+
+    async def value_of(self, item: Item) -> Any:
+        """Return what was yielded.  Raises whatever unpickling raises.
+
+        Raises:
+            ObjectMissing: it is not in the store any more.
+            BrokerLost: the session was closed before the store answered.
+        """
+        if item.stored is None:
+            return ANY_VALUE.unpack(item.body, item.frames)
+        return await self._session.store.item(item.body, item.stored)
+
+    @property
+    def _full(self) -> bool:
+        """Whether as much is kept for all tasks as may be."""
+        most = self._session.client.settings.items_bytes
+        limit = self._session.store.setting.limit_bytes
+        if limit is not None:
+            most = min(most, limit // 2)
+        return self._kept.nbytes > most or self._kept.items > UNREAD_IN_ALL
+
+    def let_go(self) -> None:
+        """Forget those that wait."""
+        for item in self._waiting:
+            self._kept.add(-1, -item.nbytes)
+            self._let_go_of(item)
+        self._waiting.clear()
+        self._granted = 0
+
+    def _let_go_of(self, item: Item) -> None:
+        if item.stored is not None:
+            self._session.store.let_go(item.stored)
+
+
+class Reader(AsyncIterator[Any]):
+    """Reads the items of a task, from the first that nobody has taken; see ``Task.items``."""
+
+    def __init__(self, task: Task[Any], items: Items) -> None:
+        self._task = task
+        self._items = items
+        self._attempt = items.taken
+        self._owed = False
+        self._loop = asyncio.get_running_loop()
+        self._open = True
+        items.reader_came()
+
+    def __repr__(self) -> str:
+        return f"<Reader of {self._task!r}>"
+
+    async def __anext__(self) -> Any:
+        """Return the next item; who is cancelled meanwhile may ask for it again."""
+        task, items = self._task, self._items
+        while self._open:
+            result = task.result_nowait()
+            if items.dropped:
+                self.close()
+                raise ItemsDropped(task.id, task.type.name)
+            if self._owed:
+                self._owed = False
+                items.grant_one(self._attempt, ended=task.done())
+            self._look_for_another_attempt(result)
+            if len(items) and items.unreadable is None:
+                item, self._owed = items.take()
+                if (taken := await self._read(item)) is not None:
+                    return taken.value
+            elif result is None:
+                await task.news()
+            else:
+                self.close()
+                value_of(result)
+        raise StopAsyncIteration
+
+    def _look_for_another_attempt(self, result: rs.Result | None) -> None:
+        """Raise if what follows does not go on from the items that were taken before."""
+        items = self._items
+        now = items.attempt
+        if not len(items) and isinstance(result, rs.Succeeded):
+            now = result.attempt  # which may have yielded nothing
+        if self._attempt and now != self._attempt:
+            if items.taken == self._attempt:
+                items.taken = 0  # the next reader has them from the first
+            self.close()
+            raise ItemsRestarted(self._task.id, self._task.type.name, self._attempt, now)
+
+    async def _read(self, item: Item) -> Taken | None:
+        """Unpack an item, and fetch it where it is in the store; ``None`` if that cannot be."""
+        task, items = self._task, self._items
+        try:
+            value = await items.value_of(item)
+        except asyncio.CancelledError:
+            items.put_back(item, self._owed)
+            self._owed = False
+            raise
+        except SteerioError:  # the store's, or of a session that was closed
+            raise
+        except Exception as error:  # noqa: BLE001 - unpickling may raise anything
+            items.unreadable = unreadable(f"item {item.number}", error)
+            result = task.result_nowait()
+            if result is not None:
+                self.close()
+                value_of(as_failed(result, items.unreadable))
+            task.cancel(items.unreadable.message)
+            return None
+        self._attempt = items.taken = item.attempt
+        return Taken(value)
+
+    async def aclose(self) -> None:
+        """Read no more; the task is then no longer held back, and not cancelled."""
+        self.close()
+
+    def close(self) -> None:
+        """Read no more, at once."""
+        if self._open:
+            self._open = False
+            self._items.reader_left(self._owed_attempt, ended=self._task.done())
+
+    @property
+    def _owed_attempt(self) -> int:
+        return self._attempt if self._owed else 0
+
+    def __del__(self) -> None:
+        if getattr(self, "_open", False):  # any thread may be here
+            left = partial(self._items.reader_left, self._owed_attempt, ended=self._task.done())
+            with contextlib.suppress(RuntimeError):  # the loop is closed
+                self._loop.call_soon_threadsafe(left)

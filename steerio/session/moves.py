@@ -1,0 +1,194 @@
+"""Moves of workers between pools, and leases, as users hold them."""
+
+from __future__ import annotations
+
+import asyncio
+import weakref
+from collections.abc import Generator
+from types import TracebackType
+from typing import Any
+
+from steerio.client.client import Client
+from steerio.errors import MoveDeadlock, MoveFailed, UsageError
+from steerio.model.bounds import named, seconds
+from steerio.model.objects import NO_WORD
+from steerio.session.current_agent import current_agent
+
+_held: weakref.WeakKeyDictionary[asyncio.Task[Any], list[Move]] = weakref.WeakKeyDictionary()
+"""The leases in whose scope each asyncio task is."""
+
+
+def check_count(workers: object) -> None:
+    """Refuse what is no number of workers.
+
+    Raises:
+        UsageError: so it is.
+    """
+    if type(workers) is not int or not 1 <= workers < NO_WORD:
+        raise UsageError(f"workers is a whole number above 0, not {workers!r}")
+
+
+class Move:
+    """Workers on their way to another pool: await it, look how far it is, or `cancel` it."""
+
+    def __init__(
+        self,
+        client: Client,
+        source: str,
+        target: str,
+        count: int,
+        how: str,
+        preempt_after_s: float | None,
+        together: bool,
+        *,
+        lease: bool = False,
+    ) -> None:
+        check_count(count)
+        source = named(source, "the pool that workers come from")
+        target = named(target, "the pool that workers go to")
+        if preempt_after_s is not None:
+            preempt_after_s = seconds(preempt_after_s, "preempt_after_s", or_zero=True)
+        self.source, self.target, self.count = source, target, count
+        self.state = "waiting"
+        """``waiting``, ``granted``, ``returning``, ``ended`` or ``refused``; in between, for a
+        moment, ``deadlocked``."""
+        self.workers: list[str] = []
+        """Those that are at the target for it."""
+        self.reason = ""
+        """Why it was refused, or ended though nobody asked for that."""
+        self._client = client
+        self._waiters: list[asyncio.Future[None]] = []
+        self._heard = self._deadlocked = False
+        self._request = client.requests.ask_move(
+            self,
+            source,
+            target,
+            count,
+            lease=lease,
+            together=together,
+            how=how,
+            preempt_after_s=preempt_after_s,
+        )
+
+    def __repr__(self) -> str:
+        there = f"{len(self.workers)} of {self.count}"
+        return f"<Move {self.source} -> {self.target}: {there}, {self.state}>"
+
+    def __await__(self) -> Generator[Any, None, list[str]]:
+        """Wait until all workers are there, and return their names.
+
+        Cancelling the await undoes the move (``asyncio.shield`` it to let it go on).
+
+        Raises:
+            MoveFailed: it can never be, or too few workers are left, or it was cancelled.
+            MoveDeadlock: it would wait for ever, for workers that are lent to somebody who waits
+                for some that are lent in a scope around this.
+        """
+        return self._wait(self.count).__await__()
+
+    def cancel(self, how: str = "drain") -> None:
+        """Undo the move, unless it is granted: what it has moved goes back."""
+        if self.state == "waiting":
+            self.end(how)
+
+    # -- for leases, and from the client -------------------------------------------------------
+
+    async def wait_for(self, count: int) -> list[str]:
+        """Wait until so many workers are there; see ``await``."""
+        return await self._wait(count)
+
+    async def wait_ended(self) -> None:
+        """Wait until everybody is home again."""
+        while self.state not in ("ended", "refused"):
+            await self._news()
+
+    def end(self, how: str) -> None:
+        """Have everybody go home."""
+        if self.state not in ("ended", "refused"):
+            self._client.requests.end_move(self._request, how)
+
+    def news(self, state: str, workers: list[str], reason: str) -> None:
+        """Take in how far it is."""
+        self._heard, self.state, self.workers = True, state, workers
+        self.reason = reason or self.reason
+        self._deadlocked |= state == "deadlocked"
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    async def _wait(self, count: int) -> list[str]:
+        self._say_who_waits(count)
+        try:
+            while not self._heard or (self.state == "waiting" and len(self.workers) < count):
+                await self._news()
+        except asyncio.CancelledError:
+            self.cancel()
+            raise
+        if self.state not in ("waiting", "granted"):
+            error = MoveDeadlock if self._deadlocked else MoveFailed
+            reason = self.reason or "it was cancelled"
+            raise error(self.source, self.target, self.count, reason)
+        return self.workers
+
+    def _say_who_waits(self, count: int) -> None:
+        """Have the broker know that this task goes no further, nor gives back what it holds."""
+        task = asyncio.current_task()
+        if task is not None and self.state == "waiting" and len(self.workers) < count:
+            held = [move for move in _held.get(task, ()) if move._client is self._client]
+            holds = [move._request for move in held]
+            self._client.requests.await_move(self._request, count, holds, current_agent.get())
+
+    async def _news(self) -> None:
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
+        await waiter
+
+
+class Lease:
+    """Workers that one pool lends to another while an ``async with`` lasts."""
+
+    def __init__(self, move: Move, at_least: int, give_back: str) -> None:
+        self._move = move
+        self._at_least = at_least
+        self._give_back = give_back
+        self._beside: list[Move] = []
+
+    def __repr__(self) -> str:
+        return f"<Lease of {self._move!r}>"
+
+    @property
+    def workers(self) -> list[str]:
+        """The names of those that are there for it; one that was lost is replaced."""
+        return self._move.workers
+
+    @property
+    def state(self) -> str:
+        """``waiting`` (for more), ``granted``, ``returning`` or ``ended``."""
+        return self._move.state
+
+    async def wait_returned(self) -> None:
+        """Wait, after the scope, until everybody is home."""
+        await self._move.wait_ended()
+
+    async def __aenter__(self) -> Lease:
+        try:
+            await self._move.wait_for(self._at_least)
+        except BaseException:
+            self._move.end(self._give_back)
+            raise
+        task = asyncio.current_task()
+        if task is not None:
+            self._beside = _held.setdefault(task, [])
+            self._beside.append(self._move)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._move in self._beside:
+            self._beside.remove(self._move)
+        self._move.end(self._give_back)

@@ -1,0 +1,83 @@
+"""Nodes as users see them: how they are, and which of them are left."""
+
+from __future__ import annotations
+
+from steerio.client.client import Client
+from steerio.errors import DrainFailed
+from steerio.model.bounds import named, seconds
+from steerio.model.messages import NodeNews
+from steerio.model.status import NodeStatus
+
+
+class Nodes:
+    """The nodes of a broker: `look` at them, and have some of them left."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    def __repr__(self) -> str:
+        return f"<Nodes of {self._client!r}>"
+
+    async def look(self) -> dict[str, NodeStatus]:
+        """Ask the broker which nodes there are and how they are, by name.
+
+        Raises:
+            BrokerLost: it ended or does not answer.
+        """
+        return (await self._client.requests.status()).nodes
+
+    async def drain(self, node: str, *, within_s: float | None = None) -> None:
+        """Give a node no more tasks, and wait until its workers have ended what they run.
+
+        They leave their pools; the node itself stays, and `undrain` starts them again.  Where
+        it is lost before, that is an end of the wait, too.  To cancel the wait, or give it up,
+        does not undo it.
+
+        Args:
+            node: its name.
+            within_s: seconds after which what still runs there is stopped and queued again,
+                which counts as no failure; ``None``: it is waited for.
+
+        Raises:
+            DrainFailed: there is no such node, or it was undrained meanwhile.
+            UsageError: a number of seconds that cannot be.
+            BrokerLost: the broker has ended.
+        """
+        await self._drain(node, within_s, retire=False)
+
+    async def retire(self, node: str, *, within_s: float | None = None) -> None:
+        """Drain a node, and have it end then; see `drain`."""
+        await self._drain(node, within_s, retire=True)
+
+    async def undrain(self, node: str) -> None:
+        """Let a node that is drained, or was to be, take tasks again.
+
+        Raises:
+            DrainFailed: there is no such node, or it is not drained, or its walltime ends.
+            BrokerLost: the broker has ended.
+        """
+        node = named(node, "the name of a node")
+        _check(node, await self._client.requests.undrain_node(node))
+
+    async def _drain(self, node: str, within_s: float | None, *, retire: bool) -> None:
+        node = named(node, "the name of a node")
+        if within_s is not None:
+            within_s = seconds(within_s, "within_s", or_zero=True)
+        news = await self._client.requests.drain_node(node, within_s, retire=retire)
+        if news.state == "undrained":
+            raise DrainFailed(node, news.reason)
+        _check(node, news)
+
+
+def describe_state(status: NodeStatus) -> str:
+    """Say how a node is, in a few words."""
+    if status.left_s is None:
+        return status.state
+    minutes, seconds = divmod(max(0, round(status.left_s)), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{status.state}, {hours}:{minutes:02}:{seconds:02} left"
+
+
+def _check(node: str, news: NodeNews) -> None:
+    if news.state == "refused":
+        raise DrainFailed(node, news.reason)

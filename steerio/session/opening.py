@@ -1,0 +1,185 @@
+"""Opening sessions: with a broker of their own on this loop, or with one that runs already.
+
+What was opened is closed in reverse, also where opening fails half-way.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+from collections.abc import AsyncGenerator, Callable, Iterable
+from pathlib import Path
+from typing import Any, NoReturn, ParamSpec
+
+from steerio.client.client import Client
+from steerio.edge.system.threads import in_thread
+from steerio.edge.wire.addresses import resolve_address
+from steerio.edge.wire.contexts import Context, connecting
+from steerio.edge.wire.zeromq import ZmqLink
+from steerio.errors import UsageError
+from steerio.launch.finding import find_broker
+from steerio.launch.hosting import Hosting
+from steerio.launch.stores import check_thresholds, reach_store
+from steerio.launch.workers import DEFAULT, AskedWorkers, check_workers, named_workers, needs_of
+from steerio.model.from_clients import IN_WORKER
+from steerio.model.objects import StoreSetting
+from steerio.model.settings import Settings
+from steerio.session.argument_checks import check_given, check_pin, named_modules
+from steerio.session.run_dir import refuse_used
+from steerio.session.session import Session
+from steerio.session.session_store import SessionStore
+
+P = ParamSpec("P")
+
+
+class Opening(contextlib.AbstractAsyncContextManager[Session]):
+    """A session that is not open: ``async with`` opens it, and closes it when its block ends.
+
+    Args:
+        session: what does so.
+        how: in words, how it is used.
+    """
+
+    def __init__(self, session: contextlib.AbstractAsyncContextManager[Session], how: str) -> None:
+        self._session = session
+        self._how = how
+
+    async def __aenter__(self) -> Session:
+        return await self._session.__aenter__()
+
+    async def __aexit__(self, *raised: Any) -> bool | None:
+        return await self._session.__aexit__(*raised)
+
+    def __enter__(self) -> NoReturn:
+        raise UsageError(f"a session is opened with async: {self._how}")
+
+    def __exit__(self, *_: object) -> None:
+        """Be there, so that ``with`` gets as far as to enter."""
+
+    def __await__(self) -> NoReturn:
+        raise UsageError(
+            f"a session is opened for as long as a block lasts, and not awaited: {self._how}"
+        )
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise AttributeError(f"it has no {name!r}, for it is not open: {self._how}")
+
+
+def opened_by_async_with(
+    function: Callable[P, AsyncGenerator[Session, None]],
+) -> Callable[P, Opening]:
+    """Make a generator that yields an open session a function that returns an `Opening`."""
+    opens = contextlib.asynccontextmanager(function)
+    how = f"async with steerio.{function.__name__}(...) as session:"
+
+    @functools.wraps(function)
+    def opening(*args: P.args, **kwargs: P.kwargs) -> Opening:
+        return Opening(opens(*args, **kwargs), how)
+
+    return opening
+
+
+@opened_by_async_with
+async def open_session(
+    *,
+    workers: AskedWorkers | int | None = None,
+    run_dir: Path | str | None = None,
+    preload: Iterable[str] = (),
+    pin: bool = True,
+    settings: Settings | None = None,
+    store: StoreSetting | None = None,
+    random_seed: int | None = None,
+    name: str = "session",
+) -> AsyncGenerator[Session, None]:
+    """Open a session with a broker and workers of its own, on the running loop.
+
+    The broker lives in this loop, the workers are processes on this machine; all of it
+    ends with the session.  No loop policy and no signal handler is installed.
+
+    Args:
+        workers: how many for each pool, like ``{"simulate": 2, "learn": Workers(1, gpus=1)}``;
+            by default one for each core in the pool ``default``, for which a number alone is.
+        run_dir: where to keep the record; none is kept without.
+        preload: modules that all workers import before they start.
+        pin: whether each worker gets cores of its own, where there are enough.
+        settings: bounds and leases.
+        store: where large values go; by default shared memory.
+        random_seed: what the random numbers of workers and tasks follow from, 0 to 2**64 - 1;
+            by default one is drawn.  The session says which it was, as ``random_seed``.
+        name: of this client, in status and events.
+
+    Raises:
+        UsageError: an argument is not what it should be, or ``run_dir`` holds another run.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    asked = named_workers((cores or 1) if workers is None else workers, [DEFAULT])
+    counts = check_workers(asked)
+    check_given(run_dir=run_dir, settings=settings, store=store)
+    check_pin(pin)
+    modules = named_modules(preload)
+    folder = None if run_dir is None else Path(run_dir)
+    if folder is not None:
+        refuse_used(run_dir or "")
+    check_thresholds(store, counts)
+    hosting = Hosting(
+        workers=counts,
+        needs=needs_of(asked),
+        run_dir=folder,
+        preload=dict.fromkeys(counts, modules),
+        pin=pin,
+        settings=settings,
+        store=store,
+        random_seed=random_seed,
+    )
+    await hosting.start()
+    try:
+        client = await hosting.join(name)
+        session = Session(client, folder, SessionStore(client, *hosting.store))
+        session.random_seed = hosting.random_seed
+        try:
+            yield session
+        finally:
+            session.close()
+            await session.store.close()
+    finally:
+        await hosting.close("the session has ended")
+
+
+@opened_by_async_with
+async def connect(run_dir: Path | str, *, name: str = "") -> AsyncGenerator[Session, None]:
+    """Open a session with a broker that runs already, found by its run directory.
+
+    Any number of clients may be connected; leaving cancels what this one has submitted
+    and has not ended.
+
+    Raises:
+        UsageError: no broker runs there, or its address is none that this machine knows.
+        BrokerLost: it does not answer.
+        JoinRefused: it speaks another protocol.
+    """
+    check_given(run_dir=run_dir)
+    connection = find_broker(run_dir)
+    address, keys = connection.address
+    address = await in_thread(resolve_address, address)
+    identity = f"client-{os.getpid()}-{os.urandom(8).hex()}"
+    with connecting(address):
+        context = Context()
+    session: Session | None = None
+    with contextlib.ExitStack() as opened:
+        opened.callback(context.end)  # also of what a second Ctrl-C kept from closing
+        with connecting(address):
+            link = ZmqLink(context, address, identity.encode(), keys)
+        client = Client(link, watched=True)
+        try:
+            await client.join(name or identity, worker=os.environ.get(IN_WORKER, ""))
+            store = SessionStore(client, *reach_store(connection, opened))
+            session = Session(client, Path(run_dir), store)
+            session.random_seed = connection.random_seed
+            yield session
+        finally:
+            if session is not None:
+                session.close()
+                await session.store.close()
+            else:
+                client.close()

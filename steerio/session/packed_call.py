@@ -1,0 +1,114 @@
+"""From the arguments of a call to what the broker is sent of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from steerio.edge.encoding.references import Reference, Used, gather, references_exist
+from steerio.edge.encoding.values import total_bytes
+from steerio.edge.wire.cutting import check_frames
+from steerio.edge.wire.endpoint import Frames
+from steerio.errors import UsageError
+from steerio.model.bounds import MOST_NEEDED
+from steerio.model.objects import Inputs, StoredObject
+from steerio.model.results import LateArguments
+from steerio.model.tasks import TaskOptions, TaskSpec
+from steerio.session.arguments import as_submitted
+
+if TYPE_CHECKING:
+    from steerio.session.session import Session
+    from steerio.session.task import Task
+    from steerio.session.task_type import TaskType
+
+Given = tuple[tuple[Any, ...] | LateArguments, dict[str, Any] | LateArguments]
+"""Arguments as they were submitted, for handle and result."""
+PackedCall = tuple[TaskSpec, bytes, Frames, Inputs | None, bool, Given]
+"""Body and frames, the stored values that they need, whether the frames go into the store."""
+
+NO_REFERENCES: dict[bytes, Reference] = {}
+
+
+def packed_call(
+    session: Session,
+    kind: TaskType[..., Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    spec: TaskSpec | None = None,
+    used: Used | None = None,
+) -> PackedCall:
+    """Encode the arguments of a call, and its function, as they are now.
+
+    Or with the function as it was: then ``spec`` is that, and ``used`` has what it refers to.
+
+    Raises:
+        TypeError, EncodingError: as for `Session.submit`.
+        UsageError: a reference is of another session, or there are too many.
+    """
+    codec = kind.codec
+    references = NO_REFERENCES
+    inputs = None
+    if references_exist():
+        with used or gather() as used:
+            spec = spec or kind.spec
+            body, frames = codec.pack(args, kwargs)
+        session.store.check(used, kind.name)
+        references = used.references
+        objects, latest = used.objects, used.latest
+        if objects or latest:
+            inputs = _inputs(objects, latest)
+    else:
+        spec = spec or kind.spec
+        usual = None if kwargs else codec.pack_atoms(args)
+        if usual is not None:
+            return spec, usual, (), None, False, (args, kwargs)
+        body, frames = codec.pack(args, kwargs)
+    nbytes = total_bytes(frames) if frames else 0
+    stored = nbytes > 0 and session.store.takes(nbytes, spec)
+    if nbytes and not stored:  # it is sent later, and again if it has to be retried
+        check_frames(frames, f"the arguments of {kind.name}")
+        frames = session.snapshots.take(frames)
+    given = as_submitted(codec, args, kwargs, body, frames, references)
+    return spec, body, frames, inputs, stored, given
+
+
+def _inputs(objects: list[StoredObject], latest: list[str]) -> Inputs:
+    if len(objects) + len(latest) > MOST_NEEDED:
+        raise UsageError(
+            f"a task may be given {MOST_NEEDED} references, not {len(objects) + len(latest)}: put "
+            "what they refer to into the store together, as one value"
+        )
+    return Inputs(None, tuple(objects), tuple(latest))
+
+
+def put_and_send(
+    session: Session,
+    task: Task[Any],
+    spec: TaskSpec,
+    body: bytes,
+    frames: Frames,
+    options: TaskOptions,
+    inputs: Inputs | None,
+) -> None:
+    """Submit a task whose id is reserved once its frames, as they are now, are in the store."""
+    client, number = session.client, task.id
+    tags = task.tags or None
+    known = inputs or Inputs()
+    for needed in known.objects:  # until the broker knows that the task needs it
+        client.objects.hold(needed)
+
+    def put(stored: StoredObject | None, error: Exception | None) -> None:
+        if not client.is_reserved(number):
+            if stored is not None:
+                session.store.discard(stored)
+        elif stored is None:
+            reason = f"its arguments could not be put into the store: {error}"
+            client.give_up(number, "lost", reason)
+        else:
+            needs = Inputs(stored, known.objects, known.latest)
+            client.submit_reserved(
+                number, spec, body, (), options, tags, task.cause, task.created, needs
+            )
+        for needed in known.objects:
+            client.objects.let_go(needed.name)
+
+    session.store.put_frames(frames, total_bytes(frames), spec.pool, put)

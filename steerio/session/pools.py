@@ -1,0 +1,176 @@
+"""Pools as users see them: how they are, and workers that move between them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from steerio.client.client import Client
+from steerio.errors import UsageError
+from steerio.model.status import PoolLoad
+from steerio.session.allocation import SETTLE_S, SLACK, follow
+from steerio.session.moves import Lease, Move, check_count
+from steerio.session.rules import Rule
+
+
+class Pools(Mapping[str, PoolLoad]):
+    """The pools of a broker, as last heard, and the ways to move workers between them.
+
+    A mapping of names to ``PoolLoad``: ``workers``, of which some are ``busy``, ``idle`` or
+    still ``starting``, tasks ``queued`` and ``running``, workers ``promised`` to moves,
+    ``draining``, ``at_home``, ``nodes``, and ``makes``.  From the start they have the workers
+    that were asked for, though none may have come yet.
+    """
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    def __getitem__(self, pool: str) -> PoolLoad:
+        return self._client.watch.pools[pool]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._client.watch.pools)
+
+    def __len__(self) -> int:
+        return len(self._client.watch.pools)
+
+    def __repr__(self) -> str:
+        return f"<Pools {'; '.join(describe(name, load) for name, load in self.items())}>"
+
+    def move(
+        self,
+        source: str,
+        target: str,
+        workers: int,
+        *,
+        how: str = "drain",
+        preempt_after_s: float | None = None,
+        together: bool = False,
+    ) -> Move:
+        """Move workers to another pool, for good; await the `Move` to know them there.
+
+        Args:
+            source: the pool whose own workers are moved (not those that it has borrowed).
+            target: where they go.
+            workers: how many; whichever are free first go, idle ones at once.
+            how: ``drain``: wait for what runs; ``preempt``: cancel that and queue it again,
+                which counts as no failure.
+            preempt_after_s: seconds after which draining becomes preempting.
+            together: none goes before all can.
+
+        Raises:
+            UsageError: a number of workers that is none.
+            BrokerLost: the broker has ended.
+        """
+        return Move(self._client, source, target, workers, how, preempt_after_s, together)
+
+    def lend(
+        self,
+        source: str,
+        *,
+        to: str,
+        workers: int = 1,
+        at_least: int | None = None,
+        how: str = "drain",
+        preempt_after_s: float | None = None,
+        together: bool = False,
+        give_back: str = "drain",
+    ) -> Lease:
+        """Lend workers to another pool for the length of an ``async with``.
+
+        However the scope ends, they go home: idle ones at once, others when what they run
+        has ended (``give_back="drain"``) or been cancelled and queued again (``"preempt"``).
+        Its end does not wait for that; the `Lease` tells.
+
+        Args:
+            source: the pool whose own workers are lent.
+            to: the pool that borrows them.
+            workers: how many; whichever are free first go.
+            at_least: how many must be there for the scope to begin (all, unless given); the
+                others come while it lasts, as they become free.
+            how: ``drain`` or ``preempt``, as for `move`.
+            preempt_after_s: seconds after which draining becomes preempting.
+            together: none goes before all can.
+            give_back: how they return, ``drain`` or ``preempt``.
+
+        Raises:
+            MoveFailed: on entering, if that can never be.
+            MoveDeadlock: on entering, if it would wait for ever: the workers are lent to somebody
+                who waits for some that are lent in a scope around this one.
+            UsageError: numbers that cannot be.
+            BrokerLost: the broker has ended.
+        """
+        if give_back not in ("drain", "preempt"):
+            raise UsageError(f"give_back is drain or preempt, not {give_back!r}")
+        check_count(workers)
+        least = workers if at_least is None else at_least
+        if type(least) is not int or not 0 <= least <= workers:
+            raise UsageError(f"at_least is between 0 and {workers}, not {at_least!r}")
+        move = Move(self._client, source, to, workers, how, preempt_after_s, together, lease=True)
+        return Lease(move, least, give_back)
+
+    async def follow(
+        self,
+        rule: Rule,
+        *,
+        settle_s: float = SETTLE_S,
+        slack: float = SLACK,
+        step: int | None = None,
+        how: str = "drain",
+    ) -> None:
+        """Move workers as a rule wishes, for as long as this is awaited.
+
+        Await it in an ``@agent``, or write your own loop of `changed` and `move` instead.  It
+        does not end by itself, so a campaign that awaits it ends by ``stop``.  When it is
+        cancelled, moves that are not granted are undone.
+
+        Args:
+            rule: called with the pools whenever they have changed; returns how many workers
+                each of those that it speaks of should have.
+            settle_s: seconds for which a pool must have had too few, or too many, before
+                workers are moved; and no more are than were wished all that time.
+            slack: differences up to this share of a pool are left alone.
+            step: most workers that one move takes; all that differ, unless given.  There is one
+                move at a time from one pool to another.
+            how: ``drain`` or ``preempt``, as for `move`.
+
+        Raises:
+            UsageError: a number that cannot be, also one that the rule returned.
+            BrokerLost: the broker has ended.
+        """
+        await follow(self, rule, settle_s=settle_s, slack=slack, step=step, how=how)
+
+    async def changed(self) -> None:
+        """Wait until something has changed: sizes are told at once, queues every 0.1 s at most.
+
+        Raises:
+            BrokerLost: the broker has ended.
+        """
+        await self._client.watch.pools_changed()
+
+    async def look(self) -> None:
+        """Ask the broker how the pools are, and wait for the answer.
+
+        Raises:
+            BrokerLost: the broker has ended.
+        """
+        await self._client.watch.pools_changed(ask=True)
+
+
+def describe(name: str, load: PoolLoad) -> str:
+    """Say how a pool is, in a few words."""
+    words = [f"{load.busy} busy", f"{load.idle} idle"]
+    words += [f"{count} {what}" for what, count in facts(load) if count]
+    return f"{name}: {', '.join(words)}"
+
+
+def facts(load: PoolLoad) -> list[tuple[str, int]]:
+    """Return what there is to say of a pool beside its busy and idle workers."""
+    elsewhere = load.at_home - load.workers
+    return [
+        ("starting", load.starting),
+        ("promised", load.promised),
+        ("draining", load.draining),
+        ("lent", max(0, elsewhere)),
+        ("borrowed", max(0, -elsewhere)),
+        ("queued", load.queued),
+    ]

@@ -1,0 +1,40 @@
+"""What users publish, as plain data that is the same in each run that is repeated."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import msgspec
+
+from steerio.model.showing import in_words
+from steerio.session.task import Done
+
+
+def _as_data(value: object) -> object:
+    """Return what stands for a value that MessagePack has no word for."""
+    return bool(value) if type(value) is Done else in_words(value)
+
+
+_in_order = msgspec.msgpack.Encoder(enc_hook=_as_data, order="deterministic").encode
+
+
+def published(event: object) -> bytes:
+    """Return a user's event as plain data: what MessagePack has no word for in words."""
+    try:
+        return _in_order(event)
+    except TypeError:  # a set of what cannot be compared
+        return msgspec.msgpack.encode(_sorted_by_words(event), enc_hook=_as_data)
+
+
+def _sorted_by_words(value: Any) -> Any:
+    """Return a value with the sets in it as lists, in the order of how their entries are shown."""
+    match value:
+        case set() | frozenset():
+            return sorted(cast("set[Any]", value), key=in_words)
+        case dict():
+            items = cast("Any", value).items()
+            return {key: _sorted_by_words(item) for key, item in items}
+        case list() | tuple():
+            return [_sorted_by_words(item) for item in cast("list[Any]", value)]
+        case _:
+            return value

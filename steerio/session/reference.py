@@ -1,0 +1,99 @@
+"""References: values in the store, as agents have them in hand."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+
+from steerio.edge.encoding import references
+from steerio.errors import UsageError
+from steerio.model.objects import StoredObject
+
+if TYPE_CHECKING:
+    from steerio.session.session_store import SessionStore
+
+
+class StandsIn:
+    """What is no value itself, and says so to who takes it for the value.
+
+    Only where the error would come anyway: nothing is fetched, and ``hasattr`` is false as it was.
+    """
+
+    __slots__ = ()
+
+    _what: ClassVar[str]
+    """What it is, and how to have the value."""
+
+    if not TYPE_CHECKING:  # to type checkers, any name would be an attribute then
+
+        def __getattr__(self, name):
+            """Say where to look for an attribute; what Python looks up by itself is just missing.
+
+            Nothing of the instance is shown: it may lack what its repr needs.
+            """
+            text = f"{type(self).__name__!r} object has no attribute {name!r}"
+            if not name.startswith("__"):
+                text = f"{text}: {self._what}"
+            raise AttributeError(text, name=name, obj=self)
+
+    __iter__: ClassVar[None] = None
+    """With items that it has not, it would count as a sequence."""
+
+    def __getitem__(self, key: object) -> NoReturn:
+        raise TypeError(f"{type(self).__name__!r} object is not subscriptable: {self._what}")
+
+
+class Reference(StandsIn, references.Reference):
+    """A value in the store; made by ``session.put`` and by versions.
+
+    Give it to any number of tasks, alone or inside lists, dicts and the like: their functions
+    are called with the value.  ``await`` it to have the value here.  The value stays in the
+    store as long as a reference to it or a task that needs it is there.
+
+    Attributes:
+        version: its number, where it is a version of a name.
+    """
+
+    _what = (
+        "it stands for a value in the store. Tasks that are given it get the value; "
+        "to have that here: value = await reference"
+    )
+
+    def __init__(self, store: SessionStore, stored: StoredObject, version: int | None) -> None:
+        super().__init__(stored)
+        self.store = store
+        self.version = version
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        """Give the value; arrays in it are read-only views of the store's memory.
+
+        Raises:
+            ObjectMissing: it is not in the store any more: the session has ended.
+        """
+        # by a generator, whose frame keeps this reference until it has the value
+        value = yield from self.store.value_of(self.stored).__await__()
+        return value
+
+    def __del__(self) -> None:
+        store: SessionStore | None = getattr(self, "store", None)
+        if store is not None:
+            store.let_go(self.stored)
+
+
+class Latest(StandsIn, references.Latest):
+    """Stands for the newest version of a name when a task starts; ``versions.latest`` is one."""
+
+    __slots__ = ()
+
+    _what = (
+        "the latest version stands for the one that is newest when a task starts. To have one "
+        "here: reference = await versions.current(), or next(), and value = await reference"
+    )
+
+    def __await__(self) -> NoReturn:
+        """Refuse.
+
+        Raises:
+            UsageError: always.
+        """
+        raise UsageError(f"{self!r} cannot be awaited: {self._what}")

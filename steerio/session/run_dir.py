@@ -1,0 +1,123 @@
+"""Run directories: where a run keeps its parameters, log and record."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import itertools
+import logging
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+from steerio.edge.system.own_files import to_json, writing_to
+from steerio.errors import UsageError
+from steerio.model.showing import in_words
+
+log = logging.getLogger("steerio.run")
+
+LOG_FILE = "campaign.log"
+PARAMETERS, SUMMARY = "parameters.json", "summary.json"
+_files: set[logging.Handler] = set()
+"""Where the log goes now: campaigns of one process overlap."""
+_level_is_ours: list[bool] = []
+"""Holds something while the level of the log was set by us."""
+
+
+def make_run_dir(asked: Path | str | None, name: str) -> Path:
+    """Return a fresh run directory: the one asked for, or ``runs/NAME-TIME``.
+
+    Raises:
+        UsageError: it holds another run already, or cannot be made or written to.
+    """
+    path = Path(asked) if asked is not None else Path("runs") / name.lower()
+    if asked is not None:
+        refuse_used(asked)
+    with writing_to(path):
+        if asked is None:
+            path = _make_dated(path)
+        path.mkdir(parents=True, exist_ok=True)
+        (path / LOG_FILE).touch()
+    return path
+
+
+def refuse_used(asked: Path | str) -> None:
+    """Refuse a run directory that has a record, or links where one would be written.
+
+    Raises:
+        UsageError: it holds another run already, or is none.
+    """
+    if asked == "":
+        raise UsageError("the run directory has no name: name a fresh one, or none at all")
+    path = Path(asked)
+    with writing_to(path):
+        if (path / "tasks.jsonl").exists():
+            raise UsageError(f"{path} holds another run already; name a fresh run directory")
+        links = [name for name in (LOG_FILE, PARAMETERS, SUMMARY) if (path / name).is_symlink()]
+    if links:
+        raise UsageError(
+            f"{path / links[0]} is a link, through which nothing is written; name a fresh run "
+            "directory"
+        )
+
+
+def _make_dated(path: Path) -> Path:
+    """Make a folder that nobody has, called like ``path`` and with the time behind it."""
+    stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")  # noqa: DTZ005 - people read it
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for number in itertools.count(1):
+        fresh = path.with_name(f"{path.name}-{stamp}" + (f"-{number}" if number > 1 else ""))
+        with contextlib.suppress(FileExistsError):
+            fresh.mkdir()
+            return fresh
+    raise AssertionError("numbers do not end")
+
+
+def write_values(path: Path, name: str, values: dict[str, Any]) -> None:
+    """Write values to a JSON file of a run directory.
+
+    Raises:
+        UsageError: the run directory cannot be written to.
+    """
+    text = to_json(values, in_words, indent=2)
+    with writing_to(path):
+        (path / name).write_bytes(text + b"\n")
+
+
+def write_summary(path: Path, summary: dict[str, Any]) -> None:
+    """Record how the run ended."""
+    text = to_json(summary, in_words, indent=2)
+    try:
+        (path / SUMMARY).write_bytes(text + b"\n")
+    except OSError as error:  # what the campaign has come to is worth more
+        log.warning("no summary could be written to %s: %s", path, error.strerror or error)
+
+
+@contextlib.contextmanager
+def logging_to(path: Path, *, terminal: bool = True) -> Generator[None, None, None]:
+    """Send steerio's log to the run directory; ``terminal``: and its warnings there as well."""
+    file = logging.FileHandler(path / LOG_FILE, encoding="utf-8", errors="backslashreplace")
+    file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    handlers: list[logging.Handler] = [file]
+    if terminal:
+        shown = logging.StreamHandler()
+        shown.setLevel(logging.WARNING)
+        shown.setFormatter(logging.Formatter("steerio: %(message)s"))
+        handlers.append(shown)
+    logger = logging.getLogger("steerio")
+    if logger.level == logging.NOTSET:
+        logger.setLevel(logging.INFO)
+        _level_is_ours.append(True)
+    _files.add(file)
+    for handler in handlers:
+        logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        for handler in handlers:
+            logger.removeHandler(handler)
+            handler.close()
+        _files.discard(file)
+        if _level_is_ours and not _files:
+            _level_is_ours.clear()
+            logger.setLevel(logging.NOTSET)

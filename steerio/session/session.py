@@ -1,0 +1,327 @@
+"""Sessions: the way to submit tasks and follow events from any asyncio program."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Generator, Iterable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from steerio.client.client import Client
+from steerio.edge.encoding.snapshots import Snapshots
+from steerio.errors import UnknownPool, UsageError
+from steerio.launch.needs import Needs
+from steerio.model import events as ev
+from steerio.model.bounds import named
+from steerio.model.objects import StoreSetting, check_number
+from steerio.model.results import Result
+from steerio.model.status import Status
+from steerio.model.tasks import TaskOptions
+from steerio.session.current_agent import current_agent
+from steerio.session.dependencies import handles_in, submit_after
+from steerio.session.event_stream import EventStream
+from steerio.session.items import Kept
+from steerio.session.nodes import Nodes
+from steerio.session.packed_call import packed_call, put_and_send
+from steerio.session.pools import Pools
+from steerio.session.published import published
+from steerio.session.results import explain
+from steerio.session.selection import chosen_tasks, new_priorities, number_of, priority_of
+from steerio.session.session_store import SessionStore
+from steerio.session.submitting import Options, Submitter
+from steerio.session.task import Task
+from steerio.session.task_checks import make_options
+from steerio.session.task_type import TaskType, as_task_type
+from steerio.session.versions import Versions
+
+R = TypeVar("R")
+
+log = logging.getLogger("steerio.session")
+
+
+class Closed:
+    """What closing a session returns, for those who await it."""
+
+    def __await__(self) -> Generator[None, None, None]:
+        yield from ()
+
+
+class Session(Submitter):
+    """A user's way to a broker.  Open one with `open_session` or `connect`."""
+
+    def __init__(
+        self, client: Client, run_dir: Path | None = None, store: SessionStore | None = None
+    ) -> None:
+        self.client = client
+        self.store = store or SessionStore(client, StoreSetting(), None, "none was opened")
+        """Where large values are."""
+        self.pools = Pools(client)
+        """The pools as last heard, and the ways to move workers between them."""
+        self.nodes = Nodes(client)
+        """The nodes, and the ways to have some of them left."""
+        self.run_dir = run_dir
+        self.random_seed = 0
+        """What the random numbers of the broker's workers and tasks follow from."""
+        self.on_submitted: Callable[[Task[Any]], None] | None = None
+        self.on_ended: Callable[[Task[Any]], None] | None = None
+        self.on_waits: Callable[[Task[Any], bool], None] | None = None
+        self.on_never_awaited: Callable[[Result], bool] | None = None
+        """Called with a failure of which nobody has asked; returns whether it sees to it."""
+        self.clock: Callable[[], float] = time.time
+        self._streams: set[EventStream] = set()
+        self.snapshots = Snapshots()
+        self.kept = Kept()
+        client.on_lost(self._end_streams)
+
+    def __repr__(self) -> str:
+        return f"<Session of {self.client!r}>"
+
+    # -- submitting --------------------------------------------------------------------
+
+    def options(
+        self,
+        *,
+        priority: float | None = None,
+        timeout_s: float | None = None,
+        retries: Mapping[str, int] | None = None,
+        cancel_grace_s: float | None = None,
+        needs: Needs | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> Options:
+        """Return a submitter whose tasks have these options.
+
+        Raises:
+            UsageError: an option that cannot be.
+        """
+        changes: dict[str, Any] = {
+            "priority": priority,
+            "timeout_s": timeout_s,
+            "retries": retries,
+            "cancel_grace_s": cancel_grace_s,
+            "needs": needs,
+        }
+        make_options(TaskOptions(), **changes)  # refuse now what cannot be
+        return Options(self, changes, tags)
+
+    def _submit(self, kind: TaskType[..., Any], args: Any, kwargs: Any) -> Task[Any]:
+        return self.submit_with(kind, args, kwargs, kind.options, None)
+
+    def submit_with(
+        self,
+        kind: TaskType[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        options: TaskOptions,
+        tags: dict[str, str] | None,
+    ) -> Task[Any]:
+        """Queue a task with all there is to say about it; the other ways lead here."""
+        self.check_pool(kind.pool)
+        try:
+            spec, body, frames, inputs, stored, given = packed_call(self, kind, args, kwargs)
+        except Exception:
+            handles = list(handles_in((args, kwargs)))  # which cannot be packed
+            if not handles:
+                raise
+            return submit_after(self, handles, kind, args, kwargs, options, tags)
+        cause = current_agent.get()
+        task: Task[Any] = Task(self, kind, given[0], given[1], tags, cause, self.clock())
+        if options.timeout_s is not None:
+            task.timeout_s = options.timeout_s
+        task.needs = options.needs
+        if stored:
+            task.id = self.client.reserve_later(task)
+            put_and_send(self, task, spec, body, frames, options, inputs)
+        else:
+            task.id = self.client.submit(
+                spec, body, frames, options, tags, cause, task.created, task, inputs
+            )
+        if self.on_submitted is not None:
+            self.on_submitted(task)
+        return task
+
+    async def put(self, value: object) -> Any:
+        """Put a value into the store once; returns a `Reference` to give to any number of tasks.
+
+        Their functions see the value itself; arrays in it as read-only views of the store's
+        memory, which all workers of a node share.  Changing ``value`` afterwards changes
+        nothing there.  While this is awaited what is larger than a megabyte must not be changed:
+        NumPy refuses to write into an array that is being put, other buffers do not notice.  (To
+        type checkers what is returned may be anything, as it stands for the value among a task's
+        arguments.)
+
+        Raises:
+            UsageError: this process has no store, or the value holds references itself.
+            EncodingError: the value cannot be pickled.
+            StoreFull: there is no room for it.
+            BrokerLost: the broker has ended.
+        """
+        return await self.store.put(value)
+
+    def versions(self, name: str) -> Versions:
+        """Return the versions of a name, such as a model that is trained again and again.
+
+        Raises:
+            UsageError: the name is none.
+        """
+        return Versions(self.store, name)
+
+    def reprioritise(
+        self, changes: Mapping[Any, float] | Callable[[Task[Any]], float | None]
+    ) -> None:
+        """Re-rank queued tasks, all at once; those that are running or ended are left alone.
+
+        Args:
+            changes: new priorities of tasks, by task or id; or a function that gives one for
+                each task of this session that has not ended (``None``: as it is), say from its
+                ``tags``.
+
+        Raises:
+            UsageError: a priority is no number, a key is no task of this session and no id, or
+                the function is async; nothing is re-ranked.
+        """
+        self.client.reprioritise(new_priorities(self, changes))
+
+    def cancel(
+        self,
+        tasks: Iterable[Task[Any] | int] | Callable[[Task[Any]], bool],
+        reason: str = "cancelled by its session",
+    ) -> None:
+        """Ask for many tasks to be cancelled at once; their results tell whether they were.
+
+        Args:
+            tasks: tasks of this session, or ids of any; those that have ended are left alone.  Or
+                a function that says of each task of this session that has not ended whether to
+                cancel it, say by its ``tags``.
+            reason: what their results are to say.
+
+        Raises:
+            UsageError: one of them is neither a task of this session nor an id, or the function is
+                async; none is cancelled.
+        """
+        chosen = chosen_tasks(self, tasks)
+        numbers = [number_of(self, task) for task in chosen]
+        for task in chosen:
+            if isinstance(task, Task) and not task.done:
+                task.awaited = True
+        self.client.cancel(numbers, reason)
+
+    def reassign(self, tasks: Iterable[Task[Any]], pool: str) -> None:
+        """Have those of these tasks that are queued wait in another pool instead.
+
+        Raises:
+            UnknownPool: there is no such pool.
+        """
+        pool = named(pool, "the pool that tasks are to wait in")
+        self.check_pool(pool)
+        self.client.reassign([number_of(self, task) for task in tasks], pool)
+
+    @property
+    def pending(self) -> list[Task[Any]]:
+        """The tasks of this session that have not ended, in the order they were submitted."""
+        return [sink for sink in self.client.sinks.values() if isinstance(sink, Task)]
+
+    def ranked(self, task: Task[Any], priority: float) -> None:
+        """Re-rank one task, on its handle's behalf.
+
+        Raises:
+            UsageError: the priority is no number.
+        """
+        self.client.reprioritise({task.id: priority_of(task.id, priority)})
+
+    def check_pool(self, pool: str) -> None:
+        """Refuse a pool that cannot be.
+
+        Raises:
+            UnknownPool: there is no such pool.
+        """
+        known = self.client.closed_pools
+        if known and pool not in known:
+            raise UnknownPool(pool, list(known))
+
+    # -- watching ----------------------------------------------------------------------
+
+    def events(
+        self,
+        *types: type[ev.Event],
+        task_type: Callable[..., Any] | str | None = None,
+        pool: str | None = None,
+        since: int | None = None,
+    ) -> EventStream:
+        """Return a stream of the broker's events, to be opened with ``async with``.
+
+        Args:
+            types: only these types of events; none given: all.
+            task_type: only events of tasks of this type.
+            pool: only events of this pool.
+            since: begin after the event of this number, as far back as the broker keeps them
+                (0: everything it has); otherwise with what happens from now on.
+
+        Raises:
+            UsageError: a filter that is none.
+        """
+        for kind in cast("tuple[object, ...]", types):
+            if not (isinstance(kind, type) and issubclass(kind, ev.Event)):
+                raise UsageError(f"events are of types like steerio.TaskEnded, not {kind!r}")
+        name = task_type if isinstance(task_type, str) or task_type is None else None
+        if name is None and task_type is not None:
+            name = as_task_type(cast("Callable[..., Any]", task_type)).name
+        if pool is not None:
+            pool = named(pool, "the pool of events")
+        check_number("since", since, least=0, or_none=True)
+        return EventStream(self, [t.__name__ for t in types] or None, name, pool, since)
+
+    async def status(self) -> Status:
+        """Return the broker's status: pools, workers, nodes, clients, counts.
+
+        Raises:
+            BrokerLost: it ended or does not answer.
+        """
+        return await self.client.requests.status()
+
+    def publish(self, event: object) -> None:
+        """Publish a value of your own as a ``Published`` event.
+
+        It travels as plain data: structs, dataclasses and dicts as dicts; what MessagePack has
+        no word for as its ``repr``, without its address in memory, and sets in order, so that a
+        run that is repeated records the same.  Values of more than 2 kB arrive as ``None``.
+        """
+        body = published(event)
+        self.client.watch.publish(type(event).__name__, body)
+
+    # -- from handles and client -------------------------------------------------------
+
+    def task_ended(self, task: Task[Any]) -> None:
+        """A task of this session ended (its handle says)."""
+        if self.on_ended is not None:
+            self.on_ended(task)
+
+    def told_waits(self, task: Task[Any], *, waits: bool) -> None:
+        """A task of this session begins to wait for others, or waits no more."""
+        if self.on_waits is not None:
+            self.on_waits(task, waits)
+
+    def never_awaited(self, result: Result) -> None:
+        """A task did not succeed, and its handle is gone without anybody having asked."""
+        if self.on_never_awaited is not None and self.on_never_awaited(result):
+            return
+        if not self.client.lost:
+            log.error("nobody awaited a task that did not succeed: %s", explain(result))
+
+    def watch_stream(self, stream: EventStream, open_: bool) -> None:
+        """Note an open event stream, or that it closed."""
+        (self._streams.add if open_ else self._streams.discard)(stream)
+
+    def close(self) -> Closed:
+        """End all event streams and leave the broker; tasks that have not ended are cancelled.
+
+        That is done at once.  What is returned may be awaited, and need not be.
+        """
+        self._end_streams("this session was closed")
+        self.client.close()
+        return Closed()
+
+    def _end_streams(self, reason: str) -> None:
+        del reason
+        for stream in list(self._streams):
+            stream.end()

@@ -1,0 +1,163 @@
+"""Ways to submit tasks, as sessions, campaigns and ``options(...)`` have them in common."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+from steerio.errors import UsageError
+from steerio.model.bounds import tagged
+from steerio.session.task import Task
+from steerio.session.task_checks import make_options
+from steerio.session.task_type import TaskType, as_arguments, as_task_type
+
+if TYPE_CHECKING:
+    from steerio.session.session import Session
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Submitter:
+    """What sessions, campaigns and ``options(...)`` have in common: ways to submit."""
+
+    def _submit(self, kind: TaskType[..., Any], args: Any, kwargs: Any) -> Task[Any]:
+        raise NotImplementedError
+
+    def submit(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Task[R]:
+        """Queue a call of ``function`` and return its handle.
+
+        Raises:
+            TypeError: the function cannot be called like this.
+            EncodingError: an argument is not what its annotation says, or cannot be sent.
+            UnknownPool: there is no such pool.
+            BrokerLost: the broker has ended.
+        """
+        return self._submit(as_task_type(function), args, kwargs)
+
+    async def run(self, function: Callable[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> Any:
+        """Queue a call of ``function``, wait for it, and return its value.
+
+        Cancelling the await cancels the task.
+
+        Raises:
+            TaskFailed, TaskCancelled, TaskTimedOut, TaskLost: it did not succeed.
+            TypeError, EncodingError, UnknownPool, BrokerLost: as for `submit`.
+        """
+        kind = as_task_type(function)
+        task = self._submit(kind, args, kwargs)
+        if kind.kind == "generator":  # whose handle nobody else has
+            task.ignore_items()
+        try:
+            return await task
+        except asyncio.CancelledError:
+            task.cancel("its awaiter was cancelled")
+            raise
+
+    def map(self, function: Callable[..., Any], items: Iterable[Any]) -> list[Task[Any]]:
+        """Queue one call for each item; return the handles in order.
+
+        A plain tuple is all arguments of its call; anything else (a NamedTuple, too) the only
+        one.  All run the function as it is before the first item is given out; each item is what
+        it is as it is given out, so a generator may yield one buffer again and again.
+
+        Raises:
+            TypeError, EncodingError, UnknownPool, BrokerLost: as for `submit`; the items before
+                that one are queued, also where ``items`` itself raises.
+        """
+        kind = as_task_type(function)
+        tasks: list[Task[Any]] = []
+        with kind.as_it_is():
+            for item in items:
+                try:
+                    tasks.append(self._submit(kind, as_arguments(item), {}))
+                except TypeError as error:
+                    error.add_note(
+                        "of the items that map is given, a plain tuple is all arguments of its "
+                        "call: to pass a tuple as the only one, put it into another, as in "
+                        "((1, 2),)"
+                    )
+                    raise
+        return tasks
+
+    async def gather(self, *tasks: Task[Any]) -> list[Any]:
+        """Wait for all tasks and return their values in order.
+
+        Raises:
+            TaskFailed, TaskCancelled, TaskTimedOut, TaskLost: of the first in order that did
+                not succeed; the others are left to run.
+            UsageError: something else than tasks.
+        """
+        for task in _checked(tasks, "gather"):
+            task.awaited = True
+        return [await task for task in tasks]
+
+    async def as_completed(self, tasks: Iterable[Task[Any]]) -> AsyncIterator[Task[Any]]:
+        """Iterate over tasks as they end, in whatever way.
+
+        Raises:
+            UsageError: something else than tasks.
+        """
+        waiting = _checked(list(tasks), "as_completed")
+        ended: asyncio.Queue[Task[Any]] = asyncio.Queue()
+        for task in waiting:
+            task.awaited = True
+            task.add_done_callback(ended.put_nowait)
+        for _ in waiting:
+            yield await ended.get()
+
+    async def stream(
+        self, function: Callable[..., Any], /, *args: Any, **kwargs: Any
+    ) -> AsyncGenerator[Any, None]:
+        """Run a generator task and iterate over what it yields, with back-pressure.
+
+        Leaving the loop early (``aclose``) cancels the task.
+
+        Raises:
+            UsageError: the function is not a generator.
+            TaskFailed, TaskCancelled, TaskTimedOut, TaskLost: after the items that came.
+        """
+        kind = as_task_type(function)
+        if kind.kind != "generator":
+            raise UsageError(f"{kind.name} is not a generator, so there is nothing to stream")
+        task = self._submit(kind, args, kwargs)
+        try:
+            async for item in task.items():
+                yield item
+        finally:
+            task.cancel("its reader left")
+
+
+def _checked(tasks: Sequence[Task[Any]], name: str) -> Sequence[Task[Any]]:
+    """Return tasks, if all of them are.
+
+    Raises:
+        UsageError: one is none.
+    """
+    given: Sequence[object] = tasks
+    for task in given:
+        if not isinstance(task, Task):  # pyright: ignore[reportUnnecessaryIsInstance]
+            if inspect.iscoroutine(task):
+                task.close()
+            raise UsageError(
+                f"{name} takes tasks, as submit(...) and *map(...) return them, not {task!r}; of "
+                "run(...) and other coroutines asyncio.gather waits for many at once"
+            )
+    return tasks
+
+
+class Options(Submitter):
+    """A submitter with other task options: ``session.options(priority=5).submit(...)``."""
+
+    def __init__(
+        self, session: Session, changes: dict[str, Any], tags: Mapping[str, str] | None
+    ) -> None:
+        self._session = session
+        self._changes = changes
+        self._tags = tagged(tags)
+
+    def _submit(self, kind: TaskType[..., Any], args: Any, kwargs: Any) -> Task[Any]:
+        options = make_options(kind.options, **self._changes)
+        return self._session.submit_with(kind, args, kwargs, options, self._tags)

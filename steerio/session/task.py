@@ -1,0 +1,334 @@
+"""Handles of tasks: what is awaited, cancelled and re-ranked, and what its news come to."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Generator
+from functools import partial
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
+
+from steerio.edge.wire.endpoint import Frames
+from steerio.errors import TaskDidNotSucceed
+from steerio.model import results as rs
+from steerio.model.messages import TaskItem, TaskSettled
+from steerio.model.places import WorkerNeeds
+from steerio.session.items import Items, Reader
+from steerio.session.results import as_failed, make_result, value_of
+
+if TYPE_CHECKING:
+    from steerio.session.packed_call import Given
+    from steerio.session.session import Session
+    from steerio.session.task_type import TaskType
+
+R = TypeVar("R")
+
+NO_KWARGS: dict[str, Any] = {}
+NO_TAGS: dict[str, str] = {}
+
+
+class Done(int):
+    """Whether a task has ended: a truth value that may be called, as ``done()`` of futures is."""
+
+    def __call__(self) -> bool:
+        """Say it as futures do."""
+        return bool(self)
+
+    def __repr__(self) -> str:
+        return repr(bool(self))
+
+    def __reduce__(self) -> tuple[type[bool], tuple[int]]:
+        """Arrive as a plain bool where it is sent."""
+        return bool, (int(self),)
+
+
+_DONE, _NOT_DONE = Done(True), Done(False)
+
+
+class Task(Generic[R]):
+    """A handle of one submitted task.
+
+    Await it for its value; ``await task.result()`` gives the `Result`
+    instead and does not raise when the task did not succeed.  It can be given to
+    ``asyncio.wait``, ``gather``, ``wait_for``, ``shield`` and ``as_completed``.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_callbacks",
+        "_given",
+        "_items",
+        "_reached",
+        "_result",
+        "_session",
+        "_waiters",
+        "awaited",
+        "cause",
+        "created",
+        "id",
+        "needs",
+        "tags",
+        "timeout_s",
+        "type",
+    )
+
+    def __init__(
+        self,
+        session: Session,
+        type_: TaskType[..., Any],
+        args: tuple[Any, ...] | rs.LateArguments,
+        kwargs: dict[str, Any] | rs.LateArguments,
+        tags: dict[str, str] | None,
+        cause: str,
+        created: float,
+    ) -> None:
+        self._session = session
+        self._reached = "pending"
+        self._result: rs.Result | None = None
+        self._waiters: list[asyncio.Future[None]] | None = None
+        self._callbacks: list[Callable[[Task[R]], None]] | None = None
+        self._items: Items | None = None
+        self.id = 0
+        self.type = type_
+        self._given = (args, kwargs or NO_KWARGS)
+        self.tags = tags or NO_TAGS
+        self.cause = cause
+        self.created = created
+        self.timeout_s = 0.0
+        self.needs: WorkerNeeds | None = None
+        self.awaited = False
+        """Whether somebody waits, or has asked, for how it ended."""
+
+    def __repr__(self) -> str:
+        return f"<Task {self.id} {self.type.name}: {self._known}>"
+
+    def __copy__(self) -> Task[R]:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Task[R]:
+        return self
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        raise TypeError(
+            f"{self!r} cannot be sent or kept: give it as an argument of a task, also in lists, "
+            "tuples and dicts, or await it and give its value"
+        )
+
+    @property
+    def session(self) -> Session:
+        """The session that it was submitted to."""
+        return self._session
+
+    @property
+    def args(self) -> tuple[Any, ...]:
+        """The positional arguments as they were submitted; see `Result`."""
+        return rs.args_of(self._given[0])
+
+    @property
+    def kwargs(self) -> dict[str, Any]:
+        """Those by keyword."""
+        return rs.kwargs_of(self._given[1])
+
+    def is_given(self, given: Given) -> None:
+        """Take in the arguments that it waited for."""
+        self._given = given
+
+    @property
+    def state(self) -> str:
+        """Where the task is, as last heard, or how it ended.
+
+        ``waiting`` (for other tasks, or until its arguments are in the store), ``queued``,
+        ``running``, or as `Result.ended_as` has it.  ``pending`` is not known yet: where tasks
+        are is told from the first time on that a session is asked, and comes a moment later.
+        """
+        if self._result is None:
+            self._session.client.watch.watch_tasks()
+        return self._known
+
+    @property
+    def _known(self) -> str:
+        if self._result is not None:
+            return self._result.ended_as
+        return "waiting" if self._session.client.is_reserved(self.id) else self._reached
+
+    @property
+    def done(self) -> Done:
+        """Whether the task has ended: true or false; called, ``task.done()``, a plain bool."""
+        return _NOT_DONE if self._result is None else _DONE
+
+    def __await__(self) -> Generator[Any, None, R]:
+        """Wait for the task and return its value.
+
+        Raises:
+            TaskFailed, TaskCancelled, TaskTimedOut, TaskLost: it did not succeed.
+        """
+        result = yield from self.result().__await__()
+        value: R = value_of(result)
+        return value
+
+    async def result(self) -> rs.Result:
+        """Wait for the task and return how it ended, as data."""
+        self.awaited = True
+        while self._result is None:
+            await self.news()
+        return self._result
+
+    def result_nowait(self) -> rs.Result | None:
+        """Return how the task ended, or ``None`` where it has not."""
+        if self._result is not None:
+            self.awaited = True
+        return self._result
+
+    def cancel(self, reason: str = "cancelled by its handle") -> None:
+        """Ask for the task to be cancelled; its result tells whether it was.
+
+        Raises:
+            UsageError: the reason is no text.
+        """
+        if self._result is None:
+            self.awaited = True
+            if self._items is not None:
+                self._items.stopping = True
+            self._session.client.cancel([self.id], reason)
+
+    def reprioritise(self, priority: float) -> None:
+        """Give the task a new priority, if it is still queued.
+
+        Raises:
+            UsageError: it is no number.
+        """
+        if self._result is None:
+            self._session.ranked(self, priority)
+
+    def add_done_callback(self, callback: Callable[[Task[R]], None]) -> None:
+        """Call back on the loop once the task has ended (at once if it has)."""
+        if self._result is not None:
+            callback(self)
+        elif self._callbacks is None:
+            self._callbacks = [callback]
+        else:
+            self._callbacks.append(callback)
+
+    def remove_done_callback(self, callback: Callable[[Task[R]], None]) -> int:
+        """Call this back no more; returns how many times it would have been called."""
+        before = self._callbacks or []
+        self._callbacks = [other for other in before if other != callback]
+        return len(before) - len(self._callbacks)
+
+    def cancelled(self) -> bool:
+        """Whether the task has ended by being cancelled."""
+        return isinstance(self.result_nowait(), rs.Cancelled)
+
+    def exception(self) -> BaseException | None:
+        """Return what awaiting the task would raise; ``None`` where it succeeded.
+
+        Raises:
+            asyncio.InvalidStateError: it has not ended.
+        """
+        result = self.result_nowait()
+        if result is None:
+            raise asyncio.InvalidStateError(f"{self!r} has not ended")
+        try:
+            value_of(result)
+        except TaskDidNotSucceed as error:
+            return error
+        return None
+
+    # -- generator tasks -----------------------------------------------------------------------
+
+    def items(self) -> AsyncIterator[Any]:
+        """Return an iterator over what a generator task yields, while it runs.
+
+        From this call on, not only while it is iterated over, the task is held back when it is
+        more than a few items, or some hundred megabytes, ahead (``Settings.items``,
+        ``items_bytes``).  Without a reader it is not, and only its first items are kept.  Leaving
+        the loop early does not cancel the task; ``session.stream`` does.
+
+        Raises:
+            ItemsDropped: nobody read them from the start.
+            ItemsRestarted: another attempt yields them again, from the first.
+            TaskFailed, TaskCancelled, TaskTimedOut, TaskLost: after the items that came;
+                ``TaskFailed`` also where an item cannot be read here.
+        """
+        self.awaited = True
+        return Reader(self, self._all_items())
+
+    def ignore_items(self) -> None:
+        """Have nobody read what a generator task yields, so that it need not send any of it."""
+        self._all_items().drop()
+
+    def _all_items(self) -> Items:
+        if self._items is None:
+            self._items = Items(self._session, self.id)
+        return self._items
+
+    # -- from the client -----------------------------------------------------------------------
+
+    def item(self, message: TaskItem, frames: Frames) -> None:
+        """Take in an item that the task yielded."""
+        self._all_items().add(message, frames)
+        self._wake()
+
+    def reached(self, state: str) -> None:
+        """Take in where the task is."""
+        self._reached = state
+
+    def settled(self, message: TaskSettled, frames: Frames) -> None:
+        """Take in how the task ended; where its value is in the store that is fetched first."""
+        if message.stored is None:
+            self._settle(make_result(self, message, lambda: frames))
+        else:
+            read = partial(make_result, self, message)
+            self._session.store.fetch(message.stored, read, self._settle)
+
+    def fail_unsent(self, error: rs.TaskError) -> None:
+        """Take in that it was never sent, and why."""
+        never = TaskSettled.unknown(self.id, "failed", self._session.clock(), "")
+        self._settle(as_failed(make_result(self, never, tuple), error))
+
+    def _settle(self, result: rs.Result) -> None:
+        self._result = result
+        if self._waiters is not None:
+            self._wake()
+        callbacks, self._callbacks = self._callbacks, None
+        for callback in callbacks or ():
+            try:
+                callback(self)
+            except Exception as error:  # noqa: BLE001 - the others get their news
+                context = {"message": f"a done-callback of {self!r} failed", "exception": error}
+                asyncio.get_running_loop().call_exception_handler(context)
+        self._session.task_ended(self)
+
+    async def news(self) -> None:
+        """Wait for an item, or the end.  A future for each who waits: no hop between them."""
+        self._session.client.refuse_threads()
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if self._waiters is None:
+            self._waiters = [waiter]
+        else:
+            self._waiters.append(waiter)
+        try:
+            await waiter
+        except asyncio.CancelledError:
+            self._forget(waiter)
+            raise
+
+    def _forget(self, waiter: asyncio.Future[None]) -> None:
+        if self._waiters is not None and waiter in self._waiters:
+            self._waiters.remove(waiter)
+
+    def _wake(self) -> None:
+        waiters, self._waiters = self._waiters, None
+        for waiter in waiters or ():
+            if not waiter.done():
+                waiter.set_result(None)
+
+    def __del__(self) -> None:
+        if (items := getattr(self, "_items", None)) is not None:
+            items.let_go()
+        result = getattr(self, "_result", None)
+        if (
+            result is not None
+            and not self.awaited
+            and not isinstance(result, (rs.Succeeded, rs.Cancelled))
+        ):
+            self._session.never_awaited(result)

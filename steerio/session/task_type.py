@@ -1,0 +1,335 @@
+"""Task types: functions that workers know."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import sys
+import weakref
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from types import BuiltinFunctionType, FunctionType, ModuleType
+from typing import Any, Generic, ParamSpec, TypeGuard, TypeVar, cast, overload
+
+from steerio.edge.encoding.callables import fingerprint, is_bound, kind_of, name_of, written
+from steerio.edge.encoding.calls import CallCodec
+from steerio.edge.encoding.references import Latest, Reference, gather, note
+from steerio.launch.needs import Needs
+from steerio.model.bounds import named
+from steerio.model.objects import FROM_SETTING, check_number
+from steerio.model.tasks import TaskOptions, TaskSpec
+from steerio.session.rebound_settings import Rebound
+from steerio.session.reloads import watch
+from steerio.session.task_checks import (
+    check_decorated,
+    check_function,
+    checked_name,
+    make_options,
+)
+from steerio.session.task_code import (
+    Bindings,
+    Recent,
+    bindings_of,
+    is_importable,
+    pickle_function,
+)
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+DEFAULT_POOL = "default"
+
+
+class _Spec:
+    """What travels to the workers, made for each task unless it cannot change.
+
+    Where it cannot, it is put into the task type itself, and this is not asked again.
+    """
+
+    @overload
+    def __get__(self, kind: None, owner: type) -> _Spec: ...
+
+    @overload
+    def __get__(self, kind: TaskType[..., Any], owner: type) -> TaskSpec: ...
+
+    def __get__(self, kind: TaskType[..., Any] | None, owner: type) -> TaskSpec | _Spec:
+        """Return it.
+
+        Raises:
+            UsageError: the function can neither be imported by workers nor be shipped.
+        """
+        return self if kind is None else kind._made_spec()  # pyright: ignore[reportPrivateUsage]
+
+
+class TaskType(Generic[P, R]):
+    """A function that workers know; made by `task`.
+
+    Called directly it is just the function.  Given to ``run`` or ``submit`` it is run by a
+    worker of its pool.
+    """
+
+    __steerio_task_type__ = True
+
+    def __init__(
+        self,
+        function: Callable[P, R],
+        pool: str = DEFAULT_POOL,
+        options: TaskOptions | None = None,
+        preload: Sequence[str] = (),
+        threshold_bytes: int | None = FROM_SETTING,
+    ) -> None:
+        given: Any = function
+        if issubclass(type(given), staticmethod):
+            function = given.__func__
+        elif is_task_type(given):
+            function = given.function
+        functools.update_wrapper(self, function, updated=())
+        if type(function) is FunctionType:
+            for name, value in vars(function).items():
+                if not hasattr(type(self), name):  # else it would hide what a task type has
+                    setattr(self, name, value)
+        self.function: Callable[P, R] = function
+        self.pool = pool
+        self.options = options or TaskOptions()
+        self.preload = list(preload)
+        self.threshold_bytes = threshold_bytes
+        self.name = checked_name(name_of(function))
+        self.kind = kind_of(function)
+        self._by_path: bool | None = None
+        self._sent: TaskSpec | None = None
+        self._bindings: Bindings | None = None
+        self._rebound: Rebound
+        self._made = False
+        self._fixed: tuple[TaskSpec, list[Reference | Latest]] | None = None
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call the function here and now."""
+        return self.function(*args, **kwargs)
+
+    def __repr__(self) -> str:
+        return f"<task type {self.name} of pool {self.pool!r}>"
+
+    @functools.cached_property
+    def codec(self) -> CallCodec:
+        """What carries its arguments and value."""
+        return _codec(self.function, self.name)
+
+    spec = _Spec()
+
+    def _made_spec(self) -> TaskSpec:
+        """Return what travels to the workers for a task that is submitted now."""
+        if self._fixed is not None:
+            spec, references = self._fixed
+            for reference in references:
+                note(reference)
+            return spec
+        self.note_settings()
+        if self._by_path and self._sent is not None:
+            self._rebound.look()
+            return self._sent
+        bindings = self._bindings
+        if self._sent is not None and bindings is not None and bindings.holds():
+            return self._sent
+        if bindings is not None or not self._made:
+            bindings = self._bindings = bindings_of(self.function)
+        self._made = True
+        spec = _recent.same(self._with(pickle_function(self.function, self.name)))
+        keeps = bindings is not None and len(spec.code) <= KEPT_CODE
+        self._sent = spec if keeps else None
+        if keeps:
+            _known.add(self)
+        return spec
+
+    def note_settings(self) -> None:
+        """Take what an importable function reads of its module now for what workers will read.
+
+        What travels of it is always the same; and if it reads nothing, nobody need look again.
+        """
+        if self._by_path is None:
+            self._by_path = is_importable(self.function, self.name)
+        if self._by_path and self._sent is None:
+            _known.add(self)
+            self._sent = self._with(b"", fingerprint(self.function))
+            self._rebound = Rebound(self.name, self.function)
+            if not self._rebound:
+                self.__dict__["spec"] = self._sent
+
+    @contextlib.contextmanager
+    def as_it_is(self) -> Generator[None, None, None]:
+        """Have all that is submitted in here run the function as it is now, pickled once."""
+        with gather() as used:
+            spec = self.spec
+        if "spec" in vars(self):
+            yield
+            return
+        outer = self._fixed  # what gives out the items of a map may submit as well
+        self._fixed = spec, [*used.references.values(), *map(Latest, used.latest)]
+        try:
+            yield
+        finally:
+            self._fixed = outer
+
+    def _with(self, code: bytes, digest: bytes = b"") -> TaskSpec:
+        return TaskSpec(self.name, self.pool, self.kind, code, self.threshold_bytes, digest)
+
+    def look_again(self) -> None:
+        """Find out anew how the function gets to workers: some module was reloaded."""
+        self.__dict__.pop("spec", None)
+        self._by_path = self._sent = self._bindings = None
+        self._made = False
+
+    def __reduce__(self) -> Any:
+        """Travel as what it is made of, so that functions shipped by value may refer to it."""
+        made_of = (self.function, self.pool, self.options, self.preload, self.threshold_bytes)
+        return TaskType, made_of
+
+
+@overload
+def task(function: Callable[P, R], /) -> TaskType[P, R]: ...
+
+
+@overload
+def task(
+    *,
+    pool: str = ...,
+    priority: float = ...,
+    timeout_s: float | None = ...,
+    retries: Mapping[str, int] | None = ...,
+    preload: Sequence[str] = ...,
+    cancel_grace_s: float = ...,
+    needs: Needs | None = ...,
+    threshold_bytes: int | None = ...,
+) -> Callable[[Callable[P, R]], TaskType[P, R]]: ...
+
+
+def task(
+    function: Callable[..., Any] | None = None,
+    /,
+    *,
+    pool: str = DEFAULT_POOL,
+    priority: float = 0.0,
+    timeout_s: float | None = None,
+    retries: Mapping[str, int] | None = None,
+    preload: Sequence[str] = (),
+    cancel_grace_s: float = 0.2,
+    needs: Needs | None = None,
+    threshold_bytes: int | None = FROM_SETTING,
+) -> Any:
+    """Make a function a task type.
+
+    Works on plain functions, ``async def`` functions and generators.
+
+    Args:
+        function: when used without parentheses.
+        pool: the pool whose workers run it.
+        priority: higher goes first.
+        timeout_s: longest run of one attempt, in seconds.
+        retries: how often to try again by kind of end, of ``lost`` (default 2), ``failed``
+            and ``timed_out`` (default 0).
+        preload: modules to import once per node before its workers are forked.
+        cancel_grace_s: seconds between the request to stop, SIGTERM and SIGKILL.
+        needs: what a worker must have to run it; by default any worker of its pool does.
+        threshold_bytes: arguments and values that are longer go by reference, through the
+            store; ``None``: never; by default (-1) what the store's setting says.
+
+    Raises:
+        UsageError: an option that cannot be.
+    """
+    if function is not None:
+        check_decorated(function)
+    options = make_options(
+        TaskOptions(), priority, timeout_s, retries, cancel_grace_s=cancel_grace_s, needs=needs
+    )
+    pool = named(pool, "the pool of a task type")
+    if threshold_bytes != FROM_SETTING:
+        check_number("threshold_bytes", threshold_bytes, least=0, or_none=True)
+
+    def decorate(function: Callable[..., Any]) -> TaskType[..., Any]:
+        check_decorated(function)
+        return TaskType(function, pool, options, preload, threshold_bytes)
+
+    return decorate if function is None else decorate(function)
+
+
+def is_task_type(value: object) -> TypeGuard[TaskType[..., Any]]:
+    """Whether a value was made by `task`."""
+    return issubclass(type(value), TaskType)
+
+
+def as_arguments(item: Any) -> tuple[Any, ...]:
+    """Return the arguments that an item stands for: a tuple is all of them, else the only one.
+
+    A NamedTuple, as any tuple of a class of its own, is one value.
+    """
+    return tuple(cast("Iterable[Any]", item)) if type(item) is tuple else (item,)
+
+
+KEPT = 1_000
+"""Most plain functions, and most callables of other kinds, of which the task type, or what
+carries the arguments, is kept: by identity, as others may be equal."""
+KEPT_CODE = 65536
+"""How long the code of a function may be to be kept with it, where it does not change."""
+_recent = Recent()
+_known: weakref.WeakSet[TaskType[..., Any]] = weakref.WeakSet()
+"""Those of which it is kept what travels to the workers."""
+_plain: dict[int, TaskType[..., Any]] = {}
+_codecs: dict[int, tuple[weakref.ref[Any], str, CallCodec]] = {}
+
+
+def as_task_type(function: Callable[..., Any]) -> TaskType[..., Any]:
+    """Return the task type of a function; a plain function runs in the pool ``default``.
+
+    Raises:
+        UsageError: it is not a function.
+    """
+    if is_task_type(function):
+        return function
+    known = _plain.get(id(function))
+    if known is not None:
+        return known
+    check_function(function)
+    made = TaskType(function)
+    if _holds_nothing(function):
+        _keep(_plain, id(function), made)
+    return made
+
+
+def _holds_nothing(function: Callable[..., Any]) -> bool:
+    """Whether to keep a function keeps its code alone, or what its module keeps anyway."""
+    called: Any = function
+    if type(called) is BuiltinFunctionType:
+        return type(called.__self__) is ModuleType
+    if type(called) is not FunctionType:
+        return False
+    if not (called.__closure__ or called.__defaults__ or called.__kwdefaults__):
+        return True
+    held = getattr(sys.modules.get(called.__module__), called.__name__, None)
+    # a script may define its functions again and again, as a notebook does
+    return held is called and called.__module__ != "__main__"
+
+
+def _keep(kept: dict[int, Any], number: int, value: Any) -> None:
+    if len(kept) >= KEPT:
+        del kept[next(iter(kept))]
+    kept[number] = value
+
+
+def _codec(function: Callable[..., Any], name: str) -> CallCodec:
+    """Return what carries the arguments of a function, which methods share that are the same."""
+    key: Any = written(function) if is_bound(function) else function
+    known = _codecs.get(id(key))
+    if known is not None and known[0]() is key and known[1] == name:
+        return known[2]
+    made = CallCodec(function, name)
+    with contextlib.suppress(TypeError):  # not weakly referable, so not kept
+        _keep(_codecs, id(key), (weakref.ref(key), name, made))
+    return made
+
+
+def _look_again() -> None:
+    for kind in list(_known):
+        kind.look_again()
+    for kept in (_known, _plain, _codecs):
+        kept.clear()
+
+
+watch(_look_again)
