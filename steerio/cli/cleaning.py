@@ -1,4 +1,4 @@
-"""``steerio clean``: removing what killed processes have left, in stores and of sockets."""
+"""``steerio clean``: removes the objects and sockets that killed processes have left."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from steerio.model.places import say_bytes
 
 
 def clean(dry_run: bool, folder: str | None) -> None:
-    """Remove it, and print what that was.
+    """Remove them, and print their folders and sizes.
 
     Raises:
         UsageError: there is no such folder.

@@ -1,4 +1,4 @@
-"""Showing failures to those whose code it was: their own lines, and not ours."""
+"""Failures as users see them: with their own lines, and without ours."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ OURS = str(Path(__file__).parents[1])
 
 @functools.cache
 def not_the_users() -> tuple[str, ...]:
-    """Return how the names of files begin that are no user's."""
+    """Return the beginnings of the names of files that are no user's."""
     import sysconfig  # only for failures: a run that goes well starts without it
 
     names = ("stdlib", "platstdlib", "purelib", "platlib")
@@ -35,7 +35,7 @@ def show_failure(group: BaseExceptionGroup[BaseException]) -> None:
 
 
 def show_traceback(error: BaseException) -> None:
-    """Show an exception and what led to it, each from the user's own line on."""
+    """Show an exception and its causes, each from the user's own line on."""
     chain: list[BaseException] = []
     link: BaseException | None = error
     while link is not None and link not in chain:
@@ -51,7 +51,7 @@ def show_traceback(error: BaseException) -> None:
 
 
 def from_the_user(trace: TracebackType | None) -> TracebackType | None:
-    """Leave out of a traceback what led to the first line that is neither ours nor a library's."""
+    """Return a traceback from its first line that is neither ours nor a library's."""
     while trace is not None:
         if not trace.tb_frame.f_code.co_filename.startswith(not_the_users()):
             return trace
@@ -60,7 +60,7 @@ def from_the_user(trace: TracebackType | None) -> TracebackType | None:
 
 
 def _after_ours(trace: TracebackType | None) -> TracebackType | None:
-    """Leave out of a traceback without lines of the user what led to our last line, and that."""
+    """Return a traceback without lines of the user from behind our last line."""
     rest = trace
     while trace is not None:
         if trace.tb_frame.f_code.co_filename.startswith(OURS):

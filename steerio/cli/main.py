@@ -18,13 +18,13 @@ from steerio.errors import SteerioError, UsageError
 from steerio.version import __version__
 
 FAILED, WRONG_USAGE, INTERRUPTED = 1, 2, 130
-STORE = "Where large values go [shared memory; with other hosts, files in the run directory]."
-RANDOM_SEED = "What the workers' random numbers follow from [drawn; in RUN_DIR/random_seed]."
+STORE = "Store of large values [shared memory; with other hosts, files in the run directory]."
+RANDOM_SEED = "Seed of the workers' random numbers [drawn; in RUN_DIR/random_seed]."
 GRACE = (
     "How long the steps of an end take at most: drain (tasks, after --limit-wall), calls, finish, "
     "leave [drain=60,calls=10,finish=60,leave=30]."
 )
-NEEDS = "what each gets: POOL=N:cpus=4:gpus=1:memory=8G:tags=big+fast"
+NEEDS = "with the share of each: POOL=N:cpus=4:gpus=1:memory=8G:tags=big+fast"
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -39,7 +39,7 @@ def steerio() -> None:
 )
 @click.argument("target", metavar="FILE[:CAMPAIGN]", required=False)
 @click.option("--workers", metavar="POOL=N,...", help=f"Workers for each pool; {NEEDS}.")
-@click.option("--run-dir", metavar="DIR", help="Where to keep the record [runs/NAME-TIME].")
+@click.option("--run-dir", metavar="DIR", help="Folder of the record [runs/NAME-TIME].")
 @click.option("--join", metavar="RUN_DIR", help="Use the broker that runs there.")
 @click.option("--limit-tasks", type=int, metavar="N", help="Stop after N tasks have ended.")
 @click.option("--limit-failures", type=int, metavar="N", help="Tolerate N tasks that fail.")
@@ -56,11 +56,11 @@ def steerio() -> None:
 )
 @click.option("--store", metavar="KIND|FILE.toml", help=STORE)
 @click.option("--random-seed", type=int, metavar="N", help=RANDOM_SEED)
-@click.option("--pin/--no-pin", default=True, help="Cores for each worker, where possible.")
+@click.option("--pin/--no-pin", default=True, help="Cores for each worker, if possible.")
 @click.option(
     "--mpi/--no-mpi",
     default=None,
-    help="Whether this is a rank of a launcher's job [what the launcher says].",
+    help="Whether this is a rank of a launcher's job [as the launcher says].",
 )
 @click.option("-h", "--help", "asks_help", is_flag=True, help="Show this, and FILE's own options.")
 @click.pass_context
@@ -80,10 +80,10 @@ def run(context: click.Context, /, target: str | None, asks_help: bool, **given:
 
 
 @steerio.command()
-@click.option("--run-dir", metavar="DIR", help="Where to keep the record [runs/broker-TIME].")
+@click.option("--run-dir", metavar="DIR", help="Folder of the record [runs/broker-TIME].")
 @click.option("--host", metavar="ADDRESS", help="Listen on the network, on this address.")
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="TCP port [any free one].")
-@click.option("--no-encryption", is_flag=True, help="TCP without CURVE, open to all who reach it.")
+@click.option("--no-encryption", is_flag=True, help="TCP without CURVE, open to all that reach it.")
 @click.option("--store", metavar="KIND|FILE.toml", help=STORE)
 @click.option("--random-seed", type=int, metavar="N", help=RANDOM_SEED)
 def broker(**given: Any) -> None:
@@ -109,9 +109,9 @@ def broker(**given: Any) -> None:
 @click.option(
     "--walltime",
     metavar="TIME",
-    help="How long this node may run: 3600, 90m, 1:30:00, or none [what Slurm says].",
+    help="How long this node may run: 3600, 90m, 1:30:00, or none [as Slurm says].",
 )
-@click.option("--pin/--no-pin", default=True, help="Cores for each worker, where possible.")
+@click.option("--pin/--no-pin", default=True, help="Cores for each worker, if possible.")
 def worker(**given: Any) -> None:
     """Start a node whose workers join a running broker, until that ends."""
     from steerio.cli import standing
@@ -125,18 +125,18 @@ def worker(**given: Any) -> None:
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @click.option("--record", metavar="FILE", help="Also write the topology there, for --topology.")
 @click.option("--topology", metavar="FILE", help="A node that was recorded, not this one.")
-@click.option("--pin/--no-pin", default=True, help="Cores for each worker, where possible.")
+@click.option("--pin/--no-pin", default=True, help="Cores for each worker, if possible.")
 @click.option(
     "--campaign/--no-campaign",
     "shared",
     default=True,
-    help="Whether a campaign's process shares this node; it is left a core.",
+    help="Whether a campaign's process shares this node; one core is then left to it.",
 )
 def nodes(**given: Any) -> None:
     """Show this machine's cores and accelerators, and the places that workers get.
 
-    What others have set bounds it: the affinity mask, control groups, Slurm, and variables
-    such as CUDA_VISIBLE_DEVICES.  Exits with 1 if a pool's workers find no place.
+    The affinity mask, control groups, Slurm, and variables such as CUDA_VISIBLE_DEVICES bound them.
+    Exits with 1 if a pool's workers find no place.
     """
     from steerio.cli import nodes as command
 
@@ -156,10 +156,12 @@ def status(run_dir: str, as_json: bool) -> None:
 @steerio.command()
 @click.argument("run_dir", metavar="RUN_DIR")
 @click.argument("node", metavar="NODE")
-@click.option("--within", metavar="TIME", help="Stop then what still runs, and queue it again.")
+@click.option(
+    "--within", metavar="TIME", help="Stop then the tasks that still run, and queue them again."
+)
 @click.option("--retire", is_flag=True, help="Have the node end when it is drained.")
 def drain(**given: Any) -> None:
-    """Give a node no more tasks, and wait until what runs there has ended."""
+    """Give a node no more tasks, and wait until its running tasks have ended."""
     from steerio.cli import standing
 
     standing.drain_node(**given)
@@ -169,7 +171,7 @@ def drain(**given: Any) -> None:
 @click.argument("run_dir", metavar="RUN_DIR")
 @click.argument("node", metavar="NODE")
 def undrain(run_dir: str, node: str) -> None:
-    """Let a node that is drained, or was to be, take tasks again."""
+    """Let a node that is draining or drained take tasks again."""
     from steerio.cli import standing
 
     standing.undrain_node(run_dir, node)
@@ -188,9 +190,9 @@ def stop(run_dir: str) -> None:
 @click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
 @click.option("--folder", metavar="DIR", help="Look in this folder only, of file stores or a run.")
 def clean(dry_run: bool, folder: str | None) -> None:
-    """Remove what stores of campaigns that were killed have left in shared memory and on disk.
+    """Remove the objects that killed campaigns have left in shared memory and on disk.
 
-    Each start does the same by itself.  What belongs to living processes stays.
+    Each start does the same by itself. Objects of living processes stay.
     """
     from steerio.cli import cleaning
 

@@ -1,4 +1,4 @@
-"""``steerio nodes``: what this machine has, and which worker would get what of it, and why."""
+"""``steerio nodes``: the cores and devices of this machine, and each worker's share of them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,16 @@ def show_nodes(
     pin: bool,
     shared: bool,
 ) -> int:
-    """Print a topology, and places on it; returns the exit code.
+    """Print a topology, and places on it; return the exit code.
+
+    Args:
+        workers: the workers to find places for, as on the command line.
+        explain: print the reason for each place.
+        as_json: print JSON.
+        topology: a file with a recorded topology; by default this machine's is read.
+        record: a file to write the topology to.
+        pin: whether workers are pinned.
+        shared: whether a campaign's process runs on the same node.
 
     Raises:
         UsageError: ``workers`` cannot be read, or a topology's file not be read or written.
@@ -56,7 +65,7 @@ def read_topology(file: Path) -> Topology:
     """Read a topology that ``steerio nodes --record`` wrote.
 
     Raises:
-        UsageError: it cannot be read, or holds something else.
+        UsageError: it cannot be read, or is no topology.
     """
     try:
         return msgspec.json.decode(file.read_bytes(), type=Topology)
@@ -64,7 +73,7 @@ def read_topology(file: Path) -> Topology:
         raise UsageError(f"cannot read --topology {file}: {error.strerror}") from None
     except msgspec.DecodeError as error:
         raise UsageError(
-            f"--topology {file} is not what steerio nodes --record writes: {error}"
+            f"--topology {file} is no file of steerio nodes --record: {error}"
         ) from None
 
 
@@ -87,11 +96,11 @@ def find_places(
     shared: bool,
     environment: dict[str, str],
 ) -> tuple[dict[str, Place], dict[str, str]]:
-    """Return the place of each worker, and of the first that has none why not.
+    """Return the place of each worker and, by pool, why its first worker without one has none.
 
     Args:
         topology: of the node.
-        workers: what is asked for.
+        workers: those that are asked for.
         pin: whether workers are pinned.
         shared: whether a campaign's process runs on the same node.
         environment: of the node's process.
@@ -121,7 +130,7 @@ def find_places(
 def _as_json(
     topology: Topology, places: dict[str, Place], refused: dict[str, str], with_places: bool
 ) -> str:
-    """Return the topology, or with workers an object of that and their places."""
+    """Return the topology as JSON, or with workers an object of it and their places."""
     what: Any = topology
     if with_places:
         what = {"topology": topology, "places": places, "refused": refused}
@@ -193,7 +202,7 @@ def _short(place: Place) -> str:
 
 
 def _telling(place: Place) -> dict[str, str]:
-    """Return the variables, those of threads but once: they all say the same."""
+    """Return the variables, of those of threads only one: they all say the same."""
     alike = [name for name in place.environment if name in THREAD_VARIABLES][1:]
     return {name: value for name, value in place.environment.items() if name not in alike}
 

@@ -33,7 +33,7 @@ OPTION_TYPES: dict[Any, Any] = {int: int, float: float, str: str, Path: click.Pa
 
 
 def run_file(context: click.Context, target: str, asks_help: bool, given: dict[str, Any]) -> None:
-    """Run ``FILE[:CAMPAIGN]`` with what was given on the command line."""
+    """Run ``FILE[:CAMPAIGN]`` with the options given on the command line."""
     workers = None if given["workers"] is None else read_workers(given["workers"])
     limits = Limits(
         tasks=given["limit_tasks"],
@@ -57,7 +57,7 @@ def run_file(context: click.Context, target: str, asks_help: bool, given: dict[s
         show_help(context, find_campaign(load_campaign_file(path), name))
     if given["join"] is not None and find_rank(given["mpi"]) is not None:
         raise UsageError(
-            "--join takes one process: leave out the MPI launcher, or say --no-mpi where this is "
+            "--join takes one process: leave out the MPI launcher, or say --no-mpi if this is "
             "no rank of one"
         )
     with lead_ranks(given["run_dir"], given["mpi"]) as followers:
@@ -239,7 +239,7 @@ def campaign_options(kind: type[Campaign]) -> list[click.Parameter]:
 
 
 def _said_of_arguments(kind: type[Campaign]) -> dict[str, str]:
-    """Return what docstrings say of arguments under ``Args:``, as Google's style has it."""
+    """Return the texts of docstrings for arguments under ``Args:``, as Google's style has it."""
     said: dict[str, str] = {}
     for doc in (kind.__doc__, kind.__init__.__doc__):
         _, _, arguments = inspect.cleandoc(doc or "").partition("Args:\n")

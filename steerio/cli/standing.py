@@ -1,4 +1,4 @@
-"""``steerio broker``, ``worker``, ``status``, ``drain``, ``stop``: a broker by itself."""
+"""The commands for a broker by itself: ``steerio broker``, ``worker``, ``status`` and so on."""
 
 from __future__ import annotations
 
@@ -47,7 +47,20 @@ def run_broker(
     store: str | None,
     random_seed: int | None,
 ) -> None:
-    """Run a broker until it is stopped."""
+    """Run a broker until it is stopped.
+
+    Args:
+        run_dir: the folder of its record; by default a new one.
+        host: the address to listen on; by default only processes of this machine join.
+        port: the TCP port; 0 for any free one.
+        no_encryption: whether TCP is without CURVE.
+        store: the store of large values, as on the command line.
+        random_seed: the seed of the workers' random numbers; drawn by default.
+
+    Raises:
+        UsageError: these do not go together, or a broker runs in ``run_dir`` already.
+        BrokerLost: the broker ended by a failure.
+    """
     fill_standard()
     setting = None if store is None else read_setting(store)
     if port and host is None:
@@ -99,7 +112,19 @@ async def _serve(hosting: Hosting, folder: Path) -> None:
 def run_worker(
     run_dir: str, workers: str, preload: str, name: str | None, walltime: str | None, pin: bool
 ) -> int:
-    """Be a node of a running broker; returns the exit code."""
+    """Be a node of a running broker; return the exit code.
+
+    Args:
+        run_dir: of the broker.
+        workers: the workers for each pool, as on the command line.
+        preload: modules to import once, with commas between them.
+        name: of the node; by default the host's.
+        walltime: how long it may run, as on the command line.
+        pin: whether each worker gets cores of its own.
+
+    Raises:
+        UsageError: one of these cannot be read, or no broker runs there.
+    """
     ends = find_end(walltime, os.environ, time.time())
     asked = parse_workers(workers)
     counts = check_workers(asked)
@@ -125,8 +150,8 @@ def run_worker(
     )
 
     def tell(what: str) -> None:
-        with contextlib.suppress(OSError):  # nobody reads it any more
-            encoding = sys.stdout.encoding if sys.stdout else "utf-8"  # none where it is closed
+        with contextlib.suppress(OSError):  # there is no reader any more
+            encoding = sys.stdout.encoding if sys.stdout else "utf-8"  # none if it is closed
             click.echo(what.encode(encoding, "backslashreplace").decode(encoding))
 
     return run_node(setup, None, tell)

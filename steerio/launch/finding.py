@@ -1,4 +1,4 @@
-"""Finding the broker of a run directory, and telling one that runs from what one has left."""
+"""The broker of a run directory: finds it, and tells a running one from files of an ended one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from steerio.errors import UsageError
 
 
 def find_broker(run_dir: Path | str) -> Connection:
-    """Return what is known of the broker that runs there.
+    """Return the connection of the broker that runs there.
 
     Raises:
         UsageError: none runs there, or it cannot be reached from this machine.
@@ -33,15 +33,15 @@ def find_broker(run_dir: Path | str) -> Connection:
 
 
 def has_ended(connection: Connection) -> bool:
-    """Whether a broker of this machine is known to have ended; of others nothing is known."""
+    """Say whether a broker of this machine has surely ended; ``False`` for other machines."""
     if not connection.counted_here or listens(connection.local):
         return False
-    # its socket may be out of sight, as from within a container
+    # its socket may be out of sight, for instance from within a container
     return not (connection.remote and _runs(connection.pid))
 
 
 def is_gone(connection: Connection, run_dir: Path | str) -> bool:
-    """Whether a broker that ran there has ended or another has its place, as far as is known."""
+    """Say whether a broker that ran there has surely ended, or another has its place."""
     place = Path(run_dir)
     try:
         if not (place / FILE_NAME if place.is_dir() else place).exists():

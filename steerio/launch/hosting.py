@@ -37,9 +37,9 @@ from steerio.worker.random_streams import choose_seed
 log = logging.getLogger("steerio.launch")
 
 SEED_FILE = "random_seed"
-"""Where a run directory says which seed the random numbers of the workers follow from."""
+"""The file of a run directory with the seed of the workers' random numbers."""
 NODE_RESTARTS = 3
-"""How often in a row a local node that ended unasked is started again; then its pools fail."""
+"""Restarts in a row of a local node that ended unasked; then its pools fail."""
 STEADY_S = 60.0
 """A node that ran for this long ends such a row."""
 CAMPAIGNS_CORES = 1
@@ -49,23 +49,22 @@ CAMPAIGNS_CORES = 1
 class Hosting:
     """A running broker: endpoints, driver, the nodes on this machine, and the way in.
 
-    Open with `start`, end with `close`; whatever was opened is closed in
-    either case.
+    Open it with `start`, end it with `close`; all that was opened is closed in either case.
 
     Args:
         workers: workers to start on this machine, by pool.
-        needs: what each worker of a pool needs, here and on nodes that are told of it.
-        pools: pools that exist beside those (for workers that join from elsewhere), and how
-            many workers they are to have.  One that is to have none waits for moves.
+        needs: the needs of each worker of a pool, here and on nodes that are told of them.
+        pools: pools that exist beside those (for workers that join from elsewhere), and the numbers
+            of workers they will have. One that will have none waits for moves.
         closed: whether there are no other pools.
-        run_dir: where to keep the record and the connection file, if anywhere; it is made
-            where it is missing, once it is known that the store can be.
-        host, port: where to listen on TCP; ``None`` for this machine only.
+        run_dir: the folder for the record and the connection file, if any; a missing one is made
+            once the store has proved to work.
+        host, port: the TCP address to listen on; ``None`` for this machine only.
         encrypted: whether TCP speaks CURVE.
         settings: bounds and leases.
-        store: where large values go; by default to shared memory or, where there are workers
-            on other hosts, to files in the run directory.
-        random_seed: which the workers' random numbers follow from; drawn where none is given.
+        store: the store of large values; by default shared memory or, if there are workers on other
+            hosts, files in the run directory.
+        random_seed: the seed of the workers' random numbers; drawn if none is given.
 
     Raises:
         UsageError: ``random_seed`` cannot be one.
@@ -94,9 +93,9 @@ class Hosting:
         self.settings = settings or Settings()
         self.run_dir = run_dir
         self.on_stop: Callable[[str], None] | None = None
-        """What to do when a client asks the broker to end; by default it just ends."""
+        """Called when a client asks the broker to end; by default the broker just ends."""
         self.on_stop_heard: Callable[[], None] | None = None
-        """What to do once while the loop stands still and so cannot do that (any thread)."""
+        """Called once, from any thread, if the loop stands still and so cannot call `on_stop`."""
         self.broker: Broker
         self.connection: Connection
         self._workers = workers
@@ -125,8 +124,8 @@ class Hosting:
         """Open the endpoints, drive the broker and start the local node.
 
         Raises:
-            UsageError: the store cannot be, the run directory cannot be written to, there is
-                nowhere to listen, or this process may not have enough descriptors or threads.
+            UsageError: the store does not work, the run directory cannot be written to, no address
+                can be listened on, or this process may not have enough descriptors or threads.
         """
         try:
             need_descriptors(sum(self._workers.values()))
@@ -167,7 +166,7 @@ class Hosting:
         return client
 
     def _reached_at(self) -> Connection:
-        """Return what others find this broker by."""
+        """Return the connection by which other processes find this broker."""
         at = self._listening
         return Connection(
             socket.gethostname(),
@@ -182,19 +181,19 @@ class Hosting:
         )
 
     def _copied_bytes(self) -> int:
-        """How much nodes copy ahead: of what they keep, half is for what they need now."""
+        """Return how many bytes nodes copy ahead: half of their cache is for present needs."""
         setting = self._setting
         return setting.cached_bytes // 2 if setting is not None and setting.remote else 0
 
     @property
     def store(self) -> tuple[StoreSetting, Store | None, str]:
-        """The setting of the store, and the store; or ``None`` and why there is none."""
+        """The setting of the store, and the store; or ``None`` and the reason why there is none."""
         return self._setting or StoreSetting(), self._store, self._absent
 
     async def close(self, reason: str = "the campaign has ended") -> None:
         """End the nodes, the broker and everything that belongs to them.
 
-        Being cancelled does not keep this from its end, which is not far.
+        A cancellation does not stop this, for its end is not far.
         """
         closing = asyncio.ensure_future(self._close(reason))
         cancelled: asyncio.CancelledError | None = None
@@ -229,7 +228,7 @@ class Hosting:
         self.remove_files()
 
     def remove_files(self) -> None:
-        """Remove what would say that the broker still runs, and the folder of its sockets."""
+        """Remove the files that would say that the broker still runs, and the folder of sockets."""
         if self._written is not None:
             with contextlib.suppress(OSError):
                 self._written.unlink()
@@ -309,14 +308,14 @@ class Hosting:
         pin: bool = True,
         spare_cores: int = 0,
     ) -> NodeSetup:
-        """Return what a node of this broker must be told.
+        """Return the setup of a node of this broker.
 
         Args:
             name: of the node.
-            workers: how many it has for each pool.
-            log: name of the file for what they print, in the run directory if there is one.
+            workers: its number of workers for each pool.
+            log: name of the file for their output, in the run directory if there is one.
             local: whether it is on this machine.
-            pin: whether each worker gets cores of its own, where there are enough.
+            pin: whether each worker gets cores of its own, if there are enough.
             spare_cores: how many cores to leave to others.
         """
         connection = self.connection
@@ -341,7 +340,7 @@ class Hosting:
         )
 
     def _node_ended(self) -> None:
-        """The local node ended unasked: start another, a few times."""
+        """Start another local node for one that ended unasked, a few times."""
         if self._closing or self._node is None:
             return
         reason = f"the node's process ended (status {self._node.status})"
@@ -365,7 +364,7 @@ class Hosting:
 
 
 def search_path() -> list[str]:
-    """Return where this process finds modules, for its workers to look in too."""
+    """Return the folders in which this process finds modules, for its workers."""
     entries: list[object] = [*sys.path]
     found: list[str] = []
     for entry in entries:

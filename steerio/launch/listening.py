@@ -1,4 +1,4 @@
-"""Where a broker on this loop is reached: in memory, from this host, and by others over TCP."""
+"""The addresses of a broker on this loop: in memory, on this host, and for others over TCP."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from steerio.errors import UsageError
 log = logging.getLogger("steerio.launch")
 
 JUST_MADE_S = 60.0
-"""For how long a folder of sockets is left alone: nobody may listen there yet."""
+"""Age up to which a folder of sockets is left alone: its broker may not listen yet."""
 _MACHINE = f"{socket.gethostname()} {boot_id()}".encode(errors="surrogateescape")
 _PREFIX = f"steerio-{hashlib.blake2b(_MACHINE, digest_size=3).hexdigest()}-"
-"""What it tells of the machine is for those that share a temporary folder, also cloned ones."""
+"""Its digest tells machines apart that share a temporary folder, also cloned ones."""
 ANY_HOST = "0.0.0.0"
-"""Stands for all addresses of this machine."""
+"""All addresses of this machine."""
 LONGEST_SOCKET = 90
 """Bytes of a path that leave room for a socket's name (Linux takes 107 in all)."""
 
@@ -42,7 +42,7 @@ class Listening:
     Open with `open`, end with `close` once the routers are closed.
 
     Args:
-        host, port: where to listen on TCP; ``None`` for this machine only.
+        host, port: the TCP address to listen on; ``None`` for this machine only.
         encrypted: whether TCP speaks CURVE.
     """
 
@@ -54,9 +54,9 @@ class Listening:
         self.local = ""
         """The address for nodes and clients of this machine."""
         self.remote = ""
-        """The address for other machines, if they are listened for."""
+        """The address for other machines, if it listens for them."""
         self.keys: ClientKeys | None = None
-        """What those need to speak to it."""
+        """The keys that those need."""
         self.folder: Path | None = None
         """The folder of the sockets."""
         self._host, self._port, self._encrypted = host, port, encrypted
@@ -95,7 +95,7 @@ class Listening:
                 loop.add_reader(gatekeeper.fileno(), gatekeeper.serve)
                 self.keys = server.client
             else:
-                log.warning("TCP is not encrypted: whoever reaches it can run code here")
+                log.warning("TCP is not encrypted: anyone who reaches it can run code here")
             host = ANY_HOST if self._host == "*" else self._host.strip("[]")
             bound = bind_address(host)
             address = join_address(bound, self._port or "*")
@@ -108,12 +108,12 @@ class Listening:
                     "Choose another --port (0: any free one) or --host"
                 ) from None
             self.routers.append(router)
-            # nobody else reaches this machine by a number that stands for all of its own
+            # no other machine reaches this one by a number that stands for all of its own
             known = socket.gethostname() if host in (ANY_HOST, "::") else host
             self.remote = join_address(known, split_address(router.address)[1])
 
     def close(self) -> None:
-        """Let go of what the routers, which are closed by now, were opened with."""
+        """Let go of the context and gatekeeper of the routers, which are closed by now."""
         if self._gatekeeper is not None:
             asyncio.get_running_loop().remove_reader(self._gatekeeper.fileno())
             self._gatekeeper.close()
@@ -127,12 +127,12 @@ class Listening:
 
 
 def sweep_sockets(*, dry_run: bool = False) -> list[Path]:
-    """Remove the folders of sockets that brokers of this user have left which were killed.
+    """Remove the folders of sockets that killed brokers of this user have left.
 
-    Those at whose address nobody listens, and which are not just being made.
+    These are folders at whose address no process listens, and which are not just being made.
 
     Args:
-        dry_run: only say which.
+        dry_run: only return them.
     """
     swept: list[Path] = []
     for folder in {Path(tempfile.gettempdir()), Path("/tmp")}:
@@ -148,7 +148,7 @@ def sweep_sockets(*, dry_run: bool = False) -> list[Path]:
 
 
 def _nobody_listens(place: Path) -> bool:
-    """Whether it is certain that nobody does, also not somebody who is slow to answer."""
+    """Say whether surely no process does, not even one that is slow to answer."""
     with socket.socket(socket.AF_UNIX) as probe:
         probe.setblocking(False)
         try:
@@ -161,10 +161,10 @@ def _nobody_listens(place: Path) -> bool:
 
 
 def temporary_folder() -> Path:
-    """Return where temporary files go.
+    """Return the folder of temporary files.
 
     Raises:
-        UsageError: there is nowhere to write to.
+        UsageError: there is none to write to.
     """
     try:
         return Path(tempfile.gettempdir())
@@ -182,7 +182,7 @@ def _make_folder() -> Path:
     """
     folder = temporary_folder()
     if len(os.fsencode(folder)) > LONGEST_SOCKET - len(f"{_PREFIX}12345678"):
-        folder = Path("/tmp")  # what is made in it is closed to others
+        folder = Path("/tmp")  # the folder made in it is closed to others
     try:
         return Path(tempfile.mkdtemp(prefix=_PREFIX, dir=folder))
     except OSError as error:

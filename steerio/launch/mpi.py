@@ -1,9 +1,9 @@
 """Ranks of an MPI launcher: rank 0 steers, the others become nodes.
 
-No MPI library is used: launchers tell ranks who they are (see ``ranks``), and rank 0 tells
-each of the others where the broker is through a *rendezvous* file, which that one reads and
-removes.  The files are found by what the launcher's job is called; Hydra (MPICH) gives its jobs
-no name, so there, on several hosts, the run directory must be named.
+No MPI library is used: launchers tell ranks their numbers (see ``ranks``), and rank 0 tells each of
+the others the broker's address through a *rendezvous* file, which that rank reads and removes. The
+name of the launcher's job gives the files their names; Hydra (MPICH) gives its jobs no name, so
+under it, on several hosts, the run directory must be named.
 """
 
 from __future__ import annotations
@@ -39,17 +39,17 @@ WAIT_S = 120.0
 LATE_S = 10.0
 """How long rank 0 waits, at its end, for ranks that have not begun."""
 NOTICE_S = 10.0
-"""After how long those who wait say for whom."""
+"""Wait after which a rank says which ranks it waits for."""
 NONE_SHARE = 0.9
-"""Rank 0 gives up where no other has begun so long before its pools fail for want of workers."""
+"""The part of `Settings.join_s` after which rank 0 gives up if no other rank has begun."""
 MOST_NAMED = 10
 """Most ranks that are named as absent."""
 STAY_S = 120.0
-"""How long a rank goes on that was told to end: so was rank 0, which may need it to end well."""
+"""How long a rank that is told to end goes on: rank 0 is told, too, and may need it to end well."""
 LOOK_S = 0.02
-"""How often they look."""
+"""Time between two looks for a file."""
 LAUNCHER_S = 1.0
-"""How often rank 0 looks whether its launcher is still there."""
+"""Time between two looks of rank 0 whether its launcher is still there."""
 
 log = logging.getLogger("steerio.launch")
 _led = False
@@ -57,7 +57,7 @@ _led = False
 
 
 def rendezvous_path(rank: Rank, number: int, run_dir: Path | None) -> Path:
-    """Return where rank 0 tells rank ``number`` what to do.
+    """Return the path of the file in which rank 0 tells rank ``number`` what to do.
 
     Raises:
         UsageError: the launcher gives the job no name and no run directory was given.
@@ -78,17 +78,16 @@ def rendezvous_path(rank: Rank, number: int, run_dir: Path | None) -> Path:
 def lead_ranks(
     run_dir: Path | str | None, asked: bool | None = None
 ) -> Generator[Followers | None, None, None]:
-    """Be rank 0, or the only process there is; another rank never gets beyond this.
+    """Be rank 0, or the only process; another rank never gets beyond this.
 
-    What this process starts is no rank of the same job, nor is the process a second time.
+    Processes that this one starts are no ranks of the same job, nor is this one a second time.
 
     Args:
         run_dir: of the campaign, if it is named.
-        asked: whether the user says that this is a rank; ``None``: nothing was said.
+        asked: whether the user says that this is a rank; ``None``: the user says nothing.
 
     Raises:
-        UsageError: the ranks have no place to meet (see :func:`rendezvous_path`), or as from
-            `find_rank`.
+        UsageError: the ranks have no place to meet (see `rendezvous_path`), or as from `find_rank`.
     """
     global _led  # noqa: PLW0603 - of this process
     rank = find_rank(asked)
@@ -120,7 +119,7 @@ def _follow(rank: Rank, run_dir: Path | None) -> NoReturn:
         run_node(structs.replace(setup, ends=ends), None, stays_s=STAY_S)
     elif setup is not None and setup.address.startswith(TCP):  # on one host, it has ended already
         sys.stderr.write(
-            f"steerio: rank {rank.number} on {socket.gethostname()} reaches nobody at "
+            f"steerio: rank {rank.number} on {socket.gethostname()} reaches no broker at "
             f"{setup.address}: the campaign has ended already, or this host does not know that "
             "one or is kept from it\n"
         )
@@ -128,13 +127,13 @@ def _follow(rank: Rank, run_dir: Path | None) -> NoReturn:
 
 
 class Followers:
-    """Rank 0's side: tells each of the other ranks what to do, and none is left waiting.
+    """Rank 0's side, which tells each of the other ranks what to do and leaves none waiting.
 
-    A context manager: whatever happens inside, at its end those that were told nothing are
-    told that there is nothing to do.  Not every launcher ends a job when one rank fails.
+    A context manager: whatever happens inside, at its end it tells the ranks that it told nothing
+    that there is nothing to do. Not every launcher ends a job when one rank fails.
 
     Raises:
-        UsageError: there is no place to meet (see :func:`rendezvous_path`).
+        UsageError: there is no place to meet (see `rendezvous_path`).
     """
 
     def __init__(self, rank: Rank, run_dir: Path | None) -> None:
@@ -149,11 +148,11 @@ class Followers:
         self._alone = False
 
     def __enter__(self) -> Followers:
-        """Begin to see to them."""
+        """Begin."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Dismiss those who have not begun, and wait until they know, but not for ever."""
+        """Dismiss the ranks that have not begun, and wait until they know, but not for ever."""
         for look in (*self._looks, self._next_look):
             if look is not None:
                 look.cancel()
@@ -169,11 +168,11 @@ class Followers:
 
     @property
     def host(self) -> str | None:
-        """What the broker must listen on for them: this host's name, or no network."""
+        """The host name on which the broker must listen for them; ``None``: no network."""
         return None if self.rank.one_host else socket.gethostname()
 
     def count(self, workers: dict[str, int], *, fill: bool) -> dict[str, int]:
-        """Return how many workers pools will have in all, once all ranks were told."""
+        """Return the number of workers that pools will have in all, once all ranks were told."""
         total: Counter[str] = Counter(dict.fromkeys(workers, 0))
         for share in deal_workers(workers, self.rank.size - 1, fill=fill):
             total.update(share)
@@ -198,7 +197,7 @@ class Followers:
         self._look_for_launcher(hosting)
 
     def _look_for_launcher(self, hosting: Hosting) -> None:
-        """End the campaign, in order, if its launcher is gone: some leave their ranks behind.
+        """End the campaign, in order, if its launcher is gone, for some leave their ranks behind.
 
         Open MPI's does if it is told to end twice at once, as by ``timeout mpiexec ...``.
         """
@@ -209,7 +208,7 @@ class Followers:
             hosting.on_stop("the launcher of its ranks is gone")
 
     def _absent(self) -> str:
-        """Name the ranks that have not begun; nothing: all have."""
+        """Return the names of the ranks that have not begun; ``""`` if all have."""
         absent = sorted(n for n in self._told if self._paths[n].exists())
         numbers = ", ".join(map(str, absent[:MOST_NAMED])) + ("..." * (len(absent) > MOST_NAMED))
         return f"{len(absent)} of {self.rank.size} ranks ({numbers})" if absent else ""
@@ -219,7 +218,7 @@ class Followers:
             log.warning("%s have not begun to run steerio yet; %s", absent, how_not())
 
     def _give_up(self, hosting: Hosting) -> None:
-        """Have the pools fail where no rank has come: nobody else would say why they stay empty."""
+        """Have the pools fail if no rank has come: nothing else would say why they stay empty."""
         if all(self._paths[number].exists() for number in self._told):
             self._alone = True
             hosting.broker.fail_pools(
@@ -229,7 +228,7 @@ class Followers:
 
 
 class _Told(Struct):
-    """What a rendezvous file says."""
+    """The content of a rendezvous file."""
 
     setup: NodeSetup | None
 
@@ -252,7 +251,7 @@ def await_setup(path: Path, rank: Rank, timeout_s: float = WAIT_S) -> NodeSetup 
         with contextlib.suppress(FileNotFoundError, msgspec.DecodeError):
             data, found = read_own(path)
             setup = from_json(data, _Told).setup
-            # what was there before us may be of a job that was killed
+            # an earlier file may be of a job that was killed
             if setup is None or found.st_mtime > began or listens(setup.address):
                 path.unlink(missing_ok=True)
                 return setup

@@ -1,4 +1,4 @@
-"""What a task needs of a worker, or a worker of its node, as users write it."""
+"""The needs of a task from its worker, or of a worker from its node, as users write them."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 
 class Needs:
-    """What a task needs of the worker that runs it.
+    """The needs of a task from the worker that runs it.
 
-    Stands beside `Workers`, which says what workers have: a task goes only to a worker that
-    has at least as much, and all of its tags.
+    `Workers` gives the make of workers: a task goes only to a worker that has at least as much, and
+    all of the task's tags.
 
     Args:
         cpus: cores (hardware threads).
         gpus: accelerators of any make; below 1 the share of one: 0.5, 0.25...
         memory: bytes or like ``"8G"``; a worker without a limit has enough.
-        tags: what the worker was given by these names of your own.
+        tags: names of your own, which the worker must have been given.
 
     Raises:
-        UsageError: something that cannot be meant; the message names it.
+        UsageError: a value is malformed or out of bounds; the message names it.
     """
 
     __slots__ = ("value",)
@@ -57,7 +57,7 @@ class Needs:
 
 
 def describe(needs: WorkerNeeds) -> list[str]:
-    """Say what is not as it is by default, as it is written in Python."""
+    """Return the needs that are not the default, as Python writes them."""
     defaults = WorkerNeeds()
     return [
         f"{name.removesuffix('_bytes')}={value!r}"

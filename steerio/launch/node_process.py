@@ -1,4 +1,4 @@
-"""A node on this machine, as a child process."""
+"""The process of a node on this machine, as a child of this one."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ END_S = 6.0
 
 
 class NodeProcess:
-    """One node process, started before it is known what it shall do.
+    """One node process, started before its setup is known.
 
-    The child waits for its setup on a pipe, and ends when the pipe does, so it cannot
-    outlive this process, however that ends.
+    The child waits for its setup on a pipe, and ends when the pipe does. So it cannot outlive this
+    process, however this ends.
     """
 
     def __init__(self, pid: int, pipe: int) -> None:
@@ -36,7 +36,7 @@ class NodeProcess:
 
     @classmethod
     def forked(cls) -> NodeProcess:
-        """Fork this process, which must have no threads yet; what it has imported comes for free.
+        """Fork this process, which must have no threads yet; its imports come for free.
 
         Raises:
             UsageError: it cannot be forked.
@@ -49,13 +49,13 @@ class NodeProcess:
             try:
                 inheritance.own_standard()
                 signal.set_wakeup_fd(-1)
-                gc.freeze()  # what the parent has is not ours to clean up
+                gc.freeze()  # the parent's objects are not ours to clean up
                 inheritance.let_go_of_connections(keep=[theirs])
                 os.setsid()
                 from steerio.node.main import main  # while our parent goes on
 
                 status = main(theirs)
-            except BaseException:  # noqa: BLE001 - nobody else in this process could tell of it
+            except BaseException:  # noqa: BLE001 - no other code in this process could tell of it
                 traceback.print_exc()
             finally:
                 inheritance.flush_output()
@@ -87,7 +87,7 @@ class NodeProcess:
 
     @classmethod
     def started(cls) -> NodeProcess:
-        """Start one in whichever of these ways this process allows."""
+        """Fork one if this process may, or spawn one."""
         return cls.forked() if can_fork() else cls.spawned()
 
     def begin(self, setup: NodeSetup) -> None:
@@ -137,7 +137,7 @@ class NodeProcess:
         return self.status is not None
 
     async def close(self) -> None:
-        """Have the node end, with its workers; kill it where it does not."""
+        """Have the node end, with its workers; kill it if it does not."""
         self._unwatch()
         self.let_go()
         loop = asyncio.get_running_loop()
@@ -167,7 +167,7 @@ def _pipe() -> Generator[tuple[int, int], None, None]:
     """Open a pipe to a process that is started in here.
 
     Raises:
-        UsageError: there is no room for one more; the pipe is closed.
+        UsageError: there is no room for another process; the pipe is closed.
     """
     ends: tuple[int, ...] = ()
     try:
@@ -183,11 +183,11 @@ def _pipe() -> Generator[tuple[int, int], None, None]:
 
 
 def can_fork() -> bool:
-    """Whether this process may fork a node: it has no thread but this one."""
+    """Say whether this process may fork a node: it has no thread but this one."""
     return descendants.threads() == 1
 
 
 def _importable() -> list[str]:
-    """Return the entries of ``sys.path`` that name a place; others may be in it, and are no use."""
+    """Return the entries of ``sys.path`` that name a folder; others are no use."""
     entries: list[object] = [*sys.path]
     return [entry for entry in entries if isinstance(entry, str) and entry]

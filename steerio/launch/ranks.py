@@ -1,10 +1,10 @@
-"""Which rank of a launcher's job this process is, if it is one.
+"""The rank of this process in a launcher's job, if it is one.
 
-Launchers tell ranks who they are through the environment, which everything inherits that a rank
-starts.  So a process with a rank's variables may as well be a program that a rank of somebody
-else's MPI job started, or one that was typed into the shell of an interactive step.  Neither is
-waited for by others, and would wait for them in vain.  Whose variables they are is seen from
-the processes above that have the same: an MPI program, or a shell with a terminal of its own.
+Launchers tell ranks their numbers through the environment, which every process inherits that a rank
+starts. So a process with a rank's variables may as well be a program that a rank of another MPI job
+started, or one that was typed into the shell of an interactive step. No other rank waits for such a
+process, and it would wait for them in vain. The processes above that have the same variables tell
+to which process these belong: an MPI program, or a shell with a terminal of its own.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from msgspec import Struct
 from steerio.errors import UsageError
 
 ASKED = "STEERIO_MPI"
-"""Where users say that this process is a rank (``yes``), or that it is none (``no``)."""
+"""The variable by which users say that this process is a rank (``yes``), or none (``no``)."""
 TAKEN = "STEERIO_RANK"
-"""Where a rank of ours says to what it starts that the rank is its own."""
+"""The variable by which a rank of ours tells its children that the rank is its own."""
 SPECIAL_STEP = 0xFFFF_FFF0
-"""Slurm's numbers of steps that are no ranks: of the batch script, an interactive shell..."""
+"""Least number of Slurm's steps that are no ranks: the batch script, an interactive shell..."""
 MPI_LIBRARIES = ("/libmpi", "/libpmpi", "/libfmpi")
-"""How the names of MPI's libraries begin, of all implementations."""
+"""Beginnings of the names of MPI's libraries, of all implementations."""
 
 
 class Rank(Struct, frozen=True):
@@ -42,13 +42,13 @@ class Above(NamedTuple):
     """A process above this one that has the same rank's variables."""
 
     terminal: bool = False
-    """Whether it leads a session with a terminal, as a shell does that somebody types into."""
+    """Whether it leads a session with a terminal, as a shell does into which a user types."""
     mpi: bool = False
     """Whether it has loaded an MPI library, which this process has not."""
 
 
 class Variables(NamedTuple):
-    """Where a kind of launchers says rank, size, ranks on this host, and the job's name."""
+    """The variables of a kind of launchers: rank, size, ranks on this host, and the job's name."""
 
     rank: str
     size: str
@@ -71,13 +71,13 @@ KINDS = (OPEN_MPI, MVAPICH, PMI_LOCAL, PMI, SLURM)
 
 
 def find_rank(asked: bool | None = None) -> Rank | None:
-    """Return this process's rank, or ``None`` where no launcher started several like it.
+    """Return this process's rank, or ``None`` if no launcher started several like it.
 
     Args:
-        asked: whether the user says so; by default what ``STEERIO_MPI`` says.
+        asked: whether the user says so; by default ``STEERIO_MPI`` decides.
 
     Raises:
-        UsageError: it is said to be one and is not, or its variables are no numbers.
+        UsageError: the user says that it is one and it is not, or its variables are no numbers.
     """
     if asked is None:
         asked = _asked(os.environ)
@@ -94,13 +94,13 @@ def read_rank(
     launcher: int = 0,
     asked: bool | None = None,
 ) -> Rank | None:
-    """Return the rank that variables tell of, where it is this process's.
+    """Return the rank that variables tell of, if it is this process's.
 
     Args:
         environment: of this process.
         above: the processes above it that have the same rank's variables.
         launcher: the process above those.
-        asked: whether the user says that it is one; ``None``: nothing was said.
+        asked: whether the user says that it is one; ``None``: the user says nothing.
 
     Raises:
         UsageError: as from `find_rank`.
@@ -129,17 +129,17 @@ _HOW_NOT = "if this process is no rank that a launcher started, say --no-mpi or 
 
 
 def how_not() -> str:
-    """Say what to do where a process was taken for a rank."""
+    """Return advice for a process that was wrongly taken for a rank."""
     return _HOW_NOT
 
 
 def token(rank: Rank) -> str:
-    """Return what tells a rank from those of other jobs, for ``STEERIO_RANK``."""
+    """Return a name that no rank of another job has, for ``STEERIO_RANK``."""
     return f"{rank.job}:{rank.number}/{rank.size}"
 
 
 def _asked(environment: Mapping[str, str]) -> bool | None:
-    """Return what the user says.
+    """Return whether the user says that this is a rank.
 
     Raises:
         UsageError: it is neither yes nor no.
@@ -164,7 +164,7 @@ def _kind_of(environment: Mapping[str, str]) -> Variables | None:
 
 
 def _is_step(environment: Mapping[str, str]) -> bool:
-    """Whether this is a step that srun started, and not Slurm's batch script or shell."""
+    """Say whether this is a step that srun started, and not Slurm's batch script or shell."""
     step = environment.get("SLURM_STEP_ID", "")
     return step.isdecimal() and int(step) < SPECIAL_STEP
 
@@ -183,7 +183,7 @@ def _is_on_one_host(environment: Mapping[str, str], kind: Variables, size: int) 
 
 
 def _job(environment: Mapping[str, str], kind: Variables, one_host: bool, launcher: int) -> str:
-    """Return what the launcher calls the job, or what tells it from others on this host."""
+    """Return the launcher's name of the job, or one that no other on this host has."""
     allocation = environment.get("SLURM_JOB_ID", "")
     for variable in kind.jobs:
         if variable in environment:
@@ -194,11 +194,11 @@ def _job(environment: Mapping[str, str], kind: Variables, one_host: bool, launch
 
 
 def _processes_above(kind: Variables) -> tuple[list[Above], int]:
-    """Return those with the same rank's variables, and the first that has not: the launcher."""
+    """Return those with the same rank's variables, and the first without them: the launcher."""
     wanted = f"{kind.rank}={os.environ[kind.rank]}".encode()
     above: list[Above] = []
     pid = os.getppid()
-    preloaded = _has_loaded_mpi("self")  # as by a profiler, into every program
+    preloaded = _has_loaded_mpi("self")  # by a profiler, say, into every program
     while sys.platform == "linux" and pid > 1:
         process = Path(f"/proc/{pid}")
         try:

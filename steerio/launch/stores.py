@@ -1,4 +1,4 @@
-"""Which store a broker has, and how those who find the broker reach it."""
+"""The store of a broker: chosen, checked, and reached by processes that find the broker."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def read_setting(asked: str) -> StoreSetting:
     """Return the store that a command line names: a kind, or a TOML file with the setting.
 
     Raises:
-        UsageError: there is no such kind or file, or the file says something else.
+        UsageError: there is no such kind or file, or the file is no setting of a store.
     """
     if not asked.endswith(".toml"):
         return StoreSetting(kind=asked)
@@ -40,18 +40,18 @@ def read_setting(asked: str) -> StoreSetting:
 def choose_store(
     asked: StoreSetting | None, host: str | None, run_dir: Path | None
 ) -> tuple[StoreSetting | None, str]:
-    """Return the store of a broker, or ``None`` and why it has none.
+    """Return the store of a broker, or ``None`` and the reason why it has none.
 
-    Shared memory where everybody is on this host; else, if nothing was asked for, files in the
-    run directory, which all hosts share.
+    It is shared memory if all processes are on this host; otherwise, if nothing was asked for,
+    files in the run directory, which all hosts share.
 
     Args:
-        asked: what was asked for.
-        host: where the broker listens for other hosts, if it does.
+        asked: the store that was asked for.
+        host: the address on which the broker listens for other hosts, if it does.
         run_dir: of the broker, if it has one.
 
     Raises:
-        UsageError: it cannot be.
+        UsageError: the store that was asked for does not work here.
     """
     if asked is None and host is None:
         return StoreSetting(), ""
@@ -79,13 +79,13 @@ def choose_store(
 
 
 def check_asked(asked: StoreSetting | None, host: str | None) -> None:
-    """Refuse a store that cannot be, before there is a run directory for it.
+    """Refuse a store that does not work, before there is a run directory for it.
 
     Imports the class of a connector, which takes a second.
 
     Args:
-        asked: what was asked for.
-        host: where the broker listens for other hosts, if it does.
+        asked: the store that was asked for.
+        host: the address on which the broker listens for other hosts, if it does.
 
     Raises:
         UsageError: as from `choose_store` and `check_store`.
@@ -96,14 +96,14 @@ def check_asked(asked: StoreSetting | None, host: str | None) -> None:
 
 
 def check_thresholds(asked: StoreSetting | None, pools: Collection[str]) -> None:
-    """Refuse thresholds for pools that nobody has.
+    """Refuse thresholds for pools that there are not.
 
     Args:
         asked: the setting.
-        pools: all there can be.
+        pools: all pools that there can be.
 
     Raises:
-        UsageError: one of them names another; it says which, and what may have been meant.
+        UsageError: one names another pool; the message says which, and suggests a similar one.
     """
     for pool in asked.thresholds if asked is not None else ():
         if pool not in pools:
@@ -114,21 +114,21 @@ def check_thresholds(asked: StoreSetting | None, pools: Collection[str]) -> None
 
 
 def _in_shared_memory(setting: StoreSetting) -> str:
-    """Say what of a store is in shared memory; nothing: no part of it is."""
+    """Name the part of a store that is in shared memory; ``""`` if none is."""
     if setting.kind == SHARED_MEMORY:
         return "shared memory"
     for name, part in setting.options.items() if setting.kind == "multi" else ():
         if isinstance(part, dict) and cast("dict[str, Any]", part).get("kind") == SHARED_MEMORY:
-            return f"shared memory, where part {name!r} of the multi store is"
+            return f"shared memory, in which part {name!r} of the multi store is"
     return ""
 
 
 def reach_store(
     connection: Connection, opened: ExitStack
 ) -> tuple[StoreSetting, Store | None, str]:
-    """Open the store of a broker that was found; ``None`` and why, where that cannot be.
+    """Open the store of a broker that was found; ``None`` and the reason if it cannot be reached.
 
-    What it needs here is removed when ``opened`` is closed.
+    Its folders here are removed when ``opened`` is closed.
     """
     setting = connection.store
     if setting is None:
@@ -137,7 +137,7 @@ def reach_store(
     if not here and _in_shared_memory(setting):
         return setting, None, f"it is in the shared memory of {connection.host}"
     folder = Path(connection.objects) if here else opened.enter_context(open_folder()).path
-    # nobody would tell this process that what it keeps was freed
+    # no message would tell this process that an object it keeps was freed
     forgetful = structs.replace(setting, cache_bytes=0)
     store = open_store(forgetful, folder, "")
     opened.callback(store.close)

@@ -1,4 +1,4 @@
-"""How long a node may run: as users say it, or as its batch system does."""
+"""The walltime of a node, as users give it or as its batch system does."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from collections.abc import Mapping
 from steerio.errors import UsageError
 
 END_VARIABLE = "SLURM_JOB_END_TIME"
-"""Where Slurm says when it ends a job, in Unix seconds."""
+"""The variable by which Slurm says when it ends a job, in Unix seconds."""
 UNITS = {"": 1, "s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
 
 def find_end(walltime: str | None, environment: Mapping[str, str], now: float) -> float | None:
-    """Return when this node ends, in Unix seconds; ``None``: nobody says that it does.
+    """Return when this node ends, in Unix seconds; ``None`` if no end is given.
 
     Args:
-        walltime: what the user said; ``none``: it does not end.
-        environment: what the batch system said, where the user said nothing.
+        walltime: the user's; ``none``: it does not end.
+        environment: variables of the batch system, which count if the user gave nothing.
         now: Unix seconds.
 
     Raises:
@@ -26,7 +26,7 @@ def find_end(walltime: str | None, environment: Mapping[str, str], now: float) -
     if walltime is not None:
         return None if walltime.strip().lower() == "none" else now + parse_seconds(walltime)
     said = environment.get(END_VARIABLE, "")
-    # a job that is over has no steps: what says so was inherited from it
+    # a job that is over has no steps: its variable was inherited
     return float(said) if said.isdecimal() and float(said) > now else None
 
 
@@ -58,6 +58,6 @@ def _of_clock(clock: re.Match[str]) -> float:
     days, hours, minutes, seconds, only_days, only_hours = (
         int(part or 0) for part in clock.groups()
     )
-    if clock[1] and clock[2] is None:  # with days, what follows are hours and minutes
+    if clock[1] and clock[2] is None:  # after days come hours and minutes
         hours, minutes, seconds = minutes, seconds, 0
     return ((days + only_days) * 24 + hours + only_hours) * 3_600.0 + minutes * 60 + seconds

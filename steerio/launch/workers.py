@@ -1,4 +1,4 @@
-"""How many workers for which pool, and what each of them needs, as users write it."""
+"""Numbers of workers by pool, and the needs of each worker, as users write them."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ _EXAMPLE = "like simulate=2,learn=1:gpus=1:cpus=4:memory=8G:tags=bigmem"
 
 
 class Workers:
-    """How many workers a pool has, and what each of them gets.
+    """The number of workers of a pool, and the share of the node that each gets.
 
-    Stands where a number may: ``workers={"simulate": 8, "learn": Workers(2, gpus=1, cpus=4)}``.
+    Use it in place of a number: ``workers={"simulate": 8, "learn": Workers(2, gpus=1, cpus=4)}``.
 
     Args:
-        count: how many.
+        count: the number of workers.
         cpus: cores (hardware threads) for each.
         gpus: accelerators of any make for each; below 1 the share of one: 0.5, 0.25...
         memory: most memory that each may take, in bytes or like ``"8G"``; 0: no limit.
-        tags: what their node has, by names of your own.
+        tags: properties of their node, by names of your own.
 
     Raises:
-        UsageError: something that cannot be meant; the message names it.
+        UsageError: a value is malformed or out of bounds; the message names it.
     """
 
     __slots__ = ("count", "needs")
@@ -64,10 +64,10 @@ AskedWorkers: TypeAlias = Mapping[str, int | Workers]
 
 
 def named_workers(workers: object, pools: Iterable[str]) -> AskedWorkers:
-    """Return workers by pool; a number alone is for the only pool there is, or for ``default``.
+    """Return workers by pool; a number alone is for the only pool, or for ``default``.
 
     Raises:
-        UsageError: a number where there are several pools, or something else altogether.
+        UsageError: a number alone with several pools, or something else altogether.
     """
     if isinstance(workers, Mapping):
         return cast("AskedWorkers", workers)
@@ -87,16 +87,16 @@ def check_by_pool(workers: object) -> None:
     """Refuse workers that do not go by pool.
 
     Raises:
-        UsageError: so it is.
+        UsageError: they do not.
     """
     if not isinstance(workers, Mapping):
         raise UsageError(f"{_HOW_MANY}, not {workers!r}")
 
 
 def merged_workers(asked: AskedWorkers, usual: AskedWorkers) -> AskedWorkers:
-    """Return what was asked for, and for other pools what there usually is.
+    """Return the workers that were asked for, and the usual ones for other pools.
 
-    A number alone changes how many there are, and not what each of them gets.
+    A number alone changes the number of workers, and not the share of each.
     """
     merged = dict(usual)
     for pool, workers in asked.items():
@@ -109,10 +109,10 @@ def merged_workers(asked: AskedWorkers, usual: AskedWorkers) -> AskedWorkers:
 
 
 def check_workers(workers: AskedWorkers) -> dict[str, int]:
-    """Return how many for each pool, checked.
+    """Return the number of workers for each pool, checked.
 
     Raises:
-        UsageError: a pool without a name, or a number that is none; the message says which.
+        UsageError: a pool has no name, or a number is none; the message says which.
     """
     check_by_pool(workers)
     if not workers:
@@ -126,7 +126,7 @@ def check_workers(workers: AskedWorkers) -> dict[str, int]:
 
 
 def _check_each(workers: AskedWorkers) -> dict[str, int]:
-    """Return how many for each pool, checked each by itself."""
+    """Return the number of workers for each pool, each checked by itself."""
     counts = counts_of(workers)
     for pool, count in counts.items():
         if not _is_name(pool):
@@ -137,7 +137,7 @@ def _check_each(workers: AskedWorkers) -> dict[str, int]:
 
 
 def counts_of(workers: AskedWorkers) -> dict[str, int]:
-    """Return how many for each pool, as they were given."""
+    """Return the number of workers for each pool, as they were given."""
     return {
         pool: asked.count if isinstance(asked, Workers) else asked
         for pool, asked in workers.items()
@@ -145,7 +145,7 @@ def counts_of(workers: AskedWorkers) -> dict[str, int]:
 
 
 def needs_of(workers: AskedWorkers) -> dict[str, WorkerNeeds]:
-    """Return what each worker of a pool needs, for those pools where that is said."""
+    """Return the needs of each worker of a pool, for pools that give them."""
     return {pool: asked.needs for pool, asked in workers.items() if isinstance(asked, Workers)}
 
 

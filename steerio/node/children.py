@@ -1,4 +1,4 @@
-"""The workers that a zygote has forked: how they are buried, asked to leave, and killed."""
+"""The workers that a zygote has forked: buried, asked to leave, and killed."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from steerio.worker.slots import Slots
 LEAVE_S = RELEASE_S + 0.2
 """Longest wait for workers that have resources to release."""
 RETIRED = "its process exited with status 0"
-"""Why a worker is gone that ended as it was told to."""
+"""The reason for the end of a worker that ended as it was told to."""
 REAP_S = 2.0
 """Longest wait for killed workers to be gone."""
 
 
 class Offspring:
-    """The worker processes of this zygote, and whatever else is below it."""
+    """The worker processes of this zygote, and all else below it."""
 
     def __init__(self, slots: Slots) -> None:
         self._slots = slots
@@ -37,16 +37,16 @@ class Offspring:
         self._slot_of[pid] = slot
 
     def spare_others(self) -> None:
-        """Do not take what else is below us for something that a dead worker has left."""
+        """Do not take other children of ours for processes that a dead worker has left."""
         self._spared |= {pid for pid in descendants.children() if pid not in self._names}
 
     def bury(self) -> list[tuple[str, str]]:
-        """Wait for the dead, and kill what they left; returns the workers' names and reasons."""
+        """Wait for the dead, kill the processes they left; return workers' names and reasons."""
         told: list[tuple[str, str]] = []
         reaped = False
         while (pid := _ended_child()) is not None:
             name = self._names.pop(pid, None)
-            if name is not None and sys.platform != "linux":  # there, what is left comes to us
+            if name is not None and sys.platform != "linux":  # there, its children come to us
                 # while the zombie stands its group's number cannot be given to others
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     os.killpg(pid, signal.SIGKILL)
@@ -59,12 +59,12 @@ class Offspring:
                 told.append((name, f"{_why(status)}:\n{word}" if word else _why(status)))
         if reaped:
             # living workers keep their own orphans, so these are dead ones'; killing them
-            # brings what is below them, and another turn of this
+            # brings those below them, and another turn of this
             descendants.kill_children(spare=self._names.keys() | self._spared)
         return told
 
     def ask_to_leave(self, successor: int | None) -> None:
-        """Have those end in order who have resources to release, and wait for them, in bounds."""
+        """Have workers with resources to release end in order, and wait for them, in bounds."""
         told = [pid for pid, slot in self._slot_of.items() if self._slots.holds(slot)]
         for pid in told:
             self._slots.ask_to_leave(self._slot_of[pid])
@@ -86,7 +86,7 @@ class Offspring:
             )
 
     def kill_all(self) -> None:
-        """Kill all workers and whatever they left behind, and wait for them, but not for ever."""
+        """Kill all workers and all that they left behind, and wait for them, but not for ever."""
         for pid in self._names:
             descendants.kill_with_all_below(pid)
         descendants.end_children(REAP_S)

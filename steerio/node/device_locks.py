@@ -1,9 +1,9 @@
-"""Keeping nodes of one machine off each other's accelerators.
+"""Locks that keep nodes of one machine off each other's accelerators.
 
 Ranks of an MPI job on one host are nodes that know nothing of each other, as are several
-``steerio worker``.  So whoever gives out a device locks a file named after it; a lock ends
-with the process that holds it, however that ends.  Sharers of a device hold a shared lock
-of it, and each one of as many files as there are shares.
+``steerio worker``.  So a node that gives out a device locks a file named after it; a lock ends with
+the process that holds it, however that ends. Sharers of a device hold a shared lock of its file,
+and each holds one of as many files as there are shares.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from typing import NamedTuple
 
 
 class Claims:
-    """What this node's workers have of the machine's accelerators.
+    """The accelerators of the machine that this node's workers have.
 
     Args:
-        folder: where the locks are; by default one of this user's.
+        folder: of the locks; by default one of this user's.
     """
 
     def __init__(self, folder: Path | None = None) -> None:
@@ -34,7 +34,7 @@ class Claims:
         """Claim devices for a worker: all, or none.
 
         Returns:
-            those that others have; nothing if they were claimed.
+            those that other nodes have; none if all were claimed.
         """
         held: list[Lock] = []
         self._held[worker] = held
@@ -50,7 +50,7 @@ class Claims:
         return others
 
     def release(self, worker: str) -> None:
-        """Let go of what a worker had; of one that had nothing, nothing."""
+        """Let go of the devices of a worker, if it had any."""
         held = self._held.pop(worker, [])
         for lock in reversed(held):
             _unlock(lock)
@@ -65,7 +65,7 @@ class Claims:
 
     def _lock_device(self, name: str, sharers: int) -> list[Lock] | None:
         if not self._have_folder():
-            return []  # somebody else has a folder of that name: there is no way to agree
+            return []  # another user has a folder of that name: there is no way to agree
         device = self._lock(name, fcntl.LOCK_EX if sharers == 1 else fcntl.LOCK_SH)
         if device is None or sharers == 1:
             return None if device is None else [device]
@@ -82,7 +82,7 @@ class Claims:
             try:
                 descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
             except FileNotFoundError:
-                continue  # whoever was last removed the folder meanwhile
+                continue  # the last user of the folder removed it meanwhile
             lock = Lock(descriptor, path)
             try:
                 fcntl.flock(descriptor, how | fcntl.LOCK_NB)
@@ -116,7 +116,7 @@ class Lock(NamedTuple):
 
 
 def _unlock(lock: Lock) -> None:
-    """Let go of a file; whoever is the last to do so removes it."""
+    """Let go of a file; the last process to do so removes it."""
     with contextlib.suppress(BlockingIOError):
         fcntl.flock(lock.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if lock.stands():

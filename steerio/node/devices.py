@@ -1,4 +1,4 @@
-"""AMD's and Intel's accelerators, as Linux shows them, and where a device sits.
+"""AMD's and Intel's accelerators, as Linux shows them, and the NUMA node of a device.
 
 AMD: the driver's ``kfd`` topology lists devices in the order of ROCm's runtime.  Intel:
 discrete devices under ``/sys/class/drm``; each tile of one counts as a device, as Level
@@ -20,7 +20,7 @@ DRM = "sys/class/drm"
 PCI = "sys/bus/pci/devices"
 INTEL = "0x8086"
 INTEGRATED = "0000:00:02.0"
-"""Where Intel's processors have their own graphics."""
+"""The bus address of the graphics in Intel's processors."""
 
 
 def find_amd(root: Path, environ: Mapping[str, str], notes: list[str]) -> list[Accelerator]:
@@ -53,7 +53,7 @@ def find_amd(root: Path, environ: Mapping[str, str], notes: list[str]) -> list[A
         return uuids.get(entry.lower())
 
     seen = _visible(found, "ROCR_VISIBLE_DEVICES", environ, notes, by_uuid)
-    # HIP heeds CUDA's variable where its own says nothing, and none that is empty
+    # HIP heeds CUDA's variable if its own is not set, and none that is empty
     told = [name for name in ("HIP_VISIBLE_DEVICES", "CUDA_VISIBLE_DEVICES") if environ.get(name)]
     return _visible(seen, told[0], environ, notes) if told else seen
 
@@ -97,11 +97,11 @@ def _cards(root: Path) -> list[Path]:
     return sorted(cards, key=lambda card: (card / "device").resolve().name)
 
 
-# -- what all vendors share -------------------------------------------------------------------
+# -- functions for all vendors ----------------------------------------------------------------
 
 
 def pci_place(root: Path, address: str) -> tuple[int | None, tuple[int, ...]]:
-    """Return NUMA node and near cores of a device on the PCI bus, as far as it says."""
+    """Return NUMA node and near cores of a device on the PCI bus, as far as they are known."""
     domain, _, rest = address.lower().partition(":")
     folder = root / PCI / f"{domain[-4:]}:{rest}"
     numa = read_text(folder / "numa_node")
@@ -121,7 +121,7 @@ def _visible(
     notes: list[str],
     number_of: Callable[[str], int | None] = lambda _: None,
 ) -> list[Accelerator]:
-    """Return those that a variable leaves, which counts from 0; it ends at what names none."""
+    """Return the devices that a variable leaves; it counts from 0, and ends at a wrong entry."""
     if variable not in environ:
         return found
     seen: list[Accelerator] = []
@@ -156,7 +156,7 @@ def _properties(file: Path) -> dict[str, int]:
 
 
 def read_text(path: Path) -> str:
-    """Return what a file says; nothing where it cannot be read."""
+    """Return the text of a file; ``""`` if it cannot be read."""
     try:
         return path.read_text(errors="replace").strip()
     except OSError:

@@ -1,4 +1,4 @@
-"""The node's side of its zygote; and the seam behind which simulation puts its own workers."""
+"""The node's side of its zygote, and the protocol by which simulation has its own workers."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from steerio.node.zygote import become_zygote
 from steerio.worker.slots import Slots
 
 CLOSE_S = 5.0
-"""Longest wait for the zygote to have ended its workers, those in order that must."""
+"""Longest wait for the zygote to end its workers, some of them in order."""
 HUNG_S = 2.0
-"""A zygote hangs if a worker that takes too long to start has not ended this much later."""
+"""A zygote hangs if a worker that takes too long to start has not ended so much later."""
 
 
 class Forker(Protocol):
@@ -39,7 +39,7 @@ class Forker(Protocol):
         ...
 
     def recall(self, worker: str, run: int) -> None:
-        """Have the worker not begin this run; what it has `begun` shows it ``SEEN_S`` later."""
+        """Recall this run from the worker; `begun` tells ``SEEN_S`` later if that was in time."""
         ...
 
     def begun(self, worker: str) -> int | None:
@@ -59,8 +59,8 @@ class ZygoteForker:
     """Forks workers from a zygote.
 
     Made in three steps: the constructor forks the zygote, and must run while this process
-    has no threads; `watch` then listens to it on a loop; `survey` finds what there is here
-    for workers, and comes before the first of them.
+    has no threads; `watch` then listens to it on a loop; `survey` reads the machine's topology,
+    before the first worker.
     """
 
     def __init__(self, setup: NodeSetup, found: Topology | None = None) -> None:
@@ -75,7 +75,7 @@ class ZygoteForker:
         self._on_exit: Callable[[str, int, str], None] | None = None
         self._gone: asyncio.Event | None = None
         self.failure = ""
-        """What the zygote has said of why it ended."""
+        """The zygote's words on why it ended."""
         mine, theirs = socket.socketpair()
         inheritance.flush_output()
         self._pid = os.fork()
@@ -94,9 +94,9 @@ class ZygoteForker:
         asyncio.get_running_loop().add_reader(self._socket.fileno(), self._read)
 
     def survey(self) -> None:
-        """Find what this machine has for workers.
+        """Read the topology of this machine, and plan the places of workers.
 
-        The zygote is not to have the descriptors of any driver, so it is forked before.
+        The zygote must not have the descriptors of any driver, so it is forked before.
         """
         setup = self._setup
         self._placement = Placement(
@@ -109,7 +109,7 @@ class ZygoteForker:
         )
 
     def fork(self, worker: str, pool: str) -> None:
-        """Order a worker; one that there is no place for has exited."""
+        """Order a worker; one without a place counts as exited."""
         try:
             place = self._find_place(worker, pool)
         except NoPlace as error:
@@ -151,22 +151,22 @@ class ZygoteForker:
             self._slots.ask_to_stop(slot, run)
 
     def recall(self, worker: str, run: int) -> None:
-        """Write the run among those in the worker's slot that it is not to begin."""
+        """Write the run among those in the worker's slot that it must not begin."""
         slot = self._slot_of.get(worker)
         if slot is not None:
             self._slots.recall(slot, run)
 
     def begun(self, worker: str) -> int | None:
-        """Read in the worker's slot what it began last; ``None`` once it is gone."""
+        """Read the run that the worker began last from its slot; ``None`` once it is gone."""
         slot = self._slot_of.get(worker)
         return None if slot is None else self._slots.begun(slot)
 
     def signal(self, worker: str, run: int, name: str) -> None:
-        """Signal the worker's process group; the zygote may be busy loading modules.
+        """Signal the worker's process group directly; the zygote may be busy loading modules.
 
-        Once the run has ended none is sent.  One that was not begun is no cause for ``term``,
-        for the worker is about to be told that it is recalled; who has not even done that when
-        it comes to ``kill`` hangs.  Run 0: it takes too long to start, or to make room.
+        Once the run has ended no signal is sent. A run that was not begun is no cause for ``term``,
+        for the worker is about to learn that it is recalled; a worker that has not even done that
+        when it comes to ``kill`` hangs. Run 0: the worker takes too long to start, or to make room.
         """
         slot, pid = self._slot_of.get(worker), self._pids.get(worker)
         if slot is None:
@@ -183,7 +183,7 @@ class ZygoteForker:
             asyncio.get_running_loop().call_later(HUNG_S, self._check_started, worker, slot)
 
     def _check_started(self, worker: str, slot: int) -> None:
-        """End a zygote that hangs in what it imports, and starts no workers any more."""
+        """End a zygote that hangs in an import, and starts no workers any more."""
         if self._slot_of.get(worker) == slot:
             self._signal_zygote(signal.SIGKILL)
 
@@ -216,7 +216,7 @@ class ZygoteForker:
         self._write()
 
     def _write(self) -> None:
-        """Write what goes; a zygote that is loading modules reads later."""
+        """Write as much as goes; a zygote that is loading modules reads later."""
         if self._gone is None or self._gone.is_set():
             return
         loop = asyncio.get_running_loop()
@@ -269,7 +269,7 @@ class ZygoteForker:
             self._on_exit(worker, run, reason)
 
     def _lose(self) -> None:
-        """The zygote is gone, and its workers with it (they die with their parent)."""
+        """Note that the zygote is gone, and its workers with it (they die with their parent)."""
         assert self._gone is not None
         if not self._gone.is_set():
             self._gone.set()
@@ -287,7 +287,7 @@ class ZygoteForker:
 
 
 def _topology(setup: NodeSetup, found: Topology | None) -> Topology:
-    """Return what the node has, read from the machine as far as anybody asks for it."""
+    """Return the node's topology, read from the machine as far as a pool asks for it."""
     if setup.topology is not None:
         return setup.topology
     accelerators = any(needs.gpus for needs in setup.needs.values())

@@ -1,4 +1,4 @@
-"""The variables by which an MPI launcher tells a rank who it is: they are not for its tasks.
+"""The variables by which an MPI launcher tells a rank its number, which tasks must not see.
 
 A program that finds them takes itself for that rank.  So an ``mpiexec`` in a task fails or asks
 the wrong launcher, and an MPI library that a task loads waits for ranks that never call.
@@ -32,11 +32,11 @@ NAMES = frozenset({
     "SLURM_PROCID", "SLURM_LOCALID", "SLURM_NODEID", "SLURM_TASK_PID", "SLURM_GTIDS",
     "SLURM_STEPID", "SLURM_LAUNCH_NODE_IPADDR", "SLURM_MPI_TYPE",
 })  # fmt: skip
-"""What belongs to one rank or step.  What belongs to the job or to its user stays."""
+"""Variables of one rank or step.  Those of the job or its user stay."""
 
 
 def forget_rank(environment: MutableMapping[str, str]) -> None:
-    """Remove what says that this is a rank of a launcher."""
+    """Remove the variables that say that this is a rank of a launcher."""
     for name in [name for name in environment if _is_of_rank(name)]:
         del environment[name]
 

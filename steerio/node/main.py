@@ -1,7 +1,7 @@
 """The process of a node: ``python -m steerio.node.main``, or a fork that calls ``main``.
 
-The first line of its input is a `NodeSetup` as JSON.  The
-input stays open as long as whoever started the node lives; its end is the order to end.
+The first line of its input is a `NodeSetup` as JSON. The input stays open as long as the process
+lives that started the node; its end is the order to end.
 """
 
 from __future__ import annotations
@@ -36,21 +36,21 @@ from steerio.node.probe import probe
 from steerio.node.setup import ORIGINAL_PATH, SAME_S, NodeSetup, clear_up_after_broker
 
 END_CHILDREN_S = 1.0
-"""Longest wait for processes to be gone that were left behind by all that started them."""
+"""Longest wait for processes to be gone whose parents all ended."""
 MOST_TOLD = 10
-"""Most reasons why workers ended that a node tells whoever started it."""
+"""Most reasons for the end of workers that a node tells its starter."""
 
 
 def main(descriptor: int = 0) -> int:
     """Be a node until told to end; returns the exit status."""
-    # in the time that whoever started us needs to get ready
+    # in the time that the process which started us needs to get ready
     prepare_to_hear()
     found = probe(accelerators=False)
     line = b""
     while not line.endswith(b"\n"):
         part = os.read(descriptor, 65536)
         if not part:
-            return 0  # whoever started us ended before telling us anything
+            return 0  # the process that started us ended before it told us anything
         line += part
     setup = from_json(line, NodeSetup)
     return run_node(setup, descriptor, found=found)
@@ -67,15 +67,15 @@ def run_node(
     """Be a node of this setup, and return the exit status.
 
     Args:
-        setup: what it is told.
-        lifeline: a descriptor whose end is ours.
-        tell: is told in words that it has joined, why workers do not come to work, and why it
+        setup: of the node.
+        lifeline: a descriptor; the node ends when its other end closes.
+        tell: called with words when it has joined, when a worker does not come to work, and when it
             leaves.
-        stays_s: for how long it goes on after a first signal, unless the broker ends before.
-        found: what this machine has beside accelerators, if that is known already.
+        stays_s: how long it goes on after a first signal, unless the broker ends before.
+        found: the topology of this machine without accelerators, if it is known already.
 
     Raises:
-        UsageError: this machine does not know the broker's.
+        UsageError: this machine does not know the name of the broker's.
     """
     inheritance.own_standard()
     setup = structs.replace(setup, address=resolve_address(setup.address))
@@ -111,7 +111,7 @@ async def _serve(
     with connecting(setup.address):
         context = Context()
     try:
-        # a host's name and a process's number are those of another node where both were cloned
+        # clones of a machine may have the same host's name and process's number
         identity = f"node-{setup.name}-{socket.gethostname()}-{os.getpid()}-{os.urandom(6).hex()}"
         with connecting(setup.address):
             link = ZmqLink(context, setup.address, identity.encode(), setup.keys)
@@ -133,7 +133,7 @@ async def _serve(
             node.on_joined = lambda: tell(f"node {node.name} has joined the broker")
         with _told_to_end(node, lifeline, stays_s):
             node.start()
-            forker.survey()  # while what it has said is on its way
+            forker.survey()  # while its first message is on its way
             lost = asyncio.ensure_future(forker.wait_lost())
             ends: list[asyncio.Future[Any]] = [node.ended, lost]
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
@@ -154,9 +154,9 @@ async def _serve(
 
 
 def _telling(node: Node, tell: Callable[[str], None]) -> Callable[[str, int, str], None]:
-    """Return what takes in that a worker has ended, and tells of it if it did not come to work.
+    """Return a callback for workers that ended, which tells of those that did not come to work.
 
-    Each reason is told once, and only the first few: who reads them may be slow.
+    Each reason is told once, and only the first few: the reader may be slow.
     """
     told = {RETIRED}
 
@@ -170,7 +170,7 @@ def _telling(node: Node, tell: Callable[[str], None]) -> Callable[[str, int, str
 
 
 class _Asked:
-    """Has a node leave at a signal; one that stays for a while, at the second or after that."""
+    """The signals to a node: it leaves at the first or, if it stays for a while, at the second."""
 
     def __init__(self, node: Node, stays_s: float) -> None:
         self._node, self._stays_s = node, stays_s
@@ -188,7 +188,7 @@ class _Asked:
             self._node.leave(reason)
 
     def close(self) -> None:
-        """Let time change nothing any more."""
+        """Cancel the timer."""
         if self._timer is not None:
             self._timer.cancel()
 
@@ -203,7 +203,7 @@ def _told_to_end(node: Node, lifeline: int | None, stays_s: float) -> Generator[
     def check_lifeline(descriptor: int) -> None:
         if not os.read(descriptor, 4096):
             loop.remove_reader(descriptor)
-            node.leave("whoever started it ended")
+            node.leave("the process that started it ended")
 
     asked = _Asked(node, stays_s)
     for number in numbers:

@@ -1,9 +1,9 @@
 """A node: the supervisor on one host that starts, watches, kills and replaces its workers.
 
-It does what the broker orders, tells it of every worker that ended, and beats.  Its
-beats speak for its workers, whose own thread belongs to the task.  With each answer it
-measures how far its clock is from the broker's (Cristian 1989: half of the shortest of
-recent round trips bounds the error).
+It carries out the broker's orders, tells it of every worker that ended, and beats. Its beats speak
+for its workers, whose own thread belongs to the task.  With each answer it measures how far its
+clock is from the broker's (Cristian 1989: half of the shortest of recent round trips bounds the
+error).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from steerio.node.object_cache import Copies
 from steerio.worker.slots import SEEN_S
 
 ROUND_TRIPS = 8
-"""How many recent round trips the clock difference is taken from."""
+"""The number of recent round trips from which the clock difference is taken."""
 
 
 class Node:
@@ -32,16 +32,16 @@ class Node:
 
     Args:
         link: the way to the broker.
-        forker: what starts workers.
-        name: as it introduces itself.
-        workers: how many it offers for each pool.
-        requires: what a process needs to serve each pool.
-        makes: what each worker of a pool has; of pools that are not named: one core.
-        walltime_s: how long it may run, where that is bounded.
+        forker: starts workers.
+        name: by which it introduces itself.
+        workers: the number of workers it offers for each pool.
+        requires: the modules and shares that a process needs to serve each pool.
+        makes: the share of each worker, by pool; without one: one core.
+        walltime_s: how long it may run, if that is bounded.
         host: name of the host; by default this one's.
         same_clock: whether the broker is on this host, so that their clocks are one.
         clock: monotonic seconds.
-        copies: of objects, where the store is not on this host.
+        copies: of objects, if the store is not on this host.
     """
 
     def __init__(
@@ -82,9 +82,9 @@ class Node:
         self._timer: asyncio.TimerHandle | None = None
         self._joined = False
         self.on_joined: Callable[[], None] | None = None
-        """What to do once the broker has let it in."""
+        """Called once the broker has let it in."""
         self.failed = False
-        """Whether it ended for want of a broker that lets it in, or of what it needs itself."""
+        """Whether it ended because no broker let it in, or because of a failure of its own."""
 
     def start(self) -> None:
         """Join the broker and begin to follow it; ``ended`` says when and why that is over."""
@@ -125,7 +125,7 @@ class Node:
         try:
             self._link.flush()
         except EncodingError as error:
-            self.fail(f"something could not be said to the broker: {error}")
+            self.fail(f"a message to the broker could not be sent: {error}")
             return
         if self._link.ready():
             self._loop.call_soon(self._wake)
@@ -136,7 +136,7 @@ class Node:
         try:
             received = self._link.receive(1_000)
         except ProtocolError as error:
-            self.fail(f"what the broker said could not be read: {error}")
+            self.fail(f"a message of the broker could not be read: {error}")
             return
         for message, _ in received:
             self._heard = self._loop.time()

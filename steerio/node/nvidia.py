@@ -1,12 +1,12 @@
-"""NVIDIA's accelerators: through NVML where it is there, else from ``/proc``.
+"""NVIDIA's accelerators: through NVML if it is there, else from ``/proc``.
 
 Devices are named by UUID, for CUDA's numbers depend on ``CUDA_DEVICE_ORDER`` and are not
 those of NVML.  A device in MIG mode cannot be used itself; its slices take its place, and
 a process can use only one of them (NVIDIA, MIG User Guide, "CUDA device enumeration").
 
 A slice is named by its place, ``MIG-GPU-<uuid>/<gi>/<ci>``, and since driver R470 also by a
-UUID of its own, ``MIG-<uuid>`` (NVML API Reference, change log).  A worker is told what NVML
-says, which is what the driver goes by; limits that others have set may use either.
+UUID of its own, ``MIG-<uuid>`` (NVML API Reference, change log).  A worker is told the name that
+NVML gives, by which the driver goes; limits that others have set may use either.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ INSTALL = "pip install 'steerio[gpu]' reads more of it"
 
 
 class Found(NamedTuple):
-    """A device, the number of the board that it is or is a slice of, and a slice's older name."""
+    """A device, the number of its board (of which it may be a slice), and a slice's older name."""
 
     board: int
     device: Accelerator
     older: str = ""
 
     def is_meant(self, entry: str) -> bool:
-        """Whether a visibility variable's entry names it, or the board that it is cut from."""
+        """Say whether a visibility variable's entry names it, or the board that it is cut from."""
         if entry.isdigit():
             return self.board == int(entry)
         if "/" in entry:  # as a beginning, .../1 would also mean .../11/0
@@ -46,10 +46,10 @@ def find(root: Path, environ: Mapping[str, str], nvml: Any, notes: list[str]) ->
     """Return the devices that may be used.
 
     Args:
-        root: where the machine's files are.
-        environ: says which are visible.
+        root: the folder of the machine's files.
+        environ: has the variables that say which are visible.
         nvml: the module ``pynvml``, or ``None``.
-        notes: gets what was left out, and why.
+        notes: gets a line for each device that is left out, with the reason.
     """
     found = _ask(root, nvml, notes) if nvml is not None else None
     if found is None:
@@ -63,7 +63,7 @@ def find(root: Path, environ: Mapping[str, str], nvml: Any, notes: list[str]) ->
 
 
 def _ask(root: Path, nvml: Any, notes: list[str]) -> list[Found] | None:
-    """Ask NVML; ``None`` where it does not answer."""
+    """Ask NVML; ``None`` if it does not answer."""
     try:
         nvml.nvmlInit()
     except nvml.NVMLError as error:
@@ -132,7 +132,7 @@ def _older_name(nvml: Any, board: Accelerator, part: Any) -> str:
         instance = nvml.nvmlDeviceGetGpuInstanceId(part)
         return f"MIG-{board.id}/{instance}/{nvml.nvmlDeviceGetComputeInstanceId(part)}"
     except nvml.NVMLError:
-        return ""  # then nobody can mean it by that
+        return ""  # then no variable can name it so
 
 
 def _memory(nvml: Any, handle: Any) -> int:
@@ -143,7 +143,7 @@ def _memory(nvml: Any, handle: Any) -> int:
 
 
 def _string(value: str | bytes) -> str:
-    """Older versions of the library return bytes."""
+    """Return a text, of which older versions of the library return bytes."""
     return value.decode() if isinstance(value, bytes) else value
 
 
@@ -151,7 +151,7 @@ def _string(value: str | bytes) -> str:
 
 
 def _read(root: Path, notes: list[str]) -> list[Found]:
-    """Read what the driver says of itself; slices it does not name."""
+    """Read the devices that the driver lists; it names no slices."""
     found: list[Found] = []
     for number, file in enumerate(sorted((root / GPUS).glob("*/information"))):
         said = _information(file)
@@ -188,7 +188,7 @@ def _information(file: Path) -> dict[str, str]:
 
 
 def _visible(found: list[Found], environ: Mapping[str, str], notes: list[str]) -> list[Accelerator]:
-    """Return those that CUDA would show: it stops at the first entry that names none."""
+    """Return the devices that CUDA would show: it stops at the first entry that names none."""
     told = environ[VISIBLE]
     seen: list[Accelerator] = []
     for entry in told.split(","):
@@ -211,9 +211,9 @@ def _visible(found: list[Found], environ: Mapping[str, str], notes: list[str]) -
 def _of_slurm(
     found: list[Found], environ: Mapping[str, str], notes: list[str]
 ) -> list[Accelerator]:
-    """Return those that Slurm gave, where it does not confine the job to them.
+    """Return the devices that Slurm gave, if it does not confine the job to them.
 
-    Where it does, we see no others, and its numbers are not ours.
+    If it does, we see no others, and its numbers are not ours.
     """
     told = environ.get("SLURM_STEP_GPUS", environ.get("SLURM_JOB_GPUS", ""))
     given = numbers_in(told)

@@ -1,6 +1,6 @@
 """A node's copies of objects: fetched ahead for its workers, and forgotten when they are freed.
 
-Beside them it looks after what its workers have noted of the objects that they put.
+Beside them it looks after the notes of its workers on the objects that they put.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ log = logging.getLogger("steerio.node")
 
 
 class Copies:
-    """Fetches and forgets in a thread, since a store may keep its user waiting.
+    """Fetches and forgets objects in a thread, since a store may keep its user waiting.
 
     Args:
-        store: whose objects they are.
+        store: of the objects.
         own: whether they are in a folder of this node's own, not in the broker's.
     """
 
@@ -37,13 +37,13 @@ class Copies:
         self._thread.submit(self._do, lambda: self._store.forget(names))
 
     def left_by(self, worker: str) -> list[bytes]:
-        """Return what a worker that is dead has put, as far as only this node can know; once."""
-        if not self._own:  # the broker sees it, and keeps the notes until all is removed
+        """Return, once, the objects of a dead worker that only this node can know of."""
+        if not self._own:  # the broker sees the folder, and keeps the notes until all is removed
             return []
         try:
             return self._store.take_noted(worker)
         except OSError:
-            log.exception("what %s has put into the store is not known, and may stay in it", worker)
+            log.exception("the objects that %s has put may stay in the store: not known", worker)
             return []
 
     def close(self) -> None:

@@ -1,10 +1,10 @@
-"""Loading what workers need into the process that forks them; and what must not be forked.
+"""The modules that workers need, loaded into the process that forks them, if they may be.
 
-A fork has only the thread that forked.  What other threads held locked stays locked in
-there, and what waits for them waits for ever; a context of CUDA or its kind is broken in
-a fork.  A module that starts such things at import can therefore not be preloaded: it is
-*refused*, with the reason.  As it cannot be unloaded, the process that tried is spoilt,
-and whoever calls this sees to it that this one forks no more.
+A fork has only the thread that forked. Locks that other threads held stay locked in it, and code
+that waits for those threads waits for ever; a context of CUDA or its kind is broken in a fork. A
+module that starts threads or opens devices at import can therefore not be preloaded: it is
+*refused*, with the reason. As it cannot be unloaded, the process that tried is spoilt, and the
+zygote sees to it that this one forks no more.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ from steerio.edge.system import descendants
 from steerio.worker.loading import load_file
 
 SETTLE_S = 0.2
-"""How long threads that loading a module has started may take to end by themselves."""
+"""Time for threads that loading a module has started to end by themselves."""
 LOOK_S = 0.002
 AGAIN_S = 0.5
-"""How long a module that raised is not tried again: all workers ordered together get one answer."""
+"""Time before a module that raised is tried again: workers ordered together get one answer."""
 DEVICES = ("/dev/nvidia", "/dev/kfd", "/dev/dri/", "/dev/accel")
-"""What a process has open that has initialised an accelerator."""
+"""Beginnings of the paths that a process has open which has initialised an accelerator."""
 
 
 class EndZygote(BaseException):
-    """SIGTERM: end, whatever this process is in, with all workers."""
+    """SIGTERM came: this process ends at once, with all workers."""
 
 
 class Preloads:
-    """What is loaded into this process, and what cannot be.
+    """The modules that are loaded into this process, and those that cannot be.
 
     Args:
         files: Python files that every worker needs, as module name and path.
@@ -53,21 +53,21 @@ class Preloads:
         self._loaded: set[str] = set()
         self._failed: dict[str, str] = {}
         self._raised: dict[str, float] = {}
-        """When those of them that raised did so; the others are refused for good."""
+        """The time at which each of those raised; the others are refused for good."""
         self._unshared: set[str] = set()
         """Files that were refused: each worker loads them for itself."""
 
     def missing(self, modules: Iterable[str]) -> list[str]:
-        """Return what workers that need these modules need, and nobody has tried to load yet.
+        """Return the modules and files for workers with these needs that were not tried yet.
 
-        What the process that we were forked from had loaded is not missing: it was alone, too.
+        Modules of the process that we were forked from are not missing: it had one thread, too.
         """
         wanted = dict.fromkeys([*self._files, *modules])
         tried = (self._loaded, self._failed, sys.modules)
         return [name for name in wanted if not any(name in names for names in tried)]
 
     def try_again(self, modules: Iterable[str], after_s: float = AGAIN_S) -> None:
-        """Forget which of these raised a while ago: what kept them from loading may have passed."""
+        """Forget those of these that raised a while ago: the cause may have passed."""
         until = time.monotonic() - after_s
         for name in [*self._files, *modules]:
             if self._raised.get(name, inf) <= until:
@@ -75,16 +75,16 @@ class Preloads:
                 importlib.invalidate_caches()
 
     def next_planned(self) -> str | None:
-        """Return something that workers of any pool may come to need, not tried yet."""
+        """Return a module that workers of any pool may come to need and that was not tried yet."""
         return next(iter(self.missing(self._planned)), None)
 
     def failures(self, modules: Iterable[str]) -> str:
-        """Say why workers that need these modules cannot be forked, or nothing."""
+        """Return why workers that need these modules cannot be forked; ``""`` if they can."""
         wanted = dict.fromkeys([*self._files, *modules])
         return "\n".join(self._failed[name] for name in wanted if name in self._failed)
 
     def load(self, name: str) -> str:
-        """Load one of them; returns what has spoilt this process, or nothing.
+        """Load one of them; return the reason why this process is spoilt, or ``""``.
 
         A module that raises is noted as failed, and spoils nothing.
         """
@@ -100,17 +100,17 @@ class Preloads:
             self._loaded.add(name)
         except EndZygote:
             raise
-        except BaseException:  # noqa: BLE001 - a module may raise whatever it likes
+        except BaseException:  # noqa: BLE001 - a module may raise anything
             told = traceback.format_exc()
             self._failed[name] = f"loading {name} failed on the worker's side:\n{told}"
             self._raised[name] = time.monotonic()
         spoilt = _spoilt(threads, devices)
         gc.collect()
-        gc.freeze()  # what is here now is not walked by the workers' collections, so stays shared
+        gc.freeze()  # so that workers' collections do not touch these objects, and they stay shared
         return spoilt
 
     def refuse(self, name: str, spoilt: str) -> None:
-        """Never load this here: it spoilt a process like this one."""
+        """Never load this module here: it spoilt a process like this one."""
         self._raised.pop(name, None)
         if name in self._files:
             sys.stderr.write(
@@ -122,17 +122,17 @@ class Preloads:
         else:
             self._failed[name] = (
                 f"preloading {name} is refused: importing it {spoilt}, which cannot be forked "
-                "(what waits for it in a worker would wait for ever). "
+                "(code that waits for it in a worker would wait for ever). "
                 f"Take {name!r} out of preload=[...] and import it inside the task, or in a "
                 "@steerio.resource; or keep it from doing so (many libraries heed a variable like "
                 "OMP_NUM_THREADS=1)"
             )
 
     def load_unshared(self) -> None:
-        """In a worker: load what could not be forked.
+        """In a worker, load the files that could not be forked.
 
         Raises:
-            Exception: whatever the files raise.
+            Exception: any that the files raise.
         """
         for name in self._unshared:
             load_file(name, self._files[name])
@@ -152,7 +152,7 @@ def open_devices() -> set[str]:
 
 
 def _spoilt(threads: set[int], devices: set[str]) -> str:
-    """Say what has come since that cannot be forked, or nothing."""
+    """Return the reasons why this process cannot be forked any more; ``""`` if it can."""
     until = time.monotonic() + SETTLE_S
     while (new := descendants.thread_ids() - threads) and time.monotonic() < until:
         time.sleep(LOOK_S)

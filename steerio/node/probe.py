@@ -1,9 +1,9 @@
-"""Reading the topology of this machine: what there is, and what of it may be used.
+"""The topology of this machine, read from its files and within its limits.
 
-Everything is read below ``root``, so that a test reads a recorded machine.  What cannot be
-read is left out: a note says so where somebody may miss it.  Limits that others have set
-are kept: the affinity mask (``taskset``, launchers, cpusets), control groups, Slurm, and
-visibility variables that are set already.
+Everything is read below ``root``, so that a test reads a recorded machine. Devices and bounds that
+cannot be read are left out: a note says so if a user may miss them.  Limits that others have set
+are kept: the affinity mask (``taskset``, launchers, cpusets), control groups, Slurm, and visibility
+variables that are set already.
 
 Sources: Linux' ``Documentation/ABI`` (``/sys/devices/system``), ``cgroups(7)``, the output
 environment variables of Slurm's ``srun``.
@@ -35,10 +35,10 @@ def probe(
     nvml: Any = None,
     accelerators: bool = True,
 ) -> Topology:
-    """Return what of this machine may be used by workers.
+    """Return the cores, accelerators and memory of this machine that workers may use.
 
     Args:
-        root: where the machine's files are.
+        root: the folder of the machine's files.
         environ: the environment that limits are read from; by default this process's.
         affinity: the cores that this process may run on; by default the system is asked,
             or, for another root, all that are online.
@@ -81,7 +81,7 @@ def _pynvml(root: Path) -> Any:
 
 
 def _cores(root: Path, affinity: Iterable[int] | None, notes: list[str]) -> list[Core]:
-    """Return the cores that may be used; none where processes cannot be pinned."""
+    """Return the cores that may be used; none if processes cannot be pinned."""
     if affinity is not None:
         allowed = set(affinity)
     elif root != Path("/"):
@@ -107,7 +107,7 @@ def _cores(root: Path, affinity: Iterable[int] | None, notes: list[str]) -> list
 
 def _core(root: Path, number: int, numa: int) -> Core:
     topology = root / CPUS / f"cpu{number}" / "topology"
-    # a machine that does not say is taken for one with a thread in each core
+    # a machine that does not tell is taken for one with a thread in each core
     core = _number(topology / "core_id")
     package = _number(topology / "physical_package_id")
     return Core(number, number if core is None else core, max(0, package or 0), numa)
@@ -125,7 +125,7 @@ def _numa_nodes(root: Path) -> dict[int, int]:
 
 
 def _cgroup_quota(root: Path) -> float | None:
-    """Return how many cores' time the control groups allow, where that is bounded."""
+    """Return how many cores' time the control groups allow, if that is bounded."""
     found: list[float | None] = []
     for folder in control_groups(root, "cpu"):
         words = read_text(folder / "cpu.max").split()
@@ -138,7 +138,7 @@ def _cgroup_quota(root: Path) -> float | None:
 
 
 def _cpusets(root: Path) -> list[set[int]]:
-    """Return what each cpuset allows."""
+    """Return the cores that each cpuset allows."""
     names = ("cpuset.cpus.effective", "cpuset.effective_cpus")
     return [
         numbers_in(read_text(folder / name))
@@ -148,7 +148,7 @@ def _cpusets(root: Path) -> list[set[int]]:
 
 
 def _slurm_cpus(environ: Mapping[str, str], there: int, notes: list[str]) -> float | None:
-    """Return how many cores Slurm gave this job here, where it does not confine it to them."""
+    """Return how many cores Slurm gave this job here, if it does not confine it to them."""
     count = environ.get("SLURM_CPUS_ON_NODE", "")
     if not count.isdigit() or int(count) >= there:
         return None

@@ -1,4 +1,4 @@
-"""A freshly forked worker takes its place: cores, variables, memory, threads."""
+"""The steps by which a forked worker takes its place: cores, variables, memory, threads."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def settle(
     if cores and hasattr(os, "sched_setaffinity"):
         try:
             os.sched_setaffinity(0, cores)
-        except OSError as refusal:  # the control group's cores are others than they were
+        except OSError as refusal:  # the control group's cores have changed
             _warn(f"the worker is not pinned to cores {list(cores)}: {refusal}")
     os.environ.update(environment)
     if memory_bytes:
@@ -27,7 +27,7 @@ def settle(
 
 
 def prepare(threads: int) -> None:
-    """In the zygote, import once what its workers need to settle; it starts no threads."""
+    """In the zygote, import once the module that workers need to settle; it starts no threads."""
     if threads < 2 or "numpy" not in sys.modules or "threadpoolctl" in sys.modules:
         return
     if importlib.util.find_spec("threadpoolctl") is not None:
@@ -35,12 +35,12 @@ def prepare(threads: int) -> None:
 
 
 def _limit_memory(limit_bytes: int) -> None:
-    """Let this process write to no more memory: beyond that, allocating raises `MemoryError`.
+    """Bound the memory that this process may write to: beyond it, allocating raises `MemoryError`.
 
     By RLIMIT_DATA, which on Linux counts private writable mappings, the heap among them.
     RLIMIT_AS would count addresses too, of which CUDA and others reserve far more than
-    there is memory; RLIMIT_RSS is not heeded at all.  What the zygote has loaded counts,
-    though all workers share it; each process that a task starts has the same limit anew.
+    there is memory; RLIMIT_RSS is not heeded at all. Modules that the zygote has loaded count,
+    though all workers share them; each process that a task starts has the same limit anew.
     """
     _, hard = resource.getrlimit(resource.RLIMIT_DATA)
     if hard != resource.RLIM_INFINITY:
@@ -52,7 +52,7 @@ def _limit_memory(limit_bytes: int) -> None:
 
 
 def _use_threads(threads: int) -> None:
-    """Tell libraries that were loaded before the fork, and do not read variables again.
+    """Set the threads of libraries that were loaded before the fork, and read no variables again.
 
     Their pools were of one thread then, so the fork has lost none.
     """

@@ -1,4 +1,4 @@
-"""What a node is told when it is started, as one value that travels as JSON."""
+"""The setup of a node, as one value that travels as JSON."""
 
 from __future__ import annotations
 
@@ -16,37 +16,37 @@ from steerio.model.places import Topology, WorkerNeeds
 from steerio.model.settings import Settings
 
 SOCKETS = "steerio-"
-"""How names of folders of sockets begin."""
+"""Beginning of the names of folders of sockets."""
 LOOK_S = 0.05
-"""How often it is looked whether a broker has ended."""
+"""Time between two looks whether a broker has ended."""
 ORIGINAL_PATH = "STEERIO_ORIGINAL_PYTHONPATH"
-"""How a fresh interpreter learns of the ``PYTHONPATH`` that is to reach the tasks."""
+"""The variable with the ``PYTHONPATH`` for the tasks, for a fresh interpreter."""
 SAME_S = 0.3
 """Signals that follow one within so many seconds are the same request, and count once."""
 
 
 class NodeSetup(Struct, frozen=True, kw_only=True):
-    """How to start a node.
+    """The settings and addresses with which a node starts.
 
     Attributes:
         name: of the node; the broker makes it unique.
-        address, keys: how to reach the broker; local (``ipc://``) addresses need no keys.
-        worker_address: where workers reach it, if elsewhere (a Unix stream on its own host).
-        workers: how many workers to offer for each pool.
-        needs: what each worker of a pool needs; of pools that are not named: one core.
+        address, keys: of the broker; local (``ipc://``) addresses need no keys.
+        worker_address: of the broker for workers, if another (a Unix stream on its own host).
+        workers: the number of workers to offer for each pool.
+        needs: the needs of each worker, by pool; without any: one core.
         preload: modules that the workers of a pool need, imported once per node.
         files: Python files to load once per node, as module name and path.
-        path: what to put in front of ``sys.path``.
-        pin: whether each worker gets cores of its own, where there are enough.
-        topology: what the node has, where that is not to be read from the machine.
-        spare_cores: cores to leave to others (the campaign's own process) when pinning.
-        log: file for what workers print; empty to leave it where the node's goes.
-        folder: where the broker has its sockets; to be removed if it ends without doing so.
-        ends: when its walltime is over, in Unix seconds, where it has one.
-        settings: the bounds that the broker goes by.
-        store: where large values are; ``None``: none go there.
-        objects: the folder of them, or of the copies of them that this host keeps.
-        random_seed: of the run, which its workers' random numbers follow from.
+        path: folders to put in front of ``sys.path``.
+        pin: whether each worker gets cores of its own, if there are enough.
+        topology: of the node; by default it is read from the machine.
+        spare_cores: the number of cores to leave to the campaign's own process when pinning.
+        log: file for the output of workers; by default it goes where the node's goes.
+        folder: of the broker's sockets; the node removes it if the broker ends without doing so.
+        ends: when its walltime is over, in Unix seconds, if it has one.
+        settings: the broker's bounds.
+        store: of large values; ``None``: none go by reference.
+        objects: the folder of the store, or of the copies that this host keeps.
+        random_seed: of the run; its workers' random numbers follow from it.
     """
 
     name: str
@@ -71,7 +71,7 @@ class NodeSetup(Struct, frozen=True, kw_only=True):
 
     @property
     def requires(self) -> dict[str, list[str]]:
-        """What a process needs to serve each pool, in words that are compared."""
+        """The needs of a process that serves each pool, in words that are compared."""
         default = WorkerNeeds()
         required = {pool: list(modules) for pool, modules in self.preload.items()}
         for pool, needs in self.needs.items():

@@ -1,14 +1,14 @@
-"""The zygote: a single-threaded process that has preloaded what workers need, and forks them.
+"""The zygote: a single-threaded process that has preloaded modules for workers, and forks them.
 
 Its node cannot fork workers itself, because ZeroMQ gives the node threads.  The zygote
-has none: it reads orders from a socket, forks, and waits for its children, so it also is
-the one who surely knows that a worker ended, and whose descendants to kill.  When the
-socket closes, because the node ended in whatever way, it kills every worker and ends.
+has none: it reads orders from a socket, forks, and waits for its children, so it is also the
+process that knows for certain that a worker ended, and which descendants to kill. When the socket
+closes, because the node ended in whatever way, it kills every worker and ends.
 
-A module that starts threads as it is loaded spoils the zygote for good.  So before it
-loads anything it forks a *standby* of itself, which it dismisses when all went well.  When
-not, the standby becomes its successor: it forks from now on, and is told not to load that
-module.  The spoilt one keeps its workers, and passes orders and answers on.
+A module that starts threads as it is loaded spoils the zygote for good.  So before it loads
+anything it forks a *standby* of itself, which it dismisses if all went well. If not, the standby
+becomes its successor: it forks from now on, and is told not to load that module. The spoilt zygote
+keeps its workers, and passes orders and answers on.
 
 Orders and answers are lines of JSON.
 """
@@ -53,7 +53,7 @@ from steerio.worker.slots import Slots
 from steerio.worker.task_objects import WorkerObjects
 
 GONE_S = 1.0
-"""How long a zygote whose node was killed looks whether the broker is killed, too."""
+"""Time in which a zygote whose node was killed looks whether the broker is killed, too."""
 
 
 class Zygote:
@@ -67,13 +67,13 @@ class Zygote:
         self._preloads = Preloads(setup.files, setup.preload)
         self._streams = Streams(setup.random_seed)
         self._followed = 0
-        """How many orders."""
+        """The number of orders."""
         self._successor: tuple[int, socket.socket] | None = None
         self._answers = b""
         self._buffer = b""
 
     def serve(self) -> None:
-        """Follow orders until there is nobody to give them."""
+        """Follow orders until no process can give them."""
         waker, wakes = socket.socketpair()
         for end in (waker, wakes):
             end.setblocking(False)
@@ -93,8 +93,8 @@ class Zygote:
             self._kill_all(gently=_told_to_end)
 
     def _turn(self, wakes: socket.socket) -> bool:
-        """Do what comes next, and wait for that; ``False`` once nobody can give orders."""
-        # the workers ordered first come first; they are known to come
+        """Wait for the next event and handle it; ``False`` once no process can give orders."""
+        # load nothing ahead before the first workers, which are sure to be ordered
         idle = self._successor is None and self._followed >= sum(self._setup.workers.values())
         planned = self._preloads.next_planned() if idle else None
         ready = self._selector.select(None if planned is None else 0)
@@ -115,7 +115,7 @@ class Zygote:
     # -- orders -------------------------------------------------------------------------------
 
     def _follow(self) -> bool:
-        """Follow the orders that have arrived; ``False`` once nobody can give more."""
+        """Follow the orders that have arrived; ``False`` once no process can give more."""
         try:
             data = self._orders.recv(65536)
         except ConnectionError:
@@ -158,7 +158,7 @@ class Zygote:
     # -- loading ------------------------------------------------------------------------------
 
     def _load(self, modules: list[str]) -> None:
-        """Load what is not loaded yet, or have a successor that will never load it.
+        """Load the modules that are missing, or have a successor that will never load a bad one.
 
         Raises:
             RuntimeError: this zygote is spoilt, and no process could be had to succeed it.
@@ -182,10 +182,10 @@ class Zygote:
                 link.close()
                 os.kill(pid, signal.SIGKILL)
                 os.waitpid(pid, 0)
-        self._offspring.spare_others()  # the successor, and what the modules have started
+        self._offspring.spare_others()  # the successor, and processes that the modules have started
 
     def _fork_standby(self) -> tuple[int, socket.socket | None]:
-        """Fork this process as it is; returns the other one's number, and the way to it if any."""
+        """Fork this process as it is; return the fork's number, and the link to it, if any."""
         mine, theirs = socket.socketpair()
         zygote = os.getpid()
         inheritance.flush_output()
@@ -203,7 +203,7 @@ class Zygote:
         return pid, mine
 
     def _stand_by(self, orders: socket.socket, zygote: int) -> NoReturn:
-        """In the standby: wait, mostly to be killed; else take over."""
+        """In the standby, wait, mostly to be killed; else take over."""
         status = 1
         try:
             descendants.die_with_parent(zygote)
@@ -223,14 +223,14 @@ class Zygote:
             status = 0
         except EndZygote:
             status = 0
-        except BaseException:  # noqa: BLE001 - nothing is left that could handle it
+        except BaseException:  # noqa: BLE001 - no code is left that could handle it
             traceback.print_exc()
         finally:
             inheritance.flush_output()
             os._exit(status)
 
     def _pass_answers(self) -> bool:
-        """Pass on what the successor says, whole lines; ``False`` when it has ended."""
+        """Pass on the successor's answers, whole lines; ``False`` when it has ended."""
         assert self._successor is not None
         try:
             data = self._successor[1].recv(65536)
@@ -253,7 +253,7 @@ class Zygote:
             self._orders.sendall(json.dumps(what).encode() + b"\n")
 
     def _kill_all(self, gently: bool) -> None:
-        """End all workers and whatever they left behind."""
+        """End all workers and all that they left behind."""
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         if gently:
@@ -261,7 +261,7 @@ class Zygote:
         self._offspring.kill_all()
 
     def _become_worker(self, name: str, order: dict[str, Any], zygote: int) -> NoReturn:
-        """In the child: be that worker until the end of it."""
+        """In the child, be that worker until its end."""
         status, itself, output = 1, os.getpid(), Output(name)
         try:
             os.setpgid(0, 0)
@@ -292,18 +292,18 @@ class Zygote:
                 status = code
             else:
                 sys.stderr.write(f"{code}\n")
-        except BaseException:  # noqa: BLE001 - whatever it was is the worker's end
+        except BaseException:  # noqa: BLE001 - any exception is the worker's end
             if os.getpid() == itself:  # else it was forked by a task
                 self._slots.leave_word(order["slot"], traceback.format_exc())
             traceback.print_exc()
         finally:
             output.end_lines()
             inheritance.flush_output()
-            ctypes.CDLL(None).fflush(None)  # what C and Fortran code printed
+            ctypes.CDLL(None).fflush(None)  # the output of C and Fortran code
             os._exit(status)
 
     def _ahead(self) -> Ahead:
-        """Return how far generator tasks may be ahead: not so far that they fill the store."""
+        """Return the bounds of generator tasks' lead, which may not fill the store."""
         settings, store = self._setup.settings, self._setup.store
         limit = None if store is None else store.limit_bytes
         return Ahead(settings.items, settings.items_bytes, None if limit is None else limit // 2)
@@ -327,7 +327,7 @@ def _worker_objects(setup: NodeSetup, worker: str) -> WorkerObjects:
 
 
 def become_zygote(orders: socket.socket, slots: Slots, setup: NodeSetup) -> NoReturn:
-    """In a freshly forked process: be the zygote, until the end of it."""
+    """In a freshly forked process, be the zygote, until its end."""
     status = 1
     try:
         os.setpgid(0, 0)  # a launcher that kills its rank's group leaves us to clean up
@@ -351,7 +351,7 @@ def become_zygote(orders: socket.socket, slots: Slots, setup: NodeSetup) -> NoRe
         status = 0
     except EndZygote:
         status = 0
-    except BaseException:  # noqa: BLE001 - nothing is left that could handle it
+    except BaseException:  # noqa: BLE001 - no code is left that could handle it
         traceback.print_exc()
         with contextlib.suppress(OSError):
             orders.sendall(json.dumps({"failed": traceback.format_exc()}).encode() + b"\n")
@@ -361,7 +361,7 @@ def become_zygote(orders: socket.socket, slots: Slots, setup: NodeSetup) -> NoRe
 
 
 def _print_to(log: str) -> None:
-    """Send what this process and its workers print to a file, if one is named."""
+    """Send the output of this process and its workers to a file, if one is named."""
     if log:
         descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
         os.dup2(descriptor, 1)
@@ -370,14 +370,14 @@ def _print_to(log: str) -> None:
 
 
 _told_to_end = False
-"""Noted, too: where the exception strikes is not ours to choose, and some code swallows any."""
+"""Set beside the exception, which may strike in code that swallows any."""
 
 
 @contextlib.contextmanager
 def _told_later() -> Generator[None, None, None]:
-    """Fork in here: what is raised in the hooks that run at a fork, Python swallows.
+    """A context to fork in, as Python swallows exceptions in the hooks that run at a fork.
 
-    The child lets itself be told when it is ready for that.
+    The child unblocks the signal when it is ready.
     """
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     try:

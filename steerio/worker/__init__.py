@@ -1,1 +1,1 @@
-"""Nodes and workers: the processes that run tasks, and what keeps them alive or ends them."""
+"""Nodes and workers: the processes that run tasks, and those that keep them alive or end them."""

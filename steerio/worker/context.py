@@ -1,4 +1,4 @@
-"""What a running task can say and ask: the functions that user code calls.
+"""The functions by which user code in a running task says and asks things.
 
 Outside a worker (a task function called directly, a test) they do nothing, so a task
 stays a plain function.
@@ -16,18 +16,18 @@ from steerio.model.bounds import REPORT_CHARACTERS, real, said
 from steerio.worker.random_streams import derive
 
 PROGRESS_EVERY_S = 0.05
-"""Of progress reports that come faster the last is sent; so is word of items that nobody reads."""
+"""Least time between two progress reports that are sent, or two words of items without a reader."""
 
 
 class Running(Protocol):
-    """The attempt that this process runs now."""
+    """The attempt that runs in this process now."""
 
     def report(self, fraction: float | None, message: str) -> None:
         """Send progress."""
         ...
 
     def should_stop(self) -> bool:
-        """Whether it was asked to stop."""
+        """Say whether it was asked to stop."""
         ...
 
     def random_seed(self, bits: int) -> int:
@@ -42,14 +42,14 @@ _simulated: contextvars.ContextVar[Running | None] = contextvars.ContextVar(
 
 
 def set_current(running: Running | None) -> None:
-    """Say which attempt runs (the worker does)."""
+    """Set the attempt that runs (the worker does)."""
     global _current  # noqa: PLW0603 - a process runs one task at a time
     _current = running
 
 
 @contextlib.contextmanager
 def simulating(running: Running) -> Generator[None, None, None]:
-    """Say which attempt runs in this context: simulated ones have one process, and one loop."""
+    """Set the attempt that runs in this context: simulated ones share one process and loop."""
     token = _simulated.set(running)
     try:
         yield
@@ -65,10 +65,10 @@ def running_here() -> Running | None:
 def report(fraction: float | None = None, message: str = "") -> None:
     """Tell the campaign how far this task is, as a ``TaskProgress`` event.
 
-    At most 20 reports a second are sent: of those that come faster the last, a moment later.
+    At most 20 reports a second are sent; of those that come faster the last is sent a moment later.
 
     Args:
-        fraction: share done, 0 to 1, where it is known.
+        fraction: share done, 0 to 1, if it is known.
         message: anything worth telling, in a line; of more than 10,000 characters the middle is
             cut out.
 
@@ -82,7 +82,7 @@ def report(fraction: float | None = None, message: str = "") -> None:
 
 
 def should_stop() -> bool:
-    """Whether this task was asked to stop (cancelled, or out of time).
+    """Say whether this task was asked to stop (cancelled, or out of time).
 
     A task that returns or raises soon after keeps its worker; one that does not gets
     SIGTERM and then SIGKILL, each ``cancel_grace_s`` later.
@@ -99,7 +99,7 @@ def random_seed(bits: int = 64) -> int:
     Outside a worker the system draws it.
 
     Args:
-        bits: how long it may be, 1 to 256; some libraries take no more than 32.
+        bits: its length, 1 to 256; some libraries take no more than 32.
 
     Raises:
         UsageError: ``bits`` is out of these bounds.

@@ -1,4 +1,4 @@
-"""Running the coroutines of ``async def`` tasks, one at a time, on one loop for all of them."""
+"""The loop that runs the coroutines of ``async def`` tasks, one at a time."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 from steerio.worker.slots import Slot
 
 STOP_CHECK_S = 0.02
-"""How often a waiting task looks whether it was asked to stop."""
+"""Time between two looks of a waiting task whether it was asked to stop."""
 
 
 class CoroutineRunner:
@@ -26,15 +26,15 @@ class CoroutineRunner:
         self._runner: asyncio.Runner | None = None
 
     def run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
-        """Run a coroutine on a loop that is kept for the next, though not what it left there.
+        """Run a coroutine on a loop that is kept for the next; cancel tasks that it left there.
 
         Raises:
-            BaseException: whatever the coroutine raises.
+            BaseException: any that the coroutine raises.
         """
         if self._runner is None:
             self._runner = asyncio.Runner()
         try:
-            # else it would be the context of the first task for all that follow
+            # without a copy all later tasks would share the context of the first
             return self._runner.run(self._alone(coroutine), context=copy_context())
         except Exception:
             raise
@@ -45,7 +45,7 @@ class CoroutineRunner:
             raise
 
     async def _alone(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
-        """Run a coroutine, and cancel what it left running."""
+        """Run a coroutine, and cancel the tasks that it left running."""
         try:
             return await self._watched(coroutine)
         finally:

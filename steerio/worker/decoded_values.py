@@ -1,13 +1,13 @@
-"""Values that a worker has made of stored frames, kept for the tasks that are given them next.
+"""Values that a worker has decoded from stored frames, kept for the tasks that get them next.
 
-Theory.  To map an object again costs nothing, but to unpickle a model of a million entries takes as
-long each time.  So what took a while to be made is kept, and given to the next task as it is:
-what tasks share they may not change.  Arrays see to that themselves, being read-only; of other
-values a task is believed, unless the store is set to check.
+Theory. Mapping an object again costs nothing, but unpickling a model of a million entries takes as
+long each time. So a worker keeps a value that took a while to decode, and gives it to the next task
+as it is: tasks may not change values that they share. Arrays are read-only anyway; for other values
+the worker trusts the task, unless the store is set to check.
 
-A value stays for as long as the store keeps the frames that it was made from, which it drops when
-the object is freed, and within a bound of its own.  What is made at once is not kept, so that small
-values remain each task's own.
+A value stays for as long as the store keeps the frames that it was decoded from, which it drops
+when the object is freed, and within a bound of its own. A value that is decoded at once is not
+kept, so that small values remain each task's own.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from typing import Any
 from steerio.edge.encoding.values import ANY_VALUE
 
 KEPT_FROM_S = 100e-6
-"""What was made in less, of this thread's time, is made again."""
+"""Least time of this thread for decoding a value that is kept; quicker ones are decoded again."""
 GROWTH = 8
-"""How many times as long as their pickle objects are taken to be."""
+"""The estimated size of unpickled objects, in lengths of their pickle."""
 _PICKLE = b"\x80\x05"
 
 
 class _Made:
-    """A value, and what it was made from."""
+    """A value, and the frames that it was decoded from."""
 
     __slots__ = ("digest", "nbytes", "source", "value")
 
@@ -46,8 +46,8 @@ class DecodedValues:
     """The values that one worker keeps.
 
     Args:
-        most_bytes: how large they may be in all, by an estimate.
-        checked: whether to look after each task that it has changed none.
+        most_bytes: most bytes of all of them, by an estimate.
+        checked: whether to check after each task that it has changed none.
     """
 
     def __init__(self, most_bytes: int, checked: bool) -> None:
@@ -62,11 +62,11 @@ class DecodedValues:
 
     @property
     def nbytes(self) -> int:
-        """How large they are in all, by an estimate."""
+        """The bytes of all of them, by an estimate."""
         return self._nbytes
 
     def value(self, frames: Sequence[memoryview], make: Callable[[], Any]) -> Any:
-        """Return the value of frames, which ``make`` makes where it is not kept."""
+        """Return the value of frames, which ``make`` makes if it is not kept."""
         source = frames[0]
         key = id(source)
         made = self._made.get(key)
@@ -81,16 +81,16 @@ class DecodedValues:
         return value
 
     def begin(self) -> None:
-        """Begin a task; what the last one was given and did not answer for is kept no more."""
+        """Begin a task; drop the values of the last one that were not checked."""
         for key in self._used:
             self._drop(key)
         self._used.clear()
 
     def check(self) -> None:
-        """Check, if so set, that the task has left all that it shares as it was.
+        """Check, if so set, that the task has left all shared values as they were.
 
         Raises:
-            RuntimeError: it has changed a value; that is not kept.
+            RuntimeError: it has changed a value, which is dropped.
         """
         used, self._used = self._used, {}
         changed = [key for key, made in used.items() if _digest_of(made.value) != made.digest]
@@ -132,7 +132,7 @@ class DecodedValues:
 
 
 def _size_of(frames: Sequence[memoryview]) -> int:
-    """Estimate the memory of a value: arrays are views, and what is pickled grows."""
+    """Estimate the memory of a value: arrays are views, and pickled objects grow."""
     return sum(
         frame.nbytes * (GROWTH if at == 0 or bytes(frame[:2]) == _PICKLE else 1)
         for at, frame in enumerate(frames)
@@ -140,10 +140,10 @@ def _size_of(frames: Sequence[memoryview]) -> int:
 
 
 def _digest_of(value: Any) -> bytes:
-    """Return a digest of a value as it is now; nothing of one that cannot be pickled again."""
+    """Return a digest of a value as it is now; ``b""`` if it cannot be pickled again."""
     try:
         body, frames = ANY_VALUE.pack(value)
-    except Exception:  # noqa: BLE001 - pickling may raise whatever it likes
+    except Exception:  # noqa: BLE001 - pickling may raise anything
         return b""
     digest = blake2b(body)
     for frame in frames:

@@ -1,6 +1,6 @@
-"""How an exception travels: what it is called and says, where it came from, and itself.
+"""Exceptions on their way: type, message and traceback as text, and the exception itself.
 
-It may be of any length: what is too long to be read by anybody is cut, with a word of how much.
+Texts too long to be read are cut, with a note of how much.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def describe(raised: BaseException, own_frames: int) -> RemoteError:
     except Exception as error:  # noqa: BLE001 - it is the user's __str__ that is called there
         text = "".join(traceback.format_tb(trace)) + f"{name} ({type(error).__name__} in its text)"
     try:
-        message = steady(str(raised))  # it is recorded: runs that are alike have it alike
+        message = steady(str(raised))  # it is recorded, and equal runs have equal records
     except Exception as error:  # noqa: BLE001 - as above
         message = f"(its __str__ raises {type(error).__name__})"
     name, text = cut(name, NAME_CHARACTERS), cut(text, TRACEBACK_CHARACTERS)
@@ -48,7 +48,7 @@ def describe(raised: BaseException, own_frames: int) -> RemoteError:
 
 
 def _pickle(raised: BaseException) -> bytes:
-    """Pickle an exception, or return nothing where it cannot be made again from that.
+    """Pickle an exception, or return ``b""`` if it cannot be made again from that.
 
     A class of ``__main__``, or made in a function, came here by value, and goes back as the
     class that it was made from.
@@ -56,6 +56,6 @@ def _pickle(raised: BaseException) -> bytes:
     try:
         pickled, _ = dump(raised, whole=True)  # it may carry long arrays
         made_again = pickle.loads(pickled)
-    except Exception:  # noqa: BLE001 - it may raise whatever it likes, and then it cannot travel
+    except Exception:  # noqa: BLE001 - it may raise anything, and then cannot travel
         return b""
     return pickled if isinstance(made_again, BaseException) else b""

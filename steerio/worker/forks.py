@@ -1,7 +1,7 @@
 """Processes that a task forks: ordinary ones, with nothing of the worker's in them.
 
-They have its memory, but are not it: a signal that is sent to one of them is not about the
-worker's task, what they say is not for the broker, and they end as their own code says.
+They have its memory, but are not it: a signal to one of them is not about the worker's task, their
+reports are not for the broker, and they end as their own code says.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ ORDINARY: dict[int, Any] = {
     signal.SIGTERM: signal.SIG_DFL,
     signal.SIGINT: signal.default_int_handler,
 }
-"""How a Python program takes the signals that a worker has handlers for."""
+"""An ordinary program's handlers for the signals that a worker has handlers for."""
 
 
 class Forking(Protocol):
@@ -29,15 +29,15 @@ class Forking(Protocol):
 
     @property
     def handlers(self) -> Mapping[int, Any]:
-        """Its own, by signal.  Those that a task sets are inherited, as anywhere."""
+        """Its own handlers, by signal.  Those that a task sets are inherited, as anywhere."""
         ...
 
     def fork_begins(self) -> None:
-        """Raise nothing for now: what is raised in the hooks of a fork, Python swallows."""
+        """Raise nothing for now: Python swallows exceptions in the hooks of a fork."""
         ...
 
     def fork_ended(self) -> None:
-        """Make good for that."""
+        """Raise now the exception that was put off."""
         ...
 
     def let_go(self) -> None:
@@ -48,17 +48,17 @@ class Forking(Protocol):
 TRACKER = "multiprocessing.resource_tracker"
 _worker: Forking | None = None
 _masks = threading.local()
-"""Which signals each thread had blocked before its fork."""
+"""The signals that each thread had blocked before its fork."""
 
 
 def be_ordinary_in_child(worker: Forking) -> None:
-    """Have what is forked from this worker be an ordinary process."""
+    """Make each process that is forked from this worker an ordinary one."""
     global _worker  # noqa: PLW0603 - a process is one worker
     _worker = worker
 
 
 def forget_services() -> None:
-    """In a worker: have multiprocessing start the services anew that its parent had, if any.
+    """In a worker, have multiprocessing start the services anew that its parent had, if any.
 
     They are not this process's children, and the ways to them were closed.
     """
@@ -81,7 +81,7 @@ def _before() -> None:
     if _worker is not None:
         if threading.current_thread() is threading.main_thread():
             _worker.fork_begins()
-        # what is sent to the child before it has its own handlers would be lost, or ours
+        # a signal to the child before it has its own handlers would be lost, or ours
         _masks.before = signal.pthread_sigmask(signal.SIG_BLOCK, ORDINARY)
 
 

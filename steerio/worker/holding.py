@@ -1,8 +1,7 @@
-"""What a process holds of resources: in which order it came, what needs what, how it goes.
+"""The resource values of a process: their order, their needs of each other, their release.
 
-It belongs to one process.  One that was forked from a process that held something begins
-with nothing, so that nobody shares a connection, or gives back a licence, that is
-another's.
+They belong to one process. A fork of it begins with none, so that no process shares another's
+connection, or gives back its licence.
 """
 
 from __future__ import annotations
@@ -22,11 +21,11 @@ from steerio.edge.system import descendants
 from steerio.errors import TaskStopped, UsageError
 
 Key = tuple[Hashable, Hashable]
-"""Of a value: its resource's token, and its arguments."""
+"""The key of a value: its resource's token, and its arguments."""
 
 
 class Entry:
-    """One value, and how to release it; not ``ready`` while it is being set up."""
+    """One value, and the function that releases it; not ``ready`` while it is being set up."""
 
     __slots__ = ("keep", "name", "needs", "ready", "release", "value")
 
@@ -37,14 +36,14 @@ class Entry:
         self.release: Callable[[], object] | None = None
         self.ready = False
         self.needs: set[Key] = set()
-        """What its own set-up used, which must outlast it."""
+        """The values that its own set-up used, which must outlast it."""
 
     def __str__(self) -> str:
         return self.name
 
 
 class Held:
-    """All that one process holds, in the order in which it was ready.
+    """All values that one process holds, in the order in which they were ready.
 
     One thread at a time sets up: two that ask for the same value get the same one.  (So a
     set-up must not wait for a thread of its own that asks for another resource.)
@@ -59,19 +58,19 @@ class Held:
         self.crowded = False
         """Whether a resource may have more entries than it keeps."""
         self.belongings: set[int] = set()
-        """Child processes and threads of set-ups, or that were there after a task."""
+        """Child processes and threads that set-ups started, or that were there after a task."""
         self.on_change: Callable[[int], None] | None = None
-        """Told the number of entries that have something to be done on their release."""
+        """Called with the number of entries that must be released."""
         self.keeping: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext
-        """Set-ups and releases happen in it: what they change of their process stays."""
+        """The context of set-ups and releases, in which changes to the process stay."""
 
     def changed(self) -> None:
-        """Tell whoever watches."""
+        """Tell the watcher, if there is one."""
         if self.on_change is not None:
             self.on_change(sum(entry.release is not None for entry in self.entries.values()))
 
     def use(self, key: Key, entry: Entry) -> None:
-        """Note that an entry is used, be it by another's set-up.
+        """Note that an entry is used, perhaps by another's set-up.
 
         Raises:
             UsageError: it is being set up itself, and this is how it would need itself.
@@ -85,12 +84,12 @@ class Held:
             self.being_set_up[-1].needs.add(key)
 
     def drop(self, keys: Iterable[Key]) -> None:
-        """Release entries and whatever needs them, newest first; the lock is held.
+        """Release entries and all that need them, newest first; the caller holds the lock.
 
-        The error of one is told, and keeps none of the others from its release.
+        The error of one release is printed, and stops none of the others.
         """
         going = set(keys)
-        for key, entry in self.entries.items():  # what needs others is newer than they are
+        for key, entry in self.entries.items():  # an entry is newer than those it needs
             if entry.needs & going:
                 going.add(key)
         for key in [key for key in reversed(self.entries) if key in going]:
@@ -102,17 +101,17 @@ class Held:
                         entry.release()
             except (TaskStopped, KeyboardInterrupt):
                 raise
-            except BaseException:  # noqa: BLE001 - a release may raise whatever it likes
+            except BaseException:  # noqa: BLE001 - a release may raise anything
                 told = f"steerio: releasing {entry} failed:\n{traceback.format_exc()}"
                 with contextlib.suppress(OSError, ValueError):  # the task may have closed it
                     sys.stderr.write(told)
             self.changed()
 
     def drop_crowded(self) -> None:
-        """Release what each resource has beyond what it keeps; the lock is held.
+        """Release the values of each resource beyond those it keeps; the caller holds the lock.
 
-        What others were set up from stays until these are gone.  What a signal has left of a
-        set-up that it struck goes, too.
+        A value that others were set up from stays until these are gone. The rest of a set-up that a
+        signal struck goes, too.
         """
         self.crowded = False
         self.being_set_up.clear()
@@ -130,11 +129,11 @@ class Held:
 
 held = Held()
 _inherited: list[Held] = []
-"""What processes above this one held.  Kept: to drop a generator would run its ``finally``."""
+"""Values of processes above.  Kept, as dropping a generator would run its ``finally``."""
 
 
 def _begin_anew() -> None:
-    """In a process that was just forked: hold nothing."""
+    """In a process that was just forked, hold nothing."""
     global held  # noqa: PLW0603 - it is the process's
     _inherited.append(held)
     held = Held()
@@ -144,27 +143,27 @@ os.register_at_fork(after_in_child=_begin_anew)
 
 
 def here() -> Held:
-    """Return what this process holds."""
+    """Return the values of this process."""
     return held
 
 
 def watch(on_change: Callable[[int], None]) -> None:
-    """Have this process say how many of the values that it holds need a release."""
+    """Have this process tell how many of its values need a release."""
     held.on_change = on_change
     held.changed()
 
 
 def keep_changes_with(keeping: Callable[[], AbstractContextManager[None]]) -> None:
-    """Have what set-ups and releases change of this process stay, though a task's is set back."""
+    """Set the context in which set-ups and releases change this process for good."""
     held.keeping = keeping
 
 
 def end_task() -> None:
-    """Release what is more than each resource keeps (the worker calls it after each task)."""
+    """Release the values beyond those each resource keeps (the worker calls it after each task)."""
     if held.crowded or held.being_set_up:
         with held.lock:
             held.drop_crowded()
-    if held.entries:  # what is here now was not left by the next task
+    if held.entries:  # the next task will not have left these
         held.belongings = below()
 
 
@@ -175,12 +174,12 @@ def below() -> set[int]:
 
 
 def left_by_task() -> bool:
-    """Whether anything is below this process that belongs to no resource."""
+    """Say whether a process or thread is below this one that belongs to no resource."""
     return not below() <= held.belongings
 
 
 def _threads() -> Iterator[int]:
-    """Yield the threads that somebody meant to wait for."""
+    """Yield the threads that are not daemons, which are meant to be waited for."""
     main = threading.main_thread()
     for thread in threading.enumerate():
         if thread is not main and not thread.daemon:
@@ -188,12 +187,12 @@ def _threads() -> Iterator[int]:
 
 
 def release_all() -> None:
-    """Release everything that this process holds, newest first."""
+    """Release all values of this process, newest first."""
     with held.lock:
         held.drop(list(held.entries))
 
 
 @functools.cache
 def release_at_exit() -> None:
-    """See to it that a process that is no worker releases what it holds."""
+    """See to it that a process that is no worker releases its values."""
     atexit.register(release_all)

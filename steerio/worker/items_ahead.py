@@ -1,20 +1,20 @@
-"""How far a generator task is ahead of its reader: in items, and in bytes."""
+"""The lead of a generator task over its reader: in items, and in bytes."""
 
 from __future__ import annotations
 
 from collections import deque
 
 LEAST_ITEMS = 2
-"""So many may be yielded whatever their size: one is read while the next is made."""
+"""Items that may be yielded whatever their size: one is read while the next is made."""
 
 
 class Ahead:
-    """What a generator task has yielded and its reader has not taken yet.
+    """The items that a generator task has yielded and its reader has not taken yet.
 
     Args:
-        items: how many that may be.
-        nbytes: how many bytes, where it is more than ``LEAST_ITEMS``.
-        limit_bytes: most bytes whatever the broker says, where there is not room for more.
+        items: most items.
+        nbytes: most bytes, for more items than ``LEAST_ITEMS``.
+        limit_bytes: most bytes whatever the broker says, if there is no room for more.
     """
 
     def __init__(self, items: int, nbytes: int, limit_bytes: int | None = None) -> None:
@@ -29,9 +29,9 @@ class Ahead:
         self.begin()
 
     def begin(self, *, unread: bool = False) -> None:
-        """Begin with another task, which has yielded nothing; ``unread``: nobody reads that."""
+        """Begin with another task, which has yielded nothing; ``unread``: it has no reader."""
         self.unread = unread
-        """Whether nobody reads: then it is never held back, and what it yields is not sent."""
+        """Whether there is no reader: then it is never held back, and its items are not sent."""
         self._items = self._most_items
         self._bytes = self._most_bytes
         self._sizes: deque[int] = deque()
@@ -50,7 +50,7 @@ class Ahead:
         self._sizes.append(nbytes)
 
     def granted(self, count: int) -> None:
-        """Note that the reader has taken so many items, those that came first; 0: nobody reads."""
+        """Note that the reader has taken the first ``count`` items; 0: there is no reader."""
         self.unread = self.unread or count == 0
         self._items += count
         for _ in range(min(count, len(self._sizes))):

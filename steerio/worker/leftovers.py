@@ -1,9 +1,9 @@
-"""What tasks leave behind of processes: those that ended and nobody waits for, and shared memory.
+"""Processes and shared memory that tasks leave behind.
 
-A program that ends leaves its children to others, who wait for them; a worker goes on to the
-next task, and would keep every one that ended as a zombie.  What is in shared memory outlives
-who made it, and *resource trackers* look after it: each worker has its own, whose pipe closes
-with it (see `descendants.is_tracker`).
+A program that ends leaves its children to another process, which waits for them; a worker goes on
+to the next task, and would keep every child that ended as a zombie. Shared memory outlives its
+maker, and *resource trackers* look after it: each worker has its own, whose pipe closes with it
+(see `descendants.is_tracker`).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any
 from steerio.edge.system import descendants
 
 EVERY_S = 1.0
-"""How often it is looked for processes that ended."""
+"""Time between two looks for processes that ended."""
 
 
 class Leftovers:
@@ -29,20 +29,20 @@ class Leftovers:
     def __init__(self) -> None:
         self._looked = time.monotonic()
         self._awaited: set[int] = set()
-        """Those that an object of some library still stands for."""
+        """Processes for which an object of some library still stands."""
 
     def tidy(self) -> None:
-        """Look, now and then: it is called after each task."""
+        """Look for processes that ended, now and then; call it after each task."""
         now = time.monotonic()
         if now >= self._looked + EVERY_S:
             self._looked = now
             self.reap()
 
     def reap(self) -> None:
-        """Wait for what has ended, unless it is another's to do so."""
+        """Wait for the processes that have ended, unless other code will."""
         if not descendants.ended():
             return
-        # what these have let go of they wait for when they come to it: have them do it now
+        # these wait for the processes they let go of when they come to it: have them do it now
         for module in ("subprocess", "multiprocessing.process"):
             tidy: Any = getattr(sys.modules.get(module), "_cleanup", None)
             if tidy is not None:
@@ -56,7 +56,7 @@ class Leftovers:
 
 
 def _stood_for() -> set[int]:
-    """Return the processes that there is an object for, which tells how they ended."""
+    """Return the processes for which there is an object that tells how they ended."""
     server: Any = getattr(sys.modules.get("multiprocessing.forkserver"), "_forkserver", None)
     found: set[int] = {getattr(server, "_forkserver_pid", None) or 0}
     for what in gc.get_objects():
@@ -68,9 +68,9 @@ def _stood_for() -> set[int]:
 
 
 def own_only(tracker_module: Any) -> None:
-    """Have a worker's tracker of resources see to what the worker makes, and nothing else.
+    """Have a worker's resource tracker see to the memory that the worker makes, and no other.
 
-    Before Python 3.13 what is merely attached to is tracked, too, and is removed with the
+    Before Python 3.13 Python tracks memory that is merely attached to, too, and removes it with the
     worker, though the campaign goes on with it (https://github.com/python/cpython/issues/82300).
     """
     tracker = tracker_module._resource_tracker

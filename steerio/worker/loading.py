@@ -1,4 +1,4 @@
-"""Finding the function of a task type: by import path, or from what was shipped."""
+"""The function of a task type, found by import path or read from its shipped code."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ class LoadedType:
         self.kind = spec.kind
         self.read: Read | None = None
         self.orderly = 0
-        """How many of its tasks in a row left the process as it was, since one has not."""
+        """The number of its tasks in a row that left the process as it was."""
         self.fleeting = False
-        """Whether it is read anew for each task: it refers to stored values, or holds what a task
-        may change, so that the next one, or the next attempt, would not find what was sent."""
+        """Whether it is read anew for each task, as it refers to stored values, or has parts that a
+        task may change, which the next task or attempt must not see."""
         if spec.code:
             self._read()
             self.fleeting = holds_references(spec.code) or holds_state(self.function)
@@ -46,7 +46,7 @@ class LoadedType:
         self.codec = CallCodec(self.function, spec.name)
 
     def renew(self) -> bool:
-        """Be what was sent again, where that was changed since; return whether it was read anew."""
+        """Undo changes since it was sent; return whether it was read anew."""
         if self.fleeting:
             self._read()
         elif self.read is not None:
@@ -59,7 +59,7 @@ class LoadedType:
 
 
 def holds_state(function: Any) -> bool:
-    """Whether a function has something of its own that may change: its object, cells, arguments.
+    """Say whether a function has parts of its own that may change: object, cells, defaults.
 
     The globals that it reads are not its own: they are the worker's, as those of a module are.
     """
@@ -94,12 +94,12 @@ def _held_by(function: FunctionType) -> Iterator[Any]:
 def _find_same(spec: TaskSpec) -> Callable[..., Any]:
     """Return the function of an import path that has the code of the one that was submitted.
 
-    Where this process has another, its module is imported anew: whoever submits may have loaded
-    a later state of the file.  Functions that were found before keep their module.
+    If this process has other code, it imports the module anew: the submitter may have loaded a
+    later state of the file. Functions that were found before keep their module.
 
     Raises:
-        ImportError: it is not there, or the file holds another; the message says what to do.
-        Exception: whatever importing the module raises.
+        ImportError: it is not there, or the file has other code; the message says what to do.
+        Exception: any that importing the module raises.
     """
     module, path = spec.name.split(":", 1)
     found = _find(module, path)
@@ -114,7 +114,7 @@ def _find_same(spec: TaskSpec) -> Callable[..., Any]:
         raise
     if not _same_code(found, spec.digest):
         raise ImportError(
-            f"{path} of {module} is not here what it is where it was submitted: "
+            f"{path} of {module} has other code here than in the process that submitted it: "
             f"{sys.modules[module].__file__} was changed since one of the two imported it, or is "
             "another file; reload the module there (importlib.reload) or start that program anew"
         )
@@ -122,7 +122,7 @@ def _find_same(spec: TaskSpec) -> Callable[..., Any]:
 
 
 def _same_code(function: Callable[..., Any], digest: bytes) -> bool:
-    """Whether a function has the code of a digest, as far as that can be compared."""
+    """Say whether a function has the code of a digest, as far as that can be compared."""
     own = fingerprint(function) if digest else b""
     return not own or own == digest or own.partition(b" ")[0] != digest.partition(b" ")[0]
 
@@ -132,9 +132,9 @@ def _find(module: str, path: str) -> Callable[..., Any]:
 
     Raises:
         ImportError: workers do not find it there; the message says what to do.
-        Exception: whatever importing the module raises.
+        Exception: any that importing the module raises.
     """
-    advice = "define it at the top level of a module that they can import, whoever imports that"
+    advice = "define it at the top level of a module that every worker can import"
     try:
         found: Any = importlib.import_module(module)
     except ModuleNotFoundError as error:
@@ -156,7 +156,7 @@ def load_file(name: str, path: str | Path) -> ModuleType:
 
     Raises:
         ImportError: it cannot be loaded as Python.
-        Exception: whatever the file itself raises.
+        Exception: any that the file itself raises.
     """
     if name in sys.modules:
         return sys.modules[name]

@@ -1,8 +1,8 @@
-"""What tasks print: whole lines, each with the time, the worker and the task that printed it.
+"""The output of tasks: whole lines, each with its time, worker and task.
 
 Many workers share a log or a terminal.  So a line is written when it is whole, at one go, and a
-task that ends in the midst of one ends the line.  What is printed below Python, by C code or by
-programs that a task starts, goes there as it is.
+task that ends in the midst of one ends the line. Output of C code, or of programs that a task
+starts, goes there as it is.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from collections.abc import Iterator
 from typing import Any
 
 HELD_CHARACTERS = 65_536
-"""A line that is longer is written in pieces."""
+"""Longest line that is written whole; longer ones go in pieces."""
 
 
 class Output:
-    """Says who prints.
+    """The output of this worker, with labels that name it and its task.
 
     Args:
         worker: its name.
@@ -35,7 +35,7 @@ class Output:
         """Whether a line may have been begun."""
 
     def label(self) -> str:
-        """Return how a line begins that is printed now."""
+        """Return the beginning of a line that is printed now."""
         now = time.time()
         clock = time.strftime("%H:%M:%S", time.localtime(now))
         task = "" if self.task_id is None else f" task {self.task_id}"
@@ -60,7 +60,7 @@ class Output:
         return Lines(number, self)
 
     def end_lines(self) -> None:
-        """End what a task has begun to print."""
+        """End the lines that a task has begun to print."""
         self.unfinished = False
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, Lines):
@@ -82,7 +82,7 @@ class Lines(io.TextIOWrapper):
         _streams.add(self)
 
     def write(self, text: str, /) -> int:
-        """Take in text; what lines it completes are written."""
+        """Take in text, and write the lines that it completes."""
         with self._whose:
             whole, newline, rest = (self._held + text).rpartition("\n")
             self._held = _last_written(rest)
@@ -95,20 +95,20 @@ class Lines(io.TextIOWrapper):
         return len(text)
 
     def flush(self) -> None:
-        """Write out what is whole; a process that a task has forked writes all."""
+        """Write out whole lines; a process that a task has forked writes all."""
         if not getattr(self, "_in_worker", True):
             self.end_line()
         super().flush()
 
     def end_line(self) -> None:
-        """Write what is there of a line."""
+        """Write the unfinished line, if there is one, and end it."""
         if self._held:
             with self._whose:
                 held, self._held = self._held, ""
                 self._print(held)
 
     def begin_in_child(self) -> None:
-        """In a fork: have nothing of what the worker has begun to print."""
+        """In a fork, forget the line that the worker has begun to print."""
         self._whose = threading.RLock()
         self._held = ""
         self._in_worker = False
@@ -119,7 +119,7 @@ class Lines(io.TextIOWrapper):
 
 
 def _last_written(line: str) -> str:
-    """Return what a terminal would show of a line that was written over, as progress bars do."""
+    """Return a line as a terminal would show it if it was written over, as progress bars do."""
     if "\r" not in line:
         return line
     shown = line.rstrip("\r")

@@ -1,13 +1,12 @@
 """A worker: one process, one thread, one task at a time.
 
-It blocks until the broker sends something, runs what it holds in order, and reports each
-task as it ends.  Before it begins one it looks whether that was recalled, which its node
-writes into the page they share, and then gives it back unbegun.  Being alone in its
-process, a task may hold the interpreter for as long as it likes: the node speaks for the
-worker.
+It blocks until the broker sends a message, runs the tasks it holds in order, and reports each as it
+ends. Before it begins one it looks in the page shared with its node whether that was recalled, and
+then gives it back unbegun.  Being alone in its process, a task may hold the interpreter for as long
+as it likes: the node speaks for the worker.
 
-It ends in order when the broker says so or is gone, and when its zygote, which ends, asks
-it to leave: then it releases the resources that its tasks have set up.
+It ends in order when the broker says so or is gone, and when its zygote ends and asks it to leave:
+then it releases the resources that its tasks have set up.
 """
 
 from __future__ import annotations
@@ -49,21 +48,21 @@ from steerio.worker.surroundings import Surroundings
 from steerio.worker.task_objects import WorkerObjects
 
 PARENT_CHECK_S = 1.0
-"""How often an idle worker looks whether its parent is still there (where no signal says)."""
+"""Time between two looks of an idle worker for its parent (if no signal tells it)."""
 SOON_S, SOON_LOOKS = 0.001, 100
-"""How soon, and how often, it is looked whether a signal that came amid a fork can come again."""
+"""Time and number of looks whether a signal that came amid a fork can come again."""
 POLL_S = 0.0002
-"""How often a worker that has tasks in hand looks whether something has arrived."""
+"""Time between two looks for messages of a worker that has tasks in hand."""
 TIDY_S = 0.5
-"""How often one that always has a task in hand gives back what is freed, at most."""
+"""Least time between two times at which one that always has a task gives back freed memory."""
 LEFT_S = 0.1
-"""How long processes and threads that a stopped task has left may take to end by themselves."""
+"""Time for processes and threads that a stopped task has left to end by themselves."""
 RELEASE_S = 2.0
-"""How long a worker that ends may take to release all its resources."""
+"""Time for a worker that ends to release all its resources."""
 
 
 class _Outcome:
-    """How an attempt went; times on this host's monotonic clock, in seconds."""
+    """The outcome of an attempt; times on this host's monotonic clock, in seconds."""
 
     __slots__ = ("ended", "ended_as", "error", "packed", "started", "stored")
 
@@ -83,10 +82,10 @@ class Worker:
         link: the way to the broker.
         name: given by the broker.
         slot: shared with the node.
-        ahead: how far a generator task may be ahead of its reader.
+        ahead: the lead of a generator task over its reader.
         objects: the way to the store.
         streams: its random numbers.
-        output: what it prints by.
+        output: its printed lines.
     """
 
     def __init__(
@@ -124,7 +123,7 @@ class Worker:
         self._progress = Progress(self._send_progress)
         self._last_item = 0.0
         self._unread: set[int] = set()
-        """Attempts that it was sent, of which nobody reads the items."""
+        """Attempts that it was sent whose items have no reader."""
         self._lock = threading.Lock()
         self._coroutines = CoroutineRunner(slot)
         self._leftovers = Leftovers()
@@ -138,7 +137,7 @@ class Worker:
         """Work until told to end.
 
         Raises:
-            ProtocolError: the broker could not be understood, or told something.
+            ProtocolError: a message could not be read, or not be sent.
         """
         for number, handler in self.handlers.items():
             signal.signal(number, handler)
@@ -160,12 +159,13 @@ class Worker:
                 if self._held and not self._ending:
                     self._attempt(*self._held.popleft())
         self._ending = True
-        # its zygote may be gone, and what hangs in C heeds no signal; sys.stderr may be a task's
+        # its zygote may be gone, and code that hangs in C heeds no signal; sys.stderr may be a
+        # task's
         faulthandler.dump_traceback_later(RELEASE_S, exit=True, file=2)
         holding.release_all()
         faulthandler.cancel_dump_traceback_later()
         self._link.close()
-        if self._failure:  # which is so told of why this process ended
+        if self._failure:  # the broker learns so why this process ended
             raise ProtocolError(self._failure)
 
     # -- forks --------------------------------------------------------------------------------
@@ -176,12 +176,12 @@ class Worker:
         self._stopped_before = self._stopped
 
     def fork_ended(self) -> None:
-        """Raise it where that was put off; not here, but in a moment."""
+        """Raise it, if it was put off; not here, but in a moment."""
         if self._inside_before and self._stopped and not self._stopped_before:
             again = threading.Thread(target=self._stop_again, args=[self._run], daemon=True)
             with contextlib.suppress(RuntimeError):  # no thread is left: it is killed, later
                 again.start()
-        self._inside = self._inside_before  # last: who waits for a thread's start is in here
+        self._inside = self._inside_before  # last: the wait for a thread's start is in here
 
     def _stop_again(self, run: int) -> None:
         seen = 0
@@ -193,15 +193,15 @@ class Worker:
                 return
 
     def let_go(self) -> None:
-        """In a fork: be no worker."""
+        """In a fork, be no worker."""
         self._forked = True
         self._link.let_go()
 
     def _wait(self) -> None:
-        """Take in what arrives next, or what will have arrived in a while: nothing."""
+        """Take in the messages that arrive next, or none after a while."""
         self._waiting = True
         try:
-            if not self._leaving:  # else it was asked to before it would have been waked
+            if not self._leaving:  # it may have been asked to leave just before
                 self._take_in(PARENT_CHECK_S)
                 if not self._held:
                     self._tidy()
@@ -215,7 +215,7 @@ class Worker:
     # -- context for user code --------------------------------------------------------------
 
     def report(self, fraction: float | None, message: str) -> None:
-        """Send progress, or the next such, in a moment."""
+        """Send progress, now or in a moment."""
         if threading.current_thread() is threading.main_thread():
             with self._uninterrupted():  # amid the start of a thread it would leave half of one
                 self._progress.report(fraction, message)
@@ -226,7 +226,7 @@ class Worker:
         self._say_inside(ms.ReportProgress(run, fraction, message))
 
     def should_stop(self) -> bool:
-        """Whether the current run was asked to stop."""
+        """Say whether the current run was asked to stop."""
         return self._slot.asked_to_stop
 
     def random_seed(self, bits: int) -> int:
@@ -236,7 +236,7 @@ class Worker:
     # -- taking in ----------------------------------------------------------------------------
 
     def _take_in(self, timeout_s: float) -> None:
-        """Take in what has arrived, waiting up to ``timeout_s`` for something to arrive."""
+        """Take in the messages that have arrived, waiting up to ``timeout_s`` for one."""
         for message, frames in self._arrived(timeout_s):
             match message:
                 case ms.RunTask():
@@ -263,13 +263,13 @@ class Worker:
             self._unread.add(message.run)
 
     def _arrived(self, timeout_s: float) -> Sequence[tuple[ms.FromBroker, Frames]]:
-        """Return what has arrived; nothing where this is the end."""
+        """Return the messages that have arrived; none if this is the end."""
         try:
             return self._link.receive_within(timeout_s)
         except OSError:  # the broker is gone
             self._ending = True
         except ProtocolError as error:
-            self._fail(f"what the broker said could not be read: {error}")
+            self._fail(f"a message of the broker could not be read: {error}")
         return ()
 
     def _learn(self, message: ms.DefineTask | ms.ForgetTypes) -> None:
@@ -289,7 +289,7 @@ class Worker:
     # -- saying -------------------------------------------------------------------------------
 
     def _say(self, message: ms.ToBroker, frames: Frames = ()) -> None:
-        """Send something; a task may have threads that report, so one at a time."""
+        """Send a message; a task may have threads that report, so one at a time."""
         if self._forked:
             return
         with self._lock:
@@ -299,15 +299,15 @@ class Worker:
             except OSError:  # the broker is gone
                 self._ending = True
             except EncodingError as error:
-                self._fail(f"something could not be said to the broker: {error}")
+                self._fail(f"a message to the broker could not be sent: {error}")
 
     def _fail(self, reason: str) -> None:
-        """End, as one that does not understand or is not understood: its tasks are lost."""
+        """End because a message could not be read or sent: the tasks are lost."""
         self._ending = True
         self._failure = self._failure or reason
 
     def _say_inside(self, message: ms.ToBroker, frames: Frames = ()) -> None:
-        """Send something on behalf of a task while that runs."""
+        """Send a message for a task while that runs."""
         if threading.current_thread() is threading.main_thread():
             with self._uninterrupted():
                 self._say(message, frames)
@@ -315,14 +315,14 @@ class Worker:
             self._say(message, frames)
 
     def _on_sigterm(self, *_: object) -> None:
-        if os.getpid() != self._pid:  # so soon after the fork that its handler is still ours
+        if os.getpid() != self._pid:  # a fork so young that its handler is still ours
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             os.kill(os.getpid(), signal.SIGTERM)
             return
         if self._slot.asked_to_leave:
             self._leave()
             return
-        if not self._slot.asked_to_stop:  # not from our node: what it means elsewhere
+        if not self._slot.asked_to_stop:  # not from our node: take it as any program does
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             os.kill(self._pid, signal.SIGTERM)
         self._stopped = True
@@ -330,14 +330,14 @@ class Worker:
             raise TaskStopped
 
     def _leave(self) -> None:
-        """End as soon as the task does, which is told to; what it says is not waited for."""
+        """End as soon as the task does, which is told to; do not wait for its value."""
         again, self._leaving, self._ending, self._stopped = self._leaving, True, True, True
         if (self._waiting or self._inside) and not again:
             raise TaskStopped
 
     @contextlib.contextmanager
     def _uninterrupted(self) -> Generator[None, None, None]:
-        """Put ``TaskStopped`` off: raised amid a message it would ruin the link."""
+        """Put ``TaskStopped`` off, which would ruin the link if it were raised amid a message."""
         inside, self._inside = self._inside, False
         try:
             yield
@@ -364,7 +364,7 @@ class Worker:
         except TaskStopped:  # the signal may strike anywhere in there, handlers included
             self._inside = False
             outcome = _Outcome("cancelled", outcome.started)
-        if self._forked:  # and the task had it go on to the end: so this process ends, in order
+        if self._forked:  # the task had its fork go on to the end, so this process ends, in order
             raise SystemExit
         surroundings = self._surroundings
         trusted = outcome.ended_as == "succeeded" and surroundings.trusts(
@@ -373,7 +373,7 @@ class Worker:
         if not trusted:
             surroundings.set_back_signals()
         self._progress.end()
-        if self._leaving and outcome.ended_as != "succeeded":  # nobody asked it to be stopped
+        if self._leaving and outcome.ended_as != "succeeded":  # the task was not asked to stop
             return
         if outcome.ended_as == "cancelled":
             self._leave_nothing_running()
@@ -403,7 +403,7 @@ class Worker:
             self._tidy()
 
     def _try(self, task: ms.RunTask, frames: Frames, outcome: _Outcome) -> None:
-        """Run an attempt's function and say in ``outcome`` how that went."""
+        """Run an attempt's function and note the outcome."""
         try:
             arrived = self._objects.begin(task, frames)
             kind = self._load(task.type_id)
@@ -423,7 +423,7 @@ class Worker:
             self._pack(value, kind, outcome)
         except TaskStopped:
             raise
-        except BaseException as raised:  # a task may raise whatever it likes
+        except BaseException as raised:  # a task may raise anything
             self._inside = False
             if self._forked:
                 raise
@@ -441,7 +441,7 @@ class Worker:
                 outcome.error = describe(raised, 0 if isinstance(raised, EncodingError) else 2)
 
     def _pack(self, value: Any, kind: LoadedType, outcome: _Outcome) -> None:
-        """Make what a function returned what is reported, by reference where it is large."""
+        """Pack a function's value for the report, by reference if it is large."""
         what = f"the value returned by {kind.name}"
         body, out = kind.codec.result.pack(value, what)
         if out:
@@ -451,7 +451,7 @@ class Worker:
         outcome.packed = (body, out) if outcome.stored is None else (body, ())
 
     def _leave_nothing_running(self) -> None:
-        """End what a stopped task started and left, if need be together with this worker."""
+        """End the processes that a stopped task left, if need be together with this worker."""
         until = time.monotonic() + LEFT_S
         while holding.left_by_task():
             if time.monotonic() > until:  # they ignore SIGTERM; the zygote sees to the rest
@@ -466,7 +466,7 @@ class Worker:
         if isinstance(kind, ms.DefineTask):
             kind = self._types[type_id] = LoadedType(kind.spec)
             self._streams.loaded(kind.name, kind.function)
-            self._surroundings.note()  # what a module changes as it is loaded is not a task's
+            self._surroundings.note()  # a module's changes at its load are not a task's
         elif kind.read is not None and kind.renew():
             self._streams.loaded(kind.name, kind.function)
         self._kind = kind
@@ -487,7 +487,7 @@ class Worker:
         return self._drain(value, kind.spec)
 
     def _drain(self, items: Iterable[Any], spec: TaskSpec) -> Any:
-        """Send what a generator yields; its value is what it returns."""
+        """Send the items of a generator, and return its value."""
         self._begin_items()
         iterator = iter(items)
         index = 0
@@ -504,7 +504,7 @@ class Worker:
             self._check_stop()
 
     async def _drain_async(self, items: AsyncIterator[Any], spec: TaskSpec) -> None:
-        """Send what an async generator yields; it can return nothing, so its value is ``None``."""
+        """Send the items of an async generator; it can return nothing, so its value is ``None``."""
         self._begin_items()
         index = 0
         async for item in items:
@@ -523,7 +523,7 @@ class Worker:
     def _take_grants(self, timeout_s: float) -> None:
         with self._uninterrupted():
             self._take_in(timeout_s)
-        if self._ending:  # nobody is left who could take more items
+        if self._ending:  # no reader is left that could take more items
             raise TaskStopped
 
     def _check_stop(self) -> None:
@@ -542,7 +542,7 @@ class Worker:
         body, frames = ANY_VALUE.pack(item, f"item {index} of a generator task")
         stored = None
         if frames:
-            with self._uninterrupted():  # it is told of in any case, so that it is freed
+            with self._uninterrupted():  # the broker must hear of the object, so that it is freed
                 stored = self._objects.put_away(frames, spec)
                 if stored is not None:
                     self._ahead.yielded(stored.nbytes)
@@ -554,4 +554,4 @@ class Worker:
 
 
 def _do_nothing(*_: object) -> None:
-    """Handle SIGINT, which is meant for the campaign."""
+    """Ignore SIGINT, which is meant for the campaign."""

@@ -1,4 +1,4 @@
-"""What a task reports: not more often than anybody looks, and the last in any case."""
+"""The reports of tasks, passed on at a bounded rate, the last in any case."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Progress:
         self._sent = 0.0
         self._waiting: tuple[float | None, str] | None = None
         self._timed = False
-        """Whether a thread is going to send what waits."""
+        """Whether a thread is going to send the report that waits."""
         self._thread: threading.Timer | None = None
         self._lock = threading.Lock()
 
@@ -51,7 +51,7 @@ class Progress:
         self._send(self._run, fraction, message)
 
     def end(self) -> None:
-        """Pass on the last, before the attempt is over."""
+        """Pass on the last report, before the attempt is over."""
         thread, self._thread = self._thread, None
         if thread is not None:
             thread.cancel()

@@ -1,8 +1,8 @@
 """Random numbers of a run: one seed, and for each worker and each task a number from it.
 
-A fork goes on where its parent's generators stood, so without this all workers of a zygote
-would draw the same numbers, and those that replace them would repeat them.  (Python's own
-`random` seeds itself anew in a fork, from the system, which cannot be repeated.)
+A fork goes on from the state of its parent's generators, so without this all workers of a zygote
+would draw the same numbers, and those that replace them would repeat them.  (Python's own `random`
+seeds itself anew in a fork, from the system, which cannot be repeated.)
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from steerio.edge.system.late_loading import call_once_loaded
 from steerio.errors import UsageError
 
 SEED_BITS = 64
-"""A run's seed has up to so many bits."""
+"""Most bits of a run's seed."""
 DRAWN_BITS = 96
 """A seed of NumPy's with more bits was drawn from the system: people write shorter ones."""
 
@@ -37,7 +37,7 @@ def choose_seed(asked: object) -> int:
 
 
 def derive(seed: int | str, what: str, bits: int = 256) -> int:
-    """Return the number that something has from a seed, of up to 256 bits.
+    """Return the number that a thing has from a seed, of up to 256 bits.
 
     Raises:
         UsageError: there are no numbers of so many bits.
@@ -54,7 +54,7 @@ def of_task(seed: int | str, task_id: int, bits: int) -> int:
 
 
 class Streams:
-    """The generators of a process: those of libraries, and those that modules have made.
+    """The random generators of a process: those of libraries, and those that modules have made.
 
     Args:
         seed: of the run.
@@ -64,15 +64,15 @@ class Streams:
         self._seed = seed
         self._worker = ""
         self._looked_at = 0
-        """How many modules were looked at."""
+        """The number of modules that were looked at."""
         self._of_modules: list[tuple[str, Any]] = []
-        """The generators of these, with where each is; of none twice."""
+        """The generators of these modules, each once, with its place."""
         self._known: set[int] = set()
         self._loads: dict[str, int] = {}
-        """How often each function was loaded that brings generators along."""
+        """The number of times that each function with generators of its own was loaded."""
 
     def look(self) -> None:
-        """Find the generators of the modules that were loaded since: once, before many forks."""
+        """Find the generators of modules loaded since, once before many forks."""
         if "numpy.random" not in sys.modules:
             return
         modules = list(sys.modules.items())
@@ -83,7 +83,7 @@ class Streams:
         self._looked_at = len(modules)
 
     def begin(self, worker: str) -> None:
-        """Be the streams of this worker: also of libraries that it loads later on."""
+        """Seed the generators of this worker, and those of libraries that it loads later on."""
         self._worker = worker
         random.seed(self._derive("random"))
         self.look()
@@ -97,7 +97,7 @@ class Streams:
             self._reseed(where, bits)
 
     def loaded(self, name: str, function: object) -> None:
-        """Take in that a function was loaded, perhaps with modules, or with generators."""
+        """Take in that a function was loaded, perhaps with modules or generators."""
         if "numpy.random" not in sys.modules:
             return
         before = len(self._of_modules)
@@ -105,7 +105,9 @@ class Streams:
         for where, bits in self._of_modules[before:]:
             self._reseed(where, bits)
         brought = self._unseeded(name, _variables(function))
-        if brought:  # shipped by value: as they stood where it was sent, whoever gets it
+        if (
+            brought
+        ):  # shipped by value: with the state that they had at the sender, for every worker
             self._loads[name] = times = self._loads.get(name, 0) + 1
             for where, bits in brought:
                 self._reseed(f"{where} {times}", bits)
@@ -115,7 +117,7 @@ class Streams:
         return of_task(self._seed, task_id, bits)
 
     def _unseeded(self, place: str, variables: Mapping[str, Any]) -> list[tuple[str, Any]]:
-        """Return the generators among these that nobody has given a seed."""
+        """Return the generators among these that were given no seed."""
         numpy_random: Any = sys.modules["numpy.random"]
         generator, legacy = numpy_random.Generator, numpy_random.RandomState
         global_one = numpy_random.mtrand._rand
@@ -144,7 +146,7 @@ class Streams:
 
 
 def _content(module: object) -> Mapping[str, Any]:
-    """Return the variables of a module as it is: to be asked for them, a lazy one would load."""
+    """Return the variables of a module as it is: a lazy one would load if it were asked."""
     try:
         content: Mapping[str, Any] = object.__getattribute__(module, "__dict__")
     except AttributeError:  # anything may stand for a module
@@ -171,4 +173,4 @@ _SEEDING: dict[str, Callable[[Any, int], None]] = {
     "numpy.random": _seed_numpy,
     "torch": _seed_torch,
 }
-"""What seeds the global generator of which module."""
+"""The functions that seed the global generators of modules."""

@@ -1,7 +1,7 @@
-"""Resources: what a worker sets up once and its later tasks use again.
+"""Resources: values that a worker sets up once and its later tasks use again.
 
-A loaded model, an open data set, a licence.  Values are told apart by the resource and
-its arguments; of each resource no more than ``keep`` outlast a task.  `holding` has them.
+Such as a loaded model, an open data set, a licence. The resource and its arguments tell values
+apart; of each resource no more than ``keep`` outlast a task. `holding` has them.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _shipped: dict[str, Resource[..., Any]] = {}
 
 
 class Resource(Generic[P, R]):
-    """Something that a process sets up once; made by `resource`.
+    """A function whose values a process sets up once; made by `resource`.
 
     Calling it returns the value for these arguments, which is set up by the first call.
     """
@@ -47,7 +47,7 @@ class Resource(Generic[P, R]):
 
         Raises:
             UsageError: an argument is not hashable, or setting this up needs this.
-            Exception: whatever setting it up raises; the next call tries again.
+            Exception: any that setting it up raises; the next call tries again.
         """
         bound = self._signature.bind(*args, **kwargs)
         bound.apply_defaults()
@@ -58,7 +58,7 @@ class Resource(Generic[P, R]):
             except TypeError as error:
                 raise UsageError(
                     f"resource {self.name} is kept by its arguments, which must be hashable: "
-                    f"{error}; pass a name or a path, and load what it names inside"
+                    f"{error}; pass a name or a path, and load the object inside"
                 ) from None
             if entry is None:
                 entry = self._set_up(held, key, bound)
@@ -69,7 +69,7 @@ class Resource(Generic[P, R]):
         return f"<resource {self.name}: {self.held} held, keeps {self.keep}>"
 
     def __reduce__(self) -> Any:
-        """Travel by import path where there is one, else as what it is made of."""
+        """Travel by import path if there is one, else by value."""
         module, _, path = self.name.partition(":")
         if _goes_by_path(self, module, path):
             return _by_path, (module, path)
@@ -77,14 +77,14 @@ class Resource(Generic[P, R]):
 
     @property
     def held(self) -> int:
-        """How many of its values this process holds."""
+        """The number of its values that this process holds."""
         return len(self._keys())
 
     def release(self) -> None:
-        """Release all its values that this process holds, and what was set up from them.
+        """Release all its values that this process holds, and those that were set up from them.
 
-        For tests, and for a task that knows that a value is spoilt: the next call sets up
-        another.  What a release raises is printed and goes no further.
+        For tests, and for a task that knows that a value is spoilt: the next call sets up another.
+        An exception of a release is printed and goes no further.
         """
         held = here()
         with held.lock:
@@ -107,7 +107,7 @@ class Resource(Generic[P, R]):
         finally:
             held.being_set_up.pop()
             del held.entries[key]
-        held.entries[key] = entry  # again, behind what its own set-up used
+        held.entries[key] = entry  # again, behind the values that its own set-up used
         held.crowded |= len(self._keys()) > self.keep
         held.changed()
         held.belongings |= below() - before
@@ -126,25 +126,25 @@ class Resource(Generic[P, R]):
 
 
 def _first(made: Generator[Any, Any, Any], what: str) -> Any:
-    """Return what a generator yields first.
+    """Return the first item of a generator.
 
     Raises:
         UsageError: it yields nothing.
     """
     for value in made:
         return value
-    raise UsageError(f"{what} yielded nothing: yield the value once; what follows releases it")
+    raise UsageError(f"{what} yielded nothing: yield the value once; the code after releases it")
 
 
 def _finish(made: Generator[Any, Any, Any], what: str) -> None:
-    """Run what follows a generator's yield.
+    """Run the code after a generator's yield.
 
     Raises:
         UsageError: it yields again.
     """
     for _ in made:
         made.close()
-        raise UsageError(f"{what} yielded twice: what follows its only yield releases it")
+        raise UsageError(f"{what} yielded twice: the code after its only yield releases it")
 
 
 @overload
@@ -168,15 +168,15 @@ def resource(*, keep: int = ...) -> _Decorator: ...
 
 
 def resource(function: Callable[..., Any] | None = None, /, *, keep: int = KEEP) -> Any:
-    """Make a function a resource: what it returns is set up once in a worker, and kept.
+    """Make a function a resource: a worker sets its value up once, and keeps it.
 
     Call it inside a task.  The first call with some arguments sets the value up, later ones,
-    also those of later tasks, return the same.  It is set up by a plain call, also in an
-    ``async def`` task, whose loop waits for it.
+    also those of later tasks, return the same.  A plain call sets it up, also in an ``async def``
+    task, whose loop waits for it.
 
-    A function returns the value, and has nothing to release.  A generator function yields it,
-    once; what follows the ``yield`` releases it.  A class is instantiated; one with
-    ``__enter__`` and ``__exit__`` is entered, and left to release it.
+    A function returns the value, and has nothing to release.  A generator function yields it, once;
+    the code after the ``yield`` releases it.  A class is instantiated; one with ``__enter__`` and
+    ``__exit__`` is entered, and left to release it.
 
     A value is released when its worker ends in order, newest first; when a later task has
     made it one too many (``keep``), after that task; and by ``release()``.  A worker that is
@@ -185,8 +185,8 @@ def resource(function: Callable[..., Any] | None = None, /, *, keep: int = KEEP)
 
     Args:
         function: when used without parentheses.
-        keep: how many values, told apart by their arguments (as ``functools.lru_cache`` does),
-            outlast the task that used them; those unused for longest are released first.
+        keep: the number of values, told apart by their arguments (as ``functools.lru_cache`` does),
+            that outlast the task that used them; those unused for longest are released first.
 
     Raises:
         UsageError: it is not a function that can be called without waiting, or ``keep`` is
@@ -209,7 +209,7 @@ def resource(function: Callable[..., Any] | None = None, /, *, keep: int = KEEP)
 
 
 class _Decorator(Protocol):
-    """What ``resource(keep=...)`` returns."""
+    """The decorator that ``resource(keep=...)`` returns."""
 
     @overload
     def __call__(self, function: type[AbstractContextManager[R]], /) -> Resource[..., R]: ...
@@ -228,7 +228,7 @@ class _Decorator(Protocol):
 
 
 def _goes_by_path(what: Resource[..., Any], module: str, path: str) -> bool:
-    """Whether another process finds it by import path, as cloudpickle decides for functions."""
+    """Say whether another process finds it by import path, as cloudpickle decides for functions."""
     found: Any = sys.modules.get(module)
     for part in path.split("."):
         found = getattr(found, part, None)

@@ -1,20 +1,20 @@
 """A page of memory that a node, its zygote and its workers share.
 
-Each worker has a slot of seven numbers: the run that it began last, the run that it ended
-last and how many resources it has to release (it writes, the others read, also after its
-death), the run that was asked to stop and the first and last of those that it is not to
-begin (the node writes, the worker reads), and whether it is to leave (the zygote writes).
-So a busy worker needs no thread to learn that it should stop, a dead one still says what
-it died of, and a signal that comes late, when the run it was meant for has ended, is not
-sent to the next one.  Aligned 8-byte stores are not torn on any platform of ours.  (Beside its
-slot a worker has room for a word of why it ends, if it knows.)
+Each worker has a slot of seven numbers: the run that it began last, the run that it ended last and
+the number of resources it has to release (it writes, the others read, also after its death), the
+run that was asked to stop and the first and last of those that it must not begin (the node writes,
+the worker reads), and whether it should leave (the zygote writes). So a busy worker needs no thread
+to learn that it should stop, the slot of a dead one still tells the run that it died in, and a
+signal that comes late, when the run it was meant for has ended, is not sent to the next one.
+Aligned 8-byte stores are not torn on any platform of ours.  (Beside its slot a worker has room for
+a word on why it ends, if it knows.)
 
 A run is recalled without a lock.  The worker says that it begins a run, and then looks
 whether it is recalled; the node recalls it, and then, ``SEEN_S`` later, looks whether it
-has begun.  So at least one of them sees the other, and no run is both begun here and given
-to another worker; the wait is for what a processor has stored and others do not see yet.
-Runs rise, so a range of them is enough: one in between that nobody meant is given back
-too, which only costs the way.
+has begun.  So at least one of them sees the other, and no run is both begun here and given to
+another worker; the wait covers the time in which other processors do not see a store yet. Runs
+rise, so a range of them is enough: a run in between that was not meant is given back too, which
+only costs the way.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ import mmap
 SLOTS = 2048
 """Most workers that a node has at a time."""
 WORD_BYTES = 4096
-"""How much a worker can say of why it ends."""
+"""Most bytes of a worker's word on why it ends."""
 SEEN_S = 0.002
-"""A store is seen by all processors long before."""
+"""Time in which all processors surely see a store."""
 _BEGUN, _ENDED, _ASKED, _HOLDS, _LEAVES, _FIRST, _LAST = range(7)
 _NUMBERS = 8
 """Numbers of a slot: one cache line, so that workers do not write to each other's."""
@@ -38,7 +38,9 @@ class Slots:
     def __init__(self) -> None:
         self._memory = mmap.mmap(-1, SLOTS * _NUMBERS * 8)
         self._numbers = memoryview(self._memory).cast("Q")
-        self._words = mmap.mmap(-1, SLOTS * WORD_BYTES)  # of which just what is used is there
+        self._words = mmap.mmap(
+            -1, SLOTS * WORD_BYTES
+        )  # the system gives memory only to the used pages
         self._free = list(range(SLOTS - 1, -1, -1))
 
     def take(self) -> int:
@@ -60,12 +62,12 @@ class Slots:
         self._free.append(index)
 
     def leave_word(self, index: int, text: str) -> None:
-        """In the worker of this slot: say why it ends; of a long text the end is kept."""
+        """In the worker of this slot, say why it ends; of a long text the end is kept."""
         word = text.encode("utf-8", "backslashreplace")[-(WORD_BYTES - 1) :] + b"\0"
         self._words[WORD_BYTES * index : WORD_BYTES * index + len(word)] = word
 
     def word(self, index: int) -> str:
-        """Return why the worker of this slot has said that it ends, or nothing."""
+        """Return the worker's word on why it ends, or ``""``."""
         word = self._words[WORD_BYTES * index : WORD_BYTES * (index + 1)]
         return word.partition(b"\0")[0].decode("utf-8", "ignore")
 
@@ -74,12 +76,12 @@ class Slots:
         return self._numbers[_NUMBERS * index + _BEGUN]
 
     def works_on(self, index: int, run: int) -> bool:
-        """Whether the worker of this slot has begun this run and not ended it."""
+        """Say whether the worker of this slot has begun this run and not ended it."""
         at = _NUMBERS * index
         return self._numbers[at + _BEGUN] == run != self._numbers[at + _ENDED]
 
     def has_passed(self, index: int, run: int) -> bool:
-        """Whether the worker of this slot is done with this run, or with a later one."""
+        """Say whether the worker of this slot is done with this run, or with a later one."""
         at = _NUMBERS * index
         return self._numbers[at + _BEGUN] > run or self._numbers[at + _ENDED] >= run
 
@@ -90,7 +92,7 @@ class Slots:
     def recall(self, index: int, run: int) -> None:
         """Have the worker of this slot not begin this run; whether it has shows ``SEEN_S`` later.
 
-        What was recalled before and not passed yet stays so.
+        Runs that were recalled before and not passed yet stay recalled.
         """
         at, numbers = _NUMBERS * index, self._numbers
         first = last = run
@@ -100,7 +102,7 @@ class Slots:
         numbers[at + _LAST] = last
 
     def holds(self, index: int) -> int:
-        """Return how many resources the worker of this slot has to release."""
+        """Return the number of resources that the worker of this slot has to release."""
         return self._numbers[_NUMBERS * index + _HOLDS]
 
     def ask_to_leave(self, index: int) -> None:
@@ -137,7 +139,7 @@ class Slot:
         self._last = _NUMBERS * index + _LAST
 
     def begin(self, run: int) -> bool:
-        """Say that this worker works on a run now; ``False``: it must not, for that is recalled."""
+        """Say that this worker begins a run; ``False``: it must not, for the run is recalled."""
         numbers = self._numbers
         numbers[self._begun] = run
         if run > numbers[self._last] or run < numbers[self._first]:
@@ -146,16 +148,16 @@ class Slot:
         return False
 
     def end(self, run: int) -> None:
-        """Say that it does no longer."""
+        """Say that this worker has ended a run."""
         self._numbers[self._ended] = run
 
     def hold(self, number: int) -> None:
-        """Say how many resources this worker has to release."""
+        """Say that this worker has so many resources to release."""
         self._numbers[self._holds] = number
 
     @property
     def asked_to_leave(self) -> bool:
-        """Whether this worker is to end in order."""
+        """Whether this worker should end in order."""
         return self._numbers[self._leaves] != 0
 
     @property

@@ -1,16 +1,17 @@
-"""What a task finds around it in its process: set back after each, so that none finds another's.
+"""The surroundings of a task in its process, set back after each so that none finds another's.
 
 A worker runs one task after the other, and any of them may go to a folder of its own, close a
-stream, set a variable or an alarm, and fail before it tidies up.  What is always set back costs
-a system call each; the rest is compared with how it was, and written where it differs.
+stream, set a variable or an alarm, and fail before it tidies up.  The parts that are always set
+back cost a system call each; the others are compared with their earlier state, and written if they
+differ.
 
-To look at all of that takes as long as the rest of a short task.  So a task type whose tasks have
-left all as it was ``ORDERLY_AFTER`` times in a row is looked at now and then only, and before a
-task of another type, as long as its tasks succeed and are short.
+Looking at all of that takes as long as the rest of a short task. So if the tasks of a type have
+left all as it was ``ORDERLY_AFTER`` times in a row, the worker looks only now and then, and before
+a task of another type, as long as these tasks succeed and are short.
 
-What a `steerio.resource` changes as it is set up stays, for it is set up once.  Variables of
-the context (of `decimal`, of NumPy's handling of errors) need not be set back: each task runs in
-a copy.
+Changes that a `steerio.resource` makes as it is set up stay, for it is set up once. Variables of
+the context (of `decimal`, of NumPy's handling of errors) need not be set back: each task runs in a
+copy.
 """
 
 from __future__ import annotations
@@ -40,38 +41,38 @@ HEEDED = tuple(
 )
 """Signals whose handlers are set back."""
 ORDERLY_AFTER = 20
-"""How many tasks of a type are looked at in full before some are not."""
+"""The number of tasks of a type that are looked at in full before some are not."""
 LOOK_EVERY = 64
-"""Of those that follow, every so many-th is."""
+"""Of later tasks, each one whose number is a multiple of this is looked at."""
 SHORT_S = 0.002
-"""And each that takes longer: then it matters little."""
+"""Time of a task above which it is looked at anyway: then the look matters little."""
 DISORDERLY = -1_000
-"""So many more if one of them has changed anything."""
+"""The count of a type one of whose tasks has changed anything: many more are looked at."""
 TIMERS: dict[int, int] = {
     signal.SIGVTALRM: signal.ITIMER_VIRTUAL,
     signal.SIGPROF: signal.ITIMER_PROF,
 }
-# what `signal` wraps: the same without turning numbers into enumerations, in a tenth of the time
+# wrapped by `signal`; these take a tenth of the time, as they make no enumerations
 _signal: Any = importlib.import_module("_signal")
 _get_handler: Callable[[int], Any] = _signal.getsignal
 _set_mask: Callable[[int, Iterable[int]], set[int]] = _signal.pthread_sigmask
 
 
 class Part(NamedTuple):
-    """One thing that a task may change: how to read it, and how to set it back."""
+    """One part that a task may change: the functions that read it and set it back."""
 
     read: Callable[[], Any]
     write: Callable[[Any], object]
 
 
 def _variables() -> dict[Any, Any]:
-    """Return the environment as it is kept: to decode it for each task would cost far more."""
+    """Return the environment in its raw form: decoding it for each task would cost far more."""
     found: dict[Any, Any] = vars(os.environ)["_data"]
     return found
 
 
 def _set_variables(wanted: dict[Any, Any]) -> None:
-    """Have just these, also in the C library, which programs inherit them from."""
+    """Set just these variables, also in the C library, from which programs inherit them."""
     now = _variables()
     for name in [name for name in now if name not in wanted]:
         del os.environb[name]
@@ -119,18 +120,18 @@ PARTS = {
     "profile": Part(sys.getprofile, sys.setprofile),
     "hook": Part(lambda: sys.excepthook, partial(setattr, sys, "excepthook")),
 }
-"""What is compared, by name."""
+"""The parts that are compared, by name."""
 
 
 class Orderly(Protocol):
-    """A task type, as far as it is known for how its tasks leave their process."""
+    """A task type, with a count of tasks that left their process as it was."""
 
     orderly: int
-    """How many tasks in a row have left all as it was, since one has not."""
+    """The number of its tasks in a row that have left all as it was."""
 
 
 class Surroundings:
-    """The surroundings that tasks of this process begin in: as they are now.
+    """The surroundings in which tasks of this process begin: their present state.
 
     Args:
         open_stream: opens a stream over a standard descriptor again.
@@ -139,7 +140,7 @@ class Surroundings:
     def __init__(self, open_stream: Callable[[int], Any]) -> None:
         self._open_stream = open_stream
         self._streams: list[Any] = [getattr(sys, name) for name in STREAMS]
-        # of their own: a task may close the standard ones, or put others in their place
+        # copies, as a task may close the standard ones, or put others in their place
         self._copies = [above_standard(number) for number in range(3)]
         self._files = [os.fstat(copy) for copy in self._copies]
         self._changed = self._owed = False
@@ -153,7 +154,7 @@ class Surroundings:
         self.note()
 
     def note(self) -> None:
-        """Take what is now for how it is to be: no task has run since it was set back."""
+        """Take the present state for the right one: no task has run since it was set back."""
         self._was = {name: part.read() for name, part in PARTS.items()}
         self._note_folder()
         self._decimal = None
@@ -164,7 +165,7 @@ class Surroundings:
 
     @contextlib.contextmanager
     def kept(self) -> Generator[None, None, None]:
-        """Keep what is changed in here."""
+        """Keep the changes that are made in here."""
         before = {name: part.read() for name, part in PARTS.items()}
         folder = Path().stat()
         umask = os.umask(0o077)
@@ -182,14 +183,14 @@ class Surroundings:
     def context(self) -> contextvars.Context:
         """Return the context for a task to run in."""
         copy = contextvars.copy_context()
-        if self._decimal is not None:  # it is an object that would be shared
+        if self._decimal is not None:  # tasks would share the object
             import decimal
 
             copy.run(decimal.setcontext, self._decimal.copy())
         return copy
 
     def trusts(self, kind: Orderly | None, took_s: float) -> bool:
-        """Whether a task that succeeded is to be taken for one that has changed nothing."""
+        """Say whether to take a task that succeeded for one that has changed nothing."""
         if kind is None or took_s >= SHORT_S or kind.orderly < ORDERLY_AFTER:
             return False
         kind.orderly += 1
@@ -197,13 +198,13 @@ class Surroundings:
         return self._owed
 
     def other_type(self) -> None:
-        """A task of another type begins, which is to find nothing of those before."""
+        """Set all back, if that is owed, before a task of another type."""
         if self._owed:
             self.set_back_signals()
             self.set_back(None)
 
     def set_back_signals(self) -> None:
-        """Set back what could strike the worker itself while it reports."""
+        """Set back the parts that could strike the worker itself while it reports."""
         self._changed = signal.setitimer(signal.ITIMER_REAL, 0) != (0, 0)
         faulthandler.cancel_dump_traceback_later()
         if tuple(map(_get_handler, HEEDED)) != self._was["handlers"]:
@@ -212,7 +213,7 @@ class Surroundings:
         self._set_back_streams()
 
     def _set_back_streams(self) -> None:
-        """Have the standard streams in place and open, for what the worker itself has to say."""
+        """Put the standard streams in place and open them, for the worker's own messages."""
         if not self._has_streams():
             self._changed = True
             for number, stream in enumerate(self._streams):
@@ -220,7 +221,7 @@ class Surroundings:
                     self._set_back_stream(number)
 
     def _has_streams(self) -> bool:
-        """Whether the streams are in place and open."""
+        """Say whether the streams are in place and open."""
         stdin, stdout, stderr = self._streams
         try:
             in_place = sys.stdin is stdin and sys.stdout is stdout and sys.stderr is stderr
@@ -232,8 +233,8 @@ class Surroundings:
         """Set back all else, and note whether a task of this type had changed anything.
 
         Raises:
-            OSError: it is too late for that: the task has closed what is not its own, or the
-                folder is not there any more for this user.
+            OSError: it is too late for that: the task has closed a descriptor that is not its own,
+                or the folder is not there any more for this user.
         """
         self._owed = False
         changed = self._changed or not (self._has_folder() and self._has_descriptors())
@@ -261,10 +262,10 @@ class Surroundings:
             return False
 
     def _set_back_objects(self) -> bool:
-        """Have the objects again that others have been put in the place of."""
+        """Put back the objects that a task has replaced by others."""
         changed = False
         if os.environ is not self._environ:
-            os.environ = self._environ  # noqa: B003 - it is the one that C's is kept like
+            os.environ = self._environ  # noqa: B003 - the C library's copy follows this one
             changed = True
         if sys.path is not self._path:
             sys.path = self._path
@@ -275,7 +276,7 @@ class Surroundings:
         return changed
 
     def _has_descriptors(self) -> bool:
-        """Whether the standard ones are of the files that they were of."""
+        """Say whether the standard descriptors still belong to the same files."""
         try:
             return all(os.path.samestat(os.fstat(n), was) for n, was in enumerate(self._files))
         except OSError:  # one is closed
@@ -314,7 +315,7 @@ def _is_closed(stream: Any) -> bool:
 
 
 def _merged(was: Any, before: Any, now: Any) -> Any:
-    """Return how something is to be from now on: for variables, each by itself."""
+    """Return the right state of a part from now on; variables are merged one by one."""
     if not isinstance(was, dict):
         return now
     merged: dict[Any, Any] = dict(was)  # pyright: ignore[reportUnknownArgumentType]

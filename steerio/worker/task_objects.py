@@ -1,4 +1,4 @@
-"""The store as a worker uses it: what its tasks are given by reference, and what they return."""
+"""A worker's use of the store: values that its tasks get by reference, and those they return."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from steerio.model.tasks import TaskSpec
 from steerio.worker.decoded_values import DecodedValues
 
 TIDY_S = 1.0
-"""How long a worker may keep memory of an object that was freed."""
+"""Longest time for which a worker keeps memory of an object that was freed."""
 KEPT_BYTES = 2**29
-"""How much of what was made of stored frames is kept at most, by an estimate."""
+"""Most bytes of values decoded from stored frames that are kept, by an estimate."""
 NO_VERSIONS: dict[str, Version] = {}
 
 
 class WorkerObjects:
-    """One worker's way to the store, which is opened when something is first needed of it.
+    """One worker's way to the store, which is opened at its first use.
 
     Args:
         open_store: opens it.
-        setting: what goes by reference.
+        setting: says which values go by reference.
     """
 
     def __init__(self, open_store: Callable[[], Store] | None, setting: StoreSetting) -> None:
@@ -38,7 +38,7 @@ class WorkerObjects:
         self._tidied = 0.0
         self._decoded = DecodedValues(min(setting.cached_bytes, KEPT_BYTES), setting.check_shared)
         self.shares = False
-        """Whether the task that was begun last was given anything by reference."""
+        """Whether the task that was begun last was given a value by reference."""
 
     def serve(self) -> None:
         """Give all references that this thread reads their values."""
@@ -59,17 +59,17 @@ class WorkerObjects:
         return self._opened().get(task.stored, private=True)
 
     def end(self) -> None:
-        """Check, if the store is so set, that the task has changed nothing that it shares.
+        """Check, if the store is so set, that the task has changed no shared value.
 
         Raises:
-            RuntimeError: it has.
+            RuntimeError: it has changed one.
         """
         self._decoded.check()
 
     def resolve(self, what: StoredObject | str) -> Any:
         """Return the value of a reference, or of the latest version of a name.
 
-        What takes long to be made is kept, and shared with the tasks that are given it next.
+        A value that takes long to decode is kept, and shared with the tasks that get it next.
 
         Raises:
             ObjectMissing: it is not in the store any more.
@@ -98,7 +98,7 @@ class WorkerObjects:
         return self._opened().put(frames, spec.pool)
 
     def tidy(self) -> None:
-        """Give back memory of objects that are freed, now and then: it is asked after each task."""
+        """Give back memory of freed objects, now and then; call it after each task."""
         if self._store is not None and (now := time.monotonic()) > self._tidied + TIDY_S:
             self._tidied = now
             self._store.drop_freed()

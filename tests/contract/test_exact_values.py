@@ -250,7 +250,7 @@ def check(value: Any, annotation: Any) -> bool:
     try:
         (by_place, _), none = called(annotated(annotation), value, 1)
     except EncodingError as error:
-        if "argument 'x' of task type module:function is not what its annotation" in str(error):
+        if "argument 'x' of task type module:function does not fit its annotation" in str(error):
             return False
         raise
     assert none == {}
@@ -336,7 +336,7 @@ def test_what_is_right_is_taken_and_arrives_exactly(annotation: Any, value: Any)
 def test_what_is_wrong_is_refused_before_it_is_sent(annotation: Any, value: Any, said: str) -> None:
     with pytest.raises(EncodingError) as raised:
         CallCodec(annotated(annotation), "m:f").pack((value,), {})
-    assert str(raised.value).endswith(f"says: {said}")
+    assert str(raised.value).endswith(f"`: {said}")
 
 
 @pytest.mark.parametrize(

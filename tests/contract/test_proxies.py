@@ -134,7 +134,7 @@ def test_a_wrong_type_beside_a_proxy_is_refused_without_a_look_at_it() -> None:
         ((Model(proxy()), {"a": 3}), "y"),
         ((Model("no numbers"), {"a": Run(proxy())}), "x"),  # type: ignore[arg-type]
     ):
-        with pytest.raises(EncodingError, match=f"argument '{name}' of task type m:f is not"):
+        with pytest.raises(EncodingError, match=f"argument '{name}' of task type m:f does not fit"):
             codec.pack(args, {})
     with pytest.raises(EncodingError, match="generator"):
         CallCodec(untyped, "m:f").pack(([proxy(), (n for n in ())],), {})

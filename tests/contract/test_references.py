@@ -158,7 +158,7 @@ def test_a_wrong_type_beside_a_reference_is_refused_by_its_name() -> None:
         ((weights, 3.0), {}, "y"),
         ((weights,), {"z": "3"}, "z"),
     ):
-        with pytest.raises(EncodingError, match=f"argument '{name}' of task type m:f is not"):
+        with pytest.raises(EncodingError, match=f"argument '{name}' of task type m:f does not fit"):
             codec.pack(args, kwargs)
 
 

@@ -209,9 +209,9 @@ def test_long_bytes_are_not_copied_where_they_are_annotated_either() -> None:
     body, frames = codec.result.pack(blob)
     assert frames == (blob,)
     assert codec.result.unpack(body, as_bytes(frames)) == blob
-    with pytest.raises(EncodingError, match="argument 'name' of task type m:f is not"):
+    with pytest.raises(EncodingError, match="argument 'name' of task type m:f does not fit"):
         codec.pack((blob, 3), {})
-    with pytest.raises(EncodingError, match="argument 'blob' of task type m:f is not"):
+    with pytest.raises(EncodingError, match="argument 'blob' of task type m:f does not fit"):
         codec.pack(("x" * 100_000,), {})
     assert alike(codec.unpack(*codec.pack((bytearray(blob),), {})), ((bytearray(blob),), {}))
 
@@ -242,7 +242,7 @@ def test_a_memoryview_of_items_without_a_letter_is_refused() -> None:
     view = np.zeros(10, dtype=[("a", "i4")]).data
 
     for value in (view, [view]):
-        with pytest.raises(EncodingError, match="send what it is a view of"):
+        with pytest.raises(EncodingError, match="send the object that it is a view of"):
             ANY_VALUE.pack(value)
 
 

@@ -653,7 +653,7 @@ def test_a_wrong_type_is_refused_by_the_name_of_its_argument(
         CallCodec(energy, "search:energy").pack(args, kwargs)
 
     message = str(raised.value)
-    assert message.startswith(f"argument '{name}' of task type search:energy is not what its")
+    assert message.startswith(f"argument '{name}' of task type search:energy does not fit its")
     assert "annotation `" in message
 
 
@@ -677,7 +677,7 @@ def test_a_value_that_is_not_what_is_annotated_is_kept_and_told_once(
         for _ in range(2):
             assert alike(codec.unpack(*codec.pack(value, "the value of f")), value)
         (said,) = [record.message for record in caplog.records]
-        assert said.startswith("the value of f is not what its annotation `float` says: Expected")
+        assert said.startswith("the value of f does not fit its annotation `float`: Expected")
         caplog.clear()
 
 

@@ -54,7 +54,7 @@ CONDITION = any_of(
 )
 
 MARKERS = {
-    "what": re.compile(rf"(?P<right>{TELLING}\s+)?\bwhat\b(?!\s+to\b|['-])", re.IGNORECASE),
+    "what": re.compile(rf"(?P<right>{TELLING}\s+)?\bwhat\b(?!\s+to\b|[:'-])", re.IGNORECASE),
     "who": re.compile(
         rf"(?P<right>{PEOPLE},?\s+)?"
         r"\b(?:who|whom|whoever|(?:some|no|any|every)body|he|him|his)\b(?!-)",

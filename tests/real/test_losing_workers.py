@@ -81,7 +81,7 @@ async def test_a_worker_that_cannot_say_something_ends_and_that_is_its_reason() 
         await session.submit(reports_what_cannot_be_said).result()
         lost = await anext(events)
         assert isinstance(lost, WorkerLost)
-        assert "could not be said to the broker: ReportProgress" in lost.reason
+        assert "a message to the broker could not be sent: ReportProgress" in lost.reason
         assert await session.run(abs, -1) == 1
 
 

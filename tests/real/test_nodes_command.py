@@ -100,8 +100,8 @@ def test_workers_that_find_no_place_are_told_and_it_fails() -> None:
     ("text", "said"),
     [
         (None, "cannot read --topology"),
-        ("[]", "is not what steerio nodes --record writes"),
-        ('{"topology": {}}', "is not what steerio nodes --record writes"),
+        ("[]", "is no file of steerio nodes --record"),
+        ('{"topology": {}}', "is no file of steerio nodes --record"),
     ],
 )
 def test_a_file_that_is_no_topology_is_refused(tmp_path: Path, text: str | None, said: str) -> None:

@@ -41,6 +41,6 @@ async def test_workers_that_loaded_an_earlier_state_of_a_file_load_it_anew(
         assert await told(tmp_path) == "2001\n"
         assert await told(tmp_path, "3") == "2001\n", "which the worker has still"
         refused = await told(tmp_path, "4")
-        assert "scale of scale is not here what it is where it was submitted" in refused
+        assert "scale of scale has other code here than in the process that submitted it" in refused
         assert "reload the module there" in refused
         assert await told(tmp_path) == "4001\n"

@@ -175,7 +175,7 @@ async def test_filters_and_names(cluster: SimulatedCluster, session: Session) ->
         asked.pools.move("simulate", "learn", 1, preempt_after_s="1")
     with pytest.raises(UsageError, match="neither a task nor the id of one"):
         asked.reassign(["x"], "simulate")
-    with pytest.raises(UsageError, match="AskMove cannot be said like this"):
+    with pytest.raises(UsageError, match="AskMove cannot be sent like this"):
         asked.pools.move("simulate", "learn", 1, how=3)
     assert await session.run(simulation, 1.0) == 1.0
 

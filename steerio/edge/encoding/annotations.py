@@ -1,10 +1,10 @@
-"""Annotations: which of them say enough for msgpack to carry a value there and back.
+"""Annotations, judged: whether msgpack can carry a value there and back by one.
 
-*Native* is a type whose values come out of msgpack equal to what went in, given the
-type.  Some that msgspec knows are not: a ``datetime`` would come out in UTC whatever
-zone it was in, a combination of flags is no member of its enumeration.  Classes of
-``__main__`` (and those inside functions) travel by value, so the two sides have to agree
-on them without being able to look one another's up; they are pickled.
+A type is *native* if its values come out of msgpack equal to those that went in, given the type.
+Some types that msgspec knows are not: a ``datetime`` would come out in UTC whatever zone it was in,
+a combination of flags is no member of its enumeration.  Classes of ``__main__`` (and those inside
+functions) travel by value, so the two sides have to agree on them without being able to look one
+another's up; they are pickled.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from steerio.edge.encoding.callables import written
 
 
 class Verdict(NamedTuple):
-    """What is known of an annotation.
+    """The judgement on an annotation.
 
     ``classed`` says that it names classes with fields: a value of a *subclass* (or a
     mapping with more keys) would pass msgpack's check and come out as less than it was.
@@ -60,7 +60,7 @@ def judge(annotation: Any) -> Verdict:
 
 
 def native(annotation: Any) -> bool:
-    """Whether msgpack alone can carry this type there and back."""
+    """Say whether msgpack alone can carry this type there and back."""
     return judge(annotation).native
 
 
@@ -85,15 +85,15 @@ def _all_native(info: Any, seen: set[int]) -> bool:
 
 
 def by_value(kind: type) -> bool:
-    """Whether a class has no import path that holds in another process."""
+    """Say whether a class has no import path that holds in another process."""
     return kind.__module__ == "__main__" or "<locals>" in kind.__qualname__
 
 
 def hints_of(function: Callable[..., Any]) -> dict[str, Any]:
-    """Return the annotations of a callable; those that do not resolve say nothing.
+    """Return the annotations of a callable that resolve.
 
-    Those of an instance and of a class are those of the method that is called: what their
-    attributes are annotated with says nothing of its parameters.
+    For an instance or a class these are the annotations of the method that is called: those of
+    their attributes say nothing of its parameters.
     """
     annotated = written(function)
     if issubclass(type(annotated), type) and not issubclass(annotated, Struct):

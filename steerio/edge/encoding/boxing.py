@@ -1,8 +1,8 @@
-"""Boxes: how one value stands in a body, and how bodies are read.
+"""Boxes: the form of one value in a body, and the reading of bodies.
 
-Atoms stand for themselves.  Everything else is a msgpack extension that points at frames
-by index (code 1 an array, 2 a pickle, 3 a long byte string), or names what the store has
-(code 4 a reference, 5 the latest version of a name).
+Atoms stand for themselves.  Everything else is a msgpack extension that points at frames by index
+(code 1 an array, 2 a pickle, 3 a long byte string), or names an object in the store (code 4 a
+reference, 5 the latest version of a name).
 """
 
 from __future__ import annotations
@@ -46,10 +46,10 @@ encode = msgspec.msgpack.Encoder().encode
 
 
 def box(value: Any, frames: list[Any]) -> Any:
-    """Return what stands for ``value`` in a body; its buffers are added to ``frames``.
+    """Return the box of ``value`` for a body, and add its buffers to ``frames``.
 
     Raises:
-        Exception: whatever pickling raised.
+        Exception: any that pickling raised.
     """
     kind = type(value)  # pyright: ignore[reportUnknownVariableType]
     if kind in ATOMS:
@@ -79,25 +79,25 @@ def box(value: Any, frames: list[Any]) -> Any:
 
 
 def boxed(value: Any, frames: list[Any]) -> msgspec.msgpack.Ext:
-    """Return the same, as an extension also where an atom could stand for itself."""
+    """Return the same as `box`, but an extension even if an atom could stand for itself."""
     found = box(value, frames)
     return found if type(found) is msgspec.msgpack.Ext else pickled(value, frames)
 
 
 def is_long(value: Any) -> bool:
-    """Whether a value is a byte string so long that a copy is to be spared."""
+    """Say whether a value is a byte string so long that a copy is worth avoiding."""
     return type(value) is bytes and len(value) > LONG_BYTES
 
 
 def apart(value: Any) -> Any:
-    """Return what pickles as a value does, but into a frame of its own if it is bytes and long."""
+    """Wrap long bytes, so that they pickle into a frame of their own; return others as they are."""
     if is_long(value) or (type(value) is bytearray and len(value) > LONG_BYTES):
         return OutOfBand(value)
     return value
 
 
 def pickled(value: Any, frames: list[Any]) -> msgspec.msgpack.Ext:
-    """Return a pickle of ``value`` as it stands in a body; its buffers are added to ``frames``."""
+    """Return a box with a pickle of ``value``, and add its buffers to ``frames``."""
     data, buffers = packing(dump, value) if references_exist() else dump(value)
     first = len(frames)
     frames.extend(buffers)
@@ -109,7 +109,7 @@ def pickled(value: Any, frames: list[Any]) -> msgspec.msgpack.Ext:
 
 
 def _is_text(value: str) -> bool:
-    """Whether UTF-8 has a form for it (not for file names that are no text)."""
+    """Say whether UTF-8 has a form for it (not for file names that are no text)."""
     try:
         value.encode()
     except UnicodeEncodeError:
@@ -122,7 +122,7 @@ def _plain_array(array: Any) -> bool:
 
 
 array_head = msgspec.msgpack.Decoder(tuple[str, tuple[int, ...], int | bytes]).decode
-"""Reads how an array stands in a body: type, shape, and its bytes or the frame that holds them."""
+"""Reads the box of an array: type, shape, and its bytes or the frame that holds them."""
 _pickle_head = msgspec.msgpack.Decoder(tuple[bytes | int, int, int]).decode
 _index = msgspec.msgpack.Decoder(int).decode
 _stored = msgspec.msgpack.Decoder(StoredObject).decode
@@ -157,23 +157,23 @@ def buffer_of(frame: Any) -> Any:
 
 
 def _own(frame: Any) -> Any:
-    """Return a frame as memory that an array may be changed in.
+    """Return a frame as memory in which an array may be changed.
 
     Long frames arrive in memory of their own; short ones, and those that never left their
-    process, are copied.  So an array can be changed whatever its size, and changing it
-    changes nobody else's.
+    process, are copied.  So an array can be changed whatever its size, and the change reaches no
+    other array.
     """
     view = memoryview(buffer_of(frame))
     return bytearray(view) if view.readonly else view
 
 
 def _view(frame: Any) -> memoryview:
-    """Return a frame as it is, as memory that nobody may change."""
+    """Return a frame as it is, as read-only memory."""
     return memoryview(buffer_of(frame)).toreadonly()
 
 
 class _Current(threading.local):
-    """The frames of the value that a thread is reading, and how buffers are taken from them."""
+    """The frames of the value that a thread is reading, and the way to take buffers from them."""
 
     frames: Sequence[Any] = ()
     taken: Callable[[Any], Any] = staticmethod(_own)  # pyright: ignore[reportAssignmentType]
@@ -187,16 +187,16 @@ class _FrameAbsentError(Exception):
 
 
 class AbsentFrame:
-    """Stands among frames for one that was not kept; what needs it is read as ``NOT_HERE``."""
+    """A place-holder among frames for one that was not kept; its value reads as ``NOT_HERE``."""
 
     @property
     def buffer(self) -> NoReturn:
-        """Its content: there is none."""
+        """Raise: there is no content."""
         raise _FrameAbsentError
 
 
 NOT_HERE: Any = object()
-"""What is read in place of a value of which a frame is absent."""
+"""The value that is read if a frame of the real one is absent."""
 
 
 def _find(code: int, data: memoryview) -> Any:
@@ -215,7 +215,7 @@ class Reader:
 
     def __init__(self, shape: Any) -> None:
         self.decode = msgspec.msgpack.Decoder(shape, ext_hook=_find).decode
-        """Reads what has neither frames nor references."""
+        """Reads a body that has neither frames nor references."""
         self.check = msgspec.msgpack.Decoder(shape, ext_hook=_ignore).decode
         """Decodes without unpickling; raises ``ValidationError`` for another shape."""
 
@@ -228,12 +228,15 @@ class Reader:
     ) -> Any:
         """Decode a body.
 
-        With ``views`` arrays and other buffers are read-only views of the frames; without,
-        they are memory of their own.  ``resolve`` gives what references stand for; without
-        it they come out as they are.
+        Args:
+            body: as msgpack.
+            frames: that belong to it.
+            views: whether arrays and other buffers are read-only views of the frames; otherwise
+                they are memory of their own.
+            resolve: turns references into values; without it they come out as they are.
 
         Raises:
-            Exception: whatever unpickling or ``resolve`` raises.
+            Exception: any that unpickling or ``resolve`` raises.
         """
         if resolve is not None:
             return reading(lambda: self.read(body, frames, views), resolve)
@@ -252,9 +255,9 @@ _READ_ONLY = "read-?only|WRITEABLE|not writ(e)?able|read-write bytes-like"
 
 
 def explain_read_only(error: BaseException) -> str:
-    """Say what to do about an error of a task that wrote into a view; ``""`` if it is another.
+    """Return advice on an error of a task that wrote into a view; ``""`` for other errors.
 
-    To be asked only where the task's arguments came as views.
+    Call it only if the task's arguments came as views.
     """
     if not isinstance(error, (ValueError, TypeError, BufferError)):
         return ""
@@ -265,6 +268,6 @@ def explain_read_only(error: BaseException) -> str:
     if not re.search(_READ_ONLY, text):
         return ""
     return (
-        "What a task is given by reference is a read-only view of memory that it shares with "
-        "others: change a copy of it (`x = x.copy()`)."
+        "A value that a task is given by reference is a read-only view of memory that it shares "
+        "with other tasks: change a copy of it (`x = x.copy()`)."
     )

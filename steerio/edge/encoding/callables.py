@@ -1,8 +1,8 @@
-"""Callables of any kind: what one is called, and the function that says how to call it.
+"""Callables of any kind: the name of one, and the function that has its signature.
 
-A method, a partial or an instance with ``__call__`` has neither a signature nor annotations
-of its own: those are of the function that is written down somewhere, which is looked for here.
-Only ``type`` is asked what something is, as a proxy that is asked for its class would be fetched.
+A method, a partial or an instance with ``__call__`` has neither a signature nor annotations of its
+own: those belong to a function in the source, which this module finds. It tells the kind of a value
+by ``type`` alone, as asking a proxy for its class would fetch its object.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any, cast
 LIBRARIES = ("site-packages", "dist-packages")
 """Folders of installed libraries."""
 TASK_TYPE = "__steerio_task_type__"
-"""What the class of task types has, by which they are known to those below it."""
+"""An attribute of the class of task types, by which lower layers know them."""
 
 
 def class_of(value: object) -> type[Any]:
@@ -44,7 +44,7 @@ def written(function: Callable[..., Any]) -> Any:
 
 
 def is_bound(function: Callable[..., Any]) -> bool:
-    """Whether its signature is that of the written function but for the first parameter."""
+    """Say whether its signature is that of the written function but for the first parameter."""
     kind = class_of(function)
     if kind is MethodType:
         return type(function.__func__) is FunctionType  # type: ignore[attr-defined]
@@ -53,7 +53,7 @@ def is_bound(function: Callable[..., Any]) -> bool:
 
 
 def is_dispatched_method(function: Callable[..., Any]) -> bool:
-    """Whether it is the method of an object that ``functools.singledispatchmethod`` has made."""
+    """Say whether it is the method of an object that ``functools.singledispatchmethod`` made."""
     if type(function) is not FunctionType:
         return False
     code = function.__code__
@@ -64,7 +64,7 @@ def is_dispatched_method(function: Callable[..., Any]) -> bool:
 
 
 def name_of(function: Callable[..., Any]) -> str:
-    """Return what a function is called: ``module:qualname``, as far as it has such a name."""
+    """Return the name of a function: ``module:qualname``, as far as it has such a name."""
     called: Any = function
     kind = class_of(called)
     if issubclass(kind, functools.partial):
@@ -94,13 +94,13 @@ def kind_of(function: Callable[..., Any]) -> str:
 
 
 def itself(found: Any) -> Any:
-    """Return the function where a task type of it is given, else what is given."""
+    """Return the function of a task type; return anything else as it is."""
     kind = class_of(found)
     return found.function if hasattr(kind, TASK_TYPE) else found
 
 
 def is_same(one: Any, other: Any) -> bool:
-    """Whether two are the same callable; methods of a class are made anew each time."""
+    """Say whether two are the same callable; methods of a class are made anew each time."""
     if one is other:
         return True
     if type(one) is not MethodType or type(other) is not MethodType:
@@ -111,7 +111,7 @@ def is_same(one: Any, other: Any) -> bool:
 
 
 def is_of_users(name: str, module: object) -> bool:
-    """Whether a module is neither of a library nor ours: those do not change meanwhile."""
+    """Say whether a module is the user's: not of a library nor ours, which do not change."""
     top = name.partition(".")[0]
     if top in sys.stdlib_module_names or top in ("steerio", "__main__"):
         return False
@@ -120,11 +120,11 @@ def is_of_users(name: str, module: object) -> bool:
 
 
 def fingerprint(function: Callable[..., Any]) -> bytes:
-    """Return a digest of a function's code; empty where processes may differ in that by right.
+    """Return a digest of a function's code; empty if processes may rightly differ in it.
 
-    They may where it is not compiled from the file of its module as it stands there (in other
-    versions of Python, with optimization, by a loader that rewrites it, as pytest's does), and
-    where it is of a library, of which hosts may have different versions.
+    They may if the code is not compiled from the file of its module as it stands there (other
+    versions of Python, optimization, a loader that rewrites it, as pytest's does), or if it belongs
+    to a library, of which hosts may have different versions.
     """
     if type(function) is not FunctionType:
         return b""

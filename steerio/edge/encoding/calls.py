@@ -1,7 +1,7 @@
-"""Arguments on the wire: those of a call as one value, by the function's signature.
+"""Arguments on the wire: the arguments of a call as one value, by the function's signature.
 
-Each argument travels as ``edge.encoding.values`` has it.  What msgpack has no shape for, or would
-copy, is pickled whole; and a call that the function could not take is refused where it is made.
+Each argument travels as ``edge.encoding.values`` has it. A call for which msgpack has no shape is
+pickled whole; a call that the function could not take is refused at once.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class CallCodec:
         self._codecs: dict[str, ValueCodec] = {}
         self._positional: list[str] = []
         self._forms: list[Form | None] = []  # of the positional ones
-        self._atoms: list[frozenset[type]] = []  # likewise, what is sent as it is
+        self._atoms: list[frozenset[type]] = []  # likewise, types that are sent as they are
         self._keywords: dict[str, Form | None] = {}  # likewise, of those that can go by keyword
         self._rest = ""  # the name of *args
         self._open = False  # takes *args or **kwargs
@@ -103,7 +103,7 @@ class CallCodec:
     def pack_atoms(self, args: tuple[Any, ...]) -> bytes | None:
         """Encode a call of nothing but short atoms, the most usual one; ``None`` for any other.
 
-        What it gets nobody can change, and holds no references.
+        Such arguments cannot be changed, and have no references.
         """
         if self._open or not self._required <= len(args) <= len(self._atoms):
             return None
@@ -120,7 +120,7 @@ class CallCodec:
 
         Raises:
             TypeError: the function cannot be called with these arguments.
-            EncodingError: an argument is not what its annotation says, or cannot be sent.
+            EncodingError: an argument does not fit its annotation, or cannot be sent.
         """
         if kwargs or self._open or not self._required <= len(args) <= len(self._positional):
             self.check(args, kwargs)
@@ -149,7 +149,7 @@ class CallCodec:
         views: bool = False,
         resolve: Resolve | None = None,
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """Decode the arguments of a call; see ``Reader.read``.  Raises whatever that raises."""
+        """Decode the arguments of a call; see ``Reader.read``, also for the errors raised."""
         if not body:
             body, frames = buffer_of(frames[0]), frames[1:]
         reader = ANYTHING if body[0] in EXT_HEADS else self._reader(_array_length(body))
@@ -160,7 +160,7 @@ class CallCodec:
         return args, kwargs
 
     def _goes_whole(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-        """Whether msgpack has no shape for these arguments.
+        """Say whether msgpack has no shape for these arguments.
 
         It has types for named keywords or room for others, not both.
         """
@@ -171,7 +171,7 @@ class CallCodec:
     def _encoded(
         self, args: tuple[Any, ...], kwargs: dict[str, Any], frames: list[Any]
     ) -> bytes | None:
-        """Return a call as msgpack, or ``None`` where it must be pickled whole."""
+        """Return a call as msgpack, or ``None`` if it must be pickled whole."""
         forms, known = self._forms, len(self._forms)
         try:
             padded = forms if known >= len(args) else [*forms, *[None] * (len(args) - known)]
@@ -193,10 +193,10 @@ class CallCodec:
             return None
 
     def _wired(self, key: int | str, value: Any, form: Form | None, frames: list[Any]) -> Any:
-        """Return what stands for an argument.
+        """Return an argument as it goes into the body.
 
         Raises:
-            EncodingError: it is not what its annotation says, or cannot be sent.
+            EncodingError: it does not fit its annotation, or cannot be sent.
             _OtherThanTyped: msgpack expects something else in its place.
         """
         if form is None:
@@ -233,7 +233,7 @@ class CallCodec:
             raise EncodingError(unsendable(self._called(key), value, error)) from error
 
     def _check(self, key: int | str, value: Any) -> None:
-        """Check an argument against its annotation, if that says anything of it."""
+        """Check an argument against its annotation, if it has one that says anything."""
         if isinstance(key, str):
             name = key if key in self._keywords else ""
         else:
@@ -271,7 +271,7 @@ class CallCodec:
 
 
 class _OtherThanTyped(Exception):
-    """Raised where msgpack expects a tuple, say, and is not given just that."""
+    """Raised if msgpack expects a tuple, say, and the value is not exactly one."""
 
 
 def _wire(form: Form | None) -> Any:
@@ -279,7 +279,7 @@ def _wire(form: Form | None) -> Any:
 
 
 def _repeated(values: tuple[Any, ...]) -> bool:
-    """Whether one object that can be changed is among the arguments more than once."""
+    """Say whether one object that can be changed is among the arguments more than once."""
     changeable = [id(value) for value in values if type(value) not in ATOMS]
     return len(changeable) > 1 and len(set(changeable)) < len(changeable)
 

@@ -1,14 +1,15 @@
-"""Classes by value: what one is made from elsewhere, and kept like when it comes again.
+"""Classes by value: taken apart here, made again elsewhere, and brought up to date later.
 
-cloudpickle makes a class by first making an empty one and then filling it in, and knows it
-by a number ever after.  A ``msgspec.Struct`` is laid out when it is made, so it takes a way of
-its own here: made with its fields at once, given its methods and annotations (which may refer
-to it) afterwards, and known by a number as well.
+cloudpickle makes an empty class, then fills it in, and knows it by a number ever after. A
+``msgspec.Struct`` is laid out when it is made, so this module has a way of its own for it: it makes
+the class with its fields at once, gives it its methods and annotations (which may refer to it)
+afterwards, and knows it by a number as well.
 
-A class is one class however often it travels, but what it holds may change between two times.
-Where it arrived, it becomes what it was when it was sent; in the process that it is from, which
-it comes back to with values, it stays as it is.  So a process that keeps what it read (a worker
-its functions) puts the classes back, by `Read`, where something else has changed them since.
+A class is one class however often it travels, but its content may change between two times. In a
+process that receives it, it takes on the content that it had when it was sent; in the process that
+it comes from, to which it returns with values, it stays as it is. So a process that keeps things it
+read (a worker its functions) restores their classes, by `Read`, if other code has changed them
+since.
 """
 
 from __future__ import annotations
@@ -27,9 +28,9 @@ _StructMeta = type(msgspec.Struct)
 _made: weakref.WeakValueDictionary[str, type] = weakref.WeakValueDictionary()
 _numbers: weakref.WeakKeyDictionary[type, str] = weakref.WeakKeyDictionary()
 _own: weakref.WeakSet[type] = weakref.WeakSet()
-"""Classes that this process has sent, and was not sent by another."""
+"""Classes of this process that it has sent."""
 _given: weakref.WeakKeyDictionary[type, frozenset[str]] = weakref.WeakKeyDictionary()
-"""Classes that arrived here, and the names of what they were given."""
+"""Classes that arrived here, and the names of the attributes they were given."""
 _SETTINGS = (
     "array_like",
     "cache_hash",
@@ -46,7 +47,7 @@ _SETTINGS = (
     "weakref",
 )
 SEEN = "__msgspec_cache__"
-"""Where msgspec keeps what it found out about a class; it does not travel, and comes again."""
+"""The attribute in which msgspec caches facts of a class; it does not travel, and comes again."""
 _MADE_WITH_IT = {
     "__annotations__",
     "__dict__",
@@ -61,22 +62,22 @@ _MADE_WITH_IT = {
 
 
 class _Now:
-    """What is going on in this process."""
+    """The state of reading and filling in classes in this process."""
 
     changes = 0
-    """How often a class that arrived was filled in."""
+    """The number of times that a class that arrived was filled in."""
     read: list[tuple[type, Any]] | None = None
-    """Where to note the classes that arrive."""
+    """The list that notes the classes that arrive, if any does."""
 
 
 class Read:
-    """What was read from a pickle, with the classes in it as they are to be.
+    """A value read from a pickle, with the classes in it, to be restored before each use.
 
     Args:
         data: the pickle.
 
     Raises:
-        Exception: whatever unpickling raises.
+        Exception: any that unpickling raises.
     """
 
     def __init__(self, data: bytes) -> None:
@@ -89,7 +90,7 @@ class Read:
         self._changes = _Now.changes
 
     def restore(self) -> None:
-        """Make the classes again what they were when this was sent, if they were changed since."""
+        """Give the classes their content of the moment of sending, if it was changed since."""
         if self._classes and self._changes != _Now.changes:
             for kind, content in self._classes:
                 _fill_in(kind, content)
@@ -97,12 +98,12 @@ class Read:
             self._changes = _Now.changes
 
     def settle(self) -> None:
-        """Note that what was read since was sent together with this."""
+        """Note that the classes read since were sent together with this."""
         self._changes = _Now.changes
 
 
 def reduce_class(kind: type, as_cloudpickle: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Return how a class by value is taken apart, given how cloudpickle does it."""
+    """Return the parts of a class by value, given those that cloudpickle makes."""
     _note_own(kind)
     return (*as_cloudpickle[:5], _arrive)
 
@@ -126,7 +127,7 @@ def _note_arrival(kind: type, content: Any) -> None:
 
 
 def _fill_in(kind: type, content: Any) -> None:
-    """Give a class its attributes, and take those that it had before and has no more."""
+    """Give a class its attributes, and remove those that it had before and has no more."""
     if type(kind) is _StructMeta:
         _fill_struct(kind, *content)
         return
@@ -149,10 +150,10 @@ def _drop_others(kind: type, content: dict[str, Any]) -> None:
 
 
 def goes_by_value(kind: type) -> bool:
-    """Whether another process could not look up this class, or is not to."""
+    """Say whether another process could not look up this class, or must not."""
     import cloudpickle  # pyright: ignore[reportMissingTypeStubs]
 
-    if by_value(kind) or kind in _numbers:  # made here from what arrived by value
+    if by_value(kind) or kind in _numbers:  # made here from one that arrived by value
         return True
     parts = kind.__module__.split(".")
     packages = (".".join(parts[:count]) for count in range(1, len(parts) + 1))
@@ -160,7 +161,7 @@ def goes_by_value(kind: type) -> bool:
 
 
 def reduce_struct(kind: type[msgspec.Struct]) -> Any:
-    """Return how a struct's class is taken apart."""
+    """Return the parts of a struct's class."""
     _note_own(kind)
     number = _numbers.get(kind)
     if number is None:
@@ -179,7 +180,7 @@ def reduce_struct(kind: type[msgspec.Struct]) -> Any:
 
 
 def _recipe(kind: type[msgspec.Struct]) -> tuple[Any, ...]:
-    """Return what a class is made from: names, fields, bases and settings."""
+    """Return the recipe for making a class: names, fields, bases and settings."""
     written = vars(kind).get("__annotations__", {})
     own = [field for field in msgspec.structs.fields(kind) if field.name in written]
     fields: list[tuple[str, dict[str, Any]]] = []

@@ -1,4 +1,4 @@
-"""What is asked of the values of one annotation, and what all such questions have in common."""
+"""The form of an annotation: tests for its values, and functions that all forms share."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from steerio.edge.encoding.references import is_reference
 
 Fault = tuple[str, str]
-"""Where in a value it is not what is annotated (``[1].x``), and how."""
+"""The place in a value that does not fit its annotation (``[1].x``), and the reason."""
 Exact = Callable[[Any, set[int]], bool]
 kind_of: Callable[[Any], Any] = type
 """A value's own type, also of a proxy, which answers for another if asked otherwise."""
@@ -17,15 +17,15 @@ NO_TYPES: frozenset[type] = frozenset()
 
 
 class Form(NamedTuple):
-    """What is asked of the values of one annotation.
+    """The tests for the values of one annotation.
 
     Attributes:
         atoms: types whose values are exact, and fit, without a look at them.
-        exact: whether a value is exact and fits; it is given the containers seen so far, since
+        exact: says whether a value is exact and fits; it is given the containers seen so far, since
             msgpack would make two of one that is met twice.
-        fault: where a value does not fit, or ``None``.
-        shape: what msgpack decodes such values as.
-        plain: whether it decodes them without being told.
+        fault: returns the place at which a value does not fit, or ``None``.
+        shape: the type as which msgpack decodes such values.
+        plain: whether msgpack decodes them without being told.
     """
 
     atoms: frozenset[type]
@@ -36,7 +36,7 @@ class Form(NamedTuple):
 
     @property
     def wire(self) -> Any:
-        """What msgpack is told of such values."""
+        """The type that msgpack is told for such values."""
         return Any if self.plain else self.shape
 
 
@@ -46,13 +46,13 @@ def never(_: Any, __: set[int]) -> bool:
 
 
 def stands_in(kind: Any) -> bool:
-    """Whether values of a type stand for others, of which nothing is known here."""
+    """Say whether values of a type stand for others, of which nothing is known here."""
     module = sys.modules.get("proxystore.proxy")
     return is_reference(kind) or (module is not None and issubclass(kind, module.Proxy))
 
 
 def expected(name: str, value: Any) -> Fault:
-    """Say that a value is of another type."""
+    """Return the fault of a value that is of another type."""
     return (
         "",
         f"Expected `{name}`, got `{'None' if value is None else kind_of(value).__qualname__}`",
@@ -60,7 +60,7 @@ def expected(name: str, value: Any) -> Fault:
 
 
 def first_seen(value: Any, seen: set[int]) -> bool:
-    """Whether a container is met for the first time."""
+    """Say whether a container is met for the first time, and note it."""
     before = len(seen)
     seen.add(id(value))
     return len(seen) > before

@@ -1,12 +1,12 @@
-"""Forms: what an annotation says of values, and which of them msgpack carries exactly.
+"""The forms of annotations: which values fit one, and which of them msgpack carries exactly.
 
-Theory.  An annotation is a promise of the sender, not a wish to convert: what arrives is what was
-sent, in type and value.  So each value is asked two things.  *Is it exact in msgpack?*  Numbers,
-text and lists and dicts of them are, whatever is annotated; tuples, sets, enumerations, structs
-and the like come out as what they were where the annotation names just their class.  That is asked
-of types alone, and is the hot path.  What is not exact is pickled.  *Does it fit?*  This is asked
-of what is not exact, and is generous, as Python is: a subclass, a ``bool`` for an ``int``, an
-``int`` or a NumPy number for a ``float``, a tuple for a list are what was asked for.
+Theory. An annotation is a promise of the sender, not a wish to convert: a value arrives as it was
+sent, in type and value. So a form puts two questions to each value. *Is it exact in msgpack?*
+Numbers, text and lists and dicts of them are, whatever the annotation; tuples, sets, enumerations,
+structs and the like come out unchanged if the annotation names just their class. This test looks at
+types alone, and is the hot path. A value that is not exact is pickled. *Does it fit?* This question
+is for values that are not exact, and is generous, as Python is: a subclass, a ``bool`` for an
+``int``, an ``int`` or a NumPy number for a ``float``, a tuple for a list all fit.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from steerio.edge.encoding.forms_of_containers import (
 
 
 def form_of(annotation: Any) -> Form | None:
-    """Return the form of an annotation; ``None``: it says nothing that could be checked here."""
+    """Return the form of an annotation; ``None`` if there is nothing in it to check."""
     if annotation is None or not judge(annotation).native:
         return None
     try:
@@ -57,7 +57,7 @@ def form_of(annotation: Any) -> Form | None:
 
 
 def misfit(form: Form, value: Any) -> str:
-    """Say how a value is not what its annotation says, or nothing."""
+    """Say how a value does not fit its annotation; ``""`` if it fits."""
     try:
         fault = form.fault(value)
     except RecursionError:  # it is in itself, or so deep that it cannot be pickled either
@@ -71,7 +71,7 @@ def misfit(form: Form, value: Any) -> str:
 
 
 def is_exact(form: Form, value: Any) -> bool:
-    """Whether msgpack carries a value as it is, and it fits."""
+    """Say whether msgpack carries a value as it is, and it fits."""
     try:
         return kind_of(value) in form.atoms or form.exact(value, set())
     except RecursionError:
@@ -79,7 +79,7 @@ def is_exact(form: Form, value: Any) -> bool:
 
 
 def _form(hint: Any, *, strict: bool) -> Form:
-    """Return the form of an annotation; ``strict``: msgpack would convert what only fits."""
+    """Return the form of an annotation; ``strict``: msgpack would convert values that only fit."""
     origin, args = get_origin(hint), get_args(hint)
     if origin is Annotated:
         return _form(args[0], strict=strict)

@@ -1,4 +1,4 @@
-"""Forms of what has no parts, and of choices among forms."""
+"""Forms of types without parts, and of unions."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ ATOMS: dict[Any, tuple[frozenset[type], tuple[type, ...], Any]] = {
     Decimal: (frozenset({Decimal}), (Decimal,), Decimal),
     uuid.UUID: (NO_TYPES, (uuid.UUID,), uuid.UUID),
 }
-"""Types that are exact, classes that fit, and what msgpack is told (for some, that is needed)."""
+"""For each atom the exact types, the classes that fit, and the type that msgpack is told."""
 _NAMED = frozenset({dt.date, dt.timedelta, Decimal, uuid.UUID, bytearray, memoryview})
 _LONG_BYTES = 4096
-"""Longer ones are better taken apart."""
+"""Longer byte strings are better taken apart."""
 
 
 def atom(kind: Any, strict: bool) -> Form:
-    """Return the form of a type of ``ATOMS``; ``strict``: of nothing that msgpack converts."""
+    """Return the form of a type of ``ATOMS``; ``strict``: without values that msgpack converts."""
     types_, fitting, shape = ATOMS[kind]
     if strict:
         types_, shape = types_ & {kind}, kind
@@ -78,7 +78,7 @@ def _plain_uuid(value: Any, _: set[int]) -> bool:
 
 
 def _numpy_number(value: Any, kind: type) -> bool:
-    """Whether a value is a NumPy number, or an array of no dimension, that fits a type."""
+    """Say whether a value is a NumPy number, or an array of no dimension, that fits a type."""
     numpy: Any = sys.modules.get("numpy")
     if numpy is None or not issubclass(kind_of(value), (numpy.generic, numpy.ndarray)):
         return False
@@ -87,7 +87,7 @@ def _numpy_number(value: Any, kind: type) -> bool:
 
 
 def unknown(hint: Any) -> Form:
-    """Return the form of what is not looked into: anything fits, and is pickled."""
+    """Return the form of an annotation that is not looked into: any value fits, and is pickled."""
 
     def fault(_: Any) -> Fault | None:
         return None
@@ -96,7 +96,7 @@ def unknown(hint: Any) -> Form:
 
 
 def literal(hint: Any, values: tuple[Any, ...]) -> Form:
-    """Return the form of some values."""
+    """Return the form of a choice among values."""
 
     def exact(value: Any, _: set[int]) -> bool:
         return any(kind_of(value) is type(one) and value == one for one in values)
@@ -111,7 +111,7 @@ def literal(hint: Any, values: tuple[Any, ...]) -> Form:
 
 
 def union(parts: list[Form]) -> Form:
-    """Return the form of what is of one of these."""
+    """Return the form of a union of these."""
 
     def exact(value: Any, seen: set[int]) -> bool:
         return any(part.exact(value, seen) for part in parts)
@@ -121,7 +121,7 @@ def union(parts: list[Form]) -> Form:
         if None in faults:
             return None
         deep = [fault for fault in faults if fault is not None and fault[0]]
-        if deep:  # the part that it was meant to be says more
+        if deep:  # the fault of the part it was meant for says more
             return deep[0]
         said = " | ".join(f[1].removeprefix("Expected ").partition(", got")[0] for f in faults if f)
         return "", f"Expected {said}, got {expected('', value)[1].partition('got ')[2]}"

@@ -1,4 +1,4 @@
-"""Forms of classes with fields, of which msgpack makes a value again from what is in these."""
+"""Forms of classes with fields, whose values msgpack makes again from these fields."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from steerio.edge.encoding.form import (
 
 
 def instances(kind: Any, exact: Exact, fields: dict[str, Form]) -> Form:
-    """Return the form of a class: of itself msgpack makes it again, subclasses fit."""
+    """Return the form of a class: msgpack makes its own values again, those of subclasses fit."""
 
     def fault(value: Any) -> Fault | None:
         given = kind_of(value)
@@ -41,7 +41,7 @@ def instances(kind: Any, exact: Exact, fields: dict[str, Form]) -> Form:
 
 
 def fields_of(kind: Any) -> Sequence[str] | None:
-    """Return the names of a class's fields, or ``None`` where it has none that are declared."""
+    """Return the names of a class's declared fields, or ``None`` if it has none."""
     if issubclass(kind, msgspec.Struct):
         return list(kind.__struct_fields__)
     fields: Any = getattr(kind, "_fields", None)
@@ -53,7 +53,7 @@ def fields_of(kind: Any) -> Sequence[str] | None:
 
 
 def rebuilt_exactly(kind: Any) -> bool:
-    """Whether msgspec makes values of a class again from their fields, and does no more."""
+    """Say whether msgspec makes values of a class again from their fields, and does no more."""
     if hasattr(kind, "__post_init__"):
         return False
     if issubclass(kind, msgspec.Struct):
@@ -78,7 +78,7 @@ def _slots_of(kind: type) -> list[str]:
 
 
 def exact_fields(kind: Any, fields: Sequence[str], forms: dict[str, Form]) -> Exact:
-    """Return what says whether a value is just what is in its fields, and each of these exact."""
+    """Return the test whether a value has nothing but its fields, and each of these is exact."""
     names = set(fields)
     shared = not issubclass(kind, tuple)
 

@@ -23,7 +23,7 @@ _TEXTS = (str, bytes, bytearray, memoryview)
 
 
 def listed(kind: Any, item: Form) -> Form:
-    """Return the form of a list, or of what is annotated as one of ``LISTS``."""
+    """Return the form of a list, or of another of ``LISTS``."""
     fits: Any = {
         list: (abc.Sequence,),
         abc.MutableSequence: (abc.Sequence,),
@@ -47,7 +47,7 @@ def listed(kind: Any, item: Form) -> Form:
 
 
 def set_of(kind: Any, item: Form) -> Form:
-    """Return the form of a set, or of what is annotated as one of ``SETS``."""
+    """Return the form of a set, or of another of ``SETS``."""
     made = SETS[kind]
     fits = (abc.Set,) if made is set else (frozenset,)
 
@@ -111,7 +111,7 @@ def any_tuple(item: Form) -> Form:
 
 
 def fixed_tuple(items: list[Form]) -> Form:
-    """Return the form of a tuple of just these."""
+    """Return the form of a tuple with just these entries."""
 
     def exact(value: Any, seen: set[int]) -> bool:
         if kind_of(value) is not tuple or len(value) != len(items):

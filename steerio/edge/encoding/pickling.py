@@ -1,8 +1,8 @@
-"""Pickles, for what msgpack has no word for.
+"""Pickles, for values that msgpack has no word for.
 
-Protocol 5 with long buffers out of band.  What another process could not look up goes by
-value: classes and functions of ``__main__``, those inside functions, and those of modules
-registered with ``cloudpickle.register_pickle_by_value``.
+Protocol 5 with long buffers out of band. Classes and functions that another process could not look
+up go by value: those of ``__main__``, those inside functions, and those of modules registered with
+``cloudpickle.register_pickle_by_value``.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ LONG_BYTES = 65536
 
 
 _by_value: dict[str, bytes] = {}
-"""The modules of which functions and classes go by value, as pickles name them."""
+"""The modules whose functions and classes go by value, by name, with the name in pickles."""
 
 
 def send_by_value(module: str) -> None:
@@ -39,17 +39,17 @@ def send_by_value(module: str) -> None:
 
 
 def is_sent_by_value(module: str) -> bool:
-    """Whether functions and classes of a module go by value."""
+    """Say whether functions and classes of a module go by value."""
     return module in _by_value
 
 
 def dump(value: Any, *, whole: bool = False) -> tuple[bytes, list[memoryview]]:
     """Pickle a value; return the pickle and its out-of-band buffers, read-only.
 
-    Of these there are none if it is to be ``whole``.
+    There are no buffers if it is to be ``whole``.
 
     Raises:
-        Exception: whatever pickling raises.
+        Exception: any that pickling raises.
     """
     buffers: list[memoryview] = []
 
@@ -83,24 +83,24 @@ def ship(function: Callable[..., Any]) -> bytes:
     """Pickle a function by value, with its annotations as the objects that they name.
 
     A shipped function keeps just those globals that its code mentions, so annotations that
-    are strings would not resolve where it arrives, and its arguments not be understood.
+    are strings would not resolve in the worker, and its arguments not be understood.
 
     Raises:
-        Exception: whatever pickling raises.
+        Exception: any that pickling raises.
     """
     return _dump_by_value(function, None, written(function))
 
 
 def proxies_exist() -> bool:
-    """Whether this process has loaded ProxyStore, so that a value may be a proxy."""
+    """Say whether this process has loaded ProxyStore, so that a value may be a proxy."""
     return "proxystore.proxy" in sys.modules
 
 
 def is_proxy(value: Any) -> bool:
-    """Whether a value stands for another that must not be fetched just to be sent.
+    """Say whether a value is a proxy, whose object must not be fetched just to be sent.
 
-    ProxyStore's proxies answer for what they stand for, even when asked for their class,
-    so only ``type`` may be asked.
+    ProxyStore's proxies answer for their objects, even when asked for their class, so only ``type``
+    may be asked.
     """
     module = sys.modules.get("proxystore.proxy")
     return module is not None and issubclass(type(value), module.Proxy)
@@ -127,7 +127,7 @@ def _dump_by_value(
 
 
 def _register() -> None:
-    """Have cloudpickle know what goes by value, as far as it is loaded."""
+    """Have cloudpickle know the modules that go by value, as far as they are loaded."""
     import cloudpickle  # pyright: ignore[reportMissingTypeStubs]
 
     for name in _by_value:
@@ -148,7 +148,7 @@ def _pickler() -> Any:
             serializers.learn(), known_otherwise.dispatch_table
         )
         signed: Any = None
-        """The function whose annotations are to arrive as what they name."""
+        """The function whose annotations arrive as the objects that they name."""
 
         def reducer_override(self, obj: Any) -> Any:
             if is_proxy(obj):  # cloudpickle would ask for its class

@@ -1,8 +1,8 @@
-"""References: what stands among the arguments for a value that is in the store.
+"""References: stand-ins among the arguments for values that are in the store.
 
-A reference travels as the name of what it stands for.  Only the codec may carry it: it
-tells who submits which stored values a task needs (``gather``), so that they are kept until
-the task has ended.  In any other pickle nobody would know, so there it is refused.
+A reference travels as the name of its object. Only the codec may carry it: it tells the submitter
+which objects a task needs (``gather``), so that they are kept until the task has ended. No code
+would know of a reference in another pickle, so there it is refused.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Resolve = Callable[[StoredObject | str], Any]
 
 
 class Reference:
-    """Stands for a value in the store; a task that is given it sees the value.
+    """A stand-in for a value in the store; a task that is given it sees the value.
 
     Equal to references to the same stored value.  Its repr tells the size, not the value.
     """
@@ -53,7 +53,7 @@ class Reference:
 
 
 class Latest:
-    """Stands for the newest version of a name at the moment that the task starts."""
+    """A stand-in for the newest version of a name at the moment in which the task starts."""
 
     __slots__ = ("__weakref__", "name")
 
@@ -84,17 +84,17 @@ class Latest:
 
 
 class Used:
-    """What packing has come across, each once: ``objects`` and the names of ``latest``."""
+    """The references that packing has met, each once: ``objects`` and the names of ``latest``."""
 
     def __init__(self) -> None:
         self.references: dict[bytes, Reference] = {}
-        """Those to stored values, by the names of these."""
+        """The references to stored values, by the names of these."""
         self._latest: dict[str, None] = {}
         self._outer: Used | None = None
 
     @property
     def objects(self) -> list[StoredObject]:
-        """The stored values that references stand for."""
+        """The objects of the references."""
         return [reference.stored for reference in self.references.values()]
 
     @property
@@ -111,7 +111,7 @@ class Used:
 
 
 def gather() -> Used:
-    """Collect what the codec comes across in this thread while the ``with`` block lasts."""
+    """Collect the references that the codec meets in this thread during a ``with`` block."""
     return Used()
 
 
@@ -119,17 +119,17 @@ _exist = False
 
 
 def references_exist() -> bool:
-    """Whether this process has ever made a reference; where not, nobody has to look for one."""
+    """Say whether this process has ever made a reference; if not, none has to be looked for."""
     return _exist
 
 
 def _made_one() -> None:
-    global _exist  # noqa: PLW0603 - what has been made is a matter of the whole process
+    global _exist  # noqa: PLW0603 - references are a matter of the whole process
     _exist = True
 
 
 class _Here(threading.local):
-    """What a thread is packing or reading."""
+    """The state of packing and reading in a thread."""
 
     packing = False
     used: Used | None = None
@@ -140,12 +140,12 @@ _here = _Here()
 
 
 def is_reference(kind: Any) -> bool:
-    """Whether values of this type are references of either kind."""
+    """Say whether values of this type are references of either kind."""
     return _exist and issubclass(kind, (Reference, Latest))
 
 
 def note(reference: Reference | Latest) -> None:
-    """Let who gathers in this thread know of a reference."""
+    """Let the gathering code of this thread know of a reference."""
     used = _here.used
     if used is None:
         return
@@ -156,7 +156,7 @@ def note(reference: Reference | Latest) -> None:
 
 
 def holds_references(data: bytes) -> bool:
-    """Whether references may be in a pickle: their makers are named in it."""
+    """Say whether references may be in a pickle: their makers are named in it."""
     return b"_arrived" in data and __name__.encode() in data
 
 
@@ -170,7 +170,7 @@ def packing(dump: Callable[[Any], T], value: Any) -> T:
 
 
 def reading(read: Callable[[], T], resolve: Resolve) -> T:
-    """Read what may hold references; ``resolve`` gives what they stand for."""
+    """Read a body that may have references; ``resolve`` gives their values."""
     outer, _here.resolve = _here.resolve, resolve
     try:
         return read()
@@ -179,11 +179,11 @@ def reading(read: Callable[[], T], resolve: Resolve) -> T:
 
 
 def arrived(what: StoredObject | str) -> Any:
-    """Return the value of a reference that was read or, where nobody gives it, the reference."""
+    """Return the value of a reference that was read or, without a ``resolve``, the reference."""
     resolve = _here.resolve
     if resolve is None:
         return Latest(what) if isinstance(what, str) else Reference(what)
-    _here.resolve = None  # what it reads meanwhile is a value of its own
+    _here.resolve = None  # it may read another value meanwhile
     try:
         return resolve(what)
     finally:
@@ -200,14 +200,14 @@ def _latest_arrived(name: str) -> Any:
 
 def _refuse(reference: object, otherwise: str) -> NoReturn:
     raise TypeError(
-        f"{reference!r} cannot be pickled here, where nobody would know that its value is still "
+        f"{reference!r} cannot be pickled here, as steerio would not know that its value is still "
         f"needed: pass it as an argument of a task, also inside lists, dicts and objects, "
         f"{otherwise}"
     )
 
 
 def in_words(nbytes: float) -> str:
-    """Say a number of bytes as people do: ``80.0 MB``."""
+    """Return a number of bytes as people write it: ``80.0 MB``."""
     for unit in ("bytes", "kB", "MB", "GB"):
         if nbytes < 1000:
             return f"{nbytes:.0f} {unit}" if unit == "bytes" else f"{nbytes:.1f} {unit}"
@@ -216,5 +216,5 @@ def in_words(nbytes: float) -> str:
 
 
 def resolve_all_with(resolve: Resolve) -> None:
-    """Have what this thread reads from now on be resolved, whoever reads it (a worker does)."""
+    """Resolve all references that this thread reads from now on (a worker's thread does)."""
     _here.resolve = resolve

@@ -1,10 +1,10 @@
-"""Serializers: how values are taken apart whose own pickles would copy what they hold.
+"""Serializers, which take values apart whose own pickles would copy their buffers.
 
-pickle asks a class how its values are taken apart, into a function and the arguments that
-make the value again.  Here are other answers, for this codec's pickles only: their long
-buffers are arguments, which pickle hands over out of band.  Those of NumPy, pandas and
-pyarrow are so by themselves, but for arrays that export no buffer (dates, arrays that lie
-scattered in memory).  Those of torch and Polars are not.
+pickle asks a class to take a value apart, into a function and the arguments that make the value
+again. This module has other answers, for this codec's pickles only, with long buffers among the
+arguments, which pickle hands over out of band. The answers of NumPy, pandas and pyarrow have them
+anyway, but for arrays that export no buffer (dates, arrays that lie scattered in memory). Those of
+torch and Polars do not.
 
 A library's answers are learned once it has been imported; nothing is imported to learn them.
 """
@@ -38,14 +38,13 @@ _NEVER_ASKED = frozenset({
 def register_serializer(kind: type[T], to_parts: Callable[[T], Parts]) -> None:
     """Have values of a class taken apart by ``to_parts`` whenever steerio pickles them.
 
-    Arrays and `pickle.PickleBuffer` objects among the parts travel as frames of their own, are
-    not copied into the pickle, and, where the value goes by reference, arrive as read-only
-    views of shared memory. Register where values are *sent from*: in the campaign for
-    arguments, in a module of the tasks for what they return. Who receives them needs only to be
-    able to import ``rebuild``.
+    Arrays and `pickle.PickleBuffer` objects among the parts travel as frames of their own, are not
+    copied into the pickle, and, if the value goes by reference, arrive as read-only views of shared
+    memory. Register in the process that *sends* the values: in the campaign for arguments, in a
+    module of the tasks for their values. The receiver needs only to be able to import ``rebuild``.
 
     Args:
-        kind: the class; subclasses are not meant.
+        kind: the class, without its subclasses.
         to_parts: called with a value, returns ``(rebuild, args)``; ``rebuild(*args)`` makes the
             value again. As a function registered with `copyreg.pickle`.
 
@@ -53,7 +52,7 @@ def register_serializer(kind: type[T], to_parts: Callable[[T], Parts]) -> None:
         UsageError: ``kind`` is no class, or one that pickle does not ask for; or ``to_parts``
             cannot be called.
     """
-    global _registered  # noqa: PLW0603 - what is registered is a matter of the whole process
+    global _registered  # noqa: PLW0603 - serializers are a matter of the whole process
     if not issubclass(type(kind), type):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise UsageError(f"a serializer is registered for a class, not for {kind!r}")
     if kind in _NEVER_ASKED:
@@ -71,7 +70,7 @@ def register_serializer(kind: type[T], to_parts: Callable[[T], Parts]) -> None:
 
 
 def learn() -> dict[Any, Callable[[Any], Any]]:
-    """Return the table: how values are taken apart, by their class, as far as is known now."""
+    """Return the table of the serializers that are known now, by class."""
     for library, learner in list(_learners.items()):
         learned = learner(sys.modules[library]) if library in sys.modules else None
         if learned is not None:  # it may be on its way in, in another thread
@@ -82,9 +81,9 @@ def learn() -> dict[Any, Callable[[Any], Any]]:
 
 
 def wanted(kind: Any) -> bool:
-    """Whether a value of this class should be pickled with the table from the start.
+    """Say whether a value of this class should be pickled with the table from the start.
 
-    That takes some microseconds more.  Where it is not, arrays in it may end up in the
+    That takes some microseconds more. Without the table, arrays in the value may end up in the
     pickle; `has_arrays` tells.
     """
     loaded = sys.modules
@@ -100,7 +99,7 @@ def wanted(kind: Any) -> bool:
 
 
 def has_arrays(data: bytes) -> bool:
-    """Whether a pickle that was made without the table holds arrays, copied into it."""
+    """Say whether a pickle that was made without the table has arrays, copied into it."""
     return b"\x8c\x0c_reconstruct" in data
 
 
@@ -133,7 +132,7 @@ def _take_memoryview(view: memoryview) -> Parts:
     except (ValueError, TypeError):
         raise TypeError(
             f"a memoryview of items of format {view.format!r} cannot be made again elsewhere; "
-            "send what it is a view of"
+            "send the object that it is a view of"
         ) from None
     raw = view if view.c_contiguous else memoryview(view.tobytes())
     return _make_memoryview, (pickle.PickleBuffer(raw), view.format, view.shape)
@@ -158,7 +157,7 @@ def contiguous(array: Any) -> Any:
 
 
 def _take_array(array: Any) -> Any:
-    """Take apart what NumPy would copy into the pickle: what has no buffer, or no one."""
+    """Take an array apart that NumPy would copy into the pickle: one without a single buffer."""
     if array.nbytes < BUFFER_BYTES or array.dtype.hasobject or array.dtype.kind == "T":
         return array.__reduce_ex__(5)
     whole = contiguous(array)
@@ -215,8 +214,8 @@ def _take_tensor(tensor: Any) -> Any:
 def _make_tensor(raw: Any, dtype: str, shape: tuple[int, ...], requires_grad: bool) -> Any:
     """Make a tensor, in memory of its own.
 
-    torch has no tensors that cannot be changed: to write into read-only memory through one ends
-    the process.  So what arrives as a view is copied.
+    torch has no tensors that cannot be changed: writing into read-only memory through one ends the
+    process. So a view that arrives is copied.
     """
     torch: Any = import_module("torch")
 

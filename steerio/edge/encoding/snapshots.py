@@ -1,13 +1,13 @@
-"""Snapshots: frames that leave later than they were handed over, as they were then.
+"""Snapshots: copies of frames, for those that leave later than they were handed over.
 
-A frame is the memory of the array that it was taken from.  Until it is written to a socket or
-into a store it may be changed by whoever has that array: by the next line of a script, by
-another agent, by a generator that yields one buffer again and again.  So who sends later copies
-first, unless nobody can write there.
+A frame is the memory of the array that it was taken from. Until it is written to a socket or into a
+store, any code that has that array may change it: the next line of a script, another agent, a
+generator that yields one buffer again and again. So code that sends later copies first, unless the
+frame is read-only for all.
 
-Copying a megabyte takes some tens of microseconds, and leaves nothing to be found out about who
-else may write.  Rejected: to forbid writing meanwhile (NumPy has a flag for it, but each view has
-its own, and a ``bytearray`` has none), and to look afterwards whether it was changed.
+Copying a megabyte takes some tens of microseconds, and spares finding out which other code may
+write. Rejected: to forbid writing meanwhile (NumPy has a flag for it, but each view has its own,
+and a ``bytearray`` has none), and to look afterwards whether it was changed.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 SHARED_BYTES = 4096
-"""Of longer frames the last copies are kept, for the next task that is given the same."""
+"""Shortest frame whose last copy is kept, for the next task that is given the same."""
 MOST_SHARED = 16
-"""How many copies are kept for that."""
+"""Most copies that are kept for that."""
 MOST_SHARED_BYTES = 16 * 2**20
-"""How long they may be in all."""
+"""Most bytes of these copies in all."""
 
 
 def unchanging(frame: Any) -> bool:
-    """Whether nobody can write into the memory of a frame.
+    """Say whether no code can write into the memory of a frame.
 
-    That is so for bytes, and for arrays that are read-only down to the one that has the memory:
-    whoever has set ``array.flags.writeable = False`` there has said that it stays as it is.  Not
-    for arrays that are only held still while they are put (`hold_still`).
+    That is so for bytes, and for arrays that are read-only down to the one that has the memory: a
+    user who has set ``array.flags.writeable = False`` there has said that it stays as it is. It is
+    not so for arrays that are only held still while they are put (`hold_still`).
     """
     return type(frame) is bytes or _owner(frame)[1]
 
@@ -42,7 +42,7 @@ def snapshot(frames: Sequence[Any]) -> tuple[Any, ...]:
 
 
 class Snapshots:
-    """Copies of frames, where one that many tasks are given is kept once while it is the same."""
+    """Copies of frames; one that many tasks are given is kept once, while it is the same."""
 
     def __init__(self) -> None:
         self._last: OrderedDict[tuple[int, int], bytes] = OrderedDict()
@@ -58,7 +58,7 @@ class Snapshots:
             return frame
         if not SHARED_BYTES <= frame.nbytes <= MOST_SHARED_BYTES:
             return bytes(frame)
-        # by its number, which another may have had: what counts is that the content is the same
+        # by its number, which another may have had: only the content counts
         key = (id(owner), frame.nbytes)
         copy, last = bytes(frame), self._last.pop(key, None)
         if last is None:
@@ -72,7 +72,7 @@ class Snapshots:
 
 
 class _Hold:
-    """An array that is held still, and by how many."""
+    """An array that is held still, and the number of its holders."""
 
     def __init__(self, array: Any) -> None:
         self.array = array
@@ -80,14 +80,14 @@ class _Hold:
 
 
 _held: dict[int, _Hold] = {}
-"""The arrays that are held still, by identity: they are read-only only for a while."""
+"""The arrays that are held still, by identity: they are read-only for a while only."""
 
 
 def hold_still(values: Sequence[Any]) -> Callable[[], None]:
-    """Have NumPy refuse to write into these arrays and frames, until what is returned is called.
+    """Have NumPy refuse to write into these arrays and frames; return the function that ends it.
 
-    Several may hold the same array: it can be written into again when all have let go.  That is
-    a help, no lock: other views of the same memory can still be written through.
+    Several callers may hold the same array: it can be written into again when all have let go. This
+    is a help, no lock: other views of the same memory can still be written through.
     """
     numpy: Any = sys.modules.get("numpy")
     array: Any = () if numpy is None else numpy.ndarray
@@ -116,9 +116,9 @@ def hold_still(values: Sequence[Any]) -> Callable[[], None]:
 
 
 def _let_go() -> None:
-    """Have those arrays written into again that nobody holds, nor the array they are views of."""
+    """Make arrays writable again that are not held, nor the arrays they are views of."""
     free = [hold.array for hold in _held.values() if not hold.count and not _base_held(hold.array)]
-    while free:  # a view may be written into only if what it is of may be
+    while free:  # a view may become writable only after its base
         for each in free:
             del _held[id(each)]
             with contextlib.suppress(ValueError):
@@ -127,7 +127,7 @@ def _let_go() -> None:
 
 
 def _base_held(array: Any) -> bool:
-    """Whether an array is a view of one that is held still."""
+    """Say whether an array is a view of one that is held still."""
     base = array.base
     while base is not None:
         if id(base) in _held:
@@ -137,7 +137,7 @@ def _base_held(array: Any) -> bool:
 
 
 def _owner(frame: Any) -> tuple[Any, bool]:
-    """Return what has the memory of a frame, and whether it is read-only, as all views of it."""
+    """Return the object with the memory of a frame, and whether it and all views are read-only."""
     numpy: Any = sys.modules.get("numpy")
     array: Any = () if numpy is None else numpy.ndarray
     fixed = True

@@ -1,9 +1,9 @@
-"""Values on the wire; the arguments of a call likewise (``edge.encoding.calls``).
+"""Values on the wire; ``edge.encoding.calls`` has the arguments of a call.
 
-What arrives is what was sent, in type and value.  A value travels as msgpack where that is so by
-what its annotation says (``edge.encoding.forms``), NumPy arrays and long byte strings as frames of
-their own, and the rest as pickle protocol 5 with its buffers out of band.  Without an annotation
-only atoms travel as msgpack: a tuple sent that way would come out as a list.
+A value arrives as it was sent, in type and value. It travels as msgpack if its annotation says
+enough for that (``edge.encoding.forms``), a NumPy array or long byte string as a frame of its own,
+and any other value as pickle protocol 5 with its buffers out of band.  Without an annotation only
+atoms travel as msgpack: a tuple sent that way would come out as a list.
 
 The body is msgpack (see ``edge.encoding.boxing``).  One that is long itself becomes the first
 frame; one that *is* a pickle is read as such, whatever is annotated.
@@ -33,7 +33,7 @@ INLINE_BYTES = 4096
 """A longer body travels as a frame of its own, so that no broker copies it."""
 
 NO_WORD = (OverflowError, UnicodeEncodeError, RecursionError)
-"""Raised for what msgpack has no word for, though the type is right."""
+"""Raised for values that msgpack has no word for, though their type is right."""
 
 log = logging.getLogger("steerio.values")
 
@@ -62,8 +62,8 @@ class ValueCodec:
     def pack(self, value: Any, what: str = "a value") -> Packed:
         """Encode a value; ``what`` names it in errors.
 
-        One that is not what the annotation says is sent all the same, and that is logged once: it
-        has been computed.
+        A value that does not fit the annotation is sent all the same, for it has been computed;
+        that is logged once.
 
         Raises:
             EncodingError: it cannot be pickled.
@@ -88,7 +88,7 @@ class ValueCodec:
         """Check a value against the annotation.
 
         Raises:
-            EncodingError: it is not what the annotation says.
+            EncodingError: it does not fit.
         """
         if self._form is not None and (said := misfit(self._form, value)):
             raise EncodingError(self._mismatch(what, said))
@@ -101,7 +101,7 @@ class ValueCodec:
         views: bool = False,
         resolve: Resolve | None = None,
     ) -> Any:
-        """Decode a value; see ``Reader.read``.  Raises whatever that raises."""
+        """Decode a value; see ``Reader.read``, also for the errors raised."""
         if not body:
             body, frames = buffer_of(frames[0]), frames[1:]
         reader = ANYTHING if body[0] in EXT_HEADS else self._reader
@@ -115,11 +115,11 @@ class ValueCodec:
             if self._annotation in (None, type(None))
             else inspect.formatannotation(self._annotation)
         )
-        return f"{what} is not what its annotation `{annotation}` says: {said}"
+        return f"{what} does not fit its annotation `{annotation}`: {said}"
 
 
 def _encoded(value: Any) -> bytes | None:
-    """Return an exact value as msgpack, or ``None`` where that has no word for it."""
+    """Return an exact value as msgpack, or ``None`` if that has no word for it."""
     try:
         return encode(value)
     except NO_WORD:
@@ -132,7 +132,7 @@ def total_bytes(frames: Sequence[Any]) -> int:
 
 
 def unsendable(what: str, value: object, error: BaseException) -> str:
-    """Say that a value cannot travel, why, and what to do."""
+    """Return a message that a value cannot travel, why, and what to do."""
     return (
         f"{what} ({type(value).__qualname__}) cannot be sent between processes: "
         f"{type(error).__name__}: {error}. Send data that it can be made from "

@@ -1,4 +1,4 @@
-"""What the standard library wraps functions in, taken apart: neither pickle nor cloudpickle can.
+"""The standard library's wrappers of functions, which neither pickle nor cloudpickle takes apart.
 
 A wrapper may be named by the function that it wraps (one that calls itself, cached), so it is
 made first and given that function afterwards.
@@ -19,10 +19,10 @@ _CACHED = type(functools.lru_cache(len))
 
 
 def reduce_wrapper(obj: Any, by_value: bool) -> Any:
-    """Return how a wrapper is taken apart; ``None`` where it is none or goes by its import path.
+    """Return the parts of a wrapper; ``None`` if it is none or goes by its import path.
 
     Args:
-        obj: what may be one.
+        obj: any object.
         by_value: whether cloudpickle, which knows functions only, takes it apart.
 
     Raises:
@@ -34,7 +34,9 @@ def reduce_wrapper(obj: Any, by_value: bool) -> Any:
             registry = [(of, function) for of, function in obj.registry.items() if of is not object]
             return _dispatching, (), (obj.__wrapped__, registry), None, None, _fill_dispatching
     elif kind is types.MethodType:
-        if issubclass(type(obj.__self__), type):  # found where it is, as the class is
+        if issubclass(
+            type(obj.__self__), type
+        ):  # looked up in its class, as the class is in its module
             return getattr, (obj.__self__, obj.__name__)
     elif kind is functools.cached_property:  # which has a lock
         return _cached_property, (obj.func, obj.attrname)

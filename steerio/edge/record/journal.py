@@ -1,4 +1,4 @@
-"""The run directory's files, appended while the campaign runs.
+"""The journal: the record and events of a run, appended to files in its run directory.
 
 ``tasks.jsonl`` has one line per task that ended, ``events.jsonl`` one per event; both
 are read with ``pandas.read_json(path, lines=True)``.  Lines reach the operating system
@@ -30,7 +30,7 @@ EVENTS_FILE = "events.jsonl"
 SHOWN_BYTES = 2048
 """Longer arguments and values are left out of the record of a task."""
 SHOWN_DEPTH = 32
-"""So are more deeply nested ones: what one end can just decode, another could not encode."""
+"""More deeply nested ones are left out, too: decoding takes deeper ones than encoding."""
 
 _NESTING = bytes({*range(0x80, 0xA0), *range(0xDC, 0xE0)})
 _NOT_NESTING = bytes(set(range(256)) - set(_NESTING))
@@ -66,7 +66,7 @@ class AttemptEntry(Struct, frozen=True):
 
 
 class TaskEntry(Struct, frozen=True, gc=False):
-    """One task as recorded.  Times in Unix seconds; ``args`` and ``value`` where they are small."""
+    """One task as recorded.  Times in Unix seconds; ``args`` and ``value`` if they are small."""
 
     task_id: int
     task_type: str
@@ -95,16 +95,16 @@ class TaskEntry(Struct, frozen=True, gc=False):
 
 
 def shown(body: bytes, frames: Sequence[Any] = ()) -> Any:
-    """Return what a small body holds, for the record; ``None`` where it is not small.
+    """Return the content of a small body, for the record; ``None`` if it is not small.
 
-    Nothing is unpickled: values that msgpack cannot tell are shown as ``<...>``.  Arrays of
-    numbers are lists, where they are small.
+    Nothing is unpickled: values that msgpack cannot tell are shown as ``<...>``. Small arrays of
+    numbers are lists.
     """
     if not 0 < len(body) <= SHOWN_BYTES:
         return None
     try:
         value = _reader_of(frames)(body) if frames else _decode(body)
-    except Exception:  # noqa: BLE001 - anybody's bytes may raise anything; nobody is to suffer
+    except Exception:  # noqa: BLE001 - a peer's bytes may raise anything, and must harm no other
         return None
     if len(body) <= SHOWN_DEPTH:  # a byte at least for each level
         return value
@@ -125,7 +125,7 @@ def _array(data: memoryview, frames: Sequence[Any]) -> Any:
     cast = _CASTS.get(dtype)
     in_words = f"<array {dtype.lstrip('<|=')} {'x'.join(map(str, shape))}>"
     if isinstance(where, int):
-        if where >= len(frames):  # it is in the store
+        if where >= len(frames):  # its frame is in the store
             return in_words
         where = buffer_of(frames[where])
     content: Any = memoryview(where).cast("B")
@@ -151,7 +151,7 @@ class Journal:
     """Appends to the files of one run directory."""
 
     events_within_s = 0.1
-    """How soon it wants to be given events; results it is given before anybody else."""
+    """How soon it wants events; it is given results before any client."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -216,7 +216,7 @@ def _encode_row(row: TaskEntry | AnyEvent) -> bytes:
 
 
 def _in_words(value: Any) -> Any:
-    """Put what JSON has no word for into words: text that UTF-8 has no form for, odd keys."""
+    """Put values that JSON has no word for into words: text without a form in UTF-8, odd keys."""
     if isinstance(value, str):
         return escape(value)
     if isinstance(value, dict):
@@ -229,7 +229,7 @@ def _in_words(value: Any) -> Any:
 
 
 def _deeper(value: Any, depth: int) -> bool:
-    """Whether containers are nested more deeply than this."""
+    """Say whether containers are nested more deeply than this."""
     level: list[Any] = [value]
     while level and depth >= 0:
         inner: list[Any] = []

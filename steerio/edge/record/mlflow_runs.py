@@ -14,7 +14,7 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 QUEUED = 10_000
-"""Longest queue; what comes while it is full is not recorded."""
+"""Longest queue; entries that come while it is full are not recorded."""
 SQLITE = "sqlite:///"
 
 log = logging.getLogger("steerio.mlflow")
@@ -22,7 +22,7 @@ log = logging.getLogger("steerio.mlflow")
 
 @dataclass(frozen=True)
 class Published:
-    """What is recorded of a version once, as it is published."""
+    """Parameters, tags and artifact of a version, recorded once, as it is published."""
 
     params: dict[str, Any]
     tags: dict[str, str]
@@ -41,7 +41,7 @@ class Entry:
 
     @property
     def nbytes(self) -> int:
-        """How many bytes of an artifact it keeps in memory."""
+        """The bytes of an artifact that it keeps in memory."""
         return len(self.published.artifact) if self.published else 0
 
     def __str__(self) -> str:
@@ -49,7 +49,7 @@ class Entry:
 
 
 class MlflowRuns:
-    """Writes to MLflow; every method blocks, and raises whatever MLflow does."""
+    """Writes to MLflow; every method blocks, and raises any exception of MLflow."""
 
     def __init__(
         self,
@@ -71,7 +71,7 @@ class MlflowRuns:
         """The runs of versions."""
 
     def write(self, entry: Entry) -> None:
-        """Record an entry; the first opens the run that all versions are below."""
+        """Record an entry; the first opens the run above all versions."""
         client = self._opened()
         entities: Any = import_module("mlflow.entities")
         metrics = [
@@ -98,7 +98,7 @@ class MlflowRuns:
         client.set_terminated(run)
 
     def end(self, status: str) -> None:
-        """End the run that all versions are below, if it was opened."""
+        """End the run above all versions, if it was opened."""
         if self._run:
             self._client.set_terminated(self._run, status)
 
@@ -122,7 +122,7 @@ class MlflowRuns:
             try:
                 return str(self._client.create_experiment(self._name))
             except Exception:
-                # somebody else may have created it in between
+                # another process may have created it in between
                 found = self._client.get_experiment_by_name(self._name)
                 if found is None:
                     raise
@@ -140,15 +140,15 @@ class Recorder:
 
     def __init__(self, runs: MlflowRuns) -> None:
         self.recorded = 0
-        """How many entries were written."""
+        """The number of entries that were written."""
         self.missed: Counter[str] = Counter()
-        """What was not written, and how often."""
+        """The entries that were not written, with the number of times."""
         self.nbytes = 0
         """Bytes of artifacts that wait."""
         self.closed = False
         self.ended: Future[None] = Future()
-        """Done once the thread has written all it was given."""
-        self.ended.set_running_or_notify_cancel()  # who waits for it cannot cancel it
+        """Done once the thread has written all its entries."""
+        self.ended.set_running_or_notify_cancel()  # a caller that waits for it cannot cancel it
         self._runs = runs
         self._queue: SimpleQueue[Entry | None] = SimpleQueue()
         self._lock = threading.Lock()
@@ -173,7 +173,7 @@ class Recorder:
         self._queue.put(entry)
 
     def miss(self, what: str, reason: object) -> None:
-        """Count what is not recorded; the first in a row is said, with the reason."""
+        """Count an entry that is not recorded; log the first in a row, with the reason."""
         with self._lock:
             self.missed[what] += 1
             said, self._failing = self._failing, True
@@ -181,7 +181,7 @@ class Recorder:
             log.warning("%s is not recorded in MLflow (others may follow): %s", what, reason)
 
     def finish(self, status: str = "FINISHED") -> None:
-        """Take no more; the thread ends with what it was given."""
+        """Take no more entries; the thread ends after those it has."""
         if self.closed:
             return
         self.closed, self._status = True, status
@@ -191,7 +191,7 @@ class Recorder:
             self._queue.put(None)
 
     def give_up(self) -> None:
-        """Count all that is not written yet as missed; the thread ends with what is under way."""
+        """Count all entries not written yet as missed; the thread ends after the one under way."""
         with self._lock:
             self._given_up = True
             under_way, self._under_way = self._under_way, None
@@ -228,7 +228,7 @@ class Recorder:
         self.ended.set_result(None)
 
     def _done(self, entry: Entry) -> bool:
-        """Note that an entry is not under way any more; whether it was not given up meanwhile."""
+        """Note that an entry is not under way any more; ``False`` if it was given up meanwhile."""
         with self._lock:
             self.nbytes -= entry.nbytes
             counts, self._under_way = self._under_way is entry, None

@@ -1,18 +1,17 @@
-"""Files that are there only when they are whole, written from buffers and read by mapping.
+"""Files that appear only when they are whole, written from buffers and read by mapping.
 
-A file is written under a name that nobody reads and renamed when it is whole, so no
-reader sees a part of one, whoever is killed when.  It is written with ``writev`` from where
-its frames are: that copies once, lets other threads run meanwhile, and where a file system
-is full it says so, while a store into mapped memory would be a SIGBUS.  It is read by
-mapping it, which copies nothing.
+A file is written under a name that no process reads and renamed when it is whole, so no reader sees
+a part of one, whichever process is killed when. ``writev`` writes it straight from its frames: that
+copies once, lets other threads run meanwhile, and says so if a file system is full, while a store
+into mapped memory would be a SIGBUS.  It is read by mapping it, which copies nothing.
 
-What costs most of a write into shared memory is getting the memory, page by page.  So the
-file of a large object that is evicted is set aside for a moment, and the next one written
-into it (``Freed``).  Readers hold a shared lock for as long as they map a file; one that is
-locked is not written into.
+Most of the time of a write into shared memory goes into getting the memory, page by page. So the
+file of a large object that is evicted is set aside for a moment, and the next one written into it
+(``Freed``).  Readers hold a shared lock for as long as they map a file; one that is locked is not
+written into.
 
-A mapping takes a descriptor for as long as anybody has a view of it.  So short files are
-read, and all are once mappings take half of the descriptors that this process may have.
+A mapping takes a descriptor for as long as there is a view of it. So short files are read, and so
+are all once mappings take half of the descriptors that this process may have.
 """
 
 from __future__ import annotations
@@ -30,27 +29,34 @@ from steerio.edge.store.recycled_files import LEAST_BYTES, Freed, same_file
 MAPPED_BYTES = LEAST_BYTES
 """Shorter objects are read: a tenth slower than mapping and touching them, but no descriptor."""
 PRIVATE_MAPPED_BYTES = 8 * 2**20
-"""The same for what its reader may change: it may keep thousands of them, each a descriptor."""
+"""The same for objects that their reader may change: it may keep thousands of them."""
 WRITTEN_AT_ONCE = 64 * 2**20
-"""A signal waits for no longer write than this."""
+"""Longest write: a signal waits until it is done."""
 WRITTEN_PIECES = 512
-"""``writev`` takes no more than 1024."""
+"""Most pieces of one write; ``writev`` takes 1024."""
 _mapped: WeakSet[mmap.mmap] = WeakSet()
-"""What this process maps, while anybody has a view of it."""
+"""The mappings of this process that have a view."""
 
 
 def write_whole(
     folder: Path, name: str, pieces: list[memoryview], total: int, freed: Freed | None
 ) -> None:
-    """Write a file that is there only when it is whole.
+    """Write a file that appears only when it is whole.
+
+    Args:
+        folder: of the file.
+        name: of the file.
+        pieces: its content, in order.
+        total: bytes of all pieces.
+        freed: files to write into again, if there are any.
 
     Raises:
-        OSError: it cannot be; nothing is left of it.
+        OSError: it cannot be written; nothing is left of it.
     """
     fresh = folder / f".{name}"
     try:
         taken = None if freed is None else freed.take(fresh, total)
-        # what is there of that name is a killed writer's: nobody else writes under this key
+        # a file of that name is a killed writer's: no other process writes under this key
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
         descriptor = os.open(fresh, flags, 0o600) if taken is None else taken
         try:
@@ -59,7 +65,7 @@ def write_whole(
                 os.ftruncate(descriptor, total)  # it may have been longer
                 fcntl.flock(descriptor, fcntl.LOCK_UN)
         finally:
-            os.close(descriptor)  # on a network's file system it is only now that it is written
+            os.close(descriptor)  # on a network's file system only this writes it
         fresh.rename(folder / name)
     except BaseException:
         fresh.unlink(missing_ok=True)
@@ -87,16 +93,16 @@ def _write_all(descriptor: int, pieces: list[memoryview]) -> None:
 
 
 def read_whole(path: Path, *, mapped: bool, reused: bool, private: bool) -> memoryview | None:
-    """Return a file's content, or ``None`` where there is none.
+    """Return a file's content, or ``None`` if there is none.
 
     Args:
         path: of the file.
-        mapped: it may be mapped where that pays: nobody on another host removes it.
+        mapped: it may be mapped if that pays: no other host removes it.
         reused: it may be written into once it is evicted.
-        private: the caller may change what is returned.
+        private: the caller may change the content.
 
     Raises:
-        MemoryError: it does not fit into what this process may have.
+        MemoryError: it does not fit into the memory that this process may have.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
@@ -106,7 +112,7 @@ def read_whole(path: Path, *, mapped: bool, reused: bool, private: bool) -> memo
         size = os.fstat(descriptor).st_size
         if reused and size >= MAPPED_BYTES:  # shorter ones are never written into
             # The mapping has a duplicate of the descriptor, and so the lock is held for as long
-            # as anybody has a view of it, in this process or in forks of it.
+            # as there is a view of it, in this process or in forks of it.
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except BlockingIOError:

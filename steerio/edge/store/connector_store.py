@@ -1,9 +1,9 @@
 """A store over any ProxyStore connector, with a cache for each node.
 
-A connector keeps one byte string for each object, so frames are joined, and it cannot say
-what a worker has put that was killed before it could tell.  So each maker notes in its
-node's folder what it puts, before it does where the connector can make keys beforehand;
-`sweep` reads that.  What was told is known elsewhere, so only the last notes are kept.
+A connector keeps one byte string for each object, so frames are joined. It cannot list the objects
+of a worker that was killed before it could tell of them. So each maker notes its objects in its
+node's folder, before it puts one if the connector can make keys beforehand; `sweep` reads these
+notes. The broker knows of all objects that a worker told of, so only the last notes are kept.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ class ConnectorStore:
 
     Args:
         connect: makes the connector; called when it is first used, once a process.
-        folder: of this node, for copies and notes; it is made, but not what it is in.
-        maker: who puts objects here.
-        cache_bytes: how much the node keeps of what it has fetched.
+        folder: of this node, for copies and notes; it is made, but not its parent.
+        maker: name of the process that puts objects here.
+        cache_bytes: how many bytes of fetched objects the node keeps.
         where: names the store in errors.
 
-    Whatever the connector raises comes out as a `StoreFailed`.
+    Any exception of the connector comes out as a `StoreFailed`.
     """
 
     local = False
@@ -63,14 +63,14 @@ class ConnectorStore:
 
     @property
     def maker(self) -> str:
-        """Who puts objects here."""
+        """Name of the process that puts objects here."""
         return self._maker
 
     @maker.setter
     def maker(self, maker: str) -> None:
         self._maker = maker
         self._notes = Notes(self._folder, maker)
-        self._connector: Any = None  # what it has open would be shared with the parent
+        self._connector: Any = None  # its open descriptors would be shared with the parent
 
     def put(self, frames: Sequence[Any], pool: str = "") -> StoredObject:
         """Put frames as one object.  See `Store`."""
@@ -119,17 +119,18 @@ class ConnectorStore:
         do_each(names, self._evict, self._where, "remove {} objects")
 
     def sweep(self, maker: str, keep: Collection[bytes]) -> None:
-        """Remove what a maker that was on this node and is dead has left.  See `Store`."""
+        """Remove the objects that a dead maker of this node has left.  See `Store`."""
 
         def sweep(file: Path) -> None:
             self.evict(name for name in noted(file) if name not in keep)
-            file.unlink(missing_ok=True)  # not before: of what could not be removed it alone tells
+            # Not before: the file alone tells of objects that could not be removed.
+            file.unlink(missing_ok=True)
 
         files = self._notes_of(maker)
-        do_each(files, sweep, self._where, "remove what a dead worker noted in {} files")
+        do_each(files, sweep, self._where, "remove the objects of a dead worker, noted in {} files")
 
     def take_noted(self, maker: str) -> list[bytes]:
-        """Return what a maker that was on this node and is dead has noted.  See `Store`."""
+        """Return the objects that a dead maker of this node has noted.  See `Store`."""
         names: list[bytes] = []
         for file in self._notes_of(maker):
             names += noted(file)
@@ -181,13 +182,13 @@ class ConnectorStore:
 
 
 class Notes:
-    """What one maker has put, as far as nobody else may know of it.
+    """The objects that one maker has put, as far as it alone may know of them.
 
-    There are two files, of which the older is written anew when the other is full.
+    They are in two files, of which the older is written anew when the other is full.
     """
 
     FULL = 256
-    """How many names are noted at least: more than a worker puts before it tells of them."""
+    """Fewest names that are noted: more than a worker puts before it tells of them."""
 
     def __init__(self, folder: Path, maker: str) -> None:
         start = f"{mark_of(maker)}{os.getpid():x}.{os.urandom(4).hex()}."
@@ -221,8 +222,8 @@ def noted(file: Path) -> list[bytes]:
 class _KeyUnpickler(pickle.Unpickler):
     """Makes named tuples of a connector's package or module, and nothing else.
 
-    Whoever evicts reads names that others have sent.  Nothing is imported for them: what a
-    connector makes its keys of was imported with it.
+    A process that evicts reads names that others have sent. Nothing is imported for them: the
+    classes of a connector's keys were imported with it.
     """
 
     def __init__(self, pickled: bytes, connector: Any) -> None:
@@ -250,7 +251,7 @@ def _package(module: str) -> str:
 
 
 def _key(name: bytes, connector: Any) -> Any:
-    """Return the connector's key, or ``None`` if that is not what the name is."""
+    """Return the connector's key in a name, or ``None`` if there is none in it."""
     try:
         return _KeyUnpickler(name, connector).load()
     except Exception:  # noqa: BLE001 - unpickling anything may raise anything

@@ -1,4 +1,4 @@
-"""Doing something to many things, of which some may fail: the others are done all the same."""
+"""A loop that does one thing to many and goes on past failures, which it raises at the end."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ T = TypeVar("T")
 
 
 def do_each(things: Iterable[T], do: Callable[[T], None], where: str, what: str) -> None:
-    """Do something to each.
+    """Do something to each of several things.
 
     Args:
-        things: to which, in this order.
-        do: what; it may raise anything.
-        where: which store.
-        what: it was asked to do, with ``{}`` for how many.
+        things: the things, in this order.
+        do: does it to one; it may raise anything.
+        where: the store, in words.
+        what: its task in words, with ``{}`` for the number of failures.
 
     Raises:
-        StoreFailed: some have failed; it says how many, and how the first did.
+        StoreFailed: some have failed; it gives their number, and the error of the first.
     """
     count = 0
     failed: list[Exception] = []

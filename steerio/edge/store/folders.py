@@ -1,13 +1,13 @@
-"""Where stores have their files on a machine, and how what a dead process left is removed.
+"""The folders of stores on a machine, and the removal of those that dead processes left.
 
 Each process that keeps a store (a campaign, a broker, a node of another host) has a folder
-of its own, below one that only this user can enter.  For as long as it lives it holds the
-lock of a file beside that folder; the lock ends with the process, however that ends.  So
-whoever gets the lock of a folder may remove it.
+of its own, below one that only this user can enter.  For as long as it lives it holds the lock of a
+file beside that folder; the lock ends with the process, however that ends. So a process that gets
+the lock of a folder may remove it.
 
-File systems that hosts share may keep locks from other hosts, or have none.  So the names
-say which process of which host each is; beyond memory only those of this host are removed,
-and where there are no locks, only if there is no such process any more.
+File systems that hosts share may keep locks from other hosts, or have none.  So the name of a
+folder says which process of which host made it. Beyond memory only folders of this host are
+removed, and, if there are no locks, only those whose process is gone.
 
 The lock is there before its folder is, and is removed after it.  A lock file that is just
 made and not locked yet can be taken for a dead process's and removed; its maker sees that
@@ -38,27 +38,27 @@ from steerio.errors import UsageError
 
 SHARED_MEMORY = Path("/dev/shm")
 SPILL = "spill"
-"""In a folder in shared memory, what leads to one on disk."""
+"""The link in a folder in shared memory that leads to one on disk."""
 _LOCK = ".lock"
 _NO_LOCKS = frozenset({errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP})
 
 
 class Removed(NamedTuple):
-    """A folder that a dead process had left, and how much was in it."""
+    """A folder that a dead process had left, and its size."""
 
     folder: Path
     nbytes: int
 
 
 class StoreFolder:
-    """The folder of this process, until it is closed or the process ends."""
+    """The folder of this process, which lasts until it is closed or the process ends."""
 
     def __init__(self, held: list[_Held]) -> None:
         self._held = held
 
     @property
     def path(self) -> Path:
-        """Where it is."""
+        """Its path."""
         return self._held[0].path
 
     def close(self) -> None:
@@ -82,11 +82,12 @@ def open_folder(within: Path | None = None) -> StoreFolder:
     """Make a folder for the stores of this process.
 
     Args:
-        within: where to, such as on a shared file system; by default in shared memory, with
-            one for what does not fit on disk, where the temporary folder is on one.
+        within: the parent folder, such as one on a shared file system; by default shared memory,
+            with a second folder on disk for objects that do not fit, if the temporary folder is on
+            one.
 
     Raises:
-        UsageError: it cannot be made there, or what has its name is somebody else's.
+        UsageError: it cannot be made there, or another user has a file or folder of its name.
     """
     if within is not None:
         return StoreFolder([_make(_parent(within))])
@@ -103,14 +104,14 @@ def open_folder(within: Path | None = None) -> StoreFolder:
 
 
 def sweep_stale(within: Path | None = None, *, dry_run: bool = False) -> list[Removed]:
-    """Remove what dead processes of this user have left, and say what that was.
+    """Remove the folders that dead processes of this user have left, and return them.
 
-    What cannot be removed is left.  Of a file system that is not in memory, only what
-    processes of this host have left is removed.
+    Folders that cannot be removed stay. On a file system that is not in memory, only those of this
+    host are removed.
 
     Args:
-        within: where to look; by default where ``open_folder`` makes them.
-        dry_run: only say it.
+        within: the folder to look in; by default those in which ``open_folder`` makes them.
+        dry_run: only return them.
     """
     removed: list[Removed] = []
     for place in [within] if within is not None else _places():
@@ -141,11 +142,11 @@ class _Held:
 
 
 def _places() -> list[Path]:
-    """Return where folders are: for objects, and on disk for what does not fit."""
+    """Return the parent folders: for objects, and on disk for those that do not fit."""
     temporary = Path(tempfile.gettempdir())
     if not (SHARED_MEMORY.is_dir() and os.access(SHARED_MEMORY, os.W_OK)):
         return [temporary]
-    # into what is memory too nothing can be spilt
+    # spilling into memory would free none
     return [SHARED_MEMORY] if lies_in_memory(temporary) else [SHARED_MEMORY, temporary]
 
 
@@ -161,19 +162,19 @@ def _make(parent: Path) -> _Held:
             pass  # it is looked at below; it may be gone already, or no folder
         except OSError as error:
             raise UsageError(
-                f"the stores' folder {parent} cannot be made: {error.strerror}; what it is in must "
-                "be there, and yours to write to"
+                f"the stores' folder {parent} cannot be made: {error.strerror}; its parent folder "
+                "must be there, and yours to write to"
             ) from None
         try:
             ours = _is_ours(parent)
         except FileNotFoundError:
-            continue  # whoever was the last in it has just removed it
+            continue  # the last process in it has just removed it
         if not ours:
             raise UsageError(
-                f"{parent} is not a folder of yours that nobody else can enter, so no store can "
-                "be kept there: remove it, or have whoever made it remove it"
+                f"{parent} is not a folder that only you can enter, so no store can "
+                "be kept there: remove it, or have its owner remove it"
             )
-        # from the first moment on the name says whose it is; what is in a file would be late
+        # from the first moment on the name says whose it is; the content of a file would be late
         path = parent / f"{os.urandom(6).hex()}.{os.getpid()}-{_space()}.{_host()}"
         descriptor = _locked(_lock_of(path), os.O_CREAT | os.O_EXCL)
         if descriptor is not None:
@@ -187,9 +188,9 @@ def _make(parent: Path) -> _Held:
 
 
 def _locked(lock: Path, flags: int = 0) -> int | None:
-    """Open a lock file and lock it; ``None``: it is another's, or was removed.
+    """Open a lock file and lock it; ``None``: another process has it, or it was removed.
 
-    Where there are no locks it is another's as long as the process is there that it names.
+    Without locks, another process has it as long as the process that it names is there.
     """
     try:
         descriptor = os.open(lock, os.O_RDWR | os.O_NOFOLLOW | flags, 0o600)
@@ -206,7 +207,7 @@ def _locked(lock: Path, flags: int = 0) -> int | None:
 
 
 def _lock(descriptor: int, *, or_else: bool) -> bool:
-    """Lock a file, and return whether that worked, or ``or_else`` where there are no locks."""
+    """Lock a file, and return whether that worked, or ``or_else`` if there are no locks."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -219,9 +220,9 @@ def _lock(descriptor: int, *, or_else: bool) -> bool:
 
 
 def _runs(lock: Path) -> bool:
-    """Whether the process that a lock file names is there, if it names one of this host.
+    """Say whether the process that a lock file names is there, if it is one of this host.
 
-    Of one of another container, or of a host of the same name, nobody here can tell.
+    A process of another container, or of a host of the same name, counts as there.
     """
     pid, _, space = lock.name.split(".")[1].partition("-")
     if space not in ("", _space()):
@@ -236,7 +237,7 @@ def _runs(lock: Path) -> bool:
 
 
 def _space() -> str:
-    """Return what tells where a process's number counts."""
+    """Return a short name for the space in which this process's number counts."""
     return hashlib.blake2b(process_space().encode(), digest_size=4).hexdigest()
 
 
@@ -268,8 +269,7 @@ def _sweep(lock: Path, dry_run: bool) -> Iterator[Removed]:
 
 def _remove(folder: Path) -> None:
     """Remove a folder whose lock this process has, and the lock."""
-    # A worker that has not noticed yet may still be writing there; under its old name nobody
-    # finds it.
+    # A worker that has not noticed yet may still be writing there; it will not find the new name.
     gone = _gone(folder)
     with contextlib.suppress(FileNotFoundError):
         folder.rename(gone)

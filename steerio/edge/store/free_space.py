@@ -1,8 +1,8 @@
-"""How much may still be written to a folder, so that nobody is killed for it.
+"""The free space of a folder: the bytes that may be written there without getting killed.
 
-Files in shared memory are memory.  Where that runs out the kernel does not refuse the
-write: it kills somebody.  So besides the file system, the machine's free memory is looked
-at, and that of the control groups this process is in, and a part of each is left alone.
+Files in shared memory are memory. If that runs out, the kernel does not refuse the write: it kills
+a process. So besides the file system, this module looks at the machine's free memory, and at that
+of the control groups this process is in, and leaves a part of each alone.
 """
 
 from __future__ import annotations
@@ -14,24 +14,24 @@ from pathlib import Path
 from typing import NamedTuple
 
 SPARE = 1 / 20
-"""What part of memory is left to others."""
+"""The part of memory that is left to others."""
 _IN_MEMORY = frozenset({"tmpfs", "ramfs"})
 _USED = (
     ("memory.max", "memory.current", "inactive_file"),
     ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
 )
-"""Files of a control group, version 2 and 1: its limit, its use, what of that can be had back."""
+"""Files of a control group, version 2 and 1: its limit, its use, and the part to be had back."""
 
 
 class Free(NamedTuple):
-    """How many bytes are free, and of what."""
+    """A number of free bytes, and the name of the thing that bounds them."""
 
     nbytes: int
     where: str
 
 
 class Space:
-    """Looks at what is free for the files of one folder."""
+    """The space for the files of one folder."""
 
     def __init__(self, folder: Path, root: Path = Path("/")) -> None:
         self.folder = folder
@@ -39,7 +39,7 @@ class Space:
         self._root = root
 
     def free(self) -> Free:
-        """Return what bounds it most."""
+        """Return the free bytes by the tightest bound."""
         there = os.statvfs(self.folder)
         found = [Free(there.f_bavail * there.f_frsize, str(self.folder))]
         if self.in_memory:
@@ -48,7 +48,7 @@ class Space:
 
 
 def lies_in_memory(folder: Path, root: Path = Path("/")) -> bool:
-    """Whether the files of a folder are in memory (as far as the system says)."""
+    """Say whether the files of a folder are in memory (as far as the system says)."""
     kind, longest = "", -1
     with contextlib.suppress(OSError):
         real = folder.resolve()
@@ -64,7 +64,7 @@ def lies_in_memory(folder: Path, root: Path = Path("/")) -> bool:
 def control_groups(root: Path, controller: str) -> Iterator[Path]:
     """Return the folders of this process's control group, innermost first, in v1 and v2.
 
-    In a container the path may be that of the host: then what is there is the container's.
+    In a container the path may be that of the host: then the top folder is the container's group.
     """
     paths: dict[str, str] = {}
     for line in _text(root / "proc/self/cgroup").splitlines():

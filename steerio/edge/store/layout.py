@@ -1,4 +1,4 @@
-"""How the frames of a value stand in one object of a store.
+"""The layout of an object in a store: the frames of a value, one after the other.
 
 First a head: a mark, the number of frames, and the length of each (little-endian, 8 bytes
 each).  Then the frames, each at a multiple of 64 bytes, so that an array in mapped memory
@@ -23,7 +23,7 @@ _PADDING = memoryview(bytes(ALIGNMENT))
 
 
 def plan(frames: Sequence[Any]) -> tuple[bytes, list[int], int]:
-    """Return the head of an object, where each frame begins, and the length of the whole.
+    """Return the head of an object, the offset of each frame, and the length of the whole.
 
     Args:
         frames: of any type with a contiguous buffer, or a ``.buffer`` that has (as ZeroMQ's).
@@ -35,7 +35,7 @@ def plan(frames: Sequence[Any]) -> tuple[bytes, list[int], int]:
 
 
 def pieces(frames: Sequence[Any]) -> tuple[list[memoryview], int]:
-    """Return what an object is written from, in order, and its length; nothing is copied."""
+    """Return the pieces of an object, in order, and its length; nothing is copied."""
     views = [flat(frame) for frame in frames]
     head, offsets, total = plan(views)
     found, at = [memoryview(head)], len(head)
@@ -75,10 +75,10 @@ def split(buffer: Any, *, writable: bool = False) -> list[memoryview]:
 
 
 def flat(frame: Any) -> memoryview:
-    """Return the bytes of a frame as they are in memory, one after the other.
+    """Return the bytes of a frame, which lie one after the other in memory.
 
     Raises:
-        BufferError: they are not.
+        BufferError: they do not.
     """
     return PickleBuffer(getattr(frame, "buffer", frame)).raw()
 

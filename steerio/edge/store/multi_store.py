@@ -1,4 +1,4 @@
-"""Several stores as one: which of them takes an object depends on its size, pool and host."""
+"""Several stores as one, which chooses by an object's size, pool and host."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _WHERE = "the multi store"
 
 
 class Part(Struct, frozen=True, kw_only=True):
-    """One of several stores, and what it takes.
+    """One of several stores, and the objects that it takes.
 
     Attributes:
         name: of this store among the others; part of its objects' names.
         store: itself.
-        min_bytes, max_bytes: how long an object may be.
-        pools: for whose tasks; empty: any.
+        min_bytes, max_bytes: shortest and longest object.
+        pools: the pools of the tasks; empty: any.
         hosts: a regular expression of the names of hosts that put objects there; others may
             get them.
     """
@@ -37,7 +37,7 @@ class Part(Struct, frozen=True, kw_only=True):
     hosts: str = ".*"
 
     def takes(self, nbytes: int, pool: str, host: str) -> bool:
-        """Whether it takes such an object."""
+        """Say whether it takes such an object."""
         return (
             self.min_bytes <= nbytes
             and (self.max_bytes is None or nbytes <= self.max_bytes)
@@ -60,12 +60,12 @@ class MultiStore:
 
     @property
     def local(self) -> bool:
-        """Whether all of them are."""
+        """Whether all of them are local."""
         return all(part.store.local for part in self._parts.values())
 
     @property
     def maker(self) -> str:
-        """Who puts objects here."""
+        """Name of the process that puts objects here."""
         return next(iter(self._parts.values())).store.maker
 
     @maker.setter
@@ -118,7 +118,7 @@ class MultiStore:
         do_each(dealt, lambda of: of[0].store.evict(of[1]), _WHERE, "remove objects from {} stores")
 
     def sweep(self, maker: str, keep: Collection[bytes]) -> None:
-        """Remove what a dead maker has left.  See `Store`."""
+        """Remove the objects that a dead maker has left.  See `Store`."""
         kept = {part.name: inner for part, inner in self._dealt(keep)}
         do_each(
             self._parts.values(),
@@ -128,7 +128,7 @@ class MultiStore:
         )
 
     def take_noted(self, maker: str) -> list[bytes]:
-        """Return what only this host can know that a dead maker has put.  See `Store`."""
+        """Return the objects of a dead maker that only this host can know.  See `Store`."""
         return [
             which + b":" + name
             for which, part in self._parts.items()
@@ -136,7 +136,7 @@ class MultiStore:
         ]
 
     def drop_freed(self) -> None:
-        """Let go of memory of objects that were evicted."""
+        """Let go of the memory of evicted objects."""
         for part in self._parts.values():
             part.store.drop_freed()
 

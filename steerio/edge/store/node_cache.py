@@ -1,4 +1,4 @@
-"""What a node has fetched from a store on other hosts: once, for all its workers.
+"""Copies of objects from a store on other hosts: fetched once, for all workers of a node.
 
 The copies are files in the node's shared memory.  A worker that wants an object which is
 not there locks one of a few files, looks again, and fetches it; a second worker waits for
@@ -27,8 +27,8 @@ class NodeCache:
     """Copies of objects, those used last, up to a bound for the whole node.
 
     Args:
-        folder: of this node; it is made, but not what it is in.
-        most_bytes: how much is kept.
+        folder: of this node; it is made, but not its parent.
+        most_bytes: most bytes that are kept.
     """
 
     def __init__(self, folder: Path, most_bytes: int) -> None:
@@ -41,8 +41,8 @@ class NodeCache:
     def get(self, name: bytes, fetch: Callable[[bytes], Any]) -> Any:
         """Return a copy of an object, made by ``fetch`` if there is none yet.
 
-        What is fetched and does not fit here is returned as it came; ``None`` where ``fetch``
-        returned that.  Raises whatever ``fetch`` raises.
+        A fetched object that does not fit here is returned as it came; ``None`` if ``fetch``
+        returned that. Raises the exceptions of ``fetch``.
         """
         key = _key_of(name)
         found = self._find(key)
@@ -60,18 +60,18 @@ class NodeCache:
         self._connector.evict(_key_of(name))
 
     def holds(self, name: bytes) -> bool:
-        """Whether there is a copy."""
+        """Say whether there is a copy."""
         return self._connector.exists(_key_of(name))
 
     def trim(self) -> None:
-        """Give memory back that was freed a while ago."""
+        """Give back memory that was freed a while ago."""
         self._connector.trim()
 
     def _find(self, key: SegmentKey) -> memoryview | None:
         found = self._connector.get(key)
         if found is not None:
             with contextlib.suppress(FileNotFoundError):
-                os.utime(self._folder / key.name)  # when it was used last
+                os.utime(self._folder / key.name)  # the time of its last use
         return found
 
     def _keep(self, key: SegmentKey, content: Any) -> bool:

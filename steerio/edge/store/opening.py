@@ -1,4 +1,4 @@
-"""From a setting to a store.
+"""Stores made from their settings.
 
 Nothing of ProxyStore is imported for a store of ours, and for others only when the first
 object is put or fetched: that takes a second, and most workers of most pools do neither.
@@ -30,7 +30,7 @@ class _Known(NamedTuple):
     path: str
     extra: str
     served: bool = False
-    """Whether there is a server that must answer."""
+    """Whether a server must answer."""
 
 
 _KNOWN = {
@@ -44,7 +44,7 @@ _CONNECTOR = ("put", "get", "exists", "evict", "close")
 
 
 class _PartSetting(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How one store of several is set."""
+    """The setting of one store of several."""
 
     kind: str
     options: dict[str, Any] = {}
@@ -60,10 +60,10 @@ def open_store(setting: StoreSetting, folder: Path, maker: str) -> Store:
     The process may then have more descriptors (``allow_descriptors``).
 
     Args:
-        setting: which, as ``own_folders`` has returned it.
-        folder: for shared memory, of the process that keeps the store; for others, of this
-            node, for what it fetches.
-        maker: who puts objects there.
+        setting: of the store, as ``own_folders`` has returned it.
+        folder: for shared memory, of the process that keeps the store; for others, of this node,
+            for the objects it fetches.
+        maker: name of the process that puts objects there.
 
     Raises:
         UsageError: an option of ours is missing, unknown or wrong, or a folder cannot be made.
@@ -116,12 +116,12 @@ def _open(setting: StoreSetting, folder: Path, maker: str, copies: str) -> Store
 
 
 def check_store(setting: StoreSetting) -> None:
-    """Find out whether a store's class can be imported and takes the options.
+    """Check that a store's class can be imported and takes the options.
 
-    Where that is what its connector needs, also whether its server answers.
+    If its connector needs a server, check also that this answers.
 
     Raises:
-        UsageError: not so; it says what to install, or which options there are.
+        UsageError: one of these fails; it says what to install, or which options there are.
     """
     if setting.kind == "multi":
         for part in _parts(setting).values():
@@ -154,9 +154,9 @@ def _check_server(setting: StoreSetting) -> None:
 def own_folders(setting: StoreSetting, opened: ExitStack) -> StoreSetting:
     """Make folders of this process's own in those that file stores are given.
 
-    What dead processes of this host have left there is removed.
-    Of what these are in, only the last may be missing, as that of a new run directory is.
-    They are removed when ``opened`` is closed.
+    Files that dead processes of this host have left there are removed. The given folder itself may
+    be missing, as one in a new run directory is, but not its parent. The folders are removed when
+    ``opened`` is closed.
 
     Returns:
         the setting for all other processes of the campaign.
@@ -166,7 +166,7 @@ def own_folders(setting: StoreSetting, opened: ExitStack) -> StoreSetting:
     """
     if setting.kind == "file":
         (place,) = _take(setting, ("folder",))
-        with contextlib.suppress(OSError):  # what is wrong with it is said where it is used
+        with contextlib.suppress(OSError):  # the first use of the folder says what is wrong
             Path(place).mkdir(exist_ok=True)
         sweep_stale(Path(place).absolute())
         folder = opened.enter_context(open_folder(Path(place).absolute()))
@@ -211,10 +211,10 @@ def _class_of(kind: str) -> Any:
 
 
 def _options(setting: StoreSetting, kind: Any) -> dict[str, Any]:
-    """Return what a connector is made with.
+    """Return the arguments to make a connector with.
 
     Raises:
-        UsageError: it does not take such options.
+        UsageError: it does not take these options.
     """
     try:
         signature = inspect.signature(kind)
@@ -229,7 +229,7 @@ def _options(setting: StoreSetting, kind: Any) -> dict[str, Any]:
     if "clear" in signature.parameters and options.setdefault("clear", False):
         raise UsageError(
             f"the {setting.kind} store cannot have clear=True: each worker that ends would remove "
-            "everybody's objects; they are freed one by one"
+            "the objects of all; they are freed one by one"
         )
     try:
         signature.bind(**options)
@@ -263,7 +263,7 @@ def _parts(setting: StoreSetting) -> dict[str, _PartSetting]:
         parts = msgspec.convert(setting.options, dict[str, _PartSetting])
     except msgspec.ValidationError as error:
         raise UsageError(
-            f"the multi store takes named stores, each with kind, options, and what it takes "
+            f"the multi store takes named stores, each with kind, options, and bounds "
             f"({', '.join(_PartSetting.__struct_fields__[2:])}): {error}"
         ) from None
     if not parts:

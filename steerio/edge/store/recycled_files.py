@@ -1,8 +1,8 @@
-"""Files in shared memory that were freed, and are kept a moment to be written into again.
+"""Freed files in shared memory, kept for a moment to be written into again.
 
-Their pages are there already, so writing into them takes half the time.  Moving a file here
-is what frees it, and moving it away what takes it: of several that try one succeeds.  Who
-takes one has to get its lock too, which readers share for as long as they map it.
+Their pages are there already, so writing into them takes half the time. Moving a file here frees
+it, and moving it away takes it: of several processes that try, one succeeds. The process that takes
+one has to get its lock too, which readers share for as long as they map it.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 LEAST_BYTES = 2**20
-"""For less it is not worth the trouble."""
+"""Smallest file that is kept: less is not worth the trouble."""
 MOST_BYTES = 256 * 2**20
-"""How much is kept."""
+"""Most bytes that are kept."""
 KEPT_S = 2.0
-"""How long it is kept; a store that is busy takes it sooner."""
+"""Longest time for which a file is kept; a store that is busy takes it sooner."""
 
 
 class Freed:
-    """The freed files of one store, in a folder of it that is made when it is needed.
+    """The freed files of one store, in a folder that is made when it is needed.
 
     A file's name begins with its size, so that they need not be looked at one by one.
     """
@@ -32,7 +32,7 @@ class Freed:
         self._folder = folder
 
     def keep(self, path: Path) -> bool:
-        """Take a file out of use and keep it; ``False``: that is not worth it.
+        """Take a file out of use and keep it; ``False`` if it is not worth keeping.
 
         Raises:
             FileNotFoundError: there is no such file.
@@ -41,7 +41,7 @@ class Freed:
         if size < LEAST_BYTES or size + self.nbytes() > MOST_BYTES:
             return False
         self._folder.mkdir(mode=0o700, exist_ok=True)
-        os.utime(path)  # what `trim` goes by
+        os.utime(path)  # `trim` goes by this time
         path.rename(self._folder / f"{size:x}.{path.name}")
         return True
 
@@ -51,18 +51,18 @@ class Freed:
             return None
         suited = [(abs(size - kept), file) for kept, file in self._files() if size <= 2 * kept]
         for _, file in sorted(suited):
-            with contextlib.suppress(FileNotFoundError):  # somebody else has taken it
+            with contextlib.suppress(FileNotFoundError):  # another process has taken it
                 file.rename(path)
                 if (descriptor := _lock(path)) is not None:
                     return descriptor
         return None
 
     def nbytes(self) -> int:
-        """Return how much is kept."""
+        """Return the number of bytes that are kept."""
         return sum(size for size, _ in self._files())
 
     def trim(self) -> None:
-        """Remove what nobody has taken within ``KEPT_S``."""
+        """Remove the files that were not taken within ``KEPT_S``."""
         now = time.time()
         for _, file in self._files():
             with contextlib.suppress(FileNotFoundError):
@@ -84,14 +84,14 @@ class Freed:
 
 
 def same_file(descriptor: int, path: Path) -> bool:
-    """Whether an open file still has the name that it was opened by."""
+    """Say whether an open file still has the name that it was opened by."""
     with contextlib.suppress(FileNotFoundError):
         return os.path.samestat(os.fstat(descriptor), path.lstat())
     return False
 
 
 def _lock(path: Path) -> int | None:
-    """Open a file that nobody else can reach and lock it; one that is still read is removed."""
+    """Open a file that only this process can reach and lock it; remove one that is still read."""
     descriptor = os.open(path, os.O_WRONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

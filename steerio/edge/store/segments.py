@@ -1,6 +1,6 @@
 """Objects as files in a folder: in shared memory for one node, or on a shared file system.
 
-How they are written and read is in `steerio.edge.store.atomic_files`.
+`steerio.edge.store.atomic_files` writes and reads them.
 
 The connector has the methods of ProxyStore's ``Connector`` and ``DeferrableConnector``, and
 imports nothing of it, which would take a second.
@@ -27,15 +27,15 @@ from steerio.edge.store.recycled_files import Freed
 from steerio.errors import StoreFull, UsageError
 
 LOOK_BYTES = 16 * 2**20
-"""After how much that was written it is looked again what is free."""
+"""Most bytes that are written before the free space is looked at again."""
 LONGEST_MAKER = 100
-"""Of a longer name, an object's has but the beginning and a digest: a file's has 255 bytes."""
+"""Longest maker's name in an object's; a longer one is cut and has a digest: files have 255."""
 _NAME = re.compile(r"[\w%~-][\w%~.-]{0,250}", re.ASCII)
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.ENOMEM, errno.EFBIG})
 
 
 class SegmentKey(NamedTuple):
-    """Names an object in a folder."""
+    """The name of an object in a folder."""
 
     name: str
 
@@ -44,11 +44,11 @@ class SharedMemoryConnector:
     """A connector whose objects are files in one folder.
 
     Args:
-        folder: where; it is made, but not what it is in.
-        spill: a folder on disk for what does not fit there.
-        limit_bytes: most that its files may take (what other processes are just writing is
-            not counted); by default what is free.
-        maker: who puts objects here; their names say so, see `sweep`.
+        folder: of the files; it is made, but not its parent.
+        spill: a folder on disk for objects that do not fit there.
+        limit_bytes: most bytes of its files (files that other processes are just writing do not
+            count); by default all that is free.
+        maker: name of the process that puts objects here; their names begin with it, see `sweep`.
 
     Raises:
         UsageError: the folder cannot be made.
@@ -63,7 +63,7 @@ class SharedMemoryConnector:
         self._space = Space(self._folder)
         self._freed = Freed(self._folder / "freed") if self._space.in_memory else None
         self._unlooked = 0
-        """How much may be written before it is looked again what is free."""
+        """The bytes that may be written before the free space is looked at again."""
         self.maker = maker
 
     @property
@@ -73,21 +73,21 @@ class SharedMemoryConnector:
 
     @property
     def maker(self) -> str:
-        """Who puts objects here; to be set again after a fork."""
+        """Name of the process that puts objects here; set it again after a fork."""
         return self._maker
 
     @maker.setter
     def maker(self, maker: str) -> None:
         self._maker = maker
         self._pid = os.getpid()
-        # Process ids are used again, so they alone do not make a name that nobody ever had.
+        # Process ids are used again, so they alone do not make a name unique for ever.
         self._begin = f"{mark_of(maker)}{self._pid:x}.{os.urandom(4).hex()}."
         self._numbers = itertools.count(1)
 
     # -- ProxyStore's protocol --------------------------------------------------------------
 
     def config(self) -> dict[str, Any]:
-        """Return what another process makes the same connector from."""
+        """Return the arguments from which another process makes the same connector."""
         return {
             "folder": str(self._folder),
             "spill": str(self._spill or ""),
@@ -96,7 +96,7 @@ class SharedMemoryConnector:
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> SharedMemoryConnector:
-        """Make a connector from what ``config`` returned."""
+        """Make a connector from the arguments that ``config`` returned."""
         return cls(**config)
 
     def close(self) -> None:
@@ -133,21 +133,21 @@ class SharedMemoryConnector:
         return [self.put(obj) for obj in objs]
 
     def get(self, key: SegmentKey) -> memoryview | None:
-        """Return an object, read-only, or ``None`` where there is none.
+        """Return an object, read-only, or ``None`` if there is none.
 
-        A long one in memory is mapped: it costs nothing until it is looked at, and stays what
-        it is for as long as it is held, also when it is evicted.  One on a file system is
-        read, for what another host removes from one that is shared cannot be held.
+        A long one in memory is mapped: it costs nothing until it is looked at, and stays unchanged
+        for as long as it is held, even if it is evicted. One on a file system is read, for a file
+        that another host removes from a shared one cannot be held.
         """
         return self._find(key, private=False)
 
     def get_private(self, key: SegmentKey) -> memoryview | None:
-        """Return an object as its caller may change it, which nobody else sees.
+        """Return an object that the caller may change; no other process sees the changes.
 
-        A long one in memory is mapped copy-on-write: only what is changed is copied.
+        A long one in memory is mapped copy-on-write: only the changed pages are copied.
 
         Raises:
-            MemoryError: it does not fit into what this process may have.
+            MemoryError: it does not fit into the memory that this process may have.
         """
         return self._find(key, private=True)
 
@@ -156,7 +156,7 @@ class SharedMemoryConnector:
             for folder, freed in self._folders():
                 found = read_whole(
                     folder / key.name,
-                    mapped=self.in_memory,  # what it is spilled to is this host's, too
+                    mapped=self.in_memory,  # the spill folder is this host's, too
                     reused=freed is not None,
                     private=private,
                 )
@@ -169,7 +169,7 @@ class SharedMemoryConnector:
         return [self.get(key) for key in keys]
 
     def exists(self, key: SegmentKey) -> bool:
-        """Whether there is an object of that key."""
+        """Say whether there is an object of that key."""
         return _is_name(key.name) and any((f / key.name).exists() for f, _ in self._folders())
 
     def evict(self, key: SegmentKey) -> None:
@@ -197,7 +197,7 @@ class SharedMemoryConnector:
         return key, total
 
     def sweep(self, maker: str, keep: Collection[str] = ()) -> None:
-        """Remove what a maker that is dead has put here, or was about to, but for ``keep``.
+        """Remove the objects that a dead maker has put here, or was about to, but for ``keep``.
 
         Raises:
             StoreFailed: some could not be removed; the others are.
@@ -245,7 +245,7 @@ class SharedMemoryConnector:
             ) from error
 
     def _make_room(self, total: int) -> Free:
-        """Return what is free, after letting go of freed files if it is too little."""
+        """Return the free space, after removing freed files if it is too little."""
         if total <= self._unlooked:
             self._unlooked -= total
             return Free(total, "")
@@ -272,14 +272,14 @@ def _made(folder: str) -> Path:
         path.mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
         raise UsageError(
-            f"the store's folder {folder} cannot be made: {error.strerror}; what it is in must be "
-            "there, and yours to write to"
+            f"the store's folder {folder} cannot be made: {error.strerror}; its parent folder "
+            "must be there, and yours to write to"
         ) from None
     return path.absolute()
 
 
 def mark_of(maker: str) -> str:
-    """Return what the names of all that a maker puts begin with, and no other maker's."""
+    """Return the beginning of the names of all objects of a maker, and of no other's."""
     quoted = quote(maker, safe="").replace(".", "%2E")
     if len(quoted) > LONGEST_MAKER:
         quoted = f"{quoted[:LONGEST_MAKER]}~{blake2b(maker.encode(), digest_size=8).hexdigest()}"
@@ -287,7 +287,7 @@ def mark_of(maker: str) -> str:
 
 
 def _is_name(name: str) -> bool:
-    """Whether it can be the name of an object, and leads nowhere else."""
+    """Say whether it can be the name of an object, and leads nowhere else."""
     return _NAME.fullmatch(name) is not None and name != "freed"
 
 

@@ -1,7 +1,7 @@
-"""Stores of large values: where their frames are put, and where any process gets them again.
+"""Stores of large values: a process puts the frames of one, and any other gets them again.
 
-A store is blocking and may be used by several threads.  It does not know who still needs an
-object: it keeps each until it is told to evict it, or, if its maker is dead, to sweep.
+A store is blocking and may be used by several threads.  It does not know which objects are still
+needed: it keeps each until it is told to evict it, or, if its maker is dead, to sweep.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from steerio.errors import ObjectMissing
 from steerio.model.objects import CACHE_BYTES, StoredObject
 
 MAPPED_OBJECTS = 256
-"""Most that one process keeps mapped: each takes a descriptor."""
+"""Most objects that one process keeps mapped: each takes a descriptor."""
 
 
 class Store(Protocol):
-    """What every store can do."""
+    """The methods of every store."""
 
     @property
     def maker(self) -> str:
-        """Who puts objects here, for `sweep`; to be set again after a fork."""
+        """Name of the process that puts objects here, for `sweep`; set it again after a fork."""
         ...
 
     @maker.setter
@@ -35,11 +35,11 @@ class Store(Protocol):
 
     @property
     def local(self) -> bool:
-        """Whether all is in this host's memory, so that nobody else is waited for."""
+        """Whether all is in this host's memory, so that no other host is waited for."""
         ...
 
     def put(self, frames: Sequence[Any], pool: str = "") -> StoredObject:
-        """Put frames as one object; ``pool``: for whose tasks it is, where the store asks.
+        """Put frames as one object; ``pool``: of the tasks it is for, if the store asks.
 
         Raises:
             StoreFull: it does not fit.
@@ -49,17 +49,17 @@ class Store(Protocol):
     def get(self, stored: StoredObject, *, private: bool = False) -> list[memoryview]:
         """Return the frames of an object; they stay when it is evicted.
 
-        They are read-only and may be kept for whoever asks next; or, if ``private``, the
-        caller's own, who may change them.
+        They are read-only and may be kept for the next caller; or, if ``private``, the caller's
+        own, which it may change.
 
         Raises:
             ObjectMissing: it is not there (any more).
-            ObjectBroken: what is there is none.
+            ObjectBroken: the entry is no whole object.
         """
         ...
 
     def prefetch(self, objects: Iterable[StoredObject]) -> None:
-        """Have objects on this node; of those that are missing, nothing is said."""
+        """Have objects on this node; those that are missing are skipped."""
         ...
 
     def forget(self, names: Iterable[bytes]) -> None:
@@ -75,7 +75,7 @@ class Store(Protocol):
         ...
 
     def sweep(self, maker: str, keep: Collection[bytes]) -> None:
-        """Remove what a maker that is dead has put here, or was about to, but for ``keep``.
+        """Remove the objects that a dead maker has put here, or was about to, but for ``keep``.
 
         Raises:
             StoreFailed: some could not be removed; the others are.
@@ -83,18 +83,18 @@ class Store(Protocol):
         ...
 
     def take_noted(self, maker: str) -> list[bytes]:
-        """Return what a dead maker was about to put here that only this host can know, once.
+        """Return, once, the objects of a dead maker that only this host can know.
 
-        That is for those to `evict` who cannot `sweep`, being on another host.
+        It is for a process on another host, which can `evict` them but cannot `sweep`.
         """
         ...
 
     def drop_freed(self) -> None:
-        """Let go of memory of objects that were evicted; to be called now and then."""
+        """Let go of the memory of evicted objects; call it now and then."""
         ...
 
     def close(self) -> None:
-        """Let go of everything that is held here; the objects stay."""
+        """Let go of all mappings and connections; the objects stay."""
         ...
 
 
@@ -102,8 +102,8 @@ class SegmentStore:
     """Objects as files that are mapped: in shared memory, or on a file system.
 
     Args:
-        connector: to them.
-        cache_bytes: how much stays mapped for the next task that asks for it.
+        connector: to the folder of the files.
+        cache_bytes: most bytes that stay mapped for the next task that asks for them.
     """
 
     def __init__(self, connector: SharedMemoryConnector, cache_bytes: int = CACHE_BYTES) -> None:
@@ -112,12 +112,12 @@ class SegmentStore:
 
     @property
     def local(self) -> bool:
-        """Whether the folder is in memory."""
+        """Whether its folder is in memory."""
         return self.connector.in_memory
 
     @property
     def maker(self) -> str:
-        """Who puts objects here."""
+        """Name of the process that puts objects here."""
         return self.connector.maker
 
     @maker.setter
@@ -147,7 +147,7 @@ class SegmentStore:
         return list(frames)
 
     def prefetch(self, objects: Iterable[StoredObject]) -> None:
-        """Do nothing: what is mapped is here."""
+        """Do nothing: mapped objects are here."""
 
     def forget(self, names: Iterable[bytes]) -> None:
         """Do nothing: there are no copies."""
@@ -157,11 +157,11 @@ class SegmentStore:
         do_each(names, self._evict, self._where, "remove {} objects")
 
     def sweep(self, maker: str, keep: Collection[bytes]) -> None:
-        """Remove what a dead maker has left.  See `Store`."""
+        """Remove the objects that a dead maker has left.  See `Store`."""
         self.connector.sweep(maker, {_key(name).name for name in keep})
 
     def take_noted(self, maker: str) -> list[bytes]:
-        """Return nothing: whoever sees the folder sees whose its files are."""
+        """Return nothing: the names of the files tell their makers."""
         return []
 
     def drop_freed(self) -> None:
@@ -188,7 +188,7 @@ class MemoryStore:
     """Objects in this process's memory, for simulated clusters.
 
     Args:
-        maker: who puts objects here.
+        maker: name of the process that puts objects here.
         beside: another that has the same objects, and another maker.
     """
 
@@ -228,7 +228,7 @@ class MemoryStore:
             self.objects.pop(name, None)
 
     def sweep(self, maker: str, keep: Collection[bytes]) -> None:
-        """Remove what a dead maker has left.  See `Store`."""
+        """Remove the objects that a dead maker has left.  See `Store`."""
         left = [name for name, (who, _) in list(self.objects.items()) if who == maker]
         self.evict(name for name in left if name not in keep)
 
@@ -237,7 +237,7 @@ class MemoryStore:
         return []
 
     def drop_freed(self) -> None:
-        """Do nothing: what is evicted is gone."""
+        """Do nothing: evicted objects are gone."""
 
     def close(self) -> None:
         """Do nothing: the objects stay."""
@@ -253,7 +253,7 @@ class Cached:
         self._nbytes = 0
 
     def find(self, name: bytes) -> list[memoryview] | None:
-        """Return frames, where they are kept."""
+        """Return the frames of an object, if they are kept."""
         with self._lock:
             found = self._frames.get(name)
             if found is None:
@@ -279,7 +279,7 @@ class Cached:
             self._nbytes -= nbytes
 
     def names(self) -> list[bytes]:
-        """Return what is kept."""
+        """Return the names of the objects whose frames are kept."""
         with self._lock:
             return list(self._frames)
 

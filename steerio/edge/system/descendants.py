@@ -1,10 +1,10 @@
-"""The processes below this one: which there are, and how none of them is left behind.
+"""The processes below this one, of which none is left behind.
 
-A process whose parent ended belongs to the nearest *subreaper* above it, else to init,
-where nobody finds it again.  So a node, its zygote and each of its workers are
-subreapers: whatever a task started, and whatever that started, stays below its worker;
-below the zygote when the worker is gone; below the node when the zygote is.  And each
-of them ends what is below it.  (Linux; elsewhere process groups have to do.)
+A process whose parent ended belongs to the nearest *subreaper* above it, or else to init, which
+loses it from sight. So a node, its zygote and each of its workers are subreapers: a process that a
+task started, and all processes below that, stay below its worker; below the zygote when the worker
+is gone; below the node when the zygote is. And each of them ends the processes below it.  (Linux;
+elsewhere process groups have to do.)
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from collections.abc import Container
 from pathlib import Path
 
 LOOK_S = 0.002
-"""How often it is looked whether killed processes are gone."""
+"""Time between two looks whether killed processes are gone."""
 _THREADS = Path("/proc/self/task")
 _TRACKER = re.compile(rb"\0from [\w.]*\bresource_tracker import main\b")
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
@@ -45,7 +45,7 @@ def children() -> list[int]:
 
 
 def kill_children(spare: Container[int] = (), *, trackers: bool = False) -> None:
-    """Kill all children but those to spare, and unless told to *trackers* (see `is_tracker`).
+    """Kill all children but those to spare, and *trackers* unless told to (see `is_tracker`).
 
     Their own children become ours: call again when they have been waited for.
     """
@@ -57,7 +57,7 @@ def kill_children(spare: Container[int] = (), *, trackers: bool = False) -> None
 def kill_with_all_below(pid: int) -> None:
     """Kill a process and its descendants, but trackers, which end by themselves then.
 
-    Where the system does not say who they are (it is not Linux), its process group.
+    If the system does not list them (it is not Linux), kill its process group.
     """
     if sys.platform != "linux":
         with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -66,7 +66,7 @@ def kill_with_all_below(pid: int) -> None:
     found = [pid]
     for parent in found:  # it grows
         found += _listed(parent)
-    for each in found:  # first who could start others
+    for each in found:  # first those that could start others
         if each == pid or not is_tracker(each):
             _kill(each)
 
@@ -85,10 +85,10 @@ def end_children(within_s: float) -> None:
 
 
 def is_tracker(pid: int) -> bool:
-    """Whether a process is one of multiprocessing's or joblib's *resource trackers*.
+    """Say whether a process is one of multiprocessing's or joblib's *resource trackers*.
 
-    It removes from shared memory what those have left there whose pipe to it has closed, and
-    then ends.  To kill it is to leave that there for ever.
+    When the pipes to it have closed, a tracker removes the files from shared memory that the
+    processes behind them have left, and ends. A tracker that is killed leaves them there for ever.
     """
     try:
         command = Path(f"/proc/{pid}/cmdline").read_bytes()
@@ -103,8 +103,8 @@ def _kill(pid: int) -> None:
 
 
 def lives(pid: int) -> bool:
-    """Whether a process has not ended; one that ended and was not waited for yet has."""
-    try:  # the command's name comes in parentheses, and may itself hold any character
+    """Say whether a process lives; one that ended and was not waited for yet does not."""
+    try:  # the command's name stands in parentheses, and may have any character
         state = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0]
     except OSError:
         return False
@@ -120,7 +120,7 @@ def thread_ids() -> set[int]:
 
 
 def threads() -> int:
-    """Return how many threads this process has, as the system counts them."""
+    """Return the number of threads of this process, as the system counts them."""
     return len(thread_ids())
 
 

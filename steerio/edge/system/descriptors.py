@@ -1,9 +1,9 @@
-"""How many descriptors this process may have, and whether they are enough.
+"""The bound of this process's descriptors: raised, checked at the start, and kept clear of.
 
-Each connection takes one, and each file, socket and mapped object.  A process that has none
-left can do nothing any more, not even say so; ZeroMQ ends it where it cannot accept a peer.  So
-the bound is raised as far as it may be, what is known to be needed is asked for at the start,
-and the last ones are kept for what must go on.
+Each connection takes one, and each file, socket and mapped object. A process that has none left can
+do nothing any more, not even say so; ZeroMQ ends it if it cannot accept a peer. So this module
+raises the bound as far as it may, checks it against the known need at the start, and keeps the last
+descriptors for work that must go on.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from pathlib import Path
 from steerio.errors import UsageError
 
 MOST_DESCRIPTORS = 2**16
-"""More are not asked for: as many mappings is what Linux allows, and some programs that a task
-may start close all descriptors that they could have, one by one."""
+"""Most that are asked for: Linux allows as many mappings, and some programs that a task may start
+close all descriptors that they could have, one by one."""
 OWN = 40
-"""What a process of steerio takes for itself: endpoints, record, store, modules as they load."""
+"""Descriptors of a process of steerio itself: endpoints, record, store, modules as they load."""
 KEPT = 16
-"""The last ones, which are for no workers."""
+"""The last descriptors, which no worker gets."""
 
 
 def allow_descriptors() -> None:
@@ -37,7 +37,7 @@ def allow_descriptors() -> None:
 
 
 def need_descriptors(connections: int = 0) -> None:
-    """See to it that so many connections can be had, beside what this process has open.
+    """See to it that this process can have so many connections more.
 
     Raises:
         UsageError: the bound cannot be raised so far.
@@ -55,7 +55,7 @@ def need_descriptors(connections: int = 0) -> None:
 
 
 def is_scarce(number: int) -> bool:
-    """Whether a descriptor of this number, the lowest that was free, is one of the last."""
+    """Say whether a descriptor of this number, the lowest that was free, is one of the last."""
     limit = _limit()
     return limit is not None and number >= limit - KEPT
 

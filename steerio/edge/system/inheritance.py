@@ -1,8 +1,8 @@
-"""What a forked process must not keep of its parent's.
+"""Descriptors and streams: those that a fork must not keep, and those that it must have.
 
-A fork shares every open descriptor.  Where those are connections or pipes that is more
-than untidy: their other end never hears that they were closed, as long as any node,
-zygote or worker still holds a copy.
+A fork shares every open descriptor. With connections and pipes that is more than untidy: their
+other end never hears that they were closed, as long as any node, zygote or worker still holds a
+copy.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ STREAMS = ("stdin", "stdout", "stderr")
 def let_go_of_connections(keep: Container[int]) -> None:
     """Replace inherited sockets, pipes and their like by ``/dev/null``; files stay open.
 
-    Replaced and not closed: an object that was forked too may still close "its" number,
-    which must not by then belong to something new.
+    It does not close them: an object that was forked too may still close "its" number, which must
+    not by then belong to a new descriptor.
     """
     null = os.open(os.devnull, os.O_RDWR)
     for number in [int(path.name) for path in _descriptors().iterdir()]:
@@ -37,16 +37,16 @@ def let_go_of_connections(keep: Container[int]) -> None:
 
 
 def flush_output() -> None:
-    """Write out what was printed, before a fork: each process would write it once."""
+    """Write out printed text before a fork, as each process would write it once."""
     for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(Exception):  # none, full, closed; or anybody's own
+        with contextlib.suppress(Exception):  # none, full, closed; or a user's own
             stream.flush()
 
 
 def fill_standard() -> None:
-    """Open ``/dev/null`` where a standard descriptor is closed, before others get its number.
+    """Open ``/dev/null`` for each closed standard descriptor, before others get its number.
 
-    libuv ends a process in which something of its own has one of them.
+    libuv ends a process in which a descriptor of its own has one of these numbers.
     """
     while (null := os.open(os.devnull, os.O_RDWR)) in STANDARD:
         os.set_inheritable(null, True)
@@ -54,11 +54,11 @@ def fill_standard() -> None:
 
 
 def own_standard() -> None:
-    """Have standard descriptors, and streams over them, whatever this process was given.
+    """Make standard descriptors and streams over them valid, whatever this process was given.
 
-    Where one was closed, the next thing that was opened may have its number by now: a socket,
-    say, into which would go what is printed.  And `sys.stderr` may be anything that has a
-    ``write``, or nothing.
+    If one was closed, a descriptor that was opened later may have its number by now: a socket, say,
+    into which printed text would go. And `sys.stderr` may be any object that has a ``write``, or
+    ``None``.
     """
     null = os.open(os.devnull, os.O_RDWR)
     for number, name in enumerate(STREAMS):
@@ -78,7 +78,7 @@ def own_standard() -> None:
 
 
 def open_standard(number: int) -> io.TextIOWrapper:
-    """Return a stream over a standard descriptor; what is printed goes line by line."""
+    """Return a stream over a standard descriptor, which writes line by line."""
     stream = io.FileIO(number, "w" if number else "r", closefd=False)
     buffer = io.BufferedWriter(stream) if number else io.BufferedReader(stream)
     return io.TextIOWrapper(buffer, "utf-8", "backslashreplace", line_buffering=True)
@@ -94,7 +94,7 @@ def above_standard(number: int) -> int:
 
 
 def pipe() -> tuple[int, int]:
-    """Return the ends of a pipe, the one to read from first; none has a standard number.
+    """Return the ends of a pipe, the one to read from first; neither has a standard number.
 
     Raises:
         OSError: there is no room for one more.
@@ -111,7 +111,7 @@ def read_nothing() -> None:
 
 
 def _is_standard(number: int, name: str) -> bool:
-    """Whether a descriptor is what this process was given, as far as its first stream knows."""
+    """Say whether a descriptor is the one this process was given, as far as its stream tells."""
     try:
         os.fstat(number)
     except OSError:

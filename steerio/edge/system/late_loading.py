@@ -1,4 +1,4 @@
-"""Hearing of a module when it is first loaded, which a task may do at any time."""
+"""A hook on the first load of a module, which a task may do at any time."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def call_once_loaded(names: Iterable[str], tell: Callable[[str, ModuleType], Non
 
 
 class _Watch:
-    """A finder that has the others find, and notes what is found."""
+    """A finder that has the other finders find, and notes the modules that are found."""
 
     def __init__(self, names: Iterable[str], tell: Callable[[str, ModuleType], None]) -> None:
         self._names = set(names)

@@ -1,4 +1,4 @@
-"""Which machine and which space of process numbers this is: names of hosts do not tell.
+"""Names for this machine and its space of process numbers, as host names are not unique.
 
 Cloned containers and virtual machines have one host name, and their processes the same numbers.
 """
@@ -12,14 +12,14 @@ from pathlib import Path
 
 @functools.cache
 def boot_id() -> str:
-    """Return what tells this running kernel from all others; nothing where that is not known."""
+    """Return a name of this running kernel that no other has; ``""`` if it is not known."""
     with contextlib.suppress(OSError):
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     return ""
 
 
 def process_space() -> str:
-    """Return what tells in which space process numbers are meant, of which kernel."""
+    """Return a name for the space in which process numbers count, and for its kernel."""
     space = ""
     with contextlib.suppress(OSError):
         space = str(Path("/proc/self/ns/pid").readlink())

@@ -1,10 +1,10 @@
-"""Small files of this user that others find by their path: written whole, and read with care.
+"""Small files of this user that other processes find by path: written whole, read with care.
 
-Whoever can write such a file decides where its readers connect to and what they run.  So one
-is written to a fresh file that only its owner can read and renamed, and read only where it is
-no link, belongs to the reader or to root, and others cannot have written it.
+A user who can write such a file decides where its readers connect to and which code they run. So
+the writer makes a fresh file that only its owner can read, and renames it; the reader reads a file
+only if it is no link, belongs to the reader or to root, and others cannot have written it.
 
-Their JSON may hold any text: names of folders and files need not be UTF-8.
+Their JSON may have any text: names of folders and files need not be UTF-8.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 
 def to_json(value: Any, enc_hook: Callable[[Any], Any] | None = None, *, indent: int = 0) -> bytes:
-    """Return a value as JSON, also where UTF-8 has no form for its text."""
+    """Return a value as JSON, even if UTF-8 has no form for its text."""
     try:
         text = msgspec.json.encode(value, enc_hook=enc_hook)
     except UnicodeEncodeError:
@@ -36,7 +36,7 @@ def to_json(value: Any, enc_hook: Callable[[Any], Any] | None = None, *, indent:
 
 
 def from_json(data: bytes, kind: type[T]) -> T:
-    """Return what `to_json` was given.
+    """Return the value that `to_json` was given.
 
     Raises:
         msgspec.DecodeError: it is not JSON, or of another kind.
@@ -56,10 +56,10 @@ def write_own(path: Path, data: bytes) -> None:
     """Write a file at once and whole, readable by its owner alone.
 
     Raises:
-        OSError: it cannot be written; what was there is left as it was.
+        OSError: it cannot be written; an earlier file is left as it was.
     """
     fresh = path.with_name(f".{path.name.lstrip('.')}.{os.urandom(4).hex()}")
-    # exclusively: what is there already may be open to others, or lead elsewhere
+    # exclusively: an earlier file may be open to others, or lead elsewhere
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         with os.fdopen(descriptor, "wb") as file:
@@ -71,16 +71,16 @@ def write_own(path: Path, data: bytes) -> None:
 
 
 def read_own(path: Path) -> tuple[bytes, os.stat_result]:
-    """Return what a file holds, and what is known of it.
+    """Return the content of a file, and its status.
 
     Raises:
         FileNotFoundError: there is none.
-        UsageError: it is a link or no file, or somebody else's, or others can write it.
+        UsageError: it is a link or no file, or belongs to another user, or others can write it.
         OSError: it cannot be read.
     """
     if path.is_symlink():
         raise UsageError(f"{path} is a link, which is not followed: name the folder it leads to")
-    # not waiting for who may write into a pipe of that name
+    # without waiting for a writer, if the name is that of a pipe
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     descriptor = os.open(path, flags)
     try:
@@ -97,22 +97,22 @@ def _check_owner(path: Path, found: os.stat_result) -> None:
         raise UsageError(f"{path} is not a file")
     if found.st_uid not in (os.getuid(), 0):
         raise UsageError(
-            f"{path} belongs to {_user(found.st_uid)}, and whoever wrote it decides what is run "
+            f"{path} belongs to {_user(found.st_uid)}, and its writer decides what is run "
             f"here: only files of {_user(os.getuid())} or root are read"
         )
     if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         raise UsageError(
             f"others than its owner can write {path}, and with it decide what is run here: look "
-            "what it says, and take that from them (chmod go-w)"
+            "into it, and take that right from them (chmod go-w)"
         )
 
 
 @contextlib.contextmanager
 def writing_to(run_dir: Path | None) -> Generator[None, None, None]:
-    """Have what keeps the operating system from writing there said in words.
+    """Turn an error of the operating system in writing there into one in words.
 
     Raises:
-        UsageError: it did.
+        UsageError: there was one.
     """
     try:
         yield

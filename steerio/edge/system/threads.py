@@ -1,4 +1,4 @@
-"""Threads for what may keep its caller waiting, and that a process which ends does not wait for."""
+"""Daemon threads for calls that may block, which a process that ends does not wait for."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ Call = tuple[Future[Any], Callable[..., Any], tuple[Any, ...]]
 
 
 class DaemonThreads:
-    """A few threads that call what they are given, in order.
+    """A few threads that make the calls they are given, in order.
 
-    Those of the standard library are waited for as the interpreter ends, which a store that
-    does not answer would keep from ending for ever.
+    The interpreter waits for those of the standard library as it ends, so a store that does not
+    answer would keep it from ending for ever.
 
     Args:
-        count: how many; they are started with the first call.
+        count: their number; they are started with the first call.
         name: of the threads.
     """
 
@@ -59,7 +59,7 @@ class DaemonThreads:
             self._threads.append(thread)
 
     def close(self, within_s: float) -> None:
-        """End the threads once they are done with what they were given, or leave them behind."""
+        """End the threads once they are done with their calls, or leave them behind."""
         for _ in self._threads:
             self._calls.put(None)
         for thread in self._threads:
@@ -69,7 +69,7 @@ class DaemonThreads:
 async def in_thread(function: Callable[..., R], *args: Any) -> R:
     """Call a function in a daemon thread of its own, and wait for it without blocking the loop.
 
-    Where there are no threads left, the loop calls it.
+    If no thread can be started, the loop's own calls it.
     """
     threads = DaemonThreads(1, f"steerio-{function.__name__}")
     try:
@@ -89,19 +89,19 @@ def _serve(calls: SimpleQueue[Call | None]) -> None:
             continue
         try:
             value = function(*args)
-        except BaseException as error:  # noqa: BLE001 - it is raised where the call came from
+        except BaseException as error:  # noqa: BLE001 - the future raises it for the caller
             _let_locals_go(error)
             _tell(future.set_exception, error)
         else:
             _tell(future.set_result, value)
-        del call, future, function, args  # what they hold is not kept until the next call comes
+        del call, future, function, args  # so that nothing of them is kept until the next call
 
 
 def _let_locals_go(error: BaseException) -> None:
-    """Free what the frames of an error hold, all of which have ended.
+    """Free the locals in the frames of an error, all of which have ended.
 
-    Who awaits the future is in a cycle with the error.  In there, memoryviews of one another
-    would be left to the garbage collector, which before Python 3.13 crashes over them.
+    The coroutine that awaits the future is in a cycle with the error. In there, memoryviews of one
+    another would be left to the garbage collector, which before Python 3.13 crashes over them.
     """
     seen: list[BaseException] = []
     at: BaseException | None = error
@@ -112,5 +112,5 @@ def _let_locals_go(error: BaseException) -> None:
 
 
 def _tell(tell: Callable[[Any], None], what: Any) -> None:
-    with contextlib.suppress(RuntimeError):  # the loop of who waits has been closed
+    with contextlib.suppress(RuntimeError):  # the waiting loop has been closed
         tell(what)

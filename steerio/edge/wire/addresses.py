@@ -53,7 +53,7 @@ def resolve_address(address: str) -> str:
 
 
 def resolve_host(host: str) -> str | None:
-    """Return the number of a host, of IPv4 where it has one; ``None``: it is not known here."""
+    """Return the number of a host, of IPv4 if it has one; ``None``: it is not known here."""
     with contextlib.suppress(ValueError):
         return str(ipaddress.ip_address(host))
     try:

@@ -1,11 +1,11 @@
-"""Batches as bytes of a stream: cut out of what arrives, joined for what leaves.
+"""Batches as bytes of a stream: cut out of arriving bytes, joined into leaving ones.
 
 A batch is a header and frames, behind a length for each of them:
 
     count: u32 | length: u64 * count | header | frame | frame ...
 
 Short ones are copied together, so that they take one call of the system and wake their reader once;
-a long frame is received into the memory where it stays.
+a long frame is received into its final memory.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from steerio.errors import ProtocolError
 LIMIT_FRAMES = 1 << 16
 """Most frames of one batch."""
 LIMIT_BATCH_BYTES = 8 << 30
-"""Longest batch; who announces a longer one is disconnected."""
+"""Longest batch; a peer that announces a longer one is disconnected."""
 JOINED_BYTES = 1 << 16
 """Batches up to this are joined into one piece; longer ones are sent as they are."""
 SENT_PIECES = 64
@@ -33,11 +33,11 @@ _COUNT = struct.Struct("=I")
 
 
 class Incoming:
-    """Cuts what arrives on a connection into batches.
+    """Cuts the bytes that arrive on a connection into batches.
 
     Args:
-        room: where to receive into, between long batches; several may share it.
-        spares: where memory for the frames of long ones comes from; several may share them.
+        room: memory to receive into, between long batches; several may share it.
+        spares: the source of memory for the frames of long ones; several may share it.
     """
 
     def __init__(self, room: memoryview, spares: Spares) -> None:
@@ -49,11 +49,11 @@ class Incoming:
 
     @property
     def room(self) -> memoryview:
-        """Where the next bytes belong: the rest of a long frame, or room for whatever comes."""
+        """The memory for the next bytes: the rest of a long frame, or room for any batch."""
         return self._missing[0] if self._missing else self._any
 
     def feed(self, count: int) -> Iterator[tuple[Any, list[Any]]]:
-        """Take in so many bytes of ``room``; give out the batches that are complete.
+        """Take in this many bytes of ``room``; give out the batches that are complete.
 
         Each is a header and its frames.
 
@@ -93,9 +93,9 @@ class Incoming:
             del data[:at]
 
     def _begin_long(self, begun: memoryview, lengths: Sequence[int]) -> int:
-        """Make room for a batch that is long, so that its rest is received where it stays.
+        """Make room for a batch that is long, so that its rest is received in its final place.
 
-        Returns how many of the bytes that have come are there.
+        Returns how many of the bytes that have come it placed there.
         """
         if sum(lengths) <= JOINED_BYTES:
             return 0
@@ -111,7 +111,7 @@ class Incoming:
             return len(begun)
 
     def _have_received(self, count: int) -> bool:
-        """Note how much has come of a long batch; whether that was all of it."""
+        """Note the bytes that came of a long batch, and say whether it is complete."""
         self._missing[0] = self._missing[0][count:]
         if not self._missing[0]:
             self._missing.popleft()
@@ -119,7 +119,7 @@ class Incoming:
 
 
 class Outgoing:
-    """What waits to be written to a connection."""
+    """The batches that wait to be written to a connection."""
 
     def __init__(self) -> None:
         self._pieces: deque[memoryview] = deque()
@@ -149,7 +149,7 @@ class Outgoing:
             try:
                 if len(pieces) == 1:
                     written = connection.send(pieces[0])
-                else:  # together, or the peer is waked for each
+                else:  # together, or each would wake the peer
                     written = connection.sendmsg(itertools.islice(pieces, SENT_PIECES))
             except BlockingIOError:
                 return False

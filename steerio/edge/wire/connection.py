@@ -1,7 +1,7 @@
-"""The connection file: how to find a broker, and the keys to be let in.
+"""The connection file: the addresses of a broker, and the keys to be let in.
 
-It is written at once and complete (a rename), readable by its owner alone, and removed
-when the broker ends.
+The broker writes it at once and complete (a rename), readable by its owner alone, and removes it
+when it ends.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ LISTEN_S = 1.0
 
 
 class Connection(Struct, frozen=True):
-    """Where a broker listens.
+    """The addresses, keys and store of a broker.
 
     Attributes:
         host, pid: the machine and process of the broker.
         local: address for peers on the same machine (an IPC socket).
-        remote: TCP address for others, or empty where the broker does not listen there.
-        keys: CURVE keys for ``remote``, or ``None`` where it is not encrypted.
+        remote: TCP address for others, or empty if the broker does not listen on one.
+        keys: CURVE keys for ``remote``, or ``None`` if it is not encrypted.
         protocol: version of the messages it speaks.
-        store: where its large values are, if they go by reference.
+        store: the store of its large values, if they go by reference.
         objects: the folder of them on its machine.
-        random_seed: which its workers' random numbers follow from.
-        space: what its process's number is one of, where that is known (`process_space`).
+        random_seed: the seed from which its workers' random numbers follow.
+        space: the space of process numbers in which ``pid`` counts, if known (`process_space`).
     """
 
     host: str
@@ -53,7 +53,7 @@ class Connection(Struct, frozen=True):
 
     @property
     def address(self) -> tuple[str, ClientKeys | None]:
-        """The address to use from this machine, and the keys that it wants.
+        """The address to use from this machine, and its keys.
 
         Raises:
             UsageError: the broker is on another machine and listens on no network, or it has
@@ -81,7 +81,7 @@ class Connection(Struct, frozen=True):
 
     @property
     def here(self) -> bool:
-        """Whether it is on this machine, as far as can be told."""
+        """Whether the broker is on this machine, as far as can be told."""
         kernel = self.space.partition(" ")[0]
         return self.host == socket.gethostname() and kernel in ("", boot_id())
 
@@ -99,7 +99,7 @@ class Connection(Struct, frozen=True):
         """Write the connection file into a run directory.
 
         Raises:
-            OSError: it cannot be written; what was there is left as it was.
+            OSError: it cannot be written; an earlier file is left as it was.
         """
         path = folder / FILE_NAME
         write_own(path, to_json(self))
@@ -134,7 +134,7 @@ class _OfAnyVersion(Struct):
 
 
 def _why_unread(path: Path, data: bytes, error: Exception) -> str:
-    """Say why what a file holds is not a connection."""
+    """Say why the content of a file is not a connection."""
     if not data:
         return f"{path} is not a connection file: it is empty"
     try:
@@ -150,7 +150,7 @@ def _why_unread(path: Path, data: bytes, error: Exception) -> str:
 
 
 def listens(address: str) -> bool:
-    """Whether anybody listens on an ``ipc://`` or ``tcp://`` address."""
+    """Say whether a process listens on an ``ipc://`` or ``tcp://`` address."""
     scheme, _, place = address.partition("://")
     try:
         if scheme == "tcp":

@@ -1,9 +1,9 @@
-"""Contexts of ZeroMQ that end, whatever was raised while their sockets were opened or closed.
+"""Contexts of ZeroMQ that end, whatever exception struck as sockets were opened or closed.
 
-ZeroMQ's own end of a context waits for each of its sockets to be closed.  What is raised
-between a socket's making and its owner (by a signal, also inside pyzmq, or by an address that
-cannot be encoded) leaves one that nobody closes, and a traceback that keeps it.  So sockets are
-noted here, and where that was interrupted the context is left to the end of the process.
+ZeroMQ's own end of a context waits until each of its sockets is closed. An exception between the
+making of a socket and its owner (from a signal, also inside pyzmq, or from an address that cannot
+be encoded) leaves one that nothing closes, and a traceback that keeps it. So a context notes its
+sockets; if that was interrupted, it is left to the end of the process.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ THREADS = 2
 """Threads of a context: one for input and output, and one that closes sockets."""
 
 _open: list[zmq.Context[zmq.Socket[bytes]]] = []
-"""Those that have not ended: collected as garbage, one would wait for its sockets."""
+"""Contexts that have not ended: collected as garbage, one would wait for its sockets."""
 
 
 class Context:
-    """What sockets belong to, with an I/O thread of its own; whoever opens one ends it.
+    """A context of ZeroMQ with an I/O thread of its own; the code that opens one ends it.
 
     Raises:
         OSError: there are no threads left for it.
@@ -56,9 +56,9 @@ class Context:
         return made
 
     def end(self) -> None:
-        """Close what is still open, and wait until what was flushed is sent: that is bounded.
+        """Close the open sockets, and wait until flushed messages are sent, for a bounded time.
 
-        The bound is the time that its sockets linger, of those that were closed before.
+        The bound is the linger time of the sockets that were closed before.
         """
         for socket in self._sockets:
             socket.close(linger=0)
@@ -69,10 +69,10 @@ class Context:
 
 @contextlib.contextmanager
 def connecting(address: str) -> Generator[None, None, None]:
-    """Have what keeps a link from being opened said in words.
+    """Turn an error that keeps a link from being opened into one in words.
 
     Raises:
-        UsageError: the address or its keys are none, or there are no descriptors or threads.
+        UsageError: the address or its keys are malformed, or there are no descriptors or threads.
     """
     try:
         yield
@@ -82,7 +82,7 @@ def connecting(address: str) -> Generator[None, None, None]:
 
 
 def _need_threads() -> None:
-    """See whether a context's threads can be had: ZeroMQ ends the process where they cannot.
+    """Check that a context's threads can start: ZeroMQ ends the process if they cannot.
 
     Raises:
         OSError: they cannot.

@@ -1,13 +1,12 @@
-"""What is said to a peer in one go, cut into batches that it can take in.
+"""The messages to a peer, cut into batches that it can take in.
 
-A receiver refuses what is too long as a whole, whoever collected it; so the sender sees to it that
-no batch is.  Mostly all fits into one, which costs a look at its length.  What does not is cut
-between messages; a message that says the same of many things is cut between these; and code that
-is long goes as a frame.
+A receiver refuses a batch that is too long, so the sender sees to it that none is. Mostly all
+messages fit into one, which costs a look at its length. Otherwise they are cut between messages; a
+message that says the same of many things is cut between these; and long code goes as a frame.
 
-What is left is one message that is too long by itself.  Those who make messages bound what users
-put into them (`model.bounds`, `check_frames`), so that this is said where it is made; here it is
-an error of the connection.
+There is still the message that is too long by itself. The code that makes messages bounds the
+values that users put into them (`model.bounds`, `check_frames`), so that the error comes at the
+user's call; here it is an error of the connection.
 """
 
 from __future__ import annotations
@@ -23,19 +22,19 @@ from steerio.model import messages as ms
 from steerio.model.bounds import cut
 
 BATCH_HEADER_BYTES = 1 << 20
-"""The header of a batch is cut where it is longer, if it can be."""
+"""Longest header of a batch: longer ones are cut, if they can be."""
 BATCH_FRAMES = 1 << 12
-"""So are batches with more frames."""
+"""Most frames of a batch: those with more are cut, too."""
 BATCH_BYTES = 1 << 30
-"""So are those whose frames are longer in all."""
+"""Most bytes of the frames of a batch: those with more are cut, too."""
 LONGEST_HEADER_BYTES = 32 << 20
-"""Longest header of one message: half of what receivers take, for a broker adds a little."""
+"""Longest header of one message: half of the receivers' limit, for a broker adds a little."""
 LONGEST_MESSAGE_BYTES = 4 << 30
 """Most bytes of the frames of one message."""
 MOST_FRAMES = (1 << 16) - 2
-"""Most frames of one message: with its header they are within what receivers take."""
+"""Most frames of one message: with its header they are within the receivers' limit."""
 LONG_CODE_BYTES = 1 << 16
-"""Longer code of a task type goes as a frame where its batch is cut."""
+"""Longer code of a task type goes as a frame if its batch is cut."""
 
 _MANY: dict[type, tuple[str, ...]] = {
     ms.Events: ("events",),
@@ -48,14 +47,14 @@ _MANY: dict[type, tuple[str, ...]] = {
     ms.Reprioritise: ("changes",),
     ms.TaskStates: ("queued", "running"),
 }
-"""Messages that say the same of many things, and in which fields."""
+"""Messages that say the same of many things, and the fields with these."""
 
 
 def batches(messages: Sequence[Any], frames: Sequence[Any]) -> Iterable[list[Any]]:
-    """Return the batches to send, to be iterated over once: each a header and its frames.
+    """Return the batches to send, each a header and its frames; iterate over them once.
 
     Raises:
-        EncodingError: one of the messages is too long, or is none; those before it were yielded.
+        EncodingError: a message is too long, or cannot be encoded; those before it were yielded.
     """
     try:
         header = encode_headers(messages)
@@ -87,7 +86,7 @@ def check_frames(frames: Sequence[Any], what: str) -> None:
 
 
 def refused(error: EncodingError) -> list[Any]:
-    """Return the batch that tells a peer that it cannot be told what there is to say."""
+    """Return the batch that tells a peer that a message to it could not be sent."""
     return [encode_headers([ms.Refused(f"the broker could not say it: {error}", False)])]
 
 
@@ -100,7 +99,7 @@ def _total(frames: Sequence[Any]) -> int:
 
 
 def _groups(messages: Sequence[Any], frames: Sequence[Any], nbytes: int) -> Iterator[list[Any]]:
-    """Cut between messages: into as many groups as would do if all were equally long."""
+    """Cut between messages, into as many groups as would do if all were equally long."""
     count = max(2, -(-nbytes // BATCH_HEADER_BYTES))
     step = max(1, len(messages) // count)
     taken = 0
@@ -135,6 +134,6 @@ def _single(message: Any, frames: Sequence[Any], header: bytes) -> Iterator[list
     if len(header) > LONGEST_HEADER_BYTES:
         raise EncodingError(
             f"{type(message).__name__} of {len(header)} bytes is too long for one message, which "
-            f"takes {LONGEST_HEADER_BYTES}: put what is large into the store"
+            f"takes {LONGEST_HEADER_BYTES}: put large values into the store"
         )
     yield [header, *frames]

@@ -1,14 +1,14 @@
-"""Endpoints: where messages leave and arrive.
+"""Endpoints: the two ends of a connection, which send and receive messages.
 
-The broker has *router* endpoints, each of its peers one *link*.  Both are non-blocking
-and batch: ``send`` only collects, ``flush`` hands over, ``receive`` takes what has
-arrived.  ``attach`` asks for a call of ``wake`` on the loop's thread whenever something
-may have arrived; ``wake`` may be called without cause, but never too seldom.
+The broker has *router* endpoints, each of its peers one *link*.  Both are non-blocking and batch:
+``send`` only collects, ``flush`` hands over, ``receive`` takes the messages that have arrived.
+``attach`` asks for a call of ``wake`` on the loop's thread whenever a message may have arrived;
+``wake`` may be called without cause, but never too seldom.
 
 The memory endpoints here carry messages as objects, without encoding them: between a
 broker and a client in one process, and between everything in simulation.  They may be
-used from two threads, one at each end.  With ``MemoryRouter.encodes``, which tests set, they carry
-what would arrive over a wire: so what they let pass a wire does, too.
+used from two threads, one at each end.  With ``MemoryRouter.encodes``, which tests set, they encode
+and decode each message: so a wire lets pass every message that they let pass.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Frames = tuple[Any, ...]
 
 
 class Arrival(NamedTuple):
-    """What arrived at a router in one go.  ``fault`` says why it could not be read."""
+    """The messages that arrived at a router together.  ``fault`` says why they cannot be read."""
 
     peer: bytes
     messages: Sequence[tuple[Any, Frames]]
@@ -40,20 +40,20 @@ class RouterEndpoint(Protocol):
     """The broker's end: many peers, told apart by their identity."""
 
     local: bool
-    """Whether peers are in this process, so that they cannot be lost without it."""
+    """Whether peers are in this process, so that none can be lost without it."""
     remote: bool
-    """Whether peers may be on other machines, where hosts and processes may be called as here."""
+    """Whether peers may be on other machines, on which names and numbers may be as here."""
     first: bool
-    """Whether it is flushed before the record is written: it has workers, no clients."""
+    """Whether it is flushed before the record is written: it has workers and no clients."""
 
     def send(self, peer: bytes, message: FromBroker, frames: Frames = ()) -> None:
         """Collect a message for a peer."""
         ...
 
     def flush(self) -> list[bytes]:
-        """Hand over what was collected; return the peers that cannot be reached any more.
+        """Hand over the collected messages; return the peers that cannot be reached any more.
 
-        To whom a message cannot be handed over, for it is too long, is told to end instead.
+        A peer whose message is too long to be handed over is told to end instead.
         """
         ...
 
@@ -62,7 +62,7 @@ class RouterEndpoint(Protocol):
         ...
 
     def congested(self, peer: bytes) -> bool:
-        """Whether a peer takes messages more slowly than they come."""
+        """Say whether a peer takes messages more slowly than they come."""
         ...
 
     def attach(self, loop: asyncio.AbstractEventLoop, wake: Callable[[], None]) -> None:
@@ -82,11 +82,11 @@ class RouterEndpoint(Protocol):
         ...
 
     def fileno(self) -> int | None:
-        """Return what a thread can poll, or ``None``."""
+        """Return a descriptor that a thread can poll, or ``None``."""
         ...
 
     def close(self) -> None:
-        """Let go of everything; what was flushed is still delivered for a moment."""
+        """Let go of everything; flushed messages are still delivered for a moment."""
         ...
 
 
@@ -94,14 +94,14 @@ class LinkEndpoint(Protocol):
     """A peer's end: one broker."""
 
     immediate: bool
-    """Whether what is sent has arrived without a flush."""
+    """Whether a message that is sent has arrived without a flush."""
 
     def send(self, message: ToBroker, frames: Frames = ()) -> None:
         """Collect a message for the broker."""
         ...
 
     def flush(self) -> None:
-        """Hand over what was collected, in batches that the broker takes in.
+        """Hand over the collected messages, in batches that the broker takes in.
 
         Raises:
             EncodingError: a message is too long; those before it were handed over.
@@ -109,10 +109,10 @@ class LinkEndpoint(Protocol):
         ...
 
     def receive(self, limit: int) -> Sequence[tuple[FromBroker, Frames]]:
-        """Take what has arrived, without waiting.
+        """Take the messages that have arrived, without waiting.
 
         Raises:
-            ProtocolError: it cannot be read.
+            ProtocolError: they cannot be read.
         """
         ...
 
@@ -134,16 +134,16 @@ class LinkEndpoint(Protocol):
 
 
 class BlockingLink(Protocol):
-    """A worker's end: it has no loop, and nothing else to do than to wait."""
+    """A worker's end, without a loop: the worker has nothing to do but wait."""
 
     def send(self, message: ToBroker, frames: Frames = ()) -> None:
         """Collect a message for the broker."""
         ...
 
     def flush(self) -> None:
-        """Hand over what was collected, in batches that the broker takes in.
+        """Hand over the collected messages, in batches that the broker takes in.
 
-        Its frames may be changed from then on.
+        The frames may be changed from then on.
 
         Raises:
             EncodingError: a message is too long; those before it were handed over.
@@ -151,11 +151,10 @@ class BlockingLink(Protocol):
         ...
 
     def receive_within(self, timeout_s: float) -> Sequence[tuple[FromBroker, Frames]]:
-        """Wait up to ``timeout_s`` for something to arrive; take all that has arrived.
+        """Wait up to ``timeout_s`` for a message; take all that have arrived.
 
         Raises:
-            OSError: the broker is gone, where the transport can tell.
-            ProtocolError: what it says cannot be read.
+             OSError: the broker is gone, if the transport can tell.
         """
         ...
 
@@ -240,8 +239,8 @@ class MemoryRouter:
     def holding_bells(self) -> Generator[None, None, None]:
         """Wake links on this thread's loop at the end of this, and not by way of their loop.
 
-        So what steps a broker on the loop of its clients spares them a turn of that loop, and
-        itself another: it is not woken for what they then send, and has to ask `ready`.
+        So a driver that steps a broker on the loop of its clients spares them a turn of that loop,
+        and itself another: it is not woken for their answers, and has to ask `ready`.
         """
         held = self._held_bells = []
         try:
@@ -258,7 +257,7 @@ class MemoryRouter:
         return link
 
     def deliver(self, peer: bytes, message: ToBroker, frames: Frames) -> None:
-        """Take in what a link sent.
+        """Take in a message of a link.
 
         Raises:
             EncodingError, ProtocolError: it could not cross a wire (with ``encodes``).
@@ -323,7 +322,7 @@ class MemoryRouter:
         return bool(self._arrived)
 
     def expect(self) -> None:
-        """Do nothing: what arrived is seen without a look."""
+        """Do nothing: arrivals are seen without a look."""
 
     def fileno(self) -> int | None:
         return None
@@ -358,7 +357,7 @@ class MemoryLink:
         self._router.deliver(self._identity, message, frames)
 
     def flush(self) -> None:
-        """Do nothing: what was sent has arrived, also while this side's loop stands still."""
+        """Do nothing: messages have arrived already, even while this side's loop stands still."""
 
     def receive(self, limit: int) -> Sequence[tuple[FromBroker, Frames]]:
         arrived = self.arrived

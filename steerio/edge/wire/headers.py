@@ -1,8 +1,8 @@
-"""Message headers on the wire.
+"""Message headers on the wire: encoded, decoded and given their frames.
 
 One ZeroMQ message is one *batch*: a first frame with a msgpack list of headers, then
-the out-of-band frames of those headers, in order.  Batching per wake-up, not per
-message, is where throughput comes from; a single message is just a batch of one.
+the out-of-band frames of those headers, in order.  Throughput comes from batching per wake-up, not
+per message; a single message is just a batch of one.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from steerio.model.messages import DefineTask, FromBroker, ToBroker
 LIMIT_HEADER_BYTES = 64 << 20
 """Longest header frame that is decoded; senders cut theirs far below (``edge.wire.cutting``)."""
 SAID_BYTES = 1 << 20
-"""Longest of those messages that are looked at before they are said: the rare ones of clients."""
+"""Longest rare message of a client, which is checked before it is sent."""
 
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -34,7 +34,7 @@ def _decoder(direction: str) -> msgspec.msgpack.Decoder[Any]:
 def encode_headers(messages: Sequence[ToBroker | FromBroker]) -> bytes:
     """Return the header frame of a batch.
 
-    Text that UTF-8 has no form for (a file name, in a tag or an error's message) is escaped.
+    It escapes text for which UTF-8 has no form (a file name, in a tag or an error's message).
     """
     try:
         return _encode(messages)
@@ -43,7 +43,7 @@ def encode_headers(messages: Sequence[ToBroker | FromBroker]) -> bytes:
 
 
 def escape(text: str) -> str:
-    """Return text that UTF-8 has a form for."""
+    """Return a text with escapes for all that UTF-8 has no form for."""
     return text.encode(errors="backslashreplace").decode()
 
 
@@ -59,16 +59,16 @@ def _escaped(value: Any) -> Any:
 
 
 def refuse_unreadable(message: ToBroker) -> None:
-    """Refuse a message that a broker would not read, where it is made.
+    """Refuse a message that a broker could not read, before it is sent.
 
     Raises:
-        UsageError: so it is: something in it has a type that it cannot have, or is too long.
+        UsageError: a value in it has a wrong type, or it is too long.
     """
     try:
         header = encode_headers([message])
         decode_to_broker(header)
     except Exception as error:
-        raise UsageError(f"{type(message).__name__} cannot be said like this: {error}") from error
+        raise UsageError(f"{type(message).__name__} cannot be sent like this: {error}") from error
     if len(header) > SAID_BYTES:
         raise UsageError(
             f"{type(message).__name__} is too long: {len(header)} bytes, of at most {SAID_BYTES}"
@@ -94,7 +94,7 @@ def decode_from_broker(header: bytes) -> list[FromBroker]:
 
 
 def prepare_to_hear() -> None:
-    """Make what decodes the broker's messages now, not when the first one comes."""
+    """Make the decoder of the broker's messages now, not when the first one comes."""
     _decoder("from")
 
 

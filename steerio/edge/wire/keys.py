@@ -1,4 +1,4 @@
-"""CURVE keys: who may talk to a broker over TCP.
+"""CURVE keys, by which a process may talk to a broker over TCP.
 
 A broker makes two key pairs when it starts listening on TCP: its own, and one that all
 its peers share.  Peers read theirs from the connection file (mode 0600).  ZeroMQ asks a
@@ -18,7 +18,7 @@ ZAP_ADDRESS = "inproc://zeromq.zap.01"
 
 
 class ClientKeys(Struct, frozen=True):
-    """What a peer needs: the broker's public key and the shared pair."""
+    """The keys that a peer needs: the broker's public key and the shared pair."""
 
     server_public: str
     public: str
@@ -32,7 +32,7 @@ class ClientKeys(Struct, frozen=True):
 
 
 class ServerKeys(Struct, frozen=True):
-    """What the broker needs: its own secret, and what it hands to its peers."""
+    """The keys that the broker needs: its own secret, and those for its peers."""
 
     secret: str
     client: ClientKeys
@@ -42,7 +42,7 @@ class ServerKeys(Struct, frozen=True):
         socket.set(zmq.CURVE_SERVER, 1)
         socket.set(zmq.CURVE_SECRETKEY, self.secret.encode())
         socket.set(zmq.ZAP_DOMAIN, b"steerio")
-        # without it, nobody to ask means that everybody is let in
+        # Without it, ZeroMQ lets every peer in if there is no handler to ask.
         socket.set(zmq.ZAP_ENFORCE_DOMAIN, 1)
 
 
@@ -55,7 +55,7 @@ def make_keys() -> ServerKeys:
 
 
 class Gatekeeper:
-    """Answers ZeroMQ's questions whether a key may connect; to be served now and then."""
+    """The handler that tells ZeroMQ whether a key may connect; call `serve` now and then."""
 
     def __init__(self, context: Context, keys: ServerKeys) -> None:
         self._socket = context.socket(zmq.REP)

@@ -1,10 +1,10 @@
-"""Memory that long frames are received into, used again when nobody has it any more.
+"""Memory into which long frames are received, used again when no object has it any more.
 
-To have new memory found by the system takes several times as long as to copy as much into
-it, and freed memory of this size is given back to the system at once.
+Having the system find new memory takes several times as long as copying as much into it, and freed
+memory of this size goes back to the system at once.
 
-Who has it is told by the number of references to it: of views, and of arrays, some of which
-keep what a view is of and not the view.
+The number of references to a piece tells whether it is in use: by views, and by arrays, some of
+which keep the memory of a view and not the view.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from collections import deque
 LONG_BYTES = 1 << 16
 """Shorter frames get new memory, which is cheap."""
 MOST_KEPT = 16
-"""How many pieces are kept: each is looked at, also where whoever has it keeps it for ever."""
+"""Most pieces that are kept: each is looked at, even one that is in use for ever."""
 FITS = 2
-"""How many times as long as a frame its memory may be: whoever keeps a part keeps all of it."""
+"""Longest memory, in lengths of its frame: an array that keeps a part keeps all of it."""
 
 
 class Spares:
     """Memory for frames.
 
     Args:
-        most_bytes: how much is kept for the next ones, beyond what is in use.
+        most_bytes: most bytes that are kept for the next ones, beyond those in use.
     """
 
     def __init__(self, most_bytes: int = 1 << 24) -> None:
@@ -33,7 +33,7 @@ class Spares:
         self._nbytes = 0
 
     def take(self, length: int) -> memoryview:
-        """Return so much memory that nobody else has; what is in it is undefined."""
+        """Return memory of this length that no object has; its content is undefined."""
         if not LONG_BYTES <= length <= self._most_bytes:
             return memoryview(bytearray(length))
         kept = self._kept
@@ -53,4 +53,4 @@ def _references(kept: deque[bytearray], at: int) -> int:
 
 
 _ALONE = _references(deque([bytearray(1)]), 0)
-"""How many there are to what is only kept.  Pythons count differently, so by the same steps."""
+"""References to a piece that is only kept.  Pythons count differently, so by the same steps."""

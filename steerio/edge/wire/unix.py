@@ -6,7 +6,7 @@ same as over ZeroMQ (headers, then frames), with its lengths before it (``edge.w
 
 The router watches its connections through one selector, whose own descriptor is
 level-triggered, so nothing can sleep in a socket.  Sockets live in a directory of mode
-0700; who can open them is the user himself.
+0700, so only this user's processes can open them.
 """
 
 from __future__ import annotations
@@ -40,15 +40,15 @@ SCHEME = "unix://"
 CHUNK_BYTES = 1 << 18
 """Most bytes that are read from a connection in one go."""
 BUFFER_BYTES = 1 << 21
-"""How much the kernel is asked to take of a message before its reader does: a reader that is
-waked for every 200 kB (its default) makes long frames slow."""
+"""Bytes of a message that the kernel is asked to take before its reader does: waking the reader for
+every 200 kB (its default) makes long frames slow."""
 
 
 _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 PAUSE_S = 1.0
-"""How long nobody is accepted once descriptors have run out."""
+"""How long no connection is accepted once descriptors have run out."""
 TOLD_S = 60.0
-"""That is told once in so long."""
+"""Least time between two warnings of that."""
 
 log = logging.getLogger("steerio.stream")
 
@@ -69,10 +69,10 @@ class StreamRouter:
     """The broker's end.
 
     Args:
-        path: where to listen; its folder must be closed to others.
+        path: of the socket to listen on; its folder must be closed to others.
 
     Raises:
-        OSError: it cannot be listened there.
+        OSError: it cannot listen there.
     """
 
     local = False
@@ -101,7 +101,7 @@ class StreamRouter:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._due = True
         self._paused = 0.0
-        """Until when nobody is accepted, for want of descriptors; 0: they are."""
+        """The time until which no connection is accepted, for want of descriptors; 0: none."""
         self._told = -inf
 
     def send(self, peer: bytes, message: FromBroker, frames: Frames = ()) -> None:
@@ -125,7 +125,7 @@ class StreamRouter:
         return gone
 
     def receive(self, limit: int) -> list[Arrival]:
-        del limit  # what one look at the connections gives is bounded by CHUNK_BYTES of each
+        del limit  # one look at the connections gives at most CHUNK_BYTES of each
         arrivals: list[Arrival] = []
         if self._paused and time.monotonic() >= self._paused:
             self._go_on_accepting()
@@ -164,7 +164,7 @@ class StreamRouter:
         self._due = True
 
     def ready(self) -> bool:
-        return False  # what is there makes the selector's descriptor readable again
+        return False  # waiting data makes the selector's descriptor readable again
 
     def fileno(self) -> int:
         return self._selector.fileno()
@@ -198,7 +198,7 @@ class StreamRouter:
             self._selector.register(accepted, selectors.EVENT_READ, connection)
 
     def _pause_accepting(self, error: OSError) -> None:
-        """Let who connects wait; trying again at once would be all that this process does."""
+        """Let connecting workers wait; trying again at once would keep this process busy."""
         self._selector.unregister(self._listener)
         self._paused = time.monotonic() + PAUSE_S
         if self._paused > self._told + TOLD_S:
@@ -231,7 +231,7 @@ class StreamRouter:
                 arrivals.append(Arrival(connection.identity, messages))
         except ProtocolError as error:
             arrivals.append(Arrival(connection.identity, (), str(error)))
-            self._drop(connection)  # where the next batch begins is not known any more
+            self._drop(connection)  # the begin of the next batch is not known any more
 
     def _write(self, connection: _Connection) -> None:
         messages, frames = connection.messages, connection.frames
@@ -240,7 +240,7 @@ class StreamRouter:
             try:
                 for batch in batches(messages, frames):
                     connection.outgoing.add(batch)
-            except EncodingError as error:  # of this peer, which cannot go on without that
+            except EncodingError as error:  # the peer cannot go on without that message
                 connection.outgoing.add(refused(error))
         try:
             done = connection.outgoing.write(connection.socket)
@@ -259,7 +259,7 @@ class StreamRouter:
 
 
 def _are_scarce(listener: socket.socket) -> bool:
-    """Whether the next descriptor is one of the last.
+    """Say whether the next descriptor is one of the last.
 
     Raises:
         OSError: there is none at all.
@@ -270,13 +270,13 @@ def _are_scarce(listener: socket.socket) -> bool:
 
 
 class StreamLink:
-    """A worker's end; it blocks, for a worker has nothing else to do than to wait.
+    """A worker's end; it blocks, for a worker has nothing to do but wait.
 
     Args:
         address: the router's.
 
     Raises:
-        OSError: nobody listens there.
+        OSError: no process listens there.
     """
 
     def __init__(self, address: str) -> None:
@@ -300,7 +300,7 @@ class StreamLink:
             self._frames.extend(frames)
 
     def flush(self) -> None:
-        """Write what was collected; blocks while the broker does not read.
+        """Write the collected messages; blocks while the broker does not read.
 
         Raises:
             OSError: the broker is gone.
@@ -316,11 +316,11 @@ class StreamLink:
                     pass  # a signal or the time set for receiving ended the write early
 
     def receive_within(self, timeout_s: float) -> list[tuple[FromBroker, Frames]]:
-        """Wait up to ``timeout_s`` seconds for something to arrive; take all that has arrived.
+        """Wait up to ``timeout_s`` seconds for a message; take all that have arrived.
 
         Raises:
             OSError: the broker is gone.
-            ProtocolError: what it says cannot be read.
+            ProtocolError: its messages cannot be read.
         """
         flags = 0
         if timeout_s <= 0:

@@ -2,8 +2,8 @@
 
 The sockets are read through their file descriptor (``loop.add_reader``) and drained
 until they are empty.  The descriptor is edge-triggered, and both sending and reading
-``EVENTS`` consume the edge, so whoever drains must ask ``ready()`` after the last
-receive and flush, or messages sleep in the socket (zeromq/pyzmq issue 2173).
+``EVENTS`` consume the edge, so code that drains one must ask ``ready()`` after the last receive and
+flush, or messages sleep in the socket (zeromq/pyzmq issue 2173).
 
 Routers never block: a batch for a peer whose queue is full waits here and is tried
 again with the next flush; the peer is *congested* until then.
@@ -46,7 +46,7 @@ QUEUED_BATCHES = 100_000
 
 
 class _Outgoing:
-    """What is collected for one peer until the next flush."""
+    """The messages for one peer until the next flush."""
 
     __slots__ = ("frames", "messages")
 
@@ -60,7 +60,7 @@ class ZmqRouter:
 
     Args:
         context: where its socket belongs; the caller ends it.
-        address: where to listen; a TCP address may leave the port to the system (``:*``).
+        address: to listen on; a TCP address may leave the port to the system (``:*``).
         keys: the broker's CURVE keys; ``None`` for no encryption (local IPC sockets).
 
     Raises:
@@ -165,7 +165,7 @@ class ZmqRouter:
             self._stuck[peer] = deque([batch])
 
     def _hand_over(self, peer: bytes, batch: list[Any], gone: list[bytes]) -> bool:
-        """Send a batch; ``False`` where the peer's queue is full."""
+        """Send a batch; ``False`` if the peer's queue is full."""
         try:
             self._socket.send(peer, NOBLOCK | SNDMORE)
             send_frames(self._socket, batch, NOBLOCK)
@@ -197,7 +197,7 @@ class ZmqLink:
         keys: CURVE keys for addresses that want them.
 
     Raises:
-        OSError: the address is none.
+        OSError: the address is malformed.
     """
 
     immediate = False
@@ -261,7 +261,7 @@ class ZmqLink:
         self._wait_s = timeout_s
 
     def receive_within(self, timeout_s: float) -> list[tuple[FromBroker, Frames]]:
-        """Block until something arrives, at most ``timeout_s``; take all that has arrived.
+        """Block until a message arrives, at most ``timeout_s``; take all that have arrived.
 
         Waiting inside the socket costs far less than polling it first.
         """

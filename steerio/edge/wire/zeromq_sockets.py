@@ -1,4 +1,4 @@
-"""Sockets of ZeroMQ as the endpoints use them: set up, watched from a loop, sent to and read from.
+"""Sockets of ZeroMQ for the endpoints: set up, watched from a loop, written and read.
 
 A socket is read through its descriptor, which is edge-triggered (see `edge.wire.zeromq`).
 """
@@ -31,7 +31,7 @@ EVENTS, POLLIN = int(zmq.EVENTS), int(zmq.POLLIN)
 
 
 class Reading:
-    """Watching a socket's descriptor from a loop."""
+    """The watch over a socket's descriptor from a loop."""
 
     def __init__(self, socket: zmq.Socket[bytes]) -> None:
         self._socket = socket
@@ -66,7 +66,7 @@ class Reading:
         return self._fd
 
     def ready(self) -> bool:
-        """Whether something is there to receive."""
+        """Say whether there is a message to receive."""
         if self.due:
             events: Any = self._socket.get(EVENTS)
             self.due = bool(events & POLLIN)
@@ -74,7 +74,7 @@ class Reading:
 
 
 def prepare(socket: zmq.Socket[bytes], address: str) -> None:
-    """Set what all sockets have alike."""
+    """Set the options that all sockets share."""
     socket.set(zmq.IPV6, int("[" in address))
     socket.set(zmq.LINGER, LINGER_MS)
     socket.set(zmq.MAXMSGSIZE, LIMIT_FRAME_BYTES)
@@ -104,15 +104,15 @@ def receive_rest(socket: zmq.Socket[bytes]) -> list[Any]:
 
 
 def on_wire(address: str) -> Any:
-    """Return an address as ZeroMQ takes it: a folder's name may be none that UTF-8 has."""
+    """Return an address as ZeroMQ takes it, even if UTF-8 has no form for a folder's name."""
     return os.fsencode(address) if escape(address) != address else address
 
 
 def give_up(socket: zmq.Socket[bytes], address: str, error: BaseException) -> None:
-    """Close a socket that could not be opened whole, and say it as the system says such things.
+    """Close a socket that could not be opened, and raise the error as the system's.
 
     Raises:
-        OSError: it was ZeroMQ that refused.
+        OSError: ZeroMQ refused.
     """
     socket.close(linger=0)
     if isinstance(error, zmq.ZMQError):
