@@ -1,1 +1,1 @@
-"""What users touch: task types, sessions, campaigns, agents, boards."""
+"""The campaign framework: campaigns, the triggers of their agents, boards."""

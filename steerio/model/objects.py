@@ -163,5 +163,5 @@ def check_number(name: str, value: object, least: int, *, or_none: bool = False)
 
 
 def client_maker(number: int) -> str:
-    """Return what a client of this number calls itself where it puts objects into the store."""
+    """Return the maker's name of the objects that the client of this number puts."""
     return f"client:{number}"

@@ -1,1 +1,1 @@
-"""The supervisor of one host's workers, its zygote, and what it knows of the machine."""
+"""The supervisor of one host's workers, its zygote, and the probe of the machine."""

@@ -1,4 +1,4 @@
-"""The vendor-neutral table: by which variables a process is told which devices are its own.
+"""The table of the variables that tell a process its devices and threads, for every vendor.
 
 Tasks ask for accelerators; only this table, and the probe, know brands.
 """
@@ -16,7 +16,7 @@ THREAD_VARIABLES = (
     "NUMEXPR_NUM_THREADS",
     "VECLIB_MAXIMUM_THREADS",
 )
-"""What numeric libraries take their number of threads from (torch: the first and third)."""
+"""The variables for the threads of numeric libraries (torch heeds the first and third)."""
 BY_ID: Mapping[str, str] = {
     "nvidia": "CUDA_VISIBLE_DEVICES",
     "amd": "ROCR_VISIBLE_DEVICES",
@@ -24,14 +24,14 @@ BY_ID: Mapping[str, str] = {
 }
 """The variable that takes a vendor's ids."""
 BY_POSITION: Mapping[str, str] = {"amd": "HIP_VISIBLE_DEVICES"}
-"""A second filter behind the first, which counts what that has left from 0."""
+"""A second filter behind the first, which counts the devices that this leaves from 0."""
 HIDES_ALL = "-1"
 """No device has this number.  (Level Zero's mask has no such value: it is left alone.)"""
 CANNOT_HIDE = ("intel",)
 
 
 def device_variables(given: Sequence[Accelerator], vendors: Iterable[str]) -> dict[str, str]:
-    """Return what makes a process see the given devices, and no other of these vendors."""
+    """Return the variables that show a process these devices, and no other of these vendors."""
     variables: dict[str, str] = {}
     for vendor in sorted(set(vendors)):
         ids = [device.id for device in given if device.vendor == vendor]
@@ -47,5 +47,5 @@ def device_variables(given: Sequence[Accelerator], vendors: Iterable[str]) -> di
 
 
 def thread_variables(threads: int, already: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables for so many threads; what somebody has set already stays."""
+    """Return the variables for so many threads, without those that are set already."""
     return {name: str(threads) for name in THREAD_VARIABLES if name not in already}

@@ -1,4 +1,4 @@
-"""The cores and devices of one node: which are free, and which suit a worker best."""
+"""The free cores and devices of one node, and the choice of those that suit a worker best."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from steerio.model.places import Accelerator, Core, Topology, WorkerNeeds, say_b
 
 
 class Device(Struct, eq=False):
-    """An accelerator, and how much of it is given out.
+    """An accelerator, and the share of it that is given out.
 
     Attributes:
-        accelerator: which.
-        sharers: among how many it is shared; 0 while it is free.
-        used: how many of these there are.
+        accelerator: the device itself.
+        sharers: the number of workers that may share it; 0 while it is free.
+        used: the number of workers that do.
     """
 
     accelerator: Accelerator
@@ -25,7 +25,7 @@ class Device(Struct, eq=False):
 
     @property
     def id(self) -> str:
-        """What its vendor's variable is told."""
+        """Its name in the vendor's variable."""
         return self.accelerator.id
 
     def describe(self) -> str:
@@ -37,18 +37,18 @@ class Device(Struct, eq=False):
         return f"{accelerator.vendor}{kind} {accelerator.index}{name}"
 
     def say(self, sharers: int) -> str:
-        """Say what a worker has of it."""
+        """Return a worker's share of it, in words."""
         share = f"1/{sharers} of " if sharers > 1 else ""
         return f"{share}{self.describe()}"
 
 
 class Picker:
-    """What is free of a node.
+    """The free part of a node.
 
     Args:
-        topology: what there is.
-        spare_cores: how many cores are others'.
-        wanted: how many cores all workers need that are planned for.
+        topology: of the node.
+        spare_cores: the number of cores that are left to others.
+        wanted: the number of cores that all planned workers need.
     """
 
     def __init__(self, topology: Topology, spare_cores: int, wanted: int) -> None:
@@ -56,13 +56,13 @@ class Picker:
         quota = topology.cpu_quota
         bound = len(cores) if quota is None else min(len(cores), max(1, int(quota)))
         self.limit = max(0, bound - spare_cores)
-        """How many cores may be given out."""
+        """Most cores that may be given out."""
         self.all_devices = [Device(accelerator) for accelerator in topology.accelerators]
         self._numa_of = {core.id: core.numa for core in cores}
         self._threads = Counter(_physical(core) for core in cores)
         self._free = cores[spare_cores:]
         self._given = 0
-        # where each gets a physical core, second threads only slow the first ones down
+        # if each gets a physical core, second threads only slow the first ones down
         untouched = {_physical(core) for core in cores[spare_cores:]}
         untouched -= {_physical(core) for core in cores[:spare_cores]}
         self._one_thread_each = wanted <= len(untouched)
@@ -70,7 +70,7 @@ class Picker:
     # -- devices ------------------------------------------------------------------------------
 
     def devices(self, needs: WorkerNeeds, without: Container[str]) -> list[Device] | None:
-        """Return devices for one worker, or ``None`` where there are too few."""
+        """Return devices for one worker, or ``None`` if there are too few."""
         there = [device for device in self.all_devices if device.id not in without]
         if needs.devices == 0:
             return []
@@ -78,7 +78,7 @@ class Picker:
         if shared:  # another of equal share; a whole device is never shared
             return shared[:1]
         free = [device for device in there if not device.sharers]
-        if needs.devices == 1:  # slices first: whoever needs several cannot use them
+        if needs.devices == 1:  # slices first: workers that need several cannot use them
             return sorted(free, key=lambda device: not device.accelerator.lone)[:1] or None
         return _together([d for d in free if not d.accelerator.lone], needs.devices)
 
@@ -95,7 +95,7 @@ class Picker:
         return near | {core for core, numa in self._numa_of.items() if numa in places}
 
     def _roomiest(self, count: int) -> set[int]:
-        """Return the NUMA node with most cores free, where a worker fits into one.
+        """Return the NUMA node with most cores free, if a worker fits into one.
 
         So that workers share the sockets' memory bandwidth evenly.
         """
@@ -106,9 +106,9 @@ class Picker:
         return {numa} if free[numa] >= count else set()
 
     def cores(self, count: int, near: Container[int]) -> list[Core]:
-        """Return cores for one worker, or none where there are too few.
+        """Return cores for one worker, or none if there are too few.
 
-        Near ones first; of those, physical cores that nobody else is on.
+        Near ones first; of those, physical cores that no other worker is on.
         """
         if self._given + count > self.limit or count > len(self._free):
             return []
@@ -126,11 +126,11 @@ class Picker:
     def _rank(self, threads: list[Core], position: int, near: Container[int]) -> int:
         """Return how good a free thread is, 0 best; it is one of a core's free ``threads``.
 
-        Where there are physical cores for all, sharing one is worse than being far away;
-        where there are not, most have to share.
+        If there are physical cores for all, sharing one is worse than being far away; if not, most
+        have to share.
         """
         is_near = threads[position].id in near
-        if len(threads) < self._threads[_physical(threads[0])]:  # another is somebody's
+        if len(threads) < self._threads[_physical(threads[0])]:  # another is taken
             return (5 if is_near else 6) if self._one_thread_each else (2 if is_near else 4)
         second = self._one_thread_each and position > 0
         return (1 if second else 0) if is_near else (4 if second else 3)
@@ -138,7 +138,7 @@ class Picker:
     # -- giving out ---------------------------------------------------------------------------
 
     def take(self, cores: list[Core], devices: list[Device], sharers: int) -> None:
-        """Give out what was picked."""
+        """Give out the cores and devices that were picked."""
         self._free = [core for core in self._free if core not in cores]
         self._given += len(cores)
         for device in devices:
@@ -146,7 +146,7 @@ class Picker:
             device.used += 1
 
     def give_back(self, cores: list[Core], devices: list[Device]) -> None:
-        """Make free what was taken."""
+        """Free cores and devices that were taken."""
         self._free = sorted([*self._free, *cores], key=lambda core: core.id)
         self._given -= len(cores)
         for device in devices:
@@ -155,7 +155,7 @@ class Picker:
                 device.sharers = 0
 
     def say_cores(self, cores: list[Core], near: set[int], at_devices: bool) -> str:
-        """Say what a worker was given, and why that; after it was taken."""
+        """Return a worker's cores and the reasons, in words; call it after they were taken."""
         many = "cores" if len(cores) > 1 else "core"
         said = f"{many} {say_numbers(core.id for core in cores)}"
         nodes = {core.numa for core in cores}
@@ -175,7 +175,7 @@ class Picker:
 
 
 def _together(free: list[Device], count: int) -> list[Device] | None:
-    """Return so many devices of one vendor, on one NUMA node where that can be."""
+    """Return so many devices of one vendor, on one NUMA node if possible."""
     best: list[Device] | None = None
     for vendor in dict.fromkeys(device.accelerator.vendor for device in free):
         there = [device for device in free if device.accelerator.vendor == vendor]

@@ -1,14 +1,14 @@
-"""Which worker gets which cores and accelerators of its node.
+"""The places of workers: their cores and accelerators on their node.
 
-Places are planned for all workers that a node offers, the most demanding first: so each
-device's workers find cores near it, whoever starts first.  A worker takes a place planned
-for its pool, and gives it back as it ends, for the one that replaces it.  A worker of a
-pool that is full, because workers were moved, gets what is free, and if that is too little
-also what is planned and not occupied.
+Places are planned for all workers that a node offers, the most demanding first: so each device's
+workers find cores near it, in whatever order they start. A worker takes a place planned for its
+pool, and gives it back as it ends, for the one that replaces it. If a pool is full, because workers
+were moved, its worker gets free cores and devices, and if these are too few also planned ones that
+are not occupied.
 
 Invariant: a core belongs to one place; a device to one, or to several of equal shares.
-Where there are too few cores for all, no worker is pinned, for two workers on one core are
-worse than a scheduler's choice.  Devices have no such way out: then there is no place.
+If there are too few cores for all, no worker is pinned, for two workers on one core are worse than
+a scheduler's choice. Devices have no such way out: if they are too few, there is no place.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from steerio.node.picking import Device, Picker
 
 
 class Held(Struct, eq=False):
-    """What a place holds of the node."""
+    """A place with its cores and devices of the node."""
 
     cores: list[Core]
     devices: list[Device]
@@ -36,12 +36,12 @@ class Placement:
     """The places of one node.
 
     Args:
-        topology: what the node has.
-        workers: how many it offers for each pool.
-        needs: what each worker of a pool needs; of others: one core.
+        topology: of the node.
+        workers: the number it offers for each pool.
+        needs: the needs of each worker, by pool; without any: one core.
         pin: whether workers are pinned.
-        spare_cores: cores to leave to others.
-        environment: what is set already, and what workers inherit.
+        spare_cores: the number of cores to leave to others.
+        environment: the variables that are set already, which workers inherit.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class Placement:
             self._plan(pool, workers[pool])
 
     def needs(self, pool: str) -> WorkerNeeds:
-        """Return what each worker of a pool needs."""
+        """Return the needs of each worker of a pool."""
         return self._needs.get(pool, WorkerNeeds())
 
     def place(self, worker: str, pool: str, without: Container[str] = ()) -> Place:
@@ -82,7 +82,7 @@ class Placement:
             without: ids of accelerators that turned out to be others'.
 
         Raises:
-            NoPlace: there is none, or not for all that the pool shall have.
+            NoPlace: there is none, or too few for all planned workers of the pool.
         """
         if pool in self._refused:
             raise self._refused[pool]
@@ -97,7 +97,7 @@ class Placement:
         return held.place
 
     def release(self, worker: str) -> None:
-        """Take a place back; of a worker that had none, nothing."""
+        """Take back a worker's place, if it had one."""
         if worker in self._placed:
             pool, held = self._placed.pop(worker)
             if self._lacks_place(pool) and (held.cores or self._unpinned):
@@ -108,8 +108,8 @@ class Placement:
     def keep(self, worker: str, pool: str) -> bool:
         """Let a worker that was moved to another pool keep its place.
 
-        ``False``, and nothing is changed, where it has none or that pool needs another: then
-        it has to be started anew.
+        ``False``, with nothing changed, if it has none or that pool needs another: then it has to
+        be started anew.
         """
         if worker not in self._placed or pool in self._refused:
             return False
@@ -121,7 +121,7 @@ class Placement:
         return True
 
     def _lacks_place(self, pool: str) -> bool:
-        """Whether a pool has fewer places, occupied or not, than were planned for it."""
+        """Say whether a pool has fewer places, occupied or not, than were planned for it."""
         occupied = sum(1 for other, _ in self._placed.values() if other == pool)
         return len(self._planned[pool]) + occupied < self._workers.get(pool, 0)
 
@@ -136,7 +136,7 @@ class Placement:
             self._refused[pool] = error
 
     def _make_room(self, pool: str, without: Container[str]) -> Held:
-        """Hold what is free, and if need be what is only planned, that of the last pool first."""
+        """Hold a free place, or if need be one that is only planned, of the last pool first."""
         idle = [(other, held) for other, places in self._planned.items() for held in places]
         while idle:
             with contextlib.suppress(NoPlace):
@@ -164,7 +164,8 @@ class Placement:
         near = self._picker.near(devices, needs.cpus)
         cores = [] if unpinned else self._picker.cores(needs.cpus, near)
         if not (unpinned or cores):
-            unpinned = f"not pinned: no {needs.cpus} cores are left"
+            few = "no core is" if needs.cpus == 1 else f"no {needs.cpus} cores are"
+            unpinned = f"not pinned: {few} left"
         self._picker.take(cores, devices, needs.sharers)
         why = "; ".join(
             [
@@ -229,17 +230,17 @@ class Placement:
 
 
 def _demand(needs: WorkerNeeds) -> tuple[float, int]:
-    """Sort key: whoever can do with less has the second choice."""
+    """Return a sort key: a pool that can do with less has the second choice."""
     return needs.gpus, needs.cpus
 
 
 def _why_unpinned(
     topology: Topology, picker: Picker, pin: bool, wanted: int, spare_cores: int
 ) -> str:
-    """Say why no worker is pinned; nothing if they are.
+    """Return why no worker is pinned; ``""`` if they are.
 
-    A worker that shares its only core with the campaign's process stops it, and itself,
-    with every message; where that would be so, the scheduler places them better.
+    A worker that shares its only core with the campaign's process stops it, and itself, with every
+    message; if that would be so, the scheduler places them better.
     """
     if not pin:
         return "not pinned: pinning is off"

@@ -1,1 +1,1 @@
-"""Nodes and workers: the processes that run tasks, and those that keep them alive or end them."""
+"""The worker process, which runs tasks one after the other."""

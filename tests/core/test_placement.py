@@ -426,7 +426,7 @@ def test_a_worker_that_needs_more_takes_what_several_left() -> None:
     assert len(placement.place("w", "wide").cores) == 3
     none_left = placement.place("thin0", "thin")
     assert none_left.cores == []
-    assert none_left.why == "not pinned: no 1 cores are left"
+    assert none_left.why == "not pinned: no core is left"
     placement.release("w")
     placement.release("thin0")
     assert len(placement.place("thin0", "thin").cores) == 1

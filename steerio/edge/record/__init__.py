@@ -1,1 +1,1 @@
-"""What is written for people to read later."""
+"""Records for people to read later: files of the run directory, and runs in MLflow."""
