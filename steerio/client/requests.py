@@ -19,7 +19,10 @@ class MoveSink(Protocol):
     """Where the news of one move goes."""
 
     def news(self, state: str, workers: list[str], reason: str) -> None:
-        """Take in how far it is; ``refused``, ``granted`` (for good) and ``ended`` come last."""
+        """Take in how far it is.
+
+        The last news are ``refused`` or ``ended``, or ``granted`` if no lease was asked for.
+        """
         ...
 
 
@@ -32,6 +35,9 @@ class ClientRequests:
         self._requests = 0
         self._answers: dict[int, asyncio.Future[Any]] = {}
         self._moves: dict[int, MoveSink] = {}
+        """Those of which there may be more news."""
+        self._leases: set[int] = set()
+        """Those of them that end only when all workers are home again."""
 
     def __repr__(self) -> str:
         return f"<ClientRequests: {len(self._answers)} to be answered, {len(self._moves)} moves>"
@@ -62,6 +68,8 @@ class ClientRequests:
             ms.AskMove(number, source, target, count, lease, together, how, preempt_after_s)
         )
         self._moves[number] = sink
+        if lease:
+            self._leases.add(number)
         return number
 
     def await_move(self, request: int, count: int, holds: list[int], cause: str) -> None:
@@ -137,15 +145,20 @@ class ClientRequests:
 
     def moved(self, message: ms.MoveNews) -> None:
         """Take in how far a move is."""
-        sink = self._moves.get(message.request)
-        if sink is not None:
-            if message.state in ("refused", "ended"):
-                del self._moves[message.request]
-            sink.news(message.state, message.workers, message.reason)
+        number = message.request
+        sink = self._moves.get(number)
+        if sink is None:
+            return
+        for_good = message.state == "granted" and number not in self._leases
+        if for_good or message.state in ("refused", "ended"):
+            del self._moves[number]
+            self._leases.discard(number)
+        sink.news(message.state, message.workers, message.reason)
 
     def lose(self, reason: str, why: str) -> None:
         """Hear no more: moves end for ``why``, and nothing is answered, for ``reason``."""
         moves, self._moves = self._moves, {}
+        self._leases.clear()
         for move in moves.values():
             move.news("ended", [], why)
         for answer in self._answers.values():

@@ -53,6 +53,14 @@ def plot() -> tuple[int, bool]:
     return os.getpid(), "xml.dom.minidom" in sys.modules
 
 
+async def test_a_move_that_was_granted_stays_so_when_its_session_is_closed() -> None:
+    async with steerio.open_session(workers={"simulate": 1, "learn": 0}) as session:
+        move = session.pools.move("simulate", "learn", 1)
+        moved = await move
+    assert move.state == "granted"
+    assert await move == moved
+
+
 async def test_a_lent_worker_is_the_same_process_and_goes_home() -> None:
     async with steerio.open_session(workers={"simulate": 1, "learn": 0}) as session:
         process = await session.run(simulate, 0.0)

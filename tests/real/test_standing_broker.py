@@ -166,6 +166,19 @@ async def test_who_has_a_broker_that_was_killed_or_never_answers_hears_of_it_wit
     remove_what_killed_brokers_left()
 
 
+async def test_a_move_that_a_broker_has_granted_stays_so_when_its_session_is_closed(
+    tmp_path: Path,
+) -> None:
+    with broker_in(tmp_path), workers_in(tmp_path, "--workers", "simulate=1,learn=0"):
+        async with steerio.connect(tmp_path / "broker") as session:
+            while not session.pools.get("simulate") or not session.pools["simulate"].workers:
+                await session.pools.look()
+            move = session.pools.move("simulate", "learn", 1)
+            moved = await move
+        assert move.state == "granted"
+        assert await move == moved
+
+
 def test_a_node_says_by_which_name_the_broker_knows_it(tmp_path: Path) -> None:
     with broker_in(tmp_path) as broker:
         options = ("--name", "n", "--workers", "default=1")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import random
 from contextlib import AsyncExitStack
 
@@ -305,3 +306,42 @@ async def test_queued_tasks_can_be_ranked_by_their_tags_and_sent_to_another_pool
     ]
     with pytest.raises(UnknownPool, match="lern"):
         session.reassign(tasks, "lern")
+
+
+@on_cluster(2, 0)
+async def test_a_move_that_was_granted_stays_so_when_its_session_is_closed(
+    cluster: SimulatedCluster, session: Session
+) -> None:
+    async with cluster.session() as other:
+        unheard = other.pools.move("simulate", "learn", 1)
+        moves = [other.pools.move("simulate", "learn", 1), unheard]
+        await moves[0]
+        lease = other.pools.lend("learn", to="simulate", workers=1)
+        async with lease:
+            assert lease.state == "granted"
+            other.close()
+            assert lease.state == "ended", "its workers go home when their borrower leaves"
+    for move in moves:
+        assert move.state == "granted"
+        assert len(await move) == 1
+
+
+@on_cluster(2, 0)
+async def test_a_session_needs_no_more_memory_after_ten_thousand_granted_moves(
+    cluster: SimulatedCluster, session: Session
+) -> None:
+    async def move_to_and_fro(times: int) -> None:
+        for _ in range(times // 2):
+            await session.pools.move("simulate", "learn", 1)
+            await session.pools.move("learn", "simulate", 1)
+
+    def objects() -> int:
+        gc.collect()
+        modules = [str(type(each).__module__) for each in gc.get_objects()]
+        return sum(name.startswith(("steerio.client", "steerio.session")) for name in modules)
+
+    await move_to_and_fro(100)
+    before = objects()
+    await move_to_and_fro(10_000)
+    assert objects() == before
+    assert repr(session.client.requests) == "<ClientRequests: 0 to be answered, 0 moves>"
