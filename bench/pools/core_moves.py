@@ -12,12 +12,9 @@ from collections import deque
 from bench.effort import Effort
 from bench.measurement import Claim, Measurement
 from bench.pairs import alternate
-from steerio.core.dispatch import Dispatch
+from steerio.core.core import Core
 from steerio.core.effects import SendTask
-from steerio.core.eventlog import EventLog
-from steerio.core.moves import Moves
 from steerio.core.records import TaskRecord, TypeRecord
-from steerio.core.roster import Roster
 from steerio.model.settings import Settings
 from steerio.model.tasks import TaskOptions, TaskSpec
 
@@ -42,15 +39,11 @@ TASK_S = 60.0
 
 
 class SimulatedCluster:
-    """A dispatcher, its workers all busy, tasks behind them, and workers that move in a ring."""
+    """A core, its workers all busy, tasks behind them, and workers that move in a ring."""
 
     def __init__(self, workers: int, pools: int) -> None:
-        settings = Settings()
         names = [f"pool-{number}" for number in range(pools)]
-        self._roster = Roster(settings, names, closed=True)
-        self._log = EventLog()
-        self._dispatch = Dispatch(self._roster, self._log, settings)
-        self._moves = Moves(self._dispatch)
+        self._core = Core(Settings(), names, closed=True)
         self._types = [
             TypeRecord(n, TaskSpec(f"bench:{name}", name)) for n, name in enumerate(names)
         ]
@@ -69,7 +62,7 @@ class SimulatedCluster:
         for number in range(reports):
             self._now += TASK_S / 1000
             run, kind = self._runs.popleft()
-            self._dispatch.reported(run, "succeeded", self._now - TASK_S, self._now, self._now)
+            self._core.reported(run, "succeeded", self._now - TASK_S, self._now, self._now)
             self._submit(kind)
             if not number % PER_MOVE:
                 self._move()
@@ -84,10 +77,11 @@ class SimulatedCluster:
             offer: dict[str, int] = {}
             for name in whole[number : number + PER_NODE]:
                 offer[name] = offer.get(name, 0) + 1
-            _, started = self._roster.add_node(f"node-{number}", "host", 1, offer, self._now)
-            for worker in started:
-                self._roster.worker_ready(worker, peer=2 + len(self._roster.workers), pid=2)
-                self._dispatch.worker_free(worker, self._now)
+            peer = 1 + number
+            node = self._core.node_joined(peer, f"node-{number}", "host", offer, self._now)
+            assert node is not None
+            for name in list(node.workers):
+                self._core.worker_joined(workers + 1 + number, name, 2, self._now)
 
     def _move(self) -> None:
         """Ask for a worker of one pool to go to the next, or of that one to come back."""
@@ -98,7 +92,7 @@ class SimulatedCluster:
         if self._asked % 2:
             source, target = target, source
         names = self._types[source].spec.pool, self._types[target].spec.pool
-        self._moves.ask(1, self._asked, *names, 1, self._now)
+        self._core.ask_move(1, self._asked, *names, 1, self._now)
 
     def _submit(self, kind: TypeRecord) -> None:
         self._submitted += 1
@@ -114,13 +108,13 @@ class SimulatedCluster:
             order=self._submitted,
             priority=float(self._submitted % 7),
         )
-        self._dispatch.submit(record, self._now)
+        self._core.submit(record, self._now)
 
     def _perform(self) -> None:
-        for effect in self._dispatch.take_effects():
+        for effect in self._core.take_effects():
             if isinstance(effect, SendTask):
                 self._runs.append((effect.record.run, effect.record.type))
-        self._log.take_fresh()
+        self._core.take_events()
 
 
 def measure(effort: Effort) -> list[Measurement]:

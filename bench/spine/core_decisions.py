@@ -12,12 +12,9 @@ from collections import deque
 from bench.effort import Effort
 from bench.measurement import Claim, Measurement
 from bench.pairs import alternate, spread
-from steerio.core.dispatch import Dispatch
+from steerio.core.core import Core
 from steerio.core.effects import SendTask
-from steerio.core.eventlog import EventLog
-from steerio.core.membership import Membership
 from steerio.core.records import TaskRecord, TypeRecord
-from steerio.core.roster import Roster
 from steerio.model.settings import Settings
 from steerio.model.tasks import TaskOptions, TaskSpec
 
@@ -32,23 +29,19 @@ TASK_S = 60.0
 
 
 class SimulatedCluster:
-    """A dispatcher, its workers all busy, and `QUEUED` tasks behind them."""
+    """A core, its workers all busy, and `QUEUED` tasks behind them."""
 
     def __init__(self, workers: int) -> None:
-        settings = Settings()
-        self._roster = Roster(settings, ["simulate"], closed=True)
-        self._log = EventLog()
-        self._dispatch = Dispatch(self._roster, self._log, settings)
-        Membership(self._dispatch)
+        self._core = Core(Settings(), ["simulate"], closed=True)
         self._type = TypeRecord(1, TaskSpec("bench:simulate", "simulate"))
         self._options = TaskOptions()
         self._submitted = 0
         self._now = 0.0
         self._runs: deque[int] = deque()
-        _, started = self._roster.add_node("node", "host", 1, {"simulate": workers}, self._now)
-        for number, worker in enumerate(started):
-            self._roster.worker_ready(worker, peer=2 + number, pid=2 + number)
-            self._dispatch.worker_free(worker, self._now)
+        node = self._core.node_joined(1, "node", "host", {"simulate": workers}, self._now)
+        assert node is not None
+        for number, name in enumerate(list(node.workers)):
+            self._core.worker_joined(2 + number, name, 2 + number, self._now)
         for _ in range(workers + QUEUED):
             self._submit()
         self._perform()
@@ -59,7 +52,7 @@ class SimulatedCluster:
         for _ in range(decisions):
             self._now += TASK_S / 1000
             run = self._runs.popleft()
-            self._dispatch.reported(run, "succeeded", self._now - TASK_S, self._now, self._now)
+            self._core.reported(run, "succeeded", self._now - TASK_S, self._now, self._now)
             self._submit()
             self._perform()
         return decisions / (time.perf_counter() - began)
@@ -78,13 +71,13 @@ class SimulatedCluster:
             order=self._submitted,
             priority=float(self._submitted % 7),
         )
-        self._dispatch.submit(record, self._now)
+        self._core.submit(record, self._now)
 
     def _perform(self) -> None:
-        for effect in self._dispatch.take_effects():
+        for effect in self._core.take_effects():
             if isinstance(effect, SendTask):
                 self._runs.append(effect.record.run)
-        self._log.take_fresh()
+        self._core.take_events()
 
 
 def measure(effort: Effort) -> list[Measurement]:

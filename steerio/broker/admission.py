@@ -9,7 +9,8 @@ from typing import Any
 from steerio.broker.drops import Drops
 from steerio.broker.peers import Peer, Peers
 from steerio.broker.status import Overview
-from steerio.core.membership import Membership
+from steerio.core.core import Core
+from steerio.core.lifecycle import Role, Word, change
 from steerio.edge.wire.endpoint import RouterEndpoint
 from steerio.model import messages as ms
 from steerio.model.objects import client_maker
@@ -24,15 +25,14 @@ class Welcome:
     """Lets strangers in, or says why not.
 
     Args:
-        members: the core.
+        core: where decisions are made.
         peers: who was let in.
         drops: where to count who was not.
         overview: how the pools are, for clients.
     """
 
-    def __init__(self, members: Membership, peers: Peers, drops: Drops, overview: Overview) -> None:
-        self._members = members
-        self._roster = members.roster
+    def __init__(self, core: Core, peers: Peers, drops: Drops, overview: Overview) -> None:
+        self._core = core
         self._peers = peers
         self._overview = overview
         self._drop = drops.drop
@@ -61,19 +61,22 @@ class Welcome:
             return None
         number = self._peers.next_number()
         refusal = ""
-        peer = Peer(number, router, identity, "client", "")
+        peer = Peer(number, router, identity)
         if isinstance(message, ms.JoinClient):
+            change(peer, Word.CLIENT_JOINS)
             peer.name, peer.client_number = message.name, self._clients
             self._clients += 1
             maker = client_maker(peer.client_number)
             watched = not router.local
-            self._members.client_joined(number, message.name, watched, now, maker, message.worker)
+            self._core.client_joined(number, message.name, watched, now, maker, message.worker)
         elif isinstance(message, ms.JoinNode):
-            peer.role, peer.name = "node", message.name
+            change(peer, Word.NODE_JOINS)
+            peer.name = message.name
             refusal = self._welcome_node(peer, message, now)
         elif isinstance(message, ms.JoinWorker):
-            peer.role, peer.name = "worker", message.worker
-            peer.worker = self._members.worker_joined(number, message.worker, message.pid, now)
+            change(peer, Word.WORKER_JOINS)
+            peer.name = message.worker
+            peer.worker = self._core.worker_joined(number, message.worker, message.pid, now)
             if peer.worker is None:
                 refusal = f"no worker {message.worker!r} is expected"
         if refusal:
@@ -81,11 +84,11 @@ class Welcome:
             router.send(identity, ms.Refused(refusal, False))
             return None
         self._peers.add(peer)
-        pools = {name: pool.workers for name, pool in self._roster.pools.items()}
-        shown_pools = pools if self._roster.closed else {}
-        number, settings = max(0, peer.client_number), self._roster.settings
+        pools = {name: pool.workers for name, pool in self._core.pools.items()}
+        shown_pools = pools if self._core.closed else {}
+        number, settings = max(0, peer.client_number), self._core.settings
         peer.send(ms.Accepted(number, shown_pools, peer.name, settings))
-        if peer.role == "client":
+        if peer.role is Role.CLIENT:
             peer.send(self._overview.pools())
         return peer
 
@@ -96,13 +99,13 @@ class Welcome:
             return f"a node offers 0 to {LIMIT_WORKERS} workers"
         if max(len(counts), len(message.makes)) > LIMIT_POOLS:
             return f"a node offers workers for up to {LIMIT_POOLS} pools"
-        left_s, least_s = message.walltime_s, self._roster.settings.leave_s
+        left_s, least_s = message.walltime_s, self._core.settings.leave_s
         if left_s is not None and not least_s < left_s < inf:
             return (
                 f"a walltime of {left_s:.0f} s is too short: a node is left {least_s:g} s before "
                 "its end (leave_s)"
             )
-        node = self._members.node_joined(
+        node = self._core.node_joined(
             peer.number,
             message.name,
             message.host,
@@ -113,7 +116,7 @@ class Welcome:
             message.walltime_s,
         )
         if node is None:
-            return f"there are just the pools {', '.join(sorted(self._roster.pools))} here"
+            return f"there are just the pools {', '.join(sorted(self._core.pools))} here"
         peer.name = node.name
         here = message.host == socket.gethostname() and not peer.router.remote
         peer.local_pid = message.pid if here else 0

@@ -17,10 +17,8 @@ from math import inf
 from steerio.broker.intake import Intake
 from steerio.broker.peers import Peers
 from steerio.broker.performer import Performer, Sweeper
-from steerio.core.dispatch import Dispatch
-from steerio.core.eventlog import EventLog
-from steerio.core.membership import Membership
-from steerio.core.roster import Roster
+from steerio.core.core import Core
+from steerio.core.lifecycle import Role
 from steerio.edge.record.journal import Journal, TaskEntry
 from steerio.edge.wire.endpoint import RouterEndpoint
 from steerio.model import messages as ms
@@ -28,6 +26,8 @@ from steerio.model.events import AnyEvent
 from steerio.model.settings import Settings
 
 log = logging.getLogger("steerio.broker")
+decisions = logging.getLogger("steerio.core")
+"""Told of each decision of the core, which may log nothing itself: one line at level debug."""
 
 ARRIVALS_PER_STEP = 1_000
 """Most arrivals taken in by one step, so that no step holds the loop for long."""
@@ -74,35 +74,32 @@ class Broker:
         self.more = False
         self.failed = False
         """Whether it asks to be ended because it cannot do what it is for."""
-        self.events = EventLog(time.time() - time.monotonic() if epoch is None else epoch)
-        self.roster = Roster(self.settings, pools or {}, closed)
-        self.dispatch = Dispatch(self.roster, self.events, self.settings)
-        self.members = Membership(self.dispatch)
+        self.core = Core(
+            self.settings,
+            pools or {},
+            closed,
+            epoch=time.time() - time.monotonic() if epoch is None else epoch,
+            fetch_ahead_bytes=copied_bytes,
+        )
         self._journal = journal
         self._unwritten: list[AnyEvent] = []
         self._write_events_at = inf
         self._clock = clock
         self._lock = threading.RLock()
         self._peers = Peers()
-        self._intake = Intake(self.members, self._peers, self._record_and_share, clock())
+        self._intake = Intake(self.core, self._peers, self._record_and_share, clock())
         self._performer = Performer(
-            self._peers,
-            self.events.epoch,
-            journal is not None,
-            sweeper,
-            self.dispatch.holdings.sizes.keys(),
+            self._peers, self.core.epoch, journal is not None, sweeper, self.core.held
         )
-        self.dispatch.fetching.wanted = self._performer.nodes_copy = copied_bytes > 0
-        self.dispatch.fetching.most_bytes = copied_bytes
+        self._performer.nodes_copy = copied_bytes > 0
         self._next_ping = clock()
         self._next_share = clock()
         self._share_at = inf
         self._shared_sizes: list[int] = []
-        self.members.expect_workers(pools or {}, clock())
+        self.core.expect_workers(pools or {}, clock())
 
     def __repr__(self) -> str:
-        pools = ", ".join(repr(pool) for pool in self.roster.pools.values())
-        return f"<Broker {len(self._peers)} peers, {len(self.dispatch.tasks)} tasks; {pools}>"
+        return f"<Broker {len(self._peers)} peers, {self.core}>"
 
     @property
     def closing(self) -> str:
@@ -125,10 +122,10 @@ class Broker:
             for router in self.routers:
                 for arrival in router.receive(ARRIVALS_PER_STEP):
                     take(router, arrival, now)
-            due = self.dispatch.deadlines.next
+            due = self.core.next_look
             if due is not None and due <= now:
-                self.members.tick(now, words_wait=self._ready())
-                for reason in self.members.stalls.take_told():
+                self.core.tick(now, words_wait=self._ready())
+                for reason in self.core.take_stalls():
                     log.warning("nothing can go on: %s", reason)
             if now >= self._next_ping:
                 self._ping(now)
@@ -136,7 +133,7 @@ class Broker:
                 self._share_pools(now)
             self._finish(now)
             self.more = self._ready()
-            next_deadline = self.dispatch.deadlines.next
+            next_deadline = self.core.next_look
             soonest = min(self._write_events_at, self._share_at)
             if next_deadline is not None:
                 soonest = min(soonest, next_deadline)
@@ -154,7 +151,7 @@ class Broker:
             told = self._performer.was_dismissed(pid)
             for peer in [peer for peer in self._peers if peer.local_pid == pid]:
                 told = False  # that was another process of the same number
-                self.members.node_lost(peer.number, reason, now)
+                self.core.node_lost(peer.number, reason, now)
             self._finish(now)
             return told
 
@@ -162,9 +159,7 @@ class Broker:
         """Give up the pools that have no worker: none will come any more (any thread)."""
         with self._lock:
             now = self._clock()
-            for pool in self.roster.pools.values():
-                if not pool.failure and not pool.workers:
-                    self.members.fail(pool, reason, now)
+            self.core.fail_pools(reason, now)
             self._finish(now)
 
     def close(self, reason: str) -> None:
@@ -172,7 +167,7 @@ class Broker:
         with self._lock:
             for peer in self._peers:
                 peer.send(ms.Closing(reason))
-            self.members.broker_ends()
+            self.core.broker_ends()
             self._finish(self._clock())
             for router in self.routers:
                 router.close()
@@ -188,10 +183,10 @@ class Broker:
         """
         with self._lock:
             now = self._clock()
-            for number in list(self.members.clients):
-                self.members.client_left(number, reason, now)
-            for number in list(self.members.nodes):
-                self.members.node_lost(number, reason, now)
+            for number in list(self.core.clients):
+                self.core.client_left(number, reason, now)
+            for number in list(self.core.nodes):
+                self.core.node_lost(number, reason, now)
             self._finish(now)
             self.close(reason)
             for routers in (self.routers, self._first, self._second):
@@ -211,9 +206,12 @@ class Broker:
         Orders to local workers go out first.  No result leaves before it is recorded.
         """
         for _ in range(ROUNDS):
-            self.members.watch_held(now)
-            changed = bool(self.dispatch.effects or self.events.fresh)
-            self._performer.perform(self.dispatch.take_effects(), now)
+            changed = self.core.has_effects or self.core.has_events
+            effects = self.core.take_effects()
+            if changed and decisions.isEnabledFor(logging.DEBUG):
+                for decision in self.core.say(effects):
+                    decisions.debug("%s", decision)
+            self._performer.perform(effects, now)
             gone = self._flush(self._first)
             self._record_and_share()
             if changed:
@@ -221,7 +219,7 @@ class Broker:
             gone += self._flush(self._second)
             for router, identity in gone:
                 self._unreachable(router, identity, now)
-            if not self.dispatch.effects:
+            if not self.core.has_effects:
                 return
 
     def _flush(self, routers: list[RouterEndpoint]) -> list[tuple[RouterEndpoint, bytes]]:
@@ -233,7 +231,7 @@ class Broker:
         return gone
 
     def _record_and_share(self) -> None:
-        fresh = self.events.take_fresh()
+        fresh = self.core.take_events()
         if self._journal is not None:
             if fresh:
                 self._unwritten += fresh
@@ -282,13 +280,13 @@ class Broker:
 
     def _share_pools(self, now: float) -> None:
         """Tell those who watch the pools: how large they are at once, the rest now and then."""
-        sizes = [pool.ready for pool in self.roster.pools.values()]
+        sizes = [pool.ready for pool in self.core.pools.values()]
         due = sizes != self._shared_sizes or now >= self._next_share
         status = None
         for peer in self._peers.clients.values():
             if due or peer.watches_idle:
                 if status is None:
-                    status = ms.PoolStatus({n: p.load() for n, p in self.roster.pools.items()})
+                    status = ms.PoolStatus({n: p.load() for n, p in self.core.pools.items()})
                 peer.send(status)
         if due:
             self._shared_sizes, self._next_share = sizes, now + SHARE_POOLS_S
@@ -302,19 +300,19 @@ class Broker:
         """
         self._next_ping = now + self.settings.beat_s
         self._share_pools(now)
-        shared = self.events.count - len(self.events.fresh)
+        shared = self.core.events_taken
         for watcher in self._peers.clients.values():
             for subscription in watcher.subscriptions.values():
-                subscription.catch_up(watcher, shared, now + self.events.epoch)
-        for client in self.members.clients.values():
+                subscription.catch_up(watcher, shared, now + self.core.epoch)
+        for client in self.core.clients.values():
             peer = self._peers.by_number.get(client.peer)
             if peer is not None and not peer.router.local:
                 peer.send(ms.BeatAnswer(0.0, now))
-                client.heard = now
+                self.core.heard(client.peer, now)
 
     def _unreachable(self, router: RouterEndpoint, identity: bytes, now: float) -> None:
         """A peer's connection is gone: a client left; nodes tell of workers, leases of nodes."""
         peer = self._peers.at(router, identity)
-        if peer is not None and peer.role == "client":
+        if peer is not None and peer.role is Role.CLIENT:
             self._peers.forget(peer)
-            self.members.client_left(peer.number, "its connection closed", now)
+            self.core.client_left(peer.number, "its connection closed", now)

@@ -29,7 +29,7 @@ from types import FrameType
 from steerio.broker.broker import Broker
 from steerio.edge.wire.endpoint import MemoryRouter
 
-log = logging.getLogger("steerio.driver")
+log = logging.getLogger("steerio.broker")
 
 PULSE_S = 0.02
 """How often the loop shows that it turns."""

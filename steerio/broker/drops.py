@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 
-from steerio.core.holdings import Holdings
+from steerio.core.core import Core
 from steerio.model.objects import Inputs, StoredObject
 
 log = logging.getLogger("steerio.broker")
@@ -22,13 +22,13 @@ class Drops:
     """What a broker has dropped.
 
     Args:
-        holdings: who needs which object: nobody what came with a message that was dropped.
+        core: is told of objects that came with a message that was dropped.
     """
 
-    def __init__(self, holdings: Holdings) -> None:
+    def __init__(self, core: Core) -> None:
         self.count: Counter[str] = Counter()
         """How many messages, by reason."""
-        self._holdings = holdings
+        self._core = core
 
     def __repr__(self) -> str:
         return f"<Drops: {dict(self.count)}>"
@@ -43,7 +43,7 @@ class Drops:
     def refuse(self, stored: StoredObject | None) -> None:
         """Have an object removed that came with what was dropped, if one did."""
         if stored is not None:
-            self._holdings.refuse(stored.name)
+            self._core.refuse(stored.name)
 
     def refuse_frames(self, inputs: Inputs | None) -> None:
         """Have the frames of a task removed that was dropped, if they are in the store."""

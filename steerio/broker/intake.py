@@ -18,7 +18,8 @@ from steerio.broker.drops import Drops
 from steerio.broker.node_messages import FromNodes
 from steerio.broker.peers import Intakes, Peer, Peers
 from steerio.broker.status import Overview
-from steerio.core.membership import Membership
+from steerio.core.core import Core
+from steerio.core.lifecycle import Role, Word, change
 from steerio.edge.wire.endpoint import Arrival, Frames, RouterEndpoint
 from steerio.model import messages as ms
 from steerio.model.bounds import REASON_CHARACTERS, cut
@@ -28,31 +29,29 @@ class Intake:
     """Takes in what peers say: finds who is to take in a message, by its kind and who sent it.
 
     Args:
-        members: the core.
+        core: where decisions are made.
         peers: who was let in.
         share: shares the events so far, before a new subscriber is added.
         started: when the broker started, on its clock.
     """
 
-    def __init__(
-        self, members: Membership, peers: Peers, share: Callable[[], None], started: float
-    ) -> None:
-        drops = Drops(members.dispatch.holdings)
-        overview = Overview(members, drops.count, started)
+    def __init__(self, core: Core, peers: Peers, share: Callable[[], None], started: float) -> None:
+        drops = Drops(core)
+        overview = Overview(core, drops.count, started)
         self.dropped = drops.count
         self.closing = ""
-        self._members = members
+        self._core = core
         self._peers = peers
         self._drop = drops.drop
-        self._welcome = Welcome(members, peers, drops, overview).welcome
+        self._welcome = Welcome(core, peers, drops, overview).welcome
         self._by_kind: Intakes = {
-            **FromClients(members, peers, drops, overview, share).by_kind,
-            **FromNodes(members, peers, drops).by_kind,
-            ("client", ms.Beat): self._beat,
-            ("client", ms.Leave): self._leave,
-            ("client", ms.StopBroker): self._stop,
-            ("node", ms.Beat): self._beat,
-            ("node", ms.Leave): self._leave,
+            **FromClients(core, peers, drops, overview, share).by_kind,
+            **FromNodes(core, peers, drops).by_kind,
+            (Role.CLIENT, ms.Beat): self._beat,
+            (Role.CLIENT, ms.Leave): self._leave,
+            (Role.CLIENT, ms.StopBroker): self._stop,
+            (Role.NODE, ms.Beat): self._beat,
+            (Role.NODE, ms.Leave): self._leave,
         }
 
     def take(self, router: RouterEndpoint, arrival: Arrival, now: float) -> None:
@@ -82,26 +81,26 @@ class Intake:
 
     def _end(self, peer: Peer, reason: str, now: float) -> None:
         """End a peer that was let in, and have it told; what it said after that is not heard."""
-        peer.role = "gone"
+        change(peer, Word.PARTS)
         try:
-            self._members.ended(peer.number, cut(reason, REASON_CHARACTERS), now)
+            self._core.unreadable(peer.number, cut(reason, REASON_CHARACTERS), now)
         except Exception as error:  # noqa: BLE001 - as above: it goes on for the others
             self._drop("error", f"{peer} could not be ended", error)
 
     # -- from clients and nodes -----------------------------------------------------------------
 
     def _beat(self, peer: Peer, message: ms.Beat, _: Frames, now: float) -> None:
-        self._members.heard(peer.number, now)
-        if peer.role == "node" and message.offset_s is not None and isfinite(message.offset_s):
-            self._members.nodes[peer.number].offset_s = message.offset_s
+        offset_s = message.offset_s
+        known = peer.role is Role.NODE and offset_s is not None and isfinite(offset_s)
+        self._core.heard(peer.number, now, offset_s if known else None)
         peer.send(ms.BeatAnswer(message.sent, now))
 
     def _leave(self, peer: Peer, message: ms.Leave, _: Frames, now: float) -> None:
         reason = message.reason or "it left"
-        if peer.role == "node":
-            self._members.node_lost(peer.number, reason, now)
+        if peer.role is Role.NODE:
+            self._core.node_lost(peer.number, reason, now)
         else:
-            self._members.client_left(peer.number, reason, now)
+            self._core.client_left(peer.number, reason, now)
         self._peers.forget(peer)
 
     def _stop(self, peer: Peer, message: ms.StopBroker, _: Frames, now: float) -> None:

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from steerio.broker.drops import Drops
 from steerio.broker.peers import Intakes, Peer, Peers
-from steerio.core.membership import Membership
+from steerio.core.core import Core
+from steerio.core.lifecycle import Role
 from steerio.core.records import TaskRecord
 from steerio.edge.wire.endpoint import Frames
-from steerio.model import events as ev
 from steerio.model import messages as ms
 
 
@@ -18,56 +18,53 @@ class FromNodes:
     """Takes in what nodes and their workers say, one method for each kind of message.
 
     Args:
-        members: the core.
+        core: where decisions are made.
         peers: who was let in.
         drops: where to count what may not be.
     """
 
-    def __init__(self, members: Membership, peers: Peers, drops: Drops) -> None:
-        self._members = members
-        self._dispatch = members.dispatch
-        self._roster = members.roster
-        self._events = members.dispatch.log
-        self._holdings = members.dispatch.holdings
+    def __init__(self, core: Core, peers: Peers, drops: Drops) -> None:
+        self._core = core
+        self._runs = core.runs
         self._peers = peers
         self._drop = drops.drop
         self._refuse = drops.refuse
         self.by_kind: Intakes = {
-            ("node", ms.WorkerExited): self._worker_exited,
-            ("node", ms.NotBegun): self._not_begun,
-            ("worker", ms.Report): self._report,
-            ("worker", ms.ReturnTask): self._returned,
-            ("worker", ms.YieldItem): self._item,
-            ("worker", ms.ReportProgress): self._progress,
+            (Role.NODE, ms.WorkerExited): self._worker_exited,
+            (Role.NODE, ms.NotBegun): self._not_begun,
+            (Role.WORKER, ms.Report): self._report,
+            (Role.WORKER, ms.ReturnTask): self._returned,
+            (Role.WORKER, ms.YieldItem): self._item,
+            (Role.WORKER, ms.ReportProgress): self._progress,
         }
 
     # -- from nodes ---------------------------------------------------------------------------
 
     def _worker_exited(self, peer: Peer, message: ms.WorkerExited, _: Frames, now: float) -> None:
         for name in message.left:
-            self._holdings.refuse(name)
-        worker = self._roster.workers.get(message.worker)
+            self._core.refuse(name)
+        worker = self._core.workers.get(message.worker)
         if worker is None or worker.node.peer != peer.number:
             self._drop("unknown worker", f"{message.worker} of {peer}")
             return
         gone = self._peers.by_number.get(worker.peer)
         if gone is not None:
             self._peers.forget(gone)
-        self._members.worker_exited(message.worker, message.run, message.reason, now)
+        self._core.worker_exited(message.worker, message.run, message.reason, now)
 
     def _not_begun(self, peer: Peer, message: ms.NotBegun, _: Frames, now: float) -> None:
-        record = self._dispatch.runs.get(message.run)
+        record = self._runs.get(message.run)
         worker = record.worker if record else None
         if worker is None or worker.name != message.worker or worker.node.peer != peer.number:
             self._drop("late return", f"run {message.run} of {message.worker}, by {peer}")
             return
-        self._dispatch.not_begun(message.run, now)
+        self._core.not_begun(message.run, now)
 
     # -- from workers -------------------------------------------------------------------------
 
     def _own_run(self, peer: Peer, run: int) -> TaskRecord | None:
         """Return the task that a worker speaks of, where it is in this worker's own hands."""
-        record = self._dispatch.runs.get(run)
+        record = self._runs.get(run)
         return record if record is not None and record.worker is peer.worker else None
 
     def _report(self, peer: Peer, message: ms.Report, frames: Frames, now: float) -> None:
@@ -77,7 +74,7 @@ class FromNodes:
             return
         assert peer.worker is not None
         offset_s = peer.worker.node.offset_s
-        self._dispatch.reported(
+        self._core.reported(
             message.run,
             message.ended_as,
             message.started + offset_s,
@@ -93,7 +90,7 @@ class FromNodes:
         if self._own_run(peer, message.run) is None:
             self._drop("late return", f"run {message.run} of {peer}")
             return
-        self._dispatch.returned(message.run, now)
+        self._core.returned(message.run, now)
 
     def _item(self, peer: Peer, message: ms.YieldItem, frames: Frames, now: float) -> None:
         record = self._own_run(peer, message.run)
@@ -101,20 +98,10 @@ class FromNodes:
             self._drop("late item", f"run {message.run} of {peer}")
             self._refuse(message.stored)
             return
-        spec = record.type.spec
-        at = now + self._events.epoch
-        self._events.append(
-            ev.TaskYielded(
-                self._events.next(), at, record.task_id, spec.name, record.pool, message.index
-            )
-        )
-        if record.unread:
-            self._refuse(message.stored)
-            if message.body or frames or message.stored:  # its worker has not heard of that
-                self._dispatch.grant(record.task_id, 0)
+        has_value = bool(message.body or frames or message.stored)
+        stored = message.stored
+        if not self._core.yielded(record, message.index, now, has_value=has_value, stored=stored):
             return
-        if message.stored is not None:
-            self._holdings.hold(message.stored, ("client", record.client))
         item = ms.TaskItem(
             record.task_id,
             message.index,
@@ -130,16 +117,4 @@ class FromNodes:
         if record is None:
             self._drop("late progress", f"run {message.run} of {peer}")
             return
-        spec = record.type.spec
-        at = now + self._events.epoch
-        self._events.append(
-            ev.TaskProgress(
-                self._events.next(),
-                at,
-                record.task_id,
-                spec.name,
-                record.pool,
-                message.fraction,
-                message.message,
-            )
-        )
+        self._core.progressed(record, message.fraction, message.message, now)

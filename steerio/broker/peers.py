@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, assert_never
 
+from steerio.core.lifecycle import Role, Word, change
 from steerio.core.records import WorkerRecord
 from steerio.edge.wire.endpoint import Frames, RouterEndpoint
-from steerio.model.events import AnyEvent, EventsMissed, TaskQueued, TaskRetried, TaskStarted
+from steerio.model import events as ev
+from steerio.model.events import AnyEvent, EventsMissed
 from steerio.model.messages import Events, FromBroker, Subscribe, TaskStates
 from steerio.model.tasks import CLIENT_BITS
 
@@ -18,16 +20,14 @@ STATES_IN_MESSAGE = 10_000
 
 
 class Peer:
-    """One peer: its role (``client``, ``node``, ``worker``, ``gone``), and where it is reached."""
+    """One peer: its role, and where it is reached."""
 
-    def __init__(
-        self, number: int, router: RouterEndpoint, identity: bytes, role: str, name: str
-    ) -> None:
+    def __init__(self, number: int, router: RouterEndpoint, identity: bytes) -> None:
         self.number = number
         self.router = router
         self.identity = identity
-        self.role = role
-        self.name = name
+        self.role = Role.STRANGER
+        self.name = ""
         self.client_number = -1
         self.local_pid = 0
         """The process of a node on the broker's own host."""
@@ -48,12 +48,24 @@ class Peer:
         states: dict[int, bool] = {}
         for event in events:
             match event:
-                case TaskStarted():
+                case ev.TaskStarted():
                     states[event.task_id] = True
-                case TaskQueued() | TaskRetried():
+                case ev.TaskQueued() | ev.TaskRetried():
                     states[event.task_id] = False
-                case _:
+                case ev.TaskEnded() | ev.TaskProgress() | ev.TaskYielded():
                     pass
+                case ev.WorkerJoined() | ev.WorkerLost() | ev.WorkerMoved():
+                    pass
+                case ev.NodeJoined() | ev.NodeLost() | ev.NodeEnding():
+                    pass
+                case ev.NodeDraining() | ev.NodeDrained() | ev.NodeUndrained():
+                    pass
+                case ev.PoolChanged() | ev.PoolFailed() | ev.PoolStalled() | ev.ClientLost():
+                    pass
+                case ev.Published() | ev.VersionPublished() | ev.EventsMissed():
+                    pass
+                case _:
+                    assert_never(event)
         own = [(number, runs) for number, runs in states.items() if self.owns(number)]
         self.send_states(own)
 
@@ -152,12 +164,12 @@ class Peers:
         """Let a peer in."""
         self._by_place[id(peer.router), peer.identity] = peer
         self.by_number[peer.number] = peer
-        if peer.role == "client":
+        if peer.role is Role.CLIENT:
             self.clients[peer.number] = peer
 
     def forget(self, peer: Peer) -> None:
         """Let a peer go; what else it says in the same batch comes from nobody in particular."""
-        peer.role = "gone"
+        change(peer, Word.PARTS)
         self._by_place.pop((id(peer.router), peer.identity), None)
         self.by_number.pop(peer.number, None)
         self.clients.pop(peer.number, None)
@@ -169,5 +181,5 @@ class Peers:
             peer.router.send(peer.identity, message, frames)
 
 
-Intakes = dict[tuple[str, type], Callable[[Peer, Any, Frames, float], None]]
+Intakes = dict[tuple[Role, type], Callable[[Peer, Any, Frames, float], None]]
 """What takes in a message, by the role of who sent it and the message's kind."""

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from steerio.broker.peers import Peers
 from steerio.core import effects as fx
+from steerio.core.lifecycle import Role
 from steerio.core.records import Attempt
 from steerio.edge.record.journal import AttemptEntry, TaskEntry, shown
 from steerio.edge.wire.endpoint import Frames
@@ -248,7 +249,7 @@ class Performer:
         """Tell the client how far its move is."""
         del now
         move = effect.move
-        news = ms.MoveNews(move.request, effect.state, effect.workers, effect.reason)
+        news = ms.MoveNews(move.request, str(effect.state), effect.workers, effect.reason)
         self._peers.send(move.client, news)
 
     def free_objects(self, effect: fx.FreeObjects, now: float) -> None:
@@ -258,7 +259,7 @@ class Performer:
             self._sweeper.free(effect.names)
         if self.nodes_copy:
             for peer in self._peers:
-                if peer.role == "node":
+                if peer.role is Role.NODE:
                     peer.send(ms.ForgetObjects(effect.names))
 
     def sweep_objects(self, effect: fx.SweepObjects, now: float) -> None:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from math import inf
 
-from steerio.core.membership import Membership
+from steerio.core.core import Core
 from steerio.core.records import NodeRecord
 from steerio.model import messages as ms
-from steerio.model.objects import StoreLoad
 from steerio.model.status import NodeStatus, WorkerStatus
 
 
@@ -16,27 +15,22 @@ class Overview:
     """Says how a broker is.
 
     Args:
-        members: the core.
+        core: what it is about.
         dropped: how many messages were dropped, by reason.
         started: when the broker started, on its clock.
     """
 
-    def __init__(self, members: Membership, dropped: Counter[str], started: float) -> None:
-        self._members = members
-        self._dispatch = members.dispatch
-        self._roster = members.roster
-        self._events = members.dispatch.log
-        self._holdings = members.dispatch.holdings
-        self._versions = members.dispatch.versions
+    def __init__(self, core: Core, dropped: Counter[str], started: float) -> None:
+        self._core = core
         self._dropped = dropped
         self._started = started
 
     def __repr__(self) -> str:
-        return f"<Overview of {len(self._roster.pools)} pools, {len(self._roster.nodes)} nodes>"
+        return f"<Overview of {len(self._core.pools)} pools, {len(self._core.nodes)} nodes>"
 
     def pools(self) -> ms.PoolStatus:
         """Return how the pools are."""
-        return ms.PoolStatus({n: p.load() for n, p in self._roster.pools.items()})
+        return ms.PoolStatus({n: p.load() for n, p in self._core.pools.items()})
 
     def status(self, request: int, now: float) -> ms.Status:
         """Return the answer to who asks how everything is."""
@@ -46,37 +40,23 @@ class Overview:
                 worker.pool,
                 worker.node.name,
                 worker.pid,
-                worker.phase,
+                worker.phase.value,
                 worker.in_hand[0].task_id if worker.in_hand else None,
             )
-            for worker in self._roster.workers.values()
+            for worker in self._core.workers.values()
         ]
         return ms.Status(
             request,
-            {name: pool.load() for name, pool in self._roster.pools.items()},
+            {name: pool.load() for name, pool in self._core.pools.items()},
             workers,
-            {node.name: _describe(node, now) for node in self._roster.nodes.values()},
-            [client.name for client in self._members.clients.values()],
-            dict(self._dispatch.ended),
+            {node.name: _describe(node, now) for node in self._core.nodes.values()},
+            [client.name for client in self._core.clients.values()],
+            dict(self._core.ended),
             dict(self._dropped),
-            self._events.count,
+            self._core.event_count,
             now - self._started,
-            self._store_load(),
+            self._core.store_load(),
         )
-
-    def _store_load(self) -> StoreLoad:
-        sizes = self._holdings.sizes
-        names = {c.peer: c.name for c in self._members.clients.values()}
-        by_clients: Counter[str] = Counter()
-        by_versions: dict[str, int] = {}
-        for (kind, who), nbytes in self._holdings.bytes_by_holder().items():
-            if kind == "client":
-                by_clients[names.get(int(who), "?")] += nbytes
-            else:
-                by_versions[str(who)] = nbytes
-        newest = {name: version.number for name, version in self._versions.newest.items()}
-        total, by_tasks = sum(sizes.values()), self._holdings.bytes_by_tasks()
-        return StoreLoad(len(sizes), total, by_tasks, dict(by_clients), by_versions, newest)
 
 
 def _describe(node: NodeRecord, now: float) -> NodeStatus:

@@ -1,11 +1,11 @@
 """Leases and moves that wait for each other, and would for ever.
 
 Theory.  An agent that holds workers of one pool while it waits for another's gives them back
-only when it has got what it waits for.  Whether all can still end is found by *reduction* (Holt,
+only when it has got the others.  Whether all can still end is found by *reduction* (Holt,
 Some Deadlock Properties of Computer Systems, 1972): each that can go on with the workers that are
 free is thought to do so and to give back all it has, until none is left, or only those that cannot
-go on whatever the others do.  What is only busy counts as free, for a task ends; a worker that has
-not come yet does not count, for it may never come.  What waits for more workers than there are is
+go on whatever the others do.  A busy worker counts as free, for a task ends; a worker that has
+not come yet does not count, for it may never come.  A wait for more workers than there are is
 ended anyway, when its time is over.
 
 One that cannot go on waits for workers that are held by others that cannot go on either.
@@ -15,19 +15,62 @@ Following that leads round in a circle, and one of those on it has to give up: t
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
+from steerio.core.cluster import Cluster
+from steerio.core.deadlines import Due
+from steerio.core.effects import TellMove
+from steerio.core.lifecycle import RETURNING, WAITING
+from steerio.core.moves import end
 from steerio.core.records import MoveRecord
 from steerio.core.roster import Pool
 
+LOOK_S = 1.0
+"""How often to look for deadlocks while any agent holds workers and waits for others."""
 Asked = Mapping[tuple[int, int], MoveRecord]
 """Moves and leases that are not over, by client and the client's number for them."""
+
+
+def await_move(
+    cluster: Cluster, client: int, request: int, count: int, holds: Iterable[int], by: str
+) -> bool:
+    """Note that an agent waits until a move has so many workers, and keeps leases until then.
+
+    Returns whether that may be a deadlock.
+    """
+    move = cluster.moves.get((client, request))
+    if move is None or move.state is not WAITING or len(move.taken) >= count:
+        return False
+    move.awaited, move.holds, move.by = min(count, move.count), tuple(holds), by
+    return bool(move.holds)
+
+
+def end_one(cluster: Cluster, now: float) -> bool:
+    """End one wait that could never end; returns whether there was any.
+
+    There may be another once the workers that this one held were given to others.
+    """
+    circle = find_circle(cluster.moves, cluster.roster.pools)
+    if circle:
+        last, reason = circle[0], say(circle, cluster.moves)
+        cluster.effects.append(TellMove(last, "deadlocked", [], reason))
+        end(cluster, last.client, last.request, "drain", now, reason)
+    return bool(circle)
+
+
+def watch(cluster: Cluster, now: float) -> None:
+    """Look again while any agent holds workers and waits for others.
+
+    Losses and moves meanwhile may make a deadlock of waits that were none.
+    """
+    if any(move.holds and move.blocked for move in cluster.moves.values()):
+        cluster.watch(Due.DEADLOCK, now + LOOK_S)
 
 
 def find_circle(asked: Asked, pools: Mapping[str, Pool]) -> list[MoveRecord]:
     """Return waits of which each waits for workers that the next one holds, the last for the first.
 
-    The first is the one that was asked for last.  Empty where there is no deadlock.
+    The first is the one that was asked for last.  Empty if there is no deadlock.
     """
     stuck = [wait for wait in _stuck(asked, pools) if wait.holds]
     circle: list[MoveRecord] = []
@@ -44,7 +87,7 @@ def find_circle(asked: Asked, pools: Mapping[str, Pool]) -> list[MoveRecord]:
 
 
 def say(circle: Sequence[MoveRecord], asked: Asked) -> str:
-    """Say who holds what and waits for what, the first first."""
+    """Say which workers each agent holds and waits for, the first first."""
     parts: list[str] = []
     for wait, before in zip(circle, [circle[-1], *circle[:-1]], strict=True):
         held = _held(wait, before.source, asked)
@@ -66,7 +109,7 @@ def _stuck(asked: Asked, pools: Mapping[str, Pool]) -> list[MoveRecord]:
     """Return the waits that cannot end, whatever becomes free."""
     free = {name: pool.at_home for name, pool in pools.items()}
     queues = {name: deque(pool.moves) for name, pool in pools.items()}
-    left = {key: move for key, move in asked.items() if move.state != "returning"}
+    left = {key: move for key, move in asked.items() if move.state is not RETURNING}
     for move in left.values():
         free[move.source] -= len(move.taken) + len(move.reserved)
     before = len(left) + 1
@@ -93,7 +136,7 @@ def _may_end(move: MoveRecord, comes_next: bool, free: int) -> bool:
 
 
 def _end(move: MoveRecord, free: dict[str, int]) -> None:
-    """Have workers where they are once a move is granted, or a lease has ended."""
+    """Count workers as they are once a move is granted, or a lease has ended."""
     if move.lease or move.short:
         free[move.source] += len(move.taken) + len(move.reserved)
     else:

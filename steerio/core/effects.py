@@ -5,19 +5,23 @@ The core appends effects to a list; the broker performs them in that order.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from msgspec import Struct
 
+from steerio.core.lifecycle import MoveState
 from steerio.core.records import MoveRecord, NodeRecord, TaskRecord, WorkerRecord
 from steerio.model.messages import RemoteError
 from steerio.model.objects import StoredObject
+
+EndedAs = Literal["succeeded", "failed", "cancelled", "timed_out", "lost"]
+"""The ways for a task to end."""
 
 
 class Ending(Struct, frozen=True, gc=False):
     """How a task ended: everything a result needs that its record does not hold."""
 
-    ended_as: str
+    ended_as: EndedAs
     body: bytes = b""
     frames: tuple[Any, ...] = ()
     error: RemoteError | None = None
@@ -61,7 +65,7 @@ class Signal(Struct, frozen=True, gc=False):
 
     worker: WorkerRecord
     run: int
-    signal: str
+    signal: Literal["term", "kill"]
 
 
 class Start(Struct, frozen=True, gc=False):
@@ -81,7 +85,7 @@ class TellMove(Struct, frozen=True, gc=False):
     """Tell the client how far its move is; ``reason``: why it ended other than asked."""
 
     move: MoveRecord
-    state: str
+    state: MoveState | Literal["deadlocked"]
     workers: list[str]
     reason: str = ""
 
@@ -91,7 +95,7 @@ class TellNode(Struct, frozen=True, gc=False):
 
     client: int
     request: int
-    state: str
+    state: Literal["drained", "undrained", "left"]
     reason: str = ""
 
 
@@ -110,13 +114,13 @@ class Expel(Struct, frozen=True, gc=False):
 
 
 class FreeObjects(Struct, frozen=True, gc=False):
-    """Nobody needs these objects any more."""
+    """Remove these objects from the store: they are not needed any more."""
 
     names: list[bytes]
 
 
 class SweepObjects(Struct, frozen=True, gc=False):
-    """Remove what this maker, who is gone, put into the store and told nobody of."""
+    """Remove all that this maker, which is gone, put into the store without telling."""
 
     maker: str
 
@@ -161,3 +165,6 @@ Effect = (
     | ForgetTypes
 )
 """Everything the core can want."""
+
+ForWorker = SendTask | Grant | RecallTask | AskToStop | Signal
+"""Those that are orders about what a worker has in hand: void once that has ended."""

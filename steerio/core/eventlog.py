@@ -7,10 +7,13 @@ in the run directory.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
-from itertools import islice
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain, islice
+from typing import TypeVarTuple
 
 from steerio.model.events import AnyEvent
+
+Fields = TypeVarTuple("Fields")
 
 KEPT_EVENTS = 100_000
 """Events that a broker keeps in memory for subscribers that come late or fall behind."""
@@ -31,14 +34,16 @@ class EventLog:
     def __len__(self) -> int:
         return self.count
 
-    def next(self) -> int:
-        """Return the number of the event that is about to be appended."""
-        self.count += 1
-        return self.count
+    def __iter__(self) -> Iterator[AnyEvent]:
+        """Go through the events that are kept, the oldest first."""
+        return chain(self._kept, self.fresh)
 
-    def append(self, event: AnyEvent) -> None:
-        """Add the event that was made with the last number."""
-        self.fresh.append(event)
+    def emit(
+        self, kind: Callable[[int, float, *Fields], AnyEvent], now: float, *fields: *Fields
+    ) -> None:
+        """Add an event of this kind, with these fields behind its number and its time."""
+        self.count = number = self.count + 1
+        self.fresh.append(kind(number, now + self.epoch, *fields))
 
     def take_fresh(self) -> list[AnyEvent]:
         """Return the events since the last call, and keep them for late subscribers."""

@@ -12,10 +12,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from steerio.core.deadlines import Deadlines
-from steerio.core.roster import Pool, Roster
+from steerio.core.cluster import Cluster
+from steerio.core.deadlines import Due
+from steerio.core.roster import Pool
 from steerio.model.places import WorkerNeeds
-from steerio.model.settings import Settings
 
 LOOKS = 4
 """How often to look within the time that a task waits for a worker that fits it."""
@@ -29,41 +29,31 @@ class Unfit(NamedTuple):
     reason: str
 
 
-class Fitting:
-    """What becomes of tasks with needs that no worker fits."""
+def refusal(cluster: Cluster, needs: WorkerNeeds, pool: Pool) -> str:
+    """Return why no worker could ever take a task, if that is known already."""
+    awaited = pool.coming or (cluster.roster.closed and pool.at_home < pool.announced)
+    return "" if awaited or not pool.makes or _fits(pool, needs) else _say(pool, needs)
 
-    def __init__(self, roster: Roster, deadlines: Deadlines, settings: Settings) -> None:
-        self._roster = roster
-        self._deadlines = deadlines
-        self._settings = settings
-        self._watching = False
 
-    def refusal(self, needs: WorkerNeeds, pool: Pool) -> str:
-        """Return why no worker could ever take a task, where that is known already."""
-        awaited = pool.coming or (self._roster.closed and pool.at_home < pool.announced)
-        return "" if awaited or not pool.makes or _fits(pool, needs) else _say(pool, needs)
+def watch(cluster: Cluster, now: float) -> None:
+    """Look now and then, from when a task with needs is queued."""
+    cluster.watch(Due.UNFIT, now + cluster.settings.join_s / LOOKS)
 
-    def watch(self, now: float) -> None:
-        """Look now and then, from when a task with needs is queued."""
-        if not self._watching:
-            self._watching = True
-            self._deadlines.add(now + self._settings.join_s / LOOKS, "unfit", 0)
 
-    def look(self, now: float) -> list[Unfit]:
-        """Return what has waited long enough for a worker that fits; and look again later."""
-        self._watching = False
-        unfit: list[Unfit] = []
-        for pool in self._roster.pools.values():
-            since = pool.unfit_since
-            pool.unfit_since = {}
-            for needs in pool.backlog.needs:
-                self.watch(now)
-                if pool.coming or not pool.makes or _fits(pool, needs):
-                    continue
-                first = pool.unfit_since[needs] = since.get(needs, now)
-                if now >= first + self._settings.join_s:
-                    unfit.append(Unfit(pool, needs, _say(pool, needs)))
-        return unfit
+def look(cluster: Cluster, now: float) -> list[Unfit]:
+    """Return what has waited long enough for a worker that fits; and look again later."""
+    unfit: list[Unfit] = []
+    for pool in cluster.roster.pools.values():
+        since = pool.unfit_since
+        pool.unfit_since = {}
+        for needs in pool.backlog.needs:
+            watch(cluster, now)
+            if pool.coming or not pool.makes or _fits(pool, needs):
+                continue
+            first = pool.unfit_since[needs] = since.get(needs, now)
+            if now >= first + cluster.settings.join_s:
+                unfit.append(Unfit(pool, needs, _say(pool, needs)))
+    return unfit
 
 
 def _fits(pool: Pool, needs: WorkerNeeds) -> bool:

@@ -16,6 +16,7 @@ Each operation costs a few dictionary look-ups, whatever the number of objects.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection, Mapping
 
 from steerio.model.objects import StoredObject
 
@@ -113,6 +114,28 @@ class Holdings:
         return {
             holder: sum(self.sizes[name] for name in held) for holder, held in self._holds.items()
         }
+
+    def differs(
+        self,
+        by_tasks: Counter[bytes],
+        by_versions: Mapping[Holder, Counter[bytes]],
+        clients: Collection[int],
+    ) -> bool:
+        """Whether anything is held but by these tasks and versions, and by clients that are there.
+
+        Or held by these and not known here; or freed and held.
+        """
+        others = {holder: held for holder, held in self._holds.items() if holder[0] != "client"}
+        of_clients = {holder[1] for holder in self._holds if holder[0] == "client"}
+        return (
+            others != by_versions
+            or self._tasks != by_tasks
+            or self._others != sum(self._holds.values(), Counter[bytes]())
+            or self.sizes.keys() != self._tasks.keys() | self._others.keys()
+            or not self.freed.keys().isdisjoint(self.sizes)
+            or self._clients != set(clients)
+            or not of_clients <= self._clients
+        )
 
     def _add(self, stored: StoredObject, counts: dict[bytes, int]) -> None:
         name = stored.name

@@ -1,19 +1,23 @@
-"""The life of a task, as one table.
+"""The lives of tasks, workers, moves and peers, each as one table.
 
-Every change of a task's state goes through `advance`, so what the table does
-not list cannot happen.  The state diagram in the documentation is drawn from it.
+Every change of a state goes through `advance` (a task), `turn` (a worker), `step` (a move) or
+`change` (a peer), which refuse all that their tables do not list.  The diagrams in the
+documentation are drawn from the tables.
 """
 
 from __future__ import annotations
 
-from enum import IntEnum
+from collections.abc import Mapping
+from enum import IntEnum, StrEnum, auto
+from typing import Protocol, TypeVar
 
-from steerio.core.records import TaskRecord
 from steerio.errors import SteerioError
+
+# -- tasks --------------------------------------------------------------------------------------
 
 
 class State(IntEnum):
-    """Where a task is."""
+    """The states of a task."""
 
     QUEUED = 0
     """in its pool's backlog"""
@@ -28,14 +32,14 @@ class State(IntEnum):
 
 
 class Fact(IntEnum):
-    """What can happen to a task."""
+    """The facts of the life of a task."""
 
     SENT = 0
     """handed to an idle worker"""
     SENT_AHEAD = 1
     """handed to a worker that is still busy"""
     REACHED = 2
-    """its worker finished what was before it"""
+    """its worker finished the tasks before it"""
     RETURNED = 3
     """its worker gave it back unstarted"""
     STOP_ASKED = 4
@@ -65,37 +69,287 @@ TRANSITIONS: dict[tuple[State, Fact], State] = {
     (S, Fact.RETRIED): Q,
     (S, Fact.SETTLED): E,
 }
-"""The whole lifecycle; a task is born ``QUEUED``.
+"""The whole life of a task, which is born ``QUEUED``.
 
-A ``RUNNING`` task can be returned: the broker infers who is running, and the worker
+A ``RUNNING`` task can be returned: the broker infers which one runs, and the worker
 may give a task back in the moment in which it would have begun it.
 """
 
 _NEXT = [[TRANSITIONS.get((state, fact), -1) for fact in Fact] for state in State]
 
+# -- workers ------------------------------------------------------------------------------------
+
+
+class Phase(StrEnum):
+    """The phases of the life of a worker."""
+
+    STARTING = auto()
+    """its node was told to start it, and it has not joined"""
+    IDLE = auto()
+    """it has nothing in hand, and waits for a task"""
+    BUSY = auto()
+    """it has tasks in hand, or is about to be given some"""
+    RESERVED = auto()
+    """it has nothing in hand, and waits for the others of its move"""
+    RETIRING = auto()
+    """it was told to end, in good order"""
+    GONE = auto()
+    """it has ended, or is given up for lost"""
+
+
+class Turn(StrEnum):
+    """The facts of the life of a worker."""
+
+    JOINED = auto()
+    """its process said that it is ready"""
+    TAKEN = auto()
+    """it was idle, and is looked for something to do"""
+    UNUSED = auto()
+    """nothing is there for it to do"""
+    RESERVED = auto()
+    """a move wants it, and waits for others"""
+    MOVED = auto()
+    """it went to another pool"""
+    RELEASED = auto()
+    """the move that it waited for is undone"""
+    RETIRED = auto()
+    """its process is not needed as it is, or its node is left"""
+    LOST = auto()
+    """its process ended, or its node was lost"""
+
+
+STARTING, IDLE, BUSY, RESERVED = Phase.STARTING, Phase.IDLE, Phase.BUSY, Phase.RESERVED
+RETIRING, GONE = Phase.RETIRING, Phase.GONE
+
+TURNS: dict[tuple[Phase, Turn], Phase] = {
+    (STARTING, Turn.JOINED): BUSY,
+    (STARTING, Turn.LOST): GONE,
+    (IDLE, Turn.TAKEN): BUSY,
+    (IDLE, Turn.RETIRED): RETIRING,
+    (IDLE, Turn.LOST): GONE,
+    (BUSY, Turn.UNUSED): IDLE,
+    (BUSY, Turn.RESERVED): RESERVED,
+    (BUSY, Turn.MOVED): BUSY,
+    (BUSY, Turn.RETIRED): RETIRING,
+    (BUSY, Turn.LOST): GONE,
+    (RESERVED, Turn.MOVED): BUSY,
+    (RESERVED, Turn.RELEASED): BUSY,
+    (RESERVED, Turn.RETIRED): RETIRING,
+    (RESERVED, Turn.LOST): GONE,
+    (RETIRING, Turn.LOST): GONE,
+}
+"""The whole life of a worker, which is born ``STARTING``."""
+
+READY = frozenset((IDLE, BUSY, RESERVED))
+"""The phases of workers that have joined and stay."""
+
+# -- moves --------------------------------------------------------------------------------------
+
+
+class MoveState(StrEnum):
+    """The states of a move or a lease."""
+
+    WAITING = auto()
+    """it is in the queue of its source, and has not got all its workers"""
+    GRANTED = auto()
+    """it has got them; a move for good is over then"""
+    RETURNING = auto()
+    """it was undone or given back, and some workers are not home yet"""
+    ENDED = auto()
+    """all are home"""
+
+
+class Step(StrEnum):
+    """The facts of the life of a move."""
+
+    SERVED = auto()
+    """it has got the last of its workers"""
+    TAKEN_BACK = auto()
+    """it was undone, or its lease was given back"""
+    ALL_HOME = auto()
+    """it has no worker left to bring home"""
+
+
+WAITING, GRANTED, RETURNING, ENDED = (
+    MoveState.WAITING,
+    MoveState.GRANTED,
+    MoveState.RETURNING,
+    MoveState.ENDED,
+)
+
+STEPS: dict[tuple[MoveState, Step], MoveState] = {
+    (WAITING, Step.SERVED): GRANTED,
+    (WAITING, Step.TAKEN_BACK): RETURNING,
+    (GRANTED, Step.TAKEN_BACK): RETURNING,
+    (RETURNING, Step.ALL_HOME): ENDED,
+}
+"""The whole life of a move or lease, which is born ``WAITING``."""
+
+# -- peers --------------------------------------------------------------------------------------
+
+
+class Role(StrEnum):
+    """The roles of a peer of the broker."""
+
+    STRANGER = auto()
+    """it has said nothing yet that lets it in"""
+    CLIENT = auto()
+    """it submits tasks, or looks on"""
+    NODE = auto()
+    """it starts workers and watches them"""
+    WORKER = auto()
+    """it runs tasks"""
+    GONE = auto()
+    """it left, was lost, or was shown out"""
+
+
+class Word(StrEnum):
+    """The facts that change the role of a peer."""
+
+    CLIENT_JOINS = auto()
+    """it says that it is a client"""
+    NODE_JOINS = auto()
+    """it says that it is a node, and offers workers for pools that may be"""
+    WORKER_JOINS = auto()
+    """it says that it is a worker that is expected"""
+    PARTS = auto()
+    """it says goodbye, falls silent, cannot be understood, or is told to end"""
+
+
+ROLES: dict[tuple[Role, Word], Role] = {
+    (Role.STRANGER, Word.CLIENT_JOINS): Role.CLIENT,
+    (Role.STRANGER, Word.NODE_JOINS): Role.NODE,
+    (Role.STRANGER, Word.WORKER_JOINS): Role.WORKER,
+    (Role.CLIENT, Word.PARTS): Role.GONE,
+    (Role.NODE, Word.PARTS): Role.GONE,
+    (Role.WORKER, Word.PARTS): Role.GONE,
+    (Role.GONE, Word.PARTS): Role.GONE,
+}
+"""The whole life of a peer, which is born a ``STRANGER``; it parts once more if it is told so."""
+
+# -- going along the tables ---------------------------------------------------------------------
+
+
+class Task(Protocol):
+    """A record that has the life of a task."""
+
+    task_id: int
+    state: int
+
+
+class Worker(Protocol):
+    """A record that has the life of a worker."""
+
+    name: str
+    phase: Phase
+
+
+class Move(Protocol):
+    """A record that has the life of a move."""
+
+    number: int
+    state: MoveState
+
+
+class Peer(Protocol):
+    """A record that has the life of a peer."""
+
+    number: int
+    role: Role
+
+
+S_ = TypeVar("S_", bound=StrEnum)
+F_ = TypeVar("F_", bound=StrEnum)
+
 
 class IllegalTransition(SteerioError):
-    """The core tried what the table forbids: a bug in steerio, never the user's fault."""
+    """The core tried a step that a table forbids: a bug in steerio, never the user's fault."""
 
-    def __init__(self, record: TaskRecord, fact: Fact) -> None:
+    def __init__(self, record: object, name: str, state: str, fact: IntEnum | StrEnum) -> None:
         self.record, self.fact = record, fact
-        super().__init__(f"task {record.task_id} is {State(record.state).name}, so no {fact.name}")
+        super().__init__(f"{name} is {state}, so no {fact.name}")
 
 
-def advance(record: TaskRecord, fact: Fact) -> None:
-    """Move ``record`` along the table.
+def advance(record: Task, fact: Fact) -> None:
+    """Move a task along its table.
 
     Raises:
         IllegalTransition: the table has no such step.
     """
     state = _NEXT[record.state][fact]
     if state < 0:
-        raise IllegalTransition(record, fact)
+        raise IllegalTransition(record, f"task {record.task_id}", State(record.state).name, fact)
     record.state = state
 
 
+def turn(worker: Worker, fact: Turn) -> None:
+    """Move a worker along its table.
+
+    Raises:
+        IllegalTransition: the table has no such step.
+    """
+    phase = TURNS.get((worker.phase, fact))
+    if phase is None:
+        raise IllegalTransition(worker, f"worker {worker.name}", worker.phase.name, fact)
+    worker.phase = phase
+
+
+def step(move: Move, fact: Step) -> None:
+    """Move a move along its table.
+
+    Raises:
+        IllegalTransition: the table has no such step.
+    """
+    state = STEPS.get((move.state, fact))
+    if state is None:
+        raise IllegalTransition(move, f"move {move.number}", move.state.name, fact)
+    move.state = state
+
+
+def change(peer: Peer, fact: Word) -> None:
+    """Move a peer along its table.
+
+    Raises:
+        IllegalTransition: the table has no such step.
+    """
+    role = ROLES.get((peer.role, fact))
+    if role is None:
+        raise IllegalTransition(peer, f"peer {peer.number}", peer.role.name, fact)
+    peer.role = role
+
+
+# -- drawing them -------------------------------------------------------------------------------
+
+
 def mermaid() -> str:
-    """Return the table as a Mermaid state diagram."""
-    lines = ["stateDiagram-v2", "    [*] --> QUEUED: submitted"]
-    lines += [f"    {a.name} --> {b.name}: {f.name}" for (a, f), b in TRANSITIONS.items()]
-    return "\n".join([*lines, "    ENDED --> [*]"])
+    """Return the life of a task as a Mermaid state diagram."""
+    return _draw(
+        "QUEUED: submitted",
+        [(a.name, f.name, b.name) for (a, f), b in TRANSITIONS.items()],
+        "ENDED",
+    )
+
+
+def draw_workers() -> str:
+    """Return the life of a worker as a Mermaid state diagram."""
+    return _draw("STARTING", [(a.name, f.name, b.name) for (a, f), b in TURNS.items()], "GONE")
+
+
+def draw_moves() -> str:
+    """Return the life of a move as a Mermaid state diagram."""
+    return _draw("WAITING: asked for", _names(STEPS), "ENDED")
+
+
+def draw_peers() -> str:
+    """Return the life of a peer as a Mermaid state diagram."""
+    return _draw("STRANGER", _names(ROLES), "GONE")
+
+
+def _names(table: Mapping[tuple[S_, F_], S_]) -> list[tuple[str, str, str]]:
+    return [(a.name, f.name, b.name) for (a, f), b in table.items()]
+
+
+def _draw(born: str, arrows: list[tuple[str, str, str]], dead: str) -> str:
+    lines = ["stateDiagram-v2", f"    [*] --> {born}"]
+    lines += [f"    {a} --> {b}: {fact}" for a, fact, b in arrows]
+    return "\n".join([*lines, f"    {dead} --> [*]"])

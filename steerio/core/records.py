@@ -14,6 +14,8 @@ from typing import Any
 
 from msgspec import Struct, field
 
+from steerio.core.deadlines import Due
+from steerio.core.lifecycle import MoveState, Phase
 from steerio.model.objects import Inputs, Version
 from steerio.model.places import WorkerNeeds
 from steerio.model.tasks import TaskOptions, TaskSpec
@@ -99,7 +101,7 @@ class TaskRecord(Struct, gc=False, eq=False):
 
 
 class WorkerRecord(Struct, eq=False):
-    """One worker; ``phase`` is ``starting idle busy reserved retiring`` or ``gone``.
+    """One worker.
 
     ``in_hand`` is what it was sent, in the order in which it runs it.  ``home`` is the pool
     that it belongs to, which may have lent it to ``pool``; ``move`` is what brought it there,
@@ -121,9 +123,9 @@ class WorkerRecord(Struct, eq=False):
     make: WorkerNeeds = PLAIN
     peer: int = 0
     pid: int = 0
-    phase: str = "starting"
+    phase: Phase = Phase.STARTING
     broken: str = ""
-    pressed: str = ""
+    pressed: Due | None = None
     in_hand: deque[TaskRecord] = field(default_factory=deque[TaskRecord])
     known_types: set[int] = field(default_factory=set[int])
 
@@ -170,8 +172,7 @@ class MoveRecord(Struct, eq=False):
 
     ``taken`` are those that are at the target for it, ``reserved`` those that wait until
     all are free (where they are to go ``together``).  It is ``short`` while its source has too
-    few workers for it, and more may yet come.  ``state`` is ``waiting``, ``granted``,
-    ``returning`` or ``ended``.
+    few workers for it, and more may yet come.
 
     The agent ``by`` which it is waited for does nothing before ``awaited`` workers are there; until
     then it keeps the leases that it ``holds`` (its client's numbers for them).
@@ -187,7 +188,7 @@ class MoveRecord(Struct, eq=False):
     together: bool = False
     how: str = "drain"
     short: bool = False
-    state: str = "waiting"
+    state: MoveState = MoveState.WAITING
     reason: str = ""
     awaited: int = 0
     holds: tuple[int, ...] = ()
@@ -203,4 +204,17 @@ class MoveRecord(Struct, eq=False):
     @property
     def blocked(self) -> bool:
         """Whether somebody does nothing before it has more workers."""
-        return self.state == "waiting" and len(self.taken) < self.awaited
+        return self.state is MoveState.WAITING and len(self.taken) < self.awaited
+
+
+class ClientRecord(Struct, eq=False):
+    """One client, the task types it defined, and when it was last heard of.
+
+    One that defined no task type has submitted nothing.
+    """
+
+    name: str
+    peer: int
+    heard: float
+    types: dict[int, TypeRecord]
+    maker: str = ""

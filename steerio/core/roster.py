@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from typing import TypeVar
 
 from steerio.core.idle import IdleWorkers
+from steerio.core.lifecycle import READY, STARTING, Turn, turn
 from steerio.core.pool_queue import PoolQueue
 from steerio.core.records import MoveRecord, NodeRecord, WorkerRecord
 from steerio.model.places import WorkerNeeds
@@ -21,8 +22,8 @@ from steerio.model.status import PoolLoad
 
 T = TypeVar("T")
 
-READY = ("idle", "busy", "reserved")
-"""The phases of workers that have joined and stay."""
+# looking them up in their class would take longer than the step
+_MOVED, _UNUSED = Turn.MOVED, Turn.UNUSED
 
 
 class Pool:
@@ -209,7 +210,8 @@ class Roster:
         source.workers -= 1
         _add_to(source.by_node, worker.node.name, -1)
         source.may_be_empty = True
-        worker.pool, worker.phase = target.name, "busy"
+        worker.pool = target.name
+        turn(worker, _MOVED)
         target.failure = ""
         target.workers += 1
         target.count_ready(worker, 1)
@@ -223,7 +225,8 @@ class Roster:
 
         A pool that was given up for want of workers works again.
         """
-        worker.peer, worker.pid, worker.phase = peer, pid, "busy"
+        worker.peer, worker.pid = peer, pid
+        turn(worker, Turn.JOINED)
         worker.put_off_s = 0.0
         pool = self.pools[worker.pool]
         pool.start_failures = 0
@@ -234,12 +237,12 @@ class Roster:
     def remove_worker(self, worker: WorkerRecord) -> Pool:
         """Take a worker out, whatever its phase, and count it where it died while starting."""
         pool = self.pools[worker.pool]
-        if worker.phase == "starting":
+        if worker.phase is STARTING:
             pool.start_failures += 1
         if worker.phase in READY:
             pool.count_ready(worker, -1)
         pool.leaving -= bool(worker.node.draining)
-        worker.phase = "gone"
+        turn(worker, Turn.LOST)
         pool.idle.discard(worker)
         self._count_make(worker, -1)
         pool.workers -= 1
@@ -271,7 +274,7 @@ class Roster:
 
     def set_idle(self, worker: WorkerRecord) -> None:
         """Note that a worker has nothing in hand."""
-        worker.phase = "idle"
+        turn(worker, _UNUSED)
         self.pools[worker.pool].idle.add(worker)
 
     def _count_make(self, worker: WorkerRecord, by: int) -> None:

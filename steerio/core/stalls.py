@@ -14,10 +14,11 @@ best-ranked of the tasks is the same at two looks, so none of them was taken in 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
 from itertools import islice
 
-from steerio.core.dispatch import Dispatch
+from steerio.core.cluster import Cluster
+from steerio.core.deadlines import Due
+from steerio.core.lifecycle import GRANTED
 from steerio.core.records import MoveRecord, WorkerRecord
 from steerio.core.roster import Pool
 from steerio.model.events import PoolStalled
@@ -28,143 +29,118 @@ ASKED = 1_000
 """Queued tasks of a pool of which it is looked who submitted them."""
 
 
-class Stalls:
-    """Which pools have tasks that wait in vain.
+def watch(cluster: Cluster, now: float) -> None:
+    """Look in a while, and as long as tasks are queued: some may be where nothing runs."""
+    cluster.watch(Due.STALLED, now + STALLED_S)
 
-    Args:
-        dispatch: the tasks.
-        asked: the moves that are not over.
-        replaced: whether workers of a pool are still to be replaced.
-    """
 
-    def __init__(
-        self,
-        dispatch: Dispatch,
-        asked: Callable[[], Iterable[MoveRecord]],
-        replaced: Callable[[Pool], bool],
-    ) -> None:
-        self.inside = dispatch.inside
-        self._dispatch = dispatch
-        self._roster = dispatch.roster
-        self._asked = asked
-        self._replaced = replaced
-        self._looks_again = False
-        self._told: list[str] = []
-        dispatch.may_stall = self.watch
+def look(cluster: Cluster, now: float) -> None:
+    """Say which pools are stalled that were so at the last look, and look again later."""
+    reasons = find(cluster)
+    for pool in cluster.roster.pools.values():
+        head = pool.backlog.peek() if pool.backlog else None
+        if head is None:
+            pool.stalled, pool.stalled_at = "", 0
+            continue
+        reason = reasons.get(pool.name, "")
+        seen, pool.stalled_at = pool.stalled_at, head.task_id if reason else 0
+        if not reason or seen != head.task_id:
+            pool.stalled = ""
+        elif not pool.stalled:
+            pool.stalled = reason
+            cluster.stalls_told.append(reason)
+            cluster.emit(PoolStalled, now, pool.name, len(pool.backlog), reason)
+        watch(cluster, now)
 
-    def watch(self, now: float) -> None:
-        """Look in a while, and as long as tasks are queued: some may be where nothing runs."""
-        if not self._looks_again:
-            self._looks_again = True
-            self._dispatch.deadlines.add(now + STALLED_S, "stalled", 0)
 
-    def look(self, now: float) -> None:
-        """Say which pools are stalled that were so at the last look, and look again later."""
-        self._looks_again = False
-        reasons = self._find()
-        log = self._dispatch.log
-        for pool in self._roster.pools.values():
-            head = pool.backlog.peek() if pool.backlog else None
-            if head is None:
-                pool.stalled, pool.stalled_at = "", 0
-                continue
-            reason = reasons.get(pool.name, "")
-            seen, pool.stalled_at = pool.stalled_at, head.task_id if reason else 0
-            if not reason or seen != head.task_id:
-                pool.stalled = ""
-            elif not pool.stalled:
-                pool.stalled = reason
-                self._told.append(reason)
-                at, queued = now + log.epoch, len(pool.backlog)
-                log.append(PoolStalled(log.next(), at, pool.name, queued, reason))
-            self.watch(now)
+def find(cluster: Cluster) -> dict[str, str]:
+    """Return the pools that are stalled, and why."""
+    queued = [pool for pool in cluster.roster.pools.values() if pool.backlog]
+    if not cluster.inside:
+        queued = [pool for pool in queued if not pool.running]
+    if not queued:
+        return {}
+    held = _find_held(cluster, queued) if cluster.inside else {}
+    parents = {worker for workers in held.values() for worker in workers}
+    going = {run.client for run in cluster.runs.values() if run.worker not in parents}
+    reasons: dict[str, str] = {}
+    for pool in queued:
+        if any(record.client in going for record in islice(pool.backlog, ASKED)):
+            continue
+        reason = _say_held(pool) if pool.name in held else why(cluster, pool)
+        if reason:
+            reasons[pool.name] = f"{len(pool.backlog):,} queued in {pool.name!r} wait: {reason}"
+    return reasons
 
-    def take_told(self) -> list[str]:
-        """Return what was said since the last call."""
-        told, self._told = self._told, []
-        return told
 
-    # -- why -----------------------------------------------------------------------------------
-
-    def _find(self) -> dict[str, str]:
-        """Return the pools that are stalled, and why."""
-        queued = [pool for pool in self._roster.pools.values() if pool.backlog]
-        if not self.inside:
-            queued = [pool for pool in queued if not pool.running]
-        if not queued:
-            return {}
-        held = self._find_held(queued) if self.inside else {}
-        parents = {worker for workers in held.values() for worker in workers}
-        going = {run.client for run in self._dispatch.runs.values() if run.worker not in parents}
-        reasons: dict[str, str] = {}
-        for pool in queued:
-            if any(record.client in going for record in islice(pool.backlog, ASKED)):
-                continue
-            reason = self._say_held(pool) if pool.name in held else self._why(pool)
-            if reason:
-                reasons[pool.name] = f"{len(pool.backlog):,} queued in {pool.name!r} wait: {reason}"
-        return reasons
-
-    def _why(self, pool: Pool) -> str:
-        """Return why nobody will take a pool's tasks, or nothing."""
-        if pool.workers > pool.ready or pool.to_come or pool.coming or self._replaced(pool):
+def why(cluster: Cluster, pool: Pool) -> str:
+    """Return why nobody will take a pool's tasks, or nothing."""
+    if pool.workers > pool.ready or pool.to_come or pool.coming or to_be_replaced(cluster, pool):
+        return ""
+    if pool.ready:
+        if len(pool.idle) < pool.ready:
             return ""
-        if pool.ready:
-            if len(pool.idle) < pool.ready:
-                return ""
-            needs = ", ".join(map(str, pool.backlog.needs)) or "more time"
-            return f"none of its {pool.ready} idle workers has what they need ({needs})"
-        if not pool.at_home:
-            return "it has no workers; move or lend some to it, or start a node that has some"
-        return self._why_lent([move for move in self._asked() if move.source == pool.name])
+        needs = ", ".join(map(str, pool.backlog.needs)) or "more time"
+        return f"none of its {pool.ready} idle workers has what they need ({needs})"
+    if not pool.at_home:
+        return "it has no workers; move or lend some to it, or start a node that has some"
+    return _why_lent(cluster, [move for move in cluster.moves.values() if move.source == pool.name])
 
-    def _why_lent(self, moves: list[MoveRecord]) -> str:
-        """Return who has a pool's workers and does nothing with them, or nothing."""
-        if not moves or any(move.state != "granted" for move in moves):
-            return ""  # on their way, there or back
-        for move in moves:
-            target = self._roster.pools[move.target]
-            if target.running or target.workers > target.ready:
-                return ""
-        parts = [
-            f"{len(move.taken)} lent to {move.target!r}{f' by {move.by}' if move.by else ''}"
-            for move in moves
-        ]
-        return (
-            f"all its workers are lent ({', '.join(parts)}), and nothing runs there; they come "
-            "home when their leases end, so do not await these tasks inside"
-        )
 
-    def _find_held(self, queued: list[Pool]) -> dict[str, list[WorkerRecord]]:
-        """Return the pools all of whose workers run tasks that wait for queued ones of their own.
+def _why_lent(cluster: Cluster, moves: list[MoveRecord]) -> str:
+    """Return who has a pool's workers and does nothing with them, or nothing."""
+    if not moves or any(move.state is not GRANTED for move in moves):
+        return ""  # on their way, there or back
+    for move in moves:
+        target = cluster.roster.pools[move.target]
+        if target.running or target.workers > target.ready:
+            return ""
+    parts = [
+        f"{len(move.taken)} lent to {move.target!r}{f' by {move.by}' if move.by else ''}"
+        for move in moves
+    ]
+    return (
+        f"all its workers are lent ({', '.join(parts)}), and nothing runs there; they come "
+        "home when their leases end, so do not await these tasks inside"
+    )
 
-        That is the largest set of pools of which it is true if it is true of the others in it.
-        """
-        waits_in: dict[int, set[str]] = {}
-        for pool in queued:
-            for record in pool.backlog:
-                if record.client in self.inside:
-                    waits_in.setdefault(record.client, set()).add(pool.name)
-        for run in self._dispatch.runs.values():
-            waits_in.pop(run.client, None)
-        held = {pool.name: self._ready(pool) for pool in queued if pool.ready and not pool.coming}
-        before = -1
-        while len(held) != before:
-            before = len(held)
-            waiting = {self.inside[c] for c, pools in waits_in.items() if pools <= held.keys()}
-            held = {n: w for n, w in held.items() if len(w) > 0 and waiting.issuperset(w)}
-        return held
 
-    def _ready(self, pool: Pool) -> list[WorkerRecord]:
-        """Return the workers in a pool, if all of them are at work."""
-        if pool.idle or pool.workers > pool.ready:
-            return []
-        nodes = [self._roster.nodes[name] for name in pool.by_node]
-        return [w for node in nodes for w in node.workers.values() if w.pool == pool.name]
+def _find_held(cluster: Cluster, queued: list[Pool]) -> dict[str, list[WorkerRecord]]:
+    """Return the pools all of whose workers run tasks that wait for queued ones of their own.
 
-    @staticmethod
-    def _say_held(pool: Pool) -> str:
-        return (
-            f"all its {pool.ready} workers run tasks that have submitted these and wait for them; "
-            "give such tasks a pool of their own, or let an agent submit the others"
-        )
+    That is the largest set of pools of which it is true if it is true of the others in it.
+    """
+    waits_in: dict[int, set[str]] = {}
+    for pool in queued:
+        for record in pool.backlog:
+            if record.client in cluster.inside:
+                waits_in.setdefault(record.client, set()).add(pool.name)
+    for run in cluster.runs.values():
+        waits_in.pop(run.client, None)
+    held = {pool.name: _ready(cluster, pool) for pool in queued if pool.ready and not pool.coming}
+    before = -1
+    while len(held) != before:
+        before = len(held)
+        waiting = {cluster.inside[c] for c, pools in waits_in.items() if pools <= held.keys()}
+        held = {n: w for n, w in held.items() if len(w) > 0 and waiting.issuperset(w)}
+    return held
+
+
+def _ready(cluster: Cluster, pool: Pool) -> list[WorkerRecord]:
+    """Return the workers in a pool, if all of them are at work."""
+    if pool.idle or pool.workers > pool.ready:
+        return []
+    nodes = [cluster.roster.nodes[name] for name in pool.by_node]
+    return [w for node in nodes for w in node.workers.values() if w.pool == pool.name]
+
+
+def _say_held(pool: Pool) -> str:
+    return (
+        f"all its {pool.ready} workers run tasks that have submitted these and wait for them; "
+        "give such tasks a pool of their own, or let an agent submit the others"
+    )
+
+
+def to_be_replaced(cluster: Cluster, pool: Pool) -> bool:
+    """Return whether workers of this pool that are gone will be replaced later."""
+    return any(gone.home == pool.name for gone in cluster.to_replace.values())

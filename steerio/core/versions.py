@@ -43,9 +43,7 @@ class Versions:
         self._holdings.hold(stored, holder)
         if before is not None:
             self._holdings.let_go(before.stored.name, holder)
-        log = self._log
-        at = now + log.epoch
-        log.append(VersionPublished(log.next(), at, name, number, stored.nbytes, by))
+        self._log.emit(VersionPublished, now, name, number, stored.nbytes, by)
         waiting = self._waiting.pop(name, [])
         served = [waiter for waiter in waiting if waiter.after < number]
         if len(served) < len(waiting):

@@ -53,7 +53,7 @@ class StallWatch:
         settings = broker.settings
         self._loop = loop
         self._agenda = agenda
-        self._dispatch = broker.dispatch
+        self._core = broker.core
         self._record = record
         self._worker_may_die = worker_may_die
         self._quiet_s = settings.start_s + settings.join_s + 2 * settings.lease_s
@@ -74,12 +74,12 @@ class StallWatch:
         if self._something_is_due() or self._attempt_may_end():
             self._seen = None
             return
-        ended = sum(self._dispatch.ended.values())
-        before, self._seen = self._seen, (ended, len(self._dispatch.tasks))
+        ended = sum(self._core.ended.values())
+        before, self._seen = self._seen, (ended, len(self._core.tasks))
         if before == self._seen:
             events = self._record.events
             at_s = next((e.at for e in reversed(events) if not isinstance(e, PoolStalled)), 0.0)
-            pools = self._dispatch.roster.pools.values()
+            pools = self._core.pools.values()
             stalled = [f"tasks: {pool.stalled}" for pool in pools if pool.stalled]
             self._loop.fail(DeadlockError(at_s, self._loop.waiting() + stalled))
 
@@ -89,7 +89,7 @@ class StallWatch:
 
     def _attempt_may_end(self) -> bool:
         """Whether the broker will stop an attempt, or a fault may."""
-        runs = self._dispatch.runs
+        runs = self._core.runs
         if runs and self._worker_may_die():
             return True
         return any(

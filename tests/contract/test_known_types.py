@@ -77,7 +77,7 @@ def test_a_broker_forgets_types_and_drops_what_means_none() -> None:
     client.send(ms.ForgetTypes([1, 1, 7]))
     client.send(ms.SubmitTask(3, 1, 0.0, b"", 0, TaskOptions(), None, ""))
     broker.step()
-    types = broker.dispatch.types
+    types = broker.core.cluster.types
     assert len(types) == 2, "its tasks have not ended"
     assert broker.dropped == {"unknown task type or foreign id": 3, "out of place": 1}
     heard: list[Any] = []

@@ -15,7 +15,7 @@ from msgspec import structs
 
 from steerio.broker.broker import Broker
 from steerio.broker.store_sweeper import StraightSweeper
-from steerio.core.membership import ENDING_S
+from steerio.core.orphans import ENDING_S
 from steerio.edge.store.store import MemoryStore
 from steerio.edge.wire.endpoint import MemoryLink, MemoryRouter
 from steerio.model import messages as ms
@@ -291,7 +291,7 @@ def test_items_that_nobody_reads_are_removed_and_their_worker_is_told() -> None:
     bench = Bench()
     bench.submit()
     run = bench.run()
-    (task,) = bench.broker.dispatch.tasks
+    (task,) = bench.broker.core.tasks
     bench.say(bench.client, ms.GrantItems(task, 0))
     assert said(bench.worker, ms.GrantRun) == [ms.GrantRun(run, 0)]
     item = bench.put("default-1")

@@ -13,31 +13,34 @@ The model also keeps books on what really happened, which the core must never co
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from math import inf
-from typing import Any
+from typing import Any, assert_never
 
-from steerio.core.dispatch import Dispatch
+from steerio.core.core import Core
 from steerio.core.effects import (
     AskToStop,
     Dismiss,
     Effect,
     Ending,
     Expel,
+    FetchAhead,
     ForgetTypes,
+    FreeObjects,
+    Grant,
     RecallTask,
     Retire,
     SendTask,
     Settle,
     Signal,
     Start,
+    SweepObjects,
     TellMove,
     TellNode,
 )
-from steerio.core.eventlog import EventLog
 from steerio.core.lifecycle import State
-from steerio.core.membership import Membership
 from steerio.core.records import MoveRecord, NodeRecord, TaskRecord, TypeRecord
-from steerio.core.roster import Roster
+from steerio.core.waiting import watch_empty
 from steerio.model.events import AnyEvent, PoolFailed, TaskRetried
 from steerio.model.objects import Inputs
 from steerio.model.places import WorkerNeeds
@@ -58,13 +61,11 @@ class Cluster:
 
     def __init__(self, closed: bool) -> None:
         self.now = 0.0
-        self.log = EventLog(epoch=1e9)
-        self.roster = Roster(SETTINGS, ["simulate", "learn"], closed)
-        self.dispatch = Dispatch(self.roster, self.log, SETTINGS)
-        self.members = Membership(self.dispatch)
+        self.core = Core(SETTINGS, ["simulate", "learn"], closed, epoch=1e9)
+        self.roster = self.core.cluster.roster
         self.roster.pools["simulate"].announced = 3 if closed else 0
         for pool in self.roster.pools.values():
-            self.members.watch_empty(pool, self.now)
+            watch_empty(self.core.cluster, pool, self.now)
         self.events: list[AnyEvent] = []
         self.books: dict[int, Book] = {}
         self.runs: dict[int, int] = {}
@@ -82,7 +83,7 @@ class Cluster:
         self.news: dict[tuple[int, int], str] = {}
         """What clients were last told of their moves."""
         for number, spec in enumerate(SPECS):
-            self.dispatch.types.define(self.always, number, spec)
+            self.core.cluster.types.define(self.always, number, spec)
         self.types = list(self.always.values())
         self.types[0].mean_s = 1e-5
         self._shipped = 0
@@ -99,42 +100,41 @@ class Cluster:
         client = Client(self._peer(), watched)
         self.clients.append(client)
         name = f"client-{client.peer}"
-        self.members.client_joined(client.peer, name, watched, self.now, maker=name)
-        known = self.members.clients[client.peer].types
+        self.core.client_joined(client.peer, name, watched, self.now, maker=name)
         for number, spec in enumerate(SPECS):
-            self.dispatch.effects += self.dispatch.types.define(known, number, spec)
+            self.core.define(client.peer, number, spec)
 
     def says_what_cannot_be_read(self, worker: Worker, times: int) -> None:
         """Let a worker say something that the broker cannot read, so many times."""
         record = self.roster.workers.get(worker.name)
         for _ in range(times if record else 0):
             assert record is not None
-            self.members.ended(record.peer, "it cannot be read", self.now)
+            self.core.unreadable(record.peer, "it cannot be read", self.now)
 
     def client_leaves(self, client: Client) -> None:
         """Let a client say goodbye."""
-        self.members.client_left(client.peer, "it left", self.now)
+        self.core.client_left(client.peer, "it left", self.now)
         self._forget_client(client)
 
     def ships(self, client: Client, options: TaskOptions, again: bool) -> None:
         """Let a client submit a function by value, the same as last time or another."""
-        if client.peer not in self.members.clients:  # it was lost, and would be dropped
+        if client.peer not in self.core.clients:  # it was lost, and would be dropped
             return
-        known = self.members.clients[client.peer].types
+        known = self.core.clients[client.peer].types
         self._shipped += not again
         spec = TaskSpec("shipped", "simulate", code=b"%d" % self._shipped)
         number = len(SPECS) + self._shipped
-        self.dispatch.effects += self.dispatch.types.define(known, number, spec)
+        self.core.define(client.peer, number, spec)
         self.submit(client, known[number], options)
 
     def forgets(self, client: Client, which: int) -> None:
         """Let a client forget a function by value, if it knows any, and one that it does not."""
-        if client.peer not in self.members.clients:
+        if client.peer not in self.core.clients:
             return
-        known = self.members.clients[client.peer].types
+        known = self.core.clients[client.peer].types
         shipped = [number for number in known if number >= len(SPECS)]
         numbers = [*shipped[which : which + 1], 999_999]
-        self.dispatch.effects += self.dispatch.types.forget(known, numbers)
+        assert self.core.forget_types(client.peer, numbers) == [999_999]
 
     def submit(
         self,
@@ -144,7 +144,7 @@ class Cluster:
         inputs: Inputs | None = None,
     ) -> None:
         """Submit a task, as the broker does."""
-        if client.peer not in self.members.clients:
+        if client.peer not in self.core.clients:
             return
         number = len(self.books) + 1
         record = TaskRecord(
@@ -161,24 +161,24 @@ class Cluster:
             inputs=inputs,
         )
         self.books[number] = Book(record)
-        assert self.dispatch.submit(record, self.now)
+        assert self.core.submit(record, self.now)
         if number in self.tasks:
-            assert not self.dispatch.submit(record, self.now), "it was taken in twice"
+            assert not self.core.submit(record, self.now), "it was taken in twice"
 
     def cancel(self, book: Book, *, queued_only: bool = False) -> None:
         """Cancel a task, be it still there or not."""
         task_id = book.record.task_id
         there = task_id in self.tasks
         meant = there and (not queued_only or book.record.state == State.QUEUED)
-        known = self.dispatch.cancel(task_id, "unwanted", self.now, queued_only=queued_only)
+        known = self.core.cancel(task_id, "unwanted", self.now, queued_only=queued_only)
         assert known == there
         book.cancelled |= meant
         book.drained |= there and not meant
 
     @property
-    def tasks(self) -> dict[int, TaskRecord]:
+    def tasks(self) -> Mapping[int, TaskRecord]:
         """The tasks that the core has not settled."""
-        return self.dispatch.tasks
+        return self.core.tasks
 
     # -- nodes ------------------------------------------------------------------------------
 
@@ -192,7 +192,7 @@ class Cluster:
         """Let a node join, which starts its workers when it is told to."""
         node = Node(self._peer(), sum(workers.values()))
         requires = {pool: ["torch"] for pool in preloading}
-        joined = self.members.node_joined(
+        joined = self.core.node_joined(
             node.peer, "node", "host", workers, self.now, requires, makes, walltime_s
         )
         if joined is not None:
@@ -202,56 +202,53 @@ class Cluster:
         self, client: Client, node: Node, within_s: float | None, retire: bool
     ) -> None:
         """Let a client ask for a node to be drained."""
-        if client.peer not in self.members.clients:
+        if client.peer not in self.core.clients:
             return
         self._drains += 1
-        name = self.members.nodes[node.peer].name
+        name = self.core.nodes[node.peer].name
         self.watching.add((client.peer, self._drains))
-        draining = self.members.draining
-        assert not draining.ask(
+        assert not self.core.drain(
             client.peer, self._drains, name, self.now, within_s=within_s, retire=retire
         )
 
     def undrains(self, node: Node) -> None:
         """Let a client have a node stay."""
-        there = self.members.nodes[node.peer]
+        there = self.core.nodes[node.peer]
         may = bool(there.draining) and self.now < there.until
-        assert (self.members.draining.undo(there.name, self.now) == "") == may
+        assert (self.core.undrain(there.name, self.now) == "") == may
 
     # -- moves ------------------------------------------------------------------------------
 
     def asks_to_move(self, client: Client, source: str, target: str, count: int, **how: Any) -> str:
         """Let a client ask for workers to be moved; returns why that cannot be."""
-        if client.peer not in self.members.clients:  # it was lost, and would be dropped
+        if client.peer not in self.core.clients:  # it was lost, and would be dropped
             return "it was lost"
         request = len(self.news) + 1
-        refusal = self.members.moves.ask(
-            client.peer, request, source, target, count, self.now, **how
-        )
+        refusal = self.core.ask_move(client.peer, request, source, target, count, self.now, **how)
         self.news[client.peer, request] = "refused" if refusal else "asked"
         return refusal
 
     def ends_move(self, which: tuple[int, int], how: str) -> None:
         """Let a client undo a move, or give back what it was lent."""
-        self.members.moves.end(*which, how, self.now)
+        self.core.end_move(*which, how, self.now)
 
     def node_leaves(self, node: Node) -> None:
         """Let a node say goodbye."""
-        self.members.node_lost(node.peer, "it left", self.now)
+        self.core.node_lost(node.peer, "it left", self.now)
         self._forget_node(node)
 
     def node_tells(self, node: Node) -> None:
         """Let a node's oldest word reach the broker."""
         name, run = node.exits.pop(0)
         if node.member:
-            self.members.worker_exited(name, run, "signal 9", self.now)
+            self.core.worker_exited(name, run, "signal 9", self.now)
 
     # -- workers ------------------------------------------------------------------------------
 
     def comes_up(self, worker: Worker) -> None:
         """Let a worker that was started say that it is ready."""
         worker.ready = True
-        joined = self.members.worker_joined(self._peer(), worker.name, 1, self.now)
+        joined = self.core.worker_joined(self._peer(), worker.name, 1, self.now)
         if joined is None:  # its node was lost meanwhile
             self._dies(worker)
 
@@ -280,17 +277,17 @@ class Cluster:
         word = words[place]
         if not repeat:
             del words[place]
-        expected = word.run in self.dispatch.runs
+        expected = word.run in self.core.runs
         if word.ended_as == "not begun":
-            assert self.dispatch.not_begun(word.run, self.now) == expected
+            assert self.core.not_begun(word.run, self.now) == expected
             return
         if word.ended_as == "returned":
-            assert self.dispatch.returned(word.run, self.now) == expected
+            assert self.core.returned(word.run, self.now) == expected
             return
         if expected and word.ended_as == "succeeded":
             self.succeeded.add(word.run)
         ended = self.now
-        known = self.dispatch.reported(
+        known = self.core.reported(
             word.run, word.ended_as, ended - word.run_s, ended, self.now, stored=word.stored
         )
         assert known == expected
@@ -337,15 +334,14 @@ class Cluster:
         beating = [client.peer for client in self.clients if client.beats]
         beating += [node.peer for node in self.nodes if node.beats]
         for peer in beating:
-            self.members.heard(peer, self.now)
-        self.members.tick(self.now, words_wait=words_wait)
+            self.core.heard(peer, self.now)
+        self.core.tick(self.now, words_wait=words_wait)
 
     # -- the broker's part ----------------------------------------------------------------------
 
     def decided(self) -> None:
         """Note what the core wants, to be carried out later."""
-        self.members.watch_held(self.now)
-        fresh = self.log.take_fresh()
+        fresh = self.core.take_events()
         self.events += fresh
         for event in fresh:
             if isinstance(event, TaskRetried):
@@ -355,7 +351,7 @@ class Cluster:
     def perform(self) -> None:
         """Carry out all that the core wanted so far."""
         for _ in range(10):
-            orders = self.dispatch.take_effects()
+            orders = self.core.take_effects()
             for order in orders:
                 self._perform(order)
             if not orders:
@@ -394,6 +390,10 @@ class Cluster:
                 self._expel(peer)
             case Settle(record, ending):
                 self._settle(record, ending)
+            case Grant() | FreeObjects() | SweepObjects() | FetchAhead():
+                pass
+            case _:
+                assert_never(order)
 
     def _hears_of(self, move: MoveRecord, state: str) -> None:
         last = self.news[move.client, move.request]
@@ -408,7 +408,7 @@ class Cluster:
         self._fits_in_time(record, record.worker.node)
         needs = record.options.needs
         assert needs is None or record.worker.make.suffices_for(needs)
-        assert self.dispatch.runs[record.run] is record
+        assert self.core.runs[record.run] is record
         self.runs[record.run] = record.task_id
         self.workers[name].inbox.append(record.run)
 
@@ -429,8 +429,8 @@ class Cluster:
 
     def check_stopping(self) -> None:
         """Assert that whatever is to stop, and has begun, will be made to."""
-        due = {(what, about) for _, _, what, about in self.dispatch.deadlines._heap}
-        ordered = {effect.run for effect in self.dispatch.effects if isinstance(effect, Signal)}
+        due = {(due, about) for _, due, about in self.core.cluster.deadlines}
+        ordered = {effect.run for effect in self.core.cluster.effects if isinstance(effect, Signal)}
         for worker in self.roster.workers.values():
             if worker.in_hand and worker.in_hand[0].state == State.STOPPING:
                 run = worker.in_hand[0].run
@@ -441,10 +441,10 @@ class Cluster:
         """Assert that each node has all its workers or will, unless some pool was given up."""
         if any(isinstance(event, PoolFailed) for event in self.events):
             return
-        away = Counter(gone.node.peer for gone in self.members._to_replace.values())
+        away = Counter(gone.node.peer for gone in self.core.cluster.to_replace.values())
         for node in self.nodes:
-            if node.peer in self.members.nodes:
-                record = self.members.nodes[node.peer]
+            if node.peer in self.core.nodes:
+                record = self.core.nodes[node.peer]
                 assert len(record.workers) + away[node.peer] + len(record.away) == node.offers
 
     def _signal(self, worker: Worker | None, run: int, signal: str) -> None:
@@ -481,7 +481,7 @@ class Cluster:
         book.check(
             ending,
             told_of_success=record.run in self.succeeded,
-            client_left=record.client not in self.members.clients,
+            client_left=record.client not in self.core.clients,
         )
 
     def _peer(self) -> int:

@@ -16,7 +16,7 @@ from collections import Counter
 from msgspec import structs
 
 from steerio.core.effects import Effect, FetchAhead, FreeObjects, Settle, SweepObjects
-from steerio.core.membership import ENDING_S
+from steerio.core.orphans import ENDING_S
 from steerio.core.versions import VersionWaiter
 from steerio.model.objects import Inputs, StoredObject
 from steerio.model.tasks import TaskOptions
@@ -37,7 +37,7 @@ class StoringCluster(Cluster):
 
     def __init__(self, closed: bool) -> None:
         super().__init__(closed)
-        self.dispatch.fetching.wanted = True
+        self.core.cluster.fetching.wanted = True
         self.store: dict[bytes, str] = {}
         """Who made each object that is there."""
         self.objects: list[StoredObject] = []
@@ -88,12 +88,12 @@ class StoringCluster(Cluster):
         """Let a client tell of an object that it needs."""
         self.untold.pop(stored.name, None)
         self.in_hand[client.peer, stored.name] += 1
-        self.dispatch.holdings.hold(stored, ("client", client.peer))
+        self.core.hold(stored, client.peer)
 
     def lets_go(self, client: Client, name: bytes) -> None:
         """Let a client need an object no more, be it in its hands or not."""
         key = (client.peer, name)
-        known = self.dispatch.holdings.let_go(name, ("client", client.peer))
+        known = self.core.let_go(name, client.peer)
         assert known == (self.in_hand[key] > 0)
         self.in_hand[key] -= known
         self.in_hand += Counter()  # drops what is not in its hands
@@ -103,7 +103,7 @@ class StoringCluster(Cluster):
         self.untold.pop(stored.name, None)
         self.published[name].append(stored)
         by = f"client-{client.peer}"
-        served = self.dispatch.versions.publish(name, stored, by, self.now)
+        _, served = self.core.publish_version(name, stored, by, self.now)
         number = len(self.published[name])
         due = [each for each in self.awaited if each[0] == name and each[1].after < number]
         assert served == [waiter for _, waiter in due]
@@ -115,7 +115,7 @@ class StoringCluster(Cluster):
         """Let a client ask for a newer version."""
         self._asked += 1
         waiter = VersionWaiter(client.peer, self._asked, after)
-        version = self.dispatch.versions.ask(name, waiter)
+        version = self.core.ask_version(name, waiter)
         there = len(self.published[name])
         assert (version is not None) == (there > after)
         if version is None:
@@ -126,7 +126,7 @@ class StoringCluster(Cluster):
 
     def submit_with(self, client: Client, kind: int, options: TaskOptions, inputs: Inputs) -> None:
         """Submit a task that needs what is in the store."""
-        if client.peer not in self.members.clients:  # it was lost, and would be dropped
+        if client.peer not in self.core.clients:  # it was lost, and would be dropped
             return
         for stored in inputs.all:
             self.untold.pop(stored.name, None)
@@ -137,14 +137,14 @@ class StoringCluster(Cluster):
         """Let a client repeat the id of a task, with other frames; it needs those for nothing."""
         inputs = Inputs(self.put(f"client-{client.peer}"), tuple(self.named_by(client)))
         again = structs.replace(book.record, inputs=inputs)
-        assert not self.dispatch.submit(again, self.now)
+        assert not self.core.submit(again, self.now)
 
     # -- what workers do ------------------------------------------------------------------------
 
     def begins(self, worker: Worker) -> None:
         """Let a worker begin an attempt: what it needs is there, if anybody waits for it."""
         run = worker.held[0]
-        if run in self.dispatch.runs:
+        if run in self.core.runs:
             inputs = self.inputs.get(self.runs[run], Inputs())
             needed = {stored.name for stored in inputs.all} | set(self.given[run])
             assert needed <= self.store.keys(), "it reads what is gone"
@@ -177,7 +177,7 @@ class StoringCluster(Cluster):
 
     def _look_who_is_gone(self) -> None:
         """Note who is gone whom nobody saw end."""
-        makers = {client.maker for client in self.members.clients.values()} | {*self.roster.workers}
+        makers = {client.maker for client in self.core.clients.values()} | {*self.roster.workers}
         for who in self._makers - makers - self._seen:
             self.out_of_sight[who] = self.now
         self._makers = makers
@@ -187,15 +187,15 @@ class StoringCluster(Cluster):
     def decided(self) -> None:
         """Bring the books up to date, and look whether the core's say the same."""
         super().decided()
-        for effect in self.dispatch.effects:
+        for effect in self.core.cluster.effects:
             self._value_told(effect)
         self._look_who_is_gone()
-        there = self.members.clients.keys()
+        there = self.core.clients.keys()
         for key in [key for key in self.in_hand if key[0] not in there]:
             del self.in_hand[key]
         self.untold = {name: peer for name, peer in self.untold.items() if peer in there}
         self.awaited = [(name, who) for name, who in self.awaited if who.client in there]
-        for run, record in self.dispatch.runs.items():
+        for run, record in self.core.runs.items():
             if run not in self.given:
                 versions = record.versions or {}
                 newest = {name: len(self.published[name]) for name in versions}
@@ -203,7 +203,7 @@ class StoringCluster(Cluster):
                 assert set(versions) == set(self.inputs.get(record.task_id, Inputs()).latest)
                 self.given[run] = [self.published[name][-1].name for name in versions]
         needed = self.needed()
-        holdings = self.dispatch.holdings
+        holdings = self.core.cluster.holdings
         assert Counter(holdings._tasks) + Counter(holdings._others) == needed
         assert holdings.sizes == dict.fromkeys(needed, NBYTES)
         assert needed.keys() <= self.store.keys(), "what is needed is gone"
@@ -215,7 +215,7 @@ class StoringCluster(Cluster):
             needed[name] += times
         for task_id, record in self.tasks.items():
             needed.update(s.name for s in self.inputs.get(task_id, Inputs()).all)
-            if record.run in self.dispatch.runs:
+            if record.run in self.core.runs:
                 needed.update(self.given[record.run])
         needed.update(versions[-1].name for versions in self.published.values() if versions)
         return needed
@@ -226,7 +226,7 @@ class StoringCluster(Cluster):
             return
         self._valued.add(effect.record.task_id)
         stored, client = effect.ending.stored, effect.record.client
-        if stored is not None and client in self.members.clients:
+        if stored is not None and client in self.core.clients:
             self.in_hand[client, stored.name] += 1
 
     # -- the broker's part ------------------------------------------------------------------------
@@ -254,7 +254,7 @@ class StoringCluster(Cluster):
                 self._remove(names)
                 self._fetched = {(node, name) for node, name in self._fetched if name not in names}
             case SweepObjects(maker):
-                kept = self.dispatch.holdings.sizes
+                kept = self.core.cluster.holdings.sizes
                 made = [name for name, who in self.store.items() if who == maker]
                 self._remove([name for name in made if name not in kept])
             case FetchAhead(node, objects):

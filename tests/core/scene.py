@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from steerio.core.dispatch import Dispatch
+from steerio.core.core import Core
 from steerio.core.effects import Effect, Ending, SendTask, Settle
-from steerio.core.eventlog import EventLog
 from steerio.core.lifecycle import State
-from steerio.core.membership import Membership
 from steerio.core.records import TaskRecord, TypeRecord, WorkerRecord
-from steerio.core.roster import Pool, Roster
+from steerio.core.roster import Pool
+from steerio.core.waiting import watch_empty
 from steerio.model.events import AnyEvent
 from steerio.model.objects import Inputs, StoredObject
 from steerio.model.places import WorkerNeeds
@@ -44,12 +43,10 @@ class Scene:
     ) -> None:
         self.now = now
         self.settings = settings or Settings()
-        self.log = EventLog(EPOCH)
-        self.roster = Roster(self.settings, {*pools, *(workers or {})}, closed)
-        self.dispatch = Dispatch(self.roster, self.log, self.settings)
-        self.members = Membership(self.dispatch)
+        self.core = Core(self.settings, {*pools, *(workers or {})}, closed, epoch=EPOCH)
+        self.roster = self.core.cluster.roster
         for pool in self.roster.pools.values():
-            self.members.watch_empty(pool, now)
+            watch_empty(self.core.cluster, pool, now)
         self.silent: set[int] = set()
         self.performed: list[Effect] = []
         self.recorded: list[AnyEvent] = []
@@ -57,7 +54,7 @@ class Scene:
         self.types: dict[str, TypeRecord] = {}
         self._tasks = 0
         self._peers = 1_000
-        self.members.client_joined(CLIENT, "client", watched=False, now=now)
+        self.core.client_joined(CLIENT, "client", watched=False, now=now)
         if workers:
             self.node(workers)
 
@@ -74,7 +71,7 @@ class Scene:
     ) -> None:
         """Let a node join; ``ready``: its workers are, too; ``make``: what each of them has."""
         makes = dict.fromkeys(workers, make) if make else {}
-        node = self.members.node_joined(
+        node = self.core.node_joined(
             peer, "node", "host", dict(workers), self.now, None, makes, walltime_s
         )
         assert node is not None
@@ -86,13 +83,13 @@ class Scene:
     def join(self, worker: WorkerRecord) -> None:
         """Let a starting worker say that it is ready."""
         self._peers += 1
-        joined = self.members.worker_joined(self._peers, worker.name, 4711, self.now)
+        joined = self.core.worker_joined(self._peers, worker.name, 4711, self.now)
         assert joined is worker
         self.settle_down()
 
     def exit(self, worker: WorkerRecord, run: int = 0, reason: str = "signal 9") -> None:
         """Let a node say that a worker's process ended."""
-        self.members.worker_exited(worker.name, run, reason, self.now)
+        self.core.worker_exited(worker.name, run, reason, self.now)
         self.settle_down()
 
     def worker(self, name: str = "simulate-1") -> WorkerRecord:
@@ -108,9 +105,9 @@ class Scene:
     def task_type(self, name: str = "energy", pool: str = "simulate") -> TypeRecord:
         """Return the one task type of that name."""
         if name not in self.types:
-            known, number = self.members.clients[CLIENT].types, len(self.types) + 1
-            self.dispatch.types.define(known, number, TaskSpec(name, pool))
-            self.types[name] = known[number]
+            number = len(self.types) + 1
+            self.core.define(CLIENT, number, TaskSpec(name, pool))
+            self.types[name] = self.core.clients[CLIENT].types[number]
         return self.types[name]
 
     def task(
@@ -146,7 +143,7 @@ class Scene:
     ) -> TaskRecord:
         """Submit a task with these options."""
         record = self.task(kind, client, inputs, **options)
-        assert self.dispatch.submit(record, self.now)
+        assert self.core.submit(record, self.now)
         self.settle_down()
         return record
 
@@ -159,21 +156,19 @@ class Scene:
     ) -> bool:
         """Let a task's worker report how its attempt ended, having run ``run_s`` seconds."""
         began = self.now - run_s
-        known = self.dispatch.reported(
-            record.run, ended_as, began, self.now, self.now, stored=stored
-        )
+        known = self.core.reported(record.run, ended_as, began, self.now, self.now, stored=stored)
         self.settle_down()
         return known
 
     def give_back(self, record: TaskRecord) -> bool:
         """Let a task's worker return it unstarted."""
-        known = self.dispatch.returned(record.run, self.now)
+        known = self.core.returned(record.run, self.now)
         self.settle_down()
         return known
 
     def cancel(self, record: TaskRecord, reason: str = "no longer needed") -> bool:
         """Cancel a task."""
-        known = self.dispatch.cancel(record.task_id, reason, self.now)
+        known = self.core.cancel(record.task_id, reason, self.now)
         self.settle_down()
         return known
 
@@ -215,26 +210,24 @@ class Scene:
     def tick(self, seconds: float, *, words_wait: bool = False) -> None:
         """Let time pass and what is due happen; nodes beat unless they are ``silent``."""
         self.now += seconds
-        for peer in self.members.nodes.keys() - self.silent:
-            self.members.heard(peer, self.now)
-        self.members.tick(self.now, words_wait=words_wait)
+        for peer in self.core.nodes.keys() - self.silent:
+            self.core.heard(peer, self.now)
+        self.core.tick(self.now, words_wait=words_wait)
         self.settle_down()
 
     def due(self, what: str) -> list[float]:
         """Return when it is to be looked at something, each time."""
-        heap = self.dispatch.deadlines._heap
-        return sorted(when for when, _, kind, _ in heap if kind == what)
+        return sorted(when for when, due, _ in self.core.cluster.deadlines if due == what)
 
     def settle_down(self) -> None:
         """Do what the broker does after each step, and check the invariants."""
-        self.members.watch_held(self.now)
-        effects = self.dispatch.take_effects()
+        effects = self.core.take_effects()
         self.performed += effects
         for effect in effects:
             if isinstance(effect, Settle):
                 self.endings.setdefault(effect.record.task_id, []).append(effect.ending)
-        self.recorded += self.log.take_fresh()
-        invariants.check(self.members, self.now)
+        self.recorded += self.core.take_events()
+        self.core.check(self.now)
         invariants.check_events(self.recorded)
 
     def effects(self, kind: type[F]) -> list[F]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from steerio.core.deadlock import LOOK_S as DEADLOCK_LOOK_S
 from steerio.core.deadlock import find_circle
 from steerio.core.effects import TellMove
-from steerio.core.moves import DEADLOCK_LOOK_S
 from tests.core.scene import CLIENT, Scene
 
 OTHER = 2
@@ -15,7 +15,7 @@ class Lenders(Scene):
 
     def __init__(self, a: int = 1, b: int = 1, c: int = 1) -> None:
         super().__init__({"a": a, "b": b, "c": c, "t": 0})
-        self.members.client_joined(OTHER, "other", watched=False, now=self.now)
+        self.core.client_joined(OTHER, "other", watched=False, now=self.now)
         self.requests = 0
         self.holds: dict[str, list[int]] = {}
         self.clients: dict[str, int] = {}
@@ -34,13 +34,13 @@ class Lenders(Scene):
         client = self.clients.get(to, CLIENT)
         self.requests += 1
         request = self.requests
-        moves = self.members.moves
-        refusal = moves.ask(
+        core = self.core
+        refusal = core.ask_move(
             client, request, pool, "t", count, self.now, lease=lease, together=together
         )
         assert not refusal, refusal
         awaited = count if at_least is None else at_least
-        moves.awaits(client, request, awaited, self.holds.get(to, []), to, self.now)
+        core.await_move(client, request, awaited, self.holds.get(to, []), to, self.now)
         self.settle_down()
         state = self.state(request)
         if state == "granted" or self.taken(request) >= awaited:
@@ -50,12 +50,12 @@ class Lenders(Scene):
     def leaves(self, who: str) -> None:
         """Let somebody leave all his scopes."""
         for request in self.holds.pop(who):
-            self.members.moves.end(self.clients.get(who, CLIENT), request, "drain", self.now)
+            self.core.end_move(self.clients.get(who, CLIENT), request, "drain", self.now)
         self.settle_down()
 
     def taken(self, request: int) -> int:
         """Return how many workers a request has."""
-        moves = self.members.moves.asked.items()
+        moves = self.core.cluster.moves.items()
         return next((len(move.taken) for key, move in moves if key[1] == request), 0)
 
     def state(self, request: int) -> str:
@@ -177,7 +177,7 @@ def test_who_has_some_of_the_workers_that_he_waits_for_still_waits() -> None:
     scene = Lenders(a=2)
     first, second = [scene.submit(scene.task_type("work", "a")) for _ in range(2)]
     scene.lend("Ann", "a", 2)
-    move = scene.members.moves.asked[CLIENT, 1]
+    move = scene.core.cluster.moves[CLIENT, 1]
     scene.report(first)
     assert (len(move.taken), move.blocked) == (1, True)
     scene.report(second)
@@ -220,7 +220,7 @@ class Losing(Lenders):
 
     def lose(self) -> None:
         """Lose it."""
-        self.members.node_lost(200, "it left", self.now)
+        self.core.node_lost(200, "it left", self.now)
         self.settle_down()
 
 
@@ -255,9 +255,9 @@ def test_a_scope_that_has_begun_goes_on_though_its_workers_are_lost() -> None:
         scene.submit(scene.task_type("work", "a"))
     scene.report(next(iter(scene.roster.nodes["node~2"].workers.values())).in_hand[0])
     scene.lend("Ann", "a", 2, at_least=1)
-    move = scene.members.moves.asked[CLIENT, 1]
+    move = scene.core.cluster.moves[CLIENT, 1]
     assert (move.state, len(move.taken)) == ("waiting", 1)
-    scene.members.node_lost(200, "it left", scene.now)
+    scene.core.node_lost(200, "it left", scene.now)
     scene.settle_down()
     assert (move.state, len(move.taken), move.blocked) == ("waiting", 0, False)
 
@@ -265,9 +265,9 @@ def test_a_scope_that_has_begun_goes_on_though_its_workers_are_lost() -> None:
 def test_a_wait_for_what_is_over_or_not_known_is_none() -> None:
     scene = Lenders()
     scene.lend("Ann", "a")
-    moves = scene.members.moves
-    moves.awaits(CLIENT, 1, 1, [1], "Ann", scene.now)
-    moves.awaits(CLIENT, 77, 1, [1], "Ann", scene.now)
+    core = scene.core
+    core.await_move(CLIENT, 1, 1, [1], "Ann", scene.now)
+    core.await_move(CLIENT, 77, 1, [1], "Ann", scene.now)
     scene.holds["Ann"] = [1, 99]
     assert scene.lend("Ann", "a") == "ended"
-    assert find_circle(moves.asked, scene.roster.pools) == []
+    assert find_circle(core.cluster.moves, scene.roster.pools) == []

@@ -67,7 +67,7 @@ def happens(when: Callable[[Any], bool] = lambda _: True, **drawn: Any) -> Calla
 
 
 class DispatchMachine(RuleBasedStateMachine):
-    """Drives ``Dispatch`` and ``Membership`` with all that can happen to them."""
+    """Drives a ``Core`` with all that can happen to it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -135,7 +135,7 @@ class DispatchMachine(RuleBasedStateMachine):
 
     @property
     def there(self) -> list[Node]:
-        members = self.cluster.members.nodes
+        members = self.cluster.core.nodes
         return [node for node in self.cluster.nodes if node.peer in members]
 
     # -- workers --------------------------------------------------------------------------
@@ -284,13 +284,13 @@ class DispatchMachine(RuleBasedStateMachine):
             self.cluster.cancel(self.cluster.books[one(there, which)])
 
     @happens(
-        lambda self: self.cluster.dispatch.runs,
+        lambda self: self.cluster.core.runs,
         which=picks,
         count=st.integers(1, 3),
         queued_only=st.sampled_from([False, False, True]),
     )
     def cancels_what_is_at_a_worker(self, which: int, count: int, queued_only: bool) -> None:
-        at_workers = list(self.cluster.dispatch.runs.values())
+        at_workers = list(self.cluster.core.runs.values())
         for place in range(which, which + count):
             book = self.cluster.books[one(at_workers, place).task_id]
             self.cluster.cancel(book, queued_only=queued_only)
@@ -303,7 +303,7 @@ class DispatchMachine(RuleBasedStateMachine):
     )
     def reprioritises(self, which: int, by: float, width: int) -> None:
         ids = list(self.cluster.books)[which : which + width]
-        count = self.cluster.dispatch.reprioritise([(task_id, by) for task_id in ids])
+        count = self.cluster.core.reprioritise([(task_id, by) for task_id in ids])
         assert count == (0 if isnan(by) else sum(task_id in self.cluster.tasks for task_id in ids))
 
     @happens(
@@ -313,16 +313,16 @@ class DispatchMachine(RuleBasedStateMachine):
         pool=st.sampled_from(["simulate", "learn"]),
     )
     def reassigns(self, which: int, width: int, pool: str) -> None:
-        dispatch = self.cluster.dispatch
+        tasks = self.cluster.tasks
         ids = list(self.cluster.books)[which : which + width]
-        queued = sum(i in dispatch.tasks and not dispatch.tasks[i].state for i in ids)
+        queued = sum(i in tasks and not tasks[i].state for i in ids)
         target = self.cluster.roster.pools[pool]
-        assert self.cluster.dispatch.reassign(ids, target, self.cluster.now) == queued
+        assert self.cluster.core.reassign(ids, target.name, self.cluster.now) == queued
 
     # -- moves ----------------------------------------------------------------------------
 
     @happens(
-        lambda self: self.cluster.clients and len(self.cluster.members.moves.asked) < 5,
+        lambda self: self.cluster.clients and len(self.cluster.core.cluster.moves) < 5,
         which=picks,
         there=st.sampled_from(["simulate>learn", "learn>simulate", "simulate>nowhere"]),
         count=st.integers(1, 3),
@@ -337,27 +337,27 @@ class DispatchMachine(RuleBasedStateMachine):
         self.cluster.asks_to_move(client, source, target, count, **how)
 
     @happens(
-        lambda self: self.cluster.members.moves.asked,
+        lambda self: self.cluster.core.cluster.moves,
         which=picks,
         how=st.sampled_from(["drain", "preempt"]),
     )
     def ends_move(self, which: int, how: str) -> None:
-        self.cluster.ends_move(one(list(self.cluster.members.moves.asked), which), how)
+        self.cluster.ends_move(one(list(self.cluster.core.cluster.moves), which), how)
 
     @happens(
-        lambda self: self.cluster.members.moves.asked,
+        lambda self: self.cluster.core.cluster.moves,
         which=picks,
         count=st.integers(0, 4),
         leases=st.lists(picks, max_size=3),
     )
     def awaits_move(self, which: int, count: int, leases: list[int]) -> None:
         """Let somebody who has leases wait for a move, as long as nothing would wait for ever."""
-        asked = self.cluster.members.moves.asked
+        asked = self.cluster.core.cluster.moves
         client, request = one(list(asked), which)
         granted = [r for (c, r), move in asked.items() if c == client and move.state == "granted"]
         holds = sorted({one(granted, lease) for lease in leases}) if granted else []
-        moves = self.cluster.members.moves
-        moves.awaits(client, request, count, holds, "somebody", self.cluster.now)
+        core = self.cluster.core
+        core.await_move(client, request, count, holds, "somebody", self.cluster.now)
         if holds:
             assert not find_circle(asked, self.cluster.roster.pools)
 
@@ -374,16 +374,16 @@ class DispatchMachine(RuleBasedStateMachine):
     def holds(self) -> None:
         self.cluster.decided()
         self.steps += 1
-        invariants.check(self.cluster.members, self.cluster.now)
-        invariants.check_types(self.cluster.members, self.cluster.always.values())
+        self.cluster.core.check(self.cluster.now)
+        invariants.check_types(self.cluster.core, self.cluster.always.values())
         self.cluster.check_stopping()
         self.cluster.check_replaced()
         if self.steps % self.lag == 0:
             self.cluster.perform()
             self.cluster.decided()
             if self.lag > 1:
-                invariants.check(self.cluster.members, self.cluster.now)
-                invariants.check_types(self.cluster.members, self.cluster.always.values())
+                self.cluster.core.check(self.cluster.now)
+                invariants.check_types(self.cluster.core, self.cluster.always.values())
 
     # -- the end --------------------------------------------------------------------------
 
@@ -393,12 +393,12 @@ class DispatchMachine(RuleBasedStateMachine):
         for worker in self.alive:
             if worker.hangs:
                 cluster.cancel(cluster.books[cluster.runs[worker.running]])
-        for key, move in list(cluster.members.moves.asked.items()):
+        for key, move in list(cluster.core.cluster.moves.items()):
             if move.lease:
                 cluster.ends_move(key, "drain")
         for step in range(DRAIN_STEPS):
             self.holds()
-            waits = cluster.tasks or cluster.members.moves.asked
+            waits = cluster.tasks or cluster.core.cluster.moves
             if not (waits or self.able_to_move or self.speaking or self.telling):
                 break
             if step == PATIENCE and not cluster.roster.closed:
@@ -409,10 +409,10 @@ class DispatchMachine(RuleBasedStateMachine):
         cluster.perform()
         cluster.decided()
         assert not cluster.tasks, f"these wait for ever: {list(cluster.tasks.values())[:3]}"
-        assert not cluster.members.moves.asked, "these moves never end"
+        assert not cluster.core.cluster.moves, "these moves never end"
         assert not cluster.watching, "these wait for ever for nodes to be drained"
         assert all(len(book.endings) == 1 for book in cluster.books.values())
-        assert sum(cluster.dispatch.ended.values()) == len(cluster.books)
+        assert sum(cluster.core.ended.values()) == len(cluster.books)
         invariants.check_events(cluster.events)
         told = {e.task_id: e.ended_as for e in cluster.events if isinstance(e, TaskEnded)}
         assert told == {i: book.endings[0].ended_as for i, book in cluster.books.items()}
@@ -438,8 +438,8 @@ class DispatchMachine(RuleBasedStateMachine):
             cluster.client_leaves(client)
         cluster.tick(10 * max(SETTINGS.lease_s, SETTINGS.start_s, SETTINGS.join_s))
         cluster.decided()
-        assert len(cluster.dispatch.deadlines) == 0
-        invariants.check(cluster.members, cluster.now)
+        assert len(cluster.core.cluster.deadlines) == 0
+        cluster.core.check(cluster.now)
         assert not cluster.roster.workers
 
 

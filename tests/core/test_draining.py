@@ -33,7 +33,7 @@ OTHER = NODE + 1
 def drain(scene: Scene, node: str = "node", within_s: float | None = None, **how: bool) -> str:
     """Let the client ask for a node to be drained."""
     number = len(scene.performed) + 1
-    refusal = scene.members.draining.ask(
+    refusal = scene.core.drain(
         CLIENT, number, node, scene.now, within_s=within_s, retire=how.get("retire", False)
     )
     scene.settle_down()
@@ -42,7 +42,7 @@ def drain(scene: Scene, node: str = "node", within_s: float | None = None, **how
 
 def undrain(scene: Scene, node: str = "node") -> str:
     """Let the client ask for it to stay."""
-    refusal = scene.members.draining.undo(node, scene.now)
+    refusal = scene.core.undrain(node, scene.now)
     scene.settle_down()
     return refusal
 
@@ -298,7 +298,7 @@ def test_who_waits_for_a_node_that_is_lost_while_it_is_drained_hears_of_it() -> 
     scene = Scene({"simulate": 1})
     task = scene.submit()
     drain(scene, within_s=1.0)
-    scene.members.node_lost(NODE, "silent for 15 s", scene.now)
+    scene.core.node_lost(NODE, "silent for 15 s", scene.now)
     scene.settle_down()
     assert told(scene) == [("left", "silent for 15 s")]
     assert task.state == State.QUEUED
@@ -313,12 +313,12 @@ def test_who_waits_for_a_node_that_is_lost_while_it_is_drained_hears_of_it() -> 
 def test_a_move_that_waits_for_workers_of_a_drained_node_gets_others_or_ends() -> None:
     scene = Scene({"simulate": 1, "learn": 0}, settings=SETTINGS)
     task = scene.submit()
-    moves = scene.members.moves
-    assert moves.ask(CLIENT, 1, "simulate", "learn", 1, scene.now) == ""
+    core = scene.core
+    assert core.ask_move(CLIENT, 1, "simulate", "learn", 1, scene.now) == ""
     drain(scene)
     scene.report(task)
     retire(scene)
-    assert moves.asked[CLIENT, 1].state == "waiting"
+    assert core.cluster.moves[CLIENT, 1].state == "waiting"
     scene.tick(SETTINGS.join_s)
     (last,) = scene.effects(TellMove)[-1:]
     assert (last.state, last.reason) == ("ended", "'simulate' has only 0 workers, 1 were asked for")
@@ -328,22 +328,22 @@ def test_a_worker_that_waits_for_others_to_move_together_leaves_with_its_node() 
     scene = Scene({"simulate": 1, "learn": 0}, settings=SETTINGS)
     scene.node({"simulate": 1}, peer=OTHER)
     task = scene.submit()
-    moves = scene.members.moves
-    moves.ask(CLIENT, 1, "simulate", "learn", 2, scene.now, together=True)
+    core = scene.core
+    core.ask_move(CLIENT, 1, "simulate", "learn", 2, scene.now, together=True)
     scene.settle_down()
-    (reserved,) = moves.asked[CLIENT, 1].reserved
+    (reserved,) = core.cluster.moves[CLIENT, 1].reserved
     drain(scene, reserved.node.name)
-    assert not moves.asked[CLIENT, 1].reserved
+    assert not core.cluster.moves[CLIENT, 1].reserved
     retire(scene)
     scene.report(task)
-    assert len(moves.asked[CLIENT, 1].reserved) == 1
+    assert len(core.cluster.moves[CLIENT, 1].reserved) == 1
 
 
 def test_a_move_that_preempts_stops_another_task_when_the_first_is_on_a_drained_node() -> None:
     scene = Scene({"simulate": 1, "learn": 0}, settings=SETTINGS)
     scene.node({"simulate": 1}, peer=OTHER)
     tasks = [scene.submit(), scene.submit()]
-    scene.members.moves.ask(CLIENT, 1, "simulate", "learn", 1, scene.now, how="preempt")
+    scene.core.ask_move(CLIENT, 1, "simulate", "learn", 1, scene.now, how="preempt")
     scene.settle_down()
     (stopped,) = [task for task in tasks if task.state == State.STOPPING]
     assert stopped.worker is not None
@@ -353,12 +353,12 @@ def test_a_move_that_preempts_stops_another_task_when_the_first_is_on_a_drained_
 
 def test_a_lent_worker_of_a_drained_node_is_gone_and_its_lease_ends_all_the_same() -> None:
     scene = Scene({"simulate": 1, "learn": 0}, settings=SETTINGS)
-    moves = scene.members.moves
-    moves.ask(CLIENT, 1, "simulate", "learn", 1, scene.now, lease=True)
+    core = scene.core
+    core.ask_move(CLIENT, 1, "simulate", "learn", 1, scene.now, lease=True)
     scene.settle_down()
     task = scene.submit(scene.task_type("fit", "learn"))
     drain(scene)
-    moves.end(CLIENT, 1, "drain", scene.now)
+    core.end_move(CLIENT, 1, "drain", scene.now)
     scene.settle_down()
     scene.report(task)
     retire(scene)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from steerio.core.effects import Expel, Signal, Start, SweepObjects
-from steerio.core.membership import ENDING_S, UNSEEN
+from steerio.core.orphans import ENDING_S
+from steerio.core.worker_life import UNSEEN
 from steerio.model.events import ClientLost, NodeLost, PoolFailed, WorkerLost
 from steerio.model.tasks import Retries
 from tests.core.scene import CLIENT, NODE, Scene
@@ -25,7 +26,7 @@ def pass_time(scene: Scene, seconds: float) -> None:
 def test_a_client_is_told_and_what_it_submitted_is_cancelled() -> None:
     scene = Scene({"simulate": 1})
     running, queued = scene.submit(), scene.submit()
-    scene.members.ended(CLIENT, WHY, scene.now)
+    scene.core.unreadable(CLIENT, WHY, scene.now)
     scene.settle_down()
     assert scene.effects(Expel) == [Expel(CLIENT, WHY)]
     (lost,) = scene.events(ClientLost)
@@ -37,7 +38,7 @@ def test_a_client_is_told_and_what_it_submitted_is_cancelled() -> None:
 def test_a_node_is_lost_and_its_tasks_are_tried_elsewhere() -> None:
     scene = Scene({"simulate": 1})
     record = scene.submit()
-    scene.members.ended(NODE, WHY, scene.now)
+    scene.core.unreadable(NODE, WHY, scene.now)
     scene.settle_down()
     assert scene.effects(Expel)[-1] == Expel(NODE, WHY)
     assert scene.events(NodeLost)[0].reason == WHY
@@ -49,8 +50,8 @@ def test_a_worker_that_says_more_of_that_kind_is_killed_all_the_same() -> None:
     scene = Scene({"simulate": 1})
     scene.submit()
     worker = scene.worker()
-    scene.members.ended(worker.peer, WHY, scene.now)
-    scene.members.ended(worker.peer, "another reason", scene.now)
+    scene.core.unreadable(worker.peer, WHY, scene.now)
+    scene.core.unreadable(worker.peer, "another reason", scene.now)
     scene.settle_down()
     assert scene.effects(Signal) == [Signal(worker, 0, "kill")]
     assert scene.events(WorkerLost) == [], "its node has not seen it end yet"
@@ -63,7 +64,7 @@ def test_a_worker_is_killed_and_its_end_is_told_with_that_reason() -> None:
     scene = Scene({"simulate": 1})
     record = scene.submit(retries=Retries(lost=0))
     worker = scene.worker()
-    scene.members.ended(worker.peer, WHY, scene.now)
+    scene.core.unreadable(worker.peer, WHY, scene.now)
     scene.settle_down()
     assert scene.effects(Expel) == [Expel(worker.peer, WHY)]
     assert scene.effects(Signal) == [Signal(worker, 0, "kill")]
@@ -75,7 +76,7 @@ def test_a_worker_is_killed_and_its_end_is_told_with_that_reason() -> None:
 
 def test_who_is_gone_already_is_not_ended_again() -> None:
     scene = Scene({"simulate": 1})
-    scene.members.ended(12345, WHY, scene.now)
+    scene.core.unreadable(12345, WHY, scene.now)
     scene.settle_down()
     assert scene.effects(Expel) == []
 
@@ -83,7 +84,7 @@ def test_who_is_gone_already_is_not_ended_again() -> None:
 def test_a_broken_worker_is_over_though_its_node_never_says_so() -> None:
     scene = Scene({"simulate": 1})
     record = scene.submit(retries=Retries(lost=0))
-    scene.members.ended(scene.worker().peer, WHY, scene.now)
+    scene.core.unreadable(scene.worker().peer, WHY, scene.now)
     scene.settle_down()
     pass_time(scene, scene.settings.lease_s + ENDING_S)
     assert scene.ending(record).reason == WHY
@@ -97,7 +98,7 @@ def test_a_broken_worker_is_waited_for_though_the_time_for_its_start_is_over() -
     scene = Scene({"simulate": 1})
     scene.submit()
     pass_time(scene, scene.settings.start_s - scene.settings.lease_s)
-    scene.members.ended(scene.worker().peer, WHY, scene.now)
+    scene.core.unreadable(scene.worker().peer, WHY, scene.now)
     pass_time(scene, scene.settings.lease_s + ENDING_S / 2)
     assert scene.effects(Signal) == [Signal(scene.worker(), 0, "kill")]
     assert scene.events(WorkerLost) == []

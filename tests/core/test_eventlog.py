@@ -10,7 +10,7 @@ from tests.core import invariants
 
 def add(log: EventLog, count: int = 1) -> None:
     for _ in range(count):
-        log.append(NodeLost(log.next(), log.epoch, "node", "it left"))
+        log.emit(NodeLost, 0.0, "node", "it left")
 
 
 def numbers(events: list[AnyEvent]) -> list[int]:

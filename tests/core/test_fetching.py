@@ -15,7 +15,7 @@ BOTH = Inputs(None, (MESH, MODEL))
 def scene_of(*workers: int, wanted: bool = True) -> Scene:
     """One node for each number, with as many workers."""
     scene = Scene()
-    scene.dispatch.fetching.wanted = wanted
+    scene.core.cluster.fetching.wanted = wanted
     for place, count in enumerate(workers):
         scene.node({"simulate": count}, peer=NODE + place)
     return scene
@@ -39,7 +39,7 @@ def test_nothing_is_fetched_where_the_store_is_on_the_node() -> None:
     busy(scene)
     scene.submit(inputs=BOTH)
     scene.measured(1e-5)
-    (running, *_) = scene.dispatch.runs.values()
+    (running, *_) = scene.core.runs.values()
     scene.report(running, run_s=1e-5)
     assert fetched(scene) == []
 
@@ -74,14 +74,14 @@ def test_several_nodes_fetch_only_what_several_need() -> None:
     assert fetched(scene) == []
     scene.submit(inputs=Inputs(None, (MESH,)))
     assert fetched(scene) == [(0, [b"mesh"]), (1, [b"mesh"])]
-    scene.dispatch.holdings.hold(MODEL, ("client", CLIENT))
+    scene.core.hold(MODEL, CLIENT)
     scene.submit(inputs=BOTH)
     assert fetched(scene)[2:] == [(0, [b"model"]), (1, [b"model"])]
 
 
 def test_nodes_without_a_worker_of_the_pool_fetch_nothing() -> None:
     scene = Scene(pools=("simulate", "learn"), closed=False)
-    scene.dispatch.fetching.wanted = True
+    scene.core.cluster.fetching.wanted = True
     scene.node({"simulate": 1})
     scene.node({"learn": 1}, peer=NODE + 1)
     busy(scene)
@@ -91,10 +91,10 @@ def test_nodes_without_a_worker_of_the_pool_fetch_nothing() -> None:
 
 def test_a_node_fetches_what_its_worker_holds_behind_another_task() -> None:
     scene = scene_of(1, 1)
-    scene.dispatch.versions.publish("model", MODEL, "trainer", scene.now)
+    scene.core.publish_version("model", MODEL, "trainer", scene.now)
     scene.measured(1e-5)
     busy(scene)
-    (first, _) = scene.dispatch.runs.values()
+    (first, _) = scene.core.runs.values()
     tasks = [scene.submit(inputs=Inputs(None, (), ("model",))) for _ in range(5)]
     held_at = first.worker
     assert held_at is not None
@@ -120,7 +120,7 @@ def test_what_is_gone_is_forgotten_and_would_be_fetched_anew() -> None:
         scene.cancel(record)
     assert fetched(scene) == [(0, [b"mesh"]), (0, [b"mesh"])]
     assert [effect.names for effect in scene.effects(FreeObjects)] == [[b"mesh"], [b"mesh"]]
-    assert not scene.dispatch.fetching._told
+    assert not scene.core.cluster.fetching._told
 
 
 def test_a_node_that_joins_later_is_told_anew() -> None:
@@ -128,7 +128,7 @@ def test_a_node_that_joins_later_is_told_anew() -> None:
     busy(scene)
     scene.submit(inputs=BOTH)
     scene.forget()
-    scene.members.node_lost(NODE, "it left", scene.now)
+    scene.core.node_lost(NODE, "it left", scene.now)
     scene.settle_down()
     scene.node({"simulate": 1}, peer=NODE + 1)
     scene.submit(inputs=BOTH)
@@ -144,7 +144,7 @@ def objects(*sizes: int) -> Inputs:
 
 def test_a_node_is_told_of_no_more_than_it_keeps() -> None:
     scene = scene_of(1)
-    scene.dispatch.fetching.most_bytes = 100
+    scene.core.cluster.fetching.most_bytes = 100
     busy(scene)
     scene.submit(inputs=objects(60))
     scene.submit(inputs=objects(41, 40))
@@ -154,7 +154,7 @@ def test_a_node_is_told_of_no_more_than_it_keeps() -> None:
 
 def test_what_is_gone_makes_room_for_more() -> None:
     scene = scene_of(1)
-    scene.dispatch.fetching.most_bytes = 100
+    scene.core.cluster.fetching.most_bytes = 100
     busy(scene)
     record = scene.submit(inputs=objects(60))
     scene.cancel(record)
@@ -164,9 +164,9 @@ def test_what_is_gone_makes_room_for_more() -> None:
 
 def test_what_a_task_has_begun_to_use_makes_room_for_more() -> None:
     scene = scene_of(1)
-    scene.dispatch.fetching.most_bytes = 100
+    scene.core.cluster.fetching.most_bytes = 100
     busy(scene)
-    (running,) = scene.dispatch.runs.values()
+    (running,) = scene.core.runs.values()
     scene.submit(inputs=objects(60))
     scene.submit(inputs=objects(60))
     scene.report(running)

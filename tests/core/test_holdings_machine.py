@@ -117,9 +117,9 @@ class HoldingsMachine(DispatchMachine):
         cluster = self.cluster
         cluster.perform()
         newest = {versions[-1].name for versions in cluster.published.values() if versions}
-        assert cluster.store.keys() == cluster.dispatch.holdings.sizes.keys() == newest
-        assert not cluster.dispatch.versions._waiting
-        assert cluster.dispatch.fetching._told.keys() <= newest
+        assert cluster.store.keys() == cluster.core.cluster.holdings.sizes.keys() == newest
+        assert not cluster.core.cluster.versions._waiting
+        assert cluster.core.cluster.fetching._told.keys() <= newest
 
 
 TestHoldings = HoldingsMachine.TestCase

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from steerio.core import attempts
 from steerio.core.effects import FreeObjects, Settle, SweepObjects
 from steerio.core.lifecycle import State
-from steerio.core.membership import ENDING_S
+from steerio.core.orphans import ENDING_S
 from steerio.core.records import TaskRecord
 from steerio.core.versions import VersionWaiter
 from steerio.model.events import TaskEnded
@@ -36,19 +37,19 @@ class Stored(Scene):
     @property
     def held(self) -> set[bytes]:
         """The objects that are held."""
-        return set(self.dispatch.holdings.sizes)
+        return set(self.core.cluster.holdings.sizes)
 
     def publish(self, number: int, name: str = "model") -> StoredObject:
         """Publish an object that nobody else has."""
         stored = StoredObject(b"%s %d" % (name.encode(), number), 1_000)
-        self.dispatch.versions.publish(name, stored, "client", self.now)
-        assert self.dispatch.versions.newest[name] == Version(number, stored)
+        self.core.publish_version(name, stored, "client", self.now)
+        assert self.core.cluster.versions.newest[name] == Version(number, stored)
         self.settle_down()
         return stored
 
     def let_go(self, stored: StoredObject, client: int = CLIENT) -> None:
         """Let a client need an object no more."""
-        assert self.dispatch.holdings.let_go(stored.name, ("client", client))
+        assert self.core.let_go(stored.name, client)
         self.settle_down()
 
 
@@ -74,7 +75,7 @@ def test_a_tasks_inputs_are_held_until_it_has_ended(ended_as: str) -> None:
 
 def test_a_client_may_let_go_of_what_its_tasks_still_need() -> None:
     scene = Stored({"simulate": 1})
-    scene.dispatch.holdings.hold(MESH, ("client", CLIENT))
+    scene.core.hold(MESH, CLIENT)
     first = scene.submit(inputs=Inputs(None, (MESH,)))
     second = scene.submit(inputs=Inputs(None, (MESH, MESH)))
     scene.let_go(MESH)
@@ -113,14 +114,14 @@ def test_a_task_outlives_its_worker_and_its_node_with_its_inputs() -> None:
     lost = scene.worker()
     scene.exit(lost, record.run)
     assert scene.swept == [lost.name]
-    scene.members.node_lost(NODE, "it left", scene.now)
+    scene.core.node_lost(NODE, "it left", scene.now)
     scene.settle_down()
     assert record.state == State.QUEUED
     scene.node({"simulate": 1}, peer=NODE + 1)
     assert record.state == State.RUNNING
     assert not scene.freed
     scene.exit(next(iter(scene.roster.workers.values())), record.run)
-    scene.members.node_lost(NODE + 1, "it left", scene.now)
+    scene.core.node_lost(NODE + 1, "it left", scene.now)
     scene.tick(scene.settings.join_s)
     assert scene.ending(record).ended_as == "lost"
     assert scene.held == set()
@@ -130,12 +131,12 @@ def test_what_was_recalled_or_preempted_keeps_its_inputs() -> None:
     scene = Stored({"simulate": 1})
     first, second = scene.holding(2, inputs=INPUTS)
     assert scene.give_back(second)
-    scene.dispatch.preempt(first, "its worker is to go", scene.now)
+    attempts.preempt(scene.core.cluster, first, "its worker is to go", scene.now)
     scene.report(first, "cancelled")
     assert {first.state, second.state} == {State.RUNNING, State.QUEUED}
     assert scene.held == {b"frames", b"mesh"}
     for _ in range(2):
-        (running,) = scene.dispatch.runs.values()
+        (running,) = scene.core.runs.values()
         scene.report(running)
     assert scene.held == set()
 
@@ -146,7 +147,7 @@ def test_a_task_that_is_not_even_queued_frees_what_came_with_it() -> None:
     assert scene.ending(stray).ended_as == "lost"
     assert scene.freed == [b"mesh", b"frames"]
     scene.forget()
-    scene.members.fail(scene.pool(), "its workers die", scene.now)
+    scene.core.fail_pool("simulate", "its workers die", scene.now)
     scene.settle_down()
     scene.submit(inputs=INPUTS)
     assert scene.freed == [b"mesh", b"frames"]
@@ -158,11 +159,11 @@ def test_a_repeated_task_frees_only_what_is_its_own() -> None:
     again = scene.task(inputs=Inputs(VALUE, (MESH,)))
     again.task_id = record.task_id
     for repeated in (again, record):
-        assert not scene.dispatch.submit(repeated, scene.now)
+        assert not scene.core.submit(repeated, scene.now)
         scene.settle_down()
     without = scene.task(inputs=Inputs(None, (MESH,)))
     without.task_id = record.task_id
-    assert not scene.dispatch.submit(without, scene.now)
+    assert not scene.core.submit(without, scene.now)
     scene.settle_down()
     assert scene.freed == [b"value"]
     assert scene.held == {b"frames", b"mesh"}
@@ -173,13 +174,13 @@ def test_a_repeated_task_frees_only_what_is_its_own() -> None:
 
 def test_what_a_client_leaves_behind_lives_as_long_as_its_running_tasks() -> None:
     scene = Stored({"simulate": 1})
-    scene.members.client_joined(OTHER, "other", watched=False, now=scene.now, maker="client1")
-    scene.dispatch.types.define(scene.members.clients[OTHER].types, 1, scene.task_type().spec)
-    scene.dispatch.holdings.hold(VALUE, ("client", OTHER))
-    scene.dispatch.holdings.hold(MESH, ("client", OTHER))
+    scene.core.client_joined(OTHER, "other", watched=False, now=scene.now, maker="client1")
+    scene.core.define(OTHER, 1, scene.task_type().spec)
+    scene.core.hold(VALUE, OTHER)
+    scene.core.hold(MESH, OTHER)
     running = scene.submit(client=OTHER, inputs=Inputs(None, (MESH,)))
     queued = scene.submit(client=OTHER, inputs=INPUTS)
-    scene.members.client_left(OTHER, "it left", scene.now)
+    scene.core.client_left(OTHER, "it left", scene.now)
     scene.settle_down()
     assert scene.ending(queued).ended_as == "cancelled"
     assert scene.freed == [b"value", b"frames"]
@@ -194,7 +195,7 @@ def test_what_a_client_leaves_behind_lives_as_long_as_its_running_tasks() -> Non
 
 def test_a_client_that_put_nothing_is_not_swept_after() -> None:
     scene = Stored({"simulate": 1})
-    scene.members.client_left(CLIENT, "it left", scene.now)
+    scene.core.client_left(CLIENT, "it left", scene.now)
     scene.tick(2 * scene.settings.lease_s + ENDING_S)
     assert scene.swept == []
 
@@ -203,10 +204,10 @@ def test_it_is_swept_after_those_whose_end_nobody_saw_when_they_must_be_over() -
     scene = Stored({"simulate": 2})
     names = list(scene.roster.workers)
     lease_s = scene.settings.lease_s
-    scene.members.client_joined(OTHER, "other", watched=False, now=scene.now, maker="client:1")
-    scene.members.node_lost(NODE, "silent for too long", scene.now)
+    scene.core.client_joined(OTHER, "other", watched=False, now=scene.now, maker="client:1")
+    scene.core.node_lost(NODE, "silent for too long", scene.now)
     scene.tick(lease_s)
-    scene.members.client_left(OTHER, "silent for too long", scene.now)
+    scene.core.client_left(OTHER, "silent for too long", scene.now)
     scene.tick(lease_s + ENDING_S - 0.1)
     assert scene.swept == []
     scene.tick(0.1)
@@ -273,7 +274,7 @@ def test_a_value_that_was_there_before_it_was_stopped_for_a_move_or_a_timeout_co
 
 def test_a_worker_cannot_free_what_somebody_holds() -> None:
     scene = Stored({"simulate": 1})
-    scene.dispatch.holdings.hold(MESH, ("client", CLIENT))
+    scene.core.hold(MESH, CLIENT)
     record = scene.submit(inputs=Inputs(FRAMES))
     scene.report(record, "failed", stored=MESH)
     assert not scene.report(record, stored=MESH)
@@ -287,8 +288,8 @@ def test_a_worker_cannot_free_what_somebody_holds() -> None:
 def test_what_is_freed_is_freed_after_all_else_that_a_step_decided() -> None:
     scene = Stored({"simulate": 1})
     record = scene.submit(inputs=INPUTS)
-    scene.dispatch.reported(record.run, "succeeded", 0.0, 1.0, 1.0)
-    kinds = [type(effect) for effect in scene.dispatch.take_effects()]
+    scene.core.reported(record.run, "succeeded", 0.0, 1.0, 1.0)
+    kinds = [type(effect) for effect in scene.core.take_effects()]
     assert kinds == [Settle, FreeObjects]
 
 
@@ -367,9 +368,9 @@ def test_a_task_is_lost_that_takes_the_latest_of_what_was_never_published() -> N
 
 def test_a_client_that_leaves_waits_for_no_version_any_more() -> None:
     scene = Stored({"simulate": 1})
-    versions = scene.dispatch.versions
+    versions = scene.core.cluster.versions
     assert versions.ask("model", VersionWaiter(CLIENT, 1, 0)) is None
-    scene.members.client_left(CLIENT, "it left", scene.now)
+    scene.core.client_left(CLIENT, "it left", scene.now)
     assert versions.publish("model", VALUE, "other", scene.now) == []
     scene.settle_down()
     assert scene.held == {b"value"}
@@ -378,14 +379,14 @@ def test_a_client_that_leaves_waits_for_no_version_any_more() -> None:
 def test_the_end_of_the_broker_empties_the_store() -> None:
     scene = Stored({"simulate": 2})
     scene.publish(1)
-    scene.dispatch.holdings.hold(VALUE, ("client", CLIENT))
+    scene.core.hold(VALUE, CLIENT)
     scene.submit(inputs=INPUTS)
-    scene.members.client_joined(OTHER, "other", watched=False, now=scene.now, maker="client:1")
+    scene.core.client_joined(OTHER, "other", watched=False, now=scene.now, maker="client:1")
     scene.node({"simulate": 1}, peer=NODE + 1)
-    scene.members.node_lost(NODE, "it left", scene.now)
+    scene.core.node_lost(NODE, "it left", scene.now)
     scene.settle_down()
-    scene.members.broker_ends()
-    effects = scene.dispatch.take_effects()
+    scene.core.broker_ends()
+    effects = scene.core.take_effects()
     swept = [effect.maker for effect in effects if isinstance(effect, SweepObjects)]
     assert swept == ["client:1", "simulate-3", "simulate-1", "simulate-2"]
     assert isinstance(effects[-1], FreeObjects)

@@ -1,10 +1,34 @@
 from __future__ import annotations
 
 import itertools
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from steerio.core.lifecycle import TRANSITIONS, Fact, IllegalTransition, State, advance, mermaid
+from steerio.core.lifecycle import (
+    ROLES,
+    STEPS,
+    TRANSITIONS,
+    TURNS,
+    Fact,
+    IllegalTransition,
+    MoveState,
+    Phase,
+    Role,
+    State,
+    Step,
+    Turn,
+    Word,
+    advance,
+    change,
+    draw_moves,
+    draw_peers,
+    draw_workers,
+    mermaid,
+    step,
+    turn,
+)
 from tests.core.scene import Scene
 
 EVERY_STEP = list(itertools.product(State, Fact))
@@ -60,3 +84,52 @@ def test_the_diagram_lists_every_step_of_the_table() -> None:
     wanted = {f"{a.name} --> {b.name}: {f.name}" for (a, f), b in TRANSITIONS.items()}
     assert set(lines[2:-1]) == wanted
     assert len(lines) == len(TRANSITIONS) + 3
+
+
+# -- workers, moves and peers ----------------------------------------------------------------------
+
+LIVES: list[tuple[Any, Any, Any, str, str, Any, Any]] = [
+    (TURNS, Phase, Turn, "phase", "name", turn, draw_workers),
+    (STEPS, MoveState, Step, "state", "number", step, draw_moves),
+    (ROLES, Role, Word, "role", "number", change, draw_peers),
+]
+KINDS = ["worker", "move", "peer"]
+
+
+@pytest.mark.parametrize(
+    ("table", "states", "facts", "field", "named", "go", "draw"), LIVES, ids=KINDS
+)
+def test_each_of_the_others_moves_as_its_table_says_and_no_other_way(
+    table: Any, states: Any, facts: Any, field: str, named: str, go: Any, draw: Any
+) -> None:
+    del draw
+    for state, fact in itertools.product(states, facts):
+        one = SimpleNamespace(**{field: state, named: 7})
+        if (state, fact) in table:
+            go(one, fact)
+            assert getattr(one, field) is table[state, fact]
+        else:
+            with pytest.raises(
+                IllegalTransition, match=f"7 is {state.name}, so no {fact.name}"
+            ) as caught:
+                go(one, fact)
+            assert (caught.value.record, caught.value.fact) == (one, fact)
+            assert getattr(one, field) is state
+
+
+@pytest.mark.parametrize(
+    ("table", "states", "facts", "field", "named", "go", "draw"), LIVES, ids=KINDS
+)
+def test_every_one_of_their_states_can_be_reached_and_left_and_every_fact_does_something(
+    table: Any, states: Any, facts: Any, field: str, named: str, go: Any, draw: Any
+) -> None:
+    del field, named, go
+    born, dead = next(iter(states)), {"Phase": "GONE", "MoveState": "ENDED", "Role": "GONE"}
+    last = states[dead[states.__name__]]
+    assert {*table.values(), born} == set(states)
+    assert {before for before, _ in table} | {last} == set(states)
+    assert {fact for _, fact in table} == set(facts)
+    lines = [line.strip() for line in draw().splitlines()]
+    assert lines[1].startswith(f"[*] --> {born.name}")
+    assert lines[-1] == f"{last.name} --> [*]"
+    assert set(lines[2:-1]) == {f"{a.name} --> {b.name}: {f.name}" for (a, f), b in table.items()}

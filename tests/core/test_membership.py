@@ -44,7 +44,7 @@ def test_a_node_that_joins_is_told_to_start_its_workers() -> None:
 def test_a_node_for_a_pool_that_cannot_be_is_not_let_in() -> None:
     scene = Scene(pools=("simulate",))
     workers = {"simulate": 1, "nowhere": 1}
-    assert scene.members.node_joined(NODE, "node", "host", workers, 0.0) is None
+    assert scene.core.node_joined(NODE, "node", "host", workers, 0.0) is None
     scene.settle_down()
     assert scene.roster.nodes == {}
     assert scene.performed == []
@@ -52,7 +52,7 @@ def test_a_node_for_a_pool_that_cannot_be_is_not_let_in() -> None:
 
 def test_a_peer_is_one_node_however_often_it_says_so() -> None:
     scene = Scene({"simulate": 1})
-    assert scene.members.node_joined(NODE, "again", "host", {"simulate": 1}, 0.0) is None
+    assert scene.core.node_joined(NODE, "again", "host", {"simulate": 1}, 0.0) is None
     scene.settle_down()
     assert list(scene.roster.nodes) == ["node"]
 
@@ -80,7 +80,7 @@ def test_a_worker_that_joins_gets_to_work() -> None:
 @pytest.mark.parametrize("name", ["simulate-1", "nobody"])
 def test_a_worker_that_nobody_waits_for_is_not_let_in(name: str) -> None:
     scene = Scene({"simulate": 1})
-    assert scene.members.worker_joined(9, name, 1, 0.0) is None
+    assert scene.core.worker_joined(9, name, 1, 0.0) is None
     scene.settle_down()
     assert scene.pool().ready == 1
 
@@ -90,7 +90,7 @@ def test_a_lost_node_takes_its_workers_with_it() -> None:
     record = scene.submit()
     peers = {worker.peer for worker in scene.roster.workers.values()}
     scene.forget()
-    scene.members.node_lost(NODE, "it left", scene.now)
+    scene.core.node_lost(NODE, "it left", scene.now)
     scene.settle_down()
     assert scene.roster.workers == {}
     assert [event.reason for event in scene.events(NodeLost)] == ["it left"]
@@ -104,7 +104,7 @@ def test_a_lost_node_takes_its_workers_with_it() -> None:
 def test_workers_that_had_not_joined_need_not_be_sent_away() -> None:
     scene = Scene(pools=("simulate",))
     scene.node({"simulate": 3}, ready=False)
-    scene.members.node_lost(NODE, "it left", scene.now)
+    scene.core.node_lost(NODE, "it left", scene.now)
     scene.settle_down()
     assert [order.peer for order in scene.effects(Expel)] == [NODE]
 
@@ -112,7 +112,7 @@ def test_workers_that_had_not_joined_need_not_be_sent_away() -> None:
 def test_a_lost_node_says_nothing_about_how_workers_start() -> None:
     scene = Scene(pools=("simulate",))
     scene.node({"simulate": 5}, ready=False)
-    scene.members.node_lost(NODE, "it left", scene.now)
+    scene.core.node_lost(NODE, "it left", scene.now)
     scene.settle_down()
     assert scene.pool().start_failures == 0
     assert scene.pool().failure == ""
@@ -121,7 +121,7 @@ def test_a_lost_node_says_nothing_about_how_workers_start() -> None:
 def test_a_node_is_lost_once() -> None:
     scene = Scene({"simulate": 1})
     for _ in range(2):
-        scene.members.node_lost(NODE, "it left", scene.now)
+        scene.core.node_lost(NODE, "it left", scene.now)
         scene.settle_down()
     assert len(scene.events(NodeLost)) == 1
 
@@ -132,7 +132,7 @@ def test_losing_one_node_leaves_the_other_at_work() -> None:
     one, other = scene.submit(), scene.submit()
     assert other.worker is not None
     assert one.worker is not None
-    scene.members.node_lost(other.worker.node.peer, "it left", scene.now)
+    scene.core.node_lost(other.worker.node.peer, "it left", scene.now)
     scene.settle_down()
     assert one.state == State.RUNNING
     assert other.state == State.QUEUED
@@ -147,7 +147,7 @@ def test_losing_one_node_leaves_the_other_at_work() -> None:
 def test_a_silent_node_is_lost_after_its_lease_at_whatever_time(begin: float) -> None:
     scene = Scene({"simulate": 1}, settings=SETTINGS, now=begin)
     scene.silent.add(NODE)
-    scene.now = scene.dispatch.deadlines.next or 0.0
+    scene.now = scene.core.cluster.deadlines.next or 0.0
     scene.tick(0.0)
     assert scene.events(NodeLost)[0].reason == "silent for 15 s"
 
@@ -156,7 +156,7 @@ def test_a_node_that_beats_is_not_lost() -> None:
     scene = Scene({"simulate": 1}, settings=SETTINGS)
     scene.silent.add(NODE)
     for _ in range(100):
-        scene.members.heard(NODE, scene.now)
+        scene.core.heard(NODE, scene.now)
         scene.tick(14.0)
     assert scene.events(NodeLost) == []
     scene.tick(1.0)
@@ -165,17 +165,17 @@ def test_a_node_that_beats_is_not_lost() -> None:
 
 def test_the_lease_of_a_node_that_left_ends_quietly() -> None:
     scene = Scene({"simulate": 1}, settings=SETTINGS)
-    scene.members.node_lost(NODE, "it left", scene.now)
+    scene.core.node_lost(NODE, "it left", scene.now)
     scene.tick(1000.0)
     assert len(scene.events(NodeLost)) == 1
-    assert len(scene.dispatch.deadlines) == 0
+    assert len(scene.core.cluster.deadlines) == 0
 
 
 def test_a_node_is_not_lost_at_once_for_its_silence_while_words_wait() -> None:
     scene = Scene({"simulate": 1}, settings=SETTINGS)
     scene.silent.add(NODE)
     scene.tick(15.0, words_wait=True)
-    scene.members.heard(NODE, scene.now)
+    scene.core.heard(NODE, scene.now)
     scene.tick(14.0, words_wait=True)
     assert scene.events(NodeLost) == []
 
@@ -201,33 +201,33 @@ def test_tasks_are_stopped_on_time_though_words_wait() -> None:
 @pytest.mark.parametrize("begin", AWKWARD)
 def test_a_silent_client_is_lost_after_its_lease_at_whatever_time(begin: float) -> None:
     scene = Scene(settings=SETTINGS, now=begin)
-    scene.members.client_joined(2, "other", watched=True, now=begin)
-    scene.now = scene.dispatch.deadlines.next or 0.0
+    scene.core.client_joined(2, "other", watched=True, now=begin)
+    scene.now = scene.core.cluster.deadlines.next or 0.0
     scene.tick(0.0)
     assert [event.client for event in scene.events(ClientLost)] == ["other"]
     assert [order.peer for order in scene.effects(Expel)] == [2]
-    assert list(scene.members.clients) == [CLIENT]
+    assert list(scene.core.clients) == [CLIENT]
 
 
 def test_a_client_that_beats_is_not_lost() -> None:
     scene = Scene(settings=SETTINGS)
-    scene.members.client_joined(2, "other", watched=True, now=0.0)
+    scene.core.client_joined(2, "other", watched=True, now=0.0)
     for _ in range(10):
-        scene.members.heard(2, scene.now)
+        scene.core.heard(2, scene.now)
         scene.tick(14.0)
-    assert 2 in scene.members.clients
+    assert 2 in scene.core.clients
 
 
 def test_a_client_that_is_not_watched_may_be_silent() -> None:
     scene = Scene(settings=SETTINGS)
     scene.tick(1e6)
-    assert CLIENT in scene.members.clients
+    assert CLIENT in scene.core.clients
 
 
 def test_the_lease_of_a_client_that_left_ends_quietly() -> None:
     scene = Scene(settings=SETTINGS)
-    scene.members.client_joined(2, "other", watched=True, now=0.0)
-    scene.members.client_left(2, "it left", 0.0)
+    scene.core.client_joined(2, "other", watched=True, now=0.0)
+    scene.core.client_left(2, "it left", 0.0)
     scene.tick(1000.0)
     assert len(scene.events(ClientLost)) == 1
     assert scene.effects(Expel) == []
@@ -235,14 +235,14 @@ def test_the_lease_of_a_client_that_left_ends_quietly() -> None:
 
 def test_a_client_that_joins_twice_is_the_same_client() -> None:
     scene = Scene(settings=SETTINGS)
-    client = scene.members.clients[CLIENT]
-    scene.members.client_joined(CLIENT, "again", watched=True, now=0.0)
+    client = scene.core.clients[CLIENT]
+    scene.core.client_joined(CLIENT, "again", watched=True, now=0.0)
     scene.tick(1000.0)
-    assert scene.members.clients[CLIENT] is client
+    assert scene.core.clients[CLIENT] is client
 
 
 def test_a_stranger_may_say_what_it_likes() -> None:
     scene = Scene()
-    scene.members.heard(4711, 0.0)
+    scene.core.heard(4711, 0.0)
     scene.settle_down()
     assert scene.recorded == []

@@ -26,20 +26,18 @@ class MovingScene(Scene):
     def ask(self, count: int, source: str = "simulate", target: str = "learn", **how: Any) -> str:
         """Ask for workers; returns why that cannot be, or nothing."""
         self.requests += 1
-        refusal = self.members.moves.ask(
-            CLIENT, self.requests, source, target, count, self.now, **how
-        )
+        refusal = self.core.ask_move(CLIENT, self.requests, source, target, count, self.now, **how)
         self.settle_down()
         return refusal
 
     def end(self, request: int = 1, how: str = "drain") -> None:
         """End a move or lease."""
-        self.members.moves.end(CLIENT, request, how, self.now)
+        self.core.end_move(CLIENT, request, how, self.now)
         self.settle_down()
 
     def move(self, request: int = 1) -> MoveRecord:
         """Return a move that is not over."""
-        return self.members.moves.asked[CLIENT, request]
+        return self.core.cluster.moves[CLIENT, request]
 
     def told(self) -> list[tuple[str, list[str]]]:
         """Return what the client was told, in order."""
@@ -65,7 +63,7 @@ def test_an_idle_worker_moves_at_once_and_takes_what_waits_there() -> None:
     (moved,) = scene.events(WorkerMoved)
     assert (moved.worker, moved.source, moved.pool) == ("simulate-1", "simulate", "learn")
     assert scene.worker().home == "learn"
-    assert scene.members.moves.asked == {}
+    assert scene.core.cluster.moves == {}
 
 
 def test_busy_workers_move_when_they_are_free_whichever_is_first() -> None:
@@ -214,9 +212,9 @@ def test_what_a_client_was_lent_goes_home_when_it_leaves() -> None:
     scene.ask(1, lease=True)
     busy = scene.submit()
     scene.ask(1)
-    scene.members.client_left(CLIENT, "it left", scene.now)
+    scene.core.client_left(CLIENT, "it left", scene.now)
     scene.settle_down()
-    assert scene.members.moves.asked == {}
+    assert scene.core.cluster.moves == {}
     scene.report(busy, "cancelled")
     assert scene.sizes() == (2, 0)
 
@@ -252,7 +250,7 @@ def test_moves_for_the_same_workers_are_served_in_order() -> None:
     scene.ask(1)
     scene.report(running[0])
     scene.report(running[1])
-    assert (CLIENT, 1) not in scene.members.moves.asked
+    assert (CLIENT, 1) not in scene.core.cluster.moves
     assert scene.move(2).state == "waiting"
     scene.report(running[2])
     assert scene.sizes() == (0, 3)
@@ -274,7 +272,7 @@ def test_opposite_moves_pass_each_other() -> None:
     scene.report(simulating)
     scene.report(training)
     assert scene.sizes() == (1, 1)
-    assert scene.members.moves.asked == {}
+    assert scene.core.cluster.moves == {}
 
 
 def test_what_has_come_for_good_may_be_wanted_elsewhere_at_once() -> None:
@@ -284,7 +282,7 @@ def test_what_has_come_for_good_may_be_wanted_elsewhere_at_once() -> None:
     scene.ask(2, "simulate", "learn")
     scene.ask(1, "learn", "simulate")
     scene.report(simulating)
-    assert scene.members.moves.asked == {}
+    assert scene.core.cluster.moves == {}
     assert scene.sizes() == (1, 2)
 
 
@@ -303,7 +301,7 @@ def test_what_has_come_for_good_may_be_wanted_elsewhere_at_once() -> None:
 def test_what_can_never_be_is_refused_at_once_with_the_numbers(asked: Any, said: str) -> None:
     scene = MovingScene()
     assert said in scene.ask(**asked)
-    assert scene.members.moves.asked == {}
+    assert scene.core.cluster.moves == {}
     assert scene.told() == []
 
 
@@ -333,7 +331,7 @@ def test_a_move_ends_when_too_few_workers_are_left_for_it_for_long() -> None:
     scene.submit()
     scene.submit()
     scene.ask(2)
-    scene.members.node_lost(NODE + 1, "power", scene.now)
+    scene.core.node_lost(NODE + 1, "power", scene.now)
     scene.settle_down()
     scene.tick(SETTINGS.join_s - 0.1)
     assert scene.move().state == "waiting"
@@ -358,7 +356,7 @@ def test_workers_that_are_announced_may_be_asked_for_before_they_come() -> None:
 def test_a_lease_outlives_its_workers() -> None:
     scene = MovingScene(1)
     scene.ask(1, lease=True)
-    scene.members.node_lost(NODE, "power", scene.now)
+    scene.core.node_lost(NODE, "power", scene.now)
     scene.settle_down()
     assert scene.move().state == "granted"
     scene.end()
@@ -437,7 +435,7 @@ def test_a_pool_that_nobody_wants_anything_of_any_more_does_not_fail() -> None:
 
 def test_a_move_to_a_pool_that_had_failed_makes_it_work() -> None:
     scene = MovingScene(1)
-    scene.dispatch.fail_pool(scene.pool("learn"), "no torch", scene.now)
+    scene.core.fail_pool("learn", "no torch", scene.now)
     scene.ask(1)
     assert scene.train().state == State.RUNNING
 
@@ -486,11 +484,13 @@ def test_long_patience_of_moves_that_are_over_does_not_pile_up() -> None:
     busy = scene.submit()
     for _ in range(3000):
         scene.requests += 1
-        moves = scene.members.moves
-        moves.ask(CLIENT, scene.requests, "simulate", "learn", 1, scene.now, preempt_after_s=1e5)
-        moves.end(CLIENT, scene.requests, "drain", scene.now)
+        core = scene.core
+        core.ask_move(
+            CLIENT, scene.requests, "simulate", "learn", 1, scene.now, preempt_after_s=1e5
+        )
+        core.end_move(CLIENT, scene.requests, "drain", scene.now)
     scene.settle_down()
-    assert len(scene.dispatch.deadlines) < 2500
+    assert len(scene.core.cluster.deadlines) < 2500
     scene.ask(1, preempt_after_s=10.0)
     scene.tick(10.0)
     assert busy.state == State.STOPPING

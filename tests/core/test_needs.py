@@ -107,7 +107,7 @@ def test_what_is_ranked_higher_goes_first_whatever_it_needs() -> None:
     low, large, high = scene.submit(), scene.submit(needs=LARGE), scene.submit(priority=1)
     scene.report(running)
     assert high.state == State.RUNNING
-    scene.dispatch.reprioritise([(low.task_id, 5.0), (large.task_id, 7.0)])
+    scene.core.reprioritise([(low.task_id, 5.0), (large.task_id, 7.0)])
     scene.report(high)
     assert (large.state, low.state) == (State.RUNNING, State.QUEUED)
 
@@ -185,7 +185,7 @@ def test_a_task_waits_for_workers_that_were_announced_but_not_for_ever() -> None
 def test_a_task_is_given_up_some_time_after_the_last_worker_that_fits_is_gone() -> None:
     scene = mixed(plain=1, large=1)
     running, waits = scene.submit(needs=LARGE), scene.submit(needs=LARGE)
-    scene.members.node_lost(NODE + 1, "power", scene.now)
+    scene.core.node_lost(NODE + 1, "power", scene.now)
     scene.settle_down()
     assert (running.state, waits.state) == (State.QUEUED, State.QUEUED)
     for _ in range(7):
@@ -198,8 +198,8 @@ def test_a_move_to_the_pool_may_bring_a_worker_that_fits() -> None:
     scene.node({"simulate": 1}, peer=NODE + 1, make=LARGE)
     scene.node({"learn": 1}, peer=NODE + 2)
     busy = scene.submit()
-    moves = scene.members.moves
-    assert not moves.ask(CLIENT, 1, "simulate", "learn", 1, scene.now)
+    core = scene.core
+    assert not core.ask_move(CLIENT, 1, "simulate", "learn", 1, scene.now)
     kind = scene.task_type("train", "learn")
     waits = scene.submit(kind, needs=LARGE)
     for _ in range(10):
@@ -212,15 +212,15 @@ def test_a_move_to_the_pool_may_bring_a_worker_that_fits() -> None:
 def test_a_worker_that_is_lent_away_counts_for_its_own_pool() -> None:
     scene = mixed(plain=1, large=1)
     keep = scene.submit()
-    moves = scene.members.moves
-    assert not moves.ask(CLIENT, 1, "simulate", "learn", 1, scene.now, lease=True)
+    core = scene.core
+    assert not core.ask_move(CLIENT, 1, "simulate", "learn", 1, scene.now, lease=True)
     scene.settle_down()
     assert scene.pool("learn").makes == {LARGE: 1}
     waits = scene.submit(needs=LARGE)
     for _ in range(10):
         scene.tick(2.0)
     assert waits.state == State.QUEUED
-    moves.end(CLIENT, 1, "drain", scene.now)
+    core.end_move(CLIENT, 1, "drain", scene.now)
     scene.settle_down()
     assert make_of(waits) == LARGE
     assert make_of(keep) == WorkerNeeds()
@@ -228,7 +228,7 @@ def test_a_worker_that_is_lent_away_counts_for_its_own_pool() -> None:
 
 def test_a_worker_that_is_started_anew_for_another_pool_has_what_that_gives() -> None:
     scene = Scene(pools=("simulate", "learn"))
-    node = scene.members.node_joined(
+    node = scene.core.node_joined(
         NODE,
         "node",
         "host",
@@ -240,7 +240,7 @@ def test_a_worker_that_is_started_anew_for_another_pool_has_what_that_gives() ->
     assert node is not None
     (worker,) = node.workers.values()
     scene.join(worker)
-    assert not scene.members.moves.ask(CLIENT, 1, "simulate", "learn", 1, scene.now)
+    assert not scene.core.ask_move(CLIENT, 1, "simulate", "learn", 1, scene.now)
     scene.settle_down()
     assert (worker.phase, worker.make) == ("retiring", GPU)
     waits = scene.submit(scene.task_type("train", "learn"), needs=GPU)
@@ -255,7 +255,7 @@ def test_tasks_with_needs_can_be_cancelled_and_go_to_another_pool() -> None:
     scene.node({"learn": 1}, peer=NODE + 2, make=LARGEST)
     running = [scene.submit(needs=LARGE) for _ in range(3)]
     assert scene.cancel(running[1])
-    assert scene.dispatch.reassign([running[2].task_id], scene.pool("learn"), scene.now) == 1
+    assert scene.core.reassign([running[2].task_id], scene.pool("learn").name, scene.now) == 1
     scene.settle_down()
     assert make_of(running[2]) == LARGEST
     assert not scene.pool().backlog

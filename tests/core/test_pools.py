@@ -36,7 +36,7 @@ def test_an_idle_worker_that_dies_is_replaced_on_its_node() -> None:
 def test_the_death_of_a_worker_nobody_knows_changes_nothing() -> None:
     scene = Scene({"simulate": 1})
     before = list(scene.recorded)
-    scene.members.worker_exited("nobody", 0, "signal 9", scene.now)
+    scene.core.worker_exited("nobody", 0, "signal 9", scene.now)
     scene.settle_down()
     assert scene.recorded == before
 
@@ -58,7 +58,7 @@ def test_a_pool_whose_workers_die_three_times_while_starting_has_failed() -> Non
 @pytest.mark.borders
 def test_workers_that_were_asked_for_count_from_the_start_but_not_for_ever() -> None:
     scene = Scene(pools=("simulate", "learn"))
-    scene.members.expect_workers({"simulate": 3, "learn": 0}, scene.now)
+    scene.core.expect_workers({"simulate": 3, "learn": 0}, scene.now)
     shown = scene.pool().load()
     assert (shown.workers, shown.starting, shown.at_home, shown.idle) == (3, 3, 3, 0)
     assert scene.pool("learn").load().workers == 0
@@ -74,7 +74,7 @@ def test_workers_that_were_asked_for_count_from_the_start_but_not_for_ever() -> 
 @pytest.mark.borders
 def test_workers_that_never_came_are_not_counted_after_a_while() -> None:
     scene = Scene(pools=("simulate", "learn"), settings=Settings(join_s=20))
-    scene.members.expect_workers({"simulate": 3, "learn": 1}, scene.now)
+    scene.core.expect_workers({"simulate": 3, "learn": 1}, scene.now)
     scene.node({"simulate": 2})
     scene.tick(19.0)
     assert scene.pool().load().workers == 3
@@ -131,10 +131,10 @@ def test_nobody_is_started_late_on_a_node_or_for_a_pool_that_is_gone(what: str) 
     scene.exit(lost)
     fails_to_start(scene, 3)
     if what == "node":
-        scene.members.node_lost(NODE + 1, "it left", scene.now)
+        scene.core.node_lost(NODE + 1, "it left", scene.now)
     else:
-        scene.members.node_lost(NODE, "it left", scene.now)
-        scene.members.fail(scene.pool(), "no node is left", scene.now)
+        scene.core.node_lost(NODE, "it left", scene.now)
+        scene.core.fail_pool("simulate", "no node is left", scene.now)
     scene.settle_down()
     scene.tick(100.0)
     assert starting(scene) == []
@@ -145,7 +145,7 @@ def test_a_pool_that_gets_a_worker_back_in_a_while_has_not_failed() -> None:
     scene = Scene(pools, settings=Settings(join_s=0.6))
     scene.exit(scene.worker())
     fails_to_start(scene, 3)
-    assert scene.members.moves.ask(CLIENT, 1, "simulate", "learn", 1, scene.now) == ""
+    assert scene.core.ask_move(CLIENT, 1, "simulate", "learn", 1, scene.now) == ""
     record = scene.submit()
     scene.tick(0.7)
     assert scene.events(PoolFailed) == []
@@ -158,7 +158,7 @@ def test_a_pool_that_gets_a_worker_back_in_a_while_has_not_failed() -> None:
 def test_a_failed_pool_tells_why_it_failed() -> None:
     scene = Scene({"simulate": 1})
     assert scene.pool().load().failure == ""
-    scene.members.fail(scene.pool(), "no node is left", scene.now)
+    scene.core.fail_pool("simulate", "no node is left", scene.now)
     assert scene.pool().load().failure == "no node is left"
 
 
@@ -178,7 +178,7 @@ def test_a_worker_that_was_ready_is_replaced_whatever_befell_others() -> None:
 
 def test_a_failed_pool_starts_no_more_workers() -> None:
     scene = Scene({"simulate": 1})
-    scene.members.fail(scene.pool(), "no node is left", scene.now)
+    scene.core.fail_pool("simulate", "no node is left", scene.now)
     scene.forget()
     scene.exit(scene.worker())
     assert scene.effects(Start) == []
@@ -187,7 +187,7 @@ def test_a_failed_pool_starts_no_more_workers() -> None:
 
 def test_a_worker_that_joins_proves_a_failed_pool_wrong() -> None:
     scene = Scene(pools=("simulate",))
-    scene.members.fail(scene.pool(), "no worker joined it", scene.now)
+    scene.core.fail_pool("simulate", "no worker joined it", scene.now)
     assert scene.ending(scene.submit()).ended_as == "lost"
     scene.node({"simulate": 1})
     record = scene.submit()
@@ -284,7 +284,7 @@ def test_the_wait_begins_anew_when_a_pool_loses_the_worker_it_got(ready: bool) -
     scene.tick(30.0)
     scene.node({"simulate": 1}, ready=ready)
     scene.tick(10.0)
-    scene.members.node_lost(NODE, "it left", scene.now)
+    scene.core.node_lost(NODE, "it left", scene.now)
     scene.tick(59.0)
     assert record.state == State.QUEUED
     scene.tick(1.0)
@@ -301,7 +301,7 @@ def test_a_pool_whose_only_worker_is_replaced_does_not_wait() -> None:
 def test_each_empty_pool_is_given_up_once() -> None:
     scene = Scene({"simulate": 1}, pools=("simulate", "learn"), settings=SETTINGS)
     scene.tick(10.0)
-    scene.members.node_lost(NODE, "it left", scene.now)
+    scene.core.node_lost(NODE, "it left", scene.now)
     scene.tick(50.0)
     assert [event.pool for event in scene.events(PoolFailed)] == ["learn"]
     scene.tick(10.0)

@@ -15,7 +15,7 @@ def test_an_exception_is_not_retried_unless_asked_for() -> None:
     scene = Scene({"simulate": 1})
     record = scene.submit()
     error = RemoteError("ValueError", "no such molecule", "Traceback")
-    scene.dispatch.reported(record.run, "failed", 0.0, 1.0, 1.0, error=error)
+    scene.core.reported(record.run, "failed", 0.0, 1.0, 1.0, error=error)
     scene.settle_down()
     ending = scene.ending(record)
     assert (ending.ended_as, ending.error) == ("failed", error)
@@ -28,7 +28,7 @@ def test_an_exception_is_retried_as_often_as_asked_for() -> None:
     error = RemoteError("ValueError", "no such molecule", "Traceback")
     for attempt in (1, 2, 3):
         assert record.attempt == attempt
-        scene.dispatch.reported(record.run, "failed", 0.0, 1.0, 1.0, error=error)
+        scene.core.reported(record.run, "failed", 0.0, 1.0, 1.0, error=error)
         scene.settle_down()
     assert scene.ending(record).ended_as == "failed"
     retried = scene.events(TaskRetried)
@@ -135,7 +135,7 @@ def test_losing_nodes_is_no_fault_of_the_task() -> None:
     scene = Scene({"simulate": 1})
     record = scene.submit(retries=scene.retries(lost=10))
     for number in range(5):
-        scene.members.node_lost(NODE + number, "silent", scene.now)
+        scene.core.node_lost(NODE + number, "silent", scene.now)
         scene.settle_down()
         scene.node({"simulate": 1}, peer=NODE + number + 1)
     assert record.attempt == 6
@@ -151,7 +151,7 @@ def test_one_lost_node_costs_a_task_one_retry_however_many_workers_it_had() -> N
         if other is not record:
             scene.report(other)
     scene.forget()
-    scene.members.node_lost(NODE, "it left", scene.now)
+    scene.core.node_lost(NODE, "it left", scene.now)
     scene.settle_down()
     assert record.state == State.QUEUED
     assert len(scene.events(TaskRetried)) == 1
@@ -231,7 +231,7 @@ def test_a_report_that_comes_after_its_worker_was_lost_is_late() -> None:
     record = scene.submit()
     run = record.run
     scene.exit(scene.worker(), run)
-    assert not scene.dispatch.reported(run, "succeeded", 0.0, 1.0, 1.0)
+    assert not scene.core.reported(run, "succeeded", 0.0, 1.0, 1.0)
     scene.settle_down()
     assert record.state == State.QUEUED
 
@@ -240,7 +240,7 @@ def test_an_attempt_is_not_sent_to_a_worker_that_was_lost_in_the_same_step() -> 
     scene = Scene({"simulate": 2})
     scene.forget()
     record = scene.task()
-    scene.dispatch.submit(record, scene.now)
+    scene.core.submit(record, scene.now)
     lost = record.worker
     assert lost is not None
     scene.exit(lost, 0)

@@ -115,11 +115,11 @@ def test_the_measured_mean_follows_bad_news_faster_than_good() -> None:
 def test_a_nonsensical_duration_is_not_measured(run_s: float) -> None:
     scene = Scene({"simulate": 1})
     record = scene.submit()
-    scene.dispatch.reported(record.run, "succeeded", 0.0, run_s, 0.0)
+    scene.core.reported(record.run, "succeeded", 0.0, run_s, 0.0)
     assert scene.task_type().mean_s < 0
     scene.measured(0.01)
     record = scene.submit()
-    scene.dispatch.reported(record.run, "succeeded", 0.0, run_s, 0.0)
+    scene.core.reported(record.run, "succeeded", 0.0, run_s, 0.0)
     assert scene.task_type().mean_s == 0.01
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from steerio.core import stalls
 from steerio.core.records import TaskRecord
 from steerio.core.stalls import STALLED_S
 from steerio.model.events import PoolStalled
@@ -41,8 +42,8 @@ def test_a_task_for_workers_that_are_lent_and_idle_waits_in_vain_which_is_said_o
     assert (pool, queued) == ("simulate", 1)
     assert "2 lent to 'learn'" in reason
     assert scene.pool().load().stalled == reason
-    assert scene.members.stalls.take_told() == [reason]
-    assert scene.members.stalls.take_told() == []
+    assert scene.core.take_stalls() == [reason]
+    assert scene.core.take_stalls() == []
     scene.end()
     assert not scene.pool().load().stalled
 
@@ -51,7 +52,7 @@ def test_it_is_said_again_when_it_comes_to_that_again() -> None:
     scene = lent()
     assert len(reasons(scene)) == 1
     scene.end()
-    (running,) = scene.dispatch.runs.values()
+    (running,) = scene.core.runs.values()
     scene.report(running)
     scene.ask(1, lease=True)
     scene.submit()
@@ -62,7 +63,7 @@ def test_who_waits_for_the_lease_first_is_named() -> None:
     scene = MovingScene(1)
     running = scene.submit()
     scene.ask(1, lease=True)
-    scene.members.moves.awaits(CLIENT, 1, 1, (), "Search.relearn", scene.now)
+    scene.core.await_move(CLIENT, 1, 1, (), "Search.relearn", scene.now)
     scene.report(running)
     scene.submit()
     ((_, _, reason),) = reasons(scene)
@@ -129,12 +130,12 @@ def test_a_pool_without_workers_is_stalled_and_no_longer_when_one_comes() -> Non
     assert "it has no workers" in reason
     scene.node({"simulate": 1}, peer=NODE + 1)
     assert not scene.pool().load().stalled
-    assert len(scene.dispatch.runs) == 1
+    assert len(scene.core.runs) == 1
 
 
 def test_a_node_that_was_announced_is_waited_for() -> None:
     scene = MovingScene(0)
-    scene.members.expect_workers({"simulate": 1}, scene.now)
+    scene.core.expect_workers({"simulate": 1}, scene.now)
     scene.submit()
     assert reasons(scene) == []
 
@@ -143,7 +144,7 @@ def test_a_pool_that_loses_its_last_worker_is_stalled_too() -> None:
     scene = MovingScene(1, closed=False)
     running = scene.submit()
     scene.submit()
-    scene.members.node_lost(NODE, "it left", scene.now)
+    scene.core.node_lost(NODE, "it left", scene.now)
     scene.settle_down()
     ((_, queued, _),) = reasons(scene)
     assert queued == 2
@@ -154,7 +155,7 @@ def test_so_is_one_whose_worker_had_a_task_in_hand_that_was_cancelled() -> None:
     scene = MovingScene(1, closed=False)
     running, held = scene.holding(2)
     scene.cancel(held)
-    scene.members.node_lost(NODE, "it left", scene.now)
+    scene.core.node_lost(NODE, "it left", scene.now)
     scene.settle_down()
     ((_, queued, _),) = reasons(scene)
     assert queued == 1
@@ -170,13 +171,13 @@ def test_a_worker_that_is_started_again_later_is_waited_for() -> None:
         for worker in list(scene.roster.workers.values()):
             if worker.pool == "simulate":
                 scene.exit(worker)
-    assert scene.members.stalls._find() == {}
+    assert stalls.find(scene.core.cluster) == {}
 
 
 def test_tasks_that_no_worker_there_fits_wait_in_vain() -> None:
     scene = mixed(plain=1, large=1)
     small = scene.submit(client=7)
-    scene.members.moves.ask(CLIENT, 1, "simulate", "learn", 1, scene.now, lease=True)
+    scene.core.ask_move(CLIENT, 1, "simulate", "learn", 1, scene.now, lease=True)
     scene.report(small)
     scene.submit(needs=LARGE)
     scene.tick(STALLED_S)
@@ -205,7 +206,7 @@ def parents(scene: MovingScene, *clients: int) -> list[TaskRecord]:
         worker = task.worker
         assert worker is not None
         inside = f"{worker.name}:{worker.pid}"
-        scene.members.client_joined(client, "task", True, scene.now, inside=inside)
+        scene.core.client_joined(client, "task", True, scene.now, inside=inside)
     return tasks
 
 
@@ -214,7 +215,7 @@ def heard(scene: MovingScene, *clients: int) -> list[tuple[str, int, str]]:
     found: list[tuple[str, int, str]] = []
     for _ in range(round(4 * STALLED_S)):
         for client in clients:
-            scene.members.heard(client, scene.now)
+            scene.core.heard(client, scene.now)
         found = reasons(scene, 1.0)
     return found
 
@@ -261,7 +262,7 @@ def test_a_circle_may_lead_over_several_pools() -> None:
     there = scene.train()
     assert there.worker is not None
     inside = f"{there.worker.name}:{there.worker.pid}"
-    scene.members.client_joined(SECOND, "task", True, scene.now, inside=inside)
+    scene.core.client_joined(SECOND, "task", True, scene.now, inside=inside)
     scene.submit(scene.task_type("train", "learn"), client=PARENT)
     assert heard(scene, PARENT, SECOND) == []  # the other task may still end
     scene.submit(client=SECOND)
@@ -272,14 +273,14 @@ def test_a_client_that_has_left_holds_nobody() -> None:
     scene = MovingScene(1)
     parents(scene, PARENT)
     scene.submit(client=PARENT)
-    scene.members.client_left(PARENT, "it left", scene.now)
+    scene.core.client_left(PARENT, "it left", scene.now)
     scene.settle_down()
-    assert scene.dispatch.inside == {}
+    assert scene.core.cluster.inside == {}
     assert reasons(scene) == []
 
 
 @pytest.mark.parametrize("inside", ["", "simulate-1", "simulate-1:12", "other-1:4711"])
 def test_who_is_in_no_worker_of_this_broker_is_not_taken_for_one(inside: str) -> None:
     scene = MovingScene(1)
-    scene.members.client_joined(PARENT, "task", True, scene.now, inside=inside)
-    assert scene.dispatch.inside == {}
+    scene.core.client_joined(PARENT, "task", True, scene.now, inside=inside)
+    assert scene.core.cluster.inside == {}

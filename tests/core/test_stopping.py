@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from steerio.core import attempts
 from steerio.core.effects import AskToStop, Effect, RecallTask, SendTask, Settle, Signal
 from steerio.core.lifecycle import State
 from steerio.core.records import TaskRecord
@@ -53,7 +54,7 @@ def test_a_task_that_ended_or_never_was_cannot_be_cancelled() -> None:
     scene.report(record)
     scene.forget()
     assert not scene.cancel(record)
-    assert not scene.dispatch.cancel(4711, "?", scene.now)
+    assert not scene.core.cancel(4711, "?", scene.now)
     assert scene.performed == []
 
 
@@ -63,13 +64,13 @@ def test_cancelling_only_what_is_queued_leaves_all_else_alone() -> None:
     queued = scene.submit()
     scene.forget()
     for record in (running, held, queued):
-        assert scene.dispatch.cancel(record.task_id, "enough", scene.now, queued_only=True)
+        assert scene.core.cancel(record.task_id, "enough", scene.now, queued_only=True)
     scene.settle_down()
     assert scene.ending(queued).ended_as == "cancelled"
     assert (running.state, held.state) == (State.RUNNING, State.HELD)
     assert len(scene.performed) == 1
     scene.cancel(running, "first")
-    scene.dispatch.cancel(running.task_id, "enough", scene.now, queued_only=True)
+    scene.core.cancel(running.task_id, "enough", scene.now, queued_only=True)
     scene.report(running)
     assert scene.ending(running).reason == "first"
 
@@ -80,7 +81,7 @@ def test_what_is_in_hand_as_the_queue_is_cancelled_ends_as_it_is_and_is_not_retr
 ) -> None:
     scene = Scene({"simulate": 1})
     record = scene.submit(timeout_s=1.0, retries=scene.retries(5, 5, 5))
-    assert scene.dispatch.cancel(record.task_id, "enough", scene.now, queued_only=True)
+    assert scene.core.cancel(record.task_id, "enough", scene.now, queued_only=True)
     if how == "failed":
         scene.report(record, "failed")
     elif how == "timed_out":
@@ -96,7 +97,7 @@ def test_what_comes_back_unbegun_after_the_queue_was_cancelled_ends_as_cancelled
     scene = Scene({"simulate": 1})
     running, held = scene.holding(2)
     for record in (running, held):
-        assert scene.dispatch.cancel(record.task_id, "enough", scene.now, queued_only=True)
+        assert scene.core.cancel(record.task_id, "enough", scene.now, queued_only=True)
     scene.give_back(held)
     assert (scene.ending(held).ended_as, scene.ending(held).reason) == ("cancelled", "enough")
     scene.report(running)
@@ -106,8 +107,8 @@ def test_what_comes_back_unbegun_after_the_queue_was_cancelled_ends_as_cancelled
 def test_what_is_preempted_after_the_queue_was_cancelled_ends_as_cancelled() -> None:
     scene = Scene({"simulate": 1})
     record = scene.submit()
-    assert scene.dispatch.cancel(record.task_id, "enough", scene.now, queued_only=True)
-    scene.dispatch.preempt(record, "preempted: its worker is moved", scene.now)
+    assert scene.core.cancel(record.task_id, "enough", scene.now, queued_only=True)
+    attempts.preempt(scene.core.cluster, record, "preempted: its worker is moved", scene.now)
     scene.report(record, "cancelled")
     assert (scene.ending(record).ended_as, scene.ending(record).reason) == ("cancelled", "enough")
 
@@ -195,11 +196,11 @@ def test_a_held_task_that_is_cancelled_ends_as_soon_as_its_node_says_it_will_not
     scene = Scene({"simulate": 1})
     running, held = scene.holding(2)
     scene.cancel(held)
-    assert scene.dispatch.not_begun(held.run, scene.now)
+    assert scene.core.not_begun(held.run, scene.now)
     scene.settle_down()
     assert scene.ending(held).ended_as == "cancelled"
     assert running.state == State.RUNNING
-    assert not scene.dispatch.not_begun(held.run, scene.now)
+    assert not scene.core.not_begun(held.run, scene.now)
 
 
 def test_a_worker_that_does_not_begin_the_task_whose_turn_it_is_may_hang_and_is_killed() -> None:
@@ -207,7 +208,7 @@ def test_a_worker_that_does_not_begin_the_task_whose_turn_it_is_may_hang_and_is_
     record = scene.submit()
     scene.cancel(record)
     scene.forget()
-    assert scene.dispatch.not_begun(record.run, scene.now)
+    assert scene.core.not_begun(record.run, scene.now)
     scene.tick(0.2)
     scene.tick(0.2)
     assert orders(scene, record) == ["term", "kill"]
@@ -251,7 +252,7 @@ def test_nothing_is_sent_ahead_behind_a_task_that_is_stopping() -> None:
     scene = Scene({"simulate": 1})
     first, second, *_ = [scene.submit() for _ in range(8)]
     scene.measured(1e-5)
-    scene.dispatch.cancel(second.task_id, "queued, so it ends at once", scene.now)
+    scene.core.cancel(second.task_id, "queued, so it ends at once", scene.now)
     scene.cancel(first)
     scene.forget()
     scene.report(first, "cancelled", run_s=1e-5)
@@ -370,11 +371,11 @@ def test_long_timeouts_of_short_tasks_do_not_pile_up() -> None:
     scene = Scene({"simulate": 1})
     for _ in range(5000):
         record = scene.task(timeout_s=86400.0)
-        scene.dispatch.submit(record, scene.now)
-        scene.dispatch.reported(record.run, "succeeded", 0.0, 1.0, scene.now)
+        scene.core.submit(record, scene.now)
+        scene.core.reported(record.run, "succeeded", 0.0, 1.0, scene.now)
     scene.settle_down()
-    assert len(scene.dispatch.deadlines) < 3000
-    assert {what for _, _, what, _ in scene.dispatch.deadlines._heap} >= {"node", "start"}
+    assert len(scene.core.cluster.deadlines) < 3000
+    assert {what for _, _, what, _ in scene.core.cluster.deadlines._heap} >= {"node", "start"}
     last = scene.submit(timeout_s=1.0)
     scene.tick(1.0)
     assert last.state == State.STOPPING
@@ -385,11 +386,11 @@ def test_long_graces_of_cancelled_tasks_do_not_pile_up() -> None:
     scene = Scene({"simulate": 1})
     for _ in range(5000):
         record = scene.task(cancel_grace_s=86400.0)
-        scene.dispatch.submit(record, scene.now)
-        scene.dispatch.cancel(record.task_id, "no longer needed", scene.now)
-        scene.dispatch.reported(record.run, "failed", 0.0, 1.0, scene.now)
+        scene.core.submit(record, scene.now)
+        scene.core.cancel(record.task_id, "no longer needed", scene.now)
+        scene.core.reported(record.run, "failed", 0.0, 1.0, scene.now)
     scene.settle_down()
-    assert len(scene.dispatch.deadlines) < 3000
+    assert len(scene.core.cluster.deadlines) < 3000
 
 
 # -- clients that leave -------------------------------------------------------------------
@@ -397,10 +398,10 @@ def test_long_graces_of_cancelled_tasks_do_not_pile_up() -> None:
 
 def test_what_a_client_that_left_had_submitted_is_cancelled() -> None:
     scene = Scene({"simulate": 1})
-    scene.members.client_joined(2, "other", watched=False, now=0.0)
-    scene.dispatch.types.define(scene.members.clients[2].types, 1, scene.task_type().spec)
+    scene.core.client_joined(2, "other", watched=False, now=0.0)
+    scene.core.define(2, 1, scene.task_type().spec)
     running, queued, others = scene.submit(), scene.submit(), scene.submit(client=2)
-    scene.members.client_left(CLIENT, "it left", scene.now)
+    scene.core.client_left(CLIENT, "it left", scene.now)
     scene.settle_down()
     assert running.state == State.STOPPING
     assert scene.ending(queued).reason == "its client left: it left"
@@ -410,7 +411,7 @@ def test_what_a_client_that_left_had_submitted_is_cancelled() -> None:
 
 def test_a_client_leaves_once() -> None:
     scene = Scene()
-    scene.members.client_left(CLIENT, "it left", scene.now)
-    scene.members.client_left(CLIENT, "it left", scene.now)
+    scene.core.client_left(CLIENT, "it left", scene.now)
+    scene.core.client_left(CLIENT, "it left", scene.now)
     scene.settle_down()
     assert len(scene.events(ClientLost)) == 1

@@ -34,8 +34,8 @@ def test_a_result_settles_its_task_and_frees_its_worker() -> None:
     ending = scene.ending(record)
     assert (ending.ended_as, ending.started, ending.ended) == ("succeeded", 5.5, 7.0)
     assert record.state == State.ENDED
-    assert scene.dispatch.tasks == {}
-    assert scene.dispatch.ended == {"succeeded": 1}
+    assert scene.core.tasks == {}
+    assert scene.core.ended == {"succeeded": 1}
     assert scene.worker().phase == "idle"
 
 
@@ -43,7 +43,7 @@ def test_a_result_travels_untouched() -> None:
     scene = Scene({"simulate": 1})
     record = scene.submit()
     frames = (b"one", b"two")
-    scene.dispatch.reported(record.run, "succeeded", 0.0, 1.0, 1.0, b"body", frames)
+    scene.core.reported(record.run, "succeeded", 0.0, 1.0, 1.0, b"body", frames)
     scene.settle_down()
     ending = scene.ending(record)
     assert ending.body == b"body"
@@ -92,7 +92,7 @@ def test_a_free_worker_takes_the_highest_priority() -> None:
 def test_reprioritising_changes_who_goes_next() -> None:
     scene = Scene({"simulate": 1})
     first, second, third = scene.submit(), scene.submit(), scene.submit()
-    assert scene.dispatch.reprioritise([(third.task_id, 2.0), (second.task_id, 1.0)]) == 2
+    assert scene.core.reprioritise([(third.task_id, 2.0), (second.task_id, 1.0)]) == 2
     scene.forget()
     scene.report(first)
     assert scene.sent() == [third]
@@ -103,14 +103,14 @@ def test_reprioritising_counts_only_tasks_that_are_still_there() -> None:
     ended, running, queued = scene.submit(), scene.submit(), scene.submit()
     scene.report(ended)
     changes = [(ended.task_id, 1.0), (running.task_id, 1.0), (queued.task_id, 1.0), (99, 1.0)]
-    assert scene.dispatch.reprioritise(changes) == 2
+    assert scene.core.reprioritise(changes) == 2
     assert running.priority == 1.0
 
 
 def test_a_running_task_that_was_reranked_keeps_its_new_rank_when_it_comes_back() -> None:
     scene = Scene({"simulate": 1})
     running, queued = scene.submit(), scene.submit(priority=1.0)
-    scene.dispatch.reprioritise([(running.task_id, 2.0)])
+    scene.core.reprioritise([(running.task_id, 2.0)])
     scene.forget()
     scene.exit(scene.worker(), running.run)
     scene.join(scene.worker("simulate-2"))
@@ -122,7 +122,7 @@ def test_a_running_task_that_was_reranked_keeps_its_new_rank_when_it_comes_back(
 def test_a_rank_that_is_no_finite_number_is_passed_over(priority: float) -> None:
     scene = Scene({"simulate": 1})
     first, second = scene.submit(), scene.submit()
-    assert scene.dispatch.reprioritise([(second.task_id, priority)]) == 0
+    assert scene.core.reprioritise([(second.task_id, priority)]) == 0
     scene.settle_down()
     scene.forget()
     scene.report(first)
@@ -133,8 +133,8 @@ def test_a_task_that_is_here_already_is_not_taken_in_twice() -> None:
     scene = Scene({"simulate": 1})
     running, queued = scene.submit(), scene.submit()
     scene.forget()
-    assert not scene.dispatch.submit(running, 0.0)
-    assert not scene.dispatch.submit(queued, 0.0)
+    assert not scene.core.submit(running, 0.0)
+    assert not scene.core.submit(queued, 0.0)
     scene.settle_down()
     assert scene.performed == []
     assert len(scene.events(TaskQueued)) == 2
@@ -174,8 +174,8 @@ def test_a_report_of_an_unknown_run_is_late() -> None:
     assert scene.report(record)
     scene.forget()
     assert not scene.report(record)
-    assert not scene.dispatch.reported(run + 1, "succeeded", 0.0, 0.0, 0.0)
-    assert not scene.dispatch.returned(run, 0.0)
+    assert not scene.core.reported(run + 1, "succeeded", 0.0, 0.0, 0.0)
+    assert not scene.core.returned(run, 0.0)
     scene.settle_down()
     assert scene.performed == []
 
@@ -185,7 +185,7 @@ def test_a_repeated_report_does_not_disturb_the_next_task() -> None:
     first, second = scene.submit(), scene.submit()
     run = first.run
     scene.report(first)
-    assert not scene.dispatch.reported(run, "failed", 0.0, 0.0, 0.0)
+    assert not scene.core.reported(run, "failed", 0.0, 0.0, 0.0)
     scene.settle_down()
     assert second.state == State.RUNNING
 
@@ -193,7 +193,7 @@ def test_a_repeated_report_does_not_disturb_the_next_task() -> None:
 def test_what_a_failed_pool_had_queued_and_gets_later_is_lost() -> None:
     scene = Scene({"simulate": 1})
     running, queued = scene.submit(), scene.submit()
-    scene.members.fail(scene.pool(), "the disk is full", scene.now)
+    scene.core.fail_pool("simulate", "the disk is full", scene.now)
     scene.settle_down()
     assert scene.ending(queued).reason == "the disk is full"
     assert scene.events(PoolFailed)[0].reason == "the disk is full"
@@ -209,7 +209,7 @@ def test_what_a_failed_pool_had_queued_and_gets_later_is_lost() -> None:
 def test_a_pool_that_fails_for_no_given_reason_has_failed_nonetheless() -> None:
     scene = Scene(pools=("simulate",))
     queued = scene.submit()
-    scene.members.fail(scene.pool(), "", scene.now)
+    scene.core.fail_pool("simulate", "", scene.now)
     scene.settle_down()
     assert scene.ending(queued).reason
     assert scene.ending(scene.submit()).reason
@@ -218,7 +218,7 @@ def test_a_pool_that_fails_for_no_given_reason_has_failed_nonetheless() -> None:
 def test_what_cannot_be_tried_again_because_its_pool_failed_is_lost() -> None:
     scene = Scene({"simulate": 1})
     record = scene.submit(retries=scene.retries(failed=1))
-    scene.members.fail(scene.pool(), "the disk is full", scene.now)
+    scene.core.fail_pool("simulate", "the disk is full", scene.now)
     scene.report(record, "failed")
     assert scene.ending(record).reason == "the disk is full"
 
@@ -228,12 +228,12 @@ def test_a_million_tasks_in_the_queue_do_not_change_what_a_decision_touches() ->
     scene = Scene({"simulate": 1})
     first = scene.submit()
     for _ in range(2000):
-        assert scene.dispatch.submit(scene.task(), scene.now)
-    scene.dispatch.take_effects()
+        assert scene.core.submit(scene.task(), scene.now)
+    scene.core.take_effects()
     before = len(scene.pool().backlog._plain._heap)
-    scene.dispatch.reported(first.run, "succeeded", 0.0, 1.0, 1.0)
+    scene.core.reported(first.run, "succeeded", 0.0, 1.0, 1.0)
     assert len(scene.pool().backlog._plain._heap) == before - 1
-    assert len(scene.dispatch.take_effects()) == 2
+    assert len(scene.core.take_effects()) == 2
 
 
 def test_recalls_are_not_asked_for_while_nobody_holds_anything() -> None:
@@ -247,13 +247,13 @@ def test_a_queued_task_can_be_reassigned_to_another_pool_and_back() -> None:
     scene = Scene({"simulate": 1, "learn": 1})
     running, queued, other = scene.submit(), scene.submit(), scene.submit()
     learn, simulate = scene.pool("learn"), scene.pool("simulate")
-    assert scene.dispatch.reassign([running.task_id, queued.task_id, 99], learn, scene.now) == 1
+    assert scene.core.reassign([running.task_id, queued.task_id, 99], learn.name, scene.now) == 1
     scene.settle_down()
     assert (queued.state, queued.worker) == (State.RUNNING, scene.worker("learn-1"))
     assert [event.pool for event in scene.events(TaskQueued)][-1] == "learn"
-    assert scene.dispatch.reassign([other.task_id], learn, scene.now) == 1
-    assert scene.dispatch.reassign([other.task_id], simulate, scene.now) == 1
-    assert scene.dispatch.reassign([other.task_id], simulate, scene.now) == 1
+    assert scene.core.reassign([other.task_id], learn.name, scene.now) == 1
+    assert scene.core.reassign([other.task_id], simulate.name, scene.now) == 1
+    assert scene.core.reassign([other.task_id], simulate.name, scene.now) == 1
     scene.settle_down()
     scene.report(queued)
     assert other.state == State.QUEUED
@@ -263,8 +263,8 @@ def test_a_queued_task_can_be_reassigned_to_another_pool_and_back() -> None:
 
 def test_what_is_reassigned_to_a_pool_that_has_failed_is_lost() -> None:
     scene = Scene({"simulate": 1, "learn": 0})
-    scene.dispatch.fail_pool(scene.pool("learn"), "no torch", scene.now)
+    scene.core.fail_pool("learn", "no torch", scene.now)
     _, queued = scene.submit(), scene.submit()
-    assert scene.dispatch.reassign([queued.task_id], scene.pool("learn"), scene.now) == 1
+    assert scene.core.reassign([queued.task_id], scene.pool("learn").name, scene.now) == 1
     scene.settle_down()
     assert scene.ending(queued).reason == "no torch"

@@ -23,15 +23,13 @@ def shipped(number: int) -> TaskSpec:
 
 def define(scene: Scene, number: int, spec: TaskSpec, client: int = CLIENT) -> TypeRecord:
     """Let a client call a type by a number."""
-    known = scene.members.clients[client].types
-    scene.dispatch.effects += scene.dispatch.types.define(known, number, spec)
-    return known[number]
+    scene.core.define(client, number, spec)
+    return scene.core.clients[client].types[number]
 
 
 def forget(scene: Scene, *numbers: int, client: int = CLIENT) -> None:
     """Let a client forget what it called by these numbers."""
-    known = scene.members.clients[client].types
-    scene.dispatch.effects += scene.dispatch.types.forget(known, numbers)
+    scene.core.forget_types(client, numbers)
     scene.settle_down()
 
 
@@ -51,26 +49,26 @@ def test_a_type_that_its_client_forgets_is_forgotten_by_the_workers_that_were_se
         ("simulate-2", [second.type_id]),
     ]
     assert not any(worker.known_types for worker in scene.roster.workers.values())
-    assert len(scene.dispatch.types) == 0
+    assert len(scene.core.cluster.types) == 0
 
 
 def test_a_type_stays_until_its_tasks_have_ended_and_both_clients_have_forgotten_it() -> None:
     scene = Scene({"simulate": 1})
-    scene.members.client_joined(OTHER, "other", watched=False, now=scene.now)
+    scene.core.client_joined(OTHER, "other", watched=False, now=scene.now)
     kind = define(scene, 1, shipped(1))
     assert define(scene, 9, shipped(1), OTHER) is kind
     scene.worker().known_types.add(kind.type_id)
     task = scene.submit(kind)
     forget(scene, 1)
     forget(scene, 9, client=OTHER)
-    assert len(scene.dispatch.types) == 1
+    assert len(scene.core.cluster.types) == 1
     assert told(scene) == []
     again = define(scene, 2, shipped(1))
     assert again is kind, "it is the same as long as it is there"
     forget(scene, 2)
     scene.report(task)
     assert told(scene) == [("simulate-1", [kind.type_id])]
-    assert len(scene.dispatch.types) == 0
+    assert len(scene.core.cluster.types) == 0
 
 
 def test_a_type_that_a_client_calls_by_two_numbers_is_forgotten_with_the_second_and_once() -> None:
@@ -83,25 +81,25 @@ def test_a_type_that_a_client_calls_by_two_numbers_is_forgotten_with_the_second_
     assert define(scene, 3, shipped(1)) is kind
     forget(scene, 2, 3)
     assert told(scene) == [("simulate-1", [kind.type_id])]
-    assert len(scene.dispatch.types) == 0
+    assert len(scene.core.cluster.types) == 0
 
 
 def test_a_client_that_leaves_leaves_no_type_behind() -> None:
     scene = Scene({"simulate": 1})
     for number in range(5):
         scene.submit(define(scene, number, shipped(number)))
-    scene.members.client_left(CLIENT, "it left", scene.now)
+    scene.core.client_left(CLIENT, "it left", scene.now)
     scene.settle_down()
-    assert len(scene.dispatch.types) == 1, "that of the running task, which is being stopped"
+    assert len(scene.core.cluster.types) == 1, "that of the running task, which is being stopped"
 
 
 def test_a_number_that_is_used_again_means_another_type() -> None:
     scene = Scene({"simulate": 1})
     define(scene, 1, shipped(1))
     second = define(scene, 1, shipped(2))
-    assert list(scene.dispatch.types) == [second]
+    assert list(scene.core.cluster.types) == [second]
     assert define(scene, 1, shipped(2)) is second
-    assert (second.clients, len(scene.dispatch.types)) == (1, 1)
+    assert (second.clients, len(scene.core.cluster.types)) == (1, 1)
 
 
 def test_a_function_shipped_anew_is_expected_to_take_as_long_as_before() -> None:

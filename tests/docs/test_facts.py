@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -12,14 +13,28 @@ import pytest
 import steerio
 from steerio import testing
 from steerio.cli.main import steerio as command
-from steerio.core.lifecycle import Fact, State, mermaid
+from steerio.core.deadlines import Due, draw_deadlines
+from steerio.core.lifecycle import (
+    Fact,
+    MoveState,
+    Phase,
+    Role,
+    State,
+    Step,
+    Turn,
+    Word,
+    draw_moves,
+    draw_peers,
+    draw_workers,
+    mermaid,
+)
 from steerio.edge.record.journal import TaskEntry
 from steerio.edge.wire.connection import Connection
 from steerio.model.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 REFERENCE = ROOT / "docs/reference"
-LIFECYCLE = re.compile(r"<!-- lifecycle:[^>]*-->\s*```mermaid\n(?P<diagram>.*?)\n```", re.DOTALL)
+DIAGRAM = r"<!-- {}:[^>]*-->\s*```mermaid\n(?P<diagram>.*?)\n```"
 ARCHITECTURE_LINES = 300
 
 
@@ -33,16 +48,31 @@ def first_cells(text: str) -> set[str]:
     return {name for row in rows for name in re.findall(r"`([^`]*)`", row)}
 
 
-def test_the_state_diagram_is_that_of_the_lifecycle_table() -> None:
-    name = "docs/explanation/task-life.md"
-    found = LIFECYCLE.search((ROOT / name).read_text())
-    assert found is not None, f"{name} has no diagram behind a <!-- lifecycle: ... -->"
-    assert found["diagram"] == mermaid(), f"put the output of lifecycle.mermaid() into {name}"
+@pytest.mark.parametrize(
+    ("name", "mark", "draw"),
+    [
+        ("task-life.md", "lifecycle", mermaid),
+        ("lives.md", "workers", draw_workers),
+        ("lives.md", "moves", draw_moves),
+        ("lives.md", "peers", draw_peers),
+        ("lives.md", "deadlines", draw_deadlines),
+    ],
+)
+def test_the_diagrams_are_those_of_the_tables(
+    name: str, mark: str, draw: Callable[[], str]
+) -> None:
+    text = (ROOT / "docs/explanation" / name).read_text()
+    found = re.search(DIAGRAM.format(mark), text, re.DOTALL)
+    assert found is not None, f"{name} has no diagram behind a <!-- {mark}: ... -->"
+    assert found["diagram"] == draw(), f"put the output of {draw.__name__}() into {name}"
 
 
 def test_states_and_facts_are_all_explained() -> None:
     explained = first_cells((ROOT / "docs/explanation/task-life.md").read_text())
     assert {state.name for state in State} | {fact.name for fact in Fact} <= explained
+    explained = first_cells((ROOT / "docs/explanation/lives.md").read_text())
+    for enum in (Phase, Turn, MoveState, Step, Role, Word, Due):
+        assert set(enum.__members__) <= explained
 
 
 def test_architecture_stays_short() -> None:

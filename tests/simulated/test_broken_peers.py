@@ -73,7 +73,7 @@ def test_a_client_is_told_and_its_tasks_are_cancelled_and_the_other_goes_on() ->
     (refused,) = said(bench.client, ms.Refused)
     assert UNREADABLE in refused.reason
     assert bench.broker.dropped == {"malformed": 1}
-    assert list(bench.broker.dispatch.tasks) == [1], "the one that has to be stopped first"
+    assert list(bench.broker.core.tasks) == [1], "the one that has to be stopped first"
     bench.say(bench.client, ms.AskStatus(1))
     assert said(bench.client, ms.Refused), "it is a stranger now"
     bench.say(bench.other, ms.AskStatus(1))
@@ -122,11 +122,11 @@ def test_what_cannot_be_taken_in_ends_who_said_it() -> None:
     def fails(*_: object, **__: object) -> bool:
         raise RuntimeError("a bug of the broker")
 
-    bench.broker.dispatch.submit = fails  # type: ignore[method-assign]
+    bench.broker.core.submit = fails  # type: ignore[method-assign]
     bench.client.send(ms.SubmitTask(2, 1, 0.0, b"", 0, TaskOptions(), None, ""))
     lease = ms.AskMove(1, "default", "train", 1, True, False, "drain", None)
     bench.say(bench.client, lease, ms.StopBroker("why not"))
-    assert not bench.broker.members.moves.asked, "nobody would give it back"
+    assert not bench.broker.core.cluster.moves, "nobody would give it back"
     assert not bench.broker.closing
     assert bench.broker.dropped == {"error": 1, "out of place": 2}
     (refused,) = said(bench.client, ms.Refused)

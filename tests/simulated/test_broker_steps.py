@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 from typing import Any, TypeVar
+
+import pytest
 
 from steerio import EventsMissed
 from steerio.broker.broker import Broker
@@ -114,7 +117,7 @@ def test_who_missed_events_is_told_when_it_can_take_them_and_nothing_else_happen
     bench.step_at(4.5)
     bench.step_at(6.0)
     (told,) = said(bench.client, ms.Events)
-    last = bench.broker.events.count
+    last = bench.broker.core.event_count
     assert told == ms.Events(7, [EventsMissed(last, 4.5, 1, last)])
 
 
@@ -157,3 +160,19 @@ def test_who_started_a_node_hears_once_whether_that_was_told_to_end() -> None:
     join_and_retire(*range(8, 8 + DISMISSED + 1))
     assert not bench.broker.node_exited(8, "its process ended"), "too long ago"
     assert bench.broker.node_exited(9, "its process ended")
+
+
+def test_each_decision_is_a_line_of_the_log_for_who_wants_to_know(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    bench = Bench()
+    with caplog.at_level(logging.DEBUG, "steerio.core"):
+        submit(bench)
+        bench.client.send(ms.SubmitTask(2, 1, 0.0, b"", 0, TaskOptions(), None, ""))
+        bench.broker.step()
+    sent, waits = (record.getMessage() for record in caplog.records)
+    assert sent == "task 1: send attempt 1 to worker default-1"
+    assert waits.startswith("task 2: waits, 1 are queued in pool 'default', and all its 1 workers")
+    caplog.clear()
+    submit(bench)
+    assert not caplog.records

@@ -24,6 +24,6 @@ async def test_a_timer_that_the_loop_calls_a_little_early_is_not_the_last() -> N
         # asyncio calls what is due within its clock's resolution, and uvloop rounds to milliseconds
         await asyncio.sleep(settings.join_s - 1e-12)
         await asyncio.sleep(1.0)
-        assert broker.roster.pools["simulate"].failure.startswith("no worker joined it within")
+        assert broker.core.pools["simulate"].failure.startswith("no worker joined it within")
     finally:
         driver.close("the test is over")

@@ -25,7 +25,6 @@ from steerio.testing import (
     SimulatedCluster,
     run_virtual,
 )
-from tests.core import invariants
 from tests.simulated.virtual import WALL_LIMIT_S
 
 NODES = 3
@@ -154,7 +153,7 @@ class Player:
             retries={"lost": 5, "failed": 1, "timed_out": 1},
             timeout_s=self.rng.choice([1.0, 60.0, 60.0]),
         )
-        takes_model = self.rng.random() < 0.4 and self.cluster.broker.dispatch.versions.newest
+        takes_model = self.rng.random() < 0.4 and self.cluster.broker.core.cluster.versions.newest
         for _ in range(self.rng.choice([1, 1, 1, 8])):
             args = (key, content(key), shared, *([self.models.latest] if takes_model else []))
             self.tasks.append(options.submit(use, *args))
@@ -237,8 +236,8 @@ def check_result(result: Result, published: dict[int, int]) -> None:
 
 def check_store(cluster: SimulatedCluster) -> None:
     """Assert that what is held is there."""
-    invariants.check(cluster.broker.members, asyncio.get_running_loop().time())
-    held = cluster.broker.dispatch.holdings.sizes.keys()
+    cluster.broker.core.check(asyncio.get_running_loop().time())
+    held = cluster.broker.core.held
     assert held <= cluster.store.objects.keys(), "what is needed is gone"
 
 
@@ -291,7 +290,7 @@ def test_no_value_is_gone_while_it_is_needed_or_kept_when_it_is_not(
             gc.collect()
             await asyncio.sleep(QUIET_S)
             check_store(cluster)
-            newest = cluster.broker.dispatch.versions.newest
+            newest = cluster.broker.core.cluster.versions.newest
             assert list(store) == [version.stored.name for version in newest.values()]
             load = await session.store.statistics()
             assert (load.objects, load.by_tasks, load.by_clients) == (len(newest), 0, {})

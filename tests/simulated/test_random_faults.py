@@ -24,7 +24,6 @@ from steerio.testing import (
     SlowNode,
     run_virtual,
 )
-from tests.core import invariants
 from tests.simulated.virtual import (
     WALL_LIMIT_S,
     as_asked,
@@ -127,16 +126,16 @@ def check(cluster: SimulatedCluster, ended: Counter[str], asked: list[Request]) 
     last = {event.task_id: event.attempt for event in of_kind(events, TaskEnded)}
     for event in [*of_kind(events, TaskStarted), *of_kind(events, TaskRetried)]:
         assert event.attempt <= last[event.task_id], "no attempt after the last"
-    invariants.check(cluster.broker.members, asyncio.get_running_loop().time())
-    assert not cluster.broker.dispatch.tasks
-    assert not cluster.broker.dispatch.runs
-    known = cluster.broker.roster.workers
+    cluster.broker.core.check(asyncio.get_running_loop().time())
+    assert not cluster.broker.core.tasks
+    assert not cluster.broker.core.runs
+    known = cluster.broker.core.workers
     living = {worker.name for worker in cluster.workers()}
     assert living == set(known), "the broker knows who lives"
     for node in cluster.nodes.values():
         present = Counter(worker.pool for worker in node.workers.values())
         for pool, count in node.offers.items():
-            failed = bool(cluster.broker.roster.pools[pool].failure)
+            failed = bool(cluster.broker.core.pools[pool].failure)
             assert present[pool] <= count
             assert present[pool] == count or not node.alive or failed or pool == "learn"
 

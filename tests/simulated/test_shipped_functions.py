@@ -73,9 +73,9 @@ async def test_methods_run_with_their_object_as_it_was_and_draw_on(
             times = [(await task.result()).timings for task in tasks]
             durations = {round(t.run_s or 0, 6) for t in times}
             assert len(durations) == 40, "chance goes on, though each is another function"
-            types = cluster.broker.dispatch.types
+            types = cluster.broker.core.cluster.types
             assert len(types) <= 4
-            workers = cluster.broker.roster.workers.values()
+            workers = cluster.broker.core.workers.values()
             assert all(len(worker.known_types) <= 4 for worker in workers)
         await asyncio.sleep(1)  # of virtual time: the broker hears of it
         assert len(types) == 0

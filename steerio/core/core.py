@@ -1,0 +1,463 @@
+"""The door of the core: one method for each fact, and the effects that follow from them.
+
+A broker, a simulation or a test hands in facts and the time, and takes out effects.  Each method
+brings its fact to the module that decides on it, and then has `assign` give work to the workers
+that this has freed; so all decisions are made when it returns.
+
+Nothing here waits, reads a clock or logs; `Core.story` says why a task waits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
+
+from steerio.core import (
+    checks,
+    deadlock,
+    draining,
+    empty_pools,
+    looks,
+    membership,
+    moves,
+    orphans,
+    reports,
+    stories,
+    submission,
+    worker_life,
+)
+from steerio.core.assigning import assign
+from steerio.core.cluster import Cluster
+from steerio.core.effects import Effect, FreeObjects
+from steerio.core.records import ClientRecord, NodeRecord, TaskRecord, TypeRecord, WorkerRecord
+from steerio.core.roster import Pool
+from steerio.core.versions import VersionWaiter
+from steerio.model.events import AnyEvent, Published
+from steerio.model.messages import RemoteError
+from steerio.model.objects import StoredObject, StoreLoad, Version
+from steerio.model.places import WorkerNeeds
+from steerio.model.settings import Settings
+from steerio.model.tasks import TaskSpec
+
+
+class Core:
+    """All decisions of a broker; its state is the `cluster`, which others only read.
+
+    Args:
+        settings: bounds and leases.
+        pools: the names of the pools there are.
+        closed: whether there are no other pools, ever.
+        epoch: the difference of Unix time to the core's clock.
+        fetch_ahead_bytes: how much of the inputs of tasks each node may fetch ahead; 0: nothing.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        pools: Iterable[str],
+        closed: bool,
+        *,
+        epoch: float = 0.0,
+        fetch_ahead_bytes: int = 0,
+    ) -> None:
+        self.cluster = Cluster(settings, pools, closed, epoch)
+        if fetch_ahead_bytes:
+            self.cluster.fetching.wanted = True
+            self.cluster.fetching.most_bytes = fetch_ahead_bytes
+
+    def __repr__(self) -> str:
+        pools = ", ".join(repr(pool) for pool in self.pools.values())
+        return f"<Core of {len(self.cluster.tasks)} tasks; {pools}>"
+
+    # -- effects and events -------------------------------------------------------------------
+
+    def take_effects(self) -> list[Effect]:
+        """Return the effects since the last call, in order."""
+        cluster = self.cluster
+        effects, cluster.effects = cluster.effects, []
+        if cluster.holdings.freed:
+            freed = cluster.holdings.take_freed()
+            cluster.fetching.forget(freed)
+            effects.append(FreeObjects(freed))
+        return effects
+
+    def take_events(self) -> list[AnyEvent]:
+        """Return the events since the last call, in order."""
+        return self.cluster.log.take_fresh()
+
+    def take_stalls(self) -> list[str]:
+        """Return why tasks wait in vain, as far as that was found since the last call."""
+        told, self.cluster.stalls_told = self.cluster.stalls_told, []
+        return told
+
+    @property
+    def has_effects(self) -> bool:
+        """Whether there is anything to be done."""
+        return bool(self.cluster.effects)
+
+    @property
+    def has_events(self) -> bool:
+        """Whether there are events that were not taken."""
+        return bool(self.cluster.log.fresh)
+
+    def say(self, effects: Iterable[Effect]) -> list[str]:
+        """Say in words these effects, and which tasks wait from now on, and why.
+
+        To be called before the events are taken.
+        """
+        return stories.say_decisions(self.cluster, effects)
+
+    @property
+    def next_look(self) -> float | None:
+        """When `tick` is to be called at the latest, if nothing happens before."""
+        return self.cluster.deadlines.next
+
+    def tick(self, now: float, *, words_wait: bool = False) -> None:
+        """Look at everything whose time has come; ``words_wait``: there is more to be taken in."""
+        looks.tick(self.cluster, now, words_wait=words_wait)
+
+    # -- clients ------------------------------------------------------------------------------
+
+    def client_joined(
+        self, peer: int, name: str, watched: bool, now: float, maker: str = "", inside: str = ""
+    ) -> None:
+        """A client joined; ``watched``: it beats, and is lost when it falls silent."""
+        membership.client_joined(self.cluster, peer, name, watched, now, maker, inside)
+
+    def client_left(self, peer: int, reason: str, now: float) -> None:
+        """A client left or was lost: its tasks are cancelled."""
+        membership.client_left(self.cluster, peer, reason, now)
+        assign(self.cluster, now)
+
+    def heard(self, peer: int, now: float, offset_s: float | None = None) -> None:
+        """A client or node said something; ``offset_s``: how far a node's clock is behind."""
+        membership.heard(self.cluster, peer, now)
+        if offset_s is not None and peer in self.cluster.nodes:
+            self.cluster.nodes[peer].offset_s = offset_s
+
+    def unreadable(self, peer: int, reason: str, now: float) -> None:
+        """A message of a peer cannot be read: the peer ends, and all that depends on it."""
+        membership.unreadable(self.cluster, peer, reason, now)
+        assign(self.cluster, now)
+
+    def broker_ends(self) -> None:
+        """Nothing is served any more: have the store emptied."""
+        orphans.free_all(self.cluster)
+
+    # -- task types and tasks -----------------------------------------------------------------
+
+    def define(self, client: int, number: int, spec: TaskSpec) -> None:
+        """A client calls a task type by a number from now on."""
+        known = self.cluster.clients[client].types
+        self.cluster.effects += self.cluster.types.define(known, number, spec)
+
+    def forget_types(self, client: int, numbers: Sequence[int]) -> list[int]:
+        """A client does not use these numbers any more; returns those that mean nothing."""
+        known = self.cluster.clients[client].types
+        unknown = [number for number in numbers if number not in known]
+        self.cluster.effects += self.cluster.types.forget(known, numbers)
+        return unknown
+
+    def submit(self, record: TaskRecord, now: float) -> bool:
+        """Take in a task; ``False`` if a task of that id is here already."""
+        return submission.submit(self.cluster, record, now)  # it frees nothing
+
+    def reassign(self, task_ids: Iterable[int], pool: str, now: float) -> int | None:
+        """Have queued tasks wait in another pool; returns how many, ``None``: no such pool."""
+        target = self.cluster.roster.pool(pool)
+        return None if target is None else submission.reassign(self.cluster, task_ids, target, now)
+
+    def cancel(self, task_id: int, reason: str, now: float, *, queued_only: bool = False) -> bool:
+        """Cancel a task wherever it is, or only if it is still queued; ``False``: it has ended."""
+        return submission.cancel(self.cluster, task_id, reason, now, queued_only=queued_only)
+
+    def reprioritise(self, changes: Iterable[tuple[int, float]]) -> int:
+        """Re-rank tasks; return how many of them were still there to be re-ranked."""
+        return submission.reprioritise(self.cluster, changes)
+
+    def grant(self, task_id: int, count: int) -> bool:
+        """Let a generator task yield ``count`` more items; 0: its items are not read."""
+        return submission.grant(self.cluster, task_id, count)
+
+    # -- pools, moves and nodes ---------------------------------------------------------------
+
+    def expect_workers(self, pools: Mapping[str, int], now: float) -> None:
+        """Take in how many workers pools are to have, of nodes that are about to join."""
+        empty_pools.expect_workers(self.cluster, pools, now)
+
+    def fail_pool(self, pool: str, reason: str, now: float) -> None:
+        """Give up a pool: all tasks that are queued for it are lost, and so are later ones."""
+        empty_pools.fail(self.cluster, self.cluster.roster.pools[pool], reason, now)
+
+    def fail_pools(self, reason: str, now: float) -> None:
+        """Give up the pools that have no worker: none will come any more."""
+        empty_pools.fail_without_workers(self.cluster, reason, now)
+
+    def ask_move(
+        self,
+        client: int,
+        request: int,
+        source: str,
+        target: str,
+        count: int,
+        now: float,
+        *,
+        lease: bool = False,
+        together: bool = False,
+        how: str = "drain",
+        preempt_after_s: float | None = None,
+    ) -> str:
+        """Begin to move workers; returns why that can never be, or nothing."""
+        move = moves.ask(
+            self.cluster,
+            client,
+            request,
+            source,
+            target,
+            count,
+            lease=lease,
+            together=together,
+            how=how,
+            preempt_after_s=preempt_after_s,
+        )
+        if isinstance(move, str):
+            return move
+        assign(self.cluster, now)
+        moves.insist(self.cluster, move, preempt_after_s, now)
+        return ""
+
+    def await_move(
+        self, client: int, request: int, count: int, holds: Iterable[int], by: str, now: float
+    ) -> None:
+        """An agent waits until a move has so many workers, and keeps leases until then."""
+        if deadlock.await_move(self.cluster, client, request, count, holds, by):
+            looks.end_deadlocks(self.cluster, now)
+
+    def end_move(self, client: int, request: int, how: str, now: float) -> None:
+        """Undo a move that is not granted yet, or take back leased workers."""
+        moves.end(self.cluster, client, request, how, now)
+        assign(self.cluster, now)
+
+    def drain(
+        self,
+        client: int,
+        request: int,
+        node: str,
+        now: float,
+        *,
+        within_s: float | None = None,
+        retire: bool = False,
+    ) -> str:
+        """Begin to drain a node, or go on; returns why that cannot be, or nothing."""
+        refusal = draining.ask(
+            self.cluster, client, request, node, now, within_s=within_s, retire=retire
+        )
+        assign(self.cluster, now)
+        return refusal
+
+    def undrain(self, node: str, now: float) -> str:
+        """Let a node take tasks again; returns why that cannot be, or nothing."""
+        return draining.undo(self.cluster, node, now)
+
+    def node_joined(
+        self,
+        peer: int,
+        name: str,
+        host: str,
+        offers: dict[str, int],
+        now: float,
+        requires: dict[str, list[str]] | None = None,
+        makes: dict[str, WorkerNeeds] | None = None,
+        walltime_s: float | None = None,
+    ) -> NodeRecord | None:
+        """A node joined: its workers are started; ``None`` if a pool it names cannot be."""
+        return membership.node_joined(
+            self.cluster, peer, name, host, offers, now, requires, makes, walltime_s
+        )
+
+    def node_lost(self, peer: int, reason: str, now: float) -> None:
+        """A node left or was lost, and its workers with it."""
+        membership.node_lost(self.cluster, peer, reason, now)
+        assign(self.cluster, now)
+
+    # -- workers ------------------------------------------------------------------------------
+
+    def worker_joined(self, peer: int, name: str, pid: int, now: float) -> WorkerRecord | None:
+        """A worker is ready; ``None`` if none of that name is expected."""
+        worker = worker_life.worker_joined(self.cluster, peer, name, pid, now)
+        assign(self.cluster, now)
+        return worker
+
+    def worker_exited(self, name: str, run: int, reason: str, now: float) -> None:
+        """A node says that a worker's process ended while it worked on ``run`` (0: on nothing)."""
+        worker_life.worker_exited(self.cluster, name, run, reason, now)
+        assign(self.cluster, now)
+
+    def reported(
+        self,
+        run: int,
+        ended_as: str,
+        started: float,
+        ended: float,
+        now: float,
+        body: bytes = b"",
+        frames: tuple[Any, ...] = (),
+        error: RemoteError | None = None,
+        stored: StoredObject | None = None,
+    ) -> bool:
+        """An attempt ended, by its worker's word; ``False`` if it is not expected (late)."""
+        known = reports.reported(
+            self.cluster, run, ended_as, started, ended, now, body, frames, error, stored
+        )
+        assign(self.cluster, now)
+        return known
+
+    def returned(self, run: int, now: float) -> bool:
+        """A worker gave a task back unstarted; ``False`` if it is not expected (late)."""
+        known = reports.returned(self.cluster, run, now)
+        assign(self.cluster, now)
+        return known
+
+    def not_begun(self, run: int, now: float) -> bool:
+        """A node keeps its worker from beginning a recalled task; ``False`` if that is late."""
+        known = reports.not_begun(self.cluster, run, now)
+        assign(self.cluster, now)
+        return known
+
+    def yielded(
+        self,
+        record: TaskRecord,
+        index: int,
+        now: float,
+        *,
+        has_value: bool,
+        stored: StoredObject | None = None,
+    ) -> bool:
+        """An attempt yielded an item; returns whether its client is to have that."""
+        return reports.yielded(self.cluster, record, index, now, has_value=has_value, stored=stored)
+
+    def progressed(
+        self, record: TaskRecord, fraction: float | None, message: str, now: float
+    ) -> None:
+        """An attempt said how far it is."""
+        reports.progressed(self.cluster, record, fraction, message, now)
+
+    # -- objects of the store, and published values --------------------------------------------
+
+    def hold(self, stored: StoredObject, client: int) -> None:
+        """A client needs an object, once more if it does already."""
+        self.cluster.holdings.hold(stored, ("client", client))
+
+    def let_go(self, name: bytes, client: int) -> bool:
+        """A client needs an object once less; ``False`` if it did not need it."""
+        return self.cluster.holdings.let_go(name, ("client", client))
+
+    def refuse(self, name: bytes) -> None:
+        """An object came with a message that is dropped: it is freed, unless it is needed."""
+        self.cluster.holdings.refuse(name)
+
+    def publish_version(
+        self, name: str, stored: StoredObject, by: str, now: float
+    ) -> tuple[Version, list[VersionWaiter]]:
+        """Make an object the newest version of a name; returns that, and the clients to be told."""
+        served = self.cluster.versions.publish(name, stored, by, now)
+        return self.cluster.versions.newest[name], served
+
+    def ask_version(self, name: str, waiter: VersionWaiter) -> Version | None:
+        """Return the version that a client asks for, which it then holds; ``None``: it waits."""
+        return self.cluster.versions.ask(name, waiter)
+
+    def published(self, topic: str, value: Any, by: str, now: float) -> None:
+        """A client published a value under a topic, for those that follow the events."""
+        self.cluster.emit(Published, now, topic, value, by)
+
+    # -- the state, to be read --------------------------------------------------------------------
+
+    @property
+    def settings(self) -> Settings:
+        """Bounds and leases."""
+        return self.cluster.settings
+
+    @property
+    def closed(self) -> bool:
+        """Whether there are no other pools, ever."""
+        return self.cluster.roster.closed
+
+    @property
+    def pools(self) -> Mapping[str, Pool]:
+        """All pools, by name."""
+        return self.cluster.roster.pools
+
+    @property
+    def workers(self) -> Mapping[str, WorkerRecord]:
+        """All workers, by name."""
+        return self.cluster.roster.workers
+
+    @property
+    def nodes(self) -> Mapping[int, NodeRecord]:
+        """All nodes, by the numbers of their peers."""
+        return self.cluster.nodes
+
+    @property
+    def clients(self) -> Mapping[int, ClientRecord]:
+        """All clients, by the numbers of their peers."""
+        return self.cluster.clients
+
+    @property
+    def tasks(self) -> Mapping[int, TaskRecord]:
+        """The tasks that have not ended, by their ids."""
+        return self.cluster.tasks
+
+    @property
+    def runs(self) -> Mapping[int, TaskRecord]:
+        """The tasks that are at workers, by the numbers of their attempts."""
+        return self.cluster.runs
+
+    @property
+    def ended(self) -> Mapping[str, int]:
+        """How many tasks have ended in each way."""
+        return self.cluster.ended
+
+    @property
+    def held(self) -> Collection[bytes]:
+        """The names of all objects that are needed."""
+        return self.cluster.holdings.sizes.keys()
+
+    def store_load(self) -> StoreLoad:
+        """Return the number and size of the objects in the store, and their holders."""
+        return self.cluster.store_load()
+
+    @property
+    def epoch(self) -> float:
+        """The difference of Unix time to the core's clock."""
+        return self.cluster.log.epoch
+
+    @property
+    def event_count(self) -> int:
+        """How many events there were."""
+        return self.cluster.log.count
+
+    @property
+    def events_taken(self) -> int:
+        """The number of the last event that was taken."""
+        return self.cluster.log.count - len(self.cluster.log.fresh)
+
+    def task_type(self, client: int, number: int) -> TypeRecord | None:
+        """Return the task type that a client calls by a number, if it does."""
+        return self.cluster.clients[client].types.get(number)
+
+    def events_after(self, number: int) -> tuple[int, Sequence[AnyEvent]]:
+        """Return how many events after ``number`` are no longer kept, and those that are."""
+        return self.cluster.log.after(number)
+
+    def story(self, task_id: int) -> list[str]:
+        """Say in words what happened to a task, and why it runs or waits now."""
+        return stories.story(self.cluster, task_id)
+
+    def check(self, now: float) -> None:
+        """Look whether all that must hold between two facts does.
+
+        Raises:
+            InvariantBroken: it does not: a bug in steerio, never the user's fault.
+        """
+        checks.check(self.cluster, now)

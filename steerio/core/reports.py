@@ -1,0 +1,221 @@
+"""The reports of workers and nodes on attempts, and the deadlines of attempts."""
+
+from __future__ import annotations
+
+from math import inf
+from typing import Any
+
+from steerio.core import fitting
+from steerio.core.attempts import lose, retry, settle, settle_stopped, stop, take_back
+from steerio.core.cluster import Cluster
+from steerio.core.deadlines import Due
+from steerio.core.effects import Ending, ForWorker, Grant, Signal
+from steerio.core.lifecycle import State
+from steerio.core.records import TaskRecord, WorkerRecord
+from steerio.core.stalls import watch
+from steerio.model.events import TaskProgress, TaskYielded
+from steerio.model.messages import RemoteError
+from steerio.model.objects import StoredObject
+
+_STOPPING = State.STOPPING  # looking it up in its class would take as long as the step
+
+
+def reported(
+    cluster: Cluster,
+    run: int,
+    ended_as: str,
+    started: float,
+    ended: float,
+    now: float,
+    body: bytes = b"",
+    frames: tuple[Any, ...] = (),
+    error: RemoteError | None = None,
+    stored: StoredObject | None = None,
+) -> bool:
+    """An attempt ended, by its worker's word; ``False`` if it is not expected (late).
+
+    ``stored`` holds the frames of its value, if that went into the store.
+    """
+    record = cluster.runs.pop(run, None)
+    if record is None:
+        if stored is not None:
+            cluster.holdings.refuse(stored.name)
+        return False
+    worker = record.worker
+    assert worker is not None
+    in_hand = worker.in_hand
+    if in_hand[0] is record:
+        in_hand.popleft()
+    else:
+        in_hand.remove(record)
+    cluster.roster.pools[worker.pool].running -= 1
+    _measure(cluster, record, ended - started)
+    stopping = record.state == _STOPPING
+    if ended_as == "succeeded" and (not stopping or record.out_of_time or record.preempted):
+        ending = Ending("succeeded", body, frames, None, "", started, ended, stored)
+        stored = None
+        settle(cluster, record, ending, now)
+    elif stopping:
+        settle_stopped(cluster, record, now, started, ended)
+    elif record.failures < record.options.retries.failed and record.not_again is None:
+        record.failures += 1
+        reason = f"failed: {error.type if error else ended_as}"
+        retry(cluster, record, reason, now, started, ended)
+    else:
+        error = error or RemoteError("CancelledError", "the task cancelled itself", "")
+        settle(cluster, record, Ending("failed", body, frames, error, "", started, ended), now)
+    if stored is not None:  # the value of an attempt that counts for nothing
+        cluster.holdings.refuse(stored.name)
+    cluster.to_assign.append(worker)
+    return True
+
+
+def returned(cluster: Cluster, run: int, now: float) -> bool:
+    """A worker gave a task back unstarted; ``False`` if it is not expected (late)."""
+    record = cluster.runs.pop(run, None)
+    if record is None:
+        return False
+    worker = record.worker
+    assert worker is not None
+    was_next = worker.in_hand[0] is record
+    worker.in_hand.remove(record)
+    take_back(cluster, record, now)
+    if was_next:  # else nothing changed for the worker, and it would be handed it again
+        cluster.to_assign.append(worker)
+    return True
+
+
+def not_begun(cluster: Cluster, run: int, now: float) -> bool:
+    """A node keeps its worker from beginning a recalled task; ``False`` if that is late.
+
+    Of the one whose turn it is the worker itself has to say so: if it hangs, it is to be
+    killed, and not to be sent others.
+    """
+    record = cluster.runs.get(run)
+    if record is None:
+        return False
+    if record.reached is None:
+        returned(cluster, run, now)
+    return True
+
+
+def yielded(
+    cluster: Cluster,
+    record: TaskRecord,
+    index: int,
+    now: float,
+    *,
+    has_value: bool,
+    stored: StoredObject | None = None,
+) -> bool:
+    """An attempt yielded an item; returns whether its client is to have that.
+
+    It may be that items are not read.  A worker that sends a value then has not heard of that.
+    """
+    cluster.emit(TaskYielded, now, record.task_id, record.type.spec.name, record.pool, index)
+    if not record.unread:
+        if stored is not None:
+            cluster.holdings.hold(stored, ("client", record.client))
+        return True
+    if stored is not None:
+        cluster.holdings.refuse(stored.name)
+    if has_value:
+        assert record.worker is not None
+        cluster.effects.append(Grant(record.worker, record.run, 0))
+    return False
+
+
+def progressed(
+    cluster: Cluster, record: TaskRecord, fraction: float | None, message: str, now: float
+) -> None:
+    """An attempt said how far it is."""
+    spec = record.type.spec
+    cluster.emit(TaskProgress, now, record.task_id, spec.name, record.pool, fraction, message)
+
+
+def worker_gone(
+    cluster: Cluster, worker: WorkerRecord, run: int, reason: str, guilty: bool, now: float
+) -> None:
+    """A worker ended while it worked on ``run`` (0: on nothing); it is out of the roster.
+
+    It began its tasks in the order in which they were sent.  So those behind ``run``
+    were not begun and are queued again, free of charge; ``run`` itself, and those
+    before it whose reports did not make it here, are retried or settled as lost.
+    The first in hand always counts as begun: the worker may have died of it before it
+    could say so, or after it said so.  ``guilty``: the worker itself died (not its
+    node), so the task may be why.
+    """
+    pool = cluster.roster.pools[worker.pool]
+    in_hand = worker.in_hand
+    last = max(run, in_hand[0].run) if in_hand else run
+    if in_hand:  # decisions of this very step that were not performed yet are void
+        cluster.effects = [
+            effect
+            for effect in cluster.effects
+            if not (isinstance(effect, ForWorker) and effect.worker is worker)
+        ]
+    for record in in_hand:
+        del cluster.runs[record.run]
+        if record.run > last:
+            take_back(cluster, record, now)
+            continue
+        pool.running -= 1
+        if record.state == _STOPPING:
+            settle_stopped(cluster, record, now)
+        else:
+            lose(cluster, record, reason, guilty and record.run == last, now)
+    in_hand.clear()
+    if pool.backlog and not pool.running:
+        watch(cluster, now)
+
+
+# -- deadlines ---------------------------------------------------------------------------------
+
+
+def look_timeout(cluster: Cluster, run: int, now: float) -> None:
+    """Stop an attempt that has run for as long as it may."""
+    record = cluster.runs.get(run)
+    if record is not None and record.state == State.RUNNING:
+        record.out_of_time = True
+        stop(cluster, record, "timeout", now)
+
+
+def look_term(cluster: Cluster, run: int, now: float) -> None:
+    """Signal an attempt that was asked to stop, and has not."""
+    record = cluster.runs.get(run)
+    if record is not None:
+        assert record.worker is not None
+        cluster.effects.append(Signal(record.worker, run, "term"))
+        cluster.look_later(now + record.options.cancel_grace_s, Due.KILL, run)
+
+
+def look_kill(cluster: Cluster, run: int, now: float) -> None:
+    """Kill the worker of an attempt that was signalled, and has not ended."""
+    del now
+    record = cluster.runs.get(run)
+    if record is not None:
+        assert record.worker is not None
+        cluster.effects.append(Signal(record.worker, run, "kill"))
+
+
+def look_unfit(cluster: Cluster, about: int, now: float) -> None:
+    """Give up the tasks that no worker of their pool fits, and for which none came."""
+    del about
+    for pool, needs, reason in fitting.look(cluster, now):
+        while (record := pool.backlog.pop_with(needs)) is not None:
+            settle(cluster, record, Ending("lost", reason=reason), now)
+
+
+def _measure(cluster: Cluster, record: TaskRecord, run_s: float) -> None:
+    """Note how long an attempt took."""
+    kind = record.type
+    if not 0 <= run_s < inf:  # a worker's word: one NaN would spoil the mean for good
+        return
+    if kind.mean_s < 0:
+        kind.mean_s = run_s
+    elif run_s > kind.mean_s:  # believe bad news sooner than good
+        kind.mean_s += (run_s - kind.mean_s) * 0.5  # to hold behind a long task wastes a worker
+    else:
+        kind.mean_s += (run_s - kind.mean_s) * 0.1
+        if cluster.roster.timed:  # others of its kind may be done in time now, in any pool
+            cluster.to_feed.update(dict.fromkeys(cluster.roster.pools.values()))

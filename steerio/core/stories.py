@@ -1,0 +1,152 @@
+"""Tasks and effects in words: the past of a task, why it waits, and the orders of the core."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import assert_never
+
+from steerio.core import effects as fx
+from steerio.core.cluster import Cluster
+from steerio.core.lifecycle import State
+from steerio.core.records import TaskRecord
+from steerio.core.roster import Pool
+from steerio.model import events as ev
+
+TaskEvent = (
+    ev.TaskQueued
+    | ev.TaskStarted
+    | ev.TaskRetried
+    | ev.TaskProgress
+    | ev.TaskYielded
+    | ev.TaskEnded
+    | ev.WorkerLost
+)
+"""The events that are about a task."""
+
+# -- tasks --------------------------------------------------------------------------------------
+
+
+def story(cluster: Cluster, task_id: int) -> list[str]:
+    """Return the past of a task, as far as its events are kept, and why it runs or waits now."""
+    events = [e for e in cluster.log if isinstance(e, TaskEvent) and e.task_id == task_id]
+    lines = [f"{event.at - events[0].at:.3f} s: {say_event(event)}" for event in events]
+    record = cluster.tasks.get(task_id)
+    if record is None:
+        return [*lines, "it is not here: it has ended, or was never submitted"]
+    return [*lines, f"now it is {State(record.state).name}: {why(cluster, record)}"]
+
+
+def why(cluster: Cluster, record: TaskRecord) -> str:
+    """Return why a task runs, waits or is held."""
+    worker = record.worker
+    if worker is None:
+        return _why_queued(record, cluster.roster.pools[record.pool])
+    at = f"worker {worker.name} on node {worker.node.name}"
+    if record.state == State.STOPPING:
+        return f"{at} is to stop it ({record.stop_reason})"
+    if record.state == State.RUNNING:
+        return f"{at} works on it, as attempt {record.attempt}"
+    before = list(worker.in_hand).index(record)
+    return f"{at} holds it behind {before} others, as its type takes {record.type.mean_s:.2g} s"
+
+
+def _why_queued(record: TaskRecord, pool: Pool) -> str:
+    """Return why no worker of its pool takes a task."""
+    needs = record.options.needs
+    here = f"{len(pool.backlog)} are queued in pool {pool.name!r}, and"
+    fit = sum(
+        n for make, n in pool.makes_ready.items() if needs is None or make.suffices_for(needs)
+    )
+    if pool.stalled:
+        return f"{here} {pool.stalled}"
+    if not pool.ready:
+        return f"{here} of its {pool.workers + pool.to_come} workers none is ready"
+    if not fit:
+        return f"{here} no one of its {pool.ready} workers fits its needs ({needs})"
+    if pool.idle:
+        return f"{here} the nodes of its {len(pool.idle)} idle workers end, or others need those"
+    if pool.moves:
+        wanted = sum(move.owed for move in pool.moves)
+        return f"{here} moves wait for {wanted} of its {pool.ready} workers, which go first"
+    return f"{here} all its {fit} workers that it fits are busy"
+
+
+def say_event(event: TaskEvent) -> str:
+    """Return an event about a task in words."""
+    match event:
+        case ev.TaskQueued():
+            return f"queued in pool {event.pool!r}"
+        case ev.TaskStarted():
+            return f"attempt {event.attempt} started on worker {event.worker}"
+        case ev.TaskRetried():
+            return f"attempt {event.attempt} is over ({event.reason}), and it is queued again"
+        case ev.TaskProgress():
+            return f"at {event.fraction}: {event.message}"
+        case ev.TaskYielded():
+            return f"yielded item {event.index}"
+        case ev.TaskEnded():
+            return f"{event.ended_as} at attempt {event.attempt}"
+        case ev.WorkerLost():
+            return f"worker {event.worker} was lost: {event.reason}"
+        case _:
+            assert_never(event)
+
+
+# -- decisions ------------------------------------------------------------------------------------
+
+
+def say_decisions(cluster: Cluster, effects: Iterable[fx.Effect]) -> list[str]:
+    """Return these effects in words, and why tasks wait since the events were last taken."""
+    queued = dict.fromkeys(
+        event.task_id
+        for event in cluster.log.fresh
+        if isinstance(event, ev.TaskQueued | ev.TaskRetried)
+    )
+    waiting = [cluster.tasks[number] for number in queued if number in cluster.tasks]
+    return [say_effect(effect) for effect in effects] + [
+        f"task {record.task_id}: waits, {why(cluster, record)}"
+        for record in waiting
+        if record.state == State.QUEUED
+    ]
+
+
+def say_effect(effect: fx.Effect) -> str:  # noqa: C901 - one case for each effect
+    """Return an effect in words: one line."""
+    match effect:
+        case fx.SendTask(worker, record):
+            number = record.attempt
+            return f"task {record.task_id}: send attempt {number} to worker {worker.name}"
+        case fx.Grant(worker, run, count):
+            return f"worker {worker.name}: may yield {count} more items in run {run}"
+        case fx.RecallTask(worker, run):
+            return f"worker {worker.name}: is not to begin run {run}"
+        case fx.AskToStop(worker, run):
+            return f"worker {worker.name}: is to stop run {run}"
+        case fx.Signal(worker, run, signal):
+            return f"worker {worker.name}: {signal} it, for run {run}"
+        case fx.Start(node, worker):
+            return f"node {node.name}: start worker {worker.name}"
+        case fx.Retire(worker):
+            return f"worker {worker.name}: is to end"
+        case fx.TellMove(move, state, workers, reason):
+            size = f"{len(workers)} of {move.count}"
+            return f"move {move.number}: {state} with {size} from {move.source!r} {reason}".rstrip()
+        case fx.TellNode(client, request, state, reason):
+            return f"client {client}: its node (request {request}) is {state} {reason}".rstrip()
+        case fx.Dismiss(peer, reason):
+            return f"peer {peer}: may end, {reason}"
+        case fx.Expel(peer, reason):
+            return f"peer {peer}: is shown out, {reason}"
+        case fx.FreeObjects(names):
+            return f"store: free {len(names)} objects"
+        case fx.SweepObjects(maker):
+            return f"store: sweep after {maker}"
+        case fx.FetchAhead(node, objects):
+            return f"node {node.name}: fetch {len(objects)} objects ahead"
+        case fx.ForgetTypes(worker, types):
+            return f"worker {worker.name}: forget {len(types)} task types"
+        case fx.Settle(record, ending):
+            reason = f": {ending.reason}" if ending.reason else ""
+            return f"task {record.task_id}: {ending.ended_as}{reason}"
+        case _:
+            assert_never(effect)
