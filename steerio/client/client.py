@@ -9,27 +9,24 @@ await outlives the broker.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Callable
 from threading import get_ident
 from typing import Protocol
 
 from steerio.client.held_objects import ClientObjects
+from steerio.client.line import Line
 from steerio.client.requests import ClientRequests
 from steerio.client.sent_types import KnownTypes
 from steerio.client.subscriptions import ClientWatch
 from steerio.edge.wire.endpoint import Frames, LinkEndpoint
-from steerio.edge.wire.headers import refuse_unreadable
-from steerio.errors import BrokerLost, EncodingError, JoinRefused, ProtocolError, UsageError
+from steerio.errors import BrokerLost, JoinRefused
 from steerio.model import messages as ms
-from steerio.model.bounds import REASON_CHARACTERS, cut, said
+from steerio.model.bounds import said
 from steerio.model.objects import Inputs, client_maker
 from steerio.model.settings import Settings
 from steerio.model.tasks import TaskOptions, TaskSpec, task_id
 
-RECEIVED_AT_ONCE = 1_000
-"""Most messages that are dealt out before other callbacks of the loop have their turn."""
 CANCELLED_IN_MESSAGE = 100
 """Most tasks that one message cancels: the broker takes in many messages in one step."""
 
@@ -72,10 +69,12 @@ class Client:
         self.closed_pools: frozenset[str] = frozenset()
         self.sinks: dict[int, Sink] = {}
         self.name = ""  # what it joined as
-        self.lost = ""
-        self._link = link
         self._loop = asyncio.get_running_loop()
         self._thread = get_ident()
+        self._line = Line(link, self._loop, self._deal, self._lose)
+        self.say = self._line.say
+        self.send = self._line.send
+        self.refuse_threads = self._line.refuse_threads
         self._watched = watched
         self._clock = clock
         self._number = -1
@@ -84,11 +83,8 @@ class Client:
         self._reserved: dict[int, list[ms.ToBroker]] = {}
         """Tasks that are not submitted yet, and what is to be said of them then."""
         self.objects = ClientObjects(self.say, self._loop)
-        self.requests = ClientRequests(self, self._loop)
-        self.watch = ClientWatch(self, self._loop)
-        self._flush_due = False
-        self._heard = self._loop.time()
-        self._beat_timer: asyncio.TimerHandle | None = None
+        self.requests = ClientRequests(self._line, self._loop)
+        self.watch = ClientWatch(self._line, self._loop)
         self._joined: asyncio.Future[ms.Accepted] = self._loop.create_future()
         self._on_lost: list[Callable[[str], None]] = []
 
@@ -106,7 +102,7 @@ class Client:
             BrokerLost: it did not answer in time.
         """
         self.name = name
-        self._link.attach(self._loop, self._wake)
+        self._line.open()
         self.send(ms.JoinClient(ms.PROTOCOL, name, worker))
         try:
             async with asyncio.timeout(timeout_s):
@@ -118,9 +114,13 @@ class Client:
             ) from None
         self._number, self.settings = accepted.number, accepted.settings
         self.closed_pools = frozenset(accepted.pools)
-        self._heard = self._loop.time()
         if self._watched:
-            self._beat()
+            self._line.watch(self.settings)
+
+    @property
+    def lost(self) -> str:
+        """Why the broker is gone; empty as long as it is there."""
+        return self._line.lost
 
     @property
     def is_remote(self) -> bool:
@@ -134,14 +134,11 @@ class Client:
 
     def close(self) -> None:
         """Leave the broker and let go of the link."""
-        if self._beat_timer is not None:
-            self._beat_timer.cancel()
-        if not self.lost and self._number >= 0:
+        if not self._line.lost and self._number >= 0:
             self.say(ms.Leave())
-        with contextlib.suppress(EncodingError):  # what waits for it hears that it is closed
-            self._link.flush()
+        self._line.flush_last()
         self._lose("this session was closed", "cancelled")
-        self._link.close()
+        self._line.close()
 
     def on_lost(self, callback: Callable[[str], None]) -> None:
         """Call back with the reason once the broker is lost (at once where it is)."""
@@ -190,8 +187,8 @@ class Client:
             BrokerLost: the broker has ended.
             UsageError: this is another thread than the loop's.
         """
-        if self.lost:
-            raise BrokerLost(self.lost)
+        if self._line.lost:
+            raise BrokerLost(self._line.lost)
         if get_ident() != self._thread:
             self.refuse_threads()
         self._counter += 1
@@ -291,78 +288,7 @@ class Client:
         elif not self.lost:
             self.say(ms.GrantItems(number, count))
 
-    # -- the link -------------------------------------------------------------------------------
-
-    def send(self, message: ms.ToBroker) -> None:
-        """Put a message on the link, to be flushed before the loop next waits.
-
-        Raises:
-            UsageError: a broker could not read it; so it is said here, whatever the link is.  Or
-                this is another thread than the loop's.
-        """
-        self.refuse_threads()
-        refuse_unreadable(message)
-        self.say(message)
-
-    def refuse_threads(self) -> None:
-        """Refuse to be used from other threads: the loop would not wake, and a wait never end.
-
-        Raises:
-            UsageError: so it is.
-        """
-        if get_ident() != self._thread:
-            raise UsageError(
-                "a session belongs to the thread of its event loop, and this is another; go "
-                "by the loop: asyncio.run_coroutine_threadsafe(session.run(...), loop).result()"
-            )
-
-    def say(self, message: ms.ToBroker, frames: Frames = ()) -> None:
-        """Put a message on the link of which all that users gave is checked already."""
-        self._link.send(message, frames)
-        if not self._flush_due and not self._link.immediate:
-            self._flush_due = True
-            self._loop.call_soon(self._flush)
-
-    def _flush(self) -> None:
-        self._flush_due = False
-        if not self._link_closed():
-            try:
-                self._link.flush()
-            except EncodingError as error:
-                self._give_up(f"something could not be said to the broker: {error}")
-                return
-            if self._link.ready():
-                self._loop.call_soon(self._wake)
-
-    def _give_up(self, reason: str) -> None:
-        """Leave a broker that is not understood any more, so that nobody waits for it."""
-        self._link.send(ms.Leave(cut(reason, REASON_CHARACTERS)))
-        self._link.flush()
-        self._lose(reason)
-
-    def _link_closed(self) -> bool:
-        return bool(self.lost)
-
-    def _wake(self) -> None:
-        if self._link_closed():
-            return
-        self._heard = self._loop.time()
-        try:
-            received = self._link.receive(RECEIVED_AT_ONCE)
-        except ProtocolError as error:
-            self._give_up(f"what it said could not be read: {error}")
-            return
-        for message, frames in received:
-            try:
-                self._deal(message, frames)
-            except Exception as error:  # noqa: BLE001 - of a callback: the others get their news
-                self._callback_failed(message, error)
-        if not self._link_closed() and self._link.ready():
-            self._loop.call_soon(self._wake)
-
-    def _callback_failed(self, message: ms.FromBroker, error: Exception) -> None:
-        context = {"message": f"a callback of {message!r} failed", "exception": error}
-        self._loop.call_exception_handler(context)
+    # -- from the broker ------------------------------------------------------------------------
 
     def _deal(self, message: ms.FromBroker, frames: Frames) -> None:
         match message:
@@ -413,21 +339,10 @@ class Client:
             case _:
                 pass  # a BeatAnswer has said what it says by arriving
 
-    def _beat(self) -> None:
-        silent_s = self._loop.time() - self._heard
-        if silent_s > self.settings.lease_s and not self._link.ready():
-            self._lose(f"the broker has been silent for {silent_s:.0f} s")
-            return
-        self.say(ms.Beat(self._loop.time(), None))
-        self._beat_timer = self._loop.call_later(self.settings.beat_s, self._beat)
-
     def _lose(self, reason: str, ended_as: str = "lost") -> None:
-        if self.lost:
+        if self._line.lost:
             return
-        self.lost = reason
-        if self._beat_timer is not None:
-            self._beat_timer.cancel()
-        self._link.detach()
+        self._line.end(reason)
         self._reserved.clear()
         self.objects.lose(reason)
         sinks, self.sinks = self.sinks, {}
@@ -437,7 +352,7 @@ class Client:
             try:
                 sink.settled(news, ())
             except Exception as error:  # noqa: BLE001 - of a callback: the others get their news
-                self._callback_failed(news, error)
+                self._line.callback_failed(news, error)
         self.requests.lose(reason, why)
         self.watch.lose(reason)
         if not self._joined.done():

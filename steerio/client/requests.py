@@ -6,13 +6,11 @@ Each request has a number of its own, which its answer or its news name.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
+from steerio.client.line import Line
 from steerio.errors import BrokerLost
 from steerio.model import messages as ms
-
-if TYPE_CHECKING:
-    from steerio.client.client import Client
 
 
 class MoveSink(Protocol):
@@ -29,8 +27,8 @@ class MoveSink(Protocol):
 class ClientRequests:
     """What one client has asked for and is not answered yet, or goes on hearing of."""
 
-    def __init__(self, client: Client, loop: asyncio.AbstractEventLoop) -> None:
-        self._client = client
+    def __init__(self, line: Line, loop: asyncio.AbstractEventLoop) -> None:
+        self._line = line
         self._loop = loop
         self._requests = 0
         self._answers: dict[int, asyncio.Future[Any]] = {}
@@ -61,10 +59,10 @@ class ClientRequests:
         Raises:
             BrokerLost: the broker has ended.
         """
-        if self._client.lost:
-            raise BrokerLost(self._client.lost)
+        if self._line.lost:
+            raise BrokerLost(self._line.lost)
         number = self._new_request()
-        self._client.send(
+        self._line.send(
             ms.AskMove(number, source, target, count, lease, together, how, preempt_after_s)
         )
         self._moves[number] = sink
@@ -74,13 +72,13 @@ class ClientRequests:
 
     def await_move(self, request: int, count: int, holds: list[int], cause: str) -> None:
         """Say that somebody waits until a move has so many workers, holding leases meanwhile."""
-        if not self._client.lost:
-            self._client.send(ms.AwaitMove(request, count, holds, cause))
+        if not self._line.lost:
+            self._line.send(ms.AwaitMove(request, count, holds, cause))
 
     def end_move(self, request: int, how: str) -> None:
         """Undo a move, or give back what was leased; news will tell when that is done."""
-        if not self._client.lost:
-            self._client.send(ms.EndMove(request, how))
+        if not self._line.lost:
+            self._line.send(ms.EndMove(request, how))
 
     # -- what is answered once ----------------------------------------------------------------
 
@@ -117,10 +115,10 @@ class ClientRequests:
         return news
 
     async def _answer_to(self, message: ms.AskStatus | ms.DrainNode | ms.UndrainNode) -> Any:
-        if self._client.lost:
-            raise BrokerLost(self._client.lost)
+        if self._line.lost:
+            raise BrokerLost(self._line.lost)
         answer: asyncio.Future[Any] = self._loop.create_future()
-        self._client.send(message)
+        self._line.send(message)
         self._answers[message.request] = answer
         try:
             return await answer
@@ -133,7 +131,7 @@ class ClientRequests:
 
     def stop_broker(self, reason: str) -> None:
         """Ask the broker to end, with everything that joined it."""
-        self._client.send(ms.StopBroker(reason))
+        self._line.send(ms.StopBroker(reason))
 
     # -- from the client ----------------------------------------------------------------------
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
+from steerio.client.line import Line
 from steerio.edge.record.journal import SHOWN_BYTES
 from steerio.errors import BrokerLost
 from steerio.model import messages as ms
@@ -13,18 +13,15 @@ from steerio.model.bounds import NAME_CHARACTERS, cut
 from steerio.model.events import AnyEvent
 from steerio.model.status import PoolLoad
 
-if TYPE_CHECKING:
-    from steerio.client.client import Client
-
 
 class ClientWatch:
     """What one client is told without asking each time, and who wants to hear of it."""
 
-    def __init__(self, client: Client, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, line: Line, loop: asyncio.AbstractEventLoop) -> None:
         self.pools: dict[str, PoolLoad] = {}
         """The pools as last heard of."""
         self.subscribers: dict[int, Callable[[list[AnyEvent]], None]] = {}
-        self._client = client
+        self._line = line
         self._loop = loop
         self._subscriptions = 0
         self._on_pools: list[Callable[[], None]] = []
@@ -47,21 +44,21 @@ class ClientWatch:
     ) -> int:
         """Have events delivered to ``callback``; returns the subscription's number."""
         number = self._subscriptions + 1
-        self._client.send(ms.Subscribe(number, types, task_type, pool, since))
+        self._line.send(ms.Subscribe(number, types, task_type, pool, since))
         self._subscriptions = number
         self.subscribers[number] = callback
         return number
 
     def unsubscribe(self, subscription: int) -> None:
         """End a subscription."""
-        if self.subscribers.pop(subscription, None) is not None and not self._client.lost:
-            self._client.send(ms.Unsubscribe(subscription))
+        if self.subscribers.pop(subscription, None) is not None and not self._line.lost:
+            self._line.send(ms.Unsubscribe(subscription))
 
     def publish(self, topic: str, body: bytes) -> None:
         """Publish a user's event to everyone's event streams; what is long arrives as nothing."""
-        if not self._client.lost:
+        if not self._line.lost:
             short = body if len(body) <= SHOWN_BYTES else b""
-            self._client.send(ms.Publish(cut(topic, NAME_CHARACTERS), short))
+            self._line.send(ms.Publish(cut(topic, NAME_CHARACTERS), short))
 
     # -- pools --------------------------------------------------------------------------------
 
@@ -71,7 +68,7 @@ class ClientWatch:
         With ``idle`` also whenever the number of idle workers may have changed.
         """
         self._watches_idle |= idle
-        self._client.send(ms.WatchPools(self._watches_idle))
+        self._line.send(ms.WatchPools(self._watches_idle))
         self._on_pools.append(callback)
 
     def off_pools(self, callback: Callable[[], None]) -> None:
@@ -85,10 +82,10 @@ class ClientWatch:
         Raises:
             BrokerLost: the broker has ended.
         """
-        if self._client.lost:
-            raise BrokerLost(self._client.lost)
+        if self._line.lost:
+            raise BrokerLost(self._line.lost)
         if ask:
-            self._client.send(ms.WatchPools(self._watches_idle))
+            self._line.send(ms.WatchPools(self._watches_idle))
         waiter: asyncio.Future[None] = self._loop.create_future()
         self._awaiting_pools.add(waiter)
         try:
@@ -100,9 +97,9 @@ class ClientWatch:
 
     def watch_tasks(self) -> None:
         """Have the sinks of tasks told, from now on, where these are."""
-        if not self._watches_tasks and not self._client.lost:
+        if not self._watches_tasks and not self._line.lost:
             self._watches_tasks = True
-            self._client.send(ms.WatchTasks())
+            self._line.send(ms.WatchTasks())
 
     # -- from the client ----------------------------------------------------------------------
 

@@ -1,0 +1,172 @@
+"""The line of a client to its broker: messages out and in, and whether the broker is still there.
+
+Messages are collected, and flushed before the loop next waits.  Those that arrive are dealt out one
+by one.  All of that happens on the thread of the loop, for which `Line.refuse_threads` stands.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from threading import get_ident
+
+from steerio.edge.wire.endpoint import Frames, LinkEndpoint
+from steerio.edge.wire.headers import refuse_unreadable
+from steerio.errors import EncodingError, ProtocolError, UsageError
+from steerio.model import messages as ms
+from steerio.model.bounds import REASON_CHARACTERS, cut
+from steerio.model.settings import Settings
+
+RECEIVED_AT_ONCE = 1_000
+"""Most messages that are dealt out before other callbacks of the loop have their turn."""
+
+
+class Line:
+    """One client's end of the link to its broker.
+
+    Args:
+        link: the way to the broker.
+        loop: the client's.
+        deal: takes in one message of the broker, and its frames.
+        lose: is called with the reason when the broker cannot be read, or is silent for too long;
+            it is to call `end`.
+    """
+
+    def __init__(
+        self,
+        link: LinkEndpoint,
+        loop: asyncio.AbstractEventLoop,
+        deal: Callable[[ms.FromBroker, Frames], None],
+        lose: Callable[[str], None],
+    ) -> None:
+        self.lost = ""
+        """Why the broker is gone; empty as long as it is there."""
+        self._link = link
+        self._loop = loop
+        self._deal = deal
+        self._lose = lose
+        self._thread = get_ident()
+        self._flush_due = False
+        self._heard = loop.time()
+        self._settings = Settings()
+        self._beat_timer: asyncio.TimerHandle | None = None
+
+    def __repr__(self) -> str:
+        return f"<Line by {self._link!r}{f', lost: {self.lost}' if self.lost else ''}>"
+
+    # -- beginning and ending -----------------------------------------------------------------
+
+    def open(self) -> None:
+        """Begin to hear the broker."""
+        self._link.attach(self._loop, self._wake)
+
+    def watch(self, settings: Settings) -> None:
+        """Send beats from now on, and give the broker up when it is silent for its lease."""
+        self._heard = self._loop.time()
+        self._settings = settings
+        self._beat()
+
+    def end(self, reason: str) -> None:
+        """Say and hear nothing from now on."""
+        self.lost = reason
+        self._stop_beats()
+        self._link.detach()
+
+    def flush_last(self) -> None:
+        """Flush as far as that goes: a message that cannot be sent is one that nobody misses."""
+        with contextlib.suppress(EncodingError):
+            self._link.flush()
+
+    def close(self) -> None:
+        """Let go of the link."""
+        self._link.close()
+
+    def _stop_beats(self) -> None:
+        if self._beat_timer is not None:
+            self._beat_timer.cancel()
+
+    # -- out ------------------------------------------------------------------------------------
+
+    def send(self, message: ms.ToBroker) -> None:
+        """Put a message on the link, to be flushed before the loop next waits.
+
+        Raises:
+            UsageError: a broker could not read it; so it is said here, whatever the link is.  Or
+                this is another thread than the loop's.
+        """
+        self.refuse_threads()
+        refuse_unreadable(message)
+        self.say(message)
+
+    def refuse_threads(self) -> None:
+        """Refuse to be used from other threads: the loop would not wake, and a wait never end.
+
+        Raises:
+            UsageError: this is one.
+        """
+        if get_ident() != self._thread:
+            raise UsageError(
+                "a session belongs to the thread of its event loop, and this is another; go "
+                "by the loop: asyncio.run_coroutine_threadsafe(session.run(...), loop).result()"
+            )
+
+    def say(self, message: ms.ToBroker, frames: Frames = ()) -> None:
+        """Put a message on the link of which all that users gave is checked already."""
+        self._link.send(message, frames)
+        if not self._flush_due and not self._link.immediate:
+            self._flush_due = True
+            self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._flush_due = False
+        if not self._is_lost():
+            try:
+                self._link.flush()
+            except EncodingError as error:
+                self._give_up(f"something could not be said to the broker: {error}")
+                return
+            if self._link.ready():
+                self._loop.call_soon(self._wake)
+
+    def _give_up(self, reason: str) -> None:
+        """Leave a broker that is not understood any more, so that nothing waits for it."""
+        self._link.send(ms.Leave(cut(reason, REASON_CHARACTERS)))
+        self._link.flush()
+        self._lose(reason)
+
+    # -- in -------------------------------------------------------------------------------------
+
+    def _is_lost(self) -> bool:
+        """Whether the broker is lost by now: a message that was just dealt out may have said so."""
+        return bool(self.lost)
+
+    def _wake(self) -> None:
+        if self._is_lost():
+            return
+        self._heard = self._loop.time()
+        try:
+            received = self._link.receive(RECEIVED_AT_ONCE)
+        except ProtocolError as error:
+            self._give_up(f"what it said could not be read: {error}")
+            return
+        for message, frames in received:
+            try:
+                self._deal(message, frames)
+            except Exception as error:  # noqa: BLE001 - of a callback: the others get their news
+                self.callback_failed(message, error)
+        if not self._is_lost() and self._link.ready():
+            self._loop.call_soon(self._wake)
+
+    def callback_failed(self, message: ms.FromBroker, error: Exception) -> None:
+        """Have the loop tell of a callback that raised; the others get their news."""
+        context = {"message": f"a callback of {message!r} failed", "exception": error}
+        self._loop.call_exception_handler(context)
+
+    def _beat(self) -> None:
+        silent_s = self._loop.time() - self._heard
+        if silent_s > self._settings.lease_s and not self._link.ready():
+            self._lose(f"the broker has been silent for {silent_s:.0f} s")
+            return
+        self.say(ms.Beat(self._loop.time(), None))
+        self._beat_timer = self._loop.call_later(self._settings.beat_s, self._beat)
