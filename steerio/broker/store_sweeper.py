@@ -21,7 +21,7 @@ TRIES = 4
 MOST_FAILED = 1000
 """How many orders that have failed are kept, to be tried again."""
 
-log = logging.getLogger("steerio.store")
+log = logging.getLogger("steerio.broker")
 
 
 class StraightSweeper:

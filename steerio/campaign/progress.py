@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 if TYPE_CHECKING:
     from steerio.campaign.conductor import Conductor
 
-log = logging.getLogger("steerio.run")
+log = logging.getLogger("steerio.campaign")
 
 REDRAW_S = 0.25
 PLAIN_EVERY_S = 5.0

@@ -40,7 +40,7 @@ from steerio.session.session import Session
 from steerio.session.session_store import SessionStore
 from steerio.worker.random_streams import choose_seed
 
-log = logging.getLogger("steerio.run")
+log = logging.getLogger("steerio.campaign")
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):

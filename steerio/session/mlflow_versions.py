@@ -19,7 +19,7 @@ from steerio.session.versions import Versions
 WITHIN_S = 60.0
 """Longest wait at the end for what is not recorded yet; making a new database takes seconds."""
 
-log = logging.getLogger("steerio.mlflow")
+log = logging.getLogger("steerio.session")
 
 
 class MlflowVersions(Versions):

@@ -14,7 +14,7 @@ from steerio.edge.system.own_files import to_json, writing_to
 from steerio.errors import UsageError
 from steerio.model.showing import in_words
 
-log = logging.getLogger("steerio.run")
+log = logging.getLogger("steerio.session")
 
 LOG_FILE = "campaign.log"
 PARAMETERS, SUMMARY = "parameters.json", "summary.json"

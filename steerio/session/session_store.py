@@ -30,7 +30,7 @@ END_S = 1.0
 CLOSE_S = 10.0
 """Longest wait, at the end of a session, for puts and fetches that are under way."""
 
-log = logging.getLogger("steerio.store")
+log = logging.getLogger("steerio.session")
 
 
 class SessionStore:

@@ -67,7 +67,7 @@ def test_what_fails_too_often_is_told_of(
     monkeypatch.setattr(store_sweeper, "TIDY_S", 0.0)
     store = Failing(1000)
     sweeper = StoreSweeper(store)
-    with caplog.at_level(logging.WARNING, "steerio.store"):
+    with caplog.at_level(logging.WARNING, "steerio.broker"):
         sweeper.free([store.put([b"x"]).name])
         sweeper.close()
     assert 2 <= store.asked <= TRIES

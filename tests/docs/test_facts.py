@@ -75,6 +75,19 @@ def test_states_and_facts_are_all_explained() -> None:
         assert set(enum.__members__) <= explained
 
 
+def test_loggers_are_named_after_their_packages() -> None:
+    logger = re.compile(r'^(\w+) = logging\.getLogger\("([^"]*)"\)', re.MULTILINE)
+    named = {
+        (path.relative_to(ROOT).parts[1], *match.groups())
+        for path in (ROOT / "steerio").rglob("*.py")
+        for match in logger.finditer(path.read_text())
+    }
+    decisions = ("broker", "decisions", "steerio.core")  # the core logs nothing itself
+    assert decisions in named
+    for package, _, name in named - {decisions}:
+        assert name == f"steerio.{package}"
+
+
 def test_architecture_stays_short() -> None:
     lines = (ROOT / "ARCHITECTURE.md").read_text().splitlines()
     assert len(lines) <= ARCHITECTURE_LINES

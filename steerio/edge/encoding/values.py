@@ -35,7 +35,7 @@ INLINE_BYTES = 4096
 NO_WORD = (OverflowError, UnicodeEncodeError, RecursionError)
 """Raised for values that msgpack has no word for, though their type is right."""
 
-log = logging.getLogger("steerio.values")
+log = logging.getLogger("steerio.edge")
 
 Packed = tuple[bytes, tuple[Any, ...]]
 """A body and its frames."""

@@ -17,7 +17,7 @@ QUEUED = 10_000
 """Longest queue; entries that come while it is full are not recorded."""
 SQLITE = "sqlite:///"
 
-log = logging.getLogger("steerio.mlflow")
+log = logging.getLogger("steerio.edge")
 
 
 @dataclass(frozen=True)

@@ -50,7 +50,7 @@ PAUSE_S = 1.0
 TOLD_S = 60.0
 """Least time between two warnings of that."""
 
-log = logging.getLogger("steerio.stream")
+log = logging.getLogger("steerio.edge")
 
 
 class _Connection:
