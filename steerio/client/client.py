@@ -12,7 +12,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from threading import get_ident
-from typing import Protocol
+from typing import Protocol, assert_never
 
 from steerio.client.held_objects import ClientObjects
 from steerio.client.line import Line
@@ -290,7 +290,7 @@ class Client:
 
     # -- from the broker ------------------------------------------------------------------------
 
-    def _deal(self, message: ms.FromBroker, frames: Frames) -> None:
+    def _deal(self, message: ms.ToClient, frames: Frames) -> None:
         match message:
             case ms.TaskSettled():
                 sink = self.sinks.pop(message.task_id, None)
@@ -318,7 +318,17 @@ class Client:
             if sink is not None:
                 sink.reached(state)
 
-    def _deal_rarely(self, message: ms.FromBroker) -> None:
+    def _deal_rarely(
+        self,
+        message: ms.Accepted
+        | ms.Refused
+        | ms.BeatAnswer
+        | ms.Closing
+        | ms.Status
+        | ms.MoveNews
+        | ms.VersionNews
+        | ms.NodeNews,
+    ) -> None:
         match message:
             case ms.MoveNews():
                 self.requests.moved(message)
@@ -336,8 +346,10 @@ class Client:
                     self._lose(message.reason)
             case ms.Closing():
                 self._lose(message.reason)
+            case ms.BeatAnswer():
+                pass  # it has said what it says by arriving
             case _:
-                pass  # a BeatAnswer has said what it says by arriving
+                assert_never(message)
 
     def _lose(self, reason: str, ended_as: str = "lost") -> None:
         if self._line.lost:

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable
 from threading import get_ident
+from typing import cast
 
 from steerio.edge.wire.endpoint import Frames, LinkEndpoint
 from steerio.edge.wire.headers import refuse_unreadable
@@ -37,7 +38,7 @@ class Line:
         self,
         link: LinkEndpoint,
         loop: asyncio.AbstractEventLoop,
-        deal: Callable[[ms.FromBroker, Frames], None],
+        deal: Callable[[ms.ToClient, Frames], None],
         lose: Callable[[str], None],
     ) -> None:
         self.lost = ""
@@ -152,7 +153,7 @@ class Line:
             return
         for message, frames in received:
             try:
-                self._deal(message, frames)
+                self._deal(cast("ms.ToClient", message), frames)  # its link decodes no other
             except Exception as error:  # noqa: BLE001 - of a callback: the others get their news
                 self.callback_failed(message, error)
         if not self._is_lost() and self._link.ready():

@@ -1,9 +1,10 @@
-"""Messages: the two closed unions that cross a wire.
+"""Messages: the closed unions that cross a wire, by sender and by receiver.
 
 ``ToBroker`` is every message the broker accepts, ``FromBroker`` every one it sends; nothing else
-decodes.  Structs are arrays on the wire (``array_like``) with an integer tag, so a header costs
-under a microsecond.  A ``frames`` field counts the out-of-band frames that belong to the message
-and follow the headers, in order (see ``edge.wire.headers``).
+decodes, and a peer decodes only those that are for its like.  Structs are arrays on the wire
+(``array_like``) with an integer tag, so a header costs under a microsecond.  A ``frames`` field
+counts the out-of-band frames that belong to the message and follow the headers, in order (see
+``edge.wire.headers``).
 
 ``run`` numbers one attempt of one task, uniquely per broker: a report that names a
 run the broker no longer has is late, and is dropped.
@@ -75,9 +76,11 @@ from steerio.model.status import Status as Status
 PROTOCOL = 5
 """Version of these unions; checked on joining, for both sides must speak the same."""
 
-ToBroker = (
-    JoinClient
-    | DefineTask
+Introduction = JoinClient | JoinNode | JoinWorker
+"""What a peer says first."""
+
+FromClient = (
+    DefineTask
     | ForgetTypes
     | SubmitTask
     | CancelTasks
@@ -99,21 +102,22 @@ ToBroker = (
     | AskVersion
     | DrainNode
     | UndrainNode
+    | StopBroker
     | Beat
     | Leave
-    | StopBroker
-    | JoinNode
-    | WorkerExited
-    | NotBegun
-    | JoinWorker
-    | Report
-    | ReturnTask
-    | YieldItem
-    | ReportProgress
 )
+"""Everything that a client says once it has joined."""
+
+FromNode = WorkerExited | NotBegun | Beat | Leave
+"""Everything that a node says once it has joined."""
+
+FromWorker = Report | ReturnTask | YieldItem | ReportProgress
+"""Everything that a worker says once it has joined."""
+
+ToBroker = Introduction | FromClient | FromNode | FromWorker
 """Everything a broker accepts."""
 
-FromBroker = (
+ToClient = (
     Accepted
     | Refused
     | BeatAnswer
@@ -127,16 +131,25 @@ FromBroker = (
     | MoveNews
     | VersionNews
     | NodeNews
+)
+"""Everything a broker says to a client."""
+
+ToNode = (
+    Accepted
+    | Refused
+    | BeatAnswer
+    | Closing
     | StartWorker
     | StopRunning
     | SignalWorker
     | TakeBack
     | FetchAhead
     | ForgetObjects
-    | DefineTask
-    | ForgetTypes
-    | RunTask
-    | ReturnHeld
-    | GrantRun
 )
+"""Everything a broker says to a node."""
+
+ToWorker = Accepted | Refused | Closing | DefineTask | ForgetTypes | RunTask | ReturnHeld | GrantRun
+"""Everything a broker says to a worker."""
+
+FromBroker = ToClient | ToNode | ToWorker
 """Everything a broker sends."""

@@ -114,7 +114,7 @@ async def _serve(
         # clones of a machine may have the same host's name and process's number
         identity = f"node-{setup.name}-{socket.gethostname()}-{os.getpid()}-{os.urandom(6).hex()}"
         with connecting(setup.address):
-            link = ZmqLink(context, setup.address, identity.encode(), setup.keys)
+            link = ZmqLink(context, setup.address, identity.encode(), setup.keys, "node")
         node = Node(
             link,
             forker,

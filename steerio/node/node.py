@@ -12,6 +12,7 @@ import asyncio
 import socket
 from collections import deque
 from collections.abc import Callable
+from typing import assert_never, cast
 
 from steerio.edge.wire.endpoint import LinkEndpoint
 from steerio.errors import EncodingError, ProtocolError
@@ -140,11 +141,11 @@ class Node:
             return
         for message, _ in received:
             self._heard = self._loop.time()
-            self._follow(message)
+            self._follow(cast("ms.ToNode", message))  # its link decodes no other
         if not self.ended.done() and self._link.ready():
             self._loop.call_soon(self._wake)
 
-    def _follow(self, message: ms.FromBroker) -> None:
+    def _follow(self, message: ms.ToNode) -> None:
         match message:
             case ms.StartWorker():
                 self._forker.fork(message.worker, message.pool)
@@ -157,25 +158,33 @@ class Node:
             case ms.BeatAnswer():
                 self._measure(message)
             case ms.Accepted():
-                self._joined, self._settings = True, message.settings
-                self.name = message.name or self.name
-                if self.on_joined is not None:
-                    self.on_joined()
+                self._let_in(message)
             case ms.Refused():
                 self.failed = True
                 self._end(message.reason)
             case ms.Closing():
                 self._end(message.reason)
-            case _:
+            case ms.FetchAhead() | ms.ForgetObjects():
                 self._copy(message)
+            case _:
+                assert_never(message)
 
-    def _copy(self, message: ms.FromBroker) -> None:
+    def _let_in(self, message: ms.Accepted) -> None:
+        self._joined, self._settings = True, message.settings
+        self.name = message.name or self.name
+        if self.on_joined is not None:
+            self.on_joined()
+
+    def _copy(self, message: ms.FetchAhead | ms.ForgetObjects) -> None:
         if self._copies is None:
             return
-        if isinstance(message, ms.FetchAhead):
-            self._copies.fetch(message.objects)
-        elif isinstance(message, ms.ForgetObjects):
-            self._copies.forget(message.names)
+        match message:
+            case ms.FetchAhead():
+                self._copies.fetch(message.objects)
+            case ms.ForgetObjects():
+                self._copies.forget(message.names)
+            case _:
+                assert_never(message)
 
     def _take_back(self, worker: str, run: int) -> None:
         """Recall a run from a worker, and tell the broker if that was in time."""

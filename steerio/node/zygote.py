@@ -312,8 +312,8 @@ class Zygote:
         """Return a worker's way to the broker."""
         setup = self._setup
         if setup.worker_address.startswith(SCHEME):
-            return StreamLink(setup.worker_address)
-        link = ZmqLink(Context(), setup.address, name.encode(), setup.keys)
+            return StreamLink(setup.worker_address, "worker")
+        link = ZmqLink(Context(), setup.address, name.encode(), setup.keys, "worker")
         link.bound_waits(PARENT_CHECK_S)
         return link
 

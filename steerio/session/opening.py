@@ -169,7 +169,7 @@ async def connect(run_dir: Path | str, *, name: str = "") -> AsyncGenerator[Sess
     with contextlib.ExitStack() as opened:
         opened.callback(context.end)  # also of what a second Ctrl-C kept from closing
         with connecting(address):
-            link = ZmqLink(context, address, identity.encode(), keys)
+            link = ZmqLink(context, address, identity.encode(), keys, "client")
         client = Client(link, watched=True)
         try:
             await client.join(name or identity, worker=os.environ.get(IN_WORKER, ""))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import assert_never, cast
 
 from steerio.edge.encoding.references import reading
 from steerio.edge.encoding.snapshots import snapshot
@@ -162,7 +163,8 @@ class SimulatedWorker:
             return
         arrived = self._link.arrived
         while arrived:
-            message, frames = arrived.popleft()
+            said, frames = arrived.popleft()
+            message = cast("ms.ToWorker", said)  # nothing else is sent to a worker
             match message:
                 case ms.RunTask():
                     self._held.append((message, frames))
@@ -178,7 +180,7 @@ class SimulatedWorker:
                     self.die(ENDED)
                     return
                 case _:
-                    pass
+                    assert_never(message)
         if self._attempt is None:
             self._next()
 

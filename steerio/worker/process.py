@@ -22,7 +22,7 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Generator, Iterable, Sequence
 from types import CoroutineType
-from typing import Any, cast
+from typing import Any, assert_never, cast
 
 from steerio.edge.encoding.boxing import explain_read_only
 from steerio.edge.encoding.values import ANY_VALUE, total_bytes
@@ -252,7 +252,7 @@ class Worker:
                 case ms.Closing() | ms.Refused():
                     self._ending = True
                 case _:
-                    pass
+                    assert_never(message)
         if os.getppid() != self._parent:
             self._ending = True
 
@@ -262,10 +262,11 @@ class Worker:
         elif not message.count:  # of one that it holds
             self._unread.add(message.run)
 
-    def _arrived(self, timeout_s: float) -> Sequence[tuple[ms.FromBroker, Frames]]:
+    def _arrived(self, timeout_s: float) -> Sequence[tuple[ms.ToWorker, Frames]]:
         """Return the messages that have arrived; none if this is the end."""
         try:
-            return self._link.receive_within(timeout_s)
+            arrived = self._link.receive_within(timeout_s)
+            return cast("Sequence[tuple[ms.ToWorker, Frames]]", arrived)  # it decodes no other
         except OSError:  # the broker is gone
             self._ending = True
         except ProtocolError as error:

@@ -270,7 +270,7 @@ async def test_failures_come_back_with_what_was_raised_and_where() -> None:
             await session.run(deeds.leave_by_exit, 4)
         with pytest.raises(TaskFailed, match="cannot be sent between processes"):
             await session.run(deeds.unpicklable)
-        with pytest.raises(EncodingError, match="not what its annotation"):
+        with pytest.raises(EncodingError, match="does not fit its annotation"):
             session.submit(deeds.double, "two")  # type: ignore[arg-type]
         with pytest.raises(EncodingError, match="cannot be sent between processes"):
             await session.run(lambda x: x, threading.Lock())

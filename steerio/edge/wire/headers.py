@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import msgspec
 from msgspec import structs
 
 from steerio.errors import ProtocolError, UsageError
+from steerio.model import messages as ms
 from steerio.model.messages import DefineTask, FromBroker, ToBroker
 
 LIMIT_HEADER_BYTES = 64 << 20
@@ -22,12 +23,22 @@ LIMIT_HEADER_BYTES = 64 << 20
 SAID_BYTES = 1 << 20
 """Longest rare message of a client, which is checked before it is sent."""
 
+Receiver = Literal["broker", "client", "node", "worker", "any"]
+"""Who decodes; ``any``: each message that a broker sends."""
+UNIONS: dict[Receiver, Any] = {
+    "broker": ms.ToBroker,
+    "client": ms.ToClient,
+    "node": ms.ToNode,
+    "worker": ms.ToWorker,
+    "any": ms.FromBroker,
+}
+
 _encode = msgspec.msgpack.Encoder().encode
 
 
 @functools.cache  # made when first needed: that takes ms, and most processes need one of them
-def _decoder(direction: str) -> msgspec.msgpack.Decoder[Any]:
-    kind: Any = {"to": ToBroker, "from": FromBroker}[direction]
+def _decoder(receiver: Receiver) -> msgspec.msgpack.Decoder[Any]:
+    kind: Any = UNIONS[receiver]
     return msgspec.msgpack.Decoder(list[kind])
 
 
@@ -81,28 +92,29 @@ def decode_to_broker(header: bytes) -> list[ToBroker]:
     Raises:
         ProtocolError: it is not a list of messages that a broker accepts.
     """
-    return _decode(header, "to")
+    return _decode(header, "broker")
 
 
-def decode_from_broker(header: bytes) -> list[FromBroker]:
-    """Decode a header frame as the broker's peers do.
+def decode_from_broker(header: bytes, receiver: Receiver = "any") -> list[FromBroker]:
+    """Decode a header frame as a broker's peer of this kind does.
 
     Raises:
-        ProtocolError: it is not a list of messages that a broker sends.
+        ProtocolError: it is not a list of messages that a broker sends to such a peer.
     """
-    return _decode(header, "from")
+    return _decode(header, receiver)
 
 
 def prepare_to_hear() -> None:
     """Make the decoder of the broker's messages now, not when the first one comes."""
-    _decoder("from")
+    _decoder("node")
+    _decoder("worker")  # which is forked from here
 
 
-def _decode(header: bytes, direction: str) -> list[Any]:
+def _decode(header: bytes, receiver: Receiver) -> list[Any]:
     if len(header) > LIMIT_HEADER_BYTES:
         raise ProtocolError(f"header of {len(header)} bytes (limit {LIMIT_HEADER_BYTES})")
     try:
-        messages: list[Any] = _decoder(direction).decode(header)
+        messages: list[Any] = _decoder(receiver).decode(header)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ProtocolError(f"header does not decode: {error}") from error
     except Exception as error:  # a check of a Struct (UsageError) is the sender's fault too

@@ -31,7 +31,12 @@ from steerio.edge.system.descriptors import is_scarce
 from steerio.edge.wire.batches import Incoming, Outgoing
 from steerio.edge.wire.cutting import batches, refused
 from steerio.edge.wire.endpoint import Arrival, Frames
-from steerio.edge.wire.headers import deal_frames, decode_from_broker, decode_to_broker
+from steerio.edge.wire.headers import (
+    Receiver,
+    deal_frames,
+    decode_from_broker,
+    decode_to_broker,
+)
 from steerio.edge.wire.receive_buffers import Spares
 from steerio.errors import EncodingError, ProtocolError
 from steerio.model.messages import FromBroker, ToBroker
@@ -274,12 +279,14 @@ class StreamLink:
 
     Args:
         address: the router's.
+        receiver: which kind of peer this is, so that it decodes no other's messages.
 
     Raises:
         OSError: no process listens there.
     """
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, receiver: Receiver = "any") -> None:
+        self._receiver: Receiver = receiver
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             self._socket.connect(address.removeprefix(SCHEME))
@@ -339,7 +346,7 @@ class StreamLink:
             raise ConnectionResetError("the broker closed the connection")
         received: list[tuple[FromBroker, Frames]] = []
         for header, frames in self._incoming.feed(count):
-            received.extend(deal_frames(decode_from_broker(header), frames))
+            received.extend(deal_frames(decode_from_broker(header, self._receiver), frames))
         return received
 
     def let_go(self) -> None:

@@ -25,7 +25,12 @@ from steerio.edge.wire.addresses import TCP
 from steerio.edge.wire.contexts import Context
 from steerio.edge.wire.cutting import batches, refused
 from steerio.edge.wire.endpoint import Arrival, Frames
-from steerio.edge.wire.headers import deal_frames, decode_from_broker, decode_to_broker
+from steerio.edge.wire.headers import (
+    Receiver,
+    deal_frames,
+    decode_from_broker,
+    decode_to_broker,
+)
 from steerio.edge.wire.keys import ClientKeys, ServerKeys
 from steerio.edge.wire.zeromq_sockets import (
     NOBLOCK,
@@ -195,6 +200,7 @@ class ZmqLink:
         address: the broker's address.
         identity: this peer's name on the wire, unique at the broker.
         keys: CURVE keys for addresses that want them.
+        receiver: which kind of peer this is, so that it decodes no other's messages.
 
     Raises:
         OSError: the address is malformed.
@@ -208,7 +214,9 @@ class ZmqLink:
         address: str,
         identity: bytes,
         keys: ClientKeys | None = None,
+        receiver: Receiver = "any",
     ) -> None:
+        self._receiver: Receiver = receiver
         self._socket = socket = context.socket(zmq.DEALER)
         try:
             prepare(socket, address)
@@ -252,7 +260,7 @@ class ZmqLink:
             except zmq.Again:
                 break
             frames = receive_rest(self._socket)
-            received.extend(deal_frames(decode_from_broker(header), frames))
+            received.extend(deal_frames(decode_from_broker(header, self._receiver), frames))
         return received
 
     def bound_waits(self, timeout_s: float) -> None:
@@ -274,7 +282,7 @@ class ZmqLink:
             except zmq.Again:
                 return received
             frames = receive_rest(self._socket)
-            received.extend(deal_frames(decode_from_broker(header), frames))
+            received.extend(deal_frames(decode_from_broker(header, self._receiver), frames))
         received.extend(self.receive(1_000))
         return received
 

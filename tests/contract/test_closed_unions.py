@@ -1,0 +1,54 @@
+"""Every message is taken in by each peer that it is for, and by no other."""
+
+from __future__ import annotations
+
+from typing import Any, get_args
+
+import pytest
+
+from steerio.broker.broker import Broker
+from steerio.edge.wire.endpoint import MemoryRouter
+from steerio.edge.wire.headers import (
+    UNIONS,
+    Receiver,
+    decode_from_broker,
+    encode_headers,
+)
+from steerio.errors import ProtocolError
+from steerio.model import messages as ms
+
+SENDERS = {"client": ms.FromClient, "node": ms.FromNode, "worker": ms.FromWorker}
+EXAMPLES: list[Any] = [
+    ms.RunTask(1, 1, 1, 1, b"", 0),
+    ms.StartWorker("w", "p"),
+    ms.TaskStates([1], [2]),
+]
+"""One for each receiver, and for no other."""
+
+
+@pytest.mark.parametrize("sender", SENDERS)
+def test_the_broker_has_a_way_to_take_in_each_message_of_a_sender_and_no_other(sender: str) -> None:
+    broker = Broker([MemoryRouter()])
+    ways = broker._intake._by_kind
+    assert {kind for role, kind in ways if role == sender} == set(get_args(SENDERS[sender]))
+    assert {role for role, _ in ways} == set(SENDERS)
+
+
+@pytest.mark.parametrize("receiver", ["client", "node", "worker"])
+def test_a_peer_decodes_what_is_for_its_like_and_nothing_else(receiver: Receiver) -> None:
+    for message in EXAMPLES:
+        header = encode_headers([message])
+        if isinstance(message, UNIONS[receiver]):
+            assert decode_from_broker(header, receiver) == [message]
+        else:
+            with pytest.raises(ProtocolError, match="does not decode"):
+                decode_from_broker(header, receiver)
+
+
+def test_the_unions_are_the_sums_of_their_parts() -> None:
+    to_broker = [ms.Introduction, *SENDERS.values()]
+    assert {kind for part in to_broker for kind in get_args(part)} == set(get_args(ms.ToBroker))
+    from_broker = [ms.ToClient, ms.ToNode, ms.ToWorker]
+    assert {kind for part in from_broker for kind in get_args(part)} == set(get_args(ms.FromBroker))
+    tags = [kind.__struct_config__.tag for kind in get_args(ms.ToBroker | ms.FromBroker)]
+    assert len(set(tags)) == len(tags)
