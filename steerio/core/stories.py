@@ -46,29 +46,33 @@ def why(cluster: Cluster, record: TaskRecord) -> str:
         return f"{at} is to stop it ({record.stop_reason})"
     if record.state == State.RUNNING:
         return f"{at} works on it, as attempt {record.attempt}"
-    before = list(worker.in_hand).index(record)
-    return f"{at} holds it behind {before} others, as its type takes {record.type.mean_s:.2g} s"
+    before = _count(list(worker.in_hand).index(record), "task")
+    return f"{at} holds it behind {before}, for its type takes {record.type.mean_s:.2g} s"
 
 
 def _why_queued(record: TaskRecord, pool: Pool) -> str:
     """Return why no worker of its pool takes a task."""
     needs = record.options.needs
-    here = f"{len(pool.backlog)} are queued in pool {pool.name!r}, and"
-    fit = sum(
-        n for make, n in pool.makes_ready.items() if needs is None or make.suffices_for(needs)
-    )
+    here = f"pool {pool.name!r} has {_count(len(pool.backlog), 'task')} queued, and"
+    makes = pool.makes_ready.items()
+    fit = sum(count for make, count in makes if needs is None or make.suffices_for(needs))
     if pool.stalled:
         return f"{here} {pool.stalled}"
     if not pool.ready:
-        return f"{here} of its {pool.workers + pool.to_come} workers none is ready"
+        return f"{here} of its {_count(pool.workers + pool.to_come, 'worker')} none is ready"
     if not fit:
-        return f"{here} no one of its {pool.ready} workers fits its needs ({needs})"
+        return f"{here} of its {_count(pool.ready, 'worker')} none has {needs}"
     if pool.idle:
-        return f"{here} the nodes of its {len(pool.idle)} idle workers end, or others need those"
+        idle = _count(len(pool.idle), "idle worker")
+        return f"{here} of its {idle} none fits it, or none has the time for it"
     if pool.moves:
-        wanted = sum(move.owed for move in pool.moves)
-        return f"{here} moves wait for {wanted} of its {pool.ready} workers, which go first"
-    return f"{here} all its {fit} workers that it fits are busy"
+        wanted = _count(sum(move.owed for move in pool.moves), "worker")
+        return f"{here} moves, which go first, wait for {wanted} of it"
+    return f"{here} of its {_count(fit, 'worker')} that could take it none is free"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'s' * (number != 1)}"
 
 
 def say_event(event: TaskEvent) -> str:
@@ -117,7 +121,7 @@ def say_effect(effect: fx.Effect) -> str:  # noqa: C901 - one case for each effe
             number = record.attempt
             return f"task {record.task_id}: send attempt {number} to worker {worker.name}"
         case fx.Grant(worker, run, count):
-            return f"worker {worker.name}: may yield {count} more items in run {run}"
+            return f"worker {worker.name}: may yield {_count(count, 'more item')} in run {run}"
         case fx.RecallTask(worker, run):
             return f"worker {worker.name}: is not to begin run {run}"
         case fx.AskToStop(worker, run):
@@ -138,13 +142,13 @@ def say_effect(effect: fx.Effect) -> str:  # noqa: C901 - one case for each effe
         case fx.Expel(peer, reason):
             return f"peer {peer}: is shown out, {reason}"
         case fx.FreeObjects(names):
-            return f"store: free {len(names)} objects"
+            return f"store: free {_count(len(names), 'object')}"
         case fx.SweepObjects(maker):
             return f"store: sweep after {maker}"
         case fx.FetchAhead(node, objects):
-            return f"node {node.name}: fetch {len(objects)} objects ahead"
+            return f"node {node.name}: fetch {_count(len(objects), 'object')} ahead"
         case fx.ForgetTypes(worker, types):
-            return f"worker {worker.name}: forget {len(types)} task types"
+            return f"worker {worker.name}: forget {_count(len(types), 'task type')}"
         case fx.Settle(record, ending):
             reason = f": {ending.reason}" if ending.reason else ""
             return f"task {record.task_id}: {ending.ended_as}{reason}"

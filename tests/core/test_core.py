@@ -66,7 +66,7 @@ def test_a_story_tells_what_happened_to_a_task_in_order() -> None:
         "1.000 s: attempt 2 started on worker simulate-1",
         "2.000 s: worker simulate-1 was lost: signal 9",
         "2.000 s: attempt 2 is over (lost: signal 9), and it is queued again",
-        "now it is QUEUED: 1 are queued in pool 'simulate', and of its 1 workers none is ready",
+        "now it is QUEUED: pool 'simulate' has 1 task queued, and of its 1 worker none is ready",
     ]
     scene.cancel(record)
     assert lines(scene, record.task_id)[-2:] == [
@@ -84,8 +84,8 @@ def test_a_story_ends_with_where_the_task_is_and_why() -> None:
         "now it is RUNNING: worker simulate-1 on node node works on it, as attempt 1"
     )
     assert lines(scene, third.task_id)[-1] == (
-        "now it is HELD: worker simulate-1 on node node holds it behind 2 others, "
-        "as its type takes 1e-05 s"
+        "now it is HELD: worker simulate-1 on node node holds it behind 2 tasks, "
+        "for its type takes 1e-05 s"
     )
     scene.cancel(second)
     assert lines(scene, second.task_id)[-1] == (
@@ -103,11 +103,11 @@ def test_a_story_says_why_a_task_is_queued() -> None:
     scene.core.expect_workers({"learn": 1}, scene.now)
     scene.submit()
     queued = scene.submit()
-    assert why(scene, queued.task_id) == "all its 1 workers that it fits are busy"
+    assert why(scene, queued.task_id) == "of its 1 worker that could take it none is free"
     scene.core.ask_move(CLIENT, 1, "simulate", "learn", 1, scene.now)
-    assert why(scene, queued.task_id) == ("moves wait for 1 of its 1 workers, which go first")
+    assert why(scene, queued.task_id) == ("moves, which go first, wait for 1 worker of it")
     learn = scene.submit(scene.task_type("train", "learn"))
-    assert why(scene, learn.task_id) == "of its 1 workers none is ready"
+    assert why(scene, learn.task_id) == "of its 1 worker none is ready"
 
 
 def test_a_story_says_what_a_task_needs_that_no_worker_has() -> None:
@@ -115,7 +115,7 @@ def test_a_story_says_what_a_task_needs_that_no_worker_has() -> None:
     scene.node({"simulate": 1}, make=WorkerNeeds(cpus=2))
     scene.pool().announced = 2  # another may come
     large = scene.submit(needs=WorkerNeeds(cpus=4))
-    assert why(scene, large.task_id).startswith("no one of its 1 workers fits its needs (")
+    assert why(scene, large.task_id).startswith("of its 1 worker none has ")
     scene.tick(5.0)
     scene.tick(5.0)
     assert "none of its 1 idle workers has what they need" in why(scene, large.task_id)
@@ -127,7 +127,7 @@ def test_a_story_says_that_the_nodes_of_idle_workers_end() -> None:
     scene.measured(1_000.0)
     waiting = scene.submit()
     assert why(scene, waiting.task_id) == (
-        "the nodes of its 1 idle workers end, or others need those"
+        "of its 1 idle worker none fits it, or none has the time for it"
     )
 
 
@@ -149,10 +149,10 @@ def test_every_effect_can_be_said_in_one_line() -> None:
         (fx.TellNode(1, 2, "left", "it left"), "client 1: its node (request 2) is left it left"),
         (fx.Dismiss(NODE, "it was retired"), "peer 100: may end, it was retired"),
         (fx.Expel(NODE, "silent"), "peer 100: is shown out, silent"),
-        (fx.FreeObjects([b"mesh"]), "store: free 1 objects"),
+        (fx.FreeObjects([b"mesh"]), "store: free 1 object"),
         (fx.SweepObjects("client-1"), "store: sweep after client-1"),
-        (fx.FetchAhead(node, [stored]), "node node: fetch 1 objects ahead"),
-        (fx.ForgetTypes(worker, [1]), "worker simulate-1: forget 1 task types"),
+        (fx.FetchAhead(node, [stored]), "node node: fetch 1 object ahead"),
+        (fx.ForgetTypes(worker, [1]), "worker simulate-1: forget 1 task type"),
         (fx.Settle(record, fx.Ending("succeeded")), "task 1: succeeded"),
         (fx.Settle(record, fx.Ending("lost", reason="no pool")), "task 1: lost: no pool"),
     ]
@@ -263,5 +263,7 @@ def test_decisions_are_said_with_what_waits_from_now_on_and_why() -> None:
         "task 1: send attempt 1 to worker simulate-1",
         "task 3: cancelled: no longer needed",
     ]
-    here = "1 are queued in pool 'simulate'"
-    assert said[2:] == [f"task 2: waits, {here}, and all its 1 workers that it fits are busy"]
+    here = "pool 'simulate' has 1 task queued"
+    assert said[2:] == [
+        f"task 2: waits, {here}, and of its 1 worker that could take it none is free"
+    ]

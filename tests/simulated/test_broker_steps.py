@@ -172,7 +172,7 @@ def test_each_decision_is_a_line_of_the_log_for_who_wants_to_know(
         bench.broker.step()
     sent, waits = (record.getMessage() for record in caplog.records)
     assert sent == "task 1: send attempt 1 to worker default-1"
-    assert waits.startswith("task 2: waits, 1 are queued in pool 'default', and all its 1 workers")
+    assert waits.startswith("task 2: waits, pool 'default' has 1 task queued, and of its 1 worker")
     caplog.clear()
     submit(bench)
     assert not caplog.records
