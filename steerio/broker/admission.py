@@ -1,4 +1,4 @@
-"""Lets strangers in: who joins says first which protocol it speaks, and what it is."""
+"""Admission: lets strangers in, whose first message gives their protocol and their role."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ LIMIT_POOLS = 1_000
 
 
 class Welcome:
-    """Lets strangers in, or says why not.
+    """Lets strangers in, or tells them why not.
 
     Args:
-        core: where decisions are made.
-        peers: who was let in.
-        drops: where to count who was not.
-        overview: how the pools are, for clients.
+        core: the core, which decides whether a node or a worker may join.
+        peers: the peers that were let in.
+        drops: counts the strangers that were not let in.
+        overview: describes the pools to clients.
     """
 
     def __init__(self, core: Core, peers: Peers, drops: Drops, overview: Overview) -> None:
@@ -43,7 +43,7 @@ class Welcome:
     def welcome(
         self, router: RouterEndpoint, identity: bytes, message: Any, now: float
     ) -> Peer | None:
-        """Let a stranger in, or say why not."""
+        """Let a stranger in and return it as a peer, or tell it why not."""
         protocol = getattr(message, "protocol", None)
         if protocol is None:
             self._drop("stranger", f"{type(message).__name__} before joining")

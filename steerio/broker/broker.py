@@ -1,9 +1,8 @@
-"""The broker: takes messages in, lets the core decide, performs what it decided.
+"""The broker: takes messages in, lets the core decide, performs its effects.
 
-A broker has no loop and no thread of its own.  Whoever drives it calls `step`
-(see ``broker.driver``): take in what arrived, tick, perform, write the journal, flush.
-One lock makes steps exclusive, so that a second thread may step in while the loop of
-the first stands still.
+A broker has no loop and no thread of its own. Its driver calls `step` (see ``broker.driver``): take
+in messages, tick, perform, write the journal, flush. One lock makes steps exclusive, so that a
+second thread may step in while the loop of the first stands still.
 """
 
 from __future__ import annotations
@@ -32,26 +31,27 @@ decisions = logging.getLogger("steerio.core")
 ARRIVALS_PER_STEP = 1_000
 """Most arrivals taken in by one step, so that no step holds the loop for long."""
 SHARE_POOLS_S = 0.1
-"""How often at most those who watch the pools for their sizes hear of other changes."""
+"""Least time between two messages on other changes to clients that watch the sizes of pools."""
 EVENTS_UNWRITTEN = 1_000
-"""Most events that are kept to be written together."""
+"""Most events that wait to be written together."""
 ROUNDS = 8
 """Most rounds of performing in one step; each but the first follows from lost peers."""
 
 
 class Broker:
-    """Holds queue, pools, workers and event log; the only meeting point.
+    """The only meeting point, with queue, pools, workers and event log.
 
     Args:
         routers: the endpoints to serve.
-        pools: the pools there are, and how many workers each is to have: 0 for one that moves
-            are to bring some.  With ``closed`` there are no other pools, ever.
+        pools: the pools, and the number of workers that each will have: 0 for one that gets its
+            workers by moves. With ``closed`` there are no other pools, ever.
         closed: whether workers and pools are all known from the start.
         settings: bounds and leases.
-        journal: where to record, if anywhere.
-        sweeper: who removes objects from the store, if there is one.
-        copied_bytes: how much each node may copy ahead of objects that are not there; 0: they are.
-        clock: monotonic seconds; ``epoch``: what turns them into Unix time.
+        journal: for the record, if there is one.
+        sweeper: removes objects from the store, if there is one.
+        copied_bytes: most bytes that each node may copy ahead of objects that are not there; 0:
+            they are.
+        clock: monotonic seconds; ``epoch``: the difference of Unix time to them.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class Broker:
         self._second = [router for router in routers if not router.first]
         self.more = False
         self.failed = False
-        """Whether it asks to be ended because it cannot do what it is for."""
+        """Whether it asks to be ended because it cannot do its work."""
         self.core = Core(
             self.settings,
             pools or {},
@@ -103,18 +103,18 @@ class Broker:
 
     @property
     def closing(self) -> str:
-        """Why the broker was asked to end, or nothing."""
+        """Why the broker was asked to end, or ``""``."""
         return self._intake.closing
 
     @property
     def dropped(self) -> dict[str, int]:
-        """How many messages were dropped, by reason."""
+        """The number of messages that were dropped, by reason."""
         return dict(self._intake.dropped)
 
     def step(self) -> float | None:
         """Do all there is to do now; return when to step again at the latest (or ``None``).
 
-        ``more`` says afterwards whether something is there already.
+        ``more`` says afterwards whether messages are there already.
         """
         with self._lock:
             now = self._clock()
@@ -142,9 +142,9 @@ class Broker:
             return soonest if soonest < inf else None
 
     def node_exited(self, pid: int, reason: str) -> bool:
-        """Take in that a node's process ended, as seen by who started it (any thread).
+        """Take in that a node's process ended, as its starter saw (any thread).
 
-        Returns whether it was told to: then there is to be no other in its place.
+        Returns whether it was told to end: then no other takes its place.
         """
         with self._lock:
             now = self._clock()
@@ -177,7 +177,7 @@ class Broker:
                 self._journal = None
 
     def abandon(self, reason: str) -> None:
-        """End and record whatever is under way, and close (any thread).
+        """End and record all that is under way, and close (any thread).
 
         For when the loop that drives the broker will not turn again.
         """
@@ -223,7 +223,7 @@ class Broker:
                 return
 
     def _flush(self, routers: list[RouterEndpoint]) -> list[tuple[RouterEndpoint, bytes]]:
-        """Hand over what was collected; return who cannot be reached any more, and where."""
+        """Hand over the collected messages; return the peers that cannot be reached any more."""
         gone: list[tuple[RouterEndpoint, bytes]] = []
         for router in routers:
             for identity in router.flush():
@@ -244,7 +244,7 @@ class Broker:
                     peer.tell_states(fresh)
 
     def _record(self, journal: Journal) -> None:
-        """Write what ended, and the events now and then: each write is a call of the system."""
+        """Write the tasks that ended, and events now and then: each write is a system call."""
         entries = self._performer.entries
         if entries and self._write(journal, entries, []):
             self._performer.recorded()
@@ -262,11 +262,11 @@ class Broker:
             self._unwritten.clear()
 
     def _write(self, journal: Journal, entries: list[TaskEntry], events: list[AnyEvent]) -> bool:
-        """Write the record, and return whether it is; ask to end where it cannot be written.
+        """Write the record, and return whether that worked; ask to end if it cannot be written.
 
-        To go on would be to lose results without a word, to raise would be to hang everybody.  The
-        results whose entries are not written are held back, so that nobody has what is not there
-        when the run is looked at, or taken up, again; if that works later they leave then.
+        Going on would lose results without a word, raising would hang all peers. Results whose
+        entries are not written are held back, so that no client has a result that is not there when
+        the run is looked at, or taken up, again; if writing works later they leave then.
         """
         try:
             journal.write(entries, events)
@@ -279,7 +279,7 @@ class Broker:
         return True
 
     def _share_pools(self, now: float) -> None:
-        """Tell those who watch the pools: how large they are at once, the rest now and then."""
+        """Tell clients that watch the pools: of sizes at once, of the rest now and then."""
         sizes = [pool.ready for pool in self.core.pools.values()]
         due = sizes != self._shared_sizes or now >= self._next_share
         status = None
@@ -293,10 +293,10 @@ class Broker:
         self._share_at = inf if due else self._next_share  # the last change is told, too
 
     def _ping(self, now: float) -> None:
-        """Say to remote clients that we are alive; who can be reached counts as heard.
+        """Tell remote clients that we are alive; those that can be reached count as heard.
 
         A client's own loop may stand still for long, its connection is kept by ZeroMQ.
-        One that missed events hears of it now if nothing came since that could have told it.
+        A client that missed events hears of it now if nothing came since that could have told it.
         """
         self._next_ping = now + self.settings.beat_s
         self._share_pools(now)
@@ -311,7 +311,7 @@ class Broker:
                 self.core.heard(client.peer, now)
 
     def _unreachable(self, router: RouterEndpoint, identity: bytes, now: float) -> None:
-        """A peer's connection is gone: a client left; nodes tell of workers, leases of nodes."""
+        """Take in that a client's connection is gone; nodes tell of workers, leases of nodes."""
         peer = self._peers.at(router, identity)
         if peer is not None and peer.role is Role.CLIENT:
             self._peers.forget(peer)

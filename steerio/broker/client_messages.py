@@ -1,6 +1,6 @@
-"""Takes in what clients say: of tasks, events, pools, moves, nodes and the store.
+"""The intake of clients' messages: of tasks, events, pools, moves, nodes and the store.
 
-Whether a peer may say such a thing ``broker.intake`` has looked.
+``broker.intake`` has checked that the peer may send such a message.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ IN_HAND = (State.RUNNING, State.STOPPING)
 
 
 class FromClients:
-    """Takes in what clients say, one method for each kind of message.
+    """Takes in clients' messages, one method for each kind.
 
     Args:
-        core: where decisions are made.
-        peers: who was let in.
-        drops: where to count what may not be.
-        overview: how the broker is.
+        core: decides.
+        peers: those that were let in.
+        drops: counts messages that may not be.
+        overview: of the broker's state.
         share: shares the events so far, before a new subscriber is added.
     """
 
@@ -135,7 +135,7 @@ class FromClients:
     # -- events, pools and the status -----------------------------------------------------------
 
     def _subscribe(self, peer: Peer, message: ms.Subscribe, _: Frames, now: float) -> None:
-        self._share()  # first, so that the new one starts with what comes after it
+        self._share()  # first, so that the new one starts with later events
         subscription = peer.subscriptions[message.subscription] = Subscription(message)
         if message.since is not None:
             since = min(max(message.since, 0), self._core.event_count)
@@ -157,7 +157,7 @@ class FromClients:
 
     def _watch_tasks(self, peer: Peer, message: ms.WatchTasks, _: Frames, now: float) -> None:
         del message, now
-        self._share()  # first, so that it is told of what comes after
+        self._share()  # first, so that it is told of later events
         peer.watches_tasks = True
         tasks = self._core.tasks.values()
         peer.send_states(

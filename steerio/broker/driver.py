@@ -1,16 +1,16 @@
-"""Drives a broker on an asyncio loop, and from a thread while that loop stands still.
+"""The driver of a broker on an asyncio loop, and from a thread while that loop stands still.
 
 The embedded broker lives on the campaign's own loop, where a result reaches its agent
 without crossing a thread or a process.  The price would be that an agent that computes
 for three seconds stops the broker for three seconds.  So a *stand-in* thread watches
 the loop's pulse: when the loop has not turned for ``STILL_S``, the thread takes the
 broker's steps itself, until the loop is back.  Steps exclude each other by the broker's
-lock, and a step touches nothing of asyncio, so it does not matter who takes it.
+lock, and a step touches nothing of asyncio, so it does not matter which thread takes it.
 
 While the stand-in works it shortens the interpreter's switch interval, for a busy agent
 would otherwise keep the interpreter for 5 ms at a time.  C code that never lets go of
-the interpreter stops the stand-in too; nobody is lost for it, because silence is judged
-only after everything that had arrived was taken in.
+the interpreter stops the stand-in too; no peer is lost for it, because the broker judges silence
+only after it has taken in everything that had arrived.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ from steerio.edge.wire.endpoint import MemoryRouter
 log = logging.getLogger("steerio.broker")
 
 PULSE_S = 0.02
-"""How often the loop shows that it turns."""
+"""Time between two signs of the loop that it turns."""
 STILL_S = 0.06
-"""A loop that has not turned for this long is stood in for."""
+"""Time without a turn after which the thread stands in for the loop."""
 BLOCKED_S = 1.0
 """A loop that has not turned for this long is warned of."""
 SWITCH_S = 0.0005
 """The interpreter's switch interval while the stand-in works."""
 STEPS_IN_TURN = 2
-"""Steps in one turn of the loop: the second takes in what clients answer to the first at once."""
+"""Steps in one turn of the loop: the second takes in the messages that clients answer at once."""
 POLL_MS = 2
 """How long the stand-in waits for messages before it looks at the loop again."""
 
@@ -51,10 +51,10 @@ class Driver:
     Args:
         broker: the broker to drive.
         on_blocked: called (on the stand-in's thread) when the loop has stood still for
-            ``BLOCKED_S``, with the seconds and where the loop's thread is.
-        on_stop: called (on the loop) with the reason once the broker was asked to end.
-        on_stop_heard: called (on the stand-in's thread) where that cannot be yet, as the loop
-            stands still.
+            ``BLOCKED_S``, with the seconds and the stack of the loop's thread.
+        on_stop: called (on the loop) with the reason after the broker was asked to end.
+        on_stop_heard: called (on the stand-in's thread) if the broker was asked to end while the
+            loop stands still, so that ``on_stop`` has to wait.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class Driver:
         self._closed = False
         memory = [router for router in broker.routers if isinstance(router, MemoryRouter)]
         self._memory = memory[0] if memory else MemoryRouter()
-        """Whose clients are on this very loop, as a rule; one that nobody uses if there is none."""
+        """The router of clients on this very loop, as a rule; an unused one if there is none."""
 
     def start(self, *, stand_in: bool) -> None:
         """Begin to drive; ``stand_in``: also while the loop stands still."""
@@ -117,7 +117,7 @@ class Driver:
         return next_step
 
     def _look_ahead(self, next_step: float | None) -> None:
-        """See to it that there is another step when there is cause for one."""
+        """Arrange for another step if there is cause for one."""
         if self._closed:  # by a callback of a client
             return
         if self.broker.more or self._memory.ready():
@@ -143,7 +143,7 @@ class Driver:
         self._timer = self._loop.call_at(when, self._time_is_up)
 
     def _time_is_up(self) -> None:
-        """Step; what is due may not be due yet, for loops call a little early."""
+        """Step; a deadline may not be due yet, for loops call a little early."""
         self._timer = None
         self._step()
 

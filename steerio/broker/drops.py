@@ -15,11 +15,11 @@ WRONG = ("malformed", "protocol", "out of place", "unknown task type or foreign 
 LOGGED_DROPS = 10
 """How many drops for one reason are logged; all are counted."""
 LOGGED_CHARACTERS = 500
-"""How much is logged of what a peer chose to say."""
+"""Most characters logged of a text that a peer chose."""
 
 
 class Drops:
-    """What a broker has dropped.
+    """The messages that a broker has dropped, counted by reason.
 
     Args:
         core: is told of objects that came with a message that was dropped.
@@ -34,14 +34,14 @@ class Drops:
         return f"<Drops: {dict(self.count)}>"
 
     def drop(self, why: str, what: str, error: Exception | None = None) -> None:
-        """Note what was dropped, and why."""
+        """Note a drop: ``what`` says which message, ``why`` is the reason to count it under."""
         self.count[why] += 1
         if self.count[why] <= LOGGED_DROPS:
             level = logging.ERROR if error else logging.WARNING if why in WRONG else logging.INFO
             log.log(level, "dropped (%s): %.*s", why, LOGGED_CHARACTERS, what, exc_info=error)
 
     def refuse(self, stored: StoredObject | None) -> None:
-        """Have an object removed that came with what was dropped, if one did."""
+        """Have the object removed that came with a dropped message, if one did."""
         if stored is not None:
             self._core.refuse(stored.name)
 

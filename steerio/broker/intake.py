@@ -1,9 +1,9 @@
-"""Takes messages in: looks whether they may be, and has the core told what they say.
+"""Takes messages in: checks that each may come from its peer, and tells the core its content.
 
 A message that comes from a stranger or out of place is dropped, counted under a reason and logged;
-nothing that a peer sends can raise beyond here.  Where a peer that was let in says something that
-cannot be read, or taken in, it is not known what was to follow from that: so the peer is ended, is
-told so, and whatever depended on it ends with it.
+no message can raise an exception beyond this module.  If a message of a peer that was let in cannot
+be read, or taken in, the broker cannot know which effects it should have had: so the broker ends
+that peer, tells it so, and ends all that depended on it.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from steerio.model.bounds import REASON_CHARACTERS, cut
 
 
 class Intake:
-    """Takes in what peers say: finds who is to take in a message, by its kind and who sent it.
+    """Takes in messages: finds the method for each, by its kind and the role of its sender.
 
     Args:
-        core: where decisions are made.
-        peers: who was let in.
+        core: the core, which is told the content of the messages.
+        peers: the peers that were let in.
         share: shares the events so far, before a new subscriber is added.
         started: when the broker started, on its clock.
     """
@@ -55,12 +55,12 @@ class Intake:
         }
 
     def take(self, router: RouterEndpoint, arrival: Arrival, now: float) -> None:
-        """Take in what arrived from one peer."""
+        """Take in one arrival of messages from one peer."""
         peer = self._peers.at(router, arrival.peer)
         if arrival.fault:
             self._drop("malformed", f"{peer}: {arrival.fault}")
             if peer is not None:
-                self._end(peer, f"what it sent cannot be read: {arrival.fault}", now)
+                self._end(peer, f"a message of it cannot be read: {arrival.fault}", now)
             return
         for message, frames in arrival.messages:
             kind = cast("type", message.__class__)
@@ -73,18 +73,18 @@ class Intake:
                     self._drop("out of place", f"{peer} sent {kind.__name__}")
                     continue
                 take_in(peer, message, frames, now)
-            except Exception as error:  # noqa: BLE001 - our bug must not end it for everybody
+            except Exception as error:  # noqa: BLE001 - our bug must not end the broker
                 self._drop("error", f"{peer} sent {kind.__name__}", error)
                 if peer is not None:
                     what = f"{kind.__name__} cannot be taken in: {type(error).__name__}: {error}"
                     self._end(peer, what, now)
 
     def _end(self, peer: Peer, reason: str, now: float) -> None:
-        """End a peer that was let in, and have it told; what it said after that is not heard."""
+        """End a peer that was let in, and have it told; its later messages are dropped."""
         change(peer, Word.PARTS)
         try:
             self._core.unreadable(peer.number, cut(reason, REASON_CHARACTERS), now)
-        except Exception as error:  # noqa: BLE001 - as above: it goes on for the others
+        except Exception as error:  # noqa: BLE001 - as above: the broker goes on for the others
             self._drop("error", f"{peer} could not be ended", error)
 
     # -- from clients and nodes -----------------------------------------------------------------

@@ -1,6 +1,6 @@
-"""Takes in what nodes say of their workers, and workers of what they run.
+"""The intake of messages of nodes about their workers, and of workers about their tasks.
 
-What comes late, of a worker or an attempt that is no more, is dropped.
+Late messages, about a worker or an attempt that is no more, are dropped.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from steerio.model import messages as ms
 
 
 class FromNodes:
-    """Takes in what nodes and their workers say, one method for each kind of message.
+    """Takes in messages of nodes and their workers, one method for each kind.
 
     Args:
-        core: where decisions are made.
-        peers: who was let in.
-        drops: where to count what may not be.
+        core: decides.
+        peers: those that were let in.
+        drops: counts messages that may not be.
     """
 
     def __init__(self, core: Core, peers: Peers, drops: Drops) -> None:
@@ -63,7 +63,7 @@ class FromNodes:
     # -- from workers -------------------------------------------------------------------------
 
     def _own_run(self, peer: Peer, run: int) -> TaskRecord | None:
-        """Return the task that a worker speaks of, where it is in this worker's own hands."""
+        """Return the task that a worker speaks of, if it is in this worker's own hands."""
         record = self._runs.get(run)
         return record if record is not None and record.worker is peer.worker else None
 

@@ -1,4 +1,4 @@
-"""Who the broker talks to: its peers, and what of the event stream each of them wants."""
+"""The broker's peers, and their subscriptions to the event stream."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from steerio.model.tasks import CLIENT_BITS
 EVENTS_IN_MESSAGE = 1_000
 """Most events that travel in one message."""
 STATES_IN_MESSAGE = 10_000
-"""Of how many tasks one message says where they are."""
+"""Most tasks whose states travel in one message."""
 
 
 class Peer:
-    """One peer: its role, and where it is reached."""
+    """One peer: its role, and its address."""
 
     def __init__(self, number: int, router: RouterEndpoint, identity: bytes) -> None:
         self.number = number
@@ -44,7 +44,7 @@ class Peer:
         self.router.send(self.identity, message, frames)
 
     def tell_states(self, events: Sequence[AnyEvent]) -> None:
-        """Tell a client where its tasks are that these events are about."""
+        """Tell a client the states of its tasks that these events are about."""
         states: dict[int, bool] = {}
         for event in events:
             match event:
@@ -70,11 +70,11 @@ class Peer:
         self.send_states(own)
 
     def owns(self, task_id: int) -> bool:
-        """Whether a task is of this client."""
+        """Say whether a task is of this client."""
         return task_id >> CLIENT_BITS == self.client_number
 
     def send_states(self, states: Sequence[tuple[int, bool]]) -> None:
-        """Send a client where tasks are: with a number of each whether it runs."""
+        """Send a client the states of tasks, given as pairs of id and whether it runs."""
         for start in range(0, len(states), STATES_IN_MESSAGE):
             some = states[start : start + STATES_IN_MESSAGE]
             queued = [number for number, runs in some if not runs]
@@ -82,7 +82,7 @@ class Peer:
 
 
 class Subscription:
-    """One subscription: which events, and how many of them its peer missed."""
+    """One subscription: its filters, and the events that its peer missed."""
 
     def __init__(self, asked: Subscribe) -> None:
         self.number = asked.subscription
@@ -109,7 +109,7 @@ class Subscription:
             self._missed += count
 
     def share(self, peer: Peer, events: list[AnyEvent]) -> None:
-        """Send the peer what it wants of these events, or count it where it is too slow."""
+        """Send the peer the events that it wants of these, or count them if it is too slow."""
         wanted = self.wanted(events)
         if not wanted:
             return
@@ -122,7 +122,7 @@ class Subscription:
             peer.send(Events(self.number, wanted[start : start + EVENTS_IN_MESSAGE]))
 
     def catch_up(self, peer: Peer, number: int, at: float) -> None:
-        """Tell a peer that can take it again what it missed up to event ``number``."""
+        """Tell a peer that can take messages again how much it missed up to event ``number``."""
         if self._missed and not peer.router.congested(peer.identity):
             peer.send(Events(self.number, [self._take_missed(number, at)]))
 
@@ -133,15 +133,15 @@ class Subscription:
 
 
 class Peers:
-    """All peers of a broker, by where they are reached and by number.
+    """All peers of a broker, by address and by number.
 
-    Numbers are never used twice, so whoever kept one of a peer that is gone reaches nobody.
+    Numbers are never used twice, so code that kept the number of a peer that is gone reaches none.
     """
 
     def __init__(self) -> None:
         self.by_number: dict[int, Peer] = {}
         self.clients: dict[int, Peer] = {}
-        """Those of them that may watch and subscribe; there are far more workers."""
+        """The peers that may watch and subscribe; there are far more workers."""
         self._by_place: dict[tuple[int, bytes], Peer] = {}
         self._numbers = 0
 
@@ -168,18 +168,18 @@ class Peers:
             self.clients[peer.number] = peer
 
     def forget(self, peer: Peer) -> None:
-        """Let a peer go; what else it says in the same batch comes from nobody in particular."""
+        """Let a peer go; its other messages in the same batch count as a stranger's."""
         change(peer, Word.PARTS)
         self._by_place.pop((id(peer.router), peer.identity), None)
         self.by_number.pop(peer.number, None)
         self.clients.pop(peer.number, None)
 
     def send(self, number: int, message: FromBroker, frames: Frames = ()) -> None:
-        """Collect a message for a peer; nothing happens where it is gone."""
+        """Collect a message for a peer; nothing happens if it is gone."""
         peer = self.by_number.get(number)
         if peer is not None:
             peer.router.send(peer.identity, message, frames)
 
 
 Intakes = dict[tuple[Role, type], Callable[[Peer, Any, Frames, float], None]]
-"""What takes in a message, by the role of who sent it and the message's kind."""
+"""The functions that take in messages, by the sender's role and the message's kind."""

@@ -1,4 +1,4 @@
-"""Performs what the core wants done: orders become messages, results become entries."""
+"""The performer of the core's effects: orders become messages, results become entries."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from steerio.edge.wire.endpoint import Frames
 from steerio.model import messages as ms
 
 DISMISSED = 64
-"""How many processes are remembered as told to end: who started one asks as soon as it has."""
+"""Most processes that are remembered as told to end; their starter asks soon after the end."""
 
 
 class Sweeper(Protocol):
-    """Who removes objects from the store; it does not keep its caller waiting."""
+    """Removes objects from the store, without keeping its caller waiting."""
 
     def free(self, names: list[bytes]) -> None:
         """Remove these objects."""
@@ -34,10 +34,10 @@ class Performer:
     """Performs effects, one method for each kind of them.
 
     Args:
-        peers: whom to send to.
-        epoch: what turns the core's clock into Unix time.
+        peers: the receivers of messages.
+        epoch: the difference of Unix time to the core's clock.
         recording: whether to make an entry of each task that ended, in ``entries``.
-        sweeper: who removes objects from the store, if there is one.
+        sweeper: removes objects from the store, if there is one.
         held: the names of all objects that are held.
     """
 
@@ -246,7 +246,7 @@ class Performer:
         self._peers.send(effect.worker.peer, ms.Closing("it is not needed as it is"))
 
     def tell_move(self, effect: fx.TellMove, now: float) -> None:
-        """Tell the client how far its move is."""
+        """Tell the client the progress of its move."""
         del now
         move = effect.move
         news = ms.MoveNews(move.request, str(effect.state), effect.workers, effect.reason)
@@ -263,7 +263,7 @@ class Performer:
                     peer.send(ms.ForgetObjects(effect.names))
 
     def sweep_objects(self, effect: fx.SweepObjects, now: float) -> None:
-        """Have what a maker that is gone has left removed."""
+        """Have the objects removed that a maker which is gone has left."""
         del now
         if self._sweeper is not None:
             if self._kept is None:  # once for all workers of a node that is lost
@@ -281,7 +281,7 @@ class Performer:
         self._peers.send(effect.worker.peer, ms.ForgetTypes(effect.types))
 
     def tell_node(self, effect: fx.TellNode, now: float) -> None:
-        """Tell the client what became of a node."""
+        """Tell the client the end of its request about a node."""
         del now
         news = ms.NodeNews(effect.request, effect.state, effect.reason)
         self._peers.send(effect.client, news)
@@ -297,7 +297,7 @@ class Performer:
             self._peers.forget(peer)
 
     def was_dismissed(self, pid: int) -> bool:
-        """Whether this process of a node was told to end; asked once, as its number comes again."""
+        """Say, once, whether a node's process was told to end: its number may come again."""
         if pid not in self._dismissed:
             return False
         self._dismissed.remove(pid)

@@ -1,4 +1,4 @@
-"""The broker at a glance, for whoever asks: pools, workers, nodes, clients, counts, the store."""
+"""The broker at a glance: pools, workers, nodes, clients, counts, the store."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from steerio.model.status import NodeStatus, WorkerStatus
 
 
 class Overview:
-    """Says how a broker is.
+    """The status of a broker, made when it is asked for.
 
     Args:
-        core: what it is about.
-        dropped: how many messages were dropped, by reason.
+        core: of the broker.
+        dropped: the number of messages that were dropped, by reason.
         started: when the broker started, on its clock.
     """
 
@@ -29,11 +29,11 @@ class Overview:
         return f"<Overview of {len(self._core.pools)} pools, {len(self._core.nodes)} nodes>"
 
     def pools(self) -> ms.PoolStatus:
-        """Return how the pools are."""
+        """Return the loads of the pools."""
         return ms.PoolStatus({n: p.load() for n, p in self._core.pools.items()})
 
     def status(self, request: int, now: float) -> ms.Status:
-        """Return the answer to who asks how everything is."""
+        """Return the whole status, as the answer to a request."""
         workers = [
             WorkerStatus(
                 worker.name,

@@ -1,4 +1,4 @@
-"""Removing objects from the store, in a thread of its own: a store may keep its user waiting."""
+"""The removal of objects from the store, in a thread, as a store may keep its user waiting."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ import msgspec
 from steerio.edge.store.store import Store
 
 TIDY_S = 3.0
-"""How long after the last objects were freed the store gives memory back that it kept for more."""
+"""Time from the last freed objects to giving back the memory that the store kept for more."""
 CLOSE_S = 5.0
-"""Longest wait, at the end, for what is still to be removed."""
+"""Longest wait, at the end, for removals that are still to be made."""
 TRIES = 4
-"""How often a store is told to remove something, while it fails."""
+"""Most times that a store is told to remove something, while it fails."""
 MOST_FAILED = 1000
-"""How many orders that have failed are kept, to be tried again."""
+"""Most failed orders that are kept, to be tried again."""
 
 log = logging.getLogger("steerio.broker")
 
 
 class StraightSweeper:
-    """Removes objects at once, from a store that keeps nobody waiting."""
+    """Removes objects at once, from a store that does not keep its user waiting."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -46,11 +46,11 @@ class _Order(msgspec.Struct):
 
 
 class StoreSweeper:
-    """Removes objects that are freed, and what makers have left that are gone.
+    """Removes freed objects, and those that makers which are gone have left.
 
-    Its thread is started when there is something to do.  What the store fails to do is tried
-    again, up to ``TRIES`` times: when it has done something else, or has been left alone for
-    ``TIDY_S``, and at the end.
+    Its thread is started when there is something to do. An order that the store fails to carry out
+    is tried again, up to ``TRIES`` times: when another has succeeded, or the store has been left
+    alone for ``TIDY_S``, and at the end.
     """
 
     def __init__(self, store: Store) -> None:
@@ -66,11 +66,11 @@ class StoreSweeper:
 
     def sweep(self, maker: str, keep: frozenset[bytes]) -> None:
         """Remove all that a maker has put there, but for these objects, soon."""
-        what = f"what {maker} has left"
+        what = f"the objects that {maker} has left"
         self._order(_Order(what, lambda: self._store.sweep(maker, keep)))
 
     def close(self) -> None:
-        """Do what is still to be done, though not for ever."""
+        """Carry out the orders that are left, though not for ever."""
         if self._thread is not None:
             self._orders.put(None)
             self._thread.join(CLOSE_S)

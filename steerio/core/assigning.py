@@ -1,4 +1,4 @@
-"""Which task or pool each worker goes to: the one place where that is decided.
+"""The assigning of work: the one place that decides to which task or pool a worker goes.
 
 Each fact that may have freed a worker, or brought a task that an idle one could take, notes the
 worker or the pool; then `Core` calls `assign`, which goes on until nothing is left to give.

@@ -16,9 +16,9 @@ from steerio.core.records import TaskRecord
 
 _QUEUED = int(State.QUEUED)
 _SLACK = 64
-"""Dead entries that are tolerated however short the queue is."""
+"""Dead entries that are tolerated, however short the queue is."""
 _STEPS = 32
-"""What a push costs at most, compared with what building the heap anew costs for each entry."""
+"""The cost of a push at most, in entries of a heap that is built anew."""
 
 
 class Backlog:

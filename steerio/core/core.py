@@ -48,7 +48,7 @@ class Core:
         pools: the names of the pools there are.
         closed: whether there are no other pools, ever.
         epoch: the difference of Unix time to the core's clock.
-        fetch_ahead_bytes: how much of the inputs of tasks each node may fetch ahead; 0: nothing.
+        fetch_ahead_bytes: most bytes of inputs that each node may fetch ahead; 0: none.
     """
 
     def __init__(
@@ -451,7 +451,7 @@ class Core:
         return self.cluster.log.after(number)
 
     def story(self, task_id: int) -> list[str]:
-        """Say in words what happened to a task, and why it runs or waits now."""
+        """Return, in words, the history of a task and why it runs or waits now."""
         return stories.story(self.cluster, task_id)
 
     def check(self, now: float) -> None:

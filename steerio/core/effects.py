@@ -1,4 +1,4 @@
-"""What the core wants done: a closed union of orders to the broker.
+"""Effects: a closed union of the core's orders to the broker.
 
 The core appends effects to a list; the broker performs them in that order.
 """
@@ -39,7 +39,7 @@ class SendTask(Struct, frozen=True, gc=False):
 
 
 class Grant(Struct, frozen=True, gc=False):
-    """Let the generator of this attempt yield ``count`` more items; 0: nobody reads any."""
+    """Let the generator of this attempt yield ``count`` more items; 0: there is no reader."""
 
     worker: WorkerRecord
     run: int
@@ -91,7 +91,7 @@ class TellMove(Struct, frozen=True, gc=False):
 
 
 class TellNode(Struct, frozen=True, gc=False):
-    """Tell a client what became of a node that it wanted drained; ``reason``: why that."""
+    """Tell a client the end of its request to drain a node; ``reason``: why that."""
 
     client: int
     request: int
@@ -126,7 +126,7 @@ class SweepObjects(Struct, frozen=True, gc=False):
 
 
 class FetchAhead(Struct, frozen=True, gc=False):
-    """Have a node fetch what a task needs that will run there."""
+    """Have a node fetch the objects of a task that will run there."""
 
     node: NodeRecord
     objects: list[StoredObject]
@@ -167,4 +167,4 @@ Effect = (
 """Everything the core can want."""
 
 ForWorker = SendTask | Grant | RecallTask | AskToStop | Signal
-"""Those that are orders about what a worker has in hand: void once that has ended."""
+"""Those about a task in a worker's hands: void once that worker has ended."""

@@ -22,7 +22,7 @@ KEPT_EVENTS = 100_000
 class EventLog:
     """Events in order of their numbers, from 1, without a gap.
 
-    ``epoch`` is what turns the core's clock into Unix time.
+    ``epoch`` is the difference of Unix time to the core's clock.
     """
 
     def __init__(self, epoch: float = 0.0, kept: int = KEPT_EVENTS) -> None:

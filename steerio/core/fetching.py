@@ -1,12 +1,12 @@
-"""Fetching ahead: which node is to fetch what, before the task that needs it starts there.
+"""Fetching ahead: orders to nodes to fetch objects before the tasks that need them start.
 
-Only where a store is not on the node itself (``wanted``).  A task that a worker holds behind
-another will run on that worker's node.  Of one that waits in a queue nobody knows where it
-will run: on the only node of its pool, if there is just one; else only what several tasks
-need is fetched, by all nodes of the pool, since most of them will use it.
+It is done only if the store is not on the node itself (``wanted``). A task that a worker holds
+behind another will run on that worker's node. A task that waits in a queue will run on the only
+node of its pool, if there is just one; otherwise its node is not known, so only objects that
+several tasks need are fetched, by all nodes of the pool, since most of them will use these.
 
-A node keeps only so much of what it has fetched: if it were told of all that a long queue
-needs, it would drop the first of it for the last before either was used.
+A node keeps only so many bytes of fetched objects: if it were told of all that a long queue needs,
+it would drop the first for the last before either was used.
 """
 
 from __future__ import annotations
@@ -21,15 +21,16 @@ from steerio.core.roster import Pool, Roster
 from steerio.model.objects import StoredObject
 
 SHARED_BY = 2
-"""What at least so many tasks need is worth fetching by nodes that may not need it."""
+"""Fewest tasks that need an object for it to be worth fetching by nodes that may not need it."""
 MOST_BYTES = 2**30
-"""How much a node fetches ahead, unless another bound is set."""
+"""Most bytes that a node fetches ahead, unless another bound is set."""
 
 
 class Fetching:
-    """Decides what nodes fetch ahead, and remembers what they were told to.
+    """Decides which objects nodes fetch ahead, and remembers its orders.
 
-    ``most_bytes`` bounds what a node was told to fetch that no task has begun to use there.
+    ``most_bytes`` bounds the objects that a node was told to fetch and no task has begun to use
+    there.
     """
 
     def __init__(self, roster: Roster, holdings: Holdings, most_bytes: int = MOST_BYTES) -> None:
@@ -40,16 +41,16 @@ class Fetching:
         self._told: dict[bytes, set[int]] = {}
         """The numbers of the nodes that were told to fetch an object."""
         self._unused: dict[tuple[int, bytes], int] = {}
-        """The length of what a node was told to fetch and no task has begun to use there."""
+        """The length of each object that a node was told to fetch and no task has begun to use."""
         self._ahead: defaultdict[int, int] = defaultdict(int)
         """The sum of that, by node."""
 
     def sent_ahead(self, objects: list[StoredObject], node: NodeRecord) -> list[FetchAhead]:
-        """A task that needs these objects waits at a worker of this node."""
+        """Order for a task that needs these objects and waits at a worker of this node."""
         return self._fetch(objects, [node]) if self.wanted else []
 
     def waits(self, objects: list[StoredObject], pool: Pool) -> list[FetchAhead]:
-        """A task that needs these objects waits in the queue of a pool."""
+        """Order for a task that needs these objects and waits in the queue of a pool."""
         if not self.wanted:
             return []
         nodes = [self._roster.nodes[name] for name in pool.by_node]
@@ -58,13 +59,13 @@ class Fetching:
         return self._fetch(objects, nodes)
 
     def forget(self, names: Iterable[bytes]) -> None:
-        """These objects are gone."""
+        """Take in that these objects are gone."""
         for name in names:
             for number in self._told.pop(name, ()):
                 self._strike(number, name)
 
     def used(self, objects: Iterable[StoredObject], node: NodeRecord) -> None:
-        """A task that needs these objects has started on this node."""
+        """Take in that a task that needs these objects has started on this node."""
         for stored in objects:
             self._strike(node.number, stored.name)
 
@@ -77,7 +78,7 @@ class Fetching:
         return orders
 
     def _tell(self, number: int, stored: StoredObject) -> bool:
-        """Note that a node is told to fetch an object, unless it was, or is to fetch enough."""
+        """Note that a node is told to fetch an object, unless it was, or has enough to fetch."""
         told = self._told.get(stored.name, ())
         if number in told or self._ahead[number] + stored.nbytes > self.most_bytes:
             return False

@@ -1,11 +1,11 @@
-"""Tasks that no worker of their pool could ever take, and how long they wait for one.
+"""Tasks that no worker of their pool could ever take, and the bound of their wait.
 
-Theory.  Workers that are there, or away and come home, are counted by what each has.  Where all
-are there that were announced and none is of use for a task, that is said at once.  Else one
-may come: with a node that has not joined, with a move, or in place of one that was lost.
-For that a task waits as long as a pool waits for its first worker.  While any queued task
-has needs this is looked at now and then, which has to be told of nothing; so nothing that
-workers do can be missed, and no task waits for ever.
+Theory. Workers that are there, or away and come home, are counted by their makes. If all announced
+workers are there and none fits a task, the task is refused at once. Otherwise one may come: with a
+node that has not joined, with a move, or in place of one that was lost. For that a task waits as
+long as a pool waits for its first worker. While any queued task has needs the core looks at this
+now and then, without being told of anything; so it misses nothing that workers do, and no task
+waits for ever.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from steerio.core.roster import Pool
 from steerio.model.places import WorkerNeeds
 
 LOOKS = 4
-"""How often to look within the time that a task waits for a worker that fits it."""
+"""Number of looks within the time that a task waits for a worker that fits it."""
 
 
 class Unfit(NamedTuple):
@@ -41,7 +41,7 @@ def watch(cluster: Cluster, now: float) -> None:
 
 
 def look(cluster: Cluster, now: float) -> list[Unfit]:
-    """Return what has waited long enough for a worker that fits; and look again later."""
+    """Return the tasks that have waited long enough for a worker that fits; look again later."""
     unfit: list[Unfit] = []
     for pool in cluster.roster.pools.values():
         since = pool.unfit_since
@@ -66,5 +66,5 @@ def _say(pool: Pool, needs: WorkerNeeds) -> str:
 
 
 def _by_number(pool: Pool) -> list[tuple[WorkerNeeds, int]]:
-    """Return what workers of a pool have, and how many have it, the most of them first."""
+    """Return the makes of a pool's workers with their numbers, the most frequent first."""
     return sorted(pool.makes.items(), key=lambda item: (-item[1], str(item[0])))

@@ -1,14 +1,14 @@
-"""Holdings: who needs which object of the store, and what nobody needs any more.
+"""Holdings: the holders of each object of the store, and the objects without any.
 
 An object is *held* by tasks that are not settled, by clients that have a reference or have
-not fetched a value yet, and by the versions that are the newest of their name.  It is freed
-when the last of them lets go, and never before: whoever puts one in tells of it in the
-message that also names its first holder.
+not fetched a value yet, and by the versions that are the newest of their name.  It is freed when
+the last of them lets go, and never before: the message that tells of a new object also names its
+first holder.
 
-Of tasks only their number is kept for each object, for there may be a million of them, and
-each task's record says what it holds.
+For tasks only their number is kept with each object, for there may be a million of them, and each
+task's record lists its objects.
 
-Invariant: what is freed is not held, also where it was let go and held again in one step.
+Invariant: a freed object is not held, even if it was let go and held again in one step.
 
 Each operation costs a few dictionary look-ups, whatever the number of objects.
 """
@@ -21,21 +21,21 @@ from collections.abc import Collection, Mapping
 from steerio.model.objects import StoredObject
 
 Holder = tuple[str, int | str]
-"""Who holds, but for tasks: ``client`` with its peer number, ``version`` with its name."""
+"""A holder that is no task: ``client`` with its peer number, ``version`` with its name."""
 
 
 class Holdings:
-    """All objects that the broker knows of, and who holds them."""
+    """All objects that the broker knows of, and their holders."""
 
     def __init__(self) -> None:
         self.sizes: dict[bytes, int] = {}
         """Bytes of every object that is held."""
         self.freed: dict[bytes, None] = {}
-        """What nobody holds any more, since it was last taken, in that order."""
+        """Objects that lost their last holder since the last `take_freed`, in order."""
         self._tasks: dict[bytes, int] = {}
-        """How often tasks hold an object."""
+        """The number of holds that tasks have on each object."""
         self._others: dict[bytes, int] = {}
-        """How often all others do."""
+        """The number of holds of all others."""
         self._holds: dict[Holder, Counter[bytes]] = {}
         self._clients: set[int] = set()
 
@@ -49,9 +49,9 @@ class Holdings:
         self._let_all_go(("client", client))
 
     def hold(self, stored: StoredObject, holder: Holder) -> None:
-        """Note that a holder needs an object, once more if it does already.
+        """Note that a holder needs an object, once more if it already does.
 
-        A client that is not there needs nothing: what it alone would hold is freed.
+        A client that is not there needs nothing: an object that it alone would hold is freed.
         """
         if holder[0] == "client" and holder[1] not in self._clients:
             self.refuse(stored.name)
@@ -63,7 +63,7 @@ class Holdings:
         held[stored.name] += 1
 
     def let_go(self, name: bytes, holder: Holder) -> bool:
-        """Take back one hold; ``False`` where there was none."""
+        """Take back one hold; ``False`` if there was none."""
         held = self._holds.get(holder)
         if held is None or name not in held:
             return False
@@ -80,37 +80,37 @@ class Holdings:
         self._add(stored, self._tasks)
 
     def task_lets_go(self, name: bytes) -> None:
-        """Take back what ``hold_for_task`` has noted, once."""
+        """Take back one hold of ``hold_for_task``."""
         if name in self._tasks:  # else all was freed
             self._drop(name, self._tasks)
 
     def refuse(self, name: bytes) -> None:
-        """Free an object that came with something that is dropped, unless it is held."""
+        """Free an object that came with a dropped message, unless it is held."""
         if name not in self.sizes:
             self.freed[name] = None
 
     def free_all(self) -> None:
-        """Free everything, whoever holds it: nobody is served any more."""
+        """Free everything, held or not: the broker serves no peer any more."""
         self.freed |= dict.fromkeys(self.sizes)
         for everything in (self.sizes, self._tasks, self._others, self._holds):
             everything.clear()
         self._clients.clear()
 
     def tasks(self, name: bytes) -> int:
-        """Return how often tasks hold an object."""
+        """Return the number of holds that tasks have on an object."""
         return self._tasks.get(name, 0)
 
     def take_freed(self) -> list[bytes]:
-        """Return what was freed since the last call."""
+        """Return the objects that were freed since the last call."""
         freed, self.freed = list(self.freed), {}
         return freed
 
     def bytes_by_tasks(self) -> int:
-        """Return how many bytes tasks hold, each time that one does."""
+        """Return the bytes that tasks hold, counted for each hold."""
         return sum(times * self.sizes[name] for name, times in self._tasks.items())
 
     def bytes_by_holder(self) -> dict[Holder, int]:
-        """Return how many bytes each other holder holds."""
+        """Return the bytes that each other holder holds."""
         return {
             holder: sum(self.sizes[name] for name in held) for holder, held in self._holds.items()
         }
@@ -121,9 +121,9 @@ class Holdings:
         by_versions: Mapping[Holder, Counter[bytes]],
         clients: Collection[int],
     ) -> bool:
-        """Whether anything is held but by these tasks and versions, and by clients that are there.
+        """Say whether objects are held by others than these tasks, versions, and present clients.
 
-        Or held by these and not known here; or freed and held.
+        Also whether these hold one that is not known here, or one is both freed and held.
         """
         others = {holder: held for holder, held in self._holds.items() if holder[0] != "client"}
         of_clients = {holder[1] for holder in self._holds if holder[0] == "client"}

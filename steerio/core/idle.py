@@ -1,9 +1,9 @@
-"""The idle workers of one pool, by what they have and how long their nodes last.
+"""The idle workers of one pool, by make and by the end of their nodes.
 
 A task goes to the *least* of those that fit it, so that the large ones stay free for tasks
-that fit no other (best fit, as packers say).  Accelerators are dearest, then what a tag
-says, then memory, then cores; then time, which only nodes with a walltime are short of.
-Among workers that are alike who became idle last goes first: its caches are warm.
+that fit no other (best fit, as packers say).  Accelerators are dearest, then tags, then memory,
+then cores; then time, which only nodes with a walltime are short of. Among equal workers the one
+that became idle last goes first: its caches are warm.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from steerio.core.records import WorkerRecord
 from steerio.model.places import WorkerNeeds
 
 Kind = tuple[WorkerNeeds, float]
-"""What a worker has, and until when it can run tasks."""
+"""A worker's make, and the time until which it can run tasks."""
 
 
 class IdleWorkers:
-    """Workers with nothing in hand.
+    """The workers with nothing in hand, in groups of one kind.
 
-    Invariant: the groups are in order of what a worker of each has, the least first.
+    Invariant: the groups are in order of their kinds, the least first.
     """
 
     def __init__(self) -> None:
@@ -68,14 +68,14 @@ class IdleWorkers:
         return None
 
     def fits(self, needs: WorkerNeeds | None, until: float) -> bool:
-        """Whether one of them could take a task that lasts ``until``."""
+        """Say whether one of them could take a task that lasts ``until``."""
         return any(
             until <= last and (needs is None or make.suffices_for(needs))
             for make, last in self.kinds()
         )
 
     def kinds(self) -> list[Kind]:
-        """What there are workers of, the least first."""
+        """Return the kinds of the workers that are there, the least first."""
         return [kind for kind, group in self._groups.items() if group]
 
     def take_of(self, make: WorkerNeeds, until: float) -> WorkerRecord | None:

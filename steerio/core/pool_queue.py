@@ -1,17 +1,15 @@
-"""The queue of one pool whose workers differ: who may take which task, and in what order.
+"""The queue of one pool whose workers differ, sorted by the workers that may take a task.
 
-Tasks of one *sort* (equal needs; and where nodes have walltimes, one task type) wait in a
-`Backlog` of their own, and those that nothing is to be known of in one more.  A worker takes
-the best-ranked task among the heads of the queues that it fits, so an operation costs as much
-as there are different sorts, however many tasks there are; where there is nothing to tell
-apart there is one queue, and nothing to choose.
+Tasks of one *sort* (equal needs and, if nodes have walltimes, one task type) wait in a `Backlog` of
+their own, and plain tasks in one more. A worker takes the best-ranked task among the heads of the
+queues that it fits, so the cost of an operation grows with the number of different sorts, however
+many tasks there are; if all tasks are plain there is one queue, and nothing to choose.
 
-Theory.  A worker runs one task at a time, so nothing has to be kept free for a large task
-until enough of it has come together: the next large worker that becomes free is enough, and
-it goes to the best-ranked task that it fits.  Small tasks pass a large one only on workers
-that it does not fit (this is what batch systems call back-filling, and the rank is the
-reservation): whatever is ranked behind a large task never delays it.  Time is one more need:
-short tasks pass long ones on nodes that end before these were done.
+Theory. A worker runs one task at a time, so no room has to be gathered for a large task: the next
+large worker that becomes free is enough, and it goes to the best-ranked task that it fits.  Small
+tasks pass a large one only on workers that it does not fit (batch systems call this back-filling,
+and the rank is the reservation): a task that is ranked behind a large one never delays it.  Time is
+one more need: short tasks pass long ones on nodes that end before these were done.
 """
 
 from __future__ import annotations
@@ -25,26 +23,26 @@ from steerio.core.records import TaskRecord, TypeRecord
 from steerio.model.places import WorkerNeeds
 
 MARGIN = 1.5
-"""How many times its type's mean duration a task is given to be done in time."""
+"""The time that a task is given to be done in time, in mean durations of its type."""
 LIMIT_TYPES = 64
 """Most task types of a pool whose durations are looked at; tasks of others go to any worker."""
 
 
 class Sort(NamedTuple):
-    """What tasks have in common that wait in one queue."""
+    """The properties that tasks of one queue share."""
 
     needs: WorkerNeeds | None
     type: TypeRecord | None = None
     at_most_s: float = inf
 
     def takes_s(self) -> float:
-        """Return how long a task of it takes, as far as that is known: 0 where it is not."""
+        """Return how long a task of it takes; 0 if that is not known."""
         if self.type is None or self.type.mean_s < 0:
             return 0.0
         return min(self.type.mean_s * MARGIN, self.at_most_s)
 
     def fits(self, make: WorkerNeeds, left_s: float) -> bool:
-        """Whether a worker can take it that has this, and so much time."""
+        """Say whether a worker of this make, with so much time left, can take it."""
         return self.takes_s() <= left_s and (self.needs is None or make.suffices_for(self.needs))
 
 
@@ -66,7 +64,7 @@ class PoolQueue:
         self._live = 0
         self._timed = timed
         self._types: set[TypeRecord] = set()
-        """Those that are told apart."""
+        """The types that are told apart."""
 
     def __len__(self) -> int:
         return self._live
@@ -82,11 +80,11 @@ class PoolQueue:
 
     @property
     def needs(self) -> list[WorkerNeeds]:
-        """What queued tasks need, each once."""
+        """The needs of queued tasks, each once."""
         return list(dict.fromkeys(s.needs for s in self._choosy if s.needs is not None))
 
     def tell_types_apart(self) -> None:
-        """Look from now on at how long tasks take: some worker may be short of time."""
+        """Look at the durations of tasks from now on: some worker may be short of time."""
         queued = list(self)
         self._timed = True
         self._plain, self._choosy, self._live = Backlog(self._pool), {}, 0
@@ -106,14 +104,14 @@ class PoolQueue:
         self._queue(record).push(record)
 
     def peek(self, make: WorkerNeeds | None = None, left_s: float = inf) -> TaskRecord | None:
-        """Return the task that a worker takes next that has this, and so much time, or ``None``.
+        """Return the next task for a worker of this make, with so much time left, or ``None``.
 
-        Without a make: the one that goes next, whoever takes it.
+        Without a make: the next of all tasks.
         """
         return self._best(make, left_s)[0] if self._choosy else self._plain.peek()
 
     def pop(self, make: WorkerNeeds | None = None, left_s: float = inf) -> TaskRecord | None:
-        """Take out what `peek` returns; the caller then changes its state."""
+        """Take out the task that `peek` returns; the caller then changes its state."""
         if not self._choosy:
             record = self._plain.pop()
         else:
@@ -123,7 +121,7 @@ class PoolQueue:
             else:
                 queue = self._choosy[sort]
                 queue.pop()
-                if not queue:  # what its heap may still hold is queued no more
+                if not queue:  # tasks that its heap may still have are queued no more
                     del self._choosy[sort]
         self._live -= record is not None
         return record
@@ -170,7 +168,7 @@ class PoolQueue:
         self._types.discard(kind)
 
     def _sort(self, record: TaskRecord) -> Sort:
-        """Return what a task's queue is known by."""
+        """Return the key of a task's queue."""
         options, kind = record.options, record.type
         if not self._timed:
             return Sort(options.needs)
@@ -181,7 +179,9 @@ class PoolQueue:
         return Sort(options.needs, kind, _rounded_up(options.timeout_s))
 
     def _queue(self, record: TaskRecord) -> Backlog:
-        if record.options.needs is None and not self._timed:  # as of most: nothing is made
+        if (
+            record.options.needs is None and not self._timed
+        ):  # most tasks, for which nothing is made
             return self._plain
         sort = self._sort(record)
         if sort.needs is None and sort.type is None:
@@ -197,7 +197,7 @@ class PoolQueue:
 
 
 def _rounded_up(seconds: float | None) -> float:
-    """Return a power of two: so there are few different ones, whatever users ask for."""
+    """Round up to a power of two, so that there are few different ones, whatever users ask for."""
     return inf if seconds is None else 2.0 ** ceil(log2(seconds))
 
 

@@ -1,4 +1,4 @@
-"""What the core remembers of tasks, task types, workers and nodes.
+"""The core's records of tasks, task types, workers, nodes, moves and clients.
 
 Records are plain mutable state of the core and never leave it but as arguments of
 effects.  Task records are kept out of the garbage collector (``gc=False``): with a
@@ -21,14 +21,14 @@ from steerio.model.places import WorkerNeeds
 from steerio.model.tasks import TaskOptions, TaskSpec
 
 PLAIN = WorkerNeeds()
-"""What a worker has of which nothing else is said."""
+"""The make of a worker of which nothing else is said."""
 
 
 class TypeRecord(Struct, eq=False):
     """A task type as the broker knows it.
 
     ``mean_s`` is a running mean of measured durations (negative: none measured yet).  ``clients``
-    is by how many numbers clients know it, ``tasks`` how many tasks of it have not ended.
+    counts the numbers by which clients know it, ``tasks`` its tasks that have not ended.
     """
 
     type_id: int
@@ -41,7 +41,7 @@ class TypeRecord(Struct, eq=False):
 class Attempt(Struct, frozen=True):
     """An attempt at a task after which there was another.  Times are on the core's clock.
 
-    ``started`` and ``ended`` are as its worker said, where it did; ``over`` is when it was known.
+    ``started`` and ``ended`` are as its worker said, if it did; ``over`` is when that was known.
     """
 
     number: int
@@ -58,9 +58,9 @@ class Attempt(Struct, frozen=True):
 class TaskRecord(Struct, gc=False, eq=False):
     """One task from submission to result.  Times are on the core's clock, in seconds.
 
-    ``not_again`` is why it is not to be queued again, if it is not.  ``versions`` are those
-    that its attempt was given of what it takes the latest of.  ``unread``: nobody reads the items
-    that it yields.  ``earlier`` are the attempts before the last.
+    ``not_again`` is why it may not be queued again, if it may not. ``versions`` are those that its
+    attempt was given of the names of which it takes the latest. ``unread``: its items have no
+    reader. ``earlier`` are the attempts before the last.
     """
 
     task_id: int
@@ -103,13 +103,13 @@ class TaskRecord(Struct, gc=False, eq=False):
 class WorkerRecord(Struct, eq=False):
     """One worker.
 
-    ``in_hand`` is what it was sent, in the order in which it runs it.  ``home`` is the pool
-    that it belongs to, which may have lent it to ``pool``; ``move`` is what brought it there,
-    and ``goes_home`` whether it returns as soon as it has nothing in hand.  ``put_off_s`` is for
-    how long its start was put off last because too many had failed.  ``make`` is what it has of
-    its node: that with which it was started, for whichever pool that was.  ``broken`` is why it is
-    to be ended, if something it said cannot be read; ``pressed`` is for what its node was told to
-    kill it.
+    ``in_hand`` are the tasks that it was sent, in the order in which it runs them. ``home`` is the
+    pool that it belongs to, which may have lent it to ``pool``; ``move`` brought it there, and
+    ``goes_home`` says whether it returns as soon as it has nothing in hand. ``put_off_s`` is for
+    how long its start was put off last because too many had failed. ``make`` is its share of its
+    node, with which it was started, for whichever pool that was. ``broken`` is why it must be
+    ended, if one of its messages cannot be read; ``pressed`` is the deadline for which its node was
+    told to kill it.
     """
 
     name: str
@@ -133,10 +133,11 @@ class WorkerRecord(Struct, eq=False):
 class NodeRecord(Struct, eq=False):
     """One node, the workers it runs, and when it was last heard of.
 
-    ``ends`` is when its walltime is over, and ``until`` when it has to be left before that.  While
-    it is ``draining`` it gets no task; whatever still runs there at ``drain_by`` is stopped, from
-    when on it is ``overdue``.  ``drained``: all workers are gone; ``away`` are the homes of those
-    that went.  ``retires``: it is to end then.  ``watchers`` are told, by client and its number.
+    ``ends`` is when its walltime is over, and ``until`` when its tasks must be done before that.
+    While it is ``draining`` it gets no task; tasks that still run there at ``drain_by`` are
+    stopped, from when on it is ``overdue``. ``drained``: all workers are gone; ``away`` are the
+    homes of those that went. ``retires``: it ends then. ``watchers`` are told, by client and its
+    number.
     """
 
     name: str
@@ -159,22 +160,22 @@ class NodeRecord(Struct, eq=False):
     watchers: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
 
     def make(self, pool: str) -> WorkerNeeds:
-        """Return what a worker has that is started here for a pool."""
+        """Return the make of a worker that is started here for a pool."""
         return self.makes.get(pool, PLAIN)
 
     def keeps(self, source: str, target: str) -> bool:
-        """Whether a process of one pool can serve another as it is."""
+        """Say whether a process of one pool can serve another as it is."""
         return set(self.requires.get(target, ())) <= set(self.requires.get(source, ()))
 
 
 class MoveRecord(Struct, eq=False):
     """Workers that a client wants moved, for good or (``lease``) until it gives them back.
 
-    ``taken`` are those that are at the target for it, ``reserved`` those that wait until
-    all are free (where they are to go ``together``).  It is ``short`` while its source has too
-    few workers for it, and more may yet come.
+    ``taken`` are those that are at the target for it, ``reserved`` those that wait until all are
+    free (if they go ``together``).  It is ``short`` while its source has too few workers for it,
+    and more may yet come.
 
-    The agent ``by`` which it is waited for does nothing before ``awaited`` workers are there; until
+    An agent (``by``) that waits for it does nothing before ``awaited`` workers are there; until
     then it keeps the leases that it ``holds`` (its client's numbers for them).
     """
 
@@ -198,12 +199,12 @@ class MoveRecord(Struct, eq=False):
 
     @property
     def owed(self) -> int:
-        """How many workers are still to be found for it, while it waits."""
+        """The number of workers that are still to be found for it, while it waits."""
         return max(0, self.count - len(self.taken) - len(self.reserved))
 
     @property
     def blocked(self) -> bool:
-        """Whether somebody does nothing before it has more workers."""
+        """Whether an agent does nothing before it has more workers."""
         return self.state is MoveState.WAITING and len(self.taken) < self.awaited
 
 

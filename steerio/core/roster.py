@@ -1,9 +1,9 @@
-"""Who is there: nodes, workers and the pools they form.
+"""The roster: nodes, workers and the pools they form.
 
 Invariant: every worker is in exactly one pool, belongs to exactly one (its home), and is
 on exactly one node; a pool's ``workers`` counts those that are in it, whatever their
-phase; ``idle`` holds exactly the idle ones.  ``makes`` counts what those have that are in
-it, and what those of its own will have that come back to it.
+phase; ``idle`` holds exactly the idle ones.  ``makes`` counts the makes of the workers in it, and
+those that its own will have when they come back.
 """
 
 from __future__ import annotations
@@ -42,29 +42,29 @@ class Pool:
         self.may_be_empty = False
         """Whether it was meant to have no workers, or has moved some away."""
         self.announced = 0
-        """Workers that are to belong to it; some of them may not have come yet."""
+        """Workers that will belong to it; some of them may not have come yet."""
         self.to_come = 0
         """Workers that were asked for at the start and are on no node yet."""
         self.at_home = 0
         """Workers that belong to it, wherever they are."""
         self.moves: deque[MoveRecord] = deque()
-        """Who waits for workers of this pool, in order."""
+        """The moves that wait for workers of this pool, in order."""
         self.leaving = 0
         """Workers in it whose nodes are drained."""
         self.coming = 0
         """Moves to this pool that wait."""
         self.by_node: Counter[str] = Counter()
-        """How many workers it has on each node."""
+        """The number of its workers on each node."""
         self.makes: Counter[WorkerNeeds] = Counter()
-        """How many workers it has of each make, those that will come home included."""
+        """The number of its workers of each make, those that will come home included."""
         self.makes_ready: Counter[WorkerNeeds] = Counter()
-        """How many workers it has of each make that are ready, of those that are in it."""
+        """The number of ready workers of each make, of those that are in it."""
         self.stalled = ""
-        """Why its tasks wait in vain, as far as that was said."""
+        """The last told reason why its tasks wait in vain."""
         self.stalled_at = 0
         """The best-ranked of them, at the last look."""
         self.unfit_since: dict[WorkerNeeds, float] = {}
-        """Since when no worker fits queued tasks of some needs."""
+        """The time since which no worker fits queued tasks, by their needs."""
 
     def __repr__(self) -> str:
         return (
@@ -111,7 +111,7 @@ class Roster:
         self.workers: dict[str, WorkerRecord] = {}
         self.by_number: dict[int, NodeRecord | WorkerRecord] = {}
         self.timed = False
-        """Whether any node has had a walltime, so that how long tasks take matters."""
+        """Whether any node has had a walltime, so that the durations of tasks matter."""
         self._numbers = 0
         self._named: dict[str, int] = {}
 
@@ -131,7 +131,7 @@ class Roster:
         now: float,
         makes: dict[str, WorkerNeeds] | None = None,
     ) -> tuple[NodeRecord, list[WorkerRecord]]:
-        """Take in a node and name the workers that it shall start.
+        """Take in a node and name the workers that it will start.
 
         A second node of the same name gets a number behind it.
         """
@@ -196,10 +196,10 @@ class Roster:
         self._count_make(worker, 1)
 
     def transfer(self, worker: WorkerRecord, target: Pool) -> Pool:
-        """Take a ready worker with nothing in hand to another pool; return that which it left.
+        """Take a ready worker with nothing in hand to another pool; return the one it left.
 
-        The caller then gives it work, or has it replaced where its node does not keep it; it
-        counts as what will replace it then.
+        The caller then gives it work, or has it replaced if its node does not keep it; then it
+        already counts as its replacement.
         """
         source = self.pools[worker.pool]
         source.idle.discard(worker)
@@ -235,7 +235,7 @@ class Roster:
         return pool
 
     def remove_worker(self, worker: WorkerRecord) -> Pool:
-        """Take a worker out, whatever its phase, and count it where it died while starting."""
+        """Take a worker out, whatever its phase, and count it if it died while starting."""
         pool = self.pools[worker.pool]
         if worker.phase is STARTING:
             pool.start_failures += 1
@@ -261,7 +261,7 @@ class Roster:
         return list(node.workers.values())
 
     def limit(self, node: NodeRecord, ends: float, until: float) -> None:
-        """Note when a node that just joined ends, and until when tasks there have to be done."""
+        """Note when a node that just joined ends, and until when its tasks must be done."""
         node.ends, node.until = ends, until
         if not self.timed:
             self.timed = True
@@ -269,7 +269,7 @@ class Roster:
                 pool.backlog.tell_types_apart()
 
     def may_start(self, pool: Pool) -> bool:
-        """Whether a lost worker of this pool is worth replacing at once."""
+        """Say whether a lost worker of this pool is worth replacing at once."""
         return pool.start_failures < self.settings.start_failures
 
     def set_idle(self, worker: WorkerRecord) -> None:
@@ -278,7 +278,7 @@ class Roster:
         self.pools[worker.pool].idle.add(worker)
 
     def _count_make(self, worker: WorkerRecord, by: int) -> None:
-        """Count a worker in or out where it is, and where it will come home to."""
+        """Count a worker in or out of its present pool, and of its home."""
         _add_to(self.pools[worker.pool].makes, worker.make, by)
         if worker.home != worker.pool:
             _add_to(self.pools[worker.home].makes, worker.node.make(worker.home), by)

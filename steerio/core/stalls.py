@@ -1,15 +1,16 @@
-"""Queued tasks that nobody will take unless somebody acts: found, and said once.
+"""Queued tasks that no worker will take unless an agent acts: found, and told once.
 
-Theory.  A task waits in vain where its pool has no worker that could take it, and none that will
-have come by itself.  Workers that start, that are replaced, that a node is to bring or a waiting
-move will, come by themselves; those on loan come when their lease ends, which may be for the task
-that waits to bring about.  And all workers of a pool may be in the hands of tasks that wait for
-others of their own in it: a circle of resources held and waited for (Coffman, Elphick and Shoshani,
-System Deadlocks, 1971), which no order of the queue can open.
+Theory. A task waits in vain if its pool has no worker that could take it, and none will come by
+itself. Workers that start, that are replaced, that a node or a waiting move will bring, come by
+themselves; those on loan come when their lease ends, and that end may depend on the very task that
+waits.  And all workers of a pool may be in the hands of tasks that wait for others of their own in
+it: a circle of resources held and waited for (Coffman, Elphick and Shoshani, System Deadlocks,
+1971), which no order of the queue can open.
 
-It is not said while whoever submitted such tasks has another in hand, nor while something runs on
-what is lent: then things go on, and may well come to this, too.  And it must hold for a while: the
-best-ranked of the tasks is the same at two looks, so none of them was taken in between.
+It is not told while the client of such tasks has another one in a worker's hands, nor while a task
+runs on lent workers: then things go on, and may well come to these tasks, too. And it must hold for
+a while: the best-ranked of the tasks is the same at two looks, so none of them was taken in
+between.
 """
 
 from __future__ import annotations
@@ -24,18 +25,18 @@ from steerio.core.roster import Pool
 from steerio.model.events import PoolStalled
 
 STALLED_S = 5.0
-"""Between two looks at tasks that may wait in vain; it is said at the second."""
+"""Time between two looks at tasks that may wait in vain; the second tells of them."""
 ASKED = 1_000
-"""Queued tasks of a pool of which it is looked who submitted them."""
+"""Most queued tasks of a pool whose clients are looked at."""
 
 
 def watch(cluster: Cluster, now: float) -> None:
-    """Look in a while, and as long as tasks are queued: some may be where nothing runs."""
+    """Look in a while, and as long as tasks are queued: some may be in a pool that runs nothing."""
     cluster.watch(Due.STALLED, now + STALLED_S)
 
 
 def look(cluster: Cluster, now: float) -> None:
-    """Say which pools are stalled that were so at the last look, and look again later."""
+    """Tell of pools that are stalled and were so at the last look, and look again later."""
     reasons = find(cluster)
     for pool in cluster.roster.pools.values():
         head = pool.backlog.peek() if pool.backlog else None
@@ -74,21 +75,21 @@ def find(cluster: Cluster) -> dict[str, str]:
 
 
 def why(cluster: Cluster, pool: Pool) -> str:
-    """Return why nobody will take a pool's tasks, or nothing."""
+    """Return why no worker will take a pool's tasks, or ``""``."""
     if pool.workers > pool.ready or pool.to_come or pool.coming or to_be_replaced(cluster, pool):
         return ""
     if pool.ready:
         if len(pool.idle) < pool.ready:
             return ""
         needs = ", ".join(map(str, pool.backlog.needs)) or "more time"
-        return f"none of its {pool.ready} idle workers has what they need ({needs})"
+        return f"none of its idle workers ({pool.ready}) satisfies the needs of its tasks ({needs})"
     if not pool.at_home:
         return "it has no workers; move or lend some to it, or start a node that has some"
     return _why_lent(cluster, [move for move in cluster.moves.values() if move.source == pool.name])
 
 
 def _why_lent(cluster: Cluster, moves: list[MoveRecord]) -> str:
-    """Return who has a pool's workers and does nothing with them, or nothing."""
+    """Return which borrowers of a pool's workers run nothing on them, or ``""``."""
     if not moves or any(move.state is not GRANTED for move in moves):
         return ""  # on their way, there or back
     for move in moves:
@@ -106,9 +107,9 @@ def _why_lent(cluster: Cluster, moves: list[MoveRecord]) -> str:
 
 
 def _find_held(cluster: Cluster, queued: list[Pool]) -> dict[str, list[WorkerRecord]]:
-    """Return the pools all of whose workers run tasks that wait for queued ones of their own.
+    """Return the pools whose workers all run tasks that wait for queued ones of their own.
 
-    That is the largest set of pools of which it is true if it is true of the others in it.
+    It is the largest set of pools in which this holds for each if it holds for the others.
     """
     waits_in: dict[int, set[str]] = {}
     for pool in queued:

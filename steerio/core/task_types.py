@@ -1,9 +1,9 @@
-"""The task types that the broker knows, and when one can be forgotten.
+"""The task types that the broker knows, until they can be forgotten.
 
 A type is kept while a client knows it under some number, or a task of it has not ended.  Clients
-forget what they have not used for long, since a function that is shipped by value is another type
-each time that it holds something else; and all of theirs are forgotten when they leave.  What
-nobody needs is forgotten here and by the workers that were sent it.
+forget types that they have not used for long, since a function that is shipped by value is another
+type each time that its content changes; and all of theirs are forgotten when they leave. A type
+that is not needed any more is forgotten here and by the workers that were sent it.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from steerio.model.tasks import TaskSpec
 
 
 class TaskTypes:
-    """All task types; ``known`` is what a client knows some of them by.
+    """All task types; ``known`` are the numbers by which a client knows some of them.
 
-    Invariant: of each that is here ``clients`` is by how many numbers clients know it and
-    ``tasks`` how many tasks have not ended, and one of them is not 0.
+    Invariant: for each type here ``clients`` counts the numbers by which clients know it and
+    ``tasks`` its tasks that have not ended, and one of them is not 0.
     """
 
     def __init__(self, roster: Roster) -> None:
@@ -37,7 +37,7 @@ class TaskTypes:
         return iter(self._by_spec.values())
 
     def define(self, known: dict[int, TypeRecord], number: int, spec: TaskSpec) -> list[Effect]:
-        """A client calls a type by a number from now on; returns what follows for what it meant.
+        """Note a client's number for a type; return the effects on the type that had it before.
 
         A function that was shipped anew is expected to take as long as it did before.
         """
@@ -55,7 +55,7 @@ class TaskTypes:
         return effects
 
     def forget(self, known: dict[int, TypeRecord], numbers: Iterable[int]) -> list[Effect]:
-        """A client does not use these numbers any more; those that mean nothing are passed over."""
+        """Note that a client does not use these numbers any more; unknown ones are passed over."""
         left = [known.pop(number) for number in numbers if number in known]
         for kind in left:
             kind.clients -= 1

@@ -26,7 +26,7 @@ class VersionWaiter(Struct, frozen=True):
 
 
 class Versions:
-    """The newest version of each name, and who waits for the next."""
+    """The newest version of each name, and the clients that wait for the next."""
 
     def __init__(self, holdings: Holdings, log: EventLog) -> None:
         self.newest: dict[str, Version] = {}
@@ -35,7 +35,7 @@ class Versions:
         self._waiting: dict[str, list[VersionWaiter]] = {}
 
     def publish(self, name: str, stored: StoredObject, by: str, now: float) -> list[VersionWaiter]:
-        """Make an object the newest version of a name; returns who waited for that number."""
+        """Make an object the newest version of a name; return the clients that waited for it."""
         before = self.newest.get(name)
         number = before.number + 1 if before else 1
         version = self.newest[name] = Version(number, stored)
@@ -53,7 +53,7 @@ class Versions:
         return served
 
     def ask(self, name: str, waiter: VersionWaiter) -> Version | None:
-        """Return what a client asks for, which it then holds; ``None``: it waits for it."""
+        """Return the version that a client asks for, and then holds; ``None``: it waits for it."""
         version = self.newest.get(name)
         if version is None or version.number <= waiter.after:
             self._waiting.setdefault(name, []).append(waiter)

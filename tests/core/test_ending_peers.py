@@ -13,7 +13,7 @@ from tests.core.scene import CLIENT, NODE, Scene
 
 pytestmark = pytest.mark.borders
 
-WHY = "what it sent cannot be read"
+WHY = "a message of it cannot be read"
 
 
 def pass_time(scene: Scene, seconds: float) -> None:

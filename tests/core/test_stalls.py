@@ -183,7 +183,7 @@ def test_tasks_that_no_worker_there_fits_wait_in_vain() -> None:
     scene.tick(STALLED_S)
     scene.tick(STALLED_S)
     (event,) = scene.events(PoolStalled)
-    assert "none of its 1 idle workers has what they need" in event.reason
+    assert "none of its idle workers (1) satisfies the needs of its tasks" in event.reason
 
 
 def test_tasks_that_a_busy_worker_fits_do_not() -> None:

@@ -144,7 +144,7 @@ async def broken_workers(session: Session) -> None:
     tasks = [session.submit(babble), *session.map(length, ["abc"] * 4)]
     results = [await task.result() for task in tasks]
     assert isinstance(results[0], Lost)
-    assert "what it sent cannot be read" in results[0].reason
+    assert "a message of it cannot be read" in results[0].reason
     assert all(isinstance(result, Succeeded) for result in results[1:])
 
 
