@@ -77,7 +77,7 @@ PROTOCOL = 5
 """Version of these unions; checked on joining, for both sides must speak the same."""
 
 Introduction = JoinClient | JoinNode | JoinWorker
-"""What a peer says first."""
+"""The first message of a peer."""
 
 FromClient = (
     DefineTask

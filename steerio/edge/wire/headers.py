@@ -24,7 +24,7 @@ SAID_BYTES = 1 << 20
 """Longest rare message of a client, which is checked before it is sent."""
 
 Receiver = Literal["broker", "client", "node", "worker", "any"]
-"""Who decodes; ``any``: each message that a broker sends."""
+"""The peer that decodes; ``any``: each message that a broker sends."""
 UNIONS: dict[Receiver, Any] = {
     "broker": ms.ToBroker,
     "client": ms.ToClient,
