@@ -1,9 +1,9 @@
-"""The client: one loop's way to a broker, in this process or another.
+"""The client: one event loop's way to a broker, in this process or another.
 
-Synchronous where nothing can wait: submitting, cancelling and re-ranking put a message on the
-link and return.  What comes back is dealt to *sinks*, one per task.  When the broker ends or falls
-silent for its lease, every sink is told that its task is lost and ``lost`` says why, so that no
-await outlives the broker.
+Submitting, cancelling and re-ranking are synchronous: they put a message on the link and return.
+The news that come back are dealt to *sinks*, one per task.  When the broker ends or is silent for
+its lease, every sink is told that its task is lost and ``lost`` says why, so that no await outlives
+the broker.
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ CANCELLED_IN_MESSAGE = 100
 
 
 class Sink(Protocol):
-    """Where the news of one task goes."""
+    """The receiver of one task's news."""
 
     def settled(self, message: ms.TaskSettled, frames: Frames) -> None:
         """Take in how the task ended; the last call."""
         ...
 
     def item(self, message: ms.TaskItem, frames: Frames) -> None:
-        """Take in what the task yielded."""
+        """Take in an item that the task yielded."""
         ...
 
     def reached(self, state: str) -> None:
-        """Take in that the task is ``queued``, or ``running``; told if it is watched."""
+        """Take in that the task is ``queued``, or ``running``; called if tasks are watched."""
         ...
 
 
@@ -52,9 +52,9 @@ class Client:
 
     Args:
         link: the way to the broker.
-        settings: beats and leases, until the broker says by which it goes.
+        settings: beats and leases, until the broker tells its own.
         watched: whether the broker may vanish without this process noticing.
-        clock: Unix seconds.
+        clock: returns the time, in Unix seconds.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class Client:
         self.settings = settings or Settings()
         self.closed_pools: frozenset[str] = frozenset()
         self.sinks: dict[int, Sink] = {}
-        self.name = ""  # what it joined as
+        self.name = ""  # under which it joined
         self._loop = asyncio.get_running_loop()
         self._thread = get_ident()
         self._line = Line(link, self._loop, self._deal, self._lose)
@@ -81,7 +81,7 @@ class Client:
         self._counter = 0
         self._types = KnownTypes(self.say)
         self._reserved: dict[int, list[ms.ToBroker]] = {}
-        """Tasks that are not submitted yet, and what is to be said of them then."""
+        """Tasks that are not submitted yet, and the messages to send of each after it is."""
         self.objects = ClientObjects(self.say, self._loop)
         self.requests = ClientRequests(self._line, self._loop)
         self.watch = ClientWatch(self._line, self._loop)
@@ -95,11 +95,11 @@ class Client:
     # -- joining and leaving ----------------------------------------------------------------
 
     async def join(self, name: str, timeout_s: float = 10.0, worker: str = "") -> None:
-        """Join the broker; ``worker``: in whose task this is, as ``name:pid``.
+        """Join the broker; ``worker``: the worker in whose task this runs, as ``name:pid``.
 
         Raises:
-            JoinRefused: it does not want us; the message says why.
-            BrokerLost: it did not answer in time.
+            JoinRefused: the broker does not let this client in; the message says why.
+            BrokerLost: the broker did not answer in time.
         """
         self.name = name
         self._line.open()
@@ -129,11 +129,11 @@ class Client:
 
     @property
     def maker(self) -> str:
-        """What it calls itself where it puts objects into the store."""
+        """The client's name as the maker of objects in the store."""
         return client_maker(self._number)
 
     def close(self) -> None:
-        """Leave the broker and let go of the link."""
+        """Leave the broker and close the link."""
         if not self._line.lost and self._number >= 0:
             self.say(ms.Leave())
         self._line.flush_last()
@@ -141,20 +141,20 @@ class Client:
         self._line.close()
 
     def on_lost(self, callback: Callable[[str], None]) -> None:
-        """Call back with the reason once the broker is lost (at once where it is)."""
+        """Call back with the reason when the broker is lost (at once if it is)."""
         if self.lost:
             callback(self.lost)
         else:
             self._on_lost.append(callback)
 
     def off_lost(self, callback: Callable[[str], None]) -> None:
-        """Call this back no more, if it would have been."""
+        """Drop this callback, if it is registered."""
         if callback in self._on_lost:
             self._on_lost.remove(callback)
 
     @property
     def last_id(self) -> int:
-        """The id of the task that was submitted last: those that follow have higher ones."""
+        """The id of the task that was submitted last: later tasks have higher ids."""
         return task_id(self._number, self._counter)
 
     # -- tasks ------------------------------------------------------------------------------
@@ -185,7 +185,7 @@ class Client:
 
         Raises:
             BrokerLost: the broker has ended.
-            UsageError: this is another thread than the loop's.
+            UsageError: the caller is on another thread than the loop's.
         """
         if self._line.lost:
             raise BrokerLost(self._line.lost)
@@ -232,11 +232,11 @@ class Client:
         return number in self._reserved
 
     def withdraw(self, number: int) -> None:
-        """Submit a task no more; whoever has its sink tells that how it ended."""
+        """Take back a reserved task; the caller then tells its sink how it ended."""
         del self._reserved[number]
 
     def give_up(self, number: int, ended_as: str, reason: str) -> None:
-        """End a task that was not submitted yet, soon."""
+        """End a task that was not submitted yet, in a later turn of the loop."""
         self.withdraw(number)
         self._loop.call_soon(self._end_unsent, number, ended_as, reason)
 
@@ -246,7 +246,7 @@ class Client:
             sink.settled(ms.TaskSettled.unknown(number, ended_as, self._clock(), reason), ())
 
     def cancel(self, numbers: list[int], reason: str, *, queued_only: bool = False) -> None:
-        """Ask for tasks to be cancelled; their results say whether they were."""
+        """Ask the broker to cancel tasks; their results say whether they were."""
         if self.lost:
             return
         self.refuse_threads()
@@ -268,7 +268,7 @@ class Client:
         self.say(ms.Reprioritise(list(changes.items())))
 
     def reassign(self, numbers: list[int], pool: str) -> None:
-        """Have queued tasks wait in another pool."""
+        """Move queued tasks to another pool."""
         if self.lost:
             return
         self.refuse_threads()
@@ -277,12 +277,12 @@ class Client:
         self.say(ms.ReassignTasks(numbers, pool))
 
     def _say_later(self, number: int, message: ms.ToBroker) -> None:
-        """Say something of a task once it is submitted, instead of what was said of it before."""
+        """Send a task's message after the task is submitted, in place of one of the same type."""
         others = [said for said in self._reserved[number] if type(said) is not type(message)]
         self._reserved[number] = [*others, message]
 
     def grant(self, number: int, count: int) -> None:
-        """Let a generator task yield ``count`` more items; 0: nobody reads what it yields."""
+        """Let a generator task yield ``count`` more items; 0: its items are not read any more."""
         if number in self._reserved:
             self._reserved[number].append(ms.GrantItems(number, count))
         elif not self.lost:
@@ -347,7 +347,7 @@ class Client:
             case ms.Closing():
                 self._lose(message.reason)
             case ms.BeatAnswer():
-                pass  # it has said what it says by arriving
+                pass  # it has no content: that it arrived is its news
             case _:
                 assert_never(message)
 
@@ -363,12 +363,12 @@ class Client:
             news = ms.TaskSettled.unknown(number, ended_as, self._clock(), why)
             try:
                 sink.settled(news, ())
-            except Exception as error:  # noqa: BLE001 - of a callback: the others get their news
+            except Exception as error:  # noqa: BLE001 - of a callback: the others get theirs
                 self._line.callback_failed(news, error)
         self.requests.lose(reason, why)
         self.watch.lose(reason)
         if not self._joined.done():
             self._joined.set_exception(BrokerLost(reason))
-            self._joined.exception()  # retrieved, should nobody be waiting
+            self._joined.exception()  # retrieved, in case that nothing awaits it
         for callback in list(self._on_lost):
             callback(reason)

@@ -1,4 +1,4 @@
-"""A client's side of the store: what it holds, and the versions that it publishes or asks for."""
+"""A client's side of the store: the objects it holds, the versions it publishes or asks for."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from steerio.model.objects import StoredObject, Version
 
 
 class ClientObjects:
-    """What one client says of objects, and hears of versions.
+    """The messages of one client on objects, and the broker's news on versions.
 
     Args:
         say: sends a message to the broker.
-        loop: the client's.
+        loop: the client's loop.
     """
 
     def __init__(self, say: Callable[[ms.ToBroker], None], loop: asyncio.AbstractEventLoop) -> None:
@@ -27,12 +27,12 @@ class ClientObjects:
         self._lost = ""
         self._dropped: list[bytes] = []
         self._telling = False
-        """Whether it will be told of what was dropped."""
+        """Whether a call of `_tell_dropped` is due, which tells the broker."""
         self._requests = 0
         self._awaited: dict[int, asyncio.Future[Version]] = {}
 
     def hold(self, stored: StoredObject) -> None:
-        """Tell the broker of an object that was put into the store and is needed here.
+        """Tell the broker that an object was put into the store and is needed here.
 
         Raises:
             BrokerLost: the broker has ended.
@@ -42,11 +42,11 @@ class ClientObjects:
         self._say(ms.HoldObject(stored))
 
     def let_go(self, name: bytes) -> None:
-        """Need an object no more: once less.  Any thread may call, and garbage collection does."""
+        """Give up one hold of an object.  Any thread may call this, and garbage collection does."""
         self._dropped.append(name)
         if self._telling or self._lost:
             return
-        self._telling = True  # by another thread, too, perhaps: then it is told of twice
+        self._telling = True  # if two threads both come here, the second call has nothing to tell
         if threading.get_ident() == self._thread:
             if not self._loop.is_closed():
                 self._loop.call_soon(self._tell_dropped)
@@ -55,13 +55,13 @@ class ClientObjects:
                 self._loop.call_soon_threadsafe(self._tell_dropped)
 
     def _tell_dropped(self) -> None:
-        self._telling = False  # first, so that who still sees it set is among the dropped
+        self._telling = False  # first: a name added while it was set is in the list taken next
         dropped, self._dropped = self._dropped, []
         if not self._lost and dropped:
             self._say(ms.LetGo(dropped))
 
     def publish(self, name: str, stored: StoredObject) -> asyncio.Future[Version]:
-        """Make an object the next version of a name; the future gives that.
+        """Make an object the next version of a name; the future returns that version.
 
         Raises:
             BrokerLost: the broker has ended.
@@ -71,7 +71,7 @@ class ClientObjects:
         return answer
 
     def newer(self, name: str, after: int) -> asyncio.Future[Version]:
-        """Return a future of the newest version of a name, once one is newer than ``after``.
+        """Return a future of the newest version of a name, done when one is newer than ``after``.
 
         Its object is then held until it is let go.
 
@@ -90,16 +90,16 @@ class ClientObjects:
         return self._requests, answer
 
     def heard(self, news: ms.VersionNews) -> None:
-        """Take in what the broker says of a version."""
+        """Take in the broker's answer on a version."""
         answer = self._awaited.pop(news.request, None)
         if answer is not None and not answer.done():
             answer.set_result(news.version)
 
     def lose(self, reason: str) -> None:
-        """Hear no more: the broker has ended."""
+        """End all waits: the broker has ended."""
         self._lost = reason
         for answer in self._awaited.values():
             if not answer.done():
                 answer.set_exception(BrokerLost(reason))
-                answer.exception()  # retrieved, should nobody be waiting
+                answer.exception()  # retrieved, in case that nothing awaits it
         self._awaited.clear()

@@ -1,7 +1,7 @@
 """The line of a client to its broker: messages out and in, and whether the broker is still there.
 
-Messages are collected, and flushed before the loop next waits.  Those that arrive are dealt out one
-by one.  All of that happens on the thread of the loop, for which `Line.refuse_threads` stands.
+Messages are collected, and flushed before the loop next waits.  Messages that arrive are dealt out
+one by one.  All of that happens on the loop's thread: `Line.refuse_threads` refuses others.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ class Line:
 
     Args:
         link: the way to the broker.
-        loop: the client's.
+        loop: the client's loop.
         deal: takes in one message of the broker, and its frames.
-        lose: is called with the reason when the broker cannot be read, or is silent for too long;
-            it is to call `end`.
+        lose: is called with the reason when a message of the broker cannot be read, or the broker
+            is silent for too long; it has to call `end`.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class Line:
     # -- beginning and ending -----------------------------------------------------------------
 
     def open(self) -> None:
-        """Begin to hear the broker."""
+        """Begin to receive messages of the broker."""
         self._link.attach(self._loop, self._wake)
 
     def watch(self, settings: Settings) -> None:
@@ -69,18 +69,18 @@ class Line:
         self._beat()
 
     def end(self, reason: str) -> None:
-        """Say and hear nothing from now on."""
+        """Send and receive nothing from now on."""
         self.lost = reason
         self._stop_beats()
         self._link.detach()
 
     def flush_last(self) -> None:
-        """Flush as far as that goes: a message that cannot be sent is one that nobody misses."""
+        """Flush, for the last time: a message that cannot be sent is dropped."""
         with contextlib.suppress(EncodingError):
             self._link.flush()
 
     def close(self) -> None:
-        """Let go of the link."""
+        """Close the link."""
         self._link.close()
 
     def _stop_beats(self) -> None:
@@ -93,18 +93,18 @@ class Line:
         """Put a message on the link, to be flushed before the loop next waits.
 
         Raises:
-            UsageError: a broker could not read it; so it is said here, whatever the link is.  Or
-                this is another thread than the loop's.
+            UsageError: a broker could not read the message (raised here over every kind of link),
+                or the caller is on another thread than the loop's.
         """
         self.refuse_threads()
         refuse_unreadable(message)
         self.say(message)
 
     def refuse_threads(self) -> None:
-        """Refuse to be used from other threads: the loop would not wake, and a wait never end.
+        """Refuse calls from other threads: the loop would not wake, so a wait would never end.
 
         Raises:
-            UsageError: this is one.
+            UsageError: the caller is on another thread.
         """
         if get_ident() != self._thread:
             raise UsageError(
@@ -113,7 +113,7 @@ class Line:
             )
 
     def say(self, message: ms.ToBroker, frames: Frames = ()) -> None:
-        """Put a message on the link of which all that users gave is checked already."""
+        """Put a message on the link, whose parts that users gave have been checked already."""
         self._link.send(message, frames)
         if not self._flush_due and not self._link.immediate:
             self._flush_due = True
@@ -125,13 +125,13 @@ class Line:
             try:
                 self._link.flush()
             except EncodingError as error:
-                self._give_up(f"something could not be said to the broker: {error}")
+                self._give_up(f"a message to the broker could not be sent: {error}")
                 return
             if self._link.ready():
                 self._loop.call_soon(self._wake)
 
     def _give_up(self, reason: str) -> None:
-        """Leave a broker that is not understood any more, so that nothing waits for it."""
+        """Leave a broker with which messages fail, so that nothing waits for it."""
         self._link.send(ms.Leave(cut(reason, REASON_CHARACTERS)))
         self._link.flush()
         self._lose(reason)
@@ -139,7 +139,7 @@ class Line:
     # -- in -------------------------------------------------------------------------------------
 
     def _is_lost(self) -> bool:
-        """Whether the broker is lost by now: a message that was just dealt out may have said so."""
+        """Whether the broker is lost by now: the message just dealt out may have been its last."""
         return bool(self.lost)
 
     def _wake(self) -> None:
@@ -149,18 +149,18 @@ class Line:
         try:
             received = self._link.receive(RECEIVED_AT_ONCE)
         except ProtocolError as error:
-            self._give_up(f"what it said could not be read: {error}")
+            self._give_up(f"a message of the broker could not be read: {error}")
             return
         for message, frames in received:
             try:
                 self._deal(cast("ms.ToClient", message), frames)  # its link decodes no other
-            except Exception as error:  # noqa: BLE001 - of a callback: the others get their news
+            except Exception as error:  # noqa: BLE001 - of a callback: the others get theirs
                 self.callback_failed(message, error)
         if not self._is_lost() and self._link.ready():
             self._loop.call_soon(self._wake)
 
     def callback_failed(self, message: ms.FromBroker, error: Exception) -> None:
-        """Have the loop tell of a callback that raised; the others get their news."""
+        """Have the loop report a callback that raised; the other callbacks get their news."""
         context = {"message": f"a callback of {message!r} failed", "exception": error}
         self._loop.call_exception_handler(context)
 

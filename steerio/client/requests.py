@@ -1,6 +1,6 @@
-"""A client's side of what it asks the broker: moves of workers, drained nodes, the status.
+"""A client's requests to the broker: for moves of workers, drained nodes, the status.
 
-Each request has a number of its own, which its answer or its news name.
+Each request has a number of its own, which its answer or its news repeat.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from steerio.model import messages as ms
 
 
 class MoveSink(Protocol):
-    """Where the news of one move goes."""
+    """The receiver of one move's news."""
 
     def news(self, state: str, workers: list[str], reason: str) -> None:
-        """Take in how far it is.
+        """Take in how far the move is.
 
         The last news are ``refused`` or ``ended``, or ``granted`` if no lease was asked for.
         """
@@ -25,7 +25,7 @@ class MoveSink(Protocol):
 
 
 class ClientRequests:
-    """What one client has asked for and is not answered yet, or goes on hearing of."""
+    """One client's requests that are not answered yet, or of which more news may come."""
 
     def __init__(self, line: Line, loop: asyncio.AbstractEventLoop) -> None:
         self._line = line
@@ -33,9 +33,9 @@ class ClientRequests:
         self._requests = 0
         self._answers: dict[int, asyncio.Future[Any]] = {}
         self._moves: dict[int, MoveSink] = {}
-        """Those of which there may be more news."""
+        """The moves of which more news may come."""
         self._leases: set[int] = set()
-        """Those of them that end only when all workers are home again."""
+        """The moves among these that end only when all workers are home again."""
 
     def __repr__(self) -> str:
         return f"<ClientRequests: {len(self._answers)} to be answered, {len(self._moves)} moves>"
@@ -71,22 +71,29 @@ class ClientRequests:
         return number
 
     def await_move(self, request: int, count: int, holds: list[int], cause: str) -> None:
-        """Say that somebody waits until a move has so many workers, holding leases meanwhile."""
+        """Tell the broker that a caller waits until a move has ``count`` workers.
+
+        Args:
+            request: the number of the move.
+            count: how many workers the caller waits for.
+            holds: the leases, by request, that the caller keeps meanwhile.
+            cause: the agent that waits.
+        """
         if not self._line.lost:
             self._line.send(ms.AwaitMove(request, count, holds, cause))
 
     def end_move(self, request: int, how: str) -> None:
-        """Undo a move, or give back what was leased; news will tell when that is done."""
+        """Undo a move, or give back the leased workers; news will tell when that is done."""
         if not self._line.lost:
             self._line.send(ms.EndMove(request, how))
 
-    # -- what is answered once ----------------------------------------------------------------
+    # -- requests with one answer ----------------------------------------------------------------
 
     async def status(self, timeout_s: float = 10.0) -> ms.Status:
         """Return the broker's whole status.
 
         Raises:
-            BrokerLost: it ended, or did not answer in time.
+            BrokerLost: the broker ended, or did not answer in time.
         """
         try:
             async with asyncio.timeout(timeout_s):
@@ -96,7 +103,7 @@ class ClientRequests:
         return status
 
     async def drain_node(self, node: str, within_s: float | None, *, retire: bool) -> ms.NodeNews:
-        """Have a node drained, and wait for what comes of it.
+        """Have a node drained, and return the news of it when it is done.
 
         Raises:
             BrokerLost: the broker has ended.
@@ -106,7 +113,7 @@ class ClientRequests:
         return news
 
     async def undrain_node(self, node: str) -> ms.NodeNews:
-        """Let a node take tasks again; returns whether it will.
+        """Let a node take tasks again; return the news of whether it will.
 
         Raises:
             BrokerLost: the broker has ended.
@@ -130,13 +137,13 @@ class ClientRequests:
         return self._requests
 
     def stop_broker(self, reason: str) -> None:
-        """Ask the broker to end, with everything that joined it."""
+        """Ask the broker to end, with all clients, nodes and workers that joined it."""
         self._line.send(ms.StopBroker(reason))
 
     # -- from the client ----------------------------------------------------------------------
 
     def answered(self, answer: ms.Status | ms.NodeNews) -> None:
-        """Take in what the broker answers."""
+        """Take in an answer of the broker."""
         waiter = self._answers.get(answer.request)
         if waiter is not None and not waiter.done():
             waiter.set_result(answer)
@@ -154,7 +161,7 @@ class ClientRequests:
         sink.news(message.state, message.workers, message.reason)
 
     def lose(self, reason: str, why: str) -> None:
-        """Hear no more: moves end for ``why``, and nothing is answered, for ``reason``."""
+        """End all requests: moves end for ``why``, waits for an answer raise with ``reason``."""
         moves, self._moves = self._moves, {}
         self._leases.clear()
         for move in moves.values():

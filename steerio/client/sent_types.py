@@ -1,7 +1,7 @@
 """The task types that a client has made known to its broker, by number.
 
-A function with an import path stays known.  One by value is another type each time that it holds
-something else, so of those only the last are kept, up to a number and a length.
+A function with an import path stays known.  A function that is sent by value is a new type whenever
+its code or a value in it changes, so only the last of those are kept, up to a number and a length.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from steerio.model.tasks import TaskSpec
 KEPT_TYPES = 1_000
 """Most functions by value that the broker, and each worker that ran them, are to remember."""
 KEPT_BYTES = 16 * 2**20
-"""How long these may be in all; one that is longer by itself is kept until the next."""
+"""Most bytes of these in all; a function that is longer by itself is kept until the next."""
 
 
 class KnownTypes:
-    """What one client calls its task types.
+    """The numbers by which one client calls its task types.
 
     Args:
-        send: says something to the broker.
+        send: sends a message to the broker.
     """
 
     def __init__(self, send: Callable[[ms.DefineTask | ms.ForgetTypes], None]) -> None:
@@ -32,14 +32,15 @@ class KnownTypes:
         self._nbytes = 0
         self._count = 0
         self.last: tuple[TaskSpec | None, int] = (None, 0)
-        """The type that was asked for last, which is not forgotten before the next, its number."""
+        """The type that was asked for last (it is not forgotten before the next), and its
+        number."""
 
     def __repr__(self) -> str:
         shipped = f"{len(self._by_value)} by value of {self._nbytes} bytes"
         return f"<KnownTypes {len(self._by_path)} by path, {shipped}>"
 
     def number(self, spec: TaskSpec) -> int:
-        """Return the number of a type, which is made known where it is new."""
+        """Return the number of a type, and tell it to the broker if it is new."""
         number = self._look_up(spec)
         self.last = spec, number
         return number

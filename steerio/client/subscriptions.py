@@ -1,4 +1,4 @@
-"""A client's side of what it watches: events, as it has subscribed to them, and the pools."""
+"""The news that a client has asked for: events that it subscribed to, and the pools."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from steerio.model.status import PoolLoad
 
 
 class ClientWatch:
-    """What one client is told without asking each time, and who wants to hear of it."""
+    """The news that one client gets without asking each time, and the callbacks that want them."""
 
     def __init__(self, line: Line, loop: asyncio.AbstractEventLoop) -> None:
         self.pools: dict[str, PoolLoad] = {}
-        """The pools as last heard of."""
+        """The pools, by the last news."""
         self.subscribers: dict[int, Callable[[list[AnyEvent]], None]] = {}
         self._line = line
         self._loop = loop
@@ -55,7 +55,7 @@ class ClientWatch:
             self._line.send(ms.Unsubscribe(subscription))
 
     def publish(self, topic: str, body: bytes) -> None:
-        """Publish a user's event to everyone's event streams; what is long arrives as nothing."""
+        """Publish a user's event to all event streams; a body that is too long arrives empty."""
         if not self._line.lost:
             short = body if len(body) <= SHOWN_BYTES else b""
             self._line.send(ms.Publish(cut(topic, NAME_CHARACTERS), short))
@@ -63,21 +63,21 @@ class ClientWatch:
     # -- pools --------------------------------------------------------------------------------
 
     def on_pools(self, callback: Callable[[], None], *, idle: bool) -> None:
-        """Call back whenever `pools` is heard of: on changes of size, else now and then.
+        """Call back with each news of `pools`: they come on changes of size, else now and then.
 
-        With ``idle`` also whenever the number of idle workers may have changed.
+        With ``idle`` they come also when the number of idle workers may have changed.
         """
         self._watches_idle |= idle
         self._line.send(ms.WatchPools(self._watches_idle))
         self._on_pools.append(callback)
 
     def off_pools(self, callback: Callable[[], None]) -> None:
-        """Call this back no more, if it would have been."""
+        """Drop this callback, if it is registered."""
         if callback in self._on_pools:
             self._on_pools.remove(callback)
 
     async def pools_changed(self, *, ask: bool = False) -> None:
-        """Wait until `pools` is heard of; with ``ask``, ask the broker for it.
+        """Wait for news of `pools`; with ``ask``, ask the broker for them.
 
         Raises:
             BrokerLost: the broker has ended.
@@ -96,7 +96,7 @@ class ClientWatch:
     # -- tasks --------------------------------------------------------------------------------
 
     def watch_tasks(self) -> None:
-        """Have the sinks of tasks told, from now on, where these are."""
+        """Have the sinks of tasks told, from now on, when these are queued or running."""
         if not self._watches_tasks and not self._line.lost:
             self._watches_tasks = True
             self._line.send(ms.WatchTasks())
@@ -104,7 +104,7 @@ class ClientWatch:
     # -- from the client ----------------------------------------------------------------------
 
     def pools_told(self, message: ms.PoolStatus) -> None:
-        """Take in how the pools are."""
+        """Take in the broker's news of the pools."""
         self.pools = message.pools
         for waiter in self._awaiting_pools:
             if not waiter.done():
@@ -113,7 +113,7 @@ class ClientWatch:
             callback()
 
     def lose(self, reason: str) -> None:
-        """Hear no more: the broker has ended."""
+        """End all waits: the broker has ended."""
         for waiter in self._awaiting_pools:
             if not waiter.done():
                 waiter.set_exception(BrokerLost(reason))

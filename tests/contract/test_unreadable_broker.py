@@ -58,7 +58,7 @@ async def test_a_client_loses_the_broker_and_every_await_ends(transport: str) ->
         wire.router._socket.send_multipart([ear.heard[0][0], NOISE])
         result = await asyncio.wait_for(task.result(), 10)
         assert isinstance(result, Lost)
-        assert "what it said could not be read: header does not decode" in result.reason
+        assert "a message of the broker could not be read: header does not decode" in result.reason
         with pytest.raises(BrokerLost, match="could not be read"):
             await status
         with pytest.raises(BrokerLost, match="could not be read"):
@@ -78,7 +78,7 @@ async def test_a_client_that_cannot_say_something_loses_the_broker(transport: st
         client.say(ms.GrantItems(1, wrong))
         result = await asyncio.wait_for(task.result(), 10)
         assert isinstance(result, Lost)
-        assert "something could not be said to the broker: GrantItems" in result.reason
+        assert "a message to the broker could not be sent: GrantItems" in result.reason
         await ear.until(lambda: any(isinstance(m, ms.Leave) for _, m, _ in ear.heard))
         assert any(isinstance(m, ms.SubmitTask) for _, m, _ in ear.heard), "that came before"
         session.close()
