@@ -169,9 +169,12 @@ def recall_held(cluster: Cluster, now: float) -> None:
     """
     pools, recall_s = cluster.roster.pools, cluster.settings.recall_s
     for worker in cluster.roster.workers.values():
+        if len(worker.in_hand) < 2:
+            continue
+        cluster.watch(Due.RECALL, now + recall_s)
         pool = pools[worker.pool]
         idle, takes_s = pool.idle, pool.backlog.takes_s
-        if len(worker.in_hand) < 2 or not idle:
+        if not idle:
             continue
         reached = worker.in_hand[0].reached
         held = list(worker.in_hand)[1:]
@@ -181,6 +184,3 @@ def recall_held(cluster: Cluster, now: float) -> None:
             and any(idle.fits(r.options.needs, now + takes_s(r)) for r in held)
         ):
             attempts.recall(cluster, worker)
-    busy = sum(pool.ready - len(pool.idle) for pool in pools.values())
-    if len(cluster.runs) > busy:
-        cluster.watch(Due.RECALL, now + recall_s)

@@ -88,6 +88,8 @@ def _check_worker(cluster: Cluster, worker: WorkerRecord, dues: Dues) -> None:
         if first and record.state == State.RUNNING and record.options.timeout_s is not None:
             _must((Due.TIMEOUT, record.run) in dues, "a task that may time out is looked at", task)
     _must(all(a.run < b.run for a, b in pairwise(in_hand)), "runs are in order", name)
+    looked_at = len(in_hand) < 2 or (Due.RECALL, 0) in dues
+    _must(looked_at, "a worker that holds tasks ahead is looked at", name)
 
 
 def _check_place(cluster: Cluster, worker: WorkerRecord) -> None:

@@ -11,7 +11,7 @@ from steerio.core.lifecycle import State
 from steerio.core.records import TaskRecord
 from steerio.model.events import TaskStarted
 from steerio.model.settings import Settings
-from tests.core.scene import Scene
+from tests.core.scene import CLIENT, Scene
 
 SETTINGS = Settings(hold_s=0.05, held_s=0.001, held=32, recall_s=0.1)
 
@@ -162,6 +162,18 @@ def test_what_is_held_is_looked_at_again_until_it_can_be_called_back() -> None:
     _, held, other = scene.holding_beside()
     for _ in range(20):
         scene.tick(0.1)
+    scene.forget()
+    scene.report(other, run_s=1e-5)
+    scene.tick(0.1)
+    assert [effect.run for effect in scene.effects(RecallTask)] == [held.run]
+
+
+def test_what_is_held_is_looked_at_while_a_worker_of_a_move_waits_for_others() -> None:
+    scene = Scene({"simulate": 2, "learn": 2}, settings=SETTINGS)
+    scene.submit(scene.task_type("train", "learn"))
+    assert not scene.core.ask_move(CLIENT, 1, "learn", "simulate", 2, scene.now, together=True)
+    _, held, other = scene.holding_beside()
+    scene.tick(0.1)
     scene.forget()
     scene.report(other, run_s=1e-5)
     scene.tick(0.1)
