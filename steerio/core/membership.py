@@ -110,8 +110,7 @@ def node_lost(cluster: Cluster, peer: int, reason: str, now: float) -> None:
             pool.start_failures -= 1
         else:
             cluster.effects.append(Expel(worker.peer, f"its node was lost: {reason}"))
-    for worker in lost:
-        reports.worker_gone(cluster, worker, 0, f"node lost: {reason}", False, now)
+    reports.node_gone(cluster, lost, reason, now)
     for worker in lost:
         moves.worker_lost(cluster, worker.move, worker.home, now)
     sweep_later(cluster, [worker.name for worker in lost], now)

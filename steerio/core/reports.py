@@ -133,10 +133,34 @@ def progressed(
     cluster.emit(TaskProgress, now, record.task_id, spec.name, record.pool, fraction, message)
 
 
-def worker_gone(
+def node_gone(cluster: Cluster, workers: list[WorkerRecord], reason: str, now: float) -> None:
+    """A node was lost with these workers; they are out of the roster."""
+    _void_orders(cluster, workers)
+    for worker in workers:
+        _end_attempts(cluster, worker, 0, f"node lost: {reason}", False, now)
+
+
+def worker_gone(cluster: Cluster, worker: WorkerRecord, run: int, reason: str, now: float) -> None:
+    """A worker ended while it worked on ``run`` (0: on nothing); it is out of the roster."""
+    _void_orders(cluster, [worker])
+    _end_attempts(cluster, worker, run, reason, True, now)
+
+
+def _void_orders(cluster: Cluster, gone: list[WorkerRecord]) -> None:
+    """Take back the decisions of this very step about the tasks of these workers."""
+    busy = {worker for worker in gone if worker.in_hand}
+    if busy:
+        cluster.effects = [
+            effect
+            for effect in cluster.effects
+            if not (isinstance(effect, ForWorker) and effect.worker in busy)
+        ]
+
+
+def _end_attempts(
     cluster: Cluster, worker: WorkerRecord, run: int, reason: str, guilty: bool, now: float
 ) -> None:
-    """A worker ended while it worked on ``run`` (0: on nothing); it is out of the roster.
+    """Queue again, retry or settle the tasks of a worker that ended while it worked on ``run``.
 
     It began its tasks in the order in which they were sent.  So those behind ``run``
     were not begun and are queued again, free of charge; ``run`` itself, and those
@@ -148,12 +172,6 @@ def worker_gone(
     pool = cluster.roster.pools[worker.pool]
     in_hand = worker.in_hand
     last = max(run, in_hand[0].run) if in_hand else run
-    if in_hand:  # decisions of this very step that were not performed yet are void
-        cluster.effects = [
-            effect
-            for effect in cluster.effects
-            if not (isinstance(effect, ForWorker) and effect.worker is worker)
-        ]
     for record in in_hand:
         del cluster.runs[record.run]
         if record.run > last:

@@ -71,7 +71,7 @@ def worker_exited(cluster: Cluster, name: str, run: int, reason: str, now: float
             if pool.workers == 0:
                 empty_pools.fail(cluster, pool, reason, now)
             _replace_later(cluster, worker, now)
-    reports.worker_gone(cluster, worker, run, reason, True, now)
+    reports.worker_gone(cluster, worker, run, reason, now)
     moves.worker_lost(cluster, worker.move, worker.home, now)
     look_drained(cluster, worker.node, now)
 
