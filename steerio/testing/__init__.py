@@ -1,8 +1,8 @@
 """Test a policy before spending node-hours on it: a simulated cluster on a virtual clock.
 
-`simulate` runs a whole ``Campaign`` on thousands of simulated workers in seconds,
-deterministically from a seed, with models of how long tasks take and scripted faults.
-`SimulatedCluster` is what is underneath, for tests that talk to a session.
+`simulate` runs a whole ``Campaign`` on thousands of simulated workers in seconds, deterministically
+from a seed, with models of how long tasks take and scripted faults. `SimulatedCluster` is the
+cluster under it, for tests that use a session directly.
 """
 
 from steerio.testing.cluster import SimulatedCluster

@@ -1,8 +1,8 @@
-"""What is to happen at which time, for everything that a cluster simulates.
+"""The agenda of a simulated cluster: the calls to come, by their time.
 
-One heap of tuples and one timer of the loop, in place of a timer for each of 10,000
-attempts: what is due is found by comparing numbers, not objects.  Things due at the same
-time happen in the order in which they were put in.
+It is one heap of tuples and one timer of the loop, in place of a timer for each of 10,000 attempts:
+the next call is found by comparing numbers, not objects.  Calls due at the same time are made in
+the order in which they were added.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from msgspec import Struct
 
 
 class Entry(Struct, eq=False):
-    """One thing to happen; cancelled by setting ``call`` to ``None``."""
+    """One call to come; cancelled by setting ``call`` to ``None``."""
 
     call: Callable[..., None] | None
     args: tuple[Any, ...]
 
     def cancel(self) -> None:
-        """Let it not happen."""
+        """Drop the call."""
         self.call = None
 
 
 class Agenda:
-    """Things to happen on one loop."""
+    """The calls to come on one loop."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
@@ -46,7 +46,7 @@ class Agenda:
         return self._loop.time()
 
     def add(self, delay_s: float, call: Callable[..., None], *args: Any) -> Entry:
-        """Call back after so many seconds, and not at once even where these are 0."""
+        """Call back after so many seconds; 0 seconds, too, are not at once."""
         entry = Entry(call, args)
         self._order += 1
         due = self._loop.time() + delay_s
@@ -56,7 +56,7 @@ class Agenda:
         return entry
 
     def awaits(self, background: tuple[type, ...]) -> bool:
-        """Whether anything is to happen that calls no method of a ``background`` class."""
+        """Whether a call is to come of anything but a method of a ``background`` class."""
         return any(
             not isinstance(getattr(entry.call, "__self__", None), background)
             for _, _, entry in self._heap
@@ -64,7 +64,7 @@ class Agenda:
         )
 
     def _arm(self) -> None:
-        """Set the timer to what is due first."""
+        """Set the timer to the first call."""
         heap = self._heap
         while heap and heap[0][2].call is None:
             heappop(heap)
@@ -76,8 +76,8 @@ class Agenda:
             self._timer = self._loop.call_at(self._armed, self._turn)
 
     def _turn(self) -> None:
-        """Do what is due."""
-        self._timer, self._armed = None, -inf  # nothing that is added now needs to set it
+        """Make the calls that are due."""
+        self._timer, self._armed = None, -inf  # so a call added meanwhile does not set it
         heap, now, last = self._heap, self._loop.time(), self._order
         while heap and heap[0][0] <= now and heap[0][1] <= last:
             entry = heappop(heap)[2]

@@ -1,4 +1,4 @@
-"""One attempt of a simulated worker: a model's course of events in place of the work."""
+"""One attempt of a simulated worker: its course follows a model, in place of the work."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Packed = tuple[bytes, Frames]
 
 
 class AtWork(Protocol):
-    """The worker, as its attempt knows it."""
+    """The worker, as its attempt sees it."""
 
     name: str
     run: int
@@ -37,14 +37,14 @@ class AtWork(Protocol):
         ...
 
     def crashed(self, attempt: Attempt) -> None:
-        """Take in that an attempt took the worker down."""
+        """Take in that an attempt crashes the worker."""
         ...
 
 
 class Attempt:
-    """One attempt: what a real worker would have on its stack.
+    """One attempt: the counterpart of a real worker's call of the task.
 
-    While its function is called it is what `report` talks to.
+    While the task's function is called, `report` reaches this object.
     """
 
     __slots__ = (
@@ -84,7 +84,17 @@ class Attempt:
         *,
         unread: bool = False,
     ) -> None:
-        """Begin; the worker hears of the end.  ``unread``: nobody reads what it yields."""
+        """Begin; the worker is told of the end.
+
+        Args:
+            args: the task's arguments by position.
+            kwargs: those by name.
+            fate: the duration and the failure that were drawn.
+            slowness: factor on the duration.
+            agenda: takes the calls to come.
+            ahead: how far a generator may be ahead of its reader.
+            unread: whether the items that it yields are not read.
+        """
         duration_s = fate.duration_s * slowness
         self._fate = fate
         self._ahead = ahead
@@ -104,7 +114,7 @@ class Attempt:
         self._pending.append(loop.create_task(steps, name=name))
 
     def drop(self) -> None:
-        """Let nothing more come of it."""
+        """Cancel the rest of the attempt, and its reports."""
         for each in self._pending:
             each.cancel()
         self._pending.clear()
@@ -112,13 +122,13 @@ class Attempt:
             self._told.drop()
 
     def grant(self, count: int) -> None:
-        """Let a generator yield so many more items."""
+        """Let a generator yield ``count`` more items."""
         if self._granted is not None:
             self._ahead.granted(count)
             self._granted.set()
 
     def report(self, fraction: float | None, message: str) -> None:
-        """Take in what the task's function reports."""
+        """Take in a report of the task's function."""
         said = Said(fraction, message)
         if self._told is None:
             self._said.append(said)
@@ -129,7 +139,7 @@ class Attempt:
         self._link.send(ms.ReportProgress(self._worker.run, said.fraction, said.message))
 
     def should_stop(self) -> bool:
-        """Say that it may go on: the model decides when it stops."""
+        """Return False: the model, not the function, decides when an attempt stops."""
         return False
 
     def random_seed(self, bits: int) -> int:
@@ -137,7 +147,7 @@ class Attempt:
         return of_task(self.script.seed, self._worker.task_id, bits)
 
     def _call(self, args: Any, kwargs: Any, duration_s: float, agenda: Agenda) -> None:
-        """Call a function that is not on the clock; what comes of it is told in its time."""
+        """Call a function that takes no virtual time; its outcome is told after ``duration_s``."""
         if self._doomed:
             self._pending.append(agenda.add(duration_s, self._fail))
             return
@@ -146,7 +156,7 @@ class Attempt:
             with context.simulating(self):
                 value = self.script.function(*args, **kwargs)
             packed = self._packed(value)
-        except (Exception, SystemExit, asyncio.CancelledError) as raised:  # noqa: BLE001 - its own
+        except (Exception, SystemExit, asyncio.CancelledError) as raised:  # noqa: BLE001 - the task's own
             error = _as_a_failure(raised)
         for at_s, said in planned(self._said, duration_s):
             self._pending.append(agenda.add(at_s, self._send_report, said))
@@ -159,12 +169,12 @@ class Attempt:
         return body, snapshot(frames) if frames else ()
 
     def _end(self, value: Any, error: BaseException | None) -> None:
-        """End an attempt that was on the clock."""
+        """End an attempt that took virtual time."""
         packed = None
         if error is None:
             try:
                 packed = self._packed(value)
-            except Exception as unsendable:  # noqa: BLE001 - pickling raises what it likes
+            except Exception as unsendable:  # noqa: BLE001 - pickling may raise anything
                 error = unsendable
         if self._pending and self._told is not None:
             self._told.tell_waiting()
@@ -175,7 +185,7 @@ class Attempt:
         return self._fate.crashes or self._fate.fails
 
     def _fail(self) -> None:
-        """End as the model wants it."""
+        """Fail or crash, as the model says."""
         if self._fate.crashes:
             self._worker.crashed(self)
         else:
@@ -217,7 +227,7 @@ class Attempt:
                 self._end(value, None)
 
     async def _yield_awaited(self, items: AsyncIterator[Any], pause_s: float) -> None:
-        """Yield what an async generator does; it can return nothing."""
+        """Yield the items of an async generator, which cannot return a value."""
         index = 0
         while True:
             try:
@@ -229,7 +239,7 @@ class Attempt:
             index += 1
 
     async def _yield_each(self, items: Iterator[Any], pause_s: float) -> Any:
-        """Yield one item after the other; return what the generator returns."""
+        """Yield one item after the other; return the generator's return value."""
         index = 0
         while True:
             try:
@@ -257,7 +267,7 @@ class Attempt:
             await self._granted.wait()
 
     def _tell_of_item(self, index: int) -> None:
-        """Say that an item was yielded which nobody reads, as often as a real worker does."""
+        """Tell that an item was yielded that is not read, as often as a real worker does."""
         now = asyncio.get_running_loop().time()
         if now - self._last_item >= context.PROGRESS_EVERY_S:
             self._last_item = now
@@ -265,13 +275,13 @@ class Attempt:
 
 
 def _is_cancelled() -> bool:
-    """Whether the attempt that runs here was cancelled, and did not raise that by itself."""
+    """Whether this attempt was cancelled, so that the task itself did not raise the error."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
 
 
 def _as_a_failure(raised: BaseException) -> BaseException:
-    """Return what a task has raised as a real worker tells of it."""
+    """Return the error of a task in the form in which a real worker reports it."""
     if not isinstance(raised, SystemExit):
         return raised
     failure = RuntimeError(f"the task called sys.exit({raised.code!r})")

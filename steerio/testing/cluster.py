@@ -1,7 +1,7 @@
-"""A whole simulated cluster: everything real but the network, the processes and the clock.
+"""A whole simulated cluster: all is real but the network, the processes and the clock.
 
-The broker, its driver, the nodes, clients and sessions are those of every run.  They meet
-on memory endpoints, and their clock is a `VirtualLoop`.
+The broker, its driver, the nodes, clients and sessions are the classes of a real run.  They are
+joined by memory endpoints, and their clock is a `VirtualLoop`.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ from steerio.testing.stalls import StallWatch
 from steerio.testing.worker import SimulatedWorker
 
 WORKERS_PER_NODE = 1_000
-"""Workers of one simulated node unless told otherwise."""
+"""Workers of one simulated node, by default."""
 SIMULATED = Settings(beat_s=5.0)
-"""The settings of a simulation unless told otherwise: real leases, but fewer beats, for these
-are most of what happens on an idle cluster."""
+"""The default settings of a simulation: real leases, but fewer beats, as on an idle cluster most
+events are beats."""
 
 
 class SimulatedCluster:
@@ -53,19 +53,19 @@ class SimulatedCluster:
     Args:
         workers: how many of each pool, like ``{"simulate": 1000, "learn": Workers(4, gpus=1)}``.
         model: how tasks behave.
-        seed: of everything drawn.
-        nodes: over how many nodes the workers are dealt; they are named ``node-1``, ...
-        workers_per_node: what decides that where ``nodes`` does not.
+        seed: of all random draws.
+        nodes: over how many nodes the workers are dealt out; they are named ``node-1``, ...
+        workers_per_node: decides the number of nodes if ``nodes`` is not given.
         latency_s: seconds from a node to the broker, or back.
         start_s: seconds that a worker takes to start.
-        walltime_s: seconds after which the nodes are killed, as by a batch system; they say so
-            when they join.
-        faults: what goes wrong.
+        walltime_s: seconds after which the nodes are killed, as by a batch system; they tell the
+            broker when they join.
+        faults: the faults, each with its time.
         settings: bounds and leases of the broker.
-        record: where events and tasks are kept.
+         store: which values go to the store.
 
     Raises:
-        UsageError: an argument that cannot be, or a loop that is not virtual.
+        UsageError: an argument is invalid, or the loop is not virtual.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class SimulatedCluster:
             seconds(walltime_s, "walltime_s")
         self.settings = settings or SIMULATED
         self.setting = store or StoreSetting()
-        """What goes to the store."""
+        """Which values go to the store."""
         self.agenda = Agenda(loop)
         self.router = SimulatedRouter()
         self.scripts = Scripts(model, seed)
@@ -105,9 +105,9 @@ class SimulatedCluster:
         self.record.on_events = self._recorded
         self.nodes: dict[str, SimulatedNode] = {}
         self.busy_s: dict[str, float] = dict.fromkeys(workers, 0.0)
-        """Seconds that workers spent in attempts while in a pool, as far as counted."""
+        """Seconds that workers spent in attempts while in a pool, by the last count."""
         self.present_s: dict[str, float] = dict.fromkeys(workers, 0.0)
-        """Seconds that workers were in a pool, as far as counted."""
+        """Seconds that workers were in a pool, by the last count."""
         self._loop = loop
         self._faults = _listed(faults, workers)
         self._seed = seed
@@ -119,7 +119,7 @@ class SimulatedCluster:
         self._clients: dict[str, Host] = {}
         self._local = MemoryRouter()
         self.store = MemoryStore()
-        """Where large values of clients and workers are."""
+        """Keeps the large values of clients and workers."""
         self.broker = Broker(
             [self._local, self.router],
             pools=counts,
@@ -157,7 +157,7 @@ class SimulatedCluster:
         for node in self.nodes.values():
             node.kill()
         self._driver.close("the simulation has ended")
-        await asyncio.sleep(0)  # what was cancelled takes note of it
+        await asyncio.sleep(0)  # cancelled tasks end in this turn
 
     # -- clients ----------------------------------------------------------------------------------
 
@@ -168,8 +168,8 @@ class SimulatedCluster:
         """Open a session with the broker.
 
         Args:
-            name: of the client.
-            host: where it is; by default where the broker is, and then it cannot be cut off.
+            name: the client's name.
+            host: the client's host; by default the broker's, and then it cannot be cut off.
         """
         link: LinkEndpoint
         if host:
@@ -192,14 +192,15 @@ class SimulatedCluster:
             else:
                 client.close()
 
-    # -- who is there -----------------------------------------------------------------------------
+    # -- nodes and workers
+    # -----------------------------------------------------------------------------
 
     def add_node(
         self, name: str, workers: AskedWorkers, *, walltime_s: float | None = None
     ) -> SimulatedNode:
-        """Let a node with these workers join; where it does not say, they are as the others.
+        """Let a node with these workers join; by default they have the resources of the others.
 
-        It is killed after ``walltime_s`` seconds, as by a batch system.
+        The node is killed after ``walltime_s`` seconds, as by a batch system.
         """
         makes = self._makes | needs_of(workers)
         counts = counts_of(workers)
@@ -210,7 +211,7 @@ class SimulatedCluster:
         return node
 
     def workers(self, pool: str = "") -> list[SimulatedWorker]:
-        """Return the workers that live, of one pool or of all."""
+        """Return the workers that are alive, of one pool or of all."""
         return [
             worker
             for node in self.nodes.values()
@@ -219,7 +220,7 @@ class SimulatedCluster:
         ]
 
     def worker(self, rng: random.Random, name: str = "", pool: str = "") -> SimulatedWorker | None:
-        """Return the worker of that name; or one of that pool, or of all, preferably at work."""
+        """Return the worker ``name``, or one (if possible, a busy one) of a pool or of all."""
         if name:
             return next((w for w in self.workers() if w.name == name), None)
         nodes = [node for node in self.nodes.values() if node.workers]
@@ -234,7 +235,8 @@ class SimulatedCluster:
     def utilisation(self, pool: str) -> float:
         """Return the share of their time in a pool that workers spent in attempts.
 
-        A worker counts where it is: while it is lent, for the pool that has borrowed it.
+        A worker counts for the pool that it is in: while it is lent, for the pool that has borrowed
+        it.
 
         Raises:
             UsageError: there is no such pool.
@@ -255,7 +257,7 @@ class SimulatedCluster:
         self.present_s[worker.serves] += present_s
 
     def _recorded(self, events: Sequence[AnyEvent]) -> None:
-        """Count workers that were moved for the pool that they were in, up to now."""
+        """Count the time of moved workers, up to now, for the pool that they were in."""
         for event in events:
             if isinstance(event, WorkerMoved):
                 for node in self.nodes.values():
@@ -264,14 +266,14 @@ class SimulatedCluster:
                         self._count(worker)
                         worker.serves = event.pool
 
-    # -- what goes wrong --------------------------------------------------------------------------
+    # -- faults --------------------------------------------------------------------------
 
     def kill_node(self, name: str) -> None:
         """End a node, its host and its workers without a word."""
         self._node(name).kill()
 
     def restart_node(self, name: str) -> None:
-        """Start a node that ended again."""
+        """Start again a node that ended."""
         node = self._node(name)
         node.kill()
         again = self.nodes[name] = SimulatedNode(
@@ -280,7 +282,7 @@ class SimulatedCluster:
         again.start()
 
     def drain(self, node: str, within_s: float | None, *, retire: bool) -> None:
-        """Have a node drained, as with ``steerio drain``, by somebody who does not wait."""
+        """Have a node drained, as with ``steerio drain``, without waiting for the end."""
         self._say(ms.DrainNode(1, self._node(node).name, within_s, retire))
 
     def undrain(self, node: str) -> None:
@@ -295,19 +297,19 @@ class SimulatedCluster:
         link.close()
 
     def slow_down(self, node: str, factor: float) -> None:
-        """Multiply the durations of what begins on this node from now on."""
+        """Multiply the durations of attempts that begin on this node from now on."""
         self._node(node).forker.slowness = factor
 
     def cut_off(self, host: str) -> None:
-        """Let no message from or to this host (a node, or a client's) through."""
+        """Let no message through from or to this host (a node, or a client's host)."""
         self._host(host).cut_off()
 
     def heal(self, host: str) -> None:
-        """Let messages through again, those that waited first."""
+        """Let messages through again, first those that waited."""
         self._host(host).heal()
 
     def fail_starts(self, pool: str, reason: str) -> None:
-        """Let the workers of a pool die while starting; an empty reason ends that."""
+        """Let the workers of a pool die while they start; an empty reason ends that."""
         self.start_failures[pool] = reason
 
     def _host(self, name: str) -> Host:
@@ -327,7 +329,7 @@ def _listed(faults: Any, pools: Collection[str]) -> list[Fault]:
                 pool = getattr(fault, "pool", "")
                 if pool and pool not in pools:
                     known = ", ".join(pools)
-                    raise UsageError(f"{fault!r} is about no pool that there is ({known})")
+                    raise UsageError(f"{fault!r} names no pool of this cluster ({known})")
             return listed
     raise UsageError(f"faults are a list, like [KillNode(at_s=60, node='n')], not {faults!r}")
 
@@ -338,7 +340,7 @@ def deal(
     """Deal workers out to nodes, pool after pool, as evenly as it goes.
 
     Raises:
-        UsageError: no workers, or more nodes than workers, or numbers that are none.
+        UsageError: there are no workers, more nodes than workers, or a number is invalid.
     """
     for pool, count in workers.items():
         if not pool or not _is_count(count):

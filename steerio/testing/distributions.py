@@ -1,7 +1,7 @@
 """Distributions of durations: frozen values, called with a ``random.Random``.
 
-Each may be called with the task's arguments too, which it passes over, so it fits
-wherever `Model` takes a callable.
+Each accepts the task's arguments, too, and ignores them, so it fits wherever `Model` takes a
+callable.
 """
 
 from __future__ import annotations
@@ -19,44 +19,44 @@ from steerio.errors import UsageError
 
 
 class Constant(Struct, frozen=True):
-    """Always the same."""
+    """The same duration always."""
 
     seconds: float
 
     def __call__(self, rng: random.Random, *args: Any, **kwargs: Any) -> float:
-        """Return it."""
+        """Return the duration."""
         return self.seconds
 
 
 class Uniform(Struct, frozen=True):
-    """Any value between two, all equally likely."""
+    """A duration between two bounds, all equally likely."""
 
     low_s: float
     high_s: float
 
     def __call__(self, rng: random.Random, *args: Any, **kwargs: Any) -> float:
-        """Draw one."""
+        """Draw a duration."""
         return rng.uniform(self.low_s, self.high_s)
 
 
 class Exponential(Struct, frozen=True):
-    """Memoryless: what waiting for a rare event takes."""
+    """A memoryless duration: that of waiting for a rare event."""
 
     mean_s: float
 
     def __call__(self, rng: random.Random, *args: Any, **kwargs: Any) -> float:
-        """Draw one."""
+        """Draw a duration."""
         return rng.expovariate(1 / self.mean_s) if self.mean_s else 0.0
 
 
 class LogNormal(Struct, frozen=True):
-    """The product of many small influences: what most simulations take."""
+    """The product of many small influences: the duration of most simulations."""
 
     median_s: float
     sigma: float
 
     def __call__(self, rng: random.Random, *args: Any, **kwargs: Any) -> float:
-        """Draw one."""
+        """Draw a duration."""
         return self.median_s * math.exp(rng.gauss(0.0, self.sigma))
 
 
@@ -66,7 +66,7 @@ class Measured(Struct, frozen=True):
     seconds: tuple[float, ...]
 
     def __call__(self, rng: random.Random, *args: Any, **kwargs: Any) -> float:
-        """Draw one."""
+        """Draw a duration."""
         return rng.choice(self.seconds)
 
 
@@ -109,7 +109,7 @@ def _positive(value: float) -> float:
 
 
 class _Line(Struct):
-    """What is read of a line of ``tasks.jsonl``."""
+    """The fields that are read of a line of ``tasks.jsonl``."""
 
     task_type: str
     ended_as: str
@@ -118,7 +118,7 @@ class _Line(Struct):
 
 
 class Recorded:
-    """The durations of a run that was recorded, by task type.
+    """The durations of a recorded run, by task type.
 
     It stands for all durations of a simulation (``model=recorded(RUN_DIR)``) or for those of
     one task type (``Model(recorded(RUN_DIR), value=...)``).
@@ -143,11 +143,11 @@ class Recorded:
     def of(self, task_type: str) -> Measured:
         """Return the durations of one task type.
 
-        A name that was not recorded stands for the only one of the same function in another
-        module, for a file's tasks have other names when it is run as a script.
+        If a name was not recorded, the only name of the same function in another module stands for
+        it: the tasks of a file have other names when it is run as a script.
 
         Raises:
-            UsageError: none was recorded.
+            UsageError: no duration of it was recorded.
         """
         found = self._durations.get(task_type)
         if found is None:

@@ -1,7 +1,7 @@
-"""Faults: what goes wrong in a simulated cluster, and when.
+"""Faults of a simulated cluster, each with its time.
 
-A fault is a frozen value, given to ``simulate(..., faults=[...])``; each is armed once,
-with a ``random.Random`` of its own that was seeded with the simulation's seed.
+A fault is a frozen value, given to ``simulate(..., faults=[...])``.  Each is armed once, with a
+``random.Random`` of its own that is seeded with the simulation's seed.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from steerio.testing.worker import KILLED, SimulatedWorker
 
 
 class Victim(Protocol):
-    """What a fault can do to a cluster."""
+    """The cluster, as a fault sees it: the ways to harm it."""
 
     def worker(self, rng: random.Random, name: str = "", pool: str = "") -> SimulatedWorker | None:
-        """Return the worker of that name; or one of that pool, or of all, preferably at work."""
+        """Return the worker ``name``, or one (if possible, a busy one) of a pool or of all."""
         ...
 
     def kill_node(self, name: str) -> None:
@@ -31,11 +31,11 @@ class Victim(Protocol):
         ...
 
     def restart_node(self, name: str) -> None:
-        """Start a node that ended again."""
+        """Start again a node that ended."""
         ...
 
     def drain(self, node: str, within_s: float | None, *, retire: bool) -> None:
-        """Have a node drained by somebody who does not wait for it."""
+        """Have a node drained, without waiting for the end."""
         ...
 
     def undrain(self, node: str) -> None:
@@ -43,24 +43,24 @@ class Victim(Protocol):
         ...
 
     def slow_down(self, node: str, factor: float) -> None:
-        """Multiply the durations of what begins on this node from now on."""
+        """Multiply the durations of attempts that begin on this node from now on."""
         ...
 
     def cut_off(self, host: str) -> None:
-        """Let no message from or to this host (a node, or a client's) through."""
+        """Let no message through from or to this host (a node, or a client's host)."""
         ...
 
     def heal(self, host: str) -> None:
-        """Let messages through again, those that waited first."""
+        """Let messages through again, first those that waited."""
         ...
 
     def fail_starts(self, pool: str, reason: str) -> None:
-        """Let the workers of a pool die while starting; an empty reason ends that."""
+        """Let the workers of a pool die while they start; an empty reason ends that."""
         ...
 
 
 class Fault(Protocol):
-    """Anything that can go wrong."""
+    """One fault, or one series of faults."""
 
     def arm(self, cluster: Victim, rng: random.Random) -> None:
         """Set the timers; called once, on the loop, at the start."""
@@ -68,9 +68,9 @@ class Fault(Protocol):
 
 
 class KillWorker(Struct, frozen=True):
-    """Kill a worker (``kill -9``): by name, or one of a pool, preferably at work.
+    """Kill a worker (``kill -9``): by name, or one of a pool, if possible a busy one.
 
-    Nothing happens where there is none, or none of that name any more.
+    If there is no such worker, nothing happens.
     """
 
     at_s: float
@@ -90,7 +90,7 @@ class KillWorker(Struct, frozen=True):
 class HangWorker(Struct, frozen=True):
     """Let a worker stop responding (as after SIGSTOP): by name, or one of a pool.
 
-    Only what kills it ends that: a task's timeout, a cancellation, another fault.
+    Only its death ends that: by a task's timeout, a cancellation or another fault.
     """
 
     at_s: float
@@ -108,9 +108,9 @@ class HangWorker(Struct, frozen=True):
 
 
 class KillNode(Struct, frozen=True):
-    """Let a node's host lose power: nobody is told, so the broker finds out by its lease.
+    """Let a node's host lose power: no peer is told, so the broker finds out by the lease.
 
-    ``back_after_s``: seconds until it joins again, as a fresh node; never by default.
+    ``back_after_s``: seconds until the node joins again, as a fresh one; never by default.
     """
 
     at_s: float
@@ -125,10 +125,10 @@ class KillNode(Struct, frozen=True):
 
 
 class DrainNode(Struct, frozen=True):
-    """Have a node drained, or with ``retire`` ended when it is; and undrained, if at all.
+    """Have a node drained; with ``retire``, ended when it is drained.
 
-    ``within_s``: seconds after which what still runs there is stopped and queued again.
-    ``undrain_after_s``: seconds until it takes tasks again.
+    ``within_s``: seconds after which tasks that still run there are stopped and queued again.
+    ``undrain_after_s``: seconds until it takes tasks again; never by default.
     """
 
     at_s: float
@@ -146,7 +146,7 @@ class DrainNode(Struct, frozen=True):
 
 
 class SlowNode(Struct, frozen=True):
-    """Let what begins on a node take ``factor`` times as long, for a while or for ever."""
+    """Let attempts that begin on a node take ``factor`` times as long, for a while or for ever."""
 
     at_s: float
     node: str
@@ -165,8 +165,8 @@ class SlowNode(Struct, frozen=True):
 class PartitionNode(Struct, frozen=True):
     """Cut a host off for a while: its messages, and those to it, arrive when it is over.
 
-    Longer than the lease, and the broker gives the node up, and the node the broker: then
-    it ends, and what it had done arrives too late.
+    If that is longer than the lease, the broker and the node give each other up: the node ends, and
+    its results arrive too late.
     """
 
     at_s: float
@@ -180,7 +180,7 @@ class PartitionNode(Struct, frozen=True):
 
 
 class FailStarts(Struct, frozen=True):
-    """Let the workers of a pool die while they start, as for want of a library."""
+    """Let the workers of a pool die while they start, as if a library were missing."""
 
     pool: str
     reason: str = "its process exited with status 1"
@@ -212,7 +212,7 @@ class RandomKills(Struct, frozen=True):
 
 
 class _Killer(Nuisance):
-    """Kills now and then."""
+    """Kills workers at random times."""
 
     def __init__(self, fault: RandomKills, cluster: Victim, rng: random.Random) -> None:
         self._fault, self._cluster, self._random = fault, cluster, rng

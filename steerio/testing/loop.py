@@ -1,13 +1,13 @@
 """An asyncio loop on a virtual clock.
 
-Theory.  A loop asks its selector to wait until the next timer is due.  This loop's
-selector does not wait: it sets the clock to that time.  So time stands still while
-anything can run, jumps when nothing can, and a day takes as long as what happens in it.
+Theory.  A loop asks its selector to wait until the next timer is due.  This loop's selector does
+not wait: it sets the clock to that time.  So time stands still while any callback can run, and
+jumps when none can; a day takes as long as its callbacks run.
 
-Invariant: nothing outside the loop moves it.  What would let it (sockets, subprocesses)
-is refused; a function given to a thread runs while everything else stands still.  When
-nothing is ready and no timer is left, nothing will ever happen again, and that is a
-`DeadlockError` with the names of those who wait.
+Invariant: nothing outside the loop moves it.  Sockets and subprocesses, which would, are refused; a
+function given to a thread runs while all else stands still.  When nothing is ready and no timer is
+left, nothing will ever happen again: the loop raises a `DeadlockError` with the names of the tasks
+that wait.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
 WALL_LIMIT_S = 600.0
-"""Real seconds that a simulation may take unless told otherwise."""
+"""Real seconds that a simulation may take, by default."""
 CLEANING_UP_S = 10.0
-"""Real seconds that coroutines get for their ``finally`` once a simulation was given up."""
+"""Real seconds that coroutines get for their ``finally`` after a simulation was given up."""
 TURNS_UNWATCHED = 200
 """Turns of a loop from one look at the real clock to the next."""
 _NOTHING: list[tuple[selectors.SelectorKey, int]] = []
@@ -43,7 +43,7 @@ class VirtualTask(asyncio.Task[T]):
     def __init__(
         self, coroutine: Any, number: int, loop: asyncio.AbstractEventLoop, **options: Any
     ) -> None:
-        self.number = number  # first, for a task is put into a set while it is being made
+        self.number = number  # first: ``super().__init__`` puts the task into a set
         super().__init__(coroutine, loop=loop, **options)
 
     __eq__ = object.__eq__
@@ -55,11 +55,11 @@ class VirtualTask(asyncio.Task[T]):
 class VirtualLoop(asyncio.SelectorEventLoop):
     """An asyncio loop whose clock starts at 0 and jumps to the next timer.
 
-    An exception raised by a callback ends the run, and is not just logged.
+    An exception that a callback raises ends the run; it is not just logged.
 
     Args:
-        wall_limit_s: real seconds after which to give up, for nothing else would end a
-            coroutine that wakes itself for ever.
+        wall_limit_s: real seconds after which to give up: nothing else would end a coroutine that
+            wakes itself for ever.
     """
 
     _scheduled: list[asyncio.TimerHandle]
@@ -84,11 +84,11 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self._now += seconds
 
     def check(self) -> None:
-        """End the run if it was failed, or takes too long.
+        """Raise if the run was failed or takes too long, which ends it.
 
         Raises:
-            UsageError: the run has taken its real time.
-            BaseException: what it was failed with.
+            UsageError: the run has used up its real time.
+            BaseException: the error that `fail` was given.
         """
         if self._failure is not None:
             failure, self._failure = self._failure, None
@@ -102,17 +102,17 @@ class VirtualLoop(asyncio.SelectorEventLoop):
             )
 
     def fail(self, error: BaseException) -> None:
-        """Have the run end with this error; the first counts."""
+        """Have the run end with this error; of several, the first counts."""
         self._failure = self._failure or error
         self._selector.look()
 
     def waiting(self) -> list[str]:
-        """Name the tasks that have not ended and where each of them waits."""
+        """Return the tasks that have not ended, each with the line at which it waits."""
         tasks = [task for task in asyncio.all_tasks(self) if isinstance(task, VirtualTask)]
         return [_whereabouts(task) for task in sorted(tasks, key=hash)]
 
     def awaits_timer(self, background: tuple[type, ...]) -> bool:
-        """Whether a timer is set, or something due now, that is of no ``background`` class."""
+        """Whether a callback is due, now or later, that is no method of a ``background`` class."""
         for handle in (*self._scheduled, *self._ready):
             callback: Any = getattr(handle, "_callback", None)
             if not handle.cancelled() and not isinstance(
@@ -122,7 +122,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         return False
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
-        """End the run where a callback raised; log what else there is to tell."""
+        """End the run if a callback raised; log any other context."""
         error = context.get("exception")
         if "handle" in context and isinstance(error, BaseException):
             self.fail(error)
@@ -135,10 +135,10 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         func: Callable[[Unpack[Ts]], T],
         *args: *Ts,
     ) -> asyncio.Future[T]:
-        """Run a function in a thread, or this executor, while all else and the clock stand still.
+        """Run a function in a thread or in ``executor``, while the loop and its clock stand still.
 
         Raises:
-            UsageError: it has not returned when the run's real time is over.
+            UsageError: the function has not returned when the run's real time is over.
         """
         call: concurrent.futures.Future[T]
         if executor is not None:
@@ -172,10 +172,10 @@ class _Jump(selectors.BaseSelector):
         self._turns = 0
 
     def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
-        if self._keys:  # the first is the loop's own, by which threads would wake it
+        if self._keys:  # the first is the loop's own, with which threads wake it
             raise UsageError(
                 "no socket, pipe or subprocess can be waited for in virtual time: "
-                "let a model (or a task) stand for what is at its other end"
+                "let a model (or a task) stand for the program at its other end"
             )
         key = self._keys[fileobj] = selectors.SelectorKey(fileobj, 0, events, data)
         return key
@@ -184,10 +184,10 @@ class _Jump(selectors.BaseSelector):
         return self._keys.pop(fileobj)
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        """Set the clock forward by what a real selector would have waited.
+        """Set the clock forward by the time that a real selector would have waited.
 
         Raises:
-            DeadlockError: it would have waited for ever.
+            DeadlockError: a real selector would have waited for ever.
         """
         if self._turns <= 0:
             self._turns = TURNS_UNWATCHED
@@ -213,12 +213,12 @@ class _Jump(selectors.BaseSelector):
 def run_virtual(coroutine: Coroutine[Any, Any, T], *, wall_limit_s: float = WALL_LIMIT_S) -> T:
     """Run a coroutine on a `VirtualLoop` of its own and return its value.
 
-    Where a loop runs already (a notebook) this happens in another thread, while that
-    loop stands still.
+    If a loop runs already (as in a notebook), the coroutine runs in another thread, while that loop
+    stands still.
 
     Raises:
-        DeadlockError: everything waits, and nothing is left that could wake anything.
-        UsageError: it took longer than ``wall_limit_s``, or waits for something real.
+        DeadlockError: all tasks wait, and nothing is left that could wake one.
+        UsageError: the coroutine took longer than ``wall_limit_s``, or waits for a real event.
     """
 
     def run() -> T:
@@ -245,10 +245,10 @@ def _loop_runs() -> bool:
 
 
 def _call(box: concurrent.futures.Future[Any], function: Callable[..., Any], args: Any) -> None:
-    """Put what a function returns or raises into a box."""
+    """Put the value that a function returns, or its error, into a box."""
     try:
         value = function(*args)
-    except BaseException as error:  # noqa: BLE001 - raised again where the box is opened
+    except BaseException as error:  # noqa: BLE001 - raised again when the box is opened
         box.set_exception(error)
     else:
         box.set_result(value)
@@ -265,7 +265,7 @@ def _copy(box: concurrent.futures.Future[Any], answer: asyncio.Future[Any]) -> N
 
 
 def _whereabouts(task: asyncio.Task[Any]) -> str:
-    """Name a task, and the innermost line of its that is not asyncio's own."""
+    """Return a task's name, and the innermost line in it that is not asyncio's own."""
     where = "has not begun"
     awaited: Any = task.get_coro()
     while awaited is not None:

@@ -1,8 +1,8 @@
-"""What stands for a task in simulation: how long it takes, what comes of it, how it fails.
+"""The models of tasks in a simulation: how long a task takes, its value, how it fails.
 
-Chance is an argument: whatever is drawn is drawn from a ``random.Random`` that belongs to
-the task type and was seeded with the simulation's seed.  So a run depends on its seed,
-and adding a task type does not change what is drawn for another.
+Chance is an argument: all draws for a task type come from its own ``random.Random``, which is
+seeded with the simulation's seed.  So a run depends on its seed, and adding a task type does not
+change the draws for another.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ class Durations(Protocol):
     """Durations that depend on the task type, such as those of a recorded run."""
 
     def of(self, task_type: str) -> Callable[..., float]:
-        """Return what draws the durations of one task type, as (rng, *args) -> seconds.
+        """Return the function that draws one task type's durations, ``(rng, *args) -> seconds``.
 
         Raises:
-            UsageError: it knows none of that type.
+            UsageError: it knows no duration of that type.
         """
         ...
 
@@ -39,22 +39,23 @@ class Model(Struct, frozen=True):
     """How the tasks of one type behave.
 
     Attributes:
-        duration_s: seconds that an attempt takes: a number, a distribution, or any callable
-            that is given a ``random.Random`` and the task's arguments.  For a generator: the
-            seconds from one item to the next.
+        duration_s: seconds that an attempt takes: a number, a distribution, or any callable that
+            takes a ``random.Random`` and the task's arguments.  For a generator: the seconds from
+            one item to the next.
         value: called with the task's arguments, returns its value; by default the task's own
             function is called.  It is called when the attempt begins, and takes no virtual time:
-            what it reports is told, by its fractions, while the attempt lasts.  (``async def``
-            functions take time: they run on the virtual clock, after ``duration_s``.)
-        fails: how likely an attempt is to fail, 0 to 1, or a callable like ``duration_s`` that
-            says whether it does.
-        crashes: the same for taking down its worker.
-        obeys: when a running attempt stops: once ``asked`` (it looks at ``should_stop()``), at
-            ``term``, or only at ``kill``.  By default what real ones do: ``asked`` for
+            its reports are told while the attempt lasts, at times that follow from their fractions.
+             (``async def`` functions take time: they run on the virtual clock, after
+            ``duration_s``.)
+        fails: the probability that an attempt fails, 0 to 1, or a callable like ``duration_s`` that
+            returns whether it does.
+        crashes: the same for a crash of its worker.
+        obeys: when a running attempt stops: when ``asked`` (it looks at ``should_stop()``), at
+            ``term``, or only at ``kill``.  By default as real attempts do: ``asked`` for
             ``async def`` functions and generators, ``term`` for plain functions.
 
     Raises:
-        UsageError: one of them cannot be.
+        UsageError: one of them is invalid.
     """
 
     duration_s: float | Callable[..., float] | Durations
@@ -64,7 +65,7 @@ class Model(Struct, frozen=True):
     obeys: Literal["asked", "term", "kill"] | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be."""
+        """Refuse invalid attributes."""
         if isinstance(self.duration_s, (int, float)):
             _check_duration(self.duration_s)
         else:
@@ -72,7 +73,7 @@ class Model(Struct, frozen=True):
             if not callable(duration) and not hasattr(duration, "of"):
                 raise UsageError(f"Model.duration_s is seconds or a callable, not {duration!r}")
         if self.value is not None and not callable(self.value):
-            raise UsageError(f"Model.value is called with the arguments; {self.value!r} cannot be")
+            raise UsageError(f"Model.value has to be a callable, not {self.value!r}")
         for name in ("fails", "crashes"):
             chance: Any = getattr(self, name)
             if not callable(chance) and not 0 <= real(chance, f"Model.{name}") <= 1:
@@ -82,11 +83,11 @@ class Model(Struct, frozen=True):
 
 
 Models = Mapping[Any, Model] | Model | Durations
-"""What behaves how: by task type (a function, or its name ``module:qualname``), or all alike."""
+"""Models by task type (a function, or its name ``module:qualname``), or one for all types."""
 
 
 class Fate(NamedTuple):
-    """What was drawn for one attempt as it began."""
+    """The draws for one attempt, made as it began."""
 
     duration_s: float
     fails: bool
@@ -94,7 +95,7 @@ class Fate(NamedTuple):
 
 
 class Script:
-    """A task type as simulated workers know it: its function, its model and its chance."""
+    """A task type in simulated workers: its function, its model and its source of chance."""
 
     def __init__(
         self, spec: TaskSpec, model: Model, seed: int | str, chance: random.Random
@@ -119,14 +120,14 @@ class Script:
 
     @property
     def function(self) -> Callable[..., Any]:
-        """What gives the value of a task."""
+        """The function that returns the value of a task."""
         return self._value or self.loaded.function
 
     def draw(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Fate:
-        """Draw what happens to one attempt.
+        """Draw the fate of one attempt.
 
         Raises:
-            UsageError: the drawn duration is no duration.
+            UsageError: the drawn duration is not a number of 0 or more seconds.
         """
         duration = self._duration
         if callable(duration):
@@ -150,8 +151,8 @@ class Scripts:
     """The scripts of all task types of one simulation.
 
     Args:
-        models: a model for each task type, or one (or just its durations) for all of them.
-        seed: of everything drawn.
+        models: a model for each task type, or one model (or just its durations) for all of them.
+        seed: of all random draws.
     """
 
     def __init__(self, models: Models, seed: int | str) -> None:
@@ -168,13 +169,13 @@ class Scripts:
         self._seed = seed
         self._chances: dict[str, random.Random] = {}
         self._scripts: weakref.WeakValueDictionary[TaskSpec, Script] = weakref.WeakValueDictionary()
-        """Those that a worker knows."""
+        """The scripts that a worker knows, by task type."""
 
     def of(self, spec: TaskSpec) -> Script:
         """Return the script of a task type.
 
         Raises:
-            UsageError: it has no model, or its function cannot be loaded.
+            UsageError: the type has no model, or its function cannot be loaded.
         """
         script = self._scripts.get(spec)
         if script is None:
@@ -185,7 +186,7 @@ class Scripts:
                     f"task type {spec.name} has no model (models here: {known}); "
                     f"add {spec.name.partition(':')[2]}: Model(duration_s=...)"
                 )
-            chance = self._chances.get(spec.name)  # goes on, though a function by value changes
+            chance = self._chances.get(spec.name)  # one per name, though its code may change
             if chance is None:
                 chance = self._chances[spec.name] = random.Random(f"{self._seed}/{spec.name}")
             script = self._scripts[spec] = Script(spec, model, self._seed, chance)

@@ -1,9 +1,9 @@
 """The network of a simulated cluster: memory endpoints with delay, and hosts that can be cut off.
 
-Messages of one link arrive in the order in which they were sent.  What is sent from and to
-a host that is cut off waits, and arrives once it is healed, as it would from the buffers
-of a real connection.  That is the hard case, for then everything arrives late.  Only when
-the cut lasts so long that the connection breaks is what was under way lost.
+Messages of one link arrive in the order in which they were sent.  Messages from and to a host that
+is cut off wait, and arrive after it is healed, as from the buffers of a real connection. That is
+the hard case, because then all of them arrive late.  Only if the cut lasts so long that the
+connection breaks are the messages under way lost.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from steerio.model.messages import FromBroker, ToBroker
 from steerio.testing.agenda import Agenda
 
 CONGESTED_AT = 1_000
-"""Messages on their way to a peer from which on it counts as congested (ZeroMQ's default)."""
+"""A peer counts as congested with more messages than this on their way (ZeroMQ's default)."""
 CONNECTION_S = 30.0
-"""Seconds of silence after which a connection is broken.  More than any lease, or messages
-would be lost between peers that do not take each other for lost."""
+"""Seconds of silence after which a connection is broken.  It is longer than any lease: otherwise
+messages would be lost between peers that do not consider each other lost."""
 
 
 class Host:
-    """One host of the network: how far it is, and whether it is cut off."""
+    """One host of the network, with its latency, and whether it is cut off."""
 
     def __init__(self, name: str, agenda: Agenda, latency_s: float = 0.0) -> None:
         self.name = name
@@ -38,7 +38,7 @@ class Host:
 
     @property
     def broken(self) -> bool:
-        """Whether it is cut off for so long that its connections are broken."""
+        """Whether it has been cut off for so long that its connections are broken."""
         return self.cut and self.agenda.now >= self._cut_at + CONNECTION_S
 
     def line(self, deliver: Callable[[Any], None]) -> Line:
@@ -48,19 +48,19 @@ class Host:
         return line
 
     def forget(self, *lines: Line) -> None:
-        """Drop lines that were closed and have delivered everything."""
+        """Drop closed lines that have delivered all their messages."""
         for line in lines:
             if not len(line):
                 self._lines.pop(line, None)
 
     def cut_off(self) -> None:
-        """Let nothing through any more."""
+        """Let no message through any more."""
         if not self.cut:
             self.cut, self._cut_at = True, self.agenda.now
 
     def heal(self) -> None:
-        """Let everything through again, what waited first."""
-        if self.broken:  # what was sent by then is lost; what peers kept since is not
+        """Let messages through again, first those that waited."""
+        if self.broken:  # messages sent before that are lost; later ones, which peers kept, are not
             for line in self._lines:
                 line.lose(self._cut_at + CONNECTION_S)
         self.cut = False
@@ -77,19 +77,19 @@ class Line:
         self._host = host
         self._deliver = deliver
         self._under_way: list[tuple[float, Any]] = []
-        """What was sent and has not arrived, and when it is due; mostly nothing."""
+        """Messages that have not arrived, each after the time at which it is due; mostly none."""
 
     def __len__(self) -> int:
         return len(self._under_way)
 
     @property
     def clear(self) -> bool:
-        """Whether what is put in now comes out at once."""
+        """Whether a message that is put in now arrives at once."""
         host = self._host
         return not (host.cut or host.latency_s or self._under_way)
 
     def put(self, item: Any) -> None:
-        """Send something."""
+        """Send a message."""
         if self.clear:
             self._deliver(item)
             return
@@ -99,18 +99,18 @@ class Line:
             host.agenda.add(host.latency_s, self.run)
 
     def lose(self, before: float) -> None:
-        """Drop what would have been due before this time."""
+        """Drop messages that would have been due before this time."""
         self._under_way = [entry for entry in self._under_way if entry[0] >= before]
 
     def run(self) -> None:
-        """Deliver what is due."""
+        """Deliver the messages that are due."""
         if self._host.cut:
             return
         under_way, now, count = self._under_way, self._host.agenda.now, 0
         while count < len(under_way) and under_way[count][0] <= now:
             self._deliver(under_way[count][1])
             count += 1
-        del under_way[:count]  # only now, for as long as the line is not clear none overtakes
+        del under_way[:count]  # only now: until the line is clear no message overtakes
         if under_way:
             self._host.agenda.add(under_way[0][0] - now, self.run)
 
@@ -143,14 +143,14 @@ class SimulatedLink(MemoryLink):
             self._to_broker.put((message, frames))
 
     def attach_at_once(self, wake: Callable[[], None]) -> None:
-        """Call ``wake`` as soon as something arrives, from inside the broker's own flush.
+        """Call ``wake`` as soon as a message arrives, from inside the broker's own flush.
 
-        For peers that only note what to do, this saves a turn of the loop for each message.
+        For peers that only note the messages, this saves a turn of the loop for each of them.
         """
         self._at_once = wake
 
     def take(self, messages: list[tuple[FromBroker, Frames]]) -> None:
-        """Take in what the broker sent."""
+        """Take in messages of the broker."""
         if self._to_peer.clear:
             self._arrive(messages)
         else:
@@ -178,7 +178,7 @@ class SimulatedLink(MemoryLink):
 class SimulatedRouter(MemoryRouter):
     """The broker's end of all links that cross the network.
 
-    Its peers are not *local*: they can be lost, so clients beat and are watched.
+    Its peers are not *local*: they can be lost, so clients send beats and are watched.
     """
 
     local = False

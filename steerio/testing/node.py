@@ -21,7 +21,7 @@ from steerio.worker.task_objects import WorkerObjects
 
 
 class Site(Protocol):
-    """What a node needs of its cluster."""
+    """The cluster, as a node sees it."""
 
     agenda: Agenda
     router: SimulatedRouter
@@ -31,7 +31,7 @@ class Site(Protocol):
     store: MemoryStore
     start_s: float
     start_failures: dict[str, str]
-    """Why the workers of a pool die while starting, for the pools whose workers do."""
+    """Why workers die while they start, by pool; without an entry they do not."""
     pids: itertools.count[int]
 
     def worker_ended(self, worker: SimulatedWorker) -> None:
@@ -40,7 +40,7 @@ class Site(Protocol):
 
 
 class SimulatedForker:
-    """Starts simulated workers where ``ZygoteForker`` forks processes."""
+    """Starts simulated workers, in place of the processes that ``ZygoteForker`` forks."""
 
     def __init__(self, site: Site, host: Host) -> None:
         self.workers: dict[str, SimulatedWorker] = {}
@@ -77,12 +77,12 @@ class SimulatedForker:
             self.workers[worker].ask_to_stop(run)
 
     def recall(self, worker: str, run: int) -> None:
-        """Have the worker not begin this run."""
+        """Keep the worker from beginning this run."""
         if worker in self.workers and run > self.workers[worker].begun:
             self.workers[worker].recalled.add(run)
 
     def begun(self, worker: str) -> int | None:
-        """Return the run that the worker began last or gave back, or ``None`` once it is gone."""
+        """Return the run that a worker last began or gave back; ``None`` if the worker is gone."""
         return self.workers[worker].begun if worker in self.workers else None
 
     def signal(self, worker: str, run: int, name: str) -> None:
@@ -96,7 +96,7 @@ class SimulatedForker:
         self.kill_all()
 
     def kill_all(self) -> None:
-        """Kill all workers, with nobody left to tell of it."""
+        """Kill all workers, without telling the node."""
         self._on_exit = None
         for worker in list(self.workers.values()):
             worker.die(KILLED)
@@ -134,7 +134,7 @@ class SimulatedNode:
         self.offers = workers
         """How many workers of each pool it has."""
         self.makes = makes or {}
-        """What each worker of a pool has."""
+        """The resources of each worker, by pool."""
         self.walltime_s = walltime_s
         """When its batch system kills it, in seconds from its start, if ever."""
         self.host = Host(name, site.agenda, latency_s)

@@ -1,4 +1,4 @@
-"""The record of a simulation, kept in memory, and in a run directory where one is asked for."""
+"""The record of a simulation: in memory, and in a run directory if one is given."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ _encoder = msgspec.json.Encoder(enc_hook=in_words)
 
 
 class MemoryJournal(Journal):
-    """A journal that keeps everything, as the objects that real ones write.
+    """A journal that keeps all records, as the objects that a real journal writes.
 
     Args:
         folder: where to write ``tasks.jsonl`` and ``events.jsonl`` as well, if anywhere.
     """
 
-    events_within_s = 0.0  # who looks at a simulation wants to see what has happened
+    events_within_s = 0.0  # events of a simulation are to be seen at once
 
     def __init__(self, folder: Path | None = None) -> None:
         self.tasks: list[TaskEntry] = []
@@ -47,5 +47,5 @@ class MemoryJournal(Journal):
 
     @property
     def event_log(self) -> bytes:
-        """All events as ``events.jsonl`` has them; equal for runs that were alike in all."""
+        """All events as in ``events.jsonl``; equal for runs with the same arguments and seed."""
         return _encoder.encode_lines(self.events)

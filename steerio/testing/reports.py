@@ -1,9 +1,9 @@
-"""When a simulated attempt says how far it is.
+"""The times at which a simulated attempt reports its progress.
 
-A plain function takes no virtual time: it is called as its attempt begins, and what it reports is
-told when it would have been said in a function that takes as long as the model has it take. Of
-that the fractions speak; what is said without one comes between those before and after it.
-Functions that are on the clock themselves report when they do.
+A plain function takes no virtual time: it is called as its attempt begins, and each of its reports
+is sent when a function that takes the model's duration would have made it. The report's fraction
+gives that time; a report without one is sent between those before and after it. Functions that take
+virtual time report at their own time.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from steerio.worker.context import PROGRESS_EVERY_S
 
 
 class Said(NamedTuple):
-    """A report: the share done, where that was said, and the message."""
+    """A report: the share done, if it gives one, and the message."""
 
     fraction: float | None
     message: str
 
 
 def planned(reports: Sequence[Said], duration_s: float) -> list[tuple[float, Said]]:
-    """Return the reports of an attempt of such a length that are told, each with its second.
+    """Return the reports that an attempt of this length sends, each after its second.
 
-    As from a real worker one that comes soon after another waits, and the next takes its place.
+    As in a real worker, a report that comes soon after another waits, and the next replaces it.
     """
     told: list[tuple[float, Said]] = []
     waiting: Said | None = None
@@ -47,7 +47,7 @@ def planned(reports: Sequence[Said], duration_s: float) -> list[tuple[float, Sai
 
 
 def _shares(reports: Sequence[Said]) -> list[float]:
-    """Return, for each report, the share of the time that is over when it is said."""
+    """Return, for each report, the share of the attempt's time that is over when it is made."""
     shares: list[float] = []
     for said in (*reports, Said(1.0, "")):
         if said.fraction is None or isnan(said.fraction):
@@ -62,7 +62,7 @@ def _shares(reports: Sequence[Said]) -> list[float]:
 
 
 def _without_fraction(reports: Sequence[Said], first: int) -> int:
-    """Return how many reports from the given one on have no fraction."""
+    """Return how many reports in a row, from index ``first`` on, have no fraction."""
     count = 0
     for fraction, _ in reports[first:]:
         if fraction is not None and not isnan(fraction):
@@ -72,7 +72,7 @@ def _without_fraction(reports: Sequence[Said], first: int) -> int:
 
 
 class Told:
-    """What an attempt tells while it is on the clock: not too often, and the last in any case."""
+    """Sends an attempt's reports in virtual time: not too often, and the last in any case."""
 
     def __init__(self, send: Callable[[Said], None], loop: asyncio.AbstractEventLoop) -> None:
         self._send = send
@@ -82,7 +82,7 @@ class Told:
         self._timer: asyncio.TimerHandle | None = None
 
     def say(self, said: Said) -> None:
-        """Tell a report, now or in a moment."""
+        """Send a report, now or in a moment."""
         if self._timer is not None or self._loop.time() < self._due_s:
             self._waiting = said
             if self._timer is None:
@@ -92,7 +92,7 @@ class Told:
         self._send(said)
 
     def tell_waiting(self) -> None:
-        """Tell what waits: its time has come, or the attempt ends."""
+        """Send the report that waits: its time has come, or the attempt ends."""
         waiting = self._waiting
         self.drop()
         if waiting is not None:
@@ -100,7 +100,7 @@ class Told:
             self._send(waiting)
 
     def drop(self) -> None:
-        """Tell nothing more."""
+        """Send nothing more."""
         self._waiting = None
         if self._timer is not None:
             self._timer.cancel()

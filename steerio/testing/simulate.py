@@ -1,4 +1,4 @@
-"""Runs a campaign on a simulated cluster: what users test their policies with."""
+"""Runs a campaign on a simulated cluster, so that users can test their policies."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ C = TypeVar("C", bound=Campaign)
 
 
 class SimulatedRun(Generic[C]):
-    """What came of a simulation.
+    """The outcome of a simulation.
 
     Attributes:
         campaign: the campaign, as it is after its end.
@@ -77,13 +77,14 @@ class SimulatedRun(Generic[C]):
 
     @property
     def event_log(self) -> bytes:
-        """All events as ``events.jsonl`` has them: the same bytes for the same seed."""
+        """All events as in ``events.jsonl``: the same bytes for the same seed."""
         return self._record.event_log
 
     def utilisation(self, pool: str) -> float:
         """Return the share of their time in a pool that workers spent in tasks, 0 to 1.
 
-        A worker counts where it is: while it is lent, for the pool that has borrowed it.
+        A worker counts for the pool that it is in: while it is lent, for the pool that has borrowed
+        it.
 
         Raises:
             UsageError: there is no such pool.
@@ -114,34 +115,35 @@ def simulate(
 ) -> SimulatedRun[C]:
     """Run a campaign on a simulated cluster, to its end; all seconds are virtual.
 
-    The campaign's own code runs, on the broker, nodes and sessions of every run; only tasks
-    are replaced by their models, processes by objects, and waiting by setting the clock.
-    Runs that are alike in all arguments and the seed have the same events, to the byte, as
-    long as the campaign draws its chance from seeded generators, reads no other clock than
-    the loop's, and does not go by the order of sets of strings.
+    The campaign's own code runs, on the broker, nodes and sessions of a real run; only tasks are
+    replaced by their models, processes by objects, and waiting by setting the clock. Runs with the
+    same arguments and seed have the same events, to the byte, as long as the campaign draws its
+    random numbers from seeded generators, reads no other clock than the loop's, and does not depend
+    on the order of sets of strings.
 
     Args:
-        campaign: what to run.
+        campaign: the campaign to run.
         model: how tasks behave: a `Model` for each task type, or one for all.
-        workers: how many of each pool; for others what the campaign's class says. Simulated
-            workers have what they ask for, and keep it when they are moved.
-        seed: of everything that models and faults draw.
-        nodes: over how many nodes (``node-1``, ...) the workers are dealt.
-        workers_per_node: what decides that where ``nodes`` does not.
+        workers: how many of each pool; for pools not given here, as in the campaign's class.
+            Simulated workers have the resources that they ask for, and keep them when they are
+            moved.
+        seed: of all random draws of models and faults.
+        nodes: over how many nodes (``node-1``, ...) the workers are dealt out.
+        workers_per_node: decides the number of nodes if ``nodes`` is not given.
         latency_s: seconds from a node to the broker, or back.
         start_s: seconds that a worker takes to start.
-        walltime_s: seconds after which the nodes are killed, as by a batch system; they say so
-            when they join.
-        faults: what goes wrong, and when.
+        walltime_s: seconds after which the nodes are killed, as by a batch system; they tell the
+            broker when they join.
+        faults: the faults, each with its time.
         limits: when the campaign stops by itself.
-        until_s: when to cancel what is still under way and end.
+        until_s: when to cancel tasks that have not ended, and end.
         settings: bounds and leases of the broker.
-        run_dir: where to leave ``tasks.jsonl`` and ``events.jsonl``, if anywhere.
+        run_dir: the folder for ``tasks.jsonl`` and ``events.jsonl``, if they are to be written.
         wall_limit_s: real seconds after which to give up.
 
     Raises:
-        DeadlockError: everything waits, and nothing is left that could wake anything.
-        UsageError: an argument that cannot be; or the simulation takes too long.
+        DeadlockError: all tasks wait, and nothing is left that could wake one.
+        UsageError: an argument is invalid, or the simulation takes too long.
         ExceptionGroup: as from `run`.
     """
     if not isinstance(campaign, Campaign):  # pyright: ignore[reportUnnecessaryIsInstance]
@@ -191,7 +193,7 @@ def simulate(
 
 @contextlib.contextmanager
 def _collecting_rarely() -> Generator[None, None, None]:
-    """Have garbage collected less often: a large cluster is much to walk, and hardly garbage."""
+    """Collect garbage less often: a large cluster takes long to walk, and has little of it."""
     usual = gc.get_threshold()
     gc.set_threshold(max(usual[0], 20_000), *usual[1:])
     try:

@@ -1,9 +1,9 @@
-"""Notices that a simulated cluster goes on beating although nothing will ever happen again.
+"""Notices that a simulated cluster still sends beats although nothing else will ever happen.
 
-A loop without timers is deadlocked, but nodes and brokers always have one: the next beat.
-So what counts is whether any timer is left that is *not* part of this background.  Where
-there is none, no attempt may yet be timed out, and a while longer than every bound of the
-broker passes without a task coming or going, nobody is left who could wake anybody.
+A loop without timers is deadlocked, but nodes and brokers always have one: for the next beat. So
+only timers that are *not* part of this background count.  If none of these is left, no attempt has
+a timeout to come, and a time longer than every bound of the broker passes without a task that is
+submitted or ends, then nothing is left that could wake a waiting task.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ if TYPE_CHECKING:
 
 
 class Nuisance:
-    """Base of faults that come again and again: they are not what a campaign waits for."""
+    """Base of faults that come again and again: a campaign does not wait for these."""
 
 
 class StallWatch:
-    """Fails a loop on which nothing can happen any more.
+    """Fails a loop on which nothing but the background can happen any more.
 
     Args:
-        loop, agenda: where to look for what is to happen.
-        broker: whose tasks and bounds to go by.
-        record: where the last event says when something happened last.
-        worker_may_die: whether faults to come may free a task from its worker.
+        loop, agenda: hold the calls that are to come.
+        broker: its tasks and bounds are watched.
+        record: its last event gives the time at which something happened last.
+        worker_may_die: returns whether faults to come may kill a worker, and so end its attempt.
     """
 
     def __init__(
@@ -61,11 +61,11 @@ class StallWatch:
         self._timer: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
-        """Begin to look, now and then."""
+        """Begin to look at regular times."""
         self._timer = self._loop.call_later(self._quiet_s, self._look)
 
     def close(self) -> None:
-        """Look no more."""
+        """Stop looking."""
         if self._timer is not None:
             self._timer.cancel()
 
@@ -84,7 +84,7 @@ class StallWatch:
             self._loop.fail(DeadlockError(at_s, self._loop.waiting() + stalled))
 
     def _something_is_due(self) -> bool:
-        """Whether a timer is set, or an attempt under way, that is not part of the background."""
+        """Whether a call is to come that is not part of the background."""
         return self._loop.awaits_timer(BACKGROUND) or self._agenda.awaits(BACKGROUND)
 
     def _attempt_may_end(self) -> bool:
@@ -99,5 +99,5 @@ class StallWatch:
 
 
 BACKGROUND = (Agenda, Bell, Broker, Client, Driver, Line, Node, Nuisance, StallWatch)
-"""Whose timers do not count as something to wait for.  Of messages on their way, what counts
-is what they bring about by the next look."""
+"""The classes whose timers do not count as something to wait for.  A message on its way does not
+count either, but its effects by the next look do."""

@@ -1,8 +1,8 @@
-"""A simulated worker: the protocol of a real one, with a model in place of the work.
+"""A simulated worker: it speaks the protocol of a real one, with a model in place of the work.
 
-It is in every respect that the broker can see what ``worker.process`` is: it runs what it
-holds in order, gives back what it has not begun, obeys signals as its task's model says,
-and dies without a word.
+In all that the broker can see it behaves as ``worker.process``: it runs the tasks that it holds in
+order, gives back tasks that it has not begun, obeys signals as its task's model says, and dies
+without a word.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ ENDED = "its process exited with status 0"
 
 
 class SimulatedWorker:
-    """One worker.
+    """One simulated worker.
 
     Args:
         name, pool, pid: as given by the broker and the node.
-        link: its own way to the broker.
+        link: its own link to the broker.
         scripts: how tasks behave.
-        agenda: where the ends of attempts are put.
+        agenda: takes the ends of attempts to come.
         slowness: factor on every duration, read as an attempt begins.
         ahead: how far a generator may be ahead of its reader.
-        objects: the way to the store.
+        objects: its access to the store.
         on_exit: called with the worker and the reason when it ends.
     """
 
@@ -68,7 +68,7 @@ class SimulatedWorker:
         self.begun = 0
         """The attempt that it began or gave back last, whether or not it has ended."""
         self.recalled: set[int] = set()
-        """Attempts that it is not to begin."""
+        """Attempts that it must not begin."""
         self.joined_s: float | None = None
         """When it joined."""
         self.busy_s = 0.0
@@ -86,7 +86,7 @@ class SimulatedWorker:
         self._types: dict[int, Script] = {}
         self._held: list[tuple[ms.RunTask, Frames]] = []
         self._unread: set[int] = set()
-        """Attempts that it was sent, of which nobody reads the items."""
+        """Attempts that it holds and whose items are not read."""
         self._asked = 0
         self._over = 0
         self._hung = False
@@ -108,7 +108,7 @@ class SimulatedWorker:
         return 0.0 if self.joined_s is None else now - self.joined_s
 
     def take_times(self, now: float) -> tuple[float, float]:
-        """Return the seconds in attempts, and those it was there, since this was last called."""
+        """Return the seconds in attempts, and the seconds it was there, since the last call."""
         before = self._counted_s
         self._counted_s = (self.busy_until(now), self.present_until(now))
         return self._counted_s[0] - before[0], self._counted_s[1] - before[1]
@@ -121,26 +121,26 @@ class SimulatedWorker:
             self._link.send(ms.JoinWorker(ms.PROTOCOL, self.name, self.pid))
 
     def ask_to_stop(self, run: int) -> None:
-        """Raise the cooperative signal for a run, whether it began yet or not."""
+        """Raise the cooperative signal for a run, whether or not it has begun."""
         self._asked = run
         if self._attempt is not None and not self._hung and self._attempt.script.obeys == "asked":
             self._stop_if_asked()
 
     def signal(self, name: str) -> None:
-        """Take SIGTERM (``term``) or SIGKILL (``kill``), unless what was to be stopped is over."""
+        """Take SIGTERM (``term``) or SIGKILL (``kill``), unless the run to be stopped is over."""
         if self._asked and (self._over >= self._asked or self.begun > self._asked):
             return
         if name == "kill":
             self.die(STOPPED if self._asked else KILLED)
         elif self._hung:
-            pass  # a stopped process gets it when it continues
+            pass  # a stopped process gets the signal when it continues
         elif self._attempt is None:
             self.die(ENDED)
         elif self._attempt.script.obeys != "kill":
             self._stop_if_asked()
 
     def hang(self) -> None:
-        """Do and hear nothing more, as after SIGSTOP; only ``kill`` ends it."""
+        """Stop responding, as after SIGSTOP; only ``kill`` ends it."""
         self._hung = True
         if self._attempt is not None:
             self._attempt.drop()
@@ -187,7 +187,7 @@ class SimulatedWorker:
     def _grant(self, message: ms.GrantRun) -> None:
         if self._attempt is not None and message.run == self.run:
             self._attempt.grant(message.count)
-        elif not message.count:  # of one that it holds
+        elif not message.count:  # for an attempt that it holds
             self._unread.add(message.run)
 
     def _learn(self, message: ms.DefineTask | ms.ForgetTypes) -> None:
@@ -209,7 +209,7 @@ class SimulatedWorker:
     # -- attempts -------------------------------------------------------------------------------
 
     def _next(self) -> None:
-        """Begin the next of the tasks it holds that was not recalled."""
+        """Begin the next of the held tasks that was not recalled."""
         if self._hung:
             return
         while self._held and self._held[0][0].run in self.recalled:
@@ -228,7 +228,7 @@ class SimulatedWorker:
             args, kwargs = script.loaded.codec.unpack(
                 task.body, frames, resolve=self._objects.resolve
             )
-        except Exception as error:  # noqa: BLE001 - unpickling raises what it likes
+        except Exception as error:  # noqa: BLE001 - unpickling may raise anything
             self._report("failed", error=describe(error, 0))
             return
         fate = script.draw(args, kwargs)
@@ -257,13 +257,13 @@ class SimulatedWorker:
         try:
             spec = attempt.script.loaded.spec
             stored = self._objects.put_away(frames, spec) if frames else None
-        except Exception as full:  # noqa: BLE001 - whatever the store raises
+        except Exception as full:  # noqa: BLE001 - the store may raise anything
             self._report("failed", error=describe(full, 0))
         else:
             self._report("succeeded", body, () if stored else frames, stored=stored)
 
     def crashed(self, attempt: Attempt) -> None:
-        """Take in that an attempt took the worker down."""
+        """Take in that an attempt crashes the worker."""
         if attempt is self._attempt:
             self.die(CRASHED)
 
