@@ -123,7 +123,7 @@ def test_a_whole_number_may_be_written_as_a_float() -> None:
         ({"until_s": "3"}, "until_s must be a number, not '3'"),
         ({"wall_limit_s": "3"}, "wall_limit_s must be a number, not '3'"),
         ({"faults": KillNode(at_s=1, node="node-1")}, r"faults are a list, like .* not KillNode\("),
-        ({"faults": [KillWorker(at_s=1, pool="v")]}, r"pool='v'\) names no pool of this cluster \(w\)"),
+        ({"faults": [KillWorker(at_s=1, pool="v")]}, r"'v'\) names no pool of this cluster \(w\)"),
         ({"faults": [3]}, r"faults are a list, like .* not \[3\]"),
         ({"limits": 3}, r"limits is a steerio\.Limits"),
         ({"settings": 3}, r"settings is a steerio\.Settings"),
