@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import logging
-import math
 import types
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Generator
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import anyio
 
-from steerio.campaign.idleness import is_echo
+from steerio.campaign.agent_errors import heed, was_cancelled
+from steerio.campaign.ending import Latecomers
 from steerio.campaign.triggers import Trigger
-from steerio.errors import leaves
 from steerio.session.current_agent import current_agent
 from steerio.session.task import Task
-
-if TYPE_CHECKING:
-    from steerio.campaign.conductor import Conductor
-
 
 log = logging.getLogger("steerio.campaign")
 
@@ -29,15 +25,60 @@ BEHIND_S = 30.0
 """A method is behind, and a warning says so, when so many calls have waited for so many seconds."""
 
 
+is_echo: contextvars.ContextVar[bool] = contextvars.ContextVar("steerio_echo", default=False)
+"""Whether this code runs because of an ``on_idle``, in it or in a handler of what it published."""
+
+
+class Steps(Protocol):
+    """The ``on_idle`` methods of a campaign, as the calls of its other agents see them."""
+
+    happened: int
+    """Counts whatever may change the answer of an ``on_idle``."""
+
+    def __bool__(self) -> bool: ...
+
+    def happens(self) -> None:
+        """Take in that an agent has gone on."""
+        ...
+
+    def echoes(self) -> None:
+        """Take in that an agent has gone on because of an ``on_idle``."""
+        ...
+
+
+class CallsHome(Protocol):
+    """One run of a campaign, as the calls of its methods see it."""
+
+    stopping: str
+    latecomers: Latecomers
+
+    @property
+    def idleness(self) -> Steps:
+        """Its ``on_idle`` methods."""
+        ...
+
+    def idle_workers(self, pool: str) -> int:
+        """Return how many workers of a pool have nothing to do."""
+        ...
+
+    def look_if_quiet(self) -> None:
+        """End the campaign if nothing can happen any more."""
+        ...
+
+    def explains(self, error: BaseException) -> bool:
+        """Whether an agent raised something because the campaign ends, which is no error."""
+        ...
+
+
 class Calls:
     """The calls of one triggered method: queued in order, made one at a time or a few."""
 
     def __init__(
-        self, conductor: Conductor, name: str, trigger: Trigger, method: Callable[..., Any]
+        self, home: CallsHome, name: str, trigger: Trigger, method: Callable[..., Any]
     ) -> None:
         self.trigger = trigger
         self.name = name
-        self._conductor = conductor
+        self._home = home
         self._method = method
         self._collected: list[Any] = []
         self.unheard: list[Task[Any]] = []
@@ -151,10 +192,10 @@ class Calls:
         ended = False
         while not ended:
             # one scope for many calls: making one takes as long as a short call
-            with self._conductor.latecomers.may_cut(self.name):
+            with self._home.latecomers.may_cut(self.name):
                 await serving()
                 ended = True
-            self._conductor.look_if_quiet()
+            self._home.look_if_quiet()
 
     async def _serve_queue(self) -> None:
         """Make the calls, in order."""
@@ -164,40 +205,40 @@ class Calls:
                 is_echo.set(id(item) in self._echoes)
                 self._echoes -= Counter([id(item)])
             await self._make_call(item)
-            self._conductor.look_if_quiet()
+            self._home.look_if_quiet()
 
     async def _serve_idle(self) -> None:
         """Make the calls of an ``on_idle``: with how many are idle at that moment."""
         while True:
             await self._take()
             self._queue.clear()
-            idle = self._conductor.feeder.idle(self.trigger.subject)
-            if idle > 0 and not self._conductor.stopping:
-                self.asked_at, self.asked_with = self._conductor.idleness.happened, idle
+            idle = self._home.idle_workers(self.trigger.subject)
+            if idle > 0 and not self._home.stopping:
+                self.asked_at, self.asked_with = self._home.idleness.happened, idle
                 await self._make_call(idle)
-            self._conductor.look_if_quiet()
+            self._home.look_if_quiet()
 
     async def _serve_period(self) -> None:
         """Make the calls of an ``every``."""
         loop = asyncio.get_running_loop()
         due = loop.time() + self.trigger.seconds
-        while not self._conductor.stopping:
+        while not self._home.stopping:
             await anyio.sleep(max(0.0, due - loop.time()))
             due = max(due + self.trigger.seconds, loop.time())
             await self._make_call()
-            self._conductor.look_if_quiet()
+            self._home.look_if_quiet()
 
     async def call(self, *args: Any) -> None:
         """Make one call; that it was cut short by the campaign's end is no error."""
         call = self._method(*args)
-        idleness = self._conductor.idleness
+        idleness = self._home.idleness
         if idleness and self.trigger.kind != "idle":
             call = in_steps(call, idleness.echoes if is_echo.get() else idleness.happens)
-        await heed(self.name, call, was_cancelled, self._conductor.explains)
+        await heed(self.name, call, was_cancelled, self._home.explains)
 
     async def _make_call(self, *args: Any) -> None:
         """Make one call of those that the end of the campaign waits for."""
-        self._conductor.latecomers.call_begins(self.name)
+        self._home.latecomers.call_begins(self.name)
         self.busy += 1
         try:
             if self.turn is None:
@@ -230,79 +271,3 @@ def in_steps(call: Awaitable[Any], stepped: Callable[[], None]) -> Generator[Any
         return end.value
     finally:
         steps.close()
-
-
-def was_cancelled() -> bool:
-    """Whether this code was cancelled by its scope, or by one around that."""
-    return anyio.current_effective_deadline() == -math.inf
-
-
-async def heed(
-    name: str,
-    call: Awaitable[Any],
-    cancelled: Callable[[], bool],
-    explained: Callable[[BaseException], bool],
-) -> None:
-    """Await what an agent does; let nothing that it raises pass for the end of the campaign.
-
-    Args:
-        name: of the agent.
-        call: what it does.
-        cancelled: whether a ``CancelledError`` that comes out of it was meant for it.
-        explained: whether the end of the campaign explains what it raised, or one of the errors
-            in a group of such; then that is none.
-
-    Raises:
-        RuntimeError: it raised what ends tasks or programs, and did not fail.
-    """
-    try:
-        await call
-    except asyncio.CancelledError as error:
-        if cancelled():
-            raise
-        if not explained(error):
-            raise RuntimeError(_stray(name)) from error
-    except (SystemExit, KeyboardInterrupt) as error:
-        raise RuntimeError(_leaving(name, error)) from error
-    except BaseExceptionGroup as group:
-        _heed_group(name, group, explained)
-    except Exception as error:
-        if not explained(error):
-            raise
-
-
-def _heed_group(
-    name: str, group: BaseExceptionGroup[Any], explained: Callable[[BaseException], bool]
-) -> None:
-    """Raise what is left of a group, however it is nested, without what is explained.
-
-    Task groups end all that they hold when one of it ends badly, so what ends a campaign is often
-    in a group, alone or beside a genuine error.
-    """
-    left = group.split(lambda error: _is_leaf(error) and explained(error))[1]
-    if left is None:
-        return
-    for error in leaves(left):
-        if isinstance(error, (SystemExit, KeyboardInterrupt)):
-            raise RuntimeError(_leaving(name, error)) from group
-    genuine = left.split(asyncio.CancelledError)[1]
-    if genuine is None:
-        raise RuntimeError(_stray(name)) from group
-    if genuine is group:
-        raise group
-    raise genuine from None
-
-
-def _is_leaf(error: BaseException) -> bool:
-    return not isinstance(error, BaseExceptionGroup)
-
-
-def _stray(name: str) -> str:
-    return (
-        f"{name} was ended by a CancelledError that was not meant for it: what it awaited had "
-        "been cancelled by somebody else; catch asyncio.CancelledError where that may happen"
-    )
-
-
-def _leaving(name: str, error: BaseException) -> str:
-    return f"{name} raised {error!r}; an agent ends its campaign with self.stop()"

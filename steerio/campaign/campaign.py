@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, SupportsIndex
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, SupportsIndex
 
 from steerio.campaign.declarations import (
     check_class,
@@ -30,8 +30,28 @@ from steerio.session.task import Task
 from steerio.session.task_type import TaskType
 from steerio.session.versions import Versions
 
-if TYPE_CHECKING:
-    from steerio.campaign.conductor import Conductor
+
+class CampaignRun(Protocol):
+    """One run of a campaign, as the campaign itself sees it."""
+
+    session: Session
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it has ended, or was left behind."""
+        ...
+
+    def stop(self, *, cancel: bool, reason: str) -> None:
+        """Begin to end."""
+        ...
+
+    def publish(self, event: object) -> None:
+        """Give an event to the handlers that want it, and to everyone's streams."""
+        ...
+
+    def reassigned(self, old: object, new: object) -> None:
+        """Take in that an attribute has another value, and that there are boards in one of them."""
+        ...
 
 
 class Campaign(Submitter):
@@ -45,7 +65,7 @@ class Campaign(Submitter):
     workers: ClassVar[AskedWorkers] = {}
     store: ClassVar[StoreSetting | None] = None
 
-    _conductor: Conductor | None = None
+    _conductor: CampaignRun | None = None
     _reserved: ClassVar[dict[str, str]] = {}
     """What are names of its own, and what each is for."""
     run_dir: Path | None = None
@@ -92,7 +112,7 @@ class Campaign(Submitter):
             old = self.__dict__.get(name)
             super().__setattr__(name, value)
             if issubclass(type(value), HOLDERS) or issubclass(type(old), HOLDERS):
-                conductor.feeder.reassigned(old, value)
+                conductor.reassigned(old, value)
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> Any:
         """Refuse to be sent, as with a method of it, as long as it runs.
@@ -193,7 +213,7 @@ class Campaign(Submitter):
         return self.session.nodes
 
     @property
-    def _running(self) -> Conductor:
+    def _running(self) -> CampaignRun:
         if self._conductor is None:
             raise UsageError(
                 f"{type(self).__name__} is not running: submit from setup() or an agent, "
@@ -210,7 +230,7 @@ class Campaign(Submitter):
         if self._conductor is not None and not self._conductor.is_over:
             raise UsageError(f"this {type(self).__name__} runs already: make another for each run")
 
-    def _conducted_by(self, conductor: Conductor) -> None:
+    def _conducted_by(self, conductor: CampaignRun) -> None:
         """Note who runs it.
 
         Raises:

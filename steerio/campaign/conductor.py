@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable
 from typing import Any
 
 import anyio
 import anyio.abc
 
-from steerio.campaign.calls import Calls, heed, was_cancelled
+from steerio.campaign.agent_errors import as_agent
+from steerio.campaign.calls import Calls
 from steerio.campaign.campaign import Campaign
 from steerio.campaign.dealing import Dealing
 from steerio.campaign.ending import DEAF_S, Ending, Latecomers
@@ -91,17 +91,13 @@ class Conductor:
             UsageError: another campaign runs on the session, or this one runs elsewhere.
         """
         session, campaign = self.session, self.campaign
-        if session.on_ended is not None:
-            raise UsageError(
-                f"another campaign runs on {session!r}: open a session for each, or let one run "
-                "after the other"
-            )
-        campaign._conducted_by(self)  # pyright: ignore[reportPrivateUsage]
+        session.listen(self)
+        try:
+            campaign._conducted_by(self)  # pyright: ignore[reportPrivateUsage]
+        except UsageError:
+            session.stop_listening(self)
+            raise
         self._after = session.client.last_id
-        session.on_ended = self._task_ended
-        session.on_submitted = self._task_submitted
-        session.on_waits = self._task_waits
-        session.on_never_awaited = self._never_awaited
         session.client.on_lost(self._broker_lost)
         timer = self._start_wall_clock()
         try:
@@ -137,8 +133,7 @@ class Conductor:
         if self._deafness is not None:
             self._deafness.cancel()
         session = self.session
-        session.on_ended = session.on_submitted = session.on_never_awaited = None
-        session.on_waits = None
+        session.stop_listening(self)
         session.client.off_lost(self._broker_lost)
         session.client.watch.off_pools(self._pools_changed)
         self.feeder.close()
@@ -149,7 +144,7 @@ class Conductor:
         self.ending.finishes()
         try:
             with self.latecomers.may_cut(f"{self._name}.finish"):
-                await self._as_agent("finish", self.campaign.finish())
+                await as_agent(f"{self._name}.finish", self.campaign.finish(), self.explains)
         except Exception as error:  # noqa: BLE001 - of the user's code; as if an agent's
             raise ExceptionGroup(f"{self._name} failed", [error]) from None
         # what was cut short may well have left too few for a call
@@ -165,7 +160,7 @@ class Conductor:
             self.session.client.watch.on_pools(self._pools_changed, idle=bool(self.idleness))
             group.start_soon(self._watch_pools, name=f"{self._name}.pools")
             with self.latecomers.may_cut(f"{self._name}.setup"):
-                await self._as_agent("setup", self.campaign.setup())
+                await as_agent(f"{self._name}.setup", self.campaign.setup(), self.explains)
             self._start_calls(group)
             self._started = True  # what setup() awaited must not look like the end
             self.feeder.begin(self.campaign)
@@ -178,23 +173,6 @@ class Conductor:
             if self._error is not None:
                 raise self._error
             group.cancel_scope.cancel()
-
-    async def _as_agent(self, part: str, coroutine: Awaitable[None]) -> None:
-        """Await ``setup`` or ``finish``, in a task of its own.
-
-        `asyncio.TaskGroup` may leave the task that it was in as one that was cancelled (Python
-        3.11), which would keep this one from its own end.
-        """
-        name = f"{self._name}.{part}"
-        me = asyncio.current_task()
-        assert me is not None
-        doing = asyncio.ensure_future(self._do_as(name, coroutine))
-        doing.set_name(name)
-        await heed(name, doing, lambda: was_cancelled() or me.cancelling() > 0, self.explains)
-
-    async def _do_as(self, name: str, coroutine: Awaitable[None]) -> None:
-        current_agent.set(name)
-        await heed(name, coroutine, lambda: True, self.explains)
 
     def _start_calls(self, group: anyio.abc.TaskGroup) -> None:
         for calls in self._dealing.calls:
@@ -289,6 +267,10 @@ class Conductor:
             return True
         return self.idleness.may_answer()
 
+    def idle_workers(self, pool: str) -> int:
+        """Return how many workers of a pool have nothing to do."""
+        return self.feeder.idle(pool)
+
     def _may_feed(self) -> bool:
         return not self.stopping and not self._finishing
 
@@ -326,7 +308,8 @@ class Conductor:
 
     # -- tasks -------------------------------------------------------------------------
 
-    def _task_submitted(self, task: Task[Any]) -> None:
+    def task_submitted(self, task: Task[Any]) -> None:
+        """Count a task that keeps the campaign going, or cancel one that is too late."""
         self._submitted = True
         self.feeder.submitted(task)
         self.idleness.task_seen()
@@ -336,22 +319,23 @@ class Conductor:
         else:
             self._outstanding[task.id] = task
 
-    def _task_waits(self, task: Task[Any], waits: bool) -> None:
+    def task_waits(self, task: Task[Any], *, waits: bool) -> None:
+        """Count for the boards whether a task waits for others."""
         if task.id > self._after:
             self.feeder.waits(task, waits)
 
-    def _never_awaited(self, result: Result) -> bool:
+    def never_awaited(self, result: Result) -> bool:
+        """Report a failure of which no code will ask any more."""
         if result.task_id <= self._after:
             return False
         self._unhandled.report(result)
         return True
 
-    def _task_ended(self, task: Task[Any]) -> None:
+    def task_ended(self, task: Task[Any], result: Result) -> None:
+        """Count how a task ended, and give that to the triggers that want it."""
         if task.id <= self._after:  # it was submitted before the campaign began
             return
         self._outstanding.pop(task.id, None)
-        result = task._result  # pyright: ignore[reportPrivateUsage]
-        assert result is not None
         of_board = self.feeder.ended(task)
         self.idleness.task_seen()
         if self.latecomers.discard(task.id) and isinstance(result, Cancelled):
@@ -380,6 +364,10 @@ class Conductor:
     def look_at_pools(self) -> None:
         """Count for how long workers were there."""
         self.used.look(self.session.client.watch.pools, asyncio.get_running_loop().time())
+
+    def reassigned(self, old: object, new: object) -> None:
+        """Take in that an attribute has another value, and that there are boards in one of them."""
+        self.feeder.reassigned(old, new)
 
     def publish(self, event: object) -> None:
         """Give an event to the handlers that want it, and to everyone's streams."""

@@ -4,31 +4,27 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from steerio.campaign.calls import Calls
-from steerio.campaign.idleness import is_echo
+from steerio.campaign.calls import Calls, CallsHome, is_echo
+from steerio.campaign.campaign import Campaign
 from steerio.campaign.triggers import triggers_of
 from steerio.model.results import Result
 from steerio.session.task import Task
-
-if TYPE_CHECKING:
-    from steerio.campaign.campaign import Campaign
-    from steerio.campaign.conductor import Conductor
 
 
 class Dealing:
     """The calls of all triggered methods of one campaign, and what each of them is given.
 
     Args:
-        conductor: whose calls they are.
+        home: the run of the campaign whose calls they are.
         campaign: whose methods they call.
     """
 
-    def __init__(self, conductor: Conductor, campaign: Campaign) -> None:
+    def __init__(self, home: CallsHome, campaign: Campaign) -> None:
         name = type(campaign).__name__
         self.calls = [
-            Calls(conductor, f"{name}.{method_name}", trigger, method)
+            Calls(home, f"{name}.{method_name}", trigger, method)
             for method_name, trigger, method in triggers_of(campaign)
         ]
         """All of them, in the order of their methods' names."""

@@ -16,25 +16,17 @@ What an ``on_idle`` sets going without a task (it publishes, and a handler think
 
 from __future__ import annotations
 
-import contextvars
 import logging
-from typing import TYPE_CHECKING
 
+from steerio.campaign.calls import Calls
 from steerio.campaign.feeding import Feeder
 from steerio.model.status import PoolLoad
 from steerio.session.session import Session
-
-if TYPE_CHECKING:
-    from steerio.campaign.calls import Calls
 
 log = logging.getLogger("steerio.campaign")
 
 RESTS_IN_VAIN = 20
 """How often everything may come to rest, and be woken by an ``on_idle``, without a task."""
-
-
-is_echo: contextvars.ContextVar[bool] = contextvars.ContextVar("steerio_echo", default=False)
-"""Whether this code runs because of an ``on_idle``, in it or in a handler of what it published."""
 
 
 class Idleness:

@@ -8,10 +8,9 @@ import logging
 import sys
 import time
 from collections.abc import AsyncGenerator
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import Any, TextIO
 
-if TYPE_CHECKING:
-    from steerio.campaign.conductor import Conductor
+from steerio.campaign.conductor import Conductor
 
 log = logging.getLogger("steerio.campaign")
 

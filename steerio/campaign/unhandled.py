@@ -80,7 +80,7 @@ class Unhandled:
             self._report_task(task)
 
     def _report_task(self, task: Task[Any], mend: str = "") -> None:
-        result = task._result  # pyright: ignore[reportPrivateUsage]
+        result = task.peek()
         if not task.awaited and result is not None:
             task.awaited = True
             self.report(result, mend)

@@ -11,19 +11,16 @@ pool are no reason to move anybody.  Workers that are on their way are counted w
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import KeysView, Mapping
 from math import inf
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import msgspec
 
 from steerio.errors import UsageError
 from steerio.model.status import PoolLoad
+from steerio.session.moves import Move
 from steerio.session.rules import Rule
-
-if TYPE_CHECKING:
-    from steerio.session.moves import Move
-    from steerio.session.pools import Pools
 
 Pair = tuple[str, str]
 SETTLE_S = 1.0
@@ -140,8 +137,32 @@ class Steps(msgspec.Struct):
         return made
 
 
+class FollowedPools(Protocol):
+    """The pools, as they are looked at and changed here."""
+
+    def keys(self) -> KeysView[str]:
+        """Return their names."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, pool: str, /) -> PoolLoad: ...
+
+    def move(self, source: str, target: str, workers: int, *, how: str) -> Move:
+        """Ask for workers to be moved."""
+        ...
+
+    async def changed(self) -> None:
+        """Wait until they are said to have changed."""
+        ...
+
+    async def look(self) -> None:
+        """Ask how they are."""
+        ...
+
+
 async def follow(
-    pools: Pools,
+    pools: FollowedPools,
     rule: Rule,
     *,
     settle_s: float = SETTLE_S,
@@ -183,7 +204,7 @@ async def follow(
             move.cancel()
 
 
-async def _news(pools: Pools, within_s: float) -> bool:
+async def _news(pools: FollowedPools, within_s: float) -> bool:
     """Wait until the pools are said to have changed, or ask how they are; return which it was.
 
     Not all changes are told (see `LOOK_S`), so the broker is asked once more after each; when

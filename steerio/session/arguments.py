@@ -29,7 +29,11 @@ from steerio.edge.encoding.references import Latest as AnyLatest
 from steerio.edge.encoding.references import Reference, in_words
 from steerio.edge.encoding.snapshots import snapshot, unchanging
 from steerio.edge.encoding.values import total_bytes
+from steerio.model.results import LateArguments
 from steerio.session.reference import Latest, StandsIn
+
+Given = tuple[tuple[Any, ...] | LateArguments, dict[str, Any] | LateArguments]
+"""Arguments as they were submitted, for handle and result."""
 
 KEPT_BYTES = 1 << 20
 """How much of what was packed for one call is kept for its result."""

@@ -9,26 +9,38 @@ from __future__ import annotations
 import asyncio
 import copy
 from collections.abc import Collection, Iterable, Iterator
-from typing import TYPE_CHECKING, Any, TypeGuard, cast
+from typing import Any, Protocol, TypeGuard, cast
 
 from steerio.edge.encoding.pickling import is_proxy
 from steerio.edge.encoding.references import gather
+from steerio.edge.encoding.snapshots import Snapshots
 from steerio.errors import DependencyFailed, EncodingError, UsageError
 from steerio.model import results as rs
 from steerio.model.tasks import TaskOptions
 from steerio.session.current_agent import current_agent
 from steerio.session.packed_call import packed_call, put_and_send
 from steerio.session.results import explain
-from steerio.session.task import Task
-
-if TYPE_CHECKING:
-    from steerio.session.session import Session
-    from steerio.session.task_type import TaskType
+from steerio.session.task import Task, TaskHome
+from steerio.session.task_type import TaskType
 
 TAKES = "it takes the value of another task: "
 """How the reason begins of a task that is cancelled for another."""
 DEPTH = 8
 """How deep handles are looked for in lists, tuples and dicts."""
+
+
+class WaitingHome(TaskHome, Protocol):
+    """A session, as tasks see it that wait for others."""
+
+    snapshots: Snapshots
+
+    def task_submitted(self, task: Task[Any]) -> None:
+        """Take in that there is another task."""
+        ...
+
+    def task_waits(self, task: Task[Any], *, waits: bool) -> None:
+        """Take in that a task begins to wait for others, or waits no more."""
+        ...
 
 
 def handles_in(value: object, depth: int = DEPTH) -> Iterator[Task[Any]]:
@@ -72,7 +84,7 @@ def _parts_of(value: object) -> Collection[object]:
     return cast("Collection[object]", value) if type(value) in (list, tuple) else ()
 
 
-def check_handles(session: Session, handles: Iterable[Task[Any]], what: str) -> None:
+def check_handles(session: TaskHome, handles: Iterable[Task[Any]], what: str) -> None:
     """Check that what a task is to wait for is of its own session.
 
     Raises:
@@ -101,7 +113,7 @@ def copied(what: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
 
 
 def submit_after(
-    session: Session,
+    session: WaitingHome,
     handles: list[Task[Any]],
     kind: TaskType[..., Any],
     args: tuple[Any, ...],
@@ -124,8 +136,7 @@ def submit_after(
     task.needs = options.needs
     waiting = Waiting(session, task, options)
     task.id = session.client.reserve_later(task)
-    if session.on_submitted is not None:
-        session.on_submitted(task)
+    session.task_submitted(task)
     waiting.begin(handles)
     return task
 
@@ -139,7 +150,7 @@ class Waiting:
         options: with which it is submitted then.
     """
 
-    def __init__(self, session: Session, task: Task[Any], options: TaskOptions) -> None:
+    def __init__(self, session: WaitingHome, task: Task[Any], options: TaskOptions) -> None:
         self._session = session
         self._task = task
         self._options = options
@@ -156,7 +167,7 @@ class Waiting:
     def begin(self, handles: list[Task[Any]]) -> None:
         """Begin to wait."""
         self._left = len(handles)
-        self._session.told_waits(self._task, waits=True)
+        self._session.task_waits(self._task, waits=True)
         self._task.add_done_callback(self._over)
         for handle in handles:
             handle.awaited = True  # how it ends is told by what waits for it
@@ -166,7 +177,7 @@ class Waiting:
         """Wait no more: it is submitted, or was cancelled."""
         if self._waits:
             self._waits = False
-            self._session.told_waits(task, waits=False)
+            self._session.task_waits(task, waits=False)
 
     def _one_ended(self, handle: Task[Any]) -> None:
         self._left -= 1
@@ -188,15 +199,24 @@ class Waiting:
         task, session = self._task, self._session
         try:
             args, kwargs = with_values((task.args, task.kwargs), self._kept)
-            packed = packed_call(session, task.type, args, kwargs, self._spec, self._used)
+            packed = packed_call(
+                session.store,
+                session.snapshots,
+                task.type,
+                args,
+                kwargs,
+                self._spec,
+                self._used,
+            )
         except Exception as error:  # noqa: BLE001 - pickling may raise anything
             self._fail(error)
             return
         self._over(task)
         spec, body, frames, inputs, stored, given = packed
-        task.is_given(given)
+        task.given = given
         if stored:
-            put_and_send(session, task, spec, body, frames, self._options, inputs)
+            store = session.store
+            put_and_send(session.client, store, task, spec, body, frames, self._options, inputs)
         else:
             about = (self._options, task.tags or None, task.cause, task.created, inputs)
             session.client.submit_reserved(task.id, spec, body, frames, *about)

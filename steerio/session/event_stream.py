@@ -4,18 +4,57 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple, cast
 
+from steerio.client.client import Client
 from steerio.core.eventlog import KEPT_EVENTS
 from steerio.errors import BrokerLost, UsageError
 from steerio.model import events as ev
-
-if TYPE_CHECKING:
-    from steerio.session.session import Session
+from steerio.model.bounds import named
+from steerio.model.objects import check_number
+from steerio.session.task_type import as_task_type
 
 EVENTS_AHEAD = 10_000
 """Events that wait for a slow subscriber before it begins to miss some."""
+
+
+class EventFilter(NamedTuple):
+    """The events that a stream gives."""
+
+    types: list[str] | None
+    """The names of their types; ``None``: all."""
+    task_type: str | None
+    """The type of their tasks; ``None``: any."""
+    pool: str | None
+    """Their pool; ``None``: any."""
+    since: int | None
+    """The number of the event after which they begin; ``None``: from now on."""
+
+
+def event_filter(
+    types: tuple[object, ...],
+    task_type: Callable[..., Any] | str | None,
+    pool: str | None,
+    since: int | None,
+) -> EventFilter:
+    """Return the filter that a user has asked for; see `Session.events`.
+
+    Raises:
+        UsageError: it cannot be.
+    """
+    for kind in types:
+        if not (isinstance(kind, type) and issubclass(kind, ev.Event)):
+            raise UsageError(f"events are of types like steerio.TaskEnded, not {kind!r}")
+    name = task_type if isinstance(task_type, str) or task_type is None else None
+    if name is None and task_type is not None:
+        name = as_task_type(cast("Callable[..., Any]", task_type)).name
+    if pool is not None:
+        pool = named(pool, "the pool of events")
+    check_number("since", since, least=0, or_none=True)
+    names = [kind.__name__ for kind in cast("tuple[type[ev.Event], ...]", types)]
+    return EventFilter(names or None, name, pool, since)
 
 
 class EventStream:
@@ -24,32 +63,36 @@ class EventStream:
     A subscriber that falls more than ``EVENTS_AHEAD`` events behind gets an
     ``EventsMissed`` in place of those that it missed.  One that asked for earlier events has
     room for all that the broker keeps beside that.
+
+    Args:
+        client: hears of the events.
+        streams: those of its session that are open; it is one of them while it is.
+        wanted: the events that it gives.
     """
 
     def __init__(
         self,
-        session: Session,
-        types: list[str] | None,
-        task_type: str | None,
-        pool: str | None,
-        since: int | None,
+        client: Client,
+        streams: set[EventStream],
+        wanted: EventFilter,
     ) -> None:
-        self._session = session
-        self._filter = (types, task_type, pool, since)
+        self._client = client
+        self._streams = streams
+        self._filter = wanted
         self._waiting: deque[Any] = deque()
         self._missed = 0
         self._first_missed = (0, 0.0)
-        self._room = EVENTS_AHEAD + (KEPT_EVENTS if since is not None else 0)
+        self._room = EVENTS_AHEAD + (KEPT_EVENTS if wanted.since is not None else 0)
         self._wanted: asyncio.Future[None] | None = None
         self._number = -1
         self._ended = False
 
     async def __aenter__(self) -> EventStream:
-        client = self._session.client
+        client = self._client
         if client.lost:
             raise BrokerLost(client.lost)
         self._number = client.watch.subscribe(self._take, *self._filter)
-        self._session.watch_stream(self, True)
+        self._streams.add(self)
         return self
 
     async def __aexit__(
@@ -58,8 +101,8 @@ class EventStream:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._session.client.watch.unsubscribe(self._number)
-        self._session.watch_stream(self, False)
+        self._client.watch.unsubscribe(self._number)
+        self._streams.discard(self)
         self.end()
 
     def __aiter__(self) -> EventStream:

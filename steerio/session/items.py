@@ -16,19 +16,19 @@ import contextlib
 from collections import deque
 from collections.abc import AsyncIterator
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
+from steerio.client.client import Client
 from steerio.edge.encoding.values import ANY_VALUE, total_bytes
 from steerio.edge.wire.endpoint import Frames
 from steerio.errors import ItemsDropped, ItemsRestarted, SteerioError
 from steerio.model import results as rs
 from steerio.model.messages import TaskItem
 from steerio.model.objects import StoredObject
+from steerio.session.done import Done
 from steerio.session.results import as_failed, unreadable, value_of
-
-if TYPE_CHECKING:
-    from steerio.session.session import Session
-    from steerio.session.task import Task
+from steerio.session.session_store import SessionStore
+from steerio.session.task_type import TaskType
 
 UNREAD_ITEMS = 1_000
 """Most items of a task that are kept while it has no reader."""
@@ -75,11 +75,13 @@ class Items:
     """The items of one task that no reader has taken yet.
 
     Args:
-        session: that of the task.
+        client: lets the task go on.
+        store: has the items that are too long for a message.
+        kept: counts what is kept of all tasks of the session.
         number: the id of the task.
     """
 
-    def __init__(self, session: Session, number: int) -> None:
+    def __init__(self, client: Client, store: SessionStore, kept: Kept, number: int) -> None:
         self.dropped = False
         """Whether items were dropped: none of this task can be read any more."""
         self.stopping = False
@@ -90,10 +92,11 @@ class Items:
         """The attempt of which a reader took items last; 0: none, or it was told of another."""
         self.unreadable: rs.TaskError | None = None
         """Why its reader cannot go on, if one of them cannot be read here."""
-        self._session = session
+        self._client = client
+        self._store = store
         self._number = number
         self._waiting: deque[Item] = deque()
-        self._kept = session.kept
+        self._kept = kept
         self._granted = 0
         """For how many of those that wait the task may yield others already."""
         self._readers = 0
@@ -109,7 +112,7 @@ class Items:
         if not self.dropped:
             self.dropped = True
             self.let_go()
-            self._session.client.grant(self._number, 0)
+            self._client.grant(self._number, 0)
 
     def add(self, message: TaskItem, frames: Frames) -> None:
         """Take in an item; that of a new attempt puts those of the last one out of date."""
@@ -160,7 +163,7 @@ class Items:
     def grant_one(self, attempt: int, *, ended: bool) -> None:
         """Let an attempt yield another item for one that was taken."""
         if attempt == self.attempt and not ended and not self.dropped:
-            self._session.client.grant(self._number, 1)
+            self._client.grant(self._number, 1)
 
     def _grant_waiting(self) -> None:
         """Let the task go on without a reader, as long as items can be kept for one."""
@@ -170,7 +173,7 @@ class Items:
             self.drop()
         elif (count := len(self._waiting) - self._granted) > 0:
             self._granted += count
-            self._session.client.grant(self._number, count)
+            self._client.grant(self._number, count)
 
     async def value_of(self, item: Item) -> Any:
         """Return what was yielded.  Raises whatever unpickling raises.
@@ -181,13 +184,13 @@ class Items:
         """
         if item.stored is None:
             return ANY_VALUE.unpack(item.body, item.frames)
-        return await self._session.store.item(item.body, item.stored)
+        return await self._store.item(item.body, item.stored)
 
     @property
     def _full(self) -> bool:
         """Whether as much is kept for all tasks as may be."""
-        most = self._session.client.settings.items_bytes
-        limit = self._session.store.setting.limit_bytes
+        most = self._client.settings.items_bytes
+        limit = self._store.setting.limit_bytes
         if limit is not None:
             most = min(most, limit // 2)
         return self._kept.nbytes > most or self._kept.items > UNREAD_IN_ALL
@@ -202,13 +205,37 @@ class Items:
 
     def _let_go_of(self, item: Item) -> None:
         if item.stored is not None:
-            self._session.store.let_go(item.stored)
+            self._store.let_go(item.stored)
+
+
+class Yielding(Protocol):
+    """A handle of a generator task, as a reader of its items sees it."""
+
+    id: int
+    type: TaskType[..., Any]
+
+    @property
+    def done(self) -> Done:
+        """Whether the task has ended."""
+        ...
+
+    def result_nowait(self) -> rs.Result | None:
+        """Return how it ended, if it has."""
+        ...
+
+    def cancel(self, reason: str) -> None:
+        """Ask for it to be cancelled."""
+        ...
+
+    async def news(self) -> None:
+        """Wait for an item, or the end."""
+        ...
 
 
 class Reader(AsyncIterator[Any]):
     """Reads the items of a task, from the first that nobody has taken; see ``Task.items``."""
 
-    def __init__(self, task: Task[Any], items: Items) -> None:
+    def __init__(self, task: Yielding, items: Items) -> None:
         self._task = task
         self._items = items
         self._attempt = items.taken

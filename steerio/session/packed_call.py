@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from steerio.client.client import Client
 from steerio.edge.encoding.references import Reference, Used, gather, references_exist
+from steerio.edge.encoding.snapshots import Snapshots
 from steerio.edge.encoding.values import total_bytes
 from steerio.edge.wire.cutting import check_frames
 from steerio.edge.wire.endpoint import Frames
 from steerio.errors import UsageError
 from steerio.model.bounds import MOST_NEEDED
 from steerio.model.objects import Inputs, StoredObject
-from steerio.model.results import LateArguments
 from steerio.model.tasks import TaskOptions, TaskSpec
-from steerio.session.arguments import as_submitted
+from steerio.session.arguments import Given, as_submitted
+from steerio.session.session_store import SessionStore
+from steerio.session.task import Task
+from steerio.session.task_type import TaskType
 
-if TYPE_CHECKING:
-    from steerio.session.session import Session
-    from steerio.session.task import Task
-    from steerio.session.task_type import TaskType
-
-Given = tuple[tuple[Any, ...] | LateArguments, dict[str, Any] | LateArguments]
-"""Arguments as they were submitted, for handle and result."""
 PackedCall = tuple[TaskSpec, bytes, Frames, Inputs | None, bool, Given]
 """Body and frames, the stored values that they need, whether the frames go into the store."""
 
@@ -29,7 +26,8 @@ NO_REFERENCES: dict[bytes, Reference] = {}
 
 
 def packed_call(
-    session: Session,
+    store: SessionStore,
+    snapshots: Snapshots,
     kind: TaskType[..., Any],
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
@@ -51,7 +49,7 @@ def packed_call(
         with used or gather() as used:
             spec = spec or kind.spec
             body, frames = codec.pack(args, kwargs)
-        session.store.check(used, kind.name)
+        store.check(used, kind.name)
         references = used.references
         objects, latest = used.objects, used.latest
         if objects or latest:
@@ -63,10 +61,10 @@ def packed_call(
             return spec, usual, (), None, False, (args, kwargs)
         body, frames = codec.pack(args, kwargs)
     nbytes = total_bytes(frames) if frames else 0
-    stored = nbytes > 0 and session.store.takes(nbytes, spec)
+    stored = nbytes > 0 and store.takes(nbytes, spec)
     if nbytes and not stored:  # it is sent later, and again if it has to be retried
         check_frames(frames, f"the arguments of {kind.name}")
-        frames = session.snapshots.take(frames)
+        frames = snapshots.take(frames)
     given = as_submitted(codec, args, kwargs, body, frames, references)
     return spec, body, frames, inputs, stored, given
 
@@ -81,7 +79,8 @@ def _inputs(objects: list[StoredObject], latest: list[str]) -> Inputs:
 
 
 def put_and_send(
-    session: Session,
+    client: Client,
+    store: SessionStore,
     task: Task[Any],
     spec: TaskSpec,
     body: bytes,
@@ -90,7 +89,7 @@ def put_and_send(
     inputs: Inputs | None,
 ) -> None:
     """Submit a task whose id is reserved once its frames, as they are now, are in the store."""
-    client, number = session.client, task.id
+    number = task.id
     tags = task.tags or None
     known = inputs or Inputs()
     for needed in known.objects:  # until the broker knows that the task needs it
@@ -99,7 +98,7 @@ def put_and_send(
     def put(stored: StoredObject | None, error: Exception | None) -> None:
         if not client.is_reserved(number):
             if stored is not None:
-                session.store.discard(stored)
+                store.discard(stored)
         elif stored is None:
             reason = f"its arguments could not be put into the store: {error}"
             client.give_up(number, "lost", reason)
@@ -111,4 +110,4 @@ def put_and_send(
         for needed in known.objects:
             client.objects.let_go(needed.name)
 
-    session.store.put_frames(frames, total_bytes(frames), spec.pool, put)
+    store.put_frames(frames, total_bytes(frames), spec.pool, put)

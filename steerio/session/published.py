@@ -7,7 +7,7 @@ from typing import Any, cast
 import msgspec
 
 from steerio.model.showing import in_words
-from steerio.session.task import Done
+from steerio.session.done import Done
 
 
 def _as_data(value: object) -> object:

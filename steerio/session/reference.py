@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Protocol
 
 from steerio.edge.encoding import references
 from steerio.errors import UsageError
 from steerio.model.objects import StoredObject
 
-if TYPE_CHECKING:
-    from steerio.session.session_store import SessionStore
+
+class Keeper(Protocol):
+    """The store of a session, as the references to its values see it."""
+
+    async def value_of(self, stored: StoredObject) -> Any:
+        """Return the value of an object."""
+        ...
+
+    def let_go(self, stored: StoredObject) -> None:
+        """Need an object no more."""
+        ...
 
 
 class StandsIn:
@@ -59,7 +68,7 @@ class Reference(StandsIn, references.Reference):
         "to have that here: value = await reference"
     )
 
-    def __init__(self, store: SessionStore, stored: StoredObject, version: int | None) -> None:
+    def __init__(self, store: Keeper, stored: StoredObject, version: int | None) -> None:
         super().__init__(stored)
         self.store = store
         self.version = version
@@ -75,7 +84,7 @@ class Reference(StandsIn, references.Reference):
         return value
 
     def __del__(self) -> None:
-        store: SessionStore | None = getattr(self, "store", None)
+        store: Keeper | None = getattr(self, "store", None)
         if store is not None:
             store.let_go(self.stored)
 

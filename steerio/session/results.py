@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from steerio.errors import (
     TaskCancelled,
@@ -16,20 +16,42 @@ from steerio.errors import (
 from steerio.model import results as rs
 from steerio.model.messages import RemoteError, TaskSettled
 from steerio.model.showing import short
-
-if TYPE_CHECKING:
-    from steerio.session.task import Task
+from steerio.session.arguments import Given
+from steerio.session.task_type import TaskType
 
 NO_VERSIONS: dict[str, int] = {}
 
 
+class Unreadable(Protocol):
+    """The items of a generator task, as far as its result is concerned."""
+
+    unreadable: rs.TaskError | None
+
+
+class Ended(Protocol):
+    """A handle of a task, as far as its result is concerned."""
+
+    id: int
+    type: TaskType[..., Any]
+    given: Given
+    created: float
+    tags: dict[str, str]
+    cause: str
+    timeout_s: float
+
+    @property
+    def yielded(self) -> Unreadable | None:
+        """The items that it has yielded, if there were any."""
+        ...
+
+
 def make_result(
-    task: Task[Any], message: TaskSettled, frames: Callable[[], Sequence[Any]]
+    task: Ended, message: TaskSettled, frames: Callable[[], Sequence[Any]]
 ) -> rs.Result:
     """Build the result of a task from what the broker said of it, and the frames of its value."""
     args: Any  # they may be given late, as `Result` allows
     kwargs: Any
-    args, kwargs = task._given  # pyright: ignore[reportPrivateUsage]
+    args, kwargs = task.given
     common = (  # in place, not by name: a dict for each result costs as much as the rest of this
         task.id,
         task.type.name,
@@ -50,7 +72,7 @@ def make_result(
         task.cause,
         message.versions or NO_VERSIONS,
     )
-    items = task._items  # pyright: ignore[reportPrivateUsage]
+    items = task.yielded
     if items is not None and items.unreadable is not None:
         return rs.Failed(*common, items.unreadable)
     match message.ended_as:

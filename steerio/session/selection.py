@@ -6,21 +6,27 @@ import inspect
 import operator
 from collections.abc import Callable, Iterable, Mapping
 from math import isfinite
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from steerio.errors import UsageError
 from steerio.model.bounds import real
 from steerio.model.showing import short
-from steerio.session.task import Task
-
-if TYPE_CHECKING:
-    from steerio.session.session import Session
+from steerio.session.task import Task, TaskHome
 
 R = TypeVar("R")
 
 
+class HasTasks(TaskHome, Protocol):
+    """A session, as far as a choice of its tasks is concerned."""
+
+    @property
+    def pending(self) -> list[Task[Any]]:
+        """Its tasks that have not ended."""
+        ...
+
+
 def chosen_tasks(
-    session: Session, tasks: Iterable[Task[Any] | int] | Callable[[Task[Any]], bool]
+    session: HasTasks, tasks: Iterable[Task[Any] | int] | Callable[[Task[Any]], bool]
 ) -> list[Task[Any] | int]:
     """Return the tasks that are named, or that a function says yes to.
 
@@ -38,7 +44,7 @@ def chosen_tasks(
 
 
 def new_priorities(
-    session: Session, changes: Mapping[Any, float] | Callable[[Task[Any]], float | None]
+    session: HasTasks, changes: Mapping[Any, float] | Callable[[Task[Any]], float | None]
 ) -> dict[int, float]:
     """Return new priorities by id; see `Session.reprioritise`.
 
@@ -68,7 +74,7 @@ def _said_of(task: Task[Any], function: Callable[[Task[Any]], R]) -> R:
     return said
 
 
-def number_of(session: Session, task: Task[Any] | int) -> int:
+def number_of(session: HasTasks, task: Task[Any] | int) -> int:
     """Return the id of a task.
 
     Raises:

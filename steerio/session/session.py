@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Generator, Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from steerio.client.client import Client
 from steerio.edge.encoding.snapshots import Snapshots
@@ -14,13 +14,13 @@ from steerio.errors import UnknownPool, UsageError
 from steerio.launch.needs import Needs
 from steerio.model import events as ev
 from steerio.model.bounds import named
-from steerio.model.objects import StoreSetting, check_number
+from steerio.model.objects import StoreSetting
 from steerio.model.results import Result
 from steerio.model.status import Status
 from steerio.model.tasks import TaskOptions
 from steerio.session.current_agent import current_agent
 from steerio.session.dependencies import handles_in, submit_after
-from steerio.session.event_stream import EventStream
+from steerio.session.event_stream import EventStream, event_filter
 from steerio.session.items import Kept
 from steerio.session.nodes import Nodes
 from steerio.session.packed_call import packed_call, put_and_send
@@ -32,7 +32,8 @@ from steerio.session.session_store import SessionStore
 from steerio.session.submitting import Options, Submitter
 from steerio.session.task import Task
 from steerio.session.task_checks import make_options
-from steerio.session.task_type import TaskType, as_task_type
+from steerio.session.task_listener import TaskListener
+from steerio.session.task_type import TaskType
 from steerio.session.versions import Versions
 
 R = TypeVar("R")
@@ -63,11 +64,7 @@ class Session(Submitter):
         self.run_dir = run_dir
         self.random_seed = 0
         """What the random numbers of the broker's workers and tasks follow from."""
-        self.on_submitted: Callable[[Task[Any]], None] | None = None
-        self.on_ended: Callable[[Task[Any]], None] | None = None
-        self.on_waits: Callable[[Task[Any], bool], None] | None = None
-        self.on_never_awaited: Callable[[Result], bool] | None = None
-        """Called with a failure of which nobody has asked; returns whether it sees to it."""
+        self._listener: TaskListener | None = None
         self.clock: Callable[[], float] = time.time
         self._streams: set[EventStream] = set()
         self.snapshots = Snapshots()
@@ -102,7 +99,7 @@ class Session(Submitter):
             "needs": needs,
         }
         make_options(TaskOptions(), **changes)  # refuse now what cannot be
-        return Options(self, changes, tags)
+        return Options(self.submit_with, changes, tags)
 
     def _submit(self, kind: TaskType[..., Any], args: Any, kwargs: Any) -> Task[Any]:
         return self.submit_with(kind, args, kwargs, kind.options, None)
@@ -118,7 +115,9 @@ class Session(Submitter):
         """Queue a task with all there is to say about it; the other ways lead here."""
         self.check_pool(kind.pool)
         try:
-            spec, body, frames, inputs, stored, given = packed_call(self, kind, args, kwargs)
+            spec, body, frames, inputs, stored, given = packed_call(
+                self.store, self.snapshots, kind, args, kwargs
+            )
         except Exception:
             handles = list(handles_in((args, kwargs)))  # which cannot be packed
             if not handles:
@@ -131,13 +130,13 @@ class Session(Submitter):
         task.needs = options.needs
         if stored:
             task.id = self.client.reserve_later(task)
-            put_and_send(self, task, spec, body, frames, options, inputs)
+            put_and_send(self.client, self.store, task, spec, body, frames, options, inputs)
         else:
             task.id = self.client.submit(
                 spec, body, frames, options, tags, cause, task.created, task, inputs
             )
-        if self.on_submitted is not None:
-            self.on_submitted(task)
+        if self._listener is not None:
+            self._listener.task_submitted(task)
         return task
 
     async def put(self, value: object) -> Any:
@@ -260,16 +259,8 @@ class Session(Submitter):
         Raises:
             UsageError: a filter that is none.
         """
-        for kind in cast("tuple[object, ...]", types):
-            if not (isinstance(kind, type) and issubclass(kind, ev.Event)):
-                raise UsageError(f"events are of types like steerio.TaskEnded, not {kind!r}")
-        name = task_type if isinstance(task_type, str) or task_type is None else None
-        if name is None and task_type is not None:
-            name = as_task_type(cast("Callable[..., Any]", task_type)).name
-        if pool is not None:
-            pool = named(pool, "the pool of events")
-        check_number("since", since, least=0, or_none=True)
-        return EventStream(self, [t.__name__ for t in types] or None, name, pool, since)
+        wanted = event_filter(types, task_type, pool, since)
+        return EventStream(self.client, self._streams, wanted)
 
     async def status(self) -> Status:
         """Return the broker's status: pools, workers, nodes, clients, counts.
@@ -289,28 +280,54 @@ class Session(Submitter):
         body = published(event)
         self.client.watch.publish(type(event).__name__, body)
 
+    # -- whoever hears of all tasks ------------------------------------------------------
+
+    @property
+    def listener(self) -> TaskListener | None:
+        """Whatever hears of all tasks of this session: a campaign, while one runs on it."""
+        return self._listener
+
+    def listen(self, listener: TaskListener) -> None:
+        """Have a listener hear of all tasks from now on, until `stop_listening`.
+
+        Raises:
+            UsageError: another one does.
+        """
+        if self._listener is not None:
+            raise UsageError(
+                f"another campaign runs on {self!r}: open a session for each, or let one run "
+                "after the other"
+            )
+        self._listener = listener
+
+    def stop_listening(self, listener: TaskListener) -> None:
+        """Have a listener hear no more, if it is the one that does."""
+        if self._listener is listener:
+            self._listener = None
+
     # -- from handles and client -------------------------------------------------------
 
-    def task_ended(self, task: Task[Any]) -> None:
-        """A task of this session ended (its handle says)."""
-        if self.on_ended is not None:
-            self.on_ended(task)
+    def task_submitted(self, task: Task[Any]) -> None:
+        """There is another task of this session."""
+        if self._listener is not None:
+            self._listener.task_submitted(task)
 
-    def told_waits(self, task: Task[Any], *, waits: bool) -> None:
+    def task_ended(self, task: Task[Any], result: Result) -> None:
+        """A task of this session has ended (its handle says)."""
+        if self._listener is not None:
+            self._listener.task_ended(task, result)
+
+    def task_waits(self, task: Task[Any], *, waits: bool) -> None:
         """A task of this session begins to wait for others, or waits no more."""
-        if self.on_waits is not None:
-            self.on_waits(task, waits)
+        if self._listener is not None:
+            self._listener.task_waits(task, waits=waits)
 
     def never_awaited(self, result: Result) -> None:
-        """A task did not succeed, and its handle is gone without anybody having asked."""
-        if self.on_never_awaited is not None and self.on_never_awaited(result):
+        """A task did not succeed, and its handle is gone without having been asked."""
+        if self._listener is not None and self._listener.never_awaited(result):
             return
         if not self.client.lost:
             log.error("nobody awaited a task that did not succeed: %s", explain(result))
-
-    def watch_stream(self, stream: EventStream, open_: bool) -> None:
-        """Note an open event stream, or that it closed."""
-        (self._streams.add if open_ else self._streams.discard)(stream)
 
     def close(self) -> Closed:
         """End all event streams and leave the broker; tasks that have not ended are cancelled.

@@ -5,19 +5,23 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from steerio.errors import UsageError
 from steerio.model.bounds import tagged
+from steerio.model.tasks import TaskOptions
 from steerio.session.task import Task
 from steerio.session.task_checks import make_options
 from steerio.session.task_type import TaskType, as_arguments, as_task_type
 
-if TYPE_CHECKING:
-    from steerio.session.session import Session
-
 P = ParamSpec("P")
 R = TypeVar("R")
+
+Submit = Callable[
+    [TaskType[..., Any], tuple[Any, ...], dict[str, Any], TaskOptions, "dict[str, str] | None"],
+    Task[Any],
+]
+"""A way to queue a task of this type with these arguments, options and tags."""
 
 
 class Submitter:
@@ -152,12 +156,12 @@ class Options(Submitter):
     """A submitter with other task options: ``session.options(priority=5).submit(...)``."""
 
     def __init__(
-        self, session: Session, changes: dict[str, Any], tags: Mapping[str, str] | None
+        self, submit_with: Submit, changes: dict[str, Any], tags: Mapping[str, str] | None
     ) -> None:
-        self._session = session
+        self._submit_with = submit_with
         self._changes = changes
         self._tags = tagged(tags)
 
     def _submit(self, kind: TaskType[..., Any], args: Any, kwargs: Any) -> Task[Any]:
         options = make_options(kind.options, **self._changes)
-        return self._session.submit_with(kind, args, kwargs, options, self._tags)
+        return self._submit_with(kind, args, kwargs, options, self._tags)

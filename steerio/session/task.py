@@ -5,20 +5,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Generator
 from functools import partial
-from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
+from typing import Any, Generic, NoReturn, Protocol, TypeVar
 
+from steerio.client.client import Client
 from steerio.edge.wire.endpoint import Frames
 from steerio.errors import TaskDidNotSucceed
 from steerio.model import results as rs
 from steerio.model.messages import TaskItem, TaskSettled
 from steerio.model.places import WorkerNeeds
-from steerio.session.items import Items, Reader
+from steerio.session.arguments import Given
+from steerio.session.done import DONE, NOT_DONE, Done
+from steerio.session.items import Items, Kept, Reader
 from steerio.session.results import as_failed, make_result, value_of
-
-if TYPE_CHECKING:
-    from steerio.session.packed_call import Given
-    from steerio.session.session import Session
-    from steerio.session.task_type import TaskType
+from steerio.session.session_store import SessionStore
+from steerio.session.task_type import TaskType
 
 R = TypeVar("R")
 
@@ -26,22 +26,25 @@ NO_KWARGS: dict[str, Any] = {}
 NO_TAGS: dict[str, str] = {}
 
 
-class Done(int):
-    """Whether a task has ended: a truth value that may be called, as ``done()`` of futures is."""
+class TaskHome(Protocol):
+    """A session, as the handles of its tasks see it."""
 
-    def __call__(self) -> bool:
-        """Say it as futures do."""
-        return bool(self)
+    client: Client
+    store: SessionStore
+    kept: Kept
+    clock: Callable[[], float]
 
-    def __repr__(self) -> str:
-        return repr(bool(self))
+    def ranked(self, task: Task[Any], priority: float) -> None:
+        """Give a queued task a new priority."""
+        ...
 
-    def __reduce__(self) -> tuple[type[bool], tuple[int]]:
-        """Arrive as a plain bool where it is sent."""
-        return bool, (int(self),)
+    def task_ended(self, task: Task[Any], result: rs.Result) -> None:
+        """Take in that a task has ended."""
+        ...
 
-
-_DONE, _NOT_DONE = Done(True), Done(False)
+    def never_awaited(self, result: rs.Result) -> None:
+        """Take in that a task did not succeed, and that its handle is gone, never asked."""
+        ...
 
 
 class Task(Generic[R]):
@@ -55,8 +58,6 @@ class Task(Generic[R]):
     __slots__ = (
         "__weakref__",
         "_callbacks",
-        "_given",
-        "_items",
         "_reached",
         "_result",
         "_session",
@@ -64,16 +65,18 @@ class Task(Generic[R]):
         "awaited",
         "cause",
         "created",
+        "given",
         "id",
         "needs",
         "tags",
         "timeout_s",
         "type",
+        "yielded",
     )
 
     def __init__(
         self,
-        session: Session,
+        session: TaskHome,
         type_: TaskType[..., Any],
         args: tuple[Any, ...] | rs.LateArguments,
         kwargs: dict[str, Any] | rs.LateArguments,
@@ -86,10 +89,12 @@ class Task(Generic[R]):
         self._result: rs.Result | None = None
         self._waiters: list[asyncio.Future[None]] | None = None
         self._callbacks: list[Callable[[Task[R]], None]] | None = None
-        self._items: Items | None = None
+        self.yielded: Items | None = None
+        """The items that it has yielded, once there are any or a reader of them."""
         self.id = 0
         self.type = type_
-        self._given = (args, kwargs or NO_KWARGS)
+        self.given: Given = (args, kwargs or NO_KWARGS)
+        """Its arguments as they were submitted, which may be read late."""
         self.tags = tags or NO_TAGS
         self.cause = cause
         self.created = created
@@ -114,23 +119,19 @@ class Task(Generic[R]):
         )
 
     @property
-    def session(self) -> Session:
+    def session(self) -> TaskHome:
         """The session that it was submitted to."""
         return self._session
 
     @property
     def args(self) -> tuple[Any, ...]:
         """The positional arguments as they were submitted; see `Result`."""
-        return rs.args_of(self._given[0])
+        return rs.args_of(self.given[0])
 
     @property
     def kwargs(self) -> dict[str, Any]:
         """Those by keyword."""
-        return rs.kwargs_of(self._given[1])
-
-    def is_given(self, given: Given) -> None:
-        """Take in the arguments that it waited for."""
-        self._given = given
+        return rs.kwargs_of(self.given[1])
 
     @property
     def state(self) -> str:
@@ -153,7 +154,7 @@ class Task(Generic[R]):
     @property
     def done(self) -> Done:
         """Whether the task has ended: true or false; called, ``task.done()``, a plain bool."""
-        return _NOT_DONE if self._result is None else _DONE
+        return NOT_DONE if self._result is None else DONE
 
     def __await__(self) -> Generator[Any, None, R]:
         """Wait for the task and return its value.
@@ -178,6 +179,13 @@ class Task(Generic[R]):
             self.awaited = True
         return self._result
 
+    def peek(self) -> rs.Result | None:
+        """Return how the task ended, if it has, without having asked for it.
+
+        A failure that no code has asked for is reported all the same.
+        """
+        return self._result
+
     def cancel(self, reason: str = "cancelled by its handle") -> None:
         """Ask for the task to be cancelled; its result tells whether it was.
 
@@ -186,8 +194,8 @@ class Task(Generic[R]):
         """
         if self._result is None:
             self.awaited = True
-            if self._items is not None:
-                self._items.stopping = True
+            if self.yielded is not None:
+                self.yielded.stopping = True
             self._session.client.cancel([self.id], reason)
 
     def reprioritise(self, priority: float) -> None:
@@ -257,9 +265,10 @@ class Task(Generic[R]):
         self._all_items().drop()
 
     def _all_items(self) -> Items:
-        if self._items is None:
-            self._items = Items(self._session, self.id)
-        return self._items
+        if self.yielded is None:
+            session = self._session
+            self.yielded = Items(session.client, session.store, session.kept, self.id)
+        return self.yielded
 
     # -- from the client -----------------------------------------------------------------------
 
@@ -296,7 +305,7 @@ class Task(Generic[R]):
             except Exception as error:  # noqa: BLE001 - the others get their news
                 context = {"message": f"a done-callback of {self!r} failed", "exception": error}
                 asyncio.get_running_loop().call_exception_handler(context)
-        self._session.task_ended(self)
+        self._session.task_ended(self, result)
 
     async def news(self) -> None:
         """Wait for an item, or the end.  A future for each who waits: no hop between them."""
@@ -323,7 +332,7 @@ class Task(Generic[R]):
                 waiter.set_result(None)
 
     def __del__(self) -> None:
-        if (items := getattr(self, "_items", None)) is not None:
+        if (items := getattr(self, "yielded", None)) is not None:
             items.let_go()
         result = getattr(self, "_result", None)
         if (

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from steerio.model.bounds import named
 from steerio.model.objects import Version, check_number
 from steerio.session.reference import Latest, Reference
-
-if TYPE_CHECKING:
-    from steerio.session.session_store import SessionStore
+from steerio.session.session_store import SessionStore
 
 
 class Versions:

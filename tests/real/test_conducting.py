@@ -179,7 +179,7 @@ async def _leave_behind(session: steerio.Session) -> None:
     deaf.release.set()
     await asyncio.wait(left)
     assert not deaf.finished.is_set()
-    assert session.on_ended is not None, "the next one still hears of its tasks"
+    assert session.listener is not None, "the next one still hears of its tasks"
     conducting.cancel()
     await asyncio.wait([conducting])
 

@@ -23,6 +23,7 @@ from steerio import (
     on_success,
     task,
 )
+from steerio.campaign.conductor import Conductor
 from steerio.errors import PoolBroken, UnhandledFailure
 from steerio.testing import FailStarts, Model, simulate
 
@@ -215,7 +216,7 @@ def test_an_interrupted_campaign_waits_for_calls_within_a_bound(
 
         @on_success(compute)
         async def wait(self, result: Result) -> None:
-            assert self._conductor is not None
+            assert isinstance(self._conductor, Conductor)
             self._conductor.interrupt()
             await asyncio.Event().wait()
 
@@ -321,7 +322,7 @@ def test_a_finish_may_take_as_long_as_it_likes_where_nothing_must_end(
             self.stop()
 
         async def finish(self) -> None:
-            assert self._conductor is not None
+            assert isinstance(self._conductor, Conductor)
             await asyncio.sleep(10_000)
             self.seen.append(self._conductor.ending.said)
 

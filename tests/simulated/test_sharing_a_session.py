@@ -13,7 +13,19 @@ from typing import Any
 import pytest
 
 import steerio
-from steerio import Board, Campaign, Limits, Session, Succeeded, UsageError, agent, on_success, task
+from steerio import (
+    Board,
+    Campaign,
+    Limits,
+    Result,
+    Session,
+    Succeeded,
+    Task,
+    UsageError,
+    agent,
+    on_success,
+    task,
+)
 from steerio.campaign.conductor import Conductor
 from steerio.testing import Model, SimulatedCluster
 from tests.simulated.virtual import AS_ASKED, on_cluster, simulation
@@ -118,6 +130,22 @@ async def test_a_campaign_runs_once_at_a_time(cluster: SimulatedCluster, session
         assert sorted(campaign.heard) == [1.0, 2.0, 3.0]
 
 
+class FailingListener:
+    """Fails over each task that has ended."""
+
+    def task_submitted(self, task: Task[Any]) -> None:
+        pass
+
+    def task_waits(self, task: Task[Any], *, waits: bool) -> None:
+        pass
+
+    def task_ended(self, task: Task[Any], result: Result) -> None:
+        raise ZeroDivisionError
+
+    def never_awaited(self, result: Result) -> bool:
+        return False
+
+
 @on_two
 async def test_who_fails_over_the_news_of_a_task_keeps_them_from_no_other(
     cluster: SimulatedCluster, session: Session
@@ -125,11 +153,7 @@ async def test_who_fails_over_the_news_of_a_task_keeps_them_from_no_other(
     told: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
     tasks = session.map(simulation, [5.0] * 3)
-
-    def fail(_: object) -> None:
-        raise ZeroDivisionError
-
-    session.on_ended = fail
+    session.listen(FailingListener())
     session.close()
     assert [(await each.result()).ended_as for each in tasks] == ["cancelled"] * 3
     assert [type(context["exception"]) for context in told] == [ZeroDivisionError] * 3

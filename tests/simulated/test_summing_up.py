@@ -42,7 +42,7 @@ class Working(Campaign):
         self.seen: list[Conductor] = []
 
     async def setup(self) -> None:
-        assert self._conductor is not None
+        assert isinstance(self._conductor, Conductor)
         self.seen.append(self._conductor)
         await asyncio.gather(self.run(simulation, 100.0), self.run(simulation, 50.0))
         await self.run(training, 10)

@@ -1,0 +1,118 @@
+"""What agents raise, and what of it is an error of the campaign.
+
+An agent may be cancelled by the campaign's end, raise what awaiting a cancelled task raises, leave
+by ``SystemExit``, or have any of these in a group beside a genuine error.  `heed` tells them apart.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import anyio
+
+from steerio.errors import leaves
+from steerio.session.current_agent import current_agent
+
+
+async def as_agent(
+    name: str, coroutine: Awaitable[None], explained: Callable[[BaseException], bool]
+) -> None:
+    """Await ``setup`` or ``finish`` as the agent of that name, in a task of its own.
+
+    `asyncio.TaskGroup` may leave the task that it was in as one that was cancelled (Python
+    3.11), which would keep this one from its own end.
+
+    Args:
+        name: of the agent.
+        coroutine: does its work.
+        explained: as for `heed`.
+    """
+
+    async def do() -> None:
+        current_agent.set(name)
+        await heed(name, coroutine, lambda: True, explained)
+
+    me = asyncio.current_task()
+    assert me is not None
+    doing = asyncio.ensure_future(do())
+    doing.set_name(name)
+    await heed(name, doing, lambda: was_cancelled() or me.cancelling() > 0, explained)
+
+
+def was_cancelled() -> bool:
+    """Whether this code was cancelled by its scope, or by one around that."""
+    return anyio.current_effective_deadline() == -math.inf
+
+
+async def heed(
+    name: str,
+    call: Awaitable[Any],
+    cancelled: Callable[[], bool],
+    explained: Callable[[BaseException], bool],
+) -> None:
+    """Await what an agent does; let nothing that it raises pass for the end of the campaign.
+
+    Args:
+        name: of the agent.
+        call: what it does.
+        cancelled: whether a ``CancelledError`` that comes out of it was meant for it.
+        explained: whether the end of the campaign explains what it raised, or one of the errors
+            in a group of such; then that is none.
+
+    Raises:
+        RuntimeError: it raised what ends tasks or programs, and did not fail.
+    """
+    try:
+        await call
+    except asyncio.CancelledError as error:
+        if cancelled():
+            raise
+        if not explained(error):
+            raise RuntimeError(_stray(name)) from error
+    except (SystemExit, KeyboardInterrupt) as error:
+        raise RuntimeError(_leaving(name, error)) from error
+    except BaseExceptionGroup as group:
+        _heed_group(name, group, explained)
+    except Exception as error:
+        if not explained(error):
+            raise
+
+
+def _heed_group(
+    name: str, group: BaseExceptionGroup[Any], explained: Callable[[BaseException], bool]
+) -> None:
+    """Raise what is left of a group, however it is nested, without what is explained.
+
+    Task groups end all that they hold when one of it ends badly, so what ends a campaign is often
+    in a group, alone or beside a genuine error.
+    """
+    left = group.split(lambda error: _is_leaf(error) and explained(error))[1]
+    if left is None:
+        return
+    for error in leaves(left):
+        if isinstance(error, (SystemExit, KeyboardInterrupt)):
+            raise RuntimeError(_leaving(name, error)) from group
+    genuine = left.split(asyncio.CancelledError)[1]
+    if genuine is None:
+        raise RuntimeError(_stray(name)) from group
+    if genuine is group:
+        raise group
+    raise genuine from None
+
+
+def _is_leaf(error: BaseException) -> bool:
+    return not isinstance(error, BaseExceptionGroup)
+
+
+def _stray(name: str) -> str:
+    return (
+        f"{name} was ended by a CancelledError that was not meant for it: what it awaited had "
+        "been cancelled by somebody else; catch asyncio.CancelledError where that may happen"
+    )
+
+
+def _leaving(name: str, error: BaseException) -> str:
+    return f"{name} raised {error!r}; an agent ends its campaign with self.stop()"
