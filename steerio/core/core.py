@@ -29,7 +29,14 @@ from steerio.core import (
 from steerio.core.assigning import assign
 from steerio.core.cluster import Cluster
 from steerio.core.effects import Effect, FreeObjects
-from steerio.core.records import ClientRecord, NodeRecord, TaskRecord, TypeRecord, WorkerRecord
+from steerio.core.records import (
+    ClientRecord,
+    MoveRecord,
+    NodeRecord,
+    TaskRecord,
+    TypeRecord,
+    WorkerRecord,
+)
 from steerio.core.roster import Pool
 from steerio.core.versions import VersionWaiter
 from steerio.model.events import AnyEvent, Published
@@ -412,6 +419,11 @@ class Core:
     def runs(self) -> Mapping[int, TaskRecord]:
         """The tasks that are at workers, by the numbers of their attempts."""
         return self.cluster.runs
+
+    @property
+    def moves(self) -> Mapping[tuple[int, int], MoveRecord]:
+        """The moves that are not over, by client and the client's number for them."""
+        return self.cluster.moves
 
     @property
     def ended(self) -> Mapping[str, int]:

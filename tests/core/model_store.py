@@ -254,7 +254,7 @@ class StoringCluster(Cluster):
                 self._remove(names)
                 self._fetched = {(node, name) for node, name in self._fetched if name not in names}
             case SweepObjects(maker):
-                kept = self.core.cluster.holdings.sizes
+                kept = self.core.held
                 made = [name for name, who in self.store.items() if who == maker]
                 self._remove([name for name in made if name not in kept])
             case FetchAhead(node, objects):

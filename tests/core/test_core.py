@@ -138,7 +138,7 @@ def test_every_effect_can_be_said_in_one_line() -> None:
     record, worker = scene.submit(), scene.worker()
     scene.core.ask_move(CLIENT, 1, "simulate", "learn", 1, scene.now)
     node, stored = worker.node, StoredObject(b"mesh", 10)
-    move = next(iter(scene.core.cluster.moves.values()))
+    move = next(iter(scene.core.moves.values()))
     said: list[tuple[Effect, str]] = [
         (fx.SendTask(worker, record), "task 1: send attempt 1 to worker simulate-1"),
         (fx.Grant(worker, 1, 2), "worker simulate-1: may yield 2 more items in run 1"),

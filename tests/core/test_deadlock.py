@@ -55,7 +55,7 @@ class Lenders(Scene):
 
     def taken(self, request: int) -> int:
         """Return how many workers a request has."""
-        moves = self.core.cluster.moves.items()
+        moves = self.core.moves.items()
         return next((len(move.taken) for key, move in moves if key[1] == request), 0)
 
     def state(self, request: int) -> str:
@@ -177,7 +177,7 @@ def test_who_has_some_of_the_workers_that_he_waits_for_still_waits() -> None:
     scene = Lenders(a=2)
     first, second = [scene.submit(scene.task_type("work", "a")) for _ in range(2)]
     scene.lend("Ann", "a", 2)
-    move = scene.core.cluster.moves[CLIENT, 1]
+    move = scene.core.moves[CLIENT, 1]
     scene.report(first)
     assert (len(move.taken), move.blocked) == (1, True)
     scene.report(second)
@@ -255,7 +255,7 @@ def test_a_scope_that_has_begun_goes_on_though_its_workers_are_lost() -> None:
         scene.submit(scene.task_type("work", "a"))
     scene.report(next(iter(scene.roster.nodes["node~2"].workers.values())).in_hand[0])
     scene.lend("Ann", "a", 2, at_least=1)
-    move = scene.core.cluster.moves[CLIENT, 1]
+    move = scene.core.moves[CLIENT, 1]
     assert (move.state, len(move.taken)) == ("waiting", 1)
     scene.core.node_lost(200, "it left", scene.now)
     scene.settle_down()
@@ -270,4 +270,4 @@ def test_a_wait_for_what_is_over_or_not_known_is_none() -> None:
     core.await_move(CLIENT, 77, 1, [1], "Ann", scene.now)
     scene.holds["Ann"] = [1, 99]
     assert scene.lend("Ann", "a") == "ended"
-    assert find_circle(core.cluster.moves, scene.roster.pools) == []
+    assert find_circle(core.moves, scene.roster.pools) == []

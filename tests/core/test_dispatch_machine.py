@@ -322,7 +322,7 @@ class DispatchMachine(RuleBasedStateMachine):
     # -- moves ----------------------------------------------------------------------------
 
     @happens(
-        lambda self: self.cluster.clients and len(self.cluster.core.cluster.moves) < 5,
+        lambda self: self.cluster.clients and len(self.cluster.core.moves) < 5,
         which=picks,
         there=st.sampled_from(["simulate>learn", "learn>simulate", "simulate>nowhere"]),
         count=st.integers(1, 3),
@@ -337,22 +337,22 @@ class DispatchMachine(RuleBasedStateMachine):
         self.cluster.asks_to_move(client, source, target, count, **how)
 
     @happens(
-        lambda self: self.cluster.core.cluster.moves,
+        lambda self: self.cluster.core.moves,
         which=picks,
         how=st.sampled_from(["drain", "preempt"]),
     )
     def ends_move(self, which: int, how: str) -> None:
-        self.cluster.ends_move(one(list(self.cluster.core.cluster.moves), which), how)
+        self.cluster.ends_move(one(list(self.cluster.core.moves), which), how)
 
     @happens(
-        lambda self: self.cluster.core.cluster.moves,
+        lambda self: self.cluster.core.moves,
         which=picks,
         count=st.integers(0, 4),
         leases=st.lists(picks, max_size=3),
     )
     def awaits_move(self, which: int, count: int, leases: list[int]) -> None:
         """Let somebody who has leases wait for a move, as long as nothing would wait for ever."""
-        asked = self.cluster.core.cluster.moves
+        asked = self.cluster.core.moves
         client, request = one(list(asked), which)
         granted = [r for (c, r), move in asked.items() if c == client and move.state == "granted"]
         holds = sorted({one(granted, lease) for lease in leases}) if granted else []
@@ -393,12 +393,12 @@ class DispatchMachine(RuleBasedStateMachine):
         for worker in self.alive:
             if worker.hangs:
                 cluster.cancel(cluster.books[cluster.runs[worker.running]])
-        for key, move in list(cluster.core.cluster.moves.items()):
+        for key, move in list(cluster.core.moves.items()):
             if move.lease:
                 cluster.ends_move(key, "drain")
         for step in range(DRAIN_STEPS):
             self.holds()
-            waits = cluster.tasks or cluster.core.cluster.moves
+            waits = cluster.tasks or cluster.core.moves
             if not (waits or self.able_to_move or self.speaking or self.telling):
                 break
             if step == PATIENCE and not cluster.roster.closed:
@@ -409,7 +409,7 @@ class DispatchMachine(RuleBasedStateMachine):
         cluster.perform()
         cluster.decided()
         assert not cluster.tasks, f"these wait for ever: {list(cluster.tasks.values())[:3]}"
-        assert not cluster.core.cluster.moves, "these moves never end"
+        assert not cluster.core.moves, "these moves never end"
         assert not cluster.watching, "these wait for ever for nodes to be drained"
         assert all(len(book.endings) == 1 for book in cluster.books.values())
         assert sum(cluster.core.ended.values()) == len(cluster.books)

@@ -318,7 +318,7 @@ def test_a_move_that_waits_for_workers_of_a_drained_node_gets_others_or_ends() -
     drain(scene)
     scene.report(task)
     retire(scene)
-    assert core.cluster.moves[CLIENT, 1].state == "waiting"
+    assert core.moves[CLIENT, 1].state == "waiting"
     scene.tick(SETTINGS.join_s)
     (last,) = scene.effects(TellMove)[-1:]
     assert (last.state, last.reason) == ("ended", "'simulate' has only 0 workers, 1 were asked for")
@@ -331,12 +331,12 @@ def test_a_worker_that_waits_for_others_to_move_together_leaves_with_its_node() 
     core = scene.core
     core.ask_move(CLIENT, 1, "simulate", "learn", 2, scene.now, together=True)
     scene.settle_down()
-    (reserved,) = core.cluster.moves[CLIENT, 1].reserved
+    (reserved,) = core.moves[CLIENT, 1].reserved
     drain(scene, reserved.node.name)
-    assert not core.cluster.moves[CLIENT, 1].reserved
+    assert not core.moves[CLIENT, 1].reserved
     retire(scene)
     scene.report(task)
-    assert len(core.cluster.moves[CLIENT, 1].reserved) == 1
+    assert len(core.moves[CLIENT, 1].reserved) == 1
 
 
 def test_a_move_that_preempts_stops_another_task_when_the_first_is_on_a_drained_node() -> None:

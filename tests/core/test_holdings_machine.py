@@ -117,7 +117,7 @@ class HoldingsMachine(DispatchMachine):
         cluster = self.cluster
         cluster.perform()
         newest = {versions[-1].name for versions in cluster.published.values() if versions}
-        assert cluster.store.keys() == cluster.core.cluster.holdings.sizes.keys() == newest
+        assert cluster.store.keys() == cluster.core.held == newest
         assert not cluster.core.cluster.versions._waiting
         assert cluster.core.cluster.fetching._told.keys() <= newest
 

@@ -37,7 +37,7 @@ class Stored(Scene):
     @property
     def held(self) -> set[bytes]:
         """The objects that are held."""
-        return set(self.core.cluster.holdings.sizes)
+        return set(self.core.held)
 
     def publish(self, number: int, name: str = "model") -> StoredObject:
         """Publish an object that nobody else has."""

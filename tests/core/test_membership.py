@@ -147,7 +147,7 @@ def test_losing_one_node_leaves_the_other_at_work() -> None:
 def test_a_silent_node_is_lost_after_its_lease_at_whatever_time(begin: float) -> None:
     scene = Scene({"simulate": 1}, settings=SETTINGS, now=begin)
     scene.silent.add(NODE)
-    scene.now = scene.core.cluster.deadlines.next or 0.0
+    scene.now = scene.core.next_look or 0.0
     scene.tick(0.0)
     assert scene.events(NodeLost)[0].reason == "silent for 15 s"
 
@@ -202,7 +202,7 @@ def test_tasks_are_stopped_on_time_though_words_wait() -> None:
 def test_a_silent_client_is_lost_after_its_lease_at_whatever_time(begin: float) -> None:
     scene = Scene(settings=SETTINGS, now=begin)
     scene.core.client_joined(2, "other", watched=True, now=begin)
-    scene.now = scene.core.cluster.deadlines.next or 0.0
+    scene.now = scene.core.next_look or 0.0
     scene.tick(0.0)
     assert [event.client for event in scene.events(ClientLost)] == ["other"]
     assert [order.peer for order in scene.effects(Expel)] == [2]

@@ -37,7 +37,7 @@ class MovingScene(Scene):
 
     def move(self, request: int = 1) -> MoveRecord:
         """Return a move that is not over."""
-        return self.core.cluster.moves[CLIENT, request]
+        return self.core.moves[CLIENT, request]
 
     def told(self) -> list[tuple[str, list[str]]]:
         """Return what the client was told, in order."""
@@ -63,7 +63,7 @@ def test_an_idle_worker_moves_at_once_and_takes_what_waits_there() -> None:
     (moved,) = scene.events(WorkerMoved)
     assert (moved.worker, moved.source, moved.pool) == ("simulate-1", "simulate", "learn")
     assert scene.worker().home == "learn"
-    assert scene.core.cluster.moves == {}
+    assert scene.core.moves == {}
 
 
 def test_busy_workers_move_when_they_are_free_whichever_is_first() -> None:
@@ -214,7 +214,7 @@ def test_what_a_client_was_lent_goes_home_when_it_leaves() -> None:
     scene.ask(1)
     scene.core.client_left(CLIENT, "it left", scene.now)
     scene.settle_down()
-    assert scene.core.cluster.moves == {}
+    assert scene.core.moves == {}
     scene.report(busy, "cancelled")
     assert scene.sizes() == (2, 0)
 
@@ -250,7 +250,7 @@ def test_moves_for_the_same_workers_are_served_in_order() -> None:
     scene.ask(1)
     scene.report(running[0])
     scene.report(running[1])
-    assert (CLIENT, 1) not in scene.core.cluster.moves
+    assert (CLIENT, 1) not in scene.core.moves
     assert scene.move(2).state == "waiting"
     scene.report(running[2])
     assert scene.sizes() == (0, 3)
@@ -272,7 +272,7 @@ def test_opposite_moves_pass_each_other() -> None:
     scene.report(simulating)
     scene.report(training)
     assert scene.sizes() == (1, 1)
-    assert scene.core.cluster.moves == {}
+    assert scene.core.moves == {}
 
 
 def test_what_has_come_for_good_may_be_wanted_elsewhere_at_once() -> None:
@@ -282,7 +282,7 @@ def test_what_has_come_for_good_may_be_wanted_elsewhere_at_once() -> None:
     scene.ask(2, "simulate", "learn")
     scene.ask(1, "learn", "simulate")
     scene.report(simulating)
-    assert scene.core.cluster.moves == {}
+    assert scene.core.moves == {}
     assert scene.sizes() == (1, 2)
 
 
@@ -301,7 +301,7 @@ def test_what_has_come_for_good_may_be_wanted_elsewhere_at_once() -> None:
 def test_what_can_never_be_is_refused_at_once_with_the_numbers(asked: Any, said: str) -> None:
     scene = MovingScene()
     assert said in scene.ask(**asked)
-    assert scene.core.cluster.moves == {}
+    assert scene.core.moves == {}
     assert scene.told() == []
 
 

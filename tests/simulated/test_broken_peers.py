@@ -126,7 +126,7 @@ def test_what_cannot_be_taken_in_ends_who_said_it() -> None:
     bench.client.send(ms.SubmitTask(2, 1, 0.0, b"", 0, TaskOptions(), None, ""))
     lease = ms.AskMove(1, "default", "train", 1, True, False, "drain", None)
     bench.say(bench.client, lease, ms.StopBroker("why not"))
-    assert not bench.broker.core.cluster.moves, "nobody would give it back"
+    assert not bench.broker.core.moves, "nobody would give it back"
     assert not bench.broker.closing
     assert bench.broker.dropped == {"error": 1, "out of place": 2}
     (refused,) = said(bench.client, ms.Refused)

@@ -262,7 +262,7 @@ def test_agents_that_take_leases_in_any_order_all_come_to_their_end(
                 await asyncio.gather(*(agent(session) for session in [one, two] * 3))
                 await asyncio.sleep(2.0)
                 assert {name: load.workers for name, load in one.pools.items()} == sizes
-                assert not cluster.broker.core.cluster.moves
+                assert not cluster.broker.core.moves
 
     run_virtual(run())
     assert (deadlocks == 0) == in_order
