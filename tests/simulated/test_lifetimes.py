@@ -237,7 +237,7 @@ def check_result(result: Result, published: dict[int, int]) -> None:
 def check_store(cluster: SimulatedCluster) -> None:
     """Assert that what is held is there."""
     cluster.broker.core.check(asyncio.get_running_loop().time())
-    held = cluster.broker.core.held
+    held = set(cluster.broker.core.held)
     assert held <= cluster.store.objects.keys(), "what is needed is gone"
 
 
