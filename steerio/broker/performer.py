@@ -63,6 +63,7 @@ class Performer:
         self._held = held
         self._kept: frozenset[bytes] | None = None
         self._by_kind: dict[type, Callable[[Any, float], None]] = {
+            fx.DefineType: self.define_type,
             fx.SendTask: self.send_task,
             fx.Grant: self.grant,
             fx.Settle: self.settle,
@@ -88,17 +89,20 @@ class Performer:
         for effect in effects:
             by_kind[type(effect)](effect, now)
 
+    def define_type(self, effect: fx.DefineType, now: float) -> None:
+        """Tell a worker of a task type."""
+        del now
+        kind = effect.type
+        self._peers.send(effect.worker.peer, ms.DefineTask(kind.type_id, kind.spec))
+
     def send_task(self, effect: fx.SendTask, now: float) -> None:
-        """Send an attempt to its worker, and before it its task type, if that is new there."""
+        """Send an attempt to its worker."""
         del now
         record, worker = effect.record, effect.worker
         kind = record.type
         peer = self._peers.by_number.get(worker.peer)
         if peer is None:
             return
-        if kind.type_id not in worker.known_types:
-            worker.known_types.add(kind.type_id)
-            peer.send(ms.DefineTask(kind.type_id, kind.spec))
         frames, inputs = record.frames, record.inputs
         peer.send(
             ms.RunTask(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from steerio.core.cluster import Cluster
 from steerio.core.deadlines import Due
-from steerio.core.effects import AskToStop, Ending, RecallTask, SendTask, Settle
+from steerio.core.effects import AskToStop, DefineType, Ending, RecallTask, SendTask, Settle
 from steerio.core.lifecycle import Fact, State, advance
 from steerio.core.records import Attempt, TaskRecord, WorkerRecord
 from steerio.core.roster import Pool
@@ -49,6 +49,10 @@ def send(
         in_hand.append(record)
         advance(record, _SENT)
         _started(cluster, record, worker, now)
+    kind = record.type
+    if kind.type_id not in worker.known_types:
+        worker.known_types.add(kind.type_id)
+        cluster.effects.append(DefineType(worker, kind))
     cluster.effects.append(SendTask(worker, record))
 
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from msgspec import Struct
 
 from steerio.core.lifecycle import MoveState
-from steerio.core.records import MoveRecord, NodeRecord, TaskRecord, WorkerRecord
+from steerio.core.records import MoveRecord, NodeRecord, TaskRecord, TypeRecord, WorkerRecord
 from steerio.model.messages import RemoteError
 from steerio.model.objects import StoredObject
 
@@ -29,6 +29,13 @@ class Ending(Struct, frozen=True, gc=False):
     started: float | None = None
     ended: float | None = None
     stored: StoredObject | None = None
+
+
+class DefineType(Struct, frozen=True, gc=False):
+    """Tell a worker of a task type, by its id: tasks of it will come."""
+
+    worker: WorkerRecord
+    type: TypeRecord
 
 
 class SendTask(Struct, frozen=True, gc=False):
@@ -147,7 +154,8 @@ class Settle(Struct, frozen=True, gc=False):
 
 
 Effect = (
-    SendTask
+    DefineType
+    | SendTask
     | Grant
     | RecallTask
     | AskToStop

@@ -117,6 +117,8 @@ def say_decisions(cluster: Cluster, effects: Iterable[fx.Effect]) -> list[str]:
 def say_effect(effect: fx.Effect) -> str:  # noqa: C901 - one case for each effect
     """Return an effect in words: one line."""
     match effect:
+        case fx.DefineType(worker, kind):
+            return f"worker {worker.name}: learn task type {kind.spec.name}"
         case fx.SendTask(worker, record):
             number = record.attempt
             return f"task {record.task_id}: send attempt {number} to worker {worker.name}"

@@ -20,6 +20,7 @@ from typing import Any, assert_never
 from steerio.core.core import Core
 from steerio.core.effects import (
     AskToStop,
+    DefineType,
     Dismiss,
     Effect,
     Ending,
@@ -360,8 +361,10 @@ class Cluster:
 
     def _perform(self, order: Effect) -> None:  # noqa: C901 - one case for each effect
         match order:
+            case DefineType(worker, kind):
+                assert worker.name in self.workers, f"it is told of {kind} without being there"
             case SendTask(worker, record):
-                worker.known_types.add(record.type.type_id)
+                assert record.type.type_id in worker.known_types
                 self._send(worker.name, record)
             case ForgetTypes(worker, types):
                 assert not {record.type.type_id for record in worker.in_hand} & set(types)

@@ -35,7 +35,7 @@ def test_every_event_about_a_task_is_told_in_its_story() -> None:
 
 
 def test_every_order_about_what_a_worker_has_in_hand_is_void_when_the_worker_is_gone() -> None:
-    others = {fx.Start, fx.Retire, fx.ForgetTypes}  # these are about its process
+    others = {fx.Start, fx.Retire, fx.DefineType, fx.ForgetTypes}  # these are about its process
     about = {kind for kind in get_args(Effect) if "worker" in kind.__struct_fields__}
     assert about == set(get_args(ForWorker)) | others
 
@@ -140,6 +140,7 @@ def test_every_effect_can_be_said_in_one_line() -> None:
     node, stored = worker.node, StoredObject(b"mesh", 10)
     move = next(iter(scene.core.moves.values()))
     said: list[tuple[Effect, str]] = [
+        (fx.DefineType(worker, record.type), "worker simulate-1: learn task type energy"),
         (fx.SendTask(worker, record), "task 1: send attempt 1 to worker simulate-1"),
         (fx.Grant(worker, 1, 2), "worker simulate-1: may yield 2 more items in run 1"),
         (fx.RecallTask(worker, 1), "worker simulate-1: is not to begin run 1"),
@@ -261,11 +262,12 @@ def test_decisions_are_said_with_what_waits_from_now_on_and_why() -> None:
         assert scene.core.submit(scene.task(), scene.now)
     scene.core.cancel(3, "no longer needed", scene.now)
     said = scene.core.say(scene.core.take_effects())
-    assert said[:2] == [
+    assert said[:3] == [
+        "worker simulate-1: learn task type energy",
         "task 1: send attempt 1 to worker simulate-1",
         "task 3: cancelled: no longer needed",
     ]
     here = "pool 'simulate' has 1 task queued"
-    assert said[2:] == [
+    assert said[3:] == [
         f"task 2: waits, {here}, and of its 1 worker that could take it none is free"
     ]

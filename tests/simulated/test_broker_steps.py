@@ -170,7 +170,7 @@ def test_each_decision_is_a_line_of_the_log_for_who_wants_to_know(
         submit(bench)
         bench.client.send(ms.SubmitTask(2, 1, 0.0, b"", 0, TaskOptions(), None, ""))
         bench.broker.step()
-    sent, waits = (record.getMessage() for record in caplog.records)
+    _, sent, waits = (record.getMessage() for record in caplog.records)
     assert sent == "task 1: send attempt 1 to worker default-1"
     assert waits.startswith("task 2: waits, pool 'default' has 1 task queued, and of its 1 worker")
     caplog.clear()
