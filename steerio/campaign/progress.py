@@ -110,6 +110,7 @@ class Progress:
             tell(self.line(), self._out)
 
     async def _show_live(self) -> None:
+        # only for a table on a terminal: rich takes longer to load than all of steerio
         from rich.console import Console
         from rich.live import Live
 
@@ -122,7 +123,7 @@ class Progress:
                 await asyncio.sleep(REDRAW_S)
 
     def _table(self) -> Any:
-        from rich.table import Table
+        from rich.table import Table  # loaded already, see `_show_live`
 
         spent = self._conductor.spent
         seconds = time.monotonic() - self._began

@@ -102,7 +102,7 @@ def _refuse_running_loop() -> None:
 
 def _run(campaign: Campaign, plan: Plan, followers: Followers | None) -> signal.Signals | None:
     try:
-        import uvloop
+        import uvloop  # not on Windows
 
         factory: Any = uvloop.new_event_loop
     except ImportError:

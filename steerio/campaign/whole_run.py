@@ -24,6 +24,7 @@ from steerio.campaign.progress import showing, tell
 from steerio.campaign.watchdog import CLOSE_S, Watchdog, end_process, within
 from steerio.edge.system.threads import in_thread
 from steerio.errors import BrokerLost, UsageError, leaves
+from steerio.launch.broker_setup import BrokerSetup
 from steerio.launch.finding import find_broker, is_gone
 from steerio.launch.hosting import Hosting
 from steerio.launch.mpi import Followers
@@ -247,7 +248,7 @@ class Run:
             pool: sorted({m for t in self._types if t.pool == pool for m in t.preload})
             for pool in self._workers
         }
-        self._hosting = hosting = Hosting(
+        setup = BrokerSetup(
             workers={} if self._followers else self._workers,
             pools=self._pools(),
             needs=self._needs,
@@ -256,11 +257,11 @@ class Run:
             preload=preload,
             files=self._plan.files,
             pin=self._plan.pin,
-            settings=self._plan.settings,
-            node=self._node,
+            settings=self._plan.settings or Settings(),
             store=self._store,
             random_seed=self._random_seed,
         )
+        self._hosting = hosting = Hosting(setup, self._node)
         hosting.on_stop = self._asked_to_stop
         hosting.on_stop_heard = self._expect_end
         with self._heed_signals():

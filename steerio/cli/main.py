@@ -74,7 +74,7 @@ def run(context: click.Context, /, target: str | None, asks_help: bool, **given:
         click.echo(context.get_help())
         context.exit(0 if asks_help else WRONG_USAGE)
     with uncollected():
-        from steerio.cli import running
+        from steerio.cli import running  # each command loads only its own code
 
     running.run_file(context, target, asks_help, given)
 
@@ -88,7 +88,7 @@ def run(context: click.Context, /, target: str | None, asks_help: bool, **given:
 @click.option("--random-seed", type=int, metavar="N", help=RANDOM_SEED)
 def broker(**given: Any) -> None:
     """Run a broker that campaigns and workers join and leave."""
-    from steerio.cli import standing
+    from steerio.cli import standing  # each command loads only its own code
 
     standing.run_broker(**given)
 
@@ -114,7 +114,7 @@ def broker(**given: Any) -> None:
 @click.option("--pin/--no-pin", default=True, help="Cores for each worker, if possible.")
 def worker(**given: Any) -> None:
     """Start a node whose workers join a running broker, until that ends."""
-    from steerio.cli import standing
+    from steerio.cli import standing  # each command loads only its own code
 
     sys.exit(standing.run_worker(**given))
 
@@ -138,7 +138,7 @@ def nodes(**given: Any) -> None:
     The affinity mask, control groups, Slurm, and variables such as CUDA_VISIBLE_DEVICES bound them.
     Exits with 1 if a pool's workers find no place.
     """
-    from steerio.cli import nodes as command
+    from steerio.cli import nodes as command  # each command loads only its own code
 
     sys.exit(command.show_nodes(**given))
 
@@ -148,7 +148,7 @@ def nodes(**given: Any) -> None:
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def status(run_dir: str, as_json: bool) -> None:
     """Show pools, workers, nodes and clients of a running broker."""
-    from steerio.cli import standing
+    from steerio.cli import standing  # each command loads only its own code
 
     standing.show_status(run_dir, as_json)
 
@@ -162,7 +162,7 @@ def status(run_dir: str, as_json: bool) -> None:
 @click.option("--retire", is_flag=True, help="Have the node end when it is drained.")
 def drain(**given: Any) -> None:
     """Give a node no more tasks, and wait until its running tasks have ended."""
-    from steerio.cli import standing
+    from steerio.cli import standing  # each command loads only its own code
 
     standing.drain_node(**given)
 
@@ -172,7 +172,7 @@ def drain(**given: Any) -> None:
 @click.argument("node", metavar="NODE")
 def undrain(run_dir: str, node: str) -> None:
     """Let a node that is draining or drained take tasks again."""
-    from steerio.cli import standing
+    from steerio.cli import standing  # each command loads only its own code
 
     standing.undrain_node(run_dir, node)
 
@@ -181,7 +181,7 @@ def undrain(run_dir: str, node: str) -> None:
 @click.argument("run_dir", metavar="RUN_DIR")
 def stop(run_dir: str) -> None:
     """End a running broker, with everything that joined it."""
-    from steerio.cli import standing
+    from steerio.cli import standing  # each command loads only its own code
 
     standing.stop_broker(run_dir)
 
@@ -194,7 +194,7 @@ def clean(dry_run: bool, folder: str | None) -> None:
 
     Each start does the same by itself. Objects of living processes stay.
     """
-    from steerio.cli import cleaning
+    from steerio.cli import cleaning  # each command loads only its own code
 
     cleaning.clean(dry_run, folder)
 

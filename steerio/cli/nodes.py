@@ -161,7 +161,7 @@ def _print(
 
 
 def _print_cores(topology: Topology) -> None:
-    from rich.console import Console
+    from rich.console import Console  # slow to load, and not needed for JSON
     from rich.table import Table
 
     cores = Table(title="cores", title_justify="left")
@@ -174,7 +174,7 @@ def _print_cores(topology: Topology) -> None:
 
 
 def _print_devices(topology: Topology) -> None:
-    from rich.console import Console
+    from rich.console import Console  # slow to load, and not needed for JSON
     from rich.table import Table
 
     if not topology.accelerators:

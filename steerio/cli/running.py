@@ -192,7 +192,9 @@ def make_campaign(context: click.Context, kind: type[Campaign]) -> Campaign:
         inner = command.make_context(name, list(context.args))
     except click.NoSuchOption as error:
         known = [said for p in context.command.params + command.params for said in p.opts]
-        from difflib import get_close_matches  # only for errors
+        from difflib import (
+            get_close_matches,
+        )  # only for errors: a run that goes well starts without it
 
         close = get_close_matches(error.option_name, known)
         raise click.NoSuchOption(error.option_name, possibilities=close, ctx=context) from None

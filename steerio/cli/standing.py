@@ -20,8 +20,9 @@ from steerio.edge.system.descriptors import need_descriptors
 from steerio.edge.system.inheritance import fill_standard
 from steerio.edge.wire.connection import FILE_NAME, read_connection
 from steerio.errors import BrokerLost, UsageError
+from steerio.launch.broker_setup import BrokerSetup, search_path, working_folder
 from steerio.launch.finding import find_broker, has_ended
-from steerio.launch.hosting import Hosting, search_path, working_folder
+from steerio.launch.hosting import Hosting
 from steerio.launch.ranks import find_rank
 from steerio.launch.stores import check_asked, read_setting
 from steerio.launch.walltime import find_end, parse_seconds
@@ -77,7 +78,7 @@ def run_broker(
             clear_up_after_broker(connection.folder, connection.local)
     folder = make_run_dir(run_dir, "broker")
     with logging_to(folder):
-        hosting = Hosting(
+        setup = BrokerSetup(
             workers={},
             closed=False,
             run_dir=folder,
@@ -87,7 +88,7 @@ def run_broker(
             store=setting,
             random_seed=random_seed,
         )
-        asyncio.run(_serve(hosting, folder))
+        asyncio.run(_serve(Hosting(setup), folder))
 
 
 async def _serve(hosting: Hosting, folder: Path) -> None:
@@ -163,7 +164,7 @@ def show_status(run_dir: str, as_json: bool) -> None:
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(_as_dict(status)), indent=2))
         return
-    from rich.console import Console
+    from rich.console import Console  # slow to load, and not needed for JSON
     from rich.table import Table
 
     console = Console()

@@ -7,8 +7,7 @@ import contextlib
 import logging
 import os
 import socket
-import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 from steerio.broker.broker import Broker
@@ -25,12 +24,11 @@ from steerio.edge.system.own_files import writing_to
 from steerio.edge.system.threads import in_thread
 from steerio.edge.wire.connection import Connection
 from steerio.errors import UsageError
+from steerio.launch.broker_setup import BrokerSetup, search_path
 from steerio.launch.listening import Listening, sweep_sockets
 from steerio.launch.node_process import NodeProcess
 from steerio.launch.stores import choose_store
 from steerio.model.objects import StoreSetting
-from steerio.model.places import WorkerNeeds
-from steerio.model.settings import Settings
 from steerio.node.setup import NodeSetup
 from steerio.worker.random_streams import choose_seed
 
@@ -52,68 +50,35 @@ class Hosting:
     Open it with `start`, end it with `close`; all that was opened is closed in either case.
 
     Args:
-        workers: workers to start on this machine, by pool.
-        needs: the needs of each worker of a pool, here and on nodes that are told of them.
-        pools: pools that exist beside those (for workers that join from elsewhere), and the numbers
-            of workers they will have. One that will have none waits for moves.
-        closed: whether there are no other pools.
-        run_dir: the folder for the record and the connection file, if any; a missing one is made
-            once the store has proved to work.
-        host, port: the TCP address to listen on; ``None`` for this machine only.
-        encrypted: whether TCP speaks CURVE.
-        settings: bounds and leases.
-        store: the store of large values; by default shared memory or, if there are workers on other
-            hosts, files in the run directory.
-        random_seed: the seed of the workers' random numbers; drawn if none is given.
+        setup: its pools, its record, its address, its store.
+        node: the process of the local node, if that was started early.
 
     Raises:
-        UsageError: ``random_seed`` cannot be one.
+        UsageError: the random seed of the setup cannot be one.
     """
 
-    def __init__(
-        self,
-        *,
-        workers: dict[str, int],
-        needs: dict[str, WorkerNeeds] | None = None,
-        pools: Mapping[str, int] | None = None,
-        closed: bool = True,
-        run_dir: Path | None = None,
-        host: str | None = None,
-        port: int | None = None,
-        encrypted: bool = True,
-        preload: dict[str, list[str]] | None = None,
-        files: list[tuple[str, str]] | None = None,
-        pin: bool = True,
-        settings: Settings | None = None,
-        node: NodeProcess | None = None,
-        store: StoreSetting | None = None,
-        random_seed: int | None = None,
-    ) -> None:
-        self.random_seed = choose_seed(random_seed)
-        self.settings = settings or Settings()
-        self.run_dir = run_dir
+    def __init__(self, setup: BrokerSetup, node: NodeProcess | None = None) -> None:
+        self.random_seed = choose_seed(setup.random_seed)
+        self.settings = setup.settings
+        self.run_dir = setup.run_dir
         self.on_stop: Callable[[str], None] | None = None
         """Called when a client asks the broker to end; by default the broker just ends."""
         self.on_stop_heard: Callable[[], None] | None = None
         """Called once, from any thread, if the loop stands still and so cannot call `on_stop`."""
         self.broker: Broker
         self.connection: Connection
-        self._workers = workers
-        self._needs = needs or {}
-        self._pools = {**(pools or {}), **workers}
-        self._closed_pools = closed
-        self._preload, self._files, self._pin = preload or {}, files or [], pin
+        self._setup = setup
         self._early_node = node
         self._node: NodeProcess | None = None
         self._node_name = socket.gethostname().split(".")[0]
         self._restarts = 0
         self._started = 0.0
-        self._listening = Listening(host, port, encrypted)
+        self._listening = Listening(setup.host, setup.port, setup.encrypted)
         self._journal: Journal | None = None
         self._driver: Driver | None = None
         self._closing = False
         self._written: Path | None = None
-        self._setting, self._absent = choose_store(store, host, run_dir)
+        self._setting, self._absent = choose_store(setup.store, setup.host, setup.run_dir)
         self._objects = ""
         self._opened = contextlib.ExitStack()
         """The folders of the store."""
@@ -128,8 +93,8 @@ class Hosting:
                 can be listened on, or this process may not have enough descriptors or threads.
         """
         try:
-            need_descriptors(sum(self._workers.values()))
-            if self._workers and self._early_node is None:
+            need_descriptors(sum(self._setup.workers.values()))
+            if self._setup.workers and self._early_node is None:
                 self._early_node = NodeProcess.started()
             await in_thread(self._open_store)
             self._listening.open()
@@ -139,8 +104,8 @@ class Hosting:
                     self._journal = Journal(self.run_dir)
             self.broker = Broker(
                 self._listening.routers,
-                pools=self._pools,
-                closed=self._closed_pools,
+                pools=self._setup.all_pools,
+                closed=self._setup.closed,
                 settings=self.settings,
                 journal=self._journal,
                 sweeper=self._sweeper,
@@ -153,7 +118,7 @@ class Hosting:
             if self.run_dir is not None:
                 with writing_to(self.run_dir):
                     self._written = self.connection.write(self.run_dir)
-            if self._workers:
+            if self._setup.workers:
                 self._start_node()
         except BaseException:
             await self.close("the start failed")
@@ -290,9 +255,9 @@ class Hosting:
         node.begin(
             self.setup(
                 self._node_name,
-                self._workers,
+                self._setup.workers,
                 log="workers.log",
-                pin=self._pin,
+                pin=self._setup.pin,
                 spare_cores=CAMPAIGNS_CORES,
             )
         )
@@ -325,9 +290,9 @@ class Hosting:
             worker_address=self._listening.stream if local else "",
             keys=None if local else connection.keys,
             workers=workers,
-            needs=self._needs,
-            preload=self._preload,
-            files=self._files,
+            needs=self._setup.needs,
+            preload=self._setup.preload,
+            files=self._setup.files,
             path=search_path(),
             pin=pin,
             spare_cores=spare_cores,
@@ -361,23 +326,3 @@ class Hosting:
                 self.broker.fail_pools(f"{reason}; {error}")
         else:
             self.broker.fail_pools(f"{reason}, {NODE_RESTARTS + 1} times in a row")
-
-
-def search_path() -> list[str]:
-    """Return the folders in which this process finds modules, for its workers."""
-    entries: list[object] = [*sys.path]
-    found: list[str] = []
-    for entry in entries:
-        if entry == "":
-            found += working_folder()
-        elif isinstance(entry, str):  # the finders pass over anything else, too
-            found.append(entry)
-    return found
-
-
-def working_folder() -> list[str]:
-    """Return the working directory, if it is still there."""
-    try:
-        return [str(Path.cwd())]
-    except FileNotFoundError:
-        return []

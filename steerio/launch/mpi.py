@@ -111,7 +111,7 @@ def _follow(rank: Rank, run_dir: Path | None) -> NoReturn:
     It ends with 0 even if it failed: a launcher would end the whole job for anything else,
     and a campaign goes on without one of its nodes.
     """
-    from steerio.node.main import run_node
+    from steerio.node.main import run_node  # only for the other ranks
 
     setup = await_setup(rendezvous_path(rank, rank.number, run_dir), rank)
     if setup is not None and listens(setup.address):

@@ -27,6 +27,7 @@ from steerio.edge.wire.addresses import resolve_address
 from steerio.edge.wire.contexts import Context, connecting
 from steerio.edge.wire.headers import prepare_to_hear
 from steerio.edge.wire.zeromq import ZmqLink
+from steerio.model import messages as ms
 from steerio.model.places import Topology
 from steerio.node.children import RETIRED
 from steerio.node.forker import ZygoteForker
@@ -115,16 +116,21 @@ async def _serve(
         identity = f"node-{setup.name}-{socket.gethostname()}-{os.getpid()}-{os.urandom(6).hex()}"
         with connecting(setup.address):
             link = ZmqLink(context, setup.address, identity.encode(), setup.keys, "node")
+        joins = ms.JoinNode(
+            ms.PROTOCOL,
+            setup.name,
+            socket.gethostname(),
+            os.getpid(),
+            setup.workers,
+            setup.requires,
+            setup.needs,
+            None if setup.ends is None else setup.ends - time.time(),
+        )
         node = Node(
             link,
             forker,
-            setup.name,
-            setup.workers,
+            joins,
             settings=setup.settings,
-            pid=os.getpid(),
-            requires=setup.requires,
-            makes=setup.needs,
-            walltime_s=None if setup.ends is None else setup.ends - time.time(),
             same_clock=setup.address.startswith("ipc://"),
             copies=copies,
         )

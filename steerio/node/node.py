@@ -9,7 +9,6 @@ error).
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections import deque
 from collections.abc import Callable
 from typing import assert_never, cast
@@ -18,7 +17,6 @@ from steerio.edge.wire.endpoint import LinkEndpoint
 from steerio.errors import EncodingError, ProtocolError
 from steerio.model import messages as ms
 from steerio.model.bounds import REASON_CHARACTERS, cut
-from steerio.model.places import WorkerNeeds
 from steerio.model.settings import Settings
 from steerio.node.forker import Forker
 from steerio.node.object_cache import Copies
@@ -34,12 +32,8 @@ class Node:
     Args:
         link: the way to the broker.
         forker: starts workers.
-        name: by which it introduces itself.
-        workers: the number of workers it offers for each pool.
-        requires: the modules and shares that a process needs to serve each pool.
-        makes: the share of each worker, by pool; without one: one core.
-        walltime_s: how long it may run, if that is bounded.
-        host: name of the host; by default this one's.
+        joins: the message by which it joins: its name, host and process, and what it offers.
+        settings: bounds and leases, until the broker says by which it goes.
         same_clock: whether the broker is on this host, so that their clocks are one.
         clock: monotonic seconds.
         copies: of objects, if the store is not on this host.
@@ -49,15 +43,9 @@ class Node:
         self,
         link: LinkEndpoint,
         forker: Forker,
-        name: str,
-        workers: dict[str, int],
+        joins: ms.JoinNode,
         *,
         settings: Settings,
-        pid: int,
-        requires: dict[str, list[str]] | None = None,
-        makes: dict[str, WorkerNeeds] | None = None,
-        walltime_s: float | None = None,
-        host: str = "",
         same_clock: bool = True,
         clock: Callable[[], float] | None = None,
         copies: Copies | None = None,
@@ -66,14 +54,9 @@ class Node:
         self._link = link
         self._forker = forker
         self._copies = copies
-        self.name = name
-        self._workers = workers
-        self._requires = requires or {}
-        self._makes = makes or {}
-        self._walltime_s = walltime_s
+        self.name = joins.name
+        self._joins = joins
         self._settings = settings
-        self._pid = pid
-        self._host = host or socket.gethostname()
         self._same_clock = same_clock
         self._loop = asyncio.get_running_loop()
         self._clock = clock or self._loop.time
@@ -90,17 +73,7 @@ class Node:
     def start(self) -> None:
         """Join the broker and begin to follow it; ``ended`` says when and why that is over."""
         self._link.attach(self._loop, self._wake)
-        join = ms.JoinNode(
-            ms.PROTOCOL,
-            self.name,
-            self._host,
-            self._pid,
-            self._workers,
-            self._requires,
-            self._makes,
-            self._walltime_s,
-        )
-        self._say(join)
+        self._say(self._joins)
         self._beat()
 
     def worker_exited(self, worker: str, run: int, reason: str) -> None:

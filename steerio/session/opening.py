@@ -18,6 +18,7 @@ from steerio.edge.wire.addresses import resolve_address
 from steerio.edge.wire.contexts import Context, connecting
 from steerio.edge.wire.zeromq import ZmqLink
 from steerio.errors import UsageError
+from steerio.launch.broker_setup import BrokerSetup
 from steerio.launch.finding import find_broker
 from steerio.launch.hosting import Hosting
 from steerio.launch.stores import check_thresholds, reach_store
@@ -122,16 +123,17 @@ async def open_session(
     if folder is not None:
         refuse_used(run_dir or "")
     check_thresholds(store, counts)
-    hosting = Hosting(
+    setup = BrokerSetup(
         workers=counts,
         needs=needs_of(asked),
         run_dir=folder,
         preload=dict.fromkeys(counts, modules),
         pin=pin,
-        settings=settings,
+        settings=settings or Settings(),
         store=store,
         random_seed=random_seed,
     )
+    hosting = Hosting(setup)
     await hosting.start()
     try:
         client = await hosting.join(name)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from steerio.edge.store.store import MemoryStore
+from steerio.model import messages as ms
 from steerio.model.objects import StoreSetting
 from steerio.model.places import WorkerNeeds
 from steerio.model.settings import Settings
@@ -144,13 +145,16 @@ class SimulatedNode:
         self._node = Node(
             self._link,
             self.forker,
-            name,
-            workers,
+            ms.JoinNode(
+                ms.PROTOCOL,
+                name,
+                name,
+                next(site.pids),
+                workers,
+                makes=self.makes,
+                walltime_s=walltime_s,
+            ),
             settings=site.settings,
-            pid=next(site.pids),
-            host=name,
-            makes=self.makes,
-            walltime_s=walltime_s,
         )
         self.forker.watch(self._node.worker_exited)
         self._node.ended.add_done_callback(self._ended)

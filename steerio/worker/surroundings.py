@@ -159,7 +159,7 @@ class Surroundings:
         self._note_folder()
         self._decimal = None
         if any(variable.name == "decimal_context" for variable in contextvars.copy_context()):
-            import decimal
+            import decimal  # loaded already, by the code that set the variable
 
             self._decimal = decimal.getcontext().copy()
 
@@ -184,7 +184,7 @@ class Surroundings:
         """Return the context for a task to run in."""
         copy = contextvars.copy_context()
         if self._decimal is not None:  # tasks would share the object
-            import decimal
+            import decimal  # loaded already, by the code that set the variable
 
             copy.run(decimal.setcontext, self._decimal.copy())
         return copy

@@ -16,6 +16,8 @@ from steerio.node.node import Node
 from steerio.worker.items_ahead import Ahead
 from tests.contract.test_unreadable_broker import NoForker
 
+JOINS = ms.JoinNode(ms.PROTOCOL, "node", "host", 1, {})
+
 pytestmark = pytest.mark.borders
 
 OF_BROKER = Settings(beat_s=0.25, lease_s=2.0, items=5, items_bytes=500)
@@ -28,7 +30,7 @@ async def test_clients_and_nodes_go_by_the_settings_of_the_broker_that_they_join
     client = Client(router.link(), watched=True)
     await client.join("client")
     assert client.settings == OF_BROKER
-    node = Node(router.link(), NoForker(), "node", {}, settings=Settings(), pid=1)
+    node = Node(router.link(), NoForker(), JOINS, settings=Settings())
     joined = asyncio.Event()
     node.on_joined = joined.set
     node.start()

@@ -17,6 +17,8 @@ from steerio.node.node import Node
 from steerio.session.session import Session
 from tests.contract.wires import RouterEar, Wire, wired
 
+JOINS = ms.JoinNode(ms.PROTOCOL, "node", "host", 1, {})
+
 pytestmark = [pytest.mark.borders, pytest.mark.parametrize("transport", ["ipc", "tcp"])]
 
 NOISE = b"\xff this is no batch"
@@ -87,7 +89,7 @@ async def test_a_client_that_cannot_say_something_loses_the_broker(transport: st
 async def test_a_node_leaves_and_has_failed(transport: str) -> None:
     async with wired(transport) as wire:
         ear = listening(wire)
-        node = Node(wire.link(), NoForker(), "node", {}, settings=Settings(), pid=1)
+        node = Node(wire.link(), NoForker(), JOINS, settings=Settings())
         joined = asyncio.Event()
         node.on_joined = joined.set
         node.start()

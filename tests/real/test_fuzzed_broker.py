@@ -12,6 +12,7 @@ import zmq
 
 import steerio
 from steerio.edge.wire.headers import encode_headers
+from steerio.launch.broker_setup import BrokerSetup
 from steerio.launch.hosting import Hosting
 from steerio.model import messages as ms
 from steerio.model.objects import StoredObject
@@ -78,7 +79,9 @@ def throw_bytes(path: str, seed: int) -> None:
 
 
 async def test_a_broker_goes_on_serving_whatever_is_thrown_at_its_ports(tmp_path: Path) -> None:
-    hosting = Hosting(workers={"default": 1}, run_dir=tmp_path, host="127.0.0.1", encrypted=False)
+    hosting = Hosting(
+        BrokerSetup(workers={"default": 1}, run_dir=tmp_path, host="127.0.0.1", encrypted=False)
+    )
     await hosting.start()
     try:
         client = await hosting.join("in good order")

@@ -14,6 +14,7 @@ import pytest
 import steerio
 from steerio import Cancelled, Failed, Lost, Session, Succeeded, TaskProgress, UsageError
 from steerio.edge.wire.unix import StreamRouter
+from steerio.launch.broker_setup import BrokerSetup
 from steerio.launch.hosting import Hosting
 from steerio.worker import context
 from tests.real.test_standing_broker import broker_in, workers_in
@@ -149,7 +150,7 @@ async def broken_workers(session: Session) -> None:
 
 
 async def test_a_worker_that_cannot_read_what_it_is_sent_is_replaced() -> None:
-    hosting = Hosting(workers={"default": 1})
+    hosting = Hosting(BrokerSetup(workers={"default": 1}))
     await hosting.start()
     try:
         session = Session(await hosting.join("client"))

@@ -15,6 +15,7 @@ import pytest
 
 import steerio
 from steerio import TaskProgress, WorkerJoined, WorkerLost
+from steerio.launch.broker_setup import BrokerSetup
 from steerio.launch.hosting import Hosting
 from steerio.session.session import Session
 from tests.real import deeds
@@ -242,12 +243,14 @@ async def test_a_module_that_starts_threads_is_refused_and_other_pools_go_on(
     (tmp_path / "starts_thread.py").write_text(STARTS_THREAD)
     (tmp_path / "harmless.py").write_text("")
     hosting = Hosting(
-        workers={"first": 1, "threads": 1, "second": 1},
-        preload={
-            "first": ["harmless"],
-            "threads": ["json", "starts_thread", "harmless"],
-            "second": ["harmless"],
-        },
+        BrokerSetup(
+            workers={"first": 1, "threads": 1, "second": 1},
+            preload={
+                "first": ["harmless"],
+                "threads": ["json", "starts_thread", "harmless"],
+                "second": ["harmless"],
+            },
+        )
     )
     await hosting.start()
     try:
@@ -281,8 +284,10 @@ async def test_each_refused_module_has_its_pool_fail_and_resources_are_released_
     for name in ("refused_one", "refused_two"):
         (tmp_path / f"{name}.py").write_text(STARTS_THREAD)
     hosting = Hosting(
-        workers={"early": 1, "one": 1, "two": 1, "late": 1},
-        preload={"one": ["refused_one"], "two": ["refused_two"], "never": ["refused_three"]},
+        BrokerSetup(
+            workers={"early": 1, "one": 1, "two": 1, "late": 1},
+            preload={"one": ["refused_one"], "two": ["refused_two"], "never": ["refused_three"]},
+        )
     )
     (tmp_path / "refused_three.py").write_text(STARTS_THREAD)
     await hosting.start()
@@ -331,7 +336,10 @@ async def test_what_pools_without_workers_need_is_loaded_while_there_is_nothing_
             f"import os\nopen({str(tmp_path / name)!r}, 'w').write(str(os.getpid()))\n"
         )
     hosting = Hosting(
-        workers={"default": 1}, preload={"later": ["needed_later", "json"], "last": ["needed_last"]}
+        BrokerSetup(
+            workers={"default": 1},
+            preload={"later": ["needed_later", "json"], "last": ["needed_last"]},
+        )
     )
     await hosting.start()
     try:

@@ -138,7 +138,7 @@ def _unbox(code: int, data: memoryview, frames: Sequence[Any], taken: Any) -> An
     if code == BYTES:
         return bytes(buffer_of(frames[_index(data)]))
     if code == ARRAY:
-        import numpy as np
+        import numpy as np  # only for arrays: not every program has it
 
         dtype, shape, where = array_head(data)
         if isinstance(where, bytes):

@@ -151,6 +151,7 @@ def _drop_others(kind: type, content: dict[str, Any]) -> None:
 
 def goes_by_value(kind: type) -> bool:
     """Say whether another process could not look up this class, or must not."""
+    # slow to load, and needed only for code that goes by value
     import cloudpickle  # pyright: ignore[reportMissingTypeStubs]
 
     if by_value(kind) or kind in _numbers:  # made here from one that arrived by value

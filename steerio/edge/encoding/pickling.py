@@ -128,6 +128,7 @@ def _dump_by_value(
 
 def _register() -> None:
     """Have cloudpickle know the modules that go by value, as far as they are loaded."""
+    # slow to load, and needed only for code that goes by value
     import cloudpickle  # pyright: ignore[reportMissingTypeStubs]
 
     for name in _by_value:
@@ -138,6 +139,7 @@ def _register() -> None:
 @functools.cache
 def _pickler() -> Any:
     """Return the class of pickler; cloudpickle is slow to import and seldom needed."""
+    # slow to load, and needed only for code that goes by value
     import cloudpickle  # pyright: ignore[reportMissingTypeStubs]
 
     known_otherwise: Any = cloudpickle.Pickler

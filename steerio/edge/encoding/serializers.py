@@ -171,7 +171,7 @@ def _take_array(array: Any) -> Any:
 
 
 def _make_array(raw: Any, dtype: Any, shape: Any, order: Any) -> Any:
-    import numpy as np
+    import numpy as np  # only for arrays: not every program has it
 
     return np.frombuffer(raw, dtype=dtype).reshape(shape, order=order)
 
