@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from steerio.errors import UsageError
-from steerio.model.objects import KINDS, StoreSetting
+from steerio.model.objects import KINDS, StoreSetting, client_maker
 
 
 @pytest.mark.parametrize("kind", [*KINDS, "module:Class", "some.module:Class", "some.module.Class"])
@@ -74,3 +74,7 @@ def test_what_is_read_into_a_workers_own_memory_is_kept_less_of() -> None:
         False,
         True,
     ]
+
+
+def test_a_client_makes_objects_under_a_name_with_its_number() -> None:
+    assert (client_maker(0), client_maker(7)) == ("client:0", "client:7")
