@@ -1,7 +1,7 @@
-"""What agents raise, and what of it is an error of the campaign.
+"""The exceptions of agents, sorted: those that are errors of the campaign, and the others.
 
-An agent may be cancelled by the campaign's end, raise what awaiting a cancelled task raises, leave
-by ``SystemExit``, or have any of these in a group beside a genuine error.  `heed` tells them apart.
+The campaign's end may cancel an agent. Awaiting a cancelled task raises in it. It may leave by
+``SystemExit``. Any of these may be in a group beside a genuine error. `heed` tells them apart.
 """
 
 from __future__ import annotations
@@ -53,17 +53,17 @@ async def heed(
     cancelled: Callable[[], bool],
     explained: Callable[[BaseException], bool],
 ) -> None:
-    """Await what an agent does; let nothing that it raises pass for the end of the campaign.
+    """Await a call of an agent; let none of its exceptions pass for the end of the campaign.
 
     Args:
         name: of the agent.
-        call: what it does.
+        call: the call.
         cancelled: whether a ``CancelledError`` that comes out of it was meant for it.
-        explained: whether the end of the campaign explains what it raised, or one of the errors
-            in a group of such; then that is none.
+        explained: whether the end of the campaign explains this exception, which may be one of a
+            group; then it is no error.
 
     Raises:
-        RuntimeError: it raised what ends tasks or programs, and did not fail.
+        RuntimeError: it raised an exception that ends tasks or programs, and did not fail.
     """
     try:
         await call
@@ -84,10 +84,10 @@ async def heed(
 def _heed_group(
     name: str, group: BaseExceptionGroup[Any], explained: Callable[[BaseException], bool]
 ) -> None:
-    """Raise what is left of a group, however it is nested, without what is explained.
+    """Raise the rest of a group, however it is nested: the errors that are not explained.
 
-    Task groups end all that they hold when one of it ends badly, so what ends a campaign is often
-    in a group, alone or beside a genuine error.
+    A task group ends all its tasks when one of them ends badly. So an exception that comes of the
+    campaign's end is often in a group, alone or beside a genuine error.
     """
     left = group.split(lambda error: _is_leaf(error) and explained(error))[1]
     if left is None:
@@ -109,8 +109,8 @@ def _is_leaf(error: BaseException) -> bool:
 
 def _stray(name: str) -> str:
     return (
-        f"{name} was ended by a CancelledError that was not meant for it: what it awaited had "
-        "been cancelled by somebody else; catch asyncio.CancelledError where that may happen"
+        f"{name} was ended by a CancelledError that was not meant for it: it awaited something "
+        "that other code had cancelled; catch asyncio.CancelledError there"
     )
 
 

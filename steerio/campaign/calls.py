@@ -26,7 +26,7 @@ BEHIND_S = 30.0
 
 
 is_echo: contextvars.ContextVar[bool] = contextvars.ContextVar("steerio_echo", default=False)
-"""Whether this code runs because of an ``on_idle``, in it or in a handler of what it published."""
+"""Whether this code runs because of an ``on_idle``, in it or in a handler of an event that it published."""
 
 
 class Steps(Protocol):
@@ -91,9 +91,9 @@ class Calls:
         self._told_behind = False
         self.busy = 0
         self.turn: asyncio.Semaphore | None = None
-        """What keeps calls of one method one at a time that has several triggers."""
+        """Keeps the calls of one method one at a time if it has several triggers."""
         self.asked_at = -1
-        """At which count of what happened an ``on_idle`` was called last."""
+        """The count of happenings at which an ``on_idle`` was called last."""
         self.asked_with = 0
         """How many workers were idle then."""
 

@@ -32,7 +32,7 @@ class Node:
     Args:
         link: the way to the broker.
         forker: starts workers.
-        joins: the message by which it joins: its name, host and process, and what it offers.
+        joins: the message by which it joins: its name, host and process, and its offer of workers.
         settings: bounds and leases, until the broker says by which it goes.
         same_clock: whether the broker is on this host, so that their clocks are one.
         clock: monotonic seconds.
