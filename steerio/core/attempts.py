@@ -50,9 +50,11 @@ def send(
         advance(record, _SENT)
         _started(cluster, record, worker, now)
     kind = record.type
-    if kind.type_id not in worker.known_types:
-        worker.known_types.add(kind.type_id)
-        cluster.effects.append(DefineType(worker, kind))
+    if worker.last_type is not kind:  # else it knows it, and its set need not be looked at
+        worker.last_type = kind
+        if kind.type_id not in worker.known_types:
+            worker.known_types.add(kind.type_id)
+            cluster.effects.append(DefineType(worker, kind))
     cluster.effects.append(SendTask(worker, record))
 
 
