@@ -109,8 +109,8 @@ class WorkerRecord(Struct, eq=False):
     how long its start was put off last because too many had failed. ``make`` is its share of its
     node, with which it was started, for whichever pool that was. ``broken`` is why it must be
     ended, if one of its messages cannot be read; ``pressed`` is the deadline for which its node was
-    told to kill it. ``known_types`` are the ids of the task types that it was told of, ``last_type``
-    that of its last task.
+    told to kill it. ``known_types`` are the ids of the task types that it was told of, and
+    ``last_type`` is the type of its last task.
     """
 
     name: str
