@@ -1,9 +1,9 @@
-"""Follows a rule: looks at the pools, waits until a wish has held, and moves workers.
+"""The follower of a rule, which looks at pools, waits until a wish has held, and moves workers.
 
-Theory.  Loads are noisy and moving costs something, so a difference between what is wished
-and what is there counts only where it had the same sign for ``settle_s``, and then only as
-much of it as was there all that time (hysteresis).  Differences that are small beside the
-pool are no reason to move anybody.  Workers that are on their way are counted where they go.
+Theory. Loads are noisy and moving costs something, so a difference between the wish and the present
+counts only if it had the same sign for ``settle_s``, and then only the part that was there all that
+time (hysteresis). Differences that are small beside the pool move no workers. Workers that are on
+their way count for their target.
 
 `Steps` decides, given the view and the time; `follow` waits and asks for moves.
 """
@@ -29,11 +29,11 @@ SLACK = 0.05
 """Share of a pool by which it may differ from the wish, unless told otherwise."""
 
 LOOK_S = 0.15
-"""Seconds after a change at which to ask again: the broker tells of queues every 0.1 s at most."""
+"""Seconds from a change to the next question: the broker tells of queues every 0.1 s at most."""
 
 
 class Lean(msgspec.Struct):
-    """That a pool has too many workers (+1) or too few (-1), and at least how many.
+    """The lean of a pool: too many workers (+1) or too few (-1), and by how many at least.
 
     ``least`` is of a window that began at ``since``; ``held`` of the one before, 0 in the first.
     So the lesser of both has held for one window at least, and for two at most.
@@ -46,7 +46,7 @@ class Lean(msgspec.Struct):
 
 
 class Steps(msgspec.Struct):
-    """Which moves to make and which to undo, from wishes that have held.
+    """The moves to make and those to undo, decided from wishes that have held.
 
     Args:
         settle_s: seconds for which a difference has to have the same sign.
@@ -59,7 +59,7 @@ class Steps(msgspec.Struct):
     step: int | None = None
     leans: dict[str, Lean] = msgspec.field(default_factory=dict[str, Lean])
     due: float = inf
-    """When to look again at the latest, though nothing has changed."""
+    """The time to look again at the latest, though nothing has changed."""
 
     def decide(
         self,
@@ -72,7 +72,7 @@ class Steps(msgspec.Struct):
 
         Args:
             have: the workers at home in each pool.
-            wish: how many it should have.
+            wish: the workers that each should have.
             under_way: moves that are not granted, of which there is one at most for a pair.
             now: seconds.
         """
@@ -85,7 +85,7 @@ class Steps(msgspec.Struct):
         undone = self._undone(under_way, excess)
         made = self._made(under_way, {pool: max(have[pool], wish[pool]) for pool in wish})
         for pool in {pool for pair in [*made, *undone] for pool in pair}:
-            self.leans.pop(pool, None)  # what remains to be done has to hold anew
+            self.leans.pop(pool, None)  # the rest of the wish has to hold anew
         growing = [lean.since for lean in self.leans.values() if lean.held < lean.least]
         self.due = min(growing, default=inf) + self.settle_s
         return made, undone
@@ -128,7 +128,7 @@ class Steps(msgspec.Struct):
         for source in sorted(spare, key=lambda pool: -spare[pool]):
             for target in sorted(lack, key=lambda pool: -lack[pool]):
                 count = min(spare[source], lack[target], self.step or spare[source])
-                # of what goes the other way some would meet these, so that is undone first
+                # workers going the other way would meet these, so that move is undone first
                 busy = (source, target) in under_way or (target, source) in under_way
                 if count and not busy and {source, target} & worth:
                     made[source, target] = count
@@ -138,7 +138,7 @@ class Steps(msgspec.Struct):
 
 
 class FollowedPools(Protocol):
-    """The pools, as they are looked at and changed here."""
+    """The pools, as the follower of a rule sees and changes them."""
 
     def keys(self) -> KeysView[str]:
         """Return their names."""
@@ -149,15 +149,15 @@ class FollowedPools(Protocol):
     def __getitem__(self, pool: str, /) -> PoolLoad: ...
 
     def move(self, source: str, target: str, workers: int, *, how: str) -> Move:
-        """Ask for workers to be moved."""
+        """Ask the broker to move workers."""
         ...
 
     async def changed(self) -> None:
-        """Wait until they are said to have changed."""
+        """Wait until the broker tells of a change."""
         ...
 
     async def look(self) -> None:
-        """Ask how they are."""
+        """Ask the broker for their loads."""
         ...
 
 
@@ -183,7 +183,7 @@ async def follow(
     asked = False
     try:
         if not pools:
-            await pools.changed()  # nothing was heard yet
+            await pools.changed()  # the broker has not told of them yet
         while True:
             seen = dict(pools)
             moves = {pair: move for pair, move in moves.items() if move.state == "waiting"}
@@ -205,9 +205,9 @@ async def follow(
 
 
 async def _news(pools: FollowedPools, within_s: float) -> bool:
-    """Wait until the pools are said to have changed, or ask how they are; return which it was.
+    """Wait until the broker tells of a change, or ask it; return whether it was asked.
 
-    Not all changes are told (see `LOOK_S`), so the broker is asked once more after each; when
+    The broker does not tell of all changes (see `LOOK_S`), so it is asked once more after each; if
     nothing has changed then, only its word counts, and a still campaign stays still.
     """
     try:
@@ -229,7 +229,7 @@ def _check(settle_s: float, slack: float, step: int | None) -> None:
 
 
 def checked(wish: Mapping[str, int], view: Mapping[str, PoolLoad]) -> Mapping[str, int]:
-    """Return what a rule wished.
+    """Return the wish of a rule, checked.
 
     Raises:
         UsageError: it is no mapping of pools that there are to numbers of workers.

@@ -1,6 +1,6 @@
-"""Checking arguments by which sessions are opened and campaigns are run.
+"""Checks of the arguments by which sessions are opened and campaigns are run.
 
-One of a wrong type would come up far from where it was said: in a node, or once the campaign runs.
+A wrong type would otherwise come up far from the call: in a node, or once the campaign runs.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ KINDS: dict[str, tuple[Any, str]] = {
     "settings": (Settings, "a steerio.Settings, like Settings(lease_s=60)"),
     "store": (StoreSetting, 'a steerio.StoreSetting, like StoreSetting(kind="file")'),
 }
-"""What an argument of a name must be, also in words; each may be ``None``, for what is usual."""
+"""The types of arguments by name, also in words; each may be ``None``, for the default."""
 
 
 def check_given(**given: object) -> None:
@@ -44,7 +44,7 @@ def check_kind(name: str, value: object, kind: Any, said: str) -> None:
         said: the same in words.
 
     Raises:
-        UsageError: it is of another.
+        UsageError: it is of another type.
     """
     if value is not None and not isinstance(value, kind):
         raise UsageError(f"{name} is {said}, not {short(value)}")
@@ -54,7 +54,7 @@ def check_pin(pin: object) -> None:
     """Refuse a ``pin`` that neither asks for pinning nor against it.
 
     Raises:
-        UsageError: so it is.
+        UsageError: it does neither.
     """
     if not isinstance(pin, bool):
         raise UsageError(f"pin is True or False, not {short(pin)}")
@@ -64,7 +64,7 @@ def named_modules(preload: Any) -> list[str]:
     """Return the names of modules to preload.
 
     Raises:
-        UsageError: they are none; a text alone would be many names of one letter.
+        UsageError: they are no names; a text alone would be many names of one letter.
     """
     if isinstance(preload, Iterable) and not isinstance(preload, str):
         modules: list[Any] = list(preload)  # pyright: ignore[reportUnknownArgumentType]

@@ -1,12 +1,12 @@
 """Arguments as they were submitted, for handles and results.
 
-Theory.  Whoever submits a list and changes it afterwards must not find the change in
-``result.args``.  What cannot be changed is kept as it is, and so is what is equal to nothing but
-itself: no copy would be that object.  A call that has others is kept as it was packed for its way
-to the worker, which costs nothing, and unpacked again only where somebody asks.
+Theory. A program that submits a list and changes it afterwards must not find the change in
+``result.args``. An argument that cannot be changed is kept as it is, and so is one that is equal to
+nothing but itself: no copy would be that object. A call with other arguments is kept as it was
+packed for its way to the worker, which costs nothing, and unpacked again only if they are read.
 
-Values up to 1 MB in all are kept so.  Beyond that every result would hold on to memory of its
-own that few ever look at, so a `NotKept` is there instead.
+Values up to 1 MB in all are kept so. Beyond that every result would hold on to memory of its own
+that few programs ever look at, so a `NotKept` stands for each.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ from steerio.model.results import LateArguments
 from steerio.session.reference import Latest, StandsIn
 
 Given = tuple[tuple[Any, ...] | LateArguments, dict[str, Any] | LateArguments]
-"""Arguments as they were submitted, for handle and result."""
+"""The arguments of a task as they were submitted, for its handle and its result."""
 
 KEPT_BYTES = 1 << 20
-"""How much of what was packed for one call is kept for its result."""
+"""Most bytes of one packed call that are kept for its result."""
 
 LOOKED_INTO = 1_000
 """Entries of a tuple that are looked at; a longer one is kept as it was packed."""
@@ -46,13 +46,13 @@ FIXED: frozenset[type] = frozenset({
     dt.date, dt.datetime, dt.time, dt.timedelta, dt.timezone, Decimal, uuid.UUID,
     BuiltinFunctionType, FunctionType, type,
 })  # fmt: skip
-"""Types whose values nobody can change (or, as functions, that are equal only to themselves)."""
+"""Types whose values cannot be changed (or, as functions, are equal only to themselves)."""
 
 _CHANGEABLE: frozenset[type] = frozenset({list, dict, set, bytearray})
 
 
 class NotKept(StandsIn):
-    """Stands in `Result.args` for an argument that was too long to be kept.
+    """A stand-in in `Result.args` for an argument that was too long to be kept.
 
     It has been sent as it was; the object itself may have been changed since.
     """
@@ -60,9 +60,9 @@ class NotKept(StandsIn):
     __slots__ = ("_kind", "_nbytes")
 
     _what = (
-        "a task's arguments of more than 1 MB are not kept, for what was passed may have been "
-        "changed since. Keep them yourself; or see that nobody changes an array "
-        "(x.flags.writeable = False) before it is submitted; or pass a reference (session.put)"
+        "a task's arguments of more than 1 MB are not kept, for the objects may have been "
+        "changed since. Keep them yourself; or make an array read-only "
+        "(x.flags.writeable = False) before you submit it; or pass a reference (session.put)"
     )
 
     def __init__(self, kind: str, nbytes: int) -> None:
@@ -78,7 +78,7 @@ class NotKept(StandsIn):
 
 
 class AsSubmitted:
-    """The arguments of one call: those that may be changed as they were when it was packed."""
+    """The arguments of one call, unpacked late if they may have been changed since."""
 
     __slots__ = ("_body", "_codec", "_frames", "_given", "_kinds", "_nbytes", "_read", "_used")
 
@@ -141,7 +141,7 @@ class AsSubmitted:
         )
 
     def _resolve(self, what: Any) -> Any:
-        """Return a reference that was among the arguments, not what it stands for."""
+        """Return a reference that was among the arguments, not its value."""
         return Latest(what) if isinstance(what, str) else self._used[what.name]
 
 
@@ -153,7 +153,7 @@ def as_submitted(
     frames: Sequence[Any],
     used: dict[bytes, Reference],
 ) -> tuple[tuple[Any, ...] | AsSubmitted, dict[str, Any] | AsSubmitted]:
-    """Return what gives the arguments of a call as they are now; `Result` takes it for them.
+    """Return the arguments of a call in a form that keeps their present state, for `Result`.
 
     The codec has packed them into ``body`` and ``frames``; ``used`` are the references among them.
     """
@@ -164,9 +164,9 @@ def as_submitted(
 
 
 def as_it_is(value: Any) -> Any:
-    """Return a value that stays as it is now, whatever is done to the one given.
+    """Return a value that stays as it is now, even if the given one is changed.
 
-    That is the same one where it cannot be changed, or is equal to nothing but itself.
+    It is the same object if that cannot be changed, or is equal to nothing but itself.
     """
     if _fixed(value):
         return value
@@ -177,11 +177,11 @@ def as_it_is(value: Any) -> Any:
 
 
 _ASK: Any = object()
-"""Stands for an argument that is to be unpacked."""
+"""A mark for an argument that must be unpacked."""
 
 
 def _fixed(value: Any) -> bool:
-    """Whether a value cannot be changed, or is equal to nothing but itself."""
+    """Say whether a value cannot be changed, or is equal to nothing but itself."""
     kind: Any = type(value)  # pyright: ignore[reportUnknownVariableType]
     if kind in FIXED:
         return True

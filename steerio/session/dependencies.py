@@ -1,7 +1,7 @@
 """Tasks whose arguments are handles of others: they wait for these, and have their values.
 
-They wait here, in the session: the broker hears of such a task when all that it takes is known.
-What else it is given is copied when it is submitted, since it is sent only later.
+They wait here, in the session: the broker hears of such a task when all values that it takes are
+known. Its other arguments are copied at ``submit``, since they are sent only later.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ from steerio.session.task import Task, TaskHome
 from steerio.session.task_type import TaskType
 
 TAKES = "it takes the value of another task: "
-"""How the reason begins of a task that is cancelled for another."""
+"""Beginning of the reason of a task that is cancelled because of another."""
 DEPTH = 8
-"""How deep handles are looked for in lists, tuples and dicts."""
+"""Depth to which handles are looked for in lists, tuples and dicts."""
 
 
 class WaitingHome(TaskHome, Protocol):
-    """A session, as tasks see it that wait for others."""
+    """A session, as seen by its tasks that wait for others."""
 
     snapshots: Snapshots
 
     def task_submitted(self, task: Task[Any]) -> None:
-        """Take in that there is another task."""
+        """Take in that a task was submitted."""
         ...
 
     def task_waits(self, task: Task[Any], *, waits: bool) -> None:
@@ -69,12 +69,12 @@ def with_values(value: Any, kept: dict[int, Any], depth: int = DEPTH) -> Any:
 
 
 def is_handle(value: object) -> TypeGuard[Task[Any]]:
-    """Whether a value is a handle.  Not asked itself: a proxy would have to be fetched for that."""
+    """Say whether a value is a handle, without asking it: a proxy would be fetched for that."""
     return issubclass(type(value), Task)
 
 
 def is_dict(value: object) -> TypeGuard[dict[Any, object]]:
-    """Whether a value is a plain dict."""
+    """Say whether a value is a plain dict."""
     return type(value) is dict
 
 
@@ -85,7 +85,7 @@ def _parts_of(value: object) -> Collection[object]:
 
 
 def check_handles(session: TaskHome, handles: Iterable[Task[Any]], what: str) -> None:
-    """Check that what a task is to wait for is of its own session.
+    """Check that the handles that a task waits for are of its own session.
 
     Raises:
         UsageError: one is not.
@@ -121,7 +121,7 @@ def submit_after(
     options: TaskOptions,
     tags: dict[str, str] | None,
 ) -> Task[Any]:
-    """Queue a task once those have ended whose values it is to be given.
+    """Queue a task once those have ended whose values it takes.
 
     Raises:
         TypeError: the function cannot be called like this.
@@ -145,9 +145,9 @@ class Waiting:
     """A task that waits for others.
 
     Args:
-        session: that of all of them.
-        task: it, which has an id, and the handles among its arguments.
-        options: with which it is submitted then.
+        session: of all of them.
+        task: the task, with its id, and the handles among its arguments.
+        options: of the task.
     """
 
     def __init__(self, session: WaitingHome, task: Task[Any], options: TaskOptions) -> None:
@@ -156,10 +156,10 @@ class Waiting:
         self._options = options
         self._used = gather()
         with self._used:
-            self._spec = task.type.spec  # as it is now
+            self._spec = task.type.spec  # in its present state
         self._waits = True
         self._kept: dict[int, Any] = {}
-        """Values that came while others are waited for: they have readers who may change them."""
+        """Values that came while others are awaited: their readers may change them."""
 
     def __repr__(self) -> str:
         return f"<Waiting: {self._task!r}>"
@@ -170,11 +170,11 @@ class Waiting:
         self._session.task_waits(self._task, waits=True)
         self._task.add_done_callback(self._over)
         for handle in handles:
-            handle.awaited = True  # how it ends is told by what waits for it
+            handle.awaited = True  # the waiting task tells how it ends
             handle.add_done_callback(self._one_ended)
 
     def _over(self, task: Task[Any]) -> None:
-        """Wait no more: it is submitted, or was cancelled."""
+        """Wait no more: the task is submitted, or was cancelled."""
         if self._waits:
             self._waits = False
             self._session.task_waits(task, waits=False)
@@ -233,8 +233,8 @@ class Waiting:
 
 
 def _own(value: Any) -> Any:
-    """Return a copy of a value, where one can be made."""
-    if is_proxy(value):  # which would be fetched
+    """Return a copy of a value, if one can be made."""
+    if is_proxy(value):  # a copy would fetch it
         return value
     try:
         return copy.deepcopy(value)
@@ -243,14 +243,14 @@ def _own(value: Any) -> Any:
 
 
 def _because(result: rs.Cancelled) -> str:
-    """Say that a task is cancelled because another is; of a chain of such, the first is named."""
+    """Return the reason of a task that is cancelled because another is, the first of a chain."""
     return result.reason if result.reason.startswith(TAKES) else f"{TAKES}{explain(result)}"
 
 
 def _first_failure(result: rs.Result) -> DependencyFailed:
     """Return the error of a task that takes the value of another, which did not succeed.
 
-    Of a chain of such tasks all have that of the first, or the last would quote all before.
+    All tasks of a chain have the error of the first, or the last would quote all before.
     """
     why = result.error.exception if isinstance(result, rs.Failed) else None
     if isinstance(why, DependencyFailed) and isinstance(why.result, rs.Result):

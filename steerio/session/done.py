@@ -1,4 +1,4 @@
-"""Whether a task has ended, as its handle says it: as an attribute, and called as a method."""
+"""Whether a task has ended: `Task.done`, which is read as an attribute or called as a method."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ class Done(int):
     """Whether a task has ended: a truth value that may be called, as ``done()`` of futures is."""
 
     def __call__(self) -> bool:
-        """Say it as futures do."""
+        """Return the truth value, as the method of a future does."""
         return bool(self)
 
     def __repr__(self) -> str:
         return repr(bool(self))
 
     def __reduce__(self) -> tuple[type[bool], tuple[int]]:
-        """Arrive as a plain bool where it is sent."""
+        """Be pickled as a plain bool."""
         return bool, (int(self),)
 
 

@@ -21,16 +21,16 @@ EVENTS_AHEAD = 10_000
 
 
 class EventFilter(NamedTuple):
-    """The events that a stream gives."""
+    """The filter that selects the events of a stream."""
 
     types: list[str] | None
-    """The names of their types; ``None``: all."""
+    """The names of the events' types; ``None``: all."""
     task_type: str | None
-    """The type of their tasks; ``None``: any."""
+    """The type of the events' tasks; ``None``: any."""
     pool: str | None
-    """Their pool; ``None``: any."""
+    """The events' pool; ``None``: any."""
     since: int | None
-    """The number of the event after which they begin; ``None``: from now on."""
+    """The number of the event after which the stream begins; ``None``: from now on."""
 
 
 def event_filter(
@@ -39,10 +39,10 @@ def event_filter(
     pool: str | None,
     since: int | None,
 ) -> EventFilter:
-    """Return the filter that a user has asked for; see `Session.events`.
+    """Return the filter for a user's arguments; see `Session.events`.
 
     Raises:
-        UsageError: it cannot be.
+        UsageError: an argument is invalid.
     """
     for kind in types:
         if not (isinstance(kind, type) and issubclass(kind, ev.Event)):
@@ -65,9 +65,9 @@ class EventStream:
     room for all that the broker keeps beside that.
 
     Args:
-        client: hears of the events.
-        streams: those of its session that are open; it is one of them while it is.
-        wanted: the events that it gives.
+        client: subscribes to the events.
+        streams: the open streams of its session; it is among them while it is open.
+        wanted: selects its events.
     """
 
     def __init__(
@@ -121,7 +121,7 @@ class EventStream:
         return self._waiting.popleft()
 
     def end(self) -> None:
-        """Let the iterator end after what has arrived."""
+        """Let the iterator end after the events that have arrived."""
         self._ended = True
         self._wake()
 

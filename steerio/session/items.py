@@ -1,9 +1,9 @@
-"""What generator tasks yield, on its way from the client to the code that reads it.
+"""The items of generator tasks, on their way from the client to the code that reads them.
 
 While a reader is there, each item that it takes lets the task yield one more, so the task is never
 far ahead of it.  While none is there nothing holds the task back: a reader may never come, and no
-worker is to wait for it for ever.  The first items are then kept for one that comes late; those of
-a task that yields more than that are all dropped, and a reader that comes then is told.
+worker should wait for it for ever. The first items are then kept for a late reader; if a task
+yields more than that, all are dropped, and a reader that comes then is told.
 
 Invariant: a reader gets the items of one attempt, in order and without a gap, or an error that
 says why not.
@@ -33,11 +33,11 @@ from steerio.session.task_type import TaskType
 UNREAD_ITEMS = 1_000
 """Most items of a task that are kept while it has no reader."""
 UNREAD_IN_ALL = 100_000
-"""Most items of all tasks of a session; they may be as long as `Settings.items_bytes` says."""
+"""Most items of all tasks of a session; `Settings.items_bytes` bounds their bytes."""
 
 
 class Item(NamedTuple):
-    """An item as it came: it is unpacked, and fetched where it is in the store, when it is read."""
+    """An item as it came; a reader unpacks it, and fetches it if it is in the store."""
 
     number: int
     attempt: int
@@ -47,26 +47,26 @@ class Item(NamedTuple):
 
     @property
     def nbytes(self) -> int:
-        """How long it is."""
+        """Its length in bytes."""
         if self.stored is not None:
             return self.stored.nbytes
         return len(self.body) + total_bytes(self.frames)
 
 
 class Kept:
-    """How much is kept of what all generator tasks of a session have yielded."""
+    """The items, and their bytes, that are kept of all generator tasks of a session."""
 
     def __init__(self) -> None:
         self.items = self.nbytes = 0
 
     def add(self, items: int, nbytes: int) -> None:
-        """Count more of them, or less."""
+        """Count more of them, or fewer."""
         self.items += items
         self.nbytes += nbytes
 
 
 class Taken(NamedTuple):
-    """What was taken, which may be ``None``."""
+    """A value that was taken, which may be ``None``."""
 
     value: Any
 
@@ -75,9 +75,9 @@ class Items:
     """The items of one task that no reader has taken yet.
 
     Args:
-        client: lets the task go on.
-        store: has the items that are too long for a message.
-        kept: counts what is kept of all tasks of the session.
+        client: tells the task that it may yield more items.
+        store: keeps the items that are too long for a message.
+        kept: counts the kept items of all tasks of the session.
         number: the id of the task.
     """
 
@@ -108,7 +108,7 @@ class Items:
         return len(self._waiting)
 
     def drop(self) -> None:
-        """Drop them, and what the task will yet yield: no reader will come."""
+        """Drop these items and all that the task will yield: no reader will come."""
         if not self.dropped:
             self.dropped = True
             self.let_go()
@@ -152,7 +152,7 @@ class Items:
     def reader_left(self, owed: int, *, ended: bool) -> None:
         """A reader reads no more; the last that does lets the task go on.
 
-        ``owed`` is the attempt that may not yield another yet for what it took; 0: none.
+        ``owed`` is the attempt that may not yet yield another for an item that was taken; 0: none.
         """
         self._readers -= 1
         if owed and not self.stopping:
@@ -176,7 +176,7 @@ class Items:
             self._client.grant(self._number, count)
 
     async def value_of(self, item: Item) -> Any:
-        """Return what was yielded.  Raises whatever unpickling raises.
+        """Return the value of an item.  Raises any exception of unpickling.
 
         Raises:
             ObjectMissing: it is not in the store any more.
@@ -188,7 +188,7 @@ class Items:
 
     @property
     def _full(self) -> bool:
-        """Whether as much is kept for all tasks as may be."""
+        """Whether no more may be kept for all tasks."""
         most = self._client.settings.items_bytes
         limit = self._store.setting.limit_bytes
         if limit is not None:
@@ -196,7 +196,7 @@ class Items:
         return self._kept.nbytes > most or self._kept.items > UNREAD_IN_ALL
 
     def let_go(self) -> None:
-        """Forget those that wait."""
+        """Forget the items that wait."""
         for item in self._waiting:
             self._kept.add(-1, -item.nbytes)
             self._let_go_of(item)
@@ -209,7 +209,7 @@ class Items:
 
 
 class Yielding(Protocol):
-    """A handle of a generator task, as a reader of its items sees it."""
+    """A generator task's handle, as seen by a reader of its items."""
 
     id: int
     type: TaskType[..., Any]
@@ -220,20 +220,20 @@ class Yielding(Protocol):
         ...
 
     def result_nowait(self) -> rs.Result | None:
-        """Return how it ended, if it has."""
+        """Return the task's result, or ``None`` if it has not ended."""
         ...
 
     def cancel(self, reason: str) -> None:
-        """Ask for it to be cancelled."""
+        """Ask the broker to cancel the task."""
         ...
 
     async def news(self) -> None:
-        """Wait for an item, or the end."""
+        """Wait for an item, or the end of the task."""
         ...
 
 
 class Reader(AsyncIterator[Any]):
-    """Reads the items of a task, from the first that nobody has taken; see ``Task.items``."""
+    """The reader of a task's items, from the first that was not taken; see ``Task.items``."""
 
     def __init__(self, task: Yielding, items: Items) -> None:
         self._task = task
@@ -248,7 +248,7 @@ class Reader(AsyncIterator[Any]):
         return f"<Reader of {self._task!r}>"
 
     async def __anext__(self) -> Any:
-        """Return the next item; who is cancelled meanwhile may ask for it again."""
+        """Return the next item; code that is cancelled meanwhile may ask for it again."""
         task, items = self._task, self._items
         while self._open:
             result = task.result_nowait()
@@ -271,11 +271,11 @@ class Reader(AsyncIterator[Any]):
         raise StopAsyncIteration
 
     def _look_for_another_attempt(self, result: rs.Result | None) -> None:
-        """Raise if what follows does not go on from the items that were taken before."""
+        """Raise if the next items do not go on from those that were taken before."""
         items = self._items
         now = items.attempt
         if not len(items) and isinstance(result, rs.Succeeded):
-            now = result.attempt  # which may have yielded nothing
+            now = result.attempt  # that attempt may have yielded nothing
         if self._attempt and now != self._attempt:
             if items.taken == self._attempt:
                 items.taken = 0  # the next reader has them from the first
@@ -283,7 +283,7 @@ class Reader(AsyncIterator[Any]):
             raise ItemsRestarted(self._task.id, self._task.type.name, self._attempt, now)
 
     async def _read(self, item: Item) -> Taken | None:
-        """Unpack an item, and fetch it where it is in the store; ``None`` if that cannot be."""
+        """Unpack an item, and fetch it if it is in the store; ``None`` if it cannot be unpacked."""
         task, items = self._task, self._items
         try:
             value = await items.value_of(item)

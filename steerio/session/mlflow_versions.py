@@ -17,7 +17,7 @@ from steerio.errors import UsageError
 from steerio.session.versions import Versions
 
 WITHIN_S = 60.0
-"""Longest wait at the end for what is not recorded yet; making a new database takes seconds."""
+"""Longest wait at the end for unrecorded entries; making a new database takes seconds."""
 
 log = logging.getLogger("steerio.session")
 
@@ -25,27 +25,27 @@ log = logging.getLogger("steerio.session")
 class MlflowVersions(Versions):
     """Versions that are recorded in MLflow as they are published here.
 
-    Open it with ``async with``, or `close` it.  There is one run for all that is published, in
-    which metrics are curves over the number of the version (their *step*), and nested below it
-    one for each version, with its params, tags, metrics and artifact.  (One run alone could not
-    hold params that change; runs of versions alone would have no curves.)
+    Open it with ``async with``, or `close` it. There is one run for all versions, in which metrics
+    are curves over the number of the version (their *step*), and nested below it one for each
+    version, with its params, tags, metrics and artifact.  (One run alone could not hold params that
+    change; runs of versions alone would have no curves.)
 
     MLflow is imported, and waits for its server or database, in a thread of its own; nothing
-    here waits for it.  What cannot be recorded is a warning of the logger ``steerio.mlflow`` and
-    counted in `not_recorded`; the campaign goes on.  How often and how long MLflow tries is up to
-    it (``MLFLOW_HTTP_REQUEST_MAX_RETRIES``, ``MLFLOW_HTTP_REQUEST_TIMEOUT``).
+    here waits for it.  An entry that cannot be recorded is a warning of the logger
+    ``steerio.mlflow`` and counted in `not_recorded`; the campaign goes on.  How often and how long
+    MLflow tries is up to it (``MLFLOW_HTTP_REQUEST_MAX_RETRIES``, ``MLFLOW_HTTP_REQUEST_TIMEOUT``).
 
     Args:
-        versions: which to record: ``session.versions(name)``.
+        versions: those to record: ``session.versions(name)``.
         experiment: the name of MLflow's experiment; it is made if there is none.
-        tracking_uri: as MLflow has it, such as ``sqlite:///runs/mlflow.db``; by default what
-            MLflow is set to.
+        tracking_uri: as MLflow has it, such as ``sqlite:///runs/mlflow.db``; by default MLflow's
+            setting.
         run_name: of the run; by default that of the session or campaign, and of the versions.
         artifact_bytes: record values themselves, too, while they and those that wait have at
             most so many bytes: an array as ``NAME.npy``, all else as ``NAME.pkl``.
 
     Raises:
-        UsageError: MLflow is not installed, or there is no experiment or number where one belongs.
+        UsageError: MLflow is not installed, or an experiment or number is missing.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class MlflowVersions(Versions):
                 tags={"steerio.versions": self.name, "steerio.client": client.name},
             )
         )
-        # where nobody closes this, the thread ends with the session nevertheless
+        # the thread ends with the session even if this is not closed
         client.on_lost(lambda _: self._recorder.finish())
 
     def __repr__(self) -> str:
@@ -86,12 +86,12 @@ class MlflowVersions(Versions):
 
     @property
     def recorded(self) -> int:
-        """How many versions and logs of metrics MLflow has taken so far."""
+        """The number of versions and logs of metrics that MLflow has taken so far."""
         return self._recorder.recorded
 
     @property
     def not_recorded(self) -> dict[str, int]:
-        """What was not recorded, in words, and how often."""
+        """The entries that were not recorded, in words, with the number of times."""
         return dict(self._recorder.missed)
 
     async def publish(
@@ -117,9 +117,9 @@ class MlflowVersions(Versions):
         try:
             if self._artifact_bytes and self._has_room(number, nbytes):
                 file, artifact = await asyncio.to_thread(_dump, value, self.name)
-        except Exception as error:  # noqa: BLE001 - the version is published, come what may
+        except Exception as error:  # noqa: BLE001 - the version is published all the same
             self._recorder.miss(f"artifact of version {number}", error)
-        finally:  # also where this is cancelled
+        finally:  # also if this is cancelled
             texts = {name: str(tag) for name, tag in (tags or {}).items()}
             published = Published(dict(params or {}), texts, file, artifact)
             self._put(number, {"nbytes": float(nbytes)} | numbers, published)
@@ -136,10 +136,11 @@ class MlflowVersions(Versions):
         self._put(version, self._numbers(metrics), None)
 
     async def close(self, *, within_s: float = WITHIN_S) -> dict[str, int]:
-        """Record no more; wait for what is not recorded yet, but not for longer than ``within_s``.
+        """Record no more; wait for unrecorded entries, but not longer than ``within_s``.
 
         Returns:
-            What was not recorded, in words, and how often; there is a warning of it, too.
+            The entries that were not recorded, in words, with the number of times; there is a
+            warning of them, too.
         """
         return await self._close("FINISHED", within_s)
 
@@ -182,7 +183,7 @@ class MlflowVersions(Versions):
                 numbers[name] = float(value)
             except (TypeError, ValueError):
                 raise UsageError(
-                    f"the metric {name!r} is not a number but {value!r}: what is none goes into "
+                    f"the metric {name!r} is not a number but {value!r}: other values go into "
                     "params or tags"
                 ) from None
         return numbers
@@ -201,7 +202,7 @@ class MlflowVersions(Versions):
 def _dump(value: Any, name: str) -> tuple[str, bytes]:
     """Return the name and the content of a file with a value."""
     stem = name.replace("/", "-")
-    np: Any = sys.modules.get("numpy")  # who has no array has no need of it
+    np: Any = sys.modules.get("numpy")  # without an array there is no need of it
     if np is not None and type(value) is np.ndarray and not value.dtype.hasobject:
         file = io.BytesIO()
         np.save(file, value, allow_pickle=False)

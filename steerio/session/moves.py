@@ -15,21 +15,21 @@ from steerio.model.objects import NO_WORD
 from steerio.session.current_agent import current_agent
 
 _held: weakref.WeakKeyDictionary[asyncio.Task[Any], list[Move]] = weakref.WeakKeyDictionary()
-"""The leases in whose scope each asyncio task is."""
+"""The leases whose scopes each asyncio task is in."""
 
 
 def check_count(workers: object) -> None:
-    """Refuse what is no number of workers.
+    """Refuse a number of workers that is none.
 
     Raises:
-        UsageError: so it is.
+        UsageError: it is none.
     """
     if type(workers) is not int or not 1 <= workers < NO_WORD:
         raise UsageError(f"workers is a whole number above 0, not {workers!r}")
 
 
 class Move:
-    """Workers on their way to another pool: await it, look how far it is, or `cancel` it."""
+    """A move of workers to another pool: await it, look at its progress, or `cancel` it."""
 
     def __init__(
         self,
@@ -53,9 +53,9 @@ class Move:
         """``waiting``, ``granted``, ``returning``, ``ended`` or ``refused``; in between, for a
         moment, ``deadlocked``."""
         self.workers: list[str] = []
-        """Those that are at the target for it."""
+        """The workers that are at the target for it."""
         self.reason = ""
-        """Why it was refused, or ended though nobody asked for that."""
+        """Why it was refused, or ended unasked."""
         self._client = client
         self._waiters: list[asyncio.Future[None]] = []
         self._heard = self._deadlocked = False
@@ -80,14 +80,14 @@ class Move:
         Cancelling the await undoes the move (``asyncio.shield`` it to let it go on).
 
         Raises:
-            MoveFailed: it can never be, or too few workers are left, or it was cancelled.
-            MoveDeadlock: it would wait for ever, for workers that are lent to somebody who waits
-                for some that are lent in a scope around this.
+            MoveFailed: it can never succeed, or too few workers are left, or it was cancelled.
+            MoveDeadlock: it would wait for ever, for workers whose borrower waits for some that are
+                lent in a scope around this.
         """
         return self._wait(self.count).__await__()
 
     def cancel(self, how: str = "drain") -> None:
-        """Undo the move, unless it is granted: what it has moved goes back."""
+        """Undo the move, unless it is granted: the workers that it has moved go back."""
         if self.state == "waiting":
             self.end(how)
 
@@ -98,17 +98,17 @@ class Move:
         return await self._wait(count)
 
     async def wait_ended(self) -> None:
-        """Wait until everybody is home again."""
+        """Wait until all workers are home again."""
         while self.state not in ("ended", "refused"):
             await self._news()
 
     def end(self, how: str) -> None:
-        """Have everybody go home."""
+        """Have all workers go home."""
         if self.state not in ("ended", "refused"):
             self._client.requests.end_move(self._request, how)
 
     def news(self, state: str, workers: list[str], reason: str) -> None:
-        """Take in how far it is."""
+        """Take in its progress."""
         self._heard, self.state, self.workers = True, state, workers
         self.reason = reason or self.reason
         self._deadlocked |= state == "deadlocked"
@@ -132,7 +132,7 @@ class Move:
         return self.workers
 
     def _say_who_waits(self, count: int) -> None:
-        """Have the broker know that this task goes no further, nor gives back what it holds."""
+        """Tell the broker that this task waits, and gives back none of its leases until then."""
         task = asyncio.current_task()
         if task is not None and self.state == "waiting" and len(self.workers) < count:
             held = [move for move in _held.get(task, ()) if move._client is self._client]
@@ -159,7 +159,7 @@ class Lease:
 
     @property
     def workers(self) -> list[str]:
-        """The names of those that are there for it; one that was lost is replaced."""
+        """The names of the workers that are there for it; one that was lost is replaced."""
         return self._move.workers
 
     @property
@@ -168,7 +168,7 @@ class Lease:
         return self._move.state
 
     async def wait_returned(self) -> None:
-        """Wait, after the scope, until everybody is home."""
+        """Wait, after the scope, until all workers are home."""
         await self._move.wait_ended()
 
     async def __aenter__(self) -> Lease:

@@ -1,4 +1,4 @@
-"""Nodes as users see them: how they are, and which of them are left."""
+"""Nodes as users see them: their state, and ways to drain them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from steerio.model.status import NodeStatus
 
 
 class Nodes:
-    """The nodes of a broker: `look` at them, and have some of them left."""
+    """The nodes of a broker: `look` at them, and drain some of them."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
@@ -19,7 +19,7 @@ class Nodes:
         return f"<Nodes of {self._client!r}>"
 
     async def look(self) -> dict[str, NodeStatus]:
-        """Ask the broker which nodes there are and how they are, by name.
+        """Ask the broker for its nodes and their state, by name.
 
         Raises:
             BrokerLost: it ended or does not answer.
@@ -27,20 +27,20 @@ class Nodes:
         return (await self._client.requests.status()).nodes
 
     async def drain(self, node: str, *, within_s: float | None = None) -> None:
-        """Give a node no more tasks, and wait until its workers have ended what they run.
+        """Give a node no more tasks, and wait until its workers have ended their tasks.
 
-        They leave their pools; the node itself stays, and `undrain` starts them again.  Where
-        it is lost before, that is an end of the wait, too.  To cancel the wait, or give it up,
-        does not undo it.
+        The workers leave their pools; the node itself stays, and `undrain` starts them again. If
+        the node is lost before, the wait ends, too. Cancelling the wait, or giving it up, does not
+        undo the draining.
 
         Args:
             node: its name.
-            within_s: seconds after which what still runs there is stopped and queued again,
-                which counts as no failure; ``None``: it is waited for.
+            within_s: seconds after which tasks that still run there are stopped and queued again,
+                which counts as no failure; ``None``: they are waited for.
 
         Raises:
             DrainFailed: there is no such node, or it was undrained meanwhile.
-            UsageError: a number of seconds that cannot be.
+            UsageError: the number of seconds is out of bounds.
             BrokerLost: the broker has ended.
         """
         await self._drain(node, within_s, retire=False)
@@ -50,7 +50,7 @@ class Nodes:
         await self._drain(node, within_s, retire=True)
 
     async def undrain(self, node: str) -> None:
-        """Let a node that is drained, or was to be, take tasks again.
+        """Let a node that is draining or drained take tasks again.
 
         Raises:
             DrainFailed: there is no such node, or it is not drained, or its walltime ends.
@@ -70,7 +70,7 @@ class Nodes:
 
 
 def describe_state(status: NodeStatus) -> str:
-    """Say how a node is, in a few words."""
+    """Return the state of a node, in a few words."""
     if status.left_s is None:
         return status.state
     minutes, seconds = divmod(max(0, round(status.left_s)), 60)

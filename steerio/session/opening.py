@@ -1,6 +1,6 @@
-"""Opening sessions: with a broker of their own on this loop, or with one that runs already.
+"""The functions that open sessions: with a broker of their own on this loop, or a running one.
 
-What was opened is closed in reverse, also where opening fails half-way.
+All that was opened is closed in reverse, even if opening fails half-way.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ class Opening(contextlib.AbstractAsyncContextManager[Session]):
     """A session that is not open: ``async with`` opens it, and closes it when its block ends.
 
     Args:
-        session: what does so.
-        how: in words, how it is used.
+        session: opens and closes it.
+        how: its use, in words.
     """
 
     def __init__(self, session: contextlib.AbstractAsyncContextManager[Session], how: str) -> None:
@@ -95,23 +95,23 @@ async def open_session(
 ) -> AsyncGenerator[Session, None]:
     """Open a session with a broker and workers of its own, on the running loop.
 
-    The broker lives in this loop, the workers are processes on this machine; all of it
-    ends with the session.  No loop policy and no signal handler is installed.
+    The broker lives on this loop, the workers are processes on this machine; all of it ends with
+    the session.  No loop policy and no signal handler is installed.
 
     Args:
-        workers: how many for each pool, like ``{"simulate": 2, "learn": Workers(1, gpus=1)}``;
-            by default one for each core in the pool ``default``, for which a number alone is.
-        run_dir: where to keep the record; none is kept without.
+        workers: the number for each pool, like ``{"simulate": 2, "learn": Workers(1, gpus=1)}``; a
+            number alone is for the pool ``default``; by default it has one for each core.
+        run_dir: the folder for the record; without one none is kept.
         preload: modules that all workers import before they start.
-        pin: whether each worker gets cores of its own, where there are enough.
+        pin: whether each worker gets cores of its own, if there are enough.
         settings: bounds and leases.
-        store: where large values go; by default shared memory.
-        random_seed: what the random numbers of workers and tasks follow from, 0 to 2**64 - 1;
-            by default one is drawn.  The session says which it was, as ``random_seed``.
+        store: the store of large values; by default shared memory.
+        random_seed: the number from which the random numbers of workers and tasks follow, 0 to
+            2**64 - 1; by default one is drawn. The session has it as ``random_seed``.
         name: of this client, in status and events.
 
     Raises:
-        UsageError: an argument is not what it should be, or ``run_dir`` holds another run.
+        UsageError: an argument is wrong, or ``run_dir`` holds another run.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     asked = named_workers((cores or 1) if workers is None else workers, [DEFAULT])
@@ -152,11 +152,10 @@ async def open_session(
 async def connect(run_dir: Path | str, *, name: str = "") -> AsyncGenerator[Session, None]:
     """Open a session with a broker that runs already, found by its run directory.
 
-    Any number of clients may be connected; leaving cancels what this one has submitted
-    and has not ended.
+    Any number of clients may be connected; leaving cancels this one's tasks that have not ended.
 
     Raises:
-        UsageError: no broker runs there, or its address is none that this machine knows.
+        UsageError: no broker runs there, or this machine does not know its address.
         BrokerLost: it does not answer.
         JoinRefused: it speaks another protocol.
     """
@@ -169,7 +168,7 @@ async def connect(run_dir: Path | str, *, name: str = "") -> AsyncGenerator[Sess
         context = Context()
     session: Session | None = None
     with contextlib.ExitStack() as opened:
-        opened.callback(context.end)  # also of what a second Ctrl-C kept from closing
+        opened.callback(context.end)  # also closes sockets that a second Ctrl-C kept open
         with connecting(address):
             link = ZmqLink(context, address, identity.encode(), keys, "client")
         client = Client(link, watched=True)

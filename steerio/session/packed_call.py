@@ -1,4 +1,4 @@
-"""From the arguments of a call to what the broker is sent of them."""
+"""The packing of a call: from its arguments to the body and frames that the broker is sent."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from steerio.session.task import Task
 from steerio.session.task_type import TaskType
 
 PackedCall = tuple[TaskSpec, bytes, Frames, Inputs | None, bool, Given]
-"""Body and frames, the stored values that they need, whether the frames go into the store."""
+"""Spec, body, frames, the inputs they need, whether the frames go into the store, arguments."""
 
 NO_REFERENCES: dict[bytes, Reference] = {}
 
@@ -36,7 +36,7 @@ def packed_call(
 ) -> PackedCall:
     """Encode the arguments of a call, and its function, as they are now.
 
-    Or with the function as it was: then ``spec`` is that, and ``used`` has what it refers to.
+    Or the function as it was: then ``spec`` is that, and ``used`` has the references in it.
 
     Raises:
         TypeError, EncodingError: as for `Session.submit`.
@@ -73,7 +73,7 @@ def _inputs(objects: list[StoredObject], latest: list[str]) -> Inputs:
     if len(objects) + len(latest) > MOST_NEEDED:
         raise UsageError(
             f"a task may be given {MOST_NEEDED} references, not {len(objects) + len(latest)}: put "
-            "what they refer to into the store together, as one value"
+            "their values into the store together, as one value"
         )
     return Inputs(None, tuple(objects), tuple(latest))
 

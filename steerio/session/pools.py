@@ -1,4 +1,4 @@
-"""Pools as users see them: how they are, and workers that move between them."""
+"""Pools as users see them: their loads, and ways to move workers between them."""
 
 from __future__ import annotations
 
@@ -50,15 +50,15 @@ class Pools(Mapping[str, PoolLoad]):
 
         Args:
             source: the pool whose own workers are moved (not those that it has borrowed).
-            target: where they go.
-            workers: how many; whichever are free first go, idle ones at once.
-            how: ``drain``: wait for what runs; ``preempt``: cancel that and queue it again,
+            target: the pool they go to.
+            workers: their number; those that are free first go, idle ones at once.
+            how: ``drain``: wait for running tasks; ``preempt``: cancel them and queue them again,
                 which counts as no failure.
             preempt_after_s: seconds after which draining becomes preempting.
             together: none goes before all can.
 
         Raises:
-            UsageError: a number of workers that is none.
+            UsageError: the number of workers is none.
             BrokerLost: the broker has ended.
         """
         return Move(self._client, source, target, workers, how, preempt_after_s, together)
@@ -77,26 +77,26 @@ class Pools(Mapping[str, PoolLoad]):
     ) -> Lease:
         """Lend workers to another pool for the length of an ``async with``.
 
-        However the scope ends, they go home: idle ones at once, others when what they run
-        has ended (``give_back="drain"``) or been cancelled and queued again (``"preempt"``).
-        Its end does not wait for that; the `Lease` tells.
+        However the scope ends, they go home: idle ones at once, others when their task has ended
+        (``give_back="drain"``) or been cancelled and queued again (``"preempt"``). The end of the
+        scope does not wait for that; the `Lease` tells.
 
         Args:
             source: the pool whose own workers are lent.
             to: the pool that borrows them.
-            workers: how many; whichever are free first go.
-            at_least: how many must be there for the scope to begin (all, unless given); the
+            workers: their number; those that are free first go.
+            at_least: the number that must be there for the scope to begin (all, unless given); the
                 others come while it lasts, as they become free.
             how: ``drain`` or ``preempt``, as for `move`.
             preempt_after_s: seconds after which draining becomes preempting.
             together: none goes before all can.
-            give_back: how they return, ``drain`` or ``preempt``.
+            give_back: the way they return, ``drain`` or ``preempt``.
 
         Raises:
-            MoveFailed: on entering, if that can never be.
-            MoveDeadlock: on entering, if it would wait for ever: the workers are lent to somebody
-                who waits for some that are lent in a scope around this one.
-            UsageError: numbers that cannot be.
+            MoveFailed: on entering, if the move can never succeed.
+            MoveDeadlock: on entering, if it would wait for ever: the borrower of the workers waits
+                for some that are lent in a scope around this one.
+            UsageError: a number is out of bounds.
             BrokerLost: the broker has ended.
         """
         if give_back not in ("drain", "preempt"):
@@ -124,23 +124,23 @@ class Pools(Mapping[str, PoolLoad]):
         cancelled, moves that are not granted are undone.
 
         Args:
-            rule: called with the pools whenever they have changed; returns how many workers
-                each of those that it speaks of should have.
-            settle_s: seconds for which a pool must have had too few, or too many, before
-                workers are moved; and no more are than were wished all that time.
+            rule: called with the pools whenever they have changed; returns the number of workers
+                for each pool that it names.
+            settle_s: seconds for which a pool must have had too few, or too many, before workers
+                are moved; and no more are moved than were wished all that time.
             slack: differences up to this share of a pool are left alone.
             step: most workers that one move takes; all that differ, unless given.  There is one
                 move at a time from one pool to another.
             how: ``drain`` or ``preempt``, as for `move`.
 
         Raises:
-            UsageError: a number that cannot be, also one that the rule returned.
+            UsageError: a number is out of bounds, also one that the rule returned.
             BrokerLost: the broker has ended.
         """
         await follow(self, rule, settle_s=settle_s, slack=slack, step=step, how=how)
 
     async def changed(self) -> None:
-        """Wait until something has changed: sizes are told at once, queues every 0.1 s at most.
+        """Wait for a change: the broker tells of sizes at once, of queues every 0.1 s at most.
 
         Raises:
             BrokerLost: the broker has ended.
@@ -148,7 +148,7 @@ class Pools(Mapping[str, PoolLoad]):
         await self._client.watch.pools_changed()
 
     async def look(self) -> None:
-        """Ask the broker how the pools are, and wait for the answer.
+        """Ask the broker for the loads of the pools, and wait for the answer.
 
         Raises:
             BrokerLost: the broker has ended.
@@ -157,14 +157,14 @@ class Pools(Mapping[str, PoolLoad]):
 
 
 def describe(name: str, load: PoolLoad) -> str:
-    """Say how a pool is, in a few words."""
+    """Return the load of a pool, in a few words."""
     words = [f"{load.busy} busy", f"{load.idle} idle"]
     words += [f"{count} {what}" for what, count in facts(load) if count]
     return f"{name}: {', '.join(words)}"
 
 
 def facts(load: PoolLoad) -> list[tuple[str, int]]:
-    """Return what there is to say of a pool beside its busy and idle workers."""
+    """Return the facts of a pool beside its busy and idle workers, with their counts."""
     elsewhere = load.at_home - load.workers
     return [
         ("starting", load.starting),

@@ -1,4 +1,4 @@
-"""What users publish, as plain data that is the same in each run that is repeated."""
+"""Published events as plain data, the same in each repetition of a run."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from steerio.session.done import Done
 
 
 def _as_data(value: object) -> object:
-    """Return what stands for a value that MessagePack has no word for."""
+    """Return a value that MessagePack has no word for as plain data."""
     return bool(value) if type(value) is Done else in_words(value)
 
 
@@ -19,15 +19,15 @@ _in_order = msgspec.msgpack.Encoder(enc_hook=_as_data, order="deterministic").en
 
 
 def published(event: object) -> bytes:
-    """Return a user's event as plain data: what MessagePack has no word for in words."""
+    """Return a user's event as plain data; values that MessagePack has no word for as texts."""
     try:
         return _in_order(event)
-    except TypeError:  # a set of what cannot be compared
+    except TypeError:  # a set of values that cannot be compared
         return msgspec.msgpack.encode(_sorted_by_words(event), enc_hook=_as_data)
 
 
 def _sorted_by_words(value: Any) -> Any:
-    """Return a value with the sets in it as lists, in the order of how their entries are shown."""
+    """Return a value with the sets in it as lists, in the order of their entries' reprs."""
     match value:
         case set() | frozenset():
             return sorted(cast("set[Any]", value), key=in_words)

@@ -1,9 +1,9 @@
-"""Numbers and texts of modules that were changed here, where no worker sees that.
+"""Warnings of settings in modules that were changed here, which no worker sees.
 
-A function with an import path runs in workers with what their own import of its module has made.
-To ship its module's globals instead would send caches and connections that are made in each
-process on purpose.  So what looks like a setting (a public name, bound to a number or a text) is
-looked at when a function that reads it is submitted, and one that is another by now is told of.
+A function with an import path runs in workers with the globals of their own import of its module.
+Shipping its module's globals instead would send caches and connections that are made in each
+process on purpose. So each global that looks like a setting (a public name, bound to a number or a
+text) is compared when a function that reads it is submitted, with a warning if it has changed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ log = logging.getLogger("steerio.session")
 
 
 class Rebound:
-    """The settings that a function reads, as they were when it was first submitted."""
+    """The settings that a function reads, with their values at its first ``submit``."""
 
     def __init__(self, name: str, function: Callable[..., Any]) -> None:
         self._name = name
@@ -32,20 +32,20 @@ class Rebound:
         self._follow(function)
 
     def __bool__(self) -> bool:
-        """Whether it reads any."""
+        """Say whether it reads any."""
         return bool(self._read)
 
     def look(self) -> None:
-        """Tell, once of each, which are others now."""
+        """Warn of those that have changed, once of each."""
         for entry in list(self._read):
             names, name, was = entry
             now = names.get(name, was)
             if now is not was and now != was:
                 self._read.remove(entry)
                 log.warning(
-                    "%s reads %s of %s, which was %.100r and is %.100r here by now: workers import "
-                    "that module themselves, and go on with what its file says. Pass what changes "
-                    "as an argument",
+                    "%s reads %s of %s, which was %.100r and is %.100r here by now: workers "
+                    "import that module themselves, and go on with the value in its file. Pass "
+                    "values that change as an argument",
                     self._name,
                     name,
                     names.get("__name__"),

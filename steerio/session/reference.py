@@ -1,4 +1,4 @@
-"""References: values in the store, as agents have them in hand."""
+"""References to values in the store, as agents have them in hand."""
 
 from __future__ import annotations
 
@@ -11,34 +11,34 @@ from steerio.model.objects import StoredObject
 
 
 class Keeper(Protocol):
-    """The store of a session, as the references to its values see it."""
+    """The store of a session, as seen by the references to its values."""
 
     async def value_of(self, stored: StoredObject) -> Any:
         """Return the value of an object."""
         ...
 
     def let_go(self, stored: StoredObject) -> None:
-        """Need an object no more."""
+        """Give up one hold of an object."""
         ...
 
 
 class StandsIn:
-    """What is no value itself, and says so to who takes it for the value.
+    """A stand-in for a value, whose errors say so to code that takes it for the value.
 
-    Only where the error would come anyway: nothing is fetched, and ``hasattr`` is false as it was.
+    It changes only errors that would come anyway: nothing is fetched, and ``hasattr`` stays false.
     """
 
     __slots__ = ()
 
     _what: ClassVar[str]
-    """What it is, and how to have the value."""
+    """The advice of its errors: its nature, and the way to its value."""
 
     if not TYPE_CHECKING:  # to type checkers, any name would be an attribute then
 
         def __getattr__(self, name):
-            """Say where to look for an attribute; what Python looks up by itself is just missing.
+            """Raise with advice for an attribute; names that Python looks up are just missing.
 
-            Nothing of the instance is shown: it may lack what its repr needs.
+            The error shows nothing of the instance, which may lack attributes that its repr needs.
             """
             text = f"{type(self).__name__!r} object has no attribute {name!r}"
             if not name.startswith("__"):
@@ -46,7 +46,7 @@ class StandsIn:
             raise AttributeError(text, name=name, obj=self)
 
     __iter__: ClassVar[None] = None
-    """With items that it has not, it would count as a sequence."""
+    """Without this, its items would make it a sequence."""
 
     def __getitem__(self, key: object) -> NoReturn:
         raise TypeError(f"{type(self).__name__!r} object is not subscriptable: {self._what}")
@@ -60,7 +60,7 @@ class Reference(StandsIn, references.Reference):
     store as long as a reference to it or a task that needs it is there.
 
     Attributes:
-        version: its number, where it is a version of a name.
+        version: its number, if it is a version of a name.
     """
 
     _what = (
@@ -74,7 +74,7 @@ class Reference(StandsIn, references.Reference):
         self.version = version
 
     def __await__(self) -> Generator[Any, None, Any]:
-        """Give the value; arrays in it are read-only views of the store's memory.
+        """Return the value; arrays in it are read-only views of the store's memory.
 
         Raises:
             ObjectMissing: it is not in the store any more: the session has ended.
@@ -90,7 +90,7 @@ class Reference(StandsIn, references.Reference):
 
 
 class Latest(StandsIn, references.Latest):
-    """Stands for the newest version of a name when a task starts; ``versions.latest`` is one."""
+    """A stand-in for the newest version of a name at a task's start; ``versions.latest`` is one."""
 
     __slots__ = ()
 

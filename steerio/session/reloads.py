@@ -1,8 +1,8 @@
-"""Modules that were reloaded in this process: workers that have loaded them run the old code.
+"""Modules that were reloaded in this process, while workers still run their old code.
 
-To reload them there as well would not do, since tasks that were submitted before are to run what
-was there then.  So functions and classes of such a module go by value from then on, and those of
-the modules that use it: their own file says no longer what they do.
+Reloading them in workers as well would not do, since tasks that were submitted before must run the
+code of that time. So functions and classes of such a module go by value from then on, and those of
+the modules that use it, whose own files no longer tell their behaviour.
 
 Python asks finders for a module that is reloaded, and tells them so.  The one here finds nothing.
 """
@@ -24,11 +24,11 @@ _on_reload: list[Callable[[], None]] = []
 
 
 class _Finder:
-    """Is asked before others, and finds nothing."""
+    """A finder that Python asks before others, and that finds nothing."""
 
     @staticmethod
     def find_spec(name: str, path: object = None, target: ModuleType | None = None) -> None:
-        """Note a module that is reloaded: only then a target is given."""
+        """Note a module that is reloaded: only then Python gives a target."""
         del path
         if target is not None and is_of_users(name, target):
             _note(name)
@@ -43,7 +43,7 @@ def watch(on_reload: Callable[[], None]) -> None:
 
 
 def look(name: str) -> None:
-    """Have go by value what is not, or may not be, what workers find that import this module."""
+    """Send by value all code that workers which import this module may find otherwise."""
     module = sys.modules.get(name)
     if module is not None and _first.setdefault(name, module) is not module:
         _note(name)  # it was removed, and imported again
@@ -62,7 +62,7 @@ def look(name: str) -> None:
 
 
 def was_reloaded(name: str) -> bool:
-    """Whether this process has reloaded a module."""
+    """Say whether this process has reloaded a module."""
     return name in _reloaded
 
 
@@ -75,7 +75,7 @@ def _note(name: str) -> None:
 def _module_of(value: Any) -> str:
     if type(value) is ModuleType:
         return value.__name__
-    if is_proxy(value):  # which would be fetched
+    if is_proxy(value):  # asking it would fetch its object
         return ""
     name = getattr(value, "__module__", "")
     return name if isinstance(name, str) else ""

@@ -1,4 +1,4 @@
-"""Results: how they are made of a message, what awaiting one gives, and how they are told."""
+"""Results: made from a message, turned into a value or an exception, and put into words."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ NO_VERSIONS: dict[str, int] = {}
 
 
 class Unreadable(Protocol):
-    """The items of a generator task, as far as its result is concerned."""
+    """The items of a generator task, as seen by its result."""
 
     unreadable: rs.TaskError | None
 
 
 class Ended(Protocol):
-    """A handle of a task, as far as its result is concerned."""
+    """A task's handle, as seen by its result."""
 
     id: int
     type: TaskType[..., Any]
@@ -41,14 +41,14 @@ class Ended(Protocol):
 
     @property
     def yielded(self) -> Unreadable | None:
-        """The items that it has yielded, if there were any."""
+        """The items that the task has yielded, if there were any."""
         ...
 
 
 def make_result(
     task: Ended, message: TaskSettled, frames: Callable[[], Sequence[Any]]
 ) -> rs.Result:
-    """Build the result of a task from what the broker said of it, and the frames of its value."""
+    """Build the result of a task from the broker's message and the frames of its value."""
     args: Any  # they may be given late, as `Result` allows
     kwargs: Any
     args, kwargs = task.given
@@ -93,12 +93,12 @@ def make_result(
 
 
 def unreadable(what: str, error: Exception) -> rs.TaskError:
-    """Return what stands for a value or an item that came and cannot be unpacked."""
+    """Return the error for a value or an item that came and cannot be unpacked."""
     return rs.TaskError(type(error).__name__, f"its {what} cannot be read here: {error}", "", error)
 
 
 def as_failed(result: rs.Result, error: rs.TaskError) -> rs.Failed:
-    """Return a result as one that failed."""
+    """Return a result as one that failed with this error."""
     common: dict[str, Any] = {name: getattr(result, name) for name in rs.Result.__struct_fields__}
     return rs.Failed(**common, error=error)
 
@@ -116,7 +116,7 @@ def _task_error(error: RemoteError | None) -> rs.TaskError:
 
 
 def value_of(result: rs.Result) -> Any:
-    """Return the value of a result, or raise what stands for its end.
+    """Return the value of a result, or raise the exception for its end.
 
     Raises:
         TaskFailed, TaskCancelled, TaskTimedOut, TaskLost: it did not succeed.
@@ -137,7 +137,7 @@ def value_of(result: rs.Result) -> Any:
 
 
 def explain(result: rs.Result) -> str:
-    """Say in words how a task ended, with what it takes to find the cause."""
+    """Say in words how a task ended, with all that helps to find the cause."""
     shown = ", ".join(
         [*map(short, result.args), *(f"{k}={short(v)}" for k, v in result.kwargs.items())]
     )

@@ -1,13 +1,12 @@
-"""Rules: from how the pools are to how many workers each should have.
+"""Rules: functions from the loads of pools to the number of workers that each should have.
 
-A rule is any function from a view of the pools (a mapping of names to ``PoolLoad``) to the
-number of workers that each pool it speaks of should have; pools that it does not name are
-left alone.  It is pure: `Pools.follow` calls it whenever the pools have changed, waits until
-a wish has held for a while, and moves workers.  So a rule needs no memory and no clock, and
-is tested by calling it.
+A rule is any function from a view of the pools (a mapping of names to ``PoolLoad``) to the number
+of workers for each pool that it names; other pools are left alone.  It is pure: `Pools.follow`
+calls it whenever the pools have changed, waits until a wish has held for a while, and moves
+workers.  So a rule needs no memory and no clock, and is tested by calling it.
 
-What a rule shares out are the workers *at home* in its pools: one that is out on lease is
-counted where it belongs, so leases and rules do not pull at the same worker.
+A rule shares out the workers *at home* in its pools: one that is out on lease counts for the pool
+it belongs to, so leases and rules do not pull at the same worker.
 """
 
 from __future__ import annotations
@@ -20,27 +19,27 @@ from steerio.model.status import PoolLoad
 View = Mapping[str, PoolLoad]
 """The pools as a rule sees them."""
 Rule = Callable[[View], Mapping[str, int]]
-"""From how pools are to how many workers they should have; called often, so quick and pure."""
+"""A function from a view to numbers of workers; called often, so quick and pure."""
 
 
 def demand(load: PoolLoad) -> int:
-    """Return how many workers a pool could use now: one for each task that it has."""
+    """Return the number of workers a pool could use now: one for each task that it has."""
     return load.queued + load.running
 
 
 class Proportional:
-    """Share workers out in proportion to the tasks that pools have, queued or running.
+    """A rule that shares workers out in proportion to the tasks of pools, queued or running.
 
-    Each pool with tasks has at least one worker, as long as there are enough.  While nothing
-    is queued nobody is wanted elsewhere, and all stay where they are.
+    Each pool with tasks has at least one worker, as long as there are enough.  While nothing is
+    queued no worker is wanted elsewhere, and all stay in their pools.
 
     Args:
         pools: two or more.
-        weights: how much a task counts, where that is not 1: the usual duration, say, where
-            the tasks of one pool take longer than those of another.
+        weights: the weight of a task, by pool, if it is not 1: the usual duration, say, if the
+            tasks of one pool take longer than those of another.
 
     Raises:
-        UsageError: fewer than two pools; a weight below 0, or of another pool.
+        UsageError: there are fewer than two pools; a weight is below 0, or of another pool.
     """
 
     def __init__(self, *pools: str, weights: Mapping[str, float] | None = None) -> None:
@@ -54,7 +53,7 @@ class Proportional:
         return f"Proportional({', '.join(map(repr, self.pools))}, weights={self.weights})"
 
     def __call__(self, view: View) -> dict[str, int]:
-        """Return how many workers each should have."""
+        """Return the number of workers that each should have."""
         shares = {p: demand(view[p]) * self.weights.get(p, 1.0) for p in self.pools}
         total = _at_home(view, self.pools)
         if not any(view[pool].queued and shares[pool] for pool in self.pools):
@@ -63,14 +62,14 @@ class Proportional:
         needy = [pool for pool in self.pools if shares[pool] > 0]
         if all(wish[pool] for pool in needy) or total < len(needy):
             return wish
-        rest = apportion(total - len(needy), shares)  # of what is left when each has one
+        rest = apportion(total - len(needy), shares)  # of the rest when each has one
         return {pool: rest[pool] + (pool in needy) for pool in self.pools}
 
 
 class Priority:
-    """Give the first pool as many workers as it has tasks for, then the second, and so on.
+    """A rule that gives the first pool a worker for each task, then the second, and so on.
 
-    What is left over goes to the last one.
+    The rest goes to the last one.
 
     Args:
         pools: two or more, the most urgent first.
@@ -86,7 +85,7 @@ class Priority:
         return f"Priority({', '.join(map(repr, self.pools))})"
 
     def __call__(self, view: View) -> dict[str, int]:
-        """Return how many workers each should have."""
+        """Return the number of workers that each should have."""
         left = _at_home(view, self.pools)
         wish: dict[str, int] = {}
         for pool in self.pools[:-1]:
@@ -97,12 +96,12 @@ class Priority:
 
 
 class KeepIdle:
-    """Keep some workers of a pool idle, so that what comes there begins at once.
+    """A rule that keeps some workers of a pool idle, so that its next tasks begin at once.
 
     Args:
         pool: the urgent one.
-        workers: how many shall be idle.
-        source: where they come from, and where they go when there are more than that.
+        workers: the number to keep idle.
+        source: the pool they come from, and go to when there are more than that.
 
     Raises:
         UsageError: fewer than one worker, or a pool that is its own source.
@@ -116,7 +115,7 @@ class KeepIdle:
         return f"KeepIdle({self.pools[0]!r}, {self.workers}, source={self.pools[1]!r})"
 
     def __call__(self, view: View) -> dict[str, int]:
-        """Return how many workers both should have."""
+        """Return the number of workers that both should have."""
         pool, source = self.pools
         total = _at_home(view, self.pools)
         wanted = min(total, demand(view[pool]) + self.workers)
@@ -124,7 +123,7 @@ class KeepIdle:
 
 
 class FirstThen:
-    """Give workers to one pool while it has tasks, and to another when it has none.
+    """A rule that gives workers to one pool while it has tasks, and to another when it has none.
 
     ``FirstThen("learn", "infer", workers=4)``: inference gets the trainer's workers when
     training ends, and the trainer has four again when there is something to learn.
@@ -132,7 +131,7 @@ class FirstThen:
     Args:
         first: the pool that has ``workers`` while a task is queued or running there.
         then: the pool that has all the others, and those too when ``first`` is done.
-        workers: how many ``first`` has.
+        workers: the number that ``first`` has.
 
     Raises:
         UsageError: fewer than one worker, or twice the same pool.
@@ -146,7 +145,7 @@ class FirstThen:
         return f"FirstThen({self.pools[0]!r}, {self.pools[1]!r}, workers={self.workers})"
 
     def __call__(self, view: View) -> dict[str, int]:
-        """Return how many workers both should have."""
+        """Return the number of workers that both should have."""
         first, then = self.pools
         total = _at_home(view, self.pools)
         wanted = min(total, self.workers) if demand(view[first]) else 0
@@ -154,13 +153,13 @@ class FirstThen:
 
 
 def at_least(bounds: Mapping[str, int], rule: Rule) -> Rule:
-    """Return the rule that wishes what another does, but for some pools no fewer than this.
+    """Return a rule with the wishes of another, but for some pools no fewer than this.
 
-    What they get more is taken from the rule's other pools, from each in proportion to what
-    it can spare.
+    The workers that they get more are taken from the rule's other pools, from each in proportion to
+    the number it can spare.
 
     Raises:
-        UsageError: a bound below 0; when called: a pool of which the rule does not speak.
+        UsageError: a bound is below 0; when called: the rule does not name a pool.
     """
     lows = _bounds(bounds)
 
@@ -173,13 +172,13 @@ def at_least(bounds: Mapping[str, int], rule: Rule) -> Rule:
 
 
 def at_most(bounds: Mapping[str, int], rule: Rule) -> Rule:
-    """Return the rule that wishes what another does, but for some pools no more than this.
+    """Return a rule with the wishes of another, but for some pools no more than this.
 
-    What they get less goes to the rule's other pools, in proportion to what these have; where
-    every pool is full, the remaining workers are spoken of by nobody and stay.
+    The workers that they get less go to the rule's other pools, in proportion to their sizes; if
+    every pool is full, the rule wishes nothing for the remaining workers, and they stay.
 
     Raises:
-        UsageError: a bound below 0; when called: a pool of which the rule does not speak.
+        UsageError: a bound is below 0; when called: the rule does not name a pool.
     """
     highs = _bounds(bounds)
 
@@ -221,10 +220,10 @@ def within(
 def apportion(seats: int, weights: Mapping[str, float]) -> dict[str, int]:
     """Share out a whole number in proportion to weights (largest remainder, Hamilton's method).
 
-    The shares add up to ``seats``; who has no weight has no share.  Ties go to who comes first.
+    The shares add up to ``seats``; a name without weight has no share. Ties go to the first.
 
     Raises:
-        UsageError: there is something to share out and no weight above 0.
+        UsageError: there are seats to share out and no weight above 0.
     """
     from fractions import Fraction  # so late, for few runs follow a rule that shares out
 

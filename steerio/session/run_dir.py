@@ -1,4 +1,4 @@
-"""Run directories: where a run keeps its parameters, log and record."""
+"""Run directories, with the parameters, log and record of a run."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ log = logging.getLogger("steerio.session")
 LOG_FILE = "campaign.log"
 PARAMETERS, SUMMARY = "parameters.json", "summary.json"
 _files: set[logging.Handler] = set()
-"""Where the log goes now: campaigns of one process overlap."""
+"""The files of the log now: campaigns of one process overlap."""
 _level_is_ours: list[bool] = []
-"""Holds something while the level of the log was set by us."""
+"""Not empty while we have set the level of the log."""
 
 
 def make_run_dir(asked: Path | str | None, name: str) -> Path:
@@ -42,10 +42,10 @@ def make_run_dir(asked: Path | str | None, name: str) -> Path:
 
 
 def refuse_used(asked: Path | str) -> None:
-    """Refuse a run directory that has a record, or links where one would be written.
+    """Refuse a run directory that has a record, or links in the place of its files.
 
     Raises:
-        UsageError: it holds another run already, or is none.
+        UsageError: it holds another run already, or has no name.
     """
     if asked == "":
         raise UsageError("the run directory has no name: name a fresh one, or none at all")
@@ -62,7 +62,7 @@ def refuse_used(asked: Path | str) -> None:
 
 
 def _make_dated(path: Path) -> Path:
-    """Make a folder that nobody has, called like ``path`` and with the time behind it."""
+    """Make a fresh folder, named like ``path`` with the time behind it."""
     stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")  # noqa: DTZ005 - people read it
     path.parent.mkdir(parents=True, exist_ok=True)
     for number in itertools.count(1):
@@ -89,13 +89,13 @@ def write_summary(path: Path, summary: dict[str, Any]) -> None:
     text = to_json(summary, in_words, indent=2)
     try:
         (path / SUMMARY).write_bytes(text + b"\n")
-    except OSError as error:  # what the campaign has come to is worth more
+    except OSError as error:  # the campaign's own end is worth more
         log.warning("no summary could be written to %s: %s", path, error.strerror or error)
 
 
 @contextlib.contextmanager
 def logging_to(path: Path, *, terminal: bool = True) -> Generator[None, None, None]:
-    """Send steerio's log to the run directory; ``terminal``: and its warnings there as well."""
+    """Send steerio's log to the run directory; with ``terminal``, warnings to the terminal, too."""
     file = logging.FileHandler(path / LOG_FILE, encoding="utf-8", errors="backslashreplace")
     file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     handlers: list[logging.Handler] = [file]

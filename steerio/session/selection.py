@@ -1,4 +1,4 @@
-"""Which tasks of a session somebody means: named by handle or id, or chosen by a function."""
+"""The selection of tasks of a session: by handle or id, or by a function."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ R = TypeVar("R")
 
 
 class HasTasks(TaskHome, Protocol):
-    """A session, as far as a choice of its tasks is concerned."""
+    """A session, as seen by a choice of its tasks."""
 
     @property
     def pending(self) -> list[Task[Any]]:
@@ -65,7 +65,7 @@ def new_priorities(
 
 
 def _said_of(task: Task[Any], function: Callable[[Task[Any]], R]) -> R:
-    """Return what a function says of a task, which must be no coroutine."""
+    """Return a function's answer on a task, which must be no coroutine."""
     said = function(task)
     if inspect.isawaitable(said):
         if inspect.iscoroutine(said):

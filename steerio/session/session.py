@@ -1,4 +1,4 @@
-"""Sessions: the way to submit tasks and follow events from any asyncio program."""
+"""Sessions, by which any asyncio program submits tasks and follows events."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ log = logging.getLogger("steerio.session")
 
 
 class Closed:
-    """What closing a session returns, for those who await it."""
+    """The value of closing a session, which may be awaited."""
 
     def __await__(self) -> Generator[None, None, None]:
         yield from ()
@@ -56,14 +56,14 @@ class Session(Submitter):
     ) -> None:
         self.client = client
         self.store = store or SessionStore(client, StoreSetting(), None, "none was opened")
-        """Where large values are."""
+        """The store of large values."""
         self.pools = Pools(client)
-        """The pools as last heard, and the ways to move workers between them."""
+        """The pools, by the broker's last word, and ways to move workers between them."""
         self.nodes = Nodes(client)
-        """The nodes, and the ways to have some of them left."""
+        """The nodes, and ways to drain them."""
         self.run_dir = run_dir
         self.random_seed = 0
-        """What the random numbers of the broker's workers and tasks follow from."""
+        """The seed of the random numbers of the broker's workers and tasks."""
         self._listener: TaskListener | None = None
         self.clock: Callable[[], float] = time.time
         self._streams: set[EventStream] = set()
@@ -89,7 +89,7 @@ class Session(Submitter):
         """Return a submitter whose tasks have these options.
 
         Raises:
-            UsageError: an option that cannot be.
+            UsageError: an option is wrong.
         """
         changes: dict[str, Any] = {
             "priority": priority,
@@ -98,7 +98,7 @@ class Session(Submitter):
             "cancel_grace_s": cancel_grace_s,
             "needs": needs,
         }
-        make_options(TaskOptions(), **changes)  # refuse now what cannot be
+        make_options(TaskOptions(), **changes)  # refuses wrong options now
         return Options(self.submit_with, changes, tags)
 
     def _submit(self, kind: TaskType[..., Any], args: Any, kwargs: Any) -> Task[Any]:
@@ -112,14 +112,14 @@ class Session(Submitter):
         options: TaskOptions,
         tags: dict[str, str] | None,
     ) -> Task[Any]:
-        """Queue a task with all there is to say about it; the other ways lead here."""
+        """Queue a task with its options and tags; all ways to submit lead here."""
         self.check_pool(kind.pool)
         try:
             spec, body, frames, inputs, stored, given = packed_call(
                 self.store, self.snapshots, kind, args, kwargs
             )
         except Exception:
-            handles = list(handles_in((args, kwargs)))  # which cannot be packed
+            handles = list(handles_in((args, kwargs)))  # handles cannot be packed
             if not handles:
                 raise
             return submit_after(self, handles, kind, args, kwargs, options, tags)
@@ -140,14 +140,13 @@ class Session(Submitter):
         return task
 
     async def put(self, value: object) -> Any:
-        """Put a value into the store once; returns a `Reference` to give to any number of tasks.
+        """Put a value into the store once; return a `Reference` to give to any number of tasks.
 
         Their functions see the value itself; arrays in it as read-only views of the store's
-        memory, which all workers of a node share.  Changing ``value`` afterwards changes
-        nothing there.  While this is awaited what is larger than a megabyte must not be changed:
-        NumPy refuses to write into an array that is being put, other buffers do not notice.  (To
-        type checkers what is returned may be anything, as it stands for the value among a task's
-        arguments.)
+        memory, which all workers of a node share.  Changing ``value`` afterwards changes nothing
+        there. While this is awaited a value larger than a megabyte must not be changed: NumPy
+        refuses to write into an array that is being put, other buffers do not notice. (To type
+        checkers a reference may be anything, as it stands for the value among a task's arguments.)
 
         Raises:
             UsageError: this process has no store, or the value holds references itself.
@@ -161,7 +160,7 @@ class Session(Submitter):
         """Return the versions of a name, such as a model that is trained again and again.
 
         Raises:
-            UsageError: the name is none.
+            UsageError: the name is empty, too long or no text.
         """
         return Versions(self.store, name)
 
@@ -192,7 +191,7 @@ class Session(Submitter):
             tasks: tasks of this session, or ids of any; those that have ended are left alone.  Or
                 a function that says of each task of this session that has not ended whether to
                 cancel it, say by its ``tags``.
-            reason: what their results are to say.
+            reason: for their results.
 
         Raises:
             UsageError: one of them is neither a task of this session nor an id, or the function is
@@ -229,7 +228,7 @@ class Session(Submitter):
         self.client.reprioritise({task.id: priority_of(task.id, priority)})
 
     def check_pool(self, pool: str) -> None:
-        """Refuse a pool that cannot be.
+        """Refuse a pool that there is not.
 
         Raises:
             UnknownPool: there is no such pool.
@@ -253,11 +252,11 @@ class Session(Submitter):
             types: only these types of events; none given: all.
             task_type: only events of tasks of this type.
             pool: only events of this pool.
-            since: begin after the event of this number, as far back as the broker keeps them
-                (0: everything it has); otherwise with what happens from now on.
+            since: begin after the event of this number, as far back as the broker keeps them (0:
+                all it has); by default with the next event.
 
         Raises:
-            UsageError: a filter that is none.
+            UsageError: a filter is wrong.
         """
         wanted = event_filter(types, task_type, pool, since)
         return EventStream(self.client, self._streams, wanted)
@@ -273,25 +272,25 @@ class Session(Submitter):
     def publish(self, event: object) -> None:
         """Publish a value of your own as a ``Published`` event.
 
-        It travels as plain data: structs, dataclasses and dicts as dicts; what MessagePack has
-        no word for as its ``repr``, without its address in memory, and sets in order, so that a
+        It travels as plain data: structs, dataclasses and dicts as dicts; values that MessagePack
+        has no word for as their ``repr``, without addresses in memory, and sets in order, so that a
         run that is repeated records the same.  Values of more than 2 kB arrive as ``None``.
         """
         body = published(event)
         self.client.watch.publish(type(event).__name__, body)
 
-    # -- whoever hears of all tasks ------------------------------------------------------
+    # -- the listener to all tasks ------------------------------------------------------
 
     @property
     def listener(self) -> TaskListener | None:
-        """Whatever hears of all tasks of this session: a campaign, while one runs on it."""
+        """The listener to all tasks of this session: a campaign, while one runs on it."""
         return self._listener
 
     def listen(self, listener: TaskListener) -> None:
-        """Have a listener hear of all tasks from now on, until `stop_listening`.
+        """Tell a listener of all tasks from now on, until `stop_listening`.
 
         Raises:
-            UsageError: another one does.
+            UsageError: this session has another listener.
         """
         if self._listener is not None:
             raise UsageError(
@@ -301,38 +300,38 @@ class Session(Submitter):
         self._listener = listener
 
     def stop_listening(self, listener: TaskListener) -> None:
-        """Have a listener hear no more, if it is the one that does."""
+        """Stop telling a listener, if it is the present one."""
         if self._listener is listener:
             self._listener = None
 
     # -- from handles and client -------------------------------------------------------
 
     def task_submitted(self, task: Task[Any]) -> None:
-        """There is another task of this session."""
+        """Take in that a task was submitted in this session."""
         if self._listener is not None:
             self._listener.task_submitted(task)
 
     def task_ended(self, task: Task[Any], result: Result) -> None:
-        """A task of this session has ended (its handle says)."""
+        """Take in, from its handle, that a task of this session has ended."""
         if self._listener is not None:
             self._listener.task_ended(task, result)
 
     def task_waits(self, task: Task[Any], *, waits: bool) -> None:
-        """A task of this session begins to wait for others, or waits no more."""
+        """Take in that a task of this session begins to wait for others, or waits no more."""
         if self._listener is not None:
             self._listener.task_waits(task, waits=waits)
 
     def never_awaited(self, result: Result) -> None:
-        """A task did not succeed, and its handle is gone without having been asked."""
+        """Take in that a task did not succeed, and that its handle is gone without being read."""
         if self._listener is not None and self._listener.never_awaited(result):
             return
         if not self.client.lost:
-            log.error("nobody awaited a task that did not succeed: %s", explain(result))
+            log.error("a task did not succeed, and no code awaited it: %s", explain(result))
 
     def close(self) -> Closed:
         """End all event streams and leave the broker; tasks that have not ended are cancelled.
 
-        That is done at once.  What is returned may be awaited, and need not be.
+        That is done at once. The returned object may be awaited, and need not be.
         """
         self._end_streams("this session was closed")
         self.client.close()

@@ -1,4 +1,4 @@
-"""The store as a session uses it: what is large is put and fetched by threads."""
+"""A session's use of the store: threads put and fetch large values."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from steerio.session.reference import Reference
 R = TypeVar("R")
 
 AT_ONCE_BYTES = 1 << 20
-"""What is smaller is copied on the loop: handing it to a thread would take as long."""
+"""Longest value that is copied on the loop: handing it to a thread would take as long."""
 THREADS = 2
 """Threads that put and fetch for one session."""
 END_S = 1.0
-"""Longest wait for threads that have nothing to do to have ended."""
+"""Longest wait for the end of threads that have nothing to do."""
 CLOSE_S = 10.0
 """Longest wait, at the end of a session, for puts and fetches that are under way."""
 
@@ -34,13 +34,13 @@ log = logging.getLogger("steerio.session")
 
 
 class SessionStore:
-    """Where a session's large values are; ``session.store``.
+    """The store of a session's large values; ``session.store``.
 
     Args:
-        client: tells the broker who needs what.
-        setting: what goes by reference.
-        store: where objects are, or ``None`` where this process cannot reach them.
-        absent: why not, then.
+        client: tells the broker which objects are needed.
+        setting: says which values go by reference.
+        store: the store, or ``None`` if this process cannot reach it.
+        absent: why it cannot.
         threaded: whether large values are copied by threads (not on a virtual clock).
     """
 
@@ -69,7 +69,7 @@ class SessionStore:
         return f"<SessionStore: {self._absent or self._store}>"
 
     async def statistics(self) -> StoreLoad:
-        """Return how many objects and bytes the store holds, and for whom.
+        """Return the numbers of objects and bytes in the store, and their holders.
 
         Raises:
             BrokerLost: the broker has ended or does not answer.
@@ -93,7 +93,7 @@ class SessionStore:
     # -- putting ----------------------------------------------------------------------------
 
     def takes(self, nbytes: int, spec: TaskSpec) -> bool:
-        """Whether arguments of so many bytes go by reference."""
+        """Say whether arguments of so many bytes go by reference."""
         if self._store is None:
             return False
         threshold = self.setting.threshold(spec.pool, spec.threshold_bytes)
@@ -106,7 +106,7 @@ class SessionStore:
         return Reference(self, stored, None)
 
     async def store(self, value: object) -> StoredObject:
-        """Put a value into the store; whoever calls is to tell the broker of it.
+        """Put a value into the store; the caller must tell the broker of it.
 
         Raises:
             UsageError: this process has no store, or the value holds references.
@@ -119,8 +119,8 @@ class SessionStore:
             body, frames = ANY_VALUE.pack(value, "a value for the store")
         if used.objects or used.latest:
             raise UsageError(
-                "a value for the store cannot hold references: nobody would know for how long it "
-                "needs what they stand for. Give a task both, or await the references"
+                "a value for the store cannot hold references: steerio could not know for how "
+                "long it needs their values. Give a task both, or await the references"
             )
         parts = (body, *frames)
         if self._at_once(total_bytes(parts)):
@@ -159,10 +159,11 @@ class SessionStore:
         pool: str,
         then: Callable[[StoredObject | None, Exception | None], None],
     ) -> None:
-        """Put the frames of a call as they are now; ``then`` is told, on the loop, how that went.
+        """Put the frames of a call as they are now; ``then`` gets the outcome, on the loop.
 
-        A thread puts what is large and cannot be changed.  What may be changed as soon as this
-        returns is put before that; where it would take long to reach the store, it is copied.
+        A thread puts frames that are large and cannot be changed. Others are put before this
+        returns, as they may be changed then; if it would take long to reach the store, they are
+        copied.
         """
         store = self._reached()
         frames = frames if store.local else snapshot(frames)
@@ -176,7 +177,7 @@ class SessionStore:
             return
 
         def put(putting: asyncio.Future[StoredObject]) -> None:
-            if putting.cancelled():  # the session was closed, and says so to who awaits the task
+            if putting.cancelled():  # the session was closed, and tells waiters
                 return
             error = putting.exception()
             assert error is None or isinstance(error, Exception)
@@ -185,7 +186,7 @@ class SessionStore:
         self._in_thread(store.put, frames, pool).add_done_callback(put)
 
     def discard(self, stored: StoredObject) -> None:
-        """Remove an object that the broker was not told of; later on, that is left to sweeping."""
+        """Remove an object of which the broker was not told (a closed session leaves it there)."""
         if not self._closed:
             self._in_thread(self._reached().evict, [stored.name])
 
@@ -216,9 +217,9 @@ class SessionStore:
     ) -> None:
         """Fetch frames that were put for this client alone, and let go of them.
 
-        ``read`` makes something of them: in a thread if they are large, and without raising.
-        What it is given returns the frames, or raises `ObjectMissing`.  ``then`` is told on
-        the loop.
+        ``read`` makes a value of them: in a thread if they are large, and without raising. It is
+        given a function that returns the frames, or raises `ObjectMissing`. ``then`` gets the
+        value, on the loop.
         """
 
         def frames() -> Sequence[Any]:
@@ -240,7 +241,7 @@ class SessionStore:
             self._in_thread(read, frames).add_done_callback(done)
 
     async def item(self, body: bytes, stored: StoredObject) -> Any:
-        """Return what a generator task yielded; let go of it unless whoever waits is cancelled.
+        """Return an item of a generator task; let go of it unless the caller is cancelled.
 
         Raises:
             ObjectMissing: it is not in the store any more.
@@ -265,7 +266,7 @@ class SessionStore:
     def newer(self, name: str, after: int) -> asyncio.Future[Reference]:
         """Return a future of the newest version of a name, once one is newer than ``after``.
 
-        Who asks the same at the same time waits for the same.
+        Callers that ask the same at the same time share the future.
 
         Raises:
             BrokerLost: the broker has ended.
@@ -279,12 +280,12 @@ class SessionStore:
         return newer
 
     def _answer(self, asked: tuple[str, int], answer: asyncio.Future[Version]) -> None:
-        """Make the reference to what was answered; if nobody waits, it is let go at once."""
+        """Make the reference to the version that came; without a waiter it is let go at once."""
         newer = self._asked.pop(asked)
         error = answer.exception()
         if error is not None:
             newer.set_exception(error)
-            newer.exception()  # retrieved, should nobody be waiting
+            newer.exception()  # retrieved, in case nothing waits for it
         else:
             version = answer.result()
             newer.set_result(Reference(self, version.stored, version.number))
@@ -292,7 +293,7 @@ class SessionStore:
     # -- threads ------------------------------------------------------------------------------
 
     def _at_once(self, nbytes: int) -> bool:
-        """Whether to copy so much on the loop."""
+        """Say whether to copy so much on the loop."""
         store = self._store
         return store is None or not self._threaded or (store.local and nbytes <= AT_ONCE_BYTES)
 
@@ -322,20 +323,20 @@ class SessionStore:
         try:
             return await asyncio.shield(future)
         except asyncio.CancelledError:
-            if future.cancelled():  # by the end of the session: nobody cancelled who waits
+            if future.cancelled():  # by the end of the session, not of the waiting task
                 raise BrokerLost(self.client.lost) from None
             raise
 
     async def close(self) -> None:
-        """Wait for what is under way, and for what follows from it, though not for ever."""
+        """Wait for puts and fetches under way, and their consequences, though not for ever."""
         loop = asyncio.get_running_loop()
         until = loop.time() + CLOSE_S
         while self._under_way and loop.time() < until:
             await asyncio.wait(self._under_way, timeout=until - loop.time())
-            await asyncio.sleep(0)  # who has put what is too late now has it removed
+            await asyncio.sleep(0)  # a put that came too late is removed now
         self._closed = True
         if self._under_way:
             log.warning("the store did not answer within %g s", CLOSE_S)
         for left in list(self._under_way):
-            left.cancel()  # who waits for it is told that the session has ended
+            left.cancel()  # code that waits for it learns that the session has ended
         self._threads.close(0.0 if self._under_way else END_S)

@@ -1,4 +1,4 @@
-"""Ways to submit tasks, as sessions, campaigns and ``options(...)`` have them in common."""
+"""The ways to submit tasks that sessions, campaigns and ``options(...)`` share."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ Submit = Callable[
     [TaskType[..., Any], tuple[Any, ...], dict[str, Any], TaskOptions, "dict[str, str] | None"],
     Task[Any],
 ]
-"""A way to queue a task of this type with these arguments, options and tags."""
+"""A function that queues a task of a type, with arguments, options and tags."""
 
 
 class Submitter:
-    """What sessions, campaigns and ``options(...)`` have in common: ways to submit."""
+    """The methods by which sessions, campaigns and ``options(...)`` submit."""
 
     def _submit(self, kind: TaskType[..., Any], args: Any, kwargs: Any) -> Task[Any]:
         raise NotImplementedError
@@ -35,7 +35,7 @@ class Submitter:
 
         Raises:
             TypeError: the function cannot be called like this.
-            EncodingError: an argument is not what its annotation says, or cannot be sent.
+            EncodingError: an argument does not fit its annotation, or cannot be sent.
             UnknownPool: there is no such pool.
             BrokerLost: the broker has ended.
         """
@@ -52,7 +52,7 @@ class Submitter:
         """
         kind = as_task_type(function)
         task = self._submit(kind, args, kwargs)
-        if kind.kind == "generator":  # whose handle nobody else has
+        if kind.kind == "generator":  # no other code has its handle
             task.ignore_items()
         try:
             return await task
@@ -64,12 +64,13 @@ class Submitter:
         """Queue one call for each item; return the handles in order.
 
         A plain tuple is all arguments of its call; anything else (a NamedTuple, too) the only
-        one.  All run the function as it is before the first item is given out; each item is what
-        it is as it is given out, so a generator may yield one buffer again and again.
+        one.  All run the function as it is before the first item is given out; each item keeps its
+        state of the moment in which it is given out, so a generator may yield one buffer again and
+        again.
 
         Raises:
             TypeError, EncodingError, UnknownPool, BrokerLost: as for `submit`; the items before
-                that one are queued, also where ``items`` itself raises.
+                that one are queued, also if ``items`` itself raises.
         """
         kind = as_task_type(function)
         tasks: list[Task[Any]] = []
@@ -92,7 +93,7 @@ class Submitter:
         Raises:
             TaskFailed, TaskCancelled, TaskTimedOut, TaskLost: of the first in order that did
                 not succeed; the others are left to run.
-            UsageError: something else than tasks.
+            UsageError: an entry is no task.
         """
         for task in _checked(tasks, "gather"):
             task.awaited = True
@@ -102,7 +103,7 @@ class Submitter:
         """Iterate over tasks as they end, in whatever way.
 
         Raises:
-            UsageError: something else than tasks.
+            UsageError: an entry is no task.
         """
         waiting = _checked(list(tasks), "as_completed")
         ended: asyncio.Queue[Task[Any]] = asyncio.Queue()
@@ -115,7 +116,7 @@ class Submitter:
     async def stream(
         self, function: Callable[..., Any], /, *args: Any, **kwargs: Any
     ) -> AsyncGenerator[Any, None]:
-        """Run a generator task and iterate over what it yields, with back-pressure.
+        """Run a generator task and iterate over its items, with back-pressure.
 
         Leaving the loop early (``aclose``) cancels the task.
 

@@ -1,4 +1,4 @@
-"""Handles of tasks: what is awaited, cancelled and re-ranked, and what its news come to."""
+"""Handles of tasks, which users await, cancel and re-rank, and which the client gives news."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ NO_TAGS: dict[str, str] = {}
 
 
 class TaskHome(Protocol):
-    """A session, as the handles of its tasks see it."""
+    """A session, as seen by the handles of its tasks."""
 
     client: Client
     store: SessionStore
@@ -43,7 +43,7 @@ class TaskHome(Protocol):
         ...
 
     def never_awaited(self, result: rs.Result) -> None:
-        """Take in that a task did not succeed, and that its handle is gone, never asked."""
+        """Take in that a task did not succeed, and that its handle is gone without being read."""
         ...
 
 
@@ -90,18 +90,18 @@ class Task(Generic[R]):
         self._waiters: list[asyncio.Future[None]] | None = None
         self._callbacks: list[Callable[[Task[R]], None]] | None = None
         self.yielded: Items | None = None
-        """The items that it has yielded, once there are any or a reader of them."""
+        """The items that it has yielded; ``None`` until there is one, or a reader of them."""
         self.id = 0
         self.type = type_
         self.given: Given = (args, kwargs or NO_KWARGS)
-        """Its arguments as they were submitted, which may be read late."""
+        """Its arguments as they were submitted, perhaps to be unpacked when they are read."""
         self.tags = tags or NO_TAGS
         self.cause = cause
         self.created = created
         self.timeout_s = 0.0
         self.needs: WorkerNeeds | None = None
         self.awaited = False
-        """Whether somebody waits, or has asked, for how it ended."""
+        """Whether code waits, or has asked, for its end."""
 
     def __repr__(self) -> str:
         return f"<Task {self.id} {self.type.name}: {self._known}>"
@@ -135,11 +135,11 @@ class Task(Generic[R]):
 
     @property
     def state(self) -> str:
-        """Where the task is, as last heard, or how it ended.
+        """The state of the task, by the broker's last word, or how it ended.
 
         ``waiting`` (for other tasks, or until its arguments are in the store), ``queued``,
-        ``running``, or as `Result.ended_as` has it.  ``pending`` is not known yet: where tasks
-        are is told from the first time on that a session is asked, and comes a moment later.
+        ``running``, or as `Result.ended_as` has it.  ``pending`` is not known yet: the broker tells
+        states from the first time on that a session is asked, and the first come a moment later.
         """
         if self._result is None:
             self._session.client.watch.watch_tasks()
@@ -174,15 +174,15 @@ class Task(Generic[R]):
         return self._result
 
     def result_nowait(self) -> rs.Result | None:
-        """Return how the task ended, or ``None`` where it has not."""
+        """Return how the task ended, or ``None`` if it has not."""
         if self._result is not None:
             self.awaited = True
         return self._result
 
     def peek(self) -> rs.Result | None:
-        """Return how the task ended, if it has, without having asked for it.
+        """Return the task's result, if it has ended, without counting as a read of it.
 
-        A failure that no code has asked for is reported all the same.
+        A failure that no code has read otherwise is still reported.
         """
         return self._result
 
@@ -217,17 +217,17 @@ class Task(Generic[R]):
             self._callbacks.append(callback)
 
     def remove_done_callback(self, callback: Callable[[Task[R]], None]) -> int:
-        """Call this back no more; returns how many times it would have been called."""
+        """Call this back no more; return how many times it would have been called."""
         before = self._callbacks or []
         self._callbacks = [other for other in before if other != callback]
         return len(before) - len(self._callbacks)
 
     def cancelled(self) -> bool:
-        """Whether the task has ended by being cancelled."""
+        """Say whether the task has ended by being cancelled."""
         return isinstance(self.result_nowait(), rs.Cancelled)
 
     def exception(self) -> BaseException | None:
-        """Return what awaiting the task would raise; ``None`` where it succeeded.
+        """Return the exception that awaiting the task would raise; ``None`` if it succeeded.
 
         Raises:
             asyncio.InvalidStateError: it has not ended.
@@ -244,7 +244,7 @@ class Task(Generic[R]):
     # -- generator tasks -----------------------------------------------------------------------
 
     def items(self) -> AsyncIterator[Any]:
-        """Return an iterator over what a generator task yields, while it runs.
+        """Return an iterator over the items of a generator task, while it runs.
 
         From this call on, not only while it is iterated over, the task is held back when it is
         more than a few items, or some hundred megabytes, ahead (``Settings.items``,
@@ -252,16 +252,16 @@ class Task(Generic[R]):
         the loop early does not cancel the task; ``session.stream`` does.
 
         Raises:
-            ItemsDropped: nobody read them from the start.
+            ItemsDropped: they were not read from the start.
             ItemsRestarted: another attempt yields them again, from the first.
             TaskFailed, TaskCancelled, TaskTimedOut, TaskLost: after the items that came;
-                ``TaskFailed`` also where an item cannot be read here.
+                ``TaskFailed`` also if an item cannot be read here.
         """
         self.awaited = True
         return Reader(self, self._all_items())
 
     def ignore_items(self) -> None:
-        """Have nobody read what a generator task yields, so that it need not send any of it."""
+        """Do without the items of a generator task, so that it need not send them."""
         self._all_items().drop()
 
     def _all_items(self) -> Items:
@@ -278,11 +278,11 @@ class Task(Generic[R]):
         self._wake()
 
     def reached(self, state: str) -> None:
-        """Take in where the task is."""
+        """Take in the state of the task."""
         self._reached = state
 
     def settled(self, message: TaskSettled, frames: Frames) -> None:
-        """Take in how the task ended; where its value is in the store that is fetched first."""
+        """Take in how the task ended; a value in the store is fetched first."""
         if message.stored is None:
             self._settle(make_result(self, message, lambda: frames))
         else:
@@ -290,7 +290,7 @@ class Task(Generic[R]):
             self._session.store.fetch(message.stored, read, self._settle)
 
     def fail_unsent(self, error: rs.TaskError) -> None:
-        """Take in that it was never sent, and why."""
+        """Take in that the task was never sent, and why."""
         never = TaskSettled.unknown(self.id, "failed", self._session.clock(), "")
         self._settle(as_failed(make_result(self, never, tuple), error))
 
@@ -308,7 +308,7 @@ class Task(Generic[R]):
         self._session.task_ended(self, result)
 
     async def news(self) -> None:
-        """Wait for an item, or the end.  A future for each who waits: no hop between them."""
+        """Wait for an item, or the end.  Each waiter has a future: no hop between them."""
         self._session.client.refuse_threads()
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         if self._waiters is None:

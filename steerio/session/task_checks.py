@@ -1,7 +1,7 @@
-"""What is said of a task type, checked: its function, and its options.
+"""Checks of a task type: its function, and its options.
 
-An option that cannot be is refused where it is said, as is anything that no worker could call: at
-a worker it would be an error of each of its tasks.
+A wrong option is refused at the call that gives it, as is an object that no worker could call: at a
+worker it would be an error of each task.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ def make_options(
     cancel_grace_s: float | None = None,
     needs: Needs | None = None,
 ) -> TaskOptions:
-    """Return task options with some of them changed; ``Needs()`` is to need nothing.
+    """Return task options with some of them changed; ``Needs()`` means to need nothing.
 
     Raises:
-        UsageError: one of them cannot be; the message says which.
+        UsageError: one of them is wrong; the message says which.
     """
     numbers = {"priority": priority, "timeout_s": timeout_s, "cancel_grace_s": cancel_grace_s}
     changes: dict[str, Any] = {
@@ -60,7 +60,7 @@ def _check_retries(retries: Mapping[str, int]) -> None:
 
 
 def check_function(function: object) -> None:
-    """Refuse what cannot be called.
+    """Refuse an object that cannot be called.
 
     Raises:
         UsageError: it cannot.
@@ -71,7 +71,7 @@ def check_function(function: object) -> None:
         called = function.__qualname__
         function.close()
         raise UsageError(
-            f"this is a call of {called}, which only a worker is to make: give the function and "
+            f"this is a call of {called}, which only a worker should make: give the function and "
             f"its arguments, as in submit({called}, 1)"
         )
     if issubclass(type(function), classmethod):
@@ -85,7 +85,7 @@ def check_function(function: object) -> None:
 
 
 def check_decorated(function: object) -> None:
-    """Refuse what cannot be a task type.
+    """Refuse an object that cannot be a task type.
 
     Raises:
         UsageError: it is no function, or one that needs an object.

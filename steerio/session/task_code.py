@@ -1,9 +1,9 @@
-"""How a function gets to workers: by its import path, or by value as it is at that moment.
+"""The code of a task type for workers: its import path, or its function by value.
 
-What goes by value is pickled for each task, since anything that it holds may have changed since
-the last: an object behind a method, a global that a script's function reads.  Only a function
-that provably holds nothing that could change inside is pickled once, for as long as the names
-that it uses stand for the same things (`Bindings`).
+A function that goes by value is pickled for each task, since anything in it may have changed since
+the last: an object behind a method, a global that a script's function reads. Only a function
+without parts that could change is pickled once, for as long as the names that it uses stand for the
+same objects (`Bindings`).
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from steerio.session.reloads import look, was_reloaded
 from steerio.worker.resources import Resource
 
 RECENT_NAMES, RECENT_BYTES = 1_000, 16 * 2**20
-"""Of how many functions by value, and how long in all, that is kept which was sent last."""
+"""Most functions by value, and most bytes of them, whose last state is kept."""
 _ATOMS = (int, float, complex, str, bytes, bool, type(None), type(...), type(NotImplemented))
 _MISSING = object()
 
 
 def is_importable(function: Callable[..., Any], name: str) -> bool:
-    """Whether workers find the function by its import path."""
+    """Say whether workers find the function by its import path."""
     module, _, path = name.partition(":")
     look(module)
     if "<" in path or "(" in path or not _workers_import(module):
@@ -45,7 +45,7 @@ def is_importable(function: Callable[..., Any], name: str) -> bool:
 
 
 def _workers_import(module: str) -> bool:
-    """Whether workers can import a module, which is not so for every one that is here."""
+    """Say whether workers can import a module, which they cannot for every one that is here."""
     if module == "__main__" or is_sent_by_value(module):
         return False
     top = module.partition(".")[0]
@@ -58,7 +58,7 @@ def pickle_function(function: Callable[..., Any], name: str) -> bytes:
     """Pickle a function by value.
 
     Raises:
-        UsageError: it refers to something that cannot be pickled; the message says to what.
+        UsageError: it refers to an object that cannot be pickled; the message names it.
     """
     module = name.partition(":")[0]
     if module != "__main__" and not _workers_import(module):
@@ -75,9 +75,9 @@ def pickle_function(function: Callable[..., Any], name: str) -> bytes:
 
 
 class Recent:
-    """What was sent last under each name, up to a length in all: most often it is sent again.
+    """The specs sent last under each name, up to a length in all: most often they are sent again.
 
-    To compare it costs less than to find it by its hash, which is that of all its bytes.
+    Comparing a spec costs less than finding it by its hash, which is that of all its bytes.
     """
 
     def __init__(self) -> None:
@@ -85,7 +85,7 @@ class Recent:
         self._nbytes = 0
 
     def same(self, spec: TaskSpec) -> TaskSpec:
-        """Return the one sent last under this name where that is equal, else this."""
+        """Return the one sent last under this name if it is equal, else this."""
         last = self._specs.pop(spec.name, None)
         if last is not None:
             self._nbytes -= len(last.code)
@@ -101,11 +101,11 @@ class Recent:
         return spec
 
 
-# -- what it depends on -----------------------------------------------------------------------
+# -- dependencies of a function ---------------------------------------------------------------
 
 
 class Bindings:
-    """What the names that a function by value uses stand for: the same as long as it `holds`."""
+    """The objects behind the names that a function by value uses: the same while this `holds`."""
 
     def __init__(self) -> None:
         self._functions: list[tuple[types.FunctionType, types.CodeType, Any, Any]] = []
@@ -113,7 +113,7 @@ class Bindings:
         self._seen: set[int] = set()
 
     def holds(self) -> bool:
-        """Whether all is what it was, which for what cannot change inside is to be the same."""
+        """Say whether all names still stand for the same objects, which cannot change inside."""
         for function, code, defaults, named in self._functions:
             if function.__code__ is not code or function.__defaults__ is not defaults:
                 return False
@@ -125,13 +125,13 @@ class Bindings:
         return True
 
     def take(self, value: Any) -> bool:
-        """Note what a value depends on; ``False`` where it may change without that being seen."""
+        """Note the dependencies of a value; ``False`` if it may change unseen."""
         kind = class_of(value)
         if kind in _ATOMS or _goes_by_path(value, kind):
             return True
         if kind in (tuple, frozenset):
             return all(map(self.take, value))
-        if issubclass(kind, Resource) or itself(value) is not value:  # they keep what they are
+        if issubclass(kind, Resource) or itself(value) is not value:  # these do not change
             return self.take(value.function)
         return kind is types.FunctionType and self._take_function(value)
 
@@ -154,7 +154,7 @@ class Bindings:
 
 
 def bindings_of(function: Callable[..., Any]) -> Bindings | None:
-    """Return what a function by value depends on; ``None``: on what may change inside."""
+    """Return the dependencies of a function by value; ``None`` if one may change inside."""
     found = Bindings()
     return found if found.take(function) else None
 
@@ -171,7 +171,7 @@ def global_names(function: types.FunctionType) -> list[str]:
 
 
 def _fixed_hints(function: types.FunctionType) -> bool:
-    """Whether annotations name just what has an import path."""
+    """Say whether annotations name only objects with an import path."""
     if not function.__annotations__:
         return True
     try:
@@ -192,7 +192,7 @@ def _is_fixed_hint(hint: Any) -> bool:
 
 
 def _goes_by_path(value: Any, kind: type) -> bool:
-    """Whether it is a module, or a class or function that workers find by import path."""
+    """Say whether it is a module, or a class or function that workers find by import path."""
     if kind is types.ModuleType:
         return value.__name__ in sys.modules and _workers_import(value.__name__)
     if not issubclass(kind, (type, types.FunctionType, types.BuiltinFunctionType)):
@@ -201,11 +201,11 @@ def _goes_by_path(value: Any, kind: type) -> bool:
     return is_importable(value, name)
 
 
-# -- what cannot be sent ----------------------------------------------------------------------
+# -- objects that cannot be sent --------------------------------------------------------------
 
 
 def _blame(function: Callable[..., Any], error: Exception) -> str:
-    """Say which of the things that a function refers to cannot be pickled."""
+    """Return words that name the object behind a function that cannot be pickled."""
     trail: list[str] = []
     guilty: Any = function
     seen: set[int] = set()
@@ -214,7 +214,7 @@ def _blame(function: Callable[..., Any], error: Exception) -> str:
         for called, part in _parts(guilty):
             try:
                 packing(ship, part)
-            except Exception as reason:  # noqa: BLE001 - pickling raises what it likes
+            except Exception as reason:  # noqa: BLE001 - pickling may raise anything
                 error = reason
                 trail.insert(0, called)
                 guilty = part
@@ -228,7 +228,7 @@ def _blame(function: Callable[..., Any], error: Exception) -> str:
 
 
 def _parts(owner: Any) -> Iterator[tuple[str, Any]]:
-    """Go through what is pickled together with something, and what that is called."""
+    """Yield the objects that are pickled together with one, each with its name."""
     kind = class_of(owner)
     if is_proxy(owner):
         return

@@ -1,4 +1,4 @@
-"""The listener of a session: it hears of all tasks, as a campaign does while it runs on one."""
+"""The listener of a session, which is told of all tasks: a campaign that runs on it."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from steerio.session.task import Task
 
 
 class TaskListener(Protocol):
-    """Hears of all tasks of a session: a campaign does while it runs on one."""
+    """The listener to all tasks of a session: a campaign, while it runs on the session."""
 
     def task_submitted(self, task: Task[Any]) -> None:
-        """Take in that there is another task."""
+        """Take in that a task was submitted."""
         ...
 
     def task_waits(self, task: Task[Any], *, waits: bool) -> None:
@@ -24,5 +24,5 @@ class TaskListener(Protocol):
         ...
 
     def never_awaited(self, result: Result) -> bool:
-        """Take in a failure for which no code has asked; returns whether it is seen to."""
+        """Take in a failure that no code has read; return whether the listener handles it."""
         ...

@@ -40,9 +40,9 @@ DEFAULT_POOL = "default"
 
 
 class _Spec:
-    """What travels to the workers, made for each task unless it cannot change.
+    """The spec that travels to the workers, made for each task unless it cannot change.
 
-    Where it cannot, it is put into the task type itself, and this is not asked again.
+    If it cannot, it is put into the task type itself, and Python does not ask this again.
     """
 
     @overload
@@ -85,7 +85,7 @@ class TaskType(Generic[P, R]):
         functools.update_wrapper(self, function, updated=())
         if type(function) is FunctionType:
             for name, value in vars(function).items():
-                if not hasattr(type(self), name):  # else it would hide what a task type has
+                if not hasattr(type(self), name):  # or it would hide an attribute of the task type
                     setattr(self, name, value)
         self.function: Callable[P, R] = function
         self.pool = pool
@@ -110,13 +110,13 @@ class TaskType(Generic[P, R]):
 
     @functools.cached_property
     def codec(self) -> CallCodec:
-        """What carries its arguments and value."""
+        """The codec of its arguments and value."""
         return _codec(self.function, self.name)
 
     spec = _Spec()
 
     def _made_spec(self) -> TaskSpec:
-        """Return what travels to the workers for a task that is submitted now."""
+        """Return the spec that travels to the workers for a task that is submitted now."""
         if self._fixed is not None:
             spec, references = self._fixed
             for reference in references:
@@ -140,9 +140,9 @@ class TaskType(Generic[P, R]):
         return spec
 
     def note_settings(self) -> None:
-        """Take what an importable function reads of its module now for what workers will read.
+        """Note the settings that an importable function reads of its module now.
 
-        What travels of it is always the same; and if it reads nothing, nobody need look again.
+        Its spec is always the same; and if it reads no settings, no look is needed again.
         """
         if self._by_path is None:
             self._by_path = is_importable(self.function, self.name)
@@ -155,13 +155,13 @@ class TaskType(Generic[P, R]):
 
     @contextlib.contextmanager
     def as_it_is(self) -> Generator[None, None, None]:
-        """Have all that is submitted in here run the function as it is now, pickled once."""
+        """Have all tasks submitted in here run the function as it is now, pickled once."""
         with gather() as used:
             spec = self.spec
         if "spec" in vars(self):
             yield
             return
-        outer = self._fixed  # what gives out the items of a map may submit as well
+        outer = self._fixed  # the iterable of a map may submit as well
         self._fixed = spec, [*used.references.values(), *map(Latest, used.latest)]
         try:
             yield
@@ -172,13 +172,13 @@ class TaskType(Generic[P, R]):
         return TaskSpec(self.name, self.pool, self.kind, code, self.threshold_bytes, digest)
 
     def look_again(self) -> None:
-        """Find out anew how the function gets to workers: some module was reloaded."""
+        """Find out anew how the function travels, as some module was reloaded."""
         self.__dict__.pop("spec", None)
         self._by_path = self._sent = self._bindings = None
         self._made = False
 
     def __reduce__(self) -> Any:
-        """Travel as what it is made of, so that functions shipped by value may refer to it."""
+        """Travel in parts, so that functions shipped by value may refer to it."""
         made_of = (self.function, self.pool, self.options, self.preload, self.threshold_bytes)
         return TaskType, made_of
 
@@ -227,12 +227,12 @@ def task(
             and ``timed_out`` (default 0).
         preload: modules to import once per node before its workers are forked.
         cancel_grace_s: seconds between the request to stop, SIGTERM and SIGKILL.
-        needs: what a worker must have to run it; by default any worker of its pool does.
-        threshold_bytes: arguments and values that are longer go by reference, through the
-            store; ``None``: never; by default (-1) what the store's setting says.
+        needs: the least make of a worker that runs it; by default any worker of its pool does.
+        threshold_bytes: arguments and values that are longer go by reference, through the store;
+            ``None``: never; by default (-1) the store's setting decides.
 
     Raises:
-        UsageError: an option that cannot be.
+        UsageError: an option is wrong.
     """
     if function is not None:
         check_decorated(function)
@@ -251,12 +251,12 @@ def task(
 
 
 def is_task_type(value: object) -> TypeGuard[TaskType[..., Any]]:
-    """Whether a value was made by `task`."""
+    """Say whether a value was made by `task`."""
     return issubclass(type(value), TaskType)
 
 
 def as_arguments(item: Any) -> tuple[Any, ...]:
-    """Return the arguments that an item stands for: a tuple is all of them, else the only one.
+    """Return the arguments in an item: a tuple is all of them, another value the only one.
 
     A NamedTuple, as any tuple of a class of its own, is one value.
     """
@@ -264,13 +264,13 @@ def as_arguments(item: Any) -> tuple[Any, ...]:
 
 
 KEPT = 1_000
-"""Most plain functions, and most callables of other kinds, of which the task type, or what
-carries the arguments, is kept: by identity, as others may be equal."""
+"""Most plain functions with their task type, and most other callables with their codec, that are
+kept: by identity, as others may be equal."""
 KEPT_CODE = 65536
-"""How long the code of a function may be to be kept with it, where it does not change."""
+"""Longest code of a function that is kept with it, if it does not change."""
 _recent = Recent()
 _known: weakref.WeakSet[TaskType[..., Any]] = weakref.WeakSet()
-"""Those of which it is kept what travels to the workers."""
+"""The task types that keep their spec."""
 _plain: dict[int, TaskType[..., Any]] = {}
 _codecs: dict[int, tuple[weakref.ref[Any], str, CallCodec]] = {}
 
@@ -294,7 +294,7 @@ def as_task_type(function: Callable[..., Any]) -> TaskType[..., Any]:
 
 
 def _holds_nothing(function: Callable[..., Any]) -> bool:
-    """Whether to keep a function keeps its code alone, or what its module keeps anyway."""
+    """Say whether keeping a function keeps only its code, or objects its module keeps anyway."""
     called: Any = function
     if type(called) is BuiltinFunctionType:
         return type(called.__self__) is ModuleType
@@ -314,7 +314,7 @@ def _keep(kept: dict[int, Any], number: int, value: Any) -> None:
 
 
 def _codec(function: Callable[..., Any], name: str) -> CallCodec:
-    """Return what carries the arguments of a function, which methods share that are the same."""
+    """Return the codec of a function's arguments, which equal methods share."""
     key: Any = written(function) if is_bound(function) else function
     known = _codecs.get(id(key))
     if known is not None and known[0]() is key and known[1] == name:

@@ -1,4 +1,4 @@
-"""Versions of a name: a value that is published again and again, such as a model."""
+"""Versions of a name, for a value that is published again and again, such as a model."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Versions:
     as long as a task that uses it, or a reference to it, is there.
 
     Raises:
-        UsageError: the name is none.
+        UsageError: the name is empty, too long or no text.
     """
 
     def __init__(self, store: SessionStore, name: str) -> None:
@@ -33,7 +33,7 @@ class Versions:
 
     @property
     def latest(self) -> Any:
-        """Stands among a task's arguments for the newest version when the task *starts*.
+        """A stand-in among a task's arguments for the newest version when the task *starts*.
 
         ``result.versions`` says which one it was.  A task submitted before the first version
         is lost at once.  It is only a name: a task of another session is given that one's.
@@ -41,7 +41,7 @@ class Versions:
         return Latest(self.name)
 
     async def publish(self, value: object) -> int:
-        """Make a value the newest version; returns its number.
+        """Make a value the newest version; return its number.
 
         Of several at the same time the one that is stored last is the newest.  While this is
         awaited the value must not be changed, as for ``session.put``.
@@ -58,7 +58,7 @@ class Versions:
         return version
 
     async def current(self) -> Any:
-        """Return a `Reference` to the newest version, which stays what it is; wait for the first.
+        """Return a `Reference` to the newest version, which does not change; wait for the first.
 
         Raises:
             BrokerLost: the broker has ended.
@@ -79,6 +79,6 @@ class Versions:
         return reference
 
     async def __aiter__(self) -> AsyncIterator[Reference]:
-        """Iterate over versions as they come; who is slow gets the newest, and skips others."""
+        """Iterate over versions as they come; a slow reader gets the newest, and skips others."""
         while True:
             yield await self.next()

@@ -192,7 +192,7 @@ async def test_more_than_a_message_takes(cluster: SimulatedCluster, session: Ses
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(packed_call, "MOST_NEEDED", 2)
         patch.setattr(cutting, "MOST_FRAMES", 2)
-        with pytest.raises(UsageError, match="may be given 2 references, not 3: put what they"):
+        with pytest.raises(UsageError, match="may be given 2 references, not 3: put their values"):
             session.submit(combining, references)
         with pytest.raises(EncodingError, match=r"3 arrays and buffers .* through the store"):
             session.submit(combining, arrays)
