@@ -26,7 +26,7 @@ BEHIND_S = 30.0
 
 
 is_echo: contextvars.ContextVar[bool] = contextvars.ContextVar("steerio_echo", default=False)
-"""Whether this code runs because of an ``on_idle``, in it or in a handler of an event that it published."""
+"""Whether this code runs because of an ``on_idle``: in it, or in a handler of its events."""
 
 
 class Steps(Protocol):

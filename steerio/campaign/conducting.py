@@ -17,9 +17,10 @@ from typing import Any, Protocol, TypeVar
 from steerio.campaign.campaign import Campaign
 from steerio.campaign.conductor import Conductor
 from steerio.campaign.limits import Limits
+from steerio.campaign.plan import Plan, check_plan
 from steerio.campaign.progress import showing
 from steerio.campaign.watchdog import SLACK_S
-from steerio.campaign.whole_run import Plan, Run, check_plan
+from steerio.campaign.whole_run import Run
 from steerio.errors import AgentsGoOn, UsageError
 from steerio.launch.workers import AskedWorkers
 from steerio.model.objects import StoreSetting

@@ -23,10 +23,9 @@ from steerio.campaign.ending import DEAF_S, Ending, Latecomers
 from steerio.campaign.feeding import Feeder
 from steerio.campaign.idleness import Idleness
 from steerio.campaign.limits import Limits, Spent
+from steerio.campaign.pool_watch import PoolWatch
 from steerio.campaign.unhandled import Unhandled
-from steerio.campaign.usage import Used
-from steerio.errors import BrokerLost, PoolBroken, TaskCancelled, UsageError
-from steerio.model.events import PoolFailed, PoolStalled
+from steerio.errors import BrokerLost, TaskCancelled, UsageError
 from steerio.model.results import Cancelled, Result, Succeeded
 from steerio.session.current_agent import current_agent
 from steerio.session.session import Session
@@ -47,7 +46,6 @@ class Conductor:
         self.campaign = campaign
         self.session = session
         self.spent = Spent(limits or Limits())
-        self.used = Used(asyncio.get_running_loop().time())
         self.stopping = ""
         self._name = type(campaign).__name__
         self._ended = asyncio.Event()
@@ -65,6 +63,9 @@ class Conductor:
         self._unhandled = Unhandled(session, self.fail, self._broker_lost, tolerated=tolerated)
         self.feeder = Feeder(session, self.fail, self._may_feed)
         self.idleness = Idleness(self._dealing.idle, session, self.feeder)
+        self.pools = PoolWatch(
+            session, self.feeder, self.idleness, fail=self.fail, look_if_quiet=self.look_if_quiet
+        )
         self.ending = Ending(
             self.spent.limits,
             cancel_tasks=self._cancel_tasks,
@@ -99,7 +100,7 @@ class Conductor:
             raise
         self._after = session.client.last_id
         session.client.on_lost(self._broker_lost)
-        timer = self._start_wall_clock()
+        self.ending.start_clock(self.must_end)
         try:
             await self._conduct()
             self._finishing = True
@@ -114,9 +115,7 @@ class Conductor:
             raise
         finally:
             self._finishing = True
-            self.look_at_pools()
-            if timer is not None:
-                timer.cancel()
+            self.pools.look()
             self.disown()
 
     @property
@@ -135,7 +134,7 @@ class Conductor:
         session = self.session
         session.stop_listening(self)
         session.client.off_lost(self._broker_lost)
-        session.client.watch.off_pools(self._pools_changed)
+        self.pools.close()
         self.feeder.close()
 
     async def _finish(self) -> None:
@@ -157,8 +156,8 @@ class Conductor:
             self._group = group
             for calls in self._dealing.idle:
                 self.session.check_pool(calls.trigger.subject)
-            self.session.client.watch.on_pools(self._pools_changed, idle=bool(self.idleness))
-            group.start_soon(self._watch_pools, name=f"{self._name}.pools")
+            self.pools.follow()
+            group.start_soon(self.pools.watch_failures, name=f"{self._name}.pools")
             with self.latecomers.may_cut(f"{self._name}.setup"):
                 await as_agent(f"{self._name}.setup", self.campaign.setup(), self.explains)
             self._start_calls(group)
@@ -274,37 +273,12 @@ class Conductor:
     def _may_feed(self) -> bool:
         return not self.stopping and not self._finishing
 
-    def _start_wall_clock(self) -> asyncio.TimerHandle | None:
-        limits = self.spent.limits
-        if limits.wall_s is None:
-            return None
-        return asyncio.get_running_loop().call_later(
-            limits.wall_s, self._time_is_up, f"{limits.wall_s:g} s have passed"
-        )
-
-    def _time_is_up(self, reason: str) -> None:
-        self.must_end(reason, drain=self.spent.limits.drain)
-
     def _stop_for_limit(self, reason: str) -> None:
         self.stop(cancel=not self.spent.limits.drain, reason=reason)
 
     def _broker_lost(self, reason: str) -> None:
         if not self._finishing:
             self.fail(BrokerLost(reason))
-
-    async def _watch_pools(self) -> None:
-        async with self.session.events(PoolFailed, PoolStalled) as events:
-            async for event in events:
-                if not self._uses(event.pool):
-                    continue
-                if isinstance(event, PoolFailed):
-                    self.fail(PoolBroken(event.pool, event.reason))
-                elif self.session.client.is_remote:
-                    log.warning("nothing can go on: %s", event.reason)
-
-    def _uses(self, pool: str) -> bool:
-        """Whether something of this campaign waits for workers of a pool."""
-        return self.idleness.uses(pool) or self.feeder.uses(pool)
 
     # -- tasks -------------------------------------------------------------------------
 
@@ -340,7 +314,7 @@ class Conductor:
         self.idleness.task_seen()
         if self.latecomers.discard(task.id) and isinstance(result, Cancelled):
             return  # it never was part of the campaign, and calls nobody
-        self.used.worked(task.type.pool, result.timings.run_s or 0.0)
+        self.pools.used.worked(task.type.pool, result.timings.run_s or 0.0)
         reached = self.spent.count(result)
         if reached and not self.stopping:
             self._stop_for_limit(reached)
@@ -352,18 +326,7 @@ class Conductor:
         if not self._outstanding:
             asyncio.get_running_loop().call_soon(self.look_if_quiet)
 
-    # -- events and pools --------------------------------------------------------------
-
-    def _pools_changed(self) -> None:
-        self.look_at_pools()
-        self.feeder.feed()
-        if self.idleness:
-            self.idleness.ask()
-            self.look_if_quiet()  # the last worker of a pool may have left
-
-    def look_at_pools(self) -> None:
-        """Count for how long workers were there."""
-        self.used.look(self.session.client.watch.pools, asyncio.get_running_loop().time())
+    # -- attributes and events --------------------------------------------------------------
 
     def reassigned(self, old: object, new: object) -> None:
         """Take in that an attribute has another value, and that there are boards in one of them."""

@@ -18,6 +18,7 @@ import logging
 from collections import Counter, defaultdict
 from collections.abc import Callable, Generator
 from enum import IntEnum
+from functools import partial
 
 import anyio
 
@@ -132,6 +133,7 @@ class Ending:
         self._step = Step.NONE
         self._reason = ""
         self._timer: asyncio.TimerHandle | None = None
+        self._clock: asyncio.TimerHandle | None = None
         self._closed = False
 
     def __repr__(self) -> str:
@@ -141,6 +143,16 @@ class Ending:
     def must(self) -> bool:
         """Whether the campaign must end."""
         return bool(self.said)
+
+    def start_clock(self, must_end: Callable[..., None]) -> None:
+        """Call back when the time of the campaign is up, if that is limited, unless it ends first.
+
+        Args:
+            must_end: called with the reason, and ``drain``: whether running tasks may still end.
+        """
+        if (wall_s := self._limits.wall_s) is not None:
+            up = partial(must_end, f"{wall_s:g} s have passed", drain=self._limits.drain)
+            self._clock = asyncio.get_running_loop().call_later(wall_s, up)
 
     def begin(self, reason: str, *, drain: bool) -> None:
         """Have the campaign end; if it is ending already, sooner.
@@ -168,8 +180,10 @@ class Ending:
             self._bound_finish()
 
     def close(self) -> None:
-        """Go no further, whoever asks for it."""
+        """Go no further, even if it is asked for."""
         self._closed = True
+        if self._clock is not None:
+            self._clock.cancel()
         self._stop_timer()
 
     def _bound_finish(self) -> None:

@@ -9,8 +9,9 @@ from typing import Any, TypeVar
 
 from steerio.campaign.campaign import Campaign
 from steerio.campaign.limits import Limits
+from steerio.campaign.plan import Plan, check_plan
 from steerio.campaign.watchdog import Watchdog
-from steerio.campaign.whole_run import Plan, Run, check_plan
+from steerio.campaign.whole_run import Run
 from steerio.edge.system.inheritance import fill_standard
 from steerio.errors import UsageError
 from steerio.launch.mpi import Followers, lead_ranks

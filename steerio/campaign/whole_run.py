@@ -9,32 +9,28 @@ import signal
 import sys
 import time
 from pathlib import Path
-from typing import Any, Protocol
-
-import msgspec
+from typing import Any
 
 from steerio.campaign.campaign import Campaign
 from steerio.campaign.conductor import Conductor
 from steerio.campaign.demand import count_workers, seen_pools, task_types, unknown_pools
 from steerio.campaign.interrupts import Interrupts
-from steerio.campaign.limits import Limits, Spent, check_limits
+from steerio.campaign.limits import Limits, Spent
 from steerio.campaign.lost_broker import Unheard
 from steerio.campaign.parameters import write_parameters
+from steerio.campaign.plan import Expecting, Plan
 from steerio.campaign.progress import showing, tell
 from steerio.campaign.watchdog import CLOSE_S, Watchdog, end_process, within
 from steerio.edge.system.threads import in_thread
-from steerio.errors import BrokerLost, UsageError, leaves
+from steerio.errors import BrokerLost, leaves
 from steerio.launch.broker_setup import BrokerSetup
 from steerio.launch.finding import find_broker, is_gone
 from steerio.launch.hosting import Hosting
 from steerio.launch.mpi import Followers
 from steerio.launch.node_process import NodeProcess
 from steerio.launch.stores import check_asked, check_thresholds
-from steerio.launch.workers import AskedWorkers
-from steerio.model.objects import StoreSetting
 from steerio.model.places import WorkerNeeds
 from steerio.model.settings import Settings
-from steerio.session.argument_checks import check_given, check_pin
 from steerio.session.opening import connect
 from steerio.session.run_dir import logging_to, make_run_dir, write_summary
 from steerio.session.session import Session
@@ -42,53 +38,6 @@ from steerio.session.session_store import SessionStore
 from steerio.worker.random_streams import choose_seed
 
 log = logging.getLogger("steerio.campaign")
-
-
-class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """How to run a campaign.
-
-    ``node`` is a node process that was started ahead of time, ``join`` the run directory of
-    a broker to use instead of an own one, ``files`` what workers shall load, ``followers``
-    the other ranks of an MPI job.
-    """
-
-    workers: AskedWorkers | int | None = None
-    run_dir: Path | str | None = None
-    limits: Limits | None = None
-    progress: str = "auto"
-    pin: bool = True
-    settings: Settings | None = None
-    store: StoreSetting | None = None
-    random_seed: int | None = None
-    files: list[tuple[str, str]] = msgspec.field(default_factory=list[tuple[str, str]])
-    node: NodeProcess | None = None
-    join: str | None = None
-    followers: Followers | None = None
-
-
-class Expecting(Protocol):
-    """What is told of each thing that must be over, and how long that may take."""
-
-    def expect(self, what: str, within_s: float | None) -> None:
-        """Expect something to be over, and nothing else any more; ``None``: at any time."""
-        ...
-
-
-def check_plan(campaign: object, plan: Plan, by: str) -> None:
-    """Refuse what cannot be run.
-
-    Raises:
-        UsageError: it is no campaign, shown in no way that there is, or asked for by arguments of
-            a wrong type.
-    """
-    if not isinstance(campaign, Campaign):
-        raise UsageError(f"{by} takes an instance of a Campaign, not {campaign!r}")
-    campaign._refuse_to_run_twice()  # pyright: ignore[reportPrivateUsage]
-    if plan.progress not in ("auto", "live", "plain", "off"):
-        raise UsageError(f"progress is auto, live, plain or off, not {plan.progress!r}")
-    check_limits(plan.limits)
-    check_given(run_dir=plan.run_dir, settings=plan.settings, store=plan.store)
-    check_pin(plan.pin)
 
 
 class Run:
@@ -214,7 +163,7 @@ class Run:
                 "succeeded": spent.successes,
                 "did_not_succeed": spent.failures,
                 "worker_s": spent.worker_s,
-                "busy": conductor.used.busy() if conductor else {},
+                "busy": conductor.pools.used.busy() if conductor else {},
             },
         )
 
@@ -222,7 +171,7 @@ class Run:
         """Say in a line how the run ended and what it came to."""
         conductor = self._conductor
         spent = conductor.spent if conductor else Spent(self._limits)
-        busy = conductor.used.busy() if conductor else {}
+        busy = conductor.pools.used.busy() if conductor else {}
         shares = ", ".join(f"{pool} {share:.0%}" for pool, share in busy.items()) or "nobody"
         name = type(self._campaign).__name__
         tasks = f"{spent.tasks} task{'s' * (spent.tasks != 1)}"

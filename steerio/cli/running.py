@@ -15,9 +15,9 @@ from msgspec import structs
 
 from steerio.campaign.campaign import Campaign
 from steerio.campaign.limits import Limits, parse_graces
+from steerio.campaign.plan import Plan
 from steerio.campaign.progress import tell
 from steerio.campaign.running import run_plan
-from steerio.campaign.whole_run import Plan
 from steerio.cli.failures import show_traceback
 from steerio.cli.loading import uncollected
 from steerio.edge.encoding.pickling import send_by_value

@@ -12,12 +12,13 @@ import asyncio
 import time
 from collections.abc import Callable
 from threading import get_ident
-from typing import Protocol, assert_never
+from typing import assert_never
 
 from steerio.client.held_objects import ClientObjects
 from steerio.client.line import Line
 from steerio.client.requests import ClientRequests
 from steerio.client.sent_types import KnownTypes
+from steerio.client.sinks import Sink
 from steerio.client.subscriptions import ClientWatch
 from steerio.edge.wire.endpoint import Frames, LinkEndpoint
 from steerio.errors import BrokerLost, JoinRefused
@@ -29,22 +30,6 @@ from steerio.model.tasks import TaskOptions, TaskSpec, task_id
 
 CANCELLED_IN_MESSAGE = 100
 """Most tasks that one message cancels: the broker takes in many messages in one step."""
-
-
-class Sink(Protocol):
-    """The receiver of one task's news."""
-
-    def settled(self, message: ms.TaskSettled, frames: Frames) -> None:
-        """Take in how the task ended; the last call."""
-        ...
-
-    def item(self, message: ms.TaskItem, frames: Frames) -> None:
-        """Take in an item that the task yielded."""
-        ...
-
-    def reached(self, state: str) -> None:
-        """Take in that the task is ``queued``, or ``running``; called if tasks are watched."""
-        ...
 
 
 class Client:
@@ -159,29 +144,8 @@ class Client:
 
     # -- tasks ------------------------------------------------------------------------------
 
-    def submit(
-        self,
-        spec: TaskSpec,
-        body: bytes,
-        frames: Frames,
-        options: TaskOptions,
-        tags: dict[str, str] | None,
-        cause: str,
-        created: float,
-        sink: Sink,
-        inputs: Inputs | None = None,
-    ) -> int:
-        """Queue a task and return its id.
-
-        Raises:
-            BrokerLost: the broker has ended.
-        """
-        number = self.reserve(sink)
-        self.submit_reserved(number, spec, body, frames, options, tags, cause, created, inputs)
-        return number
-
     def reserve(self, sink: Sink) -> int:
-        """Return the id of a task that is submitted later, by `submit_reserved`.
+        """Return the id of a task that is submitted later, by `submit`.
 
         Raises:
             BrokerLost: the broker has ended.
@@ -202,7 +166,7 @@ class Client:
         self._reserved[number] = []
         return number
 
-    def submit_reserved(
+    def submit(
         self,
         number: int,
         spec: TaskSpec,

@@ -6,22 +6,12 @@ Each request has a number of its own, which its answer or its news repeat.
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Protocol
+from typing import Any
 
 from steerio.client.line import Line
+from steerio.client.sinks import MoveSink
 from steerio.errors import BrokerLost
 from steerio.model import messages as ms
-
-
-class MoveSink(Protocol):
-    """The receiver of one move's news."""
-
-    def news(self, state: str, workers: list[str], reason: str) -> None:
-        """Take in how far the move is.
-
-        The last news are ``refused`` or ``ended``, or ``granted`` if no lease was asked for.
-        """
-        ...
 
 
 class ClientRequests:

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from steerio.edge.system import descendants
+from steerio.node.end_signal import EndZygote
 from steerio.worker.loading import load_file
 
 SETTLE_S = 0.2
@@ -31,10 +32,6 @@ AGAIN_S = 0.5
 """Time before a module that raised is tried again: workers ordered together get one answer."""
 DEVICES = ("/dev/nvidia", "/dev/kfd", "/dev/dri/", "/dev/accel")
 """Beginnings of the paths that a process has open which has initialised an accelerator."""
-
-
-class EndZygote(BaseException):
-    """SIGTERM came: this process ends at once, with all workers."""
 
 
 class Preloads:

@@ -16,8 +16,6 @@ Orders and answers are lines of JSON.
 from __future__ import annotations
 
 import contextlib
-import ctypes
-import faulthandler
 import gc
 import json
 import os
@@ -26,31 +24,19 @@ import signal
 import socket
 import sys
 import traceback
-from collections.abc import Generator
-from functools import partial
-from pathlib import Path
 from typing import Any, NoReturn
 
-from steerio.edge.store.opening import open_store
 from steerio.edge.system import descendants, inheritance
-from steerio.edge.wire.contexts import Context
-from steerio.edge.wire.endpoint import BlockingLink
-from steerio.edge.wire.unix import SCHEME, StreamLink
-from steerio.edge.wire.zeromq import ZmqLink
-from steerio.model.objects import StoreSetting
 from steerio.node.children import Offspring
 from steerio.node.device_variables import THREAD_VARIABLES
+from steerio.node.end_signal import EndZygote, end_by_signal, let_be_told, told_later, told_to_end
 from steerio.node.launcher_variables import forget_rank
-from steerio.node.preloading import EndZygote, Preloads
-from steerio.node.settling import prepare, settle
+from steerio.node.preloading import Preloads
+from steerio.node.settling import prepare
 from steerio.node.setup import NodeSetup, clear_up_after_broker
-from steerio.worker import forks
-from steerio.worker.items_ahead import Ahead
-from steerio.worker.output import Output
-from steerio.worker.process import PARENT_CHECK_S, Worker
+from steerio.node.worker_start import Inherited, become_worker
 from steerio.worker.random_streams import Streams
 from steerio.worker.slots import Slots
-from steerio.worker.task_objects import WorkerObjects
 
 GONE_S = 1.0
 """Time in which a zygote whose node was killed looks whether the broker is killed, too."""
@@ -90,7 +76,7 @@ class Zygote:
             while self._turn(wakes):
                 self._reap()
         finally:
-            self._kill_all(gently=_told_to_end)
+            self._kill_all(gently=told_to_end())
 
     def _turn(self, wakes: socket.socket) -> bool:
         """Wait for the next event and handle it; ``False`` once no process can give orders."""
@@ -144,14 +130,15 @@ class Zygote:
         self._streams.look()
         zygote = os.getpid()
         inheritance.flush_output()
-        with _told_later():
+        with told_later():
             try:
                 pid = os.fork()
             except OSError as refusal:
                 self._answer(exited=name, reason=f"its process could not be started: {refusal}")
                 return
             if pid == 0:
-                self._become_worker(name, order, zygote)
+                begun = Inherited(self._setup, self._slots, self._streams, self._preloads)
+                become_worker(order, zygote, begun, self._let_go_of_ends)
             self._offspring.add(pid, name, order["slot"])
         self._answer(started=name, pid=pid)
 
@@ -189,7 +176,7 @@ class Zygote:
         mine, theirs = socket.socketpair()
         zygote = os.getpid()
         inheritance.flush_output()
-        with _told_later():
+        with told_later():
             try:
                 pid = os.fork()
             except OSError:
@@ -208,10 +195,8 @@ class Zygote:
         try:
             descendants.die_with_parent(zygote)
             signal.set_wakeup_fd(-1)
-            _let_be_told()
-            self._selector.close()
-            for end in self._to_close:
-                end.close()
+            let_be_told()
+            self._let_go_of_ends()
             self._orders, self._offspring = orders, Offspring(self._slots)
             with orders.makefile("rb", buffering=0) as first:
                 line = first.readline()
@@ -260,70 +245,11 @@ class Zygote:
             self._offspring.ask_to_leave(self._successor and self._successor[0])
         self._offspring.kill_all()
 
-    def _become_worker(self, name: str, order: dict[str, Any], zygote: int) -> NoReturn:
-        """In the child, be that worker until its end."""
-        status, itself, output = 1, os.getpid(), Output(name)
-        try:
-            os.setpgid(0, 0)
-            descendants.die_with_parent(zygote)
-            descendants.adopt_orphans()
-            signal.set_wakeup_fd(-1)
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
-            signal.signal(signal.SIGHUP, signal.SIG_DFL)
-            _let_be_told()
-            self._selector.close()
-            for end in self._to_close:
-                end.close()
-            forks.forget_services()
-            settle(order["cores"], order["environment"], order["memory_bytes"], order["threads"])
-            faulthandler.enable(2, all_threads=False)
-            output.take_over()
-            self._preloads.load_unshared()
-            self._streams.begin(name)
-            slot = self._slots.view(order["slot"])
-            objects = _worker_objects(self._setup, name)
-            link, ahead = self._link(name), self._ahead()
-            Worker(link, name, slot, ahead, objects, self._streams, output).serve()
-            status = 0
-        except SystemExit as exit_:
-            code = 0 if exit_.code is None else exit_.code
-            if isinstance(code, int):
-                status = code
-            else:
-                sys.stderr.write(f"{code}\n")
-        except BaseException:  # noqa: BLE001 - any exception is the worker's end
-            if os.getpid() == itself:  # else it was forked by a task
-                self._slots.leave_word(order["slot"], traceback.format_exc())
-            traceback.print_exc()
-        finally:
-            output.end_lines()
-            inheritance.flush_output()
-            ctypes.CDLL(None).fflush(None)  # the output of C and Fortran code
-            os._exit(status)
-
-    def _ahead(self) -> Ahead:
-        """Return the bounds of generator tasks' lead, which may not fill the store."""
-        settings, store = self._setup.settings, self._setup.store
-        limit = None if store is None else store.limit_bytes
-        return Ahead(settings.items, settings.items_bytes, None if limit is None else limit // 2)
-
-    def _link(self, name: str) -> BlockingLink:
-        """Return a worker's way to the broker."""
-        setup = self._setup
-        if setup.worker_address.startswith(SCHEME):
-            return StreamLink(setup.worker_address, "worker")
-        link = ZmqLink(Context(), setup.address, name.encode(), setup.keys, "worker")
-        link.bound_waits(PARENT_CHECK_S)
-        return link
-
-
-def _worker_objects(setup: NodeSetup, worker: str) -> WorkerObjects:
-    """Return the way to the store of a worker of this node."""
-    setting = setup.store
-    if setting is None:
-        return WorkerObjects(None, StoreSetting(threshold_bytes=None))
-    return WorkerObjects(partial(open_store, setting, Path(setup.objects), worker), setting)
+    def _let_go_of_ends(self) -> None:
+        """In a child, close the zygote's own sockets."""
+        self._selector.close()
+        for end in self._to_close:
+            end.close()
 
 
 def become_zygote(orders: socket.socket, slots: Slots, setup: NodeSetup) -> NoReturn:
@@ -331,7 +257,7 @@ def become_zygote(orders: socket.socket, slots: Slots, setup: NodeSetup) -> NoRe
     status = 1
     try:
         os.setpgid(0, 0)  # a launcher that kills its rank's group leaves us to clean up
-        signal.signal(signal.SIGTERM, _end)
+        signal.signal(signal.SIGTERM, end_by_signal)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         descendants.adopt_orphans()
@@ -367,34 +293,6 @@ def _print_to(log: str) -> None:
         os.dup2(descriptor, 1)
         os.dup2(descriptor, 2)
         os.close(descriptor)
-
-
-_told_to_end = False
-"""Set beside the exception, which may strike in code that swallows any."""
-
-
-@contextlib.contextmanager
-def _told_later() -> Generator[None, None, None]:
-    """A context to fork in, as Python swallows exceptions in the hooks that run at a fork.
-
-    The child unblocks the signal when it is ready.
-    """
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-    try:
-        yield
-    finally:
-        _let_be_told()
-
-
-def _let_be_told() -> None:
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
-
-
-def _end(*_: object) -> None:
-    global _told_to_end  # noqa: PLW0603 - of this process
-    _told_to_end = True
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    raise EndZygote
 
 
 def _do_nothing(*_: object) -> None:

@@ -219,7 +219,7 @@ class Waiting:
             put_and_send(session.client, store, task, spec, body, frames, self._options, inputs)
         else:
             about = (self._options, task.tags or None, task.cause, task.created, inputs)
-            session.client.submit_reserved(task.id, spec, body, frames, *about)
+            session.client.submit(task.id, spec, body, frames, *about)
 
     def _fail(self, error: Exception) -> None:
         """End the task, which was never sent, soon."""

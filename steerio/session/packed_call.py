@@ -104,9 +104,7 @@ def put_and_send(
             client.give_up(number, "lost", reason)
         else:
             needs = Inputs(stored, known.objects, known.latest)
-            client.submit_reserved(
-                number, spec, body, (), options, tags, task.cause, task.created, needs
-            )
+            client.submit(number, spec, body, (), options, tags, task.cause, task.created, needs)
         for needed in known.objects:
             client.objects.let_go(needed.name)
 

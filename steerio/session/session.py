@@ -132,9 +132,9 @@ class Session(Submitter):
             task.id = self.client.reserve_later(task)
             put_and_send(self.client, self.store, task, spec, body, frames, options, inputs)
         else:
-            task.id = self.client.submit(
-                spec, body, frames, options, tags, cause, task.created, task, inputs
-            )
+            client = self.client
+            task.id = number = client.reserve(task)
+            client.submit(number, spec, body, frames, options, tags, cause, task.created, inputs)
         if self._listener is not None:
             self._listener.task_submitted(task)
         return task

@@ -90,20 +90,20 @@ def test_a_forked_node_holds_no_connection_and_prints_nothing_twice(tmp_path: Pa
 
 TOLD_AT_FORK = """
 import os, signal
-from steerio.node import zygote
+from steerio.node import end_signal
 
-signal.signal(signal.SIGTERM, zygote._end)
+signal.signal(signal.SIGTERM, end_signal.end_by_signal)
 os.register_at_fork(before=lambda: os.kill(os.getpid(), signal.SIGTERM))
 try:
-    with zygote._told_later():
+    with end_signal.told_later():
         pid = os.fork()
         if pid == 0:
             assert signal.SIGTERM in signal.pthread_sigmask(signal.SIG_BLOCK, [])
             os._exit(0)
         assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
-except zygote.EndZygote:
+except end_signal.EndZygote:
     print("told afterwards")
-assert zygote._told_to_end
+assert end_signal.told_to_end()
 """
 
 

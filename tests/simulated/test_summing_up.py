@@ -51,7 +51,7 @@ class Working(Campaign):
 def test_a_campaign_adds_up_what_its_tasks_took_of_each_pool() -> None:
     campaign = simulate(Working(), model=AS_ASKED).campaign
     (conductor,) = campaign.seen
-    assert conductor.used.busy() == pytest.approx({"simulate": 150 / 220, "learn": 10 / 110})
+    assert conductor.pools.used.busy() == pytest.approx({"simulate": 150 / 220, "learn": 10 / 110})
 
 
 class Nothing(Campaign):

@@ -1,0 +1,65 @@
+"""The plan of a run: how a campaign is to be run, checked before anything is opened for it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+
+from steerio.campaign.campaign import Campaign
+from steerio.campaign.limits import Limits, check_limits
+from steerio.errors import UsageError
+from steerio.launch.mpi import Followers
+from steerio.launch.node_process import NodeProcess
+from steerio.launch.workers import AskedWorkers
+from steerio.model.objects import StoreSetting
+from steerio.model.settings import Settings
+from steerio.session.argument_checks import check_given, check_pin
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """How to run a campaign.
+
+    ``node`` is a node process that was started ahead of time, ``join`` the run directory of
+    a broker to use instead of an own one, ``files`` what workers shall load, ``followers``
+    the other ranks of an MPI job.
+    """
+
+    workers: AskedWorkers | int | None = None
+    run_dir: Path | str | None = None
+    limits: Limits | None = None
+    progress: str = "auto"
+    pin: bool = True
+    settings: Settings | None = None
+    store: StoreSetting | None = None
+    random_seed: int | None = None
+    files: list[tuple[str, str]] = msgspec.field(default_factory=list[tuple[str, str]])
+    node: NodeProcess | None = None
+    join: str | None = None
+    followers: Followers | None = None
+
+
+class Expecting(Protocol):
+    """What is told of each thing that must be over, and how long that may take."""
+
+    def expect(self, what: str, within_s: float | None) -> None:
+        """Expect something to be over, and nothing else any more; ``None``: at any time."""
+        ...
+
+
+def check_plan(campaign: object, plan: Plan, by: str) -> None:
+    """Refuse what cannot be run.
+
+    Raises:
+        UsageError: it is no campaign, shown in no way that there is, or asked for by arguments of
+            a wrong type.
+    """
+    if not isinstance(campaign, Campaign):
+        raise UsageError(f"{by} takes an instance of a Campaign, not {campaign!r}")
+    campaign._refuse_to_run_twice()  # pyright: ignore[reportPrivateUsage]
+    if plan.progress not in ("auto", "live", "plain", "off"):
+        raise UsageError(f"progress is auto, live, plain or off, not {plan.progress!r}")
+    check_limits(plan.limits)
+    check_given(run_dir=plan.run_dir, settings=plan.settings, store=plan.store)
+    check_pin(plan.pin)

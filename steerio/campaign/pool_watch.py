@@ -1,0 +1,82 @@
+"""The pools, watched for a campaign: their use is counted, and idle workers get work."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from steerio.campaign.feeding import Feeder
+from steerio.campaign.idleness import Idleness
+from steerio.campaign.usage import Used
+from steerio.errors import PoolBroken
+from steerio.model.events import PoolFailed, PoolStalled
+from steerio.session.session import Session
+
+log = logging.getLogger("steerio.campaign")
+
+
+class PoolWatch:
+    """Watches the pools for one run of a campaign.
+
+    Args:
+        session: hears of the pools.
+        feeder: hands out entries of boards when workers are idle.
+        idleness: asks the ``on_idle`` methods for work then.
+        fail: called with the error if a pool is broken that the campaign uses.
+        look_if_quiet: ends the campaign if nothing can happen any more.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        feeder: Feeder,
+        idleness: Idleness,
+        *,
+        fail: Callable[[Exception], None],
+        look_if_quiet: Callable[[], None],
+    ) -> None:
+        self.used = Used(asyncio.get_running_loop().time())
+        """For how long workers were there, and for how much of that they were busy."""
+        self._session = session
+        self._feeder = feeder
+        self._idleness = idleness
+        self._fail = fail
+        self._look_if_quiet = look_if_quiet
+
+    def __repr__(self) -> str:
+        return f"<PoolWatch of {self._session!r}>"
+
+    def follow(self) -> None:
+        """Follow the changes of the pools, until `close`."""
+        self._session.client.watch.on_pools(self._changed, idle=bool(self._idleness))
+
+    def close(self) -> None:
+        """Follow them no longer."""
+        self._session.client.watch.off_pools(self._changed)
+
+    def look(self) -> None:
+        """Count for how long workers were there."""
+        self.used.look(self._session.client.watch.pools, asyncio.get_running_loop().time())
+
+    async def watch_failures(self) -> None:
+        """Fail if a pool is broken that the campaign uses; warn if one can do nothing for now."""
+        async with self._session.events(PoolFailed, PoolStalled) as events:
+            async for event in events:
+                if not self._uses(event.pool):
+                    continue
+                if isinstance(event, PoolFailed):
+                    self._fail(PoolBroken(event.pool, event.reason))
+                elif self._session.client.is_remote:
+                    log.warning("nothing can go on: %s", event.reason)
+
+    def _uses(self, pool: str) -> bool:
+        """Whether something of this campaign waits for workers of a pool."""
+        return self._idleness.uses(pool) or self._feeder.uses(pool)
+
+    def _changed(self) -> None:
+        self.look()
+        self._feeder.feed()
+        if self._idleness:
+            self._idleness.ask()
+            self._look_if_quiet()  # the last worker of a pool may have left

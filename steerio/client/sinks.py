@@ -1,0 +1,35 @@
+"""Sinks: the objects to which a client deals the news of tasks and moves."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from steerio.edge.wire.endpoint import Frames
+from steerio.model import messages as ms
+
+
+class Sink(Protocol):
+    """The receiver of one task's news."""
+
+    def settled(self, message: ms.TaskSettled, frames: Frames) -> None:
+        """Take in how the task ended; the last call."""
+        ...
+
+    def item(self, message: ms.TaskItem, frames: Frames) -> None:
+        """Take in an item that the task yielded."""
+        ...
+
+    def reached(self, state: str) -> None:
+        """Take in that the task is ``queued``, or ``running``; called if tasks are watched."""
+        ...
+
+
+class MoveSink(Protocol):
+    """The receiver of one move's news."""
+
+    def news(self, state: str, workers: list[str], reason: str) -> None:
+        """Take in how far the move is.
+
+        The last news are ``refused`` or ``ended``, or ``granted`` if no lease was asked for.
+        """
+        ...
