@@ -20,6 +20,7 @@ from click.testing import CliRunner
 import steerio
 from steerio import Cancelled, TaskProgress, Workers
 from steerio.cli.main import steerio as command
+from steerio.launch.broker_setup import BrokerSetup
 from steerio.launch.hosting import Hosting
 from steerio.model.places import WorkerNeeds, say_bytes
 from steerio.node.probe import probe
@@ -133,9 +134,11 @@ async def test_a_module_that_opens_the_device_is_refused_and_another_pool_goes_o
     monkeypatch.syspath_prepend(str(tmp_path))
     (tmp_path / "opens_cuda.py").write_text("import torch\ntorch.zeros(1, device='cuda')\n")
     hosting = Hosting(
-        workers={"default": 1, "opens": 1},
-        needs={"default": WorkerNeeds(gpus=1)},
-        preload={"default": ["torch"], "opens": ["opens_cuda"]},
+        BrokerSetup(
+            workers={"default": 1, "opens": 1},
+            needs={"default": WorkerNeeds(gpus=1)},
+            preload={"default": ["torch"], "opens": ["opens_cuda"]},
+        )
     )
     await hosting.start()
     try:

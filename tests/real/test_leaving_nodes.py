@@ -25,6 +25,7 @@ from steerio import (
     TaskProgress,
     TaskRetried,
 )
+from steerio.launch.broker_setup import BrokerSetup
 from steerio.launch.hosting import Hosting
 from tests.real import programs
 from tests.real.programs import running, steerio_command
@@ -167,7 +168,9 @@ async def test_a_node_leaves_before_its_walltime_ends_and_gets_nothing_that_take
     tmp_path: Path,
 ) -> None:
     settings = Settings(leave_s=1.0)
-    hosting = Hosting(workers={"default": 1}, run_dir=tmp_path / "broker", settings=settings)
+    hosting = Hosting(
+        BrokerSetup(workers={"default": 1}, run_dir=tmp_path / "broker", settings=settings)
+    )
     (tmp_path / "broker").mkdir()
     await hosting.start()
     try:

@@ -17,6 +17,7 @@ import pytest
 
 import steerio
 from steerio import Workers
+from steerio.launch.broker_setup import BrokerSetup
 from steerio.launch.hosting import Hosting
 from steerio.launch.node_process import NodeProcess
 from steerio.model.places import Accelerator, Core, Topology, WorkerNeeds
@@ -173,7 +174,7 @@ def two_amd_devices() -> Topology:
 async def nodes(*offers: tuple[dict[str, int], dict[str, WorkerNeeds]]) -> AsyncGenerator[Session]:
     """Open a session with nodes that have these workers, and two devices together."""
     pools = {pool: count for workers, _ in offers for pool, count in workers.items()}
-    hosting = Hosting(workers={}, pools=pools)
+    hosting = Hosting(BrokerSetup(workers={}, pools=pools))
     await hosting.start()
     started = [NodeProcess.spawned() for _ in offers]
     try:
