@@ -150,13 +150,16 @@ class Items:
         self._readers += 1
 
     def reader_left(self, owed: int, *, ended: bool) -> None:
-        """A reader reads no more; the last that does lets the task go on.
+        """Take in that a reader reads no more; `go_on_alone` follows, in a moment.
 
         ``owed`` is the attempt that may not yet yield another for an item that was taken; 0: none.
         """
         self._readers -= 1
         if owed and not self.stopping:
             self.grant_one(owed, ended=ended)
+
+    def go_on_alone(self, *, ended: bool) -> None:
+        """Let the task go on if no reader has come since the last one left."""
         if not self._readers and not ended:
             self._grant_waiting()
 
@@ -312,7 +315,16 @@ class Reader(AsyncIterator[Any]):
         """Read no more, at once."""
         if self._open:
             self._open = False
-            self._items.reader_left(self._owed_attempt, ended=self._task.done())
+            self._leave()
+
+    def _leave(self) -> None:
+        self._items.reader_left(self._owed_attempt, ended=self._task.done())
+        # not at once: the next reader comes in this turn if `ItemsRestarted` is why this one leaves
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            self._loop.call_soon(self._see_if_alone)
+
+    def _see_if_alone(self) -> None:
+        self._items.go_on_alone(ended=self._task.done())
 
     @property
     def _owed_attempt(self) -> int:
@@ -320,6 +332,12 @@ class Reader(AsyncIterator[Any]):
 
     def __del__(self) -> None:
         if getattr(self, "_open", False):  # any thread may be here
-            left = partial(self._items.reader_left, self._owed_attempt, ended=self._task.done())
+            left = partial(_left, self._items, self._owed_attempt, self._task)
             with contextlib.suppress(RuntimeError):  # the loop is closed
                 self._loop.call_soon_threadsafe(left)
+
+
+def _left(items: Items, owed: int, task: Yielding) -> None:
+    """Take in that a reader was forgotten before it had ended."""
+    items.reader_left(owed, ended=task.done())
+    items.go_on_alone(ended=task.done())

@@ -279,7 +279,7 @@ def check_status(status: Status) -> None:
     """Assert that every worker is in one pool, belongs to one, and is on one node."""
     names = [worker.worker for worker in status.workers]
     assert len(names) == len(set(names))
-    there = {name: load.workers for name, load in status.pools.items()}
+    there = {name: load.workers - load.expected for name, load in status.pools.items()}
     assert Counter(worker.pool for worker in status.workers) == Counter(there)
     assert sum(load.at_home for load in status.pools.values()) == len(names)
     assert {worker.node for worker in status.workers} <= set(status.nodes)

@@ -379,6 +379,22 @@ async def test_a_reader_is_told_that_items_begin_again(
     assert await handle == "after 5"
 
 
+@on_cluster(
+    1,
+    model=MODEL,
+    faults=[KillWorker(3.5)],
+    settings=structs.replace(SIMULATED, items_bytes=500),
+)
+async def test_items_that_begin_again_are_kept_for_the_next_reader_however_long_they_are(
+    cluster: SimulatedCluster, session: Session
+) -> None:
+    handle = session.submit(blobs, 5)
+    with pytest.raises(ItemsRestarted):
+        _ = [item async for item in handle.items()]
+    assert len([item async for item in handle.items()]) == 5
+    assert await handle == 5
+
+
 @killed_amid
 async def test_a_stream_repeats_nothing(cluster: SimulatedCluster, session: Session) -> None:
     read: list[int] = []
