@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from steerio.edge.store.folders import Removed, open_folder, sweep_stale
+from steerio.edge.store.folders import SHARED_MEMORY, Removed, open_folder, sweep_stale
 from steerio.errors import UsageError
 
 OWNER = """
@@ -124,6 +124,23 @@ def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="nowhere"):
         open_folder(tmp_path / "nowhere")
     assert sweep_stale(tmp_path / "nowhere") == []
+
+
+def test_the_environment_may_name_another_folder_in_place_of_shared_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STEERIO_SHARED_MEMORY", str(tmp_path))
+    process, path = start_owner()
+    assert path.is_relative_to(tmp_path)
+    kill(process)
+    assert Removed(path, 1000) in sweep_stale()
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.setenv("STEERIO_SHARED_MEMORY", str(tmp_path / "nowhere"))
+    with pytest.raises(UsageError, match="nowhere"):
+        open_folder()
+    monkeypatch.delenv("STEERIO_SHARED_MEMORY")
+    with open_folder() as folder:
+        assert not SHARED_MEMORY.is_dir() or folder.path.is_relative_to(SHARED_MEMORY)
 
 
 @pytest.fixture(params=[errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])

@@ -37,6 +37,8 @@ from steerio.edge.system.machine import process_space
 from steerio.errors import UsageError
 
 SHARED_MEMORY = Path("/dev/shm")
+SHARED_MEMORY_VARIABLE = "STEERIO_SHARED_MEMORY"
+"""The environment variable that names another folder in memory, such as one with more room."""
 SPILL = "spill"
 """The link in a folder in shared memory that leads to one on disk."""
 _LOCK = ".lock"
@@ -143,11 +145,13 @@ class _Held:
 
 def _places() -> list[Path]:
     """Return the parent folders: for objects, and on disk for those that do not fit."""
+    named = os.environ.get(SHARED_MEMORY_VARIABLE)
+    memory = Path(named).absolute() if named else SHARED_MEMORY
     temporary = Path(tempfile.gettempdir())
-    if not (SHARED_MEMORY.is_dir() and os.access(SHARED_MEMORY, os.W_OK)):
+    if not (named or (memory.is_dir() and os.access(memory, os.W_OK))):
         return [temporary]
     # spilling into memory would free none
-    return [SHARED_MEMORY] if lies_in_memory(temporary) else [SHARED_MEMORY, temporary]
+    return [memory] if lies_in_memory(temporary) else [memory, temporary]
 
 
 def _parent(place: Path) -> Path:
