@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import functools
 import os
-import shutil
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Generator
@@ -18,6 +17,7 @@ from hypothesis import is_hypothesis_test as is_given
 
 from steerio.edge.wire.endpoint import MemoryRouter
 from tests import leaks
+from tests.own_folders import SHARED_MEMORY_VARIABLE, own_folders
 
 TESTS = Path(__file__).parent
 TIERS = ("core", "simulated", "contract", "real", "docs")
@@ -29,7 +29,6 @@ SEARCH_S = {"default": 480, "thorough": 1800}[PROFILE]
 
 STOCK = pytest.StashKey[leaks.Stock]()
 FAILED = pytest.StashKey[bool]()
-OWN_FOLDER = pytest.StashKey[Path]()
 
 # No deadline: how long one example takes says more about the machine's other users.
 settings.register_profile("default", deadline=None, print_blob=True)
@@ -45,14 +44,17 @@ settings.load_profile(PROFILE)
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Mark every descendant, and give them a temporary folder that nobody else uses."""
+    """Mark every descendant, and give them folders that nobody else uses."""
     MemoryRouter.encodes = True  # what passes in one process passes between two
+    # Workers of pytest-xdist have to collect the same tests, and some names have the seed.
+    os.environ.setdefault("STRESS_SEED", str(time.time_ns() % 1_000_000))
     os.environ[leaks.TOKEN] = f"{os.getpid()}-{time.time_ns()}"
     # Failed tests' own folders stay where pytest keeps them.
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())
-    # A short name: the path of a Unix socket has at most 107 characters.
-    config.stash[OWN_FOLDER] = Path(tempfile.mkdtemp(prefix="st-"))
-    os.environ["TMPDIR"] = tempfile.tempdir = str(config.stash[OWN_FOLDER])
+    temporary, shared = own_folders(config)
+    os.environ["TMPDIR"] = tempfile.tempdir = str(temporary)
+    if shared is not None:
+        os.environ[SHARED_MEMORY_VARIABLE] = str(shared)
     if os.geteuid() == 0:
         # Containers run tests as root, which Open MPI has to be told twice.
         os.environ["OMPI_ALLOW_RUN_AS_ROOT"] = os.environ["OMPI_ALLOW_RUN_AS_ROOT_CONFIRM"] = "1"
@@ -60,9 +62,11 @@ def pytest_configure(config: pytest.Config) -> None:
     uvloop.new_event_loop().close()
 
 
-def pytest_unconfigure(config: pytest.Config) -> None:
-    """Remove the temporary folder."""
-    shutil.rmtree(config.stash[OWN_FOLDER], ignore_errors=True)
+@pytest.hookimpl(optionalhook=True)  # pytest-xdist is not among what tests need
+def pytest_xdist_auto_num_workers() -> int:
+    """Take one more than there are cores: tests of processes wait for most of their time."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return (cores or 1) + 1
 
 
 @pytest.hookimpl(tryfirst=True)

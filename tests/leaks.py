@@ -8,8 +8,14 @@ A descendant whose parent was killed is nobody's child any more, and those are j
 that matter.  So the session puts a token into the environment, which every process started
 below it inherits, and a process counts as ours by its parents *or* by its token.
 
-Nothing here polls: a process is waited for by its pidfd, a thread by joining it, and what
-they hold goes with them.
+A process is waited for by its pidfd, a thread by joining it, and what they hold goes with
+them.
+
+Several test processes may run at once, of this suite and of others.  So each has a temporary
+folder and a folder in shared memory for its stores, in which no other process sweeps.  There
+everything counts.  A file elsewhere in shared memory, such as one of `multiprocessing`, counts
+if it belongs to this user, no stranger uses it, and it stays: whoever looks after a stranger
+that ended is about to remove its files.
 """
 
 from __future__ import annotations
@@ -19,6 +25,7 @@ import contextlib
 import functools
 import gc
 import os
+import re
 import select
 import signal
 import sys
@@ -32,6 +39,8 @@ from typing import NamedTuple
 
 from zmq.utils import garbage
 
+from tests.own_folders import OWN, SHARED_MEMORY, SHARED_MEMORY_VARIABLE
+
 TOKEN = "STEERIO_TEST_SESSION"
 GRACE_S = 3.0
 """How long after its test a process or thread may take to end."""
@@ -39,8 +48,12 @@ TASK_GRACE_S = 0.5
 """The same for an asyncio task, which needs no more than a few turns of its loop."""
 
 PROC = Path("/proc")
-SHARED_MEMORY = Path("/dev/shm")
 STORES = "steerio-store-"
+"""How the folders begin that stores of other processes are in."""
+NUMBER = re.compile(r"(?<![0-9A-Za-z])[0-9]+(?![0-9A-Za-z])")
+"""A number in a name, and not a part of one in which letters are digits, too."""
+LOOK_S = 0.05
+"""How often it is looked whether what may be a stranger's has gone."""
 ON_LINUX = sys.platform == "linux"
 """Elsewhere only Python's threads and asyncio's tasks can be seen."""
 
@@ -75,6 +88,9 @@ class Stock:
     threads: frozenset[threading.Thread]
     transport_threads: frozenset[str]
     files: frozenset[Path]
+    """Those in folders that only this process and its descendants have."""
+    shared: frozenset[Path]
+    """Those in shared memory, which is everybody's."""
 
     def minus(self, before: Stock) -> list[str]:
         """Describe what is here and was not ``before``."""
@@ -82,13 +98,15 @@ class Stock:
         left += [f"thread {thread.name!r}" for thread in self.threads - before.threads]
         left += sorted(self.transport_threads - before.transport_threads)
         left += sorted(self.descriptors - before.descriptors)
-        left += [
-            f"file {path}"
-            for path in sorted(self.files - before.files)
-            if not path.is_relative_to(SHARED_MEMORY)
-            or not _used_by_strangers(path, self.processes)
-        ]
+        left += [f"file {path}" for path in sorted(self.files - before.files)]
         return left
+
+    def shared_minus(self, before: Stock) -> set[Path]:
+        """Return the files in shared memory that were not there ``before`` and may be ours."""
+        new = self.shared - before.shared
+        return {
+            path for path in new if path.exists() and not _used_by_strangers(path, self.processes)
+        }
 
 
 def take_stock(*, whole_machine: bool = True) -> Stock:
@@ -103,12 +121,14 @@ def take_stock(*, whole_machine: bool = True) -> Stock:
         threads=frozenset(threading.enumerate()),
         transport_threads=frozenset(_transport_threads()),
         files=frozenset(_files()),
+        shared=frozenset(_shared()),
     )
 
 
 def left_behind(before: Stock, *, whole_machine: bool = True) -> list[str]:
     """Describe what was acquired since ``before``, after a grace for what is just ending."""
-    if not take_stock(whole_machine=whole_machine).minus(before):
+    now = take_stock(whole_machine=whole_machine)
+    if not now.minus(before) and not now.shared_minus(before):
         return []
     deadline = time.monotonic() + GRACE_S
     gc.collect()
@@ -118,7 +138,20 @@ def left_behind(before: Stock, *, whole_machine: bool = True) -> list[str]:
         _wait_for_end(process, deadline)
     for thread in now.threads - before.threads:
         thread.join(max(0.0, deadline - time.monotonic()))
-    return take_stock(whole_machine=whole_machine).minus(before)
+    stayed = shared_memory_left(before, deadline)
+    left = take_stock(whole_machine=whole_machine).minus(before)
+    return left + [f"file {path}" for path in stayed]
+
+
+def shared_memory_left(before: Stock, deadline: float | None = None) -> list[Path]:
+    """Return the files in shared memory that came after ``before``, may be ours, and stay."""
+    if deadline is None:
+        deadline = time.monotonic() + GRACE_S
+    stayed = take_stock().shared_minus(before)
+    while stayed and time.monotonic() < deadline:
+        time.sleep(LOOK_S)
+        stayed &= take_stock().shared_minus(before)
+    return sorted(stayed)
 
 
 def kill_strays(before: Stock) -> list[str]:
@@ -250,22 +283,32 @@ def _transport_threads() -> Iterator[str]:
 
 
 def _files() -> Iterator[Path]:
+    yield from Path(tempfile.gettempdir()).glob("steerio*")
+    own = os.environ.get(SHARED_MEMORY_VARIABLE)
+    if own is not None:
+        for path in Path(own).iterdir():
+            # the folder of all stores comes and goes with what is in it
+            yield from path.iterdir() if path.name.startswith(STORES) else [path]
+
+
+def _shared() -> Iterator[Path]:
     if SHARED_MEMORY.is_dir():
         for path in SHARED_MEMORY.iterdir():
-            with contextlib.suppress(OSError):
-                # what stores of all this user's processes are in comes and goes with others
-                yield from path.iterdir() if path.name.startswith(STORES) else [path]
-    yield from Path(tempfile.gettempdir()).glob("steerio*")
+            with contextlib.suppress(OSError):  # it has just gone
+                if not path.name.startswith((OWN, STORES)) and path.lstat().st_uid == os.getuid():
+                    yield path
 
 
 def _used_by_strangers(path: Path, family: frozenset[Process]) -> bool:
-    # Shared memory is one folder for the whole machine, where others come and go as well.
     ours = {process.pid for process in family} | {os.getpid()}
-    for pid in _all_processes().keys() - ours:
+    strangers = _all_processes().keys() - ours
+    # joblib and others call what they make after the process
+    if strangers & {int(number) for number in NUMBER.findall(path.name)}:
+        return True
+    for pid in strangers:
         with contextlib.suppress(OSError):
             if str(path) in (PROC / str(pid) / "maps").read_text(errors="replace"):
                 return True
-            # a store's folder is used by who has its lock open
             if any(str(path) in _target(link) for link in (PROC / str(pid) / "fd").iterdir()):
                 return True
     return False

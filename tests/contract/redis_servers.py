@@ -49,6 +49,14 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+@contextmanager
+def refusing_port() -> Generator[int]:
+    """Hold a port at which nobody listens, and which nobody else gets."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        yield int(held.getsockname()[1])
+
+
 def says(server: subprocess.Popen[str], words: str) -> bool:
     """Read what a server says until it says this; ``False``: it ended without."""
     assert server.stdout is not None

@@ -74,14 +74,13 @@ def test_what_only_looks_like_sockets_stays(what: str) -> None:
 
 
 @pytest.mark.borders
-def test_where_no_sockets_can_be_made_is_said_in_words(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "file").touch()
-    for folder in (tmp_path / "gone", tmp_path / "file"):
-        monkeypatch.setattr(tempfile, "tempdir", str(folder))
-        with pytest.raises(UsageError, match=r"no folder for the broker's sockets .*TMPDIR"):
-            Listening(None, None, encrypted=True).open()
+def test_where_no_sockets_can_be_made_is_said_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    with tempfile.TemporaryDirectory() as short:  # a long one would not be for sockets
+        (Path(short) / "file").touch()
+        for folder in (Path(short) / "gone", Path(short) / "file"):
+            monkeypatch.setattr(tempfile, "tempdir", str(folder))
+            with pytest.raises(UsageError, match=r"no folder for the broker's sockets .*TMPDIR"):
+                Listening(None, None, encrypted=True).open()
 
 
 @pytest.mark.borders

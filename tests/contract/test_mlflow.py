@@ -26,6 +26,7 @@ from steerio.errors import UsageError
 from steerio.model.objects import StoreSetting
 from steerio.session.session_store import SessionStore
 from tests.contract.mlflow_records import Record, its_own_warnings, needs_mlflow, quieten
+from tests.contract.redis_servers import refusing_port
 
 pytestmark = [needs_mlflow, its_own_warnings, pytest.mark.timeout(240)]
 
@@ -150,12 +151,11 @@ async def test_what_mlflow_refuses_is_missed_and_the_rest_recorded(
 
 
 async def test_a_server_that_is_not_there_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
     async with versions() as plain:
-        models = MlflowVersions(plain, experiment="x", tracking_uri=f"http://127.0.0.1:{port}")
-        assert [await models.publish(value) for value in "abc"] == [1, 2, 3]
-        missed = await models.close(within_s=LONG_S)
+        with refusing_port() as port:
+            models = MlflowVersions(plain, experiment="x", tracking_uri=f"http://127.0.0.1:{port}")
+            assert [await models.publish(value) for value in "abc"] == [1, 2, 3]
+            missed = await models.close(within_s=LONG_S)
         assert missed == {"version 1": 1, "version 2": 1, "version 3": 1}
         assert await (await plain.current()) == "c", "the campaign has it nevertheless"
     said = [r for r in caplog.records if r.levelno == logging.WARNING]

@@ -17,7 +17,7 @@ from steerio.errors import ObjectMissing, StoreFailed, UsageError
 from steerio.launch.stores import check_asked, check_thresholds, choose_store
 from steerio.model.objects import StoreSetting
 from tests.contract.endpoint_servers import proxystore_endpoint
-from tests.contract.redis_servers import connected, redis_server
+from tests.contract.redis_servers import connected, redis_server, refusing_port
 from tests.contract.test_store_folders import kill, start_owner
 
 
@@ -71,15 +71,15 @@ def test_what_can_be_opened_passes() -> None:
 
 
 def test_a_server_that_is_not_there_is_an_error_before_and_of_the_store(tmp_path: Path) -> None:
-    with redis_server() as port:
-        pass
-    setting = StoreSetting(kind="redis", options={"hostname": "127.0.0.1", "port": port})
-    with pytest.raises(UsageError, match=r"the redis store does not answer: .*refused"):
-        check_store(setting)
-    store = open_store(setting, tmp_path, "one")
-    with pytest.raises(StoreFailed, match=r"the redis store did not take an object.*Connection"):
-        store.put([b"x"])
-    store.close()
+    with refusing_port() as port:
+        setting = StoreSetting(kind="redis", options={"hostname": "127.0.0.1", "port": port})
+        with pytest.raises(UsageError, match=r"the redis store does not answer: .*refused"):
+            check_store(setting)
+        store = open_store(setting, tmp_path, "one")
+        refused = r"the redis store did not take an object.*Connection"
+        with pytest.raises(StoreFailed, match=refused):
+            store.put([b"x"])
+        store.close()
 
 
 def test_what_a_connector_does_not_accept_is_an_error_of_usage(tmp_path: Path) -> None:

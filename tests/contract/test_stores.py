@@ -21,8 +21,8 @@ from steerio.edge.store.store import MemoryStore, SegmentStore, Store
 from steerio.errors import ObjectMissing
 from steerio.model.objects import StoredObject, StoreSetting
 from tests.contract.redis_servers import redis_server
+from tests.own_folders import SHARED_MEMORY_VARIABLE
 
-SHARED = Path("/dev/shm")
 LARGE = 2 * 2**20
 """Long enough for whatever is done with long objects only."""
 
@@ -32,9 +32,10 @@ Another = Callable[[str], Store]
 
 @contextmanager
 def folder_in_memory() -> Iterator[Path]:
-    if not SHARED.is_dir():
+    shared = os.environ.get(SHARED_MEMORY_VARIABLE)
+    if shared is None:
         pytest.skip("there is no shared memory here")
-    with open_folder(SHARED) as folder:
+    with open_folder(Path(shared)) as folder:
         yield folder.path
 
 

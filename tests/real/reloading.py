@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import sys
+from importlib.util import cache_from_source
 from pathlib import Path
 from typing import Any
 
@@ -46,9 +47,9 @@ here: Any = None
 
 def write(name: str, text: str, number: int, more: str = "") -> None:
     """Write a state of a module, of which Python has nothing compiled."""
-    Path(f"{name}.py").write_text(text.format(number=number, more=more))
-    for compiled in Path("__pycache__").glob(f"{name}.*"):
-        compiled.unlink()
+    file = Path(f"{name}.py").absolute()
+    file.write_text(text.format(number=number, more=more))
+    Path(cache_from_source(str(file))).unlink(missing_ok=True)
 
 
 @steerio.task

@@ -19,6 +19,7 @@ import zmq
 
 from steerio.edge.store.folders import sweep_stale
 from tests import leaks
+from tests.own_folders import OWN, SHARED_MEMORY, SHARED_MEMORY_VARIABLE, own_shared_memory
 
 SLEEPER = "import time; time.sleep(600)"
 PARENT_OF_A_SLEEPER = f"""
@@ -133,7 +134,7 @@ def test_the_thread_behind_zero_copy_messages_is_no_leak() -> None:
 
 def test_shared_memory_that_was_not_unlinked_is_named() -> None:
     before = leaks.take_stock()
-    path = leaks.SHARED_MEMORY / f"steerio-leak-{os.getpid()}"
+    path = SHARED_MEMORY / f"steerio-leak-{os.getpid()}"
     path.write_bytes(b"x")
     try:
         assert leaks.left_behind(before) == [f"file {path}"]
@@ -143,7 +144,7 @@ def test_shared_memory_that_was_not_unlinked_is_named() -> None:
 
 
 def test_shared_memory_that_a_stranger_uses_is_not_ours() -> None:
-    path = leaks.SHARED_MEMORY / f"steerio-leak-{os.getpid()}"
+    path = SHARED_MEMORY / f"steerio-leak-{os.getpid()}"
     code = f"""
 import mmap, time
 with open({str(path)!r}, "w+b") as file:
@@ -166,24 +167,61 @@ time.sleep(600)
             path.unlink()
 
 
-def test_the_folder_of_a_strangers_store_is_not_ours() -> None:
-    code = """
+STORE = """
 from steerio.edge.store.folders import open_folder
 import time
 folder = open_folder()
 print(folder.path, flush=True)
 time.sleep(600)
 """
+
+
+def test_the_folder_of_a_store_whose_process_was_killed_is_named() -> None:
     before = leaks.take_stock()
-    with python_running(code) as stranger:
-        assert stranger.stdout is not None
-        path = Path(stranger.stdout.readline().strip())
-        now = leaks.take_stock()
-        assert path in now.files - before.files
-        assert leaks._used_by_strangers(path, frozenset[leaks.Process]())
-        assert not leaks._used_by_strangers(path, now.processes - before.processes)
+    with python_running(STORE) as process:
+        assert process.stdout is not None
+        path = Path(process.stdout.readline().strip())
+    assert f"file {path}" in leaks.left_behind(before)
     sweep_stale()
-    assert not path.exists()
+    assert leaks.left_behind(before) == []
+
+
+def test_stores_of_other_test_processes_are_not_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with own_shared_memory() as theirs, monkeypatch.context() as patch:
+        assert theirs is not None
+        before = leaks.take_stock()
+        patch.setenv(SHARED_MEMORY_VARIABLE, str(theirs))
+        patch.setenv("TMPDIR", str(tmp_path))
+        with python_running(STORE) as process:
+            assert process.stdout is not None
+            path = Path(process.stdout.readline().strip())
+        patch.undo()
+        assert path.is_relative_to(theirs)
+        assert leaks.left_behind(before) == []
+        assert path.exists()
+
+
+def test_the_folder_of_a_dead_test_process_is_removed_and_that_of_a_living_one_is_not() -> None:
+    with own_shared_memory() as living:
+        assert living is not None
+        dead = Path(tempfile.mkdtemp(prefix=OWN, dir=SHARED_MEMORY))
+        with own_shared_memory():
+            assert living.exists()
+            assert not dead.exists()
+    assert not living.exists()
+
+
+def test_what_is_called_after_a_stranger_is_not_ours() -> None:
+    with python_running(SLEEPER) as stranger:
+        family = frozenset(leaks.take_stock().processes)
+        for form in ("joblib_memmapping_folder_{}_ab_cd", "psm_of_{}", "sem.loky-{}-ab"):
+            path = SHARED_MEMORY / form.format(stranger.pid)
+            assert leaks._used_by_strangers(path, frozenset[leaks.Process]())
+            assert not leaks._used_by_strangers(path, family)
+        path = SHARED_MEMORY / f"psm_a{stranger.pid}"
+        assert not leaks._used_by_strangers(path, frozenset[leaks.Process]())
 
 
 def test_a_folder_of_sockets_that_was_not_removed_is_named() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from multiprocessing import shared_memory
@@ -19,9 +20,11 @@ import pytest
 import steerio
 from steerio import Cancelled, Lost, TaskStarted
 from steerio.edge.system.descendants import ended
+from tests import leaks
+from tests.own_folders import SHARED_MEMORY
+from tests.real.programs import START_S, lives, wait_for_end
 
 pytestmark = pytest.mark.borders
-SHARED = Path("/dev/shm")
 kept: list[Any] = []
 
 
@@ -85,6 +88,14 @@ def unlink_shared(name: str) -> None:
     memory.unlink()
 
 
+def start_slow_tracker(gate: str, done: str) -> int:
+    """Start a program that looks like a tracker, and is done only when it is let through."""
+    code = "from multiprocessing.resource_tracker import main\n"
+    code += f"open({gate!r}).close(); open({done!r}, 'w').close()"
+    kept.append(subprocess.Popen([sys.executable, "-c", code]))
+    return kept[-1].pid
+
+
 def map_array(then: str) -> int:
     """Have joblib map a large array for its processes."""
     import joblib
@@ -95,13 +106,6 @@ def map_array(then: str) -> int:
     if then == "killed":
         os.kill(os.getpid(), signal.SIGKILL)
     return int(sum(sums))
-
-
-def shared_files() -> set[str]:
-    """Return what is there of this kind."""
-    return {
-        path.name for path in SHARED.iterdir() if path.name.startswith(("psm_", "joblib", "sem"))
-    }
 
 
 async def test_no_zombies_stay_of_what_tasks_have_left() -> None:
@@ -118,9 +122,9 @@ async def test_no_zombies_stay_of_what_tasks_have_left() -> None:
 
 
 async def test_nothing_stays_in_shared_memory_of_workers_that_are_gone() -> None:
-    before = shared_files()
+    before = leaks.take_stock()
     async with steerio.open_session(workers={"default": 1}) as session:
-        own = SHARED / f"psm_of_{os.getpid()}"
+        own = SHARED_MEMORY / f"psm_of_{os.getpid()}"
         own.write_bytes(bytes([7] * 10))
         try:
             once = session.options(retries={"lost": 0})
@@ -132,20 +136,33 @@ async def test_nothing_stays_in_shared_memory_of_workers_that_are_gone() -> None
             waiting.cancel()
             assert isinstance(await waiting.result(), Cancelled)
             name = await session.run(share, "stays")
-            assert name in shared_files(), "its worker lives"
+            assert (SHARED_MEMORY / name).exists(), "its worker lives"
             await session.run(unlink_shared, name)
             await session.run(share, "stays")
-            assert own.name in shared_files(), "which a worker that is gone has only read"
+            assert own.exists(), "which a worker that is gone has only read"
         finally:
             own.unlink()
-    assert shared_files() == before
+    assert leaks.shared_memory_left(before) == []
+
+
+async def test_a_tracker_that_is_slow_is_not_killed_though_the_session_has_ended(
+    tmp_path: Path,
+) -> None:
+    gate, done = tmp_path / "gate", tmp_path / "done"
+    os.mkfifo(gate)
+    async with steerio.open_session(workers={"default": 1}) as session:
+        tracker = await session.run(start_slow_tracker, str(gate), str(done))
+    assert lives(tracker)
+    gate.open("w").close()
+    wait_for_end([tracker], within_s=START_S)
+    assert done.exists()
 
 
 async def test_nothing_stays_of_what_joblib_has_mapped() -> None:
     pytest.importorskip("joblib")
-    before = shared_files()
+    before = leaks.take_stock()
     async with steerio.open_session(workers={"default": 1}) as session:
         once = session.options(retries={"lost": 0})
         assert await session.run(map_array, "stays") == 600_000
         assert isinstance(await once.submit(map_array, "killed").result(), Lost)
-    assert shared_files() == before
+    assert leaks.shared_memory_left(before) == []
