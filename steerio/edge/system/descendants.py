@@ -44,13 +44,13 @@ def children() -> list[int]:
     return [pid for pid in _listed() if lives(pid)]
 
 
-def kill_children(spare: Container[int] = (), *, trackers: bool = False) -> None:
-    """Kill all children but those to spare, and *trackers* unless told to (see `is_tracker`).
+def kill_children(spare: Container[int] = ()) -> None:
+    """Kill all children but those to spare, and *trackers* (see `is_tracker`).
 
     Their own children become ours: call again when they have been waited for.
     """
     for pid in _listed():
-        if pid not in spare and (trackers or not is_tracker(pid)):
+        if pid not in spare and not is_tracker(pid):
             _kill(pid)
 
 
@@ -72,10 +72,13 @@ def kill_with_all_below(pid: int) -> None:
 
 
 def end_children(within_s: float) -> None:
-    """Kill everything below this process, and wait for its end, but not for ever."""
+    """Kill everything below this process but trackers, and wait for the end of all, within a bound.
+
+    A tracker that takes longer, on a machine that is busy, ends by itself later.
+    """
     until = time.monotonic() + within_s
-    while (now := time.monotonic()) < until:
-        kill_children(trackers=now > until - within_s / 2)
+    while time.monotonic() < until:
+        kill_children()
         try:
             while os.waitpid(-1, os.WNOHANG) != (0, 0):
                 pass
