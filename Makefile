@@ -15,6 +15,9 @@ BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Python compiles what is imported; to compile all that is installed takes twice the rest.
 export PIP_COMPILE := 0
+# Tests start some thousand processes, which compile each module once, wherever that may be kept.
+export PYTHONPYCACHEPREFIX := $(abspath $(VENV))/bytecode
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -29,8 +32,8 @@ help: ## list the targets
 run: $(VENV)/.with-examples ## find molecules that are hard to ionize (the main example)
 	$(BIN)/steerio run examples/molecules/search.py $(ARGS)
 
-test: $(VENV)/.with-dev ## run the tests
-	$(BIN)/python -m pytest $(ARGS)
+test: $(VENV)/.with-dev ## run the tests, several at a time
+	$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 
 stress: $(VENV)/.with-dev ## run the long and heavy tests
 	HYPOTHESIS_PROFILE=thorough $(BIN)/python -m pytest -m stress --timeout=1800 $(ARGS)
