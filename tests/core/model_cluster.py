@@ -42,7 +42,7 @@ from steerio.core.effects import (
 from steerio.core.lifecycle import State
 from steerio.core.records import MoveRecord, NodeRecord, TaskRecord, TypeRecord
 from steerio.core.waiting import watch_empty
-from steerio.model.events import AnyEvent, PoolFailed, TaskRetried
+from steerio.model.events import AnyEvent, PoolFailed, TaskEnded, TaskRetried, TaskStarted
 from steerio.model.objects import Inputs
 from steerio.model.places import WorkerNeeds
 from steerio.model.tasks import TaskOptions, TaskSpec
@@ -420,9 +420,24 @@ class Cluster:
         assert record.sent is not None
         mean_s = record.type.mean_s
         # else the mean may be another by now, as that of a new type is once one was reported
-        if self.now == record.sent and not record.type.spec.code:
+        if (
+            self.now == record.sent
+            and not record.type.spec.code
+            and not self._was_measured_since(record)
+        ):
             bound_s = record.options.timeout_s or inf
             assert mean_s < 0 or record.sent + min(mean_s, bound_s) <= node.until
+
+    def _was_measured_since(self, record: TaskRecord) -> bool:
+        """Say whether a task of the same type ended after this one started, at the same time."""
+        for event in reversed(self.events):
+            if event.at < 1e9 + self.now:
+                return False
+            if isinstance(event, TaskStarted) and event.task_id == record.task_id:
+                return False
+            if isinstance(event, TaskEnded) and event.task_type == record.type.spec.name:
+                return True
+        return False
 
     def _recall(self, worker: Worker, run: int) -> None:
         """Let a node keep its worker from beginning an attempt, and say so if it can."""
