@@ -20,14 +20,14 @@ from steerio.session.current_agent import current_agent
 async def as_agent(
     name: str, coroutine: Awaitable[None], explained: Callable[[BaseException], bool]
 ) -> None:
-    """Await ``setup`` or ``finish`` as the agent of that name, in a task of its own.
+    """Await ``setup`` or ``finish`` as the agent ``name``, in a task of its own.
 
-    `asyncio.TaskGroup` may leave the task that it was in as one that was cancelled (Python
-    3.11), which would keep this one from its own end.
+    `asyncio.TaskGroup` may leave its task marked as cancelled (Python 3.11), which would keep the
+    caller's task from its own end.
 
     Args:
         name: of the agent.
-        coroutine: does its work.
+        coroutine: does the agent's work.
         explained: as for `heed`.
     """
 
@@ -58,7 +58,7 @@ async def heed(
     Args:
         name: of the agent.
         call: the call.
-        cancelled: whether a ``CancelledError`` that comes out of it was meant for it.
+        cancelled: returns whether a ``CancelledError`` of the agent was meant for it.
         explained: whether the end of the campaign explains this exception, which may be one of a
             group; then it is no error.
 

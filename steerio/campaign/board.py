@@ -1,13 +1,13 @@
 """Boards: ranked, keyed, deduplicated work that is not yet handed out.
 
-Theory.  Work that sits in a queue can no longer be thought over; work on a board can.  A
-board hands an entry out only when a worker of its pool that fits it has nothing to do, so the
-ranking of the last moment decides.  Entries are kept in a heap with lazy deletion, like the
-broker's backlog: adding and handing out cost O(log n), rescoring all of them O(n).  What the heap
-has of entries that wait no longer is swept out when it is most of it.
+Theory.  Work in a queue can no longer be reconsidered; work on a board can.  A board hands an entry
+out only when a worker of its pool that fits it has nothing to do, so the ranking of the last moment
+decides.  Entries are kept in a heap with lazy deletion, like the broker's backlog: adding and
+handing out cost O(log n), rescoring all of them O(n).  When most of the heap is entries that wait
+no longer, these are swept out.
 
-An item is what a task is done with, and a key is what it is known by.  They are one and the same
-unless a ``key`` function is given, as it has to be for items that cannot be keys (arrays, dicts).
+An item is the argument of a task, and its key identifies it.  The item is its own key unless a
+``key`` function is given, which items that cannot be keys (arrays, dicts) need.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from steerio.session.task_type import TaskType, as_arguments, as_task_type
 K = TypeVar("K", bound=Hashable)
 
 SLACK = 64
-"""Entries that wait no longer which the heap may keep however few wait."""
+"""Entries that wait no longer which the heap may always keep, even if few wait."""
 
 
 class BoardFull(UsageError):
@@ -41,20 +41,20 @@ class Board(Generic[K]):
     """Work for one task type, best first.
 
     Args:
-        task_type: what is done with each entry.
+        task_type: the task to run with each entry.
         items: the first entries, all of score 0; a plain tuple is all arguments, anything else
             (a NamedTuple, too) the only one.
-        key: what makes the key of an item; by default the item itself.
+        key: a function that returns the key of an item; by default the item itself is its key.
         limit: most entries that may wait.
         ahead: entries handed out beyond one for each worker.
         tags: tags of the tasks it makes.
-        priority, timeout_s, retries, cancel_grace_s, needs: options of the tasks it makes, where
-            they differ from those of the task type (see ``Session.options``).
+        priority, timeout_s, retries, cancel_grace_s, needs: options of the tasks it makes, if they
+            differ from those of the task type (see ``Session.options``).
 
     Entries of equal score go in the order in which they were added.  A key that waits, or
-    was handed out before, is not added again.  An item is what it was when it was added: a list,
-    an array or a record that is changed afterwards is copied before.  Only an object that is equal
-    to nothing but itself is what it is when it is handed out.
+    was handed out before, is not added again.  An item keeps the value that it had when it was
+    added: lists, arrays and records are copied.  Only an object that is equal to nothing but itself
+    is not copied, and shows later changes.
     """
 
     def __init__(
@@ -89,9 +89,9 @@ class Board(Generic[K]):
         self.limit = limit
         self.tags = tagged(tags)
         self.running: dict[K, Task[Any]] = {}
-        """What is handed out and has not ended, by key."""
+        """The tasks that are handed out and have not ended, by key."""
         self.ended: set[K] = set()
-        """The keys of what has ended, however it did."""
+        """The keys of entries that have ended, whether or not they succeeded."""
         self.on_change: Callable[[], None] | None = None
         """Called when there may be more to hand out (the campaign sets it)."""
         self._key: Callable[[Any], Any] = key or _itself
@@ -127,7 +127,7 @@ class Board(Generic[K]):
         """Return the item of a waiting entry.
 
         Raises:
-            KeyError: it does not wait.
+            KeyError: no entry of this key waits.
         """
         return self._waiting[key][2]
 
@@ -135,12 +135,12 @@ class Board(Generic[K]):
         """Return the score of a waiting entry.
 
         Raises:
-            KeyError: it does not wait.
+            KeyError: no entry of this key waits.
         """
         return self._waiting[key][0]
 
     def add(self, item: Any, score: float = 0.0) -> bool:
-        """Add an entry; ``False`` where its key is known already.
+        """Add an entry; returns ``False`` if its key is known already.
 
         Raises:
             UsageError: the score is not a finite number.
@@ -155,7 +155,7 @@ class Board(Generic[K]):
 
         Raises:
             UsageError: the score is not a finite number.
-            BoardFull: ``limit`` entries wait; those before that are added.
+            BoardFull: ``limit`` entries wait; the items before that are added.
         """
         try:
             return sum(self._add(item, score) for item in items)
@@ -163,7 +163,7 @@ class Board(Generic[K]):
             self._changed()
 
     def discard(self, key: K) -> bool:
-        """Take out a waiting entry; ``False`` where it does not wait (any more)."""
+        """Take out a waiting entry; returns ``False`` if it does not wait (any more)."""
         found = self._waiting.pop(key, None) is not None
         self._sweep()
         return found
@@ -174,19 +174,19 @@ class Board(Generic[K]):
     ) -> int:
         """Give waiting entries new scores, all at once.
 
-        What no longer waits is passed over; entries that are not named keep their score.
+        Keys that do not wait are ignored; entries that are not named keep their score.
 
         Args:
             scores: new scores by key; or pairs of an item and its score, as from
-                ``zip(items, scores)``; or a function of an item that returns its score (``None``:
-                as it is), called with each that waits.
+                ``zip(items, scores)``; or a function that returns the score of an item (``None``:
+                as it is), called with each item that waits.
 
         Returns:
             How many entries were rescored.
 
         Raises:
-            UsageError: a score is not a finite number, or ``scores`` are something else; nothing
-                is changed then.
+            UsageError: a score is not a finite number, or ``scores`` is none of these; nothing is
+                changed then.
         """
         cause = current_agent.get()
         new: dict[K, tuple[float, int, Any, str]] = {}
@@ -200,21 +200,21 @@ class Board(Generic[K]):
         return len(new)
 
     def replace(self, items: Iterable[Any], scores: Iterable[float] | None = None) -> int:
-        """Have these entries wait instead of all that do now, at once.
+        """Replace all waiting entries by these, at once.
 
         As with `add_all`, items whose keys run or have ended are left out.
 
         Args:
             items: the new entries, in the order in which equal scores go.
-            scores: theirs, one for each; all 0 unless given.
+            scores: one for each item; by default all are 0.
 
         Returns:
             How many entries wait now.
 
         Raises:
-            UsageError: a score is not a finite number, or there are more or fewer than items;
+            UsageError: a score is not a finite number, or there are not as many scores as items;
                 nothing is changed then.
-            BoardFull: more than ``limit`` would wait; nothing is changed then.
+            BoardFull: more than ``limit`` entries would wait; nothing is changed then.
         """
         entries = list(items)
         ranked = [0.0] * len(entries) if scores is None else list(scores)
@@ -236,7 +236,7 @@ class Board(Generic[K]):
         return len(new)
 
     def take(self) -> tuple[K, tuple[Any, ...], str] | None:
-        """Take out the best entry as (key, arguments, who ranked it last), or ``None``."""
+        """Take out the best entry as (key, arguments, agent that ranked it last), or ``None``."""
         while self._heap:
             negative, order, key = heappop(self._heap)
             entry = self._waiting.get(key)
@@ -249,8 +249,8 @@ class Board(Generic[K]):
     def _add(self, item: Any, score: float) -> bool:
         if any(issubclass(type(part), Task) for part in as_arguments(item)):
             raise UsageError(
-                f"{item!r} cannot be an entry of a board, which ranks what can be done at once: "
-                "await the task and add its value, or give its handle to submit(...)"
+                f"{item!r} cannot be an entry of a board, which ranks work that can be done at "
+                "once: await the task and add its value, or give its handle to submit(...)"
             )
         key = self._key_of(item)
         score = _score(score, key)
@@ -264,10 +264,10 @@ class Board(Generic[K]):
         return True
 
     def _key_of(self, item: Any) -> K:
-        """Return what an item is known by.
+        """Return the key of an item.
 
         Raises:
-            UsageError: that cannot be a key.
+            UsageError: its key is not hashable.
         """
         key: K = self._key(item)
         try:
@@ -282,7 +282,7 @@ class Board(Generic[K]):
         return key
 
     def _by_key(self, scores: object) -> Iterator[tuple[K, Any]]:
-        """Go through new scores, in whatever form they were given, by key."""
+        """Yield new scores by key, from any of the forms in which they may be given."""
         if isinstance(scores, Mapping):
             yield from cast("Mapping[K, Any]", scores).items()
         elif callable(scores):
@@ -308,7 +308,7 @@ class Board(Generic[K]):
 
 
 def _score(score: float, key: object) -> float:
-    """Return a score that can be ranked, which NaN cannot.
+    """Return a score as a finite number, which can be ranked.
 
     Raises:
         UsageError: it is not a finite number.
@@ -319,16 +319,17 @@ def _score(score: float, key: object) -> float:
         raise UsageError(f"the score of {key!r} must be a number, not {score!r}") from None
     if not math.isfinite(score):
         raise UsageError(
-            f"the score of {key!r} is {score}, but a score must be finite: leave out what has none"
+            f"the score of {key!r} is {score}, but a score must be finite: leave out items "
+            "without one"
         )
     return score
 
 
 def _pairs(scores: object) -> list[tuple[Any, Any]]:
-    """Return pairs of an item and its score, if it is these that were given.
+    """Return the pairs of an item and its score, if ``scores`` is an iterable of such pairs.
 
     Raises:
-        UsageError: it is something else.
+        UsageError: ``scores`` is something else.
     """
     if isinstance(scores, Iterable):
         given: list[Any] = list(scores)  # pyright: ignore[reportUnknownArgumentType] - of any

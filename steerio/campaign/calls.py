@@ -22,7 +22,7 @@ log = logging.getLogger("steerio.campaign")
 
 BEHIND_CALLS = 10
 BEHIND_S = 30.0
-"""A method is behind, and a warning says so, when so many calls have waited for so many seconds."""
+"""A method is behind, which is warned of, when so many calls have waited for so many seconds."""
 
 
 is_echo: contextvars.ContextVar[bool] = contextvars.ContextVar("steerio_echo", default=False)
@@ -30,10 +30,10 @@ is_echo: contextvars.ContextVar[bool] = contextvars.ContextVar("steerio_echo", d
 
 
 class Steps(Protocol):
-    """The ``on_idle`` methods of a campaign, as the calls of its other agents see them."""
+    """The ``on_idle`` methods of a campaign, as seen by the calls of its other agents."""
 
     happened: int
-    """Counts whatever may change the answer of an ``on_idle``."""
+    """Counts the happenings that may change the answer of an ``on_idle``."""
 
     def __bool__(self) -> bool: ...
 
@@ -47,14 +47,14 @@ class Steps(Protocol):
 
 
 class CallsHome(Protocol):
-    """One run of a campaign, as the calls of its methods see it."""
+    """One run of a campaign, as seen by the calls of its methods."""
 
     stopping: str
     latecomers: Latecomers
 
     @property
     def idleness(self) -> Steps:
-        """Its ``on_idle`` methods."""
+        """The campaign's ``on_idle`` methods."""
         ...
 
     def idle_workers(self, pool: str) -> int:
@@ -66,7 +66,7 @@ class CallsHome(Protocol):
         ...
 
     def explains(self, error: BaseException) -> bool:
-        """Whether an agent raised something because the campaign ends, which is no error."""
+        """Whether an agent raised this only because the campaign ends, so that it is no error."""
         ...
 
 
@@ -82,7 +82,7 @@ class Calls:
         self._method = method
         self._collected: list[Any] = []
         self.unheard: list[Task[Any]] = []
-        """Tasks whose failures are collected for a call to come, and of which no other hears."""
+        """Tasks whose failures are collected for a call to come, and go to no other call."""
         self._queue: deque[Any] = deque()
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._echoes: Counter[int] = Counter()
@@ -95,7 +95,7 @@ class Calls:
         self.asked_at = -1
         """The count of happenings at which an ``on_idle`` was called last."""
         self.asked_with = 0
-        """How many workers were idle then."""
+        """How many workers were idle at that call."""
 
     def __repr__(self) -> str:
         return f"<Calls of {self.name}: {self.pending} queued, {self.busy} under way>"
@@ -108,8 +108,8 @@ class Calls:
     def feed(self, item: Any, *, unheard: Task[Any] | None = None, echo: bool = False) -> None:
         """Take in one result or event; enough of them make a call.
 
-        ``unheard`` is the task of a failure with which a call would deal, and no other; an
-        ``echo`` is an event that an ``on_idle`` published.
+        ``unheard`` is the task of a failure that no other call will handle; an ``echo`` is an event
+        that an ``on_idle`` published.
         """
         every = self.trigger.every
         if every is None:
@@ -133,7 +133,7 @@ class Calls:
             self._put(batch)
 
     def _join_waiting(self, item: Any, unheard: Task[Any] | None, *, echo: bool) -> None:
-        """Add an item to the call that waits."""
+        """Add an item to the waiting call."""
         waiting = self._queue[-1]
         waiting.append(item)
         if unheard is not None:
@@ -169,7 +169,7 @@ class Calls:
             )
 
     async def _take(self) -> Any:
-        """Wait for the next call and take it; an ``asyncio.Queue`` takes twice as long."""
+        """Wait for the next call and take it: in half the time of an ``asyncio.Queue``."""
         while not self._queue:
             waiter = asyncio.get_running_loop().create_future()
             self._waiting.append(waiter)
@@ -191,7 +191,7 @@ class Calls:
                 serving = self._serve_queue
         ended = False
         while not ended:
-            # one scope for many calls: making one takes as long as a short call
+            # one scope for many calls: to make one takes as long as a short call
             with self._home.latecomers.may_cut(self.name):
                 await serving()
                 ended = True
@@ -208,7 +208,7 @@ class Calls:
             self._home.look_if_quiet()
 
     async def _serve_idle(self) -> None:
-        """Make the calls of an ``on_idle``: with how many are idle at that moment."""
+        """Make the calls of an ``on_idle``, with the number of workers idle at that moment."""
         while True:
             await self._take()
             self._queue.clear()
@@ -229,7 +229,7 @@ class Calls:
             self._home.look_if_quiet()
 
     async def call(self, *args: Any) -> None:
-        """Make one call; that it was cut short by the campaign's end is no error."""
+        """Make one call; it is no error if the campaign's end cuts it short."""
         call = self._method(*args)
         idleness = self._home.idleness
         if idleness and self.trigger.kind != "idle":
@@ -237,7 +237,7 @@ class Calls:
         await heed(self.name, call, was_cancelled, self._home.explains)
 
     async def _make_call(self, *args: Any) -> None:
-        """Make one call of those that the end of the campaign waits for."""
+        """Make one call, for which the end of the campaign waits."""
         self._home.latecomers.call_begins(self.name)
         self.busy += 1
         try:
@@ -252,7 +252,7 @@ class Calls:
 
 @types.coroutine
 def in_steps(call: Awaitable[Any], stepped: Callable[[], None]) -> Generator[Any, Any, Any]:
-    """Await a call, and call back whenever it has gone on to its next wait, or its end."""
+    """Await a call; call ``stepped`` whenever it has gone on to its next wait, or its end."""
     steps = call.__await__()
     try:
         awaited = next(steps)
@@ -262,7 +262,7 @@ def in_steps(call: Awaitable[Any], stepped: Callable[[], None]) -> Generator[Any
                 yield awaited
             except GeneratorExit:
                 raise
-            except BaseException as error:  # noqa: BLE001 - it is for the call to deal with
+            except BaseException as error:  # noqa: BLE001 - the call has to handle it
                 awaited = steps.throw(error)
             else:
                 awaited = next(steps)

@@ -1,4 +1,4 @@
-"""Campaigns: agents, their state, and what they can do."""
+"""Campaigns: agents, their state, and their ways to act."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ from steerio.session.versions import Versions
 
 
 class CampaignRun(Protocol):
-    """One run of a campaign, as the campaign itself sees it."""
+    """One run of a campaign, as seen by the campaign itself."""
 
     session: Session
 
     @property
     def is_over(self) -> bool:
-        """Whether it has ended, or was left behind."""
+        """Whether the run has ended, or was left behind."""
         ...
 
     def stop(self, *, cancel: bool, reason: str) -> None:
@@ -46,20 +46,20 @@ class CampaignRun(Protocol):
         ...
 
     def publish(self, event: object) -> None:
-        """Give an event to the handlers that want it, and to everyone's streams."""
+        """Give an event to the handlers that want it, and to all event streams."""
         ...
 
     def reassigned(self, old: object, new: object) -> None:
-        """Take in that an attribute has another value, and that there are boards in one of them."""
+        """Take in that an attribute has another value; there may be boards in the two values."""
         ...
 
 
 class Campaign(Submitter):
-    """One whole run.  Subclass it, keep state in attributes, mark methods as agents.
+    """The base of campaigns.  Subclass it, keep state in attributes, mark methods as agents.
 
-    Set ``workers`` on the class to say how many each pool has where nobody says otherwise, and
-    ``store`` to say where large values go.
-    Override ``setup`` and ``finish`` for what comes before and after.
+    Set ``workers`` on the class for the default number of workers in each pool, and ``store`` for
+    the place of large values. Override ``setup`` and ``finish`` for work before and after that of
+    the agents.
     """
 
     workers: ClassVar[AskedWorkers] = {}
@@ -67,22 +67,22 @@ class Campaign(Submitter):
 
     _conductor: CampaignRun | None = None
     _reserved: ClassVar[dict[str, str]] = {}
-    """What are names of its own, and what each is for."""
+    """The names that campaigns keep for themselves, each with its purpose."""
     run_dir: Path | None = None
     """The run directory, while the campaign runs and after."""
 
     _made_with: dict[str, Any] | None = None
-    """The values of ``__init__`` by name, defaults included, as they were said."""
+    """The values given to ``__init__``, by name, defaults included."""
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         check_class(cls, Campaign, Campaign._reserved)
         _check_store(cls.__qualname__, cls.store)
 
-    if not TYPE_CHECKING:  # to type checkers, any name would be an attribute then
+    if not TYPE_CHECKING:  # else any name would be an attribute to type checkers
 
         def __new__(cls, *args, **kwargs):
-            """Note what a campaign is made with, for its record."""
+            """Note the arguments of ``__init__``, for the record."""
             if cls.__init__ is object.__init__ and (args or kwargs):
                 raise TypeError(f"{cls.__name__}() takes no arguments")
             made = super().__new__(cls)
@@ -91,17 +91,17 @@ class Campaign(Submitter):
             return made
 
         def __setattr__(self, name, value):
-            """Set an attribute; the campaign feeds from a board that it is given as one.
+            """Set an attribute; if the value is a board, the campaign feeds from it.
 
             Raises:
-                UsageError: campaigns have something else of that name.
+                UsageError: the name is a campaign's own.
             """
             if name in self._reserved:
                 written = f"self.{name} of {type(self).__name__}"
                 raise UsageError(say_taken(written, name, self._reserved[name]))
             if name == "store":
                 _check_store(type(self).__name__, value)
-            for base in type(self).__mro__:  # nearly all are in none, and handlers set many
+            for base in type(self).__mro__:  # nearly no name is in one, and handlers set many
                 if name in base.__dict__:
                     check_value(type(self), name, base.__dict__[name], value)
                     break
@@ -115,10 +115,10 @@ class Campaign(Submitter):
                 conductor.reassigned(old, value)
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> Any:
-        """Refuse to be sent, as with a method of it, as long as it runs.
+        """Refuse to be pickled, alone or with a method, as long as the campaign runs.
 
         Raises:
-            TypeError: so it is.
+            TypeError: the campaign runs.
         """
         if self._conductor is not None and not self._conductor.is_over:
             raise TypeError(
@@ -129,13 +129,13 @@ class Campaign(Submitter):
 
     @hook
     async def setup(self) -> None:
-        """Do what comes before the agents start; ``self.run`` works here."""
+        """Prepare the campaign, before the agents start; ``self.run`` works here."""
 
     @hook
     async def finish(self) -> None:
-        """Do what comes after the agents ended well; ``self.run`` works here."""
+        """Conclude the campaign, after the agents ended well; ``self.run`` works here."""
 
-    # -- what agents do --------------------------------------------------------------------------
+    # -- actions of agents -----------------------------------------------------------------------
 
     def _submit(self, kind: TaskType[..., Any], args: Any, kwargs: Any) -> Task[Any]:
         return self.session._submit(kind, args, kwargs)  # pyright: ignore[reportPrivateUsage]
@@ -185,9 +185,9 @@ class Campaign(Submitter):
     def stop(self, *, cancel: bool = False, reason: str = "") -> None:
         """End the campaign.
 
-        Boards hand out no more; what is queued, and what is submitted from now on, ends as
-        ``Cancelled``; what is running ends, and its handlers run.  With ``cancel`` what is
-        running is cancelled too.
+        Boards hand out no more. Queued tasks, and tasks that are submitted from now on, end as
+        ``Cancelled``. Running tasks go on to their end, and their handlers are called; with
+        ``cancel`` they are cancelled, too.
 
         Raises:
             UsageError: the reason is no text.
@@ -195,7 +195,7 @@ class Campaign(Submitter):
         why = said(reason, "the reason to stop") or "an agent stopped the campaign"
         self._running.stop(cancel=cancel, reason=why)
 
-    # -- what agents see -------------------------------------------------------------------------
+    # -- views of agents -------------------------------------------------------------------------
 
     @property
     def session(self) -> Session:
@@ -204,12 +204,12 @@ class Campaign(Submitter):
 
     @property
     def pools(self) -> Pools:
-        """The pools as last heard, and the ways to move workers between them."""
+        """The pools, by the last news of them, and the ways to move workers between them."""
         return self.session.pools
 
     @property
     def nodes(self) -> Nodes:
-        """The nodes, and the ways to have some of them left."""
+        """The nodes, and the ways to drain some of them."""
         return self.session.nodes
 
     @property
@@ -222,29 +222,29 @@ class Campaign(Submitter):
         return self._conductor
 
     def _refuse_to_run_twice(self) -> None:
-        """See that nobody runs it now.
+        """Check that the campaign does not run now.
 
         Raises:
-            UsageError: somebody does: its agents and boards are those of one run.
+            UsageError: it runs; its agents and boards belong to one run.
         """
         if self._conductor is not None and not self._conductor.is_over:
             raise UsageError(f"this {type(self).__name__} runs already: make another for each run")
 
     def _conducted_by(self, conductor: CampaignRun) -> None:
-        """Note who runs it.
+        """Note the run that conducts the campaign.
 
         Raises:
-            UsageError: somebody else does now.
+            UsageError: the campaign runs already.
         """
         self._refuse_to_run_twice()
         self.__dict__["_conductor"] = conductor
 
 
 def _check_store(owner: str, value: object) -> None:
-    """Refuse a ``store`` that is no setting, for then it is a name that is taken.
+    """Refuse a ``store`` that is no setting: that name is taken.
 
     Raises:
-        UsageError: it is something else.
+        UsageError: it is neither a setting nor ``None``.
     """
     if value is not None and not isinstance(value, StoreSetting):
         raise UsageError(

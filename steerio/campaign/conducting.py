@@ -1,9 +1,10 @@
 """Running a campaign on a loop that runs already: in a service, a notebook, an async test.
 
-Theory.  Whoever awaits a campaign there has one way to end it, which is to cancel; so that is what
-Ctrl-C is to `run`: once, it ends in good order and within its bounds, and what was cancelled is
-told so only then; twice, at once.  The process is others', and so are its signals; nobody ends it:
-an agent that does not let itself be cancelled is left behind, with an error.
+Theory.  Code that awaits a campaign there has one way to end it, which is to cancel; so
+cancellation is to `conduct` as Ctrl-C is to `run`.  Cancelled once, the campaign ends in good order
+and within its bounds, and only then the ``CancelledError`` is raised; cancelled twice, it ends at
+once.  The process and its signals belong to others, so it is never ended: an agent that does not
+let itself be cancelled is left behind, with an error.
 """
 
 from __future__ import annotations
@@ -46,29 +47,30 @@ async def conduct(
     store: StoreSetting | None = None,
     random_seed: int | None = None,
 ) -> C:
-    """Run a campaign to its end, on the event loop that runs; returns the campaign.
+    """Run a campaign to its end, on the running event loop; returns the campaign.
 
-    As `run`, for programs that have a loop: services, notebooks, async tests.  Cancelling what
-    awaits this ends the campaign in good order, within the bounds of its ``limits``; cancelling
-    it again, at once.
+    This is `run` for programs that have a loop: services, notebooks, async tests.  Cancel the task
+    that awaits this to end the campaign in good order, within the bounds of its ``limits``; cancel
+    it again to end the campaign at once.
 
     Args:
-        campaign: what to run.
-        session: an open one to run it on, with its workers and record; by default one is opened
-            for the campaign alone.  All tasks that are submitted to that session until its end
-            are the campaign's; those that have not ended are cancelled where it fails.
-        workers: as for `run`; this and what follows, up to ``random_seed``, not with a session.
+        campaign: the campaign to run.
+        session: an open session to run it on, with its workers and record; by default one is opened
+            for the campaign alone.  All tasks that are submitted to that session while the campaign
+            runs are the campaign's; if it fails, those that have not ended are cancelled.
+        workers: as for `run`; this argument, ``run_dir``, ``settings``, ``store`` and
+            ``random_seed`` cannot be given with a session.
         run_dir: where to keep the record; ``runs/NAME-TIME`` by default.
         limits: when to stop by itself.
         progress: ``auto``, ``live``, ``plain`` or ``off``.
-        pin: whether each worker gets cores of its own, where there are enough.
+        pin: whether each worker gets cores of its own, if there are enough.
         settings: bounds and leases.
         store: where large values go; as for `run`.
         random_seed: as for `run`.
 
     Raises:
-        UsageError: an argument that cannot be, or another campaign runs on the session.
-        ExceptionGroup: of what agents raised; of an ``UnhandledFailure`` or ``BrokerLost``.
+        UsageError: an argument is invalid, or another campaign runs on the session.
+        ExceptionGroup: of the errors of agents, an ``UnhandledFailure`` or a ``BrokerLost``.
         AgentsGoOn: the campaign had to end, and agents do not let themselves be cancelled.
     """
     plan = Plan(
@@ -103,23 +105,23 @@ async def conduct(
 
 
 class Ends(Protocol):
-    """What runs a campaign, as far as its end goes."""
+    """The run of a campaign, as seen by the code that ends it."""
 
     def expect_by(self, watchdog: LoopWatch) -> None:
-        """Have every step of the end told to a watchdog."""
+        """Tell a watchdog every step of the end."""
         ...
 
     def end_in_order(self) -> bool:
-        """Begin to end in good order; returns whether there is anything yet to end so."""
+        """Begin to end in good order; returns ``False`` if nothing runs yet that could."""
         ...
 
     async def leave_behind(self, because: str) -> None:
-        """Close whatever can be closed, though agents go on."""
+        """Close all that can be closed, although agents go on."""
         ...
 
 
 async def _see_to_its_end(run: Ends, running: Coroutine[Any, Any, Any]) -> None:
-    """Await a run; pass on cancellation as a wish to end in good order, and again, at once."""
+    """Await a run; end it in good order when cancelled once, at once when cancelled again."""
     watchdog = LoopWatch()
     run.expect_by(watchdog)
     inner = asyncio.ensure_future(running)
@@ -141,23 +143,23 @@ async def _see_to_its_end(run: Ends, running: Coroutine[Any, Any, Any]) -> None:
         raise AgentsGoOn(because)
     if asked is not None:
         failed = None if inner.cancelled() else inner.exception()
-        if failed is not None:  # most that cancel look at nothing but that
+        if failed is not None:  # most code that cancels looks only at the CancelledError
             log.error("a campaign that was cancelled failed as it ended", exc_info=failed)
         raise asked from failed
     inner.result()
 
 
 class LoopWatch:
-    """Notes when something lasts longer than it may; see `Watchdog`, which has a thread."""
+    """Notes when a step lasts longer than it may; see `Watchdog`, which has a thread."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self.overdue: asyncio.Future[str] = self._loop.create_future()
-        """Becomes what lasted too long."""
+        """Done when a step lasts too long, with that step."""
         self._timer: asyncio.TimerHandle | None = None
 
     def expect(self, what: str, within_s: float | None) -> None:
-        """Expect something to be over, and nothing else any more; ``None``: at any time."""
+        """Expect a step to be over in time, in place of the last one; ``None``: at any time."""
         self.close()
         if within_s is not None:
             self._timer = self._loop.call_later(within_s + SLACK_S, self._lasts, what)

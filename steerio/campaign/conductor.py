@@ -1,8 +1,8 @@
 """Runs one campaign on a session: starts agents, deals results to triggers, feeds boards.
 
-Invariant: the campaign is *quiet* when nothing can happen any more that would call an
-agent: no task outstanding (of those submitted before it stops), no call queued or under
-way, nothing that a board may still hand out, no agent alive, no period, and every ``on_idle``
+Invariant: the campaign is *quiet* when nothing can happen any more that would call an agent: no
+task is outstanding (of those submitted before it stops), no call is queued or under way, no board
+has an entry to hand out, no ``@agent`` runs, there is no ``@every``, and every ``on_idle`` was
 asked in vain (`Idleness`).  A quiet campaign has ended, so none can hang for want of a ``stop``.
 """
 
@@ -55,7 +55,7 @@ class Conductor:
         self._agents = 0
         self._periods = 0
         self._after = session.client.last_id
-        """The campaign's tasks have higher ids; those of others may still end meanwhile."""
+        """The campaign's tasks have higher ids; earlier tasks of the session may still end."""
         self._disowned = False
         self._outstanding: dict[int, Task[Any]] = {}
         self.latecomers = Latecomers()
@@ -77,7 +77,7 @@ class Conductor:
         self._finishing = False
         self._submitted = False
         self._stopped_finish = False
-        """Whether tasks were cancelled that `Campaign.finish` had submitted."""
+        """Whether tasks that `Campaign.finish` had submitted were cancelled."""
 
     def __repr__(self) -> str:
         return f"<Conductor of {self._name}: {len(self._outstanding)} tasks outstanding>"
@@ -88,7 +88,7 @@ class Conductor:
         """Run the campaign to its end.
 
         Raises:
-            ExceptionGroup: of what agents raised, or an ``UnhandledFailure``, or ``BrokerLost``.
+            ExceptionGroup: of the errors of agents, an ``UnhandledFailure`` or a ``BrokerLost``.
             UsageError: another campaign runs on the session, or this one runs elsewhere.
         """
         session, campaign = self.session, self.campaign
@@ -104,13 +104,13 @@ class Conductor:
         try:
             await self._conduct()
             self._finishing = True
-            if self._disowned:  # it has ended for whoever ran it
+            if self._disowned:  # the caller was told that it has ended
                 return
             await self._finish()
             if not self._submitted:
                 log.warning("%s", NOTHING_DONE.format(self._name))
         except BaseException:
-            if not self._disowned:  # its tasks are nobody's any more, and workers may be others'
+            if not self._disowned:  # else the session may be another campaign's
                 self._cancel_tasks("its campaign has ended with an error")
             raise
         finally:
@@ -124,8 +124,8 @@ class Conductor:
         return self._disowned
 
     def disown(self) -> None:
-        """Let go of the session: what agents still do is no part of the campaign any more."""
-        if self._disowned:  # and others may have it now
+        """Let go of the session: agents that go on are no part of the campaign any more."""
+        if self._disowned:  # and another campaign may have it now
             return
         self._disowned = True
         self.ending.close()
@@ -138,15 +138,15 @@ class Conductor:
         self.feeder.close()
 
     async def _finish(self) -> None:
-        if self._deafness is not None:  # they have all ended
+        if self._deafness is not None:  # all agents have ended
             self._deafness.cancel()
         self.ending.finishes()
         try:
             with self.latecomers.may_cut(f"{self._name}.finish"):
                 await as_agent(f"{self._name}.finish", self.campaign.finish(), self.explains)
-        except Exception as error:  # noqa: BLE001 - of the user's code; as if an agent's
+        except Exception as error:  # noqa: BLE001 - of the user's code; raised like an agent's
             raise ExceptionGroup(f"{self._name} failed", [error]) from None
-        # what was cut short may well have left too few for a call
+        # agents that were cut short may well have left too few failures for a call
         self._unhandled.report_rest(() if self.ending.must else self._dealing.calls)
         if self._error is not None:
             raise ExceptionGroup(f"{self._name} failed", [self._error])
@@ -161,7 +161,7 @@ class Conductor:
             with self.latecomers.may_cut(f"{self._name}.setup"):
                 await as_agent(f"{self._name}.setup", self.campaign.setup(), self.explains)
             self._start_calls(group)
-            self._started = True  # what setup() awaited must not look like the end
+            self._started = True  # before, a wait in setup() must not look like the end
             self.feeder.begin(self.campaign)
             self.look_if_quiet()
             try:
@@ -196,7 +196,7 @@ class Conductor:
     # -- ending ------------------------------------------------------------------------
 
     def stop(self, *, cancel: bool, reason: str) -> None:
-        """Begin to end; see ``Campaign.stop``."""
+        """Begin to end the campaign; see ``Campaign.stop``."""
         if not self.stopping:
             self.stopping = reason
             log.info("stopping: %s", reason)
@@ -228,15 +228,16 @@ class Conductor:
         self._ended.set()
 
     def explains(self, error: BaseException) -> bool:
-        """Whether an agent raised something because the campaign ends, which is no error.
+        """Whether an agent raised this only because the campaign ends, so that it is no error.
 
-        That is what awaiting cancelled tasks raises, and what a task group cancels on its account.
+        Awaiting a cancelled task raises such an error, and a task group then cancels its other
+        tasks.
         """
         ends = self._stopped_finish if self._finishing else bool(self.stopping)
         return ends and isinstance(error, (TaskCancelled, asyncio.CancelledError))
 
     def _name_deaf(self) -> None:
-        """Name who does not let itself be cancelled: it may not go on for ever."""
+        """Name agents that do not let themselves be cancelled: they may not go on for ever."""
         if self.latecomers.name_deaf():
             self.ending.leave("agents that were cancelled go on")
 
@@ -258,10 +259,10 @@ class Conductor:
             self._ended.set()
 
     def _expects_more(self) -> bool:
-        """Whether more would come, although nothing is under way."""
+        """Whether more work may come, although none is under way."""
         if self._agents or self._periods:
             return True
-        self.feeder.find_boards()  # one may have been put into a list since
+        self.feeder.find_boards()  # a board may have been put into a list since
         if self.feeder.waiting > 0 or self._outstanding:
             return True
         return self.idleness.may_answer()
@@ -283,7 +284,7 @@ class Conductor:
     # -- tasks -------------------------------------------------------------------------
 
     def task_submitted(self, task: Task[Any]) -> None:
-        """Count a task that keeps the campaign going, or cancel one that is too late."""
+        """Count a task, which keeps the campaign going; cancel it if it is too late."""
         self._submitted = True
         self.feeder.submitted(task)
         self.idleness.task_seen()
@@ -294,26 +295,26 @@ class Conductor:
             self._outstanding[task.id] = task
 
     def task_waits(self, task: Task[Any], *, waits: bool) -> None:
-        """Count for the boards whether a task waits for others."""
+        """Tell the feeder whether a task waits for others."""
         if task.id > self._after:
             self.feeder.waits(task, waits)
 
     def never_awaited(self, result: Result) -> bool:
-        """Report a failure of which no code will ask any more."""
+        """Report a failure that no code can read any more."""
         if result.task_id <= self._after:
             return False
         self._unhandled.report(result)
         return True
 
     def task_ended(self, task: Task[Any], result: Result) -> None:
-        """Count how a task ended, and give that to the triggers that want it."""
+        """Count a result, and give it to the triggers that want it."""
         if task.id <= self._after:  # it was submitted before the campaign began
             return
         self._outstanding.pop(task.id, None)
         of_board = self.feeder.ended(task)
         self.idleness.task_seen()
         if self.latecomers.discard(task.id) and isinstance(result, Cancelled):
-            return  # it never was part of the campaign, and calls nobody
+            return  # it never was part of the campaign, and calls no agent
         self.pools.used.worked(task.type.pool, result.timings.run_s or 0.0)
         reached = self.spent.count(result)
         if reached and not self.stopping:
@@ -329,11 +330,11 @@ class Conductor:
     # -- attributes and events --------------------------------------------------------------
 
     def reassigned(self, old: object, new: object) -> None:
-        """Take in that an attribute has another value, and that there are boards in one of them."""
+        """Take in that an attribute has another value; there may be boards in the two values."""
         self.feeder.reassigned(old, new)
 
     def publish(self, event: object) -> None:
-        """Give an event to the handlers that want it, and to everyone's streams."""
+        """Give an event to the handlers that want it, and to all event streams."""
         self._dealing.tell(event)
         self.session.publish(event)
 
@@ -342,7 +343,6 @@ async def drive(campaign: Campaign, session: Session, limits: Limits | None = No
     """Run a campaign on an open session, to its end.
 
     Raises:
-        ExceptionGroup: of what its agents raised; or of an ``UnhandledFailure`` or
-            ``BrokerLost``.
+        ExceptionGroup: of the errors of agents, an ``UnhandledFailure`` or a ``BrokerLost``.
     """
     await Conductor(campaign, session, limits).run()

@@ -1,4 +1,4 @@
-"""Who is called with what: a campaign's triggered methods, and the results and events for them."""
+"""The dealing of results and events to the triggered methods of a campaign."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from steerio.session.task import Task
 
 
 class Dealing:
-    """The calls of all triggered methods of one campaign, and what each of them is given.
+    """The calls of all triggered methods of one campaign; gives each its results and events.
 
     Args:
-        home: the run of the campaign whose calls they are.
-        campaign: whose methods they call.
+        home: the run of the campaign.
+        campaign: has the methods to call.
     """
 
     def __init__(self, home: CallsHome, campaign: Campaign) -> None:
@@ -27,9 +27,9 @@ class Dealing:
             Calls(home, f"{name}.{method_name}", trigger, method)
             for method_name, trigger, method in triggers_of(campaign)
         ]
-        """All of them, in the order of their methods' names."""
+        """All calls, in the order of their methods' names."""
         self.idle = [calls for calls in self.calls if calls.trigger.kind == "idle"]
-        """Those of ``on_idle`` methods."""
+        """The calls of ``on_idle`` methods."""
         self._on_result: defaultdict[str, list[Calls]] = defaultdict(list)
         self._on_event: list[Calls] = []
         self._sort()
@@ -59,11 +59,11 @@ class Dealing:
 
     @property
     def busy(self) -> set[str]:
-        """The names of those of which a call is under way."""
+        """The names of methods with a call under way."""
         return {calls.name for calls in self.calls if calls.busy}
 
     def deal(self, task: Task[Any], result: Result, *, bad: bool) -> bool:
-        """Give a result to the triggers that want it; returns whether there are any."""
+        """Give a result to the triggers that want it; return whether there are any."""
         found = self._on_result.get(result.task_type)
         if not found:
             return False

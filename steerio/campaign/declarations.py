@@ -1,9 +1,9 @@
-"""What a class of campaigns may declare: checked when it is made, so that nothing gets lost.
+"""Checks of a campaign class, made when the class is, so that no declaration gets lost.
 
-A campaign's own names, such as ``run`` and ``events``, belong to it: a subclass, or an instance,
-that used one for something else would take it away from all that needs it.  Which these are is what
-`Campaign` has; free are its *hooks*, methods that are there to be overridden, and its settings,
-public attributes of the class that are no methods.
+A campaign's own names, such as ``run`` and ``events``, are reserved: a subclass, or an instance,
+that used one for something else would take it away from all code that needs it.  All names of
+`Campaign` are reserved but for its *hooks*, methods that are there to be overridden, and its
+settings, public attributes of the class that are no methods.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def hook(method: F) -> F:
 
 
 def reserved_names(base: type) -> dict[str, str]:
-    """Return the names that a class of campaigns keeps for itself, and what each of them is for."""
+    """Return the names that a class of campaigns keeps for itself, each with its purpose."""
     names: dict[str, str] = {}
     for name in dir(base):
         if name.startswith("__"):
@@ -44,7 +44,7 @@ def reserved_names(base: type) -> dict[str, str]:
 
 
 def say_taken(written: str, name: str, purpose: str) -> str:
-    """Say that a name is a campaign's own."""
+    """Return the words that refuse a campaign's own name."""
     doing = f" ({purpose.rstrip('.')})" if purpose else ""
     return f"{written} would hide Campaign.{name}{doing}: call it something else"
 
@@ -53,7 +53,8 @@ def check_class(cls: type, base: type, reserved: dict[str, str]) -> None:
     """Refuse a class of campaigns that could not work as it is written.
 
     Raises:
-        UsageError: it hides what campaigns have, or something is no agent that should be one.
+        UsageError: it hides a campaign's own name, or a method cannot be the agent that it should
+            be.
     """
     for name, purpose in reserved.items():
         value = inspect.getattr_static(cls, name)
@@ -73,12 +74,12 @@ def check_value(cls: type, name: str, own: object, value: object) -> None:
 
     Args:
         cls: the campaign's class.
-        name: of the attribute.
-        own: the class's own of that name.
-        value: what is to hide that.
+        name: the attribute's name.
+        own: the class's own attribute of that name.
+        value: the value that would hide it.
 
     Raises:
-        UsageError: it does, and cannot be awaited in its place.
+        UsageError: it would hide one, and cannot be awaited in its place.
     """
     is_called = name in ("setup", "finish") or (own is not None and marks(own))
     if is_called and not is_async(value):
@@ -100,11 +101,11 @@ def _check_hook(cls: type, name: str) -> None:
 
 
 def _check_attribute(cls: type, name: str, value: object) -> None:
-    """Refuse what hides an agent, or cannot be called as the agent that it overrides."""
+    """Refuse an attribute that hides an agent, or cannot be called like the agent it overrides."""
     called = f"{cls.__qualname__}.{name}"
     unused = inspect.getattr_static(value, UNUSED, "")
     if unused:
-        raise UsageError(f"{called} has {unused} without what that is about: {unused}(...)")
+        raise UsageError(f"{called} has {unused} without its arguments: write {unused}(...)")
     if not marks(value) and any(marks(each) for each in _inside(value)):
         raise UsageError(
             f"{called} is no agent: {type(value).__name__} is around its trigger; put the trigger "
@@ -116,7 +117,7 @@ def _check_attribute(cls: type, name: str, value: object) -> None:
 
 
 def _check_found(cls: type) -> None:
-    """Refuse methods whose triggers are lost: by a decorator, or by another of their name."""
+    """Refuse methods whose triggers a decorator loses, or another method of the same name."""
     marked: list[Callable[..., Any]] = vars(cls).get(MARKED, [])
     if not marked:
         return
@@ -126,13 +127,13 @@ def _check_found(cls: type) -> None:
         if id(method) not in reached:
             raise UsageError(
                 f"{cls.__qualname__}.{method.__name__} has a trigger, but the class does not have "
-                "that method: another of its name follows, or what decorates it keeps it to itself "
+                "that method: another of its name follows, or its decorator hides it "
                 "(functools.wraps would show it)"
             )
 
 
 def _inside(value: object) -> Iterator[object]:
-    """Go through what a decorated method was put around; asks proxies nothing."""
+    """Yield the functions inside a decorated method, without calling a proxy."""
     for _ in range(LIMIT_AROUND):
         if isinstance(value, (staticmethod, classmethod)):
             value = cast("staticmethod[..., Any]", value).__func__

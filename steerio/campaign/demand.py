@@ -1,7 +1,7 @@
-"""Which task types a campaign is seen to use, and so which pools must have workers.
+"""The task types that a campaign is seen to use, and so the pools that must have workers.
 
-Its triggers and boards need their pools for certain.  Task types that its module has as globals
-may be another campaign's; a task for one of them without workers is refused when it is submitted.
+Its triggers and boards surely need their pools.  Task types among the globals of its module may be
+another campaign's; a task of such a type whose pool has no workers is refused when it is submitted.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from steerio.session.task_type import DEFAULT_POOL, TaskType, is_task_type
 def task_types(campaign: object) -> list[TaskType[..., Any]]:
     """Return the task types that a campaign is seen to use.
 
-    Those of its triggers and boards, and those that its module has as globals.
+    These are the types of its triggers and boards, and the globals of its module.
     """
     found = _needed_types(campaign) + _types_in(inspect.getmodule(type(campaign)))
     return list({id(kind): kind for kind in found}.values())
@@ -38,15 +38,15 @@ def task_types(campaign: object) -> list[TaskType[..., Any]]:
 def count_workers(
     campaign: Campaign, asked: AskedWorkers | int | None
 ) -> tuple[dict[str, int], dict[str, WorkerNeeds]]:
-    """Return how many workers to start for each pool, and what each of them needs.
+    """Return how many workers to start for each pool, and the needs of each of these.
 
     Args:
-        campaign: what they are for.
-        asked: how many were asked for; for other pools it is what the campaign's class says.  If
-            neither says anything, one for each pool that it is seen to use.
+        campaign: the campaign that needs the workers.
+        asked: how many the caller asks for; pools not named there get as many as the campaign's
+            class says.  If neither names any, each pool that the campaign is seen to use gets one.
 
     Raises:
-        UsageError: a pool of a trigger or board has none, or what was asked for cannot be.
+        UsageError: a pool of a trigger or board has no workers, or ``asked`` is invalid.
     """
     usual = campaign.workers
     used = {kind.pool for kind in task_types(campaign)} | _idle_pools(campaign)
@@ -79,7 +79,7 @@ def seen_pools(campaign: object) -> set[str]:
 
 
 def unknown_pools(campaign: object, workers: Iterable[str]) -> list[str]:
-    """Say of which pools no task type is seen, and what may have been meant."""
+    """Return, in words, the pools without a known task type, each with the name probably meant."""
     known = seen_pools(campaign)
     said: list[str] = []
     for pool in workers:

@@ -1,13 +1,13 @@
-"""What agents still do while their campaign ends, and how that is kept within bounds.
+"""The end of a campaign, with bounds on the work that agents still do.
 
-Theory.  A campaign that stops lets its calls finish, and what they submit from then on is
-cancelled.  Most agents notice: `run` raises in them.  One that takes results as data, such as
-``while True: await self.submit(f, x).result()``, does not, and would go on for ever.  So what is
-submitted *late* keeps no campaign alive and calls no trigger, and a call that has submitted
-``LATE_TASKS`` of it is cut short.
+Theory.  A campaign that stops lets its calls finish, and cancels tasks that they submit from then
+on.  Most agents notice: `run` raises in them.  An agent that takes results as data, such as
+``while True: await self.submit(f, x).result()``, does not, and would go on for ever.  So a task
+that is submitted *late* keeps no campaign alive and calls no trigger, and a call that has submitted
+``LATE_TASKS`` of them is cut short.
 
-A campaign that *must* end, because its time is up or somebody asked for it, waits for nobody
-longer than its limits say: it goes from step to step, whatever its tasks and agents do.
+A campaign that *must* end, because its time is up or its end was asked for, waits for no task or
+agent longer than its limits say: it goes from step to step, whatever they do.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from steerio.session.current_agent import current_agent
 log = logging.getLogger("steerio.campaign")
 
 LATE_TASKS = 1_000
-"""Tasks that one call may submit while the campaign stops; it is cut short then."""
+"""Tasks that one call may submit while the campaign stops; then the call is cut short."""
 DEAF_S = 5.0
 """Agents that have not ended so many seconds after they were cancelled are named in a warning."""
 
@@ -36,7 +36,7 @@ DEAF_S = 5.0
 class Latecomers:
     """The tasks that were submitted while the campaign stopped, and the calls that submit them.
 
-    Calls are known by the name of their agent, of which several may be under way.
+    Calls are known by the name of their agent; several calls of one agent may be under way.
     """
 
     def __init__(self) -> None:
@@ -49,7 +49,7 @@ class Latecomers:
 
     @contextlib.contextmanager
     def may_cut(self, agent: str) -> Generator[anyio.CancelScope, None, None]:
-        """Let what runs inside be cut short; it ends then without an error."""
+        """Let the code inside be cut short; it then ends without an error."""
         with anyio.CancelScope() as scope:
             self._scopes[agent].add(scope)
             try:
@@ -58,13 +58,13 @@ class Latecomers:
                 self._scopes[agent].discard(scope)
 
     def cut(self, agent: str, why: str) -> None:
-        """Cut short what is under way of an agent."""
+        """Cut short the calls of an agent that are under way."""
         log.warning("%s is cut short: %s", agent, why)
         for scope in self._scopes[agent]:
             scope.cancel()
 
     def name_deaf(self) -> bool:
-        """Warn of what is still under way although it was cancelled; returns whether any is."""
+        """Warn of agents that go on although they were cancelled; return whether there are any."""
         deaf = sorted(name for name, scopes in self._scopes.items() if scopes)
         for agent in deaf:
             log.warning(
@@ -76,7 +76,7 @@ class Latecomers:
         return bool(deaf)
 
     def call_begins(self, agent: str) -> None:
-        """Forget what earlier calls of an agent have submitted late."""
+        """Forget the late tasks of an agent's earlier calls."""
         if self._submitted:
             del self._submitted[agent]
 
@@ -97,7 +97,7 @@ class Latecomers:
 
 
 class Step(IntEnum):
-    """How far a campaign is that must end."""
+    """The steps of a campaign that must end."""
 
     NONE = 0
     DRAINING = 1
@@ -111,9 +111,9 @@ class Ending:
 
     Args:
         limits: how long each step may take.
-        cancel_tasks: called with the reason when running tasks may go on no longer.
-        cut_calls: called with the reason when calls may not.
-        cut_finish: called with the reason when ``finish`` may not.
+        cancel_tasks: called with the reason when running tasks may not go on.
+        cut_calls: called with the reason when calls may not go on.
+        cut_finish: called with the reason when ``finish`` may not go on.
     """
 
     def __init__(
@@ -125,9 +125,9 @@ class Ending:
         cut_finish: Callable[[str], None],
     ) -> None:
         self.said = ""
-        """The step, in words; nothing while the campaign need not end."""
+        """The step, in words; empty while the campaign need not end."""
         self.on_step: Callable[[str, float | None], None] = lambda said, within_s: None
-        """Called with each step, and how long it may take at most."""
+        """Called with each step, and the seconds that it may take at most."""
         self._limits = limits
         self._cancel_tasks, self._cut_calls, self._cut_finish = cancel_tasks, cut_calls, cut_finish
         self._step = Step.NONE
@@ -155,10 +155,10 @@ class Ending:
             self._clock = asyncio.get_running_loop().call_later(wall_s, up)
 
     def begin(self, reason: str, *, drain: bool) -> None:
-        """Have the campaign end; if it is ending already, sooner.
+        """Make the campaign end; if it is ending already, sooner.
 
         Args:
-            reason: why.
+            reason: why it ends.
             drain: whether running tasks may still end, for ``drain_s``.
         """
         self._reason = self._reason or reason
@@ -199,7 +199,7 @@ class Ending:
             self._timer = asyncio.get_running_loop().call_later(within_s, self._next)
 
     def _next(self) -> None:
-        """Go on to the next step: this one has lasted for as long as it may."""
+        """Go on to the next step: this one has lasted as long as it may."""
         limits = self._limits
         if self._step < Step.CANCELLING:
             calls = f"running tasks are cancelled, calls under way have{_time(limits.calls_s)}"
@@ -214,7 +214,7 @@ class Ending:
             self._cut_finish(f"it still ran{_time(limits.finish_s)} after the campaign had to end")
 
     def leave(self, said: str) -> None:
-        """Have the last step begin: for what was cancelled to let that happen."""
+        """Begin the last step: agents that were cancelled have time to end."""
         self.said = said
         log.info("the campaign ends: %s", said)
         self.on_step(said, self._limits.leave_s)

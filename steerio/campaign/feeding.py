@@ -1,4 +1,4 @@
-"""Hands out what boards have, whenever workers have nothing to do."""
+"""Hands out the entries of boards, whenever workers have nothing to do."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ from steerio.session.task import Task
 log = logging.getLogger("steerio.campaign")
 
 NOBODY = PoolLoad(0, 0, 0, 0)
-"""A pool of which nothing was heard yet."""
+"""The load of a pool of which no news has come yet."""
 
 
 class Feeder:
     """Feeds the pools of a campaign from its boards.
 
-    A board's entry goes out while its pool has more workers that fit it than the campaign has
-    tasks there that just these workers fit.  Counting one's own tasks, instead of asking who is
-    idle, needs no answer.
+    A board's entry goes out while its pool has more workers that fit it than the campaign has tasks
+    there that just these workers fit.  The feeder counts the campaign's own tasks, instead of
+    asking which workers are idle, so it waits for no answer.
 
-    That no worker idles beside an entry that it fits follows from this alone: where as many
-    tasks are out as there are workers that fit them, and one of these has nothing to do, then
-    one of the tasks is queued, and the broker leaves no worker idle beside a queued task that it
-    fits.  Tasks that other workers fit, too, or only some of these, are counted apart: nobody
-    knows where they run, and those behind them would wait for workers that they do not need.
+    It follows from this alone that no worker idles beside an entry that it fits: if as many tasks
+    are out as there are workers that fit them, and one of these workers has nothing to do, then one
+    of the tasks is queued, and the broker leaves no worker idle beside a queued task that it fits.
+    Tasks that other workers fit, too, or only some of these, are counted apart: it is not known
+    where they run, and tasks behind them would wait for workers that they do not need.
 
     Args:
-        session: what tasks are submitted to.
-        fail: called with the error where an entry cannot be submitted.
-        may_feed: whether the campaign still wants work to go out.
+        session: takes the tasks.
+        fail: called with the error if an entry cannot be submitted.
+        may_feed: returns whether the campaign still wants work to go out.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class Feeder:
         self.find_boards()
 
     def find_boards(self) -> None:
-        """Take on the boards that the campaign has now, let go of others, and feed."""
+        """Find the boards that the campaign has now, drop others, and feed."""
         if self._campaign is None:
             return
         self._let_go()
@@ -97,7 +97,7 @@ class Feeder:
                 )
 
     def reassigned(self, old: object, new: object) -> None:
-        """An attribute of the campaign was given another value."""
+        """Take in that an attribute of the campaign has another value."""
         if self._campaign is not None and (boards_in(new) or boards_in(old)):
             self.find_boards()
 
@@ -111,17 +111,17 @@ class Feeder:
             board.on_change = None
 
     def submitted(self, task: Task[Any]) -> None:
-        """A task of the campaign was submitted, by whomever."""
+        """Take in that a task of the campaign was submitted, by a board or an agent."""
         self._in_pool[task.type.pool][task.needs] += 1
 
     def waits(self, task: Task[Any], waits: bool) -> None:
-        """A task of the campaign needs no worker before others have ended, or needs one now."""
+        """Take in whether a task waits for others, so that it needs no worker yet."""
         self._in_pool[task.type.pool][task.needs] += -1 if waits else 1
         if waits:
             self.feed()
 
     def ended(self, task: Task[Any]) -> bool:
-        """A task of the campaign ended; returns whether it was a board's."""
+        """Take in that a task of the campaign ended; return whether it came from a board."""
         outstanding = self._in_pool[task.type.pool]
         outstanding[task.needs] -= 1
         if not outstanding[task.needs]:
@@ -135,7 +135,7 @@ class Feeder:
         return True
 
     def feed(self) -> None:
-        """Hand out what there is to hand out now."""
+        """Hand out as many entries as may go out now."""
         for board in self._boards:
             room = self._room(board) if len(board) else 0
             while room > 0 and self._may_feed():
@@ -146,7 +146,7 @@ class Feeder:
                 self._hand_out(board, *entry)
 
     def _room(self, board: Board[Any]) -> int:
-        """Return how many entries may go out."""
+        """Return how many entries of a board may go out."""
         kind = board.task_type
         needs = board.options.needs
         load = self._session.client.watch.pools.get(kind.pool, NOBODY)
@@ -156,7 +156,7 @@ class Feeder:
             for other, count in self._in_pool[kind.pool].items()
             if other == needs or (fitting and load.fitting(other) == fitting)
         )
-        # one goes out even where no worker is: then the broker says if none will ever be
+        # one goes out even if there is no worker: then the broker tells if there will never be one
         return max(1, sum(fitting.values())) + board.ahead - beside
 
     def idle(self, pool: str) -> int:
@@ -164,7 +164,7 @@ class Feeder:
         load = self._session.client.watch.pools.get(pool)
         if load is None:
             return 0
-        # what is queued beside idle workers is nothing that they fit
+        # tasks that are queued beside idle workers do not fit them
         at_workers = self._in_pool[pool].total() - load.queued
         return max(0, min(load.idle, load.workers - load.starting - at_workers))
 
@@ -178,7 +178,7 @@ class Feeder:
             return
         finally:
             current_agent.reset(token)
-        if kind.kind == "generator":  # entries are told how they ended
+        if kind.kind == "generator":  # a board reads only how an entry ended
             task.ignore_items()
         board.running[key] = task
         self._of_board[task.id] = (board, key)

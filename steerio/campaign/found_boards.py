@@ -1,4 +1,4 @@
-"""Where the boards of a campaign are looked for: in its attributes, and in what these hold."""
+"""The search for the boards of a campaign: in its attributes, and in lists and dicts there."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from steerio.campaign.board import Board
 LOOKED_INTO = 100
 """Entries of a list or dict in an attribute among which boards are looked for."""
 HOLDERS = (Board, list, tuple, set, frozenset, dict)
-"""What boards are looked for in, when it is an attribute of a campaign."""
+"""The types of attributes in which boards are looked for."""
 
 
 def is_board(value: object) -> TypeGuard[Board[Any]]:
-    """Whether a value is a board.  Not asked itself: a proxy would have to be fetched for that."""
+    """Whether a value is a board.  Only its type is looked at, so that no proxy is fetched."""
     return issubclass(type(value), Board)
 
 
 def boards_in(value: object) -> list[Board[Any]]:
-    """Return the boards that a value is or has: those of a list, tuple, set or dict, too.
+    """Return the value, if it is a board, or the boards in it, if it is a list, tuple, set or dict.
 
-    Of these, the first ``LOOKED_INTO`` entries are looked at, and not into them.
+    Only its first ``LOOKED_INTO`` entries are looked at, and not their contents.
     """
     if is_board(value):
         return [value]
@@ -44,7 +44,7 @@ def boards_of(campaign: object) -> list[Board[Any]]:
 def hidden_boards(campaign: object) -> dict[str, Board[Any]]:
     """Return boards that are one step too deep to be found: in attributes of attributes, by path.
 
-    Of proxies only what they have themselves is looked at, so none is fetched.
+    Of a proxy only its own attributes are looked at, so that none is fetched.
     """
     hidden: dict[str, Board[Any]] = {}
     for name, value in vars(campaign).items():

@@ -1,17 +1,17 @@
 """Ctrl-C and its like: once, a run ends in good order; twice, at once, whatever its agents do.
 
-Theory.  A handler that an event loop calls is not called while an agent keeps the loop, and what
-cancels agents does not end one that swallows it.  So signals are counted by handlers of the
-interpreter, which it calls between any two instructions of the main thread.  The first signal is
+Theory.  A handler that an event loop calls is not called while an agent keeps the loop, and a
+cancellation does not end an agent that swallows it.  So signals are counted by handlers of the
+interpreter, which calls them between any two instructions of the main thread.  The first signal is
 passed to the loop.  The second kills the workers, cancels the run, and gives it ``AT_ONCE_S`` to
-unwind; a thread ends the process after that.  The third ends it where it comes.
+unwind; a thread ends the process after that.  The third ends the process at once.
 
 One request may arrive as several signals: ``timeout`` and launchers signal a process and its group,
-closing a terminal brings SIGHUP from the shell and the kernel.  So what follows within ``SAME_S``
-is not counted; a person who presses a key again takes longer.
+closing a terminal brings SIGHUP from the shell and the kernel.  So signals that follow within
+``SAME_S`` are not counted; a person who presses a key again takes longer.
 
-What an agent forks (`multiprocessing`, ``os.fork``) inherits these handlers, and is no part of the
-run: there a signal does what it does anywhere.
+A process that an agent forks (`multiprocessing`, ``os.fork``) inherits these handlers, but is no
+part of the run: there a signal has its ordinary effect.
 """
 
 from __future__ import annotations
@@ -39,17 +39,17 @@ AT_ONCE_S = 1.0
 class Interrupts:
     """Counts the signals that ask this process to end, while it is entered, on a running loop.
 
-    Signals that were ignored before, as under ``nohup``, stay ignored; in a thread that is not
-    the main one there are none.
+    Signals that were ignored before, as under ``nohup``, stay ignored; in a thread that is not the
+    main one it counts none.
 
     Args:
-        begun: whether there is something yet that can end in good order; if not, the first
+        begun: returns whether there is a campaign yet that can end in good order; if not, the first
             signal counts as the second.
         heard: called for the first signal, in the signal's handler.
         in_order: called on the loop for the first signal.
         kill: called for the second, in the signal's handler: kills the workers.
         cancel: called for the second, on the loop: cancels the run.
-        abandon: called before the process is ended, from wherever: leaves no files behind.
+        abandon: called before the process is ended, on any thread: leaves no files behind.
     """
 
     def __init__(
@@ -95,11 +95,11 @@ class Interrupts:
     ) -> None:
         self._left.set()
         for number, handler in self._before.items():
-            # one that was not set from Python cannot be set again
+            # a handler that was not set from Python cannot be set again
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
     def _heed(self, number: int, frame: FrameType | None) -> None:
-        """Take in a signal, between two instructions of whatever the main thread does."""
+        """Take in a signal, between any two instructions of the main thread."""
         del frame
         if os.getpid() != self._pid:
             self._be_ordinary(signal.Signals(number))
@@ -120,15 +120,15 @@ class Interrupts:
             self._end_process()
 
     def _be_ordinary(self, number: signal.Signals) -> None:
-        """Take a signal as any process does: this one was forked by an agent, and is no run."""
+        """Take a signal as any process does: an agent forked this one, and it is no run."""
         for each, handler in self._before.items():
             usual = signal.SIG_DFL if handler is None else handler
-            # an event loop's own is of no use where that loop does not run
+            # an event loop's own handler is of no use here, as that loop does not run
             signal.signal(each, signal.default_int_handler if each == signal.SIGINT else usual)
         os.kill(os.getpid(), number)
 
     def _at_once(self) -> None:
-        with contextlib.suppress(OSError):  # it may have been struck in the middle of this
+        with contextlib.suppress(OSError):  # the signal may have come in the middle of this
             self._kill()
         # not a threading.Thread: the main thread may hold a lock that starting one takes
         _thread.start_new_thread(self._see_to_it, ())
@@ -141,6 +141,6 @@ class Interrupts:
     def _end_process(self) -> None:
         """End this process although its main thread goes on."""
         assert self.by is not None
-        with contextlib.suppress(Exception):  # whatever is in the way of it
+        with contextlib.suppress(Exception):  # nothing may keep the process from its end
             self._abandon(self.by)
         end_process(128 + self.by, f"ended at once by {self.by.name}")

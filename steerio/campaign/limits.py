@@ -19,21 +19,22 @@ _MAY_BE_0 = ("failures", *(f"{name}_s" for name in GRACES))
 
 
 class Limits(Struct, frozen=True, kw_only=True):
-    """When to stop; ``None`` is no bound.
+    """The bounds after which a campaign stops; ``None`` is no bound.
 
     Attributes:
         tasks: tasks that ended (cancelled ones do not count).
         successes: tasks that succeeded.
-        failures: tasks that did not succeed.  Up to this number they are tolerated, so they
-            need no ``on_failure``; one more stops the campaign.
+        failures: tasks that did not succeed.  Up to this number they are tolerated, and need no
+            ``on_failure``; one more stops the campaign.
         wall_s: seconds since the campaign began.
         worker_s: seconds that workers spent inside tasks, summed over workers.
         drain: whether running tasks may end (queued ones are cancelled in any case).
-        drain_s: seconds that they may go on once ``wall_s`` have passed; they are cancelled then.
-        calls_s: seconds that calls under way may go on once running tasks are cancelled because
+        drain_s: seconds that they may go on after ``wall_s`` have passed; then they are cancelled.
+        calls_s: seconds that calls under way may go on after running tasks were cancelled because
             the campaign must end: by ``wall_s``, a signal or ``steerio stop``.
-        finish_s: seconds that ``finish`` may take then.
-        leave_s: seconds that whatever was cancelled may still go on; `run` ends its process then.
+        finish_s: seconds that ``finish`` may then take.
+        leave_s: seconds that agents may still go on after they were cancelled; then `run` ends its
+            process.
     """
 
     tasks: int | None = None
@@ -48,7 +49,7 @@ class Limits(Struct, frozen=True, kw_only=True):
     leave_s: float | None = 30.0
 
     def __post_init__(self) -> None:
-        """Refuse bounds that cannot be."""
+        """Refuse invalid bounds."""
         for name, value in structs.asdict(self).items():
             if name == "drain":
                 if not isinstance(value, bool):
@@ -91,13 +92,13 @@ def check_limits(limits: object) -> None:
     """Refuse limits of a wrong type.
 
     Raises:
-        UsageError: so they are.
+        UsageError: they are no `Limits`.
     """
     check_kind("limits", limits, Limits, "a steerio.Limits, like Limits(tasks=100)")
 
 
 class Spent:
-    """What a campaign has used up so far."""
+    """The tasks and the time that a campaign has used up so far."""
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
@@ -108,7 +109,7 @@ class Spent:
         return f"<Spent {self.tasks} tasks, {self.failures} failures, {self.worker_s:.1f} worker s>"
 
     def count(self, result: Result) -> str:
-        """Count a result; returns which limit is reached, or nothing."""
+        """Count a result; return which limit is reached, in words, or ``""``."""
         if isinstance(result, Cancelled):
             return ""
         self.tasks += 1

@@ -1,6 +1,7 @@
-"""Whether the broker that a campaign has joined is gone while an agent keeps the event loop.
+"""The watch for a broker that is gone while an agent keeps the event loop.
 
-A client hears on the loop that its broker ends; who serves the broker hears it beside the loop.
+A client learns on the loop that its broker ends; a process that serves the broker learns it beside
+the loop.
 """
 
 from __future__ import annotations
@@ -10,16 +11,17 @@ import time
 from collections.abc import Callable
 
 TICK_S = 0.5
-"""How often the event loop shows that it runs, in seconds."""
+"""Seconds between two signs of the event loop that it runs."""
 STILL_S = 2.0
-"""How long it shows nothing until somebody looks whether the broker is there, in seconds."""
+"""Seconds without a sign after which the broker is looked for."""
 
 
 class Unheard:
-    """Says that a broker is gone which the event loop cannot hear of; made on the loop.
+    """Tells that a broker is gone while the event loop cannot notice it; made on the loop.
 
     Args:
-        is_gone: whether the broker is; called on any thread, and only while the loop stands still.
+        is_gone: returns whether the broker is gone; called on any thread, and only while the loop
+            stands still.
     """
 
     def __init__(self, is_gone: Callable[[], bool]) -> None:
@@ -28,13 +30,13 @@ class Unheard:
         self._tick()
 
     def __call__(self) -> str:
-        """Say so (any thread); nothing while the loop runs: it will hear."""
+        """Return, in words, that the broker is gone; ``""`` if the loop runs and may notice."""
         if time.monotonic() < self._at + STILL_S or not self._is_gone():
             return ""
         return "an agent keeps the event loop, and its broker is gone"
 
     def close(self) -> None:
-        """Show no more that the loop runs."""
+        """Give no more signs that the loop runs."""
         self._timer.cancel()
 
     def _tick(self) -> None:

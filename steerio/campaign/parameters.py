@@ -27,7 +27,7 @@ SHOWN_BYTES = 2048
 def bound_arguments(
     kind: type, args: tuple[Any, ...], kwargs: Mapping[str, Any]
 ) -> dict[str, Any] | None:
-    """Return by name what an object is made with, defaults included; ``None``: it cannot be."""
+    """Return the arguments of ``__init__`` by name, with defaults; ``None`` if they do not fit."""
     try:
         bound = inspect.signature(cast("Any", kind).__init__).bind(None, *args, **kwargs)
     except (TypeError, ValueError):
@@ -37,7 +37,7 @@ def bound_arguments(
 
 
 def in_short(value: object) -> Any:
-    """Return a value as JSON can have it: itself where it is plain and small, else its type."""
+    """Return a value for JSON: the value itself if it is plain and small, else its type."""
     if isinstance(value, PurePath):
         return str(value)
     if not _is_long(value):
@@ -48,13 +48,13 @@ def in_short(value: object) -> Any:
     kind = type(value)
     try:
         size = f" of {len(cast('Any', value))}"
-    except Exception:  # noqa: BLE001 - of the user, too
+    except Exception:  # noqa: BLE001 - of the user's type, too
         size = ""
     return f"<{kind.__qualname__}{size}>"
 
 
 def _is_long(value: Any) -> bool:
-    """Whether a value has so many entries that what it is in JSON need not be made."""
+    """Whether a value has so many entries that its JSON would surely be too long."""
     size: Any = getattr(value, "size", 0) if type(value).__module__ == "numpy" else 0
     if type(value) in (list, tuple, dict, set, frozenset, str, bytes, bytearray):
         size = len(value)
@@ -74,7 +74,7 @@ def write_parameters(
     limits: object,
     random_seed: int,
 ) -> None:
-    """Record what is run, with what, where.
+    """Record the campaign that is run, its parameters, and the place.
 
     Raises:
         UsageError: the run directory cannot be written to.

@@ -19,11 +19,11 @@ from steerio.session.argument_checks import check_given, check_pin
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """How to run a campaign.
+    """The plan of a run: how to run a campaign.
 
-    ``node`` is a node process that was started ahead of time, ``join`` the run directory of
-    a broker to use instead of an own one, ``files`` what workers shall load, ``followers``
-    the other ranks of an MPI job.
+    ``node`` is a node process that was started ahead of time, ``join`` the run directory of a
+    broker to use instead of an own one, ``files`` the modules that workers shall load from files,
+    ``followers`` the other ranks of an MPI job.
     """
 
     workers: AskedWorkers | int | None = None
@@ -41,18 +41,18 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Expecting(Protocol):
-    """What is told of each thing that must be over, and how long that may take."""
+    """A watchdog, which is told each step that must end, and how long it may take."""
 
     def expect(self, what: str, within_s: float | None) -> None:
-        """Expect something to be over, and nothing else any more; ``None``: at any time."""
+        """Expect a step to be over in time, in place of the last one; ``None``: at any time."""
         ...
 
 
 def check_plan(campaign: object, plan: Plan, by: str) -> None:
-    """Refuse what cannot be run.
+    """Refuse a campaign or a plan that cannot be run.
 
     Raises:
-        UsageError: it is no campaign, shown in no way that there is, or asked for by arguments of
+        UsageError: it is no campaign, ``progress`` is none of the known ways, or an argument is of
             a wrong type.
     """
     if not isinstance(campaign, Campaign):

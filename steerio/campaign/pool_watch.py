@@ -20,7 +20,7 @@ class PoolWatch:
     """Watches the pools for one run of a campaign.
 
     Args:
-        session: hears of the pools.
+        session: tells the loads of the pools.
         feeder: hands out entries of boards when workers are idle.
         idleness: asks the ``on_idle`` methods for work then.
         fail: called with the error if a pool is broken that the campaign uses.
@@ -37,7 +37,7 @@ class PoolWatch:
         look_if_quiet: Callable[[], None],
     ) -> None:
         self.used = Used(asyncio.get_running_loop().time())
-        """For how long workers were there, and for how much of that they were busy."""
+        """The time for which workers were there, and their busy share of it."""
         self._session = session
         self._feeder = feeder
         self._idleness = idleness
@@ -52,11 +52,11 @@ class PoolWatch:
         self._session.client.watch.on_pools(self._changed, idle=bool(self._idleness))
 
     def close(self) -> None:
-        """Follow them no longer."""
+        """Stop following them."""
         self._session.client.watch.off_pools(self._changed)
 
     def look(self) -> None:
-        """Count for how long workers were there."""
+        """Count the time for which workers were there."""
         self.used.look(self._session.client.watch.pools, asyncio.get_running_loop().time())
 
     async def watch_failures(self) -> None:
@@ -71,7 +71,7 @@ class PoolWatch:
                     log.warning("nothing can go on: %s", event.reason)
 
     def _uses(self, pool: str) -> bool:
-        """Whether something of this campaign waits for workers of a pool."""
+        """Whether tasks, boards or an ``on_idle`` of this campaign need workers of a pool."""
         return self._idleness.uses(pool) or self._feeder.uses(pool)
 
     def _changed(self) -> None:

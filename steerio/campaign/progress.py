@@ -19,9 +19,9 @@ PLAIN_EVERY_S = 5.0
 
 
 def tell(line: str, out: Any) -> None:
-    """Print a line, if that can be: a stream may be none, closed, full, or anybody's own.
+    """Print a line, if possible: a stream may be ``None``, closed, full, or of a user's own type.
 
-    No run fails because it cannot be watched.
+    A run must not fail because it cannot be watched.
     """
     if out is not None:
         with contextlib.suppress(Exception):
@@ -49,7 +49,7 @@ class Progress:
         self._began = time.monotonic()
 
     async def show(self) -> None:
-        """Show progress until cancelled, or until nobody can see it any more."""
+        """Show progress until cancelled, or until it cannot be shown any more."""
         if self._out is None:
             return
         try:
@@ -76,18 +76,18 @@ class Progress:
         )
 
     def _stopping(self) -> str:
-        """Say why the campaign ends, and how far it is with that."""
+        """Return, in words, why the campaign ends, and the step of its end."""
         step = self._conductor.ending.said
         return f"stopping: {self._conductor.stopping}" + (f": {step}" if step else "")
 
     def _stalled(self) -> str:
-        """Say which tasks wait in vain, if any do."""
+        """Return, in words, which tasks wait in vain, if any do."""
         loads = self._conductor.session.client.watch.pools.values()
         reasons = [load.stalled for load in loads if load.stalled]
         return f"; nothing can go on: {'; '.join(reasons)}" if reasons else ""
 
     def _left(self, seconds: float) -> str:
-        """Estimate the time left from the limits, where there are any."""
+        """Estimate the time left from the limits, if there are any."""
         spent, limits = self._conductor.spent, self._conductor.spent.limits
         shares = [
             used / bound
@@ -157,7 +157,7 @@ class Progress:
 
 @contextlib.asynccontextmanager
 async def showing(conductor: Conductor, mode: str) -> AsyncGenerator[None, None]:
-    """Show how a campaign is while this lasts."""
+    """Show the progress of a campaign while the context lasts."""
     progress = asyncio.ensure_future(Progress(conductor, mode).show())
     try:
         yield

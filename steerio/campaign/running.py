@@ -1,4 +1,4 @@
-"""Running a campaign in a process of its own: ``steerio.run`` and what the command line calls."""
+"""Running a campaign in a process of its own, from ``steerio.run`` and the command line."""
 
 from __future__ import annotations
 
@@ -36,28 +36,27 @@ def run(
 ) -> C:
     """Run a campaign to its end, in an event loop of its own; returns the campaign.
 
-    Ctrl-C once ends it in good order, twice at once.  Started by an MPI launcher, rank 0
-    runs the campaign and the others become its workers (they never return from here).
+    Ctrl-C once ends it in good order, twice at once.  Under an MPI launcher, rank 0 runs the
+    campaign and the other ranks become its workers (they never return from here).
 
     Args:
-        campaign: what to run.
+        campaign: the campaign to run.
         workers: how many for each pool, like ``{"simulate": 2, "learn": Workers(1, gpus=1)}``;
-            for pools not named here what the campaign's class says, or, if neither says anything,
-            one for each pool that it is seen to use.  A number alone is for its only pool.
+            for pools not named here, as in the campaign's class; if neither names any, one for each
+            pool that the campaign is seen to use.  A number alone is for its only pool.
         run_dir: where to keep the record; ``runs/NAME-TIME`` by default.
         limits: when to stop by itself.
         progress: ``auto``, ``live``, ``plain`` or ``off``.
-        pin: whether each worker gets cores of its own, where there are enough.
+        pin: whether each worker gets cores of its own, if there are enough.
         settings: bounds and leases.
-        store: where large values go; by default what the campaign's class says, else shared
-            memory or, where there are workers on other hosts, files in the run directory.
-        random_seed: what the random numbers of workers and tasks follow from, 0 to 2**64 - 1;
-            by default one is drawn.  The run directory says which it was.
+        store: where large values go; by default as the campaign's class says, else into shared
+            memory or, if there are workers on other hosts, into files in the run directory.
+        random_seed: the seed of the random numbers of workers and tasks, 0 to 2**64 - 1; by default
+            one is drawn.  The run directory records it.
 
     Raises:
-        UsageError: an argument that cannot be, or an event loop runs already: there, await
-            `conduct`.
-        ExceptionGroup: of what agents raised; of an ``UnhandledFailure`` or ``BrokerLost``.
+        UsageError: an argument is invalid, or an event loop runs already: there, await `conduct`.
+        ExceptionGroup: of the errors of agents, an ``UnhandledFailure`` or a ``BrokerLost``.
         KeyboardInterrupt: the run was interrupted.
     """
     plan = Plan(
@@ -116,4 +115,4 @@ def _run(campaign: Campaign, plan: Plan, followers: Followers | None) -> signal.
             # the runner's own handling of Ctrl-C is replaced inside, on the loop
             return runner.run(run.run())
     finally:
-        watchdog.close()  # so late, for the runner waits for threads
+        watchdog.close()  # not before: the runner waits for threads

@@ -1,7 +1,7 @@
 """Triggers: the decorators that make methods of a campaign its agents.
 
-A method may have several triggers, but for ``@agent``, and is called for each of them.  One that
-overrides a triggered method keeps its triggers, unless it has some of its own.
+A method may have several triggers, except ``@agent``, and is called for each of them.  A method
+that overrides a triggered method keeps its triggers, unless it has some of its own.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ P = ParamSpec("P")
 Method = Callable[P, Awaitable[Any]]
 
 MARK = "__steerio_triggers__"
-"""The attribute of a method that has its triggers, in the order in which they were put on it."""
+"""The attribute of a method that lists its triggers, in the order in which they were put on."""
 UNUSED = "__steerio_unused__"
-"""The attribute of a decorator that was made and is still to be put on a method."""
+"""The attribute of a decorator that was not put on a method yet."""
 MARKED = "__steerio_marked__"
-"""The name in a class body under which the methods are noted that were given triggers in it."""
+"""The name in a class body that lists the methods which were given triggers in it."""
 
 
 class Trigger(Struct, frozen=True):
-    """When a method of a campaign is called.
+    """A condition on which a method of a campaign is called.
 
     Attributes:
         kind: ``agent``, ``success``, ``failure``, ``result``, ``event``, ``period``, ``idle``.
-        subject: the task type, the class of events, or the pool it is about.
-        every: how many make a call; the handler then gets them as a list.
+        subject: the task type, the class of events, or the pool that it watches.
+        every: how many results or events make a call; the handler then gets them as a list.
         concurrent: how many calls may run at a time.
-        coalesce: whether what arrives joins the call that waits, if one does.
+        coalesce: whether a new result or event joins the waiting call, if there is one.
         seconds: the period.
     """
 
@@ -59,7 +59,7 @@ class Trigger(Struct, frozen=True):
 
     @property
     def given(self) -> tuple[str, ...]:
-        """What a call is given."""
+        """The names of the arguments that a call is given."""
         if self.kind in ("agent", "period"):
             return ()
         if self.kind == "idle":
@@ -68,7 +68,7 @@ class Trigger(Struct, frozen=True):
         return (noun if self.every is None else f"{noun}s",)
 
     def wants(self, result: Result) -> bool:
-        """Whether a result is of this trigger's kind (its task type was looked at already)."""
+        """Whether a result is of this trigger's kind (its task type was checked already)."""
         if self.kind == "success":
             return isinstance(result, Succeeded)
         if self.kind == "failure":
@@ -79,7 +79,7 @@ class Trigger(Struct, frozen=True):
 def agent(method: Method[P] | None = None, /) -> Method[P]:
     """Run this ``async def`` method for the campaign's life."""
     given: object = method
-    if not hasattr(given, "__get__"):  # as all have that may stand in a class
+    if not hasattr(given, "__get__"):  # which every method of a class has
         written = "@agent()" if given is None else f"@agent({given!r})"
         raise UsageError(f"@agent takes nothing: write @agent, not {written}")
     marked = _put_on(cast("Method[P]", method), Trigger("agent"))
@@ -98,10 +98,10 @@ def on_success(
 
     Every success counts, also those that arrive while the handler runs.  Calls are made
     one at a time and in order, unless ``concurrent`` allows more.  With ``coalesce`` no more than
-    one call waits: while the handler runs, all that arrives joins the list of the next call, which
-    so has ``every`` (or one) of them at least.
+    one call waits: while the handler runs, all new results join the list of the next call, which so
+    has at least ``every`` (or one) of them.
 
-    Where ten calls or more have waited for 30 seconds, a warning says so, once.
+    If ten calls or more have waited for 30 seconds, a warning is logged, once.
     """
     return _on("success", task_type, every, concurrent, coalesce)
 
@@ -145,14 +145,14 @@ def on_event(
 def on_idle(pool: str) -> Callable[[Method[P]], Method[P]]:
     """Call with the number of workers of a pool that are free while nothing is queued for them.
 
-    Called one at a time, while there are such workers, whenever something has happened since it
-    was called last that may change its answer: the number of idle workers is another, a task was
-    submitted or has ended, or another agent has gone on (after a wait, or to its end).  The
-    campaign does not end before each ``on_idle`` was called when everything else was at rest, and
-    submitted nothing.  Where there are several they are called in turn then, each as often as
-    there are of them, for one may leave work for another.
+    While there are such workers, it is called, one call at a time, whenever something has happened
+    since the last call that may change its answer: the number of idle workers has changed, a task
+    was submitted or has ended, or another agent has gone on (after a wait, or to its end).  The
+    campaign does not end before each ``on_idle`` was called when all else was at rest, and
+    submitted nothing.  If there are several, they are then called in turn, each as often as there
+    are ``on_idle`` methods, because one may leave work for another.
 
-    What an agent sets going beside itself (``asyncio.create_task``) is not seen: await it.
+    Tasks that an agent starts with ``asyncio.create_task`` are not seen: await them.
     """
     if not isinstance(pool, str):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise UsageError(f"@on_idle takes the name of a pool, not {pool!r}")
@@ -162,7 +162,7 @@ def on_idle(pool: str) -> Callable[[Method[P]], Method[P]]:
 def every(seconds: float) -> Callable[[Method[P]], Method[P]]:
     """Call every so many seconds, from the start of one call to the start of the next.
 
-    A call that takes longer delays the next; none are made up for.
+    A call that takes longer delays the next; missed calls are not made up for.
     """
     if not 0 < _number(seconds) < math.inf:
         raise UsageError(
@@ -181,7 +181,7 @@ def triggers_of(campaign: object) -> list[tuple[str, Trigger, Callable[..., Any]
 
 
 def triggers_on(cls: type, name: str) -> tuple[Trigger, ...]:
-    """Return the triggers of a method, which may be those of one that it overrides."""
+    """Return the triggers of a method, or of the method that it overrides."""
     for each in cls.__mro__:
         if name in vars(each):
             attribute = vars(each)[name]
@@ -192,13 +192,13 @@ def triggers_on(cls: type, name: str) -> tuple[Trigger, ...]:
 
 
 def marks(value: object) -> tuple[Trigger, ...]:
-    """Return the triggers on a function; asks proxies nothing."""
+    """Return the triggers on a function, without calling a proxy."""
     found: object = inspect.getattr_static(value, MARK, ())
     return cast("tuple[Trigger, ...]", found) if isinstance(found, tuple) else ()
 
 
 def is_async(function: object) -> bool:
-    """Whether calling a function makes a coroutine, as far as one can see."""
+    """Whether a call of a function seems to make a coroutine."""
     wrapped = inspect.unwrap(function) if callable(function) else function
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(wrapped)
 
@@ -207,11 +207,11 @@ def check_callable(function: Callable[..., Any], trigger: Trigger, name: str) ->
     """Refuse a method that cannot be called as its trigger does.
 
     Raises:
-        UsageError: it takes other arguments.
+        UsageError: the method takes other arguments.
     """
     try:
         signature = inspect.signature(function)
-    except (TypeError, ValueError):  # of something compiled: nobody knows
+    except (TypeError, ValueError):  # a compiled function's is not known
         return
     taken = ("self", *trigger.given)
     try:
@@ -232,16 +232,16 @@ def _on(
     coalesce: bool,
 ) -> Callable[[Method[P]], Method[P]]:
     code = task_type.__code__ if isinstance(task_type, FunctionType) else None
-    if code is not None and code.co_varnames[:1] == ("self",):  # the method, for want of ()
+    if code is not None and code.co_varnames[:1] == ("self",):  # a method: () is missing
         raise UsageError(f"@on_{kind} names a task type first: @on_{kind}(simulate)")
     return _mark(Trigger(kind, as_task_type(task_type), **_checked(every, concurrent, coalesce)))
 
 
 def _checked(every: int | None, concurrent: int, coalesce: bool) -> dict[str, Any]:
-    """Return what a trigger has of its options.
+    """Return the checked options of a trigger, as its fields.
 
     Raises:
-        UsageError: one cannot be.
+        UsageError: one is invalid.
     """
     if not isinstance(coalesce, bool):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise UsageError(f"coalesce is True or False, not {coalesce!r}")
@@ -265,7 +265,7 @@ def _whole(name: str, value: object) -> int:
 
 
 def _number(value: object) -> float:
-    """Return a number as it is, and 0 for anything else."""
+    """Return a number as it is, and 0 for any other value."""
     return value if isinstance(value, (int, float)) and not isinstance(value, bool) else 0
 
 
@@ -280,7 +280,7 @@ def _mark(trigger: Trigger) -> Callable[[Method[P]], Method[P]]:
 
 
 def _put_on(method: Method[P], trigger: Trigger) -> Method[P]:
-    """Put a trigger on a method, which may have some already."""
+    """Put a trigger on a method, which may have other triggers."""
     name = getattr(method, "__qualname__", in_words(method))
     _check_method(method, trigger, name)
     triggers = marks(method)
@@ -296,17 +296,17 @@ def _put_on(method: Method[P], trigger: Trigger) -> Method[P]:
 
 
 def _note_in_body(method: Callable[..., Any], decorator: FrameType | None) -> None:
-    """Note a method in the class body that a decorator was written in, to be looked for there."""
+    """Note a method in the class body that its decorator is written in, to be looked for there."""
     body = decorator.f_back.f_locals if decorator and decorator.f_back else {}
-    if "__qualname__" in body:  # else it is a function's body, or a module
+    if "__qualname__" in body:  # else it is the body of a function, or a module
         body.setdefault(MARKED, []).append(method)
 
 
 def _check_method(method: object, trigger: Trigger, name: str) -> None:
-    """Refuse what is no async method that can be called as the trigger does.
+    """Refuse a value that is no async method, or that cannot be called as the trigger does.
 
     Raises:
-        UsageError: it is something else.
+        UsageError: it is such a value.
     """
     kind = type(method).__name__
     if kind in ("staticmethod", "classmethod", "property"):
@@ -316,6 +316,6 @@ def _check_method(method: object, trigger: Trigger, name: str) -> None:
         )
     if not callable(method) or not is_async(method):
         generator = inspect.isasyncgenfunction(method)
-        has = ", and without yield: nobody would read that" if generator else ""
+        has = ", and without yield: its items would not be read" if generator else ""
         raise UsageError(f"{name} must be 'async def'{has}: agents are coroutines")
     check_callable(method, trigger, name)

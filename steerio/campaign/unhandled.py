@@ -1,7 +1,7 @@
-"""Failures that no agent handles and nobody awaits: errors of the campaign, each reported once.
+"""Failures that no agent handles or awaits: errors of the campaign, each reported once.
 
-A failure has been dealt with when a trigger was called with it, or somebody awaits its task or
-has asked how that ended.  Who may still do so has time while they keep the handle, and until the
+A failure is handled when a trigger was called with it, or when code awaits its task or has read its
+result.  Code that may still do so has time for that as long as it keeps the handle, and until the
 campaign ends.
 """
 
@@ -20,13 +20,14 @@ from steerio.session.task import Task
 
 
 class Unhandled:
-    """The failures of a campaign with which nobody has dealt.
+    """The failures of a campaign that no code has handled.
 
     Args:
-        session: what the tasks were submitted to.
-        fail: called with the error that one of them is.
-        broker_lost: called instead, with the reason, where the broker is lost.
-        tolerated: whether limits say how many there may be, so that none is an error.
+        session: the session of the tasks.
+        fail: called with the error that an unhandled failure makes.
+        broker_lost: called instead, with the reason, if the broker is lost.
+        tolerated: whether the limits bound the number of failures, so that none is an error by
+            itself.
     """
 
     def __init__(
@@ -44,13 +45,13 @@ class Unhandled:
         self._unasked: weakref.WeakSet[Task[Any]] = weakref.WeakSet()
 
     def __repr__(self) -> str:
-        return f"<Unhandled: {len(self._unasked)} tasks of which nobody asked yet>"
+        return f"<Unhandled: {len(self._unasked)} tasks whose failure was not read yet>"
 
     def ended(self, task: Task[Any], result: Result, *, of_board: bool) -> None:
-        """A task did not succeed, and no trigger wants to know."""
+        """Take in that a task did not succeed, and that no trigger wants its result."""
         if self._tolerated:
             task.awaited = True
-        elif of_board:  # whose handle nobody has
+        elif of_board:  # whose handle no code has
             task.awaited = True
             self.report(result)
         elif not task.awaited:
@@ -64,14 +65,14 @@ class Unhandled:
             self._broker_lost(self._session.client.lost)
             return
         text = explain(result)
-        if result.attempt:  # else no worker ever had it, which no handler could mend
+        if result.attempt:  # else no worker ever had it, and no handler could mend that
             name = result.task_type.split(":")[-1]
             mend = mend or f"No agent handles that: add @on_failure({name}), await the task"
             text += f"\n{mend}, or allow some with Limits(failures=...)"
         self._fail(UnhandledFailure(text))
 
     def report_rest(self, calls: Iterable[Calls]) -> None:
-        """Report, at the end, those of which nobody asked, and too few to make a call."""
+        """Report, at the end, failures that were not read, and those too few to make a call."""
         for each in calls:
             few = f"{each.name} is called with {each.trigger.every}, and there were fewer:"
             for task in each.unheard:

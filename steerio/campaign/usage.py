@@ -1,4 +1,4 @@
-"""How much of the time of its workers a campaign has used, pool by pool."""
+"""The share of its workers' time that a campaign has used, pool by pool."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from steerio.model.status import PoolLoad
 
 
 class Used:
-    """Adds up how long workers were there, and how long they worked on tasks of the campaign.
+    """Adds up the time of workers, and the time that they worked on tasks of the campaign.
 
     Args:
-        now: the time at its start, in seconds on any clock.
+        now: the time at the campaign's start, in seconds on any clock.
     """
 
     def __init__(self, now: float) -> None:
@@ -26,18 +26,18 @@ class Used:
         return f"<Used {sum(self._worked_s.values()):.1f} worker s>"
 
     def worked(self, pool: str, seconds: float) -> None:
-        """Count an attempt of a task of a pool."""
+        """Count an attempt of this length in a pool."""
         self._worked_s[pool] += seconds
 
     def look(self, pools: Mapping[str, PoolLoad], now: float) -> None:
-        """Count the workers that were ready until now; ``pools`` is how it is from now on."""
+        """Count the workers that were ready until now; ``pools`` tells those from now on."""
         passed_s, self._looked = now - self._looked, now
         for pool, ready in self._ready.items():
             self._there_s[pool] += ready * passed_s
         self._ready = {pool: load.workers - load.starting for pool, load in pools.items()}
 
     def busy(self) -> dict[str, float]:
-        """Return for each pool that had workers the share of their time that was worked, 0 to 1."""
+        """Return, for each pool that had workers, the share of their time in attempts, 0 to 1."""
         return {
             pool: min(1.0, self._worked_s[pool] / seconds)
             for pool, seconds in self._there_s.items()

@@ -1,9 +1,9 @@
-"""Ending a process although its main thread goes on: what nothing else can end.
+"""The watchdog, which ends a process although its main thread goes on.
 
-Theory.  What an event loop calls does not end an agent that keeps this loop, and cancelling does
-not end one that swallows it.  So each step of an end that must come is told to a *watchdog*, a
-thread of its own: a step that lasts longer than it may is the end of the process.  The record is
-closed before, and whatever belongs to the run is killed.
+Theory.  A callback of an event loop cannot end an agent that keeps this loop, and a cancellation
+cannot end an agent that swallows it.  So each step of an end that must come is told to a
+*watchdog*, a thread of its own: if a step lasts longer than it may, the watchdog ends the process.
+Before that it closes the record, and kills all processes of the run.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ from typing import NoReturn
 from steerio.edge.system import inheritance
 
 LOOK_S = 0.5
-"""How often a watchdog looks at the time, in seconds."""
+"""Seconds between two looks of a watchdog at the time."""
 SLACK_S = 1.0
-"""How much later than the event loop a watchdog acts, in seconds: the loop shall come first."""
+"""Seconds by which a watchdog acts later than the event loop, so that the loop comes first."""
 CLOSE_S = 1.0
-"""How long closing a record may take where the main thread may be in the middle of it."""
+"""Seconds that closing a record may take, as the main thread may be in the middle of it."""
 FLUSH_S = 0.2
-"""How long what was printed may take to leave a process that is ended, in seconds."""
+"""Seconds that flushing the output may take in a process that is ended."""
 SHOW_CURSOR = b"\x1b[?25h"
-"""What undoes on a terminal what the live progress does to it."""
+"""Written to a terminal, this undoes the effects of the live progress."""
 
 
 class Watchdog:
-    """Ends the process when something lasts longer than it may.
+    """Ends the process when a step lasts longer than it may.
 
     Args:
-        give_up: called then, on the watchdog's thread, with what did; ends the process.
+        give_up: called then, on the watchdog's thread, with that step; ends the process.
     """
 
     def __init__(self, give_up: Callable[[str], None]) -> None:
@@ -52,9 +52,9 @@ class Watchdog:
         return f"<Watchdog: {self._what or 'nothing'}, {left:.1f} s left>"
 
     def expect(self, what: str, within_s: float | None) -> None:
-        """Expect something to be over, and nothing else any more; ``None``: at any time.
+        """Expect a step to be over in time, in place of the last one; ``None``: at any time.
 
-        May be called from any thread and in the handler of a signal: so it takes no lock.
+        It takes no lock, so it may be called from any thread and in the handler of a signal.
         """
         self._due = math.inf
         self._what = what
@@ -64,12 +64,12 @@ class Watchdog:
         self._begin()
 
     def heed(self, unheard: Callable[[], str], within_s: float) -> None:
-        """Expect the event loop to hear, within so long, of whatever happens elsewhere.
+        """Expect the event loop to notice within so many seconds a happening elsewhere.
 
         Args:
-            unheard: called at each look, on the watchdog's thread: says what has happened that
-                the event loop has not heard of; nothing if there is none.
-            within_s: for how long that may go on without a break.
+            unheard: called at each look, on the watchdog's thread: returns, in words, a
+                happening that the event loop has not noticed; ``""`` if there is none.
+            within_s: seconds for which that may go on without a break.
         """
         self._unheard, self._heeded_s = unheard, within_s + SLACK_S
         self._begin()
@@ -87,7 +87,7 @@ class Watchdog:
         looked = heard = time.monotonic()
         while not self._closed.wait(LOOK_S):
             now = time.monotonic()
-            if now - looked > LOOK_S + SLACK_S:  # this process was stopped: nobody had that time
+            if now - looked > LOOK_S + SLACK_S:  # this process was stopped: no thread had that time
                 self._due += now - looked - LOOK_S
                 heard += now - looked - LOOK_S
             looked = now
@@ -103,7 +103,7 @@ class Watchdog:
 
 
 def within(seconds: float, function: Callable[[], object]) -> None:
-    """Call a function in a thread, and wait no longer than this; whatever it raises is dropped.
+    """Call a function in a thread, and wait ``seconds`` at most; its errors are dropped.
 
     Not a ``threading.Thread``: the main thread may hold a lock that starting one takes.
     """
@@ -120,7 +120,7 @@ def within(seconds: float, function: Callable[[], object]) -> None:
 
 
 def end_process(status: int, why: str) -> NoReturn:
-    """End this process at once, from whatever thread or handler of a signal."""
+    """End this process at once, from any thread or handler of a signal."""
     cursor = SHOW_CURSOR if os.isatty(2) else b""
     say(b"%s\n%s\n" % (cursor, why.encode(errors="backslashreplace")))
     within(FLUSH_S, inheritance.flush_output)  # the main thread may be in the middle of a print
@@ -128,6 +128,6 @@ def end_process(status: int, why: str) -> NoReturn:
 
 
 def say(what: bytes) -> None:
-    """Print without a lock, which whatever was struck by a signal may hold."""
+    """Print without a lock, because the code that a signal interrupted may hold it."""
     with contextlib.suppress(OSError):  # the terminal may be gone
         os.write(2, what)

@@ -1,4 +1,4 @@
-"""One run of a campaign: what is opened for it, in order, and closed again."""
+"""One run of a campaign: opens all that it needs, in order, and closes it again."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ log = logging.getLogger("steerio.campaign")
 
 
 class Run:
-    """One run: what is opened, in order, and closed again.
+    """One run: opens all that a campaign needs, in order, and closes it again.
 
     Args:
-        campaign: what is run.
-        plan: how.
+        campaign: the campaign to run.
+        plan: how to run it.
         followers: the other ranks of an MPI job.
-        ours: whether the process is there for it alone: then it heeds signals, and shows
+        ours: whether the process is there for this run alone: then it heeds signals, and shows
             warnings on the terminal.
     """
 
@@ -83,22 +83,22 @@ class Run:
         self._conductor: Conductor | None = None
 
     async def run(self) -> signal.Signals | None:
-        """Run the campaign; returns the signal that ended it, if one did."""
+        """Run the campaign; return the signal that ended it, if one did."""
         try:
             if self._plan.join is None:
                 await self._check_store()
             else:
-                # also because there would be a record of nothing
+                # this early, so that without a broker no run directory is made
                 self._random_seed = find_broker(self._plan.join).random_seed
             return await self._run()
         finally:
-            if self._node is not None:  # it may not have come to hosting, which ends it
+            if self._node is not None:  # hosting ends the node, but may not have begun
                 self._node.kill()
 
     async def _check_store(self) -> None:
-        """Refuse a store that cannot be, before there is a run directory.
+        """Refuse an invalid store, before there is a run directory.
 
-        The node is forked first, before a thread imports what the store takes.
+        The node is forked first, before a thread imports the modules of the store.
         """
         if self._node is None and self._followers is None:
             self._node = NodeProcess.started()
@@ -129,14 +129,14 @@ class Run:
                     await self._join(self._plan.join, name)
                 cut = self._cancelled or self._interrupted_by is not None
                 outcome = "interrupted" if cut else "completed"
-            except asyncio.CancelledError:  # at once, or before there was anything to end in order
+            except asyncio.CancelledError:  # at once, or before a campaign began
                 outcome = "interrupted"
                 if self._interrupted_by is None:
                     raise
             except BaseException as error:
                 outcome = "failed"
                 because = "; ".join(f"{type(e).__name__}: {e}" for e in leaves(error))
-                log.info("the campaign failed: %s", because)  # whoever ran it shows it
+                log.info("the campaign failed: %s", because)  # the caller shows the error itself
                 raise
             finally:
                 self._write_summary(outcome, because)
@@ -168,11 +168,11 @@ class Run:
         )
 
     def _in_short(self, outcome: str) -> str:
-        """Say in a line how the run ended and what it came to."""
+        """Return a line on how the run ended, with its counts."""
         conductor = self._conductor
         spent = conductor.spent if conductor else Spent(self._limits)
         busy = conductor.pools.used.busy() if conductor else {}
-        shares = ", ".join(f"{pool} {share:.0%}" for pool, share in busy.items()) or "nobody"
+        shares = ", ".join(f"{pool} {share:.0%}" for pool, share in busy.items()) or "no workers"
         name = type(self._campaign).__name__
         tasks = f"{spent.tasks} task{'s' * (spent.tasks != 1)}"
         return (
@@ -231,7 +231,7 @@ class Run:
                 await hosting.close()
 
     def _pools(self) -> dict[str, int]:
-        """Return how many workers each pool is to have: ranks without any get one, too."""
+        """Return how many workers each pool will have: ranks without any get one, too."""
         if self._followers is None:
             return self._workers
         return self._followers.count(self._workers, fill=self._plan.workers is None)
@@ -246,9 +246,9 @@ class Run:
             async with showing(conductor, self._plan.progress):
                 await conductor.run()
         finally:
-            # threads of agents are waited for, too
+            # the end waits for threads of agents, too
             leave_s = self._limits.leave_s if conductor.ending.must else None
-            self._expect("what it leaves behind is closed", leave_s)
+            self._expect("the run is being closed", leave_s)
 
     # -- ending ------------------------------------------------------------------------------------
 
@@ -279,17 +279,17 @@ class Run:
             self._main.cancel()
 
     def expect_by(self, watchdog: Expecting) -> None:
-        """Have every step of the end told to a watchdog."""
+        """Tell a watchdog every step of the end."""
         self._watchdog = watchdog
 
     def end_in_order(self) -> bool:
-        """Begin to end in good order; returns whether there is anything yet to end so."""
+        """Begin to end in good order; returns ``False`` if nothing runs yet that could."""
         self._cancelled = True
         self._end_in_order()
         return self._conductor is not None
 
     async def leave_behind(self, because: str) -> None:
-        """Close whatever can be closed, though agents go on."""
+        """Close all that can be closed, although agents go on."""
         if self._conductor is not None:
             self._conductor.disown()
         if self._hosting is not None:
@@ -301,7 +301,7 @@ class Run:
             self._watchdog.expect(what, within_s)
 
     def _expect_end(self) -> None:
-        """Expect the end that somebody asked for to begin: an agent may keep the loop."""
+        """Expect an end that was asked for to begin: an agent may keep the loop."""
         self._expect("an agent keeps the event loop", self._limits.calls_s)
 
     def _expect_limit(self) -> None:
@@ -312,31 +312,31 @@ class Run:
         self._expect("an agent keeps the event loop", whole)
 
     def give_up(self, what: str) -> None:
-        """End this process: something lasts longer than it may (on the watchdog's thread)."""
+        """End this process, as a step lasts longer than it may (on the watchdog's thread)."""
         by = self._interrupted_by
         because = f"it had to end and did not: {what}, for too long"
         self._leave_in_order("failed" if by is None else "interrupted", because)
         end_process(1 if by is None else 128 + by, f"steerio: the campaign is ended: {because}")
 
     def _abandon(self, number: signal.Signals) -> None:
-        """Leave what a run leaves, before its process is ended in the middle of it."""
+        """Close the record and kill the workers, before the process is ended."""
         because = f"{number.name}, while an agent kept the event loop or its own end"
         self._leave_in_order("interrupted", because)
 
     def _leave_in_order(self, outcome: str, because: str) -> None:
-        # one signal may have struck while another had half of this done
+        # a signal may have come while this was half done for another
         with contextlib.suppress(Exception):
             self._kill()
         hosting = self._hosting
         if hosting is not None:
             within(CLOSE_S, lambda: hosting.abandon(because))
             within(CLOSE_S, hosting.remove_files)
-        # a file system may not answer, and the main thread change what is summed up
+        # a file system may not answer, and the main thread may change the counts
         within(CLOSE_S, lambda: self._write_summary(outcome, because))
         within(CLOSE_S, lambda: log.info("%s: %s", outcome, because))
 
     def _asked_to_stop(self, reason: str) -> None:
-        """A client asked the broker to end, or it cannot go on; so the campaign ends, too."""
+        """End the campaign: a client asked the broker to end, or the broker cannot go on."""
         if self._conductor is None or self._hosting is None:
             return
         if self._hosting.broker.failed:

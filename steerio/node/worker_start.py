@@ -101,7 +101,7 @@ def _ahead(setup: NodeSetup) -> Ahead:
 
 
 def _link(setup: NodeSetup, name: str) -> BlockingLink:
-    """Return a worker's way to the broker."""
+    """Return a worker's link to the broker."""
     if setup.worker_address.startswith(SCHEME):
         return StreamLink(setup.worker_address, "worker")
     link = ZmqLink(Context(), setup.address, name.encode(), setup.keys, "worker")
@@ -110,7 +110,7 @@ def _link(setup: NodeSetup, name: str) -> BlockingLink:
 
 
 def _objects(setup: NodeSetup, name: str) -> WorkerObjects:
-    """Return a worker's way to the store."""
+    """Return a worker's access to the store."""
     setting = setup.store
     if setting is None:
         return WorkerObjects(None, StoreSetting(threshold_bytes=None))
