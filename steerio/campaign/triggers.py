@@ -102,6 +102,12 @@ def on_success(
     has at least ``every`` (or one) of them.
 
     If ten calls or more have waited for 30 seconds, a warning is logged, once.
+
+    Args:
+        task_type: the ``@task`` function whose results count.
+        every: how many successes make one call; the handler gets a list then, even of one.
+        concurrent: most calls that run at a time.
+        coalesce: whether new successes join the waiting call, if there is one.
     """
     return _on("success", task_type, every, concurrent, coalesce)
 

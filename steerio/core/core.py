@@ -214,7 +214,20 @@ class Core:
         how: str = "drain",
         preempt_after_s: float | None = None,
     ) -> str:
-        """Begin to move workers; returns why that can never be, or nothing."""
+        """Begin to move workers; returns why that can never be, or nothing.
+
+        Args:
+            client: the peer that asks.
+            request: its own number for the move.
+            source: the pool that the workers leave.
+            target: the pool that they join.
+            count: how many workers.
+            now: the time, in seconds on the broker's clock.
+            lease: whether they return at `end_move`.
+            together: whether none moves before all can.
+            how: ``drain`` (wait for running tasks) or ``preempt`` (queue them again).
+            preempt_after_s: seconds after which ``drain`` becomes ``preempt``.
+        """
         move = moves.ask(
             self.cluster,
             client,
@@ -277,7 +290,18 @@ class Core:
         makes: dict[str, WorkerNeeds] | None = None,
         walltime_s: float | None = None,
     ) -> NodeRecord | None:
-        """A node joined: its workers are started; ``None`` if a pool it names cannot be."""
+        """A node joined: its workers are started; ``None`` if a pool it names cannot be.
+
+        Args:
+            peer: the node's number as a peer.
+            name: the name that it asks for.
+            host: the name of its host.
+            offers: how many workers it can start, by pool.
+            now: the time, in seconds on the broker's clock.
+            requires: the things that a process must have loaded to serve a pool.
+            makes: the share of each worker, by pool; without one: one core.
+            walltime_s: seconds that the node may yet run; ``None``: not bounded.
+        """
         return membership.node_joined(
             self.cluster, peer, name, host, offers, now, requires, makes, walltime_s
         )
@@ -312,7 +336,19 @@ class Core:
         error: RemoteError | None = None,
         stored: StoredObject | None = None,
     ) -> bool:
-        """An attempt ended, by its worker's word; ``False`` if it is not expected (late)."""
+        """An attempt ended, by its worker's word; ``False`` if it is not expected (late).
+
+        Args:
+            run: the attempt.
+            ended_as: ``succeeded``, ``failed`` or ``cancelled``.
+            started: when it began, on the monotonic clock of the worker's host.
+            ended: when it ended, on that clock.
+            now: the time, in seconds on the broker's clock.
+            body: the encoded value.
+            frames: the long buffers of the value.
+            error: the task's exception, if it failed.
+            stored: the object in the store that holds the frames, if they are there.
+        """
         known = reports.reported(
             self.cluster, run, ended_as, started, ended, now, body, frames, error, stored
         )

@@ -106,6 +106,12 @@ class MlflowVersions(Versions):
 
         Its size is recorded as the metric ``nbytes``.
 
+        Args:
+            value: the value to publish.
+            metrics: numbers, which become curves over the versions.
+            params: parameters of this version's run; MLflow keeps them as texts.
+            tags: tags of this version's run, as texts.
+
         Raises:
             UsageError: a metric is not a number, or this was closed; nothing is published then.
             EncodingError, StoreFull, BrokerLost: as for ``session.put``.

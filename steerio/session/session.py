@@ -86,7 +86,15 @@ class Session(Submitter):
         needs: Needs | None = None,
         tags: Mapping[str, str] | None = None,
     ) -> Options:
-        """Return a submitter whose tasks have these options.
+        """Return a submitter whose tasks have these options; ``None``: as the task type says.
+
+        Args:
+            priority: higher goes first; equal priorities go in order of submission.
+            timeout_s: longest run of one attempt, in seconds.
+            retries: how often to try again, by kind of end, like ``{"failed": 2}``.
+            cancel_grace_s: seconds between the cooperative request to stop, SIGTERM and SIGKILL.
+            needs: the resources that a worker must have to run the task.
+            tags: texts by name, kept with the result and in the record.
 
         Raises:
             UsageError: an option is wrong.

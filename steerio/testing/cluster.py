@@ -192,8 +192,7 @@ class SimulatedCluster:
             else:
                 client.close()
 
-    # -- nodes and workers
-    # -----------------------------------------------------------------------------
+    # -- nodes and workers -----------------------------------------------------------------------
 
     def add_node(
         self, name: str, workers: AskedWorkers, *, walltime_s: float | None = None
