@@ -9,11 +9,10 @@ Nothing here waits, reads a clock or logs; `Core.story` says why a task waits.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from steerio.core import (
-    checks,
     deadlock,
     draining,
     empty_pools,
@@ -30,24 +29,21 @@ from steerio.core.assigning import assign
 from steerio.core.cluster import Cluster
 from steerio.core.effects import Effect, FreeObjects
 from steerio.core.records import (
-    ClientRecord,
-    MoveRecord,
     NodeRecord,
     TaskRecord,
-    TypeRecord,
     WorkerRecord,
 )
-from steerio.core.roster import Pool
+from steerio.core.shown_state import ShownState
 from steerio.core.versions import VersionWaiter
 from steerio.model.events import AnyEvent, Published
 from steerio.model.messages import RemoteError
-from steerio.model.objects import StoredObject, StoreLoad, Version
+from steerio.model.objects import StoredObject, Version
 from steerio.model.places import WorkerNeeds
 from steerio.model.settings import Settings
 from steerio.model.tasks import TaskSpec
 
 
-class Core:
+class Core(ShownState):
     """All decisions of a broker; its state is the `cluster`, which others only read.
 
     Args:
@@ -67,8 +63,8 @@ class Core:
         epoch: float = 0.0,
         fetch_ahead_bytes: int = 0,
     ) -> None:
-        self.cluster = Cluster(settings, pools, closed, epoch)
-        if fetch_ahead_bytes:
+        super().__init__(Cluster(settings, pools, closed, epoch))
+        if fetch_ahead_bytes > 0:
             self.cluster.fetching.wanted = True
             self.cluster.fetching.most_bytes = fetch_ahead_bytes
 
@@ -413,99 +409,3 @@ class Core:
     def published(self, topic: str, value: Any, by: str, now: float) -> None:
         """A client published a value under a topic, for those that follow the events."""
         self.cluster.emit(Published, now, topic, value, by)
-
-    # -- the state, to be read --------------------------------------------------------------------
-
-    @property
-    def settings(self) -> Settings:
-        """Bounds and leases."""
-        return self.cluster.settings
-
-    @property
-    def closed(self) -> bool:
-        """Whether there are no other pools, ever."""
-        return self.cluster.roster.closed
-
-    @property
-    def pools(self) -> Mapping[str, Pool]:
-        """All pools, by name."""
-        return self.cluster.roster.pools
-
-    @property
-    def workers(self) -> Mapping[str, WorkerRecord]:
-        """All workers, by name."""
-        return self.cluster.roster.workers
-
-    @property
-    def nodes(self) -> Mapping[int, NodeRecord]:
-        """All nodes, by the numbers of their peers."""
-        return self.cluster.nodes
-
-    @property
-    def clients(self) -> Mapping[int, ClientRecord]:
-        """All clients, by the numbers of their peers."""
-        return self.cluster.clients
-
-    @property
-    def tasks(self) -> Mapping[int, TaskRecord]:
-        """The tasks that have not ended, by their ids."""
-        return self.cluster.tasks
-
-    @property
-    def runs(self) -> Mapping[int, TaskRecord]:
-        """The tasks that are at workers, by the numbers of their attempts."""
-        return self.cluster.runs
-
-    @property
-    def moves(self) -> Mapping[tuple[int, int], MoveRecord]:
-        """The moves that are not over, by client and the client's number for them."""
-        return self.cluster.moves
-
-    @property
-    def ended(self) -> Mapping[str, int]:
-        """How many tasks have ended in each way."""
-        return self.cluster.ended
-
-    @property
-    def held(self) -> Collection[bytes]:
-        """The names of all objects that are needed."""
-        return self.cluster.holdings.sizes.keys()
-
-    def store_load(self) -> StoreLoad:
-        """Return the number and size of the objects in the store, and their holders."""
-        return self.cluster.store_load()
-
-    @property
-    def epoch(self) -> float:
-        """The difference of Unix time to the core's clock."""
-        return self.cluster.log.epoch
-
-    @property
-    def event_count(self) -> int:
-        """How many events there were."""
-        return self.cluster.log.count
-
-    @property
-    def events_taken(self) -> int:
-        """The number of the last event that was taken."""
-        return self.cluster.log.count - len(self.cluster.log.fresh)
-
-    def task_type(self, client: int, number: int) -> TypeRecord | None:
-        """Return the task type that a client calls by a number, if it does."""
-        return self.cluster.clients[client].types.get(number)
-
-    def events_after(self, number: int) -> tuple[int, Sequence[AnyEvent]]:
-        """Return how many events after ``number`` are no longer kept, and those that are."""
-        return self.cluster.log.after(number)
-
-    def story(self, task_id: int) -> list[str]:
-        """Return, in words, the history of a task and why it runs or waits now."""
-        return stories.story(self.cluster, task_id)
-
-    def check(self, now: float) -> None:
-        """Look whether all that must hold between two facts does.
-
-        Raises:
-            InvariantBroken: it does not: a bug in steerio, never the user's fault.
-        """
-        checks.check(self.cluster, now)

@@ -103,7 +103,7 @@ class Turn(StrEnum):
     JOINED = auto()
     """its process said that it is ready"""
     TAKEN = auto()
-    """it was idle, and is looked for something to do"""
+    """it was idle, and is about to be given something to do"""
     UNUSED = auto()
     """nothing is there for it to do"""
     RESERVED = auto()

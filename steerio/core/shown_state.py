@@ -1,0 +1,125 @@
+"""The state of the core, to be read: a broker, a simulation or a test looks at it here."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+
+from steerio.core import checks, stories
+from steerio.core.cluster import Cluster
+from steerio.core.records import (
+    ClientRecord,
+    MoveRecord,
+    NodeRecord,
+    TaskRecord,
+    TypeRecord,
+    WorkerRecord,
+)
+from steerio.core.roster import Pool
+from steerio.model.events import AnyEvent
+from steerio.model.objects import StoreLoad
+from steerio.model.settings import Settings
+
+
+class ShownState:
+    """The part of `Core` that changes nothing.  Its mappings are views: they show later changes.
+
+    Args:
+        cluster: all state.
+    """
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.cluster = cluster
+
+    @property
+    def settings(self) -> Settings:
+        """Bounds and leases."""
+        return self.cluster.settings
+
+    @property
+    def closed(self) -> bool:
+        """Whether there are no other pools, ever."""
+        return self.cluster.roster.closed
+
+    @property
+    def pools(self) -> Mapping[str, Pool]:
+        """All pools, by name."""
+        return self.cluster.roster.pools
+
+    @property
+    def workers(self) -> Mapping[str, WorkerRecord]:
+        """All workers, by name."""
+        return self.cluster.roster.workers
+
+    @property
+    def nodes(self) -> Mapping[int, NodeRecord]:
+        """All nodes, by the numbers of their peers."""
+        return self.cluster.nodes
+
+    @property
+    def clients(self) -> Mapping[int, ClientRecord]:
+        """All clients, by the numbers of their peers."""
+        return self.cluster.clients
+
+    @property
+    def tasks(self) -> Mapping[int, TaskRecord]:
+        """The tasks that have not ended, by their ids."""
+        return self.cluster.tasks
+
+    @property
+    def runs(self) -> Mapping[int, TaskRecord]:
+        """The tasks that are at workers, by the numbers of their attempts."""
+        return self.cluster.runs
+
+    @property
+    def moves(self) -> Mapping[tuple[int, int], MoveRecord]:
+        """The moves that are not over, by client and the client's number for them."""
+        return self.cluster.moves
+
+    @property
+    def ended(self) -> Mapping[str, int]:
+        """How many tasks have ended in each way."""
+        return self.cluster.ended
+
+    @property
+    def held(self) -> Collection[bytes]:
+        """The names of all objects that are needed."""
+        return self.cluster.holdings.sizes.keys()
+
+    def store_load(self) -> StoreLoad:
+        """Return the number and size of the objects in the store, and their holders."""
+        return self.cluster.store_load()
+
+    @property
+    def epoch(self) -> float:
+        """The difference of Unix time to the core's clock."""
+        return self.cluster.log.epoch
+
+    @property
+    def event_count(self) -> int:
+        """How many events there were."""
+        return self.cluster.log.count
+
+    @property
+    def events_taken(self) -> int:
+        """The number of the last event that was taken."""
+        return self.cluster.log.count - len(self.cluster.log.fresh)
+
+    def task_type(self, client: int, number: int) -> TypeRecord | None:
+        """Return the task type that a client calls by a number, if it does."""
+        return self.cluster.clients[client].types.get(number)
+
+    def events_after(self, number: int) -> tuple[int, Sequence[AnyEvent]]:
+        """Return how many events after ``number`` are no longer kept, and those that are."""
+        return self.cluster.log.after(number)
+
+    def story(self, task_id: int) -> list[str]:
+        """Return, in words, the history of a task and why it runs or waits now."""
+        return stories.story(self.cluster, task_id)
+
+    def check(self, now: float) -> None:
+        """Look whether all that must hold between two facts does.
+
+        Raises:
+            InvariantBroken: it does not: a bug in steerio, never the user's fault.
+        """
+        checks.check(self.cluster, now)
