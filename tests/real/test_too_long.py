@@ -53,7 +53,7 @@ def repeat(count: int, times: int) -> Iterator[str]:
 def babble() -> None:
     """Say what no worker says, as one that is broken."""
     worker: Any = context._current
-    link = worker._link._socket
+    link = worker._broker._link._socket
     if hasattr(link, "sendall"):
         link.sendall(b"\xff" * 64)
     else:
