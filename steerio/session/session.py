@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Generator, Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from steerio.client.client import Client
 from steerio.edge.encoding.snapshots import Snapshots
@@ -35,8 +35,6 @@ from steerio.session.task_checks import make_options
 from steerio.session.task_listener import TaskListener
 from steerio.session.task_type import TaskType
 from steerio.session.versions import Versions
-
-R = TypeVar("R")
 
 log = logging.getLogger("steerio.session")
 
