@@ -206,8 +206,8 @@ class Broker:
         Orders to local workers go out first.  No result leaves before it is recorded.
         """
         for _ in range(ROUNDS):
-            changed = self.core.has_effects or self.core.has_events
             effects = self.core.take_effects()
+            changed = bool(effects) or self.core.has_events
             if changed and decisions.isEnabledFor(logging.DEBUG):
                 for decision in self.core.say(effects):
                     decisions.debug("%s", decision)
