@@ -5,12 +5,16 @@ All that happens to the dispatch happens here too, to tasks with objects in the 
 
 from __future__ import annotations
 
+from math import nextafter
+
 from hypothesis import strategies as st
 
+from steerio.core.deadlines import Due
+from steerio.core.orphans import ENDING_S
 from steerio.model.objects import Inputs, StoredObject
 from steerio.model.tasks import TaskOptions
 from tests.core.model_cluster import Cluster
-from tests.core.model_parts import Client
+from tests.core.model_parts import SETTINGS, Client
 from tests.core.model_store import NAMES, StoringCluster
 from tests.core.test_dispatch_machine import (
     MOST_TASKS,
@@ -123,3 +127,23 @@ class HoldingsMachine(DispatchMachine):
 
 
 TestHoldings = HoldingsMachine.TestCase
+
+
+def test_the_books_have_a_maker_swept_after_at_the_moment_at_which_the_core_does() -> None:
+    """The clock may come to a moment that is the deadline but for its last bit."""
+    cluster = StoringCluster(closed=False)
+    cluster.client_joins(watched=True)
+    cluster.decided()
+    cluster.tick(0.38)
+    cluster.client_leaves(cluster.clients[0])
+    cluster.decided()
+    (maker,) = cluster.alive()
+    left = cluster.put(maker)
+    cluster.tick(2 * SETTINGS.lease_s + ENDING_S)
+    (due,) = (when for when, due, _ in cluster.core.cluster.deadlines if due is Due.SWEEP)
+    assert cluster.now == nextafter(due, 0.0)
+    cluster.perform()
+    assert left.name in cluster.store
+    cluster.tick(due - cluster.now)
+    cluster.perform()
+    assert not cluster.store
