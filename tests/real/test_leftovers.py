@@ -92,7 +92,12 @@ def start_slow_tracker(gate: str, done: str) -> int:
     """Start a program that looks like a tracker, and is done only when it is let through."""
     code = "from multiprocessing.resource_tracker import main\n"
     code += f"open({gate!r}).close(); open({done!r}, 'w').close()"
-    kept.append(subprocess.Popen([sys.executable, "-c", code]))
+    # as multiprocessing starts its own, which a signal to the worker's group does not end either
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        kept.append(subprocess.Popen([sys.executable, "-c", code]))
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
     return kept[-1].pid
 
 
