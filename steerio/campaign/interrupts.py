@@ -10,8 +10,11 @@ One request may arrive as several signals: ``timeout`` and launchers signal a pr
 closing a terminal brings SIGHUP from the shell and the kernel.  So signals that follow within
 ``SAME_S`` are not counted; a person who presses a key again takes longer.
 
-A process that an agent forks (`multiprocessing`, ``os.fork``) inherits these handlers, but is no
-part of the run: there a signal has its ordinary effect.
+A process that an agent forks (`multiprocessing`, ``os.fork``) is no part of the run: there a signal
+has its ordinary effect.  The fork itself sees to that.  A handler that waited for a signal would
+come too late: the interpreter calls no handler while a call of the system blocks, and a signal just
+before such a call interrupts nothing.  A worker of a `multiprocessing.Pool` that waits for its lock
+would so outlive the pool's SIGTERM, and the agent would wait for this worker for ever.
 """
 
 from __future__ import annotations
@@ -34,6 +37,11 @@ from steerio.node.setup import SAME_S
 HEEDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 AT_ONCE_S = 1.0
 """How long a run may take to unwind after a second signal, in seconds."""
+
+_entered: Interrupts | None = None
+"""Those whose handlers this process has."""
+_masks = threading.local()
+"""The signals that each thread had blocked before its fork."""
 
 
 class Interrupts:
@@ -65,7 +73,6 @@ class Interrupts:
         self.by: signal.Signals | None = None
         """The signal that was counted last."""
         self.count = 0
-        self._pid = os.getpid()
         self._at = -math.inf
         self._begun = begun
         self._heard = heard
@@ -81,10 +88,12 @@ class Interrupts:
         return f"<Interrupts: {self.count}>"
 
     def __enter__(self) -> Interrupts:
+        global _entered  # noqa: PLW0603 - a process has one handler for each signal
         if threading.current_thread() is threading.main_thread():
             for number in HEEDED:
                 if signal.getsignal(number) != signal.SIG_IGN:
                     self._before[number] = signal.signal(number, self._heed)
+            _entered = self
         return self
 
     def __exit__(
@@ -93,17 +102,26 @@ class Interrupts:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        global _entered  # noqa: PLW0603
         self._left.set()
+        if _entered is self:
+            _entered = None
         for number, handler in self._before.items():
             # a handler that was not set from Python cannot be set again
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
+    def let_go(self) -> None:
+        """In a process that was just forked: give the signals their ordinary effects."""
+        for number, handler in self._before.items():
+            if signal.getsignal(number) == self._heed:  # an agent may have set its own
+                usual = signal.SIG_DFL if handler is None else handler
+                # an event loop's own handler is of no use here, as that loop does not run
+                of_loop = number == signal.SIGINT
+                signal.signal(number, signal.default_int_handler if of_loop else usual)
+
     def _heed(self, number: int, frame: FrameType | None) -> None:
         """Take in a signal, between any two instructions of the main thread."""
         del frame
-        if os.getpid() != self._pid:
-            self._be_ordinary(signal.Signals(number))
-            return
         now = time.monotonic()
         if now < self._at + SAME_S:
             return
@@ -118,14 +136,6 @@ class Interrupts:
             self._at_once()
         else:
             self._end_process()
-
-    def _be_ordinary(self, number: signal.Signals) -> None:
-        """Take a signal as any process does: an agent forked this one, and it is no run."""
-        for each, handler in self._before.items():
-            usual = signal.SIG_DFL if handler is None else handler
-            # an event loop's own handler is of no use here, as that loop does not run
-            signal.signal(each, signal.default_int_handler if each == signal.SIGINT else usual)
-        os.kill(os.getpid(), number)
 
     def _at_once(self) -> None:
         with contextlib.suppress(OSError):  # the signal may have come in the middle of this
@@ -144,3 +154,26 @@ class Interrupts:
         with contextlib.suppress(Exception):  # nothing may keep the process from its end
             self._abandon(self.by)
         end_process(128 + self.by, f"ended at once by {self.by.name}")
+
+
+def _before_fork() -> None:
+    _masks.before = None
+    if _entered is not None:
+        # a signal to the child before it has its own handlers would be lost, or ours
+        _masks.before = signal.pthread_sigmask(signal.SIG_BLOCK, HEEDED)
+
+
+def _after_fork() -> None:
+    if _masks.before is not None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, _masks.before)
+
+
+def _in_child() -> None:
+    global _entered
+    entered, _entered = _entered, None
+    if entered is not None:
+        entered.let_go()
+    _after_fork()
+
+
+os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_in_child)

@@ -11,10 +11,11 @@ from tests.real.programs import python, running
 pytestmark = pytest.mark.borders
 
 PROGRAM = """
-import multiprocessing, os, signal, time
+import asyncio, multiprocessing, os, signal, time
 import steerio
 
 HEEDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+ORDINARY = [signal.SIG_DFL, signal.default_int_handler, signal.SIG_DFL]
 forking = multiprocessing.get_context("fork")
 
 
@@ -23,15 +24,34 @@ def double(x):
     return 2 * x
 
 
+def blocked():
+    return signal.pthread_sigmask(signal.SIG_BLOCK, [])
+
+
+def show(said):
+    said.send(([signal.getsignal(number) for number in HEEDED] == ORDINARY, blocked() == set()))
+
+
+def forked():
+    heard, said = forking.Pipe()
+    process = forking.Process(target=show, args=(said,))
+    process.start()
+    process.join()
+    return *heard.recv(), blocked() == set()
+
+
 def be_there(said):
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # it may say why it ends
     said.send("here")
-    time.sleep(60)
+    for _ in range(6000):  # not one long sleep: Python heeds no SIGINT that comes just before one
+        time.sleep(0.01)
 
 
 class Forks(steerio.Campaign):
     @steerio.agent
     async def fork(self):
+        print("main", *forked(), flush=True)
+        print("thread", *await asyncio.to_thread(forked), flush=True)
         for number in HEEDED:
             heard, said = forking.Pipe()
             process = forking.Process(target=be_there, args=(said,))
@@ -56,6 +76,9 @@ def test_signals_to_what_an_agent_forked_leave_the_run_alone(tmp_path: Path) -> 
     script.write_text(PROGRAM)
     with running(*python(str(script)), cwd=tmp_path) as program:
         assert program.status() == 0, program
+    # only a handler that a child has from its start cannot come too late for a call that blocks
+    for line in ("main True True True", "thread True True True"):
+        assert f"{line}\n" in program.output, program
     for line in ("SIGTERM -15", "SIGINT 1", "SIGHUP -1", "[1, 2]", "doubled 8"):
         assert f"{line}\n" in program.output, program
     assert "ending in good order" not in program.output
