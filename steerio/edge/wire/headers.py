@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
+from types import GenericAlias
 from typing import Any, Literal, cast
 
 import msgspec
@@ -38,8 +39,8 @@ _encode = msgspec.msgpack.Encoder().encode
 
 @functools.cache  # made when first needed: that takes ms, and most processes need one of them
 def _decoder(receiver: Receiver) -> msgspec.msgpack.Decoder[Any]:
-    kind: Any = UNIONS[receiver]
-    return msgspec.msgpack.Decoder(list[kind])
+    batch: Any = GenericAlias(list, (UNIONS[receiver],))
+    return msgspec.msgpack.Decoder(batch)
 
 
 def encode_headers(messages: Sequence[ToBroker | FromBroker]) -> bytes:
