@@ -286,7 +286,9 @@ class Core(ShownState):
         makes: dict[str, WorkerNeeds] | None = None,
         walltime_s: float | None = None,
     ) -> NodeRecord | None:
-        """A node joined: its workers are started; ``None`` if a pool it names cannot be.
+        """A node joined: its workers are started.
+
+        ``None`` if a pool it names cannot be, or the peer is a node already.
 
         Args:
             peer: the node's number as a peer.

@@ -73,15 +73,11 @@ def node_joined(
     host: str,
     offers: dict[str, int],
     now: float,
-    requires: dict[str, list[str]] | None = None,
-    makes: dict[str, WorkerNeeds] | None = None,
-    walltime_s: float | None = None,
+    requires: dict[str, list[str]] | None,
+    makes: dict[str, WorkerNeeds] | None,
+    walltime_s: float | None,
 ) -> NodeRecord | None:
-    """A node joined: start its workers; ``requires``: the modules that each pool needs.
-
-    ``makes`` is the make of the workers of each pool there, ``walltime_s`` how long the node lasts.
-    ``None`` if a pool it names cannot be, or the peer is a node already.
-    """
+    """A node joined: start its workers; see `Core.node_joined`."""
     roster = cluster.roster
     if peer in cluster.nodes or any(roster.pool(pool) is None for pool in offers):
         return None

@@ -27,15 +27,12 @@ def reported(
     started: float,
     ended: float,
     now: float,
-    body: bytes = b"",
-    frames: tuple[Any, ...] = (),
-    error: RemoteError | None = None,
-    stored: StoredObject | None = None,
+    body: bytes,
+    frames: tuple[Any, ...],
+    error: RemoteError | None,
+    stored: StoredObject | None,
 ) -> bool:
-    """An attempt ended, by its worker's word; ``False`` if it is not expected (late).
-
-    ``stored`` holds the frames of its value, if that went into the store.
-    """
+    """An attempt ended, by its worker's word; see `Core.reported`."""
     record = cluster.runs.pop(run, None)
     if record is None:
         if stored is not None:
