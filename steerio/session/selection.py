@@ -52,16 +52,20 @@ def new_priorities(
         UsageError: one is no number, or a key no task, or the function is async.
     """
     if callable(changes):
-        given = {task.id: _said_of(task, changes) for task in session.pending}
-        ranked = {number: value for number, value in given.items() if value is not None}
+        given = {task: _said_of(task, changes) for task in session.pending}
+        changes = {task: value for task, value in given.items() if value is not None}
     elif not isinstance(changes, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise UsageError(
             "session.reprioritise takes a dict of priorities by task, or a function, not "
             f"{short(changes)}: one task is re-ranked by its own reprioritise()"
         )
-    else:
-        ranked = {number_of(session, key): value for key, value in changes.items()}
-    return {number: priority_of(number, value) for number, value in ranked.items()}
+    ranked: dict[int, float] = {}
+    for key, value in changes.items():
+        number = number_of(session, key)
+        # most are floats, and there may be very many
+        known = type(value) is float and isfinite(value)
+        ranked[number] = value if known else priority_of(number, value)
+    return ranked
 
 
 def _said_of(task: Task[Any], function: Callable[[Task[Any]], R]) -> R:

@@ -141,6 +141,7 @@ class Worker:
 
     def _wait(self) -> None:
         """Take in the messages that arrive next, or none after a while."""
+        self._surroundings.set_back_owed()  # there is time for it now
         self._stop.waiting = True
         try:
             if not self._stop.leaving:  # it may have been asked to leave just before
@@ -315,7 +316,7 @@ class Worker:
         kind = self._types[type_id]
         if kind is not self._kind:
             self._kind = None
-            self._surroundings.other_type()
+            self._surroundings.set_back_owed()
         if isinstance(kind, ms.DefineTask):
             kind = self._types[type_id] = LoadedType(kind.spec)
             self._streams.loaded(kind.name, kind.function)

@@ -6,8 +6,8 @@ back cost a system call each; the others are compared with their earlier state, 
 differ.
 
 Looking at all of that takes as long as the rest of a short task. So if the tasks of a type have
-left all as it was ``ORDERLY_AFTER`` times in a row, the worker looks only now and then, and before
-a task of another type, as long as these tasks succeed and are short.
+left all as it was ``ORDERLY_AFTER`` times in a row, the worker looks only now and then, before a
+task of another type, and before it waits for a task, as long as these tasks succeed and are short.
 
 Changes that a `steerio.resource` makes as it is set up stay, for it is set up once. Variables of
 the context (of `decimal`, of NumPy's handling of errors) need not be set back: each task runs in a
@@ -197,8 +197,8 @@ class Surroundings:
         self._owed = kind.orderly % LOOK_EVERY != 0
         return self._owed
 
-    def other_type(self) -> None:
-        """Set all back, if that is owed, before a task of another type."""
+    def set_back_owed(self) -> None:
+        """Set all back if that is owed: before a task of another type, and before a wait."""
         if self._owed:
             self.set_back_signals()
             self.set_back(None)
