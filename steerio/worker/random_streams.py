@@ -73,8 +73,8 @@ class Streams:
 
     def look(self) -> None:
         """Find the generators of modules loaded since, once before many forks."""
-        if "numpy.random" not in sys.modules:
-            return
+        if "numpy.random" not in sys.modules or len(sys.modules) == self._looked_at:
+            return  # so a worker does not touch, and thereby copy, the memory of all modules
         modules = list(sys.modules.items())
         for name, module in modules[self._looked_at :]:
             for where, bits in self._unseeded(name, _content(module)):
