@@ -72,6 +72,18 @@ def test_peeking_takes_nothing_out() -> None:
     assert len(backlog) == 1
 
 
+def test_peeking_passes_over_what_was_cancelled_or_ranked_down() -> None:
+    backlog = Backlog()
+    records = [task(order) for order in range(100)]
+    for record in records:
+        backlog.push(record)
+    cancel(backlog, records[0])
+    backlog.reprioritise([(records[1], -1.0)])
+    assert len(backlog._heap) == 101, "nothing was swept out"
+    assert backlog.peek() is records[2]
+    assert drained(backlog) == [*range(2, 100), 1]
+
+
 def test_a_forgotten_task_is_skipped() -> None:
     backlog = Backlog()
     first, second = task(1), task(2)

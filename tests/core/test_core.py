@@ -13,8 +13,9 @@ from steerio.core.deadlines import ABOUT, Due, draw_deadlines
 from steerio.core.effects import Effect, ForWorker
 from steerio.core.looks import LOOKS
 from steerio.core.stories import TaskEvent, say_effect
+from steerio.core.versions import VersionWaiter
 from steerio.model.events import AnyEvent, Published
-from steerio.model.objects import StoredObject
+from steerio.model.objects import StoredObject, Version
 from steerio.model.places import WorkerNeeds
 from steerio.model.settings import Settings
 from tests.core.scene import CLIENT, NODE, Scene
@@ -199,6 +200,35 @@ def test_the_core_shows_how_everything_is() -> None:
     assert core.events_after(0) == (0, [Published(1, 1_000.0, "topic", 7, "client")])
     assert core.task_type(CLIENT, 1) is None
     assert core.reassign([1], "nowhere", 0.0) is None
+
+
+def test_what_the_core_has_shown_shows_later_changes() -> None:
+    scene = Scene()
+    core = scene.core
+    nodes, workers, tasks, runs = core.nodes, core.workers, core.tasks, core.runs
+    scene.node({"simulate": 1})
+    record = scene.submit()
+    assert (list(nodes), list(workers)) == ([NODE], ["simulate-1"])
+    assert (tasks, runs) == ({record.task_id: record}, {record.run: record})
+    scene.report(record)
+    scene.core.node_lost(NODE, "it left", scene.now)
+    scene.settle_down()
+    assert [len(shown) for shown in (nodes, workers, tasks, runs)] == [0] * 4
+
+
+def test_a_client_has_the_newest_version_at_once_and_waits_for_a_newer_one() -> None:
+    scene = Scene()
+    core = scene.core
+    old, new = StoredObject(b"model-1", 10), StoredObject(b"model-2", 10)
+    first, served = core.publish_version("model", old, "trainer", scene.now)
+    assert (first, served) == (Version(1, old), [])
+    assert core.ask_version("model", VersionWaiter(CLIENT, 1, after=0)) == first
+    newer = VersionWaiter(CLIENT, 2, after=1)
+    assert core.ask_version("model", newer) is None
+    assert core.publish_version("model", new, "trainer", scene.now) == (Version(2, new), [newer])
+    assert list(core.held) == [b"model-1", b"model-2"], "the older one for the client alone"
+    core.let_go(b"model-1", CLIENT)
+    assert list(core.held) == [b"model-2"]
 
 
 def test_what_comes_with_something_that_is_dropped_is_freed_unless_it_is_needed() -> None:

@@ -403,6 +403,18 @@ def test_at_the_end_of_its_walltime_a_node_is_left_and_what_runs_is_queued_again
     assert scene.events(TaskEnded) == []
 
 
+def test_the_walltime_of_a_node_that_was_lost_before_concerns_nobody() -> None:
+    scene = ending(1_000.0)
+    scene.node({"simulate": 1}, peer=OTHER)
+    scene.core.node_lost(NODE, "power", scene.now)
+    task = scene.submit()
+    scene.tick(1_000.0 - SETTINGS.ending_s)
+    scene.tick(SETTINGS.ending_s)
+    assert scene.events(NodeEnding) == []
+    assert scene.events(NodeDraining) == []
+    assert task.state == State.RUNNING
+
+
 def test_a_task_that_would_not_be_done_in_time_waits_for_another_node() -> None:
     scene = ending(100.0)
     kind = scene.task_type()

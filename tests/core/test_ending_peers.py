@@ -94,6 +94,19 @@ def test_a_broken_worker_is_over_though_its_node_never_says_so() -> None:
     assert scene.effects(SweepObjects) == [SweepObjects("simulate-1")], "it may have put more"
 
 
+def test_a_broken_worker_that_has_ended_is_not_looked_for_and_its_successor_is_left_alone() -> None:
+    scene = Scene({"simulate": 1})
+    scene.core.unreadable(scene.worker().peer, WHY, scene.now)
+    scene.exit(scene.worker())
+    scene.join(scene.worker("simulate-2"))
+    record = scene.submit()
+    scene.forget()
+    pass_time(scene, 2 * (scene.settings.lease_s + ENDING_S))
+    assert scene.effects(Signal) == []
+    assert len(scene.events(WorkerLost)) == 1
+    assert record.worker is scene.worker("simulate-2")
+
+
 def test_a_broken_worker_is_waited_for_though_the_time_for_its_start_is_over() -> None:
     scene = Scene({"simulate": 1})
     scene.submit()

@@ -425,6 +425,20 @@ def test_a_pool_that_has_lent_all_it_has_waits_for_them() -> None:
     assert simulating.state == State.RUNNING
 
 
+def test_what_waits_where_the_last_ready_worker_moves_away_is_for_one_that_still_starts() -> None:
+    scene = MovingScene(1)
+    scene.node({"simulate": 1}, peer=NODE + 1, ready=False)
+    running, waiting = scene.submit(), scene.submit()
+    scene.ask(1)
+    scene.report(running)
+    assert scene.sizes() == (1, 1)
+    scene.tick(SETTINGS.join_s + 0.1)
+    assert scene.events(PoolFailed) == []
+    assert waiting.state == State.QUEUED
+    scene.join(scene.worker("simulate-2"))
+    assert waiting.state == State.RUNNING
+
+
 def test_a_pool_that_nobody_wants_anything_of_any_more_does_not_fail() -> None:
     scene = MovingScene(1)
     scene.pool("learn").may_be_empty = True

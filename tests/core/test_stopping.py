@@ -143,6 +143,19 @@ def test_no_grace_means_all_at_once() -> None:
     assert orders(scene, record) == ["recall", "ask", "term", "kill"]
 
 
+def test_a_task_that_ends_after_its_signal_leaves_its_worker_alive_for_the_next() -> None:
+    scene = Scene({"simulate": 1})
+    record, following = scene.submit(), scene.submit()
+    scene.cancel(record)
+    scene.forget()
+    scene.tick(0.2)
+    scene.report(record, "cancelled")
+    scene.tick(0.2)
+    assert orders(scene, record) == ["term", "cancelled"]
+    assert orders(scene, following) == ["send"]
+    assert following.state == State.RUNNING
+
+
 @pytest.mark.parametrize("ended_as", ["cancelled", "failed", "succeeded"])
 def test_a_cancelled_task_is_cancelled_whatever_it_says_in_the_end(ended_as: str) -> None:
     scene = Scene({"simulate": 1})
