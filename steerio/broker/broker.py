@@ -293,9 +293,9 @@ class Broker:
         self._share_at = inf if due else self._next_share  # the last change is told, too
 
     def _ping(self, now: float) -> None:
-        """Tell remote clients that we are alive; those that can be reached count as heard.
+        """Tell remote clients that we are alive; those whose connection stands count as heard.
 
-        A client's own loop may stand still for long, its connection is kept by ZeroMQ.
+        A client's own loop may stand still for long: a thread of ZeroMQ keeps its connection.
         A client that missed events hears of it now if nothing came since that could have told it.
         """
         self._next_ping = now + self.settings.beat_s
@@ -308,7 +308,10 @@ class Broker:
             peer = self._peers.by_number.get(client.peer)
             if peer is not None and not peer.router.local:
                 peer.send(ms.BeatAnswer(0.0, now))
-                self.core.heard(client.peer, now)
+                if peer.router.connected(peer.identity):
+                    self.core.heard(client.peer, now)
+        for router in self.routers:
+            router.tick()
 
     def _unreachable(self, router: RouterEndpoint, identity: bytes, now: float) -> None:
         """Take in that a client's connection is gone; nodes tell of workers, leases of nodes."""

@@ -61,12 +61,19 @@ class Intake:
             self._drop("malformed", f"{peer}: {arrival.fault}")
             if peer is not None:
                 self._end(peer, f"a message of it cannot be read: {arrival.fault}", now)
+            else:
+                router.forget(arrival.peer)
             return
+        if not arrival.messages and peer is not None:  # a part of a long one
+            self._core.heard(peer.number, now)
         for message, frames in arrival.messages:
             kind = cast("type", message.__class__)
             try:
                 if peer is None:
                     peer = self._welcome(router, arrival.peer, message, now)
+                    if peer is None:
+                        router.forget(arrival.peer)
+                        return
                     continue
                 take_in = self._by_kind.get((peer.role, kind))
                 if take_in is None:

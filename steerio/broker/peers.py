@@ -173,6 +173,7 @@ class Peers:
         self._by_place.pop((id(peer.router), peer.identity), None)
         self.by_number.pop(peer.number, None)
         self.clients.pop(peer.number, None)
+        peer.router.forget(peer.identity)
 
     def send(self, number: int, message: FromBroker, frames: Frames = ()) -> None:
         """Collect a message for a peer; nothing happens if it is gone."""

@@ -103,6 +103,11 @@ class Client:
             self._line.watch(self.settings)
 
     @property
+    def silent_beats(self) -> int:
+        """The number of beats in a row without a word of the broker."""
+        return self._line.silent_beats
+
+    @property
     def lost(self) -> str:
         """Why the broker is gone; empty as long as it is there."""
         return self._line.lost

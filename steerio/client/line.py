@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Callable
+from math import ceil
 from threading import get_ident
 from typing import cast
 
@@ -18,6 +20,8 @@ from steerio.errors import EncodingError, ProtocolError, UsageError
 from steerio.model import messages as ms
 from steerio.model.bounds import REASON_CHARACTERS, cut
 from steerio.model.settings import Settings
+
+log = logging.getLogger("steerio.client")
 
 RECEIVED_AT_ONCE = 1_000
 """Most messages that are dealt out before other callbacks of the loop have their turn."""
@@ -49,7 +53,9 @@ class Line:
         self._lose = lose
         self._thread = get_ident()
         self._flush_due = False
-        self._heard = loop.time()
+        self.silent_beats = 0
+        """The number of beats in a row without a word of the broker."""
+        self._heard = True
         self._settings = Settings()
         self._beat_timer: asyncio.TimerHandle | None = None
 
@@ -63,8 +69,8 @@ class Line:
         self._link.attach(self._loop, self._wake)
 
     def watch(self, settings: Settings) -> None:
-        """Send beats from now on, and give the broker up when it is silent for its lease."""
-        self._heard = self._loop.time()
+        """Send beats from now on, and give the broker up when it is silent for too long."""
+        self._heard = True
         self._settings = settings
         self._beat()
 
@@ -145,7 +151,7 @@ class Line:
     def _wake(self) -> None:
         if self._is_lost():
             return
-        self._heard = self._loop.time()
+        self._heard = True
         try:
             received = self._link.receive(RECEIVED_AT_ONCE)
         except ProtocolError as error:
@@ -165,9 +171,19 @@ class Line:
         self._loop.call_exception_handler(context)
 
     def _beat(self) -> None:
-        silent_s = self._loop.time() - self._heard
-        if silent_s > self._settings.lease_s and not self._link.ready():
+        settings = self._settings
+        self.silent_beats, self._heard = 0 if self._heard else self.silent_beats + 1, False
+        # counted in our own beats: this process may have been stopped itself
+        silent_s = self.silent_beats * settings.beat_s
+        if silent_s > settings.away_s and not self._link.ready():
             self._lose(f"the broker has been silent for {silent_s:.0f} s")
             return
+        if self.silent_beats == ceil(settings.lease_s / settings.beat_s):
+            log.warning(
+                "the broker has been silent for %.0f s; this client waits for it up to %.0f s",
+                silent_s,
+                settings.away_s,
+            )
         self.say(ms.Beat(self._loop.time(), None))
+        self._link.tick()
         self._beat_timer = self._loop.call_later(self._settings.beat_s, self._beat)

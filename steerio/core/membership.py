@@ -42,7 +42,7 @@ def client_joined(
     cluster.clients[peer] = ClientRecord(name, peer, now, {}, maker)
     cluster.holdings.join(peer)
     if watched:
-        cluster.deadlines.add(now + cluster.settings.lease_s, Due.CLIENT, peer)
+        cluster.deadlines.add(now + cluster.settings.away_s, Due.CLIENT, peer)
 
 
 def client_left(cluster: Cluster, peer: int, reason: str, now: float) -> None:
@@ -140,16 +140,16 @@ def unreadable(cluster: Cluster, peer: int, reason: str, now: float) -> None:
 
 
 def look_client(cluster: Cluster, peer: int, now: float) -> None:
-    """Lose a client that has been silent for a lease."""
+    """Lose a client that has been away for too long."""
     client = cluster.clients.get(peer)
     if client is None:
         return
-    lease_s = cluster.settings.lease_s
-    if now >= client.heard + lease_s:
-        client_left(cluster, peer, f"silent for {lease_s:g} s", now)
+    away_s = cluster.settings.away_s
+    if now >= client.heard + away_s:
+        client_left(cluster, peer, f"silent for {away_s:g} s", now)
         cluster.effects.append(Expel(peer, "silent for too long"))
     else:
-        cluster.deadlines.add(client.heard + lease_s, Due.CLIENT, peer)
+        cluster.deadlines.add(client.heard + away_s, Due.CLIENT, peer)
 
 
 def look_node(cluster: Cluster, number: int, now: float) -> None:

@@ -8,7 +8,7 @@ import json
 import os
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, Protocol
 
 from steerio.edge.system import descendants, inheritance
@@ -29,6 +29,11 @@ HUNG_S = 2.0
 
 class Forker(Protocol):
     """Starts, signals and watches worker processes."""
+
+    @property
+    def workers(self) -> Collection[str]:
+        """The workers that were started and have not ended, by name."""
+        ...
 
     def fork(self, worker: str, pool: str) -> None:
         """Start a worker."""
@@ -86,6 +91,11 @@ class ZygoteForker:
         mine.setblocking(False)
         self._socket = mine
         self._placement: Placement
+
+    @property
+    def workers(self) -> Collection[str]:
+        """The workers that were started and have not ended, by name."""
+        return self._slot_of
 
     def watch(self, on_exit: Callable[[str, int, str], None]) -> None:
         """Call ``on_exit(worker, run, reason)`` for each worker that ends."""

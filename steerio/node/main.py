@@ -26,7 +26,7 @@ from steerio.edge.system.own_files import from_json
 from steerio.edge.wire.addresses import resolve_address
 from steerio.edge.wire.contexts import Context, connecting
 from steerio.edge.wire.headers import prepare_to_hear
-from steerio.edge.wire.zeromq import ZmqLink
+from steerio.edge.wire.zeromq_link import ZmqLink
 from steerio.model import messages as ms
 from steerio.model.places import Topology
 from steerio.node.children import RETIRED

@@ -9,9 +9,13 @@ error).
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Callable
+from math import inf
 from typing import assert_never, cast
+
+from msgspec import structs
 
 from steerio.edge.wire.endpoint import LinkEndpoint
 from steerio.errors import EncodingError, ProtocolError
@@ -22,6 +26,10 @@ from steerio.node.forker import Forker
 from steerio.node.object_cache import Copies
 from steerio.worker.slots import SEEN_S
 
+log = logging.getLogger("steerio.node")
+
+CLEAR_S = 0.2
+"""Time between two looks whether the workers of a node that begins again have ended."""
 ROUND_TRIPS = 8
 """The number of recent round trips from which the clock difference is taken."""
 
@@ -60,11 +68,19 @@ class Node:
         self._same_clock = same_clock
         self._loop = asyncio.get_running_loop()
         self._clock = clock or self._loop.time
-        self._heard = self._loop.time()
+        self._began = self._loop.time()
+        self._heard = True
+        self._silent = 0
+        """The number of beats in a row without a word of the broker."""
+        self._packets: int = 0
         self._trips: deque[tuple[float, float]] = deque(maxlen=ROUND_TRIPS)
         self._offset_s: float | None = 0.0 if same_clock else None
         self._timer: asyncio.TimerHandle | None = None
         self._joined = False
+        self._rejoins = False
+        """Whether it was let in before, and has to be again."""
+        self._clears = False
+        """Whether it waits for the end of its workers, to begin again."""
         self.on_joined: Callable[[], None] | None = None
         """Called once the broker has let it in."""
         self.failed = False
@@ -78,7 +94,7 @@ class Node:
 
     def worker_exited(self, worker: str, run: int, reason: str) -> None:
         """Tell the broker that a worker ended."""
-        if not self.ended.done():
+        if not (self.ended.done() or self._clears):
             left = self._copies.left_by(worker) if self._copies is not None else []
             self._say(ms.WorkerExited(worker, run, cut(reason, REASON_CHARACTERS), left))
 
@@ -105,7 +121,7 @@ class Node:
             self._loop.call_soon(self._wake)
 
     def _wake(self) -> None:
-        if self.ended.done():
+        if self.ended.done() or self._clears:
             return
         try:
             received = self._link.receive(1_000)
@@ -113,10 +129,16 @@ class Node:
             self.fail(f"a message of the broker could not be read: {error}")
             return
         for message, _ in received:
-            self._heard = self._loop.time()
+            self._heard = True
             self._follow(cast("ms.ToNode", message))  # its link decodes no other
+            if self._is_clearing():
+                return
         if not self.ended.done() and self._link.ready():
             self._loop.call_soon(self._wake)
+
+    def _is_clearing(self) -> bool:
+        """Whether the message just followed was the one to begin again."""
+        return self._clears
 
     def _follow(self, message: ms.ToNode) -> None:
         match message:
@@ -133,14 +155,39 @@ class Node:
             case ms.Accepted():
                 self._let_in(message)
             case ms.Refused():
-                self.failed = True
-                self._end(message.reason)
+                self._refused(message)
             case ms.Closing():
                 self._end(message.reason)
             case ms.FetchAhead() | ms.ForgetObjects():
                 self._copy(message)
             case _:
                 assert_never(message)
+
+    def _refused(self, message: ms.Refused) -> None:
+        if message.rejoin and (self._joined or self._rejoins):
+            log.warning("node %s begins again: %s", self.name, message.reason)
+            self._joined, self._rejoins, self._clears = False, True, True
+            self._clear()
+        else:
+            self.failed = True
+            self._end(message.reason)
+
+    def _clear(self) -> None:
+        """End all workers, whose tasks the broker has given up, and then join anew."""
+        if self.ended.done():
+            return
+        for worker in list(self._forker.workers):
+            self._forker.signal(worker, 0, "kill")
+        if self._forker.workers:
+            self._loop.call_later(CLEAR_S, self._clear)
+            return
+        self._clears = False
+        self._silent = 0
+        self._link.renew()
+        walltime_s = self._joins.walltime_s
+        if walltime_s is not None:
+            walltime_s -= self._loop.time() - self._began
+        self._say(structs.replace(self._joins, walltime_s=walltime_s))
 
     def _let_in(self, message: ms.Accepted) -> None:
         self._joined, self._settings = True, message.settings
@@ -172,10 +219,16 @@ class Node:
     def _beat(self) -> None:
         if self.ended.done():
             return
-        silent_s = self._loop.time() - self._heard
-        if silent_s > self._settings.lease_s and not self._link.ready():
+        settings = self._settings
+        if self._link.packets != self._packets:
+            self._packets, self._heard = self._link.packets, True
+        self._silent, self._heard = 0 if self._heard else self._silent + 1, False
+        # counted in our own beats: this process may have been stopped itself
+        silent_s = self._silent * settings.beat_s
+        was_in = self._joined or self._rejoins
+        if silent_s > self._patience_s(was_in) and not self._link.ready():
             self.failed = True
-            if self._joined:
+            if was_in:
                 self._end(f"the broker has been silent for {silent_s:.0f} s")
             else:
                 self._end(
@@ -185,7 +238,14 @@ class Node:
             return
         if self._joined:
             self._say(ms.Beat(self._clock(), self._offset_s))
-        self._timer = self._loop.call_later(self._settings.beat_s, self._beat)
+        self._link.tick()
+        self._timer = self._loop.call_later(settings.beat_s, self._beat)
+
+    def _patience_s(self, was_in: bool) -> float:
+        """Return how long a broker may be silent before this node gives it up."""
+        if not was_in:
+            return self._settings.lease_s
+        return self._settings.rejoin_s if self._joins.walltime_s is None else inf
 
     def _measure(self, answer: ms.BeatAnswer) -> None:
         if self._same_clock or not answer.sent:

@@ -18,7 +18,7 @@ from steerio.edge.system import descendants, inheritance
 from steerio.edge.wire.contexts import Context
 from steerio.edge.wire.endpoint import BlockingLink
 from steerio.edge.wire.unix import SCHEME, StreamLink
-from steerio.edge.wire.zeromq import ZmqLink
+from steerio.edge.wire.zeromq_link import ZmqLink
 from steerio.model.objects import StoreSetting
 from steerio.node.end_signal import let_be_told
 from steerio.node.preloading import Preloads

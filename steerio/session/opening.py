@@ -16,7 +16,7 @@ from steerio.client.client import Client
 from steerio.edge.system.threads import in_thread
 from steerio.edge.wire.addresses import resolve_address
 from steerio.edge.wire.contexts import Context, connecting
-from steerio.edge.wire.zeromq import ZmqLink
+from steerio.edge.wire.zeromq_link import ZmqLink
 from steerio.errors import UsageError
 from steerio.launch.broker_setup import BrokerSetup
 from steerio.launch.finding import find_broker

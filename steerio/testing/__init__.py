@@ -16,6 +16,7 @@ from steerio.testing.faults import (
     KillWorker,
     PartitionNode,
     RandomKills,
+    ResetConnections,
     SlowNode,
 )
 from steerio.testing.loop import VirtualLoop, run_virtual
@@ -32,6 +33,7 @@ __all__ = [
     "Model",
     "PartitionNode",
     "RandomKills",
+    "ResetConnections",
     "SimulatedCluster",
     "SimulatedRun",
     "SlowNode",

@@ -307,6 +307,10 @@ class SimulatedCluster:
         """Let messages through again, first those that waited."""
         self._host(host).heal()
 
+    def reset(self, host: str) -> None:
+        """Break the connections of a host, and lose all that is under way on them."""
+        self._host(host).reset()
+
     def fail_starts(self, pool: str, reason: str) -> None:
         """Let the workers of a pool die while they start; an empty reason ends that."""
         self.start_failures[pool] = reason

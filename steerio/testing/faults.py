@@ -54,6 +54,10 @@ class Victim(Protocol):
         """Let messages through again, first those that waited."""
         ...
 
+    def reset(self, host: str) -> None:
+        """Break the connections of a host, and lose all that is under way on them."""
+        ...
+
     def fail_starts(self, pool: str, reason: str) -> None:
         """Let the workers of a pool die while they start; an empty reason ends that."""
         ...
@@ -165,8 +169,8 @@ class SlowNode(Struct, frozen=True):
 class PartitionNode(Struct, frozen=True):
     """Cut a host off for a while: its messages, and those to it, arrive when it is over.
 
-    If that is longer than the lease, the broker and the node give each other up: the node ends, and
-    its results arrive too late.
+    If that is longer than the lease, the broker gives the node up, and has its tasks tried
+    elsewhere; the results of the node come too late. It ends its workers then, and joins anew.
     """
 
     at_s: float
@@ -177,6 +181,20 @@ class PartitionNode(Struct, frozen=True):
         """Set the timers."""
         _at(self.at_s, cluster.cut_off, self.node)
         _at(self.at_s + self.for_s, cluster.heal, self.node)
+
+
+class ResetConnections(Struct, frozen=True):
+    """Break the connections of a host, and lose all that is under way on them.
+
+    They are made again at once, and all that was lost is sent again.
+    """
+
+    at_s: float
+    node: str
+
+    def arm(self, cluster: Victim, rng: random.Random) -> None:
+        """Set the timer."""
+        _at(self.at_s, cluster.reset, self.node)
 
 
 class FailStarts(Struct, frozen=True):

@@ -1,25 +1,33 @@
-"""The network of a simulated cluster: memory endpoints with delay, and hosts that can be cut off.
+"""The network of a simulated cluster: memory endpoints with delay, over connections that break.
 
-Messages of one link arrive in the order in which they were sent.  Messages from and to a host that
-is cut off wait, and arrive after it is healed, as from the buffers of a real connection. That is
-the hard case, because then all of them arrive late.  Only if the cut lasts so long that the
-connection breaks are the messages under way lost.
+Each link has a session (``edge.wire.session``), as over ZeroMQ, and below it connections that fail
+as those of ZeroMQ do. While a host is cut off its messages wait, as in the buffers of TCP, and
+arrive when it is healed. A cut that lasts longer than `BREAK_S` breaks the connection, and so does
+a reset: all that was under way is lost, in both directions. Packets that a peer sends later wait
+in its socket until it is connected again; the broker knows that it cannot send.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
-from typing import Any
 
 from steerio.edge.wire.endpoint import Frames, MemoryLink, MemoryRouter
+from steerio.edge.wire.session import PACKET_COST, Packet, Session
 from steerio.model.messages import FromBroker, ToBroker
-from steerio.testing.agenda import Agenda
+from steerio.testing.agenda import Agenda, Entry
 
 CONGESTED_AT = 1_000
-"""A peer counts as congested with more messages than this on their way (ZeroMQ's default)."""
-CONNECTION_S = 30.0
-"""Seconds of silence after which a connection is broken.  It is longer than any lease: otherwise
-messages would be lost between peers that do not consider each other lost."""
+"""A peer counts as congested with more batches than this on their way."""
+BATCH_BYTES = 100
+"""Bytes that each batch counts for."""
+WINDOW_BYTES = CONGESTED_AT * (BATCH_BYTES + PACKET_COST)
+BREAK_S = 7.0
+"""Seconds of a cut after which a connection is broken: ZeroMQ's heartbeat takes 5 to 10."""
+CONNECT_S = 0.5
+"""Seconds that a peer takes to connect again."""
+TICK_S = 1.0
+"""Seconds between two looks of a peer at packets that are not acknowledged."""
 
 
 class Host:
@@ -30,117 +38,152 @@ class Host:
         self.agenda = agenda
         self.latency_s = latency_s
         self.cut = False
-        self._cut_at = 0.0
-        self._lines: dict[Line, None] = {}
+        self.connected = True
+        """Whether its connections stand."""
+        self._breaking: Entry | None = None
+        self._connecting: Entry | None = None
+        self._links: dict[SimulatedLink, None] = {}
 
     def __repr__(self) -> str:
         return f"<Host {self.name!r}{': cut off' if self.cut else ''}>"
 
     @property
-    def broken(self) -> bool:
-        """Whether it has been cut off for so long that its connections are broken."""
-        return self.cut and self.agenda.now >= self._cut_at + CONNECTION_S
+    def clear(self) -> bool:
+        """Whether a message that is sent now arrives at once."""
+        return self.connected and not (self.cut or self.latency_s)
 
-    def line(self, deliver: Callable[[Any], None]) -> Line:
-        """Return a line from or to this host."""
-        line = Line(self, deliver)
-        self._lines[line] = None
-        return line
+    def add(self, link: SimulatedLink) -> None:
+        """Note a link from this host."""
+        self._links[link] = None
 
-    def forget(self, *lines: Line) -> None:
-        """Drop closed lines that have delivered all their messages."""
-        for line in lines:
-            if not len(line):
-                self._lines.pop(line, None)
+    def forget(self, link: SimulatedLink) -> None:
+        """Drop a closed link that has delivered all its messages."""
+        self._links.pop(link, None)
 
     def cut_off(self) -> None:
         """Let no message through any more."""
         if not self.cut:
-            self.cut, self._cut_at = True, self.agenda.now
+            self.cut = True
+            self._breaking = self.agenda.add(BREAK_S, self._break)
 
     def heal(self) -> None:
-        """Let messages through again, first those that waited."""
-        if self.broken:  # messages sent before that are lost; later ones, which peers kept, are not
-            for line in self._lines:
-                line.lose(self._cut_at + CONNECTION_S)
+        """Let messages through again, first those that waited, if they are not lost by now."""
+        if not self.cut:
+            return
         self.cut = False
-        for line in list(self._lines):
-            line.run()
+        if self._breaking is not None:
+            self._breaking.cancel()
+        if self.connected:
+            self._run_lines()
+        elif self._connecting is None:
+            self._connect_soon()
+
+    def reset(self) -> None:
+        """Break all connections at once; they are made again, unless the host is cut off."""
+        self._break()
+        if not self.cut and self._connecting is None:
+            self._connect_soon()
+
+    def _break(self) -> None:
+        self.connected = False
+        for link in list(self._links):
+            link.lose()
+
+    def _connect_soon(self) -> None:
+        self._connecting = self.agenda.add(CONNECT_S, self._connect)
+
+    def _connect(self) -> None:
+        self._connecting = None
+        if not self.cut:
+            self.connected = True
+            self._run_lines()
+
+    def _run_lines(self) -> None:
+        for link in list(self._links):
+            link.run_lines()
 
 
 class Line:
-    """One direction of a link: first in, first out, each after the same delay."""
+    """One direction of a connection: first in, first out, each after the same delay."""
 
     __slots__ = ("_deliver", "_host", "_under_way")
 
-    def __init__(self, host: Host, deliver: Callable[[Any], None]) -> None:
+    def __init__(self, host: Host, deliver: Callable[[Packet], None]) -> None:
         self._host = host
         self._deliver = deliver
-        self._under_way: list[tuple[float, Any]] = []
-        """Messages that have not arrived, each after the time at which it is due; mostly none."""
+        self._under_way: deque[tuple[float, Packet]] = deque()
+        """Packets that have not arrived, each with the time at which it is due; mostly none."""
 
     def __len__(self) -> int:
         return len(self._under_way)
 
-    @property
-    def clear(self) -> bool:
-        """Whether a message that is put in now arrives at once."""
+    def put(self, packet: Packet) -> None:
+        """Send a packet."""
         host = self._host
-        return not (host.cut or host.latency_s or self._under_way)
-
-    def put(self, item: Any) -> None:
-        """Send a message."""
-        if self.clear:
-            self._deliver(item)
+        if host.clear and not self._under_way:
+            self._deliver(packet)
             return
-        host = self._host
-        self._under_way.append((host.agenda.now + host.latency_s, item))
-        if not host.cut:
-            host.agenda.add(host.latency_s, self.run)
+        self._under_way.append((host.agenda.now + host.latency_s, packet))
+        host.agenda.add(host.latency_s, self.run)
 
-    def lose(self, before: float) -> None:
-        """Drop messages that would have been due before this time."""
-        self._under_way = [entry for entry in self._under_way if entry[0] >= before]
+    def lose(self) -> None:
+        """Drop all that is under way."""
+        self._under_way.clear()
 
     def run(self) -> None:
-        """Deliver the messages that are due."""
-        if self._host.cut:
-            return
-        under_way, now, count = self._under_way, self._host.agenda.now, 0
-        while count < len(under_way) and under_way[count][0] <= now:
-            self._deliver(under_way[count][1])
-            count += 1
-        del under_way[:count]  # only now: until the line is clear no message overtakes
-        if under_way:
-            self._host.agenda.add(under_way[0][0] - now, self.run)
+        """Deliver the packets that are due."""
+        host, now = self._host, self._host.agenda.now
+        while self._under_way and not host.cut and host.connected:
+            due, packet = self._under_way[0]
+            if due > now:
+                host.agenda.add(due - now, self.run)
+                return
+            # it stays until it is delivered: no packet overtakes it before
+            self._deliver(packet)
+            self._under_way.popleft()
 
 
 class SimulatedLink(MemoryLink):
-    """A peer's end, on a host."""
+    """A peer's end, on a host, and the connection from there."""
 
     def __init__(self, router: SimulatedRouter, identity: bytes, host: Host) -> None:
         super().__init__(router, identity)
         self._host = host
-        self._to_broker = host.line(self._depart)
-        self._to_peer = host.line(self._arrive)
+        self._on_network = router
+        self._name = identity
+        self._to_broker = Line(host, self._depart)
+        self._to_peer = Line(host, self._arrive)
         self._closed = False
         self._at_once: Callable[[], None] | None = None
+        self._ticks = False
+        self.forgotten = False
+        """Whether the broker has let the peer go: messages of its session are not taken in."""
+        self._begin()
+        host.add(self)
 
-    @property
-    def broken(self) -> bool:
-        """Whether its connection is broken."""
-        return self._host.broken
+    def _begin(self) -> None:
+        self.forgotten = False
+        self._near = Session(1, window_bytes=WINDOW_BYTES)
+        self._far = Session(1, window_bytes=WINDOW_BYTES)
 
-    @property
-    def congestion(self) -> int:
-        """How many messages are on their way to this peer."""
-        return len(self._to_peer)
+    # -- the peer's end -------------------------------------------------------------------------
 
     def send(self, message: ToBroker, frames: Frames = ()) -> None:
-        if self._to_broker.clear:
-            super().send(message, frames)
-        else:
-            self._to_broker.put((message, frames))
+        near = self._near
+        if self._host.clear and near.settled and not len(self._to_broker):
+            near.carry(self._far, BATCH_BYTES)
+            if not self.forgotten:
+                super().send(message, frames)
+            return
+        near.put((message, frames), BATCH_BYTES)
+        self._push(near, self._to_broker)
+        self._tick_later()
+
+    def renew(self) -> None:
+        self._to_broker.lose()
+        self._to_peer.lose()
+        self.arrived.clear()
+        self._begin()
 
     def attach_at_once(self, wake: Callable[[], None]) -> None:
         """Call ``wake`` as soon as a message arrives, from inside the broker's own flush.
@@ -149,30 +192,99 @@ class SimulatedLink(MemoryLink):
         """
         self._at_once = wake
 
-    def take(self, messages: list[tuple[FromBroker, Frames]]) -> None:
-        """Take in messages of the broker."""
-        if self._to_peer.clear:
-            self._arrive(messages)
-        else:
-            for message in messages:
-                self._to_peer.put([message])
-
     def close(self) -> None:
         super().close()
         self._closed = True
-        self._host.forget(self._to_broker, self._to_peer)
+        if not len(self._to_broker):
+            self._host.forget(self)
 
-    def _depart(self, sent: tuple[ToBroker, Frames]) -> None:
-        super().send(*sent)
+    def _tick_later(self) -> None:
+        if not self._ticks:
+            self._ticks = True
+            self._host.agenda.add(TICK_S, self._tick)
 
-    def _arrive(self, messages: list[tuple[FromBroker, Frames]]) -> None:
+    def _tick(self) -> None:
+        """Ask after packets that are not acknowledged, as long as there are any."""
+        self._ticks = False
         if self._closed:
             return
+        self._near.tick()
+        self._push(self._near, self._to_broker)
+        if not self._near.settled:
+            self._tick_later()
+
+    def _arrive(self, packet: Packet) -> None:
+        if self._closed:
+            return
+        if self._near.arrived(packet):
+            self._near.take(packet.nbytes)
+            self._hear(packet.payload)
+        self._push(self._near, self._to_broker)
+
+    def _hear(self, messages: list[tuple[FromBroker, Frames]]) -> None:
         self.arrived.extend(messages)
         if self._at_once is not None:
             self._at_once()
         else:
             self.bell.ring()
+
+    # -- the broker's end -----------------------------------------------------------------------
+
+    @property
+    def connected(self) -> bool:
+        """Whether the broker can reach it, as far as it knows."""
+        return not self._far.down
+
+    @property
+    def congested(self) -> bool:
+        """Whether messages of the broker wait because it is slow."""
+        return self._far.congested
+
+    def take(self, messages: list[tuple[FromBroker, Frames]]) -> None:
+        """Send it messages of the broker."""
+        far = self._far
+        if self._host.clear and far.settled and not far.down and not len(self._to_peer):
+            if not self._closed:
+                far.carry(self._near, BATCH_BYTES)
+                self._hear(messages)
+            return
+        far.put(messages, BATCH_BYTES)
+        self._push(far, self._to_peer)
+
+    def tick_far(self) -> None:
+        """Take in that a beat has passed at the broker."""
+        if self._host.connected:
+            self._far.tick()
+            self._push(self._far, self._to_peer)
+
+    def _depart(self, packet: Packet) -> None:
+        if self._far.arrived(packet):
+            self._far.take(packet.nbytes)
+            if not self.forgotten:
+                super().send(*packet.payload)
+        self._push(self._far, self._to_peer)
+        if self._closed and not len(self._to_broker):
+            self._host.forget(self)
+
+    # -- the connection between them ------------------------------------------------------------
+
+    def lose(self) -> None:
+        """Lose all that is under way: the connection has broken."""
+        self._to_broker.lose()
+        self._to_peer.lose()
+        self._far.broke()
+        if not self._closed and not self._near.settled:
+            self._tick_later()
+
+    def run_lines(self) -> None:
+        """Let the packets go on that waited."""
+        self._to_broker.run()
+        self._to_peer.run()
+
+    def _push(self, session: Session, line: Line) -> None:
+        while (packet := session.next()) is not None:
+            session.sent(packet)
+            line.put(packet)
 
 
 class SimulatedRouter(MemoryRouter):
@@ -199,19 +311,34 @@ class SimulatedRouter(MemoryRouter):
         super().unlink(peer)
         self._on_network.pop(peer, None)
 
+    def send(self, peer: bytes, message: FromBroker, frames: Frames = ()) -> None:
+        link = self._on_network.get(peer)
+        if link is not None and not link.forgotten:
+            super().send(peer, message, frames)
+
+    def forget(self, peer: bytes) -> None:
+        link = self._on_network.get(peer)
+        if link is not None:
+            link.forgotten = True
+
     def flush(self) -> list[bytes]:
         if not self._outgoing:
             return []
         collected, self._outgoing = self._outgoing, {}
-        gone: list[bytes] = []
         for peer, messages in collected.items():
             link = self._on_network.get(peer)
-            if link is None or link.broken:
-                gone.append(peer)
-            else:
+            if link is not None:
                 link.take(messages)
-        return gone
+        return []
 
     def congested(self, peer: bytes) -> bool:
         link = self._on_network.get(peer)
-        return link is not None and link.congestion > CONGESTED_AT
+        return link is not None and link.congested
+
+    def connected(self, peer: bytes) -> bool:
+        link = self._on_network.get(peer)
+        return link is not None and link.connected
+
+    def tick(self) -> None:
+        for link in list(self._on_network.values()):
+            link.tick_far()

@@ -21,7 +21,7 @@ from steerio.model.events import PoolStalled
 from steerio.node.node import Node
 from steerio.testing.agenda import Agenda
 from steerio.testing.loop import VirtualLoop
-from steerio.testing.network import Line
+from steerio.testing.network import Line, SimulatedLink
 from steerio.testing.record import MemoryJournal
 
 if TYPE_CHECKING:
@@ -98,6 +98,17 @@ class StallWatch:
         )
 
 
-BACKGROUND = (Agenda, Bell, Broker, Client, Driver, Line, Node, Nuisance, StallWatch)
+BACKGROUND = (
+    Agenda,
+    Bell,
+    Broker,
+    Client,
+    Driver,
+    Line,
+    Node,
+    Nuisance,
+    SimulatedLink,
+    StallWatch,
+)
 """The classes whose timers do not count as something to wait for.  A message on its way does not
 count either, but its effects by the next look do."""

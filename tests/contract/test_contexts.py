@@ -12,7 +12,8 @@ import pytest
 
 from steerio.edge.wire.contexts import Context
 from steerio.edge.wire.unix import StreamRouter
-from steerio.edge.wire.zeromq import ZmqLink, ZmqRouter
+from steerio.edge.wire.zeromq import ZmqRouter
+from steerio.edge.wire.zeromq_link import ZmqLink
 from tests.contract import interrupted
 from tests.contract.interrupted import ends
 

@@ -15,7 +15,8 @@ from zmq.utils import z85
 from zmq.utils.monitor import parse_monitor_message
 
 from steerio.edge.wire.keys import ZAP_ADDRESS, ClientKeys, ServerKeys, make_keys
-from steerio.edge.wire.zeromq import ZmqLink, ZmqRouter
+from steerio.edge.wire.zeromq import ZmqRouter
+from steerio.edge.wire.zeromq_link import ZmqLink
 from tests.contract.wires import (
     IN_TIME_S,
     RouterEar,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import pytest
@@ -26,6 +26,8 @@ NOISE = b"\xff this is no batch"
 
 class NoForker:
     """Starts nothing."""
+
+    workers: Collection[str] = ()
 
     def watch(self, on_exit: Callable[[str, int, str], None]) -> None: ...
     def fork(self, worker: str, pool: str) -> None: ...
@@ -60,7 +62,7 @@ async def test_a_client_loses_the_broker_and_every_await_ends(transport: str) ->
         wire.router._socket.send_multipart([ear.heard[0][0], NOISE])
         result = await asyncio.wait_for(task.result(), 10)
         assert isinstance(result, Lost)
-        assert "a message of the broker could not be read: header does not decode" in result.reason
+        assert "a message of the broker could not be read" in result.reason
         with pytest.raises(BrokerLost, match="could not be read"):
             await status
         with pytest.raises(BrokerLost, match="could not be read"):

@@ -17,7 +17,8 @@ from typing import Any
 from steerio.edge.wire.contexts import Context
 from steerio.edge.wire.endpoint import LinkEndpoint, MemoryRouter, RouterEndpoint
 from steerio.edge.wire.keys import ClientKeys, Gatekeeper, ServerKeys, make_keys
-from steerio.edge.wire.zeromq import ZmqLink, ZmqRouter
+from steerio.edge.wire.zeromq import ZmqRouter
+from steerio.edge.wire.zeromq_link import ZmqLink
 from steerio.model import messages as ms
 from steerio.model.tasks import TaskOptions
 

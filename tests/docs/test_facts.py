@@ -30,6 +30,7 @@ from steerio.core.lifecycle import (
 )
 from steerio.edge.record.journal import TaskEntry
 from steerio.edge.wire.connection import Connection
+from steerio.edge.wire.session import draw_ends
 from steerio.model.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -56,6 +57,7 @@ def first_cells(text: str) -> set[str]:
         ("lives.md", "moves", draw_moves),
         ("lives.md", "peers", draw_peers),
         ("lives.md", "deadlines", draw_deadlines),
+        ("wire.md", "ends", draw_ends),
     ],
 )
 def test_the_diagrams_are_those_of_the_tables(

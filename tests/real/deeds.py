@@ -43,6 +43,15 @@ async def wait_and_return(x: int, seconds: float = 0.01) -> int:
     return x
 
 
+def answer_when_told(folder: Path) -> int:
+    """Say by a file that it has begun, wait for the file ``go``, and say that it ends."""
+    (folder / "begun").touch()
+    while not (folder / "go").exists():
+        time.sleep(0.01)
+    (folder / "ends").touch()
+    return 42
+
+
 def count_to(number: int) -> Iterator[int]:
     """Yield numbers."""
     yield from range(number)

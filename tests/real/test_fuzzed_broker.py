@@ -12,6 +12,8 @@ import zmq
 
 import steerio
 from steerio.edge.wire.headers import encode_headers
+from steerio.edge.wire.packets import Piece, encode
+from steerio.edge.wire.session import Kind, Packet
 from steerio.launch.broker_setup import BrokerSetup
 from steerio.launch.hosting import Hosting
 from steerio.model import messages as ms
@@ -62,8 +64,10 @@ def throw(address: str, seed: int) -> None:
     peer = context.socket(zmq.DEALER)
     peer.set(zmq.LINGER, LINGER_MS)
     peer.connect(address)
-    for batch in noise(random.Random(seed)):
-        peer.send_multipart(batch)
+    for session, batch in enumerate(noise(random.Random(seed)), 1):
+        peer.send_multipart(batch)  # below sessions, and as the first packet of one
+        piece = Piece(True, batch)
+        peer.send_multipart(encode(Packet(Kind.DATA, session, 0, 0, 0, 0, True, piece)))
     peer.close()
     context.term()
 

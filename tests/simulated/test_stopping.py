@@ -228,9 +228,9 @@ async def test_a_client_that_cannot_be_reached_is_lost_and_its_tasks_with_it() -
             result = await task.result()
             assert result.ended_as == "lost"
             assert "silent" in far.client.lost
-            assert asyncio.get_running_loop().time() < 30
+            assert asyncio.get_running_loop().time() < 80
         assert await stays.run(simulation, 1.0) == 1.0
-        assert asyncio.get_running_loop().time() < 60
+        assert asyncio.get_running_loop().time() < 100
         assert len(of_kind(cluster.record.events, ClientLost)) == 1
 
 

@@ -32,6 +32,11 @@ SENT_PIECES = 64
 _COUNT = struct.Struct("=I")
 
 
+def head(parts: Sequence[Any]) -> bytes:
+    """Return the lengths that go before a batch of these parts."""
+    return struct.pack(f"=I{len(parts)}Q", len(parts), *map(len, parts))
+
+
 class Incoming:
     """Cuts the bytes that arrive on a connection into batches.
 
@@ -130,12 +135,10 @@ class Outgoing:
     def add(self, batch: Sequence[Any]) -> None:
         """Have a batch written: its header, and its frames."""
         views = [memoryview(frame).cast("B") for frame in batch]
-        lengths = [len(view) for view in views]
-        head = struct.pack(f"=I{len(views)}Q", len(views), *lengths)
-        if sum(lengths) <= JOINED_BYTES:
-            self._pieces.append(memoryview(b"".join([head, *views])))
+        if sum(map(len, views)) <= JOINED_BYTES:
+            self._pieces.append(memoryview(b"".join([head(views), *views])))
         else:
-            self._pieces.append(memoryview(head))
+            self._pieces.append(memoryview(head(views)))
             self._pieces.extend(view for view in views if len(view))
 
     def write(self, connection: socket.socket) -> bool:

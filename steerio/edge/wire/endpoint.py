@@ -65,6 +65,18 @@ class RouterEndpoint(Protocol):
         """Say whether a peer takes messages more slowly than they come."""
         ...
 
+    def connected(self, peer: bytes) -> bool:
+        """Say whether a peer is there, and its connection stands, as far as is known."""
+        ...
+
+    def forget(self, peer: bytes) -> None:
+        """Let a peer go: it still gets all that was sent to it, and nothing of it is taken in."""
+        ...
+
+    def tick(self) -> None:
+        """Take in that a beat has passed: see to all that peers have not acknowledged."""
+        ...
+
     def attach(self, loop: asyncio.AbstractEventLoop, wake: Callable[[], None]) -> None:
         """Call ``wake`` whenever something may have arrived."""
         ...
@@ -95,6 +107,8 @@ class LinkEndpoint(Protocol):
 
     immediate: bool
     """Whether a message that is sent has arrived without a flush."""
+    packets: int
+    """How many packets have come; a long message has many, before it is complete."""
 
     def send(self, message: ToBroker, frames: Frames = ()) -> None:
         """Collect a message for the broker."""
@@ -106,6 +120,14 @@ class LinkEndpoint(Protocol):
         Raises:
             EncodingError: a message is too long; those before it were handed over.
         """
+        ...
+
+    def tick(self) -> None:
+        """Take in that a beat has passed: see to all that the broker has not acknowledged."""
+        ...
+
+    def renew(self) -> None:
+        """Begin anew with a broker that does not know this peer any more: nothing is kept."""
         ...
 
     def receive(self, limit: int) -> Sequence[tuple[FromBroker, Frames]]:
@@ -312,6 +334,15 @@ class MemoryRouter:
         del peer
         return False
 
+    def connected(self, peer: bytes) -> bool:
+        return peer in self._links
+
+    def forget(self, peer: bytes) -> None:
+        """Do nothing: a link is there until it is closed."""
+
+    def tick(self) -> None:
+        """Do nothing: memory loses nothing."""
+
     def attach(self, loop: asyncio.AbstractEventLoop, wake: Callable[[], None]) -> None:
         self._bell.attach(loop, wake)
 
@@ -346,6 +377,7 @@ class MemoryLink:
     """A peer's end of a `MemoryRouter`."""
 
     immediate = True
+    packets = 0
 
     def __init__(self, router: MemoryRouter, identity: bytes) -> None:
         self._router = router
@@ -358,6 +390,12 @@ class MemoryLink:
 
     def flush(self) -> None:
         """Do nothing: messages have arrived already, even while this side's loop stands still."""
+
+    def tick(self) -> None:
+        """Do nothing: memory loses nothing."""
+
+    def renew(self) -> None:
+        self.arrived.clear()
 
     def receive(self, limit: int) -> Sequence[tuple[FromBroker, Frames]]:
         arrived = self.arrived

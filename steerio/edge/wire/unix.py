@@ -152,6 +152,15 @@ class StreamRouter:
         connection = self._connections.get(peer)
         return connection is not None and bool(connection.outgoing)
 
+    def connected(self, peer: bytes) -> bool:
+        return peer in self._connections
+
+    def forget(self, peer: bytes) -> None:
+        """Do nothing: the peer closes its stream."""
+
+    def tick(self) -> None:
+        """Do nothing: a stream loses nothing as long as it stands."""
+
     def attach(self, loop: asyncio.AbstractEventLoop, wake: Callable[[], None]) -> None:
         def on_readable() -> None:
             self._due = True

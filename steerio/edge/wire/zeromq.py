@@ -1,39 +1,38 @@
-"""Endpoints over ZeroMQ: a ROUTER at the broker, a DEALER at each peer.
+"""The broker's end of ZeroMQ connections: a ROUTER, with a session for each peer.
 
-The sockets are read through their file descriptor (``loop.add_reader``) and drained
-until they are empty.  The descriptor is edge-triggered, and both sending and reading
-``EVENTS`` consume the edge, so code that drains one must ask ``ready()`` after the last receive and
-flush, or messages sleep in the socket (zeromq/pyzmq issue 2173).
+ZeroMQ drops all that is under way when a connection breaks, or that is sent while there is none;
+the sessions (``edge.wire.session``) see to it that all arrives all the same, once and in order.
 
-Routers never block: a batch for a peer whose queue is full waits here and is tried
-again with the next flush; the peer is *congested* until then.
+The socket is read through its file descriptor (``loop.add_reader``) and drained until it is empty.
+The descriptor is edge-triggered, and both sending and reading ``EVENTS`` consume the edge, so code
+that drains it must ask ``ready()`` after the last receive and flush, or messages sleep in the
+socket (zeromq/pyzmq issue 2173).
+
+The router never blocks: a packet for which ZeroMQ has no room is tried again with the next flush.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
 import zmq
 
-from steerio.edge.encoding.snapshots import snapshot
 from steerio.edge.wire.addresses import TCP
 from steerio.edge.wire.contexts import Context
 from steerio.edge.wire.cutting import batches, refused
 from steerio.edge.wire.endpoint import Arrival, Frames
-from steerio.edge.wire.headers import (
-    Receiver,
-    deal_frames,
-    decode_from_broker,
-    decode_to_broker,
-)
-from steerio.edge.wire.keys import ClientKeys, ServerKeys
+from steerio.edge.wire.headers import deal_frames, decode_to_broker
+from steerio.edge.wire.keys import ServerKeys
+from steerio.edge.wire.packets import Assembly, decode, encode, pieces
+from steerio.edge.wire.session import WINDOW_BYTES, Kind, Packet, Session
+from steerio.edge.wire.spilling import Spilling
 from steerio.edge.wire.zeromq_sockets import (
     NOBLOCK,
+    QUEUED_PACKETS,
     RCVMORE,
     SNDMORE,
     Reading,
@@ -44,20 +43,28 @@ from steerio.edge.wire.zeromq_sockets import (
     send_frames,
 )
 from steerio.errors import EncodingError, ProtocolError
-from steerio.model.messages import FromBroker, ToBroker
+from steerio.model.messages import FromBroker
 
-QUEUED_BATCHES = 100_000
-"""Batches that a socket queues for one peer before the peer counts as congested."""
+PARTING = 1_000
+"""Most peers that are let go and may not have their last messages yet; older ones are forgotten."""
+PARTING_TICKS = 30
+"""How many ticks such a peer is waited for."""
+_RESET = int(Kind.RESET)
 
 
-class _Outgoing:
-    """The messages for one peer until the next flush."""
+class _Peer:
+    """One peer of a router: its session, and the messages collected for it until the next flush."""
 
-    __slots__ = ("frames", "messages")
+    __slots__ = ("assembly", "frames", "messages", "parting", "session", "waiting")
 
-    def __init__(self) -> None:
-        self.messages: list[Any] = []
+    def __init__(self, session: int) -> None:
+        self.waiting = Spilling()
+        self.session = Session(session, self.waiting, WINDOW_BYTES)
+        self.assembly = Assembly()
+        self.messages: list[FromBroker] = []
         self.frames: list[Any] = []
+        self.parting = 0
+        """If the broker has let it go, the ticks that it is kept: nothing of it is taken in."""
 
 
 class ZmqRouter:
@@ -66,7 +73,7 @@ class ZmqRouter:
     Args:
         context: where its socket belongs; the caller ends it.
         address: to listen on; a TCP address may leave the port to the system (``:*``).
-        keys: the broker's CURVE keys; ``None`` for no encryption (local IPC sockets).
+        keys: the broker's CURVE keys; ``None`` for no encryption.
 
     Raises:
         OSError: the address cannot be listened on.
@@ -83,8 +90,8 @@ class ZmqRouter:
             prepare(socket, address)
             socket.set(zmq.ROUTER_MANDATORY, 1)
             socket.set(zmq.ROUTER_HANDOVER, 1)
-            socket.set(zmq.SNDHWM, QUEUED_BATCHES)
-            socket.set(zmq.RCVHWM, QUEUED_BATCHES)
+            socket.set(zmq.SNDHWM, QUEUED_PACKETS)
+            socket.set(zmq.RCVHWM, QUEUED_PACKETS)
             if keys is not None:
                 keys.secure(socket)
             socket.bind(on_wire(address))
@@ -94,34 +101,100 @@ class ZmqRouter:
         except BaseException as error:
             give_up(socket, address, error)
             raise
-        self._outgoing: dict[bytes, _Outgoing] = {}
-        self._stuck: dict[bytes, deque[list[Any]]] = {}
+        self._peers: dict[bytes, _Peer] = {}
+        self._gone: list[bytes] = []
+        self._parting: OrderedDict[bytes, None] = OrderedDict()
+        self._owing: dict[bytes, _Peer] = {}
+        """Peers to which something is to be sent."""
+
+    # -- out ------------------------------------------------------------------------------------
 
     def send(self, peer: bytes, message: FromBroker, frames: Frames = ()) -> None:
-        outgoing = self._outgoing.get(peer)
-        if outgoing is None:
-            outgoing = self._outgoing[peer] = _Outgoing()
-        outgoing.messages.append(message)
+        to = self._peers.get(peer)
+        if to is None or to.parting:
+            self._gone.append(peer)
+            return
+        to.messages.append(message)
         if frames:
-            outgoing.frames.extend(frames)
+            to.frames.extend(frames)
+        self._owing[peer] = to
 
     def flush(self) -> list[bytes]:
-        gone: list[bytes] = []
-        if self._stuck:
+        gone, self._gone = self._gone, []
+        if self._owing:
+            owing, self._owing = self._owing, {}
             self._reading.due = True
-            self._retry(gone)
-        if not self._outgoing:
-            return gone
-        collected, self._outgoing = self._outgoing, {}
-        self._reading.due = True
-        for peer, outgoing in collected.items():
-            try:
-                for batch in batches(outgoing.messages, outgoing.frames):
-                    self._send_batch(peer, batch, gone)
-            except EncodingError as error:  # of this peer, which cannot go on without that
-                self._send_batch(peer, refused(error), gone)
-                gone.append(peer)
+            for identity, peer in owing.items():
+                if peer.messages and not self._pack(peer):
+                    gone.append(identity)
+                self._hand_over(identity, peer)
         return gone
+
+    def congested(self, peer: bytes) -> bool:
+        to = self._peers.get(peer)
+        return to is not None and to.session.congested
+
+    def connected(self, peer: bytes) -> bool:
+        to = self._peers.get(peer)
+        return to is not None and not to.session.down
+
+    def forget(self, peer: bytes) -> None:
+        to = self._peers.get(peer)
+        if to is None or to.parting:
+            return
+        to.parting = PARTING_TICKS
+        self._parting[peer] = None
+        while len(self._parting) > PARTING:
+            self._drop(next(iter(self._parting)))
+
+    def tick(self) -> None:
+        for identity, peer in list(self._peers.items()):
+            peer.session.tick()
+            if peer.parting:
+                peer.parting -= 1
+                if not peer.parting or peer.session.settled:
+                    self._drop(identity)
+                    continue
+            if peer.session.owes:
+                self._owing[identity] = peer
+
+    def _pack(self, peer: _Peer) -> bool:
+        """Turn the collected messages into packets; ``False``: one cannot be, and it is told so."""
+        messages, frames = peer.messages, peer.frames
+        peer.messages, peer.frames = [], []
+        try:
+            for batch in batches(messages, frames):
+                for piece, nbytes in pieces(batch):
+                    peer.session.put(piece, nbytes)
+        except EncodingError as error:  # of this peer, which cannot go on without that
+            for piece, nbytes in pieces(refused(error)):
+                peer.session.put(piece, nbytes)
+            return False
+        return True
+
+    def _hand_over(self, identity: bytes, peer: _Peer) -> None:
+        """Send all that may be sent now; the rest is tried again with the next flush."""
+        session = peer.session
+        while (packet := session.next()) is not None:
+            try:
+                self._socket.send(identity, NOBLOCK | SNDMORE)
+                send_frames(self._socket, encode(packet), NOBLOCK)
+            except zmq.Again:
+                self._owing[identity] = peer
+                return
+            except zmq.ZMQError as error:
+                if error.errno != zmq.EHOSTUNREACH:
+                    raise
+                session.broke()
+                return
+            session.sent(packet)
+
+    def _drop(self, identity: bytes) -> None:
+        self._parting.pop(identity, None)
+        self._owing.pop(identity, None)
+        self._peers.pop(identity).waiting.close()
+
+    # -- in -------------------------------------------------------------------------------------
 
     def receive(self, limit: int) -> list[Arrival]:
         arrivals: list[Arrival] = []
@@ -130,19 +203,55 @@ class ZmqRouter:
             return arrivals
         for _ in range(limit):
             try:
-                peer = receive(NOBLOCK)
+                identity = receive(NOBLOCK)
             except zmq.Again:
                 break
-            header = receive() if self._socket.get(RCVMORE) else b""
+            first = receive() if self._socket.get(RCVMORE) else b""
             frames = receive_rest(self._socket)
             try:
-                arrivals.append(Arrival(peer, deal_frames(decode_to_broker(header), frames)))
+                self._take_in(identity, decode(first, frames), arrivals)
             except ProtocolError as error:
-                arrivals.append(Arrival(peer, (), str(error)))
+                arrivals.append(Arrival(identity, (), str(error)))
         return arrivals
 
-    def congested(self, peer: bytes) -> bool:
-        return peer in self._stuck
+    def _take_in(self, identity: bytes, packet: Packet, arrivals: list[Arrival]) -> None:
+        """Take in a packet, and add the messages that are complete with it to the arrivals.
+
+        Raises:
+            ProtocolError: it is none, or its content cannot be read.
+        """
+        peer = self._peers.get(identity)
+        if peer is None or peer.session.number != packet.session:
+            if not packet.fresh:
+                self._reset(identity, packet.session)
+                return
+            if peer is not None:
+                if not peer.parting:
+                    arrivals.append(Arrival(identity, (), "it has begun another session"))
+                self._drop(identity)
+            peer = self._peers[identity] = _Peer(packet.session)
+        session = peer.session
+        new = session.arrived(packet)
+        if new:
+            session.take(packet.nbytes)
+            if not peer.parting:
+                before = len(arrivals)
+                for header, frames in peer.assembly.add(packet.payload):
+                    messages = deal_frames(decode_to_broker(header), frames)
+                    arrivals.append(Arrival(identity, messages))
+                if len(arrivals) == before:
+                    arrivals.append(Arrival(identity, ()))
+        if session.owes:
+            self._owing[identity] = peer
+
+    def _reset(self, identity: bytes, session: int) -> None:
+        """Tell a peer that its session is not known here (any more)."""
+        packet = Packet(_RESET, session, 0, 0, 0)
+        try:
+            self._socket.send(identity, NOBLOCK | SNDMORE)
+            send_frames(self._socket, encode(packet), NOBLOCK)
+        except zmq.ZMQError:
+            pass  # it asks again
 
     def attach(self, loop: asyncio.AbstractEventLoop, wake: Callable[[], None]) -> None:
         self._reading.attach(loop, wake)
@@ -162,142 +271,5 @@ class ZmqRouter:
     def close(self) -> None:
         self.detach()
         self._socket.close()
-
-    def _send_batch(self, peer: bytes, batch: list[Any], gone: list[bytes]) -> None:
-        if peer in self._stuck:
-            self._stuck[peer].append(batch)
-        elif peer not in gone and not self._hand_over(peer, batch, gone):
-            self._stuck[peer] = deque([batch])
-
-    def _hand_over(self, peer: bytes, batch: list[Any], gone: list[bytes]) -> bool:
-        """Send a batch; ``False`` if the peer's queue is full."""
-        try:
-            self._socket.send(peer, NOBLOCK | SNDMORE)
-            send_frames(self._socket, batch, NOBLOCK)
-        except zmq.Again:
-            return False
-        except zmq.ZMQError as error:
-            if error.errno != zmq.EHOSTUNREACH:
-                raise
-            gone.append(peer)
-        return True
-
-    def _retry(self, gone: list[bytes]) -> None:
-        for peer, waiting in list(self._stuck.items()):
-            while waiting and self._hand_over(peer, waiting[0], gone):
-                waiting.popleft()
-                if gone and gone[-1] == peer:
-                    waiting.clear()
-            if not waiting:
-                del self._stuck[peer]
-
-
-class ZmqLink:
-    """A peer's end.
-
-    Args:
-        context: where its socket belongs; the caller ends it.
-        address: the broker's address.
-        identity: this peer's name on the wire, unique at the broker.
-        keys: CURVE keys for addresses that want them.
-        receiver: which kind of peer this is, so that it decodes no other's messages.
-
-    Raises:
-        OSError: the address is malformed.
-    """
-
-    immediate = False
-
-    def __init__(
-        self,
-        context: Context,
-        address: str,
-        identity: bytes,
-        keys: ClientKeys | None = None,
-        receiver: Receiver = "any",
-    ) -> None:
-        self._receiver: Receiver = receiver
-        self._socket = socket = context.socket(zmq.DEALER)
-        try:
-            prepare(socket, address)
-            socket.set(zmq.IDENTITY, identity)
-            socket.set(zmq.SNDHWM, 0)
-            socket.set(zmq.RCVHWM, QUEUED_BATCHES)
-            socket.set(zmq.RECONNECT_IVL_MAX, 2_000)
-            if keys is not None:
-                keys.secure(socket)
-            socket.connect(on_wire(address))
-            self._reading = Reading(socket)
-        except BaseException as error:
-            give_up(socket, address, error)
-            raise
-        self._outgoing = _Outgoing()
-        self._wait_s = -1.0
-
-    def send(self, message: ToBroker, frames: Frames = ()) -> None:
-        self._outgoing.messages.append(message)
-        if frames:
-            self._outgoing.frames.extend(frames)
-
-    def flush(self) -> None:
-        outgoing = self._outgoing
-        if outgoing.messages:
-            self._outgoing = _Outgoing()
-            self._reading.due = True
-            # the I/O thread writes frames later: a task may have changed its array by then
-            frames = snapshot(outgoing.frames)
-            for batch in batches(outgoing.messages, frames):
-                # never blocks: the queue of a DEALER with SNDHWM 0 has no end, and the peer's
-                # own bounds (leases, items, tasks in hand) keep it short
-                with contextlib.suppress(zmq.Again):
-                    send_frames(self._socket, batch, NOBLOCK)
-
-    def receive(self, limit: int) -> list[tuple[FromBroker, Frames]]:
-        received: list[tuple[FromBroker, Frames]] = []
-        for _ in range(limit):
-            try:
-                header = self._socket.recv(NOBLOCK)
-            except zmq.Again:
-                break
-            frames = receive_rest(self._socket)
-            received.extend(deal_frames(decode_from_broker(header, self._receiver), frames))
-        return received
-
-    def bound_waits(self, timeout_s: float) -> None:
-        """Let `receive_within` wait at most this long; for processes without a loop."""
-        self._socket.set(zmq.RCVTIMEO, round(timeout_s * 1000))
-        self._wait_s = timeout_s
-
-    def receive_within(self, timeout_s: float) -> list[tuple[FromBroker, Frames]]:
-        """Block until a message arrives, at most ``timeout_s``; take all that have arrived.
-
-        Waiting inside the socket costs far less than polling it first.
-        """
-        received: list[tuple[FromBroker, Frames]] = []
-        if timeout_s > 0:
-            if timeout_s != self._wait_s:
-                self.bound_waits(timeout_s)
-            try:
-                header = self._socket.recv()
-            except zmq.Again:
-                return received
-            frames = receive_rest(self._socket)
-            received.extend(deal_frames(decode_from_broker(header, self._receiver), frames))
-        received.extend(self.receive(1_000))
-        return received
-
-    def attach(self, loop: asyncio.AbstractEventLoop, wake: Callable[[], None]) -> None:
-        self._reading.attach(loop, wake)
-
-    def detach(self) -> None:
-        self._reading.detach()
-
-    def ready(self) -> bool:
-        return self._reading.ready()
-
-    def let_go(self) -> None:
-        """Do nothing: to a fork the sockets are memory, which must not be touched."""
-
-    def close(self) -> None:
-        self.detach()
-        self._socket.close()
+        for peer in self._peers.values():
+            peer.waiting.close()

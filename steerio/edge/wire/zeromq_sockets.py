@@ -14,9 +14,12 @@ from typing import Any
 import zmq
 
 from steerio.edge.wire.headers import escape
+from steerio.edge.wire.packets import PACKET_BYTES
 
-LIMIT_FRAME_BYTES = 4 << 30
-"""Longest frame that a socket takes in; the peer is disconnected for a longer one."""
+LIMIT_PART_BYTES = PACKET_BYTES + (1 << 12)
+"""Longest part of a message that a socket takes in; the peer is disconnected for a longer one."""
+QUEUED_PACKETS = 100_000
+"""Packets that a socket queues for one peer."""
 ZERO_COPY_BYTES = 65536
 """Longer frames are sent without copying them into the socket."""
 HEARTBEAT_MS = 5_000
@@ -77,7 +80,7 @@ def prepare(socket: zmq.Socket[bytes], address: str) -> None:
     """Set the options that all sockets share."""
     socket.set(zmq.IPV6, int("[" in address))
     socket.set(zmq.LINGER, LINGER_MS)
-    socket.set(zmq.MAXMSGSIZE, LIMIT_FRAME_BYTES)
+    socket.set(zmq.MAXMSGSIZE, LIMIT_PART_BYTES)
     socket.set(zmq.HEARTBEAT_IVL, HEARTBEAT_MS)
 
 

@@ -1,0 +1,207 @@
+"""A peer's end of a ZeroMQ connection: a DEALER, with a session.
+
+See ``edge.wire.zeromq`` for the other end, and for how the socket is watched.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import zmq
+
+from steerio.edge.encoding.snapshots import snapshot
+from steerio.edge.wire.contexts import Context
+from steerio.edge.wire.cutting import batches
+from steerio.edge.wire.endpoint import Frames
+from steerio.edge.wire.headers import Receiver, deal_frames, decode_from_broker
+from steerio.edge.wire.keys import ClientKeys
+from steerio.edge.wire.packets import Assembly, decode, encode, pieces
+from steerio.edge.wire.session import WINDOW_BYTES, Kind, Packet, Session
+from steerio.edge.wire.spilling import Spilling
+from steerio.edge.wire.zeromq_sockets import (
+    NOBLOCK,
+    QUEUED_PACKETS,
+    Reading,
+    give_up,
+    on_wire,
+    prepare,
+    receive_rest,
+    send_frames,
+)
+from steerio.model import messages as ms
+from steerio.model.messages import FromBroker, ToBroker
+
+RECONNECT_MS = 2_000
+"""Longest time between two tries to connect again."""
+UNKNOWN = "the broker does not know this peer any more"
+_RESET = int(Kind.RESET)
+
+
+class ZmqLink:
+    """A peer's end.
+
+    Args:
+        context: where its socket belongs; the caller ends it.
+        address: the broker's address.
+        identity: this peer's name on the wire, unique at the broker.
+        keys: CURVE keys for addresses that want them.
+        receiver: which kind of peer this is, so that it decodes no other's messages.
+
+    Raises:
+        OSError: the address is malformed.
+    """
+
+    immediate = False
+
+    def __init__(
+        self,
+        context: Context,
+        address: str,
+        identity: bytes,
+        keys: ClientKeys | None = None,
+        receiver: Receiver = "any",
+    ) -> None:
+        self.packets = 0
+        self._receiver: Receiver = receiver
+        self._socket = socket = context.socket(zmq.DEALER)
+        try:
+            prepare(socket, address)
+            socket.set(zmq.IDENTITY, identity)
+            socket.set(zmq.SNDHWM, 0)
+            socket.set(zmq.RCVHWM, QUEUED_PACKETS)
+            socket.set(zmq.RECONNECT_IVL_MAX, RECONNECT_MS)
+            if keys is not None:
+                keys.secure(socket)
+            socket.connect(on_wire(address))
+            self._reading = Reading(socket)
+        except BaseException as error:
+            give_up(socket, address, error)
+            raise
+        self._messages: list[ToBroker] = []
+        self._frames: list[Any] = []
+        self._wait_s = -1.0
+        self._waiting = Spilling()
+        self._session = Session(_new_number(), self._waiting, WINDOW_BYTES)
+        self._assembly = Assembly()
+
+    def renew(self) -> None:
+        """Begin a new session: the broker does not know the old one any more."""
+        self._messages.clear()
+        self._frames.clear()
+        self._waiting.close()
+        self._waiting = Spilling()
+        self._session = Session(_new_number(), self._waiting, WINDOW_BYTES)
+        self._assembly = Assembly()
+
+    # -- out ------------------------------------------------------------------------------------
+
+    def send(self, message: ToBroker, frames: Frames = ()) -> None:
+        self._messages.append(message)
+        if frames:
+            self._frames.extend(frames)
+
+    def flush(self) -> None:
+        messages, frames = self._messages, self._frames
+        if messages:
+            self._messages, self._frames = [], []
+            # they are written later: a task may have changed its array by then
+            try:
+                for batch in batches(messages, snapshot(frames)):
+                    for piece, nbytes in pieces(batch):
+                        self._session.put(piece, nbytes)
+            finally:
+                self._hand_over()
+        elif self._session.owes:
+            self._hand_over()
+
+    def tick(self) -> None:
+        self._session.tick()
+        self._hand_over()
+
+    def _hand_over(self) -> None:
+        session = self._session
+        while (packet := session.next()) is not None:
+            self._reading.due = True
+            try:
+                # never blocks: the queue of a DEALER with SNDHWM 0 has no end, and credit keeps
+                # it short
+                send_frames(self._socket, encode(packet), NOBLOCK)
+            except zmq.Again:
+                return
+            session.sent(packet)
+
+    # -- in -------------------------------------------------------------------------------------
+
+    def receive(self, limit: int) -> list[tuple[FromBroker, Frames]]:
+        received: list[tuple[FromBroker, Frames]] = []
+        for _ in range(limit):
+            try:
+                first = self._socket.recv(NOBLOCK)
+            except zmq.Again:
+                break
+            self._take_in(first, receive_rest(self._socket), received)
+        if self._session.owes:
+            self._hand_over()
+        return received
+
+    def bound_waits(self, timeout_s: float) -> None:
+        """Let `receive_within` wait at most this long; for processes without a loop."""
+        self._socket.set(zmq.RCVTIMEO, round(timeout_s * 1000))
+        self._wait_s = timeout_s
+
+    def receive_within(self, timeout_s: float) -> list[tuple[FromBroker, Frames]]:
+        """Block until a message arrives, at most ``timeout_s``; take all that have arrived.
+
+        Waiting inside the socket costs far less than polling it first.
+        """
+        received: list[tuple[FromBroker, Frames]] = []
+        if timeout_s > 0:
+            if timeout_s != self._wait_s:
+                self.bound_waits(timeout_s)
+            try:
+                first = self._socket.recv()
+            except zmq.Again:
+                self.tick()
+                return received
+            self._take_in(first, receive_rest(self._socket), received)
+        received.extend(self.receive(1_000))
+        return received
+
+    def _take_in(
+        self, first: Any, rest: Sequence[Any], received: list[tuple[FromBroker, Frames]]
+    ) -> None:
+        packet: Packet = decode(first, rest)
+        session = self._session
+        if packet.session != session.number:
+            return  # of a session that is over
+        self.packets += 1
+        if packet.kind == _RESET:
+            received.append((ms.Refused(UNKNOWN, True), ()))
+        elif session.arrived(packet):
+            session.take(packet.nbytes)
+            for header, frames in self._assembly.add(packet.payload):
+                received.extend(deal_frames(decode_from_broker(header, self._receiver), frames))
+
+    def attach(self, loop: asyncio.AbstractEventLoop, wake: Callable[[], None]) -> None:
+        self._reading.attach(loop, wake)
+
+    def detach(self) -> None:
+        self._reading.detach()
+
+    def ready(self) -> bool:
+        return self._reading.ready()
+
+    def let_go(self) -> None:
+        """Do nothing: to a fork the sockets are memory, which must not be touched."""
+
+    def close(self) -> None:
+        self.detach()
+        self._socket.close()
+        self._waiting.close()
+
+
+def _new_number() -> int:
+    return int.from_bytes(os.urandom(8), "little") | 1
