@@ -24,6 +24,9 @@ from steerio.edge.wire.endpoint import Arrival, Frames, RouterEndpoint
 from steerio.model import messages as ms
 from steerio.model.bounds import REASON_CHARACTERS, cut
 
+LONGEST_LINK_S = 10.0
+"""A node that says that its messages take longer is not believed."""
+
 
 class Intake:
     """Takes in messages: finds the method for each, by its kind and the role of its sender.
@@ -99,7 +102,8 @@ class Intake:
     def _beat(self, peer: Peer, message: ms.Beat, _: Frames, now: float) -> None:
         offset_s = message.offset_s
         known = peer.role is Role.NODE and offset_s is not None and isfinite(offset_s)
-        self._core.heard(peer.number, now, offset_s if known else None)
+        link_s = message.trip_s if 0 <= message.trip_s <= LONGEST_LINK_S else 0.0
+        self._core.heard(peer.number, now, offset_s if known else None, link_s)
         peer.send(ms.BeatAnswer(message.sent, now))
 
     def _leave(self, peer: Peer, message: ms.Leave, _: Frames, now: float) -> None:

@@ -132,11 +132,21 @@ class Core(ShownState):
         membership.client_left(self.cluster, peer, reason, now)
         assign(self.cluster, now)
 
-    def heard(self, peer: int, now: float, offset_s: float | None = None) -> None:
-        """A client or node said something; ``offset_s``: how far a node's clock is behind."""
+    def heard(
+        self, peer: int, now: float, offset_s: float | None = None, link_s: float = 0.0
+    ) -> None:
+        """A client or node said something.
+
+        Args:
+            peer: its number.
+            now: the time.
+            offset_s: how far a node's clock is behind, if it knows.
+            link_s: how long a message of a node and its answer take.
+        """
         membership.heard(self.cluster, peer, now)
-        if offset_s is not None and peer in self.cluster.nodes:
-            self.cluster.nodes[peer].offset_s = offset_s
+        node = self.cluster.nodes.get(peer)
+        if offset_s is not None and node is not None:
+            node.offset_s, node.link_s = offset_s, link_s
 
     def unreadable(self, peer: int, reason: str, now: float) -> None:
         """A message of a peer cannot be read: the peer ends, and all that depends on it."""

@@ -139,7 +139,7 @@ class NodeRecord(Struct, eq=False):
     While it is ``draining`` it gets no task; tasks that still run there at ``drain_by`` are
     stopped, from when on it is ``overdue``. ``drained``: all workers are gone; ``away`` are the
     homes of those that went. ``retires``: it ends then. ``watchers`` are told, by client and its
-    number.
+    number. A message to it and the answer take ``link_s``.
     """
 
     name: str
@@ -148,6 +148,7 @@ class NodeRecord(Struct, eq=False):
     heard: float
     number: int = 0
     offset_s: float = 0.0
+    link_s: float = 0.0
     workers: dict[str, WorkerRecord] = field(default_factory=dict[str, WorkerRecord])
     requires: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
     makes: dict[str, WorkerNeeds] = field(default_factory=dict[str, WorkerNeeds])

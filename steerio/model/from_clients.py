@@ -228,10 +228,14 @@ class UndrainNode(Struct, frozen=True, gc=False, array_like=True, tag=19):
 
 
 class Beat(Struct, frozen=True, gc=False, array_like=True, tag=12):
-    """I am alive.  ``sent`` is the sender's clock, ``offset_s`` its lag behind the broker's."""
+    """I am alive.  ``sent`` is the sender's clock, ``offset_s`` its lag behind the broker's.
+
+    ``trip_s`` is how long a node's beat and its answer take, as far as it knows.
+    """
 
     sent: float
     offset_s: float | None
+    trip_s: float = 0.0
 
 
 class Leave(Struct, frozen=True, gc=False, array_like=True, tag=13):

@@ -75,6 +75,7 @@ class Node:
         self._packets: int = 0
         self._trips: deque[tuple[float, float]] = deque(maxlen=ROUND_TRIPS)
         self._offset_s: float | None = 0.0 if same_clock else None
+        self._trip_s = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._joined = False
         self._rejoins = False
@@ -237,7 +238,7 @@ class Node:
                 )
             return
         if self._joined:
-            self._say(ms.Beat(self._clock(), self._offset_s))
+            self._say(ms.Beat(self._clock(), self._offset_s, self._trip_s))
         self._link.tick()
         self._timer = self._loop.call_later(settings.beat_s, self._beat)
 
@@ -252,7 +253,7 @@ class Node:
             return
         now = self._clock()
         self._trips.append((now - answer.sent, answer.now - (answer.sent + now) / 2))
-        self._offset_s = min(self._trips)[1]
+        self._trip_s, self._offset_s = min(self._trips)
 
     def _end(self, reason: str) -> None:
         if self._timer is not None:
