@@ -84,10 +84,10 @@ class Welcome:
             router.send(identity, ms.Refused(refusal, False))
             return None
         self._peers.add(peer)
-        pools = {name: pool.workers for name, pool in self._core.pools.items()}
-        shown_pools = pools if self._core.closed else {}
+        told = self._core.pools.items() if peer.role is Role.CLIENT and self._core.closed else ()
+        pools = {name: pool.workers for name, pool in told}
         number, settings = max(0, peer.client_number), self._core.settings
-        peer.send(ms.Accepted(number, shown_pools, peer.name, settings))
+        peer.send(ms.Accepted(number, pools, peer.name, settings))
         if peer.role is Role.CLIENT:
             peer.send(self._overview.pools())
         return peer

@@ -13,11 +13,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from math import inf
 
+from steerio.broker.inbox import Inbox
 from steerio.broker.intake import Intake
-from steerio.broker.peers import Peers
+from steerio.broker.peers import Peers, task_states
 from steerio.broker.performer import Performer, Sweeper
 from steerio.core.core import Core
 from steerio.core.lifecycle import Role
+from steerio.core.records import WorkerRecord
 from steerio.edge.record.journal import Journal, TaskEntry
 from steerio.edge.wire.endpoint import RouterEndpoint
 from steerio.model import messages as ms
@@ -28,8 +30,8 @@ log = logging.getLogger("steerio.broker")
 decisions = logging.getLogger("steerio.core")
 """Told of each decision of the core, which may log nothing itself: one line at level debug."""
 
-ARRIVALS_PER_STEP = 1_000
-"""Most arrivals taken in by one step, so that no step holds the loop for long."""
+MESSAGES_PER_STEP = 1_000
+"""Most messages taken in by one step, so that no step holds the loop for long."""
 SHARE_POOLS_S = 0.1
 """Least time between two messages on other changes to clients that watch the sizes of pools."""
 EVENTS_UNWRITTEN = 1_000
@@ -87,11 +89,13 @@ class Broker:
         self._clock = clock
         self._lock = threading.RLock()
         self._peers = Peers()
-        self._intake = Intake(self.core, self._peers, self._record_and_share, clock())
+        self._intake = Intake(
+            self.core, self._peers, self._record_and_share, self._hear_out, clock()
+        )
+        self._inbox = Inbox(self._intake.take, self._unreachable)
         self._performer = Performer(
             self._peers, self.core.epoch, journal is not None, sweeper, self.core.held
         )
-        self._performer.nodes_copy = copied_bytes > 0
         self._next_ping = clock()
         self._next_share = clock()
         self._share_at = inf
@@ -118,13 +122,10 @@ class Broker:
         """
         with self._lock:
             now = self._clock()
-            take = self._intake.take
-            for router in self.routers:
-                for arrival in router.receive(ARRIVALS_PER_STEP):
-                    take(router, arrival, now)
+            self._take_in(now)
             due = self.core.next_look
             if due is not None and due <= now:
-                self.core.tick(now, words_wait=self._ready())
+                self.core.tick(now, words_wait=self._words_wait())
                 for reason in self.core.take_stalls():
                     log.warning("nothing can go on: %s", reason)
             if now >= self._next_ping:
@@ -132,7 +133,7 @@ class Broker:
             elif now >= self._share_at:
                 self._share_pools(now)
             self._finish(now)
-            self.more = self._ready()
+            self.more = self._words_wait()
             next_deadline = self.core.next_look
             soonest = min(self._write_events_at, self._share_at)
             if next_deadline is not None:
@@ -194,7 +195,39 @@ class Broker:
 
     # -- the parts of a step --------------------------------------------------------------
 
-    def _ready(self) -> bool:
+    def _take_in(self, now: float) -> None:
+        """Take in messages that have arrived, as many as one step may.
+
+        From an endpoint of which so many wait already none are received: let them wait there.
+        """
+        inbox, take, room = self._inbox, self._intake.take, float(MESSAGES_PER_STEP)
+        some_wait = bool(inbox)
+        for router in self.routers:
+            if some_wait and inbox.count(router) >= MESSAGES_PER_STEP:
+                continue
+            for arrival in router.receive(MESSAGES_PER_STEP):
+                if some_wait or room <= 0:
+                    some_wait = True
+                    inbox.put(router, arrival)
+                    continue
+                taken, cost = take(router, arrival, now, room)
+                room -= cost
+                if taken < len(arrival.messages):
+                    some_wait = True
+                    inbox.put(router, arrival, taken)
+        if some_wait:
+            inbox.take(now, room)
+
+    def _hear_out(self, worker: WorkerRecord, now: float) -> None:
+        """Take in all that has arrived from a worker: its node says that it has ended."""
+        peer = self._peers.by_number.get(worker.peer)
+        if self._inbox and peer is not None:
+            self._inbox.take_all(peer.router, peer.identity, now)
+
+    def _words_wait(self) -> bool:
+        """Say whether messages are there that were not taken in."""
+        if self._inbox:
+            return True
         for router in self.routers:  # noqa: SIM110 - a generator costs more than the asking
             if router.ready():
                 return True
@@ -218,7 +251,7 @@ class Broker:
                 self._share_pools(now)
             gone += self._flush(self._second)
             for router, identity in gone:
-                self._unreachable(router, identity, now)
+                self._inbox.unreachable(router, identity, now)
             if not self.core.has_effects:
                 return
 
@@ -237,11 +270,13 @@ class Broker:
                 self._unwritten += fresh
             self._record(self._journal)
         if fresh:
-            for peer in self._peers.clients.values():
+            states: dict[int, dict[int, bool]] | None = None
+            for peer in self._peers.following.values():
                 for subscription in peer.subscriptions.values():
                     subscription.share(peer, fresh)
                 if peer.watches_tasks:
-                    peer.tell_states(fresh)
+                    states = task_states(fresh) if states is None else states
+                    peer.send_states(list(states.get(peer.client_number, {}).items()))
 
     def _record(self, journal: Journal) -> None:
         """Write the tasks that ended, and events now and then: each write is a system call."""
@@ -282,11 +317,10 @@ class Broker:
         """Tell clients that watch the pools: of sizes at once, of the rest now and then."""
         sizes = [pool.ready for pool in self.core.pools.values()]
         due = sizes != self._shared_sizes or now >= self._next_share
-        status = None
-        for peer in self._peers.clients.values():
-            if due or peer.watches_idle:
-                if status is None:
-                    status = ms.PoolStatus({n: p.load() for n, p in self.core.pools.items()})
+        told = self._peers.clients if due else self._peers.watching_idle
+        if told:
+            status = ms.PoolStatus({n: p.load() for n, p in self.core.pools.items()})
+            for peer in told.values():
                 peer.send(status)
         if due:
             self._shared_sizes, self._next_share = sizes, now + SHARE_POOLS_S
@@ -301,7 +335,7 @@ class Broker:
         self._next_ping = now + self.settings.beat_s
         self._share_pools(now)
         shared = self.core.events_taken
-        for watcher in self._peers.clients.values():
+        for watcher in self._peers.following.values():
             for subscription in watcher.subscriptions.values():
                 subscription.catch_up(watcher, shared, now + self.core.epoch)
         for client in self.core.clients.values():

@@ -26,6 +26,8 @@ IN_HAND = (State.RUNNING, State.STOPPING)
 class FromClients:
     """Takes in clients' messages, one method for each kind.
 
+    Those that may be about many things return of how many they were.
+
     Args:
         core: decides.
         peers: those that were let in.
@@ -80,11 +82,12 @@ class FromClients:
         del now
         self._core.define(peer.number, message.type_id, message.spec)
 
-    def _forget_types(self, peer: Peer, message: ms.ForgetTypes, _: Frames, now: float) -> None:
+    def _forget_types(self, peer: Peer, message: ms.ForgetTypes, _: Frames, now: float) -> int:
         del now
         unknown = self._core.forget_types(peer.number, message.types)
         if unknown:
             self._drop("unknown task type or foreign id", f"types {unknown[:5]} of {peer}")
+        return len(message.types)
 
     def _submit(self, peer: Peer, message: ms.SubmitTask, frames: Frames, now: float) -> None:
         kind = self._core.task_type(peer.number, message.type_id)
@@ -115,57 +118,68 @@ class FromClients:
         if not self._core.submit(record, now):
             self._drop("repeated task", f"task {message.task_id} of {peer}")
 
-    def _cancel(self, peer: Peer, message: ms.CancelTasks, _: Frames, now: float) -> None:
+    def _cancel(self, peer: Peer, message: ms.CancelTasks, _: Frames, now: float) -> int:
         del peer
         for task_id in message.tasks:
             self._core.cancel(task_id, message.reason, now, queued_only=message.queued_only)
+        return len(message.tasks)
 
-    def _reprioritise(self, peer: Peer, message: ms.Reprioritise, _: Frames, now: float) -> None:
+    def _reprioritise(self, peer: Peer, message: ms.Reprioritise, _: Frames, now: float) -> int:
         del peer, now
         self._core.reprioritise(message.changes)
+        return len(message.changes)
 
     def _grant(self, peer: Peer, message: ms.GrantItems, _: Frames, now: float) -> None:
         del peer, now
         self._core.grant(message.task_id, message.count)
 
-    def _reassign(self, peer: Peer, message: ms.ReassignTasks, _: Frames, now: float) -> None:
+    def _reassign(self, peer: Peer, message: ms.ReassignTasks, _: Frames, now: float) -> int:
         if self._core.reassign(message.tasks, message.pool, now) is None:
             self._drop("unknown pool", f"{peer} wants tasks in {message.pool!r}")
+        return len(message.tasks)
 
     # -- events, pools and the status -----------------------------------------------------------
 
-    def _subscribe(self, peer: Peer, message: ms.Subscribe, _: Frames, now: float) -> None:
+    def _subscribe(self, peer: Peer, message: ms.Subscribe, _: Frames, now: float) -> int:
         self._share()  # first, so that the new one starts with later events
         subscription = peer.subscriptions[message.subscription] = Subscription(message)
-        if message.since is not None:
-            since = min(max(message.since, 0), self._core.event_count)
-            missed, kept = self._core.events_after(since)
-            subscription.missed(since + 1, missed)
-            subscription.share(peer, list(kept))
+        self._peers.following[peer.number] = peer
+        if message.since is None:
+            return 0
+        since = min(max(message.since, 0), self._core.event_count)
+        missed, kept = self._core.events_after(since)
+        subscription.missed(since + 1, missed)
+        subscription.share(peer, kept)
+        return len(kept)
 
     def _unsubscribe(self, peer: Peer, message: ms.Unsubscribe, _: Frames, now: float) -> None:
         del now
         peer.subscriptions.pop(message.subscription, None)
+        if not peer.subscriptions and not peer.watches_tasks:
+            self._peers.following.pop(peer.number, None)
 
     def _publish(self, peer: Peer, message: ms.Publish, _: Frames, now: float) -> None:
         self._core.published(message.topic, shown(message.body), peer.name, now)
 
     def _watch_pools(self, peer: Peer, message: ms.WatchPools, _: Frames, now: float) -> None:
         del now
-        peer.watches_idle = message.idle
+        self._peers.watch_idle(peer, message.idle)
         peer.send(self._overview.pools())
 
-    def _watch_tasks(self, peer: Peer, message: ms.WatchTasks, _: Frames, now: float) -> None:
+    def _watch_tasks(self, peer: Peer, message: ms.WatchTasks, _: Frames, now: float) -> int:
         del message, now
         self._share()  # first, so that it is told of later events
         peer.watches_tasks = True
-        tasks = self._core.tasks.values()
-        peer.send_states(
-            [(task.task_id, task.state in IN_HAND) for task in tasks if task.client == peer.number]
-        )
+        self._peers.following[peer.number] = peer
+        tasks = self._core.tasks_of(peer.number)
+        states = [(task.task_id, task.state in IN_HAND) for task in tasks]
+        peer.send_states(states)
+        return len(states)
 
-    def _answer_status(self, peer: Peer, message: ms.AskStatus, _: Frames, now: float) -> None:
-        peer.send(self._overview.status(message.request, now))
+    def _answer_status(self, peer: Peer, message: ms.AskStatus, _: Frames, now: float) -> int:
+        status = self._overview.status(message.request, now)
+        peer.send(status)
+        return len(status.workers)
 
     # -- moves and nodes ------------------------------------------------------------------------
 
@@ -183,7 +197,7 @@ class FromClients:
             preempt_after_s=message.preempt_after_s,
         )
         if refusal:
-            peer.send(ms.MoveNews(message.request, "refused", [], refusal))
+            peer.send(ms.MoveNews(message.request, "refused", [], [], refusal))
 
     def _end_move(self, peer: Peer, message: ms.EndMove, _: Frames, now: float) -> None:
         self._core.end_move(peer.number, message.request, message.how, now)
@@ -215,11 +229,12 @@ class FromClients:
         del now
         self._core.hold(message.stored, peer.number)
 
-    def _let_go(self, peer: Peer, message: ms.LetGo, _: Frames, now: float) -> None:
+    def _let_go(self, peer: Peer, message: ms.LetGo, _: Frames, now: float) -> int:
         del now
         for name in message.names:
             if not self._core.let_go(name, peer.number):
                 self._drop("unknown object", f"{name!r} of {peer}")
+        return len(message.names)
 
     def _publish_version(
         self, peer: Peer, message: ms.PublishVersion, _: Frames, now: float

@@ -20,6 +20,7 @@ from steerio.broker.peers import Intakes, Peer, Peers
 from steerio.broker.status import Overview
 from steerio.core.core import Core
 from steerio.core.lifecycle import Role, Word, change
+from steerio.core.records import WorkerRecord
 from steerio.edge.wire.endpoint import Arrival, Frames, RouterEndpoint
 from steerio.model import messages as ms
 from steerio.model.bounds import REASON_CHARACTERS, cut
@@ -35,21 +36,30 @@ class Intake:
         core: the core, which is told the content of the messages.
         peers: the peers that were let in.
         share: shares the events so far, before a new subscriber is added.
+        hear_out: takes in all that has arrived from a worker, before it counts as ended.
         started: when the broker started, on its clock.
     """
 
-    def __init__(self, core: Core, peers: Peers, share: Callable[[], None], started: float) -> None:
+    def __init__(
+        self,
+        core: Core,
+        peers: Peers,
+        share: Callable[[], None],
+        hear_out: Callable[[WorkerRecord, float], None],
+        started: float,
+    ) -> None:
         drops = Drops(core)
         overview = Overview(core, drops.count, started)
         self.dropped = drops.count
         self.closing = ""
         self._core = core
         self._peers = peers
+        self._hear_out = hear_out
         self._drop = drops.drop
         self._welcome = Welcome(core, peers, drops, overview).welcome
         self._by_kind: Intakes = {
             **FromClients(core, peers, drops, overview, share).by_kind,
-            **FromNodes(core, peers, drops).by_kind,
+            **FromNodes(core, peers, drops, hear_out).by_kind,
             (Role.CLIENT, ms.Beat): self._beat,
             (Role.CLIENT, ms.Leave): self._leave,
             (Role.CLIENT, ms.StopBroker): self._stop,
@@ -57,37 +67,62 @@ class Intake:
             (Role.NODE, ms.Leave): self._leave,
         }
 
-    def take(self, router: RouterEndpoint, arrival: Arrival, now: float) -> None:
-        """Take in one arrival of messages from one peer."""
+    def take(
+        self, router: RouterEndpoint, arrival: Arrival, now: float, room: float
+    ) -> tuple[int, float]:
+        """Take in messages of one arrival, the first in any case.
+
+        Args:
+            router: the endpoint through which they came.
+            arrival: they, from one peer.
+            now: the time, in seconds on the broker's clock.
+            room: no more are taken in once they have cost as much; one that is about many things
+                costs as much as one about each of these.
+
+        Returns how many were taken in, and their cost.
+        """
         peer = self._peers.at(router, arrival.peer)
-        if arrival.fault:
-            self._drop("malformed", f"{peer}: {arrival.fault}")
-            if peer is not None:
-                self._end(peer, f"a message of it cannot be read: {arrival.fault}", now)
-            else:
-                router.forget(arrival.peer)
-            return
-        if not arrival.messages and peer is not None:  # a part of a long one
-            self._core.heard(peer.number, now)
+        if not arrival.messages:
+            self._take_no_message(router, arrival, peer, now)
+            return 0, 1
+        taken = spent = 0
         for message, frames in arrival.messages:
+            if spent >= room:
+                break
+            taken += 1
+            spent += 1
             kind = cast("type", message.__class__)
             try:
                 if peer is None:
                     peer = self._welcome(router, arrival.peer, message, now)
                     if peer is None:
                         router.forget(arrival.peer)
-                        return
+                        return len(arrival.messages), spent
                     continue
                 take_in = self._by_kind.get((peer.role, kind))
                 if take_in is None:
                     self._drop("out of place", f"{peer} sent {kind.__name__}")
                     continue
-                take_in(peer, message, frames, now)
+                spent += take_in(peer, message, frames, now) or 0
             except Exception as error:  # noqa: BLE001 - our bug must not end the broker
                 self._drop("error", f"{peer} sent {kind.__name__}", error)
                 if peer is not None:
                     what = f"{kind.__name__} cannot be taken in: {type(error).__name__}: {error}"
                     self._end(peer, what, now)
+        return taken, spent
+
+    def _take_no_message(
+        self, router: RouterEndpoint, arrival: Arrival, peer: Peer | None, now: float
+    ) -> None:
+        """Take in a fault, or that a part of a long message arrived."""
+        if arrival.fault:
+            self._drop("malformed", f"{peer}: {arrival.fault}")
+            if peer is not None:
+                self._end(peer, f"a message of it cannot be read: {arrival.fault}", now)
+            else:
+                router.forget(arrival.peer)
+        elif peer is not None:
+            self._core.heard(peer.number, now)
 
     def _end(self, peer: Peer, reason: str, now: float) -> None:
         """End a peer that was let in, and have it told; its later messages are dropped."""
@@ -109,6 +144,9 @@ class Intake:
     def _leave(self, peer: Peer, message: ms.Leave, _: Frames, now: float) -> None:
         reason = message.reason or "it left"
         if peer.role is Role.NODE:
+            node = self._core.nodes.get(peer.number)
+            for worker in list(node.workers.values()) if node is not None else ():
+                self._hear_out(worker, now)
             self._core.node_lost(peer.number, reason, now)
         else:
             self._core.client_left(peer.number, reason, now)

@@ -5,11 +5,13 @@ Late messages, about a worker or an attempt that is no more, are dropped.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from steerio.broker.drops import Drops
 from steerio.broker.peers import Intakes, Peer, Peers
 from steerio.core.core import Core
 from steerio.core.lifecycle import Role
-from steerio.core.records import TaskRecord
+from steerio.core.records import TaskRecord, WorkerRecord
 from steerio.edge.wire.endpoint import Frames
 from steerio.model import messages as ms
 
@@ -21,12 +23,20 @@ class FromNodes:
         core: decides.
         peers: those that were let in.
         drops: counts messages that may not be.
+        hear_out: takes in all that has arrived from a worker, before it counts as ended.
     """
 
-    def __init__(self, core: Core, peers: Peers, drops: Drops) -> None:
+    def __init__(
+        self,
+        core: Core,
+        peers: Peers,
+        drops: Drops,
+        hear_out: Callable[[WorkerRecord, float], None],
+    ) -> None:
         self._core = core
         self._runs = core.runs
         self._peers = peers
+        self._hear_out = hear_out
         self._drop = drops.drop
         self._refuse = drops.refuse
         self.by_kind: Intakes = {
@@ -47,6 +57,7 @@ class FromNodes:
         if worker is None or worker.node.peer != peer.number:
             self._drop("unknown worker", f"{message.worker} of {peer}")
             return
+        self._hear_out(worker, now)
         gone = self._peers.by_number.get(worker.peer)
         if gone is not None:
             self._peers.forget(gone)

@@ -33,7 +33,6 @@ class Peer:
         """The process of a node on the broker's own host."""
         self.worker: WorkerRecord | None = None
         self.subscriptions: dict[int, Subscription] = {}
-        self.watches_idle = False
         self.watches_tasks = False
 
     def __repr__(self) -> str:
@@ -43,42 +42,38 @@ class Peer:
         """Collect a message for this peer."""
         self.router.send(self.identity, message, frames)
 
-    def tell_states(self, events: Sequence[AnyEvent]) -> None:
-        """Tell a client the states of its tasks that these events are about."""
-        states: dict[int, bool] = {}
-        for event in events:
-            match event:
-                case ev.TaskStarted():
-                    states[event.task_id] = True
-                case ev.TaskQueued() | ev.TaskRetried():
-                    states[event.task_id] = False
-                case ev.TaskEnded() | ev.TaskProgress() | ev.TaskYielded():
-                    pass
-                case ev.WorkerJoined() | ev.WorkerLost() | ev.WorkerMoved():
-                    pass
-                case ev.NodeJoined() | ev.NodeLost() | ev.NodeEnding():
-                    pass
-                case ev.NodeDraining() | ev.NodeDrained() | ev.NodeUndrained():
-                    pass
-                case ev.PoolChanged() | ev.PoolFailed() | ev.PoolStalled() | ev.ClientLost():
-                    pass
-                case ev.Published() | ev.VersionPublished() | ev.EventsMissed():
-                    pass
-                case _:
-                    assert_never(event)
-        own = [(number, runs) for number, runs in states.items() if self.owns(number)]
-        self.send_states(own)
-
-    def owns(self, task_id: int) -> bool:
-        """Say whether a task is of this client."""
-        return task_id >> CLIENT_BITS == self.client_number
-
     def send_states(self, states: Sequence[tuple[int, bool]]) -> None:
         """Send a client the states of tasks, given as pairs of id and whether it runs."""
         for start in range(0, len(states), STATES_IN_MESSAGE):
             some = states[start : start + STATES_IN_MESSAGE]
             queued = [number for number, runs in some if not runs]
             self.send(TaskStates(queued, [number for number, runs in some if runs]))
+
+
+def task_states(events: Sequence[AnyEvent]) -> dict[int, dict[int, bool]]:
+    """Return whether the tasks run that these events are about, by the numbers of their clients."""
+    states: dict[int, dict[int, bool]] = {}
+    for event in events:
+        match event:
+            case ev.TaskStarted():
+                states.setdefault(event.task_id >> CLIENT_BITS, {})[event.task_id] = True
+            case ev.TaskQueued() | ev.TaskRetried():
+                states.setdefault(event.task_id >> CLIENT_BITS, {})[event.task_id] = False
+            case ev.TaskEnded() | ev.TaskProgress() | ev.TaskYielded():
+                pass
+            case ev.WorkerJoined() | ev.WorkerLost() | ev.WorkerMoved():
+                pass
+            case ev.NodeJoined() | ev.NodeLost() | ev.NodeEnding():
+                pass
+            case ev.NodeDraining() | ev.NodeDrained() | ev.NodeUndrained():
+                pass
+            case ev.PoolChanged() | ev.PoolFailed() | ev.PoolStalled() | ev.ClientLost():
+                pass
+            case ev.Published() | ev.VersionPublished() | ev.EventsMissed():
+                pass
+            case _:
+                assert_never(event)
+    return states
 
 
 class Subscription:
@@ -108,7 +103,7 @@ class Subscription:
             self._first_missed = self._first_missed or first
             self._missed += count
 
-    def share(self, peer: Peer, events: list[AnyEvent]) -> None:
+    def share(self, peer: Peer, events: Sequence[AnyEvent]) -> None:
         """Send the peer the events that it wants of these, or count them if it is too slow."""
         wanted = self.wanted(events)
         if not wanted:
@@ -142,6 +137,10 @@ class Peers:
         self.by_number: dict[int, Peer] = {}
         self.clients: dict[int, Peer] = {}
         """The peers that may watch and subscribe; there are far more workers."""
+        self.following: dict[int, Peer] = {}
+        """The clients that follow events, or the states of their tasks."""
+        self.watching_idle: dict[int, Peer] = {}
+        """The clients that are told of each change of the pools at once."""
         self._by_place: dict[tuple[int, bytes], Peer] = {}
         self._numbers = 0
 
@@ -167,12 +166,21 @@ class Peers:
         if peer.role is Role.CLIENT:
             self.clients[peer.number] = peer
 
+    def watch_idle(self, peer: Peer, watches: bool) -> None:
+        """Note whether a client is told of each change of the pools at once."""
+        if watches:
+            self.watching_idle[peer.number] = peer
+        else:
+            self.watching_idle.pop(peer.number, None)
+
     def forget(self, peer: Peer) -> None:
         """Let a peer go; its other messages in the same batch count as a stranger's."""
         change(peer, Word.PARTS)
         self._by_place.pop((id(peer.router), peer.identity), None)
         self.by_number.pop(peer.number, None)
-        self.clients.pop(peer.number, None)
+        if self.clients.pop(peer.number, None) is not None:
+            self.following.pop(peer.number, None)
+            self.watching_idle.pop(peer.number, None)
         peer.router.forget(peer.identity)
 
     def send(self, number: int, message: FromBroker, frames: Frames = ()) -> None:
@@ -182,5 +190,8 @@ class Peers:
             peer.router.send(peer.identity, message, frames)
 
 
-Intakes = dict[tuple[Role, type], Callable[[Peer, Any, Frames, float], None]]
-"""The functions that take in messages, by the sender's role and the message's kind."""
+Intakes = dict[tuple[Role, type], Callable[[Peer, Any, Frames, float], int | None]]
+"""The functions that take in messages, by the sender's role and the message's kind.
+
+Some return how many things a message was about, beside itself.
+"""

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Container
 from typing import Any, Protocol
 
 from steerio.broker.peers import Peers
 from steerio.core import effects as fx
-from steerio.core.lifecycle import Role
 from steerio.core.records import Attempt
 from steerio.edge.record.journal import AttemptEntry, TaskEntry, shown
 from steerio.edge.wire.endpoint import Frames
@@ -25,8 +24,8 @@ class Sweeper(Protocol):
         """Remove these objects."""
         ...
 
-    def sweep(self, maker: str, keep: frozenset[bytes]) -> None:
-        """Remove all that this maker has put there, but for these objects."""
+    def sweep(self, makers: Collection[str], keep: Container[bytes]) -> None:
+        """Remove all that these makers have put there, but for the objects that are kept then."""
         ...
 
 
@@ -52,8 +51,6 @@ class Performer:
         self.entries: list[TaskEntry] = []
         self._held_back: list[tuple[int, ms.TaskSettled, Frames]] = []
         """Results that wait for their entries to be written."""
-        self.nodes_copy = False
-        """Whether nodes keep copies of objects."""
         self._dismissed: deque[int] = deque(maxlen=DISMISSED)
         """The processes of nodes of this host that were told to end."""
         self._peers = peers
@@ -61,7 +58,6 @@ class Performer:
         self._recording = recording
         self._sweeper = sweeper
         self._held = held
-        self._kept: frozenset[bytes] | None = None
         self._by_kind: dict[type, Callable[[Any, float], None]] = {
             fx.DefineType: self.define_type,
             fx.SendTask: self.send_task,
@@ -77,6 +73,7 @@ class Performer:
             fx.Dismiss: self.dismiss,
             fx.Expel: self.expel,
             fx.FreeObjects: self.free_objects,
+            fx.ForgetCopies: self.forget_copies,
             fx.SweepObjects: self.sweep_objects,
             fx.FetchAhead: self.fetch_ahead,
             fx.ForgetTypes: self.forget_types,
@@ -85,7 +82,6 @@ class Performer:
     def perform(self, effects: list[fx.Effect], now: float) -> None:
         """Perform effects, in order."""
         by_kind = self._by_kind
-        self._kept = None
         for effect in effects:
             by_kind[type(effect)](effect, now)
 
@@ -253,26 +249,25 @@ class Performer:
         """Tell the client the progress of its move."""
         del now
         move = effect.move
-        news = ms.MoveNews(move.request, str(effect.state), effect.workers, effect.reason)
+        news = ms.MoveNews(move.request, str(effect.state), effect.came, effect.gone, effect.reason)
         self._peers.send(move.client, news)
 
     def free_objects(self, effect: fx.FreeObjects, now: float) -> None:
-        """Have objects removed, and the copies of them that nodes have."""
+        """Have objects removed."""
         del now
         if self._sweeper is not None:
             self._sweeper.free(effect.names)
-        if self.nodes_copy:
-            for peer in self._peers:
-                if peer.role is Role.NODE:
-                    peer.send(ms.ForgetObjects(effect.names))
+
+    def forget_copies(self, effect: fx.ForgetCopies, now: float) -> None:
+        """Have a node remove its copies of objects."""
+        del now
+        self._peers.send(effect.node.peer, ms.ForgetObjects(effect.names))
 
     def sweep_objects(self, effect: fx.SweepObjects, now: float) -> None:
-        """Have the objects removed that a maker which is gone has left."""
+        """Have the objects removed that makers which are gone have left."""
         del now
         if self._sweeper is not None:
-            if self._kept is None:  # once for all workers of a node that is lost
-                self._kept = frozenset(self._held)
-            self._sweeper.sweep(effect.maker, self._kept)
+            self._sweeper.sweep(effect.makers, self._held)
 
     def fetch_ahead(self, effect: fx.FetchAhead, now: float) -> None:
         """Have a node fetch objects."""

@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Container
 from queue import Empty, SimpleQueue
 
 import msgspec
 
 from steerio.edge.store.store import Store
+from steerio.model.bounds import cut
 
 TIDY_S = 3.0
 """Time from the last freed objects to giving back the memory that the store kept for more."""
@@ -20,6 +21,8 @@ TRIES = 4
 """Most times that a store is told to remove something, while it fails."""
 MOST_FAILED = 1000
 """Most failed orders that are kept, to be tried again."""
+SHOWN_CHARACTERS = 200
+"""Most characters of the names of makers that are logged."""
 
 log = logging.getLogger("steerio.broker")
 
@@ -34,9 +37,9 @@ class StraightSweeper:
         """Remove these objects."""
         self._store.evict(names)
 
-    def sweep(self, maker: str, keep: frozenset[bytes]) -> None:
-        """Remove all that a maker has put there, but for these objects."""
-        self._store.sweep(maker, keep)
+    def sweep(self, makers: Collection[str], keep: Container[bytes]) -> None:
+        """Remove all that makers have put there, but for the objects that are kept."""
+        self._store.sweep(makers, keep)
 
 
 class _Order(msgspec.Struct):
@@ -64,10 +67,10 @@ class StoreSweeper:
         what = f"{len(names)} objects"
         self._order(_Order(what, lambda: self._store.evict(names)))
 
-    def sweep(self, maker: str, keep: frozenset[bytes]) -> None:
-        """Remove all that a maker has put there, but for these objects, soon."""
-        what = f"the objects that {maker} has left"
-        self._order(_Order(what, lambda: self._store.sweep(maker, keep)))
+    def sweep(self, makers: Collection[str], keep: Container[bytes]) -> None:
+        """Remove all that makers have put there, but for the objects that are kept then, soon."""
+        what = f"the objects that {cut(', '.join(makers), SHOWN_CHARACTERS)} has left"
+        self._order(_Order(what, lambda: self._store.sweep(makers, keep)))
 
     def close(self) -> None:
         """Carry out the orders that are left, though not for ever."""

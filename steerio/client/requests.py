@@ -148,14 +148,14 @@ class ClientRequests:
         if for_good or message.state in ("refused", "ended"):
             del self._moves[number]
             self._leases.discard(number)
-        sink.news(message.state, message.workers, message.reason)
+        sink.news(message.state, message.came, message.gone, message.reason)
 
     def lose(self, reason: str, why: str) -> None:
         """End all requests: moves end for ``why``, waits for an answer raise with ``reason``."""
         moves, self._moves = self._moves, {}
         self._leases.clear()
         for move in moves.values():
-            move.news("ended", [], why)
+            move.news("ended", [], [], why)
         for answer in self._answers.values():
             if not answer.done():
                 answer.set_exception(BrokerLost(reason))

@@ -27,8 +27,8 @@ class Sink(Protocol):
 class MoveSink(Protocol):
     """The receiver of one move's news."""
 
-    def news(self, state: str, workers: list[str], reason: str) -> None:
-        """Take in how far the move is.
+    def news(self, state: str, came: list[str], gone: list[str], reason: str) -> None:
+        """Take in how far the move is, and which workers came and went since the last news.
 
         The last news are ``refused`` or ``ended``, or ``granted`` if no lease was asked for.
         """

@@ -25,6 +25,8 @@ soon as another worker of the pool is idle.
 
 from __future__ import annotations
 
+from itertools import islice
+
 from steerio.core import attempts, fitting, moves
 from steerio.core.attempts import fail_pool, reach, send, settle
 from steerio.core.cluster import Cluster
@@ -146,8 +148,10 @@ def _feed(cluster: Cluster, pool: Pool, now: float) -> None:
     """
     if pool.failure:
         fail_pool(cluster, pool, pool.failure, now)
-    for worker in list(pool.idle) if pool.moves else ():
-        if pool.moves and worker.home == pool.name:
+    if pool.moves:
+        wanted = sum(move.owed for move in pool.moves)
+        at_home = (worker for worker in pool.idle if worker.home == pool.name)
+        for worker in list(islice(at_home, wanted)):
             del pool.idle[worker]
             turn(worker, _TAKEN)
             moves.give(cluster, worker, pool.moves[0], now)

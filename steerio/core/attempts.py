@@ -53,7 +53,8 @@ def send(
     if worker.last_type is not kind:  # else it knows it, and its set need not be looked at
         worker.last_type = kind
         if kind.type_id not in worker.known_types:
-            worker.known_types.add(kind.type_id)
+            worker.known_types[kind.type_id] = kind
+            kind.told[worker] = None
             cluster.effects.append(DefineType(worker, kind))
     cluster.effects.append(SendTask(worker, record))
 
@@ -185,7 +186,9 @@ def retry(
     """Note how an attempt ended, and queue its task again."""
     worker = record.worker
     if worker is not None:  # one that was taken back was no attempt
-        versions = {name: v.number for name, v in (record.versions or {}).items()}
+        versions: dict[str, int] | None = None
+        if record.versions:
+            versions = {name: v.number for name, v in record.versions.items()}
         attempt = Attempt(
             record.attempt,
             worker.name,
@@ -195,9 +198,9 @@ def retry(
             ended,
             now,
             reason,
-            versions or None,
+            versions,
         )
-        record.earlier = [*(record.earlier or ()), attempt]
+        record.earlier = [*record.earlier, attempt] if record.earlier else [attempt]
     name, pool = record.type.spec.name, record.pool
     cluster.emit(TaskRetried, now, record.task_id, name, pool, record.attempt, reason)
     _requeue(cluster, record, Fact.RETRIED, now)
@@ -237,6 +240,10 @@ def settle(cluster: Cluster, record: TaskRecord, ending: Ending, now: float) -> 
     """End a task, once and for good."""
     advance(record, _SETTLED)
     del cluster.tasks[record.task_id]
+    of_client = cluster.tasks_of[record.client]
+    del of_client[record.task_id]
+    if not of_client:
+        del cluster.tasks_of[record.client]
     cluster.ended[ending.ended_as] += 1
     if ending.stored is not None:
         cluster.holdings.hold(ending.stored, ("client", record.client))

@@ -40,9 +40,13 @@ class Backlog:
         return f"<Backlog {self._live} queued>"
 
     def __iter__(self) -> Iterator[TaskRecord]:
-        """Go through the queued tasks in no particular order."""
-        for entry in self._live_entries():
-            yield entry[2]
+        """Go through the queued tasks in no particular order, as far as the caller goes."""
+        seen: set[int] = set()
+        for entry in self._heap:
+            task_id = entry[2].task_id
+            if task_id not in seen and self._is_live(entry):
+                seen.add(task_id)
+                yield entry[2]
 
     def push(self, record: TaskRecord) -> None:
         """Add a task whose state is ``QUEUED``."""

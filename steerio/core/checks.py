@@ -133,6 +133,8 @@ def _check_pool(cluster: Cluster, pool: Pool) -> None:
         "a pool counts its workers by node",
         pool,
     )
+    put_off = sum(gone.home == name for gone in cluster.to_replace.values())
+    _must(pool.put_off == put_off, "a pool counts those that are replaced later", pool)
     at_home = sum(worker.home == name for worker in all_workers)
     _must(pool.at_home == at_home, "a pool counts those that belong to it", pool)
     _must(pool.makes == Counter(makes), "a pool counts their makes", pool)
@@ -188,6 +190,14 @@ def _check_nodes(cluster: Cluster) -> None:
     }
     numbered |= {worker.number: worker for worker in roster.workers.values()}
     _must(numbered == roster.by_number, "nodes and workers are found by number", cluster)
+    joined = {worker.peer: worker for worker in roster.workers.values() if worker.peer}
+    _must(joined == roster.by_peer, "workers are found by peer", cluster)
+    put_off = {number for node in roster.nodes.values() for number in node.put_off}
+    _must(
+        put_off == cluster.to_replace.keys(),
+        "a node knows the workers that it replaces later",
+        cluster,
+    )
 
 
 def _check_draining(node: NodeRecord, dues: Dues) -> None:
@@ -230,6 +240,10 @@ def _check_tasks(cluster: Cluster) -> None:
         _must((record.state in AT_A_WORKER) == runs_here, "a task at a worker runs", task_id)
         untouched = record.worker is None and record.reached is None
         _must(runs_here or untouched, "a queued task has no worker", task_id)
+        of_client = cluster.tasks_of.get(record.client, {})
+        _must(of_client.get(task_id) is record, "a task is found by its client", task_id)
+    found = sum(map(len, cluster.tasks_of.values()))
+    _must(found == len(cluster.tasks), "no other is", cluster)
 
 
 def _check_types(cluster: Cluster) -> None:
@@ -243,8 +257,11 @@ def _check_types(cluster: Cluster) -> None:
         _must(kind.tasks == tasks[number], "a task type counts its tasks", kind.spec.name)
         _must(kind.clients >= known[number], "and the clients that know it", kind.spec.name)
         _must(bool(kind.tasks or kind.clients), "no other is there", kind.spec.name)
+        told = {w.name for w in cluster.roster.workers.values() if number in w.known_types}
+        _must({w.name for w in kind.told} == told, "its workers know it", kind.spec.name)
     for worker in cluster.roster.workers.values():
-        _must(worker.known_types <= kinds.keys(), "a worker knows no other", worker.name)
+        known_here = worker.known_types.items() <= kinds.items()
+        _must(known_here, "a worker knows no other", worker.name)
 
 
 def _check_move(cluster: Cluster, key: tuple[int, int], move: MoveRecord, dues: Dues) -> None:
@@ -253,6 +270,8 @@ def _check_move(cluster: Cluster, key: tuple[int, int], move: MoveRecord, dues: 
     waiting = state is WAITING
     _must((move.client, move.request) == key, "a move is found by its client's number", number)
     _must(cluster.moves_by_number.get(number) is move, "a move is found by its number", number)
+    of_client = cluster.moves_of.get(move.client, {})
+    _must(of_client.get(move.request) is move, "a move is found by its client", number)
     client = move.client in cluster.clients or state is RETURNING
     _must(client, "the client of a move is there", number)
     queue = cluster.roster.pools[move.source].moves
@@ -279,6 +298,8 @@ def _check_queues_of_moves(cluster: Cluster, dues: Dues) -> None:
     """Moves are counted at their sources and targets, and circles will be seen."""
     all_moves = cluster.moves.values()
     _must(len(cluster.moves_by_number) == len(all_moves), "no other move has a number", cluster)
+    found = sum(map(len, cluster.moves_of.values()))
+    _must(found == len(all_moves), "or is found by its client", cluster)
     blocked = any(move.holds and move.blocked for move in all_moves)
     _must(not blocked or (Due.DEADLOCK, 0) in dues, "deadlocks will be seen", cluster)
     waiting = [move for move in all_moves if move.state is WAITING]

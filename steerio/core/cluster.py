@@ -54,9 +54,13 @@ class Cluster:
         self.deadlines: Deadlines[Due] = Deadlines()
         self.effects: list[Effect] = []
         """The orders to the broker that were not taken yet."""
+        self.some_void = False
+        """Whether some of these may be void by now (`effects.is_void`)."""
         # -- tasks
         self.types = TaskTypes(self.roster)
         self.tasks: dict[int, TaskRecord] = {}
+        self.tasks_of: dict[int, dict[int, TaskRecord]] = {}
+        """The same by client and id, of the clients that have any."""
         self.runs: dict[int, TaskRecord] = {}
         """The tasks at workers, by the numbers of their attempts."""
         self.run = 0
@@ -82,9 +86,13 @@ class Cluster:
         """Workers that are gone and are to be replaced later, by number."""
         self.put_off: set[tuple[Due, int]] = set()
         """The silences that are looked at a beat later, as words may wait to be taken in."""
+        self.silent: list[NodeRecord] = []
+        """Nodes that were found silent for too long and are about to be lost, together."""
         # -- moves
         self.moves: dict[tuple[int, int], MoveRecord] = {}
         """Those that are not over yet, by client and the client's number for them."""
+        self.moves_of: dict[int, dict[int, MoveRecord]] = {}
+        """The same for each client that has any."""
         self.moves_by_number: dict[int, MoveRecord] = {}
         self.move_numbers = 0
         # -- looks that are to come
@@ -114,6 +122,21 @@ class Cluster:
         sizes, by_tasks = self.holdings.sizes, self.holdings.bytes_by_tasks()
         total = sum(sizes.values())
         return StoreLoad(len(sizes), total, by_tasks, dict(by_clients), by_versions, newest)
+
+    def replace_later(self, worker: WorkerRecord, when: float) -> None:
+        """Have another worker started then in the place of one that is gone."""
+        self.to_replace[worker.number] = worker
+        worker.node.put_off[worker.number] = None
+        self.roster.pools[worker.home].put_off += 1
+        self.deadlines.add(when, Due.REPLACE, worker.number)
+
+    def take_put_off(self, number: int) -> WorkerRecord | None:
+        """Take out a worker that was to be replaced later, if there is one of that number."""
+        gone = self.to_replace.pop(number, None)
+        if gone is not None:
+            del gone.node.put_off[number]
+            self.roster.pools[gone.home].put_off -= 1
+        return gone
 
     def look_later(self, when: float, due: Due, about: int) -> None:
         """Set a deadline that may be void long before it comes up."""

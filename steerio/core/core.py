@@ -27,7 +27,7 @@ from steerio.core import (
 )
 from steerio.core.assigning import assign
 from steerio.core.cluster import Cluster
-from steerio.core.effects import Effect, FreeObjects
+from steerio.core.effects import Effect, FreeObjects, is_void
 from steerio.core.records import (
     NodeRecord,
     TaskRecord,
@@ -78,10 +78,13 @@ class Core(ShownState):
         """Return the effects since the last call, in order."""
         cluster = self.cluster
         effects, cluster.effects = cluster.effects, []
+        if cluster.some_void:
+            cluster.some_void = False
+            effects = [effect for effect in effects if not is_void(effect)]
         if cluster.holdings.freed:
             freed = cluster.holdings.take_freed()
-            cluster.fetching.forget(freed)
             effects.append(FreeObjects(freed))
+            effects += cluster.fetching.forget(freed)
         return effects
 
     def take_events(self) -> list[AnyEvent]:

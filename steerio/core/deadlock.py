@@ -53,7 +53,7 @@ def end_one(cluster: Cluster, now: float) -> bool:
     circle = find_circle(cluster.moves, cluster.roster.pools)
     if circle:
         last, reason = circle[0], say(circle, cluster.moves)
-        cluster.effects.append(TellMove(last, "deadlocked", [], reason))
+        cluster.effects.append(TellMove(last, "deadlocked", [], [], reason))
         end(cluster, last.client, last.request, "drain", now, reason)
     return bool(circle)
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-from steerio.core.lifecycle import MoveState
+from steerio.core.lifecycle import GONE, MoveState
 from steerio.core.records import MoveRecord, NodeRecord, TaskRecord, TypeRecord, WorkerRecord
 from steerio.model.messages import RemoteError
 from steerio.model.objects import StoredObject
@@ -89,11 +89,16 @@ class Retire(Struct, frozen=True, gc=False):
 
 
 class TellMove(Struct, frozen=True, gc=False):
-    """Tell the client how far its move is; ``reason``: why it ended other than asked."""
+    """Tell the client how far its move is; ``reason``: why it ended other than asked.
+
+    ``came`` and ``gone`` are the workers that are, or are no longer, at the target for it since it
+    was last told; of one that has ended all are gone.
+    """
 
     move: MoveRecord
     state: MoveState | Literal["deadlocked"]
-    workers: list[str]
+    came: list[str]
+    gone: list[str]
     reason: str = ""
 
 
@@ -126,10 +131,17 @@ class FreeObjects(Struct, frozen=True, gc=False):
     names: list[bytes]
 
 
-class SweepObjects(Struct, frozen=True, gc=False):
-    """Remove all that this maker, which is gone, put into the store without telling."""
+class ForgetCopies(Struct, frozen=True, gc=False):
+    """Have a node keep no copies of these objects, which were freed."""
 
-    maker: str
+    node: NodeRecord
+    names: list[bytes]
+
+
+class SweepObjects(Struct, frozen=True, gc=False):
+    """Remove all that these makers, which are gone, put into the store without telling."""
+
+    makers: list[str]
 
 
 class FetchAhead(Struct, frozen=True, gc=False):
@@ -168,6 +180,7 @@ Effect = (
     | Expel
     | Settle
     | FreeObjects
+    | ForgetCopies
     | SweepObjects
     | FetchAhead
     | ForgetTypes
@@ -176,3 +189,12 @@ Effect = (
 
 ForWorker = SendTask | Grant | RecallTask | AskToStop | Signal
 """Those about a task in a worker's hands: void once that worker has ended."""
+
+
+def is_void(effect: Effect) -> bool:
+    """Say whether an effect is about a task in the hands of a worker that has ended by now.
+
+    If that was lost in the step in which it was sent the task, or told to stop it, the task has
+    ended, or waits again, or is at another worker.
+    """
+    return isinstance(effect, ForWorker) and effect.worker.phase is GONE

@@ -8,7 +8,6 @@ from steerio.core.attempts import fail_pool
 from steerio.core.cluster import Cluster
 from steerio.core.deadlines import Due
 from steerio.core.roster import Pool
-from steerio.core.stalls import to_be_replaced
 from steerio.core.waiting import watch_empty
 from steerio.model.events import PoolFailed
 
@@ -59,7 +58,7 @@ def look_empty(cluster: Cluster, about: int, now: float) -> None:
             pool.empty_since = None
         elif now < since + join_s:
             continue
-        elif pool.at_home or pool.coming or to_be_replaced(cluster, pool):
+        elif pool.at_home or pool.coming or pool.put_off:
             pool.empty_since = now
             cluster.deadlines.add(now + join_s, Due.EMPTY, 0)
         else:

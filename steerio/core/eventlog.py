@@ -55,5 +55,7 @@ class EventLog:
         """Return how many events after ``number`` are no longer kept, and those that are."""
         oldest = self.count - len(self.fresh) - len(self._kept) + 1
         missed = max(0, oldest - max(number, 0) - 1)
-        skip = max(0, number + 1 - oldest)
-        return missed, list(islice(self._kept, skip, None))
+        wanted = max(0, len(self._kept) - max(0, number + 1 - oldest))
+        newest = list(islice(reversed(self._kept), wanted))  # as a deque is slow in the middle
+        newest.reverse()
+        return missed, newest

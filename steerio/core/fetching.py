@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 
-from steerio.core.effects import FetchAhead
+from steerio.core.effects import FetchAhead, ForgetCopies
 from steerio.core.holdings import Holdings
 from steerio.core.records import NodeRecord
 from steerio.core.roster import Pool, Roster
@@ -38,8 +38,9 @@ class Fetching:
         self.most_bytes = most_bytes
         self._roster = roster
         self._holdings = holdings
-        self._told: dict[bytes, set[int]] = {}
-        """The numbers of the nodes that were told to fetch an object."""
+        self._copies: dict[bytes, dict[int, bool]] = {}
+        """The numbers of the nodes that may have a copy of an object, and whether each was told to
+        fetch it; else it has run a task that needs it. Others need not be told that it is freed."""
         self._unused: dict[tuple[int, bytes], int] = {}
         """The length of each object that a node was told to fetch and no task has begun to use."""
         self._ahead: defaultdict[int, int] = defaultdict(int)
@@ -58,16 +59,25 @@ class Fetching:
             objects = [o for o in objects if self._holdings.tasks(o.name) >= SHARED_BY]
         return self._fetch(objects, nodes)
 
-    def forget(self, names: Iterable[bytes]) -> None:
-        """Take in that these objects are gone."""
+    def forget(self, names: Iterable[bytes]) -> list[ForgetCopies]:
+        """Take in that these objects are gone; return orders for the nodes that may have copies."""
+        if not self.wanted:
+            return []
+        gone: dict[int, list[bytes]] = {}
         for name in names:
-            for number in self._told.pop(name, ()):
+            for number in self._copies.pop(name, ()):
                 self._strike(number, name)
+                gone.setdefault(number, []).append(name)
+        nodes = self._roster.by_number
+        there = [(nodes[number], names) for number, names in gone.items() if number in nodes]
+        return [ForgetCopies(node, names) for node, names in there if isinstance(node, NodeRecord)]
 
     def used(self, objects: Iterable[StoredObject], node: NodeRecord) -> None:
         """Take in that a task that needs these objects has started on this node."""
-        for stored in objects:
-            self._strike(node.number, stored.name)
+        if self.wanted:
+            for stored in objects:
+                self._copies.setdefault(stored.name, {}).setdefault(node.number, False)
+                self._strike(node.number, stored.name)
 
     def _fetch(self, objects: list[StoredObject], nodes: list[NodeRecord]) -> list[FetchAhead]:
         orders: list[FetchAhead] = []
@@ -79,10 +89,10 @@ class Fetching:
 
     def _tell(self, number: int, stored: StoredObject) -> bool:
         """Note that a node is told to fetch an object, unless it was, or has enough to fetch."""
-        told = self._told.get(stored.name, ())
-        if number in told or self._ahead[number] + stored.nbytes > self.most_bytes:
+        copies = self._copies.setdefault(stored.name, {})
+        if copies.get(number) or self._ahead[number] + stored.nbytes > self.most_bytes:
             return False
-        self._told.setdefault(stored.name, set()).add(number)
+        copies[number] = True
         self._unused[number, stored.name] = stored.nbytes
         self._ahead[number] += stored.nbytes
         return True

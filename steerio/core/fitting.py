@@ -22,11 +22,10 @@ LOOKS = 4
 
 
 class Unfit(NamedTuple):
-    """Queued tasks that no worker will take, and why."""
+    """The needs of a pool's queued tasks that no worker will take, and why."""
 
     pool: Pool
-    needs: WorkerNeeds
-    reason: str
+    reasons: dict[WorkerNeeds, str]
 
 
 def refusal(cluster: Cluster, needs: WorkerNeeds, pool: Pool) -> str:
@@ -42,18 +41,21 @@ def watch(cluster: Cluster, now: float) -> None:
 
 def look(cluster: Cluster, now: float) -> list[Unfit]:
     """Return the tasks that have waited long enough for a worker that fits; look again later."""
-    unfit: list[Unfit] = []
+    all_unfit: list[Unfit] = []
     for pool in cluster.roster.pools.values():
         since = pool.unfit_since
         pool.unfit_since = {}
+        unfit = Unfit(pool, {})
         for needs in pool.backlog.needs:
             watch(cluster, now)
             if pool.coming or not pool.makes or _fits(pool, needs):
                 continue
             first = pool.unfit_since[needs] = since.get(needs, now)
             if now >= first + cluster.settings.join_s:
-                unfit.append(Unfit(pool, needs, _say(pool, needs)))
-    return unfit
+                unfit.reasons[needs] = _say(pool, needs)
+        if unfit.reasons:
+            all_unfit.append(unfit)
+    return all_unfit
 
 
 def _fits(pool: Pool, needs: WorkerNeeds) -> bool:

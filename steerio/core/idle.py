@@ -8,6 +8,7 @@ that became idle last goes first: its caches are warm.
 
 from __future__ import annotations
 
+from bisect import insort
 from collections.abc import Iterator
 from math import inf
 
@@ -16,6 +17,10 @@ from steerio.model.places import WorkerNeeds
 
 Kind = tuple[WorkerNeeds, float]
 """A worker's make, and the time until which it can run tasks."""
+_Size = tuple[float, int, float, int, tuple[str, ...], float]
+_Group = dict[WorkerRecord, None]
+_SLACK = 16
+"""Kinds without workers that are tolerated, however few others there are."""
 
 
 class IdleWorkers:
@@ -25,7 +30,8 @@ class IdleWorkers:
     """
 
     def __init__(self) -> None:
-        self._groups: dict[Kind, dict[WorkerRecord, None]] = {}
+        self._groups: dict[Kind, _Group] = {}
+        self._in_order: list[tuple[_Size, Kind, _Group]] = []
         self._count = 0
 
     def __len__(self) -> int:
@@ -36,7 +42,7 @@ class IdleWorkers:
 
     def __iter__(self) -> Iterator[WorkerRecord]:
         """Go through them, the least first."""
-        for group in self._groups.values():
+        for _, _, group in self._in_order:
             yield from group
 
     def add(self, worker: WorkerRecord) -> None:
@@ -61,7 +67,7 @@ class IdleWorkers:
     def take(self, needs: WorkerNeeds | None, until: float) -> WorkerRecord | None:
         """Take out the least worker that fits a task that lasts ``until``, or return ``None``."""
         if self._count:
-            for (make, last), group in self._groups.items():
+            for _, (make, last), group in self._in_order:
                 if group and until <= last and (needs is None or make.suffices_for(needs)):
                     self._count -= 1
                     return group.popitem()[0]
@@ -76,7 +82,7 @@ class IdleWorkers:
 
     def kinds(self) -> list[Kind]:
         """Return the kinds of the workers that are there, the least first."""
-        return [kind for kind, group in self._groups.items() if group]
+        return [kind for _, kind, group in self._in_order if group]
 
     def take_of(self, make: WorkerNeeds, until: float) -> WorkerRecord | None:
         """Take out a worker of just this kind, or return ``None``."""
@@ -86,13 +92,20 @@ class IdleWorkers:
         self._count -= 1
         return group.popitem()[0]
 
-    def _new_group(self, kind: Kind) -> dict[WorkerRecord, None]:
-        """Make room for workers of another kind, and forget kinds of which there are none."""
-        groups = {other: group for other, group in self._groups.items() if group} | {kind: {}}
-        self._groups = {each: groups[each] for each in sorted(groups, key=_size)}
-        return self._groups[kind]
+    def _new_group(self, kind: Kind) -> _Group:
+        """Make room for workers of another kind, and now and then forget kinds without any."""
+        if len(self._groups) > 2 * self._count + _SLACK:
+            self._in_order = [entry for entry in self._in_order if entry[2]]
+            self._groups = {each: group for _, each, group in self._in_order}
+        group = self._groups[kind] = {}
+        insort(self._in_order, (_size(kind), kind, group), key=_size_of)
+        return group
 
 
-def _size(kind: Kind) -> tuple[float, int, float, int, tuple[str, ...], float]:
+def _size_of(entry: tuple[_Size, Kind, _Group]) -> _Size:
+    return entry[0]
+
+
+def _size(kind: Kind) -> _Size:
     make, until = kind
     return (make.gpus, len(make.tags), make.memory_bytes or inf, make.cpus, make.tags, until)

@@ -83,6 +83,9 @@ def tick(cluster: Cluster, now: float, *, words_wait: bool = False) -> None:
         cluster.watched.discard(due)
         LOOKS[due](cluster, about, now)
         assign(cluster, now)
+    if cluster.silent:  # together, or workers of one would be given tasks of another
+        membership.lose_silent(cluster, now)
+        assign(cluster, now)
 
 
 def _puts_off(cluster: Cluster, due: Due, about: int, words_wait: bool) -> bool:

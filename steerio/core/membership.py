@@ -9,12 +9,13 @@ from steerio.core import draining, moves, reports, worker_life
 from steerio.core.cluster import Cluster
 from steerio.core.deadlines import Due
 from steerio.core.effects import Expel
-from steerio.core.lifecycle import STARTING
+from steerio.core.lifecycle import RETIRING, STARTING
 from steerio.core.node_end import take_out
 from steerio.core.orphans import sweep_later
 from steerio.core.records import ClientRecord, NodeRecord
+from steerio.core.roster import Pool
 from steerio.core.submission import cancel
-from steerio.model.events import ClientLost, NodeJoined
+from steerio.model.events import ClientLost, NodeJoined, PoolChanged
 from steerio.model.places import WorkerNeeds
 
 # -- clients ------------------------------------------------------------------------------------
@@ -54,10 +55,9 @@ def client_left(cluster: Cluster, peer: int, reason: str, now: float) -> None:
     moves.client_left(cluster, peer, now)
     cluster.versions.forget(peer)
     cluster.holdings.leave(peer)
-    if client.types:  # those that only watch come and go often, and need no search
-        for record in [r for r in cluster.tasks.values() if r.client == peer]:
-            cancel(cluster, record.task_id, f"its client left: {reason}", now)
-        cluster.effects += cluster.types.forget(client.types, list(client.types))
+    for task_id in list(cluster.tasks_of.get(peer, ())):
+        cancel(cluster, task_id, f"its client left: {reason}", now)
+    cluster.effects += cluster.types.forget(client.types, list(client.types))
     if client.maker:
         sweep_later(cluster, [client.maker], now)
     cluster.emit(ClientLost, now, client.name, reason)
@@ -95,22 +95,41 @@ def node_joined(
 def node_lost(cluster: Cluster, peer: int, reason: str, now: float) -> None:
     """A node left or was lost, and its workers with it."""
     node = cluster.nodes.get(peer)
-    if node is None:
-        return
-    lost = take_out(cluster, node, reason, now)
-    for worker in lost:  # all of them first, or one would be given a task of another
-        starting = worker.phase is STARTING
+    if node is not None:
+        _lose(cluster, [node], reason, now)
+
+
+def lose_silent(cluster: Cluster, now: float) -> None:
+    """Lose the nodes that were found silent, unless they are gone by now."""
+    silent, cluster.silent = cluster.silent, []
+    there = [node for node in silent if cluster.nodes.get(node.peer) is node]
+    _lose(cluster, there, f"silent for {cluster.settings.lease_s:g} s", now)
+
+
+def _lose(cluster: Cluster, nodes: list[NodeRecord], reason: str, now: float) -> None:
+    """Lose nodes with all their workers: first all of these, and then their tasks and moves.
+
+    Otherwise one would be given a task of another.
+    """
+    lost = [worker for node in nodes for worker in take_out(cluster, node, reason, now)]
+    why = f"its node was lost: {reason}"
+    changed: dict[Pool, None] = {}
+    for worker in lost:
+        starting, retiring = worker.phase is STARTING, worker.phase is RETIRING
         task_id = worker.in_hand[0].task_id if worker.in_hand else None
-        pool = worker_life.remove(cluster, worker, f"its node was lost: {reason}", task_id, now)
+        pool = worker_life.remove(cluster, worker, why, task_id, now)
         if starting:
             pool.start_failures -= 1
         else:
-            cluster.effects.append(Expel(worker.peer, f"its node was lost: {reason}"))
-    reports.node_gone(cluster, lost, reason, now)
-    for worker in lost:
-        moves.worker_lost(cluster, worker.move, worker.home, now)
+            cluster.effects.append(Expel(worker.peer, why))
+        if not retiring:
+            changed[pool] = None
+    for pool in changed:
+        cluster.emit(PoolChanged, now, pool.name, pool.ready)
+    reports.workers_gone(cluster, lost, f"node lost: {reason}", now)
+    moves.workers_lost(cluster, lost, now)
     sweep_later(cluster, [worker.name for worker in lost], now)
-    cluster.effects.append(Expel(peer, reason))
+    cluster.effects += [Expel(node.peer, reason) for node in nodes]
 
 
 # -- members that say nothing, or nothing that can be read ----------------------------------------
@@ -129,7 +148,7 @@ def unreadable(cluster: Cluster, peer: int, reason: str, now: float) -> None:
     It is not known what it was to say.  So a client's tasks are cancelled, a node is lost with its
     workers; and a worker's process is killed, after which its tasks are tried again or lost.
     """
-    worker = next((w for w in cluster.roster.workers.values() if w.peer == peer), None)
+    worker = cluster.roster.by_peer.get(peer)
     if peer in cluster.clients:
         client_left(cluster, peer, reason, now)
         cluster.effects.append(Expel(peer, reason))
@@ -153,12 +172,12 @@ def look_client(cluster: Cluster, peer: int, now: float) -> None:
 
 
 def look_node(cluster: Cluster, number: int, now: float) -> None:
-    """Lose a node that has been silent for a lease."""
+    """Note a node that has been silent for a lease: all of them are lost together."""
     node = cluster.roster.by_number.get(number)
     if not isinstance(node, NodeRecord):
         return
     lease_s = cluster.settings.lease_s
     if now >= node.heard + lease_s:
-        node_lost(cluster, node.peer, f"silent for {lease_s:g} s", now)
+        cluster.silent.append(node)
     else:
         cluster.deadlines.add(node.heard + lease_s, Due.NODE, number)

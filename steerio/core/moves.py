@@ -24,6 +24,7 @@ from steerio.core.deadlines import Due
 from steerio.core.effects import Retire, TellMove
 from steerio.core.lifecycle import (
     BUSY,
+    ENDED,
     GRANTED,
     IDLE,
     RESERVED,
@@ -75,6 +76,7 @@ def ask(
     number = cluster.move_numbers
     move = MoveRecord(number, client, request, source, target, count, lease, together, how)
     cluster.moves[client, request] = move
+    cluster.moves_of.setdefault(client, {})[request] = move
     cluster.moves_by_number[number] = move
     pool = cluster.roster.pools[source]
     pool.moves.append(move)
@@ -89,7 +91,7 @@ def insist(cluster: Cluster, move: MoveRecord, preempt_after_s: float | None, no
     _look_short(cluster, pool, now)
     if move.state is not WAITING:
         return
-    if _RECALL in cluster.watched:  # else no worker holds anything
+    if _RECALL in cluster.watched and pool.moves[0] is move:  # else no worker holds anything
         for worker in _busy(cluster, pool):
             attempts.recall(cluster, worker)
     press(cluster, pool, now)
@@ -120,8 +122,8 @@ def end(
 
 def client_left(cluster: Cluster, client: int, now: float) -> None:
     """Undo and take back whatever a client has not seen to the end."""
-    for move in [move for move in cluster.moves.values() if move.client == client]:
-        end(cluster, client, move.request, "drain", now)
+    for request in list(cluster.moves_of.get(client, ())):
+        end(cluster, client, request, "drain", now)
 
 
 # -- workers ------------------------------------------------------------------------------------
@@ -138,7 +140,7 @@ def give(cluster: Cluster, worker: WorkerRecord, move: MoveRecord, now: float) -
         leaving = [worker]
     for one in leaving:
         del move.reserved[one]
-        move.taken[one] = None
+        move.take(one)
     if len(move.taken) >= move.awaited:
         move.awaited = 0  # the agent goes on, even if one of them is lost again
     if not move.owed:
@@ -157,7 +159,7 @@ def bring_home(cluster: Cluster, worker: WorkerRecord, now: float) -> None:
     move = worker.move
     assert move is not None
     worker.goes_home, worker.move = False, None
-    del move.taken[worker]
+    move.let_go(worker)
     look_ended(cluster, move)
     _transfer(cluster, worker, cluster.roster.pools[worker.home], now)
 
@@ -174,13 +176,15 @@ def leave(cluster: Cluster, worker: WorkerRecord, now: float) -> None:
     cluster.emit(PoolChanged, now, pool.name, pool.ready)
 
 
-def worker_lost(cluster: Cluster, move: MoveRecord | None, home: str, now: float) -> None:
-    """Take in that a worker that was part of a move, or at home there, is gone for good."""
-    if move is not None:
-        look_ended(cluster, move)
-    pool = cluster.roster.pools[home]
-    _look_short(cluster, pool, now)
-    press(cluster, pool, now)  # it may be one that was stopped for a move
+def workers_lost(cluster: Cluster, workers: list[WorkerRecord], now: float) -> None:
+    """Take in that workers which may be part of moves are gone for good."""
+    for move in dict.fromkeys(worker.move for worker in workers):
+        if move is not None:
+            look_ended(cluster, move)
+    for home in dict.fromkeys(worker.home for worker in workers):
+        pool = cluster.roster.pools[home]
+        _look_short(cluster, pool, now)
+        press(cluster, pool, now)  # one of them may have been stopped for a move
 
 
 def press(cluster: Cluster, pool: Pool, now: float) -> None:
@@ -254,10 +258,12 @@ def _why_not(
 
 def _look_short(cluster: Cluster, pool: Pool, now: float) -> None:
     """Give moves that there are too few workers for some time, in which more may come."""
+    there = pool.at_home  # as many as `to_give` says, for each in turn
     for move in pool.moves:
-        if not move.short and move.count > to_give(cluster, move):
+        if not move.short and move.count > there:
             move.short = True
             cluster.look_later(now + cluster.settings.join_s, Due.SHORT, move.number)
+        there -= 0 if move.lease else move.count
 
 
 def to_give(cluster: Cluster, move: MoveRecord) -> int:
@@ -358,8 +364,12 @@ def look_ended(cluster: Cluster, move: MoveRecord) -> None:
 
 def _forget(cluster: Cluster, move: MoveRecord) -> None:
     del cluster.moves[move.client, move.request], cluster.moves_by_number[move.number]
+    of_client = cluster.moves_of[move.client]
+    del of_client[move.request]
+    if not of_client:
+        del cluster.moves_of[move.client]
 
 
 def _tell(cluster: Cluster, move: MoveRecord) -> None:
-    names = [worker.name for worker in move.taken]
-    cluster.effects.append(TellMove(move, move.state, names, move.reason))
+    came, gone = move.tell() if move.state is not ENDED else ([], [])
+    cluster.effects.append(TellMove(move, move.state, came, gone, move.reason))

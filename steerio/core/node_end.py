@@ -32,8 +32,8 @@ def take_out(cluster: Cluster, node: NodeRecord, reason: str, now: float) -> lis
     del cluster.nodes[node.peer]
     cluster.emit(NodeLost, now, node.name, reason)
     tell(cluster, node, "left", reason)
-    waiting = cluster.to_replace.items()
-    cluster.to_replace = {number: gone for number, gone in waiting if gone.node is not node}
+    for number in list(node.put_off):
+        cluster.take_put_off(number)
     return cluster.roster.remove_node(node)
 
 

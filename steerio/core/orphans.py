@@ -29,7 +29,7 @@ def sweep_later(cluster: Cluster, makers: list[str], now: float) -> None:
 def sweep(cluster: Cluster, about: int, now: float) -> None:
     """Sweep after those makers that went out of sight first."""
     del about, now
-    cluster.effects += map(SweepObjects, cluster.out_of_sight.popleft())
+    cluster.effects.append(SweepObjects(cluster.out_of_sight.popleft()))
 
 
 def free_all(cluster: Cluster) -> None:
@@ -37,4 +37,4 @@ def free_all(cluster: Cluster) -> None:
     cluster.holdings.free_all()
     makers = [client.maker for client in cluster.clients.values() if client.maker]
     gone = chain.from_iterable(cluster.out_of_sight)
-    cluster.effects += map(SweepObjects, [*makers, *cluster.roster.workers, *gone])
+    cluster.effects.append(SweepObjects([*makers, *cluster.roster.workers, *gone]))

@@ -2,8 +2,9 @@
 
 Tasks of one *sort* (equal needs and, if nodes have walltimes, one task type) wait in a `Backlog` of
 their own, and plain tasks in one more. A worker takes the best-ranked task among the heads of the
-queues that it fits, so the cost of an operation grows with the number of different sorts, however
-many tasks there are; if all tasks are plain there is one queue, and nothing to choose.
+queues that it fits; these are kept ranked for each make of workers (`Heads`). So an operation costs
+as many heap operations as there are makes, however many sorts and tasks there are; if all tasks are
+plain there is one queue, and nothing to choose.
 
 Theory. A worker runs one task at a time, so no room has to be gathered for a large task: the next
 large worker that becomes free is enough, and it goes to the best-ranked task that it fits.  Small
@@ -14,36 +15,16 @@ one more need: short tasks pass long ones on nodes that end before these were do
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from math import ceil, inf, log2
-from typing import NamedTuple
 
 from steerio.core.backlog import Backlog
+from steerio.core.heads import Heads, Line, Rank, Sort, rank
 from steerio.core.records import TaskRecord, TypeRecord
 from steerio.model.places import WorkerNeeds
 
-MARGIN = 1.5
-"""The time that a task is given to be done in time, in mean durations of its type."""
 LIMIT_TYPES = 64
 """Most task types of a pool whose durations are looked at; tasks of others go to any worker."""
-
-
-class Sort(NamedTuple):
-    """The properties that tasks of one queue share."""
-
-    needs: WorkerNeeds | None
-    type: TypeRecord | None = None
-    at_most_s: float = inf
-
-    def takes_s(self) -> float:
-        """Return how long a task of it takes; 0 if that is not known."""
-        if self.type is None or self.type.mean_s < 0:
-            return 0.0
-        return min(self.type.mean_s * MARGIN, self.at_most_s)
-
-    def fits(self, make: WorkerNeeds, left_s: float) -> bool:
-        """Say whether a worker of this make, with so much time left, can take it."""
-        return self.takes_s() <= left_s and (self.needs is None or make.suffices_for(self.needs))
 
 
 class PoolQueue:
@@ -60,11 +41,15 @@ class PoolQueue:
     def __init__(self, pool: str = "", *, timed: bool = False) -> None:
         self._pool = pool
         self._plain = Backlog(pool)
-        self._choosy: dict[Sort, Backlog] = {}
+        self._choosy: dict[Sort, Line] = {}
+        self._heads: dict[WorkerNeeds, Heads] = {}
+        """For the makes of workers that have asked for a task."""
         self._live = 0
         self._timed = timed
-        self._types: set[TypeRecord] = set()
-        """The types that are told apart."""
+        self._types: dict[TypeRecord, bool] = {}
+        """Whether each type is told apart, of those that were seen."""
+        self._apart = 0
+        """The number of those that are."""
 
     def __len__(self) -> int:
         return self._live
@@ -73,10 +58,10 @@ class PoolQueue:
         return f"<PoolQueue {self._live} queued, {len(self._choosy)} different sorts>"
 
     def __iter__(self) -> Iterator[TaskRecord]:
-        """Go through the queued tasks in no particular order."""
+        """Go through the queued tasks in no particular order, as far as the caller goes."""
         yield from self._plain
-        for queue in self._choosy.values():
-            yield from queue
+        for line in self._choosy.values():
+            yield from line
 
     @property
     def needs(self) -> list[WorkerNeeds]:
@@ -87,7 +72,7 @@ class PoolQueue:
         """Look at the durations of tasks from now on: some worker may be short of time."""
         queued = list(self)
         self._timed = True
-        self._plain, self._choosy, self._live = Backlog(self._pool), {}, 0
+        self._plain, self._choosy, self._heads, self._live = Backlog(self._pool), {}, {}, 0
         for record in queued:
             self.push(record)
 
@@ -98,10 +83,16 @@ class PoolQueue:
     def push(self, record: TaskRecord) -> None:
         """Add a task whose state is ``QUEUED``."""
         self._live += 1
-        if record.options.needs is None and not self._timed:
+        if record.options.needs is None and not self._timed:  # most tasks, spelled out for speed
             self._plain.push(record)
             return
-        self._queue(record).push(record)
+        line = self._line(record)
+        if line is None:
+            self._plain.push(record)
+        else:
+            line.push(record)
+            if self._heads and line.peek() is record:
+                self._show(line, rank(record))
 
     def peek(self, make: WorkerNeeds | None = None, left_s: float = inf) -> TaskRecord | None:
         """Return the next task for a worker of this make, with so much time left, or ``None``.
@@ -115,91 +106,119 @@ class PoolQueue:
         if not self._choosy:
             record = self._plain.pop()
         else:
-            record, sort = self._best(make, left_s)
-            if sort is None:
+            record, line = self._best(make, left_s)
+            if line is None:
                 self._plain.pop()
             else:
-                queue = self._choosy[sort]
-                queue.pop()
-                if not queue:  # tasks that its heap may still have are queued no more
-                    del self._choosy[sort]
-        self._live -= record is not None
-        return record
-
-    def _best(
-        self, make: WorkerNeeds | None, left_s: float
-    ) -> tuple[TaskRecord | None, Sort | None]:
-        """Return the best task that a worker fits, and its sort unless it is plain."""
-        best, its_sort = self._plain.peek(), None
-        for sort, queue in self._choosy.items():
-            if make is None or sort.fits(make, left_s):
-                head = queue.peek()
-                if head is not None and (best is None or _rank(head) < _rank(best)):
-                    best, its_sort = head, sort
-        return best, its_sort
-
-    def pop_with(self, needs: WorkerNeeds) -> TaskRecord | None:
-        """Take out a task of just these needs, or return ``None``; to settle it."""
-        queue = next((queue for sort, queue in self._choosy.items() if sort.needs == needs), None)
-        record = None if queue is None else queue.pop()
-        if queue is not None and record is not None:
+                line.pop()
+                self._drop_empty(line)  # tasks that its heap may still have are queued no more
+        if record is not None:
             self._live -= 1
-            self._drop_empty(record, queue)
         return record
+
+    def take_all(self, needs: Collection[WorkerNeeds]) -> list[TaskRecord]:
+        """Take out all tasks of just these needs; to settle them."""
+        taken: list[TaskRecord] = []
+        for line in list(self._choosy.values()):
+            if line.sort.needs in needs:
+                while (record := line.pop()) is not None:
+                    taken.append(record)
+                self._drop_empty(line)
+        self._live -= len(taken)
+        return taken
 
     def forget(self, record: TaskRecord) -> None:
         """Note that a queued task left by another way: its state or its pool is another now."""
         self._live -= 1
-        queue = self._queue(record)
-        queue.forget(record)
-        if queue is not self._plain:
-            self._drop_empty(record, queue)
+        line = self._line(record)
+        if line is None:
+            self._plain.forget(record)
+        else:
+            line.forget(record)
+            self._drop_empty(line)
 
     def reprioritise(self, changes: Iterable[tuple[TaskRecord, float]]) -> None:
-        """Give queued tasks new priorities."""
-        if self._choosy:
-            for change in changes:
-                self._queue(change[0]).reprioritise([change])
-        else:
+        """Give queued tasks new priorities; of many at once each costs less than one alone."""
+        if not self._choosy:
             self._plain.reprioritise(changes)
+            return
+        by_line: dict[Line | None, list[tuple[TaskRecord, float]]] = {}
+        for change in changes:
+            by_line.setdefault(self._line(change[0]), []).append(change)
+        for line, some in by_line.items():
+            if line is None:
+                self._plain.reprioritise(some)
+            else:
+                line.reprioritise(some)
+                self._show(line, line.rank)
 
     def forget_type(self, kind: TypeRecord) -> None:
         """Take in that no task of a type will come any more; none is queued."""
-        self._types.discard(kind)
+        self._apart -= self._types.pop(kind, False)
+
+    def forget_make(self, make: WorkerNeeds) -> None:
+        """Take in that there is no worker of this make any more."""
+        self._heads.pop(make, None)
+
+    def _best(
+        self, make: WorkerNeeds | None, left_s: float
+    ) -> tuple[TaskRecord | None, Line | None]:
+        """Return the best task that a worker fits, and its queue unless it is plain."""
+        plain = self._plain.peek()
+        if make is None:
+            best = min(self._choosy.values(), key=lambda line: line.rank)
+        else:
+            heads = self._heads.get(make)
+            if heads is None:
+                heads = self._heads[make] = Heads(make, self._choosy.values())
+            found = heads.best(left_s)
+            if found is None:
+                return plain, None
+            best = found
+        head = best.peek()
+        assert head is not None
+        if plain is not None and rank(plain) <= rank(head):
+            return plain, None
+        return head, best
+
+    def _show(self, line: Line, ranked: Rank) -> None:
+        """Note that the head of a queue is another one, which may be ranked better."""
+        for make, heads in list(self._heads.items()):
+            if heads.worn(len(self._choosy)):
+                del self._heads[make]  # made anew if such a worker asks
+            else:
+                heads.show(line, ranked)
 
     def _sort(self, record: TaskRecord) -> Sort:
         """Return the key of a task's queue."""
         options, kind = record.options, record.type
         if not self._timed:
             return Sort(options.needs)
-        if kind not in self._types:
-            if len(self._types) >= LIMIT_TYPES:
-                return Sort(options.needs)
-            self._types.add(kind)
-        return Sort(options.needs, kind, _rounded_up(options.timeout_s))
+        apart = self._types.get(kind)
+        if apart is None:
+            apart = self._types[kind] = self._apart < LIMIT_TYPES
+            self._apart += apart
+        return (
+            Sort(options.needs, kind, _rounded_up(options.timeout_s))
+            if apart
+            else Sort(options.needs)
+        )
 
-    def _queue(self, record: TaskRecord) -> Backlog:
-        if (
-            record.options.needs is None and not self._timed
-        ):  # most tasks, for which nothing is made
-            return self._plain
+    def _line(self, record: TaskRecord) -> Line | None:
+        """Return the queue for a task, or ``None`` if that is the plain one."""
         sort = self._sort(record)
         if sort.needs is None and sort.type is None:
-            return self._plain
-        queue = self._choosy.get(sort)
-        if queue is None:
-            queue = self._choosy[sort] = Backlog(self._pool)
-        return queue
+            return None
+        line = self._choosy.get(sort)
+        if line is None:
+            line = self._choosy[sort] = Line(self._pool, sort)
+        return line
 
-    def _drop_empty(self, record: TaskRecord, queue: Backlog) -> None:
-        if not queue:
-            del self._choosy[self._sort(record)]
+    def _drop_empty(self, line: Line) -> None:
+        if not line:
+            del self._choosy[line.sort]
 
 
 def _rounded_up(seconds: float | None) -> float:
     """Round up to a power of two, so that there are few different ones, whatever users ask for."""
     return inf if seconds is None else 2.0 ** ceil(log2(seconds))
-
-
-def _rank(record: TaskRecord) -> tuple[float, int]:
-    return (-record.priority, record.order)

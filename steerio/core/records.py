@@ -28,7 +28,8 @@ class TypeRecord(Struct, eq=False):
     """A task type as the broker knows it.
 
     ``mean_s`` is a running mean of measured durations (negative: none measured yet).  ``clients``
-    counts the numbers by which clients know it, ``tasks`` its tasks that have not ended.
+    counts the numbers by which clients know it, ``tasks`` its tasks that have not ended. ``told``
+    are the workers that were told of it.
     """
 
     type_id: int
@@ -36,9 +37,10 @@ class TypeRecord(Struct, eq=False):
     mean_s: float = -1.0
     clients: int = 0
     tasks: int = 0
+    told: dict[WorkerRecord, None] = field(default_factory=dict["WorkerRecord", None])
 
 
-class Attempt(Struct, frozen=True):
+class Attempt(Struct, frozen=True, gc=False):
     """An attempt at a task after which there was another.  Times are on the core's clock.
 
     ``started`` and ``ended`` are as its worker said, if it did; ``over`` is when that was known.
@@ -109,7 +111,7 @@ class WorkerRecord(Struct, eq=False):
     how long its start was put off last because too many had failed. ``make`` is its share of its
     node, with which it was started, for whichever pool that was. ``broken`` is why it must be
     ended, if one of its messages cannot be read; ``pressed`` is the deadline for which its node was
-    told to kill it. ``known_types`` are the ids of the task types that it was told of, and
+    told to kill it. ``known_types`` are the task types that it was told of, by their ids, and
     ``last_type`` is the type of its last task.
     """
 
@@ -129,7 +131,7 @@ class WorkerRecord(Struct, eq=False):
     pressed: Due | None = None
     in_hand: deque[TaskRecord] = field(default_factory=deque[TaskRecord])
     last_type: TypeRecord | None = None
-    known_types: set[int] = field(default_factory=set[int])
+    known_types: dict[int, TypeRecord] = field(default_factory=dict[int, TypeRecord])
 
 
 class NodeRecord(Struct, eq=False):
@@ -139,7 +141,8 @@ class NodeRecord(Struct, eq=False):
     While it is ``draining`` it gets no task; tasks that still run there at ``drain_by`` are
     stopped, from when on it is ``overdue``. ``drained``: all workers are gone; ``away`` are the
     homes of those that went. ``retires``: it ends then. ``watchers`` are told, by client and its
-    number. A message to it and the answer take ``link_s``.
+    number. ``put_off`` are the numbers of workers that are gone and are replaced here later. A
+    message to it and the answer take ``link_s``.
     """
 
     name: str
@@ -161,6 +164,7 @@ class NodeRecord(Struct, eq=False):
     retires: bool = False
     away: list[str] = field(default_factory=list[str])
     watchers: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
+    put_off: dict[int, None] = field(default_factory=dict[int, None])
 
     def make(self, pool: str) -> WorkerNeeds:
         """Return the make of a worker that is started here for a pool."""
@@ -176,7 +180,8 @@ class MoveRecord(Struct, eq=False):
 
     ``taken`` are those that are at the target for it, ``reserved`` those that wait until all are
     free (if they go ``together``).  It is ``short`` while its source has too few workers for it,
-    and more may yet come.
+    and more may yet come. ``untold`` are the workers that came (true) or went since its client was
+    last told how far it is.
 
     An agent (``by``) that waits for it does nothing before ``awaited`` workers are there; until
     then it keeps the leases that it ``holds`` (its client's numbers for them).
@@ -199,6 +204,24 @@ class MoveRecord(Struct, eq=False):
     by: str = ""
     taken: dict[WorkerRecord, None] = field(default_factory=dict[WorkerRecord, None])
     reserved: dict[WorkerRecord, None] = field(default_factory=dict[WorkerRecord, None])
+    untold: dict[str, bool] = field(default_factory=dict[str, bool])
+
+    def take(self, worker: WorkerRecord) -> None:
+        """Note that a worker is at the target for it."""
+        self.taken[worker] = None
+        self.untold[worker.name] = True
+
+    def let_go(self, worker: WorkerRecord) -> None:
+        """Note that a worker that it had taken is at the target for it no more."""
+        del self.taken[worker]
+        if not self.untold.pop(worker.name, False):
+            self.untold[worker.name] = False
+
+    def tell(self) -> tuple[list[str], list[str]]:
+        """Return the workers that came and those that went since the last call."""
+        untold, self.untold = self.untold, {}
+        came = [name for name, there in untold.items() if there]
+        return came, [name for name, there in untold.items() if not there]
 
     @property
     def owed(self) -> int:

@@ -9,7 +9,7 @@ from steerio.core import fitting
 from steerio.core.attempts import lose, retry, settle, settle_stopped, stop, take_back
 from steerio.core.cluster import Cluster
 from steerio.core.deadlines import Due
-from steerio.core.effects import Ending, ForWorker, Grant, Signal
+from steerio.core.effects import Ending, Grant, Signal
 from steerio.core.lifecycle import State
 from steerio.core.records import TaskRecord, WorkerRecord
 from steerio.core.stalls import watch
@@ -130,28 +130,15 @@ def progressed(
     cluster.emit(TaskProgress, now, record.task_id, spec.name, record.pool, fraction, message)
 
 
-def node_gone(cluster: Cluster, workers: list[WorkerRecord], reason: str, now: float) -> None:
-    """A node was lost with these workers; they are out of the roster."""
-    _void_orders(cluster, workers)
+def workers_gone(cluster: Cluster, workers: list[WorkerRecord], reason: str, now: float) -> None:
+    """These workers were lost with their nodes; they are out of the roster."""
     for worker in workers:
-        _end_attempts(cluster, worker, 0, f"node lost: {reason}", False, now)
+        _end_attempts(cluster, worker, 0, reason, False, now)
 
 
 def worker_gone(cluster: Cluster, worker: WorkerRecord, run: int, reason: str, now: float) -> None:
     """A worker ended while it worked on ``run`` (0: on nothing); it is out of the roster."""
-    _void_orders(cluster, [worker])
     _end_attempts(cluster, worker, run, reason, True, now)
-
-
-def _void_orders(cluster: Cluster, gone: list[WorkerRecord]) -> None:
-    """Take back the decisions of this very step about the tasks of these workers."""
-    busy = {worker for worker in gone if worker.in_hand}
-    if busy:
-        cluster.effects = [
-            effect
-            for effect in cluster.effects
-            if not (isinstance(effect, ForWorker) and effect.worker in busy)
-        ]
 
 
 def _end_attempts(
@@ -169,6 +156,7 @@ def _end_attempts(
     pool = cluster.roster.pools[worker.pool]
     in_hand = worker.in_hand
     last = max(run, in_hand[0].run) if in_hand else run
+    cluster.some_void |= bool(in_hand)  # decisions of this very step about these tasks
     for record in in_hand:
         del cluster.runs[record.run]
         if record.run > last:
@@ -216,9 +204,10 @@ def look_kill(cluster: Cluster, run: int, now: float) -> None:
 def look_unfit(cluster: Cluster, about: int, now: float) -> None:
     """Give up the tasks that no worker of their pool fits, and for which none came."""
     del about
-    for pool, needs, reason in fitting.look(cluster, now):
-        while (record := pool.backlog.pop_with(needs)) is not None:
-            settle(cluster, record, Ending("lost", reason=reason), now)
+    for pool, unfit in fitting.look(cluster, now):
+        for record in pool.backlog.take_all(unfit):
+            assert record.options.needs is not None
+            settle(cluster, record, Ending("lost", reason=unfit[record.options.needs]), now)
 
 
 def _measure(cluster: Cluster, record: TaskRecord, run_s: float) -> None:

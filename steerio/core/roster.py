@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from typing import TypeVar
 
 from steerio.core.idle import IdleWorkers
-from steerio.core.lifecycle import READY, STARTING, Turn, turn
+from steerio.core.lifecycle import IDLE, READY, STARTING, Turn, turn
 from steerio.core.pool_queue import PoolQueue
 from steerio.core.records import MoveRecord, NodeRecord, WorkerRecord
 from steerio.model.places import WorkerNeeds
@@ -23,7 +23,7 @@ from steerio.model.status import PoolLoad
 T = TypeVar("T")
 
 # looking them up in their class would take longer than the step
-_MOVED, _UNUSED = Turn.MOVED, Turn.UNUSED
+_LOST, _MOVED, _UNUSED = Turn.LOST, Turn.MOVED, Turn.UNUSED
 
 
 class Pool:
@@ -53,6 +53,8 @@ class Pool:
         """Workers in it whose nodes are drained."""
         self.coming = 0
         """Moves to this pool that wait."""
+        self.put_off = 0
+        """Workers that belonged to it, are gone, and are replaced later."""
         self.by_node: Counter[str] = Counter()
         """The number of its workers on each node."""
         self.makes: Counter[WorkerNeeds] = Counter()
@@ -110,10 +112,14 @@ class Roster:
         self.nodes: dict[str, NodeRecord] = {}
         self.workers: dict[str, WorkerRecord] = {}
         self.by_number: dict[int, NodeRecord | WorkerRecord] = {}
+        self.by_peer: dict[int, WorkerRecord] = {}
+        """The workers that have joined, by the numbers of their peers."""
         self.timed = False
         """Whether any node has had a walltime, so that the durations of tasks matter."""
         self._numbers = 0
         self._named: dict[str, int] = {}
+        self._copies: dict[str, int] = {}
+        """The number behind the last node whose name another one had."""
 
     def pool(self, name: str) -> Pool | None:
         """Return the pool of that name; an open roster makes it on first mention."""
@@ -135,9 +141,9 @@ class Roster:
 
         A second node of the same name gets a number behind it.
         """
-        unique, n = name, 1
+        unique = name
         while unique in self.nodes:
-            n += 1
+            n = self._copies[name] = self._copies.get(name, 1) + 1
             unique = f"{name}~{n}"
         node = NodeRecord(unique, host, peer, now, number=self._number(), makes=makes or {})
         self.nodes[unique] = node
@@ -184,7 +190,7 @@ class Roster:
         move = worker.move
         if move is not None and worker.pool == move.target:
             fresh.move = move
-            move.taken[fresh] = None
+            move.take(fresh)
         return fresh
 
     def settle(self, worker: WorkerRecord, home: str) -> None:
@@ -226,6 +232,7 @@ class Roster:
         A pool that was given up for want of workers works again.
         """
         worker.peer, worker.pid = peer, pid
+        self.by_peer[peer] = worker
         turn(worker, Turn.JOINED)
         worker.put_off_s = 0.0
         pool = self.pools[worker.pool]
@@ -236,23 +243,30 @@ class Roster:
 
     def remove_worker(self, worker: WorkerRecord) -> Pool:
         """Take a worker out, whatever its phase, and count it if it died while starting."""
-        pool = self.pools[worker.pool]
-        if worker.phase is STARTING:
+        pool, phase = self.pools[worker.pool], worker.phase
+        if phase is STARTING:
             pool.start_failures += 1
-        if worker.phase in READY:
+        elif phase in READY:
             pool.count_ready(worker, -1)
+            if phase is IDLE:
+                del pool.idle[worker]
         pool.leaving -= bool(worker.node.draining)
-        turn(worker, Turn.LOST)
-        pool.idle.discard(worker)
+        turn(worker, _LOST)
         self._count_make(worker, -1)
         pool.workers -= 1
         _add_to(pool.by_node, worker.node.name, -1)
         self.pools[worker.home].at_home -= 1
-        if worker.move is not None:
-            worker.move.taken.pop(worker, None)
-            worker.move.reserved.pop(worker, None)
+        move = worker.move
+        if move is not None and worker in move.taken:
+            move.let_go(worker)
+        elif move is not None:
+            del move.reserved[worker]
+        for kind in worker.known_types.values():
+            del kind.told[worker]
+        worker.known_types = {}
         del self.workers[worker.name], worker.node.workers[worker.name]
         del self.by_number[worker.number]
+        self.by_peer.pop(worker.peer, None)
         return pool
 
     def remove_node(self, node: NodeRecord) -> list[WorkerRecord]:
@@ -279,13 +293,19 @@ class Roster:
 
     def _count_make(self, worker: WorkerRecord, by: int) -> None:
         """Count a worker in or out of its present pool, and of its home."""
-        _add_to(self.pools[worker.pool].makes, worker.make, by)
+        _count_in(self.pools[worker.pool], worker.make, by)
         if worker.home != worker.pool:
-            _add_to(self.pools[worker.home].makes, worker.node.make(worker.home), by)
+            _count_in(self.pools[worker.home], worker.node.make(worker.home), by)
 
     def _number(self) -> int:
         self._numbers += 1
         return self._numbers
+
+
+def _count_in(pool: Pool, make: WorkerNeeds, by: int) -> None:
+    _add_to(pool.makes, make, by)
+    if make not in pool.makes:
+        pool.backlog.forget_make(make)
 
 
 def _add_to(counts: Counter[T], name: T, by: int) -> None:

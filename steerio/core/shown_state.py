@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from steerio.core import checks, stories
 from steerio.core.cluster import Cluster
@@ -64,6 +64,10 @@ class ShownState:
     def tasks(self) -> Mapping[int, TaskRecord]:
         """The tasks that have not ended, by their ids."""
         return self.cluster.tasks
+
+    def tasks_of(self, client: int) -> Iterable[TaskRecord]:
+        """Return a client's tasks that have not ended."""
+        return self.cluster.tasks_of.get(client, {}).values()
 
     @property
     def runs(self) -> Mapping[int, TaskRecord]:

@@ -23,11 +23,14 @@ from steerio.core.lifecycle import GRANTED
 from steerio.core.records import MoveRecord, WorkerRecord
 from steerio.core.roster import Pool
 from steerio.model.events import PoolStalled
+from steerio.model.places import WorkerNeeds
 
 STALLED_S = 5.0
 """Time between two looks at tasks that may wait in vain; the second tells of them."""
 ASKED = 1_000
 """Most queued tasks of a pool whose clients are looked at."""
+SHOWN_NEEDS = 10
+"""Most different needs of waiting tasks that are told."""
 
 
 def watch(cluster: Cluster, now: float) -> None:
@@ -76,12 +79,12 @@ def find(cluster: Cluster) -> dict[str, str]:
 
 def why(cluster: Cluster, pool: Pool) -> str:
     """Return why no worker will take a pool's tasks, or ``""``."""
-    if pool.workers > pool.ready or pool.to_come or pool.coming or to_be_replaced(cluster, pool):
+    if pool.workers > pool.ready or pool.to_come or pool.coming or pool.put_off:
         return ""
     if pool.ready:
         if len(pool.idle) < pool.ready:
             return ""
-        needs = ", ".join(map(str, pool.backlog.needs)) or "more time"
+        needs = _say_needs(pool.backlog.needs) or "more time"
         return f"none of its idle workers ({pool.ready}) satisfies the needs of its tasks ({needs})"
     if not pool.at_home:
         return "it has no workers; move or lend some to it, or start a node that has some"
@@ -135,13 +138,13 @@ def _ready(cluster: Cluster, pool: Pool) -> list[WorkerRecord]:
     return [w for node in nodes for w in node.workers.values() if w.pool == pool.name]
 
 
+def _say_needs(needs: list[WorkerNeeds]) -> str:
+    shown = ", ".join(map(str, needs[:SHOWN_NEEDS]))
+    return shown if len(needs) <= SHOWN_NEEDS else f"{shown} and {len(needs) - SHOWN_NEEDS} others"
+
+
 def _say_held(pool: Pool) -> str:
     return (
         f"all its {pool.ready} workers run tasks that have submitted these and wait for them; "
         "give such tasks a pool of their own, or let an agent submit the others"
     )
-
-
-def to_be_replaced(cluster: Cluster, pool: Pool) -> bool:
-    """Return whether workers of this pool that are gone will be replaced later."""
-    return any(gone.home == pool.name for gone in cluster.to_replace.values())

@@ -134,8 +134,8 @@ def say_effect(effect: fx.Effect) -> str:  # noqa: C901 - one case for each effe
             return f"node {node.name}: start worker {worker.name}"
         case fx.Retire(worker):
             return f"worker {worker.name}: is to end"
-        case fx.TellMove(move, state, workers, reason):
-            size = f"{len(workers)} of {move.count}"
+        case fx.TellMove(move, state, _, _, reason):
+            size = f"{len(move.taken)} of {move.count}"
             return f"move {move.number}: {state} with {size} from {move.source!r} {reason}".rstrip()
         case fx.TellNode(client, request, state, reason):
             return f"client {client}: its node (request {request}) is {state} {reason}".rstrip()
@@ -145,8 +145,10 @@ def say_effect(effect: fx.Effect) -> str:  # noqa: C901 - one case for each effe
             return f"peer {peer}: is shown out, {reason}"
         case fx.FreeObjects(names):
             return f"store: free {_count(len(names), 'object')}"
-        case fx.SweepObjects(maker):
-            return f"store: sweep after {maker}"
+        case fx.ForgetCopies(node, names):
+            return f"node {node.name}: forget {_count(len(names), 'object')}"
+        case fx.SweepObjects(makers):
+            return f"store: sweep after {', '.join(makers)}"
         case fx.FetchAhead(node, objects):
             return f"node {node.name}: fetch {_count(len(objects), 'object')} ahead"
         case fx.ForgetTypes(worker, types):

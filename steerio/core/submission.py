@@ -36,6 +36,10 @@ def submit(cluster: Cluster, record: TaskRecord, now: float) -> bool:
     pool = cluster.roster.pools.get(spec.pool) or cluster.roster.pool(spec.pool)
     record.pool = spec.pool
     cluster.tasks[task_id] = record
+    of_client = cluster.tasks_of.get(record.client)
+    if of_client is None:
+        of_client = cluster.tasks_of[record.client] = {}
+    of_client[task_id] = record
     kind.tasks += 1
     cluster.emit(TaskQueued, now, task_id, spec.name, spec.pool)
     if pool is None:

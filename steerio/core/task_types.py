@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from steerio.core.effects import Effect, ForgetTypes
-from steerio.core.records import TypeRecord
+from steerio.core.records import TypeRecord, WorkerRecord
 from steerio.core.roster import Roster
 from steerio.model.tasks import TaskSpec
 
@@ -69,12 +69,11 @@ class TaskTypes:
             del self._by_spec[spec]
             if self._newest.get((spec.name, spec.pool)) is kind:
                 del self._newest[spec.name, spec.pool]
-            for pool in self._roster.pools.values():
+            for pool in self._roster.pools.values() if self._roster.timed else ():
                 pool.backlog.forget_type(kind)
-        numbers = {kind.type_id for kind in kinds}
-        effects: list[Effect] = []
-        for worker in self._roster.workers.values() if numbers else ():
-            if there := worker.known_types & numbers:
-                worker.known_types -= there
-                effects.append(ForgetTypes(worker, sorted(there)))
-        return effects
+        numbers: dict[WorkerRecord, list[int]] = {}
+        for kind in kinds:
+            for worker in kind.told:
+                del worker.known_types[kind.type_id]
+                numbers.setdefault(worker, []).append(kind.type_id)
+        return [ForgetTypes(worker, sorted(known)) for worker, known in numbers.items()]

@@ -32,7 +32,9 @@ class Versions:
         self.newest: dict[str, Version] = {}
         self._holdings = holdings
         self._log = log
-        self._waiting: dict[str, list[VersionWaiter]] = {}
+        self._waiting: dict[str, dict[VersionWaiter, None]] = {}
+        self._asked: dict[int, dict[tuple[str, VersionWaiter], None]] = {}
+        """The same by client."""
 
     def publish(self, name: str, stored: StoredObject, by: str, now: float) -> list[VersionWaiter]:
         """Make an object the newest version of a name; return the clients that waited for it."""
@@ -44,11 +46,9 @@ class Versions:
         if before is not None:
             self._holdings.let_go(before.stored.name, holder)
         self._log.emit(VersionPublished, now, name, number, stored.nbytes, by)
-        waiting = self._waiting.pop(name, [])
-        served = [waiter for waiter in waiting if waiter.after < number]
-        if len(served) < len(waiting):
-            self._waiting[name] = [waiter for waiter in waiting if waiter.after >= number]
+        served = [waiter for waiter in self._waiting.get(name, ()) if waiter.after < number]
         for waiter in served:
+            self._wait_no_more(name, waiter)
             self._holdings.hold(version.stored, ("client", waiter.client))
         return served
 
@@ -56,19 +56,24 @@ class Versions:
         """Return the version that a client asks for, and then holds; ``None``: it waits for it."""
         version = self.newest.get(name)
         if version is None or version.number <= waiter.after:
-            self._waiting.setdefault(name, []).append(waiter)
+            self._waiting.setdefault(name, {})[waiter] = None
+            self._asked.setdefault(waiter.client, {})[name, waiter] = None
             return None
         self._holdings.hold(version.stored, ("client", waiter.client))
         return version
 
     def forget(self, client: int) -> None:
         """Have a client that is gone wait no more."""
-        for name, waiting in list(self._waiting.items()):
-            left = [waiter for waiter in waiting if waiter.client != client]
-            if left:
-                self._waiting[name] = left
-            else:
-                del self._waiting[name]
+        for name, waiter in list(self._asked.get(client, ())):
+            self._wait_no_more(name, waiter)
+
+    def _wait_no_more(self, name: str, waiter: VersionWaiter) -> None:
+        waiting, asked = self._waiting[name], self._asked[waiter.client]
+        del waiting[waiter], asked[name, waiter]
+        if not waiting:
+            del self._waiting[name]
+        if not asked:
+            del self._asked[waiter.client]
 
     def missing(self, names: Iterable[str]) -> str | None:
         """Return the first of these names that has no version, or ``None``."""

@@ -59,9 +59,11 @@ def worker_exited(cluster: Cluster, name: str, run: int, reason: str, now: float
     reason = worker.broken or reason
     record = cluster.runs.get(run)
     mine = record is not None and record.worker is worker
-    was_ready = worker.phase is not STARTING
+    was_ready, retired = worker.phase is not STARTING, worker.phase is RETIRING
     pool = remove(cluster, worker, reason, record.task_id if record and mine else None, now)
-    cluster.effects.append(SweepObjects(name))
+    if not retired:
+        cluster.emit(PoolChanged, now, pool.name, pool.ready)
+    cluster.effects.append(SweepObjects([name]))
     if worker.node.draining:
         worker.node.away.append(worker.home)
     elif not pool.failure:
@@ -72,19 +74,21 @@ def worker_exited(cluster: Cluster, name: str, run: int, reason: str, now: float
                 empty_pools.fail(cluster, pool, reason, now)
             _replace_later(cluster, worker, now)
     reports.worker_gone(cluster, worker, run, reason, now)
-    moves.worker_lost(cluster, worker.move, worker.home, now)
+    moves.workers_lost(cluster, [worker], now)
     look_drained(cluster, worker.node, now)
 
 
 def remove(
     cluster: Cluster, worker: WorkerRecord, reason: str, task_id: int | None, now: float
 ) -> Pool:
-    """Take a worker that is gone out of the roster, and say so; return the pool that it was in."""
+    """Take a worker that is gone out of the roster, and say so; return the pool that it was in.
+
+    The caller then says how many that has.
+    """
     retired = worker.phase is RETIRING
     pool = cluster.roster.remove_worker(worker)
     if not retired:
         cluster.emit(WorkerLost, now, worker.name, pool.name, worker.node.name, reason, task_id)
-        cluster.emit(PoolChanged, now, pool.name, pool.ready)
     if pool.workers == 0:
         watch_empty(cluster, pool, now)
     return pool
@@ -120,7 +124,7 @@ def look_broken(cluster: Cluster, number: int, now: float) -> None:
 
 def replace(cluster: Cluster, number: int, now: float) -> None:
     """Start the worker whose start was put off, unless its node or its pool is given up."""
-    gone = cluster.to_replace.pop(number, None)
+    gone = cluster.take_put_off(number)
     if gone is None:
         return
     if gone.node.draining:
@@ -134,8 +138,7 @@ def replace(cluster: Cluster, number: int, now: float) -> None:
 def _replace_later(cluster: Cluster, worker: WorkerRecord, now: float) -> None:
     """Start another at home in a while, if that has not failed: the cause may pass."""
     worker.put_off_s = min(max(2 * worker.put_off_s, FIRST_PUT_OFF_S), LONGEST_PUT_OFF_S)
-    cluster.to_replace[worker.number] = worker
-    cluster.deadlines.add(now + worker.put_off_s, Due.REPLACE, worker.number)
+    cluster.replace_later(worker, now + worker.put_off_s)
 
 
 def _look_slow(cluster: Cluster, number: int, due: Due, now: float) -> None:

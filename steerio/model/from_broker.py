@@ -16,7 +16,7 @@ from steerio.model.settings import Settings
 
 
 class Accepted(Struct, frozen=True, gc=False, array_like=True, tag=50):
-    """You are in: under this number, among these pools; a node also under this name.
+    """You are in: under this number; a client among these pools, a node under this name.
 
     ``settings`` are those of the broker, and yours from now on.
     """
@@ -114,13 +114,15 @@ class MoveNews(Struct, frozen=True, gc=False, array_like=True, tag=65):
     """The progress of a move of yours.
 
     ``state`` is ``waiting``, ``granted``, ``returning`` or ``ended``, and ``deadlocked`` before
-    these if it ends by a deadlock; ``workers`` are those that are at the target for it; ``reason``
-    says why it ended, if you did not end it.
+    these if it ends by a deadlock.  ``came`` and ``gone`` are the workers that are, or are no
+    longer, at the target for it since the last news; of one that has ended all are gone.
+    ``reason`` says why it ended, if you did not end it.
     """
 
     request: int
     state: str
-    workers: list[str]
+    came: list[str]
+    gone: list[str]
     reason: str
 
 

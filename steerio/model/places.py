@@ -29,7 +29,7 @@ _ROUNDING = 0.03
 """So that 0.33 is a third."""
 
 
-class WorkerNeeds(Struct, frozen=True):
+class WorkerNeeds(Struct, frozen=True, cache_hash=True):
     """The share of its node that each worker of a pool needs, and so has; or a task's needs.
 
     Attributes:

@@ -52,12 +52,11 @@ class Move:
         self.state = "waiting"
         """``waiting``, ``granted``, ``returning``, ``ended`` or ``refused``; in between, for a
         moment, ``deadlocked``."""
-        self.workers: list[str] = []
-        """The workers that are at the target for it."""
         self.reason = ""
         """Why it was refused, or ended unasked."""
         self._client = client
         self._waiters: list[asyncio.Future[None]] = []
+        self._there: dict[str, None] = {}
         self._heard = self._deadlocked = False
         self._request = client.requests.ask_move(
             self,
@@ -71,8 +70,13 @@ class Move:
         )
 
     def __repr__(self) -> str:
-        there = f"{len(self.workers)} of {self.count}"
+        there = f"{len(self._there)} of {self.count}"
         return f"<Move {self.source} -> {self.target}: {there}, {self.state}>"
+
+    @property
+    def workers(self) -> list[str]:
+        """The workers that are at the target for it."""
+        return list(self._there)
 
     def __await__(self) -> Generator[Any, None, list[str]]:
         """Wait until all workers are there, and return their names.
@@ -107,9 +111,14 @@ class Move:
         if self.state not in ("ended", "refused"):
             self._client.requests.end_move(self._request, how)
 
-    def news(self, state: str, workers: list[str], reason: str) -> None:
-        """Take in its progress."""
-        self._heard, self.state, self.workers = True, state, workers
+    def news(self, state: str, came: list[str], gone: list[str], reason: str) -> None:
+        """Take in its progress, and which workers came and went since the last news."""
+        self._heard, self.state = True, state
+        self._there |= dict.fromkeys(came)
+        for name in gone:
+            self._there.pop(name, None)
+        if state == "ended":
+            self._there.clear()
         self.reason = reason or self.reason
         self._deadlocked |= state == "deadlocked"
         waiters, self._waiters = self._waiters, []
@@ -120,7 +129,7 @@ class Move:
     async def _wait(self, count: int) -> list[str]:
         self._say_who_waits(count)
         try:
-            while not self._heard or (self.state == "waiting" and len(self.workers) < count):
+            while not self._heard or (self.state == "waiting" and len(self._there) < count):
                 await self._news()
         except asyncio.CancelledError:
             self.cancel()
@@ -134,7 +143,7 @@ class Move:
     def _say_who_waits(self, count: int) -> None:
         """Tell the broker that this task waits, and gives back none of its leases until then."""
         task = asyncio.current_task()
-        if task is not None and self.state == "waiting" and len(self.workers) < count:
+        if task is not None and self.state == "waiting" and len(self._there) < count:
             held = [move for move in _held.get(task, ()) if move._client is self._client]
             holds = [move._request for move in held]
             self._client.requests.await_move(self._request, count, holds, current_agent.get())

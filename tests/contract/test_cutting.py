@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
+from steerio.broker.broker import MESSAGES_PER_STEP
 from steerio.edge.wire import cutting, headers
-from steerio.edge.wire.cutting import batches, check_frames
+from steerio.edge.wire.cutting import BATCH_MESSAGES, batches, check_frames
 from steerio.edge.wire.endpoint import Arrival
 from steerio.edge.wire.headers import deal_frames, decode_from_broker, decode_to_broker
 from steerio.edge.wire.unix import StreamLink, StreamRouter
@@ -61,6 +62,17 @@ def read(found: Iterable[list[Any]], decode: Any) -> list[tuple[Any, tuple[Any, 
         assert len(frames) <= 30
         heard += deal_frames(decode(header), frames)
     return heard
+
+
+def test_no_batch_has_more_messages_than_a_broker_takes_in_at_a_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(cutting, "BATCH_HEADER_BYTES", 1 << 20)
+    monkeypatch.setattr(headers, "LIMIT_HEADER_BYTES", 1 << 20)
+    said = [to_broker(number) for number in range(2 * BATCH_MESSAGES + 3)]
+    sizes = [len(decode_to_broker(header)) for header, *_ in batches(said, ())]
+    assert sizes == [BATCH_MESSAGES, BATCH_MESSAGES, 3]
+    assert BATCH_MESSAGES <= MESSAGES_PER_STEP
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -191,7 +203,7 @@ async def test_what_is_too_long_for_one_peer_ends_that_peer_and_no_other(transpo
         await ear.until(lambda: len(ear.heard) == 2)
         (first, _, _), (second, _, _) = ear.heard
         wire.router.send(first, from_broker(1))
-        wire.router.send(first, ms.MoveNews(1, "ended", [], "x" * 2_001))
+        wire.router.send(first, ms.MoveNews(1, "ended", [], [], "x" * 2_001))
         wire.router.send(first, from_broker(2))
         wire.router.send(second, from_broker(3))
         assert ear.flush() == [first]

@@ -231,12 +231,12 @@ def test_what_was_put_and_never_told_is_swept(folder: Path) -> None:
     kept, _ = put_several(dead, 2, 10)
     node = ConnectorStore(lambda: remote, folder, "node")
     others: Sequence[StoredObject] = put_several(node, 1, 10)
-    node.sweep("dead", {kept.name})
+    node.sweep(["dead"], {kept.name})
     assert set(remote.objects) == {Key(0), Key(2)}
     assert node.get(others[0])
     with pytest.raises(ObjectMissing):
         node.get(StoredObject(kept.name.replace(b"K\x00", b"K\x01"), kept.nbytes))
-    node.sweep("dead", set())
+    node.sweep(["dead"], set())
     assert set(remote.objects) == {Key(0), Key(2)}, "what was kept then is known elsewhere"
 
 
@@ -310,8 +310,8 @@ def test_notes_stay_until_all_that_they_tell_of_is_removed(folder: Path) -> None
     put_several(ConnectorStore(lambda: remote, folder, "dead"), 3, 10)
     node = ConnectorStore(lambda: remote, folder, "node")
     with pytest.raises(StoreFailed, match="1 of 1 files: ConnectionError"):
-        node.sweep("dead", set())
+        node.sweep(["dead"], set())
     assert set(remote.objects) == {Key(1)}
     remote.stays.clear()
-    node.sweep("dead", set())
+    node.sweep(["dead"], set())
     assert remote.objects == {}

@@ -107,7 +107,7 @@ def test_an_endpoint_of_proxystore_keeps_objects(tmp_path: Path) -> None:
         stored = store.put([b"short", b"x" * 10**6])
         assert other.get(stored) == [b"short", b"x" * 10**6]
         store.evict([stored.name])
-        other.sweep("one", set())
+        other.sweep(["one"], set())
         with pytest.raises(ObjectMissing):
             store.get(stored)
         store.close()

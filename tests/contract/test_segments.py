@@ -68,9 +68,9 @@ def test_a_writer_that_is_killed_leaves_nothing_that_can_be_read_and_is_swept(wh
         assert left.startswith("._dead.")
         assert connector.get(SegmentKey(left)) is None
         assert connector.get(SegmentKey(left[1:])) is None
-        connector.sweep("other")
+        connector.sweep(["other"])
         assert names(folder) == {left}
-        connector.sweep("dead")
+        connector.sweep(["dead"])
         assert names(folder) == set()
 
 
@@ -224,7 +224,7 @@ def test_what_does_not_fit_is_spilt_where_there_is_a_folder_for_it(tmp_path: Pat
     other.evict(spilt)
     assert not connector.exists(spilt)
     connector.put(b"3" * 2 * MEGABYTE)
-    connector.sweep("one", {kept.name})
+    connector.sweep(["one"], {kept.name.encode()})
     assert (names(tmp_path / "objects"), names(spill)) == ({kept.name}, set())
 
 
@@ -398,7 +398,7 @@ def test_one_file_that_cannot_be_removed_does_not_keep_the_others(tmp_path: Path
     assert list(tmp_path.iterdir()) == [first]
     left = store.put([b"x"])
     with pytest.raises(StoreFailed, match="1 of 2 files: "):
-        store.sweep("dead", set())
+        store.sweep(["dead"], set())
     assert not (tmp_path / left.name.decode()).exists()
     first.rmdir()
 

@@ -200,7 +200,7 @@ def test_what_somebody_holds_stays_as_it_is_when_others_are_put(another: Another
 def test_what_a_dead_maker_left_is_swept_but_for_what_is_kept(another: Another, name: str) -> None:
     dead, other = another(name), another(f"{name}2")
     left, kept, others = dead.put([b"left"]), dead.put([b"kept"]), other.put([b"others"])
-    other.sweep(name, {kept.name})
+    other.sweep([name], {kept.name})
     with pytest.raises(ObjectMissing):
         other.get(left)
     assert content(other, kept) == [b"kept"]
@@ -211,8 +211,8 @@ def test_a_maker_can_be_named_later(another: Another) -> None:
     store = another("before")
     store.maker = "after"
     stored = store.put([b"x"])
-    store.sweep("before", set())
+    store.sweep(["before"], set())
     assert content(store, stored) == [b"x"]
-    store.sweep("after", set())
+    store.sweep(["after"], set())
     with pytest.raises(ObjectMissing):
         another("reader").get(stored)

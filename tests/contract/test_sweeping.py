@@ -88,7 +88,7 @@ def test_one_of_several_stores_that_fails_does_not_keep_the_others() -> None:
     failing.put([b"x"])
     well.put([b"x"])
     with pytest.raises(StoreFailed, match="1 of 2 stores"):
-        several.sweep("two", set())
+        several.sweep(["two"], set())
     assert (len(failing.objects), len(well.objects)) == (2, 0)
     failing.left = 1
     with pytest.raises(StoreFailed, match=r"close 1 of 2 stores: OSError: does not close"):

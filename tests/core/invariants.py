@@ -21,7 +21,7 @@ def check_types(core: Core, always: Iterable[TypeRecord]) -> None:
     for number, kind in kinds.items():
         assert (kind.clients, kind.tasks) == (known[number], tasks[number])
     for worker in core.workers.values():
-        assert worker.known_types <= kinds.keys()
+        assert worker.known_types.items() <= kinds.items()
 
 
 def check_events(events: list[AnyEvent]) -> None:

@@ -26,6 +26,7 @@ from steerio.core.effects import (
     Ending,
     Expel,
     FetchAhead,
+    ForgetCopies,
     ForgetTypes,
     FreeObjects,
     Grant,
@@ -82,6 +83,8 @@ class Cluster:
         self.always: dict[int, TypeRecord] = {}
         """Task types that somebody knows all the time."""
         self.news: dict[tuple[int, int], str] = {}
+        self.there: dict[int, set[str]] = {}
+        """The workers of each move, by its number, as far as its client was told."""
         """What clients were last told of their moves."""
         for number, spec in enumerate(SPECS):
             self.core.cluster.types.define(self.always, number, spec)
@@ -380,8 +383,8 @@ class Cluster:
                 process = self.workers[worker.name]
                 if process.alive:
                     self.dies(process, says=True)
-            case TellMove(move, state, _, _):
-                self._hears_of(move, state)
+            case TellMove(move, state, came, gone, _):
+                self._hears_of(move, state, came, gone)
             case TellNode(client, request, _, _):
                 self.watching.remove((client, request))
             case Dismiss(peer, _):
@@ -393,16 +396,21 @@ class Cluster:
                 self._expel(peer)
             case Settle(record, ending):
                 self._settle(record, ending)
-            case Grant() | FreeObjects() | SweepObjects() | FetchAhead():
+            case Grant() | FreeObjects() | ForgetCopies() | SweepObjects() | FetchAhead():
                 pass
             case _:
                 assert_never(order)
 
-    def _hears_of(self, move: MoveRecord, state: str) -> None:
+    def _hears_of(self, move: MoveRecord, state: str, came: list[str], gone: list[str]) -> None:
         last = self.news[move.client, move.request]
         assert last != "ended"
         assert last != "granted" or (move.lease and state in ("granted", "returning", "ended"))
         self.news[move.client, move.request] = state
+        there = self.there.setdefault(move.number, set())
+        assert there.isdisjoint(came), "it is told twice that a worker came"
+        assert there.issuperset(gone), "it is told that a worker went of which it never heard"
+        there |= set(came)
+        there -= set(gone)
 
     def _send(self, name: str, record: TaskRecord) -> None:
         assert record.run not in self.runs, "an attempt was sent twice"

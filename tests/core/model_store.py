@@ -15,7 +15,7 @@ from collections import Counter
 
 from msgspec import structs
 
-from steerio.core.effects import Effect, FetchAhead, FreeObjects, Settle, SweepObjects
+from steerio.core.effects import Effect, FetchAhead, ForgetCopies, FreeObjects, Settle, SweepObjects
 from steerio.core.orphans import ENDING_S
 from steerio.core.versions import VersionWaiter
 from steerio.model.objects import Inputs, StoredObject
@@ -258,10 +258,12 @@ class StoringCluster(Cluster):
         match order:
             case FreeObjects(names):
                 self._remove(names)
-                self._fetched = {(node, name) for node, name in self._fetched if name not in names}
-            case SweepObjects(maker):
+            case ForgetCopies(node, names):
+                assert not self.core.held & set(names)
+                self._fetched -= {(node.number, name) for name in names}
+            case SweepObjects(makers):
                 kept = self.core.held
-                made = [name for name, who in self.store.items() if who == maker]
+                made = [name for name, who in self.store.items() if who in makers]
                 self._remove([name for name in made if name not in kept])
             case FetchAhead(node, objects):
                 told = {(node.number, stored.name) for stored in objects}

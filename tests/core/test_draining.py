@@ -7,8 +7,9 @@ from math import inf
 import pytest
 
 from steerio.core.effects import Dismiss, Expel, RecallTask, Retire, Start, TellMove, TellNode
+from steerio.core.heads import MARGIN
 from steerio.core.lifecycle import State
-from steerio.core.pool_queue import LIMIT_TYPES, MARGIN
+from steerio.core.pool_queue import LIMIT_TYPES
 from steerio.errors import UsageError
 from steerio.model.events import (
     NodeDrained,

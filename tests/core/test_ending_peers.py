@@ -91,7 +91,7 @@ def test_a_broken_worker_is_over_though_its_node_never_says_so() -> None:
     assert "simulate-1" not in scene.roster.workers
     scene.forget()
     pass_time(scene, 2 * scene.settings.lease_s + ENDING_S)
-    assert scene.effects(SweepObjects) == [SweepObjects("simulate-1")], "it may have put more"
+    assert scene.effects(SweepObjects) == [SweepObjects(["simulate-1"])], "it may have put more"
 
 
 def test_a_broken_worker_that_has_ended_is_not_looked_for_and_its_successor_is_left_alone() -> None:

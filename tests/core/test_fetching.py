@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from steerio.core.effects import FetchAhead, FreeObjects
+from steerio.core.effects import FetchAhead, ForgetCopies, FreeObjects
 from steerio.core.lifecycle import State
 from steerio.model.objects import Inputs, StoredObject
 from tests.core.scene import CLIENT, NODE, Scene
@@ -120,7 +120,8 @@ def test_what_is_gone_is_forgotten_and_would_be_fetched_anew() -> None:
         scene.cancel(record)
     assert fetched(scene) == [(0, [b"mesh"]), (0, [b"mesh"])]
     assert [effect.names for effect in scene.effects(FreeObjects)] == [[b"mesh"], [b"mesh"]]
-    assert not scene.core.cluster.fetching._told
+    assert [effect.names for effect in scene.effects(ForgetCopies)] == [[b"mesh"], [b"mesh"]]
+    assert not scene.core.cluster.fetching._copies
 
 
 def test_a_node_that_joins_later_is_told_anew() -> None:

@@ -123,7 +123,7 @@ class HoldingsMachine(DispatchMachine):
         newest = {versions[-1].name for versions in cluster.published.values() if versions}
         assert cluster.store.keys() == cluster.core.held == newest
         assert not cluster.core.cluster.versions._waiting
-        assert cluster.core.cluster.fetching._told.keys() <= newest
+        assert cluster.core.cluster.fetching._copies.keys() <= newest
 
 
 TestHoldings = HoldingsMachine.TestCase

@@ -32,7 +32,7 @@ class Stored(Scene):
     @property
     def swept(self) -> list[str]:
         """The makers after whom it was swept since `forget`."""
-        return [effect.maker for effect in self.effects(SweepObjects)]
+        return [maker for effect in self.effects(SweepObjects) for maker in effect.makers]
 
     @property
     def held(self) -> set[bytes]:
@@ -387,7 +387,7 @@ def test_the_end_of_the_broker_empties_the_store() -> None:
     scene.settle_down()
     scene.core.broker_ends()
     effects = scene.core.take_effects()
-    swept = [effect.maker for effect in effects if isinstance(effect, SweepObjects)]
+    (swept,) = [effect.makers for effect in effects if isinstance(effect, SweepObjects)]
     assert swept == ["client:1", "simulate-3", "simulate-1", "simulate-2"]
     assert isinstance(effects[-1], FreeObjects)
     assert set(effects[-1].names) == {b"model 1", b"value", b"frames", b"mesh"}

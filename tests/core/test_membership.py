@@ -101,6 +101,19 @@ def test_a_lost_node_takes_its_workers_with_it() -> None:
     assert {order.peer for order in scene.effects(Expel)} == {NODE, *peers}
 
 
+def test_a_worker_that_was_told_to_end_is_not_counted_twice_when_its_node_is_lost() -> None:
+    scene = Scene({"simulate": 1})
+    assert scene.core.drain(CLIENT, 1, "node", scene.now) == ""
+    scene.settle_down()
+    assert [event.workers for event in scene.events(PoolChanged)][-1] == 0
+    told = len(scene.events(PoolChanged))
+    scene.core.node_lost(NODE, "power", scene.now)
+    scene.settle_down()
+    assert len(scene.events(PoolChanged)) == told
+    assert scene.events(WorkerLost) == []
+    assert scene.roster.workers == {}
+
+
 def test_workers_that_had_not_joined_need_not_be_sent_away() -> None:
     scene = Scene(pools=("simulate",))
     scene.node({"simulate": 3}, ready=False)

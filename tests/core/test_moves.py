@@ -41,7 +41,14 @@ class MovingScene(Scene):
 
     def told(self) -> list[tuple[str, list[str]]]:
         """Return what the client was told, in order."""
-        return [(effect.state, effect.workers) for effect in self.effects(TellMove)]
+        told: list[tuple[str, list[str]]] = []
+        there: dict[int, list[str]] = {}
+        for effect in self.effects(TellMove):
+            workers = [*there.get(effect.move.number, ()), *effect.came]
+            workers = [name for name in workers if name not in effect.gone]
+            there[effect.move.number] = [] if effect.state == "ended" else workers
+            told.append((effect.state, there[effect.move.number]))
+        return told
 
     def sizes(self) -> tuple[int, int]:
         """Return how many workers are in each pool."""

@@ -267,7 +267,7 @@ def test_a_queue_and_idle_workers_say_what_they_hold() -> None:
     scene.submit(needs=LARGE)
     assert repr(scene.pool().backlog) == "<PoolQueue 1 queued, 1 different sorts>"
     queue = PoolQueue("simulate")
-    assert (queue.peek(), queue.pop(), queue.pop_with(LARGE)) == (None, None, None)
+    assert (queue.peek(), queue.pop(), queue.take_all([LARGE])) == (None, None, [])
     idle = IdleWorkers()
     node = NodeRecord("n", "host", 1, 0.0)
     workers = [WorkerRecord(f"w{i}", "simulate", node, make=make) for i, make in enumerate([LARGE])]

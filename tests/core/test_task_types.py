@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from steerio.core.effects import ForgetTypes
-from steerio.core.records import TypeRecord
+from steerio.core.records import TypeRecord, WorkerRecord
 from steerio.model.tasks import TaskSpec
 from tests.core.scene import CLIENT, Scene
 
@@ -33,6 +33,12 @@ def forget(scene: Scene, *numbers: int, client: int = CLIENT) -> None:
     scene.settle_down()
 
 
+def told_of(worker: WorkerRecord, kind: TypeRecord) -> None:
+    """Pretend that a worker was told of a type."""
+    worker.known_types[kind.type_id] = kind
+    kind.told[worker] = None
+
+
 def told(scene: Scene) -> list[tuple[str, list[int]]]:
     """Return which worker was told to forget what."""
     return [(effect.worker.name, effect.types) for effect in scene.effects(ForgetTypes)]
@@ -41,8 +47,8 @@ def told(scene: Scene) -> list[tuple[str, list[int]]]:
 def test_a_type_that_its_client_forgets_is_forgotten_by_the_workers_that_were_sent_it() -> None:
     scene = Scene({"simulate": 2})
     first, second = define(scene, 1, shipped(1)), define(scene, 2, shipped(2))
-    scene.worker("simulate-1").known_types |= {first.type_id, second.type_id}
-    scene.worker("simulate-2").known_types.add(second.type_id)
+    for name, kind in (("1", first), ("1", second), ("2", second)):
+        told_of(scene.worker(f"simulate-{name}"), kind)
     forget(scene, 1, 2, 77)
     assert told(scene) == [
         ("simulate-1", [first.type_id, second.type_id]),
@@ -57,7 +63,7 @@ def test_a_type_stays_until_its_tasks_have_ended_and_both_clients_have_forgotten
     scene.core.client_joined(OTHER, "other", watched=False, now=scene.now)
     kind = define(scene, 1, shipped(1))
     assert define(scene, 9, shipped(1), OTHER) is kind
-    scene.worker().known_types.add(kind.type_id)
+    told_of(scene.worker(), kind)
     task = scene.submit(kind)
     forget(scene, 1)
     forget(scene, 9, client=OTHER)
@@ -75,7 +81,7 @@ def test_a_type_that_a_client_calls_by_two_numbers_is_forgotten_with_the_second_
     scene = Scene({"simulate": 1})
     kind = define(scene, 1, shipped(1))
     assert define(scene, 2, shipped(1)) is kind
-    scene.worker().known_types.add(kind.type_id)
+    told_of(scene.worker(), kind)
     forget(scene, 1)
     assert told(scene) == []
     assert define(scene, 3, shipped(1)) is kind

@@ -14,7 +14,7 @@ import os
 import pickle
 import sys
 import threading
-from collections.abc import Callable, Collection, Generator, Iterable, Sequence
+from collections.abc import Callable, Collection, Container, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from typing import Any
 from steerio.edge.store import layout
 from steerio.edge.store.do_each import do_each
 from steerio.edge.store.node_cache import NodeCache
-from steerio.edge.store.segments import mark_of
+from steerio.edge.store.segments import is_marked, mark_of, marks_of
 from steerio.edge.store.store import Cached
 from steerio.errors import ObjectMissing, SteerioError, StoreFailed
 from steerio.model.objects import CACHE_BYTES, StoredObject
@@ -118,21 +118,21 @@ class ConnectorStore:
         """
         do_each(names, self._evict, self._where, "remove {} objects")
 
-    def sweep(self, maker: str, keep: Collection[bytes]) -> None:
-        """Remove the objects that a dead maker of this node has left.  See `Store`."""
+    def sweep(self, makers: Collection[str], keep: Container[bytes]) -> None:
+        """Remove the objects that dead makers of this node have left.  See `Store`."""
 
         def sweep(file: Path) -> None:
             self.evict(name for name in noted(file) if name not in keep)
             # Not before: the file alone tells of objects that could not be removed.
             file.unlink(missing_ok=True)
 
-        files = self._notes_of(maker)
-        do_each(files, sweep, self._where, "remove the objects of a dead worker, noted in {} files")
+        files = self._notes_of(makers)
+        do_each(files, sweep, self._where, "remove the objects of dead workers, noted in {} files")
 
     def take_noted(self, maker: str) -> list[bytes]:
         """Return the objects that a dead maker of this node has noted.  See `Store`."""
         names: list[bytes] = []
-        for file in self._notes_of(maker):
+        for file in self._notes_of([maker]):
             names += noted(file)
             file.unlink(missing_ok=True)
         return names
@@ -152,9 +152,9 @@ class ConnectorStore:
         if connector is not None:
             connector.close()
 
-    def _notes_of(self, maker: str) -> list[Path]:
-        mark = mark_of(maker)
-        return [file for file in self._folder.iterdir() if file.name.startswith(mark)]
+    def _notes_of(self, makers: Collection[str]) -> list[Path]:
+        marks = marks_of(makers)
+        return [file for file in self._folder.iterdir() if is_marked(file.name, marks)]
 
     def _fetch(self, name: bytes) -> Any:
         with self._asking("return an object") as connector:

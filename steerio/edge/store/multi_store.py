@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Container, Iterable, Sequence
 from typing import Any
 
 from msgspec import Struct
@@ -44,6 +44,17 @@ class Part(Struct, frozen=True, kw_only=True):
             and (not self.pools or pool in self.pools)
             and re.fullmatch(self.hosts, host) is not None
         )
+
+
+class _Kept(Container[bytes]):
+    """The names of the objects to be kept, as one of the stores knows them."""
+
+    def __init__(self, store: bytes, keep: Container[bytes]) -> None:
+        self._store = store
+        self._keep = keep
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, bytes) and self._store + b":" + name in self._keep
 
 
 class MultiStore:
@@ -117,14 +128,13 @@ class MultiStore:
         dealt = self._dealt(names)
         do_each(dealt, lambda of: of[0].store.evict(of[1]), _WHERE, "remove objects from {} stores")
 
-    def sweep(self, maker: str, keep: Collection[bytes]) -> None:
-        """Remove the objects that a dead maker has left.  See `Store`."""
-        kept = {part.name: inner for part, inner in self._dealt(keep)}
+    def sweep(self, makers: Collection[str], keep: Container[bytes]) -> None:
+        """Remove the objects that dead makers have left.  See `Store`."""
         do_each(
-            self._parts.values(),
-            lambda part: part.store.sweep(maker, set(kept.get(part.name, ()))),
+            self._parts.items(),
+            lambda named: named[1].store.sweep(makers, _Kept(named[0], keep)),
             _WHERE,
-            "remove a dead maker's objects from {} stores",
+            "remove the objects of dead makers from {} stores",
         )
 
     def take_noted(self, maker: str) -> list[bytes]:

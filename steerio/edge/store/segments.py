@@ -13,7 +13,7 @@ import errno
 import itertools
 import os
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Container, Iterator, Sequence
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -196,18 +196,20 @@ class SharedMemoryConnector:
         self._put(key.name, pieces, total)
         return key, total
 
-    def sweep(self, maker: str, keep: Collection[str] = ()) -> None:
-        """Remove the objects that a dead maker has put here, or was about to, but for ``keep``.
+    def sweep(self, makers: Collection[str], keep: Container[bytes] = ()) -> None:
+        """Remove the objects that dead makers have put here, or were about to, but for ``keep``.
+
+        ``keep`` has the names of objects as bytes.
 
         Raises:
             StoreFailed: some could not be removed; the others are.
         """
-        mark = mark_of(maker)
+        marks = marks_of(makers)
         left = [
             path
             for folder, _ in self._folders()
             for path in folder.iterdir()
-            if path.name.removeprefix(".").startswith(mark) and path.name not in keep
+            if is_marked(path.name.removeprefix("."), marks) and os.fsencode(path.name) not in keep
         ]
         where = f"the store in {self._folder}"
         do_each(left, lambda path: path.unlink(missing_ok=True), where, "remove {} files")
@@ -284,6 +286,16 @@ def mark_of(maker: str) -> str:
     if len(quoted) > LONGEST_MAKER:
         quoted = f"{quoted[:LONGEST_MAKER]}~{blake2b(maker.encode(), digest_size=8).hexdigest()}"
     return f"_{quoted}."
+
+
+def marks_of(makers: Collection[str]) -> frozenset[str]:
+    """Return the beginnings of the names of all objects of these makers."""
+    return frozenset(map(mark_of, makers))
+
+
+def is_marked(name: str, marks: Container[str]) -> bool:
+    """Say whether a name has one of these beginnings."""
+    return name[: name.find(".") + 1] in marks
 
 
 def _is_name(name: str) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import threading
 from collections import OrderedDict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Container, Iterable, Sequence
 from typing import Any, Protocol
 
 from steerio.edge.store import layout
@@ -74,8 +74,8 @@ class Store(Protocol):
         """
         ...
 
-    def sweep(self, maker: str, keep: Collection[bytes]) -> None:
-        """Remove the objects that a dead maker has put here, or was about to, but for ``keep``.
+    def sweep(self, makers: Collection[str], keep: Container[bytes]) -> None:
+        """Remove the objects that dead makers have put here, or were about to, but for ``keep``.
 
         Raises:
             StoreFailed: some could not be removed; the others are.
@@ -156,9 +156,9 @@ class SegmentStore:
         """Remove objects."""
         do_each(names, self._evict, self._where, "remove {} objects")
 
-    def sweep(self, maker: str, keep: Collection[bytes]) -> None:
-        """Remove the objects that a dead maker has left.  See `Store`."""
-        self.connector.sweep(maker, {_key(name).name for name in keep})
+    def sweep(self, makers: Collection[str], keep: Container[bytes]) -> None:
+        """Remove the objects that dead makers have left.  See `Store`."""
+        self.connector.sweep(makers, keep)
 
     def take_noted(self, maker: str) -> list[bytes]:
         """Return nothing: the names of the files tell their makers."""
@@ -227,9 +227,10 @@ class MemoryStore:
         for name in names:
             self.objects.pop(name, None)
 
-    def sweep(self, maker: str, keep: Collection[bytes]) -> None:
-        """Remove the objects that a dead maker has left.  See `Store`."""
-        left = [name for name, (who, _) in list(self.objects.items()) if who == maker]
+    def sweep(self, makers: Collection[str], keep: Container[bytes]) -> None:
+        """Remove the objects that dead makers have left.  See `Store`."""
+        dead = frozenset(makers)
+        left = [name for name, (who, _) in list(self.objects.items()) if who in dead]
         self.evict(name for name in left if name not in keep)
 
     def take_noted(self, maker: str) -> list[bytes]:

@@ -23,6 +23,8 @@ from steerio.model.bounds import cut
 
 BATCH_HEADER_BYTES = 1 << 20
 """Longest header of a batch: longer ones are cut, if they can be."""
+BATCH_MESSAGES = 1_000
+"""Most messages of a batch: a broker that takes in no more at a time reads on from others soon."""
 BATCH_FRAMES = 1 << 12
 """Most frames of a batch: those with more are cut, too."""
 BATCH_BYTES = 1 << 30
@@ -56,6 +58,8 @@ def batches(messages: Sequence[Any], frames: Sequence[Any]) -> Iterable[list[Any
     Raises:
         EncodingError: a message is too long, or cannot be encoded; those before it were yielded.
     """
+    if len(messages) > BATCH_MESSAGES:
+        return _groups(messages, frames, 0)
     try:
         header = encode_headers(messages)
     except Exception as error:
@@ -101,7 +105,7 @@ def _total(frames: Sequence[Any]) -> int:
 def _groups(messages: Sequence[Any], frames: Sequence[Any], nbytes: int) -> Iterator[list[Any]]:
     """Cut between messages, into as many groups as would do if all were equally long."""
     count = max(2, -(-nbytes // BATCH_HEADER_BYTES))
-    step = max(1, len(messages) // count)
+    step = min(BATCH_MESSAGES, -(-len(messages) // count))
     taken = 0
     for start in range(0, len(messages), step):
         group = messages[start : start + step]

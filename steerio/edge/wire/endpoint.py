@@ -58,7 +58,7 @@ class RouterEndpoint(Protocol):
         ...
 
     def receive(self, limit: int) -> list[Arrival]:
-        """Take up to ``limit`` arrivals, without waiting."""
+        """Take arrivals until they have ``limit`` messages or more, without waiting."""
         ...
 
     def congested(self, peer: bytes) -> bool:

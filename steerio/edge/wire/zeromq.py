@@ -201,17 +201,19 @@ class ZmqRouter:
         receive = self._socket.recv
         if not self.ready():  # asking costs less than a receive that fails
             return arrivals
-        for _ in range(limit):
+        while limit > 0:
             try:
                 identity = receive(NOBLOCK)
             except zmq.Again:
                 break
             first = receive() if self._socket.get(RCVMORE) else b""
             frames = receive_rest(self._socket)
+            before = len(arrivals)
             try:
                 self._take_in(identity, decode(first, frames), arrivals)
             except ProtocolError as error:
                 arrivals.append(Arrival(identity, (), str(error)))
+            limit -= max(1, sum(len(arrival.messages) for arrival in arrivals[before:]))
         return arrivals
 
     def _take_in(self, identity: bytes, packet: Packet, arrivals: list[Arrival]) -> None:
