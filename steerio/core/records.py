@@ -20,6 +20,8 @@ from steerio.model.objects import Inputs, Version
 from steerio.model.places import WorkerNeeds
 from steerio.model.tasks import TaskOptions, TaskSpec
 
+TRIP_S = 0.003
+"""The time that it takes to have a held task back, before it was measured."""
 PLAIN = WorkerNeeds()
 """The make of a worker of which nothing else is said."""
 
@@ -27,8 +29,9 @@ PLAIN = WorkerNeeds()
 class TypeRecord(Struct, eq=False):
     """A task type as the broker knows it.
 
-    ``mean_s`` is a running mean of measured durations (negative: none measured yet).  ``clients``
-    counts the numbers by which clients know it, ``tasks`` its tasks that have not ended.
+    ``mean_s`` is a running mean of measured durations (negative: none measured yet, and ``begun``
+    are the attempts that workers began until then).  ``clients`` counts the numbers by which
+    clients know it, ``tasks`` its tasks that have not ended.
     """
 
     type_id: int
@@ -36,6 +39,7 @@ class TypeRecord(Struct, eq=False):
     mean_s: float = -1.0
     clients: int = 0
     tasks: int = 0
+    begun: dict[WorkerRecord, int] = {}
 
 
 class Attempt(Struct, frozen=True):
@@ -110,7 +114,7 @@ class WorkerRecord(Struct, eq=False):
     node, with which it was started, for whichever pool that was. ``broken`` is why it must be
     ended, if one of its messages cannot be read; ``pressed`` is the deadline for which its node was
     told to kill it. ``known_types`` are the ids of the task types that it was told of, and
-    ``last_type`` is the type of its last task.
+    ``last_type`` is the type of its last task. ``clients`` counts the clients that its task is.
     """
 
     name: str
@@ -129,6 +133,7 @@ class WorkerRecord(Struct, eq=False):
     pressed: Due | None = None
     in_hand: deque[TaskRecord] = field(default_factory=deque[TaskRecord])
     last_type: TypeRecord | None = None
+    clients: int = 0
     known_types: set[int] = field(default_factory=set[int])
 
 
@@ -139,7 +144,7 @@ class NodeRecord(Struct, eq=False):
     While it is ``draining`` it gets no task; tasks that still run there at ``drain_by`` are
     stopped, from when on it is ``overdue``. ``drained``: all workers are gone; ``away`` are the
     homes of those that went. ``retires``: it ends then. ``watchers`` are told, by client and its
-    number.
+    number. ``trip_s`` is about how long it takes to have a task back that a worker there holds.
     """
 
     name: str
@@ -148,6 +153,7 @@ class NodeRecord(Struct, eq=False):
     heard: float
     number: int = 0
     offset_s: float = 0.0
+    trip_s: float = TRIP_S
     workers: dict[str, WorkerRecord] = field(default_factory=dict[str, WorkerRecord])
     requires: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
     makes: dict[str, WorkerNeeds] = field(default_factory=dict[str, WorkerNeeds])
