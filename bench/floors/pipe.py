@@ -58,6 +58,10 @@ class PipeClient:
         """A worker finds its next task in its pipe."""
         return self.naps(order, depth=AHEAD)
 
+    def two_outstanding(self, order: Round) -> dict[str, list[float]]:
+        """A worker has one task, and finds its next in its pipe."""
+        return self.naps(order, depth=2)
+
 
 def main() -> None:
     """Start the workers and obey orders until there are no more."""
@@ -74,7 +78,12 @@ def main() -> None:
         processes.append(process)
     client = PipeClient(connections)
     try:
-        serve(control_fd, {"one_outstanding": client.one_outstanding, "queued": client.queued})
+        rounds = {
+            "one_outstanding": client.one_outstanding,
+            "two_outstanding": client.two_outstanding,
+            "queued": client.queued,
+        }
+        serve(control_fd, rounds)
     finally:
         for process in processes:
             process.kill()

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import sys
 import time
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
+from functools import partial
+from queue import SimpleQueue
 
 from bench.contestant import Round, serve
-from bench.floors.bodies import noop
+from bench.floors.bodies import Nap, busy_share, nap, noop
 
+WORKERS = 2
 RESULT_TIMEOUT_S = 30.0
 
 
@@ -24,11 +27,28 @@ def at_once(pool: ProcessPoolExecutor, order: Round) -> dict[str, list[float]]:
     return {"tasks_per_s": [order.tasks / (time.perf_counter() - began)]}
 
 
+def two_outstanding(pool: ProcessPoolExecutor, order: Round) -> dict[str, list[float]]:
+    """Keep two tasks outstanding for each worker, the next submitted as one ends."""
+    done: SimpleQueue[Future[Nap]] = SimpleQueue()
+    naps: list[Nap] = []
+    sent = 0
+    while len(naps) < order.tasks:
+        while sent < min(order.tasks, len(naps) + 2 * WORKERS):
+            pool.submit(nap, order.task_s).add_done_callback(done.put)
+            sent += 1
+        naps.append(done.get(timeout=RESULT_TIMEOUT_S).result())
+    return {"busy_share": [busy_share(naps)]}
+
+
 def main() -> None:
     """Start the executor and obey orders until there are no more."""
-    control_fd, workers = int(sys.argv[1]), 2
-    with ProcessPoolExecutor(workers) as pool:
-        serve(control_fd, {"at_once": lambda order: at_once(pool, order)})
+    control_fd = int(sys.argv[1])
+    with ProcessPoolExecutor(WORKERS) as pool:
+        rounds = {
+            "at_once": partial(at_once, pool),
+            "two_outstanding": partial(two_outstanding, pool),
+        }
+        serve(control_fd, rounds)
 
 
 if __name__ == "__main__":

@@ -54,6 +54,7 @@ class Steered(Campaign):
             "decisions": self.decisions,
             "reactions": self.reactions,
             "one_outstanding": self.one_outstanding,
+            "two_outstanding": self.two_outstanding,
             "queued": self.queued,
             "fill": self.fill,
             "backlog": self.backlog,
@@ -122,6 +123,11 @@ class Steered(Campaign):
     async def one_outstanding(self, order: Round) -> dict[str, list[float]]:
         """How busy workers are that wait for the policy between two tasks."""
         await self._steer(order, WORKERS)
+        return {"busy_share": [busy_share(self._naps)]}
+
+    async def two_outstanding(self, order: Round) -> dict[str, list[float]]:
+        """How busy workers are that need not wait for the policy, as others wait for it."""
+        await self._steer(order, 2 * WORKERS)
         return {"busy_share": [busy_share(self._naps)]}
 
     async def queued(self, order: Round) -> dict[str, list[float]]:

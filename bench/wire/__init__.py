@@ -6,7 +6,7 @@ Each module has its `CLAIMS` and `measure(effort)`, as those of the spine do.
 from __future__ import annotations
 
 from bench.part import Part, name_of
-from bench.wire import large_move, lost_workers, many_needs, others_million
+from bench.wire import large_move, lost_workers, many_needs, others_million, two_outstanding
 
 PARTS: dict[str, Part] = {
     name_of(module): Part(module.CLAIMS, module.measure)
@@ -15,6 +15,7 @@ PARTS: dict[str, Part] = {
         large_move,
         many_needs,
         others_million,
+        two_outstanding,
     )
 }
 """By the name that `--only` takes, in the order of the print-out."""

@@ -16,32 +16,24 @@ task that would not be done in time.  So each decision is a heap operation and a
 look-ups, whatever the number of tasks and workers; if tasks have needs, or time is short, it is as
 many as there are different sorts of tasks (`PoolQueue`, `IdleWorkers`, `fitting`).
 
-Short tasks are sent *ahead*: a worker that just started one of a type whose measured mean is
-short gets more to hold whose types are as short, as long as every worker of the pool could have
-as many.  A worker runs its tasks in the order in which they were sent, so the core infers which one
-runs without a message for it.  Tasks that are held behind one that turns out long are recalled as
-soon as another worker of the pool is idle.
+Short tasks are sent *ahead* to workers that still run others as short, and called back if that was
+wrong (`ahead`).
 """
 
 from __future__ import annotations
 
 from itertools import islice
 
-from steerio.core import attempts, fitting, moves
+from steerio.core import ahead, fitting, moves
 from steerio.core.attempts import fail_pool, reach, send, settle
 from steerio.core.cluster import Cluster
-from steerio.core.deadlines import Due
 from steerio.core.effects import Ending
-from steerio.core.lifecycle import State, Turn, turn
-from steerio.core.records import TaskRecord, TypeRecord, WorkerRecord
+from steerio.core.lifecycle import Turn, turn
+from steerio.core.records import TaskRecord, WorkerRecord
 from steerio.core.roster import Pool
 from steerio.core.waiting import wait
-from steerio.model.settings import Settings
 
-OVERHEAD_S = 3e-5
-"""The cost of a task to a worker beside its function: reading, decoding, reporting."""
-_STOPPING = State.STOPPING  # looking it up in its class would take as long as the step
-_TAKEN = Turn.TAKEN
+_TAKEN = Turn.TAKEN  # looking it up in its class would take as long as the step
 
 
 def assign(cluster: Cluster, now: float) -> None:
@@ -66,11 +58,22 @@ def offer(cluster: Cluster, record: TaskRecord, pool: Pool, now: float) -> None:
         and (worker := pool.idle.take(needs, now + pool.backlog.takes_s(record))) is not None
     ):
         turn(worker, _TAKEN)
-        send(cluster, worker, record, pool, now)
+        _start(cluster, worker, record, pool, now)
     elif needs is not None and (reason := fitting.refusal(cluster, needs, pool)):
         settle(cluster, record, Ending("lost", reason=reason), now)
     else:
         wait(cluster, record, pool, now)
+        if pool.open:
+            ahead.send_soonest(cluster, pool, now)
+
+
+def _start(
+    cluster: Cluster, worker: WorkerRecord, record: TaskRecord, pool: Pool, now: float
+) -> None:
+    """Send a task to a worker that has nothing in hand."""
+    send(cluster, worker, record, pool, now)
+    if record.type.mean_s <= cluster.settings.hold_s:
+        ahead.begun(pool, worker)
 
 
 # -- one worker ---------------------------------------------------------------------------------
@@ -95,47 +98,13 @@ def _place(cluster: Cluster, worker: WorkerRecord, now: float) -> None:
         record = pool.backlog.pop(worker.make, node.until - now)
         if record is None:
             cluster.roster.set_idle(worker)
-            return
-        send(cluster, worker, record, pool, now)
-    head = in_hand[0]
-    if (
-        0 <= head.type.mean_s <= cluster.settings.hold_s  # looked at first, as it mostly is not so
-        and head.state != _STOPPING
-        and not pool.moves
-        and not node.draining
-        and pool.backlog
-    ):
-        _send_ahead(cluster, worker, pool, now)
-
-
-def _send_ahead(cluster: Cluster, worker: WorkerRecord, pool: Pool, now: float) -> None:
-    """Let a busy worker hold more, as long as all that it has in hand is short.
-
-    The nth task that it holds is of a type of which n could be held.  So however types
-    are mixed, the nth takes at most ``held_s / n``, or is the only one.
-    """
-    in_hand, backlog, settings = worker.in_hand, pool.backlog, cluster.settings
-    kind = in_hand[0].type
-    room = min(_ahead(kind, settings), len(backlog) // pool.workers)
-    if in_hand[-1].type is not kind:
-        kind = in_hand[-1].type
-        room = min(room, _ahead(kind, settings))
-    make, left_s = worker.make, worker.node.until - now
-    while len(in_hand) <= room and (record := backlog.peek(make, left_s)) is not None:
-        if record.type is not kind:
-            kind = record.type
-            room = min(room, _ahead(kind, settings))
-            continue
-        backlog.pop(make, left_s)
-        send(cluster, worker, record, pool, now)
-
-
-def _ahead(kind: TypeRecord, settings: Settings) -> int:
-    """Return how many tasks of a type a worker may hold, and hold behind one of it."""
-    mean_s = kind.mean_s
-    if not 0 <= mean_s <= settings.hold_s:
-        return 0
-    return max(1, min(settings.held, int(settings.held_s / (mean_s + OVERHEAD_S))))
+            ahead.idles(cluster, pool, now)
+        else:
+            send(cluster, worker, record, pool, now)
+    if in_hand and in_hand[0].type.mean_s <= cluster.settings.hold_s:
+        ahead.went_on(cluster, worker, pool, now)
+    if pool.open and pool.backlog:
+        ahead.send_soonest(cluster, pool, now)
 
 
 # -- the idle workers of a pool -----------------------------------------------------------------
@@ -155,36 +124,12 @@ def _feed(cluster: Cluster, pool: Pool, now: float) -> None:
             del pool.idle[worker]
             turn(worker, _TAKEN)
             moves.give(cluster, worker, pool.moves[0], now)
-    if not (pool.backlog and pool.idle):
-        return
-    for make, until in pool.idle.kinds():
+    for make, until in pool.idle.kinds() if pool.backlog else ():
         left_s = until - now
         while pool.backlog.peek(make, left_s) and (taken := pool.idle.take_of(make, until)):
             record = pool.backlog.pop(make, left_s)
             assert record is not None
             turn(taken, _TAKEN)
-            send(cluster, taken, record, pool, now)
-
-
-def recall_held(cluster: Cluster, now: float) -> None:
-    """Recall tasks that wait behind long ones while others of the pool that fit are idle.
-
-    And look again if workers still have more than one task in hand.
-    """
-    pools, recall_s = cluster.roster.pools, cluster.settings.recall_s
-    for worker in cluster.roster.workers.values():
-        if len(worker.in_hand) < 2:
-            continue
-        cluster.watch(Due.RECALL, now + recall_s)
-        pool = pools[worker.pool]
-        idle, takes_s = pool.idle, pool.backlog.takes_s
-        if not idle:
-            continue
-        reached = worker.in_hand[0].reached
-        held = list(worker.in_hand)[1:]
-        if (
-            reached is not None
-            and reached <= now - recall_s
-            and any(idle.fits(r.options.needs, now + takes_s(r)) for r in held)
-        ):
-            attempts.recall(cluster, worker)
+            _start(cluster, taken, record, pool, now)
+    if pool.open and pool.backlog:
+        ahead.send_soonest(cluster, pool, now)

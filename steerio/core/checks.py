@@ -44,8 +44,11 @@ def check(cluster: Cluster, now: float) -> None:
     """
     dues = {(due, about) for _, due, about in cluster.deadlines}
     _must(not cluster.to_assign and not cluster.to_feed, "all is given out", cluster)
+    inside = Counter(worker.number for worker in cluster.inside.values())
     for worker in cluster.roster.workers.values():
         _check_worker(cluster, worker, dues)
+        counted = worker.clients == inside[worker.number]
+        _must(counted, "a worker counts the clients that its task is", worker.name)
         _check_place(cluster, worker)
     for pool in cluster.roster.pools.values():
         _check_pool(cluster, pool)
@@ -143,7 +146,10 @@ def _check_pool(cluster: Cluster, pool: Pool) -> None:
     )
     running = sum(len(worker.in_hand) for worker in workers)
     _must(pool.running == running, "a pool counts the tasks in hand", pool)
-    load, seen = pool.load(), (pool.ready, len(pool.idle), len(pool.backlog), pool.running)
+    busy = sum(bool(worker.in_hand) for worker in workers)
+    _must(pool.held == running - busy, "a pool counts the tasks that are held", pool)
+    queued = len(pool.backlog) + pool.held
+    load, seen = pool.load(), (pool.ready, len(pool.idle), queued, busy)
     shown = (load.workers - load.starting, load.idle, load.queued, load.running)
     _must(
         shown == seen and load.fitting(None) == pool.makes_ready, "a pool is shown as it is", pool

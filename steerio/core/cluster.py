@@ -67,6 +67,8 @@ class Cluster:
         """The number of the last attempt."""
         self.ended: defaultdict[str, int] = defaultdict(int)
         """How many tasks have ended in each way."""
+        self.recalled: dict[int, float] = {}
+        """The held attempts that were asked back lately, by number, and when."""
         self.same_inputs: Inputs | None = None
         """The inputs of the last task: if the next needs the same, these are kept once."""
         # -- objects of the store

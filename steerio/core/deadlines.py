@@ -69,6 +69,8 @@ class Due(StrEnum):
     """tasks may fit no worker of their pool"""
     STALLED = auto()
     """tasks may wait in vain"""
+    SHARE = auto()
+    """a worker idles while others hold tasks"""
     RECALL = auto()
     """tasks may be held behind one that turned out long"""
     SWEEP = auto()
@@ -95,6 +97,7 @@ ABOUT: dict[Due, About] = {
     Due.EMPTY: About.ALL,
     Due.UNFIT: About.ALL,
     Due.STALLED: About.ALL,
+    Due.SHARE: About.ALL,
     Due.RECALL: About.ALL,
     Due.SWEEP: About.ALL,
 }

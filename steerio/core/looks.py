@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from steerio.core import (
+    ahead,
     deadlock,
     draining,
     empty_pools,
@@ -14,7 +15,7 @@ from steerio.core import (
     reports,
     worker_life,
 )
-from steerio.core.assigning import assign, recall_held
+from steerio.core.assigning import assign
 from steerio.core.cluster import Cluster
 from steerio.core.deadlines import Due
 from steerio.core.stalls import look as look_stalls
@@ -37,11 +38,6 @@ def _look_for_stalls(cluster: Cluster, about: int, now: float) -> None:
     look_stalls(cluster, now)
 
 
-def _look_at_held(cluster: Cluster, about: int, now: float) -> None:
-    del about
-    recall_held(cluster, now)
-
-
 LOOKS: dict[Due, Callable[[Cluster, int, float], None]] = {
     Due.TIMEOUT: reports.look_timeout,
     Due.TERM: reports.look_term,
@@ -62,7 +58,8 @@ LOOKS: dict[Due, Callable[[Cluster, int, float], None]] = {
     Due.EMPTY: empty_pools.look_empty,
     Due.UNFIT: reports.look_unfit,
     Due.STALLED: _look_for_stalls,
-    Due.RECALL: _look_at_held,
+    Due.SHARE: ahead.look_shared,
+    Due.RECALL: ahead.look_long,
     Due.SWEEP: orphans.sweep,
 }
 """The decision that looks at each deadline; a test holds its keys against `Due`."""

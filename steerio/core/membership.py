@@ -5,7 +5,7 @@ A member is *heard* with each of its messages, and lost when it was silent for a
 
 from __future__ import annotations
 
-from steerio.core import draining, moves, reports, worker_life
+from steerio.core import attempts, draining, moves, reports, worker_life
 from steerio.core.cluster import Cluster
 from steerio.core.deadlines import Due
 from steerio.core.effects import Expel
@@ -40,6 +40,8 @@ def client_joined(
     worker = cluster.roster.workers.get(inside.partition(":")[0])
     if worker is not None and inside == f"{worker.name}:{worker.pid}":
         cluster.inside[peer] = worker
+        worker.clients += 1
+        attempts.recall(cluster, worker)  # its task may wait for others, for long
     cluster.clients[peer] = ClientRecord(name, peer, now, {}, maker)
     cluster.holdings.join(peer)
     if watched:
@@ -51,7 +53,9 @@ def client_left(cluster: Cluster, peer: int, reason: str, now: float) -> None:
     client = cluster.clients.pop(peer, None)
     if client is None:
         return
-    cluster.inside.pop(peer, None)
+    inside = cluster.inside.pop(peer, None)
+    if inside is not None:
+        inside.clients -= 1
     moves.client_left(cluster, peer, now)
     cluster.versions.forget(peer)
     cluster.holdings.leave(peer)

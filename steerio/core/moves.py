@@ -43,7 +43,7 @@ from steerio.model.events import PoolChanged, WorkerMoved
 
 HOW = ("drain", "preempt")
 # looking them up in their classes would take longer than the step
-_RECALL, _SERVED, _RESERVED = Due.RECALL, Step.SERVED, Turn.RESERVED
+_SERVED, _RESERVED = Step.SERVED, Turn.RESERVED
 
 # -- orders of clients --------------------------------------------------------------------------
 
@@ -91,7 +91,7 @@ def insist(cluster: Cluster, move: MoveRecord, preempt_after_s: float | None, no
     _look_short(cluster, pool, now)
     if move.state is not WAITING:
         return
-    if _RECALL in cluster.watched and pool.moves[0] is move:  # else no worker holds anything
+    if pool.held and pool.moves[0] is move:
         for worker in _busy(cluster, pool):
             attempts.recall(cluster, worker)
     press(cluster, pool, now)

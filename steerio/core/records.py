@@ -20,6 +20,8 @@ from steerio.model.objects import Inputs, Version
 from steerio.model.places import WorkerNeeds
 from steerio.model.tasks import TaskOptions, TaskSpec
 
+TRIP_S = 0.003
+"""The time that it takes to have a held task back, before it was measured."""
 PLAIN = WorkerNeeds()
 """The make of a worker of which nothing else is said."""
 
@@ -27,9 +29,10 @@ PLAIN = WorkerNeeds()
 class TypeRecord(Struct, eq=False):
     """A task type as the broker knows it.
 
-    ``mean_s`` is a running mean of measured durations (negative: none measured yet).  ``clients``
-    counts the numbers by which clients know it, ``tasks`` its tasks that have not ended. ``told``
-    are the workers that were told of it.
+    ``mean_s`` is a running mean of measured durations (negative: none measured yet, and ``begun``
+    are the attempts that workers began until then).  ``clients`` counts the numbers by which
+    clients know it, ``tasks`` its tasks that have not ended. ``told`` are the workers that were
+    told of it.
     """
 
     type_id: int
@@ -38,6 +41,7 @@ class TypeRecord(Struct, eq=False):
     clients: int = 0
     tasks: int = 0
     told: dict[WorkerRecord, None] = field(default_factory=dict["WorkerRecord", None])
+    begun: dict[WorkerRecord, int] = field(default_factory=dict["WorkerRecord", int])
 
 
 class Attempt(Struct, frozen=True, gc=False):
@@ -112,7 +116,7 @@ class WorkerRecord(Struct, eq=False):
     node, with which it was started, for whichever pool that was. ``broken`` is why it must be
     ended, if one of its messages cannot be read; ``pressed`` is the deadline for which its node was
     told to kill it. ``known_types`` are the task types that it was told of, by their ids, and
-    ``last_type`` is the type of its last task.
+    ``last_type`` is the type of its last task. ``clients`` counts the clients that its task is.
     """
 
     name: str
@@ -132,6 +136,7 @@ class WorkerRecord(Struct, eq=False):
     in_hand: deque[TaskRecord] = field(default_factory=deque[TaskRecord])
     last_type: TypeRecord | None = None
     known_types: dict[int, TypeRecord] = field(default_factory=dict[int, TypeRecord])
+    clients: int = 0
 
 
 class NodeRecord(Struct, eq=False):
@@ -142,7 +147,8 @@ class NodeRecord(Struct, eq=False):
     stopped, from when on it is ``overdue``. ``drained``: all workers are gone; ``away`` are the
     homes of those that went. ``retires``: it ends then. ``watchers`` are told, by client and its
     number. ``put_off`` are the numbers of workers that are gone and are replaced here later. A
-    message to it and the answer take ``link_s``.
+    message to it and the answer take ``link_s``; to have a task back that one of its workers holds
+    takes about ``trip_s``.
     """
 
     name: str
@@ -152,6 +158,7 @@ class NodeRecord(Struct, eq=False):
     number: int = 0
     offset_s: float = 0.0
     link_s: float = 0.0
+    trip_s: float = TRIP_S
     workers: dict[str, WorkerRecord] = field(default_factory=dict[str, WorkerRecord])
     requires: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
     makes: dict[str, WorkerNeeds] = field(default_factory=dict[str, WorkerNeeds])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import inf
 from typing import Any
 
-from steerio.core import fitting
+from steerio.core import ahead, fitting
 from steerio.core.attempts import lose, retry, settle, settle_stopped, stop, take_back
 from steerio.core.cluster import Cluster
 from steerio.core.deadlines import Due
@@ -76,9 +76,12 @@ def returned(cluster: Cluster, run: int, now: float) -> bool:
     assert worker is not None
     was_next = worker.in_hand[0] is record
     worker.in_hand.remove(record)
+    ahead.answered(cluster, worker, run, now)
     take_back(cluster, record, now)
     if was_next:  # else nothing changed for the worker, and it would be handed it again
         cluster.to_assign.append(worker)
+    elif len(worker.in_hand) == 1 and worker.in_hand[0].type.mean_s <= cluster.settings.hold_s:
+        ahead.begun(cluster.roster.pools[worker.pool], worker)
     return True
 
 
@@ -217,6 +220,7 @@ def _measure(cluster: Cluster, record: TaskRecord, run_s: float) -> None:
         return
     if kind.mean_s < 0:
         kind.mean_s = run_s
+        ahead.measured(cluster, kind)
     elif run_s > kind.mean_s:  # believe bad news sooner than good
         kind.mean_s += (run_s - kind.mean_s) * 0.5  # to hold behind a long task wastes a worker
     else:

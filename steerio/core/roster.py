@@ -36,6 +36,7 @@ class Pool:
         self.workers = 0
         self.ready = 0
         self.running = 0
+        """The tasks in the hands of its workers, those that they hold included."""
         self.start_failures = 0
         self.failure = ""
         self.empty_since: float | None = None
@@ -47,6 +48,9 @@ class Pool:
         """Workers that were asked for at the start and are on no node yet."""
         self.at_home = 0
         """Workers that belong to it, wherever they are."""
+        self.open: list[tuple[float, int, WorkerRecord]] = []
+        """A heap of the workers that may hold a task, each with the number of the attempt that it
+        runs, by when that is expected to end; some may be open no more."""
         self.moves: deque[MoveRecord] = deque()
         """The moves that wait for workers of this pool, in order."""
         self.leaving = 0
@@ -74,13 +78,20 @@ class Pool:
             f"{len(self.backlog)} queued, {self.running} running>"
         )
 
+    @property
+    def held(self) -> int:
+        """The number of tasks that its workers hold behind those that they run."""
+        reserved = sum(len(move.reserved) for move in self.moves)
+        return max(0, self.running - (self.ready - len(self.idle) - reserved))
+
     def load(self) -> PoolLoad:
-        """Return the pool at a glance."""
+        """Return the pool at a glance; tasks that are held are queued, to those who look."""
+        held = self.held
         return PoolLoad(
             self.workers + self.to_come,
             len(self.idle),
-            len(self.backlog),
-            self.running,
+            len(self.backlog) + held,
+            self.running - held,
             self.workers - self.ready + self.to_come,
             sum(move.owed + len(move.reserved) for move in self.moves),
             self.at_home + self.to_come,

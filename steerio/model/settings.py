@@ -27,7 +27,7 @@ class Settings(Struct, frozen=True, kw_only=True):
         hold_s: longest mean duration of a task type of which one task is sent ahead.
         held_s: more are sent ahead while their durations add up to no more than this.
         held: most tasks that a worker holds ahead of time.
-        recall_s: held tasks are recalled for an idle worker when theirs is busy this long.
+        recall_s: held tasks are recalled when the one before them runs this long.
         ending_s: how long before the end of a node's walltime the broker tells of it.
         leave_s: how long before it the broker stops the node's tasks and queues them again.
         items: items a generator task may yield before its submitter takes one.

@@ -14,6 +14,7 @@ from steerio.model.places import WorkerNeeds
 class PoolLoad(Struct, frozen=True, gc=False, array_like=True):
     """One pool at a glance: workers, how many of them are idle, tasks queued and running.
 
+    A task that a worker holds behind the one that it runs is queued.
     ``workers`` counts all workers of the pool, from the moment that they were asked for:
     ``starting`` of them are not ready yet. ``promised`` counts those that moves wait for;
     ``at_home`` those that belong to the pool, wherever they are; ``nodes`` says on which nodes the

@@ -120,7 +120,9 @@ class Worker:
         with contextlib.suppress(TaskStopped):
             while not self._broker.ending:
                 if not self._held:
-                    self._wait()
+                    self._take_in(0)  # mostly the next task is there already
+                    if not (self._held or self._broker.ending):
+                        self._wait()
                 elif time.monotonic() >= self._polled + POLL_S:
                     self._take_in(0)
                     self._polled = time.monotonic()
@@ -182,7 +184,8 @@ class Worker:
 
     def _take_in(self, timeout_s: float) -> None:
         """Take in the messages that have arrived, waiting up to ``timeout_s`` for one."""
-        for message, frames in self._broker.arrived(timeout_s):
+        arrived = self._broker.arrived(timeout_s)
+        for message, frames in arrived:
             match message:
                 case ms.RunTask():
                     self._held.append((message, frames))
@@ -198,7 +201,7 @@ class Worker:
                     self._broker.ending = True
                 case _:
                     assert_never(message)
-        if os.getppid() != self._parent:
+        if not arrived and os.getppid() != self._parent:  # a look that most tasks are spared
             self._broker.ending = True
 
     def _learn(self, message: ms.DefineTask | ms.ForgetTypes) -> None:

@@ -44,7 +44,7 @@ ORDERLY_AFTER = 20
 """The number of tasks of a type that are looked at in full before some are not."""
 LOOK_EVERY = 64
 """Of later tasks, each one whose number is a multiple of this is looked at."""
-SHORT_S = 0.002
+SHORT_S = 0.02
 """Time of a task above which it is looked at anyway: then the look matters little."""
 DISORDERLY = -1_000
 """The count of a type one of whose tasks has changed anything: many more are looked at."""

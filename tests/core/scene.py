@@ -24,6 +24,8 @@ F = TypeVar("F", bound=Effect)
 NODE = 100
 CLIENT = 1
 EPOCH = 1_000.0
+LONG_S = 1.0
+"""A mean duration of which no task is sent ahead."""
 
 
 class Scene:
@@ -191,9 +193,10 @@ class Scene:
 
         The last of the returned tasks is the other worker's.
         """
-        self.measured(1e-5)
+        self.measured(LONG_S)
         before, other = self.submit(), self.submit()
         tasks = [self.submit(**options) for _ in range(1 + 2 * held)]
+        self.measured(1e-5)
         self.report(before, run_s=1e-5)
         for spare in tasks[1 + held :]:
             self.cancel(spare)

@@ -313,7 +313,7 @@ def test_of_the_tasks_of_a_lost_worker_the_best_goes_first_to_an_idle_one() -> N
     scene.report(other, run_s=1e-5)
     assert running.worker is not None
     scene.exit(running.worker, running.run)
-    assert (held.state, running.state) == (State.RUNNING, State.QUEUED)
+    assert (held.state, running.state) == (State.RUNNING, State.HELD)
 
 
 @pytest.mark.parametrize("best", [0, 1])

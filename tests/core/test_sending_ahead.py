@@ -11,7 +11,7 @@ from steerio.core.lifecycle import State
 from steerio.core.records import TaskRecord
 from steerio.model.events import TaskStarted
 from steerio.model.settings import Settings
-from tests.core.scene import CLIENT, Scene
+from tests.core.scene import CLIENT, LONG_S, Scene
 
 SETTINGS = Settings(hold_s=0.05, held_s=0.001, held=32, recall_s=0.1)
 
@@ -53,9 +53,10 @@ def test_no_more_than_the_bound_is_sent_ahead() -> None:
 def test_nobody_is_sent_more_than_every_worker_could_have() -> None:
     scene = Scene({"simulate": 3})
     scene.measured(0.0)
-    records = [scene.submit() for _ in range(3 + 8)]
+    records = [scene.submit() for _ in range(3 + 3 + 7)]
+    assert [in_hand(scene, f"simulate-{n}") for n in (1, 2, 3)] == [2, 2, 2]
     scene.report(records[0], run_s=0.0)
-    assert sorted(in_hand(scene, f"simulate-{n}") for n in (1, 2, 3)) == [1, 1, 1 + 7 // 3]
+    assert sorted(in_hand(scene, f"simulate-{n}") for n in (1, 2, 3)) == [2, 2, 1 + 7 // 3]
 
 
 def mixed(scene: Scene, *run_s: float) -> list[TaskRecord]:
@@ -134,38 +135,37 @@ def test_held_tasks_start_when_the_one_before_them_ended() -> None:
     assert [event.task_id for event in scene.events(TaskStarted)][-1] == second.task_id
 
 
-def test_a_task_behind_a_long_one_is_called_back_for_an_idle_worker() -> None:
+def test_a_task_behind_a_long_one_is_called_back_for_whoever_is_free_next() -> None:
     scene = Scene({"simulate": 2}, settings=SETTINGS)
     blocked, held, other = scene.holding_beside()
     scene.forget()
-    scene.report(other, run_s=1e-5)
-    scene.tick(0.05)
+    scene.tick(0.09)
     assert scene.effects(RecallTask) == []
-    scene.tick(0.05)
+    scene.tick(0.02)
     assert [effect.run for effect in scene.effects(RecallTask)] == [held.run]
     scene.give_back(held)
+    assert held.state == State.QUEUED
+    scene.report(other, run_s=1e-5)
     assert held.state == State.RUNNING
     assert held.worker is not blocked.worker
     assert held.attempt == 1
 
 
-def test_nothing_is_called_back_while_nobody_is_idle() -> None:
-    scene = Scene({"simulate": 2}, settings=SETTINGS)
-    scene.holding_beside()
+def test_nothing_is_called_back_from_the_only_worker() -> None:
+    scene = Scene({"simulate": 1}, settings=SETTINGS)
+    scene.holding(2)
     scene.forget()
     scene.tick(1.0)
     assert scene.effects(RecallTask) == []
 
 
-def test_what_is_held_is_looked_at_again_until_it_can_be_called_back() -> None:
+def test_what_does_not_come_back_is_called_again_in_a_while() -> None:
     scene = Scene({"simulate": 2}, settings=SETTINGS)
-    _, held, other = scene.holding_beside()
-    for _ in range(20):
-        scene.tick(0.1)
+    _, held, _ = scene.holding_beside()
     scene.forget()
-    scene.report(other, run_s=1e-5)
-    scene.tick(0.1)
-    assert [effect.run for effect in scene.effects(RecallTask)] == [held.run]
+    for _ in range(4):
+        scene.tick(0.1)
+    assert [effect.run for effect in scene.effects(RecallTask)] == [held.run] * 4
 
 
 def test_what_is_held_is_looked_at_while_a_worker_of_a_move_waits_for_others() -> None:
@@ -192,10 +192,9 @@ def test_a_stopping_task_that_is_held_is_not_called_back_twice() -> None:
 
 def test_what_was_only_just_begun_is_given_its_time() -> None:
     scene = Scene({"simulate": 2}, settings=SETTINGS)
-    first, second, third, other = scene.holding_beside(held=2)
+    first, second, third, _ = scene.holding_beside(held=2)
     scene.tick(0.09)
     scene.report(first, run_s=1e-5)
-    scene.report(other, run_s=1e-5)
     assert second.reached == 0.09
     scene.forget()
     scene.tick(0.05)
@@ -207,6 +206,7 @@ def test_what_was_only_just_begun_is_given_its_time() -> None:
 def test_a_task_that_comes_back_while_nobody_is_idle_waits_in_the_queue() -> None:
     scene = Scene({"simulate": 1})
     first, second = scene.holding(2)
+    scene.measured(LONG_S)
     assert scene.give_back(second)
     assert second.state == State.QUEUED
     assert second.attempt == 0

@@ -73,6 +73,8 @@ class ValueCodec:
         if self._form is not None:
             if is_exact(self._form, value):
                 body = _encoded(value)
+                if body is not None and len(body) <= INLINE_BYTES:  # as most are
+                    return body, ()
             elif not self._told and (said := misfit(self._form, value)):
                 self._told = True
                 log.warning("%s (it is kept; said once)", self._mismatch(what, said))
