@@ -72,6 +72,12 @@ class Backlog:
                 return entry[2]
         return None
 
+    def pop_all(self) -> list[TaskRecord]:
+        """Take out all tasks, the next one first; the caller then changes their states."""
+        records = [entry[2] for entry in sorted(self._live_entries())]
+        self._heap, self._live = [], 0
+        return records
+
     def forget(self, record: TaskRecord) -> None:
         """Note that a queued task left by another way: its state or its pool is another now."""
         del record

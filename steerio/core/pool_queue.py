@@ -121,8 +121,7 @@ class PoolQueue:
         taken: list[TaskRecord] = []
         for line in list(self._choosy.values()):
             if line.sort.needs in needs:
-                while (record := line.pop()) is not None:
-                    taken.append(record)
+                taken += line.pop_all()
                 self._drop_empty(line)
         self._live -= len(taken)
         return taken

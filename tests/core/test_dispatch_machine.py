@@ -436,7 +436,8 @@ class DispatchMachine(RuleBasedStateMachine):
             cluster.node_leaves(node)
         for client in list(cluster.clients):
             cluster.client_leaves(client)
-        cluster.tick(10 * max(SETTINGS.lease_s, SETTINGS.start_s, SETTINGS.join_s))
+        bounds = (SETTINGS.lease_s, SETTINGS.away_s, SETTINGS.start_s, SETTINGS.join_s)
+        cluster.tick(10 * max(bounds))
         cluster.decided()
         assert len(cluster.core.cluster.deadlines) == 0
         cluster.core.check(cluster.now)
