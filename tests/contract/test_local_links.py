@@ -19,7 +19,7 @@ import pytest
 
 from steerio import BrokerLost
 from steerio.client.client import Client
-from steerio.edge.wire import unix_links
+from steerio.edge.wire import stream_peer, unix, unix_links
 from steerio.edge.wire.connection import listens
 from steerio.edge.wire.headers import encode_headers
 from steerio.edge.wire.unix_links import LocalLink
@@ -65,6 +65,18 @@ async def test_a_link_gives_all_that_the_broker_said_and_then_its_end() -> None:
             with pytest.raises(ConnectionError, match="the broker's process has ended"):
                 peer.link.receive(7)
             assert peer.link.ready()
+
+
+async def test_a_broker_that_ends_with_something_unread_is_gone_as_well() -> None:
+    async with wired("unix") as wire:
+        loop = asyncio.get_running_loop()
+        ear, peer = RouterEar(wire.router, loop), wire.ear()
+        peer.say(1)
+        await ear.until(lambda: ear.heard)
+        wire.router.detach()
+        peer.say(2)
+        wire.router.close()
+        await peer.until(lambda: peer.gone)
 
 
 async def test_what_is_said_to_a_broker_that_is_gone_goes_nowhere_and_what_it_said_is_heard() -> (
@@ -172,8 +184,8 @@ async def test_a_fork_of_a_peer_is_not_that_peer() -> None:
         try:
             link: Any = peer.link
             link.detach()
-            os.close(link.fileno())  # as the end of its process would
-            link._socket.detach()
+            os.close(link._socket.detach())  # as the end of its process would
+            link._selector.close()
             gone: list[bytes] = []
             await ear.until(lambda: gone.extend(ear.flush()) or gone)
         finally:
@@ -320,6 +332,78 @@ async def test_a_link_receives_no_more_than_it_was_asked_for() -> None:
         peer.link.attach(asyncio.get_running_loop(), came.set)
         await came.wait()
         assert len(peer.link.receive(1)) == 1
+
+
+async def test_messages_for_a_peer_that_is_slow_wait_in_a_file(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(stream_peer, "KEPT_BYTES", 200_000)
+    async with wired("unix") as wire:
+        ear, peer = RouterEar(wire.router, asyncio.get_running_loop()), wire.ear()
+        peer.say(1)
+        await ear.until(lambda: ear.heard)
+        name = ear.heard[0][0]
+        peer.link.detach()
+        for number in range(200):
+            frames = SOME if number % 3 else ()
+            wire.router.send(name, from_broker(number, frames), frames)
+            assert ear.flush() == []
+        assert wire.router.congested(name)
+        assert wire.router._connections[name].outgoing.nbytes < 300_000
+        peer.link.attach(peer.loop, peer.wake)
+        await peer.until(lambda: len(peer.heard) == 200)
+        assert peer.numbers() == list(range(200))
+        assert {bytes(its[0]) for _, its in peer.heard if its} == {SOME[0]}
+        await ear.until(lambda: not wire.router.congested(name), quietly=True)
+
+
+async def test_a_peer_that_is_let_go_gets_its_last_messages_and_the_end() -> None:
+    async with wired("unix") as wire:
+        ear = RouterEar(wire.router, asyncio.get_running_loop())
+        quick, slow = wire.ear(), wire.ear()
+        quick.say(1)
+        await ear.until(lambda: ear.numbers() == [1])
+        slow.say(2)
+        await ear.until(lambda: ear.numbers() == [1, 2])
+        (first, _, _), (second, _, _) = ear.heard
+        slow.link.detach()
+        for name in (first, second):
+            wire.router.send(name, from_broker(1, MUCH), MUCH)
+            wire.router.forget(name)
+            wire.router.forget(name)
+            wire.router.send(name, from_broker(2))
+        quick.say(3)
+        assert ear.flush() == []
+        await quick.until(lambda: quick.gone)
+        assert quick.numbers() == [1]
+        assert wire.router.connected(second)
+        for _ in range(unix.PARTING_TICKS):
+            wire.router.tick()
+        assert not wire.router.connected(second)
+        assert ear.flush() == []
+        assert ear.numbers() == [1, 2]
+
+
+async def test_a_peer_that_was_let_go_begins_a_new_stream() -> None:
+    async with wired("unix") as wire:
+        ear, peer = RouterEar(wire.router, asyncio.get_running_loop()), wire.ear()
+        peer.say(1)
+        await ear.until(lambda: ear.heard)
+        wire.router.forget(ear.heard[0][0])
+        ear.flush()
+        peer.link.detach()
+        peer.link.send(to_broker(2))
+        peer.link.renew()
+        peer.link.attach(peer.loop, peer.wake)
+        peer.say(3)
+        await ear.until(lambda: ear.numbers() == [1, 3])
+        wire.router.send(ear.heard[1][0], from_broker(4))
+        ear.flush()
+        await peer.until(lambda: peer.numbers() == [4])
+        wire.router.close()
+        peer.link.renew()
+        with pytest.raises(ConnectionError):
+            peer.link.receive(1)
 
 
 async def test_a_router_whose_peers_are_judged_says_what_it_has_not_read() -> None:

@@ -13,6 +13,7 @@ import asyncio
 import contextlib
 import mmap
 import os
+import selectors
 import socket
 import struct
 import time
@@ -145,6 +146,9 @@ def _connect(address: str) -> socket.socket:
 class LocalLink:
     """A client's or node's end; it never blocks, but for a moment as it is closed.
 
+    The loop watches a selector's descriptor and not the stream's own, of which uvloop tells no more
+    once it is in error, as it is if the broker ended with something unread.
+
     Args:
         address: the router's.
         receiver: which kind of peer this is, so that it decodes no other's messages.
@@ -158,20 +162,26 @@ class LocalLink:
     def __init__(self, address: str, receiver: Receiver = "any") -> None:
         self._address = address
         self._read_batch = reader(receiver)
-        self._take(_connect(address))
+        stream = _connect(address)
+        try:
+            self._selector = selectors.DefaultSelector()
+        except BaseException:
+            stream.close()
+            raise
+        self._take(stream)
         self.packets = 0
         self._messages: list[ToBroker] = []
         self._frames: list[Any] = []
         self._outgoing = Outgoing()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._first: asyncio.Handle | None = None
-        self._writes_later = False
         _open.add(self)
 
     def _take(self, stream: socket.socket) -> None:
         """Speak over this stream from now on."""
         self._socket = stream
-        self._fd = stream.fileno()
+        self._selector.register(stream, selectors.EVENT_READ)
+        self._writes_later = False
         chunk = mmap.mmap(-1, CHUNK_BYTES)  # an idle peer has only so much of it as it used
         self._incoming = Incoming(memoryview(chunk), Spares())
         self._waiting: deque[tuple[FromBroker, Frames]] = deque()
@@ -193,7 +203,7 @@ class LocalLink:
             for batch in batches(messages, frames):
                 self._outgoing.add(batch)
         finally:
-            if not self._writes_later:
+            if self._loop is None or not self._writes_later:
                 self._write()
 
     def tick(self) -> None:
@@ -209,7 +219,7 @@ class LocalLink:
         except OSError:
             self._ended = True
             return
-        self.detach()
+        self._selector.unregister(self._socket)
         self._socket.close()
         self._take(stream)
 
@@ -225,29 +235,30 @@ class LocalLink:
         return [waiting.popleft() for _ in range(min(limit, len(waiting)))]
 
     def attach(self, loop: asyncio.AbstractEventLoop, wake: Callable[[], None]) -> None:
+        def on_event() -> None:
+            if self._writes_later:
+                self._write()
+            wake()
+
         self.detach()
         self._loop = loop
-        loop.add_reader(self._fd, wake)
+        loop.add_reader(self._selector.fileno(), on_event)
         if self.ready():
             self._first = loop.call_soon(wake)
-        if self._outgoing:
-            self._write_later(loop)
 
     def detach(self) -> None:
         if self._first is not None:
             self._first.cancel()
         if self._loop is not None and not self._loop.is_closed():
-            self._loop.remove_reader(self._fd)
-            self._write_no_more(self._loop)
-        self._writes_later = False
+            self._loop.remove_reader(self._selector.fileno())
         self._loop = None
 
     def ready(self) -> bool:
         return bool(self._waiting) or self._ended  # the loop wakes again for the rest
 
     def fileno(self) -> int:
-        """Return the descriptor."""
-        return self._fd
+        """Return the descriptor that the loop watches."""
+        return self._selector.fileno()
 
     def close(self) -> None:
         """Close the stream, and deliver all that was flushed, for a bounded time."""
@@ -258,10 +269,11 @@ class LocalLink:
         with contextlib.suppress(OSError):
             self._deliver()
         self._hang_up()
-        self._socket.close()
+        self.let_go()
 
     def let_go(self) -> None:
-        """Close this process's copy of the stream, which its parent uses."""
+        """Close this process's copy of the stream, which its parent may use."""
+        self._selector.close()
         self._socket.close()
 
     def _read(self) -> list[tuple[FromBroker, Frames]]:
@@ -290,11 +302,10 @@ class LocalLink:
             self._outgoing.clear()
             self._hang_up()  # then reading finds the end, after all that came
             done = True
-        if self._loop is not None:
-            if done:
-                self._write_no_more(self._loop)
-            else:
-                self._write_later(self._loop)
+        if done is self._writes_later:
+            self._writes_later = not done
+            events = selectors.EVENT_READ if done else selectors.EVENT_READ | selectors.EVENT_WRITE
+            self._selector.modify(self._socket, events)
 
     def _deliver(self) -> None:
         """Write all that waits to be written, for a bounded time.
@@ -311,16 +322,6 @@ class LocalLink:
         """End the stream, also for copies that other processes have of it."""
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
-
-    def _write_later(self, loop: asyncio.AbstractEventLoop) -> None:
-        if not self._writes_later:
-            self._writes_later = True
-            loop.add_writer(self._fd, self._write)
-
-    def _write_no_more(self, loop: asyncio.AbstractEventLoop) -> None:
-        if self._writes_later:
-            self._writes_later = False
-            loop.remove_writer(self._fd)
 
 
 _open: WeakSet[LocalLink] = WeakSet()
