@@ -48,6 +48,19 @@ class SessionSide:
                 seconds.append(time.perf_counter() - began)
         return {"seconds": seconds, "median_s": [statistics.median(seconds)]}
 
+    async def decisions(self, order: Round) -> dict[str, list[float]]:
+        """One task outstanding per worker; each next one follows from the last result."""
+
+        async def decide(tasks: int) -> None:
+            value = 0
+            for _ in range(tasks):
+                value = await self._session.run(noop, value + 1)
+
+        began = time.perf_counter()
+        async with asyncio.timeout(WAIT_S):
+            await asyncio.gather(*(decide(order.tasks // WORKERS) for _ in range(WORKERS)))
+        return {"tasks_per_s": [order.tasks / (time.perf_counter() - began)]}
+
     async def worker_pids(self, order: Round) -> dict[str, list[float]]:
         """Use every worker, and name their processes."""
         pids: set[int] = set()

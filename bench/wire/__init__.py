@@ -1,4 +1,4 @@
-"""The claims about the wire: many peers, many messages at once, and peers that are lost.
+"""The claims about the wire: links, many peers, many messages at once, and peers that are lost.
 
 Each module has its `CLAIMS` and `measure(effort)`, as those of the spine do.
 """
@@ -6,16 +6,24 @@ Each module has its `CLAIMS` and `measure(effort)`, as those of the spine do.
 from __future__ import annotations
 
 from bench.part import Part, name_of
-from bench.wire import large_move, lost_workers, many_needs, others_million, two_outstanding
+from bench.wire import (
+    large_move,
+    lost_workers,
+    many_needs,
+    others_million,
+    standing,
+    two_outstanding,
+)
 
 PARTS: dict[str, Part] = {
     name_of(module): Part(module.CLAIMS, module.measure)
     for module in (
+        standing,
+        two_outstanding,
         lost_workers,
         large_move,
         many_needs,
         others_million,
-        two_outstanding,
     )
 }
 """By the name that `--only` takes, in the order of the print-out."""

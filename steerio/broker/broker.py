@@ -125,6 +125,8 @@ class Broker:
             self._take_in(now)
             due = self.core.next_look
             if due is not None and due <= now:
+                for router in self.routers:
+                    router.expect()
                 self.core.tick(now, words_wait=self._words_wait())
                 for reason in self.core.take_stalls():
                     log.warning("nothing can go on: %s", reason)
@@ -329,7 +331,8 @@ class Broker:
     def _ping(self, now: float) -> None:
         """Tell remote clients that we are alive; those whose connection stands count as heard.
 
-        A client's own loop may stand still for long: a thread of ZeroMQ keeps its connection.
+        A client's own loop may stand still for long: the kernel, or a thread of ZeroMQ, keeps its
+        connection.
         A client that missed events hears of it now if nothing came since that could have told it.
         """
         self._next_ping = now + self.settings.beat_s
@@ -348,8 +351,15 @@ class Broker:
             router.tick()
 
     def _unreachable(self, router: RouterEndpoint, identity: bytes, now: float) -> None:
-        """Take in that a client's connection is gone; nodes tell of workers, leases of nodes."""
+        """Take in that a peer's connection is gone; nodes tell of workers.
+
+        A node whose host can only not be reached for now is told from one that ended by its lease.
+        """
         peer = self._peers.at(router, identity)
         if peer is not None and peer.role is Role.CLIENT:
             self._peers.forget(peer)
             self.core.client_left(peer.number, "its connection closed", now)
+        elif peer is not None and peer.role is Role.NODE and router.lasting:
+            self._peers.forget(peer)
+            reason = "the node's process ended or closed its connection"
+            self.core.node_lost(peer.number, reason, now)

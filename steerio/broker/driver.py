@@ -110,8 +110,11 @@ class Driver:
     def _take_steps(self) -> float | None:
         next_step: float | None = None
         for _ in range(STEPS_IN_TURN):
-            with self._memory.holding_bells():
+            self._memory.hold_bells()
+            try:
                 next_step = self.broker.step()
+            finally:
+                self._memory.answer_bells()
             if not self._memory.ready():
                 break
         return next_step

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from steerio.campaign.campaign import Campaign
 from steerio.campaign.limits import Limits
@@ -14,6 +14,7 @@ from steerio.campaign.watchdog import Watchdog
 from steerio.campaign.whole_run import Run
 from steerio.edge.system.inheritance import fill_standard
 from steerio.errors import UsageError
+from steerio.launch.event_loop import loop_factory
 from steerio.launch.mpi import Followers, lead_ranks
 from steerio.launch.workers import AskedWorkers
 from steerio.model.objects import StoreSetting
@@ -101,17 +102,11 @@ def _refuse_running_loop() -> None:
 
 
 def _run(campaign: Campaign, plan: Plan, followers: Followers | None) -> signal.Signals | None:
-    try:
-        import uvloop  # not on Windows
-
-        factory: Any = uvloop.new_event_loop
-    except ImportError:
-        factory = None
     run = Run(campaign, plan, followers)
     watchdog = Watchdog(run.give_up)
     run.expect_by(watchdog)
     try:
-        with asyncio.Runner(loop_factory=factory) as runner:
+        with asyncio.Runner(loop_factory=loop_factory()) as runner:
             # the runner's own handling of Ctrl-C is replaced inside, on the loop
             return runner.run(run.run())
     finally:

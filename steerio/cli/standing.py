@@ -18,11 +18,13 @@ import msgspec
 from steerio.edge.encoding.references import in_words
 from steerio.edge.system.descriptors import need_descriptors
 from steerio.edge.system.inheritance import fill_standard
+from steerio.edge.wire.addresses import is_local
 from steerio.edge.wire.connection import FILE_NAME, read_connection
 from steerio.errors import BrokerLost, UsageError
 from steerio.launch.broker_setup import BrokerSetup, search_path, working_folder
+from steerio.launch.event_loop import loop_factory
 from steerio.launch.finding import find_broker, has_ended
-from steerio.launch.hosting import Hosting
+from steerio.launch.hosting import CAMPAIGNS_CORES, Hosting
 from steerio.launch.ranks import find_rank
 from steerio.launch.stores import check_asked, read_setting
 from steerio.launch.walltime import find_end, parse_seconds
@@ -35,7 +37,6 @@ from steerio.session.opening import connect
 from steerio.session.pools import facts
 from steerio.session.run_dir import logging_to, make_run_dir
 
-IPC = "ipc://"
 END_S = 10.0
 """How long ``steerio stop`` waits for the broker to have ended."""
 
@@ -88,7 +89,8 @@ def run_broker(
             store=setting,
             random_seed=random_seed,
         )
-        asyncio.run(_serve(Hosting(setup), folder))
+        with asyncio.Runner(loop_factory=loop_factory()) as runner:
+            runner.run(_serve(Hosting(setup), folder))
 
 
 async def _serve(hosting: Hosting, folder: Path) -> None:
@@ -132,19 +134,21 @@ def run_worker(
     need_descriptors()
     connection = find_broker(run_dir)
     address, keys = connection.address
-    local = address.startswith(IPC)
+    local = is_local(address)
     modules = [module.strip() for module in preload.split(",") if module.strip()]
     setup = NodeSetup(
         name=name or socket.gethostname().split(".")[0],
         address=address,
+        worker_address=connection.workers if local else "",
         keys=keys,
         workers=counts,
         needs=needs_of(asked),
         preload=dict.fromkeys(counts, modules),
         path=[*working_folder(), *search_path()],
         pin=pin and find_rank() is None,  # a launcher binds its ranks to cores
+        spare_cores=CAMPAIGNS_CORES if local else 0,
         ends=ends,
-        folder=str(Path(address.removeprefix(IPC)).parent) if local else "",
+        folder=connection.folder if local else "",
         store=connection.store,
         objects=connection.objects if local else "",
         random_seed=connection.random_seed,

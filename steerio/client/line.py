@@ -157,6 +157,9 @@ class Line:
         except ProtocolError as error:
             self._give_up(f"a message of the broker could not be read: {error}")
             return
+        except OSError as error:
+            self._lose(str(error))
+            return
         for message, frames in received:
             try:
                 self._deal(cast("ms.ToClient", message), frames)  # its link decodes no other

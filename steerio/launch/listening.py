@@ -15,8 +15,9 @@ import time
 from pathlib import Path
 
 from steerio.edge.system.machine import boot_id
-from steerio.edge.wire.addresses import TCP, join_address, resolve_host, split_address
-from steerio.edge.wire.contexts import Context
+from steerio.edge.wire.addresses import TCP, UNIX, join_address, resolve_host, split_address
+from steerio.edge.wire.connection import WORKERS
+from steerio.edge.wire.contexts import Context, need_threads
 from steerio.edge.wire.endpoint import MemoryRouter, RouterEndpoint
 from steerio.edge.wire.keys import ClientKeys, Gatekeeper, make_keys
 from steerio.edge.wire.unix import StreamRouter
@@ -25,6 +26,8 @@ from steerio.errors import UsageError
 
 log = logging.getLogger("steerio.launch")
 
+BROKER = "broker"
+"""The name of the socket for nodes and clients."""
 JUST_MADE_S = 60.0
 """Age up to which a folder of sockets is left alone: its broker may not listen yet."""
 _MACHINE = f"{socket.gethostname()} {boot_id()}".encode(errors="surrogateescape")
@@ -70,47 +73,55 @@ class Listening:
         """Listen.
 
         Raises:
-            UsageError: there is no folder for sockets, or the TCP address cannot be listened on.
+            UsageError: there is no folder for sockets, the TCP address cannot be listened on, or
+                there are no descriptors or threads left.
         """
         self.folder = folder = _make_folder()
         try:
-            self._context = context = Context()
-            stream = StreamRouter(f"{folder}/workers")
-            self.routers.append(stream)
-            self.stream = stream.address
-            local = ZmqRouter(context, f"ipc://{folder}/broker")
+            need_threads()
+            for name in (WORKERS, BROKER):
+                self.routers.append(StreamRouter(f"{folder}/{name}", first=name == WORKERS))
+            self.stream, self.local = (f"{UNIX}{folder}/{name}" for name in (WORKERS, BROKER))
+            if self._host is not None:
+                self._context = Context()
         except OSError as error:
             why = error.strerror or error
             raise UsageError(
                 f"cannot listen in {folder}: {why}; see what room it has, and the bounds of this "
                 "process (ulimit -n, ulimit -u)"
             ) from None
-        self.routers.append(local)
-        self.local = local.address
-        if self._host is not None:
-            server = make_keys() if self._encrypted else None
-            if server is not None:
-                self._gatekeeper = gatekeeper = Gatekeeper(context, server)
-                loop = asyncio.get_running_loop()
-                loop.add_reader(gatekeeper.fileno(), gatekeeper.serve)
-                self.keys = server.client
-            else:
-                log.warning("TCP is not encrypted: anyone who reaches it can run code here")
-            host = ANY_HOST if self._host == "*" else self._host.strip("[]")
-            bound = bind_address(host)
-            address = join_address(bound, self._port or "*")
-            asked = join_address(host, self._port or "any port")
-            try:
-                router = ZmqRouter(context, address, server)
-            except OSError as error:
-                raise UsageError(
-                    f"cannot listen on {asked.removeprefix(TCP)}: {error.strerror}. "
-                    "Choose another --port (0: any free one) or --host"
-                ) from None
-            self.routers.append(router)
-            # no other machine reaches this one by a number that stands for all of its own
-            known = socket.gethostname() if host in (ANY_HOST, "::") else host
-            self.remote = join_address(known, split_address(router.address)[1])
+        if self._context is not None and self._host is not None:
+            self._open_network(self._context, self._host)
+
+    def _open_network(self, context: Context, given: str) -> None:
+        """Listen on TCP.
+
+        Raises:
+            UsageError: the address cannot be listened on.
+        """
+        server = make_keys() if self._encrypted else None
+        if server is not None:
+            self._gatekeeper = gatekeeper = Gatekeeper(context, server)
+            loop = asyncio.get_running_loop()
+            loop.add_reader(gatekeeper.fileno(), gatekeeper.serve)
+            self.keys = server.client
+        else:
+            log.warning("TCP is not encrypted: anyone who reaches it can run code here")
+        host = ANY_HOST if given == "*" else given.strip("[]")
+        bound = bind_address(host)
+        address = join_address(bound, self._port or "*")
+        asked = join_address(host, self._port or "any port")
+        try:
+            router = ZmqRouter(context, address, server)
+        except OSError as error:
+            raise UsageError(
+                f"cannot listen on {asked.removeprefix(TCP)}: {error.strerror}. "
+                "Choose another --port (0: any free one) or --host"
+            ) from None
+        self.routers.append(router)
+        # no other machine reaches this one by a number that stands for all of its own
+        known = socket.gethostname() if host in (ANY_HOST, "::") else host
+        self.remote = join_address(known, split_address(router.address)[1])
 
     def close(self) -> None:
         """Let go of the context and gatekeeper of the routers, which are closed by now."""
@@ -140,7 +151,7 @@ def sweep_sockets(*, dry_run: bool = False) -> list[Path]:
             with contextlib.suppress(OSError):  # it is gone, or another's
                 made = left.lstat()
                 ours = made.st_uid == os.getuid() and made.st_mtime + JUST_MADE_S < time.time()
-                if ours and (left / "broker").is_socket() and _nobody_listens(left / "broker"):
+                if ours and (left / BROKER).is_socket() and _nobody_listens(left / BROKER):
                     swept.append(left)
                     if not dry_run:
                         shutil.rmtree(left)

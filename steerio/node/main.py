@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import select
 import signal
 import socket
 import sys
@@ -23,10 +24,9 @@ from steerio.edge.store.folders import open_folder
 from steerio.edge.store.opening import open_store
 from steerio.edge.system import descendants, inheritance
 from steerio.edge.system.own_files import from_json
-from steerio.edge.wire.addresses import resolve_address
-from steerio.edge.wire.contexts import Context, connecting
+from steerio.edge.wire.addresses import is_local, resolve_address
 from steerio.edge.wire.headers import prepare_to_hear
-from steerio.edge.wire.zeromq_link import ZmqLink
+from steerio.edge.wire.links import open_link
 from steerio.model import messages as ms
 from steerio.model.places import Topology
 from steerio.node.children import RETIRED
@@ -109,13 +109,11 @@ async def _serve(
     tell: Callable[[str], None] | None,
     stays_s: float,
 ) -> int:
-    with connecting(setup.address):
-        context = Context()
+    opened = contextlib.ExitStack()
     try:
         # clones of a machine may have the same host's name and process's number
         identity = f"node-{setup.name}-{socket.gethostname()}-{os.getpid()}-{os.urandom(6).hex()}"
-        with connecting(setup.address):
-            link = ZmqLink(context, setup.address, identity.encode(), setup.keys, "node")
+        link = open_link(setup.address, identity, setup.keys, "node", opened)
         joins = ms.JoinNode(
             ms.PROTOCOL,
             setup.name,
@@ -131,7 +129,7 @@ async def _serve(
             forker,
             joins,
             settings=setup.settings,
-            same_clock=setup.address.startswith("ipc://"),
+            same_clock=is_local(setup.address),
             copies=copies,
         )
         forker.watch(node.worker_exited if tell is None else _telling(node, tell))
@@ -150,13 +148,22 @@ async def _serve(
         link.close()
     finally:
         await forker.close()
-        context.end()
+        opened.close()
         if copies is not None:
             copies.close()
         clear_up_after_broker(setup.folder, setup.address)
-    if node.failed:
+    if node.failed and not _has_ended(lifeline):
         sys.stderr.write(f"steerio node {setup.name}: {node.ended.result()}\n")
     return int(node.failed)
+
+
+def _has_ended(lifeline: int | None) -> bool:
+    """Say whether the process that started the node has ended, which then reads no words."""
+    if lifeline is None:
+        return False
+    poller = select.poll()
+    poller.register(lifeline)
+    return bool(poller.poll(0))
 
 
 def _telling(node: Node, tell: Callable[[str], None]) -> Callable[[str, int, str], None]:

@@ -122,12 +122,16 @@ class Node:
             self._loop.call_soon(self._wake)
 
     def _wake(self) -> None:
-        if self.ended.done() or self._clears:
+        if self.ended.done():
             return
         try:
             received = self._link.receive(1_000)
         except ProtocolError as error:
             self.fail(f"a message of the broker could not be read: {error}")
+            return
+        except OSError as error:
+            self.failed = True
+            self._end(str(error))
             return
         for message, _ in received:
             self._heard = True
@@ -168,6 +172,7 @@ class Node:
         if message.rejoin and (self._joined or self._rejoins):
             log.warning("node %s begins again: %s", self.name, message.reason)
             self._joined, self._rejoins, self._clears = False, True, True
+            self._link.detach()
             self._clear()
         else:
             self.failed = True
@@ -185,6 +190,7 @@ class Node:
         self._clears = False
         self._silent = 0
         self._link.renew()
+        self._link.attach(self._loop, self._wake)
         walltime_s = self._joins.walltime_s
         if walltime_s is not None:
             walltime_s -= self._loop.time() - self._began

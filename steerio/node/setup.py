@@ -30,8 +30,8 @@ class NodeSetup(Struct, frozen=True, kw_only=True):
 
     Attributes:
         name: of the node; the broker makes it unique.
-        address, keys: of the broker; local (``ipc://``) addresses need no keys.
-        worker_address: of the broker for workers, if another (a Unix stream on its own host).
+        address, keys: of the broker; local (``unix://``) addresses need no keys.
+        worker_address: of the broker for workers, if another (on its own host).
         workers: the number of workers to offer for each pool.
         needs: the needs of each worker, by pool; without any: one core.
         preload: modules that the workers of a pool need, imported once per node.

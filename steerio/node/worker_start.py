@@ -15,9 +15,10 @@ from typing import Any, NamedTuple, NoReturn
 
 from steerio.edge.store.opening import open_store
 from steerio.edge.system import descendants, inheritance
+from steerio.edge.wire.addresses import is_local
 from steerio.edge.wire.contexts import Context
 from steerio.edge.wire.endpoint import BlockingLink
-from steerio.edge.wire.unix import SCHEME, StreamLink
+from steerio.edge.wire.unix_links import StreamLink
 from steerio.edge.wire.zeromq_link import ZmqLink
 from steerio.model.objects import StoreSetting
 from steerio.node.end_signal import let_be_told
@@ -102,7 +103,7 @@ def _ahead(setup: NodeSetup) -> Ahead:
 
 def _link(setup: NodeSetup, name: str) -> BlockingLink:
     """Return a worker's link to the broker."""
-    if setup.worker_address.startswith(SCHEME):
+    if is_local(setup.worker_address):
         return StreamLink(setup.worker_address, "worker")
     link = ZmqLink(Context(), setup.address, name.encode(), setup.keys, "worker")
     link.bound_waits(PARENT_CHECK_S)

@@ -15,8 +15,7 @@ from typing import Any, NoReturn, ParamSpec
 from steerio.client.client import Client
 from steerio.edge.system.threads import in_thread
 from steerio.edge.wire.addresses import resolve_address
-from steerio.edge.wire.contexts import Context, connecting
-from steerio.edge.wire.zeromq_link import ZmqLink
+from steerio.edge.wire.links import open_link
 from steerio.errors import UsageError
 from steerio.launch.broker_setup import BrokerSetup
 from steerio.launch.finding import find_broker
@@ -164,13 +163,9 @@ async def connect(run_dir: Path | str, *, name: str = "") -> AsyncGenerator[Sess
     address, keys = connection.address
     address = await in_thread(resolve_address, address)
     identity = f"client-{os.getpid()}-{os.urandom(8).hex()}"
-    with connecting(address):
-        context = Context()
     session: Session | None = None
     with contextlib.ExitStack() as opened:
-        opened.callback(context.end)  # also closes sockets that a second Ctrl-C kept open
-        with connecting(address):
-            link = ZmqLink(context, address, identity.encode(), keys, "client")
+        link = open_link(address, identity, keys, "client", opened)
         client = Client(link, watched=True)
         try:
             await client.join(name or identity, worker=os.environ.get(IN_WORKER, ""))

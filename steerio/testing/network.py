@@ -294,6 +294,7 @@ class SimulatedRouter(MemoryRouter):
     """
 
     local = False
+    lasting = False
 
     def __init__(self) -> None:
         super().__init__()

@@ -93,7 +93,7 @@ def test_a_host_has_one_number_whoever_asks(host: str, number: str | None) -> No
 
 
 def test_what_is_no_tcp_address_stays_as_it_is_or_is_refused() -> None:
-    assert resolve_address("ipc:///tmp/a:b") == "ipc:///tmp/a:b"
+    assert resolve_address("unix:///tmp/a:b") == "unix:///tmp/a:b"
     with pytest.raises(UsageError, match="has no port"):
         resolve_address("tcp://node7")
     with pytest.raises(UsageError, match="the port goes into --port"):
@@ -178,7 +178,7 @@ BROKEN = {
 async def test_a_connection_file_with_an_address_that_is_none_is_said_at_once(
     tmp_path: Path, host: str, remote: str, keys: ClientKeys | None, why: str
 ) -> None:
-    Connection(host, 1, "ipc:///nowhere", remote, keys).write(tmp_path)
+    Connection(host, 1, "unix:///nowhere", remote, keys).write(tmp_path)
     with pytest.raises(UsageError, match=re.escape(why)):
         async with steerio.connect(tmp_path):
             pass

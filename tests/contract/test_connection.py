@@ -27,7 +27,7 @@ HERE = socket.gethostname()
 
 def connection(**changes: Any) -> Connection:
     keys = make_keys().client
-    plain = Connection(HERE, 12, "ipc:///run/broker", "tcp://10.0.0.1:5555", keys)
+    plain = Connection(HERE, 12, "unix:///run/broker", "tcp://10.0.0.1:5555", keys)
     return msgspec.structs.replace(plain, **changes)
 
 
@@ -73,7 +73,7 @@ def test_only_its_owner_can_read_the_file_even_where_others_had_prepared_one(
 
 
 def test_the_file_is_never_seen_half_written(tmp_path: Path) -> None:
-    one, other = connection(local="ipc://" + "a" * 50_000), connection(local="ipc://b")
+    one, other = connection(local="unix://" + "a" * 50_000), connection(local="unix://b")
     one.write(tmp_path)
     seen: set[str] = set()
     done = threading.Event()
@@ -171,14 +171,14 @@ def test_a_file_that_is_closed_to_us_is_refused(tmp_path: Path) -> None:
 
 def test_processes_of_the_same_machine_need_no_keys(tmp_path: Path) -> None:
     (tmp_path / "broker").touch()
-    here = connection(local=f"ipc://{tmp_path}/broker")
+    here = connection(local=f"unix://{tmp_path}/broker")
 
     assert here.address == (here.local, None)
 
 
 def test_other_machines_get_the_network_address_and_the_keys(tmp_path: Path) -> None:
     (tmp_path / "broker").touch()
-    there = connection(host="elsewhere", local=f"ipc://{tmp_path}/broker")
+    there = connection(host="elsewhere", local=f"unix://{tmp_path}/broker")
 
     assert there.address == (there.remote, there.keys)
 

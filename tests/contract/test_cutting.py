@@ -16,7 +16,8 @@ from steerio.edge.wire import cutting, headers
 from steerio.edge.wire.cutting import BATCH_MESSAGES, batches, check_frames
 from steerio.edge.wire.endpoint import Arrival
 from steerio.edge.wire.headers import deal_frames, decode_from_broker, decode_to_broker
-from steerio.edge.wire.unix import StreamLink, StreamRouter
+from steerio.edge.wire.unix import StreamRouter
+from steerio.edge.wire.unix_links import StreamLink
 from steerio.errors import EncodingError, ProtocolError, UsageError
 from steerio.model import messages as ms
 from steerio.model.events import TaskQueued
@@ -191,7 +192,7 @@ async def test_much_arrives_in_both_directions(transport: str) -> None:
         assert [m.task_id for m, _ in peer.heard[:500]] == list(range(500))
 
 
-@pytest.mark.parametrize("transport", ["ipc", "tcp"])
+@pytest.mark.parametrize("transport", ["unix", "tcp"])
 async def test_what_is_too_long_for_one_peer_ends_that_peer_and_no_other(transport: str) -> None:
     loop = asyncio.get_running_loop()
     async with wired(transport) as wire:
@@ -215,7 +216,7 @@ async def test_what_is_too_long_for_one_peer_ends_that_peer_and_no_other(transpo
         assert "MoveNews of 20" in refused.reason
 
 
-@pytest.mark.parametrize("transport", ["ipc", "tcp"])
+@pytest.mark.parametrize("transport", ["unix", "tcp"])
 async def test_a_link_says_that_something_is_too_long_and_what_it_hears_is_no_batch(
     transport: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

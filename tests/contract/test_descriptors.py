@@ -20,7 +20,8 @@ import steerio
 from steerio.edge.system.descriptors import KEPT, is_scarce, need_descriptors
 from steerio.edge.wire import unix
 from steerio.edge.wire.contexts import Context
-from steerio.edge.wire.unix import StreamLink, StreamRouter
+from steerio.edge.wire.unix import StreamRouter
+from steerio.edge.wire.unix_links import StreamLink
 from steerio.errors import UsageError
 from steerio.launch.node_process import NodeProcess
 from steerio.model import messages as ms
@@ -92,7 +93,7 @@ def test_a_broker_without_descriptors_lets_workers_wait_and_says_so_once(
             assert len(router._connections) > connected
         told = [record.getMessage() for record in caplog.records]
         assert len(told) == 1
-        assert "no worker can connect: Too many open files" in told[0]
+        assert "no worker or client can connect: Too many open files" in told[0]
         for worker in workers:
             worker.send(ms.JoinClient(ms.PROTOCOL, "x"))
             worker.flush()

@@ -27,7 +27,7 @@ ANOTHER_KERNEL = "6ba7b810-9dad-11d1-80b4-00c04fd430c8 pid:[1]"
 @pytest.fixture
 def connection(tmp_path: Path) -> Connection:
     """One of a broker that has ended, of this machine."""
-    local = f"ipc://{tmp_path}/steerio-none/broker"
+    local = f"unix://{tmp_path}/steerio-none/broker"
     return Connection(socket.gethostname(), 2**22 + 1, local, space=process_space())
 
 
@@ -72,10 +72,10 @@ def test_nothing_but_folders_of_sockets_is_cleared_up(tmp_path: Path) -> None:
     for name, stays in (("steerio-ab12cd", False), ("home", True)):
         folder = tmp_path / name
         folder.mkdir()
-        clear_up_after_broker(str(folder), f"ipc://{folder}/broker")
+        clear_up_after_broker(str(folder), f"unix://{folder}/broker")
         assert folder.exists() is stays
-    clear_up_after_broker("", "ipc://broker")
-    clear_up_after_broker(".", "ipc://broker")
+    clear_up_after_broker("", "unix://broker")
+    clear_up_after_broker(".", "unix://broker")
     assert Path.cwd().exists()
 
 

@@ -32,7 +32,7 @@ class Named(Struct):
 def test_text_of_any_kind_comes_back_from_json(name: str) -> None:
     for indent in (0, 2):
         assert from_json(to_json(Named(name, 3), indent=indent), Named) == Named(name, 3)
-    setup = NodeSetup(name="n", address=f"ipc://{name}", workers={"w": 1}, path=[name], log=name)
+    setup = NodeSetup(name="n", address=f"unix://{name}", workers={"w": 1}, path=[name], log=name)
     assert from_json(to_json(setup), NodeSetup) == setup
 
 
@@ -93,7 +93,7 @@ def test_a_connection_is_found_through_a_linked_folder_whatever_its_name(tmp_pat
     for number, name in enumerate(NAMES[:-2]):
         folder = tmp_path / name
         folder.mkdir()
-        connection = Connection("host", 1, f"ipc://{folder}/broker", objects=str(folder))
+        connection = Connection("host", 1, f"unix://{folder}/broker", objects=str(folder))
         path = connection.write(folder)
         assert read_connection(folder) == read_connection(path) == connection
         linked = tmp_path / f"linked{number}"
@@ -107,7 +107,7 @@ def test_a_connection_is_found_through_a_linked_folder_whatever_its_name(tmp_pat
         (b"", "is not a connection file: it is empty"),
         (b"garbage", "is not a connection file"),
         (b"\xff\xfe", "is not a connection file"),
-        (b'{"host": "h", "pid": 1, "local": "ipc', "is not a connection file"),
+        (b'{"host": "h", "pid": 1, "local": "unix', "is not a connection file"),
         (b"[]", "is not a connection file"),
         (b'{"protocol": %d}' % PROTOCOL, "is not a connection file"),
         (b'{"protocol": 1, "address": "x"}', "speaks protocol 1 .* same version of steerio"),

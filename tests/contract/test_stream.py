@@ -16,10 +16,12 @@ from typing import Any
 
 import pytest
 
+from steerio.edge.wire.addresses import socket_path
 from steerio.edge.wire.batches import JOINED_BYTES
 from steerio.edge.wire.endpoint import Arrival
 from steerio.edge.wire.headers import encode_headers
-from steerio.edge.wire.unix import SCHEME, StreamLink, StreamRouter
+from steerio.edge.wire.unix import StreamRouter
+from steerio.edge.wire.unix_links import StreamLink
 from tests.contract.payloads import content
 from tests.contract.wires import IN_TIME_S, from_broker, to_broker
 
@@ -62,7 +64,7 @@ def test_a_router_hears_the_same_wherever_what_was_said_is_cut(seed: int) -> Non
     cuts = sorted({0, len(whole), *(dice.randrange(len(whole)) for _ in range(40))})
     heard: list[tuple[int, list[bytes]]] = []
     with listening() as router, closing(socket.socket(socket.AF_UNIX)) as peer:
-        peer.connect(router.address.removeprefix(SCHEME))
+        peer.connect(str(socket_path(router.address)))
 
         def say() -> None:
             for at, end in pairwise(cuts):
@@ -131,11 +133,27 @@ def test_a_frame_that_arrived_is_its_readers_own_if_it_was_long() -> None:
         view.release()
 
 
+def test_a_frame_may_be_changed_as_soon_as_a_worker_has_flushed_it() -> None:
+    frame = bytearray(10_000_000)
+    with listening() as router, closing(StreamLink(router.address)) as link:
+
+        def say() -> None:
+            link.send(to_broker(1, (frame,)), (frame,))
+            link.flush()
+            frame[:] = b"x" * len(frame)
+
+        saying = threading.Thread(target=say)
+        saying.start()
+        ((_, ((_, (heard,)),), _),) = arrivals(router)
+        saying.join()
+        assert content(heard) == bytes(len(frame))
+
+
 @pytest.mark.parametrize("count", [0, (1 << 16) + 1])
 def test_who_does_not_send_batches_is_disconnected(count: int) -> None:
     with listening() as router, closing(socket.socket(socket.AF_UNIX)) as peer:
         peer.settimeout(IN_TIME_S)
-        peer.connect(router.address.removeprefix(SCHEME))
+        peer.connect(str(socket_path(router.address)))
         peer.sendall(struct.pack("=I", count) + bytes(100))
         (arrival,) = arrivals(router)
         assert f"{count} frames" in arrival.fault

@@ -19,7 +19,7 @@ from tests.contract.wires import RouterEar, Wire, wired
 
 JOINS = ms.JoinNode(ms.PROTOCOL, "node", "host", 1, {})
 
-pytestmark = [pytest.mark.borders, pytest.mark.parametrize("transport", ["ipc", "tcp"])]
+pytestmark = [pytest.mark.borders, pytest.mark.parametrize("transport", ["unix", "tcp"])]
 
 NOISE = b"\xff this is no batch"
 
@@ -59,7 +59,7 @@ async def test_a_client_loses_the_broker_and_every_await_ends(transport: str) ->
         session = Session(client)
         task, status = session.submit(abs, -1), asyncio.ensure_future(session.status())
         await ear.until(lambda: any(isinstance(m, ms.AskStatus) for _, m, _ in ear.heard))
-        wire.router._socket.send_multipart([ear.heard[0][0], NOISE])
+        wire.babble(ear.heard[0][0], [NOISE])
         result = await asyncio.wait_for(task.result(), 10)
         assert isinstance(result, Lost)
         assert "a message of the broker could not be read" in result.reason
@@ -96,7 +96,7 @@ async def test_a_node_leaves_and_has_failed(transport: str) -> None:
         node.on_joined = joined.set
         node.start()
         await joined.wait()
-        wire.router._socket.send_multipart([ear.heard[0][0], NOISE])
+        wire.babble(ear.heard[0][0], [NOISE])
         reason = await asyncio.wait_for(asyncio.shield(node.ended), 10)
         assert node.failed
         assert "a message of the broker could not be read" in reason

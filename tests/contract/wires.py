@@ -8,21 +8,31 @@ an endpoint keeps to itself an ear will never hear.
 from __future__ import annotations
 
 import asyncio
+import itertools
+import socket
+import struct
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import zmq
+
+from steerio.edge.wire.addresses import socket_path
 from steerio.edge.wire.contexts import Context
 from steerio.edge.wire.endpoint import LinkEndpoint, MemoryRouter, RouterEndpoint
 from steerio.edge.wire.keys import ClientKeys, Gatekeeper, ServerKeys, make_keys
+from steerio.edge.wire.packets import Piece, encode
+from steerio.edge.wire.session import Kind, Packet
+from steerio.edge.wire.unix import StreamRouter
+from steerio.edge.wire.unix_links import LocalLink
 from steerio.edge.wire.zeromq import ZmqRouter
 from steerio.edge.wire.zeromq_link import ZmqLink
 from steerio.model import messages as ms
 from steerio.model.tasks import TaskOptions
 
-TRANSPORTS = ("memory", "ipc", "tcp")
+TRANSPORTS = ("memory", "unix", "tcp")
 IN_TIME_S = 20.0
 """How long a test waits for what must come; a loaded machine may take long over little."""
 LOOK_S = 0.01
@@ -100,11 +110,20 @@ class LinkEar(Ear):
         self.link = link
         self.heard: list[tuple[Any, tuple[Any, ...]]] = []
         self.on_heard: Callable[[Any, tuple[Any, ...]], None] | None = None
+        self.gone = ""
+        """Why the broker is gone, once the link has said so."""
         link.attach(loop, self.wake)
 
     def wake(self) -> None:
         self.wakes += 1
-        for message, frames in self.link.receive(1_000):
+        try:
+            received = self.link.receive(1_000)
+        except OSError as error:
+            self.gone = str(error)
+            self.link.detach()
+            self.changed.set()
+            return
+        for message, frames in received:
             self.heard.append((message, frames))
             if self.on_heard is not None:
                 self.on_heard(message, frames)
@@ -122,7 +141,8 @@ class LinkEar(Ear):
     def say(self, *numbers: int, frames: tuple[Any, ...] = ()) -> None:
         """Send numbered messages, the last with these frames, and flush."""
         for number in numbers:
-            self.link.send(to_broker(number, frames if number == numbers[-1] else ()))
+            its = frames if number == numbers[-1] else ()
+            self.link.send(to_broker(number, its), its)
         self.flush()
 
     def numbers(self) -> list[int]:
@@ -142,6 +162,23 @@ def from_broker(number: int, frames: tuple[Any, ...] = ()) -> Any:
     return ms.TaskItem(number, 0, b"", len(frames))
 
 
+def as_batch(frames: Sequence[bytes]) -> bytes:
+    """Return frames as a batch of a stream."""
+    return struct.pack(f"=I{len(frames)}Q", len(frames), *map(len, frames)) + b"".join(frames)
+
+
+def as_packet(number: int, parts: Sequence[bytes]) -> list[Any]:
+    """Return the packet in which a batch of a peer goes that was never answered."""
+    return encode(Packet(Kind.DATA, 1, number, 0, 0, 0, True, Piece(True, parts)))
+
+
+class Fool(NamedTuple):
+    """A peer that says what it likes."""
+
+    close: Callable[[], None]
+    send: Callable[[list[bytes]], Any]
+
+
 class Wire:
     """A router of one transport, and the way to link to it."""
 
@@ -157,6 +194,8 @@ class Wire:
         """Return a new link, closed with the wire; ``keys`` other than the right ones."""
         if isinstance(self.router, MemoryRouter):
             link: Any = self.router.link()
+        elif isinstance(self.router, StreamRouter):
+            link = LocalLink(self.router.address)
         else:
             self._names += 1
             keys = keys or (self.keys.client if self.keys else None)
@@ -168,6 +207,35 @@ class Wire:
     def ear(self, link: Any = None) -> LinkEar:
         """Return an ear at a new link."""
         return LinkEar(link or self.link(), asyncio.get_running_loop())
+
+    def fool(self) -> Fool:
+        """Return a new peer that says what it likes."""
+        if isinstance(self.router, StreamRouter):
+            stream = socket.socket(socket.AF_UNIX)
+            stream.connect(str(socket_path(self.router.address)))
+            fool = Fool(stream.close, lambda frames: stream.sendall(as_batch(frames)))
+        else:
+            dealer = self.context.socket(zmq.DEALER)
+            dealer.set(zmq.LINGER, 0)
+            if self.keys is not None:
+                self.keys.client.secure(dealer)
+            dealer.connect(self.router.address)
+            numbers = itertools.count()
+            fool = Fool(
+                dealer.close,
+                lambda frames: dealer.send_multipart(as_packet(next(numbers), frames)),
+            )
+        self._links.callback(fool.close)
+        return fool
+
+    def babble(self, peer: bytes, frames: list[bytes]) -> None:
+        """Have the router send a peer what it likes."""
+        if isinstance(self.router, StreamRouter):
+            self.router._connections[peer].outgoing.add(frames)
+            self.router._dirty.add(peer)
+            self.router.flush()
+        else:
+            self.router._socket.send_multipart([peer, *frames])
 
     def close_links(self) -> None:
         self._links.close()
@@ -188,7 +256,7 @@ async def wired(transport: str) -> AsyncIterator[Wire]:
             wire.router = ZmqRouter(context, "tcp://127.0.0.1:*", keys)
         else:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-            wire.router = ZmqRouter(context, f"ipc://{folder}/broker")
+            wire.router = StreamRouter(f"{folder}/broker")
         stack.callback(wire.router.close)
         stack.callback(wire.close_links)
         yield wire

@@ -11,6 +11,7 @@ import msgspec
 import zmq
 
 import steerio
+from steerio.edge.wire.addresses import socket_path
 from steerio.edge.wire.headers import encode_headers
 from steerio.edge.wire.packets import Piece, encode
 from steerio.edge.wire.session import Kind, Packet
@@ -20,6 +21,7 @@ from steerio.model import messages as ms
 from steerio.model.objects import StoredObject
 from steerio.session.session import Session
 from steerio.session.session_store import SessionStore
+from tests.contract.wires import as_batch
 
 ROUNDS = 40
 LINGER_MS = 200
@@ -72,6 +74,14 @@ def throw(address: str, seed: int) -> None:
     context.term()
 
 
+def throw_at_stream(path: str, seed: int) -> None:
+    """Throw noise at a Unix stream, each batch as a peer of its own."""
+    for batch in noise(random.Random(seed)):
+        with socket.socket(socket.AF_UNIX) as peer:
+            peer.connect(path)
+            peer.sendall(as_batch(batch))
+
+
 def throw_bytes(path: str, seed: int) -> None:
     """Throw random bytes at a Unix stream or a TCP port, below any protocol."""
     chance = random.Random(seed)
@@ -92,11 +102,13 @@ async def test_a_broker_goes_on_serving_whatever_is_thrown_at_its_ports(tmp_path
         session = Session(client, None, SessionStore(client, *hosting.store))
         try:
             kept = await session.put(VALUE)
-            stream = str(Path(hosting.connection.local.removeprefix("ipc://")).with_name("workers"))
+            at = hosting.connection
+            streams = [str(socket_path(address)) for address in (at.local, at.workers)]
             for seed in range(ROUNDS):
-                throw(hosting.connection.local, seed)
+                for stream in streams:
+                    throw_at_stream(stream, seed)
+                    throw_bytes(stream, seed)
                 throw(hosting.connection.remote, seed + ROUNDS)
-                throw_bytes(stream, seed)
                 throw_bytes(hosting.connection.remote.removeprefix("tcp://"), seed)
                 assert await session.run(double, seed) == 2 * seed
             assert await kept == VALUE

@@ -1,8 +1,9 @@
-"""TCP addresses of brokers: names and numbers of hosts, of IPv4 and IPv6.
+"""Addresses of brokers: paths of Unix sockets, and names and numbers of hosts.
 
-Addresses are written as URLs have them: ``tcp://10.0.0.1:5555``, ``tcp://[fe80::1%eth0]:5555``,
-``tcp://node7:5555``.  A name that has addresses of both kinds stands for those of IPv4, at either
-end; ZeroMQ would take one of them and never try another.
+Addresses are written as URLs have them: ``unix:///tmp/steerio-ab/broker`` on the broker's own host,
+``tcp://10.0.0.1:5555``, ``tcp://[fe80::1%eth0]:5555``, ``tcp://node7:5555`` on others.  A name that
+has addresses of IPv4 and IPv6 stands for those of IPv4, at either end; ZeroMQ would take one of
+them and never try another.
 """
 
 from __future__ import annotations
@@ -10,10 +11,22 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import socket
+from pathlib import Path
 
 from steerio.errors import UsageError
 
 TCP = "tcp://"
+UNIX = "unix://"
+
+
+def is_local(address: str) -> bool:
+    """Say whether an address is of a socket on this host."""
+    return address.startswith(UNIX)
+
+
+def socket_path(address: str) -> Path:
+    """Return the path of the socket of a local address."""
+    return Path(address.removeprefix(UNIX))
 
 
 def join_address(host: str, port: int | str) -> str:

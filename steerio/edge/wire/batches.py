@@ -14,7 +14,7 @@ import itertools
 import socket
 import struct
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from steerio.edge.wire.receive_buffers import Spares
@@ -30,6 +30,13 @@ SENT_PIECES = 64
 """Most pieces that are sent in one go."""
 
 _COUNT = struct.Struct("=I")
+_ONE = struct.Struct("=IQ")
+"""The beginning of a batch that has a header and no frame, as most have."""
+_QUIETLY: int = getattr(socket, "MSG_NOSIGNAL", 0)
+"""Keeps SIGPIPE away from a process that has its ordinary effect, which is to end it."""
+
+Batch = tuple[Any, Sequence[Any]]
+"""A header, and its frames."""
 
 
 def head(parts: Sequence[Any]) -> bytes:
@@ -57,14 +64,21 @@ class Incoming:
         """The memory for the next bytes: the rest of a long frame, or room for any batch."""
         return self._missing[0] if self._missing else self._any
 
-    def feed(self, count: int) -> Iterator[tuple[Any, list[Any]]]:
-        """Take in this many bytes of ``room``; give out the batches that are complete.
+    def feed(self, count: int) -> Iterable[Batch]:
+        """Take in this many bytes of ``room``; return the batches that are complete.
 
-        Each is a header and its frames.
+        Iterate over them once, before the next bytes are received.
 
         Raises:
-            ProtocolError: the bytes are no batch.
+            ProtocolError: the bytes are no batch, as is found while iterating.
         """
+        if count >= _ONE.size and not self._data and not self._missing:
+            parts, length = _ONE.unpack_from(self._any)
+            if parts == 1 and count == _ONE.size + length:
+                return ((bytes(self._any[_ONE.size : count]), ()),)
+        return self._cut(count)
+
+    def _cut(self, count: int) -> Iterator[Batch]:
         if self._missing:
             if self._have_received(count):
                 whole, self._long = self._long, []
@@ -127,19 +141,34 @@ class Outgoing:
     """The batches that wait to be written to a connection."""
 
     def __init__(self) -> None:
-        self._pieces: deque[memoryview] = deque()
+        self._pieces: deque[memoryview | bytes] = deque()
+        self.nbytes = 0
+        """Bytes that are still to be written."""
 
     def __bool__(self) -> bool:
         return bool(self._pieces)
 
     def add(self, batch: Sequence[Any]) -> None:
         """Have a batch written: its header, and its frames."""
+        if len(batch) == 1 and len(batch[0]) <= JOINED_BYTES:
+            piece = _ONE.pack(1, len(batch[0])) + batch[0]
+            self.nbytes += len(piece)
+            self._pieces.append(piece)
+            return
         views = [memoryview(frame).cast("B") for frame in batch]
-        if sum(map(len, views)) <= JOINED_BYTES:
-            self._pieces.append(memoryview(b"".join([head(views), *views])))
+        nbytes = sum(map(len, views))
+        lengths = head(views)
+        self.nbytes += len(lengths) + nbytes
+        if nbytes <= JOINED_BYTES:
+            self._pieces.append(b"".join([lengths, *views]))
         else:
-            self._pieces.append(memoryview(head(views)))
+            self._pieces.append(lengths)
             self._pieces.extend(view for view in views if len(view))
+
+    def clear(self) -> None:
+        """Drop all of them."""
+        self._pieces.clear()
+        self.nbytes = 0
 
     def write(self, connection: socket.socket) -> bool:
         """Write as much as goes; ``True`` once all is written.
@@ -151,13 +180,15 @@ class Outgoing:
         while pieces:
             try:
                 if len(pieces) == 1:
-                    written = connection.send(pieces[0])
+                    written = connection.send(pieces[0], _QUIETLY)
                 else:  # together, or each would wake the peer
-                    written = connection.sendmsg(itertools.islice(pieces, SENT_PIECES))
+                    together = itertools.islice(pieces, SENT_PIECES)
+                    written = connection.sendmsg(together, (), _QUIETLY)
             except BlockingIOError:
                 return False
+            self.nbytes -= written
             while pieces and written >= len(pieces[0]):
                 written -= len(pieces.popleft())
             if written:
-                pieces[0] = pieces[0][written:]
+                pieces[0] = memoryview(pieces[0])[written:]
         return True

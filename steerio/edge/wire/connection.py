@@ -14,13 +14,15 @@ from msgspec import Struct
 
 from steerio.edge.system.machine import boot_id, process_space
 from steerio.edge.system.own_files import from_json, read_own, to_json, write_own
-from steerio.edge.wire.addresses import split_address
+from steerio.edge.wire.addresses import UNIX, is_local, socket_path, split_address
 from steerio.edge.wire.keys import ClientKeys
 from steerio.errors import UsageError
 from steerio.model.messages import PROTOCOL
 from steerio.model.objects import StoreSetting
 
 FILE_NAME = "connection.json"
+WORKERS = "workers"
+"""The name of the socket for workers, beside the one for nodes and clients."""
 LISTEN_S = 1.0
 """Longest wait for a socket to accept a connection."""
 
@@ -30,7 +32,7 @@ class Connection(Struct, frozen=True):
 
     Attributes:
         host, pid: the machine and process of the broker.
-        local: address for peers on the same machine (an IPC socket).
+        local: address for nodes and clients on the same machine (a Unix socket).
         remote: TCP address for others, or empty if the broker does not listen on one.
         keys: CURVE keys for ``remote``, or ``None`` if it is not encrypted.
         protocol: version of the messages it speaks.
@@ -59,7 +61,7 @@ class Connection(Struct, frozen=True):
             UsageError: the broker is on another machine and listens on no network, or it has
                 ended.
         """
-        if self.here and Path(self.local.removeprefix("ipc://")).exists():
+        if self.here and socket_path(self.local).exists():
             return self.local, None
         if self.remote:
             return self.remote, self.keys
@@ -93,7 +95,12 @@ class Connection(Struct, frozen=True):
     @property
     def folder(self) -> str:
         """The folder of its sockets on its machine, which it removes as it ends."""
-        return str(Path(self.local.removeprefix("ipc://")).parent)
+        return str(socket_path(self.local).parent)
+
+    @property
+    def workers(self) -> str:
+        """The address for workers on its machine: a socket beside the other."""
+        return f"{UNIX}{socket_path(self.local).with_name(WORKERS)}"
 
     def write(self, folder: Path) -> Path:
         """Write the connection file into a run directory.
@@ -150,15 +157,16 @@ def _why_unread(path: Path, data: bytes, error: Exception) -> str:
 
 
 def listens(address: str) -> bool:
-    """Say whether a process listens on an ``ipc://`` or ``tcp://`` address."""
-    scheme, _, place = address.partition("://")
+    """Say whether a process listens on a ``unix://`` or ``tcp://`` address."""
     try:
-        if scheme == "tcp":
-            socket.create_connection(split_address(address), LISTEN_S).close()
-        else:
+        if is_local(address):
             with socket.socket(socket.AF_UNIX) as probe:
                 probe.settimeout(LISTEN_S)
-                probe.connect(place)
-    except (OSError, UnicodeError):
+                probe.connect(str(socket_path(address)))
+        else:
+            socket.create_connection(split_address(address), LISTEN_S).close()
+    except (TimeoutError, BlockingIOError):
+        return is_local(address)  # it is there, and slow to answer
+    except (OSError, UnicodeError, ValueError):
         return False
     return True

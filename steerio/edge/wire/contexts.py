@@ -33,7 +33,7 @@ class Context:
     """
 
     def __init__(self) -> None:
-        _need_threads()
+        need_threads()
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         _open.append(self._context)
         self._sockets: list[zmq.Socket[bytes]] = []
@@ -81,8 +81,8 @@ def connecting(address: str) -> Generator[None, None, None]:
         raise UsageError(f"cannot connect to a broker at {address}: {why or error}") from None
 
 
-def _need_threads() -> None:
-    """Check that a context's threads can start: ZeroMQ ends the process if they cannot.
+def need_threads() -> None:
+    """Check that a few threads can start, as a context's: ZeroMQ ends the process if they cannot.
 
     Raises:
         OSError: they cannot.

@@ -18,7 +18,7 @@ import contextlib
 import itertools
 import threading
 from collections import deque
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, NamedTuple, Protocol
 
 from steerio.edge.wire.cutting import batches
@@ -43,6 +43,8 @@ class RouterEndpoint(Protocol):
     """Whether peers are in this process, so that none can be lost without it."""
     remote: bool
     """Whether peers may be on other machines, on which names and numbers may be as here."""
+    lasting: bool
+    """Whether a connection lasts as long as its peer, so that one that ended is the peer's end."""
     first: bool
     """Whether it is flushed before the record is written: it has workers and no clients."""
 
@@ -111,7 +113,7 @@ class LinkEndpoint(Protocol):
     """How many packets have come; a long message has many, before it is complete."""
 
     def send(self, message: ToBroker, frames: Frames = ()) -> None:
-        """Collect a message for the broker."""
+        """Collect a message for the broker; its frames may not change any more."""
         ...
 
     def flush(self) -> None:
@@ -135,6 +137,7 @@ class LinkEndpoint(Protocol):
 
         Raises:
             ProtocolError: they cannot be read.
+            OSError: the broker is gone and all its messages were taken, if the transport can tell.
         """
         ...
 
@@ -245,6 +248,7 @@ class MemoryRouter:
 
     local = True
     remote = False
+    lasting = True
     first = False
     encodes: ClassVar[bool] = False
     """Whether messages are encoded and decoded on their way, as those over a wire are."""
@@ -257,20 +261,21 @@ class MemoryRouter:
         self._held_bells: list[Bell] | None = None
         self._names = itertools.count(1)
 
-    @contextlib.contextmanager
-    def holding_bells(self) -> Generator[None, None, None]:
-        """Wake links on this thread's loop at the end of this, and not by way of their loop.
+    def hold_bells(self) -> None:
+        """Wake no link on this thread's loop until `answer_bells` does so, not by way of the loop.
 
         So a driver that steps a broker on the loop of its clients spares them a turn of that loop,
         and itself another: it is not woken for their answers, and has to ask `ready`.
         """
-        held = self._held_bells = []
-        try:
-            yield
-        finally:
+        self._held_bells = []
+
+    def answer_bells(self) -> None:
+        """Wake the links that would have been woken meanwhile."""
+        held = self._held_bells
+        if held:
             for bell in held:
                 bell.answer()
-            self._held_bells = None
+        self._held_bells = None
 
     def link(self) -> MemoryLink:
         """Return a new link to this router."""

@@ -8,7 +8,7 @@ per message; a single message is just a batch of one.
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import GenericAlias
 from typing import Any, Literal, cast
 
@@ -105,6 +105,32 @@ def decode_from_broker(header: bytes, receiver: Receiver = "any") -> list[FromBr
     return _decode(header, receiver)
 
 
+Dealt = list[tuple[Any, tuple[Any, ...]]]
+"""The messages of a batch, each with its frames."""
+
+
+@functools.cache
+def reader(receiver: Receiver) -> Callable[[bytes, Sequence[Any]], Dealt]:
+    """Return the function by which this kind of peer reads a batch: its header, and its frames.
+
+    That raises a `ProtocolError` if the batch cannot be read.
+    """
+    decode = _decoder(receiver).decode
+
+    def read(header: bytes, frames: Sequence[Any]) -> Dealt:
+        try:
+            messages = decode(header) if len(header) <= LIMIT_HEADER_BYTES else None
+        except Exception as error:
+            raise _refused(error) from error
+        if messages is None:
+            raise _too_long(header)
+        if len(messages) == 1 and not frames and not getattr(messages[0], "frames", 0):
+            return [(messages[0], ())]  # as most are
+        return deal_frames(messages, frames)
+
+    return read
+
+
 def prepare_to_hear() -> None:
     """Make the decoder of the broker's messages now, not when the first one comes."""
     _decoder("node")
@@ -113,19 +139,25 @@ def prepare_to_hear() -> None:
 
 def _decode(header: bytes, receiver: Receiver) -> list[Any]:
     if len(header) > LIMIT_HEADER_BYTES:
-        raise ProtocolError(f"header of {len(header)} bytes (limit {LIMIT_HEADER_BYTES})")
+        raise _too_long(header)
     try:
         messages: list[Any] = _decoder(receiver).decode(header)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ProtocolError(f"header does not decode: {error}") from error
     except Exception as error:  # a check of a Struct (UsageError) is the sender's fault too
-        raise ProtocolError(f"header is refused: {error}") from error
+        raise _refused(error) from error
     return messages
 
 
-def deal_frames(
-    messages: Sequence[Any], frames: Sequence[Any]
-) -> list[tuple[Any, tuple[Any, ...]]]:
+def _too_long(header: bytes) -> ProtocolError:
+    return ProtocolError(f"header of {len(header)} bytes (limit {LIMIT_HEADER_BYTES})")
+
+
+def _refused(error: Exception) -> ProtocolError:
+    if isinstance(error, msgspec.DecodeError | UnicodeDecodeError | RecursionError):
+        return ProtocolError(f"header does not decode: {error}")
+    return ProtocolError(f"header is refused: {error}")
+
+
+def deal_frames(messages: Sequence[Any], frames: Sequence[Any]) -> Dealt:
     """Give each message of a batch its own frames.
 
     Raises:
@@ -133,7 +165,7 @@ def deal_frames(
     """
     if not frames and not any(getattr(message, "frames", 0) for message in messages):
         return [(message, ()) for message in messages]
-    dealt: list[tuple[Any, tuple[Any, ...]]] = []
+    dealt: Dealt = []
     at = 0
     for message in messages:
         count: int = getattr(message, "frames", 0)

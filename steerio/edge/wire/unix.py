@@ -1,4 +1,6 @@
-"""Endpoints over Unix stream sockets, between a broker and the workers on its own host.
+"""Endpoints over Unix stream sockets, between a broker and its peers on its own host.
+
+The broker's end is here; those of its peers are in `edge.wire.unix_links`.
 
 ZeroMQ hands every message to an I/O thread and back, which costs most of a round trip;
 on one host a plain stream reaches the other process in one system call.  A batch is the
@@ -16,38 +18,36 @@ import contextlib
 import errno
 import itertools
 import logging
-import mmap
 import os
+import select
 import selectors
 import socket
-import struct
 import time
+from collections import deque
 from collections.abc import Callable
 from math import inf
 from pathlib import Path
-from typing import Any
 
 from steerio.edge.system.descriptors import is_scarce
-from steerio.edge.wire.batches import Incoming, Outgoing
+from steerio.edge.wire.addresses import UNIX
+from steerio.edge.wire.batches import Incoming
 from steerio.edge.wire.cutting import batches, refused
 from steerio.edge.wire.endpoint import Arrival, Frames
-from steerio.edge.wire.headers import (
-    Receiver,
-    deal_frames,
-    decode_from_broker,
-    decode_to_broker,
-)
+from steerio.edge.wire.headers import reader
 from steerio.edge.wire.receive_buffers import Spares
+from steerio.edge.wire.stream_peer import StreamPeer
 from steerio.errors import EncodingError, ProtocolError
-from steerio.model.messages import FromBroker, ToBroker
+from steerio.model.messages import FromBroker
 
-SCHEME = "unix://"
 CHUNK_BYTES = 1 << 18
 """Most bytes that are read from a connection in one go."""
 BUFFER_BYTES = 1 << 21
 """Bytes of a message that the kernel is asked to take before its reader does: waking the reader for
 every 200 kB (its default) makes long frames slow."""
-
+PARTING_TICKS = 30
+"""How many ticks a peer is waited for that is let go and may not have its last messages yet."""
+LINGER_S = 0.5
+"""How long an endpoint that is closed goes on delivering."""
 
 _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 PAUSE_S = 1.0
@@ -58,23 +58,12 @@ TOLD_S = 60.0
 log = logging.getLogger("steerio.edge")
 
 
-class _Connection:
-    """One peer of a router."""
-
-    def __init__(self, identity: bytes, connection: socket.socket, incoming: Incoming) -> None:
-        self.identity = identity
-        self.socket = connection
-        self.incoming = incoming
-        self.outgoing = Outgoing()
-        self.messages: list[FromBroker] = []
-        self.frames: list[Any] = []
-
-
 class StreamRouter:
     """The broker's end.
 
     Args:
         path: of the socket to listen on; its folder must be closed to others.
+        first: whether it has workers only, so that it is flushed before the record is written.
 
     Raises:
         OSError: it cannot listen there.
@@ -82,10 +71,11 @@ class StreamRouter:
 
     local = False
     remote = False
-    first = True
+    lasting = True
 
-    def __init__(self, path: str) -> None:
-        self.address = SCHEME + path
+    def __init__(self, path: str, *, first: bool = True) -> None:
+        self.first = first
+        self.address = UNIX + path
         self._path = path
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
@@ -97,14 +87,22 @@ class StreamRouter:
         except BaseException:
             self._listener.close()
             raise
-        self._connections: dict[bytes, _Connection] = {}
+        self._connections: dict[bytes, StreamPeer] = {}
         self._dirty: set[bytes] = set()
         self._gone: list[bytes] = []
+        self._parting: dict[bytes, int] = {}
+        """The ticks for which each peer is still kept that was let go."""
         self._names = itertools.count(1)
         self._room = memoryview(bytearray(CHUNK_BYTES))  # a fresh one for each read costs a mmap
         self._spares = Spares()
+        self._read_batch = reader("broker")
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._first: asyncio.Handle | None = None
         self._due = True
+        self._held: deque[Arrival] = deque()
+        """Arrivals that were more than was asked for."""
+        self._more = False
+        """Whether the last look left something unread."""
         self._paused = 0.0
         """The time until which no connection is accepted, for want of descriptors; 0: none."""
         self._told = -inf
@@ -113,6 +111,8 @@ class StreamRouter:
         connection = self._connections.get(peer)
         if connection is None:
             self._gone.append(peer)
+            return
+        if connection.broken or connection.parting:
             return
         connection.messages.append(message)
         if frames:
@@ -126,40 +126,54 @@ class StreamRouter:
                 connection = self._connections.get(peer)
                 if connection is not None:
                     self._write(connection)
+        if self._held:
+            return []  # the last words of those that are gone come first
         gone, self._gone = self._gone, []
-        return gone
+        return list(dict.fromkeys(gone)) if gone else gone
 
     def receive(self, limit: int) -> list[Arrival]:
-        del limit  # one look at the connections gives at most CHUNK_BYTES of each
         arrivals: list[Arrival] = []
+        if self._held:
+            return self._take_held(limit)
         if self._paused and time.monotonic() >= self._paused:
             self._go_on_accepting()
         if not self._due:
             return arrivals
-        self._due = False
+        self._due = self._more = False
         for key, mask in self._selector.select(0):
             if key.data is None:
                 self._accept()
                 continue
-            connection: _Connection = key.data
+            connection: StreamPeer = key.data
             if mask & selectors.EVENT_WRITE:
                 self._write(connection)
             if mask & selectors.EVENT_READ:
                 self._read(connection, arrivals)
+        if len(arrivals) > limit:
+            self._held.extend(arrivals)
+            return self._take_held(limit)
         return arrivals
 
     def congested(self, peer: bytes) -> bool:
         connection = self._connections.get(peer)
-        return connection is not None and bool(connection.outgoing)
+        return connection is not None and connection.congested
 
     def connected(self, peer: bytes) -> bool:
-        return peer in self._connections
+        connection = self._connections.get(peer)
+        return connection is not None and not connection.broken
 
     def forget(self, peer: bytes) -> None:
-        """Do nothing: the peer closes its stream."""
+        connection = self._connections.get(peer)
+        if connection is not None and not connection.parting:
+            connection.parting = True
+            self._parting[peer] = PARTING_TICKS
+            self._dirty.add(peer)
 
     def tick(self) -> None:
-        """Do nothing: a stream loses nothing as long as it stands."""
+        for peer in list(self._parting):
+            self._parting[peer] -= 1
+            if not self._parting[peer]:
+                self._drop(self._connections[peer])
 
     def attach(self, loop: asyncio.AbstractEventLoop, wake: Callable[[], None]) -> None:
         def on_readable() -> None:
@@ -168,8 +182,12 @@ class StreamRouter:
 
         self._loop = loop
         loop.add_reader(self.fileno(), on_readable)
+        if self._held:
+            self._first = loop.call_soon(wake)
 
     def detach(self) -> None:
+        if self._first is not None:
+            self._first.cancel()
         if self._loop is not None and not self._loop.is_closed():
             self._loop.remove_reader(self.fileno())
         self._loop = None
@@ -178,20 +196,50 @@ class StreamRouter:
         self._due = True
 
     def ready(self) -> bool:
-        return False  # waiting data makes the selector's descriptor readable again
+        if self._more or self._held:
+            return True
+        if self._due:  # else the descriptor becomes readable again
+            self._due = bool(self._selector.select(0))
+        return self._due
 
     def fileno(self) -> int:
         return self._selector.fileno()
 
     def close(self) -> None:
         self.detach()
+        if self._listener.fileno() < 0:
+            return
+        self._deliver()
         self._selector.close()
         for connection in self._connections.values():
             connection.socket.close()
+            connection.clear()
         self._connections.clear()
         self._listener.close()
         with contextlib.suppress(OSError):
             Path(self._path).unlink()
+
+    def _take_held(self, limit: int) -> list[Arrival]:
+        held = self._held
+        return [held.popleft() for _ in range(min(limit, len(held)))]
+
+    def _deliver(self) -> None:
+        """Write all that waits to be written, for a bounded time."""
+        poller, waiting = select.poll(), dict[int, StreamPeer]()
+        for connection in self._connections.values():
+            if connection.outgoing:
+                waiting[connection.socket.fileno()] = connection
+                poller.register(connection.socket, select.POLLOUT)
+        until = time.monotonic() + LINGER_S
+        while waiting and (left_s := until - time.monotonic()) > 0:
+            for number, _ in poller.poll(left_s * 1000):
+                try:
+                    done = waiting[number].write()
+                except OSError:
+                    done = True
+                if done:
+                    poller.unregister(number)
+                    del waiting[number]
 
     def _accept(self) -> None:
         with contextlib.suppress(BlockingIOError, ConnectionError):
@@ -208,18 +256,18 @@ class StreamRouter:
             accepted.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER_BYTES)
             identity = b"stream-%d" % next(self._names)
             incoming = Incoming(self._room, self._spares)
-            connection = self._connections[identity] = _Connection(identity, accepted, incoming)
+            connection = self._connections[identity] = StreamPeer(identity, accepted, incoming)
             self._selector.register(accepted, selectors.EVENT_READ, connection)
 
     def _pause_accepting(self, error: OSError) -> None:
-        """Let connecting workers wait; trying again at once would keep this process busy."""
+        """Let connecting peers wait; trying again at once would keep this process busy."""
         self._selector.unregister(self._listener)
         self._paused = time.monotonic() + PAUSE_S
         if self._paused > self._told + TOLD_S:
             self._told = self._paused
             log.warning(
-                "no worker can connect: %s, and %d are connected; raise the bound of this process "
-                "(ulimit -n) or have fewer workers",
+                "no worker or client can connect: %s, and %d are connected; raise the bound of "
+                "this process (ulimit -n) or have fewer of them",
                 error.strerror,
                 len(self._connections),
             )
@@ -229,7 +277,7 @@ class StreamRouter:
         self._selector.register(self._listener, selectors.EVENT_READ)
         self._due = True
 
-    def _read(self, connection: _Connection, arrivals: list[Arrival]) -> None:
+    def _read(self, connection: StreamPeer, arrivals: list[Arrival]) -> None:
         try:
             count = connection.socket.recv_into(connection.incoming.room)
         except BlockingIOError:
@@ -239,37 +287,56 @@ class StreamRouter:
         if not count:
             self._drop(connection)
             return
+        if count == CHUNK_BYTES:
+            self._due = self._more = True
+        identity, read_batch = connection.identity, self._read_batch
         try:
             for header, frames in connection.incoming.feed(count):
-                messages = deal_frames(decode_to_broker(header), frames)
-                arrivals.append(Arrival(connection.identity, messages))
+                try:
+                    arrivals.append(Arrival(identity, read_batch(header, frames)))
+                except ProtocolError as error:
+                    arrivals.append(Arrival(identity, (), str(error)))
         except ProtocolError as error:
-            arrivals.append(Arrival(connection.identity, (), str(error)))
+            arrivals.append(Arrival(identity, (), str(error)))
             self._drop(connection)  # the begin of the next batch is not known any more
 
-    def _write(self, connection: _Connection) -> None:
+    def _write(self, connection: StreamPeer) -> None:
         messages, frames = connection.messages, connection.frames
         if messages:
             connection.messages, connection.frames = [], []
             try:
                 for batch in batches(messages, frames):
-                    connection.outgoing.add(batch)
+                    connection.add(batch)
             except EncodingError as error:  # the peer cannot go on without that message
-                connection.outgoing.add(refused(error))
+                connection.add(refused(error))
+                self._gone.append(connection.identity)
         try:
-            done = connection.outgoing.write(connection.socket)
+            done = connection.write()
         except OSError:
+            self._break(connection)
+            done = True
+        if done and connection.parting:
             self._drop(connection)
-            return
-        events = selectors.EVENT_READ if done else selectors.EVENT_READ | selectors.EVENT_WRITE
-        if self._selector.get_key(connection.socket).events != events:
+        elif done is connection.writes_later or connection.parting:
+            connection.writes_later = not done
+            events = 0 if connection.parting else selectors.EVENT_READ
+            events |= 0 if done else selectors.EVENT_WRITE
             self._selector.modify(connection.socket, events, connection)
 
-    def _drop(self, connection: _Connection) -> None:
+    def _break(self, connection: StreamPeer) -> None:
+        """Write no more to a peer; it is gone once all that it wrote before has been read."""
+        connection.broken = True
+        connection.clear()
+        with contextlib.suppress(OSError):
+            connection.socket.shutdown(socket.SHUT_RDWR)
+
+    def _drop(self, connection: StreamPeer) -> None:
         if self._connections.pop(connection.identity, None) is not None:
             self._selector.unregister(connection.socket)
             connection.socket.close()
-            self._gone.append(connection.identity)
+            connection.clear()
+            if self._parting.pop(connection.identity, None) is None:
+                self._gone.append(connection.identity)
 
 
 def _are_scarce(listener: socket.socket) -> bool:
@@ -281,87 +348,3 @@ def _are_scarce(listener: socket.socket) -> bool:
     probe = os.dup(listener.fileno())
     os.close(probe)
     return is_scarce(probe)
-
-
-class StreamLink:
-    """A worker's end; it blocks, for a worker has nothing to do but wait.
-
-    Args:
-        address: the router's.
-        receiver: which kind of peer this is, so that it decodes no other's messages.
-
-    Raises:
-        OSError: no process listens there.
-    """
-
-    def __init__(self, address: str, receiver: Receiver = "any") -> None:
-        self._receiver: Receiver = receiver
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        try:
-            self._socket.connect(address.removeprefix(SCHEME))
-        except BaseException:
-            self._socket.close()
-            raise
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER_BYTES)
-        chunk = mmap.mmap(-1, CHUNK_BYTES)  # an idle worker has only so much of it as it used
-        self._incoming = Incoming(memoryview(chunk), Spares())
-        self._messages: list[ToBroker] = []
-        self._frames: list[Any] = []
-        self._wait_s = -1.0
-
-    def send(self, message: ToBroker, frames: Frames = ()) -> None:
-        """Collect a message for the broker."""
-        self._messages.append(message)
-        if frames:
-            self._frames.extend(frames)
-
-    def flush(self) -> None:
-        """Write the collected messages; blocks while the broker does not read.
-
-        Raises:
-            OSError: the broker is gone.
-            EncodingError: a message is too long; those before it were written.
-        """
-        if self._messages:
-            messages, frames = self._messages, self._frames
-            self._messages, self._frames = [], []
-            for batch in batches(messages, frames):
-                outgoing = Outgoing()
-                outgoing.add(batch)
-                while not outgoing.write(self._socket):
-                    pass  # a signal or the time set for receiving ended the write early
-
-    def receive_within(self, timeout_s: float) -> list[tuple[FromBroker, Frames]]:
-        """Wait up to ``timeout_s`` seconds for a message; take all that have arrived.
-
-        Raises:
-            OSError: the broker is gone.
-            ProtocolError: its messages cannot be read.
-        """
-        flags = 0
-        if timeout_s <= 0:
-            flags = socket.MSG_DONTWAIT
-        elif timeout_s != self._wait_s:
-            # the kernel's own bound: no poll before each receive
-            whole = int(timeout_s)
-            bound = struct.pack("ll", whole, round((timeout_s - whole) * 1e6))
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, bound)
-            self._wait_s = timeout_s
-        try:
-            count = self._socket.recv_into(self._incoming.room, 0, flags)
-        except BlockingIOError:
-            return []
-        if not count:
-            raise ConnectionResetError("the broker closed the connection")
-        received: list[tuple[FromBroker, Frames]] = []
-        for header, frames in self._incoming.feed(count):
-            received.extend(deal_frames(decode_from_broker(header, self._receiver), frames))
-        return received
-
-    def let_go(self) -> None:
-        """Close this process's copy of the connection, which another one uses."""
-        self._socket.close()
-
-    def close(self) -> None:
-        """Close the connection."""
-        self._socket.close()

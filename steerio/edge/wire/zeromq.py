@@ -80,6 +80,7 @@ class ZmqRouter:
     """
 
     local = False
+    lasting = False
     first = False
     remote: bool
 

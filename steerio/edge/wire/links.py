@@ -1,0 +1,43 @@
+"""The opening of a link to a broker, by the kind of its address."""
+
+from __future__ import annotations
+
+import contextlib
+
+from steerio.edge.wire.addresses import is_local
+from steerio.edge.wire.contexts import Context, connecting
+from steerio.edge.wire.endpoint import LinkEndpoint
+from steerio.edge.wire.headers import Receiver
+from steerio.edge.wire.keys import ClientKeys
+from steerio.edge.wire.unix_links import LocalLink
+from steerio.edge.wire.zeromq_link import ZmqLink
+
+
+def open_link(
+    address: str,
+    identity: str,
+    keys: ClientKeys | None,
+    receiver: Receiver,
+    opened: contextlib.ExitStack,
+) -> LinkEndpoint:
+    """Return a link to a broker: a Unix stream to one of this host, ZeroMQ to one of another.
+
+    Args:
+        address: of the broker.
+        identity: this peer's name on the wire, unique at the broker.
+        keys: CURVE keys for addresses that want them.
+        receiver: which kind of peer this is.
+        opened: closes it.
+
+    Raises:
+        UsageError: the address or its keys are malformed, no broker listens there, or there are no
+            descriptors or threads.
+    """
+    with connecting(address):
+        if is_local(address):
+            local = LocalLink(address, receiver)
+            opened.callback(local.close)
+            return local
+        context = Context()
+        opened.callback(context.end)  # also closes sockets that a second Ctrl-C kept open
+        return ZmqLink(context, address, identity.encode(), keys, receiver)
