@@ -178,7 +178,10 @@ async def test_a_fork_of_a_peer_is_not_that_peer() -> None:
         await ear.until(lambda: ear.heard)
         heard, said = os.pipe()
         fork = os.fork()
-        if not fork:
+        if not fork:  # it closes whatever it has inherited
+            peer.link.send(to_broker(2))
+            peer.link.flush()
+            peer.link.close()
             os.read(heard, 1)
             os._exit(0)
         try:
@@ -188,9 +191,14 @@ async def test_a_fork_of_a_peer_is_not_that_peer() -> None:
             link._selector.close()
             gone: list[bytes] = []
             await ear.until(lambda: gone.extend(ear.flush()) or gone)
+            assert ear.numbers() == [1]
+            os.write(said, b"x")
+            assert os.waitpid(fork, 0)[1] == 0  # noqa: ASYNC222 - it ends at once
+            fork = 0
         finally:
-            os.kill(fork, signal.SIGKILL)
-            os.waitpid(fork, 0)  # noqa: ASYNC222 - it ends at once
+            if fork:
+                os.kill(fork, signal.SIGKILL)
+                os.waitpid(fork, 0)  # noqa: ASYNC222 - it ends at once
             os.close(heard)
             os.close(said)
 

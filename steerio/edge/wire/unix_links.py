@@ -273,6 +273,7 @@ class LocalLink:
 
     def let_go(self) -> None:
         """Close this process's copy of the stream, which its parent may use."""
+        self._loop = None
         self._selector.close()
         self._socket.close()
 
