@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from heapq import heapify, heappop, heappush
 from itertools import islice
-from math import inf
+from math import ceil, inf
 
 from steerio.core.attempts import send
 from steerio.core.cluster import Cluster
@@ -40,6 +40,8 @@ SHARE_EACH_S = 1e-5
 """Least time between two such looks, for each worker of the pool: they cost a fiftieth of it."""
 TRIP_SHARE = 0.25
 """Share of a new measurement in the running mean of the time that a recall takes."""
+MOST_ON_LINK = 1_000
+"""Most tasks that a worker holds for the time that its link takes."""
 TRIES = 8
 """Most open workers that are asked for one that fits a queued task."""
 SLACK = 64
@@ -111,19 +113,20 @@ def fill(cluster: Cluster, worker: WorkerRecord, pool: Pool, now: float) -> None
     """Let a busy worker hold as many as all could have, as long as all it has in hand is short.
 
     The nth task that it holds is of a type of which n could be held.  So however types
-    are mixed, the nth takes at most ``held_s / n``, or is the only one.
+    are mixed, the nth takes at most ``held_s / n``, or is the only one, beside those that last for
+    as long as the link to its node takes.
     """
     in_hand, backlog, settings = worker.in_hand, pool.backlog, cluster.settings
-    kind = in_hand[0].type
-    room = min(_ahead(kind, settings), len(backlog) // pool.workers)
+    link_s, kind = worker.node.link_s, in_hand[0].type
+    room = min(_ahead(kind, settings, link_s), len(backlog) // pool.workers)
     if in_hand[-1].type is not kind:
         kind = in_hand[-1].type
-        room = min(room, _ahead(kind, settings))
+        room = min(room, _ahead(kind, settings, link_s))
     make, left_s = worker.make, worker.node.until - now
     while len(in_hand) <= room and (record := backlog.peek(make, left_s)) is not None:
         if record.type is not kind:
             kind = record.type
-            room = min(room, _ahead(kind, settings))
+            room = min(room, _ahead(kind, settings, link_s))
             continue
         backlog.pop(make, left_s)
         send(cluster, worker, record, pool, now)
@@ -162,12 +165,17 @@ def _may_be_held(record: TaskRecord, settings: Settings) -> bool:
     return 0 <= record.type.mean_s <= settings.hold_s and not (inputs and inputs.latest)
 
 
-def _ahead(kind: TypeRecord, settings: Settings) -> int:
-    """Return how many tasks of a type a worker may hold, and hold behind one of it."""
+def _ahead(kind: TypeRecord, settings: Settings, link_s: float) -> int:
+    """Return how many tasks of a type a worker may hold, and hold behind one of it.
+
+    Those that it runs while a message goes over its link and another comes back are on top.
+    """
     mean_s = kind.mean_s
     if not 0 <= mean_s <= settings.hold_s:
         return 0
-    return max(1, min(settings.held, int(settings.held_s / (mean_s + OVERHEAD_S))))
+    each_s = mean_s + OVERHEAD_S
+    few = max(1, min(settings.held, int(settings.held_s / each_s)))
+    return few if link_s < mean_s else few + min(MOST_ON_LINK, ceil(link_s / each_s))
 
 
 # -- recalling ----------------------------------------------------------------------------------

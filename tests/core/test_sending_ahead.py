@@ -11,7 +11,7 @@ from steerio.core.lifecycle import State
 from steerio.core.records import TaskRecord
 from steerio.model.events import TaskStarted
 from steerio.model.settings import Settings
-from tests.core.scene import CLIENT, LONG_S, Scene
+from tests.core.scene import CLIENT, LONG_S, NODE, Scene
 
 SETTINGS = Settings(hold_s=0.05, held_s=0.001, held=32, recall_s=0.1)
 
@@ -44,6 +44,17 @@ def test_one_short_task_is_sent_ahead() -> None:
 
 def test_more_tiny_tasks_are_sent_ahead_while_they_add_up_to_little() -> None:
     assert after_one_of(Scene({"simulate": 1}), 7e-5, queued=100) == 1 + 10
+
+
+@pytest.mark.parametrize(
+    ("link_s", "run_s", "held"), [(0.1, 0.01, 1 + 10), (0.005, 0.01, 1), (10.0, 0.0, 32 + 1_000)]
+)
+def test_what_a_worker_runs_while_a_message_crosses_a_long_link_is_sent_ahead_too(
+    link_s: float, run_s: float, held: int
+) -> None:
+    scene = Scene({"simulate": 1})
+    scene.core.heard(NODE, scene.now, 0.0, link_s)
+    assert after_one_of(scene, run_s, queued=2_000) == 1 + held
 
 
 def test_no_more_than_the_bound_is_sent_ahead() -> None:
