@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from bench.part import Part, name_of
 from bench.wire import (
+    far_link,
     large_move,
     lost_workers,
     many_needs,
@@ -20,6 +21,7 @@ PARTS: dict[str, Part] = {
     for module in (
         standing,
         two_outstanding,
+        far_link,
         lost_workers,
         large_move,
         many_needs,

@@ -40,6 +40,8 @@ SHARE_EACH_S = 1e-5
 """Least time between two such looks, for each worker of the pool: they cost a fiftieth of it."""
 TRIP_SHARE = 0.25
 """Share of a new measurement in the running mean of the time that a recall takes."""
+LINK_MARGIN = 1.5
+"""Time for which a worker holds tasks while its link brings others, in times of the link."""
 MOST_ON_LINK = 1_000
 """Most tasks that a worker holds for the time that its link takes."""
 TRIES = 8
@@ -175,7 +177,7 @@ def _ahead(kind: TypeRecord, settings: Settings, link_s: float) -> int:
         return 0
     each_s = mean_s + OVERHEAD_S
     few = max(1, min(settings.held, int(settings.held_s / each_s)))
-    return few if link_s < mean_s else few + min(MOST_ON_LINK, ceil(link_s / each_s))
+    return few if link_s < mean_s else few + min(MOST_ON_LINK, ceil(LINK_MARGIN * link_s / each_s))
 
 
 # -- recalling ----------------------------------------------------------------------------------

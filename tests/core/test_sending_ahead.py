@@ -47,7 +47,7 @@ def test_more_tiny_tasks_are_sent_ahead_while_they_add_up_to_little() -> None:
 
 
 @pytest.mark.parametrize(
-    ("link_s", "run_s", "held"), [(0.1, 0.01, 1 + 10), (0.005, 0.01, 1), (10.0, 0.0, 32 + 1_000)]
+    ("link_s", "run_s", "held"), [(0.1, 0.01, 1 + 15), (0.005, 0.01, 1), (10.0, 0.0, 32 + 1_000)]
 )
 def test_what_a_worker_runs_while_a_message_crosses_a_long_link_is_sent_ahead_too(
     link_s: float, run_s: float, held: int
