@@ -51,6 +51,10 @@ class Line(Backlog):
         self.times = sort.type, sort.at_most_s
         """The time that its tasks take depends on these."""
 
+    def clear(self) -> None:
+        """Forget all tasks: others may still know this queue, and its tasks may come to another."""
+        self._heap.clear()
+
     @property
     def rank(self) -> Rank:
         """The rank of its head; behind all others if there is none."""

@@ -111,7 +111,7 @@ class PoolQueue:
                 self._plain.pop()
             else:
                 line.pop()
-                self._drop_empty(line)  # tasks that its heap may still have are queued no more
+                self._drop_empty(line)
         if record is not None:
             self._live -= 1
         return record
@@ -214,8 +214,9 @@ class PoolQueue:
         return line
 
     def _drop_empty(self, line: Line) -> None:
-        if not line:
+        if not line:  # tasks that its heap may still have are queued no more, or elsewhere
             del self._choosy[line.sort]
+            line.clear()
 
 
 def _rounded_up(seconds: float | None) -> float:

@@ -259,7 +259,7 @@ class StoringCluster(Cluster):
             case FreeObjects(names):
                 self._remove(names)
             case ForgetCopies(node, names):
-                assert not self.core.held & set(names)
+                assert set(names).isdisjoint(self.core.held)
                 self._fetched -= {(node.number, name) for name in names}
             case SweepObjects(makers):
                 kept = self.core.held

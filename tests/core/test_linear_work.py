@@ -529,3 +529,26 @@ def test_kinds_of_workers_that_idle_no_more_are_forgotten() -> None:
 
 def test_calls_are_counted() -> None:
     assert calls(lambda: [len(()) for _ in range(10)]) >= 10
+
+
+def test_a_task_that_comes_back_to_its_pool_waits_there_once() -> None:
+    crowd = Crowd()
+    queue, make = crowd.core.pools["simulate"].backlog, WorkerNeeds(memory_bytes=2**40)
+    task = crowd.submit_one(TaskOptions(needs=needs(1)))
+    for _ in range(2):
+        assert queue.peek(make) is task
+        for pool in ("learn", "simulate"):
+            assert crowd.core.reassign([task.task_id], pool, 0.0) == 1
+    assert queue.pop(make) is task
+    task.state = -1
+    assert (queue.pop(make), len(queue)) == (None, 0)
+
+
+def test_a_task_that_came_back_to_its_pool_is_given_up_once() -> None:
+    crowd = Crowd()
+    queue = crowd.core.pools["simulate"].backlog
+    task, other = (crowd.submit_one(TaskOptions(needs=needs(1))) for _ in range(2))
+    for pool in ("learn", "simulate"):
+        assert crowd.core.reassign([task.task_id], pool, 0.0) == 1
+    assert queue.take_all([needs(1)]) == [task, other]
+    assert (len(queue), queue.needs) == (0, [])
