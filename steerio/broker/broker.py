@@ -140,7 +140,7 @@ class Broker:
             soonest = min(self._write_events_at, self._share_at)
             if next_deadline is not None:
                 soonest = min(soonest, next_deadline)
-            if self._peers:
+            if self._peers.by_number:
                 return min(soonest, self._next_ping)
             return soonest if soonest < inf else None
 
@@ -203,7 +203,7 @@ class Broker:
         From an endpoint of which so many wait already none are received: let them wait there.
         """
         inbox, take, room = self._inbox, self._intake.take, float(MESSAGES_PER_STEP)
-        some_wait = bool(inbox)
+        some_wait = bool(inbox.waiting)
         for router in self.routers:
             if some_wait and inbox.count(router) >= MESSAGES_PER_STEP:
                 continue
@@ -223,12 +223,12 @@ class Broker:
     def _hear_out(self, worker: WorkerRecord, now: float) -> None:
         """Take in all that has arrived from a worker: its node says that it has ended."""
         peer = self._peers.by_number.get(worker.peer)
-        if self._inbox and peer is not None:
+        if self._inbox.waiting and peer is not None:
             self._inbox.take_all(peer.router, peer.identity, now)
 
     def _words_wait(self) -> bool:
         """Say whether messages are there that were not taken in."""
-        if self._inbox:
+        if self._inbox.waiting:
             return True
         for router in self.routers:  # noqa: SIM110 - a generator costs more than the asking
             if router.ready():
@@ -261,8 +261,8 @@ class Broker:
         """Hand over the collected messages; return the peers that cannot be reached any more."""
         gone: list[tuple[RouterEndpoint, bytes]] = []
         for router in routers:
-            for identity in router.flush():
-                gone.append((router, identity))
+            if lost := router.flush():
+                gone += [(router, identity) for identity in lost]
         return gone
 
     def _record_and_share(self) -> None:

@@ -75,8 +75,8 @@ class Driver:
         self._on_stop_heard = on_stop_heard
         self._closed = False
         memory = [router for router in broker.routers if isinstance(router, MemoryRouter)]
-        self._memory = memory[0] if memory else MemoryRouter()
-        """The router of clients on this very loop, as a rule; an unused one if there is none."""
+        self._memory = memory[0] if memory else None
+        """The router of clients on this very loop, if there may be any."""
 
     def start(self, *, stand_in: bool) -> None:
         """Begin to drive; ``stand_in``: also while the loop stands still."""
@@ -108,14 +108,17 @@ class Driver:
             self._look_ahead(self._take_steps())
 
     def _take_steps(self) -> float | None:
+        memory = self._memory
+        if memory is None:
+            return self.broker.step()
         next_step: float | None = None
         for _ in range(STEPS_IN_TURN):
-            self._memory.hold_bells()
+            memory.hold_bells()
             try:
                 next_step = self.broker.step()
             finally:
-                self._memory.answer_bells()
-            if not self._memory.ready():
+                memory.answer_bells()
+            if not memory.ready():
                 break
         return next_step
 
@@ -123,7 +126,7 @@ class Driver:
         """Arrange for another step if there is cause for one."""
         if self._closed:  # by a callback of a client
             return
-        if self.broker.more or self._memory.ready():
+        if self.broker.more or (self._memory is not None and self._memory.ready()):
             self._step_again()
         if next_step is not None:
             self._arm(next_step)

@@ -46,12 +46,13 @@ class Inbox:
     def __init__(self, take: Take, lose: Callable[[RouterEndpoint, bytes, float], None]) -> None:
         self._take = take
         self._lose = lose
-        self._peers: dict[tuple[int, bytes], _Waiting] = {}
+        self.waiting: dict[tuple[int, bytes], _Waiting] = {}
+        """The peers of which messages wait, by their places."""
         self._turns: deque[_Waiting] = deque()
         self._counts: Counter[int] = Counter()
 
     def __len__(self) -> int:
-        return len(self._peers)
+        return len(self.waiting)
 
     def __repr__(self) -> str:
         return f"<Inbox: {self._counts.total()} messages of {len(self)} peers>"
@@ -63,9 +64,9 @@ class Inbox:
     def put(self, router: RouterEndpoint, arrival: Arrival, taken: int = 0) -> None:
         """Have an arrival wait, of which ``taken`` messages were taken in."""
         key = (id(router), arrival.peer)
-        waiting = self._peers.get(key)
+        waiting = self.waiting.get(key)
         if waiting is None:
-            waiting = self._peers[key] = _Waiting(router, arrival.peer)
+            waiting = self.waiting[key] = _Waiting(router, arrival.peer)
             waiting.taken = taken
             self._turns.append(waiting)
         waiting.arrivals.append(arrival)
@@ -83,13 +84,13 @@ class Inbox:
 
     def take_all(self, router: RouterEndpoint, identity: bytes, now: float) -> None:
         """Take in all that waits from one peer: it is said elsewhere that it has ended."""
-        waiting = self._peers.get((id(router), identity))
+        waiting = self.waiting.get((id(router), identity))
         if waiting is not None:  # it stays among the turns, with nothing to take in
             self._serve(waiting, now, inf)
 
     def unreachable(self, router: RouterEndpoint, identity: bytes, now: float) -> None:
         """Take in that a peer cannot be reached any more, once all that it said is taken in."""
-        waiting = self._peers.get((id(router), identity))
+        waiting = self.waiting.get((id(router), identity))
         if waiting is None:
             self._lose(router, identity, now)
         else:
@@ -113,6 +114,6 @@ class Inbox:
         return spent
 
     def _done(self, waiting: _Waiting, now: float) -> None:
-        del self._peers[id(waiting.router), waiting.identity]
+        del self.waiting[id(waiting.router), waiting.identity]
         if waiting.unreachable:
             self._lose(waiting.router, waiting.identity, now)

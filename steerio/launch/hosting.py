@@ -88,6 +88,10 @@ class Hosting:
     async def start(self, *, stand_in: bool = True) -> None:
         """Open the endpoints, drive the broker and start the local node.
 
+        Args:
+            stand_in: whether the loop is a campaign's, which may stand still; otherwise nothing but
+                the broker is on it, and no client can `join`.
+
         Raises:
             UsageError: the store does not work, the run directory cannot be written to, no address
                 can be listened on, or this process may not have enough descriptors or threads.
@@ -97,7 +101,7 @@ class Hosting:
             if self._setup.workers and self._early_node is None:
                 self._early_node = NodeProcess.started()
             await in_thread(self._open_store)
-            self._listening.open()
+            self._listening.open(for_own_loop=stand_in)
             self.connection = self._reached_at()
             if self.run_dir is not None:
                 with writing_to(self.run_dir):

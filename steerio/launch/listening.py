@@ -51,7 +51,7 @@ class Listening:
 
     def __init__(self, host: str | None, port: int | None, encrypted: bool) -> None:
         self.memory = MemoryRouter()
-        self.routers: list[RouterEndpoint] = [self.memory]
+        self.routers: list[RouterEndpoint] = []
         self.stream = ""
         """The address for workers of this machine."""
         self.local = ""
@@ -69,13 +69,15 @@ class Listening:
     def __repr__(self) -> str:
         return f"<Listening at {self.local or 'no address yet'} {self.remote}>"
 
-    def open(self) -> None:
-        """Listen.
+    def open(self, *, for_own_loop: bool = True) -> None:
+        """Listen; ``for_own_loop``: also to clients on this loop.
 
         Raises:
             UsageError: there is no folder for sockets, the TCP address cannot be listened on, or
                 there are no descriptors or threads left.
         """
+        if for_own_loop:
+            self.routers.append(self.memory)
         self.folder = folder = _make_folder()
         try:
             need_threads()

@@ -39,6 +39,7 @@ class StreamPeer:
         self.outgoing = Outgoing()
         self._waiting = Spilling(0)
         """Batches that come after the outgoing ones."""
+        self._some_wait = False
 
     def __repr__(self) -> str:
         return f"<StreamPeer {self.identity!r}>"
@@ -50,7 +51,8 @@ class StreamPeer:
 
     def add(self, batch: list[Any]) -> None:
         """Have a batch written to it."""
-        if self._waiting or self.outgoing.nbytes >= KEPT_BYTES:
+        if self._some_wait or self.outgoing.nbytes >= KEPT_BYTES:
+            self._some_wait = True
             self._waiting.push(Piece(True, batch), 0)
         else:
             self.outgoing.add(batch)
@@ -62,14 +64,16 @@ class StreamPeer:
             OSError: the connection is gone.
         """
         done = self.outgoing.write(self.socket)
-        while done and self._waiting:
+        while done and self._some_wait:
             while self._waiting and self.outgoing.nbytes < KEPT_BYTES:
                 self.outgoing.add(self._waiting.pop()[0].parts)
+            self._some_wait = bool(self._waiting)
             done = self.outgoing.write(self.socket)
         return done
 
     def clear(self) -> None:
         """Drop all that waits to be written to it."""
         self.outgoing.clear()
-        self._waiting.close()
-        self._waiting = Spilling(0)
+        if self._some_wait:
+            self._waiting.close()
+            self._waiting, self._some_wait = Spilling(0), False
