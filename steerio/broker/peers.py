@@ -163,6 +163,7 @@ class Peers:
         """Let a peer in."""
         self._by_place[id(peer.router), peer.identity] = peer
         self.by_number[peer.number] = peer
+        peer.router.admit(peer.identity)
         if peer.role is Role.CLIENT:
             self.clients[peer.number] = peer
 

@@ -90,8 +90,9 @@ class Client:
         self._line.open()
         self.send(ms.JoinClient(ms.PROTOCOL, name, worker))
         try:
-            async with asyncio.timeout(timeout_s):
-                accepted = await self._joined
+            with self._line.asking():
+                async with asyncio.timeout(timeout_s):
+                    accepted = await self._joined
         except TimeoutError:
             raise BrokerLost(
                 f"the broker did not answer within {timeout_s:g} s: it has ended without "

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from math import ceil
 from threading import get_ident
 from typing import cast
@@ -67,6 +67,22 @@ class Line:
     def open(self) -> None:
         """Begin to receive messages of the broker."""
         self._link.attach(self._loop, self._wake)
+
+    @contextlib.contextmanager
+    def asking(self) -> Generator[None, None, None]:
+        """Have lost messages sent again until the broker has answered: no beats do that yet."""
+        self._ask_later()
+        try:
+            yield
+        finally:
+            self._stop_beats()
+
+    def _ask_later(self) -> None:
+        self._beat_timer = self._loop.call_later(self._settings.beat_s, self._ask)
+
+    def _ask(self) -> None:
+        self._link.tick()
+        self._ask_later()
 
     def watch(self, settings: Settings) -> None:
         """Send beats from now on, and give the broker up when it is silent for too long."""

@@ -246,6 +246,8 @@ class Node:
         if self._joined:
             self._say(ms.Beat(self._clock(), self._offset_s, self._trip_s))
         self._link.tick()
+        if self._link.ready():  # a message that came while it sent does not wake it
+            self._loop.call_soon(self._wake)
         self._timer = self._loop.call_later(settings.beat_s, self._beat)
 
     def _patience_s(self, was_in: bool) -> float:

@@ -97,6 +97,9 @@ async def test_frames_arrive_with_their_message(transport: str, frames: tuple[An
         ear = RouterEar(wire.router, asyncio.get_running_loop())
         peer = wire.ear()
         sent = [content(frame) for frame in frames]
+        peer.say(-1)  # long messages are taken from peers that were let in
+        await ear.until(lambda: ear.heard)
+        wire.router.admit(ear.heard.pop()[0])
 
         # in one batch, between messages of no frames and of others
         for number, its in enumerate([(), frames, (), frames, (b"last",)]):
@@ -540,7 +543,7 @@ async def test_a_congested_peer_that_vanishes_is_forgotten(
         await ear.until(is_noticed, quietly=True)
 
         wire.router.forget(name)
-        for _ in range(zeromq.PARTING_TICKS):
+        for _ in range(zeromq.PASSING_TICKS):
             wire.router.tick()
         assert not wire.router.congested(name)
         wire.router.send(name, from_broker(-1))
@@ -569,6 +572,41 @@ async def test_what_arrives_while_a_slow_peer_is_tried_again_is_not_overslept(
             _block_until_there(wire.router)
             ear.flush()  # hands over nothing new, but tries
             await ear.until(lambda number=number: number in ear.numbers())
+
+
+async def test_strangers_are_forgotten_and_the_last_words_to_a_peer_are_not() -> None:
+    async with wired("tcp") as wire:
+        ear = RouterEar(wire.router, asyncio.get_running_loop())
+        stays, refused = wire.ear(), wire.ear()
+        stays.say(1)
+        refused.say(2)
+        await ear.until(lambda: len(ear.heard) == 2)
+        by_number = {message.task_id: peer for peer, message, _ in ear.heard}
+        wire.router.admit(by_number[1])
+
+        wire.router.send(by_number[2], from_broker(7))
+        wire.router.forget(by_number[2])
+        wire.router.tick()  # a beat may come before the flush
+        ear.flush()
+        await refused.until(lambda: refused.numbers() == [7])
+
+        for _ in range(zeromq.PASSING_TICKS):
+            wire.router.tick()
+        wire.router.send(by_number[2], from_broker(8))
+        assert ear.flush() == [by_number[2]]
+        wire.router.send(by_number[1], from_broker(9))
+        assert ear.flush() == []
+        await stays.until(lambda: stays.numbers() == [9])
+
+
+async def test_long_messages_are_taken_from_peers_that_were_let_in_only() -> None:
+    async with wired("tcp") as wire:
+        ear = RouterEar(wire.router, asyncio.get_running_loop())
+        peer, frames = wire.ear(), (bytes(3 << 20),)
+        peer.say(1, frames=frames)
+        await ear.until(lambda: ear.faults)
+        assert "a stranger" in ear.faults[0][1]
+        assert ear.heard == []
 
 
 async def test_nobody_is_congested_in_memory() -> None:

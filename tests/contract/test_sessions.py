@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from steerio.edge.wire import spilling
 from steerio.edge.wire.packets import PACKET_BYTES, Assembly, Piece, decode, encode, pieces
 from steerio.edge.wire.session import PACKET_COST, Kind, Packet, Session
 from steerio.edge.wire.spilling import Spilling
@@ -306,6 +307,19 @@ def test_a_long_queue_goes_on_in_a_file_and_comes_back_in_order() -> None:
     while len(queue):
         got.append([bytes(part) for part in queue.pop()[0].parts])
     assert got == put
+
+
+def test_a_queue_that_never_empties_goes_on_in_other_files(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(spilling, "FILE_BYTES", 1_000)
+    queue = Spilling(memory_bytes=0)
+    for number in range(500):
+        queue.push(Piece(True, [bytes(100), b"%d" % number]), 100)
+        if number >= 5:
+            assert queue.pop()[0].parts[1] == b"%d" % (number - 5)
+        assert len(queue._files) <= 2
+    queue.close()
 
 
 def test_a_file_that_takes_no_more_leaves_the_rest_in_memory(

@@ -217,6 +217,8 @@ class Wire:
         else:
             dealer = self.context.socket(zmq.DEALER)
             dealer.set(zmq.LINGER, 0)
+            self._names += 1
+            dealer.set(zmq.IDENTITY, b"fool-%d" % self._names)
             if self.keys is not None:
                 self.keys.client.secure(dealer)
             dealer.connect(self.router.address)

@@ -20,6 +20,7 @@ from steerio import (
     Succeeded,
     TaskEnded,
     TaskStarted,
+    WorkerJoined,
 )
 from steerio.edge.system.own_files import to_json, write_own
 from steerio.edge.wire.connection import FILE_NAME
@@ -61,9 +62,9 @@ class Site:
     async def node(self, workers: int = 2) -> AsyncIterator[Program]:
         """Have a node with so many workers join by way of the proxy."""
         command = steerio_command("worker", "--join", str(self.folder), "--workers", str(workers))
-        joined = len(self.seen(NodeJoined))
+        ready = len(self.seen(WorkerJoined)) + workers
         with running(*command, cwd=self.folder) as program:
-            await until(lambda: len(self.seen(NodeJoined)) > joined)
+            await until(lambda: len(self.seen(WorkerJoined)) >= ready)
             await self.session.run(deeds.double, 1)
             yield program
             program.signal(signal.SIGTERM)

@@ -64,6 +64,7 @@ def throw(address: str, seed: int) -> None:
     """Throw noise at a ZeroMQ address, as one peer."""
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     peer = context.socket(zmq.DEALER)
+    peer.set(zmq.IDENTITY, b"peer-%d" % seed)
     peer.set(zmq.LINGER, LINGER_MS)
     peer.connect(address)
     for session, batch in enumerate(noise(random.Random(seed)), 1):

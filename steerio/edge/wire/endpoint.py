@@ -71,6 +71,10 @@ class RouterEndpoint(Protocol):
         """Say whether a peer is there, and its connection stands, as far as is known."""
         ...
 
+    def admit(self, peer: bytes) -> None:
+        """Take in that a peer was let in: no more is kept of strangers than a short message."""
+        ...
+
     def forget(self, peer: bytes) -> None:
         """Let a peer go: it still gets all that was sent to it, and nothing of it is taken in."""
         ...
@@ -341,6 +345,9 @@ class MemoryRouter:
 
     def connected(self, peer: bytes) -> bool:
         return peer in self._links
+
+    def admit(self, peer: bytes) -> None:
+        """Do nothing: there are no strangers in this process."""
 
     def forget(self, peer: bytes) -> None:
         """Do nothing: a link is there until it is closed."""

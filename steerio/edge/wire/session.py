@@ -272,7 +272,7 @@ class Session:
         self._bytes += cost
         self._others_taken += cost
         for end in (self, other):
-            if not end.heard:
+            if end.state is not State.OPEN:
                 end._hear()
         other._expected += 1
         other._taken += cost

@@ -162,6 +162,9 @@ class StreamRouter:
         connection = self._connections.get(peer)
         return connection is not None and not connection.broken
 
+    def admit(self, peer: bytes) -> None:
+        """Do nothing: only processes of this user can connect."""
+
     def forget(self, peer: bytes) -> None:
         connection = self._connections.get(peer)
         if connection is not None and not connection.parting:

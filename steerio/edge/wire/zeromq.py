@@ -45,17 +45,19 @@ from steerio.edge.wire.zeromq_sockets import (
 from steerio.errors import EncodingError, ProtocolError
 from steerio.model.messages import FromBroker
 
-PARTING = 1_000
-"""Most peers that are let go and may not have their last messages yet; older ones are forgotten."""
-PARTING_TICKS = 30
-"""How many ticks such a peer is waited for."""
+PASSING = 1_000
+"""Most peers that were not let in yet, or were let go; the oldest is forgotten for another."""
+PASSING_TICKS = 30
+"""How many ticks such a peer is kept."""
+REPLACED = b"\0"
+"""The first byte of the name that ZeroMQ gives to a connection whose peer has a newer one."""
 _RESET = int(Kind.RESET)
 
 
 class _Peer:
     """One peer of a router: its session, and the messages collected for it until the next flush."""
 
-    __slots__ = ("assembly", "frames", "messages", "parting", "session", "waiting")
+    __slots__ = ("assembly", "frames", "messages", "parting", "session", "ticks", "waiting")
 
     def __init__(self, session: int) -> None:
         self.waiting = Spilling()
@@ -63,8 +65,10 @@ class _Peer:
         self.assembly = Assembly()
         self.messages: list[FromBroker] = []
         self.frames: list[Any] = []
-        self.parting = 0
-        """If the broker has let it go, the ticks that it is kept: nothing of it is taken in."""
+        self.parting = False
+        """Whether the broker has let it go: it gets its last messages, and no more is taken in."""
+        self.ticks = PASSING_TICKS
+        """The ticks that it is kept if it was not let in or was let go; 0: as long as it likes."""
 
 
 class ZmqRouter:
@@ -104,7 +108,7 @@ class ZmqRouter:
             raise
         self._peers: dict[bytes, _Peer] = {}
         self._gone: list[bytes] = []
-        self._parting: OrderedDict[bytes, None] = OrderedDict()
+        self._passing: OrderedDict[bytes, None] = OrderedDict()
         self._owing: dict[bytes, _Peer] = {}
         """Peers to which something is to be sent."""
 
@@ -139,21 +143,32 @@ class ZmqRouter:
         to = self._peers.get(peer)
         return to is not None and not to.session.down
 
+    def admit(self, peer: bytes) -> None:
+        to = self._peers.get(peer)
+        if to is not None and not to.parting:
+            to.ticks = 0
+            self._passing.pop(peer, None)
+
     def forget(self, peer: bytes) -> None:
         to = self._peers.get(peer)
-        if to is None or to.parting:
-            return
-        to.parting = PARTING_TICKS
-        self._parting[peer] = None
-        while len(self._parting) > PARTING:
-            self._drop(next(iter(self._parting)))
+        if to is not None and not to.parting:
+            to.parting = True
+            self._keep_for_a_while(peer, to)
+
+    def _keep_for_a_while(self, identity: bytes, peer: _Peer) -> None:
+        peer.ticks = PASSING_TICKS
+        self._passing[identity] = None
+        self._passing.move_to_end(identity)
+        while len(self._passing) > PASSING:
+            self._drop(next(iter(self._passing)))
 
     def tick(self) -> None:
         for identity, peer in list(self._peers.items()):
             peer.session.tick()
-            if peer.parting:
-                peer.parting -= 1
-                if not peer.parting or peer.session.settled:
+            if peer.ticks:
+                peer.ticks -= 1
+                has_all = peer.session.settled and not peer.messages
+                if not peer.ticks or (peer.parting and has_all):
                     self._drop(identity)
                     continue
             if peer.session.owes:
@@ -191,7 +206,7 @@ class ZmqRouter:
             session.sent(packet)
 
     def _drop(self, identity: bytes) -> None:
-        self._parting.pop(identity, None)
+        self._passing.pop(identity, None)
         self._owing.pop(identity, None)
         self._peers.pop(identity).waiting.close()
 
@@ -209,6 +224,8 @@ class ZmqRouter:
                 break
             first = receive() if self._socket.get(RCVMORE) else b""
             frames = receive_rest(self._socket)
+            if identity.startswith(REPLACED):
+                continue
             before = len(arrivals)
             try:
                 self._take_in(identity, decode(first, frames), arrivals)
@@ -228,15 +245,13 @@ class ZmqRouter:
             if not packet.fresh:
                 self._reset(identity, packet.session)
                 return
-            if peer is not None:
-                if not peer.parting:
-                    arrivals.append(Arrival(identity, (), "it has begun another session"))
-                self._drop(identity)
-            peer = self._peers[identity] = _Peer(packet.session)
+            peer = self._begin(identity, packet.session, arrivals)
         session = peer.session
         new = session.arrived(packet)
         if new:
             session.take(packet.nbytes)
+            if peer.ticks and not packet.payload.whole:
+                raise ProtocolError("a long message of a stranger")
             if not peer.parting:
                 before = len(arrivals)
                 for header, frames in peer.assembly.add(packet.payload):
@@ -246,6 +261,17 @@ class ZmqRouter:
                     arrivals.append(Arrival(identity, ()))
         if session.owes:
             self._owing[identity] = peer
+
+    def _begin(self, identity: bytes, session: int, arrivals: list[Arrival]) -> _Peer:
+        """Return a peer that begins a session, perhaps in place of another."""
+        before = self._peers.get(identity)
+        if before is not None:
+            if not before.parting:
+                arrivals.append(Arrival(identity, (), "it has begun another session"))
+            self._drop(identity)
+        peer = self._peers[identity] = _Peer(session)
+        self._keep_for_a_while(identity, peer)
+        return peer
 
     def _reset(self, identity: bytes, session: int) -> None:
         """Tell a peer that its session is not known here (any more)."""
