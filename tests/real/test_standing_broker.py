@@ -346,9 +346,7 @@ def test_what_a_killed_broker_leaves_goes_with_its_workers_or_when_another_is_to
             pass
         broker.signal(signal.SIGKILL)
         broker.status()
-        assert left.exists()
-        workers.signal(signal.SIGTERM)
-        workers.status()
+        workers.status()  # they have seen the end of their streams
         assert not left.exists()
     left.mkdir(mode=0o700)
     with running(*steerio_command("broker", "--run-dir", "broker"), cwd=tmp_path) as another:
