@@ -69,6 +69,7 @@ class GiveToInference(Campaign):
         self.seen: set[int] = set()
 
     async def setup(self) -> None:
+        await self.run(infer, -1)  # the worker of inference has joined
         self.submit(rank, 1, [1, 2, 3])
 
     @on_success(rank)
@@ -93,10 +94,12 @@ def test_a_model_is_retrained_after_eight_successes(tmp_path: Path) -> None:
 
 def test_inference_gets_the_trainers_worker_once_training_ends(tmp_path: Path) -> None:
     run = steerio.run(GiveToInference(), run_dir=tmp_path / "run", progress="off")
-    assert run.seen == set(range(20))
+    assert run.seen == {-1, *range(20)}
     (moved,) = events(tmp_path / "run", "WorkerMoved")
     assert (moved["source"], moved["pool"]) == ("learn", "infer")
     started = [
-        event for event in events(tmp_path / "run", "TaskStarted") if event["pool"] == "infer"
+        event
+        for event in events(tmp_path / "run", "TaskStarted")
+        if event["pool"] == "infer" and event["number"] > moved["number"]
     ]
     assert {event["worker"] for event in started} == {"learn-1", "infer-1"}
