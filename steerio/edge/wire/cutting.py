@@ -89,9 +89,10 @@ def check_frames(frames: Sequence[Any], what: str) -> None:
         )
 
 
-def refused(error: EncodingError) -> list[Any]:
+def refused(error: EncodingError | MemoryError) -> list[Any]:
     """Return the batch that tells a peer that a message to it could not be sent."""
-    return [encode_headers([ms.Refused(f"the broker could not say it: {error}", False)])]
+    why = str(error) or "it has no memory for that"
+    return [encode_headers([ms.Refused(f"the broker could not say it: {why}", False)])]
 
 
 def _few(frames: Sequence[Any]) -> bool:

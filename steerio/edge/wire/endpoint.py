@@ -27,6 +27,9 @@ from steerio.model.messages import FromBroker, ToBroker
 
 Frames = tuple[Any, ...]
 
+NO_MEMORY = "the broker has no memory for it: put large values into the store, or return less"
+"""The fault of messages for which the broker has no memory left."""
+
 
 class Arrival(NamedTuple):
     """The messages that arrived at a router together.  ``fault`` says why they cannot be read."""

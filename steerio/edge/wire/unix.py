@@ -32,7 +32,7 @@ from steerio.edge.system.descriptors import is_scarce
 from steerio.edge.wire.addresses import UNIX
 from steerio.edge.wire.batches import Incoming
 from steerio.edge.wire.cutting import batches, refused
-from steerio.edge.wire.endpoint import Arrival, Frames
+from steerio.edge.wire.endpoint import NO_MEMORY, Arrival, Frames
 from steerio.edge.wire.headers import reader
 from steerio.edge.wire.receive_buffers import Spares
 from steerio.edge.wire.stream_peer import StreamPeer
@@ -49,7 +49,6 @@ PARTING_TICKS = 30
 LINGER_S = 0.5
 """How long an endpoint that is closed goes on delivering."""
 
-_EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 PAUSE_S = 1.0
 """How long no connection is accepted once descriptors have run out."""
 TOLD_S = 60.0
@@ -148,7 +147,11 @@ class StreamRouter:
             if mask & selectors.EVENT_WRITE:
                 self._write(connection)
             if mask & selectors.EVENT_READ:
-                self._read(connection, arrivals)
+                try:
+                    self._read(connection, arrivals)
+                except (MemoryError, BufferError):  # messages before it are kept
+                    arrivals.append(Arrival(connection.identity, (), NO_MEMORY))
+                    self._drop(connection)
         if len(arrivals) > limit:
             self._held.extend(arrivals)
             return self._take_held(limit)
@@ -245,24 +248,25 @@ class StreamRouter:
                     del waiting[number]
 
     def _accept(self) -> None:
-        with contextlib.suppress(BlockingIOError, ConnectionError):
-            try:
-                if _are_scarce(self._listener):
-                    raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
-                accepted, _ = self._listener.accept()
-            except OSError as error:
-                if error.errno not in _EXHAUSTED:
-                    raise
-                self._pause_accepting(error)
-                return
+        accepted: socket.socket | None = None
+        identity = b"stream-%d" % next(self._names)
+        try:
+            if _are_scarce(self._listener):
+                raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+            accepted, _ = self._listener.accept()
             accepted.setblocking(False)
             accepted.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER_BYTES)
-            identity = b"stream-%d" % next(self._names)
-            incoming = Incoming(self._room, self._spares)
-            connection = self._connections[identity] = StreamPeer(identity, accepted, incoming)
+            connection = StreamPeer(identity, accepted, Incoming(self._room, self._spares))
             self._selector.register(accepted, selectors.EVENT_READ, connection)
+        except (OSError, MemoryError) as error:
+            if accepted is not None:
+                accepted.close()
+            if not isinstance(error, (BlockingIOError, ConnectionError)):
+                self._pause_accepting(error)
+        else:
+            self._connections[identity] = connection
 
-    def _pause_accepting(self, error: OSError) -> None:
+    def _pause_accepting(self, error: OSError | MemoryError) -> None:
         """Let connecting peers wait; trying again at once would keep this process busy."""
         self._selector.unregister(self._listener)
         self._paused = time.monotonic() + PAUSE_S
@@ -271,13 +275,17 @@ class StreamRouter:
             log.warning(
                 "no worker or client can connect: %s, and %d are connected; raise the bound of "
                 "this process (ulimit -n) or have fewer of them",
-                error.strerror,
+                getattr(error, "strerror", None) or type(error).__name__,
                 len(self._connections),
             )
 
     def _go_on_accepting(self) -> None:
+        try:
+            self._selector.register(self._listener, selectors.EVENT_READ)
+        except (OSError, MemoryError):
+            self._paused = time.monotonic() + PAUSE_S
+            return
         self._paused = 0.0
-        self._selector.register(self._listener, selectors.EVENT_READ)
         self._due = True
 
     def _read(self, connection: StreamPeer, arrivals: list[Arrival]) -> None:
@@ -313,9 +321,11 @@ class StreamRouter:
             except EncodingError as error:  # the peer cannot go on without that message
                 connection.add(refused(error))
                 self._gone.append(connection.identity)
+            except MemoryError:
+                self._break(connection)
         try:
             done = connection.write()
-        except OSError:
+        except (OSError, MemoryError):
             self._break(connection)
             done = True
         if done and connection.parting:

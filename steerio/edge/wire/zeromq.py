@@ -24,7 +24,7 @@ import zmq
 from steerio.edge.wire.addresses import TCP
 from steerio.edge.wire.contexts import Context
 from steerio.edge.wire.cutting import batches, refused
-from steerio.edge.wire.endpoint import Arrival, Frames
+from steerio.edge.wire.endpoint import NO_MEMORY, Arrival, Frames
 from steerio.edge.wire.headers import deal_frames, decode_to_broker
 from steerio.edge.wire.keys import ServerKeys
 from steerio.edge.wire.packets import Assembly, decode, encode, pieces
@@ -36,11 +36,13 @@ from steerio.edge.wire.zeromq_sockets import (
     RCVMORE,
     SNDMORE,
     Reading,
+    end_message,
     give_up,
     on_wire,
     prepare,
     receive_rest,
     send_frames,
+    skip_rest,
 )
 from steerio.errors import EncodingError, ProtocolError
 from steerio.model.messages import FromBroker
@@ -108,6 +110,8 @@ class ZmqRouter:
             raise
         self._peers: dict[bytes, _Peer] = {}
         self._gone: list[bytes] = []
+        self._faults: list[Arrival] = []
+        """Of peers to which not all can be sent."""
         self._passing: OrderedDict[bytes, None] = OrderedDict()
         self._owing: dict[bytes, _Peer] = {}
         """Peers to which something is to be sent."""
@@ -130,9 +134,15 @@ class ZmqRouter:
             owing, self._owing = self._owing, {}
             self._reading.due = True
             for identity, peer in owing.items():
-                if peer.messages and not self._pack(peer):
-                    gone.append(identity)
-                self._hand_over(identity, peer)
+                try:
+                    if peer.messages and not self._pack(peer):
+                        gone.append(identity)
+                    self._hand_over(identity, peer)
+                except MemoryError:  # for this one: it is tried again
+                    self._owing[identity] = peer
+                except ProtocolError as error:  # messages for it are lost: it cannot go on
+                    self._drop(identity)
+                    self._faults.append(Arrival(identity, (), str(error)))
         return gone
 
     def congested(self, peer: bytes) -> bool:
@@ -182,7 +192,7 @@ class ZmqRouter:
             for batch in batches(messages, frames):
                 for piece, nbytes in pieces(batch):
                     peer.session.put(piece, nbytes)
-        except EncodingError as error:  # of this peer, which cannot go on without that
+        except (EncodingError, MemoryError) as error:  # this peer cannot go on without that
             for piece, nbytes in pieces(refused(error)):
                 peer.session.put(piece, nbytes)
             return False
@@ -203,6 +213,9 @@ class ZmqRouter:
                     raise
                 session.broke()
                 return
+            except MemoryError:
+                end_message(self._socket)  # or the next packet would be a part of this one
+                raise
             session.sent(packet)
 
     def _drop(self, identity: bytes) -> None:
@@ -213,24 +226,28 @@ class ZmqRouter:
     # -- in -------------------------------------------------------------------------------------
 
     def receive(self, limit: int) -> list[Arrival]:
-        arrivals: list[Arrival] = []
+        arrivals, self._faults = self._faults, []
         receive = self._socket.recv
-        if not self.ready():  # asking costs less than a receive that fails
+        if not self._reading.ready():  # asking costs less than a receive that fails
             return arrivals
         while limit > 0:
             try:
                 identity = receive(NOBLOCK)
             except zmq.Again:
                 break
-            first = receive() if self._socket.get(RCVMORE) else b""
-            frames = receive_rest(self._socket)
-            if identity.startswith(REPLACED):
-                continue
             before = len(arrivals)
             try:
-                self._take_in(identity, decode(first, frames), arrivals)
+                first = receive() if self._socket.get(RCVMORE) else b""
+                frames = receive_rest(self._socket)
+                if not identity.startswith(REPLACED):
+                    self._take_in(identity, decode(first, frames), arrivals)
             except ProtocolError as error:
                 arrivals.append(Arrival(identity, (), str(error)))
+            except (MemoryError, BufferError):  # messages before it, and of others, are kept
+                skip_rest(self._socket)
+                arrivals.append(Arrival(identity, (), NO_MEMORY))
+                if identity in self._peers:
+                    self._peers[identity].assembly = Assembly()
             limit -= max(1, sum(len(arrival.messages) for arrival in arrivals[before:]))
         return arrivals
 
@@ -289,7 +306,7 @@ class ZmqRouter:
         self._reading.detach()
 
     def ready(self) -> bool:
-        return self._reading.ready()
+        return bool(self._faults) or self._reading.ready()
 
     def expect(self) -> None:
         self._reading.due = True

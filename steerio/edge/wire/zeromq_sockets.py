@@ -6,6 +6,7 @@ A socket is read through its descriptor, which is edge-triggered (see `edge.wire
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import os
 from collections.abc import Callable, Sequence
@@ -104,6 +105,18 @@ def receive_rest(socket: zmq.Socket[bytes]) -> list[Any]:
         frame = socket.recv(NOBLOCK, copy=False)
         frames.append(frame if len(frame) >= ZERO_COPY_BYTES else frame.bytes)
     return frames
+
+
+def skip_rest(socket: zmq.Socket[bytes]) -> None:
+    """Pass over the rest of a message that cannot be taken in."""
+    while socket.get(RCVMORE):
+        socket.recv(NOBLOCK, copy=False)
+
+
+def end_message(socket: zmq.Socket[bytes]) -> None:
+    """End a message of which not all frames could be sent; its receiver cannot read it."""
+    with contextlib.suppress(zmq.ZMQError):
+        socket.send(b"", NOBLOCK)
 
 
 def on_wire(address: str) -> Any:
