@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from steerio.errors import JoinRefused as JoinRefused
     from steerio.errors import MoveDeadlock as MoveDeadlock
     from steerio.errors import MoveFailed as MoveFailed
+    from steerio.errors import NotAllowed as NotAllowed
     from steerio.errors import ObjectMissing as ObjectMissing
     from steerio.errors import PoolBroken as PoolBroken
     from steerio.errors import SteerioError as SteerioError
@@ -144,7 +145,7 @@ _HOMES = {
     "steerio.errors": [
         "AgentsGoOn", "BrokerLost", "DependencyFailed", "DrainFailed", "EncodingError",
         "ItemsDropped", "ItemsRestarted", "JoinRefused", "MoveDeadlock", "MoveFailed",
-        "ObjectMissing", "PoolBroken", "SteerioError", "StoreFull",
+        "NotAllowed", "ObjectMissing", "PoolBroken", "SteerioError", "StoreFull",
         "TaskCancelled", "TaskDidNotSucceed", "TaskFailed", "TaskLost", "TaskTimedOut",
         "UnhandledFailure", "UnknownPool", "UsageError",
     ],

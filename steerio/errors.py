@@ -18,6 +18,21 @@ class UsageError(SteerioError):
     """A request that cannot be fulfilled: the message names it and says what to do instead."""
 
 
+class NotAllowed(UsageError):
+    """A request of a session that may only look on: it joined by the connection file of observers.
+
+    Attributes:
+        what: the request, in words.
+    """
+
+    def __init__(self, what: str) -> None:
+        self.what = what
+        super().__init__(
+            f"an observer may not {what}: it sees status, events and pools; use the broker's run "
+            "directory (connection.json) instead of observer.json"
+        )
+
+
 class UnknownPool(UsageError):
     """A task names a pool that the broker does not have."""
 

@@ -10,8 +10,9 @@ from steerio.broker.drops import Drops
 from steerio.broker.peers import Peer, Peers
 from steerio.broker.status import Overview
 from steerio.core.core import Core
-from steerio.core.lifecycle import Role, Word, change
-from steerio.edge.wire.endpoint import RouterEndpoint
+from steerio.core.lifecycle import CLIENTS, Role, Word, change
+from steerio.edge.wire.endpoint import Arrival, RouterEndpoint
+from steerio.edge.wire.keys import CLIENT, NODE, OBSERVER
 from steerio.model import messages as ms
 from steerio.model.objects import client_maker
 
@@ -41,34 +42,28 @@ class Welcome:
         self._clients = 0
 
     def welcome(
-        self, router: RouterEndpoint, identity: bytes, message: Any, now: float
+        self, router: RouterEndpoint, arrival: Arrival, message: Any, now: float
     ) -> Peer | None:
-        """Let a stranger in and return it as a peer, or tell it why not."""
+        """Let the sender of an arrival in and return it as a peer, or tell it why not."""
+        identity, key = arrival.peer, arrival.key
         protocol = getattr(message, "protocol", None)
         if protocol is None:
             self._drop("stranger", f"{type(message).__name__} before joining")
-            self._refuse(getattr(message, "stored", None))
-            self._refuse_frames(getattr(message, "inputs", None))
+            if key != OBSERVER:  # which has put no object anywhere
+                self._refuse(getattr(message, "stored", None))
+                self._refuse_frames(getattr(message, "inputs", None))
             router.send(identity, ms.Refused("join first", True))
             return None
-        if protocol != ms.PROTOCOL:
-            reason = (
-                f"this broker speaks protocol {ms.PROTOCOL}, you speak {protocol}: "
-                "install the same version of steerio on both sides"
-            )
-            self._drop("protocol", reason)
-            router.send(identity, ms.Refused(reason, False))
+        refusal = _why_not(message, key)
+        if refusal:
+            self._drop("wrong key" if protocol == ms.PROTOCOL else "protocol", refusal)
+            router.send(identity, ms.Refused(refusal, False))
             return None
         number = self._peers.next_number()
-        refusal = ""
         peer = Peer(number, router, identity)
+        peer.key = key
         if isinstance(message, ms.JoinClient):
-            change(peer, Word.CLIENT_JOINS)
-            peer.name, peer.client_number = message.name, self._clients
-            self._clients += 1
-            maker = client_maker(peer.client_number)
-            watched = not router.local
-            self._core.client_joined(number, message.name, watched, now, maker, message.worker)
+            self._welcome_client(peer, message, now)
         elif isinstance(message, ms.JoinNode):
             change(peer, Word.NODE_JOINS)
             peer.name = message.name
@@ -84,13 +79,25 @@ class Welcome:
             router.send(identity, ms.Refused(refusal, False))
             return None
         self._peers.add(peer)
-        told = self._core.pools.items() if peer.role is Role.CLIENT and self._core.closed else ()
+        told = self._core.pools.items() if peer.role in CLIENTS and self._core.closed else ()
         pools = {name: pool.workers for name, pool in told}
         number, settings = max(0, peer.client_number), self._core.settings
-        peer.send(ms.Accepted(number, pools, peer.name, settings))
-        if peer.role is Role.CLIENT:
+        observes = peer.role is Role.OBSERVER
+        peer.send(ms.Accepted(number, pools, peer.name, settings, observes))
+        if peer.role in CLIENTS:
             peer.send(self._overview.pools())
         return peer
+
+    def _welcome_client(self, peer: Peer, message: ms.JoinClient, now: float) -> None:
+        """Let a client in; one that observes has no task and no object."""
+        observes = message.observes or peer.key == OBSERVER
+        change(peer, Word.OBSERVER_JOINS if observes else Word.CLIENT_JOINS)
+        peer.name, peer.client_number = message.name, self._clients
+        self._clients += 1
+        maker = "" if observes else client_maker(peer.client_number)
+        inside = "" if observes else message.worker
+        watched = not peer.router.local
+        self._core.client_joined(peer.number, message.name, watched, now, maker, inside)
 
     def _welcome_node(self, peer: Peer, message: ms.JoinNode, now: float) -> str:
         """Let a node in, or return why not."""
@@ -121,3 +128,20 @@ class Welcome:
         here = message.host == socket.gethostname() and not peer.router.remote
         peer.local_pid = message.pid if here else 0
         return ""
+
+
+def _why_not(message: Any, key: str) -> str:
+    """Return why no peer with this key (``""``: it needed none) is let in by such a message."""
+    if message.protocol != ms.PROTOCOL:
+        return (
+            f"this broker speaks protocol {ms.PROTOCOL}, you speak {message.protocol}: "
+            "install the same version of steerio on both sides"
+        )
+    if not key:
+        return ""
+    if isinstance(message, ms.JoinClient) and key not in (CLIENT, OBSERVER):
+        return f"with the key of {key}s no client joins: use connection.json or observer.json"
+    if not isinstance(message, ms.JoinClient) and key != NODE:
+        kind = "worker" if isinstance(message, ms.JoinWorker) else "node"
+        return f"with the key of {key}s no {kind} joins: use connection.json or node.json"
+    return ""

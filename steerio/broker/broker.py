@@ -18,7 +18,7 @@ from steerio.broker.intake import Intake
 from steerio.broker.peers import Peers, task_states
 from steerio.broker.performer import Performer, Sweeper
 from steerio.core.core import Core
-from steerio.core.lifecycle import Role
+from steerio.core.lifecycle import CLIENTS, Role
 from steerio.core.records import WorkerRecord
 from steerio.edge.record.journal import Journal, TaskEntry
 from steerio.edge.wire.endpoint import RouterEndpoint
@@ -356,7 +356,7 @@ class Broker:
         A node whose host can only not be reached for now is told from one that ended by its lease.
         """
         peer = self._peers.at(router, identity)
-        if peer is not None and peer.role is Role.CLIENT:
+        if peer is not None and peer.role in CLIENTS:
             self._peers.forget(peer)
             self.core.client_left(peer.number, "its connection closed", now)
         elif peer is not None and peer.role is Role.NODE and router.lasting:

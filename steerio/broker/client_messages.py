@@ -74,6 +74,10 @@ class FromClients:
             (Role.CLIENT, ms.DrainNode): self._drain,
             (Role.CLIENT, ms.UndrainNode): self._undrain,
             (Role.CLIENT, ms.AwaitMove): self._await_move,
+            (Role.OBSERVER, ms.Subscribe): self._subscribe,
+            (Role.OBSERVER, ms.Unsubscribe): self._unsubscribe,
+            (Role.OBSERVER, ms.WatchPools): self._watch_pools,
+            (Role.OBSERVER, ms.AskStatus): self._answer_status,
         }
 
     # -- tasks --------------------------------------------------------------------------------

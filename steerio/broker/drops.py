@@ -10,7 +10,15 @@ from steerio.model.objects import Inputs, StoredObject
 
 log = logging.getLogger("steerio.broker")
 
-WRONG = ("malformed", "protocol", "out of place", "unknown task type or foreign id")
+WRONG = (
+    "malformed",
+    "protocol",
+    "out of place",
+    "not allowed",
+    "wrong key",
+    "another key",
+    "unknown task type or foreign id",
+)
 """Reasons that no peer in good order gives; the others come of messages that crossed."""
 LOGGED_DROPS = 10
 """How many drops for one reason are logged; all are counted."""

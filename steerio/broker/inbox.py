@@ -102,9 +102,8 @@ class Inbox:
         while arrivals and spent < room:
             arrival, start = arrivals[0], waiting.taken
             some = arrival.messages[start : start + TURN]
-            taken, cost = self._take(
-                router, Arrival(arrival.peer, some, arrival.fault), now, room - spent
-            )
+            part = arrival._replace(messages=some)
+            taken, cost = self._take(router, part, now, room - spent)
             spent += cost
             self._counts[id(router)] -= taken
             waiting.taken += taken

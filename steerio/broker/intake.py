@@ -63,6 +63,8 @@ class Intake:
             (Role.CLIENT, ms.Beat): self._beat,
             (Role.CLIENT, ms.Leave): self._leave,
             (Role.CLIENT, ms.StopBroker): self._stop,
+            (Role.OBSERVER, ms.Beat): self._beat,
+            (Role.OBSERVER, ms.Leave): self._leave,
             (Role.NODE, ms.Beat): self._beat,
             (Role.NODE, ms.Leave): self._leave,
         }
@@ -82,6 +84,9 @@ class Intake:
         Returns how many were taken in, and their cost.
         """
         peer = self._peers.at(router, arrival.peer)
+        if peer is not None and peer.key != arrival.key:  # another has taken its name
+            self._drop("another key", f"{peer} has the key of {peer.key}s, not {arrival.key}s")
+            return len(arrival.messages), 1
         if not arrival.messages:
             self._take_no_message(router, arrival, peer, now)
             return 0, 1
@@ -94,14 +99,14 @@ class Intake:
             kind = cast("type", message.__class__)
             try:
                 if peer is None:
-                    peer = self._welcome(router, arrival.peer, message, now)
+                    peer = self._welcome(router, arrival, message, now)
                     if peer is None:
                         router.forget(arrival.peer)
                         return len(arrival.messages), spent
                     continue
                 take_in = self._by_kind.get((peer.role, kind))
                 if take_in is None:
-                    self._drop("out of place", f"{peer} sent {kind.__name__}")
+                    self._not_expected(peer, kind, now)
                     continue
                 spent += take_in(peer, message, frames, now) or 0
             except Exception as error:  # noqa: BLE001 - our bug must not end the broker
@@ -123,6 +128,13 @@ class Intake:
                 router.forget(arrival.peer)
         elif peer is not None:
             self._core.heard(peer.number, now)
+
+    def _not_expected(self, peer: Peer, kind: type, now: float) -> None:
+        """Drop a message that its sender may not send; an observer that tries is shown out."""
+        observes = peer.role is Role.OBSERVER
+        self._drop("not allowed" if observes else "out of place", f"{peer} sent {kind.__name__}")
+        if observes:  # its own end refuses that, with an error: so this one is another program
+            self._end(peer, f"an observer may only look on, and it sent {kind.__name__}", now)
 
     def _end(self, peer: Peer, reason: str, now: float) -> None:
         """End a peer that was let in, and have it told; its later messages are dropped."""

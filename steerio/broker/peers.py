@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, assert_never
 
-from steerio.core.lifecycle import Role, Word, change
+from steerio.core.lifecycle import CLIENTS, Role, Word, change
 from steerio.core.records import WorkerRecord
 from steerio.edge.wire.endpoint import Frames, RouterEndpoint
 from steerio.model import events as ev
@@ -27,6 +27,8 @@ class Peer:
         self.router = router
         self.identity = identity
         self.role = Role.STRANGER
+        self.key = ""
+        """The role whose key it has shown, if it needed one."""
         self.name = ""
         self.client_number = -1
         self.local_pid = 0
@@ -164,7 +166,7 @@ class Peers:
         self._by_place[id(peer.router), peer.identity] = peer
         self.by_number[peer.number] = peer
         peer.router.admit(peer.identity)
-        if peer.role is Role.CLIENT:
+        if peer.role in CLIENTS:
             self.clients[peer.number] = peer
 
     def watch_idle(self, peer: Peer, watches: bool) -> None:

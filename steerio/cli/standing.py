@@ -20,6 +20,7 @@ from steerio.edge.system.descriptors import need_descriptors
 from steerio.edge.system.inheritance import fill_standard
 from steerio.edge.wire.addresses import is_local
 from steerio.edge.wire.connection import FILE_NAME, read_connection
+from steerio.edge.wire.keys import NODE
 from steerio.errors import BrokerLost, UsageError
 from steerio.launch.broker_setup import BrokerSetup, search_path, working_folder
 from steerio.launch.event_loop import loop_factory
@@ -133,7 +134,7 @@ def run_worker(
     counts = check_workers(asked)
     need_descriptors()
     connection = find_broker(run_dir)
-    address, keys = connection.address
+    address, keys = connection.reach(NODE)
     local = is_local(address)
     modules = [module.strip() for module in preload.split(",") if module.strip()]
     setup = NodeSetup(

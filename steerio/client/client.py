@@ -21,7 +21,7 @@ from steerio.client.sent_types import KnownTypes
 from steerio.client.sinks import Sink
 from steerio.client.subscriptions import ClientWatch
 from steerio.edge.wire.endpoint import Frames, LinkEndpoint
-from steerio.errors import BrokerLost, JoinRefused
+from steerio.errors import BrokerLost, JoinRefused, NotAllowed
 from steerio.model import messages as ms
 from steerio.model.bounds import said
 from steerio.model.objects import Inputs, client_maker
@@ -79,8 +79,16 @@ class Client:
 
     # -- joining and leaving ----------------------------------------------------------------
 
-    async def join(self, name: str, timeout_s: float = 10.0, worker: str = "") -> None:
-        """Join the broker; ``worker``: the worker in whose task this runs, as ``name:pid``.
+    async def join(
+        self, name: str, timeout_s: float = 10.0, worker: str = "", *, observes: bool = False
+    ) -> None:
+        """Join the broker.
+
+        Args:
+            name: of this client, in status and events.
+            timeout_s: longest wait for the broker's answer.
+            worker: the worker in whose task this runs, as ``name:pid``.
+            observes: whether it wants only to look on.
 
         Raises:
             JoinRefused: the broker does not let this client in; the message says why.
@@ -88,7 +96,7 @@ class Client:
         """
         self.name = name
         self._line.open()
-        self.send(ms.JoinClient(ms.PROTOCOL, name, worker))
+        self.send(ms.JoinClient(ms.PROTOCOL, name, worker, observes))
         try:
             with self._line.asking():
                 async with asyncio.timeout(timeout_s):
@@ -99,6 +107,7 @@ class Client:
                 "cleaning up, its machine cannot be reached, or it does not accept our key"
             ) from None
         self._number, self.settings = accepted.number, accepted.settings
+        self._line.observes = accepted.observes
         self.closed_pools = frozenset(accepted.pools)
         if self._watched:
             self._line.watch(self.settings)
@@ -112,6 +121,11 @@ class Client:
     def lost(self) -> str:
         """Why the broker is gone; empty as long as it is there."""
         return self._line.lost
+
+    @property
+    def observes(self) -> bool:
+        """Whether the broker lets this client only look on."""
+        return self._line.observes
 
     @property
     def is_remote(self) -> bool:
@@ -156,11 +170,14 @@ class Client:
         Raises:
             BrokerLost: the broker has ended.
             UsageError: the caller is on another thread than the loop's.
+            NotAllowed: the broker lets this client only look on.
         """
         if self._line.lost:
             raise BrokerLost(self._line.lost)
         if get_ident() != self._thread:
             self.refuse_threads()
+        if self._line.observes:
+            raise NotAllowed("submit tasks")
         self._counter += 1
         number = task_id(self._number, self._counter)
         self.sinks[number] = sink

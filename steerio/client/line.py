@@ -16,13 +16,31 @@ from typing import cast
 
 from steerio.edge.wire.endpoint import Frames, LinkEndpoint
 from steerio.edge.wire.headers import refuse_unreadable
-from steerio.errors import EncodingError, ProtocolError, UsageError
+from steerio.errors import EncodingError, NotAllowed, ProtocolError, UsageError
 from steerio.model import messages as ms
 from steerio.model.bounds import REASON_CHARACTERS, cut
 from steerio.model.settings import Settings
 
 log = logging.getLogger("steerio.client")
 
+DEEDS: dict[type, str] = {
+    ms.DefineTask: "submit tasks",
+    ms.SubmitTask: "submit tasks",
+    ms.CancelTasks: "cancel tasks",
+    ms.Reprioritise: "re-rank tasks",
+    ms.ReassignTasks: "move tasks to another pool",
+    ms.GrantItems: "read the items of tasks",
+    ms.WatchTasks: "watch tasks of its own, which it cannot have",
+    ms.Publish: "publish events",
+    ms.HoldObject: "put values into the store",
+    ms.PublishVersion: "publish versions",
+    ms.AskVersion: "read versions",
+    ms.AskMove: "move workers",
+    ms.DrainNode: "drain nodes",
+    ms.UndrainNode: "undrain nodes",
+    ms.StopBroker: "stop the broker",
+}
+"""Requests of clients that are more than looking on, in words."""
 RECEIVED_AT_ONCE = 1_000
 """Most messages that are dealt out before other callbacks of the loop have their turn."""
 
@@ -47,6 +65,8 @@ class Line:
     ) -> None:
         self.lost = ""
         """Why the broker is gone; empty as long as it is there."""
+        self.observes = False
+        """Whether the broker lets this client only look on."""
         self._link = link
         self._loop = loop
         self._deal = deal
@@ -117,6 +137,7 @@ class Line:
         Raises:
             UsageError: a broker could not read the message (raised here over every kind of link),
                 or the caller is on another thread than the loop's.
+            NotAllowed: the broker lets this client only look on.
         """
         self.refuse_threads()
         refuse_unreadable(message)
@@ -135,11 +156,26 @@ class Line:
             )
 
     def say(self, message: ms.ToBroker, frames: Frames = ()) -> None:
-        """Put a message on the link, whose parts that users gave have been checked already."""
+        """Put a message on the link, whose parts that users gave have been checked already.
+
+        Raises:
+            NotAllowed: the broker lets this client only look on.
+        """
+        if self.observes:
+            self.refuse_deeds(message)
         self._link.send(message, frames)
         if not self._flush_due and not self._link.immediate:
             self._flush_due = True
             self._loop.call_soon(self._flush)
+
+    def refuse_deeds(self, message: ms.ToBroker) -> None:
+        """Refuse a message that is more than looking on.
+
+        Raises:
+            NotAllowed: it is.
+        """
+        if not isinstance(message, ms.FromObserver):
+            raise NotAllowed(DEEDS.get(type(message), f"send {type(message).__name__}"))
 
     def _flush(self) -> None:
         self._flush_due = False

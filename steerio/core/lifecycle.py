@@ -195,6 +195,8 @@ class Role(StrEnum):
     """it has said nothing yet that lets it in"""
     CLIENT = auto()
     """it submits tasks, or looks on"""
+    OBSERVER = auto()
+    """it is a client that may only look on"""
     NODE = auto()
     """it starts workers and watches them"""
     WORKER = auto()
@@ -208,6 +210,8 @@ class Word(StrEnum):
 
     CLIENT_JOINS = auto()
     """it says that it is a client"""
+    OBSERVER_JOINS = auto()
+    """it says that it is a client, and it has the key of observers or wants no more"""
     NODE_JOINS = auto()
     """it says that it is a node, and offers workers for pools that may be"""
     WORKER_JOINS = auto()
@@ -218,14 +222,19 @@ class Word(StrEnum):
 
 ROLES: dict[tuple[Role, Word], Role] = {
     (Role.STRANGER, Word.CLIENT_JOINS): Role.CLIENT,
+    (Role.STRANGER, Word.OBSERVER_JOINS): Role.OBSERVER,
     (Role.STRANGER, Word.NODE_JOINS): Role.NODE,
     (Role.STRANGER, Word.WORKER_JOINS): Role.WORKER,
     (Role.CLIENT, Word.PARTS): Role.GONE,
+    (Role.OBSERVER, Word.PARTS): Role.GONE,
     (Role.NODE, Word.PARTS): Role.GONE,
     (Role.WORKER, Word.PARTS): Role.GONE,
     (Role.GONE, Word.PARTS): Role.GONE,
 }
 """The whole life of a peer, which is born a ``STRANGER``; it parts once more if it is told so."""
+
+CLIENTS = frozenset((Role.CLIENT, Role.OBSERVER))
+"""The roles of peers that look on, and to the core are clients."""
 
 # -- going along the tables ---------------------------------------------------------------------
 

@@ -32,6 +32,12 @@ def find_broker(run_dir: Path | str) -> Connection:
     return connection
 
 
+def folder_of(run_dir: Path | str) -> Path:
+    """Return the run directory, of which a connection file may have been named."""
+    place = Path(run_dir)
+    return place if place.is_dir() else place.parent
+
+
 def has_ended(connection: Connection) -> bool:
     """Say whether a broker of this machine has surely ended; ``False`` for other machines."""
     if not connection.counted_here or listens(connection.local):

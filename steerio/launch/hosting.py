@@ -23,6 +23,7 @@ from steerio.edge.system.machine import process_space
 from steerio.edge.system.own_files import writing_to
 from steerio.edge.system.threads import in_thread
 from steerio.edge.wire.connection import Connection
+from steerio.edge.wire.keys import NODE, OBSERVER
 from steerio.errors import UsageError
 from steerio.launch.broker_setup import BrokerSetup, search_path
 from steerio.launch.listening import Listening, sweep_sockets
@@ -77,7 +78,8 @@ class Hosting:
         self._journal: Journal | None = None
         self._driver: Driver | None = None
         self._closing = False
-        self._written: Path | None = None
+        self._written: list[Path] = []
+        """The connection files."""
         self._setting, self._absent = choose_store(setup.store, setup.host, setup.run_dir)
         self._objects = ""
         self._opened = contextlib.ExitStack()
@@ -121,7 +123,9 @@ class Hosting:
             self._driver.start(stand_in=stand_in)
             if self.run_dir is not None:
                 with writing_to(self.run_dir):
-                    self._written = self.connection.write(self.run_dir)
+                    for role in (NODE, OBSERVER):
+                        self._written.append(self.connection.only(role).write(self.run_dir))
+                    self._written.append(self.connection.write(self.run_dir))
             if self._setup.workers:
                 self._start_node()
         except BaseException:
@@ -177,9 +181,7 @@ class Hosting:
 
     async def _close(self, reason: str) -> None:
         self._closing = True
-        if self._written is not None:
-            with contextlib.suppress(OSError):
-                self._written.unlink()
+        self._remove_connection()
         node = self._node or self._early_node
         if node is not None:
             await node.close()
@@ -198,11 +200,14 @@ class Hosting:
 
     def remove_files(self) -> None:
         """Remove the files that would say that the broker still runs, and the folder of sockets."""
-        if self._written is not None:
-            with contextlib.suppress(OSError):
-                self._written.unlink()
+        self._remove_connection()
         self._listening.remove_folder()
         self._opened.close()
+
+    def _remove_connection(self) -> None:
+        for path in reversed(self._written):  # the one that others look for goes first
+            with contextlib.suppress(OSError):
+                path.unlink()
 
     def kill(self) -> None:
         """Kill the local workers at once, and start no others (for a second Ctrl-C)."""
@@ -292,7 +297,7 @@ class Hosting:
             name=name,
             address=connection.local if local else connection.remote,
             worker_address=self._listening.stream if local else "",
-            keys=None if local else connection.keys,
+            keys=connection.keys[NODE] if connection.keys is not None and not local else None,
             workers=workers,
             needs=self._setup.needs,
             preload=self._setup.preload,

@@ -58,8 +58,8 @@ class Listening:
         """The address for nodes and clients of this machine."""
         self.remote = ""
         """The address for other machines, if it listens for them."""
-        self.keys: ClientKeys | None = None
-        """The keys that those need."""
+        self.keys: dict[str, ClientKeys] | None = None
+        """The keys that those need, by role."""
         self.folder: Path | None = None
         """The folder of the sockets."""
         self._host, self._port, self._encrypted = host, port, encrypted
@@ -106,7 +106,7 @@ class Listening:
             self._gatekeeper = gatekeeper = Gatekeeper(context, server)
             loop = asyncio.get_running_loop()
             loop.add_reader(gatekeeper.fileno(), gatekeeper.serve)
-            self.keys = server.client
+            self.keys = server.peers
         else:
             log.warning("TCP is not encrypted: anyone who reaches it can run code here")
         host = ANY_HOST if given == "*" else given.strip("[]")

@@ -18,13 +18,15 @@ from steerio.model.settings import Settings
 class Accepted(Struct, frozen=True, gc=False, array_like=True, tag=50):
     """You are in: under this number; a client among these pools, a node under this name.
 
-    ``settings`` are those of the broker, and yours from now on.
+    ``settings`` are those of the broker, and yours from now on. A client that ``observes`` may send
+    `messages.FromObserver` only.
     """
 
     number: int
     pools: dict[str, int]
     name: str = ""
     settings: Settings = Settings()
+    observes: bool = False
 
 
 class Refused(Struct, frozen=True, gc=False, array_like=True, tag=51):

@@ -19,12 +19,14 @@ class JoinClient(Struct, frozen=True, gc=False, array_like=True, tag=1):
     """A client asks to be let in; the broker refuses every other message of a stranger.
 
     ``worker`` is the worker in whose task the client runs, if in any: its name and process,
-    ``name:pid``.
+    ``name:pid``. With ``observes`` it only looks on; a client with the key of observers does in any
+    case.
     """
 
     protocol: int
     name: str
     worker: str = ""
+    observes: bool = False
 
 
 class DefineTask(Struct, frozen=True, gc=False, array_like=True, tag=2):

@@ -108,6 +108,9 @@ FromClient = (
 )
 """Everything that a client says once it has joined."""
 
+FromObserver = Subscribe | Unsubscribe | WatchPools | AskStatus | Beat | Leave
+"""All of it that an observer may say."""
+
 FromNode = WorkerExited | NotBegun | Beat | Leave
 """Everything that a node says once it has joined."""
 

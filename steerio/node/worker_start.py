@@ -105,7 +105,9 @@ def _link(setup: NodeSetup, name: str) -> BlockingLink:
     """Return a worker's link to the broker."""
     if is_local(setup.worker_address):
         return StreamLink(setup.worker_address, "worker")
-    link = ZmqLink(Context(), setup.address, name.encode(), setup.keys, "worker")
+    # a name on the wire that no other peer can guess, and so take
+    identity = f"{name}-{os.urandom(8).hex()}"
+    link = ZmqLink(Context(), setup.address, identity.encode(), setup.keys, "worker")
     link.bound_waits(PARENT_CHECK_S)
     return link
 

@@ -18,7 +18,7 @@ from steerio.edge.wire.addresses import resolve_address
 from steerio.edge.wire.links import open_link
 from steerio.errors import UsageError
 from steerio.launch.broker_setup import BrokerSetup
-from steerio.launch.finding import find_broker
+from steerio.launch.finding import find_broker, folder_of
 from steerio.launch.hosting import Hosting
 from steerio.launch.stores import check_thresholds, reach_store
 from steerio.launch.workers import DEFAULT, AskedWorkers, check_workers, named_workers, needs_of
@@ -153,6 +153,11 @@ async def connect(run_dir: Path | str, *, name: str = "") -> AsyncGenerator[Sess
 
     Any number of clients may be connected; leaving cancels this one's tasks that have not ended.
 
+    Args:
+        run_dir: of the broker; or a connection file: with that of observers the session may only
+            look on (at status, events and pools) and raises `NotAllowed` for all else.
+        name: of this client, in status and events.
+
     Raises:
         UsageError: no broker runs there, or this machine does not know its address.
         BrokerLost: it does not answer.
@@ -168,9 +173,15 @@ async def connect(run_dir: Path | str, *, name: str = "") -> AsyncGenerator[Sess
         link = open_link(address, identity, keys, "client", opened)
         client = Client(link, watched=True)
         try:
-            await client.join(name or identity, worker=os.environ.get(IN_WORKER, ""))
-            store = SessionStore(client, *reach_store(connection, opened))
-            session = Session(client, Path(run_dir), store)
+            await client.join(
+                name or f"client-{os.getpid()}-{os.urandom(4).hex()}",
+                worker=os.environ.get(IN_WORKER, ""),
+                observes=connection.observes,
+            )
+            store = SessionStore(client, StoreSetting(), None, "an observer has none")
+            if not client.observes:
+                store = SessionStore(client, *reach_store(connection, opened))
+            session = Session(client, folder_of(run_dir), store)
             session.random_seed = connection.random_seed
             yield session
         finally:

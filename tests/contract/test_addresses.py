@@ -162,21 +162,27 @@ BROKEN = {
     "keys that are none": (
         "elsewhere",
         "tcp://127.0.0.1:5",
-        ClientKeys("x", "y", "z"),
+        {"client": ClientKeys("x", "y", "z")},
         "cannot connect to a broker at tcp://127.0.0.1:5",
     ),
     "keys of no text": (
         "elsewhere",
         "tcp://127.0.0.1:5",
-        ClientKeys("\udce9" * 40, "y", "z"),
+        {"client": ClientKeys("\udce9" * 40, "y", "z")},
         "cannot connect to a broker at tcp://127.0.0.1:5",
+    ),
+    "another's key": (
+        "elsewhere",
+        "tcp://127.0.0.1:5",
+        {"node": ClientKeys("x", "y", "z")},
+        "has no key for a client",
     ),
 }
 
 
 @pytest.mark.parametrize(("host", "remote", "keys", "why"), BROKEN.values(), ids=BROKEN.keys())
 async def test_a_connection_file_with_an_address_that_is_none_is_said_at_once(
-    tmp_path: Path, host: str, remote: str, keys: ClientKeys | None, why: str
+    tmp_path: Path, host: str, remote: str, keys: dict[str, ClientKeys] | None, why: str
 ) -> None:
     Connection(host, 1, "unix:///nowhere", remote, keys).write(tmp_path)
     with pytest.raises(UsageError, match=re.escape(why)):

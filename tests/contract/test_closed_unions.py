@@ -17,7 +17,12 @@ from steerio.edge.wire.headers import (
 from steerio.errors import ProtocolError
 from steerio.model import messages as ms
 
-SENDERS = {"client": ms.FromClient, "node": ms.FromNode, "worker": ms.FromWorker}
+SENDERS = {
+    "client": ms.FromClient,
+    "observer": ms.FromObserver,
+    "node": ms.FromNode,
+    "worker": ms.FromWorker,
+}
 EXAMPLES: list[Any] = [
     ms.RunTask(1, 1, 1, 1, b"", 0),
     ms.StartWorker("w", "p"),

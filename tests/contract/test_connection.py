@@ -18,15 +18,16 @@ from hypothesis import strategies as st
 
 from steerio.edge.system.own_files import write_own
 from steerio.edge.wire.connection import FILE_NAME, Connection, read_connection
-from steerio.edge.wire.keys import make_keys
+from steerio.edge.wire.keys import CLIENT, NODE, OBSERVER, ROLES, make_keys
 from steerio.errors import UsageError
 from steerio.model.messages import PROTOCOL
+from steerio.model.objects import StoreSetting
 
 HERE = socket.gethostname()
 
 
 def connection(**changes: Any) -> Connection:
-    keys = make_keys().client
+    keys = make_keys().peers
     plain = Connection(HERE, 12, "unix:///run/broker", "tcp://10.0.0.1:5555", keys)
     return msgspec.structs.replace(plain, **changes)
 
@@ -180,7 +181,44 @@ def test_other_machines_get_the_network_address_and_the_keys(tmp_path: Path) -> 
     (tmp_path / "broker").touch()
     there = connection(host="elsewhere", local=f"unix://{tmp_path}/broker")
 
-    assert there.address == (there.remote, there.keys)
+    assert there.keys is not None
+    assert there.address == (there.remote, there.keys[CLIENT])
+    for role in ROLES:
+        assert there.reach(role) == (there.remote, there.keys[role])
+    unencrypted = msgspec.structs.replace(there, keys=None)
+    assert unencrypted.reach(NODE) == (there.remote, None)
+
+
+def test_a_file_for_peers_of_one_role_has_no_other_key(tmp_path: Path) -> None:
+    whole = connection(host="elsewhere", store=StoreSetting(), objects="/dev/shm/store")
+    assert whole.keys is not None
+    for role, name in ((NODE, "node.json"), (OBSERVER, "observer.json")):
+        path = whole.only(role).write(tmp_path)
+        assert path == tmp_path / name
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        for other in ROLES:
+            assert (whole.keys[other].secret in path.read_text()) is (other == role)
+        found = read_connection(path)
+        assert found.reach(role) == (whole.remote, whole.keys[role])
+        for other in {*ROLES} - {role}:
+            with pytest.raises(UsageError, match=f"of {role}s, which lets no {other} in"):
+                found.reach(other)
+    observer = read_connection(tmp_path / "observer.json")
+    assert observer.observes
+    assert observer.address == observer.reach(OBSERVER)
+    assert (observer.store, observer.objects) == (None, ""), "a store's setting may have secrets"
+    assert read_connection(tmp_path / "node.json").store == whole.store
+    assert connection(keys=None, host="elsewhere").only(NODE).keys is None
+
+
+def test_another_users_broker_on_this_machine_is_reached_over_the_network(tmp_path: Path) -> None:
+    tmp_path.chmod(0o700)
+    (tmp_path / "broker").touch()
+    there = connection(local=f"unix://{tmp_path}/broker").only(OBSERVER)
+    assert there.address[0] == there.local
+    tmp_path.chmod(0o000)
+    with as_an_ordinary_user():
+        assert there.address[0] == there.remote
 
 
 def test_a_broker_that_listens_on_no_network_is_told_from_one_that_has_died() -> None:

@@ -144,7 +144,8 @@ def test_a_frame_may_be_changed_as_soon_as_a_worker_has_flushed_it() -> None:
 
         saying = threading.Thread(target=say)
         saying.start()
-        ((_, ((_, (heard,)),), _),) = arrivals(router)
+        (arrival,) = arrivals(router)
+        ((_, (heard,)),) = arrival.messages
         saying.join()
         assert content(heard) == bytes(len(frame))
 

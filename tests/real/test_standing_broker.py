@@ -64,7 +64,7 @@ async def test_a_broker_serves_whoever_joins_it_until_it_is_stopped(
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
         connection = json.loads(file.read_text())
         if transport in hosts:  # as seen from another machine
-            assert connection["keys"]["server_public"]
+            assert connection["keys"]["client"]["server_public"]
             connection["host"] = "elsewhere"
             file.write_text(json.dumps(connection))
         with workers_in(tmp_path, "--workers", "simulate=1,default=1") as node:

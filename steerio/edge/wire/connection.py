@@ -1,21 +1,22 @@
-"""The connection file: the addresses of a broker, and the keys to be let in.
+"""The connection files: the addresses of a broker, and the keys to be let in.
 
-The broker writes it at once and complete (a rename), readable by its owner alone, and removes it
-when it ends.
+The broker writes each at once and complete (a rename), readable by its owner alone, and removes
+them when it ends.  One has all keys; the others are for peers of one role, and can be handed on.
 """
 
 from __future__ import annotations
 
+import os
 import socket
 from pathlib import Path
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from steerio.edge.system.machine import boot_id, process_space
 from steerio.edge.system.own_files import from_json, read_own, to_json, write_own
 from steerio.edge.wire.addresses import UNIX, is_local, socket_path, split_address
-from steerio.edge.wire.keys import ClientKeys
+from steerio.edge.wire.keys import CLIENT, NODE, OBSERVER, ClientKeys
 from steerio.errors import UsageError
 from steerio.model.messages import PROTOCOL
 from steerio.model.objects import StoreSetting
@@ -23,6 +24,8 @@ from steerio.model.objects import StoreSetting
 FILE_NAME = "connection.json"
 WORKERS = "workers"
 """The name of the socket for workers, beside the one for nodes and clients."""
+NAMES = {"": FILE_NAME, NODE: "node.json", OBSERVER: "observer.json"}
+"""The names of the connection files, by the only role that peers which read them have."""
 LISTEN_S = 1.0
 """Longest wait for a socket to accept a connection."""
 
@@ -34,37 +37,59 @@ class Connection(Struct, frozen=True):
         host, pid: the machine and process of the broker.
         local: address for nodes and clients on the same machine (a Unix socket).
         remote: TCP address for others, or empty if the broker does not listen on one.
-        keys: CURVE keys for ``remote``, or ``None`` if it is not encrypted.
+        keys: CURVE keys for ``remote`` by role, or ``None`` if it is not encrypted.
         protocol: version of the messages it speaks.
         store: the store of its large values, if they go by reference.
         objects: the folder of them on its machine.
         random_seed: the seed from which its workers' random numbers follow.
         space: the space of process numbers in which ``pid`` counts, if known (`process_space`).
+        role: the only role in which its readers join, or empty for any.
     """
 
     host: str
     pid: int
     local: str
     remote: str = ""
-    keys: ClientKeys | None = None
+    keys: dict[str, ClientKeys] | None = None
     protocol: int = PROTOCOL
     store: StoreSetting | None = None
     objects: str = ""
     random_seed: int = 0
     space: str = ""
+    role: str = ""
+
+    @property
+    def observes(self) -> bool:
+        """Whether a client that reads this may only look on."""
+        return self.role == OBSERVER
 
     @property
     def address(self) -> tuple[str, ClientKeys | None]:
-        """The address to use from this machine, and its keys.
+        """The address to use from this machine as a client, and its keys.
+
+        Raises:
+            UsageError: as from `reach`.
+        """
+        return self.reach(OBSERVER if self.observes else CLIENT)
+
+    def reach(self, role: str) -> tuple[str, ClientKeys | None]:
+        """Return the address to use from this machine as a peer of this role, and its keys.
 
         Raises:
             UsageError: the broker is on another machine and listens on no network, or it has
-                ended.
+                ended, or this lets no such peer in.
         """
-        if self.here and socket_path(self.local).exists():
+        better = f"use the broker's {NAMES.get(role, FILE_NAME)}"
+        if self.role not in ("", role):
+            raise UsageError(
+                f"this is the connection file of {self.role}s, which lets no {role} in: {better}"
+            )
+        if self.here and _can_reach(socket_path(self.local)):
             return self.local, None
         if self.remote:
-            return self.remote, self.keys
+            if self.keys is not None and role not in self.keys:
+                raise UsageError(f"this connection file has no key for a {role}: {better}")
+            return self.remote, self.keys[role] if self.keys is not None else None
         if self.counted_here:
             raise UsageError(
                 f"the broker (process {self.pid}) has ended without taking its connection file "
@@ -102,13 +127,24 @@ class Connection(Struct, frozen=True):
         """The address for workers on its machine: a socket beside the other."""
         return f"{UNIX}{socket_path(self.local).with_name(WORKERS)}"
 
+    def only(self, role: str) -> Connection:
+        """Return the connection for peers of one role: it has no other's key.
+
+        An observer needs no store, whose setting may have a password.
+        """
+        keys = None if self.keys is None else {role: self.keys[role]}
+        connection = structs.replace(self, keys=keys, role=role)
+        if role == OBSERVER:
+            connection = structs.replace(connection, store=None, objects="")
+        return connection
+
     def write(self, folder: Path) -> Path:
         """Write the connection file into a run directory.
 
         Raises:
             OSError: it cannot be written; an earlier file is left as it was.
         """
-        path = folder / FILE_NAME
+        path = folder / NAMES[self.role]
         write_own(path, to_json(self))
         return path
 
@@ -134,6 +170,11 @@ def read_connection(place: Path | str) -> Connection:
         return from_json(data, Connection)
     except msgspec.DecodeError as error:
         raise UsageError(_why_unread(path, data, error)) from error
+
+
+def _can_reach(place: Path) -> bool:
+    """Say whether a socket is there that this user may use: another user's is out of reach."""
+    return os.access(place, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
 
 
 class _OfAnyVersion(Struct):

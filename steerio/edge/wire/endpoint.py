@@ -32,11 +32,19 @@ NO_MEMORY = "the broker has no memory for it: put large values into the store, o
 
 
 class Arrival(NamedTuple):
-    """The messages that arrived at a router together.  ``fault`` says why they cannot be read."""
+    """The messages that arrived at a router together.
+
+    Attributes:
+        peer: their sender.
+        messages: with their frames.
+        fault: why they cannot be read; ``""``: they can.
+        key: the role whose key the sender has shown (`edge.wire.keys`); ``""``: it needed none.
+    """
 
     peer: bytes
     messages: Sequence[tuple[Any, Frames]]
     fault: str = ""
+    key: str = ""
 
 
 class RouterEndpoint(Protocol):

@@ -59,9 +59,11 @@ _RESET = int(Kind.RESET)
 class _Peer:
     """One peer of a router: its session, and the messages collected for it until the next flush."""
 
-    __slots__ = ("assembly", "frames", "messages", "parting", "session", "ticks", "waiting")
+    __slots__ = ("assembly", "frames", "key", "messages", "parting", "session", "ticks", "waiting")
 
-    def __init__(self, session: int) -> None:
+    def __init__(self, session: int, key: str) -> None:
+        self.key = key
+        """The role whose key it has."""
         self.waiting = Spilling()
         self.session = Session(session, self.waiting, WINDOW_BYTES)
         self.assembly = Assembly()
@@ -92,6 +94,7 @@ class ZmqRouter:
 
     def __init__(self, context: Context, address: str, keys: ServerKeys | None = None) -> None:
         self.remote = address.startswith(TCP)
+        self._has_keys = keys is not None
         self._socket = socket = context.socket(zmq.ROUTER)
         try:
             prepare(socket, address)
@@ -142,7 +145,7 @@ class ZmqRouter:
                     self._owing[identity] = peer
                 except ProtocolError as error:  # messages for it are lost: it cannot go on
                     self._drop(identity)
-                    self._faults.append(Arrival(identity, (), str(error)))
+                    self._faults.append(Arrival(identity, (), str(error), peer.key))
         return gone
 
     def congested(self, peer: bytes) -> bool:
@@ -230,39 +233,43 @@ class ZmqRouter:
         receive = self._socket.recv
         if not self._reading.ready():  # asking costs less than a receive that fails
             return arrivals
+        plain = not self._has_keys
         while limit > 0:
             try:
-                identity = receive(NOBLOCK)
+                name: Any = receive(NOBLOCK, plain)
             except zmq.Again:
                 break
             before = len(arrivals)
+            identity, key = (name, "") if plain else self._recognise(name)
             try:
                 first = receive() if self._socket.get(RCVMORE) else b""
                 frames = receive_rest(self._socket)
                 if not identity.startswith(REPLACED):
-                    self._take_in(identity, decode(first, frames), arrivals)
+                    self._take_in(identity, key, decode(first, frames), arrivals)
             except ProtocolError as error:
-                arrivals.append(Arrival(identity, (), str(error)))
+                arrivals.append(Arrival(identity, (), str(error), key))
             except (MemoryError, BufferError):  # messages before it, and of others, are kept
                 skip_rest(self._socket)
-                arrivals.append(Arrival(identity, (), NO_MEMORY))
+                arrivals.append(Arrival(identity, (), NO_MEMORY, key))
                 if identity in self._peers:
                     self._peers[identity].assembly = Assembly()
             limit -= max(1, sum(len(arrival.messages) for arrival in arrivals[before:]))
         return arrivals
 
-    def _take_in(self, identity: bytes, packet: Packet, arrivals: list[Arrival]) -> None:
+    @staticmethod
+    def _recognise(name: zmq.Frame) -> tuple[bytes, str]:
+        """Return a sender's name on the wire, and the role whose key its connection has."""
+        return name.bytes, str(name.get("User-Id"))
+
+    def _take_in(self, identity: bytes, key: str, packet: Packet, arrivals: list[Arrival]) -> None:
         """Take in a packet, and add the messages that are complete with it to the arrivals.
 
         Raises:
             ProtocolError: it is none, or its content cannot be read.
         """
-        peer = self._peers.get(identity)
-        if peer is None or peer.session.number != packet.session:
-            if not packet.fresh:
-                self._reset(identity, packet.session)
-                return
-            peer = self._begin(identity, packet.session, arrivals)
+        peer = self._peer_of(identity, key, packet, arrivals)
+        if peer is None:
+            return
         session = peer.session
         new = session.arrived(packet)
         if new:
@@ -273,21 +280,31 @@ class ZmqRouter:
                 before = len(arrivals)
                 for header, frames in peer.assembly.add(packet.payload):
                     messages = deal_frames(decode_to_broker(header), frames)
-                    arrivals.append(Arrival(identity, messages))
+                    arrivals.append(Arrival(identity, messages, "", key))
                 if len(arrivals) == before:
-                    arrivals.append(Arrival(identity, ()))
+                    arrivals.append(Arrival(identity, (), "", key))
         if session.owes:
             self._owing[identity] = peer
 
-    def _begin(self, identity: bytes, session: int, arrivals: list[Arrival]) -> _Peer:
-        """Return a peer that begins a session, perhaps in place of another."""
-        before = self._peers.get(identity)
-        if before is not None:
-            if not before.parting:
-                arrivals.append(Arrival(identity, (), "it has begun another session"))
-            self._drop(identity)
-        peer = self._peers[identity] = _Peer(session)
-        self._keep_for_a_while(identity, peer)
+    def _peer_of(
+        self, identity: bytes, key: str, packet: Packet, arrivals: list[Arrival]
+    ) -> _Peer | None:
+        """Return the peer whose packet it is, a new one perhaps; ``None``: it is of no session."""
+        peer = self._peers.get(identity)
+        if peer is not None and peer.key != key:
+            peer.session.broke()  # ZeroMQ sends to the other one until this peer is heard again
+            arrivals.append(Arrival(identity, (), "", key))
+            return None
+        if peer is None or peer.session.number != packet.session:
+            if not packet.fresh:
+                self._reset(identity, packet.session)
+                return None
+            if peer is not None:
+                if not peer.parting:
+                    arrivals.append(Arrival(identity, (), "it has begun another session", key))
+                self._drop(identity)
+            peer = self._peers[identity] = _Peer(packet.session, key)
+            self._keep_for_a_while(identity, peer)
         return peer
 
     def _reset(self, identity: bytes, session: int) -> None:
