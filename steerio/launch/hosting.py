@@ -74,7 +74,8 @@ class Hosting:
         self._node_name = socket.gethostname().split(".")[0]
         self._restarts = 0
         self._started = 0.0
-        self._listening = Listening(setup.host, setup.port, setup.encrypted)
+        peers = sum(setup.workers.values())
+        self._listening = Listening(setup.host, setup.port, setup.encrypted, peers)
         self._journal: Journal | None = None
         self._driver: Driver | None = None
         self._closing = False

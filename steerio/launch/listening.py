@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import hashlib
 import ipaddress
@@ -14,12 +13,14 @@ import tempfile
 import time
 from pathlib import Path
 
+from steerio.edge.system.descriptors import spare_descriptors
 from steerio.edge.system.machine import boot_id
 from steerio.edge.wire.addresses import TCP, UNIX, join_address, resolve_host, split_address
 from steerio.edge.wire.connection import WORKERS
 from steerio.edge.wire.contexts import Context, need_threads
 from steerio.edge.wire.endpoint import MemoryRouter, RouterEndpoint
-from steerio.edge.wire.keys import ClientKeys, Gatekeeper, make_keys
+from steerio.edge.wire.gate import Gate
+from steerio.edge.wire.keys import ClientKeys, make_keys
 from steerio.edge.wire.unix import StreamRouter
 from steerio.edge.wire.zeromq import ZmqRouter
 from steerio.errors import UsageError
@@ -47,9 +48,12 @@ class Listening:
     Args:
         host, port: the TCP address to listen on; ``None`` for this machine only.
         encrypted: whether TCP speaks CURVE.
+        expected: how many peers of this machine will take a descriptor each.
     """
 
-    def __init__(self, host: str | None, port: int | None, encrypted: bool) -> None:
+    def __init__(
+        self, host: str | None, port: int | None, encrypted: bool, expected: int = 0
+    ) -> None:
         self.memory = MemoryRouter()
         self.routers: list[RouterEndpoint] = []
         self.stream = ""
@@ -64,7 +68,8 @@ class Listening:
         """The folder of the sockets."""
         self._host, self._port, self._encrypted = host, port, encrypted
         self._context: Context | None = None
-        self._gatekeeper: Gatekeeper | None = None
+        self._gate: Gate | None = None
+        self._expected = expected
 
     def __repr__(self) -> str:
         return f"<Listening at {self.local or 'no address yet'} {self.remote}>"
@@ -103,9 +108,6 @@ class Listening:
         """
         server = make_keys() if self._encrypted else None
         if server is not None:
-            self._gatekeeper = gatekeeper = Gatekeeper(context, server)
-            loop = asyncio.get_running_loop()
-            loop.add_reader(gatekeeper.fileno(), gatekeeper.serve)
             self.keys = server.peers
         else:
             log.warning("TCP is not encrypted: anyone who reaches it can run code here")
@@ -114,7 +116,8 @@ class Listening:
         address = join_address(bound, self._port or "*")
         asked = join_address(host, self._port or "any port")
         try:
-            router = ZmqRouter(context, address, server)
+            self._gate = Gate(context, server, spare_descriptors(self._expected))
+            router = ZmqRouter(context, address, server, self._gate)
         except OSError as error:
             raise UsageError(
                 f"cannot listen on {asked.removeprefix(TCP)}: {error.strerror}. "
@@ -126,10 +129,9 @@ class Listening:
         self.remote = join_address(known, split_address(router.address)[1])
 
     def close(self) -> None:
-        """Let go of the context and gatekeeper of the routers, which are closed by now."""
-        if self._gatekeeper is not None:
-            asyncio.get_running_loop().remove_reader(self._gatekeeper.fileno())
-            self._gatekeeper.close()
+        """Let go of the context and gate of the routers, which are closed by now."""
+        if self._gate is not None:
+            self._gate.close()
         if self._context is not None:
             self._context.end()
 

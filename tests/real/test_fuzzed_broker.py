@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
+import pytest
 import zmq
 
 import steerio
 from steerio.edge.wire.addresses import socket_path
 from steerio.edge.wire.headers import encode_headers
+from steerio.edge.wire.keys import ROLES, ClientKeys
 from steerio.edge.wire.packets import Piece, encode
 from steerio.edge.wire.session import Kind, Packet
 from steerio.launch.broker_setup import BrokerSetup
@@ -60,17 +63,21 @@ def noise(chance: random.Random) -> Iterator[list[bytes]]:
     yield [b"\xdd\xff\xff\xff\xff", bytes(100_000)]
 
 
-def throw(address: str, seed: int) -> None:
+def throw(address: str, seed: int, keys: ClientKeys | None = None) -> None:
     """Throw noise at a ZeroMQ address, as one peer."""
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     peer = context.socket(zmq.DEALER)
     peer.set(zmq.IDENTITY, b"peer-%d" % seed)
     peer.set(zmq.LINGER, LINGER_MS)
+    peer.set(zmq.SNDTIMEO, LINGER_MS)  # one that is turned away has no way to send
+    if keys is not None:
+        keys.secure(peer)
     peer.connect(address)
-    for session, batch in enumerate(noise(random.Random(seed)), 1):
-        peer.send_multipart(batch)  # below sessions, and as the first packet of one
-        piece = Piece(True, batch)
-        peer.send_multipart(encode(Packet(Kind.DATA, session, 0, 0, 0, 0, True, piece)))
+    with contextlib.suppress(zmq.Again):
+        for session, batch in enumerate(noise(random.Random(seed)), 1):
+            peer.send_multipart(batch)  # below sessions, and as the first packet of one
+            piece = Piece(True, batch)
+            peer.send_multipart(encode(Packet(Kind.DATA, session, 0, 0, 0, 0, True, piece)))
     peer.close()
     context.term()
 
@@ -93,9 +100,18 @@ def throw_bytes(path: str, seed: int) -> None:
         peer.sendall(chance.choice([chance.randbytes(500), b"\x01\0\0\0" + b"\xff" * 60]))
 
 
-async def test_a_broker_goes_on_serving_whatever_is_thrown_at_its_ports(tmp_path: Path) -> None:
+def keys_of(hosting: Hosting, seed: int) -> ClientKeys | None:
+    """Return the keys of one role after the other, if there are any."""
+    keys = hosting.connection.keys
+    return None if keys is None else keys[ROLES[seed % len(ROLES)]]
+
+
+@pytest.mark.parametrize("encrypted", [False, True])
+async def test_a_broker_goes_on_serving_whatever_is_thrown_at_its_ports(
+    tmp_path: Path, encrypted: bool
+) -> None:
     hosting = Hosting(
-        BrokerSetup(workers={"default": 1}, run_dir=tmp_path, host="127.0.0.1", encrypted=False)
+        BrokerSetup(workers={"default": 1}, run_dir=tmp_path, host="127.0.0.1", encrypted=encrypted)
     )
     await hosting.start()
     try:
@@ -109,7 +125,9 @@ async def test_a_broker_goes_on_serving_whatever_is_thrown_at_its_ports(tmp_path
                 for stream in streams:
                     throw_at_stream(stream, seed)
                     throw_bytes(stream, seed)
-                throw(hosting.connection.remote, seed + ROUNDS)
+                throw(hosting.connection.remote, seed + ROUNDS, keys_of(hosting, seed))
+                if encrypted:
+                    throw(hosting.connection.remote, seed)
                 throw_bytes(hosting.connection.remote.removeprefix("tcp://"), seed)
                 assert await session.run(double, seed) == 2 * seed
             assert await kept == VALUE
@@ -120,5 +138,6 @@ async def test_a_broker_goes_on_serving_whatever_is_thrown_at_its_ports(tmp_path
     finally:
         await hosting.close()
     assert {"malformed", "stranger", "protocol", "refused"} <= set(status.dropped)
+    assert ("wrong key" in status.dropped) is encrypted
     assert status.ended == {"succeeded": ROUNDS}
     assert [worker.worker for worker in status.workers] == ["default-1"]

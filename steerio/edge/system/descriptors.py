@@ -44,7 +44,7 @@ def need_descriptors(connections: int = 0) -> None:
     """
     allow_descriptors()
     limit = _limit()
-    needed = _in_use() + OWN + KEPT + connections
+    needed = _needed(connections)
     if limit is not None and needed > limit:
         workers = f" with {connections} workers" if connections else ""
         raise UsageError(
@@ -52,6 +52,12 @@ def need_descriptors(connections: int = 0) -> None:
             f"{needed}: raise the bound (ulimit -n {needed}; LimitNOFILE of a service)"
             + (", or have fewer workers" if connections else "")
         )
+
+
+def spare_descriptors(connections: int = 0) -> int:
+    """Return how many connections this process can have beyond so many more, at least one."""
+    limit = _limit()
+    return max(1, (MOST_DESCRIPTORS if limit is None else limit) - _needed(connections))
 
 
 def is_scarce(number: int) -> bool:
@@ -63,6 +69,10 @@ def is_scarce(number: int) -> bool:
 def _limit() -> int | None:
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return None if soft == resource.RLIM_INFINITY else soft
+
+
+def _needed(connections: int) -> int:
+    return _in_use() + OWN + KEPT + connections
 
 
 def _in_use() -> int:

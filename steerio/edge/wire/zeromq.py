@@ -25,6 +25,7 @@ from steerio.edge.wire.addresses import TCP
 from steerio.edge.wire.contexts import Context
 from steerio.edge.wire.cutting import batches, refused
 from steerio.edge.wire.endpoint import NO_MEMORY, Arrival, Frames
+from steerio.edge.wire.gate import HANDSHAKE_MS, Gate
 from steerio.edge.wire.headers import deal_frames, decode_to_broker
 from steerio.edge.wire.keys import ServerKeys
 from steerio.edge.wire.packets import Assembly, decode, encode, pieces
@@ -82,6 +83,7 @@ class ZmqRouter:
         context: where its socket belongs; the caller ends it.
         address: to listen on; a TCP address may leave the port to the system (``:*``).
         keys: the broker's CURVE keys; ``None`` for no encryption.
+        gate: bounds the number of connections, if they may be strangers'.
 
     Raises:
         OSError: the address cannot be listened on.
@@ -92,9 +94,16 @@ class ZmqRouter:
     first = False
     remote: bool
 
-    def __init__(self, context: Context, address: str, keys: ServerKeys | None = None) -> None:
+    def __init__(
+        self,
+        context: Context,
+        address: str,
+        keys: ServerKeys | None = None,
+        gate: Gate | None = None,
+    ) -> None:
         self.remote = address.startswith(TCP)
         self._has_keys = keys is not None
+        self._gate = gate
         self._socket = socket = context.socket(zmq.ROUTER)
         try:
             prepare(socket, address)
@@ -104,6 +113,10 @@ class ZmqRouter:
             socket.set(zmq.RCVHWM, QUEUED_PACKETS)
             if keys is not None:
                 keys.secure(socket)
+            if self.remote:
+                socket.set(zmq.HANDSHAKE_IVL, HANDSHAKE_MS)
+            if gate is not None:
+                gate.watch(socket)
             socket.bind(on_wire(address))
             bound: Any = socket.get(zmq.LAST_ENDPOINT)
             self.address: str = os.fsdecode(bound.rstrip(b"\0"))
@@ -233,7 +246,7 @@ class ZmqRouter:
         receive = self._socket.recv
         if not self._reading.ready():  # asking costs less than a receive that fails
             return arrivals
-        plain = not self._has_keys
+        plain = not self._has_keys and self._gate is None
         while limit > 0:
             try:
                 name: Any = receive(NOBLOCK, plain)
@@ -256,10 +269,11 @@ class ZmqRouter:
             limit -= max(1, sum(len(arrival.messages) for arrival in arrivals[before:]))
         return arrivals
 
-    @staticmethod
-    def _recognise(name: zmq.Frame) -> tuple[bytes, str]:
+    def _recognise(self, name: zmq.Frame) -> tuple[bytes, str]:
         """Return a sender's name on the wire, and the role whose key its connection has."""
-        return name.bytes, str(name.get("User-Id"))
+        if self._gate is not None:
+            self._gate.strangers.heard(int(name.get(zmq.SRCFD)))
+        return name.bytes, str(name.get("User-Id")) if self._has_keys else ""
 
     def _take_in(self, identity: bytes, key: str, packet: Packet, arrivals: list[Arrival]) -> None:
         """Take in a packet, and add the messages that are complete with it to the arrivals.
@@ -333,6 +347,8 @@ class ZmqRouter:
 
     def close(self) -> None:
         self.detach()
+        if self._gate is not None:
+            self._gate.let_go()
         self._socket.close()
         for peer in self._peers.values():
             peer.waiting.close()

@@ -34,6 +34,9 @@ from steerio.edge.wire.zeromq_sockets import (
 from steerio.model import messages as ms
 from steerio.model.messages import FromBroker, ToBroker
 
+CONNECT_MS = 2_000
+"""How long a request to connect is waited for before the next: the system asks ever more seldom,
+and a broker that is flooded drops most."""
 RECONNECT_MS = 2_000
 """Longest time between two tries to connect again."""
 UNKNOWN = "the broker does not know this peer any more"
@@ -73,6 +76,7 @@ class ZmqLink:
             socket.set(zmq.SNDHWM, 0)
             socket.set(zmq.RCVHWM, QUEUED_PACKETS)
             socket.set(zmq.RECONNECT_IVL_MAX, RECONNECT_MS)
+            socket.set(zmq.CONNECT_TIMEOUT, CONNECT_MS)
             if keys is not None:
                 keys.secure(socket)
             socket.connect(on_wire(address))
