@@ -118,14 +118,26 @@ def preempt(cluster: Cluster, record: TaskRecord, reason: str, now: float) -> No
 
 
 def stop(cluster: Cluster, record: TaskRecord, reason: str, now: float) -> None:
-    """Have an attempt stopped, or given back if it was not begun."""
+    """Have an attempt stopped, or given back if it was not begun.
+
+    Orders may be lost, so they are repeated until it has ended or come back.
+    """
     record.stop_reason = reason
     advance(record, Fact.STOP_ASKED)
     worker = record.worker
     assert worker is not None
-    cluster.effects.append(RecallTask(worker, record.run))
     if worker.in_hand[0] is record:
+        cluster.effects.append(RecallTask(worker, record.run))
         _press(cluster, record, now)
+    else:
+        recall_again(cluster, record, now)
+
+
+def recall_again(cluster: Cluster, record: TaskRecord, now: float) -> None:
+    """Have an attempt given back whose turn has not come, and look whether it was."""
+    assert record.worker is not None
+    cluster.effects.append(RecallTask(record.worker, record.run))
+    cluster.look_later(now + cluster.settings.beat_s, Due.RECALLED, record.run)
 
 
 def _press(cluster: Cluster, record: TaskRecord, now: float) -> None:

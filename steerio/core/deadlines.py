@@ -36,7 +36,9 @@ class Due(StrEnum):
     TERM = auto()
     """the attempt was asked to stop, and gets a signal if it has not"""
     KILL = auto()
-    """the attempt got a signal, and is killed if it has not ended"""
+    """the attempt got a signal, and is killed if it has not ended, again and again"""
+    RECALLED = auto()
+    """the attempt was recalled before its turn, and is recalled again if it has not come back"""
     PRESS = auto()
     """the move has waited for tasks to end, and has them stopped now"""
     SHORT = auto()
@@ -81,6 +83,7 @@ ABOUT: dict[Due, About] = {
     Due.TIMEOUT: About.RUN,
     Due.TERM: About.RUN,
     Due.KILL: About.RUN,
+    Due.RECALLED: About.RUN,
     Due.PRESS: About.MOVE,
     Due.SHORT: About.MOVE,
     Due.DEADLOCK: About.ALL,

@@ -42,6 +42,7 @@ LOOKS: dict[Due, Callable[[Cluster, int, float], None]] = {
     Due.TIMEOUT: reports.look_timeout,
     Due.TERM: reports.look_term,
     Due.KILL: reports.look_kill,
+    Due.RECALLED: reports.look_recalled,
     Due.PRESS: moves.look_pressing,
     Due.SHORT: moves.look_short,
     Due.DEADLOCK: _look_for_deadlocks,

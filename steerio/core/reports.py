@@ -6,7 +6,15 @@ from math import inf
 from typing import Any
 
 from steerio.core import ahead, fitting
-from steerio.core.attempts import lose, retry, settle, settle_stopped, stop, take_back
+from steerio.core.attempts import (
+    lose,
+    recall_again,
+    retry,
+    settle,
+    settle_stopped,
+    stop,
+    take_back,
+)
 from steerio.core.cluster import Cluster
 from steerio.core.deadlines import Due
 from steerio.core.effects import Ending, Grant, Signal
@@ -196,12 +204,19 @@ def look_term(cluster: Cluster, run: int, now: float) -> None:
 
 
 def look_kill(cluster: Cluster, run: int, now: float) -> None:
-    """Kill the worker of an attempt that was signalled, and has not ended."""
-    del now
+    """Kill the worker of an attempt that was signalled, and has not ended, until it has."""
     record = cluster.runs.get(run)
     if record is not None:
         assert record.worker is not None
         cluster.effects.append(Signal(record.worker, run, "kill"))
+        cluster.look_later(now + cluster.settings.beat_s, Due.KILL, run)
+
+
+def look_recalled(cluster: Cluster, run: int, now: float) -> None:
+    """Recall an attempt again that has neither come back nor had its turn."""
+    record = cluster.runs.get(run)
+    if record is not None and record.reached is None:
+        recall_again(cluster, record, now)
 
 
 def look_unfit(cluster: Cluster, about: int, now: float) -> None:
