@@ -26,6 +26,11 @@ def nap(duration_s: float) -> Nap:
 
 
 @task(pool="default")
+def keep() -> None:
+    """Be kept by a stand-in for a worker until it is cancelled."""
+
+
+@task(pool="default")
 def hold(gate: str, held: str) -> None:
     """Keep this worker until the file `gate` is gone, having written the file `held`."""
     Path(held).touch()

@@ -8,10 +8,12 @@ from __future__ import annotations
 from bench.part import Part, name_of
 from bench.wire import (
     far_link,
+    far_workers,
     large_move,
     lost_workers,
     many_needs,
     others_million,
+    relays,
     standing,
     two_outstanding,
 )
@@ -20,6 +22,8 @@ PARTS: dict[str, Part] = {
     name_of(module): Part(module.CLAIMS, module.measure)
     for module in (
         standing,
+        relays,
+        far_workers,
         two_outstanding,
         far_link,
         lost_workers,
