@@ -14,7 +14,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import uvloop
@@ -23,8 +23,8 @@ from steerio.edge.system.descriptors import allow_descriptors
 from steerio.edge.system.own_files import from_json
 from steerio.edge.wire.contexts import Context
 from steerio.edge.wire.relaying import WorkerStreams
-from steerio.edge.wire.unix import StreamLink
-from steerio.edge.wire.zeromq import ZmqLink
+from steerio.edge.wire.unix_links import StreamLink
+from steerio.edge.wire.zeromq_link import ZmqLink
 from steerio.model import messages as ms
 from steerio.node.node import Node
 from steerio.node.relay import Relay
@@ -87,7 +87,7 @@ class LightForker:
 
     def __init__(self, address: str) -> None:
         self._address = address
-        self._workers: dict[str, StandIn] = {}
+        self.workers: dict[str, StandIn] = {}
 
     def watch(self, on_exit: Callable[[str, int, str], None]) -> None:
         """Do nothing: none of them exits."""
@@ -95,31 +95,27 @@ class LightForker:
     def fork(self, worker: str, pool: str) -> None:
         """Start a stand-in, which comes to work at once."""
         del pool
-        self._workers[worker] = StandIn(worker, self._address)
+        self.workers[worker] = StandIn(worker, self._address)
 
     def ask_to_stop(self, worker: str, run: int) -> None:
         """End a task that is kept."""
-        self._workers[worker].let_go(run)
+        self.workers[worker].let_go(run)
 
     def recall(self, worker: str, run: int) -> None:
         """Do nothing: it has begun."""
 
     def begun(self, worker: str) -> int | None:
         """Return the run that a stand-in began last."""
-        return self._workers[worker].begun if worker in self._workers else None
+        return self.workers[worker].begun if worker in self.workers else None
 
     def ended(self, worker: str) -> int:
         """Return the run that it ended last."""
-        return self._workers[worker].ended
-
-    def names(self) -> Iterable[str]:
-        """Return the names of all."""
-        return self._workers.keys()
+        return self.workers[worker].ended
 
     def signal(self, worker: str, run: int, name: str) -> None:
         """End a task that is kept: the order to ask came before it."""
         del name
-        self._workers[worker].let_go(run)
+        self.workers[worker].let_go(run)
 
     async def close(self) -> None:
         """Do nothing: the process ends."""

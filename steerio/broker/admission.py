@@ -8,10 +8,11 @@ from typing import Any
 
 from steerio.broker.drops import Drops
 from steerio.broker.peers import Peer, Peers
+from steerio.broker.relays import RelayRouter
 from steerio.broker.status import Overview
 from steerio.core.core import Core
 from steerio.core.lifecycle import CLIENTS, Role, Word, change
-from steerio.edge.wire.endpoint import Arrival, RouterEndpoint
+from steerio.edge.wire.endpoint import Arrival, Way
 from steerio.edge.wire.keys import CLIENT, NODE, OBSERVER
 from steerio.model import messages as ms
 from steerio.model.objects import client_maker
@@ -41,9 +42,7 @@ class Welcome:
         self._refuse_frames = drops.refuse_frames
         self._clients = 0
 
-    def welcome(
-        self, router: RouterEndpoint, arrival: Arrival, message: Any, now: float
-    ) -> Peer | None:
+    def welcome(self, router: Way, arrival: Arrival, message: Any, now: float) -> Peer | None:
         """Let the sender of an arrival in and return it as a peer, or tell it why not."""
         identity, key = arrival.peer, arrival.key
         protocol = getattr(message, "protocol", None)
@@ -69,11 +68,7 @@ class Welcome:
             peer.name = message.name
             refusal = self._welcome_node(peer, message, now)
         elif isinstance(message, ms.JoinWorker):
-            change(peer, Word.WORKER_JOINS)
-            peer.name = message.worker
-            peer.worker = self._core.worker_joined(number, message.worker, message.pid, now)
-            if peer.worker is None:
-                refusal = f"no worker {message.worker!r} is expected"
+            refusal = self._welcome_worker(peer, message, now)
         if refusal:
             self._drop("refused", refusal)
             router.send(identity, ms.Refused(refusal, False))
@@ -98,6 +93,22 @@ class Welcome:
         inside = "" if observes else message.worker
         watched = not peer.router.local
         self._core.client_joined(peer.number, message.name, watched, now, maker, inside)
+
+    def _welcome_worker(self, peer: Peer, message: ms.JoinWorker, now: float) -> str:
+        """Let a worker in, or return why not."""
+        change(peer, Word.WORKER_JOINS)
+        peer.name = message.worker
+        if self._may_come(peer.router, peer.identity, message.worker):
+            peer.worker = self._core.worker_joined(peer.number, message.worker, message.pid, now)
+        return "" if peer.worker else f"no worker {message.worker!r} is expected"
+
+    def _may_come(self, router: Way, identity: bytes, worker: str) -> bool:
+        """Say whether a worker may join from there: if from behind a node, from its own one."""
+        if not isinstance(router, RelayRouter):
+            return True
+        expected = self._core.workers.get(worker)
+        own = expected is not None and expected.node.peer == router.node
+        return own and identity == worker.encode()
 
     def _welcome_node(self, peer: Peer, message: ms.JoinNode, now: float) -> str:
         """Let a node in, or return why not."""

@@ -251,6 +251,7 @@ class Broker:
             self._record_and_share()
             if changed:
                 self._share_pools(now)
+            self._peers.relays.flush()
             gone += self._flush(self._second)
             for router, identity in gone:
                 self._inbox.unreachable(router, identity, now)

@@ -11,7 +11,7 @@ from collections import Counter, deque
 from collections.abc import Callable
 from math import inf
 
-from steerio.edge.wire.endpoint import Arrival, RouterEndpoint
+from steerio.edge.wire.endpoint import Arrival, RouterEndpoint, Way
 
 TURN = 100
 """Most messages of a peer that are taken in before others have their turn."""
@@ -82,7 +82,7 @@ class Inbox:
             else:
                 self._done(waiting, now)
 
-    def take_all(self, router: RouterEndpoint, identity: bytes, now: float) -> None:
+    def take_all(self, router: Way, identity: bytes, now: float) -> None:
         """Take in all that waits from one peer: it is said elsewhere that it has ended."""
         waiting = self.waiting.get((id(router), identity))
         if waiting is not None:  # it stays among the turns, with nothing to take in

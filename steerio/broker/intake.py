@@ -9,7 +9,7 @@ that peer, tells it so, and ends all that depended on it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import isfinite
+from math import inf
 from typing import cast
 
 from steerio.broker.admission import Welcome
@@ -21,12 +21,9 @@ from steerio.broker.status import Overview
 from steerio.core.core import Core
 from steerio.core.lifecycle import Role, Word, change
 from steerio.core.records import WorkerRecord
-from steerio.edge.wire.endpoint import Arrival, Frames, RouterEndpoint
+from steerio.edge.wire.endpoint import Arrival, Frames, Way
 from steerio.model import messages as ms
 from steerio.model.bounds import REASON_CHARACTERS, cut
-
-LONGEST_LINK_S = 10.0
-"""A node that says that its messages take longer is not believed."""
 
 
 class Intake:
@@ -65,13 +62,11 @@ class Intake:
             (Role.CLIENT, ms.StopBroker): self._stop,
             (Role.OBSERVER, ms.Beat): self._beat,
             (Role.OBSERVER, ms.Leave): self._leave,
-            (Role.NODE, ms.Beat): self._beat,
+            (Role.NODE, ms.WorkerSaid): self._pass_on,
             (Role.NODE, ms.Leave): self._leave,
         }
 
-    def take(
-        self, router: RouterEndpoint, arrival: Arrival, now: float, room: float
-    ) -> tuple[int, float]:
+    def take(self, router: Way, arrival: Arrival, now: float, room: float) -> tuple[int, float]:
         """Take in messages of one arrival, the first in any case.
 
         Args:
@@ -117,7 +112,7 @@ class Intake:
         return taken, spent
 
     def _take_no_message(
-        self, router: RouterEndpoint, arrival: Arrival, peer: Peer | None, now: float
+        self, router: Way, arrival: Arrival, peer: Peer | None, now: float
     ) -> None:
         """Take in a fault, or that a part of a long message arrived."""
         if arrival.fault:
@@ -146,11 +141,15 @@ class Intake:
 
     # -- from clients and nodes -----------------------------------------------------------------
 
+    def _pass_on(self, peer: Peer, message: ms.WorkerSaid, frames: Frames, now: float) -> int:
+        """Take in the words of a worker behind a node; a fault in them is the worker's."""
+        assert peer.relay is not None
+        peer.said += 1
+        _, cost = self.take(peer.relay, peer.relay.take(message, frames), now, inf)
+        return int(cost) - 1  # one is counted for the envelope
+
     def _beat(self, peer: Peer, message: ms.Beat, _: Frames, now: float) -> None:
-        offset_s = message.offset_s
-        known = peer.role is Role.NODE and offset_s is not None and isfinite(offset_s)
-        link_s = message.trip_s if 0 <= message.trip_s <= LONGEST_LINK_S else 0.0
-        self._core.heard(peer.number, now, offset_s if known else None, link_s)
+        self._core.heard(peer.number, now)
         peer.send(ms.BeatAnswer(message.sent, now))
 
     def _leave(self, peer: Peer, message: ms.Leave, _: Frames, now: float) -> None:

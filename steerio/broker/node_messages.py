@@ -6,14 +6,18 @@ Late messages, about a worker or an attempt that is no more, are dropped.
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import isfinite
 
 from steerio.broker.drops import Drops
 from steerio.broker.peers import Intakes, Peer, Peers
 from steerio.core.core import Core
 from steerio.core.lifecycle import Role
-from steerio.core.records import TaskRecord, WorkerRecord
+from steerio.core.records import Accounted, TaskRecord, WorkerRecord
 from steerio.edge.wire.endpoint import Frames
 from steerio.model import messages as ms
+
+LONGEST_LINK_S = 10.0
+"""A node that says that its messages take longer is not believed."""
 
 
 class FromNodes:
@@ -40,6 +44,8 @@ class FromNodes:
         self._drop = drops.drop
         self._refuse = drops.refuse
         self.by_kind: Intakes = {
+            (Role.NODE, ms.Beat): self._beat,
+            (Role.NODE, ms.Account): self._account,
             (Role.NODE, ms.WorkerExited): self._worker_exited,
             (Role.NODE, ms.NotBegun): self._not_begun,
             (Role.WORKER, ms.Report): self._report,
@@ -50,7 +56,32 @@ class FromNodes:
 
     # -- from nodes ---------------------------------------------------------------------------
 
+    def _beat(self, peer: Peer, message: ms.Beat, _: Frames, now: float) -> None:
+        assert peer.relay is not None
+        offset_s = message.offset_s
+        known = offset_s is not None and isfinite(offset_s)
+        link_s = message.trip_s if 0 <= message.trip_s <= LONGEST_LINK_S else 0.0
+        self._core.heard(peer.number, now, offset_s if known else None, link_s)
+        peer.send(ms.BeatAnswer(message.sent, now, peer.relay.told))
+        if message.said != peer.said:
+            self._drop("lost on the way", f"{message.said - peer.said} messages of {peer}")
+            peer.said = message.said
+            peer.send(ms.AskAccount(now))
+
+    def _account(self, peer: Peer, message: ms.Account, _: Frames, now: float) -> None:
+        assert peer.relay is not None
+        has_lost = peer.relay.has_lost
+        workers = {
+            each.worker: Accounted(
+                frozenset(each.runs), each.ended, has_lost(each.worker, each.said)
+            )
+            for each in message.workers
+        }
+        lost = message.orders_lost
+        self._core.accounted(peer.number, message.heard, workers, now, orders_lost=lost)
+
     def _worker_exited(self, peer: Peer, message: ms.WorkerExited, _: Frames, now: float) -> None:
+        peer.said += 1
         for name in message.left:
             self._core.refuse(name)
         worker = self._core.workers.get(message.worker)

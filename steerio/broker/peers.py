@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, assert_never
 
+from steerio.broker.relays import RelayRouter, Relays
 from steerio.core.lifecycle import CLIENTS, Role, Word, change
 from steerio.core.records import WorkerRecord
-from steerio.edge.wire.endpoint import Frames, RouterEndpoint
+from steerio.edge.wire.endpoint import Frames, Way
 from steerio.model import events as ev
 from steerio.model.events import AnyEvent, EventsMissed
 from steerio.model.messages import Events, FromBroker, Subscribe, TaskStates
@@ -22,7 +23,7 @@ STATES_IN_MESSAGE = 10_000
 class Peer:
     """One peer: its role, and its address."""
 
-    def __init__(self, number: int, router: RouterEndpoint, identity: bytes) -> None:
+    def __init__(self, number: int, router: Way, identity: bytes) -> None:
         self.number = number
         self.router = router
         self.identity = identity
@@ -34,6 +35,10 @@ class Peer:
         self.local_pid = 0
         """The process of a node on the broker's own host."""
         self.worker: WorkerRecord | None = None
+        self.relay: RelayRouter | None = None
+        """The way to the workers behind a node."""
+        self.said = 0
+        """How many messages about its workers came from a node."""
         self.subscriptions: dict[int, Subscription] = {}
         self.watches_tasks = False
 
@@ -143,6 +148,7 @@ class Peers:
         """The clients that follow events, or the states of their tasks."""
         self.watching_idle: dict[int, Peer] = {}
         """The clients that are told of each change of the pools at once."""
+        self.relays = Relays()
         self._by_place: dict[tuple[int, bytes], Peer] = {}
         self._numbers = 0
 
@@ -152,7 +158,7 @@ class Peers:
     def __iter__(self) -> Iterator[Peer]:
         return iter(self.by_number.values())
 
-    def at(self, router: RouterEndpoint, identity: bytes) -> Peer | None:
+    def at(self, router: Way, identity: bytes) -> Peer | None:
         """Return the peer that is reached there, or ``None``."""
         return self._by_place.get((id(router), identity))
 
@@ -168,6 +174,8 @@ class Peers:
         peer.router.admit(peer.identity)
         if peer.role in CLIENTS:
             self.clients[peer.number] = peer
+        elif peer.role is Role.NODE:
+            peer.relay = RelayRouter(peer.number, peer.router, peer.identity, self.relays)
 
     def watch_idle(self, peer: Peer, watches: bool) -> None:
         """Note whether a client is told of each change of the pools at once."""
@@ -177,13 +185,21 @@ class Peers:
             self.watching_idle.pop(peer.number, None)
 
     def forget(self, peer: Peer) -> None:
-        """Let a peer go; its other messages in the same batch count as a stranger's."""
+        """Let a peer go; its other messages in the same batch count as a stranger's.
+
+        The workers behind a node go with it.
+        """
         change(peer, Word.PARTS)
         self._by_place.pop((id(peer.router), peer.identity), None)
         self.by_number.pop(peer.number, None)
         if self.clients.pop(peer.number, None) is not None:
             self.following.pop(peer.number, None)
             self.watching_idle.pop(peer.number, None)
+        if peer.relay is not None:
+            for identity in peer.relay.close():
+                worker = self.at(peer.relay, identity)
+                if worker is not None:
+                    self.forget(worker)
         peer.router.forget(peer.identity)
 
     def send(self, number: int, message: FromBroker, frames: Frames = ()) -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 import click
 
 from steerio.edge.store.folders import sweep_stale
+from steerio.edge.wire.socket_folders import sweep_sockets
 from steerio.errors import UsageError
-from steerio.launch.listening import sweep_sockets
 from steerio.launch.stores import OBJECTS
 from steerio.model.places import say_bytes
 
@@ -29,6 +29,6 @@ def clean(dry_run: bool, folder: str | None) -> None:
     for removed in found:
         click.echo(f"{verb} {removed.folder} ({say_bytes(removed.nbytes)})")
     for folder_of_sockets in sweep_sockets(dry_run=dry_run) if within is None else ():
-        click.echo(f"{verb} {folder_of_sockets} (the sockets of a broker)")
+        click.echo(f"{verb} {folder_of_sockets} (the sockets of a broker or node)")
     total = sum(removed.nbytes for removed in found)
     click.echo(f"{verb} {total} bytes in {len(found)} folder{'s' if len(found) != 1 else ''}")

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from steerio.core import (
+    accounts,
     deadlock,
     draining,
     empty_pools,
@@ -29,6 +30,7 @@ from steerio.core.assigning import assign
 from steerio.core.cluster import Cluster
 from steerio.core.effects import Effect, FreeObjects, is_void
 from steerio.core.records import (
+    Accounted,
     NodeRecord,
     TaskRecord,
     WorkerRecord,
@@ -320,6 +322,27 @@ class Core(ShownState):
     def node_lost(self, peer: int, reason: str, now: float) -> None:
         """A node left or was lost, and its workers with it."""
         membership.node_lost(self.cluster, peer, reason, now)
+        assign(self.cluster, now)
+
+    def accounted(
+        self,
+        peer: int,
+        heard: float,
+        workers: Mapping[str, Accounted],
+        now: float,
+        *,
+        orders_lost: bool,
+    ) -> None:
+        """A node says what it knows of all its workers, because messages about them were lost.
+
+        Args:
+            peer: the node's number as a peer.
+            heard: the time before which all that was sent to it has arrived there, or is lost.
+            workers: its workers, by name.
+            now: the time, in seconds on the broker's clock.
+            orders_lost: whether not all that was sent to its workers has arrived.
+        """
+        accounts.take(self.cluster, peer, heard, workers, now, orders_lost=orders_lost)
         assign(self.cluster, now)
 
     # -- workers ------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from math import inf
-from typing import Any
+from typing import Any, NamedTuple
 
 from msgspec import Struct, field
 
@@ -114,9 +114,10 @@ class WorkerRecord(Struct, eq=False):
     ``goes_home`` says whether it returns as soon as it has nothing in hand. ``put_off_s`` is for
     how long its start was put off last because too many had failed. ``make`` is its share of its
     node, with which it was started, for whichever pool that was. ``broken`` is why it must be
-    ended, if one of its messages cannot be read; ``pressed`` is the deadline for which its node was
-    told to kill it. ``known_types`` are the task types that it was told of, by their ids, and
-    ``last_type`` is the type of its last task. ``clients`` counts the clients that its task is.
+    ended, if one of its messages cannot be read; ``pressed`` is the deadline for which its node is
+    told to kill it, and ``over_at`` when it is over even if the node does not say so.
+    ``known_types`` are the task types that it was told of, by their ids, and ``last_type`` is the
+    type of its last task. ``clients`` counts the clients that its task is.
     """
 
     name: str
@@ -133,10 +134,17 @@ class WorkerRecord(Struct, eq=False):
     phase: Phase = Phase.STARTING
     broken: str = ""
     pressed: Due | None = None
+    over_at: float = inf
     in_hand: deque[TaskRecord] = field(default_factory=deque[TaskRecord])
     last_type: TypeRecord | None = None
     known_types: dict[int, TypeRecord] = field(default_factory=dict[int, TypeRecord])
     clients: int = 0
+
+    def forget_types(self) -> None:
+        """Note that it knows no task type: it is gone, or has not heard of all of them."""
+        for kind in self.known_types.values():
+            del kind.told[self]
+        self.known_types, self.last_type = {}, None
 
 
 class NodeRecord(Struct, eq=False):
@@ -180,6 +188,18 @@ class NodeRecord(Struct, eq=False):
     def keeps(self, source: str, target: str) -> bool:
         """Say whether a process of one pool can serve another as it is."""
         return set(self.requires.get(target, ())) <= set(self.requires.get(source, ()))
+
+
+class Accounted(NamedTuple):
+    """The account of a node on one of its workers.
+
+    ``runs`` are the attempts that the worker was passed and has not ended, ``ended`` is the last
+    one that it did.  ``words_lost``: not all that it said has come.
+    """
+
+    runs: frozenset[int]
+    ended: int
+    words_lost: bool
 
 
 class MoveRecord(Struct, eq=False):

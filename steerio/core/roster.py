@@ -272,9 +272,7 @@ class Roster:
             move.let_go(worker)
         elif move is not None:
             del move.reserved[worker]
-        for kind in worker.known_types.values():
-            del kind.told[worker]
-        worker.known_types = {}
+        worker.forget_types()
         del self.workers[worker.name], worker.node.workers[worker.name]
         del self.by_number[worker.number]
         self.by_peer.pop(worker.peer, None)

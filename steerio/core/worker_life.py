@@ -149,16 +149,18 @@ def _look_slow(cluster: Cluster, number: int, due: Due, now: float) -> None:
 
 
 def _kill(cluster: Cluster, worker: WorkerRecord, due: Due, now: float) -> None:
-    """Have a worker killed, and look once more.
+    """Have a worker killed, with each beat until its node says that it has ended.
 
-    Its node says when it has ended, if it ever had the order to start it, and to kill it: orders
-    may be lost.  If it has said nothing by the second look, the worker is over.
+    Orders may be lost, the one to start it among them.  If the node has said nothing for long
+    enough, the worker is over.
     """
-    if worker.pressed is due:
+    if worker.pressed is not due:
+        worker.pressed, worker.over_at = due, now + cluster.settings.lease_s + ENDING_S
+    elif now >= worker.over_at:
         run = worker.in_hand[0].run if worker.in_hand else 0
         worker_exited(cluster, worker.name, run, UNSEEN, now)
         sweep_later(cluster, [worker.name], now)  # until then it may put objects
         return
-    worker.pressed = due
     cluster.effects.append(Signal(worker, 0, "kill"))
-    cluster.deadlines.add(now + cluster.settings.lease_s + ENDING_S, due, worker.number)
+    again = min(now + cluster.settings.beat_s, worker.over_at)
+    cluster.deadlines.add(again, due, worker.number)

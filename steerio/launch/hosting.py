@@ -24,9 +24,10 @@ from steerio.edge.system.own_files import writing_to
 from steerio.edge.system.threads import in_thread
 from steerio.edge.wire.connection import Connection
 from steerio.edge.wire.keys import NODE, OBSERVER
+from steerio.edge.wire.socket_folders import sweep_sockets
 from steerio.errors import UsageError
 from steerio.launch.broker_setup import BrokerSetup, search_path
-from steerio.launch.listening import Listening, sweep_sockets
+from steerio.launch.listening import Listening
 from steerio.launch.node_process import NodeProcess
 from steerio.launch.stores import choose_store
 from steerio.model.objects import StoreSetting

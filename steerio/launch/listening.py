@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 import ipaddress
 import logging
-import os
 import shutil
 import socket
-import tempfile
-import time
 from pathlib import Path
 
 from steerio.edge.system.descriptors import spare_descriptors
-from steerio.edge.system.machine import boot_id
 from steerio.edge.wire.addresses import TCP, UNIX, join_address, resolve_host, split_address
 from steerio.edge.wire.connection import WORKERS
 from steerio.edge.wire.contexts import Context, need_threads
 from steerio.edge.wire.endpoint import MemoryRouter, RouterEndpoint
 from steerio.edge.wire.gate import Gate
 from steerio.edge.wire.keys import ClientKeys, make_keys
+from steerio.edge.wire.socket_folders import make_folder
 from steerio.edge.wire.unix import StreamRouter
 from steerio.edge.wire.zeromq import ZmqRouter
 from steerio.errors import UsageError
@@ -29,15 +24,8 @@ log = logging.getLogger("steerio.launch")
 
 BROKER = "broker"
 """The name of the socket for nodes and clients."""
-JUST_MADE_S = 60.0
-"""Age up to which a folder of sockets is left alone: its broker may not listen yet."""
-_MACHINE = f"{socket.gethostname()} {boot_id()}".encode(errors="surrogateescape")
-_PREFIX = f"steerio-{hashlib.blake2b(_MACHINE, digest_size=3).hexdigest()}-"
-"""Its digest tells machines apart that share a temporary folder, also cloned ones."""
 ANY_HOST = "0.0.0.0"
 """All addresses of this machine."""
-LONGEST_SOCKET = 90
-"""Bytes of a path that leave room for a socket's name (Linux takes 107 in all)."""
 
 
 class Listening:
@@ -83,7 +71,7 @@ class Listening:
         """
         if for_own_loop:
             self.routers.append(self.memory)
-        self.folder = folder = _make_folder()
+        self.folder = folder = make_folder()
         try:
             need_threads()
             for name in (WORKERS, BROKER):
@@ -139,73 +127,6 @@ class Listening:
         """Remove the folder of the sockets."""
         if self.folder is not None:
             shutil.rmtree(self.folder, ignore_errors=True)
-
-
-def sweep_sockets(*, dry_run: bool = False) -> list[Path]:
-    """Remove the folders of sockets that killed brokers of this user have left.
-
-    These are folders at whose address no process listens, and which are not just being made.
-
-    Args:
-        dry_run: only return them.
-    """
-    swept: list[Path] = []
-    for folder in {Path(tempfile.gettempdir()), Path("/tmp")}:
-        for left in folder.glob(f"{_PREFIX}????????"):
-            with contextlib.suppress(OSError):  # it is gone, or another's
-                made = left.lstat()
-                ours = made.st_uid == os.getuid() and made.st_mtime + JUST_MADE_S < time.time()
-                if ours and (left / BROKER).is_socket() and _nobody_listens(left / BROKER):
-                    swept.append(left)
-                    if not dry_run:
-                        shutil.rmtree(left)
-    return swept
-
-
-def _nobody_listens(place: Path) -> bool:
-    """Say whether surely no process does, not even one that is slow to answer."""
-    with socket.socket(socket.AF_UNIX) as probe:
-        probe.setblocking(False)
-        try:
-            probe.connect(str(place))
-        except ConnectionRefusedError:
-            return True
-        except OSError:
-            pass
-    return False
-
-
-def temporary_folder() -> Path:
-    """Return the folder of temporary files.
-
-    Raises:
-        UsageError: there is none to write to.
-    """
-    try:
-        return Path(tempfile.gettempdir())
-    except FileNotFoundError as error:
-        raise UsageError(
-            f"{error.strerror}: have one that can be written to and has room, and name it in TMPDIR"
-        ) from None
-
-
-def _make_folder() -> Path:
-    """Make the folder of the sockets, of mode 0700 and not too long a name.
-
-    Raises:
-        UsageError: it cannot be made.
-    """
-    folder = temporary_folder()
-    if len(os.fsencode(folder)) > LONGEST_SOCKET - len(f"{_PREFIX}12345678"):
-        folder = Path("/tmp")  # the folder made in it is closed to others
-    try:
-        return Path(tempfile.mkdtemp(prefix=_PREFIX, dir=folder))
-    except OSError as error:
-        raise UsageError(
-            f"no folder for the broker's sockets can be made in {folder}: {error.strerror}; name a "
-            "folder that can be written to in TMPDIR, and not too long (Unix sockets take "
-            f"{LONGEST_SOCKET} bytes)"
-        ) from None
 
 
 def bind_address(host: str) -> str:

@@ -37,10 +37,14 @@ class Refused(Struct, frozen=True, gc=False, array_like=True, tag=51):
 
 
 class BeatAnswer(Struct, frozen=True, gc=False, array_like=True, tag=52):
-    """I am alive too; ``sent`` is the beat's own stamp, ``now`` the broker's clock."""
+    """I am alive too; ``sent`` is the beat's own stamp, ``now`` the broker's clock.
+
+    ``told`` counts the messages to a node for its workers up to here, so that a lost one shows.
+    """
 
     sent: float
     now: float
+    told: int = 0
 
 
 class Closing(Struct, frozen=True, gc=False, array_like=True, tag=53):
@@ -182,6 +186,25 @@ class ForgetObjects(Struct, frozen=True, gc=False, array_like=True, tag=75):
     """These objects are gone: keep no copies."""
 
     names: list[bytes]
+
+
+class TellWorker(Struct, frozen=True, gc=False, array_like=True, tag=76):
+    """Pass this on to a worker of yours: a batch of messages, as it is.
+
+    ``header`` is the batch's; one that is long is the first of the frames, and ``header`` is empty.
+    ``runs`` are the attempts that the worker is sent with it.
+    """
+
+    worker: str
+    header: bytes
+    frames: int
+    runs: list[int] = []
+
+
+class AskAccount(Struct, frozen=True, gc=False, array_like=True, tag=77):
+    """Words of yours were lost: say what you know of your workers; ``now``: the broker's clock."""
+
+    now: float
 
 
 # -- to workers -------------------------------------------------------------------------

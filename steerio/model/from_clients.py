@@ -233,11 +233,13 @@ class Beat(Struct, frozen=True, gc=False, array_like=True, tag=12):
     """I am alive.  ``sent`` is the sender's clock, ``offset_s`` its lag behind the broker's.
 
     ``trip_s`` is how long a node's beat and its answer take, as far as it knows.
+    ``said`` counts a node's messages about its workers up to here, so that a lost one shows.
     """
 
     sent: float
     offset_s: float | None
     trip_s: float = 0.0
+    said: int = 0
 
 
 class Leave(Struct, frozen=True, gc=False, array_like=True, tag=13):

@@ -1,6 +1,7 @@
 """The messages of nodes, and of the workers that they watch, to the broker.
 
-A node speaks of its workers by their names, a worker of its attempts by their runs.
+A node speaks of its workers by their names, a worker of its attempts by their runs.  A node on
+another host is a *relay*: its workers speak to it, and it passes their words on, unread.
 """
 
 from __future__ import annotations
@@ -50,6 +51,44 @@ class NotBegun(Struct, frozen=True, gc=False, array_like=True, tag=22):
 
     worker: str
     run: int
+
+
+class WorkerSaid(Struct, frozen=True, gc=False, array_like=True, tag=35):
+    """A worker said this: a batch of its messages, as it came (see ``edge.wire.headers``).
+
+    ``header`` is the batch's; one that is long is the first of the frames, and ``header`` is empty.
+    ``fault`` says why the worker's stream cannot be read any more, if so.
+    """
+
+    worker: str
+    header: bytes
+    frames: int
+    fault: str = ""
+
+
+class WorkerAccount(Struct, frozen=True, gc=False, array_like=True):
+    """The account of a node on one worker.
+
+    ``runs`` are the attempts that the worker was passed and has not ended, ``ended`` is the last
+    one that it did.  ``said`` counts its batches that were passed on.
+    """
+
+    worker: str
+    runs: list[int]
+    ended: int
+    said: int
+
+
+class Account(Struct, frozen=True, gc=False, array_like=True, tag=36):
+    """All workers of a node, by its word, because words or orders about them were lost.
+
+    ``heard``: the broker's clock at the last message of which the node knows that everything the
+    broker had said before it has arrived, or never will. ``orders_lost``: some of that has not.
+    """
+
+    heard: float
+    workers: list[WorkerAccount]
+    orders_lost: bool
 
 
 # -- from workers -----------------------------------------------------------------------

@@ -16,6 +16,7 @@ that sends or takes in some.
 from __future__ import annotations
 
 from steerio.model.from_broker import Accepted as Accepted
+from steerio.model.from_broker import AskAccount as AskAccount
 from steerio.model.from_broker import BeatAnswer as BeatAnswer
 from steerio.model.from_broker import Closing as Closing
 from steerio.model.from_broker import Events as Events
@@ -34,6 +35,7 @@ from steerio.model.from_broker import TakeBack as TakeBack
 from steerio.model.from_broker import TaskItem as TaskItem
 from steerio.model.from_broker import TaskSettled as TaskSettled
 from steerio.model.from_broker import TaskStates as TaskStates
+from steerio.model.from_broker import TellWorker as TellWorker
 from steerio.model.from_broker import VersionNews as VersionNews
 from steerio.model.from_clients import AskMove as AskMove
 from steerio.model.from_clients import AskStatus as AskStatus
@@ -61,6 +63,7 @@ from steerio.model.from_clients import UndrainNode as UndrainNode
 from steerio.model.from_clients import Unsubscribe as Unsubscribe
 from steerio.model.from_clients import WatchPools as WatchPools
 from steerio.model.from_clients import WatchTasks as WatchTasks
+from steerio.model.from_nodes import Account as Account
 from steerio.model.from_nodes import JoinNode as JoinNode
 from steerio.model.from_nodes import JoinWorker as JoinWorker
 from steerio.model.from_nodes import NotBegun as NotBegun
@@ -68,7 +71,9 @@ from steerio.model.from_nodes import RemoteError as RemoteError
 from steerio.model.from_nodes import Report as Report
 from steerio.model.from_nodes import ReportProgress as ReportProgress
 from steerio.model.from_nodes import ReturnTask as ReturnTask
+from steerio.model.from_nodes import WorkerAccount as WorkerAccount
 from steerio.model.from_nodes import WorkerExited as WorkerExited
+from steerio.model.from_nodes import WorkerSaid as WorkerSaid
 from steerio.model.from_nodes import YieldItem as YieldItem
 from steerio.model.status import PoolStatus as PoolStatus
 from steerio.model.status import Status as Status
@@ -111,11 +116,14 @@ FromClient = (
 FromObserver = Subscribe | Unsubscribe | WatchPools | AskStatus | Beat | Leave
 """All of it that an observer may say."""
 
-FromNode = WorkerExited | NotBegun | Beat | Leave
+FromNode = WorkerSaid | WorkerExited | NotBegun | Account | Beat | Leave
 """Everything that a node says once it has joined."""
 
 FromWorker = Report | ReturnTask | YieldItem | ReportProgress
 """Everything that a worker says once it has joined."""
+
+Relayed = JoinWorker | FromWorker
+"""Everything that a worker says, and so all that a node passes on."""
 
 ToBroker = Introduction | FromClient | FromNode | FromWorker
 """Everything a broker accepts."""
@@ -146,6 +154,8 @@ ToNode = (
     | StopRunning
     | SignalWorker
     | TakeBack
+    | TellWorker
+    | AskAccount
     | FetchAhead
     | ForgetObjects
 )

@@ -51,6 +51,10 @@ class Forker(Protocol):
         """Return the run that the worker began last or gave back, or ``None`` once it is gone."""
         ...
 
+    def ended(self, worker: str) -> int:
+        """Return the run that the worker ended last; 0: none, or it is gone."""
+        ...
+
     def signal(self, worker: str, run: int, name: str) -> None:
         """Send ``term`` or ``kill`` to the worker's process group, for the sake of this run."""
         ...
@@ -171,6 +175,11 @@ class ZygoteForker:
         slot = self._slot_of.get(worker)
         return None if slot is None else self._slots.begun(slot)
 
+    def ended(self, worker: str) -> int:
+        """Read the run that the worker ended last from its slot; 0 once it is gone."""
+        slot = self._slot_of.get(worker)
+        return 0 if slot is None else self._slots.ended(slot)
+
     def signal(self, worker: str, run: int, name: str) -> None:
         """Signal the worker's process group directly; the zygote may be busy loading modules.
 
@@ -181,6 +190,8 @@ class ZygoteForker:
         slot, pid = self._slot_of.get(worker), self._pids.get(worker)
         if slot is None:
             return
+        if run:  # the order to ask it may have been lost
+            self.ask_to_stop(worker, run)
         slots = self._slots
         due = slots.works_on(slot, run) if name == "term" else not slots.has_passed(slot, run)
         if pid is not None and (not run or due):

@@ -23,10 +23,14 @@ from msgspec import structs
 from steerio.edge.store.folders import open_folder
 from steerio.edge.store.opening import open_store
 from steerio.edge.system import descendants, inheritance
+from steerio.edge.system.descriptors import allow_descriptors
 from steerio.edge.system.own_files import from_json
-from steerio.edge.wire.addresses import is_local, resolve_address
+from steerio.edge.wire.addresses import UNIX, is_local, resolve_address, socket_path
+from steerio.edge.wire.connection import WORKERS
 from steerio.edge.wire.headers import prepare_to_hear
 from steerio.edge.wire.links import open_link
+from steerio.edge.wire.relaying import WorkerStreams
+from steerio.edge.wire.socket_folders import make_folder, sweep_sockets
 from steerio.model import messages as ms
 from steerio.model.places import Topology
 from steerio.node.children import RETIRED
@@ -34,7 +38,14 @@ from steerio.node.forker import ZygoteForker
 from steerio.node.node import Node
 from steerio.node.object_cache import Copies
 from steerio.node.probe import probe
-from steerio.node.setup import ORIGINAL_PATH, SAME_S, NodeSetup, clear_up_after_broker
+from steerio.node.relay import Relay
+from steerio.node.setup import (
+    ORIGINAL_PATH,
+    SAME_S,
+    NodeSetup,
+    clear_up_after_broker,
+    remove_sockets,
+)
 
 END_CHILDREN_S = 1.0
 """Longest wait for processes to be gone whose parents all ended."""
@@ -76,7 +87,8 @@ def run_node(
         found: the topology of this machine without accelerators, if it is known already.
 
     Raises:
-        UsageError: this machine does not know the name of the broker's.
+        UsageError: this machine does not know the name of the broker's, or has no folder for the
+            socket of the workers.
     """
     inheritance.own_standard()
     setup = structs.replace(setup, address=resolve_address(setup.address))
@@ -87,6 +99,13 @@ def run_node(
         if store is not None and own:
             folder = opened.enter_context(open_folder())
             setup = structs.replace(setup, objects=str(folder.path))
+        if not setup.worker_address:  # they speak to this node, and it to the broker
+            sweep_sockets()
+            sockets = str(make_folder())
+            opened.callback(remove_sockets, sockets)
+            setup = structs.replace(
+                setup, sockets=sockets, worker_address=f"{UNIX}{sockets}/{WORKERS}"
+            )
         try:
             forker = ZygoteForker(setup, found)  # forks, so before anything makes a thread
         except OSError as error:
@@ -113,7 +132,13 @@ async def _serve(
     try:
         # clones of a machine may have the same host's name and process's number
         identity = f"node-{setup.name}-{socket.gethostname()}-{os.getpid()}-{os.urandom(6).hex()}"
-        link = open_link(setup.address, identity, setup.keys, "node", opened)
+        link = open_link(setup.address, identity, setup.keys, "node", opened, copies=False)
+        relay = None
+        if setup.sockets:
+            allow_descriptors()
+            streams = WorkerStreams(str(socket_path(setup.worker_address)))
+            opened.callback(streams.close)
+            relay = Relay(streams, forker)
         joins = ms.JoinNode(
             ms.PROTOCOL,
             setup.name,
@@ -131,6 +156,7 @@ async def _serve(
             settings=setup.settings,
             same_clock=is_local(setup.address),
             copies=copies,
+            relay=relay,
         )
         forker.watch(node.worker_exited if tell is None else _telling(node, tell))
         if tell is not None:

@@ -4,6 +4,10 @@ It carries out the broker's orders, tells it of every worker that ended, and bea
 for its workers, whose own thread belongs to the task.  With each answer it measures how far its
 clock is from the broker's (Cristian 1989: half of the shortest of recent round trips bounds the
 error).
+
+On another host its workers speak to it, and it passes their words on: one connection carries all.
+Both ends count the messages about its workers, and beats compare the counts; if any message was
+lost, the node gives an account of each worker.
 """
 
 from __future__ import annotations
@@ -11,19 +15,20 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from math import inf
 from typing import assert_never, cast
 
 from msgspec import structs
 
-from steerio.edge.wire.endpoint import LinkEndpoint
+from steerio.edge.wire.endpoint import Frames, LinkEndpoint
 from steerio.errors import EncodingError, ProtocolError
 from steerio.model import messages as ms
 from steerio.model.bounds import REASON_CHARACTERS, cut
 from steerio.model.settings import Settings
 from steerio.node.forker import Forker
 from steerio.node.object_cache import Copies
+from steerio.node.relay import Relay, Words
 from steerio.worker.slots import SEEN_S
 
 log = logging.getLogger("steerio.node")
@@ -45,6 +50,7 @@ class Node:
         same_clock: whether the broker is on this host, so that their clocks are one.
         clock: monotonic seconds.
         copies: of objects, if the store is not on this host.
+        relay: the workers' streams, if the workers do not speak to the broker themselves.
     """
 
     def __init__(
@@ -57,11 +63,17 @@ class Node:
         same_clock: bool = True,
         clock: Callable[[], float] | None = None,
         copies: Copies | None = None,
+        relay: Relay | None = None,
     ) -> None:
         self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._link = link
         self._forker = forker
         self._copies = copies
+        self._relay = relay
+        self._said = 0
+        """How many messages about workers were sent to the broker."""
+        self._told = 0
+        """How many messages for workers have come from it."""
         self.name = joins.name
         self._joins = joins
         self._settings = settings
@@ -90,13 +102,18 @@ class Node:
     def start(self) -> None:
         """Join the broker and begin to follow it; ``ended`` says when and why that is over."""
         self._link.attach(self._loop, self._wake)
+        if self._relay is not None:
+            self._relay.attach(self._loop, self._hear_workers)
         self._say(self._joins)
         self._beat()
 
     def worker_exited(self, worker: str, run: int, reason: str) -> None:
-        """Tell the broker that a worker ended."""
+        """Tell the broker that a worker ended, after its last words."""
+        if self._relay is not None:
+            self._collect(self._relay.exited(worker))
         if not (self.ended.done() or self._clears):
             left = self._copies.left_by(worker) if self._copies is not None else []
+            self._said += 1
             self._say(ms.WorkerExited(worker, run, cut(reason, REASON_CHARACTERS), left))
 
     def leave(self, reason: str) -> None:
@@ -113,6 +130,24 @@ class Node:
 
     def _say(self, message: ms.ToBroker) -> None:
         self._link.send(message)
+        self._flush()
+
+    def _hear_workers(self) -> None:
+        """Pass on the words of workers that have come."""
+        assert self._relay is not None
+        self._collect(self._relay.heard())
+        if not self.ended.done():
+            self._flush()
+
+    def _collect(self, words: Iterable[Words]) -> None:
+        """Have words sent with the next flush, or drop them if the broker has given them up."""
+        over = self.ended.done() or self._clears
+        for envelope, frames in words:
+            if not over:
+                self._said += 1
+                self._link.send(envelope, frames)
+
+    def _flush(self) -> None:
         try:
             self._link.flush()
         except EncodingError as error:
@@ -133,11 +168,13 @@ class Node:
             self.failed = True
             self._end(str(error))
             return
-        for message, _ in received:
+        for message, frames in received:
             self._heard = True
-            self._follow(cast("ms.ToNode", message))  # its link decodes no other
+            self._follow(cast("ms.ToNode", message), frames)  # its link decodes no other
             if self._is_clearing():
                 return
+        if self._relay is not None:
+            self._relay.flush()
         if not self.ended.done() and self._link.ready():
             self._loop.call_soon(self._wake)
 
@@ -145,18 +182,19 @@ class Node:
         """Whether the message just followed was the one to begin again."""
         return self._clears
 
-    def _follow(self, message: ms.ToNode) -> None:
+    def _follow(self, message: ms.ToNode, frames: Frames) -> None:
         match message:
-            case ms.StartWorker():
-                self._forker.fork(message.worker, message.pool)
-            case ms.StopRunning():
-                self._forker.ask_to_stop(message.worker, message.run)
-            case ms.TakeBack():
-                self._take_back(message.worker, message.run)
-            case ms.SignalWorker():
-                self._forker.signal(message.worker, message.run, message.signal)
+            case ms.TellWorker():
+                self._told += 1
+                if self._relay is not None:
+                    self._relay.tell(message, frames)
+            case ms.StartWorker() | ms.StopRunning() | ms.TakeBack() | ms.SignalWorker():
+                self._treat(message)
             case ms.BeatAnswer():
                 self._measure(message)
+                self._compare(message)
+            case ms.AskAccount():
+                self._give_account(message.now, orders_lost=False)
             case ms.Accepted():
                 self._let_in(message)
             case ms.Refused():
@@ -167,6 +205,22 @@ class Node:
                 self._copy(message)
             case _:
                 assert_never(message)
+
+    def _treat(
+        self, order: ms.StartWorker | ms.StopRunning | ms.TakeBack | ms.SignalWorker
+    ) -> None:
+        """Carry out an order about a worker's process."""
+        match order:
+            case ms.StartWorker():
+                self._forker.fork(order.worker, order.pool)
+            case ms.StopRunning():
+                self._forker.ask_to_stop(order.worker, order.run)
+            case ms.TakeBack():
+                self._take_back(order.worker, order.run)
+            case ms.SignalWorker():
+                self._forker.signal(order.worker, order.run, order.signal)
+            case _:
+                assert_never(order)
 
     def _refused(self, message: ms.Refused) -> None:
         if message.rejoin and (self._joined or self._rejoins):
@@ -188,7 +242,7 @@ class Node:
             self._loop.call_later(CLEAR_S, self._clear)
             return
         self._clears = False
-        self._silent = 0
+        self._silent = self._said = self._told = 0
         self._link.renew()
         self._link.attach(self._loop, self._wake)
         walltime_s = self._joins.walltime_s
@@ -244,7 +298,7 @@ class Node:
                 )
             return
         if self._joined:
-            self._say(ms.Beat(self._clock(), self._offset_s, self._trip_s))
+            self._say(ms.Beat(self._clock(), self._offset_s, self._trip_s, self._said))
         self._link.tick()
         if self._link.ready():  # a message that came while it sent does not wake it
             self._loop.call_soon(self._wake)
@@ -263,9 +317,32 @@ class Node:
         self._trips.append((now - answer.sent, answer.now - (answer.sent + now) / 2))
         self._trip_s, self._offset_s = min(self._trips)
 
+    def _compare(self, answer: ms.BeatAnswer) -> None:
+        """Look whether all that the broker has sent to workers has come; else give an account."""
+        if answer.told != self._told:
+            self._told = answer.told
+            self._give_account(answer.now, orders_lost=True)
+
+    def _give_account(self, heard: float, *, orders_lost: bool) -> None:
+        """Give an account of each worker, after all its words.
+
+        Args:
+            heard: the broker's clock at the last of its messages that have come.
+            orders_lost: whether messages to workers were lost.
+        """
+        relay, names = self._relay, self._forker.workers
+        if relay is None:
+            workers = [ms.WorkerAccount(name, [], 0, 0) for name in names]
+        else:
+            self._collect(relay.heard())
+            workers = [relay.account(name) for name in names]
+        self._say(ms.Account(heard, workers, orders_lost))
+
     def _end(self, reason: str) -> None:
         if self._timer is not None:
             self._timer.cancel()
         if not self.ended.done():
             self.ended.set_result(reason)
             self._link.detach()
+            if self._relay is not None:
+                self._relay.detach()

@@ -31,7 +31,8 @@ class NodeSetup(Struct, frozen=True, kw_only=True):
     Attributes:
         name: of the node; the broker makes it unique.
         address, keys: of the broker; local (``unix://``) addresses need no keys.
-        worker_address: of the broker for workers, if another (on its own host).
+        worker_address: of the broker for workers, if it is on this host; without one, workers speak
+            to the node, which speaks to the broker for them.
         workers: the number of workers to offer for each pool.
         needs: the needs of each worker, by pool; without any: one core.
         preload: modules that the workers of a pool need, imported once per node.
@@ -47,6 +48,7 @@ class NodeSetup(Struct, frozen=True, kw_only=True):
         store: of large values; ``None``: none go by reference.
         objects: the folder of the store, or of the copies that this host keeps.
         random_seed: of the run; its workers' random numbers follow from it.
+        sockets: the folder of the node's own socket for workers; the node itself says which.
     """
 
     name: str
@@ -68,6 +70,7 @@ class NodeSetup(Struct, frozen=True, kw_only=True):
     store: StoreSetting | None = None
     objects: str = ""
     random_seed: int = 0
+    sockets: str = ""
 
     @property
     def requires(self) -> dict[str, list[str]]:
@@ -81,6 +84,12 @@ class NodeSetup(Struct, frozen=True, kw_only=True):
                 if value != getattr(default, name)
             )
         return required
+
+
+def remove_sockets(folder: str) -> None:
+    """Remove the folder of a node's own socket."""
+    if Path(folder).name.startswith(SOCKETS):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def clear_up_after_broker(folder: str, address: str, within_s: float = 0.0) -> None:

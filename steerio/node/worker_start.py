@@ -15,11 +15,7 @@ from typing import Any, NamedTuple, NoReturn
 
 from steerio.edge.store.opening import open_store
 from steerio.edge.system import descendants, inheritance
-from steerio.edge.wire.addresses import is_local
-from steerio.edge.wire.contexts import Context
-from steerio.edge.wire.endpoint import BlockingLink
 from steerio.edge.wire.unix_links import StreamLink
-from steerio.edge.wire.zeromq_link import ZmqLink
 from steerio.model.objects import StoreSetting
 from steerio.node.end_signal import let_be_told
 from steerio.node.preloading import Preloads
@@ -28,7 +24,7 @@ from steerio.node.setup import NodeSetup
 from steerio.worker import forks
 from steerio.worker.items_ahead import Ahead
 from steerio.worker.output import Output
-from steerio.worker.process import PARENT_CHECK_S, Worker
+from steerio.worker.process import Worker
 from steerio.worker.random_streams import Streams
 from steerio.worker.slots import Slots
 from steerio.worker.task_objects import WorkerObjects
@@ -74,7 +70,8 @@ def become_worker(
         preloads.load_unshared()
         streams.begin(name)
         slot = slots.view(order["slot"])
-        link, ahead, objects = _link(setup, name), _ahead(setup), _objects(setup, name)
+        link = StreamLink(setup.worker_address, "worker")
+        ahead, objects = _ahead(setup), _objects(setup, name)
         Worker(link, name, slot, ahead, objects, streams, output).serve()
         status = 0
     except SystemExit as exit_:
@@ -99,17 +96,6 @@ def _ahead(setup: NodeSetup) -> Ahead:
     settings, store = setup.settings, setup.store
     limit = None if store is None else store.limit_bytes
     return Ahead(settings.items, settings.items_bytes, None if limit is None else limit // 2)
-
-
-def _link(setup: NodeSetup, name: str) -> BlockingLink:
-    """Return a worker's link to the broker."""
-    if is_local(setup.worker_address):
-        return StreamLink(setup.worker_address, "worker")
-    # a name on the wire that no other peer can guess, and so take
-    identity = f"{name}-{os.urandom(8).hex()}"
-    link = ZmqLink(Context(), setup.address, identity.encode(), setup.keys, "worker")
-    link.bound_waits(PARENT_CHECK_S)
-    return link
 
 
 def _objects(setup: NodeSetup, name: str) -> WorkerObjects:

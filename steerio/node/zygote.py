@@ -33,7 +33,7 @@ from steerio.node.end_signal import EndZygote, end_by_signal, let_be_told, told_
 from steerio.node.launcher_variables import forget_rank
 from steerio.node.preloading import Preloads
 from steerio.node.settling import prepare
-from steerio.node.setup import NodeSetup, clear_up_after_broker
+from steerio.node.setup import NodeSetup, clear_up_after_broker, remove_sockets
 from steerio.node.worker_start import Inherited, become_worker
 from steerio.worker.random_streams import Streams
 from steerio.worker.slots import Slots
@@ -273,6 +273,7 @@ def become_zygote(orders: socket.socket, slots: Slots, setup: NodeSetup) -> NoRe
         gc.freeze()
         Zygote(orders, slots, setup).serve()
         # our node was killed, and others may be yet
+        remove_sockets(setup.sockets)
         clear_up_after_broker(setup.folder, setup.address, GONE_S)
         status = 0
     except EndZygote:

@@ -14,8 +14,8 @@ from steerio.edge.wire.endpoint import Frames
 from steerio.model import messages as ms
 from steerio.testing.agenda import Agenda, Entry
 from steerio.testing.model import Fate, Script
-from steerio.testing.network import SimulatedLink
 from steerio.testing.reports import Said, Told, planned
+from steerio.testing.streams import StreamEnd
 from steerio.worker import context
 from steerio.worker.items_ahead import Ahead
 from steerio.worker.random_streams import of_task
@@ -62,7 +62,7 @@ class Attempt:
     )
 
     def __init__(
-        self, worker: AtWork, script: Script, link: SimulatedLink, objects: WorkerObjects
+        self, worker: AtWork, script: Script, link: StreamEnd, objects: WorkerObjects
     ) -> None:
         self.script = script
         self._objects = objects

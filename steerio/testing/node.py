@@ -13,9 +13,11 @@ from steerio.model.objects import StoreSetting
 from steerio.model.places import WorkerNeeds
 from steerio.model.settings import Settings
 from steerio.node.node import Node
+from steerio.node.relay import Relay
 from steerio.testing.agenda import Agenda
 from steerio.testing.model import Scripts
 from steerio.testing.network import Host, SimulatedRouter
+from steerio.testing.streams import SimulatedStreams
 from steerio.testing.worker import KILLED, SimulatedWorker
 from steerio.worker.items_ahead import Ahead
 from steerio.worker.task_objects import WorkerObjects
@@ -43,11 +45,11 @@ class Site(Protocol):
 class SimulatedForker:
     """Starts simulated workers, in place of the processes that ``ZygoteForker`` forks."""
 
-    def __init__(self, site: Site, host: Host) -> None:
+    def __init__(self, site: Site) -> None:
         self.workers: dict[str, SimulatedWorker] = {}
         self.slowness = 1.0
+        self.streams = SimulatedStreams()
         self._site = site
-        self._host = host
         self._loop = asyncio.get_running_loop()
         self._on_exit: Callable[[str, int, str], None] | None = None
 
@@ -62,7 +64,7 @@ class SimulatedForker:
             worker,
             pool,
             next(site.pids),
-            site.router.link_from(self._host),
+            self.streams.connect(),
             site.scripts,
             site.agenda,
             slowness=lambda: self.slowness,
@@ -86,11 +88,14 @@ class SimulatedForker:
         """Return the run that a worker last began or gave back; ``None`` if the worker is gone."""
         return self.workers[worker].begun if worker in self.workers else None
 
+    def ended(self, worker: str) -> int:
+        """Return the run that a worker ended or gave back last; 0 if the worker is gone."""
+        return self.workers[worker].over if worker in self.workers else 0
+
     def signal(self, worker: str, run: int, name: str) -> None:
-        """Send ``term`` or ``kill`` to a worker."""
-        del run
+        """Send ``term`` or ``kill`` to a worker, for the sake of this run."""
         if worker in self.workers:
-            self.workers[worker].signal(name)
+            self.workers[worker].signal(run, name)
 
     async def close(self) -> None:
         """Kill all workers."""
@@ -139,9 +144,9 @@ class SimulatedNode:
         self.walltime_s = walltime_s
         """When its batch system kills it, in seconds from its start, if ever."""
         self.host = Host(name, site.agenda, latency_s)
-        self.forker = SimulatedForker(site, self.host)
+        self.forker = SimulatedForker(site)
         self._agenda = site.agenda
-        self._link = site.router.link_from(self.host)
+        self._link = site.router.link_from(self.host, is_node=True)
         self._node = Node(
             self._link,
             self.forker,
@@ -155,6 +160,7 @@ class SimulatedNode:
                 walltime_s=walltime_s,
             ),
             settings=site.settings,
+            relay=Relay(self.forker.streams, self.forker),
         )
         self.forker.watch(self._node.worker_exited)
         self._node.ended.add_done_callback(self._ended)

@@ -19,7 +19,7 @@ from steerio.model.objects import StoredObject
 from steerio.testing.agenda import Agenda
 from steerio.testing.attempt import Attempt, Packed
 from steerio.testing.model import Script, Scripts
-from steerio.testing.network import SimulatedLink
+from steerio.testing.streams import StreamEnd
 from steerio.worker.failure import describe
 from steerio.worker.items_ahead import Ahead
 from steerio.worker.task_objects import WorkerObjects
@@ -28,6 +28,7 @@ KILLED = "its process was ended by SIGKILL (out of memory, or killed from outsid
 CRASHED = "its process was ended by SIGSEGV"
 STOPPED = "it was ended together with a task that had to be stopped"
 ENDED = "its process exited with status 0"
+UNTOLD = "its process exited with status 1: a task came of a type that it was not told of"
 
 
 class SimulatedWorker:
@@ -35,7 +36,7 @@ class SimulatedWorker:
 
     Args:
         name, pool, pid: as given by the broker and the node.
-        link: its own link to the broker.
+        link: its end of the stream to its node.
         scripts: how tasks behave.
         agenda: takes the ends of attempts to come.
         slowness: factor on every duration, read as an attempt begins.
@@ -49,7 +50,7 @@ class SimulatedWorker:
         name: str,
         pool: str,
         pid: int,
-        link: SimulatedLink,
+        link: StreamEnd,
         scripts: Scripts,
         agenda: Agenda,
         *,
@@ -117,8 +118,13 @@ class SimulatedWorker:
         """Join the broker."""
         if not self.dead:
             self.joined_s = self._loop.time()
-            self._link.attach_at_once(self._wake)
+            self._link.attach(self._wake)
             self._link.send(ms.JoinWorker(ms.PROTOCOL, self.name, self.pid))
+
+    @property
+    def over(self) -> int:
+        """The attempt that it ended or gave back last."""
+        return self._over
 
     def ask_to_stop(self, run: int) -> None:
         """Raise the cooperative signal for a run, whether or not it has begun."""
@@ -126,10 +132,15 @@ class SimulatedWorker:
         if self._attempt is not None and not self._hung and self._attempt.script.obeys == "asked":
             self._stop_if_asked()
 
-    def signal(self, name: str) -> None:
-        """Take SIGTERM (``term``) or SIGKILL (``kill``), unless the run to be stopped is over."""
-        if self._asked and (self._over >= self._asked or self.begun > self._asked):
+    def signal(self, run: int, name: str) -> None:
+        """Take SIGTERM (``term``) or SIGKILL (``kill``), unless the run to be stopped is over.
+
+        Run 0: it is about no run.
+        """
+        if run and (self._over >= run or self.begun > run):
             return
+        if run:  # the order to ask may have been lost
+            self._asked = run
         if name == "kill":
             self.die(STOPPED if self._asked else KILLED)
         elif self._hung:
@@ -220,7 +231,10 @@ class SimulatedWorker:
         self.run = self.begun = task.run
         self.task_id = task.task_id
         self._began = self._loop.time()
-        script = self._types[task.type_id]
+        script = self._types.get(task.type_id)
+        if script is None:  # the message on it was lost
+            self.die(UNTOLD)
+            return
         self._attempt = attempt = Attempt(self, script, self._link, self._objects)
         try:
             frames = tuple(self._objects.begin(task, frames))

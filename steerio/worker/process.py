@@ -127,7 +127,11 @@ class Worker:
                     self._take_in(0)
                     self._polled = time.monotonic()
                 if self._held and not self._broker.ending:
-                    self._attempt(*self._held.popleft())
+                    task, frames = self._held.popleft()
+                    if task.type_id in self._types:
+                        self._attempt(task, frames)
+                    else:
+                        self._broker.fail("a task came of a type that it was not told of")
         self._broker.ending = True
         # its zygote may be gone, and code that hangs in C heeds no signal; sys.stderr may be a
         # task's

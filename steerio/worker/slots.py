@@ -75,6 +75,10 @@ class Slots:
         """Return the run that the worker of this slot began last, or 0."""
         return self._numbers[_NUMBERS * index + _BEGUN]
 
+    def ended(self, index: int) -> int:
+        """Return the run that the worker of this slot ended last, or 0."""
+        return self._numbers[_NUMBERS * index + _ENDED]
+
     def works_on(self, index: int, run: int) -> bool:
         """Say whether the worker of this slot has begun this run and not ended it."""
         at = _NUMBERS * index

@@ -12,11 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from steerio.edge.wire import socket_folders
+from steerio.edge.wire.socket_folders import sweep_sockets
 from steerio.errors import UsageError
-from steerio.launch import listening
-from steerio.launch.listening import Listening, sweep_sockets
+from steerio.launch.listening import Listening
 
-OLD_S = 2 * listening.JUST_MADE_S
+OLD_S = 2 * socket_folders.JUST_MADE_S
 
 
 def make_old(folder: Path) -> None:
@@ -25,11 +26,12 @@ def make_old(folder: Path) -> None:
     os.utime(folder, (then, then))
 
 
-def test_sockets_are_removed_when_nobody_listens_any_more() -> None:
-    folder = listening._make_folder()
+@pytest.mark.parametrize("name", ["broker", "workers"])
+def test_sockets_are_removed_when_nobody_listens_any_more(name: str) -> None:
+    folder = socket_folders.make_folder()
     try:
         with closing(socket.socket(socket.AF_UNIX)) as broker:
-            broker.bind(str(folder / "broker"))
+            broker.bind(str(folder / name))
             broker.listen()
             make_old(folder)
             assert folder not in sweep_sockets()
@@ -53,15 +55,15 @@ def test_a_broker_that_is_slow_to_answer_keeps_its_sockets(tmp_path: Path) -> No
         for each in waiting:
             each.setblocking(False)
             each.connect_ex(str(place))
-        assert not listening._nobody_listens(place)
+        assert not socket_folders.nobody_listens(place)
         for each in waiting:
             each.close()
-    assert listening._nobody_listens(place)
+    assert socket_folders.nobody_listens(place)
 
 
 @pytest.mark.parametrize("what", ["a file", "a folder without sockets"])
 def test_what_only_looks_like_sockets_stays(what: str) -> None:
-    folder = listening._make_folder()
+    folder = socket_folders.make_folder()
     try:
         if what == "a file":
             folder.rmdir()
@@ -79,7 +81,7 @@ def test_where_no_sockets_can_be_made_is_said_in_words(monkeypatch: pytest.Monke
         (Path(short) / "file").touch()
         for folder in (Path(short) / "gone", Path(short) / "file"):
             monkeypatch.setattr(tempfile, "tempdir", str(folder))
-            with pytest.raises(UsageError, match=r"no folder for the broker's sockets .*TMPDIR"):
+            with pytest.raises(UsageError, match=r"no folder for sockets .*TMPDIR"):
                 Listening(None, None, encrypted=True).open()
 
 
@@ -87,8 +89,8 @@ def test_where_no_sockets_can_be_made_is_said_in_words(monkeypatch: pytest.Monke
 def test_a_temporary_folder_of_a_long_name_is_not_for_sockets(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for length in (listening.LONGEST_SOCKET, 200):
+    for length in (socket_folders.LONGEST_SOCKET, 200):
         monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / ("x" * length)))
-        folder = listening._make_folder()
+        folder = socket_folders.make_folder()
         folder.rmdir()
         assert folder.parent == Path("/tmp")

@@ -113,7 +113,9 @@ def test_a_broken_worker_is_waited_for_though_the_time_for_its_start_is_over() -
     pass_time(scene, scene.settings.start_s - scene.settings.lease_s)
     scene.core.unreadable(scene.worker().peer, WHY, scene.now)
     pass_time(scene, scene.settings.lease_s + ENDING_S / 2)
-    assert scene.effects(Signal) == [Signal(scene.worker(), 0, "kill")]
+    orders = scene.effects(Signal)
+    assert orders == [Signal(scene.worker(), 0, "kill")] * len(orders)
+    assert len(orders) > 10, "it is repeated, for one may be lost"
     assert scene.events(WorkerLost) == []
 
 

@@ -47,31 +47,16 @@ class Arrival(NamedTuple):
     key: str = ""
 
 
-class RouterEndpoint(Protocol):
-    """The broker's end: many peers, told apart by their identity."""
+class Way(Protocol):
+    """The way from the broker to peers, told apart by their identity."""
 
     local: bool
     """Whether peers are in this process, so that none can be lost without it."""
     remote: bool
     """Whether peers may be on other machines, on which names and numbers may be as here."""
-    lasting: bool
-    """Whether a connection lasts as long as its peer, so that one that ended is the peer's end."""
-    first: bool
-    """Whether it is flushed before the record is written: it has workers and no clients."""
 
     def send(self, peer: bytes, message: FromBroker, frames: Frames = ()) -> None:
         """Collect a message for a peer."""
-        ...
-
-    def flush(self) -> list[bytes]:
-        """Hand over the collected messages; return the peers that cannot be reached any more.
-
-        A peer whose message is too long to be handed over is told to end instead.
-        """
-        ...
-
-    def receive(self, limit: int) -> list[Arrival]:
-        """Take arrivals until they have ``limit`` messages or more, without waiting."""
         ...
 
     def congested(self, peer: bytes) -> bool:
@@ -88,6 +73,26 @@ class RouterEndpoint(Protocol):
 
     def forget(self, peer: bytes) -> None:
         """Let a peer go: it still gets all that was sent to it, and nothing of it is taken in."""
+        ...
+
+
+class RouterEndpoint(Way, Protocol):
+    """The broker's end: its socket, at which peers arrive."""
+
+    lasting: bool
+    """Whether a connection lasts as long as its peer, so that one that ended is the peer's end."""
+    first: bool
+    """Whether it is flushed before the record is written: it has workers and no clients."""
+
+    def flush(self) -> list[bytes]:
+        """Hand over the collected messages; return the peers that cannot be reached any more.
+
+        A peer whose message is too long to be handed over is told to end instead.
+        """
+        ...
+
+    def receive(self, limit: int) -> list[Arrival]:
+        """Take arrivals until they have ``limit`` messages or more, without waiting."""
         ...
 
     def tick(self) -> None:

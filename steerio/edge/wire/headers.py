@@ -24,14 +24,16 @@ LIMIT_HEADER_BYTES = 64 << 20
 SAID_BYTES = 1 << 20
 """Longest rare message of a client, which is checked before it is sent."""
 
-Receiver = Literal["broker", "client", "node", "worker", "any"]
-"""The peer that decodes; ``any``: each message that a broker sends."""
+Receiver = Literal["broker", "client", "node", "worker", "any", "behind"]
+"""The peer that decodes; ``any``: each message that a broker sends; ``behind``: a broker that
+decodes batches which nodes pass on for their workers."""
 UNIONS: dict[Receiver, Any] = {
     "broker": ms.ToBroker,
     "client": ms.ToClient,
     "node": ms.ToNode,
     "worker": ms.ToWorker,
     "any": ms.FromBroker,
+    "behind": ms.Relayed,
 }
 
 _encode = msgspec.msgpack.Encoder().encode

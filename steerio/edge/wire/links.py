@@ -19,6 +19,8 @@ def open_link(
     keys: ClientKeys | None,
     receiver: Receiver,
     opened: contextlib.ExitStack,
+    *,
+    copies: bool = True,
 ) -> LinkEndpoint:
     """Return a link to a broker: a Unix stream to one of this host, ZeroMQ to one of another.
 
@@ -28,6 +30,7 @@ def open_link(
         keys: CURVE keys for addresses that want them.
         receiver: which kind of peer this is.
         opened: closes it.
+        copies: whether frames may be changed once they are flushed, so that they have to be copied.
 
     Raises:
         UsageError: the address or its keys are malformed, no broker listens there, or there are no
@@ -40,4 +43,4 @@ def open_link(
             return local
         context = Context()
         opened.callback(context.end)  # also closes sockets that a second Ctrl-C kept open
-        return ZmqLink(context, address, identity.encode(), keys, receiver)
+        return ZmqLink(context, address, identity.encode(), keys, receiver, copies=copies)

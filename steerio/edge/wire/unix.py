@@ -288,16 +288,17 @@ class StreamRouter:
         self._paused = 0.0
         self._due = True
 
-    def _read(self, connection: StreamPeer, arrivals: list[Arrival]) -> None:
+    def _read(self, connection: StreamPeer, arrivals: list[Arrival]) -> bool:
+        """Read the bytes that have come, up to a chunk; ``False`` if there are none, or no more."""
         try:
             count = connection.socket.recv_into(connection.incoming.room)
         except BlockingIOError:
-            return
+            return False
         except OSError:
             count = 0
         if not count:
             self._drop(connection)
-            return
+            return False
         if count == CHUNK_BYTES:
             self._due = self._more = True
         identity, read_batch = connection.identity, self._read_batch
@@ -310,6 +311,8 @@ class StreamRouter:
         except ProtocolError as error:
             arrivals.append(Arrival(identity, (), str(error)))
             self._drop(connection)  # the begin of the next batch is not known any more
+            return False
+        return True
 
     def _write(self, connection: StreamPeer) -> None:
         messages, frames = connection.messages, connection.frames

@@ -52,6 +52,7 @@ class ZmqLink:
         identity: this peer's name on the wire, unique at the broker.
         keys: CURVE keys for addresses that want them.
         receiver: which kind of peer this is, so that it decodes no other's messages.
+        copies: whether frames may be changed once they are flushed, so that they have to be copied.
 
     Raises:
         OSError: the address is malformed.
@@ -66,8 +67,11 @@ class ZmqLink:
         identity: bytes,
         keys: ClientKeys | None = None,
         receiver: Receiver = "any",
+        *,
+        copies: bool = True,
     ) -> None:
         self.packets = 0
+        self._copies = copies
         self._receiver: Receiver = receiver
         self._socket = socket = context.socket(zmq.DEALER)
         try:
@@ -86,7 +90,6 @@ class ZmqLink:
             raise
         self._messages: list[ToBroker] = []
         self._frames: list[Any] = []
-        self._wait_s = -1.0
         self._waiting = Spilling()
         self._session = Session(_new_number(), self._waiting, WINDOW_BYTES)
         self._assembly = Assembly()
@@ -111,9 +114,10 @@ class ZmqLink:
         messages, frames = self._messages, self._frames
         if messages:
             self._messages, self._frames = [], []
-            # they are written later: a task may have changed its array by then
+            if self._copies:  # they are written later: a program may have changed its array by then
+                frames = list(snapshot(frames))
             try:
-                for batch in batches(messages, snapshot(frames)):
+                for batch in batches(messages, frames):
                     for piece, nbytes in pieces(batch):
                         self._session.put(piece, nbytes)
             finally:
@@ -151,29 +155,6 @@ class ZmqLink:
             self._hand_over()
         return received
 
-    def bound_waits(self, timeout_s: float) -> None:
-        """Let `receive_within` wait at most this long; for processes without a loop."""
-        self._socket.set(zmq.RCVTIMEO, round(timeout_s * 1000))
-        self._wait_s = timeout_s
-
-    def receive_within(self, timeout_s: float) -> list[tuple[FromBroker, Frames]]:
-        """Block until a message arrives, at most ``timeout_s``; take all that have arrived.
-
-        Waiting inside the socket costs far less than polling it first.
-        """
-        received: list[tuple[FromBroker, Frames]] = []
-        if timeout_s > 0:
-            if timeout_s != self._wait_s:
-                self.bound_waits(timeout_s)
-            try:
-                first = self._socket.recv()
-            except zmq.Again:
-                self.tick()
-                return received
-            self._take_in(first, receive_rest(self._socket), received)
-        received.extend(self.receive(1_000))
-        return received
-
     def _take_in(
         self, first: Any, rest: Sequence[Any], received: list[tuple[FromBroker, Frames]]
     ) -> None:
@@ -197,9 +178,6 @@ class ZmqLink:
 
     def ready(self) -> bool:
         return self._reading.ready()
-
-    def let_go(self) -> None:
-        """Do nothing: to a fork the sockets are memory, which must not be touched."""
 
     def close(self) -> None:
         self.detach()
