@@ -19,7 +19,7 @@ import pytest
 
 import steerio
 from steerio import Cancelled, Lost, TaskStarted
-from steerio.edge.system.descendants import ended
+from steerio.edge.system.descendants import ended, is_tracker
 from tests import leaks
 from tests.own_folders import SHARED_MEMORY
 from tests.real.programs import START_S, lives, wait_for_end
@@ -171,3 +171,13 @@ async def test_nothing_stays_of_what_joblib_has_mapped() -> None:
         assert await session.run(map_array, "stays") == 600_000
         assert isinstance(await once.submit(map_array, "killed").result(), Lost)
     assert leaks.shared_memory_left(before) == []
+
+
+def test_a_tracker_is_known_from_its_first_moment() -> None:
+    for _ in range(30):
+        tracker = subprocess.Popen(
+            [sys.executable, "-c", "from multiprocessing.resource_tracker import main"]
+        )
+        assert is_tracker(tracker.pid)
+        tracker.kill()
+        tracker.wait()

@@ -22,6 +22,8 @@ from pathlib import Path
 
 LOOK_S = 0.002
 """Time between two looks whether killed processes are gone."""
+NAMED_S = 0.1
+"""How long a process that is just becoming another program may have no command line."""
 _THREADS = Path("/proc/self/task")
 _TRACKER = re.compile(rb"\0from [\w.]*\bresource_tracker import main\b")
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
@@ -93,11 +95,20 @@ def is_tracker(pid: int) -> bool:
     When the pipes to it have closed, a tracker removes the files from shared memory that the
     processes behind them have left, and ends. A tracker that is killed leaves them there for ever.
     """
-    try:
-        command = Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:
-        return False
-    return _TRACKER.search(command) is not None
+    return _TRACKER.search(_command(pid)) is not None
+
+
+def _command(pid: int) -> bytes:
+    """Return a process's command line, for which it waits a moment if the process begins anew."""
+    until = time.monotonic() + NAMED_S
+    while True:
+        try:
+            command = Path(f"/proc/{pid}/cmdline").read_bytes()
+        except OSError:
+            return b""
+        if command or not lives(pid) or time.monotonic() > until:
+            return command
+        time.sleep(LOOK_S)
 
 
 def _kill(pid: int) -> None:
