@@ -45,6 +45,8 @@ from steerio.worker.task_objects import WorkerObjects
 
 PARENT_CHECK_S = 1.0
 """Time between two looks of an idle worker for its parent (if no signal tells it)."""
+MOMENT_S = 0.002
+"""Wait for a task after which a worker takes the time to look at its surroundings."""
 POLL_S = 0.0002
 """Time between two looks for messages of a worker that has tasks in hand."""
 TIDY_S = 0.5
@@ -120,9 +122,7 @@ class Worker:
         with contextlib.suppress(TaskStopped):
             while not self._broker.ending:
                 if not self._held:
-                    self._take_in(0)  # mostly the next task is there already
-                    if not (self._held or self._broker.ending):
-                        self._wait()
+                    self._wait()
                 elif time.monotonic() >= self._polled + POLL_S:
                     self._take_in(0)
                     self._polled = time.monotonic()
@@ -147,13 +147,20 @@ class Worker:
 
     def _wait(self) -> None:
         """Take in the messages that arrive next, or none after a while."""
-        self._surroundings.set_back_owed()  # there is time for it now
+        if self._surroundings.owed:  # later: mostly the next task is on its way
+            self._wait_within(MOMENT_S)
+            if self._held or self._broker.ending:
+                return
+            self._surroundings.set_back_owed()
+        self._wait_within(PARENT_CHECK_S)
+        if not self._held:
+            self._tidy()
+
+    def _wait_within(self, timeout_s: float) -> None:
         self._stop.waiting = True
         try:
             if not self._stop.leaving:  # it may have been asked to leave just before
-                self._take_in(PARENT_CHECK_S)
-                if not self._held:
-                    self._tidy()
+                self._take_in(timeout_s)
         finally:
             self._stop.waiting = False
 

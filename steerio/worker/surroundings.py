@@ -7,7 +7,8 @@ differ.
 
 Looking at all of that takes as long as the rest of a short task. So if the tasks of a type have
 left all as it was ``ORDERLY_AFTER`` times in a row, the worker looks only now and then, before a
-task of another type, and before it waits for a task, as long as these tasks succeed and are short.
+task of another type, and once it has waited for a moment, as long as these tasks succeed and are
+short.
 
 Changes that a `steerio.resource` makes as it is set up stay, for it is set up once. Variables of
 the context (of `decimal`, of NumPy's handling of errors) need not be set back: each task runs in a
@@ -143,7 +144,9 @@ class Surroundings:
         # copies, as a task may close the standard ones, or put others in their place
         self._copies = [above_standard(number) for number in range(3)]
         self._files = [os.fstat(copy) for copy in self._copies]
-        self._changed = self._owed = False
+        self._changed = False
+        self.owed = False
+        """Whether a task was trusted, and not looked at."""
         self._environ, self._path, self._filters = os.environ, sys.path, warnings.filters
         self._mask = _set_mask(signal.SIG_BLOCK, ())
         self._umask = os.umask(0o077)
@@ -194,12 +197,12 @@ class Surroundings:
         if kind is None or took_s >= SHORT_S or kind.orderly < ORDERLY_AFTER:
             return False
         kind.orderly += 1
-        self._owed = kind.orderly % LOOK_EVERY != 0
-        return self._owed
+        self.owed = kind.orderly % LOOK_EVERY != 0
+        return self.owed
 
     def set_back_owed(self) -> None:
-        """Set all back if that is owed: before a task of another type, and before a wait."""
-        if self._owed:
+        """Set all back if that is owed: before a task of another type, and when there is time."""
+        if self.owed:
             self.set_back_signals()
             self.set_back(None)
 
@@ -236,7 +239,7 @@ class Surroundings:
             OSError: it is too late for that: the task has closed a descriptor that is not its own,
                 or the folder is not there any more for this user.
         """
-        self._owed = False
+        self.owed = False
         changed = self._changed or not (self._has_folder() and self._has_descriptors())
         if self._folder >= 0:
             os.fchdir(self._folder)
