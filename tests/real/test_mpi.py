@@ -132,6 +132,7 @@ class Silent(Campaign):
         self.todo = Board(work, range(1_000_000))
 
     async def setup(self):
+        await self.run(work, 0)  # so the other rank has read its file
         print("begun", flush=True)
 """
 

@@ -113,7 +113,7 @@ async def test_a_broker_has_one_connection_for_all_workers_of_a_node(tmp_path: P
             assert await session.run(bytes.swapcase, data) == data.swapcase()
             assert [item async for item in session.submit(steps, 30).items()] == list(range(30))
             status = await session.status()
-            assert status.dropped == {}
+            assert {why for why in status.dropped if not why.startswith("late")} == set()
             assert len(status.workers) == 9
 
 
