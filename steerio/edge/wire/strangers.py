@@ -31,6 +31,8 @@ class Strangers:
         self._known: set[int] = set()
         self._strangers: dict[int, None] = {}
         """In the order in which they came."""
+        self._ahead: set[int] = set()
+        """Those that were heard before it was said that they are there."""
 
     def __repr__(self) -> str:
         return f"<{len(self._strangers)} Strangers beside {len(self._known)} known connections>"
@@ -51,12 +53,16 @@ class Strangers:
             scarce: whether it is one of the last that there are.
         """
         with self._lock:
-            self._known.discard(descriptor)
-            self._strangers.pop(descriptor, None)
-            self._strangers[descriptor] = None
+            self._forget(descriptor)
+            if descriptor in self._ahead:
+                self._ahead.discard(descriptor)
+                self._known.add(descriptor)
+            else:
+                self._strangers[descriptor] = None
             strangers = len(self._strangers)
             full = strangers + len(self._known) > self._most_connections
-            if not (full or scarce or strangers > self._most_strangers):
+            crowded = full or scarce or strangers > self._most_strangers
+            if not (crowded and strangers):
                 return None
             oldest = next(iter(self._strangers))
             del self._strangers[oldest]
@@ -70,11 +76,17 @@ class Strangers:
             if descriptor in self._strangers:
                 del self._strangers[descriptor]
                 self._known.add(descriptor)
+            else:
+                self._ahead.add(descriptor)
 
     def closed(self, descriptor: int) -> bool:
         """Take in that a connection is no more; return whether it was a stranger's."""
         with self._lock:
-            self._known.discard(descriptor)
             stranger = descriptor in self._strangers
-            self._strangers.pop(descriptor, None)
+            self._forget(descriptor)
+            self._ahead.discard(descriptor)
             return stranger
+
+    def _forget(self, descriptor: int) -> None:
+        self._known.discard(descriptor)
+        self._strangers.pop(descriptor, None)
