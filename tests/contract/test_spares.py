@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import pickle
+import struct
+import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
+from steerio.edge.wire.batches import LIMIT_BATCH_BYTES, LIMIT_FRAMES, Incoming
 from steerio.edge.wire.receive_buffers import LONG_BYTES, Spares
 
 LENGTH = 2 * LONG_BYTES
@@ -86,3 +91,32 @@ def test_what_is_kept_has_a_bound() -> None:
     assert len(spares.take(3 * LENGTH)) == 3 * LENGTH
     assert len(spares.take(10)) == 10
     del others
+
+
+def resident_kb() -> int:
+    """Return how much memory this process has that is its own."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("RssAnon:")[2].split()[0])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("frames", [1, 2, 600, LIMIT_FRAMES - 1])
+def test_a_batch_that_is_only_announced_takes_no_memory(frames: int) -> None:
+    room = memoryview(bytearray(1 << 20))
+    incoming = Incoming(room, Spares())
+    lengths = [10, *[(LIMIT_BATCH_BYTES - 10) // frames] * frames]
+    announced = struct.pack(f"=I{len(lengths)}Q", len(lengths), *lengths) + b"x" * 15
+    room[: len(announced)] = announced
+    before = resident_kb()
+    assert list(incoming.feed(len(announced))) == []
+    assert resident_kb() < before + (40 << 10)
+    assert len(incoming.room) == lengths[1] - 5
+
+
+def test_long_memory_is_a_process_own_and_may_be_written() -> None:
+    view = Spares(most_bytes=LENGTH).take(LENGTH + 1)
+    view[:] = b"\7" * (LENGTH + 1)
+    kept = np.frombuffer(view, "u1")
+    del view
+    assert (kept == 7).all()
+    assert kept.flags.writeable

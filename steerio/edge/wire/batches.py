@@ -5,7 +5,8 @@ A batch is a header and frames, behind a length for each of them:
     count: u32 | length: u64 * count | header | frame | frame ...
 
 Short ones are copied together, so that they take one call of the system and wake their reader once;
-a long frame is received into its final memory.
+a long frame is received into its final memory, which is taken when its turn has come: a peer that
+only announces much costs little.
 """
 
 from __future__ import annotations
@@ -57,12 +58,16 @@ class Incoming:
         self._spares = spares
         self._data = bytearray()
         self._long: list[memoryview] = []
-        self._missing: deque[memoryview] = deque()
+        """The frames of the long batch that comes."""
+        self._missing: memoryview | None = None
+        """The rest of the last of them."""
+        self._ahead: deque[int] = deque()
+        """The lengths of those after it."""
 
     @property
     def room(self) -> memoryview:
         """The memory for the next bytes: the rest of a long frame, or room for any batch."""
-        return self._missing[0] if self._missing else self._any
+        return self._any if self._missing is None else self._missing
 
     def feed(self, count: int) -> Iterable[Batch]:
         """Take in this many bytes of ``room``; return the batches that are complete.
@@ -72,15 +77,15 @@ class Incoming:
         Raises:
             ProtocolError: the bytes are no batch, as is found while iterating.
         """
-        if count >= _ONE.size and not self._data and not self._missing:
+        if count >= _ONE.size and not self._data and self._missing is None:
             parts, length = _ONE.unpack_from(self._any)
             if parts == 1 and count == _ONE.size + length:
                 return ((bytes(self._any[_ONE.size : count]), ()),)
         return self._cut(count)
 
     def _cut(self, count: int) -> Iterator[Batch]:
-        if self._missing:
-            if self._have_received(count):
+        if self._missing is not None:
+            if self._fill(count):
                 whole, self._long = self._long, []
                 yield whole[0], whole[1:]
             return
@@ -120,21 +125,31 @@ class Incoming:
             return 0
         with begun:  # else the data could not be resized
             rest = begun[4 + 8 * len(lengths) :]
-            for length in lengths:
-                frame = self._spares.take(length)
-                self._long.append(frame)
-                part, rest = rest[:length], rest[length:]
-                frame[: len(part)] = part
-                if len(part) < length:
-                    self._missing.append(frame[len(part) :])
+            self._ahead.extend(lengths)
+            self._take_memory()
+            while len(rest) and self._missing is not None:
+                part = rest[: len(self._missing)]
+                self._missing[: len(part)] = part
+                self._fill(len(part))
+                rest = rest[len(part) :]
             return len(begun)
 
-    def _have_received(self, count: int) -> bool:
-        """Note the bytes that came of a long batch, and say whether it is complete."""
-        self._missing[0] = self._missing[0][count:]
-        if not self._missing[0]:
-            self._missing.popleft()
-        return not self._missing
+    def _fill(self, count: int) -> bool:
+        """Note the bytes that came of a long frame, and say whether its batch is complete."""
+        assert self._missing is not None
+        self._missing = self._missing[count:]
+        return not (len(self._missing) or self._take_memory())
+
+    def _take_memory(self) -> bool:
+        """Take memory for the next frame that is not empty; ``False``: there is none."""
+        self._missing = None
+        while self._ahead:
+            frame = self._spares.take(self._ahead.popleft())
+            self._long.append(frame)
+            if len(frame):
+                self._missing = frame
+                return True
+        return False
 
 
 class Outgoing:

@@ -3,12 +3,16 @@
 Having the system find new memory takes several times as long as copying as much into it, and freed
 memory of this size goes back to the system at once.
 
+Memory that is longer than what is kept is given by the system page by page, as bytes come: so a
+length that a peer announces costs nothing yet.
+
 The number of references to a piece tells whether it is in use: by views, and by arrays, some of
 which keep the memory of a view and not the view.
 """
 
 from __future__ import annotations
 
+import mmap
 import sys
 from collections import deque
 
@@ -33,9 +37,15 @@ class Spares:
         self._nbytes = 0
 
     def take(self, length: int) -> memoryview:
-        """Return memory of this length that no object has; its content is undefined."""
-        if not LONG_BYTES <= length <= self._most_bytes:
+        """Return memory of this length that no object has; its content is undefined.
+
+        Raises:
+            MemoryError: there is no more.
+        """
+        if length < LONG_BYTES:
             return memoryview(bytearray(length))
+        if length > self._most_bytes:
+            return _pages(length)
         kept = self._kept
         for at in range(len(kept)):
             if length <= len(kept[at]) <= FITS * length and _references(kept, at) == _ALONE:
@@ -46,6 +56,14 @@ class Spares:
         while self._nbytes > self._most_bytes or len(kept) > MOST_KEPT:
             self._nbytes -= len(kept.popleft())
         return memoryview(memory)
+
+
+def _pages(length: int) -> memoryview:
+    """Return memory that takes none of the machine's before it is written to."""
+    try:
+        return memoryview(mmap.mmap(-1, length, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
+    except OSError as error:
+        raise MemoryError(str(error)) from error
 
 
 def _references(kept: deque[bytearray], at: int) -> int:
