@@ -358,3 +358,18 @@ def test_a_grip_needs_no_descriptor_and_closes_twice() -> None:
     assert open_now() == before
     grip.close()
     assert open_now() == before
+
+
+async def test_a_peer_of_an_old_zmtp_is_heard_as_any_and_stays_a_stranger() -> None:
+    with guarded(encrypted=False) as port:
+        ear = RouterEar(port.router, asyncio.get_running_loop())
+        old = port.stranger()
+        old.sendall(b"\x04\x00old" + b"\x04\x00odd")  # of version 1: its name, and a message
+        link = LinkEar(port.link(), asyncio.get_running_loop())
+        await ear.until(lambda: ear.faults)
+        link.link.send(to_broker(1))
+        link.flush()
+        await ear.until(lambda: ear.heard)
+        assert [text for _, text in ear.faults] == ["a packet of 3 bytes"]
+        assert ear.numbers() == [1]
+        assert len(port.gate.strangers) == 1

@@ -14,6 +14,7 @@ The router never blocks: a packet for which ZeroMQ has no room is tried again wi
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from collections import OrderedDict
 from collections.abc import Callable
@@ -272,7 +273,8 @@ class ZmqRouter:
     def _recognise(self, name: zmq.Frame) -> tuple[bytes, str]:
         """Return a sender's name on the wire, and the role whose key its connection has."""
         if self._gate is not None:
-            self._gate.strangers.heard(int(name.get(zmq.SRCFD)))
+            with contextlib.suppress(zmq.ZMQError):  # a peer of an old ZMTP: it stays a stranger
+                self._gate.strangers.heard(int(name.get(zmq.SRCFD)))
         return name.bytes, str(name.get("User-Id")) if self._has_keys else ""
 
     def _take_in(self, identity: bytes, key: str, packet: Packet, arrivals: list[Arrival]) -> None:
