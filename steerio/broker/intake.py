@@ -145,7 +145,10 @@ class Intake:
         """Take in the words of a worker behind a node; a fault in them is the worker's."""
         assert peer.relay is not None
         peer.said += 1
-        _, cost = self.take(peer.relay, peer.relay.take(message, frames), now, inf)
+        arrival = peer.relay.take(message, frames)
+        _, cost = self.take(peer.relay, arrival, now, inf)
+        if self._peers.at(peer.relay, arrival.peer) is None:  # it said nothing, or not who it is
+            peer.relay.forget(arrival.peer)
         return int(cost) - 1  # one is counted for the envelope
 
     def _beat(self, peer: Peer, message: ms.Beat, _: Frames, now: float) -> None:

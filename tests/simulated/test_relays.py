@@ -166,6 +166,25 @@ def test_messages_of_one_step_are_one_batch_with_its_attempts() -> None:
 
 @pytest.mark.borders
 @pytest.mark.parametrize(
+    "words",
+    [[], [ms.JoinWorker(ms.PROTOCOL, "default-99", 1)], [ms.ReturnTask(1)]],
+    ids=["nothing", "that it joins", "no joining"],
+)
+def test_nothing_is_kept_of_workers_that_nobody_expects(words: list[Any]) -> None:
+    bench = Bench()
+    bench.join()
+    for number in range(100):
+        bench.words(bench.node, f"default-{number + 50}", *words)
+    (relay,) = [
+        peer.relay
+        for peer in bench.broker._peers
+        if peer.relay is not None and peer.name == "node-1"
+    ]
+    assert set(relay._lines) == {b"default-1"}
+
+
+@pytest.mark.borders
+@pytest.mark.parametrize(
     "envelope",
     [
         ms.WorkerSaid("default-1", b"\xff noise", 0),
