@@ -34,7 +34,7 @@ from steerio.testing.agenda import Agenda
 from steerio.testing.faults import Fault, RandomKills
 from steerio.testing.loop import VirtualLoop
 from steerio.testing.model import Models, Scripts
-from steerio.testing.network import Host, SimulatedRouter
+from steerio.testing.network import Host, SimulatedRouter, Ways
 from steerio.testing.node import SimulatedNode
 from steerio.testing.record import MemoryJournal
 from steerio.testing.stalls import StallWatch
@@ -299,9 +299,9 @@ class SimulatedCluster:
         """Multiply the durations of attempts that begin on this node from now on."""
         self._node(node).forker.slowness = factor
 
-    def cut_off(self, host: str) -> None:
+    def cut_off(self, host: str, ways: Ways = Ways.BOTH) -> None:
         """Let no message through from or to this host (a node, or a client's host)."""
-        self._host(host).cut_off()
+        self._host(host).cut_off(ways)
 
     def heal(self, host: str) -> None:
         """Let messages through again, first those that waited."""

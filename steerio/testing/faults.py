@@ -15,6 +15,7 @@ from typing import Protocol
 from msgspec import Struct
 
 from steerio.errors import UsageError
+from steerio.testing.network import Ways
 from steerio.testing.stalls import Nuisance
 from steerio.testing.worker import KILLED, SimulatedWorker
 
@@ -46,7 +47,7 @@ class Victim(Protocol):
         """Multiply the durations of attempts that begin on this node from now on."""
         ...
 
-    def cut_off(self, host: str) -> None:
+    def cut_off(self, host: str, ways: Ways = Ways.BOTH) -> None:
         """Let no message through from or to this host (a node, or a client's host)."""
         ...
 
@@ -180,6 +181,24 @@ class PartitionNode(Struct, frozen=True):
     def arm(self, cluster: Victim, rng: random.Random) -> None:
         """Set the timers."""
         _at(self.at_s, cluster.cut_off, self.node)
+        _at(self.at_s + self.for_s, cluster.heal, self.node)
+
+
+class HalfOpenConnections(Struct, frozen=True):
+    """Let nothing through on one of the two ways between a host and the broker, for a while.
+
+    With ``hears`` the host still hears the broker, which does not hear it; without, the other way
+    round. An end that hears nothing for 7 s breaks the connection, as it would in a cut.
+    """
+
+    at_s: float
+    node: str
+    for_s: float
+    hears: bool = True
+
+    def arm(self, cluster: Victim, rng: random.Random) -> None:
+        """Set the timers."""
+        _at(self.at_s, cluster.cut_off, self.node, Ways.OUT if self.hears else Ways.IN)
         _at(self.at_s + self.for_s, cluster.heal, self.node)
 
 

@@ -2,8 +2,9 @@
 
 Each link has a session (``edge.wire.session``), as over ZeroMQ, and below it connections that fail
 as those of ZeroMQ do. While a host is cut off its messages wait, as in the buffers of TCP, and
-arrive when it is healed. A cut that lasts longer than `BREAK_S` breaks the connection, and so does
-a reset: all that was under way is lost, in both directions. Packets that a peer sends later wait
+arrive when it is healed; the same if only one of the two ways is cut. A cut that lasts longer than
+`BREAK_S` breaks the connection, and so does a reset: all that was under way is lost, in both
+directions. Packets that a peer sends later wait
 in its socket until it is connected again; the broker knows that it cannot send.
 """
 
@@ -12,6 +13,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from enum import Flag, auto
 
 from steerio.edge.wire.endpoint import Frames, MemoryLink, MemoryRouter
 from steerio.edge.wire.session import PACKET_COST, Packet, Session
@@ -31,14 +33,23 @@ TICK_S = 1.0
 """Seconds between two looks of a peer at packets that are not acknowledged."""
 
 
+class Ways(Flag):
+    """The ways of messages between a host and the broker."""
+
+    OUT = auto()
+    """From the host."""
+    IN = auto()
+    BOTH = OUT | IN
+
+
 class Host:
-    """One host of the network, with its latency, and whether it is cut off."""
+    """One host of the network, with its latency, and the ways on which it is cut off."""
 
     def __init__(self, name: str, agenda: Agenda, latency_s: float = 0.0) -> None:
         self.name = name
         self.agenda = agenda
         self.latency_s = latency_s
-        self.cut = False
+        self.cut = Ways(0)
         self.connected = True
         """Whether its connections stand."""
         self._breaking: Entry | None = None
@@ -61,17 +72,17 @@ class Host:
         """Drop a closed link that has delivered all its messages."""
         self._links.pop(link, None)
 
-    def cut_off(self) -> None:
-        """Let no message through any more."""
-        if not self.cut:
-            self.cut = True
+    def cut_off(self, ways: Ways = Ways.BOTH) -> None:
+        """Let no message through on these ways any more."""
+        if not self.cut:  # an end that hears nothing gives its connection up, whichever it is
             self._breaking = self.agenda.add(BREAK_S, self._break)
+        self.cut |= ways
 
     def heal(self) -> None:
         """Let messages through again, first those that waited, if they are not lost by now."""
         if not self.cut:
             return
-        self.cut = False
+        self.cut = Ways(0)
         if self._breaking is not None:
             self._breaking.cancel()
         if self.connected:
@@ -107,10 +118,11 @@ class Host:
 class Line:
     """One direction of a connection: first in, first out, each after the same delay."""
 
-    __slots__ = ("_deliver", "_host", "_under_way")
+    __slots__ = ("_deliver", "_host", "_under_way", "_way")
 
-    def __init__(self, host: Host, deliver: Callable[[Packet], None]) -> None:
+    def __init__(self, host: Host, way: Ways, deliver: Callable[[Packet], None]) -> None:
         self._host = host
+        self._way = way
         self._deliver = deliver
         self._under_way: deque[tuple[float, Packet]] = deque()
         """Packets that have not arrived, each with the time at which it is due; mostly none."""
@@ -134,7 +146,7 @@ class Line:
     def run(self) -> None:
         """Deliver the packets that are due."""
         host, now = self._host, self._host.agenda.now
-        while self._under_way and not host.cut and host.connected:
+        while self._under_way and self._way not in host.cut and host.connected:
             first = due, packet = self._under_way[0]
             if due > now:
                 host.agenda.add(due - now, self.run)
@@ -160,8 +172,8 @@ class SimulatedLink(MemoryLink):
         self._host = host
         self._on_network = router
         self._name = identity
-        self._to_broker = Line(host, self._depart)
-        self._to_peer = Line(host, self._arrive)
+        self._to_broker = Line(host, Ways.OUT, self._depart)
+        self._to_peer = Line(host, Ways.IN, self._arrive)
         self._closed = False
         self._at_once: Callable[[], None] | None = None
         self._ticks = False
