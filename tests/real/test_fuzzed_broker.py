@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import random
+import signal
 import socket
+import sys
+import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -14,6 +20,7 @@ import zmq
 
 import steerio
 from steerio.edge.wire.addresses import socket_path
+from steerio.edge.wire.connection import read_connection
 from steerio.edge.wire.headers import encode_headers
 from steerio.edge.wire.keys import ROLES, ClientKeys
 from steerio.edge.wire.packets import Piece, encode
@@ -24,7 +31,12 @@ from steerio.model import messages as ms
 from steerio.model.objects import StoredObject
 from steerio.session.session import Session
 from steerio.session.session_store import SessionStore
+from steerio.worker import context
 from tests.contract.wires import as_batch
+from tests.real import deeds, fuzzing
+from tests.real.test_standing_broker import broker_in
+from tests.real.test_strangers import node_of, peak_bytes, seen_from_afar
+from tests.real.throwing import BY_NAME, Thrower, zeromq
 
 ROUNDS = 40
 LINGER_MS = 200
@@ -141,3 +153,108 @@ async def test_a_broker_goes_on_serving_whatever_is_thrown_at_its_ports(
     assert ("wrong key" in status.dropped) is encrypted
     assert status.ended == {"succeeded": ROUNDS}
     assert [worker.worker for worker in status.workers] == ["default-1"]
+
+
+# -- mutated traffic ----------------------------------------------------------------------------
+
+BLOCKS, STRESS_FRAMES = 6, 1_000_000
+PACKETS_OF_ONE = 40
+"""Sessions of one ZeroMQ connection."""
+MORE_BYTES = 160 << 20
+"""Most memory that the broker may have taken for all that was thrown at it: it keeps the last
+100,000 events, of some hundred bytes each."""
+IN_TIME_S = 120.0
+"""Longer than it takes to lose a client over TCP that is gone without a word."""
+
+
+def babble(seed: int) -> None:
+    """Write what no worker says into the stream of this worker, and wait for the end."""
+    worker: Any = context._current
+    thrower = Thrower(seed)
+    for _ in range(20):
+        for batch in fuzzing.saying(thrower.chance, thrower.maker, BY_NAME["worker"]):
+            with contextlib.suppress(OSError):
+                worker._broker._link._socket.sendall(as_batch(batch))
+    worker._broker._link._socket.sendall(b"\xff" * 100)
+    time.sleep(1_000)
+
+
+def throw_block(thrower: Thrower, at: Path, rounds: int) -> None:
+    """Throw at every port of a broker, and at that of its remote node."""
+    found = read_connection(at)
+    streams = [str(socket_path(address)) for address in (found.local, found.workers)]
+    nodes = [str(path) for path in Path(tempfile.gettempdir()).glob("steerio-*/workers")]
+    nodes = [path for path in nodes if path not in streams]
+    assert nodes
+    keys: list[ClientKeys | None] = [None]
+    if found.keys is not None:
+        keys = [found.keys[role] for role in ROLES]
+    port = int(found.remote.rpartition(":")[2])
+    mechanism = b"NULL" if found.keys is None else b"CURVE"
+    for number in range(rounds):
+        for stream in streams:
+            thrower.at_stream(stream)
+        if number % 4 == 0:
+            thrower.with_a_cast(*streams)
+            thrower.at_stream(nodes[0], (BY_NAME["worker"], BY_NAME["stranger"]))
+        if number % 20 == 0:
+            thrower.at_tcp(port, mechanism)
+        if number % PACKETS_OF_ONE == 0:
+            with zeromq(found.remote, thrower.chance.choice(keys)) as peer:
+                thrower.at_zeromq(peer, 3 * PACKETS_OF_ONE)
+
+
+async def harass(folder: Path, *, encrypted: bool, rounds: int, frames: int, seed: int) -> str:
+    """Throw at a standing broker and its node until so many frames are thrown; see how it is."""
+    afar, place = folder / "afar", folder / "broker"
+    options = ("--host", "127.0.0.1") if encrypted else ("--host", "127.0.0.1", "--no-encryption")
+    thrower = Thrower(seed)
+    with broker_in(folder, *options) as broker:
+        seen_from_afar(place, afar)
+        with node_of(folder, afar):
+            async with steerio.connect(place, name="in good order") as session:
+                before = 0
+                block = 0
+                while block < BLOCKS or thrower.thrown.total() < frames:
+                    await asyncio.to_thread(throw_block, thrower, place, rounds)
+                    task = session.options(retries={"lost": 0}).submit(babble, seed + block)
+                    assert (await task.result()).ended_as == "lost"
+                    assert await session.run(deeds.double, block) == 2 * block
+                    block += 1
+                    before = before or peak_bytes(broker.pid)
+                after = peak_bytes(broker.pid)
+                async with asyncio.timeout(IN_TIME_S):
+                    while True:
+                        status = await session.status()
+                        if len(status.clients) == len(status.nodes) == 1:
+                            break
+                assert status.clients == ["in good order"]
+                assert len(status.nodes) == 1
+                assert status.pools["default"].workers == 1
+                assert {"malformed", "stranger", "out of place"} <= set(status.dropped)
+                assert "error" not in status.dropped, status.dropped
+        broker.signal(signal.SIGTERM)
+        assert broker.status() == 0, broker
+    log = (place / "campaign.log").read_text() + broker.output
+    assert "Traceback" not in log, log
+    assert after < before + MORE_BYTES
+    return f"{dict(thrower.thrown)}, {before >> 20} MiB, then {after >> 20} MiB; {status.dropped}"
+
+
+@pytest.mark.parametrize("encrypted", [False, True])
+@pytest.mark.timeout(240)
+async def test_mutated_traffic_of_every_kind_harms_nobody_else(
+    tmp_path: Path, encrypted: bool
+) -> None:
+    await harass(tmp_path, encrypted=encrypted, rounds=40, frames=0, seed=7)
+
+
+@pytest.mark.stress
+@pytest.mark.timeout(3_000)
+@pytest.mark.parametrize("encrypted", [False, True])
+async def test_a_million_mutated_frames_harm_nobody_else(tmp_path: Path, encrypted: bool) -> None:
+    seed = random.SystemRandom().randrange(1 << 32)
+    sys.stdout.write(f"seed {seed}\n")
+    half = STRESS_FRAMES // 2
+    told = await harass(tmp_path, encrypted=encrypted, rounds=500, frames=half, seed=seed)
+    sys.stdout.write(f"{told}\n")
