@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from bench.part import Part, name_of
 from bench.wire import (
+    beside_flood,
     far_link,
     far_workers,
     large_move,
@@ -26,6 +27,7 @@ PARTS: dict[str, Part] = {
         far_workers,
         two_outstanding,
         far_link,
+        beside_flood,
         lost_workers,
         large_move,
         many_needs,
