@@ -23,7 +23,7 @@ CLAIMS = (
 
 def measure(effort: Effort) -> list[Measurement]:
     """Rounds with strangers of each kind and without, in turn; the kind that costs most counts."""
-    tasks, rounds = effort.of(4_000, 2_000), effort.of(12, 4)
+    tasks, rounds = effort.of(20_000, 10_000), effort.of(12, 4)
     with Contestant("bench.ours.flooded") as side:
         found = {
             how: alternate(

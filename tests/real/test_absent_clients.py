@@ -12,7 +12,9 @@ import pytest
 
 import steerio
 from steerio import ClientLost, Session
+from tests.real import deeds
 from tests.real.programs import running, steerio_command
+from tests.real.test_broken_links import until
 from tests.real.test_standing_broker import broker_in
 from tests.real.test_strangers import node_of, seen_from_afar
 
@@ -53,12 +55,12 @@ async def comes_back(folder: Path, where: str, count: int, least_s: float, most_
         seen_from_afar(place, afar)
         with node_of(folder, place):
             async with steerio.connect(afar if where == "afar" else place, name="busy") as session:
-                values = await _submit_and_stand_still(session, place, count, least_s, most_s)
+                values = await _submit_and_stand_still(session, folder, count, least_s, most_s)
                 assert values == Counter(range(count))
                 assert session.pending == []
                 assert await session.run(abs, -count) == count
                 status = await session.status()
-                assert status.ended == {"succeeded": count + 1}
+                assert status.ended == {"succeeded": count + 2}
                 assert "busy" in status.clients
         log = (place / "campaign.log").read_text() + broker.output
         assert "Traceback" not in log
@@ -69,14 +71,21 @@ async def comes_back(folder: Path, where: str, count: int, least_s: float, most_
 
 
 async def _submit_and_stand_still(
-    session: Session, place: Path, count: int, least_s: float, most_s: float
+    session: Session, folder: Path, count: int, least_s: float, most_s: float
 ) -> Counter[int]:
+    """Stand still from the moment when the broker has all tasks, and none of them has begun."""
     told: Counter[int] = Counter()
+    gate = session.submit(deeds.answer_when_told, folder)
+    await until((folder / "begun").exists)
     tasks = session.map(abs, [-number for number in range(count)])
     for task in tasks:
         task.add_done_callback(lambda done: told.update([done.id]))
-    await tasks[0]
-    stand_still(place, count, least_s, most_s)
+    while (await session.status()).pools["default"].queued < count:
+        pass
+    (folder / "go").touch()
+    stand_still(folder / "broker", count + 1, least_s, most_s)
+    assert not told
+    assert await gate == 42
     values = Counter(await session.gather(*tasks))
     assert set(told.values()) == {1}, "each handle is told once"
     assert len(told) == count
