@@ -33,7 +33,7 @@ SENT_PIECES = 64
 _COUNT = struct.Struct("=I")
 _ONE = struct.Struct("=IQ")
 """The beginning of a batch that has a header and no frame, as most have."""
-_QUIETLY: int = getattr(socket, "MSG_NOSIGNAL", 0)
+QUIETLY: int = getattr(socket, "MSG_NOSIGNAL", 0)
 """Keeps SIGPIPE away from a process that has its ordinary effect, which is to end it."""
 
 Batch = tuple[Any, Sequence[Any]]
@@ -152,6 +152,13 @@ class Incoming:
         return False
 
 
+def as_piece(batch: Sequence[Any]) -> bytes | None:
+    """Return a short batch without frames as it is written; ``None`` for others."""
+    if len(batch) == 1 and len(batch[0]) <= JOINED_BYTES:
+        return _ONE.pack(1, len(batch[0])) + batch[0]
+    return None
+
+
 class Outgoing:
     """The batches that wait to be written to a connection."""
 
@@ -165,8 +172,8 @@ class Outgoing:
 
     def add(self, batch: Sequence[Any]) -> None:
         """Have a batch written: its header, and its frames."""
-        if len(batch) == 1 and len(batch[0]) <= JOINED_BYTES:
-            piece = _ONE.pack(1, len(batch[0])) + batch[0]
+        piece = as_piece(batch)
+        if piece is not None:
             self.nbytes += len(piece)
             self._pieces.append(piece)
             return
@@ -195,10 +202,10 @@ class Outgoing:
         while pieces:
             try:
                 if len(pieces) == 1:
-                    written = connection.send(pieces[0], _QUIETLY)
+                    written = connection.send(pieces[0], QUIETLY)
                 else:  # together, or each would wake the peer
                     together = itertools.islice(pieces, SENT_PIECES)
-                    written = connection.sendmsg(together, (), _QUIETLY)
+                    written = connection.sendmsg(together, (), QUIETLY)
             except BlockingIOError:
                 return False
             self.nbytes -= written

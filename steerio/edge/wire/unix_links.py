@@ -23,7 +23,7 @@ from typing import Any
 from weakref import WeakSet
 
 from steerio.edge.wire.addresses import socket_path
-from steerio.edge.wire.batches import Incoming, Outgoing
+from steerio.edge.wire.batches import QUIETLY, Incoming, Outgoing, as_piece
 from steerio.edge.wire.cutting import batches
 from steerio.edge.wire.endpoint import Frames
 from steerio.edge.wire.headers import Receiver, reader
@@ -78,6 +78,10 @@ class StreamLink:
             messages, frames = self._messages, self._frames
             self._messages, self._frames = [], []
             for batch in batches(messages, frames):
+                piece = as_piece(batch)
+                if piece is not None:  # mostly: an `Outgoing` would cost as much as the rest
+                    self._socket.sendall(piece, QUIETLY)
+                    continue
                 outgoing = Outgoing()
                 outgoing.add(batch)
                 while not outgoing.write(self._socket):
