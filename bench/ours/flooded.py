@@ -28,12 +28,24 @@ DESCRIPTORS, STRANGERS, WORKERS = 128, 200, 2
 START_S = 60.0
 FLOOD = ROOT / "tests" / "real" / "flood.py"
 HOWS = ("silent", "slow", "churning")
+ELSEWHERE = "elsewhere, "
+"""Before the name of a round whose strangers press into a port of another process."""
+SINK = f"""
+import collections, socket
+listener = socket.create_server(("127.0.0.1", 0), backlog={DESCRIPTORS})
+print(listener.getsockname()[1], flush=True)
+kept = collections.deque(maxlen={DESCRIPTORS // 2})  # one that falls out is closed
+while True:
+    kept.append(listener.accept()[0])
+"""
+"""A process that lets the same strangers in, and has nothing else to do."""
+NICE = ("nice", "-n", "19", sys.executable)
 
 
 @contextmanager
 def pressing_in(port: int, how: str) -> Iterator[None]:
     """Have strangers press in, once all are there; their own work gets only cores that are idle."""
-    command = ["nice", "-n", "19", sys.executable, str(FLOOD), str(port), how, str(STRANGERS)]
+    command = [*NICE, str(FLOOD), str(port), how, str(STRANGERS)]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as flood:
         assert flood.stdout is not None
         try:
@@ -41,6 +53,17 @@ def pressing_in(port: int, how: str) -> Iterator[None]:
             yield
         finally:
             flood.kill()
+
+
+@contextmanager
+def elsewhere() -> Iterator[int]:
+    """Have another process listen; give its port."""
+    with subprocess.Popen([*NICE, "-c", SINK], stdout=subprocess.PIPE) as sink:
+        assert sink.stdout is not None
+        try:
+            yield int(sink.stdout.readline())
+        finally:
+            sink.kill()
 
 
 @asynccontextmanager
@@ -76,15 +99,18 @@ async def from_afar() -> AsyncGenerator[tuple[steerio.Session, int], None]:
 async def steer(control_fd: int) -> None:
     """Obey orders until there are no more."""
     async with from_afar() as (session, port):
-        await session.gather(*session.map(noop, range(20)))
-        side = SessionSide(session)
+        with elsewhere() as other:
+            await session.gather(*session.map(noop, range(20)))
+            side = SessionSide(session)
 
-        async def flooded(order: Round, how: str) -> dict[str, list[float]]:
-            with pressing_in(port, how):
-                return await side.at_once(order)
+            async def flooded(order: Round, port: int, how: str) -> dict[str, list[float]]:
+                with pressing_in(port, how):
+                    return await side.at_once(order)
 
-        rounds = {how: partial(flooded, how=how) for how in HOWS}
-        await serve_async(control_fd, {"quiet": side.at_once, **rounds})
+            rounds = {how: partial(flooded, port=port, how=how) for how in HOWS}
+            for how in HOWS:
+                rounds[ELSEWHERE + how] = partial(flooded, port=other, how=how)
+            await serve_async(control_fd, {"quiet": side.at_once, **rounds})
 
 
 def main() -> None:

@@ -26,7 +26,7 @@ ROUND_S = 120.0
 
 def measure(effort: Effort) -> list[Measurement]:
     """A broker for each round of joining; the last one goes on, beside one of two workers."""
-    tasks = effort.of(4000, 2000)
+    tasks = effort.of(16_000, 8_000)
     seconds = [_join() for _ in range(effort.of(4, 1))]
     with _many(NODES, PER_NODE) as many, _many(1, 2) as few:
         seconds.append(many.ask(Round("join"), ROUND_S)["seconds"][0])

@@ -154,9 +154,10 @@ class Incoming:
 
 def as_piece(batch: Sequence[Any]) -> bytes | None:
     """Return a short batch without frames as it is written; ``None`` for others."""
-    if len(batch) == 1 and len(batch[0]) <= JOINED_BYTES:
-        return _ONE.pack(1, len(batch[0])) + batch[0]
-    return None
+    if len(batch) > 1 or len(batch[0]) > JOINED_BYTES:
+        return None
+    header: bytes = batch[0]
+    return _ONE.pack(1, len(header)) + header
 
 
 class Outgoing:
