@@ -30,6 +30,7 @@ from steerio.launch.ranks import find_rank
 from steerio.launch.stores import check_asked, read_setting
 from steerio.launch.walltime import find_end, parse_seconds
 from steerio.launch.workers import check_workers, needs_of, parse_workers
+from steerio.model.bounds import named
 from steerio.model.status import Status
 from steerio.node.main import run_node
 from steerio.node.setup import NodeSetup, clear_up_after_broker
@@ -133,12 +134,13 @@ def run_worker(
     asked = parse_workers(workers)
     counts = check_workers(asked)
     need_descriptors()
+    name = named(name or socket.gethostname().split(".")[0], "--name")
     connection = find_broker(run_dir)
     address, keys = connection.reach(NODE)
     local = is_local(address)
     modules = [module.strip() for module in preload.split(",") if module.strip()]
     setup = NodeSetup(
-        name=name or socket.gethostname().split(".")[0],
+        name=name,
         address=address,
         worker_address=connection.workers if local else "",
         keys=keys,

@@ -47,7 +47,7 @@ def ask(
     """
     node = cluster.roster.nodes.get(name)
     if node is None:
-        return _unknown(cluster, name)
+        return _unknown(cluster)
     if within_s is not None and not 0 <= within_s < inf:
         return f"within_s is a number of seconds, not {within_s!r}"
     node.watchers.append((client, request))
@@ -60,11 +60,11 @@ def undo(cluster: Cluster, name: str, now: float) -> str:
     """Let a node that is drained take tasks again; returns why that cannot be, or nothing."""
     node = cluster.roster.nodes.get(name)
     if node is None:
-        return _unknown(cluster, name)
+        return _unknown(cluster)
     if not node.draining:
-        return f"node {name!r} is not being drained"
+        return "it is not being drained"
     if now >= node.until:
-        return f"the walltime of node {name!r} ends"
+        return "its walltime ends"
     for worker in node.workers.values():
         cluster.roster.pools[worker.pool].leaving -= 1
     node.draining, node.drain_by = "", inf
@@ -143,6 +143,6 @@ def _drain(
     look_drained(cluster, node, now)
 
 
-def _unknown(cluster: Cluster, name: str) -> str:
+def _unknown(cluster: Cluster) -> str:
     known = ", ".join(sorted(cluster.roster.nodes)) or "none"
-    return f"there is no node {name!r} (there are: {known})"
+    return f"there is none of that name (there are: {known})"

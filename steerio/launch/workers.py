@@ -8,7 +8,9 @@ from typing import TypeAlias, cast
 
 from steerio.errors import UsageError
 from steerio.launch.needs import Needs, describe
+from steerio.model.bounds import NAME_CHARACTERS
 from steerio.model.places import WorkerNeeds
+from steerio.model.showing import short
 
 LIMIT_WORKERS = 2_000
 """Most workers of one node."""
@@ -130,7 +132,10 @@ def _check_each(workers: AskedWorkers) -> dict[str, int]:
     counts = counts_of(workers)
     for pool, count in counts.items():
         if not _is_name(pool):
-            raise UsageError(f"{pool!r} is no name for a pool: letters, digits, '-' and '_'")
+            raise UsageError(
+                f"{short(pool)} is no name for a pool: 1 to {NAME_CHARACTERS} letters, digits, "
+                "'.', '-' and '_'"
+            )
         if not _is_count(count):
             raise UsageError(f"pool {pool!r} needs a number of workers, 0 or more, not {count!r}")
     return counts
@@ -150,7 +155,9 @@ def needs_of(workers: AskedWorkers) -> dict[str, WorkerNeeds]:
 
 
 def _is_name(pool: object) -> bool:
-    return isinstance(pool, str) and re.fullmatch(r"[\w.-]+", pool) is not None
+    if not isinstance(pool, str) or len(pool) > NAME_CHARACTERS:
+        return False
+    return re.fullmatch(r"[\w.-]+", pool) is not None
 
 
 def _is_count(count: object) -> bool:

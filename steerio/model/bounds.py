@@ -17,7 +17,7 @@ REASON_CHARACTERS = 10_000
 REPORT_CHARACTERS = 10_000
 """Longest message of a report."""
 NAME_CHARACTERS = 250
-"""Longest name: of a pool, a version, a node, an event's topic."""
+"""Longest name: of a pool, a node, a client, a version, an event's topic."""
 TYPE_CHARACTERS = 10_000
 """Longest name of a task type: its module's, and the path to its function in that."""
 TAGS_CHARACTERS = 1 << 16

@@ -22,6 +22,7 @@ from steerio.launch.finding import find_broker, folder_of
 from steerio.launch.hosting import Hosting
 from steerio.launch.stores import check_thresholds, reach_store
 from steerio.launch.workers import DEFAULT, AskedWorkers, check_workers, named_workers, needs_of
+from steerio.model.bounds import named
 from steerio.model.from_clients import IN_WORKER
 from steerio.model.objects import StoreSetting
 from steerio.model.settings import Settings
@@ -31,6 +32,8 @@ from steerio.session.session import Session
 from steerio.session.session_store import SessionStore
 
 P = ParamSpec("P")
+
+CLIENT_NAME = "the name of a client"
 
 
 class Opening(contextlib.AbstractAsyncContextManager[Session]):
@@ -117,6 +120,7 @@ async def open_session(
     counts = check_workers(asked)
     check_given(run_dir=run_dir, settings=settings, store=store)
     check_pin(pin)
+    name = named(name, CLIENT_NAME)
     modules = named_modules(preload)
     folder = None if run_dir is None else Path(run_dir)
     if folder is not None:
@@ -159,11 +163,13 @@ async def connect(run_dir: Path | str, *, name: str = "") -> AsyncGenerator[Sess
         name: of this client, in status and events.
 
     Raises:
-        UsageError: no broker runs there, or this machine does not know its address.
+        UsageError: an argument is wrong, no broker runs there, or this machine does not know its
+            address.
         BrokerLost: it does not answer.
         JoinRefused: it speaks another protocol.
     """
     check_given(run_dir=run_dir)
+    name = named(name or f"client-{os.getpid()}-{os.urandom(4).hex()}", CLIENT_NAME)
     connection = find_broker(run_dir)
     address, keys = connection.address
     address = await in_thread(resolve_address, address)
@@ -174,11 +180,11 @@ async def connect(run_dir: Path | str, *, name: str = "") -> AsyncGenerator[Sess
         client = Client(link, watched=True)
         try:
             await client.join(
-                name or f"client-{os.getpid()}-{os.urandom(4).hex()}",
+                name,
                 worker=os.environ.get(IN_WORKER, ""),
                 observes=connection.observes,
             )
-            store = SessionStore(client, StoreSetting(), None, "an observer has none")
+            store = SessionStore(client, StoreSetting(), None)
             if not client.observes:
                 store = SessionStore(client, *reach_store(connection, opened))
             session = Session(client, folder_of(run_dir), store)

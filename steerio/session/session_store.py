@@ -14,7 +14,7 @@ from steerio.edge.encoding.snapshots import hold_still, snapshot, unchanging
 from steerio.edge.encoding.values import ANY_VALUE, total_bytes
 from steerio.edge.store.store import Store
 from steerio.edge.system.threads import DaemonThreads
-from steerio.errors import BrokerLost, ObjectMissing, UsageError
+from steerio.errors import BrokerLost, NotAllowed, ObjectMissing, UsageError
 from steerio.model.objects import StoredObject, StoreLoad, StoreSetting, Version
 from steerio.model.tasks import TaskSpec
 from steerio.session.reference import Reference
@@ -110,6 +110,7 @@ class SessionStore:
 
         Raises:
             UsageError: this process has no store, or the value holds references.
+            NotAllowed: the broker lets this client only look on.
             EncodingError: the value cannot be pickled.
             StoreFull: there is no room for it.
             BrokerLost: the broker has ended.
@@ -298,6 +299,8 @@ class SessionStore:
         return store is None or not self._threaded or (store.local and nbytes <= AT_ONCE_BYTES)
 
     def _reached(self) -> Store:
+        if self.client.observes:
+            raise NotAllowed("use the store")
         if self._store is None:
             raise UsageError(f"there is no store here: {self._absent}")
         return self._store

@@ -17,11 +17,12 @@ from steerio.client.client import Client
 from steerio.client.held_objects import ClientObjects
 from steerio.edge.store.store import MemoryStore
 from steerio.edge.wire.endpoint import MemoryRouter
-from steerio.errors import BrokerLost, ObjectMissing
+from steerio.errors import BrokerLost, NotAllowed, ObjectMissing
 from steerio.model import messages as ms
 from steerio.model.objects import StoredObject, StoreSetting
 from steerio.session import session_store as session_store
 from steerio.session.session_store import SessionStore
+from steerio.session.versions import Versions
 
 VALUE = bytes(1_000)
 
@@ -63,13 +64,13 @@ class Place:
 
 
 @contextlib.asynccontextmanager
-async def opened() -> AsyncGenerator[Place]:
+async def opened(*, observes: bool = False) -> AsyncGenerator[Place]:
     router, whole = MemoryRouter(), MemoryStore()
     broker = Broker([router], sweeper=StraightSweeper(whole))
     driver = Driver(broker)
     driver.start(stand_in=False)
     client = Client(router.link(), watched=False)
-    await client.join("client")
+    await client.join("client", observes=observes)
     place = Place(client, whole, GatedStore(whole))
     try:
         yield place
@@ -95,6 +96,14 @@ async def test_a_put_is_waited_for_without_holding_up_the_loop() -> None:
         await place.client.requests.status()
         assert (await place.store.statistics()).objects == 0
         assert place.whole.objects == {}
+
+
+async def test_an_observer_is_told_that_it_may_not_use_the_store() -> None:
+    async with opened(observes=True) as place:
+        for putting in (place.store.put(VALUE), Versions(place.store, "model").publish(VALUE)):
+            with pytest.raises(NotAllowed, match="an observer may not use the store"):
+                await putting
+        assert (await place.store.statistics()).objects == 0
 
 
 async def test_a_reference_that_nobody_keeps_lives_until_it_was_awaited() -> None:

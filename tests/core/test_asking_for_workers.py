@@ -51,6 +51,7 @@ def test_the_command_line_says_the_same_behind_colons() -> None:
         ("a=1:tags=a+!", "'!' is no name for a tag"),
         ("a=1,a=2:cpus=2", "--workers names the pool 'a' twice"),
         ("a!=2", "'a!' is no name for a pool"),
+        (f"{'a' * 251}=2", "is no name for a pool: 1 to 250 letters"),
     ],
 )
 def test_what_cannot_be_read_is_shown(text: str, said: str) -> None:

@@ -137,10 +137,10 @@ def test_a_drained_node_without_workers_is_drained_at_once() -> None:
 
 def test_who_asks_for_a_node_that_is_not_there_is_told_which_there_are() -> None:
     scene = Scene({"simulate": 1})
-    assert drain(scene, "nowhere") == "there is no node 'nowhere' (there are: node)"
-    assert undrain(scene, "nowhere") == "there is no node 'nowhere' (there are: node)"
-    assert undrain(scene) == "node 'node' is not being drained"
-    assert drain(Scene()) == "there is no node 'node' (there are: none)"
+    assert drain(scene, "nowhere") == "there is none of that name (there are: node)"
+    assert undrain(scene, "nowhere") == "there is none of that name (there are: node)"
+    assert undrain(scene) == "it is not being drained"
+    assert drain(Scene()) == "there is none of that name (there are: none)"
 
 
 @pytest.mark.parametrize("within_s", [-1.0, float("nan"), inf])
@@ -397,7 +397,7 @@ def test_at_the_end_of_its_walltime_a_node_is_left_and_what_runs_is_queued_again
     scene.tick(1.0)
     assert task.state == State.STOPPING
     assert [event.reason for event in scene.events(NodeDraining)] == ["its walltime ends"]
-    assert undrain(scene) == "the walltime of node 'node' ends"
+    assert undrain(scene) == "its walltime ends"
     scene.exit(scene.worker(), run=task.run)
     assert task.state == State.QUEUED
     assert [order.reason for order in scene.effects(Dismiss)] == ["its walltime ends"]

@@ -278,6 +278,11 @@ WRONG: Mapping[str, tuple[list[str], int, str]] = {
     "a broker of a name too long": (["status", "x" * 5000], 2, "is no run directory: File name"),
     "no broker": (["status", "."], 2, "no broker is running in . (there is no connection.json"),
     "no broker to join": (["worker", "--join", "."], 2, "no broker is running"),
+    "a node of a name too long": (
+        ["worker", "--join", ".", "--name", "a" * 251],
+        2,
+        "--name must be a name of 1 to 250 characters",
+    ),
     "no broker to stop": (["stop", "nowhere"], 2, "there is no run directory nowhere"),
     "a port without a host": (["broker", "--port", "5555"], 2, "--port goes with --host"),
     "no such command": (["walk"], 2, "No such command 'walk'"),

@@ -129,7 +129,7 @@ async def test_the_shell_shows_a_drained_node_and_undrains_it(tmp_path: Path) ->
             await session.run(work, 0.0)
             with running(*steerio_command("undrain", "broker", "first"), cwd=tmp_path) as again:
                 assert await asyncio.to_thread(again.status, SOON_S) == 1, again
-                assert "node 'first' is not being drained" in again.output
+                assert "node 'first': it is not being drained" in again.output
         broker.signal(signal.SIGTERM)
         assert await asyncio.to_thread(broker.status, SOON_S) == 0, broker
 
@@ -230,7 +230,7 @@ async def test_a_session_can_drain_its_own_node_and_no_other_is_started_when_it_
         await session.nodes.retire(name)
         programs.wait_for_end([second], within_s=2.0)
         assert await session.nodes.look() == {}
-        with pytest.raises(DrainFailed, match="there is no node"):
+        with pytest.raises(DrainFailed, match="there is none of that name"):
             await session.nodes.drain(name)
 
 

@@ -225,8 +225,10 @@ async def _try_everything(observer: steerio.Session) -> None:
     with pytest.raises(steerio.NotAllowed, match="may not move workers"):
         async with observer.pools.lend("default", to="other"):
             pass
-    with pytest.raises(steerio.UsageError, match="an observer has none"):
+    with pytest.raises(steerio.NotAllowed, match="may not use the store"):
         await observer.put(b"x")
+    with pytest.raises(steerio.NotAllowed, match="may not use the store"):
+        await observer.versions("model").publish(b"x")
     with pytest.raises(steerio.NotAllowed, match="may not stop the broker"):
         observer.client.requests.stop_broker("for fun")
 

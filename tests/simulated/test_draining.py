@@ -102,7 +102,9 @@ async def test_who_gives_up_waiting_has_not_undone_it_and_undraining_ends_the_wa
 async def test_what_cannot_be_drained_is_refused_with_the_reason(
     cluster: SimulatedCluster, session: Session
 ) -> None:
-    with pytest.raises(DrainFailed, match=r"no node 'node-7' \(there are: node-1\)"):
+    with pytest.raises(
+        DrainFailed, match=r"node 'node-7': there is none of that name \(there are: node-1\)"
+    ):
         await session.nodes.drain("node-7")
     with pytest.raises(DrainFailed, match="is not being drained"):
         await session.nodes.undrain("node-1")

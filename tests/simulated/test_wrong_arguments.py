@@ -53,6 +53,8 @@ class ByName(Works):
         ({"preload": "numpy"}, r"preload is a list of names of modules, like .* not 'numpy'"),
         ({"preload": [3]}, r"preload is a list of names of modules, like .* not \[3\]"),
         ({"preload": 3}, r"preload is a list of names of modules, like .* not 3"),
+        ({"name": 3}, "the name of a client must be a name of 1 to 250 characters, not 3"),
+        ({"name": "a" * 251}, "the name of a client must be a name of 1 to 250 characters"),
     ],
 )
 async def test_what_a_session_is_opened_with(given: dict[str, Any], said: str) -> None:
@@ -91,6 +93,8 @@ async def test_what_is_no_session_and_no_run_directory() -> None:
         await steerio.conduct(Works(), session=3)  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="run_dir is the path of a folder, not 3"):
         await steerio.connect(3).__aenter__()  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="the name of a client must be a name of 1 to 250 char"):
+        await steerio.connect(".", name="a" * 251).__aenter__()
 
 
 @pytest.mark.parametrize(
