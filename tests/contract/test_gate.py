@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
+import os
 import socket
 import sys
 from collections.abc import Iterator
@@ -346,6 +348,21 @@ def test_a_grip_leaves_all_else_alone(tmp_path: Any) -> None:
         assert accepted.recv(1) == b"x"
 
 
+def test_a_grip_that_cannot_be_made_keeps_no_descriptor(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(number: int) -> int:
+        raise OSError(errno.EMFILE, f"no copy of {number}")
+
+    free = os.dup(0)
+    os.close(free)
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "dup", fail)
+        with pytest.raises(OSError, match="no copy"):
+            Grip(1)
+    again = os.dup(0)
+    os.close(again)
+    assert again == free
+
+
 def test_a_grip_needs_no_descriptor_and_closes_twice() -> None:
     def open_now() -> int:
         return sum(1 for _ in Path("/dev/fd").iterdir())
@@ -372,4 +389,5 @@ async def test_a_peer_of_an_old_zmtp_is_heard_as_any_and_stays_a_stranger() -> N
         await ear.until(lambda: ear.heard)
         assert [text for _, text in ear.faults] == ["a packet of 3 bytes"]
         assert ear.numbers() == [1]
-        assert len(port.gate.strangers) == 1
+        strangers = port.gate.strangers  # which another thread follows
+        await ear.until(lambda: (len(strangers), strangers.known) == (1, 1), quietly=True)

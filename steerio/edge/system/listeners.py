@@ -55,7 +55,11 @@ class Grip:
     def __init__(self, port: int = 0) -> None:
         self.port = port
         self._nothing = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
-        self._hand = os.dup(self._nothing)
+        try:
+            self._hand = os.dup(self._nothing)
+        except OSError:
+            os.close(self._nothing)
+            raise
 
     def cut(self, descriptor: int) -> bool:
         """End a connection, as if the network had; return whether there was one."""
