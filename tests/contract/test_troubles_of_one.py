@@ -6,15 +6,17 @@ import asyncio
 import errno
 import os
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from typing import Any
 
 import pytest
 
-from steerio.edge.wire import unix, zeromq
+from steerio.edge.wire import stream_peer, unix, zeromq
 from steerio.edge.wire.endpoint import NO_MEMORY
 from steerio.edge.wire.receive_buffers import Spares
+from steerio.edge.wire.spilling import Spilling
 from steerio.edge.wire.unix import StreamRouter
 from steerio.edge.wire.unix_links import StreamLink
 from steerio.errors import ProtocolError
@@ -188,6 +190,81 @@ async def test_over_zeromq_no_message_of_one_that_could_not_be_sent_runs_into_an
         for number in (0, 2):
             await peers[number].until(lambda number=number: peers[number].heard)
             assert peers[number].numbers() == [number]
+
+
+@pytest.mark.parametrize("closes", [False, True])
+def test_a_stream_whose_waiting_messages_cannot_be_read_back_ends_alone(
+    monkeypatch: pytest.MonkeyPatch, closes: bool
+) -> None:
+    def fail(spilled: Spilling) -> Any:
+        raise ProtocolError(f"messages that waited for it are lost: {spilled}")
+
+    with streams(2) as (router, links):
+        heard = look(router, lambda found: len(found) == 2)
+        names = {arrival.messages[0][0].task_id: arrival.peer for arrival in heard}
+        monkeypatch.setattr(stream_peer, "KEPT_BYTES", 1)
+        monkeypatch.setattr(Spilling, "pop", fail)
+        for _ in range(10):  # more than the stream takes, and so the rest waits
+            router.send(names[0], from_broker(0, (LONG,)), (LONG,))
+            assert router.flush() == []
+        router.send(names[1], from_broker(1))
+        assert router.flush() == []
+        assert links[1].receive_within(1.0) == [(from_broker(1), ())]
+        reading = threading.Thread(target=read_all, args=[links[0]])
+        reading.start()
+        gone: list[bytes] = []
+        while not (gone or closes):
+            router.expect()
+            assert router.receive(10) == []
+            gone = router.flush()
+        router.close()
+        reading.join()
+        assert gone == ([] if closes else [names[0]])
+
+
+def read_all(link: StreamLink) -> None:
+    """Read all that comes until the other end is gone."""
+    with suppress(OSError):
+        while True:
+            link.receive_within(1.0)
+
+
+@pytest.mark.parametrize("transport", ["unix", "tcp"])
+async def test_a_peer_without_memory_for_a_message_hears_that_it_cannot_be_read(
+    monkeypatch: pytest.MonkeyPatch, transport: str
+) -> None:
+    async with wired(transport) as wire:
+        ear = RouterEar(wire.router, asyncio.get_running_loop())
+        link = wire.link()
+        link.send(to_broker(1))
+        link.flush()
+        await ear.until(lambda: ear.heard)
+        wire.router.admit(ear.heard[0][0])
+        wire.router.send(ear.heard[0][0], from_broker(1, (LONG * 2,)), (LONG * 2,))
+        ear.flush()
+        with monkeypatch.context() as patched:
+            patched.setattr(Spares, "take", no_memory)
+            with pytest.raises(ProtocolError, match="no memory"):
+                await hear(link)
+
+
+async def hear(link: Any) -> None:
+    """Look for messages at a link until it says that they cannot be read."""
+    while True:
+        assert link.receive(10) == []
+        await asyncio.sleep(0)
+
+
+def test_a_worker_without_memory_for_a_message_hears_that_it_cannot_be_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with streams(1) as (router, (link,)):
+        (heard,) = look(router, lambda found: len(found) == 1)
+        router.send(heard.peer, from_broker(1, (LONG,)), (LONG,))
+        router.flush()
+        monkeypatch.setattr(Spares, "take", no_memory)
+        with pytest.raises(ProtocolError, match="no memory"):
+            link.receive_within(1.0)
 
 
 async def test_a_peer_whose_waiting_messages_cannot_be_read_back_ends_alone(

@@ -29,6 +29,8 @@ Frames = tuple[Any, ...]
 
 NO_MEMORY = "the broker has no memory for it: put large values into the store, or return less"
 """The fault of messages for which the broker has no memory left."""
+NO_MEMORY_HERE = "this process has no memory for it"
+"""The fault of a message of the broker for which its peer has no memory left."""
 
 
 class Arrival(NamedTuple):

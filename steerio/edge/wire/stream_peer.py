@@ -62,6 +62,7 @@ class StreamPeer:
 
         Raises:
             OSError: the connection is gone.
+            ProtocolError: batches that waited in a file cannot be read back.
         """
         done = self.outgoing.write(self.socket)
         while done and self._some_wait:

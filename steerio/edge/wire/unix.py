@@ -241,7 +241,7 @@ class StreamRouter:
             for number, _ in poller.poll(left_s * 1000):
                 try:
                     done = waiting[number].write()
-                except OSError:
+                except (OSError, MemoryError, ProtocolError):
                     done = True
                 if done:
                     poller.unregister(number)
@@ -328,7 +328,7 @@ class StreamRouter:
                 self._break(connection)
         try:
             done = connection.write()
-        except (OSError, MemoryError):
+        except (OSError, MemoryError, ProtocolError):  # or messages for it are lost
             self._break(connection)
             done = True
         if done and connection.parting:

@@ -25,10 +25,11 @@ from weakref import WeakSet
 from steerio.edge.wire.addresses import socket_path
 from steerio.edge.wire.batches import QUIETLY, Incoming, Outgoing, as_piece
 from steerio.edge.wire.cutting import batches
-from steerio.edge.wire.endpoint import Frames
-from steerio.edge.wire.headers import Receiver, reader
+from steerio.edge.wire.endpoint import NO_MEMORY_HERE, Frames
+from steerio.edge.wire.headers import Dealt, Receiver, reader
 from steerio.edge.wire.receive_buffers import Spares
 from steerio.edge.wire.unix import BUFFER_BYTES, CHUNK_BYTES, LINGER_S
+from steerio.errors import ProtocolError
 from steerio.model.messages import FromBroker, ToBroker
 
 CONNECT_S = 1.0
@@ -108,10 +109,7 @@ class StreamLink:
             return []
         if not count:
             raise ConnectionResetError("the broker closed the connection")
-        received: list[tuple[FromBroker, Frames]] = []
-        for header, frames in self._incoming.feed(count):
-            received += self._read_batch(header, frames)
-        return received
+        return _read(self._incoming, count, self._read_batch)
 
     def let_go(self) -> None:
         """Close this process's copy of the connection, which another one uses."""
@@ -120,6 +118,23 @@ class StreamLink:
     def close(self) -> None:
         """Close the connection."""
         self._socket.close()
+
+
+def _read(
+    incoming: Incoming, count: int, read_batch: Callable[[bytes, Sequence[Any]], Dealt]
+) -> list[tuple[FromBroker, Frames]]:
+    """Return the messages that are complete with so many bytes that have come.
+
+    Raises:
+        ProtocolError: they cannot be read, or there is no memory for them.
+    """
+    received: list[tuple[FromBroker, Frames]] = []
+    try:
+        for header, frames in incoming.feed(count):
+            received += read_batch(header, frames)
+    except (MemoryError, BufferError) as error:
+        raise ProtocolError(NO_MEMORY_HERE) from error
+    return received
 
 
 def _as_timeval(seconds: float) -> bytes:
@@ -282,22 +297,19 @@ class LocalLink:
         self._socket.close()
 
     def _read(self) -> list[tuple[FromBroker, Frames]]:
-        received: list[tuple[FromBroker, Frames]] = []
         if self._ended:
-            return received
+            return []
         try:
             count = self._socket.recv_into(self._incoming.room)
         except BlockingIOError:
-            return received
+            return []
         except OSError:
             count = 0
         if not count:
             self._ended = True
-            return received
+            return []
         self.packets += 1
-        for header, frames in self._incoming.feed(count):
-            received += self._read_batch(header, frames)
-        return received
+        return _read(self._incoming, count, self._read_batch)
 
     def _write(self) -> None:
         """Write as much as goes, and the rest when there is room for it."""

@@ -15,7 +15,7 @@ import zmq
 from steerio.edge.encoding.snapshots import snapshot
 from steerio.edge.wire.contexts import Context
 from steerio.edge.wire.cutting import batches
-from steerio.edge.wire.endpoint import Frames
+from steerio.edge.wire.endpoint import NO_MEMORY_HERE, Frames
 from steerio.edge.wire.headers import Receiver, deal_frames, decode_from_broker
 from steerio.edge.wire.keys import ClientKeys
 from steerio.edge.wire.packets import Assembly, decode, encode, pieces
@@ -31,6 +31,7 @@ from steerio.edge.wire.zeromq_sockets import (
     receive_rest,
     send_frames,
 )
+from steerio.errors import ProtocolError
 from steerio.model import messages as ms
 from steerio.model.messages import FromBroker, ToBroker
 
@@ -148,9 +149,11 @@ class ZmqLink:
         for _ in range(limit):
             try:
                 first = self._socket.recv(NOBLOCK)
+                self._take_in(first, receive_rest(self._socket), received)
             except zmq.Again:
                 break
-            self._take_in(first, receive_rest(self._socket), received)
+            except (MemoryError, BufferError) as error:
+                raise ProtocolError(NO_MEMORY_HERE) from error
         if self._session.owes:
             self._hand_over()
         return received
