@@ -157,7 +157,7 @@ class Node:
             self._loop.call_soon(self._wake)
 
     def _wake(self) -> None:
-        if self.ended.done():
+        if self.ended.done() or self._clears:
             return
         try:
             received = self._link.receive(1_000)
@@ -171,16 +171,12 @@ class Node:
         for message, frames in received:
             self._heard = True
             self._follow(cast("ms.ToNode", message), frames)  # its link decodes no other
-            if self._is_clearing():
+            if isinstance(message, ms.Refused):  # all that follows is of a session that is over
                 return
         if self._relay is not None:
             self._relay.flush()
         if not self.ended.done() and self._link.ready():
             self._loop.call_soon(self._wake)
-
-    def _is_clearing(self) -> bool:
-        """Whether the message just followed was the one to begin again."""
-        return self._clears
 
     def _follow(self, message: ms.ToNode, frames: Frames) -> None:
         match message:
