@@ -193,8 +193,8 @@ class NodeRecord(Struct, eq=False):
 class Accounted(NamedTuple):
     """The account of a node on one of its workers.
 
-    ``runs`` are the attempts that the worker was passed and has not ended, ``ended`` is the last
-    one that it did.  ``words_lost``: not all that it said has come.
+    ``ended`` is the last attempt whose end the worker has told, ``runs`` are those after it that it
+    was passed.  ``words_lost``: not all that it said has come.
     """
 
     runs: frozenset[int]

@@ -69,8 +69,9 @@ class WorkerSaid(Struct, frozen=True, gc=False, array_like=True, tag=35):
 class WorkerAccount(Struct, frozen=True, gc=False, array_like=True):
     """The account of a node on one worker.
 
-    ``runs`` are the attempts that the worker was passed and has not ended, ``ended`` is the last
-    one that it did.  ``said`` counts its batches that were passed on.
+    ``ended`` is the last attempt whose end the worker has told, by a word that was passed on before
+    this. ``runs`` are the attempts after it that the worker was passed. ``said`` counts its batches
+    that were passed on.
     """
 
     worker: str

@@ -51,8 +51,8 @@ class Forker(Protocol):
         """Return the run that the worker began last or gave back, or ``None`` once it is gone."""
         ...
 
-    def ended(self, worker: str) -> int:
-        """Return the run that the worker ended last; 0: none, or it is gone."""
+    def reported(self, worker: str) -> int:
+        """Return the run of which the worker has written the end last; 0: none, or it is gone."""
         ...
 
     def signal(self, worker: str, run: int, name: str) -> None:
@@ -175,10 +175,10 @@ class ZygoteForker:
         slot = self._slot_of.get(worker)
         return None if slot is None else self._slots.begun(slot)
 
-    def ended(self, worker: str) -> int:
-        """Read the run that the worker ended last from its slot; 0 once it is gone."""
+    def reported(self, worker: str) -> int:
+        """Read from its slot of which run the worker has written the end; 0 once it is gone."""
         slot = self._slot_of.get(worker)
-        return 0 if slot is None else self._slots.ended(slot)
+        return 0 if slot is None else self._slots.reported(slot)
 
     def signal(self, worker: str, run: int, name: str) -> None:
         """Signal the worker's process group directly; the zygote may be busy loading modules.

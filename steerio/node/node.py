@@ -293,6 +293,8 @@ class Node:
                     "up, its machine cannot be reached, or it does not accept our key"
                 )
             return
+        if self._relay is not None:  # it may have had no descriptors to take new workers in
+            self._hear_workers()
         if self._joined:
             self._say(ms.Beat(self._clock(), self._offset_s, self._trip_s, self._said))
         self._link.tick()
@@ -326,13 +328,13 @@ class Node:
             heard: the broker's clock at the last of its messages that have come.
             orders_lost: whether messages to workers were lost.
         """
-        relay, names = self._relay, self._forker.workers
-        if relay is None:
-            workers = [ms.WorkerAccount(name, [], 0, 0) for name in names]
+        names = list(self._forker.workers)
+        if self._relay is None:
+            accounts = [ms.WorkerAccount(name, [], 0, 0) for name in names]
         else:
-            self._collect(relay.heard())
-            workers = [relay.account(name) for name in names]
-        self._say(ms.Account(heard, workers, orders_lost))
+            words, accounts = self._relay.accounts(names)
+            self._collect(words)
+        self._say(ms.Account(heard, accounts, orders_lost))
 
     def _end(self, reason: str) -> None:
         if self._timer is not None:

@@ -38,7 +38,7 @@ class Streams(Protocol):
         ...
 
     def take_rest(self, peer: bytes) -> list[Arrival]:
-        """Take all that a worker whose process has ended had written."""
+        """Take all that a worker has written by now."""
         ...
 
     def hang_up(self, peer: bytes) -> None:
@@ -65,8 +65,8 @@ class Processes(Protocol):
         """Return the run that the worker began last or gave back, or ``None`` once it is gone."""
         ...
 
-    def ended(self, worker: str) -> int:
-        """Return the run that the worker ended last; 0: none, or it is gone."""
+    def reported(self, worker: str) -> int:
+        """Return the run of which the worker has written the end last; 0: none, or it is gone."""
         ...
 
 
@@ -121,14 +121,27 @@ class Relay:
         if line is None or not self._streams.pass_on(line.peer, opened(message, frames)):
             return
         if message.runs:
-            runs, ended = line.runs, self._processes.ended(message.worker)
-            while runs and runs[0] <= ended:
+            runs, reported = line.runs, self._processes.reported(message.worker)
+            while runs and runs[0] <= reported:
                 runs.popleft()
             runs += message.runs
 
-    def account(self, worker: str) -> ms.WorkerAccount:
-        """Return the account of a worker."""
-        ended, line = self._processes.ended(worker), self._lines.get(worker)
+    def accounts(self, workers: Sequence[str]) -> tuple[list[Words], list[ms.WorkerAccount]]:
+        """Return the accounts of workers, and the words that go before them.
+
+        How far each has reported is looked at first.  So the reports of all attempts that count as
+        ended here are among the words, or went before.
+        """
+        reported = [self._processes.reported(worker) for worker in workers]
+        words: list[Words] = []
+        for worker in workers:
+            line = self._lines.get(worker)
+            if line is not None:
+                words += self._enveloped(self._streams.take_rest(line.peer))
+        return words, list(map(self._account, workers, reported))
+
+    def _account(self, worker: str, ended: int) -> ms.WorkerAccount:
+        line = self._lines.get(worker)
         if line is None:
             return ms.WorkerAccount(worker, [], ended, 0)
         return ms.WorkerAccount(worker, [r for r in line.runs if r > ended], ended, line.said)

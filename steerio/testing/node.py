@@ -88,8 +88,8 @@ class SimulatedForker:
         """Return the run that a worker last began or gave back; ``None`` if the worker is gone."""
         return self.workers[worker].begun if worker in self.workers else None
 
-    def ended(self, worker: str) -> int:
-        """Return the run that a worker ended or gave back last; 0 if the worker is gone."""
+    def reported(self, worker: str) -> int:
+        """Return the run whose end a worker has told last; 0 if the worker is gone."""
         return self.workers[worker].over if worker in self.workers else 0
 
     def signal(self, worker: str, run: int, name: str) -> None:

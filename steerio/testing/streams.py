@@ -64,7 +64,7 @@ class SimulatedStreams:
         return True
 
     def take_rest(self, peer: bytes) -> list[Arrival]:
-        """Take all that a worker which has ended had said."""
+        """Take all that a worker has said by now."""
         rest = [arrival for arrival in self._arrived if arrival.peer == peer]
         self._arrived = deque(arrival for arrival in self._arrived if arrival.peer != peer)
         return rest

@@ -237,6 +237,7 @@ class Worker:
         self._task_id = task.task_id
         if not self._slot.begin(run):
             self._broker.say(ms.ReturnTask(run))
+            self._slot.report(run)
             return
         self._stop.stopped = False
         self._progress.begin(run)
@@ -278,6 +279,7 @@ class Worker:
             ),
             out,
         )
+        self._slot.report(run)
         if not trusted:
             surroundings.set_back(self._kind)
         if self._output.unfinished:

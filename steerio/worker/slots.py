@@ -1,13 +1,13 @@
 """A page of memory that a node, its zygote and its workers share.
 
-Each worker has a slot of seven numbers: the run that it began last, the run that it ended last and
-the number of resources it has to release (it writes, the others read, also after its death), the
-run that was asked to stop and the first and last of those that it must not begin (the node writes,
-the worker reads), and whether it should leave (the zygote writes). So a busy worker needs no thread
-to learn that it should stop, the slot of a dead one still tells the run that it died in, and a
-signal that comes late, when the run it was meant for has ended, is not sent to the next one.
-Aligned 8-byte stores are not torn on any platform of ours.  (Beside its slot a worker has room for
-a word on why it ends, if it knows.)
+Each worker has a slot of eight numbers: the run that it began last, the run that it ended last,
+the run of which it has written the end last and the number of resources it has to release (it
+writes, the others read, also after its death), the run that was asked to stop and the first and
+last of those that it must not begin (the node writes, the worker reads), and whether it should
+leave (the zygote writes). So a busy worker needs no thread to learn that it should stop, the slot
+of a dead one still tells the run that it died in, and a signal that comes late, when the run it
+was meant for has ended, is not sent to the next one. Aligned 8-byte stores are not torn on any
+platform of ours. (Beside its slot a worker has room for a word on why it ends, if it knows.)
 
 A run is recalled without a lock.  The worker says that it begins a run, and then looks
 whether it is recalled; the node recalls it, and then, ``SEEN_S`` later, looks whether it
@@ -27,7 +27,7 @@ WORD_BYTES = 4096
 """Most bytes of a worker's word on why it ends."""
 SEEN_S = 0.002
 """Time in which all processors surely see a store."""
-_BEGUN, _ENDED, _ASKED, _HOLDS, _LEAVES, _FIRST, _LAST = range(7)
+_BEGUN, _ENDED, _ASKED, _HOLDS, _LEAVES, _FIRST, _LAST, _REPORTED = range(8)
 _NUMBERS = 8
 """Numbers of a slot: one cache line, so that workers do not write to each other's."""
 
@@ -75,9 +75,9 @@ class Slots:
         """Return the run that the worker of this slot began last, or 0."""
         return self._numbers[_NUMBERS * index + _BEGUN]
 
-    def ended(self, index: int) -> int:
-        """Return the run that the worker of this slot ended last, or 0."""
-        return self._numbers[_NUMBERS * index + _ENDED]
+    def reported(self, index: int) -> int:
+        """Return the run of which the worker of this slot has written the end last, or 0."""
+        return self._numbers[_NUMBERS * index + _REPORTED]
 
     def works_on(self, index: int, run: int) -> bool:
         """Say whether the worker of this slot has begun this run and not ended it."""
@@ -130,6 +130,7 @@ class Slot:
         "_last",
         "_leaves",
         "_numbers",
+        "_reported",
     )
 
     def __init__(self, numbers: memoryview, index: int) -> None:
@@ -141,6 +142,7 @@ class Slot:
         self._leaves = _NUMBERS * index + _LEAVES
         self._first = _NUMBERS * index + _FIRST
         self._last = _NUMBERS * index + _LAST
+        self._reported = _NUMBERS * index + _REPORTED
 
     def begin(self, run: int) -> bool:
         """Say that this worker begins a run; ``False``: it must not, for the run is recalled."""
@@ -154,6 +156,10 @@ class Slot:
     def end(self, run: int) -> None:
         """Say that this worker has ended a run."""
         self._numbers[self._ended] = run
+
+    def report(self, run: int) -> None:
+        """Say that this worker has written the end of a run to its stream."""
+        self._numbers[self._reported] = run
 
     def hold(self, number: int) -> None:
         """Say that this worker has so many resources to release."""

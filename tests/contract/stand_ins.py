@@ -19,7 +19,7 @@ class StandIn:
 
     def __init__(self, name: str, address: str) -> None:
         self.name = name
-        self.begun = self.ended = 0
+        self.begun = self.reported = 0
         self.holding = False
         """Whether it keeps tasks, and does not begin them."""
         self.held: list[tuple[ms.RunTask, tuple[Any, ...]]] = []
@@ -48,10 +48,10 @@ class StandIn:
             began = time.monotonic()
             value: Any = kind.function(*args, **kwargs)
             body, out = kind.codec.result.pack(value, "the value")
-            self.ended = task.run
             ended = time.monotonic()
             report = ms.Report(task.run, "succeeded", began, ended, body, len(out), None)
             self.say(report, tuple(out))
+            self.reported = task.run
 
     def _wake(self) -> None:
         try:
@@ -101,8 +101,8 @@ class StandInForker:
     def begun(self, worker: str) -> int | None:
         return self.workers[worker].begun if worker in self.workers else None
 
-    def ended(self, worker: str) -> int:
-        return self.workers[worker].ended if worker in self.workers else 0
+    def reported(self, worker: str) -> int:
+        return self.workers[worker].reported if worker in self.workers else 0
 
     def signal(self, worker: str, run: int, name: str) -> None:
         del run

@@ -9,6 +9,7 @@ import random
 import socket
 import struct
 import tempfile
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -22,11 +23,14 @@ from steerio import Session, Succeeded
 from steerio.broker.broker import Broker
 from steerio.broker.driver import Driver
 from steerio.client.client import Client
+from steerio.edge.wire import unix
 from steerio.edge.wire.addresses import socket_path
 from steerio.edge.wire.endpoint import MemoryRouter
 from steerio.edge.wire.headers import encode_headers, reader
 from steerio.edge.wire.keys import NODE
+from steerio.edge.wire.receive_buffers import Spares
 from steerio.edge.wire.relaying import WorkerStreams, joined
+from steerio.edge.wire.stream_peer import StreamPeer
 from steerio.edge.wire.unix_links import StreamLink
 from steerio.edge.wire.zeromq_link import ZmqLink
 from steerio.model import messages as ms
@@ -37,6 +41,7 @@ from tests.contract.stand_ins import StandIn, StandInForker
 from tests.contract.wires import IN_TIME_S, Wire, wired
 
 LOOK_S = 0.01
+SETTINGS = Settings()
 
 
 @steerio.task
@@ -52,9 +57,9 @@ def negative(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 class Site:
     """A broker, a client, and a node with light workers behind it."""
 
-    def __init__(self, wire: Wire, folder: Path, workers: int) -> None:
+    def __init__(self, wire: Wire, folder: Path, workers: int, settings: Settings) -> None:
         self.wire = wire
-        self.broker = Broker([memory := MemoryRouter(), wire.router])
+        self.broker = Broker([memory := MemoryRouter(), wire.router], settings=settings)
         self.driver = Driver(self.broker)
         self.memory = memory
         self.streams = WorkerStreams(f"{folder}/workers")
@@ -69,7 +74,7 @@ class Site:
             link,
             self.forker,
             ms.JoinNode(ms.PROTOCOL, "node", "host", 1, {"default": workers}),
-            settings=Settings(),
+            settings=settings,
             relay=Relay(self.streams, self.forker),
         )
         self.forker.watch(self.node.worker_exited)
@@ -90,12 +95,14 @@ class Site:
 
 
 @asynccontextmanager
-async def site(workers: int, transport: str = "tcp") -> AsyncIterator[tuple[Site, Session]]:
+async def site(
+    workers: int, transport: str = "tcp", settings: Settings = SETTINGS
+) -> AsyncIterator[tuple[Site, Session]]:
     """Open a broker with a node that has so many light workers, all of which have joined."""
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="steerio-")))
         wire = await stack.enter_async_context(wired(transport))
-        made = Site(wire, folder, workers)
+        made = Site(wire, folder, workers, settings)
         stack.callback(made.driver.close, "the test has ended")
         stack.callback(made.streams.close)
         stack.callback(made.link.close)
@@ -157,6 +164,16 @@ def test_batches_that_are_joined_say_the_same_in_the_same_order(seed: int) -> No
     heard = [entry for header, frames in found for entry in reader("behind")(header, frames)]
     assert heard == said
     assert joined([(b"", ()), (b"\xff", (b"f",))]) == [(b"", ()), (b"\xff", (b"f",))]
+
+
+def test_batches_of_many_frames_are_not_joined_into_one_of_too_many() -> None:
+    header = encode_headers([ms.YieldItem(1, 0, b"", 40_000)])
+    batch = (header, (b"",) * 40_000)
+    assert joined([batch] * 3) == [batch] * 3
+    few = (encode_headers([ms.ReturnTask(1)]), ())
+    (first, its), last = joined([few, batch, few, batch])
+    assert len(its) == len(last[1]) == 40_000
+    assert len(reader("behind")(first, its)) == 3
 
 
 def framed(*frames: bytes) -> bytes:
@@ -257,13 +274,104 @@ async def test_a_node_accounts_for_what_its_workers_were_sent_and_have_ended() -
         relay = made.node._relay
         assert relay is not None
         for each in made.forker.workers.values():
-            account = relay.account(each.name)
+            words, (account,) = relay.accounts([each.name])
+            assert words == []
             assert account.runs == [task.run for task, _ in each.held]
-            assert account.ended == each.ended
+            assert account.ended == each.reported
             each.holding = False
             each.work()
         assert await session.gather(*tasks) == [8, 10]
-        assert relay.account("default-77") == ms.WorkerAccount("default-77", [], 0, 0)
+        assert relay.accounts(["default-77"]) == ([], [ms.WorkerAccount("default-77", [], 0, 0)])
+
+
+@pytest.mark.parametrize("length", [1, 50_000])
+async def test_an_account_comes_after_reports_that_the_loop_has_not_looked_at(length: int) -> None:
+    async with site(1) as (made, session):
+        worker = made.worker()
+        for _ in range(5):
+            worker.holding = True
+            task = session.submit(negative, np.ones(length))
+            await made.until(lambda: worker.held)
+            worker.work()
+            made.node._give_account(time.monotonic(), orders_lost=True)
+            worker.holding = False
+            result = await task.result()
+            assert isinstance(result, Succeeded)
+            assert result.attempt == 1
+        assert made.broker.dropped == {}, "no report came after it was given up"
+
+
+async def test_an_attempt_whose_report_is_not_written_yet_counts_as_one_that_runs() -> None:
+    async with site(1) as (made, session):
+        worker = made.worker()
+        worker.holding = True
+        task = session.submit(double, 4)
+        await made.until(lambda: worker.held)
+        worker.begun = worker.held[0][0].run
+        made.node._give_account(time.monotonic(), orders_lost=True)
+        await made.until(lambda: made.broker.core.runs)
+        worker.work()
+        assert await task == 8
+        assert made.broker.dropped == {}
+
+
+@pytest.mark.borders
+async def test_a_node_without_descriptors_takes_its_workers_in_once_it_has_some(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    scarce = [True, True]
+    monkeypatch.setattr(unix, "PAUSE_S", 0.01)
+    monkeypatch.setattr(unix, "_are_scarce", lambda _: bool(scarce) and scarce.pop())
+    async with site(1, settings=Settings(beat_s=0.1)) as (_, session):
+        assert not scarce
+        assert await session.run(double, 1) == 2
+
+
+@pytest.mark.borders
+async def test_a_worker_for_whose_last_words_a_node_has_no_memory_is_lost_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with site(2) as (made, session):
+        workers = list(made.forker.workers.values())
+        for each in workers:
+            each.holding = True
+        task = session.submit(negative, np.ones(50_000))
+        await made.until(lambda: any(each.held for each in workers))
+        worker, other = sorted(workers, key=lambda each: not each.held)
+        other.holding = False
+        with monkeypatch.context() as patched:
+            patched.setattr(Spares, "take", no_memory)
+            worker.work()
+            made.forker.end(worker.name)
+        assert (await task)[0] == -1
+        assert (await task.result()).attempt == 2
+        await made.until(lambda: made.ready == 2)
+
+
+@pytest.mark.borders
+async def test_a_worker_for_whose_orders_a_node_has_no_memory_is_lost_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with site(1) as (made, session):
+        failing = [MemoryError("no room")]
+
+        def add(peer: StreamPeer, batch: list[Any]) -> None:
+            if failing:
+                raise failing.pop()
+            add_to(peer, batch)
+
+        add_to = StreamPeer.add
+        monkeypatch.setattr(StreamPeer, "add", add)
+        task = session.submit(double, 4)
+        await made.until(lambda: made.worker().link._socket.fileno() < 0)
+        made.forker.end("default-1")
+        assert await task == 8
+        assert (await task.result()).attempt == 2
+
+
+def no_memory(spares: Spares, length: int) -> memoryview:
+    del spares
+    raise MemoryError(f"none for {length} bytes")
 
 
 async def test_a_node_that_missed_a_message_for_a_worker_says_so_with_its_next_beat() -> None:

@@ -20,6 +20,18 @@ def test_what_is_recalled_is_not_begun_and_counts_as_ended() -> None:
     assert slots.works_on(index, 6)
 
 
+def test_a_run_has_ended_before_its_end_is_written() -> None:
+    slots = Slots()
+    index = slots.take()
+    worker = slots.view(index)
+    assert worker.begin(3)
+    worker.end(3)
+    assert (slots.works_on(index, 3), slots.reported(index)) == (False, 0)
+    worker.report(3)
+    assert worker.begin(4)
+    assert slots.reported(index) == 3
+
+
 def test_what_was_begun_before_it_was_recalled_shows_that() -> None:
     slots = Slots()
     index = slots.take()

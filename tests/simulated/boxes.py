@@ -77,7 +77,7 @@ def assert_nothing_waits(cluster: SimulatedCluster) -> None:
         assert relay is not None
         assert set(relay._lines) == set(relay._names.values()) <= set(node.workers), relay
         for name, line in relay._lines.items():
-            assert all(run <= node.forker.ended(name) for run in line.runs), line.runs
+            assert all(run <= node.forker.reported(name) for run in line.runs), line.runs
     assert {peer.name for peer in broker._peers if peer.role.name == "NODE"} == set(cluster.nodes)
 
 

@@ -11,7 +11,7 @@ import struct
 from collections.abc import Sequence
 from typing import Any
 
-from steerio.edge.wire.cutting import batches, refused
+from steerio.edge.wire.cutting import MOST_FRAMES, batches, refused
 from steerio.edge.wire.endpoint import Arrival, Frames
 from steerio.edge.wire.headers import Dealt, reader
 from steerio.edge.wire.unix import StreamRouter
@@ -42,16 +42,18 @@ def joined(batches_of_one: Sequence[tuple[bytes, Frames]]) -> list[tuple[bytes, 
     count = nbytes = 0
     for header, its in batches_of_one:
         first = header[0] if header else 0
-        if 0x90 <= first <= 0x90 | _FEW and len(header) + nbytes <= LONG_HEADER_BYTES:
+        short = 0x90 <= first <= 0x90 | _FEW and len(header) <= LONG_HEADER_BYTES
+        full = len(header) + nbytes > LONG_HEADER_BYTES or len(frames) + len(its) > MOST_FRAMES
+        if parts and (full or not short):
+            found.append((_listed(count, parts), tuple(frames)))
+            parts, frames, count, nbytes = [], [], 0, 0
+        if short:
             count += first & _FEW
             nbytes += len(header)
             parts.append(header[1:])
             frames += its
-            continue
-        if parts:
-            found.append((_listed(count, parts), tuple(frames)))
-            parts, frames, count, nbytes = [], [], 0, 0
-        found.append((header, its))
+        else:
+            found.append((header, its))
     if parts:
         found.append((_listed(count, parts), tuple(frames)))
     return found
@@ -127,15 +129,19 @@ class WorkerStreams(StreamRouter):
         connection = self._connections.get(peer)
         if connection is None:
             return False
-        connection.add(list(batch))
+        try:
+            connection.add(list(batch))
+        except MemoryError:
+            self._break(connection)
+            return False
         self._dirty.add(peer)
         return True
 
     def take_rest(self, peer: bytes) -> list[Arrival]:
-        """Take all that a worker whose process has ended had written."""
+        """Take all that a worker has written by now."""
         rest: list[Arrival] = []
         connection = self._connections.get(peer)
-        while connection is not None and self._read(connection, rest):
+        while connection is not None and self._read_or_drop(connection, rest):
             connection = self._connections.get(peer)
         return rest
 

@@ -147,11 +147,7 @@ class StreamRouter:
             if mask & selectors.EVENT_WRITE:
                 self._write(connection)
             if mask & selectors.EVENT_READ:
-                try:
-                    self._read(connection, arrivals)
-                except (MemoryError, BufferError):  # messages before it are kept
-                    arrivals.append(Arrival(connection.identity, (), NO_MEMORY))
-                    self._drop(connection)
+                self._read_or_drop(connection, arrivals)
         if len(arrivals) > limit:
             self._held.extend(arrivals)
             return self._take_held(limit)
@@ -287,6 +283,15 @@ class StreamRouter:
             return
         self._paused = 0.0
         self._due = True
+
+    def _read_or_drop(self, connection: StreamPeer, arrivals: list[Arrival]) -> bool:
+        """Read as `_read` does; a peer is dropped for whose message there is no memory."""
+        try:
+            return self._read(connection, arrivals)
+        except (MemoryError, BufferError):  # messages before it are kept
+            arrivals.append(Arrival(connection.identity, (), NO_MEMORY))
+            self._drop(connection)
+            return False
 
     def _read(self, connection: StreamPeer, arrivals: list[Arrival]) -> bool:
         """Read the bytes that have come, up to a chunk; ``False`` if there are none, or no more."""
