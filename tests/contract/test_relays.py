@@ -392,6 +392,20 @@ async def test_a_node_that_missed_a_message_for_a_worker_says_so_with_its_next_b
         assert (result.attempt, made.forker.signals) == (1, [])
 
 
+async def test_a_node_whose_session_is_not_known_any_more_joins_anew_once() -> None:
+    async with site(1) as (made, session):
+        (node,) = (peer for peer in made.broker._peers if peer.relay is not None)
+        made.broker.core.node_lost(node.number, "it was silent", time.monotonic())
+        made.broker.step()
+        made.wire.router._drop(node.identity)  # as it does once a peer that was let go has all
+        for _ in range(5):
+            made.node._say(ms.Beat(0.0, 0.0))
+        await made.until(lambda: made.ready == 1)
+        assert await session.run(double, 1) == 2
+        assert [n.name for n in made.broker.core.nodes.values()] == ["node"]
+        assert made.broker.dropped == {}
+
+
 def test_a_link_of_a_worker_is_the_same_to_a_node_and_to_a_broker() -> None:
     with tempfile.TemporaryDirectory(prefix="steerio-") as folder:
         streams = WorkerStreams(f"{folder}/workers")
