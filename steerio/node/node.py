@@ -117,8 +117,10 @@ class Node:
             self._say(ms.WorkerExited(worker, run, cut(reason, REASON_CHARACTERS), left))
 
     def leave(self, reason: str) -> None:
-        """Leave the broker in good order."""
+        """Leave the broker in good order, after all words of workers."""
         if not self.ended.done():
+            if self._relay is not None:
+                self._collect(self._relay.words_of(list(self._forker.workers)))
             self._say(ms.Leave(cut(reason, REASON_CHARACTERS)))
             self._end(reason)
 

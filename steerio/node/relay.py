@@ -109,10 +109,9 @@ class Relay:
 
     def exited(self, worker: str) -> Iterator[Words]:
         """Return the last words of a worker whose process has ended, and forget it."""
-        line = self._lines.get(worker)
+        yield from self.words_of([worker])
+        line = self._lines.pop(worker, None)
         if line is not None:
-            yield from self._enveloped(self._streams.take_rest(line.peer))
-            del self._lines[worker]
             del self._names[line.peer]
 
     def tell(self, message: ms.TellWorker, frames: Frames) -> None:
@@ -133,12 +132,15 @@ class Relay:
         ended here are among the words, or went before.
         """
         reported = [self._processes.reported(worker) for worker in workers]
-        words: list[Words] = []
+        words = list(self.words_of(workers))
+        return words, list(map(self._account, workers, reported))
+
+    def words_of(self, workers: Sequence[str]) -> Iterator[Words]:
+        """Return all words of workers that are there, also those that the loop has not seen."""
         for worker in workers:
             line = self._lines.get(worker)
             if line is not None:
-                words += self._enveloped(self._streams.take_rest(line.peer))
-        return words, list(map(self._account, workers, reported))
+                yield from self._enveloped(self._streams.take_rest(line.peer))
 
     def _account(self, worker: str, ended: int) -> ms.WorkerAccount:
         line = self._lines.get(worker)

@@ -315,6 +315,19 @@ async def test_an_attempt_whose_report_is_not_written_yet_counts_as_one_that_run
         assert made.broker.dropped == {}
 
 
+async def test_a_node_that_leaves_passes_on_all_that_its_workers_have_said() -> None:
+    async with site(1) as (made, session):
+        worker = made.worker()
+        worker.holding = True
+        task = session.submit(double, 4)
+        await made.until(lambda: worker.held)
+        worker.work()
+        made.node.leave("its time is over")
+        result = await task.result()
+        assert isinstance(result, Succeeded)
+        assert result.attempt == 1
+
+
 @pytest.mark.borders
 async def test_a_node_without_descriptors_takes_its_workers_in_once_it_has_some(
     monkeypatch: pytest.MonkeyPatch,
