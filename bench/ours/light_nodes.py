@@ -108,8 +108,8 @@ class LightForker:
         """Return the run that a stand-in began last."""
         return self.workers[worker].begun if worker in self.workers else None
 
-    def ended(self, worker: str) -> int:
-        """Return the run that it ended last."""
+    def reported(self, worker: str) -> int:
+        """Return the run of which it reported the end last."""
         return self.workers[worker].ended
 
     def signal(self, worker: str, run: int, name: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import logging
 import shutil
@@ -9,21 +10,21 @@ import socket
 from pathlib import Path
 
 from steerio.edge.system.descriptors import spare_descriptors
+from steerio.edge.system.threads import need_threads
 from steerio.edge.wire.addresses import TCP, UNIX, join_address, resolve_host, split_address
 from steerio.edge.wire.connection import WORKERS
-from steerio.edge.wire.contexts import Context, need_threads
 from steerio.edge.wire.endpoint import MemoryRouter, RouterEndpoint
-from steerio.edge.wire.gate import Gate
 from steerio.edge.wire.keys import ClientKeys, make_keys
 from steerio.edge.wire.socket_folders import make_folder
 from steerio.edge.wire.unix import StreamRouter
-from steerio.edge.wire.zeromq import ZmqRouter
 from steerio.errors import UsageError
 
 log = logging.getLogger("steerio.launch")
 
 BROKER = "broker"
 """The name of the socket for nodes and clients."""
+THREADS = 2
+"""Threads that a broker starts at the least; it says at once if they cannot start."""
 ANY_HOST = "0.0.0.0"
 """All addresses of this machine."""
 
@@ -55,8 +56,7 @@ class Listening:
         self.folder: Path | None = None
         """The folder of the sockets."""
         self._host, self._port, self._encrypted = host, port, encrypted
-        self._context: Context | None = None
-        self._gate: Gate | None = None
+        self._opened = contextlib.ExitStack()
         self._expected = expected
 
     def __repr__(self) -> str:
@@ -73,27 +73,30 @@ class Listening:
             self.routers.append(self.memory)
         self.folder = folder = make_folder()
         try:
-            need_threads()
+            need_threads(THREADS)
             for name in (WORKERS, BROKER):
                 self.routers.append(StreamRouter(f"{folder}/{name}", first=name == WORKERS))
             self.stream, self.local = (f"{UNIX}{folder}/{name}" for name in (WORKERS, BROKER))
-            if self._host is not None:
-                self._context = Context()
         except OSError as error:
             why = error.strerror or error
             raise UsageError(
                 f"cannot listen in {folder}: {why}; see what room it has, and the bounds of this "
                 "process (ulimit -n, ulimit -u)"
             ) from None
-        if self._context is not None and self._host is not None:
-            self._open_network(self._context, self._host)
+        if self._host is not None:
+            self._open_network(self._host)
 
-    def _open_network(self, context: Context, given: str) -> None:
+    def _open_network(self, given: str) -> None:
         """Listen on TCP.
 
         Raises:
             UsageError: the address cannot be listened on.
         """
+        # loaded by those alone that speak to other hosts
+        from steerio.edge.wire.contexts import Context
+        from steerio.edge.wire.gate import Gate
+        from steerio.edge.wire.zeromq import ZmqRouter
+
         server = make_keys() if self._encrypted else None
         if server is not None:
             self.keys = server.peers
@@ -104,8 +107,11 @@ class Listening:
         address = join_address(bound, self._port or "*")
         asked = join_address(host, self._port or "any port")
         try:
-            self._gate = Gate(context, server, spare_descriptors(self._expected))
-            router = ZmqRouter(context, address, server, self._gate)
+            context = Context()
+            self._opened.callback(context.end)
+            gate = Gate(context, server, spare_descriptors(self._expected))
+            self._opened.callback(gate.close)
+            router = ZmqRouter(context, address, server, gate)
         except OSError as error:
             raise UsageError(
                 f"cannot listen on {asked.removeprefix(TCP)}: {error.strerror}. "
@@ -118,10 +124,7 @@ class Listening:
 
     def close(self) -> None:
         """Let go of the context and gate of the routers, which are closed by now."""
-        if self._gate is not None:
-            self._gate.close()
-        if self._context is not None:
-            self._context.end()
+        self._opened.close()
 
     def remove_folder(self) -> None:
         """Remove the folder of the sockets."""

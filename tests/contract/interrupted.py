@@ -18,7 +18,8 @@ import zmq
 
 from steerio.edge.wire import contexts, zeromq, zeromq_sockets
 from steerio.edge.wire.contexts import Context
-from steerio.edge.wire.keys import Gatekeeper, make_keys
+from steerio.edge.wire.gatekeeper import Gatekeeper
+from steerio.edge.wire.keys import make_keys
 from steerio.edge.wire.zeromq import ZmqRouter
 from steerio.edge.wire.zeromq_link import ZmqLink
 from steerio.model import messages as ms

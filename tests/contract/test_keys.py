@@ -14,7 +14,8 @@ import zmq
 from zmq.utils import z85
 from zmq.utils.monitor import parse_monitor_message
 
-from steerio.edge.wire.keys import ZAP_ADDRESS, ClientKeys, ServerKeys, make_keys
+from steerio.edge.wire.gatekeeper import ZAP_ADDRESS
+from steerio.edge.wire.keys import ClientKeys, ServerKeys, make_keys
 from steerio.edge.wire.zeromq import ZmqRouter
 from steerio.edge.wire.zeromq_link import ZmqLink
 from tests.contract.wires import (

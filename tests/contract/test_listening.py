@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+import subprocess
+import sys
 import tempfile
 import time
 from contextlib import closing
@@ -94,3 +96,19 @@ def test_a_temporary_folder_of_a_long_name_is_not_for_sockets(
         folder = socket_folders.make_folder()
         folder.rmdir()
         assert folder.parent == Path("/tmp")
+
+
+def test_nothing_of_zeromq_is_loaded_to_serve_one_host(tmp_path: Path) -> None:
+    (tmp_path / "program.py").write_text(
+        "import asyncio, sys, steerio\n"
+        "def loaded():\n"
+        "    return [name for name in sys.modules if name.partition('.')[0] == 'zmq']\n"
+        "async def main():\n"
+        "    async with steerio.open_session(workers=1) as session:\n"
+        "        print(loaded(), await session.run(loaded))\n"
+        "asyncio.run(main())\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "program.py"], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["[]", "[]"]

@@ -22,7 +22,8 @@ import zmq
 from steerio.edge.wire.addresses import socket_path
 from steerio.edge.wire.contexts import Context
 from steerio.edge.wire.endpoint import LinkEndpoint, MemoryRouter, RouterEndpoint
-from steerio.edge.wire.keys import ClientKeys, Gatekeeper, ServerKeys, make_keys
+from steerio.edge.wire.gatekeeper import Gatekeeper
+from steerio.edge.wire.keys import ClientKeys, ServerKeys, make_keys
 from steerio.edge.wire.packets import Piece, encode
 from steerio.edge.wire.session import Kind, Packet
 from steerio.edge.wire.unix import StreamRouter

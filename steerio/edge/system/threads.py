@@ -1,9 +1,14 @@
-"""Daemon threads for calls that may block, which a process that ends does not wait for."""
+"""Daemon threads for calls that may block, which a process that ends does not wait for.
+
+And a check that threads can start, for code that ends the process if they cannot.
+"""
 
 from __future__ import annotations
 
+import _thread
 import asyncio
 import contextlib
+import errno
 import threading
 import traceback
 from collections.abc import Callable
@@ -114,3 +119,30 @@ def _let_locals_go(error: BaseException) -> None:
 def _tell(tell: Callable[[Any], None], what: Any) -> None:
     with contextlib.suppress(RuntimeError):  # the waiting loop has been closed
         tell(what)
+
+
+def need_threads(count: int) -> None:
+    """Check that so many threads can start.
+
+    Raises:
+        OSError: they cannot.
+    """
+    enough, ended = _thread.allocate_lock(), threading.Semaphore(0)
+    enough.acquire()
+
+    def wait() -> None:
+        with enough:
+            pass
+        ended.release()
+
+    started = 0
+    try:
+        for _ in range(count):  # bare, for this is on the way to the first result
+            _thread.start_new_thread(wait, ())
+            started += 1
+    except RuntimeError:
+        raise OSError(errno.EAGAIN, "no more threads can be started") from None
+    finally:
+        enough.release()
+        for _ in range(started):
+            ended.acquire()

@@ -8,15 +8,9 @@ sockets; if that was interrupted, it is left to the end of the process.
 
 from __future__ import annotations
 
-import _thread
-import contextlib
-import errno
-import threading
-from collections.abc import Generator
-
 import zmq
 
-from steerio.errors import UsageError
+from steerio.edge.system.threads import need_threads
 
 THREADS = 2
 """Threads of a context: one for input and output, and one that closes sockets."""
@@ -33,7 +27,7 @@ class Context:
     """
 
     def __init__(self) -> None:
-        need_threads()
+        need_threads(THREADS)  # ZeroMQ ends the process if they cannot start
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         _open.append(self._context)
         self._sockets: list[zmq.Socket[bytes]] = []
@@ -65,44 +59,3 @@ class Context:
         if not self._being_made and self._context in _open:
             self._context.term()
             _open.remove(self._context)
-
-
-@contextlib.contextmanager
-def connecting(address: str) -> Generator[None, None, None]:
-    """Turn an error that keeps a link from being opened into one in words.
-
-    Raises:
-        UsageError: the address or its keys are malformed, or there are no descriptors or threads.
-    """
-    try:
-        yield
-    except (OSError, UnicodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else error
-        raise UsageError(f"cannot connect to a broker at {address}: {why or error}") from None
-
-
-def need_threads() -> None:
-    """Check that a few threads can start, as a context's: ZeroMQ ends the process if they cannot.
-
-    Raises:
-        OSError: they cannot.
-    """
-    enough, ended = _thread.allocate_lock(), threading.Semaphore(0)
-    enough.acquire()
-
-    def wait() -> None:
-        with enough:
-            pass
-        ended.release()
-
-    started = 0
-    try:
-        for _ in range(THREADS):  # bare, for this is on the way to the first result
-            _thread.start_new_thread(wait, ())
-            started += 1
-    except RuntimeError:
-        raise OSError(errno.EAGAIN, "no more threads can be started") from None
-    finally:
-        enough.release()
-        for _ in range(started):
-            ended.acquire()

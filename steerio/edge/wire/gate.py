@@ -27,7 +27,8 @@ import zmq
 from steerio.edge.system.descriptors import is_scarce
 from steerio.edge.system.listeners import Grip
 from steerio.edge.wire.contexts import Context
-from steerio.edge.wire.keys import Gatekeeper, ServerKeys
+from steerio.edge.wire.gatekeeper import Gatekeeper
+from steerio.edge.wire.keys import ServerKeys
 from steerio.edge.wire.strangers import MOST_STRANGERS, Strangers
 
 HANDSHAKE_MS = 5_000

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Generator
 
 from steerio.edge.wire.addresses import is_local
-from steerio.edge.wire.contexts import Context, connecting
 from steerio.edge.wire.endpoint import LinkEndpoint
 from steerio.edge.wire.headers import Receiver
 from steerio.edge.wire.keys import ClientKeys
 from steerio.edge.wire.unix_links import LocalLink
-from steerio.edge.wire.zeromq_link import ZmqLink
+from steerio.errors import UsageError
 
 
 def open_link(
@@ -36,11 +36,29 @@ def open_link(
         UsageError: the address or its keys are malformed, no broker listens there, or there are no
             descriptors or threads.
     """
-    with connecting(address):
+    with _connecting(address):
         if is_local(address):
             local = LocalLink(address, receiver)
             opened.callback(local.close)
             return local
+        # loaded by those alone that speak to other hosts
+        from steerio.edge.wire.contexts import Context
+        from steerio.edge.wire.zeromq_link import ZmqLink
+
         context = Context()
         opened.callback(context.end)  # also closes sockets that a second Ctrl-C kept open
         return ZmqLink(context, address, identity.encode(), keys, receiver, copies=copies)
+
+
+@contextlib.contextmanager
+def _connecting(address: str) -> Generator[None, None, None]:
+    """Turn an error that keeps a link from being opened into one in words.
+
+    Raises:
+        UsageError: the address or its keys are malformed, or there are no descriptors or threads.
+    """
+    try:
+        yield
+    except (OSError, UnicodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        raise UsageError(f"cannot connect to a broker at {address}: {why or error}") from None
