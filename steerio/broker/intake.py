@@ -147,7 +147,7 @@ class Intake:
         peer.said += 1
         arrival = peer.relay.take(message, frames)
         _, cost = self.take(peer.relay, arrival, now, inf)
-        if self._peers.at(peer.relay, arrival.peer) is None:  # it said nothing, or not who it is
+        if self._peers.at(peer.relay, arrival.peer) is None:  # it said nothing, or not its own name
             peer.relay.forget(arrival.peer)
         return int(cost) - 1  # one is counted for the envelope
 

@@ -3,8 +3,8 @@
 Having the system find new memory takes several times as long as copying as much into it, and freed
 memory of this size goes back to the system at once.
 
-Memory that is longer than what is kept is given by the system page by page, as bytes come: so a
-length that a peer announces costs nothing yet.
+The system gives longer memory than is kept page by page, as bytes come: so a length that a peer
+announces costs nothing yet.
 
 The number of references to a piece tells whether it is in use: by views, and by arrays, some of
 which keep the memory of a view and not the view.
