@@ -307,6 +307,8 @@ class SimulatedLink(MemoryLink):
 
     def _push(self, session: Session, line: Line) -> None:
         while (packet := session.next()) is not None:
+            if session is not self._near and session is not self._far:
+                return  # the peer has begun another one, because of a packet before this
             session.sent(packet)
             line.put(packet)
 
