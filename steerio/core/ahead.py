@@ -24,6 +24,7 @@ from itertools import islice
 from math import ceil, inf
 
 from steerio.core.attempts import send
+from steerio.core.backlog import rank
 from steerio.core.cluster import Cluster
 from steerio.core.deadlines import Due
 from steerio.core.effects import RecallTask
@@ -247,7 +248,7 @@ def _share(cluster: Cluster, pool: Pool, now: float) -> float:
                 again_s = min(again_s, max(trip_s, SHARE_S, pool.workers * SHARE_EACH_S))
             elif record.state == _HELD:
                 held.append(record)
-    for record in sorted(held, key=_rank):
+    for record in sorted(held, key=rank):
         if wanted <= 0:
             break
         if idle.fits(record.options.needs, now + pool.backlog.takes_s(record)):
@@ -282,7 +283,3 @@ def _holders(cluster: Cluster, pool: Pool) -> list[WorkerRecord]:
         for worker in node.workers.values()
         if worker.pool == pool.name and len(worker.in_hand) > 1
     ]
-
-
-def _rank(record: TaskRecord) -> tuple[float, int]:
-    return (-record.priority, record.order)

@@ -20,6 +20,16 @@ _SLACK = 64
 _STEPS = 32
 """The cost of a push at most, in entries of a heap that is built anew."""
 
+Rank = tuple[float, float]
+
+
+def rank(record: TaskRecord) -> Rank:
+    """Return the place of a task in the order in which tasks are chosen: the least goes first.
+
+    A `Backlog` spells it out in its entries, for a call costs more than the push of one.
+    """
+    return (-record.priority, record.order)
+
 
 class Backlog:
     """Queued tasks of one pool, any of which goes to any worker that takes one of them.

@@ -15,8 +15,8 @@ from heapq import heappop, heappush, heapreplace
 from math import inf
 from typing import NamedTuple
 
-from steerio.core.backlog import Backlog
-from steerio.core.records import TaskRecord, TypeRecord
+from steerio.core.backlog import Backlog, Rank, rank
+from steerio.core.records import TypeRecord
 from steerio.model.places import WorkerNeeds
 
 MARGIN = 1.5
@@ -24,7 +24,6 @@ MARGIN = 1.5
 _SLACK = 64
 """Dead entries that are tolerated, however few queues there are."""
 
-Rank = tuple[float, float]
 LAST = (inf, inf)
 
 
@@ -135,8 +134,3 @@ class Heads:
             heappop(heap)
             self._entries -= 1
         return False
-
-
-def rank(record: TaskRecord) -> Rank:
-    """Return the place of a task among others: the least goes first."""
-    return (-record.priority, record.order)

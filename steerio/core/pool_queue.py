@@ -18,8 +18,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator
 from math import ceil, inf, log2
 
-from steerio.core.backlog import Backlog
-from steerio.core.heads import Heads, Line, Rank, Sort, rank
+from steerio.core.backlog import Backlog, Rank, rank
+from steerio.core.heads import Heads, Line, Sort
 from steerio.core.records import TaskRecord, TypeRecord
 from steerio.model.places import WorkerNeeds
 
