@@ -26,7 +26,7 @@ from steerio.model import messages as ms
 from steerio.model.bounds import said
 from steerio.model.objects import Inputs, client_maker
 from steerio.model.settings import Settings
-from steerio.model.tasks import TaskOptions, TaskSpec, task_id
+from steerio.model.tasks import EndedAs, TaskOptions, TaskSpec, task_id
 
 CANCELLED_IN_MESSAGE = 100
 """Most tasks that one message cancels: the broker takes in many messages in one step."""
@@ -222,12 +222,12 @@ class Client:
         """Take back a reserved task; the caller then tells its sink how it ended."""
         del self._reserved[number]
 
-    def give_up(self, number: int, ended_as: str, reason: str) -> None:
+    def give_up(self, number: int, ended_as: EndedAs, reason: str) -> None:
         """End a task that was not submitted yet, in a later turn of the loop."""
         self.withdraw(number)
         self._loop.call_soon(self._end_unsent, number, ended_as, reason)
 
-    def _end_unsent(self, number: int, ended_as: str, reason: str) -> None:
+    def _end_unsent(self, number: int, ended_as: EndedAs, reason: str) -> None:
         sink = self.sinks.pop(number, None)
         if sink is not None:
             sink.settled(ms.TaskSettled.unknown(number, ended_as, self._clock(), reason), ())
@@ -338,7 +338,7 @@ class Client:
             case _:
                 assert_never(message)
 
-    def _lose(self, reason: str, ended_as: str = "lost") -> None:
+    def _lose(self, reason: str, ended_as: EndedAs = "lost") -> None:
         if self._line.lost:
             return
         self._line.end(reason)

@@ -42,7 +42,7 @@ from steerio.model.messages import RemoteError
 from steerio.model.objects import StoredObject, Version
 from steerio.model.places import WorkerNeeds
 from steerio.model.settings import Settings
-from steerio.model.tasks import TaskSpec
+from steerio.model.tasks import ReportedAs, TaskSpec
 
 
 class Core(ShownState):
@@ -361,7 +361,7 @@ class Core(ShownState):
     def reported(
         self,
         run: int,
-        ended_as: str,
+        ended_as: ReportedAs,
         started: float,
         ended: float,
         now: float,

@@ -13,9 +13,7 @@ from steerio.core.lifecycle import GONE, MoveState
 from steerio.core.records import MoveRecord, NodeRecord, TaskRecord, TypeRecord, WorkerRecord
 from steerio.model.messages import RemoteError
 from steerio.model.objects import StoredObject
-
-EndedAs = Literal["succeeded", "failed", "cancelled", "timed_out", "lost"]
-"""The ways for a task to end."""
+from steerio.model.tasks import EndedAs, SignalName
 
 
 class Ending(Struct, frozen=True, gc=False):
@@ -72,7 +70,7 @@ class Signal(Struct, frozen=True, gc=False):
 
     worker: WorkerRecord
     run: int
-    signal: Literal["term", "kill"]
+    signal: SignalName
 
 
 class Start(Struct, frozen=True, gc=False):

@@ -24,6 +24,7 @@ from steerio.core.stalls import watch
 from steerio.model.events import TaskProgress, TaskYielded
 from steerio.model.messages import RemoteError
 from steerio.model.objects import StoredObject
+from steerio.model.tasks import ReportedAs
 
 _STOPPING = State.STOPPING  # looking it up in its class would take as long as the step
 
@@ -31,7 +32,7 @@ _STOPPING = State.STOPPING  # looking it up in its class would take as long as t
 def reported(
     cluster: Cluster,
     run: int,
-    ended_as: str,
+    ended_as: ReportedAs,
     started: float,
     ended: float,
     now: float,

@@ -10,6 +10,8 @@ from typing import Any
 
 from msgspec import Struct
 
+from steerio.model.tasks import EndedAs
+
 
 class Event(Struct, frozen=True, gc=False, tag=True):
     """The fields of every event."""
@@ -48,7 +50,7 @@ class TaskEnded(Event, frozen=True, gc=False, tag=True):
     pool: str
     attempt: int
     worker: str | None
-    ended_as: str
+    ended_as: EndedAs
     run_s: float | None
 
 

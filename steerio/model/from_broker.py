@@ -11,6 +11,7 @@ from steerio.model.events import AnyEvent
 from steerio.model.from_nodes import RemoteError
 from steerio.model.objects import StoredObject, Version
 from steerio.model.settings import Settings
+from steerio.model.tasks import EndedAs, SignalName
 
 # -- from the broker, to any peer -------------------------------------------------------
 
@@ -60,7 +61,7 @@ class TaskSettled(Struct, frozen=True, gc=False, array_like=True, tag=60):
     """A task ended for good.  Times as in `Timings`."""
 
     task_id: int
-    ended_as: str
+    ended_as: EndedAs
     attempt: int
     worker: str | None
     queued: float
@@ -78,7 +79,7 @@ class TaskSettled(Struct, frozen=True, gc=False, array_like=True, tag=60):
     versions: dict[str, int] | None = None
 
     @classmethod
-    def unknown(cls, task_id: int, ended_as: str, now: float, reason: str) -> TaskSettled:
+    def unknown(cls, task_id: int, ended_as: EndedAs, now: float, reason: str) -> TaskSettled:
         """Return the end that a client gives a task of which no broker will tell it."""
         nothing = (None, None, None, None)
         return cls(task_id, ended_as, 0, None, now, *nothing, 0, 0, b"", 0, None, reason)
@@ -166,7 +167,7 @@ class SignalWorker(Struct, frozen=True, gc=False, array_like=True, tag=72):
 
     worker: str
     run: int
-    signal: str
+    signal: SignalName
 
 
 class TakeBack(Struct, frozen=True, gc=False, array_like=True, tag=73):

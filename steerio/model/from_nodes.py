@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from steerio.model.objects import StoredObject
 from steerio.model.places import WorkerNeeds
+from steerio.model.tasks import ReportedAs
 
 # -- from nodes -------------------------------------------------------------------------
 
@@ -120,7 +121,7 @@ class Report(Struct, frozen=True, gc=False, array_like=True, tag=31):
     """
 
     run: int
-    ended_as: str
+    ended_as: ReportedAs
     started: float
     ended: float
     body: bytes

@@ -7,6 +7,7 @@ and once per worker, never with each task.
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 from msgspec import Struct
 
@@ -16,6 +17,13 @@ from steerio.model.places import WorkerNeeds
 
 CLIENT_BITS = 40
 """A task id holds the number of its client above this bit and a counter below it."""
+
+ReportedAs = Literal["succeeded", "failed", "cancelled"]
+"""The ways for an attempt to end, by its worker's word."""
+EndedAs = Literal["succeeded", "failed", "cancelled", "timed_out", "lost"]
+"""The ways for a task to end."""
+SignalName = Literal["term", "kill"]
+"""The signals that are sent to a worker whose task does not stop."""
 
 
 def task_id(client: int, counter: int) -> int:

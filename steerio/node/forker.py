@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from steerio.edge.system import descendants, inheritance
 from steerio.errors import NoPlace
 from steerio.model.places import Place, Topology
+from steerio.model.tasks import SignalName
 from steerio.node.device_locks import Claims
 from steerio.node.placement import Placement
 from steerio.node.probe import probe
@@ -55,7 +56,7 @@ class Forker(Protocol):
         """Return the run of which the worker has written the end last; 0: none, or it is gone."""
         ...
 
-    def signal(self, worker: str, run: int, name: str) -> None:
+    def signal(self, worker: str, run: int, name: SignalName) -> None:
         """Send ``term`` or ``kill`` to the worker's process group, for the sake of this run."""
         ...
 
@@ -180,7 +181,7 @@ class ZygoteForker:
         slot = self._slot_of.get(worker)
         return 0 if slot is None else self._slots.reported(slot)
 
-    def signal(self, worker: str, run: int, name: str) -> None:
+    def signal(self, worker: str, run: int, name: SignalName) -> None:
         """Signal the worker's process group directly; the zygote may be busy loading modules.
 
         Once the run has ended no signal is sent. A run that was not begun is no cause for ``term``,

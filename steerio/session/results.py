@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, assert_never
 
 from steerio.errors import (
     TaskCancelled,
@@ -88,8 +88,10 @@ def make_result(
             return rs.TimedOut(*common, task.timeout_s)
         case "cancelled":
             return rs.Cancelled(*common, message.reason)
-        case _:
+        case "lost":
             return rs.Lost(*common, message.reason)
+        case _:
+            assert_never(message.ended_as)
 
 
 def unreadable(what: str, error: Exception) -> rs.TaskError:

@@ -12,6 +12,7 @@ from steerio.model import messages as ms
 from steerio.model.objects import StoreSetting
 from steerio.model.places import WorkerNeeds
 from steerio.model.settings import Settings
+from steerio.model.tasks import SignalName
 from steerio.node.node import Node
 from steerio.node.relay import Relay
 from steerio.testing.agenda import Agenda
@@ -92,7 +93,7 @@ class SimulatedForker:
         """Return the run whose end a worker has told last; 0 if the worker is gone."""
         return self.workers[worker].over if worker in self.workers else 0
 
-    def signal(self, worker: str, run: int, name: str) -> None:
+    def signal(self, worker: str, run: int, name: SignalName) -> None:
         """Send ``term`` or ``kill`` to a worker, for the sake of this run."""
         if worker in self.workers:
             self.workers[worker].signal(run, name)

@@ -16,6 +16,7 @@ from steerio.edge.encoding.snapshots import snapshot
 from steerio.edge.wire.endpoint import Frames
 from steerio.model import messages as ms
 from steerio.model.objects import StoredObject
+from steerio.model.tasks import ReportedAs, SignalName
 from steerio.testing.agenda import Agenda
 from steerio.testing.attempt import Attempt, Packed
 from steerio.testing.model import Script, Scripts
@@ -132,7 +133,7 @@ class SimulatedWorker:
         if self._attempt is not None and not self._hung and self._attempt.script.obeys == "asked":
             self._stop_if_asked()
 
-    def signal(self, run: int, name: str) -> None:
+    def signal(self, run: int, name: SignalName) -> None:
         """Take SIGTERM (``term``) or SIGKILL (``kill``), unless the run to be stopped is over.
 
         Run 0: it is about no run.
@@ -287,7 +288,7 @@ class SimulatedWorker:
 
     def _report(
         self,
-        ended_as: str,
+        ended_as: ReportedAs,
         body: bytes = b"",
         frames: Frames = (),
         error: ms.RemoteError | None = None,

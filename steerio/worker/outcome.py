@@ -11,6 +11,7 @@ from steerio.edge.wire.endpoint import Frames
 from steerio.errors import EncodingError
 from steerio.model import messages as ms
 from steerio.model.objects import StoredObject
+from steerio.model.tasks import ReportedAs
 from steerio.worker.failure import describe
 from steerio.worker.loading import LoadedType
 from steerio.worker.task_objects import WorkerObjects
@@ -21,10 +22,10 @@ class Outcome:
 
     __slots__ = ("ended", "ended_as", "error", "packed", "started", "stored")
 
-    def __init__(self, ended_as: str = "succeeded", started: float | None = None) -> None:
+    def __init__(self, ended_as: ReportedAs = "succeeded", started: float | None = None) -> None:
         self.ended = time.monotonic()
         self.started = self.ended if started is None else started
-        self.ended_as = ended_as
+        self.ended_as: ReportedAs = ended_as
         self.packed: tuple[bytes, Frames] = (b"", ())
         self.stored: StoredObject | None = None
         self.error: ms.RemoteError | None = None

@@ -12,6 +12,7 @@ from steerio.edge.wire.headers import (
     UNIONS,
     Receiver,
     decode_from_broker,
+    decode_to_broker,
     encode_headers,
 )
 from steerio.errors import ProtocolError
@@ -48,6 +49,19 @@ def test_a_peer_decodes_what_is_for_its_like_and_nothing_else(receiver: Receiver
         else:
             with pytest.raises(ProtocolError, match="does not decode"):
                 decode_from_broker(header, receiver)
+
+
+@pytest.mark.borders
+def test_an_end_or_a_signal_that_no_list_has_is_not_taken_for_another() -> None:
+    of_a_task = ms.TaskSettled.unknown(1, "burnt", 0.0, "")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    signal = ms.SignalWorker("w", 1, "hup")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    of_an_attempt = ms.Report(1, "lost", 0.0, 1.0, b"", 0, None)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    with pytest.raises(ProtocolError, match="'burnt'"):
+        decode_from_broker(encode_headers([of_a_task]), "client")
+    with pytest.raises(ProtocolError, match="'hup'"):
+        decode_from_broker(encode_headers([signal]), "node")
+    with pytest.raises(ProtocolError, match="'lost'"):
+        decode_to_broker(encode_headers([of_an_attempt]))
 
 
 def test_the_unions_are_the_sums_of_their_parts() -> None:

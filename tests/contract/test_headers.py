@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 import msgspec
 import pytest
@@ -87,6 +87,8 @@ def _of(hint: Any) -> st.SearchStrategy[Any]:
         return st.tuples(*map(_of, parts))
     if origin is dict:
         return st.dictionaries(_of(parts[0]), _of(parts[1]), max_size=3)
+    if origin is Literal:
+        return st.sampled_from(parts)
     if parts:
         return st.one_of(*map(_of, parts))
     return st.from_type(hint)

@@ -31,6 +31,7 @@ from steerio.edge.record.journal import (
 from steerio.edge.wire.headers import decode_from_broker, encode_headers
 from steerio.model import events as ev
 from steerio.model import messages as ms
+from steerio.model.tasks import EndedAs
 
 NUMBERS = [0, -1, 2**31, 2**53 + 1, 2**63 - 1, -(2**63), 2**64 - 1]
 ODD = b"run-\xff".decode(errors="surrogateescape")
@@ -95,6 +96,7 @@ def test_pandas_reads_the_events_in_one_line(tmp_path: Path) -> None:
         int: 1,
         float: 10.0,
         str: "simulate",
+        EndedAs: "succeeded",
         str | None: None,
         int | None: None,
         float | None: 2.5,

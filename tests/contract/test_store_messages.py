@@ -6,7 +6,7 @@ nobody holds it.
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -21,7 +21,7 @@ from steerio.edge.wire.endpoint import MemoryLink, MemoryRouter
 from steerio.model import messages as ms
 from steerio.model.objects import Inputs, StoredObject, StoreLoad, Version, client_maker
 from steerio.model.settings import Settings
-from steerio.model.tasks import CLIENT_BITS, TaskOptions, TaskSpec
+from steerio.model.tasks import CLIENT_BITS, ReportedAs, TaskOptions, TaskSpec
 from tests.contract.test_headers import FIELDS, messages_of
 
 M = TypeVar("M")
@@ -85,7 +85,7 @@ def submission(number: int, inputs: Inputs | None) -> ms.SubmitTask:
     return ms.SubmitTask(number, 1, 0.0, b"", 0, TaskOptions(), None, "", inputs)
 
 
-def report(run: int, stored: StoredObject | None, ended_as: str = "succeeded") -> ms.Report:
+def report(run: int, stored: StoredObject | None, ended_as: ReportedAs = "succeeded") -> ms.Report:
     return ms.Report(run, ended_as, 0.0, 1.0, b"", 0, None, stored)
 
 
@@ -253,7 +253,7 @@ def test_a_value_that_belongs_to_somebody_else_stays_when_it_is_let_go() -> None
     bench = Bench()
     held = bench.put()
     bench.say(bench.client, ms.HoldObject(held))
-    for number, ended_as in enumerate(("succeeded", "failed", "cancelled", "what?"), 1):
+    for number, ended_as in enumerate(get_args(ReportedAs), 1):
         bench.submit(FOREIGN + number, by_other=True)
         bench.say(bench.worker, report(bench.run(), held, ended_as))
     bench.say(bench.other, ms.LetGo([held.name]))

@@ -46,7 +46,7 @@ from steerio.core.waiting import watch_empty
 from steerio.model.events import AnyEvent, PoolFailed, TaskEnded, TaskRetried, TaskStarted
 from steerio.model.objects import Inputs
 from steerio.model.places import WorkerNeeds
-from steerio.model.tasks import TaskOptions, TaskSpec
+from steerio.model.tasks import ReportedAs, TaskOptions, TaskSpec
 from tests.core.model_parts import RUN_S, SETTINGS, Book, Client, Node, Word, Worker
 
 SPECS = (
@@ -271,7 +271,7 @@ class Cluster:
         if worker.running in worker.doomed:
             self.dies(worker, says=True)
 
-    def ends(self, worker: Worker, ended_as: str, run_s: float) -> None:
+    def ends(self, worker: Worker, ended_as: ReportedAs, run_s: float) -> None:
         """Let a worker end its attempt."""
         worker.outbox.append(Word(worker.running, ended_as, run_s))
         worker.running, worker.hangs = 0, False
@@ -308,7 +308,7 @@ class Cluster:
         }
         return [move for move, may in can.items() if may and worker.alive]
 
-    def make(self, worker: Worker, move: str, ended_as: str) -> None:
+    def make(self, worker: Worker, move: str, ended_as: ReportedAs) -> None:
         """Let a worker make one of its moves."""
         match move:
             case "comes_up":

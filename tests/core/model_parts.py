@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from dataclasses import dataclass, field
+from typing import Literal
 
 from steerio.core.effects import Ending
 from steerio.core.records import TaskRecord
 from steerio.model.objects import StoredObject
 from steerio.model.settings import Settings
+from steerio.model.tasks import ReportedAs
 
 SETTINGS = Settings(
     beat_s=1.0,
@@ -30,7 +32,7 @@ class Word:
     """What a worker says of one attempt: how it ended, or that it was not begun."""
 
     run: int
-    ended_as: str
+    ended_as: ReportedAs | Literal["not begun", "returned"]
     run_s: float = 0.0
     stored: StoredObject | None = None
 

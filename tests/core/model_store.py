@@ -19,7 +19,7 @@ from steerio.core.effects import Effect, FetchAhead, ForgetCopies, FreeObjects, 
 from steerio.core.orphans import ENDING_S
 from steerio.core.versions import VersionWaiter
 from steerio.model.objects import Inputs, StoredObject
-from steerio.model.tasks import TaskOptions
+from steerio.model.tasks import ReportedAs, TaskOptions
 from tests.core.model_cluster import Cluster
 from tests.core.model_parts import SETTINGS, Book, Client, Node, Worker
 
@@ -156,7 +156,7 @@ class StoringCluster(Cluster):
             assert needed <= self.store.keys(), "it reads what is gone"
         super().begins(worker)
 
-    def ends(self, worker: Worker, ended_as: str, run_s: float) -> None:
+    def ends(self, worker: Worker, ended_as: ReportedAs, run_s: float) -> None:
         """Let a worker end its attempt, often with a value in the store."""
         run = worker.running
         super().ends(worker, ended_as, run_s)

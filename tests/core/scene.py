@@ -15,7 +15,7 @@ from steerio.model.events import AnyEvent
 from steerio.model.objects import Inputs, StoredObject
 from steerio.model.places import WorkerNeeds
 from steerio.model.settings import Settings
-from steerio.model.tasks import Retries, TaskOptions, TaskSpec
+from steerio.model.tasks import ReportedAs, Retries, TaskOptions, TaskSpec
 from tests.core import invariants
 
 E = TypeVar("E", bound=AnyEvent)
@@ -152,7 +152,7 @@ class Scene:
     def report(
         self,
         record: TaskRecord,
-        ended_as: str = "succeeded",
+        ended_as: ReportedAs = "succeeded",
         run_s: float = 1.0,
         stored: StoredObject | None = None,
     ) -> bool:

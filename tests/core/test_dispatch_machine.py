@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from steerio.core.deadlock import find_circle
 from steerio.model.events import TaskEnded
 from steerio.model.places import WorkerNeeds
-from steerio.model.tasks import Retries, TaskOptions
+from steerio.model.tasks import ReportedAs, Retries, TaskOptions
 from tests.core import invariants
 from tests.core.model_cluster import Cluster
 from tests.core.model_parts import SETTINGS, Client, Node, Word, Worker
@@ -44,7 +44,8 @@ options = st.builds(
 )
 walltimes = st.sampled_from([None, None, 1.2, 3.0, 8.0])
 """Whole seconds of them count."""
-ENDS = ["succeeded"] * 6 + ["failed", "cancelled"]
+MOSTLY: list[ReportedAs] = ["succeeded"] * 6
+ENDS: list[ReportedAs] = [*MOSTLY, "failed", "cancelled"]
 
 scripts = st.binary(min_size=2, max_size=24)
 """What workers do next: each byte is one move of one of them, and at times a moment passes."""

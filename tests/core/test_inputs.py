@@ -12,6 +12,7 @@ from steerio.core.records import TaskRecord
 from steerio.core.versions import VersionWaiter
 from steerio.model.events import TaskEnded
 from steerio.model.objects import Inputs, StoredObject, Version
+from steerio.model.tasks import ReportedAs
 from tests.core.scene import CLIENT, NODE, Scene
 
 OTHER = 2
@@ -62,7 +63,7 @@ def taken(record: TaskRecord) -> dict[str, int]:
 
 
 @pytest.mark.parametrize("ended_as", ["succeeded", "failed", "cancelled"])
-def test_a_tasks_inputs_are_held_until_it_has_ended(ended_as: str) -> None:
+def test_a_tasks_inputs_are_held_until_it_has_ended(ended_as: ReportedAs) -> None:
     scene = Stored({"simulate": 1})
     waiting, record = scene.submit(), scene.submit(inputs=INPUTS)
     assert scene.held == {b"frames", b"mesh"}

@@ -8,6 +8,7 @@ from steerio.core.effects import SendTask
 from steerio.core.lifecycle import State
 from steerio.model.events import TaskEnded, TaskRetried, WorkerLost
 from steerio.model.messages import RemoteError
+from steerio.model.tasks import ReportedAs
 from tests.core.scene import NODE, Scene
 
 
@@ -250,7 +251,7 @@ def test_an_attempt_is_not_sent_to_a_worker_that_was_lost_in_the_same_step() -> 
 
 
 @pytest.mark.parametrize("ended_as", ["succeeded", "failed"])
-def test_a_worker_that_runs_out_of_order_does_not_confuse_the_rest(ended_as: str) -> None:
+def test_a_worker_that_runs_out_of_order_does_not_confuse_the_rest(ended_as: ReportedAs) -> None:
     scene = Scene({"simulate": 1})
     first, second, third = scene.holding(3)
     assert scene.report(second, ended_as)

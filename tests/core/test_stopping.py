@@ -9,6 +9,7 @@ from steerio.core.effects import AskToStop, Effect, RecallTask, SendTask, Settle
 from steerio.core.lifecycle import State
 from steerio.core.records import TaskRecord
 from steerio.model.events import ClientLost, TaskEnded, TaskRetried
+from steerio.model.tasks import ReportedAs
 from tests.core.scene import CLIENT, Scene
 
 
@@ -159,7 +160,7 @@ def test_a_task_that_ends_after_its_signal_leaves_its_worker_alive_for_the_next(
 
 
 @pytest.mark.parametrize("ended_as", ["cancelled", "failed", "succeeded"])
-def test_a_cancelled_task_is_cancelled_whatever_it_says_in_the_end(ended_as: str) -> None:
+def test_a_cancelled_task_is_cancelled_whatever_it_says_in_the_end(ended_as: ReportedAs) -> None:
     scene = Scene({"simulate": 1})
     record = scene.submit(retries=scene.retries(failed=1, timed_out=1))
     scene.cancel(record)

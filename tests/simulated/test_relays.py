@@ -191,7 +191,7 @@ def test_nothing_is_kept_of_workers_that_nobody_expects(words: list[Any]) -> Non
         ms.WorkerSaid("default-1", b"", 0),
         ms.WorkerSaid("default-1", b"", 0, "a batch of 0 frames"),
         ms.WorkerSaid("default-1", encode_headers([ms.JoinClient(ms.PROTOCOL, "x")]), 0),
-        ms.WorkerSaid("default-1", encode_headers([ms.Report(1, "x", 0, 0, b"", 3, None)]), 0),
+        ms.WorkerSaid("default-1", encode_headers([ms.Report(1, "failed", 0, 0, b"", 3, None)]), 0),
     ],
     ids=["noise", "nothing", "no batch", "no worker's", "frames that are not there"],
 )
