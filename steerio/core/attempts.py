@@ -15,6 +15,7 @@ from steerio.core.roster import Pool
 from steerio.core.waiting import wait
 from steerio.model.events import TaskEnded, TaskRetried, TaskStarted
 from steerio.model.objects import StoredObject
+from steerio.model.showing import counted
 
 DRAINED = "its node is drained"
 """Why a task is stopped that runs on a node which is left."""
@@ -178,7 +179,7 @@ def lose(cluster: Cluster, record: TaskRecord, reason: str, guilty: bool, now: f
     """Retry or settle a task whose worker is lost; ``guilty``: it may have died of it."""
     record.kills += guilty
     if record.kills >= cluster.settings.kills:
-        why = f"it took down {record.kills} workers, the last: {reason}"
+        why = f"it took down {counted(record.kills, 'worker')}, the last: {reason}"
         settle(cluster, record, Ending("lost", reason=why), now)
     elif record.losses < record.options.retries.lost and record.not_again is None:
         record.losses += 1

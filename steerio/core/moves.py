@@ -40,6 +40,7 @@ from steerio.core.records import MoveRecord, WorkerRecord
 from steerio.core.roster import Pool
 from steerio.core.waiting import watch_empty
 from steerio.model.events import PoolChanged, WorkerMoved
+from steerio.model.showing import counted
 
 HOW = ("drain", "preempt")
 # looking them up in their classes would take longer than the step
@@ -225,7 +226,8 @@ def look_short(cluster: Cluster, number: int, now: float) -> None:
     move.short = False
     there = to_give(cluster, move)
     if move.count > there:
-        reason = f"{move.source!r} has only {there} workers, {move.count} were asked for"
+        own = counted(there, "worker")
+        reason = f"{move.source!r} has only {own}, and was asked for {move.count}"
         end(cluster, move.client, move.request, "drain", now, reason)
 
 
@@ -252,7 +254,8 @@ def _why_not(
     own = max(pool.at_home, pool.announced)
     if count > own - leaving:
         also = f", of which {leaving} are to leave for good" if leaving else ""
-        return f"{source!r} has {own} workers of its own{also}; {count} were asked for"
+        workers = counted(own, "worker")
+        return f"{source!r} has {workers} of its own{also}, and was asked for {count}"
     return ""
 
 

@@ -145,6 +145,6 @@ def _say_needs(needs: list[WorkerNeeds]) -> str:
 
 def _say_held(pool: Pool) -> str:
     return (
-        f"all its {pool.ready} workers run tasks that have submitted these and wait for them; "
+        f"all its workers ({pool.ready}) run tasks that have submitted these and wait for them; "
         "give such tasks a pool of their own, or let an agent submit the others"
     )

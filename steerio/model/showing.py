@@ -110,3 +110,8 @@ def _fields(kind: Any) -> tuple[str, ...] | None:
 
 
 _short = _Short()
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun, as in "1 worker" and "3 workers"."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

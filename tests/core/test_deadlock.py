@@ -245,7 +245,7 @@ def test_what_waits_for_more_than_are_left_ends_for_that_when_its_time_is_over()
     scene.tick(scene.settings.join_s)
     assert scene.deadlocks == []
     (*_, told) = scene.effects(TellMove)
-    assert "has only 1 workers, 2 were asked for" in told.reason
+    assert "has only 1 worker, and was asked for 2" in told.reason
 
 
 def test_a_scope_that_has_begun_goes_on_though_its_workers_are_lost() -> None:

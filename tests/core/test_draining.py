@@ -322,7 +322,10 @@ def test_a_move_that_waits_for_workers_of_a_drained_node_gets_others_or_ends() -
     assert core.moves[CLIENT, 1].state == "waiting"
     scene.tick(SETTINGS.join_s)
     (last,) = scene.effects(TellMove)[-1:]
-    assert (last.state, last.reason) == ("ended", "'simulate' has only 0 workers, 1 were asked for")
+    assert (last.state, last.reason) == (
+        "ended",
+        "'simulate' has only 0 workers, and was asked for 1",
+    )
 
 
 def test_a_worker_that_waits_for_others_to_move_together_leaves_with_its_node() -> None:

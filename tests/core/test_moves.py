@@ -296,7 +296,7 @@ def test_what_has_come_for_good_may_be_wanted_elsewhere_at_once() -> None:
 @pytest.mark.parametrize(
     ("asked", "said"),
     [
-        ({"count": 3}, "'simulate' has 2 workers of its own; 3 were asked for"),
+        ({"count": 3}, "'simulate' has 2 workers of its own, and was asked for 3"),
         ({"count": 0}, "0 workers cannot be moved"),
         ({"count": 1, "source": "nowhere"}, "no pool 'nowhere' (there are: learn, simulate)"),
         ({"count": 1, "target": "nowhere"}, "no pool 'nowhere' (there are: learn, simulate)"),
@@ -316,7 +316,7 @@ def test_what_others_will_take_for_good_cannot_be_asked_for() -> None:
     scene = MovingScene()
     scene.submit()
     scene.ask(2)
-    assert "of which 2 are to leave for good; 1 were asked for" in scene.ask(1)
+    assert "of which 2 are to leave for good, and was asked for 1" in scene.ask(1)
 
 
 def test_a_request_is_made_once() -> None:
@@ -344,14 +344,14 @@ def test_a_move_ends_when_too_few_workers_are_left_for_it_for_long() -> None:
     assert scene.move().state == "waiting"
     scene.tick(0.2)
     (last,) = [effect for effect in scene.effects(TellMove) if effect.state == "ended"]
-    assert last.reason == "'simulate' has only 1 workers, 2 were asked for"
+    assert last.reason == "'simulate' has only 1 worker, and was asked for 2"
     assert scene.sizes() == (1, 0)
 
 
 def test_workers_that_are_announced_may_be_asked_for_before_they_come() -> None:
     scene = MovingScene(0, pools=("simulate", "learn"))
     scene.pool("simulate").announced = 2
-    assert "'simulate' has 2 workers of its own; 3 were asked for" in scene.ask(3)
+    assert "'simulate' has 2 workers of its own, and was asked for 3" in scene.ask(3)
     assert scene.ask(2) == ""
     scene.node({"simulate": 2}, peer=NODE + 1)
     assert scene.sizes() == (0, 2)

@@ -227,7 +227,7 @@ def test_workers_whose_tasks_all_wait_for_tasks_of_their_own_pool_are_held() -> 
     scene.submit(client=SECOND)
     ((pool, queued, reason),) = heard(scene, PARENT, SECOND)
     assert (pool, queued) == ("simulate", 2)
-    assert "all its 2 workers run tasks that have submitted these" in reason
+    assert "all its workers (2) run tasks that have submitted these" in reason
 
 
 def test_one_whose_task_waits_for_nothing_is_enough() -> None:

@@ -111,7 +111,7 @@ def test_a_worker_for_a_pool_that_needs_more_is_forked_warm(tmp_path: Path) -> N
 
 async def test_a_move_that_never_can_be_says_so_at_once() -> None:
     async with steerio.open_session(workers={"simulate": 1, "learn": 0}) as session:
-        with pytest.raises(MoveFailed, match="has 1 workers of its own; 2 were asked for"):
+        with pytest.raises(MoveFailed, match="has 1 worker of its own, and was asked for 2"):
             await session.pools.move("simulate", "learn", 2)
 
 

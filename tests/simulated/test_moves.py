@@ -127,7 +127,7 @@ async def test_preempting_costs_the_task_an_attempt_and_no_failure(
 async def test_what_can_never_be_granted_is_refused_at_once(
     cluster: SimulatedCluster, session: Session
 ) -> None:
-    with pytest.raises(MoveFailed, match="'learn' has 1 workers of its own; 2 were asked for"):
+    with pytest.raises(MoveFailed, match="'learn' has 1 worker of its own, and was asked for 2"):
         await session.pools.move("learn", "simulate", 2)
     with pytest.raises(MoveFailed, match="no pool 'lern'"):
         async with session.pools.lend("simulate", to="lern"):
