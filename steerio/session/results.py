@@ -155,6 +155,8 @@ def explain(result: rs.Result) -> str:
         case rs.TimedOut():
             return f"{what} ran longer than {result.timeout_s:g} s (attempt {result.attempt})"
         case rs.Lost():
-            return f"{what} was lost after {result.attempt} attempts: {result.reason}"
+            made = result.attempt  # 0, too, if the client lost its broker: it was not told of any
+            after = f" after {made} attempt{'s' * (made > 1)}" if made else ""
+            return f"{what} was lost{after}: {result.reason}"
         case _:
             return f"{what} {result.ended_as}"

@@ -13,6 +13,7 @@ import pytest
 
 from steerio.model.results import Failed, Lost, Sizes, Succeeded, TaskError, Timings
 from steerio.model.showing import in_words, short, steady
+from steerio.session.results import explain
 
 
 class Model(msgspec.Struct):
@@ -143,3 +144,16 @@ def test_results_are_pickled_with_the_arguments_that_they_were_given_late() -> N
     copied = pickle.loads(pickle.dumps(result))
     assert repr(copied) == repr(result)
     assert (copied.args, copied.kwargs) == (("C", 2), {"charge": 1})
+
+
+@pytest.mark.parametrize(
+    ("attempts", "text"),
+    [
+        (0, "task 3 m:f(1) was lost: why"),
+        (1, "task 3 m:f(1) was lost after 1 attempt: why"),
+        (2, "task 3 m:f(1) was lost after 2 attempts: why"),
+    ],
+)
+def test_the_text_of_a_loss_counts_the_attempts_that_are_known(attempts: int, text: str) -> None:
+    lost = Lost(3, "m:f", (1,), {}, attempts, None, Timings(), Sizes(), {}, "", {}, "why")
+    assert explain(lost) == text
