@@ -170,7 +170,8 @@ def look_client(cluster: Cluster, peer: int, now: float) -> None:
     away_s = cluster.settings.away_s
     if now >= client.heard + away_s:
         client_left(cluster, peer, f"silent for {away_s:g} s", now)
-        cluster.effects.append(Expel(peer, "silent for too long"))
+        why = f"the broker gave this client up, which had been silent for {away_s:g} s"
+        cluster.effects.append(Expel(peer, why))
     else:
         cluster.deadlines.add(client.heard + away_s, Due.CLIENT, peer)
 
