@@ -36,6 +36,8 @@ SHARE_POOLS_S = 0.1
 """Least time between two messages on other changes to clients that watch the sizes of pools."""
 EVENTS_UNWRITTEN = 1_000
 """Most events that wait to be written together."""
+LATE_S = 0.5
+"""A broker that steps by more than this later than it asked for has stood still."""
 ROUNDS = 8
 """Most rounds of performing in one step; each but the first follows from lost peers."""
 
@@ -99,6 +101,10 @@ class Broker:
         self._next_ping = clock()
         self._next_share = clock()
         self._share_at = inf
+        self._step_by = inf
+        """When to step again at the latest, as the last step said."""
+        self._judges_from = -inf
+        """When silence is judged again after the broker stood still."""
         self._shared_sizes: list[int] = []
         self.core.expect_workers(pools or {}, clock())
 
@@ -122,12 +128,14 @@ class Broker:
         """
         with self._lock:
             now = self._clock()
+            if now > self._step_by + LATE_S:
+                self._judges_from = now + self.settings.beat_s
             self._take_in(now)
             due = self.core.next_look
             if due is not None and due <= now:
                 for router in self.routers:
                     router.expect()
-                self.core.tick(now, words_wait=self._words_wait())
+                self.core.tick(now, words_wait=now < self._judges_from or self._words_wait())
                 for reason in self.core.take_stalls():
                     log.warning("nothing can go on: %s", reason)
             if now >= self._next_ping:
@@ -136,13 +144,8 @@ class Broker:
                 self._share_pools(now)
             self._finish(now)
             self.more = self._words_wait()
-            next_deadline = self.core.next_look
-            soonest = min(self._write_events_at, self._share_at)
-            if next_deadline is not None:
-                soonest = min(soonest, next_deadline)
-            if self._peers.by_number:
-                return min(soonest, self._next_ping)
-            return soonest if soonest < inf else None
+            self._step_by = self._soonest()
+            return self._step_by if self._step_by < inf else None
 
     def node_exited(self, pid: int, reason: str) -> bool:
         """Take in that a node's process ended, as its starter saw (any thread).
@@ -234,6 +237,14 @@ class Broker:
             if router.ready():
                 return True
         return False
+
+    def _soonest(self) -> float:
+        """Return when to step again at the latest."""
+        soonest = min(self._write_events_at, self._share_at)
+        next_deadline = self.core.next_look
+        if next_deadline is not None:
+            soonest = min(soonest, next_deadline)
+        return min(soonest, self._next_ping) if self._peers.by_number else soonest
 
     def _finish(self, now: float) -> None:
         """Perform, record, share and flush; peers found gone lead to another round.
