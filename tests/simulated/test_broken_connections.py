@@ -218,7 +218,9 @@ async def scene(seed: int) -> None:
             assert loop.time() < END_S
             for result, task in zip(results, tasks, strict=True):
                 away = task.session is far and far.client.lost
-                assert result.ended_as != "lost" or away, result
+                # three of the killed workers may have had the same task
+                killer = result.ended_as == "lost" and result.reason.startswith("it took down 3")
+                assert result.ended_as != "lost" or away or killer, result
         await asyncio.sleep(200)
         assert set(ended.values()) == {1}, "each handle was told once"
         events = cluster.record.events
