@@ -162,13 +162,13 @@ class Line:
             NotAllowed: the broker lets this client only look on.
         """
         if self.observes:
-            self.refuse_deeds(message)
+            self._refuse_deeds(message)
         self._link.send(message, frames)
         if not self._flush_due and not self._link.immediate:
             self._flush_due = True
             self._loop.call_soon(self._flush)
 
-    def refuse_deeds(self, message: ms.ToBroker) -> None:
+    def _refuse_deeds(self, message: ms.ToBroker) -> None:
         """Refuse a message that is more than looking on.
 
         Raises:

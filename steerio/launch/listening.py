@@ -23,8 +23,6 @@ log = logging.getLogger("steerio.launch")
 
 BROKER = "broker"
 """The name of the socket for nodes and clients."""
-THREADS = 2
-"""Threads that a broker starts at the least; it says at once if they cannot start."""
 ANY_HOST = "0.0.0.0"
 """All addresses of this machine."""
 
@@ -73,7 +71,7 @@ class Listening:
             self.routers.append(self.memory)
         self.folder = folder = make_folder()
         try:
-            need_threads(THREADS)
+            need_threads()
             for name in (WORKERS, BROKER):
                 self.routers.append(StreamRouter(f"{folder}/{name}", first=name == WORKERS))
             self.stream, self.local = (f"{UNIX}{folder}/{name}" for name in (WORKERS, BROKER))

@@ -18,6 +18,9 @@ from typing import Any, TypeVar
 
 R = TypeVar("R")
 
+NEEDED = 2
+"""Threads of a context: one for input and output, and one that closes sockets."""
+
 Call = tuple[Future[Any], Callable[..., Any], tuple[Any, ...]]
 
 
@@ -121,8 +124,8 @@ def _tell(tell: Callable[[Any], None], what: Any) -> None:
         tell(what)
 
 
-def need_threads(count: int) -> None:
-    """Check that so many threads can start.
+def need_threads() -> None:
+    """Check that a few threads can start, as many as a context of ZeroMQ has.
 
     Raises:
         OSError: they cannot.
@@ -137,7 +140,7 @@ def need_threads(count: int) -> None:
 
     started = 0
     try:
-        for _ in range(count):  # bare, for this is on the way to the first result
+        for _ in range(NEEDED):  # bare, for this is on the way to the first result
             _thread.start_new_thread(wait, ())
             started += 1
     except RuntimeError:

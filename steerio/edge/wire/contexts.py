@@ -12,9 +12,6 @@ import zmq
 
 from steerio.edge.system.threads import need_threads
 
-THREADS = 2
-"""Threads of a context: one for input and output, and one that closes sockets."""
-
 _open: list[zmq.Context[zmq.Socket[bytes]]] = []
 """Contexts that have not ended: collected as garbage, one would wait for its sockets."""
 
@@ -27,7 +24,7 @@ class Context:
     """
 
     def __init__(self) -> None:
-        need_threads(THREADS)  # ZeroMQ ends the process if they cannot start
+        need_threads()  # ZeroMQ ends the process if they cannot start
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         _open.append(self._context)
         self._sockets: list[zmq.Socket[bytes]] = []
