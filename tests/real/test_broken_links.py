@@ -27,8 +27,8 @@ from steerio.edge.wire.connection import FILE_NAME
 from steerio.launch.broker_setup import BrokerSetup
 from steerio.launch.hosting import Hosting
 from steerio.model.settings import Settings
-from steerio.session.session_store import SessionStore
 from tests.real import deeds
+from tests.real.followed import followed
 from tests.real.programs import Program, running, steerio_command
 from tests.real.proxies import Proxy, proxy_to
 
@@ -48,11 +48,13 @@ async def until(condition: Callable[[], Any]) -> None:
 class Site:
     """A broker in this process, and a proxy before its TCP address."""
 
-    def __init__(self, hosting: Hosting, session: Session, proxy: Proxy, folder: Path) -> None:
+    def __init__(
+        self, hosting: Hosting, session: Session, proxy: Proxy, folder: Path, events: list[Any]
+    ) -> None:
         self.hosting, self.session, self.proxy = hosting, session, proxy
         self.folder = folder
         """The run directory as another host sees it: its address is the proxy's."""
-        self.events: list[Any] = []
+        self.events = events
 
     def seen(self, kind: type) -> list[Any]:
         """Return the events of a kind so far."""
@@ -82,33 +84,14 @@ async def site(folder: Path, settings: Settings) -> AsyncIterator[Site]:
         run_dir=folder / "run",
         settings=settings,
     )
-    hosting = Hosting(setup)
-    await hosting.start()
-    try:
-        client = await hosting.join("test")
-        session = Session(client, None, SessionStore(client, *hosting.store))
+    async with followed(setup) as (hosting, session, events):
         with proxy_to(hosting.connection.remote) as proxy:
-            seen = Site(hosting, session, proxy, folder / "elsewhere")
+            seen = Site(hosting, session, proxy, folder / "elsewhere", events)
             seen.folder.mkdir()
             remote = f"tcp://127.0.0.1:{proxy.port}"
             shown = structs.replace(hosting.connection, host="elsewhere", remote=remote)
             write_own(seen.folder / FILE_NAME, to_json(shown))
-
-            async def listen() -> None:
-                async with session.events(since=0) as events:
-                    async for event in events:
-                        seen.events.append(event)
-
-            listening = asyncio.ensure_future(listen())
-            try:
-                yield seen
-            finally:
-                listening.cancel()
-                await asyncio.wait([listening])
-                session.close()
-                await session.store.close()
-    finally:
-        await hosting.close("the test has ended")
+            yield seen
 
 
 async def all_succeed(tasks: list[Any], values: list[int]) -> None:

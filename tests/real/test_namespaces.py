@@ -16,10 +16,9 @@ import pytest
 
 from steerio import NodeJoined, NodeLost, Session, Succeeded, TaskEnded, TaskStarted
 from steerio.launch.broker_setup import BrokerSetup
-from steerio.launch.hosting import Hosting
 from steerio.model.settings import Settings
-from steerio.session.session_store import SessionStore
 from tests.real import deeds
+from tests.real.followed import followed
 from tests.real.programs import running, steerio_command
 from tests.real.test_broken_links import HASTY, PATIENT, until
 from tests.real.test_strangers import seen_from_afar
@@ -91,10 +90,10 @@ def link() -> Iterator[Link]:
 class Site:
     """A broker here, with a session, and the events so far."""
 
-    def __init__(self, session: Session, afar: Path) -> None:
+    def __init__(self, session: Session, afar: Path, events: list[Any]) -> None:
         self.session = session
         self.afar = afar
-        self.events: list[Any] = []
+        self.events = events
 
     def seen(self, kind: type) -> list[Any]:
         """Return the events of a kind so far."""
@@ -117,29 +116,9 @@ async def site(folder: Path, settings: Settings) -> AsyncIterator[Site]:
     setup = BrokerSetup(
         workers={}, pools={"default": 0}, host=HERE, run_dir=folder / "run", settings=settings
     )
-    hosting = Hosting(setup)
-    await hosting.start()
-    try:
+    async with followed(setup) as (_, session, events):
         seen_from_afar(folder / "run", folder / "afar")
-        client = await hosting.join("test")
-        session = Session(client, None, SessionStore(client, *hosting.store))
-        here = Site(session, folder / "afar")
-
-        async def listen() -> None:
-            async with session.events(since=0) as events:
-                async for event in events:
-                    here.events.append(event)
-
-        listening = asyncio.ensure_future(listen())
-        try:
-            yield here
-        finally:
-            listening.cancel()
-            await asyncio.wait([listening])
-            session.close()
-            await session.store.close()
-    finally:
-        await hosting.close("the test has ended")
+        yield Site(session, folder / "afar", events)
 
 
 def ended_once(here: Site, tasks: list[Any]) -> bool:
