@@ -14,7 +14,15 @@ from typing import Any
 
 import pytest
 
-from steerio import NodeJoined, NodeLost, Session, Succeeded, TaskEnded, TaskStarted
+from steerio import (
+    NodeJoined,
+    NodeLost,
+    Session,
+    Succeeded,
+    TaskEnded,
+    TaskStarted,
+    WorkerJoined,
+)
 from steerio.launch.broker_setup import BrokerSetup
 from steerio.model.settings import Settings
 from tests.real import deeds
@@ -104,6 +112,7 @@ class Site:
         """Have a node with two workers join from there, and leave."""
         join = steerio_command("worker", "--join", str(self.afar), "--workers", "2")
         with running("ip", "netns", "exec", namespace, *join, cwd=self.afar) as program:
+            await until(lambda: len(self.seen(WorkerJoined)) == 2)
             assert await self.session.run(deeds.double, 1) == 2
             yield
             program.signal(signal.SIGTERM)
