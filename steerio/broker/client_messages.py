@@ -17,6 +17,7 @@ from steerio.core.versions import VersionWaiter
 from steerio.edge.record.journal import shown
 from steerio.edge.wire.endpoint import Frames
 from steerio.model import messages as ms
+from steerio.model.moving import DrainEnd
 from steerio.model.tasks import CLIENT_BITS
 
 IN_HAND = (State.RUNNING, State.STOPPING)
@@ -224,7 +225,7 @@ class FromClients:
 
     def _undrain(self, peer: Peer, message: ms.UndrainNode, _: Frames, now: float) -> None:
         refusal = self._core.undrain(message.node, now)
-        state = "refused" if refusal else "undrained"
+        state: DrainEnd = "refused" if refusal else "undrained"
         peer.send(ms.NodeNews(message.request, state, refusal))
 
     # -- the store ----------------------------------------------------------------------------

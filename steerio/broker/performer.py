@@ -4,14 +4,25 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Collection, Container
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from steerio.broker.peers import Peers
 from steerio.core import effects as fx
+from steerio.core.lifecycle import MoveState
 from steerio.core.records import Attempt
 from steerio.edge.record.journal import AttemptEntry, TaskEntry, shown
 from steerio.edge.wire.endpoint import Frames
 from steerio.model import messages as ms
+from steerio.model.moving import MoveProgress
+
+PROGRESS: dict[MoveState | Literal["deadlocked"], MoveProgress] = {
+    MoveState.WAITING: "waiting",
+    MoveState.GRANTED: "granted",
+    MoveState.RETURNING: "returning",
+    MoveState.ENDED: "ended",
+    "deadlocked": "deadlocked",
+}
+"""The word to a client for each state of its move that the core tells of."""
 
 DISMISSED = 64
 """Most processes that are remembered as told to end; their starter asks soon after the end."""
@@ -249,7 +260,8 @@ class Performer:
         """Tell the client the progress of its move."""
         del now
         move = effect.move
-        news = ms.MoveNews(move.request, str(effect.state), effect.came, effect.gone, effect.reason)
+        state = PROGRESS[effect.state]
+        news = ms.MoveNews(move.request, state, effect.came, effect.gone, effect.reason)
         self._peers.send(move.client, news)
 
     def free_objects(self, effect: fx.FreeObjects, now: float) -> None:

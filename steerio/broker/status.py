@@ -8,6 +8,7 @@ from math import inf
 from steerio.core.core import Core
 from steerio.core.records import NodeRecord
 from steerio.model import messages as ms
+from steerio.model.moving import NodeState
 from steerio.model.status import NodeStatus, WorkerStatus
 
 
@@ -62,6 +63,6 @@ class Overview:
 def _describe(node: NodeRecord, now: float) -> NodeStatus:
     """Return a node at a glance."""
     busy = sum(bool(worker.in_hand) for worker in node.workers.values())
-    state = "drained" if node.drained else "draining" if node.draining else "up"
+    state: NodeState = "drained" if node.drained else "draining" if node.draining else "up"
     left_s = node.ends - now if node.ends < inf else None
     return NodeStatus(node.host, len(node.workers), busy, state, left_s)

@@ -8,7 +8,7 @@ import logging
 import types
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Generator
-from typing import Any, Protocol
+from typing import Any, Protocol, assert_never
 
 import anyio
 
@@ -187,8 +187,12 @@ class Calls:
                 serving = self._serve_idle
             case "period":
                 serving = self._serve_period
-            case _:
+            case "success" | "failure" | "result" | "event":
                 serving = self._serve_queue
+            case "agent":
+                raise AssertionError(f"{self.name} is called once, and not served")
+            case _:
+                assert_never(self.trigger.kind)
         ended = False
         while not ended:
             # one scope for many calls: to make one takes as long as a short call

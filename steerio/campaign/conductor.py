@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Any
+from typing import Any, assert_never
 
 import anyio
 import anyio.abc
@@ -179,10 +179,12 @@ class Conductor:
                 case "agent":
                     self._agents += 1
                     group.start_soon(self._serve_agent, calls, name=calls.name)
-                case kind:
-                    self._periods += kind == "period"
+                case "success" | "failure" | "result" | "event" | "period" | "idle":
+                    self._periods += calls.trigger.kind == "period"
                     for _ in range(calls.trigger.concurrent):
                         group.start_soon(calls.serve, name=calls.name)
+                case _:
+                    assert_never(calls.trigger.kind)
 
     async def _serve_agent(self, calls: Calls) -> None:
         current_agent.set(calls.name)

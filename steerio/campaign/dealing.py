@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from typing import Any
+from typing import Any, assert_never
 
 from steerio.campaign.calls import Calls, CallsHome, is_echo
 from steerio.campaign.campaign import Campaign
@@ -41,11 +41,15 @@ class Dealing:
         of_method: defaultdict[str, list[Calls]] = defaultdict(list)
         for calls in self.calls:
             of_method[calls.name].append(calls)
-            kind = calls.trigger.kind
-            if kind in ("success", "failure", "result"):
-                self._on_result[calls.trigger.subject.name].append(calls)
-            elif kind == "event":
-                self._on_event.append(calls)
+            match calls.trigger.kind:
+                case "success" | "failure" | "result":
+                    self._on_result[calls.trigger.subject.name].append(calls)
+                case "event":
+                    self._on_event.append(calls)
+                case "agent" | "period" | "idle":
+                    pass
+                case _:
+                    assert_never(calls.trigger.kind)
         for several in of_method.values():
             if len(several) > 1:
                 turn = asyncio.Semaphore(max(calls.trigger.concurrent for calls in several))

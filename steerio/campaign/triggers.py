@@ -11,7 +11,7 @@ import math
 import operator
 from collections.abc import Awaitable, Callable
 from types import FrameType, FunctionType
-from typing import Any, ParamSpec, cast
+from typing import Any, Literal, ParamSpec, assert_never, cast
 
 from msgspec import Struct
 
@@ -23,6 +23,11 @@ from steerio.session.task_type import as_task_type
 
 P = ParamSpec("P")
 Method = Callable[P, Awaitable[Any]]
+
+ResultKind = Literal["success", "failure", "result"]
+"""The kinds of triggers that watch the results of a task type."""
+TriggerKind = Literal["agent", "event", "period", "idle"] | ResultKind
+"""The kinds of triggers."""
 
 MARK = "__steerio_triggers__"
 """The attribute of a method that lists its triggers, in the order in which they were put on."""
@@ -36,7 +41,7 @@ class Trigger(Struct, frozen=True):
     """A condition on which a method of a campaign is called.
 
     Attributes:
-        kind: ``agent``, ``success``, ``failure``, ``result``, ``event``, ``period``, ``idle``.
+        kind: the thing that it watches, or ``agent``: it is called once.
         subject: the task type, the class of events, or the pool that it watches.
         every: how many results or events make a call; the handler then gets them as a list.
         concurrent: how many calls may run at a time.
@@ -44,7 +49,7 @@ class Trigger(Struct, frozen=True):
         seconds: the period.
     """
 
-    kind: str
+    kind: TriggerKind
     subject: Any = None
     every: int | None = None
     concurrent: int = 1
@@ -54,26 +59,44 @@ class Trigger(Struct, frozen=True):
     @property
     def name(self) -> str:
         """The trigger as it is written."""
-        name = {"agent": "agent", "period": "every"}.get(self.kind, f"on_{self.kind}")
-        return f"@{name}"
+        match self.kind:
+            case "agent":
+                return "@agent"
+            case "period":
+                return "@every"
+            case "success" | "failure" | "result" | "event" | "idle":
+                return f"@on_{self.kind}"
+            case _:
+                assert_never(self.kind)
 
     @property
     def given(self) -> tuple[str, ...]:
         """The names of the arguments that a call is given."""
-        if self.kind in ("agent", "period"):
-            return ()
-        if self.kind == "idle":
-            return ("idle",)
-        noun = "event" if self.kind == "event" else "result"
-        return (noun if self.every is None else f"{noun}s",)
+        match self.kind:
+            case "agent" | "period":
+                return ()
+            case "idle":
+                return ("idle",)
+            case "event":
+                return ("event" if self.every is None else "events",)
+            case "success" | "failure" | "result":
+                return ("result" if self.every is None else "results",)
+            case _:
+                assert_never(self.kind)
 
     def wants(self, result: Result) -> bool:
         """Whether a result is of this trigger's kind (its task type was checked already)."""
-        if self.kind == "success":
-            return isinstance(result, Succeeded)
-        if self.kind == "failure":
-            return not isinstance(result, (Succeeded, Cancelled))
-        return self.kind == "result"
+        match self.kind:
+            case "success":
+                return isinstance(result, Succeeded)
+            case "failure":
+                return not isinstance(result, (Succeeded, Cancelled))
+            case "result":
+                return True
+            case "agent" | "event" | "period" | "idle":
+                return False
+            case _:
+                assert_never(self.kind)
 
 
 def agent(method: Method[P] | None = None, /) -> Method[P]:
@@ -231,7 +254,7 @@ def check_callable(function: Callable[..., Any], trigger: Trigger, name: str) ->
 
 
 def _on(
-    kind: str,
+    kind: ResultKind,
     task_type: Callable[..., Any],
     every: int | None,
     concurrent: int,

@@ -26,7 +26,7 @@ from steerio.model import messages as ms
 from steerio.model.bounds import said
 from steerio.model.objects import Inputs, client_maker
 from steerio.model.settings import Settings
-from steerio.model.tasks import EndedAs, TaskOptions, TaskSpec, task_id
+from steerio.model.tasks import EndedAs, TaskOptions, TaskSpec, ToldState, task_id
 
 CANCELLED_IN_MESSAGE = 100
 """Most tasks that one message cancels: the broker takes in many messages in one step."""
@@ -299,7 +299,7 @@ class Client:
             case _:
                 self._deal_rarely(message)
 
-    def _deal_states(self, numbers: list[int], state: str) -> None:
+    def _deal_states(self, numbers: list[int], state: ToldState) -> None:
         for number in numbers:
             sink = self.sinks.get(number)
             if sink is not None:

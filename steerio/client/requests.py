@@ -6,12 +6,13 @@ Each request has a number of its own, which its answer or its news repeat.
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, assert_never
 
 from steerio.client.line import Line
 from steerio.client.sinks import MoveSink
 from steerio.errors import BrokerLost
 from steerio.model import messages as ms
+from steerio.model.moving import How
 
 
 class ClientRequests:
@@ -41,7 +42,7 @@ class ClientRequests:
         *,
         lease: bool,
         together: bool,
-        how: str,
+        how: How,
         preempt_after_s: float | None,
     ) -> int:
         """Ask for workers to be moved; returns the request's number.
@@ -72,7 +73,7 @@ class ClientRequests:
         if not self._line.lost:
             self._line.send(ms.AwaitMove(request, count, holds, cause))
 
-    def end_move(self, request: int, how: str) -> None:
+    def end_move(self, request: int, how: How) -> None:
         """Undo a move, or give back the leased workers; news will tell when that is done."""
         if not self._line.lost:
             self._line.send(ms.EndMove(request, how))
@@ -144,8 +145,16 @@ class ClientRequests:
         sink = self._moves.get(number)
         if sink is None:
             return
-        for_good = message.state == "granted" and number not in self._leases
-        if for_good or message.state in ("refused", "ended"):
+        match message.state:
+            case "refused" | "ended":
+                over = True
+            case "granted":
+                over = number not in self._leases
+            case "waiting" | "returning" | "deadlocked":
+                over = False
+            case _:
+                assert_never(message.state)
+        if over:
             del self._moves[number]
             self._leases.discard(number)
         sink.news(message.state, message.came, message.gone, message.reason)

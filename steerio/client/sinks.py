@@ -6,6 +6,8 @@ from typing import Protocol
 
 from steerio.edge.wire.endpoint import Frames
 from steerio.model import messages as ms
+from steerio.model.moving import MoveProgress
+from steerio.model.tasks import ToldState
 
 
 class Sink(Protocol):
@@ -19,15 +21,15 @@ class Sink(Protocol):
         """Take in an item that the task yielded."""
         ...
 
-    def reached(self, state: str) -> None:
-        """Take in that the task is ``queued``, or ``running``; called if tasks are watched."""
+    def reached(self, state: ToldState) -> None:
+        """Take in the state of the task; called if tasks are watched."""
         ...
 
 
 class MoveSink(Protocol):
     """The receiver of one move's news."""
 
-    def news(self, state: str, came: list[str], gone: list[str], reason: str) -> None:
+    def news(self, state: MoveProgress, came: list[str], gone: list[str], reason: str) -> None:
         """Take in how far the move is, and which workers came and went since the last news.
 
         The last news are ``refused`` or ``ended``, or ``granted`` if no lease was asked for.

@@ -39,6 +39,7 @@ from steerio.core.shown_state import ShownState
 from steerio.core.versions import VersionWaiter
 from steerio.model.events import AnyEvent, Published
 from steerio.model.messages import RemoteError
+from steerio.model.moving import How
 from steerio.model.objects import StoredObject, Version
 from steerio.model.places import WorkerNeeds
 from steerio.model.settings import Settings
@@ -222,7 +223,7 @@ class Core(ShownState):
         *,
         lease: bool = False,
         together: bool = False,
-        how: str = "drain",
+        how: How = "drain",
         preempt_after_s: float | None = None,
     ) -> str:
         """Begin to move workers; returns why that can never be, or nothing.
@@ -264,7 +265,7 @@ class Core(ShownState):
         if deadlock.await_move(self.cluster, client, request, count, holds, by):
             looks.end_deadlocks(self.cluster, now)
 
-    def end_move(self, client: int, request: int, how: str, now: float) -> None:
+    def end_move(self, client: int, request: int, how: How, now: float) -> None:
         """Undo a move that is not granted yet, or take back leased workers."""
         moves.end(self.cluster, client, request, how, now)
         assign(self.cluster, now)

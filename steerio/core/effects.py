@@ -12,6 +12,7 @@ from msgspec import Struct
 from steerio.core.lifecycle import GONE, MoveState
 from steerio.core.records import MoveRecord, NodeRecord, TaskRecord, TypeRecord, WorkerRecord
 from steerio.model.messages import RemoteError
+from steerio.model.moving import DrainEnd
 from steerio.model.objects import StoredObject
 from steerio.model.tasks import EndedAs, SignalName
 
@@ -105,7 +106,7 @@ class TellNode(Struct, frozen=True, gc=False):
 
     client: int
     request: int
-    state: Literal["drained", "undrained", "left"]
+    state: DrainEnd
     reason: str = ""
 
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from itertools import takewhile
 from math import inf
+from typing import assert_never
 
 from steerio.core import attempts, stalls
 from steerio.core.cluster import Cluster
@@ -40,9 +41,9 @@ from steerio.core.records import MoveRecord, WorkerRecord
 from steerio.core.roster import Pool
 from steerio.core.waiting import watch_empty
 from steerio.model.events import PoolChanged, WorkerMoved
+from steerio.model.moving import How
 from steerio.model.showing import counted
 
-HOW = ("drain", "preempt")
 # looking them up in their classes would take longer than the step
 _SERVED, _RESERVED = Step.SERVED, Turn.RESERVED
 
@@ -59,7 +60,7 @@ def ask(
     *,
     lease: bool = False,
     together: bool = False,
-    how: str = "drain",
+    how: How = "drain",
     preempt_after_s: float | None = None,
 ) -> MoveRecord | str:
     """Have a move wait for workers; returns why that can never be, if so.
@@ -67,8 +68,6 @@ def ask(
     Idle workers are given to it by `assigning.assign`, after which it is to `insist`.
     """
     refusal = _why_not(cluster, client, request, source, target, count)
-    if how not in HOW:
-        refusal = f"how is {' or '.join(HOW)}, not {how!r}"
     if preempt_after_s is not None and not 0 <= preempt_after_s < inf:
         refusal = f"preempt_after_s is a number of seconds, not {preempt_after_s!r}"
     if refusal:
@@ -102,7 +101,7 @@ def insist(cluster: Cluster, move: MoveRecord, preempt_after_s: float | None, no
 
 
 def end(
-    cluster: Cluster, client: int, request: int, how: str, now: float, reason: str = ""
+    cluster: Cluster, client: int, request: int, how: How, now: float, reason: str = ""
 ) -> None:
     """Undo a move that is not granted yet, or take back leased workers."""
     move = cluster.moves.get((client, request))
@@ -114,7 +113,7 @@ def end(
     for worker in list(move.reserved):
         _release(cluster, worker, move)
     for worker in list(move.taken):
-        _send_home(cluster, worker, how == "preempt", now)
+        _send_home(cluster, worker, how, now)
     look_ended(cluster, move)
     if move.state is RETURNING:
         _tell(cluster, move)
@@ -196,8 +195,13 @@ def press(cluster: Cluster, pool: Pool, now: float) -> None:
     owed = pressing = 0
     for move in pool.moves:
         owed += move.owed
-        if move.how == "preempt":
-            pressing = owed
+        match move.how:
+            case "preempt":
+                pressing = owed
+            case "drain":
+                pass
+            case _:
+                assert_never(move.how)
     if not pressing:
         return
     busy = _busy(cluster, pool)
@@ -314,7 +318,7 @@ def _retire(cluster: Cluster, worker: WorkerRecord, pool: Pool, now: float) -> N
     cluster.deadlines.add(now + cluster.settings.start_s, Due.RETIRE, worker.number)
 
 
-def _send_home(cluster: Cluster, worker: WorkerRecord, preempt: bool, now: float) -> None:
+def _send_home(cluster: Cluster, worker: WorkerRecord, how: How, now: float) -> None:
     worker.goes_home = True
     if worker.phase is IDLE:
         del cluster.roster.pools[worker.pool].idle[worker]
@@ -322,8 +326,13 @@ def _send_home(cluster: Cluster, worker: WorkerRecord, preempt: bool, now: float
         bring_home(cluster, worker, now)
     elif worker.in_hand:
         attempts.recall(cluster, worker)
-        if preempt:
-            _preempt(cluster, worker, now)
+        match how:
+            case "preempt":
+                _preempt(cluster, worker, now)
+            case "drain":
+                pass
+            case _:
+                assert_never(how)
 
 
 def _release(cluster: Cluster, worker: WorkerRecord, move: MoveRecord) -> None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from steerio.core.cluster import Cluster
 from steerio.core.effects import Dismiss, Expel, TellNode
 from steerio.core.records import NodeRecord, WorkerRecord
 from steerio.model.events import NodeDrained, NodeLost
+from steerio.model.moving import DrainEnd
 
 WALLTIME = "its walltime ends"
 
@@ -37,12 +36,7 @@ def take_out(cluster: Cluster, node: NodeRecord, reason: str, now: float) -> lis
     return cluster.roster.remove_node(node)
 
 
-def tell(
-    cluster: Cluster,
-    node: NodeRecord,
-    state: Literal["drained", "undrained", "left"],
-    reason: str,
-) -> None:
+def tell(cluster: Cluster, node: NodeRecord, state: DrainEnd, reason: str) -> None:
     """Tell the clients that wanted a node drained how that ended."""
     watchers, node.watchers = node.watchers, []
     for client, request in watchers:

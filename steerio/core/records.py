@@ -16,6 +16,7 @@ from msgspec import Struct, field
 
 from steerio.core.deadlines import Due
 from steerio.core.lifecycle import MoveState, Phase
+from steerio.model.moving import How
 from steerio.model.objects import Inputs, Version
 from steerio.model.places import WorkerNeeds
 from steerio.model.tasks import TaskOptions, TaskSpec
@@ -222,7 +223,7 @@ class MoveRecord(Struct, eq=False):
     count: int
     lease: bool = False
     together: bool = False
-    how: str = "drain"
+    how: How = "drain"
     short: bool = False
     state: MoveState = MoveState.WAITING
     reason: str = ""

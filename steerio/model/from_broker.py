@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from steerio.model.events import AnyEvent
 from steerio.model.from_nodes import RemoteError
+from steerio.model.moving import DrainEnd, MoveProgress
 from steerio.model.objects import StoredObject, Version
 from steerio.model.settings import Settings
 from steerio.model.tasks import EndedAs, SignalName
@@ -120,28 +121,23 @@ class Events(Struct, frozen=True, gc=False, array_like=True, tag=62):
 class MoveNews(Struct, frozen=True, gc=False, array_like=True, tag=65):
     """The progress of a move of yours.
 
-    ``state`` is ``waiting``, ``granted``, ``returning`` or ``ended``, and ``deadlocked`` before
-    these if it ends by a deadlock.  ``came`` and ``gone`` are the workers that are, or are no
-    longer, at the target for it since the last news; of one that has ended all are gone.
-    ``reason`` says why it ended, if you did not end it.
+    ``came`` and ``gone`` are the workers that are, or are no longer, at the target for it since the
+    last news; of one that has ended all are gone.  ``reason`` says why it ended, if you did not end
+    it.
     """
 
     request: int
-    state: str
+    state: MoveProgress
     came: list[str]
     gone: list[str]
     reason: str
 
 
 class NodeNews(Struct, frozen=True, gc=False, array_like=True, tag=66):
-    """The end of your request to drain or undrain a node; there is no other news of it.
-
-    ``state`` is ``drained``, ``left`` (it is gone), ``undrained`` or ``refused``; ``reason`` says
-    why.
-    """
+    """The end of your request to drain or undrain a node, and why; there is no other news of it."""
 
     request: int
-    state: str
+    state: DrainEnd
     reason: str
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from steerio.model.moving import How
 from steerio.model.objects import Inputs, StoredObject
 from steerio.model.tasks import TaskOptions, TaskSpec
 
@@ -148,7 +149,7 @@ class AskMove(Struct, frozen=True, gc=False, array_like=True, tag=15):
     count: int
     lease: bool
     together: bool
-    how: str
+    how: How
     preempt_after_s: float | None
 
 
@@ -156,7 +157,7 @@ class EndMove(Struct, frozen=True, gc=False, array_like=True, tag=16):
     """Undo a move that is not granted yet, or give leased workers back."""
 
     request: int
-    how: str
+    how: How
 
 
 class AwaitMove(Struct, frozen=True, gc=False, array_like=True, tag=40):

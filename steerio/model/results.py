@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Protocol
 from msgspec import Struct
 
 from steerio.model.showing import short
+from steerio.model.tasks import EndedAs
 
 
 class Timings(Struct, frozen=True, gc=False, array_like=True):
@@ -90,7 +91,7 @@ class Result(Struct, frozen=True):
     Its repr shows arguments and value in short: they may be large.
     """
 
-    ended_as: ClassVar[str] = "?"
+    ended_as: ClassVar[EndedAs]
 
     task_id: int
     task_type: str
@@ -148,33 +149,33 @@ _SHOWN: dict[str, Callable[[Any], str]] = {"args": _args, "kwargs": _kwargs, "va
 class Succeeded(Result, frozen=True):
     """The task's function returned ``value``."""
 
-    ended_as: ClassVar[str] = "succeeded"
+    ended_as: ClassVar[EndedAs] = "succeeded"
     value: Any
 
 
 class Failed(Result, frozen=True):
     """The task's function raised ``error``."""
 
-    ended_as: ClassVar[str] = "failed"
+    ended_as: ClassVar[EndedAs] = "failed"
     error: TaskError
 
 
 class Cancelled(Result, frozen=True):
     """The task was cancelled; ``reason`` says why."""
 
-    ended_as: ClassVar[str] = "cancelled"
+    ended_as: ClassVar[EndedAs] = "cancelled"
     reason: str
 
 
 class TimedOut(Result, frozen=True):
     """The last attempt ran longer than ``timeout_s`` seconds and was stopped."""
 
-    ended_as: ClassVar[str] = "timed_out"
+    ended_as: ClassVar[EndedAs] = "timed_out"
     timeout_s: float
 
 
 class Lost(Result, frozen=True):
     """The worker or the broker was lost and the task may not be tried again."""
 
-    ended_as: ClassVar[str] = "lost"
+    ended_as: ClassVar[EndedAs] = "lost"
     reason: str

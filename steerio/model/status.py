@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from steerio.model.moving import NodeState
 from steerio.model.objects import StoreLoad
 from steerio.model.places import WorkerNeeds
 
@@ -67,7 +68,7 @@ class NodeStatus(Struct, frozen=True, gc=False, array_like=True):
     host: str
     workers: int
     busy: int
-    state: str
+    state: NodeState
     left_s: float | None
 
 

@@ -18,10 +18,16 @@ from steerio.model.places import WorkerNeeds
 CLIENT_BITS = 40
 """A task id holds the number of its client above this bit and a counter below it."""
 
+FunctionKind = Literal["function", "coroutine", "generator"]
+"""The ways to run the function of a task type."""
 ReportedAs = Literal["succeeded", "failed", "cancelled"]
 """The ways for an attempt to end, by its worker's word."""
 EndedAs = Literal["succeeded", "failed", "cancelled", "timed_out", "lost"]
 """The ways for a task to end."""
+ToldState = Literal["queued", "running"]
+"""The states of a task that has not ended, by the broker's word."""
+TaskState = Literal["pending", "waiting"] | ToldState | EndedAs
+"""The states of a task as its submitter sees it; see `Task.state`."""
 SignalName = Literal["term", "kill"]
 """The signals that are sent to a worker whose task does not stop."""
 
@@ -82,7 +88,7 @@ class TaskSpec(Struct, frozen=True, gc=False, array_like=True):
     Attributes:
         name: unique name, ``module:qualname``.
         pool: the pool whose workers run it.
-        kind: ``function``, ``coroutine`` or ``generator``.
+        kind: the way in which the function is run.
         code: the function by value (cloudpickle), empty if workers import it by name.
         threshold_bytes: the length above which values go by reference; ``None``: none does; below
             0: the store's threshold counts.
@@ -91,7 +97,7 @@ class TaskSpec(Struct, frozen=True, gc=False, array_like=True):
 
     name: str
     pool: str
-    kind: str = "function"
+    kind: FunctionKind = "function"
     code: bytes = b""
     threshold_bytes: int | None = -1
     digest: bytes = b""

@@ -18,8 +18,9 @@ from typing import Protocol
 import msgspec
 
 from steerio.errors import UsageError
+from steerio.model.moving import How
 from steerio.model.status import PoolLoad
-from steerio.session.moves import Move
+from steerio.session.moves import Move, check_how
 from steerio.session.rules import Rule
 
 Pair = tuple[str, str]
@@ -148,7 +149,7 @@ class FollowedPools(Protocol):
 
     def __getitem__(self, pool: str, /) -> PoolLoad: ...
 
-    def move(self, source: str, target: str, workers: int, *, how: str) -> Move:
+    def move(self, source: str, target: str, workers: int, *, how: How) -> Move:
         """Ask the broker to move workers."""
         ...
 
@@ -168,7 +169,7 @@ async def follow(
     settle_s: float = SETTLE_S,
     slack: float = SLACK,
     step: int | None = None,
-    how: str = "drain",
+    how: How = "drain",
 ) -> None:
     """Move workers as a rule wishes, until cancelled; see ``Pools.follow``."""
     if not callable(rule):
@@ -176,6 +177,7 @@ async def follow(
             f"follow takes a rule, like Proportional('simulate', 'infer'), not {rule!r}"
         )
     _check(settle_s, slack, step)
+    check_how(how)
     steps = Steps(settle_s, slack, step)
     moves: dict[Pair, Move] = {}
     loop = asyncio.get_running_loop()

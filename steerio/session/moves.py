@@ -6,12 +6,14 @@ import asyncio
 import weakref
 from collections.abc import Generator
 from types import TracebackType
-from typing import Any
+from typing import Any, cast, get_args
 
 from steerio.client.client import Client
 from steerio.errors import MoveDeadlock, MoveFailed, UsageError
 from steerio.model.bounds import named, seconds
+from steerio.model.moving import How, MoveProgress
 from steerio.model.objects import NO_WORD
+from steerio.model.showing import short
 from steerio.session.current_agent import current_agent
 
 _held: weakref.WeakKeyDictionary[asyncio.Task[Any], list[Move]] = weakref.WeakKeyDictionary()
@@ -28,6 +30,17 @@ def check_count(workers: object) -> None:
         raise UsageError(f"workers is a whole number above 0, not {workers!r}")
 
 
+def check_how(how: object, what: str = "how") -> How:
+    """Return a way for busy workers to get free.
+
+    Raises:
+        UsageError: there is no such way.
+    """
+    if not isinstance(how, str) or how not in get_args(How):
+        raise UsageError(f"{what} is {' or '.join(get_args(How))}, not {short(how)}")
+    return cast("How", how)
+
+
 class Move:
     """A move of workers to another pool: await it, look at its progress, or `cancel` it."""
 
@@ -37,19 +50,20 @@ class Move:
         source: str,
         target: str,
         count: int,
-        how: str,
+        how: How,
         preempt_after_s: float | None,
         together: bool,
         *,
         lease: bool = False,
     ) -> None:
         check_count(count)
+        how = check_how(how)
         source = named(source, "the pool that workers come from")
         target = named(target, "the pool that workers go to")
         if preempt_after_s is not None:
             preempt_after_s = seconds(preempt_after_s, "preempt_after_s", or_zero=True)
         self.source, self.target, self.count = source, target, count
-        self.state = "waiting"
+        self.state: MoveProgress = "waiting"
         """``waiting``, ``granted``, ``returning``, ``ended`` or ``refused``; in between, for a
         moment, ``deadlocked``."""
         self.reason = ""
@@ -90,8 +104,13 @@ class Move:
         """
         return self._wait(self.count).__await__()
 
-    def cancel(self, how: str = "drain") -> None:
-        """Undo the move, unless it is granted: the workers that it has moved go back."""
+    def cancel(self, how: How = "drain") -> None:
+        """Undo the move, unless it is granted: the workers that it has moved go back.
+
+        Raises:
+            UsageError: there is no such way to free the busy ones.
+        """
+        how = check_how(how)
         if self.state == "waiting":
             self.end(how)
 
@@ -106,12 +125,12 @@ class Move:
         while self.state not in ("ended", "refused"):
             await self._news()
 
-    def end(self, how: str) -> None:
+    def end(self, how: How) -> None:
         """Have all workers go home."""
         if self.state not in ("ended", "refused"):
             self._client.requests.end_move(self._request, how)
 
-    def news(self, state: str, came: list[str], gone: list[str], reason: str) -> None:
+    def news(self, state: MoveProgress, came: list[str], gone: list[str], reason: str) -> None:
         """Take in its progress, and which workers came and went since the last news."""
         self._heard, self.state = True, state
         self._there |= dict.fromkeys(came)
@@ -157,10 +176,10 @@ class Move:
 class Lease:
     """Workers that one pool lends to another while an ``async with`` lasts."""
 
-    def __init__(self, move: Move, at_least: int, give_back: str) -> None:
+    def __init__(self, move: Move, at_least: int, give_back: How) -> None:
         self._move = move
         self._at_least = at_least
-        self._give_back = give_back
+        self._give_back: How = give_back
         self._beside: list[Move] = []
 
     def __repr__(self) -> str:
@@ -172,7 +191,7 @@ class Lease:
         return self._move.workers
 
     @property
-    def state(self) -> str:
+    def state(self) -> MoveProgress:
         """``waiting`` (for more), ``granted``, ``returning`` or ``ended``."""
         return self._move.state
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from typing import assert_never
+
 from steerio.client.client import Client
 from steerio.errors import DrainFailed
 from steerio.model.bounds import named, seconds
-from steerio.model.messages import NodeNews
 from steerio.model.status import NodeStatus
 
 
@@ -57,16 +58,22 @@ class Nodes:
             BrokerLost: the broker has ended.
         """
         node = named(node, "the name of a node")
-        _check(node, await self._client.requests.undrain_node(node))
+        news = await self._client.requests.undrain_node(node)
+        if news.state == "refused":
+            raise DrainFailed(node, news.reason)
 
     async def _drain(self, node: str, within_s: float | None, *, retire: bool) -> None:
         node = named(node, "the name of a node")
         if within_s is not None:
             within_s = seconds(within_s, "within_s", or_zero=True)
         news = await self._client.requests.drain_node(node, within_s, retire=retire)
-        if news.state == "undrained":
-            raise DrainFailed(node, news.reason)
-        _check(node, news)
+        match news.state:
+            case "undrained" | "refused":
+                raise DrainFailed(node, news.reason)
+            case "drained" | "left":
+                pass
+            case _:
+                assert_never(news.state)
 
 
 def describe_state(status: NodeStatus) -> str:
@@ -76,8 +83,3 @@ def describe_state(status: NodeStatus) -> str:
     minutes, seconds = divmod(max(0, round(status.left_s)), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{status.state}, {hours}:{minutes:02}:{seconds:02} left"
-
-
-def _check(node: str, news: NodeNews) -> None:
-    if news.state == "refused":
-        raise DrainFailed(node, news.reason)

@@ -6,9 +6,10 @@ from collections.abc import Iterator, Mapping
 
 from steerio.client.client import Client
 from steerio.errors import UsageError
+from steerio.model.moving import How
 from steerio.model.status import PoolLoad
 from steerio.session.allocation import SETTLE_S, SLACK, follow
-from steerio.session.moves import Lease, Move, check_count
+from steerio.session.moves import Lease, Move, check_count, check_how
 from steerio.session.rules import Rule
 
 
@@ -42,7 +43,7 @@ class Pools(Mapping[str, PoolLoad]):
         target: str,
         workers: int,
         *,
-        how: str = "drain",
+        how: How = "drain",
         preempt_after_s: float | None = None,
         together: bool = False,
     ) -> Move:
@@ -58,7 +59,7 @@ class Pools(Mapping[str, PoolLoad]):
             together: none goes before all can.
 
         Raises:
-            UsageError: the number of workers is none.
+            UsageError: the number of workers, or ``how``, is none.
             BrokerLost: the broker has ended.
         """
         return Move(self._client, source, target, workers, how, preempt_after_s, together)
@@ -70,10 +71,10 @@ class Pools(Mapping[str, PoolLoad]):
         to: str,
         workers: int = 1,
         at_least: int | None = None,
-        how: str = "drain",
+        how: How = "drain",
         preempt_after_s: float | None = None,
         together: bool = False,
-        give_back: str = "drain",
+        give_back: How = "drain",
     ) -> Lease:
         """Lend workers to another pool for the length of an ``async with``.
 
@@ -96,11 +97,10 @@ class Pools(Mapping[str, PoolLoad]):
             MoveFailed: on entering, if the move can never succeed.
             MoveDeadlock: on entering, if it would wait for ever: the borrower of the workers waits
                 for some that are lent in a scope around this one.
-            UsageError: a number is out of bounds.
+            UsageError: a number is out of bounds, or ``how`` or ``give_back`` is none.
             BrokerLost: the broker has ended.
         """
-        if give_back not in ("drain", "preempt"):
-            raise UsageError(f"give_back is drain or preempt, not {give_back!r}")
+        give_back = check_how(give_back, "give_back")
         check_count(workers)
         least = workers if at_least is None else at_least
         if type(least) is not int or not 0 <= least <= workers:
@@ -115,7 +115,7 @@ class Pools(Mapping[str, PoolLoad]):
         settle_s: float = SETTLE_S,
         slack: float = SLACK,
         step: int | None = None,
-        how: str = "drain",
+        how: How = "drain",
     ) -> None:
         """Move workers as a rule wishes, for as long as this is awaited.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Generator
 from functools import partial
-from typing import Any, Generic, NoReturn, Protocol, TypeVar
+from typing import Any, Generic, Literal, NoReturn, Protocol, TypeVar
 
 from steerio.client.client import Client
 from steerio.edge.wire.endpoint import Frames
@@ -13,6 +13,7 @@ from steerio.errors import TaskDidNotSucceed
 from steerio.model import results as rs
 from steerio.model.messages import TaskItem, TaskSettled
 from steerio.model.places import WorkerNeeds
+from steerio.model.tasks import TaskState, ToldState
 from steerio.session.arguments import Given
 from steerio.session.done import DONE, NOT_DONE, Done
 from steerio.session.items import Items, Kept, Reader
@@ -85,7 +86,7 @@ class Task(Generic[R]):
         created: float,
     ) -> None:
         self._session = session
-        self._reached = "pending"
+        self._reached: Literal["pending"] | ToldState = "pending"
         self._result: rs.Result | None = None
         self._waiters: list[asyncio.Future[None]] | None = None
         self._callbacks: list[Callable[[Task[R]], None]] | None = None
@@ -134,7 +135,7 @@ class Task(Generic[R]):
         return rs.kwargs_of(self.given[1])
 
     @property
-    def state(self) -> str:
+    def state(self) -> TaskState:
         """The state of the task, by the broker's last word, or how it ended.
 
         ``waiting`` (for other tasks, or until its arguments are in the store), ``queued``,
@@ -146,7 +147,7 @@ class Task(Generic[R]):
         return self._known
 
     @property
-    def _known(self) -> str:
+    def _known(self) -> TaskState:
         if self._result is not None:
             return self._result.ended_as
         return "waiting" if self._session.client.is_reserved(self.id) else self._reached
@@ -277,7 +278,7 @@ class Task(Generic[R]):
         self._all_items().add(message, frames)
         self._wake()
 
-    def reached(self, state: str) -> None:
+    def reached(self, state: ToldState) -> None:
         """Take in the state of the task."""
         self._reached = state
 

@@ -16,7 +16,7 @@ from steerio.edge.encoding.references import Latest, Reference, gather, note
 from steerio.launch.needs import Needs
 from steerio.model.bounds import named
 from steerio.model.objects import FROM_SETTING, check_number
-from steerio.model.tasks import TaskOptions, TaskSpec
+from steerio.model.tasks import FunctionKind, TaskOptions, TaskSpec
 from steerio.session.rebound_settings import Rebound
 from steerio.session.reloads import watch
 from steerio.session.task_checks import (
@@ -93,7 +93,7 @@ class TaskType(Generic[P, R]):
         self.preload = list(preload)
         self.threshold_bytes = threshold_bytes
         self.name = checked_name(name_of(function))
-        self.kind = kind_of(function)
+        self.kind: FunctionKind = kind_of(function)
         self._by_path: bool | None = None
         self._sent: TaskSpec | None = None
         self._bindings: Bindings | None = None

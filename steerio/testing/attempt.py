@@ -6,7 +6,7 @@ import asyncio
 import inspect
 from collections.abc import AsyncIterator, Iterator
 from math import inf
-from typing import Any, Protocol
+from typing import Any, Protocol, assert_never
 
 from steerio.edge.encoding.snapshots import snapshot
 from steerio.edge.encoding.values import ANY_VALUE, total_bytes
@@ -98,16 +98,19 @@ class Attempt:
         duration_s = fate.duration_s * slowness
         self._fate = fate
         self._ahead = ahead
-        if self.script.kind == "generator":
-            ahead.begin(unread=unread)
-            self._last_item = -inf
-            self._granted = asyncio.Event()
-            steps = self._yield_items(args, kwargs, duration_s)
-        elif self.script.kind == "coroutine" and not self.script.modelled:
-            steps = self._run_coroutine(args, kwargs, duration_s)
-        else:
-            self._call(args, kwargs, duration_s, agenda)
-            return
+        match self.script.kind:
+            case "generator":
+                ahead.begin(unread=unread)
+                self._last_item = -inf
+                self._granted = asyncio.Event()
+                steps = self._yield_items(args, kwargs, duration_s)
+            case "coroutine" if not self.script.modelled:
+                steps = self._run_coroutine(args, kwargs, duration_s)
+            case "function" | "coroutine":
+                self._call(args, kwargs, duration_s, agenda)
+                return
+            case _:
+                assert_never(self.script.kind)
         loop = asyncio.get_running_loop()
         self._told = Told(self._send_report, loop)
         name = f"{self.script.name} on {self._worker.name}"

@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from steerio.errors import UsageError
 from steerio.model.bounds import real
-from steerio.model.tasks import TaskSpec
+from steerio.model.tasks import FunctionKind, TaskSpec
 from steerio.session.task_type import as_task_type
 from steerio.worker.loading import LoadedType
 
@@ -102,7 +102,7 @@ class Script:
     ) -> None:
         self.loaded = LoadedType(spec)
         self.name = spec.name
-        self.kind = spec.kind
+        self.kind: FunctionKind = spec.kind
         self._value = model.value
         self.modelled = model.value is not None
         self.obeys = model.obeys or ("term" if spec.kind == "function" else "asked")

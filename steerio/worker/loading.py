@@ -16,7 +16,7 @@ from steerio.edge.encoding.callables import class_of, fingerprint, itself
 from steerio.edge.encoding.calls import CallCodec
 from steerio.edge.encoding.classes import Read
 from steerio.edge.encoding.references import holds_references
-from steerio.model.tasks import TaskSpec
+from steerio.model.tasks import FunctionKind, TaskSpec
 from steerio.worker.resources import Resource
 
 _ATOMS = (int, float, complex, str, bytes, bool, type(None), type(...))
@@ -31,7 +31,7 @@ class LoadedType:
     def __init__(self, spec: TaskSpec) -> None:
         self.spec = spec
         self.name = spec.name
-        self.kind = spec.kind
+        self.kind: FunctionKind = spec.kind
         self.read: Read | None = None
         self.orderly = 0
         """The number of its tasks in a row that left the process as it was."""

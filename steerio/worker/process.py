@@ -346,12 +346,16 @@ class Worker:
         if kind.read is not None:
             kind.read.settle()
         value: Any = kind.function(*args, **kwargs)
-        if kind.kind == "function":  # also one around a coroutine function
-            if type(value) is not CoroutineType:
-                return value
-            return self._coroutines.run(cast("Any", value))
-        if kind.kind == "coroutine":
-            return self._coroutines.run(value)
-        if inspect.isasyncgen(value):
-            return self._coroutines.run(self._items.send_all_async(value, kind.spec))
-        return self._items.send_all(value, kind.spec)
+        match kind.kind:
+            case "function":  # also one around a coroutine function
+                if type(value) is not CoroutineType:
+                    return value
+                return self._coroutines.run(cast("Any", value))
+            case "coroutine":
+                return self._coroutines.run(value)
+            case "generator":
+                if inspect.isasyncgen(value):
+                    return self._coroutines.run(self._items.send_all_async(value, kind.spec))
+                return self._items.send_all(value, kind.spec)
+            case _:
+                assert_never(kind.kind)

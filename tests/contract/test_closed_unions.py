@@ -7,6 +7,8 @@ from typing import Any, get_args
 import pytest
 
 from steerio.broker.broker import Broker
+from steerio.broker.performer import PROGRESS
+from steerio.core.lifecycle import MoveState
 from steerio.edge.wire.endpoint import MemoryRouter
 from steerio.edge.wire.headers import (
     UNIONS,
@@ -17,6 +19,7 @@ from steerio.edge.wire.headers import (
 )
 from steerio.errors import ProtocolError
 from steerio.model import messages as ms
+from steerio.model.moving import MoveProgress
 
 SENDERS = {
     "client": ms.FromClient,
@@ -62,6 +65,26 @@ def test_an_end_or_a_signal_that_no_list_has_is_not_taken_for_another() -> None:
         decode_from_broker(encode_headers([signal]), "node")
     with pytest.raises(ProtocolError, match="'lost'"):
         decode_to_broker(encode_headers([of_an_attempt]))
+
+
+@pytest.mark.borders
+def test_a_word_on_a_move_or_a_node_that_no_list_has_is_not_taken_for_another() -> None:
+    asked: Any = ms.AskMove(1, "a", "b", 1, False, False, "gently", None)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    ended: Any = ms.EndMove(1, "gently")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    of_a_move: Any = ms.MoveNews(1, "lost", [], [], "")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    of_a_node: Any = ms.NodeNews(1, "lost", "")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    for message in (asked, ended):
+        with pytest.raises(ProtocolError, match="'gently'"):
+            decode_to_broker(encode_headers([message]))
+    for message in (of_a_move, of_a_node):
+        with pytest.raises(ProtocolError, match="'lost'"):
+            decode_from_broker(encode_headers([message]), "client")
+
+
+def test_a_client_has_a_word_for_each_state_of_its_move() -> None:
+    assert set(PROGRESS) == {*MoveState, "deadlocked"}
+    assert set(PROGRESS.values()) | {"refused"} == set(get_args(MoveProgress))
+    assert all(state == word for state, word in PROGRESS.items())
 
 
 def test_the_unions_are_the_sums_of_their_parts() -> None:

@@ -44,6 +44,7 @@ from steerio.core.lifecycle import State
 from steerio.core.records import MoveRecord, NodeRecord, TaskRecord, TypeRecord
 from steerio.core.waiting import watch_empty
 from steerio.model.events import AnyEvent, PoolFailed, TaskEnded, TaskRetried, TaskStarted
+from steerio.model.moving import How
 from steerio.model.objects import Inputs
 from steerio.model.places import WorkerNeeds
 from steerio.model.tasks import ReportedAs, TaskOptions, TaskSpec
@@ -232,7 +233,7 @@ class Cluster:
         self.news[client.peer, request] = "refused" if refusal else "asked"
         return refusal
 
-    def ends_move(self, which: tuple[int, int], how: str) -> None:
+    def ends_move(self, which: tuple[int, int], how: How) -> None:
         """Let a client undo a move, or give back what it was lent."""
         self.core.end_move(*which, how, self.now)
 

@@ -11,6 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from steerio.core.deadlock import find_circle
 from steerio.model.events import TaskEnded
+from steerio.model.moving import How
 from steerio.model.places import WorkerNeeds
 from steerio.model.tasks import ReportedAs, Retries, TaskOptions
 from tests.core import invariants
@@ -342,7 +343,7 @@ class DispatchMachine(RuleBasedStateMachine):
         which=picks,
         how=st.sampled_from(["drain", "preempt"]),
     )
-    def ends_move(self, which: int, how: str) -> None:
+    def ends_move(self, which: int, how: How) -> None:
         self.cluster.ends_move(one(list(self.cluster.core.moves), which), how)
 
     @happens(

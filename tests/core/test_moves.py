@@ -10,6 +10,7 @@ from steerio.core.effects import AskToStop, Retire, Signal, Start, TellMove
 from steerio.core.lifecycle import State
 from steerio.core.records import MoveRecord, TaskRecord
 from steerio.model.events import PoolFailed, TaskRetried, WorkerLost, WorkerMoved
+from steerio.model.moving import How
 from steerio.model.settings import Settings
 from tests.core.scene import CLIENT, NODE, Scene
 
@@ -30,7 +31,7 @@ class MovingScene(Scene):
         self.settle_down()
         return refusal
 
-    def end(self, request: int = 1, how: str = "drain") -> None:
+    def end(self, request: int = 1, how: How = "drain") -> None:
         """End a move or lease."""
         self.core.end_move(CLIENT, request, how, self.now)
         self.settle_down()
@@ -301,7 +302,6 @@ def test_what_has_come_for_good_may_be_wanted_elsewhere_at_once() -> None:
         ({"count": 1, "source": "nowhere"}, "no pool 'nowhere' (there are: learn, simulate)"),
         ({"count": 1, "target": "nowhere"}, "no pool 'nowhere' (there are: learn, simulate)"),
         ({"count": 1, "target": "simulate"}, "are in 'simulate' already"),
-        ({"count": 1, "how": "gently"}, "how is drain or preempt, not 'gently'"),
         ({"count": 1, "preempt_after_s": float("nan")}, "preempt_after_s is a number of seconds"),
     ],
 )

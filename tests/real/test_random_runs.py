@@ -22,6 +22,7 @@ import pytest
 
 import steerio
 from steerio import MoveFailed, Needs, Session, Settings
+from steerio.model.moving import How
 from steerio.model.status import Status
 from steerio.session.moves import Lease, Move
 from tests.real import programs
@@ -225,7 +226,7 @@ class Upheaval:
         async with AsyncExitStack() as scopes:
             for _ in range(self.chance.choice([1, 1, 2, 3])):
                 source, target = self._pools()
-                ends = self.chance.choice(["drain", "preempt"])
+                ends: How = self.chance.choice(["drain", "preempt"])
                 lease = self.session.pools.lend(source, to=target, give_back=ends, **self._way())
                 self.leases.append(lease)
                 await scopes.enter_async_context(lease)

@@ -175,8 +175,13 @@ async def test_filters_and_names(cluster: SimulatedCluster, session: Session) ->
         asked.pools.move("simulate", "learn", 1, preempt_after_s="1")
     with pytest.raises(UsageError, match="neither a task nor the id of one"):
         asked.reassign(["x"], "simulate")
-    with pytest.raises(UsageError, match="AskMove cannot be sent like this"):
-        asked.pools.move("simulate", "learn", 1, how=3)
+    for how in ("gently", 3):
+        with pytest.raises(UsageError, match=f"how is drain or preempt, not {how!r}"):
+            asked.pools.move("simulate", "learn", 1, how=how)
+        with pytest.raises(UsageError, match=f"how is drain or preempt, not {how!r}"):
+            await asked.pools.follow(dict, how=how)
+        with pytest.raises(UsageError, match=f"give_back is drain or preempt, not {how!r}"):
+            asked.pools.lend("simulate", to="learn", give_back=how)
     assert await session.run(simulation, 1.0) == 1.0
 
 

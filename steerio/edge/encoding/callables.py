@@ -16,6 +16,8 @@ from importlib.machinery import SourceFileLoader
 from types import BuiltinFunctionType, CodeType, FunctionType, MethodType
 from typing import Any, cast
 
+from steerio.model.tasks import FunctionKind
+
 LIBRARIES = ("site-packages", "dist-packages")
 """Folders of installed libraries."""
 TASK_TYPE = "__steerio_task_type__"
@@ -83,7 +85,7 @@ def name_of(function: Callable[..., Any]) -> str:
     return f"{module}:{path}"
 
 
-def kind_of(function: Callable[..., Any]) -> str:
+def kind_of(function: Callable[..., Any]) -> FunctionKind:
     """Return how a function is run: as a ``function``, ``coroutine`` or ``generator``."""
     either = (function, written(function))
     if any(map(inspect.iscoroutinefunction, either)):
