@@ -15,6 +15,7 @@ from steerio.core.lifecycle import Role
 from steerio.core.records import Accounted, TaskRecord, WorkerRecord
 from steerio.edge.wire.endpoint import Frames
 from steerio.model import messages as ms
+from steerio.model.showing import counted
 
 LONGEST_LINK_S = 10.0
 """A node that says that its messages take longer is not believed."""
@@ -64,7 +65,8 @@ class FromNodes:
         self._core.heard(peer.number, now, offset_s if known else None, link_s)
         peer.send(ms.BeatAnswer(message.sent, now, peer.relay.told))
         if message.said != peer.said:
-            self._drop("lost on the way", f"{message.said - peer.said} messages of {peer}")
+            lost = counted(message.said - peer.said, "message")
+            self._drop("lost on the way", f"{lost} of {peer}")
             peer.said = message.said
             peer.send(ms.AskAccount(now))
 

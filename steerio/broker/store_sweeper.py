@@ -12,6 +12,7 @@ import msgspec
 
 from steerio.edge.store.store import Store
 from steerio.model.bounds import cut
+from steerio.model.showing import counted
 
 TIDY_S = 3.0
 """Time from the last freed objects to giving back the memory that the store kept for more."""
@@ -64,7 +65,7 @@ class StoreSweeper:
 
     def free(self, names: list[bytes]) -> None:
         """Remove these objects, soon."""
-        what = f"{len(names)} objects"
+        what = counted(len(names), "object")
         self._order(_Order(what, lambda: self._store.evict(names)))
 
     def sweep(self, makers: Collection[str], keep: Container[bytes]) -> None:

@@ -21,6 +21,7 @@ from steerio.errors import UsageError
 from steerio.launch.needs import Needs
 from steerio.model.bounds import tagged
 from steerio.model.objects import check_number
+from steerio.model.showing import counted
 from steerio.session.arguments import as_it_is
 from steerio.session.current_agent import current_agent
 from steerio.session.task import Task
@@ -219,7 +220,9 @@ class Board(Generic[K]):
         entries = list(items)
         ranked = [0.0] * len(entries) if scores is None else list(scores)
         if len(ranked) != len(entries):
-            raise UsageError(f"replace got {len(entries)} items and {len(ranked)} scores")
+            raise UsageError(
+                f"replace got {counted(len(entries), 'item')} and {counted(len(ranked), 'score')}"
+            )
         cause, order = current_agent.get(), self._order
         new: dict[K, tuple[float, int, Any, str]] = {}
         for item, score in zip(entries, ranked, strict=True):
@@ -229,7 +232,9 @@ class Board(Generic[K]):
                 order += 1
                 new[key] = (checked, order, as_it_is(item), cause)
         if len(new) > self.limit:
-            raise BoardFull(f"{len(new)} entries are too many for {self!r}: limit={self.limit}")
+            raise BoardFull(
+                f"{self!r} cannot take so many entries: {len(new)}, and limit={self.limit}"
+            )
         self._waiting, self._order = new, order
         self._heapify()
         self._changed()

@@ -9,7 +9,7 @@ from msgspec import Struct, structs
 from steerio.errors import UsageError
 from steerio.model.bounds import real
 from steerio.model.results import Cancelled, Result, Succeeded
-from steerio.model.showing import short
+from steerio.model.showing import counted, short
 from steerio.session.argument_checks import check_kind
 
 GRACES = ("drain", "calls", "finish", "leave")
@@ -106,7 +106,8 @@ class Spent:
         self.worker_s = 0.0
 
     def __repr__(self) -> str:
-        return f"<Spent {self.tasks} tasks, {self.failures} failures, {self.worker_s:.1f} worker s>"
+        tasks, failures = counted(self.tasks, "task"), counted(self.failures, "failure")
+        return f"<Spent {tasks}, {failures}, {self.worker_s:.1f} worker s>"
 
     def count(self, result: Result) -> str:
         """Count a result; return which limit is reached, in words, or ``""``."""
@@ -120,11 +121,15 @@ class Spent:
             self.failures += 1
         limits = self.limits
         if limits.tasks is not None and self.tasks >= limits.tasks:
-            return f"{self.tasks} tasks have ended"
+            return _count(self.tasks, "ended")
         if limits.successes is not None and self.successes >= limits.successes:
-            return f"{self.successes} tasks have succeeded"
+            return _count(self.successes, "succeeded")
         if limits.failures is not None and self.failures > limits.failures:
-            return f"{self.failures} tasks did not succeed (limit {limits.failures})"
+            return f"{counted(self.failures, 'task')} did not succeed (limit {limits.failures})"
         if limits.worker_s is not None and self.worker_s >= limits.worker_s:
             return f"{self.worker_s:.1f} worker seconds are spent"
         return ""
+
+
+def _count(tasks: int, did: str) -> str:
+    return f"{counted(tasks, 'task')} {'has' if tasks == 1 else 'have'} {did}"

@@ -31,6 +31,7 @@ from steerio.launch.node_process import NodeProcess
 from steerio.launch.stores import check_asked, check_thresholds
 from steerio.model.places import WorkerNeeds
 from steerio.model.settings import Settings
+from steerio.model.showing import counted
 from steerio.session.opening import connect
 from steerio.session.run_dir import logging_to, make_run_dir, write_summary
 from steerio.session.session import Session
@@ -174,7 +175,7 @@ class Run:
         busy = conductor.pools.used.busy() if conductor else {}
         shares = ", ".join(f"{pool} {share:.0%}" for pool, share in busy.items()) or "no workers"
         name = type(self._campaign).__name__
-        tasks = f"{spent.tasks} task{'s' * (spent.tasks != 1)}"
+        tasks = counted(spent.tasks, "task")
         return (
             f"{name} {outcome}: {tasks}, {spent.failures} of them failed, "
             f"in {time.monotonic() - self._began:.1f} s; busy: {shares}"

@@ -11,6 +11,7 @@ from steerio.edge.wire.socket_folders import sweep_sockets
 from steerio.errors import UsageError
 from steerio.launch.stores import OBJECTS
 from steerio.model.places import say_bytes
+from steerio.model.showing import counted
 
 
 def clean(dry_run: bool, folder: str | None) -> None:
@@ -31,4 +32,4 @@ def clean(dry_run: bool, folder: str | None) -> None:
     for folder_of_sockets in sweep_sockets(dry_run=dry_run) if within is None else ():
         click.echo(f"{verb} {folder_of_sockets} (the sockets of a broker or node)")
     total = sum(removed.nbytes for removed in found)
-    click.echo(f"{verb} {total} bytes in {len(found)} folder{'s' if len(found) != 1 else ''}")
+    click.echo(f"{verb} {counted(total, 'byte')} in {counted(len(found), 'folder')}")

@@ -31,6 +31,7 @@ from steerio.launch.stores import check_asked, read_setting
 from steerio.launch.walltime import find_end, parse_seconds
 from steerio.launch.workers import check_workers, needs_of, parse_workers
 from steerio.model.bounds import named
+from steerio.model.showing import counted
 from steerio.model.status import Status
 from steerio.node.main import run_node
 from steerio.node.setup import NodeSetup, clear_up_after_broker
@@ -207,7 +208,9 @@ def show_status(run_dir: str, as_json: bool) -> None:
             (f"version {store.versions[n]} of {n}", b) for n, b in store.by_versions.items()
         ]
         held = ", ".join(f"{who}: {in_words(nbytes)}" for who, nbytes in holders if nbytes)
-        console.print(f"store: {store.objects} objects, {in_words(store.nbytes)} ({held})")
+        console.print(
+            f"store: {counted(store.objects, 'object')}, {in_words(store.nbytes)} ({held})"
+        )
     console.print(f"clients: {', '.join(status.clients)}")
     if status.dropped:
         console.print(f"messages dropped: {status.dropped}")

@@ -26,6 +26,7 @@ from steerio.model import messages as ms
 from steerio.model.bounds import said
 from steerio.model.objects import Inputs, client_maker
 from steerio.model.settings import Settings
+from steerio.model.showing import counted
 from steerio.model.tasks import EndedAs, TaskOptions, TaskSpec, ToldState, task_id
 
 CANCELLED_IN_MESSAGE = 100
@@ -74,7 +75,7 @@ class Client:
         self._on_lost: list[Callable[[str], None]] = []
 
     def __repr__(self) -> str:
-        state = f"lost: {self.lost}" if self.lost else f"{len(self.sinks)} tasks"
+        state = f"lost: {self.lost}" if self.lost else counted(len(self.sinks), "task")
         return f"<Client {self._number}: {state}>"
 
     # -- joining and leaving ----------------------------------------------------------------

@@ -28,6 +28,7 @@ from steerio.core.task_types import TaskTypes
 from steerio.core.versions import Versions
 from steerio.model.objects import Inputs, StoreLoad
 from steerio.model.settings import Settings
+from steerio.model.showing import counted
 
 
 class Cluster:
@@ -108,7 +109,8 @@ class Cluster:
         """Pools whose idle workers may have something to do now."""
 
     def __repr__(self) -> str:
-        return f"<Cluster of {len(self.nodes)} nodes, {len(self.tasks)} tasks>"
+        nodes, tasks = counted(len(self.nodes), "node"), counted(len(self.tasks), "task")
+        return f"<Cluster of {nodes}, {tasks}>"
 
     def store_load(self) -> StoreLoad:
         """Return the number and size of the objects in the store, and their holders."""

@@ -43,6 +43,7 @@ from steerio.model.moving import How
 from steerio.model.objects import StoredObject, Version
 from steerio.model.places import WorkerNeeds
 from steerio.model.settings import Settings
+from steerio.model.showing import counted
 from steerio.model.tasks import ReportedAs, TaskSpec
 
 
@@ -73,7 +74,7 @@ class Core(ShownState):
 
     def __repr__(self) -> str:
         pools = ", ".join(repr(pool) for pool in self.pools.values())
-        return f"<Core of {len(self.cluster.tasks)} tasks; {pools}>"
+        return f"<Core of {counted(len(self.cluster.tasks), 'task')}; {pools}>"
 
     # -- effects and events -------------------------------------------------------------------
 

@@ -221,8 +221,12 @@ class Followers:
         """Have the pools fail if no rank has come: nothing else would say why they stay empty."""
         if all(self._paths[number].exists() for number in self._told):
             self._alone = True
+            count = len(self._paths)
+            none = (
+                "the other rank has not" if count == 1 else f"none of the other {count} ranks has"
+            )
             hosting.broker.fail_pools(
-                f"none of the other {len(self._paths)} ranks has begun to run steerio within "
+                f"{none} begun to run steerio within "
                 f"{NONE_SHARE * hosting.settings.join_s:g} s; {how_not()}"
             )
 

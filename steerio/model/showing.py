@@ -115,3 +115,8 @@ _short = _Short()
 def counted(number: int, noun: str) -> str:
     """Return a number with its noun, as in "1 worker" and "3 workers"."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def time_of_cores(number: float) -> str:
+    """Return a number of cores whose time is meant, as in "1 core's time"."""
+    return f"{number:g} core's time" if number == 1 else f"{number:g} cores' time"

@@ -20,6 +20,7 @@ from msgspec import Struct
 
 from steerio.errors import NoPlace
 from steerio.model.places import Core, Place, Topology, WorkerNeeds, say_bytes
+from steerio.model.showing import counted, time_of_cores
 from steerio.node.device_variables import THREAD_VARIABLES, device_variables, thread_variables
 from steerio.node.picking import Device, Picker
 
@@ -250,7 +251,7 @@ def _why_unpinned(
         return ""
     there = f"{len(topology.cores)} may be used"
     if topology.cpu_quota is not None and topology.cpu_quota < len(topology.cores):
-        there += f", for {topology.cpu_quota:g} cores' time"
+        there += f", for {time_of_cores(topology.cpu_quota)}"
     if spare_cores:
         there += f", and {spare_cores} is left to the campaign's process"
-    return f"not pinned: the workers want {wanted} cores; {there}"
+    return f"not pinned: the workers want {counted(wanted, 'core')}; {there}"

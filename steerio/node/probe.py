@@ -20,6 +20,7 @@ from typing import Any
 
 from steerio.edge.store.free_space import control_groups
 from steerio.model.places import Accelerator, Core, Topology
+from steerio.model.showing import counted, time_of_cores
 from steerio.node import devices
 from steerio.node.devices import numbers_in, read_text
 
@@ -51,7 +52,7 @@ def probe(
     cores = _cores(root, affinity, notes)
     quota = _least([_cgroup_quota(root), _slurm_cpus(environ, len(cores), notes)])
     if quota is not None and quota < len(cores):
-        notes.append(f"{quota:g} cores' time may be used, of {len(cores)} cores")
+        notes.append(f"{time_of_cores(quota)} may be used, of {counted(len(cores), 'core')}")
     found: list[Accelerator] = []
     if accelerators:
         from steerio.node import nvidia  # most runs start without it
@@ -152,7 +153,7 @@ def _slurm_cpus(environ: Mapping[str, str], there: int, notes: list[str]) -> flo
     count = environ.get("SLURM_CPUS_ON_NODE", "")
     if not count.isdigit() or int(count) >= there:
         return None
-    notes.append(f"Slurm gave this job {count} cores of this node")
+    notes.append(f"Slurm gave this job {counted(int(count), 'core')} of this node")
     return float(count)
 
 

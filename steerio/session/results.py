@@ -15,7 +15,7 @@ from steerio.errors import (
 )
 from steerio.model import results as rs
 from steerio.model.messages import RemoteError, TaskSettled
-from steerio.model.showing import short
+from steerio.model.showing import counted, short
 from steerio.session.arguments import Given
 from steerio.session.task_type import TaskType
 
@@ -156,7 +156,7 @@ def explain(result: rs.Result) -> str:
             return f"{what} ran longer than {result.timeout_s:g} s (attempt {result.attempt})"
         case rs.Lost():
             made = result.attempt  # 0, too, if the client lost its broker: it was not told of any
-            after = f" after {made} attempt{'s' * (made > 1)}" if made else ""
+            after = f" after {counted(made, 'attempt')}" if made else ""
             return f"{what} was lost{after}: {result.reason}"
         case _:
             return f"{what} {result.ended_as}"

@@ -27,6 +27,7 @@ from steerio.model.bounds import seconds
 from steerio.model.events import AnyEvent, WorkerMoved
 from steerio.model.objects import StoreSetting, check_number
 from steerio.model.settings import Settings
+from steerio.model.showing import counted
 from steerio.session.argument_checks import check_given
 from steerio.session.session import Session
 from steerio.session.session_store import SessionStore
@@ -136,7 +137,8 @@ class SimulatedCluster:
 
     def __repr__(self) -> str:
         count = sum(len(node.workers) for node in self.nodes.values())
-        return f"<SimulatedCluster at {self._loop.time():g} s: {count} workers, {self.broker!r}>"
+        workers = counted(count, "worker")
+        return f"<SimulatedCluster at {self._loop.time():g} s: {workers}, {self.broker!r}>"
 
     async def __aenter__(self) -> SimulatedCluster:
         self._driver.start(stand_in=False)
@@ -354,7 +356,9 @@ def deal(
     if nodes is None:
         nodes = -(-total // workers_per_node)
     if not 0 < nodes <= total:
-        raise UsageError(f"{total} workers cannot be dealt out to {nodes} nodes")
+        raise UsageError(
+            f"{counted(total, 'worker')} cannot be dealt out to {counted(nodes, 'node')}"
+        )
     dealt: list[dict[str, int]] = [{} for _ in range(nodes)]
     for index, pool in enumerate(pool for pool, count in workers.items() for _ in range(count)):
         node = dealt[index % nodes]

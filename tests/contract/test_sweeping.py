@@ -72,7 +72,7 @@ def test_what_fails_too_often_is_told_of(
         sweeper.close()
     assert 2 <= store.asked <= TRIES
     (said,) = [record.getMessage() for record in caplog.records]
-    assert said.startswith("1 objects could not be removed from the store: the store did not")
+    assert said.startswith("1 object could not be removed from the store: the store did not")
 
 
 def test_one_of_several_stores_that_fails_does_not_keep_the_others() -> None:

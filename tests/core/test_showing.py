@@ -11,8 +11,9 @@ from typing import Any, ClassVar, NamedTuple
 import msgspec
 import pytest
 
+from steerio.campaign.limits import Limits, Spent
 from steerio.model.results import Failed, Lost, Sizes, Succeeded, TaskError, Timings
-from steerio.model.showing import in_words, short, steady
+from steerio.model.showing import in_words, short, steady, time_of_cores
 from steerio.session.results import explain
 
 
@@ -157,3 +158,19 @@ def test_results_are_pickled_with_the_arguments_that_they_were_given_late() -> N
 def test_the_text_of_a_loss_counts_the_attempts_that_are_known(attempts: int, text: str) -> None:
     lost = Lost(3, "m:f", (1,), {}, attempts, None, Timings(), Sizes(), {}, "", {}, "why")
     assert explain(lost) == text
+
+
+def test_a_limit_that_is_reached_is_told_in_words_that_count_right() -> None:
+    common = (1, "m:f", (), {}, 1, "w", Timings(started=1.0, ended=2.0), Sizes(), {}, "", {})
+    good = Succeeded(*common, 1.0)  # pyright: ignore[reportCallIssue]
+    lost = Lost(*common, "gone")  # pyright: ignore[reportCallIssue]
+    assert Spent(Limits(tasks=1)).count(good) == "1 task has ended"
+    assert Spent(Limits(successes=1)).count(good) == "1 task has succeeded"
+    assert Spent(Limits(failures=0)).count(lost) == "1 task did not succeed (limit 0)"
+    spent = Spent(Limits(tasks=2))
+    assert [spent.count(good), spent.count(lost)] == ["", "2 tasks have ended"]
+    assert repr(spent) == "<Spent 2 tasks, 1 failure, 2.0 worker s>"
+
+
+def test_the_time_of_cores_counts_right() -> None:
+    assert [time_of_cores(count) for count in (1.0, 1.5)] == ["1 core's time", "1.5 cores' time"]

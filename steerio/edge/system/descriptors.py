@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 
 from steerio.errors import UsageError
+from steerio.model.showing import counted
 
 MOST_DESCRIPTORS = 2**16
 """Most that are asked for: Linux allows as many mappings, and some programs that a task may start
@@ -46,7 +47,7 @@ def need_descriptors(connections: int = 0) -> None:
     limit = _limit()
     needed = _needed(connections)
     if limit is not None and needed > limit:
-        workers = f" with {connections} workers" if connections else ""
+        workers = f" with {counted(connections, 'worker')}" if connections else ""
         raise UsageError(
             f"this process may have {limit} descriptors (open files) and{workers} needs about "
             f"{needed}: raise the bound (ulimit -n {needed}; LimitNOFILE of a service)"
