@@ -72,8 +72,8 @@ class FromClients:
             (Role.CLIENT, ms.AskVersion): self._ask_version,
             (Role.CLIENT, ms.AskMove): self._ask_move,
             (Role.CLIENT, ms.EndMove): self._end_move,
-            (Role.CLIENT, ms.DrainNode): self._drain,
-            (Role.CLIENT, ms.UndrainNode): self._undrain,
+            (Role.CLIENT, ms.AskDrain): self._drain,
+            (Role.CLIENT, ms.AskUndrain): self._undrain,
             (Role.CLIENT, ms.AwaitMove): self._await_move,
             (Role.OBSERVER, ms.Subscribe): self._subscribe,
             (Role.OBSERVER, ms.Unsubscribe): self._unsubscribe,
@@ -211,7 +211,7 @@ class FromClients:
         by = message.cause or peer.name
         self._core.await_move(peer.number, message.request, message.count, message.holds, by, now)
 
-    def _drain(self, peer: Peer, message: ms.DrainNode, _: Frames, now: float) -> None:
+    def _drain(self, peer: Peer, message: ms.AskDrain, _: Frames, now: float) -> None:
         refusal = self._core.drain(
             peer.number,
             message.request,
@@ -223,7 +223,7 @@ class FromClients:
         if refusal:
             peer.send(ms.NodeNews(message.request, "refused", refusal))
 
-    def _undrain(self, peer: Peer, message: ms.UndrainNode, _: Frames, now: float) -> None:
+    def _undrain(self, peer: Peer, message: ms.AskUndrain, _: Frames, now: float) -> None:
         refusal = self._core.undrain(message.node, now)
         state: DrainEnd = "refused" if refusal else "undrained"
         peer.send(ms.NodeNews(message.request, state, refusal))

@@ -86,8 +86,8 @@ class Performer:
             fx.FreeObjects: self.free_objects,
             fx.ForgetCopies: self.forget_copies,
             fx.SweepObjects: self.sweep_objects,
-            fx.FetchAhead: self.fetch_ahead,
-            fx.ForgetTypes: self.forget_types,
+            fx.FetchCopies: self.fetch_ahead,
+            fx.UndefineTypes: self.forget_types,
         }
 
     def perform(self, effects: list[fx.Effect], now: float) -> None:
@@ -281,12 +281,12 @@ class Performer:
         if self._sweeper is not None:
             self._sweeper.sweep(effect.makers, self._held)
 
-    def fetch_ahead(self, effect: fx.FetchAhead, now: float) -> None:
+    def fetch_ahead(self, effect: fx.FetchCopies, now: float) -> None:
         """Have a node fetch objects."""
         del now
         self._peers.send(effect.node.peer, ms.FetchAhead(effect.objects))
 
-    def forget_types(self, effect: fx.ForgetTypes, now: float) -> None:
+    def forget_types(self, effect: fx.UndefineTypes, now: float) -> None:
         """Have a worker forget task types."""
         del now
         self._peers.send(effect.worker.peer, ms.ForgetTypes(effect.types))

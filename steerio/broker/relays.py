@@ -13,7 +13,7 @@ from steerio.edge.wire.relaying import arrival_of, batches_or_refusal, told_to
 from steerio.model import messages as ms
 
 
-class _Line:
+class _WorkerBehind:
     """One worker behind a node: the messages for it until the next flush."""
 
     __slots__ = ("frames", "messages", "runs", "said", "worker")
@@ -69,8 +69,8 @@ class RelayRouter:
         self._router = router
         self._identity = identity
         self._relays = relays
-        self._lines: dict[bytes, _Line] = {}
-        self._due: list[_Line] = []
+        self._lines: dict[bytes, _WorkerBehind] = {}
+        self._due: list[_WorkerBehind] = []
         """Those for which there are messages."""
 
     def __repr__(self) -> str:
@@ -141,8 +141,8 @@ class RelayRouter:
         self._due.clear()
         return workers
 
-    def _line(self, peer: bytes) -> _Line:
-        line = self._lines[peer] = _Line(peer.decode())
+    def _line(self, peer: bytes) -> _WorkerBehind:
+        line = self._lines[peer] = _WorkerBehind(peer.decode())
         return line
 
     def _tell(self, worker: str, batch: list[Any], runs: list[int]) -> None:

@@ -29,7 +29,7 @@ is_echo: contextvars.ContextVar[bool] = contextvars.ContextVar("steerio_echo", d
 """Whether this code runs because of an ``on_idle``: in it, or in a handler of its events."""
 
 
-class Steps(Protocol):
+class IdleMethods(Protocol):
     """The ``on_idle`` methods of a campaign, as seen by the calls of its other agents."""
 
     happened: int
@@ -53,7 +53,7 @@ class CallsHome(Protocol):
     latecomers: Latecomers
 
     @property
-    def idleness(self) -> Steps:
+    def idleness(self) -> IdleMethods:
         """The campaign's ``on_idle`` methods."""
         ...
 

@@ -19,7 +19,7 @@ from steerio.campaign.agent_errors import as_agent
 from steerio.campaign.calls import Calls
 from steerio.campaign.campaign import Campaign
 from steerio.campaign.dealing import Dealing
-from steerio.campaign.ending import DEAF_S, Ending, Latecomers
+from steerio.campaign.ending import DEAF_S, CampaignEnding, Latecomers
 from steerio.campaign.feeding import Feeder
 from steerio.campaign.idleness import Idleness
 from steerio.campaign.limits import Limits, Spent
@@ -66,7 +66,7 @@ class Conductor:
         self.pools = PoolWatch(
             session, self.feeder, self.idleness, fail=self.fail, look_if_quiet=self.look_if_quiet
         )
-        self.ending = Ending(
+        self.ending = CampaignEnding(
             self.spent.limits,
             cancel_tasks=self._cancel_tasks,
             cut_calls=self._cut_short,

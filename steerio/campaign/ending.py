@@ -96,7 +96,7 @@ class Latecomers:
         return True
 
 
-class Step(IntEnum):
+class EndingStep(IntEnum):
     """The steps of a campaign that must end."""
 
     NONE = 0
@@ -106,7 +106,7 @@ class Step(IntEnum):
     FINISHING = 4
 
 
-class Ending:
+class CampaignEnding:
     """Takes a campaign that must end from step to step, each within its bound.
 
     Args:
@@ -130,14 +130,14 @@ class Ending:
         """Called with each step, and the seconds that it may take at most."""
         self._limits = limits
         self._cancel_tasks, self._cut_calls, self._cut_finish = cancel_tasks, cut_calls, cut_finish
-        self._step = Step.NONE
+        self._step = EndingStep.NONE
         self._reason = ""
         self._timer: asyncio.TimerHandle | None = None
         self._clock: asyncio.TimerHandle | None = None
         self._closed = False
 
     def __repr__(self) -> str:
-        return f"<Ending: {self._step.name.lower()}>"
+        return f"<CampaignEnding: {self._step.name.lower()}>"
 
     @property
     def must(self) -> bool:
@@ -164,17 +164,17 @@ class Ending:
         self._reason = self._reason or reason
         if self._closed:
             return
-        if self._step == Step.FINISHING:
+        if self._step == EndingStep.FINISHING:
             self._bound_finish()
-        elif drain and self._limits.drain_s != 0 and self._step == Step.NONE:
+        elif drain and self._limits.drain_s != 0 and self._step == EndingStep.NONE:
             drain_s = self._limits.drain_s
-            self._enter(Step.DRAINING, f"running tasks have{_time(drain_s)} to end", drain_s)
-        elif self._step < Step.CANCELLING:
+            self._enter(EndingStep.DRAINING, f"running tasks have{_time(drain_s)} to end", drain_s)
+        elif self._step < EndingStep.CANCELLING:
             self._next()
 
     def finishes(self) -> None:
         """Note that ``finish`` begins."""
-        self._step = Step.FINISHING
+        self._step = EndingStep.FINISHING
         self._stop_timer()
         if self.must:
             self._bound_finish()
@@ -188,9 +188,9 @@ class Ending:
 
     def _bound_finish(self) -> None:
         finish_s = self._limits.finish_s
-        self._enter(Step.FINISHING, f"finish has{_time(finish_s)} to end", finish_s)
+        self._enter(EndingStep.FINISHING, f"finish has{_time(finish_s)} to end", finish_s)
 
-    def _enter(self, step: Step, said: str, within_s: float | None) -> None:
+    def _enter(self, step: EndingStep, said: str, within_s: float | None) -> None:
         self._stop_timer()
         self._step, self.said = step, said
         log.info("the campaign must end (%s): %s", self._reason, said)
@@ -201,12 +201,12 @@ class Ending:
     def _next(self) -> None:
         """Go on to the next step: this one has lasted as long as it may."""
         limits = self._limits
-        if self._step < Step.CANCELLING:
+        if self._step < EndingStep.CANCELLING:
             calls = f"running tasks are cancelled, calls under way have{_time(limits.calls_s)}"
-            self._enter(Step.CANCELLING, f"{calls} to end", limits.calls_s)
+            self._enter(EndingStep.CANCELLING, f"{calls} to end", limits.calls_s)
             self._cancel_tasks(self._reason)
-        elif self._step < Step.FINISHING:
-            self._step = Step.CUTTING
+        elif self._step < EndingStep.FINISHING:
+            self._step = EndingStep.CUTTING
             self.leave("calls under way are cancelled")
             self._cut_calls(f"it still ran{_time(limits.calls_s)} after tasks were cancelled")
         else:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from steerio.campaign.feeding import Feeder
 from steerio.campaign.idleness import Idleness
-from steerio.campaign.usage import Used
+from steerio.campaign.usage import UsedTime
 from steerio.errors import PoolBroken
 from steerio.model.events import PoolFailed, PoolStalled
 from steerio.session.session import Session
@@ -36,7 +36,7 @@ class PoolWatch:
         fail: Callable[[Exception], None],
         look_if_quiet: Callable[[], None],
     ) -> None:
-        self.used = Used(asyncio.get_running_loop().time())
+        self.used = UsedTime(asyncio.get_running_loop().time())
         """The time for which workers were there, and their busy share of it."""
         self._session = session
         self._feeder = feeder

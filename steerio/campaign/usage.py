@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from steerio.model.status import PoolLoad
 
 
-class Used:
+class UsedTime:
     """Adds up the time of workers, and the time that they worked on tasks of the campaign.
 
     Args:
@@ -23,7 +23,7 @@ class Used:
         self._looked = now
 
     def __repr__(self) -> str:
-        return f"<Used {sum(self._worked_s.values()):.1f} worker s>"
+        return f"<UsedTime {sum(self._worked_s.values()):.1f} worker s>"
 
     def worked(self, pool: str, seconds: float) -> None:
         """Count an attempt of this length in a pool."""

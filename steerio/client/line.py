@@ -36,8 +36,8 @@ DEEDS: dict[type, str] = {
     ms.PublishVersion: "publish versions",
     ms.AskVersion: "read versions",
     ms.AskMove: "move workers",
-    ms.DrainNode: "drain nodes",
-    ms.UndrainNode: "undrain nodes",
+    ms.AskDrain: "drain nodes",
+    ms.AskUndrain: "undrain nodes",
     ms.StopBroker: "stop the broker",
 }
 """Requests of clients that are more than looking on, in words."""

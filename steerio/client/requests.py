@@ -99,7 +99,7 @@ class ClientRequests:
         Raises:
             BrokerLost: the broker has ended.
         """
-        message = ms.DrainNode(self._new_request(), node, within_s, retire)
+        message = ms.AskDrain(self._new_request(), node, within_s, retire)
         news: ms.NodeNews = await self._answer_to(message)
         return news
 
@@ -109,10 +109,10 @@ class ClientRequests:
         Raises:
             BrokerLost: the broker has ended.
         """
-        news: ms.NodeNews = await self._answer_to(ms.UndrainNode(self._new_request(), node))
+        news: ms.NodeNews = await self._answer_to(ms.AskUndrain(self._new_request(), node))
         return news
 
-    async def _answer_to(self, message: ms.AskStatus | ms.DrainNode | ms.UndrainNode) -> Any:
+    async def _answer_to(self, message: ms.AskStatus | ms.AskDrain | ms.AskUndrain) -> Any:
         if self._line.lost:
             raise BrokerLost(self._line.lost)
         answer: asyncio.Future[Any] = self._loop.create_future()

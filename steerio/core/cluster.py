@@ -25,7 +25,7 @@ from steerio.core.records import (
 )
 from steerio.core.roster import Pool, Roster
 from steerio.core.task_types import TaskTypes
-from steerio.core.versions import Versions
+from steerio.core.versions import NewestVersions
 from steerio.model.objects import Inputs, StoreLoad
 from steerio.model.settings import Settings
 from steerio.model.showing import counted
@@ -74,7 +74,7 @@ class Cluster:
         """The inputs of the last task: if the next needs the same, these are kept once."""
         # -- objects of the store
         self.holdings = Holdings()
-        self.versions = Versions(self.holdings, self.log)
+        self.versions = NewestVersions(self.holdings, self.log)
         self.fetching = Fetching(self.roster, self.holdings)
         self.out_of_sight: deque[list[str]] = deque()
         """Makers of objects that are gone, though no node saw them end, in the order of that."""

@@ -143,14 +143,14 @@ class SweepObjects(Struct, frozen=True, gc=False):
     makers: list[str]
 
 
-class FetchAhead(Struct, frozen=True, gc=False):
+class FetchCopies(Struct, frozen=True, gc=False):
     """Have a node fetch the objects of a task that will run there."""
 
     node: NodeRecord
     objects: list[StoredObject]
 
 
-class ForgetTypes(Struct, frozen=True, gc=False):
+class UndefineTypes(Struct, frozen=True, gc=False):
     """Tell a worker to forget these task types, by their ids: no task of them will come."""
 
     worker: WorkerRecord
@@ -181,8 +181,8 @@ Effect = (
     | FreeObjects
     | ForgetCopies
     | SweepObjects
-    | FetchAhead
-    | ForgetTypes
+    | FetchCopies
+    | UndefineTypes
 )
 """Everything the core can want."""
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 
-from steerio.core.effects import FetchAhead, ForgetCopies
+from steerio.core.effects import FetchCopies, ForgetCopies
 from steerio.core.holdings import Holdings
 from steerio.core.records import NodeRecord
 from steerio.core.roster import Pool, Roster
@@ -46,11 +46,11 @@ class Fetching:
         self._ahead: defaultdict[int, int] = defaultdict(int)
         """The sum of that, by node."""
 
-    def sent_ahead(self, objects: list[StoredObject], node: NodeRecord) -> list[FetchAhead]:
+    def sent_ahead(self, objects: list[StoredObject], node: NodeRecord) -> list[FetchCopies]:
         """Order for a task that needs these objects and waits at a worker of this node."""
         return self._fetch(objects, [node]) if self.wanted else []
 
-    def waits(self, objects: list[StoredObject], pool: Pool) -> list[FetchAhead]:
+    def waits(self, objects: list[StoredObject], pool: Pool) -> list[FetchCopies]:
         """Order for a task that needs these objects and waits in the queue of a pool."""
         if not self.wanted:
             return []
@@ -79,12 +79,12 @@ class Fetching:
                 self._copies.setdefault(stored.name, {}).setdefault(node.number, False)
                 self._strike(node.number, stored.name)
 
-    def _fetch(self, objects: list[StoredObject], nodes: list[NodeRecord]) -> list[FetchAhead]:
-        orders: list[FetchAhead] = []
+    def _fetch(self, objects: list[StoredObject], nodes: list[NodeRecord]) -> list[FetchCopies]:
+        orders: list[FetchCopies] = []
         for node in nodes:
             new = [stored for stored in objects if self._tell(node.number, stored)]
             if new:
-                orders.append(FetchAhead(node, new))
+                orders.append(FetchCopies(node, new))
         return orders
 
     def _tell(self, number: int, stored: StoredObject) -> bool:

@@ -41,7 +41,7 @@ class Sort(NamedTuple):
         return min(self.type.mean_s * MARGIN, self.at_most_s)
 
 
-class Line(Backlog):
+class SortQueue(Backlog):
     """The queue of the tasks of one sort."""
 
     def __init__(self, pool: str, sort: Sort) -> None:
@@ -72,11 +72,11 @@ class Heads:
     rank in ``_shown``, and that is not ranked behind the head of the queue.
     """
 
-    def __init__(self, make: WorkerNeeds, lines: Iterable[Line]) -> None:
+    def __init__(self, make: WorkerNeeds, lines: Iterable[SortQueue]) -> None:
         self._make = make
-        self._heaps: dict[tuple[TypeRecord | None, float], list[tuple[Rank, int, Line]]] = {}
+        self._heaps: dict[tuple[TypeRecord | None, float], list[tuple[Rank, int, SortQueue]]] = {}
         """The entries, by the times that tasks take."""
-        self._shown: dict[Line, Rank] = {}
+        self._shown: dict[SortQueue, Rank] = {}
         self._entries = 0
         self._order = 0
         for line in lines:
@@ -89,7 +89,7 @@ class Heads:
         """Say whether most entries count no more, given the number of queues there are."""
         return self._entries > 2 * lines + _SLACK
 
-    def show(self, line: Line, ranked: Rank) -> None:
+    def show(self, line: SortQueue, ranked: Rank) -> None:
         """Take in that a queue has another head, of this rank."""
         needs, shown = line.sort.needs, self._shown.get(line)
         if shown == ranked:
@@ -104,7 +104,7 @@ class Heads:
             heap = self._heaps[line.times] = []
         heappush(heap, (ranked, self._order, line))
 
-    def best(self, left_s: float) -> Line | None:
+    def best(self, left_s: float) -> SortQueue | None:
         """Return the queue whose head goes next to a worker that has so much time left."""
         best, best_rank = None, LAST
         for times, heap in list(self._heaps.items()):
@@ -118,7 +118,7 @@ class Heads:
                 best, best_rank = line, ranked
         return best
 
-    def _settle(self, heap: list[tuple[Rank, int, Line]]) -> bool:
+    def _settle(self, heap: list[tuple[Rank, int, SortQueue]]) -> bool:
         """Bring the best of a heap to its top; returns whether there is any."""
         while heap:
             ranked, order, line = heap[0]

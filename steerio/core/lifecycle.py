@@ -239,28 +239,28 @@ CLIENTS = frozenset((Role.CLIENT, Role.OBSERVER))
 # -- going along the tables ---------------------------------------------------------------------
 
 
-class Task(Protocol):
+class TaskLike(Protocol):
     """A record that has the life of a task."""
 
     task_id: int
     state: int
 
 
-class Worker(Protocol):
+class WorkerLike(Protocol):
     """A record that has the life of a worker."""
 
     name: str
     phase: Phase
 
 
-class Move(Protocol):
+class MoveLike(Protocol):
     """A record that has the life of a move."""
 
     number: int
     state: MoveState
 
 
-class Peer(Protocol):
+class PeerLike(Protocol):
     """A record that has the life of a peer."""
 
     number: int
@@ -279,7 +279,7 @@ class IllegalTransition(SteerioError):
         super().__init__(f"{name} is {state}, so no {fact.name}")
 
 
-def advance(record: Task, fact: Fact) -> None:
+def advance(record: TaskLike, fact: Fact) -> None:
     """Move a task along its table.
 
     Raises:
@@ -291,7 +291,7 @@ def advance(record: Task, fact: Fact) -> None:
     record.state = state
 
 
-def turn(worker: Worker, fact: Turn) -> None:
+def turn(worker: WorkerLike, fact: Turn) -> None:
     """Move a worker along its table.
 
     Raises:
@@ -303,7 +303,7 @@ def turn(worker: Worker, fact: Turn) -> None:
     worker.phase = phase
 
 
-def step(move: Move, fact: Step) -> None:
+def step(move: MoveLike, fact: Step) -> None:
     """Move a move along its table.
 
     Raises:
@@ -315,7 +315,7 @@ def step(move: Move, fact: Step) -> None:
     move.state = state
 
 
-def change(peer: Peer, fact: Word) -> None:
+def change(peer: PeerLike, fact: Word) -> None:
     """Move a peer along its table.
 
     Raises:

@@ -19,7 +19,7 @@ from collections.abc import Collection, Iterable, Iterator
 from math import ceil, inf, log2
 
 from steerio.core.backlog import Backlog, Rank, rank
-from steerio.core.heads import Heads, Line, Sort
+from steerio.core.heads import Heads, Sort, SortQueue
 from steerio.core.records import TaskRecord, TypeRecord
 from steerio.model.places import WorkerNeeds
 
@@ -41,7 +41,7 @@ class PoolQueue:
     def __init__(self, pool: str = "", *, timed: bool = False) -> None:
         self._pool = pool
         self._plain = Backlog(pool)
-        self._choosy: dict[Sort, Line] = {}
+        self._choosy: dict[Sort, SortQueue] = {}
         self._heads: dict[WorkerNeeds, Heads] = {}
         """For the makes of workers that have asked for a task."""
         self._live = 0
@@ -141,7 +141,7 @@ class PoolQueue:
         if not self._choosy:
             self._plain.reprioritise(changes)
             return
-        by_line: dict[Line | None, list[tuple[TaskRecord, float]]] = {}
+        by_line: dict[SortQueue | None, list[tuple[TaskRecord, float]]] = {}
         for change in changes:
             by_line.setdefault(self._line(change[0]), []).append(change)
         for line, some in by_line.items():
@@ -161,7 +161,7 @@ class PoolQueue:
 
     def _best(
         self, make: WorkerNeeds | None, left_s: float
-    ) -> tuple[TaskRecord | None, Line | None]:
+    ) -> tuple[TaskRecord | None, SortQueue | None]:
         """Return the best task that a worker fits, and its queue unless it is plain."""
         plain = self._plain.peek()
         if make is None:
@@ -180,7 +180,7 @@ class PoolQueue:
             return plain, None
         return head, best
 
-    def _show(self, line: Line, ranked: Rank) -> None:
+    def _show(self, line: SortQueue, ranked: Rank) -> None:
         """Note that the head of a queue is another one, which may be ranked better."""
         for make, heads in list(self._heads.items()):
             if heads.worn(len(self._choosy)):
@@ -203,17 +203,17 @@ class PoolQueue:
             else Sort(options.needs)
         )
 
-    def _line(self, record: TaskRecord) -> Line | None:
+    def _line(self, record: TaskRecord) -> SortQueue | None:
         """Return the queue for a task, or ``None`` if that is the plain one."""
         sort = self._sort(record)
         if sort.needs is None and sort.type is None:
             return None
         line = self._choosy.get(sort)
         if line is None:
-            line = self._choosy[sort] = Line(self._pool, sort)
+            line = self._choosy[sort] = SortQueue(self._pool, sort)
         return line
 
-    def _drop_empty(self, line: Line) -> None:
+    def _drop_empty(self, line: SortQueue) -> None:
         if not line:  # tasks that its heap may still have are queued no more, or elsewhere
             del self._choosy[line.sort]
             line.clear()

@@ -149,9 +149,9 @@ def say_effect(effect: fx.Effect) -> str:  # noqa: C901 - one case for each effe
             return f"node {node.name}: forget {_count(len(names), 'object')}"
         case fx.SweepObjects(makers):
             return f"store: sweep after {', '.join(makers)}"
-        case fx.FetchAhead(node, objects):
+        case fx.FetchCopies(node, objects):
             return f"node {node.name}: fetch {_count(len(objects), 'object')} ahead"
-        case fx.ForgetTypes(worker, types):
+        case fx.UndefineTypes(worker, types):
             return f"worker {worker.name}: forget {_count(len(types), 'task type')}"
         case fx.Settle(record, ending):
             reason = f": {ending.reason}" if ending.reason else ""

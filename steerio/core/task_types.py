@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from steerio.core.effects import Effect, ForgetTypes
+from steerio.core.effects import Effect, UndefineTypes
 from steerio.core.records import TypeRecord, WorkerRecord
 from steerio.core.roster import Roster
 from steerio.model.tasks import TaskSpec
@@ -76,4 +76,4 @@ class TaskTypes:
             for worker in kind.told:
                 del worker.known_types[kind.type_id]
                 numbers.setdefault(worker, []).append(kind.type_id)
-        return [ForgetTypes(worker, sorted(known)) for worker, known in numbers.items()]
+        return [UndefineTypes(worker, sorted(known)) for worker, known in numbers.items()]

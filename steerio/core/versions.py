@@ -25,7 +25,7 @@ class VersionWaiter(Struct, frozen=True):
     after: int
 
 
-class Versions:
+class NewestVersions:
     """The newest version of each name, and the clients that wait for the next."""
 
     def __init__(self, holdings: Holdings, log: EventLog) -> None:

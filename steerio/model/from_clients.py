@@ -210,7 +210,7 @@ class AskVersion(Struct, frozen=True, gc=False, array_like=True, tag=41):
     after: int
 
 
-class DrainNode(Struct, frozen=True, gc=False, array_like=True, tag=18):
+class AskDrain(Struct, frozen=True, gc=False, array_like=True, tag=18):
     """Give a node no more tasks; with ``retire`` it ends when its workers have left.
 
     Tasks that still run there after ``within_s`` are stopped and queued again.  ``request`` is the
@@ -223,7 +223,7 @@ class DrainNode(Struct, frozen=True, gc=False, array_like=True, tag=18):
     retire: bool = False
 
 
-class UndrainNode(Struct, frozen=True, gc=False, array_like=True, tag=19):
+class AskUndrain(Struct, frozen=True, gc=False, array_like=True, tag=19):
     """Let a node take tasks again; `NodeNews` answers."""
 
     request: int

@@ -37,14 +37,15 @@ from steerio.model.from_broker import TaskSettled as TaskSettled
 from steerio.model.from_broker import TaskStates as TaskStates
 from steerio.model.from_broker import TellWorker as TellWorker
 from steerio.model.from_broker import VersionNews as VersionNews
+from steerio.model.from_clients import AskDrain as AskDrain
 from steerio.model.from_clients import AskMove as AskMove
 from steerio.model.from_clients import AskStatus as AskStatus
+from steerio.model.from_clients import AskUndrain as AskUndrain
 from steerio.model.from_clients import AskVersion as AskVersion
 from steerio.model.from_clients import AwaitMove as AwaitMove
 from steerio.model.from_clients import Beat as Beat
 from steerio.model.from_clients import CancelTasks as CancelTasks
 from steerio.model.from_clients import DefineTask as DefineTask
-from steerio.model.from_clients import DrainNode as DrainNode
 from steerio.model.from_clients import EndMove as EndMove
 from steerio.model.from_clients import ForgetTypes as ForgetTypes
 from steerio.model.from_clients import GrantItems as GrantItems
@@ -59,7 +60,6 @@ from steerio.model.from_clients import Reprioritise as Reprioritise
 from steerio.model.from_clients import StopBroker as StopBroker
 from steerio.model.from_clients import SubmitTask as SubmitTask
 from steerio.model.from_clients import Subscribe as Subscribe
-from steerio.model.from_clients import UndrainNode as UndrainNode
 from steerio.model.from_clients import Unsubscribe as Unsubscribe
 from steerio.model.from_clients import WatchPools as WatchPools
 from steerio.model.from_clients import WatchTasks as WatchTasks
@@ -105,8 +105,8 @@ FromClient = (
     | LetGo
     | PublishVersion
     | AskVersion
-    | DrainNode
-    | UndrainNode
+    | AskDrain
+    | AskUndrain
     | StopBroker
     | Beat
     | Leave

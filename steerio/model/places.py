@@ -109,7 +109,7 @@ class WorkerNeeds(Struct, frozen=True, cache_hash=True):
         return ":".join(said)
 
 
-class Core(Struct, frozen=True):
+class NodeCore(Struct, frozen=True):
     """One hardware thread.
 
     Attributes:
@@ -163,7 +163,7 @@ class Topology(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         notes: devices and bounds that were left out, and why.
     """
 
-    cores: tuple[Core, ...] = ()
+    cores: tuple[NodeCore, ...] = ()
     accelerators: tuple[Accelerator, ...] = ()
     cpu_quota: float | None = None
     memory_limit_bytes: int | None = None

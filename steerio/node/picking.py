@@ -7,7 +7,7 @@ from collections.abc import Container, Iterable
 
 from msgspec import Struct
 
-from steerio.model.places import Accelerator, Core, Topology, WorkerNeeds, say_bytes
+from steerio.model.places import Accelerator, NodeCore, Topology, WorkerNeeds, say_bytes
 
 
 class Device(Struct, eq=False):
@@ -105,14 +105,14 @@ class Picker:
         numa = min(free, key=lambda number: (-free[number], number))
         return {numa} if free[numa] >= count else set()
 
-    def cores(self, count: int, near: Container[int]) -> list[Core]:
+    def cores(self, count: int, near: Container[int]) -> list[NodeCore]:
         """Return cores for one worker, or none if there are too few.
 
         Near ones first; of those, physical cores that no other worker is on.
         """
         if self._given + count > self.limit or count > len(self._free):
             return []
-        free: dict[tuple[int, int], list[Core]] = {}
+        free: dict[tuple[int, int], list[NodeCore]] = {}
         for core in self._free:
             free.setdefault(_physical(core), []).append(core)
         ranked = [
@@ -123,7 +123,7 @@ class Picker:
         ranked.sort(key=lambda entry: entry[:-1])
         return [entry[-1] for entry in ranked[:count]]
 
-    def _rank(self, threads: list[Core], position: int, near: Container[int]) -> int:
+    def _rank(self, threads: list[NodeCore], position: int, near: Container[int]) -> int:
         """Return how good a free thread is, 0 best; it is one of a core's free ``threads``.
 
         If there are physical cores for all, sharing one is worse than being far away; if not, most
@@ -137,7 +137,7 @@ class Picker:
 
     # -- giving out ---------------------------------------------------------------------------
 
-    def take(self, cores: list[Core], devices: list[Device], sharers: int) -> None:
+    def take(self, cores: list[NodeCore], devices: list[Device], sharers: int) -> None:
         """Give out the cores and devices that were picked."""
         self._free = [core for core in self._free if core not in cores]
         self._given += len(cores)
@@ -145,7 +145,7 @@ class Picker:
             device.sharers = sharers
             device.used += 1
 
-    def give_back(self, cores: list[Core], devices: list[Device]) -> None:
+    def give_back(self, cores: list[NodeCore], devices: list[Device]) -> None:
         """Free cores and devices that were taken."""
         self._free = sorted([*self._free, *cores], key=lambda core: core.id)
         self._given -= len(cores)
@@ -154,7 +154,7 @@ class Picker:
             if not device.used:
                 device.sharers = 0
 
-    def say_cores(self, cores: list[Core], near: set[int], at_devices: bool) -> str:
+    def say_cores(self, cores: list[NodeCore], near: set[int], at_devices: bool) -> str:
         """Return a worker's cores and the reasons, in words; call it after they were taken."""
         many = "cores" if len(cores) > 1 else "core"
         said = f"{many} {say_numbers(core.id for core in cores)}"
@@ -191,7 +191,7 @@ def _together(free: list[Device], count: int) -> list[Device] | None:
     return best
 
 
-def _physical(core: Core) -> tuple[int, int]:
+def _physical(core: NodeCore) -> tuple[int, int]:
     return core.package, core.core
 
 

@@ -19,16 +19,16 @@ from collections.abc import Container, Mapping
 from msgspec import Struct
 
 from steerio.errors import NoPlace
-from steerio.model.places import Core, Place, Topology, WorkerNeeds, say_bytes
+from steerio.model.places import NodeCore, Place, Topology, WorkerNeeds, say_bytes
 from steerio.model.showing import counted, time_of_cores
 from steerio.node.device_variables import THREAD_VARIABLES, device_variables, thread_variables
 from steerio.node.picking import Device, Picker
 
 
-class Held(Struct, eq=False):
+class TakenPlace(Struct, eq=False):
     """A place with its cores and devices of the node."""
 
-    cores: list[Core]
+    cores: list[NodeCore]
     devices: list[Device]
     place: Place
 
@@ -64,8 +64,8 @@ class Placement:
         wanted = sum(count * self.needs(pool).cpus for pool, count in workers.items())
         self._picker = Picker(topology, spare_cores, wanted)
         self._unpinned = _why_unpinned(topology, self._picker, pin, wanted, spare_cores)
-        self._planned: dict[str, list[Held]] = {pool: [] for pool in workers}
-        self._placed: dict[str, tuple[str, Held]] = {}
+        self._planned: dict[str, list[TakenPlace]] = {pool: [] for pool in workers}
+        self._placed: dict[str, tuple[str, TakenPlace]] = {}
         self._refused: dict[str, NoPlace] = {}
         for pool in sorted(workers, key=lambda pool: _demand(self.needs(pool)), reverse=True):
             self._plan(pool, workers[pool])
@@ -136,7 +136,7 @@ class Placement:
             self._planned[pool] = []
             self._refused[pool] = error
 
-    def _make_room(self, pool: str, without: Container[str]) -> Held:
+    def _make_room(self, pool: str, without: Container[str]) -> TakenPlace:
         """Hold a free place, or if need be one that is only planned, of the last pool first."""
         idle = [(other, held) for other, places in self._planned.items() for held in places]
         while idle:
@@ -150,7 +150,7 @@ class Placement:
             self._give_back(unused)
         return self._hold(pool, without, self._unpinned)
 
-    def _hold(self, pool: str, without: Container[str], unpinned: str) -> Held:
+    def _hold(self, pool: str, without: Container[str], unpinned: str) -> TakenPlace:
         needs = self.needs(pool)
         limit = self._topology.memory_limit_bytes
         if limit is not None and needs.memory_bytes > limit:
@@ -175,13 +175,13 @@ class Placement:
                 *self._say_threads(needs),
             ]
         )
-        return Held(cores, devices, self._describe(needs, cores, devices, why))
+        return TakenPlace(cores, devices, self._describe(needs, cores, devices, why))
 
-    def _give_back(self, held: Held) -> None:
+    def _give_back(self, held: TakenPlace) -> None:
         self._picker.give_back(held.cores, held.devices)
 
     def _describe(
-        self, needs: WorkerNeeds, cores: list[Core], devices: list[Device], why: str
+        self, needs: WorkerNeeds, cores: list[NodeCore], devices: list[Device], why: str
     ) -> Place:
         environment = thread_variables(needs.cpus, self._environment)
         if self._hands_out:

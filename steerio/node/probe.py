@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from steerio.edge.store.free_space import control_groups
-from steerio.model.places import Accelerator, Core, Topology
+from steerio.model.places import Accelerator, NodeCore, Topology
 from steerio.model.showing import counted, time_of_cores
 from steerio.node import devices
 from steerio.node.devices import numbers_in, read_text
@@ -81,7 +81,7 @@ def _pynvml(root: Path) -> Any:
 # -- cores ------------------------------------------------------------------------------------
 
 
-def _cores(root: Path, affinity: Iterable[int] | None, notes: list[str]) -> list[Core]:
+def _cores(root: Path, affinity: Iterable[int] | None, notes: list[str]) -> list[NodeCore]:
     """Return the cores that may be used; none if processes cannot be pinned."""
     if affinity is not None:
         allowed = set(affinity)
@@ -106,12 +106,12 @@ def _cores(root: Path, affinity: Iterable[int] | None, notes: list[str]) -> list
     return [_core(root, number, numa_of.get(number, 0)) for number in sorted(allowed)]
 
 
-def _core(root: Path, number: int, numa: int) -> Core:
+def _core(root: Path, number: int, numa: int) -> NodeCore:
     topology = root / CPUS / f"cpu{number}" / "topology"
     # a machine that does not tell is taken for one with a thread in each core
     core = _number(topology / "core_id")
     package = _number(topology / "physical_package_id")
-    return Core(number, number if core is None else core, max(0, package or 0), numa)
+    return NodeCore(number, number if core is None else core, max(0, package or 0), numa)
 
 
 def _numa_nodes(root: Path) -> dict[int, int]:

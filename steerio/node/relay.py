@@ -26,7 +26,7 @@ Words = tuple[ms.WorkerSaid, Frames]
 """A batch of a worker, in its envelope."""
 
 
-class Streams(Protocol):
+class RelayedStreams(Protocol):
     """The node's end of its workers' streams: batches as they come, headers not decoded."""
 
     def receive(self, limit: int) -> list[Arrival]:
@@ -70,7 +70,7 @@ class Processes(Protocol):
         ...
 
 
-class _Line:
+class _WorkerStream:
     """The stream of one worker."""
 
     __slots__ = ("peer", "runs", "said")
@@ -91,10 +91,10 @@ class Relay:
         processes: the workers, and how far each is.
     """
 
-    def __init__(self, streams: Streams, processes: Processes) -> None:
+    def __init__(self, streams: RelayedStreams, processes: Processes) -> None:
         self._streams = streams
         self._processes = processes
-        self._lines: dict[str, _Line] = {}
+        self._lines: dict[str, _WorkerStream] = {}
         self._names: dict[bytes, str] = {}
         self.attach = streams.attach
         self.detach = streams.detach
@@ -157,7 +157,7 @@ class Relay:
                 if name is None:
                     self._streams.hang_up(peer)
                     continue
-                self._names[peer], self._lines[name] = name, _Line(peer)
+                self._names[peer], self._lines[name] = name, _WorkerStream(peer)
             line = self._lines[name]
             found = [batch for arrival in of_one for batch in arrival.messages]
             for header, frames in joined(found) if len(found) > 1 else found:

@@ -25,7 +25,7 @@ from steerio.worker import forks
 from steerio.worker.items_ahead import Ahead
 from steerio.worker.output import Output
 from steerio.worker.process import Worker
-from steerio.worker.random_streams import Streams
+from steerio.worker.random_streams import RandomStreams
 from steerio.worker.slots import Slots
 from steerio.worker.task_objects import WorkerObjects
 
@@ -35,7 +35,7 @@ class Inherited(NamedTuple):
 
     setup: NodeSetup
     slots: Slots
-    streams: Streams
+    streams: RandomStreams
     preloads: Preloads
 
 

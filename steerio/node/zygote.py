@@ -35,7 +35,7 @@ from steerio.node.preloading import Preloads
 from steerio.node.settling import prepare
 from steerio.node.setup import NodeSetup, clear_up_after_broker, remove_sockets
 from steerio.node.worker_start import Inherited, become_worker
-from steerio.worker.random_streams import Streams
+from steerio.worker.random_streams import RandomStreams
 from steerio.worker.slots import Slots
 
 GONE_S = 1.0
@@ -51,7 +51,7 @@ class Zygote:
         self._setup = setup
         self._offspring = Offspring(slots)
         self._preloads = Preloads(setup.files, setup.preload)
-        self._streams = Streams(setup.random_seed)
+        self._streams = RandomStreams(setup.random_seed)
         self._followed = 0
         """The number of orders."""
         self._successor: tuple[int, socket.socket] | None = None

@@ -25,8 +25,7 @@ from typing import Any, NoReturn
 from steerio.edge.encoding.boxing import NOT_HERE, AbsentFrame
 from steerio.edge.encoding.calls import CallCodec
 from steerio.edge.encoding.pickling import is_proxy
-from steerio.edge.encoding.references import Latest as AnyLatest
-from steerio.edge.encoding.references import Reference, in_words
+from steerio.edge.encoding.references import BareLatest, BareReference, in_words
 from steerio.edge.encoding.snapshots import snapshot, unchanging
 from steerio.edge.encoding.values import total_bytes
 from steerio.model.results import LateArguments
@@ -89,7 +88,7 @@ class AsSubmitted:
         kwargs: dict[str, Any],
         body: bytes,
         frames: Sequence[Any],
-        used: dict[bytes, Reference],
+        used: dict[bytes, BareReference],
     ) -> None:
         self._codec = codec
         self._body = body
@@ -151,7 +150,7 @@ def as_submitted(
     kwargs: dict[str, Any],
     body: bytes,
     frames: Sequence[Any],
-    used: dict[bytes, Reference],
+    used: dict[bytes, BareReference],
 ) -> tuple[tuple[Any, ...] | AsSubmitted, dict[str, Any] | AsSubmitted]:
     """Return the arguments of a call in a form that keeps their present state, for `Result`.
 
@@ -190,7 +189,7 @@ def _fixed(value: Any) -> bool:
     if kind is tuple or kind is frozenset:
         return len(value) <= LOOKED_INTO and all(map(_fixed, value))
     if kind.__eq__ is object.__eq__ or issubclass(
-        kind, (enum.Enum, PurePath, Reference, AnyLatest)
+        kind, (enum.Enum, PurePath, BareReference, BareLatest)
     ):
         return True
     if kind.__module__ == "numpy":

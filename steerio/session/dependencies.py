@@ -134,14 +134,14 @@ def submit_after(
     task: Task[Any] = Task(session, kind, args, kwargs, tags, current_agent.get(), session.clock())
     task.timeout_s = options.timeout_s or 0.0
     task.needs = options.needs
-    waiting = Waiting(session, task, options)
+    waiting = WaitingTask(session, task, options)
     task.id = session.client.reserve_later(task)
     session.task_submitted(task)
     waiting.begin(handles)
     return task
 
 
-class Waiting:
+class WaitingTask:
     """A task that waits for others.
 
     Args:
@@ -162,7 +162,7 @@ class Waiting:
         """Values that came while others are awaited: their readers may change them."""
 
     def __repr__(self) -> str:
-        return f"<Waiting: {self._task!r}>"
+        return f"<WaitingTask: {self._task!r}>"
 
     def begin(self, handles: list[Task[Any]]) -> None:
         """Begin to wait."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from steerio.client.client import Client
-from steerio.edge.encoding.references import Reference, Used, gather, references_exist
+from steerio.edge.encoding.references import BareReference, UsedReferences, gather, references_exist
 from steerio.edge.encoding.snapshots import Snapshots
 from steerio.edge.encoding.values import total_bytes
 from steerio.edge.wire.cutting import check_frames
@@ -22,7 +22,7 @@ from steerio.session.task_type import TaskType
 PackedCall = tuple[TaskSpec, bytes, Frames, Inputs | None, bool, Given]
 """Spec, body, frames, the inputs they need, whether the frames go into the store, arguments."""
 
-NO_REFERENCES: dict[bytes, Reference] = {}
+NO_REFERENCES: dict[bytes, BareReference] = {}
 
 
 def packed_call(
@@ -32,7 +32,7 @@ def packed_call(
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
     spec: TaskSpec | None = None,
-    used: Used | None = None,
+    used: UsedReferences | None = None,
 ) -> PackedCall:
     """Encode the arguments of a call, and its function, as they are now.
 

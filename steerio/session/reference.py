@@ -52,7 +52,7 @@ class StandsIn:
         raise TypeError(f"{type(self).__name__!r} object is not subscriptable: {self._what}")
 
 
-class Reference(StandsIn, references.Reference):
+class Reference(StandsIn, references.BareReference):
     """A value in the store; made by ``session.put`` and by versions.
 
     Give it to any number of tasks, alone or inside lists, dicts and the like: their functions
@@ -89,7 +89,7 @@ class Reference(StandsIn, references.Reference):
             store.let_go(self.stored)
 
 
-class Latest(StandsIn, references.Latest):
+class Latest(StandsIn, references.BareLatest):
     """A stand-in for the newest version of a name at a task's start; ``versions.latest`` is one."""
 
     __slots__ = ()

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from steerio.client.client import Client
-from steerio.edge.encoding.references import Used, gather
+from steerio.edge.encoding.references import UsedReferences, gather
 from steerio.edge.encoding.snapshots import hold_still, snapshot, unchanging
 from steerio.edge.encoding.values import ANY_VALUE, total_bytes
 from steerio.edge.store.store import Store
@@ -76,7 +76,7 @@ class SessionStore:
         """
         return (await self.client.requests.status()).store
 
-    def check(self, used: Used, what: str) -> None:
+    def check(self, used: UsedReferences, what: str) -> None:
         """Check the references that a call holds.
 
         Raises:

@@ -12,7 +12,7 @@ from typing import Any, Generic, ParamSpec, TypeGuard, TypeVar, cast, overload
 
 from steerio.edge.encoding.callables import fingerprint, is_bound, kind_of, name_of, written
 from steerio.edge.encoding.calls import CallCodec
-from steerio.edge.encoding.references import Latest, Reference, gather, note
+from steerio.edge.encoding.references import BareLatest, BareReference, gather, note
 from steerio.launch.needs import Needs
 from steerio.model.bounds import named
 from steerio.model.objects import FROM_SETTING, check_number
@@ -99,7 +99,7 @@ class TaskType(Generic[P, R]):
         self._bindings: Bindings | None = None
         self._rebound: Rebound
         self._made = False
-        self._fixed: tuple[TaskSpec, list[Reference | Latest]] | None = None
+        self._fixed: tuple[TaskSpec, list[BareReference | BareLatest]] | None = None
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call the function here and now."""
@@ -162,7 +162,7 @@ class TaskType(Generic[P, R]):
             yield
             return
         outer = self._fixed  # the iterable of a map may submit as well
-        self._fixed = spec, [*used.references.values(), *map(Latest, used.latest)]
+        self._fixed = spec, [*used.references.values(), *map(BareLatest, used.latest)]
         try:
             yield
         finally:

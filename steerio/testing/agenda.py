@@ -16,7 +16,7 @@ from typing import Any
 from msgspec import Struct
 
 
-class Entry(Struct, eq=False):
+class DueCall(Struct, eq=False):
     """One call to come; cancelled by setting ``call`` to ``None``."""
 
     call: Callable[..., None] | None
@@ -32,7 +32,7 @@ class Agenda:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._heap: list[tuple[float, int, Entry]] = []
+        self._heap: list[tuple[float, int, DueCall]] = []
         self._order = 0
         self._timer: asyncio.TimerHandle | None = None
         self._armed = inf
@@ -45,9 +45,9 @@ class Agenda:
         """The virtual time, in seconds."""
         return self._loop.time()
 
-    def add(self, delay_s: float, call: Callable[..., None], *args: Any) -> Entry:
+    def add(self, delay_s: float, call: Callable[..., None], *args: Any) -> DueCall:
         """Call back after so many seconds; 0 seconds, too, are not at once."""
-        entry = Entry(call, args)
+        entry = DueCall(call, args)
         self._order += 1
         due = self._loop.time() + delay_s
         heappush(self._heap, (due, self._order, entry))

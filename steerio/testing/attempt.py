@@ -12,7 +12,7 @@ from steerio.edge.encoding.snapshots import snapshot
 from steerio.edge.encoding.values import ANY_VALUE, total_bytes
 from steerio.edge.wire.endpoint import Frames
 from steerio.model import messages as ms
-from steerio.testing.agenda import Agenda, Entry
+from steerio.testing.agenda import Agenda, DueCall
 from steerio.testing.model import Fate, Script
 from steerio.testing.reports import Said, Told, planned
 from steerio.testing.streams import StreamEnd
@@ -32,16 +32,18 @@ class AtWork(Protocol):
     run: int
     task_id: int
 
-    def ended(self, attempt: Attempt, packed: Packed | None, error: BaseException | None) -> None:
+    def ended(
+        self, attempt: SimulatedAttempt, packed: Packed | None, error: BaseException | None
+    ) -> None:
         """Take in that the function of an attempt returned or raised."""
         ...
 
-    def crashed(self, attempt: Attempt) -> None:
+    def crashed(self, attempt: SimulatedAttempt) -> None:
         """Take in that an attempt crashes the worker."""
         ...
 
 
-class Attempt:
+class SimulatedAttempt:
     """One attempt: the counterpart of a real worker's call of the task.
 
     While the task's function is called, `report` reaches this object.
@@ -68,7 +70,7 @@ class Attempt:
         self._objects = objects
         self._worker = worker
         self._link = link
-        self._pending: list[Entry | asyncio.Task[None]] = []
+        self._pending: list[DueCall | asyncio.Task[None]] = []
         self._said: list[Said] = []
         self._told: Told | None = None
         self._granted: asyncio.Event | None = None

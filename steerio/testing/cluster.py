@@ -284,13 +284,13 @@ class SimulatedCluster:
 
     def drain(self, node: str, within_s: float | None, *, retire: bool) -> None:
         """Have a node drained, as with ``steerio drain``, without waiting for the end."""
-        self._say(ms.DrainNode(1, self._node(node).name, within_s, retire))
+        self._say(ms.AskDrain(1, self._node(node).name, within_s, retire))
 
     def undrain(self, node: str) -> None:
         """Let a node take tasks again, as with ``steerio undrain``."""
-        self._say(ms.UndrainNode(1, self._node(node).name))
+        self._say(ms.AskUndrain(1, self._node(node).name))
 
-    def _say(self, message: ms.DrainNode | ms.UndrainNode) -> None:
+    def _say(self, message: ms.AskDrain | ms.AskUndrain) -> None:
         link = self._local.link()
         for each in (ms.JoinClient(ms.PROTOCOL, "operator"), message, ms.Leave()):
             link.send(each)

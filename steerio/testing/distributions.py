@@ -108,7 +108,7 @@ def _positive(value: float) -> float:
     return value
 
 
-class _Line(Struct):
+class _RecordedTask(Struct):
     """The fields that are read of a line of ``tasks.jsonl``."""
 
     task_type: str
@@ -131,7 +131,7 @@ class Recorded:
             lines = self._file.read_bytes()
         except OSError as error:
             raise UsageError(f"{run_dir} is no run directory: {error}") from None
-        for line in msgspec.json.Decoder(_Line).decode_lines(lines):
+        for line in msgspec.json.Decoder(_RecordedTask).decode_lines(lines):
             if line.ended_as == "succeeded" and line.started is not None and line.ended is not None:
                 run_s = max(0.0, line.ended - line.started)
                 self._durations.setdefault(line.task_type, []).append(run_s)

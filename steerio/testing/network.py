@@ -16,9 +16,9 @@ from collections.abc import Callable
 from enum import Flag, auto
 
 from steerio.edge.wire.endpoint import Frames, MemoryLink, MemoryRouter
-from steerio.edge.wire.session import PACKET_COST, Packet, Session
+from steerio.edge.wire.session import PACKET_COST, Packet, WireSession
 from steerio.model.messages import FromBroker, ToBroker
-from steerio.testing.agenda import Agenda, Entry
+from steerio.testing.agenda import Agenda, DueCall
 
 CONGESTED_AT = 1_000
 """A peer counts as congested with more batches than this on their way."""
@@ -52,8 +52,8 @@ class Host:
         self.cut = Ways(0)
         self.connected = True
         """Whether its connections stand."""
-        self._breaking: Entry | None = None
-        self._connecting: Entry | None = None
+        self._breaking: DueCall | None = None
+        self._connecting: DueCall | None = None
         self._links: dict[SimulatedLink, None] = {}
 
     def __repr__(self) -> str:
@@ -115,7 +115,7 @@ class Host:
             link.run_lines()
 
 
-class Line:
+class Direction:
     """One direction of a connection: first in, first out, each after the same delay."""
 
     __slots__ = ("_deliver", "_host", "_under_way", "_way")
@@ -172,8 +172,8 @@ class SimulatedLink(MemoryLink):
         self._host = host
         self._on_network = router
         self._name = identity
-        self._to_broker = Line(host, Ways.OUT, self._depart)
-        self._to_peer = Line(host, Ways.IN, self._arrive)
+        self._to_broker = Direction(host, Ways.OUT, self._depart)
+        self._to_peer = Direction(host, Ways.IN, self._arrive)
         self._closed = False
         self._at_once: Callable[[], None] | None = None
         self._ticks = False
@@ -184,8 +184,8 @@ class SimulatedLink(MemoryLink):
 
     def _begin(self) -> None:
         self.forgotten = False
-        self._near = Session(1, window_bytes=WINDOW_BYTES)
-        self._far = Session(1, window_bytes=WINDOW_BYTES)
+        self._near = WireSession(1, window_bytes=WINDOW_BYTES)
+        self._far = WireSession(1, window_bytes=WINDOW_BYTES)
 
     # -- the peer's end -------------------------------------------------------------------------
 
@@ -305,7 +305,7 @@ class SimulatedLink(MemoryLink):
         self._to_broker.run()
         self._to_peer.run()
 
-    def _push(self, session: Session, line: Line) -> None:
+    def _push(self, session: WireSession, line: Direction) -> None:
         while (packet := session.next()) is not None:
             if session is not self._near and session is not self._far:
                 return  # the peer has begun another one, because of a packet before this

@@ -21,7 +21,7 @@ from steerio.model.events import PoolStalled
 from steerio.node.node import Node
 from steerio.testing.agenda import Agenda
 from steerio.testing.loop import VirtualLoop
-from steerio.testing.network import Line, SimulatedLink
+from steerio.testing.network import Direction, SimulatedLink
 from steerio.testing.record import MemoryJournal
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ BACKGROUND = (
     Broker,
     Client,
     Driver,
-    Line,
+    Direction,
     Node,
     Nuisance,
     SimulatedLink,

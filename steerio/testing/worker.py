@@ -18,7 +18,7 @@ from steerio.model import messages as ms
 from steerio.model.objects import StoredObject
 from steerio.model.tasks import ReportedAs, SignalName
 from steerio.testing.agenda import Agenda
-from steerio.testing.attempt import Attempt, Packed
+from steerio.testing.attempt import Packed, SimulatedAttempt
 from steerio.testing.model import Script, Scripts
 from steerio.testing.streams import StreamEnd
 from steerio.worker.failure import describe
@@ -93,7 +93,7 @@ class SimulatedWorker:
         self._over = 0
         self._hung = False
         self._began = 0.0
-        self._attempt: Attempt | None = None
+        self._attempt: SimulatedAttempt | None = None
 
     def __repr__(self) -> str:
         state = "dead" if self.dead else f"on run {self.run}" if self.run else "idle"
@@ -236,7 +236,7 @@ class SimulatedWorker:
         if script is None:  # the message on it was lost
             self.die(UNTOLD)
             return
-        self._attempt = attempt = Attempt(self, script, self._link, self._objects)
+        self._attempt = attempt = SimulatedAttempt(self, script, self._link, self._objects)
         try:
             frames = tuple(self._objects.begin(task, frames))
             reading(script.loaded.renew, self._objects.resolve)
@@ -260,7 +260,9 @@ class SimulatedWorker:
         self.begun = self._over = run
         self._link.send(ms.ReturnTask(run))
 
-    def ended(self, attempt: Attempt, packed: Packed | None, error: BaseException | None) -> None:
+    def ended(
+        self, attempt: SimulatedAttempt, packed: Packed | None, error: BaseException | None
+    ) -> None:
         """Take in that the function of an attempt returned or raised."""
         if attempt is not self._attempt:
             return
@@ -277,7 +279,7 @@ class SimulatedWorker:
         else:
             self._report("succeeded", body, () if stored else frames, stored=stored)
 
-    def crashed(self, attempt: Attempt) -> None:
+    def crashed(self, attempt: SimulatedAttempt) -> None:
         """Take in that an attempt crashes the worker."""
         if attempt is self._attempt:
             self.die(CRASHED)

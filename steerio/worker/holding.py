@@ -24,7 +24,7 @@ Key = tuple[Hashable, Hashable]
 """The key of a value: its resource's token, and its arguments."""
 
 
-class Entry:
+class HeldValue:
     """One value, and the function that releases it; not ``ready`` while it is being set up."""
 
     __slots__ = ("keep", "name", "needs", "ready", "release", "value")
@@ -42,7 +42,7 @@ class Entry:
         return self.name
 
 
-class Held:
+class HeldValues:
     """All values that one process holds, in the order in which they were ready.
 
     One thread at a time sets up: two that ask for the same value get the same one.  (So a
@@ -51,10 +51,10 @@ class Held:
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
-        self.entries: dict[Key, Entry] = {}
+        self.entries: dict[Key, HeldValue] = {}
         self.used: dict[Key, None] = {}
         """The same keys in the order of their last use."""
-        self.being_set_up: list[Entry] = []
+        self.being_set_up: list[HeldValue] = []
         self.crowded = False
         """Whether a resource may have more entries than it keeps."""
         self.belongings: set[int] = set()
@@ -69,7 +69,7 @@ class Held:
         if self.on_change is not None:
             self.on_change(sum(entry.release is not None for entry in self.entries.values()))
 
-    def use(self, key: Key, entry: Entry) -> None:
+    def use(self, key: Key, entry: HeldValue) -> None:
         """Note that an entry is used, perhaps by another's set-up.
 
         Raises:
@@ -127,8 +127,8 @@ class Held:
             self.crowded |= not needed.isdisjoint(surplus)
 
 
-held = Held()
-_inherited: list[Held] = []
+held = HeldValues()
+_inherited: list[HeldValues] = []
 """Values of processes above.  Kept, as dropping a generator would run its ``finally``."""
 
 
@@ -136,13 +136,13 @@ def _begin_anew() -> None:
     """In a process that was just forked, hold nothing."""
     global held  # noqa: PLW0603 - it is the process's
     _inherited.append(held)
-    held = Held()
+    held = HeldValues()
 
 
 os.register_at_fork(after_in_child=_begin_anew)
 
 
-def here() -> Held:
+def here() -> HeldValues:
     """Return the values of this process."""
     return held
 

@@ -36,8 +36,8 @@ from steerio.worker.leftovers import Leftovers
 from steerio.worker.loading import LoadedType
 from steerio.worker.outcome import Outcome
 from steerio.worker.output import Output
-from steerio.worker.progress import Progress
-from steerio.worker.random_streams import Streams
+from steerio.worker.progress import ProgressReports
+from steerio.worker.random_streams import RandomStreams
 from steerio.worker.slots import Slot
 from steerio.worker.stop_signal import StopSignal
 from steerio.worker.surroundings import Surroundings
@@ -77,7 +77,7 @@ class Worker:
         slot: Slot,
         ahead: Ahead,
         objects: WorkerObjects,
-        streams: Streams,
+        streams: RandomStreams,
         output: Output,
     ) -> None:
         self._stop = StopSignal(slot, self._end)
@@ -95,7 +95,7 @@ class Worker:
         self._task_id = 0
         self._kind: LoadedType | None = None
         self._polled = self._tidied = 0.0
-        self._progress = Progress(self._send_progress)
+        self._progress = ProgressReports(self._send_progress)
         self._coroutines = CoroutineRunner(slot)
         self._leftovers = Leftovers()
         self._items = ItemSender(self._broker, self._stop, slot, ahead, objects, self._take_in)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from steerio.worker.context import PROGRESS_EVERY_S
 
 
-class Progress:
+class ProgressReports:
     """Passes on the reports of one attempt after the other.
 
     A report that comes soon after another waits, and one after that takes its place.  A thread

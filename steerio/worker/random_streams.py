@@ -53,7 +53,7 @@ def of_task(seed: int | str, task_id: int, bits: int) -> int:
     return derive(seed, f"task {task_id}", bits)
 
 
-class Streams:
+class RandomStreams:
     """The random generators of a process: those of libraries, and those that modules have made.
 
     Args:

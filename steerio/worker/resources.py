@@ -16,7 +16,7 @@ from contextlib import AbstractContextManager
 from typing import Any, Generic, ParamSpec, Protocol, TypeVar, cast, overload
 
 from steerio.errors import UsageError
-from steerio.worker.holding import Entry, Held, Key, below, here, release_at_exit
+from steerio.worker.holding import HeldValue, HeldValues, Key, below, here, release_at_exit
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -94,11 +94,11 @@ class Resource(Generic[P, R]):
         entries = list(here().entries.items())
         return [key for key, entry in entries if key[0] == self.token and entry.ready]
 
-    def _set_up(self, held: Held, key: Key, bound: inspect.BoundArguments) -> Entry:
+    def _set_up(self, held: HeldValues, key: Key, bound: inspect.BoundArguments) -> HeldValue:
         release_at_exit()
         shown = ", ".join(f"{name}={value!r}" for name, value in bound.arguments.items())
         before = below()
-        entry = held.entries[key] = Entry(f"{self.name}({shown})", self.keep)
+        entry = held.entries[key] = HeldValue(f"{self.name}({shown})", self.keep)
         held.being_set_up.append(entry)
         try:
             with held.keeping():
@@ -113,7 +113,7 @@ class Resource(Generic[P, R]):
         held.belongings |= below() - before
         return entry
 
-    def _make(self, entry: Entry, bound: inspect.BoundArguments) -> None:
+    def _make(self, entry: HeldValue, bound: inspect.BoundArguments) -> None:
         made: Any = self.function(*bound.args, **bound.kwargs)
         if inspect.isgeneratorfunction(self.function):
             entry.value = _first(made, str(entry))

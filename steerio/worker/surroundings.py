@@ -59,7 +59,7 @@ _get_handler: Callable[[int], Any] = _signal.getsignal
 _set_mask: Callable[[int, Iterable[int]], set[int]] = _signal.pthread_sigmask
 
 
-class Part(NamedTuple):
+class ChangeablePart(NamedTuple):
     """One part that a task may change: the functions that read it and set it back."""
 
     read: Callable[[], Any]
@@ -107,19 +107,19 @@ def _set_handlers(wanted: tuple[Any, ...]) -> None:
 
 
 PARTS = {
-    "variables": Part(lambda: dict(_variables()), _set_variables),
-    "filters": Part(lambda: list(warnings.filters), _set_filters),
-    "path": Part(lambda: list(sys.path), _set_path),
-    "handlers": Part(lambda: tuple(map(_get_handler, HEEDED)), _set_handlers),
-    "recursion": Part(sys.getrecursionlimit, sys.setrecursionlimit),
-    "locale": Part(
+    "variables": ChangeablePart(lambda: dict(_variables()), _set_variables),
+    "filters": ChangeablePart(lambda: list(warnings.filters), _set_filters),
+    "path": ChangeablePart(lambda: list(sys.path), _set_path),
+    "handlers": ChangeablePart(lambda: tuple(map(_get_handler, HEEDED)), _set_handlers),
+    "recursion": ChangeablePart(sys.getrecursionlimit, sys.setrecursionlimit),
+    "locale": ChangeablePart(
         lambda: locale.setlocale(locale.LC_ALL), partial(locale.setlocale, locale.LC_ALL)
     ),
-    "timeout": Part(socket.getdefaulttimeout, socket.setdefaulttimeout),
-    "collecting": Part(gc.isenabled, _set_collecting),
-    "trace": Part(sys.gettrace, sys.settrace),
-    "profile": Part(sys.getprofile, sys.setprofile),
-    "hook": Part(lambda: sys.excepthook, partial(setattr, sys, "excepthook")),
+    "timeout": ChangeablePart(socket.getdefaulttimeout, socket.setdefaulttimeout),
+    "collecting": ChangeablePart(gc.isenabled, _set_collecting),
+    "trace": ChangeablePart(sys.gettrace, sys.settrace),
+    "profile": ChangeablePart(sys.getprofile, sys.setprofile),
+    "hook": ChangeablePart(lambda: sys.excepthook, partial(setattr, sys, "excepthook")),
 }
 """The parts that are compared, by name."""
 

@@ -19,7 +19,7 @@ import pandas as pd
 import pytest
 
 from steerio.edge.encoding.calls import CallCodec
-from steerio.edge.encoding.references import Reference, gather
+from steerio.edge.encoding.references import BareReference, gather
 from steerio.edge.encoding.values import INLINE_BYTES
 from steerio.model.objects import StoredObject
 from steerio.model.results import Sizes, Succeeded, Timings, args_of, kwargs_of
@@ -133,7 +133,8 @@ def test_annotated_arguments_are_shown_as_they_were() -> None:
     [
         3, 2.5, "text", b"bytes", None, True, 2j, range(3), dt.date(2024, 1, 1), Decimal(1),
         Path("a"), Colour.RED, np.float64(2), (1, ("a", b"b")), frozenset({1}), Plain(), len,
-        Reference(StoredObject(b"name", 3)), Latest("model"), frozen(np.zeros(LONG)), bytes(LONG),
+        BareReference(StoredObject(b"name", 3)), Latest("model"), frozen(np.zeros(LONG)),
+        bytes(LONG),
     ],
     ids=lambda value: type(value).__name__,
 )  # fmt: skip
@@ -150,7 +151,7 @@ def test_a_value_that_can_be_a_key_is_found_by_what_the_result_has() -> None:
 
 
 def test_references_inside_a_changed_list_are_the_references_that_were_submitted() -> None:
-    reference, latest = Reference(StoredObject(b"name", 3)), Latest("model")
+    reference, latest = BareReference(StoredObject(b"name", 3)), Latest("model")
     given = [reference, latest]
     result = submitted(given)
     given.clear()

@@ -14,7 +14,7 @@ from types import ModuleType
 import pytest
 
 from steerio.edge.system.late_loading import call_once_loaded
-from steerio.worker.random_streams import Streams
+from steerio.worker.random_streams import RandomStreams
 
 pytestmark = pytest.mark.borders
 PACKAGED = ("steerio_packaged_a", "steerio_packaged_b")
@@ -72,6 +72,6 @@ def test_a_module_that_loads_when_it_is_used_is_not_loaded_to_look_for_generator
     module = importlib.util.module_from_spec(spec)
     sys.modules[LAZY] = module
     lazy.exec_module(module)
-    Streams(1).look()
+    RandomStreams(1).look()
     with pytest.raises(ImportError, match="it was used"):
         module.anything  # noqa: B018 - it is loaded now

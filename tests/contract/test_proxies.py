@@ -16,7 +16,7 @@ from proxystore.store import Store, get_store, unregister_store
 import steerio
 from steerio.campaign.found_boards import boards_of
 from steerio.edge.encoding.calls import CallCodec
-from steerio.edge.encoding.references import Reference, gather
+from steerio.edge.encoding.references import BareReference, gather
 from steerio.edge.encoding.values import ANY_VALUE, ValueCodec
 from steerio.edge.record.journal import shown
 from steerio.errors import EncodingError
@@ -143,7 +143,7 @@ def test_a_wrong_type_beside_a_proxy_is_refused_without_a_look_at_it() -> None:
 
 def test_proxies_and_references_stand_beside_each_other() -> None:
     RESOLVED.clear()
-    reference = Reference(StoredObject(b"weights", 80))
+    reference = BareReference(StoredObject(b"weights", 80))
     value: Any = ([reference, proxy()], {"a": (proxy(), 1)})
 
     with gather() as used:

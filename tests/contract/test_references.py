@@ -17,8 +17,8 @@ import pytest
 from steerio.edge.encoding.calls import CallCodec
 from steerio.edge.encoding.pickling import dump, ship
 from steerio.edge.encoding.references import (
-    Latest,
-    Reference,
+    BareLatest,
+    BareReference,
     gather,
     is_reference,
     references_exist,
@@ -32,7 +32,7 @@ from tests.contract.payloads import WIRES, as_bytes
 WEIGHTS = StoredObject(b"weights-1", 80_000_000)
 DATA = StoredObject(b"data-1", 999)
 VALUES = {b"weights-1": [0.5, 1.5], b"data-1": [3.0], "model": [7.0]}
-weights, data, latest = Reference(WEIGHTS), Reference(DATA), Latest("model")
+weights, data, latest = BareReference(WEIGHTS), BareReference(DATA), BareLatest("model")
 
 
 class Model(msgspec.Struct):
@@ -46,7 +46,7 @@ class Run:
     steps: int = 1
 
 
-class Awaitable(Reference):
+class Awaitable(BareReference):
     """As the campaign's is."""
 
 
@@ -106,15 +106,15 @@ def test_a_task_sees_the_value_wherever_its_reference_stood(
     sent = [leaf for leaf in flat((args, kwargs)) if is_reference(type(leaf))]
     assert sent
     assert {stored.name for stored in used.objects} == {
-        leaf.stored.name for leaf in sent if isinstance(leaf, Reference)
+        leaf.stored.name for leaf in sent if isinstance(leaf, BareReference)
     }
-    assert set(used.latest) == {leaf.name for leaf in sent if isinstance(leaf, Latest)}
+    assert set(used.latest) == {leaf.name for leaf in sent if isinstance(leaf, BareLatest)}
     assert len(used.objects) == len(set(used.objects))
     assert unresolved == (args, kwargs)
     expected = []
     for leaf in flat((args, kwargs)):
         if is_reference(type(leaf)):
-            expected += VALUES[leaf.name if isinstance(leaf, Latest) else leaf.stored.name]
+            expected += VALUES[leaf.name if isinstance(leaf, BareLatest) else leaf.stored.name]
         else:
             expected.append(leaf)
     assert flat(resolved) == expected
@@ -230,16 +230,16 @@ def test_copies_of_a_reference_are_the_reference() -> None:
 def test_references_are_known_by_what_they_stand_for() -> None:
     assert weights == Awaitable(WEIGHTS)
     assert weights != data
-    assert latest == Latest("model")
-    assert latest not in (weights, "model", Latest("other"))
-    assert len({weights, Reference(WEIGHTS), latest, Latest("model")}) == 2
+    assert latest == BareLatest("model")
+    assert latest not in (weights, "model", BareLatest("other"))
+    assert len({weights, BareReference(WEIGHTS), latest, BareLatest("model")}) == 2
 
 
 def test_the_repr_tells_the_size() -> None:
-    assert repr(weights) == "<Reference to 80.0 MB>"
+    assert repr(weights) == "<BareReference to 80.0 MB>"
     assert repr(Awaitable(DATA)) == "<Awaitable to 999 bytes>"
-    assert repr(Reference(StoredObject(b"x", 3 * 10**12))) == "<Reference to 3.0 TB>"
-    assert repr(latest) == "<Latest 'model'>"
+    assert repr(BareReference(StoredObject(b"x", 3 * 10**12))) == "<BareReference to 3.0 TB>"
+    assert repr(latest) == "<BareLatest 'model'>"
 
 
 def test_the_record_shows_that_there_was_a_reference() -> None:
@@ -250,11 +250,11 @@ def test_the_record_shows_that_there_was_a_reference() -> None:
 
 def test_nobody_pays_for_references_who_has_none() -> None:
     code = (
-        "from steerio.edge.encoding.references import Latest, references_exist\n"
+        "from steerio.edge.encoding.references import BareLatest, references_exist\n"
         "from steerio.edge.encoding.values import ANY_VALUE\n"
         "ANY_VALUE.unpack(*ANY_VALUE.pack([1]))\n"
         "before = references_exist()\n"
-        "Latest('model')\n"
+        "BareLatest('model')\n"
         "print(before, references_exist())"
     )
 

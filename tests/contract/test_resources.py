@@ -138,7 +138,7 @@ def test_a_resource_that_others_were_set_up_from_outlasts_them() -> None:
 def test_a_set_up_that_a_signal_struck_is_forgotten_with_its_task() -> None:
     key = (model.token, (("a",), (("scale", 1.0),)))
     held = holding.here()
-    held.entries[key] = holding.Entry("model('a')", 1)
+    held.entries[key] = holding.HeldValue("model('a')", 1)
     held.being_set_up.append(held.entries[key])
     holding.end_task()
     assert model("a") == "a x1"

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from steerio.edge.wire import spilling
 from steerio.edge.wire.packets import PACKET_BYTES, Assembly, Piece, decode, encode, pieces
-from steerio.edge.wire.session import PACKET_COST, Kind, Packet, Session
+from steerio.edge.wire.session import PACKET_COST, Kind, Packet, WireSession
 from steerio.edge.wire.spilling import Spilling
 from steerio.errors import ProtocolError
 
@@ -23,7 +23,7 @@ class Pair:
     """Two ends, and a connection between them that keeps order and loses what it is told to."""
 
     def __init__(self, window_bytes: int = 1 << 20) -> None:
-        self.ends = [Session(7, window_bytes=window_bytes) for _ in range(2)]
+        self.ends = [WireSession(7, window_bytes=window_bytes) for _ in range(2)]
         self.lines: list[deque[Packet]] = [deque(), deque()]
         """The packets on their way from each end."""
         self.heard: list[list[Any]] = [[], []]
@@ -212,7 +212,7 @@ def test_credit_that_was_lost_on_its_way_is_asked_for() -> None:
 )
 def test_what_no_sound_end_says_is_refused(packet: Packet) -> None:
     with pytest.raises(ProtocolError):
-        Session(7).arrived(packet)
+        WireSession(7).arrived(packet)
 
 
 def play(rng: random.Random, steps: int) -> None:

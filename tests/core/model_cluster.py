@@ -25,9 +25,8 @@ from steerio.core.effects import (
     Effect,
     Ending,
     Expel,
-    FetchAhead,
+    FetchCopies,
     ForgetCopies,
-    ForgetTypes,
     FreeObjects,
     Grant,
     RecallTask,
@@ -39,6 +38,7 @@ from steerio.core.effects import (
     SweepObjects,
     TellMove,
     TellNode,
+    UndefineTypes,
 )
 from steerio.core.lifecycle import State
 from steerio.core.records import MoveRecord, NodeRecord, TaskRecord, TypeRecord
@@ -370,7 +370,7 @@ class Cluster:
             case SendTask(worker, record):
                 assert record.type.type_id in worker.known_types
                 self._send(worker.name, record)
-            case ForgetTypes(worker, types):
+            case UndefineTypes(worker, types):
                 assert not {record.type.type_id for record in worker.in_hand} & set(types)
             case RecallTask(worker, run):
                 self._recall(self.workers[worker.name], run)
@@ -397,7 +397,7 @@ class Cluster:
                 self._expel(peer)
             case Settle(record, ending):
                 self._settle(record, ending)
-            case Grant() | FreeObjects() | ForgetCopies() | SweepObjects() | FetchAhead():
+            case Grant() | FreeObjects() | ForgetCopies() | SweepObjects() | FetchCopies():
                 pass
             case _:
                 assert_never(order)

@@ -15,7 +15,14 @@ from collections import Counter
 
 from msgspec import structs
 
-from steerio.core.effects import Effect, FetchAhead, ForgetCopies, FreeObjects, Settle, SweepObjects
+from steerio.core.effects import (
+    Effect,
+    FetchCopies,
+    ForgetCopies,
+    FreeObjects,
+    Settle,
+    SweepObjects,
+)
 from steerio.core.orphans import ENDING_S
 from steerio.core.versions import VersionWaiter
 from steerio.model.objects import Inputs, StoredObject
@@ -265,7 +272,7 @@ class StoringCluster(Cluster):
                 kept = self.core.held
                 made = [name for name, who in self.store.items() if who in makers]
                 self._remove([name for name in made if name not in kept])
-            case FetchAhead(node, objects):
+            case FetchCopies(node, objects):
                 told = {(node.number, stored.name) for stored in objects}
                 assert not told & self._fetched, "a node is told twice"
                 self._fetched |= told

@@ -36,7 +36,7 @@ def test_every_event_about_a_task_is_told_in_its_story() -> None:
 
 
 def test_every_order_about_what_a_worker_has_in_hand_is_void_when_the_worker_is_gone() -> None:
-    others = {fx.Start, fx.Retire, fx.DefineType, fx.ForgetTypes}  # these are about its process
+    others = {fx.Start, fx.Retire, fx.DefineType, fx.UndefineTypes}  # these are about its process
     about = {kind for kind in get_args(Effect) if "worker" in kind.__struct_fields__}
     assert about == set(get_args(ForWorker)) | others
 
@@ -156,8 +156,8 @@ def test_every_effect_can_be_said_in_one_line() -> None:
         (fx.FreeObjects([b"mesh"]), "store: free 1 object"),
         (fx.ForgetCopies(node, [b"mesh"]), "node node: forget 1 object"),
         (fx.SweepObjects(["client-1", "w"]), "store: sweep after client-1, w"),
-        (fx.FetchAhead(node, [stored]), "node node: fetch 1 object ahead"),
-        (fx.ForgetTypes(worker, [1]), "worker simulate-1: forget 1 task type"),
+        (fx.FetchCopies(node, [stored]), "node node: fetch 1 object ahead"),
+        (fx.UndefineTypes(worker, [1]), "worker simulate-1: forget 1 task type"),
         (fx.Settle(record, fx.Ending("succeeded")), "task 1: succeeded"),
         (fx.Settle(record, fx.Ending("lost", reason="no pool")), "task 1: lost: no pool"),
     ]

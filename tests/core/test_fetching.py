@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from steerio.core.effects import FetchAhead, ForgetCopies, FreeObjects
+from steerio.core.effects import FetchCopies, ForgetCopies, FreeObjects
 from steerio.core.lifecycle import State
 from steerio.model.objects import Inputs, StoredObject
 from tests.core.scene import CLIENT, NODE, Scene
@@ -23,7 +23,7 @@ def scene_of(*workers: int, wanted: bool = True) -> Scene:
 
 def fetched(scene: Scene) -> list[tuple[int, list[bytes]]]:
     """Return which node, by its place, was told to fetch what, since the scene forgot."""
-    orders = scene.effects(FetchAhead)
+    orders = scene.effects(FetchCopies)
     return [(order.node.peer - NODE, [o.name for o in order.objects]) for order in orders]
 
 

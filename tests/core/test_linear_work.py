@@ -10,12 +10,12 @@ import pytest
 
 from steerio.core.core import Core
 from steerio.core.effects import (
-    FetchAhead,
+    FetchCopies,
     ForgetCopies,
-    ForgetTypes,
     RecallTask,
     SendTask,
     TellMove,
+    UndefineTypes,
 )
 from steerio.core.idle import IdleWorkers
 from steerio.core.pool_queue import PoolQueue
@@ -249,7 +249,7 @@ def test_a_task_type_is_forgotten_by_the_workers_that_were_told_of_it_and_no_oth
     roster.workers = there = Visited(roster.workers)
     crowd.core.take_effects()
     crowd.core.forget_types(CLIENT, [1])
-    orders = [e for e in crowd.core.take_effects() if isinstance(e, ForgetTypes)]
+    orders = [e for e in crowd.core.take_effects() if isinstance(e, UndefineTypes)]
     assert [(order.worker, order.types) for order in orders] == [(told, [crowd.type.type_id])]
     assert there.visits == 0
 
@@ -378,7 +378,7 @@ def test_a_node_that_is_gone_is_not_told_that_objects_are_freed() -> None:
     waiting = crowd.submit_one(inputs=Inputs(None, (mesh,)))
     (node,) = crowd.core.nodes.values()
     effects = crowd.core.take_effects()
-    assert FetchAhead(node, [mesh]) in effects
+    assert FetchCopies(node, [mesh]) in effects
     crowd.core.node_lost(node.peer, "power", 0.0)
     crowd.core.cancel(waiting.task_id, "unwanted", 0.0)
     assert not [effect for effect in crowd.core.take_effects() if isinstance(effect, ForgetCopies)]

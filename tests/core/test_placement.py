@@ -20,7 +20,7 @@ from steerio.errors import NoPlace, UsageError
 from steerio.model.places import (
     LEAST_MEMORY_BYTES,
     Accelerator,
-    Core,
+    NodeCore,
     Place,
     Topology,
     WorkerNeeds,
@@ -116,7 +116,7 @@ def test_bytes_and_numbers_are_written_as_people_do() -> None:
 
 @pytest.mark.smoke
 def test_each_worker_gets_a_core_and_the_campaign_keeps_one() -> None:
-    topology = Topology(cores=(Core(4, 4), Core(5, 5), Core(9, 9)))
+    topology = Topology(cores=(NodeCore(4, 4), NodeCore(5, 5), NodeCore(9, 9)))
     placement = Placement(topology, {"default": 2}, {}, spare_cores=1)
     places = place_all(placement, {"default": 2})["default"]
     assert [place.cores for place in places] == [[5], [9]]
@@ -124,7 +124,7 @@ def test_each_worker_gets_a_core_and_the_campaign_keeps_one() -> None:
 
 
 def test_nobody_is_pinned_where_there_are_too_few_cores_for_all() -> None:
-    topology = Topology(cores=(Core(0, 0), Core(1, 1)))
+    topology = Topology(cores=(NodeCore(0, 0), NodeCore(1, 1)))
     placement = Placement(topology, {"a": 1, "b": 1}, {}, spare_cores=1)
     for pool in "ab":
         place = placement.place(pool, pool)
@@ -152,7 +152,7 @@ def test_a_container_with_one_and_a_half_cores_pins_one_worker_and_not_two() -> 
 
 
 def test_less_than_a_core_still_is_one() -> None:
-    topology = Topology(cores=(Core(0, 0), Core(1, 1)), cpu_quota=0.5)
+    topology = Topology(cores=(NodeCore(0, 0), NodeCore(1, 1)), cpu_quota=0.5)
     assert Placement(topology, {"a": 1}, {}).place("w", "a").cores == [0]
 
 
@@ -317,7 +317,7 @@ def test_a_device_that_only_knows_its_numa_node_has_near_cores_too() -> None:
 
 
 def test_who_finds_no_near_core_gets_a_far_one_and_is_told() -> None:
-    cores = (Core(0, 0, 0, 0), Core(1, 1, 0, 1), Core(2, 2, 0, 1))
+    cores = (NodeCore(0, 0, 0, 0), NodeCore(1, 1, 0, 1), NodeCore(2, 2, 0, 1))
     device = Accelerator(vendor="amd", index=0, id="0", numa=0, cores=(0,))
     topology = Topology(cores=cores, accelerators=(device,))
     needs = {"a": WorkerNeeds(cpus=2, gpus=1)}
@@ -407,7 +407,7 @@ def test_a_replaced_worker_gets_the_place_of_the_one_before() -> None:
 
 
 def test_a_worker_of_another_pool_gets_what_one_that_left_had() -> None:
-    topology = Topology(cores=tuple(Core(n, n) for n in range(4)))
+    topology = Topology(cores=tuple(NodeCore(n, n) for n in range(4)))
     placement = Placement(topology, {"a": 2, "b": 2}, {})
     place_all(placement, {"a": 2, "b": 2})
     placement.release("a0")

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from steerio.core.effects import ForgetTypes
+from steerio.core.effects import UndefineTypes
 from steerio.core.records import TypeRecord, WorkerRecord
 from steerio.model.tasks import TaskSpec
 from tests.core.scene import CLIENT, Scene
@@ -41,7 +41,7 @@ def told_of(worker: WorkerRecord, kind: TypeRecord) -> None:
 
 def told(scene: Scene) -> list[tuple[str, list[int]]]:
     """Return which worker was told to forget what."""
-    return [(effect.worker.name, effect.types) for effect in scene.effects(ForgetTypes)]
+    return [(effect.worker.name, effect.types) for effect in scene.effects(UndefineTypes)]
 
 
 def test_a_type_that_its_client_forgets_is_forgotten_by_the_workers_that_were_sent_it() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from steerio.core.eventlog import EventLog
 from steerio.core.holdings import Holdings
-from steerio.core.versions import Versions, VersionWaiter
+from steerio.core.versions import NewestVersions, VersionWaiter
 from steerio.model.events import VersionPublished
 from steerio.model.objects import StoredObject, Version
 
@@ -17,7 +17,7 @@ class Shelf:
     def __init__(self) -> None:
         self.holdings = Holdings()
         self.log = EventLog(epoch=1_000.0)
-        self.versions = Versions(self.holdings, self.log)
+        self.versions = NewestVersions(self.holdings, self.log)
         for client in (AGENT, OTHER):
             self.holdings.join(client)
         self._objects = 0

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import re
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -37,6 +39,8 @@ ROOT = Path(__file__).parents[2]
 REFERENCE = ROOT / "docs/reference"
 DIAGRAM = r"<!-- {}:[^>]*-->\s*```mermaid\n(?P<diagram>.*?)\n```"
 ARCHITECTURE_LINES = 300
+TWICE = {"Published"}
+"""Names of two classes: an event, and the record of a version as it is published."""
 
 
 def page(name: str) -> str:
@@ -88,6 +92,16 @@ def test_loggers_are_named_after_their_packages() -> None:
     assert decisions in named
     for package, _, name in named - {decisions}:
         assert name == f"steerio.{package}"
+
+
+def test_a_name_of_a_class_stands_for_one_thing() -> None:
+    names = Counter(
+        node.name
+        for path in (ROOT / "steerio").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ClassDef)
+    )
+    assert {name for name, count in names.items() if count > 1} == TWICE
 
 
 def test_architecture_stays_short() -> None:

@@ -66,7 +66,7 @@ def noise(chance: random.Random) -> Iterator[list[bytes]]:
     freeing = [ms.LetGo([stored.name] * 9), ms.AskVersion(1, "model", -1)]
     yield [encode_headers([*about_it, *freeing])]
     yield [encode_headers([ms.JoinClient(ms.PROTOCOL, "x"), *about_it, *freeing, *about_it])]
-    nowhere = [ms.DrainNode(1, "nowhere", float("nan"), True), ms.UndrainNode(2, "\0")]
+    nowhere = [ms.AskDrain(1, "nowhere", float("nan"), True), ms.AskUndrain(2, "\0")]
     yield [encode_headers([ms.JoinClient(ms.PROTOCOL, "x"), *nowhere, ms.Leave()])]
     walltime_s = chance.choice([float("nan"), float("inf"), -1.0, 0.0])
     yield [encode_headers([ms.JoinNode(ms.PROTOCOL, "n", "h", 1, {}, {}, {}, walltime_s)])]

@@ -20,7 +20,7 @@ from steerio import Workers
 from steerio.launch.broker_setup import BrokerSetup
 from steerio.launch.hosting import Hosting
 from steerio.launch.node_process import NodeProcess
-from steerio.model.places import Accelerator, Core, Topology, WorkerNeeds
+from steerio.model.places import Accelerator, NodeCore, Topology, WorkerNeeds
 from steerio.session.session import Session
 
 MANY_CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
@@ -165,7 +165,7 @@ async def test_who_asks_for_accelerators_that_are_not_there_is_told_at_once() ->
 
 def two_amd_devices() -> Topology:
     """Return this machine's cores, with two devices it has not."""
-    cores = tuple(Core(n, n) for n in sorted(os.sched_getaffinity(0)))
+    cores = tuple(NodeCore(n, n) for n in sorted(os.sched_getaffinity(0)))
     devices = tuple(Accelerator(vendor="amd", index=n, id=str(n)) for n in range(2))
     return Topology(cores=cores, accelerators=devices)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from steerio.edge.wire.session import PACKET_COST, Session
+from steerio.edge.wire.session import PACKET_COST, WireSession
 from steerio.model import messages as ms
 from steerio.testing import SimulatedCluster
 from steerio.testing.network import BATCH_BYTES, WINDOW_BYTES, SimulatedLink
@@ -25,7 +25,7 @@ def links_of(cluster: SimulatedCluster) -> list[SimulatedLink]:
     return list(cluster.router._on_network.values())
 
 
-def sessions_of(cluster: SimulatedCluster) -> Iterator[Session]:
+def sessions_of(cluster: SimulatedCluster) -> Iterator[WireSession]:
     """Yield both ends of each link."""
     for link in links_of(cluster):
         yield link._near

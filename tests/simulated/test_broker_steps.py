@@ -147,7 +147,7 @@ def test_who_started_a_node_hears_once_whether_that_was_told_to_end() -> None:
         for pid in pids:
             link = bench.router.link()
             link.send(ms.JoinNode(ms.PROTOCOL, f"node-{pid}", here, pid, {}))
-            bench.client.send(ms.DrainNode(pid, f"node-{pid}", None, True))
+            bench.client.send(ms.AskDrain(pid, f"node-{pid}", None, True))
         bench.broker.step()
 
     join_and_retire(7)

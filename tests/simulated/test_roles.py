@@ -33,8 +33,8 @@ DEEDS: list[Any] = [
     ms.AskMove(1, "default", "other", 1, False, False, "drain", None),
     ms.EndMove(1, "drain"),
     ms.AwaitMove(1, 1, [], ""),
-    ms.DrainNode(1, "node"),
-    ms.UndrainNode(1, "node"),
+    ms.AskDrain(1, "node"),
+    ms.AskUndrain(1, "node"),
     ms.StopBroker("for fun"),
 ]
 """One of each message of clients that is more than looking on."""

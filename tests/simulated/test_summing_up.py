@@ -10,7 +10,7 @@ import pytest
 
 from steerio import Campaign, agent
 from steerio.campaign.conductor import Conductor
-from steerio.campaign.usage import Used
+from steerio.campaign.usage import UsedTime
 from steerio.model.status import PoolLoad
 from steerio.testing import simulate
 from tests.simulated.virtual import AS_ASKED, simulation, training
@@ -23,7 +23,7 @@ def load(workers: int, starting: int = 0) -> PoolLoad:
 
 
 def test_the_busy_share_counts_workers_for_as_long_as_they_were_ready() -> None:
-    used = Used(100.0)
+    used = UsedTime(100.0)
     assert used.busy() == {}
     used.look({"a": load(2, starting=2), "b": load(1)}, 100.0)
     used.look({"a": load(2), "b": load(1)}, 110.0)

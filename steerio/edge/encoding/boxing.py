@@ -17,7 +17,7 @@ import msgspec
 
 from steerio.edge.encoding.pickling import dump
 from steerio.edge.encoding.references import (
-    Latest,
+    BareLatest,
     Resolve,
     arrived,
     is_reference,
@@ -72,7 +72,7 @@ def box(value: Any, frames: list[Any]) -> Any:
             return msgspec.msgpack.Ext(ARRAY, head)
     if is_reference(kind):
         note(value)
-        if issubclass(kind, Latest):
+        if issubclass(kind, BareLatest):
             return msgspec.msgpack.Ext(LATEST, encode(value.name))
         return msgspec.msgpack.Ext(REFERENCE, encode(value.stored))
     return pickled(apart(value) if kind is bytearray else value, frames)
@@ -210,7 +210,7 @@ def _ignore(code: int, data: memoryview) -> None:
     del code, data
 
 
-class Reader:
+class TypedDecoder:
     """A typed decoder whose extension hook finds the frames of the value being read."""
 
     def __init__(self, shape: Any) -> None:
@@ -249,7 +249,7 @@ class Reader:
             here.frames, here.taken = outer
 
 
-ANYTHING = Reader(Any)
+ANYTHING = TypedDecoder(Any)
 
 _READ_ONLY = "read-?only|WRITEABLE|not writ(e)?able|read-write bytes-like"
 

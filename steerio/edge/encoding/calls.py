@@ -17,7 +17,7 @@ from steerio.edge.encoding.boxing import (
     ANYTHING,
     ATOMS,
     EXT_HEADS,
-    Reader,
+    TypedDecoder,
     apart,
     box,
     buffer_of,
@@ -76,7 +76,7 @@ class CallCodec:
         self._required = 0.0
         for parameter in self._signature.parameters.values():
             self._learn(parameter, hints.get(parameter.name))
-        self._readers: dict[int, Reader] = {}
+        self._readers: dict[int, TypedDecoder] = {}
         generator = kind_of(function) == "generator"
         self.result = ANY_VALUE if generator else ValueCodec(hints.get("return"))
 
@@ -254,7 +254,7 @@ class CallCodec:
             key = f"{self._rest}[{beyond}]" if beyond >= 0 else self._positional[key]
         return f"argument {key!r} of task type {self.name}"
 
-    def _reader(self, count: int) -> Reader:
+    def _reader(self, count: int) -> TypedDecoder:
         """Return the decoder for calls with ``count`` positional arguments."""
         reader = self._readers.get(count)
         if reader is None:
@@ -266,7 +266,7 @@ class CallCodec:
                 keywords = make("Keywords", fields, total=False)
             tuple_of: Any = tuple
             shape = tuple_of[tuple_of[parts], keywords]
-            reader = self._readers[count] = Reader(shape)
+            reader = self._readers[count] = TypedDecoder(shape)
         return reader
 
 

@@ -18,7 +18,7 @@ Resolve = Callable[[StoredObject | str], Any]
 """Gives the value of a stored object, or of the latest version of a name."""
 
 
-class Reference:
+class BareReference:
     """A stand-in for a value in the store; a task that is given it sees the value.
 
     Equal to references to the same stored value.  Its repr tells the size, not the value.
@@ -31,7 +31,7 @@ class Reference:
         self.stored = stored
 
     def __eq__(self, other: Any) -> bool:
-        return issubclass(type(other), Reference) and other.stored.name == self.stored.name
+        return issubclass(type(other), BareReference) and other.stored.name == self.stored.name
 
     def __hash__(self) -> int:
         return hash(self.stored.name)
@@ -39,10 +39,10 @@ class Reference:
     def __repr__(self) -> str:
         return f"<{type(self).__qualname__} to {in_words(self.stored.nbytes)}>"
 
-    def __copy__(self) -> Reference:
+    def __copy__(self) -> BareReference:
         return self
 
-    def __deepcopy__(self, memo: object) -> Reference:
+    def __deepcopy__(self, memo: object) -> BareReference:
         return self
 
     def __reduce_ex__(self, protocol: object) -> Any:
@@ -52,7 +52,7 @@ class Reference:
         return _arrived, (self.stored.name, self.stored.nbytes)
 
 
-class Latest:
+class BareLatest:
     """A stand-in for the newest version of a name at the moment in which the task starts."""
 
     __slots__ = ("__weakref__", "name")
@@ -62,18 +62,18 @@ class Latest:
         self.name = name
 
     def __eq__(self, other: Any) -> bool:
-        return issubclass(type(other), Latest) and other.name == self.name
+        return issubclass(type(other), BareLatest) and other.name == self.name
 
     def __hash__(self) -> int:
-        return hash((Latest, self.name))
+        return hash((BareLatest, self.name))
 
     def __repr__(self) -> str:
         return f"<{type(self).__qualname__} {self.name!r}>"
 
-    def __copy__(self) -> Latest:
+    def __copy__(self) -> BareLatest:
         return self
 
-    def __deepcopy__(self, memo: object) -> Latest:
+    def __deepcopy__(self, memo: object) -> BareLatest:
         return self
 
     def __reduce_ex__(self, protocol: object) -> Any:
@@ -83,14 +83,14 @@ class Latest:
         return _latest_arrived, (self.name,)
 
 
-class Used:
+class UsedReferences:
     """The references that packing has met, each once: ``objects`` and the names of ``latest``."""
 
     def __init__(self) -> None:
-        self.references: dict[bytes, Reference] = {}
+        self.references: dict[bytes, BareReference] = {}
         """The references to stored values, by the names of these."""
         self._latest: dict[str, None] = {}
-        self._outer: Used | None = None
+        self._outer: UsedReferences | None = None
 
     @property
     def objects(self) -> list[StoredObject]:
@@ -102,7 +102,7 @@ class Used:
         """The names whose latest version is wanted."""
         return list(self._latest)
 
-    def __enter__(self) -> Used:
+    def __enter__(self) -> UsedReferences:
         self._outer, _here.used = _here.used, self
         return self
 
@@ -110,9 +110,9 @@ class Used:
         _here.used = self._outer
 
 
-def gather() -> Used:
+def gather() -> UsedReferences:
     """Collect the references that the codec meets in this thread during a ``with`` block."""
-    return Used()
+    return UsedReferences()
 
 
 _exist = False
@@ -132,7 +132,7 @@ class _Here(threading.local):
     """The state of packing and reading in a thread."""
 
     packing = False
-    used: Used | None = None
+    used: UsedReferences | None = None
     resolve: Resolve | None = None
 
 
@@ -141,15 +141,15 @@ _here = _Here()
 
 def is_reference(kind: Any) -> bool:
     """Say whether values of this type are references of either kind."""
-    return _exist and issubclass(kind, (Reference, Latest))
+    return _exist and issubclass(kind, (BareReference, BareLatest))
 
 
-def note(reference: Reference | Latest) -> None:
+def note(reference: BareReference | BareLatest) -> None:
     """Let the gathering code of this thread know of a reference."""
     used = _here.used
     if used is None:
         return
-    if isinstance(reference, Latest):
+    if isinstance(reference, BareLatest):
         used._latest[reference.name] = None  # pyright: ignore[reportPrivateUsage]
     else:
         used.references[reference.stored.name] = reference
@@ -182,7 +182,7 @@ def arrived(what: StoredObject | str) -> Any:
     """Return the value of a reference that was read or, without a ``resolve``, the reference."""
     resolve = _here.resolve
     if resolve is None:
-        return Latest(what) if isinstance(what, str) else Reference(what)
+        return BareLatest(what) if isinstance(what, str) else BareReference(what)
     _here.resolve = None  # it may read another value meanwhile
     try:
         return resolve(what)

@@ -19,7 +19,7 @@ from typing import Any
 from steerio.edge.encoding.boxing import (
     ANYTHING,
     EXT_HEADS,
-    Reader,
+    TypedDecoder,
     box,
     boxed,
     buffer_of,
@@ -56,7 +56,7 @@ class ValueCodec:
         self._form = form_of(annotation)
         self._reader = ANYTHING
         if self._form is not None and not self._form.plain:
-            self._reader = Reader(self._form.wire)
+            self._reader = TypedDecoder(self._form.wire)
         self._told = False
 
     def pack(self, value: Any, what: str = "a value") -> Packed:

@@ -7,8 +7,8 @@ takes each number once. A session outlives any number of connections.
 An end learns of losses in three ways. A packet whose number is too high tells the receiver, and it
 says so. A connection that is known to have broken (a router's send says that there is none) gives
 all that is not acknowledged again, once the peer is heard. Otherwise packets stay unacknowledged
-from one `Session.tick` to the next, and the sender asks: a connection keeps order, so the answer to
-a *probe* says for certain which packets before it have not come.
+from one `WireSession.tick` to the next, and the sender asks: a connection keeps order, so the
+answer to a *probe* says for certain which packets before it have not come.
 
 Credit is counted in bytes. The receiver says how many it has taken in so far, and the sender has at
 most a window more of them under way; all else waits at the sender, in a queue that may be a file.
@@ -47,7 +47,7 @@ class Kind(IntEnum):
     """The sender knows no such session."""
 
 
-class State(Enum):
+class EndState(Enum):
     """The state of the connection, as far as an end knows."""
 
     FRESH = auto()
@@ -55,7 +55,7 @@ class State(Enum):
     DOWN = auto()
 
 
-class Fact(Enum):
+class EndFact(Enum):
     """A fact about the connection, as an end notices it."""
 
     HEARD = auto()
@@ -64,13 +64,13 @@ class Fact(Enum):
 
 
 STEPS = {
-    (State.FRESH, Fact.HEARD): State.OPEN,
-    (State.FRESH, Fact.BROKE): State.DOWN,
-    (State.OPEN, Fact.HEARD): State.OPEN,
-    (State.OPEN, Fact.BROKE): State.DOWN,
-    (State.DOWN, Fact.BROKE): State.DOWN,
-    (State.DOWN, Fact.HEARD): State.OPEN,
-    (State.DOWN, Fact.TRIED): State.OPEN,
+    (EndState.FRESH, EndFact.HEARD): EndState.OPEN,
+    (EndState.FRESH, EndFact.BROKE): EndState.DOWN,
+    (EndState.OPEN, EndFact.HEARD): EndState.OPEN,
+    (EndState.OPEN, EndFact.BROKE): EndState.DOWN,
+    (EndState.DOWN, EndFact.BROKE): EndState.DOWN,
+    (EndState.DOWN, EndFact.HEARD): EndState.OPEN,
+    (EndState.DOWN, EndFact.TRIED): EndState.OPEN,
 }
 """The states of an end, and the facts that change them."""
 
@@ -111,7 +111,7 @@ class Packet(NamedTuple):
     nbytes: int = 0
 
 
-class Waiting(Protocol):
+class WaitingPayloads(Protocol):
     """A queue of payloads that wait for credit: first in, first out."""
 
     def __len__(self) -> int:
@@ -145,7 +145,7 @@ class InMemory:
         return self._entries.popleft()
 
 
-class Session:
+class WireSession:
     """One end of a session.
 
     Args:
@@ -155,10 +155,10 @@ class Session:
     """
 
     def __init__(
-        self, number: int, waiting: Waiting | None = None, window_bytes: int = WINDOW_BYTES
+        self, number: int, waiting: WaitingPayloads | None = None, window_bytes: int = WINDOW_BYTES
     ) -> None:
         self.number = number
-        self.state = State.FRESH
+        self.state = EndState.FRESH
         self.heard = False
         """Whether the other end has said anything."""
         self._waiting = InMemory() if waiting is None else waiting
@@ -190,14 +190,14 @@ class Session:
 
     def __repr__(self) -> str:
         return (
-            f"<Session {self.number:x}: {self._end - len(self._tail)} of {self._end} acknowledged, "
-            f"{len(self._waiting)} waiting, {self._expected} received>"
+            f"<WireSession {self.number:x}: {self._end - len(self._tail)} of {self._end} "
+            f"acknowledged, {len(self._waiting)} waiting, {self._expected} received>"
         )
 
     @property
     def down(self) -> bool:
         """Whether there is no connection, as far as is known: then no packet is next."""
-        return self.state is State.DOWN
+        return self.state is EndState.DOWN
 
     @property
     def congested(self) -> bool:
@@ -225,7 +225,7 @@ class Session:
 
     def next(self) -> Packet | None:
         """Return the packet that is to be sent next, or ``None``; `sent` takes it off."""
-        if self.state is State.DOWN:
+        if self.state is EndState.DOWN:
             return None
         kind, number, round_, payload, nbytes = _NOTE, self._end, self._round, None, 0
         if self._answers >= 0:  # first, for the other end waits for it
@@ -263,16 +263,16 @@ class Session:
 
     def broke(self) -> None:
         """Note that there is no connection; on the next one all is sent again that may be lost."""
-        self.state = STEPS[self.state, Fact.BROKE]
+        self.state = STEPS[self.state, EndFact.BROKE]
 
-    def carry(self, other: Session, nbytes: int) -> None:
+    def carry(self, other: WireSession, nbytes: int) -> None:
         """Count a payload that reached the other end at once, by a way that cannot break."""
         cost = nbytes + PACKET_COST
         self._end += 1
         self._bytes += cost
         self._others_taken += cost
         for end in (self, other):
-            if end.state is not State.OPEN:
+            if end.state is not EndState.OPEN:
                 end._hear()
         other._expected += 1
         other._taken += cost
@@ -284,8 +284,8 @@ class Session:
         The time from call to call is to be longer than a packet and its answer take, as a rule.
         Without a connection it tries: the other end may have made one and have nothing to say.
         """
-        if self.state is State.DOWN and not self.settled:
-            self.state = STEPS[self.state, Fact.TRIED]
+        if self.state is EndState.DOWN and not self.settled:
+            self.state = STEPS[self.state, EndFact.TRIED]
             self._send_again()
         acknowledged = self._end - len(self._tail)
         if not self.settled and acknowledged == self._acknowledged_at_tick:
@@ -302,7 +302,7 @@ class Session:
             ProtocolError: no such packet can come from a sound end.
         """
         self._acknowledge(packet)
-        if self.state is not State.OPEN:
+        if self.state is not EndState.OPEN:
             self._hear()
         kind = packet.kind
         if kind == _DATA:
@@ -361,9 +361,9 @@ class Session:
     def _hear(self) -> None:
         """Take in that there is a connection: all that was lost with the last one is sent again."""
         self.heard = True
-        if self.state is State.DOWN:
+        if self.state is EndState.DOWN:
             self._send_again()
-        self.state = STEPS[self.state, Fact.HEARD]
+        self.state = STEPS[self.state, EndFact.HEARD]
 
     def _send_again(self) -> None:
         self._unsent = deque(self._tail)

@@ -30,7 +30,7 @@ from steerio.edge.wire.gate import HANDSHAKE_MS, Gate
 from steerio.edge.wire.headers import deal_frames, decode_to_broker
 from steerio.edge.wire.keys import ServerKeys
 from steerio.edge.wire.packets import Assembly, decode, encode, pieces
-from steerio.edge.wire.session import WINDOW_BYTES, Kind, Packet, Session
+from steerio.edge.wire.session import WINDOW_BYTES, Kind, Packet, WireSession
 from steerio.edge.wire.spilling import Spilling
 from steerio.edge.wire.zeromq_sockets import (
     NOBLOCK,
@@ -67,7 +67,7 @@ class _Peer:
         self.key = key
         """The role whose key it has."""
         self.waiting = Spilling()
-        self.session = Session(session, self.waiting, WINDOW_BYTES)
+        self.session = WireSession(session, self.waiting, WINDOW_BYTES)
         self.assembly = Assembly()
         self.messages: list[FromBroker] = []
         self.frames: list[Any] = []

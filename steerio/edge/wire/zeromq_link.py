@@ -19,7 +19,7 @@ from steerio.edge.wire.endpoint import NO_MEMORY_HERE, Frames
 from steerio.edge.wire.headers import Receiver, deal_frames, decode_from_broker
 from steerio.edge.wire.keys import ClientKeys
 from steerio.edge.wire.packets import Assembly, decode, encode, pieces
-from steerio.edge.wire.session import WINDOW_BYTES, Kind, Packet, Session
+from steerio.edge.wire.session import WINDOW_BYTES, Kind, Packet, WireSession
 from steerio.edge.wire.spilling import Spilling
 from steerio.edge.wire.zeromq_sockets import (
     NOBLOCK,
@@ -92,7 +92,7 @@ class ZmqLink:
         self._messages: list[ToBroker] = []
         self._frames: list[Any] = []
         self._waiting = Spilling()
-        self._session = Session(_new_number(), self._waiting, WINDOW_BYTES)
+        self._session = WireSession(_new_number(), self._waiting, WINDOW_BYTES)
         self._assembly = Assembly()
 
     def renew(self) -> None:
@@ -101,7 +101,7 @@ class ZmqLink:
         self._frames.clear()
         self._waiting.close()
         self._waiting = Spilling()
-        self._session = Session(_new_number(), self._waiting, WINDOW_BYTES)
+        self._session = WireSession(_new_number(), self._waiting, WINDOW_BYTES)
         self._assembly = Assembly()
 
     # -- out ------------------------------------------------------------------------------------
