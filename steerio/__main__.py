@@ -1,9 +1,9 @@
 """The ``steerio`` command, also as ``python -m steerio``."""
 
-from steerio.cli.loading import uncollected
+from steerio.cli.uncollected import uncollected
 
 with uncollected():
-    from steerio.cli.main import main
+    from steerio.cli.commands import main
 
 if __name__ == "__main__":
     main()

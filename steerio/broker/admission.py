@@ -7,9 +7,9 @@ from math import inf
 from typing import Any
 
 from steerio.broker.drops import Drops
+from steerio.broker.overview import Overview
 from steerio.broker.peers import Peer, Peers
 from steerio.broker.relays import RelayRouter
-from steerio.broker.status import Overview
 from steerio.core.core import Core
 from steerio.core.lifecycle import CLIENTS, Role, Word, change
 from steerio.edge.wire.endpoint import Arrival, Way

@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from steerio.broker.drops import Drops
+from steerio.broker.overview import Overview
 from steerio.broker.peers import Intakes, Peer, Peers, Subscription
-from steerio.broker.status import Overview
 from steerio.core.core import Core
 from steerio.core.lifecycle import Role, State
+from steerio.core.newest_versions import VersionWaiter
 from steerio.core.records import TaskRecord
-from steerio.core.versions import VersionWaiter
 from steerio.edge.record.journal import shown
 from steerio.edge.wire.endpoint import Frames
 from steerio.model import messages as ms

@@ -16,8 +16,8 @@ from steerio.broker.admission import Welcome
 from steerio.broker.client_messages import FromClients
 from steerio.broker.drops import Drops
 from steerio.broker.node_messages import FromNodes
+from steerio.broker.overview import Overview
 from steerio.broker.peers import Intakes, Peer, Peers
-from steerio.broker.status import Overview
 from steerio.core.core import Core
 from steerio.core.lifecycle import Role, Word, change
 from steerio.core.records import WorkerRecord

@@ -14,7 +14,7 @@ from typing import Any
 from steerio.campaign.calls import Calls
 from steerio.errors import UnhandledFailure
 from steerio.model.results import Result
-from steerio.session.results import explain
+from steerio.session.reading_results import explain
 from steerio.session.session import Session
 from steerio.session.task import Task
 

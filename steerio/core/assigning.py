@@ -24,7 +24,7 @@ from __future__ import annotations
 
 from itertools import islice
 
-from steerio.core import ahead, fitting, moves
+from steerio.core import ahead, fitting, moved_workers
 from steerio.core.attempts import fail_pool, reach, send, settle
 from steerio.core.cluster import Cluster
 from steerio.core.effects import Ending
@@ -86,13 +86,13 @@ def _place(cluster: Cluster, worker: WorkerRecord, now: float) -> None:
     if in_hand:
         reach(cluster, worker, now)
     elif node.draining:
-        moves.leave(cluster, worker, now)
+        moved_workers.leave(cluster, worker, now)
         return
     elif worker.goes_home:
-        moves.bring_home(cluster, worker, now)
+        moved_workers.bring_home(cluster, worker, now)
         return
     elif pool.moves and worker.home == pool.name:
-        moves.give(cluster, worker, pool.moves[0], now)
+        moved_workers.give(cluster, worker, pool.moves[0], now)
         return
     else:
         record = pool.backlog.pop(worker.make, node.until - now)
@@ -123,7 +123,7 @@ def _feed(cluster: Cluster, pool: Pool, now: float) -> None:
         for worker in list(islice(at_home, wanted)):
             del pool.idle[worker]
             turn(worker, _TAKEN)
-            moves.give(cluster, worker, pool.moves[0], now)
+            moved_workers.give(cluster, worker, pool.moves[0], now)
     for make, until in pool.idle.kinds() if pool.backlog else ():
         left_s = until - now
         while pool.backlog.peek(make, left_s) and (taken := pool.idle.take_of(make, until)):

@@ -6,7 +6,7 @@ from collections import Counter
 from itertools import pairwise
 from math import inf
 
-from steerio.core import moves
+from steerio.core import move_requests
 from steerio.core.cluster import Cluster
 from steerio.core.deadlines import Due
 from steerio.core.holdings import Holder
@@ -286,7 +286,7 @@ def _check_move(cluster: Cluster, key: tuple[int, int], move: MoveRecord, dues: 
     _must(state is not GRANTED or move.lease, "a move that is granted is a lease", number)
     _must(not waiting or move.owed > 0, "a move that waits is owed workers", number)
     _must(state is not RETURNING or bool(move.taken), "a move that returns has workers", number)
-    short = waiting and move.count > moves.to_give(cluster, move)
+    short = waiting and move.count > move_requests.to_give(cluster, move)
     _must(
         not short or (Due.SHORT, number) in dues,
         "a move that is short of workers is looked at",

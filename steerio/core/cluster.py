@@ -16,6 +16,7 @@ from steerio.core.effects import Effect
 from steerio.core.eventlog import EventLog
 from steerio.core.fetching import Fetching
 from steerio.core.holdings import Holdings
+from steerio.core.newest_versions import NewestVersions
 from steerio.core.records import (
     ClientRecord,
     MoveRecord,
@@ -25,7 +26,6 @@ from steerio.core.records import (
 )
 from steerio.core.roster import Pool, Roster
 from steerio.core.task_types import TaskTypes
-from steerio.core.versions import NewestVersions
 from steerio.model.objects import Inputs, StoreLoad
 from steerio.model.settings import Settings
 from steerio.model.showing import counted

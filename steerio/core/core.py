@@ -19,7 +19,7 @@ from steerio.core import (
     empty_pools,
     looks,
     membership,
-    moves,
+    move_requests,
     orphans,
     reports,
     stories,
@@ -29,6 +29,7 @@ from steerio.core import (
 from steerio.core.assigning import assign
 from steerio.core.cluster import Cluster
 from steerio.core.effects import Effect, FreeObjects, is_void
+from steerio.core.newest_versions import VersionWaiter
 from steerio.core.records import (
     Accounted,
     NodeRecord,
@@ -36,7 +37,6 @@ from steerio.core.records import (
     WorkerRecord,
 )
 from steerio.core.shown_state import ShownState
-from steerio.core.versions import VersionWaiter
 from steerio.model.events import AnyEvent, Published
 from steerio.model.messages import RemoteError
 from steerio.model.moving import How
@@ -241,7 +241,7 @@ class Core(ShownState):
             how: ``drain`` (wait for running tasks) or ``preempt`` (queue them again).
             preempt_after_s: seconds after which ``drain`` becomes ``preempt``.
         """
-        move = moves.ask(
+        move = move_requests.ask(
             self.cluster,
             client,
             request,
@@ -256,7 +256,7 @@ class Core(ShownState):
         if isinstance(move, str):
             return move
         assign(self.cluster, now)
-        moves.insist(self.cluster, move, preempt_after_s, now)
+        move_requests.insist(self.cluster, move, preempt_after_s, now)
         return ""
 
     def await_move(
@@ -268,7 +268,7 @@ class Core(ShownState):
 
     def end_move(self, client: int, request: int, how: How, now: float) -> None:
         """Undo a move that is not granted yet, or take back leased workers."""
-        moves.end(self.cluster, client, request, how, now)
+        move_requests.end(self.cluster, client, request, how, now)
         assign(self.cluster, now)
 
     def drain(

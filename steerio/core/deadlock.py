@@ -21,7 +21,7 @@ from steerio.core.cluster import Cluster
 from steerio.core.deadlines import Due
 from steerio.core.effects import TellMove
 from steerio.core.lifecycle import RETURNING, WAITING
-from steerio.core.moves import end
+from steerio.core.move_requests import end
 from steerio.core.records import MoveRecord
 from steerio.core.roster import Pool
 

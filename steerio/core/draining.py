@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from math import floor, inf
 
-from steerio.core import attempts, moves
+from steerio.core import attempts, moved_workers
 from steerio.core.attempts import DRAINED
 from steerio.core.cluster import Cluster
 from steerio.core.deadlines import Due
@@ -133,10 +133,10 @@ def _drain(
             if worker.in_hand:
                 attempts.recall(cluster, worker)
             elif worker.phase in READY:  # else it is about to end, or to come up and end then
-                moves.leave(cluster, worker, now)
+                moved_workers.leave(cluster, worker, now)
         homes = dict.fromkeys(worker.home for worker in node.workers.values())
         for home in homes:  # a move for which a task was stopped here may get another worker now
-            moves.press(cluster, cluster.roster.pools[home], now)
+            moved_workers.press(cluster, cluster.roster.pools[home], now)
     if now + within_s < node.drain_by:
         node.drain_by = now + within_s
         cluster.deadlines.add(node.drain_by, Due.DRAIN, node.number)

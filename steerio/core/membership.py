@@ -5,7 +5,7 @@ A member is *heard* with each of its messages, and lost when it was silent for a
 
 from __future__ import annotations
 
-from steerio.core import attempts, draining, moves, reports, worker_life
+from steerio.core import attempts, draining, move_requests, moved_workers, reports, worker_life
 from steerio.core.cluster import Cluster
 from steerio.core.deadlines import Due
 from steerio.core.effects import Expel
@@ -56,7 +56,7 @@ def client_left(cluster: Cluster, peer: int, reason: str, now: float) -> None:
     inside = cluster.inside.pop(peer, None)
     if inside is not None:
         inside.clients -= 1
-    moves.client_left(cluster, peer, now)
+    move_requests.client_left(cluster, peer, now)
     cluster.versions.forget(peer)
     cluster.holdings.leave(peer)
     for task_id in list(cluster.tasks_of.get(peer, ())):
@@ -131,7 +131,7 @@ def _lose(cluster: Cluster, nodes: list[NodeRecord], reason: str, now: float) ->
     for pool in changed:
         cluster.emit(PoolChanged, now, pool.name, pool.ready)
     reports.workers_gone(cluster, lost, f"node lost: {reason}", now)
-    moves.workers_lost(cluster, lost, now)
+    moved_workers.workers_lost(cluster, lost, now)
     sweep_later(cluster, [worker.name for worker in lost], now)
     cluster.effects += [Expel(node.peer, reason) for node in nodes]
 

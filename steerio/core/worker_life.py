@@ -8,7 +8,7 @@ the last of them gave, and no task waits for it.
 
 from __future__ import annotations
 
-from steerio.core import empty_pools, moves, reports
+from steerio.core import empty_pools, moved_workers, reports
 from steerio.core.cluster import Cluster
 from steerio.core.deadlines import Due
 from steerio.core.effects import Expel, Signal, Start, SweepObjects
@@ -74,7 +74,7 @@ def worker_exited(cluster: Cluster, name: str, run: int, reason: str, now: float
                 empty_pools.fail(cluster, pool, reason, now)
             _replace_later(cluster, worker, now)
     reports.worker_gone(cluster, worker, run, reason, now)
-    moves.workers_lost(cluster, [worker], now)
+    moved_workers.workers_lost(cluster, [worker], now)
     look_drained(cluster, worker.node, now)
 
 

@@ -16,7 +16,7 @@ from steerio.broker.store_sweeper import StoreSweeper
 from steerio.client.client import Client
 from steerio.edge.record.journal import Journal
 from steerio.edge.store.folders import open_folder, sweep_stale
-from steerio.edge.store.opening import check_store, open_store, own_folders
+from steerio.edge.store.opening_stores import check_store, open_store, own_folders
 from steerio.edge.store.store import Store
 from steerio.edge.system.descriptors import need_descriptors
 from steerio.edge.system.machine import process_space

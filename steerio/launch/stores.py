@@ -11,7 +11,7 @@ import msgspec
 from msgspec import structs
 
 from steerio.edge.store.folders import open_folder
-from steerio.edge.store.opening import check_store, open_store
+from steerio.edge.store.opening_stores import check_store, open_store
 from steerio.edge.store.store import Store
 from steerio.edge.wire.connection import Connection
 from steerio.errors import UsageError, guess

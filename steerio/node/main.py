@@ -21,7 +21,7 @@ from typing import Any
 from msgspec import structs
 
 from steerio.edge.store.folders import open_folder
-from steerio.edge.store.opening import open_store
+from steerio.edge.store.opening_stores import open_store
 from steerio.edge.system import descendants, inheritance
 from steerio.edge.system.descriptors import allow_descriptors
 from steerio.edge.system.own_files import from_json

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
-from steerio.edge.store.opening import open_store
+from steerio.edge.store.opening_stores import open_store
 from steerio.edge.system import descendants, inheritance
 from steerio.edge.wire.unix_links import StreamLink
 from steerio.model.objects import StoreSetting

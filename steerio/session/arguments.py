@@ -23,7 +23,7 @@ from types import BuiltinFunctionType, FunctionType, NoneType
 from typing import Any, NoReturn
 
 from steerio.edge.encoding.boxing import NOT_HERE, AbsentFrame
-from steerio.edge.encoding.calls import CallCodec
+from steerio.edge.encoding.call_codec import CallCodec
 from steerio.edge.encoding.pickling import is_proxy
 from steerio.edge.encoding.references import BareLatest, BareReference, in_words
 from steerio.edge.encoding.snapshots import snapshot, unchanging

@@ -19,7 +19,7 @@ from steerio.model import results as rs
 from steerio.model.tasks import TaskOptions
 from steerio.session.current_agent import current_agent
 from steerio.session.packed_call import packed_call, put_and_send
-from steerio.session.results import explain
+from steerio.session.reading_results import explain
 from steerio.session.task import Task, TaskHome
 from steerio.session.task_type import TaskType
 

@@ -26,7 +26,7 @@ from steerio.model import results as rs
 from steerio.model.messages import TaskItem
 from steerio.model.objects import StoredObject
 from steerio.session.done import Done
-from steerio.session.results import as_failed, unreadable, value_of
+from steerio.session.reading_results import as_failed, unreadable, value_of
 from steerio.session.session_store import SessionStore
 from steerio.session.task_type import TaskType
 

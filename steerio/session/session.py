@@ -26,7 +26,7 @@ from steerio.session.nodes import Nodes
 from steerio.session.packed_call import packed_call, put_and_send
 from steerio.session.pools import Pools
 from steerio.session.published import published
-from steerio.session.results import explain
+from steerio.session.reading_results import explain
 from steerio.session.selection import chosen_tasks, new_priorities, number_of, priority_of
 from steerio.session.session_store import SessionStore
 from steerio.session.submitting import Options, Submitter

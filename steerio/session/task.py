@@ -17,7 +17,7 @@ from steerio.model.tasks import TaskState, ToldState
 from steerio.session.arguments import Given
 from steerio.session.done import DONE, NOT_DONE, Done
 from steerio.session.items import Items, Kept, Reader
-from steerio.session.results import as_failed, make_result, value_of
+from steerio.session.reading_results import as_failed, make_result, value_of
 from steerio.session.session_store import SessionStore
 from steerio.session.task_type import TaskType
 

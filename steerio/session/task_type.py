@@ -10,8 +10,8 @@ from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any, Generic, ParamSpec, TypeGuard, TypeVar, cast, overload
 
+from steerio.edge.encoding.call_codec import CallCodec
 from steerio.edge.encoding.callables import fingerprint, is_bound, kind_of, name_of, written
-from steerio.edge.encoding.calls import CallCodec
 from steerio.edge.encoding.references import BareLatest, BareReference, gather, note
 from steerio.launch.needs import Needs
 from steerio.model.bounds import named

@@ -5,7 +5,6 @@ from a seed, with models of how long tasks take and scripted faults. `SimulatedC
 cluster under it, for tests that use a session directly.
 """
 
-from steerio.testing.cluster import SimulatedCluster
 from steerio.testing.distributions import constant, exponential, lognormal, recorded, uniform
 from steerio.testing.faults import (
     DrainNode,
@@ -23,6 +22,7 @@ from steerio.testing.faults import (
 from steerio.testing.loop import VirtualLoop, run_virtual
 from steerio.testing.model import Model
 from steerio.testing.simulate import SimulatedRun, simulate
+from steerio.testing.simulated_cluster import SimulatedCluster
 
 __all__ = [
     "DrainNode",

@@ -14,7 +14,7 @@ from steerio.edge.wire.endpoint import Frames
 from steerio.model import messages as ms
 from steerio.testing.agenda import Agenda, DueCall
 from steerio.testing.model import Fate, Script
-from steerio.testing.reports import Said, Told, planned
+from steerio.testing.report_times import Said, Told, planned
 from steerio.testing.streams import StreamEnd
 from steerio.worker import context
 from steerio.worker.items_ahead import Ahead

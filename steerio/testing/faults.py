@@ -16,8 +16,8 @@ from msgspec import Struct
 
 from steerio.errors import UsageError
 from steerio.testing.network import Ways
-from steerio.testing.stalls import Nuisance
-from steerio.testing.worker import KILLED, SimulatedWorker
+from steerio.testing.simulated_worker import KILLED, SimulatedWorker
+from steerio.testing.stall_watch import Nuisance
 
 
 class Victim(Protocol):

@@ -1,7 +1,7 @@
 """The network of a simulated cluster: memory endpoints with delay, over connections that break.
 
-Each link has a session (``edge.wire.session``), as over ZeroMQ, and below it connections that fail
-as those of ZeroMQ do. While a host is cut off its messages wait, as in the buffers of TCP, and
+Each link has a session (``edge.wire.wire_session``), as over ZeroMQ, and below it connections that
+fail as those of ZeroMQ do. While a host is cut off its messages wait, as in the buffers of TCP, and
 arrive when it is healed; the same if only one of the two ways is cut. A cut that lasts longer than
 `BREAK_S` breaks the connection, and so does a reset: all that was under way is lost, in both
 directions. Packets that a peer sends later wait
@@ -16,7 +16,7 @@ from collections.abc import Callable
 from enum import Flag, auto
 
 from steerio.edge.wire.endpoint import Frames, MemoryLink, MemoryRouter
-from steerio.edge.wire.session import PACKET_COST, Packet, WireSession
+from steerio.edge.wire.wire_session import PACKET_COST, Packet, WireSession
 from steerio.model.messages import FromBroker, ToBroker
 from steerio.testing.agenda import Agenda, DueCall
 

@@ -20,11 +20,11 @@ from steerio.model.bounds import seconds
 from steerio.model.events import AnyEvent
 from steerio.model.settings import Settings
 from steerio.session.argument_checks import check_given
-from steerio.testing.cluster import WORKERS_PER_NODE, SimulatedCluster
 from steerio.testing.faults import Fault
 from steerio.testing.loop import WALL_LIMIT_S, run_virtual
 from steerio.testing.model import Models
 from steerio.testing.record import MemoryJournal
+from steerio.testing.simulated_cluster import WORKERS_PER_NODE, SimulatedCluster
 
 C = TypeVar("C", bound=Campaign)
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any
 
+from steerio.edge.encoding.call_codec import CallCodec
 from steerio.edge.encoding.callables import class_of, fingerprint, itself
-from steerio.edge.encoding.calls import CallCodec
 from steerio.edge.encoding.classes import Read
 from steerio.edge.encoding.references import holds_references
 from steerio.model.tasks import FunctionKind, TaskSpec

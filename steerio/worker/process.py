@@ -36,7 +36,7 @@ from steerio.worker.leftovers import Leftovers
 from steerio.worker.loading import LoadedType
 from steerio.worker.outcome import Outcome
 from steerio.worker.output import Output
-from steerio.worker.progress import ProgressReports
+from steerio.worker.progress_reports import ProgressReports
 from steerio.worker.random_streams import RandomStreams
 from steerio.worker.slots import Slot
 from steerio.worker.stop_signal import StopSignal

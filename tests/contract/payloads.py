@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 import zmq
 
-from steerio.edge.encoding.calls import CallCodec
+from steerio.edge.encoding.call_codec import CallCodec
 from steerio.edge.encoding.values import ValueCodec
 
 Frames = tuple[Any, ...]

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from steerio.edge.encoding.calls import CallCodec
+from steerio.edge.encoding.call_codec import CallCodec
 from steerio.edge.encoding.references import BareReference, gather
 from steerio.edge.encoding.values import INLINE_BYTES
 from steerio.model.objects import StoredObject

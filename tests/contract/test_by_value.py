@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from steerio.edge.encoding.calls import CallCodec
+from steerio.edge.encoding.call_codec import CallCodec
 from steerio.edge.encoding.classes import goes_by_value
 from tests.contract.payloads import as_bytes
 
@@ -24,7 +24,7 @@ import dataclasses, enum, pickle, sys
 from typing import ClassVar, NamedTuple, Optional, Set, TypedDict
 import msgspec
 from steerio.edge.encoding.pickling import ship
-from steerio.edge.encoding.calls import CallCodec
+from steerio.edge.encoding.call_codec import CallCodec
 from steerio.edge.encoding.classes import goes_by_value
 
 LIMIT = 10

@@ -25,7 +25,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from steerio.edge.encoding.calls import CallCodec
+from steerio.edge.encoding.call_codec import CallCodec
 from steerio.edge.encoding.forms import form_of, is_exact
 from steerio.edge.encoding.values import ValueCodec
 from steerio.errors import EncodingError

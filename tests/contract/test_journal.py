@@ -17,7 +17,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from steerio.edge.encoding.calls import CallCodec
+from steerio.edge.encoding.call_codec import CallCodec
 from steerio.edge.encoding.values import ANY_VALUE
 from steerio.edge.record.journal import (
     EVENTS_FILE,

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from steerio.edge.store.multi_store import MultiStore
-from steerio.edge.store.opening import check_store, open_store, own_folders
+from steerio.edge.store.opening_stores import check_store, open_store, own_folders
 from steerio.errors import ObjectMissing, StoreFailed, UsageError
 from steerio.launch.stores import check_asked, check_thresholds, choose_store
 from steerio.model.objects import StoreSetting

@@ -15,14 +15,14 @@ from proxystore.store import Store, get_store, unregister_store
 
 import steerio
 from steerio.campaign.found_boards import boards_of
-from steerio.edge.encoding.calls import CallCodec
+from steerio.edge.encoding.call_codec import CallCodec
 from steerio.edge.encoding.references import BareReference, gather
 from steerio.edge.encoding.values import ANY_VALUE, ValueCodec
 from steerio.edge.record.journal import shown
 from steerio.errors import EncodingError
 from steerio.model.objects import StoredObject
 from steerio.model.results import Failed, Sizes, TaskError, Timings
-from steerio.session.results import explain
+from steerio.session.reading_results import explain
 from steerio.session.task_type import as_arguments, is_task_type
 from tests.contract.payloads import as_bytes
 from tests.core.test_showing import Model, Point, Run, Tuned

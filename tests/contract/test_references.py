@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from steerio.edge.encoding.calls import CallCodec
+from steerio.edge.encoding.call_codec import CallCodec
 from steerio.edge.encoding.pickling import dump, ship
 from steerio.edge.encoding.references import (
     BareLatest,

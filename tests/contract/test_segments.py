@@ -380,7 +380,7 @@ def test_proxystore_puts_and_resolves_through_our_connector_in_any_process() -> 
 
 def test_our_stores_import_nothing_of_proxystore() -> None:
     code = (
-        "import sys; import steerio.edge.store.opening, steerio.edge.store.folders;"
+        "import sys; import steerio.edge.store.opening_stores, steerio.edge.store.folders;"
         "assert not [m for m in sys.modules if m.startswith(('proxystore', 'pandas', 'redis'))]"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -16,7 +16,7 @@ import pytest
 
 import steerio
 from steerio.edge.encoding.boxing import LONG_BYTES, explain_read_only
-from steerio.edge.encoding.calls import CallCodec
+from steerio.edge.encoding.call_codec import CallCodec
 from steerio.edge.encoding.pickling import dump
 from steerio.edge.encoding.serializers import BUFFER_BYTES
 from steerio.edge.encoding.values import ANY_VALUE

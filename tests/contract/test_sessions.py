@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from steerio.edge.wire import spilling
 from steerio.edge.wire.packets import PACKET_BYTES, Assembly, Piece, decode, encode, pieces
-from steerio.edge.wire.session import PACKET_COST, Kind, Packet, WireSession
 from steerio.edge.wire.spilling import Spilling
+from steerio.edge.wire.wire_session import PACKET_COST, Kind, Packet, WireSession
 from steerio.errors import ProtocolError
 
 COST = 100

@@ -15,7 +15,7 @@ import pytest
 from steerio.edge.store.atomic_files import MAPPED_BYTES
 from steerio.edge.store.connector_store import ConnectorStore
 from steerio.edge.store.folders import open_folder
-from steerio.edge.store.opening import open_store, own_folders
+from steerio.edge.store.opening_stores import open_store, own_folders
 from steerio.edge.store.segments import SharedMemoryConnector
 from steerio.edge.store.store import MemoryStore, SegmentStore, Store
 from steerio.errors import ObjectMissing

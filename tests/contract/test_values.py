@@ -26,7 +26,7 @@ from proxystore.proxy import Proxy, is_resolved
 from proxystore.store import Store
 
 from steerio.edge.encoding.boxing import ARRAY_BYTES, LONG_BYTES
-from steerio.edge.encoding.calls import CallCodec
+from steerio.edge.encoding.call_codec import CallCodec
 from steerio.edge.encoding.pickling import BUFFER_BYTES
 from steerio.edge.encoding.values import ANY_VALUE, INLINE_BYTES, ValueCodec
 from steerio.errors import EncodingError

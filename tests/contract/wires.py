@@ -25,9 +25,9 @@ from steerio.edge.wire.endpoint import LinkEndpoint, MemoryRouter, RouterEndpoin
 from steerio.edge.wire.gatekeeper import Gatekeeper
 from steerio.edge.wire.keys import ClientKeys, ServerKeys, make_keys
 from steerio.edge.wire.packets import Piece, encode
-from steerio.edge.wire.session import Kind, Packet
 from steerio.edge.wire.unix import StreamRouter
 from steerio.edge.wire.unix_links import LocalLink
+from steerio.edge.wire.wire_session import Kind, Packet
 from steerio.edge.wire.zeromq import ZmqRouter
 from steerio.edge.wire.zeromq_link import ZmqLink
 from steerio.model import messages as ms

@@ -23,8 +23,8 @@ from steerio.core.effects import (
     Settle,
     SweepObjects,
 )
+from steerio.core.newest_versions import VersionWaiter
 from steerio.core.orphans import ENDING_S
-from steerio.core.versions import VersionWaiter
 from steerio.model.objects import Inputs, StoredObject
 from steerio.model.tasks import ReportedAs, TaskOptions
 from tests.core.model_cluster import Cluster

@@ -12,8 +12,8 @@ from steerio.core.core import Core
 from steerio.core.deadlines import ABOUT, Due, draw_deadlines
 from steerio.core.effects import Effect, ForWorker
 from steerio.core.looks import LOOKS
+from steerio.core.newest_versions import VersionWaiter
 from steerio.core.stories import TaskEvent, say_effect
-from steerio.core.versions import VersionWaiter
 from steerio.model.events import AnyEvent, Published
 from steerio.model.objects import StoredObject, Version
 from steerio.model.places import WorkerNeeds

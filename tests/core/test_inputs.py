@@ -7,9 +7,9 @@ import pytest
 from steerio.core import attempts
 from steerio.core.effects import FreeObjects, Settle, SweepObjects
 from steerio.core.lifecycle import State
+from steerio.core.newest_versions import VersionWaiter
 from steerio.core.orphans import ENDING_S
 from steerio.core.records import TaskRecord
-from steerio.core.versions import VersionWaiter
 from steerio.model.events import TaskEnded
 from steerio.model.objects import Inputs, StoredObject, Version
 from steerio.model.tasks import ReportedAs

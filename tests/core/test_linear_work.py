@@ -18,9 +18,9 @@ from steerio.core.effects import (
     UndefineTypes,
 )
 from steerio.core.idle import IdleWorkers
+from steerio.core.newest_versions import VersionWaiter
 from steerio.core.pool_queue import PoolQueue
 from steerio.core.records import NodeRecord, TaskRecord, TypeRecord, WorkerRecord
-from steerio.core.versions import VersionWaiter
 from steerio.model.events import PoolChanged
 from steerio.model.objects import Inputs, StoredObject
 from steerio.model.places import WorkerNeeds

@@ -14,7 +14,7 @@ import pytest
 from steerio.campaign.limits import Limits, Spent
 from steerio.model.results import Failed, Lost, Sizes, Succeeded, TaskError, Timings
 from steerio.model.showing import in_words, short, steady, time_of_cores
-from steerio.session.results import explain
+from steerio.session.reading_results import explain
 
 
 class Model(msgspec.Struct):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from steerio.core.eventlog import EventLog
 from steerio.core.holdings import Holdings
-from steerio.core.versions import NewestVersions, VersionWaiter
+from steerio.core.newest_versions import NewestVersions, VersionWaiter
 from steerio.model.events import VersionPublished
 from steerio.model.objects import StoredObject, Version
 

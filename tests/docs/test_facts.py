@@ -14,7 +14,7 @@ import pytest
 
 import steerio
 from steerio import testing
-from steerio.cli.main import steerio as command
+from steerio.cli.commands import steerio as command
 from steerio.core.deadlines import Due, draw_deadlines
 from steerio.core.lifecycle import (
     Fact,
@@ -32,7 +32,7 @@ from steerio.core.lifecycle import (
 )
 from steerio.edge.record.journal import TaskEntry
 from steerio.edge.wire.connection import Connection
-from steerio.edge.wire.session import draw_ends
+from steerio.edge.wire.wire_session import draw_ends
 from steerio.model.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -102,6 +102,11 @@ def test_a_name_of_a_class_stands_for_one_thing() -> None:
         if isinstance(node, ast.ClassDef)
     )
     assert {name for name, count in names.items() if count > 1} == TWICE
+
+
+def test_a_name_of_a_module_stands_for_one_thing() -> None:
+    names = Counter(path.stem for path in (ROOT / "steerio").rglob("[!_]*.py"))
+    assert [name for name, count in names.items() if count > 1] == []
 
 
 def test_architecture_stays_short() -> None:

@@ -16,7 +16,7 @@ import msgspec
 from msgspec import inspect
 
 from steerio.edge.wire.packets import FIELDS_BYTES, Piece, encode
-from steerio.edge.wire.session import Kind, Packet
+from steerio.edge.wire.wire_session import Kind, Packet
 from steerio.model import messages as ms
 from steerio.model.tasks import task_id
 

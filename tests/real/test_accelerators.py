@@ -19,7 +19,7 @@ from click.testing import CliRunner
 
 import steerio
 from steerio import Cancelled, TaskProgress, Workers
-from steerio.cli.main import steerio as command
+from steerio.cli.commands import steerio as command
 from steerio.launch.broker_setup import BrokerSetup
 from steerio.launch.hosting import Hosting
 from steerio.model.places import WorkerNeeds, say_bytes

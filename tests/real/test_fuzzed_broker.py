@@ -24,7 +24,7 @@ from steerio.edge.wire.connection import read_connection
 from steerio.edge.wire.headers import encode_headers
 from steerio.edge.wire.keys import ROLES, ClientKeys
 from steerio.edge.wire.packets import Piece, encode
-from steerio.edge.wire.session import Kind, Packet
+from steerio.edge.wire.wire_session import Kind, Packet
 from steerio.launch.broker_setup import BrokerSetup
 from steerio.launch.hosting import Hosting
 from steerio.model import messages as ms

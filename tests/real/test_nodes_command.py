@@ -12,7 +12,7 @@ import msgspec
 import pytest
 from click.testing import CliRunner, Result
 
-from steerio.cli.main import steerio as command
+from steerio.cli.commands import steerio as command
 from steerio.errors import UsageError
 from steerio.model.places import Topology
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from steerio.edge.wire.session import PACKET_COST, WireSession
+from steerio.edge.wire.wire_session import PACKET_COST, WireSession
 from steerio.model import messages as ms
 from steerio.testing import SimulatedCluster
 from steerio.testing.network import BATCH_BYTES, WINDOW_BYTES, SimulatedLink

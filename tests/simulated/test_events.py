@@ -25,8 +25,8 @@ from steerio import (
 from steerio.model.events import AnyEvent
 from steerio.session.event_stream import EVENTS_AHEAD
 from steerio.testing import Model, RandomKills, SimulatedCluster
-from steerio.testing.cluster import SIMULATED
 from steerio.testing.network import CONGESTED_AT
+from steerio.testing.simulated_cluster import SIMULATED
 from tests.simulated.virtual import (
     as_asked,
     cluster_of,

@@ -27,7 +27,7 @@ from steerio import (
 )
 from steerio.session.items import UNREAD_ITEMS
 from steerio.testing import KillWorker, Model, SimulatedCluster, simulate
-from steerio.testing.cluster import SIMULATED
+from steerio.testing.simulated_cluster import SIMULATED
 from tests.simulated.virtual import of_kind, on_cluster, simulation
 
 pytestmark = pytest.mark.borders

@@ -11,7 +11,7 @@ import pytest
 
 from steerio import Session, TaskCancelled, TaskProgress, random_seed, report, task
 from steerio.testing import KillWorker, Model, SimulatedCluster
-from steerio.testing.reports import Said, planned
+from steerio.testing.report_times import Said, planned
 from tests.simulated.virtual import of_kind, on_cluster
 
 pytestmark = pytest.mark.borders

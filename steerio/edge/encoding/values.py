@@ -1,4 +1,4 @@
-"""Values on the wire; ``edge.encoding.calls`` has the arguments of a call.
+"""Values on the wire; ``edge.encoding.call_codec`` has the arguments of a call.
 
 A value arrives as it was sent, in type and value. It travels as msgpack if its annotation says
 enough for that (``edge.encoding.forms``), a NumPy array or long byte string as a frame of its own,

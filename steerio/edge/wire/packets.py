@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from steerio.edge.wire.batches import Incoming, head
 from steerio.edge.wire.receive_buffers import Spares
-from steerio.edge.wire.session import Packet
+from steerio.edge.wire.wire_session import Packet
 from steerio.errors import ProtocolError
 
 PACKET_BYTES = 1 << 20

@@ -14,7 +14,7 @@ import tempfile
 from collections import deque
 
 from steerio.edge.wire.packets import Piece
-from steerio.edge.wire.session import PACKET_COST
+from steerio.edge.wire.wire_session import PACKET_COST
 from steerio.errors import ProtocolError
 
 SPILLED_BYTES = 64 << 20

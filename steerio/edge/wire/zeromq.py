@@ -1,7 +1,7 @@
 """The broker's end of ZeroMQ connections: a ROUTER, with a session for each peer.
 
 ZeroMQ drops all that is under way when a connection breaks, or that is sent while there is none;
-the sessions (``edge.wire.session``) see to it that all arrives all the same, once and in order.
+the sessions (see ``wire_session``) see to it that all arrives all the same, once and in order.
 
 The socket is read through its file descriptor (``loop.add_reader``) and drained until it is empty.
 The descriptor is edge-triggered, and both sending and reading ``EVENTS`` consume the edge, so code
@@ -30,8 +30,8 @@ from steerio.edge.wire.gate import HANDSHAKE_MS, Gate
 from steerio.edge.wire.headers import deal_frames, decode_to_broker
 from steerio.edge.wire.keys import ServerKeys
 from steerio.edge.wire.packets import Assembly, decode, encode, pieces
-from steerio.edge.wire.session import WINDOW_BYTES, Kind, Packet, WireSession
 from steerio.edge.wire.spilling import Spilling
+from steerio.edge.wire.wire_session import WINDOW_BYTES, Kind, Packet, WireSession
 from steerio.edge.wire.zeromq_sockets import (
     NOBLOCK,
     QUEUED_PACKETS,

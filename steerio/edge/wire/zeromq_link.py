@@ -19,8 +19,8 @@ from steerio.edge.wire.endpoint import NO_MEMORY_HERE, Frames
 from steerio.edge.wire.headers import Receiver, deal_frames, decode_from_broker
 from steerio.edge.wire.keys import ClientKeys
 from steerio.edge.wire.packets import Assembly, decode, encode, pieces
-from steerio.edge.wire.session import WINDOW_BYTES, Kind, Packet, WireSession
 from steerio.edge.wire.spilling import Spilling
+from steerio.edge.wire.wire_session import WINDOW_BYTES, Kind, Packet, WireSession
 from steerio.edge.wire.zeromq_sockets import (
     NOBLOCK,
     QUEUED_PACKETS,

@@ -36,10 +36,10 @@ from steerio.testing.faults import Fault, RandomKills
 from steerio.testing.loop import VirtualLoop
 from steerio.testing.model import Models, Scripts
 from steerio.testing.network import Host, SimulatedRouter, Ways
-from steerio.testing.node import SimulatedNode
 from steerio.testing.record import MemoryJournal
-from steerio.testing.stalls import StallWatch
-from steerio.testing.worker import SimulatedWorker
+from steerio.testing.simulated_node import SimulatedNode
+from steerio.testing.simulated_worker import SimulatedWorker
+from steerio.testing.stall_watch import StallWatch
 
 WORKERS_PER_NODE = 1_000
 """Workers of one simulated node, by default."""

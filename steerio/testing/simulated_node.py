@@ -18,8 +18,8 @@ from steerio.node.relay import Relay
 from steerio.testing.agenda import Agenda
 from steerio.testing.model import Scripts
 from steerio.testing.network import Host, SimulatedRouter
+from steerio.testing.simulated_worker import KILLED, SimulatedWorker
 from steerio.testing.streams import SimulatedStreams
-from steerio.testing.worker import KILLED, SimulatedWorker
 from steerio.worker.items_ahead import Ahead
 from steerio.worker.task_objects import WorkerObjects
 

@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from steerio.cli.failures import show_failure
-from steerio.cli.loading import uncollected
+from steerio.cli.uncollected import uncollected
 from steerio.errors import SteerioError, UsageError
 from steerio.version import __version__
 
@@ -74,9 +74,9 @@ def run(context: click.Context, /, target: str | None, asks_help: bool, **given:
         click.echo(context.get_help())
         context.exit(0 if asks_help else WRONG_USAGE)
     with uncollected():
-        from steerio.cli import running  # each command loads only its own code
+        from steerio.cli import run_command  # each command loads only its own code
 
-    running.run_file(context, target, asks_help, given)
+    run_command.run_file(context, target, asks_help, given)
 
 
 @steerio.command()
@@ -138,7 +138,7 @@ def nodes(**given: Any) -> None:
     The affinity mask, control groups, Slurm, and variables such as CUDA_VISIBLE_DEVICES bound them.
     Exits with 1 if a pool's workers find no place.
     """
-    from steerio.cli import nodes as command  # each command loads only its own code
+    from steerio.cli import topology as command  # each command loads only its own code
 
     sys.exit(command.show_nodes(**given))
 

@@ -19,7 +19,7 @@ from steerio.campaign.plan import Plan
 from steerio.campaign.progress import tell
 from steerio.campaign.running import run_plan
 from steerio.cli.failures import show_traceback
-from steerio.cli.loading import uncollected
+from steerio.cli.uncollected import uncollected
 from steerio.edge.encoding.pickling import send_by_value
 from steerio.errors import UsageError
 from steerio.launch.mpi import lead_ranks
