@@ -15,7 +15,7 @@ import uvloop
 from hypothesis import HealthCheck, settings
 from hypothesis import is_hypothesis_test as is_given
 
-from steerio.edge.wire.endpoint import MemoryRouter
+from steerio.edge.wire.memory import MemoryRouter
 from tests import leaks
 from tests.own_folders import SHARED_MEMORY_VARIABLE, own_folders
 

@@ -21,9 +21,9 @@ import uvloop
 
 from steerio.edge.system.descriptors import allow_descriptors
 from steerio.edge.system.own_files import from_json
+from steerio.edge.wire.blocking_link import StreamLink
 from steerio.edge.wire.contexts import Context
 from steerio.edge.wire.relaying import WorkerStreams
-from steerio.edge.wire.unix_links import StreamLink
 from steerio.edge.wire.zeromq_link import ZmqLink
 from steerio.model import messages as ms
 from steerio.node.node import Node

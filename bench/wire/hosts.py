@@ -8,7 +8,8 @@ from itertools import count
 from typing import Any
 
 from steerio.broker.broker import Broker
-from steerio.edge.wire.endpoint import Arrival, MemoryLink, MemoryRouter
+from steerio.edge.wire.endpoint import Arrival
+from steerio.edge.wire.memory import MemoryLink, MemoryRouter
 from steerio.model import messages as ms
 from steerio.model.settings import Settings
 from steerio.model.tasks import TaskOptions, TaskSpec, task_id

@@ -27,7 +27,7 @@ from collections.abc import Callable
 from types import FrameType
 
 from steerio.broker.broker import Broker
-from steerio.edge.wire.endpoint import MemoryRouter
+from steerio.edge.wire.memory import MemoryRouter
 
 log = logging.getLogger("steerio.broker")
 

@@ -2,14 +2,13 @@
 
 Every change of a state goes through `advance` (a task), `turn` (a worker), `step` (a move) or
 `change` (a peer), which refuse all that their tables do not list.  The diagrams in the
-documentation are drawn from the tables.
+documentation are drawn from the tables (`core.drawings`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from enum import IntEnum, StrEnum, auto
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 from steerio.errors import SteerioError
 
@@ -267,10 +266,6 @@ class PeerLike(Protocol):
     role: Role
 
 
-S_ = TypeVar("S_", bound=StrEnum)
-F_ = TypeVar("F_", bound=StrEnum)
-
-
 class IllegalTransition(SteerioError):
     """The core tried a step that a table forbids: a bug in steerio, never the user's fault."""
 
@@ -325,40 +320,3 @@ def change(peer: PeerLike, fact: Word) -> None:
     if role is None:
         raise IllegalTransition(peer, f"peer {peer.number}", peer.role.name, fact)
     peer.role = role
-
-
-# -- drawing them -------------------------------------------------------------------------------
-
-
-def mermaid() -> str:
-    """Return the life of a task as a Mermaid state diagram."""
-    return _draw(
-        "QUEUED: submitted",
-        [(a.name, f.name, b.name) for (a, f), b in TRANSITIONS.items()],
-        "ENDED",
-    )
-
-
-def draw_workers() -> str:
-    """Return the life of a worker as a Mermaid state diagram."""
-    return _draw("STARTING", [(a.name, f.name, b.name) for (a, f), b in TURNS.items()], "GONE")
-
-
-def draw_moves() -> str:
-    """Return the life of a move as a Mermaid state diagram."""
-    return _draw("WAITING: asked for", _names(STEPS), "ENDED")
-
-
-def draw_peers() -> str:
-    """Return the life of a peer as a Mermaid state diagram."""
-    return _draw("STRANGER", _names(ROLES), "GONE")
-
-
-def _names(table: Mapping[tuple[S_, F_], S_]) -> list[tuple[str, str, str]]:
-    return [(a.name, f.name, b.name) for (a, f), b in table.items()]
-
-
-def _draw(born: str, arrows: list[tuple[str, str, str]], dead: str) -> str:
-    lines = ["stateDiagram-v2", f"    [*] --> {born}"]
-    lines += [f"    {a} --> {b}: {fact}" for a, fact, b in arrows]
-    return "\n".join([*lines, f"    {dead} --> [*]"])

@@ -13,8 +13,9 @@ from steerio.edge.system.descriptors import spare_descriptors
 from steerio.edge.system.threads import need_threads
 from steerio.edge.wire.addresses import TCP, UNIX, join_address, resolve_host, split_address
 from steerio.edge.wire.connection import WORKERS
-from steerio.edge.wire.endpoint import MemoryRouter, RouterEndpoint
+from steerio.edge.wire.endpoint import RouterEndpoint
 from steerio.edge.wire.keys import ClientKeys, make_keys
+from steerio.edge.wire.memory import MemoryRouter
 from steerio.edge.wire.socket_folders import make_folder
 from steerio.edge.wire.unix import StreamRouter
 from steerio.errors import UsageError

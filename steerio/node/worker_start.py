@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, NoReturn
 
 from steerio.edge.store.opening_stores import open_store
 from steerio.edge.system import descendants, inheritance
-from steerio.edge.wire.unix_links import StreamLink
+from steerio.edge.wire.blocking_link import StreamLink
 from steerio.model.objects import StoreSetting
 from steerio.node.end_signal import let_be_told
 from steerio.node.preloading import Preloads

@@ -15,7 +15,8 @@ from collections import deque
 from collections.abc import Callable
 from enum import Flag, auto
 
-from steerio.edge.wire.endpoint import Frames, MemoryLink, MemoryRouter
+from steerio.edge.wire.endpoint import Frames
+from steerio.edge.wire.memory import MemoryLink, MemoryRouter
 from steerio.edge.wire.wire_session import PACKET_COST, Packet, WireSession
 from steerio.model.messages import FromBroker, ToBroker
 from steerio.testing.agenda import Agenda, DueCall

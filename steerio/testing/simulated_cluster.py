@@ -19,7 +19,8 @@ from steerio.broker.driver import Driver
 from steerio.broker.store_sweeper import StraightSweeper
 from steerio.client.client import Client
 from steerio.edge.store.store import MemoryStore
-from steerio.edge.wire.endpoint import LinkEndpoint, MemoryRouter
+from steerio.edge.wire.endpoint import LinkEndpoint
+from steerio.edge.wire.memory import MemoryRouter
 from steerio.errors import UsageError
 from steerio.launch.workers import AskedWorkers, counts_of, needs_of
 from steerio.model import messages as ms

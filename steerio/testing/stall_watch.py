@@ -15,7 +15,7 @@ from steerio.broker.broker import Broker
 from steerio.broker.driver import Driver
 from steerio.client.client import Client
 from steerio.core.lifecycle import State
-from steerio.edge.wire.endpoint import Bell
+from steerio.edge.wire.memory import Bell
 from steerio.errors import DeadlockError
 from steerio.model.events import PoolStalled
 from steerio.node.node import Node

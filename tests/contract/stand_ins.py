@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from steerio.edge.wire.unix_links import StreamLink
+from steerio.edge.wire.blocking_link import StreamLink
 from steerio.model import messages as ms
 from steerio.worker.loading import LoadedType
 

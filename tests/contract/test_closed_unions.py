@@ -9,7 +9,6 @@ import pytest
 from steerio.broker.broker import Broker
 from steerio.broker.performer import PROGRESS
 from steerio.core.lifecycle import MoveState
-from steerio.edge.wire.endpoint import MemoryRouter
 from steerio.edge.wire.headers import (
     UNIONS,
     Receiver,
@@ -17,6 +16,7 @@ from steerio.edge.wire.headers import (
     decode_to_broker,
     encode_headers,
 )
+from steerio.edge.wire.memory import MemoryRouter
 from steerio.errors import ProtocolError
 from steerio.model import messages as ms
 from steerio.model.moving import MoveProgress

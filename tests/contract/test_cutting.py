@@ -13,11 +13,11 @@ import pytest
 
 from steerio.broker.broker import MESSAGES_PER_STEP
 from steerio.edge.wire import cutting, headers
+from steerio.edge.wire.blocking_link import StreamLink
 from steerio.edge.wire.cutting import BATCH_MESSAGES, batches, check_frames
 from steerio.edge.wire.endpoint import Arrival
 from steerio.edge.wire.headers import deal_frames, decode_from_broker, decode_to_broker
 from steerio.edge.wire.unix import StreamRouter
-from steerio.edge.wire.unix_links import StreamLink
 from steerio.errors import EncodingError, ProtocolError, UsageError
 from steerio.model import messages as ms
 from steerio.model.events import TaskQueued

@@ -18,10 +18,10 @@ import pytest
 
 import steerio
 from steerio.edge.system.descriptors import KEPT, is_scarce, need_descriptors
-from steerio.edge.wire import unix
+from steerio.edge.wire import unix_listener
+from steerio.edge.wire.blocking_link import StreamLink
 from steerio.edge.wire.contexts import Context
 from steerio.edge.wire.unix import StreamRouter
-from steerio.edge.wire.unix_links import StreamLink
 from steerio.errors import UsageError
 from steerio.launch.node_process import NodeProcess
 from steerio.model import messages as ms
@@ -70,7 +70,7 @@ def test_the_last_descriptors_are_known() -> None:
 def test_a_broker_without_descriptors_lets_workers_wait_and_says_so_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, left: int
 ) -> None:
-    monkeypatch.setattr(unix, "PAUSE_S", 0.0)
+    monkeypatch.setattr(unix_listener, "PAUSE_S", 0.0)
     router = StreamRouter(str(tmp_path / "s"))
     workers: list[StreamLink] = []
     taken: list[int] = []

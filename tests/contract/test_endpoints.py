@@ -19,6 +19,7 @@ from steerio.edge.wire import (
     unix,
     zeromq,
     zeromq_link,
+    zeromq_peer,
     zeromq_sockets,
 )
 from steerio.edge.wire.headers import encode_headers
@@ -462,7 +463,7 @@ CHUNK = b"c" * 65_000
 def _narrow(monkeypatch: pytest.MonkeyPatch) -> None:
     """Give peers little credit, and sockets short queues."""
     monkeypatch.setattr(zeromq, "QUEUED_PACKETS", 4)
-    for end in (zeromq, zeromq_link):
+    for end in (zeromq_peer, zeromq_link):
         monkeypatch.setattr(end, "WINDOW_BYTES", 20 * len(CHUNK))
     monkeypatch.setattr(stream_peer, "KEPT_BYTES", 20 * len(CHUNK))
 
@@ -543,7 +544,7 @@ async def test_a_congested_peer_that_vanishes_is_forgotten(
         await ear.until(is_noticed, quietly=True)
 
         wire.router.forget(name)
-        for _ in range(zeromq.PASSING_TICKS):
+        for _ in range(zeromq_peer.PASSING_TICKS):
             wire.router.tick()
         assert not wire.router.congested(name)
         wire.router.send(name, from_broker(-1))
@@ -590,7 +591,7 @@ async def test_strangers_are_forgotten_and_the_last_words_to_a_peer_are_not() ->
         ear.flush()
         await refused.until(lambda: refused.numbers() == [7])
 
-        for _ in range(zeromq.PASSING_TICKS):
+        for _ in range(zeromq_peer.PASSING_TICKS):
             wire.router.tick()
         wire.router.send(by_number[2], from_broker(8))
         assert ear.flush() == [by_number[2]]

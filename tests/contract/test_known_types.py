@@ -13,7 +13,7 @@ from steerio.client import sent_types
 from steerio.client.sent_types import KnownTypes
 from steerio.edge.encoding.classes import Read
 from steerio.edge.encoding.pickling import ship
-from steerio.edge.wire.endpoint import MemoryRouter
+from steerio.edge.wire.memory import MemoryRouter
 from steerio.model import messages as ms
 from steerio.model.tasks import TaskOptions, TaskSpec
 from steerio.session import task_code

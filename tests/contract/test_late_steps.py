@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from steerio.broker.broker import Broker
-from steerio.edge.wire.endpoint import MemoryRouter
+from steerio.edge.wire.memory import MemoryRouter
 from steerio.model import messages as ms
 
 pytestmark = pytest.mark.borders

@@ -21,7 +21,7 @@ from steerio.broker.driver import Driver
 from steerio.broker.store_sweeper import StraightSweeper
 from steerio.client.client import Client
 from steerio.edge.store.store import MemoryStore
-from steerio.edge.wire.endpoint import MemoryRouter
+from steerio.edge.wire.memory import MemoryRouter
 from steerio.errors import UsageError
 from steerio.model.objects import StoreSetting
 from steerio.session.session_store import SessionStore

@@ -23,15 +23,15 @@ from steerio import Session, Succeeded
 from steerio.broker.broker import Broker
 from steerio.broker.driver import Driver
 from steerio.client.client import Client
-from steerio.edge.wire import unix
+from steerio.edge.wire import unix_listener
 from steerio.edge.wire.addresses import socket_path
-from steerio.edge.wire.endpoint import MemoryRouter
+from steerio.edge.wire.blocking_link import StreamLink
 from steerio.edge.wire.headers import encode_headers, reader
 from steerio.edge.wire.keys import NODE
+from steerio.edge.wire.memory import MemoryRouter
 from steerio.edge.wire.receive_buffers import Spares
 from steerio.edge.wire.relaying import WorkerStreams, joined
 from steerio.edge.wire.stream_peer import StreamPeer
-from steerio.edge.wire.unix_links import StreamLink
 from steerio.edge.wire.zeromq_link import ZmqLink
 from steerio.model import messages as ms
 from steerio.model.settings import Settings
@@ -333,8 +333,8 @@ async def test_a_node_without_descriptors_takes_its_workers_in_once_it_has_some(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     scarce = [True, True]
-    monkeypatch.setattr(unix, "PAUSE_S", 0.01)
-    monkeypatch.setattr(unix, "_are_scarce", lambda _: bool(scarce) and scarce.pop())
+    monkeypatch.setattr(unix_listener, "PAUSE_S", 0.01)
+    monkeypatch.setattr(unix_listener, "_are_scarce", lambda _: bool(scarce) and scarce.pop())
     async with site(1, settings=Settings(beat_s=0.1)) as (_, session):
         assert not scarce
         assert await session.run(double, 1) == 2

@@ -16,7 +16,7 @@ from steerio.broker.store_sweeper import StraightSweeper
 from steerio.client.client import Client
 from steerio.client.held_objects import ClientObjects
 from steerio.edge.store.store import MemoryStore
-from steerio.edge.wire.endpoint import MemoryRouter
+from steerio.edge.wire.memory import MemoryRouter
 from steerio.errors import BrokerLost, NotAllowed, ObjectMissing
 from steerio.model import messages as ms
 from steerio.model.objects import StoredObject, StoreSetting

@@ -9,7 +9,7 @@ import pytest
 from steerio.broker.broker import Broker
 from steerio.broker.driver import Driver
 from steerio.client.client import Client
-from steerio.edge.wire.endpoint import MemoryRouter
+from steerio.edge.wire.memory import MemoryRouter
 from steerio.model import messages as ms
 from steerio.model.settings import Settings
 from steerio.node.node import Node

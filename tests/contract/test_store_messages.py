@@ -17,7 +17,7 @@ from steerio.broker.broker import Broker
 from steerio.broker.store_sweeper import StraightSweeper
 from steerio.core.orphans import ENDING_S
 from steerio.edge.store.store import MemoryStore
-from steerio.edge.wire.endpoint import MemoryLink, MemoryRouter
+from steerio.edge.wire.memory import MemoryLink, MemoryRouter
 from steerio.model import messages as ms
 from steerio.model.objects import Inputs, StoredObject, StoreLoad, Version, client_maker
 from steerio.model.settings import Settings

@@ -18,10 +18,10 @@ import pytest
 
 from steerio.edge.wire.addresses import socket_path
 from steerio.edge.wire.batches import JOINED_BYTES
+from steerio.edge.wire.blocking_link import StreamLink
 from steerio.edge.wire.endpoint import Arrival
 from steerio.edge.wire.headers import encode_headers
 from steerio.edge.wire.unix import StreamRouter
-from steerio.edge.wire.unix_links import StreamLink
 from tests.contract.payloads import content
 from tests.contract.wires import IN_TIME_S, from_broker, to_broker
 

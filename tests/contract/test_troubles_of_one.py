@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 
-from steerio.edge.wire import stream_peer, unix, zeromq
+from steerio.edge.wire import stream_peer, unix, unix_listener, zeromq
+from steerio.edge.wire.blocking_link import StreamLink
 from steerio.edge.wire.endpoint import NO_MEMORY
 from steerio.edge.wire.receive_buffers import Spares
 from steerio.edge.wire.spilling import Spilling
 from steerio.edge.wire.unix import StreamRouter
-from steerio.edge.wire.unix_links import StreamLink
 from steerio.errors import ProtocolError
 from tests.contract.wires import RouterEar, from_broker, to_broker, wired
 
@@ -111,7 +111,7 @@ def test_a_peer_that_cannot_be_accepted_keeps_nobody_busy(
 ) -> None:
     with streams(3) as (router, _):
         register = router._selector.register
-        monkeypatch.setattr(unix, "PAUSE_S", 0.0 if what == "no listening" else 1e-3)
+        monkeypatch.setattr(unix_listener, "PAUSE_S", 0.0 if what == "no listening" else 1e-3)
         failures = 3
 
         def fail(*given: Any) -> Any:
@@ -126,7 +126,7 @@ def test_a_peer_that_cannot_be_accepted_keeps_nobody_busy(
 
         monkeypatch.setattr(router._selector, "register", fail)
         if what == "no listening":
-            router._pause_accepting(OSError(errno.EMFILE, "as if"))
+            router._listener.pause(OSError(errno.EMFILE, "as if"), 0)
         look(router, lambda _: failures == 0)
         with closing(StreamLink(router.address)) as late:
             late.send(to_broker(7))

@@ -21,9 +21,10 @@ import zmq
 
 from steerio.edge.wire.addresses import socket_path
 from steerio.edge.wire.contexts import Context
-from steerio.edge.wire.endpoint import LinkEndpoint, MemoryRouter, RouterEndpoint
+from steerio.edge.wire.endpoint import LinkEndpoint, RouterEndpoint
 from steerio.edge.wire.gatekeeper import Gatekeeper
 from steerio.edge.wire.keys import ClientKeys, ServerKeys, make_keys
+from steerio.edge.wire.memory import MemoryRouter
 from steerio.edge.wire.packets import Piece, encode
 from steerio.edge.wire.unix import StreamRouter
 from steerio.edge.wire.unix_links import LocalLink

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from steerio.core.drawings import draw_moves, draw_peers, draw_workers, mermaid
 from steerio.core.lifecycle import (
     ROLES,
     STEPS,
@@ -22,10 +23,6 @@ from steerio.core.lifecycle import (
     Word,
     advance,
     change,
-    draw_moves,
-    draw_peers,
-    draw_workers,
-    mermaid,
     step,
     turn,
 )

@@ -7,7 +7,8 @@ from typing import Any, TypeVar
 import pytest
 
 from steerio.broker.broker import Broker
-from steerio.edge.wire.endpoint import Arrival, MemoryLink, MemoryRouter
+from steerio.edge.wire.endpoint import Arrival
+from steerio.edge.wire.memory import MemoryLink, MemoryRouter
 from steerio.model import messages as ms
 from steerio.model.tasks import Retries, TaskOptions, TaskSpec
 

@@ -11,7 +11,7 @@ import pytest
 from steerio import EventsMissed
 from steerio.broker.broker import Broker
 from steerio.broker.performer import DISMISSED
-from steerio.edge.wire.endpoint import MemoryLink, MemoryRouter
+from steerio.edge.wire.memory import MemoryLink, MemoryRouter
 from steerio.model import messages as ms
 from steerio.model.tasks import TaskOptions, TaskSpec
 

@@ -6,7 +6,7 @@ import asyncio
 
 from steerio.broker.broker import Broker
 from steerio.broker.driver import Driver
-from steerio.edge.wire.endpoint import MemoryRouter
+from steerio.edge.wire.memory import MemoryRouter
 from steerio.model.settings import Settings
 from tests.simulated.virtual import in_virtual_time
 

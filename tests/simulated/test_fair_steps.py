@@ -11,7 +11,8 @@ import pytest
 from steerio.broker.broker import MESSAGES_PER_STEP, Broker
 from steerio.broker.inbox import TURN
 from steerio.edge.wire.cutting import BATCH_MESSAGES
-from steerio.edge.wire.endpoint import Arrival, MemoryLink, MemoryRouter
+from steerio.edge.wire.endpoint import Arrival
+from steerio.edge.wire.memory import MemoryLink, MemoryRouter
 from steerio.model import messages as ms
 from steerio.model.settings import Settings
 from steerio.model.tasks import CLIENT_BITS, TaskOptions, TaskSpec, task_id

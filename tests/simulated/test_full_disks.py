@@ -12,7 +12,7 @@ import pytest
 
 from steerio.broker.broker import Broker
 from steerio.edge.record.journal import Journal, TaskEntry
-from steerio.edge.wire.endpoint import MemoryRouter
+from steerio.edge.wire.memory import MemoryRouter
 from steerio.model import messages as ms
 from steerio.model.events import AnyEvent
 from steerio.model.tasks import TaskOptions, TaskSpec

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from steerio.edge.wire.endpoint import MemoryLink, MemoryRouter
+from steerio.edge.wire.memory import MemoryLink, MemoryRouter
 from steerio.model import messages as ms
 from steerio.model.settings import Settings
 from steerio.node.node import CLEAR_S, Node

@@ -15,8 +15,8 @@ from steerio import Lost, NodeLost, Session, Succeeded, TaskEnded, TaskRetried, 
 from steerio.broker.broker import Broker
 from steerio.core.accounts import ITEMS, NO_WORD, UNKNOWN
 from steerio.edge.wire import cutting
-from steerio.edge.wire.endpoint import MemoryLink, MemoryRouter
 from steerio.edge.wire.headers import decode_from_broker, encode_headers
+from steerio.edge.wire.memory import MemoryLink, MemoryRouter
 from steerio.edge.wire.relaying import arrival_of, opened, said_by
 from steerio.model import messages as ms
 from steerio.model.tasks import TaskOptions, TaskSpec

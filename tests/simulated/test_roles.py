@@ -8,8 +8,9 @@ from typing import Any, TypeVar, get_args
 import pytest
 
 from steerio.broker.broker import Broker
-from steerio.edge.wire.endpoint import Arrival, MemoryLink, MemoryRouter
+from steerio.edge.wire.endpoint import Arrival
 from steerio.edge.wire.keys import CLIENT, NODE, OBSERVER
+from steerio.edge.wire.memory import MemoryLink, MemoryRouter
 from steerio.model import messages as ms
 from steerio.model.objects import Inputs, StoredObject
 from steerio.model.tasks import TaskOptions, TaskSpec

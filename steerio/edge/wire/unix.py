@@ -15,20 +15,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import itertools
-import logging
-import os
 import select
 import selectors
 import socket
 import time
 from collections import deque
 from collections.abc import Callable
-from math import inf
-from pathlib import Path
 
-from steerio.edge.system.descriptors import is_scarce
 from steerio.edge.wire.addresses import UNIX
 from steerio.edge.wire.batches import Incoming
 from steerio.edge.wire.cutting import batches, refused
@@ -36,6 +30,7 @@ from steerio.edge.wire.endpoint import NO_MEMORY, Arrival, Frames
 from steerio.edge.wire.headers import reader
 from steerio.edge.wire.receive_buffers import Spares
 from steerio.edge.wire.stream_peer import StreamPeer
+from steerio.edge.wire.unix_listener import UnixListener
 from steerio.errors import EncodingError, ProtocolError
 from steerio.model.messages import FromBroker
 
@@ -48,13 +43,6 @@ PARTING_TICKS = 30
 """How many ticks a peer is waited for that is let go and may not have its last messages yet."""
 LINGER_S = 0.5
 """How long an endpoint that is closed goes on delivering."""
-
-PAUSE_S = 1.0
-"""How long no connection is accepted once descriptors have run out."""
-TOLD_S = 60.0
-"""Least time between two warnings of that."""
-
-log = logging.getLogger("steerio.edge")
 
 
 class StreamRouter:
@@ -75,16 +63,11 @@ class StreamRouter:
     def __init__(self, path: str, *, first: bool = True) -> None:
         self.first = first
         self.address = UNIX + path
-        self._path = path
-        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._selector = selectors.DefaultSelector()
         try:
-            self._listener.bind(path)
-            self._listener.listen(1024)
-            self._listener.setblocking(False)
-            self._selector = selectors.DefaultSelector()
-            self._selector.register(self._listener, selectors.EVENT_READ)
+            self._listener = UnixListener(path, self._selector)
         except BaseException:
-            self._listener.close()
+            self._selector.close()
             raise
         self._connections: dict[bytes, StreamPeer] = {}
         self._dirty: set[bytes] = set()
@@ -102,9 +85,6 @@ class StreamRouter:
         """Arrivals that were more than was asked for."""
         self._more = False
         """Whether the last look left something unread."""
-        self._paused = 0.0
-        """The time until which no connection is accepted, for want of descriptors; 0: none."""
-        self._told = -inf
 
     def send(self, peer: bytes, message: FromBroker, frames: Frames = ()) -> None:
         connection = self._connections.get(peer)
@@ -134,8 +114,8 @@ class StreamRouter:
         arrivals: list[Arrival] = []
         if self._held:
             return self._take_held(limit)
-        if self._paused and time.monotonic() >= self._paused:
-            self._go_on_accepting()
+        if self._listener.paused and self._listener.goes_on():
+            self._due = True
         if not self._due:
             return arrivals
         self._due = self._more = False
@@ -209,7 +189,7 @@ class StreamRouter:
 
     def close(self) -> None:
         self.detach()
-        if self._listener.fileno() < 0:
+        if self._listener.closed:
             return
         self._deliver()
         self._selector.close()
@@ -218,8 +198,6 @@ class StreamRouter:
             connection.clear()
         self._connections.clear()
         self._listener.close()
-        with contextlib.suppress(OSError):
-            Path(self._path).unlink()
 
     def _take_held(self, limit: int) -> list[Arrival]:
         held = self._held
@@ -247,10 +225,7 @@ class StreamRouter:
         accepted: socket.socket | None = None
         identity = b"stream-%d" % next(self._names)
         try:
-            if _are_scarce(self._listener):
-                raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
-            accepted, _ = self._listener.accept()
-            accepted.setblocking(False)
+            accepted = self._listener.accept()
             accepted.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER_BYTES)
             connection = StreamPeer(identity, accepted, Incoming(self._room, self._spares))
             self._selector.register(accepted, selectors.EVENT_READ, connection)
@@ -258,31 +233,9 @@ class StreamRouter:
             if accepted is not None:
                 accepted.close()
             if not isinstance(error, (BlockingIOError, ConnectionError)):
-                self._pause_accepting(error)
+                self._listener.pause(error, len(self._connections))
         else:
             self._connections[identity] = connection
-
-    def _pause_accepting(self, error: OSError | MemoryError) -> None:
-        """Let connecting peers wait; trying again at once would keep this process busy."""
-        self._selector.unregister(self._listener)
-        self._paused = time.monotonic() + PAUSE_S
-        if self._paused > self._told + TOLD_S:
-            self._told = self._paused
-            log.warning(
-                "no worker or client can connect: %s, and %d are connected; raise the bound of "
-                "this process (ulimit -n) or have fewer of them",
-                getattr(error, "strerror", None) or type(error).__name__,
-                len(self._connections),
-            )
-
-    def _go_on_accepting(self) -> None:
-        try:
-            self._selector.register(self._listener, selectors.EVENT_READ)
-        except (OSError, MemoryError):
-            self._paused = time.monotonic() + PAUSE_S
-            return
-        self._paused = 0.0
-        self._due = True
 
     def _read_or_drop(self, connection: StreamPeer, arrivals: list[Arrival]) -> bool:
         """Read as `_read` does; a peer is dropped for whose message there is no memory."""
@@ -358,14 +311,3 @@ class StreamRouter:
             connection.clear()
             if self._parting.pop(connection.identity, None) is None:
                 self._gone.append(connection.identity)
-
-
-def _are_scarce(listener: socket.socket) -> bool:
-    """Say whether the next descriptor is one of the last.
-
-    Raises:
-        OSError: there is none at all.
-    """
-    probe = os.dup(listener.fileno())
-    os.close(probe)
-    return is_scarce(probe)

@@ -20,9 +20,10 @@ time passes; they say which packet is next. ZeroMQ endpoints and the simulated n
 from __future__ import annotations
 
 from collections import deque
-from enum import Enum, IntEnum, auto
+from enum import IntEnum
 from typing import Any, NamedTuple, Protocol
 
+from steerio.edge.wire.end_states import STEPS, EndFact, EndState
 from steerio.errors import ProtocolError
 
 WINDOW_BYTES = 32 << 20
@@ -45,40 +46,6 @@ class Kind(IntEnum):
     """Says what has come; after a probe, and when there is a gap."""
     RESET = 5
     """The sender knows no such session."""
-
-
-class EndState(Enum):
-    """The state of the connection, as far as an end knows."""
-
-    FRESH = auto()
-    OPEN = auto()
-    DOWN = auto()
-
-
-class EndFact(Enum):
-    """A fact about the connection, as an end notices it."""
-
-    HEARD = auto()
-    BROKE = auto()
-    TRIED = auto()
-
-
-STEPS = {
-    (EndState.FRESH, EndFact.HEARD): EndState.OPEN,
-    (EndState.FRESH, EndFact.BROKE): EndState.DOWN,
-    (EndState.OPEN, EndFact.HEARD): EndState.OPEN,
-    (EndState.OPEN, EndFact.BROKE): EndState.DOWN,
-    (EndState.DOWN, EndFact.BROKE): EndState.DOWN,
-    (EndState.DOWN, EndFact.HEARD): EndState.OPEN,
-    (EndState.DOWN, EndFact.TRIED): EndState.OPEN,
-}
-"""The states of an end, and the facts that change them."""
-
-
-def draw_ends() -> str:
-    """Return the states of an end as a Mermaid state diagram."""
-    steps = [f"    {was.name} --> {is_.name}: {fact.name}" for (was, fact), is_ in STEPS.items()]
-    return "\n".join(["stateDiagram-v2", "    [*] --> FRESH", *steps])
 
 
 _DATA, _NOTE, _PROBE, _ANSWER = (int(kind) for kind in list(Kind)[:4])  # enums compare slowly

@@ -30,8 +30,8 @@ from steerio.edge.wire.gate import HANDSHAKE_MS, Gate
 from steerio.edge.wire.headers import deal_frames, decode_to_broker
 from steerio.edge.wire.keys import ServerKeys
 from steerio.edge.wire.packets import Assembly, decode, encode, pieces
-from steerio.edge.wire.spilling import Spilling
-from steerio.edge.wire.wire_session import WINDOW_BYTES, Kind, Packet, WireSession
+from steerio.edge.wire.wire_session import Kind, Packet
+from steerio.edge.wire.zeromq_peer import PASSING_TICKS, ZmqPeer
 from steerio.edge.wire.zeromq_sockets import (
     NOBLOCK,
     QUEUED_PACKETS,
@@ -51,30 +51,9 @@ from steerio.model.messages import FromBroker
 
 PASSING = 1_000
 """Most peers that were not let in yet, or were let go; the oldest is forgotten for another."""
-PASSING_TICKS = 30
-"""How many ticks such a peer is kept."""
 REPLACED = b"\0"
 """The first byte of the name that ZeroMQ gives to a connection whose peer has a newer one."""
 _RESET = int(Kind.RESET)
-
-
-class _Peer:
-    """One peer of a router: its session, and the messages collected for it until the next flush."""
-
-    __slots__ = ("assembly", "frames", "key", "messages", "parting", "session", "ticks", "waiting")
-
-    def __init__(self, session: int, key: str) -> None:
-        self.key = key
-        """The role whose key it has."""
-        self.waiting = Spilling()
-        self.session = WireSession(session, self.waiting, WINDOW_BYTES)
-        self.assembly = Assembly()
-        self.messages: list[FromBroker] = []
-        self.frames: list[Any] = []
-        self.parting = False
-        """Whether the broker has let it go: it gets its last messages, and no more is taken in."""
-        self.ticks = PASSING_TICKS
-        """The ticks that it is kept if it was not let in or was let go; 0: as long as it likes."""
 
 
 class ZmqRouter:
@@ -125,12 +104,12 @@ class ZmqRouter:
         except BaseException as error:
             give_up(socket, address, error)
             raise
-        self._peers: dict[bytes, _Peer] = {}
+        self._peers: dict[bytes, ZmqPeer] = {}
         self._gone: list[bytes] = []
         self._faults: list[Arrival] = []
         """Of peers to which not all can be sent."""
         self._passing: OrderedDict[bytes, None] = OrderedDict()
-        self._owing: dict[bytes, _Peer] = {}
+        self._owing: dict[bytes, ZmqPeer] = {}
         """Peers to which something is to be sent."""
 
     # -- out ------------------------------------------------------------------------------------
@@ -182,7 +161,7 @@ class ZmqRouter:
             to.parting = True
             self._keep_for_a_while(peer, to)
 
-    def _keep_for_a_while(self, identity: bytes, peer: _Peer) -> None:
+    def _keep_for_a_while(self, identity: bytes, peer: ZmqPeer) -> None:
         peer.ticks = PASSING_TICKS
         self._passing[identity] = None
         self._passing.move_to_end(identity)
@@ -201,7 +180,7 @@ class ZmqRouter:
             if peer.session.owes:
                 self._owing[identity] = peer
 
-    def _pack(self, peer: _Peer) -> bool:
+    def _pack(self, peer: ZmqPeer) -> bool:
         """Turn the collected messages into packets; ``False``: one cannot be, and it is told so."""
         messages, frames = peer.messages, peer.frames
         peer.messages, peer.frames = [], []
@@ -215,7 +194,7 @@ class ZmqRouter:
             return False
         return True
 
-    def _hand_over(self, identity: bytes, peer: _Peer) -> None:
+    def _hand_over(self, identity: bytes, peer: ZmqPeer) -> None:
         """Send all that may be sent now; the rest is tried again with the next flush."""
         session = peer.session
         while (packet := session.next()) is not None:
@@ -304,7 +283,7 @@ class ZmqRouter:
 
     def _peer_of(
         self, identity: bytes, key: str, packet: Packet, arrivals: list[Arrival]
-    ) -> _Peer | None:
+    ) -> ZmqPeer | None:
         """Return the peer whose packet it is, a new one perhaps; ``None``: it is of no session."""
         peer = self._peers.get(identity)
         if peer is not None and peer.key != key:
@@ -319,7 +298,7 @@ class ZmqRouter:
                 if not peer.parting:
                     arrivals.append(Arrival(identity, (), "it has begun another session", key))
                 self._drop(identity)
-            peer = self._peers[identity] = _Peer(packet.session, key)
+            peer = self._peers[identity] = ZmqPeer(packet.session, key)
             self._keep_for_a_while(identity, peer)
         return peer
 
