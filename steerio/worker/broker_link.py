@@ -68,6 +68,10 @@ class BrokerLink:
         else:
             self.say(message, frames)
 
+    def send_progress(self, run: int, fraction: float | None, message: str) -> None:
+        """Tell how far a running task is."""
+        self.say_inside(ms.ReportProgress(run, fraction, message))
+
     def arrived(self, timeout_s: float) -> Sequence[tuple[ms.ToWorker, Frames]]:
         """Return the messages that have arrived; none if this is the end."""
         try:

@@ -16,7 +16,6 @@ import contextlib
 import faulthandler
 import inspect
 import os
-import threading
 import time
 from collections import deque
 from types import CoroutineType
@@ -38,6 +37,7 @@ from steerio.worker.outcome import Outcome
 from steerio.worker.output import Output
 from steerio.worker.progress_reports import ProgressReports
 from steerio.worker.random_streams import RandomStreams
+from steerio.worker.running_task import RunningTask
 from steerio.worker.slots import Slot
 from steerio.worker.stop_signal import StopSignal
 from steerio.worker.surroundings import Surroundings
@@ -92,10 +92,10 @@ class Worker:
         self._parent = os.getppid()
         self._held: deque[tuple[ms.RunTask, Frames]] = deque()
         self._types: dict[int, ms.DefineTask | LoadedType] = {}
-        self._task_id = 0
         self._kind: LoadedType | None = None
         self._polled = self._tidied = 0.0
-        self._progress = ProgressReports(self._send_progress)
+        self._progress = ProgressReports(self._broker.send_progress)
+        self._running = RunningTask(self._stop, slot, self._progress, streams)
         self._coroutines = CoroutineRunner(slot)
         self._leftovers = Leftovers()
         self._items = ItemSender(self._broker, self._stop, slot, ahead, objects, self._take_in)
@@ -112,7 +112,7 @@ class Worker:
         """
         self._stop.handle()
         forks.be_ordinary_in_child(self)
-        context.set_current(self)
+        context.set_current(self._running)
         holding.watch(self._slot.hold)
         self._objects.serve()
         os.environ[IN_WORKER] = f"{self._name}:{self._pid}"
@@ -168,29 +168,6 @@ class Worker:
         self._objects.tidy()
         self._leftovers.tidy()
 
-    # -- context for user code --------------------------------------------------------------
-
-    def report(self, fraction: float | None, message: str) -> None:
-        """Send progress, now or in a moment."""
-        if threading.current_thread() is threading.main_thread():
-            with (
-                self._stop.uninterrupted()
-            ):  # amid the start of a thread it would leave half of one
-                self._progress.report(fraction, message)
-        else:
-            self._progress.report(fraction, message)
-
-    def _send_progress(self, run: int, fraction: float | None, message: str) -> None:
-        self._broker.say_inside(ms.ReportProgress(run, fraction, message))
-
-    def should_stop(self) -> bool:
-        """Say whether the current run was asked to stop."""
-        return self._slot.asked_to_stop
-
-    def random_seed(self, bits: int) -> int:
-        """Return a number that follows from the run's seed and the current task."""
-        return self._streams.of_task(self._task_id, bits)
-
     # -- taking in ----------------------------------------------------------------------------
 
     def _take_in(self, timeout_s: float) -> None:
@@ -234,7 +211,7 @@ class Worker:
     def _attempt(self, task: ms.RunTask, frames: Frames) -> None:
         """Run one attempt and report it; or give it back, if that was recalled."""
         self._stop.run = run = task.run
-        self._task_id = task.task_id
+        self._running.task_id = task.task_id
         if not self._slot.begin(run):
             self._broker.say(ms.ReturnTask(run))
             self._slot.report(run)

@@ -31,7 +31,7 @@ from steerio.model import messages as ms
 from steerio.model.objects import StoredObject
 from steerio.session.session import Session
 from steerio.session.session_store import SessionStore
-from steerio.worker import context
+from steerio.worker import forks
 from tests.contract.wires import as_batch
 from tests.real import deeds, fuzzing
 from tests.real.test_standing_broker import broker_in
@@ -169,7 +169,7 @@ IN_TIME_S = 120.0
 
 def babble(seed: int) -> None:
     """Write what no worker says into the stream of this worker, and wait for the end."""
-    worker: Any = context._current
+    worker: Any = forks._worker
     thrower = Thrower(seed)
     for _ in range(20):
         for batch in fuzzing.saying(thrower.chance, thrower.maker, BY_NAME["worker"]):

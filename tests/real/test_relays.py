@@ -19,7 +19,7 @@ import steerio
 from steerio import Lost, Session, Succeeded, TaskProgress, WorkerLost
 from steerio.edge.store.folders import sweep_stale
 from steerio.model import messages as ms
-from steerio.worker import context
+from steerio.worker import forks
 from tests.real import deeds, programs
 from tests.real.programs import Program
 from tests.real.test_standing_broker import broker_in, workers_in
@@ -70,7 +70,7 @@ async def until_ready(session: Session, workers: int) -> None:
 
 def say_and_die(size: int) -> bytes:
     """Return a value, and end the process once its report is on its way."""
-    worker: Any = context._current
+    worker: Any = forks._worker
     link = worker._broker
     say = link.say
 

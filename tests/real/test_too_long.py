@@ -16,7 +16,7 @@ from steerio import Cancelled, Failed, Lost, Session, Succeeded, TaskProgress, U
 from steerio.edge.wire.unix import StreamRouter
 from steerio.launch.broker_setup import BrokerSetup
 from steerio.launch.hosting import Hosting
-from steerio.worker import context
+from steerio.worker import forks
 from tests.real.test_standing_broker import broker_in, workers_in
 
 pytestmark = pytest.mark.borders
@@ -52,7 +52,7 @@ def repeat(count: int, times: int) -> Iterator[str]:
 
 def babble() -> None:
     """Say what no worker says, as one that is broken."""
-    worker: Any = context._current
+    worker: Any = forks._worker
     link = worker._broker._link._socket
     if hasattr(link, "sendall"):
         link.sendall(b"\xff" * 64)
