@@ -21,7 +21,6 @@ from steerio.errors import UsageError
 from steerio.launch.needs import Needs
 from steerio.model.bounds import tagged
 from steerio.model.objects import check_number
-from steerio.model.showing import counted
 from steerio.session.arguments import as_it_is
 from steerio.session.current_agent import current_agent
 from steerio.session.task import Task
@@ -221,7 +220,7 @@ class Board(Generic[K]):
         ranked = [0.0] * len(entries) if scores is None else list(scores)
         if len(ranked) != len(entries):
             raise UsageError(
-                f"replace got {counted(len(entries), 'item')} and {counted(len(ranked), 'score')}"
+                f"replace takes one score an item: {len(entries)}, not {len(ranked)}"
             )
         cause, order = current_agent.get(), self._order
         new: dict[K, tuple[float, int, Any, str]] = {}
@@ -232,9 +231,7 @@ class Board(Generic[K]):
                 order += 1
                 new[key] = (checked, order, as_it_is(item), cause)
         if len(new) > self.limit:
-            raise BoardFull(
-                f"{self!r} cannot take so many entries: {len(new)}, and limit={self.limit}"
-            )
+            raise BoardFull(f"{self!r} has room for limit={self.limit} entries, not {len(new)}")
         self._waiting, self._order = new, order
         self._heapify()
         self._changed()

@@ -15,13 +15,14 @@ from threading import get_ident
 from typing import assert_never
 
 from steerio.client.held_objects import ClientObjects
+from steerio.client.joining import Joining
 from steerio.client.line import Line
 from steerio.client.requests import ClientRequests
 from steerio.client.sent_types import KnownTypes
 from steerio.client.sinks import Sink
 from steerio.client.subscriptions import ClientWatch
 from steerio.edge.wire.endpoint import Frames, LinkEndpoint
-from steerio.errors import BrokerLost, JoinRefused, NotAllowed
+from steerio.errors import BrokerLost, NotAllowed
 from steerio.model import messages as ms
 from steerio.model.bounds import said
 from steerio.model.objects import Inputs, client_maker
@@ -71,7 +72,7 @@ class Client:
         self.objects = ClientObjects(self.say, self._loop)
         self.requests = ClientRequests(self._line, self._loop)
         self.watch = ClientWatch(self._line, self._loop)
-        self._joined: asyncio.Future[ms.Accepted] = self._loop.create_future()
+        self._joining = Joining(self._line, self._loop)
         self._on_lost: list[Callable[[str], None]] = []
 
     def __repr__(self) -> str:
@@ -96,17 +97,8 @@ class Client:
             BrokerLost: the broker did not answer in time.
         """
         self.name = name
-        self._line.open()
-        self.send(ms.JoinClient(ms.PROTOCOL, name, worker, observes))
-        try:
-            with self._line.asking():
-                async with asyncio.timeout(timeout_s):
-                    accepted = await self._joined
-        except TimeoutError:
-            raise BrokerLost(
-                f"the broker did not answer within {timeout_s:g} s: it has ended without "
-                "cleaning up, its machine cannot be reached, or it does not accept our key"
-            ) from None
+        request = ms.JoinClient(ms.PROTOCOL, name, worker, observes)
+        accepted = await self._joining.ask(request, timeout_s)
         self._number, self.settings = accepted.number, accepted.settings
         self._line.observes = accepted.observes
         self.closed_pools = frozenset(accepted.pools)
@@ -325,12 +317,9 @@ class Client:
             case ms.Status() | ms.NodeNews():
                 self.requests.answered(message)
             case ms.Accepted():
-                if not self._joined.done():
-                    self._joined.set_result(message)
+                self._joining.accepted(message)
             case ms.Refused():
-                if not self._joined.done():
-                    self._joined.set_exception(JoinRefused(message.reason))
-                else:
+                if not self._joining.refused(message.reason):
                     self._lose(message.reason)
             case ms.Closing():
                 self._lose(message.reason)
@@ -355,8 +344,6 @@ class Client:
                 self._line.callback_failed(news, error)
         self.requests.lose(reason, why)
         self.watch.lose(reason)
-        if not self._joined.done():
-            self._joined.set_exception(BrokerLost(reason))
-            self._joined.exception()  # retrieved, in case that nothing awaits it
+        self._joining.lose(reason)
         for callback in list(self._on_lost):
             callback(reason)

@@ -15,7 +15,7 @@ from typing import Protocol
 from msgspec import Struct
 
 from steerio.errors import UsageError
-from steerio.testing.network import Ways
+from steerio.testing.hosts import Ways
 from steerio.testing.simulated_worker import KILLED, SimulatedWorker
 from steerio.testing.stall_watch import Nuisance
 

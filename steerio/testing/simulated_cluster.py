@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import itertools
 import random
-from collections.abc import AsyncGenerator, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Iterable, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -26,21 +26,24 @@ from steerio.launch.workers import AskedWorkers, counts_of, needs_of
 from steerio.model import messages as ms
 from steerio.model.bounds import seconds
 from steerio.model.events import AnyEvent, WorkerMoved
-from steerio.model.objects import StoreSetting, check_number
+from steerio.model.objects import StoreSetting
 from steerio.model.settings import Settings
 from steerio.model.showing import counted
 from steerio.session.argument_checks import check_given
 from steerio.session.session import Session
 from steerio.session.session_store import SessionStore
 from steerio.testing.agenda import Agenda
+from steerio.testing.dealt_workers import deal
 from steerio.testing.faults import Fault, RandomKills
+from steerio.testing.hosts import Host, Ways
 from steerio.testing.loop import VirtualLoop
 from steerio.testing.model import Models, Scripts
-from steerio.testing.network import Host, SimulatedRouter, Ways
+from steerio.testing.network import SimulatedRouter
 from steerio.testing.record import MemoryJournal
 from steerio.testing.simulated_node import SimulatedNode
 from steerio.testing.simulated_worker import SimulatedWorker
 from steerio.testing.stall_watch import StallWatch
+from steerio.testing.worker_times import WorkerTimes
 
 WORKERS_PER_NODE = 1_000
 """Workers of one simulated node, by default."""
@@ -106,10 +109,7 @@ class SimulatedCluster:
         self.record = record or MemoryJournal()
         self.record.on_events = self._recorded
         self.nodes: dict[str, SimulatedNode] = {}
-        self.busy_s: dict[str, float] = dict.fromkeys(workers, 0.0)
-        """Seconds that workers spent in attempts while in a pool, by the last count."""
-        self.present_s: dict[str, float] = dict.fromkeys(workers, 0.0)
-        """Seconds that workers were in a pool, by the last count."""
+        self._times = WorkerTimes(workers, loop.time)
         self._loop = loop
         self._faults = _listed(faults, workers)
         self._seed = seed
@@ -243,20 +243,11 @@ class SimulatedCluster:
         Raises:
             UsageError: there is no such pool.
         """
-        if pool not in self.busy_s:
-            raise UsageError(f"no pool is named {pool!r} (pools here: {', '.join(self.busy_s)})")
-        for worker in self.workers():
-            self._count(worker)
-        return self.busy_s[pool] / self.present_s[pool] if self.present_s[pool] else 0.0
+        return self._times.busy_share(pool, self.workers())
 
     def worker_ended(self, worker: SimulatedWorker) -> None:
         """Take in that a worker ended, whatever the reason."""
-        self._count(worker)
-
-    def _count(self, worker: SimulatedWorker) -> None:
-        busy_s, present_s = worker.take_times(self._loop.time())
-        self.busy_s[worker.serves] += busy_s
-        self.present_s[worker.serves] += present_s
+        self._times.count(worker)
 
     def _recorded(self, events: Sequence[AnyEvent]) -> None:
         """Count the time of moved workers, up to now, for the pool that they were in."""
@@ -265,7 +256,7 @@ class SimulatedCluster:
                 for node in self.nodes.values():
                     worker = node.workers.get(event.worker)
                     if worker is not None:
-                        self._count(worker)
+                        self._times.count(worker)
                         worker.serves = event.pool
 
     # -- faults --------------------------------------------------------------------------
@@ -338,37 +329,6 @@ def _listed(faults: Any, pools: Collection[str]) -> list[Fault]:
                     raise UsageError(f"{fault!r} names no pool of this cluster ({known})")
             return listed
     raise UsageError(f"faults are a list, like [KillNode(at_s=60, node='n')], not {faults!r}")
-
-
-def deal(
-    workers: Mapping[str, int], nodes: int | None, workers_per_node: int
-) -> list[dict[str, int]]:
-    """Deal workers out to nodes, pool after pool, as evenly as it goes.
-
-    Raises:
-        UsageError: there are no workers, more nodes than workers, or a number is invalid.
-    """
-    for pool, count in workers.items():
-        if not pool or not _is_count(count):
-            raise UsageError(f"pool {pool!r} needs a whole number of workers, not {count!r}")
-    total = sum(workers.values())
-    check_number("workers_per_node", workers_per_node, least=1)
-    check_number("nodes", nodes, least=1, or_none=True)
-    if nodes is None:
-        nodes = -(-total // workers_per_node)
-    if not 0 < nodes <= total:
-        raise UsageError(
-            f"{counted(total, 'worker')} cannot be dealt out to {counted(nodes, 'node')}"
-        )
-    dealt: list[dict[str, int]] = [{} for _ in range(nodes)]
-    for index, pool in enumerate(pool for pool, count in workers.items() for _ in range(count)):
-        node = dealt[index % nodes]
-        node[pool] = node.get(pool, 0) + 1
-    return dealt
-
-
-def _is_count(count: object) -> bool:
-    return isinstance(count, int) and not isinstance(count, bool) and count >= 0
 
 
 def _span(names: Sequence[str]) -> str:

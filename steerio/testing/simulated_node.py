@@ -16,8 +16,9 @@ from steerio.model.tasks import SignalName
 from steerio.node.node import Node
 from steerio.node.relay import Relay
 from steerio.testing.agenda import Agenda
+from steerio.testing.hosts import Host
 from steerio.testing.model import Scripts
-from steerio.testing.network import Host, SimulatedRouter
+from steerio.testing.network import SimulatedRouter
 from steerio.testing.simulated_worker import KILLED, SimulatedWorker
 from steerio.testing.streams import SimulatedStreams
 from steerio.worker.items_ahead import Ahead

@@ -20,8 +20,9 @@ from steerio.errors import DeadlockError
 from steerio.model.events import PoolStalled
 from steerio.node.node import Node
 from steerio.testing.agenda import Agenda
+from steerio.testing.hosts import Direction
 from steerio.testing.loop import VirtualLoop
-from steerio.testing.network import Direction, SimulatedLink
+from steerio.testing.network import SimulatedLink
 from steerio.testing.record import MemoryJournal
 
 if TYPE_CHECKING:
