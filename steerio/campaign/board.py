@@ -219,9 +219,7 @@ class Board(Generic[K]):
         entries = list(items)
         ranked = [0.0] * len(entries) if scores is None else list(scores)
         if len(ranked) != len(entries):
-            raise UsageError(
-                f"replace takes one score an item: {len(entries)}, not {len(ranked)}"
-            )
+            raise UsageError(f"replace takes one score an item: {len(entries)}, not {len(ranked)}")
         cause, order = current_agent.get(), self._order
         new: dict[K, tuple[float, int, Any, str]] = {}
         for item, score in zip(entries, ranked, strict=True):

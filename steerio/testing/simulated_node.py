@@ -50,6 +50,7 @@ class SimulatedForker:
     def __init__(self, site: Site) -> None:
         self.workers: dict[str, SimulatedWorker] = {}
         self.slowness = 1.0
+        self.scripts, self.agenda = site.scripts, site.agenda
         self.streams = SimulatedStreams()
         self._site = site
         self._loop = asyncio.get_running_loop()
@@ -67,12 +68,9 @@ class SimulatedForker:
             pool,
             next(site.pids),
             self.streams.connect(),
-            site.scripts,
-            site.agenda,
-            slowness=lambda: self.slowness,
-            ahead=Ahead(site.settings.items, site.settings.items_bytes),
-            objects=WorkerObjects(lambda: MemoryStore(worker, site.store), site.setting),
-            on_exit=self._exited,
+            self,
+            Ahead(site.settings.items, site.settings.items_bytes),
+            WorkerObjects(lambda: MemoryStore(worker, site.store), site.setting),
         )
         site.agenda.add(site.start_s, self._started, started)
 
@@ -116,7 +114,8 @@ class SimulatedForker:
         else:
             worker.join()
 
-    def _exited(self, worker: SimulatedWorker, reason: str) -> None:
+    def exited(self, worker: SimulatedWorker, reason: str) -> None:
+        """Take in that a worker has ended, and tell the node in the next turn."""
         del self.workers[worker.name]
         self._site.worker_ended(worker)
         self._loop.call_soon(self._tell, worker.name, worker.begun, reason)

@@ -8,8 +8,7 @@ without a word.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from typing import assert_never, cast
+from typing import Protocol, assert_never, cast
 
 from steerio.edge.encoding.references import reading
 from steerio.edge.encoding.snapshots import snapshot
@@ -32,18 +31,30 @@ ENDED = "its process exited with status 0"
 UNTOLD = "its process exited with status 1: a task came of a type that it was not told of"
 
 
+class WorkerHome(Protocol):
+    """The forker of a simulated node, as its workers see it."""
+
+    scripts: Scripts
+    """The behaviour of tasks."""
+    agenda: Agenda
+    """Takes the ends of attempts to come."""
+    slowness: float
+    """Factor on the duration of each attempt that begins."""
+
+    def exited(self, worker: SimulatedWorker, reason: str) -> None:
+        """Take in that a worker has ended."""
+        ...
+
+
 class SimulatedWorker:
     """One simulated worker.
 
     Args:
         name, pool, pid: as given by the broker and the node.
         link: its end of the stream to its node.
-        scripts: how tasks behave.
-        agenda: takes the ends of attempts to come.
-        slowness: factor on every duration, read as an attempt begins.
+        home: the forker that started it.
         ahead: how far a generator may be ahead of its reader.
         objects: its access to the store.
-        on_exit: called with the worker and the reason when it ends.
     """
 
     def __init__(
@@ -52,13 +63,9 @@ class SimulatedWorker:
         pool: str,
         pid: int,
         link: StreamEnd,
-        scripts: Scripts,
-        agenda: Agenda,
-        *,
-        slowness: Callable[[], float],
+        home: WorkerHome,
         ahead: Ahead,
         objects: WorkerObjects,
-        on_exit: Callable[[SimulatedWorker, str], None],
     ) -> None:
         self.name, self.pool, self.pid = name, pool, pid
         self.serves = pool
@@ -78,12 +85,9 @@ class SimulatedWorker:
         self._counted_s = (0.0, 0.0)
         self.dead = False
         self._link = link
-        self._scripts = scripts
-        self._agenda = agenda
-        self._slowness = slowness
+        self._home = home
         self._ahead = ahead
         self._objects = objects
-        self._on_exit = on_exit
         self._loop = asyncio.get_running_loop()
         self._types: dict[int, Script] = {}
         self._held: list[tuple[ms.RunTask, Frames]] = []
@@ -166,7 +170,7 @@ class SimulatedWorker:
             self._attempt.drop()
             self.busy_s += self._loop.time() - self._began
         self._link.close()
-        self._on_exit(self, reason)
+        self._home.exited(self, reason)
 
     # -- messages -------------------------------------------------------------------------------
 
@@ -204,7 +208,7 @@ class SimulatedWorker:
 
     def _learn(self, message: ms.DefineTask | ms.ForgetTypes) -> None:
         if isinstance(message, ms.DefineTask):
-            self._types[message.type_id] = self._scripts.of(message.spec)
+            self._types[message.type_id] = self._home.scripts.of(message.spec)
         else:
             for number in message.types:
                 self._types.pop(number, None)
@@ -250,8 +254,8 @@ class SimulatedWorker:
         unread = self.run in self._unread
         if self._unread:
             self._unread = {run for run in self._unread if run > self.run}
-        slowness = self._slowness()
-        attempt.begin(args, kwargs, fate, slowness, self._agenda, self._ahead, unread=unread)
+        home = self._home
+        attempt.begin(args, kwargs, fate, home.slowness, home.agenda, self._ahead, unread=unread)
         if self._asked == self.run and script.obeys == "asked":
             self._stop_if_asked()
 
