@@ -21,6 +21,7 @@ from steerio.errors import UsageError
 from steerio.launch.needs import Needs
 from steerio.model.bounds import tagged
 from steerio.model.objects import check_number
+from steerio.model.showing import counted
 from steerio.session.arguments import as_it_is
 from steerio.session.current_agent import current_agent
 from steerio.session.task import Task
@@ -85,8 +86,7 @@ class Board(Generic[K]):
             cancel_grace_s=cancel_grace_s,
             needs=needs,
         )
-        self.ahead = ahead
-        self.limit = limit
+        self.ahead, self.limit = ahead, limit
         self.tags = tagged(tags)
         self.running: dict[K, Task[Any]] = {}
         """The tasks that are handed out and have not ended, by key."""
@@ -219,7 +219,8 @@ class Board(Generic[K]):
         entries = list(items)
         ranked = [0.0] * len(entries) if scores is None else list(scores)
         if len(ranked) != len(entries):
-            raise UsageError(f"replace takes one score an item: {len(entries)}, not {len(ranked)}")
+            got = f"{counted(len(entries), 'item')} and {counted(len(ranked), 'score')}"
+            raise UsageError(f"replace got {got}")
         cause, order = current_agent.get(), self._order
         new: dict[K, tuple[float, int, Any, str]] = {}
         for item, score in zip(entries, ranked, strict=True):
