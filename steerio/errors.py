@@ -89,6 +89,65 @@ class StoreFailed(SteerioError):
         )
 
 
+class JournalDamaged(SteerioError):
+    """A journal whose file ``path`` cannot be read from byte ``offset`` on, and not by a crash."""
+
+    def __init__(self, path: str, offset: int, reason: str) -> None:
+        self.path, self.offset, self.reason = path, offset, reason
+        super().__init__(
+            f"the journal is damaged: {path}, byte {offset}: {reason}. Restore this file from a "
+            "copy; or, to go on with the frames before, copy the folder, remove all .frames files "
+            f"behind this one, and cut it there (truncate -s {offset}, or remove it, if that is 0)"
+        )
+
+
+class JournalTaken(UsageError):
+    """Another process (``pid`` on ``host``, since ``started``) may be writing to this journal."""
+
+    def __init__(
+        self, folder: str, incarnation: int, host: str, pid: int, started: str, reason: str
+    ) -> None:
+        self.folder, self.incarnation = folder, incarnation
+        self.host, self.pid, self.started = host, pid, started
+        super().__init__(
+            f"the journal in {folder} has an owner: process {pid} on {host}, since {started} "
+            f"(incarnation {incarnation}); {reason}. Wait until it has ended; if you know that it "
+            "has, take the journal over (take_over=True)"
+        )
+
+
+class JournalFenced(SteerioError):
+    """Another process (``by``) took this journal over; this one may not write to it any more."""
+
+    def __init__(self, folder: str, incarnation: int, by: str) -> None:
+        self.folder, self.incarnation, self.by = folder, incarnation, by
+        super().__init__(
+            f"{by} took the journal in {folder} over from this process (incarnation "
+            f"{incarnation}), which has to end"
+        )
+
+
+class JournalFull(SteerioError):
+    """A batch that does not fit on the disk. Nothing of it was appended: try it again later."""
+
+    def __init__(self, folder: str, asked: int, reason: str) -> None:
+        self.folder, self.asked = folder, asked
+        super().__init__(
+            f"{asked} bytes do not fit into the journal in {folder}: {reason}. Make room, and go on"
+        )
+
+
+class JournalFailed(SteerioError):
+    """A write or sync of a journal that failed: it is not known how much of it is on the disk."""
+
+    def __init__(self, folder: str, what: str, reason: str) -> None:
+        self.folder, self.what = folder, what
+        super().__init__(
+            f"the journal in {folder} cannot go on: to {what} failed ({reason}), and a second try "
+            "would not tell whether the first was lost. See to the disk, and open the journal anew"
+        )
+
+
 class ObjectMissing(SteerioError):
     """An object that is not in the store (any more).
 

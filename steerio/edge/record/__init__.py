@@ -1,1 +1,1 @@
-"""Records for people to read later: files of the run directory, and runs in MLflow."""
+"""Records of a run: files and MLflow runs for people, and a journal for programs."""
