@@ -148,6 +148,10 @@ class JournalFailed(SteerioError):
         )
 
 
+class StateError(SteerioError):
+    """A campaign's state that cannot be written, or read with the code as it is now."""
+
+
 class ObjectMissing(SteerioError):
     """An object that is not in the store (any more).
 

@@ -34,6 +34,36 @@ SLACK = 64
 """Entries that wait no longer which the heap may always keep, even if few wait."""
 
 
+FIRST = -math.inf
+"""The place in the heap of entries that were out when a run was cut: before all scores."""
+
+
+TABLES = frozenset({"running", "ended", "on_change", "_waiting", "_out", "_heap", "_order"})
+"""The attributes of a board that change."""
+
+
+class BoardState(Generic[K]):
+    """The state of a board: its entries, by key, as (score, order, item, agent).
+
+    Attributes:
+        waiting, out: those that wait, and those that are handed out and have not ended.
+        ended: the keys of those that have.
+        order: the number of the entry that was added last.
+    """
+
+    def __init__(
+        self,
+        waiting: dict[K, tuple[float, int, Any, str]],
+        out: dict[K, tuple[float, int, Any, str]],
+        ended: set[K],
+        order: int,
+    ) -> None:
+        self.waiting, self.out, self.ended, self.order = waiting, out, ended, order
+
+    def __repr__(self) -> str:
+        return f"<BoardState: {len(self.waiting)} waiting, {len(self.out)} out>"
+
+
 class BoardFull(UsageError):
     """A board has as many entries waiting as its limit allows."""
 
@@ -96,6 +126,8 @@ class Board(Generic[K]):
         """Called when there may be more to hand out (the campaign sets it)."""
         self._key: Callable[[Any], Any] = key or _itself
         self._waiting: dict[K, tuple[float, int, Any, str]] = {}
+        self._out: dict[K, tuple[float, int, Any, str]] = {}
+        """The entries that are handed out and have not ended."""
         self._heap: list[tuple[float, int, K]] = []
         self._order = 0
         self.add_all(items)
@@ -241,11 +273,40 @@ class Board(Generic[K]):
         while self._heap:
             negative, order, key = heappop(self._heap)
             entry = self._waiting.get(key)
-            if entry is not None and entry[0] == -negative and entry[1] == order:
+            if entry is not None and entry[1] == order and negative in (-entry[0], FIRST):
                 del self._waiting[key]
+                self._out[key] = entry
                 self._sweep()
                 return key, as_arguments(entry[2]), entry[3]
         return None
+
+    def runs(self, key: K, task: Task[Any]) -> None:
+        """Take in that the entry which was taken out is a task now."""
+        self.running[key] = task
+
+    def ends(self, key: K) -> None:
+        """Take in that an entry has ended."""
+        self.running.pop(key, None)
+        self._out.pop(key, None)
+        self.ended.add(key)
+
+    def settings(self) -> dict[str, Any]:
+        """Return the attributes that it was made with, and does not change itself."""
+        return {name: value for name, value in vars(self).items() if name not in TABLES}
+
+    def state(self) -> BoardState[K]:
+        """Return all that the board knows: copies that do not change."""
+        return BoardState(dict(self._waiting), dict(self._out), set(self.ended), self._order)
+
+    def restore(self, state: BoardState[K]) -> None:
+        """Take over the state of another board; entries that were out wait, before all others."""
+        self.running, self._out, self.on_change = {}, {}, None
+        self.ended = set(state.ended)
+        self._waiting = {**state.out, **state.waiting}
+        self._order = state.order
+        self._heapify()
+        for key, entry in state.out.items():
+            heappush(self._heap, (FIRST, entry[1], key))
 
     def _add(self, item: Any, score: float) -> bool:
         if any(issubclass(type(part), Task) for part in as_arguments(item)):

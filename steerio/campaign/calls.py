@@ -11,10 +11,12 @@ from collections.abc import Awaitable, Callable, Generator
 from typing import Any, Protocol, assert_never
 
 import anyio
+from msgspec import Struct
 
 from steerio.campaign.agent_errors import heed, was_cancelled
 from steerio.campaign.ending import Latecomers
 from steerio.campaign.triggers import Trigger
+from steerio.errors import StateError
 from steerio.session.current_agent import current_agent
 from steerio.session.task import Task
 
@@ -27,6 +29,20 @@ BEHIND_S = 30.0
 
 is_echo: contextvars.ContextVar[bool] = contextvars.ContextVar("steerio_echo", default=False)
 """Whether this code runs because of an ``on_idle``: in it, or in a handler of its events."""
+
+
+class CallsState(Struct):
+    """The results and events that one trigger's calls hold.
+
+    Attributes:
+        name: of the agent; ``place``: of the trigger among all of the campaign.
+        collected: those of a call to come; ``queue``: the calls that wait.
+    """
+
+    name: str
+    place: int
+    collected: list[Any]
+    queue: list[Any]
 
 
 class IdleMethods(Protocol):
@@ -51,6 +67,11 @@ class CallsHome(Protocol):
 
     stopping: str
     latecomers: Latecomers
+
+    @property
+    def held(self) -> asyncio.Future[None] | None:
+        """Done when calls that would begin need be held no more; ``None``: they need not be."""
+        ...
 
     @property
     def idleness(self) -> IdleMethods:
@@ -170,13 +191,39 @@ class Calls:
 
     async def _take(self) -> Any:
         """Wait for the next call and take it: in half the time of an ``asyncio.Queue``."""
-        while not self._queue:
+        while not self._queue or self._home.held is not None:
+            if self._queue:
+                await self._held()
+                continue
             waiter = asyncio.get_running_loop().create_future()
             self._waiting.append(waiter)
             await waiter
         if len(self._queue) >= BEHIND_CALLS:
             self._look_if_behind(len(self._queue))
         return self._queue.popleft()
+
+    async def _held(self) -> None:
+        """Wait until calls may begin: a snapshot is being taken."""
+        while (held := self._home.held) is not None:
+            await asyncio.wait([held])
+
+    def state(self, place: int) -> CallsState | None:
+        """Return the results and events that it holds, if there are any.
+
+        Raises:
+            StateError: it holds failures that no call was made of yet.
+        """
+        if self.unheard:
+            raise StateError(f"{self.name} has collected failures, but not enough for a call")
+        if self.trigger.kind == "idle" or not (self._collected or self._queue):
+            return None
+        return CallsState(self.name, place, self._collected, list(self._queue))
+
+    def restore(self, state: CallsState) -> None:
+        """Hold the results and events that a snapshot has."""
+        self._collected = list(state.collected)
+        for item in state.queue:
+            self._put(item)
 
     async def serve(self) -> None:
         """Make the calls, until the campaign ends."""
@@ -228,6 +275,7 @@ class Calls:
         due = loop.time() + self.trigger.seconds
         while not self._home.stopping:
             await anyio.sleep(max(0.0, due - loop.time()))
+            await self._held()
             due = max(due + self.trigger.seconds, loop.time())
             await self._make_call()
             self._home.look_if_quiet()

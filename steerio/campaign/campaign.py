@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, SupportsIndex
 
+from steerio.campaign.attributes import attributes_of, replace_attributes
 from steerio.campaign.declarations import (
     check_class,
     check_value,
@@ -15,7 +16,7 @@ from steerio.campaign.declarations import (
 )
 from steerio.campaign.found_boards import HOLDERS
 from steerio.campaign.parameters import bound_arguments
-from steerio.errors import UsageError
+from steerio.errors import StateError, UsageError
 from steerio.launch.needs import Needs
 from steerio.launch.workers import AskedWorkers
 from steerio.model.bounds import said
@@ -53,6 +54,10 @@ class CampaignRun(Protocol):
         """Take in that an attribute has another value; there may be boards in the two values."""
         ...
 
+    async def checkpoint(self) -> None:
+        """Wait while a snapshot is taken, if one is due."""
+        ...
+
 
 class Campaign(Submitter):
     """The base of campaigns.  Subclass it, keep state in attributes, mark methods as agents.
@@ -62,6 +67,8 @@ class Campaign(Submitter):
     the agents.
     """
 
+    state_version: ClassVar[int] = 0
+    """The version of the attributes that are its state: change it with them."""
     workers: ClassVar[AskedWorkers] = {}
     store: ClassVar[StoreSetting | None] = None
 
@@ -135,6 +142,38 @@ class Campaign(Submitter):
     async def finish(self) -> None:
         """Conclude the campaign, after the agents ended well; ``self.run`` works here."""
 
+    @hook
+    async def resumed(self) -> None:
+        """Prepare the campaign when a snapshot was restored; called in place of ``setup``."""
+
+    @hook
+    def save_state(self) -> Any:
+        """Return the state of the campaign for a snapshot: by default a dict of its attributes.
+
+        Override it, and `restore_state`, if attributes cannot be pickled, or are too large.
+        """
+        return attributes_of(self)
+
+    @hook
+    def restore_state(self, state: Any, version: int) -> None:
+        """Take a state over that `save_state` returned in an earlier incarnation.
+
+        Args:
+            state: the state.
+            version: ``state_version`` of the class that made it. Override this method, if the class
+                has changed, to bring the state into its present form.
+
+        Raises:
+            StateError: the state is of another version.
+        """
+        if version != self.state_version:
+            raise StateError(
+                f"the snapshot has version {version} of the state, and {type(self).__name__} has "
+                f"{self.state_version}: write restore_state(self, state, version), which brings "
+                "the one into the form of the other"
+            )
+        replace_attributes(self, state)
+
     # -- actions of agents -----------------------------------------------------------------------
 
     def _submit(self, kind: TaskType[..., Any], args: Any, kwargs: Any) -> Task[Any]:
@@ -177,6 +216,16 @@ class Campaign(Submitter):
     def versions(self, name: str) -> Versions:
         """Return the versions of a name, such as a model (see ``Session.versions``)."""
         return self.session.versions(name)
+
+    async def checkpoint(self) -> None:
+        """Say that this ``@agent`` may go on from here, if the campaign is resumed.
+
+        A snapshot of the campaign is taken here when one is due. From it the agent's method is
+        called again, from its start, with all attributes as they are now. An agent that runs for
+        long calls it between two steps; without it, a resume calls the agent from the beginning of
+        the campaign, and its tasks get their recorded results.
+        """
+        await self._running.checkpoint()
 
     def publish(self, event: object) -> None:
         """Publish an event of your own, to ``@on_event`` handlers and to every event stream."""

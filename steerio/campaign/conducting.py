@@ -46,6 +46,8 @@ async def conduct(
     settings: Settings | None = None,
     store: StoreSetting | None = None,
     random_seed: int | None = None,
+    resume: Path | str | None = None,
+    durability: str | None = None,
 ) -> C:
     """Run a campaign to its end, on the running event loop; returns the campaign.
 
@@ -67,6 +69,8 @@ async def conduct(
         settings: bounds and leases.
         store: where large values go; as for `run`.
         random_seed: as for `run`.
+        resume: as for `run`.
+        durability: as for `run`.  Results are not kept on a session that is given.
 
     Raises:
         UsageError: an argument is invalid, or another campaign runs on the session.
@@ -82,6 +86,8 @@ async def conduct(
         settings=settings,
         store=store,
         random_seed=random_seed,
+        resume=resume,
+        durability=durability,
     )
     check_plan(campaign, plan, "steerio.conduct")
     check_given(session=session)
@@ -95,6 +101,8 @@ async def conduct(
             "settings": settings,
             "store": store,
             "random_seed": random_seed,
+            "resume": resume,
+            "durability": durability,
         }
         for name, value in given.items():
             if value is not None:

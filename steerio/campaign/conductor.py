@@ -22,6 +22,7 @@ from steerio.campaign.dealing import Dealing
 from steerio.campaign.ending import DEAF_S, CampaignEnding, Latecomers
 from steerio.campaign.feeding import Feeder
 from steerio.campaign.idleness import Idleness
+from steerio.campaign.keeping import Keeping
 from steerio.campaign.limits import Limits, Spent
 from steerio.campaign.pool_watch import PoolWatch
 from steerio.campaign.unhandled import Unhandled
@@ -42,7 +43,13 @@ NOTHING_DONE = (
 class Conductor:
     """One run of a campaign."""
 
-    def __init__(self, campaign: Campaign, session: Session, limits: Limits | None = None) -> None:
+    def __init__(
+        self,
+        campaign: Campaign,
+        session: Session,
+        limits: Limits | None = None,
+        keeping: Keeping | None = None,
+    ) -> None:
         self.campaign = campaign
         self.session = session
         self.spent = Spent(limits or Limits())
@@ -73,6 +80,14 @@ class Conductor:
             cut_finish=lambda why: self.latecomers.cut(f"{self._name}.finish", why),
         )
         self._deafness: asyncio.TimerHandle | None = None
+        self._keeping = keeping
+        self._parked = 0
+        """How many agents wait in ``checkpoint``."""
+        self._began = asyncio.get_running_loop().time()
+        self.ended_agents: set[str] = set()
+        """The names of the agents that have ended."""
+        self.limited = False
+        """Whether it stops because a limit is reached."""
         self._started = False
         self._finishing = False
         self._submitted = False
@@ -100,6 +115,8 @@ class Conductor:
             raise
         self._after = session.client.last_id
         session.client.on_lost(self._broker_lost)
+        if self._keeping is not None:
+            self._keeping.begin(self)
         self.ending.start_clock(self.must_end)
         try:
             await self._conduct()
@@ -128,6 +145,8 @@ class Conductor:
         if self._disowned:  # and another campaign may have it now
             return
         self._disowned = True
+        if self._keeping is not None:
+            self._keeping.close()
         self.ending.close()
         if self._deafness is not None:
             self._deafness.cancel()
@@ -158,11 +177,13 @@ class Conductor:
                 self.session.check_pool(calls.trigger.subject)
             self.pools.follow()
             group.start_soon(self.pools.watch_failures, name=f"{self._name}.pools")
-            with self.latecomers.may_cut(f"{self._name}.setup"):
-                await as_agent(f"{self._name}.setup", self.campaign.setup(), self.explains)
+            await self._prepare()
             self._start_calls(group)
             self._started = True  # before, a wait in setup() must not look like the end
             self.feeder.begin(self.campaign)
+            if self._keeping is not None:
+                self._keeping.submit_again()
+                self._keeping.snapshots.begin()
             self.look_if_quiet()
             try:
                 await self._ended.wait()
@@ -173,9 +194,21 @@ class Conductor:
                 raise self._error
             group.cancel_scope.cancel()
 
+    async def _prepare(self) -> None:
+        """Have the campaign prepared: by ``setup``, or from the last snapshot."""
+        name, prepare = "setup", self.campaign.setup
+        if self._keeping is not None and self._keeping.restores:
+            self._began -= self._keeping.restore()
+            self._submitted = True
+            name, prepare = "resumed", self.campaign.resumed
+        with self.latecomers.may_cut(f"{self._name}.setup"):
+            await as_agent(f"{self._name}.{name}", prepare(), self.explains)
+
     def _start_calls(self, group: anyio.abc.TaskGroup) -> None:
         for calls in self._dealing.calls:
             match calls.trigger.kind:
+                case "agent" if calls.name in self.ended_agents:
+                    pass
                 case "agent":
                     self._agents += 1
                     group.start_soon(self._serve_agent, calls, name=calls.name)
@@ -193,6 +226,7 @@ class Conductor:
                 await calls.call()
         finally:
             self._agents -= 1
+        self.ended_agents.add(calls.name)
         self.look_if_quiet()
 
     # -- ending ------------------------------------------------------------------------
@@ -251,6 +285,8 @@ class Conductor:
 
     def look_if_quiet(self) -> None:
         """End the campaign if nothing can happen any more."""
+        if self._keeping is not None and self._keeping.snapshots.due:
+            self._keeping.snapshots.look()
         if not self._started or self._outstanding or not self._dealing.at_rest:
             return
         if not self.stopping and self._expects_more():
@@ -277,11 +313,59 @@ class Conductor:
         return not self.stopping and not self._finishing
 
     def _stop_for_limit(self, reason: str) -> None:
+        self.limited = True
         self.stop(cancel=not self.spent.limits.drain, reason=reason)
 
     def _broker_lost(self, reason: str) -> None:
         if not self._finishing:
             self.fail(BrokerLost(reason))
+
+    # -- snapshots ---------------------------------------------------------------------
+
+    @property
+    def held(self) -> asyncio.Future[None] | None:
+        """Done when calls that would begin need be held no more; ``None``: they need not be."""
+        return None if self._keeping is None else self._keeping.snapshots.held
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether no call is under way, and each agent has ended or waits in ``checkpoint``."""
+        if self.stopping or self._ended.is_set() or self._parked < self._agents:
+            return False
+        return not self._dealing.busy
+
+    @property
+    def is_soon_quiet(self) -> bool:
+        """Whether that may be so soon, if no other call begins: an ``@agent`` waits for it."""
+        return not self.stopping and (self._parked > 0 or not self._agents)
+
+    @property
+    def all_calls(self) -> list[Calls]:
+        """The calls of all triggered methods."""
+        return self._dealing.calls
+
+    @property
+    def loose_tasks(self) -> list[Task[Any]]:
+        """The tasks that are out and come from no board."""
+        return [task for task in self._outstanding.values() if not self.feeder.handed_out(task)]
+
+    @property
+    def seconds(self) -> float:
+        """The seconds that the campaign has run, in all incarnations."""
+        return asyncio.get_running_loop().time() - self._began
+
+    async def checkpoint(self) -> None:
+        """Wait while a snapshot is taken, if one is due."""
+        if self._keeping is None or not self._keeping.snapshots.due:
+            return
+        snapshots = self._keeping.snapshots
+        self._parked += 1
+        try:
+            snapshots.look()
+            if (held := snapshots.held) is not None:
+                await asyncio.wait([held])
+        finally:
+            self._parked -= 1
 
     # -- tasks -------------------------------------------------------------------------
 
@@ -317,7 +401,10 @@ class Conductor:
         self.idleness.task_seen()
         if self.latecomers.discard(task.id) and isinstance(result, Cancelled):
             return  # it never was part of the campaign, and calls no agent
-        self.pools.used.worked(task.type.pool, result.timings.run_s or 0.0)
+        if not task.replayed:
+            self.pools.used.worked(task.type.pool, result.timings.run_s or 0.0)
+        if self._keeping is not None:
+            self._keeping.snapshots.result()
         reached = self.spent.count(result)
         if reached and not self.stopping:
             self._stop_for_limit(reached)
@@ -341,10 +428,15 @@ class Conductor:
         self.session.publish(event)
 
 
-async def drive(campaign: Campaign, session: Session, limits: Limits | None = None) -> None:
+async def drive(
+    campaign: Campaign,
+    session: Session,
+    limits: Limits | None = None,
+    keeping: Keeping | None = None,
+) -> None:
     """Run a campaign on an open session, to its end.
 
     Raises:
         ExceptionGroup: of the errors of agents, an ``UnhandledFailure`` or a ``BrokerLost``.
     """
-    await Conductor(campaign, session, limits).run()
+    await Conductor(campaign, session, limits, keeping).run()

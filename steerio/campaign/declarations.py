@@ -63,7 +63,7 @@ def check_class(cls: type, base: type, reserved: dict[str, str]) -> None:
             raise UsageError(say_taken(f"{owner.__qualname__}.{name}", name, purpose))
     for name in dir(base):
         if getattr(inspect.getattr_static(base, name), HOOK, False):
-            _check_hook(cls, name)
+            _check_hook(cls, base, name)
     for name, value in list(vars(cls).items()):
         _check_attribute(cls, name, value)
     _check_found(cls)
@@ -81,23 +81,30 @@ def check_value(cls: type, name: str, own: object, value: object) -> None:
     Raises:
         UsageError: it would hide one, and cannot be awaited in its place.
     """
-    is_called = name in ("setup", "finish") or (own is not None and marks(own))
-    if is_called and not is_async(value):
+    if getattr(own, HOOK, False):
+        good = callable(value) and is_async(value) == is_async(own)
+    else:
+        good = own is None or not marks(own) or is_async(value)
+    if not good:
         raise UsageError(
             f"self.{name} would hide {cls.__qualname__}.{name}: call it something else"
         )
 
 
-def _check_hook(cls: type, name: str) -> None:
-    """Refuse a ``setup`` or ``finish`` that cannot be awaited."""
-    hook = inspect.getattr_static(cls, name)
+def _check_hook(cls: type, base: type, name: str) -> None:
+    """Refuse a hook, such as ``setup``, that cannot be called or awaited as it will be."""
+    hook, usual = inspect.getattr_static(cls, name), inspect.getattr_static(base, name)
     called = f"{cls.__qualname__}.{name}"
-    if not callable(hook) or isinstance(hook, staticmethod) or not is_async(hook):
-        raise UsageError(f"{called} must be a method with 'async def {name}(self)'")
+    taken = list(inspect.signature(usual).parameters)
+    way = f"{'async ' * is_async(usual)}def {name}({', '.join(taken)})"
+    is_method = callable(hook) and not isinstance(hook, staticmethod)
+    if not is_method or is_async(hook) != is_async(usual):
+        raise UsageError(f"{called} must be a method with '{way}'")
     try:
-        inspect.signature(hook).bind(None)
+        inspect.signature(hook).bind(*taken)
     except TypeError:
-        raise UsageError(f"{called} takes nothing but self: async def {name}(self)") from None
+        rest = " and ".join(taken[1:]) or "nothing but self"
+        raise UsageError(f"{called} takes {rest}: {way}") from None
 
 
 def _check_attribute(cls: type, name: str, value: object) -> None:

@@ -120,6 +120,10 @@ class Feeder:
         if waits:
             self.feed()
 
+    def handed_out(self, task: Task[Any]) -> bool:
+        """Return whether a task came from a board."""
+        return task.id in self._of_board
+
     def ended(self, task: Task[Any]) -> bool:
         """Take in that a task of the campaign ended; return whether it came from a board."""
         outstanding = self._in_pool[task.type.pool]
@@ -130,8 +134,7 @@ class Feeder:
         if of_board is None:
             return False
         board, key = of_board
-        board.running.pop(key, None)
-        board.ended.add(key)
+        board.ends(key)
         return True
 
     def feed(self) -> None:
@@ -180,5 +183,5 @@ class Feeder:
             current_agent.reset(token)
         if kind.kind == "generator":  # a board reads only how an entry ended
             task.ignore_items()
-        board.running[key] = task
+        board.runs(key, task)
         self._of_board[task.id] = (board, key)

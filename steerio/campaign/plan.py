@@ -9,6 +9,7 @@ import msgspec
 
 from steerio.campaign.campaign import Campaign
 from steerio.campaign.limits import Limits, check_limits
+from steerio.edge.record.durable import Durability
 from steerio.errors import UsageError
 from steerio.launch.mpi import Followers
 from steerio.launch.node_process import NodeProcess
@@ -17,10 +18,16 @@ from steerio.model.objects import StoreSetting
 from steerio.model.settings import Settings
 from steerio.session.argument_checks import check_given, check_pin
 
+DURABILITIES = (None, "none", *(level.value for level in Durability))
+"""The names of how long results survive; by default ``machine``."""
+
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """The plan of a run: how to run a campaign.
 
+    ``resume`` is the run directory of a run to go on with, ``take_over`` whether the process that
+    has it is known to have ended, ``durability`` how long its results survive (``none``: they are
+    not kept), ``file`` the file of the campaign, if it was loaded as one.
     ``node`` is a node process that was started ahead of time, ``join`` the run directory of a
     broker to use instead of an own one, ``files`` the modules that workers shall load from files,
     ``followers`` the other ranks of an MPI job.
@@ -34,6 +41,10 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     settings: Settings | None = None
     store: StoreSetting | None = None
     random_seed: int | None = None
+    resume: Path | str | None = None
+    take_over: bool = False
+    durability: str | None = None
+    file: str = ""
     files: list[tuple[str, str]] = msgspec.field(default_factory=list[tuple[str, str]])
     node: NodeProcess | None = None
     join: str | None = None
@@ -61,5 +72,14 @@ def check_plan(campaign: object, plan: Plan, by: str) -> None:
     if plan.progress not in ("auto", "live", "plain", "off"):
         raise UsageError(f"progress is auto, live, plain or off, not {plan.progress!r}")
     check_limits(plan.limits)
+    if plan.durability not in DURABILITIES:
+        names = ", ".join(name for name in DURABILITIES if name)
+        raise UsageError(f"durability is one of {names}, not {plan.durability!r}")
+    if plan.resume is not None and plan.run_dir is not None:
+        raise UsageError(
+            f"a run goes on in its own run directory: leave out run_dir={str(plan.run_dir)!r}, as "
+            f"resume={str(plan.resume)!r} names it"
+        )
+    check_given(resume=plan.resume)
     check_given(run_dir=plan.run_dir, settings=plan.settings, store=plan.store)
     check_pin(plan.pin)

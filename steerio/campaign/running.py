@@ -34,6 +34,8 @@ def run(
     settings: Settings | None = None,
     store: StoreSetting | None = None,
     random_seed: int | None = None,
+    resume: Path | str | None = None,
+    durability: str | None = None,
 ) -> C:
     """Run a campaign to its end, in an event loop of its own; returns the campaign.
 
@@ -54,9 +56,16 @@ def run(
             memory or, if there are workers on other hosts, into files in the run directory.
         random_seed: the seed of the random numbers of workers and tasks, 0 to 2**64 - 1; by default
             one is drawn.  The run directory records it.
+        resume: the run directory of a run to go on with; the campaign has to be made as it was
+            then.  If there is no run yet, it begins there.
+        durability: how long results survive, so that the run can be resumed: the end of every
+            ``process``; of the ``machine`` (the default), a moment later; or, with ``strict``,
+            before any agent hears of them; ``none``: they are not kept.
 
     Raises:
         UsageError: an argument is invalid, or an event loop runs already: there, await `conduct`.
+        JournalTaken: another process goes on with the run already.
+        JournalDamaged: the run to resume cannot be read.
         ExceptionGroup: of the errors of agents, an ``UnhandledFailure`` or a ``BrokerLost``.
         KeyboardInterrupt: the run was interrupted.
     """
@@ -69,6 +78,8 @@ def run(
         settings=settings,
         store=store,
         random_seed=random_seed,
+        resume=resume,
+        durability=durability,
     )
     return run_plan(campaign, plan)
 
@@ -81,7 +92,7 @@ def run_plan(campaign: C, plan: Plan) -> C:
     if plan.followers is not None:
         interrupted = _run(campaign, plan, plan.followers)
     else:
-        with lead_ranks(plan.run_dir) as followers:
+        with lead_ranks(plan.resume or plan.run_dir) as followers:
             interrupted = _run(campaign, plan, followers)
     if interrupted == signal.SIGINT:
         raise KeyboardInterrupt

@@ -15,14 +15,24 @@ from steerio.campaign.campaign import Campaign
 from steerio.campaign.conductor import Conductor
 from steerio.campaign.demand import count_workers, seen_pools, task_types, unknown_pools
 from steerio.campaign.interrupts import Interrupts
+from steerio.campaign.keeping import Keeping
 from steerio.campaign.limits import Limits, Spent
 from steerio.campaign.lost_broker import Unheard
 from steerio.campaign.parameters import write_parameters
 from steerio.campaign.plan import Expecting, Plan
 from steerio.campaign.progress import showing, tell
+from steerio.campaign.run_journal import (
+    RunJournal,
+    began_now,
+    open_run_journal,
+    pools_of,
+)
 from steerio.campaign.watchdog import CLOSE_S, Watchdog, end_process, within
+from steerio.edge.record.disk import is_volatile
+from steerio.edge.record.durable import Durability
+from steerio.edge.record.entries import Began
 from steerio.edge.system.threads import in_thread
-from steerio.errors import BrokerLost, leaves
+from steerio.errors import BrokerLost, UsageError, leaves
 from steerio.launch.broker_setup import BrokerSetup
 from steerio.launch.finding import find_broker, is_gone
 from steerio.launch.hosting import Hosting
@@ -33,7 +43,7 @@ from steerio.model.places import WorkerNeeds
 from steerio.model.settings import Settings
 from steerio.model.showing import counted
 from steerio.session.opening import connect
-from steerio.session.run_dir import logging_to, make_run_dir, write_summary
+from steerio.session.run_dir import logging_to, make_run_dir, reopen_run_dir, write_summary
 from steerio.session.session import Session
 from steerio.session.session_store import SessionStore
 from steerio.worker.random_streams import choose_seed
@@ -75,6 +85,7 @@ class Run:
             self._workers, self._needs = count_workers(campaign, plan.workers)
             check_thresholds(self._store, {*self._workers, *seen_pools(campaign)})
         self._node = plan.node
+        self._journal: RunJournal | None = None
         self._watchdog: Expecting | None = None
         self._cancelled = False
         self._interrupts: Interrupts | None = None
@@ -82,6 +93,7 @@ class Run:
         self._hosting: Hosting | None = None
         self._main: asyncio.Task[Any] | None = None
         self._conductor: Conductor | None = None
+        self._keeping: Keeping | None = None
 
     async def run(self) -> signal.Signals | None:
         """Run the campaign; return the signal that ended it, if one did."""
@@ -107,18 +119,23 @@ class Run:
 
     async def _run(self) -> signal.Signals | None:
         name = type(self._campaign).__name__
-        folder = make_run_dir(self._plan.run_dir, name)
+        plan = self._plan
+        if plan.resume is None:
+            folder = make_run_dir(plan.run_dir, name)
+        else:
+            folder = reopen_run_dir(plan.resume)
         self._campaign.run_dir = folder
-        write_parameters(
-            folder,
-            self._campaign,
-            self._workers,
-            self._needs,
-            self._limits,
-            self._random_seed,
-        )
         outcome = because = ""
         with logging_to(folder, terminal=self._ours):
+            await self._open_journal(folder)
+            write_parameters(
+                folder,
+                self._campaign,
+                self._workers,
+                self._needs,
+                self._limits,
+                self._random_seed,
+            )
             if self._plan.workers is not None:
                 log.info("workers: %s (asked for, else of the class)", self._workers)
             for unknown in unknown_pools(self._campaign, self._workers):
@@ -129,7 +146,8 @@ class Run:
                 else:
                     await self._join(self._plan.join, name)
                 cut = self._cancelled or self._interrupted_by is not None
-                outcome = "interrupted" if cut else "completed"
+                limited = self._conductor is not None and self._conductor.limited
+                outcome = "interrupted" if cut else "limited" if limited else "completed"
             except asyncio.CancelledError:  # at once, or before a campaign began
                 outcome = "interrupted"
                 if self._interrupted_by is None:
@@ -140,10 +158,54 @@ class Run:
                 log.info("the campaign failed: %s", because)  # the caller shows the error itself
                 raise
             finally:
+                self._close_journal(outcome, because)
                 self._write_summary(outcome, because)
                 if self._plan.progress != "off":
                     tell(self._in_short(outcome), sys.stderr)
         return self._interrupted_by
+
+    # -- the journal -------------------------------------------------------------------------------
+
+    async def _open_journal(self, folder: Path) -> None:
+        """Open the journal, and take over the seed and the workers of a run that goes on."""
+        plan = self._plan
+        if plan.durability == "none":
+            if plan.resume is not None:
+                raise UsageError("a run goes on with its journal: durability='none' has none")
+            return
+        level = Durability(plan.durability or Durability.MACHINE)
+        _warn_if_volatile(folder, level)
+        loop = asyncio.get_running_loop()
+
+        def failed(error: BaseException) -> None:
+            loop.call_soon_threadsafe(self._journal_failed, error)
+
+        def opened() -> RunJournal:
+            return open_run_journal(folder, level, failed, take_over=plan.take_over)
+
+        self._journal = journal = await in_thread(opened)
+        began = journal.past.began
+        if began is not None:
+            _check_campaign(self._campaign, began)
+            if plan.random_seed is None and plan.join is None:
+                self._random_seed = began.random_seed
+            if plan.workers is None and plan.join is None:
+                self._workers |= {
+                    pool: count
+                    for pool, count in pools_of(journal.past).items()
+                    if pool in self._workers
+                }
+        journal.begin(began_now(self._campaign, plan.file, self._random_seed))
+
+    def _journal_failed(self, error: BaseException) -> None:
+        if self._keeping is not None and isinstance(error, Exception):
+            self._keeping.recorder.fail(error)
+
+    def _close_journal(self, outcome: str, because: str) -> None:
+        journal, self._journal = self._journal, None
+        if journal is not None:
+            why = because or (self._conductor.stopping if self._conductor else "")
+            within(CLOSE_S, lambda: journal.end(outcome, why))
 
     @property
     def _interrupted_by(self) -> signal.Signals | None:
@@ -240,7 +302,12 @@ class Run:
     async def _conduct(self, session: Session) -> None:
         for kind in self._types:
             kind.note_settings()  # before an agent can change any
-        self._conductor = conductor = Conductor(self._campaign, session, self._limits)
+        if self._journal is not None:
+            self._keeping = Keeping(self._journal, self._journal.past)
+            session.client.count_from(self._journal.past.incarnations)
+        self._conductor = conductor = Conductor(
+            self._campaign, session, self._limits, self._keeping
+        )
         conductor.ending.on_step = self._expect
         self._expect_limit()
         try:
@@ -344,3 +411,23 @@ class Run:
             self._conductor.fail(BrokerLost(reason))
         else:
             self._conductor.must_end(reason)
+
+
+def _warn_if_volatile(folder: Path, level: Durability) -> None:
+    if level is not Durability.PROCESS and is_volatile(folder):
+        log.warning(
+            "%s is in memory: results there do not survive the machine; name a run directory on a "
+            "disk, or say durability='process'",
+            folder,
+        )
+
+
+def _check_campaign(campaign: Campaign, began: Began) -> None:
+    """Refuse a campaign of another class than the one that ran there.
+
+    Raises:
+        UsageError: it is one.
+    """
+    name = type(campaign).__qualname__
+    if began.campaign.rpartition(":")[2] != name:
+        raise UsageError(f"the run there is of {began.campaign}, and cannot go on as {name}")

@@ -24,6 +24,11 @@ GRACE = (
     "How long the steps of an end take at most: drain (tasks, after --limit-wall), calls, finish, "
     "leave [drain=60,calls=10,finish=60,leave=30]."
 )
+LEVELS = ["process", "machine", "strict", "none"]
+DURABILITY = (
+    "What results survive, to be resumed from: the end of processes, the machine's [machine]."
+)
+MPI = "Whether this is a rank of a launcher's job [as the launcher says]."
 NEEDS = "with the share of each: POOL=N:cpus=4:gpus=1:memory=8G:tags=big+fast"
 
 
@@ -57,11 +62,9 @@ def steerio() -> None:
 @click.option("--store", metavar="KIND|FILE.toml", help=STORE)
 @click.option("--random-seed", type=int, metavar="N", help=RANDOM_SEED)
 @click.option("--pin/--no-pin", default=True, help="Cores for each worker, if possible.")
-@click.option(
-    "--mpi/--no-mpi",
-    default=None,
-    help="Whether this is a rank of a launcher's job [as the launcher says].",
-)
+@click.option("--mpi/--no-mpi", default=None, help=MPI)
+@click.option("--resume", metavar="RUN_DIR", help="Go on with that run, or begin it there.")
+@click.option("--durability", type=click.Choice(LEVELS), help=DURABILITY)
 @click.option("-h", "--help", "asks_help", is_flag=True, help="Show this, and FILE's own options.")
 @click.pass_context
 def run(context: click.Context, /, target: str | None, asks_help: bool, **given: Any) -> None:
@@ -77,6 +80,39 @@ def run(context: click.Context, /, target: str | None, asks_help: bool, **given:
         from steerio.cli import run_command  # each command loads only its own code
 
     run_command.run_file(context, target, asks_help, given)
+
+
+@steerio.command()
+@click.argument("run_dir", metavar="RUN_DIR")
+@click.option("--workers", metavar="POOL=N,...", help="Workers for each pool [as they were].")
+@click.option("--join", metavar="RUN_DIR", help="Use the broker that runs there.")
+@click.option("--take-over", is_flag=True, help="The process that had the run has surely ended.")
+@click.option("--limit-tasks", type=int, metavar="N", help="Stop after N tasks in all have ended.")
+@click.option("--limit-failures", type=int, metavar="N", help="Tolerate N tasks that fail.")
+@click.option("--limit-wall", type=float, metavar="SECONDS", help="Stop after so long.")
+@click.option("--grace", metavar="STEP=SECONDS,...", help=GRACE)
+@click.option(
+    "--limit-worker-seconds", type=float, metavar="S", help="Stop when workers spent so much."
+)
+@click.option(
+    "--progress",
+    type=click.Choice(["auto", "live", "plain", "off"]),
+    default="auto",
+    show_default=True,
+)
+@click.option("--store", metavar="KIND|FILE.toml", help=STORE)
+@click.option("--pin/--no-pin", default=True, help="Cores for each worker, if possible.")
+@click.option("--mpi/--no-mpi", default=None, help=MPI)
+@click.option("--durability", type=click.Choice(LEVELS[:-1]), help=DURABILITY)
+def resume(**given: Any) -> None:
+    """Go on with the campaign in RUN_DIR, where it was when it ended or was cut off.
+
+    Finished tasks are not run again. Limits are not those of the run before: name them again.
+    """
+    with uncollected():
+        from steerio.cli import resuming  # each command loads only its own code
+
+    resuming.resume_run(given)
 
 
 @steerio.command()

@@ -7,6 +7,7 @@ import re
 import sys
 import types
 import typing
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn, Union, cast
 
@@ -27,6 +28,7 @@ from steerio.launch.node_process import NodeProcess, can_fork
 from steerio.launch.ranks import find_rank
 from steerio.launch.stores import read_setting
 from steerio.launch.workers import AskedWorkers, parse_workers
+from steerio.session.run_dir import JOURNAL
 from steerio.worker.loading import load_file
 
 OPTION_TYPES: dict[Any, Any] = {int: int, float: float, str: str, Path: click.Path(path_type=Path)}
@@ -34,6 +36,24 @@ OPTION_TYPES: dict[Any, Any] = {int: int, float: float, str: str, Path: click.Pa
 
 def run_file(context: click.Context, target: str, asks_help: bool, given: dict[str, Any]) -> None:
     """Run ``FILE[:CAMPAIGN]`` with the options given on the command line."""
+    path, name = split_target(target)
+    if asks_help:
+        show_help(context, find_campaign(load_campaign_file(path), name))
+    run_campaign(path, lambda module: make_campaign(context, find_campaign(module, name)), given)
+
+
+def run_campaign(
+    path: Path,
+    make: Callable[[types.ModuleType], Campaign],
+    given: dict[str, Any],
+) -> None:
+    """Run a campaign of a file.
+
+    Args:
+        path: the file.
+        make: makes the campaign, given the file's module.
+        given: the options on the command line.
+    """
     workers = None if given["workers"] is None else read_workers(given["workers"])
     limits = Limits(
         tasks=given["limit_tasks"],
@@ -42,7 +62,6 @@ def run_file(context: click.Context, target: str, asks_help: bool, given: dict[s
         worker_s=given["limit_worker_seconds"],
     )
     limits = structs.replace(limits, **parse_graces(given["grace"]))
-    path, name = split_target(target)
     if given["join"] is not None and workers is not None:
         raise UsageError(
             "--workers does not go with --join: the broker there has its own; add some with "
@@ -53,14 +72,12 @@ def run_file(context: click.Context, target: str, asks_help: bool, given: dict[s
     if given["join"] is not None and given["random_seed"] is not None:
         raise UsageError("--random-seed does not go with --join: the broker there has its own")
     store = None if given["store"] is None else read_setting(given["store"])
-    if asks_help:
-        show_help(context, find_campaign(load_campaign_file(path), name))
     if given["join"] is not None and find_rank(given["mpi"]) is not None:
         raise UsageError(
             "--join takes one process: leave out the MPI launcher, or say --no-mpi if this is "
             "no rank of one"
         )
-    with lead_ranks(given["run_dir"], given["mpi"]) as followers:
+    with lead_ranks(given["resume"] or given["run_dir"], given["mpi"]) as followers:
         # the node is forked before the file is loaded, which may start threads
         hosts = followers is None and given["join"] is None and can_fork()
         node = NodeProcess.forked() if hosts else None
@@ -69,7 +86,7 @@ def run_file(context: click.Context, target: str, asks_help: bool, given: dict[s
                 module = load_campaign_file(path)
             if given["join"] is not None:
                 send_by_value(module.__name__)
-            campaign = make_campaign(context, find_campaign(module, name))
+            campaign = make(module)
         except BaseException:
             if node is not None:
                 node.kill()
@@ -82,16 +99,25 @@ def run_file(context: click.Context, target: str, asks_help: bool, given: dict[s
             pin=given["pin"],
             store=store,
             random_seed=given["random_seed"],
+            resume=given["resume"],
+            take_over=given.get("take_over", False),
+            durability=given["durability"],
+            file=str(path),
             files=[(module.__name__, str(path))],
             node=node,
             join=given["join"],
             followers=followers,
         )
+        ended = False
         try:
             run_plan(campaign, plan)
+            ended = True
         finally:
-            if campaign.run_dir is not None:
-                tell(f"record: {campaign.run_dir}", sys.stderr)
+            folder = campaign.run_dir
+            if folder is not None:
+                tell(f"record: {folder}", sys.stderr)
+                if not ended and (folder / JOURNAL).exists():
+                    tell(f"to go on: steerio resume {folder}", sys.stderr)
 
 
 def read_workers(text: str) -> AskedWorkers | int:

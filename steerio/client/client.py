@@ -16,7 +16,7 @@ from typing import assert_never
 
 from steerio.client.held_objects import ClientObjects
 from steerio.client.joining import Joining
-from steerio.client.line import Line
+from steerio.client.line import Line, Recording
 from steerio.client.requests import ClientRequests
 from steerio.client.sent_types import KnownTypes
 from steerio.client.sinks import Sink
@@ -28,8 +28,10 @@ from steerio.model.bounds import said
 from steerio.model.objects import Inputs, client_maker
 from steerio.model.settings import Settings
 from steerio.model.showing import counted
-from steerio.model.tasks import EndedAs, TaskOptions, TaskSpec, ToldState, task_id
+from steerio.model.tasks import CLIENT_BITS, EndedAs, TaskOptions, TaskSpec, ToldState, task_id
 
+INCARNATIONS = 1024
+"""Incarnations of one run whose tasks have numbers of their own, a billion each."""
 CANCELLED_IN_MESSAGE = 100
 """Most tasks that one message cancels: the broker takes in many messages in one step."""
 
@@ -62,6 +64,7 @@ class Client:
         self.say = self._line.say
         self.send = self._line.send
         self.refuse_threads = self._line.refuse_threads
+        self.deal_all = self._line.deal_all
         self._watched = watched
         self._clock = clock
         self._number = -1
@@ -138,6 +141,10 @@ class Client:
         self._lose("this session was closed", "cancelled")
         self._line.close()
 
+    def record_by(self, recording: Recording | None) -> None:
+        """Have each batch of messages taken in before it is dealt out; see `Line.recording`."""
+        self._line.recording = recording
+
     def on_lost(self, callback: Callable[[str], None]) -> None:
         """Call back with the reason when the broker is lost (at once if it is)."""
         if self.lost:
@@ -154,6 +161,10 @@ class Client:
     def last_id(self) -> int:
         """The id of the task that was submitted last: later tasks have higher ids."""
         return task_id(self._number, self._counter)
+
+    def count_from(self, incarnation: int) -> None:
+        """Number tasks from a number on that no earlier incarnation of a run has reached."""
+        self._counter = incarnation % INCARNATIONS * (2**CLIENT_BITS // INCARNATIONS)
 
     # -- tasks ------------------------------------------------------------------------------
 
@@ -224,6 +235,12 @@ class Client:
         sink = self.sinks.pop(number, None)
         if sink is not None:
             sink.settled(ms.TaskSettled.unknown(number, ended_as, self._clock(), reason), ())
+
+    def settle_reserved(self, message: ms.TaskSettled, frames: Frames) -> None:
+        """End a task that was not submitted with a result that was known, unless it has ended."""
+        if message.task_id in self._reserved:
+            self.withdraw(message.task_id)
+            self.sinks.pop(message.task_id).settled(message, frames)
 
     def cancel(self, numbers: list[int], reason: str, *, queued_only: bool = False) -> None:
         """Ask the broker to cancel tasks; their results say whether they were."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from math import ceil
 from threading import get_ident
 from typing import cast
@@ -41,6 +41,10 @@ DEEDS: dict[type, str] = {
     ms.StopBroker: "stop the broker",
 }
 """Requests of clients that are more than looking on, in words."""
+Received = Sequence[tuple[ms.FromBroker, Frames]]
+"""A batch of messages, each with its frames."""
+Recording = Callable[[Received], Received]
+
 RECEIVED_AT_ONCE = 1_000
 """Most messages that are dealt out before other callbacks of the loop have their turn."""
 
@@ -67,6 +71,8 @@ class Line:
         """Why the broker is gone; empty as long as it is there."""
         self.observes = False
         """Whether the broker lets this client only look on."""
+        self.recording: Recording | None = None
+        """Takes each batch in before it is dealt out, and returns the part to deal out now."""
         self._link = link
         self._loop = loop
         self._deal = deal
@@ -212,13 +218,17 @@ class Line:
         except OSError as error:
             self._lose(str(error))
             return
+        self.deal_all(received if self.recording is None else self.recording(received))
+        if not self._is_lost() and self._link.ready():
+            self._loop.call_soon(self._wake)
+
+    def deal_all(self, received: Received) -> None:
+        """Deal out a batch of messages."""
         for message, frames in received:
             try:
                 self._deal(cast("ms.ToClient", message), frames)  # its link decodes no other
             except Exception as error:  # noqa: BLE001 - of a callback: the others get theirs
                 self.callback_failed(message, error)
-        if not self._is_lost() and self._link.ready():
-            self._loop.call_soon(self._wake)
 
     def callback_failed(self, message: ms.FromBroker, error: Exception) -> None:
         """Have the loop report a callback that raised; the other callbacks get their news."""

@@ -17,6 +17,7 @@ from steerio.session.session import Session
 
 KINDS: dict[str, tuple[Any, str]] = {
     "run_dir": ((str, os.PathLike), "the path of a folder"),
+    "resume": ((str, os.PathLike), "the path of a folder"),
     "session": (Session, "an open session, as from steerio.open_session or steerio.connect"),
     "settings": (Settings, "a steerio.Settings, like Settings(lease_s=60)"),
     "store": (StoreSetting, 'a steerio.StoreSetting, like StoreSetting(kind="file")'),

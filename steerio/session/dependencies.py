@@ -131,10 +131,9 @@ def submit_after(
     kind.codec.check(args, kwargs)
     check_handles(session, handles, kind.name)
     args, kwargs = copied(kind.name, args, kwargs)
-    task: Task[Any] = Task(session, kind, args, kwargs, tags, current_agent.get(), session.clock())
-    task.timeout_s = options.timeout_s or 0.0
-    task.needs = options.needs
-    waiting = WaitingTask(session, task, options)
+    cause = current_agent.get()
+    task: Task[Any] = Task(session, kind, args, kwargs, tags, cause, session.clock(), options)
+    waiting = WaitingTask(session, task)
     task.id = session.client.reserve_later(task)
     session.task_submitted(task)
     waiting.begin(handles)
@@ -147,13 +146,11 @@ class WaitingTask:
     Args:
         session: of all of them.
         task: the task, with its id, and the handles among its arguments.
-        options: of the task.
     """
 
-    def __init__(self, session: WaitingHome, task: Task[Any], options: TaskOptions) -> None:
+    def __init__(self, session: WaitingHome, task: Task[Any]) -> None:
         self._session = session
         self._task = task
-        self._options = options
         self._used = gather()
         with self._used:
             self._spec = task.type.spec  # in its present state
@@ -214,11 +211,17 @@ class WaitingTask:
         self._over(task)
         spec, body, frames, inputs, stored, given = packed
         task.given = given
+        recorder = session.recorder
+        if recorder is not None:
+            if recorder.knows(task, spec, args, kwargs, body):
+                recorder.give(task)
+                return
+            recorder.submitted(task)
         if stored:
             store = session.store
-            put_and_send(session.client, store, task, spec, body, frames, self._options, inputs)
+            put_and_send(session.client, store, task, spec, body, frames, task.options, inputs)
         else:
-            about = (self._options, task.tags or None, task.cause, task.created, inputs)
+            about = (task.options, task.tags or None, task.cause, task.created, inputs)
             session.client.submit(task.id, spec, body, frames, *about)
 
     def _fail(self, error: Exception) -> None:

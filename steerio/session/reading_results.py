@@ -37,7 +37,11 @@ class Ended(Protocol):
     created: float
     tags: dict[str, str]
     cause: str
-    timeout_s: float
+
+    @property
+    def timeout_s(self) -> float:
+        """The longest run of one attempt, in seconds."""
+        ...
 
     @property
     def yielded(self) -> Unreadable | None:

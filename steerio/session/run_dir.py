@@ -17,6 +17,9 @@ from steerio.model.showing import in_words
 log = logging.getLogger("steerio.session")
 
 LOG_FILE = "campaign.log"
+TASKS = "tasks.jsonl"
+JOURNAL = "journal"
+"""The folder of the journal in a run directory."""
 PARAMETERS, SUMMARY = "parameters.json", "summary.json"
 _files: set[logging.Handler] = set()
 """The files of the log now: campaigns of one process overlap."""
@@ -41,6 +44,25 @@ def make_run_dir(asked: Path | str | None, name: str) -> Path:
     return path
 
 
+def reopen_run_dir(asked: Path | str) -> Path:
+    """Return the run directory of a run to go on with, which may not have begun.
+
+    Raises:
+        UsageError: it holds a run without a journal, or cannot be made or written to.
+    """
+    path = Path(asked)
+    with writing_to(path):
+        if not (path / JOURNAL).is_dir():
+            if (path / TASKS).exists():
+                raise UsageError(
+                    f"{path} holds a run without a journal, which cannot be resumed: name a fresh "
+                    "run directory"
+                )
+            return make_run_dir(path, path.name)
+        _refuse_links(path)
+    return path
+
+
 def refuse_used(asked: Path | str) -> None:
     """Refuse a run directory that has a record, or links in the place of its files.
 
@@ -51,9 +73,16 @@ def refuse_used(asked: Path | str) -> None:
         raise UsageError("the run directory has no name: name a fresh one, or none at all")
     path = Path(asked)
     with writing_to(path):
-        if (path / "tasks.jsonl").exists():
-            raise UsageError(f"{path} holds another run already; name a fresh run directory")
-        links = [name for name in (LOG_FILE, PARAMETERS, SUMMARY) if (path / name).is_symlink()]
+        if (path / TASKS).exists() or (path / JOURNAL).exists():
+            raise UsageError(
+                f"{path} holds another run already; name a fresh run directory, or go on with that "
+                f"run: resume={str(path)!r}, or steerio resume"
+            )
+        _refuse_links(path)
+
+
+def _refuse_links(path: Path) -> None:
+    links = [name for name in (LOG_FILE, PARAMETERS, SUMMARY) if (path / name).is_symlink()]
     if links:
         raise UsageError(
             f"{path / links[0]} is a link, through which nothing is written; name a fresh run "

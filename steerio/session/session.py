@@ -30,7 +30,7 @@ from steerio.session.reading_results import explain
 from steerio.session.selection import chosen_tasks, new_priorities, number_of, priority_of
 from steerio.session.session_store import SessionStore
 from steerio.session.submitting import Options, Submitter
-from steerio.session.task import Task
+from steerio.session.task import Records, Task
 from steerio.session.task_checks import make_options
 from steerio.session.task_listener import TaskListener
 from steerio.session.task_type import TaskType
@@ -63,6 +63,8 @@ class Session(Submitter):
         self.random_seed = 0
         """The seed of the random numbers of the broker's workers and tasks."""
         self._listener: TaskListener | None = None
+        self.recorder: Records | None = None
+        """Has the results recorded, while a campaign that may be resumed runs here."""
         self.clock: Callable[[], float] = time.time
         self._streams: set[EventStream] = set()
         self.snapshots = Snapshots()
@@ -130,17 +132,20 @@ class Session(Submitter):
                 raise
             return submit_after(self, handles, kind, args, kwargs, options, tags)
         cause = current_agent.get()
-        task: Task[Any] = Task(self, kind, given[0], given[1], tags, cause, self.clock())
-        if options.timeout_s is not None:
-            task.timeout_s = options.timeout_s
-        task.needs = options.needs
-        if stored:
+        task: Task[Any] = Task(self, kind, *given, tags, cause, self.clock(), options)
+        recorder = self.recorder
+        if recorder is not None and recorder.knows(task, spec, args, kwargs, body):
+            task.id = self.client.reserve_later(task)
+            recorder.give(task)
+        elif stored:
             task.id = self.client.reserve_later(task)
             put_and_send(self.client, self.store, task, spec, body, frames, options, inputs)
         else:
             client = self.client
             task.id = number = client.reserve(task)
             client.submit(number, spec, body, frames, options, tags, cause, task.created, inputs)
+        if recorder is not None:
+            recorder.submitted(task)
         if self._listener is not None:
             self._listener.task_submitted(task)
         return task

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Generator
+from collections.abc import AsyncIterator, Callable, Generator, Sequence
 from functools import partial
 from typing import Any, Generic, Literal, NoReturn, Protocol, TypeVar
 
 from steerio.client.client import Client
+from steerio.edge.record.entries import Call
 from steerio.edge.wire.endpoint import Frames
 from steerio.errors import TaskDidNotSucceed
 from steerio.model import results as rs
 from steerio.model.messages import TaskItem, TaskSettled
 from steerio.model.places import WorkerNeeds
-from steerio.model.tasks import TaskState, ToldState
+from steerio.model.tasks import TaskOptions, TaskSpec, TaskState, ToldState
 from steerio.session.arguments import Given
 from steerio.session.done import DONE, NOT_DONE, Done
 from steerio.session.items import Items, Kept, Reader
@@ -27,6 +28,39 @@ NO_KWARGS: dict[str, Any] = {}
 NO_TAGS: dict[str, str] = {}
 
 
+Reading = Callable[[Callable[[], Sequence[Any]]], rs.Result]
+"""Makes a result, given the function that returns the frames of its value."""
+
+
+class Records(Protocol):
+    """A recorder of results, as seen by the handles of tasks."""
+
+    def record_stored(
+        self, message: TaskSettled, read: Reading, then: Callable[[rs.Result], None]
+    ) -> tuple[Reading, Callable[[rs.Result], None]]:
+        """Have a result whose value is in the store recorded between its reading and its end."""
+        ...
+
+    def knows(
+        self,
+        task: Task[Any],
+        spec: TaskSpec,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        body: bytes,
+    ) -> bool:
+        """Take in a call; say whether its result is recorded, and was not given out again."""
+        ...
+
+    def give(self, task: Task[Any]) -> None:
+        """Give a task its recorded result, when it is its turn."""
+        ...
+
+    def submitted(self, task: Task[Any]) -> None:
+        """Take in that a task is sent to the broker."""
+        ...
+
+
 class TaskHome(Protocol):
     """A session, as seen by the handles of its tasks."""
 
@@ -34,6 +68,11 @@ class TaskHome(Protocol):
     store: SessionStore
     kept: Kept
     clock: Callable[[], float]
+
+    @property
+    def recorder(self) -> Records | None:
+        """The recorder of its results, if they are recorded."""
+        ...
 
     def ranked(self, task: Task[Any], priority: float) -> None:
         """Give a queued task a new priority."""
@@ -64,13 +103,14 @@ class Task(Generic[R]):
         "_session",
         "_waiters",
         "awaited",
+        "call",
         "cause",
         "created",
         "given",
         "id",
-        "needs",
+        "options",
+        "replayed",
         "tags",
-        "timeout_s",
         "type",
         "yielded",
     )
@@ -84,6 +124,7 @@ class Task(Generic[R]):
         tags: dict[str, str] | None,
         cause: str,
         created: float,
+        options: TaskOptions,
     ) -> None:
         self._session = session
         self._reached: Literal["pending"] | ToldState = "pending"
@@ -99,8 +140,11 @@ class Task(Generic[R]):
         self.tags = tags or NO_TAGS
         self.cause = cause
         self.created = created
-        self.timeout_s = 0.0
-        self.needs: WorkerNeeds | None = None
+        self.options = options
+        self.call: Call | None = None
+        """Its call, if its result is recorded."""
+        self.replayed = False
+        """Whether its result was recorded before, and no worker ran it now."""
         self.awaited = False
         """Whether code waits, or has asked, for its end."""
 
@@ -118,6 +162,16 @@ class Task(Generic[R]):
             f"{self!r} cannot be sent or kept: give it as an argument of a task, also in lists, "
             "tuples and dicts, or await it and give its value"
         )
+
+    @property
+    def timeout_s(self) -> float:
+        """The longest run of one attempt, in seconds; 0: it is not bounded."""
+        return self.options.timeout_s or 0.0
+
+    @property
+    def needs(self) -> WorkerNeeds | None:
+        """The least make of a worker that runs it."""
+        return self.options.needs
 
     @property
     def session(self) -> TaskHome:
@@ -208,6 +262,11 @@ class Task(Generic[R]):
         if self._result is None:
             self._session.ranked(self, priority)
 
+    @property
+    def has_callbacks(self) -> bool:
+        """Whether code waits for it, or is to be called when it ends."""
+        return bool(self._callbacks or self._waiters)
+
     def add_done_callback(self, callback: Callable[[Task[R]], None]) -> None:
         """Call back on the loop once the task has ended (at once if it has)."""
         if self._result is not None:
@@ -287,8 +346,11 @@ class Task(Generic[R]):
         if message.stored is None:
             self._settle(make_result(self, message, lambda: frames))
         else:
-            read = partial(make_result, self, message)
-            self._session.store.fetch(message.stored, read, self._settle)
+            read: Reading = partial(make_result, self, message)
+            then: Callable[[rs.Result], None] = self._settle
+            if self._session.recorder is not None:
+                read, then = self._session.recorder.record_stored(message, read, then)
+            self._session.store.fetch(message.stored, read, then)
 
     def fail_unsent(self, error: rs.TaskError) -> None:
         """Take in that the task was never sent, and why."""

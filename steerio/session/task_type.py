@@ -14,7 +14,7 @@ from steerio.edge.encoding.call_codec import CallCodec
 from steerio.edge.encoding.callables import fingerprint, is_bound, kind_of, name_of, written
 from steerio.edge.encoding.references import BareLatest, BareReference, gather, note
 from steerio.launch.needs import Needs
-from steerio.model.bounds import named
+from steerio.model.bounds import named, said
 from steerio.model.objects import FROM_SETTING, check_number
 from steerio.model.tasks import FunctionKind, TaskOptions, TaskSpec
 from steerio.session.rebound_settings import Rebound
@@ -76,6 +76,7 @@ class TaskType(Generic[P, R]):
         options: TaskOptions | None = None,
         preload: Sequence[str] = (),
         threshold_bytes: int | None = FROM_SETTING,
+        version: str = "",
     ) -> None:
         given: Any = function
         if issubclass(type(given), staticmethod):
@@ -92,6 +93,7 @@ class TaskType(Generic[P, R]):
         self.options = options or TaskOptions()
         self.preload = list(preload)
         self.threshold_bytes = threshold_bytes
+        self.version = version
         self.name = checked_name(name_of(function))
         self.kind: FunctionKind = kind_of(function)
         self._by_path: bool | None = None
@@ -180,7 +182,7 @@ class TaskType(Generic[P, R]):
     def __reduce__(self) -> Any:
         """Travel in parts, so that functions shipped by value may refer to it."""
         made_of = (self.function, self.pool, self.options, self.preload, self.threshold_bytes)
-        return TaskType, made_of
+        return TaskType, (*made_of, self.version)
 
 
 @overload
@@ -198,6 +200,7 @@ def task(
     cancel_grace_s: float = ...,
     needs: Needs | None = ...,
     threshold_bytes: int | None = ...,
+    version: str = ...,
 ) -> Callable[[Callable[P, R]], TaskType[P, R]]: ...
 
 
@@ -213,6 +216,7 @@ def task(
     cancel_grace_s: float = 0.2,
     needs: Needs | None = None,
     threshold_bytes: int | None = FROM_SETTING,
+    version: str = "",
 ) -> Any:
     """Make a function a task type.
 
@@ -230,6 +234,8 @@ def task(
         needs: the least make of a worker that runs it; by default any worker of its pool does.
         threshold_bytes: arguments and values that are longer go by reference, through the store;
             ``None``: never; by default (-1) the store's setting decides.
+        version: of the function; give it another, and results that a journal has of it are not
+            used any more when a campaign is resumed.
 
     Raises:
         UsageError: an option is wrong.
@@ -240,12 +246,13 @@ def task(
         TaskOptions(), priority, timeout_s, retries, cancel_grace_s=cancel_grace_s, needs=needs
     )
     pool = named(pool, "the pool of a task type")
+    version = said(version, "the version of a task type")
     if threshold_bytes != FROM_SETTING:
         check_number("threshold_bytes", threshold_bytes, least=0, or_none=True)
 
     def decorate(function: Callable[..., Any]) -> TaskType[..., Any]:
         check_decorated(function)
-        return TaskType(function, pool, options, preload, threshold_bytes)
+        return TaskType(function, pool, options, preload, threshold_bytes, version)
 
     return decorate if function is None else decorate(function)
 

@@ -90,6 +90,10 @@ class CrashingDisk:
         return {name: file.survivor(keeping, random) for name, file in names.items()}
 
     @property
+    def crashed(self) -> bool:
+        return self._crashed
+
+    @property
     def descriptors(self) -> int:
         return len(self._open)
 

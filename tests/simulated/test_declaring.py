@@ -170,7 +170,17 @@ def test_a_method_that_overrides_an_agent_is_one() -> None:
 # -- names --------------------------------------------------------------------------------------
 
 OWN = [
-    *("as_completed", "events", "gather", "map", "nodes", "options", "pools", "publish"),
+    *(
+        "as_completed",
+        "checkpoint",
+        "events",
+        "gather",
+        "map",
+        "nodes",
+        "options",
+        "pools",
+        "publish",
+    ),
     *("put", "run", "session", "stop", "stream", "submit", "versions"),
 ]
 

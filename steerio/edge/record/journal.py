@@ -27,6 +27,9 @@ from steerio.model.showing import in_words
 
 TASKS_FILE = "tasks.jsonl"
 EVENTS_FILE = "events.jsonl"
+NO_LINK = os.O_NOFOLLOW
+LOOKED_BACK = 1 << 16
+"""Bytes that are read at a time to find the end of the last line."""
 SHOWN_BYTES = 2048
 """Longer arguments and values are left out of the record of a task."""
 SHOWN_DEPTH = 32
@@ -183,9 +186,23 @@ def _appending(path: Path) -> FileIO:
     Raises:
         OSError: it cannot be opened.
     """
-    return FileIO(
-        path, "ab", opener=lambda name, flags: os.open(name, flags | os.O_NOFOLLOW, 0o666)
-    )
+    file = FileIO(path, "ab+", opener=lambda name, flags: os.open(name, flags | NO_LINK, 0o666))
+    _cut_torn(file)
+    return file
+
+
+def _cut_torn(file: FileIO) -> None:
+    """Cut off a last line that is not whole, as a machine that stopped may have left it."""
+    end = whole = file.seek(0, os.SEEK_END)
+    while whole:
+        start = max(0, whole - LOOKED_BACK)
+        line_end = os.pread(file.fileno(), whole - start, start).rfind(b"\n")
+        if line_end >= 0:
+            whole = start + line_end + 1
+            break
+        whole = start
+    if whole < end:
+        file.truncate(whole)
 
 
 def _append(file: FileIO, lines: bytes) -> None:

@@ -1,0 +1,221 @@
+"""The keeping of a campaign: its results are recorded, snapshots taken, and its past restored."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from steerio.campaign.calls import Calls
+from steerio.campaign.campaign import Campaign
+from steerio.campaign.captured import (
+    CampaignState,
+    Captured,
+    Submission,
+    capture_boards,
+    decode_content,
+    restored_boards,
+)
+from steerio.campaign.limits import Spent
+from steerio.campaign.past import Past
+from steerio.campaign.snapshots import Durable, Snapshots
+from steerio.campaign.state import read_state, write_state
+from steerio.errors import StateError
+from steerio.session.current_agent import current_agent
+from steerio.session.recorder import Appends, Recorder
+from steerio.session.replay import Replay
+from steerio.session.session import Session
+from steerio.session.task import Task
+
+SNAPSHOT_S = 30.0
+"""Seconds from one snapshot to the next."""
+SNAPSHOT_RESULTS = 100_000
+"""Or so many results, if these come first."""
+
+
+class KeptRun(Protocol):
+    """One run of a campaign, as seen by its keeping."""
+
+    campaign: Campaign
+    session: Session
+    spent: Spent
+
+    @property
+    def all_calls(self) -> list[Calls]:
+        """The calls of all triggered methods."""
+        ...
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether no call is under way, and each agent has ended or waits in ``checkpoint``."""
+        ...
+
+    @property
+    def is_soon_quiet(self) -> bool:
+        """Whether that may be so soon, if no other call begins."""
+        ...
+
+    @property
+    def ended_agents(self) -> set[str]:
+        """The names of the agents that have ended."""
+        ...
+
+    @property
+    def loose_tasks(self) -> list[Task[Any]]:
+        """The tasks that are out and come from no board."""
+        ...
+
+    @property
+    def seconds(self) -> float:
+        """The seconds that the campaign has run, in all incarnations."""
+        ...
+
+    def fail(self, error: Exception) -> None:
+        """End the campaign with an error."""
+        ...
+
+
+class Journal(Appends, Durable, Protocol):
+    """A journal, as seen by the keeping of a campaign."""
+
+
+class Keeping:
+    """The keeping of one run.
+
+    Args:
+        journal: takes the results and snapshots.
+        past: what it told of the incarnations before.
+        every_s, every_results: how often to take snapshots.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        past: Past,
+        *,
+        every_s: float = SNAPSHOT_S,
+        every_results: int = SNAPSHOT_RESULTS,
+    ) -> None:
+        self.past = past
+        self.snapshots: Snapshots
+        self.recorder: Recorder
+        self._journal = journal
+        self._every = every_s, every_results
+        self._content = decode_content(past.snapshot) if past.snapshot else None
+        self._run: KeptRun
+        self._tasks: list[Submission] = []
+
+    def __repr__(self) -> str:
+        return f"<Keeping: {self.past.incarnations} incarnations before>"
+
+    @property
+    def restores(self) -> bool:
+        """Whether a snapshot is restored, so that the campaign does not begin anew."""
+        return self._content is not None
+
+    @property
+    def pools(self) -> dict[str, int]:
+        """The workers of each pool when the last snapshot was taken."""
+        return {} if self._content is None else self._content.pools
+
+    def begin(self, run: KeptRun) -> None:
+        """Have the results of a run recorded, from now on."""
+        self._run = run
+        left = [] if self._content is None else self._content.left
+        replay = Replay(run.session.client, [*left, *self.past.results])
+        self.past.results = []
+        self.recorder = Recorder(run.session.client, self._journal, replay, run.fail)
+        run.session.recorder = self.recorder
+        every_s, every_results = self._every
+        self.snapshots = Snapshots(
+            self.recorder,
+            self._journal,
+            self._capture,
+            lambda: run.is_quiet,
+            lambda: run.is_soon_quiet,
+            every_s=every_s,
+            every_results=every_results,
+            covers=self.past.covers,
+        )
+
+    def close(self) -> None:
+        """Record nothing any more."""
+        self.snapshots.close()
+        self.recorder.close()
+        self._run.session.recorder = None
+
+    def _capture(self) -> Captured:
+        """Return the state of the campaign, between two turns of the loop.
+
+        Raises:
+            StateError: it cannot be told now.
+        """
+        run, campaign = self._run, self._run.campaign
+        boards = capture_boards(campaign)
+        kind = type(campaign)
+        spent = run.spent
+        state = CampaignState(
+            kind=f"{kind.__module__}:{kind.__qualname__}",
+            version=kind.state_version,
+            attributes=campaign.save_state(),
+            calls=[s for i, calls in enumerate(run.all_calls) if (s := calls.state(i)) is not None],
+            tasks=[_submission(task) for task in run.loose_tasks],
+            ended=sorted(run.ended_agents),
+            spent=(spent.tasks, spent.successes, spent.failures, spent.worker_s, run.seconds),
+        )
+        head = write_state(state, campaign, [each.board for each in boards])
+        pools = {n: load.at_home for n, load in run.session.client.watch.pools.items()}
+        return Captured(campaign, head, boards, self.recorder.replay.left, pools)
+
+    def restore(self) -> float:
+        """Give the campaign the state of the last snapshot; return its seconds until then.
+
+        Raises:
+            StateError: that cannot be done with the code as it is now.
+        """
+        assert self._content is not None
+        run, campaign = self._run, self._run.campaign
+        boards = restored_boards(self._content.boards, campaign)
+        state: CampaignState = read_state(self._content.head, campaign, boards)
+        self._content = None
+        _check_kind(campaign, state)
+        campaign.restore_state(state.attributes, state.version)
+        _restore_calls(run.all_calls, state)
+        run.ended_agents.update(state.ended)
+        spent = run.spent
+        spent.tasks, spent.successes, spent.failures, spent.worker_s, seconds = state.spent
+        self._tasks = state.tasks
+        return seconds
+
+    def submit_again(self) -> None:
+        """Submit the tasks that were out."""
+        for task in self._tasks:
+            token = current_agent.set(task.cause)
+            try:
+                self._run.session.submit_with(
+                    task.task_type, task.args, task.kwargs, task.options, task.tags or None
+                )
+            finally:
+                current_agent.reset(token)
+        self._tasks = []
+
+
+def _submission(task: Task[Any]) -> Submission:
+    if task.has_callbacks:
+        raise StateError(f"code waits for {task!r}")
+    return Submission(task.type, task.args, task.kwargs, task.options, task.tags, task.cause)
+
+
+def _check_kind(campaign: Campaign, state: CampaignState) -> None:
+    kind = type(campaign)
+    if state.kind.rpartition(":")[2] != kind.__qualname__:
+        raise StateError(f"the snapshot is of {state.kind}, not of {kind.__qualname__}")
+
+
+def _restore_calls(all_calls: list[Calls], state: CampaignState) -> None:
+    for each in state.calls:
+        calls = all_calls[each.place] if each.place < len(all_calls) else None
+        if calls is None or calls.name != each.name:
+            raise StateError(
+                f"the snapshot has calls of {each.name} (trigger {each.place}), which the campaign "
+                "does not have any more"
+            )
+        calls.restore(each)

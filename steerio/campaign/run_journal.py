@@ -1,0 +1,154 @@
+"""The journal of one run: opened in its run directory, read, and closed with the run's end."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+from steerio.campaign.campaign import Campaign
+from steerio.campaign.captured import decode_content
+from steerio.campaign.past import Past, read_past
+from steerio.campaign.state import read_state, write_state
+from steerio.edge.record.disk import Folder
+from steerio.edge.record.durable import Durability, DurableJournal
+from steerio.edge.record.entries import FORMAT, Began, EndedEntry, Kind, encode_entry
+from steerio.edge.record.opening import OpenJournal, open_folder, remove_below
+from steerio.edge.record.segments import JournalReader
+from steerio.edge.system.own_files import writing_to
+from steerio.errors import JournalFailed, JournalFenced, JournalFull, StateError, UsageError
+from steerio.session.run_dir import JOURNAL
+from steerio.version import __version__
+
+log = logging.getLogger("steerio.campaign")
+
+
+class RunJournal:
+    """The journal of one run.
+
+    Args:
+        opened: the journal of its folder.
+        level: how long entries survive.
+        on_failure: called once, by a thread, if syncing fails.
+    """
+
+    def __init__(
+        self,
+        opened: OpenJournal,
+        level: Durability,
+        on_failure: Callable[[BaseException], object],
+    ) -> None:
+        self.past: Past = read_past(opened.read().frames())
+        """What it told when it was opened."""
+        self._opened = opened
+        self._journal = DurableJournal(opened.writer, level, on_failure=on_failure)
+        self.append = self._journal.append
+        self.sync = self._journal.sync
+
+    def __repr__(self) -> str:
+        return f"<RunJournal in {self._opened.disk.where}, {self.written_to} entries>"
+
+    @property
+    def written_to(self) -> int:
+        """The last number that was written."""
+        return self._journal.written_to
+
+    def remove_below(self, number: int) -> None:
+        """Remove the files that have only entries below a number."""
+        remove_below(self._opened.disk, number, self._opened.owner)
+
+    def begin(self, began: Began) -> None:
+        """Note that an incarnation begins.
+
+        Raises:
+            JournalFull, JournalFailed, JournalFenced: it cannot be written.
+        """
+        self.append([(Kind.BEGAN, encode_entry(began))])
+
+    def end(self, outcome: str, because: str) -> None:
+        """Note how the run ended, and close the journal; problems are logged only."""
+        try:
+            self.append([(Kind.ENDED, encode_entry(EndedEntry(outcome, because)))])
+        except (JournalFull, JournalFailed, JournalFenced) as error:
+            log.warning("the end of the run is not in its journal: %s", error)
+        try:
+            self._journal.close()
+        except (JournalFailed, JournalFenced) as error:
+            log.warning("%s", error)
+
+
+def open_run_journal(
+    run_dir: Path,
+    level: Durability,
+    on_failure: Callable[[BaseException], object],
+    *,
+    take_over: bool = False,
+) -> RunJournal:
+    """Open the journal of a run directory, which may have none yet, and read it.
+
+    Raises:
+        UsageError: it cannot be written to, or another version wrote it.
+        JournalTaken: another process may be writing to it.
+        JournalDamaged: it cannot be read to its end.
+        JournalFull, JournalFailed: it cannot be written.
+    """
+    folder = run_dir / JOURNAL
+    with writing_to(run_dir):
+        folder.mkdir(exist_ok=True)
+    opened = open_folder(folder, take_over=take_over)
+    try:
+        return RunJournal(opened, level, on_failure)
+    except BaseException:
+        opened.writer.close()
+        raise
+
+
+def read_run_journal(run_dir: Path) -> Past:
+    """Return what the journal of a run directory tells, without writing to it.
+
+    Raises:
+        UsageError: there is none, or it cannot be read, or another version wrote it.
+        JournalDamaged: it cannot be read to its end.
+    """
+    folder = run_dir / JOURNAL
+    if not folder.is_dir():
+        raise UsageError(f"{run_dir} has no journal to resume from: name the folder of a run")
+    try:
+        return read_past(JournalReader(Folder(folder)).frames())
+    except OSError as error:
+        raise UsageError(f"{folder} cannot be read: {error.strerror or error}") from None
+
+
+def began_now(campaign: Campaign, file: str, random_seed: int) -> Began:
+    """Return the entry for an incarnation that begins now."""
+    kind = type(campaign)
+    try:
+        arguments = write_state(getattr(campaign, "_made_with", None) or {}, campaign, [])
+    except StateError:
+        arguments = b""
+    name = f"{kind.__module__}:{kind.__qualname__}"
+    return Began(FORMAT, name, file, arguments, random_seed, __version__)
+
+
+def arguments_of(began: Began) -> dict[str, Any]:
+    """Return the arguments of ``__init__`` that an incarnation was made with.
+
+    Raises:
+        UsageError: they are not known, or cannot be read with the code as it is now.
+    """
+    try:
+        arguments = read_state(began.arguments, None, []) if began.arguments else None
+    except StateError as error:
+        raise UsageError(f"the arguments of {began.campaign} cannot be read: {error}") from None
+    if not isinstance(arguments, dict):
+        raise UsageError(
+            f"the arguments of {began.campaign} could not be recorded: make the campaign yourself, "
+            "and give it to steerio.run(campaign, resume=...)"
+        )
+    return cast("dict[str, Any]", arguments)
+
+
+def pools_of(past: Past) -> dict[str, int]:
+    """Return the workers of each pool when the last snapshot was taken."""
+    return decode_content(past.snapshot).pools if past.snapshot else {}

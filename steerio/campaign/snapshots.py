@@ -1,0 +1,205 @@
+"""Snapshots of a campaign: its state between two calls, so that a resume need not replay all.
+
+Theory. The state can be told between calls: when no handler is under way, and each ``@agent`` has
+ended or waits in ``checkpoint()``. When a snapshot is due, calls that would begin are held for a
+moment, so that the others come to their end. If they do not, the next try is later. Nothing depends
+on a snapshot: without one the results are given to the campaign again from the start.
+
+Between two turns of the loop the attributes are pickled, and the tables of boards are copied. A
+thread does the rest, and the journal takes it in parts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable
+from typing import Protocol
+
+from steerio.campaign.captured import Captured, encode_captured
+from steerio.edge.record.entries import Kind, Parts, SnapshotEntry, encode_entry
+from steerio.errors import JournalFailed, JournalFenced, StateError
+from steerio.session.recorder import Recorder
+
+log = logging.getLogger("steerio.campaign")
+
+HOLD_S = 1.0
+"""Longest hold of calls for a snapshot."""
+KEPT = 3
+"""Snapshots of which the frames behind them are kept."""
+
+
+class Durable(Protocol):
+    """A journal, as seen by the snapshots in it."""
+
+    @property
+    def written_to(self) -> int:
+        """The last number that was written."""
+        ...
+
+    def sync(self) -> int:
+        """Wait until all that was appended is synced."""
+        ...
+
+    def remove_below(self, number: int) -> None:
+        """Remove what is only of frames below a number."""
+        ...
+
+
+class Snapshots:
+    """Takes the snapshots of one run.
+
+    Args:
+        recorder, journal: where to write them.
+        capture: returns the state, between two turns of the loop; raises a `StateError` if it
+            cannot be told.
+        is_quiet: says whether it may be asked for now; ``may_hold``: whether it may soon, if no
+            other call begins.
+        every_s: seconds from one to the next.
+        every_results: or so many results, if these come first.
+        covers: as of earlier incarnations.
+    """
+
+    def __init__(
+        self,
+        recorder: Recorder,
+        journal: Durable,
+        capture: Callable[[], Captured],
+        is_quiet: Callable[[], bool],
+        may_hold: Callable[[], bool],
+        *,
+        every_s: float,
+        every_results: int,
+        covers: list[int],
+    ) -> None:
+        self._recorder = recorder
+        self._journal = journal
+        self._capture = capture
+        self._is_quiet, self._may_hold = is_quiet, may_hold
+        self._every_s, self._every_results = every_s, every_results
+        self._covers = list(covers)
+        self._loop = asyncio.get_running_loop()
+        self._results = 0
+        self._due = False
+        self._held: asyncio.Future[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._writing: asyncio.Task[None] | None = None
+        self._told = ""
+        self.taken = 0
+        """How many were taken."""
+
+    def __repr__(self) -> str:
+        return f"<Snapshots: {self.taken} taken{', one is due' if self._due else ''}>"
+
+    def begin(self) -> None:
+        """Begin to take snapshots."""
+        self._wait()
+
+    def close(self) -> None:
+        """Take none any more."""
+        self._due = False
+        self._let_go()
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._writing is not None:
+            self._writing.cancel()
+
+    @property
+    def held(self) -> asyncio.Future[None] | None:
+        """Done when calls that would begin need be held no more; ``None``: they need not be."""
+        return self._held
+
+    @property
+    def due(self) -> bool:
+        """Whether one is to be taken."""
+        return self._due
+
+    def result(self) -> None:
+        """Count a result."""
+        self._results += 1
+        if self._results >= self._every_results and not self._due and self._writing is None:
+            self._is_due()
+
+    def look(self) -> None:
+        """Take the snapshot that is due, if the campaign is quiet; else hold calls for a moment."""
+        if not self._due:
+            return
+        if self._is_quiet() and not self._recorder.busy and not self._recorder.replay.under_way:
+            self._take()
+        elif self._held is None and self._may_hold():
+            self._held = self._loop.create_future()
+            self._wait(HOLD_S, self._give_up)
+
+    def _wait(self, seconds: float | None = None, then: Callable[[], None] | None = None) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_later(seconds or self._every_s, then or self._is_due)
+
+    def _is_due(self) -> None:
+        self._due = True
+        self._loop.call_soon(self.look)
+
+    def _give_up(self) -> None:
+        """Let calls begin again; try later."""
+        self._due = False
+        self._results = 0
+        self._let_go()
+        self._wait()
+
+    def _let_go(self) -> None:
+        held, self._held = self._held, None
+        if held is not None and not held.done():
+            held.set_result(None)
+
+    def _take(self) -> None:
+        self._due = False
+        self._results = 0
+        covers = self._journal.written_to
+        try:
+            captured = self._capture()
+        except StateError as error:
+            self._say(f"no snapshot can be taken: {error}")
+            self._give_up()
+            return
+        self._let_go()
+        self._writing = self._loop.create_task(self._write(captured, covers))
+
+    async def _write(self, captured: Captured, covers: int) -> None:
+        try:
+            content = await asyncio.to_thread(encode_captured, captured)
+            written = self._loop.create_future()
+
+            def entry(parts: Parts | None) -> tuple[int, bytes]:
+                mark = SnapshotEntry(covers, b"" if parts else content, parts)
+                return Kind.SNAPSHOT, encode_entry(mark)
+
+            def done() -> None:
+                if not written.done():
+                    written.set_result(None)
+
+            self._recorder.write_long([content], entry, done)
+            await written
+            self.taken += 1
+            self._covers.append(covers)
+            await asyncio.to_thread(self._forget)
+        except StateError as error:
+            self._say(f"no snapshot can be taken: {error}")
+        except (JournalFailed, JournalFenced) as error:
+            self._recorder.fail(error)
+        finally:
+            self._writing = None
+            with contextlib.suppress(RuntimeError):  # the loop is closed
+                self._wait()
+
+    def _forget(self) -> None:
+        """Remove frames that only older snapshots need."""
+        if len(self._covers) > KEPT:
+            self._journal.sync()  # the latest must be there before an older one goes
+            self._journal.remove_below(self._covers[-KEPT] + 1)
+            del self._covers[:-KEPT]
+
+    def _say(self, text: str) -> None:
+        if text != self._told:
+            self._told = text
+            log.warning("%s. Results are recorded, so a resume replays them from before", text)

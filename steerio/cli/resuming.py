@@ -1,0 +1,47 @@
+"""``steerio resume``: finds the campaign of a run directory, and goes on with it."""
+
+from __future__ import annotations
+
+import types
+from pathlib import Path
+from typing import Any
+
+from steerio.campaign.campaign import Campaign
+from steerio.campaign.run_journal import arguments_of, read_run_journal
+from steerio.cli.failures import show_traceback
+from steerio.cli.running import find_campaign, run_campaign
+from steerio.edge.record.entries import Began
+from steerio.errors import UsageError
+
+
+def resume_run(given: dict[str, Any]) -> None:
+    """Go on with the run in a run directory, with the options given on the command line."""
+    run_dir = Path(given["run_dir"])
+    began = read_run_journal(run_dir).began
+    if began is None:
+        raise UsageError(f"the run in {run_dir} had not begun: run it anew")
+    if not began.file:
+        raise UsageError(
+            f"the run in {run_dir} was not started by steerio run: run your program again, with "
+            f"steerio.run(campaign, resume={str(run_dir)!r})"
+        )
+    path = Path(began.file)
+    if not path.is_file():
+        raise UsageError(
+            f"the campaign was in {path}, which is not there any more: say where it is now, with "
+            f"steerio run FILE --resume {run_dir} and the options that it was given"
+        )
+    options = {**given, "resume": str(run_dir), "run_dir": None, "random_seed": None}
+    run_campaign(path, lambda module: _made_again(module, began), options)
+
+
+def _made_again(module: types.ModuleType, began: Began) -> Campaign:
+    kind = find_campaign(module, began.campaign.rpartition(":")[2])
+    arguments = arguments_of(began)
+    try:
+        return kind(**arguments)
+    except UsageError:
+        raise
+    except Exception as error:  # noqa: BLE001 - it is the user's code
+        show_traceback(error)
+        raise UsageError(f"{kind.__name__}(...) could not be made: {error}") from None

@@ -1,0 +1,214 @@
+"""The entries of a campaign's journal, as the kinds and bodies of frames.
+
+A result is one frame, and so is the mark of a snapshot. Content that is longer than
+``PART_BYTES`` comes before that frame, in frames of its own, its *parts*: so no single append keeps
+the loop for long, and content whose frame is missing was never whole.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Sequence
+from enum import IntEnum
+from itertools import islice
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from steerio.errors import JournalDamaged
+from steerio.model.messages import TaskSettled
+
+PART_BYTES = 1 << 20
+"""Length of a part; content up to this travels in the frame itself."""
+KEY_BYTES = 16
+"""Length of the digest of a call."""
+FORMAT = 1
+"""The version of these entries, in the first of each incarnation."""
+
+_id = struct.Struct("<Q")
+
+
+class Kind(IntEnum):
+    """The kinds of frames."""
+
+    BEGAN = 1
+    RESULT = 2
+    PART = 3
+    SNAPSHOT = 4
+    ENDED = 5
+
+
+class Parts(Struct, frozen=True, gc=False, array_like=True):
+    """The content that came before a frame, in parts.
+
+    Attributes:
+        number: under which they were written.
+        lengths: of the pieces that they make up.
+    """
+
+    number: int
+    lengths: list[int]
+
+
+class Began(Struct, frozen=True, gc=False):
+    """An incarnation of the campaign began.
+
+    Attributes:
+        format: of the entries.
+        campaign: its class, as ``module:qualname``.
+        file: the file that defines it, if it was loaded as one; else empty.
+        arguments: those of its ``__init__``, by name, pickled; empty: they cannot be.
+        random_seed: of workers and tasks.
+        version: of steerio.
+    """
+
+    format: int
+    campaign: str
+    file: str
+    arguments: bytes
+    random_seed: int
+    version: str
+
+
+class ResultEntry(Struct, frozen=True, gc=False, array_like=True):
+    """How a task ended.
+
+    Attributes:
+        task_type: the name of its type.
+        call: its packed arguments, if they are short; else empty.
+        settled: the broker's message; its ``body`` and ``frames`` are the value's.
+        frames: the frames of the value.
+        parts: they are in these instead.
+    """
+
+    task_type: str
+    call: bytes
+    settled: TaskSettled
+    frames: list[Any]
+    parts: Parts | None = None
+
+
+class SnapshotEntry(Struct, frozen=True, gc=False, array_like=True):
+    """The mark of a whole snapshot.
+
+    Attributes:
+        covers: the number of the last frame whose result it includes.
+        content: its bytes, if they are few.
+        parts: they are in these instead.
+    """
+
+    covers: int
+    content: bytes
+    parts: Parts | None = None
+
+
+class EndedEntry(Struct, frozen=True, gc=False):
+    """The campaign came to its end.
+
+    Attributes:
+        outcome: ``completed``, ``interrupted`` or ``failed``.
+        because: the reason, in words.
+    """
+
+    outcome: str
+    because: str
+
+
+_encoder = msgspec.msgpack.Encoder()
+_encode = _encoder.encode
+_decoders: dict[type, Any] = {
+    kind: msgspec.msgpack.Decoder(kind) for kind in (Began, ResultEntry, SnapshotEntry, EndedEntry)
+}
+
+
+def encode_entry(entry: Began | SnapshotEntry | EndedEntry) -> bytes:
+    """Return the body of an entry's frame."""
+    return _encode(entry)
+
+
+class Call(Struct, frozen=True, gc=False, array_like=True):
+    """A call whose result is to be recorded.
+
+    Attributes:
+        key: the digest of all of it.
+        task_type: the name of its type.
+        body: its packed arguments, if they are short; else empty.
+    """
+
+    key: bytes
+    task_type: str
+    body: bytes
+
+
+def encode_result(
+    call: Call, settled: TaskSettled, frames: Sequence[Any], parts: Parts | None = None
+) -> bytes:
+    """Return the body of a result's frame: the digest of its call, and the entry."""
+    entry = ResultEntry(call.task_type, call.body, settled, [memoryview(f) for f in frames], parts)
+    return call.key + _encode(entry)
+
+
+def key_of(body: bytes) -> bytes:
+    """Return the digest of the call of a result's frame."""
+    return body[:KEY_BYTES]
+
+
+def decode_result(body: bytes) -> ResultEntry:
+    """Return the entry of a result's frame.
+
+    Raises:
+        JournalDamaged: it is none.
+    """
+    entry: ResultEntry = _decode(ResultEntry, memoryview(body)[KEY_BYTES:])
+    return entry
+
+
+def decode_entry(kind: type[Any], body: bytes) -> Any:
+    """Return an entry of this type.
+
+    Raises:
+        JournalDamaged: it is none.
+    """
+    return _decode(kind, body)
+
+
+def _decode(kind: type[Any], body: bytes | memoryview) -> Any:
+    try:
+        return _decoders[kind].decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        reason = f"a {kind.__name__} of it cannot be read ({error}): it is of another version"
+        raise JournalDamaged("the journal", 0, reason) from None
+
+
+def parts_of(number: int, pieces: Sequence[Any]) -> Iterator[bytes]:
+    """Yield the bodies of the parts of some pieces of content."""
+    head = _id.pack(number)
+    for piece in pieces:
+        whole = memoryview(piece).cast("B")
+        for at in range(0, len(whole), PART_BYTES):
+            yield head + whole[at : at + PART_BYTES]
+
+
+class Assembly:
+    """Puts the parts that are read together again."""
+
+    def __init__(self) -> None:
+        self._read: dict[int, list[bytes]] = {}
+
+    def add(self, body: bytes) -> None:
+        """Take in a part."""
+        (number,) = _id.unpack_from(body)
+        self._read.setdefault(number, []).append(body[_id.size :])
+
+    def take(self, parts: Parts, what: str) -> list[bytes]:
+        """Return the pieces that these parts make up.
+
+        Raises:
+            JournalDamaged: some are missing.
+        """
+        read = iter(self._read.pop(parts.number, []))
+        pieces = [b"".join(islice(read, -(-length // PART_BYTES))) for length in parts.lengths]
+        if [len(piece) for piece in pieces] != parts.lengths:
+            raise JournalDamaged("the journal", 0, f"a part of {what} is missing")
+        return pieces

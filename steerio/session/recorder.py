@@ -1,0 +1,287 @@
+"""The recorder of a session: it has results written to a journal before anyone hears of them.
+
+Theory. The results of one batch of the broker's messages are appended together, and only then is
+the batch dealt out. If the journal has no room, the batch waits, and all behind it. So whatever an
+agent has decided by, the journal has. A long value is appended in parts, one in each turn of the
+loop, and its task ends after the last.
+
+Ends that a rerun would likely not repeat are not recorded: of tasks that were cancelled, or lost
+with their workers. Neither are those of generators, whose items nobody keeps.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import os
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Protocol
+
+from steerio.client.client import Client
+from steerio.client.line import Received
+from steerio.edge.encoding.digests import digest_call
+from steerio.edge.encoding.values import total_bytes
+from steerio.edge.record.entries import (
+    PART_BYTES,
+    Call,
+    Kind,
+    Parts,
+    encode_result,
+    parts_of,
+)
+from steerio.errors import EncodingError, JournalFailed, JournalFenced, JournalFull
+from steerio.model import messages as ms
+from steerio.model import results as rs
+from steerio.model.tasks import TaskSpec
+from steerio.session.replay import Replay
+from steerio.session.task import Task
+
+log = logging.getLogger("steerio.session")
+
+RECORDED = frozenset({"succeeded", "failed", "timed_out"})
+"""The ends that are recorded."""
+SHOWN_BYTES = 2048
+"""Longer arguments are not recorded beside their digest."""
+RETRY_S = 1.0
+"""Seconds after which an append is tried again if there was no room."""
+
+Frames_ = Callable[[], Sequence[Any]]
+
+
+class Appends(Protocol):
+    """A journal, as seen by a recorder."""
+
+    def append(self, entries: Sequence[tuple[int, bytes]]) -> int:
+        """Append a batch of kinds and bodies, and return its last number."""
+        ...
+
+
+class Recorder:
+    """Records the results of one session.
+
+    Args:
+        client: gets the broker's messages.
+        journal: takes the entries.
+        replay: the results that the journal had before.
+        fail: called with the error if the journal cannot go on.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        journal: Appends,
+        replay: Replay,
+        fail: Callable[[Exception], None],
+    ) -> None:
+        self.replay = replay
+        self._client = client
+        self._journal = journal
+        self._fail = fail
+        self._loop = asyncio.get_running_loop()
+        self._calls: dict[int, Call] = {}
+        """The calls whose results are to be recorded, by task."""
+        self._untold: set[str] = set()
+        self._parts: deque[tuple[Iterator[tuple[int, bytes]], Callable[[], None]]] = deque()
+        """Entries to append, one in each turn of the loop, and the calls that follow."""
+        self._part: tuple[int, bytes] | None = None
+        """The one of these that is next, once it was made."""
+        self._waiting: deque[Received] = deque()
+        """Batches that wait for room in the journal."""
+        self._retry: asyncio.TimerHandle | None = None
+        self.failed = False
+        self.full = False
+        """Whether the journal has no room, so that no news is dealt out."""
+        client.record_by(self._take_in)
+
+    def __repr__(self) -> str:
+        state = "full" if self.full else "failed" if self.failed else "recording"
+        return f"<Recorder: {state}, {len(self._calls)} tasks under way>"
+
+    @property
+    def busy(self) -> bool:
+        """Whether some content is only half written."""
+        return bool(self._parts or self._waiting)
+
+    def close(self) -> None:
+        """Record no more: later messages are dealt out at once."""
+        self._client.record_by(None)
+        if self._retry is not None:
+            self._retry.cancel()
+        self._parts.clear()
+        self._waiting.clear()
+
+    # -- submitting ------------------------------------------------------------------------------
+
+    def knows(
+        self,
+        task: Task[Any],
+        spec: TaskSpec,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        body: bytes,
+    ) -> bool:
+        """Take in a call; say whether its result is recorded, and was not given out again."""
+        kind = task.type
+        if kind.kind == "generator":
+            return False
+        try:
+            key = digest_call(kind.name, kind.version, spec.code, args, kwargs)
+        except EncodingError as error:
+            if kind.name not in self._untold:
+                self._untold.add(kind.name)
+                log.warning("results of %s cannot be recorded: %s", kind.name, error)
+            return False
+        task.call = Call(key, kind.name, body if len(body) <= SHOWN_BYTES else b"")
+        return self.replay.has(key)
+
+    def submitted(self, task: Task[Any]) -> None:
+        """Take in that a task is sent to the broker."""
+        if task.call is not None:
+            self._calls[task.id] = task.call
+
+    def give(self, task: Task[Any]) -> None:
+        """Give a task its recorded result, when it is its turn."""
+        self.replay.give(task)
+        task.call = None
+
+    # -- results ---------------------------------------------------------------------------------
+
+    def _take_in(self, received: Received) -> Received:
+        """Record the results in a batch; return the messages that may be dealt out now."""
+        if not self._waiting and not self.failed and self._record(received):
+            return received
+        self._waiting.append(received)
+        return ()
+
+    def _record(self, received: Received) -> bool:
+        """Append the results of a batch, and say whether there was room."""
+        entries = [
+            (Kind.RESULT, encode_result(call, message, frames))
+            for message, frames in received
+            if type(message) is ms.TaskSettled
+            and message.stored is None
+            and (call := self._calls.get(message.task_id)) is not None
+            and message.ended_as in RECORDED
+        ]
+        if entries and not self._append(entries):
+            return False
+        for message, _ in received:
+            if type(message) is ms.TaskSettled and message.stored is None:
+                self._calls.pop(message.task_id, None)
+        return True
+
+    def record_stored(
+        self,
+        message: ms.TaskSettled,
+        read: Callable[[Frames_], rs.Result],
+        then: Callable[[rs.Result], None],
+    ) -> tuple[Callable[[Frames_], rs.Result], Callable[[rs.Result], None]]:
+        """Have a result whose value is in the store recorded between its reading and its end."""
+        call = self._calls.pop(message.task_id, None)
+        if call is None:
+            return read, then
+        kept: list[Any] = []
+
+        def reading(frames: Frames_) -> rs.Result:
+            def noted() -> Sequence[Any]:
+                got = frames()
+                kept.extend(got)
+                return got
+
+            return read(noted)
+
+        def done(result: rs.Result) -> None:
+            if isinstance(result, rs.Succeeded):
+                self._write_result(call, message, kept, lambda: then(result))
+            else:  # it was gone, or cannot be read: another try may go better
+                then(result)
+
+        return reading, done
+
+    def _write_result(
+        self, call: Call, message: ms.TaskSettled, frames: list[Any], then: Callable[[], None]
+    ) -> None:
+        def entry(parts: Parts | None) -> tuple[int, bytes]:
+            return Kind.RESULT, encode_result(call, message, () if parts else frames, parts)
+
+        self.write_long(frames, entry, then)
+
+    def write_long(
+        self,
+        pieces: Sequence[Any],
+        entry: Callable[[Parts | None], tuple[int, bytes]],
+        then: Callable[[], None],
+    ) -> None:
+        """Append content and its entry: in parts over several turns of the loop, if it is long.
+
+        Args:
+            pieces: the content, which must not change until ``then`` is called.
+            entry: makes the entry, given the parts that were written before it, if there were any.
+            then: called when all is appended; never, if the journal fails before.
+        """
+        if total_bytes(pieces) <= PART_BYTES:
+            entries = iter([entry(None)])
+        else:
+            number = int.from_bytes(os.urandom(8), "little")  # no other incarnation's
+            parts = Parts(number, [memoryview(piece).nbytes for piece in pieces])
+            before = ((int(Kind.PART), body) for body in parts_of(parts.number, pieces))
+            entries = itertools.chain(before, (entry(each) for each in [parts]))
+        self._parts.append((entries, then))
+        if len(self._parts) == 1:
+            self._write_part()
+
+    def _write_part(self) -> None:
+        """Append the next part, and call again in the next turn if others follow."""
+        if not self._parts or self.failed:
+            return
+        entries, then = self._parts[0]
+        self._part = self._part or next(entries, None)
+        if self._part is not None:
+            if self._append([self._part]):
+                self._part = None
+                self._loop.call_soon(self._write_part)
+            return
+        self._parts.popleft()
+        if self._parts:
+            self._loop.call_soon(self._write_part)
+        then()
+
+    # -- the journal -----------------------------------------------------------------------------
+
+    def _append(self, entries: Sequence[tuple[int, bytes]]) -> bool:
+        """Append, and say whether that was done; if there is no room, try later what waits."""
+        if self.failed:
+            return False
+        try:
+            self._journal.append(entries)
+        except JournalFull as error:
+            if not self.full:
+                self.full = True
+                log.warning("%s. No result is given out until then", error)
+            if self._retry is None:
+                self._retry = self._loop.call_later(RETRY_S, self._try_again)
+            return False
+        except (JournalFailed, JournalFenced) as error:
+            self.fail(error)
+            return False
+        if self.full:
+            self.full = False
+            log.warning("the journal has room again: the campaign goes on")
+        return True
+
+    def fail(self, error: Exception) -> None:
+        """Take in that the journal cannot go on: no result is given out any more."""
+        if not self.failed:
+            self.failed = True
+            self._fail(error)
+
+    def _try_again(self) -> None:
+        """Append what waits for room, and deal out the batches that waited."""
+        self._retry = None
+        while self._waiting:
+            if not self._record(self._waiting[0]):
+                return
+            self._client.deal_all(self._waiting.popleft())
+        self._write_part()

@@ -1,0 +1,129 @@
+"""Replay: the results that a journal has are given to the calls that are submitted again.
+
+Theory. A call is known by its task type, the version of that, and its arguments. Each recorded
+result is given out once; of several for the same call the first goes first. Results end their tasks
+in the order in which they ended the first time: the next one waits for a call that is not made yet,
+as long as the agents still get on, which some turns of the loop show. So agents that decide by
+nothing else decide the same again. If they do not, the results that no call has asked for are kept,
+and are there as *recovered*.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict, deque
+from collections.abc import Iterable
+from heapq import heappop, heappush
+from typing import Any, Protocol
+
+from msgspec import Struct, structs
+
+from steerio.edge.record.entries import decode_result, key_of
+from steerio.edge.wire.endpoint import Frames
+from steerio.model import messages as ms
+from steerio.session.task import Task
+
+PATIENCE = 50
+"""Turns of the loop in which agents get on by themselves, before an earlier call is given up."""
+
+
+class Recorded(Struct, frozen=True, gc=False):
+    """A result that the journal has.
+
+    Attributes:
+        number: of its frame.
+        body: of its frame.
+        frames: those of the value, if they are not in the body.
+    """
+
+    number: int
+    body: bytes
+    frames: list[bytes] | None = None
+
+
+class Settles(Protocol):
+    """A client, as seen by the replay of its results."""
+
+    def settle_reserved(self, message: ms.TaskSettled, frames: Frames) -> None:
+        """End a task that was not sent to the broker, unless it has ended."""
+        ...
+
+
+class Replay:
+    """The recorded results of earlier incarnations of a campaign.
+
+    Args:
+        client: ends tasks.
+        results: in the order in which they were recorded.
+        on_given: called after each that was given out.
+    """
+
+    def __init__(self, client: Settles, results: Iterable[Recorded] = ()) -> None:
+        self._client = client
+        self._by_key: defaultdict[bytes, deque[Recorded]] = defaultdict(deque)
+        self._numbers: deque[int] = deque()
+        """All that were not given out yet, or of which no call is expected any more, in order."""
+        self._due: list[tuple[int, Task[Any], Recorded]] = []
+        """Those whose call was made, as a heap."""
+        self._turns = 0
+        """Turns of the loop since a call was made, or a result given out."""
+        self._turning = False
+        self.given = 0
+        """How many were given out."""
+        for result in results:
+            self._by_key[key_of(result.body)].append(result)
+            self._numbers.append(result.number)
+        self.total = len(self._numbers)
+
+    def __repr__(self) -> str:
+        return f"<Replay: {self.given} of {self.total} results given out>"
+
+    def has(self, key: bytes) -> bool:
+        """Say whether a result of this call is there that was not given out."""
+        return key in self._by_key
+
+    @property
+    def left(self) -> list[Recorded]:
+        """The results that no call has asked for, in order."""
+        rest = [result for results in self._by_key.values() for result in results]
+        return sorted(rest, key=lambda result: result.number)
+
+    @property
+    def under_way(self) -> bool:
+        """Whether results are about to be given out."""
+        return bool(self._due)
+
+    def give(self, task: Task[Any]) -> None:
+        """Give a task its recorded result, when it is its turn; `has` says that there is one."""
+        assert task.call is not None
+        results = self._by_key[task.call.key]
+        result = results.popleft()
+        if not results:
+            del self._by_key[task.call.key]
+        heappush(self._due, (result.number, task, result))
+        self._turns = 0
+        self._go_on()
+
+    def _go_on(self) -> None:
+        if not self._turning and self._due:
+            self._turning = True
+            asyncio.get_running_loop().call_soon(self._turn)
+
+    def _turn(self) -> None:
+        self._turning = False
+        numbers, number = self._numbers, self._due[0][0]
+        self._turns += 1
+        if not numbers or number <= numbers[0] or self._turns > PATIENCE:
+            while numbers and numbers[0] <= number:
+                numbers.popleft()
+            self._end(*heappop(self._due)[1:])
+        self._go_on()
+
+    def _end(self, task: Task[Any], result: Recorded) -> None:
+        self._turns = 0
+        self.given += 1
+        entry = decode_result(result.body)
+        message = structs.replace(entry.settled, task_id=task.id, stored=None)
+        frames = entry.frames if result.frames is None else result.frames
+        task.replayed = True
+        self._client.settle_reserved(message, tuple(map(bytearray, frames)))
