@@ -67,7 +67,7 @@ def play(
     past = journal.past
 
     async def run() -> Keeping:
-        journal.append([(Kind.BEGAN, encode_entry(Began(1, "", "", b"", "", 0, "")))])
+        journal.append([(Kind.BEGAN, encode_entry(Began(1, "", "", b"", 0, "")))])
         keeping = Keeping(journal, past, every_s=every_s)
         cluster = SimulatedCluster({"default": workers}, model=model or Model(1.0), seed=seed)
         async with cluster, cluster.session("test") as session:
