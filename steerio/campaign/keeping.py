@@ -124,6 +124,7 @@ class Keeping:
         self.past.results = []
         self.recorder = Recorder(run.session.client, self._journal, replay, run.fail)
         run.session.recorder = self.recorder
+        run.session.store.digests = True
         every_s, every_results = self._every
         self.snapshots = Snapshots(
             self.recorder,
@@ -141,6 +142,7 @@ class Keeping:
         self.snapshots.close()
         self.recorder.close()
         self._run.session.recorder = None
+        self._run.session.store.digests = False
 
     def _capture(self) -> Captured:
         """Return the state of the campaign, between two turns of the loop.

@@ -17,6 +17,7 @@ import logging
 import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from types import FunctionType
 from typing import Any, Protocol
 
 from steerio.client.client import Client
@@ -127,8 +128,7 @@ class Recorder:
         if kind.kind == "generator":
             return False
         try:
-            # a function that has a name is known by it, and by the version that it is given
-            code = spec.code if "<" in kind.name else b""
+            code = b"" if _is_known_by_name(kind.function) else spec.code
             key = digest_call(kind.name, kind.version, code, args, kwargs)
         except EncodingError as error:
             if kind.name not in self._untold:
@@ -287,3 +287,9 @@ class Recorder:
                 return
             self._client.deal_all(self._waiting.popleft())
         self._write_part()
+
+
+def _is_known_by_name(function: Any) -> bool:
+    """Say whether a function's name, and the version that it is given, tell which it is."""
+    is_plain = type(function) is FunctionType and not function.__closure__
+    return is_plain and "<" not in function.__qualname__  # as of lambdas, and in functions

@@ -21,6 +21,10 @@ class Keeper(Protocol):
         """Give up one hold of an object."""
         ...
 
+    def digest_of(self, stored: StoredObject) -> bytes:
+        """Return the digest of a value that was put lately; empty: it is not known."""
+        ...
+
 
 class StandsIn:
     """A stand-in for a value, whose errors say so to code that takes it for the value.
@@ -72,6 +76,8 @@ class Reference(StandsIn, references.BareReference):
         super().__init__(stored)
         self.store = store
         self.version = version
+        self.digest = store.digest_of(stored)
+        """The digest of the value, if that was made here and results are recorded; else empty."""
 
     def __await__(self) -> Generator[Any, None, Any]:
         """Return the value; arrays in it are read-only views of the store's memory.

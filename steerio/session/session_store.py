@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from steerio.client.client import Client
+from steerio.edge.encoding.digests import digest_parts
 from steerio.edge.encoding.references import UsedReferences, gather
 from steerio.edge.encoding.snapshots import hold_still, snapshot, unchanging
 from steerio.edge.encoding.values import ANY_VALUE, total_bytes
@@ -25,6 +26,8 @@ AT_ONCE_BYTES = 1 << 20
 """Longest value that is copied on the loop: handing it to a thread would take as long."""
 THREADS = 2
 """Threads that put and fetch for one session."""
+DIGESTS = 10_000
+"""Digests that are kept, of the values that were put last."""
 END_S = 1.0
 """Longest wait for the end of threads that have nothing to do."""
 CLOSE_S = 10.0
@@ -64,6 +67,10 @@ class SessionStore:
         self._under_way: set[asyncio.Future[Any]] = set()
         self._closed = False
         self._asked: dict[tuple[str, int], asyncio.Future[Reference]] = {}
+        self.digests = False
+        """Whether to make digests of the values that are put, so that calls can be told apart."""
+        self._digests: dict[bytes, bytes] = {}
+        """Those of the latest values, by the names of the objects."""
 
     def __repr__(self) -> str:
         return f"<SessionStore: {self._absent or self._store}>"
@@ -136,13 +143,26 @@ class SessionStore:
     def _put_at_once(self, parts: Sequence[Any]) -> StoredObject:
         if self._closed:
             raise BrokerLost(self.client.lost or "this session was closed")
-        return self._reached().put(parts)
+        return self._put(parts)
+
+    def _put(self, parts: Sequence[Any], pool: str = "") -> StoredObject:
+        """Put the parts of a value, and note their digest (any thread)."""
+        stored = self._reached().put(parts, pool)
+        if self.digests:
+            self._digests[stored.name] = digest_parts(parts)
+            if len(self._digests) > DIGESTS:
+                del self._digests[next(iter(self._digests))]
+        return stored
+
+    def digest_of(self, stored: StoredObject) -> bytes:
+        """Return the digest of a value that was put lately; empty: it is not known."""
+        return self._digests.get(stored.name, b"")
 
     async def _put_meanwhile(self, value: object, parts: Sequence[Any]) -> StoredObject:
         """Have a thread put a value, into which NumPy refuses to write until that is done."""
         release = hold_still((value, *parts))
         try:
-            putting = self._in_thread(self._reached().put, parts, "")
+            putting = self._in_thread(self._put, parts)
         except BrokerLost:
             release()
             raise

@@ -7,8 +7,8 @@ A value is taken apart as pickle would do it, since a task is given the parts th
 no more. Each part becomes msgpack if it is an atom, else the byte 0xC1, which msgpack never uses,
 and a digest of its kind and its own parts. So every part tells its own end. Unlike in a pickle,
 entries of dicts and sets are sorted, and one object that stands in two places is as good as two
-equal ones. Classes and functions count by their import path; those without one, as all of
-``__main__``, are pickled by value. Such a pickle of a class is another one in each process.
+equal ones. Classes and functions count by their path; those without one, such as lambdas, are
+pickled by value. Such a pickle of a class is another one in each process.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ import enum
 import pickle
 import struct
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import blake2b
 from types import FunctionType
 from typing import Any
 
 from steerio.edge.encoding import serializers
 from steerio.edge.encoding.boxing import ATOMS, encode
-from steerio.edge.encoding.pickling import dump, is_proxy, is_sent_by_value, proxies_exist
+from steerio.edge.encoding.pickling import dump, is_proxy, proxies_exist
 from steerio.edge.encoding.references import Latest, is_reference
 from steerio.errors import EncodingError
 
@@ -231,13 +231,19 @@ def _of_reference(value: Any) -> bytes:
 def _of_global(value: Any, path: str) -> bytes:
     """Return the digest of a class, function or other constant of a module, by its import path."""
     module: Any = getattr(value, "__module__", None)
-    if type(module) is str and module != "__main__" and not is_sent_by_value(module):
+    if type(module) is str and "<" not in path:  # as of lambdas, and of all in functions
         found: Any = sys.modules.get(module)
         for part in path.split("."):
             found = getattr(found, part, None)
         if found is value:
             return _hash(b"G", encode((module, path)))
     return _pickled(value)
+
+
+def digest_parts(parts: Sequence[Any]) -> bytes:
+    """Return the digest of a packed value: its body and frames."""
+    lengths = encode([memoryview(part).nbytes for part in parts])
+    return _hash(b"V", lengths, *parts)
 
 
 def _pickled(value: Any) -> bytes:
