@@ -244,7 +244,9 @@ class FromClients:
     def _publish_version(
         self, peer: Peer, message: ms.PublishVersion, _: Frames, now: float
     ) -> None:
-        version, served = self._core.publish_version(message.name, message.stored, peer.name, now)
+        version, served = self._core.publish_version(
+            message.name, message.stored, peer.name, now, message.number
+        )
         peer.send(ms.VersionNews(message.request, version))
         for waiter in served:
             self._peers.send(waiter.client, ms.VersionNews(waiter.request, version))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
@@ -12,10 +12,13 @@ from msgspec import Struct
 from steerio.campaign.board import Board, BoardState
 from steerio.campaign.calls import CallsState
 from steerio.campaign.found_boards import boards_in
-from steerio.campaign.state import read_state, write_state
-from steerio.errors import StateError
+from steerio.campaign.state import Places, StateWriter, read_state
+from steerio.errors import ObjectMissing, StateError
+from steerio.model.objects import StoredObject, Version
 from steerio.session.replay import Recorded
 
+OBJECTS_BYTES = 64 << 20
+"""Most bytes of the store that a snapshot copies."""
 CHUNK = 1_000
 """Entries of a board that are pickled at a time: the loop has its turn in between."""
 
@@ -63,16 +66,18 @@ class Captured(Struct):
     """A campaign's state, of which nothing changes any more.
 
     Attributes:
-        campaign: whose it is.
+        writer: wrote the head, and knows the stored objects that it refers to.
         head: the pickled `CampaignState`.
         boards: its boards.
+        versions: the newest version of each name that it has published.
         left: the results of earlier incarnations that no call has asked for.
         pools: the number of workers at home in each pool.
     """
 
-    campaign: object
+    writer: StateWriter
     head: bytes
     boards: list[CapturedBoard]
+    versions: dict[str, Version]
     left: list[Recorded]
     pools: dict[str, int]
 
@@ -95,11 +100,32 @@ class BoardContent(Struct, array_like=True):
     ended: list[bytes]
 
 
+class ObjectContent(Struct, array_like=True):
+    """An object of the store.
+
+    Attributes:
+        name: its name; ``parts``: its content.
+        version: the number of the version that references to it tell.
+    """
+
+    name: bytes
+    parts: list[bytes]
+    version: int | None
+
+
 class Content(Struct, array_like=True):
-    """The content of a snapshot."""
+    """The content of a snapshot.
+
+    Attributes:
+        head, boards, left, pools: as captured.
+        objects: those that the state refers to, or that are versions.
+        versions: the name of the object, and the number, of the newest version of each name.
+    """
 
     head: bytes
     boards: list[BoardContent]
+    objects: list[ObjectContent]
+    versions: dict[str, tuple[bytes, int]]
     left: list[Recorded]
     pools: dict[str, int]
 
@@ -117,16 +143,19 @@ def capture_boards(campaign: object) -> list[CapturedBoard]:
     return list(found.values())
 
 
-def encode_captured(captured: Captured) -> bytes:
+def encode_captured(
+    captured: Captured, content_of: Callable[[StoredObject], Sequence[Any]]
+) -> bytes:
     """Return the content of a snapshot (in a thread).
 
-    Raises:
-        StateError: an entry of a board cannot be pickled.
-    """
-    boards = [each.board for each in captured.boards]
+    Args:
+        captured: the state.
+        content_of: returns the parts of an object of the store.
 
-    def write(value: object) -> bytes:
-        return write_state(value, captured.campaign, boards)
+    Raises:
+        StateError: an entry of a board cannot be pickled; or an object is too long, or gone.
+    """
+    write = captured.writer.write
 
     def content(each: CapturedBoard) -> BoardContent:
         try:
@@ -138,8 +167,34 @@ def encode_captured(captured: Captured) -> bytes:
         chunks = [[write(some) for some in _some_at_a_time(table)] for table in tables]
         return BoardContent(each.attribute, each.place, made_of, state.order, *chunks)
 
-    contents = [content(each) for each in captured.boards]
-    return msgspec.msgpack.encode(Content(captured.head, contents, captured.left, captured.pools))
+    boards = [content(each) for each in captured.boards]
+    versions = {name: (v.stored.name, v.number) for name, v in captured.versions.items()}
+    wanted = dict(captured.writer.objects)
+    for version in captured.versions.values():
+        wanted.setdefault(version.stored.name, (version.stored, version.number))
+    objects = _contents(wanted, content_of)
+    return msgspec.msgpack.encode(
+        Content(captured.head, boards, objects, versions, captured.left, captured.pools)
+    )
+
+
+def _contents(
+    wanted: dict[bytes, tuple[StoredObject, int | None]],
+    content_of: Callable[[StoredObject], Sequence[Any]],
+) -> list[ObjectContent]:
+    nbytes = sum(stored.nbytes for stored, _ in wanted.values())
+    if nbytes > OBJECTS_BYTES:
+        raise StateError(
+            f"its references and versions stand for {nbytes} bytes, and at most {OBJECTS_BYTES} "
+            "are copied into a snapshot"
+        )
+    try:
+        return [
+            ObjectContent(name, [bytes(part) for part in content_of(stored)], version)
+            for name, (stored, version) in wanted.items()
+        ]
+    except ObjectMissing as error:
+        raise StateError(str(error)) from None
 
 
 def decode_content(content: bytes) -> Content:
@@ -154,38 +209,35 @@ def decode_content(content: bytes) -> Content:
         raise StateError(f"the snapshot cannot be read: {error}") from None
 
 
-def restored_boards(contents: list[BoardContent], campaign: object) -> list[Board[Any]]:
-    """Return boards with the state that a snapshot has of them.
+def restore_boards(contents: list[BoardContent], places: Places) -> None:
+    """Note the boards of a snapshot in ``places``, with their state.
 
-    A board that the campaign made at its place is taken if it is for the same task type; else one
-    is made anew.
+    A board that the campaign has made at its place is taken; else one is made anew.
 
     Raises:
         StateError: that cannot be done.
     """
     boards: list[Board[Any]] = []
     for content in contents:
-        there = boards_in(vars(campaign).get(content.attribute))
-        board = there[content.place] if content.place < len(there) else None
-        if board is None:
-            board = _made_anew(content, campaign)
-        boards.append(board)
+        there = boards_in(vars(places.campaign).get(content.attribute))
+        is_there = content.place < len(there)
+        boards.append(there[content.place] if is_there else _made_anew(content, places))
+    places.boards = boards
     for board, content in zip(boards, contents, strict=True):
         waiting, out, ended = (
-            [entry for chunk in table for entry in read_state(chunk, campaign, boards)]
+            [entry for chunk in table for entry in read_state(chunk, places)]
             for table in (content.waiting, content.out, content.ended)
         )
         board.restore(BoardState(dict(waiting), dict(out), set(ended), content.order))
-    return boards
 
 
-def _made_anew(content: BoardContent, campaign: object) -> Board[Any]:
+def _made_anew(content: BoardContent, places: Places) -> Board[Any]:
     if not content.made_of:
         raise StateError(
             f"the board in self.{content.attribute} cannot be made again: make it in __init__, or "
             "give it a key function that has a name in its module"
         )
-    kind, settings = read_state(content.made_of, campaign, [])
+    kind, settings = read_state(content.made_of, places)
     board: Board[Any] = kind.__new__(kind)
     board.__dict__.update(settings)
     return board

@@ -198,7 +198,7 @@ class Conductor:
         """Have the campaign prepared: by ``setup``, or from the last snapshot."""
         name, prepare = "setup", self.campaign.setup
         if self._keeping is not None and self._keeping.restores:
-            self._began -= self._keeping.restore()
+            self._began -= await self._keeping.restore()
             self._submitted = True
             name, prepare = "resumed", self.campaign.resumed
         with self.latecomers.may_cut(f"{self._name}.setup"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any, Protocol
 
 from steerio.campaign.calls import Calls
@@ -9,21 +10,25 @@ from steerio.campaign.campaign import Campaign
 from steerio.campaign.captured import (
     CampaignState,
     Captured,
+    Content,
     Submission,
     capture_boards,
     decode_content,
-    restored_boards,
+    restore_boards,
 )
 from steerio.campaign.limits import Spent
 from steerio.campaign.past import Past
 from steerio.campaign.snapshots import Durable, Snapshots
-from steerio.campaign.state import read_state, write_state
-from steerio.errors import StateError
+from steerio.campaign.state import Places, StateWriter, read_state, refused_attributes
+from steerio.errors import StateError, UsageError
 from steerio.session.current_agent import current_agent
 from steerio.session.recorder import Appends, Recorder
+from steerio.session.reference import Reference
 from steerio.session.replay import Replay
 from steerio.session.session import Session
 from steerio.session.task import Task
+
+log = logging.getLogger("steerio.campaign")
 
 SNAPSHOT_S = 30.0
 """Seconds from one snapshot to the next."""
@@ -84,6 +89,7 @@ class Keeping:
         journal: takes the results and snapshots.
         past: what it told of the incarnations before.
         every_s, every_results: how often to take snapshots.
+        strictly: whether to refuse a campaign whose state cannot be told; else that is warned of.
     """
 
     def __init__(
@@ -93,12 +99,14 @@ class Keeping:
         *,
         every_s: float = SNAPSHOT_S,
         every_results: int = SNAPSHOT_RESULTS,
+        strictly: bool = False,
     ) -> None:
         self.past = past
         self.snapshots: Snapshots
         self.recorder: Recorder
         self._journal = journal
         self._every = every_s, every_results
+        self._strictly = strictly
         self._content = decode_content(past.snapshot) if past.snapshot else None
         self._run: KeptRun
         self._tasks: list[Submission] = []
@@ -117,8 +125,13 @@ class Keeping:
         return {} if self._content is None else self._content.pools
 
     def begin(self, run: KeptRun) -> None:
-        """Have the results of a run recorded, from now on."""
+        """Have the results of a run recorded, from now on.
+
+        Raises:
+            UsageError: the campaign's state cannot be told, and is asked for.
+        """
         self._run = run
+        _check_state(run.campaign, strictly=self._strictly)
         left = [] if self._content is None else self._content.left
         replay = Replay(run.session.client, [*left, *self.past.results])
         self.past.results = []
@@ -130,6 +143,7 @@ class Keeping:
             self.recorder,
             self._journal,
             self._capture,
+            run.session.store.content_of,
             lambda: run.is_quiet,
             lambda: run.is_soon_quiet,
             every_s=every_s,
@@ -163,21 +177,29 @@ class Keeping:
             ended=sorted(run.ended_agents),
             spent=(spent.tasks, spent.successes, spent.failures, spent.worker_s, run.seconds),
         )
-        head = write_state(state, campaign, [each.board for each in boards])
-        pools = {n: load.at_home for n, load in run.session.client.watch.pools.items()}
-        return Captured(campaign, head, boards, self.recorder.replay.left, pools)
+        writer = StateWriter(campaign, [each.board for each in boards])
+        return Captured(
+            writer,
+            head=writer.write(state),
+            boards=boards,
+            versions=dict(run.session.store.published),
+            left=self.recorder.replay.left,
+            pools={n: load.at_home for n, load in run.session.client.watch.pools.items()},
+        )
 
-    def restore(self) -> float:
+    async def restore(self) -> float:
         """Give the campaign the state of the last snapshot; return its seconds until then.
 
         Raises:
             StateError: that cannot be done with the code as it is now.
         """
-        assert self._content is not None
+        content, self._content = self._content, None
+        assert content is not None
         run, campaign = self._run, self._run.campaign
-        boards = restored_boards(self._content.boards, campaign)
-        state: CampaignState = read_state(self._content.head, campaign, boards)
-        self._content = None
+        places = Places(campaign, session=run.session)
+        places.references = await _restore_objects(content, run.session)
+        restore_boards(content.boards, places)
+        state: CampaignState = read_state(content.head, places)
         _check_kind(campaign, state)
         campaign.restore_state(state.attributes, state.version)
         _restore_calls(run.all_calls, state)
@@ -198,6 +220,47 @@ class Keeping:
             finally:
                 current_agent.reset(token)
         self._tasks = []
+
+
+def _check_state(campaign: Campaign, *, strictly: bool) -> None:
+    """Refuse, or warn of, a campaign whose state cannot be told.
+
+    Raises:
+        UsageError: it cannot be, and ``strictly``.
+    """
+    name = type(campaign).__name__
+    boards = [each.board for each in capture_boards(campaign)]
+    if type(campaign).save_state is Campaign.save_state:
+        refused = refused_attributes(campaign, boards)
+        wrong = "; ".join(f"self.{attribute} ({why})" for attribute, why in refused.items())
+    else:
+        wrong = ""
+        try:
+            StateWriter(campaign, boards).write(campaign.save_state())
+        except StateError as error:
+            wrong = f"the value of save_state() ({error})"
+    if not wrong:
+        return
+    text = (
+        f"no snapshots can be taken of {name}, because of {wrong}: make it again in each "
+        "incarnation (@transient), or write save_state() and restore_state()"
+    )
+    if strictly:
+        raise UsageError(text)
+    log.warning("%s. Without snapshots a resume replays all results from the start", text)
+
+
+async def _restore_objects(content: Content, session: Session) -> dict[bytes, Reference]:
+    """Put the objects of a snapshot into the store, and publish the versions among them."""
+    store = session.store
+    stored = {each.name: await store.put_content(each.parts) for each in content.objects}
+    references: dict[bytes, Reference] = {}
+    for each in content.objects:
+        session.client.objects.hold(stored[each.name])
+        references[each.name] = Reference(store, stored[each.name], each.version)
+    for name, (of, number) in content.versions.items():
+        await store.publish(name, stored[of], number)
+    return references
 
 
 def _submission(task: Task[Any]) -> Submission:

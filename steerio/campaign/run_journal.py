@@ -10,7 +10,7 @@ from typing import Any, cast
 from steerio.campaign.campaign import Campaign
 from steerio.campaign.captured import decode_content
 from steerio.campaign.past import Past, read_past
-from steerio.campaign.state import read_state, write_state
+from steerio.campaign.state import Places, StateWriter, read_state
 from steerio.edge.record.disk import Folder
 from steerio.edge.record.durable import Durability, DurableJournal
 from steerio.edge.record.entries import FORMAT, Began, EndedEntry, Kind, encode_entry
@@ -124,7 +124,7 @@ def began_now(campaign: Campaign, file: str, random_seed: int) -> Began:
     """Return the entry for an incarnation that begins now."""
     kind = type(campaign)
     try:
-        arguments = write_state(getattr(campaign, "_made_with", None) or {}, campaign, [])
+        arguments = StateWriter(campaign, []).write(getattr(campaign, "_made_with", None) or {})
     except StateError:
         arguments = b""
     name = f"{kind.__module__}:{kind.__qualname__}"
@@ -138,7 +138,7 @@ def arguments_of(began: Began) -> dict[str, Any]:
         UsageError: they are not known, or cannot be read with the code as it is now.
     """
     try:
-        arguments = read_state(began.arguments, None, []) if began.arguments else None
+        arguments = read_state(began.arguments, Places()) if began.arguments else None
     except StateError as error:
         raise UsageError(f"the arguments of {began.campaign} cannot be read: {error}") from None
     if not isinstance(arguments, dict):

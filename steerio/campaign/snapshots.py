@@ -14,18 +14,24 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
 from steerio.campaign.captured import Captured, encode_captured
 from steerio.edge.record.entries import Kind, Parts, SnapshotEntry, encode_entry
 from steerio.errors import JournalFailed, JournalFenced, StateError
+from steerio.model.objects import StoredObject
 from steerio.session.recorder import Recorder
 
 log = logging.getLogger("steerio.campaign")
 
 HOLD_S = 1.0
 """Longest hold of calls for a snapshot."""
+LONG_S = 0.1
+"""A copy of the state that takes so long is warned of."""
+SHARE = 0.01
+"""Largest share of the loop's time that is spent on copies of the state."""
+NONE = "no snapshot can be taken now, so a resume would replay the results from the last one"
 KEPT = 3
 """Snapshots of which the frames behind them are kept."""
 
@@ -54,6 +60,7 @@ class Snapshots:
         recorder, journal: where to write them.
         capture: returns the state, between two turns of the loop; raises a `StateError` if it
             cannot be told.
+        content_of: returns the parts of an object of the store (any thread).
         is_quiet: says whether it may be asked for now; ``may_hold``: whether it may soon, if no
             other call begins.
         every_s: seconds from one to the next.
@@ -66,6 +73,7 @@ class Snapshots:
         recorder: Recorder,
         journal: Durable,
         capture: Callable[[], Captured],
+        content_of: Callable[[StoredObject], Sequence[Any]],
         is_quiet: Callable[[], bool],
         may_hold: Callable[[], bool],
         *,
@@ -75,7 +83,7 @@ class Snapshots:
     ) -> None:
         self._recorder = recorder
         self._journal = journal
-        self._capture = capture
+        self._capture, self._content_of = capture, content_of
         self._is_quiet, self._may_hold = is_quiet, may_hold
         self._every_s, self._every_results = every_s, every_results
         self._covers = list(covers)
@@ -86,6 +94,8 @@ class Snapshots:
         self._timer: asyncio.TimerHandle | None = None
         self._writing: asyncio.Task[None] | None = None
         self._told = ""
+        self._took_s = 0.0
+        """Seconds for which the loop stood still for the last one."""
         self.taken = 0
         """How many were taken."""
 
@@ -134,7 +144,8 @@ class Snapshots:
     def _wait(self, seconds: float | None = None, then: Callable[[], None] | None = None) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = self._loop.call_later(seconds or self._every_s, then or self._is_due)
+        usual = max(self._every_s, self._took_s / SHARE)
+        self._timer = self._loop.call_later(seconds or usual, then or self._is_due)
 
     def _is_due(self) -> None:
         self._due = True
@@ -156,18 +167,25 @@ class Snapshots:
         self._due = False
         self._results = 0
         covers = self._journal.written_to
+        began = self._loop.time()
         try:
             captured = self._capture()
         except StateError as error:
-            self._say(f"no snapshot can be taken: {error}")
+            self._say(f"{NONE}: {error}")
             self._give_up()
             return
+        self._took_s = self._loop.time() - began
+        if self._took_s > LONG_S:
+            self._say(
+                f"each snapshot keeps the event loop for {self._took_s:.2g} s, so they are taken "
+                "seldom: put large attributes into the store (self.put), or make them @transient"
+            )
         self._let_go()
         self._writing = self._loop.create_task(self._write(captured, covers))
 
     async def _write(self, captured: Captured, covers: int) -> None:
         try:
-            content = await asyncio.to_thread(encode_captured, captured)
+            content = await asyncio.to_thread(encode_captured, captured, self._content_of)
             written = self._loop.create_future()
 
             def entry(parts: Parts | None) -> tuple[int, bytes]:
@@ -184,7 +202,7 @@ class Snapshots:
             self._covers.append(covers)
             await asyncio.to_thread(self._forget)
         except StateError as error:
-            self._say(f"no snapshot can be taken: {error}")
+            self._say(f"{NONE}: {error}")
         except (JournalFailed, JournalFenced) as error:
             self._recorder.fail(error)
         finally:
@@ -202,4 +220,4 @@ class Snapshots:
     def _say(self, text: str) -> None:
         if text != self._told:
             self._told = text
-            log.warning("%s. Results are recorded, so a resume replays them from before", text)
+            log.warning("%s", text)

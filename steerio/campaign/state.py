@@ -1,9 +1,9 @@
 """The state of a campaign as bytes: its attributes, boards, half-filled calls and tasks.
 
 Theory. The state is pickled, all of it at once, so that what is shared stays shared. Objects that
-belong to a run are written as their places in the campaign: the campaign itself, its boards, and
-task types by the names of their functions. What has no place, such as a handle of a task that is
-under way, is refused, by the attribute that has it.
+belong to a run are written as their places in the campaign: the campaign itself, its boards, the
+values in the store, and task types by the names of their functions. What has no place, such as a
+handle of a task that is under way, is refused, by the attribute that has it.
 """
 
 from __future__ import annotations
@@ -12,32 +12,64 @@ import importlib
 import io
 import pickle
 import threading
+from collections.abc import Mapping, Sequence
 from functools import reduce
 from typing import Any
 
+from msgspec import Struct
+
 from steerio.campaign.attributes import attributes_of
 from steerio.campaign.board import Board
-from steerio.edge.encoding.references import Latest, Reference
 from steerio.errors import StateError
+from steerio.model.objects import StoredObject
+from steerio.session.reference import Latest, Reference
+from steerio.session.session import Session
 from steerio.session.task import Task
 from steerio.session.task_type import TaskType, as_task_type
+from steerio.session.versions import Versions
+
+
+class Places(Struct):
+    """The objects of a run that state refers to by their places.
+
+    Attributes:
+        campaign: the campaign.
+        boards: its boards, in order.
+        references: those to values in the store, by the names of the objects.
+        session: its session.
+    """
+
+    campaign: object = None
+    boards: Sequence[Board[Any]] = ()
+    references: Mapping[bytes, Reference] = {}
+    session: Session | None = None
 
 
 class _Here(threading.local):
-    campaign: object = None
-    boards: list[Board[Any]] | None = None
+    places = Places()
 
 
 _here = _Here()
 
 
 def _the_campaign() -> object:
-    return _here.campaign
+    return _here.places.campaign
 
 
 def _the_board(index: int) -> Board[Any]:
-    assert _here.boards is not None
-    return _here.boards[index]
+    return _here.places.boards[index]
+
+
+def _the_reference(name: bytes) -> Reference:
+    return _here.places.references[name]
+
+
+def _the_versions(name: str, seen: int) -> Versions:
+    session = _here.places.session
+    assert session is not None
+    versions = session.versions(name)
+    versions.seen = seen
+    return versions
 
 
 def _task_type(module: str, name: str) -> TaskType[..., Any]:
@@ -59,71 +91,95 @@ def _named(kind: TaskType[..., Any]) -> tuple[str, str]:
     raise StateError(f"the task type {kind.name} cannot be found by its name")
 
 
-class _Writer(pickle.Pickler):
-    """Pickles state; objects of the run as their places in the campaign."""
+class StateWriter:
+    """Writes values as bytes, and notes the stored objects that they refer to.
 
-    def __init__(self, file: io.BytesIO, campaign: object, boards: dict[int, int]) -> None:
+    Args:
+        campaign: whose values they are.
+        boards: its boards, in order.
+    """
+
+    def __init__(self, campaign: object, boards: Sequence[Board[Any]]) -> None:
+        self.campaign = campaign
+        self.boards = {id(board): index for index, board in enumerate(boards)}
+        self.objects: dict[bytes, tuple[StoredObject, int | None]] = {}
+        """The stored objects of references, by name, with the numbers of versions."""
+
+    def write(self, value: object, file: io.BytesIO | None = None) -> bytes:
+        """Return a value as bytes.
+
+        Raises:
+            StateError: something in it cannot be.
+        """
+        file = io.BytesIO() if file is None else file
+        try:
+            _Pickler(file, self).dump(value)
+        except StateError:
+            raise
+        except Exception as error:  # pickling may raise anything
+            raise StateError(f"{type(error).__name__}: {error}") from error
+        return file.getvalue()
+
+
+class _Pickler(pickle.Pickler):
+    """Pickles state; objects of the run as their places."""
+
+    def __init__(self, file: io.BytesIO, writer: StateWriter) -> None:
         super().__init__(file, protocol=5)
-        self._campaign = campaign
-        self._boards = boards
+        self._writer = writer
 
     def reducer_override(self, obj: Any) -> Any:
         """Return the place of an object of the run."""
-        if obj is self._campaign:
+        writer, kind = self._writer, type(obj)
+        if obj is writer.campaign:
             return _the_campaign, ()
-        kind = type(obj)
         if issubclass(kind, Board):
-            index = self._boards.get(id(obj))
-            if index is None:
+            if id(obj) not in writer.boards:
                 raise StateError(f"{obj!r} is no board that the campaign hands out from")
-            return _the_board, (index,)
+            return _the_board, (writer.boards[id(obj)],)
         if issubclass(kind, TaskType):
             return _task_type, _named(obj)
+        if issubclass(kind, Reference):
+            writer.objects[obj.stored.name] = obj.stored, obj.version
+            return _the_reference, (obj.stored.name,)
+        if issubclass(kind, Latest):
+            return Latest, (obj.name,)
+        if issubclass(kind, Versions):
+            return _the_versions, (obj.name, obj.seen)
         if issubclass(kind, Task):
             raise StateError(f"{obj!r} is a handle, which is of this run alone")
-        if issubclass(kind, (Reference, Latest)):
-            raise StateError(f"{obj!r} stands for a value in the store, which is of this run alone")
         return NotImplemented
 
 
-def write_state(value: object, campaign: object, boards: list[Board[Any]]) -> bytes:
-    """Return a value as bytes.
-
-    Raises:
-        StateError: something in it cannot be.
-    """
-    file = io.BytesIO()
-    writer = _Writer(file, campaign, {id(board): i for i, board in enumerate(boards)})
-    try:
-        writer.dump(value)
-    except StateError:
-        raise
-    except Exception as error:  # pickling may raise anything
-        raise StateError(f"{type(error).__name__}: {error}") from error
-    return file.getvalue()
-
-
-def read_state(data: bytes, campaign: object, boards: list[Board[Any]]) -> Any:
-    """Return the value that `write_state` made bytes of.
+def read_state(data: bytes, places: Places) -> Any:
+    """Return the value that a `StateWriter` made bytes of.
 
     Raises:
         StateError: that cannot be done with the code as it is now.
     """
-    _here.campaign, _here.boards = campaign, boards
+    _here.places = places
     try:
         return pickle.loads(data)
     except Exception as error:  # unpickling may raise anything
         raise StateError(f"{type(error).__name__}: {error}") from error
     finally:
-        _here.campaign = _here.boards = None
+        _here.places = Places()
 
 
-def refused_attributes(campaign: object, boards: list[Board[Any]]) -> dict[str, str]:
+class _Nowhere(io.BytesIO):
+    """Takes any number of bytes, and keeps none."""
+
+    def write(self, data: Any, /) -> int:
+        """Drop some bytes."""
+        return memoryview(data).nbytes
+
+
+def refused_attributes(campaign: object, boards: Sequence[Board[Any]]) -> dict[str, str]:
     """Return the attributes that cannot be a part of a snapshot, each with the reason."""
     refused: dict[str, str] = {}
     for name, value in attributes_of(campaign).items():
         try:
-            write_state(value, campaign, boards)
+            StateWriter(campaign, boards).write(value, _Nowhere())
         except StateError as error:
             refused[name] = str(error)
     return refused

@@ -60,14 +60,16 @@ class ClientObjects:
         if not self._lost and dropped:
             self._say(ms.LetGo(dropped))
 
-    def publish(self, name: str, stored: StoredObject) -> asyncio.Future[Version]:
+    def publish(self, name: str, stored: StoredObject, number: int = 1) -> asyncio.Future[Version]:
         """Make an object the next version of a name; the future returns that version.
+
+        Its number is ``number`` or more.
 
         Raises:
             BrokerLost: the broker has ended.
         """
         request, answer = self._ask()
-        self._say(ms.PublishVersion(request, name, stored))
+        self._say(ms.PublishVersion(request, name, stored, number))
         return answer
 
     def newer(self, name: str, after: int) -> asyncio.Future[Version]:

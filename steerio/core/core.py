@@ -436,10 +436,10 @@ class Core(ShownState):
         self.cluster.holdings.refuse(name)
 
     def publish_version(
-        self, name: str, stored: StoredObject, by: str, now: float
+        self, name: str, stored: StoredObject, by: str, now: float, number: int = 1
     ) -> tuple[Version, list[VersionWaiter]]:
         """Make an object the newest version of a name; returns that, and the clients to be told."""
-        served = self.cluster.versions.publish(name, stored, by, now)
+        served = self.cluster.versions.publish(name, stored, by, now, number)
         return self.cluster.versions.newest[name], served
 
     def ask_version(self, name: str, waiter: VersionWaiter) -> Version | None:

@@ -36,10 +36,15 @@ class NewestVersions:
         self._asked: dict[int, dict[tuple[str, VersionWaiter], None]] = {}
         """The same by client."""
 
-    def publish(self, name: str, stored: StoredObject, by: str, now: float) -> list[VersionWaiter]:
-        """Make an object the newest version of a name; return the clients that waited for it."""
+    def publish(
+        self, name: str, stored: StoredObject, by: str, now: float, number: int = 1
+    ) -> list[VersionWaiter]:
+        """Make an object the newest version of a name; return the clients that waited for it.
+
+        Its number is ``number`` or more.
+        """
         before = self.newest.get(name)
-        number = before.number + 1 if before else 1
+        number = max(number, before.number + 1 if before else 1)
         version = self.newest[name] = Version(number, stored)
         holder = ("version", name)
         self._holdings.hold(stored, holder)

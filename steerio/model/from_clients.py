@@ -192,11 +192,15 @@ class LetGo(Struct, frozen=True, gc=False, array_like=True, tag=43):
 
 
 class PublishVersion(Struct, frozen=True, gc=False, array_like=True, tag=44):
-    """This object is the next version of a name; `VersionNews` says which number it got."""
+    """This object is the next version of a name; `VersionNews` says which number it got.
+
+    That is ``number`` or more: a campaign that is resumed goes on where its numbers were.
+    """
 
     request: int
     name: str
     stored: StoredObject
+    number: int = 1
 
 
 class AskVersion(Struct, frozen=True, gc=False, array_like=True, tag=41):

@@ -67,6 +67,8 @@ class SessionStore:
         self._under_way: set[asyncio.Future[Any]] = set()
         self._closed = False
         self._asked: dict[tuple[str, int], asyncio.Future[Reference]] = {}
+        self.published: dict[str, Version] = {}
+        """The newest version of each name, of those that were published here."""
         self.digests = False
         """Whether to make digests of the values that are put, so that calls can be told apart."""
         self._digests: dict[bytes, bytes] = {}
@@ -216,6 +218,28 @@ class SessionStore:
             self.discard(putting.result())
 
     # -- fetching -----------------------------------------------------------------------------
+
+    async def publish(self, name: str, stored: StoredObject, number: int = 1) -> Version:
+        """Make an object the newest version of a name, of this number or more."""
+        version = await self.client.objects.publish(name, stored, number)
+        newest = self.published.get(name)
+        if newest is None or newest.number < version.number:
+            self.published[name] = version
+        return version
+
+    def content_of(self, stored: StoredObject) -> list[Any]:
+        """Return the parts of an object (any thread).
+
+        Raises:
+            ObjectMissing: it is not in the store any more.
+            UsageError: this process has no store.
+        """
+        return self._reached().get(stored)
+
+    async def put_content(self, parts: Sequence[Any]) -> StoredObject:
+        """Put the parts of an object that `content_of` returned; the caller must tell of it."""
+        self._reached()
+        return await self._outcome(self._in_thread(self._put, parts))
 
     async def value_of(self, stored: StoredObject) -> Any:
         """Return the value of an object.

@@ -53,7 +53,7 @@ class Versions:
 
     async def _publish(self, value: object) -> Version:
         stored = await self._store.store(value)
-        version = await self._store.client.objects.publish(self.name, stored)
+        version = await self._store.publish(self.name, stored)
         self.seen = max(self.seen, version.number)
         return version
 
