@@ -115,10 +115,10 @@ class Conductor:
             raise
         self._after = session.client.last_id
         session.client.on_lost(self._broker_lost)
-        if self._keeping is not None:
-            self._keeping.begin(self)
         self.ending.start_clock(self.must_end)
         try:
+            if self._keeping is not None:
+                self._keeping.begin(self)
             await self._conduct()
             self._finishing = True
             if self._disowned:  # the caller was told that it has ended

@@ -153,6 +153,8 @@ class Keeping:
 
     def close(self) -> None:
         """Record nothing any more."""
+        if self._run.session.recorder is None:  # it did not begin
+            return
         self.snapshots.close()
         self.recorder.close()
         self._run.session.recorder = None

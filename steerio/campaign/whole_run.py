@@ -303,7 +303,7 @@ class Run:
         for kind in self._types:
             kind.note_settings()  # before an agent can change any
         if self._journal is not None:
-            asked = self._plan.durability is not None or self._plan.resume is not None
+            asked = self._plan.durability is not None
             self._keeping = Keeping(self._journal, self._journal.past, strictly=asked)
             session.client.count_from(self._journal.past.incarnations)
         self._conductor = conductor = Conductor(
