@@ -22,6 +22,7 @@ from steerio.launch.workers import AskedWorkers
 from steerio.model.bounds import said
 from steerio.model.events import Event
 from steerio.model.objects import StoreSetting
+from steerio.model.results import Result
 from steerio.session.event_stream import EventStream
 from steerio.session.nodes import Nodes
 from steerio.session.pools import Pools
@@ -48,6 +49,11 @@ class CampaignRun(Protocol):
 
     def publish(self, event: object) -> None:
         """Give an event to the handlers that want it, and to all event streams."""
+        ...
+
+    @property
+    def recovered(self) -> list[Result]:
+        """The recorded results that no call has asked for since the campaign was resumed."""
         ...
 
     def reassigned(self, old: object, new: object) -> None:
@@ -250,6 +256,15 @@ class Campaign(Submitter):
     def session(self) -> Session:
         """The session that the campaign runs on."""
         return self._running.session
+
+    @property
+    def recovered(self) -> list[Result]:
+        """The results of earlier incarnations that no call has asked for since it was resumed.
+
+        While the campaign still gets on, most of these are about to be asked for.  In ``finish``,
+        or after the end, those are left whose calls the agents did not make again.
+        """
+        return self._running.recovered
 
     @property
     def pools(self) -> Pools:

@@ -320,6 +320,11 @@ class Conductor:
         if not self._finishing:
             self.fail(BrokerLost(reason))
 
+    @property
+    def recovered(self) -> list[Result]:
+        """The recorded results that no call has asked for since the campaign was resumed."""
+        return [] if self._keeping is None else self._keeping.recovered
+
     # -- snapshots ---------------------------------------------------------------------
 
     @property

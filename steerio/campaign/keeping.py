@@ -21,8 +21,10 @@ from steerio.campaign.past import Past
 from steerio.campaign.snapshots import Durable, Snapshots
 from steerio.campaign.state import Places, StateWriter, read_state, refused_attributes
 from steerio.errors import StateError, UsageError
+from steerio.model.results import Result
 from steerio.session.current_agent import current_agent
 from steerio.session.recorder import Appends, Recorder
+from steerio.session.recovered import as_result
 from steerio.session.reference import Reference
 from steerio.session.replay import Replay
 from steerio.session.session import Session
@@ -124,6 +126,11 @@ class Keeping:
         """The workers of each pool when the last snapshot was taken."""
         return {} if self._content is None else self._content.pools
 
+    @property
+    def recovered(self) -> list[Result]:
+        """The recorded results that no call has asked for."""
+        return [as_result(recorded) for recorded in self.recorder.replay.left]
+
     def begin(self, run: KeptRun) -> None:
         """Have the results of a run recorded, from now on.
 
@@ -157,6 +164,9 @@ class Keeping:
             return
         self.snapshots.close()
         self.recorder.close()
+        replay = self.recorder.replay
+        if replay.given or replay.total:
+            log.info("%d of %d recorded results were given out again", replay.given, replay.total)
         self._run.session.recorder = None
         self._run.session.store.digests = False
 

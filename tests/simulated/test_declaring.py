@@ -181,7 +181,7 @@ OWN = [
         "pools",
         "publish",
     ),
-    *("put", "run", "session", "stop", "stream", "submit", "versions"),
+    *("put", "recovered", "run", "session", "stop", "stream", "submit", "versions"),
 ]
 
 

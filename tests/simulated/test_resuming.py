@@ -99,3 +99,32 @@ def test_a_run_that_was_cut_at_any_write_ends_as_one_that_was_not(
         again = Search()
         play(again, CrashingDisk(files), MODEL, seed=at)
         assert outcome(again) == whole, at
+
+
+class Changing(Campaign):
+    """A campaign that decides otherwise after it was resumed."""
+
+    workers: ClassVar = {"default": 2}
+
+    def __init__(self, numbers: list[int]) -> None:
+        self.numbers = numbers
+        self.values: list[int] = []
+
+    @agent
+    async def walk(self) -> None:
+        self.values = await self.gather(*self.map(measure, self.numbers))
+
+
+def test_results_that_no_call_asks_for_again_are_recovered() -> None:
+    disk = CrashingDisk()
+    play(Changing([1, 2, 3, 3]), disk, MODEL)
+    RAN.clear()
+    again = Changing([3, 4])
+    play(again, disk, MODEL)
+    assert again.values == [9, 16]
+    assert RAN == [("measure", 4)]
+    assert sorted((each.args, each.value) for each in again.recovered) == [  # type: ignore[attr-defined]
+        ((1,), 1),
+        ((2,), 4),
+        ((3,), 9),
+    ]

@@ -1,0 +1,60 @@
+"""Recovered results: a journal has them, and no call of the resumed campaign asked for them."""
+
+from __future__ import annotations
+
+import importlib
+from functools import reduce
+from typing import Any
+
+from steerio.edge.encoding.values import ANY_VALUE
+from steerio.edge.record.entries import ResultEntry, decode_result
+from steerio.model.results import Result
+from steerio.session.replay import Recorded
+from steerio.session.results import make_result
+from steerio.session.task_type import TaskType, as_task_type
+
+
+class _Call:
+    """A call of an earlier incarnation, as far as it is known."""
+
+    timeout_s = 0.0
+    yielded = None
+    cause = ""
+
+    def __init__(self, entry: ResultEntry) -> None:
+        self.id = entry.settled.task_id
+        self.type: Any = _task_type(entry.task_type) or _Unknown(entry.task_type)
+        self.given: Any = (), {}
+        self.created = entry.settled.queued
+        self.tags: dict[str, str] = {}
+        if entry.call and isinstance(self.type, TaskType):
+            self.given = self.type.codec.unpack(entry.call, ())
+
+
+class _Unknown:
+    """A task type that is not found by its name any more."""
+
+    class codec:  # noqa: N801 - as of a task type
+        result = ANY_VALUE
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+
+def as_result(recorded: Recorded) -> Result:
+    """Return a recorded result as agents know results.
+
+    Its arguments are missing if they were long, or the function is not found any more.
+    """
+    entry = decode_result(recorded.body)
+    frames = entry.frames if recorded.frames is None else recorded.frames
+    return make_result(_Call(entry), entry.settled, lambda: tuple(map(bytearray, frames)))
+
+
+def _task_type(name: str) -> TaskType[..., Any] | None:
+    module, _, path = name.partition(":")
+    try:
+        found: Any = importlib.import_module(module)
+        return as_task_type(reduce(getattr, path.split("."), found))
+    except Exception:  # noqa: BLE001 - the module is the user's, and may be another by now
+        return None
