@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from steerio.version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from steerio.campaign.attributes import transient as transient
     from steerio.campaign.board import Board as Board
     from steerio.campaign.board import BoardFull as BoardFull
     from steerio.campaign.campaign import Campaign as Campaign
@@ -35,11 +36,17 @@ if TYPE_CHECKING:
     from steerio.errors import ItemsDropped as ItemsDropped
     from steerio.errors import ItemsRestarted as ItemsRestarted
     from steerio.errors import JoinRefused as JoinRefused
+    from steerio.errors import JournalDamaged as JournalDamaged
+    from steerio.errors import JournalFailed as JournalFailed
+    from steerio.errors import JournalFenced as JournalFenced
+    from steerio.errors import JournalFull as JournalFull
+    from steerio.errors import JournalTaken as JournalTaken
     from steerio.errors import MoveDeadlock as MoveDeadlock
     from steerio.errors import MoveFailed as MoveFailed
     from steerio.errors import NotAllowed as NotAllowed
     from steerio.errors import ObjectMissing as ObjectMissing
     from steerio.errors import PoolBroken as PoolBroken
+    from steerio.errors import StateError as StateError
     from steerio.errors import SteerioError as SteerioError
     from steerio.errors import StoreFull as StoreFull
     from steerio.errors import TaskCancelled as TaskCancelled
@@ -120,6 +127,7 @@ _HOMES = {
     "steerio.session.arguments": ["NotKept"],
     "steerio.campaign.board": ["Board", "BoardFull"],
     "steerio.campaign.campaign": ["Campaign"],
+    "steerio.campaign.attributes": ["transient"],
     "steerio.campaign.conducting": ["conduct"],
     "steerio.session.task": ["Task"],
     "steerio.campaign.limits": ["Limits"],
@@ -144,8 +152,9 @@ _HOMES = {
     "steerio.edge.encoding.serializers": ["register_serializer"],
     "steerio.errors": [
         "AgentsGoOn", "BrokerLost", "DependencyFailed", "DrainFailed", "EncodingError",
-        "ItemsDropped", "ItemsRestarted", "JoinRefused", "MoveDeadlock", "MoveFailed",
-        "NotAllowed", "ObjectMissing", "PoolBroken", "SteerioError", "StoreFull",
+        "ItemsDropped", "ItemsRestarted", "JoinRefused", "JournalDamaged", "JournalFailed",
+        "JournalFenced", "JournalFull", "JournalTaken", "MoveDeadlock", "MoveFailed",
+        "NotAllowed", "ObjectMissing", "PoolBroken", "StateError", "SteerioError", "StoreFull",
         "TaskCancelled", "TaskDidNotSucceed", "TaskFailed", "TaskLost", "TaskTimedOut",
         "UnhandledFailure", "UnknownPool", "UsageError",
     ],
@@ -185,6 +194,11 @@ __all__ = [
     "ItemsDropped",
     "ItemsRestarted",
     "JoinRefused",
+    "JournalDamaged",
+    "JournalFailed",
+    "JournalFenced",
+    "JournalFull",
+    "JournalTaken",
     "KeepIdle",
     "Lease",
     "Limits",
@@ -221,6 +235,7 @@ __all__ = [
     "Settings",
     "SharedMemoryConnector",
     "Sizes",
+    "StateError",
     "SteerioError",
     "StoreFull",
     "StoreLoad",
@@ -270,6 +285,7 @@ __all__ = [
     "run",
     "should_stop",
     "task",
+    "transient",
 ]
 
 

@@ -89,7 +89,7 @@ class Keeping:
 
     Args:
         journal: takes the results and snapshots.
-        past: what it told of the incarnations before.
+        past: the incarnations before, by its entries.
         every_s, every_results: how often to take snapshots.
         strictly: whether to refuse a campaign whose state cannot be told; else that is warned of.
     """

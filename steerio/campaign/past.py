@@ -25,7 +25,7 @@ LONG = 1 << 15
 
 
 class Past(Struct):
-    """What a journal tells.
+    """The incarnations of a campaign so far, as its journal has them.
 
     Attributes:
         began: the latest incarnation; ``None``: there is none.
@@ -45,7 +45,7 @@ class Past(Struct):
 
 
 def read_past(frames: Iterable[Frame]) -> Past:
-    """Return what the frames of a journal tell.
+    """Return the past of a campaign, of which these are the frames.
 
     Raises:
         JournalDamaged: a frame is missing or cannot be read.

@@ -40,7 +40,7 @@ class RunJournal:
         on_failure: Callable[[BaseException], object],
     ) -> None:
         self.past: Past = read_past(opened.read().frames())
-        """What it told when it was opened."""
+        """The incarnations before, as it was opened."""
         self._opened = opened
         self._journal = DurableJournal(opened.writer, level, on_failure=on_failure)
         self.append = self._journal.append
@@ -105,7 +105,7 @@ def open_run_journal(
 
 
 def read_run_journal(run_dir: Path) -> Past:
-    """Return what the journal of a run directory tells, without writing to it.
+    """Return the past in the journal of a run directory, without writing to it.
 
     Raises:
         UsageError: there is none, or it cannot be read, or another version wrote it.

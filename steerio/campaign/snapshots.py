@@ -49,7 +49,7 @@ class Durable(Protocol):
         ...
 
     def remove_below(self, number: int) -> None:
-        """Remove what is only of frames below a number."""
+        """Remove the files that have only frames below a number."""
         ...
 
 

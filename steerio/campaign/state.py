@@ -1,9 +1,9 @@
 """The state of a campaign as bytes: its attributes, boards, half-filled calls and tasks.
 
-Theory. The state is pickled, all of it at once, so that what is shared stays shared. Objects that
+Theory. The state is pickled, all of it at once, so that shared parts stay shared. Objects that
 belong to a run are written as their places in the campaign: the campaign itself, its boards, the
-values in the store, and task types by the names of their functions. What has no place, such as a
-handle of a task that is under way, is refused, by the attribute that has it.
+values in the store, and task types by the names of their functions. An object without a
+place, such as a handle of a task that is under way, is refused, by the attribute that has it.
 """
 
 from __future__ import annotations

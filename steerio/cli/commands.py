@@ -25,9 +25,7 @@ GRACE = (
     "leave [drain=60,calls=10,finish=60,leave=30]."
 )
 LEVELS = ["process", "machine", "strict", "none"]
-DURABILITY = (
-    "What results survive, to be resumed from: the end of processes, the machine's [machine]."
-)
+DURABILITY = "The end that results survive, so that the run can be resumed [machine]."
 MPI = "Whether this is a rank of a launcher's job [as the launcher says]."
 NEEDS = "with the share of each: POOL=N:cpus=4:gpus=1:memory=8G:tags=big+fast"
 
@@ -105,7 +103,7 @@ def run(context: click.Context, /, target: str | None, asks_help: bool, **given:
 @click.option("--mpi/--no-mpi", default=None, help=MPI)
 @click.option("--durability", type=click.Choice(LEVELS[:-1]), help=DURABILITY)
 def resume(**given: Any) -> None:
-    """Go on with the campaign in RUN_DIR, where it was when it ended or was cut off.
+    """Go on with the campaign in RUN_DIR from the point at which it ended or was cut off.
 
     Finished tasks are not run again. Limits are not those of the run before: name them again.
     """

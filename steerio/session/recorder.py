@@ -6,7 +6,7 @@ agent has decided by, the journal has. A long value is appended in parts, one in
 loop, and its task ends after the last.
 
 Ends that a rerun would likely not repeat are not recorded: of tasks that were cancelled, or lost
-with their workers. Neither are those of generators, whose items nobody keeps.
+with their workers. Neither are those of generators, as their items are not.
 """
 
 from __future__ import annotations
@@ -253,7 +253,7 @@ class Recorder:
     # -- the journal -----------------------------------------------------------------------------
 
     def _append(self, entries: Sequence[tuple[int, bytes]]) -> bool:
-        """Append, and say whether that was done; if there is no room, try later what waits."""
+        """Append, and say whether that was done; if there is no room, try again later."""
         if self.failed:
             return False
         try:
@@ -280,7 +280,7 @@ class Recorder:
             self._fail(error)
 
     def _try_again(self) -> None:
-        """Append what waits for room, and deal out the batches that waited."""
+        """Append all that waits for room, and deal out the batches that waited."""
         self._retry = None
         while self._waiting:
             if not self._record(self._waiting[0]):
