@@ -1,6 +1,6 @@
 """A campaign whose policy decides on each result what to submit next.
 
-`python -m bench.ours.campaign CONTROL_FD`
+`python -m bench.ours.campaign CONTROL_FD [DURABILITY]`
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import steerio
 from bench.contestant import Round, serve_async
 from bench.floors.bodies import Nap, busy_share
 from bench.ours.sends import note_sends
-from bench.ours.tasks import hold, nap, noop
+from bench.ours.tasks import hold, nap, noop, noop_alone
 from steerio import Campaign, Succeeded, agent, on_success
 
 WORKERS = 2
@@ -52,6 +52,7 @@ class Steered(Campaign):
         """Run the rounds until there are no more orders."""
         rounds = {
             "decisions": self.decisions,
+            "mapped": self.mapped,
             "reactions": self.reactions,
             "one_outstanding": self.one_outstanding,
             "two_outstanding": self.two_outstanding,
@@ -114,6 +115,12 @@ class Steered(Campaign):
     async def decisions(self, order: Round) -> dict[str, list[float]]:
         """How many tasks a second, each following from a result."""
         return {"tasks_per_s": [order.tasks / await self._steer(order, WORKERS)]}
+
+    async def mapped(self, order: Round) -> dict[str, list[float]]:
+        """How many tasks a second of one map."""
+        began = time.perf_counter()
+        await self.gather(*self.map(noop_alone, range(order.tasks)))
+        return {"tasks_per_s": [order.tasks / (time.perf_counter() - began)]}
 
     async def reactions(self, order: Round) -> dict[str, list[float]]:
         """How long from each result in hand to the next task sent."""
@@ -191,7 +198,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="bench-") as directory:
         sent_at = note_sends()
         campaign = Steered(int(sys.argv[1]), Path(directory), sent_at)
-        steerio.run(campaign, workers={"default": WORKERS}, progress="off")
+        steerio.run(
+            campaign,
+            workers={"default": WORKERS},
+            progress="off",
+            durability=sys.argv[2] if len(sys.argv) > 2 else None,
+        )
 
 
 if __name__ == "__main__":

@@ -20,6 +20,12 @@ def noop(value: int) -> int:
 
 
 @task(pool="default")
+def noop_alone(value: int) -> int:
+    """Nothing, as a task type that no policy listens to."""
+    return bodies.noop(value)
+
+
+@task(pool="default")
 def nap(duration_s: float) -> Nap:
     """Wait, and say where and when."""
     return bodies.nap(duration_s)
