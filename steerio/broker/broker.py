@@ -85,6 +85,8 @@ class Broker:
             epoch=time.time() - time.monotonic() if epoch is None else epoch,
             fetch_ahead_bytes=copied_bytes,
         )
+        if journal is not None:
+            self.core.count_events_from(journal.last_event)
         self._journal = journal
         self._unwritten: list[AnyEvent] = []
         self._write_events_at = inf

@@ -230,6 +230,9 @@ class Campaign(Submitter):
         called again, from its start, with all attributes as they are now. An agent that runs for
         long calls it between two steps; without it, a resume calls the agent from the beginning of
         the campaign, and its tasks get their recorded results.
+
+        Raises:
+            UsageError: another method calls it, or another task that the agent has started.
         """
         await self._running.checkpoint()
 

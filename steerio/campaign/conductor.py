@@ -81,6 +81,7 @@ class Conductor:
         )
         self._deafness: asyncio.TimerHandle | None = None
         self._keeping = keeping
+        self._agent_tasks: set[asyncio.Task[Any] | None] = set()
         self._parked = 0
         """How many agents wait in ``checkpoint``."""
         self._began = asyncio.get_running_loop().time()
@@ -221,6 +222,7 @@ class Conductor:
 
     async def _serve_agent(self, calls: Calls) -> None:
         current_agent.set(calls.name)
+        self._agent_tasks.add(asyncio.current_task())
         try:
             with self.latecomers.may_cut(calls.name):
                 await calls.call()
@@ -361,6 +363,11 @@ class Conductor:
 
     async def checkpoint(self) -> None:
         """Wait while a snapshot is taken, if one is due."""
+        if asyncio.current_task() not in self._agent_tasks:
+            raise UsageError(
+                "checkpoint() is for the code of an @agent: a method with another trigger begins "
+                "anew with each call, so it has no place to go on from"
+            )
         if self._keeping is None or not self._keeping.snapshots.due:
             return
         snapshots = self._keeping.snapshots

@@ -435,6 +435,10 @@ class Core(ShownState):
         """An object came with a message that is dropped: it is freed, unless it is needed."""
         self.cluster.holdings.refuse(name)
 
+    def count_events_from(self, number: int) -> None:
+        """Number events from the one behind this: an earlier incarnation of the run had it."""
+        self.cluster.log.count = number
+
     def publish_version(
         self, name: str, stored: StoredObject, by: str, now: float, number: int = 1
     ) -> tuple[Version, list[VersionWaiter]]:

@@ -20,7 +20,7 @@ KEPT_EVENTS = 100_000
 
 
 class EventLog:
-    """Events in order of their numbers, from 1, without a gap.
+    """Events in order of their numbers, without a gap: from 1, or behind an earlier incarnation's.
 
     ``epoch`` is the difference of Unix time to the core's clock.
     """

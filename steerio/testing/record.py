@@ -32,6 +32,7 @@ class MemoryJournal(Journal):
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
             super().__init__(folder)
+            self.last_event = 0  # each simulation is a run of its own
 
     def write(self, entries: Sequence[TaskEntry], events: Sequence[AnyEvent]) -> None:
         self.tasks.extend(entries)

@@ -68,6 +68,10 @@ class AttemptEntry(Struct, frozen=True):
     versions: dict[str, int] | None
 
 
+class _Numbered(Struct):
+    number: int
+
+
 class TaskEntry(Struct, frozen=True, gc=False):
     """One task as recorded.  Times in Unix seconds; ``args`` and ``value`` if they are small."""
 
@@ -155,12 +159,15 @@ class Journal:
 
     events_within_s = 0.1
     """How soon it wants events; it is given results before any client."""
+    last_event = 0
+    """The number of the last event that an earlier incarnation of the run has recorded."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         with contextlib.ExitStack() as opened:
             self._tasks = opened.enter_context(_appending(folder / TASKS_FILE))
             self._events = opened.enter_context(_appending(folder / EVENTS_FILE))
+            self.last_event = _last_number(self._events)
             opened.pop_all()
 
     def write(self, entries: Sequence[TaskEntry], events: Sequence[AnyEvent]) -> None:
@@ -203,6 +210,16 @@ def _cut_torn(file: FileIO) -> None:
         whole = start
     if whole < end:
         file.truncate(whole)
+
+
+def _last_number(file: FileIO) -> int:
+    """Return the number in the last line; 0 if there is none."""
+    end = file.seek(0, os.SEEK_END)
+    tail = os.pread(file.fileno(), LOOKED_BACK, max(0, end - LOOKED_BACK))
+    for line in reversed(tail.splitlines()):
+        with contextlib.suppress(msgspec.DecodeError):
+            return msgspec.json.decode(line, type=_Numbered).number
+    return 0
 
 
 def _append(file: FileIO, lines: bytes) -> None:
