@@ -93,7 +93,8 @@ def check_value(cls: type, name: str, own: object, value: object) -> None:
 
 def _check_hook(cls: type, base: type, name: str) -> None:
     """Refuse a hook, such as ``setup``, that cannot be called or awaited as it will be."""
-    hook, usual = inspect.getattr_static(cls, name), inspect.getattr_static(base, name)
+    hook: Any = inspect.getattr_static(cls, name)
+    usual: Any = inspect.getattr_static(base, name)
     called = f"{cls.__qualname__}.{name}"
     taken = list(inspect.signature(usual).parameters)
     way = f"{'async ' * is_async(usual)}def {name}({', '.join(taken)})"

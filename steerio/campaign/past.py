@@ -62,10 +62,10 @@ def read_past(frames: Iterable[Frame]) -> Past:
             case Kind.SNAPSHOT:
                 _take_snapshot(past, decode_entry(SnapshotEntry, frame.body), assembly)
             case Kind.BEGAN:
-                past.began = decode_entry(Began, frame.body)
+                began: Began = decode_entry(Began, frame.body)
+                _check_format(began)
+                past.began, past.ended = began, None
                 past.incarnations += 1
-                past.ended = None
-                _check_format(past.began)
             case Kind.ENDED:
                 past.ended = decode_entry(EndedEntry, frame.body)
             case _:

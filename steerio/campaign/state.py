@@ -130,7 +130,8 @@ class _Pickler(pickle.Pickler):
 
     def reducer_override(self, obj: Any) -> Any:
         """Return the place of an object of the run."""
-        writer, kind = self._writer, type(obj)
+        writer: StateWriter = self._writer
+        kind: type[Any] = type(obj)
         if obj is writer.campaign:
             return _the_campaign, ()
         if issubclass(kind, Board):
