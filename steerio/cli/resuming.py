@@ -9,7 +9,7 @@ from typing import Any
 from steerio.campaign.campaign import Campaign
 from steerio.campaign.run_journal import arguments_of, read_run_journal
 from steerio.cli.failures import show_traceback
-from steerio.cli.running import find_campaign, run_campaign
+from steerio.cli.run_command import find_campaign, run_campaign
 from steerio.edge.record.entries import Began
 from steerio.errors import UsageError
 

@@ -9,8 +9,8 @@ from typing import Any
 from steerio.edge.encoding.values import ANY_VALUE
 from steerio.edge.record.entries import ResultEntry, decode_result
 from steerio.model.results import Result
+from steerio.session.reading_results import make_result
 from steerio.session.replay import Recorded
-from steerio.session.results import make_result
 from steerio.session.task_type import TaskType, as_task_type
 
 

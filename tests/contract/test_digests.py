@@ -33,9 +33,9 @@ from hypothesis.extra import numpy as hnp
 from proxystore.proxy import Proxy, is_resolved
 
 from steerio.edge.encoding import digests
-from steerio.edge.encoding.calls import CallCodec
+from steerio.edge.encoding.call_codec import CallCodec
 from steerio.edge.encoding.digests import DIGEST_BYTES, MOST_LEVELS, digest_call
-from steerio.edge.encoding.references import Latest, Reference
+from steerio.edge.encoding.references import BareLatest, BareReference
 from steerio.errors import EncodingError
 from steerio.model.objects import StoredObject
 from tests.contract.payloads import as_bytes
@@ -95,7 +95,7 @@ class Plain:
     def method(self) -> None: ...
 
 
-class Known(Reference):
+class Known(BareReference):
     """A reference that knows the digest of its value."""
 
     def __init__(self, stored: StoredObject, digest: Any) -> None:
@@ -185,8 +185,8 @@ ALL_DIFFERENT: list[Any] = [
     np.ma.array([1, 2], mask=[False, True]), np.ones((1, 1)).view(np.matrix),
     np.random.default_rng(1), np.random.default_rng(2), pd.Series([1]), pd.Series([1.0]),
     pd.DataFrame({"a": [1]}), pd.DataFrame({"b": [1]}), pd.Timestamp(2024, 1, 1),
-    Known(StoredObject(b"s", 1), b"1"), Known(StoredObject(b"s", 1), b"2"), Latest("1"),
-    Latest("2"), lambda: 1, lambda: 2,
+    Known(StoredObject(b"s", 1), b"1"), Known(StoredObject(b"s", 1), b"2"), BareLatest("1"),
+    BareLatest("2"), lambda: 1, lambda: 2,
 ]  # fmt: skip
 
 
@@ -213,7 +213,7 @@ def test_no_two_of_many_objects_that_hold_others_have_the_same_digest() -> None:
 def test_a_value_that_arrived_has_the_digest_of_the_one_that_was_sent() -> None:
     # functions by value and masked arrays arrive with the same content, in another form
     for value in ALL_DIFFERENT[:-2]:
-        if type(value) not in (Known, Latest, np.ma.MaskedArray) and value is not wrapped:
+        if type(value) not in (Known, BareLatest, np.ma.MaskedArray) and value is not wrapped:
             (there,), _ = arrived(value)
             assert digest(there) == digest(value), value
             assert digest([there, 1]) == digest([value, 1]), value
@@ -544,7 +544,7 @@ def test_a_reference_goes_by_the_digest_of_its_value() -> None:
 
 @pytest.mark.parametrize("unknown", [b"", None, "text"])
 def test_a_reference_without_a_digest_is_refused(unknown: Any) -> None:
-    for value in (Reference(StoredObject(b"one", 1)), Known(StoredObject(b"one", 1), unknown)):
+    for value in (BareReference(StoredObject(b"one", 1)), Known(StoredObject(b"one", 1), unknown)):
         for held in (value, [value], Run(1, value), functools.partial(lambda x: x, value)):
             with pytest.raises(EncodingError, match="a call of m:f cannot be told apart"):
                 digest(held)
@@ -555,7 +555,7 @@ def test_a_reference_in_a_value_that_is_pickled_is_refused() -> None:
     circle: list[Any] = []
     circle += [circle, reference]
 
-    latest = Latest("model")
+    latest = BareLatest("model")
 
     for value in (circle, lambda: reference, lambda: latest):
         with pytest.raises(EncodingError):
@@ -563,7 +563,7 @@ def test_a_reference_in_a_value_that_is_pickled_is_refused() -> None:
 
 
 def test_the_latest_version_goes_by_its_name() -> None:
-    assert digest(Latest("a")) == digest(Latest("a")) != digest(Latest("b"))
+    assert digest(BareLatest("a")) == digest(BareLatest("a")) != digest(BareLatest("b"))
 
 
 def test_a_proxy_is_refused_and_not_fetched() -> None:

@@ -13,8 +13,8 @@ from steerio.campaign.past import Past, read_past
 from steerio.edge.record.entries import Began, Kind, encode_entry
 from steerio.edge.record.opening import open_journal, remove_below
 from steerio.testing import Model
-from steerio.testing.cluster import SimulatedCluster
 from steerio.testing.loop import run_virtual
+from steerio.testing.simulated_cluster import SimulatedCluster
 from tests.contract.crashing_disk import Crashed, CrashingDisk
 from tests.contract.journal_histories import ME
 

@@ -26,7 +26,7 @@ from typing import Any
 from steerio.edge.encoding import serializers
 from steerio.edge.encoding.boxing import ATOMS, encode
 from steerio.edge.encoding.pickling import dump, is_proxy, proxies_exist
-from steerio.edge.encoding.references import Latest, is_reference
+from steerio.edge.encoding.references import BareLatest, is_reference
 from steerio.errors import EncodingError
 
 DIGEST_BYTES = 16
@@ -220,7 +220,7 @@ def _wordless(atom: Any) -> bytes:
 
 
 def _of_reference(value: Any) -> bytes:
-    if issubclass(type(value), Latest):
+    if issubclass(type(value), BareLatest):
         return _hash(b"l", value.name.encode("utf-8", "surrogatepass"))
     digest: Any = getattr(value, "digest", b"")
     if type(digest) is not bytes or not digest:
