@@ -19,8 +19,8 @@ from bench.pairs import Spread, alternate, spread
 from steerio.edge.record.disk import Folder, is_volatile
 from steerio.edge.record.durable import Durability, DurableJournal
 from steerio.edge.record.frames import FRAME_BYTES
-from steerio.edge.record.opening import open_folder
-from steerio.edge.record.segments import JournalReader
+from steerio.edge.record.journal_segments import JournalReader
+from steerio.edge.record.opening_journals import open_folder
 
 BODY_BYTES = 300
 """About that of a small task's end."""

@@ -36,7 +36,7 @@ from steerio.edge.record.entries import (
     FORMAT,
     Began,
     Call,
-    Kind,
+    EntryKind,
     SnapshotEntry,
     encode_entry,
     encode_result,
@@ -101,8 +101,8 @@ def write_run(folder: Path, tasks: int) -> float:
     kind = as_task_type(noop)
     for first in range(0, tasks, BATCH):
         if first == covered:
-            journal.append([(Kind.SNAPSHOT, snapshot(journal.written_to, tasks, covered))])
-        journal.append([(Kind.RESULT, result(kind, n)) for n in range(first, first + BATCH)])
+            journal.append([(EntryKind.SNAPSHOT, snapshot(journal.written_to, tasks, covered))])
+        journal.append([(EntryKind.RESULT, result(kind, n)) for n in range(first, first + BATCH)])
     journal.end("interrupted", "")
     return sum(file.stat().st_size for file in (folder / "journal").iterdir()) / tasks
 

@@ -1,7 +1,7 @@
 """The broker: takes messages in, lets the core decide, performs its effects.
 
 A broker has no loop and no thread of its own. Its driver calls `step` (see ``broker.driver``): take
-in messages, tick, perform, write the journal, flush. One lock makes steps exclusive, so that a
+in messages, tick, perform, write the record, flush. One lock makes steps exclusive, so that a
 second thread may step in while the loop of the first stands still.
 """
 
@@ -20,7 +20,7 @@ from steerio.broker.performer import Performer, Sweeper
 from steerio.core.core import Core
 from steerio.core.lifecycle import CLIENTS, Role
 from steerio.core.records import WorkerRecord
-from steerio.edge.record.journal import Journal, TaskEntry
+from steerio.edge.record.record_files import RecordFiles, TaskEntry
 from steerio.edge.wire.endpoint import RouterEndpoint
 from steerio.model import messages as ms
 from steerio.model.events import AnyEvent
@@ -51,7 +51,7 @@ class Broker:
             workers by moves. With ``closed`` there are no other pools, ever.
         closed: whether workers and pools are all known from the start.
         settings: bounds and leases.
-        journal: for the record, if there is one.
+        record: for the record, if there is one.
         sweeper: removes objects from the store, if there is one.
         copied_bytes: most bytes that each node may copy ahead of objects that are not there; 0:
             they are.
@@ -65,7 +65,7 @@ class Broker:
         pools: Mapping[str, int] | None = None,
         closed: bool = False,
         settings: Settings | None = None,
-        journal: Journal | None = None,
+        record: RecordFiles | None = None,
         sweeper: Sweeper | None = None,
         copied_bytes: int = 0,
         clock: Callable[[], float] = time.monotonic,
@@ -85,9 +85,9 @@ class Broker:
             epoch=time.time() - time.monotonic() if epoch is None else epoch,
             fetch_ahead_bytes=copied_bytes,
         )
-        if journal is not None:
-            self.core.count_events_from(journal.last_event)
-        self._journal = journal
+        if record is not None:
+            self.core.count_events_from(record.last_event)
+        self._files = record
         self._unwritten: list[AnyEvent] = []
         self._write_events_at = inf
         self._clock = clock
@@ -98,7 +98,7 @@ class Broker:
         )
         self._inbox = Inbox(self._intake.take, self._unreachable)
         self._performer = Performer(
-            self._peers, self.core.epoch, journal is not None, sweeper, self.core.held
+            self._peers, self.core.epoch, record is not None, sweeper, self.core.held
         )
         self._next_ping = clock()
         self._next_share = clock()
@@ -179,10 +179,10 @@ class Broker:
             self._finish(self._clock())
             for router in self.routers:
                 router.close()
-            if self._journal is not None:
-                self._write_events(self._journal)
-                self._journal.close()
-                self._journal = None
+            if self._files is not None:
+                self._write_events(self._files)
+                self._files.close()
+                self._files = None
 
     def abandon(self, reason: str) -> None:
         """End and record all that is under way, and close (any thread).
@@ -281,10 +281,10 @@ class Broker:
 
     def _record_and_share(self) -> None:
         fresh = self.core.take_events()
-        if self._journal is not None:
+        if self._files is not None:
             if fresh:
                 self._unwritten += fresh
-            self._record(self._journal)
+            self._record(self._files)
         if fresh:
             states: dict[int, dict[int, bool]] | None = None
             for peer in self._peers.following.values():
@@ -294,25 +294,25 @@ class Broker:
                     states = task_states(fresh) if states is None else states
                     peer.send_states(list(states.get(peer.client_number, {}).items()))
 
-    def _record(self, journal: Journal) -> None:
+    def _record(self, record: RecordFiles) -> None:
         """Write the tasks that ended, and events now and then: each write is a system call."""
         entries = self._performer.entries
-        if entries and self._write(journal, entries, []):
+        if entries and self._write(record, entries, []):
             self._performer.recorded()
         if not self._unwritten:
             return
         now = self._clock()
         if self._write_events_at == inf:
-            self._write_events_at = now + journal.events_within_s
+            self._write_events_at = now + record.events_within_s
         if now >= self._write_events_at or len(self._unwritten) >= EVENTS_UNWRITTEN:
-            self._write_events(journal)
+            self._write_events(record)
 
-    def _write_events(self, journal: Journal) -> None:
+    def _write_events(self, record: RecordFiles) -> None:
         self._write_events_at = inf
-        if self._write(journal, [], self._unwritten):
+        if self._write(record, [], self._unwritten):
             self._unwritten.clear()
 
-    def _write(self, journal: Journal, entries: list[TaskEntry], events: list[AnyEvent]) -> bool:
+    def _write(self, record: RecordFiles, entries: list[TaskEntry], events: list[AnyEvent]) -> bool:
         """Write the record, and return whether that worked; ask to end if it cannot be written.
 
         Going on would lose results without a word, raising would hang all peers. Results whose
@@ -320,11 +320,11 @@ class Broker:
         the run is looked at, or taken up, again; if writing works later they leave then.
         """
         try:
-            journal.write(entries, events)
+            record.write(entries, events)
         except OSError as error:
             if not self.failed:
                 self.failed = True
-                self._intake.closing = f"the record in {journal.folder} cannot be written: {error}"
+                self._intake.closing = f"the record in {record.folder} cannot be written: {error}"
                 log.error("%s", self._intake.closing)
             return False
         return True

@@ -14,7 +14,7 @@ from steerio.core.core import Core
 from steerio.core.lifecycle import Role, State
 from steerio.core.newest_versions import VersionWaiter
 from steerio.core.records import TaskRecord
-from steerio.edge.record.journal import shown
+from steerio.edge.record.record_files import shown
 from steerio.edge.wire.endpoint import Frames
 from steerio.model import messages as ms
 from steerio.model.moving import DrainEnd

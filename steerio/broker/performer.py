@@ -10,7 +10,7 @@ from steerio.broker.peers import Peers
 from steerio.core import effects as fx
 from steerio.core.lifecycle import MoveState
 from steerio.core.records import Attempt
-from steerio.edge.record.journal import AttemptEntry, TaskEntry, shown
+from steerio.edge.record.record_files import AttemptEntry, TaskEntry, shown
 from steerio.edge.wire.endpoint import Frames
 from steerio.model import messages as ms
 from steerio.model.moving import MoveProgress

@@ -15,7 +15,7 @@ from steerio.campaign.found_boards import boards_in
 from steerio.campaign.state import Places, StateWriter, read_state
 from steerio.errors import ObjectMissing, StateError
 from steerio.model.objects import StoredObject, Version
-from steerio.session.replay import Recorded
+from steerio.session.replay import RecordedResult
 
 OBJECTS_BYTES = 64 << 20
 """Most bytes of the store that a snapshot copies."""
@@ -78,7 +78,7 @@ class Captured(Struct):
     head: bytes
     boards: list[CapturedBoard]
     versions: dict[str, Version]
-    left: list[Recorded]
+    left: list[RecordedResult]
     pools: dict[str, int]
 
 
@@ -126,7 +126,7 @@ class Content(Struct, array_like=True):
     boards: list[BoardContent]
     objects: list[ObjectContent]
     versions: dict[str, tuple[bytes, int]]
-    left: list[Recorded]
+    left: list[RecordedResult]
     pools: dict[str, int]
 
 

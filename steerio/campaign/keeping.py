@@ -18,12 +18,12 @@ from steerio.campaign.captured import (
 )
 from steerio.campaign.limits import Spent
 from steerio.campaign.past import Past
-from steerio.campaign.snapshots import Durable, Snapshots
+from steerio.campaign.snapshot_taker import Durable, SnapshotTaker
 from steerio.campaign.state import Places, StateWriter, read_state, refused_attributes
 from steerio.errors import StateError, UsageError
 from steerio.model.results import Result
 from steerio.session.current_agent import current_agent
-from steerio.session.recorder import Appends, Recorder
+from steerio.session.recorder import Appends, ResultRecorder
 from steerio.session.recovered import as_result
 from steerio.session.reference import Reference
 from steerio.session.replay import Replay
@@ -80,7 +80,7 @@ class KeptRun(Protocol):
         ...
 
 
-class Journal(Appends, Durable, Protocol):
+class CampaignJournal(Appends, Durable, Protocol):
     """A journal, as seen by the keeping of a campaign."""
 
 
@@ -96,7 +96,7 @@ class Keeping:
 
     def __init__(
         self,
-        journal: Journal,
+        journal: CampaignJournal,
         past: Past,
         *,
         every_s: float = SNAPSHOT_S,
@@ -104,8 +104,8 @@ class Keeping:
         strictly: bool = False,
     ) -> None:
         self.past = past
-        self.snapshots: Snapshots
-        self.recorder: Recorder
+        self.snapshots: SnapshotTaker
+        self.recorder: ResultRecorder
         self._journal = journal
         self._every = every_s, every_results
         self._strictly = strictly
@@ -142,11 +142,11 @@ class Keeping:
         left = [] if self._content is None else self._content.left
         replay = Replay(run.session.client, [*left, *self.past.results])
         self.past.results = []
-        self.recorder = Recorder(run.session.client, self._journal, replay, run.fail)
+        self.recorder = ResultRecorder(run.session.client, self._journal, replay, run.fail)
         run.session.recorder = self.recorder
         run.session.store.digests = True
         every_s, every_results = self._every
-        self.snapshots = Snapshots(
+        self.snapshots = SnapshotTaker(
             self.recorder,
             self._journal,
             self._capture,

@@ -8,17 +8,17 @@ from msgspec import Struct
 
 from steerio.edge.record.entries import (
     FORMAT,
-    Assembly,
     Began,
     EndedEntry,
-    Kind,
+    EntryKind,
+    PartsRead,
     SnapshotEntry,
     decode_entry,
     decode_result,
 )
 from steerio.edge.record.frames import Frame
 from steerio.errors import UsageError
-from steerio.session.replay import Recorded
+from steerio.session.replay import RecordedResult
 
 LONG = 1 << 15
 """A frame of a result is looked into if it may name parts: none of these is longer."""
@@ -41,7 +41,7 @@ class Past(Struct):
     ended: EndedEntry | None = None
     snapshot: bytes = b""
     covers: list[int] = []
-    results: list[Recorded] = []
+    results: list[RecordedResult] = []
 
 
 def read_past(frames: Iterable[Frame]) -> Past:
@@ -52,21 +52,21 @@ def read_past(frames: Iterable[Frame]) -> Past:
         UsageError: a later version of steerio wrote them.
     """
     past = Past()
-    assembly = Assembly()
+    assembly = PartsRead()
     for frame in frames:
         match frame.kind:
-            case Kind.RESULT:
+            case EntryKind.RESULT:
                 past.results.append(_result(frame, assembly))
-            case Kind.PART:
+            case EntryKind.PART:
                 assembly.add(frame.body)
-            case Kind.SNAPSHOT:
+            case EntryKind.SNAPSHOT:
                 _take_snapshot(past, decode_entry(SnapshotEntry, frame.body), assembly)
-            case Kind.BEGAN:
+            case EntryKind.BEGAN:
                 began: Began = decode_entry(Began, frame.body)
                 _check_format(began)
                 past.began, past.ended = began, None
                 past.incarnations += 1
-            case Kind.ENDED:
+            case EntryKind.ENDED:
                 past.ended = decode_entry(EndedEntry, frame.body)
             case _:
                 raise UsageError(
@@ -76,15 +76,15 @@ def read_past(frames: Iterable[Frame]) -> Past:
     return past
 
 
-def _result(frame: Frame, assembly: Assembly) -> Recorded:
+def _result(frame: Frame, assembly: PartsRead) -> RecordedResult:
     if len(frame.body) < LONG:
         parts = decode_result(frame.body).parts
         if parts is not None:
-            return Recorded(frame.number, frame.body, assembly.take(parts, "a result"))
-    return Recorded(frame.number, frame.body)
+            return RecordedResult(frame.number, frame.body, assembly.take(parts, "a result"))
+    return RecordedResult(frame.number, frame.body)
 
 
-def _take_snapshot(past: Past, entry: SnapshotEntry, assembly: Assembly) -> None:
+def _take_snapshot(past: Past, entry: SnapshotEntry, assembly: PartsRead) -> None:
     content = entry.content
     if entry.parts is not None:
         (content,) = assembly.take(entry.parts, "a snapshot")

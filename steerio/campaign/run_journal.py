@@ -13,9 +13,9 @@ from steerio.campaign.past import Past, read_past
 from steerio.campaign.state import Places, StateWriter, read_state
 from steerio.edge.record.disk import Folder
 from steerio.edge.record.durable import Durability, DurableJournal
-from steerio.edge.record.entries import FORMAT, Began, EndedEntry, Kind, encode_entry
-from steerio.edge.record.opening import OpenJournal, open_folder, remove_below
-from steerio.edge.record.segments import JournalReader
+from steerio.edge.record.entries import FORMAT, Began, EndedEntry, EntryKind, encode_entry
+from steerio.edge.record.journal_segments import JournalReader
+from steerio.edge.record.opening_journals import OpenJournal, open_folder, remove_below
 from steerio.edge.system.own_files import writing_to
 from steerio.errors import JournalFailed, JournalFenced, JournalFull, StateError, UsageError
 from steerio.session.run_dir import JOURNAL
@@ -64,12 +64,12 @@ class RunJournal:
         Raises:
             JournalFull, JournalFailed, JournalFenced: it cannot be written.
         """
-        self.append([(Kind.BEGAN, encode_entry(began))])
+        self.append([(EntryKind.BEGAN, encode_entry(began))])
 
     def end(self, outcome: str, because: str) -> None:
         """Note how the run ended, and close the journal; problems are logged only."""
         try:
-            self.append([(Kind.ENDED, encode_entry(EndedEntry(outcome, because)))])
+            self.append([(EntryKind.ENDED, encode_entry(EndedEntry(outcome, because)))])
         except (JournalFull, JournalFailed, JournalFenced) as error:
             log.warning("the end of the run is not in its journal: %s", error)
         try:

@@ -45,27 +45,27 @@ class Places(Struct):
     session: Session | None = None
 
 
-class _Here(threading.local):
+class _Reading(threading.local):
     places = Places()
 
 
-_here = _Here()
+_reading = _Reading()
 
 
 def _the_campaign() -> object:
-    return _here.places.campaign
+    return _reading.places.campaign
 
 
 def _the_board(index: int) -> Board[Any]:
-    return _here.places.boards[index]
+    return _reading.places.boards[index]
 
 
 def _the_reference(name: bytes) -> Reference:
-    return _here.places.references[name]
+    return _reading.places.references[name]
 
 
 def _the_versions(name: str, seen: int) -> Versions:
-    session = _here.places.session
+    session = _reading.places.session
     assert session is not None
     versions = session.versions(name)
     versions.seen = seen
@@ -158,13 +158,13 @@ def read_state(data: bytes, places: Places) -> Any:
     Raises:
         StateError: that cannot be done with the code as it is now.
     """
-    _here.places = places
+    _reading.places = places
     try:
         return pickle.loads(data)
     except Exception as error:  # unpickling may raise anything
         raise StateError(f"{type(error).__name__}: {error}") from error
     finally:
-        _here.places = Places()
+        _reading.places = Places()
 
 
 class _Nowhere(io.BytesIO):

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 from steerio.client.line import Line
-from steerio.edge.record.journal import SHOWN_BYTES
+from steerio.edge.record.record_files import SHOWN_BYTES
 from steerio.errors import BrokerLost
 from steerio.model import messages as ms
 from steerio.model.bounds import NAME_CHARACTERS, cut

@@ -14,7 +14,7 @@ from steerio.broker.broker import Broker
 from steerio.broker.driver import Driver
 from steerio.broker.store_sweeper import StoreSweeper
 from steerio.client.client import Client
-from steerio.edge.record.journal import Journal
+from steerio.edge.record.record_files import RecordFiles
 from steerio.edge.store.folders import open_folder, sweep_stale
 from steerio.edge.store.opening_stores import check_store, open_store, own_folders
 from steerio.edge.store.store import Store
@@ -77,7 +77,7 @@ class Hosting:
         self._started = 0.0
         peers = sum(setup.workers.values())
         self._listening = Listening(setup.host, setup.port, setup.encrypted, peers)
-        self._journal: Journal | None = None
+        self._record: RecordFiles | None = None
         self._driver: Driver | None = None
         self._closing = False
         self._written: list[Path] = []
@@ -109,13 +109,13 @@ class Hosting:
             self.connection = self._reached_at()
             if self.run_dir is not None:
                 with writing_to(self.run_dir):
-                    self._journal = Journal(self.run_dir)
+                    self._record = RecordFiles(self.run_dir)
             self.broker = Broker(
                 self._listening.routers,
                 pools=self._setup.all_pools,
                 closed=self._setup.closed,
                 settings=self.settings,
-                journal=self._journal,
+                record=self._record,
                 sweeper=self._sweeper,
                 copied_bytes=self._copied_bytes(),
             )
@@ -193,8 +193,8 @@ class Hosting:
         else:  # the start failed
             for router in self._listening.routers:
                 router.close()
-            if self._journal is not None:
-                self._journal.close()
+            if self._record is not None:
+                self._record.close()
         self._listening.close()
         if self._store is not None:
             await in_thread(self._close_store)

@@ -27,7 +27,7 @@ from steerio.edge.encoding.values import total_bytes
 from steerio.edge.record.entries import (
     PART_BYTES,
     Call,
-    Kind,
+    EntryKind,
     Parts,
     encode_result,
     parts_of,
@@ -59,7 +59,7 @@ class Appends(Protocol):
         ...
 
 
-class Recorder:
+class ResultRecorder:
     """Records the results of one session.
 
     Args:
@@ -98,7 +98,7 @@ class Recorder:
 
     def __repr__(self) -> str:
         state = "full" if self.full else "failed" if self.failed else "recording"
-        return f"<Recorder: {state}, {len(self._calls)} tasks under way>"
+        return f"<ResultRecorder: {state}, {len(self._calls)} tasks under way>"
 
     @property
     def busy(self) -> bool:
@@ -160,7 +160,7 @@ class Recorder:
     def _record(self, received: Received) -> bool:
         """Append the results of a batch, and say whether there was room."""
         entries = [
-            (Kind.RESULT, encode_result(call, message, frames))
+            (EntryKind.RESULT, encode_result(call, message, frames))
             for message, frames in received
             if type(message) is ms.TaskSettled
             and message.stored is None
@@ -206,7 +206,7 @@ class Recorder:
         self, call: Call, message: ms.TaskSettled, frames: list[Any], then: Callable[[], None]
     ) -> None:
         def entry(parts: Parts | None) -> tuple[int, bytes]:
-            return Kind.RESULT, encode_result(call, message, () if parts else frames, parts)
+            return EntryKind.RESULT, encode_result(call, message, () if parts else frames, parts)
 
         self.write_long(frames, entry, then)
 
@@ -228,7 +228,7 @@ class Recorder:
         else:
             number = int.from_bytes(os.urandom(8), "little")  # no other incarnation's
             parts = Parts(number, [memoryview(piece).nbytes for piece in pieces])
-            before = ((int(Kind.PART), body) for body in parts_of(parts.number, pieces))
+            before = ((int(EntryKind.PART), body) for body in parts_of(parts.number, pieces))
             entries = itertools.chain(before, (entry(each) for each in [parts]))
         self._parts.append((entries, then))
         if len(self._parts) == 1:

@@ -10,7 +10,7 @@ from steerio.edge.encoding.values import ANY_VALUE
 from steerio.edge.record.entries import ResultEntry, decode_result
 from steerio.model.results import Result
 from steerio.session.reading_results import make_result
-from steerio.session.replay import Recorded
+from steerio.session.replay import RecordedResult
 from steerio.session.task_type import TaskType, as_task_type
 
 
@@ -41,7 +41,7 @@ class _Unknown:
         self.name = name
 
 
-def as_result(recorded: Recorded) -> Result:
+def as_result(recorded: RecordedResult) -> Result:
     """Return a recorded result as agents know results.
 
     Its arguments are missing if they were long, or the function is not found any more.

@@ -27,7 +27,7 @@ PATIENCE = 50
 """Turns of the loop in which agents get on by themselves, before an earlier call is given up."""
 
 
-class Recorded(Struct, frozen=True, gc=False):
+class RecordedResult(Struct, frozen=True, gc=False):
     """A result that the journal has.
 
     Attributes:
@@ -58,12 +58,12 @@ class Replay:
         on_given: called after each that was given out.
     """
 
-    def __init__(self, client: Settles, results: Iterable[Recorded] = ()) -> None:
+    def __init__(self, client: Settles, results: Iterable[RecordedResult] = ()) -> None:
         self._client = client
-        self._by_key: defaultdict[bytes, deque[Recorded]] = defaultdict(deque)
+        self._by_key: defaultdict[bytes, deque[RecordedResult]] = defaultdict(deque)
         self._numbers: deque[int] = deque()
         """All that were not given out yet, or of which no call is expected any more, in order."""
-        self._due: list[tuple[int, Task[Any], Recorded]] = []
+        self._due: list[tuple[int, Task[Any], RecordedResult]] = []
         """Those whose call was made, as a heap."""
         self._turns = 0
         """Turns of the loop since a call was made, or a result given out."""
@@ -83,7 +83,7 @@ class Replay:
         return key in self._by_key
 
     @property
-    def left(self) -> list[Recorded]:
+    def left(self) -> list[RecordedResult]:
         """The results that no call has asked for, in order."""
         rest = [result for results in self._by_key.values() for result in results]
         return sorted(rest, key=lambda result: result.number)
@@ -119,7 +119,7 @@ class Replay:
             self._end(*heappop(self._due)[1:])
         self._go_on()
 
-    def _end(self, task: Task[Any], result: Recorded) -> None:
+    def _end(self, task: Task[Any], result: RecordedResult) -> None:
         self._turns = 0
         self.given += 1
         entry = decode_result(result.body)

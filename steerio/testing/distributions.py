@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from steerio.edge.record.journal import TASKS_FILE
+from steerio.edge.record.record_files import TASKS_FILE
 from steerio.errors import UsageError
 
 

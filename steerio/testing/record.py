@@ -7,15 +7,15 @@ from pathlib import Path
 
 import msgspec
 
-from steerio.edge.record.journal import Journal, TaskEntry
+from steerio.edge.record.record_files import RecordFiles, TaskEntry
 from steerio.model.events import AnyEvent
 from steerio.model.showing import in_words
 
 _encoder = msgspec.json.Encoder(enc_hook=in_words)
 
 
-class MemoryJournal(Journal):
-    """A journal that keeps all records, as the objects that a real journal writes.
+class MemoryRecord(RecordFiles):
+    """The record as objects: those that `RecordFiles` writes as lines.
 
     Args:
         folder: where to write ``tasks.jsonl`` and ``events.jsonl`` as well, if anywhere.

@@ -13,7 +13,7 @@ from typing import Generic, TypeVar
 from steerio.campaign.campaign import Campaign
 from steerio.campaign.conductor import drive
 from steerio.campaign.limits import Limits, check_limits
-from steerio.edge.record.journal import TaskEntry
+from steerio.edge.record.record_files import TaskEntry
 from steerio.errors import UsageError
 from steerio.launch.workers import AskedWorkers, check_by_pool, merged_workers, named_workers
 from steerio.model.bounds import seconds
@@ -23,7 +23,7 @@ from steerio.session.argument_checks import check_given
 from steerio.testing.faults import Fault
 from steerio.testing.loop import WALL_LIMIT_S, run_virtual
 from steerio.testing.model import Models
-from steerio.testing.record import MemoryJournal
+from steerio.testing.record import MemoryRecord
 from steerio.testing.simulated_cluster import WORKERS_PER_NODE, SimulatedCluster
 
 C = TypeVar("C", bound=Campaign)
@@ -41,7 +41,7 @@ class SimulatedRun(Generic[C]):
     def __init__(
         self,
         campaign: C,
-        record: MemoryJournal,
+        record: MemoryRecord,
         duration_s: float,
         utilisation: Mapping[str, float],
         dropped: Mapping[str, int],
@@ -160,7 +160,7 @@ def simulate(
         asked = merged_workers(named_workers(workers, usual), usual)
     if not asked:
         raise UsageError('no workers: say how many for each pool, like workers={"default": 100}')
-    record = MemoryJournal(None if run_dir is None else Path(run_dir))
+    record = MemoryRecord(None if run_dir is None else Path(run_dir))
 
     async def run() -> SimulatedRun[C]:
         loop = asyncio.get_running_loop()

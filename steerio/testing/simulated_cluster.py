@@ -39,7 +39,7 @@ from steerio.testing.hosts import Host, Ways
 from steerio.testing.loop import VirtualLoop
 from steerio.testing.model import Models, Scripts
 from steerio.testing.network import SimulatedRouter
-from steerio.testing.record import MemoryJournal
+from steerio.testing.record import MemoryRecord
 from steerio.testing.simulated_node import SimulatedNode
 from steerio.testing.simulated_worker import SimulatedWorker
 from steerio.testing.stall_watch import StallWatch
@@ -86,7 +86,7 @@ class SimulatedCluster:
         walltime_s: float | None = None,
         faults: Iterable[Fault] = (),
         settings: Settings | None = None,
-        record: MemoryJournal | None = None,
+        record: MemoryRecord | None = None,
         store: StoreSetting | None = None,
     ) -> None:
         loop = asyncio.get_running_loop()
@@ -106,7 +106,7 @@ class SimulatedCluster:
         self.start_s = start_s
         self.start_failures: dict[str, str] = {}
         self.pids = itertools.count(1)
-        self.record = record or MemoryJournal()
+        self.record = record or MemoryRecord()
         self.record.on_events = self._recorded
         self.nodes: dict[str, SimulatedNode] = {}
         self._times = WorkerTimes(workers, loop.time)
@@ -127,7 +127,7 @@ class SimulatedCluster:
             pools=counts,
             closed=True,
             settings=self.settings,
-            journal=self.record,
+            record=self.record,
             sweeper=StraightSweeper(self.store),
             clock=loop.time,
             epoch=0.0,

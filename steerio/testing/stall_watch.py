@@ -23,7 +23,7 @@ from steerio.testing.agenda import Agenda
 from steerio.testing.hosts import Direction
 from steerio.testing.loop import VirtualLoop
 from steerio.testing.network import SimulatedLink
-from steerio.testing.record import MemoryJournal
+from steerio.testing.record import MemoryRecord
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,7 +48,7 @@ class StallWatch:
         loop: VirtualLoop,
         agenda: Agenda,
         broker: Broker,
-        record: MemoryJournal,
+        record: MemoryRecord,
         worker_may_die: Callable[[], bool],
     ) -> None:
         settings = broker.settings

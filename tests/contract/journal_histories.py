@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 from steerio.edge.record.disk import Disk
 from steerio.edge.record.frames import FRAME_BYTES, Frame
-from steerio.edge.record.opening import OpenJournal, compact, open_journal, remove_below
+from steerio.edge.record.journal_segments import JournalReader, find_segments, read_segment
+from steerio.edge.record.opening_journals import OpenJournal, compact, open_journal, remove_below
 from steerio.edge.record.owners import Identity
-from steerio.edge.record.segments import JournalReader, find_segments, read_segment
 from steerio.errors import JournalFull
 from tests.contract.crashing_disk import Crashed, CrashingDisk
 

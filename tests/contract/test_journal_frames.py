@@ -20,8 +20,8 @@ from steerio.edge.record.frames import (
     write_frame,
     write_head,
 )
-from steerio.edge.record.opening import OpenJournal, compact, open_folder, remove_below
-from steerio.edge.record.segments import JournalReader, find_segments
+from steerio.edge.record.journal_segments import JournalReader, find_segments
+from steerio.edge.record.opening_journals import OpenJournal, compact, open_folder, remove_below
 from steerio.errors import JournalDamaged, UsageError
 from tests.contract.crashing_disk import CrashingDisk
 from tests.contract.journal_histories import opened

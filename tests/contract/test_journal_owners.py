@@ -15,7 +15,8 @@ import msgspec
 import pytest
 
 from steerio.edge.record.disk import Folder
-from steerio.edge.record.opening import (
+from steerio.edge.record.journal_segments import JournalReader, find_segments
+from steerio.edge.record.opening_journals import (
     OpenJournal,
     compact,
     open_folder,
@@ -23,7 +24,6 @@ from steerio.edge.record.opening import (
     remove_below,
 )
 from steerio.edge.record.owners import Identity, is_gone, this_process
-from steerio.edge.record.segments import JournalReader, find_segments
 from steerio.errors import JournalFenced, JournalTaken
 from tests.contract.crashing_disk import CrashingDisk
 from tests.contract.journal_histories import SEGMENT_BYTES
@@ -322,7 +322,7 @@ def test_a_process_is_gone_only_if_that_is_certain() -> None:
 PROGRAM = """
 import sys, time
 from pathlib import Path
-from steerio.edge.record.opening import open_folder
+from steerio.edge.record.opening_journals import open_folder
 
 journal = open_folder(Path(sys.argv[1]))
 journal.writer.append([(1, b"a")])

@@ -9,13 +9,13 @@ from random import Random
 import msgspec
 import pytest
 
-from steerio.edge.record.opening import OpenJournal, compact, open_journal
-from steerio.edge.record.owners import this_process
-from steerio.edge.record.segments import (
+from steerio.edge.record.journal_segments import (
     find_segments,
     read_segment,
     telling_of_a_successor,
 )
+from steerio.edge.record.opening_journals import OpenJournal, compact, open_journal
+from steerio.edge.record.owners import this_process
 from steerio.errors import JournalFailed, JournalFenced, JournalTaken
 from tests.contract.crashing_disk import CrashingDisk
 

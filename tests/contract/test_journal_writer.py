@@ -13,9 +13,9 @@ import pytest
 from steerio.edge.record.disk import Folder, is_volatile
 from steerio.edge.record.durable import SYNC_BYTES, Durability, DurableJournal
 from steerio.edge.record.frames import BODY_BYTES, END, HEAD_BYTES
-from steerio.edge.record.opening import OpenJournal, open_folder, open_journal
+from steerio.edge.record.journal_segments import JournalReader
+from steerio.edge.record.opening_journals import OpenJournal, open_folder, open_journal
 from steerio.edge.record.owners import this_process
-from steerio.edge.record.segments import JournalReader
 from steerio.errors import JournalFailed, JournalFull, UsageError
 from tests.contract.crashing_disk import CrashingDisk
 from tests.contract.journal_histories import opened

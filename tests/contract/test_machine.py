@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from steerio.edge.record.journal import TASKS_FILE, Journal
+from steerio.edge.record.record_files import TASKS_FILE, RecordFiles
 from steerio.edge.store import folders
 from steerio.edge.system.machine import boot_id, process_space
 from steerio.edge.wire.connection import Connection
@@ -95,7 +95,7 @@ def test_a_record_is_not_written_through_a_link(tmp_path: Path) -> None:
     run.mkdir()
     (run / TASKS_FILE).symlink_to(elsewhere)
     with pytest.raises(OSError, match="symbolic links"):
-        Journal(run)
+        RecordFiles(run)
     assert elsewhere.read_text() == "theirs"
     with pytest.raises(UsageError, match="holds another run already"):
         refuse_used(run)
@@ -106,5 +106,5 @@ def test_a_record_is_not_written_through_a_link(tmp_path: Path) -> None:
     linked = tmp_path / "linked"
     (tmp_path / "there").mkdir()
     linked.symlink_to(tmp_path / "there")
-    Journal(linked).close()
+    RecordFiles(linked).close()
     assert (tmp_path / "there" / TASKS_FILE).exists(), "the folder itself may be a link"

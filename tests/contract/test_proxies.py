@@ -18,7 +18,7 @@ from steerio.campaign.found_boards import boards_of
 from steerio.edge.encoding.call_codec import CallCodec
 from steerio.edge.encoding.references import BareReference, gather
 from steerio.edge.encoding.values import ANY_VALUE, ValueCodec
-from steerio.edge.record.journal import shown
+from steerio.edge.record.record_files import shown
 from steerio.errors import EncodingError
 from steerio.model.objects import StoredObject
 from steerio.model.results import Failed, Sizes, TaskError, Timings

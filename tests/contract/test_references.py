@@ -24,7 +24,7 @@ from steerio.edge.encoding.references import (
     references_exist,
 )
 from steerio.edge.encoding.values import ANY_VALUE, INLINE_BYTES, ValueCodec
-from steerio.edge.record.journal import shown
+from steerio.edge.record.record_files import shown
 from steerio.errors import EncodingError
 from steerio.model.objects import StoredObject
 from tests.contract.payloads import WIRES, as_bytes

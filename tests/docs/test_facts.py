@@ -18,7 +18,7 @@ from steerio.cli.commands import steerio as command
 from steerio.core.deadlines import Due, draw_deadlines
 from steerio.core.drawings import draw_moves, draw_peers, draw_workers, mermaid
 from steerio.core.lifecycle import Fact, MoveState, Phase, Role, State, Step, Turn, Word
-from steerio.edge.record.journal import TaskEntry
+from steerio.edge.record.record_files import TaskEntry
 from steerio.edge.wire.connection import Connection
 from steerio.edge.wire.end_states import draw_ends
 from steerio.model.settings import Settings

@@ -15,8 +15,8 @@ import pytest
 
 from steerio.edge.record.disk import Folder, is_volatile
 from steerio.edge.record.durable import Durability, DurableJournal
-from steerio.edge.record.opening import open_folder
-from steerio.edge.record.segments import JournalReader
+from steerio.edge.record.journal_segments import JournalReader
+from steerio.edge.record.opening_journals import open_folder
 from steerio.errors import JournalDamaged, JournalFull, UsageError
 from tests.real.programs import PATH
 
@@ -32,7 +32,7 @@ WRITER = (
 import sys
 from pathlib import Path
 from steerio.edge.record.durable import Durability, DurableJournal
-from steerio.edge.record.opening import open_folder
+from steerio.edge.record.opening_journals import open_folder
 
 opened = open_folder(Path(sys.argv[1]), segment_bytes=200_000)
 journal = DurableJournal(opened.writer, Durability(sys.argv[2]))
@@ -46,7 +46,7 @@ while True:
 OPENER = """
 import sys
 from pathlib import Path
-from steerio.edge.record.opening import open_folder
+from steerio.edge.record.opening_journals import open_folder
 from steerio.errors import JournalTaken, JournalFenced
 
 print("ready", flush=True)

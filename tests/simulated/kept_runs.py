@@ -10,8 +10,8 @@ from steerio import Campaign
 from steerio.campaign.conductor import drive
 from steerio.campaign.keeping import Keeping
 from steerio.campaign.past import Past, read_past
-from steerio.edge.record.entries import Began, Kind, encode_entry
-from steerio.edge.record.opening import open_journal, remove_below
+from steerio.edge.record.entries import Began, EntryKind, encode_entry
+from steerio.edge.record.opening_journals import open_journal, remove_below
 from steerio.testing import Model
 from steerio.testing.loop import run_virtual
 from steerio.testing.simulated_cluster import SimulatedCluster
@@ -67,7 +67,7 @@ def play(
     past = journal.past
 
     async def run() -> Keeping:
-        journal.append([(Kind.BEGAN, encode_entry(Began(1, "", "", b"", 0, "")))])
+        journal.append([(EntryKind.BEGAN, encode_entry(Began(1, "", "", b"", 0, "")))])
         keeping = Keeping(journal, past, every_s=every_s)
         cluster = SimulatedCluster({"default": workers}, model=model or Model(1.0), seed=seed)
         async with cluster, cluster.session("test") as session:

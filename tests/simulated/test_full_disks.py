@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from steerio.broker.broker import Broker
-from steerio.edge.record.journal import Journal, TaskEntry
+from steerio.edge.record.record_files import RecordFiles, TaskEntry
 from steerio.edge.wire.memory import MemoryRouter
 from steerio.model import messages as ms
 from steerio.model.events import AnyEvent
@@ -21,7 +21,7 @@ from tests.simulated.test_broken_peers import said
 pytestmark = pytest.mark.borders
 
 
-class JournalOnSmallDisk(Journal):
+class RecordOnSmallDisk(RecordFiles):
     """A journal whose disk may be full."""
 
     full = False
@@ -37,10 +37,10 @@ class Bench:
 
     def __init__(self, folder: Path) -> None:
         self.now = 0.0
-        self.journal = JournalOnSmallDisk(folder)
+        self.journal = RecordOnSmallDisk(folder)
         self.tasks = folder / "tasks.jsonl"
         self.router = MemoryRouter()
-        self.broker = Broker([self.router], journal=self.journal, clock=lambda: self.now, epoch=0.0)
+        self.broker = Broker([self.router], record=self.journal, clock=lambda: self.now, epoch=0.0)
         self.client, self.node, self.worker = (self.router.link() for _ in range(3))
         self.client.send(ms.JoinClient(ms.PROTOCOL, "client"))
         self.client.send(ms.DefineTask(1, TaskSpec("energy", "default")))

@@ -29,7 +29,7 @@ FORMAT = 1
 _id = struct.Struct("<Q")
 
 
-class Kind(IntEnum):
+class EntryKind(IntEnum):
     """The kinds of frames."""
 
     BEGAN = 1
@@ -190,7 +190,7 @@ def parts_of(number: int, pieces: Sequence[Any]) -> Iterator[bytes]:
             yield head + whole[at : at + PART_BYTES]
 
 
-class Assembly:
+class PartsRead:
     """Puts the parts that are read together again."""
 
     def __init__(self) -> None:

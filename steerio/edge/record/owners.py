@@ -22,7 +22,7 @@ import msgspec
 from msgspec import Struct
 
 from steerio.edge.record.disk import Disk, write_new
-from steerio.edge.record.segments import FRESH, find_segments
+from steerio.edge.record.journal_segments import FRESH, find_segments
 from steerio.edge.system.machine import boot_id, process_space
 from steerio.edge.system.own_files import from_json, to_json
 from steerio.errors import JournalFenced, JournalTaken

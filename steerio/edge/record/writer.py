@@ -24,8 +24,8 @@ from steerio.edge.record.frames import (
     write_frame,
     write_head,
 )
+from steerio.edge.record.journal_segments import Segment
 from steerio.edge.record.owners import Owner
-from steerio.edge.record.segments import Segment
 from steerio.errors import JournalFailed, JournalFenced, JournalFull, SteerioError, UsageError
 
 SEGMENT_BYTES = 16 << 20

@@ -1,4 +1,4 @@
-"""Snapshots of a campaign: its state between two calls, so that a resume need not replay all.
+"""SnapshotTaker of a campaign: its state between two calls, so that a resume need not replay all.
 
 Theory. The state can be told between calls: when no handler is under way, and each ``@agent`` has
 ended or waits in ``checkpoint()``. When a snapshot is due, calls that would begin are held for a
@@ -18,10 +18,10 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from steerio.campaign.captured import Captured, encode_captured
-from steerio.edge.record.entries import Kind, Parts, SnapshotEntry, encode_entry
+from steerio.edge.record.entries import EntryKind, Parts, SnapshotEntry, encode_entry
 from steerio.errors import JournalFailed, JournalFenced, StateError
 from steerio.model.objects import StoredObject
-from steerio.session.recorder import Recorder
+from steerio.session.recorder import ResultRecorder
 
 log = logging.getLogger("steerio.campaign")
 
@@ -33,7 +33,7 @@ SHARE = 0.01
 """Largest share of the loop's time that is spent on copies of the state."""
 NONE = "no snapshot can be taken now, so a resume would replay the results from the last one"
 KEPT = 3
-"""Snapshots of which the frames behind them are kept."""
+"""SnapshotTaker of which the frames behind them are kept."""
 
 
 class Durable(Protocol):
@@ -53,7 +53,7 @@ class Durable(Protocol):
         ...
 
 
-class Snapshots:
+class SnapshotTaker:
     """Takes the snapshots of one run.
 
     Args:
@@ -70,7 +70,7 @@ class Snapshots:
 
     def __init__(
         self,
-        recorder: Recorder,
+        recorder: ResultRecorder,
         journal: Durable,
         capture: Callable[[], Captured],
         content_of: Callable[[StoredObject], Sequence[Any]],
@@ -100,7 +100,7 @@ class Snapshots:
         """How many were taken."""
 
     def __repr__(self) -> str:
-        return f"<Snapshots: {self.taken} taken{', one is due' if self._due else ''}>"
+        return f"<SnapshotTaker: {self.taken} taken{', one is due' if self._due else ''}>"
 
     def begin(self) -> None:
         """Begin to take snapshots."""
@@ -190,7 +190,7 @@ class Snapshots:
 
             def entry(parts: Parts | None) -> tuple[int, bytes]:
                 mark = SnapshotEntry(covers, b"" if parts else content, parts)
-                return Kind.SNAPSHOT, encode_entry(mark)
+                return EntryKind.SNAPSHOT, encode_entry(mark)
 
             def done() -> None:
                 if not written.done():

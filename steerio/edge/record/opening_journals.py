@@ -10,16 +10,7 @@ from msgspec import Struct
 
 from steerio.edge.record.disk import Disk, Folder
 from steerio.edge.record.frames import Torn
-from steerio.edge.record.owners import (
-    TRIES,
-    Identity,
-    Owner,
-    forget_earlier,
-    is_gone,
-    take,
-    this_process,
-)
-from steerio.edge.record.segments import (
+from steerio.edge.record.journal_segments import (
     FRESH,
     JournalReader,
     Segment,
@@ -28,6 +19,15 @@ from steerio.edge.record.segments import (
     read_segment,
     remove_below,
     write_segment,
+)
+from steerio.edge.record.owners import (
+    TRIES,
+    Identity,
+    Owner,
+    forget_earlier,
+    is_gone,
+    take,
+    this_process,
 )
 from steerio.edge.record.writer import SEGMENT_BYTES, JournalWriter
 from steerio.errors import UsageError

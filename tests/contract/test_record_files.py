@@ -19,12 +19,12 @@ from hypothesis import strategies as st
 
 from steerio.edge.encoding.call_codec import CallCodec
 from steerio.edge.encoding.values import ANY_VALUE
-from steerio.edge.record.journal import (
+from steerio.edge.record.record_files import (
     EVENTS_FILE,
     SHOWN_BYTES,
     SHOWN_DEPTH,
     TASKS_FILE,
-    Journal,
+    RecordFiles,
     TaskEntry,
     shown,
 )
@@ -51,8 +51,8 @@ def published(value: Any, number: int = 1) -> ev.Published:
 
 
 @contextmanager
-def journal_in(folder: Path) -> Iterator[Journal]:
-    journal = Journal(folder)
+def journal_in(folder: Path) -> Iterator[RecordFiles]:
+    journal = RecordFiles(folder)
     try:
         yield journal
     finally:
@@ -174,9 +174,9 @@ def test_a_journal_that_cannot_be_opened_leaves_nothing_open(tmp_path: Path) -> 
     (tmp_path / EVENTS_FILE).mkdir()
 
     with pytest.raises(OSError, match="directory"):
-        Journal(tmp_path)
+        RecordFiles(tmp_path)
     with pytest.raises(OSError, match="No such file"):
-        Journal(tmp_path / "absent")
+        RecordFiles(tmp_path / "absent")
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""The journal: the record and events of a run, appended to files in its run directory.
+"""The record of a run for people: tasks and events as lines of files in its run directory.
 
 ``tasks.jsonl`` has one line per task that ended, ``events.jsonl`` one per event; both
 are read with ``pandas.read_json(path, lines=True)``.  Lines reach the operating system
@@ -154,7 +154,7 @@ def _reader_of(frames: Sequence[Any]) -> Callable[[bytes], Any]:
 _decode = msgspec.msgpack.Decoder(ext_hook=_in_place_of).decode
 
 
-class Journal:
+class RecordFiles:
     """Appends to the files of one run directory."""
 
     events_within_s = 0.1
