@@ -116,7 +116,7 @@ class Conductor:
             raise
         self._after = session.client.last_id
         session.client.on_lost(self._broker_lost)
-        self.ending.start_clock(self.must_end)
+        self.ending.start_clock(self._time_is_up)
         try:
             if self._keeping is not None:
                 self._keeping.begin(self)
@@ -317,6 +317,10 @@ class Conductor:
     def _stop_for_limit(self, reason: str) -> None:
         self.limited = True
         self.stop(cancel=not self.spent.limits.drain, reason=reason)
+
+    def _time_is_up(self, reason: str, *, drain: bool) -> None:
+        self.limited = self.limited or not (self.stopping or self._finishing)
+        self.must_end(reason, drain=drain)
 
     def _broker_lost(self, reason: str) -> None:
         if not self._finishing:

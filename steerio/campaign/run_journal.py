@@ -43,6 +43,8 @@ class RunJournal:
         """The incarnations before, as it was opened."""
         self._opened = opened
         self._journal = DurableJournal(opened.writer, level, on_failure=on_failure)
+        self.fenced = False
+        """Whether another process turned out to have taken over, when this one ended."""
         self.append = self._journal.append
         self.sync = self._journal.sync
 
@@ -70,12 +72,22 @@ class RunJournal:
         """Note how the run ended, and close the journal; problems are logged only."""
         try:
             self.append([(EntryKind.ENDED, encode_entry(EndedEntry(outcome, because)))])
-        except (JournalFull, JournalFailed, JournalFenced) as error:
+        except (JournalFull, JournalFailed) as error:
             log.warning("the end of the run is not in its journal: %s", error)
+        except JournalFenced:
+            self.fenced = True
+        self.close()
+
+    def close(self) -> None:
+        """Close the journal; problems are logged only."""
         try:
             self._journal.close()
-        except (JournalFailed, JournalFenced) as error:
+        except JournalFailed as error:
             log.warning("%s", error)
+        except JournalFenced:  # its last entries may be unknown to the successor
+            self.fenced = True
+        if self.fenced:
+            log.warning("another process goes on with the run: its end here is not recorded")
 
 
 def open_run_journal(
@@ -113,7 +125,10 @@ def read_run_journal(run_dir: Path) -> Past:
     """
     folder = run_dir / JOURNAL
     if not folder.is_dir():
-        raise UsageError(f"{run_dir} has no journal to resume from: name the folder of a run")
+        why = "has no journal to resume from" if run_dir.is_dir() else "is not a folder"
+        if folder.exists():
+            why = f"has no folder {JOURNAL}, but something else of that name"
+        raise UsageError(f"{run_dir} {why}: name the folder of a run")
     try:
         return read_past(JournalReader(Folder(folder)).frames())
     except OSError as error:

@@ -7,6 +7,7 @@ import contextlib
 import logging
 import signal
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,13 @@ from steerio.model.places import WorkerNeeds
 from steerio.model.settings import Settings
 from steerio.model.showing import counted
 from steerio.session.opening import connect
-from steerio.session.run_dir import logging_to, make_run_dir, reopen_run_dir, write_summary
+from steerio.session.run_dir import (
+    logging_to,
+    make_run_dir,
+    remove_summary,
+    reopen_run_dir,
+    write_summary,
+)
 from steerio.session.session import Session
 from steerio.session.session_store import SessionStore
 from steerio.worker.random_streams import choose_seed
@@ -124,18 +131,16 @@ class Run:
             folder = make_run_dir(plan.run_dir, name)
         else:
             folder = reopen_run_dir(plan.resume)
-        self._campaign.run_dir = folder
         outcome = because = ""
         with logging_to(folder, terminal=self._ours):
             await self._open_journal(folder)
-            write_parameters(
-                folder,
-                self._campaign,
-                self._workers,
-                self._needs,
-                self._limits,
-                self._random_seed,
-            )
+            try:
+                self._begin_record(folder)
+            except BaseException:
+                if self._journal is not None:
+                    self._journal.close()
+                raise
+            self._campaign.run_dir = folder
             if self._plan.workers is not None:
                 log.info("workers: %s (asked for, else of the class)", self._workers)
             for unknown in unknown_pools(self._campaign, self._workers):
@@ -158,8 +163,8 @@ class Run:
                 log.info("the campaign failed: %s", because)  # the caller shows the error itself
                 raise
             finally:
-                self._close_journal(outcome, because)
-                self._write_summary(outcome, because)
+                if self._close_journal(outcome, because):
+                    self._write_summary(outcome, because)
                 if self._plan.progress != "off":
                     tell(self._in_short(outcome), sys.stderr)
         return self._interrupted_by
@@ -167,7 +172,7 @@ class Run:
     # -- the journal -------------------------------------------------------------------------------
 
     async def _open_journal(self, folder: Path) -> None:
-        """Open the journal, and take over the seed and the workers of a run that goes on."""
+        """Open the journal, if the run has one."""
         plan = self._plan
         if plan.durability == "none":
             if plan.resume is not None:
@@ -180,10 +185,39 @@ class Run:
         def failed(error: BaseException) -> None:
             loop.call_soon_threadsafe(self._journal_failed, error)
 
-        def opened() -> RunJournal:
-            return open_run_journal(folder, level, failed, take_over=plan.take_over)
+        def opened() -> None:
+            journal = open_run_journal(folder, level, failed, take_over=plan.take_over)
+            with lock:
+                self._journal = journal
+                if cancelled.is_set():
+                    journal.close()
 
-        self._journal = journal = await in_thread(opened)
+        lock, cancelled = threading.Lock(), threading.Event()
+        try:
+            await in_thread(opened)
+        except asyncio.CancelledError:
+            with lock:
+                cancelled.set()
+                if self._journal is not None:
+                    self._journal.close()
+            raise
+
+    def _begin_record(self, folder: Path) -> None:
+        """Take over the seed and the workers of a run that goes on, and begin the record."""
+        if self._journal is not None:
+            self._begin_journal(self._journal)
+        remove_summary(folder)  # of the incarnation before
+        write_parameters(
+            folder,
+            self._campaign,
+            self._workers,
+            self._needs,
+            self._limits,
+            self._random_seed,
+        )
+
+    def _begin_journal(self, journal: RunJournal) -> None:
+        plan = self._plan
         began = journal.past.began
         if began is not None:
             _check_campaign(self._campaign, began)
@@ -201,11 +235,14 @@ class Run:
         if self._keeping is not None and isinstance(error, Exception):
             self._keeping.recorder.fail(error)
 
-    def _close_journal(self, outcome: str, because: str) -> None:
+    def _close_journal(self, outcome: str, because: str) -> bool:
+        """Close the journal; say whether the run is not another process's by now."""
         journal, self._journal = self._journal, None
-        if journal is not None:
-            why = because or (self._conductor.stopping if self._conductor else "")
-            within(CLOSE_S, lambda: journal.end(outcome, why))
+        if journal is None:
+            return True
+        why = because or (self._conductor.stopping if self._conductor else "")
+        within(CLOSE_S, lambda: journal.end(outcome, why))
+        return not journal.fenced
 
     @property
     def _interrupted_by(self) -> signal.Signals | None:
@@ -363,7 +400,8 @@ class Run:
             self._conductor.disown()
         if self._hosting is not None:
             await self._hosting.close(because)
-        self._write_summary("failed", because)
+        if self._close_journal("failed", because):
+            self._write_summary("failed", because)
 
     def _expect(self, what: str, within_s: float | None) -> None:
         if self._watchdog is not None:

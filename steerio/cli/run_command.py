@@ -28,7 +28,7 @@ from steerio.launch.node_process import NodeProcess, can_fork
 from steerio.launch.ranks import find_rank
 from steerio.launch.stores import read_setting
 from steerio.launch.workers import AskedWorkers, parse_workers
-from steerio.session.run_dir import JOURNAL
+from steerio.session.run_dir import JOURNAL, is_complete
 from steerio.worker.loading import load_file
 
 OPTION_TYPES: dict[Any, Any] = {int: int, float: float, str: str, Path: click.Path(path_type=Path)}
@@ -108,15 +108,13 @@ def run_campaign(
             join=given["join"],
             followers=followers,
         )
-        ended = False
         try:
             run_plan(campaign, plan)
-            ended = True
         finally:
             folder = campaign.run_dir
             if folder is not None:
                 tell(f"record: {folder}", sys.stderr)
-                if not ended and (folder / JOURNAL).exists():
+                if (folder / JOURNAL).exists() and not is_complete(folder):
                     tell(f"to go on: steerio resume {folder}", sys.stderr)
 
 

@@ -22,7 +22,7 @@ from steerio.edge.system.descriptors import need_descriptors
 from steerio.edge.system.machine import process_space
 from steerio.edge.system.own_files import writing_to
 from steerio.edge.system.threads import in_thread
-from steerio.edge.wire.connection import Connection
+from steerio.edge.wire.connection import Connection, read_connection
 from steerio.edge.wire.keys import NODE, OBSERVER
 from steerio.edge.wire.socket_folders import sweep_sockets
 from steerio.errors import UsageError
@@ -80,8 +80,8 @@ class Hosting:
         self._record: RecordFiles | None = None
         self._driver: Driver | None = None
         self._closing = False
-        self._written: list[Path] = []
-        """The connection files."""
+        self._written: list[tuple[Path, Connection]] = []
+        """The connection files, with their content."""
         self._setting, self._absent = choose_store(setup.store, setup.host, setup.run_dir)
         self._objects = ""
         self._opened = contextlib.ExitStack()
@@ -125,9 +125,9 @@ class Hosting:
             self._driver.start(stand_in=stand_in)
             if self.run_dir is not None:
                 with writing_to(self.run_dir):
-                    for role in (NODE, OBSERVER):
-                        self._written.append(self.connection.only(role).write(self.run_dir))
-                    self._written.append(self.connection.write(self.run_dir))
+                    connection = self.connection
+                    for each in (connection.only(NODE), connection.only(OBSERVER), connection):
+                        self._written.append((each.write(self.run_dir), each))
             if self._setup.workers:
                 self._start_node()
         except BaseException:
@@ -207,9 +207,11 @@ class Hosting:
         self._opened.close()
 
     def _remove_connection(self) -> None:
-        for path in reversed(self._written):  # the one that others look for goes first
-            with contextlib.suppress(OSError):
-                path.unlink()
+        for path, written in reversed(self._written):  # the one that others look for goes first
+            # a campaign that was taken over from leaves those of its successor
+            with contextlib.suppress(OSError, UsageError):
+                if read_connection(path) == written:
+                    path.unlink()
 
     def kill(self) -> None:
         """Kill the local workers at once, and start no others (for a second Ctrl-C)."""

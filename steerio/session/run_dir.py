@@ -10,7 +10,9 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
-from steerio.edge.system.own_files import to_json, writing_to
+import msgspec
+
+from steerio.edge.system.own_files import from_json, to_json, writing_to
 from steerio.errors import UsageError
 from steerio.model.showing import in_words
 
@@ -50,9 +52,12 @@ def reopen_run_dir(asked: Path | str) -> Path:
     Raises:
         UsageError: it holds a run without a journal, or cannot be made or written to.
     """
+    _refuse_nameless(asked)
     path = Path(asked)
     with writing_to(path):
         if not (path / JOURNAL).is_dir():
+            if (path / JOURNAL).exists():
+                raise UsageError(f"{path / JOURNAL} is not a folder, as the journal of a run is")
             if (path / TASKS).exists():
                 raise UsageError(
                     f"{path} holds a run without a journal, which cannot be resumed: name a fresh "
@@ -69,8 +74,7 @@ def refuse_used(asked: Path | str) -> None:
     Raises:
         UsageError: it holds another run already, or has no name.
     """
-    if asked == "":
-        raise UsageError("the run directory has no name: name a fresh one, or none at all")
+    _refuse_nameless(asked)
     path = Path(asked)
     with writing_to(path):
         if (path / TASKS).exists() or (path / JOURNAL).exists():
@@ -79,6 +83,11 @@ def refuse_used(asked: Path | str) -> None:
                 f"run: resume={str(path)!r}, or steerio resume"
             )
         _refuse_links(path)
+
+
+def _refuse_nameless(asked: Path | str) -> None:
+    if asked == "":
+        raise UsageError("the run directory has no name: name a fresh one, or none at all")
 
 
 def _refuse_links(path: Path) -> None:
@@ -122,10 +131,33 @@ def write_summary(path: Path, summary: dict[str, Any]) -> None:
         log.warning("no summary could be written to %s: %s", path, error.strerror or error)
 
 
+def remove_summary(path: Path) -> None:
+    """Remove the record of an end: the run goes on.
+
+    Raises:
+        UsageError: the run directory cannot be written to.
+    """
+    with writing_to(path):
+        (path / SUMMARY).unlink(missing_ok=True)
+
+
+def is_complete(path: Path) -> bool:
+    """Say whether the run there is known to have ended by itself."""
+    try:
+        return from_json((path / SUMMARY).read_bytes(), dict[str, Any])["ended"] == "completed"
+    except (OSError, KeyError, msgspec.DecodeError):
+        return False
+
+
 @contextlib.contextmanager
 def logging_to(path: Path, *, terminal: bool = True) -> Generator[None, None, None]:
-    """Send steerio's log to the run directory; with ``terminal``, warnings to the terminal, too."""
-    file = logging.FileHandler(path / LOG_FILE, encoding="utf-8", errors="backslashreplace")
+    """Send steerio's log to the run directory; with ``terminal``, warnings to the terminal, too.
+
+    Raises:
+        UsageError: the run directory cannot be written to.
+    """
+    with writing_to(path):
+        file = logging.FileHandler(path / LOG_FILE, encoding="utf-8", errors="backslashreplace")
     file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     handlers: list[logging.Handler] = [file]
     if terminal:

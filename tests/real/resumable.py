@@ -1,0 +1,119 @@
+"""A campaign that tests cut off and resume, with a record of each call and of each result told."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+
+from tests.real.programs import Program, running, steerio_command
+
+SEARCH = '''
+import time
+from pathlib import Path
+
+from steerio import Board, Campaign, on_success, task
+from steerio.campaign.keeping import Keeping
+
+
+def note(file, word):
+    with open(file, "a") as out:
+        out.write(f"{word}\\n")
+
+
+@task
+def work(x: int) -> int:
+    note("calls", x)
+    while x >= int(Path("gate").read_text()):
+        time.sleep(0.005)
+    return x * x
+
+
+class Search(Campaign):
+    """Squares the numbers below ``size``; tasks from the number in the file ``gate`` on wait."""
+
+    def __init__(self, size: int = 40) -> None:
+        self.todo = Board(work, range(size), ahead=0)
+        self.values = {}
+
+    @on_success(work)
+    async def record(self, result):
+        x = result.args[0]
+        assert x not in self.values, "told twice"
+        self.values[x] = result.value
+        note("told", x)
+        print(f"recorded {len(self.values)}.", flush=True)
+
+    async def finish(self):
+        print(f"sum {sum(self.values.values())} of {len(self.values)}", flush=True)
+'''
+OFTEN = 'Keeping.__init__.__kwdefaults__["every_s"] = 0.02\n'
+"""Has a campaign take snapshots all the time."""
+
+
+class Place:
+    """A folder with that campaign, and the run in it."""
+
+    def __init__(self, folder: Path, code: str = SEARCH) -> None:
+        self.folder = folder
+        self.record = folder / "record"
+        self.file = folder / "search.py"
+        self.file.write_text(code)
+        self.open_gate(1_000_000)
+
+    def open_gate(self, number: int) -> None:
+        """Let the tasks below a number go on."""
+        fresh = self.folder / "fresh"
+        fresh.write_text(str(number))
+        fresh.replace(self.folder / "gate")
+
+    @property
+    def calls(self) -> Counter[int]:
+        """How often each call was begun by a worker."""
+        return self._counts("calls")
+
+    @property
+    def told(self) -> Counter[int]:
+        """How often the agent was told of each result."""
+        return self._counts("told")
+
+    def _counts(self, name: str) -> Counter[int]:
+        file = self.folder / name
+        return Counter(map(int, file.read_text().split() if file.exists() else ()))
+
+    def run(self, *options: str) -> tuple[str, ...]:
+        """Return the command that begins the run."""
+        return steerio_command("run", "search.py", "--run-dir", "record", *options)
+
+    def resume(self, *options: str) -> tuple[str, ...]:
+        """Return the command that goes on with it."""
+        return steerio_command("resume", "record", *options)
+
+    def done(self, *command: str, status: int = 0, env: Mapping[str, str] | None = None) -> str:
+        """Run a command to its end; return its output."""
+        with running(*command, cwd=self.folder, env=env) as program:
+            assert program.status() == status, program
+            assert "Traceback" not in program.output, program
+        return program.output
+
+    def cut_at(self, number: int, *command: str) -> str:
+        """Run a command, and kill all its processes when it has told that many results."""
+        self.open_gate(number)
+        with running(*command, cwd=self.folder) as program:
+            program.wait_for(f"recorded {number}.")
+            kill(program)
+        self.open_gate(1_000_000)
+        return program.output
+
+
+def kill(program: Program) -> None:
+    """Kill a program and all processes of its group."""
+    os.killpg(program.pid, signal.SIGKILL)
+    program.status()
+
+
+def summed(size: int = 40) -> str:
+    """Return the last word of a search that is complete."""
+    return f"sum {sum(x * x for x in range(size))} of {size}\n"
