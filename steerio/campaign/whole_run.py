@@ -134,12 +134,7 @@ class Run:
         outcome = because = ""
         with logging_to(folder, terminal=self._ours):
             await self._open_journal(folder)
-            try:
-                self._begin_record(folder)
-            except BaseException:
-                if self._journal is not None:
-                    self._journal.close()
-                raise
+            self._begin_record(folder)
             self._campaign.run_dir = folder
             if self._plan.workers is not None:
                 log.info("workers: %s (asked for, else of the class)", self._workers)
@@ -204,17 +199,22 @@ class Run:
 
     def _begin_record(self, folder: Path) -> None:
         """Take over the seed and the workers of a run that goes on, and begin the record."""
-        if self._journal is not None:
-            self._begin_journal(self._journal)
-        remove_summary(folder)  # of the incarnation before
-        write_parameters(
-            folder,
-            self._campaign,
-            self._workers,
-            self._needs,
-            self._limits,
-            self._random_seed,
-        )
+        try:
+            if self._journal is not None:
+                self._begin_journal(self._journal)
+            remove_summary(folder)  # of the incarnation before
+            write_parameters(
+                folder,
+                self._campaign,
+                self._workers,
+                self._needs,
+                self._limits,
+                self._random_seed,
+            )
+        except BaseException:
+            if self._journal is not None:
+                self._journal.close()
+            raise
 
     def _begin_journal(self, journal: RunJournal) -> None:
         plan = self._plan
