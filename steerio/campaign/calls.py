@@ -35,7 +35,7 @@ class CallsState(Struct):
     """The results and events that one trigger's calls hold.
 
     Attributes:
-        name: of the agent; ``place``: of the trigger among all of the campaign.
+        name: of the agent; ``place``: of the trigger among those of that agent.
         collected: those of a call to come; ``queue``: the calls that wait.
     """
 

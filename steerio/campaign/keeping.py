@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
+from collections.abc import Iterator
 from typing import Any, Protocol
 
 from steerio.campaign.calls import Calls
@@ -184,7 +186,7 @@ class Keeping:
             kind=f"{kind.__module__}:{kind.__qualname__}",
             version=kind.state_version,
             attributes=campaign.save_state(),
-            calls=[s for i, calls in enumerate(run.all_calls) if (s := calls.state(i)) is not None],
+            calls=[s for n, each in _placed(run.all_calls) if (s := each.state(n)) is not None],
             tasks=[_submission(task) for task in run.loose_tasks],
             ended=sorted(run.ended_agents),
             spent=(spent.tasks, spent.successes, spent.failures, spent.worker_s, run.seconds),
@@ -211,7 +213,13 @@ class Keeping:
         places = Places(campaign, session=run.session)
         places.references = await _restore_objects(content, run.session)
         restore_boards(content.boards, places)
-        state: CampaignState = read_state(content.head, places)
+        try:
+            state: CampaignState = read_state(content.head, places)
+        except StateError as error:
+            raise StateError(
+                f"the state of {type(campaign).__name__} cannot be read from its snapshot: {error}. "
+                "Resume with the code as it was, or bring back what its state is made of"
+            ) from None
         _check_kind(campaign, state)
         campaign.restore_state(state.attributes, state.version)
         _restore_calls(run.all_calls, state)
@@ -287,12 +295,22 @@ def _check_kind(campaign: Campaign, state: CampaignState) -> None:
         raise StateError(f"the snapshot is of {state.kind}, not of {kind.__qualname__}")
 
 
+def _placed(all_calls: list[Calls]) -> Iterator[tuple[int, Calls]]:
+    """Yield all calls, each with the place of its trigger among those of its method."""
+    seen: Counter[str] = Counter()
+    for calls in all_calls:
+        yield seen[calls.name], calls
+        seen[calls.name] += 1
+
+
 def _restore_calls(all_calls: list[Calls], state: CampaignState) -> None:
+    there = {(calls.name, place): calls for place, calls in _placed(all_calls)}
     for each in state.calls:
-        calls = all_calls[each.place] if each.place < len(all_calls) else None
-        if calls is None or calls.name != each.name:
+        calls = there.get((each.name, each.place))
+        if calls is None:
             raise StateError(
-                f"the snapshot has calls of {each.name} (trigger {each.place}), which the campaign "
-                "does not have any more"
+                f"the snapshot has results or events for {each.name} (trigger {each.place + 1}), "
+                "which the campaign does not have any more: give it a method of that name and with "
+                "as many triggers, if only to drop them"
             )
         calls.restore(each)

@@ -15,7 +15,6 @@ import time
 from pathlib import Path
 
 from steerio import Board, Campaign, on_success, task
-from steerio.campaign.keeping import Keeping
 
 
 def note(file, word):
@@ -31,12 +30,17 @@ def work(x: int) -> int:
     return x * x
 
 
+class Point:
+    pass
+
+
 class Search(Campaign):
     """Squares the numbers below ``size``; tasks from the number in the file ``gate`` on wait."""
 
     def __init__(self, size: int = 40) -> None:
         self.todo = Board(work, range(size), ahead=0)
         self.values = {}
+        self.point = Point()
 
     @on_success(work)
     async def record(self, result):
@@ -49,8 +53,35 @@ class Search(Campaign):
     async def finish(self):
         print(f"sum {sum(self.values.values())} of {len(self.values)}", flush=True)
 '''
-OFTEN = 'Keeping.__init__.__kwdefaults__["every_s"] = 0.02\n'
-"""Has a campaign take snapshots all the time."""
+BATCHES = """
+    @on_success(work, every=100)
+    async def summarize(self, results):
+        print("summary of", len(results))
+"""
+"""One more agent, which waits for a hundred results."""
+OFTEN = """
+from steerio.campaign.keeping import Keeping
+from steerio.campaign.snapshots import Snapshots
+
+def take_often():
+    capture, forget = Keeping._capture, Snapshots._forget
+    at = 0
+
+    def noted(keeping):
+        nonlocal at
+        at = len(keeping._run.campaign.values)
+        return capture(keeping)
+
+    def told(snapshots):
+        forget(snapshots)
+        print(f"snapshot at {at}.", flush=True)
+
+    Keeping._capture, Snapshots._forget = noted, told
+    Keeping.__init__.__kwdefaults__["every_s"] = 0.02
+
+take_often()
+"""
+"""Takes snapshots all the time, and tells of each."""
 
 
 class Place:
@@ -98,11 +129,11 @@ class Place:
             assert "Traceback" not in program.output, program
         return program.output
 
-    def cut_at(self, number: int, *command: str) -> str:
+    def cut_at(self, number: int, *command: str, after: str = "recorded") -> str:
         """Run a command, and kill all its processes when it has told that many results."""
         self.open_gate(number)
         with running(*command, cwd=self.folder) as program:
-            program.wait_for(f"recorded {number}.")
+            program.wait_for(f"{after} {number}.")
             kill(program)
         self.open_gate(1_000_000)
         return program.output

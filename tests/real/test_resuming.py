@@ -12,7 +12,7 @@ from random import Random
 import pytest
 
 from tests.real.programs import running, steerio_command
-from tests.real.resumable import Place, kill, summed
+from tests.real.resumable import BATCHES, OFTEN, SEARCH, Place, kill, summed
 
 
 @pytest.fixture
@@ -178,3 +178,76 @@ def test_a_process_that_was_taken_over_from_ends_and_spoils_nothing(place: Place
             assert new.status() == 0, new
     assert summed() in new.output
     assert json.loads((place.record / "summary.json").read_text())["ended"] == "completed"
+
+
+RESTORES = """
+    def restore_state(self, state, version):
+        print(f"restored from version {version}", flush=True)
+        super().restore_state({**state, "version": version}, 1)
+"""
+CHANGES = {
+    "renamed": (
+        SEARCH.replace("class Search", "class Other"),
+        2,
+        "search has no campaign 'Search' (it has: Other)",
+    ),
+    "version": (
+        SEARCH.replace("    def __init__", "    state_version = 1\n\n    def __init__"),
+        1,
+        "write restore_state(self, state, version)",
+    ),
+    "trigger": (SEARCH, 1, "results or events for Search.summarize (trigger 1), which the"),
+    "attribute": (
+        SEARCH.replace("class Point", "class Place").replace("Point()", "Place()") + BATCHES,
+        1,
+        "the state of Search cannot be read from its snapshot: AttributeError: ",
+    ),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_campaign_whose_class_has_changed_says_what_to_do_and_harms_nothing(
+    tmp_path: Path, change: str
+) -> None:
+    old = OFTEN + SEARCH + BATCHES
+    place = Place(tmp_path, old)
+    place.cut_at(12, *place.run(), after="snapshot at")
+    code, status, said = CHANGES[change]
+    place.file.write_text(code)
+    output = place.done(*place.resume(), status=status)
+    assert said in output
+    if change == "renamed":
+        command = steerio_command("run", "search.py", "--resume", "record")
+        output = place.done(*command, status=2)
+        assert "the run there is of search:Search, and cannot go on as Other" in output
+    assert all(place.calls[x] == 1 for x in range(12))
+    place.file.write_text(old)
+    output = place.done(*place.resume())
+    assert summed() in output
+    assert "recorded 13." in output
+    assert "recorded 12." not in output, "the snapshot is still there"
+    assert all(place.calls[x] == 1 for x in range(12))
+
+
+def test_a_class_with_more_agents_goes_on_from_a_snapshot(tmp_path: Path) -> None:
+    place = Place(tmp_path, OFTEN + SEARCH + BATCHES)
+    place.cut_at(12, *place.run("--size", "100"), after="snapshot at")
+    place.file.write_text(SEARCH + BATCHES + BATCHES.replace("summar", "another_summar"))
+    output = place.done(*place.resume())
+    assert "recorded 12." not in output
+    assert summed(100) in output
+    assert output.count("\nsummary of 100\n") == 1
+    assert output.count("another_summary") == 0, "it heard of the last 88 only"
+
+
+def test_a_class_with_another_version_of_its_state_may_bring_it_into_its_form(
+    tmp_path: Path,
+) -> None:
+    place = Place(tmp_path, OFTEN + SEARCH)
+    place.cut_at(12, *place.run(), after="snapshot at")
+    changed = SEARCH.replace("    def __init__", "    state_version = 1\n\n    def __init__")
+    place.file.write_text(changed + RESTORES)
+    output = place.done(*place.resume())
+    assert "restored from version 0\n" in output
+    assert "recorded 12." not in output
+    assert summed() in output
