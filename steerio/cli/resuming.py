@@ -12,10 +12,12 @@ from steerio.cli.failures import show_traceback
 from steerio.cli.run_command import find_campaign, run_campaign
 from steerio.edge.record.entries import Began
 from steerio.errors import UsageError
+from steerio.session.run_dir import refuse_nameless
 
 
 def resume_run(given: dict[str, Any]) -> None:
     """Go on with the run in a run directory, with the options given on the command line."""
+    refuse_nameless(given["run_dir"])
     run_dir = Path(given["run_dir"])
     began = read_run_journal(run_dir).began
     if began is None:

@@ -52,7 +52,7 @@ def reopen_run_dir(asked: Path | str) -> Path:
     Raises:
         UsageError: it holds a run without a journal, or cannot be made or written to.
     """
-    _refuse_nameless(asked)
+    refuse_nameless(asked)
     path = Path(asked)
     with writing_to(path):
         if not (path / JOURNAL).is_dir():
@@ -74,7 +74,7 @@ def refuse_used(asked: Path | str) -> None:
     Raises:
         UsageError: it holds another run already, or has no name.
     """
-    _refuse_nameless(asked)
+    refuse_nameless(asked)
     path = Path(asked)
     with writing_to(path):
         if (path / TASKS).exists() or (path / JOURNAL).exists():
@@ -85,7 +85,12 @@ def refuse_used(asked: Path | str) -> None:
         _refuse_links(path)
 
 
-def _refuse_nameless(asked: Path | str) -> None:
+def refuse_nameless(asked: Path | str) -> None:
+    """Refuse a run directory that has no name, which would be the current folder.
+
+    Raises:
+        UsageError: it has none.
+    """
     if asked == "":
         raise UsageError("the run directory has no name: name a fresh one, or none at all")
 

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 
 import pytest
 
-from tests.real.programs import running, steerio_command
+from steerio.edge.record.entries import FORMAT, Began, Kind, encode_entry
+from steerio.edge.record.opening import open_folder
+from tests.real.programs import Program, running, steerio_command
 from tests.real.resumable import BATCHES, OFTEN, SEARCH, Place, kill, summed
+from tests.real.test_journal_for_real import mounted
+from tests.real.test_standing_broker import broker_in
 
 
 @pytest.fixture
@@ -251,3 +257,154 @@ def test_a_class_with_another_version_of_its_state_may_bring_it_into_its_form(
     assert "restored from version 0\n" in output
     assert "recorded 12." not in output
     assert summed() in output
+
+
+# -- harm to the files -----------------------------------------------------------------------------
+
+
+def test_a_bit_that_flipped_in_the_journal_is_told_of_and_nothing_is_run(place: Place) -> None:
+    place.done(*place.run("--limit-tasks", "30"))
+    (file,) = place.record.glob("journal/*.frames")
+    data = file.read_bytes()
+    spoilt = bytearray(data)
+    spoilt[len(data) // 2] ^= 16
+    file.write_bytes(spoilt)
+    before = place.calls
+    for command in (place.resume(), steerio_command("run", "search.py", "--resume", "record")):
+        output = place.done(*command, status=1)
+        assert f"the journal is damaged: record/journal/{file.name}, byte " in output
+        assert "to go on: " not in output
+    assert (place.calls, file.read_bytes()) == (before, spoilt)
+    file.write_bytes(data)
+    assert summed() in place.done(*place.resume())
+
+
+def test_what_is_no_run_cannot_be_resumed_and_is_said_to_be_none(
+    place: Place, tmp_path: Path
+) -> None:
+    for name in ("empty", "broker", "odd", "unkept"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "odd/journal").touch()
+    place.done(*steerio_command("run", "search.py", "--run-dir", "unkept", "--durability", "none"))
+    for name, said in {
+        "missing": "missing is not a folder",
+        "search.py": "search.py is not a folder",
+        "empty": "empty has no journal to resume from",
+        "unkept": "unkept has no journal to resume from",
+        "odd": "odd has no folder journal, but something else of that name",
+        "": "the run directory has no name",
+    }.items():
+        output = place.done(*steerio_command("resume", name), status=2)
+        assert f"steerio: error: {said}" in output
+    for name, said in {
+        "search.py": "cannot write to the run directory search.py",
+        "unkept": "unkept holds a run without a journal, which cannot be resumed",
+        "odd": "odd/journal is not a folder",
+        "": "the run directory has no name",
+    }.items():
+        output = place.done(*steerio_command("run", "search.py", "--resume", name), status=2)
+        assert f"steerio: error: {said}" in output
+    with broker_in(tmp_path):
+        output = place.done(*steerio_command("resume", "broker"), status=2)
+        assert "broker has no journal to resume from" in output
+        begun = steerio_command("run", "search.py", "--resume", "broker")
+        assert "broker holds a run without a journal" in place.done(*begun, status=2)
+    both = ("--resume", "record", "--run-dir", "other")
+    output = place.done(*steerio_command("run", "search.py", *both), status=2)
+    assert "leave out run_dir='other'" in output
+    assert not (tmp_path / "journal").exists()
+
+
+@pytest.mark.parametrize("name", ["campaign.log", "parameters.json", "tasks.jsonl", "summary.json"])
+def test_a_run_directory_that_cannot_be_written_is_said_to_be_so(place: Place, name: str) -> None:
+    place.done(*place.run("--limit-tasks", "10"))
+    kept = (place.record / name).rename(place.folder / name)
+    (place.record / name).mkdir()
+    for _ in range(2):
+        output = place.done(*place.resume(), status=2)
+        assert "steerio: error: cannot write to the run directory record" in output
+    (place.record / name).rmdir()
+    kept.rename(place.record / name)
+    assert summed() in place.done(*place.resume())
+
+
+def test_a_run_on_a_read_only_disk_cannot_be_resumed(place: Place) -> None:
+    place.done(*place.run("--limit-tasks", "10"))
+    before = place.calls
+    with mounted(place.folder / "view", "--bind", "-o", "ro", str(place.record)):
+        for command in (
+            steerio_command("resume", "view"),
+            steerio_command("run", "search.py", "--resume", "view"),
+        ):
+            output = place.done(*command, status=2)
+            assert "cannot write to the run directory view: Read-only file system" in output
+    assert place.calls == before
+    assert summed() in place.done(*place.resume())
+
+
+def test_a_journal_of_a_later_format_is_left_to_a_later_version(place: Place) -> None:
+    place.record.mkdir()
+    (place.record / "journal").mkdir()
+    journal = open_folder(place.record / "journal")
+    began = Began(FORMAT + 1, "search:Search", str(place.file), b"", 0, "99.0")
+    journal.writer.append([(Kind.BEGAN, encode_entry(began))])
+    journal.writer.close()
+    for command in (place.resume(), steerio_command("run", "search.py", "--resume", "record")):
+        output = place.done(*command, status=2)
+        assert "steerio 99.0 wrote the journal, in format" in output
+        assert "resume with that one" in output
+
+
+# -- a full disk -----------------------------------------------------------------------------------
+
+
+FULL = "No result is given out until then"
+
+
+@contextlib.contextmanager
+def paused(place: Place) -> Iterator[tuple[Program, Path]]:
+    """Run a search whose journal is on a small disk, which is full; yields the filler."""
+    place.record.mkdir()
+    small = ("-t", "tmpfs", "-o", "size=256k", "tmpfs")
+    place.open_gate(12)
+    command = steerio_command(
+        "run", "search.py", "--resume", "record", "--durability", "process", "--grace", "calls=0.1"
+    )
+    with mounted(place.record / "journal", *small) as journal:
+        filler = place.folder / "record/journal/filler"
+        with running(*command, cwd=place.folder) as program:
+            program.wait_for("recorded 12.")
+            with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
+                while file.write(bytes(4096)) == 4096:
+                    pass
+            place.open_gate(1_000_000)
+            program.wait_for(FULL)
+            yield program, filler
+        assert list(journal.glob("*.frames"))
+
+
+def test_a_search_waits_while_the_disk_of_its_journal_is_full(place: Place) -> None:
+    with paused(place) as (program, filler):
+        told = place.told
+        filler.unlink()
+        program.wait_for("the journal has room again: the campaign goes on")
+        assert program.status() == 0, program
+        assert program.output.count(FULL) == 1
+        assert summed() in program.output
+        assert place.calls == Counter(range(40))
+        assert len(told) < 40
+        assert summed() in place.done(*place.resume())
+        assert place.calls == Counter(range(40))
+
+
+def test_a_search_that_waits_for_a_full_disk_can_be_interrupted_and_goes_on_later(
+    place: Place,
+) -> None:
+    with paused(place) as (program, filler):
+        program.signal(signal.SIGINT)
+        assert program.status(within_s=10) == 130, program
+        told = place.told
+        filler.unlink()
+        before = place.calls
+        assert summed() in place.done(*place.resume())
+        assert not told.keys() & (place.calls - before).keys()
