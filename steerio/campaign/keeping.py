@@ -217,8 +217,8 @@ class Keeping:
             state: CampaignState = read_state(content.head, places)
         except StateError as error:
             raise StateError(
-                f"the state of {type(campaign).__name__} cannot be read from its snapshot: {error}. "
-                "Resume with the code as it was, or bring back what its state is made of"
+                f"the state of {type(campaign).__name__} cannot be read from its snapshot: {error}"
+                ". Resume with the code as it was, or bring back what its state is made of"
             ) from None
         _check_kind(campaign, state)
         campaign.restore_state(state.attributes, state.version)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import contextlib
 import logging
 import signal
@@ -32,7 +33,7 @@ from steerio.campaign.watchdog import CLOSE_S, Watchdog, end_process, within
 from steerio.edge.record.disk import is_volatile
 from steerio.edge.record.durable import Durability
 from steerio.edge.record.entries import Began
-from steerio.edge.system.threads import in_thread
+from steerio.edge.system.threads import DaemonThreads, in_thread
 from steerio.errors import BrokerLost, UsageError, leaves
 from steerio.launch.broker_setup import BrokerSetup
 from steerio.launch.finding import find_broker, is_gone
@@ -95,6 +96,8 @@ class Run:
         self._journal: RunJournal | None = None
         self._watchdog: Expecting | None = None
         self._cancelled = False
+        self._left_behind = False
+        """Whether the caller was told that it has ended, and may have begun it again."""
         self._interrupts: Interrupts | None = None
         self._began = time.monotonic()
         self._hosting: Hosting | None = None
@@ -158,7 +161,7 @@ class Run:
                 log.info("the campaign failed: %s", because)  # the caller shows the error itself
                 raise
             finally:
-                if self._close_journal(outcome, because):
+                if self._close_journal(outcome, because) and not self._left_behind:
                     self._write_summary(outcome, because)
                 if self._plan.progress != "off":
                     tell(self._in_short(outcome), sys.stderr)
@@ -241,7 +244,10 @@ class Run:
         if journal is None:
             return True
         why = because or (self._conductor.stopping if self._conductor else "")
-        within(CLOSE_S, lambda: journal.end(outcome, why))
+        threads = DaemonThreads(1, "steerio-journal-end")
+        # a disk that does not answer may not keep the process from its end
+        ended, _ = concurrent.futures.wait([threads.submit(journal.end, outcome, why)], CLOSE_S)
+        threads.close(CLOSE_S if ended else 0.0)
         return not journal.fenced
 
     @property
@@ -400,6 +406,7 @@ class Run:
             self._conductor.disown()
         if self._hosting is not None:
             await self._hosting.close(because)
+        self._left_behind = True
         if self._close_journal("failed", because):
             self._write_summary("failed", because)
 

@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
 import signal
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
+from typing import Any, ClassVar
 
 import pytest
 
+import steerio
+from steerio import AgentsGoOn, Board, Campaign, Limits, UsageError, agent, on_success
 from steerio.edge.record.entries import FORMAT, Began, Kind, encode_entry
 from steerio.edge.record.opening import open_folder
-from tests.real.programs import Program, running, steerio_command
+from tests.real import deeds
+from tests.real.programs import Program, python, running, steerio_command
 from tests.real.resumable import BATCHES, OFTEN, SEARCH, Place, kill, summed
+from tests.real.tables import read_table
 from tests.real.test_journal_for_real import mounted
-from tests.real.test_standing_broker import broker_in
+from tests.real.test_mpi import LAUNCHERS, launch, rendezvous
+from tests.real.test_standing_broker import broker_in, workers_in
 
 
 @pytest.fixture
@@ -304,11 +312,13 @@ def test_what_is_no_run_cannot_be_resumed_and_is_said_to_be_none(
     }.items():
         output = place.done(*steerio_command("run", "search.py", "--resume", name), status=2)
         assert f"steerio: error: {said}" in output
-    with broker_in(tmp_path):
+    with broker_in(tmp_path) as broker:
         output = place.done(*steerio_command("resume", "broker"), status=2)
         assert "broker has no journal to resume from" in output
         begun = steerio_command("run", "search.py", "--resume", "broker")
         assert "broker holds a run without a journal" in place.done(*begun, status=2)
+        broker.signal(signal.SIGTERM)
+        assert broker.status() == 0, broker
     both = ("--resume", "record", "--run-dir", "other")
     output = place.done(*steerio_command("run", "search.py", *both), status=2)
     assert "leave out run_dir='other'" in output
@@ -408,3 +418,240 @@ def test_a_search_that_waits_for_a_full_disk_can_be_interrupted_and_goes_on_late
         before = place.calls
         assert summed() in place.done(*place.resume())
         assert not told.keys() & (place.calls - before).keys()
+
+
+# -- programs, launchers, brokers ------------------------------------------------------------------
+
+
+SCRIPT = """
+import asyncio, time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+import steerio
+from steerio import Campaign, agent, on_success, task
+from search import note, work
+
+@dataclass(frozen=True)
+class Point:
+    x: int
+    scale: float = 2.0
+
+@task
+def scaled(point: Point, table, model) -> float:
+    note("calls", point.x)
+    gate = Path("gate")
+    while point.x >= int(gate.read_text()):
+        time.sleep(0.005)
+    return point.x * point.scale + float(table[1]) + model["bias"]
+
+class Script(Campaign):
+    workers = {"default": 2}
+
+    def __init__(self, points: list[Point]) -> None:
+        self.points = points
+        self.values = {}
+        self.table = None
+
+    async def setup(self):
+        self.table = await self.put(np.arange(200_000.0))
+        await self.versions("model").publish({"bias": 0.25})
+        for point in self.points:
+            self.submit(scaled, point, self.table, self.versions("model").latest)
+
+    @on_success(scaled)
+    async def record(self, result):
+        point = result.args[0]
+        assert type(point) is Point and point.x not in self.values
+        self.values[point.x] = result.value
+        note("told", point.x)
+        print(f"recorded {len(self.values)}.", flush=True)
+
+def main():
+    points = [Point(x) for x in range(24)]
+    HOW
+    print("sum", sum(campaign.values.values()), "of", len(campaign.values), flush=True)
+
+if __name__ == "__main__":
+    main()
+"""
+WAYS = {
+    "run": 'campaign = steerio.run(Script(points), resume="record")',
+    "conduct": 'campaign = asyncio.run(steerio.conduct(Script(points), resume="record"))',
+}
+SCALED = f"sum {sum(2.0 * x + 1.25 for x in range(24))} of 24\n"
+
+
+@pytest.mark.parametrize("often", ["", OFTEN], ids=["replayed", "from a snapshot"])
+@pytest.mark.parametrize("way", WAYS)
+def test_a_script_with_its_own_classes_references_and_versions_goes_on(
+    place: Place, way: str, often: str
+) -> None:
+    script = place.folder / "script.py"
+    script.write_text(often + SCRIPT.replace("HOW", WAYS[way]))
+    for number in (6, 14):
+        place.cut_at(number, *python("script.py"), after="snapshot at" if often else "recorded")
+        told = place.told
+        assert len(told) == number
+    before = place.calls
+    output = place.done(*python("script.py"))
+    assert SCALED in output
+    assert ("recorded 14." in output) == (not often)
+    assert not told.keys() & (place.calls - before).keys()
+    assert SCALED in place.done(*python("script.py"))
+    output = place.done(*place.resume(), status=2)
+    assert "was not started by steerio run: run your program again" in output
+
+
+@pytest.mark.parametrize("name", LAUNCHERS)
+def test_ranks_go_on_with_a_run_that_others_began(place: Place, name: str) -> None:
+    begun = steerio_command("run", "search.py", "--resume", "record")
+    place.cut_at(6, *launch(name, 3, *begun))
+    told, before = place.told, place.calls
+    place.cut_at(14, *launch(name, 2, *begun))
+    assert not told.keys() & (place.calls - before).keys()
+    told, before = place.told, place.calls
+    output = place.done(*launch(name, 4, *place.resume()))
+    assert output.count(summed()) == 1
+    assert not told.keys() & (place.calls - before).keys()
+    assert rendezvous() == []
+    assert summed() in place.done(*place.resume("--workers", "1"))
+    assert summed() in place.done(*launch(name, 2, *place.resume()))
+    place.done(*steerio_command("clean"))  # a launcher kills the ranks of another
+
+
+def test_a_campaign_that_joined_a_broker_goes_on_there_or_alone(place: Place) -> None:
+    with broker_in(place.folder) as broker, workers_in(place.folder, "--workers", "2") as node:
+        joined = place.run("--join", "broker")
+        place.cut_at(12, *joined)
+        told, before = place.told, place.calls
+        place.cut_at(20, *place.resume("--join", "broker"))
+        assert not told.keys() & (place.calls - before).keys()
+        told, before = place.told, place.calls
+        assert summed() in place.done(*place.resume("--join", "broker"))
+        assert not told.keys() & (place.calls - before).keys()
+        before = place.calls
+        assert summed() in place.done(*place.resume())
+        assert place.calls == before
+        broker.signal(signal.SIGTERM)
+        assert broker.status() == 0, broker
+        node.status()
+
+
+@pytest.mark.parametrize("level", ["process", "machine", "strict"])
+def test_a_run_goes_on_at_each_level(place: Place, level: str) -> None:
+    place.cut_at(12, *place.run("--durability", level))
+    assert summed() in place.done(*place.resume("--durability", level))
+    assert all(place.calls[x] == 1 for x in range(12))
+
+
+# -- in a program that goes on ---------------------------------------------------------------------
+
+
+class Doubles(Campaign):
+    """Doubles numbers; is cut short when it has heard of so many, and may not let itself be."""
+
+    workers: ClassVar = {"default": 1}
+
+    def __init__(self, cut: int = 100) -> None:
+        self.todo = Board(deeds.double, range(8))
+        self.cut = cut
+        self.values: dict[int, int] = {}
+
+    @on_success(deeds.double)
+    async def note(self, result: Any) -> None:
+        self.values[result.args[0]] = result.value
+        if len(self.values) == self.cut:
+            raise ZeroDivisionError("a mistake")
+
+
+class Others(Doubles):
+    """Another campaign."""
+
+
+class Refused(Doubles):
+    """Has a class of its own as state, which cannot be pickled."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lock = threading.Lock()
+
+
+def journal_threads() -> list[str]:
+    """Return the threads of journals in this process."""
+    return [thread.name for thread in threading.enumerate() if "journal" in thread.name]
+
+
+async def test_campaigns_on_a_running_loop_go_on_and_leave_nothing(tmp_path: Path) -> None:
+    record = tmp_path / "record"
+    with pytest.raises(ExceptionGroup) as raised:
+        await steerio.conduct(Doubles(5), resume=record)
+    assert raised.group_contains(ZeroDivisionError)
+    assert journal_threads() == []
+    with pytest.raises(UsageError, match="cannot go on as Others"):
+        await steerio.conduct(Others(), resume=record)
+    with pytest.raises(UsageError, match=r"self.lock .*transient"):
+        await steerio.conduct(Refused(), resume=tmp_path / "refused", durability="machine")
+    with pytest.raises(UsageError, match="has none"):
+        await steerio.conduct(Doubles(), resume=record, durability="none")
+    assert journal_threads() == []
+    early = asyncio.ensure_future(steerio.conduct(Doubles(), resume=record))
+    await asyncio.sleep(0)
+    early.cancel()
+    await asyncio.wait([early])
+    campaign = await steerio.conduct(Doubles(), resume=record)
+    assert campaign.values == {x: 2 * x for x in range(8)}
+    assert journal_threads() == []
+    for owner in record.glob("journal/*.owner"):
+        assert json.loads(owner.read_text())["released"] is True
+    tasks = read_table(record / "tasks.jsonl")
+    assert sum(tasks.ended_as == "succeeded") == 8
+
+
+async def test_two_campaigns_of_a_program_cannot_go_on_with_one_run(tmp_path: Path) -> None:
+    record = tmp_path / "record"
+    both = [steerio.conduct(Doubles(), resume=record) for _ in range(2)]
+    one, other = await asyncio.gather(*both, return_exceptions=True)
+    won, refused = (other, one) if isinstance(one, BaseException) else (one, other)
+    assert isinstance(won, Doubles)
+    assert isinstance(refused, UsageError)
+    assert f"process {os.getpid()} on " in str(refused)
+    assert won.values == {x: 2 * x for x in range(8)}
+
+
+class Deaf(Doubles):
+    """Swallows every cancellation, until it is released."""
+
+    def __init__(self, release: asyncio.Event) -> None:
+        super().__init__()
+        self.begun = asyncio.Event()
+        self.release = release
+
+    @agent
+    async def insist(self) -> None:
+        self.begun.set()
+        while not self.release.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await self.release.wait()
+
+
+async def test_a_run_that_deaf_agents_left_behind_can_be_resumed(tmp_path: Path) -> None:
+    record = tmp_path / "record"
+    deaf = Deaf(asyncio.Event())
+    limits = Limits(calls_s=0.1, leave_s=0.1)
+    conducting = asyncio.ensure_future(steerio.conduct(deaf, resume=record, limits=limits))
+    await deaf.begun.wait()
+    conducting.cancel()
+    with pytest.raises(AgentsGoOn):
+        await conducting
+    before = asyncio.all_tasks() - {asyncio.current_task()}
+    released = asyncio.Event()
+    released.set()
+    campaign = await steerio.conduct(Deaf(released), resume=record)
+    assert campaign.values == {x: 2 * x for x in range(8)}
+    deaf.release.set()
+    await asyncio.wait(before)
+    assert journal_threads() == []
+    assert json.loads((record / "summary.json").read_text())["ended"] == "completed"
