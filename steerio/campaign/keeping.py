@@ -218,7 +218,7 @@ class Keeping:
         except StateError as error:
             raise StateError(
                 f"the state of {type(campaign).__name__} cannot be read from its snapshot: {error}"
-                ". Resume with the code as it was, or bring back what its state is made of"
+                ". Resume with the code as it was, or bring back the classes that its state is of"
             ) from None
         _check_kind(campaign, state)
         campaign.restore_state(state.attributes, state.version)
