@@ -17,7 +17,7 @@ from steerio.edge.record.entries import (
     decode_result,
 )
 from steerio.edge.record.frames import Frame
-from steerio.errors import UsageError
+from steerio.errors import JournalDamaged, UsageError
 from steerio.session.replay import RecordedResult
 
 LONG = 1 << 15
@@ -51,21 +51,18 @@ def read_past(frames: Iterable[Frame]) -> Past:
         JournalDamaged: a frame is missing or cannot be read.
         UsageError: a later version of steerio wrote them.
     """
-    past = Past()
-    assembly = PartsRead()
+    content = _Content()
+    past = content.past
     for frame in frames:
         match frame.kind:
-            case EntryKind.RESULT:
-                past.results.append(_result(frame, assembly))
-            case EntryKind.PART:
-                assembly.add(frame.body)
-            case EntryKind.SNAPSHOT:
-                _take_snapshot(past, decode_entry(SnapshotEntry, frame.body), assembly)
+            case EntryKind.RESULT | EntryKind.PART | EntryKind.SNAPSHOT:
+                content.add(frame)
             case EntryKind.BEGAN:
                 began: Began = decode_entry(Began, frame.body)
-                _check_format(began)
-                past.began, past.ended = began, None
+                past.began = began
                 past.incarnations += 1
+                past.ended = None
+                _check_format(began)
             case EntryKind.ENDED:
                 past.ended = decode_entry(EndedEntry, frame.body)
             case _:
@@ -73,24 +70,58 @@ def read_past(frames: Iterable[Frame]) -> Past:
                     f"frame {frame.number} of the journal is of kind {frame.kind}, which this "
                     "version of steerio does not know: resume with the version that wrote it"
                 )
+    content.check()
     return past
 
 
-def _result(frame: Frame, assembly: PartsRead) -> RecordedResult:
-    if len(frame.body) < LONG:
-        parts = decode_result(frame.body).parts
-        if parts is not None:
-            return RecordedResult(frame.number, frame.body, assembly.take(parts, "a result"))
-    return RecordedResult(frame.number, frame.body)
+class _Content:
+    """Results and snapshots, put together from their parts.
 
+    Files are removed that have only what the latest snapshots do not need. So the first that is
+    there may have the last part of an older one, or of a result that is in all these snapshots.
+    """
 
-def _take_snapshot(past: Past, entry: SnapshotEntry, assembly: PartsRead) -> None:
-    content = entry.content
-    if entry.parts is not None:
-        (content,) = assembly.take(entry.parts, "a snapshot")
-    past.snapshot = content
-    past.covers.append(entry.covers)
-    past.results = [result for result in past.results if result.number > entry.covers]
+    def __init__(self) -> None:
+        self.past = Past()
+        self._assembly = PartsRead()
+        self._missing: dict[int, JournalDamaged] = {}
+        """Frames of which parts are missing, as long as no later snapshot stands for them."""
+
+    def add(self, frame: Frame) -> None:
+        """Take in a frame of content."""
+        try:
+            if frame.kind == EntryKind.PART:
+                self._assembly.add(frame.body)
+            elif frame.kind == EntryKind.RESULT:
+                self._add_result(frame)
+            else:
+                self._add_snapshot(decode_entry(SnapshotEntry, frame.body))
+        except JournalDamaged as error:
+            self._missing[frame.number] = error
+
+    def check(self) -> None:
+        """Check that all is there.
+
+        Raises:
+            JournalDamaged: something is missing.
+        """
+        for error in self._missing.values():
+            raise error
+
+    def _add_result(self, frame: Frame) -> None:
+        parts = decode_result(frame.body).parts if len(frame.body) < LONG else None
+        frames = None if parts is None else self._assembly.take(parts, "a result")
+        self.past.results.append(RecordedResult(frame.number, frame.body, frames))
+
+    def _add_snapshot(self, entry: SnapshotEntry) -> None:
+        past, covers = self.past, entry.covers
+        past.covers.append(covers)
+        content = entry.content
+        if entry.parts is not None:
+            (content,) = self._assembly.take(entry.parts, "a snapshot")
+        past.snapshot = content
+        past.results = [result for result in past.results if result.number > covers]
+        self._missing = {n: error for n, error in self._missing.items() if n > covers}
 
 
 def _check_format(began: Began) -> None:
