@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Awaitable, Callable
+from inspect import CORO_CREATED, getcoroutinestate, iscoroutine
 from typing import Any
 
 import anyio
@@ -39,7 +40,11 @@ async def as_agent(
     assert me is not None
     doing = asyncio.ensure_future(do())
     doing.set_name(name)
-    await heed(name, doing, lambda: was_cancelled() or me.cancelling() > 0, explained)
+    try:
+        await heed(name, doing, lambda: was_cancelled() or me.cancelling() > 0, explained)
+    finally:
+        if iscoroutine(coroutine) and getcoroutinestate(coroutine) == CORO_CREATED:
+            coroutine.close()  # cancelled before it began
 
 
 def was_cancelled() -> bool:
