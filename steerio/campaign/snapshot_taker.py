@@ -93,6 +93,7 @@ class SnapshotTaker:
         self._held: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._writing: asyncio.Task[None] | None = None
+        self._closed = False
         self._told = ""
         self._took_s = 0.0
         """Seconds for which the loop stood still for the last one."""
@@ -108,6 +109,7 @@ class SnapshotTaker:
 
     def close(self) -> None:
         """Take none any more."""
+        self._closed = True
         self._due = False
         self._let_go()
         if self._timer is not None:
@@ -135,7 +137,9 @@ class SnapshotTaker:
         """Take the snapshot that is due, if the campaign is quiet; else hold calls for a moment."""
         if not self._due:
             return
-        if self._is_quiet() and not self._recorder.busy and not self._recorder.replay.under_way:
+        if self._recorder.dealing:  # results that the journal has are still to come, in this turn
+            self._loop.call_soon(self.look)
+        elif self._is_quiet() and not self._recorder.busy and not self._recorder.replay.under_way:
             self._take()
         elif self._held is None and self._may_hold():
             self._held = self._loop.create_future()
@@ -144,8 +148,9 @@ class SnapshotTaker:
     def _wait(self, seconds: float | None = None, then: Callable[[], None] | None = None) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        usual = max(self._every_s, self._took_s / SHARE)
-        self._timer = self._loop.call_later(seconds or usual, then or self._is_due)
+        if self._closed:  # while one was written
+            return
+        self._timer = self._loop.call_later(seconds or self._every_s, then or self._is_due)
 
     def _is_due(self) -> None:
         self._due = True

@@ -91,6 +91,8 @@ class ResultRecorder:
         self._waiting: deque[Received] = deque()
         """Batches that wait for room in the journal."""
         self._retry: asyncio.TimerHandle | None = None
+        self.dealing = False
+        """Whether some results of a batch may be recorded, and not be dealt out yet."""
         self.failed = False
         self.full = False
         """Whether the journal has no room, so that no news is dealt out."""
@@ -153,9 +155,15 @@ class ResultRecorder:
     def _take_in(self, received: Received) -> Received:
         """Record the results in a batch; return the messages that may be dealt out now."""
         if not self._waiting and not self.failed and self._record(received):
+            self.dealing = True
+            self._loop.call_soon(self._dealt)
             return received
         self._waiting.append(received)
         return ()
+
+    def _dealt(self) -> None:
+        """Take in that all that was recorded is dealt out."""
+        self.dealing = False
 
     def _record(self, received: Received) -> bool:
         """Append the results of a batch, and say whether there was room."""
@@ -285,7 +293,9 @@ class ResultRecorder:
         while self._waiting:
             if not self._record(self._waiting[0]):
                 return
+            self.dealing = True
             self._client.deal_all(self._waiting.popleft())
+            self.dealing = False
         self._write_part()
 
 
