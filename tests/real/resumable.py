@@ -61,7 +61,7 @@ BATCHES = """
 """One more agent, which waits for a hundred results."""
 OFTEN = """
 from steerio.campaign.keeping import Keeping
-from steerio.campaign.snapshots import Snapshots
+from steerio.campaign.snapshot_taker import Snapshots
 
 def take_often():
     capture, forget = Keeping._capture, Snapshots._forget

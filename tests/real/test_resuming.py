@@ -18,8 +18,8 @@ import pytest
 
 import steerio
 from steerio import AgentsGoOn, Board, Campaign, Limits, UsageError, agent, on_success
-from steerio.edge.record.entries import FORMAT, Began, Kind, encode_entry
-from steerio.edge.record.opening import open_folder
+from steerio.edge.record.entries import FORMAT, Began, EntryKind, encode_entry
+from steerio.edge.record.opening_journals import open_folder
 from tests.real import deeds
 from tests.real.programs import Program, python, running, steerio_command
 from tests.real.resumable import BATCHES, OFTEN, SEARCH, Place, kill, summed
@@ -357,7 +357,7 @@ def test_a_journal_of_a_later_format_is_left_to_a_later_version(place: Place) ->
     (place.record / "journal").mkdir()
     journal = open_folder(place.record / "journal")
     began = Began(FORMAT + 1, "search:Search", str(place.file), b"", 0, "99.0")
-    journal.writer.append([(Kind.BEGAN, encode_entry(began))])
+    journal.writer.append([(EntryKind.BEGAN, encode_entry(began))])
     journal.writer.close()
     for command in (place.resume(), steerio_command("run", "search.py", "--resume", "record")):
         output = place.done(*command, status=2)

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from steerio.campaign.past import read_past
-from steerio.edge.record.entries import Kind, decode_result, key_of
-from steerio.edge.record.opening import open_journal, remove_below
+from steerio.edge.record.entries import EntryKind, decode_result, key_of
+from steerio.edge.record.opening_journals import open_journal, remove_below
 from steerio.errors import JournalFull
 from steerio.session.task_type import as_task_type
 from tests.contract.crashing_disk import Crashed, CrashingDisk
@@ -77,7 +77,9 @@ class Journal:
         if self._disk.crashed:
             raise Crashed
         first = self.written_to + 1
-        noted = {n: body for n, (kind, body) in enumerate(entries, first) if kind == Kind.RESULT}
+        noted = {
+            n: body for n, (kind, body) in enumerate(entries, first) if kind == EntryKind.RESULT
+        }
         self.ledger.results |= noted
         try:
             number = self._writer.append(entries)

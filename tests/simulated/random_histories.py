@@ -13,16 +13,16 @@ from steerio.campaign.captured import Captured
 from steerio.campaign.conductor import Conductor
 from steerio.campaign.keeping import Keeping, KeptRun
 from steerio.campaign.past import read_past
-from steerio.campaign.snapshots import KEPT
+from steerio.campaign.snapshot_taker import KEPT
 from steerio.client.client import Client
 from steerio.client.line import Received, Recording
-from steerio.edge.record.entries import Began, Kind, encode_entry
-from steerio.edge.record.segments import JournalReader, find_segments
+from steerio.edge.record.entries import Began, EntryKind, encode_entry
+from steerio.edge.record.journal_segments import JournalReader, find_segments
 from steerio.model.objects import StoreSetting
 from steerio.model.results import Result
 from steerio.session.task import Task
-from steerio.testing.cluster import SimulatedCluster
 from steerio.testing.loop import run_virtual
+from steerio.testing.simulated_cluster import SimulatedCluster
 from tests.contract.crashing_disk import KEEPING, CrashingDisk
 from tests.simulated.ledgers import Journal, Ledger
 from tests.simulated.random_campaigns import make_campaign
@@ -161,7 +161,7 @@ def play(campaign: Campaign, disk: CrashingDisk, ledger: Ledger, setting: Settin
     async def run() -> Keeping:
         loop: Any = asyncio.get_running_loop()
         loop.set_exception_handler(lambda _, context: problems.append(context))
-        journal.append([(Kind.BEGAN, encode_entry(Began(1, "", "", b"", 0, "")))])
+        journal.append([(EntryKind.BEGAN, encode_entry(Began(1, "", "", b"", 0, "")))])
         setting.fill(disk)
         keeping = WatchedKeeping(journal, setting)
         cluster = SimulatedCluster(
