@@ -61,10 +61,10 @@ BATCHES = """
 """One more agent, which waits for a hundred results."""
 OFTEN = """
 from steerio.campaign.keeping import Keeping
-from steerio.campaign.snapshot_taker import Snapshots
+from steerio.campaign.snapshot_taker import SnapshotTaker
 
 def take_often():
-    capture, forget = Keeping._capture, Snapshots._forget
+    capture, forget = Keeping._capture, SnapshotTaker._forget
     at = 0
 
     def noted(keeping):
@@ -76,7 +76,7 @@ def take_often():
         forget(snapshots)
         print(f"snapshot at {at}.", flush=True)
 
-    Keeping._capture, Snapshots._forget = noted, told
+    Keeping._capture, SnapshotTaker._forget = noted, told
     Keeping.__init__.__kwdefaults__["every_s"] = 0.02
 
 take_often()

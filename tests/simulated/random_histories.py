@@ -200,7 +200,8 @@ def play(campaign: Campaign, disk: CrashingDisk, ledger: Ledger, setting: Settin
 
 def _is_of_keeping(handle: asyncio.TimerHandle) -> bool:
     owner = getattr(getattr(handle, "_callback", None), "__self__", None)
-    return not handle.cancelled() and type(owner).__name__ in ("Snapshots", "Recorder", "Replay")
+    kinds = "SnapshotTaker", "ResultRecorder", "Replay"
+    return not handle.cancelled() and type(owner).__name__ in kinds
 
 
 def _check_segments(disk: CrashingDisk) -> None:
