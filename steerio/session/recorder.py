@@ -12,7 +12,6 @@ with their workers. Neither are those of generators, as their items are not.
 from __future__ import annotations
 
 import asyncio
-import itertools
 import logging
 import os
 from collections import deque
@@ -32,6 +31,7 @@ from steerio.edge.record.entries import (
     encode_result,
     parts_of,
 )
+from steerio.edge.wire.endpoint import Frames
 from steerio.errors import EncodingError, JournalFailed, JournalFenced, JournalFull
 from steerio.model import messages as ms
 from steerio.model import results as rs
@@ -48,7 +48,7 @@ SHOWN_BYTES = 2048
 RETRY_S = 1.0
 """Seconds after which an append is tried again if there was no room."""
 
-Frames_ = Callable[[], Sequence[Any]]
+ReadFrames = Callable[[], Sequence[Any]]
 
 
 class Appends(Protocol):
@@ -167,34 +167,33 @@ class ResultRecorder:
 
     def _record(self, received: Received) -> bool:
         """Append the results of a batch, and say whether there was room."""
-        entries = [
-            (EntryKind.RESULT, encode_result(call, message, frames))
-            for message, frames in received
-            if type(message) is ms.TaskSettled
-            and message.stored is None
-            and (call := self._calls.get(message.task_id)) is not None
-            and message.ended_as in RECORDED
-        ]
+        calls, entries, numbers = self._calls, list[tuple[int, bytes]](), list[int]()
+        for message, frames in received:
+            if type(message) is ms.TaskSettled and message.stored is None:
+                call = calls.get(message.task_id)
+                if call is not None:
+                    numbers.append(message.task_id)
+                    if message.ended_as in RECORDED:
+                        entries += _entries(call, message, frames)
         if entries and not self._append(entries):
             return False
-        for message, _ in received:
-            if type(message) is ms.TaskSettled and message.stored is None:
-                self._calls.pop(message.task_id, None)
+        for number in numbers:
+            del calls[number]
         return True
 
     def record_stored(
         self,
         message: ms.TaskSettled,
-        read: Callable[[Frames_], rs.Result],
+        read: Callable[[ReadFrames], rs.Result],
         then: Callable[[rs.Result], None],
-    ) -> tuple[Callable[[Frames_], rs.Result], Callable[[rs.Result], None]]:
+    ) -> tuple[Callable[[ReadFrames], rs.Result], Callable[[rs.Result], None]]:
         """Have a result whose value is in the store recorded between its reading and its end."""
         call = self._calls.pop(message.task_id, None)
         if call is None:
             return read, then
         kept: list[Any] = []
 
-        def reading(frames: Frames_) -> rs.Result:
+        def reading(frames: ReadFrames) -> rs.Result:
             def noted() -> Sequence[Any]:
                 got = frames()
                 kept.extend(got)
@@ -231,14 +230,7 @@ class ResultRecorder:
             entry: makes the entry, given the parts that were written before it, if there were any.
             then: called when all is appended; never, if the journal fails before.
         """
-        if total_bytes(pieces) <= PART_BYTES:
-            entries = iter([entry(None)])
-        else:
-            number = int.from_bytes(os.urandom(8), "little")  # no other incarnation's
-            parts = Parts(number, [memoryview(piece).nbytes for piece in pieces])
-            before = ((int(EntryKind.PART), body) for body in parts_of(parts.number, pieces))
-            entries = itertools.chain(before, (entry(each) for each in [parts]))
-        self._parts.append((entries, then))
+        self._parts.append((_in_parts(pieces, entry), then))
         if len(self._parts) == 1:
             self._write_part()
 
@@ -297,6 +289,32 @@ class ResultRecorder:
             self._client.deal_all(self._waiting.popleft())
             self.dealing = False
         self._write_part()
+
+
+def _entries(call: Call, message: ms.TaskSettled, frames: Frames) -> list[tuple[int, bytes]]:
+    """Return the entries of a result whose value came with its message."""
+
+    def entry(parts: Parts | None) -> tuple[int, bytes]:
+        return EntryKind.RESULT, encode_result(call, message, () if parts else frames, parts)
+
+    try:
+        return list(_in_parts(frames, entry)) if frames else [entry(None)]
+    except Exception as error:  # noqa: BLE001 - the others of its batch must get through
+        log.warning("the result of task %d cannot be recorded: %s", message.task_id, error)
+        return []
+
+
+def _in_parts(
+    pieces: Sequence[Any], entry: Callable[[Parts | None], tuple[int, bytes]]
+) -> Iterator[tuple[int, bytes]]:
+    """Yield the entries for some content: its parts, if it is long, and then its own."""
+    if total_bytes(pieces) <= PART_BYTES:
+        yield entry(None)
+        return
+    number = int.from_bytes(os.urandom(8), "little")  # no other incarnation's
+    for body in parts_of(number, pieces):
+        yield EntryKind.PART, body
+    yield entry(Parts(number, [memoryview(piece).nbytes for piece in pieces]))
 
 
 def _is_known_by_name(function: Any) -> bool:
