@@ -12,11 +12,11 @@ An item is the argument of a task, and its key identifies it.  The item is its o
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from heapq import heapify, heappop, heappush
 from typing import Any, Generic, TypeVar, cast
 
+from steerio.campaign.board_entries import FIRST, TABLES, BoardState, pairs_in, score_of
 from steerio.errors import UsageError
 from steerio.launch.needs import Needs
 from steerio.model.bounds import tagged
@@ -32,36 +32,6 @@ K = TypeVar("K", bound=Hashable)
 
 SLACK = 64
 """Entries that wait no longer which the heap may always keep, even if few wait."""
-
-
-FIRST = -math.inf
-"""The place in the heap of entries that were out when a run was cut: before all scores."""
-
-
-TABLES = frozenset({"running", "ended", "on_change", "_waiting", "_out", "_heap", "_order"})
-"""The attributes of a board that change."""
-
-
-class BoardState(Generic[K]):
-    """The state of a board: its entries, by key, as (score, order, item, agent).
-
-    Attributes:
-        waiting, out: those that wait, and those that are handed out and have not ended.
-        ended: the keys of those that have.
-        order: the number of the entry that was added last.
-    """
-
-    def __init__(
-        self,
-        waiting: dict[K, tuple[float, int, Any, str]],
-        out: dict[K, tuple[float, int, Any, str]],
-        ended: set[K],
-        order: int,
-    ) -> None:
-        self.waiting, self.out, self.ended, self.order = waiting, out, ended, order
-
-    def __repr__(self) -> str:
-        return f"<BoardState: {len(self.waiting)} waiting, {len(self.out)} out>"
 
 
 class BoardFull(UsageError):
@@ -223,7 +193,7 @@ class Board(Generic[K]):
         cause = current_agent.get()
         new: dict[K, tuple[float, int, Any, str]] = {}
         for key, score in self._by_key(scores):
-            checked = _score(score, key)
+            checked = score_of(score, key)
             entry = self._waiting.get(key)
             if entry is not None:
                 new[key] = (checked, entry[1], entry[2], cause)
@@ -257,7 +227,7 @@ class Board(Generic[K]):
         new: dict[K, tuple[float, int, Any, str]] = {}
         for item, score in zip(entries, ranked, strict=True):
             key = self._key_of(item)
-            checked = _score(score, key)
+            checked = score_of(score, key)
             if key not in new and key not in self.running and key not in self.ended:
                 order += 1
                 new[key] = (checked, order, as_it_is(item), cause)
@@ -315,7 +285,7 @@ class Board(Generic[K]):
                 "once: await the task and add its value, or give its handle to submit(...)"
             )
         key = self._key_of(item)
-        score = _score(score, key)
+        score = score_of(score, key)
         if key in self._waiting or key in self.running or key in self.ended:
             return False
         if len(self._waiting) >= self.limit:
@@ -353,7 +323,7 @@ class Board(Generic[K]):
                 if score is not None:
                     yield key, score
         else:
-            for pair in _pairs(scores):
+            for pair in pairs_in(scores):
                 yield self._key_of(pair[0]), pair[1]
 
     def _sweep(self) -> None:
@@ -367,40 +337,6 @@ class Board(Generic[K]):
     def _changed(self) -> None:
         if self.on_change is not None:
             self.on_change()
-
-
-def _score(score: float, key: object) -> float:
-    """Return a score as a finite number, which can be ranked.
-
-    Raises:
-        UsageError: it is not a finite number.
-    """
-    try:
-        score = float(score)
-    except (TypeError, ValueError):
-        raise UsageError(f"the score of {key!r} must be a number, not {score!r}") from None
-    if not math.isfinite(score):
-        raise UsageError(
-            f"the score of {key!r} is {score}, but a score must be finite: leave out items "
-            "without one"
-        )
-    return score
-
-
-def _pairs(scores: object) -> list[tuple[Any, Any]]:
-    """Return the pairs of an item and its score, if ``scores`` is an iterable of such pairs.
-
-    Raises:
-        UsageError: ``scores`` is something else.
-    """
-    if isinstance(scores, Iterable):
-        given: list[Any] = list(scores)  # pyright: ignore[reportUnknownArgumentType] - of any
-        if all(type(pair) is tuple and len(pair) == 2 for pair in given):
-            return given
-    raise UsageError(
-        "rescore takes a dict of scores by key, pairs as from zip(items, scores), or a function "
-        f"of an item, not {scores!r:.80}"
-    )
 
 
 def _kind(value: object) -> str:

@@ -9,7 +9,8 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from steerio.campaign.board import Board, BoardState
+from steerio.campaign.board import Board
+from steerio.campaign.board_entries import BoardState
 from steerio.campaign.calls import CallsState
 from steerio.campaign.found_boards import boards_in
 from steerio.campaign.state import Places, StateWriter, read_state

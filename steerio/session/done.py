@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+
 
 class Done(int):
     """Whether a task has ended: a truth value that may be called, as ``done()`` of futures is."""
@@ -19,3 +21,10 @@ class Done(int):
 
 
 DONE, NOT_DONE = Done(True), Done(False)
+
+
+class Closed:
+    """The value of closing a session, which may be awaited."""
+
+    def __await__(self) -> Generator[None, None, None]:
+        yield from ()

@@ -36,8 +36,8 @@ from steerio.errors import EncodingError, JournalFailed, JournalFenced, JournalF
 from steerio.model import messages as ms
 from steerio.model import results as rs
 from steerio.model.tasks import TaskSpec
+from steerio.session.recording import ReadFrames, Reading, RecordedTask
 from steerio.session.replay import Replay
-from steerio.session.task import Task
 
 log = logging.getLogger("steerio.session")
 
@@ -47,8 +47,6 @@ SHOWN_BYTES = 2048
 """Longer arguments are not recorded beside their digest."""
 RETRY_S = 1.0
 """Seconds after which an append is tried again if there was no room."""
-
-ReadFrames = Callable[[], Sequence[Any]]
 
 
 class Appends(Protocol):
@@ -119,7 +117,7 @@ class ResultRecorder:
 
     def knows(
         self,
-        task: Task[Any],
+        task: RecordedTask,
         spec: TaskSpec,
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
@@ -140,12 +138,12 @@ class ResultRecorder:
         task.call = Call(key, kind.name, body if len(body) <= SHOWN_BYTES else b"")
         return self.replay.has(key)
 
-    def submitted(self, task: Task[Any]) -> None:
+    def submitted(self, task: RecordedTask) -> None:
         """Take in that a task is sent to the broker."""
         if task.call is not None:
             self._calls[task.id] = task.call
 
-    def give(self, task: Task[Any]) -> None:
+    def give(self, task: RecordedTask) -> None:
         """Give a task its recorded result, when it is its turn."""
         self.replay.give(task)
         task.call = None
@@ -184,9 +182,9 @@ class ResultRecorder:
     def record_stored(
         self,
         message: ms.TaskSettled,
-        read: Callable[[ReadFrames], rs.Result],
+        read: Reading,
         then: Callable[[rs.Result], None],
-    ) -> tuple[Callable[[ReadFrames], rs.Result], Callable[[rs.Result], None]]:
+    ) -> tuple[Reading, Callable[[rs.Result], None]]:
         """Have a result whose value is in the store recorded between its reading and its end."""
         call = self._calls.pop(message.task_id, None)
         if call is None:

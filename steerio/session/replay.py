@@ -14,14 +14,14 @@ import asyncio
 from collections import defaultdict, deque
 from collections.abc import Iterable
 from heapq import heappop, heappush
-from typing import Any, Protocol
+from typing import Protocol
 
 from msgspec import Struct, structs
 
 from steerio.edge.record.entries import decode_result, key_of
 from steerio.edge.wire.endpoint import Frames
 from steerio.model import messages as ms
-from steerio.session.task import Task
+from steerio.session.recording import RecordedTask
 
 PATIENCE = 50
 """Turns of the loop in which agents get on by themselves, before an earlier call is given up."""
@@ -63,7 +63,7 @@ class Replay:
         self._by_key: defaultdict[bytes, deque[RecordedResult]] = defaultdict(deque)
         self._numbers: deque[int] = deque()
         """All that were not given out yet, or of which no call is expected any more, in order."""
-        self._due: list[tuple[int, Task[Any], RecordedResult]] = []
+        self._due: list[tuple[int, RecordedTask, RecordedResult]] = []
         """Those whose call was made, as a heap."""
         self._turns = 0
         """Turns of the loop since a call was made, or a result given out."""
@@ -93,7 +93,7 @@ class Replay:
         """Whether results are about to be given out."""
         return bool(self._due)
 
-    def give(self, task: Task[Any]) -> None:
+    def give(self, task: RecordedTask) -> None:
         """Give a task its recorded result, when it is its turn; `has` says that there is one."""
         assert task.call is not None
         results = self._by_key[task.call.key]
@@ -119,7 +119,7 @@ class Replay:
             self._end(*heappop(self._due)[1:])
         self._go_on()
 
-    def _end(self, task: Task[Any], result: RecordedResult) -> None:
+    def _end(self, task: RecordedTask, result: RecordedResult) -> None:
         self._turns = 0
         self.given += 1
         entry = decode_result(result.body)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from steerio.model.status import Status
 from steerio.model.tasks import TaskOptions
 from steerio.session.current_agent import current_agent
 from steerio.session.dependencies import handles_in, submit_after
+from steerio.session.done import Closed
 from steerio.session.event_stream import EventStream, event_filter
 from steerio.session.items import Kept
 from steerio.session.nodes import Nodes
@@ -27,23 +28,17 @@ from steerio.session.packed_call import packed_call, put_and_send
 from steerio.session.pools import Pools
 from steerio.session.published import published
 from steerio.session.reading_results import explain
+from steerio.session.recording import Records
 from steerio.session.selection import chosen_tasks, new_priorities, number_of, priority_of
 from steerio.session.session_store import SessionStore
 from steerio.session.submitting import Options, Submitter
-from steerio.session.task import Records, Task
+from steerio.session.task import Task
 from steerio.session.task_checks import make_options
 from steerio.session.task_listener import TaskListener
 from steerio.session.task_type import TaskType
 from steerio.session.versions import Versions
 
 log = logging.getLogger("steerio.session")
-
-
-class Closed:
-    """The value of closing a session, which may be awaited."""
-
-    def __await__(self) -> Generator[None, None, None]:
-        yield from ()
 
 
 class Session(Submitter):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Generator, Sequence
+from collections.abc import AsyncIterator, Callable, Generator
 from functools import partial
 from typing import Any, Generic, Literal, NoReturn, Protocol, TypeVar
 
@@ -14,11 +14,12 @@ from steerio.errors import TaskDidNotSucceed
 from steerio.model import results as rs
 from steerio.model.messages import TaskItem, TaskSettled
 from steerio.model.places import WorkerNeeds
-from steerio.model.tasks import TaskOptions, TaskSpec, TaskState, ToldState
+from steerio.model.tasks import TaskOptions, TaskState, ToldState
 from steerio.session.arguments import Given
 from steerio.session.done import DONE, NOT_DONE, Done
 from steerio.session.items import Items, Kept, Reader
 from steerio.session.reading_results import as_failed, make_result, value_of
+from steerio.session.recording import Reading, Records
 from steerio.session.session_store import SessionStore
 from steerio.session.task_type import TaskType
 
@@ -26,39 +27,6 @@ R = TypeVar("R")
 
 NO_KWARGS: dict[str, Any] = {}
 NO_TAGS: dict[str, str] = {}
-
-
-Reading = Callable[[Callable[[], Sequence[Any]]], rs.Result]
-"""Makes a result, given the function that returns the frames of its value."""
-
-
-class Records(Protocol):
-    """A recorder of results, as seen by the handles of tasks."""
-
-    def record_stored(
-        self, message: TaskSettled, read: Reading, then: Callable[[rs.Result], None]
-    ) -> tuple[Reading, Callable[[rs.Result], None]]:
-        """Have a result whose value is in the store recorded between its reading and its end."""
-        ...
-
-    def knows(
-        self,
-        task: Task[Any],
-        spec: TaskSpec,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        body: bytes,
-    ) -> bool:
-        """Take in a call; say whether its result is recorded, and was not given out again."""
-        ...
-
-    def give(self, task: Task[Any]) -> None:
-        """Give a task its recorded result, when it is its turn."""
-        ...
-
-    def submitted(self, task: Task[Any]) -> None:
-        """Take in that a task is sent to the broker."""
-        ...
 
 
 class TaskHome(Protocol):

@@ -1,0 +1,74 @@
+"""The entries of a board as a value, and the scores that they may have."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Iterable
+from typing import Any, Generic, TypeVar
+
+from steerio.errors import UsageError
+
+K = TypeVar("K", bound=Hashable)
+
+FIRST = -math.inf
+"""The place in the heap of entries that were out when a run was cut: before all scores."""
+
+
+TABLES = frozenset({"running", "ended", "on_change", "_waiting", "_out", "_heap", "_order"})
+"""The attributes of a board that change."""
+
+
+class BoardState(Generic[K]):
+    """The state of a board: its entries, by key, as (score, order, item, agent).
+
+    Attributes:
+        waiting, out: those that wait, and those that are handed out and have not ended.
+        ended: the keys of those that have.
+        order: the number of the entry that was added last.
+    """
+
+    def __init__(
+        self,
+        waiting: dict[K, tuple[float, int, Any, str]],
+        out: dict[K, tuple[float, int, Any, str]],
+        ended: set[K],
+        order: int,
+    ) -> None:
+        self.waiting, self.out, self.ended, self.order = waiting, out, ended, order
+
+    def __repr__(self) -> str:
+        return f"<BoardState: {len(self.waiting)} waiting, {len(self.out)} out>"
+
+
+def score_of(score: float, key: object) -> float:
+    """Return a score as a finite number, which can be ranked.
+
+    Raises:
+        UsageError: it is not a finite number.
+    """
+    try:
+        score = float(score)
+    except (TypeError, ValueError):
+        raise UsageError(f"the score of {key!r} must be a number, not {score!r}") from None
+    if not math.isfinite(score):
+        raise UsageError(
+            f"the score of {key!r} is {score}, but a score must be finite: leave out items "
+            "without one"
+        )
+    return score
+
+
+def pairs_in(scores: object) -> list[tuple[Any, Any]]:
+    """Return the pairs of an item and its score, if ``scores`` is an iterable of such pairs.
+
+    Raises:
+        UsageError: ``scores`` is something else.
+    """
+    if isinstance(scores, Iterable):
+        given: list[Any] = list(scores)  # pyright: ignore[reportUnknownArgumentType] - of any
+        if all(type(pair) is tuple and len(pair) == 2 for pair in given):
+            return given
+    raise UsageError(
+        "rescore takes a dict of scores by key, pairs as from zip(items, scores), or a function "
+        f"of an item, not {scores!r:.80}"
+    )

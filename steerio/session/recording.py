@@ -1,0 +1,57 @@
+"""The recording of results, as seen by sessions and the handles of their tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from steerio.edge.record.entries import Call
+from steerio.model import results as rs
+from steerio.model.messages import TaskSettled
+from steerio.model.tasks import TaskSpec
+from steerio.session.task_type import TaskType
+
+ReadFrames = Callable[[], Sequence[Any]]
+"""Returns the frames of a value, or raises `ObjectMissing`."""
+Reading = Callable[[ReadFrames], rs.Result]
+"""Makes a result of the frames of its value."""
+
+
+class RecordedTask(Protocol):
+    """A handle, as seen by the recording of its result."""
+
+    id: int
+    type: TaskType[..., Any]
+    call: Call | None
+    """Its call, if its result is recorded."""
+    replayed: bool
+    """Whether its result was recorded before, and no worker ran it now."""
+
+
+class Records(Protocol):
+    """A recorder of results."""
+
+    def knows(
+        self,
+        task: RecordedTask,
+        spec: TaskSpec,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        body: bytes,
+    ) -> bool:
+        """Take in a call; say whether its result is recorded, and was not given out again."""
+        ...
+
+    def give(self, task: RecordedTask) -> None:
+        """Give a task its recorded result, when it is its turn."""
+        ...
+
+    def submitted(self, task: RecordedTask) -> None:
+        """Take in that a task is sent to the broker."""
+        ...
+
+    def record_stored(
+        self, message: TaskSettled, read: Reading, then: Callable[[rs.Result], None]
+    ) -> tuple[Reading, Callable[[rs.Result], None]]:
+        """Have a result whose value is in the store recorded between its reading and its end."""
+        ...
