@@ -8,7 +8,7 @@ from steerio.campaign.past import Past, read_past
 from steerio.edge.record.entries import (
     PART_BYTES,
     Call,
-    Kind,
+    EntryKind,
     Parts,
     SnapshotEntry,
     encode_entry,
@@ -24,18 +24,18 @@ Body = tuple[int, bytes]
 
 
 def in_parts(number: int) -> list[Body]:
-    return [(int(Kind.PART), body) for body in parts_of(number, [LONG])]
+    return [(int(EntryKind.PART), body) for body in parts_of(number, [LONG])]
 
 
 def snapshot(number: int, covers: int) -> list[Body]:
     mark = encode_entry(SnapshotEntry(covers, b"", Parts(number, [len(LONG)])))
-    return [*in_parts(number), (Kind.SNAPSHOT, mark)]
+    return [*in_parts(number), (EntryKind.SNAPSHOT, mark)]
 
 
 def result(number: int) -> list[Body]:
     settled = TaskSettled.unknown(1, "succeeded", 0.0, "")
     body = encode_result(Call(b"k" * 16, "f", b""), settled, (), Parts(number, [len(LONG)]))
-    return [*in_parts(number), (Kind.RESULT, body)]
+    return [*in_parts(number), (EntryKind.RESULT, body)]
 
 
 def past_of(*bodies: list[Body], first: int = 1) -> Past:
