@@ -16,7 +16,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from heapq import heapify, heappop, heappush
 from typing import Any, Generic, TypeVar, cast
 
-from steerio.campaign.board_entries import FIRST, TABLES, BoardState, pairs_in, score_of
+from steerio.campaign.board_entries import TABLES, BoardState, pairs_in, score_of
 from steerio.errors import UsageError
 from steerio.launch.needs import Needs
 from steerio.model.bounds import tagged
@@ -98,6 +98,8 @@ class Board(Generic[K]):
         self._waiting: dict[K, tuple[float, int, Any, str]] = {}
         self._out: dict[K, tuple[float, int, Any, str]] = {}
         """The entries that are handed out and have not ended."""
+        self._again: dict[K, None] = {}
+        """Those that were handed out before a run was cut off, and not yet since, last first."""
         self._heap: list[tuple[float, int, K]] = []
         self._order = 0
         self.add_all(items)
@@ -114,6 +116,11 @@ class Board(Generic[K]):
             f"<Board of {self.task_type.name}: {len(self)} waiting, {len(self.running)} running, "
             f"{len(self.ended)} ended>"
         )
+
+    @property
+    def left(self) -> int:
+        """How many entries are still to be handed out: those that wait, and those of before."""
+        return len(self._waiting) + len(self._again)
 
     @property
     def waiting(self) -> list[K]:
@@ -228,7 +235,7 @@ class Board(Generic[K]):
         for item, score in zip(entries, ranked, strict=True):
             key = self._key_of(item)
             checked = score_of(score, key)
-            if key not in new and key not in self.running and key not in self.ended:
+            if key not in new and not self._is_known(key):
                 order += 1
                 new[key] = (checked, order, as_it_is(item), cause)
         if len(new) > self.limit:
@@ -240,10 +247,14 @@ class Board(Generic[K]):
 
     def take(self) -> tuple[K, tuple[Any, ...], str] | None:
         """Take out the best entry as (key, arguments, agent that ranked it last), or ``None``."""
+        if self._again:
+            key, _ = self._again.popitem()
+            out = self._out[key]
+            return key, as_arguments(out[2]), out[3]
         while self._heap:
             negative, order, key = heappop(self._heap)
             entry = self._waiting.get(key)
-            if entry is not None and entry[1] == order and negative in (-entry[0], FIRST):
+            if entry is not None and entry[1] == order and negative == -entry[0]:
                 del self._waiting[key]
                 self._out[key] = entry
                 self._sweep()
@@ -269,14 +280,13 @@ class Board(Generic[K]):
         return BoardState(dict(self._waiting), dict(self._out), set(self.ended), self._order)
 
     def restore(self, state: BoardState[K]) -> None:
-        """Take over the state of another board; entries that were out wait, before all others."""
-        self.running, self._out, self.on_change = {}, {}, None
+        """Take over the state of another board; entries that were out are handed out again."""
+        self.running, self.on_change = {}, None
         self.ended = set(state.ended)
-        self._waiting = {**state.out, **state.waiting}
+        self._waiting, self._out = dict(state.waiting), dict(state.out)
+        self._again = dict.fromkeys(reversed(state.out))
         self._order = state.order
         self._heapify()
-        for key, entry in state.out.items():
-            heappush(self._heap, (FIRST, entry[1], key))
 
     def _add(self, item: Any, score: float) -> bool:
         if any(issubclass(type(part), Task) for part in as_arguments(item)):
@@ -286,7 +296,7 @@ class Board(Generic[K]):
             )
         key = self._key_of(item)
         score = score_of(score, key)
-        if key in self._waiting or key in self.running or key in self.ended:
+        if key in self._waiting or self._is_known(key):
             return False
         if len(self._waiting) >= self.limit:
             raise BoardFull(f"{self!r} is full: limit={self.limit}")
@@ -294,6 +304,10 @@ class Board(Generic[K]):
         self._waiting[key] = (score, self._order, as_it_is(item), current_agent.get())
         heappush(self._heap, (-score, self._order, key))
         return True
+
+    def _is_known(self, key: K) -> bool:
+        """Return whether an entry runs, is to be handed out again, or has ended."""
+        return key in self.running or key in self._again or key in self.ended
 
     def _key_of(self, item: Any) -> K:
         """Return the key of an item.

@@ -14,7 +14,9 @@ FIRST = -math.inf
 """The place in the heap of entries that were out when a run was cut: before all scores."""
 
 
-TABLES = frozenset({"running", "ended", "on_change", "_waiting", "_out", "_heap", "_order"})
+TABLES = frozenset(
+    {"running", "ended", "on_change", "_waiting", "_out", "_again", "_heap", "_order"}
+)
 """The attributes of a board that change."""
 
 

@@ -58,14 +58,14 @@ class Feeder:
 
     @property
     def waiting(self) -> int:
-        """How many entries wait on boards."""
-        return sum(len(board) for board in self._boards)
+        """How many entries boards have still to hand out."""
+        return sum(board.left for board in self._boards)
 
     def uses(self, pool: str) -> bool:
         """Whether tasks of the campaign are outstanding, or wait on boards, for a pool."""
         if self._in_pool[pool]:
             return True
-        return any(len(board) > 0 and board.task_type.pool == pool for board in self._boards)
+        return any(board.left > 0 and board.task_type.pool == pool for board in self._boards)
 
     def begin(self, campaign: object) -> None:
         """Begin to feed from the boards of a campaign."""
@@ -140,7 +140,7 @@ class Feeder:
     def feed(self) -> None:
         """Hand out as many entries as may go out now."""
         for board in self._boards:
-            room = self._room(board) if len(board) else 0
+            room = self._room(board) if board.left else 0
             while room > 0 and self._may_feed():
                 room -= 1
                 entry = board.take()
