@@ -208,6 +208,8 @@ class SnapshotTaker:
             await asyncio.to_thread(self._forget)
         except StateError as error:
             self._say(f"{NONE}: {error}")
+        except OSError as error:  # of the store, or of files that are not needed any more
+            self._say(f"a snapshot was not taken, or older ones not removed: {error}")
         except (JournalFailed, JournalFenced) as error:
             self._recorder.fail(error)
         finally:

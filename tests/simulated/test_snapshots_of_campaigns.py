@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 from typing import Any, ClassVar
 
 import pytest
 
 from steerio import Campaign, agent, on_idle, on_success
 from steerio.edge.record import entries
+from steerio.edge.record.journal_segments import find_segments
 from steerio.session import recorder
 from tests.contract.crashing_disk import CrashingDisk
 from tests.simulated.ledgers import Ledger
@@ -58,6 +60,21 @@ def test_a_snapshot_that_the_end_of_the_campaign_interrupts_leaves_no_timer(
     monkeypatch.setattr(entries, "PART_BYTES", 50)
     monkeypatch.setattr(recorder, "PART_BYTES", 50)
     play(Walk(steps), CrashingDisk(), Ledger(), Setting(every_results=1))
+
+
+def test_files_that_cannot_be_removed_for_a_while_are_removed_later(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    disk = CrashingDisk()
+
+    def fail(number: int, call: str) -> None:
+        disk.failing = {"unlink": errno.EIO} if 100 < number < 200 else {}
+
+    disk.before = fail
+    play(Walk(150), disk, Ledger(), Setting(every_results=1))
+    assert disk.changes > 250
+    assert "older ones not removed: [Errno 5]" in caplog.text
+    assert len(find_segments(disk)[0]) < 10
 
 
 @pytest.mark.parametrize("seed", range(5))
