@@ -9,6 +9,7 @@ asked in vain (`Idleness`).  A quiet campaign has ended, so none can hang for wa
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 from typing import Any, assert_never
 
@@ -21,6 +22,7 @@ from steerio.campaign.campaign import Campaign
 from steerio.campaign.dealing import Dealing
 from steerio.campaign.ending import DEAF_S, CampaignEnding, Latecomers
 from steerio.campaign.feeding import Feeder
+from steerio.campaign.held_handles import unread_handle
 from steerio.campaign.idleness import Idleness
 from steerio.campaign.keeping import Keeping
 from steerio.campaign.limits import Limits, Spent
@@ -375,6 +377,16 @@ class Conductor:
         if self._keeping is None or not self._keeping.snapshots.due:
             return
         snapshots = self._keeping.snapshots
+        me = inspect.currentframe()
+        found = unread_handle(me and me.f_back)
+        if found is not None:
+            name, task = found
+            snapshots.refuse(
+                f"{current_agent.get()} calls checkpoint() with {task!r} in the variable {name}, "
+                "and its result would be lost. Await it before, or have an @on_result take it and "
+                "keep no handle"
+            )
+            return
         self._parked += 1
         try:
             snapshots.look()

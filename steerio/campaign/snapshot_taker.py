@@ -145,6 +145,11 @@ class SnapshotTaker:
             self._held = self._loop.create_future()
             self._wait(HOLD_S, self._give_up)
 
+    def refuse(self, reason: str) -> None:
+        """Do without the one that is due, as the state cannot be told now."""
+        self._say(f"{NONE}: {reason}")
+        self._give_up()
+
     def _wait(self, seconds: float | None = None, then: Callable[[], None] | None = None) -> None:
         if self._timer is not None:
             self._timer.cancel()
@@ -176,8 +181,7 @@ class SnapshotTaker:
         try:
             captured = self._capture()
         except StateError as error:
-            self._say(f"{NONE}: {error}")
-            self._give_up()
+            self.refuse(str(error))
             return
         self._took_s = self._loop.time() - began
         if self._took_s > LONG_S:
