@@ -7,6 +7,7 @@ from random import Random
 from typing import Any
 
 from steerio import (
+    Board,
     Cancelled,
     Succeeded,
     agent,
@@ -27,6 +28,7 @@ from tests.simulated.random_tasks import (
     fail_some,
     flaky,
     measure,
+    shrink,
     sleep,
     slow,
     step,
@@ -267,11 +269,75 @@ def large_values(random: Random, who: str) -> Feature:
             if result.args[1] % 2:
                 self.submit(enlarge, who, result.args[1] + 1)
 
+    @on_success(shrink)
+    async def note_short(self: Any, result: Succeeded) -> None:
+        if result.args[0] == who:
+            self.state[who]["sum"] += result.value
+
     async def prepare(campaign: Any) -> None:
         for x in range(count):
             campaign.submit(enlarge, who, x)
+            campaign.submit(shrink, who, bytes([x]) * 900)
 
-    return Feature({"note": note}, lambda _: {"sum": 0}, prepare, lambda _: None)
+    methods = {"note": note, "short": note_short}
+    return Feature(methods, lambda _: {"sum": 0}, prepare, lambda _: None)
+
+
+def steady(random: Random, who: str) -> Feature:
+    """An agent that keeps some tasks under way, in a local variable or an attribute."""
+    count, ahead, in_attribute = random.randint(4, 8), random.randint(1, 3), random.random() < 0.3
+
+    @agent
+    async def steer(self: Any) -> None:
+        state = self.state[who]
+        pending: set[Any] = set()
+        if in_attribute:
+            setattr(self, f"{who}_pending", pending)
+        while state["next"] < count or pending:
+            while len(pending) < ahead and state["next"] < count:
+                pending.add(self.submit(measure, who, state["next"]))
+                state["next"] += 1
+            done, _ = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+            pending -= done
+            values = [await each for each in done]
+            state["values"] += values
+            await self.checkpoint()
+
+    return Feature({"steer": steer}, lambda _: {"next": 0, "values": []}, nothing, lambda _: None)
+
+
+def other_boards(random: Random, who: str) -> Feature:
+    """Boards of tasks that fail, of generators, and of tasks that take too long."""
+    kind: Any = random.choice((fail_some, count_up, slow))
+    items = [(who, x) for x in range(random.randint(3, 6))]
+    together = random.random() < 0.5
+
+    async def note(self: Any, given: Any) -> None:
+        for result in listed(given, who):
+            self.state[who][result.ended_as].append(result.args[1])
+            if kind is not count_up and result.args[1] < 50:
+                self.submit(step, who, result.args[1])
+
+    async def note_success(self: Any, result: Any) -> None:
+        await note(self, result)
+
+    async def note_failure(self: Any, result: Any) -> None:
+        await note(self, result)
+
+    if together:  # one method with two triggers
+        both = on_failure(kind)(on_success(kind)(note))
+        methods: dict[str, Any] = {"both": both}
+    else:
+        methods = {"good": on_success(kind)(note_success), "bad": on_failure(kind)(note_failure)}
+
+    def begin(campaign: Any) -> Any:
+        setattr(campaign, f"{who}_boards", [Board(kind, items, timeout_s=5.0)])
+        return {"succeeded": [], "failed": [], "timed_out": []}
+
+    def outcome(campaign: Any) -> Any:
+        return [sorted(each.ended) for each in getattr(campaign, f"{who}_boards")]
+
+    return Feature(methods, begin, nothing, outcome)
 
 
 def cancels(random: Random, who: str) -> Feature:
@@ -291,5 +357,5 @@ def cancels(random: Random, who: str) -> Feature:
 
 FEATURES = (
     *(board, board, board, gatherer, handles, walker, walker, idler, events, failures, failures),
-    *(draws, draws, references, generators, large_values, cancels),
+    *(draws, draws, references, generators, large_values, cancels, steady, other_boards),
 )

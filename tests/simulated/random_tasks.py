@@ -70,6 +70,11 @@ def enlarge(who: str, x: int) -> bytes:
 
 
 @task
+def shrink(who: str, data: bytes) -> int:
+    return len(data) + data[0]
+
+
+@task
 def sleep(who: str) -> None:
     """Take for ever."""
 
@@ -99,7 +104,7 @@ def models(seed: int) -> dict[Any, Model]:
         return random.choice((0.0, 0.5, random.uniform(0.1, 3.0)))
 
     some_fail = Model(some, fails=first("fails"), crashes=first("crashes"))
-    kinds: list[Any] = [measure, step, add, draw, fail_some, weigh, enlarge]
+    kinds: list[Any] = [measure, step, add, draw, fail_some, weigh, enlarge, shrink]
     return {
         **{kind: Model(some) for kind in kinds},
         flaky: some_fail,
