@@ -245,6 +245,31 @@ def references(random: Random, who: str) -> Feature:
     return Feature({"give": give, "note": note}, lambda _: {"sum": 0}, nothing, lambda _: None)
 
 
+def versions(random: Random, who: str) -> Feature:
+    """An agent that publishes versions of a value, and gives tasks the latest."""
+    count, kept = random.randint(2, 5), random.random() < 0.5
+
+    @agent
+    async def train(self: Any) -> None:
+        state = self.state[who]
+        while state["n"] < count:
+            published = self.versions(who)
+            if kept:
+                state["versions"] = published
+            await published.publish([state["n"]] * 3)
+            value = await self.run(weigh, who, published.latest, state["n"])
+            state["sum"] += value
+            state["n"] += 1
+            await self.checkpoint()
+        last = await self.run(weigh, who, self.versions(who).latest, 1)
+        state["sum"] += last
+
+    def outcome(campaign: Any) -> None:
+        campaign.state[who].pop("versions", None)
+
+    return Feature({"train": train}, lambda _: {"n": 0, "sum": 0}, nothing, outcome)
+
+
 def generators(random: Random, who: str) -> Feature:
     """A generator task, whose items an agent reads."""
     count = random.randint(2, 5)
@@ -357,5 +382,5 @@ def cancels(random: Random, who: str) -> Feature:
 
 FEATURES = (
     *(board, board, board, gatherer, handles, walker, walker, idler, events, failures, failures),
-    *(draws, draws, references, generators, large_values, cancels, steady, other_boards),
+    *(draws, draws, references, generators, large_values, cancels, steady, other_boards, versions),
 )
