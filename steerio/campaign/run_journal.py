@@ -18,6 +18,7 @@ from steerio.edge.record.journal_segments import JournalReader
 from steerio.edge.record.opening_journals import OpenJournal, open_folder, remove_below
 from steerio.edge.system.own_files import writing_to
 from steerio.errors import JournalFailed, JournalFenced, JournalFull, StateError, UsageError
+from steerio.model.places import WorkerNeeds
 from steerio.session.run_dir import JOURNAL
 from steerio.version import __version__
 
@@ -135,15 +136,27 @@ def read_run_journal(run_dir: Path) -> Past:
         raise UsageError(f"{folder} cannot be read: {error.strerror or error}") from None
 
 
-def began_now(campaign: Campaign, file: str, random_seed: int) -> Began:
-    """Return the entry for an incarnation that begins now."""
+def began_now(
+    campaign: Campaign,
+    file: str,
+    random_seed: int,
+    asked: tuple[dict[str, int], dict[str, WorkerNeeds]],
+) -> Began:
+    """Return the entry for an incarnation that begins now.
+
+    Args:
+        campaign: the campaign.
+        file: the file that it was loaded from.
+        random_seed: of workers and tasks.
+        asked: the workers of each pool that were asked for, and their needs.
+    """
     kind = type(campaign)
     try:
         arguments = StateWriter(campaign, []).write(getattr(campaign, "_made_with", None) or {})
     except StateError:
         arguments = b""
     name = f"{kind.__module__}:{kind.__qualname__}"
-    return Began(FORMAT, name, file, arguments, random_seed, __version__)
+    return Began(FORMAT, name, file, arguments, random_seed, __version__, *asked)
 
 
 def arguments_of(began: Began) -> dict[str, Any]:
@@ -165,5 +178,6 @@ def arguments_of(began: Began) -> dict[str, Any]:
 
 
 def pools_of(past: Past) -> dict[str, int]:
-    """Return the workers of each pool when the last snapshot was taken."""
-    return decode_content(past.snapshot).pools if past.snapshot else {}
+    """Return the workers of each pool that were there last, as far as it is known."""
+    asked = {} if past.began is None else past.began.workers
+    return asked | (decode_content(past.snapshot).pools if past.snapshot else {})

@@ -222,17 +222,21 @@ class Run:
     def _begin_journal(self, journal: RunJournal) -> None:
         plan = self._plan
         began = journal.past.began
+        asked = self._workers, self._needs
+        if plan.workers is None:
+            asked = {}, {}
         if began is not None:
             _check_campaign(self._campaign, began)
             if plan.random_seed is None and plan.join is None:
                 self._random_seed = began.random_seed
+            if plan.workers is None:
+                asked = began.workers, began.needs
             if plan.workers is None and plan.join is None:
-                self._workers |= {
-                    pool: count
-                    for pool, count in pools_of(journal.past).items()
-                    if pool in self._workers
-                }
-        journal.begin(began_now(self._campaign, plan.file, self._random_seed))
+                known = {*self._workers, *began.workers}
+                pools = pools_of(journal.past)
+                self._workers |= {p: count for p, count in pools.items() if p in known}
+                self._needs |= began.needs
+        journal.begin(began_now(self._campaign, plan.file, self._random_seed, asked))
 
     def _journal_failed(self, error: BaseException) -> None:
         if self._keeping is not None and isinstance(error, Exception):

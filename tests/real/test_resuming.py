@@ -139,6 +139,18 @@ def test_resume_begins_a_run_if_there_is_none_and_a_complete_one_is_not_run_agai
     assert json.loads(owner.read_text())["released"] is True
 
 
+def test_a_run_goes_on_with_the_workers_that_were_asked_for(place: Place) -> None:
+    place.done(*place.run("--workers", "default=3:memory=2G", "--limit-tasks", "3"))
+    for command in (place.resume("--limit-tasks", "6"), place.resume("--limit-tasks", "9")):
+        place.done(*command)
+        parameters = json.loads((place.record / "parameters.json").read_text())
+        assert parameters["workers"] == {"default": 3}
+        assert parameters["needs"]["default"]["memory_bytes"] == 2 * 2**30
+    place.done(*place.resume("--workers", "1"))
+    parameters = json.loads((place.record / "parameters.json").read_text())
+    assert (parameters["workers"], parameters["needs"]) == ({"default": 1}, {})
+
+
 def test_a_second_process_is_refused_and_told_which_has_the_run(place: Place) -> None:
     place.open_gate(12)
     with running(*place.run(), cwd=place.folder) as program:

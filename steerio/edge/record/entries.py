@@ -18,6 +18,7 @@ from msgspec import Struct
 
 from steerio.errors import JournalDamaged
 from steerio.model.messages import TaskSettled
+from steerio.model.places import WorkerNeeds
 
 PART_BYTES = 1 << 20
 """Length of a part; content up to this travels in the frame itself."""
@@ -61,6 +62,7 @@ class Began(Struct, frozen=True, gc=False):
         arguments: those of its ``__init__``, by name, pickled; empty: they cannot be.
         random_seed: of workers and tasks.
         version: of steerio.
+        workers: how many of each pool were asked for; ``needs``: the needs of each of them.
     """
 
     format: int
@@ -69,6 +71,8 @@ class Began(Struct, frozen=True, gc=False):
     arguments: bytes
     random_seed: int
     version: str
+    workers: dict[str, int] = {}
+    needs: dict[str, WorkerNeeds] = {}
 
 
 class ResultEntry(Struct, frozen=True, gc=False, array_like=True):
