@@ -112,7 +112,7 @@ class JournalTaken(UsageError):
         super().__init__(
             f"the journal in {folder} has an owner: process {pid} on {host}, since {started} "
             f"(incarnation {incarnation}); {reason}. Wait until it has ended; if you know that it "
-            "has, take the journal over (steerio resume --take-over)"
+            "has, take the journal over (take_over=True, or --take-over)"
         )
 
 

@@ -10,9 +10,6 @@ from steerio.errors import UsageError
 
 K = TypeVar("K", bound=Hashable)
 
-FIRST = -math.inf
-"""The place in the heap of entries that were out when a run was cut: before all scores."""
-
 
 TABLES = frozenset(
     {"running", "ended", "on_change", "_waiting", "_out", "_again", "_heap", "_order"}

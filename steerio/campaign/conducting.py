@@ -48,6 +48,7 @@ async def conduct(
     random_seed: int | None = None,
     resume: Path | str | None = None,
     durability: str | None = None,
+    take_over: bool = False,
 ) -> C:
     """Run a campaign to its end, on the running event loop; returns the campaign.
 
@@ -71,6 +72,7 @@ async def conduct(
         random_seed: as for `run`.
         resume: as for `run`.
         durability: as for `run`.  Results are not kept on a session that is given.
+        take_over: as for `run`.
 
     Raises:
         UsageError: an argument is invalid, or another campaign runs on the session.
@@ -88,6 +90,7 @@ async def conduct(
         random_seed=random_seed,
         resume=resume,
         durability=durability,
+        take_over=take_over,
     )
     check_plan(campaign, plan, "steerio.conduct")
     check_given(session=session)
@@ -103,6 +106,7 @@ async def conduct(
             "random_seed": random_seed,
             "resume": resume,
             "durability": durability,
+            "take_over": take_over or None,
         }
         for name, value in given.items():
             if value is not None:

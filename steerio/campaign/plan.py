@@ -80,6 +80,10 @@ def check_plan(campaign: object, plan: Plan, by: str) -> None:
             f"a run goes on in its own run directory: leave out run_dir={str(plan.run_dir)!r}, as "
             f"resume={str(plan.resume)!r} names it"
         )
+    if plan.take_over and plan.resume is None:
+        raise UsageError(
+            "take_over goes with resume: name the run directory of the run to go on with"
+        )
     check_given(resume=plan.resume)
     check_given(run_dir=plan.run_dir, settings=plan.settings, store=plan.store)
     check_pin(plan.pin)

@@ -44,8 +44,8 @@ class RunJournal:
         """The incarnations before, as it was opened."""
         self._opened = opened
         self._journal = DurableJournal(opened.writer, level, on_failure=on_failure)
-        self.fenced = False
-        """Whether another process turned out to have taken over, when this one ended."""
+        self.fenced: JournalFenced | None = None
+        """That another process had taken over, as it turned out when this one ended."""
         self.append = self._journal.append
         self.sync = self._journal.sync
 
@@ -75,8 +75,8 @@ class RunJournal:
             self.append([(EntryKind.ENDED, encode_entry(EndedEntry(outcome, because)))])
         except (JournalFull, JournalFailed) as error:
             log.warning("the end of the run is not in its journal: %s", error)
-        except JournalFenced:
-            self.fenced = True
+        except JournalFenced as error:
+            self.fenced = error
         self.close()
 
     def close(self) -> None:
@@ -85,9 +85,9 @@ class RunJournal:
             self._journal.close()
         except JournalFailed as error:
             log.warning("%s", error)
-        except JournalFenced:  # its last entries may be unknown to the successor
-            self.fenced = True
-        if self.fenced:
+        except JournalFenced as error:  # its last entries may be unknown to the successor
+            self.fenced = error
+        if self.fenced is not None:
             log.warning("another process goes on with the run: its end here is not recorded")
 
 

@@ -36,6 +36,7 @@ def run(
     random_seed: int | None = None,
     resume: Path | str | None = None,
     durability: str | None = None,
+    take_over: bool = False,
 ) -> C:
     """Run a campaign to its end, in an event loop of its own; returns the campaign.
 
@@ -61,6 +62,8 @@ def run(
         durability: how long results survive, so that the run can be resumed: the end of every
             ``process``; of the ``machine`` (the default), a moment later; or, with ``strict``,
             before any agent hears of them; ``none``: they are not kept.
+        take_over: whether to go on although another process may have the run: you know that it has
+            ended, on another host, say.
 
     Raises:
         UsageError: an argument is invalid, or an event loop runs already: there, await `conduct`.
@@ -80,6 +83,7 @@ def run(
         random_seed=random_seed,
         resume=resume,
         durability=durability,
+        take_over=take_over,
     )
     return run_plan(campaign, plan)
 

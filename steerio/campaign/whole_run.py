@@ -34,7 +34,7 @@ from steerio.edge.record.disk import is_volatile
 from steerio.edge.record.durable import Durability
 from steerio.edge.record.entries import Began
 from steerio.edge.system.threads import DaemonThreads, in_thread
-from steerio.errors import BrokerLost, UsageError, leaves
+from steerio.errors import BrokerLost, JournalFenced, UsageError, leaves
 from steerio.launch.broker_setup import BrokerSetup
 from steerio.launch.finding import find_broker, is_gone
 from steerio.launch.hosting import Hosting
@@ -161,10 +161,7 @@ class Run:
                 log.info("the campaign failed: %s", because)  # the caller shows the error itself
                 raise
             finally:
-                if self._close_journal(outcome, because) and not self._left_behind:
-                    self._write_summary(outcome, because)
-                if self._plan.progress != "off":
-                    tell(self._in_short(outcome), sys.stderr)
+                self._end_record(outcome, because)
         return self._interrupted_by
 
     # -- the journal -------------------------------------------------------------------------------
@@ -219,6 +216,23 @@ class Run:
                 self._journal.close()
             raise
 
+    def _end_record(self, outcome: str, because: str) -> None:
+        """Close the journal, and sum the run up.
+
+        Raises:
+            JournalFenced: the run ended well, but is another process's by now.
+        """
+        fenced = self._close_journal(outcome, because)
+        ended_well = outcome in ("completed", "limited")
+        if fenced is not None and ended_well:
+            outcome = "failed"
+        if fenced is None and not self._left_behind:
+            self._write_summary(outcome, because)
+        if self._plan.progress != "off":
+            tell(self._in_short(outcome), sys.stderr)
+        if fenced is not None and ended_well:
+            raise fenced  # the other process may not know what agents have heard last
+
     def _begin_journal(self, journal: RunJournal) -> None:
         plan = self._plan
         began = journal.past.began
@@ -242,17 +256,17 @@ class Run:
         if self._keeping is not None and isinstance(error, Exception):
             self._keeping.recorder.fail(error)
 
-    def _close_journal(self, outcome: str, because: str) -> bool:
-        """Close the journal; say whether the run is not another process's by now."""
+    def _close_journal(self, outcome: str, because: str) -> JournalFenced | None:
+        """Close the journal; return the error if the run is another process's by now."""
         journal, self._journal = self._journal, None
         if journal is None:
-            return True
+            return None
         why = because or (self._conductor.stopping if self._conductor else "")
         threads = DaemonThreads(1, "steerio-journal-end")
         # a disk that does not answer may not keep the process from its end
         ended, _ = concurrent.futures.wait([threads.submit(journal.end, outcome, why)], CLOSE_S)
         threads.close(CLOSE_S if ended else 0.0)
-        return not journal.fenced
+        return journal.fenced
 
     @property
     def _interrupted_by(self) -> signal.Signals | None:
@@ -411,7 +425,7 @@ class Run:
         if self._hosting is not None:
             await self._hosting.close(because)
         self._left_behind = True
-        if self._close_journal("failed", because):
+        if self._close_journal("failed", because) is None:
             self._write_summary("failed", because)
 
     def _expect(self, what: str, within_s: float | None) -> None:

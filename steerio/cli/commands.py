@@ -26,6 +26,7 @@ GRACE = (
 )
 LEVELS = ["process", "machine", "strict", "none"]
 DURABILITY = "The end that results survive, so that the run can be resumed [machine]."
+TAKE_OVER = "The process that had the run has surely ended."
 MPI = "Whether this is a rank of a launcher's job [as the launcher says]."
 NEEDS = "with the share of each: POOL=N:cpus=4:gpus=1:memory=8G:tags=big+fast"
 
@@ -62,6 +63,7 @@ def steerio() -> None:
 @click.option("--pin/--no-pin", default=True, help="Cores for each worker, if possible.")
 @click.option("--mpi/--no-mpi", default=None, help=MPI)
 @click.option("--resume", metavar="RUN_DIR", help="Go on with that run, or begin it there.")
+@click.option("--take-over", is_flag=True, help=TAKE_OVER)
 @click.option("--durability", type=click.Choice(LEVELS), help=DURABILITY)
 @click.option("-h", "--help", "asks_help", is_flag=True, help="Show this, and FILE's own options.")
 @click.pass_context
@@ -84,7 +86,7 @@ def run(context: click.Context, /, target: str | None, asks_help: bool, **given:
 @click.argument("run_dir", metavar="RUN_DIR")
 @click.option("--workers", metavar="POOL=N,...", help="Workers for each pool [as they were].")
 @click.option("--join", metavar="RUN_DIR", help="Use the broker that runs there.")
-@click.option("--take-over", is_flag=True, help="The process that had the run has surely ended.")
+@click.option("--take-over", is_flag=True, help=TAKE_OVER)
 @click.option("--limit-tasks", type=int, metavar="N", help="Stop after N tasks in all have ended.")
 @click.option("--limit-failures", type=int, metavar="N", help="Tolerate N tasks that fail.")
 @click.option("--limit-wall", type=float, metavar="SECONDS", help="Stop after so long.")

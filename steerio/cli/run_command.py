@@ -100,7 +100,7 @@ def run_campaign(
             store=store,
             random_seed=given["random_seed"],
             resume=given["resume"],
-            take_over=given.get("take_over", False),
+            take_over=given["take_over"],
             durability=given["durability"],
             file=str(path),
             files=[(module.__name__, str(path))],

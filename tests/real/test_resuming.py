@@ -20,6 +20,7 @@ import steerio
 from steerio import AgentsGoOn, Board, Campaign, Limits, UsageError, agent, on_success
 from steerio.edge.record.entries import FORMAT, Began, EntryKind, encode_entry
 from steerio.edge.record.opening_journals import open_folder
+from steerio.errors import JournalFenced, JournalTaken, leaves
 from tests.real import deeds
 from tests.real.programs import Program, python, running, steerio_command
 from tests.real.resumable import BATCHES, OFTEN, SEARCH, Place, kill, summed
@@ -627,6 +628,41 @@ async def test_two_campaigns_of_a_program_cannot_go_on_with_one_run(tmp_path: Pa
     assert isinstance(refused, UsageError)
     assert f"process {os.getpid()} on " in str(refused)
     assert won.values == {x: 2 * x for x in range(8)}
+
+
+class Held(Doubles):
+    """Goes on until it is released."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begun, self.release = asyncio.Event(), asyncio.Event()
+
+    @agent
+    async def hold(self) -> None:
+        self.begun.set()
+        await self.release.wait()
+
+
+async def test_a_program_that_takes_a_run_over_has_the_other_end_with_an_error(
+    tmp_path: Path,
+) -> None:
+    record = tmp_path / "record"
+    held = Held()
+    first = asyncio.ensure_future(steerio.conduct(held, resume=record))
+    await held.begun.wait()
+    with pytest.raises(JournalTaken, match="take_over=True, or --take-over"):
+        await steerio.conduct(Held(), resume=record)
+    second = Held()
+    second.release.set()
+    await steerio.conduct(second, resume=record, take_over=True)
+    assert second.values == {x: 2 * x for x in range(8)}
+    held.release.set()
+    (error,) = await asyncio.gather(first, return_exceptions=True)
+    assert isinstance(error, BaseException)
+    assert [type(leaf) for leaf in leaves(error)] == [JournalFenced]
+    assert json.loads((record / "summary.json").read_text())["ended"] == "completed"
+    with pytest.raises(UsageError, match="take_over goes with resume"):
+        await steerio.conduct(Doubles(), take_over=True)
 
 
 class Deaf(Doubles):
