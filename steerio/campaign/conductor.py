@@ -9,7 +9,6 @@ asked in vain (`Idleness`).  A quiet campaign has ended, so none can hang for wa
 from __future__ import annotations
 
 import asyncio
-import inspect
 import logging
 from typing import Any, assert_never
 
@@ -22,15 +21,14 @@ from steerio.campaign.campaign import Campaign
 from steerio.campaign.dealing import Dealing
 from steerio.campaign.ending import DEAF_S, CampaignEnding, Latecomers
 from steerio.campaign.feeding import Feeder
-from steerio.campaign.held_handles import unread_handle
 from steerio.campaign.idleness import Idleness
 from steerio.campaign.keeping import Keeping
+from steerio.campaign.lasting_agents import LastingAgents
 from steerio.campaign.limits import Limits, Spent
 from steerio.campaign.pool_watch import PoolWatch
 from steerio.campaign.unhandled import Unhandled
 from steerio.errors import BrokerLost, TaskCancelled, UsageError
 from steerio.model.results import Cancelled, Result, Succeeded
-from steerio.session.current_agent import current_agent
 from steerio.session.session import Session
 from steerio.session.task import Task
 
@@ -61,13 +59,13 @@ class Conductor:
         self._error: Exception | None = None
         self._group: anyio.abc.TaskGroup | None = None
         self._dealing = Dealing(self, campaign)
-        self._agents = 0
         self._periods = 0
         self._after = session.client.last_id
         """The campaign's tasks have higher ids; earlier tasks of the session may still end."""
         self._disowned = False
         self._outstanding: dict[int, Task[Any]] = {}
         self.latecomers = Latecomers()
+        self.agents = LastingAgents(self.latecomers)
         tolerated = self.spent.limits.failures is not None
         self._unhandled = Unhandled(session, self.fail, self._broker_lost, tolerated=tolerated)
         self.feeder = Feeder(session, self.fail, self._may_feed)
@@ -83,12 +81,7 @@ class Conductor:
         )
         self._deafness: asyncio.TimerHandle | None = None
         self._keeping = keeping
-        self._agent_tasks: set[asyncio.Task[Any] | None] = set()
-        self._parked = 0
-        """How many agents wait in ``checkpoint``."""
         self._began = asyncio.get_running_loop().time()
-        self.ended_agents: set[str] = set()
-        """The names of the agents that have ended."""
         self.limited = False
         """Whether it stops because a limit is reached."""
         self._started = False
@@ -210,10 +203,10 @@ class Conductor:
     def _start_calls(self, group: anyio.abc.TaskGroup) -> None:
         for calls in self._dealing.calls:
             match calls.trigger.kind:
-                case "agent" if calls.name in self.ended_agents:
+                case "agent" if calls.name in self.agents.ended:
                     pass
                 case "agent":
-                    self._agents += 1
+                    self.agents.running += 1
                     group.start_soon(self._serve_agent, calls, name=calls.name)
                 case "success" | "failure" | "result" | "event" | "period" | "idle":
                     self._periods += calls.trigger.kind == "period"
@@ -223,14 +216,7 @@ class Conductor:
                     assert_never(calls.trigger.kind)
 
     async def _serve_agent(self, calls: Calls) -> None:
-        current_agent.set(calls.name)
-        self._agent_tasks.add(asyncio.current_task())
-        try:
-            with self.latecomers.may_cut(calls.name):
-                await calls.call()
-        finally:
-            self._agents -= 1
-        self.ended_agents.add(calls.name)
+        await self.agents.serve(calls)
         self.look_if_quiet()
 
     # -- ending ------------------------------------------------------------------------
@@ -302,7 +288,7 @@ class Conductor:
 
     def _expects_more(self) -> bool:
         """Whether more work may come, although none is under way."""
-        if self._agents or self._periods:
+        if self.agents.running or self._periods:
             return True
         self.feeder.find_boards()  # a board may have been put into a list since
         if self.feeder.waiting > 0 or self._outstanding:
@@ -343,14 +329,14 @@ class Conductor:
     @property
     def is_quiet(self) -> bool:
         """Whether no call is under way, and each agent has ended or waits in ``checkpoint``."""
-        if self.stopping or self._ended.is_set() or self._parked < self._agents:
+        if self.stopping or self._ended.is_set():
             return False
-        return not self._dealing.busy
+        return self.agents.all_parked and not self._dealing.busy
 
     @property
     def is_soon_quiet(self) -> bool:
         """Whether that may be so soon, if no other call begins: an ``@agent`` waits for it."""
-        return not self.stopping and (self._parked > 0 or not self._agents)
+        return not self.stopping and self.agents.some_parked
 
     @property
     def all_calls(self) -> list[Calls]:
@@ -369,31 +355,7 @@ class Conductor:
 
     async def checkpoint(self) -> None:
         """Wait while a snapshot is taken, if one is due."""
-        if asyncio.current_task() not in self._agent_tasks:
-            raise UsageError(
-                "checkpoint() is for the code of an @agent: a method with another trigger begins "
-                "anew with each call, so it has no place to go on from"
-            )
-        if self._keeping is None or not self._keeping.snapshots.due:
-            return
-        snapshots = self._keeping.snapshots
-        me = inspect.currentframe()
-        found = unread_handle(me and me.f_back)
-        if found is not None:
-            name, task = found
-            snapshots.refuse(
-                f"{current_agent.get()} calls checkpoint() with {task!r} in the variable {name}, "
-                "and its result would be lost. Await it before, or have an @on_result take it and "
-                "keep no handle"
-            )
-            return
-        self._parked += 1
-        try:
-            snapshots.look()
-            if (held := snapshots.held) is not None:
-                await asyncio.wait([held])
-        finally:
-            self._parked -= 1
+        await self.agents.checkpoint(None if self._keeping is None else self._keeping.snapshots)
 
     # -- tasks -------------------------------------------------------------------------
 

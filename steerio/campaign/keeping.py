@@ -18,6 +18,7 @@ from steerio.campaign.captured import (
     decode_content,
     restore_boards,
 )
+from steerio.campaign.lasting_agents import LastingAgents
 from steerio.campaign.limits import Spent
 from steerio.campaign.past import Past
 from steerio.campaign.snapshot_taker import Durable, SnapshotTaker
@@ -46,6 +47,7 @@ class KeptRun(Protocol):
     campaign: Campaign
     session: Session
     spent: Spent
+    agents: LastingAgents
 
     @property
     def all_calls(self) -> list[Calls]:
@@ -60,11 +62,6 @@ class KeptRun(Protocol):
     @property
     def is_soon_quiet(self) -> bool:
         """Whether that may be so soon, if no other call begins."""
-        ...
-
-    @property
-    def ended_agents(self) -> set[str]:
-        """The names of the agents that have ended."""
         ...
 
     @property
@@ -185,10 +182,10 @@ class Keeping:
         state = CampaignState(
             kind=f"{kind.__module__}:{kind.__qualname__}",
             version=kind.state_version,
-            attributes=campaign.save_state(),
+            attributes=_saved(campaign),
             calls=[s for n, each in _placed(run.all_calls) if (s := each.state(n)) is not None],
             tasks=[_submission(task) for task in run.loose_tasks],
-            ended=sorted(run.ended_agents),
+            ended=sorted(run.agents.ended),
             spent=(spent.tasks, spent.successes, spent.failures, spent.worker_s, run.seconds),
         )
         writer = StateWriter(campaign, [each.board for each in boards])
@@ -223,7 +220,7 @@ class Keeping:
         _check_kind(campaign, state)
         campaign.restore_state(state.attributes, state.version)
         _restore_calls(run.all_calls, state)
-        run.ended_agents.update(state.ended)
+        run.agents.ended.update(state.ended)
         spent = run.spent
         spent.tasks, spent.successes, spent.failures, spent.worker_s, seconds = state.spent
         self._tasks = state.tasks
@@ -256,7 +253,7 @@ def _check_state(campaign: Campaign, *, strictly: bool) -> None:
     else:
         wrong = ""
         try:
-            StateWriter(campaign, boards).write(campaign.save_state())
+            StateWriter(campaign, boards).write(_saved(campaign))
         except StateError as error:
             wrong = f"the value of save_state() ({error})"
     if not wrong:
@@ -281,6 +278,20 @@ async def _restore_objects(content: Content, session: Session) -> dict[bytes, Re
     for name, (of, number) in content.versions.items():
         await store.publish(name, stored[of], number)
     return references
+
+
+def _saved(campaign: Campaign) -> Any:
+    """Return the state of a campaign by its own word.
+
+    Raises:
+        StateError: that fails.
+    """
+    try:
+        return campaign.save_state()
+    except StateError:
+        raise
+    except Exception as error:
+        raise StateError(f"save_state() raised {type(error).__name__}: {error}") from error
 
 
 def _submission(task: Task[Any]) -> Submission:

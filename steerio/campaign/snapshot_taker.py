@@ -26,7 +26,9 @@ from steerio.session.recorder import ResultRecorder
 log = logging.getLogger("steerio.campaign")
 
 HOLD_S = 1.0
-"""Longest hold of calls for a snapshot."""
+"""Longest hold of calls for a snapshot,"""
+SHARE_HELD = 0.02
+"""or this share of the time since the last was taken, if that is longer."""
 LONG_S = 0.1
 """A copy of the state that takes so long is warned of."""
 SHARE = 0.01
@@ -95,6 +97,7 @@ class SnapshotTaker:
         self._writing: asyncio.Task[None] | None = None
         self._closed = False
         self._told = ""
+        self._taken_at = self._loop.time()
         self._took_s = 0.0
         """Seconds for which the loop stood still for the last one."""
         self.taken = 0
@@ -143,7 +146,8 @@ class SnapshotTaker:
             self._take()
         elif self._held is None and self._may_hold():
             self._held = self._loop.create_future()
-            self._wait(HOLD_S, self._give_up)
+            since_s = self._loop.time() - self._taken_at
+            self._wait(max(HOLD_S, SHARE_HELD * since_s), self._give_up)
 
     def refuse(self, reason: str) -> None:
         """Do without the one that is due, as the state cannot be told now."""
@@ -183,7 +187,8 @@ class SnapshotTaker:
         except StateError as error:
             self.refuse(str(error))
             return
-        self._took_s = self._loop.time() - began
+        self._taken_at = self._loop.time()
+        self._took_s = self._taken_at - began
         if self._took_s > LONG_S:
             self._say(
                 f"each snapshot keeps the event loop for {self._took_s:.2g} s, so they are taken "

@@ -10,7 +10,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator, Sequence
 from enum import IntEnum
-from itertools import islice
+from itertools import accumulate
 from typing import Any
 
 import msgspec
@@ -211,8 +211,8 @@ class PartsRead:
         Raises:
             JournalDamaged: some are missing.
         """
-        read = iter(self._read.pop(parts.number, []))
-        pieces = [b"".join(islice(read, -(-length // PART_BYTES))) for length in parts.lengths]
-        if [len(piece) for piece in pieces] != parts.lengths:
+        whole = b"".join(self._read.pop(parts.number, []))
+        if len(whole) != sum(parts.lengths):
             raise JournalDamaged("the journal", 0, f"a part of {what} is missing")
-        return pieces
+        ends = list(accumulate(parts.lengths))
+        return [whole[end - length : end] for end, length in zip(ends, parts.lengths, strict=True)]

@@ -1,0 +1,91 @@
+"""The ``@agent`` methods of one run, which last: those that run, have ended, or are parked.
+
+An agent is *parked* while it waits in ``checkpoint`` for a snapshot.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from typing import Any
+
+from steerio.campaign.calls import Calls
+from steerio.campaign.ending import Latecomers
+from steerio.campaign.held_handles import unread_handle
+from steerio.campaign.snapshot_taker import SnapshotTaker
+from steerio.errors import UsageError
+from steerio.session.current_agent import current_agent
+
+
+class LastingAgents:
+    """The ``@agent`` methods of one run.
+
+    Args:
+        latecomers: cuts them short at the end.
+    """
+
+    def __init__(self, latecomers: Latecomers) -> None:
+        self.running = 0
+        """How many run, parked ones included."""
+        self.ended: set[str] = set()
+        """The names of those that have ended."""
+        self._latecomers = latecomers
+        self._tasks: set[asyncio.Task[Any] | None] = set()
+        self._parked = 0
+
+    def __repr__(self) -> str:
+        return f"<LastingAgents: {self.running} running, {self._parked} of them parked>"
+
+    @property
+    def all_parked(self) -> bool:
+        """Whether all that run are parked, or none runs."""
+        return self._parked == self.running
+
+    @property
+    def some_parked(self) -> bool:
+        """Whether one is parked, or none runs."""
+        return self._parked > 0 or not self.running
+
+    async def serve(self, calls: Calls) -> None:
+        """Run an agent, which is among `running` already, to its end."""
+        current_agent.set(calls.name)
+        me = asyncio.current_task()
+        self._tasks.add(me)
+        try:
+            with self._latecomers.may_cut(calls.name):
+                await calls.call()
+        finally:
+            self._tasks.discard(me)
+            self.running -= 1
+        self.ended.add(calls.name)
+
+    async def checkpoint(self, snapshots: SnapshotTaker | None) -> None:
+        """Park the agent that awaits this, for a snapshot, if one is due.
+
+        Raises:
+            UsageError: no agent awaits it.
+        """
+        if asyncio.current_task() not in self._tasks:
+            raise UsageError(
+                "checkpoint() is for the code of an @agent: a method with another trigger begins "
+                "anew with each call, so it has no place to go on from"
+            )
+        if snapshots is None or not snapshots.due:
+            return
+        me = inspect.currentframe()
+        found = unread_handle(me and me.f_back)
+        if found is not None:
+            name, task = found
+            snapshots.refuse(
+                f"{current_agent.get()} calls checkpoint() with {task!r} in the variable {name}, "
+                "and its result would be lost. Await it before, or have an @on_result take it and "
+                "keep no handle"
+            )
+            return
+        self._parked += 1
+        try:
+            snapshots.look()
+            if (held := snapshots.held) is not None:
+                await asyncio.wait([held])
+        finally:
+            self._parked -= 1
