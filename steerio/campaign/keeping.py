@@ -193,7 +193,7 @@ class Keeping:
             writer,
             head=writer.write(state),
             boards=boards,
-            versions=dict(run.session.store.published),
+            versions=dict(run.session.store.versions.published),
             left=self.recorder.replay.left,
             pools={n: load.at_home for n, load in run.session.client.watch.pools.items()},
         )
@@ -276,7 +276,7 @@ async def _restore_objects(content: Content, session: Session) -> dict[bytes, Re
         session.client.objects.hold(stored[each.name])
         references[each.name] = Reference(store, stored[each.name], each.version)
     for name, (of, number) in content.versions.items():
-        await store.publish(name, stored[of], number)
+        await store.versions.publish(name, stored[of], number)
     return references
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any, TypeVar
 
 from steerio.client.client import Client
@@ -16,8 +15,9 @@ from steerio.edge.encoding.values import ANY_VALUE, total_bytes
 from steerio.edge.store.store import Store
 from steerio.edge.system.threads import DaemonThreads
 from steerio.errors import BrokerLost, NotAllowed, ObjectMissing, UsageError
-from steerio.model.objects import StoredObject, StoreLoad, StoreSetting, Version
+from steerio.model.objects import StoredObject, StoreLoad, StoreSetting
 from steerio.model.tasks import TaskSpec
+from steerio.session.known_versions import KnownVersions
 from steerio.session.reference import Reference
 
 R = TypeVar("R")
@@ -66,9 +66,7 @@ class SessionStore:
         self._threads = DaemonThreads(THREADS, "steerio-store")
         self._under_way: set[asyncio.Future[Any]] = set()
         self._closed = False
-        self._asked: dict[tuple[str, int], asyncio.Future[Reference]] = {}
-        self.published: dict[str, Version] = {}
-        """The newest version of each name, of those that were published here."""
+        self.versions = KnownVersions(client, self)
         self.digests = False
         """Whether to make digests of the values that are put, so that calls can be told apart."""
         self._digests: dict[bytes, bytes] = {}
@@ -219,14 +217,6 @@ class SessionStore:
 
     # -- fetching -----------------------------------------------------------------------------
 
-    async def publish(self, name: str, stored: StoredObject, number: int = 1) -> Version:
-        """Make an object the newest version of a name, of this number or more."""
-        version = await self.client.objects.publish(name, stored, number)
-        newest = self.published.get(name)
-        if newest is None or newest.number < version.number:
-            self.published[name] = version
-        return version
-
     def content_of(self, stored: StoredObject) -> list[Any]:
         """Return the parts of an object (any thread).
 
@@ -307,33 +297,6 @@ class SessionStore:
     def let_go(self, stored: StoredObject) -> None:
         """Need an object no more.  Any thread may call."""
         self.client.objects.let_go(stored.name)
-
-    def newer(self, name: str, after: int) -> asyncio.Future[Reference]:
-        """Return a future of the newest version of a name, once one is newer than ``after``.
-
-        Callers that ask the same at the same time share the future.
-
-        Raises:
-            BrokerLost: the broker has ended.
-        """
-        newer = self._asked.get((name, after))
-        if newer is None:
-            newer = asyncio.get_running_loop().create_future()
-            answer = self.client.objects.newer(name, after)
-            answer.add_done_callback(partial(self._answer, (name, after)))
-            self._asked[name, after] = newer
-        return newer
-
-    def _answer(self, asked: tuple[str, int], answer: asyncio.Future[Version]) -> None:
-        """Make the reference to the version that came; without a waiter it is let go at once."""
-        newer = self._asked.pop(asked)
-        error = answer.exception()
-        if error is not None:
-            newer.set_exception(error)
-            newer.exception()  # retrieved, in case nothing waits for it
-        else:
-            version = answer.result()
-            newer.set_result(Reference(self, version.stored, version.number))
 
     # -- threads ------------------------------------------------------------------------------
 

@@ -53,7 +53,7 @@ class Versions:
 
     async def _publish(self, value: object) -> Version:
         stored = await self._store.store(value)
-        version = await self._store.publish(self.name, stored)
+        version = await self._store.versions.publish(self.name, stored)
         self.seen = max(self.seen, version.number)
         return version
 
@@ -73,7 +73,7 @@ class Versions:
             BrokerLost: the broker has ended.
         """
         check_number("after", after, least=0, or_none=True)
-        newer = self._store.newer(self.name, self.seen if after is None else after)
+        newer = self._store.versions.newer(self.name, self.seen if after is None else after)
         reference = await asyncio.shield(newer)  # others may wait for the same
         self.seen = max(self.seen, reference.version or 0)
         return reference
