@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
+from tests.real import programs
 from tests.real.programs import Program, running, steerio_command
 
 SEARCH = '''
@@ -140,9 +141,11 @@ class Place:
 
 
 def kill(program: Program) -> None:
-    """Kill a program and all processes of its group."""
+    """Kill a program and all processes of its group, and wait for the end of all."""
+    pids = programs.family(program.pid)
     os.killpg(program.pid, signal.SIGKILL)
     program.status()
+    programs.wait_for_end(pids, within_s=20.0)  # until then the next start sweeps up no files
 
 
 def summed(size: int = 40) -> str:

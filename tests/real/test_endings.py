@@ -128,6 +128,7 @@ def test_a_campaign_that_stops_ends_with_0_and_a_whole_record(campaign: Path) ->
     assert {file.name for file in record.iterdir()} == {
         "campaign.log",
         "events.jsonl",
+        "journal",
         "parameters.json",
         "random_seed",
         "summary.json",
