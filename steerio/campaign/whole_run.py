@@ -236,20 +236,20 @@ class Run:
     def _begin_journal(self, journal: RunJournal) -> None:
         plan = self._plan
         began = journal.past.began
-        asked = self._workers, self._needs
-        if plan.workers is None:
-            asked = {}, {}
+        workers = dict[str, int]() if plan.workers is None else self._workers
+        needs = dict[str, WorkerNeeds]() if plan.workers is None else self._needs
         if began is not None:
             _check_campaign(self._campaign, began)
             if plan.random_seed is None and plan.join is None:
                 self._random_seed = began.random_seed
             if plan.workers is None:
-                asked = began.workers, began.needs
+                workers, needs = began.workers, began.needs
             if plan.workers is None and plan.join is None:
                 known = {*self._workers, *began.workers}
                 pools = pools_of(journal.past)
                 self._workers |= {p: count for p, count in pools.items() if p in known}
                 self._needs |= began.needs
+        asked = dict(workers), dict(needs)
         journal.begin(began_now(self._campaign, plan.file, self._random_seed, asked))
 
     def _journal_failed(self, error: BaseException) -> None:

@@ -80,8 +80,8 @@ class Hosting:
         self._record: RecordFiles | None = None
         self._driver: Driver | None = None
         self._closing = False
-        self._written: list[tuple[Path, Connection]] = []
-        """The connection files, with their content."""
+        self._written: list[Path] = []
+        """The connection files."""
         self._setting, self._absent = choose_store(setup.store, setup.host, setup.run_dir)
         self._objects = ""
         self._opened = contextlib.ExitStack()
@@ -127,7 +127,7 @@ class Hosting:
                 with writing_to(self.run_dir):
                     connection = self.connection
                     for each in (connection.only(NODE), connection.only(OBSERVER), connection):
-                        self._written.append((each.write(self.run_dir), each))
+                        self._written.append(each.write(self.run_dir))
             if self._setup.workers:
                 self._start_node()
         except BaseException:
@@ -207,10 +207,10 @@ class Hosting:
         self._opened.close()
 
     def _remove_connection(self) -> None:
-        for path, written in reversed(self._written):  # the one that others look for goes first
+        for path in reversed(self._written):  # the one that others look for goes first
             # a campaign that was taken over from leaves those of its successor
             with contextlib.suppress(OSError, UsageError):
-                if read_connection(path) == written:
+                if read_connection(path).local == self.connection.local:
                     path.unlink()
 
     def kill(self) -> None:
