@@ -111,6 +111,8 @@ class Keeping:
         self._content = decode_content(past.snapshot) if past.snapshot else None
         self._run: KeptRun
         self._tasks: list[Submission] = []
+        self._covered = 0
+        """Tasks that the restored snapshot has counted."""
 
     def __repr__(self) -> str:
         return f"<Keeping: {self.past.incarnations} incarnations before>"
@@ -124,6 +126,11 @@ class Keeping:
     def pools(self) -> dict[str, int]:
         """The workers of each pool when the last snapshot was taken."""
         return {} if self._content is None else self._content.pools
+
+    @property
+    def recorded_before(self) -> int:
+        """How many tasks of the run ended in earlier incarnations, and were not run again."""
+        return self._covered + self.recorder.replay.given
 
     @property
     def recovered(self) -> list[Result]:
@@ -223,6 +230,7 @@ class Keeping:
         run.agents.ended.update(state.ended)
         spent = run.spent
         spent.tasks, spent.successes, spent.failures, spent.worker_s, seconds = state.spent
+        self._covered = spent.tasks
         self._tasks = state.tasks
         return seconds
 

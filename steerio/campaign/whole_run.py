@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
 import contextlib
 import logging
 import signal
 import sys
-import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -22,19 +20,18 @@ from steerio.campaign.limits import Limits, Spent
 from steerio.campaign.lost_broker import Unheard
 from steerio.campaign.parameters import write_parameters
 from steerio.campaign.plan import Expecting, Plan
-from steerio.campaign.progress import showing, tell
-from steerio.campaign.run_journal import (
-    RunJournal,
-    began_now,
-    open_run_journal,
-    pools_of,
+from steerio.campaign.planned_journal import (
+    RunValues,
+    begin_planned,
+    end_planned,
+    open_planned,
 )
+from steerio.campaign.progress import showing, tell
+from steerio.campaign.run_journal import RunJournal
+from steerio.campaign.summing_up import Outcome
 from steerio.campaign.watchdog import CLOSE_S, Watchdog, end_process, within
-from steerio.edge.record.disk import is_volatile
-from steerio.edge.record.durable import Durability
-from steerio.edge.record.entries import Began
-from steerio.edge.system.threads import DaemonThreads, in_thread
-from steerio.errors import BrokerLost, JournalFenced, UsageError, leaves
+from steerio.edge.system.threads import in_thread
+from steerio.errors import BrokerLost, JournalFenced, leaves
 from steerio.launch.broker_setup import BrokerSetup
 from steerio.launch.finding import find_broker, is_gone
 from steerio.launch.hosting import Hosting
@@ -43,7 +40,6 @@ from steerio.launch.node_process import NodeProcess
 from steerio.launch.stores import check_asked, check_thresholds
 from steerio.model.places import WorkerNeeds
 from steerio.model.settings import Settings
-from steerio.model.showing import counted
 from steerio.session.opening import connect
 from steerio.session.run_dir import (
     logging_to,
@@ -136,7 +132,7 @@ class Run:
             folder = reopen_run_dir(plan.resume)
         outcome = because = ""
         with logging_to(folder, terminal=self._ours):
-            await self._open_journal(folder)
+            self._journal = await open_planned(plan, folder, self._journal_failed)
             self._begin_record(folder)
             self._campaign.run_dir = folder
             if self._plan.workers is not None:
@@ -164,44 +160,17 @@ class Run:
                 self._end_record(outcome, because)
         return self._interrupted_by
 
-    # -- the journal -------------------------------------------------------------------------------
-
-    async def _open_journal(self, folder: Path) -> None:
-        """Open the journal, if the run has one."""
-        plan = self._plan
-        if plan.durability == "none":
-            if plan.resume is not None:
-                raise UsageError("a run goes on with its journal: durability='none' has none")
-            return
-        level = Durability(plan.durability or Durability.MACHINE)
-        _warn_if_volatile(folder, level)
-        loop = asyncio.get_running_loop()
-
-        def failed(error: BaseException) -> None:
-            loop.call_soon_threadsafe(self._journal_failed, error)
-
-        def opened() -> None:
-            journal = open_run_journal(folder, level, failed, take_over=plan.take_over)
-            with lock:
-                self._journal = journal
-                if cancelled.is_set():
-                    journal.close()
-
-        lock, cancelled = threading.Lock(), threading.Event()
-        try:
-            await in_thread(opened)
-        except asyncio.CancelledError:
-            with lock:
-                cancelled.set()
-                if self._journal is not None:
-                    self._journal.close()
-            raise
+    # -- the record --------------------------------------------------------------------------------
 
     def _begin_record(self, folder: Path) -> None:
         """Take over the seed and the workers of a run that goes on, and begin the record."""
+        plan = self._plan
         try:
             if self._journal is not None:
-                self._begin_journal(self._journal)
+                values = RunValues(self._random_seed, self._workers, self._needs)
+                values = begin_planned(self._journal, self._campaign, plan, values)
+                self._random_seed = values.random_seed
+                self._workers, self._needs = values.workers, values.needs
             remove_summary(folder)  # of the incarnation before
             write_parameters(
                 folder,
@@ -229,28 +198,11 @@ class Run:
         if fenced is None and not self._left_behind:
             self._write_summary(outcome, because)
         if self._plan.progress != "off":
-            tell(self._in_short(outcome), sys.stderr)
+            tell(
+                self._outcome(outcome, because).in_short(type(self._campaign).__name__), sys.stderr
+            )
         if fenced is not None and ended_well:
             raise fenced  # the other process may not know what agents have heard last
-
-    def _begin_journal(self, journal: RunJournal) -> None:
-        plan = self._plan
-        began = journal.past.began
-        workers = dict[str, int]() if plan.workers is None else self._workers
-        needs = dict[str, WorkerNeeds]() if plan.workers is None else self._needs
-        if began is not None:
-            _check_campaign(self._campaign, began)
-            if plan.random_seed is None and plan.join is None:
-                self._random_seed = began.random_seed
-            if plan.workers is None:
-                workers, needs = began.workers, began.needs
-            if plan.workers is None and plan.join is None:
-                known = {*self._workers, *began.workers}
-                pools = pools_of(journal.past)
-                self._workers |= {p: count for p, count in pools.items() if p in known}
-                self._needs |= began.needs
-        asked = dict(workers), dict(needs)
-        journal.begin(began_now(self._campaign, plan.file, self._random_seed, asked))
 
     def _journal_failed(self, error: BaseException) -> None:
         if self._keeping is not None and isinstance(error, Exception):
@@ -261,12 +213,7 @@ class Run:
         journal, self._journal = self._journal, None
         if journal is None:
             return None
-        why = because or (self._conductor.stopping if self._conductor else "")
-        threads = DaemonThreads(1, "steerio-journal-end")
-        # a disk that does not answer may not keep the process from its end
-        ended, _ = concurrent.futures.wait([threads.submit(journal.end, outcome, why)], CLOSE_S)
-        threads.close(CLOSE_S if ended else 0.0)
-        return journal.fenced
+        return end_planned(journal, outcome, self._outcome(outcome, because).because)
 
     @property
     def _interrupted_by(self) -> signal.Signals | None:
@@ -275,34 +222,17 @@ class Run:
     def _write_summary(self, outcome: str, because: str) -> None:
         folder = self._campaign.run_dir
         assert folder is not None
-        conductor = self._conductor
-        spent = conductor.spent if conductor else Spent(self._limits)
-        write_summary(
-            folder,
-            {
-                "ended": outcome,
-                "because": because or (conductor.stopping if conductor else ""),
-                "seconds": time.monotonic() - self._began,
-                "tasks": spent.tasks,
-                "succeeded": spent.successes,
-                "did_not_succeed": spent.failures,
-                "worker_s": spent.worker_s,
-                "busy": conductor.pools.used.busy() if conductor else {},
-            },
-        )
+        write_summary(folder, self._outcome(outcome, because).summary())
 
-    def _in_short(self, outcome: str) -> str:
-        """Return a line on how the run ended, with its counts."""
+    def _outcome(self, ended: str, because: str) -> Outcome:
         conductor = self._conductor
-        spent = conductor.spent if conductor else Spent(self._limits)
-        busy = conductor.pools.used.busy() if conductor else {}
-        shares = ", ".join(f"{pool} {share:.0%}" for pool, share in busy.items()) or "no workers"
-        name = type(self._campaign).__name__
-        tasks = counted(spent.tasks, "task")
-        return (
-            f"{name} {outcome}: {tasks}, {spent.failures} of them failed, "
-            f"in {time.monotonic() - self._began:.1f} s; busy: {shares}"
-        )
+        seconds = time.monotonic() - self._began
+        if conductor is None:
+            return Outcome(ended, because, seconds, Spent(self._limits), {})
+        busy = conductor.pools.used.busy()
+        before = 0 if self._keeping is None else self._keeping.recorded_before
+        because = because or conductor.stopping
+        return Outcome(ended, because, seconds, conductor.spent, busy, before)
 
     async def _join(self, run_dir: str, name: str) -> None:
         with self._heed_signals():
@@ -475,23 +405,3 @@ class Run:
             self._conductor.fail(BrokerLost(reason))
         else:
             self._conductor.must_end(reason)
-
-
-def _warn_if_volatile(folder: Path, level: Durability) -> None:
-    if level is not Durability.PROCESS and is_volatile(folder):
-        log.warning(
-            "%s is in memory: results there do not survive the machine; name a run directory on a "
-            "disk, or say durability='process'",
-            folder,
-        )
-
-
-def _check_campaign(campaign: Campaign, began: Began) -> None:
-    """Refuse a campaign of another class than the one that ran there.
-
-    Raises:
-        UsageError: it is one.
-    """
-    name = type(campaign).__qualname__
-    if began.campaign.rpartition(":")[2] != name:
-        raise UsageError(f"the run there is of {began.campaign}, and cannot go on as {name}")

@@ -1,0 +1,142 @@
+"""The journal of a run as its plan has it: opened, begun with the values of the run, and ended."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import logging
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from msgspec import Struct
+
+from steerio.campaign.campaign import Campaign
+from steerio.campaign.plan import Plan
+from steerio.campaign.run_journal import RunJournal, began_now, open_run_journal, pools_of
+from steerio.campaign.watchdog import CLOSE_S
+from steerio.edge.record.disk import is_volatile
+from steerio.edge.record.durable import Durability
+from steerio.edge.record.entries import Began
+from steerio.edge.system.threads import DaemonThreads, in_thread
+from steerio.errors import JournalFenced, UsageError
+from steerio.model.places import WorkerNeeds
+
+log = logging.getLogger("steerio.campaign")
+
+
+class RunValues(Struct, frozen=True):
+    """The values of a run that the next incarnation takes over.
+
+    Attributes:
+        random_seed: of workers and tasks.
+        workers, needs: the number of workers of each pool, and the share of each.
+    """
+
+    random_seed: int
+    workers: dict[str, int]
+    needs: dict[str, WorkerNeeds]
+
+
+async def open_planned(
+    plan: Plan, folder: Path, on_failure: Callable[[BaseException], object]
+) -> RunJournal | None:
+    """Open the journal in a run directory, if the plan has one.
+
+    Args:
+        plan: of the run.
+        folder: the run directory.
+        on_failure: called once, on the loop, if syncing fails.
+
+    Raises:
+        UsageError: the plan wants to resume without a journal; else as `open_run_journal`.
+        JournalTaken, JournalDamaged, JournalFull, JournalFailed: as `open_run_journal`.
+    """
+    if plan.durability == "none":
+        if plan.resume is not None:
+            raise UsageError("a run goes on with its journal: durability='none' has none")
+        return None
+    level = Durability(plan.durability or Durability.MACHINE)
+    if level is not Durability.PROCESS and is_volatile(folder):
+        log.warning(
+            "%s is in memory: results there do not survive the machine; name a run directory on a "
+            "disk, or say durability='process'",
+            folder,
+        )
+    loop = asyncio.get_running_loop()
+    opened: list[RunJournal] = []
+    lock, cancelled = threading.Lock(), threading.Event()
+
+    def failed(error: BaseException) -> None:
+        loop.call_soon_threadsafe(on_failure, error)
+
+    def open_it() -> None:
+        journal = open_run_journal(folder, level, failed, take_over=plan.take_over)
+        with lock:
+            opened.append(journal)
+            if cancelled.is_set():
+                journal.close()
+
+    try:
+        await in_thread(open_it)
+    except asyncio.CancelledError:
+        with lock:
+            cancelled.set()
+            for journal in opened:
+                journal.close()
+        raise
+    return opened[0]
+
+
+def begin_planned(
+    journal: RunJournal, campaign: Campaign, plan: Plan, values: RunValues
+) -> RunValues:
+    """Note in the journal that a run begins; return its values, some of earlier incarnations.
+
+    Raises:
+        UsageError: another campaign ran there.
+        JournalFull, JournalFailed, JournalFenced: it cannot be written.
+    """
+    began = journal.past.began
+    workers = dict[str, int]() if plan.workers is None else dict(values.workers)
+    needs = dict[str, WorkerNeeds]() if plan.workers is None else dict(values.needs)
+    if began is not None:
+        _check_campaign(campaign, began)
+        if plan.workers is None:
+            workers, needs = began.workers, began.needs
+        if plan.join is None:
+            values = _taken_over(values, plan, began, pools_of(journal.past))
+    asked = workers, needs
+    journal.begin(began_now(campaign, plan.file, values.random_seed, asked))
+    return values
+
+
+def _taken_over(values: RunValues, plan: Plan, began: Began, pools: dict[str, int]) -> RunValues:
+    seed = began.random_seed if plan.random_seed is None else values.random_seed
+    if plan.workers is not None:
+        return RunValues(seed, values.workers, values.needs)
+    known = {*values.workers, *began.workers}
+    workers = values.workers | {pool: count for pool, count in pools.items() if pool in known}
+    return RunValues(seed, workers, values.needs | began.needs)
+
+
+def end_planned(journal: RunJournal, outcome: str, because: str) -> JournalFenced | None:
+    """Close the journal; return the error if the run is another process's by now.
+
+    A disk that does not answer may not keep the process from its end.
+    """
+    threads = DaemonThreads(1, "steerio-journal-end")
+    ended, _ = concurrent.futures.wait([threads.submit(journal.end, outcome, because)], CLOSE_S)
+    threads.close(CLOSE_S if ended else 0.0)
+    return journal.fenced
+
+
+def _check_campaign(campaign: Campaign, began: Began) -> None:
+    """Refuse a campaign of another class than the one that ran there.
+
+    Raises:
+        UsageError: it is one.
+    """
+    name = type(campaign).__qualname__
+    if began.campaign.rpartition(":")[2] != name:
+        raise UsageError(f"the run there is of {began.campaign}, and cannot go on as {name}")

@@ -1,0 +1,54 @@
+"""How a run ended: its summary for the record, and in a line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from msgspec import Struct
+
+from steerio.campaign.limits import Spent
+from steerio.model.showing import counted
+
+
+class Outcome(Struct, frozen=True):
+    """The outcome of a run.
+
+    Attributes:
+        ended: ``completed``, ``limited``, ``interrupted`` or ``failed``; ``because``: why.
+        seconds: that this incarnation has taken.
+        spent: tasks and time of all incarnations.
+        busy: for each pool the share of its workers' time that the campaign's tasks took, 0 to 1.
+        recorded: tasks whose result was recorded before.
+    """
+
+    ended: str
+    because: str
+    seconds: float
+    spent: Spent
+    busy: Mapping[str, float]
+    recorded: int = 0
+
+    def summary(self) -> dict[str, Any]:
+        """Return all of it by name."""
+        return {
+            "ended": self.ended,
+            "because": self.because,
+            "seconds": self.seconds,
+            "tasks": self.spent.tasks,
+            "succeeded": self.spent.successes,
+            "did_not_succeed": self.spent.failures,
+            "recorded_before": self.recorded,
+            "worker_s": self.spent.worker_s,
+            "busy": dict(self.busy),
+        }
+
+    def in_short(self, name: str) -> str:
+        """Return a line on how the campaign of this name ended."""
+        shares = ", ".join(f"{pool} {share:.0%}" for pool, share in self.busy.items())
+        before = f" ({self.recorded} recorded before)" if self.recorded else ""
+        return (
+            f"{name} {self.ended}: {counted(self.spent.tasks, 'task')}{before}, "
+            f"{self.spent.failures} of them failed, in {self.seconds:.1f} s; "
+            f"busy: {shares or 'no workers'}"
+        )
