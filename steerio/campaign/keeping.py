@@ -130,7 +130,7 @@ class Keeping:
     @property
     def recorded_before(self) -> int:
         """How many tasks of the run ended in earlier incarnations, and were not run again."""
-        return self._covered + self.recorder.replay.given
+        return self._covered + self._given()
 
     @property
     def recovered(self) -> list[Result]:
@@ -175,6 +175,10 @@ class Keeping:
             log.info("%d of %d recorded results were given out again", replay.given, replay.total)
         self._run.session.recorder = None
         self._run.session.store.digests = False
+
+    def _given(self) -> int:
+        recorder: ResultRecorder | None = getattr(self, "recorder", None)  # it may not have begun
+        return 0 if recorder is None else recorder.replay.given
 
     def _capture(self) -> Captured:
         """Return the state of the campaign, between two turns of the loop.

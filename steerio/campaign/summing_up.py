@@ -11,7 +11,7 @@ from steerio.campaign.limits import Spent
 from steerio.model.showing import counted
 
 
-class Outcome(Struct, frozen=True):
+class RunOutcome(Struct, frozen=True):
     """The outcome of a run.
 
     Attributes:

@@ -28,7 +28,7 @@ from steerio.campaign.planned_journal import (
 )
 from steerio.campaign.progress import showing, tell
 from steerio.campaign.run_journal import RunJournal
-from steerio.campaign.summing_up import Outcome
+from steerio.campaign.summing_up import RunOutcome
 from steerio.campaign.watchdog import CLOSE_S, Watchdog, end_process, within
 from steerio.edge.system.threads import in_thread
 from steerio.errors import BrokerLost, JournalFenced, leaves
@@ -224,15 +224,15 @@ class Run:
         assert folder is not None
         write_summary(folder, self._outcome(outcome, because).summary())
 
-    def _outcome(self, ended: str, because: str) -> Outcome:
+    def _outcome(self, ended: str, because: str) -> RunOutcome:
         conductor = self._conductor
         seconds = time.monotonic() - self._began
         if conductor is None:
-            return Outcome(ended, because, seconds, Spent(self._limits), {})
+            return RunOutcome(ended, because, seconds, Spent(self._limits), {})
         busy = conductor.pools.used.busy()
         before = 0 if self._keeping is None else self._keeping.recorded_before
         because = because or conductor.stopping
-        return Outcome(ended, because, seconds, conductor.spent, busy, before)
+        return RunOutcome(ended, because, seconds, conductor.spent, busy, before)
 
     async def _join(self, run_dir: str, name: str) -> None:
         with self._heed_signals():
