@@ -17,13 +17,13 @@ from steerio.broker.inbox import Inbox
 from steerio.broker.intake import Intake
 from steerio.broker.peers import Peers, task_states
 from steerio.broker.performer import Performer, Sweeper
+from steerio.broker.record_writer import RecordWriter
 from steerio.core.core import Core
 from steerio.core.lifecycle import CLIENTS, Role
 from steerio.core.records import WorkerRecord
-from steerio.edge.record.record_files import RecordFiles, TaskEntry
+from steerio.edge.record.record_files import RecordFiles
 from steerio.edge.wire.endpoint import RouterEndpoint
 from steerio.model import messages as ms
-from steerio.model.events import AnyEvent
 from steerio.model.settings import Settings
 
 log = logging.getLogger("steerio.broker")
@@ -34,8 +34,6 @@ MESSAGES_PER_STEP = 1_000
 """Most messages taken in by one step, so that no step holds the loop for long."""
 SHARE_POOLS_S = 0.1
 """Least time between two messages on other changes to clients that watch the sizes of pools."""
-EVENTS_UNWRITTEN = 1_000
-"""Most events that wait to be written together."""
 LATE_S = 0.5
 """A broker that steps by more than this later than it asked for has stood still."""
 ROUNDS = 8
@@ -87,9 +85,6 @@ class Broker:
         )
         if record is not None:
             self.core.count_events_from(record.last_event)
-        self._files = record
-        self._unwritten: list[AnyEvent] = []
-        self._write_events_at = inf
         self._clock = clock
         self._lock = threading.RLock()
         self._peers = Peers()
@@ -100,6 +95,7 @@ class Broker:
         self._performer = Performer(
             self._peers, self.core.epoch, record is not None, sweeper, self.core.held
         )
+        self._record = None if record is None else RecordWriter(record, self._performer, self._fail)
         self._next_ping = clock()
         self._next_share = clock()
         self._share_at = inf
@@ -179,10 +175,9 @@ class Broker:
             self._finish(self._clock())
             for router in self.routers:
                 router.close()
-            if self._files is not None:
-                self._write_events(self._files)
-                self._files.close()
-                self._files = None
+            if self._record is not None:
+                self._record.close(self._clock())
+                self._record = None
 
     def abandon(self, reason: str) -> None:
         """End and record all that is under way, and close (any thread).
@@ -242,7 +237,9 @@ class Broker:
 
     def _soonest(self) -> float:
         """Return when to step again at the latest."""
-        soonest = min(self._write_events_at, self._share_at)
+        soonest = self._share_at
+        if self._record is not None:
+            soonest = min(soonest, self._record.next_at)
         next_deadline = self.core.next_look
         if next_deadline is not None:
             soonest = min(soonest, next_deadline)
@@ -281,10 +278,8 @@ class Broker:
 
     def _record_and_share(self) -> None:
         fresh = self.core.take_events()
-        if self._files is not None:
-            if fresh:
-                self._unwritten += fresh
-            self._record(self._files)
+        if self._record is not None:
+            self._record.record(fresh, self._clock())
         if fresh:
             states: dict[int, dict[int, bool]] | None = None
             for peer in self._peers.following.values():
@@ -294,40 +289,12 @@ class Broker:
                     states = task_states(fresh) if states is None else states
                     peer.send_states(list(states.get(peer.client_number, {}).items()))
 
-    def _record(self, record: RecordFiles) -> None:
-        """Write the tasks that ended, and events now and then: each write is a system call."""
-        entries = self._performer.entries
-        if entries and self._write(record, entries, []):
-            self._performer.recorded()
-        if not self._unwritten:
-            return
-        now = self._clock()
-        if self._write_events_at == inf:
-            self._write_events_at = now + record.events_within_s
-        if now >= self._write_events_at or len(self._unwritten) >= EVENTS_UNWRITTEN:
-            self._write_events(record)
-
-    def _write_events(self, record: RecordFiles) -> None:
-        self._write_events_at = inf
-        if self._write(record, [], self._unwritten):
-            self._unwritten.clear()
-
-    def _write(self, record: RecordFiles, entries: list[TaskEntry], events: list[AnyEvent]) -> bool:
-        """Write the record, and return whether that worked; ask to end if it cannot be written.
-
-        Going on would lose results without a word, raising would hang all peers. Results whose
-        entries are not written are held back, so that no client has a result that is not there when
-        the run is looked at, or taken up, again; if writing works later they leave then.
-        """
-        try:
-            record.write(entries, events)
-        except OSError as error:
-            if not self.failed:
-                self.failed = True
-                self._intake.closing = f"the record in {record.folder} cannot be written: {error}"
-                log.error("%s", self._intake.closing)
-            return False
-        return True
+    def _fail(self, reason: str) -> None:
+        """Ask to be ended: the record cannot be written."""
+        if not self.failed:
+            self.failed = True
+            self._intake.closing = reason
+            log.error("%s", reason)
 
     def _share_pools(self, now: float) -> None:
         """Tell clients that watch the pools: of sizes at once, of the rest now and then."""

@@ -25,10 +25,13 @@ class RecordOnSmallDisk(RecordFiles):
     """A journal whose disk may be full."""
 
     full = False
+    broken = False
 
     def write(self, entries: Sequence[TaskEntry], events: Sequence[AnyEvent]) -> None:
         if self.full:
             raise OSError(errno.ENOSPC, "No space left on device")
+        if self.broken:
+            raise OSError(errno.EIO, "Input/output error")
         super().write(entries, events)
 
 
@@ -75,27 +78,35 @@ def test_results_that_cannot_be_recorded_are_held_back_and_the_broker_asks_to_en
     bench = Bench(tmp_path)
     bench.end_task(1)
     assert (bench.known(), bench.recorded()) == ([1], [1])
-    bench.journal.full = True
+    bench.journal.broken = True
     bench.end_task(2)
     bench.end_task(3)
     assert (bench.known(), bench.recorded()) == ([], [1])
     assert bench.broker.failed
-    assert "cannot be written: [Errno 28] No space left on device" in bench.broker.closing
+    assert "cannot be written: [Errno 5] Input/output error" in bench.broker.closing
     bench.broker.close(bench.broker.closing)
     messages = [message for message, _ in bench.client.receive(1_000)]
     (closing,) = [message for message in messages if isinstance(message, ms.Closing)]
-    assert "No space left" in closing.reason
+    assert "Input/output error" in closing.reason
     assert not any(isinstance(message, ms.TaskSettled) for message in messages)
     assert bench.recorded() == [1]
 
 
-def test_results_that_were_held_back_leave_in_order_once_they_are_recorded(tmp_path: Path) -> None:
+def test_results_that_were_held_back_leave_in_order_once_there_is_room(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     bench = Bench(tmp_path)
     bench.journal.full = True
     for number in (1, 2):
         bench.end_task(number)
+    assert bench.known() == []
+    assert not bench.broker.failed
+    assert (bench.broker.step() or 9.0) <= 1.0
     bench.journal.full = False
-    bench.step_at(0.5)
+    bench.step_at(1.0)
+    told = [record.message for record in caplog.records]
+    assert told[0].endswith("No space left on device. No result is given out until there is room")
+    assert told[1:] == ["the record has room again"]
     assert (bench.known(), bench.recorded()) == ([1, 2], [1, 2])
     bench.end_task(3)
     assert (bench.known(), bench.recorded()) == ([3], [1, 2, 3])
