@@ -25,6 +25,7 @@ from steerio.campaign.snapshot_taker import Durable, SnapshotTaker
 from steerio.campaign.state import Places, StateWriter, read_state, refused_attributes
 from steerio.errors import StateError, UsageError
 from steerio.model.results import Result
+from steerio.model.settings import Settings
 from steerio.session.current_agent import current_agent
 from steerio.session.recorder import Appends, ResultRecorder
 from steerio.session.recovered import as_result
@@ -34,11 +35,6 @@ from steerio.session.session import Session
 from steerio.session.task import Task
 
 log = logging.getLogger("steerio.campaign")
-
-SNAPSHOT_S = 30.0
-"""Seconds from one snapshot to the next."""
-SNAPSHOT_RESULTS = 100_000
-"""Or so many results, if these come first."""
 
 
 class KeptRun(Protocol):
@@ -89,7 +85,7 @@ class Keeping:
     Args:
         journal: takes the results and snapshots.
         past: the incarnations before, by its entries.
-        every_s, every_results: how often to take snapshots.
+        settings: say how often to take snapshots.
         strictly: whether to refuse a campaign whose state cannot be told; else that is warned of.
     """
 
@@ -98,15 +94,14 @@ class Keeping:
         journal: CampaignJournal,
         past: Past,
         *,
-        every_s: float = SNAPSHOT_S,
-        every_results: int = SNAPSHOT_RESULTS,
+        settings: Settings | None = None,
         strictly: bool = False,
     ) -> None:
         self.past = past
         self.snapshots: SnapshotTaker
         self.recorder: ResultRecorder
         self._journal = journal
-        self._every = every_s, every_results
+        self._settings = settings or Settings()
         self._strictly = strictly
         self._content = decode_content(past.snapshot) if past.snapshot else None
         self._run: KeptRun
@@ -151,7 +146,6 @@ class Keeping:
         self.recorder = ResultRecorder(run.session.client, self._journal, replay, run.fail)
         run.session.recorder = self.recorder
         run.session.store.digests = True
-        every_s, every_results = self._every
         self.snapshots = SnapshotTaker(
             self.recorder,
             self._journal,
@@ -159,8 +153,8 @@ class Keeping:
             run.session.store.content_of,
             lambda: run.is_quiet,
             lambda: run.is_soon_quiet,
-            every_s=every_s,
-            every_results=every_results,
+            every_s=self._settings.snapshot_s,
+            every_results=self._settings.snapshot_results,
             covers=self.past.covers,
         )
 

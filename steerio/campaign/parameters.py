@@ -102,6 +102,19 @@ def write_parameters(
     write_values(path, PARAMETERS, parameters)
 
 
+def recorded_workers(path: Path | str) -> dict[str, int]:
+    """Return the workers that a run directory's parameters name; none if there are no such."""
+    try:
+        found = msgspec.json.decode((Path(path) / PARAMETERS).read_bytes(), type=_Recorded)
+    except (OSError, msgspec.DecodeError):
+        return {}
+    return found.workers
+
+
+class _Recorded(msgspec.Struct):
+    workers: dict[str, int]
+
+
 def _user() -> str:
     try:
         return getpass.getuser()

@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import re
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
@@ -234,6 +235,7 @@ class SnapshotTaker:
             del self._covers[:-KEPT]
 
     def _say(self, text: str) -> None:
-        if text != self._told:
-            self._told = text
+        kind = re.sub(r"\d+", "", text)  # the same of another task is no news
+        if kind != self._told:
+            self._told = kind
             log.warning("%s", text)

@@ -18,7 +18,7 @@ from steerio.campaign.interrupts import Interrupts
 from steerio.campaign.keeping import Keeping
 from steerio.campaign.limits import Limits, Spent
 from steerio.campaign.lost_broker import Unheard
-from steerio.campaign.parameters import write_parameters
+from steerio.campaign.parameters import recorded_workers, write_parameters
 from steerio.campaign.plan import Expecting, Plan
 from steerio.campaign.planned_journal import (
     RunValues,
@@ -31,7 +31,7 @@ from steerio.campaign.run_journal import RunJournal
 from steerio.campaign.summing_up import RunOutcome
 from steerio.campaign.watchdog import CLOSE_S, Watchdog, end_process, within
 from steerio.edge.system.threads import in_thread
-from steerio.errors import BrokerLost, JournalFenced, leaves
+from steerio.errors import BrokerLost, JournalFenced, UsageError, leaves
 from steerio.launch.broker_setup import BrokerSetup
 from steerio.launch.finding import find_broker, is_gone
 from steerio.launch.hosting import Hosting
@@ -86,7 +86,7 @@ class Run:
         self._host = followers.host if followers else None
         if plan.join is None:
             self._random_seed = choose_seed(plan.random_seed)
-            self._workers, self._needs = count_workers(campaign, plan.workers)
+            self._workers, self._needs = _counted(campaign, plan)
             check_thresholds(self._store, {*self._workers, *seen_pools(campaign)})
         self._node = plan.node
         self._journal: RunJournal | None = None
@@ -295,7 +295,9 @@ class Run:
             kind.note_settings()  # before an agent can change any
         if self._journal is not None:
             asked = self._plan.durability is not None
-            self._keeping = Keeping(self._journal, self._journal.past, strictly=asked)
+            self._keeping = Keeping(
+                self._journal, self._journal.past, settings=self._plan.settings, strictly=asked
+            )
             session.client.count_from(self._journal.past.incarnations)
         self._conductor = conductor = Conductor(
             self._campaign, session, self._limits, self._keeping
@@ -405,3 +407,14 @@ class Run:
             self._conductor.fail(BrokerLost(reason))
         else:
             self._conductor.must_end(reason)
+
+
+def _counted(campaign: Campaign, plan: Plan) -> tuple[dict[str, int], dict[str, WorkerNeeds]]:
+    """Return the number of workers of each pool, and their needs; see `count_workers`."""
+    try:
+        return count_workers(campaign, plan.workers)
+    except UsageError:
+        before = recorded_workers(plan.resume) if plan.resume and plan.workers is None else {}
+        if not before:
+            raise
+        return count_workers(campaign, before)

@@ -32,6 +32,8 @@ class Settings(Struct, frozen=True, kw_only=True):
         leave_s: how long before it the broker stops the node's tasks and queues them again.
         items: items a generator task may yield before its submitter takes one.
         items_bytes: most bytes of these items together; two items may have more.
+        snapshot_s: how often a snapshot is taken of a campaign that may be resumed.
+        snapshot_results: or after so many results, if these come first.
     """
 
     beat_s: float = 1.0
@@ -50,6 +52,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     leave_s: float = 10.0
     items: int = 16
     items_bytes: int = 256 * 2**20
+    snapshot_s: float = 30.0
+    snapshot_results: int = 100_000
 
     def __post_init__(self) -> None:
         """Refuse bounds that bound nothing."""

@@ -63,6 +63,7 @@ BATCHES = """
 OFTEN = """
 from steerio.campaign.keeping import Keeping
 from steerio.campaign.snapshot_taker import SnapshotTaker
+from steerio.model.settings import Settings
 
 def take_often():
     capture, forget = Keeping._capture, SnapshotTaker._forget
@@ -78,7 +79,12 @@ def take_often():
         print(f"snapshot at {at}.", flush=True)
 
     Keeping._capture, SnapshotTaker._forget = noted, told
-    Keeping.__init__.__kwdefaults__["every_s"] = 0.02
+    begin = Keeping.__init__
+
+    def often(keeping, *args, **options):
+        begin(keeping, *args, **{**options, "settings": Settings(snapshot_s=0.02)})
+
+    Keeping.__init__ = often
 
 take_often()
 """

@@ -12,6 +12,7 @@ from steerio.campaign.keeping import Keeping
 from steerio.campaign.past import Past, read_past
 from steerio.edge.record.entries import Began, EntryKind, encode_entry
 from steerio.edge.record.opening_journals import open_journal, remove_below
+from steerio.model.settings import Settings
 from steerio.testing import Model
 from steerio.testing.loop import run_virtual
 from steerio.testing.simulated_cluster import SimulatedCluster
@@ -68,7 +69,7 @@ def play(
 
     async def run() -> Keeping:
         journal.append([(EntryKind.BEGAN, encode_entry(Began(1, "", "", b"", 0, "")))])
-        keeping = Keeping(journal, past, every_s=every_s)
+        keeping = Keeping(journal, past, settings=Settings(snapshot_s=every_s))
         cluster = SimulatedCluster({"default": workers}, model=model or Model(1.0), seed=seed)
         async with cluster, cluster.session("test") as session:
             await drive(campaign, session, None, keeping)

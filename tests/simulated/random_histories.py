@@ -20,6 +20,7 @@ from steerio.edge.record.entries import Began, EntryKind, encode_entry
 from steerio.edge.record.journal_segments import JournalReader, find_segments
 from steerio.model.objects import StoreSetting
 from steerio.model.results import Result
+from steerio.model.settings import Settings
 from steerio.session.task import Task
 from steerio.testing.loop import run_virtual
 from steerio.testing.simulated_cluster import SimulatedCluster
@@ -46,7 +47,9 @@ class WatchedKeeping(Keeping):
 
     def __init__(self, journal: Journal, setting: Setting) -> None:
         super().__init__(
-            journal, journal.past, every_s=setting.every_s, every_results=setting.every_results
+            journal,
+            journal.past,
+            settings=Settings(snapshot_s=setting.every_s, snapshot_results=setting.every_results),
         )
         self.busy_s = setting.busy_s
         self._ledger, self._before = journal.ledger, len(journal.ledger.results)
