@@ -98,7 +98,7 @@ def _check_hook(cls: type, base: type, name: str) -> None:
     called = f"{cls.__qualname__}.{name}"
     taken = list(inspect.signature(usual).parameters)
     way = f"{'async ' * is_async(usual)}def {name}({', '.join(taken)})"
-    is_method = callable(hook) and not isinstance(hook, staticmethod)
+    is_method = callable(hook) and type(hook) is not staticmethod
     if not is_method or is_async(hook) != is_async(usual):
         raise UsageError(f"{called} must be a method with '{way}'")
     try:

@@ -77,7 +77,7 @@ def read_past(frames: Iterable[Frame]) -> Past:
 class _Content:
     """Results and snapshots, put together from their parts.
 
-    Files are removed that have only what the latest snapshots do not need. So the first that is
+    Files are removed that have nothing which the latest snapshots need. So the first that is
     there may have the last part of an older one, or of a result that is in all these snapshots.
     """
 

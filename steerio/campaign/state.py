@@ -131,7 +131,7 @@ class _Pickler(pickle.Pickler):
     def reducer_override(self, obj: Any) -> Any:
         """Return the place of an object of the run."""
         writer: StateWriter = self._writer
-        kind: type[Any] = type(obj)
+        kind = type(obj)  # pyright: ignore[reportUnknownVariableType] - of any
         if obj is writer.campaign:
             return _the_campaign, ()
         if issubclass(kind, Board):

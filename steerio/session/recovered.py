@@ -23,12 +23,13 @@ class _Call:
 
     def __init__(self, entry: ResultEntry) -> None:
         self.id = entry.settled.task_id
-        self.type: Any = _task_type(entry.task_type) or _Unknown(entry.task_type)
+        kind = _task_type(entry.task_type)
+        self.type: Any = _Unknown(entry.task_type) if kind is None else kind
         self.given: Any = (), {}
         self.created = entry.settled.queued
         self.tags: dict[str, str] = {}
-        if entry.call and isinstance(self.type, TaskType):
-            self.given = self.type.codec.unpack(entry.call, ())
+        if entry.call and kind is not None:
+            self.given = kind.codec.unpack(entry.call, ())
 
 
 class _Unknown:
