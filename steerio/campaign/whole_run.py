@@ -6,8 +6,6 @@ import asyncio
 import contextlib
 import logging
 import signal
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -15,23 +13,16 @@ from steerio.campaign.campaign import Campaign
 from steerio.campaign.conductor import Conductor
 from steerio.campaign.demand import count_workers, seen_pools, task_types, unknown_pools
 from steerio.campaign.interrupts import Interrupts
-from steerio.campaign.keeping import Keeping
-from steerio.campaign.limits import Limits, Spent
+from steerio.campaign.limits import Limits
 from steerio.campaign.lost_broker import Unheard
-from steerio.campaign.parameters import recorded_workers, write_parameters
+from steerio.campaign.parameters import recorded_workers
 from steerio.campaign.plan import Expecting, Plan
-from steerio.campaign.planned_journal import (
-    RunValues,
-    begin_planned,
-    end_planned,
-    open_planned,
-)
-from steerio.campaign.progress import showing, tell
-from steerio.campaign.run_journal import RunJournal
-from steerio.campaign.summing_up import RunOutcome
+from steerio.campaign.planned_journal import RunValues
+from steerio.campaign.progress import showing
+from steerio.campaign.run_record import RunRecord
 from steerio.campaign.watchdog import CLOSE_S, Watchdog, end_process, within
 from steerio.edge.system.threads import in_thread
-from steerio.errors import BrokerLost, JournalFenced, UsageError, leaves
+from steerio.errors import BrokerLost, UsageError, leaves
 from steerio.launch.broker_setup import BrokerSetup
 from steerio.launch.finding import find_broker, is_gone
 from steerio.launch.hosting import Hosting
@@ -44,9 +35,7 @@ from steerio.session.opening import connect
 from steerio.session.run_dir import (
     logging_to,
     make_run_dir,
-    remove_summary,
     reopen_run_dir,
-    write_summary,
 )
 from steerio.session.session import Session
 from steerio.session.session_store import SessionStore
@@ -89,17 +78,13 @@ class Run:
             self._workers, self._needs = _counted(campaign, plan)
             check_thresholds(self._store, {*self._workers, *seen_pools(campaign)})
         self._node = plan.node
-        self._journal: RunJournal | None = None
+        self._record = RunRecord(campaign, plan, self._limits)
         self._watchdog: Expecting | None = None
         self._cancelled = False
-        self._left_behind = False
-        """Whether the caller was told that it has ended, and may have begun it again."""
         self._interrupts: Interrupts | None = None
-        self._began = time.monotonic()
         self._hosting: Hosting | None = None
         self._main: asyncio.Task[Any] | None = None
         self._conductor: Conductor | None = None
-        self._keeping: Keeping | None = None
 
     async def run(self) -> signal.Signals | None:
         """Run the campaign; return the signal that ended it, if one did."""
@@ -132,9 +117,11 @@ class Run:
             folder = reopen_run_dir(plan.resume)
         outcome = because = ""
         with logging_to(folder, terminal=self._ours):
-            self._journal = await open_planned(plan, folder, self._journal_failed)
-            self._begin_record(folder)
-            self._campaign.run_dir = folder
+            await self._record.open(folder)
+            values = RunValues(self._random_seed, self._workers, self._needs)
+            values = self._record.begin(folder, values)
+            self._random_seed = values.random_seed
+            self._workers, self._needs = values.workers, values.needs
             if self._plan.workers is not None:
                 log.info("workers: %s (asked for, else of the class)", self._workers)
             for unknown in unknown_pools(self._campaign, self._workers):
@@ -157,82 +144,12 @@ class Run:
                 log.info("the campaign failed: %s", because)  # the caller shows the error itself
                 raise
             finally:
-                self._end_record(outcome, because)
+                self._record.end(outcome, because)
         return self._interrupted_by
-
-    # -- the record --------------------------------------------------------------------------------
-
-    def _begin_record(self, folder: Path) -> None:
-        """Take over the seed and the workers of a run that goes on, and begin the record."""
-        plan = self._plan
-        try:
-            if self._journal is not None:
-                values = RunValues(self._random_seed, self._workers, self._needs)
-                values = begin_planned(self._journal, self._campaign, plan, values)
-                self._random_seed = values.random_seed
-                self._workers, self._needs = values.workers, values.needs
-            remove_summary(folder)  # of the incarnation before
-            write_parameters(
-                folder,
-                self._campaign,
-                self._workers,
-                self._needs,
-                self._limits,
-                self._random_seed,
-            )
-        except BaseException:
-            if self._journal is not None:
-                self._journal.close()
-            raise
-
-    def _end_record(self, outcome: str, because: str) -> None:
-        """Close the journal, and sum the run up.
-
-        Raises:
-            JournalFenced: the run ended well, but is another process's by now.
-        """
-        fenced = self._close_journal(outcome, because)
-        ended_well = outcome in ("completed", "limited")
-        if fenced is not None and ended_well:
-            outcome = "failed"
-        if fenced is None and not self._left_behind:
-            self._write_summary(outcome, because)
-        if self._plan.progress != "off":
-            tell(
-                self._outcome(outcome, because).in_short(type(self._campaign).__name__), sys.stderr
-            )
-        if fenced is not None and ended_well:
-            raise fenced  # the other process may not know what agents have heard last
-
-    def _journal_failed(self, error: BaseException) -> None:
-        if self._keeping is not None and isinstance(error, Exception):
-            self._keeping.recorder.fail(error)
-
-    def _close_journal(self, outcome: str, because: str) -> JournalFenced | None:
-        """Close the journal; return the error if the run is another process's by now."""
-        journal, self._journal = self._journal, None
-        if journal is None:
-            return None
-        return end_planned(journal, outcome, self._outcome(outcome, because).because)
 
     @property
     def _interrupted_by(self) -> signal.Signals | None:
         return None if self._interrupts is None else self._interrupts.by
-
-    def _write_summary(self, outcome: str, because: str) -> None:
-        folder = self._campaign.run_dir
-        assert folder is not None
-        write_summary(folder, self._outcome(outcome, because).summary())
-
-    def _outcome(self, ended: str, because: str) -> RunOutcome:
-        conductor = self._conductor
-        seconds = time.monotonic() - self._began
-        if conductor is None:
-            return RunOutcome(ended, because, seconds, Spent(self._limits), {})
-        busy = conductor.pools.used.busy()
-        before = 0 if self._keeping is None else self._keeping.recorded_before
-        because = because or conductor.stopping
-        return RunOutcome(ended, because, seconds, conductor.spent, busy, before)
 
     async def _join(self, run_dir: str, name: str) -> None:
         with self._heed_signals():
@@ -293,14 +210,8 @@ class Run:
     async def _conduct(self, session: Session) -> None:
         for kind in self._types:
             kind.note_settings()  # before an agent can change any
-        if self._journal is not None:
-            asked = self._plan.durability is not None
-            self._keeping = Keeping(
-                self._journal, self._journal.past, settings=self._plan.settings, strictly=asked
-            )
-            session.client.count_from(self._journal.past.incarnations)
-        self._conductor = conductor = Conductor(
-            self._campaign, session, self._limits, self._keeping
+        self._conductor = self._record.conductor = conductor = Conductor(
+            self._campaign, session, self._limits, self._record.keeping(session)
         )
         conductor.ending.on_step = self._expect
         self._expect_limit()
@@ -356,9 +267,7 @@ class Run:
             self._conductor.disown()
         if self._hosting is not None:
             await self._hosting.close(because)
-        self._left_behind = True
-        if self._close_journal("failed", because) is None:
-            self._write_summary("failed", because)
+        self._record.leave_behind(because)
 
     def _expect(self, what: str, within_s: float | None) -> None:
         if self._watchdog is not None:
@@ -396,7 +305,7 @@ class Run:
             within(CLOSE_S, lambda: hosting.abandon(because))
             within(CLOSE_S, hosting.remove_files)
         # a file system may not answer, and the main thread may change the counts
-        within(CLOSE_S, lambda: self._write_summary(outcome, because))
+        within(CLOSE_S, lambda: self._record.write_summary(outcome, because))
         within(CLOSE_S, lambda: log.info("%s: %s", outcome, because))
 
     def _asked_to_stop(self, reason: str) -> None:
