@@ -58,18 +58,18 @@ class Conductor:
         self._ended = asyncio.Event()
         self._error: Exception | None = None
         self._group: anyio.abc.TaskGroup | None = None
-        self._dealing = Dealing(self, campaign)
+        self.dealing = Dealing(self, campaign)
         self._periods = 0
         self._after = session.client.last_id
         """The campaign's tasks have higher ids; earlier tasks of the session may still end."""
         self._disowned = False
-        self._outstanding: dict[int, Task[Any]] = {}
+        self.outstanding: dict[int, Task[Any]] = {}
         self.latecomers = Latecomers()
         self.agents = LastingAgents(self.latecomers)
         tolerated = self.spent.limits.failures is not None
         self._unhandled = Unhandled(session, self.fail, self._broker_lost, tolerated=tolerated)
         self.feeder = Feeder(session, self.fail, self._may_feed)
-        self.idleness = Idleness(self._dealing.idle, session, self.feeder)
+        self.idleness = Idleness(self.dealing.idle, session, self.feeder)
         self.pools = PoolWatch(
             session, self.feeder, self.idleness, fail=self.fail, look_if_quiet=self.look_if_quiet
         )
@@ -81,7 +81,7 @@ class Conductor:
         )
         self._deafness: asyncio.TimerHandle | None = None
         self._keeping = keeping
-        self._began = asyncio.get_running_loop().time()
+        self.began = asyncio.get_running_loop().time()
         self.limited = False
         """Whether it stops because a limit is reached."""
         self._started = False
@@ -91,7 +91,7 @@ class Conductor:
         """Whether tasks that `Campaign.finish` had submitted were cancelled."""
 
     def __repr__(self) -> str:
-        return f"<Conductor of {self._name}: {len(self._outstanding)} tasks outstanding>"
+        return f"<Conductor of {self._name}: {len(self.outstanding)} tasks outstanding>"
 
     # -- the run -----------------------------------------------------------------------
 
@@ -162,14 +162,14 @@ class Conductor:
         except Exception as error:  # noqa: BLE001 - of the user's code; raised like an agent's
             raise ExceptionGroup(f"{self._name} failed", [error]) from None
         # agents that were cut short may well have left too few failures for a call
-        self._unhandled.report_rest(() if self.ending.must else self._dealing.calls)
+        self._unhandled.report_rest(() if self.ending.must else self.dealing.calls)
         if self._error is not None:
             raise ExceptionGroup(f"{self._name} failed", [self._error])
 
     async def _conduct(self) -> None:
         async with anyio.create_task_group() as group:
             self._group = group
-            for calls in self._dealing.idle:
+            for calls in self.dealing.idle:
                 self.session.check_pool(calls.trigger.subject)
             self.pools.follow()
             group.start_soon(self.pools.watch_failures, name=f"{self._name}.pools")
@@ -194,14 +194,14 @@ class Conductor:
         """Have the campaign prepared: by ``setup``, or from the last snapshot."""
         name, prepare = "setup", self.campaign.setup
         if self._keeping is not None and self._keeping.restores:
-            self._began -= await self._keeping.restore()
+            self.began -= await self._keeping.restore()
             self._submitted = True
             name, prepare = "resumed", self.campaign.resumed
         with self.latecomers.may_cut(f"{self._name}.setup"):
             await as_agent(f"{self._name}.{name}", prepare(), self.explains)
 
     def _start_calls(self, group: anyio.abc.TaskGroup) -> None:
-        for calls in self._dealing.calls:
+        for calls in self.dealing.calls:
             match calls.trigger.kind:
                 case "agent" if calls.name in self.agents.ended:
                     pass
@@ -228,9 +228,9 @@ class Conductor:
             log.info("stopping: %s", reason)
         self._stopped_finish = self._stopped_finish or (self._finishing and cancel)
         if cancel:
-            self.session.cancel(self._outstanding.values(), reason)
+            self.session.cancel(self.outstanding.values(), reason)
         else:
-            self.session.client.cancel(list(self._outstanding), reason, queued_only=True)
+            self.session.client.cancel(list(self.outstanding), reason, queued_only=True)
         asyncio.get_running_loop().call_soon(self.look_if_quiet)
 
     def interrupt(self) -> None:
@@ -246,10 +246,10 @@ class Conductor:
         self.ending.begin(reason, drain=drain)
 
     def _cancel_tasks(self, reason: str) -> None:
-        self.session.cancel(self._outstanding.values(), reason)
+        self.session.cancel(self.outstanding.values(), reason)
 
     def _cut_short(self, why: str) -> None:
-        for name in self._dealing.busy if self._started else [f"{self._name}.setup"]:
+        for name in self.dealing.busy if self._started else [f"{self._name}.setup"]:
             self.latecomers.cut(name, why)
         self._ended.set()
 
@@ -277,7 +277,7 @@ class Conductor:
         """End the campaign if nothing can happen any more."""
         if self._keeping is not None and self._keeping.snapshots.due:
             self._keeping.snapshots.look()
-        if not self._started or self._outstanding or not self._dealing.at_rest:
+        if not self._started or self.outstanding or not self.dealing.at_rest:
             return
         if not self.stopping and self._expects_more():
             return
@@ -291,7 +291,7 @@ class Conductor:
         if self.agents.running or self._periods:
             return True
         self.feeder.find_boards()  # a board may have been put into a list since
-        if self.feeder.waiting > 0 or self._outstanding:
+        if self.feeder.waiting > 0 or self.outstanding:
             return True
         return self.idleness.may_answer()
 
@@ -327,31 +327,9 @@ class Conductor:
         return None if self._keeping is None else self._keeping.snapshots.held
 
     @property
-    def is_quiet(self) -> bool:
-        """Whether no call is under way, and each agent has ended or waits in ``checkpoint``."""
-        if self.stopping or self._ended.is_set():
-            return False
-        return self.agents.all_parked and not self._dealing.busy
-
-    @property
-    def is_soon_quiet(self) -> bool:
-        """Whether that may be so soon, if no other call begins: an ``@agent`` waits for it."""
-        return not self.stopping and self.agents.some_parked
-
-    @property
-    def all_calls(self) -> list[Calls]:
-        """The calls of all triggered methods."""
-        return self._dealing.calls
-
-    @property
-    def loose_tasks(self) -> list[Task[Any]]:
-        """The tasks that are out and come from no board."""
-        return [task for task in self._outstanding.values() if not self.feeder.handed_out(task)]
-
-    @property
-    def seconds(self) -> float:
-        """The seconds that the campaign has run, in all incarnations."""
-        return asyncio.get_running_loop().time() - self._began
+    def goes_on(self) -> bool:
+        """Whether it has neither ended nor begun to."""
+        return not (self.stopping or self._ended.is_set())
 
     async def checkpoint(self) -> None:
         """Wait while a snapshot is taken, if one is due."""
@@ -368,7 +346,7 @@ class Conductor:
             self.latecomers.add(task.id)
             task.cancel(self.stopping)
         else:
-            self._outstanding[task.id] = task
+            self.outstanding[task.id] = task
 
     def task_waits(self, task: Task[Any], *, waits: bool) -> None:
         """Tell the feeder whether a task waits for others."""
@@ -386,7 +364,7 @@ class Conductor:
         """Count a result, and give it to the triggers that want it."""
         if task.id <= self._after:  # it was submitted before the campaign began
             return
-        self._outstanding.pop(task.id, None)
+        self.outstanding.pop(task.id, None)
         of_board = self.feeder.ended(task)
         self.idleness.task_seen()
         if self.latecomers.discard(task.id) and isinstance(result, Cancelled):
@@ -399,11 +377,11 @@ class Conductor:
         if reached and not self.stopping:
             self._stop_for_limit(reached)
         bad = not isinstance(result, (Succeeded, Cancelled))
-        handled = self._dealing.deal(task, result, bad=bad)
+        handled = self.dealing.deal(task, result, bad=bad)
         if bad and not handled:
             self._unhandled.ended(task, result, of_board=of_board)
         self.feeder.feed()
-        if not self._outstanding:
+        if not self.outstanding:
             asyncio.get_running_loop().call_soon(self.look_if_quiet)
 
     # -- attributes and events --------------------------------------------------------------
@@ -414,7 +392,7 @@ class Conductor:
 
     def publish(self, event: object) -> None:
         """Give an event to the handlers that want it, and to all event streams."""
-        self._dealing.tell(event)
+        self.dealing.tell(event)
         self.session.publish(event)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections import Counter
 from collections.abc import Iterator
@@ -18,6 +19,8 @@ from steerio.campaign.captured import (
     decode_content,
     restore_boards,
 )
+from steerio.campaign.dealing import Dealing
+from steerio.campaign.feeding import Feeder
 from steerio.campaign.lasting_agents import LastingAgents
 from steerio.campaign.limits import Spent
 from steerio.campaign.past import Past
@@ -44,30 +47,15 @@ class KeptRun(Protocol):
     session: Session
     spent: Spent
     agents: LastingAgents
+    dealing: Dealing
+    feeder: Feeder
+    outstanding: dict[int, Task[Any]]
+    began: float
+    """When it began, by the loop's clock; with earlier incarnations, so long before."""
 
     @property
-    def all_calls(self) -> list[Calls]:
-        """The calls of all triggered methods."""
-        ...
-
-    @property
-    def is_quiet(self) -> bool:
-        """Whether no call is under way, and each agent has ended or waits in ``checkpoint``."""
-        ...
-
-    @property
-    def is_soon_quiet(self) -> bool:
-        """Whether that may be so soon, if no other call begins."""
-        ...
-
-    @property
-    def loose_tasks(self) -> list[Task[Any]]:
-        """The tasks that are out and come from no board."""
-        ...
-
-    @property
-    def seconds(self) -> float:
-        """The seconds that the campaign has run, in all incarnations."""
+    def goes_on(self) -> bool:
+        """Whether it has neither ended nor begun to."""
         ...
 
     def fail(self, error: Exception) -> None:
@@ -151,8 +139,8 @@ class Keeping:
             self._journal,
             self._capture,
             run.session.store.content_of,
-            lambda: run.is_quiet,
-            lambda: run.is_soon_quiet,
+            lambda: run.goes_on and run.agents.all_parked and not run.dealing.busy,
+            lambda: run.goes_on and run.agents.some_parked,
             every_s=self._settings.snapshot_s,
             every_results=self._settings.snapshot_results,
             covers=self.past.covers,
@@ -188,10 +176,20 @@ class Keeping:
             kind=f"{kind.__module__}:{kind.__qualname__}",
             version=kind.state_version,
             attributes=_saved(campaign),
-            calls=[s for n, each in _placed(run.all_calls) if (s := each.state(n)) is not None],
-            tasks=[_submission(task) for task in run.loose_tasks],
+            calls=[s for n, each in _placed(run.dealing.calls) if (s := each.state(n)) is not None],
+            tasks=[
+                _submission(task)
+                for task in run.outstanding.values()
+                if not run.feeder.handed_out(task)
+            ],
             ended=sorted(run.agents.ended),
-            spent=(spent.tasks, spent.successes, spent.failures, spent.worker_s, run.seconds),
+            spent=(
+                spent.tasks,
+                spent.successes,
+                spent.failures,
+                spent.worker_s,
+                asyncio.get_running_loop().time() - run.began,
+            ),
         )
         writer = StateWriter(campaign, [each.board for each in boards])
         return Captured(
@@ -224,7 +222,7 @@ class Keeping:
             ) from None
         _check_kind(campaign, state)
         campaign.restore_state(state.attributes, state.version)
-        _restore_calls(run.all_calls, state)
+        _restore_calls(run.dealing.calls, state)
         run.agents.ended.update(state.ended)
         spent = run.spent
         spent.tasks, spent.successes, spent.failures, spent.worker_s, seconds = state.spent
