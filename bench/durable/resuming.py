@@ -96,7 +96,7 @@ def write_run(folder: Path, tasks: int) -> float:
     """Write the journal of a run; return its bytes for each task."""
     folder.mkdir()
     journal = open_run_journal(folder, Durability.PROCESS, print)
-    journal.begin(Began(FORMAT, "bench.durable.resuming:Million", "", b"", 1, ""))
+    journal.begin(Began(FORMAT, "bench.durable.resuming:Million", b"", b"", 1, ""))
     covered = int(tasks * SHARE_COVERED)
     kind = as_task_type(noop)
     for first in range(0, tasks, BATCH):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
@@ -17,6 +18,7 @@ from steerio.edge.record.entries import FORMAT, Began, EndedEntry, EntryKind, en
 from steerio.edge.record.journal_segments import JournalReader
 from steerio.edge.record.opening_journals import OpenJournal, open_folder, remove_below
 from steerio.edge.system.own_files import writing_to
+from steerio.edge.wire.headers import escape
 from steerio.errors import JournalFailed, JournalFenced, JournalFull, StateError, UsageError
 from steerio.model.places import WorkerNeeds
 from steerio.session.run_dir import JOURNAL
@@ -72,7 +74,7 @@ class RunJournal:
     def end(self, outcome: str, because: str) -> None:
         """Note how the run ended, and close the journal; problems are logged only."""
         try:
-            self.append([(EntryKind.ENDED, encode_entry(EndedEntry(outcome, because)))])
+            self.append([(EntryKind.ENDED, encode_entry(EndedEntry(outcome, escape(because))))])
         except (JournalFull, JournalFailed) as error:
             log.warning("the end of the run is not in its journal: %s", error)
         except JournalFenced as error:
@@ -155,8 +157,10 @@ def began_now(
         arguments = StateWriter(campaign, []).write(getattr(campaign, "_made_with", None) or {})
     except StateError:
         arguments = b""
-    name = f"{kind.__module__}:{kind.__qualname__}"
-    return Began(FORMAT, name, file, arguments, random_seed, __version__, *asked)
+    name = escape(f"{kind.__module__}:{kind.__qualname__}")
+    return Began(
+        FORMAT, escape(name), os.fsencode(file), arguments, random_seed, __version__, *asked
+    )
 
 
 def arguments_of(began: Began) -> dict[str, Any]:

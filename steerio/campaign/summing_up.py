@@ -29,10 +29,16 @@ class RunOutcome(Struct, frozen=True):
     busy: Mapping[str, float]
     recorded: int = 0
 
+    @property
+    def limited(self) -> bool:
+        """Whether it ended because a limit was reached, so that it may go on with others."""
+        return self.ended == "limited"
+
     def summary(self) -> dict[str, Any]:
         """Return all of it by name."""
         return {
-            "ended": self.ended,
+            "ended": "completed" if self.limited else self.ended,
+            "limited": self.limited,
             "because": self.because,
             "seconds": self.seconds,
             "tasks": self.spent.tasks,
@@ -46,9 +52,10 @@ class RunOutcome(Struct, frozen=True):
     def in_short(self, name: str) -> str:
         """Return a line on how the campaign of this name ended."""
         shares = ", ".join(f"{pool} {share:.0%}" for pool, share in self.busy.items())
+        ended = "completed" if self.limited else self.ended
         before = f" ({self.recorded} recorded before)" if self.recorded else ""
         return (
-            f"{name} {self.ended}: {counted(self.spent.tasks, 'task')}{before}, "
+            f"{name} {ended}: {counted(self.spent.tasks, 'task')}{before}, "
             f"{self.spent.failures} of them failed, in {self.seconds:.1f} s; "
             f"busy: {shares or 'no workers'}"
         )

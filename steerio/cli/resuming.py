@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import types
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ def resume_run(given: dict[str, Any]) -> None:
             f"the run in {run_dir} was not started by steerio run: run your program again, with "
             f"steerio.run(campaign, resume={str(run_dir)!r})"
         )
-    path = Path(began.file)
+    path = Path(os.fsdecode(began.file))
     if not path.is_file():
         raise UsageError(
             f"the campaign was in {path}, which is not there any more: say where it is now, with "

@@ -149,10 +149,10 @@ def remove_summary(path: Path) -> None:
 def is_complete(path: Path) -> bool:
     """Say whether the run there is known to have ended by itself."""
     try:
-        ended: object = from_json((path / SUMMARY).read_bytes(), dict[str, Any])["ended"]
+        summary = from_json((path / SUMMARY).read_bytes(), dict[str, Any])
+        return bool(summary["ended"] == "completed" and not summary["limited"])
     except (OSError, KeyError, msgspec.DecodeError):
         return False
-    return ended == "completed"
 
 
 @contextlib.contextmanager

@@ -94,10 +94,11 @@ def test_a_campaign_that_reached_a_limit_goes_on_without_it(
     place.open_gate(5)
     value = because.partition(" ")[0]
     output = place.done(*place.run(limit, value, "--workers", "1", "--grace", "drain=0"))
-    assert "Search limited: 5 tasks" in output
+    assert "Search completed: 5 tasks" in output
     assert "to go on: steerio resume record\n" in output
     summary = json.loads((place.record / "summary.json").read_text())
-    assert (summary["ended"], summary["because"].startswith(because)) == ("limited", True)
+    assert (summary["ended"], summary["limited"]) == ("completed", True)
+    assert summary["because"].startswith(because)
     place.open_gate(1_000_000)
     assert "recorded 7." in place.done(*place.resume("--limit-tasks", "7", "--workers", "1"))
     assert summed() in place.done(*place.resume())

@@ -186,7 +186,7 @@ def test_a_journal_of_a_later_format_is_left_to_a_later_version(place: Place) ->
     place.record.mkdir()
     (place.record / "journal").mkdir()
     journal = open_folder(place.record / "journal")
-    began = Began(FORMAT + 1, "search:Search", str(place.file), b"", 0, "99.0")
+    began = Began(FORMAT + 1, "search:Search", bytes(place.file), b"", 0, "99.0")
     journal.writer.append([(EntryKind.BEGAN, encode_entry(began))])
     journal.writer.close()
     for command in (place.resume(), steerio_command("run", "search.py", "--resume", "record")):

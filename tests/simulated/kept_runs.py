@@ -68,7 +68,7 @@ def play(
     past = journal.past
 
     async def run() -> Keeping:
-        journal.append([(EntryKind.BEGAN, encode_entry(Began(1, "", "", b"", 0, "")))])
+        journal.append([(EntryKind.BEGAN, encode_entry(Began(1, "", b"", b"", 0, "")))])
         keeping = Keeping(journal, past, settings=Settings(snapshot_s=every_s))
         cluster = SimulatedCluster({"default": workers}, model=model or Model(1.0), seed=seed)
         async with cluster, cluster.session("test") as session:

@@ -164,7 +164,7 @@ def play(campaign: Campaign, disk: CrashingDisk, ledger: Ledger, setting: Settin
     async def run() -> Keeping:
         loop: Any = asyncio.get_running_loop()
         loop.set_exception_handler(lambda _, context: problems.append(context))
-        journal.append([(EntryKind.BEGAN, encode_entry(Began(1, "", "", b"", 0, "")))])
+        journal.append([(EntryKind.BEGAN, encode_entry(Began(1, "", b"", b"", 0, "")))])
         setting.fill(disk)
         keeping = WatchedKeeping(journal, setting)
         cluster = SimulatedCluster(

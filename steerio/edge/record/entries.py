@@ -58,7 +58,7 @@ class Began(Struct, frozen=True, gc=False):
     Attributes:
         format: of the entries.
         campaign: its class, as ``module:qualname``.
-        file: the file that defines it, if it was loaded as one; else empty.
+        file: the name of the file that defines it, if it was loaded as one; else empty.
         arguments: those of its ``__init__``, by name, pickled; empty: they cannot be.
         random_seed: of workers and tasks.
         version: of steerio.
@@ -67,7 +67,7 @@ class Began(Struct, frozen=True, gc=False):
 
     format: int
     campaign: str
-    file: str
+    file: bytes
     arguments: bytes
     random_seed: int
     version: str
