@@ -12,7 +12,7 @@ import logging
 from collections.abc import Callable, Generator, Sequence
 from math import ceil
 from threading import get_ident
-from typing import cast
+from typing import Protocol, cast
 
 from steerio.edge.wire.endpoint import Frames, LinkEndpoint
 from steerio.edge.wire.headers import refuse_unreadable
@@ -43,7 +43,19 @@ DEEDS: dict[type, str] = {
 """Requests of clients that are more than looking on, in words."""
 Received = Sequence[tuple[ms.FromBroker, Frames]]
 """A batch of messages, each with its frames."""
-Recording = Callable[[Received], Received]
+
+
+class Recording(Protocol):
+    """A recorder of results, as seen by the line."""
+
+    def take_in(self, received: Received) -> Received:
+        """Take a batch in before it is dealt out; return the part to deal out now."""
+        ...
+
+    def dealt(self) -> None:
+        """Take in that this part is dealt out."""
+        ...
+
 
 RECEIVED_AT_ONCE = 1_000
 """Most messages that are dealt out before other callbacks of the loop have their turn."""
@@ -72,7 +84,7 @@ class Line:
         self.observes = False
         """Whether the broker lets this client only look on."""
         self.recording: Recording | None = None
-        """Takes each batch in before it is dealt out, and returns the part to deal out now."""
+        """Takes each batch in before it is dealt out."""
         self._link = link
         self._loop = loop
         self._deal = deal
@@ -218,7 +230,12 @@ class Line:
         except OSError as error:
             self._lose(str(error))
             return
-        self.deal_all(received if self.recording is None else self.recording(received))
+        recording = self.recording
+        if recording is None:
+            self.deal_all(received)
+        else:
+            self.deal_all(recording.take_in(received))
+            recording.dealt()
         if not self._is_lost() and self._link.ready():
             self._loop.call_soon(self._wake)
 

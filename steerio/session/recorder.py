@@ -45,6 +45,7 @@ RECORDED = frozenset({"succeeded", "failed", "timed_out"})
 """The ends that are recorded."""
 SHOWN_BYTES = 2048
 """Longer arguments are not recorded beside their digest."""
+UNRECORDED = "the result of task %d cannot be recorded: %s"
 RETRY_S = 1.0
 """Seconds after which an append is tried again if there was no room."""
 
@@ -94,7 +95,7 @@ class ResultRecorder:
         self.failed = False
         self.full = False
         """Whether the journal has no room, so that no news is dealt out."""
-        client.record_by(self._take_in)
+        client.record_by(self)
 
     def __repr__(self) -> str:
         state = "full" if self.full else "failed" if self.failed else "recording"
@@ -150,16 +151,15 @@ class ResultRecorder:
 
     # -- results ---------------------------------------------------------------------------------
 
-    def _take_in(self, received: Received) -> Received:
+    def take_in(self, received: Received) -> Received:
         """Record the results in a batch; return the messages that may be dealt out now."""
         if not self._waiting and not self.failed and self._record(received):
             self.dealing = True
-            self._loop.call_soon(self._dealt)
             return received
         self._waiting.append(received)
         return ()
 
-    def _dealt(self) -> None:
+    def dealt(self) -> None:
         """Take in that all that was recorded is dealt out."""
         self.dealing = False
 
@@ -172,7 +172,10 @@ class ResultRecorder:
                 if call is not None:
                     numbers.append(message.task_id)
                     if message.ended_as in RECORDED:
-                        entries += _entries(call, message, frames)
+                        try:
+                            entries += _entries(call, message, frames)
+                        except Exception as error:  # noqa: BLE001 - the others must get through
+                            log.warning(UNRECORDED, message.task_id, error)
         if entries and not self._append(entries):
             return False
         for number in numbers:
@@ -291,15 +294,13 @@ class ResultRecorder:
 
 def _entries(call: Call, message: ms.TaskSettled, frames: Frames) -> list[tuple[int, bytes]]:
     """Return the entries of a result whose value came with its message."""
+    if not frames:
+        return [(EntryKind.RESULT, encode_result(call, message, ()))]
 
     def entry(parts: Parts | None) -> tuple[int, bytes]:
         return EntryKind.RESULT, encode_result(call, message, () if parts else frames, parts)
 
-    try:
-        return list(_in_parts(frames, entry)) if frames else [entry(None)]
-    except Exception as error:  # noqa: BLE001 - the others of its batch must get through
-        log.warning("the result of task %d cannot be recorded: %s", message.task_id, error)
-        return []
+    return list(_in_parts(frames, entry))
 
 
 def _in_parts(

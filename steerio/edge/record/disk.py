@@ -176,6 +176,8 @@ def write_all(disk: Disk, descriptor: int, pieces: Sequence[bytes], offset: int)
     Raises:
         OSError: a part was perhaps written.
     """
+    if len(pieces) == 1 and disk.write(descriptor, pieces, offset) == len(pieces[0]):
+        return  # the usual case; if a part was taken, it is written again
     left, first = list(pieces), 0
     while first < len(left):
         written = disk.write(descriptor, left[first : first + PIECES_AT_ONCE], offset)

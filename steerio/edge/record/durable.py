@@ -29,6 +29,10 @@ class Durability(enum.Enum):
     STRICT = "strict"
 
 
+def _length_of(entries: Sequence[tuple[int, bytes]]) -> int:
+    return sum(len(body) for _, body in entries)
+
+
 def _nothing(_: object) -> None:
     pass
 
@@ -94,7 +98,7 @@ class DurableJournal:
         if self.level is Durability.STRICT:
             self._on_synced(self._writer.sync())
         elif self.level is Durability.MACHINE:
-            self._note(sum(len(body) for _, body in entries))
+            self._note(len(entries[0][1]) if len(entries) == 1 else _length_of(entries))
         elif time.monotonic() >= self._check_at:
             self._writer.check()
             self._check_at = time.monotonic() + SYNC_S

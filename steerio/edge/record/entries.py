@@ -149,8 +149,9 @@ def encode_result(
     call: Call, settled: TaskSettled, frames: Sequence[Any], parts: Parts | None = None
 ) -> bytes:
     """Return the body of a result's frame: the digest of its call, and the entry."""
-    entry = ResultEntry(call.task_type, call.body, settled, [memoryview(f) for f in frames], parts)
-    return call.key + _encode(entry)
+    parts_of_it = [memoryview(frame) for frame in frames] if frames else ()
+    # as the fields of a `ResultEntry`, which takes as long to make as all of this
+    return call.key + _encode((call.task_type, call.body, settled, parts_of_it, parts))
 
 
 def key_of(body: bytes) -> bytes:
