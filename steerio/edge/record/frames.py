@@ -15,9 +15,9 @@ import os
 import struct
 from collections.abc import Iterator, Sequence
 
-from crc32c import crc32c
 from msgspec import Struct
 
+from steerio.edge.record.checksums import crc32c
 from steerio.errors import JournalDamaged
 
 MAGIC = b"STEERIOJ"
