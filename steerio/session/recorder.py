@@ -16,7 +16,6 @@ import logging
 import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from types import FunctionType
 from typing import Any, Protocol
 
 from steerio.client.client import Client
@@ -129,7 +128,7 @@ class ResultRecorder:
         if kind.kind == "generator":
             return False
         try:
-            code = b"" if _is_known_by_name(kind.function) else spec.code
+            code = b"" if kind.is_known_by_name else spec.code
             key = digest_call(kind.name, kind.version, code, args, kwargs)
         except EncodingError as error:
             if kind.name not in self._untold:
@@ -314,9 +313,3 @@ def _in_parts(
     for body in parts_of(number, pieces):
         yield EntryKind.PART, body
     yield entry(Parts(number, [memoryview(piece).nbytes for piece in pieces]))
-
-
-def _is_known_by_name(function: Any) -> bool:
-    """Say whether a function's name, and the version that it is given, tell which it is."""
-    is_plain = type(function) is FunctionType and not function.__closure__
-    return is_plain and "<" not in function.__qualname__  # as of lambdas, and in functions

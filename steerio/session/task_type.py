@@ -115,6 +115,13 @@ class TaskType(Generic[P, R]):
         """The codec of its arguments and value."""
         return _codec(self.function, self.name)
 
+    @functools.cached_property
+    def is_known_by_name(self) -> bool:
+        """Whether the function's name, and the version that it is given, tell which it is."""
+        function: Any = self.function
+        is_plain = type(function) is FunctionType and not function.__closure__
+        return is_plain and "<" not in function.__qualname__  # as of lambdas, and in functions
+
     spec = _Spec()
 
     def _made_spec(self) -> TaskSpec:
