@@ -1,4 +1,4 @@
-"""SnapshotTaker of a campaign: its state between two calls, so that a resume need not replay all.
+"""Snapshots of a campaign: its state between two calls, so that a resume need not replay all.
 
 Theory. The state can be told between calls: when no handler is under way, and each ``@agent`` has
 ended or waits in ``checkpoint()``. When a snapshot is due, calls that would begin are held for a
@@ -36,7 +36,7 @@ SHARE = 0.01
 """Largest share of the loop's time that is spent on copies of the state."""
 NONE = "no snapshot can be taken now, so a resume would replay the results from the last one"
 KEPT = 3
-"""SnapshotTaker of which the frames behind them are kept."""
+"""Snapshots of which the frames behind them are kept."""
 
 
 class Durable(Protocol):
@@ -98,7 +98,7 @@ class SnapshotTaker:
         self._writing: asyncio.Task[None] | None = None
         self._closed = False
         self._told = ""
-        self._taken_at = self._loop.time()
+        self._taken_at = self._hold_from = self._loop.time()
         self._took_s = 0.0
         """Seconds for which the loop stood still for the last one."""
         self.taken = 0
@@ -116,8 +116,7 @@ class SnapshotTaker:
         self._closed = True
         self._due = False
         self._let_go()
-        if self._timer is not None:
-            self._timer.cancel()
+        self._stop_timer()
         if self._writing is not None:
             self._writing.cancel()
 
@@ -145,9 +144,11 @@ class SnapshotTaker:
             self._loop.call_soon(self.look)
         elif self._is_quiet() and not self._recorder.busy and not self._recorder.replay.under_way:
             self._take()
-        elif self._held is None and self._may_hold():
+        elif self._held is None and self._may_hold() and self._loop.time() >= self._hold_from:
             self._held = self._loop.create_future()
-            since_s = self._loop.time() - self._taken_at
+            now = self._loop.time()
+            since_s = now - self._taken_at
+            self._hold_from = now + since_s  # else ever longer holds would follow one another
             self._wait(max(HOLD_S, SHARE_HELD * since_s), self._give_up)
 
     def refuse(self, reason: str) -> None:
@@ -156,11 +157,15 @@ class SnapshotTaker:
         self._give_up()
 
     def _wait(self, seconds: float | None = None, then: Callable[[], None] | None = None) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
+        self._stop_timer()
         if self._closed:  # while one was written
             return
-        self._timer = self._loop.call_later(seconds or self._every_s, then or self._is_due)
+        usual = max(self._every_s, self._took_s / SHARE)
+        self._timer = self._loop.call_later(seconds or usual, then or self._is_due)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
 
     def _is_due(self) -> None:
         self._due = True
@@ -181,6 +186,7 @@ class SnapshotTaker:
     def _take(self) -> None:
         self._due = False
         self._results = 0
+        self._stop_timer()  # the next is due some time after this is written
         covers = self._journal.written_to
         began = self._loop.time()
         try:
@@ -188,7 +194,7 @@ class SnapshotTaker:
         except StateError as error:
             self.refuse(str(error))
             return
-        self._taken_at = self._loop.time()
+        self._taken_at = self._hold_from = self._loop.time()
         self._took_s = self._taken_at - began
         if self._took_s > LONG_S:
             self._say(
