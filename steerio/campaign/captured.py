@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any
@@ -15,7 +16,8 @@ from steerio.campaign.calls import CallsState
 from steerio.campaign.found_boards import boards_in
 from steerio.campaign.state import Places, StateWriter, read_state
 from steerio.errors import ObjectMissing, StateError
-from steerio.model.objects import StoredObject, Version
+from steerio.model.objects import StoredObject
+from steerio.session.reference import Reference
 from steerio.session.replay import RecordedResult
 
 OBJECTS_BYTES = 64 << 20
@@ -55,12 +57,12 @@ class CampaignState(Struct):
 
 
 class CapturedBoard(Struct):
-    """A board, a copy of its tables, and its place in the campaign."""
+    """A board, a copy of its tables, and the place at which ``__init__`` puts it, if it does."""
 
     board: Board[Any]
     state: BoardState[Any]
     attribute: str
-    place: int
+    place: int | None
 
 
 class Captured(Struct):
@@ -78,7 +80,7 @@ class Captured(Struct):
     writer: StateWriter
     head: bytes
     boards: list[CapturedBoard]
-    versions: dict[str, Version]
+    versions: dict[str, Reference]
     left: list[RecordedResult]
     pools: dict[str, int]
 
@@ -87,13 +89,16 @@ class BoardContent(Struct, array_like=True):
     """A board: its entries, pickled, some at a time.
 
     Attributes:
-        attribute, place: the attribute of the campaign that has it, and its place there.
+        attribute: the attribute of the campaign that has it; ``place``: there, as it was made by
+            ``__init__``; ``None``: it was made later.
+        task_type: the name of its task type.
         made_of: its class and settings, pickled; empty: they cannot be.
         order: the number of the entry that was added last.
     """
 
     attribute: str
-    place: int
+    place: int | None
+    task_type: str
     made_of: bytes
     order: int
     waiting: list[bytes]
@@ -134,13 +139,39 @@ class Content(Struct, array_like=True):
 _decode = msgspec.msgpack.Decoder(Content).decode
 
 
-def capture_boards(campaign: object) -> list[CapturedBoard]:
+class MadePlaces:
+    """The places of the boards that the ``__init__`` of a campaign has made.
+
+    Those in a set have none: its order is another in each process.
+
+    Args:
+        campaign: was just made.
+    """
+
+    def __init__(self, campaign: object) -> None:
+        self._places: dict[int, tuple[weakref.ref[Board[Any]], str, int]] = {}
+        for name, value in vars(campaign).items():
+            if not issubclass(type(value), (set, frozenset)):
+                for place, board in enumerate(boards_in(value)):
+                    self._places.setdefault(id(board), (weakref.ref(board), name, place))
+
+    def __repr__(self) -> str:
+        return f"<MadePlaces of {len(self._places)} boards>"
+
+    def of(self, board: Board[Any]) -> tuple[str, int] | None:
+        """Return the attribute in which a board was put, and its place there."""
+        found, name, place = self._places.get(id(board), (None, "", 0))
+        return (name, place) if found is not None and found() is board else None
+
+
+def capture_boards(campaign: object, made: MadePlaces) -> list[CapturedBoard]:
     """Return the boards of a campaign, with copies of their tables."""
     found: dict[int, CapturedBoard] = {}
     for name, value in vars(campaign).items():
-        for place, board in enumerate(boards_in(value)):
+        for board in boards_in(value):
             if id(board) not in found:
-                found[id(board)] = CapturedBoard(board, board.state(), name, place)
+                attribute, place = made.of(board) or (name, None)
+                found[id(board)] = CapturedBoard(board, board.state(), attribute, place)
     return list(found.values())
 
 
@@ -154,36 +185,38 @@ def encode_captured(
         content_of: returns the parts of an object of the store.
 
     Raises:
-        StateError: an entry of a board cannot be pickled; or an object is too long, or gone.
+        StateError: an entry of a board, or one that was made after the campaign, cannot be pickled;
+            or an object is too long, or gone.
     """
     write = captured.writer.write
 
     def content(each: CapturedBoard) -> BoardContent:
         try:
             made_of = write((type(each.board), each.board.settings()))
-        except StateError:  # its place in a campaign that was just made tells it, too
-            made_of = b""
+        except StateError as error:
+            if each.place is None:
+                raise StateError(f"{each.board!r} was not made in __init__, and {error}") from None
+            made_of = b""  # its place in a campaign that was just made tells it, too
         state = each.state
         tables = (state.waiting.items(), state.out.items(), state.ended)
         chunks = [[write(some) for some in _some_at_a_time(table)] for table in tables]
-        return BoardContent(each.attribute, each.place, made_of, state.order, *chunks)
+        name = each.board.task_type.name
+        return BoardContent(each.attribute, each.place, name, made_of, state.order, *chunks)
 
     boards = [content(each) for each in captured.boards]
-    versions = {name: (v.stored.name, v.number) for name, v in captured.versions.items()}
-    wanted = dict(captured.writer.objects)
-    for version in captured.versions.values():
-        wanted.setdefault(version.stored.name, (version.stored, version.number))
-    objects = _contents(wanted, content_of)
+    versions = {name: (v.stored.name, v.version or 0) for name, v in captured.versions.items()}
+    newest = {version.stored.name: version for version in captured.versions.values()}
+    objects = _contents(newest | captured.writer.references, content_of)
     return msgspec.msgpack.encode(
         Content(captured.head, boards, objects, versions, captured.left, captured.pools)
     )
 
 
 def _contents(
-    wanted: dict[bytes, tuple[StoredObject, int | None]],
+    wanted: dict[bytes, Reference],
     content_of: Callable[[StoredObject], Sequence[Any]],
 ) -> list[ObjectContent]:
-    nbytes = sum(stored.nbytes for stored, _ in wanted.values())
+    nbytes = sum(each.stored.nbytes for each in wanted.values())
     if nbytes > OBJECTS_BYTES:
         raise StateError(
             f"its references and versions stand for {nbytes} bytes, and at most {OBJECTS_BYTES} "
@@ -191,8 +224,8 @@ def _contents(
         )
     try:
         return [
-            ObjectContent(name, [bytes(part) for part in content_of(stored)], version)
-            for name, (stored, version) in wanted.items()
+            ObjectContent(name, [bytes(part) for part in content_of(each.stored)], each.version)
+            for name, each in wanted.items()
         ]
     except ObjectMissing as error:
         raise StateError(str(error)) from None
@@ -213,7 +246,7 @@ def decode_content(content: bytes) -> Content:
 def restore_boards(contents: list[BoardContent], places: Places) -> None:
     """Note the boards of a snapshot in ``places``, with their state.
 
-    A board that the campaign has made at its place is taken; else one is made anew.
+    A board that ``__init__`` has made at its place is taken; else one is made anew.
 
     Raises:
         StateError: that cannot be done.
@@ -221,8 +254,12 @@ def restore_boards(contents: list[BoardContent], places: Places) -> None:
     boards: list[Board[Any]] = []
     for content in contents:
         there = boards_in(vars(places.campaign).get(content.attribute))
-        is_there = content.place < len(there)
-        boards.append(there[content.place] if is_there else _made_anew(content, places))
+        board = None
+        if content.place is not None and content.place < len(there):
+            board = there[content.place]
+        if board is None or board.task_type.name != content.task_type:
+            board = _made_anew(content, places)
+        boards.append(board)
     places.boards = boards
     for board, content in zip(boards, contents, strict=True):
         waiting, out, ended = (

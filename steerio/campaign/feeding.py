@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from steerio.campaign.board import Board
@@ -120,9 +120,10 @@ class Feeder:
         if waits:
             self.feed()
 
-    def handed_out(self, task: Task[Any]) -> bool:
-        """Return whether a task came from a board."""
-        return task.id in self._of_board
+    def came_from(self, task: Task[Any], boards: Iterable[Board[Any]]) -> bool:
+        """Return whether a task came from one of these boards, and not one dropped since."""
+        of_board = self._of_board.get(task.id)
+        return of_board is not None and any(board is of_board[0] for board in boards)
 
     def ended(self, task: Task[Any]) -> bool:
         """Take in that a task of the campaign ended; return whether it came from a board."""

@@ -14,6 +14,7 @@ from steerio.campaign.captured import (
     CampaignState,
     Captured,
     Content,
+    MadePlaces,
     Submission,
     capture_boards,
     decode_content,
@@ -21,6 +22,7 @@ from steerio.campaign.captured import (
 )
 from steerio.campaign.dealing import Dealing
 from steerio.campaign.feeding import Feeder
+from steerio.campaign.found_boards import boards_of
 from steerio.campaign.lasting_agents import LastingAgents
 from steerio.campaign.limits import Spent
 from steerio.campaign.past import Past
@@ -93,6 +95,7 @@ class Keeping:
         self._strictly = strictly
         self._content = decode_content(past.snapshot) if past.snapshot else None
         self._run: KeptRun
+        self._made: MadePlaces
         self._tasks: list[Submission] = []
         self._covered = 0
         """Tasks that the restored snapshot has counted."""
@@ -127,6 +130,7 @@ class Keeping:
             UsageError: the campaign's state cannot be told, and is asked for.
         """
         self._run = run
+        self._made = MadePlaces(run.campaign)
         _check_state(run.campaign, strictly=self._strictly)
         left = [] if self._content is None else self._content.left
         replay = Replay(run.session.client, [*left, *self.past.results])
@@ -169,7 +173,8 @@ class Keeping:
             StateError: it cannot be told now.
         """
         run, campaign = self._run, self._run.campaign
-        boards = capture_boards(campaign)
+        captured = capture_boards(campaign, self._made)
+        boards = [each.board for each in captured]
         kind = type(campaign)
         spent = run.spent
         state = CampaignState(
@@ -180,7 +185,7 @@ class Keeping:
             tasks=[
                 _submission(task)
                 for task in run.outstanding.values()
-                if not run.feeder.handed_out(task)
+                if not run.feeder.came_from(task, boards)
             ],
             ended=sorted(run.agents.ended),
             spent=(
@@ -191,12 +196,12 @@ class Keeping:
                 asyncio.get_running_loop().time() - run.began,
             ),
         )
-        writer = StateWriter(campaign, [each.board for each in boards])
+        writer = StateWriter(campaign, boards)
         return Captured(
             writer,
             head=writer.write(state),
-            boards=boards,
-            versions=dict(run.session.store.versions.published),
+            boards=captured,
+            versions=run.session.store.versions.published_now(),
             left=self.recorder.replay.left,
             pools={n: load.at_home for n, load in run.session.client.watch.pools.items()},
         )
@@ -250,7 +255,7 @@ def _check_state(campaign: Campaign, *, strictly: bool) -> None:
         UsageError: it cannot be, and ``strictly``.
     """
     name = type(campaign).__name__
-    boards = [each.board for each in capture_boards(campaign)]
+    boards = boards_of(campaign)
     if type(campaign).save_state is Campaign.save_state:
         refused = refused_attributes(campaign, boards)
         wrong = "; ".join(f"self.{attribute} ({why})" for attribute, why in refused.items())

@@ -21,7 +21,6 @@ from msgspec import Struct
 from steerio.campaign.attributes import attributes_of
 from steerio.campaign.board import Board
 from steerio.errors import StateError
-from steerio.model.objects import StoredObject
 from steerio.session.reference import Latest, Reference
 from steerio.session.session import Session
 from steerio.session.task import Task
@@ -102,8 +101,8 @@ class StateWriter:
     def __init__(self, campaign: object, boards: Sequence[Board[Any]]) -> None:
         self.campaign = campaign
         self.boards = {id(board): index for index, board in enumerate(boards)}
-        self.objects: dict[bytes, tuple[StoredObject, int | None]] = {}
-        """The stored objects of references, by name, with the numbers of versions."""
+        self.references: dict[bytes, Reference] = {}
+        """Those in the values, by the names of their objects, which stay in the store meanwhile."""
 
     def write(self, value: object, file: io.BytesIO | None = None) -> bytes:
         """Return a value as bytes.
@@ -141,7 +140,7 @@ class _Pickler(pickle.Pickler):
         if issubclass(kind, TaskType):
             return _task_type, _named(obj)
         if issubclass(kind, Reference):
-            writer.objects[obj.stored.name] = obj.stored, obj.version
+            writer.references[obj.stored.name] = obj
             return _the_reference, (obj.stored.name,)
         if issubclass(kind, Latest):
             return Latest, (obj.name,)

@@ -36,6 +36,12 @@ class KnownVersions:
             self.published[name] = version
         return version
 
+    def published_now(self) -> dict[str, Reference]:
+        """Return references to the newest versions, by name, which keep them in the store."""
+        for version in self.published.values():
+            self._client.objects.hold(version.stored)
+        return {n: Reference(self._store, v.stored, v.number) for n, v in self.published.items()}
+
     def newer(self, name: str, after: int) -> asyncio.Future[Reference]:
         """Return a future of the newest version of a name, once one is newer than ``after``.
 
