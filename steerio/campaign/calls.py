@@ -8,6 +8,7 @@ import logging
 import types
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Generator
+from itertools import chain
 from typing import Any, Protocol, assert_never
 
 import anyio
@@ -36,11 +37,13 @@ class CallsState(Struct):
 
     Attributes:
         name: of the agent; ``place``: of the trigger among those of that agent.
+        in_batches: whether each call is made with several.
         collected: those of a call to come; ``queue``: the calls that wait.
     """
 
     name: str
     place: int
+    in_batches: bool
     collected: list[Any]
     queue: list[Any]
 
@@ -217,13 +220,20 @@ class Calls:
             raise StateError(f"{self.name} has collected failures, but not enough for a call")
         if self.trigger.kind == "idle" or not (self._collected or self._queue):
             return None
-        return CallsState(self.name, place, self._collected, list(self._queue))
+        in_batches = self.trigger.every is not None
+        return CallsState(self.name, place, in_batches, self._collected, list(self._queue))
 
     def restore(self, state: CallsState) -> None:
-        """Hold the results and events that a snapshot has."""
-        self._collected = list(state.collected)
-        for item in state.queue:
-            self._put(item)
+        """Hold the results and events that a snapshot has; ``every`` may be another by now."""
+        if state.in_batches == (self.trigger.every is not None):
+            for call in state.queue:
+                self._put(call)
+            rest = state.collected
+        else:
+            queued = chain(*state.queue) if state.in_batches else state.queue
+            rest = [*queued, *state.collected]
+        for item in rest:
+            self.feed(item)
 
     async def serve(self) -> None:
         """Make the calls, until the campaign ends."""
