@@ -92,6 +92,7 @@ class ResultRecorder:
         self.dealing = False
         """Whether some results of a batch may be recorded, and not be dealt out yet."""
         self.failed = False
+        self._closed = False
         self.full = False
         """Whether the journal has no room, so that no news is dealt out."""
         client.record_by(self)
@@ -107,6 +108,7 @@ class ResultRecorder:
 
     def close(self) -> None:
         """Record no more: later messages are dealt out at once."""
+        self._closed = True
         self._client.record_by(None)
         if self._retry is not None:
             self._retry.cancel()
@@ -202,7 +204,7 @@ class ResultRecorder:
             return read(noted)
 
         def done(result: rs.Result) -> None:
-            if isinstance(result, rs.Succeeded):
+            if isinstance(result, rs.Succeeded) and not self._closed:
                 self._write_result(call, message, kept, lambda: then(result))
             else:  # it was gone, or cannot be read: another try may go better
                 then(result)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import threading
@@ -358,3 +359,18 @@ def test_segments_turn_over_while_the_thread_syncs(tmp_path: Path) -> None:
     journal.close()
     assert journal.synced_to == 400
     assert [int(body[:4]) for body in bodies(tmp_path)] == list(range(400))
+
+
+def test_a_closed_journal_writes_nothing_into_a_file_of_its_old_descriptor(tmp_path: Path) -> None:
+    (folder := tmp_path / "journal").mkdir()
+    writer = open_folder(folder).writer
+    writer.close()
+    others = [(tmp_path / str(n)).open("wb") for n in range(3)]  # one may have its descriptor
+    with contextlib.ExitStack() as stack:
+        for other in others:
+            stack.enter_context(other)
+        with pytest.raises(UsageError, match="was closed"):
+            writer.append([(1, b"late")])
+        with pytest.raises(UsageError, match="was closed"):
+            writer.sync()
+    assert all((tmp_path / str(n)).stat().st_size == 0 for n in range(3))

@@ -139,6 +139,7 @@ class JournalWriter:
                 self._end()
         finally:
             self._disk.close(self._descriptor)
+            self._descriptor = -1  # whose number another file may get
             if self._pid == os.getpid():
                 with contextlib.suppress(OSError, JournalFenced):
                     self._owner.release()
@@ -243,7 +244,9 @@ class JournalWriter:
     def _must_be_usable(self) -> None:
         if self.failed is not None:
             raise self.failed.with_traceback(None)
-        if self._descriptor < 0 or self._pid != os.getpid():
+        if self._descriptor < 0:
+            raise UsageError(f"the journal in {self._disk.where} was closed")
+        if self._pid != os.getpid():
             raise UsageError(
                 f"the journal in {self._disk.where} belongs to process {self._pid}, and not to its "
                 "forks: send that process the entries"
