@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -71,6 +72,8 @@ class SessionStore:
         """Whether to make digests of the values that are put, so that calls can be told apart."""
         self._digests: dict[bytes, bytes] = {}
         """Those of the latest values, by the names of the objects."""
+        self._noting = threading.Lock()
+        """Held while one of these is added: several threads put values."""
 
     def __repr__(self) -> str:
         return f"<SessionStore: {self._absent or self._store}>"
@@ -149,9 +152,11 @@ class SessionStore:
         """Put the parts of a value, and note their digest (any thread)."""
         stored = self._reached().put(parts, pool)
         if self.digests:
-            self._digests[stored.name] = digest_parts(parts)
-            if len(self._digests) > DIGESTS:
-                del self._digests[next(iter(self._digests))]
+            digest = digest_parts(parts)
+            with self._noting:
+                self._digests[stored.name] = digest
+                if len(self._digests) > DIGESTS:
+                    del self._digests[next(iter(self._digests))]
         return stored
 
     def digest_of(self, stored: StoredObject) -> bytes:
