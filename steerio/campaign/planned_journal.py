@@ -116,7 +116,10 @@ def _taken_over(values: RunValues, plan: Plan, began: Began, pools: dict[str, in
     if plan.workers is not None:
         return RunValues(seed, values.workers, values.needs)
     known = {*values.workers, *began.workers}
-    workers = values.workers | {pool: count for pool, count in pools.items() if pool in known}
+    asked = values.workers | began.workers
+    workers = asked | {pool: count for pool, count in pools.items() if pool in known}
+    if sum(workers.values()) != sum(asked.values()):  # not only moved: some had come, or were lost
+        workers = asked
     return RunValues(seed, workers, values.needs | began.needs)
 
 
