@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import types
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from steerio.campaign.campaign import Campaign
 from steerio.campaign.run_journal import arguments_of, read_run_journal
@@ -41,6 +42,9 @@ def resume_run(given: dict[str, Any]) -> None:
 def _made_again(module: types.ModuleType, began: Began) -> Campaign:
     kind = find_campaign(module, began.campaign.rpartition(":")[2])
     arguments = arguments_of(began)
+    for parameter in inspect.signature(cast("Any", kind).__init__).parameters.values():
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            arguments.pop(parameter.name, None)  # the command line can have given none
     try:
         return kind(**arguments)
     except UsageError:
