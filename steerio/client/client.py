@@ -236,11 +236,16 @@ class Client:
         if sink is not None:
             sink.settled(ms.TaskSettled.unknown(number, ended_as, self._clock(), reason), ())
 
-    def settle_reserved(self, message: ms.TaskSettled, frames: Frames) -> None:
-        """End a task that was not submitted with a result that was known, unless it has ended."""
-        if message.task_id in self._reserved:
-            self.withdraw(message.task_id)
-            self.sinks.pop(message.task_id).settled(message, frames)
+    def settle_reserved(self, message: ms.TaskSettled, frames: Frames) -> bool:
+        """End a task that was not submitted with a result that was known.
+
+        Returns ``False`` if it has ended already, or was cancelled.
+        """
+        if message.task_id not in self._reserved:
+            return False
+        self.withdraw(message.task_id)
+        self.sinks.pop(message.task_id).settled(message, frames)
+        return True
 
     def cancel(self, numbers: list[int], reason: str, *, queued_only: bool = False) -> None:
         """Ask the broker to cancel tasks; their results say whether they were."""

@@ -44,8 +44,8 @@ class RecordedResult(Struct, frozen=True, gc=False):
 class Settles(Protocol):
     """A client, as seen by the replay of its results."""
 
-    def settle_reserved(self, message: ms.TaskSettled, frames: Frames) -> None:
-        """End a task that was not sent to the broker, unless it has ended."""
+    def settle_reserved(self, message: ms.TaskSettled, frames: Frames) -> bool:
+        """End a task that was not sent to the broker; ``False``: it has ended."""
         ...
 
 
@@ -121,9 +121,12 @@ class Replay:
 
     def _end(self, task: RecordedTask, result: RecordedResult) -> None:
         self._turns = 0
-        self.given += 1
         entry = decode_result(result.body)
         message = structs.replace(entry.settled, task_id=task.id, stored=None)
         frames = entry.frames if result.frames is None else result.frames
         task.replayed = True
-        self._client.settle_reserved(message, tuple(map(bytearray, frames)))
+        if self._client.settle_reserved(message, tuple(map(bytearray, frames))):
+            self.given += 1
+        else:  # it was cancelled: the result is there for another call
+            task.replayed = False
+            self._by_key[key_of(result.body)].appendleft(result)
