@@ -196,6 +196,8 @@ class Conductor:
         if self._keeping is not None and self._keeping.restores:
             self.began -= await self._keeping.restore()
             self._submitted = True
+            if reached := self.spent.reached:
+                self._stop_for_limit(reached)
             name, prepare = "resumed", self.campaign.resumed
         with self.latecomers.may_cut(f"{self._name}.setup"):
             await as_agent(f"{self._name}.{name}", prepare(), self.explains)

@@ -119,6 +119,11 @@ class Spent:
             self.successes += 1
         else:
             self.failures += 1
+        return self.reached
+
+    @property
+    def reached(self) -> str:
+        """Which limit is reached, in words, or ``""``."""
         limits = self.limits
         if limits.tasks is not None and self.tasks >= limits.tasks:
             return _count(self.tasks, "ended")

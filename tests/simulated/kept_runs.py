@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from random import Random
 from typing import Any
 
-from steerio import Campaign
+from steerio import Campaign, Limits
 from steerio.campaign.conductor import drive
 from steerio.campaign.keeping import Keeping
 from steerio.campaign.past import Past, read_past
@@ -58,6 +58,7 @@ def play(
     workers: int = 2,
     seed: int = 0,
     every_s: float = 5.0,
+    limits: Limits | None = None,
 ) -> Keeping:
     """Run a campaign to its end, from where the journal says that it was.
 
@@ -72,7 +73,7 @@ def play(
         keeping = Keeping(journal, past, settings=Settings(snapshot_s=every_s))
         cluster = SimulatedCluster({"default": workers}, model=model or Model(1.0), seed=seed)
         async with cluster, cluster.session("test") as session:
-            await drive(campaign, session, None, keeping)
+            await drive(campaign, session, limits, keeping)
         return keeping
 
     return run_virtual(run())
