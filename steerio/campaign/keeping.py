@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import Counter
-from collections.abc import Iterator
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
+from steerio.campaign.board import Board
 from steerio.campaign.calls import Calls
 from steerio.campaign.campaign import Campaign
 from steerio.campaign.captured import (
+    BoardContent,
     CampaignState,
     Captured,
     Content,
@@ -227,6 +229,7 @@ class Keeping:
             ) from None
         _check_kind(campaign, state)
         campaign.restore_state(state.attributes, state.version)
+        _put_back(campaign, content.boards, places.boards)
         _restore_calls(run.dealing.calls, state)
         run.agents.ended.update(state.ended)
         spent = run.spent
@@ -289,6 +292,21 @@ async def _restore_objects(content: Content, session: Session) -> dict[bytes, Re
     return references
 
 
+def _put_back(
+    campaign: Campaign, contents: list[BoardContent], boards: Sequence[Board[Any]]
+) -> None:
+    """Put boards that ``setup`` had made into their attributes, if these are not there.
+
+    So it is if the campaign has a ``restore_state`` of its own.
+    """
+    missing = defaultdict[str, list[Board[Any]]](list)
+    for content, board in zip(contents, boards, strict=True):
+        if content.attribute not in vars(campaign):
+            missing[content.attribute].append(board)
+    for attribute, several in missing.items():
+        vars(campaign)[attribute] = several[0] if len(several) == 1 else several
+
+
 def _saved(campaign: Campaign) -> Any:
     """Return the state of a campaign by its own word.
 
@@ -306,6 +324,8 @@ def _saved(campaign: Campaign) -> Any:
 def _submission(task: Task[Any]) -> Submission:
     if task.has_callbacks:
         raise StateError(f"code waits for {task!r}")
+    if task.yielded is not None and task.yielded.is_read:
+        raise StateError(f"code reads the items of {task!r}")
     return Submission(task.type, task.args, task.kwargs, task.options, task.tags, task.cause)
 
 

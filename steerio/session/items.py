@@ -107,6 +107,11 @@ class Items:
     def __len__(self) -> int:
         return len(self._waiting)
 
+    @property
+    def is_read(self) -> bool:
+        """Whether a reader is there."""
+        return self._readers > 0
+
     def drop(self) -> None:
         """Drop these items and all that the task will yield: no reader will come."""
         if not self.dropped:

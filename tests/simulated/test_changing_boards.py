@@ -99,3 +99,35 @@ def test_a_board_is_restored_as_itself_and_not_by_its_place(holder: type) -> Non
     assert kinds == {("double", False), ("square", True)}
     assert len(again.ran) == 33
     assert again.first in again.boards_now()
+
+
+class MadeInSetup(Campaign):
+    """Makes its boards in ``setup``, and says itself what its state is."""
+
+    workers: ClassVar = {"default": 2}
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self.told = 0
+
+    async def setup(self) -> None:
+        shares = [range(n, 24, self.count) for n in range(self.count)]
+        boards: list[Board[int]] = [Board(double, share) for share in shares]
+        self.work = boards[0] if self.count == 1 else boards
+
+    def save_state(self) -> int:
+        return self.told
+
+    def restore_state(self, state: Any, version: int) -> None:
+        self.told = state
+
+    @on_success(double)
+    async def note(self, result: Succeeded) -> None:
+        self.told += 1
+
+
+@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("at", [30, 40, 50])
+def test_boards_that_setup_made_are_there_after_a_restore(at: int, count: int) -> None:
+    _, again = resumed(lambda: MadeInSetup(count), at, model=Model(1.0), workers=2)
+    assert again.told == 24
