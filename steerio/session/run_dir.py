@@ -54,17 +54,20 @@ def reopen_run_dir(asked: Path | str) -> Path:
     """
     refuse_nameless(asked)
     path = Path(asked)
+    journal = path / JOURNAL
     with writing_to(path):
-        if not (path / JOURNAL).is_dir():
-            if (path / JOURNAL).exists():
-                raise UsageError(f"{path / JOURNAL} is not a folder, as the journal of a run is")
-            if (path / TASKS).exists():
-                raise UsageError(
-                    f"{path} holds a run without a journal, which cannot be resumed: name a fresh "
-                    "run directory"
-                )
-            return make_run_dir(path, path.name)
+        # in this order, as another process may just be making them, and its journal first
+        has_tasks = (path / TASKS).exists()
+        if journal.exists() and not journal.is_dir():
+            raise UsageError(f"{journal} is not a folder, as the journal of a run is")
+        if has_tasks and not journal.is_dir():
+            raise UsageError(
+                f"{path} holds a run without a journal, which cannot be resumed: name a fresh "
+                "run directory"
+            )
         _refuse_links(path)
+        path.mkdir(parents=True, exist_ok=True)
+        (path / LOG_FILE).touch()
     return path
 
 
