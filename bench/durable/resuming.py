@@ -25,6 +25,7 @@ from steerio import Board, Campaign, agent
 from steerio.campaign.captured import (
     CampaignState,
     Captured,
+    MadePlaces,
     capture_boards,
     encode_captured,
 )
@@ -154,8 +155,9 @@ def stall_ms(entries: int = 100_000) -> float:
 
     async def seize() -> float:
         campaign = Boarded()
+        made = MadePlaces(campaign)
         began = time.perf_counter()
-        boards = capture_boards(campaign)
+        boards = capture_boards(campaign, made)
         writer = StateWriter(campaign, [each.board for each in boards])
         captured = Captured(writer, writer.write(campaign.save_state()), boards, {}, [], {})
         longest = time.perf_counter() - began

@@ -28,7 +28,7 @@ class Kept:
 
 def goes_on_with(asked: dict[str, int], last: dict[str, int]) -> dict[str, int]:
     """Return the workers of a run that had asked for some, and had these when it was cut off."""
-    began = Began(FORMAT, "search:Campaign", "", b"", 7, "1", asked)
+    began = Began(FORMAT, "search:Campaign", b"", b"", 7, "1", asked)
     content = msgspec.msgpack.encode(Content(b"", [], [], {}, [], last))
     journal = cast("RunJournal", Kept(Past(began, 1, snapshot=content)))
     values = RunValues(1, {"default": 2, "learn": 1}, {})
