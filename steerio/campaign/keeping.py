@@ -136,7 +136,7 @@ class Keeping:
         _check_state(run.campaign, strictly=self._strictly)
         left = [] if self._content is None else self._content.left
         replay = Replay(run.session.client, [*left, *self.past.results])
-        self.past.results = []
+        self.past.results, self.past.snapshot = [], b""  # not needed any more
         self.recorder = ResultRecorder(run.session.client, self._journal, replay, run.fail)
         run.session.recorder = self.recorder
         run.session.store.digests = True

@@ -33,7 +33,7 @@ class Past(Struct):
         ended: the end of that one, unless it was cut off.
         snapshot: the content of the latest snapshot; empty: there is none.
         covers: for each snapshot that may be needed, the last number whose result it includes.
-        results: those behind the latest snapshot, in order.
+        results: those behind the latest snapshot, in order; without failures before a failed end.
     """
 
     began: Began | None = None
@@ -65,6 +65,8 @@ def read_past(frames: Iterable[Frame]) -> Past:
                 _check_format(began)
             case EntryKind.ENDED:
                 past.ended = decode_entry(EndedEntry, frame.body)
+                if past.ended.outcome == "failed":
+                    content.forget_failures()
             case _:
                 raise UsageError(
                     f"frame {frame.number} of the journal is of kind {frame.kind}, which this "
@@ -99,6 +101,13 @@ class _Content:
         except JournalDamaged as error:
             self._missing[frame.number] = error
 
+    def forget_failures(self) -> None:
+        """Drop results of tasks that did not succeed: one may be why the run has ended.
+
+        Given out again it would end the run again, also if the cause is mended.
+        """
+        self.past.results = [each for each in self.past.results if _succeeded(each)]
+
     def check(self) -> None:
         """Check that all is there.
 
@@ -122,6 +131,10 @@ class _Content:
         past.snapshot = content
         past.results = [result for result in past.results if result.number > covers]
         self._missing = {n: error for n, error in self._missing.items() if n > covers}
+
+
+def _succeeded(recorded: RecordedResult) -> bool:
+    return decode_result(recorded.body).settled.ended_as == "succeeded"
 
 
 def _check_format(began: Began) -> None:

@@ -8,6 +8,7 @@ from steerio.campaign.past import Past, read_past
 from steerio.edge.record.entries import (
     PART_BYTES,
     Call,
+    EndedEntry,
     EntryKind,
     Parts,
     SnapshotEntry,
@@ -18,6 +19,7 @@ from steerio.edge.record.entries import (
 from steerio.edge.record.frames import Frame
 from steerio.errors import JournalDamaged
 from steerio.model.messages import TaskSettled
+from steerio.model.tasks import EndedAs
 
 LONG = b"a" * (PART_BYTES + 1)
 Body = tuple[int, bytes]
@@ -36,6 +38,15 @@ def result(number: int) -> list[Body]:
     settled = TaskSettled.unknown(1, "succeeded", 0.0, "")
     body = encode_result(Call(b"k" * 16, "f", b""), settled, (), Parts(number, [len(LONG)]))
     return [*in_parts(number), (EntryKind.RESULT, body)]
+
+
+def short_result(ended_as: EndedAs) -> list[Body]:
+    settled = TaskSettled.unknown(1, ended_as, 0.0, "")
+    return [(EntryKind.RESULT, encode_result(Call(b"k" * 16, "f", b""), settled, ()))]
+
+
+def end(outcome: str) -> list[Body]:
+    return [(EntryKind.ENDED, encode_entry(EndedEntry(outcome, "")))]
 
 
 def past_of(*bodies: list[Body], first: int = 1) -> Past:
@@ -71,3 +82,17 @@ def test_a_part_of_the_last_snapshot_may_not_be_missing() -> None:
 def test_a_part_of_a_result_behind_the_last_snapshot_may_not_be_missing() -> None:
     with pytest.raises(JournalDamaged, match="a part of a result is missing"):
         past_of(result(1), snapshot(2, 2), first=2)
+
+
+@pytest.mark.parametrize(("outcome", "left"), [("failed", [1, 5]), ("interrupted", [1, 2, 3, 5])])
+def test_failures_before_a_failed_end_are_not_given_out_again(
+    outcome: str, left: list[int]
+) -> None:
+    past = past_of(
+        short_result("succeeded"),
+        short_result("failed"),
+        short_result("timed_out"),
+        end(outcome),
+        short_result("failed"),
+    )
+    assert [each.number for each in past.results] == left
