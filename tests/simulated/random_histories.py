@@ -80,7 +80,7 @@ class Late:
         self._client, self._recording, self._busy_s = client, recording, busy_s
         self._received: list[Any] = []
 
-    def __call__(self, received: Received) -> Received:
+    def take_in(self, received: Received) -> Received:
         if not self._received:
             asyncio.get_running_loop().call_later(self._busy_s, self._deal)
         self._received += received
@@ -88,7 +88,11 @@ class Late:
 
     def _deal(self) -> None:
         received, self._received = self._received, []
-        self._client.deal_all(self._recording(received))
+        self._client.deal_all(self._recording.take_in(received))
+        self._recording.dealt()
+
+    def dealt(self) -> None:
+        """Nothing was, yet."""
 
 
 class WatchedConductor(Conductor):
