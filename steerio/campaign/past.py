@@ -64,8 +64,9 @@ def read_past(frames: Iterable[Frame]) -> Past:
                 past.ended = None
                 _check_format(began)
             case EntryKind.ENDED:
-                past.ended = decode_entry(EndedEntry, frame.body)
-                if past.ended.outcome == "failed":
+                ended: EndedEntry = decode_entry(EndedEntry, frame.body)
+                past.ended = ended
+                if ended.outcome == "failed":
                     content.forget_failures()
             case _:
                 raise UsageError(
