@@ -22,6 +22,7 @@ from bench.measurement import Claim, Measurement
 from bench.ours.tasks import noop
 from bench.pairs import spread
 from steerio import Board, Campaign, agent
+from steerio.campaign.attributes import generators
 from steerio.campaign.captured import (
     CampaignState,
     Captured,
@@ -132,6 +133,9 @@ def snapshot(covers: int, tasks: int, covered: int) -> bytes:
         tasks=[],
         ended=[],
         spent=(covered, covered, 0, 0.0, 0.0),
+        boards={},
+        generators=generators(),
+        versions={},
     )
     writer = StateWriter(campaign, [])
     captured = Captured(writer, writer.write(state), [], {}, [], {"default": 1})

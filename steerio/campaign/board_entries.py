@@ -35,6 +35,18 @@ class BoardState(Generic[K]):
     ) -> None:
         self.waiting, self.out, self.ended, self.order = waiting, out, ended, order
 
+    @property
+    def has_objects(self) -> bool:
+        """Whether an item is an object that is equal to nothing but itself: others may hold it."""
+        kinds: set[type] = set()
+        for table in (self.waiting, self.out):
+            for _, _, item, _ in table.values():
+                kinds.add(type(item))
+                if type(item) is tuple:
+                    kinds.update(map(type, item))
+        by_identity: Any = object.__eq__
+        return any(kind.__eq__ is by_identity for kind in kinds)
+
     def __repr__(self) -> str:
         return f"<BoardState: {len(self.waiting)} waiting, {len(self.out)} out>"
 

@@ -45,6 +45,10 @@ class CampaignState(Struct):
         attributes: as its ``save_state`` returned them.
         ended: the names of agents that have ended.
         spent: tasks, successes, failures, worker seconds, and seconds of the campaign.
+        boards: the state of boards whose items are objects, by the number of the board: so they are
+            the same objects as in the attributes.
+        generators: the states of the global random generators, of Python and of NumPy.
+        versions: those of the task types whose results it may have, by their names.
     """
 
     kind: str
@@ -54,15 +58,22 @@ class CampaignState(Struct):
     tasks: list[Submission]
     ended: list[str]
     spent: tuple[int, int, int, float, float]
+    boards: dict[int, BoardState[Any]]
+    generators: tuple[Any, Any]
+    versions: dict[str, str]
 
 
 class CapturedBoard(Struct):
-    """A board, a copy of its tables, and the place at which ``__init__`` puts it, if it does."""
+    """A board, a copy of its tables, and the place at which ``__init__`` puts it, if it does.
+
+    ``in_head``: its tables are pickled with the `CampaignState`.
+    """
 
     board: Board[Any]
     state: BoardState[Any]
     attribute: str
     place: int | None
+    in_head: bool
 
 
 class Captured(Struct):
@@ -171,7 +182,9 @@ def capture_boards(campaign: object, made: MadePlaces) -> list[CapturedBoard]:
         for board in boards_in(value):
             if id(board) not in found:
                 attribute, place = made.of(board) or (name, None)
-                found[id(board)] = CapturedBoard(board, board.state(), attribute, place)
+                state = board.state()
+                in_head = state.has_objects
+                found[id(board)] = CapturedBoard(board, state, attribute, place, in_head)
     return list(found.values())
 
 
@@ -198,7 +211,9 @@ def encode_captured(
                 raise StateError(f"{each.board!r} was not made in __init__, and {error}") from None
             made_of = b""  # its place in a campaign that was just made tells it, too
         state = each.state
-        tables = (state.waiting.items(), state.out.items(), state.ended)
+        tables: list[Iterable[Any]] = [state.waiting.items(), state.out.items(), state.ended]
+        if each.in_head:
+            tables = [(), (), ()]
         chunks = [[write(some) for some in _some_at_a_time(table)] for table in tables]
         name = each.board.task_type.name
         return BoardContent(each.attribute, each.place, name, made_of, state.order, *chunks)

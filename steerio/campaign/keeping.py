@@ -8,6 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
+from steerio.campaign.attributes import ClassAttributes, generators, set_generators
 from steerio.campaign.board import Board
 from steerio.campaign.calls import Calls
 from steerio.campaign.campaign import Campaign
@@ -30,18 +31,22 @@ from steerio.campaign.limits import Spent
 from steerio.campaign.past import Past
 from steerio.campaign.snapshot_taker import Durable, SnapshotTaker
 from steerio.campaign.state import Places, StateWriter, read_state, refused_attributes
+from steerio.edge.record.entries import Began
 from steerio.errors import StateError, UsageError
 from steerio.model.results import Result
 from steerio.model.settings import Settings
 from steerio.session.current_agent import current_agent
 from steerio.session.recorder import Appends, ResultRecorder
-from steerio.session.recovered import as_result
+from steerio.session.recovered import as_result, task_type_of
 from steerio.session.reference import Reference
 from steerio.session.replay import Replay
 from steerio.session.session import Session
 from steerio.session.task import Task
 
 log = logging.getLogger("steerio.campaign")
+
+STATE_BYTES = 256 << 20
+"""Most bytes of attributes in a snapshot."""
 
 
 class KeptRun(Protocol):
@@ -79,6 +84,7 @@ class Keeping:
         past: the incarnations before, by its entries.
         settings: say how often to take snapshots.
         strictly: whether to refuse a campaign whose state cannot be told; else that is warned of.
+        began: the present incarnation.
     """
 
     def __init__(
@@ -88,6 +94,7 @@ class Keeping:
         *,
         settings: Settings | None = None,
         strictly: bool = False,
+        began: Began | None = None,
     ) -> None:
         self.past = past
         self.snapshots: SnapshotTaker
@@ -95,6 +102,7 @@ class Keeping:
         self._journal = journal
         self._settings = settings or Settings()
         self._strictly = strictly
+        self._began = began
         self._content = decode_content(past.snapshot) if past.snapshot else None
         self._run: KeptRun
         self._made: MadePlaces
@@ -134,6 +142,7 @@ class Keeping:
         self._run = run
         self._made = MadePlaces(run.campaign)
         _check_state(run.campaign, strictly=self._strictly)
+        self._of_class = ClassAttributes(type(run.campaign), Campaign)
         left = [] if self._content is None else self._content.left
         replay = Replay(run.session.client, [*left, *self.past.results])
         self.past.results, self.past.snapshot = [], b""  # not needed any more
@@ -150,6 +159,8 @@ class Keeping:
             every_s=self._settings.snapshot_s,
             every_results=self._settings.snapshot_results,
             covers=self.past.covers,
+            began=self._began,
+            incarnations=self.past.incarnations + 1,
         )
 
     def close(self) -> None:
@@ -161,6 +172,12 @@ class Keeping:
         replay = self.recorder.replay
         if replay.given or replay.total:
             log.info("%d of %d recorded results were given out again", replay.given, replay.total)
+        if replay.total and replay.left:
+            log.warning(
+                "%d recorded results were not asked for again: self.recovered has them. Results "
+                "are known by the names of functions and their files, versions, and arguments",
+                len(replay.left),
+            )
         self._run.session.recorder = None
         self._run.session.store.digests = False
 
@@ -197,11 +214,26 @@ class Keeping:
                 spent.worker_s,
                 asyncio.get_running_loop().time() - run.began,
             ),
+            boards={n: each.state for n, each in enumerate(captured) if each.in_head},
+            generators=generators(),
+            versions=dict(self.recorder.versions),
         )
+        changed = self._of_class.changed()
+        if changed:
+            raise StateError(
+                f"{kind.__name__}.{changed} has changed, which is an attribute of the class and no "
+                f"part of a snapshot: set self.{changed} = ... in __init__"
+            )
         writer = StateWriter(campaign, boards)
+        head = writer.write(state)
+        if len(head) > STATE_BYTES:
+            raise StateError(
+                f"its attributes are {len(head)} bytes, and at most {STATE_BYTES} are written into "
+                "a snapshot: put large values into the store, or make them @transient"
+            )
         return Captured(
             writer,
-            head=writer.write(state),
+            head=head,
             boards=captured,
             versions=run.session.store.versions.published_now(),
             left=self.recorder.replay.left,
@@ -228,6 +260,11 @@ class Keeping:
                 ". Resume with the code as it was, or bring back the classes that its state is of"
             ) from None
         _check_kind(campaign, state)
+        _check_versions(state)
+        self.recorder.versions.update(state.versions)
+        for number, board_state in state.boards.items():
+            places.boards[number].restore(board_state)
+        set_generators(state.generators)
         campaign.restore_state(state.attributes, state.version)
         _put_back(campaign, content.boards, places.boards)
         _restore_calls(run.dealing.calls, state)
@@ -341,6 +378,22 @@ def _placed(all_calls: list[Calls]) -> Iterator[tuple[int, Calls]]:
     for calls in all_calls:
         yield seen[calls.name], calls
         seen[calls.name] += 1
+
+
+def _check_versions(state: CampaignState) -> None:
+    """Refuse a state that has results of another version of a function.
+
+    Raises:
+        StateError: it has.
+    """
+    for name, version in state.versions.items():
+        kind = task_type_of(name)
+        if kind is not None and kind.version != version:
+            raise StateError(
+                f"the snapshot has results of {name} in version {version!r}, and its version is "
+                f"{kind.version!r} now; they cannot be taken out of the campaign's state. Begin a "
+                "fresh run, or resume with the version as it was"
+            )
 
 
 def _restore_calls(all_calls: list[Calls], state: CampaignState) -> None:

@@ -126,6 +126,8 @@ class _Content:
     def _add_snapshot(self, entry: SnapshotEntry) -> None:
         past, covers = self.past, entry.covers
         past.covers.append(covers)
+        if entry.began is not None:
+            past.began, past.incarnations = entry.began, entry.incarnations
         content = entry.content
         if entry.parts is not None:
             (content,) = self._assembly.take(entry.parts, "a snapshot")

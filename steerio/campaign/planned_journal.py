@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from steerio.campaign.campaign import Campaign
 from steerio.campaign.plan import Plan
@@ -21,6 +21,7 @@ from steerio.edge.record.entries import Began
 from steerio.edge.system.threads import DaemonThreads, in_thread
 from steerio.errors import JournalFenced, UsageError
 from steerio.model.places import WorkerNeeds
+from steerio.worker.random_streams import SEED_BITS, derive
 
 log = logging.getLogger("steerio.campaign")
 
@@ -29,7 +30,8 @@ class RunValues(Struct, frozen=True):
     """The values of a run that the next incarnation takes over.
 
     Attributes:
-        random_seed: of workers and tasks.
+        random_seed: of workers and tasks. The journal keeps that of the first incarnation, from
+            which each has one of its own.
         workers, needs: the number of workers of each pool, and the share of each.
     """
 
@@ -106,9 +108,18 @@ def begin_planned(
             workers, needs = began.workers, began.needs
         if plan.join is None:
             values = _taken_over(values, plan, began, pools_of(journal.past))
-    asked = workers, needs
-    journal.begin(began_now(campaign, plan.file, values.random_seed, asked))
-    return values
+    now = began_now(campaign, plan.file, values.random_seed, (workers, needs))
+    if journal.past.snapshot and began is not None and began.arguments != now.arguments:
+        log.warning(
+            "%s is given other arguments than before, and its attributes are restored as they were",
+            type(campaign).__name__,
+        )
+    journal.begin(now)
+    if began is None or plan.join is not None:
+        return values
+    # workers of the same names are not to draw the numbers of earlier incarnations again
+    seed = derive(values.random_seed, f"incarnation {journal.past.incarnations}", SEED_BITS)
+    return structs.replace(values, random_seed=seed)
 
 
 def _taken_over(values: RunValues, plan: Plan, began: Began, pools: dict[str, int]) -> RunValues:

@@ -46,6 +46,8 @@ class RunJournal:
         """The incarnations before, as it was opened."""
         self._opened = opened
         self._journal = DurableJournal(opened.writer, level, on_failure=on_failure)
+        self.began: Began | None = None
+        """The present incarnation."""
         self.fenced: JournalFenced | None = None
         """That another process had taken over, as it turned out when this one ended."""
         self.append = self._journal.append
@@ -70,6 +72,7 @@ class RunJournal:
             JournalFull, JournalFailed, JournalFenced: it cannot be written.
         """
         self.append([(EntryKind.BEGAN, encode_entry(began))])
+        self.began = began
 
     def end(self, outcome: str, because: str) -> None:
         """Note how the run ended, and close the journal; problems are logged only."""

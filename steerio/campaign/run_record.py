@@ -85,7 +85,11 @@ class RunRecord:
             asked = self._plan.durability is not None
             past = self._journal.past
             self._keeping = Keeping(
-                self._journal, past, settings=self._plan.settings, strictly=asked
+                self._journal,
+                past,
+                settings=self._plan.settings,
+                strictly=asked,
+                began=self._journal.began,
             )
             session.client.count_from(past.incarnations)
         return self._keeping

@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from steerio.campaign.captured import Captured, encode_captured
-from steerio.edge.record.entries import EntryKind, Parts, SnapshotEntry, encode_entry
+from steerio.edge.record.entries import Began, EntryKind, Parts, SnapshotEntry, encode_entry
 from steerio.errors import JournalFailed, JournalFenced, StateError
 from steerio.model.objects import StoredObject
 from steerio.session.recorder import ResultRecorder
@@ -69,6 +69,7 @@ class SnapshotTaker:
         every_s: seconds from one to the next.
         every_results: or so many results, if these come first.
         covers: as of earlier incarnations.
+        began, incarnations: the present incarnation, and the number of all.
     """
 
     def __init__(
@@ -83,6 +84,8 @@ class SnapshotTaker:
         every_s: float,
         every_results: int,
         covers: list[int],
+        began: Began | None = None,
+        incarnations: int = 0,
     ) -> None:
         self._recorder = recorder
         self._journal = journal
@@ -90,6 +93,7 @@ class SnapshotTaker:
         self._is_quiet, self._may_hold = is_quiet, may_hold
         self._every_s, self._every_results = every_s, every_results
         self._covers = list(covers)
+        self._began, self._incarnations = began, incarnations
         self._loop = asyncio.get_running_loop()
         self._results = 0
         self._due = False
@@ -210,7 +214,9 @@ class SnapshotTaker:
             written = self._loop.create_future()
 
             def entry(parts: Parts | None) -> tuple[int, bytes]:
-                mark = SnapshotEntry(covers, b"" if parts else content, parts)
+                mark = SnapshotEntry(
+                    covers, b"" if parts else content, parts, self._began, self._incarnations
+                )
                 return EntryKind.SNAPSHOT, encode_entry(mark)
 
             def done() -> None:

@@ -82,6 +82,8 @@ class ResultRecorder:
         self._calls: dict[int, Call] = {}
         """The calls whose results are to be recorded, by task."""
         self._untold: set[str] = set()
+        self.versions: dict[str, str] = {}
+        """The versions of task types that were submitted, by their names."""
         self._parts: deque[tuple[Iterator[tuple[int, bytes]], Callable[[], None]]] = deque()
         """Entries to append, one in each turn of the loop, and the calls that follow."""
         self._part: tuple[int, bytes] | None = None
@@ -137,6 +139,7 @@ class ResultRecorder:
                 self._untold.add(kind.name)
                 log.warning("results of %s cannot be recorded: %s", kind.name, error)
             return False
+        self.versions[kind.name] = kind.version
         task.call = Call(key, kind.name, body if len(body) <= SHOWN_BYTES else b"")
         return self.replay.has(key)
 

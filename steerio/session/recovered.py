@@ -23,7 +23,7 @@ class _Call:
 
     def __init__(self, entry: ResultEntry) -> None:
         self.id = entry.settled.task_id
-        kind = _task_type(entry.task_type)
+        kind = task_type_of(entry.task_type)
         self.type: Any = _Unknown(entry.task_type) if kind is None else kind
         self.given: Any = (), {}
         self.created = entry.settled.queued
@@ -52,7 +52,8 @@ def as_result(recorded: RecordedResult) -> Result:
     return make_result(_Call(entry), entry.settled, lambda: tuple(map(bytearray, frames)))
 
 
-def _task_type(name: str) -> TaskType[..., Any] | None:
+def task_type_of(name: str) -> TaskType[..., Any] | None:
+    """Return the task type of a name, if it is found by that."""
     module, _, path = name.partition(":")
     try:
         found: Any = importlib.import_module(module)

@@ -11,6 +11,7 @@ and are there as *recovered*.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import defaultdict, deque
 from collections.abc import Iterable
 from heapq import heappop, heappush
@@ -20,6 +21,7 @@ from msgspec import Struct, structs
 
 from steerio.edge.record.entries import decode_result, key_of
 from steerio.edge.wire.endpoint import Frames
+from steerio.errors import JournalDamaged
 from steerio.model import messages as ms
 from steerio.session.recording import RecordedTask
 
@@ -121,7 +123,12 @@ class Replay:
 
     def _end(self, task: RecordedTask, result: RecordedResult) -> None:
         self._turns = 0
-        entry = decode_result(result.body)
+        try:
+            entry = decode_result(result.body)
+        except JournalDamaged as error:
+            never = ms.TaskSettled.unknown(task.id, "lost", time.time(), str(error))
+            self._client.settle_reserved(never, ())
+            return
         message = structs.replace(entry.settled, task_id=task.id, stored=None)
         frames = entry.frames if result.frames is None else result.frames
         task.replayed = True

@@ -112,13 +112,16 @@ def test_resume_begins_a_run_if_there_is_none_and_a_complete_one_is_not_run_agai
     first = place.done(*begin_or_go_on, "--random-seed", "7")
     calls = place.calls
     assert calls == Counter(range(40))
-    for command in (begin_or_go_on, place.resume(), begin_or_go_on):
+    seeds = {(place.record / "random_seed").read_text()}
+    assert seeds == {"7\n"}
+    for command in (begin_or_go_on, place.resume(), (*begin_or_go_on, "--random-seed", "7")):
         again = place.done(*command)
         assert summed() in first
         assert summed() in again
         assert "Search completed: 40 tasks (40 recorded before), 0 of them failed" in again
         assert place.calls == calls
-        assert (place.record / "random_seed").read_text() == "7\n"
+        seeds.add((place.record / "random_seed").read_text())
+    assert len(seeds) == 4, "no worker draws numbers again that an earlier one has drawn"
     assert len((place.record / "tasks.jsonl").read_text().splitlines()) == 40
     (owner,) = [
         file for file in place.record.glob("journal/*.owner") if file.name.startswith("000004")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from random import Random
 from typing import Any, ClassVar
 
@@ -128,3 +129,78 @@ def test_results_that_no_call_asks_for_again_are_recovered() -> None:
         ((2,), 4),
         ((3,), 9),
     ]
+
+
+class Molecule:
+    """An item of a board that an attribute has as well."""
+
+    def __init__(self, x: int) -> None:
+        self.x, self.score = x, 0.0
+
+
+@task
+def weigh(molecule: Molecule) -> int:
+    return molecule.x
+
+
+class Shared(Campaign):
+    """Ranks its board by objects that it has in an attribute."""
+
+    workers: ClassVar = {"default": 1}
+
+    def __init__(self) -> None:
+        self.molecules = [Molecule(x) for x in range(20)]
+        self.board: Board[Molecule] = Board(weigh, self.molecules)
+        self.order: list[int] = []
+        self.drawn: list[float] = []
+
+    @on_success(weigh)
+    async def rank(self, result: Succeeded) -> None:
+        self.order.append(result.value)
+        self.drawn.append(random.random())
+        for molecule in self.molecules:
+            molecule.score = float(molecule.x if len(self.order) > 12 else -molecule.x)
+        self.board.rescore(lambda molecule: molecule.score)
+
+
+def test_objects_on_a_board_stay_those_of_the_attributes_and_generators_go_on() -> None:
+    random.seed(3)
+    disk, whole = CrashingDisk(), Shared()
+    play(whole, disk, Model(1.0), workers=1, every_s=2.0)
+    restored = 0
+    for at in range(20, disk.changes, 7):
+        random.seed(3)
+        files = cut(Shared(), CrashingDisk(), at, model=Model(1.0), workers=1, every_s=2.0)
+        if files is None:  # it had ended before
+            continue
+        random.seed(at)
+        again = Shared()
+        keeping = play(again, CrashingDisk(files), Model(1.0), workers=1, every_s=2.0)
+        assert again.order == whole.order
+        if keeping.past.covers:
+            restored += 1
+            assert again.drawn == whole.drawn
+    assert restored
+
+
+class OfClass(Campaign):
+    """Keeps what it knows in a dict of its class, by a slip."""
+
+    workers: ClassVar = {"default": 1}
+    known: ClassVar[dict[int, int]] = {}
+
+    async def setup(self) -> None:
+        self.map(measure, range(20))
+
+    @on_success(measure)
+    async def note(self, result: Succeeded) -> None:
+        self.known[result.args[0]] = result.value
+
+
+def test_no_snapshot_is_taken_without_an_attribute_of_the_class(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    keeping = play(OfClass(), CrashingDisk(), Model(1.0), workers=1)
+    assert keeping.snapshots.taken == 0
+    assert "OfClass.known has changed, which is an attribute of the class" in caplog.text
+    OfClass.known.clear()

@@ -100,11 +100,15 @@ class SnapshotEntry(Struct, frozen=True, gc=False, array_like=True):
         covers: the number of the last frame whose result it includes.
         content: its bytes, if they are few.
         parts: they are in these instead.
+        began: the present incarnation, as the frame with that may be removed.
+        incarnations: how many there were, with that.
     """
 
     covers: int
     content: bytes
     parts: Parts | None = None
+    began: Began | None = None
+    incarnations: int = 0
 
 
 class EndedEntry(Struct, frozen=True, gc=False):
