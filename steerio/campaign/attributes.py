@@ -58,12 +58,12 @@ class ClassAttributes:
 
     def __init__(self, kind: type, base: type) -> None:
         classes = kind.__mro__[: kind.__mro__.index(base)]
-        self._found = {
-            name: (value, _pickled(value))
-            for each in reversed(classes)
-            for name, value in vars(each).items()
-            if isinstance(value, _CONTAINERS) and not name.startswith("__")
-        }
+        self._found: dict[str, tuple[Any, bytes | None]] = {}
+        for each in reversed(classes):
+            value: Any
+            for name, value in vars(each).items():
+                if issubclass(type(value), _CONTAINERS) and not name.startswith("__"):
+                    self._found[name] = value, _pickled(value)
 
     def __repr__(self) -> str:
         return f"<ClassAttributes: {', '.join(self._found)}>"

@@ -40,10 +40,10 @@ class BoardState(Generic[K]):
         """Whether an item is an object that is equal to nothing but itself: others may hold it."""
         kinds: set[type] = set()
         for table in (self.waiting, self.out):
-            for _, _, item, _ in table.values():
-                kinds.add(type(item))
-                if type(item) is tuple:
-                    kinds.update(map(type, item))
+            for entry in table.values():
+                item: Any = entry[2]
+                is_tuple = type(item) is tuple
+                kinds.update(map(type, item if is_tuple else (item,)))
         by_identity: Any = object.__eq__
         return any(kind.__eq__ is by_identity for kind in kinds)
 
