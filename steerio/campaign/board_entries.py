@@ -43,7 +43,7 @@ class BoardState(Generic[K]):
             for entry in table.values():
                 item: Any = entry[2]
                 is_tuple = type(item) is tuple
-                kinds.update(map(type, item if is_tuple else (item,)))
+                kinds.update(map(type, item if is_tuple else (item,)))  # pyright: ignore[reportUnknownArgumentType] - of any
         by_identity: Any = object.__eq__
         return any(kind.__eq__ is by_identity for kind in kinds)
 
