@@ -176,7 +176,7 @@ ALL_DIFFERENT: list[Any] = [
     *(np.zeros(shape) for shape in (0, 1, (1, 1), (0, 1), (1, 0), (2, 3), (3, 2), 6)), -np.zeros(1),
     *(kind(1) for kind in (np.bool_, np.int8, np.int64, np.uint64, np.float16, np.float64)),
     np.str_(1), np.bytes_(b"1"), np.datetime64(1, "s"), np.datetime64(1, "ms"),
-    np.datetime64("NaT"), np.array([1, "1", None], object),
+    np.datetime64("NaT", "s"), np.array([1, "1", None], object),
     np.array([1.0, "1", None], object), np.array([[1, "1", None]]),
     np.array([[], None], object), np.array([(1, 2)], "i4,i4"), np.array([(1, 2)], "i4,f4"),
     np.array([(1, 2)], [("a", "i4"), ("b", "i4")]), np.array([(1, 2)], [("a", "i4"), ("b", "O")]),
