@@ -59,6 +59,13 @@ class Output:
             return io.TextIOWrapper(io.BufferedReader(io.FileIO(0, closefd=False)), "utf-8")
         return Lines(number, self)
 
+    def end_begun(self) -> bool:
+        """End lines that may have been begun; return whether there may have been any."""
+        begun = self.unfinished
+        if begun:
+            self.end_lines()
+        return begun
+
     def end_lines(self) -> None:
         """End the lines that a task has begun to print."""
         self.unfinished = False

@@ -241,6 +241,7 @@ class Worker:
         if outcome.ended_as == "cancelled":
             self._leave_nothing_running()
         holding.end_task()  # before it counts as ended, so that it can be killed in there
+        begun = self._output.end_begun()  # now: once its end is known this worker may be killed
         self._slot.end(run)
         body, out = outcome.packed
         self._broker.say(
@@ -259,7 +260,7 @@ class Worker:
         self._slot.report(run)
         if not trusted:
             surroundings.set_back(self._kind)
-        if self._output.unfinished:
+        if begun or self._output.unfinished:  # the streams may have been the task's own until now
             self._output.end_lines()
         self._output.task_id = None
         if outcome.ended >= self._tidied + TIDY_S:
