@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import tempfile
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from tests.real import programs
@@ -139,11 +141,21 @@ class Place:
     def cut_at(self, number: int, *command: str, after: str = "recorded") -> str:
         """Run a command, and kill all its processes when it has told that many results."""
         self.open_gate(number)
-        with running(*command, cwd=self.folder) as program:
+        with to_be_killed(*command, cwd=self.folder) as program:
             program.wait_for(f"{after} {number}.")
             kill(program)
         self.open_gate(1_000_000)
         return program.output
+
+
+@contextlib.contextmanager
+def to_be_killed(*command: str, cwd: Path) -> Iterator[Program]:
+    """Start a program with its own temporary folder, as the sockets that it leaves stay a while."""
+    with (
+        tempfile.TemporaryDirectory() as temporary,
+        running(*command, cwd=cwd, env={"TMPDIR": temporary}) as program,
+    ):
+        yield program
 
 
 def kill(program: Program) -> None:
@@ -151,7 +163,7 @@ def kill(program: Program) -> None:
     pids = programs.family(program.pid)
     os.killpg(program.pid, signal.SIGKILL)
     program.status()
-    programs.wait_for_end(pids, within_s=20.0)  # until then the next start sweeps up no files
+    programs.wait_for_end(pids, within_s=20.0)
 
 
 def summed(size: int = 40) -> str:

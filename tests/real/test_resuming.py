@@ -12,7 +12,7 @@ from random import Random
 import pytest
 
 from tests.real.programs import running, steerio_command
-from tests.real.resumable import Place, kill, summed
+from tests.real.resumable import Place, kill, summed, to_be_killed
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def killed_again_and_again(place: Place, kills: int, size: int) -> None:
     at_work = 0
     for _ in range(kills):
         before, told = place.calls, place.told
-        with running(*command, cwd=place.folder) as program:
+        with to_be_killed(*command, cwd=place.folder) as program:
             program.wait_for(f"recorded {len(told) + random.randint(1, size // kills)}.")
             kill(program)
         assert "steerio: " not in program.output
