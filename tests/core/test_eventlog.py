@@ -3,8 +3,10 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from steerio.core.core import Core
 from steerio.core.eventlog import KEPT_EVENTS, EventLog
 from steerio.model.events import AnyEvent, NodeLost
+from steerio.model.settings import Settings
 from tests.core import invariants
 
 
@@ -114,3 +116,10 @@ def test_missed_kept_and_fresh_are_all_that_came_after(
     missed, events = log.after(number)
     assert numbers(list(events)) == list(range(number + 1 + missed, shared + 1))
     assert missed == max(0, shared - kept - number)
+
+
+def test_numbers_go_on_behind_those_of_an_earlier_incarnation() -> None:
+    core = Core(Settings(), {}, False)
+    core.count_events_from(41)
+    core.published("topic", 1, "client", 0.0)
+    assert [event.number for event in core.take_events()] == [42]
