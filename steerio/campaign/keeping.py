@@ -20,7 +20,6 @@ from steerio.campaign.captured import (
     MadePlaces,
     Submission,
     capture_boards,
-    decode_content,
     restore_boards,
 )
 from steerio.campaign.dealing import Dealing
@@ -103,7 +102,7 @@ class Keeping:
         self._settings = settings or Settings()
         self._strictly = strictly
         self._began = began
-        self._content = decode_content(past.snapshot) if past.snapshot else None
+        self._content = past.content()
         self._run: KeptRun
         self._made: MadePlaces
         self._tasks: list[Submission] = []
@@ -117,11 +116,6 @@ class Keeping:
     def restores(self) -> bool:
         """Whether a snapshot is restored, so that the campaign does not begin anew."""
         return self._content is not None
-
-    @property
-    def pools(self) -> dict[str, int]:
-        """The workers of each pool when the last snapshot was taken."""
-        return {} if self._content is None else self._content.pools
 
     @property
     def recorded_before(self) -> int:
@@ -145,7 +139,7 @@ class Keeping:
         self._of_class = ClassAttributes(type(run.campaign), Campaign)
         left = [] if self._content is None else self._content.left
         replay = Replay(run.session.client, [*left, *self.past.results])
-        self.past.results, self.past.snapshot = [], b""  # not needed any more
+        self.past.results, self.past.decoded = [], None  # not needed any more
         self.recorder = ResultRecorder(run.session.client, self._journal, replay, run.fail)
         run.session.recorder = self.recorder
         run.session.store.digests = True

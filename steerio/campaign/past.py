@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from msgspec import Struct
 
+from steerio.campaign.captured import Content, decode_content
 from steerio.edge.record.entries import (
     FORMAT,
     Began,
@@ -31,7 +32,7 @@ class Past(Struct):
         began: the latest incarnation; ``None``: there is none.
         incarnations: how many there were.
         ended: the end of that one, unless it was cut off.
-        snapshot: the content of the latest snapshot; empty: there is none.
+        snapshot: the content of the latest snapshot; empty: there is none, or it is ``decoded``.
         covers: for each snapshot that may be needed, the last number whose result it includes.
         results: those behind the latest snapshot, in order; without failures before a failed end.
     """
@@ -42,6 +43,17 @@ class Past(Struct):
     snapshot: bytes = b""
     covers: list[int] = []
     results: list[RecordedResult] = []
+    decoded: Content | None = None
+
+    def content(self) -> Content | None:
+        """Return the content of the latest snapshot, which is decoded once.
+
+        Raises:
+            StateError: it is of another version.
+        """
+        if self.decoded is None and self.snapshot:
+            self.decoded, self.snapshot = decode_content(self.snapshot), b""
+        return self.decoded
 
 
 def read_past(frames: Iterable[Frame]) -> Past:

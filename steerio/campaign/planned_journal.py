@@ -109,7 +109,8 @@ def begin_planned(
         if plan.join is None:
             values = _taken_over(values, plan, began, pools_of(journal.past))
     now = began_now(campaign, plan.file, values.random_seed, (workers, needs))
-    if journal.past.snapshot and began is not None and began.arguments != now.arguments:
+    restores = journal.past.content() is not None
+    if restores and began is not None and began.arguments != now.arguments:
         log.warning(
             "%s is given other arguments than before, and its attributes are restored as they were",
             type(campaign).__name__,

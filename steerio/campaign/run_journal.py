@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, cast
 
 from steerio.campaign.campaign import Campaign
-from steerio.campaign.captured import decode_content
 from steerio.campaign.past import Past, read_past
 from steerio.campaign.state import Places, StateWriter, read_state
 from steerio.edge.record.disk import Folder
@@ -187,4 +186,5 @@ def arguments_of(began: Began) -> dict[str, Any]:
 def pools_of(past: Past) -> dict[str, int]:
     """Return the workers of each pool that were there last, as far as it is known."""
     asked = {} if past.began is None else past.began.workers
-    return asked | (decode_content(past.snapshot).pools if past.snapshot else {})
+    content = past.content()
+    return asked | (content.pools if content is not None else {})

@@ -22,7 +22,7 @@ from steerio.campaign.captured import Captured, encode_captured
 from steerio.edge.record.entries import Began, EntryKind, Parts, SnapshotEntry, encode_entry
 from steerio.errors import JournalFailed, JournalFenced, StateError
 from steerio.model.objects import StoredObject
-from steerio.session.recorder import ResultRecorder
+from steerio.session.recorder import ResultRecorder, in_parts
 
 log = logging.getLogger("steerio.campaign")
 
@@ -223,7 +223,7 @@ class SnapshotTaker:
                 if not written.done():
                     written.set_result(None)
 
-            self._recorder.write_long([content], entry, done)
+            self._recorder.write_long(in_parts([content], entry), done)
             await written
             self.taken += 1
             self._covers.append(covers)

@@ -31,6 +31,31 @@ MPI = "Whether this is a rank of a launcher's job [as the launcher says]."
 NEEDS = "with the share of each: POOL=N:cpus=4:gpus=1:memory=8G:tags=big+fast"
 
 
+def _bounds_and_views(command: Any) -> Any:
+    """Give a command the options that ``run`` and ``resume`` share, in this order."""
+    options = (
+        click.option("--limit-failures", type=int, metavar="N", help="Tolerate N tasks that fail."),
+        click.option("--limit-wall", type=float, metavar="SECONDS", help="Stop after so long."),
+        click.option("--grace", metavar="STEP=SECONDS,...", help=GRACE),
+        click.option(
+            "--limit-worker-seconds",
+            type=float,
+            metavar="S",
+            help="Stop when workers spent so much.",
+        ),
+        click.option(
+            "--progress",
+            type=click.Choice(["auto", "live", "plain", "off"]),
+            default="auto",
+            show_default=True,
+        ),
+        click.option("--store", metavar="KIND|FILE.toml", help=STORE),
+    )
+    for option in reversed(options):  # as decorators that are written one above the other
+        command = option(command)
+    return command
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="steerio")
 def steerio() -> None:
@@ -46,19 +71,7 @@ def steerio() -> None:
 @click.option("--run-dir", metavar="DIR", help="Folder of the record [runs/NAME-TIME].")
 @click.option("--join", metavar="RUN_DIR", help="Use the broker that runs there.")
 @click.option("--limit-tasks", type=int, metavar="N", help="Stop after N tasks have ended.")
-@click.option("--limit-failures", type=int, metavar="N", help="Tolerate N tasks that fail.")
-@click.option("--limit-wall", type=float, metavar="SECONDS", help="Stop after so long.")
-@click.option("--grace", metavar="STEP=SECONDS,...", help=GRACE)
-@click.option(
-    "--limit-worker-seconds", type=float, metavar="S", help="Stop when workers spent so much."
-)
-@click.option(
-    "--progress",
-    type=click.Choice(["auto", "live", "plain", "off"]),
-    default="auto",
-    show_default=True,
-)
-@click.option("--store", metavar="KIND|FILE.toml", help=STORE)
+@_bounds_and_views
 @click.option("--random-seed", type=int, metavar="N", help=RANDOM_SEED)
 @click.option("--pin/--no-pin", default=True, help="Cores for each worker, if possible.")
 @click.option("--mpi/--no-mpi", default=None, help=MPI)
@@ -88,19 +101,7 @@ def run(context: click.Context, /, target: str | None, asks_help: bool, **given:
 @click.option("--join", metavar="RUN_DIR", help="Use the broker that runs there.")
 @click.option("--take-over", is_flag=True, help=TAKE_OVER)
 @click.option("--limit-tasks", type=int, metavar="N", help="Stop after N tasks in all have ended.")
-@click.option("--limit-failures", type=int, metavar="N", help="Tolerate N tasks that fail.")
-@click.option("--limit-wall", type=float, metavar="SECONDS", help="Stop after so long.")
-@click.option("--grace", metavar="STEP=SECONDS,...", help=GRACE)
-@click.option(
-    "--limit-worker-seconds", type=float, metavar="S", help="Stop when workers spent so much."
-)
-@click.option(
-    "--progress",
-    type=click.Choice(["auto", "live", "plain", "off"]),
-    default="auto",
-    show_default=True,
-)
-@click.option("--store", metavar="KIND|FILE.toml", help=STORE)
+@_bounds_and_views
 @click.option("--pin/--no-pin", default=True, help="Cores for each worker, if possible.")
 @click.option("--mpi/--no-mpi", default=None, help=MPI)
 @click.option("--durability", type=click.Choice(LEVELS[:-1]), help=DURABILITY)

@@ -15,7 +15,7 @@ import asyncio
 import logging
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
 from steerio.client.client import Client
@@ -30,7 +30,6 @@ from steerio.edge.record.entries import (
     encode_result,
     parts_of,
 )
-from steerio.edge.wire.endpoint import Frames
 from steerio.errors import EncodingError, JournalFailed, JournalFenced, JournalFull
 from steerio.model import messages as ms
 from steerio.model import results as rs
@@ -208,34 +207,20 @@ class ResultRecorder:
 
         def done(result: rs.Result) -> None:
             if isinstance(result, rs.Succeeded) and not self._closed:
-                self._write_result(call, message, kept, lambda: then(result))
+                self.write_long(_entries(call, message, kept), lambda: then(result))
             else:  # it was gone, or cannot be read: another try may go better
                 then(result)
 
         return reading, done
 
-    def _write_result(
-        self, call: Call, message: ms.TaskSettled, frames: list[Any], then: Callable[[], None]
-    ) -> None:
-        def entry(parts: Parts | None) -> tuple[int, bytes]:
-            return EntryKind.RESULT, encode_result(call, message, () if parts else frames, parts)
-
-        self.write_long(frames, entry, then)
-
-    def write_long(
-        self,
-        pieces: Sequence[Any],
-        entry: Callable[[Parts | None], tuple[int, bytes]],
-        then: Callable[[], None],
-    ) -> None:
-        """Append content and its entry: in parts over several turns of the loop, if it is long.
+    def write_long(self, entries: Iterable[tuple[int, bytes]], then: Callable[[], None]) -> None:
+        """Append entries, one in each turn of the loop.
 
         Args:
-            pieces: the content, which must not change until ``then`` is called.
-            entry: makes the entry, given the parts that were written before it, if there were any.
-            then: called when all is appended; never, if the journal fails before.
+            entries: as of `in_parts`; their content must not change until ``then`` is called.
+            then: called when all are appended; never, if the journal fails before.
         """
-        self._parts.append((_in_parts(pieces, entry), then))
+        self._parts.append((iter(entries), then))
         if len(self._parts) == 1:
             self._write_part()
 
@@ -296,21 +281,28 @@ class ResultRecorder:
         self._write_part()
 
 
-def _entries(call: Call, message: ms.TaskSettled, frames: Frames) -> list[tuple[int, bytes]]:
-    """Return the entries of a result whose value came with its message."""
+def _entries(
+    call: Call, message: ms.TaskSettled, frames: Sequence[Any]
+) -> Iterable[tuple[int, bytes]]:
+    """Return the entries of a result, of whose value these are the frames."""
     if not frames:
-        return [(EntryKind.RESULT, encode_result(call, message, ()))]
+        return ((EntryKind.RESULT, encode_result(call, message, ())),)
 
     def entry(parts: Parts | None) -> tuple[int, bytes]:
         return EntryKind.RESULT, encode_result(call, message, () if parts else frames, parts)
 
-    return list(_in_parts(frames, entry))
+    return in_parts(frames, entry)
 
 
-def _in_parts(
+def in_parts(
     pieces: Sequence[Any], entry: Callable[[Parts | None], tuple[int, bytes]]
 ) -> Iterator[tuple[int, bytes]]:
-    """Yield the entries for some content: its parts, if it is long, and then its own."""
+    """Yield the entries for some content: its parts, if it is long, and then its own.
+
+    Args:
+        pieces: the content.
+        entry: makes its own entry, given the parts that were yielded before, if there were any.
+    """
     if total_bytes(pieces) <= PART_BYTES:
         yield entry(None)
         return

@@ -57,7 +57,6 @@ class Replay:
     Args:
         client: ends tasks.
         results: in the order in which they were recorded.
-        on_given: called after each that was given out.
     """
 
     def __init__(self, client: Settles, results: Iterable[RecordedResult] = ()) -> None:
