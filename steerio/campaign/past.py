@@ -89,6 +89,27 @@ def read_past(frames: Iterable[Frame]) -> Past:
     return past
 
 
+def read_began(frames: Iterable[Frame]) -> Began | None:
+    """Return the latest incarnation of a campaign, of which these are the frames; or ``None``.
+
+    Its results and snapshots are passed over.
+
+    Raises:
+        JournalDamaged: a frame is missing or cannot be read.
+        UsageError: a later version of steerio wrote them.
+    """
+    began: Began | None = None
+    for frame in frames:
+        if frame.kind == EntryKind.BEGAN:
+            latest: Began = decode_entry(Began, frame.body)
+            _check_format(latest)
+            began = latest
+        elif frame.kind == EntryKind.SNAPSHOT:
+            mark: SnapshotEntry = decode_entry(SnapshotEntry, frame.body)
+            began = mark.began or began
+    return began
+
+
 class _Content:
     """Results and snapshots, put together from their parts.
 

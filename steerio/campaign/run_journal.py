@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from steerio.campaign.campaign import Campaign
-from steerio.campaign.past import Past, read_past
+from steerio.campaign.past import Past, read_began, read_past
 from steerio.campaign.state import Places, StateWriter, read_state
 from steerio.edge.record.disk import Folder
 from steerio.edge.record.durable import Durability, DurableJournal
@@ -121,8 +121,8 @@ def open_run_journal(
         raise
 
 
-def read_run_journal(run_dir: Path) -> Past:
-    """Return the past in the journal of a run directory, without writing to it.
+def read_latest(run_dir: Path) -> Began | None:
+    """Return the latest incarnation in the journal of a run directory, without writing to it.
 
     Raises:
         UsageError: there is none, or it cannot be read, or another version wrote it.
@@ -135,7 +135,7 @@ def read_run_journal(run_dir: Path) -> Past:
             why = f"has no folder {JOURNAL}, but something else of that name"
         raise UsageError(f"{run_dir} {why}: name the folder of a run")
     try:
-        return read_past(JournalReader(Folder(folder)).frames())
+        return read_began(JournalReader(Folder(folder)).frames())
     except OSError as error:
         raise UsageError(f"{folder} cannot be read: {error.strerror or error}") from None
 

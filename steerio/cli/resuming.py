@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from steerio.campaign.campaign import Campaign
-from steerio.campaign.run_journal import arguments_of, read_run_journal
+from steerio.campaign.run_journal import arguments_of, read_latest
 from steerio.cli.failures import show_traceback
 from steerio.cli.run_command import find_campaign, run_campaign
 from steerio.edge.record.entries import Began
@@ -21,7 +21,7 @@ def resume_run(given: dict[str, Any]) -> None:
     """Go on with the run in a run directory, with the options given on the command line."""
     refuse_nameless(given["run_dir"])
     run_dir = Path(given["run_dir"])
-    began = read_run_journal(run_dir).began
+    began = read_latest(run_dir)
     if began is None:
         raise UsageError(f"the run in {run_dir} had not begun: run it anew")
     if not began.file:
