@@ -8,8 +8,10 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
+from random import Random
 
 import msgspec
 import pytest
@@ -72,6 +74,56 @@ def test_this_process_does_not_take_its_own_journal_twice(tmp_path: Path) -> Non
     with pytest.raises(JournalTaken, match="its process lives"):
         open_folder(tmp_path)
     journal.writer.close()
+
+
+class Turns:
+    """Has two threads take turns at the calls of a disk, at random."""
+
+    def __init__(self, seed: int) -> None:
+        self.random = Random(seed)
+        self.changed = threading.Condition()
+        self.running = ["one", "other"]
+        self.turn = self.random.choice(self.running)
+
+    def wait(self) -> None:
+        with self.changed:
+            self.next()
+            self.changed.wait_for(lambda: self.turn == threading.current_thread().name, 10)
+
+    def end(self) -> None:
+        with self.changed:
+            self.running.remove(threading.current_thread().name)
+            self.next()
+
+    def next(self) -> None:
+        if self.running:
+            self.turn = self.random.choice(self.running)
+            self.changed.notify_all()
+
+
+@pytest.mark.parametrize("seed", range(100))
+def test_of_two_threads_that_open_at_the_same_time_exactly_one_wins(seed: int) -> None:
+    disk, turns = CrashingDisk(), Turns(seed)
+    disk.before = lambda number, call: turns.wait()
+    won: list[OpenJournal] = []
+    refused: list[JournalTaken] = []
+
+    def attempt() -> None:
+        try:
+            won.append(opened(disk))
+        except JournalTaken as error:
+            refused.append(error)
+        finally:
+            turns.end()
+
+    threads = [threading.Thread(target=attempt, name=name) for name in turns.running]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert len(won) == len(refused) == 1
+    disk.before = lambda number, call: None
+    won[0].owner.check()
 
 
 def interrupt(disk: CrashingDisk, at: int, meanwhile: Callable[[], object]) -> list[int]:

@@ -137,14 +137,16 @@ class Owner:
             JournalFenced: another process has taken it already.
             OSError: others will know once this process has ended; this one may take it again.
         """
-        _held.discard(self._file.token)
-        self.check()
-        name = _name(self.incarnation)
-        fresh = f"{name}.{self._file.token}{FRESH}"
-        data = to_json(msgspec.structs.replace(self._file, released=True))
-        write_new(self._disk, fresh, [data])
-        self._disk.rename(fresh, name)
-        self._disk.sync_folder()
+        try:
+            self.check()
+            name = _name(self.incarnation)
+            fresh = f"{name}.{self._file.token}{FRESH}"
+            data = to_json(msgspec.structs.replace(self._file, released=True))
+            write_new(self._disk, fresh, [data])
+            self._disk.rename(fresh, name)
+            self._disk.sync_folder()
+        finally:
+            _held.discard(self._file.token)
 
 
 def take(
@@ -181,13 +183,17 @@ def take(
         raise _taken(disk, newest, before, reason)
     incarnation = max(newest, used) + 1
     file = OwnerFile(me, os.urandom(8).hex())
-    if not _create(disk, _name(incarnation), file):
-        raise _taken(disk, incarnation, _read(disk, incarnation), "it was faster")
-    newest = max(_incarnations(disk), default=0)
-    if newest > incarnation:  # others came and went since we looked, and ours had been removed
-        raise _taken(disk, newest, _read(disk, newest), "it was faster")
-    _held.add(file.token)
-    disk.sync_folder()
+    _held.add(file.token)  # before the file is seen: another thread would find it given up
+    try:
+        if not _create(disk, _name(incarnation), file):
+            raise _taken(disk, incarnation, _read(disk, incarnation), "it was faster")
+        newest = max(_incarnations(disk), default=0)
+        if newest > incarnation:  # others came and went since we looked, and ours had been removed
+            raise _taken(disk, newest, _read(disk, newest), "it was faster")
+        disk.sync_folder()
+    except BaseException:
+        _held.discard(file.token)
+        raise
     return Owner(disk, incarnation, file)
 
 
