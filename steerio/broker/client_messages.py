@@ -17,6 +17,7 @@ from steerio.core.records import TaskRecord
 from steerio.edge.record.record_files import shown
 from steerio.edge.wire.endpoint import Frames
 from steerio.model import messages as ms
+from steerio.model.bounds import MOST_BEHIND
 from steerio.model.moving import DrainEnd
 from steerio.model.tasks import CLIENT_BITS
 
@@ -119,6 +120,7 @@ class FromClients:
             message.tags,
             message.cause,
             inputs=message.inputs,
+            because=message.because[:MOST_BEHIND],
         )
         if not self._core.submit(record, now):
             self._drop("repeated task", f"task {message.task_id} of {peer}")

@@ -183,6 +183,7 @@ class Performer:
                 name,
                 worker.node.name if worker else None,
                 record.cause,
+                record.because or None,
                 record.tags,
                 record.priority,
                 record.created,

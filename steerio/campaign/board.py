@@ -16,14 +16,14 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from heapq import heapify, heappop, heappush
 from typing import Any, Generic, TypeVar, cast
 
-from steerio.campaign.board_entries import TABLES, BoardState, pairs_in, score_of
+from steerio.campaign.board_entries import TABLES, BoardState, Ranked, pairs_in, score_of
 from steerio.errors import UsageError
 from steerio.launch.needs import Needs
 from steerio.model.bounds import tagged
 from steerio.model.objects import check_number
 from steerio.model.showing import counted
 from steerio.session.arguments import as_it_is
-from steerio.session.current_agent import current_agent
+from steerio.session.current_agent import current_agent, results_behind
 from steerio.session.task import Task
 from steerio.session.task_checks import make_options
 from steerio.session.task_type import TaskType, as_arguments, as_task_type
@@ -95,8 +95,8 @@ class Board(Generic[K]):
         self.on_change: Callable[[], None] | None = None
         """Called when there may be more to hand out (the campaign sets it)."""
         self._key: Callable[[Any], Any] = key or _itself
-        self._waiting: dict[K, tuple[float, int, Any, str]] = {}
-        self._out: dict[K, tuple[float, int, Any, str]] = {}
+        self._waiting: dict[K, Ranked] = {}
+        self._out: dict[K, Ranked] = {}
         """The entries that are handed out and have not ended."""
         self._again: dict[K, None] = {}
         """Those that were handed out before a run was cut off, and not yet since, last first."""
@@ -197,13 +197,13 @@ class Board(Generic[K]):
             UsageError: a score is not a finite number, or ``scores`` is none of these; nothing is
                 changed then.
         """
-        cause = current_agent.get()
-        new: dict[K, tuple[float, int, Any, str]] = {}
+        by = current_agent.get(), results_behind.get()
+        new: dict[K, Ranked] = {}
         for key, score in self._by_key(scores):
             checked = score_of(score, key)
             entry = self._waiting.get(key)
             if entry is not None:
-                new[key] = (checked, entry[1], entry[2], cause)
+                new[key] = (checked, entry[1], entry[2], *by)
         self._waiting.update(new)
         self._heapify()
         return len(new)
@@ -230,14 +230,14 @@ class Board(Generic[K]):
         if len(ranked) != len(entries):
             got = f"{counted(len(entries), 'item')} and {counted(len(ranked), 'score')}"
             raise UsageError(f"replace got {got}")
-        cause, order = current_agent.get(), self._order
-        new: dict[K, tuple[float, int, Any, str]] = {}
+        by, order = (current_agent.get(), results_behind.get()), self._order
+        new: dict[K, Ranked] = {}
         for item, score in zip(entries, ranked, strict=True):
             key = self._key_of(item)
             checked = score_of(score, key)
             if key not in new and not self._is_known(key):
                 order += 1
-                new[key] = (checked, order, as_it_is(item), cause)
+                new[key] = (checked, order, as_it_is(item), *by)
         if len(new) > self.limit:
             raise BoardFull(f"{self!r} has room for limit={self.limit} entries, not {len(new)}")
         self._waiting, self._order = new, order
@@ -245,12 +245,17 @@ class Board(Generic[K]):
         self._changed()
         return len(new)
 
-    def take(self) -> tuple[K, tuple[Any, ...], str] | None:
-        """Take out the best entry as (key, arguments, agent that ranked it last), or ``None``."""
+    def take(self) -> tuple[K, tuple[Any, ...], str, tuple[int, ...]] | None:
+        """Take out the best entry, or ``None``.
+
+        Returns:
+            Its key, its arguments, the agent that ranked it last, and the results which that agent
+            handled then; the last is missing in entries from snapshots of earlier versions.
+        """
         if self._again:
             key, _ = self._again.popitem()
             out = self._out[key]
-            return key, as_arguments(out[2]), out[3]
+            return key, as_arguments(out[2]), *out[3:]
         while self._heap:
             negative, order, key = heappop(self._heap)
             entry = self._waiting.get(key)
@@ -258,7 +263,7 @@ class Board(Generic[K]):
                 del self._waiting[key]
                 self._out[key] = entry
                 self._sweep()
-                return key, as_arguments(entry[2]), entry[3]
+                return key, as_arguments(entry[2]), *entry[3:]
         return None
 
     def runs(self, key: K, task: Task[Any]) -> None:
@@ -301,7 +306,8 @@ class Board(Generic[K]):
         if len(self._waiting) >= self.limit:
             raise BoardFull(f"{self!r} is full: limit={self.limit}")
         self._order += 1
-        self._waiting[key] = (score, self._order, as_it_is(item), current_agent.get())
+        by = current_agent.get(), results_behind.get()
+        self._waiting[key] = (score, self._order, as_it_is(item), *by)
         heappush(self._heap, (-score, self._order, key))
         return True
 

@@ -9,6 +9,8 @@ from typing import Any, Generic, TypeVar
 from steerio.errors import UsageError
 
 K = TypeVar("K", bound=Hashable)
+Ranked = tuple[float, int, Any, str, tuple[int, ...]]
+"""An entry: score, order, item, the agent that ranked it last, and the results that it handled."""
 
 
 TABLES = frozenset(
@@ -18,7 +20,7 @@ TABLES = frozenset(
 
 
 class BoardState(Generic[K]):
-    """The state of a board: its entries, by key, as (score, order, item, agent).
+    """The state of a board: its entries, by key, each as `Ranked`.
 
     Attributes:
         waiting, out: those that wait, and those that are handed out and have not ended.
@@ -28,8 +30,8 @@ class BoardState(Generic[K]):
 
     def __init__(
         self,
-        waiting: dict[K, tuple[float, int, Any, str]],
-        out: dict[K, tuple[float, int, Any, str]],
+        waiting: dict[K, Ranked],
+        out: dict[K, Ranked],
         ended: set[K],
         order: int,
     ) -> None:

@@ -7,7 +7,7 @@ import contextvars
 import logging
 import types
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Generator, Mapping
 from itertools import chain
 from typing import Any, Protocol, assert_never
 
@@ -18,7 +18,8 @@ from steerio.campaign.agent_errors import heed, was_cancelled
 from steerio.campaign.ending import Latecomers
 from steerio.campaign.triggers import Trigger
 from steerio.errors import StateError
-from steerio.session.current_agent import current_agent
+from steerio.model.bounds import MOST_BEHIND
+from steerio.session.current_agent import current_agent, results_behind
 from steerio.session.task import Task
 
 log = logging.getLogger("steerio.campaign")
@@ -70,6 +71,8 @@ class CallsHome(Protocol):
 
     stopping: str
     latecomers: Latecomers
+    recorded_ids: Mapping[int, int]
+    """The ids under which results are in the record, of those that have another now."""
 
     @property
     def held(self) -> asyncio.Future[None] | None:
@@ -111,6 +114,8 @@ class Calls:
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._echoes: Counter[int] = Counter()
         """Identities of queued items that an ``on_idle`` published."""
+        self._behind: deque[tuple[int, ...]] = deque()
+        """For each queued call with events: the results behind the event that completed it."""
         self._behind_since = 0.0
         self._told_behind = False
         self.busy = 0
@@ -160,6 +165,8 @@ class Calls:
         """Add an item to the waiting call."""
         waiting = self._queue[-1]
         waiting.append(item)
+        if self._behind:
+            self._behind[-1] = results_behind.get()
         if unheard is not None:
             unheard.awaited = True
         if not echo:
@@ -167,6 +174,8 @@ class Calls:
 
     def _put(self, item: Any) -> None:
         self._queue.append(item)
+        if self.trigger.kind == "event":
+            self._behind.append(results_behind.get())
         if len(self._queue) >= BEHIND_CALLS:
             self._look_if_behind(len(self._queue))
         while self._waiting:
@@ -265,8 +274,17 @@ class Calls:
             if self._echoes or is_echo.get():
                 is_echo.set(id(item) in self._echoes)
                 self._echoes -= Counter([id(item)])
+            results_behind.set(self._behind.popleft() if self._behind else self._ids_of(item))
             await self._make_call(item)
             self._home.look_if_quiet()
+
+    def _ids_of(self, results: Any) -> tuple[int, ...]:
+        """Return the ids that the results of a call have in the record."""
+        recorded = self._home.recorded_ids
+        if self.trigger.every is None:
+            number = results.task_id
+            return (recorded.get(number, number),)
+        return tuple([recorded.get(it.task_id, it.task_id) for it in results[:MOST_BEHIND]])
 
     async def _serve_idle(self) -> None:
         """Make the calls of an ``on_idle``, with the number of workers idle at that moment."""

@@ -35,6 +35,7 @@ class Submission(Struct):
     options: Any
     tags: dict[str, str]
     cause: str
+    because: tuple[int, ...] = ()
 
 
 class CampaignState(Struct):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Mapping
 from typing import Any, assert_never
 
 import anyio
@@ -54,6 +55,7 @@ class Conductor:
         self.session = session
         self.spent = Spent(limits or Limits())
         self.stopping = ""
+        self.recorded_ids: Mapping[int, int] = {}
         self._name = type(campaign).__name__
         self._ended = asyncio.Event()
         self._error: Exception | None = None
@@ -115,6 +117,7 @@ class Conductor:
         try:
             if self._keeping is not None:
                 self._keeping.begin(self)
+                self.recorded_ids = self._keeping.recorder.replay.recorded_ids
             await self._conduct()
             self._finishing = True
             if self._disowned:  # the caller was told that it has ended

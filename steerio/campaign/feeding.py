@@ -11,7 +11,7 @@ from steerio.campaign.board import Board
 from steerio.campaign.found_boards import boards_in, boards_of, hidden_boards
 from steerio.model.places import WorkerNeeds
 from steerio.model.status import PoolLoad
-from steerio.session.current_agent import current_agent
+from steerio.session.current_agent import current_agent, results_behind
 from steerio.session.session import Session
 from steerio.session.task import Task
 
@@ -172,8 +172,15 @@ class Feeder:
         at_workers = self._in_pool[pool].total() - load.queued
         return max(0, min(load.idle, load.workers - load.starting - at_workers))
 
-    def _hand_out(self, board: Board[Any], key: Any, args: tuple[Any, ...], cause: str) -> None:
-        token = current_agent.set(cause or self._made_by)
+    def _hand_out(
+        self,
+        board: Board[Any],
+        key: Any,
+        args: tuple[Any, ...],
+        cause: str,
+        because: tuple[int, ...] = (),
+    ) -> None:
+        token, behind = current_agent.set(cause or self._made_by), results_behind.set(because)
         try:
             kind = board.task_type
             task = self._session.submit_with(kind, args, {}, board.options, board.tags)
@@ -182,6 +189,7 @@ class Feeder:
             return
         finally:
             current_agent.reset(token)
+            results_behind.reset(behind)
         if kind.kind == "generator":  # a board reads only how an entry ended
             task.ignore_items()
         board.runs(key, task)

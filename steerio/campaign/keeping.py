@@ -34,7 +34,7 @@ from steerio.edge.record.entries import Began
 from steerio.errors import StateError, UsageError
 from steerio.model.results import Result
 from steerio.model.settings import Settings
-from steerio.session.current_agent import current_agent
+from steerio.session.current_agent import current_agent, results_behind
 from steerio.session.recorder import Appends, ResultRecorder
 from steerio.session.recovered import as_result, task_type_of
 from steerio.session.reference import Reference
@@ -272,13 +272,14 @@ class Keeping:
     def submit_again(self) -> None:
         """Submit the tasks that were out."""
         for task in self._tasks:
-            token = current_agent.set(task.cause)
+            token, behind = current_agent.set(task.cause), results_behind.set(task.because)
             try:
                 self._run.session.submit_with(
                     task.task_type, task.args, task.kwargs, task.options, task.tags or None
                 )
             finally:
                 current_agent.reset(token)
+                results_behind.reset(behind)
         self._tasks = []
 
 
@@ -357,7 +358,8 @@ def _submission(task: Task[Any]) -> Submission:
         raise StateError(f"code waits for {task!r}")
     if task.yielded is not None and task.yielded.is_read:
         raise StateError(f"code reads the items of {task!r}")
-    return Submission(task.type, task.args, task.kwargs, task.options, task.tags, task.cause)
+    by = task.cause, task.because
+    return Submission(task.type, task.args, task.kwargs, task.options, task.tags, *by)
 
 
 def _check_kind(campaign: Campaign, state: CampaignState) -> None:

@@ -204,6 +204,7 @@ class Client:
         cause: str,
         created: float,
         inputs: Inputs | None,
+        because: tuple[int, ...] = (),
     ) -> None:
         """Queue a task under an id that was reserved for it."""
         last, type_id = self._types.last
@@ -211,7 +212,16 @@ class Client:
             type_id = self._types.number(spec)
         self.say(
             ms.SubmitTask(
-                number, type_id, created, body, len(frames), options, tags, cause, inputs
+                number,
+                type_id,
+                created,
+                body,
+                len(frames),
+                options,
+                tags,
+                cause,
+                inputs,
+                because,
             ),
             frames,
         )

@@ -67,7 +67,8 @@ class TaskRecord(Struct, gc=False, eq=False):
 
     ``not_again`` is why it may not be queued again, if it may not. ``versions`` are those that its
     attempt was given of the names of which it takes the latest. ``unread``: its items have no
-    reader. ``earlier`` are the attempts before the last.
+    reader. ``earlier`` are the attempts before the last. ``because`` are the ids of the results
+    that led to it, for the record.
     """
 
     task_id: int
@@ -101,6 +102,7 @@ class TaskRecord(Struct, gc=False, eq=False):
     versions: dict[str, Version] | None = None
     unread: bool = False
     earlier: list[Attempt] | None = None
+    because: tuple[int, ...] = ()
 
     def __lt__(self, other: object) -> bool:
         """Break ties of queue entries of equal priority and order; either may go first."""

@@ -22,6 +22,8 @@ TYPE_CHARACTERS = 10_000
 """Longest name of a task type: its module's, and the path to its function in that."""
 TAGS_CHARACTERS = 1 << 16
 """Most characters of all tags of a task, keys and values."""
+MOST_BEHIND = 16
+"""Most results that are recorded as the reason for a task, of those that its agent handled."""
 MOST_NEEDED = 100_000
 """Most references among the arguments of one task."""
 LONGEST_S = 1e9

@@ -52,7 +52,10 @@ class ForgetTypes(Struct, frozen=True, gc=False, array_like=True, tag=23):
 
 
 class SubmitTask(Struct, frozen=True, gc=False, array_like=True, tag=3):
-    """Queue a task; ``created`` is in Unix seconds."""
+    """Queue a task; ``created`` is in Unix seconds.
+
+    ``cause`` names the agent that submitted it, and ``because`` the results that it handled then.
+    """
 
     task_id: int
     type_id: int
@@ -63,6 +66,7 @@ class SubmitTask(Struct, frozen=True, gc=False, array_like=True, tag=3):
     tags: dict[str, str] | None
     cause: str
     inputs: Inputs | None = None
+    because: tuple[int, ...] = ()
 
 
 class CancelTasks(Struct, frozen=True, gc=False, array_like=True, tag=4):

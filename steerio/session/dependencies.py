@@ -17,7 +17,7 @@ from steerio.edge.encoding.snapshots import Snapshots
 from steerio.errors import DependencyFailed, EncodingError, UsageError
 from steerio.model import results as rs
 from steerio.model.tasks import TaskOptions
-from steerio.session.current_agent import current_agent
+from steerio.session.current_agent import current_agent, results_behind
 from steerio.session.packed_call import packed_call, put_and_send
 from steerio.session.reading_results import explain
 from steerio.session.task import Task, TaskHome
@@ -131,8 +131,8 @@ def submit_after(
     kind.codec.check(args, kwargs)
     check_handles(session, handles, kind.name)
     args, kwargs = copied(kind.name, args, kwargs)
-    cause = current_agent.get()
-    task: Task[Any] = Task(session, kind, args, kwargs, tags, cause, session.clock(), options)
+    by = current_agent.get(), results_behind.get()
+    task: Task[Any] = Task(session, kind, args, kwargs, tags, *by, session.clock(), options)
     waiting = WaitingTask(session, task)
     task.id = session.client.reserve_later(task)
     session.task_submitted(task)
@@ -222,7 +222,7 @@ class WaitingTask:
             put_and_send(session.client, store, task, spec, body, frames, task.options, inputs)
         else:
             about = (task.options, task.tags or None, task.cause, task.created, inputs)
-            session.client.submit(task.id, spec, body, frames, *about)
+            session.client.submit(task.id, spec, body, frames, *about, task.because)
 
     def _fail(self, error: Exception) -> None:
         """End the task, which was never sent, soon."""

@@ -104,7 +104,8 @@ def put_and_send(
             client.give_up(number, "lost", reason)
         else:
             needs = Inputs(stored, known.objects, known.latest)
-            client.submit(number, spec, body, (), options, tags, task.cause, task.created, needs)
+            about = (options, tags, task.cause, task.created, needs, task.because)
+            client.submit(number, spec, body, (), *about)
         for needed in known.objects:
             client.objects.let_go(needed.name)
 

@@ -71,6 +71,8 @@ class Replay:
         self._turning = False
         self.given = 0
         """How many were given out."""
+        self.recorded_ids: dict[int, int] = {}
+        """The ids that their tasks had when they were recorded, by those of the tasks now."""
         for result in results:
             self._by_key[key_of(result.body)].append(result)
             self._numbers.append(result.number)
@@ -131,6 +133,7 @@ class Replay:
         message = structs.replace(entry.settled, task_id=task.id, stored=None)
         frames = entry.frames if result.frames is None else result.frames
         task.replayed = True
+        self.recorded_ids[task.id] = entry.settled.task_id
         if self._client.settle_reserved(message, tuple(map(bytearray, frames))):
             self.given += 1
         else:  # it was cancelled: the result is there for another call

@@ -18,7 +18,7 @@ from steerio.model.objects import StoreSetting
 from steerio.model.results import Result
 from steerio.model.status import Status
 from steerio.model.tasks import TaskOptions
-from steerio.session.current_agent import current_agent
+from steerio.session.current_agent import current_agent, results_behind
 from steerio.session.dependencies import handles_in, submit_after
 from steerio.session.done import Closed
 from steerio.session.event_stream import EventStream, event_filter
@@ -127,7 +127,8 @@ class Session(Submitter):
                 raise
             return submit_after(self, handles, kind, args, kwargs, options, tags)
         cause = current_agent.get()
-        task: Task[Any] = Task(self, kind, *given, tags, cause, self.clock(), options)
+        because = results_behind.get()
+        task: Task[Any] = Task(self, kind, *given, tags, cause, because, self.clock(), options)
         recorder = self.recorder
         if recorder is not None and recorder.knows(task, spec, args, kwargs, body):
             task.id = self.client.reserve_later(task)
@@ -138,7 +139,9 @@ class Session(Submitter):
         else:
             client = self.client
             task.id = number = client.reserve(task)
-            client.submit(number, spec, body, frames, options, tags, cause, task.created, inputs)
+            client.submit(
+                number, spec, body, frames, options, tags, cause, task.created, inputs, because
+            )
         if recorder is not None:
             recorder.submitted(task)
         if self._listener is not None:

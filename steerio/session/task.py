@@ -71,6 +71,7 @@ class Task(Generic[R]):
         "_session",
         "_waiters",
         "awaited",
+        "because",
         "call",
         "cause",
         "created",
@@ -91,6 +92,7 @@ class Task(Generic[R]):
         kwargs: dict[str, Any] | rs.LateArguments,
         tags: dict[str, str] | None,
         cause: str,
+        because: tuple[int, ...],
         created: float,
         options: TaskOptions,
     ) -> None:
@@ -107,6 +109,7 @@ class Task(Generic[R]):
         """Its arguments as they were submitted, perhaps to be unpacked when they are read."""
         self.tags = tags or NO_TAGS
         self.cause = cause
+        self.because = because
         self.created = created
         self.options = options
         self.call: Call | None = None

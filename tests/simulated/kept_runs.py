@@ -15,6 +15,7 @@ from steerio.edge.record.opening_journals import open_journal, remove_below
 from steerio.model.settings import Settings
 from steerio.testing import Model
 from steerio.testing.loop import run_virtual
+from steerio.testing.record import MemoryRecord
 from steerio.testing.simulated_cluster import SimulatedCluster
 from tests.contract.crashing_disk import Crashed, CrashingDisk
 from tests.contract.journal_histories import ME
@@ -59,6 +60,7 @@ def play(
     seed: int = 0,
     every_s: float = 5.0,
     limits: Limits | None = None,
+    record: MemoryRecord | None = None,
 ) -> Keeping:
     """Run a campaign to its end, from where the journal says that it was.
 
@@ -71,8 +73,11 @@ def play(
     async def run() -> Keeping:
         journal.append([(EntryKind.BEGAN, encode_entry(Began(1, "", b"", b"", 0, "")))])
         keeping = Keeping(journal, past, settings=Settings(snapshot_s=every_s))
-        cluster = SimulatedCluster({"default": workers}, model=model or Model(1.0), seed=seed)
+        cluster = SimulatedCluster(
+            {"default": workers}, model=model or Model(1.0), seed=seed, record=record
+        )
         async with cluster, cluster.session("test") as session:
+            session.client.count_from(past.incarnations)
             await drive(campaign, session, limits, keeping)
         return keeping
 

@@ -106,7 +106,10 @@ def test_a_score_that_has_no_rank_is_refused_and_nothing_is_changed(score: float
         board.add_all([5, 6], score)
     assert board.waiting == [1, 2, 3]
     assert [board.score(key) for key in board.waiting] == [0, 0, 0]
-    assert [board.take() for _ in range(4)] == [(1, (1,), ""), (2, (2,), ""), (3, (3,), ""), None]
+    assert [board.take() for _ in range(4)] == [
+        *((n, (n,), "", ()) for n in (1, 2, 3)),
+        None,
+    ]
 
 
 def test_what_was_added_before_a_board_was_full_is_fed() -> None:

@@ -29,7 +29,7 @@ def half_handed_out(**options: Any) -> Board[Any]:
 
 def keys_taken(board: Board[Any]) -> list[Any]:
     taken = iter(board.take, None)
-    return [key for key, _, _ in taken if key is not None]
+    return [key for key, *_ in taken if key is not None]
 
 
 def test_entries_that_were_handed_out_go_first() -> None:

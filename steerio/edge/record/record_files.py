@@ -83,6 +83,7 @@ class TaskEntry(Struct, frozen=True, gc=False):
     worker: str | None
     node: str | None
     cause: str
+    because: tuple[int, ...] | None
     tags: dict[str, str] | None
     priority: float
     created: float
