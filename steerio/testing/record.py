@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from steerio.edge.record.record_files import RecordFiles, TaskEntry
+from steerio.edge.record.record_files import RecordFiles, TaskEntry, stamped
 from steerio.model.events import AnyEvent
 from steerio.model.showing import in_words
 
@@ -32,7 +32,7 @@ class MemoryRecord(RecordFiles):
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
             super().__init__(folder)
-            self.last_event = 0  # each simulation is a run of its own
+            self.last_event, self.incarnation = 0, 1  # each simulation is a run of its own
 
     def write(self, entries: Sequence[TaskEntry], events: Sequence[AnyEvent]) -> None:
         self.tasks.extend(entries)
@@ -49,4 +49,4 @@ class MemoryRecord(RecordFiles):
     @property
     def event_log(self) -> bytes:
         """All events as in ``events.jsonl``; equal for runs with the same arguments and seed."""
-        return _encoder.encode_lines(self.events)
+        return stamped(_encoder.encode_lines(self.events), self.incarnation)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
 import signal
 from collections.abc import Iterator
@@ -28,6 +29,7 @@ from steerio.edge.record.record_files import (
     TaskEntry,
     shown,
 )
+from steerio.edge.record.record_head import HEAD_FILE, SCHEMA, read_head
 from steerio.edge.wire.headers import decode_from_broker, encode_headers
 from steerio.model import events as ev
 from steerio.model import messages as ms
@@ -84,7 +86,7 @@ def test_pandas_reads_the_tasks_in_one_line(tmp_path: Path) -> None:
     table = pd.read_json(tmp_path / TASKS_FILE, lines=True)
 
     assert list(table.task_id) == [*range(len(values)), 99, 100]
-    assert list(table.columns) == list(TaskEntry.__struct_fields__)
+    assert list(table.columns) == [*TaskEntry.__struct_fields__, "incarnation"]
     assert table.ended_as.value_counts().to_dict() == {"succeeded": 9, "failed": 1, "lost": 1}
     assert np.isclose(table.received - table.queued, 2.0).all()
     assert table.args[0] == [[1.5], {}]
@@ -156,7 +158,7 @@ def test_what_has_no_word_in_json_is_put_into_words(tmp_path: Path) -> None:
     assert tasks[0]["value"]["run-\\udcff"] == "run-\\udcff"
     assert tasks[0]["value"]["(1, 2)"] == "tuple"
     assert [task["value"] for task in tasks[:3]] == [event["value"] for event in events[:3]]
-    assert list(tasks[0]) == list(TaskEntry.__struct_fields__)
+    assert list(tasks[0]) == [*TaskEntry.__struct_fields__, "incarnation"]
     assert len(pd.read_json(tmp_path / TASKS_FILE, lines=True)) == 4
 
 
@@ -168,6 +170,83 @@ def test_lines_are_there_at_once_and_come_after_those_of_before(tmp_path: Path) 
                 *range(number + 1)
             ]
     assert [event["number"] for event in lines(tmp_path / EVENTS_FILE)] == [0, 1, 2]
+
+
+@pytest.mark.smoke
+def test_lines_say_which_incarnation_wrote_them(tmp_path: Path) -> None:
+    for number in range(3):
+        with journal_in(tmp_path) as journal:
+            assert journal.incarnation == number + 1
+            journal.write([entry(number)], [published("}\n{", number), published({}, number)])
+
+    for file in (TASKS_FILE, EVENTS_FILE):
+        written = [line["incarnation"] for line in lines(tmp_path / file)]
+        assert sorted(set(written)) == [1, 2, 3]
+        assert written == sorted(written)
+
+
+def test_an_incarnation_that_wrote_no_line_counts_as_well(tmp_path: Path) -> None:
+    for number in range(3):
+        with journal_in(tmp_path) as journal:
+            assert journal.incarnation == number + 1
+
+
+def test_a_record_of_before_the_first_schema_is_written_on(tmp_path: Path) -> None:
+    old = {"task_id": 1, "ended_as": "succeeded"}
+    (tmp_path / TASKS_FILE).write_text(json.dumps(old) + "\n")
+    (tmp_path / EVENTS_FILE).write_text('{"type":"TaskQueued","number":7,"at":1.0}\n')
+    with journal_in(tmp_path) as journal:
+        assert (journal.incarnation, journal.last_event) == (2, 7)
+        journal.write([entry(2)], [])
+
+    assert lines(tmp_path / TASKS_FILE)[0] == old
+    assert list(pd.read_json(tmp_path / TASKS_FILE, lines=True).incarnation.fillna(0)) == [0, 2]
+
+
+def test_the_head_says_who_writes_and_whether_the_record_is_closed(tmp_path: Path) -> None:
+    with journal_in(tmp_path):
+        head = read_head(tmp_path)
+        assert head is not None
+        assert (head.schema, head.incarnation, head.closed) == (SCHEMA, 1, False)
+        assert (head.writer.pid, head.began > 0) == (os.getpid(), True)
+    closed = read_head(tmp_path)
+    assert closed == msgspec.structs.replace(head, closed=True)
+
+    with journal_in(tmp_path):
+        again = read_head(tmp_path)
+        assert again is not None
+        assert (again.incarnation, again.began, again.closed) == (2, head.began, False)
+
+
+def test_a_process_that_was_taken_over_from_leaves_the_head_as_it_is(tmp_path: Path) -> None:
+    first = RecordFiles(tmp_path)
+    with journal_in(tmp_path):
+        first.close()
+        head = read_head(tmp_path)
+        assert head is not None
+        assert (head.incarnation, head.closed) == (2, False)
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[]", '{"schema":"x"}', "\x00" * 100])
+def test_a_head_that_cannot_be_read_is_written_anew(tmp_path: Path, content: str) -> None:
+    with journal_in(tmp_path) as journal:
+        journal.write([entry(1)], [])
+    (tmp_path / HEAD_FILE).write_text(content)
+    assert read_head(tmp_path) is None
+    with journal_in(tmp_path) as journal:
+        assert journal.incarnation == 2
+
+
+def test_a_link_in_the_place_of_the_head_is_not_followed(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.write_text("mine")
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / HEAD_FILE).symlink_to(elsewhere)
+    assert read_head(run) is None
+    with journal_in(run):
+        assert elsewhere.read_text() == "mine"
+        assert not (run / HEAD_FILE).is_symlink()
 
 
 def test_a_journal_that_cannot_be_opened_leaves_nothing_open(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from steerio.core.deadlines import Due, draw_deadlines
 from steerio.core.drawings import draw_moves, draw_peers, draw_workers, mermaid
 from steerio.core.lifecycle import Fact, MoveState, Phase, Role, State, Step, Turn, Word
 from steerio.edge.record.record_files import TaskEntry
+from steerio.edge.record.record_head import SCHEMA, RecordHead
 from steerio.edge.wire.connection import Connection
 from steerio.edge.wire.end_states import draw_ends
 from steerio.model.settings import Settings
@@ -144,6 +145,8 @@ def test_every_command_and_option_is_in_the_reference() -> None:
 def test_the_columns_of_the_record_are_in_the_reference() -> None:
     columns = first_cells(page("run-directory.md"))
     assert set(TaskEntry.__struct_fields__) <= columns
+    assert {*RecordHead.__struct_fields__, "incarnation"} <= columns
+    assert f"| {SCHEMA} |" in page("run-directory.md")
     assert set(Connection.__struct_fields__) <= columns
 
 

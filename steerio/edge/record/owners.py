@@ -17,6 +17,7 @@ import socket
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 from msgspec import Struct
@@ -88,6 +89,38 @@ def is_gone(owner: Identity, me: Identity) -> bool:
         return False
     ticks = _ticks(owner.pid)
     return ticks != owner.ticks and (ticks is not None or not _hidden(owner.pid))
+
+
+Hold = Literal["free", "held", "unknown"]
+"""Whether a process may write to a journal: none does, one of this machine does, one may."""
+
+
+def look(
+    disk: Disk, me: Identity, gone: Callable[[Identity, Identity], bool] = is_gone
+) -> tuple[Hold, int, OwnerFile | None]:
+    """Return whether a journal is held, its newest incarnation, and the file of that.
+
+    Raises:
+        OSError: the folder cannot be read.
+    """
+    newest = max(_incarnations(disk), default=0)
+    if newest == 0:
+        return "free", 0, None
+    file = _read(disk, newest)
+    if file is None:
+        return "unknown", newest, None
+    if file.released or _given_up(file, me):
+        return "free", newest, file
+    return hold_of(file.identity, me, gone), newest, file
+
+
+def hold_of(
+    owner: Identity, me: Identity, gone: Callable[[Identity, Identity], bool] = is_gone
+) -> Hold:
+    """Say whether a process that has given nothing up still holds it."""
+    if gone(owner, me):
+        return "free"
+    return "held" if (owner.boot, owner.space) == (me.boot, me.space) else "unknown"
 
 
 class Owner:
@@ -172,14 +205,9 @@ def take(
     # owner makes its file before any segment, so its file is seen if one of them was.
     segments = itertools.chain(*find_segments(disk))
     used = max((max(it.incarnation, it.compacted_by) for it in segments), default=0)
-    newest = max(_incarnations(disk), default=0)
-    before = _read(disk, newest) if newest else None
-    free = newest == 0 or (
-        before is not None
-        and (before.released or _given_up(before, me) or gone(before.identity, me))
-    )
-    if not (free or take_over):
-        reason = "its process lives" if _lives_here(before, me) else "it may be alive"
+    hold, newest, before = look(disk, me, gone)
+    if hold != "free" and not take_over:
+        reason = "its process lives" if hold == "held" else "it may be alive"
         raise _taken(disk, newest, before, reason)
     incarnation = max(newest, used) + 1
     file = OwnerFile(me, os.urandom(8).hex())
@@ -263,10 +291,6 @@ def _given_up(file: OwnerFile, me: Identity) -> bool:
     return (
         msgspec.structs.replace(file.identity, started=me.started) == me and file.token not in _held
     )
-
-
-def _lives_here(file: OwnerFile | None, me: Identity) -> bool:
-    return file is not None and (file.identity.boot, file.identity.space) == (me.boot, me.space)
 
 
 def _ticks(pid: int) -> int | None:

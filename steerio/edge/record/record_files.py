@@ -1,7 +1,8 @@
 """The record of a run for people: tasks and events as lines of files in its run directory.
 
 ``tasks.jsonl`` has one line per task that ended, ``events.jsonl`` one per event; both
-are read with ``pandas.read_json(path, lines=True)``.  Lines reach the operating system
+are read with ``pandas.read_json(path, lines=True)``.  Each line ends with the incarnation that
+wrote it; the version of their columns is in `record_head`. Lines reach the operating system
 before the result they tell of reaches any agent, so killing every process of a
 campaign loses no finished result.
 """
@@ -21,6 +22,7 @@ import msgspec
 from msgspec import Struct
 
 from steerio.edge.encoding.boxing import ARRAY, array_head, buffer_of
+from steerio.edge.record.record_head import begin_head, close_head
 from steerio.edge.wire.headers import escape
 from steerio.model.events import AnyEvent
 from steerio.model.showing import in_words
@@ -68,8 +70,10 @@ class AttemptEntry(Struct, frozen=True):
     versions: dict[str, int] | None
 
 
-class _Numbered(Struct):
-    number: int
+class _LastLine(Struct):
+    number: int = 0
+    incarnation: int = 1
+    """Lines of versions before the first schema do not tell."""
 
 
 class TaskEntry(Struct, frozen=True, gc=False):
@@ -162,13 +166,19 @@ class RecordFiles:
     """How soon it wants events; it is given results before any client."""
     last_event = 0
     """The number of the last event that an earlier incarnation of the run has recorded."""
+    incarnation = 1
+    """The number of this process among those that wrote the record."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         with contextlib.ExitStack() as opened:
             self._tasks = opened.enter_context(_appending(folder / TASKS_FILE))
             self._events = opened.enter_context(_appending(folder / EVENTS_FILE))
-            self.last_event = _last_number(self._events)
+            last = [_last_line(file) for file in (self._tasks, self._events)]
+            self.last_event = max((line.number for line in last if line is not None), default=0)
+            before = max((line.incarnation for line in last if line is not None), default=0)
+            self._head = begin_head(folder, before)
+            self.incarnation = self._head.incarnation
             opened.pop_all()
 
     def write(self, entries: Sequence[TaskEntry], events: Sequence[AnyEvent]) -> None:
@@ -178,14 +188,15 @@ class RecordFiles:
             OSError: a file cannot be written (the disk is full); it ends with a whole line.
         """
         if entries:
-            _append(self._tasks, _encode(entries))
+            _append(self._tasks, stamped(_encode(entries), self.incarnation))
         if events:
-            _append(self._events, _encode(events))
+            _append(self._events, stamped(_encode(events), self.incarnation))
 
     def close(self) -> None:
         """Close the files."""
         self._tasks.close()
         self._events.close()
+        close_head(self.folder, self._head)
 
 
 def _appending(path: Path) -> FileIO:
@@ -213,14 +224,23 @@ def _cut_torn(file: FileIO) -> None:
         file.truncate(whole)
 
 
-def _last_number(file: FileIO) -> int:
-    """Return the number in the last line; 0 if there is none."""
+def stamped(lines: bytes, incarnation: int) -> bytes:
+    """Return lines with the incarnation at the end of each.
+
+    So no entry and no event has to carry it. Each line is an object with fields, and within one no
+    line ends.
+    """
+    return lines.replace(b"}\n", b',"incarnation":%d}\n' % incarnation)
+
+
+def _last_line(file: FileIO) -> _LastLine | None:
+    """Return the last line that can be read; ``None`` if there is none."""
     end = file.seek(0, os.SEEK_END)
     tail = os.pread(file.fileno(), LOOKED_BACK, max(0, end - LOOKED_BACK))
     for line in reversed(tail.splitlines()):
         with contextlib.suppress(msgspec.DecodeError):
-            return msgspec.json.decode(line, type=_Numbered).number
-    return 0
+            return msgspec.json.decode(line, type=_LastLine)
+    return None
 
 
 def _append(file: FileIO, lines: bytes) -> None:
