@@ -236,6 +236,54 @@ def clean(dry_run: bool, folder: str | None) -> None:
     cleaning.clean(dry_run, folder)
 
 
+@steerio.group()
+def record() -> None:
+    """List, export and remove the records of runs."""
+
+
+@record.command("list")
+@click.argument("folder", metavar="DIR", required=False)
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def record_list(folder: str | None, as_json: bool) -> None:
+    """Show the runs in DIR [runs]: their state, their tasks by how they ended, their size."""
+    from steerio.cli import record_commands  # each command loads only its own code
+
+    record_commands.list_runs(folder, as_json)
+
+
+@record.command("export")
+@click.argument("run_dir", metavar="RUN_DIR")
+@click.option("--to", metavar="FILE", help="FILE.sqlite, or FILE.csv: tasks [RUN_DIR.sqlite].")
+@click.option("--force", is_flag=True, help="Replace FILE if it is there.")
+def record_export(**given: Any) -> None:
+    """Write the record in RUN_DIR to an SQLite database, or its tasks to CSV.
+
+    A run that is going on is exported as far as it has come.
+    """
+    from steerio.cli import record_commands  # each command loads only its own code
+
+    record_commands.export(**given)
+
+
+@record.command("prune")
+@click.argument("folder", metavar="DIR", required=False)
+@click.option("--older", metavar="TIME", help="Runs last written to so long ago: 30d, 12h.")
+@click.option("--keep", type=click.IntRange(0), metavar="N", help="Keep the N latest of them.")
+@click.option("--journals", is_flag=True, help="Remove journals only: records stay.")
+@click.option("--cut-off", is_flag=True, help="Also runs that were cut off.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def record_prune(**given: Any) -> None:
+    """Remove runs in DIR [runs] that have ended.
+
+    Shows them first, and asks. Runs whose process may live stay, and so do files in a run directory
+    that steerio did not write.
+    """
+    from steerio.cli import record_commands  # each command loads only its own code
+
+    sys.exit(record_commands.prune_runs(**given))
+
+
 def main() -> None:
     """Run the command line, with exit codes and errors as people expect them."""
     for stream in (sys.stdout, sys.stderr):

@@ -6,7 +6,7 @@ import ast
 import importlib
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import click
@@ -131,9 +131,17 @@ def test_the_index_of_the_reference_names_every_public_name() -> None:
     assert set(steerio.__all__) <= named
 
 
+def leaf_commands(group: click.Group, before: str = "") -> Iterator[tuple[str, click.Command]]:
+    for name, subcommand in group.commands.items():
+        if isinstance(subcommand, click.Group):
+            yield from leaf_commands(subcommand, f"{before}{name} ")
+        else:
+            yield f"{before}{name}", subcommand
+
+
 def test_every_command_and_option_is_in_the_reference() -> None:
     text = page("cli.md")
-    for name, subcommand in command.commands.items():
+    for name, subcommand in leaf_commands(command):
         section = re.search(rf"^## steerio {name}$.*?(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
         assert section is not None, f"cli.md lacks 'steerio {name}'"
         for parameter in subcommand.params:

@@ -136,6 +136,11 @@ class Owner:
         self.incarnation = incarnation
         self._disk, self._file, self._data = disk, file, to_json(file)
 
+    @property
+    def file_name(self) -> str:
+        """The name of its file."""
+        return _name(self.incarnation)
+
     def check(self) -> None:
         """Look whether another process has taken over.
 

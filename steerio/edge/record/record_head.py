@@ -19,8 +19,6 @@ from steerio.version import __version__
 HEAD_FILE = "record.json"
 SCHEMA = 1
 """The version of the columns; a column that is added, or that means something else, raises it."""
-READABLE = 0o666
-"""The mode of the file, of which the umask takes its part, as of the others in the folder."""
 
 
 class RecordHead(Struct, frozen=True):
@@ -90,4 +88,4 @@ def close_head(folder: Path, head: RecordHead) -> None:
 
 
 def _write(folder: Path, head: RecordHead) -> None:
-    write_own(folder / HEAD_FILE, to_json(head, indent=2) + b"\n", READABLE)
+    write_own(folder / HEAD_FILE, to_json(head, indent=2) + b"\n")

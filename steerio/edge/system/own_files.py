@@ -52,15 +52,15 @@ def from_json(data: bytes, kind: type[T]) -> T:
         raise msgspec.DecodeError(str(error)) from None
 
 
-def write_own(path: Path, data: bytes, mode: int = 0o600) -> None:
-    """Write a file at once and whole, by default readable by its owner alone.
+def write_own(path: Path, data: bytes) -> None:
+    """Write a file at once and whole, readable by its owner alone.
 
     Raises:
         OSError: it cannot be written; an earlier file is left as it was.
     """
     fresh = path.with_name(f".{path.name.lstrip('.')}.{os.urandom(4).hex()}")
     # exclusively: an earlier file may be open to others, or lead elsewhere
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
