@@ -93,7 +93,11 @@ class Broker:
         )
         self._inbox = Inbox(self._intake.take, self._unreachable)
         self._performer = Performer(
-            self._peers, self.core.epoch, record is not None, sweeper, self.core.held
+            self._peers,
+            self.core.epoch,
+            0 if record is None else record.incarnation,
+            sweeper,
+            self.core.held,
         )
         self._record = None if record is None else RecordWriter(record, self._performer, self._fail)
         self._next_ping = clock()

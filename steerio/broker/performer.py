@@ -46,7 +46,8 @@ class Performer:
     Args:
         peers: the receivers of messages.
         epoch: the difference of Unix time to the core's clock.
-        recording: whether to make an entry of each task that ended, in ``entries``.
+        incarnation: the number of this process among those that wrote the record, for the entry
+            of each task that ended, in ``entries``; 0: nothing is recorded.
         sweeper: removes objects from the store, if there is one.
         held: the names of all objects that are held.
     """
@@ -55,7 +56,7 @@ class Performer:
         self,
         peers: Peers,
         epoch: float,
-        recording: bool,
+        incarnation: int,
         sweeper: Sweeper | None,
         held: Collection[bytes],
     ) -> None:
@@ -66,7 +67,7 @@ class Performer:
         """The processes of nodes of this host that were told to end."""
         self._peers = peers
         self._epoch = epoch
-        self._recording = recording
+        self._incarnation = incarnation
         self._sweeper = sweeper
         self._held = held
         self._by_kind: dict[type, Callable[[Any, float], None]] = {
@@ -168,7 +169,7 @@ class Performer:
             ending.stored,
             {name: v.number for name, v in versions.items()} if versions else None,
         )
-        if not self._recording:
+        if not self._incarnation:
             self._peers.send(record.client, settled, ending.frames)
             return
         self._held_back.append((record.client, settled, ending.frames))
@@ -200,6 +201,7 @@ class Performer:
                 shown(ending.body, ending.frames),
                 {name: v.number for name, v in versions.items()} if versions else None,
                 self._earlier(record.earlier) if record.earlier else None,
+                self._incarnation,
             )
         )
 

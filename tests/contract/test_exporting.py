@@ -39,7 +39,7 @@ def folder(tmp_path: Path) -> Path:
     files.close()
     files = RecordFiles(run)
     lost = entry(3, ended_as="lost", attempt=0, tags=None, worker=None, value=[1, "ä"])
-    files.write([lost], [published({"x": [1]}, 2)])
+    files.write([msgspec.structs.replace(lost, incarnation=2)], [published({"x": [1]}, 2)])
     files.close()
     return run
 

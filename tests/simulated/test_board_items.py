@@ -254,7 +254,7 @@ def test_one_that_is_worked_off_from_the_top_keeps_no_more_either() -> None:
         board.discard(number)
     for number in range(1000, 3000):
         board.add(number, score=float(number))
-        assert board.take() == (number, (number,), "")
+        assert board.take() == (number, (number,), "", ())
         assert len(board._heap) <= 2 * len(board) + SLACK
 
 

@@ -21,7 +21,6 @@ from msgspec import Raw, Struct, structs
 from steerio.edge.record.record_files import AttemptEntry, TaskEntry
 from steerio.edge.record.record_head import SCHEMA, read_head
 from steerio.edge.record.record_lines import (
-    STAMP,
     EventLine,
     Unread,
     event_lines,
@@ -36,11 +35,8 @@ RUN_FILES = ("parameters.json", "summary.json")
 """The files of a run directory that stand as rows in the table ``run``."""
 _SQL_TYPES = {int: "INTEGER", float: "REAL", float | None: "REAL"}
 """The SQL types of fields; all others are text, or JSON as text."""
-_NUMBERS = frozenset({"number", "task_id", "attempt", STAMP})
-_TASK_COLUMNS = {
-    **{f.name: _SQL_TYPES.get(f.type, "TEXT") for f in structs.fields(TaskEntry)},
-    STAMP: "INTEGER",
-}
+_NUMBERS = frozenset({"number", "task_id", "attempt", "incarnation"})
+_TASK_COLUMNS = {f.name: _SQL_TYPES.get(f.type, "TEXT") for f in structs.fields(TaskEntry)}
 _ATTEMPT_COLUMNS = {f.name: _SQL_TYPES.get(f.type, "TEXT") for f in structs.fields(AttemptEntry)}
 _EVENT_COLUMNS = {
     name: "REAL" if name == "at" else "INTEGER" if name in _NUMBERS else "TEXT"

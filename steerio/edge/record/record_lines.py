@@ -18,14 +18,13 @@ from steerio.errors import UsageError
 NULL = Raw(b"null")
 VERBATIM = ("args", "value")
 """The columns whose JSON is passed on as it was written."""
-STAMP = "incarnation"
-TASK_COLUMNS = (*TaskEntry.__struct_fields__, STAMP)
+TASK_COLUMNS = TaskEntry.__struct_fields__
 
 TaskLine: Any = msgspec.defstruct(
     "TaskLine",
     [(name, Raw, NULL) if name in VERBATIM else (name, Any, None) for name in TASK_COLUMNS],
 )
-"""A line of ``tasks.jsonl``: the fields of `TaskEntry`, each of any type, and the incarnation."""
+"""A line of ``tasks.jsonl``: the fields of `TaskEntry`, each of any type."""
 
 
 class EventLine(Struct):
