@@ -50,6 +50,7 @@ class CampaignState(Struct):
             the same objects as in the attributes.
         generators: the states of the global random generators, of Python and of NumPy.
         versions: those of the task types whose results it may have, by their names.
+        recalled: how many of the tasks were recalled.
     """
 
     kind: str
@@ -62,6 +63,7 @@ class CampaignState(Struct):
     boards: dict[int, BoardState[Any]]
     generators: tuple[Any, Any]
     versions: dict[str, str]
+    recalled: int = 0
 
 
 class CapturedBoard(Struct):

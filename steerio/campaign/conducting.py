@@ -26,7 +26,7 @@ from steerio.errors import AgentsGoOn, UsageError
 from steerio.launch.workers import AskedWorkers
 from steerio.model.objects import StoreSetting
 from steerio.model.settings import Settings
-from steerio.session.argument_checks import check_given
+from steerio.session.argument_checks import Folders, check_given, named_folders
 from steerio.session.session import Session
 
 log = logging.getLogger("steerio.campaign")
@@ -49,6 +49,7 @@ async def conduct(
     resume: Path | str | None = None,
     durability: str | None = None,
     take_over: bool = False,
+    memo: Folders = (),
 ) -> C:
     """Run a campaign to its end, on the running event loop; returns the campaign.
 
@@ -73,6 +74,7 @@ async def conduct(
         resume: as for `run`.
         durability: as for `run`.  Results are not kept on a session that is given.
         take_over: as for `run`.
+        memo: as for `run`; a session that is given has its own.
 
     Raises:
         UsageError: an argument is invalid, or another campaign runs on the session.
@@ -91,6 +93,7 @@ async def conduct(
         resume=resume,
         durability=durability,
         take_over=take_over,
+        memo=named_folders(memo),
     )
     check_plan(campaign, plan, "steerio.conduct")
     check_given(session=session)
@@ -107,6 +110,7 @@ async def conduct(
             "resume": resume,
             "durability": durability,
             "take_over": take_over or None,
+            "memo": list(plan.memo) or None,
         }
         for name, value in given.items():
             if value is not None:

@@ -30,7 +30,7 @@ from steerio.campaign.limits import Spent
 from steerio.campaign.past import Past
 from steerio.campaign.snapshot_taker import Durable, SnapshotTaker
 from steerio.campaign.state import Places, StateWriter, read_state, refused_attributes
-from steerio.edge.record.entries import Began
+from steerio.edge.record.entries import Began, ResultEntry
 from steerio.errors import StateError, UsageError
 from steerio.model.results import Result
 from steerio.model.settings import Settings
@@ -38,7 +38,7 @@ from steerio.session.current_agent import current_agent, results_behind
 from steerio.session.recorder import Appends, ResultRecorder
 from steerio.session.recovered import as_result, task_type_of
 from steerio.session.reference import Reference
-from steerio.session.replay import Replay
+from steerio.session.replay import RecordedResult, Replay, read_here
 from steerio.session.session import Session
 from steerio.session.task import Task
 
@@ -125,7 +125,7 @@ class Keeping:
     @property
     def recovered(self) -> list[Result]:
         """The recorded results that no call has asked for."""
-        return [as_result(recorded) for recorded in self.recorder.replay.left]
+        return [as_result(recorded, self._read) for recorded in self.recorder.replay.recovered]
 
     def begin(self, run: KeptRun) -> None:
         """Have the results of a run recorded, from now on.
@@ -138,9 +138,10 @@ class Keeping:
         _check_state(run.campaign, strictly=self._strictly)
         self._of_class = ClassAttributes(type(run.campaign), Campaign)
         left = [] if self._content is None else self._content.left
-        replay = Replay(run.session.client, [*left, *self.past.results])
+        replay = Replay(run.session.client, [*left, *self.past.results], self._read)
         self.past.results, self.past.decoded = [], None  # not needed any more
-        self.recorder = ResultRecorder(run.session.client, self._journal, replay, run.fail)
+        known = run.session.recalls.memo.own = self.past.known
+        self.recorder = ResultRecorder(run.session.client, self._journal, replay, run.fail, known)
         run.session.recorder = self.recorder
         run.session.store.digests = True
         self.snapshots = SnapshotTaker(
@@ -153,6 +154,7 @@ class Keeping:
             every_s=self._settings.snapshot_s,
             every_results=self._settings.snapshot_results,
             covers=self.past.covers,
+            known=known,
             began=self._began,
             incarnations=self.past.incarnations + 1,
         )
@@ -166,14 +168,25 @@ class Keeping:
         replay = self.recorder.replay
         if replay.given or replay.total:
             log.info("%d of %d recorded results were given out again", replay.given, replay.total)
-        if replay.total and replay.left:
+        left = len(replay.recovered) if replay.total else 0
+        if left:
             log.warning(
                 "%d recorded results were not asked for again: self.recovered has them. Results "
                 "are known by the names of functions and their files, versions, and arguments",
-                len(replay.left),
+                left,
             )
         self._run.session.recorder = None
         self._run.session.store.digests = False
+
+    def _read(self, recorded: RecordedResult) -> tuple[ResultEntry, Sequence[bytes]]:
+        """Return the entry of a recorded result, and the frames of its value.
+
+        Raises:
+            JournalDamaged, KeyError, OSError: the journal has it, and cannot be read.
+        """
+        if recorded.by_key:
+            return self.past.known.read(recorded.body)
+        return read_here(recorded)
 
     def _given(self) -> int:
         recorder: ResultRecorder | None = getattr(self, "recorder", None)  # it may not have begun
@@ -211,6 +224,7 @@ class Keeping:
             boards={n: each.state for n, each in enumerate(captured) if each.in_head},
             generators=generators(),
             versions=dict(self.recorder.versions),
+            recalled=spent.recalled,
         )
         changed = self._of_class.changed()
         if changed:
@@ -265,6 +279,7 @@ class Keeping:
         run.agents.ended.update(state.ended)
         spent = run.spent
         spent.tasks, spent.successes, spent.failures, spent.worker_s, seconds = state.spent
+        spent.recalled = state.recalled
         self._covered = spent.tasks
         self._tasks = state.tasks
         return seconds

@@ -22,12 +22,13 @@ class Limits(Struct, frozen=True, kw_only=True):
     """The bounds after which a campaign stops; ``None`` is no bound.
 
     Attributes:
-        tasks: tasks that ended (cancelled ones do not count).
+        tasks: tasks that ended (cancelled ones do not count, recalled ones do).
         successes: tasks that succeeded.
         failures: tasks that did not succeed.  Up to this number they are tolerated, and need no
             ``on_failure``; one more stops the campaign.
         wall_s: seconds since the campaign began.
-        worker_s: seconds that workers spent inside tasks, summed over workers.
+        worker_s: seconds that workers spent inside tasks, summed over workers; recalled tasks count
+            for none.
         drain: whether running tasks may end (queued ones are cancelled in any case).
         drain_s: seconds that they may go on after ``wall_s`` have passed; then they are cancelled.
         calls_s: seconds that calls under way may go on after running tasks were cancelled because
@@ -103,6 +104,8 @@ class Spent:
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
         self.tasks = self.successes = self.failures = 0
+        self.recalled = 0
+        """How many of these were given known results, and had no worker."""
         self.worker_s = 0.0
 
     def __repr__(self) -> str:
@@ -114,11 +117,14 @@ class Spent:
         if isinstance(result, Cancelled):
             return ""
         self.tasks += 1
-        self.worker_s += result.timings.run_s or 0.0
         if isinstance(result, Succeeded):
             self.successes += 1
+            if result.recalled:
+                self.recalled += 1
+                return self.reached
         else:
             self.failures += 1
+        self.worker_s += result.timings.run_s or 0.0
         return self.reached
 
     @property

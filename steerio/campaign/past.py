@@ -4,25 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import msgspec
 from msgspec import Struct
 
 from steerio.campaign.captured import Content, decode_content
 from steerio.edge.record.entries import (
-    FORMAT,
     Began,
     EndedEntry,
     EntryKind,
     PartsRead,
     SnapshotEntry,
+    check_format,
     decode_entry,
     decode_result,
+    key_of,
 )
 from steerio.edge.record.frames import Frame
+from steerio.edge.record.known_results import (
+    MAY_HAVE_PARTS,
+    Find,
+    KnownResults,
+    nothing_found,
+)
 from steerio.errors import JournalDamaged, UsageError
 from steerio.session.replay import RecordedResult
-
-LONG = 1 << 15
-"""A frame of a result is looked into if it may name parts: none of these is longer."""
 
 
 class Past(Struct):
@@ -35,6 +40,7 @@ class Past(Struct):
         snapshot: the content of the latest snapshot; empty: there is none, or it is ``decoded``.
         covers: for each snapshot that may be needed, the last number whose result it includes.
         results: those behind the latest snapshot, in order; without failures before a failed end.
+        known: those of task types with a memo, from the start.
     """
 
     began: Began | None = None
@@ -43,6 +49,7 @@ class Past(Struct):
     snapshot: bytes = b""
     covers: list[int] = []
     results: list[RecordedResult] = []
+    known: KnownResults = msgspec.field(default_factory=KnownResults)
     decoded: Content | None = None
 
     def content(self) -> Content | None:
@@ -56,25 +63,35 @@ class Past(Struct):
         return self.decoded
 
 
-def read_past(frames: Iterable[Frame]) -> Past:
+def read_past(frames: Iterable[Frame], find: Find = nothing_found) -> Past:
     """Return the past of a campaign, of which these are the frames.
+
+    Args:
+        frames: all that the journal has, in order.
+        find: returns one of them by its number, later.
 
     Raises:
         JournalDamaged: a frame is missing or cannot be read.
         UsageError: a later version of steerio wrote them.
     """
-    content = _Content()
+    content = _Content(KnownResults(find))
     past = content.past
     for frame in frames:
         match frame.kind:
-            case EntryKind.RESULT | EntryKind.PART | EntryKind.SNAPSHOT:
+            case (
+                EntryKind.RESULT
+                | EntryKind.MEMO
+                | EntryKind.RECALLED
+                | EntryKind.PART
+                | EntryKind.SNAPSHOT
+            ):
                 content.add(frame)
             case EntryKind.BEGAN:
                 began: Began = decode_entry(Began, frame.body)
                 past.began = began
                 past.incarnations += 1
                 past.ended = None
-                _check_format(began)
+                check_format(began)
             case EntryKind.ENDED:
                 ended: EndedEntry = decode_entry(EndedEntry, frame.body)
                 past.ended = ended
@@ -102,7 +119,7 @@ def read_began(frames: Iterable[Frame]) -> Began | None:
     for frame in frames:
         if frame.kind == EntryKind.BEGAN:
             latest: Began = decode_entry(Began, frame.body)
-            _check_format(latest)
+            check_format(latest)
             began = latest
         elif frame.kind == EntryKind.SNAPSHOT:
             mark: SnapshotEntry = decode_entry(SnapshotEntry, frame.body)
@@ -117,8 +134,8 @@ class _Content:
     there may have the last part of an older one, or of a result that is in all these snapshots.
     """
 
-    def __init__(self) -> None:
-        self.past = Past()
+    def __init__(self, known: KnownResults) -> None:
+        self.past = Past(known=known)
         self._assembly = PartsRead()
         self._missing: dict[int, JournalDamaged] = {}
         """Frames of which parts are missing, as long as no later snapshot stands for them."""
@@ -128,8 +145,13 @@ class _Content:
         try:
             if frame.kind == EntryKind.PART:
                 self._assembly.add(frame.body)
+                self.past.known.see(frame)
             elif frame.kind == EntryKind.RESULT:
                 self._add_result(frame)
+            elif frame.kind == EntryKind.MEMO:
+                self._add_memo(frame)
+            elif frame.kind == EntryKind.RECALLED:
+                self._refer_to(frame.number, frame.body, again=True)
             else:
                 self._add_snapshot(decode_entry(SnapshotEntry, frame.body))
         except JournalDamaged as error:
@@ -152,9 +174,24 @@ class _Content:
             raise error
 
     def _add_result(self, frame: Frame) -> None:
-        parts = decode_result(frame.body).parts if len(frame.body) < LONG else None
-        frames = None if parts is None else self._assembly.take(parts, "a result")
-        self.past.results.append(RecordedResult(frame.number, frame.body, frames))
+        self.past.results.append(
+            RecordedResult(frame.number, frame.body, self._frames_of(frame.body))
+        )
+
+    def _frames_of(self, body: bytes) -> list[bytes] | None:
+        """Return the frames of a result's value, if they were in parts."""
+        parts = decode_result(body).parts if len(body) < MAY_HAVE_PARTS else None
+        return None if parts is None else self._assembly.take(parts, "a result")
+
+    def _add_memo(self, frame: Frame) -> None:
+        """Add a result whose value stays in the journal."""
+        self._frames_of(frame.body)  # checks that its parts are there, and lets go of them
+        self.past.known.see(frame)
+        self._refer_to(frame.number, key_of(frame.body))
+
+    def _refer_to(self, number: int, key: bytes, *, again: bool = False) -> None:
+        if key in self.past.known:
+            self.past.results.append(RecordedResult(number, key, by_key=True, again=again))
 
     def _add_snapshot(self, entry: SnapshotEntry) -> None:
         past, covers = self.past, entry.covers
@@ -170,12 +207,4 @@ class _Content:
 
 
 def _succeeded(recorded: RecordedResult) -> bool:
-    return decode_result(recorded.body).settled.ended_as == "succeeded"
-
-
-def _check_format(began: Began) -> None:
-    if began.format > FORMAT:
-        raise UsageError(
-            f"steerio {began.version} wrote the journal, in format {began.format}; this version "
-            f"reads up to format {FORMAT}: resume with that one"
-        )
+    return recorded.by_key or decode_result(recorded.body).settled.ended_as == "succeeded"

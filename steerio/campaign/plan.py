@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -27,7 +28,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
     ``resume`` is the run directory of a run to go on with, ``take_over`` whether the process that
     has it is known to have ended, ``durability`` how long its results survive (``none``: they are
-    not kept), ``file`` the file of the campaign, if it was loaded as one.
+    not kept), ``memo`` the folders of earlier runs whose results are known, ``file`` the file of
+    the campaign, if it was loaded as one.
     ``node`` is a node process that was started ahead of time, ``join`` the run directory of a
     broker to use instead of an own one, ``files`` the modules that workers shall load from files,
     ``followers`` the other ranks of an MPI job.
@@ -44,6 +46,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     resume: Path | str | None = None
     take_over: bool = False
     durability: str | None = None
+    memo: Sequence[Path] = ()
     file: str = ""
     files: list[tuple[str, str]] = msgspec.field(default_factory=list[tuple[str, str]])
     node: NodeProcess | None = None

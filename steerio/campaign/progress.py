@@ -70,10 +70,15 @@ class Progress:
         )
         left = self._left(seconds)
         return (
-            f"[{seconds:6.0f} s] {spent.successes} done, {spent.failures} failed, "
+            f"[{seconds:6.0f} s] {spent.successes} done{self._recalled()}, "
+            f"{spent.failures} failed, "
             f"{spent.tasks / max(seconds, 1e-3):.1f}/s{left}; {pools}{self._stalled()}"
             + (f"; {self._stopping()}" if self._conductor.stopping else "")
         )
+
+    def _recalled(self) -> str:
+        recalled = self._conductor.spent.recalled
+        return f" ({recalled} recalled)" if recalled else ""
 
     def _stopping(self) -> str:
         """Return, in words, why the campaign ends, and the step of its end."""
@@ -129,7 +134,7 @@ class Progress:
         seconds = time.monotonic() - self._began
         title = (
             f"{type(self._conductor.campaign).__name__}  {seconds:.0f} s  "
-            f"{spent.successes} done  {spent.failures} failed  "
+            f"{spent.successes} done{self._recalled()}  {spent.failures} failed  "
             f"{spent.tasks / max(seconds, 1e-3):.1f}/s{self._left(seconds)}"
         )
         if self._conductor.stopping:

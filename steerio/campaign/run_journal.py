@@ -14,6 +14,7 @@ from steerio.campaign.state import Places, StateWriter, read_state
 from steerio.edge.record.disk import Folder
 from steerio.edge.record.durable import Durability, DurableJournal
 from steerio.edge.record.entries import FORMAT, Began, EndedEntry, EntryKind, encode_entry
+from steerio.edge.record.frame_finder import FrameFinder
 from steerio.edge.record.journal_segments import JournalReader
 from steerio.edge.record.opening_journals import OpenJournal, open_folder, remove_below
 from steerio.edge.system.own_files import writing_to
@@ -41,7 +42,8 @@ class RunJournal:
         level: Durability,
         on_failure: Callable[[BaseException], object],
     ) -> None:
-        self.past: Past = read_past(opened.read().frames())
+        finder = FrameFinder(opened.disk, (EntryKind.MEMO, EntryKind.PART))
+        self.past: Past = read_past(finder.frames(opened.before), finder.find)
         """The incarnations before, as it was opened."""
         self._opened = opened
         self._journal = DurableJournal(opened.writer, level, on_failure=on_failure)
@@ -60,9 +62,9 @@ class RunJournal:
         """The last number that was written."""
         return self._journal.written_to
 
-    def remove_below(self, number: int) -> None:
-        """Remove the files that have only entries below a number."""
-        remove_below(self._opened.disk, number, self._opened.owner)
+    def remove_below(self, number: int, keeps: Callable[[int], bool] | None) -> None:
+        """Remove the files that have only entries below a number, but for those to be kept."""
+        remove_below(self._opened.disk, number, self._opened.owner, keeps)
 
     def begin(self, began: Began) -> None:
         """Note that an incarnation begins.

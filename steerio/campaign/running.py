@@ -19,6 +19,7 @@ from steerio.launch.mpi import Followers, lead_ranks
 from steerio.launch.workers import AskedWorkers
 from steerio.model.objects import StoreSetting
 from steerio.model.settings import Settings
+from steerio.session.argument_checks import Folders, named_folders
 
 C = TypeVar("C", bound=Campaign)
 
@@ -37,6 +38,7 @@ def run(
     resume: Path | str | None = None,
     durability: str | None = None,
     take_over: bool = False,
+    memo: Folders = (),
 ) -> C:
     """Run a campaign to its end, in an event loop of its own; returns the campaign.
 
@@ -64,11 +66,13 @@ def run(
             before any agent hears of them; ``none``: they are not kept.
         take_over: whether to go on although another process may have the run: you know that it has
             ended, on another host, say.
+        memo: the run directory of an earlier run, or several, whose results of task types with
+            ``memo=True`` are known here. They are only read, and may still be written to.
 
     Raises:
         UsageError: an argument is invalid, or an event loop runs already: there, await `conduct`.
         JournalTaken: another process goes on with the run already.
-        JournalDamaged: the run to resume cannot be read.
+        JournalDamaged: the run to resume, or an earlier one, cannot be read.
         ExceptionGroup: of the errors of agents, an ``UnhandledFailure`` or a ``BrokerLost``.
         KeyboardInterrupt: the run was interrupted.
     """
@@ -84,6 +88,7 @@ def run(
         resume=resume,
         durability=durability,
         take_over=take_over,
+        memo=named_folders(memo),
     )
     return run_plan(campaign, plan)
 

@@ -20,6 +20,7 @@ from typing import Any, Protocol
 
 from steerio.campaign.captured import Captured, encode_captured
 from steerio.edge.record.entries import Began, EntryKind, Parts, SnapshotEntry, encode_entry
+from steerio.edge.record.known_results import KnownResults
 from steerio.errors import JournalFailed, JournalFenced, StateError
 from steerio.model.objects import StoredObject
 from steerio.session.recorder import ResultRecorder, in_parts
@@ -51,8 +52,8 @@ class Durable(Protocol):
         """Wait until all that was appended is synced."""
         ...
 
-    def remove_below(self, number: int) -> None:
-        """Remove the files that have only frames below a number."""
+    def remove_below(self, number: int, keeps: Callable[[int], bool] | None) -> None:
+        """Remove the files that have only frames below a number, but for those to be kept."""
         ...
 
 
@@ -68,6 +69,7 @@ class SnapshotTaker:
             other call begins.
         every_s: seconds from one to the next.
         every_results: or so many results, if these come first.
+        known: the results that are kept although snapshots cover them.
         covers: as of earlier incarnations.
         began, incarnations: the present incarnation, and the number of all.
     """
@@ -84,6 +86,7 @@ class SnapshotTaker:
         every_s: float,
         every_results: int,
         covers: list[int],
+        known: KnownResults,
         began: Began | None = None,
         incarnations: int = 0,
     ) -> None:
@@ -93,6 +96,7 @@ class SnapshotTaker:
         self._is_quiet, self._may_hold = is_quiet, may_hold
         self._every_s, self._every_results = every_s, every_results
         self._covers = list(covers)
+        self._known = known
         self._began, self._incarnations = began, incarnations
         self._loop = asyncio.get_running_loop()
         self._results = 0
@@ -243,7 +247,8 @@ class SnapshotTaker:
         """Remove frames that only older snapshots need."""
         if len(self._covers) > KEPT:
             self._journal.sync()  # the latest must be there before an older one goes
-            self._journal.remove_below(self._covers[-KEPT] + 1)
+            keeps = self._known.keeps if len(self._known) else None
+            self._journal.remove_below(self._covers[-KEPT] + 1, keeps)
             del self._covers[:-KEPT]
 
     def _say(self, text: str) -> None:

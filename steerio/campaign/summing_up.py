@@ -45,6 +45,7 @@ class RunOutcome(Struct, frozen=True):
             "succeeded": self.spent.successes,
             "did_not_succeed": self.spent.failures,
             "recorded_before": self.recorded,
+            "recalled": self.spent.recalled,
             "worker_s": self.spent.worker_s,
             "busy": dict(self.busy),
         }
@@ -53,9 +54,11 @@ class RunOutcome(Struct, frozen=True):
         """Return a line on how the campaign of this name ended."""
         shares = ", ".join(f"{pool} {share:.0%}" for pool, share in self.busy.items())
         ended = "completed" if self.limited else self.ended
-        before = f" ({self.recorded} recorded before)" if self.recorded else ""
+        counts = {"recorded before": self.recorded, "recalled": self.spent.recalled}
+        among = ", ".join(f"{count} {how}" for how, count in counts.items() if count)
+        among = f" ({among})" if among else ""
         return (
-            f"{name} {ended}: {counted(self.spent.tasks, 'task')}{before}, "
+            f"{name} {ended}: {counted(self.spent.tasks, 'task')}{among}, "
             f"{self.spent.failures} of them failed, in {self.seconds:.1f} s; "
             f"busy: {shares or 'no workers'}"
         )

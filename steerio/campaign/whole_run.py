@@ -31,6 +31,7 @@ from steerio.launch.node_process import NodeProcess
 from steerio.launch.stores import check_asked, check_thresholds
 from steerio.model.places import WorkerNeeds
 from steerio.model.settings import Settings
+from steerio.session.memo import EarlierRun, open_earlier
 from steerio.session.opening import connect
 from steerio.session.run_dir import (
     logging_to,
@@ -85,6 +86,7 @@ class Run:
         self._hosting: Hosting | None = None
         self._main: asyncio.Task[Any] | None = None
         self._conductor: Conductor | None = None
+        self._earlier: list[EarlierRun] = []
 
     async def run(self) -> signal.Signals | None:
         """Run the campaign; return the signal that ended it, if one did."""
@@ -94,6 +96,7 @@ class Run:
             else:
                 # this early, so that without a broker no run directory is made
                 self._random_seed = find_broker(self._plan.join).random_seed
+            self._earlier = await in_thread(open_earlier, self._plan.memo)
             return await self._run()
         finally:
             if self._node is not None:  # hosting ends the node, but may not have begun
@@ -210,6 +213,7 @@ class Run:
     async def _conduct(self, session: Session) -> None:
         for kind in self._types:
             kind.note_settings()  # before an agent can change any
+        session.recall_from(self._earlier)
         self._conductor = self._record.conductor = conductor = Conductor(
             self._campaign, session, self._limits, self._record.keeping(session)
         )

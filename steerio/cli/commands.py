@@ -27,6 +27,7 @@ GRACE = (
 LEVELS = ["process", "machine", "strict", "none"]
 DURABILITY = "The end that results survive, so that the run can be resumed [machine]."
 TAKE_OVER = "The process that had the run has surely ended."
+MEMO = "An earlier run whose results are known to task types with a memo; may be repeated."
 MPI = "Whether this is a rank of a launcher's job [as the launcher says]."
 NEEDS = "with the share of each: POOL=N:cpus=4:gpus=1:memory=8G:tags=big+fast"
 
@@ -50,6 +51,7 @@ def _bounds_and_views(command: Any) -> Any:
             show_default=True,
         ),
         click.option("--store", metavar="KIND|FILE.toml", help=STORE),
+        click.option("--memo", metavar="RUN_DIR", multiple=True, help=MEMO),
     )
     for option in reversed(options):  # as decorators that are written one above the other
         command = option(command)

@@ -28,6 +28,7 @@ from steerio.launch.node_process import NodeProcess, can_fork
 from steerio.launch.ranks import find_rank
 from steerio.launch.stores import read_setting
 from steerio.launch.workers import AskedWorkers, parse_workers
+from steerio.session.argument_checks import named_folders
 from steerio.session.run_dir import JOURNAL, is_complete
 from steerio.worker.loading import load_file
 
@@ -102,6 +103,7 @@ def run_campaign(
             resume=given["resume"],
             take_over=given["take_over"],
             durability=given["durability"],
+            memo=named_folders(given["memo"]),
             file=str(path),
             files=[(module.__name__, str(path))],
             node=node,

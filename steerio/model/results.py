@@ -147,10 +147,18 @@ _SHOWN: dict[str, Callable[[Any], str]] = {"args": _args, "kwargs": _kwargs, "va
 
 
 class Succeeded(Result, frozen=True):
-    """The task's function returned ``value``."""
+    """The task's function returned ``value``.
+
+    Attributes:
+        value: the value.
+        recalled: of a task type with ``memo=True``, the run in which an equal call was computed
+            whose value this is: ``this run``, or the folder of the earlier one. Empty: it was
+            computed for this call.
+    """
 
     ended_as: ClassVar[EndedAs] = "succeeded"
     value: Any
+    recalled: str = ""
 
 
 class Failed(Result, frozen=True):

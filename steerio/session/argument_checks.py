@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from steerio.errors import UsageError
@@ -15,6 +16,8 @@ from steerio.model.settings import Settings
 from steerio.model.showing import short
 from steerio.session.session import Session
 
+Folders = Iterable[Path | str] | Path | str
+"""The folders of several runs, or of one."""
 KINDS: dict[str, tuple[Any, str]] = {
     "run_dir": ((str, os.PathLike), "the path of a folder"),
     "resume": ((str, os.PathLike), "the path of a folder"),
@@ -59,6 +62,22 @@ def check_pin(pin: object) -> None:
     """
     if not isinstance(pin, bool):
         raise UsageError(f"pin is True or False, not {short(pin)}")
+
+
+def named_folders(memo: object) -> list[Path]:
+    """Return the folders of earlier runs.
+
+    Raises:
+        UsageError: they are no paths.
+    """
+    several: Any = memo
+    if isinstance(several, (str, os.PathLike)):
+        several = [several]
+    if isinstance(several, Iterable):
+        folders: list[Any] = [*several]
+        if all(each != "" and isinstance(each, (str, os.PathLike)) for each in folders):
+            return [Path(each) for each in folders]
+    raise UsageError(f'memo is a list of run directories, like ["runs/one"], not {short(memo)}')
 
 
 def named_modules(preload: Any) -> list[str]:

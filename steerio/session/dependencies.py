@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import copy
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any, Protocol, TypeGuard, cast
 
 from steerio.edge.encoding.pickling import is_proxy
@@ -16,11 +17,12 @@ from steerio.edge.encoding.references import gather
 from steerio.edge.encoding.snapshots import Snapshots
 from steerio.errors import DependencyFailed, EncodingError, UsageError
 from steerio.model import results as rs
-from steerio.model.tasks import TaskOptions
+from steerio.model.objects import Inputs
+from steerio.model.tasks import TaskOptions, TaskSpec
 from steerio.session.current_agent import current_agent, results_behind
-from steerio.session.packed_call import packed_call, put_and_send
+from steerio.session.packed_call import packed_call, send_packed
 from steerio.session.reading_results import explain
-from steerio.session.task import Task, TaskHome
+from steerio.session.task import KeepsValues, Task, TaskHome
 from steerio.session.task_type import TaskType
 
 TAKES = "it takes the value of another task: "
@@ -29,10 +31,30 @@ DEPTH = 8
 """Depth to which handles are looked for in lists, tuples and dicts."""
 
 
+class Recalling(KeepsValues, Protocol):
+    """The recalls of a session, as seen by its tasks that wait for others."""
+
+    def submit(
+        self,
+        task: Any,
+        spec: TaskSpec,
+        given: tuple[tuple[Any, ...], Mapping[str, Any]],
+        inputs: Inputs | None,
+        send: Callable[[], None],
+    ) -> None:
+        """Take in a task, whose id is reserved; ``send`` has it computed."""
+        ...
+
+
 class WaitingHome(TaskHome, Protocol):
     """A session, as seen by its tasks that wait for others."""
 
     snapshots: Snapshots
+
+    @property
+    def recalls(self) -> Recalling:
+        """The recalls of its tasks whose types have a memo."""
+        ...
 
     def task_submitted(self, task: Task[Any]) -> None:
         """Take in that a task was submitted."""
@@ -209,20 +231,16 @@ class WaitingTask:
             self._fail(error)
             return
         self._over(task)
-        spec, body, frames, inputs, stored, given = packed
-        task.given = given
+        spec, body, _, inputs, _, task.given = packed
         recorder = session.recorder
-        if recorder is not None:
-            if recorder.knows(task, spec, args, kwargs, body):
-                recorder.give(task)
-                return
-            recorder.submitted(task)
-        if stored:
-            store = session.store
-            put_and_send(session.client, store, task, spec, body, frames, task.options, inputs)
+        if recorder is not None and recorder.knows(task, spec, args, kwargs, body):
+            recorder.give(task)
+            return
+        send = partial(send_packed, session, task, packed)
+        if task.type.memo:
+            session.recalls.submit(task, spec, (args, kwargs), inputs, send)
         else:
-            about = (task.options, task.tags or None, task.cause, task.created, inputs)
-            session.client.submit(task.id, spec, body, frames, *about, task.because)
+            send()
 
     def _fail(self, error: Exception) -> None:
         """End the task, which was never sent, soon."""

@@ -26,7 +26,14 @@ from steerio.model.bounds import named
 from steerio.model.from_clients import IN_WORKER
 from steerio.model.objects import StoreSetting
 from steerio.model.settings import Settings
-from steerio.session.argument_checks import check_given, check_pin, named_modules
+from steerio.session.argument_checks import (
+    Folders,
+    check_given,
+    check_pin,
+    named_folders,
+    named_modules,
+)
+from steerio.session.memo import open_earlier
 from steerio.session.run_dir import refuse_used
 from steerio.session.session import Session
 from steerio.session.session_store import SessionStore
@@ -94,6 +101,7 @@ async def open_session(
     store: StoreSetting | None = None,
     random_seed: int | None = None,
     name: str = "session",
+    memo: Folders = (),
 ) -> AsyncGenerator[Session, None]:
     """Open a session with a broker and workers of its own, on the running loop.
 
@@ -111,9 +119,13 @@ async def open_session(
         random_seed: the number from which the random numbers of workers and tasks follow, 0 to
             2**64 - 1; by default one is drawn. The session has it as ``random_seed``.
         name: of this client, in status and events.
+        memo: the run directory of an earlier run of a campaign, or several, whose results of task
+            types with ``memo=True`` are known here. A session has no journal of its own: of its own
+            results the latest are known, up to 128 MiB.
 
     Raises:
         UsageError: an argument is wrong, or ``run_dir`` holds another run.
+        JournalDamaged: an earlier run cannot be read.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     asked = named_workers((cores or 1) if workers is None else workers, [DEFAULT])
@@ -126,6 +138,7 @@ async def open_session(
     if folder is not None:
         refuse_used(run_dir or "")
     check_thresholds(store, counts)
+    earlier = await in_thread(open_earlier, named_folders(memo))
     setup = BrokerSetup(
         workers=counts,
         needs=needs_of(asked),
@@ -142,6 +155,7 @@ async def open_session(
         client = await hosting.join(name)
         session = Session(client, folder, SessionStore(client, *hosting.store))
         session.random_seed = hosting.random_seed
+        session.recall_from(earlier)
         try:
             yield session
         finally:
@@ -152,7 +166,9 @@ async def open_session(
 
 
 @opened_by_async_with
-async def connect(run_dir: Path | str, *, name: str = "") -> AsyncGenerator[Session, None]:
+async def connect(
+    run_dir: Path | str, *, name: str = "", memo: Folders = ()
+) -> AsyncGenerator[Session, None]:
     """Open a session with a broker that runs already, found by its run directory.
 
     Any number of clients may be connected; leaving cancels this one's tasks that have not ended.
@@ -161,6 +177,7 @@ async def connect(run_dir: Path | str, *, name: str = "") -> AsyncGenerator[Sess
         run_dir: of the broker; or a connection file: with that of observers the session may only
             look on (at status, events and pools) and raises `NotAllowed` for all else.
         name: of this client, in status and events.
+        memo: as for `open_session`.
 
     Raises:
         UsageError: an argument is wrong, no broker runs there, or this machine does not know its
@@ -170,6 +187,7 @@ async def connect(run_dir: Path | str, *, name: str = "") -> AsyncGenerator[Sess
     """
     check_given(run_dir=run_dir)
     name = named(name or f"client-{os.getpid()}-{os.urandom(4).hex()}", CLIENT_NAME)
+    earlier = await in_thread(open_earlier, named_folders(memo))
     connection = find_broker(run_dir)
     address, keys = connection.address
     address = await in_thread(resolve_address, address)
@@ -189,6 +207,7 @@ async def connect(run_dir: Path | str, *, name: str = "") -> AsyncGenerator[Sess
                 store = SessionStore(client, *reach_store(connection, opened))
             session = Session(client, folder_of(run_dir), store)
             session.random_seed = connection.random_seed
+            session.recall_from(earlier)
             yield session
         finally:
             if session is not None:

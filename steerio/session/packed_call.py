@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 from steerio.client.client import Client
 from steerio.edge.encoding.references import BareReference, UsedReferences, gather, references_exist
@@ -15,12 +15,26 @@ from steerio.model.bounds import MOST_NEEDED
 from steerio.model.objects import Inputs, StoredObject
 from steerio.model.tasks import TaskOptions, TaskSpec
 from steerio.session.arguments import Given, as_submitted
+from steerio.session.recording import Records
 from steerio.session.session_store import SessionStore
 from steerio.session.task import Task
 from steerio.session.task_type import TaskType
 
 PackedCall = tuple[TaskSpec, bytes, Frames, Inputs | None, bool, Given]
 """Spec, body, frames, the inputs they need, whether the frames go into the store, arguments."""
+
+
+class Sends(Protocol):
+    """A session, as seen by a task that is sent."""
+
+    client: Client
+    store: SessionStore
+
+    @property
+    def recorder(self) -> Records | None:
+        """The recorder of its results, if they are recorded."""
+        ...
+
 
 NO_REFERENCES: dict[bytes, BareReference] = {}
 
@@ -76,6 +90,19 @@ def _inputs(objects: list[StoredObject], latest: list[str]) -> Inputs:
             "their values into the store together, as one value"
         )
     return Inputs(None, tuple(objects), tuple(latest))
+
+
+def send_packed(session: Sends, task: Task[Any], packed: PackedCall) -> None:
+    """Submit a task of a session, whose id is reserved; its recorder is told."""
+    client, store, recorder = session.client, session.store, session.recorder
+    spec, body, frames, inputs, stored, _ = packed
+    if recorder is not None:
+        recorder.submitted(task)
+    if stored:
+        put_and_send(client, store, task, spec, body, frames, task.options, inputs)
+    else:
+        about = (task.options, task.tags or None, task.cause, task.created, inputs, task.because)
+        client.submit(task.id, spec, body, frames, *about)
 
 
 def put_and_send(

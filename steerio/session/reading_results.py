@@ -37,6 +37,7 @@ class Ended(Protocol):
     created: float
     tags: dict[str, str]
     cause: str
+    recalled: str
 
     @property
     def timeout_s(self) -> float:
@@ -85,7 +86,7 @@ def make_result(
                 value = task.type.codec.result.unpack(message.body, frames())
             except Exception as error:  # noqa: BLE001 - unpickling may raise anything
                 return rs.Failed(*common, unreadable("value", error))
-            return rs.Succeeded(*common, value)
+            return rs.Succeeded(*common, value, task.recalled)
         case "failed":
             return rs.Failed(*common, _task_error(message.error))
         case "timed_out":

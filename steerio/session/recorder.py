@@ -16,7 +16,9 @@ import logging
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
+
+from msgspec import structs
 
 from steerio.client.client import Client
 from steerio.client.line import Received
@@ -30,10 +32,12 @@ from steerio.edge.record.entries import (
     encode_result,
     parts_of,
 )
+from steerio.edge.record.known_results import KnownResults
 from steerio.errors import EncodingError, JournalFailed, JournalFenced, JournalFull
 from steerio.model import messages as ms
 from steerio.model import results as rs
 from steerio.model.tasks import TaskSpec
+from steerio.session.memo import Recalled
 from steerio.session.recording import ReadFrames, Reading, RecordedTask
 from steerio.session.replay import Replay
 
@@ -46,6 +50,15 @@ SHOWN_BYTES = 2048
 UNRECORDED = "the result of task %d cannot be recorded: %s"
 RETRY_S = 1.0
 """Seconds after which an append is tried again if there was no room."""
+
+
+class _Long(NamedTuple):
+    """Entries to append one by one, the call that follows, the key, and the numbers so far."""
+
+    entries: Iterator[tuple[int, bytes]]
+    then: Callable[[], None]
+    key: bytes
+    numbers: list[int]
 
 
 class Appends(Protocol):
@@ -64,6 +77,7 @@ class ResultRecorder:
         journal: takes the entries.
         replay: the results that the journal had before.
         fail: called with the error if the journal cannot go on.
+        known: is told of the results of task types with a memo.
     """
 
     def __init__(
@@ -72,8 +86,10 @@ class ResultRecorder:
         journal: Appends,
         replay: Replay,
         fail: Callable[[Exception], None],
+        known: KnownResults | None = None,
     ) -> None:
         self.replay = replay
+        self._known = KnownResults() if known is None else known
         self._client = client
         self._journal = journal
         self._fail = fail
@@ -83,7 +99,9 @@ class ResultRecorder:
         self._untold: set[str] = set()
         self.versions: dict[str, str] = {}
         """The versions of task types that were submitted, by their names."""
-        self._parts: deque[tuple[Iterator[tuple[int, bytes]], Callable[[], None]]] = deque()
+        self._last = 0
+        """The number of the frame that was appended last."""
+        self._parts: deque[_Long] = deque()
         """Entries to append, one in each turn of the loop, and the calls that follow."""
         self._part: tuple[int, bytes] | None = None
         """The one of these that is next, once it was made."""
@@ -139,7 +157,7 @@ class ResultRecorder:
                 log.warning("results of %s cannot be recorded: %s", kind.name, error)
             return False
         self.versions[kind.name] = kind.version
-        task.call = Call(key, kind.name, body if len(body) <= SHOWN_BYTES else b"")
+        task.call = Call(key, kind.name, body if len(body) <= SHOWN_BYTES else b"", kind.memo)
         return self.replay.has(key)
 
     def submitted(self, task: RecordedTask) -> None:
@@ -169,6 +187,7 @@ class ResultRecorder:
     def _record(self, received: Received) -> bool:
         """Append the results of a batch, and say whether there was room."""
         calls, entries, numbers = self._calls, list[tuple[int, bytes]](), list[int]()
+        memos: list[tuple[bytes, int, int]] = []
         for message, frames in received:
             if type(message) is ms.TaskSettled and message.stored is None:
                 call = calls.get(message.task_id)
@@ -176,11 +195,17 @@ class ResultRecorder:
                     numbers.append(message.task_id)
                     if message.ended_as in RECORDED:
                         try:
+                            start = len(entries)
                             entries += _entries(call, message, frames)
+                            if call.memo and message.ended_as == "succeeded":
+                                memos.append((call.key, start, len(entries)))
                         except Exception as error:  # noqa: BLE001 - the others must get through
                             log.warning(UNRECORDED, message.task_id, error)
         if entries and not self._append(entries):
             return False
+        first = self._last + 1 - len(entries)
+        for key, start, end in memos:
+            self._known.note(key, [*range(first + start, first + end)])
         for number in numbers:
             del calls[number]
         return True
@@ -207,20 +232,39 @@ class ResultRecorder:
 
         def done(result: rs.Result) -> None:
             if isinstance(result, rs.Succeeded) and not self._closed:
-                self.write_long(_entries(call, message, kept), lambda: then(result))
+                key = call.key if call.memo else b""
+                self.write_long(_entries(call, message, kept), lambda: then(result), key)
             else:  # it was gone, or cannot be read: another try may go better
                 then(result)
 
         return reading, done
 
-    def write_long(self, entries: Iterable[tuple[int, bytes]], then: Callable[[], None]) -> None:
+    def record_recalled(self, call: Call, recalled: Recalled, then: Callable[[], None]) -> None:
+        """Record that a call is given a known result.
+
+        Args:
+            call: its call.
+            recalled: the result. That of an earlier run is copied into the journal.
+            then: called when that is appended; never, if the journal fails before.
+        """
+        if recalled.is_own:
+            self.write_long([(EntryKind.RECALLED, call.key)], then)
+        else:
+            copied = structs.replace(call, memo=True, recalled=recalled.origin)
+            entries = _entries(copied, recalled.settled, recalled.frames)
+            self.write_long(entries, then, call.key)
+
+    def write_long(
+        self, entries: Iterable[tuple[int, bytes]], then: Callable[[], None], key: bytes = b""
+    ) -> None:
         """Append entries, one in each turn of the loop.
 
         Args:
             entries: as of `in_parts`; their content must not change until ``then`` is called.
             then: called when all are appended; never, if the journal fails before.
+            key: of the call whose result is known by then; empty: it is none.
         """
-        self._parts.append((iter(entries), then))
+        self._parts.append(_Long(iter(entries), then, key, []))
         if len(self._parts) == 1:
             self._write_part()
 
@@ -228,14 +272,17 @@ class ResultRecorder:
         """Append the next part, and call again in the next turn if others follow."""
         if not self._parts or self.failed:
             return
-        entries, then = self._parts[0]
+        entries, then, key, numbers = self._parts[0]
         self._part = self._part or next(entries, None)
         if self._part is not None:
             if self._append([self._part]):
                 self._part = None
+                numbers.append(self._last)
                 self._loop.call_soon(self._write_part)
             return
         self._parts.popleft()
+        if key:
+            self._known.note(key, numbers)
         if self._parts:
             self._loop.call_soon(self._write_part)
         then()
@@ -247,7 +294,7 @@ class ResultRecorder:
         if self.failed:
             return False
         try:
-            self._journal.append(entries)
+            self._last = self._journal.append(entries)
         except JournalFull as error:
             if not self.full:
                 self.full = True
@@ -285,11 +332,13 @@ def _entries(
     call: Call, message: ms.TaskSettled, frames: Sequence[Any]
 ) -> Iterable[tuple[int, bytes]]:
     """Return the entries of a result, of whose value these are the frames."""
+    is_memo = call.memo and message.ended_as == "succeeded"
+    kind = EntryKind.MEMO if is_memo else EntryKind.RESULT
     if not frames:
-        return ((EntryKind.RESULT, encode_result(call, message, ())),)
+        return ((kind, encode_result(call, message, ())),)
 
     def entry(parts: Parts | None) -> tuple[int, bytes]:
-        return EntryKind.RESULT, encode_result(call, message, () if parts else frames, parts)
+        return kind, encode_result(call, message, () if parts else frames, parts)
 
     return in_parts(frames, entry)
 

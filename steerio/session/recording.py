@@ -9,6 +9,7 @@ from steerio.edge.record.entries import Call
 from steerio.model import results as rs
 from steerio.model.messages import TaskSettled
 from steerio.model.tasks import TaskSpec
+from steerio.session.memo import Recalled
 from steerio.session.task_type import TaskType
 
 ReadFrames = Callable[[], Sequence[Any]]
@@ -26,6 +27,21 @@ class RecordedTask(Protocol):
     """Its call, if its result is recorded."""
     replayed: bool
     """Whether its result was recorded before, and no worker ran it now."""
+    recalled: str
+    """The run that its result was recalled from; empty: it was computed for this call."""
+
+
+class Replays(Protocol):
+    """A replay, as seen by results that are not a part of it."""
+
+    @property
+    def over(self) -> bool:
+        """Whether all recorded results were given out that are expected to be asked for."""
+        ...
+
+    def call_later(self, then: Callable[[], None]) -> None:
+        """Call back once it is over, or the agents get on without its results."""
+        ...
 
 
 class Records(Protocol):
@@ -48,6 +64,15 @@ class Records(Protocol):
 
     def submitted(self, task: RecordedTask) -> None:
         """Take in that a task is sent to the broker."""
+        ...
+
+    @property
+    def replay(self) -> Replays:
+        """The results of earlier incarnations."""
+        ...
+
+    def record_recalled(self, call: Call, recalled: Recalled, then: Callable[[], None]) -> None:
+        """Record that a call is given a known result, and then call back."""
         ...
 
     def record_stored(

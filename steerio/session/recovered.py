@@ -7,10 +7,10 @@ from functools import reduce
 from typing import Any
 
 from steerio.edge.encoding.values import ANY_VALUE
-from steerio.edge.record.entries import ResultEntry, decode_result
+from steerio.edge.record.entries import ResultEntry
 from steerio.model.results import Result
 from steerio.session.reading_results import make_result
-from steerio.session.replay import RecordedResult
+from steerio.session.replay import Read, RecordedResult, read_here
 from steerio.session.task_type import TaskType, as_task_type
 
 
@@ -20,6 +20,7 @@ class _Call:
     timeout_s = 0.0
     yielded = None
     cause = ""
+    recalled = ""
 
     def __init__(self, entry: ResultEntry) -> None:
         self.id = entry.settled.task_id
@@ -42,13 +43,12 @@ class _Unknown:
         self.name = name
 
 
-def as_result(recorded: RecordedResult) -> Result:
+def as_result(recorded: RecordedResult, read: Read = read_here) -> Result:
     """Return a recorded result as agents know results.
 
     Its arguments are missing if they were long, or the function is not found any more.
     """
-    entry = decode_result(recorded.body)
-    frames = entry.frames if recorded.frames is None else recorded.frames
+    entry, frames = read(recorded)
     return make_result(_Call(entry), entry.settled, lambda: tuple(map(bytearray, frames)))
 
 

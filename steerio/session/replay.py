@@ -13,16 +13,17 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict, deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from heapq import heappop, heappush
 from typing import Protocol
 
 from msgspec import Struct, structs
 
-from steerio.edge.record.entries import decode_result, key_of
+from steerio.edge.record.entries import ResultEntry, decode_result, key_of
 from steerio.edge.wire.endpoint import Frames
 from steerio.errors import JournalDamaged
 from steerio.model import messages as ms
+from steerio.session.memo import THIS_RUN
 from steerio.session.recording import RecordedTask
 
 PATIENCE = 50
@@ -36,11 +37,29 @@ class RecordedResult(Struct, frozen=True, gc=False):
         number: of its frame.
         body: of its frame.
         frames: those of the value, if they are not in the body.
+        by_key: whether ``body`` is only the digest of the call: the memo has its result.
+        again: whether that was given to an equal call before.
     """
 
     number: int
     body: bytes
     frames: list[bytes] | None = None
+    by_key: bool = False
+    again: bool = False
+
+
+Read = Callable[[RecordedResult], tuple[ResultEntry, Sequence[bytes]]]
+"""Returns the entry of a recorded result, and the frames of its value."""
+
+
+def read_here(result: RecordedResult) -> tuple[ResultEntry, Sequence[bytes]]:
+    """Return the entry and the frames of a recorded result that has them itself.
+
+    Raises:
+        JournalDamaged: it cannot be read.
+    """
+    entry = decode_result(result.body)
+    return entry, entry.frames if result.frames is None else result.frames
 
 
 class Settles(Protocol):
@@ -57,10 +76,17 @@ class Replay:
     Args:
         client: ends tasks.
         results: in the order in which they were recorded.
+        read: reads them.
     """
 
-    def __init__(self, client: Settles, results: Iterable[RecordedResult] = ()) -> None:
+    def __init__(
+        self,
+        client: Settles,
+        results: Iterable[RecordedResult] = (),
+        read: Read = read_here,
+    ) -> None:
         self._client = client
+        self._read = read
         self._by_key: defaultdict[bytes, deque[RecordedResult]] = defaultdict(deque)
         self._numbers: deque[int] = deque()
         """All that were not given out yet, or of which no call is expected any more, in order."""
@@ -69,6 +95,8 @@ class Replay:
         self._turns = 0
         """Turns of the loop since a call was made, or a result given out."""
         self._turning = False
+        self._later: deque[Callable[[], None]] = deque()
+        """To be called once all recorded results were given out that are asked for."""
         self.given = 0
         """How many were given out."""
         self.recorded_ids: dict[int, int] = {}
@@ -92,9 +120,24 @@ class Replay:
         return sorted(rest, key=lambda result: result.number)
 
     @property
+    def recovered(self) -> list[RecordedResult]:
+        """Those of the results that are left which are no repetitions of others."""
+        return [result for result in self.left if not result.again]
+
+    @property
     def under_way(self) -> bool:
         """Whether results are about to be given out."""
-        return bool(self._due)
+        return bool(self._due or self._later)
+
+    @property
+    def over(self) -> bool:
+        """Whether all recorded results were given out that are expected to be asked for."""
+        return not self._numbers
+
+    def call_later(self, then: Callable[[], None]) -> None:
+        """Call back once it is over, or the agents get on without its results."""
+        self._later.append(then)
+        self._go_on()
 
     def give(self, task: RecordedTask) -> None:
         """Give a task its recorded result, when it is its turn; `has` says that there is one."""
@@ -108,14 +151,20 @@ class Replay:
         self._go_on()
 
     def _go_on(self) -> None:
-        if not self._turning and self._due:
+        if not self._turning and (self._due or self._later):
             self._turning = True
             asyncio.get_running_loop().call_soon(self._turn)
 
     def _turn(self) -> None:
         self._turning = False
-        numbers, number = self._numbers, self._due[0][0]
         self._turns += 1
+        if not self._due:
+            if self.over or self._turns > PATIENCE:
+                self._turns = 0
+                self._later.popleft()()
+            self._go_on()
+            return
+        numbers, number = self._numbers, self._due[0][0]
         if not numbers or number <= numbers[0] or self._turns > PATIENCE:
             while numbers and numbers[0] <= number:
                 numbers.popleft()
@@ -125,17 +174,18 @@ class Replay:
     def _end(self, task: RecordedTask, result: RecordedResult) -> None:
         self._turns = 0
         try:
-            entry = decode_result(result.body)
-        except JournalDamaged as error:
-            never = ms.TaskSettled.unknown(task.id, "lost", time.time(), str(error))
+            entry, frames = self._read(result)
+        except (JournalDamaged, KeyError, OSError) as error:
+            why = f"its recorded result cannot be read: {error}"
+            never = ms.TaskSettled.unknown(task.id, "lost", time.time(), why)
             self._client.settle_reserved(never, ())
             return
         message = structs.replace(entry.settled, task_id=task.id, stored=None)
-        frames = entry.frames if result.frames is None else result.frames
         task.replayed = True
         self.recorded_ids[task.id] = entry.settled.task_id
+        task.recalled = entry.recalled or (THIS_RUN if result.again else "")
         if self._client.settle_reserved(message, tuple(map(bytearray, frames))):
             self.given += 1
         else:  # it was cancelled: the result is there for another call
-            task.replayed = False
+            task.replayed, task.recalled = False, ""
             self._by_key[key_of(result.body)].appendleft(result)

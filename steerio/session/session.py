@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +24,13 @@ from steerio.session.dependencies import handles_in, submit_after
 from steerio.session.done import Closed
 from steerio.session.event_stream import EventStream, event_filter
 from steerio.session.items import Kept
+from steerio.session.memo import EarlierRun, Memo
 from steerio.session.nodes import Nodes
-from steerio.session.packed_call import packed_call, put_and_send
+from steerio.session.packed_call import packed_call, send_packed
 from steerio.session.pools import Pools
 from steerio.session.published import published
 from steerio.session.reading_results import explain
+from steerio.session.recalls import Recalls
 from steerio.session.recording import Records
 from steerio.session.selection import chosen_tasks, new_priorities, number_of, priority_of
 from steerio.session.session_store import SessionStore
@@ -58,6 +61,7 @@ class Session(Submitter):
         self.random_seed = 0
         """The seed of the random numbers of the broker's workers and tasks."""
         self._listener: TaskListener | None = None
+        self._recalls: Recalls | None = None
         self.recorder: Records | None = None
         """Has the results recorded, while a campaign that may be resumed runs here."""
         self.clock: Callable[[], float] = time.time
@@ -118,14 +122,13 @@ class Session(Submitter):
         """Queue a task with its options and tags; all ways to submit lead here."""
         self.check_pool(kind.pool)
         try:
-            spec, body, frames, inputs, stored, given = packed_call(
-                self.store, self.snapshots, kind, args, kwargs
-            )
+            packed = packed_call(self.store, self.snapshots, kind, args, kwargs)
         except Exception:
             handles = list(handles_in((args, kwargs)))  # handles cannot be packed
             if not handles:
                 raise
             return submit_after(self, handles, kind, args, kwargs, options, tags)
+        spec, body, frames, inputs, stored, given = packed
         cause = current_agent.get()
         because = results_behind.get()
         task: Task[Any] = Task(self, kind, *given, tags, cause, because, self.clock(), options)
@@ -133,17 +136,21 @@ class Session(Submitter):
         if recorder is not None and recorder.knows(task, spec, args, kwargs, body):
             task.id = self.client.reserve_later(task)
             recorder.give(task)
-        elif stored:
+        elif kind.memo or stored:
             task.id = self.client.reserve_later(task)
-            put_and_send(self.client, self.store, task, spec, body, frames, options, inputs)
+            send = partial(send_packed, self, task, packed)
+            if kind.memo:
+                self.recalls.submit(task, spec, (args, kwargs), inputs, send)
+            else:
+                send()
         else:
             client = self.client
             task.id = number = client.reserve(task)
             client.submit(
                 number, spec, body, frames, options, tags, cause, task.created, inputs, because
             )
-        if recorder is not None:
-            recorder.submitted(task)
+            if recorder is not None:
+                recorder.submitted(task)
         if self._listener is not None:
             self._listener.task_submitted(task)
         return task
@@ -313,6 +320,21 @@ class Session(Submitter):
         if self._listener is listener:
             self._listener = None
 
+    # -- recalling ----------------------------------------------------------------------
+
+    @property
+    def recalls(self) -> Recalls:
+        """The recalls of its tasks whose types have a memo."""
+        if self._recalls is None:
+            self.recall_from(())
+            assert self._recalls is not None
+        return self._recalls
+
+    def recall_from(self, earlier: Iterable[EarlierRun]) -> None:
+        """Begin to recall results, those of earlier runs, too; before any task is submitted."""
+        self._recalls = Recalls(self, Memo(earlier))
+        self.store.digests = True  # so that calls with references can be told apart
+
     # -- from handles and client -------------------------------------------------------
 
     def task_submitted(self, task: Task[Any]) -> None:
@@ -322,8 +344,12 @@ class Session(Submitter):
 
     def task_ended(self, task: Task[Any], result: Result) -> None:
         """Take in, from its handle, that a task of this session has ended."""
+        if self._recalls is not None:
+            self._recalls.leaves(task)
         if self._listener is not None:
             self._listener.task_ended(task, result)
+        if self._recalls is not None:
+            self._recalls.ended(task, result)
 
     def task_waits(self, task: Task[Any], *, waits: bool) -> None:
         """Take in that a task of this session begins to wait for others, or waits no more."""

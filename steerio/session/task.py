@@ -29,6 +29,20 @@ NO_KWARGS: dict[str, Any] = {}
 NO_TAGS: dict[str, str] = {}
 
 
+class KeepsValues(Protocol):
+    """The recalls of a session, as seen by the handles of tasks that are computed."""
+
+    def keep(self, task: Any, message: TaskSettled, frames: Frames) -> None:
+        """Keep the value of a task, which is about to be read, if it succeeded."""
+        ...
+
+    def keep_stored(
+        self, task: Any, message: TaskSettled, read: Reading, then: Callable[[rs.Result], None]
+    ) -> tuple[Reading, Callable[[rs.Result], None]]:
+        """Have a value that is in the store kept between its reading and the task's end."""
+        ...
+
+
 class TaskHome(Protocol):
     """A session, as seen by the handles of its tasks."""
 
@@ -40,6 +54,11 @@ class TaskHome(Protocol):
     @property
     def recorder(self) -> Records | None:
         """The recorder of its results, if they are recorded."""
+        ...
+
+    @property
+    def recalls(self) -> KeepsValues:
+        """The recalls of its tasks whose types have a memo."""
         ...
 
     def ranked(self, task: Task[Any], priority: float) -> None:
@@ -78,6 +97,7 @@ class Task(Generic[R]):
         "given",
         "id",
         "options",
+        "recalled",
         "replayed",
         "tags",
         "type",
@@ -116,6 +136,8 @@ class Task(Generic[R]):
         """Its call, if its result is recorded."""
         self.replayed = False
         """Whether its result was recorded before, and no worker ran it now."""
+        self.recalled = ""
+        """The run that its result was recalled from; empty: it was computed for this call."""
         self.awaited = False
         """Whether code waits, or has asked, for its end."""
 
@@ -314,14 +336,19 @@ class Task(Generic[R]):
 
     def settled(self, message: TaskSettled, frames: Frames) -> None:
         """Take in how the task ended; a value in the store is fetched first."""
+        session = self._session
         if message.stored is None:
+            if self.type.memo:
+                session.recalls.keep(self, message, frames)
             self._settle(make_result(self, message, lambda: frames))
         else:
             read: Reading = partial(make_result, self, message)
             then: Callable[[rs.Result], None] = self._settle
-            if self._session.recorder is not None:
-                read, then = self._session.recorder.record_stored(message, read, then)
-            self._session.store.fetch(message.stored, read, then)
+            if session.recorder is not None:
+                read, then = session.recorder.record_stored(message, read, then)
+            elif self.type.memo:
+                read, then = session.recalls.keep_stored(self, message, read, then)
+            session.store.fetch(message.stored, read, then)
 
     def fail_unsent(self, error: rs.TaskError) -> None:
         """Take in that the task was never sent, and why."""

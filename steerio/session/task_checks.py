@@ -18,7 +18,7 @@ from steerio.launch.needs import Needs
 from steerio.model.bounds import TYPE_CHARACTERS, real
 from steerio.model.objects import check_number
 from steerio.model.showing import short
-from steerio.model.tasks import Retries, TaskOptions
+from steerio.model.tasks import FunctionKind, Retries, TaskOptions
 
 
 def make_options(
@@ -117,3 +117,19 @@ def checked_name(name: str) -> str:
             f"give {short(name)} another __qualname__"
         )
     return name
+
+
+def checked_memo(memo: object, kind: FunctionKind, name: str) -> bool:
+    """Return whether a task type has a memo.
+
+    Raises:
+        UsageError: it is neither true nor false, or the function is a generator.
+    """
+    if not isinstance(memo, bool):
+        raise UsageError(f"memo is True or False, not {short(memo)}")
+    if memo and kind == "generator":
+        raise UsageError(
+            f"{name} is a generator, and its items are not kept, so it can have no memo: leave "
+            "memo=True out, or return a list of all items"
+        )
+    return memo

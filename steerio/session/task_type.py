@@ -22,6 +22,7 @@ from steerio.session.reloads import watch
 from steerio.session.task_checks import (
     check_decorated,
     check_function,
+    checked_memo,
     checked_name,
     make_options,
 )
@@ -77,6 +78,7 @@ class TaskType(Generic[P, R]):
         preload: Sequence[str] = (),
         threshold_bytes: int | None = FROM_SETTING,
         version: str = "",
+        memo: bool = False,
     ) -> None:
         given: Any = function
         if issubclass(type(given), staticmethod):
@@ -96,6 +98,7 @@ class TaskType(Generic[P, R]):
         self.version = version
         self.name = checked_name(name_of(function))
         self.kind: FunctionKind = kind_of(function)
+        self.memo = checked_memo(memo, self.kind, self.name)
         self._by_path: bool | None = None
         self._sent: TaskSpec | None = None
         self._bindings: Bindings | None = None
@@ -189,7 +192,7 @@ class TaskType(Generic[P, R]):
     def __reduce__(self) -> Any:
         """Travel in parts, so that functions shipped by value may refer to it."""
         made_of = (self.function, self.pool, self.options, self.preload, self.threshold_bytes)
-        return TaskType, (*made_of, self.version)
+        return TaskType, (*made_of, self.version, self.memo)
 
 
 @overload
@@ -208,6 +211,7 @@ def task(
     needs: Needs | None = ...,
     threshold_bytes: int | None = ...,
     version: str = ...,
+    memo: bool = ...,
 ) -> Callable[[Callable[P, R]], TaskType[P, R]]: ...
 
 
@@ -224,6 +228,7 @@ def task(
     needs: Needs | None = None,
     threshold_bytes: int | None = FROM_SETTING,
     version: str = "",
+    memo: bool = False,
 ) -> Any:
     """Make a function a task type.
 
@@ -242,7 +247,10 @@ def task(
         threshold_bytes: arguments and values that are longer go by reference, through the store;
             ``None``: never; by default (-1) the store's setting decides.
         version: of the function; give it another, and results that a journal has of it are not
-            used any more when a campaign is resumed.
+            used any more when a campaign is resumed, or recalled.
+        memo: whether the value depends on the arguments alone, so that one that was computed may be
+            given to every equal call, of this run and of later ones that name it. Then equal calls
+            are computed once.
 
     Raises:
         UsageError: an option is wrong.
@@ -259,7 +267,7 @@ def task(
 
     def decorate(function: Callable[..., Any]) -> TaskType[..., Any]:
         check_decorated(function)
-        return TaskType(function, pool, options, preload, threshold_bytes, version)
+        return TaskType(function, pool, options, preload, threshold_bytes, version, memo)
 
     return decorate if function is None else decorate(function)
 

@@ -112,6 +112,9 @@ class CrashingDisk:
         self._must_exist(name)
         return bytes(self.files[name].content)
 
+    def read_at(self, name: str, at: int, length: int) -> bytes:
+        return self.read(name)[at : at + length]
+
     def named(self, descriptor: int) -> bool:
         self._look("named")
         return self._open[descriptor].links > 0

@@ -10,6 +10,7 @@ from typing import Any
 from steerio.campaign.captured import Captured
 from steerio.campaign.snapshot_taker import SHARE, SnapshotTaker
 from steerio.campaign.state import StateWriter
+from steerio.edge.record.known_results import KnownResults
 
 COPY_S = 0.02
 
@@ -44,6 +45,7 @@ def test_the_next_snapshot_is_due_when_copies_take_a_small_share_of_the_time() -
             every_s=COPY_S,
             every_results=1000,
             covers=[],
+            known=KnownResults(),
         )
         taker.begin()
         await asyncio.sleep(COPY_S / SHARE / 2)

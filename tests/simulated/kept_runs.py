@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any
 
@@ -11,6 +11,7 @@ from steerio.campaign.conductor import drive
 from steerio.campaign.keeping import Keeping
 from steerio.campaign.past import Past, read_past
 from steerio.edge.record.entries import Began, EntryKind, encode_entry
+from steerio.edge.record.frame_finder import FrameFinder
 from steerio.edge.record.opening_journals import open_journal, remove_below
 from steerio.model.settings import Settings
 from steerio.testing import Model
@@ -31,7 +32,8 @@ class KeptJournal:
             disk, ME, segment_bytes=SEGMENT_BYTES, gone=lambda owner, me: True
         )
         self.disk = disk
-        self.past: Past = read_past(self._opened.read().frames())
+        finder = FrameFinder(disk, (EntryKind.MEMO, EntryKind.PART))
+        self.past: Past = read_past(finder.frames(self._opened.before), finder.find)
         self._writer = self._opened.writer
         self._sync_every, self._batches = sync_every, 0
         self.sync = self._writer.sync
@@ -47,8 +49,8 @@ class KeptJournal:
             self._writer.sync()
         return number
 
-    def remove_below(self, number: int) -> None:
-        remove_below(self._opened.disk, number, self._opened.owner)
+    def remove_below(self, number: int, keeps: Callable[[int], bool] | None) -> None:
+        remove_below(self._opened.disk, number, self._opened.owner, keeps)
 
 
 def play(
@@ -61,6 +63,7 @@ def play(
     every_s: float = 5.0,
     limits: Limits | None = None,
     record: MemoryRecord | None = None,
+    pool: str = "default",
 ) -> Keeping:
     """Run a campaign to its end, from where the journal says that it was.
 
@@ -74,7 +77,7 @@ def play(
         journal.append([(EntryKind.BEGAN, encode_entry(Began(1, "", b"", b"", 0, "")))])
         keeping = Keeping(journal, past, settings=Settings(snapshot_s=every_s))
         cluster = SimulatedCluster(
-            {"default": workers}, model=model or Model(1.0), seed=seed, record=record
+            {pool: workers}, model=model or Model(1.0), seed=seed, record=record
         )
         async with cluster, cluster.session("test") as session:
             session.client.count_from(past.incarnations)

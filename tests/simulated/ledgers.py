@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from steerio.campaign.past import read_past
-from steerio.edge.record.entries import EntryKind, decode_result, key_of
+from steerio.edge.record.entries import KEY_BYTES, EntryKind, decode_result, key_of
+from steerio.edge.record.frame_finder import FrameFinder
 from steerio.edge.record.opening_journals import open_journal, remove_below
 from steerio.errors import JournalFull
 from steerio.session.task_type import as_task_type
@@ -16,6 +17,8 @@ from tests.contract.journal_histories import ME
 from tests.simulated.random_tasks import draw
 
 SEGMENT_BYTES = 4_000
+RESULTS = frozenset({EntryKind.RESULT, EntryKind.MEMO, EntryKind.RECALLED})
+"""The kinds of entries that tell of a result."""
 
 
 @dataclass
@@ -23,6 +26,7 @@ class Ledger:
     """All results that were recorded and survived, by frame, in all incarnations."""
 
     results: dict[int, bytes] = field(default_factory=dict)
+    memos: dict[int, bytes] = field(default_factory=dict)
     snapshots: int = 0
     replayed: int = 0
 
@@ -34,13 +38,23 @@ class Ledger:
     @property
     def names(self) -> dict[bytes, str]:
         """The calls in words, by their keys."""
-        entries = {key_of(body): decode_result(body) for body in self.results.values()}
+        entries = {key_of(body): decode_result(body) for body in self._whole}
         return {key: f"{entry.task_type}{entry.call!r}" for key, entry in entries.items()}
 
     @property
     def drawn(self) -> set[int]:
         """The values that `draw` had."""
-        return {value for value in map(_drawn, self.results.values()) if value is not None}
+        return {value for value in map(_drawn, self._whole) if value is not None}
+
+    @property
+    def computed(self) -> Counter[bytes]:
+        """How often each call of a task type with a memo was computed, and its result survived."""
+        return Counter(map(key_of, self.memos.values()))
+
+    @property
+    def _whole(self) -> list[bytes]:
+        """The results that are no recalls."""
+        return [body for body in self.results.values() if len(body) > KEY_BYTES]
 
 
 def _drawn(body: bytes) -> int | None:
@@ -60,11 +74,13 @@ class Journal:
         )
         self._disk, self._writer = disk, self._opened.writer
         self._sync_every, self._batches = sync_every, 0
-        self.past = read_past(self._opened.read().frames())
+        finder = FrameFinder(disk, (EntryKind.MEMO, EntryKind.PART))
+        self.past = read_past(finder.frames(self._opened.before), finder.find)
         self.ledger = ledger
         before = self._opened.before
         for number in [number for number in ledger.results if number > before]:
             del ledger.results[number]
+            ledger.memos.pop(number, None)
         self.sync = self._writer.sync
         self.close = self._writer.close
 
@@ -77,20 +93,22 @@ class Journal:
         if self._disk.crashed:
             raise Crashed
         first = self.written_to + 1
-        noted = {
-            n: body for n, (kind, body) in enumerate(entries, first) if kind == EntryKind.RESULT
-        }
+        noted = {n: body for n, (kind, body) in enumerate(entries, first) if kind in RESULTS}
         self.ledger.results |= noted
+        self.ledger.memos |= {
+            n: body for n, (kind, body) in enumerate(entries, first) if kind == EntryKind.MEMO
+        }
         try:
             number = self._writer.append(entries)
         except JournalFull:
             for each in noted:
                 del self.ledger.results[each]
+                self.ledger.memos.pop(each, None)
             raise
         self._batches += 1
         if self._batches % self._sync_every == 0:
             self._writer.sync()
         return number
 
-    def remove_below(self, number: int) -> None:
-        remove_below(self._opened.disk, number, self._opened.owner)
+    def remove_below(self, number: int, keeps: Callable[[int], bool] | None) -> None:
+        remove_below(self._opened.disk, number, self._opened.owner, keeps)

@@ -23,6 +23,7 @@ from tests.simulated.random_tasks import (
     Ping,
     add,
     count_up,
+    cube,
     draw,
     enlarge,
     fail_some,
@@ -32,6 +33,8 @@ from tests.simulated.random_tasks import (
     sleep,
     slow,
     step,
+    sum_up,
+    swell,
     weigh,
 )
 
@@ -308,6 +311,42 @@ def large_values(random: Random, who: str) -> Feature:
     return Feature(methods, lambda _: {"sum": 0}, prepare, lambda _: None)
 
 
+def _whole(value: Any) -> int:
+    return value if isinstance(value, int) else sum(value)
+
+
+def recalls(random: Random, who: str) -> Feature:
+    """Equal calls of task types with a memo, at once and later, of agents and of a board."""
+    count, waits, with_board = random.randint(2, 6), random.random() < 0.5, random.random() < 0.5
+    xs = [random.randrange(count) for _ in range(3 * count)]
+    kind: Any = random.choice((cube, swell))
+
+    @agent
+    async def ask(self: Any) -> None:
+        for x in xs:
+            task = self.submit(kind, who, x)
+            if waits:
+                self.state[who]["sum"] += _whole(await task)
+            elif x % 2:
+                task = self.submit(cube, who, x)
+                twice = [self.submit(sum_up, who, [task, x]) for _ in "ab"]
+                self.state[who]["sum"] += sum(await asyncio.gather(*twice))
+
+    @on_success(kind, **all_singly(random))
+    async def note(self: Any, given: Any) -> None:
+        for result in listed(given, who):
+            self.state[who]["values"].append(_whole(result.value))
+            if len(self.state[who]["values"]) % 3 == 0:
+                self.submit(step, who, 20)
+
+    def begin(campaign: Any) -> Any:
+        if with_board:
+            setattr(campaign, f"{who}_board", Board(kind, [(who, x) for x in range(count)]))
+        return {"sum": 0, "values": []}
+
+    return Feature({"ask": ask, "note": note}, begin, nothing, lambda _: None)
+
+
 def steady(random: Random, who: str) -> Feature:
     """An agent that keeps some tasks under way, in a local variable or an attribute."""
     count, ahead, in_attribute = random.randint(4, 8), random.randint(1, 3), random.random() < 0.3
@@ -382,5 +421,17 @@ def cancels(random: Random, who: str) -> Feature:
 
 FEATURES = (
     *(board, board, board, gatherer, handles, walker, walker, idler, events, failures, failures),
-    *(draws, draws, references, generators, large_values, cancels, steady, other_boards, versions),
+    *(
+        draws,
+        draws,
+        references,
+        generators,
+        recalls,
+        recalls,
+        large_values,
+        cancels,
+        steady,
+        other_boards,
+        versions,
+    ),
 )

@@ -74,6 +74,21 @@ def shrink(who: str, data: bytes) -> int:
     return len(data) + data[0]
 
 
+@task(memo=True)
+def cube(who: str, x: int) -> int:
+    return x**3
+
+
+@task(memo=True, pool="learn")
+def swell(who: str, x: int) -> bytes:
+    return bytes([x]) * 1500
+
+
+@task(memo=True)
+def sum_up(who: str, parts: list[int]) -> int:
+    return sum(parts)
+
+
 @task
 def sleep(who: str) -> None:
     """Take for ever."""
@@ -105,6 +120,7 @@ def models(seed: int) -> dict[Any, Model]:
 
     some_fail = Model(some, fails=first("fails"), crashes=first("crashes"))
     kinds: list[Any] = [measure, step, add, draw, fail_some, weigh, enlarge, shrink]
+    kinds += [cube, swell, sum_up]
     return {
         **{kind: Model(some) for kind in kinds},
         flaky: some_fail,

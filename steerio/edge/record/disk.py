@@ -42,6 +42,10 @@ class Disk(Protocol):
         """Return a file's content."""
         ...
 
+    def read_at(self, name: str, at: int, length: int) -> bytes:
+        """Return a part of a file's content, up to its end if that comes first."""
+        ...
+
     def create(self, name: str) -> int:
         """Make a file that was not there, and return its descriptor, to write to."""
         ...
@@ -115,6 +119,14 @@ class Folder:
         descriptor = os.open(self.path / name, os.O_RDONLY | os.O_NONBLOCK | _OPENED)
         with os.fdopen(descriptor, "rb") as file:
             return file.read()
+
+    def read_at(self, name: str, at: int, length: int) -> bytes:
+        """Return a part of a file's content; a link is not followed."""
+        descriptor = os.open(self.path / name, os.O_RDONLY | os.O_NONBLOCK | _OPENED)
+        try:
+            return os.pread(descriptor, length, at)
+        finally:
+            os.close(descriptor)
 
     def create(self, name: str) -> int:
         """Make a file that only its owner can read, as the record of a run has its values."""

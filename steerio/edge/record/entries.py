@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from steerio.errors import JournalDamaged
+from steerio.errors import JournalDamaged, UsageError
 from steerio.model.messages import TaskSettled
 from steerio.model.places import WorkerNeeds
 
@@ -38,6 +38,10 @@ class EntryKind(IntEnum):
     PART = 3
     SNAPSHOT = 4
     ENDED = 5
+    MEMO = 6
+    """A result that may be given to any equal call, and so is never removed."""
+    RECALLED = 7
+    """The digest of a call that was given such a result of this journal."""
 
 
 class Parts(Struct, frozen=True, gc=False, array_like=True):
@@ -84,6 +88,7 @@ class ResultEntry(Struct, frozen=True, gc=False, array_like=True):
         settled: the broker's message; its ``body`` and ``frames`` are the value's.
         frames: the frames of the value.
         parts: they are in these instead.
+        recalled: the earlier run from which the result was recalled; empty: a worker computed it.
     """
 
     task_type: str
@@ -91,6 +96,7 @@ class ResultEntry(Struct, frozen=True, gc=False, array_like=True):
     settled: TaskSettled
     frames: list[Any]
     parts: Parts | None = None
+    recalled: str = ""
 
 
 class SnapshotEntry(Struct, frozen=True, gc=False, array_like=True):
@@ -142,11 +148,15 @@ class Call(Struct, frozen=True, gc=False, array_like=True):
         key: the digest of all of it.
         task_type: the name of its type.
         body: its packed arguments, if they are short; else empty.
+        memo: whether a value may be given to any equal call.
+        recalled: the earlier run that its result is recalled from, if it is.
     """
 
     key: bytes
     task_type: str
     body: bytes
+    memo: bool = False
+    recalled: str = ""
 
 
 def encode_result(
@@ -155,12 +165,26 @@ def encode_result(
     """Return the body of a result's frame: the digest of its call, and the entry."""
     parts_of_it = [memoryview(frame) for frame in frames] if frames else ()
     # as the fields of a `ResultEntry`, which takes as long to make as all of this
-    return call.key + _encode((call.task_type, call.body, settled, parts_of_it, parts))
+    fields = (call.task_type, call.body, settled, parts_of_it, parts)
+    return call.key + _encode((*fields, call.recalled) if call.recalled else fields)
 
 
 def key_of(body: bytes) -> bytes:
     """Return the digest of the call of a result's frame."""
     return body[:KEY_BYTES]
+
+
+def check_format(began: Began) -> None:
+    """Refuse a journal of a later version.
+
+    Raises:
+        UsageError: it is one.
+    """
+    if began.format > FORMAT:
+        raise UsageError(
+            f"steerio {began.version} wrote the journal, in format {began.format}; this version "
+            f"reads up to format {FORMAT}: resume with that one"
+        )
 
 
 def decode_result(body: bytes) -> ResultEntry:
@@ -199,6 +223,12 @@ def parts_of(number: int, pieces: Sequence[Any]) -> Iterator[bytes]:
             yield head + whole[at : at + PART_BYTES]
 
 
+def part_id(body: bytes) -> int:
+    """Return the number under which a part was written."""
+    (number,) = _id.unpack_from(body)
+    return int(number)
+
+
 class PartsRead:
     """Puts the parts that are read together again."""
 
@@ -207,8 +237,7 @@ class PartsRead:
 
     def add(self, body: bytes) -> None:
         """Take in a part."""
-        (number,) = _id.unpack_from(body)
-        self._read.setdefault(number, []).append(body[_id.size :])
+        self._read.setdefault(part_id(body), []).append(body[_id.size :])
 
     def take(self, parts: Parts, what: str) -> list[bytes]:
         """Return the pieces that these parts make up.

@@ -187,18 +187,13 @@ class SegmentReader:
             raise JournalDamaged(self.path, 0, reason)
         return Head(incarnation, first, last, count, bool(flags & _COMPACTED), token), salt
 
+    @property
+    def salt(self) -> int:
+        """The checksum of the head, which those of the frames go on from."""
+        return self._salt
+
     def _frame_at(self, at: int) -> tuple[int, int, int, int] | None:
-        """Return number, kind, end and unsynced count of a good frame; ``None``: there is none."""
-        data = self._data
-        if len(data) - at < FRAME_BYTES:
-            return None
-        checksum, mark, kind, length, unsynced, number = _FRAME.unpack_from(data, at)
-        end = at + FRAME_BYTES + length
-        if mark != MARK or end > len(data):
-            return None
-        if crc32c(memoryview(data)[at + 4 : end], self._salt) != checksum:
-            return None
-        return number, kind, end, unsynced
+        return frame_at(self._data, at, self._salt)
 
     def _cut(self, at: int, expected: int) -> None:
         """Take the rest for torn, or refuse to: see docs/explanation/journal.md."""
@@ -245,6 +240,25 @@ class SegmentReader:
             if end <= to and not data[begin:end].strip(b"\0"):
                 return True
         return False
+
+
+def frame_at(data: bytes, at: int, salt: int) -> tuple[int, int, int, int] | None:
+    """Return number, kind, end and unsynced count of a good frame; ``None``: there is none.
+
+    Args:
+        data: of a segment, or of a part of it.
+        at: the place in ``data`` at which the frame begins.
+        salt: the checksum of the segment's head.
+    """
+    if len(data) - at < FRAME_BYTES:
+        return None
+    checksum, mark, kind, length, unsynced, number = _FRAME.unpack_from(data, at)
+    end = at + FRAME_BYTES + length
+    if mark != MARK or end > len(data):
+        return None
+    if crc32c(memoryview(data)[at + 4 : end], salt) != checksum:
+        return None
+    return number, kind, end, unsynced
 
 
 def encode(salt: int, frames: Sequence[Frame]) -> list[bytes]:

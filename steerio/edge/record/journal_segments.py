@@ -11,7 +11,7 @@ import contextlib
 import itertools
 import os
 import re
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Protocol
 
 from msgspec import Struct
@@ -94,6 +94,10 @@ class JournalReader:
         """The part that a crash spoilt; known once all frames were read."""
         self.next_number: int = 1
         """The number behind the last that was read."""
+        self.segment: Segment | None = None
+        """The segment of the frame that was read last."""
+        self.salt = 0
+        """The checksum of its head."""
 
     def frames(self) -> Iterator[Frame]:
         """Yield all frames.
@@ -111,6 +115,7 @@ class JournalReader:
                 return
             self.next_number = segment.first
             reader = self._open(segment, last=place == len(segments) - 1)
+            self.salt = reader.salt
             for frame in reader.frames():
                 if self._up_to is not None and frame.number > self._up_to:
                     return
@@ -119,11 +124,13 @@ class JournalReader:
             self.next_number = max(segment.first, reader.next_number)
 
     def _open(self, segment: Segment, *, last: bool) -> SegmentReader:
+        self.segment = segment
         try:
             return read_segment(self._disk, segment, last=last)
         except FileNotFoundError:  # it was replaced since the names were listed
             for other in find_segments(self._disk)[0]:
                 if other.first == segment.first and other != segment:
+                    self.segment = other
                     return read_segment(self._disk, other, last=last)
             raise
 
@@ -237,29 +244,57 @@ def _compact(disk: Disk, segment: Segment, frames: Sequence[Frame], right: Right
     return length - len(disk.read(new.name))
 
 
-def remove_below(disk: Disk, number: int, right: Right) -> int:
+def remove_below(
+    disk: Disk, number: int, right: Right, keeps: Callable[[int], bool] | None = None
+) -> int:
     """Remove the segments all of whose frames are below a number, and return how many these were.
 
     The oldest goes first, for certain, before the next: a crash leaves no gap. The last one stays.
+    From the first one on that has frames to keep, segments are compacted instead.
+
+    Args:
+        disk: the folder.
+        number: the first that is needed.
+        right: this process's.
+        keeps: says whether the frame of a number is to be kept in any case.
 
     Raises:
         JournalFenced: this process has no right to any more.
+        JournalDamaged: a segment that may have frames to keep cannot be read.
         OSError: not all were removed.
     """
     segments, stragglers = find_segments(disk)
     for segment in stragglers:  # they are known by earlier segments
         with contextlib.suppress(FileNotFoundError):
             disk.unlink(segment.name)
-    removed = 0
+    removed, any_kept = 0, False
     for segment, following in itertools.pairwise(segments):
         if following.first > number:
             break
+        if keeps is not None:
+            kept = _to_keep(disk, segment, keeps, right)
+            any_kept = any_kept or kept is None or bool(kept)
+            if any_kept:
+                if kept is not None:
+                    compact(disk, segment, kept, right)
+                continue
         right.check()
         with telling_of_a_successor(right):
             disk.unlink(segment.name)
         disk.sync_folder()
         removed += 1
     return removed
+
+
+def _to_keep(
+    disk: Disk, segment: Segment, keeps: Callable[[int], bool], right: Right
+) -> list[Frame] | None:
+    """Return the frames of a segment that are to be kept; ``None``: all, as it was compacted."""
+    if segment.compacted_by:
+        return None
+    with telling_of_a_successor(right):
+        reader = read_segment(disk, segment, last=False)
+    return [frame for frame in reader.frames() if keeps(frame.number)]
 
 
 def _path(disk: Disk, segment: Segment) -> str:
