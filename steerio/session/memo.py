@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from msgspec import Struct, structs
+from msgspec import Struct
 
 from steerio.edge.encoding.values import total_bytes
 from steerio.edge.record.disk import Folder
@@ -96,7 +96,6 @@ class Memo:
         if nbytes > MEMO_BYTES or key in self._recent:
             return
         kept = [bytes(frame) for frame in frames]  # they may be mapped, and their reader's
-        settled = structs.replace(settled, stored=None)
         self._recent[key] = Recalled(settled, kept, THIS_RUN, is_own=True)
         self._nbytes += nbytes + RESULT_BYTES
         while self._nbytes > MEMO_BYTES:

@@ -51,8 +51,8 @@ class RecallHome(Protocol):
         ...
 
 
-class _Call(NamedTuple):
-    """A call that was not sent: its task, its digest, and a function that sends it."""
+class _Unsent(NamedTuple):
+    """A call that is not sent yet: its task, its digest, and a function that sends it."""
 
     task: Task[Any]
     key: bytes
@@ -72,11 +72,11 @@ class Recalls:
         self._home = home
         self._keys: dict[int, bytes] = {}
         """The digests of calls that are computed, by task."""
-        self._behind: dict[bytes, deque[_Call]] = {}
+        self._behind: dict[bytes, deque[_Unsent]] = {}
         """The equal calls that wait for each of these."""
         self._waiting: dict[int, bool] = {}
         """The tasks of those that wait, and of each whether the session was told."""
-        self._known: deque[_Call] = deque()
+        self._known: deque[_Unsent] = deque()
         """Calls that are to be given known results."""
         self._turning = False
         self._warned: set[str] = set()
@@ -105,7 +105,7 @@ class Recalls:
         """
         key = self._key_of(task, spec, given, inputs)
         if key:
-            self._find_way(_Call(task, key, send))
+            self._find_way(_Unsent(task, key, send))
         else:
             send()
 
@@ -133,7 +133,7 @@ class Recalls:
             log.warning("a call of %s, which has a memo, is computed each time: %s", kind.name, why)
         return b""
 
-    def _find_way(self, call: _Call) -> None:
+    def _find_way(self, call: _Unsent) -> None:
         if call.key in self._behind:
             self._behind[call.key].append(call)
             self._waiting[call.task.id] = False
@@ -144,7 +144,7 @@ class Recalls:
         else:
             self._compute(call, deque())
 
-    def _compute(self, call: _Call, behind: deque[_Call]) -> None:
+    def _compute(self, call: _Unsent, behind: deque[_Unsent]) -> None:
         self._keys[call.task.id] = call.key
         self._behind[call.key] = behind
         call.send()
@@ -174,7 +174,7 @@ class Recalls:
             self._recall(self._known.popleft())
         self._go_on()
 
-    def _recall(self, call: _Call) -> None:
+    def _recall(self, call: _Unsent) -> None:
         task, client, recorder = call.task, self._home.client, self._home.recorder
         if not client.is_reserved(task.id):  # it was cancelled
             return
@@ -191,7 +191,7 @@ class Recalls:
     def _end(self, task: Task[Any], found: Recalled) -> None:
         if self._home.client.sinks.pop(task.id, None) is not None:
             task.replayed, task.recalled = True, found.origin
-            message = structs.replace(found.settled, task_id=task.id)
+            message = structs.replace(found.settled, task_id=task.id, stored=None)
             task.settled(message, tuple(map(bytearray, found.frames)))
 
     # -- ends ------------------------------------------------------------------------------------
