@@ -90,13 +90,15 @@ class Memo:
             return True
         return any(key in run.known for run in self._earlier)
 
-    def keep(self, key: bytes, settled: TaskSettled, frames: Sequence[Any]) -> None:
+    def keep(
+        self, key: bytes, settled: TaskSettled, frames: Sequence[Any], origin: str = THIS_RUN
+    ) -> None:
         """Keep the result of a call in memory, in place of the oldest ones there."""
         nbytes = total_bytes(frames) + len(settled.body)
         if nbytes > MEMO_BYTES or key in self._recent:
             return
         kept = [bytes(frame) for frame in frames]  # they may be mapped, and their reader's
-        self._recent[key] = Recalled(settled, kept, THIS_RUN, is_own=True)
+        self._recent[key] = Recalled(settled, kept, origin, is_own=True)
         self._nbytes += nbytes + RESULT_BYTES
         while self._nbytes > MEMO_BYTES:
             _, oldest = self._recent.popitem(last=False)

@@ -15,6 +15,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 from msgspec import structs
@@ -26,8 +27,8 @@ from steerio.model import results as rs
 from steerio.model.messages import TaskSettled
 from steerio.model.objects import Inputs
 from steerio.model.tasks import TaskSpec
-from steerio.session.memo import MEMO_BYTES, Memo, Recalled
-from steerio.session.recording import ReadFrames, Reading, Records
+from steerio.session.memo import MEMO_BYTES, THIS_RUN, Memo, Recalled
+from steerio.session.recording import ReadFrames, Reading, Recall, Records
 from steerio.session.task import Task
 
 log = logging.getLogger("steerio.session")
@@ -71,7 +72,7 @@ class Recalls:
         self.memo = memo
         self._home = home
         self._keys: dict[int, bytes] = {}
-        """The digests of calls that are computed, by task."""
+        """The digests of calls that are computed, or copied from an earlier run, by task."""
         self._behind: dict[bytes, deque[_Unsent]] = {}
         """The equal calls that wait for each of these."""
         self._waiting: dict[int, bool] = {}
@@ -145,9 +146,12 @@ class Recalls:
             self._compute(call, deque())
 
     def _compute(self, call: _Unsent, behind: deque[_Unsent]) -> None:
+        self._is_first(call, behind)
+        call.send()
+
+    def _is_first(self, call: _Unsent, behind: deque[_Unsent]) -> None:
         self._keys[call.task.id] = call.key
         self._behind[call.key] = behind
-        call.send()
 
     def _waits(self, task: Task[Any]) -> None:
         if task.id in self._waiting:
@@ -170,23 +174,37 @@ class Recalls:
 
     def _give(self) -> None:
         self._turning = False
+        recorder, recalls = self._home.recorder, list[Recall]()
         for _ in range(min(len(self._known), AT_ONCE)):
-            self._recall(self._known.popleft())
+            unsent = self._known.popleft()
+            found = self._found(unsent)
+            if found is None:
+                continue
+            task, tell = unsent.task, partial(self._end, unsent.task, found)
+            if recorder is None or task.call is None:
+                tell()
+            else:
+                if not found.is_own:  # it is copied first: equal calls wait for that
+                    self._is_first(unsent, deque())
+                recalls.append(Recall(task.call, found, tell))
+        if recorder is not None and recalls:
+            recorder.record_recalled(recalls)
         self._go_on()
 
-    def _recall(self, call: _Unsent) -> None:
-        task, client, recorder = call.task, self._home.client, self._home.recorder
-        if not client.is_reserved(task.id):  # it was cancelled
-            return
-        found = self.memo.read(call.key)
+    def _found(self, unsent: _Unsent) -> Recalled | None:
+        """Return the result of a call; ``None``: it was cancelled, has to wait or be computed."""
+        client, number = self._home.client, unsent.task.id
+        if not client.is_reserved(number):
+            return None
+        if unsent.key in self._behind:
+            self._find_way(unsent)
+            return None
+        found = self.memo.read(unsent.key)
         if found is None:
-            self._find_way(call)
-            return
-        client.withdraw(task.id)  # it has its result, and cannot be cancelled any more
-        if recorder is None or task.call is None:
-            self._end(task, found)
+            self._find_way(unsent)
         else:
-            recorder.record_recalled(task.call, found, lambda: self._end(task, found))
+            client.withdraw(number)  # it has its result, and cannot be cancelled any more
+        return found
 
     def _end(self, task: Task[Any], found: Recalled) -> None:
         if self._home.client.sinks.pop(task.id, None) is not None:
@@ -200,7 +218,7 @@ class Recalls:
         """Keep the value of a task, which is about to be read, if it succeeded."""
         key = self._keys.get(task.id)
         if key is not None and message.ended_as == "succeeded":
-            self.memo.keep(key, message, frames)
+            self.memo.keep(key, message, frames, task.recalled or THIS_RUN)
 
     def keep_stored(
         self,

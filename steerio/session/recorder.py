@@ -16,7 +16,8 @@ import logging
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, NamedTuple, Protocol
+from functools import partial
+from typing import Any, Protocol
 
 from msgspec import structs
 
@@ -37,8 +38,8 @@ from steerio.errors import EncodingError, JournalFailed, JournalFenced, JournalF
 from steerio.model import messages as ms
 from steerio.model import results as rs
 from steerio.model.tasks import TaskSpec
-from steerio.session.memo import Recalled
-from steerio.session.recording import ReadFrames, Reading, RecordedTask
+from steerio.session.entry_queue import EntryQueue
+from steerio.session.recording import ReadFrames, Reading, Recall, RecordedTask
 from steerio.session.replay import Replay
 
 log = logging.getLogger("steerio.session")
@@ -50,15 +51,6 @@ SHOWN_BYTES = 2048
 UNRECORDED = "the result of task %d cannot be recorded: %s"
 RETRY_S = 1.0
 """Seconds after which an append is tried again if there was no room."""
-
-
-class _Long(NamedTuple):
-    """Entries to append one by one, the call that follows, the key, and the numbers so far."""
-
-    entries: Iterator[tuple[int, bytes]]
-    then: Callable[[], None]
-    key: bytes
-    numbers: list[int]
 
 
 class Appends(Protocol):
@@ -99,12 +91,8 @@ class ResultRecorder:
         self._untold: set[str] = set()
         self.versions: dict[str, str] = {}
         """The versions of task types that were submitted, by their names."""
-        self._last = 0
-        """The number of the frame that was appended last."""
-        self._parts: deque[_Long] = deque()
-        """Entries to append, one in each turn of the loop, and the calls that follow."""
-        self._part: tuple[int, bytes] | None = None
-        """The one of these that is next, once it was made."""
+        self._queue = EntryQueue(self._append)
+        """Long content, and recalls."""
         self._waiting: deque[Received] = deque()
         """Batches that wait for room in the journal."""
         self._retry: asyncio.TimerHandle | None = None
@@ -123,7 +111,7 @@ class ResultRecorder:
     @property
     def busy(self) -> bool:
         """Whether some content is only half written."""
-        return bool(self._parts or self._waiting)
+        return bool(self._queue.busy or self._waiting)
 
     def close(self) -> None:
         """Record no more: later messages are dealt out at once."""
@@ -131,7 +119,7 @@ class ResultRecorder:
         self._client.record_by(None)
         if self._retry is not None:
             self._retry.cancel()
-        self._parts.clear()
+        self._queue.clear()
         self._waiting.clear()
 
     # -- submitting ------------------------------------------------------------------------------
@@ -201,9 +189,10 @@ class ResultRecorder:
                                 memos.append((call.key, start, len(entries)))
                         except Exception as error:  # noqa: BLE001 - the others must get through
                             log.warning(UNRECORDED, message.task_id, error)
-        if entries and not self._append(entries):
+        last = self._append(entries) if entries else 0
+        if entries and not last:
             return False
-        first = self._last + 1 - len(entries)
+        first = last + 1 - len(entries)
         for key, start, end in memos:
             self._known.note(key, [*range(first + start, first + end)])
         for number in numbers:
@@ -239,20 +228,37 @@ class ResultRecorder:
 
         return reading, done
 
-    def record_recalled(self, call: Call, recalled: Recalled, then: Callable[[], None]) -> None:
-        """Record that a call is given a known result.
+    def record_recalled(self, recalls: Sequence[Recall]) -> None:
+        """Record that calls are given known results, and then tell them.
 
-        Args:
-            call: its call.
-            recalled: the result. That of an earlier run is copied into the journal.
-            then: called when that is appended; never, if the journal fails before.
+        The results of earlier runs are copied into the journal. None is told if the journal fails
+        before.
         """
-        if recalled.is_own:
-            self.write_long([(EntryKind.RECALLED, call.key)], then)
-        else:
-            copied = structs.replace(call, memo=True, recalled=recalled.origin)
-            entries = _entries(copied, recalled.settled, recalled.frames)
-            self.write_long(entries, then, call.key)
+        batch: list[tuple[int, bytes]] = []
+        told: list[Recall] = []
+        for each in recalls:
+            if each.found.is_own:
+                batch.append((EntryKind.RECALLED, each.call.key))
+                told.append(each)
+                continue
+            copied = structs.replace(each.call, memo=True, recalled=each.found.origin)
+            entries = [*_entries(copied, each.found.settled, each.found.frames)]
+            if len(entries) == 1:
+                batch += entries
+                told.append(each)
+            else:
+                self.write_long(entries, each.tell, copied.key)
+        if batch:
+            self._queue.add([batch], partial(self._recalled, told))
+
+    def _recalled(self, told: list[Recall], numbers: list[int]) -> None:
+        for each, number in zip(told, numbers, strict=True):
+            if not each.found.is_own:
+                self._known.note(each.call.key, [number])
+        self.dealing = True
+        for each in told:
+            each.tell()
+        self.dealing = False
 
     def write_long(
         self, entries: Iterable[tuple[int, bytes]], then: Callable[[], None], key: bytes = b""
@@ -264,51 +270,36 @@ class ResultRecorder:
             then: called when all are appended; never, if the journal fails before.
             key: of the call whose result is known by then; empty: it is none.
         """
-        self._parts.append(_Long(iter(entries), then, key, []))
-        if len(self._parts) == 1:
-            self._write_part()
 
-    def _write_part(self) -> None:
-        """Append the next part, and call again in the next turn if others follow."""
-        if not self._parts or self.failed:
-            return
-        entries, then, key, numbers = self._parts[0]
-        self._part = self._part or next(entries, None)
-        if self._part is not None:
-            if self._append([self._part]):
-                self._part = None
-                numbers.append(self._last)
-                self._loop.call_soon(self._write_part)
-            return
-        self._parts.popleft()
-        if key:
-            self._known.note(key, numbers)
-        if self._parts:
-            self._loop.call_soon(self._write_part)
-        then()
+        def done(numbers: list[int]) -> None:
+            if key:
+                self._known.note(key, numbers)
+            then()
+
+        self._queue.add(([entry] for entry in entries), done)
 
     # -- the journal -----------------------------------------------------------------------------
 
-    def _append(self, entries: Sequence[tuple[int, bytes]]) -> bool:
-        """Append, and say whether that was done; if there is no room, try again later."""
+    def _append(self, entries: Sequence[tuple[int, bytes]]) -> int:
+        """Append, and return the last number; 0 if there is no room: it is tried again later."""
         if self.failed:
-            return False
+            return 0
         try:
-            self._last = self._journal.append(entries)
+            last = self._journal.append(entries)
         except JournalFull as error:
             if not self.full:
                 self.full = True
                 log.warning("%s. No result is given out until then", error)
             if self._retry is None:
                 self._retry = self._loop.call_later(RETRY_S, self._try_again)
-            return False
+            return 0
         except (JournalFailed, JournalFenced) as error:
             self.fail(error)
-            return False
+            return 0
         if self.full:
             self.full = False
             log.warning("the journal has room again: the campaign goes on")
-        return True
+        return last
 
     def fail(self, error: Exception) -> None:
         """Take in that the journal cannot go on: no result is given out any more."""
@@ -325,7 +316,7 @@ class ResultRecorder:
             self.dealing = True
             self._client.deal_all(self._waiting.popleft())
             self.dealing = False
-        self._write_part()
+        self._queue.go_on()
 
 
 def _entries(

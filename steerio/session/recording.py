@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from steerio.edge.record.entries import Call
 from steerio.model import results as rs
@@ -29,6 +29,14 @@ class RecordedTask(Protocol):
     """Whether its result was recorded before, and no worker ran it now."""
     recalled: str
     """The run that its result was recalled from; empty: it was computed for this call."""
+
+
+class Recall(NamedTuple):
+    """A call that is given a known result: these, and a function that tells its task."""
+
+    call: Call
+    found: Recalled
+    tell: Callable[[], None]
 
 
 class Replays(Protocol):
@@ -71,8 +79,8 @@ class Records(Protocol):
         """The results of earlier incarnations."""
         ...
 
-    def record_recalled(self, call: Call, recalled: Recalled, then: Callable[[], None]) -> None:
-        """Record that a call is given a known result, and then call back."""
+    def record_recalled(self, recalls: Sequence[Recall]) -> None:
+        """Record that calls are given known results, and then tell them."""
         ...
 
     def record_stored(

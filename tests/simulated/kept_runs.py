@@ -14,6 +14,7 @@ from steerio.edge.record.entries import Began, EntryKind, encode_entry
 from steerio.edge.record.frame_finder import FrameFinder
 from steerio.edge.record.opening_journals import open_journal, remove_below
 from steerio.model.settings import Settings
+from steerio.session.memo import EarlierRun
 from steerio.testing import Model
 from steerio.testing.loop import run_virtual
 from steerio.testing.record import MemoryRecord
@@ -64,6 +65,7 @@ def play(
     limits: Limits | None = None,
     record: MemoryRecord | None = None,
     pool: str = "default",
+    earlier: Sequence[EarlierRun] = (),
 ) -> Keeping:
     """Run a campaign to its end, from where the journal says that it was.
 
@@ -81,6 +83,7 @@ def play(
         )
         async with cluster, cluster.session("test") as session:
             session.client.count_from(past.incarnations)
+            session.recall_from(earlier)
             await drive(campaign, session, limits, keeping)
         return keeping
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import Any
@@ -17,10 +18,13 @@ from steerio.campaign.snapshot_taker import KEPT
 from steerio.client.client import Client
 from steerio.client.line import Received, Recording
 from steerio.edge.record.entries import Began, EntryKind, encode_entry
+from steerio.edge.record.frame_finder import FrameFinder
 from steerio.edge.record.journal_segments import JournalReader, find_segments
+from steerio.edge.record.known_results import KnownResults
 from steerio.model.objects import StoreSetting
 from steerio.model.results import Result
 from steerio.model.settings import Settings
+from steerio.session.memo import EarlierRun
 from steerio.session.task import Task
 from steerio.testing.loop import run_virtual
 from steerio.testing.simulated_cluster import SimulatedCluster
@@ -154,8 +158,21 @@ class Setting:
         disk.before = before
 
 
-def play(campaign: Campaign, disk: CrashingDisk, ledger: Ledger, setting: Setting) -> Keeping:
+def play(
+    campaign: Campaign,
+    disk: CrashingDisk,
+    ledger: Ledger,
+    setting: Setting,
+    earlier: Sequence[EarlierRun] = (),
+) -> Keeping:
     """Run a campaign to its end, from where its journal says that it was.
+
+    Args:
+        campaign: the campaign.
+        disk: has its journal.
+        ledger: is told of all that is recorded.
+        setting: how it runs.
+        earlier: runs whose results are known.
 
     Raises:
         Crashed: the disk stopped; in general as one of several errors.
@@ -178,6 +195,7 @@ def play(campaign: Campaign, disk: CrashingDisk, ledger: Ledger, setting: Settin
             store=StoreSetting(threshold_bytes=500),
         )
         async with cluster, cluster.session("test") as session:
+            session.recall_from(earlier)
             conductor = WatchedConductor(campaign, session, None, keeping)
             conductor.told = told
             await conductor.run()
@@ -231,6 +249,15 @@ class Uncut:
     names: dict[bytes, str]
     spent: tuple[int, int, int]
     changes: int
+    disk: CrashingDisk
+
+    def known(self) -> EarlierRun:
+        """Return it as an earlier run, all of whose results are known."""
+        finder = FrameFinder(self.disk, (EntryKind.RESULT, EntryKind.MEMO, EntryKind.PART))
+        known = KnownResults(finder.find, all_kinds=True)
+        for frame in finder.frames():
+            known.see(frame)
+        return EarlierRun("uncut", known)
 
 
 def spent(keeping: Keeping) -> tuple[int, int, int]:
@@ -244,7 +271,8 @@ def run_uncut(seed: int | str) -> Uncut:
     """Run a random campaign without a cut."""
     campaign, disk, ledger = make_campaign(seed)(), CrashingDisk(), Ledger()
     keeping = play(campaign, disk, ledger, Setting())
-    return Uncut(seed, campaign.outcome(), ledger.keys, ledger.names, spent(keeping), disk.changes)
+    about = ledger.keys, ledger.names, spent(keeping), disk.changes
+    return Uncut(seed, campaign.outcome(), *about, disk)
 
 
 class History:
@@ -283,7 +311,8 @@ class History:
             setting.full_room = self._random.randrange(2_000)
             setting.full_tries = self._random.randrange(6)
         try:
-            keeping = play(campaign, disk, self.ledger, setting)
+            earlier = [self.uncut.known()] if self._random.random() < 0.3 else []
+            keeping = play(campaign, disk, self.ledger, setting, earlier)
         except BaseException:
             if not disk.crashed:
                 raise

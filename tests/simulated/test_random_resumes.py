@@ -8,7 +8,10 @@ import pytest
 
 from steerio.edge.record import entries
 from steerio.session import recorder
-from tests.simulated.random_histories import search
+from tests.contract.crashing_disk import CrashingDisk
+from tests.simulated.ledgers import Ledger
+from tests.simulated.random_campaigns import make_campaign
+from tests.simulated.random_histories import Setting, play, run_uncut, search, spent
 
 PARTS = (1 << 20, 400)
 """Lengths of the parts of long content: with the shorter one nearly all snapshots have parts."""
@@ -23,6 +26,19 @@ def test_a_random_campaign_that_was_cut_off_ends_as_one_that_was_not(
     assert found.snapshots > 500
     assert found.replayed > 500
     assert found.filled > 50
+
+
+def test_a_random_campaign_that_knows_an_earlier_run_ends_as_that_did() -> None:
+    recalled = 0
+    for number in range(40):
+        uncut = run_uncut(f"earlier {number}")
+        campaign, ledger = make_campaign(uncut.seed)(), Ledger()
+        keeping = play(campaign, CrashingDisk(), ledger, Setting(seed=number), [uncut.known()])
+        assert campaign.outcome() == uncut.outcome
+        assert ledger.keys == uncut.keys
+        assert spent(keeping) == uncut.spent
+        recalled += sum(ledger.computed.values())
+    assert recalled > 20
 
 
 @pytest.mark.stress

@@ -23,7 +23,9 @@ from steerio import (
 )
 from steerio.campaign.past import read_past
 from steerio.edge.record.entries import EntryKind
+from steerio.edge.record.frame_finder import FrameFinder
 from steerio.edge.record.journal_segments import JournalReader, find_segments
+from steerio.edge.record.known_results import KnownResults
 from steerio.model.objects import StoreSetting
 from steerio.session import memo
 from steerio.testing import Model, SimulatedCluster, simulate
@@ -344,5 +346,36 @@ def test_limits_count_recalled_tasks_but_no_seconds_of_them() -> None:
     assert RAN == {2: 1}
 
 
-def play_in(campaign: Campaign, disk: CrashingDisk, limits: Limits) -> Any:
-    return play(campaign, disk, Model(1.0), limits=limits, pool="simulate")
+def play_in(campaign: Campaign, disk: CrashingDisk, limits: Limits, earlier: Any = ()) -> Any:
+    return play(campaign, disk, Model(1.0), limits=limits, pool="simulate", earlier=earlier)
+
+
+class Copies(Campaign):
+    """Asks many times for a value that an earlier run has."""
+
+    workers: ClassVar = {"simulate": 2}
+
+    def __init__(self) -> None:
+        self.recalled: list[str] = []
+
+    async def setup(self) -> None:
+        for _ in range(200):
+            self.submit(long_text, 7)
+
+    @on_success(long_text)
+    async def note(self, result: Any) -> None:
+        self.recalled.append(result.recalled)
+
+
+def test_a_value_of_an_earlier_run_is_copied_once() -> None:
+    earlier, disk, campaign = CrashingDisk(), CrashingDisk(), Copies()
+    play_in(Copies(), earlier, Limits())
+    finder = FrameFinder(earlier, [EntryKind.MEMO])
+    known = KnownResults(finder.find, all_kinds=True)
+    for frame in finder.frames():
+        known.see(frame)
+    play_in(campaign, disk, Limits(), [memo.EarlierRun("earlier", known)])
+    assert campaign.recalled == ["earlier"] * 200
+    kinds = Counter(frame.kind for frame in JournalReader(disk).frames())
+    assert (kinds[EntryKind.MEMO], kinds[EntryKind.RECALLED]) == (1, 199)
+    assert RAN == {7: 1}
