@@ -96,7 +96,7 @@ class Run:
             else:
                 # this early, so that without a broker no run directory is made
                 self._random_seed = find_broker(self._plan.join).random_seed
-            self._earlier = await in_thread(open_earlier, self._plan.memo)
+            self._earlier = await open_earlier(self._plan.memo)
             return await self._run()
         finally:
             if self._node is not None:  # hosting ends the node, but may not have begun
@@ -213,7 +213,8 @@ class Run:
     async def _conduct(self, session: Session) -> None:
         for kind in self._types:
             kind.note_settings()  # before an agent can change any
-        session.recall_from(self._earlier)
+        if self._earlier or any(kind.memo for kind in self._types):
+            session.recall_from(self._earlier)
         self._conductor = self._record.conductor = conductor = Conductor(
             self._campaign, session, self._limits, self._record.keeping(session)
         )

@@ -11,7 +11,7 @@ Batch = Sequence[tuple[int, bytes]]
 """Entries that are appended together: their kinds and bodies."""
 
 
-class _Content(NamedTuple):
+class _Queued(NamedTuple):
     """Batches to append, the call that follows, and the numbers of those that were appended."""
 
     batches: Iterator[Batch]
@@ -30,7 +30,7 @@ class EntryQueue:
     def __init__(self, append: Callable[[Batch], int]) -> None:
         self._append = append
         self._loop = asyncio.get_running_loop()
-        self._contents: deque[_Content] = deque()
+        self._contents: deque[_Queued] = deque()
         self._next: Batch | None = None
         """The batch that is next, once it was made."""
 
@@ -50,7 +50,7 @@ class EntryQueue:
             then: called with the numbers of all entries, when these are appended; never, if the
                 journal fails before.
         """
-        self._contents.append(_Content(iter(batches), then, []))
+        self._contents.append(_Queued(iter(batches), then, []))
         if len(self._contents) == 1:
             self.go_on()
 

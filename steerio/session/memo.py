@@ -22,6 +22,7 @@ from steerio.edge.record.disk import Folder
 from steerio.edge.record.entries import Began, EntryKind, check_format, decode_entry
 from steerio.edge.record.frame_finder import FrameFinder
 from steerio.edge.record.known_results import KnownResults
+from steerio.edge.system.threads import in_thread
 from steerio.errors import JournalDamaged, UsageError
 from steerio.model.messages import TaskSettled
 from steerio.model.showing import counted
@@ -144,17 +145,22 @@ def _read(known: KnownResults, key: bytes, origin: str, *, is_own: bool) -> Reca
     return None
 
 
-def open_earlier(folders: Iterable[Path]) -> list[EarlierRun]:
-    """Return the runs in these folders, whose journals are only read (in a thread).
+async def open_earlier(folders: Sequence[Path]) -> list[EarlierRun]:
+    """Return the runs in these folders; a thread reads their journals.
 
     Raises:
         UsageError: a folder has no journal, or a later version of steerio wrote it.
         JournalDamaged: a journal cannot be read to its end.
     """
-    return [_open(folder) for folder in folders]
+    return [await in_thread(open_run, folder) for folder in folders]
 
 
-def _open(run_dir: Path) -> EarlierRun:
+def open_run(run_dir: Path) -> EarlierRun:
+    """Return the run in a folder, whose journal is only read.
+
+    Raises:
+        UsageError, JournalDamaged: as `open_earlier`.
+    """
     folder = run_dir / JOURNAL
     if not folder.is_dir():
         why = "is not a folder"

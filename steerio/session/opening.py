@@ -138,7 +138,7 @@ async def open_session(
     if folder is not None:
         refuse_used(run_dir or "")
     check_thresholds(store, counts)
-    earlier = await in_thread(open_earlier, named_folders(memo))
+    earlier = await open_earlier(named_folders(memo))
     setup = BrokerSetup(
         workers=counts,
         needs=needs_of(asked),
@@ -155,7 +155,8 @@ async def open_session(
         client = await hosting.join(name)
         session = Session(client, folder, SessionStore(client, *hosting.store))
         session.random_seed = hosting.random_seed
-        session.recall_from(earlier)
+        if earlier:
+            session.recall_from(earlier)
         try:
             yield session
         finally:
@@ -187,7 +188,7 @@ async def connect(
     """
     check_given(run_dir=run_dir)
     name = named(name or f"client-{os.getpid()}-{os.urandom(4).hex()}", CLIENT_NAME)
-    earlier = await in_thread(open_earlier, named_folders(memo))
+    earlier = await open_earlier(named_folders(memo))
     connection = find_broker(run_dir)
     address, keys = connection.address
     address = await in_thread(resolve_address, address)
@@ -207,7 +208,8 @@ async def connect(
                 store = SessionStore(client, *reach_store(connection, opened))
             session = Session(client, folder_of(run_dir), store)
             session.random_seed = connection.random_seed
-            session.recall_from(earlier)
+            if earlier:
+                session.recall_from(earlier)
             yield session
         finally:
             if session is not None:

@@ -29,6 +29,7 @@ from steerio.model.objects import Inputs
 from steerio.model.tasks import TaskSpec
 from steerio.session.memo import MEMO_BYTES, THIS_RUN, Memo, Recalled
 from steerio.session.recording import ReadFrames, Reading, Recall, Records
+from steerio.session.session_store import SessionStore
 from steerio.session.task import Task
 
 log = logging.getLogger("steerio.session")
@@ -41,6 +42,7 @@ class RecallHome(Protocol):
     """A session, as seen by the recalls of its tasks."""
 
     client: Client
+    store: SessionStore
 
     @property
     def recorder(self) -> Records | None:
@@ -104,6 +106,7 @@ class Recalls:
             inputs: the stored values among them.
             send: sends it to the broker, to be computed.
         """
+        self._home.store.digests = True  # of the values that are put from now on
         key = self._key_of(task, spec, given, inputs)
         if key:
             self._find_way(_Unsent(task, key, send))

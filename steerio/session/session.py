@@ -326,12 +326,11 @@ class Session(Submitter):
     def recalls(self) -> Recalls:
         """The recalls of its tasks whose types have a memo."""
         if self._recalls is None:
-            self.recall_from(())
-            assert self._recalls is not None
+            self._recalls = Recalls(self, Memo())
         return self._recalls
 
     def recall_from(self, earlier: Iterable[EarlierRun]) -> None:
-        """Begin to recall results, those of earlier runs, too; before any task is submitted."""
+        """Recall results of earlier runs, too; call this before a task is submitted."""
         self._recalls = Recalls(self, Memo(earlier))
         self.store.digests = True  # so that calls with references can be told apart
 
@@ -344,12 +343,13 @@ class Session(Submitter):
 
     def task_ended(self, task: Task[Any], result: Result) -> None:
         """Take in, from its handle, that a task of this session has ended."""
-        if self._recalls is not None:
-            self._recalls.leaves(task)
+        recalls = self._recalls if task.type.memo else None
+        if recalls is not None:
+            recalls.leaves(task)
         if self._listener is not None:
             self._listener.task_ended(task, result)
-        if self._recalls is not None:
-            self._recalls.ended(task, result)
+        if recalls is not None:
+            recalls.ended(task, result)
 
     def task_waits(self, task: Task[Any], *, waits: bool) -> None:
         """Take in that a task of this session begins to wait for others, or waits no more."""

@@ -25,7 +25,7 @@ from steerio.edge.record.journal_segments import find_segments
 from steerio.edge.record.opening_journals import OpenJournal, open_folder, remove_below
 from steerio.errors import JournalDamaged, UsageError
 from steerio.model.messages import TaskSettled
-from steerio.session.memo import Memo, open_earlier
+from steerio.session.memo import Memo, open_run
 from steerio.session.run_dir import JOURNAL
 
 SEGMENT_BYTES = 2_000
@@ -65,7 +65,7 @@ def journal(run_dir: Path) -> Iterator[OpenJournal]:
 
 
 def of(run_dir: Path) -> Memo:
-    return Memo(open_earlier([run_dir]))
+    return Memo([open_run(run_dir)])
 
 
 def value(memo: Memo, x: int) -> bytes | None:
@@ -165,20 +165,20 @@ def test_a_damaged_journal_is_refused_and_named(run_dir: Path) -> None:
     first = find_segments(opened.disk)[0][0]
     os.truncate(run_dir / JOURNAL / first.name, 500)
     with pytest.raises(JournalDamaged, match=first.name):
-        open_earlier([run_dir])
+        open_run(run_dir)
 
 
 def test_a_journal_of_a_later_version_is_refused(run_dir: Path, journal: OpenJournal) -> None:
     journal.writer.append([(EntryKind.BEGAN, encode_entry(Began(99, "m:C", b"", b"", 0, "9.0")))])
     with pytest.raises(UsageError, match=r"steerio 9\.0 wrote the journal, in format 99"):
-        open_earlier([run_dir])
+        open_run(run_dir)
 
 
 def test_a_folder_without_a_journal_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"has no journal, so no results can be recalled from it"):
-        open_earlier([tmp_path])
+        open_run(tmp_path)
     with pytest.raises(UsageError, match=r"nowhere is not a folder: name the folder of an earlier"):
-        open_earlier([tmp_path / "nowhere"])
+        open_run(tmp_path / "nowhere")
 
 
 def test_of_several_runs_the_first_that_has_a_result_is_asked(tmp_path: Path) -> None:
@@ -187,7 +187,7 @@ def test_of_several_runs_the_first_that_has_a_result_is_asked(tmp_path: Path) ->
         opened = open_folder(tmp_path / name / JOURNAL)
         opened.writer.append([result(x) for x in xs])
         opened.writer.close()
-    memo = Memo(open_earlier([tmp_path / "one", tmp_path / "two"]))
+    memo = Memo(map(open_run, [tmp_path / "one", tmp_path / "two"]))
     found = [memo.read(key_of(x)) for x in (1, 2, 3)]
     assert [Path(each.origin).name for each in found if each] == ["one", "one", "two"]
 

@@ -121,7 +121,9 @@ def test_results_show_what_they_hold_in_short() -> None:
         r"\.\.\., xxx[x.]+, 1\), kwargs=\{'table': xxx[x.]+, 'n': 2\}, attempt=1,", text
     )
     assert "worker='default-1', timings=Timings(created=1.0, " in text
-    assert re.search(r"tags=\{'a': 'b'\}, cause='propose', versions=\{\}, value=xxx[x.]+\)$", text)
+    assert re.search(
+        r"tags=\{'a': 'b'\}, cause='propose', versions=\{\}, value=xxx[x.]+, recalled=''\)$", text
+    )
     assert len(text) < 800
     failed = repr(Failed(*common, TaskError("E", "why", "where")))
     assert failed.endswith(
