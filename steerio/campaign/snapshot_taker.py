@@ -21,7 +21,7 @@ from typing import Any, Protocol
 from steerio.campaign.captured import Captured, encode_captured
 from steerio.edge.record.entries import Began, EntryKind, Parts, SnapshotEntry, encode_entry
 from steerio.edge.record.known_results import KnownResults
-from steerio.errors import JournalFailed, JournalFenced, StateError
+from steerio.errors import JournalDamaged, JournalFailed, JournalFenced, StateError
 from steerio.model.objects import StoredObject
 from steerio.session.recorder import ResultRecorder, in_parts
 
@@ -234,7 +234,8 @@ class SnapshotTaker:
             await asyncio.to_thread(self._forget)
         except StateError as error:
             self._say(f"{NONE}: {error}")
-        except OSError as error:  # of the store, or of files that are not needed any more
+        # of the store, or of files that are not needed any more, or only for their known results
+        except (OSError, JournalDamaged) as error:
             self._say(f"a snapshot was not taken, or older ones not removed: {error}")
         except (JournalFailed, JournalFenced) as error:
             self._recorder.fail(error)

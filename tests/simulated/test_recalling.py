@@ -379,3 +379,20 @@ def test_a_value_of_an_earlier_run_is_copied_once() -> None:
     kinds = Counter(frame.kind for frame in JournalReader(disk).frames())
     assert (kinds[EntryKind.MEMO], kinds[EntryKind.RECALLED]) == (1, 199)
     assert RAN == {7: 1}
+
+
+def test_a_file_that_was_damaged_is_kept_and_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    class Damaging(CrashingDisk):
+        def read(self, name: str) -> bytes:
+            data = bytearray(super().read(name))
+            if self.changes and len(data) > 3_000:
+                data[2_000] ^= 1
+            return bytes(data)
+
+    disk, campaign = Damaging(), Ordered(200)
+    play(campaign, disk, SOME_SECONDS, every_s=0.7)
+    assert len(campaign.order) >= 200
+    assert find_segments(disk)[0][0].first == 1
+    assert any(
+        "older ones not removed: the journal is damaged" in r.message for r in caplog.records
+    )
