@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from steerio.errors import UsageError as UsageError
     from steerio.launch.needs import Needs as Needs
     from steerio.launch.workers import Workers as Workers
+    from steerio.model.events import BrokerReturned as BrokerReturned
     from steerio.model.events import ClientLost as ClientLost
     from steerio.model.events import Event as Event
     from steerio.model.events import EventsMissed as EventsMissed
@@ -161,10 +162,11 @@ _HOMES = {
     "steerio.launch.needs": ["Needs"],
     "steerio.launch.workers": ["Workers"],
     "steerio.model.events": [
-        "ClientLost", "Event", "EventsMissed", "NodeDrained", "NodeDraining", "NodeEnding",
-        "NodeJoined", "NodeLost", "NodeUndrained", "PoolChanged", "PoolFailed", "PoolStalled",
-        "Published", "TaskEnded", "TaskProgress", "TaskQueued", "TaskRetried", "TaskStarted",
-        "TaskYielded", "VersionPublished", "WorkerJoined", "WorkerLost", "WorkerMoved",
+        "BrokerReturned", "ClientLost", "Event", "EventsMissed", "NodeDrained", "NodeDraining",
+        "NodeEnding", "NodeJoined", "NodeLost", "NodeUndrained", "PoolChanged", "PoolFailed",
+        "PoolStalled", "Published", "TaskEnded", "TaskProgress", "TaskQueued", "TaskRetried",
+        "TaskStarted", "TaskYielded", "VersionPublished", "WorkerJoined", "WorkerLost",
+        "WorkerMoved",
     ],
     "steerio.model.objects": ["StoreLoad", "StoreSetting"],
     "steerio.model.results": [
@@ -182,6 +184,7 @@ __all__ = [
     "Board",
     "BoardFull",
     "BrokerLost",
+    "BrokerReturned",
     "Campaign",
     "Cancelled",
     "ClientLost",

@@ -181,7 +181,11 @@ class BrokerLost(SteerioError):
 
 
 class JoinRefused(SteerioError):
-    """The broker did not accept this peer."""
+    """The broker did not accept this peer; ``again`` says whether it may later."""
+
+    def __init__(self, reason: str, again: bool = False) -> None:
+        self.again = again
+        super().__init__(reason)
 
 
 class PoolBroken(SteerioError):

@@ -108,6 +108,11 @@ class LightForker:
         """Return the run that a stand-in began last."""
         return self.workers[worker].begun if worker in self.workers else None
 
+    def works_on(self, worker: str) -> int:
+        """Return the run that it has begun and not ended."""
+        its = self.workers[worker]
+        return its.begun if its.begun > its.ended else 0
+
     def reported(self, worker: str) -> int:
         """Return the run of which it reported the end last."""
         return self.workers[worker].ended

@@ -6,12 +6,16 @@ import socket
 from math import inf
 from typing import Any
 
+from msgspec import structs
+
 from steerio.broker.drops import Drops
 from steerio.broker.overview import Overview
 from steerio.broker.peers import Peer, Peers
 from steerio.broker.relays import RelayRouter
+from steerio.broker.succession import Succession
 from steerio.core.core import Core
 from steerio.core.lifecycle import CLIENTS, Role, Word, change
+from steerio.core.records import KeptByNode
 from steerio.edge.wire.endpoint import Arrival, Way
 from steerio.edge.wire.keys import CLIENT, NODE, OBSERVER
 from steerio.model import messages as ms
@@ -31,16 +35,25 @@ class Welcome:
         peers: the peers that were let in.
         drops: counts the strangers that were not let in.
         overview: describes the pools to clients.
+        succession: numbers the clients.
     """
 
-    def __init__(self, core: Core, peers: Peers, drops: Drops, overview: Overview) -> None:
+    def __init__(
+        self,
+        core: Core,
+        peers: Peers,
+        drops: Drops,
+        overview: Overview,
+        succession: Succession,
+    ) -> None:
         self._core = core
+        self._succession = succession
+        self._before = core.event_count
         self._peers = peers
         self._overview = overview
         self._drop = drops.drop
         self._refuse = drops.refuse
         self._refuse_frames = drops.refuse_frames
-        self._clients = 0
 
     def welcome(self, router: Way, arrival: Arrival, message: Any, now: float) -> Peer | None:
         """Let the sender of an arrival in and return it as a peer, or tell it why not."""
@@ -61,8 +74,10 @@ class Welcome:
         number = self._peers.next_number()
         peer = Peer(number, router, identity)
         peer.key = key
+        again = False
         if isinstance(message, ms.JoinClient):
-            self._welcome_client(peer, message, now)
+            refusal = self._welcome_client(peer, message, now)
+            again = bool(refusal)
         elif isinstance(message, ms.JoinNode):
             change(peer, Word.NODE_JOINS)
             peer.name = message.name
@@ -71,28 +86,54 @@ class Welcome:
             refusal = self._welcome_worker(peer, message, now)
         if refusal:
             self._drop("refused", refusal)
-            router.send(identity, ms.Refused(refusal, False))
+            router.send(identity, ms.Refused(refusal, again))
             return None
         self._peers.add(peer)
         told = self._core.pools.items() if peer.role in CLIENTS and self._core.closed else ()
         pools = {name: pool.workers for name, pool in told}
         number, settings = max(0, peer.client_number), self._core.settings
         observes = peer.role is Role.OBSERVER
-        peer.send(ms.Accepted(number, pools, peer.name, settings, observes))
+        incarnation = self._succession.incarnation
+        peer.send(
+            ms.Accepted(number, pools, peer.name, settings, observes, incarnation, self._before)
+        )
         if peer.role in CLIENTS:
             peer.send(self._overview.pools())
         return peer
 
-    def _welcome_client(self, peer: Peer, message: ms.JoinClient, now: float) -> None:
-        """Let a client in; one that observes has no task and no object."""
+    def _welcome_client(self, peer: Peer, message: ms.JoinClient, now: float) -> str:
+        """Let a client in, or return why it has to ask again later.
+
+        One that observes has no task and no object.
+        """
         observes = message.observes or peer.key == OBSERVER
+        try:
+            number = self._number_of(message)
+        except OSError as error:
+            return f"the broker cannot note the number of another client: {error}"
+        if number is None:
+            return "tasks that this client had before are still being stopped"
         change(peer, Word.OBSERVER_JOINS if observes else Word.CLIENT_JOINS)
-        peer.name, peer.client_number = message.name, self._clients
-        self._clients += 1
+        peer.name, peer.client_number = message.name, number
         maker = "" if observes else client_maker(peer.client_number)
         inside = "" if observes else message.worker
         watched = not peer.router.local
         self._core.client_joined(peer.number, message.name, watched, now, maker, inside)
+        return ""
+
+    def _number_of(self, message: ms.JoinClient) -> int | None:
+        """Return the number of a client, by which its tasks have their ids; ``None``: not yet.
+
+        One that comes back has its own again, once none has it and none of its tasks is left.
+
+        Raises:
+            OSError: the number cannot be noted.
+        """
+        number = message.returns
+        if number < 0:
+            return self._succession.next_client()
+        taken = any(client.client_number == number for client in self._peers.clients.values())
+        return None if taken or self._core.has_tasks_of(number) else number
 
     def _welcome_worker(self, peer: Peer, message: ms.JoinWorker, now: float) -> str:
         """Let a worker in, or return why not."""
@@ -132,6 +173,7 @@ class Welcome:
             message.requires,
             message.makes,
             message.walltime_s,
+            [KeptByNode(*structs.astuple(each)) for each in message.keeps],
         )
         if node is None:
             return f"there are just the pools {', '.join(sorted(self._core.pools))} here"

@@ -7,6 +7,7 @@ second thread may step in while the loop of the first stands still.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
@@ -18,6 +19,7 @@ from steerio.broker.intake import Intake
 from steerio.broker.peers import Peers, task_states
 from steerio.broker.performer import Performer, Sweeper
 from steerio.broker.record_writer import RecordWriter
+from steerio.broker.succession import OnlyBroker, Succession
 from steerio.core.core import Core
 from steerio.core.lifecycle import CLIENTS, Role
 from steerio.core.records import WorkerRecord
@@ -51,6 +53,7 @@ class Broker:
         settings: bounds and leases.
         record: for the record, if there is one.
         sweeper: removes objects from the store, if there is one.
+        succession: its place among the brokers of its run directory.
         copied_bytes: most bytes that each node may copy ahead of objects that are not there; 0:
             they are.
         clock: monotonic seconds; ``epoch``: the difference of Unix time to them.
@@ -65,6 +68,7 @@ class Broker:
         settings: Settings | None = None,
         record: RecordFiles | None = None,
         sweeper: Sweeper | None = None,
+        succession: Succession | None = None,
         copied_bytes: int = 0,
         clock: Callable[[], float] = time.monotonic,
         epoch: float | None = None,
@@ -85,11 +89,21 @@ class Broker:
         )
         if record is not None:
             self.core.count_events_from(record.last_event)
+        self._succession = succession or OnlyBroker()
+        if self._succession.incarnation > 1:
+            self.core.begin_as(self._succession.incarnation)
+        self._kept_versions = 0
+        """How many versions had been published when they were kept last."""
         self._clock = clock
         self._lock = threading.RLock()
         self._peers = Peers()
         self._intake = Intake(
-            self.core, self._peers, self._record_and_share, self._hear_out, clock()
+            self.core,
+            self._peers,
+            self._succession,
+            self._record_and_share,
+            self._hear_out,
+            clock(),
         )
         self._inbox = Inbox(self._intake.take, self._unreachable)
         self._performer = Performer(
@@ -109,6 +123,9 @@ class Broker:
         """When silence is judged again after the broker stood still."""
         self._shared_sizes: list[int] = []
         self.core.expect_workers(pools or {}, clock())
+        if self._succession.returns:
+            its = self._succession
+            self.core.returned_as(its.incarnation, its.versions, clock())
 
     def __repr__(self) -> str:
         return f"<Broker {len(self._peers)} peers, {self.core}>"
@@ -182,6 +199,8 @@ class Broker:
             if self._record is not None:
                 self._record.close(self._clock())
                 self._record = None
+            with contextlib.suppress(OSError):  # the next one will take this for another end
+                self._succession.close()
 
     def abandon(self, reason: str) -> None:
         """End and record all that is under way, and close (any thread).
@@ -262,6 +281,7 @@ class Broker:
                     decisions.debug("%s", decision)
             self._performer.perform(effects, now)
             gone = self._flush(self._first)
+            self._keep_versions()
             self._record_and_share()
             if changed:
                 self._share_pools(now)
@@ -271,6 +291,16 @@ class Broker:
                 self._inbox.unreachable(router, identity, now)
             if not self.core.has_effects:
                 return
+
+    def _keep_versions(self) -> None:
+        """Keep the newest versions for the next broker, before anyone hears of a new one."""
+        count = self.core.versions_published
+        if count != self._kept_versions:
+            self._kept_versions = count
+            try:
+                self._succession.keep_versions(self.core.newest_versions)
+            except OSError as error:
+                log.warning("the newest versions cannot be kept for a next broker: %s", error)
 
     def _flush(self, routers: list[RouterEndpoint]) -> list[tuple[RouterEndpoint, bytes]]:
         """Hand over the collected messages; return the peers that cannot be reached any more."""

@@ -119,6 +119,7 @@ class FromClients:
             options.priority,
             message.tags,
             message.cause,
+            attempt=message.attempts,
             inputs=message.inputs,
             because=message.because[:MOST_BEHIND],
         )

@@ -91,8 +91,12 @@ class Driver:
 
     def close(self, reason: str) -> None:
         """Stop driving and close the broker."""
-        if self._closed:
-            return
+        if not self._closed:
+            self.halt()
+            self.broker.close(reason)
+
+    def halt(self) -> None:
+        """Stop driving, and leave the broker as it is: so a simulated one dies."""
         self._closed = True
         if self._timer is not None:
             self._timer.cancel()
@@ -100,7 +104,6 @@ class Driver:
             self._stand_in.close()
         for router in self.broker.routers:
             router.detach()
-        self.broker.close(reason)
 
     def _step(self) -> None:
         self._again = False

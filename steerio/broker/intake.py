@@ -18,6 +18,7 @@ from steerio.broker.drops import Drops
 from steerio.broker.node_messages import FromNodes
 from steerio.broker.overview import Overview
 from steerio.broker.peers import Intakes, Peer, Peers
+from steerio.broker.succession import Succession
 from steerio.core.core import Core
 from steerio.core.lifecycle import Role, Word, change
 from steerio.core.records import WorkerRecord
@@ -32,6 +33,7 @@ class Intake:
     Args:
         core: the core, which is told the content of the messages.
         peers: the peers that were let in.
+        succession: its broker's place among those of its run directory.
         share: shares the events so far, before a new subscriber is added.
         hear_out: takes in all that has arrived from a worker, before it counts as ended.
         started: when the broker started, on its clock.
@@ -41,6 +43,7 @@ class Intake:
         self,
         core: Core,
         peers: Peers,
+        succession: Succession,
         share: Callable[[], None],
         hear_out: Callable[[WorkerRecord, float], None],
         started: float,
@@ -53,7 +56,7 @@ class Intake:
         self._peers = peers
         self._hear_out = hear_out
         self._drop = drops.drop
-        self._welcome = Welcome(core, peers, drops, overview).welcome
+        self._welcome = Welcome(core, peers, drops, overview, succession).welcome
         self._by_kind: Intakes = {
             **FromClients(core, peers, drops, overview, share).by_kind,
             **FromNodes(core, peers, drops, hear_out).by_kind,

@@ -112,12 +112,24 @@ class FromNodes:
         return record if record is not None and record.worker is peer.worker else None
 
     def _report(self, peer: Peer, message: ms.Report, frames: Frames, now: float) -> None:
-        if self._own_run(peer, message.run) is None:
-            self._drop("late report", f"run {message.run} of {peer}")
-            self._refuse(message.stored)
-            return
         assert peer.worker is not None
         offset_s = peer.worker.node.offset_s
+        if self._own_run(peer, message.run) is None:
+            kept = self._core.kept_run_ended(
+                peer.worker,
+                message.run,
+                message.ended_as,
+                message.started + offset_s,
+                message.ended + offset_s,
+                now,
+                message.body,
+                frames,
+                message.stored,
+            )
+            if not kept:
+                self._drop("late report", f"run {message.run} of {peer}")
+                self._refuse(message.stored)
+            return
         self._core.reported(
             message.run,
             message.ended_as,

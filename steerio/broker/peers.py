@@ -74,7 +74,13 @@ def task_states(events: Sequence[AnyEvent]) -> dict[int, dict[int, bool]]:
                 pass
             case ev.NodeDraining() | ev.NodeDrained() | ev.NodeUndrained():
                 pass
-            case ev.PoolChanged() | ev.PoolFailed() | ev.PoolStalled() | ev.ClientLost():
+            case (
+                ev.PoolChanged()
+                | ev.PoolFailed()
+                | ev.PoolStalled()
+                | ev.ClientLost()
+                | ev.BrokerReturned()
+            ):
                 pass
             case ev.Published() | ev.VersionPublished() | ev.EventsMissed():
                 pass

@@ -79,6 +79,7 @@ class Performer:
             fx.AskToStop: self.ask_to_stop,
             fx.Signal: self.signal,
             fx.Start: self.start,
+            fx.Discard: self.discard,
             fx.Retire: self.retire,
             fx.TellMove: self.tell_move,
             fx.TellNode: self.tell_node,
@@ -253,6 +254,11 @@ class Performer:
         """Have the node start a worker."""
         del now
         self._peers.send(effect.node.peer, ms.StartWorker(effect.worker.name, effect.worker.pool))
+
+    def discard(self, effect: fx.Discard, now: float) -> None:
+        """Have a node end a worker that it has kept."""
+        del now
+        self._peers.send(effect.node.peer, ms.SignalWorker(effect.worker, 0, "kill"))
 
     def retire(self, effect: fx.Retire, now: float) -> None:
         """Have a worker end, so that its node tells of it and another takes its place, or none."""

@@ -16,7 +16,7 @@ from steerio.model import messages as ms
 class _WorkerBehind:
     """One worker behind a node: the messages for it until the next flush."""
 
-    __slots__ = ("frames", "messages", "runs", "said", "worker")
+    __slots__ = ("frames", "messages", "runs", "said", "tasks", "worker")
 
     def __init__(self, worker: str) -> None:
         self.worker = worker
@@ -24,6 +24,8 @@ class _WorkerBehind:
         self.frames: list[Any] = []
         self.runs: list[int] = []
         """The attempts among the messages."""
+        self.tasks: list[int] = []
+        """The tasks of these."""
         self.said = 0
         """How many envelopes came from it."""
 
@@ -88,19 +90,20 @@ class RelayRouter:
             line.frames.extend(frames)
         if isinstance(message, ms.RunTask):
             line.runs.append(message.run)
+            line.tasks.append(message.task_id)
 
     def flush(self) -> None:
         """Put the collected messages into envelopes, and those among the messages for the node."""
         due, self._due = self._due, []
         for line in due:
-            messages, frames, runs = line.messages, line.frames, line.runs
-            line.messages, line.runs = [], []
+            messages, frames, runs, tasks = line.messages, line.frames, line.runs, line.tasks
+            line.messages, line.runs, line.tasks = [], [], []
             if frames:
                 line.frames = []
             found = batches_or_refusal(messages, frames)
             while len(found) > 1:  # the attempts are there when all batches are
-                self._tell(line.worker, found.pop(0), [])
-            self._tell(line.worker, found[0], runs)
+                self._tell(line.worker, found.pop(0), [], [])
+            self._tell(line.worker, found[0], runs, tasks)
 
     def admit(self, peer: bytes) -> None:
         """Do nothing: its node was let in."""
@@ -145,7 +148,7 @@ class RelayRouter:
         line = self._lines[peer] = _WorkerBehind(peer.decode())
         return line
 
-    def _tell(self, worker: str, batch: list[Any], runs: list[int]) -> None:
+    def _tell(self, worker: str, batch: list[Any], runs: list[int], tasks: list[int]) -> None:
         self.told += 1
-        envelope, frames = told_to(worker, batch, runs)
+        envelope, frames = told_to(worker, batch, runs, tasks)
         self._router.send(self._identity, envelope, frames)

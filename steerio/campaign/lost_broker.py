@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from math import inf
 
 TICK_S = 0.5
 """Seconds between two signs of the event loop that it runs."""
@@ -20,18 +21,25 @@ class Unheard:
     """Tells that a broker is gone while the event loop cannot notice it; made on the loop.
 
     Args:
-        is_gone: returns whether the broker is gone; called on any thread, and only while the loop
-            stands still.
+        waits_for: returns for how many seconds the broker is waited for, if it is gone; called on
+            any thread, and only while the loop stands still.
     """
 
-    def __init__(self, is_gone: Callable[[], bool]) -> None:
-        self._is_gone = is_gone
+    def __init__(self, waits_for: Callable[[], float | None]) -> None:
+        self._waits_for = waits_for
+        self._gone_at = inf
         self._loop = asyncio.get_running_loop()
         self._tick()
 
     def __call__(self) -> str:
         """Return, in words, that the broker is gone; ``""`` if the loop runs and may notice."""
-        if time.monotonic() < self._at + STILL_S or not self._is_gone():
+        now = time.monotonic()
+        wait_s = None if now < self._at + STILL_S else self._waits_for()
+        if wait_s is None:
+            self._gone_at = inf
+            return ""
+        self._gone_at = min(self._gone_at, now)
+        if now < self._gone_at + wait_s:
             return ""
         return "an agent keeps the event loop, and its broker is gone"
 

@@ -86,7 +86,10 @@ class Progress:
         return f"stopping: {self._conductor.stopping}" + (f": {step}" if step else "")
 
     def _stalled(self) -> str:
-        """Return, in words, which tasks wait in vain, if any do."""
+        """Return, in words, that the broker is gone, or which tasks wait in vain, if any do."""
+        waits_s = self._conductor.session.client.waits_s
+        if waits_s:
+            return f"; the broker is gone, and waited for up to {waits_s:.0f} s more"
         loads = self._conductor.session.client.watch.pools.values()
         reasons = [load.stalled for load in loads if load.stalled]
         return f"; nothing can go on: {'; '.join(reasons)}" if reasons else ""

@@ -24,7 +24,7 @@ from steerio.campaign.watchdog import CLOSE_S, Watchdog, end_process, within
 from steerio.edge.system.threads import in_thread
 from steerio.errors import BrokerLost, UsageError, leaves
 from steerio.launch.broker_setup import BrokerSetup
-from steerio.launch.finding import find_broker, is_gone
+from steerio.launch.finding import find_broker, waits_for
 from steerio.launch.hosting import Hosting
 from steerio.launch.mpi import Followers
 from steerio.launch.node_process import NodeProcess
@@ -156,9 +156,11 @@ class Run:
 
     async def _join(self, run_dir: str, name: str) -> None:
         with self._heed_signals():
-            connection = find_broker(run_dir)
             async with connect(run_dir, name=name) as session:
-                unheard = Unheard(lambda: not session.client.lost and is_gone(connection, run_dir))
+                client = session.client
+                unheard = Unheard(
+                    lambda: None if client.lost else waits_for(run_dir, client.settings.away_s)
+                )
                 if isinstance(self._watchdog, Watchdog) and self._limits.calls_s is not None:
                     self._watchdog.heed(unheard, self._limits.calls_s)
                 try:

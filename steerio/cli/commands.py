@@ -125,6 +125,16 @@ def resume(**given: Any) -> None:
 @click.option("--no-encryption", is_flag=True, help="TCP without CURVE, open to all that reach it.")
 @click.option("--store", metavar="KIND|FILE.toml", help=STORE)
 @click.option("--random-seed", type=int, metavar="N", help=RANDOM_SEED)
+@click.option(
+    "--take-over",
+    is_flag=True,
+    help="The broker that began there on another host has ended: take its place.",
+)
+@click.option(
+    "--wait",
+    metavar="TIME",
+    help="How long clients and nodes wait for another if this one dies [2m; nodes 5m].",
+)
 def broker(**given: Any) -> None:
     """Run a broker that campaigns and workers join and leave."""
     from steerio.cli import standing  # each command loads only its own code
@@ -153,9 +163,9 @@ def broker(**given: Any) -> None:
 @click.option("--pin/--no-pin", default=True, help="Cores for each worker, if possible.")
 def worker(**given: Any) -> None:
     """Start a node whose workers join a running broker, until that ends."""
-    from steerio.cli import standing  # each command loads only its own code
+    from steerio.cli import nodes_command  # each command loads only its own code
 
-    sys.exit(standing.run_worker(**given))
+    sys.exit(nodes_command.run_worker(**given))
 
 
 @steerio.command()

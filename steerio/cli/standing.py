@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import os
 import signal
-import socket
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -16,29 +11,24 @@ import click
 import msgspec
 
 from steerio.edge.encoding.references import in_words
-from steerio.edge.system.descriptors import need_descriptors
+from steerio.edge.record.broker_file import FILE as BROKER_FILE
 from steerio.edge.system.inheritance import fill_standard
-from steerio.edge.wire.addresses import is_local
-from steerio.edge.wire.connection import FILE_NAME, read_connection
-from steerio.edge.wire.keys import NODE
+from steerio.edge.wire.connection import FILE_NAME, Connection, read_connection
 from steerio.errors import BrokerLost, UsageError
-from steerio.launch.broker_setup import BrokerSetup, search_path, working_folder
+from steerio.launch.broker_setup import BrokerSetup
 from steerio.launch.event_loop import loop_factory
-from steerio.launch.finding import find_broker, has_ended
-from steerio.launch.hosting import CAMPAIGNS_CORES, Hosting
-from steerio.launch.ranks import find_rank
+from steerio.launch.finding import has_ended
+from steerio.launch.hosting import Hosting
 from steerio.launch.stores import check_asked, read_setting
-from steerio.launch.walltime import find_end, parse_seconds
-from steerio.launch.workers import check_workers, needs_of, parse_workers
-from steerio.model.bounds import named
+from steerio.launch.walltime import parse_seconds
+from steerio.model.settings import Settings
 from steerio.model.showing import counted
 from steerio.model.status import Status
-from steerio.node.main import run_node
-from steerio.node.setup import NodeSetup, clear_up_after_broker
+from steerio.node.setup import clear_up_after_broker
 from steerio.session.nodes import describe_state
 from steerio.session.opening import connect
 from steerio.session.pools import facts
-from steerio.session.run_dir import logging_to, make_run_dir
+from steerio.session.run_dir import logging_to, make_run_dir, reopen_for_broker
 
 END_S = 10.0
 """How long ``steerio stop`` waits for the broker to have ended."""
@@ -51,6 +41,8 @@ def run_broker(
     no_encryption: bool,
     store: str | None,
     random_seed: int | None,
+    take_over: bool,
+    wait: str | None,
 ) -> None:
     """Run a broker until it is stopped.
 
@@ -61,6 +53,8 @@ def run_broker(
         no_encryption: whether TCP is without CURVE.
         store: the store of large values, as on the command line.
         random_seed: the seed of the workers' random numbers; drawn by default.
+        take_over: whether a broker that began in ``run_dir`` has ended, though that cannot be seen.
+        wait: how long clients and nodes wait for another if it ends without a word.
 
     Raises:
         UsageError: these do not go together, or a broker runs in ``run_dir`` already.
@@ -68,19 +62,20 @@ def run_broker(
     """
     fill_standard()
     setting = None if store is None else read_setting(store)
+    settings = Settings()
+    if wait is not None:
+        wait_s = parse_seconds(wait)
+        settings = Settings(away_s=wait_s, rejoin_s=wait_s)
     if port and host is None:
         raise UsageError("--port goes with --host ADDRESS: without it nothing listens on TCP")
     check_asked(setting, host)
-    if run_dir is not None and (Path(run_dir) / FILE_NAME).exists():
-        connection = read_connection(run_dir)
-        if not has_ended(connection):
-            raise UsageError(
-                f"a broker runs in {run_dir} already (process {connection.pid} on "
-                f"{connection.host}); if it has ended, remove {Path(run_dir) / FILE_NAME}"
-            )
-        if connection.here:  # it was killed
-            clear_up_after_broker(connection.folder, connection.local)
-    folder = make_run_dir(run_dir, "broker")
+    before = None if run_dir is None else _find_predecessor(run_dir, take_over=take_over)
+    if before is not None and random_seed is None:
+        random_seed = before.random_seed
+    if run_dir is not None and (Path(run_dir) / BROKER_FILE).exists():
+        folder = reopen_for_broker(run_dir)
+    else:
+        folder = make_run_dir(run_dir, "broker")
     with logging_to(folder):
         setup = BrokerSetup(
             workers={},
@@ -91,9 +86,31 @@ def run_broker(
             encrypted=not no_encryption,
             store=setting,
             random_seed=random_seed,
+            settings=settings,
+            before=before,
         )
         with asyncio.Runner(loop_factory=loop_factory()) as runner:
             runner.run(_serve(Hosting(setup), folder))
+
+
+def _find_predecessor(run_dir: str, *, take_over: bool) -> Connection | None:
+    """Return the connection of the broker that has ended there without a word, if one has.
+
+    Raises:
+        UsageError: it runs, or its file cannot be read.
+    """
+    if not (Path(run_dir) / FILE_NAME).exists():
+        return None
+    connection = read_connection(run_dir)
+    if not (take_over and not connection.counted_here) and not has_ended(connection):
+        raise UsageError(
+            f"a broker runs in {run_dir} already (process {connection.pid} on "
+            f"{connection.host})"
+            + ("" if connection.counted_here else "; if you know that it has ended: --take-over")
+        )
+    if connection.here:
+        clear_up_after_broker(connection.folder, connection.local, objects=False)
+    return connection
 
 
 async def _serve(hosting: Hosting, folder: Path) -> None:
@@ -113,57 +130,6 @@ async def _serve(hosting: Hosting, folder: Path) -> None:
         await hosting.close(hosting.broker.closing or "the broker was stopped")
     if hosting.broker.failed:
         raise BrokerLost(hosting.broker.closing)
-
-
-def run_worker(
-    run_dir: str, workers: str, preload: str, name: str | None, walltime: str | None, pin: bool
-) -> int:
-    """Be a node of a running broker; return the exit code.
-
-    Args:
-        run_dir: of the broker.
-        workers: the workers for each pool, as on the command line.
-        preload: modules to import once, with commas between them.
-        name: of the node; by default the host's.
-        walltime: how long it may run, as on the command line.
-        pin: whether each worker gets cores of its own.
-
-    Raises:
-        UsageError: one of these cannot be read, or no broker runs there.
-    """
-    ends = find_end(walltime, os.environ, time.time())
-    asked = parse_workers(workers)
-    counts = check_workers(asked)
-    need_descriptors()
-    name = named(name or socket.gethostname().split(".")[0], "--name")
-    connection = find_broker(run_dir)
-    address, keys = connection.reach(NODE)
-    local = is_local(address)
-    modules = [module.strip() for module in preload.split(",") if module.strip()]
-    setup = NodeSetup(
-        name=name,
-        address=address,
-        worker_address=connection.workers if local else "",
-        keys=keys,
-        workers=counts,
-        needs=needs_of(asked),
-        preload=dict.fromkeys(counts, modules),
-        path=[*working_folder(), *search_path()],
-        pin=pin and find_rank() is None,  # a launcher binds its ranks to cores
-        spare_cores=CAMPAIGNS_CORES if local else 0,
-        ends=ends,
-        folder=connection.folder if local else "",
-        store=connection.store,
-        objects=connection.objects if local else "",
-        random_seed=connection.random_seed,
-    )
-
-    def tell(what: str) -> None:
-        with contextlib.suppress(OSError):  # there is no reader any more
-            encoding = sys.stdout.encoding if sys.stdout else "utf-8"  # none if it is closed
-            click.echo(what.encode(encoding, "backslashreplace").decode(encoding))
-
-    return run_node(setup, None, tell)
 
 
 def show_status(run_dir: str, as_json: bool) -> None:

@@ -29,7 +29,10 @@ class ClientObjects:
         self._telling = False
         """Whether a call of `_tell_dropped` is due, which tells the broker."""
         self._requests = 0
-        self._awaited: dict[int, asyncio.Future[Version]] = {}
+        self._awaited: dict[int, tuple[asyncio.Future[Version], ms.ToBroker]] = {}
+        """The waits for an answer, each with its question."""
+        self._holds: dict[bytes, tuple[StoredObject, int]] | None = None
+        """The objects that are held here, and how often, if another broker may have to be told."""
 
     def hold(self, stored: StoredObject) -> None:
         """Tell the broker that an object was put into the store and is needed here.
@@ -40,6 +43,25 @@ class ClientObjects:
         if self._lost:
             raise BrokerLost(self._lost)
         self._say(ms.HoldObject(stored))
+        self.holds(stored)
+
+    def keep_count(self) -> None:
+        """Note from now on which objects are held here, for `restate`."""
+        self._holds = {}
+
+    def holds(self, stored: StoredObject) -> None:
+        """Take in that one more hold of an object is this client's."""
+        if self._holds is not None:
+            _, count = self._holds.get(stored.name, (stored, 0))
+            self._holds[stored.name] = stored, count + 1
+
+    def restate(self) -> None:
+        """Tell another broker of the objects that are held here, and ask it again."""
+        for stored, count in (self._holds or {}).values():
+            for _ in range(count):
+                self._say(ms.HoldObject(stored))
+        for _, question in self._awaited.values():
+            self._say(question)
 
     def let_go(self, name: bytes) -> None:
         """Give up one hold of an object.  Any thread may call this, and garbage collection does."""
@@ -59,6 +81,15 @@ class ClientObjects:
         dropped, self._dropped = self._dropped, []
         if not self._lost and dropped:
             self._say(ms.LetGo(dropped))
+            if self._holds is not None:
+                for name in dropped:
+                    self._forget(self._holds, name)
+
+    @staticmethod
+    def _forget(holds: dict[bytes, tuple[StoredObject, int]], name: bytes) -> None:
+        stored, count = holds.pop(name, (None, 0))
+        if stored is not None and count > 1:
+            holds[name] = stored, count - 1
 
     def publish(self, name: str, stored: StoredObject, number: int = 1) -> asyncio.Future[Version]:
         """Make an object the next version of a name; the future returns that version.
@@ -68,9 +99,7 @@ class ClientObjects:
         Raises:
             BrokerLost: the broker has ended.
         """
-        request, answer = self._ask()
-        self._say(ms.PublishVersion(request, name, stored, number))
-        return answer
+        return self._ask(lambda request: ms.PublishVersion(request, name, stored, number))
 
     def newer(self, name: str, after: int) -> asyncio.Future[Version]:
         """Return a future of the newest version of a name, done when one is newer than ``after``.
@@ -80,27 +109,32 @@ class ClientObjects:
         Raises:
             BrokerLost: the broker has ended.
         """
-        request, answer = self._ask()
-        self._say(ms.AskVersion(request, name, after))
-        return answer
+        return self._ask(lambda request: ms.AskVersion(request, name, after))
 
-    def _ask(self) -> tuple[int, asyncio.Future[Version]]:
+    def _ask(
+        self, question: Callable[[int], ms.PublishVersion | ms.AskVersion]
+    ) -> asyncio.Future[Version]:
         if self._lost:
             raise BrokerLost(self._lost)
         self._requests += 1
-        answer = self._awaited[self._requests] = self._loop.create_future()
-        return self._requests, answer
+        answer = self._loop.create_future()
+        message = question(self._requests)
+        self._awaited[self._requests] = answer, message
+        self._say(message)
+        return answer
 
     def heard(self, news: ms.VersionNews) -> None:
-        """Take in the broker's answer on a version."""
-        answer = self._awaited.pop(news.request, None)
+        """Take in the broker's answer on a version; one that was asked for is held from now on."""
+        answer, question = self._awaited.pop(news.request, (None, None))
+        if isinstance(question, ms.AskVersion):
+            self.holds(news.version.stored)
         if answer is not None and not answer.done():
             answer.set_result(news.version)
 
     def lose(self, reason: str) -> None:
         """End all waits: the broker has ended."""
         self._lost = reason
-        for answer in self._awaited.values():
+        for answer, _ in self._awaited.values():
             if not answer.done():
                 answer.set_exception(BrokerLost(reason))
                 answer.exception()  # retrieved, in case that nothing awaits it

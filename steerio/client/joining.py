@@ -50,11 +50,11 @@ class Joining:
         if not self._answer.done():
             self._answer.set_result(message)
 
-    def refused(self, reason: str) -> bool:
+    def refused(self, reason: str, again: bool) -> bool:
         """Take in that the client is not let in; ``False``: it was in, and is no longer."""
         if self._answer.done():
             return False
-        self._answer.set_exception(JoinRefused(reason))
+        self._answer.set_exception(JoinRefused(reason, again))
         return True
 
     def lose(self, reason: str) -> None:

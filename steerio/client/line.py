@@ -14,6 +14,7 @@ from math import ceil
 from threading import get_ident
 from typing import Protocol, cast
 
+from steerio.client.nowhere import Nowhere
 from steerio.edge.wire.endpoint import Frames, LinkEndpoint
 from steerio.edge.wire.headers import refuse_unreadable
 from steerio.errors import EncodingError, NotAllowed, ProtocolError, UsageError
@@ -57,6 +58,8 @@ class Recording(Protocol):
         ...
 
 
+SILENT_BEATS = 3
+"""Beats without a word of the broker after which another one is looked for."""
 RECEIVED_AT_ONCE = 1_000
 """Most messages that are dealt out before other callbacks of the loop have their turn."""
 
@@ -70,6 +73,8 @@ class Line:
         deal: takes in one message of the broker, and its frames.
         lose: is called with the reason when a message of the broker cannot be read, or the broker
             is silent for too long; it has to call `end`.
+        part: is called with the reason when the broker is gone; it has to call `end` or `part`.
+        silent: is called at each beat when the broker has said nothing for some.
     """
 
     def __init__(
@@ -78,9 +83,13 @@ class Line:
         loop: asyncio.AbstractEventLoop,
         deal: Callable[[ms.ToClient, Frames], None],
         lose: Callable[[str], None],
+        part: Callable[[str], None] | None = None,
+        silent: Callable[[], None] = lambda: None,
     ) -> None:
         self.lost = ""
-        """Why the broker is gone; empty as long as it is there."""
+        """Why the broker is gone for good; empty as long as it is there, or may come back."""
+        self.away = ""
+        """Why the broker is gone for now."""
         self.observes = False
         """Whether the broker lets this client only look on."""
         self.recording: Recording | None = None
@@ -89,6 +98,8 @@ class Line:
         self._loop = loop
         self._deal = deal
         self._lose = lose
+        self._part = part or lose
+        self._on_silence = silent
         self._thread = get_ident()
         self._flush_due = False
         self.silent_beats = 0
@@ -127,6 +138,19 @@ class Line:
         self._heard = True
         self._settings = settings
         self._beat()
+
+    def part(self, reason: str) -> None:
+        """Send and receive nothing until `resume`: the broker is gone for now."""
+        self.away = reason
+        self._stop_beats()
+        self._link.detach()
+        self._link = Nowhere()
+
+    def resume(self, link: LinkEndpoint) -> None:
+        """Go on over another link, or the same that was renewed: the client is in again."""
+        self.away = ""
+        self._link = link
+        self.open()
 
     def end(self, reason: str) -> None:
         """Send and receive nothing from now on."""
@@ -228,7 +252,7 @@ class Line:
             self._give_up(f"a message of the broker could not be read: {error}")
             return
         except OSError as error:
-            self._lose(str(error))
+            self._part(str(error))
             return
         recording = self.recording
         if recording is None:
@@ -260,6 +284,8 @@ class Line:
         if silent_s > settings.away_s and not self._link.ready():
             self._lose(f"the broker has been silent for {silent_s:.0f} s")
             return
+        if self.silent_beats >= SILENT_BEATS:
+            self._on_silence()
         if self.silent_beats == ceil(settings.lease_s / settings.beat_s):
             log.warning(
                 "the broker has been silent for %.0f s; this client waits for it up to %.0f s",

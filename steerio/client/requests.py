@@ -6,13 +6,29 @@ Each request has a number of its own, which its answer or its news repeat.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from typing import Any, assert_never
+
+from msgspec import Struct
 
 from steerio.client.line import Line
 from steerio.client.sinks import MoveSink
 from steerio.errors import BrokerLost
 from steerio.model import messages as ms
 from steerio.model.moving import How
+
+
+class _AskedMove(Struct):
+    """A move of which more news may come.
+
+    A lease ends only when all workers are home again. ``awaited`` is the last word on an agent
+    that waits for it; ``ends`` says whether it was asked to be undone, or given back.
+    """
+
+    sink: MoveSink
+    message: ms.AskMove
+    awaited: ms.AwaitMove | None = None
+    ends: bool = False
 
 
 class ClientRequests:
@@ -22,11 +38,12 @@ class ClientRequests:
         self._line = line
         self._loop = loop
         self._requests = 0
-        self._answers: dict[int, asyncio.Future[Any]] = {}
-        self._moves: dict[int, MoveSink] = {}
+        self._answers: dict[int, tuple[asyncio.Future[Any], ms.ToBroker]] = {}
+        """The waits for an answer, each with its question."""
+        self._moves: dict[int, _AskedMove] = {}
         """The moves of which more news may come."""
-        self._leases: set[int] = set()
-        """The moves among these that end only when all workers are home again."""
+        self._moved: Counter[tuple[str, str]] = Counter()
+        """How many workers were moved for good, by the pools between which."""
 
     def __repr__(self) -> str:
         return f"<ClientRequests: {len(self._answers)} to be answered, {len(self._moves)} moves>"
@@ -53,12 +70,9 @@ class ClientRequests:
         if self._line.lost:
             raise BrokerLost(self._line.lost)
         number = self._new_request()
-        self._line.send(
-            ms.AskMove(number, source, target, count, lease, together, how, preempt_after_s)
-        )
-        self._moves[number] = sink
-        if lease:
-            self._leases.add(number)
+        message = ms.AskMove(number, source, target, count, lease, together, how, preempt_after_s)
+        self._line.send(message)
+        self._moves[number] = _AskedMove(sink, message)
         return number
 
     def await_move(self, request: int, count: int, holds: list[int], cause: str) -> None:
@@ -71,12 +85,17 @@ class ClientRequests:
             cause: the agent that waits.
         """
         if not self._line.lost:
-            self._line.send(ms.AwaitMove(request, count, holds, cause))
+            message = ms.AwaitMove(request, count, holds, cause)
+            self._line.send(message)
+            if (move := self._moves.get(request)) is not None:
+                move.awaited = message
 
     def end_move(self, request: int, how: How) -> None:
         """Undo a move, or give back the leased workers; news will tell when that is done."""
         if not self._line.lost:
             self._line.send(ms.EndMove(request, how))
+            if (move := self._moves.get(request)) is not None:
+                move.ends = True
 
     # -- requests with one answer ----------------------------------------------------------------
 
@@ -117,7 +136,7 @@ class ClientRequests:
             raise BrokerLost(self._line.lost)
         answer: asyncio.Future[Any] = self._loop.create_future()
         self._line.send(message)
-        self._answers[message.request] = answer
+        self._answers[message.request] = answer, message
         try:
             return await answer
         finally:
@@ -135,36 +154,62 @@ class ClientRequests:
 
     def answered(self, answer: ms.Status | ms.NodeNews) -> None:
         """Take in an answer of the broker."""
-        waiter = self._answers.get(answer.request)
+        waiter, _ = self._answers.get(answer.request, (None, None))
         if waiter is not None and not waiter.done():
             waiter.set_result(answer)
 
     def moved(self, message: ms.MoveNews) -> None:
         """Take in how far a move is."""
         number = message.request
-        sink = self._moves.get(number)
-        if sink is None:
+        move = self._moves.get(number)
+        if move is None:
             return
+        asked = move.message
         match message.state:
             case "refused" | "ended":
                 over = True
             case "granted":
-                over = number not in self._leases
+                over = not asked.lease
+                if over:
+                    self._moved[asked.source, asked.target] += asked.count
             case "waiting" | "returning" | "deadlocked":
                 over = False
             case _:
                 assert_never(message.state)
         if over:
             del self._moves[number]
-            self._leases.discard(number)
-        sink.news(message.state, message.came, message.gone, message.reason)
+        move.sink.news(message.state, message.came, message.gone, message.reason)
+
+    def restate(self, *, afresh: bool) -> None:
+        """Ask a broker again for all that was not answered, and for the moves.
+
+        Args:
+            afresh: whether it is another one, at which all workers are at home.
+        """
+        for _, question in self._answers.values():
+            self._line.send(question)
+        for (source, target), count in list(self._moved.items()) if afresh else ():
+            moved = count - self._moved[target, source]
+            if moved > 0:
+                how: How = "drain"
+                ask = ms.AskMove(
+                    self._new_request(), source, target, moved, False, False, how, None
+                )
+                self._line.send(ask)
+        for number, move in list(self._moves.items()):
+            if move.ends:
+                self.moved(ms.MoveNews(number, "ended", [], [], ""))
+                continue
+            move.sink.begin_again()
+            self._line.send(move.message)
+            if move.awaited is not None:
+                self._line.send(move.awaited)
 
     def lose(self, reason: str, why: str) -> None:
         """End all requests: moves end for ``why``, waits for an answer raise with ``reason``."""
         moves, self._moves = self._moves, {}
-        self._leases.clear()
         for move in moves.values():
-            move.news("ended", [], [], why)
-        for answer in self._answers.values():
+            move.sink.news("ended", [], [], why)
+        for answer, _ in self._answers.values():
             if not answer.done():
                 answer.set_exception(BrokerLost(reason))

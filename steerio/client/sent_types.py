@@ -45,6 +45,13 @@ class KnownTypes:
         self.last = spec, number
         return number
 
+    def clear(self) -> None:
+        """Take in that the broker knows none of them: each is told again when it is used."""
+        self._by_path.clear()
+        self._by_value.clear()
+        self._nbytes = 0
+        self.last = (None, 0)
+
     def _look_up(self, spec: TaskSpec) -> int:
         number = self._by_path.get(spec)
         if number is not None:

@@ -35,3 +35,7 @@ class MoveSink(Protocol):
         The last news are ``refused`` or ``ended``, or ``granted`` if no lease was asked for.
         """
         ...
+
+    def begin_again(self) -> None:
+        """Take in that another broker is asked for it: none of the workers is there."""
+        ...

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from msgspec import structs
+
 from steerio.client.line import Line
 from steerio.edge.record.record_files import SHOWN_BYTES
 from steerio.errors import BrokerLost
@@ -24,6 +26,9 @@ class ClientWatch:
         self._line = line
         self._loop = loop
         self._subscriptions = 0
+        self._asked: dict[int, ms.Subscribe] = {}
+        self._seen: dict[int, int] = {}
+        """The number of the last event that came, by subscription."""
         self._on_pools: list[Callable[[], None]] = []
         self._awaiting_pools: set[asyncio.Future[None]] = set()
         self._watches_idle = False
@@ -44,15 +49,20 @@ class ClientWatch:
     ) -> int:
         """Have events delivered to ``callback``; returns the subscription's number."""
         number = self._subscriptions + 1
-        self._line.send(ms.Subscribe(number, types, task_type, pool, since))
+        message = ms.Subscribe(number, types, task_type, pool, since)
+        self._line.send(message)
         self._subscriptions = number
+        self._asked[number] = message
         self.subscribers[number] = callback
         return number
 
     def unsubscribe(self, subscription: int) -> None:
         """End a subscription."""
-        if self.subscribers.pop(subscription, None) is not None and not self._line.lost:
-            self._line.send(ms.Unsubscribe(subscription))
+        if self.subscribers.pop(subscription, None) is not None:
+            del self._asked[subscription]
+            self._seen.pop(subscription, None)
+            if not self._line.lost:
+                self._line.send(ms.Unsubscribe(subscription))
 
     def publish(self, topic: str, body: bytes) -> None:
         """Publish a user's event to all event streams; a body that is too long arrives empty."""
@@ -102,6 +112,29 @@ class ClientWatch:
             self._line.send(ms.WatchTasks())
 
     # -- from the client ----------------------------------------------------------------------
+
+    def restate(self, before: int) -> None:
+        """Ask a broker again for all news.
+
+        Args:
+            before: the number of the last event before its own: it may give out later numbers
+                again, which an earlier one had not recorded yet.
+        """
+        for number, message in self._asked.items():
+            seen = self._seen.get(number, before)
+            self._line.send(structs.replace(message, since=min(seen, before)))
+        if self._on_pools:
+            self._line.send(ms.WatchPools(self._watches_idle))
+        if self._watches_tasks:
+            self._line.send(ms.WatchTasks())
+
+    def happened(self, message: ms.Events) -> None:
+        """Take in events of a subscription."""
+        subscriber = self.subscribers.get(message.subscription)
+        if subscriber is not None:
+            if message.events:
+                self._seen[message.subscription] = message.events[-1].number
+            subscriber(message.events)
 
     def pools_told(self, message: ms.PoolStatus) -> None:
         """Take in the broker's news of the pools."""

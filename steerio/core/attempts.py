@@ -60,6 +60,21 @@ def send(
     cluster.effects.append(SendTask(worker, record))
 
 
+def take_up(
+    cluster: Cluster, worker: WorkerRecord, record: TaskRecord, run: int, now: float
+) -> None:
+    """Have a queued task be the attempt that a worker with nothing in hand has begun already."""
+    record.run = run
+    record.attempt += 1
+    record.worker = worker
+    record.sent = now
+    cluster.runs[run] = record
+    cluster.roster.pools[worker.pool].running += 1
+    worker.in_hand.append(record)
+    advance(record, _SENT)
+    _started(cluster, record, worker, now)
+
+
 def reach(cluster: Cluster, worker: WorkerRecord, now: float) -> None:
     """Take in that a worker goes on with the next task that it has in hand."""
     record = worker.in_hand[0]

@@ -61,6 +61,7 @@ def check(cluster: Cluster, now: float) -> None:
         there = cluster.nodes.get(gone.node.peer) is gone.node
         _must(there, "its node is there", gone.name)
         _must((Due.REPLACE, number) in dues, "it will be replaced", gone.name)
+    _check_kept(cluster, dues)
     _check_tasks(cluster)
     _check_types(cluster)
     for key, move in cluster.moves.items():
@@ -250,6 +251,21 @@ def _check_tasks(cluster: Cluster) -> None:
         _must(of_client.get(task_id) is record, "a task is found by its client", task_id)
     found = sum(map(len, cluster.tasks_of.values()))
     _must(found == len(cluster.tasks), "no other is", cluster)
+
+
+def _check_kept(cluster: Cluster, dues: Dues) -> None:
+    """A kept attempt is at a worker that has nothing else to do, or has ended; it is looked at."""
+    for task_id, kept in cluster.kept.items():
+        _must(kept.task_id == task_id, "a kept attempt is found by its task", task_id)
+        _must((Due.KEPT, task_id) in dues, "its client is not waited for for ever", task_id)
+        _must((kept.worker is None) == (kept.ending is not None), "it has a worker", task_id)
+        if kept.worker is not None:
+            known = cluster.kept_by_worker.get(kept.worker) == task_id
+            _must(known, "its worker is known", task_id)
+            _must(task_id not in cluster.tasks or not kept.worker.peer, "it is claimed", task_id)
+    for worker in cluster.kept_by_worker:
+        there = cluster.roster.workers.get(worker.name) is worker
+        _must(there and worker.phase is STARTING, "its worker waits for it", worker.name)
 
 
 def _check_types(cluster: Cluster) -> None:

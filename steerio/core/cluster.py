@@ -19,6 +19,7 @@ from steerio.core.holdings import Holdings
 from steerio.core.newest_versions import NewestVersions
 from steerio.core.records import (
     ClientRecord,
+    KeptAttempt,
     MoveRecord,
     NodeRecord,
     TaskRecord,
@@ -68,6 +69,10 @@ class Cluster:
         """The number of the last attempt."""
         self.ended: defaultdict[str, int] = defaultdict(int)
         """How many tasks have ended in each way."""
+        self.kept: dict[int, KeptAttempt] = {}
+        """Attempts that went on without a broker, by task, until the client of that is back."""
+        self.kept_by_worker: dict[WorkerRecord, int] = {}
+        """The tasks of these, by the workers that still work on them."""
         self.recalled: dict[int, float] = {}
         """The held attempts that were asked back lately, by number, and when."""
         self.same_inputs: Inputs | None = None

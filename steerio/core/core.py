@@ -17,6 +17,7 @@ from steerio.core import (
     deadlock,
     draining,
     empty_pools,
+    kept_runs,
     looks,
     membership,
     move_requests,
@@ -32,12 +33,13 @@ from steerio.core.effects import Effect, FreeObjects, is_void
 from steerio.core.newest_versions import VersionWaiter
 from steerio.core.records import (
     Accounted,
+    KeptByNode,
     NodeRecord,
     TaskRecord,
     WorkerRecord,
 )
 from steerio.core.shown_state import ShownState
-from steerio.model.events import AnyEvent, Published
+from steerio.model.events import AnyEvent, BrokerReturned, Published
 from steerio.model.messages import RemoteError
 from steerio.model.moving import How
 from steerio.model.objects import StoredObject, Version
@@ -45,6 +47,9 @@ from steerio.model.places import WorkerNeeds
 from steerio.model.settings import Settings
 from steerio.model.showing import counted
 from steerio.model.tasks import ReportedAs, TaskSpec
+
+RUNS = 2**40
+"""Attempts of one incarnation of a broker."""
 
 
 class Core(ShownState):
@@ -302,6 +307,7 @@ class Core(ShownState):
         requires: dict[str, list[str]] | None = None,
         makes: dict[str, WorkerNeeds] | None = None,
         walltime_s: float | None = None,
+        keeps: Sequence[KeptByNode] = (),
     ) -> NodeRecord | None:
         """A node joined: its workers are started.
 
@@ -316,9 +322,10 @@ class Core(ShownState):
             requires: the things that a process must have loaded to serve a pool.
             makes: the share of each worker, by pool; without one: one core.
             walltime_s: seconds that the node may yet run; ``None``: not bounded.
+            keeps: the workers among those offered that it has kept, see `kept_runs`.
         """
         return membership.node_joined(
-            self.cluster, peer, name, host, offers, now, requires, makes, walltime_s
+            self.cluster, peer, name, host, offers, now, requires, makes, walltime_s, keeps
         )
 
     def node_lost(self, peer: int, reason: str, now: float) -> None:
@@ -351,9 +358,30 @@ class Core(ShownState):
 
     def worker_joined(self, peer: int, name: str, pid: int, now: float) -> WorkerRecord | None:
         """A worker is ready; ``None`` if none of that name is expected."""
+        if (kept := kept_runs.joined(self.cluster, name, peer, pid, now)) is not None:
+            return kept
         worker = worker_life.worker_joined(self.cluster, peer, name, pid, now)
         assign(self.cluster, now)
         return worker
+
+    def kept_run_ended(
+        self,
+        worker: WorkerRecord,
+        run: int,
+        ended_as: ReportedAs,
+        started: float,
+        ended: float,
+        now: float,
+        body: bytes,
+        frames: tuple[Any, ...],
+        stored: StoredObject | None,
+    ) -> bool:
+        """A kept attempt ended whose client is not back; ``False``: it is none, or of no use."""
+        known = kept_runs.ended(
+            self.cluster, worker, run, ended_as, started, ended, now, body, frames, stored
+        )
+        assign(self.cluster, now)
+        return known
 
     def worker_exited(self, name: str, run: int, reason: str, now: float) -> None:
         """A node says that a worker's process ended while it worked on ``run`` (0: on nothing)."""
@@ -438,6 +466,22 @@ class Core(ShownState):
     def count_events_from(self, number: int) -> None:
         """Number events from the one behind this: an earlier incarnation of the run had it."""
         self.cluster.log.count = number
+
+    def begin_as(self, incarnation: int) -> None:
+        """Give out no number of an attempt, nor name of a worker, of earlier incarnations."""
+        self.cluster.run = incarnation * RUNS
+        self.cluster.roster.prefix = f"{incarnation}."
+
+    def returned_as(self, incarnation: int, versions: Mapping[str, Version], now: float) -> None:
+        """This broker takes the place of one that ended without a word; see `BrokerReturned`.
+
+        Args:
+            incarnation: its own.
+            versions: the newest versions of all names, as that one had them.
+            now: the time, in seconds on the core's clock.
+        """
+        self.cluster.versions.restore(versions)
+        self.cluster.emit(BrokerReturned, now, incarnation)
 
     def publish_version(
         self, name: str, stored: StoredObject, by: str, now: float, number: int = 1

@@ -51,6 +51,8 @@ class Due(StrEnum):
     """the worker should have ended in good order"""
     BROKEN = auto()
     """the worker said what cannot be read, and was to be killed"""
+    KEPT = auto()
+    """the client of a task that went on without a broker should have come back"""
     REPLACE = auto()
     """the start of another in this worker's place was put off"""
     NODE = auto()

@@ -81,6 +81,13 @@ class Start(Struct, frozen=True, gc=False):
     worker: WorkerRecord
 
 
+class Discard(Struct, frozen=True, gc=False):
+    """Have a node end a worker that it has kept, and of which nothing is known here."""
+
+    node: NodeRecord
+    worker: str
+
+
 class Retire(Struct, frozen=True, gc=False):
     """Have this worker end in good order: a fresh process takes its place, or none."""
 
@@ -172,6 +179,7 @@ Effect = (
     | AskToStop
     | Signal
     | Start
+    | Discard
     | Retire
     | TellMove
     | TellNode

@@ -5,14 +5,24 @@ A member is *heard* with each of its messages, and lost when it was silent for a
 
 from __future__ import annotations
 
-from steerio.core import attempts, draining, move_requests, moved_workers, reports, worker_life
+from collections.abc import Sequence
+
+from steerio.core import (
+    attempts,
+    draining,
+    kept_runs,
+    move_requests,
+    moved_workers,
+    reports,
+    worker_life,
+)
 from steerio.core.cluster import Cluster
 from steerio.core.deadlines import Due
 from steerio.core.effects import Expel
 from steerio.core.lifecycle import RETIRING, STARTING
 from steerio.core.node_end import take_out
 from steerio.core.orphans import sweep_later
-from steerio.core.records import ClientRecord, NodeRecord
+from steerio.core.records import ClientRecord, KeptByNode, NodeRecord
 from steerio.core.roster import Pool
 from steerio.core.submission import cancel
 from steerio.model.events import ClientLost, NodeJoined, PoolChanged
@@ -80,12 +90,14 @@ def node_joined(
     requires: dict[str, list[str]] | None,
     makes: dict[str, WorkerNeeds] | None,
     walltime_s: float | None,
+    keeps: Sequence[KeptByNode],
 ) -> NodeRecord | None:
     """A node joined: start its workers; see `Core.node_joined`."""
     roster = cluster.roster
     if peer in cluster.nodes or any(roster.pool(pool) is None for pool in offers):
         return None
-    node, named = roster.add_node(name, host, peer, offers, now, makes)
+    to_start, kept, not_kept = kept_runs.chosen(cluster, offers, keeps)
+    node, named = roster.add_node(name, host, peer, to_start, now, makes)
     cluster.nodes[peer] = node
     node.requires = requires or {}
     ends = None if walltime_s is None else draining.limit(cluster, node, walltime_s, now)
@@ -93,6 +105,7 @@ def node_joined(
     cluster.deadlines.add(now + cluster.settings.lease_s, Due.NODE, node.number)
     for worker in named:
         worker_life.start(cluster, worker, now)
+    kept_runs.take_in(cluster, node, kept, not_kept, now)
     return node
 
 

@@ -7,7 +7,7 @@ newest when an attempt of it is sent, so that a retry may get a newer one.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from msgspec import Struct
 
@@ -30,6 +30,8 @@ class NewestVersions:
 
     def __init__(self, holdings: Holdings, log: EventLog) -> None:
         self.newest: dict[str, Version] = {}
+        self.published = 0
+        """How many versions were published, of all names."""
         self._holdings = holdings
         self._log = log
         self._waiting: dict[str, dict[VersionWaiter, None]] = {}
@@ -43,6 +45,7 @@ class NewestVersions:
 
         Its number is ``number`` or more.
         """
+        self.published += 1
         before = self.newest.get(name)
         number = max(number, before.number + 1 if before else 1)
         version = self.newest[name] = Version(number, stored)
@@ -56,6 +59,12 @@ class NewestVersions:
             self._wait_no_more(name, waiter)
             self._holdings.hold(version.stored, ("client", waiter.client))
         return served
+
+    def restore(self, newest: Mapping[str, Version]) -> None:
+        """Have these versions, which an earlier broker had: no event tells of them again."""
+        for name, version in newest.items():
+            self.newest[name] = version
+            self._holdings.hold(version.stored, ("version", name))
 
     def ask(self, name: str, waiter: VersionWaiter) -> Version | None:
         """Return the version that a client asks for, and then holds; ``None``: it waits for it."""

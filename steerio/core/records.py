@@ -150,6 +150,27 @@ class WorkerRecord(Struct, eq=False):
         self.known_types, self.last_type = {}, None
 
 
+class KeptByNode(NamedTuple):
+    """A worker that its node has kept, and the attempt that it works on, by the node's word."""
+
+    worker: str
+    pool: str
+    task_id: int
+    run: int
+
+
+class KeptAttempt(Struct, eq=False):
+    """An attempt with which a worker went on while its node had no broker.
+
+    If it ends before its client is back the worker is free (``None``), and the success waits.
+    """
+
+    task_id: int
+    run: int
+    worker: WorkerRecord | None
+    ending: Any = None
+
+
 class NodeRecord(Struct, eq=False):
     """One node, the workers it runs, and when it was last heard of.
 

@@ -127,6 +127,8 @@ class Roster:
         """The workers that have joined, by the numbers of their peers."""
         self.timed = False
         """Whether any node has had a walltime, so that the durations of tasks matter."""
+        self.prefix = ""
+        """In the names of workers, which no other broker has given in this place."""
         self._numbers = 0
         self._named: dict[str, int] = {}
         self._copies: dict[str, int] = {}
@@ -166,16 +168,17 @@ class Roster:
             self.pools[name].to_come = max(0, self.pools[name].to_come - workers[name])
         return node, started
 
-    def add_worker(self, node: NodeRecord, pool_name: str) -> WorkerRecord:
-        """Name a new worker of a pool on a node; it is ``starting``."""
+    def add_worker(self, node: NodeRecord, pool_name: str, name: str = "") -> WorkerRecord:
+        """Name a new worker of a pool on a node, unless it has a name; it is ``starting``."""
         pool = self.pools.get(pool_name)
         if pool is None:
             pool = self.pools[pool_name] = Pool(pool_name, timed=self.timed)
-        count = self._named.get(pool_name, 0) + 1
-        self._named[pool_name] = count
+        if not name:
+            count = self._named[pool_name] = self._named.get(pool_name, 0) + 1
+            name = f"{pool_name}-{self.prefix}{count}"
         number = self._number()
         worker = WorkerRecord(
-            f"{pool_name}-{count}",
+            name,
             pool_name,
             node,
             pool_name,

@@ -8,6 +8,7 @@ from steerio.core import checks, stories
 from steerio.core.cluster import Cluster
 from steerio.core.records import (
     ClientRecord,
+    KeptAttempt,
     MoveRecord,
     NodeRecord,
     TaskRecord,
@@ -16,8 +17,9 @@ from steerio.core.records import (
 )
 from steerio.core.roster import Pool
 from steerio.model.events import AnyEvent
-from steerio.model.objects import StoreLoad
+from steerio.model.objects import StoreLoad, Version
 from steerio.model.settings import Settings
+from steerio.model.tasks import CLIENT_BITS
 
 
 class ShownState:
@@ -69,10 +71,30 @@ class ShownState:
         """Return a client's tasks that have not ended."""
         return self.cluster.tasks_of.get(client, {}).values()
 
+    def has_tasks_of(self, number: int) -> bool:
+        """Say whether tasks are left whose ids are by this number of a client."""
+        firsts = (next(iter(tasks)) for tasks in self.cluster.tasks_of.values())
+        return any(first >> CLIENT_BITS == number for first in firsts)
+
+    @property
+    def newest_versions(self) -> Mapping[str, Version]:
+        """The newest version of each name."""
+        return self.cluster.versions.newest
+
+    @property
+    def versions_published(self) -> int:
+        """How many versions were published, of all names."""
+        return self.cluster.versions.published
+
     @property
     def runs(self) -> Mapping[int, TaskRecord]:
         """The tasks that are at workers, by the numbers of their attempts."""
         return self.cluster.runs
+
+    @property
+    def kept(self) -> Mapping[int, KeptAttempt]:
+        """The attempts that went on without a broker and whose clients are not back, by task."""
+        return self.cluster.kept
 
     @property
     def moves(self) -> Mapping[tuple[int, int], MoveRecord]:

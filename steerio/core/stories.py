@@ -130,6 +130,8 @@ def say_effect(effect: fx.Effect) -> str:  # noqa: C901 - one case for each effe
             return f"worker {worker.name}: is to stop run {run}"
         case fx.Signal(worker, run, signal):
             return f"worker {worker.name}: {signal} it, for run {run}"
+        case fx.Discard(node, name):
+            return f"have {node.name} end {name}, which it has kept"
         case fx.Start(node, worker):
             return f"node {node.name}: start worker {worker.name}"
         case fx.Retire(worker):

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from math import isfinite
 
+from steerio.core import kept_runs
 from steerio.core.assigning import offer
 from steerio.core.attempts import settle, stop
 from steerio.core.cluster import Cluster
@@ -48,7 +49,7 @@ def submit(cluster: Cluster, record: TaskRecord, now: float) -> bool:
     elif inputs is not None and (unknown := cluster.versions.missing(inputs.latest)) is not None:
         reason = f"it takes the latest {unknown!r}, of which no version was published yet"
         settle(cluster, record, Ending("lost", reason=reason), now)
-    else:
+    elif not (cluster.kept and kept_runs.claim(cluster, record, now)):
         offer(cluster, record, pool, now)
     return True
 
@@ -79,6 +80,7 @@ def cancel(
     """
     record = cluster.tasks.get(task_id)
     if record is None:
+        kept_runs.cancel(cluster, task_id, now)
         return False
     if record.state == _QUEUED:
         settle(cluster, record, Ending("cancelled", reason=reason), now)

@@ -41,11 +41,16 @@ def worker_joined(
     worker = cluster.roster.workers.get(name)
     if worker is None or worker.phase is not STARTING:
         return None
-    pool = cluster.roster.worker_ready(worker, peer, pid)
-    cluster.emit(WorkerJoined, now, name, worker.pool, worker.node.name, pid)
-    cluster.emit(PoolChanged, now, pool.name, pool.ready)
+    ready(cluster, worker, peer, pid, now)
     cluster.to_assign.append(worker)
     return worker
+
+
+def ready(cluster: Cluster, worker: WorkerRecord, peer: int, pid: int, now: float) -> None:
+    """Note that a worker has joined; the caller gives it work, or says which it has already."""
+    pool = cluster.roster.worker_ready(worker, peer, pid)
+    cluster.emit(WorkerJoined, now, worker.name, worker.pool, worker.node.name, pid)
+    cluster.emit(PoolChanged, now, pool.name, pool.ready)
 
 
 def worker_exited(cluster: Cluster, name: str, run: int, reason: str, now: float) -> None:
@@ -56,6 +61,8 @@ def worker_exited(cluster: Cluster, name: str, run: int, reason: str, now: float
     worker = cluster.roster.workers.get(name)
     if worker is None:
         return
+    if worker in cluster.kept_by_worker:  # it was no start that failed
+        cluster.roster.pools[worker.pool].start_failures -= 1
     reason = worker.broken or reason
     record = cluster.runs.get(run)
     mine = record is not None and record.worker is worker
@@ -86,6 +93,9 @@ def remove(
     The caller then says how many that has.
     """
     retired = worker.phase is RETIRING
+    task = cluster.kept_by_worker.pop(worker, None)
+    if task is not None and task in cluster.kept and cluster.kept[task].worker is worker:
+        del cluster.kept[task]
     pool = cluster.roster.remove_worker(worker)
     if not retired:
         cluster.emit(WorkerLost, now, worker.name, pool.name, worker.node.name, reason, task_id)
@@ -100,6 +110,11 @@ def break_off(cluster: Cluster, worker: WorkerRecord, reason: str, now: float) -
         worker.broken = reason
         cluster.effects.append(Expel(worker.peer, reason))
         _kill(cluster, worker, Due.BROKEN, now)
+
+
+def give_up(cluster: Cluster, worker: WorkerRecord, now: float) -> None:
+    """Have a starting worker killed; its node says when it has ended, and another is started."""
+    _kill(cluster, worker, Due.START, now)
 
 
 # -- deadlines ---------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from steerio.edge.wire.connection import Connection
 from steerio.model.objects import StoreSetting
 from steerio.model.places import WorkerNeeds
 from steerio.model.settings import Settings
@@ -33,6 +34,7 @@ class BrokerSetup(Struct, frozen=True, kw_only=True):
         store: the store of large values; by default shared memory or, if there are workers on other
             hosts, files in the run directory.
         random_seed: the seed of the workers' random numbers; drawn if none is given.
+        before: the connection of the broker that had ended without a word, whose place this takes.
     """
 
     workers: dict[str, int]
@@ -49,6 +51,7 @@ class BrokerSetup(Struct, frozen=True, kw_only=True):
     settings: Settings = Settings()
     store: StoreSetting | None = None
     random_seed: int | None = None
+    before: Connection | None = None
 
     @property
     def all_pools(self) -> dict[str, int]:

@@ -46,15 +46,19 @@ def has_ended(connection: Connection) -> bool:
     return not (connection.remote and _runs(connection.pid))
 
 
-def is_gone(connection: Connection, run_dir: Path | str) -> bool:
-    """Say whether a broker that ran there has surely ended, or another has its place."""
+def waits_for(run_dir: Path | str, away_s: float) -> float | None:
+    """Return how long to wait for the broker of a run directory; ``None``: it is there.
+
+    One that ended in good order has taken its connection file away: it is waited for no longer. One
+    that was killed is waited for ``away_s`` seconds.
+    """
     place = Path(run_dir)
     try:
         if not (place / FILE_NAME if place.is_dir() else place).exists():
-            return True
-        return read_connection(place) != connection or has_ended(connection)
+            return 0.0
+        return away_s if has_ended(read_connection(place)) else None
     except (OSError, UsageError):  # a file system that does not answer says nothing
-        return False
+        return None
 
 
 def _runs(pid: int) -> bool:

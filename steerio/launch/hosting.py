@@ -13,9 +13,11 @@ from pathlib import Path
 from steerio.broker.broker import Broker
 from steerio.broker.driver import Driver
 from steerio.broker.store_sweeper import StoreSweeper
+from steerio.broker.succession import Succession
 from steerio.client.client import Client
+from steerio.edge.record.broker_file import BrokerFile
 from steerio.edge.record.record_files import RecordFiles
-from steerio.edge.store.folders import open_folder, sweep_stale
+from steerio.edge.store.folders import open_folder, sweep_stale, take_over_folder
 from steerio.edge.store.opening_stores import check_store, open_store, own_folders
 from steerio.edge.store.store import Store
 from steerio.edge.system.descriptors import need_descriptors
@@ -117,6 +119,7 @@ class Hosting:
                 settings=self.settings,
                 record=self._record,
                 sweeper=self._sweeper,
+                succession=self._succession(standing=not stand_in),
                 copied_bytes=self._copied_bytes(),
             )
             self._driver = Driver(
@@ -140,6 +143,13 @@ class Hosting:
         await client.join(name)
         return client
 
+    def _succession(self, *, standing: bool) -> Succession | None:
+        """Return the place of a standing broker among those that begin in its run directory."""
+        if not standing or self.run_dir is None:
+            return None
+        with writing_to(self.run_dir):
+            return BrokerFile(self.run_dir)
+
     def _reached_at(self) -> Connection:
         """Return the connection by which other processes find this broker."""
         at = self._listening
@@ -153,6 +163,7 @@ class Hosting:
             objects=self._objects,
             space=process_space(),
             random_seed=self.random_seed,
+            rejoin_s=self.settings.rejoin_s,
         )
 
     def _copied_bytes(self) -> int:
@@ -245,11 +256,15 @@ class Hosting:
                 (self.run_dir / SEED_FILE).write_text(f"{self.random_seed}\n")
         if self._setting is None:
             return
+        before = self._setup.before
+        taken = take_over_folder(Path(before.objects)) if before and before.objects else None
         sweep_stale()
         sweep_sockets()
-        folder = self._opened.enter_context(open_folder()).path
+        folder = self._opened.enter_context(taken or open_folder()).path
         self._objects = str(folder)
-        self._setting = own_folders(self._setting, self._opened)
+        self._setting = own_folders(
+            self._setting, self._opened, None if before is None else before.store
+        )
         self._store = open_store(self._setting, folder, "")
         self._sweeper = StoreSweeper(self._store)
 

@@ -10,8 +10,8 @@ from typing import Any, cast
 import msgspec
 from msgspec import structs
 
-from steerio.edge.store.folders import open_folder
-from steerio.edge.store.opening_stores import check_store, open_store
+from steerio.edge.store.folders import open_folder, share_folder
+from steerio.edge.store.opening_stores import check_store, open_store, own_places
 from steerio.edge.store.store import Store
 from steerio.edge.wire.connection import Connection
 from steerio.errors import UsageError, guess
@@ -139,6 +139,9 @@ def reach_store(
     folder = Path(connection.objects) if here else opened.enter_context(open_folder()).path
     # no message would tell this process that an object it keeps was freed
     forgetful = structs.replace(setting, cache_bytes=0)
+    if here:  # also while no broker runs: the next one takes its objects over
+        for place in (folder, *own_places(setting)):
+            opened.enter_context(share_folder(place))
     store = open_store(forgetful, folder, "")
     opened.callback(store.close)
     return setting, store, ""

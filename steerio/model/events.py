@@ -190,6 +190,15 @@ class ClientLost(Event, frozen=True, gc=False, tag=True):
     reason: str
 
 
+class BrokerReturned(Event, frozen=True, gc=False, tag=True):
+    """A broker has begun again in the run directory of one that had ended without a word.
+
+    ``incarnation`` counts the brokers that have begun there.
+    """
+
+    incarnation: int
+
+
 class Published(Event, frozen=True, tag=True):
     """An agent published a value of its own; ``topic`` is the name of its class."""
 
@@ -237,6 +246,7 @@ AnyEvent = (
     | PoolFailed
     | PoolStalled
     | ClientLost
+    | BrokerReturned
     | Published
     | VersionPublished
     | EventsMissed

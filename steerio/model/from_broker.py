@@ -21,7 +21,8 @@ class Accepted(Struct, frozen=True, gc=False, array_like=True, tag=50):
     """You are in: under this number; a client among these pools, a node under this name.
 
     ``settings`` are those of the broker, and yours from now on. A client that ``observes`` may send
-    `messages.FromObserver` only.
+    `messages.FromObserver` only. ``incarnation`` is the broker's, and ``events`` the number of the
+    last event before its own.
     """
 
     number: int
@@ -29,6 +30,8 @@ class Accepted(Struct, frozen=True, gc=False, array_like=True, tag=50):
     name: str = ""
     settings: Settings = Settings()
     observes: bool = False
+    incarnation: int = 1
+    events: int = 0
 
 
 class Refused(Struct, frozen=True, gc=False, array_like=True, tag=51):
@@ -189,13 +192,14 @@ class TellWorker(Struct, frozen=True, gc=False, array_like=True, tag=76):
     """Pass this on to a worker of yours: a batch of messages, as it is.
 
     ``header`` is the batch's; one that is long is the first of the frames, and ``header`` is empty.
-    ``runs`` are the attempts that the worker is sent with it.
+    ``runs`` are the attempts that the worker is sent with it, and ``tasks`` the ids of these.
     """
 
     worker: str
     header: bytes
     frames: int
     runs: list[int] = []
+    tasks: list[int] = []
 
 
 class AskAccount(Struct, frozen=True, gc=False, array_like=True, tag=77):

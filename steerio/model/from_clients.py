@@ -21,13 +21,15 @@ class JoinClient(Struct, frozen=True, gc=False, array_like=True, tag=1):
 
     ``worker`` is the worker in whose task the client runs, if in any: its name and process,
     ``name:pid``. With ``observes`` it only looks on; a client with the key of observers does in any
-    case.
+    case. ``returns`` is the number that it had, if it was in before and comes back: its tasks have
+    their ids by it.
     """
 
     protocol: int
     name: str
     worker: str = ""
     observes: bool = False
+    returns: int = -1
 
 
 class DefineTask(Struct, frozen=True, gc=False, array_like=True, tag=2):
@@ -55,6 +57,7 @@ class SubmitTask(Struct, frozen=True, gc=False, array_like=True, tag=3):
     """Queue a task; ``created`` is in Unix seconds.
 
     ``cause`` names the agent that submitted it, and ``because`` the results that it handled then.
+    ``attempts`` is the last attempt at it of which the client heard from an earlier broker.
     """
 
     task_id: int
@@ -67,6 +70,7 @@ class SubmitTask(Struct, frozen=True, gc=False, array_like=True, tag=3):
     cause: str
     inputs: Inputs | None = None
     because: tuple[int, ...] = ()
+    attempts: int = 0
 
 
 class CancelTasks(Struct, frozen=True, gc=False, array_like=True, tag=4):

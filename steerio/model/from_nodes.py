@@ -15,13 +15,23 @@ from steerio.model.tasks import ReportedAs
 # -- from nodes -------------------------------------------------------------------------
 
 
+class KeptWorker(Struct, frozen=True, gc=False, array_like=True):
+    """A worker that its node has kept: it works on this attempt, or has ended it unheard."""
+
+    worker: str
+    pool: str
+    task_id: int
+    run: int
+
+
 class JoinNode(Struct, frozen=True, gc=False, array_like=True, tag=20):
     """A node joins, ready to start this many workers for each pool.
 
     ``requires`` names the things that a process needs to serve a pool: modules that it has loaded,
     a place of a certain kind.  A process that has all of that may be moved to the pool as it is.
     ``makes`` is the share of each of its workers, by pool; without one: one core. ``walltime_s`` is
-    how long the node may yet run, if that is bounded.
+    how long the node may yet run, if that is bounded. ``keeps`` are those among the workers that it
+    has kept since another broker, or this one, had let it in; each says next that it is ready.
     """
 
     protocol: int
@@ -32,6 +42,7 @@ class JoinNode(Struct, frozen=True, gc=False, array_like=True, tag=20):
     requires: dict[str, list[str]] = {}
     makes: dict[str, WorkerNeeds] = {}
     walltime_s: float | None = None
+    keeps: list[KeptWorker] = []
 
 
 class WorkerExited(Struct, frozen=True, gc=False, array_like=True, tag=21):

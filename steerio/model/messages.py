@@ -66,6 +66,7 @@ from steerio.model.from_clients import WatchTasks as WatchTasks
 from steerio.model.from_nodes import Account as Account
 from steerio.model.from_nodes import JoinNode as JoinNode
 from steerio.model.from_nodes import JoinWorker as JoinWorker
+from steerio.model.from_nodes import KeptWorker as KeptWorker
 from steerio.model.from_nodes import NotBegun as NotBegun
 from steerio.model.from_nodes import RemoteError as RemoteError
 from steerio.model.from_nodes import Report as Report

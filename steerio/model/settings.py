@@ -17,7 +17,8 @@ class Settings(Struct, frozen=True, kw_only=True):
         lease_s: silence after which a node is lost, and its tasks are tried elsewhere. It may come
             back at any time, as a fresh one.
         away_s: silence after which a client is lost, or a client gives up its broker. Messages wait
-            meanwhile, so a peer that comes back in time goes on.
+            meanwhile, so a peer that comes back in time goes on. A client waits as long for a
+            standing broker that has ended without a word to be started again.
         rejoin_s: how long a node without a walltime waits for a silent broker before it ends.
         start_s: longest start of a worker, preloading included.
         join_s: longest a pool of a closed broker may be without any worker.
@@ -38,7 +39,7 @@ class Settings(Struct, frozen=True, kw_only=True):
 
     beat_s: float = 1.0
     lease_s: float = 15.0
-    away_s: float = 60.0
+    away_s: float = 120.0
     rejoin_s: float = 300.0
     start_s: float = 120.0
     join_s: float = 60.0

@@ -52,6 +52,10 @@ class Forker(Protocol):
         """Return the run that the worker began last or gave back, or ``None`` once it is gone."""
         ...
 
+    def works_on(self, worker: str) -> int:
+        """Return the run that the worker has begun and not ended; 0: none, or it is gone."""
+        ...
+
     def reported(self, worker: str) -> int:
         """Return the run of which the worker has written the end last; 0: none, or it is gone."""
         ...
@@ -175,6 +179,12 @@ class ZygoteForker:
         """Read the run that the worker began last from its slot; ``None`` once it is gone."""
         slot = self._slot_of.get(worker)
         return None if slot is None else self._slots.begun(slot)
+
+    def works_on(self, worker: str) -> int:
+        """Read from its slot which run the worker has begun and not ended; 0: none."""
+        slot = self._slot_of.get(worker)
+        run = 0 if slot is None else self._slots.begun(slot)
+        return run if slot is not None and run and self._slots.works_on(slot, run) else 0
 
     def reported(self, worker: str) -> int:
         """Read from its slot of which run the worker has written the end; 0 once it is gone."""

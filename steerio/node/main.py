@@ -27,6 +27,7 @@ from steerio.edge.system.descriptors import allow_descriptors
 from steerio.edge.system.own_files import from_json
 from steerio.edge.wire.addresses import UNIX, is_local, resolve_address, socket_path
 from steerio.edge.wire.connection import WORKERS
+from steerio.edge.wire.endpoint import LinkEndpoint
 from steerio.edge.wire.headers import prepare_to_hear
 from steerio.edge.wire.links import open_link
 from steerio.edge.wire.relaying import WorkerStreams
@@ -34,6 +35,7 @@ from steerio.edge.wire.socket_folders import make_folder, sweep_sockets
 from steerio.model import messages as ms
 from steerio.model.places import Topology
 from steerio.node.children import RETIRED
+from steerio.node.finding_again import FindsAgain, FoundBroker
 from steerio.node.forker import ZygoteForker
 from steerio.node.node import Node
 from steerio.node.object_cache import Copies
@@ -49,6 +51,10 @@ from steerio.node.setup import (
 
 END_CHILDREN_S = 1.0
 """Longest wait for processes to be gone whose parents all ended."""
+LOOK_AROUND_S = 3.0
+"""Time between two looks for another broker while one is silent, and after which one is."""
+BROKER_GONE = 75
+"""Exit status of a node that has to begin as a fresh process (EX_TEMPFAIL of sysexits.h)."""
 MOST_TOLD = 10
 """Most reasons for the end of workers that a node tells its starter."""
 
@@ -75,6 +81,7 @@ def run_node(
     *,
     stays_s: float = 0.0,
     found: Topology | None = None,
+    look: Callable[[], FoundBroker | None] | None = None,
 ) -> int:
     """Be a node of this setup, and return the exit status.
 
@@ -85,6 +92,8 @@ def run_node(
             leaves.
         stays_s: how long it goes on after a first signal, unless the broker ends before.
         found: the topology of this machine without accelerators, if it is known already.
+        look: returns the broker that is there when that of the setup is gone without a word; if
+            nothing of this node can go on with it `BROKER_GONE` is returned.
 
     Raises:
         UsageError: this machine does not know the name of the broker's, or has no folder for the
@@ -115,7 +124,7 @@ def run_node(
             copies = None
             if store is not None and store.remote:
                 copies = Copies(open_store(store, Path(setup.objects), ""), own=own)
-            return asyncio.run(_serve(setup, forker, copies, lifeline, tell, stays_s))
+            return asyncio.run(_serve(setup, forker, copies, lifeline, tell, stays_s, look))
         finally:
             descendants.end_children(END_CHILDREN_S)
 
@@ -127,12 +136,20 @@ async def _serve(
     lifeline: int | None,
     tell: Callable[[str], None] | None,
     stays_s: float,
+    look: Callable[[], FoundBroker | None] | None,
 ) -> int:
     opened = contextlib.ExitStack()
+    broker_gone = False
     try:
         # clones of a machine may have the same host's name and process's number
         identity = f"node-{setup.name}-{socket.gethostname()}-{os.getpid()}-{os.urandom(6).hex()}"
-        link = open_link(setup.address, identity, setup.keys, "node", opened, copies=False)
+
+        def way_to(found: FoundBroker) -> LinkEndpoint:
+            return open_link(found.address, identity, found.keys, "node", opened, copies=False)
+
+        first = FoundBroker(setup.address, setup.keys, True)
+        link = way_to(first)
+        find = None if look is None else FindsAgain(look, first, link, way_to)
         relay = None
         if setup.sockets:
             allow_descriptors()
@@ -157,6 +174,8 @@ async def _serve(
             same_clock=is_local(setup.address),
             copies=copies,
             relay=relay,
+            again=setup.again,
+            find=find,
         )
         forker.watch(node.worker_exited if tell is None else _telling(node, tell))
         if tell is not None:
@@ -166,21 +185,35 @@ async def _serve(
             forker.survey()  # while its first message is on its way
             lost = asyncio.ensure_future(forker.wait_lost())
             ends: list[asyncio.Future[Any]] = [node.ended, lost]
+            watching = asyncio.ensure_future(_watch_silence(node, find))
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            watching.cancel()
             if not lost.cancel():
                 node.fail(f"its zygote, which forks the workers, ended{forker.failure}")
             if tell is not None and not node.failed:
                 tell(f"node {node.name} leaves the broker: {node.ended.result()}")
+            broker_gone = node.broker_gone
         link.close()
     finally:
         await forker.close()
         opened.close()
         if copies is not None:
             copies.close()
-        clear_up_after_broker(setup.folder, setup.address)
+        if not broker_gone:
+            clear_up_after_broker(setup.folder, setup.address)
+    if broker_gone:
+        return BROKER_GONE
     if node.failed and not _has_ended(lifeline):
         sys.stderr.write(f"steerio node {setup.name}: {node.ended.result()}\n")
     return int(node.failed)
+
+
+async def _watch_silence(node: Node, find: FindsAgain | None) -> None:
+    """Tell the node if another broker has the place of one that has long been silent."""
+    while find is not None:
+        await asyncio.sleep(LOOK_AROUND_S)
+        if node.silent_s > LOOK_AROUND_S and await find.is_another():
+            node.lose_broker("another broker has the place of the one that had let it in")
 
 
 def _has_ended(lifeline: int | None) -> bool:

@@ -15,9 +15,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from math import inf
-from typing import assert_never, cast
+from typing import Protocol, assert_never, cast
 
 from msgspec import structs
 
@@ -27,6 +27,7 @@ from steerio.model import messages as ms
 from steerio.model.bounds import REASON_CHARACTERS, cut
 from steerio.model.settings import Settings
 from steerio.node.forker import Forker
+from steerio.node.kept_workers import KeepsWorkers
 from steerio.node.object_cache import Copies
 from steerio.node.relay import Relay, Words
 from steerio.worker.slots import SEEN_S
@@ -34,9 +35,20 @@ from steerio.worker.slots import SEEN_S
 log = logging.getLogger("steerio.node")
 
 CLEAR_S = 0.2
-"""Time between two looks whether the workers of a node that begins again have ended."""
+"""Time between two looks of a node that begins again: for the end of its workers, for a broker."""
 ROUND_TRIPS = 8
 """The number of recent round trips from which the clock difference is taken."""
+
+
+class FindsBroker(Protocol):
+    """Finds the broker of a node, or another in its place."""
+
+    wants_fresh: bool
+    """Whether a node that is to join the one there has to be a fresh process."""
+
+    async def link(self) -> LinkEndpoint | None:
+        """Return a link to the broker that is there now; ``None``: none is, or `wants_fresh`."""
+        ...
 
 
 class Node:
@@ -50,7 +62,11 @@ class Node:
         same_clock: whether the broker is on this host, so that their clocks are one.
         clock: monotonic seconds.
         copies: of objects, if the store is not on this host.
-        relay: the workers' streams, if the workers do not speak to the broker themselves.
+        relay: the workers' streams, if the workers do not speak to the broker themselves. With it
+            they go on with their tasks while no broker is there.
+        again: whether it was let in before, by another broker, as another process.
+        find: finds the broker again, or another in its place, when it is gone; by default the node
+            ends then.
     """
 
     def __init__(
@@ -64,12 +80,19 @@ class Node:
         clock: Callable[[], float] | None = None,
         copies: Copies | None = None,
         relay: Relay | None = None,
+        again: bool = False,
+        find: FindsBroker | None = None,
     ) -> None:
         self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._link = link
         self._forker = forker
         self._copies = copies
         self._relay = relay
+        self._find = find
+        self._keeps: KeepsWorkers | None = None
+        if relay is not None:
+            its = forker
+            self._keeps = KeepsWorkers(relay, its.works_on, its.recall, its.signal)
         self._said = 0
         """How many messages about workers were sent to the broker."""
         self._told = 0
@@ -90,14 +113,18 @@ class Node:
         self._trip_s = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._joined = False
-        self._rejoins = False
+        self._rejoins = again
         """Whether it was let in before, and has to be again."""
         self._clears = False
-        """Whether it waits for the end of its workers, to begin again."""
+        """Whether it waits for the end of its workers, or for a broker, to begin again."""
+        self._passes_on = False
+        """Whether the words of workers go to the broker at once: it knows the workers."""
         self.on_joined: Callable[[], None] | None = None
         """Called once the broker has let it in."""
         self.failed = False
         """Whether it ended because no broker let it in, or because of a failure of its own."""
+        self.broker_gone = False
+        """Whether it ended because the broker was gone without a word."""
 
     def start(self) -> None:
         """Join the broker and begin to follow it; ``ended`` says when and why that is over."""
@@ -111,7 +138,9 @@ class Node:
         """Tell the broker that a worker ended, after its last words."""
         if self._relay is not None:
             self._collect(self._relay.exited(worker))
-        if not (self.ended.done() or self._clears):
+        if self._keeps is not None:
+            self._keeps.gone(worker)
+        if self._joined and not self.ended.done():
             left = self._copies.left_by(worker) if self._copies is not None else []
             self._said += 1
             self._say(ms.WorkerExited(worker, run, cut(reason, REASON_CHARACTERS), left))
@@ -130,6 +159,47 @@ class Node:
             self.failed = True
             self.leave(reason)
 
+    def lose_broker(self, reason: str) -> None:
+        """Take in that the broker is gone: look for it, or for another in its place, or end."""
+        if self.ended.done() or self._clears:
+            return
+        find = self._find
+        if find is None:
+            self.failed = True
+            self._end(reason)
+            return
+        until = self._loop.time() + self._patience_s(True)
+        self._begin_again(reason)
+        self._clear(lambda: self._begin_search(find, reason, until))
+
+    def _begin_search(self, find: FindsBroker, reason: str, until: float) -> None:
+        search = self._loop.create_task(self._search(find, reason, until), name="steerio search")
+        self.ended.add_done_callback(lambda _: search.cancel())
+
+    async def _search(self, find: FindsBroker, reason: str, until: float) -> None:
+        """Look for a broker, and join it."""
+        while not self.ended.done():
+            link = await find.link()
+            if self.ended.done():
+                return
+            if link is not None:
+                self._link = link
+                self._join()
+                return
+            if find.wants_fresh:
+                self.failed = self.broker_gone = True
+                self._end("the store is another: nothing of this node can go on")
+            elif self._loop.time() > until:
+                self.failed = True
+                self._end(f"{reason}; no other broker has begun in its place")
+            else:
+                await asyncio.sleep(CLEAR_S)
+
+    @property
+    def silent_s(self) -> float:
+        """How long the broker has said nothing, in seconds."""
+        return self._silent * self._settings.beat_s
+
     def _say(self, message: ms.ToBroker) -> None:
         self._link.send(message)
         self._flush()
@@ -143,9 +213,11 @@ class Node:
 
     def _collect(self, words: Iterable[Words]) -> None:
         """Have words sent with the next flush, or drop them if the broker has given them up."""
-        over = self.ended.done() or self._clears
+        if not self._passes_on and self._keeps is not None:
+            self._keeps.stash(words)
+            return
         for envelope, frames in words:
-            if not over:
+            if not self.ended.done():
                 self._said += 1
                 self._link.send(envelope, frames)
 
@@ -167,8 +239,7 @@ class Node:
             self.fail(f"a message of the broker could not be read: {error}")
             return
         except OSError as error:
-            self.failed = True
-            self._end(str(error))
+            self.lose_broker(str(error))
             return
         for message, frames in received:
             self._heard = True
@@ -189,8 +260,7 @@ class Node:
             case ms.StartWorker() | ms.StopRunning() | ms.TakeBack() | ms.SignalWorker():
                 self._treat(message)
             case ms.BeatAnswer():
-                self._measure(message)
-                self._compare(message)
+                self._beat_answered(message)
             case ms.AskAccount():
                 self._give_account(message.now, orders_lost=False)
             case ms.Accepted():
@@ -210,6 +280,8 @@ class Node:
         """Carry out an order about a worker's process."""
         match order:
             case ms.StartWorker():
+                if self._keeps is not None:
+                    self._keeps.started(order.worker, order.pool)
                 self._forker.fork(order.worker, order.pool)
             case ms.StopRunning():
                 self._forker.ask_to_stop(order.worker, order.run)
@@ -221,38 +293,72 @@ class Node:
                 assert_never(order)
 
     def _refused(self, message: ms.Refused) -> None:
-        if message.rejoin and (self._joined or self._rejoins):
-            log.warning("node %s begins again: %s", self.name, message.reason)
-            self._joined, self._rejoins, self._clears = False, True, True
-            self._link.detach()
-            self._clear()
+        if message.rejoin:
+            if not self._clears:  # else it is said again of the same session
+                self._begin_again(message.reason)
+                self._clear(self._join_anew)
         else:
             self.failed = True
             self._end(message.reason)
 
-    def _clear(self) -> None:
-        """End all workers, whose tasks the broker has given up, and then join anew."""
+    def _begin_again(self, reason: str) -> None:
+        """Leave the link; workers that work on a task are kept."""
+        log.warning("node %s begins again: %s", self.name, reason)
+        self._rejoins |= self._joined
+        self._joined, self._clears, self._passes_on = False, True, False
+        self._link.detach()
+        if self._keeps is not None and self._relay is not None:
+            workers = list(self._forker.workers)
+            self._keeps.stash(self._relay.words_of(workers))
+            self._keeps.begin(workers)
+
+    def _clear(self, then: Callable[[], object]) -> None:
+        """Wait for the end of the workers that are not kept."""
         if self.ended.done():
             return
-        for worker in list(self._forker.workers):
-            self._forker.signal(worker, 0, "kill")
-        if self._forker.workers:
-            self._loop.call_later(CLEAR_S, self._clear)
+        kept: Collection[str] | KeepsWorkers = () if self._keeps is None else self._keeps
+        left = [worker for worker in self._forker.workers if worker not in kept]
+        if not left:
+            then()
             return
+        for worker in left:
+            self._forker.signal(worker, 0, "kill")
+        self._loop.call_later(CLEAR_S, self._clear, then)
+
+    def _join_anew(self) -> None:
+        """Ask the same broker to be let in again."""
+        self._link.renew()
+        self._join()
+
+    def _join(self) -> None:
         self._clears = False
         self._silent = self._said = self._told = 0
-        self._link.renew()
+        self._trips.clear()
+        self._offset_s = 0.0 if self._same_clock else None
         self._link.attach(self._loop, self._wake)
         walltime_s = self._joins.walltime_s
         if walltime_s is not None:
             walltime_s -= self._loop.time() - self._began
-        self._say(structs.replace(self._joins, walltime_s=walltime_s))
+        keeps = [] if self._keeps is None else self._keeps.to_tell()
+        self._say(structs.replace(self._joins, walltime_s=walltime_s, keeps=keeps))
 
     def _let_in(self, message: ms.Accepted) -> None:
         self._joined, self._settings = True, message.settings
         self.name = message.name or self.name
         if self.on_joined is not None:
             self.on_joined()
+        if self._same_clock or not self._keeps:
+            self._pass_on()
+        else:  # their times would be wrong
+            self._say(ms.Beat(self._clock(), None))
+
+    def _pass_on(self) -> None:
+        """Tell the broker of the workers that were kept, and pass the words of all on."""
+        self._passes_on = True
+        for words, frames in self._keeps.let_in() if self._keeps is not None else ():
+            self._said += 1
+            self._link.send(words, frames)
+        self._flush()
 
     def _copy(self, message: ms.FetchAhead | ms.ForgetObjects) -> None:
         if self._copies is None:
@@ -279,6 +385,9 @@ class Node:
         if self.ended.done():
             return
         settings = self._settings
+        if self._clears:  # it looks for a broker, and has its own patience
+            self._timer = self._loop.call_later(settings.beat_s, self._beat)
+            return
         if self._link.packets != self._packets:
             self._packets, self._heard = self._link.packets, True
         self._silent, self._heard = 0 if self._heard else self._silent + 1, False
@@ -310,12 +419,21 @@ class Node:
             return self._settings.lease_s
         return self._settings.rejoin_s if self._joins.walltime_s is None else inf
 
+    def _beat_answered(self, answer: ms.BeatAnswer) -> None:
+        self._measure(answer)
+        self._compare(answer)
+        if self._relay is not None:
+            self._relay.beat_answered()
+
     def _measure(self, answer: ms.BeatAnswer) -> None:
         if self._same_clock or not answer.sent:
             return
         now = self._clock()
         self._trips.append((now - answer.sent, answer.now - (answer.sent + now) / 2))
         self._trip_s, self._offset_s = min(self._trips)
+        if self._joined and not self._passes_on:
+            self._say(ms.Beat(now, self._offset_s, self._trip_s, self._said))
+            self._pass_on()
 
     def _compare(self, answer: ms.BeatAnswer) -> None:
         """Look whether all that the broker has sent to workers has come; else give an account."""

@@ -15,13 +15,16 @@ from itertools import groupby
 from operator import attrgetter
 from typing import Any, Protocol
 
+from steerio.edge.wire.cutting import batches
 from steerio.edge.wire.endpoint import Arrival, Frames
 from steerio.edge.wire.headers import reader
-from steerio.edge.wire.relaying import joined, opened, said_by
+from steerio.edge.wire.relaying import arrival_of, joined, opened, said_by
 from steerio.errors import ProtocolError
 from steerio.model import messages as ms
 
 _PEER = attrgetter("peer")
+KEPT_BEATS = 3
+"""Beats for which the last words of a worker are kept after a broker has had them."""
 Words = tuple[ms.WorkerSaid, Frames]
 """A batch of a worker, in its envelope."""
 
@@ -73,14 +76,20 @@ class Processes(Protocol):
 class _WorkerStream:
     """The stream of one worker."""
 
-    __slots__ = ("peer", "runs", "said")
+    __slots__ = ("joined", "last", "peer", "runs", "said", "tasks")
 
-    def __init__(self, peer: bytes) -> None:
+    def __init__(self, peer: bytes, joined: ms.JoinWorker) -> None:
         self.peer = peer
+        self.joined = joined
+        """The words by which it came."""
         self.runs: deque[int] = deque()
         """The attempts that it was passed, but for some that it has ended."""
+        self.tasks: deque[int] = deque()
+        """The tasks of these."""
         self.said = 0
         """How many of its batches were passed on."""
+        self.last: tuple[int, Words] | None = None
+        """The last of these, and the count of beats then, unless the broker has long had it."""
 
 
 class Relay:
@@ -96,6 +105,7 @@ class Relay:
         self._processes = processes
         self._lines: dict[str, _WorkerStream] = {}
         self._names: dict[bytes, str] = {}
+        self._beats = 0
         self.attach = streams.attach
         self.detach = streams.detach
         self.flush = streams.flush
@@ -123,7 +133,60 @@ class Relay:
             runs, reported = line.runs, self._processes.reported(message.worker)
             while runs and runs[0] <= reported:
                 runs.popleft()
+                line.tasks.popleft()
             runs += message.runs
+            line.tasks += message.tasks
+
+    def task_of(self, worker: str, run: int) -> int | None:
+        """Return the task of an attempt that a worker was passed, if that is known."""
+        line = self._lines.get(worker)
+        if line is None or run not in line.runs:
+            return None
+        return line.tasks[line.runs.index(run)]
+
+    def beat_answered(self) -> None:
+        """Take in that the broker has taken in all that was passed on before the last beat.
+
+        The last words of workers are kept for some beats more: it has to tell its clients, too.
+        """
+        self._beats += 1
+        for line in self._lines.values():
+            if line.last is not None and line.last[0] + KEPT_BEATS < self._beats:
+                line.last = None
+
+    def last_end(self, worker: str) -> tuple[int, Words] | None:
+        """Return the last run of a worker, and its report, if the broker may not have had that."""
+        line, run = self._lines.get(worker), self._processes.reported(worker)
+        if line is None or line.last is None:
+            return None
+        _, (envelope, frames) = line.last
+        try:
+            said = arrival_of(envelope, frames).messages
+        except ProtocolError:
+            return None
+        told = any(isinstance(each, ms.Report) and each.run == run for each, _ in said)
+        return (run, line.last[1]) if told else None
+
+    def runs_after(self, worker: str, run: int) -> list[int]:
+        """Return the later attempts that a worker was passed."""
+        line = self._lines.get(worker)
+        return [] if line is None else [later for later in line.runs if later > run]
+
+    def introduce(self, worker: str) -> Words | None:
+        """Return the words by which a worker came, to be said to another broker."""
+        line = self._lines.get(worker)
+        if line is None:
+            return None
+        line.said = 1
+        ((header, *_),) = batches([line.joined], [])
+        return said_by(worker, header, ())
+
+    def again(self, words: Words) -> Words:
+        """Return words of a worker that were kept, as they are said now."""
+        line = self._lines.get(words[0].worker)
+        if line is not None:
+            line.said += 1
+        return words
 
     def accounts(self, workers: Sequence[str]) -> tuple[list[Words], list[ms.WorkerAccount]]:
         """Return the accounts of workers, and the words that go before them.
@@ -153,22 +216,25 @@ class Relay:
             of_one = list(its)
             name = self._names.get(peer)
             if name is None:
-                name = self._introduced(of_one[0])
-                if name is None:
+                joined_by = self._introduced(of_one[0])
+                if joined_by is None:
                     self._streams.hang_up(peer)
                     continue
-                self._names[peer], self._lines[name] = name, _WorkerStream(peer)
+                name = self._names[peer] = joined_by.worker
+                self._lines[name] = _WorkerStream(peer, joined_by)
             line = self._lines[name]
             found = [batch for arrival in of_one for batch in arrival.messages]
             for header, frames in joined(found) if len(found) > 1 else found:
                 line.said += 1
-                yield said_by(name, header, frames)
+                words = said_by(name, header, frames)
+                line.last = self._beats, words
+                yield words
             if of_one[-1].fault:  # nothing comes after it
                 line.said += 1
                 yield ms.WorkerSaid(name, b"", 0, of_one[-1].fault), ()
 
-    def _introduced(self, arrival: Arrival) -> str | None:
-        """Return the name of the worker that says its first words; ``None``: it is none of ours."""
+    def _introduced(self, arrival: Arrival) -> ms.JoinWorker | None:
+        """Return the words by which a worker comes; ``None``: it is none of ours."""
         for header, frames in arrival.messages:
             try:
                 first = reader("behind")(header, frames)[:1]
@@ -177,5 +243,5 @@ class Relay:
             for message, _ in first:
                 if isinstance(message, ms.JoinWorker) and message.worker not in self._lines:
                     known = self._processes.begun(message.worker) is not None
-                    return message.worker if known else None
+                    return message if known else None
         return None

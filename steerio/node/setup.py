@@ -49,6 +49,7 @@ class NodeSetup(Struct, frozen=True, kw_only=True):
         objects: the folder of the store, or of the copies that this host keeps.
         random_seed: of the run; its workers' random numbers follow from it.
         sockets: the folder of the node's own socket for workers; the node itself says which.
+        again: whether it was a node of another broker before, in this one's place.
     """
 
     name: str
@@ -71,6 +72,7 @@ class NodeSetup(Struct, frozen=True, kw_only=True):
     objects: str = ""
     random_seed: int = 0
     sockets: str = ""
+    again: bool = False
 
     @property
     def requires(self) -> dict[str, list[str]]:
@@ -92,10 +94,13 @@ def remove_sockets(folder: str) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def clear_up_after_broker(folder: str, address: str, within_s: float = 0.0) -> None:
+def clear_up_after_broker(
+    folder: str, address: str, within_s: float = 0.0, *, objects: bool = True
+) -> None:
     """Remove the broker's sockets if it ended without doing so, now or ``within_s`` seconds.
 
-    Nothing else is removed: the folder's name may come from a file.
+    With ``objects`` the folders of stores go as well that no process has any more. Nothing else is
+    removed: the folder's name may come from a file.
     """
     if not Path(folder).name.startswith(SOCKETS):
         return
@@ -103,7 +108,8 @@ def clear_up_after_broker(folder: str, address: str, within_s: float = 0.0) -> N
     while folder and Path(folder).exists():
         if not listens(address):
             shutil.rmtree(folder, ignore_errors=True)
-            sweep_stale()  # the objects of the broker, too
+            if objects:
+                sweep_stale()
         if time.monotonic() >= until:
             return
         time.sleep(LOOK_S)

@@ -145,6 +145,10 @@ class Move:
             if not waiter.done():
                 waiter.set_result(None)
 
+    def begin_again(self) -> None:
+        """Take in that another broker is asked for it: none of the workers is there."""
+        self.news("waiting", [], list(self._there), "")
+
     async def _wait(self, count: int) -> list[str]:
         self._say_who_waits(count)
         try:

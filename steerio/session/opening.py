@@ -9,16 +9,16 @@ import contextlib
 import functools
 import os
 from collections.abc import AsyncGenerator, Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn, ParamSpec
 
 from steerio.client.client import Client
-from steerio.edge.system.threads import in_thread
-from steerio.edge.wire.addresses import resolve_address
-from steerio.edge.wire.links import open_link
+from steerio.edge.wire.connection import Connection
 from steerio.errors import UsageError
 from steerio.launch.broker_setup import BrokerSetup
-from steerio.launch.finding import find_broker, folder_of
+from steerio.launch.brokers_again import BrokerFinder
+from steerio.launch.finding import folder_of
 from steerio.launch.hosting import Hosting
 from steerio.launch.stores import check_thresholds, reach_store
 from steerio.launch.workers import DEFAULT, AskedWorkers, check_workers, named_workers, needs_of
@@ -189,14 +189,12 @@ async def connect(
     check_given(run_dir=run_dir)
     name = named(name or f"client-{os.getpid()}-{os.urandom(4).hex()}", CLIENT_NAME)
     earlier = await open_earlier(named_folders(memo))
-    connection = find_broker(run_dir)
-    address, keys = connection.address
-    address = await in_thread(resolve_address, address)
     identity = f"client-{os.getpid()}-{os.urandom(8).hex()}"
     session: Session | None = None
     with contextlib.ExitStack() as opened:
-        link = open_link(address, identity, keys, "client", opened)
-        client = Client(link, watched=True)
+        finder = BrokerFinder(run_dir, identity, opened)
+        connection = finder.connection
+        client = Client(await finder.open(), watched=True, finder=finder)
         try:
             await client.join(
                 name,
@@ -210,6 +208,7 @@ async def connect(
             session.random_seed = connection.random_seed
             if earlier:
                 session.recall_from(earlier)
+            finder.on_another = partial(_reach_its_store, session.store, opened)
             yield session
         finally:
             if session is not None:
@@ -217,3 +216,12 @@ async def connect(
                 await session.store.close()
             else:
                 client.close()
+            await client.wait_closed()
+
+
+def _reach_its_store(
+    store: SessionStore, opened: contextlib.ExitStack, connection: Connection
+) -> None:
+    """Use the store of another broker, if that has not taken over its predecessor's."""
+    if not store.client.observes:
+        store.reach(*reach_store(connection, opened))

@@ -71,6 +71,19 @@ def reopen_run_dir(asked: Path | str) -> Path:
     return path
 
 
+def reopen_for_broker(asked: Path | str) -> Path:
+    """Return the run directory of a standing broker for another that goes on with its record.
+
+    Raises:
+        UsageError: it cannot be written to, or a link is in the place of a file.
+    """
+    path = Path(asked)
+    with writing_to(path):
+        _refuse_links(path)
+        (path / LOG_FILE).touch()
+    return path
+
+
 def refuse_used(asked: Path | str) -> None:
     """Refuse a run directory that has a record, or links in the place of its files.
 

@@ -78,6 +78,12 @@ class SessionStore:
     def __repr__(self) -> str:
         return f"<SessionStore: {self._absent or self._store}>"
 
+    def reach(self, setting: StoreSetting, store: Store | None, absent: str) -> None:
+        """Use another store from now on: that of a broker which has the place of the last."""
+        self.setting, self._store, self._absent = setting, store, absent
+        if store is not None:
+            store.maker = self.client.maker
+
     async def statistics(self) -> StoreLoad:
         """Return the numbers of objects and bytes in the store, and their holders.
 

@@ -17,6 +17,7 @@ from steerio.testing.faults import (
     PartitionNode,
     RandomKills,
     ResetConnections,
+    RestartBroker,
     SlowNode,
 )
 from steerio.testing.loop import VirtualLoop, run_virtual
@@ -36,6 +37,7 @@ __all__ = [
     "PartitionNode",
     "RandomKills",
     "ResetConnections",
+    "RestartBroker",
     "SimulatedCluster",
     "SimulatedRun",
     "SlowNode",

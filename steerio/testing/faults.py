@@ -10,11 +10,13 @@ import asyncio
 import functools
 import math
 import random
-from typing import Protocol
+from collections.abc import Collection, Iterable
+from typing import Any, Protocol
 
 from msgspec import Struct
 
 from steerio.errors import UsageError
+from steerio.model.bounds import seconds
 from steerio.testing.hosts import Ways
 from steerio.testing.simulated_worker import KILLED, SimulatedWorker
 from steerio.testing.stall_watch import Nuisance
@@ -57,6 +59,14 @@ class Victim(Protocol):
 
     def reset(self, host: str) -> None:
         """Break the connections of a host, and lose all that is under way on them."""
+        ...
+
+    def kill_broker(self) -> None:
+        """End the broker's process without a word."""
+        ...
+
+    def start_broker(self) -> None:
+        """Start another broker, if none is there."""
         ...
 
     def fail_starts(self, pool: str, reason: str) -> None:
@@ -216,6 +226,25 @@ class ResetConnections(Struct, frozen=True):
         _at(self.at_s, cluster.reset, self.node)
 
 
+class RestartBroker(Struct, frozen=True):
+    """Kill the broker (``kill -9``), and start another in its place ``for_s`` seconds later.
+
+    Campaigns are clients on another host then, as of a standing broker.
+    """
+
+    at_s: float
+    for_s: float = 5.0
+
+    def arm(self, cluster: Victim, rng: random.Random) -> None:
+        """Set the timer."""
+        seconds(self.for_s, "RestartBroker.for_s", or_zero=True)
+        _at(self.at_s, self._strike, cluster)
+
+    def _strike(self, cluster: Victim) -> None:
+        cluster.kill_broker()
+        asyncio.get_running_loop().call_later(self.for_s, cluster.start_broker)
+
+
 class FailStarts(Struct, frozen=True):
     """Let the workers of a pool die while they start, as if a library were missing."""
 
@@ -271,3 +300,21 @@ def _at(when_s: float, what: object, *args: object) -> None:
     if not 0 <= when_s < math.inf or not callable(what):
         raise UsageError(f"a fault comes at 0 or more seconds from the start, not {when_s}")
     asyncio.get_running_loop().call_at(when_s, what, *args)
+
+
+def listed_faults(faults: Any, pools: Collection[str]) -> list[Fault]:
+    """Return faults as a list.
+
+    Raises:
+        UsageError: they are none, or one names no pool of these.
+    """
+    if isinstance(faults, Iterable):
+        listed: list[Any] = list(faults)  # pyright: ignore[reportUnknownArgumentType]
+        if all(hasattr(fault, "arm") for fault in listed):
+            for fault in listed:
+                pool = getattr(fault, "pool", "")
+                if pool and pool not in pools:
+                    known = ", ".join(pools)
+                    raise UsageError(f"{fault!r} names no pool of this cluster ({known})")
+            return listed
+    raise UsageError(f"faults are a list, like [KillNode(at_s=60, node='n')], not {faults!r}")

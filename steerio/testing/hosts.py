@@ -52,6 +52,8 @@ class Host:
         self.cut = Ways(0)
         self.connected = True
         """Whether its connections stand."""
+        self._refused = False
+        """Whether no broker is there to connect to."""
         self._breaking: DueCall | None = None
         self._connecting: DueCall | None = None
         self._links: dict[HostLink, None] = {}
@@ -96,6 +98,17 @@ class Host:
         if not self.cut and self._connecting is None:
             self._connect_soon()
 
+    def refuse(self) -> None:
+        """Break all connections; none is made before `accept`: the broker's process is gone."""
+        self._refused = True
+        self._break()
+
+    def accept(self) -> None:
+        """Let connections be made again: a broker is there."""
+        self._refused = False
+        if not self.cut and self._connecting is None:
+            self._connect_soon()
+
     def _break(self) -> None:
         self.connected = False
         for link in list(self._links):
@@ -106,7 +119,7 @@ class Host:
 
     def _connect(self) -> None:
         self._connecting = None
-        if not self.cut:
+        if not (self.cut or self._refused):
             self.connected = True
             self._run_lines()
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from steerio.edge.wire.endpoint import Frames
 from steerio.edge.wire.memory import MemoryLink, MemoryRouter
 from steerio.edge.wire.wire_session import PACKET_COST, Packet, WireSession
-from steerio.model.messages import FromBroker, ToBroker
+from steerio.model.messages import FromBroker, Refused, ToBroker
 from steerio.testing.hosts import Direction, Host, Ways
 
 CONGESTED_AT = 1_000
@@ -21,6 +21,7 @@ CONGESTED_AT = 1_000
 BATCH_BYTES = 100
 """Bytes that each batch counts for."""
 WINDOW_BYTES = CONGESTED_AT * (BATCH_BYTES + PACKET_COST)
+UNKNOWN = "the broker does not know this peer any more"
 TICK_S = 1.0
 """Seconds between two looks of a peer at packets that are not acknowledged."""
 
@@ -37,7 +38,7 @@ class SimulatedLink(MemoryLink):
     ) -> None:
         super().__init__(router, identity)
         self._is_node = is_node
-        self._host = host
+        self.host = host
         self._on_network = router
         self._name = identity
         self._to_broker = Direction(host, Ways.OUT, self._depart)
@@ -47,11 +48,13 @@ class SimulatedLink(MemoryLink):
         self._ticks = False
         self.forgotten = False
         """Whether the broker has let the peer go: messages of its session are not taken in."""
+        self._unknown = False
+        """Whether the broker is another than the one with which its session began."""
         self._begin()
         host.add(self)
 
     def _begin(self) -> None:
-        self.forgotten = False
+        self.forgotten = self._unknown = False
         self._near = WireSession(1, window_bytes=WINDOW_BYTES)
         self._far = WireSession(1, window_bytes=WINDOW_BYTES)
 
@@ -59,7 +62,8 @@ class SimulatedLink(MemoryLink):
 
     def send(self, message: ToBroker, frames: Frames = ()) -> None:
         near = self._near
-        if self._host.clear and near.settled and not len(self._to_broker):
+        calm = self.host.clear and near.settled and not len(self._to_broker)
+        if calm and not self._unknown:
             near.carry(self._far, BATCH_BYTES)
             if not self.forgotten:
                 super().send(message, frames)
@@ -88,12 +92,12 @@ class SimulatedLink(MemoryLink):
         super().close()
         self._closed = True
         if not len(self._to_broker):
-            self._host.forget(self)
+            self.host.forget(self)
 
     def _tick_later(self) -> None:
         if not self._ticks:
             self._ticks = True
-            self._host.agenda.add(TICK_S, self._tick)
+            self.host.agenda.add(TICK_S, self._tick)
 
     def _tick(self) -> None:
         """Ask after packets that are not acknowledged, as long as there are any."""
@@ -135,7 +139,7 @@ class SimulatedLink(MemoryLink):
     def take(self, messages: list[tuple[FromBroker, Frames]]) -> None:
         """Send it messages of the broker."""
         far = self._far
-        if self._host.clear and far.settled and not far.down and not len(self._to_peer):
+        if self.host.clear and far.settled and not far.down and not len(self._to_peer):
             if not self._closed:
                 far.carry(self._near, BATCH_BYTES)
                 self._hear(messages)
@@ -145,18 +149,27 @@ class SimulatedLink(MemoryLink):
 
     def tick_far(self) -> None:
         """Take in that a beat has passed at the broker."""
-        if self._host.connected:
+        if self.host.connected:
             self._far.tick()
             self._push(self._far, self._to_peer)
 
+    def begin_afresh(self) -> None:
+        """Take in that another broker is there, which does not know this peer's session."""
+        self._unknown = True
+        self._far = WireSession(1, window_bytes=WINDOW_BYTES)
+
     def _depart(self, packet: Packet) -> None:
+        if self._unknown:
+            if not self._closed:
+                self._hear([(Refused(UNKNOWN, True), ())])
+            return
         if self._far.arrived(packet):
             self._far.take(packet.nbytes)
             if not self.forgotten:
                 super().send(*packet.payload)
         self._push(self._far, self._to_peer)
         if self._closed and not len(self._to_broker):
-            self._host.forget(self)
+            self.host.forget(self)
 
     # -- the connection between them ------------------------------------------------------------
 
@@ -201,6 +214,19 @@ class SimulatedRouter(MemoryRouter):
             self, identity, host, is_node=is_node
         )
         return link
+
+    def die(self) -> None:
+        """Lose all connections, and all that the broker had not taken in: its process is gone."""
+        self._arrived.clear()
+        self._outgoing.clear()
+        for link in list(self._on_network.values()):
+            link.host.refuse()
+
+    def return_to_life(self) -> None:
+        """Let peers connect to another broker, which knows none of them."""
+        for link in list(self._on_network.values()):
+            link.begin_afresh()
+            link.host.accept()
 
     def unlink(self, peer: bytes) -> None:
         super().unlink(peer)

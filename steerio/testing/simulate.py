@@ -20,7 +20,7 @@ from steerio.model.bounds import seconds
 from steerio.model.events import AnyEvent
 from steerio.model.settings import Settings
 from steerio.session.argument_checks import check_given
-from steerio.testing.faults import Fault
+from steerio.testing.faults import Fault, RestartBroker, listed_faults
 from steerio.testing.loop import WALL_LIMIT_S, run_virtual
 from steerio.testing.model import Models
 from steerio.testing.record import MemoryRecord
@@ -161,6 +161,7 @@ def simulate(
     if not asked:
         raise UsageError('no workers: say how many for each pool, like workers={"default": 100}')
     record = MemoryRecord(None if run_dir is None else Path(run_dir))
+    asked_faults = listed_faults(faults, asked)
 
     async def run() -> SimulatedRun[C]:
         loop = asyncio.get_running_loop()
@@ -173,11 +174,13 @@ def simulate(
             latency_s=latency_s,
             start_s=start_s,
             walltime_s=walltime_s,
-            faults=faults,
+            faults=asked_faults,
             settings=settings,
             record=record,
         )
-        async with cluster, cluster.session(type(campaign).__name__) as session:
+        joins = any(isinstance(fault, RestartBroker) for fault in asked_faults)
+        host = "campaign" if joins else ""
+        async with cluster, cluster.session(type(campaign).__name__, host=host) as session:
             end = None if until_s is None else loop.call_at(until_s, _end, campaign, until_s)
             try:
                 await drive(campaign, session, limits)

@@ -10,9 +10,8 @@ import asyncio
 import contextlib
 import itertools
 import random
-from collections.abc import AsyncGenerator, Collection, Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from types import TracebackType
-from typing import Any
 
 from steerio.broker.broker import Broker
 from steerio.broker.driver import Driver
@@ -34,12 +33,13 @@ from steerio.session.session import Session
 from steerio.session.session_store import SessionStore
 from steerio.testing.agenda import Agenda
 from steerio.testing.dealt_workers import deal
-from steerio.testing.faults import Fault, RandomKills
+from steerio.testing.faults import Fault, RandomKills, listed_faults
 from steerio.testing.hosts import Host, Ways
 from steerio.testing.loop import VirtualLoop
 from steerio.testing.model import Models, Scripts
 from steerio.testing.network import SimulatedRouter
 from steerio.testing.record import MemoryRecord
+from steerio.testing.simulated_broker import SimulatedFinder, SimulatedSuccession
 from steerio.testing.simulated_node import SimulatedNode
 from steerio.testing.simulated_worker import SimulatedWorker
 from steerio.testing.stall_watch import StallWatch
@@ -111,7 +111,7 @@ class SimulatedCluster:
         self.nodes: dict[str, SimulatedNode] = {}
         self._times = WorkerTimes(workers, loop.time)
         self._loop = loop
-        self._faults = _listed(faults, workers)
+        self._faults = listed_faults(faults, workers)
         self._seed = seed
         self._latency_s = latency_s
         self._makes = needs_of(workers)
@@ -122,17 +122,10 @@ class SimulatedCluster:
         self._local = MemoryRouter()
         self.store = MemoryStore()
         """Keeps the large values of clients and workers."""
-        self.broker = Broker(
-            [self._local, self.router],
-            pools=counts,
-            closed=True,
-            settings=self.settings,
-            record=self.record,
-            sweeper=StraightSweeper(self.store),
-            clock=loop.time,
-            epoch=0.0,
-        )
-        self._driver = Driver(self.broker)
+        self._counts = counts
+        self._succession = SimulatedSuccession()
+        self.broker = self._new_broker()
+        self._driver: Driver | None = Driver(self.broker)
         kills = any(isinstance(fault, RandomKills) for fault in self._faults)
         self._stalls = StallWatch(loop, self.agenda, self.broker, self.record, lambda: kills)
 
@@ -141,7 +134,21 @@ class SimulatedCluster:
         workers = counted(count, "worker")
         return f"<SimulatedCluster at {self._loop.time():g} s: {workers}, {self.broker!r}>"
 
+    def _new_broker(self) -> Broker:
+        return Broker(
+            [self._local, self.router],
+            pools=self._counts,
+            closed=True,
+            settings=self.settings,
+            record=self.record,
+            sweeper=StraightSweeper(self.store),
+            succession=self._succession,
+            clock=self._loop.time,
+            epoch=0.0,
+        )
+
     async def __aenter__(self) -> SimulatedCluster:
+        assert self._driver is not None
         self._driver.start(stand_in=False)
         self._stalls.start()
         for number, offers in enumerate(self._offers, 1):
@@ -159,7 +166,8 @@ class SimulatedCluster:
         self._stalls.close()
         for node in self.nodes.values():
             node.kill()
-        self._driver.close("the simulation has ended")
+        if self._driver is not None:
+            self._driver.close("the simulation has ended")
         await asyncio.sleep(0)  # cancelled tasks end in this turn
 
     # -- clients ----------------------------------------------------------------------------------
@@ -172,7 +180,8 @@ class SimulatedCluster:
 
         Args:
             name: the client's name.
-            host: the client's host; by default the broker's, and then it cannot be cut off.
+            host: the client's host; by default the broker's, and then it cannot be cut off, and
+                the broker cannot be killed.
         """
         link: LinkEndpoint
         if host:
@@ -180,7 +189,13 @@ class SimulatedCluster:
             link = self.router.link_from(place)
         else:
             link = self._local.link()
-        client = Client(link, self.settings, watched=bool(host), clock=self._loop.time)
+        client = Client(
+            link,
+            self.settings,
+            watched=bool(host),
+            clock=self._loop.time,
+            finder=SimulatedFinder(lambda: self._driver is not None, link) if host else None,
+        )
         session: Session | None = None
         try:
             await client.join(name)
@@ -194,6 +209,7 @@ class SimulatedCluster:
                 session.close()
             else:
                 client.close()
+            await client.wait_closed()
 
     # -- nodes and workers -----------------------------------------------------------------------
 
@@ -265,14 +281,43 @@ class SimulatedCluster:
         """End a node, its host and its workers without a word."""
         self._node(name).kill()
 
-    def restart_node(self, name: str) -> None:
-        """Start again a node that ended."""
-        node = self._node(name)
-        node.kill()
-        again = self.nodes[name] = SimulatedNode(
-            self, name, node.offers, self._latency_s, node.makes, node.walltime_s
+    def restart_node(self, name: str, *, again: bool = False) -> None:
+        """Start again a node that ended; ``again``: because its broker was gone."""
+        last = self._node(name)
+        last.kill()
+        node = self.nodes[name] = SimulatedNode(
+            self, name, last.offers, self._latency_s, last.makes, last.walltime_s, again=again
         )
-        again.start()
+        node.start()
+
+    def kill_broker(self) -> None:
+        """End the broker's process without a word.
+
+        Raises:
+            UsageError: a session is on its host, in its process.
+        """
+        if self._local.has_links:
+            raise UsageError(
+                "a session in the broker's process ends with it: open it with host='another'"
+            )
+        if self._driver is not None:
+            self._driver.halt()
+            self._driver = None
+            self.router.die()
+
+    def start_broker(self) -> None:
+        """Start another broker in the place of one that was killed."""
+        if self._driver is not None:
+            return
+        self._succession.incarnation += 1
+        self._succession.returns = True
+        events = self.record.events
+        self.record.last_event = events[-1].number if events else 0
+        self.broker = self._new_broker()
+        self._stalls.follow(self.broker)
+        self._driver = Driver(self.broker)
+        self._driver.start(stand_in=False)
+        self.router.return_to_life()
 
     def drain(self, node: str, within_s: float | None, *, retire: bool) -> None:
         """Have a node drained, as with ``steerio drain``, without waiting for the end."""
@@ -316,19 +361,6 @@ class SimulatedCluster:
         if name not in self.nodes:
             raise UsageError(f"no node is named {name!r} (nodes here: {_span(list(self.nodes))})")
         return self.nodes[name]
-
-
-def _listed(faults: Any, pools: Collection[str]) -> list[Fault]:
-    if isinstance(faults, Iterable):
-        listed: list[Any] = list(faults)  # pyright: ignore[reportUnknownArgumentType]
-        if all(hasattr(fault, "arm") for fault in listed):
-            for fault in listed:
-                pool = getattr(fault, "pool", "")
-                if pool and pool not in pools:
-                    known = ", ".join(pools)
-                    raise UsageError(f"{fault!r} names no pool of this cluster ({known})")
-            return listed
-    raise UsageError(f"faults are a list, like [KillNode(at_s=60, node='n')], not {faults!r}")
 
 
 def _span(names: Sequence[str]) -> str:

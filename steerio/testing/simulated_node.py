@@ -39,6 +39,10 @@ class Site(Protocol):
     """Why workers die while they start, by pool; without an entry they do not."""
     pids: itertools.count[int]
 
+    def restart_node(self, name: str, *, again: bool = False) -> None:
+        """Start again a node that ended; ``again``: because its broker was gone."""
+        ...
+
     def worker_ended(self, worker: SimulatedWorker) -> None:
         """Take in that a worker ended, whatever the reason."""
         ...
@@ -88,6 +92,11 @@ class SimulatedForker:
         """Return the run that a worker last began or gave back; ``None`` if the worker is gone."""
         return self.workers[worker].begun if worker in self.workers else None
 
+    def works_on(self, worker: str) -> int:
+        """Return the run that a worker has begun and not ended; 0: none, or it is gone."""
+        its = self.workers.get(worker)
+        return its.begun if its is not None and its.begun > its.over else 0
+
     def reported(self, worker: str) -> int:
         """Return the run whose end a worker has told last; 0 if the worker is gone."""
         return self.workers[worker].over if worker in self.workers else 0
@@ -136,6 +145,8 @@ class SimulatedNode:
         latency_s: float,
         makes: dict[str, WorkerNeeds] | None = None,
         walltime_s: float | None = None,
+        *,
+        again: bool = False,
     ) -> None:
         self.name = name
         self.offers = workers
@@ -147,6 +158,7 @@ class SimulatedNode:
         self.host = Host(name, site.agenda, latency_s)
         self.forker = SimulatedForker(site)
         self._agenda = site.agenda
+        self._site = site
         self._link = site.router.link_from(self.host, is_node=True)
         self._node = Node(
             self._link,
@@ -162,6 +174,7 @@ class SimulatedNode:
             ),
             settings=site.settings,
             relay=Relay(self.forker.streams, self.forker),
+            again=again,
         )
         self.forker.watch(self._node.worker_exited)
         self._node.ended.add_done_callback(self._ended)
@@ -197,3 +210,5 @@ class SimulatedNode:
         del ended
         self.forker.kill_all()
         self._link.close()
+        if self._node.broker_gone:  # a fresh process takes its place
+            self._site.restart_node(self.name, again=True)

@@ -65,6 +65,10 @@ class StallWatch:
         """Begin to look at regular times."""
         self._timer = self._loop.call_later(self._quiet_s, self._look)
 
+    def follow(self, broker: Broker) -> None:
+        """Watch another broker, which has the place of the last."""
+        self._core = broker.core
+
     def close(self) -> None:
         """Stop looking."""
         if self._timer is not None:

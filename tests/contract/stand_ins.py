@@ -101,6 +101,10 @@ class StandInForker:
     def begun(self, worker: str) -> int | None:
         return self.workers[worker].begun if worker in self.workers else None
 
+    def works_on(self, worker: str) -> int:
+        its = self.workers.get(worker)
+        return its.begun if its is not None and its.begun > its.reported else 0
+
     def reported(self, worker: str) -> int:
         return self.workers[worker].reported if worker in self.workers else 0
 

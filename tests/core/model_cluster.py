@@ -21,6 +21,7 @@ from steerio.core.core import Core
 from steerio.core.effects import (
     AskToStop,
     DefineType,
+    Discard,
     Dismiss,
     Effect,
     Ending,
@@ -397,6 +398,8 @@ class Cluster:
                 self._expel(peer)
             case Settle(record, ending):
                 self._settle(record, ending)
+            case Discard():
+                raise AssertionError("no node of this model keeps workers")
             case Grant() | FreeObjects() | ForgetCopies() | SweepObjects() | FetchCopies():
                 pass
             case _:

@@ -18,7 +18,7 @@ from steerio.model.events import (
 from steerio.model.settings import Settings
 from tests.core.scene import CLIENT, NODE, Scene
 
-SETTINGS = Settings(beat_s=1.0, lease_s=15.0, start_s=120.0, join_s=60.0)
+SETTINGS = Settings(beat_s=1.0, lease_s=15.0, away_s=60.0, start_s=120.0, join_s=60.0)
 
 AWKWARD = [0.0, 0.1, 1.4, 4.1, 1 / 3, 12345.678]
 """Times at which adding seconds and taking them away again is not exact."""

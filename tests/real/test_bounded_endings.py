@@ -183,7 +183,7 @@ def test_a_computing_campaign_hears_that_the_broker_it_joined_is_gone(
     folder: Path, how: str
 ) -> None:
     worker = steerio_command("worker", "--join", "broker", "--workers", "2")
-    with broker_in(folder) as broker, running(*worker, cwd=folder):
+    with broker_in(folder, "--wait", "3") as broker, running(*worker, cwd=folder) as node:
         with run_hanging(folder, *command(folder, "compute", "--join", "broker")) as run:
             run.wait_for("hanging")
             if how == "killed":
@@ -192,6 +192,7 @@ def test_a_computing_campaign_hears_that_the_broker_it_joined_is_gone(
                 with running(*steerio_command("stop", "broker"), cwd=folder) as stop:
                     assert stop.status() == 0, stop
             assert run.status(within_s=20) == 1, run
+        assert node.status(within_s=20) == (how == "killed"), node
     assert "an agent keeps the event loop, and its broker is gone" in run.output
     assert summary(folder)["ended"] == "failed"
 

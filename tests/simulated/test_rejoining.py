@@ -41,6 +41,10 @@ class Lingering:
     def begun(self, worker: str) -> int | None:
         return 0 if worker in self.workers else None
 
+    def works_on(self, worker: str) -> int:
+        del worker
+        return 0
+
     def reported(self, worker: str) -> int:
         del worker
         return 0

@@ -1,9 +1,10 @@
 """The folders of stores on a machine, and the removal of those that dead processes left.
 
 Each process that keeps a store (a campaign, a broker, a node of another host) has a folder
-of its own, below one that only this user can enter.  For as long as it lives it holds the lock of a
-file beside that folder; the lock ends with the process, however that ends. So a process that gets
-the lock of a folder may remove it.
+of its own, below one that only this user can enter.  For as long as it lives it shares the lock of
+a file beside that folder; its part of the lock ends with the process, however that ends. So a
+process that gets the lock for itself may remove the folder. Clients share the lock, too: if a
+standing broker is killed, its folder is there for the next one, which takes it over.
 
 File systems that hosts share may keep locks from other hosts, or have none.  So the name of a
 folder says which process of which host made it. Beyond memory only folders of this host are
@@ -53,10 +54,16 @@ class Removed(NamedTuple):
 
 
 class StoreFolder:
-    """The folder of this process, which lasts until it is closed or the process ends."""
+    """A folder that lasts until it is closed, or until no process lives that has it.
 
-    def __init__(self, held: list[_Held]) -> None:
+    Args:
+        held: it, and the one on disk if there is one.
+        keeps: whether it stays when it is closed, as it is another process's.
+    """
+
+    def __init__(self, held: list[_Held], *, keeps: bool = False) -> None:
         self._held = held
+        self._keeps = keeps
 
     @property
     def path(self) -> Path:
@@ -64,9 +71,9 @@ class StoreFolder:
         return self._held[0].path
 
     def close(self) -> None:
-        """Remove it, with all that is in it."""
+        """Remove it, with all that is in it, if it is this process's."""
         for held in self._held:
-            held.close()
+            held.close(keep=self._keeps)
 
     def __enter__(self) -> StoreFolder:
         return self
@@ -105,6 +112,37 @@ def open_folder(within: Path | None = None) -> StoreFolder:
     return StoreFolder(held)
 
 
+def share_folder(path: Path) -> StoreFolder:
+    """Keep the folder of another process from being swept while this process uses it."""
+    found = [_shared(each) for each in _with_spill(path)]
+    return StoreFolder([held for held in found if held is not None], keeps=True)
+
+
+def take_over_folder(path: Path) -> StoreFolder | None:
+    """Have the folder that a dead process has left; ``None``: it is gone, or no lock says so."""
+    found = [_shared(each) for each in _with_spill(path)]
+    held = [each for each in found if each is not None and each.path.is_dir()]
+    if held and held[0].path == path:
+        return StoreFolder(held)
+    StoreFolder(held, keeps=True).close()
+    return None
+
+
+def _with_spill(path: Path) -> list[Path]:
+    """Return a folder in which objects are, and the one on disk behind it."""
+    spill = path / SPILL
+    return [path, spill.readlink()] if spill.is_symlink() else [path]
+
+
+def _shared(path: Path) -> _Held | None:
+    """Share the lock of a folder; ``None``: it is being removed, or there are no locks."""
+    with contextlib.suppress(OSError):
+        if _is_ours(path.parent):
+            descriptor = _locked(_lock_of(path), fcntl.LOCK_SH, or_else=False)
+            return None if descriptor is None else _Held(path, descriptor)
+    return None
+
+
 def sweep_stale(within: Path | None = None, *, dry_run: bool = False) -> list[Removed]:
     """Remove the folders that dead processes of this user have left, and return them.
 
@@ -134,13 +172,15 @@ class _Held:
         self.path = path
         self._descriptor = descriptor
 
-    def close(self) -> None:
+    def close(self, *, keep: bool = False) -> None:
         if self._descriptor < 0:
             return
-        _remove(self.path)
+        if not keep:
+            _remove(self.path)
         os.close(self._descriptor)
         self._descriptor = -1
-        _remove_if_empty(self.path.parent)
+        if not keep:
+            _remove_if_empty(self.path.parent)
 
 
 def _places() -> list[Path]:
@@ -180,7 +220,7 @@ def _make(parent: Path) -> _Held:
             )
         # from the first moment on the name says whose it is; the content of a file would be late
         path = parent / f"{os.urandom(6).hex()}.{os.getpid()}-{_space()}.{_host()}"
-        descriptor = _locked(_lock_of(path), os.O_CREAT | os.O_EXCL)
+        descriptor = _locked(_lock_of(path), fcntl.LOCK_SH, os.O_CREAT | os.O_EXCL, or_else=True)
         if descriptor is not None:
             held = _Held(path, descriptor)
             try:
@@ -191,10 +231,10 @@ def _make(parent: Path) -> _Held:
             return held
 
 
-def _locked(lock: Path, flags: int = 0) -> int | None:
+def _locked(lock: Path, how: int, flags: int = 0, *, or_else: bool) -> int | None:
     """Open a lock file and lock it; ``None``: another process has it, or it was removed.
 
-    Without locks, another process has it as long as the process that it names is there.
+    ``or_else`` says whether this process has it if there are no locks.
     """
     try:
         descriptor = os.open(lock, os.O_RDWR | os.O_NOFOLLOW | flags, 0o600)
@@ -202,7 +242,7 @@ def _locked(lock: Path, flags: int = 0) -> int | None:
         return None
     ours = False
     try:
-        ours = _lock(descriptor, or_else=flags != 0 or not _runs(lock))
+        ours = _lock(descriptor, how, or_else=or_else)
         ours = ours and same_file(descriptor, lock)
     finally:
         if not ours:
@@ -210,10 +250,10 @@ def _locked(lock: Path, flags: int = 0) -> int | None:
     return descriptor if ours else None
 
 
-def _lock(descriptor: int, *, or_else: bool) -> bool:
+def _lock(descriptor: int, how: int, *, or_else: bool) -> bool:
     """Lock a file, and return whether that worked, or ``or_else`` if there are no locks."""
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, how | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     except OSError as error:
@@ -257,7 +297,7 @@ def _locks(parent: Path) -> list[Path]:
 
 
 def _sweep(lock: Path, dry_run: bool) -> Iterator[Removed]:
-    descriptor = _locked(lock)
+    descriptor = _locked(lock, fcntl.LOCK_EX, or_else=not _runs(lock))
     if descriptor is None:
         return
     folder = lock.with_name(lock.name.removesuffix(_LOCK))

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import msgspec
 from msgspec import Struct, structs
 
-from steerio.edge.store.folders import SPILL, open_folder, sweep_stale
+from steerio.edge.store.folders import SPILL, open_folder, sweep_stale, take_over_folder
 from steerio.edge.store.segments import SharedMemoryConnector
 from steerio.edge.store.store import SegmentStore, Store
 from steerio.edge.system.descriptors import allow_descriptors
@@ -151,12 +151,19 @@ def _check_server(setting: StoreSetting) -> None:
             connector.close()
 
 
-def own_folders(setting: StoreSetting, opened: ExitStack) -> StoreSetting:
+def own_folders(
+    setting: StoreSetting, opened: ExitStack, before: StoreSetting | None = None
+) -> StoreSetting:
     """Make folders of this process's own in those that file stores are given.
 
     Files that dead processes of this host have left there are removed. The given folder itself may
     be missing, as one in a new run directory is, but not its parent. The folders are removed when
     ``opened`` is closed.
+
+    Args:
+        setting: of the store.
+        opened: closes the folders.
+        before: the setting that this returned in the process whose place this one takes.
 
     Returns:
         the setting for all other processes of the campaign.
@@ -168,16 +175,34 @@ def own_folders(setting: StoreSetting, opened: ExitStack) -> StoreSetting:
         (place,) = _take(setting, ("folder",))
         with contextlib.suppress(OSError):  # the first use of the folder says what is wrong
             Path(place).mkdir(exist_ok=True)
+        taken = None
+        if before is not None and before.kind == "file":
+            (last,) = _take(before, ("folder",))
+            if Path(last).parent.parent == Path(place).absolute():
+                taken = take_over_folder(Path(last))
         sweep_stale(Path(place).absolute())
-        folder = opened.enter_context(open_folder(Path(place).absolute()))
+        folder = opened.enter_context(taken or open_folder(Path(place).absolute()))
         return structs.replace(setting, options={"folder": str(folder.path)})
     if setting.kind == "multi":
         options: dict[str, Any] = {}
+        parts = _parts(before) if before is not None and before.kind == "multi" else {}
         for name, part in _parts(setting).items():
-            own = own_folders(_setting_of(part, setting), opened)
+            last_part = parts.get(name)
+            its = None if last_part is None else _setting_of(last_part, setting)
+            own = own_folders(_setting_of(part, setting), opened, its)
             options[name] = msgspec.to_builtins(structs.replace(part, options=own.options))
         return structs.replace(setting, options=options)
     return setting
+
+
+def own_places(setting: StoreSetting) -> list[Path]:
+    """Return the folders that `own_folders` has made for a setting."""
+    if setting.kind == "file":
+        return [Path(place) for place in _take(setting, ("folder",))]
+    if setting.kind == "multi":
+        parts = [_setting_of(part, setting) for part in _parts(setting).values()]
+        return [place for part in parts for place in own_places(part)]
+    return []
 
 
 def _connect(setting: StoreSetting) -> Any:

@@ -44,6 +44,7 @@ class Connection(Struct, frozen=True):
         random_seed: the seed from which its workers' random numbers follow.
         space: the space of process numbers in which ``pid`` counts, if known (`process_space`).
         role: the only role in which its readers join, or empty for any.
+        rejoin_s: for how many seconds its nodes wait for another broker, if it ends without a word.
     """
 
     host: str
@@ -57,6 +58,7 @@ class Connection(Struct, frozen=True):
     random_seed: int = 0
     space: str = ""
     role: str = ""
+    rejoin_s: float = 300.0
 
     @property
     def observes(self) -> bool:

@@ -112,6 +112,11 @@ class MemoryRouter:
         link = self._links[identity] = MemoryLink(self, identity)
         return link
 
+    @property
+    def has_links(self) -> bool:
+        """Whether any link to it is open."""
+        return bool(self._links)
+
     def deliver(self, peer: bytes, message: ToBroker, frames: Frames) -> None:
         """Take in a message of a link.
 

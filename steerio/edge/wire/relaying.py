@@ -66,12 +66,17 @@ def _listed(count: int, parts: list[bytes]) -> bytes:
     return b"".join((struct.pack(">BH", _LIST_16, count), *parts))
 
 
-def told_to(worker: str, batch: list[Any], runs: list[int]) -> tuple[ms.TellWorker, Frames]:
-    """Return the envelope for a batch to a worker that is sent ``runs`` in it, and its frames."""
+def told_to(
+    worker: str, batch: list[Any], runs: list[int], tasks: list[int]
+) -> tuple[ms.TellWorker, Frames]:
+    """Return the envelope for a batch to a worker, and its frames.
+
+    ``runs`` are the attempts that the worker is sent in it, at these ``tasks``.
+    """
     header = batch[0]
     if len(header) > LONG_HEADER_BYTES:
-        return ms.TellWorker(worker, b"", len(batch), runs), tuple(batch)
-    return ms.TellWorker(worker, header, len(batch) - 1, runs), tuple(batch[1:])
+        return ms.TellWorker(worker, b"", len(batch), runs, tasks), tuple(batch)
+    return ms.TellWorker(worker, header, len(batch) - 1, runs, tasks), tuple(batch[1:])
 
 
 def batches_or_refusal(messages: Sequence[Any], frames: Sequence[Any]) -> list[list[Any]]:

@@ -1,0 +1,167 @@
+"""The command ``steerio worker``: a node of a standing broker, and of any that takes its place.
+
+A node whose broker is gone without a word waits for another in the same run directory, and then
+begins anew, as a fresh process: neither the store nor the keys need be those of before.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import sys
+import time
+from pathlib import Path
+from typing import NoReturn
+
+import click
+import msgspec
+
+from steerio.edge.store.folders import share_folder, sweep_stale
+from steerio.edge.system.descriptors import need_descriptors
+from steerio.edge.wire.addresses import is_local
+from steerio.edge.wire.connection import Connection
+from steerio.edge.wire.keys import NODE
+from steerio.errors import BrokerLost, UsageError
+from steerio.launch.broker_setup import search_path, working_folder
+from steerio.launch.finding import find_broker
+from steerio.launch.hosting import CAMPAIGNS_CORES
+from steerio.launch.ranks import find_rank
+from steerio.launch.walltime import find_end
+from steerio.launch.workers import check_workers, needs_of, parse_workers
+from steerio.model.bounds import named
+from steerio.node.finding_again import FoundBroker
+from steerio.node.main import BROKER_GONE, run_node
+from steerio.node.setup import NodeSetup, clear_up_after_broker
+
+AGAIN = "STEERIO_NODE_AGAIN"
+"""The variable with the memory of a node that begins again."""
+LOOK_S = 0.5
+"""Time between two looks of a node for another broker."""
+
+
+def run_worker(
+    run_dir: str, workers: str, preload: str, name: str | None, walltime: str | None, pin: bool
+) -> int:
+    """Be a node of a running broker; return the exit code.
+
+    Args:
+        run_dir: of the broker.
+        workers: the workers for each pool, as on the command line.
+        preload: modules to import once, with commas between them.
+        name: of the node; by default the host's.
+        walltime: how long it may run, as on the command line.
+        pin: whether each worker gets cores of its own.
+
+    Raises:
+        UsageError: one of these cannot be read, or no broker runs there.
+    """
+    ends = find_end(walltime, os.environ, time.time())
+    asked = parse_workers(workers)
+    counts = check_workers(asked)
+    need_descriptors()
+    name = named(name or socket.gethostname().split(".")[0], "--name")
+    again = os.environ.pop(AGAIN, "")
+    if again:  # this process was a node before
+        before = msgspec.json.decode(again, type=_Before)
+        ends = before.ends
+        connection = _wait_for_broker(run_dir, name, before)
+    else:
+        connection = find_broker(run_dir)
+    address, keys = connection.reach(NODE)
+    local = is_local(address)
+    modules = [module.strip() for module in preload.split(",") if module.strip()]
+    setup = NodeSetup(
+        name=name,
+        address=address,
+        keys=keys,
+        workers=counts,
+        needs=needs_of(asked),
+        preload=dict.fromkeys(counts, modules),
+        path=[*working_folder(), *search_path()],
+        pin=pin and find_rank() is None,  # a launcher binds its ranks to cores
+        spare_cores=CAMPAIGNS_CORES if local else 0,
+        ends=ends,
+        folder=connection.folder if local else "",
+        store=connection.store,
+        objects=connection.objects if local else "",
+        random_seed=connection.random_seed,
+        again=bool(again),
+    )
+
+    def tell(what: str) -> None:
+        with contextlib.suppress(OSError):  # there is no reader any more
+            encoding = sys.stdout.encoding if sys.stdout else "utf-8"  # none if it is closed
+            click.echo(what.encode(encoding, "backslashreplace").decode(encoding))
+
+    signals = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+
+    def look() -> FoundBroker | None:
+        found = _found(run_dir)
+        if found is None:
+            return None
+        stores = [(each.store, each.objects) for each in (found, connection)]
+        return FoundBroker(*found.reach(NODE), same_store=stores[0] == stores[1])
+
+    # while it looks for another broker: no other process is to sweep the objects of the last one
+    with share_folder(Path(setup.objects)) if setup.objects else contextlib.nullcontext():
+        status = run_node(setup, None, tell, look=look)
+    if status not in (0, BROKER_GONE):
+        sweep_stale()  # none waits for the next broker any more, as far as this process knows
+    if status == BROKER_GONE:
+        tell(f"node {name}: the store is another, so it begins as a fresh process")
+        for number, handler in signals.items():
+            signal.signal(number, handler)
+        within_s = connection.rejoin_s if ends is None else ends - time.time()
+        _begin_again(
+            _Before(time.time() + within_s, ends, setup.objects, setup.folder, setup.address)
+        )
+    return status
+
+
+def _found(run_dir: str) -> Connection | None:
+    try:
+        return find_broker(run_dir)
+    except UsageError:
+        return None
+
+
+class _Before(msgspec.Struct, frozen=True, array_like=True):
+    """The memory of a node that begins again.
+
+    Attributes:
+        until: how long it waits for a broker, in Unix seconds.
+        ends: when its walltime is over, if ever.
+        objects, folder, address: the folders of the last broker's objects and sockets, and its
+            address.
+    """
+
+    until: float
+    ends: float | None
+    objects: str
+    folder: str
+    address: str
+
+
+def _wait_for_broker(run_dir: str, name: str, before: _Before) -> Connection:
+    """Return the connection of the broker that takes the place of one that is gone.
+
+    Raises:
+        BrokerLost: none has in time.
+    """
+    objects = before.objects
+    # shared so that none sweeps it: the next broker takes it over
+    with share_folder(Path(objects)) if objects else contextlib.nullcontext():
+        while (connection := _found(run_dir)) is None and time.time() < before.until:
+            time.sleep(LOOK_S)
+    if connection is None:
+        clear_up_after_broker(before.folder, before.address)
+        raise BrokerLost(f"node {name} has waited for a broker in {run_dir}: none has begun")
+    return connection
+
+
+def _begin_again(before: _Before) -> NoReturn:
+    """Be a node of another broker, in a fresh process: nothing that the last one told is of use."""
+    os.environ[AGAIN] = msgspec.json.encode(before).decode()
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])

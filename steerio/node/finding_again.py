@@ -1,0 +1,78 @@
+"""The broker of a node, found again after it was gone, perhaps another in its place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from steerio.edge.system.threads import in_thread
+from steerio.edge.wire.addresses import resolve_address
+from steerio.edge.wire.endpoint import LinkEndpoint
+from steerio.edge.wire.keys import ClientKeys
+from steerio.errors import UsageError
+
+
+class FoundBroker(NamedTuple):
+    """The way to a broker, and whether a node of the last one can go on with it."""
+
+    address: str
+    keys: ClientKeys | None
+    same_store: bool
+    """Whether it has taken over the store of the last one."""
+
+
+class FindsAgain:
+    """Finds the broker of a node again.
+
+    Args:
+        look: returns the broker that is there now, or ``None``; called in a thread.
+        first: the one that was found first.
+        link: the way to it.
+        open_link: opens another.
+    """
+
+    def __init__(
+        self,
+        look: Callable[[], FoundBroker | None],
+        first: FoundBroker,
+        link: LinkEndpoint,
+        open_link: Callable[[FoundBroker], LinkEndpoint],
+    ) -> None:
+        self.wants_fresh = False
+        self._look = look
+        self._found = first
+        self._link = link
+        self._open = open_link
+
+    def __repr__(self) -> str:
+        return f"<FindsAgain, last at {self._found.address}>"
+
+    async def link(self) -> LinkEndpoint | None:
+        """Return a link to the broker that is there now; ``None``: none is, or `wants_fresh`."""
+        found = await in_thread(self._resolved)
+        if found is None:
+            return None
+        if found == self._found:
+            self._link.renew()
+            return self._link
+        if not found.same_store:
+            self.wants_fresh = True
+            return None
+        self._link.close()
+        try:
+            self._link = self._open(found)
+        except UsageError:  # it has just ended
+            return None
+        self._found = found
+        return self._link
+
+    async def is_another(self) -> bool:
+        """Say whether another broker has the place of the one that was found last."""
+        return await in_thread(self._resolved) not in (None, self._found)
+
+    def _resolved(self) -> FoundBroker | None:
+        try:
+            found = self._look()
+            return found and found._replace(address=resolve_address(found.address))
+        except UsageError:
+            return None

@@ -1,0 +1,36 @@
+"""The standing broker of a simulated cluster, which may die, and another take its place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from steerio.broker.succession import OnlyBroker
+from steerio.edge.wire.endpoint import LinkEndpoint
+from steerio.model.objects import Version
+
+
+class SimulatedSuccession(OnlyBroker):
+    """The place of each broker of one cluster; the last one's versions are in memory."""
+
+    def keep_versions(self, newest: Mapping[str, Version]) -> None:
+        """Keep the newest versions for the next broker."""
+        self.versions: Mapping[str, Version] = dict(newest)
+
+
+class SimulatedFinder:
+    """Finds the broker of a simulated cluster again."""
+
+    def __init__(self, is_there: Callable[[], bool], link: LinkEndpoint) -> None:
+        self._is_there = is_there
+        self._link = link
+
+    async def find(self) -> LinkEndpoint | None:
+        """Return the client's link, renewed, if a broker is there."""
+        if not self._is_there():
+            return None
+        self._link.renew()
+        return self._link
+
+    async def is_another(self) -> bool:
+        """Say no: another one says itself that it does not know the client."""
+        return False

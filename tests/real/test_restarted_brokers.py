@@ -1,0 +1,197 @@
+"""A standing broker is killed and started again, while campaigns and nodes are joined to it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import shutil
+import signal
+import sys
+import time
+from collections import Counter
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+import steerio
+from steerio import BrokerReturned, UsageError
+from steerio.session.run_dir import refuse_used
+from tests.real import deeds, programs
+from tests.real.programs import Program, running, steerio_command
+from tests.real.tables import read_table
+from tests.real.test_standing_broker import broker_in, workers_in
+
+SEARCH = """
+import os, time
+from pathlib import Path
+import numpy
+from steerio import Board, Campaign, on_idle, on_success, task
+
+@task(pool="simulate")
+def measure(campaign, x, shift):
+    with open("ran", "a") as ran:
+        ran.write(f"{campaign} {x}\\n")
+    time.sleep(0.02)
+    return x + int(shift.sum())
+
+NAME = os.environ.get("CAMPAIGN", "")
+
+def by_number(item):
+    return item[1]
+
+class Search(Campaign):
+    workers = {"simulate": 1}
+
+    def __init__(self, items: int = 100) -> None:
+        some = [(NAME, x, numpy.ones(1_000)) for x in range(items)]
+        self.todo = Board(measure, some, key=by_number)
+        self.told = []
+
+    @on_success(measure)
+    async def note(self, result) -> None:
+        self.told.append((result.args[1], result.value))
+
+    async def finish(self) -> None:
+        told = sorted(self.told)
+        assert told == [(x, x + 1_000) for x in range(len(told))], told
+        print(f"told {len(told)} times")
+"""
+
+
+def killed_and_started(stack: ExitStack, folder: Path, broker: Program, *options: str) -> Program:
+    """Kill a broker, and start another in its place."""
+    broker.signal(signal.SIGKILL)
+    broker.status()
+    return stack.enter_context(broker_in(folder, *options))
+
+
+def wait_for_lines(path: Path, count: int) -> None:
+    """Wait until a file has so many lines."""
+    until = time.monotonic() + programs.START_S
+    while not path.exists() or len(path.read_text().splitlines()) < count:
+        assert time.monotonic() < until, path
+        time.sleep(0.05)
+
+
+def play(
+    folder: Path,
+    kills: int,
+    every_s: float,
+    items: int,
+    nodes: int,
+    *options: str,
+    far: bool = False,
+) -> None:
+    """Run two campaigns on a broker that dies again and again; both have each result once.
+
+    With ``far`` nodes and campaigns take themselves for ones of another host, and speak over TCP.
+    """
+    elsewhere = ("unshare", "--uts", "sh", "-c", 'hostname far; exec "$@"', "sh") if far else ()
+    (folder / "search.py").write_text(SEARCH)
+    with ExitStack() as stack:
+        broker = stack.enter_context(broker_in(folder, *options))
+        worker = ("worker", "--join", "broker", "--workers", "simulate=1", "--name")
+        joined = [
+            stack.enter_context(running(*elsewhere, *steerio_command(*worker, f"n{n}"), cwd=folder))
+            for n in range(nodes)
+        ]
+        command = ("run", "search.py", "--items", str(items), "--join", "broker", "--run-dir")
+        campaigns = [
+            stack.enter_context(
+                running(
+                    *elsewhere,
+                    *steerio_command(*command, name),
+                    cwd=folder,
+                    env={"CAMPAIGN": name},
+                )
+            )
+            for name in ("one", "other")
+        ]
+        rng = random.Random(kills)
+        wait_for_lines(folder / "ran", 10)
+        for _ in range(kills):
+            time.sleep(rng.uniform(0.2, 1.8) * every_s)
+            broker = killed_and_started(stack, folder, broker, *options)
+        for campaign in campaigns:
+            assert campaign.status(within_s=300) == 0, campaign
+            assert f"told {items} times" in campaign.output, campaign
+        with running(*steerio_command("stop", "broker"), cwd=folder) as stop:
+            assert stop.status() == 0, stop
+        for node in joined:
+            assert node.status() == 0, node
+            assert node.output.count("has joined") > 1, node
+    ran = Counter((folder / "ran").read_text().splitlines())
+    again = sum(ran.values()) - len(ran)
+    sys.stdout.write(f"{sum(ran.values())} runs of {len(ran)} tasks: {again} again\n")
+    assert again <= (kills + 1) * 40 * nodes
+
+
+def test_campaigns_go_on_as_often_as_their_broker_dies(tmp_path: Path) -> None:
+    play(tmp_path, kills=3, every_s=1.5, items=150, nodes=2)
+
+
+def test_nodes_and_campaigns_over_tcp_find_the_next_broker_as_well(tmp_path: Path) -> None:
+    if os.geteuid() or not shutil.which("unshare"):
+        pytest.skip("takes a host's name of its own")
+    play(tmp_path, 1, 1.0, 60, 1, "--host", "127.0.0.1", far=True)
+
+
+@pytest.mark.stress
+def test_a_broker_dies_every_ten_seconds_for_three_minutes(tmp_path: Path) -> None:
+    play(tmp_path, kills=18, every_s=10.0, items=6_000, nodes=3)
+
+
+async def test_a_session_goes_on_with_all_that_it_had(tmp_path: Path) -> None:
+    place = tmp_path / "broker"
+    with ExitStack() as stack:
+        broker = stack.enter_context(broker_in(tmp_path))
+        stack.enter_context(workers_in(tmp_path, "--workers", "default=1"))
+        async with (
+            steerio.connect(place, name="notebook") as session,
+            session.events(BrokerReturned) as events,
+        ):
+            reference = await session.put(bytes(3_000_000))
+            assert await session.versions("model").publish([1]) == 1
+            assert await session.run(len, reference) == 3_000_000
+            slow = session.submit(deeds.wait_and_return, 7, 2.0)
+            queued = session.submit(deeds.double, 4)
+            large = session.submit(bytes, 3_000_000)
+            items = session.submit(deeds.count_slowly_to, 5).items()
+            await asyncio.sleep(0.5)
+            await asyncio.to_thread(killed_and_started, stack, tmp_path, broker)
+            assert (await anext(events)).incarnation == 2
+            assert await slow == 7
+            assert await queued == 8
+            assert await large == bytes(3_000_000)
+            assert [item async for item in items] == list(range(5)), "none had been taken before"
+            assert await session.run(len, reference) == 3_000_000, "the store was taken over"
+            assert await reference == bytes(3_000_000)
+            assert await session.versions("model").publish([2]) == 2
+            latest = session.versions("model").latest
+            assert await session.run(len, latest) == 1
+            assert (await session.status()).clients == ["notebook"]
+        async with steerio.connect(place, name="late") as session:
+            assert (await session.versions("model").current()).version == 2
+        with running(*steerio_command("stop", "broker"), cwd=tmp_path) as stop:
+            assert await asyncio.to_thread(stop.status) == 0, stop
+    table = read_table(place / "tasks.jsonl")
+    assert table.task_id.is_unique
+
+
+def test_a_broker_in_the_place_of_one_that_lives_or_on_another_host_is_refused(
+    tmp_path: Path,
+) -> None:
+    with broker_in(tmp_path) as broker:
+        again = steerio_command("broker", "--run-dir", "broker")
+        with running(*again, cwd=tmp_path) as program:
+            assert program.status() == 2
+        assert "a broker runs in broker already" in program.output
+        assert "--take-over" not in program.output
+        with running(*again, "--take-over", cwd=tmp_path) as program:
+            assert program.status() == 2, "it can be seen that it lives"
+        broker.signal(signal.SIGTERM)
+        assert broker.status() == 0
+    with pytest.raises(UsageError, match="holds another run"):
+        refuse_used(tmp_path / "broker")
