@@ -19,7 +19,7 @@ import steerio
 from steerio import BrokerReturned, UsageError
 from steerio.session.run_dir import refuse_used
 from tests.real import deeds, programs
-from tests.real.programs import Program, running, steerio_command
+from tests.real.programs import Program, python, running, steerio_command
 from tests.real.tables import read_table
 from tests.real.test_standing_broker import broker_in, workers_in
 
@@ -75,6 +75,13 @@ def wait_for_lines(path: Path, count: int) -> None:
         time.sleep(0.05)
 
 
+def namespace() -> tuple[str, ...]:
+    """Return a command under which a program takes itself for one of another host."""
+    if os.geteuid() or not shutil.which("unshare"):
+        pytest.skip("takes a host's name of its own")
+    return "unshare", "--uts", "sh", "-c", 'hostname far; exec "$@"', "sh"
+
+
 def play(
     folder: Path,
     kills: int,
@@ -88,7 +95,7 @@ def play(
 
     With ``far`` nodes and campaigns take themselves for ones of another host, and speak over TCP.
     """
-    elsewhere = ("unshare", "--uts", "sh", "-c", 'hostname far; exec "$@"', "sh") if far else ()
+    elsewhere = namespace() if far else ()
     (folder / "search.py").write_text(SEARCH)
     with ExitStack() as stack:
         broker = stack.enter_context(broker_in(folder, *options))
@@ -133,14 +140,56 @@ def test_campaigns_go_on_as_often_as_their_broker_dies(tmp_path: Path) -> None:
 
 
 def test_nodes_and_campaigns_over_tcp_find_the_next_broker_as_well(tmp_path: Path) -> None:
-    if os.geteuid() or not shutil.which("unshare"):
-        pytest.skip("takes a host's name of its own")
     play(tmp_path, 1, 1.0, 60, 1, "--host", "127.0.0.1", far=True)
 
 
 @pytest.mark.stress
 def test_a_broker_dies_every_ten_seconds_for_three_minutes(tmp_path: Path) -> None:
     play(tmp_path, kills=18, every_s=10.0, items=6_000, nodes=3)
+
+
+LONG = """
+import asyncio, sys, time
+import steerio
+
+@steerio.task
+def long(x):
+    with open("ran", "a") as ran:
+        ran.write("began\\n")
+    time.sleep(6)
+    with open("ran", "a") as ran:
+        ran.write("ended\\n")
+    return x + 1
+
+async def main():
+    async with steerio.connect("broker") as session:
+        result = await session.submit(long, 1).result()
+        print(result.value, result.attempt, round(result.timings.run_s))
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("far", [False, True], ids=["here", "afar"])
+def test_a_task_that_runs_goes_on_though_its_broker_dies_twice(tmp_path: Path, far: bool) -> None:
+    elsewhere = namespace() if far else ()
+    options = ("--host", "127.0.0.1") if far else ()
+    (tmp_path / "long.py").write_text(LONG)
+    with ExitStack() as stack:
+        broker = stack.enter_context(broker_in(tmp_path, *options))
+        worker = steerio_command("worker", "--join", "broker")
+        node = stack.enter_context(running(*elsewhere, *worker, cwd=tmp_path))
+        asks = stack.enter_context(running(*elsewhere, *python("long.py"), cwd=tmp_path))
+        wait_for_lines(tmp_path / "ran", 1)
+        broker = killed_and_started(stack, tmp_path, broker, *options)
+        time.sleep(2)
+        broker = killed_and_started(stack, tmp_path, broker, *options)
+        assert asks.status() == 0, asks
+        assert "2 1 6" in asks.output, asks
+        assert (tmp_path / "ran").read_text() == "began\nended\n", "it ran once"
+        with running(*steerio_command("stop", "broker"), cwd=tmp_path) as stop:
+            assert stop.status() == 0, stop
+        assert node.status() == 0, node
 
 
 async def test_a_session_goes_on_with_all_that_it_had(tmp_path: Path) -> None:
