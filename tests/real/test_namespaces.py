@@ -171,3 +171,46 @@ async def test_a_node_whose_link_was_down_beyond_its_lease_is_taken_back(
             async with asyncio.timeout(WITHIN_S * 3):
                 assert await here.session.gather(*tasks) == [2 * number for number in range(50)]
             await until(lambda: ended_once(here, tasks))
+
+
+STEADY = """
+import asyncio, sys, time
+import steerio
+from tests.real.deeds import wait_and_return
+
+async def main():
+    async with steerio.connect(sys.argv[1], name="afar") as session:
+        began, told = time.monotonic(), []
+        while time.monotonic() < began + float(sys.argv[2]):
+            told += await session.gather(*session.map(wait_and_return, range(20)))
+            print("told", len(told), flush=True)
+        assert told == [number % 20 for number in range(len(told))]
+        print("all is well")
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.stress
+@pytest.mark.parametrize("for_s", [5, 20, 60])
+async def test_nodes_and_clients_go_on_after_a_cut_of(
+    for_s: int, tmp_path: Path, link: Link
+) -> None:
+    (tmp_path / "steady.py").write_text(STEADY)
+    async with site(tmp_path, Settings()) as here, here.node(link.namespace):
+        program = (sys.executable, "steady.py", str(here.afar), str(for_s + 20))
+        command = ("ip", "netns", "exec", link.namespace, *program)
+        with running(*command, cwd=tmp_path) as client:
+            await asyncio.to_thread(client.wait_for, "told 100")
+            link.down()
+            mine = here.session.map(deeds.wait_and_return, range(20))
+            await asyncio.sleep(for_s)
+            link.up()
+            began = asyncio.get_running_loop().time()
+            assert await here.session.gather(*mine) == list(range(20))
+            back_s = asyncio.get_running_loop().time() - began
+            assert await asyncio.to_thread(client.status, 2 * for_s + 60) == 0, client
+            assert "all is well" in client.output
+        sys.stdout.write(f"a cut of {for_s} s: tasks of before ended {back_s:.1f} s after it\n")
+        ended = [event.task_id for event in here.seen(TaskEnded) if event.ended_as != "cancelled"]
+        assert len(ended) == len(set(ended)), "each ended once"
