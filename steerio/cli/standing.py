@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import msgspec
 
 from steerio.edge.encoding.references import in_words
 from steerio.edge.record.broker_file import FILE as BROKER_FILE
+from steerio.edge.record.broker_file import alone_in
 from steerio.edge.system.inheritance import fill_standard
 from steerio.edge.wire.connection import FILE_NAME, Connection, read_connection
 from steerio.errors import BrokerLost, UsageError
@@ -69,14 +72,14 @@ def run_broker(
     if port and host is None:
         raise UsageError("--port goes with --host ADDRESS: without it nothing listens on TCP")
     check_asked(setting, host)
-    before = None if run_dir is None else _find_predecessor(run_dir, take_over=take_over)
-    if before is not None and random_seed is None:
-        random_seed = before.random_seed
     if run_dir is not None and (Path(run_dir) / BROKER_FILE).exists():
         folder = reopen_for_broker(run_dir)
     else:
         folder = make_run_dir(run_dir, "broker")
-    with logging_to(folder):
+    with _alone_in(folder, take_over=take_over), logging_to(folder):
+        before = None if run_dir is None else _find_predecessor(run_dir, take_over=take_over)
+        if before is not None and random_seed is None:
+            random_seed = before.random_seed
         setup = BrokerSetup(
             workers={},
             closed=False,
@@ -91,6 +94,22 @@ def run_broker(
         )
         with asyncio.Runner(loop_factory=loop_factory()) as runner:
             runner.run(_serve(Hosting(setup), folder))
+
+
+@contextlib.contextmanager
+def _alone_in(folder: Path, *, take_over: bool) -> Generator[None, None, None]:
+    """Have a run directory for one broker, as long as it lives.
+
+    Raises:
+        UsageError: another one is there, or is just starting.
+    """
+    with contextlib.ExitStack() as opened:
+        try:
+            opened.enter_context(alone_in(folder))
+        except BlockingIOError:
+            _find_predecessor(str(folder), take_over=take_over)  # it says which one, if it can
+            raise UsageError(f"another broker is just starting in {folder}") from None
+        yield
 
 
 def _find_predecessor(run_dir: str, *, take_over: bool) -> Connection | None:

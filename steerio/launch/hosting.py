@@ -134,6 +134,10 @@ class Hosting:
             if self._setup.workers:
                 self._start_node()
         except BaseException:
+            if self._setup.before is not None:
+                # the folders of its predecessor, whose clients wait, are for the next that starts;
+                # a fresh one is swept then, as this process ends
+                self._opened.pop_all()
             await self.close("the start failed")
             raise
 

@@ -7,6 +7,7 @@ import os
 import random
 import shutil
 import signal
+import socket
 import sys
 import time
 from collections import Counter
@@ -17,6 +18,7 @@ import pytest
 
 import steerio
 from steerio import BrokerReturned, UsageError
+from steerio.edge.record.broker_file import alone_in
 from steerio.session.run_dir import refuse_used
 from tests.real import deeds, programs
 from tests.real.programs import Program, python, running, steerio_command
@@ -227,6 +229,36 @@ async def test_a_session_goes_on_with_all_that_it_had(tmp_path: Path) -> None:
             assert await asyncio.to_thread(stop.status) == 0, stop
     table = read_table(place / "tasks.jsonl")
     assert table.task_id.is_unique
+
+
+async def test_a_start_that_fails_leaves_the_store_to_the_next(tmp_path: Path) -> None:
+    place = tmp_path / "broker"
+    with ExitStack() as stack:
+        broker = stack.enter_context(broker_in(tmp_path, "--host", "127.0.0.1"))
+        async with steerio.connect(place, name="notebook") as session:
+            reference = await session.put(bytes(3_000_000))
+            broker.signal(signal.SIGKILL)
+            await asyncio.to_thread(broker.status)
+            with socket.create_server(("127.0.0.1", 0)) as taken:
+                port = str(taken.getsockname()[1])
+                again = ("broker", "--run-dir", "broker", "--host", "127.0.0.1", "--port", port)
+                with running(*steerio_command(*again), cwd=tmp_path) as failing:
+                    assert await asyncio.to_thread(failing.status) == 2
+                    assert "Address already in use" in failing.output
+            last = stack.enter_context(broker_in(tmp_path, "--host", "127.0.0.1"))
+            assert (await session.status()).clients == ["notebook"]
+            assert await reference == bytes(3_000_000)
+        last.signal(signal.SIGTERM)
+        assert last.status() == 0
+
+
+def test_one_of_two_brokers_that_start_at_once_is_refused(tmp_path: Path) -> None:
+    with alone_in(tmp_path):
+        (tmp_path / "broker.json").write_text("")
+        again = steerio_command("broker", "--run-dir", ".")
+        with running(*again, cwd=tmp_path) as program:
+            assert program.status() == 2
+            assert "another broker is just starting" in program.output
 
 
 def test_a_broker_in_the_place_of_one_that_lives_or_on_another_host_is_refused(

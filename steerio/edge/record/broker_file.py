@@ -7,7 +7,11 @@ again, and the newest versions, whose publishers may be gone.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+import fcntl
+import logging
+import os
+from collections.abc import Generator, Mapping
 from pathlib import Path
 
 import msgspec
@@ -17,9 +21,31 @@ from steerio.edge.system.own_files import from_json, read_own, to_json, write_ow
 from steerio.errors import UsageError
 from steerio.model.objects import Version
 
+log = logging.getLogger("steerio.broker")
+
 FILE = "broker.json"
 NUMBERS = 1_000
 """Numbers of clients that are set aside at a time."""
+
+
+@contextlib.contextmanager
+def alone_in(run_dir: Path) -> Generator[None, None, None]:
+    """Keep other brokers from beginning in a run directory, if its file system has locks.
+
+    Raises:
+        BlockingIOError: another one has begun there, and may not be found yet.
+    """
+    descriptor = os.open(run_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise
+        except OSError as error:
+            log.debug("brokers cannot exclude each other in %s: %s", run_dir, error)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 class _LeftToNext(Struct, frozen=True):
