@@ -130,10 +130,15 @@ class Welcome:
             OSError: the number cannot be noted.
         """
         number = message.returns
-        if number < 0:
-            return self._succession.next_client()
+        if number >= 0:
+            return None if self._in_use(number) else number
+        while self._in_use(number := self._succession.next_client()):
+            pass  # a client has come back with a number of which nothing was noted here
+        return number
+
+    def _in_use(self, number: int) -> bool:
         taken = any(client.client_number == number for client in self._peers.clients.values())
-        return None if taken or self._core.has_tasks_of(number) else number
+        return taken or self._core.has_tasks_of(number)
 
     def _welcome_worker(self, peer: Peer, message: ms.JoinWorker, now: float) -> str:
         """Let a worker in, or return why not."""

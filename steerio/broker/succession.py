@@ -13,7 +13,7 @@ class Succession(Protocol):
     """The place of a broker among those that begin in one run directory."""
 
     incarnation: int
-    """How many brokers have begun there."""
+    """How many brokers have begun there; 0: no other will."""
     returns: bool
     """Whether the one before ended without a word, so that its clients may come back."""
     versions: Mapping[str, Version]
@@ -44,7 +44,7 @@ class OnlyBroker:
     """The place of a broker that no other follows: it ends with its campaign."""
 
     def __init__(self) -> None:
-        self.incarnation = 1
+        self.incarnation = 0
         self.returns = False
         self.versions: Mapping[str, Version] = {}
         self._clients = itertools.count()

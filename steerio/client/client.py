@@ -95,6 +95,9 @@ class Client(ClientTasks):
         accepted = await self._joining.ask(request, timeout_s)
         self._request = structs.replace(request, returns=accepted.number)
         self._line.observes = accepted.observes
+        if not accepted.incarnation:
+            self._coming_back = None
+            self._ends_with_broker()
         self._let_in(accepted)
 
     def _let_in(self, accepted: ms.Accepted) -> None:
@@ -142,8 +145,6 @@ class Client(ClientTasks):
         self._line.flush_last()
         self._lose("this session was closed", "cancelled")
         self._line.close()
-        if self._coming_back is not None:
-            self._coming_back.cancel()
 
     async def wait_closed(self) -> None:
         """Wait, after `close`, until nothing is under way any more."""
@@ -245,7 +246,7 @@ class Client(ClientTasks):
         another = accepted.incarnation != self._incarnation
         self._let_in(accepted)
         self._types.clear()
-        self.watch.restate(accepted.events)
+        self.watch.restate(accepted.events if another else None)
         self.objects.restate()
         self.requests.restate(afresh=another)
         await self._submit_again()
@@ -257,7 +258,11 @@ class Client(ClientTasks):
         if self._line.lost:
             return
         self._line.end(reason)
+        if self._coming_back is not None:
+            self._coming_back.cancel()
         self._reserved.clear()
+        if self._outstanding is not None:
+            self._outstanding.clear()
         self.objects.lose(reason)
         sinks, self.sinks = self.sinks, {}
         why = reason if ended_as == "cancelled" else f"the broker is gone: {reason}"

@@ -67,7 +67,12 @@ class ClientTasks:
         """The tasks that another broker would have to be told of, if there may be one."""
         if comes_back:
             self._outstanding = Outstanding()
-            self.objects.keep_count()
+            self.objects.keep_count(wanted=True)
+
+    def _ends_with_broker(self) -> None:
+        """Keep no account for another broker: a campaign's own has no successor."""
+        self._outstanding = None
+        self.objects.keep_count(wanted=False)
 
     @property
     def last_id(self) -> int:
@@ -220,6 +225,8 @@ class ClientTasks:
             self._note_hold(message)
         if sink is not None:
             sink.settled(message, frames)
+        elif message.stored is not None:
+            self.objects.let_go(message.stored.name)  # a second result, of which none will hear
 
     def _deal_item(self, message: ms.TaskItem, frames: Frames) -> None:
         sink = self.sinks.get(message.task_id)
@@ -247,11 +254,13 @@ class ClientTasks:
     async def _submit_again(self) -> None:
         """Submit the tasks again that have not ended; those that are to be cancelled end here."""
         assert self._outstanding is not None
-        for number, reason in self._outstanding.take_cancelled():
-            self.say(ms.CancelTasks([number], reason))  # a node may have gone on with it
-            self._end_unsent(number, "cancelled", reason)
         count = 0
-        for task, changes in self._outstanding.all():
+        for number, task, changes in self._outstanding.all():
+            reason = self._outstanding.take_cancelled(number)  # perhaps since the last turn
+            if reason is not None:
+                self.say(ms.CancelTasks([number], reason))  # a node may have gone on with it
+                self._loop.call_soon(self._end_unsent, number, "cancelled", reason)
+                continue
             self.say(task.again(self._types.number(task.spec)), task.frames)
             for change in changes:
                 self.say(change)

@@ -86,7 +86,7 @@ class ComingBack:
 
     def cancel(self) -> None:
         """End the search, in the next turns of the loop."""
-        if self._task is not None:
+        if self._task is not None and self._task is not asyncio.current_task(self._loop):
             self._task.cancel()
 
     async def ended(self) -> None:
@@ -113,6 +113,13 @@ class ComingBack:
             gone("another broker has its place")
 
     async def _come_back(self, reason: str, within_s: float) -> None:
+        try:
+            await self._search(reason, within_s)
+        except Exception as error:
+            self._give_up(f"{reason}; and now: {error!r}")  # else nothing would end the waits
+            raise
+
+    async def _search(self, reason: str, within_s: float) -> None:
         wait_s = FIRST_S
         while True:
             try:

@@ -45,9 +45,9 @@ class ClientObjects:
         self._say(ms.HoldObject(stored))
         self.holds(stored)
 
-    def keep_count(self) -> None:
-        """Note from now on which objects are held here, for `restate`."""
-        self._holds = {}
+    def keep_count(self, *, wanted: bool) -> None:
+        """Note from now on which objects are held here, for `restate`, or do not."""
+        self._holds = {} if wanted else None
 
     def holds(self, stored: StoredObject) -> None:
         """Take in that one more hold of an object is this client's."""

@@ -89,19 +89,24 @@ class Outstanding:
         if task is not None:
             task.attempt = message.attempt
 
-    def take_cancelled(self) -> list[tuple[int, str]]:
-        """Return, once, the tasks that need not be told again, and why."""
-        cancelled, self._cancelled = self._cancelled, {}
-        for number in cancelled:
-            self._tasks.pop(number, None)
-        return list(cancelled.items())
+    def take_cancelled(self, number: int) -> str | None:
+        """Forget a task that need not be told again, and return why; ``None``: it has to be."""
+        reason = self._cancelled.pop(number, None)
+        if reason is not None:
+            del self._tasks[number]
+        return reason
 
-    def all(self) -> Iterator[tuple[OutstandingTask, Iterable[Change]]]:
+    def all(self) -> Iterator[tuple[int, OutstandingTask, Iterable[Change]]]:
         """Yield each task that has not ended by then, and the messages that belong behind it."""
         for number in list(self._tasks):
             task = self._tasks.get(number)
             if task is not None:
-                yield task, (task.changes or {}).values()
+                yield number, task, (task.changes or {}).values()
+
+    def clear(self) -> None:
+        """Forget all: no other broker will be told."""
+        self._tasks.clear()
+        self._cancelled.clear()
 
     def _change(self, number: int, change: Change) -> None:
         task = self._tasks.get(number)

@@ -113,16 +113,18 @@ class ClientWatch:
 
     # -- from the client ----------------------------------------------------------------------
 
-    def restate(self, before: int) -> None:
+    def restate(self, before: int | None) -> None:
         """Ask a broker again for all news.
 
         Args:
-            before: the number of the last event before its own: it may give out later numbers
-                again, which an earlier one had not recorded yet.
+            before: the number of the last event before its own, if it is another than before: it
+                may give out later numbers again, which an earlier one had not recorded yet.
         """
         for number, message in self._asked.items():
-            seen = self._seen.get(number, before)
-            self._line.send(structs.replace(message, since=min(seen, before)))
+            since = self._seen.get(number, message.since if before is None else before)
+            if since is not None and before is not None:
+                since = min(since, before)
+            self._line.send(structs.replace(message, since=since))
         if self._on_pools:
             self._line.send(ms.WatchPools(self._watches_idle))
         if self._watches_tasks:

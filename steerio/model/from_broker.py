@@ -21,8 +21,8 @@ class Accepted(Struct, frozen=True, gc=False, array_like=True, tag=50):
     """You are in: under this number; a client among these pools, a node under this name.
 
     ``settings`` are those of the broker, and yours from now on. A client that ``observes`` may send
-    `messages.FromObserver` only. ``incarnation`` is the broker's, and ``events`` the number of the
-    last event before its own.
+    `messages.FromObserver` only. ``incarnation`` is the broker's (0: no other will take its place),
+    and ``events`` the number of the last event before its own.
     """
 
     number: int
@@ -30,7 +30,7 @@ class Accepted(Struct, frozen=True, gc=False, array_like=True, tag=50):
     name: str = ""
     settings: Settings = Settings()
     observes: bool = False
-    incarnation: int = 1
+    incarnation: int = 0
     events: int = 0
 
 
