@@ -126,6 +126,8 @@ class Broker:
         if self._succession.returns:
             its = self._succession
             self.core.returned_as(its.incarnation, its.versions, clock())
+            # its clients come back one by one: one may hold an object that another lets go
+            self._performer.spare_until(clock() + self.core.settings.lease_s)
 
     def __repr__(self) -> str:
         return f"<Broker {len(self._peers)} peers, {self.core}>"
@@ -192,6 +194,7 @@ class Broker:
         with self._lock:
             for peer in self._peers:
                 peer.send(ms.Closing(reason))
+            self._performer.spare_until(-inf)
             self.core.broker_ends()
             self._finish(self._clock())
             for router in self.routers:
@@ -260,7 +263,7 @@ class Broker:
 
     def _soonest(self) -> float:
         """Return when to step again at the latest."""
-        soonest = self._share_at
+        soonest = min(self._share_at, self._performer.spares_until)
         if self._record is not None:
             soonest = min(soonest, self._record.next_at)
         next_deadline = self.core.next_look
@@ -274,6 +277,7 @@ class Broker:
         Orders to local workers go out first.  No result leaves before it is recorded.
         """
         for _ in range(ROUNDS):
+            self._keep_versions()
             effects = self.core.take_effects()
             changed = bool(effects) or self.core.has_events
             if changed and decisions.isEnabledFor(logging.DEBUG):
@@ -281,7 +285,6 @@ class Broker:
                     decisions.debug("%s", decision)
             self._performer.perform(effects, now)
             gone = self._flush(self._first)
-            self._keep_versions()
             self._record_and_share()
             if changed:
                 self._share_pools(now)
@@ -293,7 +296,10 @@ class Broker:
                 return
 
     def _keep_versions(self) -> None:
-        """Keep the newest versions for the next broker, before anyone hears of a new one."""
+        """Keep the newest versions for the next broker, before anyone hears of a new one.
+
+        Also before the objects of those that were newest are removed.
+        """
         count = self.core.versions_published
         if count != self._kept_versions:
             self._kept_versions = count

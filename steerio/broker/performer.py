@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Collection, Container
+from math import inf
 from typing import Any, Literal, Protocol
 
 from steerio.broker.peers import Peers
@@ -70,6 +71,9 @@ class Performer:
         self._incarnation = incarnation
         self._sweeper = sweeper
         self._held = held
+        self._spares_until = -inf
+        self._spared: list[bytes] = []
+        self._spared_makers: list[str] = []
         self._by_kind: dict[type, Callable[[Any, float], None]] = {
             fx.DefineType: self.define_type,
             fx.SendTask: self.send_task,
@@ -94,6 +98,8 @@ class Performer:
 
     def perform(self, effects: list[fx.Effect], now: float) -> None:
         """Perform effects, in order."""
+        if now >= self.spares_until:
+            self._remove_spared()
         by_kind = self._by_kind
         for effect in effects:
             by_kind[type(effect)](effect, now)
@@ -275,8 +281,11 @@ class Performer:
 
     def free_objects(self, effect: fx.FreeObjects, now: float) -> None:
         """Have objects removed."""
-        del now
-        if self._sweeper is not None:
+        if self._sweeper is None:
+            return
+        if now < self._spares_until:
+            self._spared += effect.names
+        else:
             self._sweeper.free(effect.names)
 
     def forget_copies(self, effect: fx.ForgetCopies, now: float) -> None:
@@ -286,9 +295,28 @@ class Performer:
 
     def sweep_objects(self, effect: fx.SweepObjects, now: float) -> None:
         """Have the objects removed that makers which are gone have left."""
-        del now
-        if self._sweeper is not None:
+        if self._sweeper is None:
+            return
+        if now < self._spares_until:
+            self._spared_makers += effect.makers
+        else:
             self._sweeper.sweep(effect.makers, self._held)
+
+    def spare_until(self, when: float) -> None:
+        """Remove no objects before this time: not all that hold some have said so yet."""
+        self._spares_until = when
+
+    @property
+    def spares_until(self) -> float:
+        """When to remove the objects that were spared; infinite if none were."""
+        return self._spares_until if self._spared or self._spared_makers else inf
+
+    def _remove_spared(self) -> None:
+        spared, self._spared = dict.fromkeys(self._spared), []
+        makers, self._spared_makers = self._spared_makers, []
+        if self._sweeper is not None:
+            self._sweeper.free([name for name in spared if name not in self._held])
+            self._sweeper.sweep(makers, self._held)
 
     def fetch_ahead(self, effect: fx.FetchCopies, now: float) -> None:
         """Have a node fetch objects."""

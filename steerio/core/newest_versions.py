@@ -32,6 +32,8 @@ class NewestVersions:
         self.newest: dict[str, Version] = {}
         self.published = 0
         """How many versions were published, of all names."""
+        self._restored: dict[str, bytes] = {}
+        """The objects of versions that an earlier broker had, until others are published."""
         self._holdings = holdings
         self._log = log
         self._waiting: dict[str, dict[VersionWaiter, None]] = {}
@@ -45,8 +47,10 @@ class NewestVersions:
 
         Its number is ``number`` or more.
         """
-        self.published += 1
         before = self.newest.get(name)
+        if before is not None and self._restored.pop(name, b"") == stored.name:
+            return []  # published already: the broker before this one could not answer
+        self.published += 1
         number = max(number, before.number + 1 if before else 1)
         version = self.newest[name] = Version(number, stored)
         holder = ("version", name)
@@ -64,6 +68,7 @@ class NewestVersions:
         """Have these versions, which an earlier broker had: no event tells of them again."""
         for name, version in newest.items():
             self.newest[name] = version
+            self._restored[name] = version.stored.name
             self._holdings.hold(version.stored, ("version", name))
 
     def ask(self, name: str, waiter: VersionWaiter) -> Version | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import random
 import sys
@@ -15,6 +16,7 @@ import pytest
 from steerio import (
     BrokerReturned,
     Cancelled,
+    ClientLost,
     ItemsRestarted,
     Lost,
     Session,
@@ -24,6 +26,9 @@ from steerio import (
     TaskStarted,
     UsageError,
 )
+from steerio.client import client_tasks
+from steerio.edge.wire.endpoint import LinkEndpoint
+from steerio.model import messages
 from steerio.testing import (
     KillWorker,
     Model,
@@ -182,6 +187,130 @@ async def test_a_broker_that_does_not_come_back_is_given_up_in_time() -> None:
         result = await far.submit(simulation, 20.0).result()
         assert isinstance(result, Lost)
         assert now() == pytest.approx(5 + AWAY_S, abs=5)
+
+
+@in_virtual_time
+async def test_a_cancellation_counts_while_many_tasks_are_submitted_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(client_tasks, "AGAIN_AT_ONCE", 1)
+    async with (
+        cluster_of(1, faults=[RestartBroker(5, for_s=10)]) as cluster,
+        cluster.session("far", host="laptop") as far,
+    ):
+        tasks = [far.submit(simulation, 20.0) for _ in range(3)]
+        resume = far.client._line.resume
+
+        def resume_and_cancel(link: LinkEndpoint) -> None:
+            resume(link)
+            asyncio.get_running_loop().call_soon(tasks[2].cancel, "not needed")
+
+        monkeypatch.setattr(far.client._line, "resume", resume_and_cancel)
+        result = await tasks[2].result()
+        assert isinstance(result, Cancelled)
+        assert result.reason == "not needed"
+
+
+@in_virtual_time
+async def test_whatever_goes_wrong_in_the_search_ends_the_waits() -> None:
+    async def fail() -> None:
+        raise OSError("too many open files")
+
+    async with (
+        cluster_of(1, faults=[RestartBroker(5, for_s=10)]) as cluster,
+        cluster.session("far", host="laptop") as far,
+    ):
+        del cluster
+        finder: Any = far.client._coming_back._finder  # type: ignore[union-attr]
+        finder.find = fail
+        result = await far.submit(simulation, 50.0).result()
+        assert isinstance(result, Lost)
+        assert "too many open files" in result.reason
+
+
+@in_virtual_time
+async def test_a_client_that_is_told_of_the_end_while_it_comes_back_looks_no_further() -> None:
+    async with (
+        cluster_of(1, faults=[RestartBroker(5, for_s=10)]) as cluster,
+        cluster.session("far", host="laptop") as far,
+    ):
+        del cluster
+        client = far.client
+        task = far.submit(simulation, 50.0)
+        await asyncio.sleep(10)
+        client._line._part("its process has ended")
+        await asyncio.sleep(0)  # the search begins
+        client._deal(messages.Closing("steerio stop"), ())
+        assert isinstance(await task.result(), Lost)
+        await asyncio.sleep(20)
+        assert repr(client._coming_back) == "<ComingBack: not needed>"
+        assert client._line.away, "it has not joined the next"
+
+
+@in_virtual_time
+async def test_no_other_gets_the_number_of_a_client_that_has_come_back() -> None:
+    async with (
+        cluster_of(1, faults=[RestartBroker(5, for_s=10)]) as cluster,
+        cluster.session("far", host="laptop") as far,
+    ):
+        task = far.submit(simulation, 30.0)
+        await asyncio.sleep(7)
+        cluster._succession._clients = itertools.count()  # as if broker.json had been removed
+        await asyncio.sleep(13)
+        async with cluster.session("late", host="desk") as late:
+            assert await late.run(simulation, 1.5) == 1.5
+            assert await task == 30.0
+
+
+@in_virtual_time
+async def test_an_object_is_not_removed_before_all_that_hold_it_have_come_back() -> None:
+    cut = PartitionNode(14, "desk", for_s=4)
+    async with (
+        cluster_of(1, faults=[RestartBroker(5, for_s=10), cut]) as cluster,
+        cluster.session("far", host="laptop") as far,
+        cluster.session("other", host="desk") as other,
+    ):
+        await far.versions("model").publish("first")
+        first = await other.versions("model").current()
+        await asyncio.sleep(7)
+        assert await far.versions("model").publish("second") == 2
+        assert now() < 18, "the other is not back"
+        await asyncio.sleep(30)
+        assert await first == "first"
+        del first
+        await asyncio.sleep(30)
+        assert len(cluster.store.objects) == 1, "and then it is"
+
+
+@in_virtual_time
+async def test_a_version_whose_publisher_was_not_answered_is_published_once() -> None:
+    async with (
+        cluster_of(1, latency_s=0.3, faults=[RestartBroker(5.35, for_s=10)]) as cluster,
+        cluster.session("far", host="laptop") as far,
+    ):
+        await asyncio.sleep(5 - now())
+        assert await far.versions("model").publish("first") == 1
+        assert now() > 15
+        assert await far.versions("model").publish("second") == 2
+        del cluster
+
+
+@in_virtual_time
+async def test_a_client_that_its_own_broker_gave_up_sees_each_event_once() -> None:
+    cut = PartitionNode(10.3, "laptop", for_s=67)
+    settings = Settings(beat_s=5.0, away_s=AWAY_S)
+    async with (
+        cluster_of(1, faults=[cut], settings=settings) as cluster,
+        cluster.session("far", host="laptop") as far,
+        far.events(TaskEnded) as events,
+    ):
+        for _ in range(3):
+            await far.run(simulation, 1.0)
+        await asyncio.sleep(100)
+        assert of_kind(cluster.record.events, ClientLost)
+        await far.run(simulation, 1.0)
+        numbers = [(await anext(events)).number for _ in range(4)]
+        assert numbers == sorted({*numbers})
 
 
 @on_cluster(1)
