@@ -11,7 +11,7 @@ from collections.abc import Callable
 from threading import get_ident
 
 from steerio.client.held_objects import ClientObjects
-from steerio.client.line import Line
+from steerio.client.line import Line, Received
 from steerio.client.outstanding import Outstanding
 from steerio.client.sent_types import KnownTypes
 from steerio.client.sinks import Sink
@@ -63,6 +63,8 @@ class ClientTasks:
         self._types = KnownTypes(self.say)
         self._reserved: dict[int, list[ms.ToBroker]] = {}
         """Tasks that are not submitted yet, and the messages to send of each after it is."""
+        self._late = False
+        """Whether messages are dealt out that were held back before, and of which it knows."""
         self._outstanding: Outstanding | None = None
         """The tasks that another broker would have to be told of, if there may be one."""
         if comes_back:
@@ -222,7 +224,8 @@ class ClientTasks:
         sink = self.sinks.pop(message.task_id, None)
         if self._outstanding is not None:
             self._outstanding.ended(message.task_id)
-            self._note_hold(message)
+            if not self._late:
+                self._note_hold(message)
         if sink is not None:
             sink.settled(message, frames)
         elif message.stored is not None:
@@ -230,7 +233,7 @@ class ClientTasks:
 
     def _deal_item(self, message: ms.TaskItem, frames: Frames) -> None:
         sink = self.sinks.get(message.task_id)
-        if self._outstanding is not None:
+        if self._outstanding is not None and not self._late:
             self._outstanding.yielded(message)
             self._note_hold(message)
         if sink is not None:
@@ -239,6 +242,27 @@ class ClientTasks:
     def _note_hold(self, message: ms.TaskSettled | ms.TaskItem) -> None:
         if message.stored is not None:
             self.objects.holds(message.stored)
+
+    def hold_back(self, received: Received) -> None:
+        """Take in a batch that `deal_late` deals out: another broker may have begun by then.
+
+        That one has to know what this client holds, and which attempts it has items of.
+        """
+        if self._outstanding is None:
+            return
+        for message, _ in received:
+            if isinstance(message, ms.TaskItem):
+                self._outstanding.yielded(message)
+            if isinstance(message, ms.TaskItem | ms.TaskSettled):
+                self._note_hold(message)
+
+    def deal_late(self, received: Received) -> None:
+        """Deal out a batch that was held back."""
+        self._late = True
+        try:
+            self._line.deal_all(received)
+        finally:
+            self._late = False
 
     def _deal_states(self, message: ms.TaskStates) -> None:
         told: tuple[tuple[ToldState, list[int]], ...]

@@ -165,8 +165,10 @@ class ResultRecorder:
         if not self._waiting and not self.failed and self._record(received):
             self.dealing = True
             return received
-        self._waiting.append(received)
-        return ()
+        waits = [each for each in received if not _is_gone(each[0])]
+        self._waiting.append(waits)
+        self._client.hold_back(waits)
+        return [each for each in received if _is_gone(each[0])]  # it joins again, room or not
 
     def dealt(self) -> None:
         """Take in that all that was recorded is dealt out."""
@@ -314,9 +316,13 @@ class ResultRecorder:
             if not self._record(self._waiting[0]):
                 return
             self.dealing = True
-            self._client.deal_all(self._waiting.popleft())
+            self._client.deal_late(self._waiting.popleft())
             self.dealing = False
         self._queue.go_on()
+
+
+def _is_gone(message: ms.FromBroker) -> bool:
+    return isinstance(message, ms.Refused) and message.rejoin
 
 
 def _entries(

@@ -8,9 +8,11 @@ import os
 import random
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
+import numpy
 import pytest
 
 from steerio import (
@@ -21,14 +23,19 @@ from steerio import (
     Lost,
     Session,
     Settings,
+    StoreSetting,
     Succeeded,
     TaskEnded,
     TaskStarted,
     UsageError,
 )
 from steerio.client import client_tasks
+from steerio.edge.record.entries import Call
 from steerio.edge.wire.endpoint import LinkEndpoint
+from steerio.errors import JournalFull
 from steerio.model import messages
+from steerio.session.recorder import ResultRecorder
+from steerio.session.replay import Replay
 from steerio.testing import (
     KillWorker,
     Model,
@@ -48,6 +55,7 @@ from tests.simulated.virtual import (
     of_kind,
     on_cluster,
     simulation,
+    training,
 )
 
 AWAY_S = 60.0
@@ -311,6 +319,49 @@ async def test_a_client_that_its_own_broker_gave_up_sees_each_event_once() -> No
         await far.run(simulation, 1.0)
         numbers = [(await anext(events)).number for _ in range(4)]
         assert numbers == sorted({*numbers})
+
+
+class FullJournal:
+    """A journal that has no room until it is told."""
+
+    has_room = False
+
+    def append(self, entries: Sequence[tuple[int, bytes]]) -> int:
+        if not self.has_room:
+            raise JournalFull("its folder", len(entries), "the disk is full")
+        return 0
+
+
+@in_virtual_time
+async def test_results_that_wait_for_room_in_the_journal_are_held_at_the_next_broker() -> None:
+    cluster = cluster_of(
+        1,
+        1,
+        faults=[RestartBroker(5, for_s=10)],
+        store=StoreSetting(threshold_bytes=100),
+        model={simulation: Model(1.0), training: Model(2.0, value=lambda _: numpy.ones(1_000))},
+    )
+    async with cluster, cluster.session("far", host="laptop") as far:
+        journal, failures = FullJournal(), list[Exception]()
+        client = far.client
+        recorder = ResultRecorder(client, journal, Replay(client), failures.append)
+        first, large = far.submit(simulation, 1.0), far.submit(training, 1)
+        recorder._calls[first.id] = Call(b"", "first", b"")
+        await asyncio.sleep(4)
+        assert recorder.full
+        assert not large.done()
+        (name,) = cluster.store.objects
+        await asyncio.sleep(16)
+        assert name in cluster.broker.core.held
+        await asyncio.sleep(20)
+        journal.has_room = True
+        value: Any = await large
+        assert value.sum() == 1_000
+        assert not failures
+        del large, value
+        await asyncio.sleep(30)
+        assert not cluster.broker.core.held, "not even the second result"
+        assert not cluster.store.objects
 
 
 @on_cluster(1)

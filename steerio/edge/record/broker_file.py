@@ -21,7 +21,7 @@ from steerio.edge.system.own_files import from_json, read_own, to_json, write_ow
 from steerio.errors import UsageError
 from steerio.model.objects import Version
 
-log = logging.getLogger("steerio.broker")
+log = logging.getLogger("steerio.edge")
 
 FILE = "broker.json"
 NUMBERS = 1_000
