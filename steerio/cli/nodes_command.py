@@ -20,6 +20,7 @@ import msgspec
 
 from steerio.edge.store.folders import share_folder, sweep_stale
 from steerio.edge.system.descriptors import need_descriptors
+from steerio.edge.system.own_files import from_json, to_json
 from steerio.edge.wire.addresses import is_local
 from steerio.edge.wire.connection import Connection
 from steerio.edge.wire.keys import NODE
@@ -64,7 +65,7 @@ def run_worker(
     name = named(name or socket.gethostname().split(".")[0], "--name")
     again = os.environ.pop(AGAIN, "")
     if again:  # this process was a node before
-        before = msgspec.json.decode(again, type=_Before)
+        before = from_json(again.encode(), _Before)
         ends = before.ends
         connection = _wait_for_broker(run_dir, name, before)
     else:
@@ -163,5 +164,5 @@ def _wait_for_broker(run_dir: str, name: str, before: _Before) -> Connection:
 
 def _begin_again(before: _Before) -> NoReturn:
     """Be a node of another broker, in a fresh process: nothing that the last one told is of use."""
-    os.environ[AGAIN] = msgspec.json.encode(before).decode()
+    os.environ[AGAIN] = to_json(before).decode()
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
