@@ -231,6 +231,29 @@ async def test_a_session_goes_on_with_all_that_it_had(tmp_path: Path) -> None:
     assert table.task_id.is_unique
 
 
+OWN = """
+import asyncio, steerio
+
+async def main():
+    async with steerio.open_session(workers=1, run_dir="own"):
+        print("open", flush=True)
+        await asyncio.sleep(1_000)
+
+asyncio.run(main())
+"""
+
+
+async def test_a_client_of_a_broker_that_has_no_successor_waits_for_none(tmp_path: Path) -> None:
+    with running(*programs.python("-c", OWN), cwd=tmp_path) as host:
+        await asyncio.to_thread(host.wait_for, "open")
+        async with steerio.connect(tmp_path / "own") as session:
+            task = session.submit(deeds.wait_and_return, 1, 1_000.0)
+            await asyncio.sleep(0.5)
+            host.signal(signal.SIGKILL)
+            async with asyncio.timeout(programs.START_S):
+                assert isinstance(await task.result(), steerio.Lost)
+
+
 async def test_a_start_that_fails_leaves_the_store_to_the_next(tmp_path: Path) -> None:
     place = tmp_path / "broker"
     with ExitStack() as stack:
