@@ -61,7 +61,7 @@ class FindsAgain:
         self._link.close()
         try:
             self._link = self._open(found)
-        except UsageError:  # it has just ended
+        except (UsageError, OSError):  # it has just ended
             return None
         self._found = found
         return self._link
@@ -74,5 +74,5 @@ class FindsAgain:
         try:
             found = self._look()
             return found and found._replace(address=resolve_address(found.address))
-        except UsageError:
+        except (UsageError, OSError):  # a file system that does not answer says nothing
             return None

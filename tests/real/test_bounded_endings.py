@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from steerio.edge.store.folders import sweep_stale
 from steerio.node.setup import SAME_S
 from tests.real import programs
 from tests.real.programs import Program, running, steerio_command
@@ -193,6 +194,7 @@ def test_a_computing_campaign_hears_that_the_broker_it_joined_is_gone(
                     assert stop.status() == 0, stop
             assert run.status(within_s=20) == 1, run
         assert node.status(within_s=20) == (how == "killed"), node
+    sweep_stale()  # a broker that was killed, and a campaign that was ended hard, leave a store
     assert "an agent keeps the event loop, and its broker is gone" in run.output
     assert summary(folder)["ended"] == "failed"
 

@@ -329,7 +329,7 @@ class FullJournal:
     def append(self, entries: Sequence[tuple[int, bytes]]) -> int:
         if not self.has_room:
             raise JournalFull("its folder", len(entries), "the disk is full")
-        return 0
+        return 1
 
 
 @in_virtual_time
