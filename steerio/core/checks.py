@@ -262,6 +262,7 @@ def _check_kept(cluster: Cluster, dues: Dues) -> None:
         if kept.worker is not None:
             known = cluster.kept_by_worker.get(kept.worker) == task_id
             _must(known, "its worker is known", task_id)
+            _must(not kept.worker.node.overdue, "its node is not to be drained by now", task_id)
             _must(task_id not in cluster.tasks or not kept.worker.peer, "it is claimed", task_id)
     for worker in cluster.kept_by_worker:
         there = cluster.roster.workers.get(worker.name) is worker
@@ -344,6 +345,8 @@ def _check_holdings(cluster: Cluster) -> None:
             by_tasks.update(one.name for one in stored)
             latest = record.inputs.latest if record.state in AT_A_WORKER else ()
             _must(set(versions) == set(latest), "an attempt has its versions", record.task_id)
+    endings = [kept.ending for kept in cluster.kept.values() if kept.ending is not None]
+    by_tasks.update(ending.stored.name for ending in endings if ending.stored is not None)
     newest: dict[Holder, Counter[bytes]] = {
         ("version", name): Counter([version.stored.name])
         for name, version in cluster.versions.newest.items()

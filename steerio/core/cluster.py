@@ -83,6 +83,8 @@ class Cluster:
         self.fetching = Fetching(self.roster, self.holdings)
         self.out_of_sight: deque[list[str]] = deque()
         """Makers of objects that are gone, though no node saw them end, in the order of that."""
+        self.swept: set[str] = set()
+        """Those that were swept after, so that nothing is left of all they made."""
         # -- clients and nodes
         self.clients: dict[int, ClientRecord] = {}
         """All clients, by the numbers of their peers."""
@@ -164,5 +166,7 @@ class Cluster:
                 return about in self.runs
             case About.MOVE:
                 return about in self.moves_by_number
+            case About.TASK:
+                return about in self.kept
             case _:
                 return True

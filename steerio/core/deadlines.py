@@ -21,6 +21,7 @@ class About(Enum):
 
     RUN = auto()
     MOVE = auto()
+    TASK = auto()
     WORKER = auto()
     NODE = auto()
     CLIENT = auto()
@@ -92,6 +93,7 @@ ABOUT: dict[Due, About] = {
     Due.START: About.WORKER,
     Due.RETIRE: About.WORKER,
     Due.BROKEN: About.WORKER,
+    Due.KEPT: About.TASK,
     Due.REPLACE: About.WORKER,
     Due.NODE: About.NODE,
     Due.CLIENT: About.CLIENT,

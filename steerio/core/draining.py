@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from math import floor, inf
 
-from steerio.core import attempts, moved_workers
+from steerio.core import attempts, kept_runs, moved_workers
 from steerio.core.attempts import DRAINED
 from steerio.core.cluster import Cluster
 from steerio.core.deadlines import Due
@@ -116,6 +116,8 @@ def look_drain_by(cluster: Cluster, number: int, now: float) -> None:
         for worker in list(node.workers.values()):
             if worker.in_hand:
                 attempts.preempt(cluster, worker.in_hand[0], DRAINED, now)
+            else:
+                kept_runs.leave(cluster, worker, now)
 
 
 # -- the steps they share -----------------------------------------------------------------------

@@ -17,6 +17,7 @@ from steerio.core.cluster import Cluster
 from steerio.core.deadlines import Due
 from steerio.core.effects import Discard, Ending
 from steerio.core.lifecycle import State
+from steerio.core.moved_workers import press
 from steerio.core.records import KeptAttempt, KeptByNode, NodeRecord, TaskRecord, WorkerRecord
 from steerio.core.worker_life import give_up, ready
 from steerio.model.objects import StoredObject
@@ -29,17 +30,21 @@ def chosen(
     """Choose among the workers that a node has kept.
 
     Returns how many others it has to start for each pool, those that are kept, and those that are
-    not: others have their names, or their tasks, or they are more than the node offers.
+    not: others have their names, or their tasks, or they are more than the node offers, or no
+    broker of this place can have numbered their attempts so, or values of them may be gone.
     """
     to_start, kept, not_kept = dict(offers), list[KeptByNode](), list[KeptByNode]()
-    names, tasks = set(cluster.roster.workers), set(cluster.kept)
+    names, tasks = cluster.roster.workers.keys() | cluster.swept, set(cluster.kept)
+    runs = {run.run for run in cluster.kept.values()} | cluster.runs.keys()
     for each in keeps:
         fits = to_start.get(each.pool, 0) > 0
-        if not fits or each.worker in names or each.task_id in tasks:
+        taken = each.worker in names or each.task_id in tasks or each.run in runs
+        if not fits or taken or not 0 < each.run <= cluster.run:
             not_kept.append(each)
             continue
         names.add(each.worker)
         tasks.add(each.task_id)
+        runs.add(each.run)
         to_start[each.pool] -= 1
         kept.append(each)
     return to_start, kept, not_kept
@@ -58,9 +63,11 @@ def take_in(
         worker = cluster.roster.add_worker(node, each.pool, each.worker)
         pool = cluster.roster.pools[each.pool]
         pool.to_come = max(0, pool.to_come - 1)
-        cluster.kept[each.task_id] = KeptAttempt(each.task_id, each.run, worker)
+        until = now + cluster.settings.away_s
+        submitted = each.task_id in cluster.tasks
+        cluster.kept[each.task_id] = KeptAttempt(each.task_id, each.run, worker, until, submitted)
         cluster.kept_by_worker[worker] = each.task_id
-        cluster.deadlines.add(now + cluster.settings.away_s, Due.KEPT, each.task_id)
+        cluster.deadlines.add(until, Due.KEPT, each.task_id)
 
 
 def joined(cluster: Cluster, name: str, peer: int, pid: int, now: float) -> WorkerRecord | None:
@@ -74,23 +81,22 @@ def joined(cluster: Cluster, name: str, peer: int, pid: int, now: float) -> Work
     worker.peer, worker.pid = peer, pid
     cluster.roster.by_peer[peer] = worker
     record = cluster.tasks.get(kept.task_id)
-    if record is None:
-        return worker
-    if record.state == State.QUEUED and _may_go_on(kept, record):
+    if record is not None and record.state == State.QUEUED and _may_go_on(kept, record):
         cluster.roster.pools[record.pool].backlog.forget(record)
         _go_on(cluster, kept, worker, record, now)
-    else:
+    elif record is not None or kept.submitted:  # then it has ended by now
         _give_up(cluster, kept, now)
     return worker
 
 
 def claim(cluster: Cluster, record: TaskRecord, now: float) -> bool:
-    """Have a task that is submitted go on at its worker; ``False``: it is at none."""
+    """Have a task that is submitted go on as it does; ``False``: it does not."""
     kept = cluster.kept.get(record.task_id)
     if kept is None:
         return False
     worker = kept.worker
     if worker is not None and not worker.peer:  # it will say that it is there
+        kept.submitted = True
         return False
     if not _may_go_on(kept, record):
         _give_up(cluster, kept, now)
@@ -101,6 +107,7 @@ def claim(cluster: Cluster, record: TaskRecord, now: float) -> bool:
     del cluster.kept[record.task_id]
     record.attempt += 1
     settle(cluster, record, kept.ending, now)
+    _let_go(cluster, kept)
     return True
 
 
@@ -128,6 +135,8 @@ def ended(
         del cluster.kept[kept.task_id]
         return False
     kept.ending = Ending("succeeded", body, frames, None, "", started, ended_at, stored)
+    if stored is not None:  # the client's task is to have it
+        cluster.holdings.hold_for_task(stored)
     return True
 
 
@@ -138,9 +147,18 @@ def cancel(cluster: Cluster, task_id: int, now: float) -> None:
         _give_up(cluster, kept, now)
 
 
+def leave(cluster: Cluster, worker: WorkerRecord, now: float) -> None:
+    """Give up the attempt of a kept worker, if it is one, whose node is left."""
+    kept = _run_of(cluster, worker)
+    if kept is not None:
+        _give_up(cluster, kept, now)
+
+
 def look(cluster: Cluster, task_id: int, now: float) -> None:
     """Give up an attempt whose client has not come back in time."""
-    cancel(cluster, task_id, now)
+    kept = cluster.kept.get(task_id)
+    if kept is not None and now >= kept.until:  # else it is another attempt, kept since
+        _give_up(cluster, kept, now)
 
 
 def _run_of(cluster: Cluster, worker: WorkerRecord) -> KeptAttempt | None:
@@ -155,7 +173,8 @@ def _may_go_on(kept: KeptAttempt, record: TaskRecord) -> bool:
     """
     latest = record.inputs is not None and bool(record.inputs.latest)
     generates = record.type.spec.kind == "generator"
-    here = kept.worker is None or record.pool == kept.worker.pool
+    worker = kept.worker
+    here = worker is None or (record.pool == worker.pool and not worker.broken)
     return here and not (latest or generates)
 
 
@@ -165,11 +184,18 @@ def _go_on(
     del cluster.kept[kept.task_id], cluster.kept_by_worker[worker]
     ready(cluster, worker, worker.peer, worker.pid, now)
     take_up(cluster, worker, record, kept.run, now)
+    press(cluster, cluster.roster.pools[worker.pool], now)  # for a move that waits for a worker
 
 
 def _give_up(cluster: Cluster, kept: KeptAttempt, now: float) -> None:
     del cluster.kept[kept.task_id]
     if kept.worker is not None:
         give_up(cluster, kept.worker, now)
-    elif kept.ending.stored is not None:
-        cluster.holdings.refuse(kept.ending.stored.name)
+    else:
+        _let_go(cluster, kept)
+
+
+def _let_go(cluster: Cluster, kept: KeptAttempt) -> None:
+    """Let go of the object that holds the value of an attempt which has ended."""
+    if kept.ending.stored is not None:
+        cluster.holdings.task_lets_go(kept.ending.stored.name)

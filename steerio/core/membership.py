@@ -137,7 +137,7 @@ def _lose(cluster: Cluster, nodes: list[NodeRecord], reason: str, now: float) ->
         pool = worker_life.remove(cluster, worker, why, task_id, now)
         if starting:
             pool.start_failures -= 1
-        else:
+        if worker.peer:  # one that was kept may be starting and have said that it is there
             cluster.effects.append(Expel(worker.peer, why))
         if not retiring:
             changed[pool] = None

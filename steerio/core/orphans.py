@@ -27,9 +27,13 @@ def sweep_later(cluster: Cluster, makers: list[str], now: float) -> None:
 
 
 def sweep(cluster: Cluster, about: int, now: float) -> None:
-    """Sweep after those makers that went out of sight first."""
+    """Sweep after those makers that went out of sight first, unless their nodes are back."""
     del about, now
-    cluster.effects.append(SweepObjects(cluster.out_of_sight.popleft()))
+    there = cluster.roster.workers
+    makers = [maker for maker in cluster.out_of_sight.popleft() if maker not in there]
+    if makers:
+        cluster.swept.update(makers)
+        cluster.effects.append(SweepObjects(makers))
 
 
 def free_all(cluster: Cluster) -> None:

@@ -162,12 +162,15 @@ class KeptByNode(NamedTuple):
 class KeptAttempt(Struct, eq=False):
     """An attempt with which a worker went on while its node had no broker.
 
-    If it ends before its client is back the worker is free (``None``), and the success waits.
+    If it ends before its client is back the worker is free (``None``), and the success waits; both
+    do no longer than ``until``.  ``submitted``: its task has been here since the node is.
     """
 
     task_id: int
     run: int
     worker: WorkerRecord | None
+    until: float
+    submitted: bool
     ending: Any = None
 
 

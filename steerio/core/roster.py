@@ -173,7 +173,7 @@ class Roster:
         pool = self.pools.get(pool_name)
         if pool is None:
             pool = self.pools[pool_name] = Pool(pool_name, timed=self.timed)
-        if not name:
+        while not name or name in self.workers:  # a node may have kept one of that name
             count = self._named[pool_name] = self._named.get(pool_name, 0) + 1
             name = f"{pool_name}-{self.prefix}{count}"
         number = self._number()

@@ -39,7 +39,7 @@ def worker_joined(
 ) -> WorkerRecord | None:
     """A worker is ready; ``None`` if none of that name is expected."""
     worker = cluster.roster.workers.get(name)
-    if worker is None or worker.phase is not STARTING:
+    if worker is None or worker.phase is not STARTING or worker in cluster.kept_by_worker:
         return None
     ready(cluster, worker, peer, pid, now)
     cluster.to_assign.append(worker)
@@ -61,12 +61,13 @@ def worker_exited(cluster: Cluster, name: str, run: int, reason: str, now: float
     worker = cluster.roster.workers.get(name)
     if worker is None:
         return
-    if worker in cluster.kept_by_worker:  # it was no start that failed
+    kept = worker in cluster.kept_by_worker
+    if kept:  # it was no start that failed
         cluster.roster.pools[worker.pool].start_failures -= 1
     reason = worker.broken or reason
     record = cluster.runs.get(run)
     mine = record is not None and record.worker is worker
-    was_ready, retired = worker.phase is not STARTING, worker.phase is RETIRING
+    was_ready, retired = kept or worker.phase is not STARTING, worker.phase is RETIRING
     pool = remove(cluster, worker, reason, record.task_id if record and mine else None, now)
     if not retired:
         cluster.emit(PoolChanged, now, pool.name, pool.ready)
@@ -114,7 +115,8 @@ def break_off(cluster: Cluster, worker: WorkerRecord, reason: str, now: float) -
 
 def give_up(cluster: Cluster, worker: WorkerRecord, now: float) -> None:
     """Have a starting worker killed; its node says when it has ended, and another is started."""
-    _kill(cluster, worker, Due.START, now)
+    if not worker.broken:
+        _kill(cluster, worker, Due.START, now)
 
 
 # -- deadlines ---------------------------------------------------------------------------------
