@@ -42,7 +42,7 @@ from steerio.core.effects import (
     UndefineTypes,
 )
 from steerio.core.lifecycle import State
-from steerio.core.records import MoveRecord, NodeRecord, TaskRecord, TypeRecord
+from steerio.core.records import Keeping, MoveRecord, NodeRecord, TaskRecord, TypeRecord
 from steerio.core.waiting import watch_empty
 from steerio.model.events import AnyEvent, PoolFailed, TaskEnded, TaskRetried, TaskStarted
 from steerio.model.moving import How
@@ -66,6 +66,7 @@ class Cluster:
     def __init__(self, closed: bool) -> None:
         self.now = 0.0
         self.core = Core(SETTINGS, ["simulate", "learn"], closed, epoch=1e9)
+        self.core.begin_as(2)
         self.roster = self.core.cluster.roster
         self.roster.pools["simulate"].announced = 3 if closed else 0
         for pool in self.roster.pools.values():
@@ -95,6 +96,12 @@ class Cluster:
         self._shipped = 0
         self.watching: set[tuple[int, int]] = set()
         """Who has asked for a node to be drained, and was not told yet what came of it."""
+        self.unclaimed: list[int] = []
+        """The tasks of an earlier broker that were not submitted again."""
+        self.waited: set[int] = set()
+        """Those of which a success was told before."""
+        self._earlier = 0
+        """The attempts of that broker of which nodes have told."""
         self._drains = 0
         self._peers = 0
         self._orders: list[Effect] = []
@@ -148,11 +155,12 @@ class Cluster:
         kind: TypeRecord,
         options: TaskOptions,
         inputs: Inputs | None = None,
+        number: int = 0,
     ) -> None:
         """Submit a task, as the broker does."""
         if client.peer not in self.core.clients:
             return
-        number = len(self.books) + 1
+        number = number or len(self.books) + 1
         record = TaskRecord(
             number,
             client.peer,
@@ -170,6 +178,12 @@ class Cluster:
         assert self.core.submit(record, self.now)
         if number in self.tasks:
             assert not self.core.submit(record, self.now), "it was taken in twice"
+
+    def claims(self, client: Client, kind: TypeRecord, options: TaskOptions, place: int) -> None:
+        """Let a client submit a task again that an earlier broker had."""
+        if client.peer in self.core.clients:
+            number = self.unclaimed.pop(place)
+            self.submit(client, kind, options, number=number)
 
     def cancel(self, book: Book, *, queued_only: bool = False) -> None:
         """Cancel a task, be it still there or not."""
@@ -243,6 +257,45 @@ class Cluster:
         self.core.node_lost(node.peer, "it left", self.now)
         self._forget_node(node)
 
+    def node_returns(self, node: Node | None, offers: dict[str, int], earlier: list[str]) -> None:
+        """Let a node be lost, if one is named, and one come that has kept workers.
+
+        These are those that work on a task, and others, of these pools, that began theirs before.
+        """
+        staying = [] if node is None else [w for w in node.workers if self._stays(w)]
+        pools = {worker.name: self.roster.workers[worker.name].pool for worker in staying}
+        if node is not None:
+            for worker in staying:
+                self._blur(worker)
+                self.late += worker.outbox
+                node.workers.remove(worker)
+                worker.outbox = []
+                worker.inbox.clear()
+                worker.held.clear()
+            self.node_leaves(node)
+            self.perform()  # what was on its way to it is lost
+        fresh = Node(self._peer(), sum(offers.values()))
+        for pool in earlier:
+            self._earlier += 1
+            run, task_id = self._earlier, 1_000 + self._earlier
+            self.runs[run] = task_id
+            self.unclaimed.append(task_id)
+            name = f"{pool}-{run}"
+            self.workers[name] = Worker(name, fresh, running=run, began_last=run)
+            staying.append(self.workers[name])
+            pools[name] = pool
+        for worker in staying:
+            worker.node, worker.ready = fresh, False
+        fresh.workers += staying
+        keeps = [Keeping(w.name, pools[w.name], self.runs[w.running], w.running) for w in staying]
+        assert self.core.node_joined(fresh.peer, "node", "host", offers, self.now, keeps=keeps)
+        self.nodes.append(fresh)
+
+    def _stays(self, worker: Worker) -> bool:
+        record = self.roster.workers.get(worker.name)
+        there = record is not None and record.node.peer == worker.node.peer
+        return there and worker.alive and bool(worker.running)
+
     def node_tells(self, node: Node) -> None:
         """Let a node's oldest word reach the broker."""
         name, run = node.exits.pop(0)
@@ -255,8 +308,8 @@ class Cluster:
         """Let a worker that was started say that it is ready."""
         worker.ready = True
         joined = self.core.worker_joined(self._peer(), worker.name, 1, self.now)
-        if joined is None:  # its node was lost meanwhile
-            self._dies(worker)
+        if joined is None:  # its node was lost meanwhile, or it was given up
+            self.dies(worker, says=True)
 
     def reads(self, worker: Worker) -> None:
         """Let a worker take in its next message."""
@@ -290,6 +343,8 @@ class Cluster:
         if word.ended_as == "returned":
             assert self.core.returned(word.run, self.now) == expected
             return
+        if not expected and self._tells_early(word):
+            return
         if expected and word.ended_as == "succeeded":
             self.succeeded.add(word.run)
         ended = self.now
@@ -297,6 +352,22 @@ class Cluster:
             word.run, word.ended_as, ended - word.run_s, ended, self.now, stored=word.stored
         )
         assert known == expected
+
+    def _tells_early(self, word: Word) -> bool:
+        """Let a word of an attempt reach the broker before the client of that is back."""
+        assert word.ended_as not in ("not begun", "returned")
+        there = [kept for kept in self.core.kept.values() if kept.run == word.run]
+        worker = there[0].worker if there else None
+        if worker is None or not worker.peer:
+            return False
+        success = word.ended_as == "succeeded"
+        known = self.core.kept_run_ended(
+            worker, word.run, word.ended_as, 0.0, self.now, self.now, b"", (), word.stored
+        )
+        assert known == success
+        if success:
+            self.waited.add(there[0].task_id)
+        return True
 
     def moves(self, worker: Worker) -> list[str]:
         """Name what a worker may do next."""
@@ -320,8 +391,8 @@ class Cluster:
             case "begins":
                 self.begins(worker)
             case "ends":
-                task_id = self.runs[worker.running]
-                self.ends(worker, ended_as, RUN_S[self.books[task_id].record.type.spec.name])
+                book = self.books.get(self.runs[worker.running])
+                self.ends(worker, ended_as, RUN_S[book.record.type.spec.name] if book else 0.3)
             case _:
                 self.delivers(worker.outbox, 0, repeat=False)
 
@@ -381,6 +452,10 @@ class Cluster:
                 self._signal(self.workers.get(worker.name), run, signal)
             case Start(node, started):
                 self._start(node.peer, started.name)
+            case Discard(node, name):
+                there = self.workers[name]
+                if there.alive and there.node.peer == node.peer:
+                    self.dies(there, says=True)
             case Retire(worker):
                 process = self.workers[worker.name]
                 if process.alive:
@@ -510,7 +585,7 @@ class Cluster:
         assert record.task_id not in self.tasks
         book.check(
             ending,
-            told_of_success=record.run in self.succeeded,
+            told_of_success=record.run in self.succeeded or record.task_id in self.waited,
             client_left=record.client not in self.core.clients,
         )
 
@@ -536,7 +611,8 @@ class Cluster:
         if worker.running and begun:  # what it runs is behind something it had not told of
             begun.append(worker.running)
         for run in begun:
-            self.books[self.runs[run]].blurred = True
+            if (book := self.books.get(self.runs[run])) is not None:
+                book.blurred = True
 
     def _dies(self, worker: Worker) -> None:
         self.late += worker.outbox

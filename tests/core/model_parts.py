@@ -21,6 +21,7 @@ SETTINGS = Settings(
     recall_s=0.1,
     ending_s=2.0,
     leave_s=0.5,
+    away_s=5.0,
 )
 
 RUN_S = {"shipped": 1e-5, "short": 1e-5, "long": 0.3, "train": 0.02, "stray": 0.0}

@@ -14,10 +14,11 @@ from steerio.core.effects import Effect, ForWorker
 from steerio.core.looks import LOOKS
 from steerio.core.newest_versions import VersionWaiter
 from steerio.core.stories import TaskEvent, say_effect
-from steerio.model.events import AnyEvent, Published
+from steerio.model.events import AnyEvent, BrokerReturned, Published
 from steerio.model.objects import StoredObject, Version
 from steerio.model.places import WorkerNeeds
 from steerio.model.settings import Settings
+from steerio.model.tasks import CLIENT_BITS
 from tests.core.scene import CLIENT, NODE, Scene
 
 # -- closed unions and tables ----------------------------------------------------------------------
@@ -36,7 +37,7 @@ def test_every_event_about_a_task_is_told_in_its_story() -> None:
 
 
 def test_every_order_about_what_a_worker_has_in_hand_is_void_when_the_worker_is_gone() -> None:
-    others = {fx.Start, fx.Retire, fx.DefineType, fx.UndefineTypes}  # these are about its process
+    others = {fx.Start, fx.Discard, fx.Retire, fx.DefineType, fx.UndefineTypes}  # its process
     about = {kind for kind in get_args(Effect) if "worker" in kind.__struct_fields__}
     assert about == set(get_args(ForWorker)) | others
 
@@ -148,6 +149,7 @@ def test_every_effect_can_be_said_in_one_line() -> None:
         (fx.AskToStop(worker, 1), "worker simulate-1: is to stop run 1"),
         (fx.Signal(worker, 1, "term"), "worker simulate-1: term it, for run 1"),
         (fx.Start(node, worker), "node node: start worker simulate-1"),
+        (fx.Discard(node, "simulate-9"), "have node end simulate-9, which it has kept"),
         (fx.Retire(worker), "worker simulate-1: is to end"),
         (fx.TellMove(move, move.state, [], [], ""), "move 1: waiting with 0 of 1 from 'simulate'"),
         (fx.TellNode(1, 2, "left", "it left"), "client 1: its node (request 2) is left it left"),
@@ -230,6 +232,32 @@ def test_a_client_has_the_newest_version_at_once_and_waits_for_a_newer_one() -> 
     assert list(core.held) == [b"model-1", b"model-2"], "the older one for the client alone"
     core.let_go(b"model-1", CLIENT)
     assert list(core.held) == [b"model-2"]
+
+
+def test_a_broker_that_takes_the_place_of_another_has_its_versions_and_says_so() -> None:
+    scene = Scene()
+    core, model = scene.core, Version(4, StoredObject(b"model-4", 10))
+    core.returned_as(2, {"model": model}, scene.now)
+    scene.settle_down()
+    assert scene.recorded == [BrokerReturned(1, 1_000.0, 2)]
+    assert (core.newest_versions, core.versions_published) == ({"model": model}, 0)
+    assert core.ask_version("model", VersionWaiter(CLIENT, 1, after=3)) == model
+    newer = StoredObject(b"model-5", 10)
+    assert core.publish_version("model", newer, "trainer", scene.now)[0] == Version(5, newer)
+    assert core.versions_published == 1
+    assert list(core.held) == [b"model-4", b"model-5"], "the older one for the client alone"
+
+
+def test_the_number_of_a_client_is_taken_while_tasks_of_it_are_left() -> None:
+    scene = Scene({"simulate": 1})
+    record = scene.task()
+    record.task_id = (3 << CLIENT_BITS) + 7
+    assert not scene.core.has_tasks_of(3)
+    assert scene.core.submit(record, scene.now)
+    assert scene.core.has_tasks_of(3)
+    assert not scene.core.has_tasks_of(2)
+    scene.report(record)
+    assert not scene.core.has_tasks_of(3)
 
 
 def test_what_comes_with_something_that_is_dropped_is_freed_unless_it_is_needed() -> None:

@@ -71,6 +71,9 @@ def happens(when: Callable[[Any], bool] = lambda _: True, **drawn: Any) -> Calla
 class DispatchMachine(RuleBasedStateMachine):
     """Drives a ``Core`` with all that can happen to it."""
 
+    keeps_workers = True
+    """Whether nodes come back with workers that they have kept."""
+
     def __init__(self) -> None:
         super().__init__()
         self.cluster = self.around(closed=False)
@@ -127,7 +130,7 @@ class DispatchMachine(RuleBasedStateMachine):
 
     @property
     def speaking(self) -> list[list[Word]]:
-        boxes = [worker.outbox for worker in self.cluster.workers.values()]
+        boxes = [worker.outbox for worker in self.cluster.workers.values() if worker.ready]
         boxes += [node.answers for node in self.cluster.nodes]
         return [box for box in [*boxes, self.cluster.late] if box]
 
@@ -217,6 +220,20 @@ class DispatchMachine(RuleBasedStateMachine):
         else:
             node.beats = False
 
+    @happens(
+        lambda self: self.keeps_workers and self.cluster.nodes,
+        which=st.one_of(st.none(), picks),
+        simulate=st.integers(0, 3),
+        learn=few,
+        earlier=st.lists(st.sampled_from(["simulate", "learn"]), max_size=2),
+    )
+    def node_returns(
+        self, which: int | None, simulate: int, learn: int, earlier: list[str]
+    ) -> None:
+        node = None if which is None else one(self.cluster.nodes, which)
+        offers = {"simulate": simulate, "learn": learn}
+        self.cluster.node_returns(node, offers, earlier)
+
     @happens(lambda self: self.telling, which=picks)
     def node_tells(self, which: int) -> None:
         self.cluster.node_tells(one(self.telling, which))
@@ -261,6 +278,22 @@ class DispatchMachine(RuleBasedStateMachine):
         kinds = [*self.cluster.types, *self.cluster.types[:2], *self.cluster.types[:1] * 4]
         for _ in range(count):
             self.cluster.submit(one(self.cluster.clients, which), kinds[kind], options)
+
+    @happens(
+        lambda self: self.cluster.clients and self.cluster.unclaimed,
+        which=picks,
+        kind=st.sampled_from([0, 0, 0, 1, 2, 3]),
+        place=few,
+        options=options,
+    )
+    def claims(self, which: int, kind: int, place: int, options: TaskOptions) -> None:
+        cluster, place = self.cluster, place % len(self.cluster.unclaimed)
+        cluster.claims(one(cluster.clients, which), cluster.types[kind], options, place)
+
+    @happens(lambda self: self.cluster.unclaimed, which=picks)
+    def cancels_what_is_not_submitted_again(self, which: int) -> None:
+        task_id = one(self.cluster.unclaimed, which)
+        assert not self.cluster.core.cancel(task_id, "unwanted", self.cluster.now)
 
     @happens(
         lambda self: self.cluster.clients and len(self.cluster.tasks) < MOST_TASKS,
@@ -393,8 +426,9 @@ class DispatchMachine(RuleBasedStateMachine):
         """Let everything run out: nothing may wait for ever."""
         cluster, self.lag = self.cluster, 1
         for worker in self.alive:
-            if worker.hangs:
-                cluster.cancel(cluster.books[cluster.runs[worker.running]])
+            book = cluster.books.get(cluster.runs[worker.running]) if worker.hangs else None
+            if book is not None:
+                cluster.cancel(book)
         for key, move in list(cluster.core.moves.items()):
             if move.lease:
                 cluster.ends_move(key, "drain")

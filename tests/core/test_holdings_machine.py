@@ -38,6 +38,7 @@ class HoldingsMachine(DispatchMachine):
     """Drives the core with all that can happen to tasks, objects and versions."""
 
     cluster: StoringCluster
+    keeps_workers = False
 
     def around(self, closed: bool) -> Cluster:
         """Make the core and what is around it, with a store."""

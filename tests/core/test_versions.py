@@ -124,3 +124,18 @@ def test_names_without_a_version_are_found() -> None:
     assert shelf.versions.missing(()) is None
     assert shelf.versions.missing(("model",)) is None
     assert shelf.versions.missing(("model", "mesh")) == "mesh"
+
+
+def test_versions_of_an_earlier_broker_are_there_and_are_not_told_of_again() -> None:
+    shelf = Shelf()
+    model, mesh = Version(3, StoredObject(b"m", 10)), Version(1, StoredObject(b"n", 20))
+    shelf.versions.restore({"model": model, "mesh": mesh})
+    assert shelf.versions.newest == {"model": model, "mesh": mesh}
+    assert shelf.versions.published == 0
+    assert shelf.log.take_fresh() == []
+    assert shelf.holdings.sizes == {b"m": 10, b"n": 20}
+    assert shelf.versions.ask("model", VersionWaiter(AGENT, 1, 3)) is None
+    next_one, served = shelf.publish()
+    assert shelf.versions.newest["model"] == Version(4, next_one)
+    assert len(served) == 1
+    assert shelf.holdings.take_freed() == [b"m"]
