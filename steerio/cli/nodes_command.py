@@ -105,9 +105,7 @@ def run_worker(
         stores = [(each.store, each.objects) for each in (found, connection)]
         return FoundBroker(*found.reach(NODE), same_store=stores[0] == stores[1])
 
-    # while it looks for another broker: no other process is to sweep the objects of the last one
-    with share_folder(Path(setup.objects)) if setup.objects else contextlib.nullcontext():
-        status = run_node(setup, None, tell, look=look)
+    status = run_node(setup, None, tell, look=look)
     if status not in (0, BROKER_GONE):
         sweep_stale()  # none waits for the next broker any more, as far as this process knows
     if status == BROKER_GONE:

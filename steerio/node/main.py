@@ -20,7 +20,7 @@ from typing import Any
 
 from msgspec import structs
 
-from steerio.edge.store.folders import open_folder
+from steerio.edge.store.folders import open_folder, share_folder
 from steerio.edge.store.opening_stores import open_store
 from steerio.edge.system import descendants, inheritance
 from steerio.edge.system.descriptors import allow_descriptors
@@ -120,6 +120,9 @@ def run_node(
         except OSError as error:
             sys.stderr.write(f"steerio node {setup.name}: no zygote can be started: {error}\n")
             return 1
+        if look is not None and setup.objects and not own:
+            # its workers, which were forked from the zygote, have no part in that
+            opened.enter_context(share_folder(Path(setup.objects)))
         try:
             copies = None
             if store is not None and store.remote:

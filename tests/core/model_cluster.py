@@ -42,7 +42,7 @@ from steerio.core.effects import (
     UndefineTypes,
 )
 from steerio.core.lifecycle import State
-from steerio.core.records import Keeping, MoveRecord, NodeRecord, TaskRecord, TypeRecord
+from steerio.core.records import KeptByNode, MoveRecord, NodeRecord, TaskRecord, TypeRecord
 from steerio.core.waiting import watch_empty
 from steerio.model.events import AnyEvent, PoolFailed, TaskEnded, TaskRetried, TaskStarted
 from steerio.model.moving import How
@@ -287,7 +287,9 @@ class Cluster:
         for worker in staying:
             worker.node, worker.ready = fresh, False
         fresh.workers += staying
-        keeps = [Keeping(w.name, pools[w.name], self.runs[w.running], w.running) for w in staying]
+        keeps = [
+            KeptByNode(w.name, pools[w.name], self.runs[w.running], w.running) for w in staying
+        ]
         assert self.core.node_joined(fresh.peer, "node", "host", offers, self.now, keeps=keeps)
         self.nodes.append(fresh)
 

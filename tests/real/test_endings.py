@@ -131,6 +131,7 @@ def test_a_campaign_that_stops_ends_with_0_and_a_whole_record(campaign: Path) ->
         "journal",
         "parameters.json",
         "random_seed",
+        "record.json",
         "summary.json",
         "tasks.jsonl",
         "workers.log",

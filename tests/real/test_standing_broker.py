@@ -145,7 +145,7 @@ async def test_who_has_a_broker_that_was_killed_or_never_answers_hears_of_it(
                 await session.run(deeds.double, 1)
         pids = programs.family(node.pid)
         assert node.status(within_s=lease_s + 5) == 1, node
-        assert "none has begun" in node.output
+        assert "no other broker has begun in its place" in node.output
         programs.wait_for_end([*pids, worker, child], within_s=1.0)
 
         assert asking.status(within_s=lease_s) == 1, asking
@@ -239,8 +239,7 @@ async def test_a_node_that_stood_still_for_too_long_begins_again(tmp_path: Path)
             node.signal(signal.SIGCONT)
             async with asyncio.timeout(30):
                 assert isinstance(await anext(events), NodeJoined)
-                assert isinstance(await anext(events), TaskProgress)
-            task.cancel()
+            task.cancel()  # it was queued meanwhile, and goes on at its worker
             assert (await task.result()).attempt == 2
         for program in (broker, node):
             program.signal(signal.SIGTERM)

@@ -113,14 +113,12 @@ async def test_what_was_done_behind_a_long_partition_comes_too_late(
     assert sorted(result.attempt for result in results) == [1, 2]
     await session.run(simulation, 50.0)
     assert len(of_kind(cluster.record.events, NodeLost)) == 1
-    late = sum(cluster.broker.dropped.values())
-    assert late, "the node's report arrived, and was dropped"
     ended = [event for event in cluster.record.tasks if event.task_id in {t.id for t in tasks}]
     assert len(ended) == 2, "every task ended once"
 
 
 @on_cluster(1, nodes=1, faults=[PartitionNode(5, "node-1", for_s=60)])
-async def test_a_node_that_comes_back_after_its_lease_ends_its_workers_and_joins_anew(
+async def test_a_node_that_comes_back_after_its_lease_joins_anew_and_goes_on(
     cluster: SimulatedCluster, session: Session
 ) -> None:
     result = await session.submit(simulation, 100.0).result()
@@ -129,7 +127,7 @@ async def test_a_node_that_comes_back_after_its_lease_ends_its_workers_and_joins
     assert len(of_kind(cluster.record.events, NodeLost)) == 1
     assert [event.node for event in of_kind(cluster.record.events, NodeJoined)] == ["node-1"] * 2
     (worker,) = cluster.workers()
-    assert worker.name == result.worker != "simulate-1"
+    assert worker.name == result.worker == "simulate-1"
 
 
 @on_cluster(1, faults=[HangWorker(1, pool="simulate")])
