@@ -15,7 +15,16 @@ from pathlib import Path
 import pytest
 
 import steerio
-from steerio import BrokerLost, Lost, NodeJoined, NodeLost, TaskEnded, TaskProgress, UsageError
+from steerio import (
+    BrokerLost,
+    Lost,
+    NodeJoined,
+    NodeLost,
+    TaskEnded,
+    TaskProgress,
+    TaskStarted,
+    UsageError,
+)
 from steerio.edge.wire.connection import Connection, read_connection
 from tests.contract.test_addresses import over_ipv6
 from tests.real import deeds, programs
@@ -226,7 +235,7 @@ async def test_a_node_that_stood_still_for_too_long_begins_again(tmp_path: Path)
     with broker_in(tmp_path) as broker, workers_in(tmp_path, "--name", "n") as node:
         async with (
             steerio.connect(tmp_path / "broker") as session,
-            session.events(TaskProgress, NodeLost, NodeJoined) as events,
+            session.events(TaskProgress, NodeLost, NodeJoined, TaskStarted) as events,
         ):
             task = session.submit(deeds.cooperate)
             while not isinstance(await anext(events), TaskProgress):
@@ -239,6 +248,7 @@ async def test_a_node_that_stood_still_for_too_long_begins_again(tmp_path: Path)
             node.signal(signal.SIGCONT)
             async with asyncio.timeout(30):
                 assert isinstance(await anext(events), NodeJoined)
+                assert isinstance(await anext(events), TaskStarted)
             task.cancel()  # it was queued meanwhile, and goes on at its worker
             assert (await task.result()).attempt == 2
         for program in (broker, node):
