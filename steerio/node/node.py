@@ -2,8 +2,7 @@
 
 It carries out the broker's orders, tells it of every worker that ended, and beats. Its beats speak
 for its workers, whose own thread belongs to the task.  With each answer it measures how far its
-clock is from the broker's (Cristian 1989: half of the shortest of recent round trips bounds the
-error).
+clock is from the broker's (`clock_difference`).
 
 On another host its workers speak to it, and it passes their words on: one connection carries all.
 Both ends count the messages about its workers, and beats compare the counts; if any message was
@@ -14,7 +13,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Callable, Collection, Iterable
 from math import inf
 from typing import Protocol, assert_never, cast
@@ -26,18 +24,17 @@ from steerio.errors import EncodingError, ProtocolError
 from steerio.model import messages as ms
 from steerio.model.bounds import REASON_CHARACTERS, cut
 from steerio.model.settings import Settings
+from steerio.node.clock_difference import ClockDifference
 from steerio.node.forker import Forker
 from steerio.node.kept_workers import KeepsWorkers
 from steerio.node.object_cache import Copies
+from steerio.node.orders import Orders
 from steerio.node.relay import Relay, Words
-from steerio.worker.slots import SEEN_S
 
 log = logging.getLogger("steerio.node")
 
 CLEAR_S = 0.2
 """Time between two looks of a node that begins again: for the end of its workers, for a broker."""
-ROUND_TRIPS = 8
-"""The number of recent round trips from which the clock difference is taken."""
 
 
 class FindsBroker(Protocol):
@@ -100,7 +97,6 @@ class Node:
         self.name = joins.name
         self._joins = joins
         self._settings = settings
-        self._same_clock = same_clock
         self._loop = asyncio.get_running_loop()
         self._clock = clock or self._loop.time
         self._began = self._loop.time()
@@ -108,9 +104,8 @@ class Node:
         self._silent = 0
         """The number of beats in a row without a word of the broker."""
         self._packets: int = 0
-        self._trips: deque[tuple[float, float]] = deque(maxlen=ROUND_TRIPS)
-        self._offset_s: float | None = 0.0 if same_clock else None
-        self._trip_s = 0.0
+        self._difference = ClockDifference(same_clock)
+        self._orders = Orders(forker, copies, self._tell_not_begun)
         self._timer: asyncio.TimerHandle | None = None
         self._joined = False
         self._rejoins = again
@@ -258,7 +253,9 @@ class Node:
                 if self._relay is not None:
                     self._relay.tell(message, frames)
             case ms.StartWorker() | ms.StopRunning() | ms.TakeBack() | ms.SignalWorker():
-                self._treat(message)
+                if self._keeps is not None and isinstance(message, ms.StartWorker):
+                    self._keeps.started(message.worker, message.pool)
+                self._orders.treat(message)
             case ms.BeatAnswer():
                 self._beat_answered(message)
             case ms.AskAccount():
@@ -270,27 +267,9 @@ class Node:
             case ms.Closing():
                 self._end(message.reason)
             case ms.FetchAhead() | ms.ForgetObjects():
-                self._copy(message)
+                self._orders.copy(message)
             case _:
                 assert_never(message)
-
-    def _treat(
-        self, order: ms.StartWorker | ms.StopRunning | ms.TakeBack | ms.SignalWorker
-    ) -> None:
-        """Carry out an order about a worker's process."""
-        match order:
-            case ms.StartWorker():
-                if self._keeps is not None:
-                    self._keeps.started(order.worker, order.pool)
-                self._forker.fork(order.worker, order.pool)
-            case ms.StopRunning():
-                self._forker.ask_to_stop(order.worker, order.run)
-            case ms.TakeBack():
-                self._take_back(order.worker, order.run)
-            case ms.SignalWorker():
-                self._forker.signal(order.worker, order.run, order.signal)
-            case _:
-                assert_never(order)
 
     def _refused(self, message: ms.Refused) -> None:
         if message.rejoin:
@@ -333,8 +312,7 @@ class Node:
     def _join(self) -> None:
         self._clears = False
         self._silent = self._said = self._told = 0
-        self._trips.clear()
-        self._offset_s = 0.0 if self._same_clock else None
+        self._difference.forget()
         self._link.attach(self._loop, self._wake)
         walltime_s = self._joins.walltime_s
         if walltime_s is not None:
@@ -347,10 +325,10 @@ class Node:
         self.name = message.name or self.name
         if self.on_joined is not None:
             self.on_joined()
-        if self._same_clock or not self._keeps:
+        if self._difference.same_clock or not self._keeps:
             self._pass_on()
         else:  # their times would be wrong
-            self._say(ms.Beat(self._clock(), None))
+            self._say(self._own_beat())
 
     def _pass_on(self) -> None:
         """Tell the broker of the workers that were kept, and pass the words of all on."""
@@ -360,25 +338,8 @@ class Node:
             self._link.send(words, frames)
         self._flush()
 
-    def _copy(self, message: ms.FetchAhead | ms.ForgetObjects) -> None:
-        if self._copies is None:
-            return
-        match message:
-            case ms.FetchAhead():
-                self._copies.fetch(message.objects)
-            case ms.ForgetObjects():
-                self._copies.forget(message.names)
-            case _:
-                assert_never(message)
-
-    def _take_back(self, worker: str, run: int) -> None:
-        """Recall a run from a worker, and tell the broker if that was in time."""
-        self._forker.recall(worker, run)
-        self._loop.call_later(SEEN_S, self._tell_not_begun, worker, run)
-
     def _tell_not_begun(self, worker: str, run: int) -> None:
-        begun = self._forker.begun(worker)
-        if begun is not None and run > begun and not self.ended.done():
+        if not self.ended.done():
             self._say(ms.NotBegun(worker, run))
 
     def _beat(self) -> None:
@@ -407,7 +368,7 @@ class Node:
         if self._relay is not None:  # it may have had no descriptors to take new workers in
             self._hear_workers()
         if self._joined:
-            self._say(ms.Beat(self._clock(), self._offset_s, self._trip_s, self._said))
+            self._say(self._own_beat())
         self._link.tick()
         if self._link.ready():  # a message that came while it sent does not wake it
             self._loop.call_soon(self._wake)
@@ -419,21 +380,18 @@ class Node:
             return self._settings.lease_s
         return self._settings.rejoin_s if self._joins.walltime_s is None else inf
 
+    def _own_beat(self) -> ms.Beat:
+        its = self._difference
+        return ms.Beat(self._clock(), its.offset_s, its.trip_s, self._said)
+
     def _beat_answered(self, answer: ms.BeatAnswer) -> None:
-        self._measure(answer)
+        self._difference.measure(answer.sent, answer.now, self._clock())
+        if self._joined and not self._passes_on and self._difference.offset_s is not None:
+            self._say(self._own_beat())
+            self._pass_on()
         self._compare(answer)
         if self._relay is not None:
             self._relay.beat_answered()
-
-    def _measure(self, answer: ms.BeatAnswer) -> None:
-        if self._same_clock or not answer.sent:
-            return
-        now = self._clock()
-        self._trips.append((now - answer.sent, answer.now - (answer.sent + now) / 2))
-        self._trip_s, self._offset_s = min(self._trips)
-        if self._joined and not self._passes_on:
-            self._say(ms.Beat(now, self._offset_s, self._trip_s, self._said))
-            self._pass_on()
 
     def _compare(self, answer: ms.BeatAnswer) -> None:
         """Look whether all that the broker has sent to workers has come; else give an account."""
