@@ -106,6 +106,7 @@ class FromClients:
             return
         self._order += 1
         options = message.options
+        queued = min(now, message.created - self._core.epoch) if message.again else now
         record = TaskRecord(
             message.task_id,
             peer.number,
@@ -114,7 +115,7 @@ class FromClients:
             frames,
             options,
             message.created,
-            now,
+            queued,
             self._order,
             options.priority,
             message.tags,

@@ -73,8 +73,9 @@ def write_parameters(
     needs: dict[str, WorkerNeeds],
     limits: object,
     random_seed: int,
+    joined: str | None = None,
 ) -> None:
-    """Record the campaign that is run, its parameters, and the place.
+    """Record the campaign that is run, its parameters, the place, and the broker that it joined.
 
     Raises:
         UsageError: the run directory cannot be written to.
@@ -91,6 +92,7 @@ def write_parameters(
         "needs": msgspec.to_builtins(needs),
         "limits": msgspec.to_builtins(limits),
         "random_seed": random_seed,
+        "joined": joined,
         "command": sys.argv,
         "steerio": __version__,
         "python": platform.python_version(),
@@ -111,8 +113,21 @@ def recorded_workers(path: Path | str) -> dict[str, int]:
     return found.workers
 
 
+def recorded_broker(path: Path | str) -> str | None:
+    """Return the run directory of the broker that a run had joined, if it had."""
+    try:
+        data = (Path(path) / PARAMETERS).read_bytes()
+        return msgspec.json.decode(data, type=_Joined).joined
+    except (OSError, msgspec.DecodeError):
+        return None
+
+
 class _Recorded(msgspec.Struct):
     workers: dict[str, int]
+
+
+class _Joined(msgspec.Struct):
+    joined: str | None = None
 
 
 def _user() -> str:

@@ -71,6 +71,7 @@ class RunRecord:
                 values.needs,
                 self._limits,
                 values.random_seed,
+                None if self._plan.join is None else str(Path(self._plan.join).absolute()),
             )
         except BaseException:
             if self._journal is not None:

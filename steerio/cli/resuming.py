@@ -8,7 +8,10 @@ import types
 from pathlib import Path
 from typing import Any, cast
 
+import click
+
 from steerio.campaign.campaign import Campaign
+from steerio.campaign.parameters import recorded_broker
 from steerio.campaign.run_journal import arguments_of, read_latest
 from steerio.cli.failures import show_traceback
 from steerio.cli.run_command import find_campaign, run_campaign
@@ -34,6 +37,13 @@ def resume_run(given: dict[str, Any]) -> None:
         raise UsageError(
             f"the campaign was in {path}, which is not there any more: say where it is now, with "
             f"steerio run FILE --resume {run_dir} and the options that it was given"
+        )
+    broker = recorded_broker(run_dir)
+    if broker is not None and given["join"] is None:
+        click.echo(
+            f"steerio: the run in {run_dir} had joined the broker in {broker}; it goes on with "
+            f"workers of this machine. To join that one: steerio resume {run_dir} --join {broker}",
+            err=True,
         )
     options = {**given, "resume": str(run_dir), "run_dir": None, "random_seed": None}
     run_campaign(path, lambda module: _made_again(module, began), options)

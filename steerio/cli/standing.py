@@ -31,7 +31,12 @@ from steerio.node.setup import clear_up_after_broker
 from steerio.session.nodes import describe_state
 from steerio.session.opening import connect
 from steerio.session.pools import facts
-from steerio.session.run_dir import logging_to, make_run_dir, reopen_for_broker
+from steerio.session.run_dir import (
+    logging_to,
+    make_run_dir,
+    refuse_campaigns,
+    reopen_for_broker,
+)
 
 END_S = 10.0
 """How long ``steerio stop`` waits for the broker to have ended."""
@@ -75,6 +80,8 @@ def run_broker(
     if run_dir is not None and (Path(run_dir) / BROKER_FILE).exists():
         folder = reopen_for_broker(run_dir)
     else:
+        if run_dir is not None:
+            refuse_campaigns(run_dir)
         folder = make_run_dir(run_dir, "broker")
     with _alone_in(folder, take_over=take_over), logging_to(folder):
         before = None if run_dir is None else _find_predecessor(run_dir, take_over=take_over)

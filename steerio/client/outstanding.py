@@ -34,7 +34,7 @@ class OutstandingTask(Struct, gc=False):
 
     def again(self, type_id: int) -> ms.SubmitTask:
         """Return the message for a broker that calls its type by this number."""
-        return structs.replace(self.message, type_id=type_id, attempts=self.attempt)
+        return structs.replace(self.message, type_id=type_id, attempts=self.attempt, again=True)
 
 
 class Outstanding:

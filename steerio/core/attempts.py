@@ -67,7 +67,7 @@ def take_up(
     record.run = run
     record.attempt += 1
     record.worker = worker
-    record.sent = now
+    record.sent = None  # by this broker
     cluster.runs[run] = record
     cluster.roster.pools[worker.pool].running += 1
     worker.in_hand.append(record)

@@ -27,7 +27,8 @@ def find_broker(run_dir: Path | str) -> Connection:
     if has_ended(connection):
         raise UsageError(
             f"no broker is running in {run_dir}: the last one there (process {connection.pid}) "
-            "has ended without cleaning up"
+            "has ended without cleaning up. If it was a standing one, start another in its place: "
+            f"steerio broker --run-dir {run_dir}"
         )
     return connection
 

@@ -57,7 +57,8 @@ class SubmitTask(Struct, frozen=True, gc=False, array_like=True, tag=3):
     """Queue a task; ``created`` is in Unix seconds.
 
     ``cause`` names the agent that submitted it, and ``because`` the results that it handled then.
-    ``attempts`` is the last attempt at it of which the client heard from an earlier broker.
+    ``again``: another broker had it before, since it was created; ``attempts`` is the last attempt
+    at it of which the client heard from that.
     """
 
     task_id: int
@@ -71,6 +72,7 @@ class SubmitTask(Struct, frozen=True, gc=False, array_like=True, tag=3):
     inputs: Inputs | None = None
     because: tuple[int, ...] = ()
     attempts: int = 0
+    again: bool = False
 
 
 class CancelTasks(Struct, frozen=True, gc=False, array_like=True, tag=4):

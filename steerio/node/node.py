@@ -28,7 +28,7 @@ from steerio.node.clock_difference import ClockDifference
 from steerio.node.forker import Forker
 from steerio.node.kept_workers import KeepsWorkers
 from steerio.node.object_cache import Copies
-from steerio.node.orders import Orders
+from steerio.node.orders import AboutWorkers, Orders
 from steerio.node.relay import Relay, Words
 
 log = logging.getLogger("steerio.node")
@@ -253,9 +253,7 @@ class Node:
                 if self._relay is not None:
                     self._relay.tell(message, frames)
             case ms.StartWorker() | ms.StopRunning() | ms.TakeBack() | ms.SignalWorker():
-                if self._keeps is not None and isinstance(message, ms.StartWorker):
-                    self._keeps.started(message.worker, message.pool)
-                self._orders.treat(message)
+                self._treat(message)
             case ms.BeatAnswer():
                 self._beat_answered(message)
             case ms.AskAccount():
@@ -271,6 +269,11 @@ class Node:
             case _:
                 assert_never(message)
 
+    def _treat(self, order: AboutWorkers) -> None:
+        if self._keeps is not None and isinstance(order, ms.StartWorker):
+            self._keeps.started(order.worker, order.pool)
+        self._orders.treat(order)
+
     def _refused(self, message: ms.Refused) -> None:
         if message.rejoin:
             if not self._clears:  # else it is said again of the same session
@@ -282,7 +285,9 @@ class Node:
 
     def _begin_again(self, reason: str) -> None:
         """Leave the link; workers that work on a task are kept."""
-        log.warning("node %s begins again: %s", self.name, reason)
+        log.warning(
+            "node %s looks for its broker again (%s); tasks that run go on", self.name, reason
+        )
         self._rejoins |= self._joined
         self._joined, self._clears, self._passes_on = False, True, False
         self._link.detach()

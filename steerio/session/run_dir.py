@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from steerio.edge.record.broker_file import FILE as BROKER
 from steerio.edge.system.own_files import from_json, to_json, writing_to
 from steerio.errors import UsageError
 from steerio.model.showing import in_words
@@ -84,6 +85,18 @@ def reopen_for_broker(asked: Path | str) -> Path:
     return path
 
 
+def refuse_campaigns(asked: Path | str) -> None:
+    """Refuse a run directory that has the record of a campaign, for a broker.
+
+    Raises:
+        UsageError: it has.
+    """
+    path = Path(asked)
+    with writing_to(path):
+        if (path / TASKS).exists() or (path / JOURNAL).exists():
+            raise UsageError(f"{path} holds the run of a campaign: name a fresh run directory")
+
+
 def refuse_used(asked: Path | str) -> None:
     """Refuse a run directory that has a record, or links in the place of its files.
 
@@ -93,6 +106,11 @@ def refuse_used(asked: Path | str) -> None:
     refuse_nameless(asked)
     path = Path(asked)
     with writing_to(path):
+        if (path / BROKER).exists():
+            raise UsageError(
+                f"{path} is the run directory of a broker: name a fresh one, and to use that "
+                f"broker join={str(path)!r}, or --join"
+            )
         if (path / TASKS).exists() or (path / JOURNAL).exists():
             raise UsageError(
                 f"{path} holds another run already; name a fresh run directory, or go on with that "
