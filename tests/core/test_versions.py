@@ -139,3 +139,14 @@ def test_versions_of_an_earlier_broker_are_there_and_are_not_told_of_again() -> 
     assert shelf.versions.newest["model"] == Version(4, next_one)
     assert len(served) == 1
     assert shelf.holdings.take_freed() == [b"m"]
+
+
+def test_a_version_whose_publisher_had_no_answer_is_not_published_again() -> None:
+    shelf = Shelf()
+    model = Version(3, StoredObject(b"m", 10))
+    shelf.versions.restore({"model": model})
+    assert shelf.versions.publish("model", model.stored, "agent", 0.0) == []
+    assert shelf.versions.newest == {"model": model}
+    assert shelf.log.take_fresh() == []
+    shelf.versions.publish("model", model.stored, "agent", 0.0)
+    assert shelf.versions.newest["model"].number == 4, "the next time it is meant"
