@@ -297,5 +297,5 @@ def test_a_broker_in_the_place_of_one_that_lives_or_on_another_host_is_refused(
             assert program.status() == 2, "it can be seen that it lives"
         broker.signal(signal.SIGTERM)
         assert broker.status() == 0
-    with pytest.raises(UsageError, match="holds another run"):
+    with pytest.raises(UsageError, match="is the run directory of a broker"):
         refuse_used(tmp_path / "broker")
