@@ -50,7 +50,7 @@ async def separate() -> AsyncGenerator[steerio.Session, None]:
             until = time.monotonic() + START_S
             while not (run_dir / "connection.json").exists() and time.monotonic() < until:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
-            join = ["worker", "--join", str(run_dir), "--workers", f"default={WORKERS}"]
+            join = ["worker", "--join", str(run_dir), "--workers", f"default={WORKERS}", "--direct"]
             worker = subprocess.Popen([*command, *join])  # noqa: ASYNC220
             async with steerio.connect(run_dir) as session:
                 yield session

@@ -161,6 +161,12 @@ def broker(**given: Any) -> None:
     help="How long this node may run: 3600, 90m, 1:30:00, or none [as Slurm says].",
 )
 @click.option("--pin/--no-pin", default=True, help="Cores for each worker, if possible.")
+@click.option(
+    "--direct",
+    is_flag=True,
+    help="A shorter way to a broker on this host, for tasks of milliseconds. If it dies, those that "
+    "run are run again.",
+)
 def worker(**given: Any) -> None:
     """Start a node whose workers join a running broker, until that ends."""
     from steerio.cli import nodes_command  # each command loads only its own code

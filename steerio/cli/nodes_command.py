@@ -43,7 +43,13 @@ LOOK_S = 0.5
 
 
 def run_worker(
-    run_dir: str, workers: str, preload: str, name: str | None, walltime: str | None, pin: bool
+    run_dir: str,
+    workers: str,
+    preload: str,
+    name: str | None,
+    walltime: str | None,
+    pin: bool,
+    direct: bool,
 ) -> int:
     """Be a node of a running broker; return the exit code.
 
@@ -54,6 +60,7 @@ def run_worker(
         name: of the node; by default the host's.
         walltime: how long it may run, as on the command line.
         pin: whether each worker gets cores of its own.
+        direct: whether workers speak to a broker on this host themselves.
 
     Raises:
         UsageError: one of these cannot be read, or no broker runs there.
@@ -72,10 +79,12 @@ def run_worker(
         connection = find_broker(run_dir)
     address, keys = connection.reach(NODE)
     local = is_local(address)
+    direct = direct and local
     modules = [module.strip() for module in preload.split(",") if module.strip()]
     setup = NodeSetup(
         name=name,
         address=address,
+        worker_address=connection.workers if direct else "",
         keys=keys,
         workers=counts,
         needs=needs_of(asked),
@@ -102,14 +111,14 @@ def run_worker(
         found = _found(run_dir)
         if found is None:
             return None
-        stores = [(each.store, each.objects) for each in (found, connection)]
-        return FoundBroker(*found.reach(NODE), same_store=stores[0] == stores[1])
+        same_store = (found.store, found.objects) == (connection.store, connection.objects)
+        return FoundBroker(*found.reach(NODE), goes_on=same_store and not direct)
 
     status = run_node(setup, None, tell, look=look)
     if status not in (0, BROKER_GONE):
         sweep_stale()  # none waits for the next broker any more, as far as this process knows
     if status == BROKER_GONE:
-        tell(f"node {name}: the store is another, so it begins as a fresh process")
+        tell(f"node {name}: another broker is there; it begins anew with that")
         for number, handler in signals.items():
             signal.signal(number, handler)
         within_s = connection.rejoin_s if ends is None else ends - time.time()

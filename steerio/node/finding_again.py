@@ -13,12 +13,12 @@ from steerio.errors import UsageError
 
 
 class FoundBroker(NamedTuple):
-    """The way to a broker, and whether a node of the last one can go on with it."""
+    """The way to a broker."""
 
     address: str
     keys: ClientKeys | None
-    same_store: bool
-    """Whether it has taken over the store of the last one."""
+    goes_on: bool
+    """Whether a node of the last one can go on with it: it has the same store, say."""
 
 
 class FindsAgain:
@@ -55,7 +55,7 @@ class FindsAgain:
         if found == self._found:
             self._link.renew()
             return self._link
-        if not found.same_store:
+        if not found.goes_on:
             self.wants_fresh = True
             return None
         self._link.close()

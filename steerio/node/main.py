@@ -150,7 +150,7 @@ async def _serve(
         def way_to(found: FoundBroker) -> LinkEndpoint:
             return open_link(found.address, identity, found.keys, "node", opened, copies=False)
 
-        first = FoundBroker(setup.address, setup.keys, True)
+        first = FoundBroker(setup.address, setup.keys, goes_on=True)
         link = way_to(first)
         find = None if look is None else FindsAgain(look, first, link, way_to)
         relay = None

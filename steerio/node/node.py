@@ -183,7 +183,7 @@ class Node:
                 return
             if find.wants_fresh:
                 self.failed = self.broker_gone = True
-                self._end("the store is another: nothing of this node can go on")
+                self._end("nothing of this node can go on with the broker that is there")
             elif self._loop.time() > until:
                 self.failed = True
                 self._end(f"{reason}; no other broker has begun in its place")

@@ -194,6 +194,23 @@ def test_a_task_that_runs_goes_on_though_its_broker_dies_twice(tmp_path: Path, f
         assert node.status() == 0, node
 
 
+def test_workers_with_a_shorter_way_begin_anew_with_the_next_broker(tmp_path: Path) -> None:
+    (tmp_path / "long.py").write_text(LONG)
+    with ExitStack() as stack:
+        broker = stack.enter_context(broker_in(tmp_path))
+        node = stack.enter_context(workers_in(tmp_path, "--direct"))
+        asks = stack.enter_context(running(*python("long.py"), cwd=tmp_path))
+        wait_for_lines(tmp_path / "ran", 1)
+        killed_and_started(stack, tmp_path, broker)
+        assert asks.status() == 0, asks
+        assert (tmp_path / "ran").read_text().count("ended") == 1
+        assert (tmp_path / "ran").read_text().count("began") == 2
+        with running(*steerio_command("stop", "broker"), cwd=tmp_path) as stop:
+            assert stop.status() == 0, stop
+        assert node.status() == 0, node
+        assert "begins anew with that" in node.output
+
+
 async def test_a_session_goes_on_with_all_that_it_had(tmp_path: Path) -> None:
     place = tmp_path / "broker"
     with ExitStack() as stack:
