@@ -164,8 +164,8 @@ def broker(**given: Any) -> None:
 @click.option(
     "--direct",
     is_flag=True,
-    help="A shorter way to a broker on this host, for tasks of milliseconds. If it dies, those that "
-    "run are run again.",
+    help="A shorter way to a broker on this host, for tasks of milliseconds. Those that run are "
+    "run again if it dies.",
 )
 def worker(**given: Any) -> None:
     """Start a node whose workers join a running broker, until that ends."""
