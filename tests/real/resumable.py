@@ -167,5 +167,5 @@ def kill(program: Program) -> None:
 
 
 def summed(size: int = 40) -> str:
-    """Return the last word of a search that is complete."""
-    return f"sum {sum(x * x for x in range(size))} of {size}\n"
+    """Return the last word of a search that is complete; another thread may end its line."""
+    return f"sum {sum(x * x for x in range(size))} of {size}"
