@@ -86,6 +86,7 @@ class Broker:
             closed,
             epoch=time.time() - time.monotonic() if epoch is None else epoch,
             fetch_ahead_bytes=copied_bytes,
+            keeps_own=False,  # the values of those that it has given up may be gone
         )
         if record is not None:
             self.core.count_events_from(record.last_event)

@@ -71,6 +71,10 @@ class Cluster:
         """How many tasks have ended in each way."""
         self.kept: dict[int, KeptAttempt] = {}
         """Attempts that went on without a broker, by task, until the client of that is back."""
+        self.keeps_own = True
+        """Whether nodes go on also with attempts of this broker, which it had given up."""
+        self.first_run = 0
+        """The number of the last attempt of earlier brokers."""
         self.kept_by_worker: dict[WorkerRecord, int] = {}
         """The tasks of these, by the workers that still work on them."""
         self.recalled: dict[int, float] = {}

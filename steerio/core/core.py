@@ -61,6 +61,7 @@ class Core(ShownState):
         closed: whether there are no other pools, ever.
         epoch: the difference of Unix time to the core's clock.
         fetch_ahead_bytes: most bytes of inputs that each node may fetch ahead; 0: none.
+        keeps_own: whether nodes go on also with attempts that this broker has given up itself.
     """
 
     def __init__(
@@ -71,8 +72,10 @@ class Core(ShownState):
         *,
         epoch: float = 0.0,
         fetch_ahead_bytes: int = 0,
+        keeps_own: bool = True,
     ) -> None:
         super().__init__(Cluster(settings, pools, closed, epoch))
+        self.cluster.keeps_own = keeps_own
         if fetch_ahead_bytes > 0:
             self.cluster.fetching.wanted = True
             self.cluster.fetching.most_bytes = fetch_ahead_bytes
@@ -469,7 +472,7 @@ class Core(ShownState):
 
     def begin_as(self, incarnation: int) -> None:
         """Give out no number of an attempt, nor name of a worker, of earlier incarnations."""
-        self.cluster.run = incarnation * RUNS
+        self.cluster.run = self.cluster.first_run = incarnation * RUNS
         self.cluster.roster.prefix = f"{incarnation}."
 
     def returned_as(self, incarnation: int, versions: Mapping[str, Version], now: float) -> None:

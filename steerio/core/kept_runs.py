@@ -39,7 +39,8 @@ def chosen(
     for each in keeps:
         fits = to_start.get(each.pool, 0) > 0
         taken = each.worker in names or each.task_id in tasks or each.run in runs
-        if not fits or taken or not 0 < each.run <= cluster.run:
+        last = cluster.run if cluster.keeps_own else cluster.first_run
+        if not fits or taken or not 0 < each.run <= last:
             not_kept.append(each)
             continue
         names.add(each.worker)

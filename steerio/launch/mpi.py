@@ -116,7 +116,12 @@ def _follow(rank: Rank, run_dir: Path | None) -> NoReturn:
     setup = await_setup(rendezvous_path(rank, rank.number, run_dir), rank)
     if setup is not None and listens(setup.address):
         ends = find_end(None, os.environ, time.time())
-        run_node(structs.replace(setup, ends=ends), None, stays_s=STAY_S)
+        try:
+            run_node(structs.replace(setup, ends=ends), None, stays_s=STAY_S)
+        except UsageError:
+            if listens(setup.address):
+                raise
+            # else the campaign has ended just now
     elif setup is not None and setup.address.startswith(TCP):  # on one host, it has ended already
         sys.stderr.write(
             f"steerio: rank {rank.number} on {socket.gethostname()} reaches no broker at "

@@ -807,3 +807,11 @@ def test_kept_attempts_are_shown_and_leave_no_trace() -> None:
     assert not shown
     assert not scene.core.cluster.kept_by_worker
     assert len(scene.effects(Settle)) == 1
+
+
+def test_a_broker_may_want_no_attempts_that_it_has_given_up_itself() -> None:
+    scene = scene_of()
+    scene.core.cluster.keeps_own = False
+    comes(scene, keeping(1, run=2 * RUNS + 1), keeping(2, worker="simulate-9"))
+    assert list(scene.core.kept) == [2]
+    assert [effect.worker for effect in scene.effects(Discard)] == [FIRST]

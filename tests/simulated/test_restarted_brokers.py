@@ -434,19 +434,6 @@ async def test_a_success_waits_for_its_client_and_no_longer_than_that_may_be_awa
 
 
 @in_virtual_time
-async def test_a_node_that_was_away_for_too_long_goes_on_with_tasks_that_are_still_queued() -> None:
-    async with (
-        cluster_of(1, faults=[PartitionNode(5, "node-1", for_s=40)]) as cluster,
-        cluster.session() as session,
-    ):
-        task = session.submit(simulation, 60.0)
-        result = await task.result()
-        assert now() == pytest.approx(60, abs=2), "it was queued meanwhile, and is where it was"
-        assert (result.attempt, result.timings.run_s) == (2, 60.0)
-        cluster.broker.core.check(now())
-
-
-@in_virtual_time
 async def test_of_a_task_that_runs_elsewhere_by_then_the_kept_attempt_is_stopped() -> None:
     async with (
         cluster_of(2, nodes=2, faults=[PartitionNode(5, "node-1", for_s=40)]) as cluster,
