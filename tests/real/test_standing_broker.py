@@ -22,7 +22,6 @@ from steerio import (
     NodeLost,
     TaskEnded,
     TaskProgress,
-    TaskStarted,
     UsageError,
 )
 from steerio.edge.wire.connection import Connection, read_connection
