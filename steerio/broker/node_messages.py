@@ -114,13 +114,14 @@ class FromNodes:
     def _report(self, peer: Peer, message: ms.Report, frames: Frames, now: float) -> None:
         assert peer.worker is not None
         offset_s = peer.worker.node.offset_s
+        started, ended = message.started + offset_s, message.ended + offset_s
         if self._own_run(peer, message.run) is None:
             kept = self._core.kept_run_ended(
                 peer.worker,
                 message.run,
                 message.ended_as,
-                message.started + offset_s,
-                message.ended + offset_s,
+                started,
+                ended,
                 now,
                 message.body,
                 frames,
@@ -133,8 +134,8 @@ class FromNodes:
         self._core.reported(
             message.run,
             message.ended_as,
-            message.started + offset_s,
-            message.ended + offset_s,
+            started,
+            ended,
             now,
             message.body,
             frames,

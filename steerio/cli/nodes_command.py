@@ -1,7 +1,8 @@
 """The command ``steerio worker``: a node of a standing broker, and of any that takes its place.
 
-A node whose broker is gone without a word waits for another in the same run directory, and then
-begins anew, as a fresh process: neither the store nor the keys need be those of before.
+A node whose broker is gone without a word waits for another in the same run directory. The node
+goes on at that broker if the store is the same; with another store, or with ``--direct``, it begins
+anew, as a fresh process.
 """
 
 from __future__ import annotations
