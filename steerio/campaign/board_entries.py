@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable
+from itertools import chain
+from operator import itemgetter
 from typing import Any, Generic, TypeVar
 
 from steerio.errors import UsageError
@@ -11,7 +13,7 @@ from steerio.errors import UsageError
 K = TypeVar("K", bound=Hashable)
 Ranked = tuple[float, int, Any, str, tuple[int, ...]]
 """An entry: score, order, item, the agent that ranked it last, and the results that it handled."""
-
+_item: Callable[[Ranked], Any] = itemgetter(2)
 
 TABLES = frozenset(
     {"running", "ended", "on_change", "_waiting", "_out", "_again", "_heap", "_order"}
@@ -40,12 +42,12 @@ class BoardState(Generic[K]):
     @property
     def has_objects(self) -> bool:
         """Whether an item is an object that is equal to nothing but itself: others may hold it."""
-        kinds: set[type] = set()
-        for table in (self.waiting, self.out):
-            for entry in table.values():
-                item: Any = entry[2]
-                is_tuple = type(item) is tuple
-                kinds.update(map(type, item if is_tuple else (item,)))  # pyright: ignore[reportUnknownArgumentType] - of any
+        entries = chain(self.waiting.values(), self.out.values())
+        kinds: set[type] = set(map(type, map(_item, entries)))  # no loop of Python's: they are many
+        if tuple in kinds:
+            entries = chain(self.waiting.values(), self.out.values())
+            tuples: Any = (item for item in map(_item, entries) if type(item) is tuple)
+            kinds.update(map(type, chain.from_iterable(tuples)))
         by_identity: Any = object.__eq__
         return any(kind.__eq__ is by_identity for kind in kinds)
 
