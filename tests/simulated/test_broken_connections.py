@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import math
-import os
 import random
-import sys
 from collections import Counter
-from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
 import pytest
@@ -25,6 +22,7 @@ from steerio.testing import (
     run_virtual,
 )
 from tests.simulated.boxes import assert_bounded, assert_nothing_waits
+from tests.simulated.many_runs import assert_all_end_well, play_all
 from tests.simulated.virtual import (
     WALL_LIMIT_S,
     as_asked,
@@ -240,34 +238,11 @@ async def scene(seed: int) -> None:
         assert_nothing_waits(cluster)
 
 
-def play(seed: int) -> None:
-    """Play one run; its seed is told with whatever goes wrong."""
-    try:
-        run_virtual(scene(seed), wall_limit_s=WALL_LIMIT_S)
-    except BaseException as error:
-        error.add_note(f"seed {seed}")
-        raise
-
-
 @pytest.mark.parametrize("first", range(0, ORDINARY, SHARE))
 def test_whatever_breaks_each_task_ends_once_and_all_come_back(first: int) -> None:
-    for seed in range(first, first + SHARE):
-        play(seed)
-
-
-def failure(seed: int) -> str:
-    """Play one run; return how it failed, or an empty text."""
-    try:
-        play(seed)
-    except Exception as error:  # noqa: BLE001 - the other seeds are played all the same
-        return f"seed {seed}: {type(error).__name__}: {error}"
-    return ""
+    play_all(scene, range(first, first + SHARE))
 
 
 @pytest.mark.stress
 def test_a_hundred_thousand_runs_with_broken_connections() -> None:
-    seeds = range(ORDINARY, ORDINARY + STRESS)
-    with ProcessPoolExecutor(os.cpu_count()) as pool:
-        failed = [text for text in pool.map(failure, seeds, chunksize=SHARE) if text]
-    sys.stdout.write(f"seeds {seeds[0]} to {seeds[-1]}: {len(failed)} failed\n")
-    assert not failed, "\n".join(failed)
+    assert_all_end_well(scene, range(ORDINARY, ORDINARY + STRESS))

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import os
 import random
-import sys
 from collections import Counter
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
 import numpy
@@ -43,11 +40,10 @@ from steerio.testing import (
     ResetConnections,
     RestartBroker,
     SimulatedCluster,
-    run_virtual,
 )
 from tests.simulated.boxes import assert_bounded, assert_nothing_waits
+from tests.simulated.many_runs import assert_all_end_well, play_all
 from tests.simulated.virtual import (
-    WALL_LIMIT_S,
     as_asked,
     cluster_of,
     counting,
@@ -531,34 +527,11 @@ async def scene(seed: int) -> None:
         assert_nothing_waits(cluster)
 
 
-def play(seed: int) -> None:
-    """Play one run; its seed is told with whatever goes wrong."""
-    try:
-        run_virtual(scene(seed), wall_limit_s=WALL_LIMIT_S)
-    except BaseException as error:
-        error.add_note(f"seed {seed}")
-        raise
-
-
 @pytest.mark.parametrize("first", range(0, ORDINARY, SHARE))
 def test_however_often_brokers_die_each_task_ends_once(first: int) -> None:
-    for seed in range(first, first + SHARE):
-        play(seed)
-
-
-def failure(seed: int) -> str:
-    """Play one run; return how it failed, or an empty text."""
-    try:
-        play(seed)
-    except Exception as error:  # noqa: BLE001 - the other seeds are played all the same
-        return f"seed {seed}: {type(error).__name__}: {error}"
-    return ""
+    play_all(scene, range(first, first + SHARE))
 
 
 @pytest.mark.stress
 def test_fifty_thousand_runs_with_dying_brokers() -> None:
-    seeds = range(ORDINARY, ORDINARY + STRESS)
-    with ProcessPoolExecutor(os.cpu_count()) as pool:
-        failed = [text for text in pool.map(failure, seeds, chunksize=SHARE) if text]
-    sys.stdout.write(f"seeds {seeds[0]} to {seeds[-1]}: {len(failed)} failed\n")
-    assert not failed, "\n".join(failed)
+    assert_all_end_well(scene, range(ORDINARY, ORDINARY + STRESS))
