@@ -2,7 +2,8 @@
 
 A broker that begins in the run directory of one that had ended without a word takes its place. The
 others tell it again of their tasks and workers; the file has the numbers that it may not give out
-again, and the newest versions, whose publishers may be gone.
+again, and the newest versions, whose publishers may be gone. It is on the disk before a number of
+it is given out, so that peers on other hosts may outlive this machine.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from steerio.edge.system.own_files import from_json, read_own, to_json, write_own
+from steerio.edge.record.disk import Folder, write_whole
+from steerio.edge.system.own_files import from_json, read_own, to_json
 from steerio.errors import UsageError
 from steerio.model.objects import Version
 
@@ -112,7 +114,7 @@ class BrokerFile:
 
     def _write(self, *, ended: bool = False) -> None:
         content = _LeftToNext(self.incarnation, self._set_aside, dict(self.versions), ended)
-        write_own(self._path, to_json(content))
+        write_whole(Folder(self._path.parent), FILE, to_json(content))
 
 
 def _read(path: Path) -> _LeftToNext | None:

@@ -221,3 +221,20 @@ def write_new(disk: Disk, name: str, pieces: Sequence[bytes]) -> None:
             disk.unlink(name)
         raise
     disk.close(descriptor)
+
+
+def write_whole(disk: Disk, name: str, content: bytes) -> None:
+    """Make or replace a file, which is on the disk under its name when this returns.
+
+    Raises:
+        OSError: it was perhaps not; an earlier file is there whole, or this one.
+    """
+    fresh = f".{name}.{os.urandom(4).hex()}"
+    write_new(disk, fresh, [content])
+    try:
+        disk.rename(fresh, name)
+    except OSError:
+        with contextlib.suppress(OSError):
+            disk.unlink(fresh)
+        raise
+    disk.sync_folder()
