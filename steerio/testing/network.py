@@ -10,9 +10,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from steerio.edge.wire.endpoint import Frames
+from steerio.edge.wire.endpoint import Arrival, Frames
 from steerio.edge.wire.memory import MemoryLink, MemoryRouter
-from steerio.edge.wire.wire_session import PACKET_COST, Packet, WireSession
+from steerio.edge.wire.wire_session import PACKET_COST, UNKNOWN, Packet, WireSession
 from steerio.model.messages import FromBroker, Refused, ToBroker
 from steerio.testing.hosts import Direction, Host, Ways
 
@@ -21,7 +21,6 @@ CONGESTED_AT = 1_000
 BATCH_BYTES = 100
 """Bytes that each batch counts for."""
 WINDOW_BYTES = CONGESTED_AT * (BATCH_BYTES + PACKET_COST)
-UNKNOWN = "the broker does not know this peer any more"
 TICK_S = 1.0
 """Seconds between two looks of a peer at packets that are not acknowledged."""
 
@@ -50,20 +49,16 @@ class SimulatedLink(MemoryLink):
         """Whether the broker has let the peer go: messages of its session are not taken in."""
         self._unknown = False
         """Whether the broker is another than the one with which its session began."""
-        self._begin()
-        host.add(self)
-
-    def _begin(self) -> None:
-        self.forgotten = self._unknown = False
         self._near = WireSession(1, window_bytes=WINDOW_BYTES)
         self._far = WireSession(1, window_bytes=WINDOW_BYTES)
+        host.add(self)
 
     # -- the peer's end -------------------------------------------------------------------------
 
     def send(self, message: ToBroker, frames: Frames = ()) -> None:
         near = self._near
         calm = self.host.clear and near.settled and not len(self._to_broker)
-        if calm and not self._unknown:
+        if calm and near.number == self._far.number:
             near.carry(self._far, BATCH_BYTES)
             if not self.forgotten:
                 super().send(message, frames)
@@ -76,7 +71,8 @@ class SimulatedLink(MemoryLink):
         self._to_broker.lose()
         self._to_peer.lose()
         self.arrived.clear()
-        self._begin()
+        # the broker's end begins with the first packet of it that arrives
+        self._near = WireSession(self._near.number + 1, window_bytes=WINDOW_BYTES)
 
     def attach(self, loop: asyncio.AbstractEventLoop, wake: Callable[[], None]) -> None:
         if self._is_node:
@@ -110,7 +106,7 @@ class SimulatedLink(MemoryLink):
             self._tick_later()
 
     def _arrive(self, packet: Packet) -> None:
-        if self._closed:
+        if self._closed or packet.session != self._near.number:
             return
         if self._near.arrived(packet):
             self._near.take(packet.nbytes)
@@ -139,7 +135,8 @@ class SimulatedLink(MemoryLink):
     def take(self, messages: list[tuple[FromBroker, Frames]]) -> None:
         """Send it messages of the broker."""
         far = self._far
-        if self.host.clear and far.settled and not far.down and not len(self._to_peer):
+        calm = self.host.clear and far.settled and not far.down and not len(self._to_peer)
+        if calm and far.number == self._near.number:
             if not self._closed:
                 far.carry(self._near, BATCH_BYTES)
                 self._hear(messages)
@@ -156,9 +153,14 @@ class SimulatedLink(MemoryLink):
     def begin_afresh(self) -> None:
         """Take in that another broker is there, which does not know this peer's session."""
         self._unknown = True
-        self._far = WireSession(1, window_bytes=WINDOW_BYTES)
+        self._far = WireSession(0, window_bytes=WINDOW_BYTES)
 
     def _depart(self, packet: Packet) -> None:
+        if packet.session != self._far.number and packet.fresh:
+            if not (self._unknown or self.forgotten):
+                self._on_network.begun_again(self._name)
+            self.forgotten = self._unknown = False
+            self._far = WireSession(packet.session, window_bytes=WINDOW_BYTES)
         if self._unknown:
             if not self._closed:
                 self._hear([(Refused(UNKNOWN, True), ())])
@@ -206,6 +208,7 @@ class SimulatedRouter(MemoryRouter):
     def __init__(self) -> None:
         super().__init__()
         self._on_network: dict[bytes, SimulatedLink] = {}
+        self._faults: list[Arrival] = []
 
     def link_from(self, host: Host, *, is_node: bool = False) -> SimulatedLink:
         """Return a new link from a host to this router."""
@@ -218,6 +221,7 @@ class SimulatedRouter(MemoryRouter):
     def die(self) -> None:
         """Lose all connections, and all that the broker had not taken in: its process is gone."""
         self._arrived.clear()
+        self._faults.clear()
         self._outgoing.clear()
         for link in list(self._on_network.values()):
             link.host.refuse()
@@ -241,6 +245,18 @@ class SimulatedRouter(MemoryRouter):
         link = self._on_network.get(peer)
         if link is not None:
             link.forgotten = True
+
+    def begun_again(self, peer: bytes) -> None:
+        """Take in that a peer has begun another session while the broker had it in the last one."""
+        self._faults.append(Arrival(peer, (), "it has begun another session"))
+        self._bell.ring()
+
+    def receive(self, limit: int) -> list[Arrival]:
+        faults, self._faults = self._faults, []
+        return faults + super().receive(limit)
+
+    def ready(self) -> bool:
+        return bool(self._faults) or super().ready()
 
     def flush(self) -> list[bytes]:
         if not self._outgoing:

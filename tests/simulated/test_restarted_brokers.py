@@ -34,6 +34,7 @@ from steerio.model import messages
 from steerio.session.recorder import ResultRecorder
 from steerio.session.replay import Replay
 from steerio.testing import (
+    HalfOpenConnections,
     KillWorker,
     Model,
     PartitionNode,
@@ -57,6 +58,8 @@ from tests.simulated.virtual import (
 AWAY_S = 60.0
 TROUBLE_S = 120.0
 """After this nothing breaks any more."""
+BACK_S = 10.0
+"""A broker that dies again so soon may not have been found by its clients."""
 END_S = 1_000.0
 ORDINARY, STRESS = 500, 50_000
 SHARE = 50
@@ -249,6 +252,19 @@ async def test_a_client_that_is_told_of_the_end_while_it_comes_back_looks_no_fur
         await asyncio.sleep(20)
         assert repr(client._coming_back) == "<ComingBack: not needed>"
         assert client._line.away, "it has not joined the next"
+
+
+@in_virtual_time
+async def test_a_client_whose_answer_was_lost_on_its_way_asks_again_and_goes_on() -> None:
+    deaf = HalfOpenConnections(15.65, "laptop", for_s=10, hears=False)
+    async with (
+        cluster_of(1, latency_s=0.1, faults=[RestartBroker(5, for_s=10), deaf]) as cluster,
+        cluster.session("far", host="laptop") as far,
+    ):
+        task = far.submit(simulation, 20.0)
+        assert await task == 20.0
+        assert now() < 60
+        assert of_kind(cluster.record.events, ClientLost), "it had been let in, and did not know"
 
 
 @in_virtual_time
@@ -448,12 +464,25 @@ async def test_of_a_task_that_runs_elsewhere_by_then_the_kept_attempt_is_stopped
 # -- at random ----------------------------------------------------------------------------------
 
 
+def longest_absence_s(faults: list[Any]) -> float:
+    """Return for how long at most no broker is there that clients could come back to."""
+    longest = began = ended = 0.0
+    for fault in sorted(faults, key=lambda fault: fault.at_s):
+        if fault.at_s > ended + BACK_S:
+            began = fault.at_s
+        ended = max(ended, fault.at_s + fault.for_s)
+        longest = max(longest, ended - began)
+    return longest
+
+
 def faults_of(rng: random.Random) -> list[Any]:
     """Draw when brokers die, and what breaks beside."""
     faults: list[Any] = []
     for _ in range(rng.randint(1, 5)):
         for_s = rng.choice([0.0, rng.uniform(0, 5), rng.uniform(5, 30)])
         faults.append(RestartBroker(rng.uniform(2, TROUBLE_S - 30), for_s))
+    while longest_absence_s(faults) > AWAY_S - 2 * BACK_S:  # clients may give up then
+        faults.pop()
     for _ in range(rng.randint(0, 3)):
         host, at_s = rng.choice(("node-1", "node-2", "laptop")), rng.uniform(2, TROUBLE_S - 30)
         draw = rng.random()

@@ -30,6 +30,8 @@ WINDOW_BYTES = 32 << 20
 """Most bytes of packets under way that the receiver has not taken in."""
 PACKET_COST = 256
 """Bytes that each packet counts for beside its own: the memory that keeping it takes."""
+UNKNOWN = "the broker does not know this peer any more"
+"""The reason that a peer gives itself if the broker knows no session of it."""
 TELL_SHARE = 4
 """The receiver says at the latest after this share of a window how much it has taken in."""
 

@@ -20,7 +20,7 @@ from steerio.edge.wire.headers import Receiver, deal_frames, decode_from_broker
 from steerio.edge.wire.keys import ClientKeys
 from steerio.edge.wire.packets import Assembly, decode, encode, pieces
 from steerio.edge.wire.spilling import Spilling
-from steerio.edge.wire.wire_session import WINDOW_BYTES, Kind, Packet, WireSession
+from steerio.edge.wire.wire_session import UNKNOWN, WINDOW_BYTES, Kind, Packet, WireSession
 from steerio.edge.wire.zeromq_sockets import (
     NOBLOCK,
     QUEUED_PACKETS,
@@ -40,7 +40,6 @@ CONNECT_MS = 2_000
 and a broker that is flooded drops most."""
 RECONNECT_MS = 2_000
 """Longest time between two tries to connect again."""
-UNKNOWN = "the broker does not know this peer any more"
 _RESET = int(Kind.RESET)
 
 
