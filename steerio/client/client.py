@@ -58,7 +58,6 @@ class Client(ClientTasks):
         super().__init__(line, loop, clock, comes_back=finder is not None)
         self.send = self._line.send
         self.refuse_threads = self._line.refuse_threads
-        self.deal_all = self._line.deal_all
         self._watched = watched
         self.requests = ClientRequests(self._line, self._loop)
         self.watch = ClientWatch(self._line, self._loop)

@@ -92,7 +92,7 @@ class Late:
 
     def _deal(self) -> None:
         received, self._received = self._received, []
-        self._client.deal_all(self._recording.take_in(received))
+        self._client._line.deal_all(self._recording.take_in(received))
         self._recording.dealt()
 
     def dealt(self) -> None:
