@@ -81,6 +81,15 @@ class Memo:
         self._earlier = tuple(earlier)
         self._recent: OrderedDict[bytes, Recalled] = OrderedDict()
         self._nbytes = 0
+        for run in self._earlier:
+            if len(run.known):
+                log.info("%s of %s may be recalled", counted(len(run.known), "result"), run.name)
+            else:
+                log.warning(
+                    "nothing can be recalled from %s: no task has succeeded there, or snapshots "
+                    "have made the results superfluous (those of a memo stay)",
+                    run.name,
+                )
 
     def __repr__(self) -> str:
         return f"<Memo: {self.own}, {len(self._recent)} in memory, earlier: {self._earlier}>"
@@ -171,7 +180,6 @@ def open_run(run_dir: Path) -> EarlierRun:
         known = _results_in(folder, TRIES)
     except OSError as error:
         raise UsageError(f"{folder} cannot be read: {error.strerror or error}") from None
-    log.info("%s of %s may be recalled", counted(len(known), "result"), run_dir)
     return EarlierRun(str(run_dir), known)
 
 

@@ -103,6 +103,18 @@ def test_results_of_named_runs_are_not_computed_again(scans: Scans) -> None:
     assert scans.calls == sorted([*range(8)] * 2)
 
 
+def test_a_named_run_of_which_nothing_can_be_recalled_is_told_of(scans: Scans) -> None:
+    scans.run("empty", "--items", "0")
+    scans.run("one", "--items", "2")
+    output = scans.run("two", "--memo", "empty", "--memo", "one")
+    assert output.count("steerio: nothing can be recalled from empty: no task has succeeded") == 1
+    assert "recalled from one" not in output
+    assert "8 tasks (2 recalled)" in output
+    log = (scans.folder / "two" / "campaign.log").read_text()
+    assert "nothing can be recalled from empty" in log
+    assert "2 results of one may be recalled" in log
+
+
 def test_folders_that_are_no_runs_are_refused_before_a_run_directory_is_made(scans: Scans) -> None:
     scans.run("one", "--durability", "none")
     output = scans.run("two", "--memo", "one", code=2)
