@@ -12,7 +12,7 @@ from steerio.edge.wire.connection import Connection
 from steerio.edge.wire.endpoint import LinkEndpoint
 from steerio.edge.wire.links import open_link
 from steerio.errors import UsageError
-from steerio.launch.finding import find_broker
+from steerio.launch.finding import find_broker, waits_for
 
 
 class BrokerFinder:
@@ -53,9 +53,15 @@ class BrokerFinder:
         return link
 
     async def find(self) -> LinkEndpoint | None:
-        """Return a fresh link to the broker that is there now; ``None``: none is."""
+        """Return a fresh link to the broker that is there now; ``None``: none is yet.
+
+        Raises:
+            UsageError: the last one there was stopped, so no other takes its place.
+        """
         connection = await in_thread(self._look)
         if connection is None:
+            if await in_thread(waits_for, self._run_dir, 1.0) == 0:
+                raise UsageError(f"the broker in {self._run_dir} was stopped")
             return None
         if connection == self.connection and self._link is not None:
             self._link.renew()

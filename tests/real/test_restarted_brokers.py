@@ -271,6 +271,25 @@ async def test_a_client_of_a_broker_that_has_no_successor_waits_for_none(tmp_pat
                 assert isinstance(await task.result(), steerio.Lost)
 
 
+async def test_a_client_whose_next_broker_was_stopped_meanwhile_waits_no_longer(
+    tmp_path: Path,
+) -> None:
+    place = tmp_path / "broker"
+    with broker_in(tmp_path) as first:
+        async with steerio.connect(place) as session:
+            task = session.submit(deeds.wait_and_return, 1, 1_000.0)
+            # this loop stands still meanwhile, so the client sees only the end
+            first.signal(signal.SIGKILL)
+            first.status()
+            with broker_in(tmp_path) as second:
+                second.signal(signal.SIGTERM)
+                assert second.status() == 0, second
+            async with asyncio.timeout(programs.START_S):
+                result = await task.result()
+            assert isinstance(result, steerio.Lost)
+            assert f"the broker in {place} was stopped" in result.reason
+
+
 async def test_a_start_that_fails_leaves_the_store_to_the_next(tmp_path: Path) -> None:
     place = tmp_path / "broker"
     with ExitStack() as stack:
