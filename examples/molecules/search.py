@@ -107,6 +107,14 @@ class Search(Campaign):
     async def setup(self) -> None:
         """Let the learner read all molecules before the first ranking is wanted."""
         await self.run(rank, {}, self.molecules)
+        await self.resumed()
+
+    async def resumed(self) -> None:
+        """Wait for the learner: until it has loaded its modules molecules would go out unranked."""
+        while (load := self.pools["learn"]).workers == load.starting:
+            if not load.starting and not load.expected:
+                return  # none will come, and the first ranking says so
+            await self.pools.changed()
 
     @on_success(ionization_energy)
     async def record(self, result: Succeeded) -> None:

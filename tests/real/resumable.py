@@ -166,6 +166,16 @@ def kill(program: Program) -> None:
     programs.wait_for_end(pids, within_s=20.0)
 
 
+def kill_every_process(program: Program) -> None:
+    """Kill a program and all that it started, one by one, whatever groups they are in."""
+    pids = programs.family(program.pid)
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    program.status()
+    programs.wait_for_end(pids, within_s=20.0)
+
+
 def summed(size: int = 40) -> str:
     """Return the last word of a search that is complete; another thread may end its line."""
     return f"sum {sum(x * x for x in range(size))} of {size}"
