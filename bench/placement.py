@@ -37,8 +37,11 @@ async def embedded() -> AsyncGenerator[steerio.Session, None]:
 
 
 @asynccontextmanager
-async def separate() -> AsyncGenerator[steerio.Session, None]:
-    """The broker in a process of its own, its workers in a third."""
+async def separate(*, direct: bool = True) -> AsyncGenerator[steerio.Session, None]:
+    """The broker in a process of its own, its workers in a third.
+
+    They speak to the broker themselves if `direct`; else by way of their node.
+    """
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         run_dir = Path(folder) / "run"
         command = [sys.executable, "-m", "steerio"]
@@ -50,7 +53,9 @@ async def separate() -> AsyncGenerator[steerio.Session, None]:
             until = time.monotonic() + START_S
             while not (run_dir / "connection.json").exists() and time.monotonic() < until:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
-            join = ["worker", "--join", str(run_dir), "--workers", f"default={WORKERS}", "--direct"]
+            join = ["worker", "--join", str(run_dir), "--workers", f"default={WORKERS}"]
+            if direct:
+                join.append("--direct")
             worker = subprocess.Popen([*command, *join])  # noqa: ASYNC220
             async with steerio.connect(run_dir) as session:
                 yield session

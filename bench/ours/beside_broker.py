@@ -25,6 +25,7 @@ from steerio import task
 NBYTES = 100_000_000
 WAIT_S = 120.0
 WARM_UP = 500
+AT_ONCE = 2_000
 Figures = dict[str, list[float]]
 
 
@@ -61,6 +62,15 @@ class BrokerSide:
     async def queued_reference(self, order: Round) -> Figures:
         """Tasks that are given a reference and stay queued."""
         return await self._weight(await self._put(), order.tasks)
+
+    async def ended(self, order: Round) -> Figures:
+        """No-op tasks, some at a time; the broker's memory when all have ended."""
+        for first in range(0, order.tasks, AT_ONCE):
+            some = range(first, min(first + AT_ONCE, order.tasks))
+            async with asyncio.timeout(WAIT_S):
+                await self._session.gather(*self._session.map(noop, some))
+        await self._session.status()
+        return {"nbytes": [float(pss_bytes(self._broker))]}
 
     async def _put(self) -> Any:
         if self._reference is None:
@@ -107,7 +117,7 @@ async def steer(control_fd: int) -> None:
     async with separate() as session:
         await session.gather(*session.map(noop, range(20)))
         side = BrokerSide(session, broker_among(marked_processes(os.environ[MARK])))
-        names = "noop reference array queued_noop queued_reference"
+        names = "noop reference array queued_noop queued_reference ended"
         await serve_async(control_fd, {name: getattr(side, name) for name in names.split()})
 
 

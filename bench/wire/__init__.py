@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from bench.part import Part, name_of
 from bench.wire import (
+    behind_nodes,
     beside_flood,
     far_link,
     far_workers,
@@ -23,6 +24,7 @@ PARTS: dict[str, Part] = {
     name_of(module): Part(module.CLAIMS, module.measure)
     for module in (
         standing,
+        behind_nodes,
         relays,
         far_workers,
         two_outstanding,
