@@ -351,5 +351,11 @@ def _check_holdings(cluster: Cluster) -> None:
         ("version", name): Counter([version.stored.name])
         for name, version in cluster.versions.newest.items()
     }
-    differs = cluster.holdings.differs(by_tasks, newest, cluster.clients.keys())
+    ledgers: dict[Holder, Counter[bytes]] = {
+        ("ledger", client.peer): Counter(stored.name for stored in client.results.values())
+        for client in cluster.clients.values()
+        if client.results
+    }
+    there = [peer for peer, client in cluster.clients.items() if not client.away]
+    differs = cluster.holdings.differs(by_tasks, newest | ledgers, there)
     _must(not differs, "just the objects that are needed are held", cluster.holdings)

@@ -129,7 +129,7 @@ class Cluster:
         by_clients: Counter[str] = Counter()
         by_versions: dict[str, int] = {}
         for (kind, which), nbytes in self.holdings.bytes_by_holder().items():
-            if kind == "client":
+            if kind != "version":
                 by_clients[names[int(which)]] += nbytes
             else:
                 by_versions[str(which)] = nbytes

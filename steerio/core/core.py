@@ -17,6 +17,7 @@ from steerio.core import (
     deadlock,
     draining,
     empty_pools,
+    kept_results,
     kept_runs,
     looks,
     membership,
@@ -137,15 +138,39 @@ class Core(ShownState):
     # -- clients ------------------------------------------------------------------------------
 
     def client_joined(
-        self, peer: int, name: str, watched: bool, now: float, maker: str = "", inside: str = ""
+        self,
+        peer: int,
+        name: str,
+        watched: bool,
+        now: float,
+        maker: str = "",
+        inside: str = "",
+        *,
+        detached: bool = False,
     ) -> None:
-        """A client joined; ``watched``: it beats, and is lost when it falls silent."""
-        membership.client_joined(self.cluster, peer, name, watched, now, maker, inside)
+        """A client joined, or a detached one that was away is back.
+
+        Args:
+            peer: its number as a peer, which a detached one keeps.
+            name: its name.
+            watched: whether it beats, and is lost when it falls silent.
+            now: the time.
+            maker: its name as a maker of objects in the store.
+            inside: the worker in whose task it says that it is, and the number of that process.
+            detached: whether its tasks go on when it leaves.
+        """
+        membership.client_joined(
+            self.cluster, peer, name, watched, now, maker, inside, detached=detached
+        )
 
     def client_left(self, peer: int, reason: str, now: float) -> None:
-        """A client left or was lost: its tasks are cancelled."""
+        """A client left or was lost: its tasks are cancelled, unless it is detached."""
         membership.client_left(self.cluster, peer, reason, now)
         assign(self.cluster, now)
+
+    def attach(self, peer: int) -> None:
+        """A client is not detached any more: its tasks end when it leaves."""
+        self.cluster.clients[peer].detached = False
 
     def heard(
         self, peer: int, now: float, offset_s: float | None = None, link_s: float = 0.0
@@ -461,6 +486,18 @@ class Core(ShownState):
     def let_go(self, name: bytes, client: int) -> bool:
         """A client needs an object once less; ``False`` if it did not need it."""
         return self.cluster.holdings.let_go(name, ("client", client))
+
+    def keep_result(self, client: int, task_id: int, stored: StoredObject) -> None:
+        """A detached client's task ended with this value under an earlier broker."""
+        kept_results.keep(self.cluster, client, task_id, stored)
+
+    def give_again(self, client: int, task_ids: Iterable[int]) -> None:
+        """A detached client is back, and is given the results of these tasks again."""
+        kept_results.give_again(self.cluster, client, task_ids)
+
+    def forget_results(self, client: int, task_ids: Iterable[int]) -> None:
+        """A detached client will not ask for the results of these tasks again."""
+        kept_results.forget(self.cluster, client, task_ids)
 
     def refuse(self, name: bytes) -> None:
         """An object came with a message that is dropped: it is freed, unless it is needed."""
