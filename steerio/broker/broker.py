@@ -97,8 +97,8 @@ class Broker:
         self._succession = succession or OnlyBroker()
         if self._succession.incarnation > 1:
             self.core.begin_as(self._succession.incarnation)
-        self._kept_versions = 0
-        """How many versions had been published when they were kept last."""
+        self._kept = 0, 0
+        """How many versions had been published, and pools paused, when that was kept last."""
         self._clock = clock
         self._lock = threading.RLock()
         self._peers = Peers()
@@ -133,7 +133,7 @@ class Broker:
         self.core.expect_workers(pools or {}, clock())
         if self._succession.returns:
             its = self._succession
-            self.core.returned_as(its.incarnation, its.versions, clock())
+            self.core.returned_as(its.incarnation, its.versions, its.paused, clock())
             # its clients come back one by one: one may hold an object that another lets go
             self._performer.spare_until(clock() + self.core.settings.lease_s)
         self._intake.take_up(stopped=not self._succession.returns, now=clock())
@@ -287,7 +287,7 @@ class Broker:
         Orders to local workers go out first.  No result leaves before it is recorded.
         """
         for _ in range(ROUNDS):
-            self._keep_versions()
+            self._keep()
             effects = self.core.take_effects()
             changed = bool(effects) or self.core.has_events
             if changed and decisions.isEnabledFor(logging.DEBUG):
@@ -306,18 +306,18 @@ class Broker:
             if not self.core.has_effects:
                 return
 
-    def _keep_versions(self) -> None:
-        """Keep the newest versions for the next broker, before anyone hears of a new one.
+    def _keep(self) -> None:
+        """Keep newest versions and pauses for the next broker, before anyone hears of a new one.
 
         Also before the objects of those that were newest are removed.
         """
-        count = self.core.versions_published
-        if count != self._kept_versions:
-            self._kept_versions = count
+        counts = self.core.versions_published, self.core.pauses
+        if counts != self._kept:
+            self._kept = counts
             try:
-                self._succession.keep_versions(self.core.newest_versions)
+                self._succession.keep(self.core.newest_versions, self.core.paused)
             except OSError as error:
-                log.warning("the newest versions cannot be kept for a next broker: %s", error)
+                log.warning("versions and pauses cannot be kept for a next broker: %s", error)
 
     def _flush(self, routers: list[RouterEndpoint]) -> list[tuple[RouterEndpoint, bytes]]:
         """Hand over the collected messages; return the peers that cannot be reached any more."""

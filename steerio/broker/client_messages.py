@@ -17,7 +17,7 @@ from steerio.core.records import TaskRecord, TypeRecord
 from steerio.edge.record.record_files import shown
 from steerio.edge.wire.endpoint import Frames
 from steerio.model import messages as ms
-from steerio.model.bounds import MOST_BEHIND
+from steerio.model.bounds import MOST_BEHIND, REASON_CHARACTERS, cut
 from steerio.model.moving import DrainEnd
 from steerio.model.tasks import CLIENT_BITS
 
@@ -75,6 +75,8 @@ class FromClients:
             (Role.CLIENT, ms.EndMove): self._end_move,
             (Role.CLIENT, ms.AskDrain): self._drain,
             (Role.CLIENT, ms.AskUndrain): self._undrain,
+            (Role.CLIENT, ms.AskPause): self._pause,
+            (Role.CLIENT, ms.AskResume): self._resume,
             (Role.CLIENT, ms.AwaitMove): self._await_move,
             (Role.OBSERVER, ms.Subscribe): self._subscribe,
             (Role.OBSERVER, ms.Unsubscribe): self._unsubscribe,
@@ -247,6 +249,16 @@ class FromClients:
         state: DrainEnd = "refused" if refusal else "undrained"
         peer.send(ms.NodeNews(message.request, state, refusal))
 
+    def _pause(self, peer: Peer, message: ms.AskPause, _: Frames, now: float) -> None:
+        why = _by(peer, message.reason)
+        refusal = self._core.pause(peer.number, message.request, message.pool, why, now)
+        if refusal:
+            peer.send(ms.PauseNews(message.request, refusal))
+
+    def _resume(self, peer: Peer, message: ms.AskResume, _: Frames, now: float) -> None:
+        refusal = self._core.resume(message.pool, _by(peer, message.reason), now)
+        peer.send(ms.PauseNews(message.request, refusal))
+
     # -- the store ----------------------------------------------------------------------------
 
     def _hold(self, peer: Peer, message: ms.HoldObject, _: Frames, now: float) -> None:
@@ -276,3 +288,8 @@ class FromClients:
         version = self._core.ask_version(message.name, waiter)
         if version is not None:
             peer.send(ms.VersionNews(message.request, version))
+
+
+def _by(peer: Peer, reason: str) -> str:
+    """Return, in words, which client wants something, and why."""
+    return cut(f"by {peer.name}" + (f": {reason}" if reason else ""), REASON_CHARACTERS)

@@ -81,6 +81,8 @@ def task_states(events: Sequence[AnyEvent]) -> dict[int, dict[int, bool]]:
                 ev.PoolChanged()
                 | ev.PoolFailed()
                 | ev.PoolStalled()
+                | ev.PoolPaused()
+                | ev.PoolResumed()
                 | ev.ClientLost()
                 | ev.BrokerReturned()
             ):

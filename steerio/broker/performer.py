@@ -92,6 +92,7 @@ class Performer:
             fx.Retire: self.retire,
             fx.TellMove: self.tell_move,
             fx.TellNode: self.tell_node,
+            fx.TellPause: self.tell_pause,
             fx.Dismiss: self.dismiss,
             fx.Expel: self.expel,
             fx.FreeObjects: self.free_objects,
@@ -346,6 +347,11 @@ class Performer:
         del now
         news = ms.NodeNews(effect.request, effect.state, effect.reason)
         self._peers.send(effect.client, news)
+
+    def tell_pause(self, effect: fx.TellPause, now: float) -> None:
+        """Tell the client the end of its request to pause a pool."""
+        del now
+        self._peers.send(effect.client, ms.PauseNews(effect.request, effect.reason))
 
     def dismiss(self, effect: fx.Dismiss, now: float) -> None:
         """Tell a node to end, which is no failure of it."""

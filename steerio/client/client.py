@@ -205,14 +205,15 @@ class Client(ClientTasks):
         | ms.MoveNews
         | ms.VersionNews
         | ms.NodeNews
-        | ms.LedgerTasks,
+        | ms.LedgerTasks
+        | ms.PauseNews,
     ) -> None:
         match message:
             case ms.MoveNews():
                 self.requests.moved(message)
             case ms.VersionNews():
                 self.objects.heard(message)
-            case ms.Status() | ms.NodeNews():
+            case ms.Status() | ms.NodeNews() | ms.PauseNews():
                 self.requests.answered(message)
             case ms.LedgerTasks():
                 self.requests.ledger_told(message)

@@ -24,6 +24,10 @@ LEDGER_S = 60.0
 """Longest wait for the next part of a ledger."""
 
 
+Question = ms.AskStatus | ms.AskDrain | ms.AskUndrain | ms.AskPause | ms.AskResume | ms.AskLedger
+"""The requests that have one answer."""
+
+
 class _AskedMove(Struct):
     """A move of which more news may come.
 
@@ -139,6 +143,24 @@ class ClientRequests:
         news: ms.NodeNews = await self._answer_to(ms.AskUndrain(self._new_request(), node))
         return news
 
+    async def pause(self, pool: str, reason: str) -> ms.PauseNews:
+        """Have a pool paused, and return the news of it when that has taken effect.
+
+        Raises:
+            BrokerLost: the broker has ended.
+        """
+        news: ms.PauseNews = await self._answer_to(ms.AskPause(self._new_request(), pool, reason))
+        return news
+
+    async def resume(self, pool: str, reason: str) -> ms.PauseNews:
+        """Have a paused pool resumed; return the news of whether it is.
+
+        Raises:
+            BrokerLost: the broker has ended.
+        """
+        news: ms.PauseNews = await self._answer_to(ms.AskResume(self._new_request(), pool, reason))
+        return news
+
     async def ledger(self, take: Callable[[list[ms.LedgerTask]], None]) -> None:
         """Ask for all tasks of this client's ledger, and return when the last was taken in.
 
@@ -171,9 +193,7 @@ class ClientRequests:
             raise BrokerLost(self._line.lost)
         self._line.send(ms.ForgetTasks(tasks))
 
-    async def _answer_to(
-        self, message: ms.AskStatus | ms.AskDrain | ms.AskUndrain | ms.AskLedger
-    ) -> Any:
+    async def _answer_to(self, message: Question) -> Any:
         if self._line.lost:
             raise BrokerLost(self._line.lost)
         answer: asyncio.Future[Any] = self._loop.create_future()
@@ -201,7 +221,7 @@ class ClientRequests:
             if not message.more:
                 self.answered(message)
 
-    def answered(self, answer: ms.Status | ms.NodeNews | ms.LedgerTasks) -> None:
+    def answered(self, answer: ms.Status | ms.NodeNews | ms.LedgerTasks | ms.PauseNews) -> None:
         """Take in an answer of the broker."""
         waiter, _ = self._answers.get(answer.request, (None, None))
         if waiter is not None and not waiter.done():

@@ -89,6 +89,9 @@ class Cluster:
         """Makers of objects that are gone, though no node saw them end, in the order of that."""
         self.swept: set[str] = set()
         """Those that were swept after, so that nothing is left of all they made."""
+        self.pauses = 0
+        """How often pools were paused and resumed."""
+
         # -- clients and nodes
         self.clients: dict[int, ClientRecord] = {}
         """All clients, by the numbers of their peers."""

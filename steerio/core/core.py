@@ -23,6 +23,7 @@ from steerio.core import (
     membership,
     move_requests,
     orphans,
+    pausing,
     reports,
     stories,
     submission,
@@ -325,6 +326,18 @@ class Core(ShownState):
         """Let a node take tasks again; returns why that cannot be, or nothing."""
         return draining.undo(self.cluster, node, now)
 
+    def pause(self, client: int, request: int, pool: str, why: str, now: float) -> str:
+        """Hand out no queued task of a pool; returns why that cannot be, or nothing."""
+        refusal = pausing.pause(self.cluster, client, request, pool, why, now)
+        assign(self.cluster, now)
+        return refusal
+
+    def resume(self, pool: str, why: str, now: float) -> str:
+        """Hand out the tasks of a paused pool again; returns why that cannot be, or nothing."""
+        refusal = pausing.resume(self.cluster, pool, why, now)
+        assign(self.cluster, now)
+        return refusal
+
     def node_joined(
         self,
         peer: int,
@@ -512,15 +525,25 @@ class Core(ShownState):
         self.cluster.run = self.cluster.first_run = incarnation * RUNS
         self.cluster.roster.prefix = f"{incarnation}."
 
-    def returned_as(self, incarnation: int, versions: Mapping[str, Version], now: float) -> None:
+    def returned_as(
+        self,
+        incarnation: int,
+        versions: Mapping[str, Version],
+        paused: Mapping[str, str],
+        now: float,
+    ) -> None:
         """This broker takes the place of one that ended without a word; see `BrokerReturned`.
 
         Args:
             incarnation: its own.
             versions: the newest versions of all names, as that one had them.
+            paused: the pools that were paused, and why.
             now: the time, in seconds on the core's clock.
         """
         self.cluster.versions.restore(versions)
+        for name, why in paused.items():
+            if (pool := self.cluster.roster.pool(name)) is not None:
+                pausing.close(self.cluster, pool, why, now)
         self.cluster.emit(BrokerReturned, now, incarnation)
 
     def publish_version(

@@ -171,6 +171,13 @@ class NodeNews(Struct, frozen=True, gc=False, array_like=True, tag=66):
     reason: str
 
 
+class PauseNews(Struct, frozen=True, gc=False, array_like=True, tag=54):
+    """Your pause has taken effect, or the pool is resumed; else ``refusal`` says why not."""
+
+    request: int
+    refusal: str
+
+
 # -- to nodes ---------------------------------------------------------------------------
 
 

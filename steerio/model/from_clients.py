@@ -77,6 +77,22 @@ class SubmitTask(Struct, frozen=True, gc=False, array_like=True, tag=3):
     again: bool = False
 
 
+class AskPause(Struct, frozen=True, gc=False, array_like=True, tag=26):
+    """Hand out no queued task of a pool until it is resumed; tell me when that has taken effect."""
+
+    request: int
+    pool: str
+    reason: str = ""
+
+
+class AskResume(Struct, frozen=True, gc=False, array_like=True, tag=27):
+    """Hand out the queued tasks of a paused pool again."""
+
+    request: int
+    pool: str
+    reason: str = ""
+
+
 class AskLedger(Struct, frozen=True, gc=False, array_like=True, tag=24):
     """Tell me, a detached client, all tasks of my ledger, and the results of those that ended."""
 

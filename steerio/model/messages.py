@@ -27,6 +27,7 @@ from steerio.model.from_broker import LedgerTask as LedgerTask
 from steerio.model.from_broker import LedgerTasks as LedgerTasks
 from steerio.model.from_broker import MoveNews as MoveNews
 from steerio.model.from_broker import NodeNews as NodeNews
+from steerio.model.from_broker import PauseNews as PauseNews
 from steerio.model.from_broker import Refused as Refused
 from steerio.model.from_broker import ReturnHeld as ReturnHeld
 from steerio.model.from_broker import RunTask as RunTask
@@ -42,6 +43,8 @@ from steerio.model.from_broker import VersionNews as VersionNews
 from steerio.model.from_clients import AskDrain as AskDrain
 from steerio.model.from_clients import AskLedger as AskLedger
 from steerio.model.from_clients import AskMove as AskMove
+from steerio.model.from_clients import AskPause as AskPause
+from steerio.model.from_clients import AskResume as AskResume
 from steerio.model.from_clients import AskStatus as AskStatus
 from steerio.model.from_clients import AskUndrain as AskUndrain
 from steerio.model.from_clients import AskVersion as AskVersion
@@ -112,6 +115,8 @@ FromClient = (
     | AskVersion
     | AskDrain
     | AskUndrain
+    | AskPause
+    | AskResume
     | AskLedger
     | ForgetTasks
     | StopBroker
@@ -150,6 +155,7 @@ ToClient = (
     | VersionNews
     | NodeNews
     | LedgerTasks
+    | PauseNews
 )
 """Everything a broker says to a client."""
 
