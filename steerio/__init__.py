@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from steerio.errors import MoveFailed as MoveFailed
     from steerio.errors import NotAllowed as NotAllowed
     from steerio.errors import ObjectMissing as ObjectMissing
+    from steerio.errors import PauseFailed as PauseFailed
     from steerio.errors import PoolBroken as PoolBroken
     from steerio.errors import StateError as StateError
     from steerio.errors import SteerioError as SteerioError
@@ -71,6 +72,8 @@ if TYPE_CHECKING:
     from steerio.model.events import NodeUndrained as NodeUndrained
     from steerio.model.events import PoolChanged as PoolChanged
     from steerio.model.events import PoolFailed as PoolFailed
+    from steerio.model.events import PoolPaused as PoolPaused
+    from steerio.model.events import PoolResumed as PoolResumed
     from steerio.model.events import PoolStalled as PoolStalled
     from steerio.model.events import Published as Published
     from steerio.model.events import TaskEnded as TaskEnded
@@ -155,8 +158,8 @@ _HOMES = {
         "AgentsGoOn", "BrokerLost", "DependencyFailed", "DrainFailed", "EncodingError",
         "ItemsDropped", "ItemsRestarted", "JoinRefused", "JournalDamaged", "JournalFailed",
         "JournalFenced", "JournalFull", "JournalTaken", "MoveDeadlock", "MoveFailed",
-        "NotAllowed", "ObjectMissing", "PoolBroken", "StateError", "SteerioError", "StoreFull",
-        "TaskCancelled", "TaskDidNotSucceed", "TaskFailed", "TaskLost", "TaskTimedOut",
+        "NotAllowed", "ObjectMissing", "PauseFailed", "PoolBroken", "StateError", "SteerioError",
+        "StoreFull", "TaskCancelled", "TaskDidNotSucceed", "TaskFailed", "TaskLost", "TaskTimedOut",
         "UnhandledFailure", "UnknownPool", "UsageError",
     ],
     "steerio.launch.needs": ["Needs"],
@@ -164,7 +167,8 @@ _HOMES = {
     "steerio.model.events": [
         "BrokerReturned", "ClientLost", "Event", "EventsMissed", "NodeDrained", "NodeDraining",
         "NodeEnding", "NodeJoined", "NodeLost", "NodeUndrained", "PoolChanged", "PoolFailed",
-        "PoolStalled", "Published", "TaskEnded", "TaskProgress", "TaskQueued", "TaskRetried",
+        "PoolPaused", "PoolResumed", "PoolStalled", "Published", "TaskEnded", "TaskProgress",
+        "TaskQueued", "TaskRetried",
         "TaskStarted", "TaskYielded", "VersionPublished", "WorkerJoined", "WorkerLost",
         "WorkerMoved",
     ],
@@ -221,10 +225,13 @@ __all__ = [
     "Nodes",
     "NotKept",
     "ObjectMissing",
+    "PauseFailed",
     "PoolBroken",
     "PoolChanged",
     "PoolFailed",
     "PoolLoad",
+    "PoolPaused",
+    "PoolResumed",
     "PoolStalled",
     "Pools",
     "Priority",

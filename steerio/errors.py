@@ -223,6 +223,19 @@ class DrainFailed(SteerioError):
         super().__init__(f"node {node!r}: {reason}")
 
 
+class PauseFailed(SteerioError):
+    """A pool was resumed before its pause had taken effect.
+
+    Attributes:
+        pool: its name.
+        reason: who resumed it, and why.
+    """
+
+    def __init__(self, pool: str, reason: str) -> None:
+        self.pool, self.reason = pool, reason
+        super().__init__(f"pool {pool!r} is not paused: {reason}")
+
+
 class MoveDeadlock(MoveFailed):
     """A wait for lent workers that would never end, as their holder waits for workers held here.
 

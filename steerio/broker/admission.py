@@ -9,6 +9,7 @@ from typing import Any
 from msgspec import structs
 
 from steerio.broker.drops import Drops
+from steerio.broker.ledgers import Ledgers
 from steerio.broker.overview import Overview
 from steerio.broker.peers import Peer, Peers
 from steerio.broker.relays import RelayRouter
@@ -18,6 +19,7 @@ from steerio.core.lifecycle import CLIENTS, Role, Word, change
 from steerio.core.records import KeptByNode
 from steerio.edge.wire.endpoint import Arrival, Way
 from steerio.edge.wire.keys import CLIENT, NODE, OBSERVER
+from steerio.errors import UsageError
 from steerio.model import messages as ms
 from steerio.model.objects import client_maker
 
@@ -36,6 +38,7 @@ class Welcome:
         drops: counts the strangers that were not let in.
         overview: describes the pools to clients.
         succession: numbers the clients.
+        ledgers: of the detached clients.
     """
 
     def __init__(
@@ -45,8 +48,10 @@ class Welcome:
         drops: Drops,
         overview: Overview,
         succession: Succession,
+        ledgers: Ledgers,
     ) -> None:
         self._core = core
+        self._ledgers = ledgers
         self._succession = succession
         self._before = core.event_count
         self._peers = peers
@@ -76,8 +81,7 @@ class Welcome:
         peer.key = key
         again = False
         if isinstance(message, ms.JoinClient):
-            refusal = self._welcome_client(peer, message, now)
-            again = bool(refusal)
+            refusal, again = self._welcome_client(peer, message, now)
         elif isinstance(message, ms.JoinNode):
             change(peer, Word.NODE_JOINS)
             peer.name = message.name
@@ -93,33 +97,72 @@ class Welcome:
         pools = {name: pool.workers for name, pool in told}
         number, settings = max(0, peer.client_number), self._core.settings
         observes = peer.role is Role.OBSERVER
-        incarnation = self._succession.incarnation
         peer.send(
-            ms.Accepted(number, pools, peer.name, settings, observes, incarnation, self._before)
+            ms.Accepted(
+                number,
+                pools,
+                peer.name,
+                settings,
+                observes,
+                self._succession.incarnation,
+                self._before,
+                peer.ledger.last_task if peer.ledger is not None else 0,
+            )
         )
         if peer.role in CLIENTS:
             peer.send(self._overview.pools())
         return peer
 
-    def _welcome_client(self, peer: Peer, message: ms.JoinClient, now: float) -> str:
-        """Let a client in, or return why it has to ask again later.
+    def _welcome_client(self, peer: Peer, message: ms.JoinClient, now: float) -> tuple[str, bool]:
+        """Let a client in, or return why not, and whether it may ask again later.
 
         One that observes has no task and no object.
         """
         observes = message.observes or peer.key == OBSERVER
+        detached = message.detached and not observes
         try:
-            number = self._number_of(message)
+            if detached:
+                number = self._take_ledger(peer, message, now)
+            else:
+                number = self._number_of(message)
+        except UsageError as error:
+            return str(error), False
         except OSError as error:
-            return f"the broker cannot note the number of another client: {error}"
+            return f"the broker cannot note what it needs of another client: {error}", True
+        if number is None and detached:
+            return f"another session has the name {message.name!r}", True
         if number is None:
-            return "tasks that this client had before are still being stopped"
+            return "tasks that this client had before are still being stopped", True
         change(peer, Word.OBSERVER_JOINS if observes else Word.CLIENT_JOINS)
         peer.name, peer.client_number = message.name, number
         maker = "" if observes else client_maker(peer.client_number)
         inside = "" if observes else message.worker
         watched = not peer.router.local
-        self._core.client_joined(peer.number, message.name, watched, now, maker, inside)
-        return ""
+        self._core.client_joined(
+            peer.number, message.name, watched, now, maker, inside, detached=detached
+        )
+        return "", False
+
+    def _take_ledger(self, peer: Peer, message: ms.JoinClient, now: float) -> int | None:
+        """Give a detached client its ledger, and return its number; ``None``: another has it.
+
+        A client that is new takes the place of the one that has it, which may have died.
+
+        Raises:
+            UsageError: the name is too long for a file.
+            OSError: the ledger cannot be opened.
+        """
+        ledger = self._ledgers.open(message.name, self._succession.next_client)
+        holder = self._peers.by_number.get(ledger.peer)
+        if holder is not None:
+            if message.returns >= 0:
+                return None
+            reason = f"another session has taken the name {message.name!r}"
+            self._core.client_left(holder.number, reason, now)
+            holder.send(ms.Refused(reason, False))
+            self._peers.forget(holder)
+        peer.ledger, peer.number = ledger, ledger.peer
+        return ledger.client_number
 
     def _number_of(self, message: ms.JoinClient) -> int | None:
         """Return the number of a client, by which its tasks have their ids; ``None``: not yet.

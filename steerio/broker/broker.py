@@ -16,6 +16,7 @@ from math import inf
 
 from steerio.broker.inbox import Inbox
 from steerio.broker.intake import Intake
+from steerio.broker.ledgers import Ledgers
 from steerio.broker.peers import Peers, task_states
 from steerio.broker.performer import Performer, Sweeper
 from steerio.broker.record_writer import RecordWriter
@@ -23,6 +24,7 @@ from steerio.broker.succession import OnlyBroker, Succession
 from steerio.core.core import Core
 from steerio.core.lifecycle import CLIENTS, Role
 from steerio.core.records import WorkerRecord
+from steerio.edge.record.ledger_files import LedgerFolder
 from steerio.edge.record.record_files import RecordFiles
 from steerio.edge.wire.endpoint import RouterEndpoint
 from steerio.model import messages as ms
@@ -54,6 +56,7 @@ class Broker:
         record: for the record, if there is one.
         sweeper: removes objects from the store, if there is one.
         succession: its place among the brokers of its run directory.
+        ledgers: has those of detached clients; by default they are kept in memory.
         copied_bytes: most bytes that each node may copy ahead of objects that are not there; 0:
             they are.
         clock: monotonic seconds; ``epoch``: the difference of Unix time to them.
@@ -69,6 +72,7 @@ class Broker:
         record: RecordFiles | None = None,
         sweeper: Sweeper | None = None,
         succession: Succession | None = None,
+        ledgers: LedgerFolder | None = None,
         copied_bytes: int = 0,
         clock: Callable[[], float] = time.monotonic,
         epoch: float | None = None,
@@ -93,11 +97,12 @@ class Broker:
         self._succession = succession or OnlyBroker()
         if self._succession.incarnation > 1:
             self.core.begin_as(self._succession.incarnation)
-        self._kept_versions = 0
-        """How many versions had been published when they were kept last."""
+        self._kept = 0, 0
+        """How many versions had been published, and pools paused, when that was kept last."""
         self._clock = clock
         self._lock = threading.RLock()
         self._peers = Peers()
+        self._ledgers = Ledgers(ledgers, self._peers.next_number)
         self._intake = Intake(
             self.core,
             self._peers,
@@ -105,6 +110,7 @@ class Broker:
             self._record_and_share,
             self._hear_out,
             clock(),
+            self._ledgers,
         )
         self._inbox = Inbox(self._intake.take, self._unreachable)
         self._performer = Performer(
@@ -113,6 +119,7 @@ class Broker:
             0 if record is None else record.incarnation,
             sweeper,
             self.core.held,
+            self._ledgers.by_peer,
         )
         self._record = None if record is None else RecordWriter(record, self._performer, self._fail)
         self._next_ping = clock()
@@ -126,9 +133,10 @@ class Broker:
         self.core.expect_workers(pools or {}, clock())
         if self._succession.returns:
             its = self._succession
-            self.core.returned_as(its.incarnation, its.versions, clock())
+            self.core.returned_as(its.incarnation, its.versions, its.paused, clock())
             # its clients come back one by one: one may hold an object that another lets go
             self._performer.spare_until(clock() + self.core.settings.lease_s)
+        self._intake.take_up(stopped=not self._succession.returns, now=clock())
 
     def __repr__(self) -> str:
         return f"<Broker {len(self._peers)} peers, {self.core}>"
@@ -203,6 +211,7 @@ class Broker:
             if self._record is not None:
                 self._record.close(self._clock())
                 self._record = None
+            self._ledgers.close()
             with contextlib.suppress(OSError):  # the next one will take this for another end
                 self._succession.close()
 
@@ -278,7 +287,7 @@ class Broker:
         Orders to local workers go out first.  No result leaves before it is recorded.
         """
         for _ in range(ROUNDS):
-            self._keep_versions()
+            self._keep()
             effects = self.core.take_effects()
             changed = bool(effects) or self.core.has_events
             if changed and decisions.isEnabledFor(logging.DEBUG):
@@ -286,6 +295,7 @@ class Broker:
                     decisions.debug("%s", decision)
             self._performer.perform(effects, now)
             gone = self._flush(self._first)
+            self._ledgers.flush()
             self._record_and_share()
             if changed:
                 self._share_pools(now)
@@ -296,18 +306,18 @@ class Broker:
             if not self.core.has_effects:
                 return
 
-    def _keep_versions(self) -> None:
-        """Keep the newest versions for the next broker, before anyone hears of a new one.
+    def _keep(self) -> None:
+        """Keep newest versions and pauses for the next broker, before anyone hears of a new one.
 
         Also before the objects of those that were newest are removed.
         """
-        count = self.core.versions_published
-        if count != self._kept_versions:
-            self._kept_versions = count
+        counts = self.core.versions_published, self.core.pauses
+        if counts != self._kept:
+            self._kept = counts
             try:
-                self._succession.keep_versions(self.core.newest_versions)
+                self._succession.keep(self.core.newest_versions, self.core.paused)
             except OSError as error:
-                log.warning("the newest versions cannot be kept for a next broker: %s", error)
+                log.warning("versions and pauses cannot be kept for a next broker: %s", error)
 
     def _flush(self, routers: list[RouterEndpoint]) -> list[tuple[RouterEndpoint, bytes]]:
         """Hand over the collected messages; return the peers that cannot be reached any more."""

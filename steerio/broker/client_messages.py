@@ -13,11 +13,11 @@ from steerio.broker.peers import Intakes, Peer, Peers, Subscription
 from steerio.core.core import Core
 from steerio.core.lifecycle import Role, State
 from steerio.core.newest_versions import VersionWaiter
-from steerio.core.records import TaskRecord
+from steerio.core.records import TaskRecord, TypeRecord
 from steerio.edge.record.record_files import shown
 from steerio.edge.wire.endpoint import Frames
 from steerio.model import messages as ms
-from steerio.model.bounds import MOST_BEHIND
+from steerio.model.bounds import MOST_BEHIND, REASON_CHARACTERS, cut
 from steerio.model.moving import DrainEnd
 from steerio.model.tasks import CLIENT_BITS
 
@@ -75,6 +75,8 @@ class FromClients:
             (Role.CLIENT, ms.EndMove): self._end_move,
             (Role.CLIENT, ms.AskDrain): self._drain,
             (Role.CLIENT, ms.AskUndrain): self._undrain,
+            (Role.CLIENT, ms.AskPause): self._pause,
+            (Role.CLIENT, ms.AskResume): self._resume,
             (Role.CLIENT, ms.AwaitMove): self._await_move,
             (Role.OBSERVER, ms.Subscribe): self._subscribe,
             (Role.OBSERVER, ms.Unsubscribe): self._unsubscribe,
@@ -104,12 +106,22 @@ class FromClients:
             at = now + self._core.epoch
             peer.send(ms.TaskSettled.unknown(message.task_id, "lost", at, what))
             return
+        if peer.ledger is not None:
+            if message.again and message.task_id in peer.ledger:
+                return  # its broker has told this one of it
+            peer.ledger.submitted(kind.spec, message, frames)
+        self.take_task(peer.number, kind, message, frames, now)
+
+    def take_task(
+        self, client: int, kind: TypeRecord, message: ms.SubmitTask, frames: Frames, now: float
+    ) -> None:
+        """Take in a task of a client, which is here or was at an earlier broker."""
         self._order += 1
         options = message.options
         queued = min(now, message.created - self._core.epoch) if message.again else now
         record = TaskRecord(
             message.task_id,
-            peer.number,
+            client,
             kind,
             message.body,
             frames,
@@ -125,16 +137,19 @@ class FromClients:
             because=message.because[:MOST_BEHIND],
         )
         if not self._core.submit(record, now):
-            self._drop("repeated task", f"task {message.task_id} of {peer}")
+            self._drop("repeated task", f"task {message.task_id} of peer {client}")
 
     def _cancel(self, peer: Peer, message: ms.CancelTasks, _: Frames, now: float) -> int:
-        del peer
+        if peer.ledger is not None:
+            peer.ledger.changed(message)
         for task_id in message.tasks:
             self._core.cancel(task_id, message.reason, now, queued_only=message.queued_only)
         return len(message.tasks)
 
     def _reprioritise(self, peer: Peer, message: ms.Reprioritise, _: Frames, now: float) -> int:
-        del peer, now
+        del now
+        if peer.ledger is not None:
+            peer.ledger.changed(message)
         self._core.reprioritise(message.changes)
         return len(message.changes)
 
@@ -143,6 +158,8 @@ class FromClients:
         self._core.grant(message.task_id, message.count)
 
     def _reassign(self, peer: Peer, message: ms.ReassignTasks, _: Frames, now: float) -> int:
+        if peer.ledger is not None:
+            peer.ledger.changed(message)
         if self._core.reassign(message.tasks, message.pool, now) is None:
             self._drop("unknown pool", f"{peer} wants tasks in {message.pool!r}")
         return len(message.tasks)
@@ -232,6 +249,16 @@ class FromClients:
         state: DrainEnd = "refused" if refusal else "undrained"
         peer.send(ms.NodeNews(message.request, state, refusal))
 
+    def _pause(self, peer: Peer, message: ms.AskPause, _: Frames, now: float) -> None:
+        why = _by(peer, message.reason)
+        refusal = self._core.pause(peer.number, message.request, message.pool, why, now)
+        if refusal:
+            peer.send(ms.PauseNews(message.request, refusal))
+
+    def _resume(self, peer: Peer, message: ms.AskResume, _: Frames, now: float) -> None:
+        refusal = self._core.resume(message.pool, _by(peer, message.reason), now)
+        peer.send(ms.PauseNews(message.request, refusal))
+
     # -- the store ----------------------------------------------------------------------------
 
     def _hold(self, peer: Peer, message: ms.HoldObject, _: Frames, now: float) -> None:
@@ -261,3 +288,8 @@ class FromClients:
         version = self._core.ask_version(message.name, waiter)
         if version is not None:
             peer.send(ms.VersionNews(message.request, version))
+
+
+def _by(peer: Peer, reason: str) -> str:
+    """Return, in words, which client wants something, and why."""
+    return cut(f"by {peer.name}" + (f": {reason}" if reason else ""), REASON_CHARACTERS)

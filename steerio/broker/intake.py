@@ -15,6 +15,8 @@ from typing import cast
 from steerio.broker.admission import Welcome
 from steerio.broker.client_messages import FromClients
 from steerio.broker.drops import Drops
+from steerio.broker.ledger_messages import FromDetached
+from steerio.broker.ledgers import Ledgers
 from steerio.broker.node_messages import FromNodes
 from steerio.broker.overview import Overview
 from steerio.broker.peers import Intakes, Peer, Peers
@@ -37,6 +39,7 @@ class Intake:
         share: shares the events so far, before a new subscriber is added.
         hear_out: takes in all that has arrived from a worker, before it counts as ended.
         started: when the broker started, on its clock.
+        ledgers: of the detached clients.
     """
 
     def __init__(
@@ -47,6 +50,7 @@ class Intake:
         share: Callable[[], None],
         hear_out: Callable[[WorkerRecord, float], None],
         started: float,
+        ledgers: Ledgers,
     ) -> None:
         drops = Drops(core)
         overview = Overview(core, drops.count, started)
@@ -56,9 +60,14 @@ class Intake:
         self._peers = peers
         self._hear_out = hear_out
         self._drop = drops.drop
-        self._welcome = Welcome(core, peers, drops, overview, succession).welcome
+        self._ledgers = ledgers
+        self._welcome = Welcome(core, peers, drops, overview, succession, ledgers).welcome
+        clients = FromClients(core, peers, drops, overview, share)
+        detached = FromDetached(core, ledgers, clients.take_task)
+        self.take_up = detached.take_up
         self._by_kind: Intakes = {
-            **FromClients(core, peers, drops, overview, share).by_kind,
+            **clients.by_kind,
+            **detached.by_kind,
             **FromNodes(core, peers, drops, hear_out).by_kind,
             (Role.CLIENT, ms.Beat): self._beat,
             (Role.CLIENT, ms.Leave): self._leave,
@@ -166,7 +175,12 @@ class Intake:
                 self._hear_out(worker, now)
             self._core.node_lost(peer.number, reason, now)
         else:
+            unneeded = peer.ledger is not None and peer.ledger.empty
+            if unneeded:
+                self._core.attach(peer.number)
             self._core.client_left(peer.number, reason, now)
+            if unneeded:
+                self._ledgers.remove(peer.name)
         self._peers.forget(peer)
 
     def _stop(self, peer: Peer, message: ms.StopBroker, _: Frames, now: float) -> None:

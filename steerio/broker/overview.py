@@ -51,7 +51,10 @@ class Overview:
             {name: pool.load() for name, pool in self._core.pools.items()},
             workers,
             {node.name: _describe(node, now) for node in self._core.nodes.values()},
-            [client.name for client in self._core.clients.values()],
+            [
+                f"{client.name} (away)" if client.away else client.name
+                for client in self._core.clients.values()
+            ],
             dict(self._core.ended),
             dict(self._dropped),
             self._core.event_count,

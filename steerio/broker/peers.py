@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, assert_never
 
+from steerio.broker.ledger import Ledger
 from steerio.broker.relays import RelayRouter, Relays
 from steerio.core.lifecycle import CLIENTS, Role, Word, change
 from steerio.core.records import WorkerRecord
@@ -39,6 +40,8 @@ class Peer:
         """The way to the workers behind a node."""
         self.said = 0
         """How many messages about its workers came from a node."""
+        self.ledger: Ledger | None = None
+        """The ledger of a detached client."""
         self.subscriptions: dict[int, Subscription] = {}
         self.watches_tasks = False
 
@@ -78,6 +81,8 @@ def task_states(events: Sequence[AnyEvent]) -> dict[int, dict[int, bool]]:
                 ev.PoolChanged()
                 | ev.PoolFailed()
                 | ev.PoolStalled()
+                | ev.PoolPaused()
+                | ev.PoolResumed()
                 | ev.ClientLost()
                 | ev.BrokerReturned()
             ):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Collection, Container
+from collections.abc import Callable, Collection, Container, Mapping
 from math import inf
+from types import MappingProxyType
 from typing import Any, Literal, Protocol
 
+from steerio.broker.ledger import Ledger
 from steerio.broker.peers import Peers
 from steerio.core import effects as fx
 from steerio.core.lifecycle import MoveState
@@ -51,6 +53,7 @@ class Performer:
             of each task that ended, in ``entries``; 0: nothing is recorded.
         sweeper: removes objects from the store, if there is one.
         held: the names of all objects that are held.
+        ledgers: those of detached clients, by the clients' numbers.
     """
 
     def __init__(
@@ -60,6 +63,7 @@ class Performer:
         incarnation: int,
         sweeper: Sweeper | None,
         held: Collection[bytes],
+        ledgers: Mapping[int, Ledger] = MappingProxyType({}),
     ) -> None:
         self.entries: list[TaskEntry] = []
         self._held_back: list[tuple[int, ms.TaskSettled, Frames]] = []
@@ -71,6 +75,7 @@ class Performer:
         self._incarnation = incarnation
         self._sweeper = sweeper
         self._held = held
+        self._ledgers = ledgers
         self._spares_until = -inf
         self._spared: list[bytes] = []
         self._spared_makers: list[str] = []
@@ -87,6 +92,7 @@ class Performer:
             fx.Retire: self.retire,
             fx.TellMove: self.tell_move,
             fx.TellNode: self.tell_node,
+            fx.TellPause: self.tell_pause,
             fx.Dismiss: self.dismiss,
             fx.Expel: self.expel,
             fx.FreeObjects: self.free_objects,
@@ -176,6 +182,8 @@ class Performer:
             ending.stored,
             {name: v.number for name, v in versions.items()} if versions else None,
         )
+        if self._ledgers:
+            self._note_result(record.client, settled, ending.frames)
         if not self._incarnation:
             self._peers.send(record.client, settled, ending.frames)
             return
@@ -211,6 +219,12 @@ class Performer:
                 self._incarnation,
             )
         )
+
+    def _note_result(self, client: int, settled: ms.TaskSettled, frames: Frames) -> None:
+        """Have a result kept that a detached client may ask for again."""
+        ledger = self._ledgers.get(client)
+        if ledger is not None:
+            ledger.ended(settled, frames)
 
     def recorded(self) -> None:
         """Send the results that were held back: the entries of all of them are written."""
@@ -333,6 +347,11 @@ class Performer:
         del now
         news = ms.NodeNews(effect.request, effect.state, effect.reason)
         self._peers.send(effect.client, news)
+
+    def tell_pause(self, effect: fx.TellPause, now: float) -> None:
+        """Tell the client the end of its request to pause a pool."""
+        del now
+        self._peers.send(effect.client, ms.PauseNews(effect.request, effect.reason))
 
     def dismiss(self, effect: fx.Dismiss, now: float) -> None:
         """Tell a node to end, which is no failure of it."""

@@ -18,6 +18,8 @@ class Succession(Protocol):
     """Whether the one before ended without a word, so that its clients may come back."""
     versions: Mapping[str, Version]
     """The newest versions of all names, as that one had them."""
+    paused: Mapping[str, str]
+    """The pools that were paused there, and why."""
 
     def next_client(self) -> int:
         """Return a number that no client of this broker or an earlier one has had.
@@ -27,8 +29,8 @@ class Succession(Protocol):
         """
         ...
 
-    def keep_versions(self, newest: Mapping[str, Version]) -> None:
-        """Keep the newest versions for the next broker.
+    def keep(self, newest: Mapping[str, Version], paused: Mapping[str, str]) -> None:
+        """Keep the newest versions and the pauses of pools for the next broker.
 
         Raises:
             OSError: they cannot be kept.
@@ -47,13 +49,14 @@ class OnlyBroker:
         self.incarnation = 0
         self.returns = False
         self.versions: Mapping[str, Version] = {}
+        self.paused: Mapping[str, str] = {}
         self._clients = itertools.count()
 
     def next_client(self) -> int:
         """Return the number of the next client."""
         return next(self._clients)
 
-    def keep_versions(self, newest: Mapping[str, Version]) -> None:
+    def keep(self, newest: Mapping[str, Version], paused: Mapping[str, str]) -> None:
         """Do nothing: no other broker will want them."""
 
     def close(self) -> None:

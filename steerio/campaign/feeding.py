@@ -166,7 +166,7 @@ class Feeder:
     def idle(self, pool: str) -> int:
         """Return how many workers of a pool have nothing to do, now."""
         load = self._session.client.watch.pools.get(pool)
-        if load is None:
+        if load is None or load.paused:
             return 0
         # tasks that are queued beside idle workers do not fit them
         at_workers = self._in_pool[pool].total() - load.queued

@@ -26,7 +26,7 @@ from steerio.launch.stores import check_asked, read_setting
 from steerio.launch.walltime import parse_seconds
 from steerio.model.settings import Settings
 from steerio.model.showing import counted
-from steerio.model.status import Status
+from steerio.model.status import PoolLoad, Status
 from steerio.node.setup import clear_up_after_broker
 from steerio.session.nodes import describe_state
 from steerio.session.opening import connect
@@ -170,13 +170,13 @@ def show_status(run_dir: str, as_json: bool) -> None:
     console = Console()
     pools = Table(title="pools", title_justify="left")
     numbers = ("workers", "busy", "idle", "queued")
-    for column in ("pool", *numbers, "on its way or away", "nodes", "failure"):
+    for column in ("pool", *numbers, "on its way or away", "nodes", "trouble"):
         pools.add_column(column, justify="right" if column in numbers else "left")
     for name, load in status.pools.items():
         counts = [load.workers, load.busy, load.idle, load.queued]
         moving = ", ".join(f"{n} {what}" for what, n in facts(load) if n and what != "queued")
         places = ", ".join(f"{node}: {count}" for node, count in load.nodes.items())
-        pools.add_row(name, *map(str, counts), moving, places, load.failure or load.stalled)
+        pools.add_row(name, *map(str, counts), moving, places, _trouble(load))
     workers = Table(title="workers", title_justify="left")
     for column in ("worker", "pool", "node", "process", "state", "task"):
         workers.add_column(column)
@@ -206,6 +206,11 @@ def show_status(run_dir: str, as_json: bool) -> None:
     console.print(f"clients: {', '.join(status.clients)}")
     if status.dropped:
         console.print(f"messages dropped: {status.dropped}")
+
+
+def _trouble(load: PoolLoad) -> str:
+    """Return, in words, why the tasks of a pool do not go on."""
+    return load.failure or (f"paused {load.paused}" if load.paused else load.stalled)
 
 
 def drain_node(run_dir: str, node: str, within: str | None, retire: bool) -> None:

@@ -20,7 +20,7 @@ from steerio.client.client_tasks import ClientTasks
 from steerio.client.coming_back import ComingBack, Finder
 from steerio.client.joining import Joining
 from steerio.client.line import Line, Recording
-from steerio.client.requests import ClientRequests
+from steerio.client.requests import NO_REQUEST, ClientRequests
 from steerio.client.subscriptions import ClientWatch
 from steerio.edge.wire.endpoint import Frames, LinkEndpoint
 from steerio.model import messages as ms
@@ -75,7 +75,13 @@ class Client(ClientTasks):
     # -- joining and leaving ----------------------------------------------------------------
 
     async def join(
-        self, name: str, timeout_s: float = 10.0, worker: str = "", *, observes: bool = False
+        self,
+        name: str,
+        timeout_s: float = 10.0,
+        worker: str = "",
+        *,
+        observes: bool = False,
+        detached: bool = False,
     ) -> None:
         """Join the broker.
 
@@ -84,13 +90,14 @@ class Client(ClientTasks):
             timeout_s: longest wait for the broker's answer.
             worker: the worker in whose task this runs, as ``name:pid``.
             observes: whether it wants only to look on.
+            detached: whether its tasks go on when it leaves.
 
         Raises:
             JoinRefused: the broker does not let this client in; the message says why.
             BrokerLost: the broker did not answer in time.
         """
         self.name = name
-        request = ms.JoinClient(ms.PROTOCOL, name, worker, observes)
+        request = ms.JoinClient(ms.PROTOCOL, name, worker, observes, detached=detached)
         accepted = await self._joining.ask(request, timeout_s)
         self._request = structs.replace(request, returns=accepted.number)
         self._line.observes = accepted.observes
@@ -102,6 +109,7 @@ class Client(ClientTasks):
     def _let_in(self, accepted: ms.Accepted) -> None:
         self._number, self.settings = accepted.number, accepted.settings
         self._incarnation = accepted.incarnation
+        self._counter = max(self._counter, accepted.tasks)
         self.closed_pools = frozenset(accepted.pools)
         if self._watched:
             self._line.watch(self.settings)
@@ -142,7 +150,10 @@ class Client(ClientTasks):
         if not self._line.lost and self._number >= 0:
             self.say(ms.Leave())
         self._line.flush_last()
-        self._lose("this session was closed", "cancelled")
+        if self._request.detached:
+            self._lose("this session was closed, and its tasks go on", "lost")
+        else:
+            self._lose("this session was closed", "cancelled")
         self._line.close()
 
     async def wait_closed(self) -> None:
@@ -192,15 +203,19 @@ class Client(ClientTasks):
         | ms.Status
         | ms.MoveNews
         | ms.VersionNews
-        | ms.NodeNews,
+        | ms.NodeNews
+        | ms.LedgerTasks
+        | ms.PauseNews,
     ) -> None:
         match message:
             case ms.MoveNews():
                 self.requests.moved(message)
             case ms.VersionNews():
                 self.objects.heard(message)
-            case ms.Status() | ms.NodeNews():
+            case ms.Status() | ms.NodeNews() | ms.PauseNews():
                 self.requests.answered(message)
+            case ms.LedgerTasks():
+                self.requests.ledger_told(message)
             case ms.Accepted():
                 self._joining.accepted(message)
             case ms.Refused():
@@ -249,6 +264,8 @@ class Client(ClientTasks):
         self.objects.restate()
         self.requests.restate(afresh=another)
         await self._submit_again()
+        if self._request.detached:  # for the results of those that ended meanwhile
+            self.say(ms.AskLedger(NO_REQUEST))
 
     def _lose_joining(self, reason: str) -> None:
         self._joining.lose(reason)

@@ -39,6 +39,9 @@ DEEDS: dict[type, str] = {
     ms.AskMove: "move workers",
     ms.AskDrain: "drain nodes",
     ms.AskUndrain: "undrain nodes",
+    ms.AskPause: "pause pools",
+    ms.AskResume: "resume pools",
+    ms.ForgetTasks: "forget results",
     ms.StopBroker: "stop the broker",
 }
 """Requests of clients that are more than looking on, in words."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Callable
 from typing import Any, assert_never
 
 from msgspec import Struct
@@ -16,6 +17,15 @@ from steerio.client.sinks import MoveSink
 from steerio.errors import BrokerLost
 from steerio.model import messages as ms
 from steerio.model.moving import How
+
+NO_REQUEST = 0
+"""The number of a request whose answer nothing waits for."""
+LEDGER_S = 60.0
+"""Longest wait for the next part of a ledger."""
+
+
+Question = ms.AskStatus | ms.AskDrain | ms.AskUndrain | ms.AskPause | ms.AskResume | ms.AskLedger
+"""The requests that have one answer."""
 
 
 class _AskedMove(Struct):
@@ -40,6 +50,8 @@ class ClientRequests:
         self._requests = 0
         self._answers: dict[int, tuple[asyncio.Future[Any], ms.ToBroker]] = {}
         """The waits for an answer, each with its question."""
+        self._ledger: Callable[[list[ms.LedgerTask]], None] | None = None
+        """Takes in the tasks of the ledger, part by part, while that is asked for."""
         self._moves: dict[int, _AskedMove] = {}
         """The moves of which more news may come."""
         self._moved: Counter[tuple[str, str]] = Counter()
@@ -131,7 +143,57 @@ class ClientRequests:
         news: ms.NodeNews = await self._answer_to(ms.AskUndrain(self._new_request(), node))
         return news
 
-    async def _answer_to(self, message: ms.AskStatus | ms.AskDrain | ms.AskUndrain) -> Any:
+    async def pause(self, pool: str, reason: str) -> ms.PauseNews:
+        """Have a pool paused, and return the news of it when that has taken effect.
+
+        Raises:
+            BrokerLost: the broker has ended.
+        """
+        news: ms.PauseNews = await self._answer_to(ms.AskPause(self._new_request(), pool, reason))
+        return news
+
+    async def resume(self, pool: str, reason: str) -> ms.PauseNews:
+        """Have a paused pool resumed; return the news of whether it is.
+
+        Raises:
+            BrokerLost: the broker has ended.
+        """
+        news: ms.PauseNews = await self._answer_to(ms.AskResume(self._new_request(), pool, reason))
+        return news
+
+    async def ledger(self, take: Callable[[list[ms.LedgerTask]], None]) -> None:
+        """Ask for all tasks of this client's ledger, and return when the last was taken in.
+
+        The results of those that have ended follow ``take``'s call with them.
+
+        Raises:
+            BrokerLost: the broker ended, or did not answer in time.
+        """
+        try:
+            async with asyncio.timeout(LEDGER_S) as bound:
+
+                def take_part(tasks: list[ms.LedgerTask]) -> None:
+                    bound.reschedule(self._loop.time() + LEDGER_S)
+                    take(tasks)
+
+                self._ledger = take_part
+                await self._answer_to(ms.AskLedger(self._new_request()))
+        except TimeoutError:
+            raise BrokerLost(f"no answer from the broker within {LEDGER_S:g} s") from None
+        finally:
+            self._ledger = None
+
+    def forget(self, tasks: list[int]) -> None:
+        """Have the results of a detached client's tasks forgotten.
+
+        Raises:
+            BrokerLost: the broker has ended.
+        """
+        if self._line.lost:
+            raise BrokerLost(self._line.lost)
+        self._line.send(ms.ForgetTasks(tasks))
+
+    async def _answer_to(self, message: Question) -> Any:
         if self._line.lost:
             raise BrokerLost(self._line.lost)
         answer: asyncio.Future[Any] = self._loop.create_future()
@@ -152,7 +214,14 @@ class ClientRequests:
 
     # -- from the client ----------------------------------------------------------------------
 
-    def answered(self, answer: ms.Status | ms.NodeNews) -> None:
+    def ledger_told(self, message: ms.LedgerTasks) -> None:
+        """Take in a part of the ledger, if that was asked for."""
+        if message.request in self._answers and self._ledger is not None:
+            self._ledger(message.tasks)
+            if not message.more:
+                self.answered(message)
+
+    def answered(self, answer: ms.Status | ms.NodeNews | ms.LedgerTasks | ms.PauseNews) -> None:
         """Take in an answer of the broker."""
         waiter, _ = self._answers.get(answer.request, (None, None))
         if waiter is not None and not waiter.done():

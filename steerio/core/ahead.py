@@ -268,6 +268,15 @@ def _recall_all(cluster: Cluster, worker: WorkerRecord, now: float) -> None:
                 _recall(cluster, record, now)
 
 
+def recall_pool(cluster: Cluster, pool: Pool, now: float) -> None:
+    """Recall all that the workers of a pool hold, but for what was recalled a moment ago."""
+    since = now - cluster.settings.recall_s
+    for worker in _holders(cluster, pool):
+        for record in islice(worker.in_hand, 1, None):
+            if record.state == _HELD and cluster.recalled.get(record.run, since) <= since:
+                _recall(cluster, record, now)
+
+
 def _recall(cluster: Cluster, record: TaskRecord, now: float) -> None:
     assert record.worker is not None
     cluster.recalled[record.run] = now

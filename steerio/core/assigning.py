@@ -55,6 +55,7 @@ def offer(cluster: Cluster, record: TaskRecord, pool: Pool, now: float) -> None:
         settle(cluster, record, Ending("lost", reason=pool.failure), now)
     elif (
         pool.idle
+        and not pool.paused
         and (worker := pool.idle.take(needs, now + pool.backlog.takes_s(record))) is not None
     ):
         turn(worker, _TAKEN)

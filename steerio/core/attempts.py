@@ -6,6 +6,7 @@ Invariant: a task is in ``tasks`` until it is settled, and it is settled once; i
 
 from __future__ import annotations
 
+from steerio.core import kept_results
 from steerio.core.cluster import Cluster
 from steerio.core.deadlines import Due
 from steerio.core.effects import AskToStop, DefineType, Ending, RecallTask, SendTask, Settle
@@ -274,6 +275,7 @@ def settle(cluster: Cluster, record: TaskRecord, ending: Ending, now: float) -> 
         del cluster.tasks_of[record.client]
     cluster.ended[ending.ended_as] += 1
     if ending.stored is not None:
+        kept_results.keep(cluster, record.client, record.task_id, ending.stored)
         cluster.holdings.hold(ending.stored, ("client", record.client))
     if record.inputs is not None:
         for stored in _needed(record):

@@ -169,14 +169,15 @@ def _check_queue(cluster: Cluster, pool: Pool, dues: Dues, now: float) -> None:
     _must(set(there) == set(queued), "a queue has the queued tasks, and no others", pool)
     for record in pool.backlog:
         until = now + pool.backlog.takes_s(record)
-        fits = pool.idle.fits(record.options.needs, until)
+        fits = not pool.paused and pool.idle.fits(record.options.needs, until)
         _must(not fits, "no worker idles beside a task that it fits", record.task_id)
     _must(not (pool.failure and queued), "nothing is queued for a pool that has failed", pool)
     _must(
         not pool.backlog.needs or (Due.UNFIT, 0) in dues, "a task that fits no worker is seen", pool
     )
     stuck = queued and not pool.running and pool.workers == pool.ready and not pool.moves
-    _must(not stuck or (Due.STALLED, 0) in dues, "a task that waits in vain is seen", pool)
+    seen = not stuck or bool(pool.paused) or (Due.STALLED, 0) in dues
+    _must(seen, "a task that waits in vain is seen", pool)
     if pool.workers or not cluster.roster.closed:
         _must(pool.empty_since is None, "a pool with workers is not empty", pool)
     elif queued or not pool.may_be_empty:
@@ -351,5 +352,11 @@ def _check_holdings(cluster: Cluster) -> None:
         ("version", name): Counter([version.stored.name])
         for name, version in cluster.versions.newest.items()
     }
-    differs = cluster.holdings.differs(by_tasks, newest, cluster.clients.keys())
+    ledgers: dict[Holder, Counter[bytes]] = {
+        ("ledger", client.peer): Counter(stored.name for stored in client.results.values())
+        for client in cluster.clients.values()
+        if client.results
+    }
+    there = [peer for peer, client in cluster.clients.items() if not client.away]
+    differs = cluster.holdings.differs(by_tasks, newest | ledgers, there)
     _must(not differs, "just the objects that are needed are held", cluster.holdings)

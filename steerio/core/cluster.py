@@ -89,6 +89,9 @@ class Cluster:
         """Makers of objects that are gone, though no node saw them end, in the order of that."""
         self.swept: set[str] = set()
         """Those that were swept after, so that nothing is left of all they made."""
+        self.pauses = 0
+        """How often pools were paused and resumed."""
+
         # -- clients and nodes
         self.clients: dict[int, ClientRecord] = {}
         """All clients, by the numbers of their peers."""
@@ -129,7 +132,7 @@ class Cluster:
         by_clients: Counter[str] = Counter()
         by_versions: dict[str, int] = {}
         for (kind, which), nbytes in self.holdings.bytes_by_holder().items():
-            if kind == "client":
+            if kind != "version":
                 by_clients[names[int(which)]] += nbytes
             else:
                 by_versions[str(which)] = nbytes

@@ -17,11 +17,13 @@ from steerio.core import (
     deadlock,
     draining,
     empty_pools,
+    kept_results,
     kept_runs,
     looks,
     membership,
     move_requests,
     orphans,
+    pausing,
     reports,
     stories,
     submission,
@@ -137,15 +139,39 @@ class Core(ShownState):
     # -- clients ------------------------------------------------------------------------------
 
     def client_joined(
-        self, peer: int, name: str, watched: bool, now: float, maker: str = "", inside: str = ""
+        self,
+        peer: int,
+        name: str,
+        watched: bool,
+        now: float,
+        maker: str = "",
+        inside: str = "",
+        *,
+        detached: bool = False,
     ) -> None:
-        """A client joined; ``watched``: it beats, and is lost when it falls silent."""
-        membership.client_joined(self.cluster, peer, name, watched, now, maker, inside)
+        """A client joined, or a detached one that was away is back.
+
+        Args:
+            peer: its number as a peer, which a detached one keeps.
+            name: its name.
+            watched: whether it beats, and is lost when it falls silent.
+            now: the time.
+            maker: its name as a maker of objects in the store.
+            inside: the worker in whose task it says that it is, and the number of that process.
+            detached: whether its tasks go on when it leaves.
+        """
+        membership.client_joined(
+            self.cluster, peer, name, watched, now, maker, inside, detached=detached
+        )
 
     def client_left(self, peer: int, reason: str, now: float) -> None:
-        """A client left or was lost: its tasks are cancelled."""
+        """A client left or was lost: its tasks are cancelled, unless it is detached."""
         membership.client_left(self.cluster, peer, reason, now)
         assign(self.cluster, now)
+
+    def attach(self, peer: int) -> None:
+        """A client is not detached any more: its tasks end when it leaves."""
+        self.cluster.clients[peer].detached = False
 
     def heard(
         self, peer: int, now: float, offset_s: float | None = None, link_s: float = 0.0
@@ -299,6 +325,18 @@ class Core(ShownState):
     def undrain(self, node: str, now: float) -> str:
         """Let a node take tasks again; returns why that cannot be, or nothing."""
         return draining.undo(self.cluster, node, now)
+
+    def pause(self, client: int, request: int, pool: str, why: str, now: float) -> str:
+        """Hand out no queued task of a pool; returns why that cannot be, or nothing."""
+        refusal = pausing.pause(self.cluster, client, request, pool, why, now)
+        assign(self.cluster, now)
+        return refusal
+
+    def resume(self, pool: str, why: str, now: float) -> str:
+        """Hand out the tasks of a paused pool again; returns why that cannot be, or nothing."""
+        refusal = pausing.resume(self.cluster, pool, why, now)
+        assign(self.cluster, now)
+        return refusal
 
     def node_joined(
         self,
@@ -462,6 +500,18 @@ class Core(ShownState):
         """A client needs an object once less; ``False`` if it did not need it."""
         return self.cluster.holdings.let_go(name, ("client", client))
 
+    def keep_result(self, client: int, task_id: int, stored: StoredObject) -> None:
+        """A detached client's task ended with this value under an earlier broker."""
+        kept_results.keep(self.cluster, client, task_id, stored)
+
+    def give_again(self, client: int, task_ids: Iterable[int]) -> None:
+        """A detached client is back, and is given the results of these tasks again."""
+        kept_results.give_again(self.cluster, client, task_ids)
+
+    def forget_results(self, client: int, task_ids: Iterable[int]) -> None:
+        """A detached client will not ask for the results of these tasks again."""
+        kept_results.forget(self.cluster, client, task_ids)
+
     def refuse(self, name: bytes) -> None:
         """An object came with a message that is dropped: it is freed, unless it is needed."""
         self.cluster.holdings.refuse(name)
@@ -475,15 +525,25 @@ class Core(ShownState):
         self.cluster.run = self.cluster.first_run = incarnation * RUNS
         self.cluster.roster.prefix = f"{incarnation}."
 
-    def returned_as(self, incarnation: int, versions: Mapping[str, Version], now: float) -> None:
+    def returned_as(
+        self,
+        incarnation: int,
+        versions: Mapping[str, Version],
+        paused: Mapping[str, str],
+        now: float,
+    ) -> None:
         """This broker takes the place of one that ended without a word; see `BrokerReturned`.
 
         Args:
             incarnation: its own.
             versions: the newest versions of all names, as that one had them.
+            paused: the pools that were paused, and why.
             now: the time, in seconds on the core's clock.
         """
         self.cluster.versions.restore(versions)
+        for name, why in paused.items():
+            if (pool := self.cluster.roster.pool(name)) is not None:
+                pausing.close(self.cluster, pool, why, now)
         self.cluster.emit(BrokerReturned, now, incarnation)
 
     def publish_version(

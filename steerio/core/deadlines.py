@@ -72,6 +72,8 @@ class Due(StrEnum):
     """pools may have been without workers for too long"""
     UNFIT = auto()
     """tasks may fit no worker of their pool"""
+    PAUSED = auto()
+    """workers of a paused pool may hold tasks"""
     STALLED = auto()
     """tasks may wait in vain"""
     SHARE = auto()
@@ -103,6 +105,7 @@ ABOUT: dict[Due, About] = {
     Due.EXPECTED: About.ALL,
     Due.EMPTY: About.ALL,
     Due.UNFIT: About.ALL,
+    Due.PAUSED: About.ALL,
     Due.STALLED: About.ALL,
     Due.SHARE: About.ALL,
     Due.RECALL: About.ALL,

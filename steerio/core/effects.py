@@ -117,6 +117,14 @@ class TellNode(Struct, frozen=True, gc=False):
     reason: str = ""
 
 
+class TellPause(Struct, frozen=True, gc=False):
+    """Tell a client that a pool's pause has taken effect, or for which reason it never will."""
+
+    client: int
+    request: int
+    reason: str
+
+
 class Dismiss(Struct, frozen=True, gc=False):
     """Tell a node that it may end, in good order."""
 
@@ -183,6 +191,7 @@ Effect = (
     | Retire
     | TellMove
     | TellNode
+    | TellPause
     | Dismiss
     | Expel
     | Settle

@@ -21,7 +21,8 @@ from collections.abc import Collection, Mapping
 from steerio.model.objects import StoredObject
 
 Holder = tuple[str, int | str]
-"""A holder that is no task: ``client`` with its peer number, ``version`` with its name."""
+"""A holder that is no task: ``client`` or ``ledger`` with a peer's number, or ``version`` with a
+name."""
 
 
 class Holdings:
@@ -118,17 +119,17 @@ class Holdings:
     def differs(
         self,
         by_tasks: Counter[bytes],
-        by_versions: Mapping[Holder, Counter[bytes]],
+        by_others: Mapping[Holder, Counter[bytes]],
         clients: Collection[int],
     ) -> bool:
-        """Say whether objects are held by others than these tasks, versions, and present clients.
+        """Say whether objects are held by others than these tasks, holders, and present clients.
 
         Also whether these hold one that is not known here, or one is both freed and held.
         """
         others = {holder: held for holder, held in self._holds.items() if holder[0] != "client"}
         of_clients = {holder[1] for holder in self._holds if holder[0] == "client"}
         return (
-            others != by_versions
+            others != by_others
             or self._tasks != by_tasks
             or self._others != sum(self._holds.values(), Counter[bytes]())
             or self.sizes.keys() != self._tasks.keys() | self._others.keys()

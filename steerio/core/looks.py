@@ -13,6 +13,7 @@ from steerio.core import (
     membership,
     move_requests,
     orphans,
+    pausing,
     reports,
     worker_life,
 )
@@ -60,6 +61,7 @@ LOOKS: dict[Due, Callable[[Cluster, int, float], None]] = {
     Due.EXPECTED: empty_pools.look_expected,
     Due.EMPTY: empty_pools.look_empty,
     Due.UNFIT: reports.look_unfit,
+    Due.PAUSED: pausing.look,
     Due.STALLED: _look_for_stalls,
     Due.SHARE: ahead.look_shared,
     Due.RECALL: ahead.look_long,

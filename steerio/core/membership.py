@@ -39,38 +39,44 @@ def client_joined(
     now: float,
     maker: str = "",
     inside: str = "",
+    *,
+    detached: bool = False,
 ) -> None:
-    """A client joined; ``watched``: it beats, and is lost when it falls silent.
-
-    ``maker`` is its name as a maker of objects in the store; ``inside`` the
-    worker in whose task it says it is, with the number of that process.
-    """
-    if peer in cluster.clients:
+    """A client joined, or a detached one that was away; see `Core.client_joined`."""
+    client = cluster.clients.get(peer)
+    if client is None:
+        client = cluster.clients[peer] = ClientRecord(name, peer, now, {}, maker, detached)
+    elif not client.away:
         return
+    client.heard, client.away = now, False
     worker = cluster.roster.workers.get(inside.partition(":")[0])
     if worker is not None and inside == f"{worker.name}:{worker.pid}":
         cluster.inside[peer] = worker
         worker.clients += 1
         attempts.recall(cluster, worker)  # its task may wait for others, for long
-    cluster.clients[peer] = ClientRecord(name, peer, now, {}, maker)
     cluster.holdings.join(peer)
-    if watched:
+    if watched and not client.watched:
+        client.watched = True
         cluster.deadlines.add(now + cluster.settings.away_s, Due.CLIENT, peer)
 
 
 def client_left(cluster: Cluster, peer: int, reason: str, now: float) -> None:
-    """A client left or was lost: its tasks are cancelled."""
-    client = cluster.clients.pop(peer, None)
-    if client is None:
+    """A client left or was lost: its tasks are cancelled, unless it is detached."""
+    client = cluster.clients.get(peer)
+    if client is None or client.away:
         return
+    client.away = client.detached
+    if not client.detached:
+        del cluster.clients[peer]
     inside = cluster.inside.pop(peer, None)
     if inside is not None:
         inside.clients -= 1
     move_requests.client_left(cluster, peer, now)
     cluster.versions.forget(peer)
     cluster.holdings.leave(peer)
-    for task_id in list(cluster.tasks_of.get(peer, ())):
-        cancel(cluster, task_id, f"its client left: {reason}", now)
+    if not client.detached:
+        for task_id in list(cluster.tasks_of.get(peer, ())):
+            cancel(cluster, task_id, f"its client left: {reason}", now)
     cluster.effects += cluster.types.forget(client.types, list(client.types))
     if client.maker:
         sweep_later(cluster, [client.maker], now)
@@ -179,6 +185,9 @@ def look_client(cluster: Cluster, peer: int, now: float) -> None:
     """Lose a client that has been away for too long."""
     client = cluster.clients.get(peer)
     if client is None:
+        return
+    if client.away:
+        client.watched = False
         return
     away_s = cluster.settings.away_s
     if now >= client.heard + away_s:

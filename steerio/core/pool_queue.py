@@ -45,6 +45,8 @@ class PoolQueue:
         self._heads: dict[WorkerNeeds, Heads] = {}
         """For the makes of workers that have asked for a task."""
         self._live = 0
+        self.closed = False
+        """Whether workers are shown no task."""
         self._timed = timed
         self._types: dict[TypeRecord, bool] = {}
         """Whether each type is told apart, of those that were seen."""
@@ -97,12 +99,16 @@ class PoolQueue:
     def peek(self, make: WorkerNeeds | None = None, left_s: float = inf) -> TaskRecord | None:
         """Return the next task for a worker of this make, with so much time left, or ``None``.
 
-        Without a make: the next of all tasks.
+        Without a make: the next of all tasks, also if it is closed to workers.
         """
+        if self.closed and make is not None:
+            return None
         return self._best(make, left_s)[0] if self._choosy else self._plain.peek()
 
     def pop(self, make: WorkerNeeds | None = None, left_s: float = inf) -> TaskRecord | None:
         """Take out the task that `peek` returns; the caller then changes its state."""
+        if self.closed and make is not None:
+            return None
         if not self._choosy:
             record = self._plain.pop()
         else:

@@ -17,7 +17,7 @@ from msgspec import Struct, field
 from steerio.core.deadlines import Due
 from steerio.core.lifecycle import MoveState, Phase
 from steerio.model.moving import How
-from steerio.model.objects import Inputs, Version
+from steerio.model.objects import Inputs, StoredObject, Version
 from steerio.model.places import WorkerNeeds
 from steerio.model.tasks import TaskOptions, TaskSpec
 
@@ -291,7 +291,9 @@ class MoveRecord(Struct, eq=False):
 class ClientRecord(Struct, eq=False):
     """One client, the task types it defined, and when it was last heard of.
 
-    One that defined no task type has submitted nothing.
+    One that defined no task type has submitted nothing. It is looked at from time to time if it is
+    ``watched``. If it is ``detached`` its tasks go on while it is ``away``, and ``results`` are the
+    stored values of those that ended, by task.
     """
 
     name: str
@@ -299,3 +301,7 @@ class ClientRecord(Struct, eq=False):
     heard: float
     types: dict[int, TypeRecord]
     maker: str = ""
+    detached: bool = False
+    watched: bool = False
+    away: bool = False
+    results: dict[int, StoredObject] = field(default_factory=dict[int, StoredObject])

@@ -65,6 +65,10 @@ class Pool:
         """The number of its workers of each make, those that will come home included."""
         self.makes_ready: Counter[WorkerNeeds] = Counter()
         """The number of ready workers of each make, of those that are in it."""
+        self.paused = ""
+        """Why none of its queued tasks is handed out, if that is so."""
+        self.pausing: list[tuple[int, int]] = []
+        """The clients, with their requests, that wait until the pause has taken effect."""
         self.stalled = ""
         """The last told reason why its tasks wait in vain."""
         self.stalled_at = 0
@@ -101,6 +105,7 @@ class Pool:
             list(self.makes_ready.items()),
             0 if self.failure else self.coming + max(0, self.announced - self.at_home),
             self.stalled if self.backlog else "",
+            self.paused,
         )
 
     def count_ready(self, worker: WorkerRecord, by: int) -> None:

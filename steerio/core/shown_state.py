@@ -77,6 +77,16 @@ class ShownState:
         return any(first >> CLIENT_BITS == number for first in firsts)
 
     @property
+    def pauses(self) -> int:
+        """How often pools were paused and resumed."""
+        return self.cluster.pauses
+
+    @property
+    def paused(self) -> Mapping[str, str]:
+        """The pools that are paused, and why."""
+        return {name: pool.paused for name, pool in self.pools.items() if pool.paused}
+
+    @property
     def newest_versions(self) -> Mapping[str, Version]:
         """The newest version of each name."""
         return self.cluster.versions.newest

@@ -43,7 +43,7 @@ def look(cluster: Cluster, now: float) -> None:
     reasons = find(cluster)
     for pool in cluster.roster.pools.values():
         head = pool.backlog.peek() if pool.backlog else None
-        if head is None:
+        if head is None or pool.paused:
             pool.stalled, pool.stalled_at = "", 0
             continue
         reason = reasons.get(pool.name, "")
@@ -59,7 +59,7 @@ def look(cluster: Cluster, now: float) -> None:
 
 def find(cluster: Cluster) -> dict[str, str]:
     """Return the pools that are stalled, and why."""
-    queued = [pool for pool in cluster.roster.pools.values() if pool.backlog]
+    queued = [pool for pool in cluster.roster.pools.values() if pool.backlog and not pool.paused]
     if not cluster.inside:
         queued = [pool for pool in queued if not pool.running]
     if not queued:

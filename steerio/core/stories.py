@@ -56,6 +56,8 @@ def _why_queued(record: TaskRecord, pool: Pool) -> str:
     here = f"pool {pool.name!r} has {_count(len(pool.backlog), 'task')} queued, and"
     makes = pool.makes_ready.items()
     fit = sum(count for make, count in makes if needs is None or make.suffices_for(needs))
+    if pool.paused:
+        return f"{here} it is paused {pool.paused}"
     if pool.stalled:
         return f"{here} {pool.stalled}"
     if not pool.ready:
@@ -141,6 +143,8 @@ def say_effect(effect: fx.Effect) -> str:  # noqa: C901 - one case for each effe
             return f"move {move.number}: {state} with {size} from {move.source!r} {reason}".rstrip()
         case fx.TellNode(client, request, state, reason):
             return f"client {client}: its node (request {request}) is {state} {reason}".rstrip()
+        case fx.TellPause(client, request, reason):
+            return f"client {client}: its pause (request {request}) is {reason or 'in effect'}"
         case fx.Dismiss(peer, reason):
             return f"peer {peer}: may end, {reason}"
         case fx.Expel(peer, reason):

@@ -16,6 +16,7 @@ from steerio.broker.store_sweeper import StoreSweeper
 from steerio.broker.succession import Succession
 from steerio.client.client import Client
 from steerio.edge.record.broker_file import BrokerFile
+from steerio.edge.record.ledger_files import FolderOnDisk
 from steerio.edge.record.record_files import RecordFiles
 from steerio.edge.store.folders import open_folder, sweep_stale, take_over_folder
 from steerio.edge.store.opening_stores import check_store, open_store, own_folders
@@ -120,6 +121,7 @@ class Hosting:
                 record=self._record,
                 sweeper=self._sweeper,
                 succession=self._succession(standing=not stand_in),
+                ledgers=self._ledgers(standing=not stand_in),
                 copied_bytes=self._copied_bytes(),
             )
             self._driver = Driver(
@@ -153,6 +155,10 @@ class Hosting:
             return None
         with writing_to(self.run_dir):
             return BrokerFile(self.run_dir)
+
+    def _ledgers(self, *, standing: bool) -> FolderOnDisk | None:
+        """Return the folder of detached clients' ledgers, if another broker may take them up."""
+        return FolderOnDisk(self.run_dir) if standing and self.run_dir is not None else None
 
     def _reached_at(self) -> Connection:
         """Return the connection by which other processes find this broker."""

@@ -183,6 +183,20 @@ class PoolStalled(Event, frozen=True, gc=False, tag=True):
     reason: str
 
 
+class PoolPaused(Event, frozen=True, gc=False, tag=True):
+    """A pool's queued tasks are not handed out from now on; ``reason``: by whose order, and why."""
+
+    pool: str
+    reason: str
+
+
+class PoolResumed(Event, frozen=True, gc=False, tag=True):
+    """The tasks of a paused pool are handed out again; ``reason``: by whose order, and why."""
+
+    pool: str
+    reason: str
+
+
 class ClientLost(Event, frozen=True, gc=False, tag=True):
     """A client left or fell silent; its tasks were cancelled."""
 
@@ -245,6 +259,8 @@ AnyEvent = (
     | PoolChanged
     | PoolFailed
     | PoolStalled
+    | PoolPaused
+    | PoolResumed
     | ClientLost
     | BrokerReturned
     | Published

@@ -12,7 +12,7 @@ from steerio.model.from_nodes import RemoteError
 from steerio.model.moving import DrainEnd, MoveProgress
 from steerio.model.objects import StoredObject, Version
 from steerio.model.settings import Settings
-from steerio.model.tasks import EndedAs, SignalName
+from steerio.model.tasks import EndedAs, SignalName, TaskOptions
 
 # -- from the broker, to any peer -------------------------------------------------------
 
@@ -22,7 +22,8 @@ class Accepted(Struct, frozen=True, gc=False, array_like=True, tag=50):
 
     ``settings`` are those of the broker, and yours from now on. A client that ``observes`` may send
     `messages.FromObserver` only. ``incarnation`` is the broker's (0: no other will take its place),
-    and ``events`` the number of the last event before its own.
+    and ``events`` the number of the last event before its own. ``tasks`` is the number of the last
+    task that a detached client has submitted, so far.
     """
 
     number: int
@@ -32,6 +33,7 @@ class Accepted(Struct, frozen=True, gc=False, array_like=True, tag=50):
     observes: bool = False
     incarnation: int = 0
     events: int = 0
+    tasks: int = 0
 
 
 class Refused(Struct, frozen=True, gc=False, array_like=True, tag=51):
@@ -89,6 +91,31 @@ class TaskSettled(Struct, frozen=True, gc=False, array_like=True, tag=60):
         return cls(task_id, ended_as, 0, None, now, *nothing, 0, 0, b"", 0, None, reason)
 
 
+class LedgerTask(Struct, frozen=True, gc=False, array_like=True):
+    """A task of a detached client, as it was submitted; ``body`` are its arguments, if short."""
+
+    task_id: int
+    task_type: str
+    pool: str
+    body: bytes
+    created: float
+    options: TaskOptions
+    tags: dict[str, str] | None
+    cause: str
+    because: tuple[int, ...]
+
+
+class LedgerTasks(Struct, frozen=True, gc=False, array_like=True, tag=69):
+    """Tasks of your ledger, as you asked; ``more``: others follow.
+
+    The results of those of them that have ended come behind this.
+    """
+
+    request: int
+    tasks: list[LedgerTask]
+    more: bool
+
+
 class TaskItem(Struct, frozen=True, gc=False, array_like=True, tag=61):
     """A generator task of yours yielded an item; attempts are numbered from 1."""
 
@@ -142,6 +169,13 @@ class NodeNews(Struct, frozen=True, gc=False, array_like=True, tag=66):
     request: int
     state: DrainEnd
     reason: str
+
+
+class PauseNews(Struct, frozen=True, gc=False, array_like=True, tag=54):
+    """Your pause has taken effect, or the pool is resumed; else ``refusal`` says why not."""
+
+    request: int
+    refusal: str
 
 
 # -- to nodes ---------------------------------------------------------------------------

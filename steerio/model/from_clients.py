@@ -22,7 +22,8 @@ class JoinClient(Struct, frozen=True, gc=False, array_like=True, tag=1):
     ``worker`` is the worker in whose task the client runs, if in any: its name and process,
     ``name:pid``. With ``observes`` it only looks on; a client with the key of observers does in any
     case. ``returns`` is the number that it had, if it was in before and comes back: its tasks have
-    their ids by it.
+    their ids by it. If it is ``detached`` its tasks go on when it leaves, and the next client that
+    joins so under this name takes its place.
     """
 
     protocol: int
@@ -30,6 +31,7 @@ class JoinClient(Struct, frozen=True, gc=False, array_like=True, tag=1):
     worker: str = ""
     observes: bool = False
     returns: int = -1
+    detached: bool = False
 
 
 class DefineTask(Struct, frozen=True, gc=False, array_like=True, tag=2):
@@ -73,6 +75,34 @@ class SubmitTask(Struct, frozen=True, gc=False, array_like=True, tag=3):
     because: tuple[int, ...] = ()
     attempts: int = 0
     again: bool = False
+
+
+class AskPause(Struct, frozen=True, gc=False, array_like=True, tag=26):
+    """Hand out no queued task of a pool until it is resumed; tell me when that has taken effect."""
+
+    request: int
+    pool: str
+    reason: str = ""
+
+
+class AskResume(Struct, frozen=True, gc=False, array_like=True, tag=27):
+    """Hand out the queued tasks of a paused pool again."""
+
+    request: int
+    pool: str
+    reason: str = ""
+
+
+class AskLedger(Struct, frozen=True, gc=False, array_like=True, tag=24):
+    """Tell me, a detached client, all tasks of my ledger, and the results of those that ended."""
+
+    request: int
+
+
+class ForgetTasks(Struct, frozen=True, gc=False, array_like=True, tag=25):
+    """Tasks of my ledger that ended, and whose results I will not ask for again."""
+
+    tasks: list[int]
 
 
 class CancelTasks(Struct, frozen=True, gc=False, array_like=True, tag=4):

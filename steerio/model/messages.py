@@ -23,8 +23,11 @@ from steerio.model.from_broker import Events as Events
 from steerio.model.from_broker import FetchAhead as FetchAhead
 from steerio.model.from_broker import ForgetObjects as ForgetObjects
 from steerio.model.from_broker import GrantRun as GrantRun
+from steerio.model.from_broker import LedgerTask as LedgerTask
+from steerio.model.from_broker import LedgerTasks as LedgerTasks
 from steerio.model.from_broker import MoveNews as MoveNews
 from steerio.model.from_broker import NodeNews as NodeNews
+from steerio.model.from_broker import PauseNews as PauseNews
 from steerio.model.from_broker import Refused as Refused
 from steerio.model.from_broker import ReturnHeld as ReturnHeld
 from steerio.model.from_broker import RunTask as RunTask
@@ -38,7 +41,10 @@ from steerio.model.from_broker import TaskStates as TaskStates
 from steerio.model.from_broker import TellWorker as TellWorker
 from steerio.model.from_broker import VersionNews as VersionNews
 from steerio.model.from_clients import AskDrain as AskDrain
+from steerio.model.from_clients import AskLedger as AskLedger
 from steerio.model.from_clients import AskMove as AskMove
+from steerio.model.from_clients import AskPause as AskPause
+from steerio.model.from_clients import AskResume as AskResume
 from steerio.model.from_clients import AskStatus as AskStatus
 from steerio.model.from_clients import AskUndrain as AskUndrain
 from steerio.model.from_clients import AskVersion as AskVersion
@@ -47,6 +53,7 @@ from steerio.model.from_clients import Beat as Beat
 from steerio.model.from_clients import CancelTasks as CancelTasks
 from steerio.model.from_clients import DefineTask as DefineTask
 from steerio.model.from_clients import EndMove as EndMove
+from steerio.model.from_clients import ForgetTasks as ForgetTasks
 from steerio.model.from_clients import ForgetTypes as ForgetTypes
 from steerio.model.from_clients import GrantItems as GrantItems
 from steerio.model.from_clients import HoldObject as HoldObject
@@ -79,7 +86,7 @@ from steerio.model.from_nodes import YieldItem as YieldItem
 from steerio.model.status import PoolStatus as PoolStatus
 from steerio.model.status import Status as Status
 
-PROTOCOL = 8
+PROTOCOL = 9
 """Version of these unions; checked on joining, for both sides must speak the same."""
 
 Introduction = JoinClient | JoinNode | JoinWorker
@@ -108,6 +115,10 @@ FromClient = (
     | AskVersion
     | AskDrain
     | AskUndrain
+    | AskPause
+    | AskResume
+    | AskLedger
+    | ForgetTasks
     | StopBroker
     | Beat
     | Leave
@@ -143,6 +154,8 @@ ToClient = (
     | MoveNews
     | VersionNews
     | NodeNews
+    | LedgerTasks
+    | PauseNews
 )
 """Everything a broker says to a client."""
 

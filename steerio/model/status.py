@@ -23,7 +23,7 @@ class PoolLoad(Struct, frozen=True, gc=False, array_like=True):
     if it was; ``draining`` counts the workers that leave, for their nodes are drained; ``makes``
     counts the ready workers by their make; ``expected`` counts those that were announced and have
     not come, and one for each move to the pool that waits; ``stalled`` says why its tasks wait in
-    vain, if they do.
+    vain, if they do; ``paused`` why none of its queued tasks is handed out, if that is so.
     """
 
     workers: int
@@ -39,6 +39,7 @@ class PoolLoad(Struct, frozen=True, gc=False, array_like=True):
     makes: list[tuple[WorkerNeeds, int]] = []
     expected: int = 0
     stalled: str = ""
+    paused: str = ""
 
     @property
     def busy(self) -> int:

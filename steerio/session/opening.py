@@ -15,7 +15,7 @@ from typing import Any, NoReturn, ParamSpec
 
 from steerio.client.client import Client
 from steerio.edge.wire.connection import Connection
-from steerio.errors import UsageError
+from steerio.errors import NotAllowed, UsageError
 from steerio.launch.broker_setup import BrokerSetup
 from steerio.launch.brokers_again import BrokerFinder
 from steerio.launch.finding import folder_of
@@ -33,6 +33,7 @@ from steerio.session.argument_checks import (
     named_folders,
     named_modules,
 )
+from steerio.session.detached import left_and_found
 from steerio.session.memo import open_earlier
 from steerio.session.run_dir import refuse_used
 from steerio.session.session import Session
@@ -168,17 +169,21 @@ async def open_session(
 
 @opened_by_async_with
 async def connect(
-    run_dir: Path | str, *, name: str = "", memo: Folders = ()
+    run_dir: Path | str, *, name: str = "", memo: Folders = (), detach: bool = False
 ) -> AsyncGenerator[Session, None]:
     """Open a session with a broker that runs already, found by its run directory.
 
-    Any number of clients may be connected; leaving cancels this one's tasks that have not ended.
+    Any number of clients may be connected; leaving cancels this one's tasks that have not ended,
+    unless it is detached.
 
     Args:
         run_dir: of the broker; or a connection file: with that of observers the session may only
             look on (at status, events and pools) and raises `NotAllowed` for all else.
         name: of this client, in status and events.
         memo: as for `open_session`.
+        detach: the tasks go on when the session ends, also if its process dies, and the next
+            detached session of this name has them as ``earlier``. Their results are kept until
+            `Session.forget`. A session that is open under this name ends with `BrokerLost`.
 
     Raises:
         UsageError: an argument is wrong, no broker runs there, or this machine does not know its
@@ -187,6 +192,11 @@ async def connect(
         JoinRefused: it speaks another protocol.
     """
     check_given(run_dir=run_dir)
+    if detach and not name:
+        raise UsageError(
+            "a detached session needs a name, by which the next one finds its tasks: "
+            'connect(..., name="...", detach=True)'
+        )
     name = named(name or f"client-{os.getpid()}-{os.urandom(4).hex()}", CLIENT_NAME)
     earlier = await open_earlier(named_folders(memo))
     identity = f"client-{os.getpid()}-{os.urandom(8).hex()}"
@@ -200,7 +210,10 @@ async def connect(
                 name,
                 worker=os.environ.get(IN_WORKER, ""),
                 observes=connection.observes,
+                detached=detach,
             )
+            if detach and client.observes:
+                raise NotAllowed("submit tasks that go on without it")
             store = SessionStore(client, StoreSetting(), None)
             if not client.observes:
                 store = SessionStore(client, *reach_store(connection, opened))
@@ -209,7 +222,8 @@ async def connect(
             if earlier:
                 session.recall_from(earlier)
             finder.on_another = partial(_reach_its_store, session.store, opened)
-            yield session
+            async with left_and_found(session) if detach else contextlib.nullcontext():
+                yield session
         finally:
             if session is not None:
                 session.close()

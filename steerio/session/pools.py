@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from steerio.client.client import Client
-from steerio.errors import UsageError
+from steerio.errors import PauseFailed, SteerioError, UnknownPool, UsageError
+from steerio.model.bounds import named, said
 from steerio.model.moving import How
 from steerio.model.status import PoolLoad
 from steerio.session.allocation import SETTLE_S, SLACK, follow
@@ -107,6 +108,50 @@ class Pools(Mapping[str, PoolLoad]):
             raise UsageError(f"at_least is between 0 and {workers}, not {at_least!r}")
         move = Move(self._client, source, to, workers, how, preempt_after_s, together, lease=True)
         return Lease(move, least, give_back)
+
+    async def pause(self, *pools: str, reason: str = "") -> None:
+        """Hand out no queued task of these pools any more, until `resume`.
+
+        Tasks that run come to their ends, and agents hear of them; queues, workers, leases and
+        limits stay as they are. This returns once no worker will begin another task of theirs.
+
+        Args:
+            pools: their names; all, unless given.
+            reason: for events, and for those who wonder why nothing goes on.
+
+        Raises:
+            UnknownPool: there is no such pool; the others are paused.
+            PauseFailed: a pool was resumed before its pause had taken effect.
+            BrokerLost: the broker has ended.
+        """
+        reason = said(reason, "the reason")
+        for pool in self._named(pools):
+            news = await self._client.requests.pause(pool, reason)
+            if news.refusal:
+                raise self._refused(pool, news.refusal)
+
+    async def resume(self, *pools: str, reason: str = "") -> None:
+        """Hand out the queued tasks of paused pools again; nothing happens to other pools.
+
+        Args:
+            pools: their names; all, unless given.
+            reason: for events.
+
+        Raises:
+            UnknownPool: there is no such pool; the others are resumed.
+            BrokerLost: the broker has ended.
+        """
+        reason = said(reason, "the reason")
+        for pool in self._named(pools):
+            news = await self._client.requests.resume(pool, reason)
+            if news.refusal:
+                raise self._refused(pool, news.refusal)
+
+    def _named(self, pools: tuple[str, ...]) -> list[str]:
+        return [named(pool, "the name of a pool") for pool in pools] or list(self)
+
+    def _refused(self, pool: str, refusal: str) -> SteerioError:
+        return PauseFailed(pool, refusal) if pool in self else UnknownPool(pool, list(self))
 
     async def follow(
         self,

@@ -25,7 +25,7 @@ class _Call:
     def __init__(self, entry: ResultEntry) -> None:
         self.id = entry.settled.task_id
         kind = task_type_of(entry.task_type)
-        self.type: Any = _Unknown(entry.task_type) if kind is None else kind
+        self.type: Any = UnknownType(entry.task_type) if kind is None else kind
         self.given: Any = (), {}
         self.created = entry.settled.queued
         self.tags: dict[str, str] = {}
@@ -33,10 +33,13 @@ class _Call:
             self.given = kind.codec.unpack(entry.call, ())
 
 
-class _Unknown:
+class UnknownType:
     """A task type that is not found by its name any more."""
 
-    class codec:  # noqa: N801 - as of a task type
+    memo = False
+    kind = "function"
+
+    class codec:  # noqa: D106, N801 - as of a task type
         result = ANY_VALUE
 
     def __init__(self, name: str) -> None:

@@ -24,7 +24,7 @@ Rule = Callable[[View], Mapping[str, int]]
 
 def demand(load: PoolLoad) -> int:
     """Return the number of workers a pool could use now: one for each task that it has."""
-    return load.queued + load.running
+    return load.running if load.paused else load.queued + load.running
 
 
 class Proportional:

@@ -21,6 +21,7 @@ from steerio.model.status import Status
 from steerio.model.tasks import TaskOptions
 from steerio.session.current_agent import current_agent, results_behind
 from steerio.session.dependencies import handles_in, submit_after
+from steerio.session.detached import KEY, EarlierTasks, forget
 from steerio.session.done import Closed
 from steerio.session.event_stream import EventStream, event_filter
 from steerio.session.items import Kept
@@ -68,6 +69,10 @@ class Session(Submitter):
         self._streams: set[EventStream] = set()
         self.snapshots = Snapshots()
         self.kept = Kept()
+        self.detached = False
+        """Whether its tasks go on when it ends."""
+        self.earlier = EarlierTasks()
+        """The tasks of the detached sessions of this name before."""
         client.on_lost(self._end_streams)
 
     def __repr__(self) -> str:
@@ -84,6 +89,7 @@ class Session(Submitter):
         cancel_grace_s: float | None = None,
         needs: Needs | None = None,
         tags: Mapping[str, str] | None = None,
+        key: str | None = None,
     ) -> Options:
         """Return a submitter whose tasks have these options; ``None``: as the task type says.
 
@@ -94,10 +100,13 @@ class Session(Submitter):
             cancel_grace_s: seconds between the cooperative request to stop, SIGTERM and SIGKILL.
             needs: the resources that a worker must have to run the task.
             tags: texts by name, kept with the result and in the record.
+            key: the tag ``key``, by which a `detached` session finds the task again.
 
         Raises:
             UsageError: an option is wrong.
         """
+        if key is not None:
+            tags = {**(tags or {}), KEY: named(key, "the key of a task")}
         changes: dict[str, Any] = {
             "priority": priority,
             "timeout_s": timeout_s,
@@ -121,6 +130,12 @@ class Session(Submitter):
     ) -> Task[Any]:
         """Queue a task with its options and tags; all ways to submit lead here."""
         self.check_pool(kind.pool)
+        if self.detached and kind.kind == "generator":
+            raise UsageError(
+                f"{kind.name} is a generator: while a detached session is away nothing takes its "
+                "items, so it would wait for ever; have it return a list, or run it in a session "
+                "that is not detached"
+            )
         try:
             packed = packed_call(self.store, self.snapshots, kind, args, kwargs)
         except Exception:
@@ -229,6 +244,18 @@ class Session(Submitter):
         pool = named(pool, "the pool that tasks are to wait in")
         self.check_pool(pool)
         self.client.reassign([number_of(self, task) for task in tasks], pool)
+
+    def forget(self, *tasks: Task[Any]) -> None:
+        """Have the results of tasks of a detached session kept no longer.
+
+        Raises:
+            UsageError: one of them has not ended, or is no task of this session, or the session is
+                not detached; none is forgotten.
+            BrokerLost: the broker has ended.
+        """
+        if not self.detached:
+            raise UsageError("only a detached session has results kept: connect(detach=True)")
+        forget(self, tasks)
 
     @property
     def pending(self) -> list[Task[Any]]:

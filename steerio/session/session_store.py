@@ -348,13 +348,17 @@ class SessionStore:
                 raise BrokerLost(self.client.lost) from None
             raise
 
-    async def close(self) -> None:
+    async def under_way_ended(self) -> None:
         """Wait for puts and fetches under way, and their consequences, though not for ever."""
         loop = asyncio.get_running_loop()
         until = loop.time() + CLOSE_S
         while self._under_way and loop.time() < until:
             await asyncio.wait(self._under_way, timeout=until - loop.time())
             await asyncio.sleep(0)  # a put that came too late is removed now
+
+    async def close(self) -> None:
+        """Wait for puts and fetches under way, and end those that take too long."""
+        await self.under_way_ended()
         self._closed = True
         if self._under_way:
             log.warning("the store did not answer within %g s", CLOSE_S)

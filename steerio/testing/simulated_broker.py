@@ -10,15 +10,16 @@ from steerio.model.objects import Version
 
 
 class SimulatedSuccession(OnlyBroker):
-    """The place of each broker of one cluster; the last one's versions are in memory."""
+    """The place of each broker of one cluster; the last one's versions and pauses are in memory."""
 
     def __init__(self) -> None:
         super().__init__()
         self.incarnation = 1
 
-    def keep_versions(self, newest: Mapping[str, Version]) -> None:
-        """Keep the newest versions for the next broker."""
+    def keep(self, newest: Mapping[str, Version], paused: Mapping[str, str]) -> None:
+        """Keep the newest versions and the pauses of pools for the next broker."""
         self.versions: Mapping[str, Version] = dict(newest)
+        self.paused: Mapping[str, str] = dict(paused)
 
 
 class SimulatedFinder:

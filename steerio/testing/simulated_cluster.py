@@ -15,6 +15,7 @@ from types import TracebackType
 
 from steerio.broker.broker import Broker
 from steerio.broker.driver import Driver
+from steerio.broker.ledgers import FolderInMemory
 from steerio.broker.store_sweeper import StraightSweeper
 from steerio.client.client import Client
 from steerio.edge.store.store import MemoryStore
@@ -29,6 +30,7 @@ from steerio.model.objects import StoreSetting
 from steerio.model.settings import Settings
 from steerio.model.showing import counted
 from steerio.session.argument_checks import check_given
+from steerio.session.detached import left_and_found
 from steerio.session.session import Session
 from steerio.session.session_store import SessionStore
 from steerio.testing.agenda import Agenda
@@ -124,6 +126,7 @@ class SimulatedCluster:
         """Keeps the large values of clients and workers."""
         self._counts = counts
         self._succession = SimulatedSuccession()
+        self._ledgers = FolderInMemory()
         self.broker = self._new_broker()
         self._driver: Driver | None = Driver(self.broker)
         kills = any(isinstance(fault, RandomKills) for fault in self._faults)
@@ -143,6 +146,7 @@ class SimulatedCluster:
             record=self.record,
             sweeper=StraightSweeper(self.store),
             succession=self._succession,
+            ledgers=self._ledgers,
             clock=self._loop.time,
             epoch=0.0,
         )
@@ -174,7 +178,7 @@ class SimulatedCluster:
 
     @contextlib.asynccontextmanager
     async def session(
-        self, name: str = "session", *, host: str = ""
+        self, name: str = "session", *, host: str = "", detach: bool = False
     ) -> AsyncGenerator[Session, None]:
         """Open a session with the broker.
 
@@ -182,6 +186,7 @@ class SimulatedCluster:
             name: the client's name.
             host: the client's host; by default the broker's, and then it cannot be cut off, and
                 the broker cannot be killed.
+            detach: as for `steerio.connect`.
         """
         link: LinkEndpoint
         if host:
@@ -198,12 +203,13 @@ class SimulatedCluster:
         )
         session: Session | None = None
         try:
-            await client.join(name)
+            await client.join(name, detached=detach)
             beside = MemoryStore(beside=self.store)
             store = SessionStore(client, self.setting, beside, threaded=False)
             session = Session(client, store=store)
             session.clock = self._loop.time
-            yield session
+            async with left_and_found(session) if detach else contextlib.nullcontext():
+                yield session
         finally:
             if session is not None:
                 session.close()

@@ -39,6 +39,7 @@ from steerio.core.effects import (
     SweepObjects,
     TellMove,
     TellNode,
+    TellPause,
     UndefineTypes,
 )
 from steerio.core.lifecycle import State
@@ -236,6 +237,19 @@ class Cluster:
         there = self.core.nodes[node.peer]
         may = bool(there.draining) and self.now < there.until
         assert (self.core.undrain(there.name, self.now) == "") == may
+
+    def pauses(self, client: Client, pool: str) -> None:
+        """Let a client ask for a pool to be paused."""
+        if client.peer not in self.core.clients:
+            return
+        self._drains += 1
+        self.watching.add((client.peer, self._drains))
+        refusal = self.core.pause(client.peer, self._drains, pool, "to look at it", self.now)
+        assert not refusal
+
+    def resumes(self, pool: str) -> None:
+        """Let a client have a pool go on."""
+        assert not self.core.resume(pool, "it was looked at", self.now)
 
     # -- moves ------------------------------------------------------------------------------
 
@@ -464,7 +478,7 @@ class Cluster:
                     self.dies(process, says=True)
             case TellMove(move, state, came, gone, _):
                 self._hears_of(move, state, came, gone)
-            case TellNode(client, request, _, _):
+            case TellNode(client, request, _, _) | TellPause(client, request, _):
                 self.watching.remove((client, request))
             case Dismiss(peer, _):
                 assert not any(

@@ -153,6 +153,7 @@ def test_every_effect_can_be_said_in_one_line() -> None:
         (fx.Retire(worker), "worker simulate-1: is to end"),
         (fx.TellMove(move, move.state, [], [], ""), "move 1: waiting with 0 of 1 from 'simulate'"),
         (fx.TellNode(1, 2, "left", "it left"), "client 1: its node (request 2) is left it left"),
+        (fx.TellPause(1, 2, ""), "client 1: its pause (request 2) is in effect"),
         (fx.Dismiss(NODE, "it was retired"), "peer 100: may end, it was retired"),
         (fx.Expel(NODE, "silent"), "peer 100: is shown out, silent"),
         (fx.FreeObjects([b"mesh"]), "store: free 1 object"),
@@ -237,7 +238,7 @@ def test_a_client_has_the_newest_version_at_once_and_waits_for_a_newer_one() -> 
 def test_a_broker_that_takes_the_place_of_another_has_its_versions_and_says_so() -> None:
     scene = Scene()
     core, model = scene.core, Version(4, StoredObject(b"model-4", 10))
-    core.returned_as(2, {"model": model}, scene.now)
+    core.returned_as(2, {"model": model}, {}, scene.now)
     scene.settle_down()
     assert scene.recorded == [BrokerReturned(1, 1_000.0, 2)]
     assert (core.newest_versions, core.versions_published) == ({"model": model}, 0)

@@ -253,6 +253,17 @@ class DispatchMachine(RuleBasedStateMachine):
     def is_undrained(self, which: int) -> None:
         self.cluster.undrains(one(self.there, which))
 
+    @happens(
+        lambda self: self.cluster.clients, who=picks, pool=st.sampled_from(["simulate", "learn"])
+    )
+    def is_paused(self, who: int, pool: str) -> None:
+        if pool in self.cluster.roster.pools:
+            self.cluster.pauses(one(self.cluster.clients, who), pool)
+
+    @happens(lambda self: self.cluster.core.paused, which=picks)
+    def is_resumed(self, which: int) -> None:
+        self.cluster.resumes(one(list(self.cluster.core.paused), which))
+
     # -- clients --------------------------------------------------------------------------
 
     @happens(lambda self: len(self.cluster.clients) < 3, watched=st.booleans())
@@ -432,6 +443,8 @@ class DispatchMachine(RuleBasedStateMachine):
         for key, move in list(cluster.core.moves.items()):
             if move.lease:
                 cluster.ends_move(key, "drain")
+        for pool in cluster.core.paused:
+            cluster.resumes(pool)
         for step in range(DRAIN_STEPS):
             self.holds()
             waits = cluster.tasks or cluster.core.moves

@@ -54,6 +54,7 @@ class _LeftToNext(Struct, frozen=True):
     incarnation: int
     clients: int
     versions: dict[str, Version] = {}
+    paused: dict[str, str] = {}
     ended: bool = False
 
 
@@ -77,8 +78,10 @@ class BrokerFile:
         """Whether the one before ended without a word."""
         self.versions: Mapping[str, Version] = {}
         """The newest versions of all names, as far as they have been kept."""
+        self.paused: Mapping[str, str] = {}
+        """The pools that were paused, and why."""
         if before is not None and self.returns:
-            self.versions = before.versions
+            self.versions, self.paused = before.versions, before.paused
         self._client: int = 0 if before is None else before.clients
         self._set_aside = self._client
         self._write()
@@ -98,22 +101,24 @@ class BrokerFile:
         self._client += 1
         return self._client - 1
 
-    def keep_versions(self, newest: Mapping[str, Version]) -> None:
-        """Keep the newest versions.
+    def keep(self, newest: Mapping[str, Version], paused: Mapping[str, str]) -> None:
+        """Keep the newest versions, and the pools that are paused.
 
         Raises:
             OSError: the file cannot be written.
         """
-        self.versions = newest
+        self.versions, self.paused = newest, dict(paused)
         self._write()
 
     def close(self) -> None:
         """Note that the broker ends in good order: nothing is left for another."""
-        self.versions = {}
+        self.versions, self.paused = {}, {}
         self._write(ended=True)
 
     def _write(self, *, ended: bool = False) -> None:
-        content = _LeftToNext(self.incarnation, self._set_aside, dict(self.versions), ended)
+        content = _LeftToNext(
+            self.incarnation, self._set_aside, dict(self.versions), dict(self.paused), ended
+        )
         write_whole(Folder(self._path.parent), FILE, to_json(content))
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Iterator, Sequence
+from mmap import mmap
 
 from msgspec import Struct
 
@@ -108,7 +109,7 @@ class SegmentReader:
         last: it is the journal's last, and may be torn.
     """
 
-    def __init__(self, data: bytes, path: str, *, last: bool) -> None:
+    def __init__(self, data: bytes | mmap, path: str, *, last: bool) -> None:
         self.path = path
         self.torn = Torn(0, 0)
         """The part that was cut off; known once all frames were read."""
@@ -242,7 +243,7 @@ class SegmentReader:
         return False
 
 
-def frame_at(data: bytes, at: int, salt: int) -> tuple[int, int, int, int] | None:
+def frame_at(data: bytes | mmap, at: int, salt: int) -> tuple[int, int, int, int] | None:
     """Return number, kind, end and unsynced count of a good frame; ``None``: there is none.
 
     Args:

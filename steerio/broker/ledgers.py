@@ -1,0 +1,174 @@
+"""The ledgers of a broker's detached clients, by name: opened, written, and taken up again.
+
+The next broker of a run directory takes up those of the one before: it submits their tasks again
+that have not ended, as a client that is there would, for these are not.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator
+
+from steerio.broker.ledger import Ledger
+from steerio.edge.record.ledger_files import EntryPlace, LedgerFile, LedgerFolder
+from steerio.errors import JournalDamaged
+
+log = logging.getLogger("steerio.broker")
+
+
+class FileInMemory:
+    """The entries of a ledger, for a broker that no other follows."""
+
+    def __init__(self) -> None:
+        self._entries: list[tuple[int, bytes]] = []
+
+    def entries(self) -> Iterator[tuple[int, EntryPlace, bytes]]:
+        """Yield all entries that were there when it was opened."""
+        for at, (kind, body) in enumerate(list(self._entries)):
+            yield kind, EntryPlace(at, len(body)), body
+
+    def add(self, kind: int, body: bytes) -> EntryPlace:
+        """Append an entry."""
+        self._entries.append((kind, body))
+        return EntryPlace(len(self._entries) - 1, len(body))
+
+    def read(self, place: EntryPlace) -> bytes:
+        """Return the body of an entry."""
+        return self._entries[place.at][1]
+
+    def flush(self) -> None:
+        """Do nothing."""
+
+    def close(self, *, remove: bool = False) -> None:
+        """Forget all of it, if no entry is needed any more."""
+        if remove:
+            self._entries.clear()
+
+
+class FolderInMemory:
+    """Ledgers in memory."""
+
+    def __init__(self) -> None:
+        self._files: dict[str, FileInMemory] = {}
+
+    def names(self) -> list[str]:
+        """Return the names of the clients that have one."""
+        return [name for name, file in self._files.items() if any(file.entries())]
+
+    def open(self, name: str) -> FileInMemory:
+        """Open or make the ledger of a client."""
+        return self._files.setdefault(name, FileInMemory())
+
+    def replace(self, name: str, entries: Iterable[tuple[int, bytes]]) -> FileInMemory:
+        """Put a file with only these entries in the place of a client's."""
+        file = self._files[name] = FileInMemory()
+        for entry in entries:
+            file.add(*entry)
+        return file
+
+    def set_aside(self, name: str) -> str:
+        """Forget the file of a ledger."""
+        del self._files[name]
+        return "nowhere"
+
+
+class Ledgers:
+    """All ledgers of one broker.
+
+    Args:
+        folder: has their files; without one they are kept in memory.
+        next_number: returns a number for a peer.
+    """
+
+    def __init__(self, folder: LedgerFolder | None, next_number: Callable[[], int]) -> None:
+        self.by_peer: dict[int, Ledger] = {}
+        self._by_name: dict[str, Ledger] = {}
+        self._folder = folder or FolderInMemory()
+        self._next_number = next_number
+        self._told = False
+        """Whether it was told that they cannot be written."""
+
+    def __repr__(self) -> str:
+        return f"<Ledgers of {', '.join(self._by_name) or 'no client'}>"
+
+    def open(self, name: str, next_client: Callable[[], int]) -> Ledger:
+        """Return the ledger of the detached clients of a name, made if there is none.
+
+        Raises:
+            UsageError: the name is too long for a file.
+            OSError: the file cannot be opened.
+        """
+        ledger = self._by_name.get(name)
+        if ledger is None:
+            file = self._folder.open(name)
+            ledger = self._add(name, Ledger(file, self._next_number(), next_client()))
+        return ledger
+
+    def _add(self, name: str, ledger: Ledger) -> Ledger:
+        self._by_name[name] = self.by_peer[ledger.peer] = ledger
+        return ledger
+
+    def flush(self) -> None:
+        """Hand all entries to the system; on a full disk they wait in memory for room."""
+        try:
+            for ledger in self.by_peer.values():
+                ledger.flush()
+            self._told = False
+        except OSError as error:
+            if not self._told:
+                log.warning("the tasks of detached clients cannot be written down: %s", error)
+            self._told = True
+
+    def forget(self, name: str, ledger: Ledger, task_ids: list[int]) -> list[int]:
+        """Forget the results of tasks; returns those that had ended, and are forgotten.
+
+        Raises:
+            OSError: the file is to be written anew, and cannot be.
+        """
+        forgotten = ledger.forget(task_ids)
+        if ledger.empty and ledger.wasteful:
+            ledger.close()
+            ledger.begin_anew(self._folder.open(name))
+        return forgotten
+
+    def remove(self, name: str) -> None:
+        """Remove a ledger that is empty, and whose client has left."""
+        ledger = self._by_name.pop(name)
+        del self.by_peer[ledger.peer]
+        ledger.close()
+
+    def close(self) -> None:
+        """Close all files."""
+        for ledger in self.by_peer.values():
+            ledger.close()
+        self.by_peer.clear()
+        self._by_name.clear()
+
+    # -- those of an earlier broker ----------------------------------------------------------------
+
+    def take_up(self) -> dict[str, Ledger]:
+        """Open the ledgers of the broker before, each without entries that are not needed."""
+        for name in self._folder.names():
+            try:
+                self._take_up(name)
+            except (JournalDamaged, OSError) as error:
+                log.error("the ledger of the detached client %r cannot be read: %s", name, error)
+                if isinstance(error, JournalDamaged):
+                    log.error("it is set aside, as %s", self._folder.set_aside(name))
+        return dict(self._by_name)
+
+    def _take_up(self, name: str) -> None:
+        file: LedgerFile = self._folder.open(name)
+        try:
+            ledger = Ledger(file, self._next_number(), -1)
+            shorter = self._folder.replace(name, ledger.needed()) if ledger.wasteful else None
+        except BaseException:
+            file.close()
+            raise
+        if ledger.empty:
+            ledger.close()
+        elif shorter is None:
+            self._add(name, ledger)
+        else:
+            file.close()
+            self._add(name, Ledger(shorter, ledger.peer, -1))
