@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, SupportsIndex
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, SupportsFloat, SupportsIndex
 
 from steerio.campaign.attributes import attributes_of, replace_attributes
 from steerio.campaign.declarations import (
@@ -239,6 +239,17 @@ class Campaign(Submitter):
     def publish(self, event: object) -> None:
         """Publish an event of your own, to ``@on_event`` handlers and to every event stream."""
         self._running.publish(event)
+
+    def note(self, /, **numbers: SupportsFloat) -> None:
+        """Note numbers of your own, by name, as in ``self.note(best=-3.2)`` (see ``Session.note``).
+
+        The progress shows the latest of each, and so does ``summary.json``.
+
+        Raises:
+            UsageError: a number is none, or infinite; a name is no identifier; there are more than
+                100 names. Nothing is noted then.
+        """
+        self.session.note(**numbers)
 
     def stop(self, *, cancel: bool = False, reason: str = "") -> None:
         """End the campaign.

@@ -113,6 +113,7 @@ class Conductor:
             raise
         self._after = session.client.last_id
         session.client.on_lost(self._broker_lost)
+        session.noted.begin()
         self.ending.start_clock(self._time_is_up)
         try:
             if self._keeping is not None:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, SupportsFloat
 
 from steerio.client.client import Client
 from steerio.edge.encoding.snapshots import Snapshots
@@ -26,6 +26,7 @@ from steerio.session.event_stream import EventStream, event_filter
 from steerio.session.items import Kept
 from steerio.session.memo import EarlierRun, Memo
 from steerio.session.nodes import Nodes
+from steerio.session.notes import NOTE, NotedNumbers
 from steerio.session.packed_call import packed_call, send_packed
 from steerio.session.pools import Pools
 from steerio.session.published import published
@@ -57,6 +58,8 @@ class Session(Submitter):
         """The pools, by the broker's last word, and ways to move workers between them."""
         self.nodes = Nodes(client)
         """The nodes, and ways to drain them."""
+        self.noted = NotedNumbers(client)
+        """The notes of this session; `note` adds to them."""
         self.run_dir = run_dir
         self.random_seed = 0
         """The seed of the random numbers of the broker's workers and tasks."""
@@ -291,9 +294,38 @@ class Session(Submitter):
         It travels as plain data: structs, dataclasses and dicts as dicts; values that MessagePack
         has no word for as their ``repr``, without addresses in memory, and sets in order, so that a
         run that is repeated records the same.  Values of more than 2 kB arrive as ``None``.
+
+        Raises:
+            UsageError: its class is called ``note``: that is the topic of notes.
         """
-        body = published(event)
-        self.client.watch.publish(type(event).__name__, body)
+        topic = type(event).__name__
+        if topic == NOTE:
+            raise UsageError(
+                f"'{NOTE}' is the topic of notes: call the class of {event!r} otherwise"
+            )
+        self.client.watch.publish(topic, published(event))
+
+    def note(self, /, **numbers: SupportsFloat) -> None:
+        """Note numbers of your own, by name: ``session.note(best=-3.2, regret=0.1)``.
+
+        Each call is an event, `Published` with the topic ``note`` and the numbers by name. The
+        latest of each name is in `notes`, and of a campaign in its progress and its
+        ``summary.json``. It costs some microseconds: note after each result, if you like.
+
+        Args:
+            numbers: real numbers, of Python, NumPy or alike, by names that are identifiers.
+                ``math.nan`` stands for one that is not known.
+
+        Raises:
+            UsageError: a number is none, or infinite; a name is no identifier; there are more than
+                100 names. Nothing is noted then.
+        """
+        self.noted.add(numbers)
+
+    @property
+    def notes(self) -> Mapping[str, float]:
+        """The latest number of each name that was noted here; none, when a campaign begins."""
+        return self.noted.latest
 
     # -- the listener to all tasks ------------------------------------------------------
 
