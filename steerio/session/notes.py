@@ -53,7 +53,7 @@ class NotedNumbers:
             if names > MOST_NAMES:
                 raise UsageError(
                     f"notes may have {MOST_NAMES} names, and {', '.join(checked)} would make it "
-                    f"{names}: note what you follow while it runs, and keep the rest in a file"
+                    f"{names}: note the numbers to be followed, and keep the rest in a file"
                 )
         body = _encode(checked)
         if len(body) > SHOWN_BYTES:
