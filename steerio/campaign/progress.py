@@ -45,6 +45,14 @@ def _is_terminal(out: Any) -> bool:
     return False
 
 
+def _same_terminal(stream: Any, out: Any) -> bool:
+    """Return whether two streams are one terminal."""
+    with contextlib.suppress(Exception):
+        places = [os.fstat(each.fileno()) for each in (stream, out) if each.isatty()]
+        return len(places) == 2 and places[0].st_rdev == places[1].st_rdev
+    return False
+
+
 class Progress:
     """Watches a campaign from the side; asks the broker for nothing.
 
@@ -217,7 +225,14 @@ class _LiveScreen:
         from rich.live import Live
 
         console = Console(file=self._out, highlight=False)
-        self._live = Live("", console=console, auto_refresh=False, transient=True)
+        self._live = Live(
+            console=console,
+            auto_refresh=False,
+            transient=True,
+            # lines that a campaign prints go above; those for a file or a pipe go there
+            redirect_stdout=_same_terminal(sys.stdout, self._out),
+            redirect_stderr=_same_terminal(sys.stderr, self._out),
+        )
         self._live.start()
         return self._live
 

@@ -160,6 +160,5 @@ def test_the_present_rate_is_that_of_the_last_seconds() -> None:
     assert rate.now(0.0, 0) == 0.0
     assert rate.now(5.0, 50) == 10.0
     assert rate.now(100.0, 50) == 0.0
-    for second in range(101, 120):
-        now = rate.now(float(second), 50 + 2 * (second - 100))
-    assert now == pytest.approx(2.0)
+    rates = [rate.now(float(second), 50 + 2 * (second - 100)) for second in range(101, 120)]
+    assert rates[-1] == pytest.approx(2.0)

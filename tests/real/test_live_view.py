@@ -12,6 +12,7 @@ from tests.real.terminals import on_terminal
 
 SEARCH = """
 import asyncio
+import logging
 from pathlib import Path
 
 from steerio import Campaign, agent, task
@@ -22,6 +23,10 @@ def energy(x: int) -> float:
     if x == 3:
         raise ValueError("no \\x1b[31m such molecule")
     return -x
+
+
+if Path("quiet").exists():  # the loop of a slow machine may stand still, which is warned of
+    logging.getLogger("steerio").setLevel(logging.ERROR)
 
 
 class Search(Campaign):
@@ -58,6 +63,7 @@ def test_a_terminal_shows_pools_ends_notes_and_failures(folder: Path, columns: i
         (folder / "seen").touch()
         assert program.end() == 0, program
     assert COLOUR.search(program.shown)
+    assert program.output.read_text() == "all known\nended\n", "not the terminal's"
     text = ESCAPED.sub("", program.shown)
     assert re.search(r"simulate .*0/2 busy", text)
     assert ("░" in text) == (columns > 40)
@@ -87,6 +93,7 @@ def test_a_terminal_that_cannot_move_its_cursor_gets_plain_lines(folder: Path) -
 
 
 def test_a_terminal_whose_output_is_stopped_does_not_hold_the_campaign_up(folder: Path) -> None:
+    (folder / "quiet").touch()
     with on_terminal(*COMMAND, cwd=folder, stopped=True) as program:
         program.wait_for_output("all known")
         (folder / "seen").touch()

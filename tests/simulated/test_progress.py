@@ -10,7 +10,18 @@ from typing import Any, ClassVar
 
 import pytest
 
-from steerio import Board, Campaign, Failed, Limits, Lost, Result, TaskError, on_result, task
+from steerio import (
+    Board,
+    Campaign,
+    Failed,
+    Limits,
+    Lost,
+    Result,
+    Succeeded,
+    TaskError,
+    on_result,
+    task,
+)
 from steerio import TimedOut as TimedOutResult
 from steerio.campaign.conductor import Conductor
 from steerio.campaign.painter import Painter
@@ -41,7 +52,7 @@ class Search(Campaign):
 
     @on_result(energy)
     async def look(self, result: Result) -> None:
-        if result.ended_as == "succeeded":
+        if isinstance(result, Succeeded):
             self.note(best=result.value)
         assert isinstance(self._conductor, Conductor)
         self.looks.append(Progress(self._conductor, "off").line())
