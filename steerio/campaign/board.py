@@ -13,13 +13,14 @@ An item is the argument of a task, and its key identifies it.  The item is its o
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
-from heapq import heapify, heappop, heappush
+from heapq import heapify, heappop, heappush, nsmallest
 from typing import Any, Generic, TypeVar, cast
 
 from steerio.campaign.board_entries import TABLES, BoardState, Ranked, pairs_in, score_of
 from steerio.errors import UsageError
 from steerio.launch.needs import Needs
 from steerio.model.bounds import tagged
+from steerio.model.cards import board_card
 from steerio.model.objects import check_number
 from steerio.model.showing import counted
 from steerio.session.arguments import as_it_is
@@ -32,6 +33,10 @@ K = TypeVar("K", bound=Hashable)
 
 SLACK = 64
 """Entries that wait no longer which the heap may always keep, even if few wait."""
+
+
+SHOWN = 5
+"""Entries that a notebook shows, of those that wait."""
 
 
 class BoardFull(UsageError):
@@ -115,6 +120,15 @@ class Board(Generic[K]):
         return (
             f"<Board of {self.task_type.name}: {len(self)} waiting, {len(self.running)} running, "
             f"{len(self.ended)} ended>"
+        )
+
+    def _repr_html_(self) -> str:
+        best = nsmallest(
+            SHOWN, self._waiting.items(), key=lambda entry: (-entry[1][0], entry[1][1])
+        )
+        scores = [(key, entry[0]) for key, entry in best]
+        return board_card(
+            self.task_type.name, len(self), len(self.running), len(self.ended), scores
         )
 
     @property

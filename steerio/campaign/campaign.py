@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, SupportsFloat, SupportsIndex
 
 from steerio.campaign.attributes import attributes_of, replace_attributes
+from steerio.campaign.campaign_card import campaign_picture
 from steerio.campaign.declarations import (
     check_class,
     check_value,
@@ -28,6 +29,7 @@ from steerio.session.nodes import Nodes
 from steerio.session.pools import Pools
 from steerio.session.session import Session
 from steerio.session.submitting import Options, Submitter
+from steerio.session.tally import Tally
 from steerio.session.task import Task
 from steerio.session.task_type import TaskType
 from steerio.session.versions import Versions
@@ -37,6 +39,9 @@ class CampaignRun(Protocol):
     """One run of a campaign, as seen by the campaign itself."""
 
     session: Session
+    stopping: str
+    tally: Tally
+    outstanding: dict[int, Task[Any]]
 
     @property
     def is_over(self) -> bool:
@@ -139,6 +144,12 @@ class Campaign(Submitter):
                 "task, and give it the values that it needs"
             )
         return super().__reduce_ex__(protocol)
+
+    def __repr__(self) -> str:
+        return f"<{campaign_picture(self, self._conductor, self.run_dir).line}>"
+
+    def _repr_html_(self) -> str:
+        return campaign_picture(self, self._conductor, self.run_dir).page
 
     @hook
     async def setup(self) -> None:

@@ -14,12 +14,16 @@ import time
 from collections.abc import AsyncGenerator
 from typing import Any, TextIO
 
+from steerio.campaign.campaign_card import campaign_picture
 from steerio.campaign.conductor import Conductor
 from steerio.campaign.painter import Painter
-from steerio.campaign.run_lines import Line, Rate, RunLook, run_lines, spoken
+from steerio.campaign.run_lines import Line, RunLook, run_lines
 from steerio.model.showing import in_one_line
 from steerio.session.notes import in_line
+from steerio.session.pace import Rate, spoken
+from steerio.session.screens import notebook_screen
 from steerio.session.tally import FailedTask, in_kinds
+from steerio.session.watching import Watch
 
 REDRAW_S = 0.25
 PLAIN_EVERY_S = 5.0
@@ -57,12 +61,14 @@ class Progress:
     """Watches a campaign from the side; asks the broker for nothing.
 
     Args:
-        mode: ``auto`` (a live view on a terminal, lines elsewhere), ``live``, ``plain``, ``off``.
+        mode: ``auto`` (a live view in a notebook or on a terminal, lines elsewhere), ``live``,
+            ``plain``, ``off``.
     """
 
     def __init__(self, conductor: Conductor, mode: str = "auto", out: TextIO | None = None) -> None:
         self._conductor = conductor
         self._out: Any = sys.stderr if out is None else out
+        self._in_notebook = mode in ("auto", "live") and notebook_screen() is not None
         self._mode = mode if mode != "auto" else ("live" if _is_terminal(self._out) else "plain")
         self._began = time.monotonic()
         self._rate = Rate()
@@ -72,7 +78,9 @@ class Progress:
         """Show progress until cancelled, or until it cannot be shown any more."""
         if self._out is None:
             return
-        if self._mode == "live":
+        if self._in_notebook:
+            await self._show_in_cell()
+        elif self._mode == "live":
             await self._show_live()
         elif self._mode == "plain":
             await self._show_plain()
@@ -188,6 +196,12 @@ class Progress:
     def _write_lines(self, lines: list[str]) -> None:
         for line in lines:
             tell(line, self._out)
+
+    async def _show_in_cell(self) -> None:
+        conductor = self._conductor
+        campaign = conductor.campaign
+        async with Watch(lambda: campaign_picture(campaign, conductor, campaign.run_dir)):
+            await asyncio.get_running_loop().create_future()  # until cancelled
 
     async def _show_live(self) -> None:
         screen = _LiveScreen(self._out)

@@ -35,12 +35,14 @@ from steerio.session.recalls import Recalls
 from steerio.session.recording import Records
 from steerio.session.selection import chosen_tasks, new_priorities, number_of, priority_of
 from steerio.session.session_store import SessionStore
-from steerio.session.submitting import Options, Submitter
+from steerio.session.submitting import Options, Submitter, checked_tasks
+from steerio.session.tally import Tally
 from steerio.session.task import Task
 from steerio.session.task_checks import make_options
 from steerio.session.task_listener import TaskListener
 from steerio.session.task_type import TaskType
 from steerio.session.versions import Versions
+from steerio.session.watching import TasksLook, Watch, Watches, session_picture
 
 log = logging.getLogger("steerio.session")
 
@@ -69,12 +71,18 @@ class Session(Submitter):
         """Has the results recorded, while a campaign that may be resumed runs here."""
         self.clock: Callable[[], float] = time.time
         self._streams: set[EventStream] = set()
+        self.watches = Watches(client)
+        self.tally = Tally()
+        """How many of its tasks ended in which way, and the last that did not succeed."""
         self.snapshots = Snapshots()
         self.kept = Kept()
         client.on_lost(self._end_streams)
 
     def __repr__(self) -> str:
         return f"<Session of {self.client!r}>"
+
+    def _repr_html_(self) -> str:
+        return session_picture(self).page
 
     # -- submitting --------------------------------------------------------------------
 
@@ -327,6 +335,23 @@ class Session(Submitter):
         """The latest number of each name that was noted here; none, when a campaign begins."""
         return self.noted.latest
 
+    def watch(self, tasks: Iterable[Task[Any]] | None = None) -> Watch:
+        """Return a live view of this session, or of some of its tasks.
+
+        In a notebook, ``session.watch()`` as the last line of a cell shows it, live until the
+        session is closed or all these tasks have ended. ``async with session.watch():`` shows it
+        for as long, on a terminal as well.
+
+        Args:
+            tasks: the tasks to be watched; by default all, with the pools.
+
+        Raises:
+            UsageError: an entry is no task.
+        """
+        if tasks is None:
+            return self.watches.of(lambda: session_picture(self))
+        return self.watches.of(TasksLook(checked_tasks(list(tasks), "watch"), "Tasks"))
+
     # -- the listener to all tasks ------------------------------------------------------
 
     @property
@@ -375,6 +400,7 @@ class Session(Submitter):
 
     def task_ended(self, task: Task[Any], result: Result) -> None:
         """Take in, from its handle, that a task of this session has ended."""
+        self.tally.count(result)
         recalls = self._recalls if task.type.memo else None
         if recalls is not None:
             recalls.leaves(task)
@@ -400,6 +426,7 @@ class Session(Submitter):
 
         That is done at once. The returned object may be awaited, and need not be.
         """
+        self.watches.close()
         self._end_streams("this session was closed")
         self.client.close()
         return Closed()

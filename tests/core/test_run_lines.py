@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from steerio.campaign.run_lines import (
-    Rate,
     RunLook,
     cells,
     cut_to,
@@ -18,9 +17,9 @@ from steerio.campaign.run_lines import (
     pool_lines,
     run_lines,
     share,
-    spoken,
 )
 from steerio.model.status import PoolLoad
+from steerio.session.pace import Rate, spoken
 from steerio.session.tally import FailedTask
 
 LOOK = RunLook(
