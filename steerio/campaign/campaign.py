@@ -149,7 +149,7 @@ class Campaign(Submitter):
         return f"<{campaign_picture(self, self._conductor, self.run_dir).line}>"
 
     def _repr_html_(self) -> str:
-        return campaign_picture(self, self._conductor, self.run_dir).page
+        return str(campaign_picture(self, self._conductor, self.run_dir).page)
 
     @hook
     async def setup(self) -> None:

@@ -10,6 +10,7 @@ from steerio.model.markup import (
     BLUE,
     GREEN,
     GREY,
+    PALE,
     RED,
     Markup,
     badge,
@@ -22,7 +23,7 @@ from steerio.model.markup import (
     quiet,
     table,
 )
-from steerio.model.showing import counted, short, short_name
+from steerio.model.showing import short, short_name
 from steerio.model.status import PoolLoad
 
 COLOURS = {
@@ -113,14 +114,14 @@ def pools_table(pools: Mapping[str, PoolLoad]) -> Markup:
         return quiet("no pools")
     rows: list[list[object]] = []
     for name, load in list(pools.items())[:MOST_POOLS]:
-        parts = [(load.busy, GREEN, "busy"), (load.idle, AMBER, "idle")]
+        parts = [(load.busy, GREEN, "busy"), (load.idle, PALE, "idle")]
         parts.append((load.starting, GREY, "starting"))
         said = f"{load.busy}/{load.workers}"
         more = joined([quiet(word) for word in _pool_words(load)], " ")
         rows.append([name, bar(parts, load.workers), said, load.queued, more])
     found = table(["pool", "", "busy", "queued", ""], rows)
     rest = len(pools) - MOST_POOLS
-    return joined([found, quiet(f"and {counted(rest, 'pool')} more")]) if rest > 0 else found
+    return joined([found, quiet(f"and {rest} more pools")]) if rest > 0 else found
 
 
 def _pool_words(load: PoolLoad) -> list[str]:
@@ -137,7 +138,7 @@ def board_card(
     task_type: str, waiting: int, running: int, ended: int, best: Iterable[tuple[Any, float]]
 ) -> Markup:
     """Return the card of a board, with its best entries and their scores."""
-    parts = [(ended, GREEN, "ended"), (running, BLUE, "running"), (waiting, AMBER, "waiting")]
+    parts = [(ended, GREEN, "ended"), (running, BLUE, "running"), (waiting, PALE, "waiting")]
     told = f"{waiting} waiting, {running} running, {ended} ended"
     rows = [(code(short(key)), f"{score:.6g}") for key, score in best]
     top = [table(["best that wait", "score"], rows)] if rows else []

@@ -18,6 +18,8 @@ class Markup(str):
 
 
 GREEN, RED, AMBER, BLUE, GREY = "#1a7f4b", "#b3261e", "#8a6100", "#1f6feb", "#5f6368"
+PALE = "#d0a03c"
+"""A colour for bars, which have no text."""
 LINE = "rgba(128,128,128,.35)"
 BAR_PIXELS = 160
 TEXT_CHARACTERS = 20_000
@@ -88,7 +90,7 @@ def table(head: Sequence[object], rows: Iterable[Sequence[object]]) -> Markup:
         f"<tr>{''.join(_cell('td', text, number > 0) for number, text in enumerate(row))}</tr>"
         for row in rows
     )
-    return Markup(f'<table style="border-collapse:collapse;margin:4px 0">{top}{body}</table>')
+    return Markup(f'<table style="{_TABLE}">{top}{body}</table>')
 
 
 def facts(pairs: Iterable[tuple[str, object]]) -> Markup:
@@ -99,7 +101,7 @@ def facts(pairs: Iterable[tuple[str, object]]) -> Markup:
         for name, value in pairs
         if value != ""
     )
-    return Markup(f'<table style="border-collapse:collapse;margin:4px 0">{rows}</table>')
+    return Markup(f'<table style="{_TABLE}">{rows}</table>')
 
 
 def bar(parts: Iterable[tuple[int, str, str]], whole: int) -> Markup:
@@ -117,6 +119,8 @@ def bar(parts: Iterable[tuple[int, str, str]], whole: int) -> Markup:
     )
 
 
+# by themselves, tables of some pages take neither colour nor size from around them
+_TABLE = "border-collapse:collapse;margin:4px 0;color:inherit;font-size:inherit"
 _CELL = "padding:1px 14px 1px 0;background:none;border:none;text-align:left;"
 
 

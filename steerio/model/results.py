@@ -112,7 +112,7 @@ class Result(Struct, frozen=True):
         return f"{type(self).__name__}({', '.join(shown)})"
 
     def _repr_html_(self) -> str:
-        return result_card(self)
+        return str(result_card(self))
 
     def __reduce__(self) -> Any:
         return type(self), tuple(getattr(self, name) for name in self.__struct_fields__)

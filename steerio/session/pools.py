@@ -39,7 +39,7 @@ class Pools(Mapping[str, PoolLoad]):
         return f"<Pools {'; '.join(describe(name, load) for name, load in self.items())}>"
 
     def _repr_html_(self) -> str:
-        return pools_table(self)
+        return str(pools_table(self))
 
     def move(
         self,

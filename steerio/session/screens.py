@@ -28,7 +28,7 @@ class Screen(Protocol):
         ...
 
     def close(self) -> None:
-        """Leave the last state where it is."""
+        """Show no more, and leave the last state as it is."""
         ...
 
 

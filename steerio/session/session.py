@@ -82,7 +82,7 @@ class Session(Submitter):
         return f"<Session of {self.client!r}>"
 
     def _repr_html_(self) -> str:
-        return session_picture(self).page
+        return str(session_picture(self).page)
 
     # -- submitting --------------------------------------------------------------------
 

@@ -147,9 +147,10 @@ class Task(Generic[R]):
 
     def _repr_html_(self) -> str:
         if self._result is not None:
-            return result_card(self._result)
+            return str(result_card(self._result))
         call = call_in_short(self.type.name, self.args, self.kwargs)
-        return task_card(self.id, call, self.state, self.type.pool, self.tags, self.cause)
+        card = task_card(self.id, call, self.state, self.type.pool, self.tags, self.cause)
+        return str(card)
 
     def __copy__(self) -> Task[R]:
         return self

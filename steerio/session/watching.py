@@ -68,11 +68,11 @@ class Watch:
         return f"<Watch: {in_one_line(self._look().line, 300)}>"
 
     def _repr_html_(self) -> str:
-        return self._look().page
+        return str(self._look().page)
 
     def _mime_(self) -> tuple[str, str]:
         """Return the present state for marimo."""
-        return "text/html", self._look().page
+        return "text/html", self._repr_html_()
 
     def _ipython_display_(self) -> None:
         """Show it as IPython shows the value of a cell: live, in a notebook."""
@@ -96,7 +96,7 @@ class Watch:
         self.close()
 
     def show(self) -> None:
-        """Show it here, in place of where it was shown before, until all has ended or `close`."""
+        """Show it here, and no more at its last place, until all has ended or `close`."""
         self.close()
         self._screen = find_screen()
         self._begin(self)
