@@ -123,13 +123,10 @@ class Board(Generic[K]):
         )
 
     def _repr_html_(self) -> str:
-        best = nsmallest(
-            SHOWN, self._waiting.items(), key=lambda entry: (-entry[1][0], entry[1][1])
-        )
-        scores = [(key, entry[0]) for key, entry in best]
-        return board_card(
-            self.task_type.name, len(self), len(self.running), len(self.ended), scores
-        )
+        ranked = ((-entry[0], entry[1], key) for key, entry in self._waiting.items())
+        best = [(key, -score) for score, _, key in nsmallest(SHOWN, ranked)]
+        counts = len(self), len(self.running), len(self.ended)
+        return str(board_card(self.task_type.name, *counts, best))
 
     @property
     def left(self) -> int:

@@ -131,7 +131,7 @@ class Progress:
 
     def _bad(self) -> str:
         """Return, in words, how many tasks did not succeed; those before a resume have no kind."""
-        ended = self._conductor.tally.ended.copy()
+        ended = self._conductor.tally.ended
         del ended["succeeded"], ended["cancelled"]
         earlier = self._conductor.spent.failures - ended.total()
         words = in_kinds(ended)

@@ -36,8 +36,8 @@ class Tally:
     """Counts results.  One of a success costs as little as can be."""
 
     def __init__(self) -> None:
-        self.ended: Counter[str] = Counter()
-        """How many ended in which way, as ``ended_as`` says."""
+        self._succeeded = 0
+        self._others: Counter[str] = Counter()
         self.failures: deque[FailedTask] = deque(maxlen=FAILURES)
         """The last that did not succeed, nor were cancelled, the newest last."""
 
@@ -45,15 +45,23 @@ class Tally:
         return f"<Tally: {in_kinds(self.ended) or 'none ended'}>"
 
     @property
+    def ended(self) -> Counter[str]:
+        """How many ended in which way, as ``ended_as`` says."""
+        return self._others + Counter(succeeded=self._succeeded)
+
+    @property
     def total(self) -> int:
         """How many have ended."""
-        return self.ended.total()
+        return self._succeeded + self._others.total()
 
     def count(self, result: rs.Result) -> None:
         """Count a result."""
         how = result.ended_as
-        self.ended[how] += 1
-        if how not in ("succeeded", "cancelled"):
+        if how == "succeeded":
+            self._succeeded += 1
+            return
+        self._others[how] += 1
+        if how != "cancelled":
             self.failures.append(failed_task(result))
 
 

@@ -53,12 +53,11 @@ done = await steerio.conduct(Squares(), progress="auto", run_dir="run")
 """
 
 
-def outputs(folder: Path, *cells: str) -> list[list[dict[str, Any]]]:
-    """Run cells in a kernel; return the outputs of each, as they are at the end."""
-    (folder / "run.py").write_text(RUNNER)
-    (folder / "cells.json").write_text(json.dumps(cells))
+def run(folder: Path, script: str, *arguments: str) -> str:
+    """Run a script that starts a kernel; return its output."""
+    (folder / "run.py").write_text(script)
     done = subprocess.run(
-        [sys.executable, "run.py", "cells.json", "outputs.json"],
+        [sys.executable, "run.py", *arguments],
         cwd=folder,
         env={
             **os.environ,
@@ -72,6 +71,13 @@ def outputs(folder: Path, *cells: str) -> list[list[dict[str, Any]]]:
         check=False,
     )
     assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def outputs(folder: Path, *cells: str) -> list[list[dict[str, Any]]]:
+    """Run cells in a kernel; return the outputs of each, as they are at the end."""
+    (folder / "cells.json").write_text(json.dumps(cells))
+    run(folder, RUNNER, "cells.json", "outputs.json")
     found: list[list[dict[str, Any]]] = json.loads((folder / "outputs.json").read_text())
     return found
 
@@ -111,3 +117,59 @@ def test_objects_are_shown_and_views_stay_live(tmp_path: Path) -> None:
     assert ">best<" in page_of(left)
     (shown,) = left
     assert shown["data"]["text/plain"].startswith("<Squares: ended, 0 tasks to come; 3 done")
+
+
+INTERRUPTER = """
+import asyncio, sys
+from jupyter_client.manager import AsyncKernelManager
+
+async def main():
+    kernel = AsyncKernelManager(kernel_name="python3")
+    await kernel.start_kernel()
+    client = kernel.client()
+    client.start_channels()
+    await client.wait_for_ready()
+    client.execute(open(sys.argv[1]).read())
+    while True:
+        message = await client.get_iopub_msg(timeout=60)
+        content = message["content"]
+        if message["msg_type"] == "stream":
+            print(content["text"], flush=True)
+            if "at work" in content["text"]:
+                await kernel.interrupt_kernel()
+        if message["msg_type"] == "error":
+            print(content["ename"])
+            break
+    client.stop_channels()
+    await kernel.shutdown_kernel()
+
+asyncio.run(main())
+"""
+LONG = """
+import asyncio
+import steerio
+
+class Long(steerio.Campaign):
+    workers = {"default": 1}
+
+    @steerio.agent
+    async def work(self):
+        await self.run(abs, -1)
+        print("at work", flush=True)
+        await asyncio.sleep(1000)
+
+    async def finish(self):
+        print("ends in good order", flush=True)
+
+await steerio.conduct(Long(), progress="auto", run_dir="run")
+"""
+
+
+def test_a_campaign_whose_kernel_is_interrupted_ends_in_good_order(tmp_path: Path) -> None:
+    (tmp_path / "cell.py").write_text(LONG)
+    told = run(tmp_path, INTERRUPTER, "cell.py").split("\n")
+    assert [line for line in told if line in ("at work", "ends in good order")] == [
+        "at work",
+        "ends in good order",
+    ]
+    assert "CancelledError" in told
