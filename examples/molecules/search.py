@@ -150,6 +150,7 @@ class Search(Campaign):
         smiles = result.args[0]
         if isinstance(result, Succeeded):
             self.energies[smiles] = result.value
+            self.note(best_ev=max(self.energies.values()))
             if result.timings.started and result.timings.ended:
                 self.seconds[smiles] = result.timings.ended - result.timings.started
         elif isinstance(result, Failed):

@@ -100,6 +100,7 @@ class Screening(Campaign):
     async def record(self, result: Succeeded) -> None:
         """Take in what a simulation found."""
         self.known[result.args[0]] = result.value
+        self.note(highest=max(self.known.values()))
 
     @on_success(energy, every=EVERY, concurrent=2)
     async def relearn(self, results: list[Succeeded]) -> None:

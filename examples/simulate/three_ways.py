@@ -85,7 +85,7 @@ class Search(Campaign):
         self.seen: Seen = {}
         self.found: list[float] = []
 
-    def note(self, result: Succeeded) -> None:
+    def count(self, result: Succeeded) -> None:
         """Take a height into account, and end when the budget is spent."""
         region = region_of((result.args[0], result.args[1]))
         total, count = self.seen.get(region, (0.0, 0))
@@ -119,7 +119,7 @@ class BatchOfN(Search):
             async for ended in self.as_completed(self.map(height, batch)):
                 result = await ended.result()
                 if isinstance(result, Succeeded):
-                    self.note(result)
+                    self.count(result)
             self.scores = await self.run(learn, self.seen)
 
 
@@ -133,7 +133,7 @@ class OneForOne(Search):
     @on_success(height)
     async def replace(self, result: Succeeded) -> None:
         """Put another in the place of the one that ended."""
-        self.note(result)
+        self.count(result)
         self.scores = await self.run(choose, self.seen)
         self.map(height, self.pick(1))
 
@@ -149,7 +149,7 @@ class RankedQueue(Search):
     @on_success(height)
     async def record(self, result: Succeeded) -> None:
         """Take in one result."""
-        self.note(result)
+        self.count(result)
         self.news.set()
 
     @agent

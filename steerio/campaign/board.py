@@ -13,13 +13,14 @@ An item is the argument of a task, and its key identifies it.  The item is its o
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
-from heapq import heapify, heappop, heappush
+from heapq import heapify, heappop, heappush, nsmallest
 from typing import Any, Generic, TypeVar, cast
 
 from steerio.campaign.board_entries import TABLES, BoardState, Ranked, pairs_in, score_of
 from steerio.errors import UsageError
 from steerio.launch.needs import Needs
 from steerio.model.bounds import tagged
+from steerio.model.cards import board_card
 from steerio.model.objects import check_number
 from steerio.model.showing import counted
 from steerio.session.arguments import as_it_is
@@ -32,6 +33,10 @@ K = TypeVar("K", bound=Hashable)
 
 SLACK = 64
 """Entries that wait no longer which the heap may always keep, even if few wait."""
+
+
+SHOWN = 5
+"""Entries that a notebook shows, of those that wait."""
 
 
 class BoardFull(UsageError):
@@ -116,6 +121,12 @@ class Board(Generic[K]):
             f"<Board of {self.task_type.name}: {len(self)} waiting, {len(self.running)} running, "
             f"{len(self.ended)} ended>"
         )
+
+    def _repr_html_(self) -> str:
+        ranked = ((-entry[0], entry[1], key) for key, entry in self._waiting.items())
+        best = [(key, -score) for score, _, key in nsmallest(SHOWN, ranked)]
+        counts = len(self), len(self.running), len(self.ended)
+        return str(board_card(self.task_type.name, *counts, best))
 
     @property
     def left(self) -> int:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, SupportsIndex
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, SupportsFloat, SupportsIndex
 
 from steerio.campaign.attributes import attributes_of, replace_attributes
+from steerio.campaign.campaign_card import campaign_picture
 from steerio.campaign.declarations import (
     check_class,
     check_value,
@@ -28,6 +29,7 @@ from steerio.session.nodes import Nodes
 from steerio.session.pools import Pools
 from steerio.session.session import Session
 from steerio.session.submitting import Options, Submitter
+from steerio.session.tally import Tally
 from steerio.session.task import Task
 from steerio.session.task_type import TaskType
 from steerio.session.versions import Versions
@@ -37,6 +39,9 @@ class CampaignRun(Protocol):
     """One run of a campaign, as seen by the campaign itself."""
 
     session: Session
+    stopping: str
+    tally: Tally
+    outstanding: dict[int, Task[Any]]
 
     @property
     def is_over(self) -> bool:
@@ -140,6 +145,12 @@ class Campaign(Submitter):
             )
         return super().__reduce_ex__(protocol)
 
+    def __repr__(self) -> str:
+        return f"<{campaign_picture(self, self._conductor, self.run_dir).line}>"
+
+    def _repr_html_(self) -> str:
+        return str(campaign_picture(self, self._conductor, self.run_dir).page)
+
     @hook
     async def setup(self) -> None:
         """Prepare the campaign, before the agents start; ``self.run`` works here."""
@@ -239,6 +250,17 @@ class Campaign(Submitter):
     def publish(self, event: object) -> None:
         """Publish an event of your own, to ``@on_event`` handlers and to every event stream."""
         self._running.publish(event)
+
+    def note(self, /, **numbers: SupportsFloat) -> None:
+        """Note numbers of your own, by name, as in ``self.note(best=-3.2)`` (see ``Session.note``).
+
+        The progress shows the latest of each, and so does ``summary.json``.
+
+        Raises:
+            UsageError: a number is none, or infinite; a name is no identifier; there are more than
+                100 names. Nothing is noted then.
+        """
+        self.session.note(**numbers)
 
     def stop(self, *, cancel: bool = False, reason: str = "") -> None:
         """End the campaign.

@@ -66,7 +66,8 @@ async def conduct(
             ``random_seed`` cannot be given with a session.
         run_dir: where to keep the record; ``runs/NAME-TIME`` by default.
         limits: when to stop by itself.
-        progress: ``auto``, ``live``, ``plain`` or ``off``.
+        progress: ``auto`` (a live view in a notebook or on a terminal, lines elsewhere), ``live``,
+            ``plain`` or ``off``.
         pin: whether each worker gets cores of its own, if there are enough.
         settings: bounds and leases.
         store: where large values go; as for `run`.

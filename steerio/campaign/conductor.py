@@ -31,6 +31,7 @@ from steerio.campaign.unhandled import Unhandled
 from steerio.errors import BrokerLost, TaskCancelled, UsageError
 from steerio.model.results import Cancelled, Result, Succeeded
 from steerio.session.session import Session
+from steerio.session.tally import Tally
 from steerio.session.task import Task
 
 log = logging.getLogger("steerio.campaign")
@@ -54,6 +55,7 @@ class Conductor:
         self.campaign = campaign
         self.session = session
         self.spent = Spent(limits or Limits())
+        self.tally = Tally()
         self.stopping = ""
         self.recorded_ids: Mapping[int, int] = {}
         self._name = type(campaign).__name__
@@ -113,6 +115,7 @@ class Conductor:
             raise
         self._after = session.client.last_id
         session.client.on_lost(self._broker_lost)
+        session.noted.begin()
         self.ending.start_clock(self._time_is_up)
         try:
             if self._keeping is not None:
@@ -378,6 +381,7 @@ class Conductor:
             self.pools.used.worked(task.type.pool, result.timings.run_s or 0.0)
         if self._keeping is not None:
             self._keeping.snapshots.result()
+        self.tally.count(result)
         reached = self.spent.count(result)
         if reached and not self.stopping:
             self._stop_for_limit(reached)

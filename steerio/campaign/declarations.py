@@ -33,8 +33,8 @@ def reserved_names(base: type) -> dict[str, str]:
     """Return the names that a class of campaigns keeps for itself, each with its purpose."""
     names: dict[str, str] = {}
     for name in dir(base):
-        if name.startswith("__"):
-            continue
+        if name.startswith("__") or (name.startswith("_") and name.endswith("_")):
+            continue  # others call it: Python, or a notebook
         value = inspect.getattr_static(base, name)
         function = value.fget if isinstance(value, property) else value
         if getattr(value, HOOK, False) or not (callable(function) or name.startswith("_")):

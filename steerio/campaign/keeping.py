@@ -225,6 +225,7 @@ class Keeping:
             generators=generators(),
             versions=dict(self.recorder.versions),
             recalled=spent.recalled,
+            notes=dict(run.session.notes),
         )
         changed = self._of_class.changed()
         if changed:
@@ -280,6 +281,7 @@ class Keeping:
         spent = run.spent
         spent.tasks, spent.successes, spent.failures, spent.worker_s, seconds = state.spent
         spent.recalled = state.recalled
+        run.session.noted.begin(state.notes)
         self._covered = spent.tasks
         self._tasks = state.tasks
         return seconds

@@ -147,4 +147,5 @@ class RunRecord:
         busy = conductor.pools.used.busy()
         before = 0 if self._keeping is None else self._keeping.recorded_before
         because = because or conductor.stopping
-        return RunOutcome(ended, because, seconds, conductor.spent, busy, before)
+        notes = dict(conductor.session.notes)
+        return RunOutcome(ended, because, seconds, conductor.spent, busy, before, notes)

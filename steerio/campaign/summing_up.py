@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from steerio.campaign.limits import Spent
 from steerio.model.showing import counted
+from steerio.session.notes import in_line
 
 
 class RunOutcome(Struct, frozen=True):
@@ -20,6 +21,7 @@ class RunOutcome(Struct, frozen=True):
         spent: tasks and time of all incarnations.
         busy: for each pool the share of its workers' time that the campaign's tasks took, 0 to 1.
         recorded: tasks whose result was recorded before.
+        notes: the latest of each.
     """
 
     ended: str
@@ -28,6 +30,7 @@ class RunOutcome(Struct, frozen=True):
     spent: Spent
     busy: Mapping[str, float]
     recorded: int = 0
+    notes: Mapping[str, float] = {}
 
     @property
     def limited(self) -> bool:
@@ -48,6 +51,7 @@ class RunOutcome(Struct, frozen=True):
             "recalled": self.spent.recalled,
             "worker_s": self.spent.worker_s,
             "busy": dict(self.busy),
+            "notes": dict(self.notes),
         }
 
     def in_short(self, name: str) -> str:
@@ -60,5 +64,5 @@ class RunOutcome(Struct, frozen=True):
         return (
             f"{name} {ended}: {counted(self.spent.tasks, 'task')}{among}, "
             f"{self.spent.failures} of them failed, in {self.seconds:.1f} s; "
-            f"busy: {shares or 'no workers'}"
+            f"busy: {shares or 'no workers'}" + (f"; {in_line(self.notes)}" if self.notes else "")
         )

@@ -214,7 +214,10 @@ class BrokerReturned(Event, frozen=True, gc=False, tag=True):
 
 
 class Published(Event, frozen=True, tag=True):
-    """An agent published a value of its own; ``topic`` is the name of its class."""
+    """An agent published a value of its own; ``topic`` is the name of its class.
+
+    With the topic ``note`` it is a note: the value has numbers by name.
+    """
 
     topic: str
     value: Any

@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Protocol
 
 from msgspec import Struct
 
+from steerio.model.cards import result_card
 from steerio.model.showing import short
 from steerio.model.tasks import EndedAs
 
@@ -109,6 +110,9 @@ class Result(Struct, frozen=True):
         fields = ((name, getattr(self, name)) for name in self.__struct_fields__)
         shown = (f"{name}={_SHOWN.get(name, repr)(value)}" for name, value in fields)
         return f"{type(self).__name__}({', '.join(shown)})"
+
+    def _repr_html_(self) -> str:
+        return str(result_card(self))
 
     def __reduce__(self) -> Any:
         return type(self), tuple(getattr(self, name) for name in self.__struct_fields__)

@@ -40,6 +40,19 @@ def in_words(value: Any) -> str:
         return f"<{type(value).__qualname__}, whose repr raises {type(error).__name__}>"
 
 
+def in_one_line(text: str, most: int = SHOWN_CHARACTERS) -> str:
+    """Return a text as one line that may be printed: spaces for breaks, no control characters."""
+    line = " ".join(text[: 4 * most].split())
+    if not line.isprintable():
+        line = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in line)
+    return line if len(line) <= most else line[: most - 1] + "…"
+
+
+def short_name(task_type: str) -> str:
+    """Return the name of a task type without its module."""
+    return task_type.rpartition(":")[2]
+
+
 def steady(text: str) -> str:
     """Return a text without the addresses of the objects whose reprs are in it."""
     return re.sub(_ADDRESS, "", text) if " at 0x" in text else text

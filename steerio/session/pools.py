@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from steerio.client.client import Client
 from steerio.errors import PauseFailed, SteerioError, UnknownPool, UsageError
 from steerio.model.bounds import named, said
+from steerio.model.cards import pools_table
 from steerio.model.moving import How
 from steerio.model.status import PoolLoad
 from steerio.session.allocation import SETTLE_S, SLACK, follow
@@ -37,6 +38,9 @@ class Pools(Mapping[str, PoolLoad]):
 
     def __repr__(self) -> str:
         return f"<Pools {'; '.join(describe(name, load) for name, load in self.items())}>"
+
+    def _repr_html_(self) -> str:
+        return str(pools_table(self))
 
     def move(
         self,

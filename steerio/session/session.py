@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, SupportsFloat
 
 from steerio.client.client import Client
 from steerio.edge.encoding.snapshots import Snapshots
@@ -27,6 +27,7 @@ from steerio.session.event_stream import EventStream, event_filter
 from steerio.session.items import Kept
 from steerio.session.memo import EarlierRun, Memo
 from steerio.session.nodes import Nodes
+from steerio.session.notes import NOTE, NotedNumbers
 from steerio.session.packed_call import packed_call, send_packed
 from steerio.session.pools import Pools
 from steerio.session.published import published
@@ -35,12 +36,14 @@ from steerio.session.recalls import Recalls
 from steerio.session.recording import Records
 from steerio.session.selection import chosen_tasks, new_priorities, number_of, priority_of
 from steerio.session.session_store import SessionStore
-from steerio.session.submitting import Options, Submitter
+from steerio.session.submitting import Options, Submitter, checked_tasks
+from steerio.session.tally import Tally
 from steerio.session.task import Task
 from steerio.session.task_checks import make_options
 from steerio.session.task_listener import TaskListener
 from steerio.session.task_type import TaskType
 from steerio.session.versions import Versions
+from steerio.session.watching import TasksLook, Watch, Watches, session_picture
 
 log = logging.getLogger("steerio.session")
 
@@ -58,6 +61,8 @@ class Session(Submitter):
         """The pools, by the broker's last word, and ways to move workers between them."""
         self.nodes = Nodes(client)
         """The nodes, and ways to drain them."""
+        self.noted = NotedNumbers(client)
+        """The notes of this session; `note` adds to them."""
         self.run_dir = run_dir
         self.random_seed = 0
         """The seed of the random numbers of the broker's workers and tasks."""
@@ -67,6 +72,9 @@ class Session(Submitter):
         """Has the results recorded, while a campaign that may be resumed runs here."""
         self.clock: Callable[[], float] = time.time
         self._streams: set[EventStream] = set()
+        self.watches = Watches(client)
+        self.tally = Tally()
+        """How many of its tasks ended in which way, and the last that did not succeed."""
         self.snapshots = Snapshots()
         self.kept = Kept()
         self.detached = False
@@ -77,6 +85,9 @@ class Session(Submitter):
 
     def __repr__(self) -> str:
         return f"<Session of {self.client!r}>"
+
+    def _repr_html_(self) -> str:
+        return str(session_picture(self).page)
 
     # -- submitting --------------------------------------------------------------------
 
@@ -318,9 +329,55 @@ class Session(Submitter):
         It travels as plain data: structs, dataclasses and dicts as dicts; values that MessagePack
         has no word for as their ``repr``, without addresses in memory, and sets in order, so that a
         run that is repeated records the same.  Values of more than 2 kB arrive as ``None``.
+
+        Raises:
+            UsageError: its class is called ``note``: that is the topic of notes.
         """
-        body = published(event)
-        self.client.watch.publish(type(event).__name__, body)
+        topic = type(event).__name__
+        if topic == NOTE:
+            raise UsageError(
+                f"'{NOTE}' is the topic of notes: call the class of {event!r} otherwise"
+            )
+        self.client.watch.publish(topic, published(event))
+
+    def note(self, /, **numbers: SupportsFloat) -> None:
+        """Note numbers of your own, by name: ``session.note(best=-3.2, regret=0.1)``.
+
+        Each call is an event, `Published` with the topic ``note`` and the numbers by name. The
+        latest of each name is in `notes`, and of a campaign in its progress and its
+        ``summary.json``. It costs some microseconds: note after each result, if you like.
+
+        Args:
+            numbers: real numbers, of Python, NumPy or alike, by names that are identifiers.
+                ``math.nan`` stands for one that is not known.
+
+        Raises:
+            UsageError: a number is none, or infinite; a name is no identifier; there are more than
+                100 names. Nothing is noted then.
+        """
+        self.noted.add(numbers)
+
+    @property
+    def notes(self) -> Mapping[str, float]:
+        """The latest number of each name that was noted here; none, when a campaign begins."""
+        return self.noted.latest
+
+    def watch(self, tasks: Iterable[Task[Any]] | None = None) -> Watch:
+        """Return a live view of this session, or of some of its tasks.
+
+        In a notebook, ``session.watch()`` as the last line of a cell shows it, live until the
+        session is closed or all these tasks have ended. ``async with session.watch():`` shows it
+        for as long, on a terminal as well.
+
+        Args:
+            tasks: the tasks to be watched; by default all, with the pools.
+
+        Raises:
+            UsageError: an entry is no task.
+        """
+        if tasks is None:
+            return self.watches.of(lambda: session_picture(self))
+        return self.watches.of(TasksLook(checked_tasks(list(tasks), "watch"), "Tasks"))
 
     # -- the listener to all tasks ------------------------------------------------------
 
@@ -370,6 +427,7 @@ class Session(Submitter):
 
     def task_ended(self, task: Task[Any], result: Result) -> None:
         """Take in, from its handle, that a task of this session has ended."""
+        self.tally.count(result)
         recalls = self._recalls if task.type.memo else None
         if recalls is not None:
             recalls.leaves(task)
@@ -395,6 +453,7 @@ class Session(Submitter):
 
         That is done at once. The returned object may be awaited, and need not be.
         """
+        self.watches.close()
         self._end_streams("this session was closed")
         self.client.close()
         return Closed()

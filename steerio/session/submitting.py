@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence
 from typing import Any, ParamSpec, TypeVar
 
 from steerio.errors import UsageError
 from steerio.model.bounds import tagged
+from steerio.model.showing import short
 from steerio.model.tasks import TaskOptions
 from steerio.session.task import Task
 from steerio.session.task_checks import make_options
 from steerio.session.task_type import TaskType, as_arguments, as_task_type
+from steerio.session.watching import watch_tasks
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -87,31 +90,43 @@ class Submitter:
                     raise
         return tasks
 
-    async def gather(self, *tasks: Task[Any]) -> list[Any]:
+    async def gather(self, *tasks: Task[Any], progress: bool = False) -> list[Any]:
         """Wait for all tasks and return their values in order.
+
+        Args:
+            tasks: the tasks.
+            progress: whether to show how far they are, in a notebook or on standard error.
 
         Raises:
             TaskFailed, TaskCancelled, TaskTimedOut, TaskLost: of the first in order that did
                 not succeed; the others are left to run.
             UsageError: an entry is no task.
         """
-        for task in _checked(tasks, "gather"):
+        for task in checked_tasks(tasks, "gather"):
             task.awaited = True
-        return [await task for task in tasks]
+        async with _shown(tasks, "gather", progress):
+            return [await task for task in tasks]
 
-    async def as_completed(self, tasks: Iterable[Task[Any]]) -> AsyncIterator[Task[Any]]:
+    async def as_completed(
+        self, tasks: Iterable[Task[Any]], *, progress: bool = False
+    ) -> AsyncIterator[Task[Any]]:
         """Iterate over tasks as they end, in whatever way.
+
+        Args:
+            tasks: the tasks.
+            progress: whether to show how far they are, as for `gather`.
 
         Raises:
             UsageError: an entry is no task.
         """
-        waiting = _checked(list(tasks), "as_completed")
+        waiting = checked_tasks(list(tasks), "as_completed")
         ended: asyncio.Queue[Task[Any]] = asyncio.Queue()
         for task in waiting:
             task.awaited = True
             task.add_done_callback(ended.put_nowait)
-        for _ in waiting:
-            yield await ended.get()
+        async with _shown(waiting, "as_completed", progress):
+            for _ in waiting:
+                yield await ended.get()
 
     async def stream(
         self, function: Callable[..., Any], /, *args: Any, **kwargs: Any
@@ -135,7 +150,20 @@ class Submitter:
             task.cancel("its reader left")
 
 
-def _checked(tasks: Sequence[Task[Any]], name: str) -> Sequence[Task[Any]]:
+def _shown(
+    tasks: Iterable[Task[Any]], name: str, progress: object
+) -> contextlib.AbstractAsyncContextManager[object]:
+    """Return a context in which it is shown how far tasks are, if ``progress`` is true.
+
+    Raises:
+        UsageError: it is no truth value.
+    """
+    if not isinstance(progress, bool):
+        raise UsageError(f"progress of {name} is True or False, not {short(progress)}")
+    return watch_tasks(tasks, name) if progress else contextlib.nullcontext()
+
+
+def checked_tasks(tasks: Sequence[Task[Any]], name: str) -> Sequence[Task[Any]]:
     """Return tasks, if all of them are.
 
     Raises:

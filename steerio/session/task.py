@@ -12,6 +12,7 @@ from steerio.edge.record.entries import Call
 from steerio.edge.wire.endpoint import Frames
 from steerio.errors import TaskDidNotSucceed
 from steerio.model import results as rs
+from steerio.model.cards import call_in_short, result_card, task_card
 from steerio.model.messages import TaskItem, TaskSettled
 from steerio.model.places import WorkerNeeds
 from steerio.model.tasks import TaskOptions, TaskState, ToldState
@@ -143,6 +144,13 @@ class Task(Generic[R]):
 
     def __repr__(self) -> str:
         return f"<Task {self.id} {self.type.name}: {self._known}>"
+
+    def _repr_html_(self) -> str:
+        if self._result is not None:
+            return str(result_card(self._result))
+        call = call_in_short(self.type.name, self.args, self.kwargs)
+        card = task_card(self.id, call, self.state, self.type.pool, self.tags, self.cause)
+        return str(card)
 
     def __copy__(self) -> Task[R]:
         return self

@@ -36,6 +36,7 @@ class SimulatedRun(Generic[C]):
         campaign: the campaign, as it is after its end.
         duration_s: virtual seconds from start to end.
         dropped: messages that the broker dropped, by reason (such as ``late report``).
+        notes: the latest number of each name that the campaign has noted.
     """
 
     def __init__(
@@ -45,10 +46,11 @@ class SimulatedRun(Generic[C]):
         duration_s: float,
         utilisation: Mapping[str, float],
         dropped: Mapping[str, int],
+        notes: Mapping[str, float],
     ) -> None:
         self.campaign = campaign
         self.duration_s = duration_s
-        self.dropped = dict(dropped)
+        self.dropped, self.notes = dict(dropped), dict(notes)
         self._record = record
         self._utilisation = dict(utilisation)
 
@@ -188,7 +190,8 @@ def simulate(
                 if end is not None:
                     end.cancel()
             utilisation = {pool: cluster.utilisation(pool) for pool in asked}
-            return SimulatedRun(campaign, record, loop.time(), utilisation, cluster.broker.dropped)
+            dropped = cluster.broker.dropped
+            return SimulatedRun(campaign, record, loop.time(), utilisation, dropped, session.notes)
 
     with _collecting_rarely():
         return run_virtual(run(), wall_limit_s=wall_limit_s)

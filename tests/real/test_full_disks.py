@@ -29,7 +29,7 @@ class Squares(Campaign):
         self.map(square, range(2000))
 
     @on_success(square)
-    async def note(self, result):
+    async def take_in(self, result):
         self.seen += 1
         with open("seen", "a") as seen:
             print(result.args[0], file=seen)

@@ -32,7 +32,7 @@ class Scan(Campaign):
         self.recalled = []
 
     @on_success(work)
-    async def note(self, result):
+    async def take_in(self, result):
         self.sum += sum(result.value)
         if result.recalled:
             self.recalled.append(result.recalled)
@@ -156,7 +156,7 @@ class Twice(Campaign):
         self.submit(slow_square, 3)
 
     @on_success(slow_square)
-    async def note(self, result: Any) -> None:
+    async def take_in(self, result: Any) -> None:
         self.seen.append((result.value, result.recalled))
 
 

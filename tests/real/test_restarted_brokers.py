@@ -52,7 +52,7 @@ class Search(Campaign):
         self.told = []
 
     @on_success(measure)
-    async def note(self, result) -> None:
+    async def take_in(self, result) -> None:
         self.told.append((result.args[1], result.value))
 
     async def finish(self) -> None:

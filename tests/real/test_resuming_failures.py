@@ -29,7 +29,7 @@ class Boarded(Campaign):
         self.values: list[int] = []
 
     @on_success(read)
-    async def note(self, result: Any) -> None:
+    async def take_in(self, result: Any) -> None:
         self.values.append(result.value)
 
 

@@ -30,7 +30,7 @@ class Doubles(Campaign):
         self.values: dict[int, int] = {}
 
     @on_success(deeds.double)
-    async def note(self, result: Any) -> None:
+    async def take_in(self, result: Any) -> None:
         self.values[result.args[0]] = result.value
         if len(self.values) == self.cut:
             raise ZeroDivisionError("a mistake")

@@ -39,25 +39,25 @@ class Beginning(Campaign):
         self.found: dict[str, Any] = {}
         self.values: list[int] = []
 
-    def note(self, when: str) -> None:
+    def mark(self, when: str) -> None:
         self.found[when] = {name: [load.workers, load.at_home] for name, load in self.pools.items()}
 
     async def setup(self) -> None:
-        self.note("setup")
+        self.mark("setup")
         loads = [load for load in self.pools.values() if load.workers]
         tasks = self.map(once, range(sum(load.workers for load in loads)))
         self.values = [await each for each in tasks]
 
     @agent
     async def share_out(self) -> None:
-        self.note("agent")
+        self.mark("agent")
         following = asyncio.ensure_future(self.pools.follow(by_night, settle_s=0.0))
         while self.pools["service"].workers != 2:
             await self.pools.changed()
         following.cancel()
 
     async def finish(self) -> None:
-        self.note("finish")
+        self.mark("finish")
         print("found", json.dumps([self.found, self.values]), flush=True)  # noqa: T201 - a test reads it
 
 

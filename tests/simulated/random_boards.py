@@ -56,7 +56,7 @@ class Placed:
         found: Board[Any] | None = value
         return found
 
-    def note(self, campaign: Any, result: Any) -> None:
+    def hear(self, campaign: Any, result: Any) -> None:
         """Note a result, which there is once, and decide by it."""
         seen, x = campaign.state[self.who]["seen"], result.args[1]
         assert x not in seen
@@ -96,9 +96,9 @@ def board(random: Random, who: str) -> Feature:
     placed = Placed(random, who)
 
     @on_success(measure, **all_singly(random))
-    async def note(self: Any, given: Any) -> None:
+    async def hear(self: Any, given: Any) -> None:
         for result in listed(given, who):
-            placed.note(self, result)
+            placed.hear(self, result)
 
     @on_success(measure, every=placed.most)
     async def rank(self: Any, results: list[Succeeded]) -> None:
@@ -112,5 +112,5 @@ def board(random: Random, who: str) -> Feature:
             if result.value > 0:
                 self.submit(step, who, result.value)
 
-    methods = {"note": note, "rank": rank, "follow": follow}
+    methods = {"hear": hear, "rank": rank, "follow": follow}
     return Feature(methods, placed.begin, placed.prepare, placed.outcome)

@@ -78,12 +78,12 @@ def handles(random: Random, who: str) -> Feature:
                 self.state[who]["sum"] += await last
 
     @on_success(add, coalesce=True)
-    async def note(self: Any, results: list[Succeeded]) -> None:
+    async def hear(self: Any, results: list[Succeeded]) -> None:
         for result in listed(results, who):
             self.state[who]["sums"] += result.value
 
     return Feature(
-        {"take": take, "note": note}, lambda _: {"sum": 0, "sums": 0}, nothing, lambda _: None
+        {"take": take, "hear": hear}, lambda _: {"sum": 0, "sums": 0}, nothing, lambda _: None
     )
 
 
@@ -126,12 +126,12 @@ def idler(random: Random, who: str) -> Feature:
             self.submit(step, who, state["made"])
 
     @on_success(step, **all_singly(random))
-    async def note(self: Any, given: Any) -> None:
+    async def hear(self: Any, given: Any) -> None:
         for result in listed(given, who):
             self.state[who]["done"].add(result.value)
 
     return Feature(
-        {"propose": propose, "note": note},
+        {"propose": propose, "hear": hear},
         lambda _: {"made": 0, "done": set()},
         nothing,
         lambda _: None,
@@ -186,7 +186,7 @@ def failures(random: Random, who: str) -> Feature:
         self.state[who]["batches"] += 1
 
     @on_success(kind, **all_singly(random))
-    async def note(self: Any, given: Any) -> None:
+    async def hear(self: Any, given: Any) -> None:
         for result in listed(given, who):
             self.state[who]["done"].append(result.value)
 
@@ -194,7 +194,7 @@ def failures(random: Random, who: str) -> Feature:
         for x in range(count):
             submit(campaign, x)
 
-    methods = {"fails": fails, "note": note} | ({"twice": fails_twice} if batches else {})
+    methods = {"fails": fails, "hear": hear} | ({"twice": fails_twice} if batches else {})
     return Feature(
         methods, lambda _: {"failed": [], "done": [], "batches": 0}, prepare, lambda _: None
     )
@@ -214,7 +214,7 @@ def draws(random: Random, who: str) -> Feature:
         tasks.clear()
 
     @on_success(draw, **all_singly(random))
-    async def note(self: Any, given: Any) -> None:
+    async def hear(self: Any, given: Any) -> None:
         for result in listed(given, who):
             if count > len(self.state[who]["drawn"]) % 7 > 0:
                 self.submit(step, who, 1)
@@ -225,7 +225,7 @@ def draws(random: Random, who: str) -> Feature:
         campaign.drawn[who] = drawn
         return len(drawn), len(set(drawn))
 
-    return Feature({"sample": sample, "note": note}, lambda _: {"drawn": []}, nothing, outcome)
+    return Feature({"sample": sample, "hear": hear}, lambda _: {"drawn": []}, nothing, outcome)
 
 
 def references(random: Random, who: str) -> Feature:
@@ -241,11 +241,11 @@ def references(random: Random, who: str) -> Feature:
         self.state[who]["sum"] += value
 
     @on_success(weigh, **all_singly(random))
-    async def note(self: Any, given: Any) -> None:
+    async def hear(self: Any, given: Any) -> None:
         for result in listed(given, who):
             self.state[who]["sum"] += result.value
 
-    return Feature({"give": give, "note": note}, lambda _: {"sum": 0}, nothing, lambda _: None)
+    return Feature({"give": give, "hear": hear}, lambda _: {"sum": 0}, nothing, lambda _: None)
 
 
 def versions(random: Random, who: str) -> Feature:
@@ -291,7 +291,7 @@ def large_values(random: Random, who: str) -> Feature:
     count = random.randint(2, 6)
 
     @on_success(enlarge, **all_singly(random))
-    async def note(self: Any, given: Any) -> None:
+    async def hear(self: Any, given: Any) -> None:
         for result in listed(given, who):
             self.state[who]["sum"] += sum(result.value)
             if result.args[1] % 2:
@@ -307,7 +307,7 @@ def large_values(random: Random, who: str) -> Feature:
             campaign.submit(enlarge, who, x)
             campaign.submit(shrink, who, bytes([x]) * 900)
 
-    methods = {"note": note, "short": note_short}
+    methods = {"hear": hear, "short": note_short}
     return Feature(methods, lambda _: {"sum": 0}, prepare, lambda _: None)
 
 
@@ -333,7 +333,7 @@ def recalls(random: Random, who: str) -> Feature:
                 self.state[who]["sum"] += sum(await asyncio.gather(*twice))
 
     @on_success(kind, **all_singly(random))
-    async def note(self: Any, given: Any) -> None:
+    async def hear(self: Any, given: Any) -> None:
         for result in listed(given, who):
             self.state[who]["values"].append(_whole(result.value))
             if len(self.state[who]["values"]) % 3 == 0:
@@ -344,7 +344,7 @@ def recalls(random: Random, who: str) -> Feature:
             setattr(campaign, f"{who}_board", Board(kind, [(who, x) for x in range(count)]))
         return {"sum": 0, "values": []}
 
-    return Feature({"ask": ask, "note": note}, begin, nothing, lambda _: None)
+    return Feature({"ask": ask, "hear": hear}, begin, nothing, lambda _: None)
 
 
 def steady(random: Random, who: str) -> Feature:
@@ -376,20 +376,20 @@ def other_boards(random: Random, who: str) -> Feature:
     items = [(who, x) for x in range(random.randint(3, 6))]
     together = random.random() < 0.5
 
-    async def note(self: Any, given: Any) -> None:
+    async def hear(self: Any, given: Any) -> None:
         for result in listed(given, who):
             self.state[who][result.ended_as].append(result.args[1])
             if kind is not count_up and result.args[1] < 50:
                 self.submit(step, who, result.args[1])
 
     async def note_success(self: Any, result: Any) -> None:
-        await note(self, result)
+        await hear(self, result)
 
     async def note_failure(self: Any, result: Any) -> None:
-        await note(self, result)
+        await hear(self, result)
 
     if together:  # one method with two triggers
-        both = on_failure(kind)(on_success(kind)(note))
+        both = on_failure(kind)(on_success(kind)(hear))
         methods: dict[str, Any] = {"both": both}
     else:
         methods = {"good": on_success(kind)(note_success), "bad": on_failure(kind)(note_failure)}

@@ -124,7 +124,7 @@ def test_a_failure_is_handled_by_an_agent_or_by_who_awaits_it() -> None:
             self.submit(energy, -2)
 
         @on_failure(energy)
-        async def note(self, result: Succeeded) -> None:
+        async def take_in(self, result: Succeeded) -> None:
             self.seen.append(result.ended_as)
 
     assert simulate(Careful(), model=MODEL).campaign.seen == ["failed", "failed"]
@@ -174,7 +174,7 @@ def test_agents_talk_by_events_and_follow_those_of_the_broker() -> None:
                 self.publish(Found(result.args[0]))
 
         @on_event(Found)
-        async def note(self, found: Found) -> None:
+        async def take_in(self, found: Found) -> None:
             self.found.append(found.molecule)
 
         @agent

@@ -120,7 +120,7 @@ class Changing(Campaign):
 
     @on_success(same_array)
     @on_success(same_record)
-    async def note(self, result: Succeeded) -> None:
+    async def take_in(self, result: Succeeded) -> None:
         self.seen.append(result.value)
 
 

@@ -30,7 +30,7 @@ def make(every: int | None, before: int) -> Any:
             self.told: list[int] = []
 
         @on_success(double, every=every)
-        async def note(self, results: Any) -> None:
+        async def take_in(self, results: Any) -> None:
             several = [results] if every is None else results
             # a call that waited when the snapshot was taken is made as it was then
             assert len(several) in {every or 1, before}

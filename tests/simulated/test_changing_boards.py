@@ -35,7 +35,7 @@ class Generations(Campaign):
         self.generation = 0
 
     @on_success(double)
-    async def note(self, result: Succeeded) -> None:
+    async def take_in(self, result: Succeeded) -> None:
         self.seen.append(result.args[0])
         if len(self.seen) % 5 == 0 and self.generation < 5:
             self.generation += 1
@@ -122,7 +122,7 @@ class MadeInSetup(Campaign):
         self.told = state
 
     @on_success(double)
-    async def note(self, result: Succeeded) -> None:
+    async def take_in(self, result: Succeeded) -> None:
         self.told += 1
 
 

@@ -177,6 +177,7 @@ OWN = [
         "gather",
         "map",
         "nodes",
+        "note",
         "options",
         "pools",
         "publish",

@@ -333,7 +333,7 @@ class Chain(Campaign):
         self.submit(total, [self.submit(double, self.start)])
 
     @on_success(total)
-    async def note(self, result: Succeeded) -> None:
+    async def take_in(self, result: Succeeded) -> None:
         self.values.append(result.value)
 
 

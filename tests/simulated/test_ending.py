@@ -369,7 +369,7 @@ def test_failures_too_few_for_a_call_are_none_where_another_agent_handles_each()
         async def look(self, results: list[Result]) -> None: ...
 
         @on_failure(fails)
-        async def note(self, result: Result) -> None:
+        async def take_in(self, result: Result) -> None:
             self.seen.append(result.ended_as)
 
     assert simulate(Both(), model=MODEL).campaign.seen == ["failed"] * 3

@@ -328,7 +328,7 @@ class Relaxing(Campaign):
         self.values: list[str] = []
 
     @on_success(relax)
-    async def note(self, result: Succeeded) -> None:
+    async def take_in(self, result: Succeeded) -> None:
         self.values.append(result.value)
 
 

@@ -59,7 +59,7 @@ class Carefree(Campaign):
             del kept
 
     @on_success(measure)
-    async def note(self, result: Succeeded) -> None:
+    async def take_in(self, result: Succeeded) -> None:
         self.noted.append(result.value)
 
 

@@ -29,7 +29,7 @@ class Counting(Campaign):
         self.told = 0
 
     @on_success(double)
-    async def note(self, result: Succeeded) -> None:
+    async def take_in(self, result: Succeeded) -> None:
         self.told += 1
 
 

@@ -234,7 +234,7 @@ class Boards(Campaign):
         self.values: list[int] = []
 
     @on_success(square)
-    async def note(self, result: Any) -> None:
+    async def take_in(self, result: Any) -> None:
         self.values.append(result.value)
 
 
@@ -276,7 +276,7 @@ class Ordered(Campaign):
 
     @on_success(sample)
     @on_success(measure)
-    async def note(self, result: Any) -> None:
+    async def take_in(self, result: Any) -> None:
         self.order.append(result.args[0])
         self.recalled.append(result.recalled)
         if len(self.order) < self.steps:
@@ -363,7 +363,7 @@ class Copies(Campaign):
             self.submit(long_text, 7)
 
     @on_success(long_text)
-    async def note(self, result: Any) -> None:
+    async def take_in(self, result: Any) -> None:
         self.recalled.append(result.recalled)
 
 

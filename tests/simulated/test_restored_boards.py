@@ -86,7 +86,7 @@ class Choosy(Campaign):
         self.replaced = True
 
     @on_success(measure)
-    async def note(self, result: Succeeded) -> None:
+    async def take_in(self, result: Succeeded) -> None:
         self.seen.add(result.args[1])
 
 

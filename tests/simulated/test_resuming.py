@@ -45,7 +45,7 @@ class Search(Campaign):
         self.random = Random(7)
 
     @on_success(measure)
-    async def note(self, result: Succeeded) -> None:
+    async def take_in(self, result: Succeeded) -> None:
         assert result.args[0] not in self.seen
         self.seen[result.args[0]] = result.value
         if result.args[0] % 5 == 0:
@@ -193,7 +193,7 @@ class OfClass(Campaign):
         self.map(measure, range(20))
 
     @on_success(measure)
-    async def note(self, result: Succeeded) -> None:
+    async def take_in(self, result: Succeeded) -> None:
         self.known[result.args[0]] = result.value
 
 

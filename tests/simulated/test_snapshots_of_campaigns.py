@@ -49,7 +49,7 @@ class Idle(Campaign):
             self.submit(measure, "idle", self.made)
 
     @on_success(measure)
-    async def note(self, result: Any) -> None:
+    async def take_in(self, result: Any) -> None:
         self.seen.append(result.args[1])
 
 
