@@ -169,19 +169,17 @@ class BoardView(Struct, frozen=True):
     Attributes:
         cause: ``Class.method``, or ``Class.board``; empty for sessions.
         task_types: of its tasks, most frequent first, at most 8.
-        open: its tasks that are queued or running, if they can be told; else ``None``.
         ended: how many have ended; ``failed``: how many of these not well.
         run_s: seconds inside them.
-        reacted: results to tasks: see `RunSnapshot.reaction`, of its tasks only.
+        reaction: as in `RunSnapshot`, of its tasks only.
     """
 
     cause: str
     task_types: tuple[str, ...]
-    open: int | None
     ended: int
     failed: int
     run_s: float
-    reacted: Spread
+    reaction: Spread
 
 
 class Spread(Struct, frozen=True):

@@ -1,0 +1,179 @@
+"""Time in bins whose width doubles when there are too many: memory does not grow with time.
+
+All series of a run share one `BinAxis`, so that charts of it stand beneath each other.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+MOST_BINS = 300
+"""Most bins; when one more is needed each two neighbours become one."""
+FIRST_WIDTH_S = 0.05
+"""The width of a bin at first, in seconds."""
+
+
+class Halved(Protocol):
+    """Something that counts in bins."""
+
+    def halve(self) -> None:
+        """Make one bin of each two neighbours."""
+        ...
+
+
+class BinAxis:
+    """The bins of time, and all that counts in them.
+
+    Args:
+        began: where the first bin begins; whatever was before that is counted there.
+    """
+
+    def __init__(self, began: float) -> None:
+        self.began = began
+        self.width_s = FIRST_WIDTH_S
+        self.per_s = 1 / FIRST_WIDTH_S
+        self._counting: list[Halved] = []
+
+    def __repr__(self) -> str:
+        return f"<BinAxis from {self.began:g}, bins of {self.width_s:g} s>"
+
+    def follow(self, counting: Halved) -> None:
+        """Have something halved with the others from now on."""
+        self._counting.append(counting)
+
+    def leave(self, counting: Halved) -> None:
+        """Forget something that counts no more."""
+        self._counting = [other for other in self._counting if other is not counting]
+
+    def index(self, at: float) -> int:
+        """Return the bin of a time, after which there is room for it."""
+        index = int((at - self.began) * self.per_s)
+        while index >= MOST_BINS:
+            self.width_s *= 2
+            self.per_s /= 2
+            for counting in self._counting:
+                counting.halve()
+            index = int((at - self.began) * self.per_s)
+        return max(0, index)
+
+    def shares(self, begin: float, end: float) -> tuple[int, list[float]]:
+        """Return the first bin of an interval, and the seconds of it in that bin and the next ones.
+
+        An interval that ends before it begins has none.
+        """
+        if end <= begin:
+            return 0, []
+        last = self.index(end)  # this first: it may halve
+        first = self.index(begin)
+        if first == last:
+            return first, [end - begin]
+        began, width = self.began, self.width_s
+        seconds = [width] * (last - first + 1)
+        seconds[0] = began + (first + 1) * width - begin
+        seconds[-1] = end - (began + last * width)
+        return first, seconds
+
+
+class Sums:
+    """A sum for each bin."""
+
+    __slots__ = ("axis", "total", "values")
+
+    def __init__(self, axis: BinAxis) -> None:
+        self.axis = axis
+        self.values = [0.0] * MOST_BINS
+        self.total = 0.0
+        axis.follow(self)
+
+    def add(self, at: float, amount: float = 1.0) -> None:
+        """Add an amount to the bin of a time."""
+        index = self.axis.index(at)
+        self.values[index] += amount
+        self.total += amount
+
+    def spread(self, begin: float, end: float, weight: float = 1.0) -> None:
+        """Add the seconds of an interval, times ``weight``, to the bins that it is in."""
+        if end <= begin:
+            return
+        axis = self.axis
+        last = axis.index(end)
+        first = int((begin - axis.began) * axis.per_s)
+        self.total += (end - begin) * weight
+        if first == last:
+            self.values[first] += (end - begin) * weight
+            return
+        first, shares = axis.shares(begin, end)
+        for index, seconds in enumerate(shares, first):
+            self.values[index] += seconds * weight
+
+    def halve(self) -> None:
+        """Make one bin of each two neighbours."""
+        values = self.values
+        merged = [a + b for a, b in zip(values[::2], values[1::2], strict=True)]
+        self.values = merged + [0.0] * (MOST_BINS - len(merged))
+
+
+class Peaks:
+    """The largest value for each bin."""
+
+    __slots__ = ("axis", "values")
+
+    def __init__(self, axis: BinAxis) -> None:
+        self.axis = axis
+        self.values = [0.0] * MOST_BINS
+        axis.follow(self)
+
+    def add(self, at: float, value: float) -> None:
+        """Note a value at a time."""
+        index = self.axis.index(at)
+        if value > self.values[index]:
+            self.values[index] = value
+
+    def halve(self) -> None:
+        """Make one bin of each two neighbours."""
+        values = self.values
+        merged = [max(a, b) for a, b in zip(values[::2], values[1::2], strict=True)]
+        self.values = merged + [0.0] * (MOST_BINS - len(merged))
+
+
+class Level:
+    """A number that changes now and then; its integral over time, by bin and in all.
+
+    Attributes:
+        value: the number now.
+        since: when it was last looked at.
+        above_s: seconds in which it was above 0.
+        sums: the integral, in seconds.
+    """
+
+    __slots__ = ("above_s", "since", "sums", "value")
+
+    def __init__(self, axis: BinAxis, at: float) -> None:
+        self.value = 0
+        self.since = at
+        self.above_s = 0.0
+        self.sums = Sums(axis)
+
+    @property
+    def total(self) -> float:
+        """The integral in all."""
+        return self.sums.total
+
+    def to(self, at: float) -> None:
+        """Let time pass; it never goes back."""
+        since = self.since
+        if at > since:
+            if self.value:
+                self.above_s += at - since
+                self.sums.spread(since, at, self.value)
+            self.since = at
+
+    def step(self, at: float, by: int) -> None:
+        """Change the number by so much."""
+        self.to(at)
+        self.value = max(0, self.value + by)
+
+    def set(self, at: float, value: int) -> None:
+        """Give it another value."""
+        self.to(at)
+        self.value = max(0, value)
