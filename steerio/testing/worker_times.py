@@ -33,7 +33,12 @@ class WorkerTimes:
         self._present_s[worker.serves] += present_s
 
     def busy_share(self, pool: str, alive: Iterable[SimulatedWorker]) -> float:
-        """Return the share of their time in a pool that workers spent in attempts.
+        """Return the share of their time in a pool that workers spent in attempts; see `seconds`."""
+        busy_s, present_s = self.seconds(pool, alive)
+        return busy_s / present_s if present_s else 0.0
+
+    def seconds(self, pool: str, alive: Iterable[SimulatedWorker]) -> tuple[float, float]:
+        """Return the seconds that workers spent in attempts, and in all, while in a pool.
 
         Args:
             pool: the pool.
@@ -47,4 +52,4 @@ class WorkerTimes:
             raise UsageError(f"no pool is named {pool!r} (pools here: {known})")
         for worker in alive:
             self.count(worker)
-        return self._busy_s[pool] / self._present_s[pool] if self._present_s[pool] else 0.0
+        return self._busy_s[pool], self._present_s[pool]

@@ -178,7 +178,7 @@ class GanttRows:
 
     def _pair(self, rows: list[_Row]) -> None:
         """Make one row of each two."""
-        into = {}
+        into: dict[_Row, _Row] = {}
         for one, other in zip(rows[::2], rows[1::2], strict=False):
             one.take(other)
             self.axis.leave(other)

@@ -84,7 +84,7 @@ class WorkersSeen:
         self._ending_nodes.pop(event.node, None)
         if not isinstance(event.workers, dict):
             return
-        for pool, count in cast("dict[str, Any]", event.workers).items():
+        for pool, count in cast("Any", event).workers.items():
             if isinstance(count, int):
                 self._expect(event.node, pool, count, event.at)
 
