@@ -5,6 +5,7 @@ All series of a run share one `BinAxis`, so that charts of it stand beneath each
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol
 
 MOST_BINS = 300
@@ -91,6 +92,12 @@ class Sums:
         self.values[index] += amount
         self.total += amount
 
+    def add_bins(self, amounts: Mapping[int, float]) -> None:
+        """Add amounts to bins by their index."""
+        for index, amount in amounts.items():
+            self.values[index] += amount
+            self.total += amount
+
     def spread(self, begin: float, end: float, weight: float = 1.0) -> None:
         """Add the seconds of an interval, times ``weight``, to the bins that it is in."""
         if end <= begin:
@@ -116,18 +123,22 @@ class Sums:
 class Peaks:
     """The largest value for each bin."""
 
-    __slots__ = ("axis", "values")
+    __slots__ = ("_ends", "_least", "axis", "values")
 
     def __init__(self, axis: BinAxis) -> None:
         self.axis = axis
         self.values = [0.0] * MOST_BINS
+        self._least, self._ends = 0.0, axis.began
+        """The largest value of the bin of the last one, and when that bin ends."""
         axis.follow(self)
 
     def add(self, at: float, value: float) -> None:
-        """Note a value at a time."""
+        """Note a value at a time that is not before the last one's."""
+        if value <= self._least and at < self._ends:
+            return
         index = self.axis.index(at)
-        if value > self.values[index]:
-            self.values[index] = value
+        self._ends = self.axis.began + (index + 1) * self.axis.width_s
+        self._least = self.values[index] = max(value, self.values[index])
 
     def halve(self) -> None:
         """Make one bin of each two neighbours."""
@@ -139,41 +150,82 @@ class Peaks:
 class Level:
     """A number that changes now and then; its integral over time, by bin and in all.
 
+    The integral over the present bin is kept aside until time leaves the bin, for numbers change often
+    within one.
+
     Attributes:
         value: the number now.
         since: when it was last looked at.
         above_s: seconds in which it was above 0.
-        sums: the integral, in seconds.
     """
 
-    __slots__ = ("above_s", "since", "sums", "value")
+    __slots__ = ("_aside", "_axis", "_bin", "_bin_ends", "_sums", "above_s", "since", "value")
 
     def __init__(self, axis: BinAxis, at: float) -> None:
         self.value = 0
         self.since = at
         self.above_s = 0.0
-        self.sums = Sums(axis)
+        self._axis = axis
+        self._sums = Sums(axis)
+        self._aside = 0.0
+        self._bin = 0
+        self._bin_ends = at
+        axis.leave(self._sums)  # it is halved with this
+        axis.follow(self)
 
     @property
     def total(self) -> float:
-        """The integral in all."""
-        return self.sums.total
+        """The integral in all, in seconds."""
+        return self._sums.total + self._aside
+
+    @property
+    def values(self) -> list[float]:
+        """The integral by bin, up to the last look."""
+        self._store()
+        return self._sums.values
 
     def to(self, at: float) -> None:
         """Let time pass; it never goes back."""
         since = self.since
-        if at > since:
-            if self.value:
-                self.above_s += at - since
-                self.sums.spread(since, at, self.value)
-            self.since = at
+        if at <= since:
+            return
+        value = self.value
+        if value:
+            self.above_s += at - since
+            if at < self._bin_ends:
+                self._aside += value * (at - since)
+                self.since = at
+                return
+            self._store()
+            self._sums.spread(since, at, value)
+        self.since = at
+        if at >= self._bin_ends:
+            self._store()
+            axis = self._axis
+            self._bin = axis.index(at)
+            self._bin_ends = axis.began + (self._bin + 1) * axis.width_s
 
     def step(self, at: float, by: int) -> None:
         """Change the number by so much."""
-        self.to(at)
-        self.value = max(0, self.value + by)
+        if at > self.since:
+            self.to(at)
+        self.value = value = self.value + by
+        if value < 0:
+            self.value = 0
 
     def set(self, at: float, value: int) -> None:
         """Give it another value."""
         self.to(at)
         self.value = max(0, value)
+
+    def halve(self) -> None:
+        """Make one bin of each two neighbours."""
+        self._store()
+        self._sums.halve()
+        self._bin_ends = self.since  # the present bin is another one now
+
+    def _store(self) -> None:
+        if self._aside:
+            self._sums.values[self._bin] += self._aside
+            self._sums.total += self._aside
+            self._aside = 0.0

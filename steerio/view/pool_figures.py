@@ -137,19 +137,19 @@ class PoolFigures:
     def idle_bins(self) -> dict[str, list[float]]:
         """Return the same by bin."""
         policy, dispatch, held = self.policy_busy.values, self.dispatch.values, self.held.values
-        ready, running = self.ready.sums.values, self.running.sums.values
+        ready, running = self.ready.values, self.running.values
         rest = [
             max(0.0, a - b - c - d - e)
             for a, b, c, d, e in zip(ready, running, policy, dispatch, held, strict=True)
         ]
-        restarting = self.restarting.sums.values
+        restarting = self.restarting.values
         moving = [a + b for a, b in zip(held, restarting, strict=True)]
-        bins = (rest, policy, self.in_transit.values, dispatch, moving, self.starting.sums.values)
+        bins = (rest, policy, self.in_transit.values, dispatch, moving, self.starting.values)
         return dict(zip(IDLE_CAUSES, bins, strict=True))
 
     def busy_bins(self) -> list[float]:
         """Return the seconds in which tasks ran on its workers, by bin."""
-        pairs = zip(self.running.sums.values, self.in_transit.values, strict=True)
+        pairs = zip(self.running.values, self.in_transit.values, strict=True)
         return [max(0.0, running - transit) for running, transit in pairs]
 
 

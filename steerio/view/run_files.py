@@ -48,8 +48,8 @@ class FollowedFile(Generic[T]):
     def __repr__(self) -> str:
         return f"<FollowedFile {self.path} at {self.offset}>"
 
-    def read(self) -> list[tuple[T, bytes]]:
-        """Return the next whole lines, each with its text; none if there are none now.
+    def read(self) -> tuple[list[T], list[bytes]]:
+        """Return the next whole lines, and their text; none if there are none now.
 
         Raises:
             OSError: it cannot be read.
@@ -57,11 +57,11 @@ class FollowedFile(Generic[T]):
         data = self._chunk()
         self.offset += len(data)
         if not data:
-            return []
+            return [], []
         lines = data.split(b"\n")
         lines.pop()
         try:
-            return list(zip(self._decoder.decode_lines(data), lines, strict=True))
+            return self._decoder.decode_lines(data), lines
         except (msgspec.DecodeError, UnicodeDecodeError, ValueError):
             return self._one_by_one(lines)
 
@@ -84,14 +84,16 @@ class FollowedFile(Generic[T]):
                     return b""
                 length *= 2
 
-    def _one_by_one(self, lines: list[bytes]) -> list[tuple[T, bytes]]:
-        found: list[tuple[T, bytes]] = []
+    def _one_by_one(self, lines: list[bytes]) -> tuple[list[T], list[bytes]]:
+        found: list[T] = []
+        readable: list[bytes] = []
         for line in lines:
             try:
-                found.append((self._decoder.decode(line), line))
+                found.append(self._decoder.decode(line))
+                readable.append(line)
             except (msgspec.DecodeError, UnicodeDecodeError):
                 self.unread += 1
-        return found
+        return found, readable
 
 
 def record_of(folder: Path) -> tuple[Path, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from math import inf
 from pathlib import Path
 
 from steerio.edge.record.record_files import EVENTS_FILE, TASKS_FILE
@@ -51,8 +52,8 @@ class RunReader:
         self.view: RunView | None = None
         self._joined = joined
         self._facts = RunFacts(run=folder.name)
-        self._looked_at = float("-inf")
-        self._ahead = float("-inf")
+        self._looked_at = -inf
+        self._ahead = -inf
         """The time up to which lines of tasks have been read."""
 
     def __repr__(self) -> str:
@@ -119,29 +120,26 @@ class RunReader:
         return snapshot_of(view, facts, now, gantt=gantt, unread=unread)
 
     def _read(self) -> bool:
-        events = self.events.read()
-        until = events[-1][0].at if events else float("inf")
+        events, _ = self.events.read()
+        until = events[-1].at if events else inf
         any_task = False
         while self._ahead < until:  # whatever has ended by then is written by now
-            tasks = self.tasks.read()
+            tasks, lines = self.tasks.read()
             if not tasks:
                 break
             any_task = True
-            view = self._view(min(tasks[0][0].created or 0.0, tasks[0][0].received), events)
-            for task, line in tasks:
-                view.take_task(task, line)
-            self._ahead = tasks[-1][0].received
+            began = events[0].at if events else min(tasks[0].created or inf, tasks[0].received)
+            self._view(began).take_tasks(tasks, lines)
+            self._ahead = tasks[-1].received
             if not events:
                 break
         if events:
-            view = self._view(events[0][0].at, events)
-            for event, _ in events:
-                view.take_event(event)
+            self._view(events[0].at).take_events(events)
         if self.view is not None and (events or any_task):
             self.view.settle(over=False)
         return bool(events) or any_task
 
-    def _view(self, at: float, events: list[tuple[SeenEvent, bytes]]) -> RunView:
+    def _view(self, began: float) -> RunView:
         if self.view is None:
-            self.view = RunView(events[0][0].at if events else at)
+            self.view = RunView(began)
         return self.view

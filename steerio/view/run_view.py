@@ -8,8 +8,10 @@ event never comes, as the broker was killed, is counted by itself (`RunView.coun
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from math import inf
+
+from msgspec import Struct
 
 from steerio.view.bins import BinAxis
 from steerio.view.gantt_rows import GanttRows
@@ -33,35 +35,28 @@ LATE_S = 2.0
 """Seconds behind the events after which the line of a task is counted without its own event."""
 
 
-class _Open:
-    """A task that is queued or running."""
+class _Open(Struct, gc=False):
+    """A task that is queued or running.
 
-    __slots__ = (
-        "before",
-        "earlier",
-        "first_gap",
-        "gap",
-        "kind",
-        "pool",
-        "queued",
-        "reached",
-        "worker",
-    )
+    Attributes:
+        pool, kind: of its type.
+        queued: when it was queued last.
+        reached: when a worker was to begin it, ``worker``; ``None`` while it is queued.
+        gap: since when that worker had had no task.
+        before: when the function of the task before it ended there, once it has ended.
+        first_gap: the gap of the first attempt, and when the task was queued then.
+        earlier: when earlier attempts began and ended, as the broker knows.
+    """
 
-    def __init__(self, pool: PoolFigures, kind: TypeFigures, queued: float) -> None:
-        self.pool = pool
-        self.kind = kind
-        self.queued = queued
-        self.reached: float | None = None
-        self.worker: str | None = None
-        self.gap: float | None = None
-        """Since when its worker had had no task."""
-        self.before: float | None = None
-        """When the function of the task before it on its worker ended there, once it has ended."""
-        self.first_gap: tuple[float, float] | None = None
-        """The same of the first attempt, and when the task was queued then."""
-        self.earlier: list[tuple[float, float]] | None = None
-        """When earlier attempts began and ended, as the broker knows."""
+    pool: PoolFigures
+    kind: TypeFigures
+    queued: float
+    reached: float | None = None
+    worker: str | None = None
+    gap: float | None = None
+    before: float | None = None
+    first_gap: tuple[float, float] | None = None
+    earlier: list[tuple[float, float]] | None = None
 
 
 class RunView:
@@ -87,8 +82,10 @@ class RunView:
         self.notes = NotesSeen()
         self.gantt = GanttRows(self.axis)
         self.open: dict[int, _Open] = {}
-        self._arrived: dict[int, tuple[SeenTask, bytes]] = {}
+        self._arrived: dict[int, SeenTask] = {}
         """Lines of tasks whose ends no event has told yet."""
+        self._lines: dict[int, bytes] = {}
+        """The text of those that did not end well."""
         self._ended: dict[int, _Open] = {}
         """Tasks whose ends an event has told, and whose lines have not come."""
         self._recent = [0] * RATE_S
@@ -122,25 +119,35 @@ class RunView:
 
     # -- lines ------------------------------------------------------------------------------------
 
-    def take_task(self, task: SeenTask, line: bytes = b"") -> None:
-        """Take in a line of ``tasks.jsonl``; of one that did not end well the line is kept."""
-        kept = line if task.ended_as in NOT_WELL else b""
-        there = self._ended.pop(task.task_id, None)
-        if there is not None:
-            self._count(task, kept, there)
-        else:
-            self._arrived[task.task_id] = task, kept
+    def take_tasks(self, tasks: Sequence[SeenTask], lines: Sequence[bytes] = ()) -> None:
+        """Take in lines of ``tasks.jsonl``, if possible with their text, for a look at failures."""
+        arrived, ended = self._arrived, self._ended
+        for place, task in enumerate(tasks):
+            number = task.task_id
+            if lines and task.ended_as in NOT_WELL:
+                self._lines[number] = lines[place]
+            if ended and number in ended:
+                self._count(task, ended.pop(number))
+            else:
+                arrived[number] = task
 
-    def take_event(self, event: SeenEvent) -> None:
-        """Take in a line of ``events.jsonl``."""
-        if event.incarnation != self.incarnation:
-            self._another(event.incarnation or self.incarnation, event.at)
-        self.events += 1
-        if event.at > self.last_at:
-            self.last_at = event.at
-        handle = self._handlers.get(event.type)
-        if handle is not None:
-            handle(event)
+    def take_events(self, events: Iterable[SeenEvent]) -> None:
+        """Take in lines of ``events.jsonl``."""
+        handlers = self._handlers
+        count, last_at, incarnation = 0, self.last_at, self.incarnation
+        for event in events:
+            if event.incarnation != incarnation:
+                self.last_at = max(self.last_at, last_at)
+                self._another(event.incarnation or incarnation, event.at)
+                incarnation = self.incarnation
+            count += 1
+            if event.at > last_at:
+                last_at = event.at
+            handle = handlers.get(event.type)
+            if handle is not None:
+                handle(event)
+        self.events += count
+        self.last_at = max(self.last_at, last_at)
 
     def count_late(self, until: float = inf, incarnation: float = inf) -> None:
         """Count tasks that ended up to a time, whether or not an event has told of their end.
@@ -151,15 +158,14 @@ class RunView:
         """
         late = [
             task
-            for task, _ in self._arrived.values()
+            for task in self._arrived.values()
             if task.received <= until and (task.incarnation or 1) <= incarnation
         ]
         for task in sorted(late, key=lambda task: task.received):
             if (task.incarnation or 1) > self.incarnation:
                 self._another(task.incarnation or 1, task.received)
-            task, line = self._arrived.pop(task.task_id)
-            self._end(task.task_id, task.received)
-            self._count(task, line, self._ended.pop(task.task_id, None))
+            del self._arrived[task.task_id]
+            self._count(task, self._end(task.task_id, task.received))
 
     def settle(self, *, over: bool) -> None:
         """Count in percentiles all that came since; ``over``: no more lines come."""
@@ -182,14 +188,17 @@ class RunView:
     # -- events of tasks --------------------------------------------------------------------------
 
     def _queued(self, event: SeenEvent) -> None:
-        number = event.task_id or 0
+        number, at = event.task_id or 0, event.at
         if number in self.open:  # its client has told of it again
             return
-        pool = self.cluster.pool(event.pool, event.at)
-        kind = self.tasks.type(event.task_type, event.pool)
-        self.open[number] = _Open(pool, kind, event.at)
+        kind = self.tasks.types.get((event.task_type, event.pool))
+        if kind is None:
+            kind = self.tasks.type(event.task_type, self.cluster.pool(event.pool, at))
+        pool = kind.pool
+        self.open[number] = _Open(pool, kind, at)
         kind.open += 1
-        pool.queue(number, event.at)
+        pool.waiting[number] = at
+        pool.queued.step(at, 1)
 
     def _started(self, event: SeenEvent) -> None:
         number, at = event.task_id or 0, event.at
@@ -229,50 +238,60 @@ class RunView:
 
     def _ended_event(self, event: SeenEvent) -> None:
         number = event.task_id or 0
-        self._end(number, event.at)
-        there = self._arrived.pop(number, None)
-        if there is not None:
-            self._count(*there, self._ended.pop(number, None))
+        seen = self._end(number, event.at)
+        task = self._arrived.pop(number, None)
+        if task is not None:
+            self._count(task, seen)
+        elif seen is not None:
+            self._ended[number] = seen
 
-    def _end(self, task_id: int, at: float) -> None:
-        """Note that a task ended: it is in no queue, and on no worker."""
+    def _end(self, task_id: int, at: float) -> _Open | None:
+        """Note that a task ended: it is in no queue, and on no worker. Return it, if it was open."""
         task = self.open.pop(task_id, None)
         if task is None:
-            return
+            return None
         task.kind.open -= 1
         if task.reached is None:
             task.pool.dequeue(task_id, at)
         else:
             self._leave_worker(task, at)
-        self._ended[task_id] = task
+        return task
 
     def _leave_worker(self, task: _Open, at: float) -> None:
-        task.pool.running.step(at, -1)
+        pool = task.pool
+        pool.running.step(at, -1)
         worker = self.cluster.workers.get(task.worker or "")
         if worker is not None:
-            self.cluster.free(worker, self.cluster.pool(worker.pool, at), at)
+            if worker.pool != pool.name:
+                pool = self.cluster.pool(worker.pool, at)
+            queued = pool.queued
+            queued.to(at)
+            worker.free_at, worker.queue_s = at, queued.above_s
             task.before, worker.ended = worker.ended, None
 
     # -- a task with its line ---------------------------------------------------------------------
 
-    def _count(self, task: SeenTask, line: bytes, seen: _Open | None) -> None:
+    def _count(self, task: SeenTask, seen: _Open | None) -> None:
         """Count a task that ended; ``seen``: what the events told of it."""
-        at = task.received
+        at, tasks = task.received, self.tasks
         if at > self.last_at:
             self.last_at = at
-        kind = seen.kind if seen is not None else self.tasks.type(task.task_type, task.pool)
-        pool = seen.pool if seen is not None else self.cluster.pool(task.pool, at)
-        reaction_s, known = self._reaction(task)
-        self.tasks.count(task, kind, reaction_s)
-        pool.ended.add(at)
+        if seen is not None:
+            kind = seen.kind
+        else:
+            kind = tasks.type(task.task_type, self.cluster.pool(task.pool, at))
+        kind.fresh.append(task)
+        tasks.ended += 1
+        if task.started is not None and task.ended is not None:
+            tasks.run_s += task.ended - task.started
+        known = self._known(task) if task.because else None
         self._remember(task.task_id, at)
         if seen is not None:
             self._idle(task, seen, known)
-        failed = task.ended_as in NOT_WELL
         if task.worker is not None:
-            self._drawn(task, seen, kind, failed)
-        if failed:
-            self.failures.add(task, line)
+            self._drawn(task, seen, kind)
+        if task.ended_as in NOT_WELL:
+            self.failures.add(task, self._lines.pop(task.task_id, b""))
         if task.versions and task.sent is not None:
             self.versions.used(task.versions, task.sent, at)
         if task.earlier:
@@ -288,44 +307,48 @@ class RunView:
             self._recent_s[place], self._recent[place] = second, 0
         self._recent[place] += 1
 
-    def _reaction(self, task: SeenTask) -> tuple[float | None, float | None]:
-        """Return how long an agent took to react, and when it had the last result for that."""
-        if not task.because or task.queued is None:
-            return None, None
-        ends = [
-            self._received[place]
-            for number in task.because
-            if self._ids[place := number % REMEMBERED] == number
-        ]
-        if not ends:
-            return None, None
-        known = max(ends)
-        return max(0.0, task.queued - known), known
+    def _known(self, task: SeenTask) -> float | None:
+        """Return when the last result was known that a task is because of; note the reaction."""
+        known = 0.0
+        for number in task.because or ():
+            place = number % REMEMBERED
+            if self._ids[place] == number and self._received[place] > known:
+                known = self._received[place]
+        if not known or task.queued is None:
+            return None
+        reaction_s = max(0.0, task.queued - known)
+        self.tasks.reaction.add(reaction_s)
+        self.tasks.cause(task.cause).reaction.add(reaction_s)
+        return known
 
     def _idle(self, task: SeenTask, seen: _Open, known: float | None) -> None:
         """Say why the worker of a task had been idle before it, and what passed in transit."""
+        pool, reached, queued = seen.pool, seen.reached, seen.queued
         if seen.first_gap is not None:
-            begin, queued = seen.first_gap
-            if known is not None:
-                seen.pool.policy_busy.spread(max(begin, known), queued)
-            if seen.earlier is None and seen.reached is not None:
-                self._dispatched(seen.pool, begin, queued, seen.reached)
-            elif seen.earlier:
-                self._dispatched(seen.pool, begin, queued, seen.earlier[0][0])
-        if seen.earlier and seen.gap is not None and seen.reached is not None:
-            self._dispatched(seen.pool, seen.gap, seen.queued, seen.reached)
-        if task.started is None or task.ended is None or seen.reached is None:
+            gap, first = seen.first_gap
+            if known is not None and known < first and gap < first:
+                pool.policy_busy.spread(max(gap, known), first)
+            if seen.earlier:
+                self._dispatched(pool, gap, first, seen.earlier[0][0])
+        if reached is None:
             return
-        reached, started, transit = seen.reached, task.started, seen.pool.in_transit
+        if seen.gap is not None and reached > queued:
+            self._dispatched(pool, seen.gap, queued, reached)
+        if task.started is None or task.ended is None:
+            return
         worker, before = self.cluster.workers.get(seen.worker or ""), seen.before
         if worker is not None and worker.free_at == task.received:
             worker.ended = task.ended
-        begin = reached if before is None else max(reached, before)
-        transit.spread(begin, started)
+        begin = reached if before is None or before < reached else before
+        started = task.started
+        if begin < started:
+            pool.in_transit.spread(begin, started)
         self.tasks.dispatch.add(started - begin)
-        if before is not None and seen.gap is not None:  # it began before that end was known
-            transit.spread(max(started, before), seen.gap, -1.0)
-        transit.spread(task.ended, task.received)
+        if before is not None and seen.gap is not None and started < seen.gap:
+            # it began before the end of the task before it was known
+            pool.in_transit.spread(max(started, before), seen.gap, -1.0)
+        if task.ended < task.received:
+            pool.in_transit.spread(task.ended, task.received)
 
     def _dispatched(self, pool: PoolFigures, gap: float, queued: float, reached: float) -> None:
         pool.dispatch.spread(max(gap, queued), reached)
@@ -339,12 +362,13 @@ class RunView:
             pool.in_transit.spread(attempt.started, reached, -1.0)
             pool.in_transit.spread(attempt.ended, at)
 
-    def _drawn(self, task: SeenTask, seen: _Open | None, kind: TypeFigures, failed: bool) -> None:
+    def _drawn(self, task: SeenTask, seen: _Open | None, kind: TypeFigures) -> None:
         begin = task.started
         if begin is None and seen is not None:
             begin = seen.reached
         if begin is not None:
             end = task.ended if task.ended is not None else task.received
+            failed = task.ended_as in NOT_WELL
             worker, node = task.worker or "", task.node or ""
             self.gantt.ran(worker, node, begin, end, kind.number, failed=failed)
 
@@ -426,10 +450,8 @@ class RunView:
         self._ended.clear()
 
 
-def take_all(view: RunView, tasks: Iterable[SeenTask], events: Iterable[SeenEvent]) -> None:
+def take_all(view: RunView, tasks: Sequence[SeenTask], events: Iterable[SeenEvent]) -> None:
     """Take in all lines of a record that is over."""
-    for task in tasks:
-        view.take_task(task)
-    for event in events:
-        view.take_event(event)
+    view.take_tasks(tasks)
+    view.take_events(events)
     view.settle(over=True)

@@ -27,7 +27,7 @@ _pack = struct.Struct("=Q").pack
 class Sketch:
     """The distribution of numbers that are not negative; others count as 0."""
 
-    __slots__ = ("add", "count", "counts", "fresh", "least", "most", "total")
+    __slots__ = ("add", "count", "counts", "fresh", "least", "most", "take_all", "total")
 
     def __init__(self) -> None:
         self.counts: Counter[int] = Counter()
@@ -37,6 +37,18 @@ class Sketch:
         self.fresh: list[float] = []
         self.add = self.fresh.append
         """Take a number in; it is counted at the next `settle`."""
+        self.take_all = self.fresh.extend
+        """Take many numbers in."""
+
+    def take(self, other: Sketch) -> None:
+        """Take in all the numbers of another one."""
+        other.settle()
+        if other.count:
+            self.least = min(self.least, other.least) if self.count else other.least
+            self.most = max(self.most, other.most)
+            self.count += other.count
+            self.total += other.total
+            self.counts.update(other.counts)
 
     def settle(self) -> None:
         """Count the numbers that came since."""

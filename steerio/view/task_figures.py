@@ -1,10 +1,16 @@
-"""Tasks as counted: by type, by the agent that submitted them, and by end."""
+"""Tasks as counted: by type, by the agent that submitted them, and by end.
+
+The tasks that ended are kept for a moment, and counted many at a time: a sum over a list takes a
+tenth of the time of as many steps.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 
 from steerio.view.bins import BinAxis, Sums
+from steerio.view.pool_figures import PoolFigures
 from steerio.view.seen_lines import SeenTask
 from steerio.view.sketch import Sketch
 
@@ -17,9 +23,9 @@ NOT_WELL = frozenset(ENDS[1:])
 
 
 class TypeFigures:
-    """What is counted of one task type."""
+    """What is counted of one task type in one pool."""
 
-    def __init__(self, name: str, pool: str, number: int, axis: BinAxis) -> None:
+    def __init__(self, name: str, pool: PoolFigures, number: int, axis: BinAxis) -> None:
         self.name = name
         self.pool = pool
         self.number = number
@@ -30,6 +36,8 @@ class TypeFigures:
         self.run, self.wait = Sketch(), Sketch()
         self.args_bytes, self.value_bytes = Sketch(), Sketch()
         self.ended, self.not_well = Sums(axis), Sums(axis)
+        self.fresh: list[SeenTask] = []
+        """Tasks that ended and are not counted yet."""
 
     def __repr__(self) -> str:
         return f"<TypeFigures of {self.name!r}: {self.ends.total()} ended>"
@@ -54,29 +62,28 @@ class TaskFigures:
 
     def __init__(self, axis: BinAxis) -> None:
         self.axis = axis
-        self.types: dict[str, TypeFigures] = {}
+        self.types: dict[tuple[str, str], TypeFigures] = {}
         self.causes: dict[str, CauseFigures] = {}
         self.ends = {name: Sums(axis) for name in ENDS}
         self.retried = self.ended = 0
         self.run_s = 0.0
         self.data = Sums(axis)
-        self.reaction, self.decision, self.queueing = Sketch(), Sketch(), Sketch()
-        self.dispatch, self.run, self.report = Sketch(), Sketch(), Sketch()
-        self.args_bytes, self.value_bytes = Sketch(), Sketch()
-        self._touched: dict[TypeFigures, None] = {}
+        self.reaction, self.decision, self.dispatch = Sketch(), Sketch(), Sketch()
+        self.report = Sketch()
 
     def __repr__(self) -> str:
         return f"<TaskFigures: {self.ended} ended>"
 
-    def type(self, name: str, pool: str) -> TypeFigures:
-        """Return the figures of a task type."""
-        found = self.types.get(name)
+    def type(self, name: str, pool: PoolFigures) -> TypeFigures:
+        """Return the figures of a task type in a pool."""
+        found = self.types.get((name, pool.name))
         if found is None:
             if len(self.types) >= MOST_TYPES:
-                name, pool = OTHERS, ""
-                if name in self.types:
-                    return self.types[name]
-            found = self.types[name] = TypeFigures(name, pool, len(self.types), self.axis)
+                name = OTHERS
+                if (name, pool.name) in self.types:
+                    return self.types[name, pool.name]
+            found = TypeFigures(name, pool, len(self.types), self.axis)
+            self.types[name, pool.name] = found
         return found
 
     def cause(self, name: str) -> CauseFigures:
@@ -88,58 +95,72 @@ class TaskFigures:
             found = self.causes.setdefault(name, CauseFigures(name))
         return found
 
-    def count(self, task: SeenTask, kind: TypeFigures, reaction_s: float | None) -> None:
-        """Count a task that ended."""
-        ended_as, at = task.ended_as, task.received
-        self.ended += 1
-        ends = self.ends.get(ended_as)
-        if ends is not None:
-            ends.add(at)
-        kind.ends[ended_as] += 1
-        kind.ended.add(at)
-        cause = self.cause(task.cause)
-        cause.ended += 1
-        cause.types[task.task_type] += 1
-        if ended_as in NOT_WELL:
-            kind.not_well.add(at)
-            cause.not_well += 1
-        if reaction_s is not None:
-            self.reaction.add(reaction_s)
-            cause.reaction.add(reaction_s)
-        queued, sent, started, ended = task.queued, task.sent, task.started, task.ended
-        if queued is not None:
-            if task.created is not None:
-                self.decision.add(queued - task.created)
-            if sent is not None:
-                self.queueing.add(sent - queued)
-                kind.wait.add(sent - queued)
-        if started is not None and ended is not None:
-            run_s = ended - started
-            self.run_s += run_s
-            kind.run_s += run_s
-            cause.run_s += run_s
-            self.run.add(run_s)
-            kind.run.add(run_s)
-            self.report.add(at - ended)
-        nbytes = task.args_bytes + task.value_bytes
-        if nbytes:
-            self.data.add(at, nbytes)
-        self.args_bytes.add(task.args_bytes)
-        self.value_bytes.add(task.value_bytes)
-        kind.args_bytes.add(task.args_bytes)
-        kind.value_bytes.add(task.value_bytes)
-        self._touched[kind] = None
-
     def settle(self) -> None:
-        """Count in percentiles all tasks that came since."""
-        for sketch in (
-            *(self.reaction, self.decision, self.queueing, self.dispatch),
-            *(self.run, self.report, self.args_bytes, self.value_bytes),
-        ):
+        """Count all tasks that ended since."""
+        for kind in self.types.values():
+            if kind.fresh:
+                self._count(kind, kind.fresh)
+                kind.fresh = []
+        for sketch in (self.reaction, self.decision, self.dispatch, self.report):
             sketch.settle()
-        for kind in self._touched:
-            for sketch in (kind.run, kind.wait, kind.args_bytes, kind.value_bytes):
-                sketch.settle()
-        self._touched.clear()
         for cause in self.causes.values():
             cause.reaction.settle()
+
+    def together(self, name: str) -> Sketch:
+        """Return one of the distributions of all types together."""
+        whole = Sketch()
+        for kind in self.types.values():
+            whole.take(getattr(kind, name))
+        return whole
+
+    def _count(self, kind: TypeFigures, tasks: list[SeenTask]) -> None:
+        ran = [task for task in tasks if task.started is not None and task.ended is not None]
+        kind.run.take_all([task.ended - task.started for task in ran])  # type: ignore[operator]
+        self.report.take_all([task.received - task.ended for task in ran])  # type: ignore[operator]
+        kind.wait.take_all([t.sent - t.queued for t in tasks if t.sent and t.queued])
+        self.decision.take_all([t.queued - t.created for t in tasks if t.created and t.queued])
+        kind.args_bytes.take_all([task.args_bytes for task in tasks])
+        kind.value_bytes.take_all([task.value_bytes for task in tasks])
+        kind.ends.update([task.ended_as for task in tasks])
+        kind.run_s += sum(task.ended - task.started for task in ran)  # type: ignore[operator]
+        self._count_causes(kind, tasks)
+        self._count_times(kind, tasks)
+        kind.run.settle()
+        kind.wait.settle()
+        kind.args_bytes.settle()
+        kind.value_bytes.settle()
+
+    def _count_causes(self, kind: TypeFigures, tasks: list[SeenTask]) -> None:
+        for name, count in Counter([task.cause for task in tasks]).items():
+            cause = self.cause(name)
+            cause.ended += count
+            cause.types[kind.name] += count
+            cause.run_s += sum(
+                task.ended - task.started
+                for task in tasks
+                if task.cause == name and task.started is not None and task.ended is not None
+            )
+        for name, count in Counter(t.cause for t in tasks if t.ended_as in NOT_WELL).items():
+            self.cause(name).not_well += count
+
+    def _count_times(self, kind: TypeFigures, tasks: list[SeenTask]) -> None:
+        axis = self.axis
+        axis.index(max(task.received for task in tasks))  # from here on nothing is halved
+        ended = self._by_bin(tasks)
+        kind.ended.add_bins(ended)
+        kind.pool.ended.add_bins(ended)
+        bad = [task for task in tasks if task.ended_as in NOT_WELL]
+        well = self._by_bin(task for task in tasks if task.ended_as not in NOT_WELL)
+        self.ends["succeeded"].add_bins(well)
+        if bad:
+            kind.not_well.add_bins(self._by_bin(bad))
+            for name in NOT_WELL:
+                named = self._by_bin(task for task in bad if task.ended_as == name)
+                self.ends[name].add_bins(named)
+        began, per_s, data = axis.began, axis.per_s, self.data.values
+        for task in tasks:
+            data[max(0, int((task.received - began) * per_s))] += task.args_bytes + task.value_bytes
+
+    def _by_bin(self, tasks: Iterable[SeenTask]) -> Counter[int]:
+        began, per_s = self.axis.began, self.axis.per_s
+        return Counter([max(0, int((task.received - began) * per_s)) for task in tasks])
