@@ -150,8 +150,8 @@ class Peaks:
 class Level:
     """A number that changes now and then; its integral over time, by bin and in all.
 
-    The integral over the present bin is kept aside until time leaves the bin, for numbers change often
-    within one.
+    The integral over the present bin is kept aside until time leaves the bin, for numbers change
+    often within one.
 
     Attributes:
         value: the number now.

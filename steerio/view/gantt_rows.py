@@ -34,27 +34,26 @@ class _Row:
 
     def add(self, first: int, shares: list[float], kind: int, failed: bool) -> None:
         """Add the seconds of an attempt to the bins that it is in."""
-        busy, types, votes = self.busy, self.types, self.votes
-        for index, seconds in enumerate(shares, first):
+        busy, types, votes, index = self.busy, self.types, self.votes, first
+        for seconds in shares:
             busy[index] += seconds
-            if failed:
-                self.failed[index] += seconds
             if types[index] == kind:
                 votes[index] += seconds
             elif votes[index] >= seconds:
                 votes[index] -= seconds
             else:
                 types[index], votes[index] = kind, seconds - votes[index]
+            index += 1
+        if failed:
+            for index, seconds in enumerate(shares, first):
+                self.failed[index] += seconds
 
     def take(self, other: _Row) -> None:
-        """Add all of another row."""
+        """Add the bins of another row."""
         self.busy = [a + b for a, b in zip(self.busy, other.busy, strict=True)]
         self.failed = [a + b for a, b in zip(self.failed, other.failed, strict=True)]
         for index, (kind, vote) in enumerate(zip(other.types, other.votes, strict=True)):
             self._vote(index, kind, vote)
-        self.workers += other.workers
-        self.most += other.most
-        self.names += other.names
 
     def halve(self) -> None:
         """Make one bin of each two neighbours."""
@@ -127,6 +126,7 @@ class GanttRows:
             return
         if len(self._rows_of_workers) >= MOST_ROWS:
             for one in self._rows_of_workers:
+                self._node(one.node).take(one)
                 self.axis.leave(one)
             self._rows_of_workers.clear()
             self._workers = None
@@ -160,12 +160,11 @@ class GanttRows:
         self, worker: str, node: str, begin: float, end: float, kind: int, *, failed: bool
     ) -> None:
         """Note an attempt: of a task type of this number, from ``begin`` to ``end``."""
-        first, shares = self.axis.shares(begin, end)
-        kind = min(kind, NO_TYPE - 1)
-        self._node(node).add(first, shares, kind, failed)
-        row = None if self._workers is None else self._workers.get(worker)
+        rows = self._workers
+        row = self._node(node) if rows is None else rows.get(worker)
         if row is not None:
-            row.add(first, shares, kind, failed)
+            first, shares = self.axis.shares(begin, end)
+            row.add(first, shares, min(kind, NO_TYPE - 1), failed)
 
     def _node(self, name: str) -> _Row:
         row = self._nodes.get(name)
@@ -181,6 +180,9 @@ class GanttRows:
         into: dict[_Row, _Row] = {}
         for one, other in zip(rows[::2], rows[1::2], strict=False):
             one.take(other)
+            one.workers += other.workers
+            one.most += other.most
+            one.names += other.names
             self.axis.leave(other)
             into[other] = one
         self._nodes = {name: into.get(row, row) for name, row in self._nodes.items()}

@@ -48,8 +48,8 @@ class FollowedFile(Generic[T]):
     def __repr__(self) -> str:
         return f"<FollowedFile {self.path} at {self.offset}>"
 
-    def read(self) -> tuple[list[T], list[bytes]]:
-        """Return the next whole lines, and their text; none if there are none now.
+    def read(self) -> tuple[list[T], bytes]:
+        """Return the next whole lines, and the text of all of them; none if there are none now.
 
         Raises:
             OSError: it cannot be read.
@@ -57,13 +57,11 @@ class FollowedFile(Generic[T]):
         data = self._chunk()
         self.offset += len(data)
         if not data:
-            return [], []
-        lines = data.split(b"\n")
-        lines.pop()
+            return [], b""
         try:
-            return self._decoder.decode_lines(data), lines
+            return self._decoder.decode_lines(data), data
         except (msgspec.DecodeError, UnicodeDecodeError, ValueError):
-            return self._one_by_one(lines)
+            return self._one_by_one(data)
 
     def _chunk(self) -> bytes:
         try:
@@ -84,16 +82,16 @@ class FollowedFile(Generic[T]):
                     return b""
                 length *= 2
 
-    def _one_by_one(self, lines: list[bytes]) -> tuple[list[T], list[bytes]]:
+    def _one_by_one(self, data: bytes) -> tuple[list[T], bytes]:
         found: list[T] = []
         readable: list[bytes] = []
-        for line in lines:
+        for line in data.splitlines(keepends=True):
             try:
                 found.append(self._decoder.decode(line))
                 readable.append(line)
             except (msgspec.DecodeError, UnicodeDecodeError):
                 self.unread += 1
-        return found, readable
+        return found, b"".join(readable)
 
 
 def record_of(folder: Path) -> tuple[Path, str]:

@@ -119,17 +119,19 @@ class RunView:
 
     # -- lines ------------------------------------------------------------------------------------
 
-    def take_tasks(self, tasks: Sequence[SeenTask], lines: Sequence[bytes] = ()) -> None:
+    def take_tasks(self, tasks: Sequence[SeenTask], text: bytes = b"") -> None:
         """Take in lines of ``tasks.jsonl``, if possible with their text, for a look at failures."""
+        bad = [place for place, task in enumerate(tasks) if task.ended_as in NOT_WELL]
+        if bad and text:
+            lines = text.split(b"\n")
+            for place in bad:
+                self._lines[tasks[place].task_id] = lines[place]
         arrived, ended = self._arrived, self._ended
-        for place, task in enumerate(tasks):
-            number = task.task_id
-            if lines and task.ended_as in NOT_WELL:
-                self._lines[number] = lines[place]
-            if ended and number in ended:
-                self._count(task, ended.pop(number))
+        for task in tasks:
+            if ended and task.task_id in ended:
+                self._count(task, ended.pop(task.task_id))
             else:
-                arrived[number] = task
+                arrived[task.task_id] = task
 
     def take_events(self, events: Iterable[SeenEvent]) -> None:
         """Take in lines of ``events.jsonl``."""
@@ -246,7 +248,7 @@ class RunView:
             self._ended[number] = seen
 
     def _end(self, task_id: int, at: float) -> _Open | None:
-        """Note that a task ended: it is in no queue, and on no worker. Return it, if it was open."""
+        """Note that a task is in no queue, nor on a worker; return it if it was open."""
         task = self.open.pop(task_id, None)
         if task is None:
             return None
@@ -336,19 +338,25 @@ class RunView:
             self._dispatched(pool, seen.gap, queued, reached)
         if task.started is None or task.ended is None:
             return
-        worker, before = self.cluster.workers.get(seen.worker or ""), seen.before
+        self._transit(task, seen, reached, task.started, task.ended)
+
+    def _transit(
+        self, task: SeenTask, seen: _Open, reached: float, started: float, ended: float
+    ) -> None:
+        """Say how long a task was on its way, and the end of it, while its worker had no other."""
+        in_transit, before = seen.pool.in_transit, seen.before
+        worker = self.cluster.workers.get(seen.worker or "")
         if worker is not None and worker.free_at == task.received:
-            worker.ended = task.ended
+            worker.ended = ended
         begin = reached if before is None or before < reached else before
-        started = task.started
         if begin < started:
-            pool.in_transit.spread(begin, started)
+            in_transit.spread(begin, started)
         self.tasks.dispatch.add(started - begin)
-        if before is not None and seen.gap is not None and started < seen.gap:
+        if before is not None and started < (seen.gap or 0.0):
             # it began before the end of the task before it was known
-            pool.in_transit.spread(max(started, before), seen.gap, -1.0)
-        if task.ended < task.received:
-            pool.in_transit.spread(task.ended, task.received)
+            in_transit.spread(max(started, before), seen.gap or 0.0, -1.0)
+        if ended < task.received:
+            in_transit.spread(ended, task.received)
 
     def _dispatched(self, pool: PoolFigures, gap: float, queued: float, reached: float) -> None:
         pool.dispatch.spread(max(gap, queued), reached)

@@ -7,7 +7,7 @@ tenth of the time of as many steps.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from typing import Any
 
 from steerio.view.bins import BinAxis, Sums
 from steerio.view.pool_figures import PoolFigures
@@ -114,53 +114,56 @@ class TaskFigures:
         return whole
 
     def _count(self, kind: TypeFigures, tasks: list[SeenTask]) -> None:
-        ran = [task for task in tasks if task.started is not None and task.ended is not None]
-        kind.run.take_all([task.ended - task.started for task in ran])  # type: ignore[operator]
-        self.report.take_all([task.received - task.ended for task in ran])  # type: ignore[operator]
+        ran: list[Any] = [task for task in tasks if task.started and task.ended]
+        ran_s = [task.ended - task.started for task in ran]
+        kind.run.take_all(ran_s)
+        kind.run_s += sum(ran_s)
+        self.report.take_all([task.received - task.ended for task in ran])
         kind.wait.take_all([t.sent - t.queued for t in tasks if t.sent and t.queued])
         self.decision.take_all([t.queued - t.created for t in tasks if t.created and t.queued])
         kind.args_bytes.take_all([task.args_bytes for task in tasks])
         kind.value_bytes.take_all([task.value_bytes for task in tasks])
-        kind.ends.update([task.ended_as for task in tasks])
-        kind.run_s += sum(task.ended - task.started for task in ran)  # type: ignore[operator]
-        self._count_causes(kind, tasks)
-        self._count_times(kind, tasks)
+        bad = [task for task in tasks if task.ended_as in NOT_WELL]
+        self._count_causes(kind, tasks, ran, bad)
+        self._count_times(kind, tasks, bad)
         kind.run.settle()
         kind.wait.settle()
         kind.args_bytes.settle()
         kind.value_bytes.settle()
 
-    def _count_causes(self, kind: TypeFigures, tasks: list[SeenTask]) -> None:
-        for name, count in Counter([task.cause for task in tasks]).items():
+    def _count_causes(
+        self, kind: TypeFigures, tasks: list[SeenTask], ran: list[Any], bad: list[SeenTask]
+    ) -> None:
+        counts = Counter([task.cause for task in tasks])
+        for name, count in counts.items():
             cause = self.cause(name)
             cause.ended += count
             cause.types[kind.name] += count
             cause.run_s += sum(
-                task.ended - task.started
-                for task in tasks
-                if task.cause == name and task.started is not None and task.ended is not None
+                [task.ended - task.started for task in ran if task.cause == name]
+                if len(counts) > 1
+                else [task.ended - task.started for task in ran]
             )
-        for name, count in Counter(t.cause for t in tasks if t.ended_as in NOT_WELL).items():
+        for name, count in Counter([task.cause for task in bad]).items():
             self.cause(name).not_well += count
 
-    def _count_times(self, kind: TypeFigures, tasks: list[SeenTask]) -> None:
+    def _count_times(self, kind: TypeFigures, tasks: list[SeenTask], bad: list[SeenTask]) -> None:
         axis = self.axis
-        axis.index(max(task.received for task in tasks))  # from here on nothing is halved
-        ended = self._by_bin(tasks)
+        axis.index(max([task.received for task in tasks]))  # from here on nothing is halved
+        began, per_s, data = axis.began, axis.per_s, self.data.values
+        bins = [int((task.received - began) * per_s) for task in tasks]
+        if min(bins) < 0:
+            bins = [max(0, index) for index in bins]
+        for index, task in zip(bins, tasks, strict=True):
+            data[index] += task.args_bytes + task.value_bytes
+        ended = Counter(bins)
         kind.ended.add_bins(ended)
         kind.pool.ended.add_bins(ended)
-        bad = [task for task in tasks if task.ended_as in NOT_WELL]
-        well = self._by_bin(task for task in tasks if task.ended_as not in NOT_WELL)
-        self.ends["succeeded"].add_bins(well)
-        if bad:
-            kind.not_well.add_bins(self._by_bin(bad))
-            for name in NOT_WELL:
-                named = self._by_bin(task for task in bad if task.ended_as == name)
-                self.ends[name].add_bins(named)
-        began, per_s, data = axis.began, axis.per_s, self.data.values
-        for task in tasks:
-            data[max(0, int((task.received - began) * per_s))] += task.args_bytes + task.value_bytes
-
-    def _by_bin(self, tasks: Iterable[SeenTask]) -> Counter[int]:
-        began, per_s = self.axis.began, self.axis.per_s
-        return Counter([max(0, int((task.received - began) * per_s)) for task in tasks])
+        ends = dict.fromkeys(ENDS, 0) | Counter([task.ended_as for task in bad])
+        ends["succeeded"] = len(tasks) - len(bad)
+        for task in bad:
+            self.ends[task.ended_as].add(task.received)
+            kind.not_well.add(task.received)
+            ended[max(0, int((task.received - began) * per_s))] -= 1
+        self.ends["succeeded"].add_bins(ended)
+        kind.ends.update(ends)
