@@ -33,7 +33,11 @@ class WorkerTimes:
         self._present_s[worker.serves] += present_s
 
     def busy_share(self, pool: str, alive: Iterable[SimulatedWorker]) -> float:
-        """Return the share of their time in a pool that workers spent in attempts; see `seconds`."""
+        """Return the share of their time in a pool that workers spent in attempts.
+
+        Raises:
+            UsageError: there is no such pool.
+        """
         busy_s, present_s = self.seconds(pool, alive)
         return busy_s / present_s if present_s else 0.0
 
