@@ -69,11 +69,6 @@ class PoolFigures:
             self.lent,
         )
 
-    def to(self, at: float) -> None:
-        """Let time pass."""
-        for level in self.levels:
-            level.to(at)
-
     def queue(self, task_id: int, at: float) -> None:
         """Note a task that is queued."""
         self.waiting[task_id] = at

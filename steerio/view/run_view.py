@@ -140,6 +140,7 @@ class RunView:
         for event in events:
             if event.incarnation != incarnation:
                 self.last_at = max(self.last_at, last_at)
+                self.events, count = self.events + count, 0
                 self._another(event.incarnation or incarnation, event.at)
                 incarnation = self.incarnation
             count += 1

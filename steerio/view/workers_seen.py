@@ -7,7 +7,9 @@ there, for this names the results that the task is because of.
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
+from collections.abc import Generator
 from typing import Any, cast
 
 from msgspec import Struct
@@ -72,10 +74,16 @@ class WorkersSeen:
         self._ending_nodes.clear()
         self._lent_gone.clear()
 
-    def to(self, at: float) -> None:
-        """Let time pass."""
-        for pool in self.pools.values():
-            pool.to(at)
+    @contextlib.contextmanager
+    def ahead(self, at: float) -> Generator[None, None, None]:
+        """Let time pass while the context lasts: events of before may still come."""
+        self.axis.index(at)
+        back = [level.ahead(at) for pool in self.pools.values() for level in pool.levels]
+        try:
+            yield
+        finally:
+            for undo in back:
+                undo()
 
     # -- events ---------------------------------------------------------------------------------
 
@@ -203,7 +211,6 @@ class WorkersSeen:
     def _expect_none(self, node: str, at: float) -> None:
         for name, count in self._expected.pop(node, Counter()).items():
             pool = self.pool(name, at)
-            pool.to(at)
             restarting = min(count, pool.restarting.value)
             pool.restarting.step(at, -restarting)
             pool.expect(at, restarting - count)
