@@ -86,6 +86,7 @@ if TYPE_CHECKING:
     from steerio.model.events import WorkerJoined as WorkerJoined
     from steerio.model.events import WorkerLost as WorkerLost
     from steerio.model.events import WorkerMoved as WorkerMoved
+    from steerio.model.events import WorkerRetired as WorkerRetired
     from steerio.model.objects import StoreLoad as StoreLoad
     from steerio.model.objects import StoreSetting as StoreSetting
     from steerio.model.results import Cancelled as Cancelled
@@ -170,7 +171,7 @@ _HOMES = {
         "PoolPaused", "PoolResumed", "PoolStalled", "Published", "TaskEnded", "TaskProgress",
         "TaskQueued", "TaskRetried",
         "TaskStarted", "TaskYielded", "VersionPublished", "WorkerJoined", "WorkerLost",
-        "WorkerMoved",
+        "WorkerMoved", "WorkerRetired",
     ],
     "steerio.model.objects": ["StoreLoad", "StoreSetting"],
     "steerio.model.results": [
@@ -275,6 +276,7 @@ __all__ = [
     "WorkerJoined",
     "WorkerLost",
     "WorkerMoved",
+    "WorkerRetired",
     "Workers",
     "agent",
     "at_least",
