@@ -12,7 +12,8 @@ from typing import Any
 import click
 import msgspec
 
-from steerio.edge.record.exporting import Exported, export_csv, export_sqlite
+from steerio.edge.record.export_files import Exported
+from steerio.edge.record.exporting import export_csv, export_sqlite
 from steerio.edge.record.record_files import TASKS_FILE
 from steerio.edge.record.record_lines import Unread, check_schema
 from steerio.edge.system.own_files import to_json

@@ -1,33 +1,35 @@
 """The export of a record: to SQLite, with a table for each kind of thing, or its tasks to CSV.
 
-A file is written beside its place under another name, and gets its own when it is whole. Lines are
-read and written one after the other, so memory does not grow with the record.
+Lines are read and written one after the other, so memory does not grow with the record.
 """
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import json
-import os
 import sqlite3
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-import msgspec
-from msgspec import Raw, Struct, structs
+from msgspec import structs
 
+from steerio.edge.record.export_files import (
+    Exported,
+    attempts_of,
+    fields_of,
+    fresh_file,
+    listed,
+    plain,
+    said_of_run,
+)
 from steerio.edge.record.record_files import AttemptEntry, TaskEntry
 from steerio.edge.record.record_head import SCHEMA, read_head
 from steerio.edge.record.record_lines import (
     EventLine,
-    Unread,
     event_lines,
-    open_regular,
     task_lines,
 )
-from steerio.errors import UsageError
 
 BATCH = 1_000
 """Lines whose rows are handed to SQLite together."""
@@ -59,22 +61,6 @@ INDEXES = {
     "reasons": ("task_id", "because"),
     "events": ("number", "task_id", "type"),
 }
-_encode = msgspec.json.Encoder().encode
-_INTEGERS = range(-(2**63), 2**63)
-
-
-class Exported(Struct):
-    """The content of a file that was exported.
-
-    Attributes:
-        tasks, events: how many there are.
-        unread_tasks, unread_events: the lines that could not be read, and are not in it.
-    """
-
-    tasks: int
-    events: int
-    unread_tasks: Unread
-    unread_events: Unread
 
 
 def export_csv(folder: Path, to: Path, *, force: bool) -> Exported:
@@ -84,16 +70,16 @@ def export_csv(folder: Path, to: Path, *, force: bool) -> Exported:
         UsageError: the record cannot be read, or the file not be written, or it is there already
             and not ``force``.
     """
-    done = Exported(0, 0, Unread(), Unread())
+    done = Exported()
     with (
-        _fresh(folder, to, force=force) as fresh,
+        fresh_file(folder, to, force=force) as fresh,
         fresh.open("w", newline="", encoding="utf-8") as file,
     ):
         writer = csv.writer(file)
         names = [*_TASK_COLUMNS]
         writer.writerow(names)
         for line in task_lines(folder, done.unread_tasks):
-            writer.writerow([_plain(getattr(line, name)) for name in names])
+            writer.writerow([plain(getattr(line, name)) for name in names])
             done.tasks += 1
     return done
 
@@ -104,8 +90,8 @@ def export_sqlite(folder: Path, to: Path, *, force: bool) -> Exported:
     Raises:
         UsageError: as `export_csv`.
     """
-    done = Exported(0, 0, Unread(), Unread())
-    with _fresh(folder, to, force=force) as fresh:
+    done = Exported()
+    with fresh_file(folder, to, force=force) as fresh:
         database = sqlite3.connect(fresh, isolation_level=None)
         try:
             # nothing is lost if this stops half-way: the file has not got its name yet
@@ -122,7 +108,7 @@ def export_sqlite(folder: Path, to: Path, *, force: bool) -> Exported:
                 _add_task(rows, line)
                 done.tasks += 1
             for event, text in event_lines(folder, done.unread_events):
-                about = map(_plain, structs.astuple(event))
+                about = map(plain, structs.astuple(event))
                 rows.add("events", (*about, text.decode().rstrip("\n")))
                 done.events += 1
             rows.flush()
@@ -162,22 +148,14 @@ class _Rows:
 
 
 def _add_task(rows: _Rows, line: Any) -> None:
-    number = _plain(line.task_id)
-    rows.add("tasks", tuple([_plain(getattr(line, name)) for name in _TASK_COLUMNS]))
-    for attempt in _attempts(line):
-        rows.add("attempts", (number, *(_plain(attempt.get(name)) for name in _ATTEMPT_COLUMNS)))
-    for name, value in _fields(line.tags).items():
-        rows.add("tags", (number, name, _plain(value)))
-    for because in _listed(line.because):
-        rows.add("reasons", (number, _plain(because)))
-
-
-def _attempts(line: Any) -> Iterator[dict[str, Any]]:
-    """Yield the attempts of a task, those before the last as they were recorded."""
-    yield from map(_fields, _listed(line.earlier))
-    if line.attempt:
-        last = {name: getattr(line, name, None) for name in _ATTEMPT_COLUMNS}
-        yield {**last, "reason": line.ended_as}
+    number = plain(line.task_id)
+    rows.add("tasks", tuple([plain(getattr(line, name)) for name in _TASK_COLUMNS]))
+    for attempt in attempts_of(line):
+        rows.add("attempts", (number, *(plain(attempt.get(name)) for name in _ATTEMPT_COLUMNS)))
+    for name, value in fields_of(line.tags).items():
+        rows.add("tags", (number, name, plain(value)))
+    for because in listed(line.because):
+        rows.add("reasons", (number, plain(because)))
 
 
 def _about(folder: Path) -> Iterator[tuple[str, Any]]:
@@ -185,59 +163,5 @@ def _about(folder: Path) -> Iterator[tuple[str, Any]]:
     head = read_head(folder)
     yield "schema", SCHEMA if head is None else head.schema
     for name in RUN_FILES:
-        content: Any = None
-        with contextlib.suppress(OSError, ValueError):
-            # of Python's own reader: names of folders in it need not be UTF-8
-            with open_regular(folder / name) as file:
-                content = json.load(file)
-        for key, value in _fields(content).items():
+        for key, value in said_of_run(folder, name).items():
             yield f"{name.removesuffix('.json')}.{key}", json.dumps(value)
-
-
-def _fields(value: Any) -> dict[str, Any]:
-    return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
-
-
-def _listed(value: Any) -> list[Any]:
-    return [*cast("Any", value)] if isinstance(value, list) else []
-
-
-def _plain(value: Any) -> Any:
-    """Return a value as SQLite and CSV take it: numbers and text as they are, others as JSON."""
-    if value is None or isinstance(value, (str, float)):
-        return value
-    if isinstance(value, int) and not isinstance(value, bool):
-        return value if value in _INTEGERS else str(value)
-    if isinstance(value, Raw):
-        text = bytes(value).decode()
-        return None if text == "null" else text
-    return _encode(value).decode()
-
-
-@contextlib.contextmanager
-def _fresh(folder: Path, to: Path, *, force: bool) -> Generator[Path]:
-    """Yield the path of a file to write, which is moved to its place if all goes well.
-
-    Raises:
-        UsageError: something cannot be read or written, or is in its place.
-    """
-    if to.is_dir():
-        raise UsageError(f"{to} is a folder: name a file")
-    _refuse_there(to, force=force)
-    fresh = to.with_name(f".{to.name}.{os.urandom(4).hex()}")
-    try:
-        yield fresh
-        with fresh.open("rb") as file:
-            os.fsync(file.fileno())
-        _refuse_there(to, force=force)
-        fresh.replace(to)
-    except (OSError, sqlite3.Error) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-        raise UsageError(f"{folder} cannot be exported to {to}: {reason}") from None
-    finally:
-        fresh.unlink(missing_ok=True)
-
-
-def _refuse_there(to: Path, *, force: bool) -> None:
-    if not force and (to.exists() or to.is_symlink()):
-        raise UsageError(f"{to} is there already: name another file with --to, or say --force")
