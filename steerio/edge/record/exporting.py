@@ -1,4 +1,4 @@
-"""The export of a record: to SQLite, with a table for each kind of thing, or its tasks to CSV.
+"""The export of a record: to SQLite, with a table for each kind of thing, or one of them to CSV.
 
 Lines are read and written one after the other, so memory does not grow with the record.
 """
@@ -6,54 +6,15 @@ Lines are read and written one after the other, so memory does not grow with the
 from __future__ import annotations
 
 import csv
-import json
 import sqlite3
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-from msgspec import structs
-
-from steerio.edge.record.export_files import (
-    Exported,
-    attempts_of,
-    fields_of,
-    fresh_file,
-    listed,
-    plain,
-    said_of_run,
-)
-from steerio.edge.record.record_files import AttemptEntry, TaskEntry
-from steerio.edge.record.record_head import SCHEMA, read_head
-from steerio.edge.record.record_lines import (
-    EventLine,
-    event_lines,
-    task_lines,
-)
+from steerio.edge.record.export_files import Exported, fresh_file, plain
+from steerio.edge.record.export_tables import TABLES, Row, rows_of, run_rows, task_rows
+from steerio.edge.record.record_lines import task_lines
 
 BATCH = 1_000
 """Lines whose rows are handed to SQLite together."""
-RUN_FILES = ("parameters.json", "summary.json")
-"""The files of a run directory that stand as rows in the table ``run``."""
-_SQL_TYPES = {int: "INTEGER", float: "REAL", float | None: "REAL"}
-"""The SQL types of fields; all others are text, or JSON as text."""
-_NUMBERS = frozenset({"number", "task_id", "attempt", "incarnation"})
-_TASK_COLUMNS = {f.name: _SQL_TYPES.get(f.type, "TEXT") for f in structs.fields(TaskEntry)}
-_ATTEMPT_COLUMNS = {f.name: _SQL_TYPES.get(f.type, "TEXT") for f in structs.fields(AttemptEntry)}
-_EVENT_COLUMNS = {
-    name: "REAL" if name == "at" else "INTEGER" if name in _NUMBERS else "TEXT"
-    for name in EventLine.__struct_fields__
-}
-del _TASK_COLUMNS["earlier"]  # the table of attempts has those
-TABLES: dict[str, dict[str, str]] = {
-    "run": {"name": "TEXT", "value": "TEXT"},
-    "tasks": _TASK_COLUMNS,
-    "attempts": {"task_id": "INTEGER", **_ATTEMPT_COLUMNS},
-    "tags": {"task_id": "INTEGER", "name": "TEXT", "value": "TEXT"},
-    "reasons": {"task_id": "INTEGER", "because": "INTEGER"},
-    "events": {**_EVENT_COLUMNS, "line": "TEXT"},
-}
-"""The columns of each table, with their SQL types."""
 INDEXES = {
     "tasks": ("task_id", "task_type", "cause"),
     "attempts": ("task_id", "worker"),
@@ -63,8 +24,8 @@ INDEXES = {
 }
 
 
-def export_csv(folder: Path, to: Path, *, force: bool) -> Exported:
-    """Write the tasks of a record to a CSV file, whose columns are those of ``tasks.jsonl``.
+def export_csv(folder: Path, to: Path, *, force: bool, table: str = "tasks") -> Exported:
+    """Write one table of a record to a CSV file; see ``TABLES``.
 
     Raises:
         UsageError: the record cannot be read, or the file not be written, or it is there already
@@ -76,11 +37,9 @@ def export_csv(folder: Path, to: Path, *, force: bool) -> Exported:
         fresh.open("w", newline="", encoding="utf-8") as file,
     ):
         writer = csv.writer(file)
-        names = [*_TASK_COLUMNS]
-        writer.writerow(names)
-        for line in task_lines(folder, done.unread_tasks):
-            writer.writerow([plain(getattr(line, name)) for name in names])
-            done.tasks += 1
+        writer.writerow(TABLES[table])
+        for row in rows_of(table, folder, done):
+            writer.writerow(map(plain, row))
     return done
 
 
@@ -102,15 +61,14 @@ def export_sqlite(folder: Path, to: Path, *, force: bool) -> Exported:
                 listed = ", ".join(f'"{name}" {kind}' for name, kind in columns.items())
                 database.execute(f'CREATE TABLE "{table}" ({listed})')
             rows = _Rows(database)
-            for name, value in _about(folder):
-                rows.add("run", (name, value))
+            for row in run_rows(folder):
+                rows.add("run", row)
             for line in task_lines(folder, done.unread_tasks):
-                _add_task(rows, line)
+                for table, row in task_rows(line):
+                    rows.add(table, row)
                 done.tasks += 1
-            for event, text in event_lines(folder, done.unread_events):
-                about = map(plain, structs.astuple(event))
-                rows.add("events", (*about, text.decode().rstrip("\n")))
-                done.events += 1
+            for row in rows_of("events", folder, done):
+                rows.add("events", row)
             rows.flush()
             for table, indexed in INDEXES.items():
                 for name in indexed:
@@ -126,15 +84,15 @@ class _Rows:
 
     def __init__(self, database: sqlite3.Connection) -> None:
         self._database = database
-        self._waiting: dict[str, list[tuple[Any, ...]]] = {table: [] for table in TABLES}
+        self._waiting: dict[str, list[Row]] = {table: [] for table in TABLES}
         self._insert = {
             table: f'INSERT INTO "{table}" VALUES ({", ".join("?" * len(columns))})'
             for table, columns in TABLES.items()
         }
 
-    def add(self, table: str, row: tuple[Any, ...]) -> None:
+    def add(self, table: str, row: Row) -> None:
         waiting = self._waiting[table]
-        waiting.append(row)
+        waiting.append(tuple(map(plain, row)))
         if len(waiting) >= BATCH:
             self._write(table)
 
@@ -145,23 +103,3 @@ class _Rows:
     def _write(self, table: str) -> None:
         self._database.executemany(self._insert[table], self._waiting[table])
         self._waiting[table].clear()
-
-
-def _add_task(rows: _Rows, line: Any) -> None:
-    number = plain(line.task_id)
-    rows.add("tasks", tuple([plain(getattr(line, name)) for name in _TASK_COLUMNS]))
-    for attempt in attempts_of(line):
-        rows.add("attempts", (number, *(plain(attempt.get(name)) for name in _ATTEMPT_COLUMNS)))
-    for name, value in fields_of(line.tags).items():
-        rows.add("tags", (number, name, plain(value)))
-    for because in listed(line.because):
-        rows.add("reasons", (number, plain(because)))
-
-
-def _about(folder: Path) -> Iterator[tuple[str, Any]]:
-    """Yield the rows on the run itself, each a name and its JSON."""
-    head = read_head(folder)
-    yield "schema", SCHEMA if head is None else head.schema
-    for name in RUN_FILES:
-        for key, value in said_of_run(folder, name).items():
-            yield f"{name.removesuffix('.json')}.{key}", json.dumps(value)
