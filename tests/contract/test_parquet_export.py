@@ -27,6 +27,7 @@ from tests.contract.test_record_files import ODD, entry
 # Polars opens descriptors when it first reads a file, and keeps them.
 _FILE = BytesIO()
 pl.DataFrame({"a": [1]}).write_parquet(_FILE)
+_FILE.seek(0)
 pl.read_parquet(_FILE)
 EARLIER = AttemptEntry(1, "lost: killed", "simulate-2", "node", 1.0, None, None, 2.0, {"m": 1})
 
