@@ -212,6 +212,28 @@ def status(run_dir: str, as_json: bool) -> None:
 
 @steerio.command()
 @click.argument("run_dir", metavar="RUN_DIR")
+@click.argument("task", metavar="TASK", type=click.IntRange(0))
+@click.option("--depth", type=click.IntRange(0), default=3, show_default=True, help="Steps back.")
+@click.option(
+    "--lines",
+    type=click.IntRange(0),
+    default=20,
+    show_default=True,
+    help="The last lines shown that it printed.",
+)
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def why(**given: Any) -> None:
+    """Tell the story of a task: why it was submitted, why it waited, how it ended, what followed.
+
+    From the record in RUN_DIR. If the task has not ended and the broker runs, it says why it waits.
+    """
+    from steerio.cli import why_command  # each command loads only its own code
+
+    why_command.tell_why(**given)
+
+
+@steerio.command()
+@click.argument("run_dir", metavar="RUN_DIR")
 @click.argument("node", metavar="NODE")
 @click.option(
     "--within", metavar="TIME", help="Stop then the tasks that still run, and queue them again."

@@ -193,14 +193,15 @@ class Client(ClientTasks):
         | ms.Status
         | ms.MoveNews
         | ms.VersionNews
-        | ms.NodeNews,
+        | ms.NodeNews
+        | ms.TaskReason,
     ) -> None:
         match message:
             case ms.MoveNews():
                 self.requests.moved(message)
             case ms.VersionNews():
                 self.objects.heard(message)
-            case ms.Status() | ms.NodeNews():
+            case ms.Status() | ms.NodeNews() | ms.TaskReason():
                 self.requests.answered(message)
             case ms.Accepted():
                 self._joining.accepted(message)

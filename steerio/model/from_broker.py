@@ -144,6 +144,13 @@ class NodeNews(Struct, frozen=True, gc=False, array_like=True, tag=66):
     reason: str
 
 
+class TaskReason(Struct, frozen=True, gc=False, array_like=True, tag=79):
+    """The answer to `AskWhy`: why the task runs or waits now; empty if it is not here."""
+
+    request: int
+    reason: str
+
+
 # -- to nodes ---------------------------------------------------------------------------
 
 

@@ -33,6 +33,7 @@ from steerio.model.from_broker import StartWorker as StartWorker
 from steerio.model.from_broker import StopRunning as StopRunning
 from steerio.model.from_broker import TakeBack as TakeBack
 from steerio.model.from_broker import TaskItem as TaskItem
+from steerio.model.from_broker import TaskReason as TaskReason
 from steerio.model.from_broker import TaskSettled as TaskSettled
 from steerio.model.from_broker import TaskStates as TaskStates
 from steerio.model.from_broker import TellWorker as TellWorker
@@ -42,6 +43,7 @@ from steerio.model.from_clients import AskMove as AskMove
 from steerio.model.from_clients import AskStatus as AskStatus
 from steerio.model.from_clients import AskUndrain as AskUndrain
 from steerio.model.from_clients import AskVersion as AskVersion
+from steerio.model.from_clients import AskWhy as AskWhy
 from steerio.model.from_clients import AwaitMove as AwaitMove
 from steerio.model.from_clients import Beat as Beat
 from steerio.model.from_clients import CancelTasks as CancelTasks
@@ -79,7 +81,7 @@ from steerio.model.from_nodes import YieldItem as YieldItem
 from steerio.model.status import PoolStatus as PoolStatus
 from steerio.model.status import Status as Status
 
-PROTOCOL = 8
+PROTOCOL = 9
 """Version of these unions; checked on joining, for both sides must speak the same."""
 
 Introduction = JoinClient | JoinNode | JoinWorker
@@ -97,6 +99,7 @@ FromClient = (
     | WatchPools
     | WatchTasks
     | AskStatus
+    | AskWhy
     | GrantItems
     | AskMove
     | EndMove
@@ -114,7 +117,7 @@ FromClient = (
 )
 """Everything that a client says once it has joined."""
 
-FromObserver = Subscribe | Unsubscribe | WatchPools | AskStatus | Beat | Leave
+FromObserver = Subscribe | Unsubscribe | WatchPools | AskStatus | AskWhy | Beat | Leave
 """All of it that an observer may say."""
 
 FromNode = WorkerSaid | WorkerExited | NotBegun | Account | Beat | Leave
@@ -143,6 +146,7 @@ ToClient = (
     | MoveNews
     | VersionNews
     | NodeNews
+    | TaskReason
 )
 """Everything a broker says to a client."""
 
