@@ -223,7 +223,7 @@ def status(run_dir: str, as_json: bool) -> None:
 )
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def why(**given: Any) -> None:
-    """Tell the story of a task: why it was submitted, why it waited, how it ended, what followed.
+    """Tell the story of a task: its reasons, its wait, its end, and the tasks that followed.
 
     From the record in RUN_DIR. If the task has not ended and the broker runs, it says why it waits.
     """

@@ -1,4 +1,4 @@
-"""``steerio why``: tells of a task why it was submitted, why it waited, and what followed."""
+"""``steerio why``: tells the story of a task: its reasons, its wait, its end, and its effects."""
 
 from __future__ import annotations
 

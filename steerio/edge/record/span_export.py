@@ -1,8 +1,8 @@
 """The export of a record as spans of OpenTelemetry: a file of requests of OTLP, a line for each.
 
 It is made from the record, so nothing waits for a collector, and nothing is lost if there is none:
-the file is sent when it suits, whole, and as often as it takes. For the numbers of traces and spans
-follow from the run and the task, so that what is sent twice is there once.
+the file is sent when it suits, and as often as it takes. The numbers of traces and spans follow
+from the run and the task, so a repeated export has the same spans.
 
 A trace is one task: its span, and a span for each attempt below it. The results that it is because
 of are links to their spans. (All tasks of a run in one trace would be more than collectors and
@@ -216,7 +216,7 @@ def _resource(folder: Path, run: str) -> list[dict[str, Any]]:
 
 
 def _attributes(values: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return attributes with their types; what has no value is left out."""
+    """Return attributes with their types; those without a value are left out."""
     typed = ((name, _typed(value)) for name, value in values.items())
     return [{"key": in_utf8(name), "value": value} for name, value in typed if value is not None]
 

@@ -74,7 +74,7 @@ class TaskPast(Struct, frozen=True):
         attempts: of its attempts the columns of ``earlier``; the last one's reason is its end.
         because: the results behind it.
         events: the lines on it in ``events.jsonl``.
-        wait: what its last wait ended with; ``None``: nothing that the record tells.
+        wait: the end of its first wait; ``None``: the record does not tell.
         stalls: the lines of `PoolStalled` while it waited.
         followed: tasks that are because of it, in the order in which they ended.
         more_followed: how many there are besides those.

@@ -65,7 +65,7 @@ def export_trace(folder: Path, to: Path, *, force: bool) -> Exported:
 
 
 class _TraceFile:
-    """The JSON object of a trace: what is said of it, and a list of events."""
+    """The JSON object of a trace: values that describe it, and a list of events."""
 
     def __init__(self, file: BinaryIO, about: dict[str, str]) -> None:
         self._file = file

@@ -2,7 +2,7 @@
 
 A worker works on one task at a time, but its times are corrected by a difference of clocks that is
 measured again and again, and attempts are recorded when their tasks have ended; so a run may seem
-to begin a microsecond before the end of the one before. Viewers drop what overlaps: a track has
+to begin a microsecond before the end of the one before. Viewers drop runs that overlap: a track has
 each run take the time that its neighbours leave.
 
 The process and thread numbers of a trace are names only. No number is given to two things, since
