@@ -65,6 +65,7 @@ class FromClients:
             (Role.CLIENT, ms.WatchPools): self._watch_pools,
             (Role.CLIENT, ms.WatchTasks): self._watch_tasks,
             (Role.CLIENT, ms.AskStatus): self._answer_status,
+            (Role.CLIENT, ms.AskWhy): self._answer_why,
             (Role.CLIENT, ms.GrantItems): self._grant,
             (Role.CLIENT, ms.ReassignTasks): self._reassign,
             (Role.CLIENT, ms.HoldObject): self._hold,
@@ -82,6 +83,7 @@ class FromClients:
             (Role.OBSERVER, ms.Unsubscribe): self._unsubscribe,
             (Role.OBSERVER, ms.WatchPools): self._watch_pools,
             (Role.OBSERVER, ms.AskStatus): self._answer_status,
+            (Role.OBSERVER, ms.AskWhy): self._answer_why,
         }
 
     # -- tasks --------------------------------------------------------------------------------
@@ -206,6 +208,10 @@ class FromClients:
         status = self._overview.status(message.request, now)
         peer.send(status)
         return len(status.workers)
+
+    def _answer_why(self, peer: Peer, message: ms.AskWhy, _: Frames, now: float) -> None:
+        del now
+        peer.send(ms.TaskReason(message.request, self._core.why(message.task_id)))
 
     # -- moves and nodes ------------------------------------------------------------------------
 

@@ -28,6 +28,8 @@ LEVELS = ["process", "machine", "strict", "none"]
 DURABILITY = "The end that results survive, so that the run can be resumed [machine]."
 TAKE_OVER = "The process that had the run has surely ended."
 MEMO = "An earlier run whose results are known to task types with a memo; may be repeated."
+EXPORTS = ["sqlite", "csv", "parquet", "trace", "otlp"]
+TABLES = ["tasks", "attempts", "tags", "reasons", "events", "run"]
 MPI = "Whether this is a rank of a launcher's job [as the launcher says]."
 NEEDS = "with the share of each: POOL=N:cpus=4:gpus=1:memory=8G:tags=big+fast"
 
@@ -210,6 +212,28 @@ def status(run_dir: str, as_json: bool) -> None:
 
 @steerio.command()
 @click.argument("run_dir", metavar="RUN_DIR")
+@click.argument("task", metavar="TASK", type=click.IntRange(0))
+@click.option("--depth", type=click.IntRange(0), default=3, show_default=True, help="Steps back.")
+@click.option(
+    "--lines",
+    type=click.IntRange(0),
+    default=20,
+    show_default=True,
+    help="The last lines shown that it printed.",
+)
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def why(**given: Any) -> None:
+    """Tell the story of a task: its reasons, its wait, its end, and the tasks that followed.
+
+    From the record in RUN_DIR. If the task has not ended and the broker runs, it says why it waits.
+    """
+    from steerio.cli import why_command  # each command loads only its own code
+
+    why_command.tell_why(**given)
+
+
+@steerio.command()
+@click.argument("run_dir", metavar="RUN_DIR")
 @click.argument("node", metavar="NODE")
 @click.option(
     "--within", metavar="TIME", help="Stop then the tasks that still run, and queue them again."
@@ -343,16 +367,19 @@ def record_list(folder: str | None, as_json: bool) -> None:
 
 @record.command("export")
 @click.argument("run_dir", metavar="RUN_DIR")
-@click.option("--to", metavar="FILE", help="FILE.sqlite, or FILE.csv: tasks [RUN_DIR.sqlite].")
+@click.option("--to", metavar="FILE", help="The file, whose name says its format [RUN_DIR.sqlite].")
+@click.option("--format", "form", type=click.Choice(EXPORTS), help="The format [as FILE ends].")
+@click.option("--table", type=click.Choice(TABLES), help="The table of CSV and Parquet [tasks].")
 @click.option("--force", is_flag=True, help="Replace FILE if it is there.")
 def record_export(**given: Any) -> None:
-    """Write the record in RUN_DIR to an SQLite database, or its tasks to CSV.
+    """Write the record in RUN_DIR for other programs.
 
-    A run that is going on is exported as far as it has come.
+    To SQLite; a table to CSV or Parquet; a trace that Perfetto shows; spans of OpenTelemetry
+    (OTLP). A run that is going on is exported as far as it has come.
     """
-    from steerio.cli import record_commands  # each command loads only its own code
+    from steerio.cli import export_command  # each command loads only its own code
 
-    record_commands.export(**given)
+    export_command.export(**given)
 
 
 @record.command("prune")

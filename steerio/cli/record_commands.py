@@ -1,4 +1,4 @@
-"""``steerio record``: lists runs, exports their records, and removes those that are over."""
+"""``steerio record list`` and ``prune``: lists runs, and removes those that are over."""
 
 from __future__ import annotations
 
@@ -12,20 +12,16 @@ from typing import Any
 import click
 import msgspec
 
-from steerio.edge.record.exporting import Exported, export_csv, export_sqlite
-from steerio.edge.record.record_files import TASKS_FILE
-from steerio.edge.record.record_lines import Unread, check_schema
 from steerio.edge.system.own_files import to_json
 from steerio.errors import UsageError
 from steerio.launch.walltime import parse_seconds
 from steerio.model.places import say_bytes
 from steerio.model.showing import counted
 from steerio.session.pruning import Choice, Pruned, chosen, foreign_files, prune
-from steerio.session.recorded_runs import RecordedRun, find_runs, is_run, recorded_run
+from steerio.session.recorded_runs import RecordedRun, find_runs, recorded_run
 
 RUNS = "runs"
 """The folder in which runs are that were not told where to be."""
-SQLITE, CSV = (".sqlite", ".sqlite3", ".db"), (".csv",)
 
 
 def list_runs(folder: str | None, as_json: bool) -> None:
@@ -41,41 +37,6 @@ def list_runs(folder: str | None, as_json: bool) -> None:
         _print(runs)
     else:
         click.echo(f"no runs in {folder or RUNS}")
-
-
-def export(run_dir: str, to: str | None, force: bool) -> None:
-    """Export the record of a run directory.
-
-    Args:
-        run_dir: the run directory.
-        to: the file to write; by default beside the run directory, with ``.sqlite`` behind its
-            name.
-        force: whether to replace a file that is there.
-
-    Raises:
-        UsageError: there is no record, or it cannot be read, or the file not be written.
-    """
-    folder = Path(run_dir)
-    if not (folder / TASKS_FILE).is_file():
-        why = "there is no such folder" if not folder.is_dir() else f"it has no {TASKS_FILE}"
-        if is_run(folder):
-            why += ", as the record of a campaign that joined a broker is in the broker's folder"
-        raise UsageError(f"{run_dir} has no record to export: {why}")
-    check_schema(folder)
-    named = folder if folder.name not in ("", "..") else folder.resolve()
-    target = named.with_name(f"{named.name}{SQLITE[0]}") if to is None else Path(to)
-    if target.suffix in SQLITE:
-        done = export_sqlite(folder, target, force=force)
-    elif target.suffix in CSV:
-        done = export_csv(folder, target, force=force)
-    else:
-        known = ", ".join((*SQLITE, *CSV))
-        raise UsageError(f"--to {to}: the end of the name says the kind of file: {known}")
-    _tell_unread(done)
-    what = counted(done.tasks, "task")
-    if target.suffix in SQLITE:
-        what += f", {counted(done.events, 'event')}"
-    click.echo(f"wrote {target} ({what})")
 
 
 def prune_runs(
@@ -194,17 +155,6 @@ def _when(began: float | None) -> str:
     if began is None:
         return "?"
     return datetime.fromtimestamp(began).strftime("%Y-%m-%d %H:%M:%S")  # noqa: DTZ006 - people read it
-
-
-def _tell_unread(done: Exported) -> None:
-    unread: dict[str, Unread] = {"tasks": done.unread_tasks, "events": done.unread_events}
-    for name, lines in unread.items():
-        if lines.count:
-            click.echo(
-                f"steerio: {counted(lines.count, 'line')} of {name}.jsonl could not be read, the "
-                f"first of them line {lines.first}; all others are exported",
-                err=True,
-            )
 
 
 def _tell_foreign(found: Sequence[RecordedRun]) -> None:

@@ -205,14 +205,15 @@ class Client(ClientTasks):
         | ms.VersionNews
         | ms.NodeNews
         | ms.LedgerTasks
-        | ms.PauseNews,
+        | ms.PauseNews
+        | ms.TaskReason,
     ) -> None:
         match message:
             case ms.MoveNews():
                 self.requests.moved(message)
             case ms.VersionNews():
                 self.objects.heard(message)
-            case ms.Status() | ms.NodeNews() | ms.PauseNews():
+            case ms.Status() | ms.NodeNews() | ms.PauseNews() | ms.TaskReason():
                 self.requests.answered(message)
             case ms.LedgerTasks():
                 self.requests.ledger_told(message)

@@ -1,4 +1,4 @@
-"""A client's requests to the broker: for moves of workers, drained nodes, the status.
+"""A client's requests to the broker: for moves of workers, drained nodes, the status, reasons.
 
 Each request has a number of its own, which its answer or its news repeat.
 """
@@ -24,7 +24,15 @@ LEDGER_S = 60.0
 """Longest wait for the next part of a ledger."""
 
 
-Question = ms.AskStatus | ms.AskDrain | ms.AskUndrain | ms.AskPause | ms.AskResume | ms.AskLedger
+Question = (
+    ms.AskStatus
+    | ms.AskWhy
+    | ms.AskDrain
+    | ms.AskUndrain
+    | ms.AskPause
+    | ms.AskResume
+    | ms.AskLedger
+)
 """The requests that have one answer."""
 
 
@@ -124,6 +132,21 @@ class ClientRequests:
             raise BrokerLost(f"no answer from the broker within {timeout_s:g} s") from None
         return status
 
+    async def why(self, task_id: int, timeout_s: float = 10.0) -> str:
+        """Return why a task runs or waits now; empty if the broker does not have it.
+
+        Raises:
+            BrokerLost: the broker ended, or did not answer in time.
+        """
+        try:
+            async with asyncio.timeout(timeout_s):
+                answer: ms.TaskReason = await self._answer_to(
+                    ms.AskWhy(self._new_request(), task_id)
+                )
+        except TimeoutError:
+            raise BrokerLost(f"no answer from the broker within {timeout_s:g} s") from None
+        return answer.reason
+
     async def drain_node(self, node: str, within_s: float | None, *, retire: bool) -> ms.NodeNews:
         """Have a node drained, and return the news of it when it is done.
 
@@ -221,7 +244,9 @@ class ClientRequests:
             if not message.more:
                 self.answered(message)
 
-    def answered(self, answer: ms.Status | ms.NodeNews | ms.LedgerTasks | ms.PauseNews) -> None:
+    def answered(
+        self, answer: ms.Status | ms.TaskReason | ms.NodeNews | ms.LedgerTasks | ms.PauseNews
+    ) -> None:
         """Take in an answer of the broker."""
         waiter, _ = self._answers.get(answer.request, (None, None))
         if waiter is not None and not waiter.done():

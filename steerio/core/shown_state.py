@@ -152,6 +152,10 @@ class ShownState:
         """Return, in words, the history of a task and why it runs or waits now."""
         return stories.story(self.cluster, task_id)
 
+    def why(self, task_id: int) -> str:
+        """Return, in words, why a task runs or waits now; empty if it is not here."""
+        return stories.now(self.cluster, task_id)
+
     def check(self, now: float) -> None:
         """Look whether all that must hold between two facts does.
 

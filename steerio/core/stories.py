@@ -30,10 +30,13 @@ def story(cluster: Cluster, task_id: int) -> list[str]:
     """Return the past of a task, as far as its events are kept, and why it runs or waits now."""
     events = [e for e in cluster.log if isinstance(e, TaskEvent) and e.task_id == task_id]
     lines = [f"{event.at - events[0].at:.3f} s: {say_event(event)}" for event in events]
+    return [*lines, now(cluster, task_id) or "it is not here: it has ended, or was never submitted"]
+
+
+def now(cluster: Cluster, task_id: int) -> str:
+    """Return why a task runs or waits now; empty if it is not here."""
     record = cluster.tasks.get(task_id)
-    if record is None:
-        return [*lines, "it is not here: it has ended, or was never submitted"]
-    return [*lines, f"now it is {State(record.state).name}: {why(cluster, record)}"]
+    return f"now it is {State(record.state).name}: {why(cluster, record)}" if record else ""
 
 
 def why(cluster: Cluster, record: TaskRecord) -> str:

@@ -178,6 +178,13 @@ class PauseNews(Struct, frozen=True, gc=False, array_like=True, tag=54):
     refusal: str
 
 
+class TaskReason(Struct, frozen=True, gc=False, array_like=True, tag=79):
+    """The answer to `AskWhy`: why the task runs or waits now; empty if it is not here."""
+
+    request: int
+    reason: str
+
+
 # -- to nodes ---------------------------------------------------------------------------
 
 

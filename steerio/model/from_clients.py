@@ -161,6 +161,13 @@ class AskStatus(Struct, frozen=True, gc=False, array_like=True, tag=10):
     request: int
 
 
+class AskWhy(Struct, frozen=True, gc=False, array_like=True, tag=28):
+    """Ask once why a task runs or waits now; it may be another client's."""
+
+    request: int
+    task_id: int
+
+
 class WatchTasks(Struct, frozen=True, gc=False, array_like=True, tag=45):
     """Tell me the states of my tasks now, and whenever one starts or is queued again."""
 

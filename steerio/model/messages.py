@@ -36,6 +36,7 @@ from steerio.model.from_broker import StartWorker as StartWorker
 from steerio.model.from_broker import StopRunning as StopRunning
 from steerio.model.from_broker import TakeBack as TakeBack
 from steerio.model.from_broker import TaskItem as TaskItem
+from steerio.model.from_broker import TaskReason as TaskReason
 from steerio.model.from_broker import TaskSettled as TaskSettled
 from steerio.model.from_broker import TaskStates as TaskStates
 from steerio.model.from_broker import TellWorker as TellWorker
@@ -48,6 +49,7 @@ from steerio.model.from_clients import AskResume as AskResume
 from steerio.model.from_clients import AskStatus as AskStatus
 from steerio.model.from_clients import AskUndrain as AskUndrain
 from steerio.model.from_clients import AskVersion as AskVersion
+from steerio.model.from_clients import AskWhy as AskWhy
 from steerio.model.from_clients import AwaitMove as AwaitMove
 from steerio.model.from_clients import Beat as Beat
 from steerio.model.from_clients import CancelTasks as CancelTasks
@@ -104,6 +106,7 @@ FromClient = (
     | WatchPools
     | WatchTasks
     | AskStatus
+    | AskWhy
     | GrantItems
     | AskMove
     | EndMove
@@ -125,7 +128,7 @@ FromClient = (
 )
 """Everything that a client says once it has joined."""
 
-FromObserver = Subscribe | Unsubscribe | WatchPools | AskStatus | Beat | Leave
+FromObserver = Subscribe | Unsubscribe | WatchPools | AskStatus | AskWhy | Beat | Leave
 """All of it that an observer may say."""
 
 FromNode = WorkerSaid | WorkerExited | NotBegun | Account | Beat | Leave
@@ -156,6 +159,7 @@ ToClient = (
     | NodeNews
     | LedgerTasks
     | PauseNews
+    | TaskReason
 )
 """Everything a broker says to a client."""
 

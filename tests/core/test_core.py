@@ -112,6 +112,14 @@ def test_a_story_says_why_a_task_is_queued() -> None:
     assert why(scene, learn.task_id) == "of its 1 worker none is ready"
 
 
+def test_the_reason_of_a_task_is_the_end_of_its_story() -> None:
+    scene = Scene()
+    task = scene.submit()
+    assert scene.core.why(task.task_id) == scene.core.story(task.task_id)[-1]
+    assert scene.core.why(task.task_id).startswith("now it is QUEUED: ")
+    assert scene.core.why(task.task_id + 1) == ""
+
+
 def test_a_story_says_what_a_task_needs_that_no_worker_has() -> None:
     scene = Scene()
     scene.node({"simulate": 1}, make=WorkerNeeds(cpus=2))

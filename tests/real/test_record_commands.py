@@ -15,7 +15,11 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from steerio.cli.commands import EXPORTS
+from steerio.cli.commands import TABLES as LISTED
 from steerio.cli.commands import steerio as command
+from steerio.cli.export_command import FORMATS
+from steerio.edge.record.export_tables import TABLES
 from steerio.edge.record.record_files import RecordFiles
 from steerio.edge.record.record_head import HEAD_FILE, SCHEMA
 from steerio.edge.record.record_lines import whole_lines
@@ -146,12 +150,39 @@ def test_names_of_any_kind_are_shown_as_they_are(tmp_path: Path) -> None:
 
 
 def test_the_kind_of_file_follows_from_its_name(runs: Path, tmp_path: Path) -> None:
-    for name in ("x.sqlite", "x.sqlite3", "x.db", "x.csv"):
+    begins = {
+        "x.sqlite": b"SQLite", "x.sqlite3": b"SQLite", "x.db": b"SQLite", "x.csv": b"task_id,",
+        "x.parquet": b"PAR1", "x.json": b'{"displayTimeUnit', "x.trace.json.gz": b"\x1f\x8b",
+        "x.jsonl": b'{"resourceSpans', "x.otlp.jsonl.gz": b"\x1f\x8b",
+    }  # fmt: skip
+    for name, begin in begins.items():
         assert invoke("export", str(runs / "a"), "--to", str(tmp_path / name)).exit_code == 0
-        head = (tmp_path / name).read_bytes()[:6]
-        assert (head == b"SQLite") == (not name.endswith("csv"))
-    said = error_of("export", str(runs / "a"), "--to", "x.parquet")
+        assert (tmp_path / name).read_bytes().startswith(begin)
+    said = error_of("export", str(runs / "a"), "--to", "x.txt")
     assert "the end of the name says the kind of file: .sqlite, .sqlite3, .db, .csv" in said
+
+
+def test_the_kind_of_file_can_be_said(runs: Path, tmp_path: Path) -> None:
+    to = tmp_path / "x.txt"
+    run = str(runs / "a")
+    assert invoke("export", run, "--format", "csv", "--to", str(to)).output == (
+        f"wrote {to} (2 tasks)\n"
+    )
+    for form, end in (("trace", ".trace.json"), ("otlp", ".otlp.jsonl"), ("parquet", ".parquet")):
+        assert f"wrote {run}{end} (2 tasks" in invoke("export", run, "--format", form).output
+    assert set(EXPORTS) == set(FORMATS)
+
+
+def test_csv_and_parquet_take_a_table(runs: Path) -> None:
+    run = str(runs / "a")
+    for table in TABLES:
+        said = invoke("export", run, "--format", "csv", "--table", table).output
+        assert said.startswith(f"wrote {run}.{table}.csv")
+        head = Path(f"{run}.{table}.csv").read_text().splitlines()[0]
+        assert head == ",".join(TABLES[table])
+    said = error_of("export", run, "--format", "trace", "--table", "tasks")
+    assert said == "--table is for csv and parquet; a file of trace has no tables to choose from"
+    assert set(TABLES) == set(LISTED)
 
 
 def test_the_default_is_beside_the_run_directory(

@@ -157,6 +157,18 @@ def test_an_observer_sees_status_events_and_pools() -> None:
     assert bench.status().clients == ["client", "o"]
 
 
+def test_an_observer_is_told_why_a_task_waits() -> None:
+    bench = Bench()
+    bench.client()
+    observer = bench.peer(OBSERVER, ms.JoinClient(ms.PROTOCOL, "o"), ms.AskWhy(1, 1))
+    (answer,) = said(observer, ms.TaskReason)
+    assert answer.reason == (
+        "now it is QUEUED: pool 'default' has 1 task queued, and of its 0 workers none is ready"
+    )
+    bench.say(observer, ms.AskWhy(2, 99))
+    assert said(observer, ms.TaskReason) == [ms.TaskReason(2, "")]
+
+
 def test_messages_that_wait_for_their_turn_keep_their_key() -> None:
     bench = Bench()
     client = bench.client()

@@ -1,0 +1,231 @@
+"""The events of a record in a trace: counters, instants, and runs that have not ended.
+
+A pool's counters change with each task, and a viewer draws a thousand pixels: so a change soon
+after another is written only if it is the last for a while.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from steerio.edge.record.by_task import NumberByTask
+from steerio.edge.record.record_lines import EventLine
+from steerio.edge.record.trace_tracks import Emit, Track, Tracks, function_name
+
+SAMPLES = 10_000
+"""The number of moments at which each counter is written, about."""
+LEAST_STEP = 1_000
+"""The least time between two of them, in microseconds."""
+INSTANTS = {
+    "NodeJoined": "nodes",
+    "NodeLost": "nodes",
+    "NodeEnding": "nodes",
+    "NodeDraining": "nodes",
+    "NodeDrained": "nodes",
+    "NodeUndrained": "nodes",
+    "ClientLost": "broker",
+    "BrokerReturned": "broker",
+    "EventsMissed": "broker",
+    "VersionPublished": "versions",
+    "Published": "notes",
+}
+"""The events that belong to no pool, and their tracks."""
+OF_POOLS = frozenset({"PoolFailed", "PoolStalled"})
+OF_WORKERS = frozenset({"WorkerLost", "WorkerMoved"})
+_QUEUED, _BUSY = 1, 2
+
+
+class _PoolCount:
+    """The counters of one pool."""
+
+    def __init__(self, track: Track) -> None:
+        self.track = track
+        self.queued = self.busy = self.workers = 0
+        self.written_at, self.changed_at = -(10**12), 0
+        self.is_written = True
+
+
+class _Running(msgspec.Struct, frozen=True):
+    """A run that has begun and not ended."""
+
+    line: EventLine
+    node: str
+
+
+class EventTrace:
+    """Writes the events of a record into a trace, in their order.
+
+    Args:
+        tracks: of the trace.
+        emit: writes an event.
+        micros: gives the microseconds of a time.
+        last: when the last task ended, in microseconds.
+        has_ended: says whether a task is in the record as ended.
+    """
+
+    def __init__(
+        self,
+        tracks: Tracks,
+        emit: Emit,
+        micros: Callable[[Any], int | None],
+        last: int,
+        has_ended: Callable[[int], bool],
+    ) -> None:
+        self._tracks, self._emit, self._micros = tracks, emit, micros
+        self._has_ended = has_ended
+        self._step = max(LEAST_STEP, last // SAMPLES)
+        self._places: dict[str, int] = {}
+        self._order: list[_PoolCount] = []
+        self._state = NumberByTask("i")
+        """Of each task twice the place of its pool in ``_order``, with ``_QUEUED`` or ``_BUSY``."""
+        self._running: dict[int, _Running] = {}
+        self._nodes: dict[str, str] = {}
+        self._incarnation: Any = None
+        self._now = 0
+
+    def add(self, event: EventLine, text: bytes) -> None:
+        """Take in an event, and its line."""
+        at = self._micros(event.at)
+        if at is None:
+            return
+        if event.incarnation != self._incarnation:
+            self._begin_again(event.incarnation)
+        self._now = max(self._now, at)
+        kind = event.type
+        if kind in ("TaskQueued", "TaskStarted", "TaskRetried", "TaskEnded"):
+            self._of_task(event, at)
+        elif kind == "PoolChanged":
+            self._workers_changed(event, at, text)
+        elif kind == "WorkerJoined":
+            self._nodes[str(event.worker)] = str(event.node)
+        elif kind in OF_WORKERS:
+            node, pool, worker = str(event.node), str(event.pool), str(event.worker)
+            self._nodes[worker] = node
+            self._instant(event, at, text, self._tracks.of_worker(node, pool, worker))
+        elif kind in OF_POOLS:
+            self._instant(event, at, text, self._tracks.of_pool(str(event.pool)))
+        elif kind in INSTANTS:
+            self._instant(event, at, text, self._tracks.of_campaign(INSTANTS[kind]))
+
+    def close(self) -> None:
+        """Write the last values of counters, and the runs that go on."""
+        for count in self._order:
+            self._write(count)
+        for run in self._running.values():
+            self._open_run(run, None)
+
+    def _begin_again(self, incarnation: Any) -> None:
+        """Have all tasks and workers gone, as another process goes on with the record."""
+        for run in self._running.values():
+            self._open_run(run, self._now)
+        self._running.clear()
+        self._state = NumberByTask("i")
+        for count in self._order:
+            count.queued = count.busy = count.workers = 0
+            self._changed(count, self._now)
+        self._incarnation = incarnation
+
+    # -- tasks ------------------------------------------------------------------------------------
+
+    def _of_task(self, event: EventLine, at: int) -> None:
+        task_id = event.task_id
+        if not isinstance(task_id, int):
+            return
+        before = self._state[task_id]
+        if before:
+            self._add(self._order[before // 4], before % 4, -1, at)
+        is_busy = event.type == "TaskStarted"
+        if event.type == "TaskEnded":
+            self._state[task_id] = 0
+        else:
+            state = _BUSY if is_busy else _QUEUED
+            place = self._place(str(event.pool))
+            self._state[task_id] = place * 4 + state
+            self._add(self._order[place], state, 1, at)
+        if is_busy:
+            self._running[task_id] = _Running(event, self._nodes.get(str(event.worker), "None"))
+        else:
+            self._running.pop(task_id, None)
+
+    def _place(self, pool: str) -> int:
+        place = self._places.get(pool)
+        if place is None:
+            place = self._places[pool] = len(self._order)
+            self._order.append(_PoolCount(self._tracks.of_pool(pool)))
+        return place
+
+    def _open_run(self, run: _Running, until: int | None) -> None:
+        """Write a run of which the record has no end: up to a time, or as one that goes on."""
+        line = run.line
+        if self._has_ended(line.task_id):
+            return
+        begin = self._micros(line.at) or 0
+        track = self._tracks.of_worker(run.node, str(line.pool), str(line.worker))
+        begin, end = track.take(begin, max(begin, self._now if until is None else until))
+        event: dict[str, Any] = {
+            "ph": "B" if until is None else "X",
+            "name": function_name(str(line.task_type)),
+            "cat": "running" if until is None else "cut off",
+            "ts": begin,
+            "pid": track.pid,
+            "tid": track.tid,
+            "args": {"task_id": line.task_id, "attempt": line.attempt},
+        }
+        self._emit(event if until is None else {**event, "dur": end - begin})
+
+    # -- counters ---------------------------------------------------------------------------------
+
+    def _workers_changed(self, event: EventLine, at: int, text: bytes) -> None:
+        count = self._order[self._place(str(event.pool))]
+        workers = msgspec.json.decode(text).get("workers")
+        if isinstance(workers, int):
+            self._changed(count, at)
+            count.workers = workers
+
+    def _add(self, count: _PoolCount, state: int, number: int, at: int) -> None:
+        self._changed(count, at)
+        if state == _BUSY:
+            count.busy += number
+        else:
+            count.queued += number
+
+    def _changed(self, count: _PoolCount, at: int) -> None:
+        """Write the values before a change, unless they were written just now."""
+        if at - count.written_at >= self._step and at > count.changed_at:
+            self._write(count)
+        count.changed_at = max(count.changed_at, at)
+        count.is_written = False
+
+    def _write(self, count: _PoolCount) -> None:
+        if count.is_written:
+            return
+        at = count.changed_at
+        count.written_at, count.is_written = at, True
+        for name, args in (
+            ("tasks", {"queued": count.queued}),
+            ("workers", {"busy": count.busy, "all": count.workers}),
+        ):
+            self._emit({"ph": "C", "name": name, "ts": at, "pid": count.track.pid, "args": args})
+
+    # -- instants ---------------------------------------------------------------------------------
+
+    def _instant(self, event: EventLine, at: int, text: bytes, track: Track) -> None:
+        fields: dict[str, Any] = msgspec.json.decode(text)
+        for name in ("type", "number", "at"):
+            fields.pop(name, None)
+        kind = str(event.type)
+        self._emit(
+            {
+                "ph": "i",
+                "name": str(fields.get("topic", kind)) if kind == "Published" else kind,
+                "cat": kind,
+                "s": "t",
+                "ts": at,
+                "pid": track.pid,
+                "tid": track.tid,
+                "args": fields,
+            }
+        )
