@@ -57,9 +57,7 @@ def measure(effort: Effort) -> list[Measurement]:
                 rounds,
             )
             rows.append(claim.against_floor(pairs, f"thousand frames/s, {where}", 1e-3))
-        cost = sync_us(folder, synced)
-        quartiles = f"{amount(cost.low)} … {amount(cost.high)}"
-        rows[3] = rows[3].beside(f"one fdatasync takes {amount(cost.median)} us ({quartiles})")
+        rows[3] = rows[3].beside(sync_in_words(folder, synced))
         reading = spread([read_us(folder, frames) for _ in range(rounds)])
         rows.append(CLAIMS[4].measured(reading, f"{BODY_BYTES} bytes each, out of memory"))
     return rows
@@ -98,6 +96,13 @@ def journal(folder: Path, level: Durability, batch: int, frames: int) -> float:
         seconds = time.perf_counter() - began
         ours.close()
     return frames / seconds
+
+
+def sync_in_words(folder: Path, times: int) -> str:
+    """How long one sync takes, in words."""
+    cost = sync_us(folder, times)
+    quartiles = f"{amount(cost.low)} … {amount(cost.high)}"
+    return f"one fdatasync takes {amount(cost.median)} us ({quartiles})"
 
 
 def sync_us(folder: Path, times: int) -> Spread:

@@ -8,9 +8,12 @@ decisions show it too. Both sides write their run directory to the folder of tem
 from __future__ import annotations
 
 import statistics
+import tempfile
 from functools import partial
+from pathlib import Path
 
 from bench.contestant import Contestant, Round
+from bench.durable.append import sync_in_words
 from bench.effort import Effort
 from bench.measurement import Claim, Measurement
 from bench.pairs import alternate
@@ -49,7 +52,9 @@ def measure(effort: Effort) -> list[Measurement]:
                 partial(reaction, floor, order), partial(reaction, ours, order), effort.of(12, 6)
             )
             last.append(next(reactions).against_floor(pairs, "us", 1e6))
-    return rows + last
+    with tempfile.TemporaryDirectory(prefix="steerio-bench-") as folder:
+        sync = sync_in_words(Path(folder), effort.of(300, 60))
+    return [row.beside(sync) if "strict" in row.claim else row for row in rows + last]
 
 
 def rate(side: Contestant, order: Round) -> float:

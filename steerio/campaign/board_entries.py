@@ -46,13 +46,17 @@ class BoardState(Generic[K]):
         kinds: set[type] = set(map(type, map(_item, entries)))  # no loop of Python's: they are many
         if tuple in kinds:
             entries = chain(self.waiting.values(), self.out.values())
-            tuples: Any = (item for item in map(_item, entries) if type(item) is tuple)
+            tuples = filter(_is_tuple, map(_item, entries))
             kinds.update(map(type, chain.from_iterable(tuples)))
         by_identity: Any = object.__eq__
         return any(kind.__eq__ is by_identity for kind in kinds)
 
     def __repr__(self) -> str:
         return f"<BoardState: {len(self.waiting)} waiting, {len(self.out)} out>"
+
+
+def _is_tuple(item: Any) -> bool:
+    return type(item) is tuple
 
 
 def score_of(score: float, key: object) -> float:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
+from typing import Any
 
 from steerio.testing import run_virtual
 from tests.simulated.virtual import WALL_LIMIT_S
 
-Scene = Callable[[int], Awaitable[None]]
+Scene = Callable[[int], Coroutine[Any, Any, None]]
 """Plays one run, and asserts that all is well at its end. It is a function of a module."""
 SHARE = 50
 """Runs that a process plays before it is given others."""
