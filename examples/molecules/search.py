@@ -120,6 +120,7 @@ class Search(Campaign):
     async def record(self, result: Succeeded) -> None:
         """Take in an energy."""
         self.keep(result)
+        self.note(best_ev=max(self.energies.values()))
         self.spend(result)
 
     @on_failure(ionization_energy)
@@ -150,7 +151,6 @@ class Search(Campaign):
         smiles = result.args[0]
         if isinstance(result, Succeeded):
             self.energies[smiles] = result.value
-            self.note(best_ev=max(self.energies.values()))
             if result.timings.started and result.timings.ended:
                 self.seconds[smiles] = result.timings.ended - result.timings.started
         elif isinstance(result, Failed):
