@@ -66,11 +66,6 @@ class FolderInMemory:
             file.add(*entry)
         return file
 
-    def set_aside(self, name: str) -> str:
-        """Forget the file of a ledger."""
-        del self._files[name]
-        return "nowhere"
-
 
 class Ledgers:
     """All ledgers of one broker.
@@ -96,40 +91,50 @@ class Ledgers:
 
         Raises:
             UsageError: the name is too long for a file.
+            JournalDamaged: the file cannot be read.
             OSError: the file cannot be opened.
         """
         ledger = self._by_name.get(name)
         if ledger is None:
-            file = self._folder.open(name)
-            ledger = self._add(name, Ledger(file, self._next_number(), next_client()))
+            ledger = self._opened(self._folder.open(name), next_client)
+            self._add(name, ledger)
         return ledger
 
-    def _add(self, name: str, ledger: Ledger) -> Ledger:
+    def _opened(self, file: LedgerFile, next_client: Callable[[], int]) -> Ledger:
+        try:
+            return Ledger(file, self._next_number(), next_client())
+        except BaseException:
+            file.close()
+            raise
+
+    def _add(self, name: str, ledger: Ledger) -> None:
         self._by_name[name] = self.by_peer[ledger.peer] = ledger
-        return ledger
 
     def flush(self) -> None:
         """Hand all entries to the system; on a full disk they wait in memory for room."""
-        try:
-            for ledger in self.by_peer.values():
+        failed: OSError | None = None
+        for ledger in self.by_peer.values():
+            try:
                 ledger.flush()
-            self._told = False
-        except OSError as error:
-            if not self._told:
-                log.warning("the tasks of detached clients cannot be written down: %s", error)
-            self._told = True
+            except OSError as error:
+                failed = error
+        if failed is not None and not self._told:
+            log.warning("the tasks of detached clients cannot be written down: %s", failed)
+        self._told = failed is not None
 
     def forget(self, name: str, ledger: Ledger, task_ids: list[int]) -> list[int]:
-        """Forget the results of tasks; returns those that had ended, and are forgotten.
-
-        Raises:
-            OSError: the file is to be written anew, and cannot be.
-        """
+        """Forget the results of tasks; returns those that had ended, and are forgotten."""
         forgotten = ledger.forget(task_ids)
-        if ledger.empty and ledger.wasteful:
-            ledger.close()
-            ledger.begin_anew(self._folder.open(name))
+        if ledger.wasteful and ledger.short:
+            self._shorten(name, ledger)
         return forgotten
+
+    def _shorten(self, name: str, ledger: Ledger) -> None:
+        try:
+            ledger.go_on_in(self._folder.replace(name, ledger.needed()))
+        except OSError as error:
+            ledger.bear_waste()
+            log.warning("the ledger of the detached client %r stays long: %s", name, error)
 
     def remove(self, name: str) -> None:
         """Remove a ledger that is empty, and whose client has left."""
@@ -147,28 +152,20 @@ class Ledgers:
     # -- those of an earlier broker ----------------------------------------------------------------
 
     def take_up(self) -> dict[str, Ledger]:
-        """Open the ledgers of the broker before, each without entries that are not needed."""
+        """Open the ledgers of the broker before, each without entries that are not needed.
+
+        One that cannot be read stays as it is: `open` raises for it.
+        """
         for name in self._folder.names():
             try:
-                self._take_up(name)
+                ledger = self._opened(self._folder.open(name), lambda: -1)
             except (JournalDamaged, OSError) as error:
                 log.error("the ledger of the detached client %r cannot be read: %s", name, error)
-                if isinstance(error, JournalDamaged):
-                    log.error("it is set aside, as %s", self._folder.set_aside(name))
-        return dict(self._by_name)
-
-    def _take_up(self, name: str) -> None:
-        file: LedgerFile = self._folder.open(name)
-        try:
-            ledger = Ledger(file, self._next_number(), -1)
-            shorter = self._folder.replace(name, ledger.needed()) if ledger.wasteful else None
-        except BaseException:
-            file.close()
-            raise
-        if ledger.empty:
-            ledger.close()
-        elif shorter is None:
+                continue
+            if ledger.empty:
+                ledger.close()
+                continue
+            if ledger.wasteful:
+                self._shorten(name, ledger)
             self._add(name, ledger)
-        else:
-            file.close()
-            self._add(name, Ledger(shorter, ledger.peer, -1))
+        return dict(self._by_name)

@@ -42,6 +42,7 @@ from steerio.model.from_broker import VersionNews as VersionNews
 from steerio.model.from_clients import AskDrain as AskDrain
 from steerio.model.from_clients import AskLedger as AskLedger
 from steerio.model.from_clients import AskMove as AskMove
+from steerio.model.from_clients import AskResults as AskResults
 from steerio.model.from_clients import AskStatus as AskStatus
 from steerio.model.from_clients import AskUndrain as AskUndrain
 from steerio.model.from_clients import AskVersion as AskVersion
@@ -113,6 +114,7 @@ FromClient = (
     | AskDrain
     | AskUndrain
     | AskLedger
+    | AskResults
     | ForgetTasks
     | StopBroker
     | Beat

@@ -89,7 +89,7 @@ async def left_and_found(session: Home) -> AsyncGenerator[None, None]:
     def take(listed: list[LedgerTask]) -> None:
         for each in listed:
             task = _handle(session, each)
-            session.client.sinks[task.id] = task
+            session.client.find(task.id, task)
             session.earlier.add(task)
 
     session.detached = True
@@ -144,6 +144,11 @@ def forget(session: Home, tasks: tuple[Task[Any], ...]) -> None:
 
 
 def _warn_of_unsent(client: Client) -> None:
+    if client.waits_s and not client.lost:
+        log.warning(
+            "the broker is gone as this detached session ends: tasks submitted since are not left "
+            "to it; to have them, await session.status() before the end"
+        )
     unsent = sum(client.is_reserved(number) for number in client.sinks)
     if unsent and not client.lost:
         log.warning(

@@ -90,6 +90,8 @@ class FileOnDisk:
         self._descriptor = os.open(path, flags, 0o600)
         self._waiting: list[bytes] = []
         """Pieces that are not written yet."""
+        self._unwritten: dict[int, bytes] = {}
+        """The bodies among them, by their places."""
         try:
             self._length, self._number, self._salt = self._begin()
         except BaseException:
@@ -137,9 +139,10 @@ class FileOnDisk:
     def add(self, kind: int, body: bytes) -> EntryPlace:
         """Append an entry, to be written by the next `flush`."""
         # none is known to be synced, so a torn end is cut off however long it is
-        self._waiting += (write_frame(self._salt, self._number, kind, body, self._number), body)
-        self._number += 1
         place = EntryPlace(self._length + FRAME_BYTES, len(body))
+        self._waiting += (write_frame(self._salt, self._number, kind, body, self._number), body)
+        self._unwritten[place.at] = body
+        self._number += 1
         self._length += FRAME_BYTES + len(body)
         return place
 
@@ -149,15 +152,15 @@ class FileOnDisk:
         Raises:
             OSError: it cannot be read.
         """
-        if place.at >= self._written:
-            self.flush()
-        return os.pread(self._descriptor, place.length, place.at)
+        body = self._unwritten.get(place.at)  # perhaps for long: the disk may be full
+        return os.pread(self._descriptor, place.length, place.at) if body is None else body
 
     def flush(self) -> None:
         """Hand all entries to the system."""
         if self._waiting:
             write_all(self._disk, self._descriptor, self._waiting, self._written)
             self._waiting.clear()
+            self._unwritten.clear()
             self._written = self._length
 
     def close(self, *, remove: bool = False) -> None:
@@ -188,10 +191,6 @@ class LedgerFolder(Protocol):
 
     def replace(self, name: str, entries: Iterable[tuple[int, bytes]]) -> LedgerFile:
         """Put a file with only these entries in the place of a client's, to be opened by others."""
-        ...
-
-    def set_aside(self, name: str) -> str:
-        """Rename the file of a ledger that cannot be read, and return its new path."""
         ...
 
 
@@ -237,11 +236,6 @@ class FolderOnDisk:
         file.close()
         fresh.replace(path)
         return FileOnDisk(path)
-
-    def set_aside(self, name: str) -> str:
-        """Rename the file of a ledger that cannot be read, and return its new path."""
-        path = self._path(name)
-        return str(path.replace(path.with_suffix(".damaged")))
 
     def _path(self, name: str) -> Path:
         return self._folder / f"{quoted(name)}{SUFFIX}"
