@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator
 
 from steerio.broker.ledger import Ledger
-from steerio.edge.record.ledger_files import EntryPlace, LedgerFile, LedgerFolder
+from steerio.edge.record.ledger_files import EntryPlace, LedgerFile, LedgerFolder, quoted
 from steerio.errors import JournalDamaged
 
 log = logging.getLogger("steerio.broker")
@@ -57,6 +57,7 @@ class FolderInMemory:
 
     def open(self, name: str) -> FileInMemory:
         """Open or make the ledger of a client."""
+        quoted(name)  # one that is too long is refused here, too
         return self._files.setdefault(name, FileInMemory())
 
     def replace(self, name: str, entries: Iterable[tuple[int, bytes]]) -> FileInMemory:

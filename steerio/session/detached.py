@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Iterator
 from typing import Any, Protocol
 
 from steerio.client.client import Client
-from steerio.errors import UsageError
+from steerio.errors import BrokerLost, UsageError
 from steerio.model.messages import LedgerTask
 from steerio.model.showing import counted
 from steerio.session.recovered import UnknownType, task_type_of
@@ -17,6 +17,8 @@ from steerio.session.task import Task
 
 log = logging.getLogger("steerio.session")
 
+HEARD_S = 10.0
+"""Longest wait, at the end of a detached session, for the broker to have heard of its tasks."""
 KEY = "key"
 """The tag that has a task's key."""
 
@@ -99,6 +101,7 @@ async def left_and_found(session: Home) -> AsyncGenerator[None, None]:
     finally:
         await session.store.under_way_ended()
         _warn_of_unsent(session.client)
+        await _heard_by_broker(session.client)
 
 
 def _handle(session: Home, listed: LedgerTask) -> Task[Any]:
@@ -144,11 +147,6 @@ def forget(session: Home, tasks: tuple[Task[Any], ...]) -> None:
 
 
 def _warn_of_unsent(client: Client) -> None:
-    if client.waits_s and not client.lost:
-        log.warning(
-            "the broker is gone as this detached session ends: tasks submitted since are not left "
-            "to it; to have them, await session.status() before the end"
-        )
     unsent = sum(client.is_reserved(number) for number in client.sinks)
     if unsent and not client.lost:
         log.warning(
@@ -157,3 +155,15 @@ def _warn_of_unsent(client: Client) -> None:
             counted(unsent, "task"),
             "was" if unsent == 1 else "were",
         )
+
+
+async def _heard_by_broker(client: Client) -> None:
+    """Wait until the broker has heard all that was said, and so has the tasks; or say so."""
+    try:
+        await client.requests.status(HEARD_S)
+    except BrokerLost:
+        if not client.lost:
+            log.warning(
+                "the broker does not answer as this detached session ends: tasks that it has not "
+                "heard of are lost"
+            )
