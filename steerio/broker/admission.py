@@ -158,10 +158,7 @@ class Welcome:
         try:
             ledger = self._ledgers.open(message.name, number)
         except JournalDamaged as error:
-            raise UsageError(
-                f"the tasks of the earlier sessions {message.name!r} cannot be read: {error}; "
-                "move that file away to begin without them, or take another name"
-            ) from error
+            raise UsageError(f"the tasks of sessions before cannot be read: {error}") from error
         reason = f"another session has taken the name {message.name!r}"
         if returns < 0:
             ledger.begin_session()

@@ -15,9 +15,9 @@ from typing import Any
 import msgspec
 from msgspec import Struct, structs
 
-from steerio.edge.record.ledger_files import EntryPlace, LedgerFile
+from steerio.edge.record.ledger_files import EntryPlace, LedgerFile, damaged
 from steerio.edge.wire.endpoint import Frames
-from steerio.errors import JournalDamaged, UsageError
+from steerio.errors import UsageError
 from steerio.model import messages as ms
 from steerio.model.tasks import CLIENT_BITS, TaskSpec
 
@@ -137,7 +137,10 @@ class Ledger:
         self._tasks: dict[int, _NotedTask] = {}
         self._bytes = self._needed = 0
         for kind, place, body in file.entries():
-            self._read(kind, place, body)
+            try:
+                self._read(kind, place, body)
+            except (ValueError, KeyError) as error:  # of msgspec, too
+                raise damaged(file.where, place.at, f"this entry is wrong: {error}") from None
 
     def __repr__(self) -> str:
         return f"<Ledger of client {self.client_number}: {len(self._tasks)} tasks>"
@@ -341,7 +344,7 @@ class Ledger:
             case LedgerKind.TASK:
                 task: _Task = _decode(_Task, body)
                 if task.kind not in self._types:
-                    raise JournalDamaged("the ledger", place.at, "a task is of no known type")
+                    raise ValueError(f"no type has the number {task.kind}")
                 self._note(task.kind, task.message.task_id, place)
             case LedgerKind.CHANGE:
                 self._change(_decode(Change, body))
@@ -351,12 +354,11 @@ class Ledger:
                 for number in _decode(ms.ForgetTasks, body).tasks:
                     self._forget(number)
             case _:
-                raise JournalDamaged("the ledger", place.at, f"an entry is of kind {kind}")
+                raise ValueError(f"no kind has the number {kind}")
 
     def _began(self, began: _Began) -> None:
         if began.protocol != ms.PROTOCOL:
-            reason = f"another version of steerio wrote it (protocol {began.protocol})"
-            raise JournalDamaged("the ledger", 0, reason)
+            raise ValueError(f"another version of steerio wrote it, of protocol {began.protocol}")
         self.client_number, self.sessions = began.client_number, began.sessions
         self.last_task = max(self.last_task, began.last_task)
 
@@ -394,7 +396,4 @@ class Ledger:
 
 
 def _decode(kind: Any, body: bytes) -> Any:
-    try:
-        return _decoders[kind].decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise JournalDamaged("the ledger", 0, f"an entry cannot be read: {error}") from None
+    return _decoders[kind].decode(body)

@@ -22,6 +22,8 @@ class FileInMemory:
     def __init__(self) -> None:
         self._entries: list[tuple[int, bytes]] = []
 
+    where = "memory"
+
     def entries(self) -> Iterator[tuple[int, EntryPlace, bytes]]:
         """Yield all entries that were there when it was opened."""
         for at, (kind, body) in enumerate(list(self._entries)):

@@ -11,6 +11,7 @@ import contextlib
 import logging
 import mmap
 import os
+import traceback
 from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -25,7 +26,7 @@ from steerio.edge.record.frames import (
     write_frame,
     write_head,
 )
-from steerio.errors import UsageError
+from steerio.errors import JournalDamaged, UsageError
 from steerio.model.showing import short
 
 log = logging.getLogger("steerio.edge")
@@ -46,6 +47,11 @@ class EntryPlace(NamedTuple):
 
 class LedgerFile(Protocol):
     """The entries of one ledger, each of a kind, in order."""
+
+    @property
+    def where(self) -> str:
+        """Return its path, for messages."""
+        ...
 
     def entries(self) -> Iterator[tuple[int, EntryPlace, bytes]]:
         """Yield all entries that were there when it was opened."""
@@ -84,7 +90,7 @@ class FileOnDisk:
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self._path, self._length = path, 0
         self._disk = Folder(path.parent)
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
         self._descriptor = os.open(path, flags, 0o600)
@@ -101,6 +107,11 @@ class FileOnDisk:
 
     def __repr__(self) -> str:
         return f"<FileOnDisk {self._path}, {self._length} bytes>"
+
+    @property
+    def where(self) -> str:
+        """Return its path."""
+        return str(self._path)
 
     def _begin(self) -> tuple[int, int, int]:
         """Return the length of the good part, the number of the next entry, and the salt."""
@@ -124,7 +135,11 @@ class FileOnDisk:
             yield None
             return
         with mmap.mmap(self._descriptor, 0, access=mmap.ACCESS_READ) as data:
-            yield SegmentReader(data, str(self._path), last=True)
+            try:
+                yield SegmentReader(data, str(self._path), last=True)
+            except JournalDamaged as error:
+                traceback.clear_frames(error.__traceback__)  # which keep the map from being closed
+                raise damaged(self.where, error.offset, error.reason) from None
 
     def entries(self) -> Iterator[tuple[int, EntryPlace, bytes]]:
         """Yield all entries that were there when it was opened."""
@@ -167,7 +182,8 @@ class FileOnDisk:
         """Close it, and remove it if no entry is needed any more."""
         with contextlib.suppress(OSError):
             self.flush()
-        os.close(self._descriptor)
+        descriptor, self._descriptor = self._descriptor, -1
+        os.close(descriptor)
         if remove:
             self._path.unlink(missing_ok=True)
 
@@ -212,9 +228,7 @@ class FolderOnDisk:
 
     def open(self, name: str) -> FileOnDisk:
         """Open or make the ledger of a client."""
-        path = self._path(name)
-        path.parent.mkdir(mode=0o700, exist_ok=True)
-        return FileOnDisk(path)
+        return FileOnDisk(self._path(name))
 
     def replace(self, name: str, entries: Iterable[tuple[int, bytes]]) -> FileOnDisk:
         """Put a file with only these entries in the place of a client's, to be opened by others.
@@ -225,20 +239,28 @@ class FolderOnDisk:
         path = self._path(name)
         fresh = path.with_suffix(".fresh")
         fresh.unlink(missing_ok=True)
-        file = FileOnDisk(fresh)
         try:
-            for kind, body in entries:
-                file.add(kind, body)
-                file.flush()
+            file = FileOnDisk(fresh)
+            with contextlib.closing(file):
+                for kind, body in entries:
+                    file.add(kind, body)
+                    file.flush()
+            fresh.replace(path)
         except BaseException:
-            file.close(remove=True)
+            fresh.unlink(missing_ok=True)
             raise
-        file.close()
-        fresh.replace(path)
         return FileOnDisk(path)
 
     def _path(self, name: str) -> Path:
-        return self._folder / f"{quoted(name)}{SUFFIX}"
+        file = quoted(name)
+        self._folder.mkdir(mode=0o700, exist_ok=True)
+        return self._folder / f"{file}{SUFFIX}"
+
+
+def damaged(where: str, at: int, reason: str) -> JournalDamaged:
+    """Return the error that says that a ledger cannot be read, and what to do."""
+    way_out = "copy; or move it away: the next session of its name begins without its tasks"
+    return JournalDamaged(where, at, reason, way_out)
 
 
 def quoted(name: str) -> str:
