@@ -92,12 +92,16 @@ class StoreFailed(SteerioError):
 class JournalDamaged(SteerioError):
     """A journal whose file ``path`` cannot be read from byte ``offset`` on, and not by a crash."""
 
-    def __init__(self, path: str, offset: int, reason: str) -> None:
+    def __init__(self, path: str, offset: int, reason: str, way_out: str = "") -> None:
         self.path, self.offset, self.reason = path, offset, reason
         super().__init__(
             f"the journal is damaged: {path}, byte {offset}: {reason}. Restore this file from a "
-            "copy; or, to go on with the frames before, copy the folder, remove all .frames files "
-            f"behind this one, and cut it there (truncate -s {offset}, or remove it, if that is 0)"
+            + (
+                way_out
+                or "copy; or, to go on with the frames before, copy the folder, remove all .frames "
+                f"files behind this one, and cut it there (truncate -s {offset}, or remove it, if "
+                "that is 0)"
+            )
         )
 
 

@@ -19,7 +19,7 @@ from steerio.core.lifecycle import CLIENTS, Role, Word, change
 from steerio.core.records import KeptByNode
 from steerio.edge.wire.endpoint import Arrival, Way
 from steerio.edge.wire.keys import CLIENT, NODE, OBSERVER
-from steerio.errors import UsageError
+from steerio.errors import JournalDamaged, UsageError
 from steerio.model import messages as ms
 from steerio.model.objects import client_maker
 
@@ -106,7 +106,7 @@ class Welcome:
                 observes,
                 self._succession.incarnation,
                 self._before,
-                peer.ledger.last_task if peer.ledger is not None else 0,
+                *((peer.ledger.last_task, peer.ledger.sessions) if peer.ledger is not None else ()),
             )
         )
         if peer.role in CLIENTS:
@@ -120,6 +120,7 @@ class Welcome:
         """
         observes = message.observes or peer.key == OBSERVER
         detached = message.detached and not observes
+        number: int | None
         try:
             if detached:
                 number = self._take_ledger(peer, message, now)
@@ -129,8 +130,6 @@ class Welcome:
             return str(error), False
         except OSError as error:
             return f"the broker cannot note what it needs of another client: {error}", True
-        if number is None and detached:
-            return f"another session has the name {message.name!r}", True
         if number is None:
             return "tasks that this client had before are still being stopped", True
         change(peer, Word.OBSERVER_JOINS if observes else Word.CLIENT_JOINS)
@@ -143,21 +142,31 @@ class Welcome:
         )
         return "", False
 
-    def _take_ledger(self, peer: Peer, message: ms.JoinClient, now: float) -> int | None:
-        """Give a detached client its ledger, and return its number; ``None``: another has it.
+    def _take_ledger(self, peer: Peer, message: ms.JoinClient, now: float) -> int:
+        """Give a detached client its ledger, and return its number.
 
-        A client that is new takes the place of the one that has it, which may have died.
+        A client that is new takes the place of the one that has it, which may have died; one that
+        comes back that of its own old link, which may not have been missed yet.
 
         Raises:
-            UsageError: the name is too long for a file.
+            UsageError: the name is too long for a file, another session has it since, or the
+                ledger cannot be read.
             OSError: the ledger cannot be opened.
         """
-        ledger = self._ledgers.open(message.name, self._succession.next_client)
+        returns = message.returns
+        number = self._succession.next_client if returns < 0 else lambda: returns
+        try:
+            ledger = self._ledgers.open(message.name, number)
+        except JournalDamaged as error:
+            raise UsageError(f"the tasks of sessions before cannot be read: {error}") from error
+        reason = f"another session has taken the name {message.name!r}"
+        if returns < 0:
+            ledger.begin_session()
+        else:
+            ledger.check_returns(returns, message.session)
+            reason = "it has come back by another connection"
         holder = self._peers.by_number.get(ledger.peer)
         if holder is not None:
-            if message.returns >= 0:
-                return None
-            reason = f"another session has taken the name {message.name!r}"
             self._core.client_left(holder.number, reason, now)
             holder.send(ms.Refused(reason, False))
             self._peers.forget(holder)

@@ -109,8 +109,11 @@ class FromClients:
             peer.send(ms.TaskSettled.unknown(message.task_id, "lost", at, what))
             return
         if peer.ledger is not None:
-            if message.again and message.task_id in peer.ledger:
-                return  # its broker has told this one of it
+            if message.task_id in peer.ledger:  # the broker before has told this one of it
+                if not message.again:
+                    self._drop("repeated task", f"task {message.task_id} of {peer}")
+                    self._refuse_frames(message.inputs)
+                return
             peer.ledger.submitted(kind.spec, message, frames)
         self.take_task(peer.number, kind, message, frames, now)
 

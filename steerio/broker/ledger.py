@@ -1,22 +1,23 @@
 """The ledger of one detached client: its tasks that have not ended, and the results of the others.
 
 A detached client may leave, or die, and another session of its name comes back for its tasks. So
-the broker keeps each result until such a session says that it may be forgotten. The results
-themselves stay in a file, of which the ledger has the places: memory does not grow with them.
+the broker keeps each result until such a session says that it may be forgotten. The tasks and
+results themselves stay in a file, of which the ledger has the places: memory grows by little.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from enum import IntEnum
+from itertools import islice
 from typing import Any
 
 import msgspec
 from msgspec import Struct, structs
 
-from steerio.edge.record.ledger_files import EntryPlace, LedgerFile
+from steerio.edge.record.ledger_files import EntryPlace, LedgerFile, damaged
 from steerio.edge.wire.endpoint import Frames
-from steerio.errors import JournalDamaged
+from steerio.errors import UsageError
 from steerio.model import messages as ms
 from steerio.model.tasks import CLIENT_BITS, TaskSpec
 
@@ -24,6 +25,12 @@ WASTED_BYTES = 64 << 20
 """Bytes of entries that are not needed any more beyond which a file is written anew."""
 SHOWN_BYTES = 2048
 """Longer arguments are not given back with a task's handle."""
+PAGE_TASKS, PAGE_BYTES = 1_000, 16 << 20
+"""Most tasks that are listed at once, and the bytes of them and their results behind which no
+other is."""
+TASKS_LOST = 1 << 24
+"""The next broker counts tasks from a multiple of this on: a machine that stops may lose the last
+entries, and no number may be given out again. A name has 65536 brokers, then."""
 Change = ms.CancelTasks | ms.Reprioritise | ms.ReassignTasks
 
 
@@ -38,8 +45,22 @@ class LedgerKind(IntEnum):
     FORGOTTEN = 6
 
 
+class _Began(Struct, array_like=True, gc=False):
+    """A session of the name began, the ``sessions``-th; ``last_task`` is that of earlier ones."""
+
+    protocol: int
+    client_number: int
+    sessions: int
+    last_task: int
+
+
+class _Type(Struct, array_like=True, gc=False):
+    number: int
+    spec: TaskSpec
+
+
 class _Task(Struct, array_like=True, gc=False):
-    """A task as it was submitted; ``kind`` counts the types before that in the ledger."""
+    """A task as it was submitted; ``kind`` is the number of its type in the ledger."""
 
     kind: int
     message: ms.SubmitTask
@@ -65,17 +86,20 @@ class LeftTask(Struct, gc=False):
 
 
 class _NotedTask(Struct, gc=False):
-    listed: ms.LedgerTask
     submitted: EntryPlace
     kind: int
     ended: EntryPlace | None = None
     changes: dict[type, Change] | None = None
 
+    @property
+    def nbytes(self) -> int:
+        return self.submitted.length + (0 if self.ended is None else self.ended.length)
+
 
 _encode = msgspec.msgpack.Encoder().encode
 _decoders: dict[Any, Any] = {
     kind: msgspec.msgpack.Decoder(kind)
-    for kind in (int, TaskSpec, _Task, Change, _Ended, ms.ForgetTasks)
+    for kind in (_Began, _Type, _Task, Change, _Ended, ms.ForgetTasks)
 }
 
 
@@ -88,37 +112,44 @@ class Ledger:
         client_number: by which their tasks have their ids, if the file is new.
 
     Raises:
-        JournalDamaged: the file cannot be read.
+        JournalDamaged: the file cannot be read, or is of another version of steerio.
     """
 
     def __init__(self, file: LedgerFile, peer: int, client_number: int) -> None:
         self.peer = peer
         self.client_number = -1
         self.last_task = 0
-        """The number of the last task, as its client counts."""
-        self._file = file
-        self._specs: list[TaskSpec] = []
-        self._numbers: dict[TaskSpec, int] = {}
-        self._tasks: dict[int, _NotedTask] = {}
-        self._bytes = 0
-        for kind, place, body in file.entries():
-            self._read(kind, place, body)
+        """The number of the last task, as its clients count."""
+        self._load(file)
         if self.client_number < 0:
             self.client_number = client_number
-            self._add(LedgerKind.BEGAN, client_number)
+            self._begin()
+        else:
+            self.last_task |= TASKS_LOST - 1
 
-    def begin_anew(self, file: LedgerFile) -> None:
-        """Go on with an empty file: this ledger is empty."""
-        self._file, self._bytes = file, 0
-        self._specs.clear()
-        self._numbers.clear()
-        self._add(LedgerKind.BEGAN, self.client_number)
+    def _load(self, file: LedgerFile) -> None:
+        """Read a file; what it says comes in the place of all else."""
+        self._file = file
+        self.sessions = 0
+        self._types: dict[int, TaskSpec] = {}
+        self._numbers: dict[TaskSpec, int] = {}
+        self._next_type = 0
+        self._tasks: dict[int, _NotedTask] = {}
+        self._bytes = self._needed = 0
+        for kind, place, body in file.entries():
+            try:
+                self._read(kind, place, body)
+            except (ValueError, KeyError) as error:  # of msgspec, too
+                raise damaged(file.where, place.at, f"this entry is wrong: {error}") from None
 
     def __repr__(self) -> str:
         return f"<Ledger of client {self.client_number}: {len(self._tasks)} tasks>"
 
     def __contains__(self, task_id: int) -> bool:
         return task_id in self._tasks
+
+    def __len__(self) -> int:
+        return len(self._tasks)
 
     @property
     def empty(self) -> bool:
@@ -128,11 +159,33 @@ class Ledger:
     @property
     def wasteful(self) -> bool:
         """Whether most of its file is not needed any more, and that is much."""
-        needed = sum(
-            known.submitted.length + (known.ended.length if known.ended else 0)
-            for known in self._tasks.values()
-        )
-        return self._bytes - needed > max(needed, WASTED_BYTES)
+        return self._bytes - self._needed > max(self._needed, WASTED_BYTES)
+
+    @property
+    def short(self) -> bool:
+        """Whether the needed entries can be copied without keeping others waiting."""
+        return self._needed <= WASTED_BYTES
+
+    # -- sessions --------------------------------------------------------------------------------
+
+    def begin_session(self) -> None:
+        """Take in that another session of the name begins."""
+        self.sessions += 1
+        self._begin()
+
+    def check_returns(self, client_number: int, sessions: int) -> None:
+        """Take in that the client of the last session returns.
+
+        Raises:
+            UsageError: it is the one of an earlier session.
+        """
+        if client_number != self.client_number or sessions < self.sessions:
+            raise UsageError("another session has taken its name meanwhile")
+        self.sessions = sessions
+
+    def _begin(self) -> None:
+        began = _Began(ms.PROTOCOL, self.client_number, self.sessions, self.last_task)
+        self._add(LedgerKind.BEGAN, began)
 
     # -- taking in --------------------------------------------------------------------------------
 
@@ -140,10 +193,11 @@ class Ledger:
         """Take in a task."""
         number = self._numbers.get(spec)
         if number is None:
-            self._add(LedgerKind.TYPE, spec)
-            number = self._define(spec)
+            number = self._next_type
+            self._add(LedgerKind.TYPE, _Type(number, spec))
+            self._define(number, spec)
         place = self._add(LedgerKind.TASK, _Task(number, message, [memoryview(f) for f in frames]))
-        self._note(number, message, place)
+        self._note(number, message.task_id, place)
 
     def changed(self, message: Change) -> None:
         """Take in what a client wants changed about tasks."""
@@ -151,21 +205,19 @@ class Ledger:
         self._change(message)
 
     def ended(self, settled: ms.TaskSettled, frames: Frames) -> None:
-        """Take in the result of a task."""
-        known = self._tasks.get(settled.task_id)
-        if known is not None:
+        """Take in the result of a task, in the place of one that it had."""
+        if settled.task_id in self._tasks:
             entry = _Ended(settled, [memoryview(frame) for frame in frames])
-            known.ended = self._add(LedgerKind.ENDED, entry)
-            known.changes = None
+            self._end(settled.task_id, self._add(LedgerKind.ENDED, entry))
 
     def forget(self, task_ids: Sequence[int]) -> list[int]:
         """Forget the results of tasks; returns those that had ended, and are forgotten."""
-        known = [number for number in task_ids if number in self._tasks]
+        known = [number for number in dict.fromkeys(task_ids) if number in self._tasks]
         ended = [number for number in known if self._tasks[number].ended is not None]
         if ended:
             self._add(LedgerKind.FORGOTTEN, ms.ForgetTasks(ended))
         for number in ended:
-            del self._tasks[number]
+            self._forget(number)
         return ended
 
     def lose_stored(self, at: float) -> None:
@@ -188,14 +240,36 @@ class Ledger:
 
     # -- giving out -------------------------------------------------------------------------------
 
-    def listed(self) -> list[ms.LedgerTask]:
-        """Return all tasks, in the order in which they were submitted."""
-        return [known.listed for known in self._tasks.values()]
+    def page(self, start: int) -> list[ms.LedgerTask]:
+        """Return some tasks in the order in which they were submitted, from the ``start``-th on."""
+        listed: list[ms.LedgerTask] = []
+        nbytes = 0
+        for known in islice(self._tasks.values(), start, start + PAGE_TASKS):
+            listed.append(self._listed(known))
+            nbytes += known.nbytes
+            if nbytes >= PAGE_BYTES:
+                break
+        return listed
+
+    def _listed(self, known: _NotedTask) -> ms.LedgerTask:
+        entry: _Task = _decode(_Task, self._file.read(known.submitted))
+        message, spec = entry.message, self._types[known.kind]
+        return ms.LedgerTask(
+            message.task_id,
+            spec.name,
+            spec.pool,
+            message.body if not entry.frames and len(message.body) <= SHOWN_BYTES else b"",
+            message.created,
+            message.options,
+            message.tags,
+            message.cause,
+            message.because,
+        )
 
     def result(self, task_id: int) -> tuple[ms.TaskSettled, Frames] | None:
-        """Return how a task ended; ``None``: it has not."""
-        known = self._tasks[task_id]
-        if known.ended is None:
+        """Return how a task ended; ``None``: it has not, or is not known."""
+        known = self._tasks.get(task_id)
+        if known is None or known.ended is None:
             return None
         entry: _Ended = _decode(_Ended, self._file.read(known.ended))
         return entry.settled, tuple(entry.frames)
@@ -211,22 +285,34 @@ class Ledger:
         for known in list(self._tasks.values()):
             if known.ended is None:
                 entry: _Task = _decode(_Task, self._file.read(known.submitted))
-                changes = (known.changes or {}).values()
+                changes = list((known.changes or {}).values())
                 again = structs.replace(entry.message, again=True)
-                spec = self._specs[known.kind]
-                yield LeftTask(known.kind, spec, again, tuple(entry.frames), list(changes))
+                spec = self._types[known.kind]
+                yield LeftTask(known.kind, spec, again, tuple(entry.frames), changes)
+
+    # -- its file --------------------------------------------------------------------------------
 
     def needed(self) -> Iterator[tuple[int, bytes]]:
         """Yield the entries that are still needed, to replace all."""
-        yield LedgerKind.BEGAN, _encode(self.client_number)
-        for spec in self._specs:
-            yield LedgerKind.TYPE, _encode(spec)
+        began = _Began(ms.PROTOCOL, self.client_number, self.sessions, self.last_task)
+        yield LedgerKind.BEGAN, _encode(began)
+        for number in sorted({known.kind for known in self._tasks.values()}):
+            yield LedgerKind.TYPE, _encode(_Type(number, self._types[number]))
         for known in self._tasks.values():
             yield LedgerKind.TASK, self._file.read(known.submitted)
             for change in (known.changes or {}).values():
                 yield LedgerKind.CHANGE, _encode(change)
             if known.ended is not None:
                 yield LedgerKind.ENDED, self._file.read(known.ended)
+
+    def go_on_in(self, file: LedgerFile) -> None:
+        """Go on in another file, which has all entries that are needed."""
+        self._file.close()
+        self._load(file)
+
+    def bear_waste(self) -> None:
+        """Take in that the file cannot be written anew: that is tried after much more waste."""
+        self._bytes = self._needed
 
     def flush(self) -> None:
         """Hand all entries to the system.
@@ -251,45 +337,51 @@ class Ledger:
         self._bytes += place.length
         match kind:
             case LedgerKind.BEGAN:
-                self.client_number = _decode(int, body)
+                self._began(_decode(_Began, body))
             case LedgerKind.TYPE:
-                self._define(_decode(TaskSpec, body))
+                named: _Type = _decode(_Type, body)
+                self._define(named.number, named.spec)
             case LedgerKind.TASK:
                 task: _Task = _decode(_Task, body)
-                self._note(task.kind, task.message, place)
+                if task.kind not in self._types:
+                    raise ValueError(f"no type has the number {task.kind}")
+                self._note(task.kind, task.message.task_id, place)
             case LedgerKind.CHANGE:
                 self._change(_decode(Change, body))
             case LedgerKind.ENDED:
-                known = self._tasks.get(_decode(_Ended, body).settled.task_id)
-                if known is not None:
-                    known.ended, known.changes = place, None
+                self._end(_decode(_Ended, body).settled.task_id, place)
             case LedgerKind.FORGOTTEN:
                 for number in _decode(ms.ForgetTasks, body).tasks:
-                    self._tasks.pop(number, None)
+                    self._forget(number)
             case _:
-                raise JournalDamaged("the ledger", place.at, f"an entry is of kind {kind}")
+                raise ValueError(f"no kind has the number {kind}")
 
-    def _define(self, spec: TaskSpec) -> int:
-        number = self._numbers[spec] = len(self._specs)
-        self._specs.append(spec)
-        return number
+    def _began(self, began: _Began) -> None:
+        if began.protocol != ms.PROTOCOL:
+            raise ValueError(f"another version of steerio wrote it, of protocol {began.protocol}")
+        self.client_number, self.sessions = began.client_number, began.sessions
+        self.last_task = max(self.last_task, began.last_task)
 
-    def _note(self, number: int, message: ms.SubmitTask, place: EntryPlace) -> None:
-        spec, body = self._specs[number], message.body
-        listed = ms.LedgerTask(
-            message.task_id,
-            spec.name,
-            spec.pool,
-            body if not message.frames and len(body) <= SHOWN_BYTES else b"",
-            message.created,
-            message.options,
-            message.tags,
-            message.cause,
-            message.because,
-        )
-        self._tasks[message.task_id] = _NotedTask(listed, place, number)
-        counted = message.task_id & ((1 << CLIENT_BITS) - 1)
-        self.last_task = max(self.last_task, counted)
+    def _define(self, number: int, spec: TaskSpec) -> None:
+        self._types[number], self._numbers[spec] = spec, number
+        self._next_type = max(self._next_type, number + 1)
+
+    def _note(self, kind: int, task_id: int, place: EntryPlace) -> None:
+        self._tasks[task_id] = _NotedTask(place, kind)
+        self._needed += place.length
+        self.last_task = max(self.last_task, task_id & ((1 << CLIENT_BITS) - 1))
+
+    def _end(self, task_id: int, place: EntryPlace) -> None:
+        known = self._tasks.get(task_id)
+        if known is not None:
+            self._needed -= known.nbytes
+            known.ended, known.changes = place, None
+            self._needed += known.nbytes
+
+    def _forget(self, task_id: int) -> None:
+        known = self._tasks.pop(task_id, None)
+        if known is not None:
+            self._needed -= known.nbytes
 
     def _change(self, message: Change) -> None:
         each: list[tuple[int, Change]]
@@ -304,7 +396,4 @@ class Ledger:
 
 
 def _decode(kind: Any, body: bytes) -> Any:
-    try:
-        return _decoders[kind].decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise JournalDamaged("the ledger", 0, f"an entry cannot be read: {error}") from None
+    return _decoders[kind].decode(body)

@@ -18,9 +18,6 @@ from steerio.model.showing import counted
 
 log = logging.getLogger("steerio.broker")
 
-LISTED_AT_ONCE = 1_000
-"""Most tasks that one message lists."""
-
 
 class FromDetached:
     """Takes in messages about ledgers.
@@ -42,23 +39,34 @@ class FromDetached:
         self._take_task = take_task
         self.by_kind: Intakes = {
             (Role.CLIENT, ms.AskLedger): self._tell,
+            (Role.CLIENT, ms.AskResults): self._give_results,
             (Role.CLIENT, ms.ForgetTasks): self._forget,
         }
 
     def _tell(self, peer: Peer, message: ms.AskLedger, _: Frames, now: float) -> int:
         del now
-        ledger = peer.ledger
-        listed = [] if ledger is None else ledger.listed()
-        for start in range(0, max(len(listed), 1), LISTED_AT_ONCE):
-            some = listed[start : start + LISTED_AT_ONCE]
-            more = start + len(some) < len(listed)
-            peer.send(ms.LedgerTasks(message.request, some, more))
-            for each in some:
-                result = None if ledger is None else ledger.result(each.task_id)
-                if result is not None:
-                    peer.send(*result)
-        self._core.give_again(peer.number, [each.task_id for each in listed])
-        return len(listed)
+        if peer.ledger is None:
+            peer.send(ms.LedgerTasks(message.request, [], False))
+            return 0
+        start = max(0, message.start)
+        some = peer.ledger.page(start)
+        more = start + len(some) < len(peer.ledger)
+        peer.send(ms.LedgerTasks(message.request, some, more))
+        self._send_results(peer, peer.ledger, [each.task_id for each in some])
+        return 2 * len(some)
+
+    def _give_results(self, peer: Peer, message: ms.AskResults, _: Frames, now: float) -> int:
+        del now
+        if peer.ledger is not None:
+            self._send_results(peer, peer.ledger, message.tasks)
+        return len(message.tasks)
+
+    def _send_results(self, peer: Peer, ledger: Ledger, numbers: list[int]) -> None:
+        for number in dict.fromkeys(numbers):
+            result = ledger.result(number)
+            if result is not None:
+                self._core.give_again(peer.number, number)
+                peer.send(*result)
 
     def _forget(self, peer: Peer, message: ms.ForgetTasks, _: Frames, now: float) -> int:
         del now
@@ -84,7 +92,10 @@ class FromDetached:
                 if settled.stored is not None:
                     self._core.keep_result(ledger.peer, settled.task_id, settled.stored)
             self._core.client_left(ledger.peer, "it is away as another broker begins", now)
-            log.warning("%s of the detached client %r go on", counted(count, "task"), name)
+            if count:
+                verb = "goes" if count == 1 else "go"
+                tasks = counted(count, "task")
+                log.warning("%s of the detached client %r %s on", tasks, name, verb)
 
     def _submit_again(self, ledger: Ledger, now: float) -> int:
         count, client = 0, ledger.peer

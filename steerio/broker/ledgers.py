@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator
 
 from steerio.broker.ledger import Ledger
-from steerio.edge.record.ledger_files import EntryPlace, LedgerFile, LedgerFolder
+from steerio.edge.record.ledger_files import EntryPlace, LedgerFile, LedgerFolder, quoted
 from steerio.errors import JournalDamaged
 
 log = logging.getLogger("steerio.broker")
@@ -21,6 +21,8 @@ class FileInMemory:
 
     def __init__(self) -> None:
         self._entries: list[tuple[int, bytes]] = []
+
+    where = "memory"
 
     def entries(self) -> Iterator[tuple[int, EntryPlace, bytes]]:
         """Yield all entries that were there when it was opened."""
@@ -57,6 +59,7 @@ class FolderInMemory:
 
     def open(self, name: str) -> FileInMemory:
         """Open or make the ledger of a client."""
+        quoted(name)  # one that is too long is refused here, too
         return self._files.setdefault(name, FileInMemory())
 
     def replace(self, name: str, entries: Iterable[tuple[int, bytes]]) -> FileInMemory:
@@ -65,11 +68,6 @@ class FolderInMemory:
         for entry in entries:
             file.add(*entry)
         return file
-
-    def set_aside(self, name: str) -> str:
-        """Forget the file of a ledger."""
-        del self._files[name]
-        return "nowhere"
 
 
 class Ledgers:
@@ -96,40 +94,50 @@ class Ledgers:
 
         Raises:
             UsageError: the name is too long for a file.
+            JournalDamaged: the file cannot be read.
             OSError: the file cannot be opened.
         """
         ledger = self._by_name.get(name)
         if ledger is None:
-            file = self._folder.open(name)
-            ledger = self._add(name, Ledger(file, self._next_number(), next_client()))
+            ledger = self._opened(self._folder.open(name), next_client)
+            self._add(name, ledger)
         return ledger
 
-    def _add(self, name: str, ledger: Ledger) -> Ledger:
+    def _opened(self, file: LedgerFile, next_client: Callable[[], int]) -> Ledger:
+        try:
+            return Ledger(file, self._next_number(), next_client())
+        except BaseException:
+            file.close()
+            raise
+
+    def _add(self, name: str, ledger: Ledger) -> None:
         self._by_name[name] = self.by_peer[ledger.peer] = ledger
-        return ledger
 
     def flush(self) -> None:
         """Hand all entries to the system; on a full disk they wait in memory for room."""
-        try:
-            for ledger in self.by_peer.values():
+        failed: OSError | None = None
+        for ledger in self.by_peer.values():
+            try:
                 ledger.flush()
-            self._told = False
-        except OSError as error:
-            if not self._told:
-                log.warning("the tasks of detached clients cannot be written down: %s", error)
-            self._told = True
+            except OSError as error:
+                failed = error
+        if failed is not None and not self._told:
+            log.warning("the tasks of detached clients cannot be written down: %s", failed)
+        self._told = failed is not None
 
     def forget(self, name: str, ledger: Ledger, task_ids: list[int]) -> list[int]:
-        """Forget the results of tasks; returns those that had ended, and are forgotten.
-
-        Raises:
-            OSError: the file is to be written anew, and cannot be.
-        """
+        """Forget the results of tasks; returns those that had ended, and are forgotten."""
         forgotten = ledger.forget(task_ids)
-        if ledger.empty and ledger.wasteful:
-            ledger.close()
-            ledger.begin_anew(self._folder.open(name))
+        if ledger.wasteful and ledger.short:
+            self._shorten(name, ledger)
         return forgotten
+
+    def _shorten(self, name: str, ledger: Ledger) -> None:
+        try:
+            ledger.go_on_in(self._folder.replace(name, ledger.needed()))
+        except OSError as error:
+            ledger.bear_waste()
+            log.warning("the ledger of the detached client %r stays long: %s", name, error)
 
     def remove(self, name: str) -> None:
         """Remove a ledger that is empty, and whose client has left."""
@@ -147,28 +155,20 @@ class Ledgers:
     # -- those of an earlier broker ----------------------------------------------------------------
 
     def take_up(self) -> dict[str, Ledger]:
-        """Open the ledgers of the broker before, each without entries that are not needed."""
+        """Open the ledgers of the broker before, each without entries that are not needed.
+
+        One that cannot be read stays as it is: `open` raises for it.
+        """
         for name in self._folder.names():
             try:
-                self._take_up(name)
+                ledger = self._opened(self._folder.open(name), lambda: -1)
             except (JournalDamaged, OSError) as error:
                 log.error("the ledger of the detached client %r cannot be read: %s", name, error)
-                if isinstance(error, JournalDamaged):
-                    log.error("it is set aside, as %s", self._folder.set_aside(name))
-        return dict(self._by_name)
-
-    def _take_up(self, name: str) -> None:
-        file: LedgerFile = self._folder.open(name)
-        try:
-            ledger = Ledger(file, self._next_number(), -1)
-            shorter = self._folder.replace(name, ledger.needed()) if ledger.wasteful else None
-        except BaseException:
-            file.close()
-            raise
-        if ledger.empty:
-            ledger.close()
-        elif shorter is None:
+                continue
+            if ledger.empty:
+                ledger.close()
+                continue
+            if ledger.wasteful:
+                self._shorten(name, ledger)
             self._add(name, ledger)
-        else:
-            file.close()
-            self._add(name, Ledger(shorter, ledger.peer, -1))
+        return dict(self._by_name)

@@ -20,7 +20,7 @@ from steerio.client.client_tasks import ClientTasks
 from steerio.client.coming_back import ComingBack, Finder
 from steerio.client.joining import Joining
 from steerio.client.line import Line, Recording
-from steerio.client.requests import NO_REQUEST, ClientRequests
+from steerio.client.requests import ClientRequests
 from steerio.client.subscriptions import ClientWatch
 from steerio.edge.wire.endpoint import Frames, LinkEndpoint
 from steerio.model import messages as ms
@@ -28,6 +28,9 @@ from steerio.model.objects import client_maker
 from steerio.model.settings import Settings
 from steerio.model.showing import counted
 from steerio.model.tasks import EndedAs
+
+LEFT = "this session was closed, and its tasks go on"
+"""Why the tasks of a detached session are lost to it when it ends."""
 
 
 class Client(ClientTasks):
@@ -62,6 +65,7 @@ class Client(ClientTasks):
         self.requests = ClientRequests(self._line, self._loop)
         self.watch = ClientWatch(self._line, self._loop)
         self._joining = Joining(self._line, self._loop)
+        self._request = ms.JoinClient(ms.PROTOCOL, "")
         self._incarnation = 0
         self._coming_back: ComingBack | None = None
         if finder is not None:
@@ -99,7 +103,8 @@ class Client(ClientTasks):
         self.name = name
         request = ms.JoinClient(ms.PROTOCOL, name, worker, observes, detached=detached)
         accepted = await self._joining.ask(request, timeout_s)
-        self._request = structs.replace(request, returns=accepted.number)
+        self._request = structs.replace(request, returns=accepted.number, session=accepted.session)
+        self._detached = detached
         self._line.observes = accepted.observes
         if not accepted.incarnation:
             self._coming_back = None
@@ -150,8 +155,8 @@ class Client(ClientTasks):
         if not self._line.lost and self._number >= 0:
             self.say(ms.Leave())
         self._line.flush_last()
-        if self._request.detached:
-            self._lose("this session was closed, and its tasks go on", "lost")
+        if self._detached:
+            self._lose(LEFT, "lost")
         else:
             self._lose("this session was closed", "cancelled")
         self._line.close()
@@ -265,8 +270,6 @@ class Client(ClientTasks):
         self.objects.restate()
         self.requests.restate(afresh=another)
         await self._submit_again()
-        if self._request.detached:  # for the results of those that ended meanwhile
-            self.say(ms.AskLedger(NO_REQUEST))
 
     def _lose_joining(self, reason: str) -> None:
         self._joining.lose(reason)
@@ -282,7 +285,8 @@ class Client(ClientTasks):
             self._outstanding.clear()
         self.objects.lose(reason)
         sinks, self.sinks = self.sinks, {}
-        why = reason if ended_as == "cancelled" else f"the broker is gone: {reason}"
+        closed = ended_as == "cancelled" or reason == LEFT
+        why = reason if closed else f"the broker is gone: {reason}"
         for number, sink in sinks.items():
             news = ms.TaskSettled.unknown(number, ended_as, self._clock(), why)
             try:

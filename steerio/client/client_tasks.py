@@ -29,6 +29,8 @@ INCARNATIONS = 1024
 """Incarnations of one run whose tasks have numbers of their own, a billion each."""
 CANCELLED_IN_MESSAGE = 100
 """Most tasks that one message cancels: the broker takes in many messages in one step."""
+ASKED_IN_MESSAGE = 1_000
+"""Most tasks for whose results one message asks."""
 AGAIN_AT_ONCE = 10_000
 """Tasks that are submitted again before other callbacks of the loop have their turn."""
 
@@ -60,6 +62,8 @@ class ClientTasks:
         self._clock = clock
         self._number = -1
         self._counter = 0
+        self._detached = False
+        """Whether its tasks go on when it leaves."""
         self._types = KnownTypes(self.say)
         self._reserved: dict[int, list[ms.ToBroker]] = {}
         """Tasks that are not submitted yet, and the messages to send of each after it is."""
@@ -80,6 +84,12 @@ class ClientTasks:
     def last_id(self) -> int:
         """The id of the task that was submitted last: later tasks have higher ids."""
         return task_id(self._number, self._counter)
+
+    def find(self, number: int, sink: Sink) -> None:
+        """Have a task of an earlier detached client of this name tell its news to a sink."""
+        self.sinks[number] = sink
+        if self._outstanding is not None:
+            self._outstanding.found(number)
 
     def count_from(self, incarnation: int) -> None:
         """Number tasks from a number on that no earlier incarnation of a run has reached."""
@@ -177,7 +187,9 @@ class ClientTasks:
             for number in [n for n in dict.fromkeys(numbers) if n in self._reserved]:
                 self.give_up(number, "cancelled", reason)
         if self._outstanding is not None:
-            self._outstanding.cancelled(numbers, reason, queued_only=queued_only)
+            # the end of a detached client's task is the broker's to tell: it keeps that
+            changes = queued_only or self._detached
+            self._outstanding.cancelled(numbers, reason, queued_only=queued_only, changes=changes)
         for start in range(0, len(numbers), CANCELLED_IN_MESSAGE):
             some = numbers[start : start + CANCELLED_IN_MESSAGE]
             self.say(ms.CancelTasks(some, reason, queued_only))
@@ -291,5 +303,11 @@ class ClientTasks:
             count += 1
             if not count % AGAIN_AT_ONCE:
                 await asyncio.sleep(0)
+        for change in self._outstanding.changes_of_found():
+            self.say(change)
         if count:
             log.warning("%s submitted again", counted(count, "task"))
+        if self._detached:  # those that ended meanwhile are not tried again
+            asked = [number for number in self.sinks if number not in self._reserved]
+            for start in range(0, len(asked), ASKED_IN_MESSAGE):
+                self.say(ms.AskResults(asked[start : start + ASKED_IN_MESSAGE]))

@@ -43,6 +43,8 @@ class Outstanding:
     def __init__(self) -> None:
         self._tasks: dict[int, OutstandingTask] = {}
         self._cancelled: dict[int, str] = {}
+        self._found: dict[int, dict[type, Change]] = {}
+        """Tasks of earlier detached clients of this name, with the last messages about each."""
         """Those of them that the client wants cancelled, and why."""
 
     def __repr__(self) -> str:
@@ -55,19 +57,37 @@ class Outstanding:
         """Take in a task; its frames are copied if they may be changed later."""
         self._tasks[message.task_id] = OutstandingTask(message, snapshot(frames), spec)
 
+    def found(self, number: int) -> None:
+        """Take in a task of an earlier client, which the broker keeps an account of itself."""
+        self._found[number] = {}
+
+    def changes_of_found(self) -> list[Change]:
+        """Return the last messages about tasks that were found."""
+        return [change for changes in self._found.values() for change in changes.values()]
+
     def ended(self, number: int) -> None:
         """Take in that a task has ended."""
+        if self._found:
+            self._found.pop(number, None)
         if self._tasks.pop(number, None) is not None and self._cancelled:
             self._cancelled.pop(number, None)
 
-    def cancelled(self, numbers: Iterable[int], reason: str, *, queued_only: bool) -> None:
-        """Take in that tasks are to be cancelled, or only not to be tried again."""
+    def cancelled(
+        self, numbers: Iterable[int], reason: str, *, queued_only: bool, changes: bool
+    ) -> None:
+        """Take in that tasks are to be cancelled, or only not to be tried again.
+
+        Args:
+            numbers: of the tasks.
+            reason: why.
+            queued_only: whether they are only not to be tried again.
+            changes: whether another broker has to be told of the tasks nevertheless.
+        """
         for number in numbers:
-            if number in self._tasks:
-                if queued_only:
-                    self._change(number, ms.CancelTasks([number], reason, True))
-                else:
-                    self._cancelled[number] = reason
+            if changes:
+                self._change(number, ms.CancelTasks([number], reason, queued_only))
+            elif number in self._tasks:
+                self._cancelled[number] = reason
 
     def ranked(self, changes: dict[int, float]) -> None:
         """Take in new priorities."""
@@ -107,8 +127,11 @@ class Outstanding:
         """Forget all: no other broker will be told."""
         self._tasks.clear()
         self._cancelled.clear()
+        self._found.clear()
 
     def _change(self, number: int, change: Change) -> None:
         task = self._tasks.get(number)
         if task is not None:
             task.changes = {**(task.changes or {}), type(change): change}
+        elif number in self._found:
+            self._found[number][type(change)] = change

@@ -6,7 +6,7 @@ Each request has a number of its own, which its answer or its news repeat.
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from typing import Any, assert_never
 
@@ -18,10 +18,10 @@ from steerio.errors import BrokerLost
 from steerio.model import messages as ms
 from steerio.model.moving import How
 
-NO_REQUEST = 0
-"""The number of a request whose answer nothing waits for."""
 LEDGER_S = 60.0
 """Longest wait for the next part of a ledger."""
+FORGOTTEN_AGAIN = 100_000
+"""Most tasks that another broker is told again to forget, of which the last may not have heard."""
 
 
 Question = (
@@ -58,8 +58,9 @@ class ClientRequests:
         self._requests = 0
         self._answers: dict[int, tuple[asyncio.Future[Any], ms.ToBroker]] = {}
         """The waits for an answer, each with its question."""
-        self._ledger: Callable[[list[ms.LedgerTask]], None] | None = None
+        self._take_tasks: Callable[[list[ms.LedgerTask]], None] | None = None
         """Takes in the tasks of the ledger, part by part, while that is asked for."""
+        self._forgotten: deque[int] = deque(maxlen=FORGOTTEN_AGAIN)
         self._moves: dict[int, _AskedMove] = {}
         """The moves of which more news may come."""
         self._moved: Counter[tuple[str, str]] = Counter()
@@ -192,19 +193,16 @@ class ClientRequests:
         Raises:
             BrokerLost: the broker ended, or did not answer in time.
         """
+        self._take_tasks, count, more = take, 0, True
         try:
-            async with asyncio.timeout(LEDGER_S) as bound:
-
-                def take_part(tasks: list[ms.LedgerTask]) -> None:
-                    bound.reschedule(self._loop.time() + LEDGER_S)
-                    take(tasks)
-
-                self._ledger = take_part
-                await self._answer_to(ms.AskLedger(self._new_request()))
+            while more:
+                async with asyncio.timeout(LEDGER_S):
+                    part = await self._answer_to(ms.AskLedger(self._new_request(), count))
+                count, more = count + len(part.tasks), part.more
         except TimeoutError:
             raise BrokerLost(f"no answer from the broker within {LEDGER_S:g} s") from None
         finally:
-            self._ledger = None
+            self._take_tasks = None
 
     def forget(self, tasks: list[int]) -> None:
         """Have the results of a detached client's tasks forgotten.
@@ -215,6 +213,7 @@ class ClientRequests:
         if self._line.lost:
             raise BrokerLost(self._line.lost)
         self._line.send(ms.ForgetTasks(tasks))
+        self._forgotten.extend(tasks)
 
     async def _answer_to(self, message: Question) -> Any:
         if self._line.lost:
@@ -239,10 +238,9 @@ class ClientRequests:
 
     def ledger_told(self, message: ms.LedgerTasks) -> None:
         """Take in a part of the ledger, if that was asked for."""
-        if message.request in self._answers and self._ledger is not None:
-            self._ledger(message.tasks)
-            if not message.more:
-                self.answered(message)
+        if message.request in self._answers and self._take_tasks is not None:
+            self._take_tasks(message.tasks)
+            self.answered(message)
 
     def answered(
         self, answer: ms.Status | ms.TaskReason | ms.NodeNews | ms.LedgerTasks | ms.PauseNews
@@ -282,6 +280,8 @@ class ClientRequests:
         """
         for _, question in self._answers.values():
             self._line.send(question)
+        if self._forgotten:
+            self._line.send(ms.ForgetTasks(list(self._forgotten)))
         for (source, target), count in list(self._moved.items()) if afresh else ():
             moved = count - self._moved[target, source]
             if moved > 0:

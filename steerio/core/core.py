@@ -504,9 +504,9 @@ class Core(ShownState):
         """A detached client's task ended with this value under an earlier broker."""
         kept_results.keep(self.cluster, client, task_id, stored)
 
-    def give_again(self, client: int, task_ids: Iterable[int]) -> None:
-        """A detached client is back, and is given the results of these tasks again."""
-        kept_results.give_again(self.cluster, client, task_ids)
+    def give_again(self, client: int, task_id: int) -> None:
+        """A detached client is back, and is given the result of a task again."""
+        kept_results.give_again(self.cluster, client, task_id)
 
     def forget_results(self, client: int, task_ids: Iterable[int]) -> None:
         """A detached client will not ask for the results of these tasks again."""

@@ -20,12 +20,11 @@ def keep(cluster: Cluster, peer: int, task_id: int, stored: StoredObject) -> Non
         cluster.holdings.hold(stored, ("ledger", peer))
 
 
-def give_again(cluster: Cluster, peer: int, task_ids: Iterable[int]) -> None:
-    """A client that has come back holds the values of these tasks until it has read them."""
-    results = cluster.clients[peer].results
-    for task_id in task_ids:
-        if (stored := results.get(task_id)) is not None:
-            cluster.holdings.hold(stored, ("client", peer))
+def give_again(cluster: Cluster, peer: int, task_id: int) -> None:
+    """A client that has come back holds the value of a task until it has read it."""
+    stored = cluster.clients[peer].results.get(task_id)
+    if stored is not None:
+        cluster.holdings.hold(stored, ("client", peer))
 
 
 def forget(cluster: Cluster, peer: int, task_ids: Iterable[int]) -> None:

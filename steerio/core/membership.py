@@ -191,6 +191,7 @@ def look_client(cluster: Cluster, peer: int, now: float) -> None:
         return
     away_s = cluster.settings.away_s
     if now >= client.heard + away_s:
+        client.watched = False  # until it is back
         client_left(cluster, peer, f"silent for {away_s:g} s", now)
         why = f"the broker gave this client up, which had been silent for {away_s:g} s"
         cluster.effects.append(Expel(peer, why))

@@ -27,9 +27,11 @@ def sweep_later(cluster: Cluster, makers: list[str], now: float) -> None:
 
 
 def sweep(cluster: Cluster, about: int, now: float) -> None:
-    """Sweep after those makers that went out of sight first, unless their nodes are back."""
+    """Sweep after those makers that went out of sight first, unless they are back."""
     del about, now
-    there = cluster.roster.workers
+    there = cluster.roster.workers.keys() | {
+        client.maker for client in cluster.clients.values() if not client.away
+    }
     makers = [maker for maker in cluster.out_of_sight.popleft() if maker not in there]
     if makers:
         cluster.swept.update(makers)

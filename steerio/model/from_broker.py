@@ -23,7 +23,8 @@ class Accepted(Struct, frozen=True, gc=False, array_like=True, tag=50):
     ``settings`` are those of the broker, and yours from now on. A client that ``observes`` may send
     `messages.FromObserver` only. ``incarnation`` is the broker's (0: no other will take its place),
     and ``events`` the number of the last event before its own. ``tasks`` is the number of the last
-    task that a detached client has submitted, so far.
+    task that a detached client has submitted, so far, and ``session`` your number among those of
+    your name.
     """
 
     number: int
@@ -34,6 +35,7 @@ class Accepted(Struct, frozen=True, gc=False, array_like=True, tag=50):
     incarnation: int = 0
     events: int = 0
     tasks: int = 0
+    session: int = 0
 
 
 class Refused(Struct, frozen=True, gc=False, array_like=True, tag=51):
@@ -106,7 +108,7 @@ class LedgerTask(Struct, frozen=True, gc=False, array_like=True):
 
 
 class LedgerTasks(Struct, frozen=True, gc=False, array_like=True, tag=69):
-    """Tasks of your ledger, as you asked; ``more``: others follow.
+    """Tasks of your ledger, as you asked; ``more``: there are others behind them.
 
     The results of those of them that have ended come behind this.
     """

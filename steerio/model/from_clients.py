@@ -23,7 +23,7 @@ class JoinClient(Struct, frozen=True, gc=False, array_like=True, tag=1):
     ``name:pid``. With ``observes`` it only looks on; a client with the key of observers does in any
     case. ``returns`` is the number that it had, if it was in before and comes back: its tasks have
     their ids by it. If it is ``detached`` its tasks go on when it leaves, and the next client that
-    joins so under this name takes its place.
+    joins so under this name takes its place; ``session`` is the number that it had among these.
     """
 
     protocol: int
@@ -32,6 +32,7 @@ class JoinClient(Struct, frozen=True, gc=False, array_like=True, tag=1):
     observes: bool = False
     returns: int = -1
     detached: bool = False
+    session: int = 0
 
 
 class DefineTask(Struct, frozen=True, gc=False, array_like=True, tag=2):
@@ -94,9 +95,19 @@ class AskResume(Struct, frozen=True, gc=False, array_like=True, tag=27):
 
 
 class AskLedger(Struct, frozen=True, gc=False, array_like=True, tag=24):
-    """Tell me, a detached client, all tasks of my ledger, and the results of those that ended."""
+    """Tell me, a detached client, tasks of my ledger, and the results of those that ended.
+
+    ``start`` is the place of the first, in the order in which they were submitted.
+    """
 
     request: int
+    start: int
+
+
+class AskResults(Struct, frozen=True, gc=False, array_like=True, tag=29):
+    """Tell me the results of these tasks of my ledger, as far as they have ended: I am back."""
+
+    tasks: list[int]
 
 
 class ForgetTasks(Struct, frozen=True, gc=False, array_like=True, tag=25):

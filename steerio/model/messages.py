@@ -45,6 +45,7 @@ from steerio.model.from_clients import AskDrain as AskDrain
 from steerio.model.from_clients import AskLedger as AskLedger
 from steerio.model.from_clients import AskMove as AskMove
 from steerio.model.from_clients import AskPause as AskPause
+from steerio.model.from_clients import AskResults as AskResults
 from steerio.model.from_clients import AskResume as AskResume
 from steerio.model.from_clients import AskStatus as AskStatus
 from steerio.model.from_clients import AskUndrain as AskUndrain
@@ -121,6 +122,7 @@ FromClient = (
     | AskPause
     | AskResume
     | AskLedger
+    | AskResults
     | ForgetTasks
     | StopBroker
     | Beat

@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Iterator
 from typing import Any, Protocol
 
 from steerio.client.client import Client
-from steerio.errors import UsageError
+from steerio.errors import BrokerLost, UsageError
 from steerio.model.messages import LedgerTask
 from steerio.model.showing import counted
 from steerio.session.recovered import UnknownType, task_type_of
@@ -17,6 +17,8 @@ from steerio.session.task import Task
 
 log = logging.getLogger("steerio.session")
 
+HEARD_S = 10.0
+"""Longest wait, at the end of a detached session, for the broker to have heard of its tasks."""
 KEY = "key"
 """The tag that has a task's key."""
 
@@ -89,7 +91,7 @@ async def left_and_found(session: Home) -> AsyncGenerator[None, None]:
     def take(listed: list[LedgerTask]) -> None:
         for each in listed:
             task = _handle(session, each)
-            session.client.sinks[task.id] = task
+            session.client.find(task.id, task)
             session.earlier.add(task)
 
     session.detached = True
@@ -99,6 +101,7 @@ async def left_and_found(session: Home) -> AsyncGenerator[None, None]:
     finally:
         await session.store.under_way_ended()
         _warn_of_unsent(session.client)
+        await _heard_by_broker(session.client)
 
 
 def _handle(session: Home, listed: LedgerTask) -> Task[Any]:
@@ -152,3 +155,15 @@ def _warn_of_unsent(client: Client) -> None:
             counted(unsent, "task"),
             "was" if unsent == 1 else "were",
         )
+
+
+async def _heard_by_broker(client: Client) -> None:
+    """Wait until the broker has heard all that was said, and so has the tasks; or say so."""
+    try:
+        await client.requests.status(HEARD_S)
+    except BrokerLost:
+        if not client.lost:
+            log.warning(
+                "the broker does not answer as this detached session ends: tasks that it has not "
+                "heard of are lost"
+            )

@@ -83,6 +83,8 @@ class Cluster:
         self.workers: dict[str, Worker] = {}
         self.nodes: list[Node] = []
         self.clients: list[Client] = []
+        self.away: list[Client] = []
+        """The detached clients that are away."""
         self.late: list[Word] = []
         self.always: dict[int, TypeRecord] = {}
         """Task types that somebody knows all the time."""
@@ -109,14 +111,29 @@ class Cluster:
 
     # -- clients ----------------------------------------------------------------------------
 
-    def client_joins(self, watched: bool) -> None:
+    def client_joins(self, watched: bool, detached: bool = False) -> None:
         """Let a client join."""
-        client = Client(self._peer(), watched)
+        self._lets_in(Client(self._peer(), watched, detached))
+
+    def client_returns(self, client: Client) -> None:
+        """Let a detached client come back that was away."""
+        self.away.remove(client)
+        client.member = client.beats = True
+        self._lets_in(client)
+
+    def _lets_in(self, client: Client) -> None:
         self.clients.append(client)
         name = f"client-{client.peer}"
-        self.core.client_joined(client.peer, name, watched, self.now, maker=name)
+        self.core.client_joined(
+            client.peer, name, client.watched, self.now, name, detached=client.detached
+        )
         for number, spec in enumerate(SPECS):
             self.core.define(client.peer, number, spec)
+
+    def is_in(self, client: Client) -> bool:
+        """Say whether a client may speak: one that was lost would not be heard."""
+        known = self.core.clients.get(client.peer)
+        return known is not None and not known.away
 
     def says_what_cannot_be_read(self, worker: Worker, times: int) -> None:
         """Let a worker say something that the broker cannot read, so many times."""
@@ -132,7 +149,7 @@ class Cluster:
 
     def ships(self, client: Client, options: TaskOptions, again: bool) -> None:
         """Let a client submit a function by value, the same as last time or another."""
-        if client.peer not in self.core.clients:  # it was lost, and would be dropped
+        if not self.is_in(client):  # it was lost, and would be dropped
             return
         known = self.core.clients[client.peer].types
         self._shipped += not again
@@ -143,7 +160,7 @@ class Cluster:
 
     def forgets(self, client: Client, which: int) -> None:
         """Let a client forget a function by value, if it knows any, and one that it does not."""
-        if client.peer not in self.core.clients:
+        if not self.is_in(client):
             return
         known = self.core.clients[client.peer].types
         shipped = [number for number in known if number >= len(SPECS)]
@@ -159,7 +176,7 @@ class Cluster:
         number: int = 0,
     ) -> None:
         """Submit a task, as the broker does."""
-        if client.peer not in self.core.clients:
+        if not self.is_in(client):
             return
         number = number or len(self.books) + 1
         record = TaskRecord(
@@ -182,7 +199,7 @@ class Cluster:
 
     def claims(self, client: Client, kind: TypeRecord, options: TaskOptions, place: int) -> None:
         """Let a client submit a task again that an earlier broker had."""
-        if client.peer in self.core.clients:
+        if self.is_in(client):
             number = self.unclaimed.pop(place)
             self.submit(client, kind, options, number=number)
 
@@ -223,7 +240,7 @@ class Cluster:
         self, client: Client, node: Node, within_s: float | None, retire: bool
     ) -> None:
         """Let a client ask for a node to be drained."""
-        if client.peer not in self.core.clients:
+        if not self.is_in(client):
             return
         self._drains += 1
         name = self.core.nodes[node.peer].name
@@ -255,7 +272,7 @@ class Cluster:
 
     def asks_to_move(self, client: Client, source: str, target: str, count: int, **how: Any) -> str:
         """Let a client ask for workers to be moved; returns why that cannot be."""
-        if client.peer not in self.core.clients:  # it was lost, and would be dropped
+        if not self.is_in(client):  # it was lost, and would be dropped
             return "it was lost"
         request = len(self.news) + 1
         refusal = self.core.ask_move(client.peer, request, source, target, count, self.now, **how)
@@ -612,6 +629,8 @@ class Cluster:
     def _forget_client(self, client: Client) -> None:
         client.member = client.beats = False
         self.clients.remove(client)
+        if client.detached:
+            self.away.append(client)
 
     def _forget_node(self, node: Node) -> None:
         node.member = node.beats = False

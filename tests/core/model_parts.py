@@ -78,6 +78,7 @@ class Client:
 
     peer: int
     watched: bool
+    detached: bool = False
     beats: bool = True
     member: bool = True
 

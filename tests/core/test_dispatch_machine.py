@@ -73,6 +73,8 @@ class DispatchMachine(RuleBasedStateMachine):
 
     keeps_workers = True
     """Whether nodes come back with workers that they have kept."""
+    detaches = True
+    """Whether some clients are detached."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -266,9 +268,17 @@ class DispatchMachine(RuleBasedStateMachine):
 
     # -- clients --------------------------------------------------------------------------
 
-    @happens(lambda self: len(self.cluster.clients) < 3, watched=st.booleans())
-    def client_joins(self, watched: bool) -> None:
-        self.cluster.client_joins(watched)
+    @happens(
+        lambda self: len(self.cluster.clients) + len(self.cluster.away) < 3,
+        watched=st.booleans(),
+        detached=st.booleans(),
+    )
+    def client_joins(self, watched: bool, detached: bool) -> None:
+        self.cluster.client_joins(watched, detached and self.detaches)
+
+    @happens(lambda self: self.cluster.away, which=picks)
+    def client_returns(self, which: int) -> None:
+        self.cluster.client_returns(one(self.cluster.away, which))
 
     @happens(lambda self: len(self.cluster.clients) > 1, which=picks, says_so=st.booleans())
     def client_leaves(self, which: int, says_so: bool) -> None:
@@ -483,7 +493,11 @@ class DispatchMachine(RuleBasedStateMachine):
         cluster = self.cluster
         for node in list(cluster.nodes):
             cluster.node_leaves(node)
+        for client in list(cluster.away):
+            cluster.client_returns(client)
         for client in list(cluster.clients):
+            if client.detached and cluster.is_in(client):
+                cluster.core.attach(client.peer)
             cluster.client_leaves(client)
         bounds = (SETTINGS.lease_s, SETTINGS.away_s, SETTINGS.start_s, SETTINGS.join_s)
         cluster.tick(10 * max(bounds))

@@ -39,6 +39,7 @@ class HoldingsMachine(DispatchMachine):
 
     cluster: StoringCluster
     keeps_workers = False
+    detaches = False
 
     def around(self, closed: bool) -> Cluster:
         """Make the core and what is around it, with a store."""

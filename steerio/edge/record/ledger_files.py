@@ -11,6 +11,7 @@ import contextlib
 import logging
 import mmap
 import os
+import traceback
 from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -25,7 +26,7 @@ from steerio.edge.record.frames import (
     write_frame,
     write_head,
 )
-from steerio.errors import UsageError
+from steerio.errors import JournalDamaged, UsageError
 from steerio.model.showing import short
 
 log = logging.getLogger("steerio.edge")
@@ -46,6 +47,11 @@ class EntryPlace(NamedTuple):
 
 class LedgerFile(Protocol):
     """The entries of one ledger, each of a kind, in order."""
+
+    @property
+    def where(self) -> str:
+        """Return its path, for messages."""
+        ...
 
     def entries(self) -> Iterator[tuple[int, EntryPlace, bytes]]:
         """Yield all entries that were there when it was opened."""
@@ -84,12 +90,14 @@ class FileOnDisk:
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self._path, self._length = path, 0
         self._disk = Folder(path.parent)
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
         self._descriptor = os.open(path, flags, 0o600)
         self._waiting: list[bytes] = []
         """Pieces that are not written yet."""
+        self._unwritten: dict[int, bytes] = {}
+        """The bodies among them, by their places."""
         try:
             self._length, self._number, self._salt = self._begin()
         except BaseException:
@@ -99,6 +107,11 @@ class FileOnDisk:
 
     def __repr__(self) -> str:
         return f"<FileOnDisk {self._path}, {self._length} bytes>"
+
+    @property
+    def where(self) -> str:
+        """Return its path."""
+        return str(self._path)
 
     def _begin(self) -> tuple[int, int, int]:
         """Return the length of the good part, the number of the next entry, and the salt."""
@@ -122,7 +135,11 @@ class FileOnDisk:
             yield None
             return
         with mmap.mmap(self._descriptor, 0, access=mmap.ACCESS_READ) as data:
-            yield SegmentReader(data, str(self._path), last=True)
+            try:
+                yield SegmentReader(data, str(self._path), last=True)
+            except JournalDamaged as error:
+                traceback.clear_frames(error.__traceback__)  # which keep the map from being closed
+                raise damaged(self.where, error.offset, error.reason) from None
 
     def entries(self) -> Iterator[tuple[int, EntryPlace, bytes]]:
         """Yield all entries that were there when it was opened."""
@@ -137,9 +154,10 @@ class FileOnDisk:
     def add(self, kind: int, body: bytes) -> EntryPlace:
         """Append an entry, to be written by the next `flush`."""
         # none is known to be synced, so a torn end is cut off however long it is
-        self._waiting += (write_frame(self._salt, self._number, kind, body, self._number), body)
-        self._number += 1
         place = EntryPlace(self._length + FRAME_BYTES, len(body))
+        self._waiting += (write_frame(self._salt, self._number, kind, body, self._number), body)
+        self._unwritten[place.at] = body
+        self._number += 1
         self._length += FRAME_BYTES + len(body)
         return place
 
@@ -149,22 +167,23 @@ class FileOnDisk:
         Raises:
             OSError: it cannot be read.
         """
-        if place.at >= self._written:
-            self.flush()
-        return os.pread(self._descriptor, place.length, place.at)
+        body = self._unwritten.get(place.at)  # perhaps for long: the disk may be full
+        return os.pread(self._descriptor, place.length, place.at) if body is None else body
 
     def flush(self) -> None:
         """Hand all entries to the system."""
         if self._waiting:
             write_all(self._disk, self._descriptor, self._waiting, self._written)
             self._waiting.clear()
+            self._unwritten.clear()
             self._written = self._length
 
     def close(self, *, remove: bool = False) -> None:
         """Close it, and remove it if no entry is needed any more."""
         with contextlib.suppress(OSError):
             self.flush()
-        os.close(self._descriptor)
+        descriptor, self._descriptor = self._descriptor, -1
+        os.close(descriptor)
         if remove:
             self._path.unlink(missing_ok=True)
 
@@ -190,10 +209,6 @@ class LedgerFolder(Protocol):
         """Put a file with only these entries in the place of a client's, to be opened by others."""
         ...
 
-    def set_aside(self, name: str) -> str:
-        """Rename the file of a ledger that cannot be read, and return its new path."""
-        ...
-
 
 class FolderOnDisk:
     """Ledgers as files of a run directory.
@@ -213,9 +228,7 @@ class FolderOnDisk:
 
     def open(self, name: str) -> FileOnDisk:
         """Open or make the ledger of a client."""
-        path = self._path(name)
-        path.parent.mkdir(mode=0o700, exist_ok=True)
-        return FileOnDisk(path)
+        return FileOnDisk(self._path(name))
 
     def replace(self, name: str, entries: Iterable[tuple[int, bytes]]) -> FileOnDisk:
         """Put a file with only these entries in the place of a client's, to be opened by others.
@@ -226,25 +239,28 @@ class FolderOnDisk:
         path = self._path(name)
         fresh = path.with_suffix(".fresh")
         fresh.unlink(missing_ok=True)
-        file = FileOnDisk(fresh)
         try:
-            for kind, body in entries:
-                file.add(kind, body)
-                file.flush()
+            file = FileOnDisk(fresh)
+            with contextlib.closing(file):
+                for kind, body in entries:
+                    file.add(kind, body)
+                    file.flush()
+            fresh.replace(path)
         except BaseException:
-            file.close(remove=True)
+            fresh.unlink(missing_ok=True)
             raise
-        file.close()
-        fresh.replace(path)
         return FileOnDisk(path)
 
-    def set_aside(self, name: str) -> str:
-        """Rename the file of a ledger that cannot be read, and return its new path."""
-        path = self._path(name)
-        return str(path.replace(path.with_suffix(".damaged")))
-
     def _path(self, name: str) -> Path:
-        return self._folder / f"{quoted(name)}{SUFFIX}"
+        file = quoted(name)
+        self._folder.mkdir(mode=0o700, exist_ok=True)
+        return self._folder / f"{file}{SUFFIX}"
+
+
+def damaged(where: str, at: int, reason: str) -> JournalDamaged:
+    """Return the error that says that a ledger cannot be read, and what to do."""
+    way_out = "copy; or move it away: the next session of its name begins without its tasks"
+    return JournalDamaged(where, at, reason, way_out)
 
 
 def quoted(name: str) -> str:
