@@ -20,7 +20,7 @@ from steerio.view.snapshot import IDLE_CAUSES
 
 
 class PoolFigures:
-    """What is counted of one pool.
+    """The figures of one pool.
 
     Args:
         name: the pool.

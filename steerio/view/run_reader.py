@@ -64,7 +64,7 @@ class RunReader:
         return f"<RunReader of {self.folder}: {self.view!r}>"
 
     def facts(self, *, fresh: bool = False) -> RunFacts:
-        """Return what the other files say, looked at again every half a second at most.
+        """Return the facts in the other files, looked at again every half a second at most.
 
         Raises:
             UsageError: they cannot be read.

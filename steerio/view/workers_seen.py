@@ -1,8 +1,8 @@
 """Nodes and workers as the events of a record tell, and the seconds in which workers were idle.
 
 A gap of a worker at the broker begins when it is ready, or the end of its last task is known,
-and ends when it has another. What of it a policy or the dispatch took shows once the task's line is
-there, for this names the results that the task is because of.
+and ends when it has another. How much of it a policy or the dispatch took shows once the task's
+line is there, for this names the results that the task is because of.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class WorkerSeen(Struct, gc=False):
     """One ready worker.
 
     Attributes:
-        pool, node: where it is.
+        pool, node: those that it is in.
         free_at: since when the broker knows that it has no task, or has been ready.
         queue_s: for how long the pool's queue had not been empty by then, in all.
         ended: when the function of its last task ended, on the worker; ``None`` before that.
