@@ -69,6 +69,8 @@ def remarks(snapshot: RunSnapshot) -> Iterator[str]:
     for pool in snapshot.pools:
         if pool.failed:
             yield f"pool {pool.name} has failed: {pool.failed}"
+        elif pool.paused:
+            yield f"pool {pool.name} is paused {pool.paused}"
         elif pool.stalled:
             yield f"nothing can go on in pool {pool.name}: {pool.stalled}"
     if header.unread:

@@ -7,16 +7,20 @@ transit, for the task's function had not begun or had ended. So the idle seconds
     ready - running + in transit + expected,
 
 each of them an integral or a sum that is kept in constant time. Idle seconds at the broker are
-``policy_busy``, ``dispatch`` or ``moving`` if a line says so, and the rest is ``no_work``: by
-construction the causes add up, in all and in each bin.
+``policy_busy``, ``dispatch``, ``paused`` or ``moving`` if a line says so, and the rest is
+``no_work``: by construction the causes add up, in all and in each bin.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable
 
 from steerio.view.bins import BinAxis, Level, Peaks, Sums
 from steerio.view.snapshot import IDLE_CAUSES
+
+PAUSES = 64
+"""Most pauses of a pool that are remembered, for the tasks that waited for their ends."""
 
 
 class PoolFigures:
@@ -41,6 +45,7 @@ class PoolFigures:
         self.in_transit = Sums(axis)
         self.policy_busy = Sums(axis)
         self.dispatch = Sums(axis)
+        self.paused_s = Sums(axis)
         self.held = Sums(axis)
         """Seconds in which workers waited for others of their move."""
         self.ages = Peaks(axis)
@@ -51,6 +56,10 @@ class PoolFigures:
         self.lost = 0
         self.stalled = ""
         self.failure = ""
+        self.paused = ""
+        self._paused_at = 0.0
+        self._pauses: deque[tuple[float, float]] = deque(maxlen=PAUSES)
+        """Begin and end of each of its last pauses that are over."""
 
     def __repr__(self) -> str:
         return (
@@ -94,6 +103,28 @@ class PoolFigures:
         self.waiting.clear()
         self.borrowed = 0
         self.stalled = self.failure = ""
+        self.resume(at)
+
+    def pause(self, at: float, why: str) -> None:
+        """Note that no queued task is handed out any more."""
+        if not self.paused:
+            self.paused, self._paused_at = why, at
+
+    def resume(self, at: float) -> None:
+        """Note that they are handed out again."""
+        if self.paused:
+            self.paused = ""
+            self._pauses.append((self._paused_at, at))
+
+    def dispatched(self, begin: float, end: float) -> None:
+        """Note that a worker idled while its next task was queued: for a pause, or for dispatch."""
+        for paused, resumed in self._pauses:
+            since, until = max(begin, paused), min(end, resumed)
+            if since < until:
+                self.paused_s.spread(since, until)
+                self.dispatch.spread(begin, since)
+                begin = until
+        self.dispatch.spread(begin, end)
 
     def expect(self, at: float, count: int) -> None:
         """Note workers that are expected, or (less than 0) will not come any more."""
@@ -113,7 +144,8 @@ class PoolFigures:
 
     def idle_s(self) -> dict[str, float]:
         """Return the seconds in which they ran none, by cause."""
-        known = self.policy_busy.total + self.dispatch.total + self.held.total
+        known = self.policy_busy.total + self.dispatch.total
+        known += self.paused_s.total + self.held.total
         return dict(
             zip(
                 IDLE_CAUSES,
@@ -122,6 +154,7 @@ class PoolFigures:
                     self.policy_busy.total,
                     self.in_transit.total,
                     self.dispatch.total,
+                    self.paused_s.total,
                     self.held.total + self.restarting.total,
                     self.starting.total,
                 ),
@@ -132,14 +165,15 @@ class PoolFigures:
     def idle_bins(self) -> dict[str, list[float]]:
         """Return the same by bin."""
         policy, dispatch, held = self.policy_busy.values, self.dispatch.values, self.held.values
-        ready, running = self.ready.values, self.running.values
+        ready, running, paused = self.ready.values, self.running.values, self.paused_s.values
         rest = [
-            max(0.0, a - b - c - d - e)
-            for a, b, c, d, e in zip(ready, running, policy, dispatch, held, strict=True)
+            max(0.0, there - sum(known))
+            for there, *known in zip(ready, running, policy, dispatch, paused, held, strict=True)
         ]
         restarting = self.restarting.values
         moving = [a + b for a, b in zip(held, restarting, strict=True)]
-        bins = (rest, policy, self.in_transit.values, dispatch, moving, self.starting.values)
+        transit, starting = self.in_transit.values, self.starting.values
+        bins = (rest, policy, transit, dispatch, paused, moving, starting)
         return dict(zip(IDLE_CAUSES, bins, strict=True))
 
     def busy_bins(self) -> list[float]:

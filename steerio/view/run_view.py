@@ -109,6 +109,8 @@ class RunView:
             "PoolChanged": self.cluster.changed,
             "PoolFailed": self._pool_failed,
             "PoolStalled": self._pool_stalled,
+            "PoolPaused": self._pool_paused,
+            "PoolResumed": self._pool_resumed,
             "BrokerReturned": self._broker_returned,
             "VersionPublished": self.versions.published,
             "Published": self._published,
@@ -360,7 +362,7 @@ class RunView:
             in_transit.spread(ended, task.received)
 
     def _dispatched(self, pool: PoolFigures, gap: float, queued: float, reached: float) -> None:
-        pool.dispatch.spread(max(gap, queued), reached)
+        pool.dispatched(max(gap, queued), reached)
 
     def _transit_of_earlier(
         self, pool: PoolFigures, attempt: SeenAttempt, reached: float, at: float
@@ -434,6 +436,14 @@ class RunView:
     def _pool_stalled(self, event: SeenEvent) -> None:
         self.cluster.pool(event.pool, event.at).stalled = event.reason
         self.marks.add(event.at, "pool_stalled", event.pool, text=event.reason)
+
+    def _pool_paused(self, event: SeenEvent) -> None:
+        self.cluster.pool(event.pool, event.at).pause(event.at, event.reason)
+        self.marks.add(event.at, "pool_paused", event.pool, text=event.reason)
+
+    def _pool_resumed(self, event: SeenEvent) -> None:
+        self.cluster.pool(event.pool, event.at).resume(event.at)
+        self.marks.add(event.at, "pool_resumed", event.pool, text=event.reason)
 
     def _broker_returned(self, event: SeenEvent) -> None:
         self.marks.add(event.at, "returned", "")

@@ -182,6 +182,7 @@ def _pool(pool: PoolFigures, until: float, widths: list[float]) -> PoolView:
         lost=pool.lost,
         queued=pool.queued.value,
         oldest_s=shown(pool.oldest_s(until)),
+        paused=pool.paused,
         stalled=pool.stalled,
         failed=pool.failure,
         busy_share=shown(min(1.0, pool.busy_s / pool.ready.total)) if pool.ready.total else 0.0,

@@ -21,6 +21,7 @@ IDLE_CAUSES = (
     "policy_busy",
     "in_transit",
     "dispatch",
+    "paused",
     "moving",
     "starting",
 )
@@ -30,6 +31,7 @@ IDLE_CAUSES = (
 - ``policy_busy``: the results that its next task is because of were there, and the task was not.
 - ``in_transit``: its next task was on the way to it, or the end of the last one to the broker.
 - ``dispatch``: its next task was queued, and not yet given to it.
+- ``paused``: so it was, and its pool was paused.
 - ``moving``: it waited for others of its move, or ended to begin again in another pool.
 - ``starting``: it was not ready yet.
 """
@@ -103,7 +105,8 @@ class Mark(Struct, frozen=True):
     Attributes:
         at: when the first of them happened.
         kind: ``moved``, ``lost`` (worker), ``node_joined``, ``node_lost``, ``node_draining``,
-            ``pool_failed``, ``pool_stalled``, ``returned`` (broker), ``missed`` (events).
+            ``pool_failed``, ``pool_stalled``, ``pool_paused``, ``pool_resumed``, ``returned``
+            (broker), ``missed`` (events).
         pool: the pool, of moves the target; empty for nodes.
         source: of moves the pool that they left; else empty.
         count: how many.
@@ -130,6 +133,7 @@ class PoolView(Struct, frozen=True):
         borrowed: workers in it that belong to another (they are in ``workers`` too).
         lost: workers lost so far.
         queued: tasks in its queue; ``oldest_s``: the age of the oldest of them.
+        paused: by whose order none of its queued tasks is handed out, and why, or empty.
         stalled: why its tasks wait in vain, or empty; ``failed``: why it has failed, or empty.
         busy_share: the share of its ready workers' time that passed inside tasks, 0 to 1.
         busy_bins, idle_bins, starting_bins, lent_bins: workers over time; the first three stack.
@@ -148,6 +152,7 @@ class PoolView(Struct, frozen=True):
     lost: int
     queued: int
     oldest_s: float
+    paused: str
     stalled: str
     failed: str
     busy_share: float

@@ -240,6 +240,31 @@ def test_workers_that_wait_for_others_of_their_move_are_idle_because_of_it() -> 
     )
 
 
+class Paused(Campaign):
+    """Pauses its pool while a task runs, for longer than that takes."""
+
+    workers: ClassVar = {"simulate": 1}
+
+    async def setup(self) -> None:
+        self.submit(measure, 5)
+        self.submit(measure, 2)
+        await asyncio.sleep(1.0)
+        await self.pools.pause("simulate", reason="to look")
+        await asyncio.sleep(19.0)
+        await self.pools.resume("simulate")
+
+
+def test_workers_of_a_paused_pool_are_idle_because_of_that() -> None:
+    snapshot, _, _ = run(Paused(), model=Model(lambda _, seconds: float(seconds)))
+    causes = snapshot.idle.by_cause
+    assert causes["paused"] == pytest.approx(15.0)
+    assert causes["dispatch"] == 0.0
+    assert causes["no_work"] == pytest.approx(0.0, abs=1e-6)
+    assert sum(sum(bins) for bins in snapshot.idle.bins.values()) > 0
+    assert [mark.kind for mark in snapshot.marks if mark.pool] == ["pool_paused", "pool_resumed"]
+    assert snapshot.pools[0].paused == ""
+
+
 def test_another_process_that_is_started_for_a_move_is_counted_with_it() -> None:
     """The model of a move to a pool that needs other modules is in ``tests/core``."""
     events = [
