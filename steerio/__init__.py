@@ -83,6 +83,7 @@ if TYPE_CHECKING:
     from steerio.model.events import WorkerJoined as WorkerJoined
     from steerio.model.events import WorkerLost as WorkerLost
     from steerio.model.events import WorkerMoved as WorkerMoved
+    from steerio.model.events import WorkerRetired as WorkerRetired
     from steerio.model.objects import StoreLoad as StoreLoad
     from steerio.model.objects import StoreSetting as StoreSetting
     from steerio.model.results import Cancelled as Cancelled
@@ -166,7 +167,7 @@ _HOMES = {
         "NodeEnding", "NodeJoined", "NodeLost", "NodeUndrained", "PoolChanged", "PoolFailed",
         "PoolStalled", "Published", "TaskEnded", "TaskProgress", "TaskQueued", "TaskRetried",
         "TaskStarted", "TaskYielded", "VersionPublished", "WorkerJoined", "WorkerLost",
-        "WorkerMoved",
+        "WorkerMoved", "WorkerRetired",
     ],
     "steerio.model.objects": ["StoreLoad", "StoreSetting"],
     "steerio.model.results": [
@@ -268,6 +269,7 @@ __all__ = [
     "WorkerJoined",
     "WorkerLost",
     "WorkerMoved",
+    "WorkerRetired",
     "Workers",
     "agent",
     "at_least",

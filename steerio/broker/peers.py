@@ -68,7 +68,7 @@ def task_states(events: Sequence[AnyEvent]) -> dict[int, dict[int, bool]]:
                 states.setdefault(event.task_id >> CLIENT_BITS, {})[event.task_id] = False
             case ev.TaskEnded() | ev.TaskProgress() | ev.TaskYielded():
                 pass
-            case ev.WorkerJoined() | ev.WorkerLost() | ev.WorkerMoved():
+            case ev.WorkerJoined() | ev.WorkerLost() | ev.WorkerMoved() | ev.WorkerRetired():
                 pass
             case ev.NodeJoined() | ev.NodeLost() | ev.NodeEnding():
                 pass

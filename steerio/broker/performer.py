@@ -11,10 +11,17 @@ from steerio.broker.peers import Peers
 from steerio.core import effects as fx
 from steerio.core.lifecycle import MoveState
 from steerio.core.records import Attempt
-from steerio.edge.record.record_files import AttemptEntry, TaskEntry, shown
+from steerio.edge.record.record_files import (
+    TRACEBACK_CHARACTERS,
+    AttemptEntry,
+    TaskEntry,
+    shown,
+)
 from steerio.edge.wire.endpoint import Frames
 from steerio.model import messages as ms
+from steerio.model.bounds import cut
 from steerio.model.moving import MoveProgress
+from steerio.model.showing import steady
 
 PROGRESS: dict[MoveState | Literal["deadlocked"], MoveProgress] = {
     MoveState.WAITING: "waiting",
@@ -203,6 +210,7 @@ class Performer:
                 args_bytes,
                 value_bytes,
                 f"{error.type}: {error.message}" if error else None,
+                steady(cut(error.traceback, TRACEBACK_CHARACTERS)) if error else None,
                 ending.reason,
                 shown(record.body, record.frames),
                 shown(ending.body, ending.frames),

@@ -278,6 +278,28 @@ def clean(dry_run: bool, folder: str | None) -> None:
     cleaning.clean(dry_run, folder)
 
 
+@steerio.command()
+@click.argument("run_dir", metavar="RUN_DIR")
+@click.option("--text", is_flag=True, help="Print the figures as text.")
+def report(run_dir: str, text: bool) -> None:
+    """Report on the run in RUN_DIR, whether it goes on, has ended or was cut off."""
+    from steerio.cli import report_text  # each command loads only its own code
+
+    if not text:
+        raise UsageError("say --text, to have the figures printed")
+    report_text.show_text(run_dir)
+
+
+@steerio.command()
+@click.argument("run_dir", metavar="RUN_DIR")
+@click.option("--plain", is_flag=True, help="Print lines, also on a terminal.")
+def top(run_dir: str, plain: bool) -> None:
+    """Show the run in RUN_DIR as it goes on, until it ends or Ctrl-C."""
+    from steerio.cli import top_command  # each command loads only its own code
+
+    top_command.show_top(run_dir, plain)
+
+
 @steerio.group()
 def record() -> None:
     """List, export and remove the records of runs."""

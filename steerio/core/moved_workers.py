@@ -33,9 +33,11 @@ from steerio.core.lifecycle import (
 from steerio.core.records import MoveRecord, WorkerRecord
 from steerio.core.roster import Pool
 from steerio.core.waiting import watch_empty
-from steerio.model.events import PoolChanged, WorkerMoved
+from steerio.model.events import PoolChanged, WorkerMoved, WorkerRetired
 from steerio.model.moving import How
 
+DRAINED, OTHER_POOL = "its node is drained", "it has moved to a pool that needs another process"
+"""The reasons for which a worker retires."""
 # looking them up in their classes would take longer than the step
 _SERVED, _RESERVED = Step.SERVED, Turn.RESERVED
 
@@ -62,7 +64,7 @@ def give(cluster: Cluster, worker: WorkerRecord, move: MoveRecord, now: float) -
         tell(cluster, move)
     target = cluster.roster.pools[move.target]
     for one in leaving:
-        _transfer(cluster, one, target, now)
+        _transfer(cluster, one, target, now, lent=bool(move.lease))
     if move.state is GRANTED:  # those that came before may be wanted elsewhere by now
         cluster.to_feed[target] = None
 
@@ -85,7 +87,7 @@ def leave(cluster: Cluster, worker: WorkerRecord, now: float) -> None:
         del worker.move.reserved[worker]
         worker.move = None
     pool.idle.discard(worker)
-    _retire(cluster, worker, pool, now)
+    _retire(cluster, worker, pool, DRAINED, now)
     cluster.emit(PoolChanged, now, pool.name, pool.ready)
 
 
@@ -151,13 +153,15 @@ def _grant(cluster: Cluster, move: MoveRecord) -> None:
         _forget(cluster, move)
 
 
-def _transfer(cluster: Cluster, worker: WorkerRecord, target: Pool, now: float) -> None:
-    source = cluster.roster.transfer(worker, target)
-    cluster.emit(WorkerMoved, now, worker.name, target.name, source.name, worker.node.name)
+def _transfer(
+    cluster: Cluster, worker: WorkerRecord, target: Pool, now: float, *, lent: bool = False
+) -> None:
+    source, node = cluster.roster.transfer(worker, target), worker.node.name
+    cluster.emit(WorkerMoved, now, worker.name, target.name, source.name, node, lent)
     if worker.node.keeps(source.name, target.name):
         cluster.emit(PoolChanged, now, target.name, target.ready)
     else:
-        _retire(cluster, worker, target, now)
+        _retire(cluster, worker, target, OTHER_POOL, now)
     cluster.emit(PoolChanged, now, source.name, source.ready)
     if source.backlog and not source.running:
         stalls.watch(cluster, now)
@@ -167,10 +171,11 @@ def _transfer(cluster: Cluster, worker: WorkerRecord, target: Pool, now: float) 
         cluster.to_assign.append(worker)
 
 
-def _retire(cluster: Cluster, worker: WorkerRecord, pool: Pool, now: float) -> None:
+def _retire(cluster: Cluster, worker: WorkerRecord, pool: Pool, reason: str, now: float) -> None:
     """Have a process end: its new pool needs modules that it lacks, or its node is left."""
     turn(worker, Turn.RETIRED)
     pool.count_ready(worker, -1)
+    cluster.emit(WorkerRetired, now, worker.name, pool.name, worker.node.name, reason)
     cluster.effects.append(Retire(worker))
     cluster.deadlines.add(now + cluster.settings.start_s, Due.RETIRE, worker.number)
 

@@ -103,12 +103,25 @@ class WorkerLost(Event, frozen=True, gc=False, tag=True):
 
 
 class WorkerMoved(Event, frozen=True, gc=False, tag=True):
-    """A worker came from the pool ``source`` into ``pool``."""
+    """A worker came from the pool ``source`` into ``pool``; ``lent``: it will go home again."""
 
     worker: str
     pool: str
     source: str
     node: str
+    lent: bool = False
+
+
+class WorkerRetired(Event, frozen=True, gc=False, tag=True):
+    """A ready worker ends in good order, and takes no more tasks; ``reason`` says why.
+
+    Its node is drained; or it has moved to a pool for which another process is started there.
+    """
+
+    worker: str
+    pool: str
+    node: str
+    reason: str
 
 
 class NodeJoined(Event, frozen=True, gc=False, tag=True):
@@ -236,6 +249,7 @@ AnyEvent = (
     | WorkerJoined
     | WorkerLost
     | WorkerMoved
+    | WorkerRetired
     | NodeJoined
     | NodeLost
     | NodeEnding

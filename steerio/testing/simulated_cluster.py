@@ -261,6 +261,14 @@ class SimulatedCluster:
         """
         return self._times.busy_share(pool, self.workers())
 
+    def worker_seconds(self, pool: str) -> tuple[float, float]:
+        """Return the seconds that workers spent in attempts, and in all, while in a pool.
+
+        Raises:
+            UsageError: there is no such pool.
+        """
+        return self._times.seconds(pool, self.workers())
+
     def worker_ended(self, worker: SimulatedWorker) -> None:
         """Take in that a worker ended, whatever the reason."""
         self._times.count(worker)

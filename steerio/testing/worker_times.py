@@ -35,6 +35,15 @@ class WorkerTimes:
     def busy_share(self, pool: str, alive: Iterable[SimulatedWorker]) -> float:
         """Return the share of their time in a pool that workers spent in attempts.
 
+        Raises:
+            UsageError: there is no such pool.
+        """
+        busy_s, present_s = self.seconds(pool, alive)
+        return busy_s / present_s if present_s else 0.0
+
+    def seconds(self, pool: str, alive: Iterable[SimulatedWorker]) -> tuple[float, float]:
+        """Return the seconds that workers spent in attempts, and in all, while in a pool.
+
         Args:
             pool: the pool.
             alive: all workers that are.
@@ -47,4 +56,4 @@ class WorkerTimes:
             raise UsageError(f"no pool is named {pool!r} (pools here: {known})")
         for worker in alive:
             self.count(worker)
-        return self._busy_s[pool] / self._present_s[pool] if self._present_s[pool] else 0.0
+        return self._busy_s[pool], self._present_s[pool]

@@ -35,6 +35,8 @@ LOOKED_BACK = 1 << 16
 """Bytes that are read at a time to find the end of the last line."""
 SHOWN_BYTES = 2048
 """Longer arguments and values are left out of the record of a task."""
+TRACEBACK_CHARACTERS = 8_000
+"""Of a longer traceback the middle is left out of the record."""
 SHOWN_DEPTH = 32
 """More deeply nested ones are left out, too: decoding takes deeper ones than encoding."""
 
@@ -101,6 +103,7 @@ class TaskEntry(Struct, frozen=True, gc=False):
     args_bytes: int
     value_bytes: int
     error: str | None
+    traceback: str | None
     reason: str
     args: Any
     value: Any

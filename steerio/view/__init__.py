@@ -1,0 +1,1 @@
+"""One view of a run, live and afterwards, from its record: accumulated, read, and asked."""

@@ -1,0 +1,161 @@
+"""One pool as its record tells: levels of its workers and of its queue, and why workers were idle.
+
+Theory.  At any time a worker of a pool is ready or expected. The pool's ready workers less those
+that have a task, as the broker knows, idle at the broker; of the time with a task a part passes in
+transit, for the task's function had not begun or had ended. So the idle seconds of all workers are
+
+    ready - running + in transit + expected,
+
+each of them an integral or a sum that is kept in constant time. Idle seconds at the broker are
+``policy_busy``, ``dispatch`` or ``moving`` if a line says so, and the rest is ``no_work``: by
+construction the causes add up, in all and in each bin.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from steerio.view.bins import BinAxis, Level, Peaks, Sums
+from steerio.view.snapshot import IDLE_CAUSES
+
+
+class PoolFigures:
+    """What is counted of one pool.
+
+    Args:
+        name: the pool.
+        axis: the bins of time.
+        at: when it was first heard of.
+    """
+
+    def __init__(self, name: str, axis: BinAxis, at: float) -> None:
+        self.name = name
+        self.ready = Level(axis, at)
+        self.running = Level(axis, at)
+        self.queued = Level(axis, at)
+        self.starting = Level(axis, at)
+        """Workers that are expected, but for the next ones."""
+        self.restarting = Level(axis, at)
+        """Workers that have moved here, and begin again in another process."""
+        self.lent = Level(axis, at)
+        self.in_transit = Sums(axis)
+        self.policy_busy = Sums(axis)
+        self.dispatch = Sums(axis)
+        self.held = Sums(axis)
+        """Seconds in which workers waited for others of their move."""
+        self.ages = Peaks(axis)
+        self.ended = Sums(axis)
+        self.waiting: dict[int, float] = {}
+        """The queued tasks, each with the time at which it was queued."""
+        self.borrowed = 0
+        self.lost = 0
+        self.stalled = ""
+        self.failure = ""
+
+    def __repr__(self) -> str:
+        return (
+            f"<PoolFigures of {self.name!r}: {self.ready.value} ready, {self.queued.value} queued>"
+        )
+
+    @property
+    def levels(self) -> tuple[Level, ...]:
+        """All levels."""
+        return (
+            self.ready,
+            self.running,
+            self.queued,
+            self.starting,
+            self.restarting,
+            self.lent,
+        )
+
+    def to(self, at: float) -> None:
+        """Let time pass."""
+        for level in self.levels:
+            level.to(at)
+
+    def queue(self, task_id: int, at: float) -> None:
+        """Note a task that is queued."""
+        self.waiting[task_id] = at
+        self.queued.step(at, 1)
+
+    def dequeue(self, task_id: int, at: float) -> None:
+        """Note that a task is queued no more."""
+        since = self.waiting.pop(task_id, None)
+        if since is not None:
+            self.queued.step(at, -1)
+            self.ages.add(at, at - since)
+            self.stalled = ""
+
+    def oldest_s(self, at: float) -> float:
+        """Return the age of the task that has been queued for longest."""
+        since = next(iter(self.waiting.values()), None)
+        return 0.0 if since is None else max(0.0, at - since)
+
+    def clear(self, at: float) -> None:
+        """Note that all workers are gone, with the process that had them, and all tasks."""
+        for level in self.levels:
+            level.set(at, 0)
+        self.waiting.clear()
+        self.borrowed = 0
+        self.stalled = self.failure = ""
+
+    def expect(self, at: float, count: int) -> None:
+        """Note workers that are expected, or (less than 0) will not come any more."""
+        self.starting.step(at, count)
+
+    def joined(self, at: float) -> None:
+        """Note that one of those which are expected is there."""
+        level = self.restarting if self.restarting.value else self.starting
+        level.step(at, -1)
+
+    # -- sums of it -----------------------------------------------------------------------------
+
+    @property
+    def busy_s(self) -> float:
+        """Seconds in which tasks ran on its workers."""
+        return max(0.0, self.running.total - self.in_transit.total)
+
+    def idle_s(self) -> dict[str, float]:
+        """Return the seconds in which they ran none, by cause."""
+        known = self.policy_busy.total + self.dispatch.total + self.held.total
+        return dict(
+            zip(
+                IDLE_CAUSES,
+                (
+                    max(0.0, self.ready.total - self.running.total - known),
+                    self.policy_busy.total,
+                    self.in_transit.total,
+                    self.dispatch.total,
+                    self.held.total + self.restarting.total,
+                    self.starting.total,
+                ),
+                strict=True,
+            )
+        )
+
+    def idle_bins(self) -> dict[str, list[float]]:
+        """Return the same by bin."""
+        policy, dispatch, held = self.policy_busy.values, self.dispatch.values, self.held.values
+        ready, running = self.ready.values, self.running.values
+        rest = [
+            max(0.0, a - b - c - d - e)
+            for a, b, c, d, e in zip(ready, running, policy, dispatch, held, strict=True)
+        ]
+        restarting = self.restarting.values
+        moving = [a + b for a, b in zip(held, restarting, strict=True)]
+        bins = (rest, policy, self.in_transit.values, dispatch, moving, self.starting.values)
+        return dict(zip(IDLE_CAUSES, bins, strict=True))
+
+    def busy_bins(self) -> list[float]:
+        """Return the seconds in which tasks ran on its workers, by bin."""
+        pairs = zip(self.running.values, self.in_transit.values, strict=True)
+        return [max(0.0, running - transit) for running, transit in pairs]
+
+
+def added_up(series: Iterable[list[float]], length: int) -> list[float]:
+    """Return the sum of series, bin by bin."""
+    total = [0.0] * length
+    for one in series:
+        total = [a + b for a, b in zip(total, one, strict=True)]
+    return total

@@ -1,0 +1,394 @@
+"""Questions on single tasks and windows of time, answered by a look into the record's files.
+
+A record may be long: its text is searched for the few lines that matter, from the time on at which
+they can be there, and only these are decoded.
+"""
+
+from __future__ import annotations
+
+import mmap
+import re
+from collections.abc import Callable, Collection, Iterator
+from math import inf
+from pathlib import Path
+
+import msgspec
+
+from steerio.edge.record.record_files import EVENTS_FILE, TASKS_FILE
+from steerio.edge.record.record_lines import open_regular
+from steerio.errors import UsageError
+from steerio.view.run_files import record_of
+from steerio.view.seen_lines import (
+    SeenEvent,
+    SeenTask,
+    details_of,
+    events_decoder,
+    tasks_decoder,
+)
+from steerio.view.snapshot import (
+    AttemptView,
+    Span,
+    SpanWindow,
+    TaskBrief,
+    TaskStory,
+)
+from steerio.view.task_figures import NOT_WELL
+from steerio.view.things_noted import failure_of, raw_text
+
+MOST_AFTER, MOST_SPANS, MOST_EVENTS = 100, 5_000, 100
+MOST_LOG_LINES, LOG_BYTES = 200, 16 << 20
+"""Most lines of a task's output; and how much of the end of the file is searched for them."""
+NEAR_BYTES = 1 << 16
+"""When so much of a file is left it is looked through line by line."""
+LOG_FILES = "workers*.log"
+
+
+def story_of(folder: Path, task_id: int) -> TaskStory:
+    """Return all that the record in a run directory tells of one task.
+
+    Raises:
+        UsageError: it cannot be read.
+    """
+    record, _ = record_of(folder)
+    try:
+        return _story(record, folder, task_id)
+    except OSError as error:
+        raise UsageError(f"{record} cannot be read: {error}") from None
+
+
+def spans_of(
+    folder: Path,
+    begin: float,
+    end: float,
+    most: int = MOST_SPANS,
+    workers: Collection[str] = (),
+    longest_s: float = inf,
+) -> SpanWindow:
+    """Return the attempts in a window of time.
+
+    Args:
+        folder: the run directory.
+        begin: the window, in Unix seconds.
+        end: its end.
+        most: how many are returned at most; the others are counted.
+        workers: only those on these workers, if any are named.
+        longest_s: how long a task takes at most, from its first attempt to its end, if that is
+            known: so much of the record behind the window is read.
+
+    Raises:
+        UsageError: the record cannot be read.
+    """
+    record, _ = record_of(folder)
+    rows: dict[str, int] = {}
+    types: dict[str, int] = {}
+    spans: list[Span] = []
+    left_out = 0
+    wanted = frozenset(workers)
+    try:
+        for task in _tasks_from(record / TASKS_FILE, begin):
+            if task.received > end + longest_s:
+                break
+            for worker, started, ended, ended_as in _runs(task):
+                if started >= end or ended <= begin or (wanted and worker not in wanted):
+                    continue
+                if len(spans) >= most:
+                    left_out += 1
+                    continue
+                row = rows.setdefault(worker, len(rows))
+                kind = types.setdefault(task.task_type, len(types))
+                spans.append(Span(task.task_id, row, kind, started, ended, ended_as))
+    except OSError as error:
+        raise UsageError(f"{record} cannot be read: {error}") from None
+    return SpanWindow(begin, end, tuple(rows), tuple(types), tuple(spans), left_out)
+
+
+def _runs(task: SeenTask) -> Iterator[tuple[str, float, float, str]]:
+    """Yield the attempts of a task: worker, begin, end, and how it ended."""
+    for attempt in task.earlier or ():
+        begin = attempt.started if attempt.started is not None else attempt.sent
+        if begin is not None:
+            end = attempt.ended if attempt.ended is not None else attempt.received
+            yield attempt.worker or "", begin, end, attempt.reason
+    begin = task.started if task.started is not None else task.sent
+    if begin is not None and task.worker is not None:
+        end = task.ended if task.ended is not None else task.received
+        yield task.worker, begin, end, task.ended_as
+
+
+def _story(record: Path, folder: Path, task_id: int) -> TaskStory:
+    found = next(_lines_with(record / TASKS_FILE, b'"task_id":%d,' % task_id, task_id), None)
+    if found is None:
+        return _unended(task_id, _events(record, task_id, -inf, inf))
+    task, line = found
+    events = _events(record, task_id, task.queued or -inf, task.received)
+    details = details_of(line)
+    before, known = _before(record, task.because or [])
+    after, more_after = _after(record, task_id, task.received)
+    failure = failure_of(task, line) if task.ended_as in NOT_WELL else None
+    if failure is not None:
+        failure = msgspec.structs.replace(failure, log=log_lines(folder, task_id))
+    return TaskStory(
+        task_id=task_id,
+        state="ended",
+        task_type=task.task_type,
+        pool=task.pool,
+        ended_as=task.ended_as,
+        cause=task.cause,
+        tags=details.tags or {},
+        priority=details.priority or 0.0,
+        args=raw_text(details.args),
+        value=raw_text(details.value),
+        created=task.created,
+        queued=task.queued,
+        received=task.received,
+        reaction_s=task.queued - known if known is not None and task.queued is not None else None,
+        attempts=_attempts(task),
+        failure=failure,
+        before=before,
+        after=after,
+        more_after=more_after,
+        events=tuple(text for _, text in events),
+    )
+
+
+def _unended(task_id: int, events: list[tuple[SeenEvent, str]]) -> TaskStory:
+    """Return the story of a task that has not ended, of which the record has only events."""
+    last = events[-1][0] if events else None
+    queued = next((event.at for event, _ in events if event.type == "TaskQueued"), None)
+    running = any(event.type == "TaskStarted" for event, _ in events) and (
+        last is not None and last.type != "TaskRetried"
+    )
+    return TaskStory(
+        task_id=task_id,
+        state="unknown" if last is None else "running" if running else "queued",
+        task_type="" if last is None else last.task_type,
+        pool="" if last is None else last.pool,
+        ended_as="",
+        cause="",
+        tags={},
+        priority=0.0,
+        args="",
+        value="",
+        created=None,
+        queued=queued,
+        received=None,
+        reaction_s=None,
+        attempts=tuple(
+            AttemptView(
+                event.attempt, "", event.worker or "", "", event.at, None, None, event.at, {}
+            )
+            for event, _ in events
+            if event.type == "TaskStarted"
+        ),
+        failure=None,
+        before=(),
+        after=(),
+        more_after=0,
+        events=tuple(text for _, text in events),
+    )
+
+
+def _attempts(task: SeenTask) -> tuple[AttemptView, ...]:
+    views = [
+        AttemptView(
+            attempt=attempt.attempt,
+            ended_as=attempt.reason,
+            worker=attempt.worker or "",
+            node=attempt.node or "",
+            sent=attempt.sent,
+            started=attempt.started,
+            ended=attempt.ended,
+            received=attempt.received,
+            versions=attempt.versions or {},
+        )
+        for attempt in task.earlier or ()
+    ]
+    if task.attempt:
+        views.append(
+            AttemptView(
+                attempt=task.attempt,
+                ended_as=task.ended_as,
+                worker=task.worker or "",
+                node=task.node or "",
+                sent=task.sent,
+                started=task.started,
+                ended=task.ended,
+                received=task.received,
+                versions=task.versions or {},
+            )
+        )
+    return tuple(views)
+
+
+def _before(record: Path, because: list[int]) -> tuple[tuple[TaskBrief, ...], float | None]:
+    """Return the results that a task is because of, and when the last of them was known."""
+    briefs: list[TaskBrief] = []
+    for number in because:
+        needle = b'"task_id":%d,' % number
+        found = next(_lines_with(record / TASKS_FILE, needle, number), None)
+        if found is not None:
+            briefs.append(_brief(*found))
+    known = max((brief.received for brief in briefs), default=None)
+    return tuple(briefs), known
+
+
+def _after(record: Path, task_id: int, at: float) -> tuple[tuple[TaskBrief, ...], int]:
+    """Return the tasks that are because of one, and how many more there are."""
+    briefs: list[TaskBrief] = []
+    more = 0
+    needle = re.compile(rb'"because":\[(?:\d+,)*%d[,\]]' % task_id)
+    with _mapped(record / TASKS_FILE) as text:
+        for match in needle.finditer(text, _place_of(text, at, _when_ended)):
+            if len(briefs) >= MOST_AFTER:
+                more += 1
+                continue
+            found = _decoded(_line_at(text, match.start()))
+            if found is not None and task_id in (found[0].because or ()):
+                briefs.append(_brief(*found))
+    return tuple(briefs), more
+
+
+def _brief(task: SeenTask, line: bytes) -> TaskBrief:
+    details = details_of(line)
+    return TaskBrief(
+        task_id=task.task_id,
+        task_type=task.task_type,
+        cause=task.cause,
+        ended_as=task.ended_as,
+        queued=task.queued if task.queued is not None else task.received,
+        received=task.received,
+        args=raw_text(details.args),
+        value=raw_text(details.value),
+    )
+
+
+def _events(record: Path, task_id: int, begin: float, end: float) -> list[tuple[SeenEvent, str]]:
+    found: list[tuple[SeenEvent, str]] = []
+    needle = re.compile(b'"task_id":%d[,}]' % task_id)
+    with _mapped(record / EVENTS_FILE) as text:
+        first = _place_of(text, begin, _when)
+        for match in needle.finditer(text, first, _place_of(text, end, _when, behind=True)):
+            line = _line_at(text, match.start())
+            try:
+                event = events_decoder.decode(line)
+            except (msgspec.DecodeError, UnicodeDecodeError):
+                continue
+            if event.task_id == task_id and len(found) < MOST_EVENTS:
+                found.append((event, line.decode(errors="replace")))
+    return found
+
+
+def log_lines(folder: Path, task_id: int) -> tuple[str, ...]:
+    """Return the last lines that a task printed, of those at the end of the log of workers."""
+    needle = re.compile(rb"^\S+ \S+ task %d \| " % task_id)
+    lines: list[str] = []
+    for path in sorted(folder.glob(LOG_FILES)):
+        try:
+            with open_regular(path) as file:
+                file.seek(0, 2)
+                file.seek(max(0, file.tell() - LOG_BYTES))
+                lines += [
+                    line.decode(errors="replace").rstrip("\n")
+                    for line in file
+                    if needle.match(line)
+                ]
+        except OSError:
+            continue
+    return tuple(lines[-MOST_LOG_LINES:])
+
+
+# -- lines --------------------------------------------------------------------------------------
+
+
+class _Text:
+    """The text of a file as it is now, mapped; empty if there is none."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._map: mmap.mmap | None = None
+
+    def __enter__(self) -> mmap.mmap | bytes:
+        try:
+            with open_regular(self.path) as file:
+                self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        except (FileNotFoundError, ValueError):  # a file that is empty cannot be mapped
+            return b""
+        return self._map
+
+    def __exit__(self, *_: object) -> None:
+        if self._map is not None:
+            self._map.close()
+
+
+def _mapped(path: Path) -> _Text:
+    return _Text(path)
+
+
+def _line_at(text: mmap.mmap | bytes, place: int) -> bytes:
+    """Return the line around a place; it may be one of which only a part is written."""
+    end = text.find(b"\n", place)
+    return bytes(text[text.rfind(b"\n", 0, place) + 1 : len(text) if end < 0 else end])
+
+
+def _lines_with(path: Path, needle: bytes, task_id: int) -> Iterator[tuple[SeenTask, bytes]]:
+    """Yield the lines on a task, each with its text."""
+    with _mapped(path) as text:
+        place = text.find(needle)
+        while place >= 0:
+            found = _decoded(_line_at(text, place))
+            if found is not None and found[0].task_id == task_id:
+                yield found
+            place = text.find(needle, place + 1)
+
+
+def _decoded(line: bytes) -> tuple[SeenTask, bytes] | None:
+    try:
+        return tasks_decoder.decode(line), line
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+
+
+def _when_ended(line: bytes) -> float | None:
+    found = _decoded(line)
+    return None if found is None else found[0].received
+
+
+def _when(line: bytes) -> float | None:
+    try:
+        return events_decoder.decode(line).at
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+
+
+def _place_of(
+    text: mmap.mmap | bytes,
+    at: float,
+    when: Callable[[bytes], float | None],
+    *,
+    behind: bool = False,
+) -> int:
+    """Return a place in lines that are in order of time, near before those of a time and later.
+
+    ``behind``: near behind those of that time and before.
+    """
+    low, high = 0, len(text)
+    while high - low > NEAR_BYTES:
+        middle = (low + high) // 2
+        place = text.find(b"\n", middle, high) + 1
+        found = when(_line_at(text, place)) if place else None
+        if found is not None and (found <= at if behind else found < at):
+            low = place
+        else:
+            high = middle
+    return high if behind else low
+
+
+def _tasks_from(path: Path, at: float) -> Iterator[SeenTask]:
+    """Yield the tasks that ended at a time or later."""
+    with _mapped(path) as text:
+        place = _place_of(text, at, _when_ended)
+        while (end := text.find(b"\n", place)) >= 0:
+            found = _decoded(text[place:end])
+            place = end + 1
+            if found is not None and found[0].received >= at:
+                yield found[0]

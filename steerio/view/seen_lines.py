@@ -1,0 +1,97 @@
+"""The lines of a record as a view needs them: few fields, whichever version wrote them.
+
+Fields that are missing, or null, have the defaults.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from msgspec import Raw, Struct
+
+NULL = Raw(b"null")
+
+
+class SeenAttempt(Struct, gc=False):
+    """An attempt before the last one, as `AttemptEntry` has it."""
+
+    attempt: int = 0
+    reason: str = ""
+    worker: str | None = None
+    node: str | None = None
+    sent: float | None = None
+    started: float | None = None
+    ended: float | None = None
+    received: float = 0.0
+    versions: dict[str, int] | None = None
+
+
+class SeenTask(Struct, gc=False):
+    """A line of ``tasks.jsonl``."""
+
+    task_id: int
+    received: float
+    task_type: str = ""
+    pool: str = ""
+    ended_as: str = ""
+    attempt: int = 0
+    worker: str | None = None
+    node: str | None = None
+    cause: str = ""
+    because: list[int] | None = None
+    created: float | None = None
+    queued: float | None = None
+    sent: float | None = None
+    started: float | None = None
+    ended: float | None = None
+    args_bytes: int = 0
+    value_bytes: int = 0
+    error: str | None = None
+    reason: str | None = None
+    versions: dict[str, int] | None = None
+    earlier: list[SeenAttempt] | None = None
+    incarnation: int | None = 1
+
+
+class SeenEvent(Struct, gc=False):
+    """A line of ``events.jsonl``: the fields of all events that a view looks at."""
+
+    type: str
+    at: float
+    number: int = 0
+    task_id: int | None = None
+    task_type: str = ""
+    pool: str = ""
+    attempt: int = 0
+    worker: str | None = None
+    incarnation: int | None = 1
+    node: str = ""
+    ended_as: str = ""
+    reason: str = ""
+    source: str = ""
+    lent: bool = False
+    workers: Any = None
+    name: str = ""
+    version: int = 0
+    nbytes: int = 0
+    topic: str = ""
+    client: str = ""
+    value: Raw = NULL
+    count: int = 0
+
+
+class SeenDetails(Struct):
+    """What else a line of ``tasks.jsonl`` says on one task, for a look at it."""
+
+    tags: dict[str, str] | None = None
+    priority: float | None = None
+    traceback: str | None = None
+    args: Raw = NULL
+    value: Raw = NULL
+
+
+tasks_decoder = msgspec.json.Decoder(SeenTask)
+events_decoder = msgspec.json.Decoder(SeenEvent)
+details_of = msgspec.json.Decoder(SeenDetails).decode
+numbers_of = msgspec.json.Decoder(dict[str, Any]).decode
