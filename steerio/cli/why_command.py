@@ -110,6 +110,9 @@ def _content(task: dict[str, Any]) -> Iterator[str]:
     for name, text in (("tags", tags), ("versions", versions)):
         if text:
             yield f"  {name}: {text}"
+    if traceback := str(task.get("traceback") or ""):
+        yield "  traceback:"
+        yield from (f"    {line}" for line in traceback.splitlines())
 
 
 def _submitted(past: TaskPast) -> Iterator[str]:
