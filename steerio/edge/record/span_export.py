@@ -228,7 +228,7 @@ def _attributes(values: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _typed(value: Any) -> dict[str, Any] | None:
-    kind = type(value)
+    kind: type[Any] = type(value)
     if kind is str:
         return {"stringValue": value} if value else None
     if kind is int and value in INTEGERS:
