@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -228,7 +228,7 @@ def _attributes(values: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _typed(value: Any) -> dict[str, Any] | None:
-    kind: type[Any] = type(value)
+    kind = cast("type[object]", type(value))
     if kind is str:
         return {"stringValue": value} if value else None
     if kind is int and value in INTEGERS:
