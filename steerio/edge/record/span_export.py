@@ -14,11 +14,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
 from steerio.edge.record.export_files import (
+    INTEGERS,
     Exported,
     attempts_of,
     fields_of,
@@ -117,19 +118,18 @@ class _Ids:
 
     def trace(self, task_id: Any) -> str:
         """Return the number of a task's trace."""
-        return self._number(16, "trace", task_id)
+        return self._number(16, f"trace {task_id}")
 
     def task(self, task_id: Any) -> str:
         """Return the number of a task's span."""
-        return self._number(8, "task", task_id)
+        return self._number(8, f"task {task_id}")
 
     def attempt(self, task_id: Any, attempt: Any) -> str:
         """Return the number of an attempt's span."""
-        return self._number(8, "attempt", task_id, attempt)
+        return self._number(8, f"attempt {task_id} {attempt}")
 
-    def _number(self, length: int, *of: Any) -> str:
-        text = " ".join(map(str, of)).encode(errors="backslashreplace")
-        return blake2b(text, digest_size=length, key=self._key).hexdigest()
+    def _number(self, length: int, of: str) -> str:
+        return blake2b(of.encode(), digest_size=length, key=self._key).hexdigest()
 
 
 def _spans(line: Any, ids: _Ids) -> Iterator[dict[str, Any]]:
@@ -181,7 +181,7 @@ def _spans(line: Any, ids: _Ids) -> Iterator[dict[str, Any]]:
             ),
             "status": _status(ended_as, line.error or line.reason)
             if is_last
-            else {"code": ERROR, "message": in_utf8(reason)},
+            else {"code": ERROR, "message": reason},
         }
 
 
@@ -189,7 +189,7 @@ def _status(ended_as: str, message: Any) -> dict[str, Any]:
     code = STATUS.get(ended_as, UNSET)
     if code != ERROR:
         return {"code": code} if code else {}
-    text = in_utf8(message) if message else ended_as
+    text = str(message) if message else ended_as
     return {"code": code, "message": text}
 
 
@@ -217,26 +217,33 @@ def _resource(folder: Path, run: str) -> list[dict[str, Any]]:
         "steerio.run": folder.resolve().name,
     }
     about |= {name: said.get(key) for key, name in ABOUT.items()}
-    return _attributes(about)
+    # of Python's own reader: names of folders and users need not have a form in UTF-8
+    shown = {k: in_utf8(v) if isinstance(v, str) else v for k, v in about.items()}
+    return _attributes(shown)
 
 
 def _attributes(values: dict[str, Any]) -> list[dict[str, Any]]:
     """Return attributes with their types; those without a value are left out."""
-    typed = ((name, _typed(value)) for name, value in values.items())
-    return [{"key": in_utf8(name), "value": value} for name, value in typed if value is not None]
+    found: list[dict[str, Any]] = []
+    for name, value in values.items():
+        typed = _typed(value)
+        if typed is not None:
+            found.append({"key": name, "value": typed})
+    return found
 
 
 def _typed(value: Any) -> dict[str, Any] | None:
-    if isinstance(value, bool):
-        return {"boolValue": value}
-    if isinstance(value, float):
+    kind = cast("type[object]", type(value))
+    if kind is str:
+        return {"stringValue": value} if value else None
+    if kind is int and value in INTEGERS:
+        return {"intValue": str(value)}  # JSON's numbers do not hold 64 bits
+    if kind is float:
         return {"doubleValue": value}
+    if kind is bool:
+        return {"boolValue": value}
     text = plain(value)
-    if text is None or text == "":
-        return None
-    if isinstance(text, int):
-        return {"intValue": str(text)}  # JSON's numbers do not hold 64 bits
-    return {"stringValue": in_utf8(text)}
+    return None if text is None else {"stringValue": text}
 
 
 def _first(*times: Any) -> str | None:
