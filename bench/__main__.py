@@ -1,4 +1,4 @@
-"""Measure claims: `python -m bench spine|pools|data|wire|durable`, with the options below.
+"""Measure claims: `python -m bench spine|pools|data|wire|durable|see`, with the options below.
 
 Exit code 0 when every claim was measured, met or not; 1 when one could not be; 2 when the
 command line is wrong.
@@ -13,7 +13,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from bench import data, durable, pools, spine, wire
+from bench import data, durable, pools, see, spine, wire
 from bench.effort import Effort
 from bench.measurement import Measurement, write_json
 from bench.part import Part
@@ -25,6 +25,7 @@ BENCHES: Mapping[str, Mapping[str, Part]] = {
     "data": data.PARTS,
     "wire": wire.PARTS,
     "durable": durable.PARTS,
+    "see": see.PARTS,
 }
 
 

@@ -5,7 +5,7 @@ All series of a run share one `BinAxis`, so that charts of it stand beneath each
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 MOST_BINS = 300
@@ -217,6 +217,21 @@ class Level:
         """Give it another value."""
         self.to(at)
         self.value = max(0, value)
+
+    def ahead(self, at: float) -> Callable[[], None]:
+        """Let time pass for a look; return a function that undoes it.
+
+        Changes of before that time may still come. No bins may double meanwhile.
+        """
+        values, total = self._sums.values[:], self._sums.total
+        state = self.since, self.above_s, self._aside, self._bin, self._bin_ends
+
+        def back() -> None:
+            self._sums.values, self._sums.total = values, total
+            self.since, self.above_s, self._aside, self._bin, self._bin_ends = state
+
+        self.to(at)
+        return back
 
     def halve(self) -> None:
         """Make one bin of each two neighbours."""

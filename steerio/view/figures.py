@@ -53,7 +53,7 @@ def headline(snapshot: RunSnapshot) -> str:
 
 
 def remarks(snapshot: RunSnapshot) -> Iterator[str]:
-    """Yield what else there is to say on the run, each in a line."""
+    """Yield further remarks on the run, each in a line."""
     header = snapshot.header
     began = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(header.began))
     line = f"{header.run}, from {began}"

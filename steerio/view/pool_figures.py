@@ -20,7 +20,7 @@ from steerio.view.snapshot import IDLE_CAUSES
 
 
 class PoolFigures:
-    """What is counted of one pool.
+    """The figures of one pool.
 
     Args:
         name: the pool.
@@ -68,11 +68,6 @@ class PoolFigures:
             self.restarting,
             self.lent,
         )
-
-    def to(self, at: float) -> None:
-        """Let time pass."""
-        for level in self.levels:
-            level.to(at)
 
     def queue(self, task_id: int, at: float) -> None:
         """Note a task that is queued."""

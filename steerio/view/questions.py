@@ -6,9 +6,8 @@ they can be there, and only these are decoded.
 
 from __future__ import annotations
 
-import mmap
 import re
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from math import inf
 from pathlib import Path
 
@@ -17,13 +16,22 @@ import msgspec
 from steerio.edge.record.record_files import EVENTS_FILE, TASKS_FILE
 from steerio.edge.record.record_lines import open_regular
 from steerio.errors import UsageError
+from steerio.view.record_search import (
+    MappedText,
+    decoded,
+    line_at,
+    lines_with,
+    place_of,
+    tasks_from,
+    when_ended,
+    when_it_was,
+)
 from steerio.view.run_files import record_of
 from steerio.view.seen_lines import (
     SeenEvent,
     SeenTask,
     details_of,
     events_decoder,
-    tasks_decoder,
 )
 from steerio.view.snapshot import (
     AttemptView,
@@ -38,8 +46,6 @@ from steerio.view.things_noted import failure_of, raw_text
 MOST_AFTER, MOST_SPANS, MOST_EVENTS = 100, 5_000, 100
 MOST_LOG_LINES, LOG_BYTES = 200, 16 << 20
 """Most lines of a task's output; and how much of the end of the file is searched for them."""
-NEAR_BYTES = 1 << 16
-"""When so much of a file is left it is looked through line by line."""
 LOG_FILES = "workers*.log"
 
 
@@ -85,7 +91,7 @@ def spans_of(
     left_out = 0
     wanted = frozenset(workers)
     try:
-        for task in _tasks_from(record / TASKS_FILE, begin):
+        for task in tasks_from(record / TASKS_FILE, begin):
             if task.received > end + longest_s:
                 break
             for worker, started, ended, ended_as in _runs(task):
@@ -116,7 +122,7 @@ def _runs(task: SeenTask) -> Iterator[tuple[str, float, float, str]]:
 
 
 def _story(record: Path, folder: Path, task_id: int) -> TaskStory:
-    found = next(_lines_with(record / TASKS_FILE, b'"task_id":%d,' % task_id, task_id), None)
+    found = next(lines_with(record / TASKS_FILE, b'"task_id":%d,' % task_id, task_id), None)
     if found is None:
         return _unended(task_id, _events(record, task_id, -inf, inf))
     task, line = found
@@ -225,7 +231,7 @@ def _before(record: Path, because: list[int]) -> tuple[tuple[TaskBrief, ...], fl
     briefs: list[TaskBrief] = []
     for number in because:
         needle = b'"task_id":%d,' % number
-        found = next(_lines_with(record / TASKS_FILE, needle, number), None)
+        found = next(lines_with(record / TASKS_FILE, needle, number), None)
         if found is not None:
             briefs.append(_brief(*found))
     known = max((brief.received for brief in briefs), default=None)
@@ -237,12 +243,12 @@ def _after(record: Path, task_id: int, at: float) -> tuple[tuple[TaskBrief, ...]
     briefs: list[TaskBrief] = []
     more = 0
     needle = re.compile(rb'"because":\[(?:\d+,)*%d[,\]]' % task_id)
-    with _mapped(record / TASKS_FILE) as text:
-        for match in needle.finditer(text, _place_of(text, at, _when_ended)):
+    with MappedText(record / TASKS_FILE) as text:
+        for match in needle.finditer(text, place_of(text, at, when_ended)):
             if len(briefs) >= MOST_AFTER:
                 more += 1
                 continue
-            found = _decoded(_line_at(text, match.start()))
+            found = decoded(line_at(text, match.start()))
             if found is not None and task_id in (found[0].because or ()):
                 briefs.append(_brief(*found))
     return tuple(briefs), more
@@ -265,10 +271,10 @@ def _brief(task: SeenTask, line: bytes) -> TaskBrief:
 def _events(record: Path, task_id: int, begin: float, end: float) -> list[tuple[SeenEvent, str]]:
     found: list[tuple[SeenEvent, str]] = []
     needle = re.compile(b'"task_id":%d[,}]' % task_id)
-    with _mapped(record / EVENTS_FILE) as text:
-        first = _place_of(text, begin, _when)
-        for match in needle.finditer(text, first, _place_of(text, end, _when, behind=True)):
-            line = _line_at(text, match.start())
+    with MappedText(record / EVENTS_FILE) as text:
+        first = place_of(text, begin, when_it_was)
+        for match in needle.finditer(text, first, place_of(text, end, when_it_was, behind=True)):
+            line = line_at(text, match.start())
             try:
                 event = events_decoder.decode(line)
             except (msgspec.DecodeError, UnicodeDecodeError):
@@ -295,100 +301,3 @@ def log_lines(folder: Path, task_id: int) -> tuple[str, ...]:
         except OSError:
             continue
     return tuple(lines[-MOST_LOG_LINES:])
-
-
-# -- lines --------------------------------------------------------------------------------------
-
-
-class _Text:
-    """The text of a file as it is now, mapped; empty if there is none."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._map: mmap.mmap | None = None
-
-    def __enter__(self) -> mmap.mmap | bytes:
-        try:
-            with open_regular(self.path) as file:
-                self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        except (FileNotFoundError, ValueError):  # a file that is empty cannot be mapped
-            return b""
-        return self._map
-
-    def __exit__(self, *_: object) -> None:
-        if self._map is not None:
-            self._map.close()
-
-
-def _mapped(path: Path) -> _Text:
-    return _Text(path)
-
-
-def _line_at(text: mmap.mmap | bytes, place: int) -> bytes:
-    """Return the line around a place; it may be one of which only a part is written."""
-    end = text.find(b"\n", place)
-    return bytes(text[text.rfind(b"\n", 0, place) + 1 : len(text) if end < 0 else end])
-
-
-def _lines_with(path: Path, needle: bytes, task_id: int) -> Iterator[tuple[SeenTask, bytes]]:
-    """Yield the lines on a task, each with its text."""
-    with _mapped(path) as text:
-        place = text.find(needle)
-        while place >= 0:
-            found = _decoded(_line_at(text, place))
-            if found is not None and found[0].task_id == task_id:
-                yield found
-            place = text.find(needle, place + 1)
-
-
-def _decoded(line: bytes) -> tuple[SeenTask, bytes] | None:
-    try:
-        return tasks_decoder.decode(line), line
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return None
-
-
-def _when_ended(line: bytes) -> float | None:
-    found = _decoded(line)
-    return None if found is None else found[0].received
-
-
-def _when(line: bytes) -> float | None:
-    try:
-        return events_decoder.decode(line).at
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return None
-
-
-def _place_of(
-    text: mmap.mmap | bytes,
-    at: float,
-    when: Callable[[bytes], float | None],
-    *,
-    behind: bool = False,
-) -> int:
-    """Return a place in lines that are in order of time, near before those of a time and later.
-
-    ``behind``: near behind those of that time and before.
-    """
-    low, high = 0, len(text)
-    while high - low > NEAR_BYTES:
-        middle = (low + high) // 2
-        place = text.find(b"\n", middle, high) + 1
-        found = when(_line_at(text, place)) if place else None
-        if found is not None and (found <= at if behind else found < at):
-            low = place
-        else:
-            high = middle
-    return high if behind else low
-
-
-def _tasks_from(path: Path, at: float) -> Iterator[SeenTask]:
-    """Yield the tasks that ended at a time or later."""
-    with _mapped(path) as text:
-        place = _place_of(text, at, _when_ended)
-        while (end := text.find(b"\n", place)) >= 0:
-            found = _decoded(text[place:end])
-            place = end + 1
-            if found is not None and found[0].received >= at:
-                yield found[0]

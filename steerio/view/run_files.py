@@ -1,4 +1,4 @@
-"""The files of a run directory, read on as they grow: whole lines, and what the others say.
+"""The files of a run directory, read on as they grow: its whole lines, and the facts in the others.
 
 A last line of which a part is written is read again when it is whole. Nothing is written and
 nothing is locked, so a run is not slowed by being looked at.

@@ -19,6 +19,8 @@ from steerio.view.snapshot import RunSnapshot
 
 LOOK_S = 0.5
 """Seconds after which the state of a run is looked at again, at the earliest."""
+SILENT_S = 60.0
+"""Seconds without a line after which a run that may be alive elsewhere is drawn as if over."""
 OTHER_CLOCK_S = 86_400.0
 """Lines that are so much older than the record are of a simulation, on a clock of its own."""
 
@@ -55,12 +57,14 @@ class RunReader:
         self._looked_at = -inf
         self._ahead = -inf
         """The time up to which lines of tasks have been read."""
+        self._at_end = False
+        """Whether all was read that was there."""
 
     def __repr__(self) -> str:
         return f"<RunReader of {self.folder}: {self.view!r}>"
 
     def facts(self, *, fresh: bool = False) -> RunFacts:
-        """Return what the other files say, looked at again every half a second at most.
+        """Return the facts in the other files, looked at again every half a second at most.
 
         Raises:
             UsageError: they cannot be read.
@@ -88,9 +92,11 @@ class RunReader:
             UsageError: the record cannot be read.
         """
         try:
-            return self._read()
+            more = self._read()
         except OSError as error:
             raise UsageError(f"{self.record} cannot be read: {error}") from None
+        self._at_end = not more
+        return more
 
     def read_all(self) -> None:
         """Take in all of the record that is there now.
@@ -112,10 +118,11 @@ class RunReader:
         """
         facts, now = self.facts(), time.time()
         view = self.view or RunView(began_of(self.record))
+        over = not facts.live or (facts.state != "running" and now > view.last_at + SILENT_S)
         head = read_head(self.record)
-        if head is not None and view.last_at < head.began - OTHER_CLOCK_S:
+        if over or (head is not None and view.last_at < head.began - OTHER_CLOCK_S):
             now = view.last_at
-        view.settle(over=not facts.live)
+        view.settle(over=over and self._at_end)
         unread = self.tasks.unread + self.events.unread
         return snapshot_of(view, facts, now, gantt=gantt, unread=unread)
 

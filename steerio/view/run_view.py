@@ -140,6 +140,7 @@ class RunView:
         for event in events:
             if event.incarnation != incarnation:
                 self.last_at = max(self.last_at, last_at)
+                self.events, count = self.events + count, 0
                 self._another(event.incarnation or incarnation, event.at)
                 incarnation = self.incarnation
             count += 1
@@ -274,7 +275,7 @@ class RunView:
     # -- a task with its line ---------------------------------------------------------------------
 
     def _count(self, task: SeenTask, seen: _Open | None) -> None:
-        """Count a task that ended; ``seen``: what the events told of it."""
+        """Count a task that ended; ``seen``: the task by its events."""
         at, tasks = task.received, self.tasks
         if at > self.last_at:
             self.last_at = at
@@ -324,7 +325,7 @@ class RunView:
         return known
 
     def _idle(self, task: SeenTask, seen: _Open, known: float | None) -> None:
-        """Say why the worker of a task had been idle before it, and what passed in transit."""
+        """Say why the worker of a task had been idle before it, and how long it was in transit."""
         pool, reached, queued = seen.pool, seen.reached, seen.queued
         if seen.first_gap is not None:
             gap, first = seen.first_gap

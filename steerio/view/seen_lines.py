@@ -82,7 +82,7 @@ class SeenEvent(Struct, gc=False):
 
 
 class SeenDetails(Struct):
-    """What else a line of ``tasks.jsonl`` says on one task, for a look at it."""
+    """The other columns of a line of ``tasks.jsonl``, for a look at one task."""
 
     tags: dict[str, str] | None = None
     priority: float | None = None

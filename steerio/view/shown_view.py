@@ -69,7 +69,13 @@ def snapshot_of(
         unread: lines that could not be read.
     """
     until = max(view.last_at, now) if facts.live else view.last_at
-    view.cluster.to(until)
+    with view.cluster.ahead(until):
+        return _snapshot(view, facts, now, until, gantt=gantt, unread=unread)
+
+
+def _snapshot(
+    view: RunView, facts: RunFacts, now: float, until: float, *, gantt: bool, unread: int
+) -> RunSnapshot:
     last = view.axis.index(until)
     count = min(MOST_BINS, last + 1)
     axis = TimeAxis(view.axis.began, view.axis.width_s, count)

@@ -73,7 +73,7 @@ class RunHeader(Struct, frozen=True):
         worker_s: seconds that workers spent inside tasks.
         limits: the campaign's limits; ``left_s``: the estimate of the time left, by the one that is
             used most; ``None`` without limits, or too early to tell.
-        facts: what else ``parameters.json`` says, as text: arguments, seed, host, command, ...
+        facts: the other values of ``parameters.json``, as text: arguments, seed, host, command, ...
         unread: lines of the record that could not be read.
     """
 
@@ -390,7 +390,7 @@ class GanttRow(Struct, frozen=True):
 
 
 class GanttView(Struct, frozen=True):
-    """Who worked when, in at most 200 rows; ``by`` says of what a row is: worker, node, nodes."""
+    """The work of all workers over time, in at most 200 rows: ``by`` worker, node or nodes."""
 
     axis: TimeAxis
     by: Literal["worker", "node", "nodes"]
@@ -509,7 +509,7 @@ class AttemptView(Struct, frozen=True):
 
 
 class TaskStory(Struct, frozen=True):
-    """One task: the results before it, the agent, the attempts, its end, and what followed.
+    """One task: the results before it, its agent, its attempts, its end, and the tasks after it.
 
     Attributes:
         state: ``ended``, ``running``, ``queued``, or ``unknown`` if the record has no such task.

@@ -23,7 +23,7 @@ NOT_WELL = frozenset(ENDS[1:])
 
 
 class TypeFigures:
-    """What is counted of one task type in one pool."""
+    """The figures of one task type in one pool."""
 
     def __init__(self, name: str, pool: PoolFigures, number: int, axis: BinAxis) -> None:
         self.name = name
@@ -44,7 +44,7 @@ class TypeFigures:
 
 
 class CauseFigures:
-    """What is counted of the tasks of one agent."""
+    """The figures of the tasks of one agent."""
 
     def __init__(self, name: str) -> None:
         self.name = name

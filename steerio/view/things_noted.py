@@ -118,24 +118,37 @@ class MarksSeen:
     def add(self, at: float, kind: str, pool: str, source: str = "", text: str = "") -> None:
         """Note something."""
         key = (self.axis.index(at), kind, pool, source)
-        self._put(key, Mark(at, kind, pool, source, 1, text))
+        _put(self._marks, key, Mark(at, kind, pool, source, 1, text))
 
     def halve(self) -> None:
         """Make one bin of each two neighbours."""
-        marks, self._marks = self._marks, {}
-        for (index, *alike), mark in marks.items():
-            self._put((index // 2, *alike), mark)  # type: ignore[arg-type]
-
-    def _put(self, key: tuple[int, str, str, str], mark: Mark) -> None:
-        there = self._marks.get(key)
-        if there is not None:
-            mark = structs.replace(there, count=there.count + mark.count)
-        self._marks[key] = mark
+        self._marks = _halved(self._marks)
 
     def view(self) -> tuple[Mark, ...]:
-        """Return the marks in order; of too many, those that stand for most."""
-        marks = sorted(self._marks.values(), key=lambda mark: -mark.count)[:MOST_MARKS]
-        return tuple(sorted(marks, key=lambda mark: mark.at))
+        """Return the marks in order; if there are too many, of several bins together."""
+        marks = self._marks
+        while len(marks) > MOST_MARKS and any(index for index, *_ in marks):
+            marks = _halved(marks)
+        return tuple(sorted(marks.values(), key=lambda mark: mark.at)[:MOST_MARKS])
+
+
+_Marks = dict[tuple[int, str, str, str], Mark]
+"""Marks by their bin, kind, pool and source."""
+
+
+def _put(marks: _Marks, key: tuple[int, str, str, str], mark: Mark) -> None:
+    there = marks.get(key)
+    if there is not None:
+        mark = structs.replace(there, count=there.count + mark.count)
+    marks[key] = mark
+
+
+def _halved(marks: _Marks) -> _Marks:
+    """Return the marks with each two neighbours of their bins together."""
+    halved: _Marks = {}
+    for (index, kind, pool, source), mark in marks.items():
+        _put(halved, (index // 2, kind, pool, source), mark)
+    return halved
 
 
 class _Published:

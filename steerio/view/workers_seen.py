@@ -1,13 +1,15 @@
 """Nodes and workers as the events of a record tell, and the seconds in which workers were idle.
 
 A gap of a worker at the broker begins when it is ready, or the end of its last task is known,
-and ends when it has another. What of it a policy or the dispatch took shows once the task's line is
-there, for this names the results that the task is because of.
+and ends when it has another. How much of it a policy or the dispatch took shows once the task's
+line is there, for this names the results that the task is because of.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
+from collections.abc import Generator
 from typing import Any, cast
 
 from msgspec import Struct
@@ -24,7 +26,7 @@ class WorkerSeen(Struct, gc=False):
     """One ready worker.
 
     Attributes:
-        pool, node: where it is.
+        pool, node: those that it is in.
         free_at: since when the broker knows that it has no task, or has been ready.
         queue_s: for how long the pool's queue had not been empty by then, in all.
         ended: when the function of its last task ended, on the worker; ``None`` before that.
@@ -72,10 +74,16 @@ class WorkersSeen:
         self._ending_nodes.clear()
         self._lent_gone.clear()
 
-    def to(self, at: float) -> None:
-        """Let time pass."""
-        for pool in self.pools.values():
-            pool.to(at)
+    @contextlib.contextmanager
+    def ahead(self, at: float) -> Generator[None, None, None]:
+        """Let time pass while the context lasts: events of before may still come."""
+        self.axis.index(at)
+        back = [level.ahead(at) for pool in self.pools.values() for level in pool.levels]
+        try:
+            yield
+        finally:
+            for undo in back:
+                undo()
 
     # -- events ---------------------------------------------------------------------------------
 
@@ -203,7 +211,6 @@ class WorkersSeen:
     def _expect_none(self, node: str, at: float) -> None:
         for name, count in self._expected.pop(node, Counter()).items():
             pool = self.pool(name, at)
-            pool.to(at)
             restarting = min(count, pool.restarting.value)
             pool.restarting.step(at, -restarting)
             pool.expect(at, restarting - count)

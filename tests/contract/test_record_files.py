@@ -43,7 +43,8 @@ def entry(number: int = 1, **changes: Any) -> TaskEntry:
     """Return what is recorded of a task."""
     plain = TaskEntry(
         number, "search:energy", "simulate", "succeeded", 1, "simulate-1", "node", "relearn", (7,),
-        {"batch": "3"}, 0.5, 10.0, 10.5, 11.0, 11.5, 12.0, 12.5, 17, 8, None, None, "", [["C"], {}], 2.5,
+        {"batch": "3"}, 0.5, 10.0, 10.5, 11.0, 11.5, 12.0, 12.5, 17, 8, None, None, "",
+        [["C"], {}], 2.5,
     )  # fmt: skip
     return msgspec.structs.replace(plain, **changes)
 

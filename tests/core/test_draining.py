@@ -22,6 +22,7 @@ from steerio.model.events import (
     TaskEnded,
     TaskRetried,
     WorkerLost,
+    WorkerRetired,
 )
 from steerio.model.places import WorkerNeeds
 from steerio.model.settings import Settings
@@ -87,6 +88,10 @@ def test_idle_workers_of_a_drained_node_end_at_once_and_nobody_takes_their_place
     (begun,) = scene.events(NodeDraining)
     assert (begun.node, begun.reason) == ("node", "it was asked for")
     assert [event.node for event in scene.events(NodeDrained)] == ["node"]
+    retired = scene.events(WorkerRetired)
+    assert [(event.pool, event.node, event.reason) for event in retired] == [
+        ("simulate", "node", "its node is drained")
+    ] * 2
     assert list(scene.roster.nodes) == ["node"], "it stays"
 
 

@@ -9,7 +9,7 @@ import pytest
 from steerio.core.effects import AskToStop, Retire, Signal, Start, TellMove
 from steerio.core.lifecycle import State
 from steerio.core.records import MoveRecord, TaskRecord
-from steerio.model.events import PoolFailed, TaskRetried, WorkerLost, WorkerMoved
+from steerio.model.events import PoolFailed, TaskRetried, WorkerLost, WorkerMoved, WorkerRetired
 from steerio.model.moving import How
 from steerio.model.settings import Settings
 from tests.core.scene import CLIENT, NODE, Scene
@@ -70,6 +70,7 @@ def test_an_idle_worker_moves_at_once_and_takes_what_waits_there() -> None:
     assert scene.told() == [("granted", ["simulate-1"])]
     (moved,) = scene.events(WorkerMoved)
     assert (moved.worker, moved.source, moved.pool) == ("simulate-1", "simulate", "learn")
+    assert not moved.lent
     assert scene.worker().home == "learn"
     assert scene.core.moves == {}
 
@@ -191,6 +192,8 @@ def test_a_lease_brings_everybody_home() -> None:
     scene.report(training)
     assert scene.sizes() == (2, 0)
     assert scene.told()[-1] == ("ended", [])
+    moved = [(event.pool, event.lent) for event in scene.events(WorkerMoved)]
+    assert moved == [("learn", True)] * 2 + [("simulate", False)] * 2
 
 
 def test_a_lease_can_be_taken_back_from_what_runs() -> None:
@@ -379,6 +382,9 @@ def test_a_process_that_lacks_what_its_new_pool_needs_is_replaced() -> None:
     assert order.worker.phase == "retiring"
     assert scene.told()[-1] == ("granted", ["simulate-1"])
     assert (scene.pool("learn").workers, scene.pool("learn").ready) == (1, 0)
+    (retired,) = scene.events(WorkerRetired)
+    assert (retired.worker, retired.pool) == ("simulate-1", "learn")
+    assert retired.reason == "it has moved to a pool that needs another process"
     scene.forget()
     scene.exit(order.worker, reason="its process exited with status 0")
     (start,) = scene.effects(Start)

@@ -1,0 +1,14 @@
+"""The claims about looking at runs: what a report of a long one costs.
+
+Each module has its `CLAIMS` and `measure(effort)`, as those of the spine do.
+"""
+
+from __future__ import annotations
+
+from bench.part import Part, name_of
+from bench.see import report
+
+PARTS: dict[str, Part] = {
+    name_of(module): Part(module.CLAIMS, module.measure) for module in (report,)
+}
+"""By the name that `--only` takes, in the order of the print-out."""
