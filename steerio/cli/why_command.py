@@ -47,7 +47,8 @@ def tell_why(run_dir: str, task: int, depth: int, lines: int, as_json: bool) -> 
         now = asyncio.run(_ask(folder, task))[0]  # its events may not be recorded yet
         if not now:
             raise
-        click.echo(f"task {task}: {now}")
+        known = {"task_id": task, "task": None, "now": now}
+        click.echo(to_json(known, indent=2) if as_json else f"task {task}: {now}")
         return
     now, silence = ("", "") if past.task is not None else asyncio.run(_ask(folder, task))
     if as_json:
@@ -110,6 +111,9 @@ def _content(task: dict[str, Any]) -> Iterator[str]:
     for name, text in (("tags", tags), ("versions", versions)):
         if text:
             yield f"  {name}: {text}"
+    if traceback := str(task.get("traceback") or ""):
+        yield "  traceback:"
+        yield from (f"    {line}" for line in traceback.splitlines())
 
 
 def _submitted(past: TaskPast) -> Iterator[str]:

@@ -75,7 +75,12 @@ def folder(tmp_path: Path) -> Path:
     about = {"campaign": "search:Search", "host": "here", "random_seed": 2**70, "user": None}
     (run / "parameters.json").write_text(json.dumps(about))
     files = RecordFiles(run)
-    failed = {"ended_as": "failed", "error": "ValueError: no: way", "value": None}
+    failed = {
+        "ended_as": "failed",
+        "error": "ValueError: no: way",
+        "value": None,
+        "traceback": "line 1",
+    }
     retried = entry(8, because=(7, 99), attempt=2, earlier=[EARLIER], **failed)
     files.write([entry(7, because=None), retried, entry(9, ended_as="cancelled", attempt=0)], [])
     files.close()
@@ -124,6 +129,7 @@ def test_status_and_exceptions_say_how_tasks_ended(folder: Path, tmp_path: Path)
     assert said(event.attributes) == {
         "exception.type": "ValueError",
         "exception.message": "no: way",
+        "exception.stacktrace": "line 1",
     }
 
 

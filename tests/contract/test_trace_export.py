@@ -165,6 +165,7 @@ def test_moves_losses_and_notes_are_instants(tmp_path: Path) -> None:
         ev.Published(4, 4.0, "Progress", {"best": 0.5}, "campaign"),
         ev.PoolStalled(5, 5.0, "learn", 3, "no workers"),
         ev.VersionPublished(6, 6.0, "model", 1, 100, "campaign"),
+        ev.WorkerRetired(7, 7.0, "w1", "learn", "node", "drained"),
     ]
     trace = trace_of(make(tmp_path, [], events))
     assert trace.instants() == [
@@ -173,6 +174,7 @@ def test_moves_losses_and_notes_are_instants(tmp_path: Path) -> None:
         ("campaign", "versions", "VersionPublished", 6 * S),
         ("node: learn", "w1", "WorkerLost", 3 * S),
         ("node: learn", "w1", "WorkerMoved", 2 * S),
+        ("node: learn", "w1", "WorkerRetired", 7 * S),
         ("pool learn", "tasks and workers", "PoolStalled", 5 * S),
     ]
     (note,) = (e for e in trace.by_phase["i"] if e["name"] == "Progress")

@@ -27,6 +27,8 @@ def simulate(x: int) -> int:
     if x == 5 and not OPEN.exists():
         OPEN.touch()
         raise ValueError("not yet")
+    if x == 7:
+        raise ValueError("never")
     return x * x
 
 
@@ -39,7 +41,7 @@ class Search(Campaign):
     @on_success(simulate)
     async def record(self, result) -> None:
         if result.value < 10:
-            for x in range(4, 7):
+            for x in range(4, 8):
                 self.submit(simulate, x)
 """
 
@@ -55,7 +57,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("why")
     opened = f"from pathlib import Path\n\nOPEN = Path({str(folder / 'open')!r})\n"
     (folder / "search.py").write_text(SEARCH.replace("import logging\n", opened))
-    options = ("--run-dir", "run", "--progress", "off")
+    options = ("--run-dir", "run", "--progress", "off", "--limit-failures", "1")
     with running(*steerio_command("run", "search.py", *options), cwd=folder) as program:
         assert program.status() == 0, program.output
     return folder / "run"
@@ -85,9 +87,15 @@ def test_what_followed_is_told_and_a_first_task_has_no_reason(run: Path) -> None
     numbers = numbers_by_arg(run)
     said = told(str(run), str(numbers[2])).output
     assert "by agent Search.setup, which handled no result then" in said
-    assert "3 tasks followed, because of it" in said
+    assert "4 tasks followed, because of it" in said
     for x in (4, 5, 6):
         assert f"  task {numbers[x]}: search:simulate [[{x}],{{}}] gave {x * x}, by agent" in said
+
+
+def test_the_traceback_of_a_failure_is_told(run: Path) -> None:
+    said = told(str(run), str(numbers_by_arg(run)[7])).output
+    assert "  error: ValueError: never" in said
+    assert '    raise ValueError("never")' in said.replace("      ", "    ")
 
 
 def test_a_story_can_be_json(run: Path) -> None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -157,7 +157,8 @@ def _spans(line: Any, ids: _Ids) -> Iterator[dict[str, Any]]:
     if links:
         whole["links"] = links
     if line.error:
-        whole["events"] = [_raised(str(line.error), _first(line.ended, line.received))]
+        at = _first(line.ended, line.received)
+        whole["events"] = [_raised(str(line.error), line.traceback, at)]
     yield whole
     attempts = [*attempts_of(line)]
     for attempt in attempts:
@@ -192,10 +193,14 @@ def _status(ended_as: str, message: Any) -> dict[str, Any]:
     return {"code": code, "message": text}
 
 
-def _raised(error: str, at: str | None) -> dict[str, Any]:
+def _raised(error: str, traceback: Any, at: str | None) -> dict[str, Any]:
     """Return the event that tells of an exception, with the names that OpenTelemetry gives it."""
     kind, colon, message = error.partition(": ")
-    fields = {"exception.type": kind, "exception.message": message if colon else None}
+    fields = {
+        "exception.type": kind,
+        "exception.message": message if colon else None,
+        "exception.stacktrace": traceback,
+    }
     return {"name": "exception", "timeUnixNano": at, "attributes": _attributes(fields)}
 
 
@@ -228,7 +233,7 @@ def _attributes(values: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _typed(value: Any) -> dict[str, Any] | None:
-    kind = type(value)
+    kind = cast("type[object]", type(value))
     if kind is str:
         return {"stringValue": value} if value else None
     if kind is int and value in INTEGERS:

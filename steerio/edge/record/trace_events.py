@@ -34,7 +34,7 @@ INSTANTS = {
 }
 """The events that belong to no pool, and their tracks."""
 OF_POOLS = frozenset({"PoolFailed", "PoolStalled"})
-OF_WORKERS = frozenset({"WorkerLost", "WorkerMoved"})
+OF_WORKERS = frozenset({"WorkerLost", "WorkerMoved", "WorkerRetired"})
 _QUEUED, _BUSY = 1, 2
 
 

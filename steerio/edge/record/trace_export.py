@@ -31,7 +31,10 @@ from steerio.edge.record.trace_tracks import Tracks, function_name
 from steerio.version import __version__
 
 SHOWN = ("task_id", "ended_as", "attempt", "cause", "because", "tags", "priority", "worker", "node")
-SHOWN_LATER = ("args", "value", "args_bytes", "value_bytes", "error", "reason", "versions")
+SHOWN_LATER = (
+    *("args", "value", "args_bytes", "value_bytes"),
+    *("error", "traceback", "reason", "versions"),
+)
 """The columns of a task that its run shows as its arguments, with ``waited_s`` between."""
 FAR = 1e10
 """No time of a record is so far off, in seconds."""
