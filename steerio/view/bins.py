@@ -78,12 +78,15 @@ class BinAxis:
 class Sums:
     """A sum for each bin."""
 
-    __slots__ = ("axis", "total", "values")
+    __slots__ = ("_begins", "_bin", "_ends", "axis", "total", "values")
 
     def __init__(self, axis: BinAxis) -> None:
         self.axis = axis
         self.values = [0.0] * MOST_BINS
         self.total = 0.0
+        self._bin = 0
+        """The last bin into which a whole interval went, for the next one is near it."""
+        self._begins = self._ends = 0.0
         axis.follow(self)
 
     def add(self, at: float, amount: float = 1.0) -> None:
@@ -102,12 +105,18 @@ class Sums:
         """Add the seconds of an interval, times ``weight``, to the bins that it is in."""
         if end <= begin:
             return
+        self.total += (end - begin) * weight
+        if begin >= self._begins and end < self._ends:
+            self.values[self._bin] += (end - begin) * weight
+            return
         axis = self.axis
         last = axis.index(end)
         first = int((begin - axis.began) * axis.per_s)
-        self.total += (end - begin) * weight
         if first == last:
             self.values[first] += (end - begin) * weight
+            self._bin = first
+            self._begins = axis.began + first * axis.width_s
+            self._ends = self._begins + axis.width_s
             return
         first, shares = axis.shares(begin, end)
         for index, seconds in enumerate(shares, first):
@@ -118,6 +127,7 @@ class Sums:
         values = self.values
         merged = [a + b for a, b in zip(values[::2], values[1::2], strict=True)]
         self.values = merged + [0.0] * (MOST_BINS - len(merged))
+        self._ends = self._begins
 
 
 class Peaks:
@@ -207,8 +217,15 @@ class Level:
 
     def step(self, at: float, by: int) -> None:
         """Change the number by so much."""
-        if at > self.since:
-            self.to(at)
+        past_s = at - self.since
+        if past_s > 0:
+            if at < self._bin_ends:  # as `to` does, which is not called, as this is done so often
+                if self.value:
+                    self.above_s += past_s
+                    self._aside += self.value * past_s
+                self.since = at
+            else:
+                self.to(at)
         self.value = value = self.value + by
         if value < 0:
             self.value = 0

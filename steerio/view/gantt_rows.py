@@ -6,7 +6,7 @@ of a bin is found by a vote (R. S. Boyer, J S. Moore, MJRTY, 1981): right if it 
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Protocol
 
 from steerio.view.bins import MOST_BINS, BinAxis
 from steerio.view.snapshot import NO_TYPE, GanttRow, GanttView, TimeAxis
@@ -16,6 +16,18 @@ MOST_ROWS = 200
 GONE_NAMES = 4_096
 """Names of workers that are gone which keep their rows, for lines that come late."""
 _FULL = 255
+
+
+class Attempted(Protocol):
+    """An attempt, as a line of a record tells of it."""
+
+    worker: str | None
+    node: str | None
+
+    @property
+    def ended_as(self) -> str:
+        """How it ended."""
+        ...
 
 
 class _Row:
@@ -32,21 +44,12 @@ class _Row:
         self.votes = [0.0] * MOST_BINS
         axis.follow(self)
 
-    def add(self, first: int, shares: list[float], kind: int, failed: bool) -> None:
-        """Add the seconds of an attempt to the bins that it is in."""
-        busy, types, votes, index = self.busy, self.types, self.votes, first
-        for seconds in shares:
-            busy[index] += seconds
-            if types[index] == kind:
-                votes[index] += seconds
-            elif votes[index] >= seconds:
-                votes[index] -= seconds
-            else:
-                types[index], votes[index] = kind, seconds - votes[index]
-            index += 1
+    def add(self, index: int, seconds: float, kind: int, failed: bool) -> None:
+        """Add seconds of an attempt to a bin."""
+        self.busy[index] += seconds
         if failed:
-            for index, seconds in enumerate(shares, first):
-                self.failed[index] += seconds
+            self.failed[index] += seconds
+        self._vote(index, kind, seconds)
 
     def take(self, other: _Row) -> None:
         """Add the bins of another row."""
@@ -108,6 +111,8 @@ class GanttRows:
         self._free: dict[tuple[str, str], list[_Row]] = {}
         """Rows of workers that are gone, by node and pool."""
         self._gone: dict[str, None] = {}
+        self._fresh: list[tuple[_Row, float, float, int, bool]] = []
+        """Attempts that are not in their bins yet."""
 
     def __repr__(self) -> str:
         return f"<GanttRows of {len(self._nodes)} nodes>"
@@ -125,6 +130,7 @@ class GanttRows:
             mine.name = worker
             return
         if len(self._rows_of_workers) >= MOST_ROWS:
+            self.settle()
             for one in self._rows_of_workers:
                 self._node(one.node).take(one)
                 self.axis.leave(one)
@@ -156,15 +162,37 @@ class GanttRows:
                 self._free.setdefault((row.node, worker.rpartition("-")[0]), []).append(row)
                 self._gone[worker] = None
 
-    def ran(
-        self, worker: str, node: str, begin: float, end: float, kind: int, *, failed: bool
-    ) -> None:
-        """Note an attempt: of a task type of this number, from ``begin`` to ``end``."""
+    def ran(self, attempt: Attempted, begin: float, end: float, kind: int) -> None:
+        """Note an attempt, from ``begin`` to ``end``, at a task type of this number."""
         rows = self._workers
-        row = self._node(node) if rows is None else rows.get(worker)
-        if row is not None:
-            first, shares = self.axis.shares(begin, end)
-            row.add(first, shares, min(kind, NO_TYPE - 1), failed)
+        if rows is None:
+            node = attempt.node or ""
+            row = self._nodes.get(node) or self._node(node)
+        elif (mine := rows.get(attempt.worker or "")) is not None:
+            row = mine
+        else:
+            return
+        failed = attempt.ended_as != "succeeded"
+        self._fresh.append((row, begin, end, min(kind, NO_TYPE - 1), failed))
+
+    def settle(self) -> None:
+        """Add the attempts that came since to their bins."""
+        fresh, self._fresh = self._fresh, []
+        if not fresh:
+            return
+        axis = self.axis
+        axis.index(max([end for _, _, end, _, _ in fresh]))  # from here on nothing is halved
+        began, per_s = axis.began, axis.per_s
+        for row, begin, end, kind, failed in fresh:
+            if end <= begin:
+                continue
+            first, last = int((begin - began) * per_s), int((end - began) * per_s)
+            if first == last >= 0:
+                row.add(first, end - begin, kind, failed)
+                continue
+            first, shares = axis.shares(begin, end)
+            for index, seconds in enumerate(shares, first):
+                row.add(index, seconds, kind, failed)
 
     def _node(self, name: str) -> _Row:
         row = self._nodes.get(name)
@@ -177,6 +205,7 @@ class GanttRows:
 
     def _pair(self, rows: list[_Row]) -> None:
         """Make one row of each two."""
+        self.settle()
         into: dict[_Row, _Row] = {}
         for one, other in zip(rows[::2], rows[1::2], strict=False):
             one.take(other)
@@ -189,6 +218,7 @@ class GanttRows:
 
     def view(self, axis: TimeAxis, types: tuple[str, ...]) -> GanttView:
         """Return the rows as they are drawn."""
+        self.settle()
         nodes = list(dict.fromkeys(self._nodes.values()))
         several = any(row.names > 1 for row in nodes)
         rows = self._rows_of_workers if self._workers is not None else nodes

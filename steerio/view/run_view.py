@@ -29,8 +29,6 @@ from steerio.view.workers_seen import WorkersSeen
 
 REMEMBERED = 1 << 20
 """Tasks whose ends are remembered, for those that are because of them."""
-RATE_S = 32
-"""Seconds over which the present rate is taken."""
 LATE_S = 2.0
 """Seconds behind the events after which the line of a task is counted without its own event."""
 
@@ -88,8 +86,6 @@ class RunView:
         """The text of those that did not end well."""
         self._ended: dict[int, _Open] = {}
         """Tasks whose ends an event has told, and whose lines have not come."""
-        self._recent = [0] * RATE_S
-        self._recent_s = [0] * RATE_S
         self._ids = array("q", bytes(8 * REMEMBERED))
         self._received = array("d", bytes(8 * REMEMBERED))
         self._handlers: dict[str, Callable[[SeenEvent], None]] = {
@@ -178,17 +174,7 @@ class RunView:
         self.count_late(inf if over else self.last_at - LATE_S)
         self.tasks.settle()
         self.versions.settle()
-
-    def ends_in_last(self, now: float) -> tuple[int, int]:
-        """Return how many tasks ended in the last whole seconds, and in how many of these."""
-        second = int(now)
-        first = max(second - RATE_S + 1, int(self.began) + 1)
-        ends = sum(
-            count
-            for count, at in zip(self._recent, self._recent_s, strict=True)
-            if first <= at < second
-        )
-        return ends, max(1, second - first)
+        self.gantt.settle()
 
     # -- events of tasks --------------------------------------------------------------------------
 
@@ -287,30 +273,28 @@ class RunView:
             kind = tasks.type(task.task_type, self.cluster.pool(task.pool, at))
         kind.fresh.append(task)
         tasks.ended += 1
-        if task.started is not None and task.ended is not None:
-            tasks.run_s += task.ended - task.started
         known = self._known(task) if task.because else None
-        self._remember(task.task_id, at)
+        place = task.task_id % REMEMBERED
+        self._ids[place], self._received[place] = task.task_id, at
+        begin, end = task.started, task.ended
+        if begin is not None and end is not None:
+            tasks.run_s += end - begin
         if seen is not None:
             self._idle(task, seen, known)
-        if task.worker is not None:
-            self._drawn(task, seen, kind)
+            begin = seen.reached if begin is None else begin
+        if begin is not None and task.worker is not None:
+            self.gantt.ran(task, begin, at if end is None else end, kind.number)
+        if task.ended_as != "succeeded" or task.versions or task.earlier:
+            self._count_more(task, seen, kind)
+
+    def _count_more(self, task: SeenTask, seen: _Open | None, kind: TypeFigures) -> None:
+        """Count the things that few tasks have."""
         if task.ended_as in NOT_WELL:
             self.failures.add(task, self._lines.pop(task.task_id, b""))
         if task.versions and task.sent is not None:
-            self.versions.used(task.versions, task.sent, at)
+            self.versions.used(task.versions, task.sent, task.received)
         if task.earlier:
             self._earlier(task.earlier, seen, kind)
-
-    def _remember(self, task_id: int, at: float) -> None:
-        """Note when a task ended, for the rate and for those that are because of it."""
-        place = task_id % REMEMBERED
-        self._ids[place], self._received[place] = task_id, at
-        second = int(at)
-        place = second % RATE_S
-        if self._recent_s[place] != second:
-            self._recent_s[place], self._recent[place] = second, 0
-        self._recent[place] += 1
 
     def _known(self, task: SeenTask) -> float | None:
         """Return when the last result was known that a task is because of; note the reaction."""
@@ -373,24 +357,13 @@ class RunView:
             pool.in_transit.spread(attempt.started, reached, -1.0)
             pool.in_transit.spread(attempt.ended, at)
 
-    def _drawn(self, task: SeenTask, seen: _Open | None, kind: TypeFigures) -> None:
-        begin = task.started
-        if begin is None and seen is not None:
-            begin = seen.reached
-        if begin is not None:
-            end = task.ended if task.ended is not None else task.received
-            failed = task.ended_as in NOT_WELL
-            worker, node = task.worker or "", task.node or ""
-            self.gantt.ran(worker, node, begin, end, kind.number, failed=failed)
-
     def _earlier(self, attempts: list[SeenAttempt], seen: _Open | None, kind: TypeFigures) -> None:
         """Count the attempts before the last."""
         for attempt in attempts:
             begin = attempt.started if attempt.started is not None else attempt.sent
             end = attempt.ended if attempt.ended is not None else attempt.received
             if begin is not None and attempt.worker:
-                node = attempt.node or ""
-                self.gantt.ran(attempt.worker, node, begin, end, kind.number, failed=True)
+                self.gantt.ran(attempt, begin, end, kind.number)
         if seen is not None and seen.earlier:
             for attempt, span in zip(attempts, seen.earlier, strict=False):
                 self._transit_of_earlier(seen.pool, attempt, *span)

@@ -26,6 +26,11 @@ class SeenAttempt(Struct, gc=False):
     received: float = 0.0
     versions: dict[str, int] | None = None
 
+    @property
+    def ended_as(self) -> str:
+        """How it ended: not well, for there was another."""
+        return self.reason
+
 
 class SeenTask(Struct, gc=False):
     """A line of ``tasks.jsonl``."""

@@ -209,7 +209,7 @@ def _board(cause: CauseFigures) -> BoardView:
 
 def _ends(view: RunView, facts: RunFacts, until: float, widths: list[float]) -> EndsView:
     ends = view.tasks.ends
-    recent, seconds = view.ends_in_last(until)
+    recent, seconds = view.tasks.ends_in_last(until, view.began)
     whole_s = until - view.began
     return EndsView(
         **{name: int(ends[name].total) for name in ENDS},  # type: ignore[arg-type]

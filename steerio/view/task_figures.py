@@ -19,6 +19,8 @@ ENDS = ("succeeded", "failed", "cancelled", "timed_out", "lost")
 MOST_TYPES, MOST_CAUSES = 200, 200
 """Most types and causes that are told apart; the tasks of others are counted together."""
 OTHERS = "others"
+RATE_S = 32
+"""Seconds over which the present rate is taken."""
 NOT_WELL = frozenset(ENDS[1:])
 
 
@@ -66,6 +68,8 @@ class TaskFigures:
         self.causes: dict[str, CauseFigures] = {}
         self.ends = {name: Sums(axis) for name in ENDS}
         self.retried = self.ended = 0
+        self._recent: Counter[int] = Counter()
+        """How many ended in each of the last seconds."""
         self.run_s = 0.0
         self.data = Sums(axis)
         self.reaction, self.decision, self.dispatch = Sketch(), Sketch(), Sketch()
@@ -95,12 +99,22 @@ class TaskFigures:
             found = self.causes.setdefault(name, CauseFigures(name))
         return found
 
+    def ends_in_last(self, now: float, began: float) -> tuple[int, int]:
+        """Return how many ended in the last whole seconds, and in how many of these."""
+        second = int(now)
+        first = max(second - RATE_S + 1, int(began) + 1)
+        ends = sum(count for at, count in self._recent.items() if first <= at < second)
+        return ends, max(1, second - first)
+
     def settle(self) -> None:
         """Count all tasks that ended since."""
         for kind in self.types.values():
             if kind.fresh:
                 self._count(kind, kind.fresh)
                 kind.fresh = []
+        if len(self._recent) > 2 * RATE_S:
+            for at in sorted(self._recent)[:-RATE_S]:
+                del self._recent[at]
         for sketch in (self.reaction, self.decision, self.dispatch, self.report):
             sketch.settle()
         for cause in self.causes.values():
@@ -156,6 +170,7 @@ class TaskFigures:
             bins = [max(0, index) for index in bins]
         for index, task in zip(bins, tasks, strict=True):
             data[index] += task.args_bytes + task.value_bytes
+        self._recent.update([int(task.received) for task in tasks])
         ended = Counter(bins)
         kind.ended.add_bins(ended)
         kind.pool.ended.add_bins(ended)

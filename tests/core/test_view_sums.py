@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from steerio.view.bins import MOST_BINS, BinAxis, Level, Peaks, Sums
 from steerio.view.gantt_rows import MOST_ROWS, GanttRows
-from steerio.view.seen_lines import SeenEvent
+from steerio.view.seen_lines import SeenEvent, SeenTask
 from steerio.view.sketch import Sketch
 from steerio.view.snapshot import NO_TYPE, TimeAxis
 from steerio.view.things_noted import MOST_POINTS, MarksSeen, NotesSeen
@@ -116,14 +116,18 @@ def axis_of(axis: BinAxis, until: float) -> TimeAxis:
     return TimeAxis(axis.began, axis.width_s, count)
 
 
+def attempt(worker: str, node: str, *, failed: bool) -> SeenTask:
+    return SeenTask(1, 0.0, worker=worker, node=node, ended_as="failed" if failed else "succeeded")
+
+
 def test_a_worker_that_replaces_another_has_its_row() -> None:
     rows = GanttRows(BinAxis(0.0))
     rows.joined("a-1", "n", "a")
-    rows.ran("a-1", "n", 0.0, 2.0, 0, failed=True)
+    rows.ran(attempt("a-1", "n", failed=True), 0.0, 2.0, 0)
     rows.left("a-1", "n", "a")
     rows.joined("a-2", "n", "a")
-    rows.ran("a-2", "n", 2.0, 4.0, 3, failed=False)
-    rows.ran("a-1", "n", 0.0, 0.0, 0, failed=False)
+    rows.ran(attempt("a-2", "n", failed=False), 2.0, 4.0, 3)
+    rows.ran(attempt("a-1", "n", failed=False), 0.0, 0.0, 0)
     view = rows.view(axis_of(rows.axis, 4.0), ("x", "y"))
     (row,) = view.rows
     assert (view.by, row.name, row.node, row.workers) == ("worker", "a-2", "n", 1)
@@ -137,7 +141,7 @@ def test_many_workers_are_drawn_by_node_and_many_nodes_together() -> None:
     for number in range(3 * MOST_ROWS):
         node = f"n-{number // 3}"
         rows.joined(f"a-{number}", node, "a")
-        rows.ran(f"a-{number}", node, 0.0, 1.0, 1, failed=False)
+        rows.ran(attempt(f"a-{number}", node, failed=False), 0.0, 1.0, 1)
     view = rows.view(axis_of(rows.axis, 1.0), ("x", "y"))
     assert (view.by, len(view.rows)) == ("node", MOST_ROWS)
     assert {(row.workers, row.busy[0], row.types[0]) for row in view.rows} == {(3, 255, 1)}
@@ -156,7 +160,7 @@ def test_the_busy_share_of_a_row_is_that_of_its_attempts(spans: list[tuple[float
     rows.joined("a", "n", "a")
     now = 0.0
     for gap, run in spans:
-        rows.ran("a", "n", now + gap, now + gap + run, 0, failed=False)
+        rows.ran(attempt("a", "n", failed=False), now + gap, now + gap + run, 0)
         now += gap + run
     axis = axis_of(rows.axis, now)
     (row,) = rows.view(axis, ("x",)).rows
