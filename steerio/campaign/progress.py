@@ -21,7 +21,7 @@ from steerio.campaign.run_lines import Line, RunLook, run_lines
 from steerio.model.showing import in_one_line
 from steerio.session.notes import in_line
 from steerio.session.pace import Rate, spoken
-from steerio.session.screens import notebook_screen
+from steerio.session.screens import is_terminal, notebook_screen
 from steerio.session.tally import FailedTask, in_kinds
 from steerio.session.watching import Watch
 
@@ -38,15 +38,6 @@ def tell(line: str, out: Any) -> None:
         with contextlib.suppress(Exception):
             out.write(f"{line}\n")
             out.flush()
-
-
-def _is_terminal(out: Any) -> bool:
-    """Return whether a stream is a terminal in which lines can be drawn over."""
-    if os.environ.get("TERM", "").lower() in ("dumb", "unknown"):
-        return False
-    with contextlib.suppress(Exception):
-        return bool(out.isatty())
-    return False
 
 
 def _same_terminal(stream: Any, out: Any) -> bool:
@@ -69,7 +60,7 @@ class Progress:
         self._conductor = conductor
         self._out: Any = sys.stderr if out is None else out
         self._in_notebook = mode in ("auto", "live") and notebook_screen() is not None
-        self._mode = mode if mode != "auto" else ("live" if _is_terminal(self._out) else "plain")
+        self._mode = mode if mode != "auto" else ("live" if is_terminal(self._out) else "plain")
         self._began = time.monotonic()
         self._rate = Rate()
         self._told: FailedTask | None = None

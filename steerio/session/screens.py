@@ -71,7 +71,7 @@ class TextScreen:
 
     def __init__(self, out: Any) -> None:
         self._out = out
-        self._terminal = _is_terminal(out)
+        self._terminal = is_terminal(out)
         self._said = ""
         self._width = 0
         self._next = time.monotonic() + (0.0 if self._terminal else LINES_EVERY_S)
@@ -123,7 +123,8 @@ def notebook_screen() -> Screen | None:
     return None
 
 
-def _is_terminal(out: Any) -> bool:
+def is_terminal(out: Any) -> bool:
+    """Return whether a stream is a terminal in which lines can be drawn over."""
     if os.environ.get("TERM", "").lower() in ("dumb", "unknown"):
         return False
     with contextlib.suppress(Exception):

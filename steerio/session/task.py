@@ -149,7 +149,7 @@ class Task(Generic[R]):
         if self._result is not None:
             return str(result_card(self._result))
         call = call_in_short(self.type.name, self.args, self.kwargs)
-        card = task_card(self.id, call, self.state, self.type.pool, self.tags, self.cause)
+        card = task_card(self.id, call, self._known, self.type.pool, self.tags, self.cause)
         return str(card)
 
     def __copy__(self) -> Task[R]:

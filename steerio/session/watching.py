@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 import time
 from collections.abc import Callable, Iterable
 from types import TracebackType
@@ -20,7 +21,7 @@ from steerio.model.markup import Markup, card, quiet
 from steerio.model.showing import counted, in_one_line
 from steerio.session.notes import in_line
 from steerio.session.pace import Rate, spoken
-from steerio.session.screens import Screen, find_screen
+from steerio.session.screens import Screen, find_screen, notebook_screen
 from steerio.session.tally import Tally, in_kinds
 from steerio.session.task import Task
 
@@ -75,11 +76,9 @@ class Watch:
         return "text/html", self._repr_html_()
 
     def _ipython_display_(self) -> None:
-        """Show it as IPython shows the value of a cell: live, in a notebook."""
-        try:
-            asyncio.get_running_loop()
-        except RuntimeError:
-            find_screen().show(*self._look()[:2])
+        """Show it as IPython shows the value of a cell: live, if that is a notebook's."""
+        if notebook_screen() is None:
+            sys.stdout.write(f"{self!r}\n")
         else:
             self.show()
 
@@ -136,6 +135,7 @@ class Watch:
         except Exception:  # a front end may raise anything; tasks go on without being seen
             log.debug("a live view cannot be shown any more", exc_info=True)
             self._screen = None
+            self._end(self)
 
 
 class Watches:

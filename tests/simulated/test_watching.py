@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import pytest
 
 from steerio import Board, Campaign, Session, TaskFailed, UsageError, on_success, task
+from steerio.session import watching
 from steerio.session.screens import TextScreen
 from steerio.testing import Model, SimulatedCluster, run_virtual, simulate
 from tests.simulated.virtual import on_cluster
@@ -169,6 +170,51 @@ def test_a_stream_that_fails_is_not_noticed() -> None:
     screen = TextScreen(Failing())
     screen.show("", "line")  # type: ignore[arg-type]
     screen.close()
+
+
+class Broken:
+    """A front end that shows one state, and fails from then on."""
+
+    def __init__(self) -> None:
+        self.shown = 0
+
+    def show(self, page: str, line: str) -> None:
+        self.shown += 1
+        if self.shown > 1:
+            raise RuntimeError("the front end is gone")
+
+    def close(self) -> None:
+        raise AssertionError("it is gone")
+
+
+def test_a_front_end_that_fails_ends_the_view_and_nothing_else(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    broken = Broken()
+    monkeypatch.setattr(watching, "find_screen", lambda: broken)
+
+    @on_two
+    async def scene(cluster: SimulatedCluster, session: Session) -> None:
+        watch = session.watch()
+        watch.show()
+        assert await session.gather(*session.map(energy, [0, 1])) == [0.0, -1.0]
+        assert repr(session.watches) == "<Watches: 0 shown>"
+        watch.close()
+
+    scene()
+    assert broken.shown == 2
+
+
+def test_a_shell_that_is_no_notebook_is_shown_the_text(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    @on_two
+    async def scene(cluster: SimulatedCluster, session: Session) -> None:
+        session.watch()._ipython_display_()  # as IPython calls it
+        assert repr(session.watches) == "<Watches: 0 shown>"
+
+    scene()
+    assert capsys.readouterr().out.startswith("<Watch: 0 tasks to come; none has ended; simulate ")
 
 
 class Search(Campaign):
