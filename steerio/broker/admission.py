@@ -129,7 +129,7 @@ class Welcome:
         except UsageError as error:
             return str(error), False
         except OSError as error:
-            return f"the broker cannot note what it needs of another client: {error}", True
+            return f"the broker cannot take a note of another client: {error}", True
         if number is None:
             return "tasks that this client had before are still being stopped", True
         change(peer, Word.OBSERVER_JOINS if observes else Word.CLIENT_JOINS)

@@ -128,7 +128,7 @@ class Ledger:
             self.last_task |= TASKS_LOST - 1
 
     def _load(self, file: LedgerFile) -> None:
-        """Read a file; what it says comes in the place of all else."""
+        """Read a file; its content comes in the place of all else."""
         self._file = file
         self.sessions = 0
         self._types: dict[int, TaskSpec] = {}
@@ -200,7 +200,7 @@ class Ledger:
         self._note(number, message.task_id, place)
 
     def changed(self, message: Change) -> None:
-        """Take in what a client wants changed about tasks."""
+        """Take in changes of tasks that a client asks for."""
         self._add(LedgerKind.CHANGE, message)
         self._change(message)
 

@@ -20,6 +20,8 @@ from steerio.model.moving import How
 
 LEDGER_S = 60.0
 """Longest wait for the next part of a ledger."""
+FORGOTTEN_IN_MESSAGE = 1_000
+"""Most tasks that one message has forgotten."""
 FORGOTTEN_AGAIN = 100_000
 """Most tasks that another broker is told again to forget, of which the last may not have heard."""
 
@@ -212,8 +214,13 @@ class ClientRequests:
         """
         if self._line.lost:
             raise BrokerLost(self._line.lost)
-        self._line.send(ms.ForgetTasks(tasks))
+        self._line.refuse_threads()
+        self._say_forgotten(tasks)
         self._forgotten.extend(tasks)
+
+    def _say_forgotten(self, tasks: list[int]) -> None:
+        for start in range(0, len(tasks), FORGOTTEN_IN_MESSAGE):
+            self._line.say(ms.ForgetTasks(tasks[start : start + FORGOTTEN_IN_MESSAGE]))
 
     async def _answer_to(self, message: Question) -> Any:
         if self._line.lost:
@@ -280,8 +287,7 @@ class ClientRequests:
         """
         for _, question in self._answers.values():
             self._line.send(question)
-        if self._forgotten:
-            self._line.send(ms.ForgetTasks(list(self._forgotten)))
+        self._say_forgotten(list(self._forgotten))
         for (source, target), count in list(self._moved.items()) if afresh else ():
             moved = count - self._moved[target, source]
             if moved > 0:

@@ -35,7 +35,7 @@ FOLDER = "clients"
 """The folder of these files in a run directory."""
 SUFFIX = ".ledger"
 NAME_BYTES = 200
-"""Longest name of a file, as most file systems have it, less what is added to it."""
+"""Longest name of a file, as most file systems have it, less the ends that are added."""
 
 
 class EntryPlace(NamedTuple):
