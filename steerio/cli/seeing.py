@@ -69,7 +69,7 @@ def show_dashboard(
         UsageError: there is no record, the address cannot be listened on, or a package is missing.
     """
     from steerio.dashboard.serving import Served, need_server, serve_until_told
-    from steerio.dashboard.watching import watch
+    from steerio.dashboard.run_follower import watch
 
     need_server()
     told = 0

@@ -20,7 +20,7 @@ import msgspec
 
 from steerio.dashboard.assets import PAGE, SCRIPTS, STYLE, page_file, plotly_script
 from steerio.dashboard.broadcast import Watched
-from steerio.dashboard.watching import watch
+from steerio.dashboard.run_follower import watch
 from steerio.edge.system.own_files import to_json
 from steerio.errors import UsageError
 from steerio.view.snapshot import RunSnapshot, SpanWindow, TaskStory

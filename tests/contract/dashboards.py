@@ -11,7 +11,7 @@ import httpx
 
 from steerio.dashboard.broadcast import Watched
 from steerio.dashboard.serving import Served, listen, serving
-from steerio.dashboard.watching import watch
+from steerio.dashboard.run_follower import watch
 
 
 @dataclass
