@@ -97,6 +97,7 @@ def test_pandas_reads_the_tasks_in_one_line(tmp_path: Path) -> None:
 def test_pandas_reads_the_events_in_one_line(tmp_path: Path) -> None:
     samples: dict[Any, Any] = {
         int: 1,
+        bool: True,
         float: 10.0,
         str: "simulate",
         EndedAs: "succeeded",
