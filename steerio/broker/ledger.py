@@ -8,13 +8,21 @@ results themselves stay in a file, of which the ledger has the places: memory gr
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from enum import IntEnum
 from itertools import islice
 from typing import Any
 
-import msgspec
 from msgspec import Struct, structs
 
+from steerio.broker.ledger_entries import (
+    BeganEntry,
+    Change,
+    EndEntry,
+    GivenTask,
+    LedgerKind,
+    NamedType,
+    decode,
+    encode,
+)
 from steerio.edge.record.ledger_files import EntryPlace, LedgerFile, damaged
 from steerio.edge.wire.endpoint import Frames
 from steerio.errors import UsageError
@@ -31,45 +39,6 @@ other is."""
 TASKS_LOST = 1 << 24
 """The next broker counts tasks from a multiple of this on: a machine that stops may lose the last
 entries, and no number may be given out again. A name has 65536 brokers, then."""
-Change = ms.CancelTasks | ms.Reprioritise | ms.ReassignTasks
-
-
-class LedgerKind(IntEnum):
-    """The kinds of entries."""
-
-    BEGAN = 1
-    TYPE = 2
-    TASK = 3
-    CHANGE = 4
-    ENDED = 5
-    FORGOTTEN = 6
-
-
-class _Began(Struct, array_like=True, gc=False):
-    """A session of the name began, the ``sessions``-th; ``last_task`` is that of earlier ones."""
-
-    protocol: int
-    client_number: int
-    sessions: int
-    last_task: int
-
-
-class _Type(Struct, array_like=True, gc=False):
-    number: int
-    spec: TaskSpec
-
-
-class _Task(Struct, array_like=True, gc=False):
-    """A task as it was submitted; ``kind`` is the number of its type in the ledger."""
-
-    kind: int
-    message: ms.SubmitTask
-    frames: list[Any]
-
-
-class _Ended(Struct, array_like=True, gc=False):
-    settled: ms.TaskSettled
-    frames: list[Any]
 
 
 class LeftTask(Struct, gc=False):
@@ -94,13 +63,6 @@ class _NotedTask(Struct, gc=False):
     @property
     def nbytes(self) -> int:
         return self.submitted.length + (0 if self.ended is None else self.ended.length)
-
-
-_encode = msgspec.msgpack.Encoder().encode
-_decoders: dict[Any, Any] = {
-    kind: msgspec.msgpack.Decoder(kind)
-    for kind in (_Began, _Type, _Task, Change, _Ended, ms.ForgetTasks)
-}
 
 
 class Ledger:
@@ -184,7 +146,7 @@ class Ledger:
         self.sessions = sessions
 
     def _begin(self) -> None:
-        began = _Began(ms.PROTOCOL, self.client_number, self.sessions, self.last_task)
+        began = BeganEntry(ms.PROTOCOL, self.client_number, self.sessions, self.last_task)
         self._add(LedgerKind.BEGAN, began)
 
     # -- taking in --------------------------------------------------------------------------------
@@ -194,9 +156,11 @@ class Ledger:
         number = self._numbers.get(spec)
         if number is None:
             number = self._next_type
-            self._add(LedgerKind.TYPE, _Type(number, spec))
+            self._add(LedgerKind.TYPE, NamedType(number, spec))
             self._define(number, spec)
-        place = self._add(LedgerKind.TASK, _Task(number, message, [memoryview(f) for f in frames]))
+        place = self._add(
+            LedgerKind.TASK, GivenTask(number, message, [memoryview(f) for f in frames])
+        )
         self._note(number, message.task_id, place)
 
     def changed(self, message: Change) -> None:
@@ -207,7 +171,7 @@ class Ledger:
     def ended(self, settled: ms.TaskSettled, frames: Frames) -> None:
         """Take in the result of a task, in the place of one that it had."""
         if settled.task_id in self._tasks:
-            entry = _Ended(settled, [memoryview(frame) for frame in frames])
+            entry = EndEntry(settled, [memoryview(frame) for frame in frames])
             self._end(settled.task_id, self._add(LedgerKind.ENDED, entry))
 
     def forget(self, task_ids: Sequence[int]) -> list[int]:
@@ -252,7 +216,7 @@ class Ledger:
         return listed
 
     def _listed(self, known: _NotedTask) -> ms.LedgerTask:
-        entry: _Task = _decode(_Task, self._file.read(known.submitted))
+        entry: GivenTask = decode(GivenTask, self._file.read(known.submitted))
         message, spec = entry.message, self._types[known.kind]
         return ms.LedgerTask(
             message.task_id,
@@ -271,7 +235,7 @@ class Ledger:
         known = self._tasks.get(task_id)
         if known is None or known.ended is None:
             return None
-        entry: _Ended = _decode(_Ended, self._file.read(known.ended))
+        entry: EndEntry = decode(EndEntry, self._file.read(known.ended))
         return entry.settled, tuple(entry.frames)
 
     def results(self) -> Iterator[ms.TaskSettled]:
@@ -284,7 +248,7 @@ class Ledger:
         """Yield the tasks that have not ended by then."""
         for known in list(self._tasks.values()):
             if known.ended is None:
-                entry: _Task = _decode(_Task, self._file.read(known.submitted))
+                entry: GivenTask = decode(GivenTask, self._file.read(known.submitted))
                 changes = list((known.changes or {}).values())
                 again = structs.replace(entry.message, again=True)
                 spec = self._types[known.kind]
@@ -294,14 +258,14 @@ class Ledger:
 
     def needed(self) -> Iterator[tuple[int, bytes]]:
         """Yield the entries that are still needed, to replace all."""
-        began = _Began(ms.PROTOCOL, self.client_number, self.sessions, self.last_task)
-        yield LedgerKind.BEGAN, _encode(began)
+        began = BeganEntry(ms.PROTOCOL, self.client_number, self.sessions, self.last_task)
+        yield LedgerKind.BEGAN, encode(began)
         for number in sorted({known.kind for known in self._tasks.values()}):
-            yield LedgerKind.TYPE, _encode(_Type(number, self._types[number]))
+            yield LedgerKind.TYPE, encode(NamedType(number, self._types[number]))
         for known in self._tasks.values():
             yield LedgerKind.TASK, self._file.read(known.submitted)
             for change in (known.changes or {}).values():
-                yield LedgerKind.CHANGE, _encode(change)
+                yield LedgerKind.CHANGE, encode(change)
             if known.ended is not None:
                 yield LedgerKind.ENDED, self._file.read(known.ended)
 
@@ -329,7 +293,7 @@ class Ledger:
     # -- entries ----------------------------------------------------------------------------------
 
     def _add(self, kind: LedgerKind, entry: Any) -> EntryPlace:
-        place = self._file.add(kind, _encode(entry))
+        place = self._file.add(kind, encode(entry))
         self._bytes += place.length
         return place
 
@@ -337,26 +301,26 @@ class Ledger:
         self._bytes += place.length
         match kind:
             case LedgerKind.BEGAN:
-                self._began(_decode(_Began, body))
+                self._began(decode(BeganEntry, body))
             case LedgerKind.TYPE:
-                named: _Type = _decode(_Type, body)
+                named: NamedType = decode(NamedType, body)
                 self._define(named.number, named.spec)
             case LedgerKind.TASK:
-                task: _Task = _decode(_Task, body)
+                task: GivenTask = decode(GivenTask, body)
                 if task.kind not in self._types:
                     raise ValueError(f"no type has the number {task.kind}")
                 self._note(task.kind, task.message.task_id, place)
             case LedgerKind.CHANGE:
-                self._change(_decode(Change, body))
+                self._change(decode(Change, body))
             case LedgerKind.ENDED:
-                self._end(_decode(_Ended, body).settled.task_id, place)
+                self._end(decode(EndEntry, body).settled.task_id, place)
             case LedgerKind.FORGOTTEN:
-                for number in _decode(ms.ForgetTasks, body).tasks:
+                for number in decode(ms.ForgetTasks, body).tasks:
                     self._forget(number)
             case _:
                 raise ValueError(f"no kind has the number {kind}")
 
-    def _began(self, began: _Began) -> None:
+    def _began(self, began: BeganEntry) -> None:
         if began.protocol != ms.PROTOCOL:
             raise ValueError(f"another version of steerio wrote it, of protocol {began.protocol}")
         self.client_number, self.sessions = began.client_number, began.sessions
@@ -393,7 +357,3 @@ class Ledger:
             known = self._tasks.get(number)
             if known is not None and known.ended is None:
                 known.changes = {**(known.changes or {}), type(change): change}
-
-
-def _decode(kind: Any, body: bytes) -> Any:
-    return _decoders[kind].decode(body)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from steerio.broker.ledger import Change, Ledger
+from steerio.broker.ledger import Ledger
+from steerio.broker.ledger_entries import Change
 from steerio.broker.ledgers import Ledgers
 from steerio.broker.peers import Intakes, Peer
 from steerio.core.core import Core

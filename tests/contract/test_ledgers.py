@@ -15,7 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from steerio.broker import ledger as ledger_module
-from steerio.broker.ledger import TASKS_LOST, Ledger, LedgerKind
+from steerio.broker.ledger import TASKS_LOST, Ledger
+from steerio.broker.ledger_entries import LedgerKind
 from steerio.broker.ledgers import FolderInMemory, Ledgers
 from steerio.edge.record import ledger_files
 from steerio.edge.record.disk import Folder
