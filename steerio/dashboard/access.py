@@ -1,0 +1,217 @@
+"""The door of the dashboard: who may see a page, asked of every request before its route is.
+
+A browser carries requests of any page to any address, so that a request comes from this machine
+says nothing. Each has to name a host of ours (a page elsewhere could have its own name point here),
+come from our own pages, if the browser says from which, and have the cookie, which is given for the
+one-time ticket in the URL that the terminal shows.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from http.cookies import CookieError, SimpleCookie
+from typing import Any, NamedTuple
+from urllib.parse import parse_qsl, urlsplit
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+"""The names by which a browser on this machine, or at the end of a tunnel, may call the server."""
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; connect-src 'self'; "
+    "img-src 'self' data: blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+"""Nothing but our own files is loaded or run. (Plotly styles its elements in their attributes.)"""
+GUARDED = {
+    "cache-control": "no-store",
+    "content-security-policy": POLICY,
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "referrer-policy": "no-referrer",
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+}
+"""Headers of every answer; a route may say otherwise of its cache."""
+WELCOME = (
+    '<!doctype html><html lang="en"><meta charset="utf-8"><title>steerio</title>'
+    '<meta http-equiv="refresh" content="0; url=./"><p><a href="./">Go on to the run</a></p></html>'
+)
+"""The answer that has the cookie.
+
+It goes on by itself. A redirect would count as a step of the page from which the URL was followed,
+and to one of another site the browser shows no strict cookie.
+"""
+
+
+class Tickets:
+    """The one-time ticket of the next URL, and the secret of the cookie that it is given for.
+
+    Args:
+        on_used: is called with the ticket that follows once one was used.
+    """
+
+    def __init__(self, on_used: Callable[[str], None] = lambda ticket: None) -> None:
+        self.ticket = secrets.token_urlsafe(32)
+        self._cookie = secrets.token_urlsafe(32)
+        # a browser has one jar for all ports of a host, so each server has a name of its own
+        self._name = f"steerio-{hashlib.sha256(self._cookie.encode()).hexdigest()[:12]}"
+        self._on_used = on_used
+
+    def use(self, given: str) -> bool:
+        """Take a ticket in; it is known once, and then there is another."""
+        if not _same(given, self.ticket):
+            return False
+        self.ticket = secrets.token_urlsafe(32)
+        self._on_used(self.ticket)
+        return True
+
+    def cookie(self, path: str) -> str:
+        """Return the header that gives a browser the cookie, for the paths below ``path``."""
+        return f"{self._name}={self._cookie}; HttpOnly; Path={path or '/'}; SameSite=Strict"
+
+    def admits(self, header: str) -> bool:
+        """Whether a request with this header of cookies has ours."""
+        try:
+            given = SimpleCookie(header).get(self._name)
+        except CookieError:
+            return False
+        return _same("" if given is None else given.value, self._cookie)
+
+
+class Refusal(NamedTuple):
+    """The reason for which a request is not let in, and the HTTP status that says so."""
+
+    status: int
+    reason: str
+
+
+class Access:
+    """An ASGI application that lets requests through to another, or answers them itself.
+
+    Args:
+        app: the application behind it.
+        tickets: the ticket and cookie that it asks for.
+        hosts: further names of this server, of a proxy in front of it, say.
+        root_path: the path in front of all of its paths, if the proxy leaves it there.
+    """
+
+    def __init__(
+        self, app: App, tickets: Tickets, hosts: Iterable[str] = (), root_path: str = ""
+    ) -> None:
+        self._app = app
+        self._tickets = tickets
+        self._hosts = LOOPBACK | {host.lower() for host in hosts}
+        self._root_path = root_path.rstrip("/")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request, or have it answered."""
+        if scope["type"] != "http":
+            if scope["type"] == "websocket":
+                await send({"type": "websocket.close", "code": 1008})
+            return
+        guarded = _Guarded(send)
+        headers = _headers(scope)
+        refusal = _refused(scope, headers, self._hosts)
+        query = dict(parse_qsl(scope["query_string"].decode("latin-1")))
+        if refusal is not None:
+            await _answer(guarded, refusal.status, refusal.reason)
+        elif "token" in query:
+            await self._redeem(scope, query["token"], guarded)
+        elif not self._tickets.admits("; ".join(headers.get("cookie", ()))):
+            await _answer(guarded, 401, _UNKNOWN)
+        else:
+            await self._app(self._inside(scope), receive, guarded)
+
+    async def _redeem(self, scope: Scope, ticket: str, send: Send) -> None:
+        """Give the cookie for the ticket; other methods than ``GET`` use none up."""
+        if scope["method"] != "GET" or not self._tickets.use(ticket):
+            await _answer(send, 401, _UNKNOWN)
+            return
+        cookie = self._tickets.cookie(self._root_path)
+        await _answer(send, 200, WELCOME, {"content-type": "text/html", "set-cookie": cookie})
+
+    def _inside(self, scope: Scope) -> Scope:
+        """Return the request without the path in front, if it has that."""
+        path: str = scope["path"]
+        if not self._root_path or not (path + "/").startswith(self._root_path + "/"):
+            return scope
+        inside = path[len(self._root_path) :] or "/"
+        return {**scope, "path": inside, "raw_path": inside.encode()}
+
+
+_UNKNOWN = (
+    "This page is shown to browsers that have opened the URL with the token that the terminal "
+    "shows, and each such URL opens one browser. Take the newest one."
+)
+
+
+def _refused(
+    scope: Scope, headers: dict[str, list[str]], hosts: frozenset[str] | set[str]
+) -> Refusal | None:
+    """Return why a request cannot be from one of our own pages; ``None``: it can."""
+    named = headers.get("host", [])
+    if len(named) != 1 or _name_of(named[0]) not in hosts:
+        return Refusal(403, "The Host of this request is none of this server's names.")
+    for origin in headers.get("origin", []):
+        if origin.lower() not in {f"http://{named[0].lower()}", f"https://{named[0].lower()}"}:
+            return Refusal(403, "This request comes from a page of another origin.")
+    for site in headers.get("sec-fetch-site", []):
+        followed = "navigate" in headers.get("sec-fetch-mode", []) and scope["method"] == "GET"
+        if site not in ("same-origin", "none") and not followed:
+            return Refusal(403, "This request comes from a page of another site.")
+    return None
+
+
+def _name_of(authority: str) -> str:
+    """Return the name in a ``Host``, without its port; empty if it is none."""
+    try:
+        split = urlsplit(f"//{authority}")
+        if split.port is not None and split.port <= 0:
+            return ""
+    except ValueError:
+        return ""
+    odd = split.username is not None or split.path or split.query or split.fragment
+    return "" if odd else (split.hostname or "").rstrip(".")
+
+
+def _headers(scope: Scope) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for name, value in scope["headers"]:
+        found.setdefault(name.decode("latin-1").lower(), []).append(value.decode("latin-1"))
+    return found
+
+
+def _same(given: str, secret: str) -> bool:
+    """Compare in a time that does not tell how much of a secret was right."""
+    return secrets.compare_digest(given.encode(), secret.encode())
+
+
+class _Guarded:
+    """Sends an answer on with the headers of every answer."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+
+    async def __call__(self, message: MutableMapping[str, Any]) -> None:
+        if message["type"] == "http.response.start":
+            headers = [(name.lower(), value) for name, value in message.get("headers", [])]
+            said = {name for name, _ in headers}
+            more = [(name.encode(), value.encode()) for name, value in GUARDED.items()]
+            message = {**message, "headers": headers + [h for h in more if h[0] not in said]}
+        await self._send(message)
+
+
+async def _answer(
+    send: Send, status: int, text: str, headers: dict[str, str] | None = None
+) -> None:
+    body = text.encode()
+    given = {"content-type": "text/plain; charset=utf-8", "content-length": str(len(body))}
+    given |= headers or {}
+    start = [(name.encode(), value.encode()) for name, value in given.items()]
+    await send({"type": "http.response.start", "status": status, "headers": start})
+    await send({"type": "http.response.body", "body": body})
