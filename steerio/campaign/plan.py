@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -32,7 +32,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     the campaign, if it was loaded as one.
     ``node`` is a node process that was started ahead of time, ``join`` the run directory of a
     broker to use instead of an own one, ``files`` the modules that workers shall load from files,
-    ``followers`` the other ranks of an MPI job.
+    ``followers`` the other ranks of an MPI job. ``on_record`` is called with the run directory once
+    the record there has begun.
     """
 
     workers: AskedWorkers | int | None = None
@@ -52,6 +53,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     node: NodeProcess | None = None
     join: str | None = None
     followers: Followers | None = None
+    on_record: Callable[[Path], None] | None = None
 
 
 class Expecting(Protocol):

@@ -125,6 +125,8 @@ class Run:
             values = self._record.begin(folder, values)
             self._random_seed = values.random_seed
             self._workers, self._needs = values.workers, values.needs
+            if self._plan.on_record is not None:
+                self._plan.on_record(folder)
             if self._plan.workers is not None:
                 log.info("workers: %s (asked for, else of the class)", self._workers)
             for unknown in unknown_pools(self._campaign, self._workers):

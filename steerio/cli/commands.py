@@ -52,6 +52,8 @@ def _bounds_and_views(command: Any) -> Any:
         ),
         click.option("--store", metavar="KIND|FILE.toml", help=STORE),
         click.option("--memo", metavar="RUN_DIR", multiple=True, help=MEMO),
+        click.option("--dashboard", is_flag=True, help="Show the run as a web page meanwhile."),
+        click.option("--report", is_flag=True, help="Write RUN_DIR/report.html at the end."),
     )
     for option in reversed(options):  # as decorators that are written one above the other
         command = option(command)
@@ -256,14 +258,41 @@ def clean(dry_run: bool, folder: str | None) -> None:
 
 @steerio.command()
 @click.argument("run_dir", metavar="RUN_DIR")
-@click.option("--text", is_flag=True, help="Print the figures as text.")
-def report(run_dir: str, text: bool) -> None:
-    """Report on the run in RUN_DIR, whether it goes on, has ended or was cut off."""
-    from steerio.cli import report_text  # each command loads only its own code
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="TCP port [any free one].")
+@click.option(
+    "--host", metavar="ADDRESS", default="127.0.0.1", show_default=True, help="127.0.0.1 or ::1."
+)
+@click.option("--root-path", metavar="PATH", default="", help="The path that a proxy puts before.")
+@click.option(
+    "--allow-host", metavar="NAME", multiple=True, help="Its name there; may be repeated."
+)
+def dashboard(**given: Any) -> None:
+    """Show the run in RUN_DIR as a web page, while it goes on or afterwards, until Ctrl-C.
+
+    Prints a URL that opens one browser. From another machine: ssh -L PORT:localhost:PORT.
+    """
+    from steerio.cli import seeing  # each command loads only its own code
+
+    seeing.show_dashboard(**given)
+
+
+@steerio.command()
+@click.argument("run_dir", metavar="RUN_DIR")
+@click.option("-o", "--out", metavar="FILE", help="The file to write [RUN_DIR/report.html].")
+@click.option("--text", is_flag=True, help="Print the figures as text instead.")
+def report(run_dir: str, out: str | None, text: bool) -> None:
+    """Write the page of the run in RUN_DIR as one file, which opens without a server.
+
+    The run may go on, have ended, or have been cut off.
+    """
+    from steerio.cli import report_text, seeing  # each command loads only its own code
 
     if not text:
-        raise UsageError("say --text, to have the figures printed")
-    report_text.show_text(run_dir)
+        seeing.report(run_dir, out)
+    elif out is None:
+        report_text.show_text(run_dir)
+    else:
+        raise UsageError("--text is printed: leave out --out, or redirect it")
 
 
 @steerio.command()

@@ -20,6 +20,7 @@ from steerio.campaign.plan import Plan
 from steerio.campaign.progress import tell
 from steerio.campaign.running import run_plan
 from steerio.cli.failures import show_traceback
+from steerio.cli.seeing import Seeing
 from steerio.cli.uncollected import uncollected
 from steerio.edge.encoding.pickling import send_by_value
 from steerio.errors import UsageError
@@ -92,6 +93,7 @@ def run_campaign(
             if node is not None:
                 node.kill()
             raise
+        seeing = Seeing(dashboard=given["dashboard"], report=given["report"])
         plan = Plan(
             workers=workers,
             run_dir=given["run_dir"],
@@ -109,11 +111,13 @@ def run_campaign(
             node=node,
             join=given["join"],
             followers=followers,
+            on_record=seeing.begin,
         )
         try:
             run_plan(campaign, plan)
         finally:
             folder = campaign.run_dir
+            seeing.end(folder)
             if folder is not None:
                 tell(f"record: {folder}", sys.stderr)
                 if (folder / JOURNAL).exists() and not is_complete(folder):

@@ -1,0 +1,95 @@
+"""The commands that show a run: ``steerio dashboard``, ``steerio report``; and those of ``run``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from steerio.campaign.progress import tell
+from steerio.errors import SteerioError
+
+if TYPE_CHECKING:
+    from steerio.dashboard.beside import DashboardBeside
+
+
+class Seeing:
+    """The showing of a run, as ``--dashboard`` and ``--report`` ask for it.
+
+    Args:
+        dashboard: whether to show it as a web page while it goes on.
+        report: whether to write its report at the end.
+
+    Raises:
+        UsageError: the packages of the dashboard are missing.
+    """
+
+    def __init__(self, *, dashboard: bool, report: bool) -> None:
+        self._report = report
+        self._beside: DashboardBeside | None = None
+        if dashboard:
+            from steerio.dashboard.beside import DashboardBeside  # only if asked for
+            from steerio.dashboard.serving import Served
+
+            self._beside = DashboardBeside(Served(), lambda line: tell(line, sys.stderr))
+
+    def begin(self, run_dir: Path) -> None:
+        """Begin to show the run, whose record has begun."""
+        if self._beside is not None:
+            self._beside.start(run_dir)
+
+    def end(self, run_dir: Path | None) -> None:
+        """End the dashboard, and write the report; its failure is told, and is not the run's."""
+        if self._beside is not None:
+            self._beside.close()
+        if self._report and run_dir is not None:
+            from steerio.dashboard.report import write_report  # only if asked for
+
+            try:
+                tell(f"report: {write_report(run_dir)}", sys.stderr)
+            except SteerioError as error:
+                tell(f"no report: {error}", sys.stderr)
+
+
+def show_dashboard(
+    run_dir: str, port: int, host: str, root_path: str, allow_host: tuple[str, ...]
+) -> None:
+    """Show a run as a web page until Ctrl-C.
+
+    Args:
+        run_dir: its run directory.
+        port: the TCP port; 0 for any free one.
+        host: the address to listen on.
+        root_path: the path that a proxy in front puts before all paths, and leaves there.
+        allow_host: further names by which browsers call this server.
+
+    Raises:
+        UsageError: there is no record, the address cannot be listened on, or a package is missing.
+    """
+    from steerio.dashboard.serving import Served, need_server, serve_until_told
+    from steerio.dashboard.watching import watch
+
+    need_server()
+    told = 0
+
+    def say(url: str) -> None:
+        nonlocal told
+        told += 1
+        click.echo(url if told == 1 else f"opened; for another browser: {url}")
+
+    with watch(Path(run_dir)) as watched:
+        served = Served(host=host, port=port, hosts=allow_host, root_path=root_path)
+        serve_until_told(watched, served, say)
+
+
+def report(run_dir: str, out: str | None) -> None:
+    """Write the report of a run.
+
+    Raises:
+        UsageError: there is no record, or it cannot be read, or the file not be written.
+    """
+    from steerio.dashboard.report import write_report
+
+    click.echo(f"wrote {write_report(run_dir, out)}")
