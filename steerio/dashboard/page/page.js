@@ -9,7 +9,7 @@
   const SILENCE_MS = 15000; // the server is heard from every few seconds, or it is gone
   const PARTS = ["figures", "poolTable", "curves", "gantt", "failures", "times", "idleTable", "types",
     "rest"];
-  let snapshot = null, shown = null, queued = false, heardAt = 0, over = false;
+  let snapshot = null, shown = null, lastGantt = null, queued = false, heardAt = 0, over = false;
 
   // ---- where it comes from -------------------------------------------------------------------
 
@@ -41,9 +41,13 @@
 
   function listen() {
     const updates = new EventSource("updates");
+    updates.addEventListener("gantt", (event) => {
+      lastGantt = JSON.parse(event.data); // it comes less often, and before its snapshot
+      if (snapshot) show({ ...snapshot, gantt: lastGantt });
+    });
     updates.addEventListener("snapshot", (event) => {
       heard();
-      show(JSON.parse(event.data));
+      show({ ...JSON.parse(event.data), gantt: lastGantt });
     });
     updates.addEventListener("beat", heard);
     updates.addEventListener("trouble", (event) => {
@@ -110,6 +114,7 @@
     state.className = `pill ${header.state.split(" ")[0]}`;
     host("because").hidden = !header.because;
     host("because").textContent = header.because;
+    host("because").classList.toggle("calm", ["completed", "limited", "ended"].includes(header.state));
     host("made").textContent = `As of ${steerio.moment(at)}, from the record of the run.` +
       (window.Plotly ? "" : " Charts are plain: with the package plotly they can be zoomed and saved.");
     const lacking = { notes: !notes.length, versions: !versions.length, stalls: !(stalls || []).length };

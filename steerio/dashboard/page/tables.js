@@ -150,14 +150,14 @@
         && kind !== "cancelled" ? "bad" : "" }, count(each[kind]))),
       count(each.retried), count(each.open), seconds(each.run.p50), seconds(each.run_s),
       seconds(each.wait.p50), bytes(each.value_bytes.p50)]));
-    table("board-table", snapshot.boards.map((each) => [each.cause, each.open, each.ended, each.failed,
-      figure(each.run_s), each.reacted.p50]),
-    [["Agent or board"], ["Of task types"], ["under way", 1], ["ended", 1], ["not well", 1],
-      ["inside tasks", 1], ["reaction, median", 1]],
+    table("board-table", snapshot.boards.map((each) => [each.cause, each.ended, each.failed,
+      figure(each.run_s), each.reaction.p50]),
+    [["Agent or board"], ["Of task types"], ["ended", 1], ["not well", 1], ["inside tasks", 1],
+      ["reaction, median", 1]],
     () => snapshot.boards.map((each) => [each.cause || "(session)",
-      each.task_types.map(short).join(", "), each.open === null ? "–" : count(each.open),
-      count(each.ended), element("span", { class: each.failed ? "bad" : "" }, count(each.failed)),
-      seconds(each.run_s), each.reacted.count ? seconds(each.reacted.p50) : "–"]));
+      each.task_types.map(short).join(", "), count(each.ended),
+      element("span", { class: each.failed ? "bad" : "" }, count(each.failed)),
+      seconds(each.run_s), each.reaction.count ? seconds(each.reaction.p50) : "–"]));
   }
 
   function rest(snapshot) {

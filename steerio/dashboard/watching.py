@@ -1,0 +1,74 @@
+"""A run directory that is watched: read in steps, with snapshots made only of what is new."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Generator
+from pathlib import Path
+
+from msgspec import structs
+
+from steerio.view.run_reader import RunReader
+from steerio.view.snapshot import GanttView, RunSnapshot, SpanWindow, TaskStory
+
+STEP_S = 0.25
+"""How long one step reads at most, so that questions are answered between."""
+LIVE_S = 1.0
+"""Between two snapshots of a run that goes on, while nothing is heard of it but the time."""
+
+
+class RecordWatch:
+    """A run that is watched by its record.
+
+    Args:
+        folder: the run directory.
+
+    Raises:
+        UsageError: it has no record, or one of a later version.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._reader = RunReader(folder)
+        self._facts = self._reader.facts(fresh=True)
+        self._number = 1
+        self._changed_at = time.monotonic()
+        self._made: RunSnapshot | None = None
+
+    def advance(self) -> bool:
+        """Read on for `STEP_S` at most; return whether there is more to read at once."""
+        until = time.monotonic() + STEP_S
+        read = more = self._reader.read()
+        while more and time.monotonic() < until:
+            more = self._reader.read()
+        facts, now = self._reader.facts(), time.monotonic()
+        if read or facts != self._facts or (facts.live and now >= self._changed_at + LIVE_S):
+            self._facts, self._changed_at = facts, now
+            self._number += 1
+        return more
+
+    def snapshot(self) -> RunSnapshot:
+        """Return the newest snapshot, without the Gantt; equal numbers are the same one."""
+        if self._made is None or self._made.number != self._number:
+            self._made = structs.replace(self._reader.snapshot(), number=self._number)
+        return self._made
+
+    def gantt(self) -> GanttView:
+        """Return the newest Gantt."""
+        gantt = self._reader.snapshot(gantt=True).gantt
+        assert gantt is not None
+        return gantt
+
+    def spans(self, begin: float, end: float, most: int) -> SpanWindow:
+        """Return the attempts in a window of time."""
+        return SpanWindow(begin, end, (), (), (), 1)
+
+    def story(self, task_id: int) -> TaskStory:
+        """Return the story of a task."""
+        raise NotImplementedError
+
+
+@contextlib.contextmanager
+def watch(folder: Path) -> Generator[RecordWatch]:
+    """Watch a run directory, for the length of a context."""
+    yield RecordWatch(folder)
