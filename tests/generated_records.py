@@ -56,9 +56,9 @@ Line = TaskEntry | tuple[Any, float, dict[str, Any]]
 
 def _lines(workers: int, tasks: int, chance: random.Random) -> Iterator[Line]:
     pools = {"simulate": workers - workers // 10, "learn": workers // 10}
-    for first in range(0, workers, ON_A_NODE):
-        node = f"node-{first // ON_A_NODE}"
-        shares = {"simulate": min(ON_A_NODE, workers - first)}
+    homes = {pool: [_node(pool, index) for index in range(count)] for pool, count in pools.items()}
+    for node in sorted({*homes["simulate"], *homes["learn"]}):
+        shares = {pool: nodes.count(node) for pool, nodes in homes.items()}
         yield events.NodeJoined, BEGAN, {"node": node, "host": node, "workers": shares}
     free: list[tuple[float, int, str]] = []
     for pool, count in pools.items():
@@ -66,7 +66,7 @@ def _lines(workers: int, tasks: int, chance: random.Random) -> Iterator[Line]:
         free += [(BEGAN + 1.0 + index / count, index, pool) for index in range(count)]
     heapq.heapify(free)
     for at, index, pool in sorted(free):
-        who = {"worker": f"{pool}-{index}", "pool": pool, "node": f"node-{index // ON_A_NODE}"}
+        who = {"worker": f"{pool}-{index}", "pool": pool, "node": _node(pool, index)}
         yield events.WorkerJoined, at, {**who, "pid": index}
     running: list[tuple[float, int, TaskEntry]] = []
     for task_id in range(1, tasks + 1):
@@ -80,6 +80,10 @@ def _lines(workers: int, tasks: int, chance: random.Random) -> Iterator[Line]:
         heapq.heappush(free, (entry.received + 0.001 * chance.random(), index, pool))
     while running:
         yield from _ends(heapq.heappop(running)[2])
+
+
+def _node(pool: str, index: int) -> str:
+    return f"node-{index // (ON_A_NODE * 9 // 10 if pool == 'simulate' else ON_A_NODE // 10)}"
 
 
 def _named(entry: TaskEntry) -> dict[str, Any]:
@@ -100,7 +104,7 @@ def _entry(task_id: int, pool: str, index: int, at: float, run_s: float) -> Task
         ended_as="failed" if failed else "succeeded",
         attempt=1,
         worker=f"{pool}-{index}",
-        node=f"node-{index // ON_A_NODE}",
+        node=_node(pool, index),
         cause="Search.look",
         because=(task_id - 7,) if task_id > 7 else None,
         tags=None,

@@ -39,6 +39,7 @@ GUARDED = {
 """Headers of every answer; a route may say otherwise of its cache."""
 WELCOME = (
     '<!doctype html><html lang="en"><meta charset="utf-8"><title>steerio</title>'
+    '<link rel="icon" href="data:,">'
     '<meta http-equiv="refresh" content="0; url=./"><p><a href="./">Go on to the run</a></p></html>'
 )
 """The answer that has the cookie.

@@ -41,7 +41,7 @@ R = TypeVar("R")
 
 
 class Watched(Protocol):
-    """A run that is read: all methods are called by one thread."""
+    """A run that is read by one thread, and asked questions of by others."""
 
     def advance(self) -> bool:
         """Read on, for a bounded time; return whether there is more to read at once."""
@@ -79,7 +79,7 @@ class Broadcast:
         self._shown = self._drawn = -1
         self._drawn_at = -GANTT_S
         self._news = asyncio.Event()
-        self._wanted = asyncio.Event()
+        self._wanted, self._ending = asyncio.Event(), asyncio.Event()
         self._pages = 0
         self._closed = False
 
@@ -119,13 +119,16 @@ class Broadcast:
 
     async def _pause(self, for_s: float) -> None:
         """Wait, and longer while no page is open; the first that is opened ends that."""
-        if self._pages or not for_s:
-            await asyncio.sleep(for_s)
+        if self._closed or not for_s:
+            await asyncio.sleep(0)
             return
-        self._wanted.clear()
+        until = self._ending
+        if not self._pages:
+            for_s, until = max(for_s, ALONE_S), self._wanted
+            until.clear()
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(max(for_s, ALONE_S)):
-                await self._wanted.wait()
+            async with asyncio.timeout(for_s):
+                await until.wait()
 
     # -- telling -----------------------------------------------------------------------------------
 
@@ -171,8 +174,8 @@ class Broadcast:
     def close(self) -> None:
         """End all streams, and `follow`."""
         self._closed = True
-        self._wanted.set()
-        self._news.set()
+        for event in (self._wanted, self._ending, self._news):
+            event.set()
         self._thread.close(0.0)
 
 

@@ -121,19 +121,27 @@ async def serving(
     port = listener.getsockname()[1]
     tickets = Tickets(lambda ticket: say(url_of(served, port, ticket)))
     broadcast = Broadcast(watched)
-    app = dashboard_app(
-        watched, broadcast, tickets, hosts=served.hosts, root_path=served.root_path
-    )
+    app = dashboard_app(watched, broadcast, tickets, hosts=served.hosts, root_path=served.root_path)
     server = DashboardServer(app)
+    ended = anyio.Event()
+
+    async def serve() -> None:
+        try:
+            await server.serve([listener])
+        finally:
+            ended.set()
+
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(broadcast.follow)
-        tasks.start_soon(server.serve, [listener])
+        tasks.start_soon(serve)
         try:
             say(url_of(served, port, tickets.ticket))
             yield
         finally:
             broadcast.close()
             server.should_exit = True
+            with anyio.CancelScope(shield=True):  # a server that is cancelled leaves sockets open
+                await ended.wait()
 
 
 def url_of(served: Served, port: int, ticket: str) -> str:

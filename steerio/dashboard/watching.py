@@ -9,6 +9,7 @@ from pathlib import Path
 
 from msgspec import structs
 
+from steerio.view.questions import spans_of, story_of
 from steerio.view.run_reader import RunReader
 from steerio.view.snapshot import GanttView, RunSnapshot, SpanWindow, TaskStory
 
@@ -29,6 +30,7 @@ class RecordWatch:
     """
 
     def __init__(self, folder: Path) -> None:
+        self._folder = folder
         self._reader = RunReader(folder)
         self._facts = self._reader.facts(fresh=True)
         self._number = 1
@@ -61,11 +63,11 @@ class RecordWatch:
 
     def spans(self, begin: float, end: float, most: int) -> SpanWindow:
         """Return the attempts in a window of time."""
-        return SpanWindow(begin, end, (), (), (), 1)
+        return spans_of(self._folder, begin, end, most)
 
     def story(self, task_id: int) -> TaskStory:
         """Return the story of a task."""
-        raise NotImplementedError
+        return story_of(self._folder, task_id)
 
 
 @contextlib.contextmanager

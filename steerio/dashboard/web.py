@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import math
 from collections.abc import Callable, Generator, Iterable
@@ -26,9 +27,12 @@ from steerio.dashboard.assets import (
 )
 from steerio.dashboard.broadcast import Broadcast, Watched
 from steerio.edge.system.own_files import to_json
+from steerio.edge.system.threads import in_thread
 
 MOST_SPANS = 20_000
 """Attempts in one answer at most: a window with more has to be narrower."""
+MOST_QUESTIONS = 4
+"""Looks into the record at a time; others wait for one of them to end."""
 KEPT_S = 86_400
 """For so long browsers keep the script of plotly."""
 MOST_CONNECTIONS = 128
@@ -68,6 +72,12 @@ def routes(watched: Watched, broadcast: Broadcast) -> list[Route]:
         stream = broadcast.updates()
         return StreamingResponse(stream, media_type="text/event-stream", headers=headers)
 
+    questions = asyncio.Semaphore(MOST_QUESTIONS)
+
+    async def asked(question: Callable[..., Any], *args: Any) -> Response:
+        async with questions:
+            return _json(await in_thread(question, *args))
+
     async def spans(request: Request) -> Response:
         begin, end = _number(request, "begin"), _number(request, "end")
         most = _number(request, "most", MOST_SPANS)
@@ -75,10 +85,10 @@ def routes(watched: Watched, broadcast: Broadcast) -> list[Route]:
             return PlainTextResponse(
                 f"spans takes begin= and end= in Unix seconds, and most=, up to {MOST_SPANS}", 400
             )
-        return _json(await broadcast.in_thread(watched.spans, begin, end, int(most)))
+        return await asked(watched.spans, begin, end, int(most))
 
     async def story(request: Request) -> Response:
-        return _json(await broadcast.in_thread(watched.story, request.path_params["number"]))
+        return await asked(watched.story, request.path_params["number"])
 
     return [
         *(Route(path, _shows(name)) for path, name in _FILES.items()),
@@ -107,7 +117,11 @@ def _plotly(request: Request) -> Response:
     if script is None:
         return PlainTextResponse("plotly is not installed here: charts are plain", 404)
     tag = f'"{plotly_version()}"'
-    headers = {"cache-control": f"private, max-age={KEPT_S}", "etag": tag, "vary": "accept-encoding"}
+    headers = {
+        "cache-control": f"private, max-age={KEPT_S}",
+        "etag": tag,
+        "vary": "accept-encoding",
+    }
     if request.headers.get("if-none-match") == tag:
         return Response(status_code=304, headers=headers)
     if "gzip" in request.headers.get("accept-encoding", ""):

@@ -24,8 +24,14 @@
     return { x, unit: unit[1], place: (at) => (at - header.began) / unit[0] };
   }
 
+  // Nodes that leave as a run ends are no losses.
+  function ending({ header, axis }, at) {
+    return !header.live && at > header.until - 2 * axis.width_s;
+  }
+
   function marks(snapshot, place, pool) {
     return snapshot.marks
+      .filter((mark) => !(mark.kind === "node_lost" && ending(snapshot, mark.at)))
       .filter((mark) => !pool || !mark.pool || mark.pool === pool || mark.source === pool)
       .map((mark) => {
         const [colour, dashed] = MARKS[mark.kind] || MARKS.missed;
@@ -99,13 +105,17 @@
     });
   }
 
-  function rates(snapshot, axis) {
+  // The rate of a bin of which little has passed says nothing.
+  function rates(snapshot, whole) {
+    const { axis: bins, header } = snapshot;
+    const part = (header.until - bins.began) / bins.width_s - (bins.count - 1);
+    const axis = part < 0.5 ? { ...whole, x: whole.x.slice(0, -1) } : whole;
     const kinds = ["succeeded", "failed", "cancelled", "timed_out", "lost"]
       .filter((kind) => kind === "succeeded" || snapshot.ends[kind]);
     steerio.chart(host("rate-chart"), {
       x: axis.x, unit: axis.unit, y: "tasks a second", stacked: true, steps: true,
       series: kinds.map((kind) => ({ name: kind.replace("_", " "),
-        values: snapshot.ends[`${kind}_bins`], colour: steerio.ENDS[kind] })),
+        values: snapshot.ends[`${kind}_bins`].slice(0, axis.x.length), colour: steerio.ENDS[kind] })),
       say: `Ends a second by kind. ${kinds.map((kind) => `${snapshot.ends[kind]} ${kind}`).join(", ")}`,
     });
   }

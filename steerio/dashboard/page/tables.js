@@ -48,23 +48,40 @@
   }
 
   function poolTable(snapshot) {
-    const { pools, header } = snapshot;
-    table("pool-table", [pools.map((pool) => [pool.name, pool.workers, pool.busy, pool.idle,
-      pool.starting, pool.lent, pool.borrowed, pool.lost, pool.queued, seconds(pool.oldest_s),
-      share(pool.busy_share), pool.stalled, pool.failed]), snapshot.more_pools, header.live],
-    [["Pool"], ["Workers", 1], ["Busy", 1], ["Idle", 1], ["Starting", 1], ["Lent", 1],
-      ["Borrowed", 1], ["Lost", 1], ["Queued", 1], ["Oldest", 1], ["Busy share", 1], [""]],
-    () => [...pools.map((pool) => [
-      element("span", {}, steerio.swatch(steerio.colourOf(pools.map((each) => each.name), pool.name)),
-        pool.name),
-      count(pool.workers), count(pool.busy), count(pool.idle), count(pool.starting),
-      count(pool.lent), count(pool.borrowed),
-      element("span", { class: pool.lost ? "bad" : "" }, count(pool.lost)), count(pool.queued),
-      pool.queued ? seconds(pool.oldest_s) : "–", share(pool.busy_share),
-      element("span", { class: "bad" }, pool.failed || pool.stalled)]),
-    ...(snapshot.more_pools ? [[`and ${plural(snapshot.more_pools, "more pool")}`,
-      ...Array(11).fill("")]] : [])]);
+    const { pools, more_pools: more } = snapshot;
+    const names = pools.map((pool) => pool.name);
+    const columns = snapshot.header.live ? POOL_NOW : POOL_AFTERWARDS;
+    const cells = pools.map((pool) => columns.map(([, , of]) => of(pool)));
+    table("pool-table", [names, cells, more], [["Pool"], ...columns], () => [
+      ...pools.map((pool, row) => [
+        element("span", {}, steerio.swatch(steerio.colourOf(names, pool.name)), pool.name),
+        ...cells[row].map((cell, at) => (columns[at][3] && cell !== "0" && cell
+          ? element("span", { class: "bad" }, cell) : cell))]),
+      ...(more ? [[`and ${plural(more, "more pool")}`, ...columns.map(() => "")]] : [])]);
   }
+
+  // Each: the title, whether it is a number, its text for a pool, and whether it is bad news.
+  const most = (...series) => Math.max(0, ...series[0].map((_, at) =>
+    series.reduce((sum, values) => sum + values[at], 0)));
+  const BOTH = [
+    ["Lost", 1, (pool) => count(pool.lost), true],
+    ["Busy share", 1, (pool) => share(pool.busy_share)],
+    ["", 0, (pool) => pool.failed || pool.stalled, true],
+  ];
+  const POOL_NOW = [
+    ["Workers", 1, (pool) => count(pool.workers)], ["Busy", 1, (pool) => count(pool.busy)],
+    ["Idle", 1, (pool) => count(pool.idle)], ["Starting", 1, (pool) => count(pool.starting)],
+    ["Lent", 1, (pool) => count(pool.lent)], ["Borrowed", 1, (pool) => count(pool.borrowed)],
+    ["Queued", 1, (pool) => count(pool.queued)],
+    ["Oldest", 1, (pool) => (pool.queued ? seconds(pool.oldest_s) : "–")], ...BOTH,
+  ];
+  const POOL_AFTERWARDS = [
+    ["Workers, most", 1, (pool) => figure(Math.round(most(pool.busy_bins, pool.idle_bins)))],
+    ["Busy, most", 1, (pool) => figure(Math.round(most(pool.busy_bins)))],
+    ["Lent, most", 1, (pool) => figure(Math.round(most(pool.lent_bins)))],
+    ["Queued, most", 1, (pool) => figure(Math.round(most(pool.queued_bins)))],
+    ["Longest wait", 1, (pool) => seconds(most(pool.age_bins))], ...BOTH,
+  ];
 
   function histogram(spread) {
     const space = "http://www.w3.org/2000/svg";
@@ -104,7 +121,7 @@
       ["Most", 1], ["Mean", 1], ["Tasks", 1]],
     () => [
       ...STEPS.map(([field, name, said]) => [
-        element("span", {}, name, element("br"), element("span", { class: "dim" }, said)),
+        element("span", {}, name, element("br"), element("span", { class: "dim said" }, said)),
         ...row(snapshot[field], seconds)]),
       ...SIZES.map(([field, name]) => [name, ...row(snapshot[field], bytes)])]);
   }

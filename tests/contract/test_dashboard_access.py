@@ -1,0 +1,146 @@
+"""Only those see a run to whom its terminal gave a URL, and by no other page's hands."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from steerio.dashboard.access import GUARDED
+from steerio.dashboard.serving import Served, listen
+from steerio.errors import UsageError
+from tests.contract.dashboards import running
+from tests.generated_records import write_run
+
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND", "ODD")
+PATHS = ("/", "/page.js", "/plotly.min.js", "/updates", "/spans", "/tasks/1", "/metrics", "/no")
+HOSTS = ("evil.example", "evil.example:80", "localhost.evil.example", "127.0.0.1@evil.example", "")
+ORIGINS = ("http://evil.example", "null", "http://localhost:1", "file://", "https://127.0.0.1")
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    return write_run(tmp_path / "run", workers=20, tasks=40)
+
+
+def everything() -> Iterator[tuple[str, str]]:
+    return ((method, path) for method in METHODS for path in PATHS)
+
+
+async def statuses(client: httpx.AsyncClient, **given: object) -> set[int]:
+    """Return how every method on every path is answered."""
+    found = set()
+    for method, path in everything():
+        answer = await client.request(method, path, **given)  # type: ignore[arg-type]
+        assert b"search" not in answer.content
+        found.add(answer.status_code)
+    return found
+
+
+async def test_nothing_is_shown_without_the_cookie(run: Path) -> None:
+    async with running(run) as dashboard:
+        assert await statuses(dashboard.client) == {401}
+        assert await statuses(dashboard.client, params={"token": "wrong"}) == {401}
+        names = {"cookie": "steerio-0123456789ab=wrong; other=1"}
+        assert await statuses(dashboard.client, headers=names) == {401}
+
+
+async def test_a_url_opens_one_browser_and_the_next_one_is_told(run: Path) -> None:
+    async with running(run) as dashboard:
+        (first,) = dashboard.urls
+        other = {"host": f"localhost:{dashboard.port}"}
+        answer = await dashboard.client.get(first, headers=other)
+        assert answer.status_code == 200
+        assert 'http-equiv="refresh"' in answer.text
+        assert len(dashboard.urls) == 2
+        dashboard.client.cookies.clear()
+        assert (await dashboard.client.get(first)).status_code == 401
+        assert (await dashboard.client.head(dashboard.urls[-1])).status_code == 401
+        assert (await dashboard.client.get(dashboard.urls[-1])).status_code == 200
+        assert (await dashboard.client.get("/")).status_code == 200
+
+
+async def test_a_token_does_not_open_a_second_time_even_with_the_cookie(run: Path) -> None:
+    async with running(run) as dashboard:
+        await dashboard.open()
+        assert (await dashboard.client.get("/", params={"token": "wrong"})).status_code == 401
+        assert (await dashboard.client.get("/")).status_code == 200
+
+
+async def test_the_cookie_is_strict_and_out_of_the_reach_of_scripts(run: Path) -> None:
+    async with running(run, Served(root_path="/user/me")) as dashboard:
+        cookie = (await dashboard.client.get(dashboard.urls[0])).headers["set-cookie"]
+        assert cookie.endswith("; HttpOnly; Path=/user/me; SameSite=Strict")
+
+
+async def test_names_that_are_not_the_servers_are_refused_on_every_method(run: Path) -> None:
+    async with running(run) as dashboard:
+        await dashboard.open()
+        for host in HOSTS:
+            assert await statuses(dashboard.client, headers={"host": host}) == {403}, host
+        for host in ("localhost:9999", "127.0.0.1", "[::1]:80", "LOCALHOST"):
+            answer = await dashboard.client.get("/", headers={"host": host})
+            assert answer.status_code == 200, host
+
+
+async def test_requests_of_other_origins_are_refused_on_every_method(run: Path) -> None:
+    async with running(run) as dashboard:
+        await dashboard.open()
+        for origin in ORIGINS:
+            assert await statuses(dashboard.client, headers={"origin": origin}) == {403}, origin
+        own = {"origin": f"http://127.0.0.1:{dashboard.port}"}
+        assert (await dashboard.client.get("/", headers=own)).status_code == 200
+
+
+async def test_parts_of_other_sites_pages_are_refused_on_every_method(run: Path) -> None:
+    async with running(run) as dashboard:
+        await dashboard.open()
+        for site in ("cross-site", "same-site"):
+            headers = {"sec-fetch-site": site, "sec-fetch-mode": "no-cors"}
+            assert await statuses(dashboard.client, headers=headers) == {403}
+        followed = {"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate"}
+        assert (await dashboard.client.get("/", headers=followed)).status_code == 200
+
+
+async def test_a_host_that_is_allowed_is_a_name_of_the_server(run: Path) -> None:
+    async with running(run, Served(hosts=["hub.example.org"])) as dashboard:
+        hub = {"host": "hub.example.org", "origin": "https://hub.example.org"}
+        url = dashboard.urls[0].replace(f"127.0.0.1:{dashboard.port}", "")
+        found = await dashboard.client.get(url.removeprefix("http://"), headers=hub)
+        assert found.status_code == 200
+
+
+async def test_what_is_only_looked_at_cannot_be_changed(run: Path) -> None:
+    async with running(run) as dashboard:
+        await dashboard.open()
+        for method, path in everything():
+            if method in ("GET", "HEAD"):
+                continue
+            answer = await dashboard.client.request(method, path)
+            assert answer.status_code in (404, 405), (method, path)
+
+
+async def test_every_answer_says_what_a_browser_may_do_with_it(run: Path) -> None:
+    async with running(run) as dashboard:
+        answers = [await dashboard.client.get("/")]
+        await dashboard.open()
+        answers += [await dashboard.client.get(path) for path in ("/", "/no", "/spans?begin=1")]
+        for answer in answers:
+            told = {name: answer.headers[name] for name in GUARDED}
+            assert told == GUARDED
+        assert "unsafe-inline'; connect" in GUARDED["content-security-policy"]
+        assert "script-src 'self';" in GUARDED["content-security-policy"]
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "10.0.0.1"])
+def test_it_listens_on_this_machine_only(host: str) -> None:
+    with pytest.raises(UsageError, match="not an address of this machine alone"):
+        listen(Served(host=host))
+
+
+def test_a_port_that_is_taken_is_said() -> None:
+    listener = listen(Served())
+    with listener, pytest.raises(UsageError, match="cannot be listened on: Address already in use"):
+        listen(Served(port=listener.getsockname()[1]))
