@@ -34,7 +34,7 @@ const steerio = (window.steerio = window.steerio || {});
       else if (value !== false && value !== null && value !== undefined)
         made.setAttribute(name, String(value));
     }
-    for (const child of children.flat()) {
+    for (const child of children.flat(Infinity)) {
       if (child === null || child === undefined || child === false) continue;
       made.append(child instanceof Node ? child : document.createTextNode(String(child)));
     }

@@ -51,12 +51,22 @@
     const number = (state.number += 1);
     try {
       const found = await steerio.source.spans(from, to, MOST_SPANS);
-      if (number === state.number) state.spans = found;
+      if (number === state.number) state.spans = found && inOrder(found);
     } catch (error) {
       if (number === state.number) state.spans = null;
       console.warn("the attempts of this window did not come:", error);
     }
     redraw();
+  }
+
+  // Rows by name, so that a worker stands beside the one whose place it took.
+  function inOrder(found) {
+    const order = found.rows.map((name, row) => [name, row]).sort((a, b) =>
+      a[0].localeCompare(b[0], "en", { numeric: true }));
+    const place = new Array(order.length);
+    order.forEach(([, row], at) => (place[row] = at));
+    const spans = found.spans.map((span) => span.with(1, place[span[1]]));
+    return { ...found, rows: order.map(([name]) => name), spans };
   }
 
   // ---- moving about --------------------------------------------------------------------------
@@ -296,11 +306,12 @@
     const began = bounds().begin;
     pen.fillStyle = steerio.styleOf("--dim");
     pen.textBaseline = "bottom";
+    const unit = steerio.unitOf(to - from)[0];
     const wanted = Math.max(2, Math.min(8, Math.floor((width - left) / 110)));
-    for (let at = 0; at <= wanted; at += 1) {
-      pen.textAlign = at === 0 ? "left" : at === wanted ? "right" : "center";
-      const time = from + ((to - from) * at) / wanted - began;
-      pen.fillText(steerio.seconds(time), left + ((width - left) * at) / wanted, height - 2);
+    for (const tick of steerio.ticks((from - began) / unit, (to - began) / unit, wanted)) {
+      const x = left + ((width - left) * (tick * unit + began - from)) / (to - from);
+      pen.textAlign = x < left + 20 ? "left" : x > width - 40 ? "right" : "center";
+      pen.fillText(steerio.seconds(tick * unit), x, height - 2);
     }
   }
 

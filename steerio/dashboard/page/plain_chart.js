@@ -150,5 +150,5 @@
     return best;
   }
 
-  Object.assign(steerio, { plainChart });
+  Object.assign(steerio, { plainChart, ticks });
 })();
