@@ -28,7 +28,10 @@ from steerio.view.snapshot import RunSnapshot, SpanWindow, TaskStory
 NAME = "report.html"
 """The name of a report in its run directory."""
 MOST_SPANS = 20_000
-"""Attempts that a report has one by one; of a longer run it has shares of time by worker."""
+"""Tasks of a run whose attempts a report has one by one, and the stories of some.
+
+Of a longer run it has shares of time by worker, and failures.
+"""
 MOST_STORIES = 500
 """Tasks whose causes and consequences a report has."""
 STORIES_BYTES = 4_000_000
@@ -69,11 +72,11 @@ def report_of(watched: Watched) -> bytes:
     """Return the page of a run that has been read, with all that it shows."""
     snapshot = watched.snapshot()
     snapshot = msgspec.structs.replace(snapshot, gantt=watched.gantt())
-    spans = watched.spans(snapshot.header.began, snapshot.header.until, MOST_SPANS)
-    details = _Details(
-        spans=None if spans.left_out else spans,
-        stories=dict(_stories(watched, snapshot, spans)),
-    )
+    details = _Details(None, {})
+    if snapshot.header.tasks <= MOST_SPANS:  # to look a task of a longer record up takes a while
+        spans = watched.spans(snapshot.header.began, snapshot.header.until, MOST_SPANS)
+        stories = dict(_stories(watched, snapshot, spans))
+        details = _Details(None if spans.left_out else spans, stories)
     return _page(snapshot, details)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Generator
+from math import inf
 from pathlib import Path
 
 from msgspec import structs
@@ -15,6 +16,8 @@ from steerio.view.snapshot import GanttView, RunSnapshot, SpanWindow, TaskStory
 
 STEP_S = 0.25
 """How long one step reads at most, so that questions are answered between."""
+ROUNDED = 1.1
+"""More than the percentiles of a snapshot may be amiss."""
 LIVE_S = 1.0
 """Between two snapshots of a run that goes on, while nothing is heard of it but the time."""
 
@@ -63,11 +66,24 @@ class RecordWatch:
 
     def spans(self, begin: float, end: float, most: int) -> SpanWindow:
         """Return the attempts in a window of time."""
-        return spans_of(self._folder, begin, end, most)
+        return spans_of(self._folder, begin, end, most, longest_s=_longest_s(self._made))
 
     def story(self, task_id: int) -> TaskStory:
         """Return the story of a task."""
         return story_of(self._folder, task_id)
+
+
+def _longest_s(snapshot: RunSnapshot | None) -> float:
+    """Return how long a task takes at most, from its first attempt to its end.
+
+    Endless if it had several attempts, or none that ended, as its line tells of these late.
+    """
+    if snapshot is None:
+        return inf
+    ends = snapshot.ends
+    if ends.retried or ends.cancelled or ends.timed_out or ends.lost:
+        return inf
+    return ROUNDED * (snapshot.run.most + snapshot.report.most) + STEP_S
 
 
 @contextlib.contextmanager
