@@ -30,6 +30,8 @@ SHARE = 0.05
 """The share of its thread's time that a reader takes that has caught up with the record."""
 SLOWEST_S = 4.0
 """Between two snapshots at most, however long one takes."""
+LAST_S = 3.0
+"""For the last look at the record, after which the pages are told that the server ends."""
 BEAT_S = 5.0
 """Between two signs of life while nothing changes."""
 MOST_PAGES = 32
@@ -43,8 +45,11 @@ R = TypeVar("R")
 class Watched(Protocol):
     """A run that is read by one thread, and asked questions of by others."""
 
-    def advance(self) -> bool:
-        """Read on, for a bounded time; return whether there is more to read at once."""
+    def advance(self, *, last: bool = False) -> bool:
+        """Read on, for a bounded time; return whether there is more to read at once.
+
+        ``last``: no more will be read, so nothing may be taken from an earlier look.
+        """
         ...
 
     def snapshot(self) -> RunSnapshot:
@@ -81,31 +86,43 @@ class Broadcast:
         self._news = asyncio.Event()
         self._wanted, self._ending = asyncio.Event(), asyncio.Event()
         self._pages = 0
-        self._closed = False
+        self._closed = self._over = False
 
     # -- reading -----------------------------------------------------------------------------------
 
     async def follow(self) -> None:
         """Follow the record until `close`; pages are told of a trouble in reading it."""
-        while not self._closed:
-            began = time.monotonic()
-            try:
-                more, told = await self.in_thread(self._read)
-            except Exception as error:  # noqa: BLE001 - disks and records fail in many ways
-                log.warning("the record cannot be read: %s", error, exc_info=True)
-                told = {"trouble": encoded_event("trouble", f"The record cannot be read: {error}")}
-                more = False
-            self._tell(told)
-            took = time.monotonic() - began
-            await self._pause(0.0 if more else min(SLOWEST_S, max(TICK_S, took / SHARE)))
+        try:
+            while not self._closed:
+                began = time.monotonic()
+                more = await self._step()
+                took = time.monotonic() - began
+                await self._pause(0.0 if more else min(SLOWEST_S, max(TICK_S, took / SHARE)))
+            with contextlib.suppress(TimeoutError):  # the end of the run may just have been written
+                async with asyncio.timeout(LAST_S):
+                    await self._step(last=True)
+        finally:
+            self._over = True
+            self._news.set()
+            self._thread.close(0.0)
 
-    def _read(self) -> tuple[bool, dict[str, bytes]]:
+    async def _step(self, *, last: bool = False) -> bool:
+        try:
+            more, told = await self.in_thread(self._read, last)
+        except Exception as error:  # noqa: BLE001 - disks and records fail in many ways
+            log.warning("the record cannot be read: %s", error, exc_info=True)
+            told = {"trouble": encoded_event("trouble", f"The record cannot be read: {error}")}
+            more = False
+        self._tell(told)
+        return more
+
+    def _read(self, last: bool) -> tuple[bool, dict[str, bytes]]:
         """Read on; return whether there is more, and the values to tell (in the thread)."""
-        more = self._watched.advance()
+        more = self._watched.advance(last=last)
         told: dict[str, Any] = {}
         snapshot = self._watched.snapshot()
         now = time.monotonic()
-        if snapshot.number != self._drawn and now - self._drawn_at >= GANTT_S:
+        if snapshot.number != self._drawn and (last or now - self._drawn_at >= GANTT_S):
             self._drawn, self._drawn_at = snapshot.number, now
             told["gantt"] = self._watched.gantt()
         if snapshot.number != self._shown:
@@ -155,13 +172,15 @@ class Broadcast:
         try:
             yield BEGIN
             had = 0
-            while not self._closed:
+            while True:
                 news = self._news
                 new = [pair for pair in self._latest.values() if pair[0] > had]
                 if new:
                     had = max(number for number, _ in new)
                     yield b"".join(value for _, value in new)
                     continue
+                if self._over:
+                    break
                 try:
                     async with asyncio.timeout(BEAT_S):
                         await news.wait()
@@ -172,11 +191,10 @@ class Broadcast:
             self._pages -= 1
 
     def close(self) -> None:
-        """End all streams, and `follow`."""
+        """Have `follow` read once more, and end, and all streams with it."""
         self._closed = True
-        for event in (self._wanted, self._ending, self._news):
-            event.set()
-        self._thread.close(0.0)
+        self._wanted.set()
+        self._ending.set()
 
 
 def encoded_event(event: str, value: Any) -> bytes:

@@ -123,7 +123,13 @@ async def serving(
     broadcast = Broadcast(watched)
     app = dashboard_app(watched, broadcast, tickets, hosts=served.hosts, root_path=served.root_path)
     server = DashboardServer(app)
-    ended = anyio.Event()
+    followed, ended = anyio.Event(), anyio.Event()
+
+    async def follow() -> None:
+        try:
+            await broadcast.follow()
+        finally:
+            followed.set()
 
     async def serve() -> None:
         try:
@@ -132,15 +138,16 @@ async def serving(
             ended.set()
 
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(broadcast.follow)
+        tasks.start_soon(follow)
         tasks.start_soon(serve)
         try:
             say(url_of(served, port, tickets.ticket))
             yield
         finally:
             broadcast.close()
-            server.should_exit = True
             with anyio.CancelScope(shield=True):  # a server that is cancelled leaves sockets open
+                await followed.wait()
+                server.should_exit = True
                 await ended.wait()
 
 

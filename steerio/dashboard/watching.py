@@ -40,13 +40,14 @@ class RecordWatch:
         self._changed_at = time.monotonic()
         self._made: RunSnapshot | None = None
 
-    def advance(self) -> bool:
+    def advance(self, *, last: bool = False) -> bool:
         """Read on for `STEP_S` at most; return whether there is more to read at once."""
+        facts = self._reader.facts(fresh=last)  # first: all that is written before an end is read
         until = time.monotonic() + STEP_S
         read = more = self._reader.read()
         while more and time.monotonic() < until:
             more = self._reader.read()
-        facts, now = self._reader.facts(), time.monotonic()
+        now = time.monotonic()
         if read or facts != self._facts or (facts.live and now >= self._changed_at + LIVE_S):
             self._facts, self._changed_at = facts, now
             self._number += 1

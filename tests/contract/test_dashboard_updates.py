@@ -60,9 +60,9 @@ async def test_the_first_byte_comes_before_anything_is_read(tmp_path: Path) -> N
     released = threading.Event()
 
     class Slow(RecordWatch):
-        def advance(self) -> bool:
+        def advance(self, *, last: bool = False) -> bool:
             released.wait()
-            return super().advance()
+            return super().advance(last=last)
 
     async with running(Slow(write_run(tmp_path / "run", workers=2, tasks=2))) as dashboard:
         await dashboard.open()
@@ -89,11 +89,11 @@ async def test_a_trouble_in_reading_is_told_and_passes(tmp_path: Path) -> None:
     class Troubled(RecordWatch):
         times = 0
 
-        def advance(self) -> bool:
+        def advance(self, *, last: bool = False) -> bool:
             self.times += 1
             if self.times < 3:
                 raise OSError("the disk is <gone>")
-            return super().advance()
+            return super().advance(last=last)
 
     async with running(Troubled(write_run(tmp_path / "run", workers=2, tasks=2))) as dashboard:
         await dashboard.open()

@@ -1,0 +1,304 @@
+"""The page of a run in a real browser: live, as a report, behind a prefix, for many workers."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Generator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from steerio.dashboard import report
+from steerio.dashboard.report import write_report
+from tests.generated_records import write_run
+from tests.real.browsing import (
+    DRAWN,
+    browsing,
+    dashboard_of,
+    near,
+    needs_browser,
+    page_of,
+)
+from tests.real.prefixes import behind_prefix
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+pytestmark = needs_browser
+
+BLUE, ORANGE, GREEN, RED = "#3b73bd", "#d98032", "#3c9a6b", "#c9473f"
+WAIT_MS = 60_000
+CAMPAIGN = """
+import time
+
+from msgspec import Struct
+from steerio import Board, Campaign, on_result, task
+
+
+@task(pool="simulate")
+def energy(x: int) -> float:
+    time.sleep(0.02)
+    if x % 25 == 7:
+        print("computing <b>the energy</b>")
+        raise ValueError(f"<img src=x onerror=alert({x})> is no energy")
+    return 1.0 * x
+
+
+class Search(Campaign):
+    workers = {"simulate": 2}
+
+    def __init__(self, until: str = "") -> None:
+        self.board = Board(energy, range(100), tags={"from": "<i>the board</i>"})
+        self.until = until
+
+    @on_result(energy)
+    async def look(self, result) -> None:
+        if result.args[0] < 10:
+            self.submit(energy, result.args[0] + 1000)
+        if result.args[0] == 50 and self.until:
+            await self.wait_for_reader()
+
+    async def wait_for_reader(self) -> None:
+        import asyncio
+
+        await asyncio.to_thread(input)
+"""
+
+
+@pytest.fixture
+def browser() -> Generator[Browser]:
+    with browsing() as opened:
+        yield opened
+
+
+def drawn(page: Page) -> None:
+    page.wait_for_selector(DRAWN, timeout=WAIT_MS)
+
+
+def with_plotly(page: Page) -> None:
+    page.wait_for_selector("#workers-chart .main-svg", timeout=WAIT_MS)
+
+
+def picture(page: Page, selector: str) -> bytes:
+    page.locator(selector).scroll_into_view_if_needed()
+    page.wait_for_function(
+        "selector => document.querySelector(selector).querySelector('svg, canvas') || "
+        "document.querySelector(selector) instanceof HTMLCanvasElement",
+        arg=selector,
+    )
+    return page.locator(selector).screenshot()
+
+
+def begun(folder: Path, *options: str) -> subprocess.Popen[str]:
+    (folder / "search.py").write_text(CAMPAIGN)
+    command = [sys.executable, "-m", "steerio", "run", "search.py", "--run-dir", "run"]
+    return subprocess.Popen(
+        [*command, "--limit-failures", "50", "--progress", "off", *options],
+        cwd=folder,
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_a_running_campaign_is_seen_live(tmp_path: Path, browser: Browser) -> None:
+    with begun(tmp_path, "--until", "read", "--dashboard", "--report") as run:
+        assert run.stderr is not None
+        line = next(line for line in run.stderr if "?token=" in line)
+        url = line.split("dashboard: ")[1].strip()
+        with page_of(browser, url) as page:
+            drawn(page)
+            assert "token" not in page.url
+            with_plotly(page)
+            assert page.locator("#state").inner_text() == "running"
+            page.wait_for_function(
+                "Number(document.querySelector('#figures dd').textContent) > 40", timeout=WAIT_MS
+            )
+            page.wait_for_selector("details.failure", timeout=WAIT_MS)
+            page.locator("details.failure summary").first.click()
+            shown = page.locator("details.failure[open]")
+            assert "is no energy" in shown.inner_text()
+            shown.get_by_text("computing <b>the energy</b>").wait_for(timeout=WAIT_MS)
+            assert "raise ValueError" in shown.locator("pre").first.inner_text()
+            assert run.stdin is not None
+            run.stdin.write("\n")
+            run.stdin.flush()
+            page.get_by_text("this is the last that it showed").wait_for(timeout=WAIT_MS)
+            assert page.locator("#state").inner_text() == "completed"
+            assert page.locator("#figures dd").first.inner_text() == "110"
+        rest = run.stderr.read()
+        assert run.wait(60) == 0, rest
+    assert "report: run/report.html" in rest
+    assert (tmp_path / "run/report.html").exists()
+
+
+def test_a_report_opens_without_a_server(tmp_path: Path, browser: Browser) -> None:
+    file = write_report(write_run(tmp_path / "run", workers=20, tasks=2000))
+    with page_of(browser, file.as_uri()) as page:
+        drawn(page)
+        with_plotly(page)
+        assert near(picture(page, "#workers-chart"), BLUE) > 1000
+        assert near(picture(page, "#workers-chart"), ORANGE) > 10_000
+        assert near(picture(page, "#rate-chart"), GREEN) > 500
+        assert near(picture(page, "#gantt-canvas"), BLUE) > 20_000
+        assert near(picture(page, "#gantt-canvas"), RED) > 10
+        page.locator("details.failure summary").first.click()
+        shown = page.locator("details.failure[open]").inner_text()
+        assert "no energy below 0" in shown
+        page.locator("details.failure[open] button").click()
+        story = page.locator("dialog[open]")
+        assert story.get_by_text("What followed").is_visible()
+        story.locator("button", has_text="task").first.click()
+        page.keyboard.press("Escape")
+        assert page.locator("dialog[open]").count() == 0
+
+
+def test_a_page_without_plotly_draws_its_charts_itself(
+    tmp_path: Path, browser: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(report, "plotly_script", lambda: None)
+    file = write_report(write_run(tmp_path / "run", workers=20, tasks=2000))
+    assert file.stat().st_size < 2_000_000
+    with page_of(browser, file.as_uri()) as page:
+        drawn(page)
+        assert near(picture(page, "#workers-chart"), ORANGE) > 10_000
+        assert near(picture(page, "#rate-chart"), GREEN) > 500
+        assert page.locator("#workers-chart .main-svg").count() == 0
+        assert "Charts are plain" in page.locator("#made").inner_text()
+        page.locator("#workers-chart svg").hover()
+        assert "simulate busy" in page.locator("#workers-chart .readout").inner_text()
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_a_narrow_page_does_not_scroll_sideways(
+    tmp_path: Path, browser: Browser, dark: bool
+) -> None:
+    file = write_report(write_run(tmp_path / "run", workers=20, tasks=200))
+    with page_of(browser, file.as_uri(), width=400, dark=dark) as page:
+        drawn(page)
+        with_plotly(page)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 400
+        ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        assert (max(map(int, re.findall(r"\d+", ground))) < 60) is dark
+        page.locator("#theme").click()  # light
+        page.locator("#theme").click()  # dark
+        ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        assert max(map(int, re.findall(r"\d+", ground))) < 60
+
+
+def test_the_gantt_is_zoomed_by_keys_and_asks_for_single_tasks(
+    tmp_path: Path, browser: Browser
+) -> None:
+    folder = write_run(tmp_path / "run", workers=20, tasks=4000)
+    with dashboard_of(folder) as lines, page_of(browser, next(lines).strip()) as page:
+        drawn(page)
+        said = page.locator("#gantt-say")
+        said.get_by_text("20 workers, 0 s to").wait_for(timeout=WAIT_MS)
+        page.locator("#gantt-canvas").focus()
+        with page.expect_response(re.compile("/spans\\?")) as answer:
+            page.keyboard.press("+")
+        assert answer.value.ok
+        page.keyboard.press("+")
+        page.keyboard.press("ArrowRight")
+        page.locator("#gantt-tools button", has_text="All").click()
+        said.get_by_text("20 workers, 0 s to").wait_for(timeout=WAIT_MS)
+        page.locator("#task-number").fill("997")
+        page.locator("#find button[type=submit]").click()
+        page.locator("dialog").get_by_text("no energy below 0").first.wait_for(timeout=WAIT_MS)
+
+
+def test_it_works_behind_a_prefix(tmp_path: Path, browser: Browser) -> None:
+    folder = write_run(tmp_path / "run", workers=4, tasks=40)
+    for leaves in (True, False):
+        prefix = "/user/me/proxy/8000"
+        options = ["--root-path", prefix] if leaves else []
+        with dashboard_of(folder, *options) as lines:
+            url = next(lines).strip()
+            port = int(re.findall(r":(\d+)/", url)[0])
+            with behind_prefix(port, prefix, leaves=leaves) as proxy:
+                ticket = url.partition("?")[2]
+                with page_of(browser, f"http://localhost:{proxy}{prefix}/?{ticket}") as page:
+                    drawn(page)
+                    with_plotly(page)
+                    assert page.url == f"http://localhost:{proxy}{prefix}/"
+
+
+def test_a_page_of_another_site_learns_and_shows_nothing(tmp_path: Path, browser: Browser) -> None:
+    folder = write_run(tmp_path / "run", workers=4, tasks=40)
+    with dashboard_of(folder) as lines:
+        url = next(lines).strip()
+        root = url.partition("?")[0]
+        context = browser.new_context()
+        page = context.new_page()
+        page.goto(url)
+        drawn(page)  # this browser has the cookie
+        page.goto("about:blank")
+        refused = page.evaluate(
+            "async root => { const found = [];"
+            "for (const method of ['GET', 'POST', 'PUT', 'DELETE', 'PATCH'])"
+            "  try { found.push((await fetch(root + 'spans', {method, credentials: 'include'})).status) }"
+            "  catch (error) { found.push('refused') } return found; }",
+            root,
+        )
+        assert refused == ["refused"] * 5
+        stranger = browser.new_context().new_page()
+        answer = stranger.goto(f"{root}?token=wrong")
+        assert answer is not None
+        assert answer.status == 401
+        for opened in list(browser.contexts):
+            opened.close()
+
+
+@pytest.mark.timeout(300)
+def test_a_page_of_many_workers_is_quick(
+    tmp_path: Path, browser: Browser, record_property: pytest.RecordProperty
+) -> None:
+    look_at_many(
+        write_run(tmp_path / "run", workers=10_000, tasks=30_000), browser, record_property
+    )
+
+
+@pytest.mark.stress
+@pytest.mark.timeout(1800)
+def test_a_page_of_a_million_tasks_is_quick(
+    tmp_path: Path, browser: Browser, record_property: pytest.RecordProperty
+) -> None:
+    folder = write_run(tmp_path / "run", workers=10_000, tasks=1_000_000)
+    look_at_many(folder, browser, record_property)
+
+
+FRAMES = """
+() => new Promise(done => {
+  const lengths = []; let last = performance.now(); const until = last + 5000;
+  const step = now => {
+    lengths.push(now - last); last = now; scrollBy(0, 20);
+    if (now < until) requestAnimationFrame(step); else done(lengths.sort((a, b) => a - b));
+  };
+  requestAnimationFrame(step);
+})
+"""
+
+
+def look_at_many(folder: Path, browser: Browser, tell: pytest.RecordProperty) -> None:
+    """Open the page of a run of 10,000 workers, and tell how long that and its frames take."""
+    with dashboard_of(folder) as lines, page_of(browser, next(lines).strip()) as page:
+        drawn(page)
+        ready = page.evaluate("performance.now()")
+        page.wait_for_function(
+            "document.querySelector('#made').textContent && steerio.source", timeout=WAIT_MS
+        )
+        tell("ready_ms", round(ready))
+        frames: list[float] = page.evaluate(FRAMES)
+        tell("frame_ms_median", round(frames[len(frames) // 2], 1))
+        tell("frame_ms_99", round(frames[int(0.99 * len(frames))], 1))
+        tell("frame_ms_most", round(frames[-1], 1))
+        page.evaluate("scrollTo(0, 0)")
+        page.wait_for_function(
+            "!document.querySelector('#figures dd').textContent.startsWith('0')", timeout=WAIT_MS
+        )
+        assert near(picture(page, "#gantt-canvas"), BLUE) > 10_000
+        print(f"page of {folder}: ready in {ready:.0f} ms, frames: median {frames[len(frames) // 2]:.0f} ms, "
+              f"99 % {frames[int(0.99 * len(frames))]:.0f} ms, most {frames[-1]:.0f} ms")  # fmt: skip
