@@ -109,7 +109,7 @@ class Broadcast:
     async def _step(self, *, last: bool = False) -> bool:
         try:
             more, told = await self.in_thread(self._read, last)
-        except Exception as error:  # noqa: BLE001 - disks and records fail in many ways
+        except Exception as error:  # disks and records fail in many ways
             log.warning("the record cannot be read: %s", error, exc_info=True)
             told = {"trouble": encoded_event("trouble", f"The record cannot be read: {error}")}
             more = False

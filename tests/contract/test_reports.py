@@ -1,4 +1,4 @@
-"""The report of a run is one file that has all it needs, whatever its users named and how it ended."""
+"""The report of a run is one file that has all it needs, however the run ended."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, Dialog, Page
 
 CHROMIUM = shutil.which("chromium")
 FLAGS = (
@@ -58,9 +58,17 @@ def page_of(browser: Browser, url: str, width: int = 1200, dark: bool = False) -
     with contextlib.closing(context):
         page = context.new_page()
         amiss: list[str] = []
-        page.on("pageerror", lambda error: amiss.append(str(error)))
-        page.on("console", lambda said: amiss.append(said.text) if said.type == "error" else None)
-        page.on("dialog", lambda dialog: (amiss.append(dialog.message), dialog.dismiss()))
+
+        def complain(text: str) -> None:
+            amiss.append(text)
+
+        def dismiss(dialog: Dialog) -> None:
+            amiss.append(dialog.message)
+            dialog.dismiss()
+
+        page.on("pageerror", lambda error: complain(str(error)))
+        page.on("console", lambda said: complain(said.text) if said.type == "error" else None)
+        page.on("dialog", dismiss)
         page.goto(url)
         yield page
         assert not amiss, amiss

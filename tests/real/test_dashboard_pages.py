@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 pytestmark = needs_browser
 
+Tell = Callable[[str, object], None]
+"""Notes a figure in the test's report."""
 BLUE, ORANGE, GREEN, RED = "#3b73bd", "#d98032", "#3c9a6b", "#c9473f"
 WAIT_MS = 60_000
 CAMPAIGN = """
@@ -239,7 +241,7 @@ def test_a_page_of_another_site_learns_and_shows_nothing(tmp_path: Path, browser
         refused = page.evaluate(
             "async root => { const found = [];"
             "for (const method of ['GET', 'POST', 'PUT', 'DELETE', 'PATCH'])"
-            "  try { found.push((await fetch(root + 'spans', {method, credentials: 'include'})).status) }"
+            "  try { found.push((await fetch(`${root}spans`, {method, credentials: 'include'})).ok) }"
             "  catch (error) { found.push('refused') } return found; }",
             root,
         )
@@ -254,7 +256,7 @@ def test_a_page_of_another_site_learns_and_shows_nothing(tmp_path: Path, browser
 
 @pytest.mark.timeout(300)
 def test_a_page_of_many_workers_is_quick(
-    tmp_path: Path, browser: Browser, record_property: pytest.RecordProperty
+    tmp_path: Path, browser: Browser, record_property: Tell
 ) -> None:
     look_at_many(
         write_run(tmp_path / "run", workers=10_000, tasks=30_000), browser, record_property
@@ -264,7 +266,7 @@ def test_a_page_of_many_workers_is_quick(
 @pytest.mark.stress
 @pytest.mark.timeout(1800)
 def test_a_page_of_a_million_tasks_is_quick(
-    tmp_path: Path, browser: Browser, record_property: pytest.RecordProperty
+    tmp_path: Path, browser: Browser, record_property: Tell
 ) -> None:
     folder = write_run(tmp_path / "run", workers=10_000, tasks=1_000_000)
     look_at_many(folder, browser, record_property)
@@ -282,7 +284,7 @@ FRAMES = """
 """
 
 
-def look_at_many(folder: Path, browser: Browser, tell: pytest.RecordProperty) -> None:
+def look_at_many(folder: Path, browser: Browser, tell: Tell) -> None:
     """Open the page of a run of 10,000 workers, and tell how long that and its frames take."""
     with dashboard_of(folder) as lines, page_of(browser, next(lines).strip()) as page:
         drawn(page)
@@ -290,15 +292,14 @@ def look_at_many(folder: Path, browser: Browser, tell: pytest.RecordProperty) ->
         page.wait_for_function(
             "document.querySelector('#made').textContent && steerio.source", timeout=WAIT_MS
         )
-        tell("ready_ms", round(ready))
         frames: list[float] = page.evaluate(FRAMES)
-        tell("frame_ms_median", round(frames[len(frames) // 2], 1))
-        tell("frame_ms_99", round(frames[int(0.99 * len(frames))], 1))
-        tell("frame_ms_most", round(frames[-1], 1))
+        told = {"ready_ms": ready, "median_ms": frames[len(frames) // 2], "most_ms": frames[-1]}
+        told["ninety_nine_ms"] = frames[int(0.99 * len(frames))]
+        for name, value in told.items():
+            tell(name, round(value, 1))
+        sys.stderr.write(f"page of 10,000 workers: {told}\n")
         page.evaluate("scrollTo(0, 0)")
         page.wait_for_function(
             "!document.querySelector('#figures dd').textContent.startsWith('0')", timeout=WAIT_MS
         )
         assert near(picture(page, "#gantt-canvas"), BLUE) > 10_000
-        print(f"page of {folder}: ready in {ready:.0f} ms, frames: median {frames[len(frames) // 2]:.0f} ms, "
-              f"99 % {frames[int(0.99 * len(frames))]:.0f} ms, most {frames[-1]:.0f} ms")  # fmt: skip
