@@ -1,4 +1,4 @@
-"""The claims about looking at runs: what a report of a long one costs.
+"""The claims about looking at runs: the cost of an open page, and of a report of a long one.
 
 Each module has its `CLAIMS` and `measure(effort)`, as those of the spine do.
 """
@@ -6,9 +6,9 @@ Each module has its `CLAIMS` and `measure(effort)`, as those of the spine do.
 from __future__ import annotations
 
 from bench.part import Part, name_of
-from bench.see import report
+from bench.see import dashboard, report
 
 PARTS: dict[str, Part] = {
-    name_of(module): Part(module.CLAIMS, module.measure) for module in (report,)
+    name_of(module): Part(module.CLAIMS, module.measure) for module in (dashboard, report)
 }
 """By the name that `--only` takes, in the order of the print-out."""

@@ -1,4 +1,4 @@
-"""The door of the dashboard: who may see a page, asked of every request before its route is.
+"""The door of the dashboard, through which every request goes before its route is looked at.
 
 A browser carries requests of any page to any address, so that a request comes from this machine
 says nothing. Each has to name a host of ours (a page elsewhere could have its own name point here),

@@ -30,7 +30,7 @@ END_S = 5.0
 """How long it may take to end, before it is killed."""
 
 
-class _Order(msgspec.Struct, frozen=True):
+class _Shown(msgspec.Struct, frozen=True):
     """The run to show, and how: the first line of its standard input."""
 
     run_dir: str
@@ -69,7 +69,7 @@ class DashboardBeside:
             self._say(f"no dashboard: {error}")
             return
         self._process = process
-        order = _Order(str(run_dir.resolve()), self._served)
+        order = _Shown(str(run_dir.resolve()), self._served)
         assert process.stdin is not None
         with contextlib.suppress(BrokenPipeError):
             process.stdin.write(to_json(order).decode() + "\n")
@@ -106,7 +106,7 @@ class DashboardBeside:
 def main() -> None:
     """Show the run that standard input names, until that ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    order = msgspec.json.decode(sys.stdin.buffer.readline(), type=_Order)
+    order = msgspec.json.decode(sys.stdin.buffer.readline(), type=_Shown)
     try:
         with contextlib.closing(listen(order.served)) as listener:
             with asyncio.Runner(loop_factory=loop_factory()) as runner:

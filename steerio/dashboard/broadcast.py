@@ -1,4 +1,4 @@
-"""One reader of a run for all pages that show it: what it costs does not grow with their number.
+"""One reader of a run for all pages that show it, at a cost that does not grow with them.
 
 The record is read, and its snapshots are made and encoded, in one thread of its own, so that the
 loop answers at once while a long record is read. A page gets the newest snapshot once it has taken

@@ -46,7 +46,7 @@ class _Details(msgspec.Struct, frozen=True):
 
 
 def write_report(run_dir: Path | str, out: Path | str | None = None) -> Path:
-    """Write the report of a run, and return where it is.
+    """Write the report of a run, and return its path.
 
     Args:
         run_dir: the run directory; the run may have ended in any way, or go on.

@@ -1,4 +1,4 @@
-"""A run directory that is watched: read in steps, with snapshots made only of what is new."""
+"""A run directory that is watched: read in steps, with a snapshot only if there is news."""
 
 from __future__ import annotations
 

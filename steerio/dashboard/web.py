@@ -1,4 +1,4 @@
-"""The routes of the dashboard, behind its door: the page, its updates, and what it asks for."""
+"""The routes of the dashboard, behind its door: the page, its updates, and its questions."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def dashboard_app(
 
     Args:
         watched: the run.
-        broadcast: what follows it for all pages.
+        broadcast: the reader of the run for all pages.
         tickets: the token and cookie that pages need.
         hosts: further names by which browsers call this server.
         root_path: the path in front of all of its paths.

@@ -5,7 +5,7 @@
   const NO_TYPE = 255, AXIS = 20, HEIGHT = 460, REFRESH_MS = 2000;
   const MOST_SPANS = 20000; // asked for at a time; of more the shares are shown, magnified
   const EACH_BELOW = 3000; // tasks of a run that is shown attempt by attempt from the beginning
-  const state = { snapshot: null, view: null, spans: null, asked: 0, number: 0, drag: null };
+  const state = { snapshot: null, view: null, spans: null, asked: -Infinity, number: 0, drag: null };
   let canvas, say, queued = false;
 
   function begin() {
@@ -318,10 +318,13 @@
   function legend(types) {
     const host = document.getElementById("gantt-legend");
     const seen = types.slice(0, 12);
-    steerio.fill(host, seen, () => [
+    const { ends } = state.snapshot;
+    const amiss = ends.failed + ends.timed_out + ends.lost + ends.cancelled > 0;
+    steerio.fill(host, [seen, amiss], () => [
       ...seen.map((type, at) => steerio.element("span", { title: type },
         steerio.swatch(steerio.COLOURS[at % steerio.COLOURS.length]), steerio.short(type))),
-      steerio.element("span", {}, steerio.swatch(steerio.ENDS.failed), "did not end well"),
+      ...(amiss ? [steerio.element("span", {}, steerio.swatch(steerio.ENDS.failed),
+        "did not end well")] : []),
     ]);
   }
 
