@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +10,8 @@ import httpx
 import pytest
 
 from steerio.dashboard.access import GUARDED
-from steerio.dashboard.serving import Served, listen
+from steerio.dashboard.assets import plotly_script
+from steerio.dashboard.serving import Served, listen, need_server
 from steerio.errors import UsageError
 from tests.contract.dashboards import running
 from tests.generated_records import write_run
@@ -138,6 +140,15 @@ async def test_every_answer_says_what_a_browser_may_do_with_it(run: Path) -> Non
 def test_it_listens_on_this_machine_only(host: str) -> None:
     with pytest.raises(UsageError, match="not an address of this machine alone"):
         listen(Served(host=host))
+
+
+def test_packages_that_are_missing_are_named_with_the_way_to_have_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(UsageError, match=r"needs starlette and uvicorn: pip install 'steerio\["):
+        need_server()
+    assert plotly_script() is None
 
 
 def test_a_port_that_is_taken_is_said() -> None:

@@ -27,8 +27,6 @@ from tests.real.prefixes import behind_prefix
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-pytestmark = needs_browser
-
 Tell = Callable[[str, object], None]
 """Notes a figure in the test's report."""
 BLUE, ORANGE, GREEN, RED = "#3b73bd", "#d98032", "#3c9a6b", "#c9473f"
@@ -111,6 +109,7 @@ def begun(folder: Path, *options: str) -> subprocess.Popen[str]:
     )
 
 
+@needs_browser
 def test_a_running_campaign_is_seen_live(tmp_path: Path, browser: Browser) -> None:
     with begun(tmp_path, "--until", "read", "--dashboard", "--report") as run:
         assert run.stderr is not None
@@ -122,7 +121,8 @@ def test_a_running_campaign_is_seen_live(tmp_path: Path, browser: Browser) -> No
             with_plotly(page)
             assert page.locator("#state").inner_text() == "running"
             page.wait_for_function(
-                "Number(document.querySelector('#figures dd').textContent) > 40", timeout=WAIT_MS
+                "() => Number(document.querySelector('#figures dd').textContent) > 40",
+                timeout=WAIT_MS,
             )
             page.wait_for_selector("details.failure", timeout=WAIT_MS)
             page.locator("details.failure summary").first.click()
@@ -142,6 +142,33 @@ def test_a_running_campaign_is_seen_live(tmp_path: Path, browser: Browser) -> No
     assert (tmp_path / "run/report.html").exists()
 
 
+def test_a_dashboard_ends_with_a_campaign_that_is_killed(tmp_path: Path) -> None:
+    with begun(tmp_path, "--until", "read", "--dashboard") as run:
+        assert run.stderr is not None
+        assert any("?token=" in line for line in run.stderr)
+        run.kill()
+        run.stderr.read()  # the dashboard has it as well: until both have ended
+
+
+def test_a_report_is_a_file_or_text_and_not_both(tmp_path: Path) -> None:
+    write_run(tmp_path / "run", workers=2, tasks=20)
+    command = [sys.executable, "-m", "steerio", "report", "run"]
+    both = subprocess.run(
+        [*command, "--text", "-o", "one.html"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (both.returncode, "leave out --out" in both.stderr) == (2, True)
+    one = subprocess.run(
+        [*command, "-o", "one.html"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert (one.returncode, one.stdout) == (0, "wrote one.html\n")
+    assert "held-snapshot" in (tmp_path / "one.html").read_text()
+
+
+@needs_browser
 def test_a_report_opens_without_a_server(tmp_path: Path, browser: Browser) -> None:
     file = write_report(write_run(tmp_path / "run", workers=20, tasks=2000))
     with page_of(browser, file.as_uri()) as page:
@@ -163,6 +190,7 @@ def test_a_report_opens_without_a_server(tmp_path: Path, browser: Browser) -> No
         assert page.locator("dialog[open]").count() == 0
 
 
+@needs_browser
 def test_a_page_without_plotly_draws_its_charts_itself(
     tmp_path: Path, browser: Browser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -179,6 +207,7 @@ def test_a_page_without_plotly_draws_its_charts_itself(
         assert "simulate busy" in page.locator("#workers-chart .readout").inner_text()
 
 
+@needs_browser
 @pytest.mark.parametrize("dark", [False, True])
 def test_a_narrow_page_does_not_scroll_sideways(
     tmp_path: Path, browser: Browser, dark: bool
@@ -196,6 +225,7 @@ def test_a_narrow_page_does_not_scroll_sideways(
         assert max(map(int, re.findall(r"\d+", ground))) < 60
 
 
+@needs_browser
 def test_the_gantt_is_zoomed_by_keys_and_asks_for_single_tasks(
     tmp_path: Path, browser: Browser
 ) -> None:
@@ -217,6 +247,7 @@ def test_the_gantt_is_zoomed_by_keys_and_asks_for_single_tasks(
         page.locator("dialog").get_by_text("no energy below 0").first.wait_for(timeout=WAIT_MS)
 
 
+@needs_browser
 def test_it_works_behind_a_prefix(tmp_path: Path, browser: Browser) -> None:
     folder = write_run(tmp_path / "run", workers=4, tasks=40)
     for leaves in (True, False):
@@ -233,6 +264,7 @@ def test_it_works_behind_a_prefix(tmp_path: Path, browser: Browser) -> None:
                     assert page.url == f"http://localhost:{proxy}{prefix}/"
 
 
+@needs_browser
 def test_a_page_of_another_site_learns_and_shows_nothing(tmp_path: Path, browser: Browser) -> None:
     folder = write_run(tmp_path / "run", workers=4, tasks=40)
     with dashboard_of(folder) as lines:
@@ -259,6 +291,7 @@ def test_a_page_of_another_site_learns_and_shows_nothing(tmp_path: Path, browser
             opened.close()
 
 
+@needs_browser
 @pytest.mark.timeout(300)
 def test_a_page_of_many_workers_is_quick(
     tmp_path: Path, browser: Browser, record_property: Tell
@@ -268,6 +301,7 @@ def test_a_page_of_many_workers_is_quick(
     )
 
 
+@needs_browser
 @pytest.mark.stress
 @pytest.mark.timeout(1800)
 def test_a_page_of_a_million_tasks_is_quick(
@@ -304,9 +338,7 @@ def look_at_many(folder: Path, browser: Browser, tell: Tell) -> None:
     with dashboard_of(folder) as lines, page_of(browser, next(lines).strip()) as page:
         drawn(page)
         ready = page.evaluate("performance.now()")
-        page.wait_for_function(
-            "document.querySelector('#made').textContent && steerio.source", timeout=WAIT_MS
-        )
+        page.wait_for_function("() => document.querySelector('#made').textContent", timeout=WAIT_MS)
         frames: list[float] = page.evaluate(FRAMES)
         told = {"ready_ms": ready, "median_ms": frames[len(frames) // 2], "most_ms": frames[-1]}
         told["ninety_nine_ms"] = frames[int(0.99 * len(frames))]
