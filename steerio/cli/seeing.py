@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import secrets
 import sys
+from collections.abc import Generator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from steerio.campaign.progress import tell
-from steerio.errors import SteerioError
+from steerio.edge.system.own_files import write_own
+from steerio.errors import SteerioError, UsageError
 
 if TYPE_CHECKING:
     from steerio.dashboard.beside import DashboardBeside
@@ -54,7 +58,12 @@ class Seeing:
 
 
 def show_dashboard(
-    run_dir: str, port: int, host: str, root_path: str, allow_host: tuple[str, ...]
+    run_dir: str,
+    port: int,
+    host: str,
+    root_path: str,
+    allow_host: tuple[str, ...],
+    metrics_key: str | None,
 ) -> None:
     """Show a run as a web page until Ctrl-C.
 
@@ -64,12 +73,14 @@ def show_dashboard(
         host: the address to listen on.
         root_path: the path that a proxy in front puts before all paths, and leaves there.
         allow_host: further names by which browsers call this server.
+        metrics_key: the file to write the key to by which a monitor reads the metrics.
 
     Raises:
-        UsageError: there is no record, the address cannot be listened on, or a package is missing.
+        UsageError: there is no record, the address cannot be listened on, the file not be written,
+            or a package is missing.
     """
-    from steerio.dashboard.serving import Served, need_server, serve_until_told
     from steerio.dashboard.run_follower import watch
+    from steerio.dashboard.serving import Served, need_server, serve_until_told
 
     need_server()
     told = 0
@@ -79,9 +90,26 @@ def show_dashboard(
         told += 1
         click.echo(url if told == 1 else f"opened; for another browser: {url}")
 
-    with watch(Path(run_dir)) as watched:
-        served = Served(host=host, port=port, hosts=allow_host, root_path=root_path)
+    with watch(Path(run_dir)) as watched, _key_in(metrics_key) as key:
+        served = Served(host, port, allow_host, root_path, key)
         serve_until_told(watched, served, say)
+
+
+@contextlib.contextmanager
+def _key_in(file: str | None) -> Generator[str]:
+    """Make a key, which is in a file that only its owner can read while the context lasts."""
+    if file is None:
+        yield ""
+        return
+    key, path = secrets.token_urlsafe(32), Path(file)
+    try:
+        write_own(path, key.encode())
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror}") from None
+    try:
+        yield key
+    finally:
+        path.unlink(missing_ok=True)
 
 
 def report(run_dir: str, out: str | None) -> None:

@@ -37,6 +37,8 @@ GUARDED = {
     "x-frame-options": "DENY",
 }
 """Headers of every answer; a route may say otherwise of its cache."""
+METRICS = "/metrics"
+"""The path of the metrics, which a monitor reads with a key of its own."""
 WELCOME = (
     '<!doctype html><html lang="en"><meta charset="utf-8"><title>steerio</title>'
     '<link rel="icon" href="data:,">'
@@ -54,9 +56,13 @@ class Tickets:
 
     Args:
         on_used: is called with the ticket that follows once one was used.
+        metrics_key: by which a program that is no browser may read the metrics; empty: none may.
     """
 
-    def __init__(self, on_used: Callable[[str], None] = lambda ticket: None) -> None:
+    def __init__(
+        self, on_used: Callable[[str], None] = lambda ticket: None, metrics_key: str = ""
+    ) -> None:
+        self._metrics_key = metrics_key
         self.ticket = secrets.token_urlsafe(32)
         self._cookie = secrets.token_urlsafe(32)
         # a browser has one jar for all ports of a host, so each server has a name of its own
@@ -74,6 +80,12 @@ class Tickets:
     def cookie(self, path: str) -> str:
         """Return the header that gives a browser the cookie, for the paths below ``path``."""
         return f"{self._name}={self._cookie}; HttpOnly; Path={path or '/'}; SameSite=Strict"
+
+    def lets_read_metrics(self, header: str) -> bool:
+        """Whether a request with this header of its authorization may read the metrics."""
+        scheme, _, given = header.partition(" ")
+        known = _same(given.strip(), self._metrics_key)
+        return known and bool(self._metrics_key) and scheme.lower() == "bearer"
 
     def admits(self, header: str) -> bool:
         """Whether a request with this header of cookies has ours."""
@@ -123,10 +135,17 @@ class Access:
             await _answer(guarded, refusal.status, refusal.reason)
         elif "token" in query:
             await self._redeem(scope, query["token"], guarded)
-        elif not self._tickets.admits("; ".join(headers.get("cookie", ()))):
+        elif not self._admits(scope, headers):
             await _answer(guarded, 401, _UNKNOWN)
         else:
             await self._app(self._inside(scope), receive, guarded)
+
+    def _admits(self, scope: Scope, headers: dict[str, list[str]]) -> bool:
+        if self._inside(scope)["path"] == METRICS:
+            given = headers.get("authorization", [])
+            if len(given) == 1 and self._tickets.lets_read_metrics(given[0]):
+                return True
+        return self._tickets.admits("; ".join(headers.get("cookie", ())))
 
     async def _redeem(self, scope: Scope, ticket: str, send: Send) -> None:
         """Give the cookie for the ticket; other methods than ``GET`` use none up."""

@@ -20,8 +20,8 @@ from pathlib import Path
 import msgspec
 
 from steerio.dashboard.broadcast import Watched
-from steerio.dashboard.serving import Served, listen, need_server, serving
 from steerio.dashboard.run_follower import watch
+from steerio.dashboard.serving import Served, listen, need_server, serving
 from steerio.edge.system.own_files import to_json
 from steerio.errors import SteerioError
 from steerio.launch.event_loop import loop_factory

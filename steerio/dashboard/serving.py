@@ -25,13 +25,15 @@ class Served(msgspec.Struct, frozen=True):
     """How a page is served: ``port`` 0 is any free one, ``host`` an address of this machine.
 
     ``hosts`` are further names by which browsers call the server, and ``root_path`` the path in
-    front of all of its paths, if a proxy leaves that there.
+    front of all of its paths, if a proxy leaves that there. ``metrics_key`` lets a program read the
+    metrics.
     """
 
     host: str = "127.0.0.1"
     port: int = 0
     hosts: Sequence[str] = ()
     root_path: str = ""
+    metrics_key: str = ""
 
 
 def need_server() -> None:
@@ -119,7 +121,7 @@ async def serving(
     from steerio.dashboard.web import DashboardServer, dashboard_app  # an extra's packages
 
     port = listener.getsockname()[1]
-    tickets = Tickets(lambda ticket: say(url_of(served, port, ticket)))
+    tickets = Tickets(lambda ticket: say(url_of(served, port, ticket)), served.metrics_key)
     broadcast = Broadcast(watched)
     app = dashboard_app(watched, broadcast, tickets, hosts=served.hosts, root_path=served.root_path)
     server = DashboardServer(app)

@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from steerio.dashboard.access import Access, Tickets
+from steerio.dashboard.access import METRICS, Access, Tickets
 from steerio.dashboard.assets import (
     MEDIA_TYPES,
     PAGE,
@@ -28,6 +28,7 @@ from steerio.dashboard.assets import (
 from steerio.dashboard.broadcast import Broadcast, Watched
 from steerio.edge.system.own_files import to_json
 from steerio.edge.system.threads import in_thread
+from steerio.view.metrics_text import CONTENT_TYPE, metrics_text
 
 MOST_SPANS = 20_000
 """Attempts in one answer at most: a window with more has to be narrower."""
@@ -78,6 +79,11 @@ def routes(watched: Watched, broadcast: Broadcast) -> list[Route]:
         async with questions:
             return _json(await in_thread(question, *args))
 
+    async def metrics(request: Request) -> Response:
+        async with questions:
+            text = await in_thread(lambda: metrics_text(watched.snapshot()))
+        return PlainTextResponse(text, headers={"content-type": CONTENT_TYPE})
+
     async def spans(request: Request) -> Response:
         begin, end = _number(request, "begin"), _number(request, "end")
         most = _number(request, "most", MOST_SPANS)
@@ -94,6 +100,7 @@ def routes(watched: Watched, broadcast: Broadcast) -> list[Route]:
         *(Route(path, _shows(name)) for path, name in _FILES.items()),
         Route("/plotly.min.js", _plotly),
         Route("/updates", updates),
+        Route(METRICS, metrics),
         Route("/spans", spans),
         Route("/tasks/{number:int}", story),
     ]

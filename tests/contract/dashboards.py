@@ -10,8 +10,8 @@ from pathlib import Path
 import httpx
 
 from steerio.dashboard.broadcast import Watched
-from steerio.dashboard.serving import Served, listen, serving
 from steerio.dashboard.run_follower import watch
+from steerio.dashboard.serving import Served, listen, serving
 
 
 @dataclass

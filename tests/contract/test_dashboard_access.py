@@ -17,7 +17,17 @@ from tests.contract.dashboards import running
 from tests.generated_records import write_run
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND", "ODD")
-PATHS = ("/", "/page.js", "/plotly.min.js", "/updates", "/spans", "/tasks/1", "/metrics", "/no")
+PATHS = (
+    "/",
+    "/page.js",
+    "/plotly.min.js",
+    "/updates",
+    "/metrics",
+    "/spans",
+    "/tasks/1",
+    "/metrics",
+    "/no",
+)
 HOSTS = ("evil.example", "evil.example:80", "localhost.evil.example", "127.0.0.1@evil.example", "")
 ORIGINS = ("http://evil.example", "null", "http://localhost:1", "file://", "https://127.0.0.1")
 
@@ -62,6 +72,26 @@ async def test_a_url_opens_one_browser_and_the_next_one_is_told(run: Path) -> No
         assert (await dashboard.client.head(dashboard.urls[-1])).status_code == 401
         assert (await dashboard.client.get(dashboard.urls[-1])).status_code == 200
         assert (await dashboard.client.get("/")).status_code == 200
+
+
+async def test_a_key_reads_the_metrics_and_nothing_else(run: Path) -> None:
+    key = {"authorization": "Bearer the-key"}
+    async with running(run, Served(metrics_key="the-key")) as dashboard:
+        answer = await dashboard.client.get("/metrics", headers=key)
+        assert answer.status_code == 200
+        assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
+        assert "\nsteerio_tasks_ended_total" in answer.text
+        assert (await dashboard.client.get("/", headers=key)).status_code == 401
+        for wrong in ("Bearer", "Bearer other", "Basic the-key", "the-key"):
+            given = {"authorization": wrong}
+            assert (await dashboard.client.get("/metrics", headers=given)).status_code == 401
+        foreign = {**key, "origin": "http://elsewhere.example"}
+        assert (await dashboard.client.get("/metrics", headers=foreign)).status_code == 403
+    async with running(run) as dashboard:  # without a key only browsers that were let in read them
+        for given in (key, {"authorization": "Bearer "}):
+            assert (await dashboard.client.get("/metrics", headers=given)).status_code == 401
+        await dashboard.open()
+        assert (await dashboard.client.get("/metrics")).status_code == 200
 
 
 async def test_a_token_does_not_open_a_second_time_even_with_the_cookie(run: Path) -> None:

@@ -15,8 +15,8 @@ import pytest
 from steerio.dashboard import broadcast
 from steerio.dashboard.assets import SCRIPTS, plotly_script
 from steerio.dashboard.broadcast import MOST_PAGES
-from steerio.dashboard.serving import Served
 from steerio.dashboard.run_follower import RecordWatch
+from steerio.dashboard.serving import Served
 from steerio.view.snapshot import RunSnapshot
 from tests.contract.dashboards import running
 from tests.generated_records import write_run

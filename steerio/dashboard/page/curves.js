@@ -8,11 +8,13 @@
   const MARKS = {
     moved: ["#6a7fa0", true], lost: ["#c9473f", false], node_joined: ["#3c9a6b", true],
     node_lost: ["#c9473f", false], node_draining: ["#d98032", true], pool_failed: ["#c9473f", false],
-    pool_stalled: ["#d98032", false], returned: ["#8452a8", false], missed: ["#8f8a33", true],
+    pool_stalled: ["#d98032", false], pool_paused: ["#b1559a", false],
+    pool_resumed: ["#3c9a6b", false], returned: ["#8452a8", false], missed: ["#8f8a33", true],
   };
   const SAID = {
     lost: "lost", node_joined: "node joined", node_lost: "node lost", node_draining: "node drains",
-    pool_failed: "pool failed", pool_stalled: "tasks wait in vain", returned: "broker again",
+    pool_failed: "pool failed", pool_stalled: "tasks wait in vain", pool_paused: "paused",
+    pool_resumed: "resumed", returned: "broker again",
     missed: "events missed",
   };
 

@@ -14,11 +14,11 @@ const steerio = (window.steerio = window.steerio || {});
   };
   const IDLE = {
     no_work: "#a9b3bf", policy_busy: "#d98032", in_transit: "#3b73bd", dispatch: "#3fa0b3",
-    moving: "#7b68c8", starting: "#c3b37a",
+    paused: "#b1559a", moving: "#7b68c8", starting: "#c3b37a",
   };
   const IDLE_SAID = {
     no_work: "no work", policy_busy: "policy busy", in_transit: "in transit",
-    dispatch: "dispatch", moving: "moving", starting: "starting",
+    dispatch: "dispatch", paused: "paused", moving: "moving", starting: "starting",
   };
   const UNITS = [
     [86400, "d", 4 * 86400], [3600, "h", 3 * 3600], [60, "min", 180], [1, "s", 0],

@@ -66,7 +66,7 @@
   const BOTH = [
     ["Lost", 1, (pool) => count(pool.lost), true],
     ["Busy share", 1, (pool) => share(pool.busy_share)],
-    ["", 0, (pool) => pool.failed || pool.stalled, true],
+    ["", 0, (pool) => pool.failed || (pool.paused && `paused ${pool.paused}`) || pool.stalled, true],
   ];
   const POOL_NOW = [
     ["Workers", 1, (pool) => count(pool.workers)], ["Busy", 1, (pool) => count(pool.busy)],
