@@ -88,7 +88,7 @@ async def test_a_key_reads_the_metrics_and_nothing_else(run: Path) -> None:
         foreign = {**key, "origin": "http://elsewhere.example"}
         assert (await dashboard.client.get("/metrics", headers=foreign)).status_code == 403
     async with running(run) as dashboard:  # without a key only browsers that were let in read them
-        for given in (key, {"authorization": "Bearer "}):
+        for given in (key, {"authorization": "Bearer"}):
             assert (await dashboard.client.get("/metrics", headers=given)).status_code == 401
         await dashboard.open()
         assert (await dashboard.client.get("/metrics")).status_code == 200
