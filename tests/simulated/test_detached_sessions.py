@@ -285,8 +285,8 @@ async def test_what_is_said_of_earlier_tasks_while_no_broker_is_there_counts() -
             result = await second.earlier["running"].result()
             assert isinstance(result, Cancelled)
             assert 20 <= now() < 30
-            last = await second.earlier["last"].result()
-            following = await second.earlier["next"].result()
+            last: Any = await second.earlier["last"].result()
+            following: Any = await second.earlier["next"].result()
             assert last.timings.ended < following.timings.ended
             assert isinstance(await mine.result(), Cancelled)
         async with cluster.session("nb", host="laptop", detach=True) as third:
@@ -333,7 +333,7 @@ async def test_a_session_that_leaves_says_which_of_its_tasks_stay_behind(
     caplog.set_level(logging.WARNING, "steerio.session")
     async with cluster_of(1, faults=[RestartBroker(20, for_s=30)]) as cluster:
         async with cluster.session("nb", host="laptop", detach=True) as first:
-            running = first.submit(simulation, 5.0)
+            running: Any = first.submit(simulation, 5.0)
             first.submit(simulation, running)
         assert "1 task waited for other tasks, and was never sent" in caplog.text
         async with cluster.session("nb", host="laptop", detach=True) as second:
