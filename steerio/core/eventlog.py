@@ -15,7 +15,7 @@ from steerio.model.events import AnyEvent
 
 Fields = TypeVarTuple("Fields")
 
-KEPT_EVENTS = 100_000
+KEPT_EVENTS = 30_000
 """Events that a broker keeps in memory for subscribers that come late or fall behind."""
 
 
