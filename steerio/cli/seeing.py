@@ -5,18 +5,14 @@ from __future__ import annotations
 import contextlib
 import secrets
 import sys
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from steerio.campaign.progress import tell
 from steerio.edge.system.own_files import write_own
 from steerio.errors import SteerioError, UsageError
-
-if TYPE_CHECKING:
-    from steerio.dashboard.beside import DashboardBeside
 
 
 class Seeing:
@@ -32,22 +28,24 @@ class Seeing:
 
     def __init__(self, *, dashboard: bool, report: bool) -> None:
         self._report = report
-        self._beside: DashboardBeside | None = None
+        self._start: Callable[[Path], None] | None = None
+        self._close: Callable[[], None] | None = None
         if dashboard:
             from steerio.dashboard.beside import DashboardBeside  # only if asked for
             from steerio.dashboard.serving import Served
 
-            self._beside = DashboardBeside(Served(), lambda line: tell(line, sys.stderr))
+            beside = DashboardBeside(Served(), lambda line: tell(line, sys.stderr))
+            self._start, self._close = beside.start, beside.close
 
     def begin(self, run_dir: Path) -> None:
         """Begin to show the run, whose record has begun."""
-        if self._beside is not None:
-            self._beside.start(run_dir)
+        if self._start is not None:
+            self._start(run_dir)
 
     def end(self, run_dir: Path | None) -> None:
         """End the dashboard, and write the report; its failure is told, and is not the run's."""
-        if self._beside is not None:
-            self._beside.close()
+        if self._close is not None:
+            self._close()
         if self._report and run_dir is not None:
             from steerio.dashboard.report import write_report  # only if asked for
 

@@ -226,6 +226,25 @@ def test_a_narrow_page_does_not_scroll_sideways(
 
 
 @needs_browser
+def test_a_report_is_printed_with_all_charts_and_in_light_colours(
+    tmp_path: Path, browser: Browser
+) -> None:
+    file = write_report(write_run(tmp_path / "run", workers=20, tasks=200))
+    with page_of(browser, file.as_uri(), dark=True) as page:
+        drawn(page)
+        with_plotly(page)
+        page.evaluate("() => dispatchEvent(new Event('beforeprint'))")
+        page.emulate_media(media="print")
+        shown = page.locator(".chart:visible")
+        assert [chart.locator(".main-svg").count() > 0 for chart in shown.all()] == [True] * 4
+        widths = [chart.evaluate("chart => chart.scrollWidth") for chart in shown.all()]
+        assert max(widths) <= 700
+        ground = page.evaluate("() => getComputedStyle(document.body).backgroundColor")
+        assert ground == "rgb(255, 255, 255)"
+        assert page.locator("#find").is_hidden()
+
+
+@needs_browser
 def test_the_gantt_is_zoomed_by_keys_and_asks_for_single_tasks(
     tmp_path: Path, browser: Browser
 ) -> None:

@@ -64,8 +64,9 @@ def test_a_report_in_text_has_all_figures(failing: Path) -> None:
     assert max(map(len, shown.splitlines())) < 160
 
 
-def test_a_report_needs_a_run_and_a_form(failing: Path, tmp_path: Path) -> None:
-    assert isinstance(invoke("report", str(failing)).exception, UsageError)
+def test_a_report_needs_a_run_and_has_one_form(failing: Path, tmp_path: Path) -> None:
+    both = invoke("report", str(failing), "--text", "--out", str(tmp_path / "one.html"))
+    assert isinstance(both.exception, UsageError)
     assert "there is no such folder" in str(
         invoke("report", str(tmp_path / "no"), "--text").exception
     )

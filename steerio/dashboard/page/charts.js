@@ -4,6 +4,7 @@
 
 (() => {
   const EVERY_MS = 1000; // a chart that is drawn more often than that cannot be read
+  const PRINTED = 680; // pixels, of which a sheet of paper is some 700 wide within its margins
   const charts = new Map(); // host -> {spec, key, shown, at, inSight}
   let asked = false;
   let printing = false;
@@ -80,7 +81,7 @@
     } else if (window.Plotly) {
       if (!known.byPlotly) host.replaceChildren();
       known.byPlotly = true;
-      window.Plotly.react(host, traces(known.spec), layout(known.spec), CONFIG);
+      window.Plotly.react(host, traces(known.spec), layout(known.spec, host), CONFIG);
     } else {
       steerio.plainChart(host, known.spec);
     }
@@ -125,11 +126,14 @@
     return `rgba(${part(1)},${part(3)},${part(5)},${opacity})`;
   }
 
-  function layout(spec) {
-    const ink = steerio.styleOf("--dim"), grid = steerio.styleOf("--grid");
+  function layout(spec, host) {
+    const ink = printing ? "#444" : steerio.styleOf("--dim");
+    const grid = printing ? "#ddd" : steerio.styleOf("--grid");
     const axis = { gridcolor: grid, zerolinecolor: grid, linecolor: grid, tickfont: { color: ink },
       title: { font: { color: ink, size: 12 } }, automargin: true };
     return {
+      autosize: !printing, width: printing ? PRINTED : undefined,
+      height: printing ? host.clientHeight : undefined,
       margin: { l: 48, r: 12, t: 10, b: 34 }, paper_bgcolor: "rgba(0,0,0,0)",
       plot_bgcolor: "rgba(0,0,0,0)", font: { color: ink, size: 12 }, uirevision: spec.unit,
       hovermode: "x unified", hoverlabel: { bgcolor: steerio.styleOf("--card"),
@@ -148,11 +152,14 @@
 
   window.addEventListener("beforeprint", () => {
     printing = true;
-    let now = performance.now();
-    for (const [host, known] of charts) draw(host, known, (now += 1));
+    for (const [host, known] of charts) {
+      host.style.width = `${PRINTED}px`; // a page of paper, whatever the window is
+      draw(host, known, performance.now());
+    }
   });
   window.addEventListener("afterprint", () => {
     printing = false;
+    for (const host of charts.keys()) host.style.width = "";
     redrawAll();
   });
   let resized = 0;
