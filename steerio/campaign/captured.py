@@ -51,6 +51,7 @@ class CampaignState(Struct):
         generators: the states of the global random generators, of Python and of NumPy.
         versions: those of the task types whose results it may have, by their names.
         recalled: how many of the tasks were recalled.
+        steered: the `SteeredState`; ``None`` in snapshots of earlier versions.
     """
 
     kind: str
@@ -64,6 +65,7 @@ class CampaignState(Struct):
     generators: tuple[Any, Any]
     versions: dict[str, str]
     recalled: int = 0
+    steered: Any = None
 
 
 class CapturedBoard(Struct):
