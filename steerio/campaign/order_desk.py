@@ -305,7 +305,7 @@ class OrderDesk:
         if self._run.stopping:
             done(f"it ends already: {self._run.stopping}")
         elif given.dry_run:
-            done("would end" + (", and cancel what runs" if cancel else ""))
+            done("would end" + (", and cancel running tasks" if cancel else ""))
         else:
             done("it ends")
             why = f"by {given.by}" + (f": {given.reason}" if given.reason else "")

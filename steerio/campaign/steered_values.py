@@ -1,7 +1,7 @@
 """Parameters: values of a campaign that it declares, and that may be set while it runs.
 
 A parameter is a descriptor, and its value is in the campaign's ``__dict__`` under its own name: so
-it is one of the attributes that snapshots keep. Whoever assigns it, the value is checked before.
+it is one of the attributes that snapshots keep. Each value is checked before it is taken.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ class Parameter:
     Args:
         default: its value, unless it is given another.
         limits: the values that it may have.
-        help: what it is, in words.
+        help: a text for those that set it.
     """
 
     def __init__(self, default: Plain, limits: Limited, help: str) -> None:
@@ -184,7 +184,7 @@ def parameter(
         ge: the least number that it may be.
         le: the greatest.
         choices: all values that it may have.
-        help: what it is, for those who set it.
+        help: a text for those that set it.
 
     Raises:
         UsageError: it cannot be declared so.
@@ -235,9 +235,9 @@ def values_of(campaign: object) -> dict[str, Plain]:
 
 
 def give_values(campaign: object, values: Mapping[str, Plain]) -> None:
-    """Give a campaign values of parameters that it had before, where it still has these.
+    """Give a campaign values of parameters that it had before, if it still has these.
 
-    No one is told of them.
+    No event tells of them.
 
     Raises:
         UsageError: a parameter may not have its value any more.

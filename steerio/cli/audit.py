@@ -19,7 +19,7 @@ AUDITED = ("Ordered", "Asked", "Answered", "ParameterChanged", "PoolPaused", "Po
 
 
 def show_audit(run_dir: str) -> None:
-    """Print who ordered what in a run, when, why, and with which effect.
+    """Print the orders of a run: by which person or program, when, why, and with which effect.
 
     Raises:
         UsageError: there is no record, or of a later version.

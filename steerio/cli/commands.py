@@ -261,7 +261,7 @@ steerio.add_command(steer)
 @steerio.command()
 @click.argument("run_dir", metavar="RUN_DIR")
 def audit(run_dir: str) -> None:
-    """List the orders of a run: who gave them, when, why, and with which effect."""
+    """List the orders of a run: by which person, when, why, and with which effect."""
     from steerio.cli import audit as auditing  # each command loads only its own code
 
     auditing.show_audit(run_dir)

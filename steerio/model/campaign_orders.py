@@ -1,4 +1,4 @@
-"""Orders to a running campaign: frozen values, in an envelope that says by whom and why.
+"""Orders to a running campaign: frozen values, in an envelope that names their giver and reason.
 
 A client gives an order to its broker, which passes it to the campaign that takes orders there; the
 campaign carries it out between two steps of its agents, and its answer goes the same way back.
@@ -67,7 +67,7 @@ class GivenOrder(Struct, frozen=True, gc=False):
         reason: why, in words.
         id: of its giver; a repeated one is the same order, and gets the same answer.
         based_on: the number of the last event that its giver knew; ``None``: any.
-        dry_run: whether to say only what would happen.
+        dry_run: whether to say only which effect it would have.
     """
 
     order: Order
@@ -86,7 +86,7 @@ class ParameterView(Struct, frozen=True, gc=False):
         default: the value that it had if it was given no other.
         kind: the name of its type.
         allowed: the values that it may have, in words.
-        help: what it is.
+        help: a text for those that set it.
     """
 
     value: Plain
@@ -173,7 +173,7 @@ def order_in_words(order: Order) -> str:
         case Checkpoint():
             return "take a snapshot"
         case StopCampaign(cancel):
-            return "stop, and cancel what runs" if cancel else "stop"
+            return "stop, and cancel running tasks" if cancel else "stop"
         case Look():
             return "look"
         case _:

@@ -324,7 +324,7 @@ class Session(Submitter):
             reason: why, for the events and the audit.
             by: the person or program that gives it; by default this session's name.
             campaign: its name; by default the only one that takes orders at this broker.
-            dry_run: whether to say only what would happen.
+            dry_run: whether to say only which effect it would have.
             based_on: the number of the last event that the giver knew: the order is refused if
                 its parameter, question or agent has changed since.
             id: of the order: a repeated one has no effect, and the same answer; by default new.

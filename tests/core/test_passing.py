@@ -136,7 +136,7 @@ def test_an_announcement_is_numbered_timed_and_under_the_name_of_its_client() ->
         (ResumeAgent("fit"), "resume fit"),
         (Checkpoint(), "take a snapshot"),
         (StopCampaign(), "stop"),
-        (StopCampaign(True), "stop, and cancel what runs"),
+        (StopCampaign(True), "stop, and cancel running tasks"),
         (Look(), "look"),
     ],
 )

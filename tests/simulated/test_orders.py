@@ -146,7 +146,7 @@ async def test_a_dry_run_says_what_would_happen_and_changes_nothing() -> None:
         "would set rate from 0.1 to 0.5",
         "Search.note would be paused, with 0 calls queued",
         "would end",
-        "would end, and cancel what runs",
+        "would end, and cancel running tasks",
     ]
     assert campaign.calls == [0.1] * 20
     assert all(each.dry_run for each in of_kind(events, Ordered))
