@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from steerio.campaign.conducting import conduct as conduct
     from steerio.campaign.limits import Limits as Limits
     from steerio.campaign.running import run as run
+    from steerio.campaign.steered_values import parameter as parameter
     from steerio.campaign.triggers import agent as agent
     from steerio.campaign.triggers import every as every
     from steerio.campaign.triggers import on_event as on_event
@@ -44,7 +45,9 @@ if TYPE_CHECKING:
     from steerio.errors import MoveDeadlock as MoveDeadlock
     from steerio.errors import MoveFailed as MoveFailed
     from steerio.errors import NotAllowed as NotAllowed
+    from steerio.errors import NotAnswered as NotAnswered
     from steerio.errors import ObjectMissing as ObjectMissing
+    from steerio.errors import OrderRefused as OrderRefused
     from steerio.errors import PauseFailed as PauseFailed
     from steerio.errors import PoolBroken as PoolBroken
     from steerio.errors import StateError as StateError
@@ -60,6 +63,17 @@ if TYPE_CHECKING:
     from steerio.errors import UsageError as UsageError
     from steerio.launch.needs import Needs as Needs
     from steerio.launch.workers import Workers as Workers
+    from steerio.model.campaign_orders import Answer as Answer
+    from steerio.model.campaign_orders import CampaignView as CampaignView
+    from steerio.model.campaign_orders import Checkpoint as Checkpoint
+    from steerio.model.campaign_orders import Look as Look
+    from steerio.model.campaign_orders import OrderAnswer as OrderAnswer
+    from steerio.model.campaign_orders import PauseAgent as PauseAgent
+    from steerio.model.campaign_orders import ResumeAgent as ResumeAgent
+    from steerio.model.campaign_orders import SetParameter as SetParameter
+    from steerio.model.campaign_orders import StopCampaign as StopCampaign
+    from steerio.model.events import Answered as Answered
+    from steerio.model.events import Asked as Asked
     from steerio.model.events import BrokerReturned as BrokerReturned
     from steerio.model.events import ClientLost as ClientLost
     from steerio.model.events import Event as Event
@@ -70,6 +84,8 @@ if TYPE_CHECKING:
     from steerio.model.events import NodeJoined as NodeJoined
     from steerio.model.events import NodeLost as NodeLost
     from steerio.model.events import NodeUndrained as NodeUndrained
+    from steerio.model.events import Ordered as Ordered
+    from steerio.model.events import ParameterChanged as ParameterChanged
     from steerio.model.events import PoolChanged as PoolChanged
     from steerio.model.events import PoolFailed as PoolFailed
     from steerio.model.events import PoolPaused as PoolPaused
@@ -151,6 +167,11 @@ _HOMES = {
     "steerio.campaign.triggers": [
         "agent", "every", "on_event", "on_failure", "on_idle", "on_result", "on_success",
     ],
+    "steerio.campaign.steered_values": ["parameter"],
+    "steerio.model.campaign_orders": [
+        "Answer", "CampaignView", "Checkpoint", "Look", "OrderAnswer", "PauseAgent", "ResumeAgent",
+        "SetParameter", "StopCampaign",
+    ],
     "steerio.session.versions": ["Versions"],
     "steerio.model.settings": ["Settings"],
     "steerio.edge.store.segments": ["SharedMemoryConnector"],
@@ -159,16 +180,19 @@ _HOMES = {
         "AgentsGoOn", "BrokerLost", "DependencyFailed", "DrainFailed", "EncodingError",
         "ItemsDropped", "ItemsRestarted", "JoinRefused", "JournalDamaged", "JournalFailed",
         "JournalFenced", "JournalFull", "JournalTaken", "MoveDeadlock", "MoveFailed",
-        "NotAllowed", "ObjectMissing", "PauseFailed", "PoolBroken", "StateError", "SteerioError",
+        "NotAllowed", "NotAnswered", "ObjectMissing", "OrderRefused", "PauseFailed",
+        "PoolBroken", "StateError", "SteerioError",
         "StoreFull", "TaskCancelled", "TaskDidNotSucceed", "TaskFailed", "TaskLost", "TaskTimedOut",
         "UnhandledFailure", "UnknownPool", "UsageError",
     ],
     "steerio.launch.needs": ["Needs"],
     "steerio.launch.workers": ["Workers"],
     "steerio.model.events": [
-        "BrokerReturned", "ClientLost", "Event", "EventsMissed", "NodeDrained", "NodeDraining",
-        "NodeEnding", "NodeJoined", "NodeLost", "NodeUndrained", "PoolChanged", "PoolFailed",
-        "PoolPaused", "PoolResumed", "PoolStalled", "Published", "TaskEnded", "TaskProgress",
+        "Answered", "Asked", "BrokerReturned", "ClientLost", "Event", "EventsMissed",
+        "NodeDrained", "NodeDraining", "NodeEnding", "NodeJoined", "NodeLost", "NodeUndrained",
+        "PoolChanged", "PoolFailed",
+        "Ordered", "ParameterChanged", "PoolPaused", "PoolResumed", "PoolStalled", "Published",
+        "TaskEnded", "TaskProgress",
         "TaskQueued", "TaskRetried",
         "TaskStarted", "TaskYielded", "VersionPublished", "WorkerJoined", "WorkerLost",
         "WorkerMoved", "WorkerRetired",
@@ -186,12 +210,17 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "AgentsGoOn",
+    "Answer",
+    "Answered",
+    "Asked",
     "Board",
     "BoardFull",
     "BrokerLost",
     "BrokerReturned",
     "Campaign",
+    "CampaignView",
     "Cancelled",
+    "Checkpoint",
     "ClientLost",
     "DrainFailed",
     "EncodingError",
@@ -210,6 +239,7 @@ __all__ = [
     "KeepIdle",
     "Lease",
     "Limits",
+    "Look",
     "Lost",
     "MlflowVersions",
     "Move",
@@ -224,8 +254,14 @@ __all__ = [
     "NodeStatus",
     "NodeUndrained",
     "Nodes",
+    "NotAnswered",
     "NotKept",
     "ObjectMissing",
+    "OrderAnswer",
+    "OrderRefused",
+    "Ordered",
+    "ParameterChanged",
+    "PauseAgent",
     "PauseFailed",
     "PoolBroken",
     "PoolChanged",
@@ -241,13 +277,16 @@ __all__ = [
     "Reference",
     "Resource",
     "Result",
+    "ResumeAgent",
     "Rule",
     "Session",
+    "SetParameter",
     "Settings",
     "SharedMemoryConnector",
     "Sizes",
     "StateError",
     "SteerioError",
+    "StopCampaign",
     "StoreFull",
     "StoreLoad",
     "StoreSetting",
@@ -290,6 +329,7 @@ __all__ = [
     "on_result",
     "on_success",
     "open_session",
+    "parameter",
     "random_seed",
     "register_serializer",
     "report",

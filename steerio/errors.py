@@ -227,6 +227,32 @@ class DrainFailed(SteerioError):
         super().__init__(f"node {node!r}: {reason}")
 
 
+class OrderRefused(SteerioError):
+    """A campaign, or its broker, has refused an order.
+
+    Attributes:
+        order: the order, in words.
+        reason: why.
+    """
+
+    def __init__(self, order: str, reason: str) -> None:
+        self.order, self.reason = order, reason
+        super().__init__(f"{order}: {reason}")
+
+
+class NotAnswered(SteerioError):
+    """A question will not be answered: its campaign ends.
+
+    Attributes:
+        question: its text.
+        reason: why the campaign ends.
+    """
+
+    def __init__(self, question: str, reason: str) -> None:
+        self.question, self.reason = question, reason
+        super().__init__(f"{question!r} will not be answered: {reason}")
+
+
 class PauseFailed(SteerioError):
     """A pool was resumed before its pause had taken effect.
 

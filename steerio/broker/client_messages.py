@@ -18,6 +18,7 @@ from steerio.edge.record.record_files import shown
 from steerio.edge.wire.endpoint import Frames
 from steerio.model import messages as ms
 from steerio.model.bounds import MOST_BEHIND, REASON_CHARACTERS, cut
+from steerio.model.campaign_orders import GivenOrder, Look, OrderAnswer
 from steerio.model.moving import DrainEnd
 from steerio.model.tasks import CLIENT_BITS
 
@@ -79,11 +80,17 @@ class FromClients:
             (Role.CLIENT, ms.AskPause): self._pause,
             (Role.CLIENT, ms.AskResume): self._resume,
             (Role.CLIENT, ms.AwaitMove): self._await_move,
+            (Role.CLIENT, ms.TakeOrders): self._take_orders,
+            (Role.CLIENT, ms.GiveOrder): self._give_order,
+            (Role.CLIENT, ms.AskLook): self._ask_look,
+            (Role.CLIENT, ms.OrderDone): self._order_done,
+            (Role.CLIENT, ms.Announce): self._announce,
             (Role.OBSERVER, ms.Subscribe): self._subscribe,
             (Role.OBSERVER, ms.Unsubscribe): self._unsubscribe,
             (Role.OBSERVER, ms.WatchPools): self._watch_pools,
             (Role.OBSERVER, ms.AskStatus): self._answer_status,
             (Role.OBSERVER, ms.AskWhy): self._answer_why,
+            (Role.OBSERVER, ms.AskLook): self._ask_look,
         }
 
     # -- tasks --------------------------------------------------------------------------------
@@ -267,6 +274,31 @@ class FromClients:
     def _resume(self, peer: Peer, message: ms.AskResume, _: Frames, now: float) -> None:
         refusal = self._core.resume(message.pool, _by(peer, message.reason), now)
         peer.send(ms.PauseNews(message.request, refusal))
+
+    # -- orders to campaigns --------------------------------------------------------------------
+
+    def _take_orders(self, peer: Peer, message: ms.TakeOrders, _: Frames, now: float) -> None:
+        del now
+        self._core.take_orders(peer.number, takes=message.takes)
+
+    def _give_order(self, peer: Peer, message: ms.GiveOrder, _: Frames, now: float) -> None:
+        del now
+        given = message.given
+        refusal = self._core.give_order(peer.number, message.request, message.to, given)
+        if refusal:
+            peer.send(ms.OrderNews(message.request, OrderAnswer(False, refusal)))
+
+    def _ask_look(self, peer: Peer, message: ms.AskLook, _: Frames, now: float) -> None:
+        look = ms.GiveOrder(message.request, message.to, GivenOrder(Look(), peer.name))
+        self._give_order(peer, look, _, now)
+
+    def _order_done(self, peer: Peer, message: ms.OrderDone, _: Frames, now: float) -> None:
+        del now
+        self._core.order_done(peer.number, message.number, message.answer)
+
+    def _announce(self, peer: Peer, message: ms.Announce, _: Frames, now: float) -> None:
+        number = self._core.announced(message.event, peer.name, now)
+        peer.send(ms.Announced(message.request, number))
 
     # -- the store ----------------------------------------------------------------------------
 

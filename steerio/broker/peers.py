@@ -87,7 +87,15 @@ def task_states(events: Sequence[AnyEvent]) -> dict[int, dict[int, bool]]:
                 | ev.BrokerReturned()
             ):
                 pass
-            case ev.Published() | ev.VersionPublished() | ev.EventsMissed():
+            case (
+                ev.Published()
+                | ev.VersionPublished()
+                | ev.ParameterChanged()
+                | ev.Asked()
+                | ev.Answered()
+                | ev.Ordered()
+                | ev.EventsMissed()
+            ):
                 pass
             case _:
                 assert_never(event)

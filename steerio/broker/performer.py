@@ -100,6 +100,8 @@ class Performer:
             fx.TellMove: self.tell_move,
             fx.TellNode: self.tell_node,
             fx.TellPause: self.tell_pause,
+            fx.SendOrder: self.pass_order,
+            fx.TellOrder: self.tell_order,
             fx.Dismiss: self.dismiss,
             fx.Expel: self.expel,
             fx.FreeObjects: self.free_objects,
@@ -360,6 +362,17 @@ class Performer:
         """Tell the client the end of its request to pause a pool."""
         del now
         self._peers.send(effect.client, ms.PauseNews(effect.request, effect.reason))
+
+    def pass_order(self, effect: fx.SendOrder, now: float) -> None:
+        """Pass an order to its campaign."""
+        del now
+        order = ms.PassOrder(effect.number, effect.given, effect.at_event)
+        self._peers.send(effect.taker, order)
+
+    def tell_order(self, effect: fx.TellOrder, now: float) -> None:
+        """Tell the giver of an order the campaign's answer."""
+        del now
+        self._peers.send(effect.giver, ms.OrderNews(effect.request, effect.answer))
 
     def dismiss(self, effect: fx.Dismiss, now: float) -> None:
         """Tell a node to end, which is no failure of it."""

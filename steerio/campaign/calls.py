@@ -119,6 +119,8 @@ class Calls:
         self._behind_since = 0.0
         self._told_behind = False
         self.busy = 0
+        self.paused: asyncio.Future[None] | None = None
+        """Done when calls are made again; ``None``: they are."""
         self.turn: asyncio.Semaphore | None = None
         """Keeps the calls of one method one at a time if it has several triggers."""
         self.asked_at = -1
@@ -203,7 +205,7 @@ class Calls:
 
     async def _take(self) -> Any:
         """Wait for the next call and take it: in half the time of an ``asyncio.Queue``."""
-        while not self._queue or self._home.held is not None:
+        while not self._queue or self.paused is not None or self._home.held is not None:
             if self._queue:
                 await self._held()
                 continue
@@ -215,9 +217,20 @@ class Calls:
         return self._queue.popleft()
 
     async def _held(self) -> None:
-        """Wait until calls may begin: a snapshot is being taken."""
-        while (held := self._home.held) is not None:
+        """Wait until calls may begin: it is paused, or a snapshot is being taken."""
+        while (held := self.paused or self._home.held) is not None:
             await asyncio.wait([held])
+
+    def pause(self) -> None:
+        """Make no new call until `resume`."""
+        if self.paused is None:
+            self.paused = asyncio.get_running_loop().create_future()
+
+    def resume(self) -> None:
+        """Make calls again."""
+        paused, self.paused = self.paused, None
+        if paused is not None:
+            paused.set_result(None)
 
     def state(self, place: int) -> CallsState | None:
         """Return the results and events that it holds, if there are any.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, SupportsFloat, SupportsIndex
 
@@ -17,10 +17,12 @@ from steerio.campaign.declarations import (
 )
 from steerio.campaign.found_boards import HOLDERS
 from steerio.campaign.parameters import bound_arguments
+from steerio.campaign.steered_values import check_parameters, parameters_of
 from steerio.errors import StateError, UsageError
 from steerio.launch.needs import Needs
 from steerio.launch.workers import AskedWorkers
 from steerio.model.bounds import said
+from steerio.model.campaign_orders import Plain
 from steerio.model.events import Event
 from steerio.model.objects import StoreSetting
 from steerio.model.results import Result
@@ -69,6 +71,16 @@ class CampaignRun(Protocol):
         """Wait while a snapshot is taken, if one is due."""
         ...
 
+    def changed(self, name: str, old: Plain, new: Plain, by: str) -> None:
+        """Take in that a parameter has another value."""
+        ...
+
+    async def ask(
+        self, question: str, options: Sequence[str], timeout_s: float | None, default: str | None
+    ) -> str:
+        """Ask a question, and return its answer."""
+        ...
+
 
 class Campaign(Submitter):
     """The base of campaigns.  Subclass it, keep state in attributes, mark methods as agents.
@@ -96,6 +108,7 @@ class Campaign(Submitter):
         super().__init_subclass__(**options)
         check_class(cls, Campaign, Campaign._reserved)
         _check_store(cls.__qualname__, cls.store)
+        check_parameters(cls)
 
     if not TYPE_CHECKING:  # else any name would be an attribute to type checkers
 
@@ -104,6 +117,8 @@ class Campaign(Submitter):
             if cls.__init__ is object.__init__ and (args or kwargs):
                 raise TypeError(f"{cls.__name__}() takes no arguments")
             made = super().__new__(cls)
+            for name, each in parameters_of(cls).items():
+                made.__dict__[name] = each.default  # part of its state, also if it never changes
             if cls.__init__ is not object.__init__:
                 made.__dict__["_made_with"] = bound_arguments(cls, args, kwargs)
             return made
@@ -246,6 +261,31 @@ class Campaign(Submitter):
             UsageError: another method calls it, or another task that the agent has started.
         """
         await self._running.checkpoint()
+
+    async def approve(
+        self,
+        question: str,
+        options: Sequence[str] = ("yes", "no"),
+        *,
+        timeout_s: float | None = None,
+        default: str | None = None,
+    ) -> str:
+        """Ask a person, or a program that steers the campaign, and return the chosen option.
+
+        The question is announced by an event (``Asked``), and answered once, by ``steerio steer``
+        or ``Session.order``. Without ``timeout_s`` it waits as long as the campaign lasts.
+
+        Args:
+            question: the question.
+            options: the answers that it may have.
+            timeout_s: seconds after which ``default`` is taken for the answer.
+            default: one of the options.
+
+        Raises:
+            UsageError: it cannot be asked so.
+            NotAnswered: the campaign ends; in an agent that is no error.
+        """
+        return await self._running.ask(question, options, timeout_s, default)
 
     def publish(self, event: object) -> None:
         """Publish an event of your own, to ``@on_event`` handlers and to every event stream."""

@@ -52,6 +52,7 @@ class CampaignState(Struct):
         versions: those of the task types whose results it may have, by their names.
         recalled: how many of the tasks were recalled.
         notes: the latest of each.
+        steered: the `SteeredState`; ``None`` in snapshots of earlier versions.
     """
 
     kind: str
@@ -66,6 +67,7 @@ class CampaignState(Struct):
     versions: dict[str, str]
     recalled: int = 0
     notes: dict[str, float] = {}
+    steered: Any = None
 
 
 class CapturedBoard(Struct):

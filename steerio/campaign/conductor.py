@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, assert_never
 
 import anyio
@@ -26,10 +26,15 @@ from steerio.campaign.idleness import Idleness
 from steerio.campaign.keeping import Keeping
 from steerio.campaign.lasting_agents import LastingAgents
 from steerio.campaign.limits import Limits, Spent
+from steerio.campaign.order_desk import OrderDesk
 from steerio.campaign.pool_watch import PoolWatch
+from steerio.campaign.snapshot_taker import SnapshotTaker
 from steerio.campaign.unhandled import Unhandled
-from steerio.errors import BrokerLost, TaskCancelled, UsageError
+from steerio.edge.record.entries import Steered
+from steerio.errors import BrokerLost, NotAnswered, TaskCancelled, UsageError
+from steerio.model.campaign_orders import Plain
 from steerio.model.results import Cancelled, Result, Succeeded
+from steerio.session.current_agent import current_agent
 from steerio.session.session import Session
 from steerio.session.tally import Tally
 from steerio.session.task import Task
@@ -85,6 +90,7 @@ class Conductor:
         )
         self._deafness: asyncio.TimerHandle | None = None
         self._keeping = keeping
+        self.desk = OrderDesk(self)
         self.began = asyncio.get_running_loop().time()
         self.limited = False
         """Whether it stops because a limit is reached."""
@@ -121,6 +127,7 @@ class Conductor:
             if self._keeping is not None:
                 self._keeping.begin(self)
                 self.recorded_ids = self._keeping.recorder.replay.recorded_ids
+            self.desk.open()
             await self._conduct()
             self._finishing = True
             if self._disowned:  # the caller was told that it has ended
@@ -147,6 +154,7 @@ class Conductor:
         if self._disowned:  # and another campaign may have it now
             return
         self._disowned = True
+        self.desk.close()
         if self._keeping is not None:
             self._keeping.close()
         self.ending.close()
@@ -205,6 +213,8 @@ class Conductor:
             if reached := self.spent.reached:
                 self._stop_for_limit(reached)
             name, prepare = "resumed", self.campaign.resumed
+        if self._keeping is not None:
+            self.desk.restore(self._keeping.steered, self._keeping.steered_after)
         with self.latecomers.may_cut(f"{self._name}.setup"):
             await as_agent(f"{self._name}.{name}", prepare(), self.explains)
 
@@ -235,6 +245,7 @@ class Conductor:
             self.stopping = reason
             log.info("stopping: %s", reason)
         self._stopped_finish = self._stopped_finish or (self._finishing and cancel)
+        self.desk.stops(reason)
         if cancel:
             self.session.cancel(self.outstanding.values(), reason)
         else:
@@ -268,7 +279,7 @@ class Conductor:
         tasks.
         """
         ends = self._stopped_finish if self._finishing else bool(self.stopping)
-        return ends and isinstance(error, (TaskCancelled, asyncio.CancelledError))
+        return ends and isinstance(error, (TaskCancelled, NotAnswered, asyncio.CancelledError))
 
     def _name_deaf(self) -> None:
         """Name agents that do not let themselves be cancelled: they may not go on for ever."""
@@ -382,6 +393,7 @@ class Conductor:
         if self._keeping is not None:
             self._keeping.snapshots.result()
         self.tally.count(result)
+        self.desk.result_told(replayed=task.replayed)
         reached = self.spent.count(result)
         if reached and not self.stopping:
             self._stop_for_limit(reached)
@@ -392,6 +404,41 @@ class Conductor:
         self.feeder.feed()
         if not self.outstanding:
             asyncio.get_running_loop().call_soon(self.look_if_quiet)
+
+    # -- orders, questions and parameters ---------------------------------------------------
+
+    @property
+    def takes_snapshots(self) -> SnapshotTaker | None:
+        """Its snapshots, if it has a journal."""
+        return None if self._keeping is None else self._keeping.snapshots
+
+    @property
+    def refuses(self) -> str:
+        """Why no question can be asked any more; empty: it can."""
+        return "" if self._finishing else self.stopping
+
+    def note(self, what: Steered, then: Callable[[], None]) -> None:
+        """Write into the journal, if there is one, and call ``then`` when that is done."""
+        if self._keeping is None:
+            then()
+        else:
+            self._keeping.note(what, then)
+
+    def steered(self) -> None:
+        """Take in that an order has changed something that an agent may decide by."""
+        self.idleness.happens()
+
+    def changed(self, name: str, old: Plain, new: Plain, by: str) -> None:
+        """Take in that the campaign has given a parameter another value."""
+        if not self._disowned:
+            self.desk.assigned(name, old, new, by)
+
+    async def ask(
+        self, question: str, options: Sequence[str], timeout_s: float | None, default: str | None
+    ) -> str:
+        """Ask a question, and return its answer; see ``Campaign.approve``."""
+        by = current_agent.get() or self._name
+        return await self.desk.questions.ask(question, options, timeout_s, default, by)
 
     # -- attributes and events --------------------------------------------------------------
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from bisect import bisect
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 from steerio.campaign.attributes import ClassAttributes, generators, set_generators
@@ -27,10 +28,18 @@ from steerio.campaign.feeding import Feeder
 from steerio.campaign.found_boards import boards_of
 from steerio.campaign.lasting_agents import LastingAgents
 from steerio.campaign.limits import Spent
+from steerio.campaign.order_desk import OrderDesk, SteeredState
 from steerio.campaign.past import Past
 from steerio.campaign.snapshot_taker import Durable, SnapshotTaker
 from steerio.campaign.state import Places, StateWriter, read_state, refused_attributes
-from steerio.edge.record.entries import Began, ResultEntry
+from steerio.edge.record.entries import (
+    Began,
+    EntryKind,
+    ResultEntry,
+    Steered,
+    SteeredEntry,
+    encode_entry,
+)
 from steerio.errors import StateError, UsageError
 from steerio.model.results import Result
 from steerio.model.settings import Settings
@@ -55,6 +64,7 @@ class KeptRun(Protocol):
     session: Session
     spent: Spent
     agents: LastingAgents
+    desk: OrderDesk
     dealing: Dealing
     feeder: Feeder
     outstanding: dict[int, Task[Any]]
@@ -106,6 +116,10 @@ class Keeping:
         self._run: KeptRun
         self._made: MadePlaces
         self._tasks: list[Submission] = []
+        self.steered = SteeredState()
+        """The part of the last snapshot that orders have made."""
+        self.steered_after: list[tuple[int, Steered]] = []
+        """All behind it, each with the number of results before it."""
         self._covered = 0
         """Tasks that the restored snapshot has counted."""
 
@@ -138,6 +152,8 @@ class Keeping:
         _check_state(run.campaign, strictly=self._strictly)
         self._of_class = ClassAttributes(type(run.campaign), Campaign)
         left = [] if self._content is None else self._content.left
+        numbers = [each.number for each in self.past.results]
+        self.steered_after = [(bisect(numbers, at), what) for at, what in self.past.steered]
         replay = Replay(run.session.client, [*left, *self.past.results], self._read)
         self.past.results, self.past.decoded = [], None  # not needed any more
         known = run.session.recalls.memo.own = self.past.known
@@ -226,6 +242,7 @@ class Keeping:
             versions=dict(self.recorder.versions),
             recalled=spent.recalled,
             notes=dict(run.session.notes),
+            steered=run.desk.state(),
         )
         changed = self._of_class.changed()
         if changed:
@@ -282,9 +299,15 @@ class Keeping:
         spent.tasks, spent.successes, spent.failures, spent.worker_s, seconds = state.spent
         spent.recalled = state.recalled
         run.session.noted.begin(state.notes)
+        self.steered = state.steered or SteeredState()
         self._covered = spent.tasks
         self._tasks = state.tasks
         return seconds
+
+    def note(self, what: Steered, then: Callable[[], None]) -> None:
+        """Write an order, a question or an answer, and call ``then`` when that is done."""
+        entry = EntryKind.STEERED, encode_entry(SteeredEntry(what))
+        self.recorder.write_long([entry], then)
 
     def submit_again(self) -> None:
         """Submit the tasks that were out."""

@@ -16,6 +16,7 @@ from typing import Any, cast
 
 import msgspec
 
+from steerio.campaign.steered_values import values_of
 from steerio.model.places import WorkerNeeds
 from steerio.session.run_dir import PARAMETERS, write_values
 from steerio.version import __version__
@@ -83,10 +84,14 @@ def write_parameters(
     kind = type(campaign)
     made_with: dict[str, Any] = getattr(campaign, "_made_with", None) or {}
     shown = (int, float, str, bool)
-    state = {k: v for k, v in vars(campaign).items() if issubclass(type(v), shown)}
+    values = values_of(campaign)
+    state = {
+        k: v for k, v in vars(campaign).items() if issubclass(type(v), shown) and k not in values
+    }
     parameters: dict[str, Any] = {
         "campaign": f"{kind.__module__}:{kind.__qualname__}",
         "arguments": {name: in_short(value) for name, value in made_with.items()},
+        "parameters": values,
         "attributes": state,
         "workers": workers,
         "needs": msgspec.to_builtins(needs),

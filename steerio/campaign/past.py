@@ -14,6 +14,8 @@ from steerio.edge.record.entries import (
     EntryKind,
     PartsRead,
     SnapshotEntry,
+    Steered,
+    SteeredEntry,
     check_format,
     decode_entry,
     decode_result,
@@ -40,6 +42,7 @@ class Past(Struct):
         snapshot: the content of the latest snapshot; empty: there is none, or it is ``decoded``.
         covers: for each snapshot that may be needed, the last number whose result it includes.
         results: those behind the latest snapshot, in order; without failures before a failed end.
+        steered: orders, questions and answers behind it, each with the number of its frame.
         known: those of task types with a memo, from the start.
     """
 
@@ -49,6 +52,7 @@ class Past(Struct):
     snapshot: bytes = b""
     covers: list[int] = []
     results: list[RecordedResult] = []
+    steered: list[tuple[int, Steered]] = []
     known: KnownResults = msgspec.field(default_factory=KnownResults)
     decoded: Content | None = None
 
@@ -84,6 +88,7 @@ def read_past(frames: Iterable[Frame], find: Find = nothing_found) -> Past:
                 | EntryKind.RECALLED
                 | EntryKind.PART
                 | EntryKind.SNAPSHOT
+                | EntryKind.STEERED
             ):
                 content.add(frame)
             case EntryKind.BEGAN:
@@ -150,6 +155,9 @@ class _Content:
                 self._add_result(frame)
             elif frame.kind == EntryKind.MEMO:
                 self._add_memo(frame)
+            elif frame.kind == EntryKind.STEERED:
+                entry: SteeredEntry = decode_entry(SteeredEntry, frame.body)
+                self.past.steered.append((frame.number, entry.what))
             elif frame.kind == EntryKind.RECALLED:
                 self._refer_to(frame.number, frame.body, again=True)
             else:
@@ -203,6 +211,7 @@ class _Content:
             (content,) = self._assembly.take(entry.parts, "a snapshot")
         past.snapshot = content
         past.results = [result for result in past.results if result.number > covers]
+        past.steered = [each for each in past.steered if each[0] > covers]
         self._missing = {n: error for n, error in self._missing.items() if n > covers}
 
 

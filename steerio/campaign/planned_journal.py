@@ -110,9 +110,14 @@ def begin_planned(
             values = _taken_over(values, plan, began, pools_of(journal.past))
     now = began_now(campaign, plan.file, values.random_seed, (workers, needs))
     restores = journal.past.content() is not None
-    if restores and began is not None and began.arguments != now.arguments:
+    if (
+        restores
+        and began is not None
+        and (began.arguments, began.parameters) != (now.arguments, now.parameters)
+    ):
         log.warning(
-            "%s is given other arguments than before, and its attributes are restored as they were",
+            "%s is given other arguments or parameters than before, and its attributes are "
+            "restored as they were",
             type(campaign).__name__,
         )
     journal.begin(now)

@@ -11,6 +11,7 @@ from typing import Any, cast
 from steerio.campaign.campaign import Campaign
 from steerio.campaign.past import Past, read_began, read_past
 from steerio.campaign.state import Places, StateWriter, read_state
+from steerio.campaign.steered_values import values_of
 from steerio.edge.record.disk import Folder
 from steerio.edge.record.durable import Durability, DurableJournal
 from steerio.edge.record.entries import FORMAT, Began, EndedEntry, EntryKind, encode_entry
@@ -163,7 +164,14 @@ def began_now(
         arguments = b""
     name = escape(f"{kind.__module__}:{kind.__qualname__}")
     return Began(
-        FORMAT, escape(name), os.fsencode(file), arguments, random_seed, __version__, *asked
+        FORMAT,
+        escape(name),
+        os.fsencode(file),
+        arguments,
+        random_seed,
+        __version__,
+        *asked,
+        values_of(campaign),
     )
 
 

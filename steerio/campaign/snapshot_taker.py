@@ -106,6 +106,10 @@ class SnapshotTaker:
         self._writing: asyncio.Task[None] | None = None
         self._closed = False
         self._told = ""
+        self._asking: list[Callable[[str], None]] = []
+        """Called when one was taken, or why not."""
+        self._asked: list[Callable[[str], None]] = []
+        """The same, of the one that is being written."""
         self._taken_at = self._hold_from = self._loop.time()
         self._took_s = 0.0
         """Seconds for which the loop stood still for the last one."""
@@ -124,6 +128,7 @@ class SnapshotTaker:
         self._closed = True
         self._due = False
         self._let_go()
+        self._tell_asking("the campaign has ended")
         self._stop_timer()
         if self._writing is not None:
             self._writing.cancel()
@@ -144,6 +149,25 @@ class SnapshotTaker:
         if self._results >= self._every_results and not self._due and self._writing is None:
             self._is_due()
 
+    def ask(self, told: Callable[[str], None]) -> None:
+        """Take one as soon as possible; ``told`` is called with nothing, or why it was not."""
+        self._asking.append(told)
+        if not self._due and self._writing is None:
+            self._hold_from = self._loop.time()  # it is wanted now
+            self._is_due()
+
+    def _tell_asked(self, reason: str) -> None:
+        asked, self._asked = self._asked, []
+        for told in asked:
+            told(reason)
+
+    def _tell_asking(self, reason: str) -> None:
+        """Tell those that asked for one that it was taken, or why not."""
+        asked, self._asked = [*self._asked, *self._asking], []
+        self._asking = []
+        for told in asked:
+            told(reason)
+
     def look(self) -> None:
         """Take the snapshot that is due, if the campaign is quiet; else hold calls for a moment."""
         if not self._due:
@@ -162,7 +186,7 @@ class SnapshotTaker:
     def refuse(self, reason: str) -> None:
         """Do without the one that is due, as the state cannot be told now."""
         self._say(f"{NONE}: {reason}")
-        self._give_up()
+        self._give_up(reason)
 
     def _wait(self, seconds: float | None = None, then: Callable[[], None] | None = None) -> None:
         self._stop_timer()
@@ -179,8 +203,9 @@ class SnapshotTaker:
         self._due = True
         self._loop.call_soon(self.look)
 
-    def _give_up(self) -> None:
+    def _give_up(self, reason: str = "calls that were under way did not end in time") -> None:
         """Let calls begin again; try later."""
+        self._tell_asking(reason)
         self._due = False
         self._results = 0
         self._let_go()
@@ -210,6 +235,7 @@ class SnapshotTaker:
                 "seldom: put large attributes into the store (self.put), or make them @transient"
             )
         self._let_go()
+        self._asked, self._asking = self._asking, []
         self._writing = self._loop.create_task(self._write(captured, covers))
 
     async def _write(self, captured: Captured, covers: int) -> None:
@@ -230,19 +256,24 @@ class SnapshotTaker:
             self._recorder.write_long(in_parts([content], entry), done)
             await written
             self.taken += 1
+            self._tell_asked("")
             self._covers.append(covers)
             await asyncio.to_thread(self._forget)
         except StateError as error:
             self._say(f"{NONE}: {error}")
+            self._tell_asked(str(error))
         # of the store, or of files that are not needed any more, or only for their known results
         except (OSError, JournalDamaged) as error:
             self._say(f"a snapshot was not taken, or older ones not removed: {error}")
+            self._tell_asked(str(error))
         except (JournalFailed, JournalFenced) as error:
             self._recorder.fail(error)
         finally:
             self._writing = None
             with contextlib.suppress(RuntimeError):  # the loop is closed
                 self._wait()
+                if self._asking and not self._closed:  # while it was written
+                    self._is_due()
 
     def _forget(self) -> None:
         """Remove frames that only older snapshots need."""

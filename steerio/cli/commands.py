@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from steerio.cli.failures import show_failure
+from steerio.cli.steer_commands import steer
 from steerio.cli.uncollected import uncollected
 from steerio.errors import SteerioError, UsageError
 from steerio.version import __version__
@@ -332,54 +333,16 @@ def top(run_dir: str, plain: bool) -> None:
     top_command.show_top(run_dir, plain)
 
 
-@steerio.group()
+steerio.add_command(steer)
+
+
+@steerio.command()
 @click.argument("run_dir", metavar="RUN_DIR")
-@click.option("--by", default="", metavar="NAME", help="Who orders it, for events [USER@HOST].")
-@click.pass_context
-def steer(context: click.Context, run_dir: str, by: str) -> None:
-    """Steer a running campaign or broker: pause and resume its pools, move its workers."""
-    context.obj = {"run_dir": run_dir, "by": by}
+def audit(run_dir: str) -> None:
+    """List the orders of a run: by which person, when, why, and with which effect."""
+    from steerio.cli import audit as auditing  # each command loads only its own code
 
-
-REASON = click.option("--reason", default="", metavar="TEXT", help="Why, for events and status.")
-
-
-@steer.command()
-@click.argument("pools", metavar="[POOL]...", nargs=-1)
-@REASON
-@click.pass_obj
-def pause(given: dict[str, str], pools: tuple[str, ...], reason: str) -> None:
-    """Hand out no queued task of these pools, or of all, until they are resumed.
-
-    Tasks that run come to their ends, and queues and results stay. Returns when no worker will
-    begin another task of theirs.
-    """
-    from steerio.cli import steering  # each command loads only its own code
-
-    steering.pause_pools(pools=pools, reason=reason, **given)
-
-
-@steer.command("resume")
-@click.argument("pools", metavar="[POOL]...", nargs=-1)
-@REASON
-@click.pass_obj
-def resume_pools(given: dict[str, str], pools: tuple[str, ...], reason: str) -> None:
-    """Hand out the queued tasks of paused pools again, or of all."""
-    from steerio.cli import steering  # each command loads only its own code
-
-    steering.resume_pools(pools=pools, reason=reason, **given)
-
-
-@steer.command("move")
-@click.argument("source", metavar="FROM")
-@click.argument("target", metavar="TO")
-@click.argument("workers", metavar="WORKERS", type=int)
-@click.pass_obj
-def move_workers(given: dict[str, str], source: str, target: str, workers: int) -> None:
-    """Move workers of one pool to another for good, each when its running task has ended."""
-    from steerio.cli import steering  # each command loads only its own code
-
-    steering.move_workers(source=source, target=target, workers=workers, **given)
+    auditing.show_audit(run_dir)
 
 
 @steerio.group()

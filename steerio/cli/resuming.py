@@ -13,8 +13,9 @@ import click
 from steerio.campaign.campaign import Campaign
 from steerio.campaign.parameters import recorded_broker
 from steerio.campaign.run_journal import arguments_of, read_latest
+from steerio.campaign.steered_values import parameters_of
 from steerio.cli.failures import show_traceback
-from steerio.cli.run_command import find_campaign, run_campaign
+from steerio.cli.run_command import find_campaign, made_with, run_campaign
 from steerio.edge.record.entries import Began
 from steerio.errors import UsageError
 from steerio.session.run_dir import refuse_nameless
@@ -55,8 +56,10 @@ def _made_again(module: types.ModuleType, began: Began) -> Campaign:
     for parameter in inspect.signature(cast("Any", kind).__init__).parameters.values():
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             arguments.pop(parameter.name, None)  # the command line can have given none
+    declared = parameters_of(kind)
+    kept = {name: value for name, value in began.parameters.items() if name in declared}
     try:
-        return kind(**arguments)
+        return made_with(kind, arguments, kept)
     except UsageError:
         raise
     except Exception as error:  # noqa: BLE001 - it is the user's code

@@ -7,7 +7,7 @@ import re
 import sys
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn, Union, cast
 
@@ -19,6 +19,7 @@ from steerio.campaign.limits import Limits, parse_graces
 from steerio.campaign.plan import Plan
 from steerio.campaign.progress import tell
 from steerio.campaign.running import run_plan
+from steerio.campaign.steered_values import parameters_of
 from steerio.cli.failures import show_traceback
 from steerio.cli.seeing import Seeing
 from steerio.cli.uncollected import uncollected
@@ -216,7 +217,8 @@ def make_campaign(context: click.Context, kind: type[Campaign]) -> Campaign:
         UsageError: its ``__init__`` raises.
         click.ClickException: an option is unknown, missing, or of the wrong type.
     """
-    command = click.Command(kind.__name__, params=campaign_options(kind), add_help_option=False)
+    params = [*campaign_options(kind), *parameter_options(kind)]
+    command = click.Command(kind.__name__, params=params, add_help_option=False)
     name = f"{context.command_path} ... {kind.__name__}"
     try:
         inner = command.make_context(name, list(context.args))
@@ -229,8 +231,11 @@ def make_campaign(context: click.Context, kind: type[Campaign]) -> Campaign:
         close = get_close_matches(error.option_name, known)
         raise click.NoSuchOption(error.option_name, possibilities=close, ctx=context) from None
     options = {name: value for name, value in inner.params.items() if value is not None}
+    of_init = {each.name for each in campaign_options(kind)}
+    steered = (parameters_of(kind).keys() - of_init) & options.keys()
+    values = {name: options.pop(name) for name in steered}
     try:
-        return kind(**options)
+        return made_with(kind, options, values)
     except UsageError:
         raise
     except SystemExit as end:
@@ -241,11 +246,43 @@ def make_campaign(context: click.Context, kind: type[Campaign]) -> Campaign:
         raise UsageError(f"{kind.__name__}(...) could not be made: {error}") from None
 
 
+def made_with(
+    kind: type[Campaign], arguments: Mapping[str, Any], values: Mapping[str, Any]
+) -> Campaign:
+    """Make a campaign whose ``__init__`` finds these values of its parameters.
+
+    Raises:
+        UsageError: a parameter may not have its value.
+    """
+    made: Any = kind.__new__(kind, **arguments)
+    for name, value in values.items():
+        setattr(made, name, value)
+    made.__init__(**arguments)
+    return cast("Campaign", made)
+
+
+def parameter_options(kind: type[Campaign]) -> list[click.Parameter]:
+    """Return the options for a campaign's parameters, but those that ``__init__`` takes, too."""
+    of_init = {each.name for each in campaign_options(kind)}
+    options: list[click.Parameter] = []
+    for name, each in parameters_of(kind).items():
+        if name in of_init:
+            continue
+        flag = f"--{name.replace('_', '-')}"
+        said = f"{each.help.rstrip('.')}: {each.limits}" if each.help else str(each.limits)
+        told = f"{said} [{each.default!r}]"
+        if each.limits.kind is bool:
+            options.append(click.Option([f"{flag}/--no-{flag[2:]}"], default=None, help=told))
+        else:
+            options.append(click.Option([flag], type=each.limits.kind, help=told))
+    return options
+
+
 def show_help(context: click.Context, kind: type[Campaign]) -> NoReturn:
     """Show the options of ``run``, and those of a campaign."""
     click.echo(context.get_help())
     formatter = click.HelpFormatter()
-    parameters = campaign_options(kind)
+    parameters = [*campaign_options(kind), *parameter_options(kind)]
     records = [r for p in parameters if (r := p.get_help_record(context)) is not None]
     if records:
         with formatter.section(f"Options of {kind.__name__}"):

@@ -37,24 +37,24 @@ def move_workers(run_dir: str, source: str, target: str, workers: int, by: str) 
 
 
 async def _pause(run_dir: str, pools: Sequence[str], reason: str, by: str) -> Status:
-    async with _steering(run_dir, by) as session:
+    async with steering(run_dir, by) as session:
         await session.pools.pause(*pools, reason=reason)
         return await session.status()
 
 
 async def _resume(run_dir: str, pools: Sequence[str], reason: str, by: str) -> Status:
-    async with _steering(run_dir, by) as session:
+    async with steering(run_dir, by) as session:
         await session.pools.resume(*pools, reason=reason)
         return await session.status()
 
 
 async def _move(run_dir: str, source: str, target: str, workers: int, by: str) -> list[str]:
-    async with _steering(run_dir, by) as session:
+    async with steering(run_dir, by) as session:
         return await session.pools.move(source, target, workers)
 
 
 @contextlib.asynccontextmanager
-async def _steering(run_dir: str, by: str) -> AsyncGenerator[Session, None]:
+async def steering(run_dir: str, by: str) -> AsyncGenerator[Session, None]:
     """Connect under the name of the person that orders, as events tell of it."""
     async with connect(run_dir, name=by or _me()) as session:
         await session.pools.look()

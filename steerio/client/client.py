@@ -16,6 +16,7 @@ from typing import assert_never
 
 from msgspec import structs
 
+from steerio.client.campaign_line import CampaignLine
 from steerio.client.client_tasks import ClientTasks
 from steerio.client.coming_back import ComingBack, Finder
 from steerio.client.joining import Joining
@@ -64,6 +65,7 @@ class Client(ClientTasks):
         self._watched = watched
         self.requests = ClientRequests(self._line, self._loop)
         self.watch = ClientWatch(self._line, self._loop)
+        self.campaign = CampaignLine(self._line)
         self._joining = Joining(self._line, self._loop)
         self._request = ms.JoinClient(ms.PROTOCOL, "")
         self._incarnation = 0
@@ -196,6 +198,8 @@ class Client(ClientTasks):
                 self.watch.pools_told(message)
             case ms.TaskStates():
                 self._deal_states(message)
+            case ms.PassOrder() | ms.Announced():
+                self.campaign.heard(message)
             case _:
                 self._deal_rarely(message)
 
@@ -212,13 +216,16 @@ class Client(ClientTasks):
         | ms.LedgerTasks
         | ms.PauseNews
         | ms.TaskReason,
+        | ms.OrderNews,
     ) -> None:
         match message:
             case ms.MoveNews():
                 self.requests.moved(message)
             case ms.VersionNews():
                 self.objects.heard(message)
-            case ms.Status() | ms.NodeNews() | ms.PauseNews() | ms.TaskReason():
+            case (
+                ms.Status() | ms.NodeNews() | ms.PauseNews() | ms.TaskReason() | ms.OrderNews()
+            ):
                 self.requests.answered(message)
             case ms.LedgerTasks():
                 self.requests.ledger_told(message)
@@ -268,6 +275,7 @@ class Client(ClientTasks):
         self._types.clear()
         self.watch.restate(accepted.events if another else None)
         self.objects.restate()
+        self.campaign.restate()
         self.requests.restate(afresh=another)
         await self._submit_again()
 
@@ -295,6 +303,7 @@ class Client(ClientTasks):
                 self._line.callback_failed(news, error)
         self.requests.lose(reason, why)
         self.watch.lose(reason)
+        self.campaign.lose()
         self._joining.lose(reason)
         for callback in list(self._on_lost):
             callback(reason)

@@ -16,6 +16,7 @@ from steerio.client.line import Line
 from steerio.client.sinks import MoveSink
 from steerio.errors import BrokerLost
 from steerio.model import messages as ms
+from steerio.model.campaign_orders import GivenOrder, Look, OrderAnswer
 from steerio.model.moving import How
 
 LEDGER_S = 60.0
@@ -34,6 +35,8 @@ Question = (
     | ms.AskPause
     | ms.AskResume
     | ms.AskLedger
+    | ms.GiveOrder
+    | ms.AskLook
 )
 """The requests that have one answer."""
 
@@ -187,6 +190,27 @@ class ClientRequests:
         news: ms.PauseNews = await self._answer_to(ms.AskResume(self._new_request(), pool, reason))
         return news
 
+    async def order(self, given: GivenOrder, to: str) -> OrderAnswer:
+        """Give a campaign an order, and return its answer, or the broker's.
+
+        Raises:
+            BrokerLost: the broker has ended.
+        """
+        if isinstance(given.order, Look):
+            return await self.look(to)
+        message = ms.GiveOrder(self._new_request(), to, given)
+        news: ms.OrderNews = await self._answer_to(message)
+        return news.answer
+
+    async def look(self, to: str) -> OrderAnswer:
+        """Ask a campaign how it is.
+
+        Raises:
+            BrokerLost: the broker has ended.
+        """
+        news: ms.OrderNews = await self._answer_to(ms.AskLook(self._new_request(), to))
+        return news.answer
+
     async def ledger(self, take: Callable[[list[ms.LedgerTask]], None]) -> None:
         """Ask for all tasks of this client's ledger, and return when the last was taken in.
 
@@ -250,7 +274,13 @@ class ClientRequests:
             self.answered(message)
 
     def answered(
-        self, answer: ms.Status | ms.TaskReason | ms.NodeNews | ms.LedgerTasks | ms.PauseNews
+        self,
+        answer: ms.Status
+        | ms.TaskReason
+        | ms.NodeNews
+        | ms.LedgerTasks
+        | ms.PauseNews
+        | ms.OrderNews,
     ) -> None:
         """Take in an answer of the broker."""
         waiter, _ = self._answers.get(answer.request, (None, None))

@@ -43,6 +43,9 @@ def check(cluster: Cluster, now: float) -> None:
         InvariantBroken: one of them does not hold.
     """
     dues = {(due, about) for _, due, about in cluster.deadlines}
+    for order in cluster.orders.values():
+        there = order.giver in cluster.clients and order.taker in cluster.taking
+        _must(there, "the giver and the campaign of an order are there", str(order))
     _must(not cluster.to_assign and not cluster.to_feed, "all is given out", cluster)
     inside = Counter(worker.number for worker in cluster.inside.values())
     for worker in cluster.roster.workers.values():

@@ -22,6 +22,7 @@ from steerio.core.records import (
     KeptAttempt,
     MoveRecord,
     NodeRecord,
+    OrderUnderWay,
     TaskRecord,
     WorkerRecord,
 )
@@ -91,6 +92,12 @@ class Cluster:
         """Those that were swept after, so that nothing is left of all they made."""
         self.pauses = 0
         """How often pools were paused and resumed."""
+        # -- orders to campaigns
+        self.taking: dict[int, None] = {}
+        """The clients that are campaigns and take orders, by the numbers of their peers."""
+        self.orders: dict[int, OrderUnderWay] = {}
+        """Those that were passed to campaigns, and are not answered, by number."""
+        self.order_numbers = 0
 
         # -- clients and nodes
         self.clients: dict[int, ClientRecord] = {}

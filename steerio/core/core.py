@@ -23,6 +23,7 @@ from steerio.core import (
     membership,
     move_requests,
     orphans,
+    passing,
     pausing,
     reports,
     stories,
@@ -41,7 +42,8 @@ from steerio.core.records import (
     WorkerRecord,
 )
 from steerio.core.shown_state import ShownState
-from steerio.model.events import AnyEvent, BrokerReturned, Published
+from steerio.model.campaign_orders import GivenOrder, OrderAnswer
+from steerio.model.events import Announcement, AnyEvent, BrokerReturned, Published
 from steerio.model.messages import RemoteError
 from steerio.model.moving import How
 from steerio.model.objects import StoredObject, Version
@@ -489,6 +491,24 @@ class Core(ShownState):
     ) -> None:
         """An attempt said how far it is."""
         reports.progressed(self.cluster, record, fraction, message, now)
+
+    # -- orders to campaigns -------------------------------------------------------------------
+
+    def take_orders(self, client: int, *, takes: bool) -> None:
+        """A client is a campaign and takes orders, or no longer."""
+        passing.take(self.cluster, client, takes=takes)
+
+    def give_order(self, giver: int, request: int, to: str, given: GivenOrder) -> str:
+        """Pass an order to a campaign; returns why that cannot be, or nothing."""
+        return passing.give(self.cluster, giver, request, to, given)
+
+    def order_done(self, taker: int, number: int, answer: OrderAnswer) -> bool:
+        """A campaign answers an order; ``False``: it has no such order."""
+        return passing.answered(self.cluster, taker, number, answer)
+
+    def announced(self, event: Announcement, by: str, now: float) -> int:
+        """A campaign tells of itself; returns the number of the event."""
+        return self.cluster.log.announce(event, by, now)
 
     # -- objects of the store, and published values --------------------------------------------
 

@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from steerio.core.lifecycle import GONE, MoveState
 from steerio.core.records import MoveRecord, NodeRecord, TaskRecord, TypeRecord, WorkerRecord
+from steerio.model.campaign_orders import GivenOrder, OrderAnswer
 from steerio.model.messages import RemoteError
 from steerio.model.moving import DrainEnd
 from steerio.model.objects import StoredObject
@@ -125,6 +126,23 @@ class TellPause(Struct, frozen=True, gc=False):
     reason: str
 
 
+class SendOrder(Struct, frozen=True, gc=False):
+    """Pass an order to a campaign, under this number; ``at_event``: the last event's."""
+
+    taker: int
+    number: int
+    given: GivenOrder
+    at_event: int
+
+
+class TellOrder(Struct, frozen=True, gc=False):
+    """Tell the giver of an order its answer."""
+
+    giver: int
+    request: int
+    answer: OrderAnswer
+
+
 class Dismiss(Struct, frozen=True, gc=False):
     """Tell a node that it may end, in good order."""
 
@@ -192,6 +210,8 @@ Effect = (
     | TellMove
     | TellNode
     | TellPause
+    | SendOrder
+    | TellOrder
     | Dismiss
     | Expel
     | Settle

@@ -11,7 +11,9 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import chain, islice
 from typing import TypeVarTuple
 
-from steerio.model.events import AnyEvent
+from msgspec import structs
+
+from steerio.model.events import Announcement, AnyEvent
 
 Fields = TypeVarTuple("Fields")
 
@@ -44,6 +46,13 @@ class EventLog:
         """Add an event of this kind, with these fields behind its number and its time."""
         self.count = number = self.count + 1
         self.fresh.append(kind(number, now + self.epoch, *fields))
+
+    def announce(self, event: Announcement, by: str, now: float) -> int:
+        """Add an event that a client made, under its name, and return its number."""
+        self.count += 1
+        at = now + self.epoch
+        self.fresh.append(structs.replace(event, number=self.count, at=at, client=by))
+        return self.count
 
     def take_fresh(self) -> list[AnyEvent]:
         """Return the events since the last call, and keep them for late subscribers."""

@@ -13,6 +13,7 @@ from steerio.core import (
     kept_runs,
     move_requests,
     moved_workers,
+    passing,
     reports,
     worker_life,
 )
@@ -72,6 +73,7 @@ def client_left(cluster: Cluster, peer: int, reason: str, now: float) -> None:
     if inside is not None:
         inside.clients -= 1
     move_requests.client_left(cluster, peer, now)
+    passing.client_left(cluster, peer)
     cluster.versions.forget(peer)
     cluster.holdings.leave(peer)
     if not client.detached:

@@ -288,6 +288,14 @@ class MoveRecord(Struct, eq=False):
         return self.state is MoveState.WAITING and len(self.taken) < self.awaited
 
 
+class OrderUnderWay(Struct, frozen=True, gc=False):
+    """An order that a campaign has not answered yet; ``request`` is its giver's number for it."""
+
+    giver: int
+    request: int
+    taker: int
+
+
 class ClientRecord(Struct, eq=False):
     """One client, the task types it defined, and when it was last heard of.
 

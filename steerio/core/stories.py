@@ -11,6 +11,7 @@ from steerio.core.lifecycle import State
 from steerio.core.records import TaskRecord
 from steerio.core.roster import Pool
 from steerio.model import events as ev
+from steerio.model.campaign_orders import order_in_words
 
 TaskEvent = (
     ev.TaskQueued
@@ -148,6 +149,10 @@ def say_effect(effect: fx.Effect) -> str:  # noqa: C901 - one case for each effe
             return f"client {client}: its node (request {request}) is {state} {reason}".rstrip()
         case fx.TellPause(client, request, reason):
             return f"client {client}: its pause (request {request}) is {reason or 'in effect'}"
+        case fx.SendOrder(taker, number, given):
+            return f"client {taker}: order {number}, {order_in_words(given.order)}"
+        case fx.TellOrder(giver, request, answer):
+            return f"client {giver}: its order (request {request}): {answer.words}"
         case fx.Dismiss(peer, reason):
             return f"peer {peer}: may end, {reason}"
         case fx.Expel(peer, reason):

@@ -10,6 +10,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from steerio.model.campaign_orders import Plain
 from steerio.model.tasks import EndedAs
 
 
@@ -246,6 +247,72 @@ class VersionPublished(Event, frozen=True, gc=False, tag=True):
     client: str
 
 
+class ParameterChanged(Event, frozen=True, gc=False, tag=True):
+    """A parameter of a campaign has another value.
+
+    ``by`` is the agent that assigned it, or the person or program by whose order it was set;
+    ``order`` is the id of that order; ``client`` the campaign, as in all events of campaigns.
+    """
+
+    name: str
+    old: Plain
+    new: Plain
+    by: str
+    reason: str = ""
+    order: str = ""
+    client: str = ""
+
+
+class Asked(Event, frozen=True, tag=True):
+    """An agent asks a question, and waits for its answer; ``question`` is its number.
+
+    After ``timeout_s`` the ``default`` is taken for the answer; ``None``: it waits.
+    """
+
+    question: int
+    text: str
+    options: tuple[str, ...]
+    by: str
+    timeout_s: float | None = None
+    default: str | None = None
+    client: str = ""
+
+
+class Answered(Event, frozen=True, gc=False, tag=True):
+    """A question has its answer, once and for good.
+
+    ``by`` is empty if the default was taken; ``order`` is the id of the order that answered it.
+    """
+
+    question: int
+    choice: str
+    by: str
+    reason: str = ""
+    order: str = ""
+    client: str = ""
+
+
+class Ordered(Event, frozen=True, gc=False, tag=True):
+    """A campaign was given an order, and has carried it out, or refused it.
+
+    ``order`` and ``outcome`` are in words; ``id`` is the order's; ``done`` says whether it was
+    carried out, or could have been if it was a ``dry_run``.
+    """
+
+    order: str
+    outcome: str
+    done: bool
+    by: str
+    reason: str = ""
+    id: str = ""
+    dry_run: bool = False
+    client: str = ""
+
+
+Announcement = ParameterChanged | Asked | Answered | Ordered
+"""The events that a campaign tells of itself; its broker numbers and times them."""
+
+
 class EventsMissed(Event, frozen=True, gc=False, tag=True):
     """This subscriber was too slow: ``count`` events, none after ``number``, were not delivered.
 
@@ -282,6 +349,10 @@ AnyEvent = (
     | BrokerReturned
     | Published
     | VersionPublished
+    | ParameterChanged
+    | Asked
+    | Answered
+    | Ordered
     | EventsMissed
 )
 """The closed union of events."""

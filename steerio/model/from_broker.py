@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from steerio.model.campaign_orders import GivenOrder, OrderAnswer
 from steerio.model.events import AnyEvent
 from steerio.model.from_nodes import RemoteError
 from steerio.model.moving import DrainEnd, MoveProgress
@@ -185,6 +186,31 @@ class TaskReason(Struct, frozen=True, gc=False, array_like=True, tag=79):
 
     request: int
     reason: str
+
+
+class PassOrder(Struct, frozen=True, gc=False, array_like=True, tag=55):
+    """An order for you, a campaign; answer it under this number.
+
+    ``at_event`` is the number of the broker's last event.
+    """
+
+    number: int
+    given: GivenOrder
+    at_event: int
+
+
+class OrderNews(Struct, frozen=True, gc=False, array_like=True, tag=56):
+    """The campaign's answer to your order, or the broker's if it cannot be passed to one."""
+
+    request: int
+    answer: OrderAnswer
+
+
+class Announced(Struct, frozen=True, gc=False, array_like=True, tag=57):
+    """Your announcement is the event of this number."""
+
+    request: int
+    number: int
 
 
 # -- to nodes ---------------------------------------------------------------------------

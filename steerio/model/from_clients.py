@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from steerio.model.campaign_orders import GivenOrder, OrderAnswer
+from steerio.model.events import Announcement
 from steerio.model.moving import How
 from steerio.model.objects import Inputs, StoredObject
 from steerio.model.tasks import TaskOptions, TaskSpec
@@ -92,6 +94,47 @@ class AskResume(Struct, frozen=True, gc=False, array_like=True, tag=27):
     request: int
     pool: str
     reason: str = ""
+
+
+class TakeOrders(Struct, frozen=True, gc=False, array_like=True, tag=84):
+    """I am a campaign, and take orders from now on; or (``takes=False``) no longer."""
+
+    takes: bool = True
+
+
+class GiveOrder(Struct, frozen=True, gc=False, array_like=True, tag=85):
+    """Pass an order to a campaign; `OrderNews` answers.
+
+    ``to`` is the name of its client; empty: the only one that takes orders.
+    """
+
+    request: int
+    to: str
+    given: GivenOrder
+
+
+class AskLook(Struct, frozen=True, gc=False, array_like=True, tag=46):
+    """Pass a `Look` to a campaign, as `GiveOrder` does; observers may, too."""
+
+    request: int
+    to: str = ""
+
+
+class OrderDone(Struct, frozen=True, gc=False, array_like=True, tag=47):
+    """A campaign's answer to the order that the broker passed to it under this number."""
+
+    number: int
+    answer: OrderAnswer
+
+
+class Announce(Struct, frozen=True, gc=False, array_like=True, tag=48):
+    """A campaign tells of itself; `Announced` says under which number.
+
+    The broker numbers and times the event, and enters the campaign's name.
+    """
+
+    request: int
+    event: Announcement
 
 
 class AskLedger(Struct, frozen=True, gc=False, array_like=True, tag=24):

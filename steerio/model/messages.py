@@ -16,6 +16,7 @@ that sends or takes in some.
 from __future__ import annotations
 
 from steerio.model.from_broker import Accepted as Accepted
+from steerio.model.from_broker import Announced as Announced
 from steerio.model.from_broker import AskAccount as AskAccount
 from steerio.model.from_broker import BeatAnswer as BeatAnswer
 from steerio.model.from_broker import Closing as Closing
@@ -27,6 +28,8 @@ from steerio.model.from_broker import LedgerTask as LedgerTask
 from steerio.model.from_broker import LedgerTasks as LedgerTasks
 from steerio.model.from_broker import MoveNews as MoveNews
 from steerio.model.from_broker import NodeNews as NodeNews
+from steerio.model.from_broker import OrderNews as OrderNews
+from steerio.model.from_broker import PassOrder as PassOrder
 from steerio.model.from_broker import PauseNews as PauseNews
 from steerio.model.from_broker import Refused as Refused
 from steerio.model.from_broker import ReturnHeld as ReturnHeld
@@ -41,8 +44,10 @@ from steerio.model.from_broker import TaskSettled as TaskSettled
 from steerio.model.from_broker import TaskStates as TaskStates
 from steerio.model.from_broker import TellWorker as TellWorker
 from steerio.model.from_broker import VersionNews as VersionNews
+from steerio.model.from_clients import Announce as Announce
 from steerio.model.from_clients import AskDrain as AskDrain
 from steerio.model.from_clients import AskLedger as AskLedger
+from steerio.model.from_clients import AskLook as AskLook
 from steerio.model.from_clients import AskMove as AskMove
 from steerio.model.from_clients import AskPause as AskPause
 from steerio.model.from_clients import AskResults as AskResults
@@ -58,11 +63,13 @@ from steerio.model.from_clients import DefineTask as DefineTask
 from steerio.model.from_clients import EndMove as EndMove
 from steerio.model.from_clients import ForgetTasks as ForgetTasks
 from steerio.model.from_clients import ForgetTypes as ForgetTypes
+from steerio.model.from_clients import GiveOrder as GiveOrder
 from steerio.model.from_clients import GrantItems as GrantItems
 from steerio.model.from_clients import HoldObject as HoldObject
 from steerio.model.from_clients import JoinClient as JoinClient
 from steerio.model.from_clients import Leave as Leave
 from steerio.model.from_clients import LetGo as LetGo
+from steerio.model.from_clients import OrderDone as OrderDone
 from steerio.model.from_clients import Publish as Publish
 from steerio.model.from_clients import PublishVersion as PublishVersion
 from steerio.model.from_clients import ReassignTasks as ReassignTasks
@@ -70,6 +77,7 @@ from steerio.model.from_clients import Reprioritise as Reprioritise
 from steerio.model.from_clients import StopBroker as StopBroker
 from steerio.model.from_clients import SubmitTask as SubmitTask
 from steerio.model.from_clients import Subscribe as Subscribe
+from steerio.model.from_clients import TakeOrders as TakeOrders
 from steerio.model.from_clients import Unsubscribe as Unsubscribe
 from steerio.model.from_clients import WatchPools as WatchPools
 from steerio.model.from_clients import WatchTasks as WatchTasks
@@ -89,7 +97,7 @@ from steerio.model.from_nodes import YieldItem as YieldItem
 from steerio.model.status import PoolStatus as PoolStatus
 from steerio.model.status import Status as Status
 
-PROTOCOL = 9
+PROTOCOL = 10
 """Version of these unions; checked on joining, for both sides must speak the same."""
 
 Introduction = JoinClient | JoinNode | JoinWorker
@@ -121,6 +129,11 @@ FromClient = (
     | AskUndrain
     | AskPause
     | AskResume
+    | TakeOrders
+    | GiveOrder
+    | AskLook
+    | OrderDone
+    | Announce
     | AskLedger
     | AskResults
     | ForgetTasks
@@ -130,7 +143,9 @@ FromClient = (
 )
 """Everything that a client says once it has joined."""
 
-FromObserver = Subscribe | Unsubscribe | WatchPools | AskStatus | AskWhy | Beat | Leave
+FromObserver = (
+    Subscribe | Unsubscribe | WatchPools | AskStatus | AskWhy | AskLook | Beat | Leave
+)
 """All of it that an observer may say."""
 
 FromNode = WorkerSaid | WorkerExited | NotBegun | Account | Beat | Leave
@@ -162,6 +177,9 @@ ToClient = (
     | LedgerTasks
     | PauseNews
     | TaskReason
+    | PassOrder
+    | OrderNews
+    | Announced
 )
 """Everything a broker says to a client."""
 

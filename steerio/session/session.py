@@ -15,6 +15,7 @@ from steerio.errors import UnknownPool, UsageError
 from steerio.launch.needs import Needs
 from steerio.model import events as ev
 from steerio.model.bounds import named
+from steerio.model.campaign_orders import CampaignView, Order, OrderAnswer
 from steerio.model.objects import StoreSetting
 from steerio.model.results import Result
 from steerio.model.status import Status
@@ -24,6 +25,7 @@ from steerio.session.dependencies import handles_in, submit_after
 from steerio.session.detached import KEY, EarlierTasks, forget
 from steerio.session.done import Closed
 from steerio.session.event_stream import EventStream, event_filter
+from steerio.session.giving_orders import accepted, given_order, viewed
 from steerio.session.items import Kept
 from steerio.session.memo import EarlierRun, Memo
 from steerio.session.nodes import Nodes
@@ -314,6 +316,47 @@ class Session(Submitter):
         """
         wanted = event_filter(types, task_type, pool, since)
         return EventStream(self.client, self._streams, wanted)
+
+    async def order(
+        self,
+        order: Order,
+        *,
+        reason: str = "",
+        by: str = "",
+        campaign: str = "",
+        dry_run: bool = False,
+        based_on: int | None = None,
+        id: str = "",
+    ) -> OrderAnswer:
+        """Give a campaign an order, and return its answer when it is carried out.
+
+        Args:
+            order: such as ``SetParameter("rate", 0.2)``.
+            reason: why, for the events and the audit.
+            by: the person or program that gives it; by default this session's name.
+            campaign: its name; by default the only one that takes orders at this broker.
+            dry_run: whether to say only which effect it would have.
+            based_on: the number of the last event that the giver knew: the order is refused if
+                its parameter, question or agent has changed since.
+            id: of the order: a repeated one has no effect, and the same answer; by default new.
+
+        Raises:
+            OrderRefused: it cannot be carried out; the reason says why.
+            NotAllowed: this session may only look on.
+            UsageError: an argument is wrong.
+            BrokerLost: the broker has ended.
+        """
+        given = given_order(order, by or self.client.name, reason, id, based_on, dry_run=dry_run)
+        return accepted(order, await self.client.requests.order(given, campaign))
+
+    async def look(self, campaign: str = "") -> CampaignView:
+        """Return the parameters, open questions and agents of a campaign, which takes orders here.
+
+        Raises:
+            OrderRefused: there is none, or several.
+            BrokerLost: the broker has ended.
+        """
+        return viewed(await self.client.requests.look(campaign))
 
     async def status(self) -> Status:
         """Return the broker's status: pools, workers, nodes, clients, counts.

@@ -32,6 +32,7 @@ from steerio.core.effects import (
     Grant,
     RecallTask,
     Retire,
+    SendOrder,
     SendTask,
     Settle,
     Signal,
@@ -39,12 +40,14 @@ from steerio.core.effects import (
     SweepObjects,
     TellMove,
     TellNode,
+    TellOrder,
     TellPause,
     UndefineTypes,
 )
 from steerio.core.lifecycle import State
 from steerio.core.records import KeptByNode, MoveRecord, NodeRecord, TaskRecord, TypeRecord
 from steerio.core.waiting import watch_empty
+from steerio.model.campaign_orders import Checkpoint, GivenOrder, OrderAnswer
 from steerio.model.events import AnyEvent, PoolFailed, TaskEnded, TaskRetried, TaskStarted
 from steerio.model.moving import How
 from steerio.model.objects import Inputs
@@ -98,6 +101,8 @@ class Cluster:
         self.types[0].mean_s = 1e-5
         self._shipped = 0
         self.watching: set[tuple[int, int]] = set()
+        self.ordered: set[tuple[int, int]] = set()
+        """The orders to campaigns that no answer was told to, by giver and number."""
         """Who has asked for a node to be drained, and was not told yet what came of it."""
         self.unclaimed: list[int] = []
         """The tasks of an earlier broker that were not submitted again."""
@@ -267,6 +272,37 @@ class Cluster:
     def resumes(self, pool: str) -> None:
         """Let a client have a pool go on."""
         assert not self.core.resume(pool, "it was looked at", self.now)
+
+    # -- orders to campaigns ------------------------------------------------------------------
+
+    def takes_orders(self, client: Client, *, takes: bool) -> None:
+        """Let a client be a campaign that takes orders, or no longer."""
+        if client.peer in self.core.clients:
+            self.core.take_orders(client.peer, takes=takes)
+
+    def gives_order(self, client: Client) -> None:
+        """Let a client give an order to the only campaign there is."""
+        if client.peer not in self.core.clients:
+            return
+        self._drains += 1
+        refusal = self.core.give_order(
+            client.peer, self._drains, "", GivenOrder(Checkpoint(), "a client")
+        )
+        assert (refusal == "") == (len(self.core.cluster.taking) == 1)
+        if not refusal:
+            self.ordered.add((client.peer, self._drains))
+
+    @property
+    def unanswered(self) -> set[tuple[int, int]]:
+        """The orders of clients that are there to which no answer was told."""
+        return {each for each in self.ordered if each[0] in self.core.clients}
+
+    def answers_order(self, number: int) -> None:
+        """Let the campaign that was passed an order answer it, and no other."""
+        order = self.core.cluster.orders[number]
+        answer = OrderAnswer(True, "it is done")
+        assert not self.core.order_done(order.taker + 1, number, answer)
+        assert self.core.order_done(order.taker, number, answer)
 
     # -- moves ------------------------------------------------------------------------------
 
@@ -495,6 +531,10 @@ class Cluster:
                     self.dies(process, says=True)
             case TellMove(move, state, came, gone, _):
                 self._hears_of(move, state, came, gone)
+            case SendOrder(taker, number, _, _):
+                assert number not in self.core.cluster.orders or taker in self.core.clients
+            case TellOrder(client, request, _):
+                self.ordered.remove((client, request))
             case TellNode(client, request, _, _) | TellPause(client, request, _):
                 self.watching.remove((client, request))
             case Dismiss(peer, _):

@@ -14,6 +14,7 @@ from steerio.core.effects import Effect, ForWorker
 from steerio.core.looks import LOOKS
 from steerio.core.newest_versions import VersionWaiter
 from steerio.core.stories import TaskEvent, say_effect
+from steerio.model.campaign_orders import GivenOrder, Look, OrderAnswer
 from steerio.model.events import AnyEvent, BrokerReturned, Published
 from steerio.model.objects import StoredObject, Version
 from steerio.model.places import WorkerNeeds
@@ -162,6 +163,8 @@ def test_every_effect_can_be_said_in_one_line() -> None:
         (fx.TellMove(move, move.state, [], [], ""), "move 1: waiting with 0 of 1 from 'simulate'"),
         (fx.TellNode(1, 2, "left", "it left"), "client 1: its node (request 2) is left it left"),
         (fx.TellPause(1, 2, ""), "client 1: its pause (request 2) is in effect"),
+        (fx.SendOrder(1, 2, GivenOrder(Look(), "ada"), 7), "client 1: order 2, look"),
+        (fx.TellOrder(1, 2, OrderAnswer(True, "it is")), "client 1: its order (request 2): it is"),
         (fx.Dismiss(NODE, "it was retired"), "peer 100: may end, it was retired"),
         (fx.Expel(NODE, "silent"), "peer 100: is shown out, silent"),
         (fx.FreeObjects([b"mesh"]), "store: free 1 object"),

@@ -266,6 +266,20 @@ class DispatchMachine(RuleBasedStateMachine):
     def is_resumed(self, which: int) -> None:
         self.cluster.resumes(one(list(self.cluster.core.paused), which))
 
+    # -- orders to campaigns ----------------------------------------------------------------
+
+    @happens(lambda self: self.cluster.clients, who=picks, takes=st.booleans())
+    def takes_orders(self, who: int, takes: bool) -> None:
+        self.cluster.takes_orders(one(self.cluster.clients, who), takes=takes)
+
+    @happens(lambda self: self.cluster.clients, who=picks)
+    def gives_order(self, who: int) -> None:
+        self.cluster.gives_order(one(self.cluster.clients, who))
+
+    @happens(lambda self: self.cluster.core.cluster.orders, which=picks)
+    def answers_order(self, which: int) -> None:
+        self.cluster.answers_order(one(list(self.cluster.core.cluster.orders), which))
+
     # -- clients --------------------------------------------------------------------------
 
     @happens(
@@ -469,6 +483,8 @@ class DispatchMachine(RuleBasedStateMachine):
         cluster.decided()
         assert not cluster.tasks, f"these wait for ever: {list(cluster.tasks.values())[:3]}"
         assert not cluster.core.moves, "these moves never end"
+        orders = cluster.core.cluster.orders.values()
+        assert cluster.unanswered == {(each.giver, each.request) for each in orders}
         assert not cluster.watching, "these wait for ever for nodes to be drained"
         assert all(len(book.endings) == 1 for book in cluster.books.values())
         assert sum(cluster.core.ended.values()) == len(cluster.books)

@@ -221,6 +221,10 @@ async def _try_everything(observer: steerio.Session) -> None:
         await observer.nodes.drain("node")
     with pytest.raises(steerio.NotAllowed, match="may not undrain nodes"):
         await observer.nodes.undrain("node")
+    with pytest.raises(steerio.NotAllowed, match="may not give orders"):
+        await observer.order(steerio.SetParameter("rate", 0.1))
+    with pytest.raises(steerio.OrderRefused, match="no campaign takes orders here"):
+        await observer.look()
     with pytest.raises(steerio.NotAllowed, match="may not move workers"):
         await observer.pools.move("default", "other", 1)
     with pytest.raises(steerio.NotAllowed, match="may not move workers"):

@@ -171,6 +171,7 @@ def test_a_method_that_overrides_an_agent_is_one() -> None:
 
 OWN = [
     *(
+        "approve",
         "as_completed",
         "checkpoint",
         "events",

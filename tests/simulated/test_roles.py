@@ -12,6 +12,8 @@ from steerio.edge.wire.endpoint import Arrival
 from steerio.edge.wire.keys import CLIENT, NODE, OBSERVER
 from steerio.edge.wire.memory import MemoryLink, MemoryRouter
 from steerio.model import messages as ms
+from steerio.model.campaign_orders import Checkpoint, GivenOrder, OrderAnswer
+from steerio.model.events import Asked
 from steerio.model.objects import Inputs, StoredObject
 from steerio.model.tasks import TaskOptions, TaskSpec
 
@@ -31,6 +33,14 @@ DEEDS: list[Any] = [
     ms.LetGo([STORED.name]),
     ms.PublishVersion(1, "model", STORED),
     ms.AskVersion(1, "model", -1),
+    ms.AskPause(1, "default"),
+    ms.AskResume(1, "default"),
+    ms.AskLedger(1),
+    ms.ForgetTasks([1]),
+    ms.TakeOrders(),
+    ms.GiveOrder(1, "", GivenOrder(Checkpoint(), "eve")),
+    ms.OrderDone(1, OrderAnswer(True, "it is done")),
+    ms.Announce(1, Asked(0, 0.0, 1, "?", ("yes",), "eve")),
     ms.AskMove(1, "default", "other", 1, False, False, "drain", None),
     ms.EndMove(1, "drain"),
     ms.AwaitMove(1, 1, [], ""),

@@ -17,6 +17,8 @@ import msgspec
 from msgspec import Struct
 
 from steerio.errors import JournalDamaged, UsageError
+from steerio.model.campaign_orders import PauseAgent, Plain, ResumeAgent, SetParameter
+from steerio.model.events import Answered, Asked
 from steerio.model.messages import TaskSettled
 from steerio.model.places import WorkerNeeds
 
@@ -42,6 +44,8 @@ class EntryKind(IntEnum):
     """A result that may be given to any equal call, and so is never removed."""
     RECALLED = 7
     """The digest of a call that was given such a result of this journal."""
+    STEERED = 8
+    """An order to the campaign, a question of it, or an answer."""
 
 
 class Parts(Struct, frozen=True, gc=False, array_like=True):
@@ -67,6 +71,7 @@ class Began(Struct, frozen=True, gc=False):
         random_seed: of workers and tasks.
         version: of steerio.
         workers: how many of each pool were asked for; ``needs``: the needs of each of them.
+        parameters: their values, by name.
     """
 
     format: int
@@ -77,6 +82,7 @@ class Began(Struct, frozen=True, gc=False):
     version: str
     workers: dict[str, int] = {}
     needs: dict[str, WorkerNeeds] = {}
+    parameters: dict[str, Plain] = {}
 
 
 class ResultEntry(Struct, frozen=True, gc=False, array_like=True):
@@ -117,6 +123,16 @@ class SnapshotEntry(Struct, frozen=True, gc=False, array_like=True):
     incarnations: int = 0
 
 
+Steered = SetParameter | PauseAgent | ResumeAgent | Asked | Answered
+"""The orders that change a campaign, and its questions and answers."""
+
+
+class SteeredEntry(Struct, frozen=True):
+    """Something that a person or program has ordered, or was asked, or has answered."""
+
+    what: Steered
+
+
 class EndedEntry(Struct, frozen=True, gc=False):
     """The campaign came to its end.
 
@@ -132,11 +148,12 @@ class EndedEntry(Struct, frozen=True, gc=False):
 _encoder = msgspec.msgpack.Encoder()
 _encode = _encoder.encode
 _decoders: dict[type, Any] = {
-    kind: msgspec.msgpack.Decoder(kind) for kind in (Began, ResultEntry, SnapshotEntry, EndedEntry)
+    kind: msgspec.msgpack.Decoder(kind)
+    for kind in (Began, ResultEntry, SnapshotEntry, SteeredEntry, EndedEntry)
 }
 
 
-def encode_entry(entry: Began | SnapshotEntry | EndedEntry) -> bytes:
+def encode_entry(entry: Began | SnapshotEntry | SteeredEntry | EndedEntry) -> bytes:
     """Return the body of an entry's frame."""
     return _encode(entry)
 

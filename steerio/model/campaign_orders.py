@@ -1,0 +1,180 @@
+"""Orders to a running campaign: frozen values, in an envelope that names their giver and reason.
+
+A client gives an order to its broker, which passes it to the campaign that takes orders there; the
+campaign carries it out between two steps of its agents, and its answer goes the same way back.
+"""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+from msgspec import Struct
+
+Plain = bool | int | float | str
+"""The values of parameters."""
+
+
+class SetParameter(Struct, frozen=True, gc=False, tag=True):
+    """Give a parameter another value; a text stands for the value of another type, too."""
+
+    name: str
+    value: Plain
+
+
+class Answer(Struct, frozen=True, gc=False, tag=True):
+    """Answer an open question, by its number; 0: the only one that is open."""
+
+    choice: str
+    question: int = 0
+
+
+class PauseAgent(Struct, frozen=True, gc=False, tag=True):
+    """Make no new call of a triggered method; its calls wait until it is resumed."""
+
+    agent: str
+
+
+class ResumeAgent(Struct, frozen=True, gc=False, tag=True):
+    """Make the calls of a paused method again."""
+
+    agent: str
+
+
+class Checkpoint(Struct, frozen=True, gc=False, tag=True):
+    """Take a snapshot as soon as that can be done, and say whether it was taken."""
+
+
+class StopCampaign(Struct, frozen=True, gc=False, tag=True):
+    """End the campaign in good order; with ``cancel`` running tasks are cancelled, too."""
+
+    cancel: bool = False
+
+
+class Look(Struct, frozen=True, gc=False, tag=True):
+    """Tell the parameters, the open questions and the agents; nothing changes."""
+
+
+Order = SetParameter | Answer | PauseAgent | ResumeAgent | Checkpoint | StopCampaign | Look
+"""The closed union of orders to a campaign."""
+
+
+class GivenOrder(Struct, frozen=True, gc=False):
+    """An order in its envelope.
+
+    Attributes:
+        order: the order.
+        by: the person or program that gives it.
+        reason: why, in words.
+        id: of its giver; a repeated one is the same order, and gets the same answer.
+        based_on: the number of the last event that its giver knew; ``None``: any.
+        dry_run: whether to say only which effect it would have.
+    """
+
+    order: Order
+    by: str
+    reason: str = ""
+    id: str = ""
+    based_on: int | None = None
+    dry_run: bool = False
+
+
+class ParameterView(Struct, frozen=True, gc=False):
+    """A parameter as it is now.
+
+    Attributes:
+        value: its value.
+        default: the value that it had if it was given no other.
+        kind: the name of its type.
+        allowed: the values that it may have, in words.
+        help: a text for those that set it.
+    """
+
+    value: Plain
+    default: Plain
+    kind: str
+    allowed: str
+    help: str = ""
+
+
+class QuestionView(Struct, frozen=True, gc=False):
+    """An open question.
+
+    Attributes:
+        number: by which it is answered.
+        text: the question.
+        options: the answers that may be given.
+        by: the agent that asks.
+        left_s: seconds after which the default is taken; ``None``: it waits.
+        default: that one.
+    """
+
+    number: int
+    text: str
+    options: tuple[str, ...]
+    by: str
+    left_s: float | None = None
+    default: str | None = None
+
+
+class AgentView(Struct, frozen=True, gc=False):
+    """An agent as it is now: its trigger, its calls, and whether it is paused."""
+
+    trigger: str
+    queued: int
+    under_way: int
+    paused: bool = False
+
+
+class CampaignView(Struct, frozen=True, gc=False):
+    """A campaign at a glance.
+
+    Attributes:
+        campaign: its name.
+        parameters: by name.
+        questions: those that are open.
+        agents: by the names of their methods.
+        stopping: why it ends, if it does.
+        at_event: the number of the last event that its answer may be based on.
+    """
+
+    campaign: str
+    parameters: dict[str, ParameterView]
+    questions: list[QuestionView]
+    agents: dict[str, AgentView]
+    stopping: str = ""
+    at_event: int = 0
+
+
+class OrderAnswer(Struct, frozen=True, gc=False):
+    """The answer to an order.
+
+    Attributes:
+        done: whether it was carried out (of a dry run: could be).
+        words: its effect, or why it was refused.
+        view: the answer to `Look`.
+    """
+
+    done: bool
+    words: str
+    view: CampaignView | None = None
+
+
+def order_in_words(order: Order) -> str:
+    """Return an order in a few words."""
+    match order:
+        case SetParameter(name, value):
+            return f"set {name} to {value!r}"
+        case Answer(choice, question):
+            return f"answer {f'question {question}' if question else 'the question'} {choice!r}"
+        case PauseAgent(agent):
+            return f"pause {agent}"
+        case ResumeAgent(agent):
+            return f"resume {agent}"
+        case Checkpoint():
+            return "take a snapshot"
+        case StopCampaign(cancel):
+            return "stop, and cancel running tasks" if cancel else "stop"
+        case Look():
+            return "look"
+        case _:
+            assert_never(order)

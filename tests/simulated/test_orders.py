@@ -1,0 +1,389 @@
+"""Orders to a campaign: from its own agents and from other sessions, on virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from steerio import (
+    Answer,
+    Answered,
+    Asked,
+    Board,
+    Campaign,
+    Checkpoint,
+    Limits,
+    Ordered,
+    OrderRefused,
+    ParameterChanged,
+    PauseAgent,
+    ResumeAgent,
+    SetParameter,
+    StopCampaign,
+    UsageError,
+    agent,
+    every,
+    on_idle,
+    on_success,
+    parameter,
+)
+from steerio.campaign.conductor import drive
+from steerio.errors import DeadlockError
+from steerio.testing import RestartBroker, simulate
+from tests.simulated.virtual import (
+    AS_ASKED,
+    cluster_of,
+    in_virtual_time,
+    of_kind,
+    simulation,
+)
+
+
+class Search(Campaign):
+    """Runs tasks of a second, one after another of two, and notes when it is called."""
+
+    rate = parameter(0.1, ge=0, le=1, help="Step of the search.")
+    mode = parameter("fast", choices=("fast", "slow"))
+    most = parameter(20, ge=1)
+    loud = parameter(False)
+
+    def __init__(self) -> None:
+        self.todo = Board(simulation, [1.0 + number / 1e6 for number in range(20)])
+        self.calls: list[float] = []
+
+    @on_success(simulation)
+    async def note(self, result: Any) -> None:
+        self.calls.append(self.rate)
+
+
+Act = Callable[[Any, Any], Awaitable[None]]
+
+
+async def beside(campaign: Campaign, act: Act, **options: Any) -> Any:
+    """Run a campaign on a cluster, and beside it another session that acts; return the record."""
+    async with (
+        cluster_of(2, **options) as cluster,
+        cluster.session("Search") as of_campaign,
+        cluster.session("ada") as session,
+    ):
+        running = asyncio.ensure_future(drive(campaign, of_campaign))
+        await asyncio.sleep(0.5)
+        await act(session, cluster)
+        await running
+    return cluster.record.events
+
+
+@in_virtual_time
+async def test_a_parameter_is_set_from_outside_and_told_of() -> None:
+    async def act(session: Any, _: Any) -> None:
+        await asyncio.sleep(5)
+        answer = await session.order(SetParameter("rate", "0.5"), reason="it is slow")
+        assert answer.words == "rate is 0.5 now, and was 0.1"
+
+    campaign = Search()
+    events = await beside(campaign, act)
+    assert set(campaign.calls) == {0.1, 0.5}
+    (changed,) = of_kind(events, ParameterChanged)
+    assert (changed.name, changed.old, changed.new) == ("rate", 0.1, 0.5)
+    assert (changed.by, changed.reason, changed.client) == ("ada", "it is slow", "Search")
+    (ordered,) = of_kind(events, Ordered)
+    assert (ordered.by, ordered.order, ordered.done) == ("ada", "set rate to '0.5'", True)
+    assert ordered.id == changed.order
+
+
+REFUSED = [
+    (SetParameter("rate", 2), "Search.rate cannot be 2: it is a number at least 0 and at most 1"),
+    (SetParameter("rate", "fast"), "Search.rate cannot be 'fast'"),
+    (SetParameter("rate", True), "Search.rate cannot be True"),
+    (SetParameter("rate", "nan"), "Search.rate cannot be 'nan'"),
+    (SetParameter("mode", "odd"), "one of 'fast', 'slow'"),
+    (SetParameter("most", 0), "a whole number at least 1"),
+    (SetParameter("most", 2.5), "Search.most cannot be 2.5"),
+    (SetParameter("loud", "perhaps"), "True or False"),
+    (SetParameter("size", 1), r"no parameter 'size' \(it has: rate, mode, most, loud\)"),
+    (Answer("yes"), r"say which question \(open are: none\)"),
+    (Answer("yes", 4), r"no question 4 is open \(open are: none\)"),
+    (PauseAgent("fit"), r"no agent 'fit' \(it has: Search.note\)"),
+    (Checkpoint(), "no journal"),
+]
+
+
+@in_virtual_time
+async def test_orders_that_cannot_be_are_refused_in_words_and_change_nothing() -> None:
+    async def act(session: Any, _: Any) -> None:
+        for order, words in REFUSED:
+            with pytest.raises(OrderRefused, match=words):
+                await session.order(order)
+            with pytest.raises(OrderRefused, match=words):
+                await session.order(order, dry_run=True)
+
+    campaign = Search()
+    events = await beside(campaign, act)
+    assert (campaign.rate, campaign.mode, campaign.most, campaign.loud) == (0.1, "fast", 20, False)
+    assert [each.done for each in of_kind(events, Ordered)] == [False] * 2 * len(REFUSED)
+    assert not of_kind(events, ParameterChanged)
+
+
+@in_virtual_time
+async def test_a_dry_run_says_what_would_happen_and_changes_nothing() -> None:
+    said: list[str] = []
+
+    async def act(session: Any, _: Any) -> None:
+        for order in (
+            SetParameter("rate", 0.5),
+            PauseAgent("note"),
+            StopCampaign(),
+            StopCampaign(True),
+        ):
+            said.append((await session.order(order, dry_run=True)).words)
+
+    campaign = Search()
+    events = await beside(campaign, act)
+    assert said == [
+        "would set rate from 0.1 to 0.5",
+        "Search.note would be paused, with 0 calls queued",
+        "would end",
+        "would end, and cancel running tasks",
+    ]
+    assert campaign.calls == [0.1] * 20
+    assert all(each.dry_run for each in of_kind(events, Ordered))
+
+
+@in_virtual_time
+async def test_a_repeated_order_is_one_order() -> None:
+    async def act(session: Any, _: Any) -> None:
+        first = await session.order(SetParameter("rate", 0.5), id="one")
+        await session.order(SetParameter("rate", 0.7))
+        again = await session.order(SetParameter("rate", 0.5), id="one")
+        assert again == first
+        both = await asyncio.gather(
+            *(session.order(SetParameter("rate", 0.2), id="two") for _ in range(2))
+        )
+        assert both[0] == both[1]
+        other = await session.order(SetParameter("rate", 0.3), id="two", by="another")
+        assert other.words == "rate is 0.3 now, and was 0.2"
+
+    campaign = Search()
+    events = await beside(campaign, act)
+    assert len(of_kind(events, ParameterChanged)) == 4
+    assert campaign.rate == 0.3
+
+
+@in_virtual_time
+async def test_an_order_is_refused_if_its_subject_has_changed_since_its_giver_looked() -> None:
+    async def act(session: Any, _: Any) -> None:
+        seen = (await session.look()).at_event
+        await session.order(SetParameter("rate", 0.5), based_on=seen)
+        with pytest.raises(OrderRefused, match=f"rate has changed since event {seen}, at event"):
+            await session.order(SetParameter("rate", 0.6), based_on=seen)
+        await session.order(SetParameter("most", 10), based_on=seen)
+        seen = (await session.look()).at_event
+        await session.order(SetParameter("rate", 0.6), based_on=seen)
+        await session.order(PauseAgent("note"), based_on=seen)
+        with pytest.raises(OrderRefused, match=r"agent Search.note has changed"):
+            await session.order(ResumeAgent("note"), based_on=seen)
+        await session.order(ResumeAgent("note"))
+
+    campaign = Search()
+    await beside(campaign, act)
+    assert (campaign.rate, campaign.most) == (0.6, 10)
+
+
+@in_virtual_time
+async def test_a_paused_agent_gets_no_new_call_and_its_calls_are_made_when_it_is_resumed() -> None:
+    campaign = Search()
+
+    async def act(session: Any, _: Any) -> None:
+        answer = await session.order(PauseAgent("Search.note"))
+        assert answer.words == "Search.note is paused, with 0 calls queued"
+        before = len(campaign.calls)
+        await asyncio.sleep(100)
+        assert len(campaign.calls) == before
+        view = await session.look()
+        assert (view.agents["note"].paused, view.agents["note"].queued) == (True, 20 - before)
+        assert (await session.order(PauseAgent("note"))).words == "Search.note is paused already"
+        await session.order(ResumeAgent("note"))
+        assert (await session.order(ResumeAgent("note"))).words.endswith("is not paused already")
+
+    await beside(campaign, act)
+    assert len(campaign.calls) == 20
+
+
+class Asking(Search):
+    """Asks two questions, one of them with a bound."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.said: list[str] = []
+
+    @agent
+    async def ask(self) -> None:
+        self.said.append(await self.approve("spend 500 node-hours?", default="no"))
+        bounded = await self.approve("which?", ("a", "b"), timeout_s=50, default="b")
+        self.said.append(bounded)
+        await asyncio.sleep(20)
+
+
+@in_virtual_time
+async def test_a_question_is_answered_once_and_the_default_is_taken_in_time() -> None:
+    campaign = Asking()
+
+    async def act(session: Any, _: Any) -> None:
+        (question,) = (await session.look()).questions
+        assert (question.number, question.by, question.options) == (1, "Asking.ask", ("yes", "no"))
+        with pytest.raises(OrderRefused, match="'perhaps' is no answer to question 1"):
+            await session.order(Answer("perhaps"))
+        assert "would answer" in (await session.order(Answer("yes"), dry_run=True)).words
+        with pytest.raises(OrderRefused, match="once"):
+            await session.order(PauseAgent("ask"))
+        await session.order(Answer("yes"), reason="we have them", by="bob")
+        with pytest.raises(OrderRefused, match="question 1 was answered 'yes' already, by bob"):
+            await session.order(Answer("no", 1))
+        await asyncio.sleep(10)
+        (question,) = (await session.look()).questions
+        assert (question.number, question.default) == (2, "b")
+        assert question.left_s == pytest.approx(40, abs=1)
+        await asyncio.sleep(45)
+        with pytest.raises(OrderRefused, match="question 2 was answered 'b' already, as"):
+            await session.order(Answer("a", 2))
+
+    events = await beside(campaign, act)
+    assert campaign.said == ["yes", "b"]
+    assert [each.text for each in of_kind(events, Asked)] == ["spend 500 node-hours?", "which?"]
+    answered = [(each.question, each.choice, each.by) for each in of_kind(events, Answered)]
+    assert answered == [(1, "yes", "bob"), (2, "b", "")]
+
+
+@in_virtual_time
+async def test_a_stop_ends_a_wait_for_an_answer_and_makes_the_calls_of_paused_agents() -> None:
+    campaign = Asking()
+
+    async def act(session: Any, _: Any) -> None:
+        await session.order(PauseAgent("note"))
+        await asyncio.sleep(5)
+        answer = await session.order(StopCampaign(), reason="enough")
+        assert answer.words == "it ends"
+
+    await beside(campaign, act)
+    assert campaign.said == []
+    assert 0 < len(campaign.calls) < 20
+
+
+def test_a_question_that_no_one_answers_is_a_deadlock_in_a_simulation() -> None:
+    with pytest.raises(DeadlockError):
+        simulate(Asking(), model=AS_ASKED, workers={"simulate": 2})
+
+
+class Steering(Search):
+    """Gives itself orders, as a test of a user may, and answers its own question."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.said = ""
+
+    @agent
+    async def person(self) -> None:
+        await asyncio.sleep(3)
+        await self.session.order(SetParameter("rate", 0.5), by="person")
+        await self.session.order(Answer("no"), by="person")
+        await asyncio.sleep(3)
+        self.rate = 0.9  # by itself
+
+    async def setup(self) -> None:
+        with pytest.raises(UsageError, match="options"):
+            await self.approve("?", "yes")
+        with pytest.raises(UsageError, match="no two the same"):
+            await self.approve("?", ())
+        with pytest.raises(UsageError, match="default"):
+            await self.approve("?", timeout_s=1.0)
+        with pytest.raises(UsageError, match="none of the options"):
+            await self.approve("?", default="perhaps")
+        with pytest.raises(UsageError, match="asks a question"):
+            await self.approve("")
+
+    @agent
+    async def ask(self) -> None:
+        self.said = await self.approve("go on?")
+
+
+def test_a_simulated_campaign_takes_orders_of_its_own_agents() -> None:
+    run = simulate(Steering(), model=AS_ASKED, workers={"simulate": 2})
+    assert run.campaign.said == "no"
+    assert set(run.campaign.calls) == {0.1, 0.5, 0.9}
+    changed = [(each.new, each.by) for each in of_kind(run.events, ParameterChanged)]
+    assert changed == [(0.5, "person"), (0.9, "Steering.person")]
+
+
+def test_the_same_seed_has_the_same_orders_but_for_their_ids() -> None:
+    runs = [simulate(Steering(), model=AS_ASKED, workers={"simulate": 2}) for _ in range(2)]
+    orders = [[(e.number, e.at, e.outcome) for e in of_kind(r.events, Ordered)] for r in runs]
+    assert orders[0] == orders[1]
+
+
+class Paced(Campaign):
+    """Has agents of every trigger, and pauses two of them."""
+
+    def __init__(self) -> None:
+        self.beats = self.offered = 0
+
+    @every(1.0)
+    async def beat(self) -> None:
+        self.beats += 1
+
+    @on_idle("simulate")
+    async def offer(self, free: int) -> None:
+        if self.offered < 5:
+            self.offered += 1
+            self.submit(simulation, 1.0)
+
+    @agent
+    async def person(self) -> None:
+        await self.session.order(PauseAgent("beat"))
+        await self.session.order(PauseAgent("offer"))
+        await asyncio.sleep(50)
+        assert (self.beats, self.offered) <= (1, 1)
+        await self.session.order(ResumeAgent("offer"))
+        await asyncio.sleep(50)
+        assert self.offered == 5
+        self.stop()
+
+
+def test_agents_of_time_and_of_idle_workers_are_paused_too() -> None:
+    run = simulate(Paced(), model=AS_ASKED, workers={"simulate": 1})
+    assert run.campaign.offered == 5
+    assert run.duration_s == pytest.approx(100, abs=2)
+
+
+@in_virtual_time
+async def test_orders_are_refused_before_and_after_there_is_a_campaign() -> None:
+    async with cluster_of(1) as cluster, cluster.session("ada") as session:
+        for _ in range(2):
+            with pytest.raises(OrderRefused, match="no campaign takes orders here"):
+                await session.order(SetParameter("rate", 0.5))
+            with pytest.raises(OrderRefused, match="no campaign named Fit takes orders here"):
+                await session.look("Fit")
+            async with cluster.session("Search") as of_campaign:
+                await drive(Search(), of_campaign, Limits())
+        with pytest.raises(UsageError, match="an order is one of SetParameter"):
+            await session.order("stop")  # type: ignore[arg-type]
+        with pytest.raises(UsageError, match="based_on is the number of an event"):
+            await session.order(StopCampaign(), based_on=True)
+
+
+@in_virtual_time
+async def test_a_campaign_takes_orders_of_the_next_broker_too() -> None:
+    campaign = Search()
+    async with (
+        cluster_of(1, faults=[RestartBroker(5, for_s=10)]) as cluster,
+        cluster.session("Search", host="laptop") as of_campaign,
+        cluster.session("ada", host="desk") as session,
+    ):
+        running = asyncio.ensure_future(drive(campaign, of_campaign))
+        await asyncio.sleep(20)
+        await session.order(SetParameter("rate", 0.5))
+        assert (await session.look()).parameters["rate"].value == 0.5
+        await running
+    assert campaign.rate == 0.5
