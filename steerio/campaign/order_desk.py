@@ -18,11 +18,11 @@ from typing import Any, Protocol, assert_never
 
 from msgspec import Struct
 
+from steerio.campaign.asked_questions import KnownQuestion, Questions
 from steerio.campaign.calls import Calls
 from steerio.campaign.campaign import Campaign
 from steerio.campaign.dealing import Dealing
 from steerio.campaign.lasting_agents import LastingAgents
-from steerio.campaign.asked_questions import KnownQuestion, Questions
 from steerio.campaign.steered_values import give_values, parameters_of, values_of
 from steerio.client.campaign_line import Answers
 from steerio.edge.record.entries import Steered

@@ -215,7 +215,7 @@ class Client(ClientTasks):
         | ms.NodeNews
         | ms.LedgerTasks
         | ms.PauseNews
-        | ms.TaskReason,
+        | ms.TaskReason
         | ms.OrderNews,
     ) -> None:
         match message:
@@ -223,9 +223,7 @@ class Client(ClientTasks):
                 self.requests.moved(message)
             case ms.VersionNews():
                 self.objects.heard(message)
-            case (
-                ms.Status() | ms.NodeNews() | ms.PauseNews() | ms.TaskReason() | ms.OrderNews()
-            ):
+            case ms.Status() | ms.NodeNews() | ms.PauseNews() | ms.TaskReason() | ms.OrderNews():
                 self.requests.answered(message)
             case ms.LedgerTasks():
                 self.requests.ledger_told(message)

@@ -143,9 +143,7 @@ FromClient = (
 )
 """Everything that a client says once it has joined."""
 
-FromObserver = (
-    Subscribe | Unsubscribe | WatchPools | AskStatus | AskWhy | AskLook | Beat | Leave
-)
+FromObserver = Subscribe | Unsubscribe | WatchPools | AskStatus | AskWhy | AskLook | Beat | Leave
 """All of it that an observer may say."""
 
 FromNode = WorkerSaid | WorkerExited | NotBegun | Account | Beat | Leave
