@@ -260,6 +260,7 @@ class Conductor:
         """End within the bounds of the campaign's limits; ``drain``: running tasks may end."""
         if self._finishing:
             self.stopping = self.stopping or reason
+            self.desk.stops(reason)
         else:
             self.stop(cancel=False, reason=reason)
         self.ending.begin(reason, drain=drain)
@@ -278,8 +279,10 @@ class Conductor:
         Awaiting a cancelled task raises such an error, and a task group then cancels its other
         tasks.
         """
+        if isinstance(error, NotAnswered):
+            return bool(self.stopping)
         ends = self._stopped_finish if self._finishing else bool(self.stopping)
-        return ends and isinstance(error, (TaskCancelled, NotAnswered, asyncio.CancelledError))
+        return ends and isinstance(error, (TaskCancelled, asyncio.CancelledError))
 
     def _name_deaf(self) -> None:
         """Name agents that do not let themselves be cancelled: they may not go on for ever."""

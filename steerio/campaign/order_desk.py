@@ -243,6 +243,8 @@ class OrderDesk:
         queued = sum(each.pending for each in calls)
         if (calls[0].paused is not None) == pauses:
             done(f"{name} is {'paused' if pauses else 'not paused'} already")
+        elif pauses and self._run.stopping:
+            raise UsageError(f"{name} is not paused, as the campaign ends: {self._run.stopping}")
         elif given.dry_run:
             done(f"{name} would be {word}, with {queued} calls queued")
         else:
@@ -256,7 +258,10 @@ class OrderDesk:
 
     def _hold(self, calls: list[Calls], *, pauses: bool) -> None:
         for each in calls:
-            each.pause() if pauses else each.resume()
+            if not pauses:
+                each.resume()
+            elif not self._run.stopping:  # else its calls would keep the campaign from its end
+                each.pause()
 
     def _calls_of(self, agent: str) -> list[Calls]:
         """Return the calls of a triggered method.

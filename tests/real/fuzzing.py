@@ -57,7 +57,8 @@ class Role(NamedTuple):
 
 
 def _kinds(union: Any) -> tuple[type, ...]:
-    return tuple(kind for kind in get_args(union) if kind is not ms.StopBroker)
+    """Return the messages, but for the deeds by which a client may keep others from going on."""
+    return tuple(kind for kind in get_args(union) if kind not in (ms.StopBroker, ms.AskPause))
 
 
 EVERYTHING = _kinds(ms.ToBroker)

@@ -13,6 +13,7 @@ import pytest
 
 import steerio
 from steerio import Cancelled, Failed, Lost, Session, Succeeded, TaskProgress, UsageError
+from steerio.core.eventlog import KEPT_EVENTS
 from steerio.edge.wire.unix import StreamRouter
 from steerio.launch.broker_setup import BrokerSetup
 from steerio.launch.hosting import Hosting
@@ -100,11 +101,11 @@ async def much_in_one_turn(session: Session) -> None:
                 break
     async with session.events(since=0) as events:
         first = await anext(events)
-        assert first.count > 100_000, "it missed those that are kept no more"
+        assert first.count > KEPT_EVENTS, "it missed those that are kept no more"
         last = first
-        for _ in range(100_000):
+        for _ in range(KEPT_EVENTS):
             last = await anext(events)
-        assert last.number == first.count + 100_000
+        assert last.number == first.count + KEPT_EVENTS
 
 
 async def long_values(session: Session) -> None:

@@ -272,6 +272,41 @@ async def test_a_stop_ends_a_wait_for_an_answer_and_makes_the_calls_of_paused_ag
     assert 0 < len(campaign.calls) < 20
 
 
+class Finishing(Search):
+    """Asks as it ends, and has a call that lasts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.said: list[str] = []
+
+    @on_success(simulation)
+    async def last(self, result: Any) -> None:
+        if len(self.calls) == 4:
+            self.stop()
+            with pytest.raises(OrderRefused, match="is not paused, as the campaign ends: an agent"):
+                await self.session.order(PauseAgent("note"))
+            assert (await self.session.order(StopCampaign())).words.startswith("it ends already")
+
+    async def finish(self) -> None:
+        self.said.append(await self.approve("keep the files?"))
+        await self.approve("and the others?")
+
+
+@in_virtual_time
+async def test_a_campaign_may_ask_as_it_finishes_and_is_not_paused_then() -> None:
+    campaign = Finishing()
+
+    async def act(session: Any, cluster: Any) -> None:
+        await asyncio.sleep(10)
+        await session.order(Answer("yes"))
+        await asyncio.sleep(1)
+        assert campaign._conductor is not None
+        campaign._conductor.must_end("interrupted")  # type: ignore[attr-defined]
+
+    await beside(campaign, act)
+    assert campaign.said == ["yes"]
+
+
 def test_a_question_that_no_one_answers_is_a_deadlock_in_a_simulation() -> None:
     with pytest.raises(DeadlockError):
         simulate(Asking(), model=AS_ASKED, workers={"simulate": 2})
