@@ -157,6 +157,33 @@ class Driver:
         self._step()
 
 
+class QuickSwitches:
+    """The interpreter's interval between threads, short while any stand-in of the process steps."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._count = 0
+        self._usual = 0.0
+
+    def begin(self) -> None:
+        """Make it short, if it is not."""
+        with self._lock:
+            if not self._count:
+                self._usual = sys.getswitchinterval()
+                sys.setswitchinterval(min(self._usual, SWITCH_S))
+            self._count += 1
+
+    def end(self) -> None:
+        """Make it what it was, if no other stand-in steps."""
+        with self._lock:
+            self._count -= 1
+            if not self._count:
+                sys.setswitchinterval(self._usual)
+
+
+_quick_switches = QuickSwitches()
+
+
 class StandIn(threading.Thread):
     """Takes a broker's steps while its loop stands still."""
 
@@ -199,8 +226,7 @@ class StandIn(threading.Thread):
 
     def _stand_in(self) -> None:
         pulse = self._pulse
-        usual = sys.getswitchinterval()
-        sys.setswitchinterval(min(usual, SWITCH_S))
+        _quick_switches.begin()
         poller = select.poll()
         for router in self._broker.routers:
             descriptor = router.fileno()
@@ -221,7 +247,7 @@ class StandIn(threading.Thread):
                     warned = True
                     self._warn(time.monotonic() - pulse)
         finally:
-            sys.setswitchinterval(usual)
+            _quick_switches.end()
             with contextlib.suppress(RuntimeError):  # the loop may have been closed
                 self._loop.call_soon_threadsafe(self._resume)
 
