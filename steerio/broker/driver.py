@@ -174,7 +174,7 @@ class QuickSwitches:
             self._count += 1
 
     def end(self) -> None:
-        """Make it what it was, if no other stand-in steps."""
+        """Set it back, if no other stand-in steps."""
         with self._lock:
             self._count -= 1
             if not self._count:

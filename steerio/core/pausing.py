@@ -28,7 +28,7 @@ def pause(cluster: Cluster, client: int, request: int, name: str, why: str, now:
         client: the peer that asks.
         request: its own number for that.
         name: of the pool.
-        why: who asks and why, in words.
+        why: by whose order, and the reason.
         now: the time, in seconds on the broker's clock.
     """
     pool = cluster.roster.pools.get(name)

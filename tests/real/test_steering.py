@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import getpass
 from pathlib import Path
+from typing import Any
 
 import steerio
 from steerio import PoolPaused, PoolResumed, TaskProgress
@@ -39,7 +40,8 @@ async def test_a_person_pauses_a_pool_and_has_it_go_on(tmp_path: Path) -> None:
             paused = await anext(events)
             assert isinstance(paused, PoolPaused)
             assert paused.reason == "by ada: to look"
-            assert status_of(tmp_path)["pools"]["default"]["paused"] == "by ada: to look"
+            pools: Any = status_of(tmp_path)["pools"]
+            assert pools["default"]["paused"] == "by ada: to look"
             (tmp_path / "go").touch()
             await asyncio.gather(*tasks[:workers])
             await session.pools.look()

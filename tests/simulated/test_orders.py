@@ -55,7 +55,7 @@ class Search(Campaign):
         self.calls: list[float] = []
 
     @on_success(simulation)
-    async def note(self, result: Any) -> None:
+    async def take_in(self, result: Any) -> None:
         self.calls.append(self.rate)
 
 
@@ -106,7 +106,7 @@ REFUSED = [
     (SetParameter("size", 1), r"no parameter 'size' \(it has: rate, mode, most, loud\)"),
     (Answer("yes"), r"say which question \(open are: none\)"),
     (Answer("yes", 4), r"no question 4 is open \(open are: none\)"),
-    (PauseAgent("fit"), r"no agent 'fit' \(it has: Search.note\)"),
+    (PauseAgent("fit"), r"no agent 'fit' \(it has: Search.take_in\)"),
     (Checkpoint(), "no journal"),
 ]
 
@@ -134,7 +134,7 @@ async def test_a_dry_run_says_what_would_happen_and_changes_nothing() -> None:
     async def act(session: Any, _: Any) -> None:
         for order in (
             SetParameter("rate", 0.5),
-            PauseAgent("note"),
+            PauseAgent("take_in"),
             StopCampaign(),
             StopCampaign(True),
         ):
@@ -144,7 +144,7 @@ async def test_a_dry_run_says_what_would_happen_and_changes_nothing() -> None:
     events = await beside(campaign, act)
     assert said == [
         "would set rate from 0.1 to 0.5",
-        "Search.note would be paused, with 0 calls queued",
+        "Search.take_in would be paused, with 0 calls queued",
         "would end",
         "would end, and cancel running tasks",
     ]
@@ -182,10 +182,10 @@ async def test_an_order_is_refused_if_its_subject_has_changed_since_its_giver_lo
         await session.order(SetParameter("most", 10), based_on=seen)
         seen = (await session.look()).at_event
         await session.order(SetParameter("rate", 0.6), based_on=seen)
-        await session.order(PauseAgent("note"), based_on=seen)
-        with pytest.raises(OrderRefused, match=r"agent Search.note has changed"):
-            await session.order(ResumeAgent("note"), based_on=seen)
-        await session.order(ResumeAgent("note"))
+        await session.order(PauseAgent("take_in"), based_on=seen)
+        with pytest.raises(OrderRefused, match=r"agent Search.take_in has changed"):
+            await session.order(ResumeAgent("take_in"), based_on=seen)
+        await session.order(ResumeAgent("take_in"))
 
     campaign = Search()
     await beside(campaign, act)
@@ -197,16 +197,16 @@ async def test_a_paused_agent_gets_no_new_call_and_its_calls_are_made_when_it_is
     campaign = Search()
 
     async def act(session: Any, _: Any) -> None:
-        answer = await session.order(PauseAgent("Search.note"))
-        assert answer.words == "Search.note is paused, with 0 calls queued"
+        answer = await session.order(PauseAgent("Search.take_in"))
+        assert answer.words == "Search.take_in is paused, with 0 calls queued"
         before = len(campaign.calls)
         await asyncio.sleep(100)
         assert len(campaign.calls) == before
         view = await session.look()
-        assert (view.agents["note"].paused, view.agents["note"].queued) == (True, 20 - before)
-        assert (await session.order(PauseAgent("note"))).words == "Search.note is paused already"
-        await session.order(ResumeAgent("note"))
-        assert (await session.order(ResumeAgent("note"))).words.endswith("is not paused already")
+        assert (view.agents["take_in"].paused, view.agents["take_in"].queued) == (True, 20 - before)
+        assert (await session.order(PauseAgent("take_in"))).words == "Search.take_in is paused already"
+        await session.order(ResumeAgent("take_in"))
+        assert (await session.order(ResumeAgent("take_in"))).words.endswith("is not paused already")
 
     await beside(campaign, act)
     assert len(campaign.calls) == 20
@@ -262,7 +262,7 @@ async def test_a_stop_ends_a_wait_for_an_answer_and_makes_the_calls_of_paused_ag
     campaign = Asking()
 
     async def act(session: Any, _: Any) -> None:
-        await session.order(PauseAgent("note"))
+        await session.order(PauseAgent("take_in"))
         await asyncio.sleep(5)
         answer = await session.order(StopCampaign(), reason="enough")
         assert answer.words == "it ends"
@@ -284,7 +284,7 @@ class Finishing(Search):
         if len(self.calls) == 4:
             self.stop()
             with pytest.raises(OrderRefused, match="is not paused, as the campaign ends: an agent"):
-                await self.session.order(PauseAgent("note"))
+                await self.session.order(PauseAgent("take_in"))
             assert (await self.session.order(StopCampaign())).words.startswith("it ends already")
 
     async def finish(self) -> None:

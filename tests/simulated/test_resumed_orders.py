@@ -42,7 +42,7 @@ class Steered(Campaign):
         self.held = 0
 
     @on_success(measure)
-    async def note(self, result: Any) -> None:
+    async def take_in(self, result: Any) -> None:
         self.rates.append(self.rate)
         if self.acts and len(self.rates) == 5:
             await self.session.order(SetParameter("rate", 0.5))
