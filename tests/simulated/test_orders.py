@@ -204,7 +204,8 @@ async def test_a_paused_agent_gets_no_new_call_and_its_calls_are_made_when_it_is
         assert len(campaign.calls) == before
         view = await session.look()
         assert (view.agents["take_in"].paused, view.agents["take_in"].queued) == (True, 20 - before)
-        assert (await session.order(PauseAgent("take_in"))).words == "Search.take_in is paused already"
+        again = await session.order(PauseAgent("take_in"))
+        assert again.words == "Search.take_in is paused already"
         await session.order(ResumeAgent("take_in"))
         assert (await session.order(ResumeAgent("take_in"))).words.endswith("is not paused already")
 
