@@ -26,7 +26,7 @@ FORGOTTEN_IN_MESSAGE = 1_000
 FORGOTTEN_AGAIN = 100_000
 """Most tasks that another broker is told again to forget, of which the last may not have heard."""
 
-
+Answer = ms.Status | ms.TaskReason | ms.NodeNews | ms.LedgerTasks | ms.PauseNews | ms.OrderNews
 Question = (
     ms.AskStatus
     | ms.AskWhy
@@ -39,6 +39,18 @@ Question = (
     | ms.AskLook
 )
 """The requests that have one answer."""
+ANSWERS: dict[type[Question], type[Answer]] = {
+    ms.AskStatus: ms.Status,
+    ms.AskWhy: ms.TaskReason,
+    ms.AskDrain: ms.NodeNews,
+    ms.AskUndrain: ms.NodeNews,
+    ms.AskPause: ms.PauseNews,
+    ms.AskResume: ms.PauseNews,
+    ms.AskLedger: ms.LedgerTasks,
+    ms.GiveOrder: ms.OrderNews,
+    ms.AskLook: ms.OrderNews,
+}
+"""The kind of each one's answer."""
 
 
 class _AskedMove(Struct):
@@ -61,7 +73,7 @@ class ClientRequests:
         self._line = line
         self._loop = loop
         self._requests = 0
-        self._answers: dict[int, tuple[asyncio.Future[Any], ms.ToBroker]] = {}
+        self._answers: dict[int, tuple[asyncio.Future[Any], Question]] = {}
         """The waits for an answer, each with its question."""
         self._take_tasks: Callable[[list[ms.LedgerTask]], None] | None = None
         """Takes in the tasks of the ledger, part by part, while that is asked for."""
@@ -273,17 +285,11 @@ class ClientRequests:
             self._take_tasks(message.tasks)
             self.answered(message)
 
-    def answered(
-        self,
-        answer: ms.Status
-        | ms.TaskReason
-        | ms.NodeNews
-        | ms.LedgerTasks
-        | ms.PauseNews
-        | ms.OrderNews,
-    ) -> None:
-        """Take in an answer of the broker."""
-        waiter, _ = self._answers.get(answer.request, (None, None))
+    def answered(self, answer: Answer) -> None:
+        """Take in an answer of the broker, unless it is to something that was not asked."""
+        waiter, question = self._answers.get(answer.request, (None, None))
+        if question is None or ANSWERS[type(question)] is not type(answer):
+            return
         if waiter is not None and not waiter.done():
             waiter.set_result(answer)
 

@@ -65,6 +65,12 @@ def resume(cluster: Cluster, name: str, why: str, now: float) -> str:
     return ""
 
 
+def client_left(cluster: Cluster, client: int) -> None:
+    """Forget that a client waits for pauses to take effect; the pools stay paused."""
+    for pool in cluster.roster.pools.values():
+        pool.pausing = [asked for asked in pool.pausing if asked[0] != client]
+
+
 def look(cluster: Cluster, about: int, now: float) -> None:
     """Look at the pools whose pause has not taken effect yet."""
     del about

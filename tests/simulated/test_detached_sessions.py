@@ -43,6 +43,7 @@ from tests.simulated.virtual import (
     counting,
     in_virtual_time,
     simulation,
+    training,
 )
 
 AWAY_S = 60.0
@@ -233,6 +234,41 @@ async def test_a_session_comes_back_to_its_tasks_though_its_old_link_is_thought_
         cluster.reset("laptop")
         assert await task == 20.0
         assert now() == pytest.approx(20.0, abs=2)
+
+
+@in_virtual_time
+async def test_a_lease_that_is_still_given_back_for_one_session_is_not_that_of_the_next() -> None:
+    async with cluster_of(1, 1) as cluster:
+        async with cluster.session("nb", host="laptop", detach=True) as first:
+            async with first.pools.lend("simulate", to="learn", workers=1):
+                first.map(training, [20, 30])
+                await asyncio.sleep(1)
+        await asyncio.sleep(1)
+        async with cluster.session("nb", host="desk", detach=True) as second:
+            async with second.pools.lend("learn", to="simulate", workers=1) as lease:
+                await asyncio.sleep(100)
+                assert len(lease.workers) == 1
+        await asyncio.sleep(1)
+        assert cluster.broker.core.moves == {}
+
+
+@in_virtual_time
+async def test_a_session_that_comes_back_has_its_leases_again() -> None:
+    async with (
+        cluster_of(1, 1) as cluster,
+        cluster.session("nb", host="laptop", detach=True) as session,
+    ):
+        async with session.pools.lend("simulate", to="learn", workers=1) as lease:
+            tasks = session.map(training, [20, 30])
+            await asyncio.sleep(1)
+            (peer,) = cluster.broker.core.clients
+            cluster.broker.core.unreadable(peer, "a message of it was spoilt", now())
+            assert [await task for task in tasks] == [20, 30]
+            await asyncio.sleep(10)
+            assert len(lease.workers) == 1
+            assert session.pools["learn"].workers == 2
+        await asyncio.sleep(1)
+        assert session.pools["learn"].workers == 1
 
 
 @in_virtual_time
