@@ -10,7 +10,7 @@ from collections import Counter, deque
 from collections.abc import Callable
 from typing import Any, assert_never
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from steerio.client.line import Line
 from steerio.client.sinks import MoveSink
@@ -263,7 +263,7 @@ class ClientRequests:
             raise BrokerLost(self._line.lost)
         answer: asyncio.Future[Any] = self._loop.create_future()
         self._line.send(message)
-        self._answers[message.request] = answer, message
+        self._answers[message.request] = answer, message if self._line.away else _again(message)
         try:
             return await answer
         finally:
@@ -321,8 +321,9 @@ class ClientRequests:
         Args:
             afresh: whether it is another one, at which all workers are at home.
         """
-        for _, question in self._answers.values():
+        for number, (answer, question) in list(self._answers.items()):
             self._line.send(question)
+            self._answers[number] = answer, _again(question)
         self._say_forgotten(list(self._forgotten))
         for (source, target), count in list(self._moved.items()) if afresh else ():
             moved = count - self._moved[target, source]
@@ -349,3 +350,8 @@ class ClientRequests:
         for answer, _ in self._answers.values():
             if not answer.done():
                 answer.set_exception(BrokerLost(reason))
+
+
+def _again(question: Question) -> Question:
+    """Return a question that was asked, to be asked again."""
+    return structs.replace(question, again=True) if isinstance(question, ms.AskPause) else question

@@ -328,9 +328,11 @@ class Core(ShownState):
         """Let a node take tasks again; returns why that cannot be, or nothing."""
         return draining.undo(self.cluster, node, now)
 
-    def pause(self, client: int, request: int, pool: str, why: str, now: float) -> str:
+    def pause(
+        self, client: int, request: int, pool: str, why: str, now: float, *, again: bool = False
+    ) -> str:
         """Hand out no queued task of a pool; returns why that cannot be, or nothing."""
-        refusal = pausing.pause(self.cluster, client, request, pool, why, now)
+        refusal = pausing.pause(self.cluster, client, request, pool, why, now, again=again)
         assign(self.cluster, now)
         return refusal
 
