@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from typing import Any
 
 import pytest
@@ -115,6 +116,27 @@ async def test_a_pause_outlives_its_broker() -> None:
         assert not task.done
         await far.pools.resume("simulate")
         assert await task == 1.0
+
+
+@in_virtual_time
+async def test_a_pause_that_could_not_be_kept_is_kept_later_and_told_of_once(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "no space left")
+
+    async with (
+        cluster_of(1, faults=[RestartBroker(50, for_s=10)]) as cluster,
+        cluster.session("far", host="laptop") as far,
+    ):
+        with monkeypatch.context() as patched:
+            patched.setattr(type(cluster._succession), "keep", full)
+            await far.pools.pause("simulate")
+            await asyncio.sleep(20)
+        told = [line for line in caplog.messages if "pauses cannot be kept" in line]
+        assert len(told) == 1
+        await asyncio.sleep(100)
+        assert cluster.broker.core.paused == {"simulate": "by far"}
 
 
 @in_virtual_time
