@@ -375,6 +375,8 @@ class Broker:
         """
         self._next_ping = now + self.settings.beat_s
         self._share_pools(now)
+        for number in self._ledgers.remove_empty(self._peers.by_number):
+            self.core.client_forgotten(number)
         shared = self.core.events_taken
         for watcher in self._peers.following.values():
             for subscription in watcher.subscriptions.values():

@@ -157,7 +157,7 @@ class Peers:
     """All peers of a broker, by address and by number.
 
     A number is never used twice, so code that kept that of a peer that is gone reaches none. Only
-    detached clients of one name share theirs, one after the other: the core forgets what it has
+    detached clients of one name share theirs, one after the other: the core forgets all it has
     for one of them when it leaves.
     """
 

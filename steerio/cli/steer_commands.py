@@ -9,7 +9,9 @@ import click
 
 @click.group()
 @click.argument("run_dir", metavar="RUN_DIR")
-@click.option("--by", default="", metavar="NAME", help="Who orders it, for events [USER@HOST].")
+@click.option(
+    "--by", default="", metavar="NAME", help="The giver of the order, for events [USER@HOST]."
+)
 @click.pass_context
 def steer(context: click.Context, run_dir: str, by: str) -> None:
     """Steer a running campaign or broker: its pools, parameters, questions and agents."""

@@ -175,6 +175,14 @@ class Core(ShownState):
         """A client is not detached any more: its tasks end when it leaves."""
         self.cluster.clients[peer].detached = False
 
+    def client_forgotten(self, peer: int) -> None:
+        """A detached client that is away, and has no task left, will not come back."""
+        membership.client_forgotten(self.cluster, peer)
+
+    def client_away(self, peer: int, now: float) -> None:
+        """A detached client is away that was taken up from an earlier broker."""
+        membership.client_away(self.cluster, peer, now)
+
     def heard(
         self, peer: int, now: float, offset_s: float | None = None, link_s: float = 0.0
     ) -> None:

@@ -84,6 +84,24 @@ def client_left(cluster: Cluster, peer: int, reason: str, now: float) -> None:
     client = cluster.clients.get(peer)
     if client is None or client.away:
         return
+    _part(cluster, client, reason, now)
+    cluster.emit(ClientLost, now, client.name, reason)
+
+
+def client_away(cluster: Cluster, peer: int, now: float) -> None:
+    """A detached client of an earlier broker is away from the start; see `Core.client_away`."""
+    _part(cluster, cluster.clients[peer], "", now)
+
+
+def client_forgotten(cluster: Cluster, peer: int) -> None:
+    """A detached client that is away will not come back; see `Core.client_forgotten`."""
+    client = cluster.clients.get(peer)
+    if client is not None and client.away:
+        del cluster.clients[peer]
+
+
+def _part(cluster: Cluster, client: ClientRecord, reason: str, now: float) -> None:
+    peer = client.peer
     client.away = client.detached
     if not client.detached:
         del cluster.clients[peer]
@@ -102,7 +120,6 @@ def client_left(cluster: Cluster, peer: int, reason: str, now: float) -> None:
     cluster.effects += cluster.types.forget(client.types, list(client.types))
     if client.maker:
         sweep_later(cluster, [client.maker], now)
-    cluster.emit(ClientLost, now, client.name, reason)
 
 
 # -- nodes --------------------------------------------------------------------------------------

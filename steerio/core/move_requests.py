@@ -109,7 +109,7 @@ def end(
 def client_left(cluster: Cluster, client: int, now: float) -> None:
     """Undo and take back whatever a client has not seen to the end.
 
-    Workers that have yet to go home belong to nobody's request from then on: one of a detached name
+    Workers that have yet to go home belong to no request from then on: one of a detached name
     may come back under the same number, and count its requests anew.
     """
     for request in list(cluster.moves_of.get(client, ())):

@@ -37,7 +37,7 @@ def pause(
         client: the peer that asks.
         request: its own number for that.
         name: of the pool.
-        why: who asks and why, in words.
+        why: by whose order and why, in words.
         now: the time, in seconds on the broker's clock.
         again: whether it has asked before, and so the pool is not paused anew.
     """

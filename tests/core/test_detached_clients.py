@@ -152,6 +152,29 @@ def test_one_that_is_not_needed_any_more_leaves_as_others_do() -> None:
     assert record.state == State.STOPPING
 
 
+def test_one_that_will_not_come_back_is_forgotten_unless_it_is_there() -> None:
+    scene = Detached()
+    scene.core.client_forgotten(PEER)
+    assert PEER in scene.core.clients
+    scene.leaves()
+    for _ in range(2):
+        scene.core.client_forgotten(PEER)
+        scene.settle_down()
+        assert PEER not in scene.core.clients
+
+
+def test_one_of_an_earlier_broker_is_not_told_as_lost() -> None:
+    scene = Detached()
+    record = scene.submit(client=PEER)
+    scene.core.client_away(PEER, scene.now)
+    scene.settle_down()
+    assert scene.events(ClientLost) == []
+    assert scene.core.clients[PEER].away
+    scene.joins()
+    scene.report(record)
+    assert not scene.core.clients[PEER].away
+
+
 def test_its_objects_are_swept_after_it_unless_it_is_back() -> None:
     scene = Detached()
     wait_s = 2 * scene.settings.lease_s + ENDING_S

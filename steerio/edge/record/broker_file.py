@@ -58,7 +58,7 @@ class _LeftToNext(Struct, frozen=True):
     ended: bool = False
 
 
-class _Kept(Struct, frozen=True):
+class _VersionsAndPauses(Struct, frozen=True):
     versions: dict[str, Version] = {}
     paused: dict[str, str] = {}
 
@@ -116,7 +116,7 @@ class BrokerFile:
             OSError: the file cannot be written.
         """
         self.versions, self.paused = newest, dict(paused)
-        write_own(self._kept_path, to_json(_Kept(dict(newest), self.paused)))
+        write_own(self._kept_path, to_json(_VersionsAndPauses(dict(newest), self.paused)))
 
     def close(self) -> None:
         """Note that the broker ends in good order: nothing is left for another."""
@@ -145,16 +145,16 @@ def _read(path: Path) -> _LeftToNext | None:
         ) from error
 
 
-def _read_kept(path: Path) -> _Kept:
+def _read_kept(path: Path) -> _VersionsAndPauses:
     """Return the versions and pauses that were kept; of a file that a machine lost none are left.
 
     Raises:
         UsageError: it is another's.
     """
     try:
-        return from_json(read_own(path)[0], _Kept)
+        return from_json(read_own(path)[0], _VersionsAndPauses)
     except FileNotFoundError:
-        return _Kept()
+        return _VersionsAndPauses()
     except (OSError, msgspec.DecodeError) as error:
         log.error("the versions and pauses of the broker before cannot be read: %s", error)
-        return _Kept()
+        return _VersionsAndPauses()
