@@ -258,7 +258,7 @@ class PauseFailed(SteerioError):
 
     Attributes:
         pool: its name.
-        reason: by whose order, and why.
+        reason: by whose order it was resumed, and why.
     """
 
     def __init__(self, pool: str, reason: str) -> None:

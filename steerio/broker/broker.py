@@ -99,6 +99,8 @@ class Broker:
             self.core.begin_as(self._succession.incarnation)
         self._kept = 0, 0
         """How many versions had been published, and pools paused, when that was kept last."""
+        self._unkept = False
+        """Whether it was told that they cannot be kept."""
         self._clock = clock
         self._lock = threading.RLock()
         self._peers = Peers()
@@ -312,12 +314,16 @@ class Broker:
         Also before the objects of those that were newest are removed.
         """
         counts = self.core.versions_published, self.core.pauses
-        if counts != self._kept:
-            self._kept = counts
-            try:
-                self._succession.keep(self.core.newest_versions, self.core.paused)
-            except OSError as error:
+        if counts == self._kept:
+            return
+        try:
+            self._succession.keep(self.core.newest_versions, self.core.paused)
+        except OSError as error:  # the next step tries that again
+            if not self._unkept:
                 log.warning("versions and pauses cannot be kept for a next broker: %s", error)
+            self._unkept = True
+        else:
+            self._kept, self._unkept = counts, False
 
     def _flush(self, routers: list[RouterEndpoint]) -> list[tuple[RouterEndpoint, bytes]]:
         """Hand over the collected messages; return the peers that cannot be reached any more."""
@@ -369,6 +375,8 @@ class Broker:
         """
         self._next_ping = now + self.settings.beat_s
         self._share_pools(now)
+        for number in self._ledgers.remove_empty(self._peers.by_number):
+            self.core.client_forgotten(number)
         shared = self.core.events_taken
         for watcher in self._peers.following.values():
             for subscription in watcher.subscriptions.values():

@@ -266,8 +266,8 @@ class FromClients:
         peer.send(ms.NodeNews(message.request, state, refusal))
 
     def _pause(self, peer: Peer, message: ms.AskPause, _: Frames, now: float) -> None:
-        why = _by(peer, message.reason)
-        refusal = self._core.pause(peer.number, message.request, message.pool, why, now)
+        number, why, again = peer.number, _by(peer, message.reason), message.again
+        refusal = self._core.pause(number, message.request, message.pool, why, now, again=again)
         if refusal:
             peer.send(ms.PauseNews(message.request, refusal))
 

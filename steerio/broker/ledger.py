@@ -143,6 +143,8 @@ class Ledger:
         """
         if client_number != self.client_number or sessions < self.sessions:
             raise UsageError("another session has taken its name meanwhile")
+        if not self.sessions:  # a ledger of it was empty, or lost, and so are the numbers in it
+            self.last_task |= TASKS_LOST - 1
         self.sessions = sessions
 
     def _begin(self) -> None:
@@ -164,9 +166,21 @@ class Ledger:
         self._note(number, message.task_id, place)
 
     def changed(self, message: Change) -> None:
-        """Take in changes of tasks that a client asks for."""
-        self._add(LedgerKind.CHANGE, message)
-        self._change(message)
+        """Take in changes of tasks that a client asks for, as far as they have not ended."""
+        noted: Change
+        if isinstance(message, ms.Reprioritise):
+            changes = [change for change in message.changes if self._waits_for(change[0])]
+            noted, some = ms.Reprioritise(changes), bool(changes)
+        else:
+            numbers = [number for number in message.tasks if self._waits_for(number)]
+            noted, some = structs.replace(message, tasks=numbers), bool(numbers)
+        if some:
+            self._add(LedgerKind.CHANGE, noted)
+            self._change(noted)
+
+    def _waits_for(self, task_id: int) -> bool:
+        known = self._tasks.get(task_id)
+        return known is not None and known.ended is None
 
     def ended(self, settled: ms.TaskSettled, frames: Frames) -> None:
         """Take in the result of a task, in the place of one that it had."""
@@ -275,7 +289,7 @@ class Ledger:
         self._load(file)
 
     def bear_waste(self) -> None:
-        """Take in that the file cannot be written anew: that is tried after much more waste."""
+        """Take in that the file gets no shorter now: that is tried after much more waste."""
         self._bytes = self._needed
 
     def flush(self) -> None:
@@ -354,6 +368,6 @@ class Ledger:
         else:
             each = [(n, structs.replace(message, tasks=[n])) for n in message.tasks]
         for number, change in each:
-            known = self._tasks.get(number)
-            if known is not None and known.ended is None:
+            if self._waits_for(number):
+                known = self._tasks[number]
                 known.changes = {**(known.changes or {}), type(change): change}

@@ -86,17 +86,23 @@ class FromDetached:
         for name, ledger in self._ledgers.take_up().items():
             maker = client_maker(ledger.client_number)
             self._core.client_joined(ledger.peer, name, False, now, maker, detached=True)
-            if stopped:
-                ledger.lose_stored(now + self._core.epoch)
-            count = self._submit_again(ledger, now)
-            for settled in ledger.results():
-                if settled.stored is not None:
-                    self._core.keep_result(ledger.peer, settled.task_id, settled.stored)
-            self._core.client_left(ledger.peer, "it is away as another broker begins", now)
-            if count:
-                verb = "goes" if count == 1 else "go"
-                tasks = counted(count, "task")
-                log.warning("%s of the detached client %r %s on", tasks, name, verb)
+            try:
+                self._take_up(name, ledger, now, stopped=stopped)
+            except (OSError, ValueError) as error:  # of msgspec, too
+                log.error("not all tasks of the detached client %r are taken up: %s", name, error)
+            self._core.client_away(ledger.peer, now)
+
+    def _take_up(self, name: str, ledger: Ledger, now: float, *, stopped: bool) -> None:
+        if stopped:
+            ledger.lose_stored(now + self._core.epoch)
+        for settled in ledger.results():
+            if settled.stored is not None:
+                self._core.keep_result(ledger.peer, settled.task_id, settled.stored)
+        count = self._submit_again(ledger, now)
+        if count:
+            verb = "goes" if count == 1 else "go"
+            tasks = counted(count, "task")
+            log.warning("%s of the detached client %r %s on", tasks, name, verb)
 
     def _submit_again(self, ledger: Ledger, now: float) -> int:
         count, client = 0, ledger.peer

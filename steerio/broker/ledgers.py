@@ -7,11 +7,11 @@ that have not ended, as a client that is there would, for these are not.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 
 from steerio.broker.ledger import Ledger
 from steerio.edge.record.ledger_files import EntryPlace, LedgerFile, LedgerFolder, quoted
-from steerio.errors import JournalDamaged
+from steerio.errors import JournalDamaged, UsageError
 
 log = logging.getLogger("steerio.broker")
 
@@ -116,7 +116,8 @@ class Ledgers:
     def flush(self) -> None:
         """Hand all entries to the system; on a full disk they wait in memory for room."""
         failed: OSError | None = None
-        for ledger in self.by_peer.values():
+        for name, ledger in self._by_name.items():
+            self._look_wasteful(name, ledger)
             try:
                 ledger.flush()
             except OSError as error:
@@ -128,9 +129,14 @@ class Ledgers:
     def forget(self, name: str, ledger: Ledger, task_ids: list[int]) -> list[int]:
         """Forget the results of tasks; returns those that had ended, and are forgotten."""
         forgotten = ledger.forget(task_ids)
+        self._look_wasteful(name, ledger)
+        return forgotten
+
+    def _look_wasteful(self, name: str, ledger: Ledger) -> None:
         if ledger.wasteful and ledger.short:
             self._shorten(name, ledger)
-        return forgotten
+            if ledger.wasteful:  # by the last changes of tasks, which count as waste
+                ledger.bear_waste()
 
     def _shorten(self, name: str, ledger: Ledger) -> None:
         try:
@@ -162,13 +168,32 @@ class Ledgers:
         for name in self._folder.names():
             try:
                 ledger = self._opened(self._folder.open(name), lambda: -1)
-            except (JournalDamaged, OSError) as error:
+                if ledger.empty:
+                    ledger.close()
+                    continue
+                if ledger.wasteful:
+                    self._shorten(name, ledger)
+            except (JournalDamaged, UsageError, OSError) as error:
                 log.error("the ledger of the detached client %r cannot be read: %s", name, error)
                 continue
-            if ledger.empty:
-                ledger.close()
-                continue
-            if ledger.wasteful:
-                self._shorten(name, ledger)
             self._add(name, ledger)
         return dict(self._by_name)
+
+    # -- those that are not needed -----------------------------------------------------------------
+
+    def remove_empty(self, there: Container[int]) -> list[int]:
+        """Remove the ledgers that are empty, of clients that are not there.
+
+        Args:
+            there: the numbers, as peers, of the clients that are.
+
+        Returns those numbers of the others, whose ledgers are gone.
+        """
+        gone = [
+            (name, ledger.peer)
+            for name, ledger in self._by_name.items()
+            if ledger.empty and ledger.peer not in there
+        ]
+        for name, _ in gone:
+            self.remove(name)
+        return [number for _, number in gone]

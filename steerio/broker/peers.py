@@ -156,7 +156,9 @@ class Subscription:
 class Peers:
     """All peers of a broker, by address and by number.
 
-    Numbers are never used twice, so code that kept the number of a peer that is gone reaches none.
+    A number is never used twice, so code that kept that of a peer that is gone reaches none. Only
+    detached clients of one name share theirs, one after the other: the core forgets all it has
+    for one of them when it leaves.
     """
 
     def __init__(self) -> None:

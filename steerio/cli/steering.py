@@ -16,7 +16,7 @@ from steerio.session.session import Session
 
 
 def pause_pools(run_dir: str, pools: Sequence[str], reason: str, by: str) -> None:
-    """Pause pools, wait until that has taken effect, and print how many tasks still run."""
+    """Pause pools, wait until that has taken effect, and print how much still runs."""
     status = asyncio.run(_pause(run_dir, pools, reason, by))
     for name in pools or status.pools:
         load = status.pools[name]
@@ -24,7 +24,7 @@ def pause_pools(run_dir: str, pools: Sequence[str], reason: str, by: str) -> Non
 
 
 def resume_pools(run_dir: str, pools: Sequence[str], reason: str, by: str) -> None:
-    """Resume pools, and print how many tasks are queued."""
+    """Resume pools, and print how much they have to do."""
     status = asyncio.run(_resume(run_dir, pools, reason, by))
     for name in pools or status.pools:
         click.echo(f"{name} goes on: {status.pools[name].queued} queued")

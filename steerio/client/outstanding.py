@@ -43,9 +43,9 @@ class Outstanding:
     def __init__(self) -> None:
         self._tasks: dict[int, OutstandingTask] = {}
         self._cancelled: dict[int, str] = {}
+        """Those of them that the client wants cancelled, and why."""
         self._found: dict[int, dict[type, Change]] = {}
         """Tasks of earlier detached clients of this name, with the last messages about each."""
-        """Those of them that the client wants cancelled, and why."""
 
     def __repr__(self) -> str:
         return f"<Outstanding: {len(self._tasks)} tasks>"

@@ -10,7 +10,7 @@ from collections import Counter, deque
 from collections.abc import Callable
 from typing import Any, assert_never
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from steerio.client.line import Line
 from steerio.client.sinks import MoveSink
@@ -26,7 +26,7 @@ FORGOTTEN_IN_MESSAGE = 1_000
 FORGOTTEN_AGAIN = 100_000
 """Most tasks that another broker is told again to forget, of which the last may not have heard."""
 
-
+Answer = ms.Status | ms.TaskReason | ms.NodeNews | ms.LedgerTasks | ms.PauseNews | ms.OrderNews
 Question = (
     ms.AskStatus
     | ms.AskWhy
@@ -39,6 +39,18 @@ Question = (
     | ms.AskLook
 )
 """The requests that have one answer."""
+ANSWERS: dict[type[Question], type[Answer]] = {
+    ms.AskStatus: ms.Status,
+    ms.AskWhy: ms.TaskReason,
+    ms.AskDrain: ms.NodeNews,
+    ms.AskUndrain: ms.NodeNews,
+    ms.AskPause: ms.PauseNews,
+    ms.AskResume: ms.PauseNews,
+    ms.AskLedger: ms.LedgerTasks,
+    ms.GiveOrder: ms.OrderNews,
+    ms.AskLook: ms.OrderNews,
+}
+"""The kind of each one's answer."""
 
 
 class _AskedMove(Struct):
@@ -61,7 +73,7 @@ class ClientRequests:
         self._line = line
         self._loop = loop
         self._requests = 0
-        self._answers: dict[int, tuple[asyncio.Future[Any], ms.ToBroker]] = {}
+        self._answers: dict[int, tuple[asyncio.Future[Any], Question]] = {}
         """The waits for an answer, each with its question."""
         self._take_tasks: Callable[[list[ms.LedgerTask]], None] | None = None
         """Takes in the tasks of the ledger, part by part, while that is asked for."""
@@ -251,7 +263,7 @@ class ClientRequests:
             raise BrokerLost(self._line.lost)
         answer: asyncio.Future[Any] = self._loop.create_future()
         self._line.send(message)
-        self._answers[message.request] = answer, message
+        self._answers[message.request] = answer, message if self._line.away else _again(message)
         try:
             return await answer
         finally:
@@ -273,17 +285,11 @@ class ClientRequests:
             self._take_tasks(message.tasks)
             self.answered(message)
 
-    def answered(
-        self,
-        answer: ms.Status
-        | ms.TaskReason
-        | ms.NodeNews
-        | ms.LedgerTasks
-        | ms.PauseNews
-        | ms.OrderNews,
-    ) -> None:
-        """Take in an answer of the broker."""
-        waiter, _ = self._answers.get(answer.request, (None, None))
+    def answered(self, answer: Answer) -> None:
+        """Take in an answer of the broker, unless it is to something that was not asked."""
+        waiter, question = self._answers.get(answer.request, (None, None))
+        if question is None or ANSWERS[type(question)] is not type(answer):
+            return
         if waiter is not None and not waiter.done():
             waiter.set_result(answer)
 
@@ -315,8 +321,9 @@ class ClientRequests:
         Args:
             afresh: whether it is another one, at which all workers are at home.
         """
-        for _, question in self._answers.values():
+        for number, (answer, question) in list(self._answers.items()):
             self._line.send(question)
+            self._answers[number] = answer, _again(question)
         self._say_forgotten(list(self._forgotten))
         for (source, target), count in list(self._moved.items()) if afresh else ():
             moved = count - self._moved[target, source]
@@ -343,3 +350,8 @@ class ClientRequests:
         for answer, _ in self._answers.values():
             if not answer.done():
                 answer.set_exception(BrokerLost(reason))
+
+
+def _again(question: Question) -> Question:
+    """Return a question that was asked, to be asked again."""
+    return structs.replace(question, again=True) if isinstance(question, ms.AskPause) else question

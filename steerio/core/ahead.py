@@ -269,7 +269,7 @@ def _recall_all(cluster: Cluster, worker: WorkerRecord, now: float) -> None:
 
 
 def recall_pool(cluster: Cluster, pool: Pool, now: float) -> None:
-    """Recall all that the workers of a pool hold, but for tasks that were recalled a moment ago."""
+    """Recall all that the workers of a pool hold, but for those that were recalled a moment ago."""
     since = now - cluster.settings.recall_s
     for worker in _holders(cluster, pool):
         for record in islice(worker.in_hand, 1, None):

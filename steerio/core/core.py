@@ -175,6 +175,14 @@ class Core(ShownState):
         """A client is not detached any more: its tasks end when it leaves."""
         self.cluster.clients[peer].detached = False
 
+    def client_forgotten(self, peer: int) -> None:
+        """A detached client that is away, and has no task left, will not come back."""
+        membership.client_forgotten(self.cluster, peer)
+
+    def client_away(self, peer: int, now: float) -> None:
+        """A detached client is away that was taken up from an earlier broker."""
+        membership.client_away(self.cluster, peer, now)
+
     def heard(
         self, peer: int, now: float, offset_s: float | None = None, link_s: float = 0.0
     ) -> None:
@@ -328,9 +336,11 @@ class Core(ShownState):
         """Let a node take tasks again; returns why that cannot be, or nothing."""
         return draining.undo(self.cluster, node, now)
 
-    def pause(self, client: int, request: int, pool: str, why: str, now: float) -> str:
+    def pause(
+        self, client: int, request: int, pool: str, why: str, now: float, *, again: bool = False
+    ) -> str:
         """Hand out no queued task of a pool; returns why that cannot be, or nothing."""
-        refusal = pausing.pause(self.cluster, client, request, pool, why, now)
+        refusal = pausing.pause(self.cluster, client, request, pool, why, now, again=again)
         assign(self.cluster, now)
         return refusal
 

@@ -56,6 +56,12 @@ def ask(
     return ""
 
 
+def client_left(cluster: Cluster, client: int) -> None:
+    """Forget that a client waits for nodes to be drained; they are drained all the same."""
+    for node in cluster.roster.nodes.values():
+        node.watchers = [asked for asked in node.watchers if asked[0] != client]
+
+
 def undo(cluster: Cluster, name: str, now: float) -> str:
     """Let a node that is drained take tasks again; returns why that cannot be, or nothing."""
     node = cluster.roster.nodes.get(name)

@@ -14,12 +14,13 @@ from steerio.core import (
     move_requests,
     moved_workers,
     passing,
+    pausing,
     reports,
     worker_life,
 )
 from steerio.core.cluster import Cluster
 from steerio.core.deadlines import Due
-from steerio.core.effects import Expel
+from steerio.core.effects import Effect, Expel, SendOrder, TellNode, TellOrder, TellPause
 from steerio.core.lifecycle import RETIRING, STARTING
 from steerio.core.node_end import take_out
 from steerio.core.orphans import sweep_later
@@ -47,7 +48,9 @@ def client_joined(
     client = cluster.clients.get(peer)
     if client is None:
         client = cluster.clients[peer] = ClientRecord(name, peer, now, {}, maker, detached)
-    elif not client.away:
+    elif client.away:
+        cluster.effects = [order for order in cluster.effects if _told_by(order) != peer]
+    else:
         return
     client.heard, client.away = now, False
     worker = cluster.roster.workers.get(inside.partition(":")[0])
@@ -61,11 +64,44 @@ def client_joined(
         cluster.deadlines.add(now + cluster.settings.away_s, Due.CLIENT, peer)
 
 
+def _told_by(order: Effect) -> int | None:
+    """Return the client that an effect is all about: if it has left, that is for no other."""
+    match order:
+        case Expel():
+            return order.peer
+        case TellNode() | TellPause():
+            return order.client
+        case TellOrder():
+            return order.giver
+        case SendOrder():
+            return order.taker
+        case _:
+            return None
+
+
 def client_left(cluster: Cluster, peer: int, reason: str, now: float) -> None:
     """A client left or was lost: its tasks are cancelled, unless it is detached."""
     client = cluster.clients.get(peer)
     if client is None or client.away:
         return
+    _part(cluster, client, reason, now)
+    cluster.emit(ClientLost, now, client.name, reason)
+
+
+def client_away(cluster: Cluster, peer: int, now: float) -> None:
+    """A detached client of an earlier broker is away from the start; see `Core.client_away`."""
+    _part(cluster, cluster.clients[peer], "", now)
+
+
+def client_forgotten(cluster: Cluster, peer: int) -> None:
+    """A detached client that is away will not come back; see `Core.client_forgotten`."""
+    client = cluster.clients.get(peer)
+    if client is not None and client.away:
+        del cluster.clients[peer]
+
+
+def _part(cluster: Cluster, client: ClientRecord, reason: str, now: float) -> None:
+    peer = client.peer
     client.away = client.detached
     if not client.detached:
         del cluster.clients[peer]
@@ -73,6 +109,8 @@ def client_left(cluster: Cluster, peer: int, reason: str, now: float) -> None:
     if inside is not None:
         inside.clients -= 1
     move_requests.client_left(cluster, peer, now)
+    pausing.client_left(cluster, peer)
+    draining.client_left(cluster, peer)
     passing.client_left(cluster, peer)
     cluster.versions.forget(peer)
     cluster.holdings.leave(peer)
@@ -82,7 +120,6 @@ def client_left(cluster: Cluster, peer: int, reason: str, now: float) -> None:
     cluster.effects += cluster.types.forget(client.types, list(client.types))
     if client.maker:
         sweep_later(cluster, [client.maker], now)
-    cluster.emit(ClientLost, now, client.name, reason)
 
 
 # -- nodes --------------------------------------------------------------------------------------
@@ -170,8 +207,9 @@ def heard(cluster: Cluster, peer: int, now: float) -> None:
 def unreadable(cluster: Cluster, peer: int, reason: str, now: float) -> None:
     """A peer said something that cannot be read: it ends, and all that depends on it.
 
-    It is not known what it was to say.  So a client's tasks are cancelled, a node is lost with its
-    workers; and a worker's process is killed, after which its tasks are tried again or lost.
+    It is not known what it was to say.  So a client has left, and unless it is detached its tasks
+    are cancelled; a node is lost with its workers; and a worker's process is killed, after which
+    its tasks are tried again or lost.
     """
     worker = cluster.roster.by_peer.get(peer)
     if peer in cluster.clients:

@@ -30,6 +30,9 @@ from steerio.core.records import MoveRecord
 from steerio.model.moving import How
 from steerio.model.showing import counted
 
+NOBODY = 0
+"""The client of moves that are still taken back for one that has left: no peer has that number."""
+
 # -- orders of clients --------------------------------------------------------------------------
 
 
@@ -104,9 +107,18 @@ def end(
 
 
 def client_left(cluster: Cluster, client: int, now: float) -> None:
-    """Undo and take back whatever a client has not seen to the end."""
+    """Undo and take back whatever a client has not seen to the end.
+
+    Workers that have yet to go home belong to no request from then on: one of a detached name
+    may come back under the same number, and count its requests anew.
+    """
     for request in list(cluster.moves_of.get(client, ())):
         end(cluster, client, request, "drain", now)
+    for request, move in cluster.moves_of.pop(client, {}).items():
+        del cluster.moves[client, request]
+        move.client, move.request = NOBODY, move.number
+        cluster.moves[NOBODY, move.number] = move
+        cluster.moves_of.setdefault(NOBODY, {})[move.number] = move
 
 
 # -- deadlines ---------------------------------------------------------------------------------

@@ -18,7 +18,16 @@ from steerio.core.roster import Pool
 from steerio.model.events import PoolPaused, PoolResumed
 
 
-def pause(cluster: Cluster, client: int, request: int, name: str, why: str, now: float) -> str:
+def pause(
+    cluster: Cluster,
+    client: int,
+    request: int,
+    name: str,
+    why: str,
+    now: float,
+    *,
+    again: bool = False,
+) -> str:
     """Pause a pool; returns why that cannot be, or nothing.
 
     The client is told when it has taken effect, or when another resumes the pool before.
@@ -28,13 +37,16 @@ def pause(cluster: Cluster, client: int, request: int, name: str, why: str, now:
         client: the peer that asks.
         request: its own number for that.
         name: of the pool.
-        why: by whose order, and the reason.
+        why: by whose order and why, in words.
         now: the time, in seconds on the broker's clock.
+        again: whether it has asked before, and so the pool is not paused anew.
     """
     pool = cluster.roster.pools.get(name)
     if pool is None:
         return _unknown(cluster)
     if not pool.paused:
+        if again:
+            return "it was resumed meanwhile, or its broker ended before it had paused it"
         close(cluster, pool, why, now)
     pool.pausing.append((client, request))
     _look(cluster, pool, now)
@@ -63,6 +75,12 @@ def resume(cluster: Cluster, name: str, why: str, now: float) -> str:
     if pool.backlog:
         stalls.watch(cluster, now)
     return ""
+
+
+def client_left(cluster: Cluster, client: int) -> None:
+    """Forget that a client waits for pauses to take effect; the pools stay paused."""
+    for pool in cluster.roster.pools.values():
+        pool.pausing = [asked for asked in pool.pausing if asked[0] != client]
 
 
 def look(cluster: Cluster, about: int, now: float) -> None:

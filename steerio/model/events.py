@@ -212,7 +212,7 @@ class PoolResumed(Event, frozen=True, gc=False, tag=True):
 
 
 class ClientLost(Event, frozen=True, gc=False, tag=True):
-    """A client left or fell silent; its tasks were cancelled."""
+    """A client left or fell silent; its tasks were cancelled, unless it is detached."""
 
     client: str
     reason: str

@@ -81,11 +81,15 @@ class SubmitTask(Struct, frozen=True, gc=False, array_like=True, tag=3):
 
 
 class AskPause(Struct, frozen=True, gc=False, array_like=True, tag=26):
-    """Hand out no queued task of a pool until it is resumed; tell me when that has taken effect."""
+    """Hand out no queued task of a pool until it is resumed; tell me when that has taken effect.
+
+    If I ask ``again`` only tell me: by now another may have resumed a pool that was paused for me.
+    """
 
     request: int
     pool: str
     reason: str = ""
+    again: bool = False
 
 
 class AskResume(Struct, frozen=True, gc=False, array_like=True, tag=27):

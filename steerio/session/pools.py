@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from asyncio import gather
 from collections.abc import Iterator, Mapping
 
 from steerio.client.client import Client
-from steerio.errors import PauseFailed, SteerioError, UnknownPool, UsageError
+from steerio.errors import PauseFailed, UnknownPool, UsageError
 from steerio.model.bounds import named, said
 from steerio.model.cards import pools_table
+from steerio.model.messages import PauseNews
 from steerio.model.moving import How
 from steerio.model.status import PoolLoad
 from steerio.session.allocation import SETTLE_S, SLACK, follow
@@ -124,15 +126,15 @@ class Pools(Mapping[str, PoolLoad]):
             reason: for events, and for those who wonder why nothing goes on.
 
         Raises:
-            UnknownPool: there is no such pool; the others are paused.
+            UnknownPool: there is no such pool; the others are paused all the same.
             PauseFailed: a pool was resumed before its pause had taken effect.
             BrokerLost: the broker has ended.
         """
         reason = said(reason, "the reason")
-        for pool in self._named(pools):
-            news = await self._client.requests.pause(pool, reason)
-            if news.refusal:
-                raise self._refused(pool, news.refusal)
+        names = self._named(pools)
+        requests = self._client.requests
+        told = await gather(*(requests.pause(pool, reason) for pool in names))
+        self._look_refused(names, told)
 
     async def resume(self, *pools: str, reason: str = "") -> None:
         """Hand out the queued tasks of paused pools again; nothing happens to other pools.
@@ -142,20 +144,24 @@ class Pools(Mapping[str, PoolLoad]):
             reason: for events.
 
         Raises:
-            UnknownPool: there is no such pool; the others are resumed.
+            UnknownPool: there is no such pool; the others are resumed all the same.
             BrokerLost: the broker has ended.
         """
         reason = said(reason, "the reason")
-        for pool in self._named(pools):
-            news = await self._client.requests.resume(pool, reason)
-            if news.refusal:
-                raise self._refused(pool, news.refusal)
+        names = self._named(pools)
+        requests = self._client.requests
+        told = await gather(*(requests.resume(pool, reason) for pool in names))
+        self._look_refused(names, told)
 
     def _named(self, pools: tuple[str, ...]) -> list[str]:
         return [named(pool, "the name of a pool") for pool in pools] or list(self)
 
-    def _refused(self, pool: str, refusal: str) -> SteerioError:
-        return PauseFailed(pool, refusal) if pool in self else UnknownPool(pool, list(self))
+    def _look_refused(self, pools: list[str], told: list[PauseNews]) -> None:
+        for pool, news in zip(pools, told, strict=True):
+            if news.refusal and pool in self:
+                raise PauseFailed(pool, news.refusal)
+            if news.refusal:
+                raise UnknownPool(pool, list(self))
 
     async def follow(
         self,

@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Struct
 
 from steerio.edge.record.broker_file import FILE as BROKER_FILE
+from steerio.edge.record.broker_file import KEPT_FILE
 from steerio.edge.record.disk import Folder
 from steerio.edge.record.owners import Hold, Identity, hold_of, look, this_process
 from steerio.edge.record.record_files import EVENTS_FILE, TASKS_FILE
@@ -38,7 +39,7 @@ RESUMABLE: frozenset[RunState] = frozenset({"limited", "interrupted", "failed", 
 OWN_FOLDERS = (JOURNAL, OBJECTS)
 OWN_FILES = frozenset(
     {TASKS_FILE, EVENTS_FILE, HEAD_FILE, LOG_FILE, PARAMETERS, SUMMARY, *NAMES.values()}
-    | {BROKER_FILE, "random_seed", "workers.log"}
+    | {BROKER_FILE, KEPT_FILE, "random_seed", "workers.log"}
 )
 _OWN_NAME = re.compile(r"workers-rank\d+\.log|\.[a-z]+\.json\.[0-9a-f]{8}")
 """Other names of files that steerio writes: logs of ranks, and files half written."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import logging
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -238,6 +239,45 @@ def test_on_a_full_disk_entries_wait_and_can_be_read(
     assert [path.name for path in (tmp_path / "clients").iterdir()] == ["nb.ledger"]
 
 
+def test_a_file_is_on_the_disk_before_it_takes_the_place_of_another(
+    disk: ClosingFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = with_entries(disk, tmp_path)
+    whole = path.read_bytes()
+    steps: list[str] = []
+
+    def synced(*_: object) -> None:
+        steps.append("old" if path.read_bytes() == whole else "new")
+
+    monkeypatch.setattr(Folder, "sync", synced)
+    monkeypatch.setattr(Folder, "sync_folder", synced)
+    disk.replace("nb", [(1, b"one")])
+    assert steps == ["old", "new"]
+
+
+def test_a_file_that_took_the_place_of_another_needs_no_more_descriptors(
+    disk: ClosingFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = with_entries(disk, tmp_path)
+    left = iter(range(1))
+
+    def open_one(*args: Any) -> int:
+        if next(left, None) is None:
+            raise OSError(errno.EMFILE, "too many open files")
+        return open_any(*args)
+
+    open_any: Callable[..., int] = os.open
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "open", open_one)
+        fresh = disk.replace("nb", [(1, b"one")])
+        with pytest.raises(OSError, match="too many open files"):
+            disk.replace("nb", [(1, b"two")])
+    fresh.add(2, b"more")
+    fresh.flush()
+    assert fresh.where == str(path)
+    assert [body for _, _, body in disk.open("nb").entries()] == [b"one", b"more"]
+
+
 def test_a_link_in_the_place_of_a_ledger_is_not_followed(
     disk: ClosingFolder, tmp_path: Path
 ) -> None:
@@ -294,6 +334,33 @@ def test_changes_of_tasks_are_kept_until_they_end(folder: LedgerFolder) -> None:
     before = state_of(ledger)
     ledger.close()
     assert state_of(reopened(folder)) == before
+
+
+def test_changes_of_tasks_that_have_ended_or_are_not_known_are_not_noted(
+    folder: LedgerFolder,
+) -> None:
+    ledger = Ledger(folder.open("nb"), 1, CLIENT)
+    for count in (1, 2):
+        ledger.submitted(SPECS[0], task_of(count), ())
+    ledger.ended(end_of(2), ())
+    ids = [numbered(1), numbered(2), numbered(3)]
+    before = ledger._bytes
+    ledger.changed(ms.Reprioritise([(number, 1.0) for number in ids[1:]]))
+    ledger.changed(ms.ReassignTasks(ids[1:], "learn"))
+    ledger.changed(ms.CancelTasks(ids[1:], "unwanted"))
+    assert ledger._bytes == before
+    ledger.changed(ms.Reprioritise([(number, 1.0) for number in ids * 1_000]))
+    assert ledger._bytes < before + 20_000, "of those that wait"
+    (left,) = ledger.outstanding()
+    assert list(left.changes) == [ms.Reprioritise([(ids[0], 1.0)])]
+
+
+def test_a_session_that_returns_to_no_ledger_counts_its_tasks_far_from_those_that_were_there(
+    folder: LedgerFolder,
+) -> None:
+    ledger = Ledger(folder.open("nb"), 1, CLIENT)
+    ledger.check_returns(CLIENT, 1)
+    assert ledger.last_task == TASKS_LOST - 1
 
 
 def test_no_number_of_a_task_is_given_out_again_by_the_next_broker(folder: LedgerFolder) -> None:
@@ -484,6 +551,58 @@ def test_a_ledger_that_shrinks_is_written_anew(
     assert state_of(reopened(folder)) == before
 
 
+def test_changes_and_results_that_were_replaced_make_a_ledger_be_written_anew(
+    folder: LedgerFolder, ledgers: Ledgers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledger_module, "WASTED_BYTES", 10_000)
+    ledger = ledgers.open("nb", client)
+    ids = [numbered(count) for count in range(20)]
+    for count in range(20):
+        ledger.submitted(SPECS[0], task_of(count), ())
+    for rank in range(500):
+        ledger.changed(ms.Reprioritise([(number, float(rank)) for number in ids]))
+        ledgers.flush()
+        assert ledger._bytes < 20_000
+    for _ in range(200):
+        ledger.ended(end_of(1), (b"x" * 1_000,))
+        ledgers.flush()
+        assert ledger._bytes < 25_000
+    before = state_of(ledger)
+    ledgers.close()
+    assert state_of(reopened(folder)) == before
+
+
+def test_a_ledger_is_not_written_anew_for_changes_that_are_needed(
+    ledgers: Ledgers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledger_module, "WASTED_BYTES", 10_000)
+    ledger = ledgers.open("nb", client)
+    for count in range(20):
+        ledger.submitted(SPECS[0], task_of(count), ())
+    files: list[object] = []
+    for count in range(20):
+        ledger.changed(ms.CancelTasks([numbered(count)], "y" * 1_000, True))
+        ledgers.flush()
+        if ledger._file not in files:
+            files.append(ledger._file)
+    assert len(files) <= 3
+    assert len([change for task in ledger.outstanding() for change in task.changes]) == 20
+    ledgers.close()
+
+
+def test_empty_ledgers_of_clients_that_are_not_there_are_removed(
+    folder: LedgerFolder, ledgers: Ledgers
+) -> None:
+    here, full = ledgers.open("here", client), ledgers.open("full", client)
+    full.submitted(SPECS[0], task_of(1), ())
+    gone = ledgers.open("gone", client)
+    assert ledgers.remove_empty([here.peer]) == [gone.peer]
+    assert ledgers.by_peer == {here.peer: here, full.peer: full}
+    ledgers.flush()
+    assert sorted(folder.names()) == ["full", "here"]
+    ledgers.close()
+
+
 def test_one_that_cannot_be_written_anew_goes_on(
     folder: LedgerFolder,
     ledgers: Ledgers,
@@ -544,6 +663,20 @@ def test_a_ledger_that_cannot_be_read_stays_and_the_others_are_taken_up(
         ledgers.open("nb", client)
     ledgers.close()
     assert path.read_bytes() == spoilt
+
+
+def test_files_of_others_among_the_ledgers_keep_no_broker_from_beginning(
+    disk: ClosingFolder, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = Ledgers(disk, iter(range(1, 99)).__next__)
+    before.open("other", client).submitted(SPECS[0], task_of(1), ())
+    before.close()
+    (tmp_path / "clients" / f"{'x' * 220}.ledger").write_bytes(b"")
+    (tmp_path / "clients" / "dir.ledger").mkdir()
+    ledgers = Ledgers(disk, iter(range(1, 99)).__next__)
+    assert list(ledgers.take_up()) == ["other"]
+    assert "too long for a file" in caplog.text
+    ledgers.close()
 
 
 def test_a_full_disk_is_told_of_once_and_the_other_ledgers_are_written(

@@ -45,6 +45,7 @@ from steerio.core.effects import (
     UndefineTypes,
 )
 from steerio.core.lifecycle import State
+from steerio.core.move_requests import NOBODY
 from steerio.core.records import KeptByNode, MoveRecord, NodeRecord, TaskRecord, TypeRecord
 from steerio.core.waiting import watch_empty
 from steerio.model.campaign_orders import Checkpoint, GivenOrder, OrderAnswer
@@ -262,7 +263,7 @@ class Cluster:
 
     def pauses(self, client: Client, pool: str) -> None:
         """Let a client ask for a pool to be paused."""
-        if client.peer not in self.core.clients:
+        if not self.is_in(client):
             return
         self._drains += 1
         self.watching.add((client.peer, self._drains))
@@ -277,12 +278,12 @@ class Cluster:
 
     def takes_orders(self, client: Client, *, takes: bool) -> None:
         """Let a client be a campaign that takes orders, or no longer."""
-        if client.peer in self.core.clients:
+        if self.is_in(client):
             self.core.take_orders(client.peer, takes=takes)
 
     def gives_order(self, client: Client) -> None:
         """Let a client give an order to the only campaign there is."""
-        if client.peer not in self.core.clients:
+        if not self.is_in(client):
             return
         self._drains += 1
         refusal = self.core.give_order(
@@ -534,9 +535,9 @@ class Cluster:
             case SendOrder(taker, number, _, _):
                 assert number not in self.core.cluster.orders or taker in self.core.clients
             case TellOrder(client, request, _):
-                self.ordered.remove((client, request))
+                self.ordered.discard((client, request))
             case TellNode(client, request, _, _) | TellPause(client, request, _):
-                self.watching.remove((client, request))
+                self.watching.discard((client, request))  # it may have left just now
             case Dismiss(peer, _):
                 assert not any(
                     w.alive for node in self.nodes if node.peer == peer for w in node.workers
@@ -554,10 +555,11 @@ class Cluster:
                 assert_never(order)
 
     def _hears_of(self, move: MoveRecord, state: str, came: list[str], gone: list[str]) -> None:
-        last = self.news[move.client, move.request]
-        assert last != "ended"
-        assert last != "granted" or (move.lease and state in ("granted", "returning", "ended"))
-        self.news[move.client, move.request] = state
+        if move.client != NOBODY:
+            last = self.news[move.client, move.request]
+            assert last != "ended"
+            assert last != "granted" or (move.lease and state in ("granted", "returning", "ended"))
+            self.news[move.client, move.request] = state
         there = self.there.setdefault(move.number, set())
         assert there.isdisjoint(came), "it is told twice that a worker came"
         assert there.issuperset(gone), "it is told that a worker went of which it never heard"
@@ -669,6 +671,8 @@ class Cluster:
     def _forget_client(self, client: Client) -> None:
         client.member = client.beats = False
         self.clients.remove(client)
+        self.watching = {asked for asked in self.watching if asked[0] != client.peer}
+        self.ordered = {given for given in self.ordered if given[0] != client.peer}
         if client.detached:
             self.away.append(client)
 

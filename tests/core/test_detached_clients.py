@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from steerio.core.effects import Expel, SweepObjects
+from steerio.core.effects import Expel, SendOrder, SweepObjects, TellNode, TellOrder, TellPause
 from steerio.core.lifecycle import State
+from steerio.core.move_requests import NOBODY
 from steerio.core.orphans import ENDING_S
 from steerio.core.records import TypeRecord
+from steerio.model.campaign_orders import GivenOrder, Look, OrderAnswer
 from steerio.model.events import ClientLost
 from steerio.model.objects import Inputs, StoredObject
 from steerio.model.settings import Settings
@@ -23,8 +25,11 @@ FRAMES = StoredObject(b"frames", 10)
 class Detached(Scene):
     """A cluster with a detached client, which submits all tasks."""
 
-    def __init__(self, *, watched: bool = False) -> None:
-        super().__init__({"simulate": 1}, settings=Settings(away_s=AWAY_S))
+    def __init__(self, workers: int = 1, *, watched: bool = False) -> None:
+        super().__init__(
+            {"simulate": workers, "learn": 1},
+            settings=Settings(away_s=AWAY_S, held=32, held_s=0.001),
+        )
         self.joins(watched=watched)
 
     def joins(self, *, watched: bool = False) -> None:
@@ -147,6 +152,29 @@ def test_one_that_is_not_needed_any_more_leaves_as_others_do() -> None:
     assert record.state == State.STOPPING
 
 
+def test_one_that_will_not_come_back_is_forgotten_unless_it_is_there() -> None:
+    scene = Detached()
+    scene.core.client_forgotten(PEER)
+    assert PEER in scene.core.clients
+    scene.leaves()
+    for _ in range(2):
+        scene.core.client_forgotten(PEER)
+        scene.settle_down()
+        assert PEER not in scene.core.clients
+
+
+def test_one_of_an_earlier_broker_is_not_told_as_lost() -> None:
+    scene = Detached()
+    record = scene.submit(client=PEER)
+    scene.core.client_away(PEER, scene.now)
+    scene.settle_down()
+    assert scene.events(ClientLost) == []
+    assert scene.core.clients[PEER].away
+    scene.joins()
+    scene.report(record)
+    assert not scene.core.clients[PEER].away
+
+
 def test_its_objects_are_swept_after_it_unless_it_is_back() -> None:
     scene = Detached()
     wait_s = 2 * scene.settings.lease_s + ENDING_S
@@ -157,3 +185,65 @@ def test_its_objects_are_swept_after_it_unless_it_is_back() -> None:
     scene.leaves()
     scene.tick(wait_s)
     assert scene.effects(SweepObjects) == [SweepObjects(["client:7"])]
+
+
+# -- the requests of one session, of which the next knows nothing ----------------------------------
+
+
+def test_leased_workers_that_are_still_busy_are_nobodys_when_their_client_leaves() -> None:
+    scene = Detached()
+    scene.core.ask_move(PEER, 2, "simulate", "learn", 1, scene.now, lease=True)
+    fit = scene.task_type("fit", "learn")
+    first, second = scene.submit(fit), scene.submit(fit)
+    scene.leaves()
+    ((_, move),) = scene.core.moves.items()
+    assert (move.client, move.request) == (NOBODY, move.number)
+    scene.joins()
+    assert scene.core.ask_move(PEER, 2, "learn", "simulate", 1, scene.now, lease=True) == ""
+    for record in (first, second):
+        scene.report(record)
+    assert [each.client for each in scene.core.moves.values()] == [PEER]
+    scene.leaves()
+    assert scene.core.moves == {}
+    assert (scene.pool().workers, scene.pool("learn").workers) == (1, 1)
+
+
+def test_what_one_that_left_asked_about_pools_and_nodes_is_not_told_to_the_next() -> None:
+    scene = Detached()
+    scene.measured(0.0)
+    running, held = scene.submit(), scene.submit()
+    assert held.state == State.HELD
+    scene.core.pause(PEER, 1, "simulate", "by nb", scene.now)
+    scene.core.pause(CLIENT, 1, "simulate", "by client", scene.now)
+    scene.core.drain(PEER, 2, "node", scene.now)
+    scene.core.drain(CLIENT, 2, "node", scene.now)
+    scene.leaves()
+    scene.joins()
+    scene.give_back(held)
+    scene.tick(1.0)
+    scene.report(running)
+    for worker in list(scene.roster.workers.values()):
+        scene.exit(worker)
+    assert [(each.client, each.request) for each in scene.effects(TellPause)] == [(CLIENT, 1)]
+    assert [(each.client, each.request) for each in scene.effects(TellNode)] == [(CLIENT, 2)]
+
+
+def test_what_one_that_left_was_about_to_be_told_is_not_told_to_the_next() -> None:
+    scene = Detached()
+    scene.core.pause(PEER, 1, "simulate", "by nb", scene.now)
+    scene.core.drain(PEER, 2, "node", scene.now)
+    scene.core.undrain("node", scene.now)
+    for taker, giver in ((CLIENT, PEER), (PEER, CLIENT)):
+        scene.core.take_orders(taker, takes=True)
+        name = scene.core.clients[taker].name
+        assert scene.core.give_order(giver, 3, name, GivenOrder(Look(), "ada")) == ""
+    (given, _) = scene.core.cluster.orders
+    scene.core.order_done(CLIENT, given, OrderAnswer(True, "all is well"))
+    scene.core.unreadable(PEER, "it said no word", scene.now)
+    scene.joins()
+    scene.settle_down()
+    assert scene.effects(Expel) == []
+    assert scene.effects(TellPause) == []
+    assert scene.effects(TellNode) == []
+    assert [each.taker for each in scene.effects(SendOrder)] == [CLIENT]
+    assert [each.giver for each in scene.effects(TellOrder)] == [CLIENT], "it left"

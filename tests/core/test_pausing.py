@@ -94,6 +94,17 @@ def test_a_pause_that_is_undone_before_it_took_effect_says_so() -> None:
     assert resume(scene) == "", "once more is no error"
 
 
+def test_a_pause_that_is_asked_for_again_pauses_no_pool_that_was_resumed_meanwhile() -> None:
+    scene = Scene({"simulate": 1})
+    refusal = scene.core.pause(CLIENT, 1, "simulate", "by hand", scene.now, again=True)
+    assert refusal.startswith("it was resumed meanwhile")
+    assert dict(scene.core.paused) == {}
+    pause(scene)
+    assert scene.core.pause(CLIENT, 2, "simulate", "by hand", scene.now, again=True) == ""
+    scene.settle_down()
+    assert told(scene) == [(1, ""), (2, "")]
+
+
 def test_only_pools_that_are_there_are_paused() -> None:
     scene = Scene({"simulate": 1})
     assert pause(scene, "nowhere") == "there is no such pool; there are: simulate"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
 import os
 import random
@@ -18,6 +19,7 @@ import pytest
 from steerio import (
     BrokerLost,
     Cancelled,
+    ClientLost,
     JoinRefused,
     Lost,
     Settings,
@@ -26,6 +28,7 @@ from steerio import (
     UsageError,
     task,
 )
+from steerio.broker.ledger import Ledger
 from steerio.testing import (
     KillWorker,
     Model,
@@ -42,7 +45,9 @@ from tests.simulated.virtual import (
     cluster_of,
     counting,
     in_virtual_time,
+    of_kind,
     simulation,
+    training,
 )
 
 AWAY_S = 60.0
@@ -236,6 +241,41 @@ async def test_a_session_comes_back_to_its_tasks_though_its_old_link_is_thought_
 
 
 @in_virtual_time
+async def test_a_lease_that_is_still_given_back_for_one_session_is_not_that_of_the_next() -> None:
+    async with cluster_of(1, 1) as cluster:
+        async with cluster.session("nb", host="laptop", detach=True) as first:
+            async with first.pools.lend("simulate", to="learn", workers=1):
+                first.map(training, [20, 30])
+                await asyncio.sleep(1)
+        await asyncio.sleep(1)
+        async with cluster.session("nb", host="desk", detach=True) as second:
+            async with second.pools.lend("learn", to="simulate", workers=1) as lease:
+                await asyncio.sleep(100)
+                assert len(lease.workers) == 1
+        await asyncio.sleep(1)
+        assert cluster.broker.core.moves == {}
+
+
+@in_virtual_time
+async def test_a_session_that_comes_back_has_its_leases_again() -> None:
+    async with (
+        cluster_of(1, 1) as cluster,
+        cluster.session("nb", host="laptop", detach=True) as session,
+    ):
+        async with session.pools.lend("simulate", to="learn", workers=1) as lease:
+            tasks = session.map(training, [20, 30])
+            await asyncio.sleep(1)
+            (peer,) = cluster.broker.core.clients
+            cluster.broker.core.unreadable(peer, "a message of it was spoilt", now())
+            assert [await task for task in tasks] == [20, 30]
+            await asyncio.sleep(10)
+            assert len(lease.workers) == 1
+            assert session.pools["learn"].workers == 2
+        await asyncio.sleep(1)
+        assert session.pools["learn"].workers == 1
+
+
+@in_virtual_time
 async def test_tasks_of_a_client_that_is_away_as_the_broker_dies_go_on() -> None:
     async with with_values(faults=[RestartBroker(5, for_s=10)]) as cluster:
         async with cluster.session("nb", host="laptop", detach=True) as first:
@@ -263,6 +303,49 @@ async def test_tasks_of_a_client_that_is_away_as_the_broker_dies_go_on() -> None
             assert ended[1].worker.startswith("learn")
             stored: Any = results["stored"]
             assert stored.value.sum() == 100
+
+
+@in_virtual_time
+async def test_a_ledger_that_cannot_be_read_to_its_end_keeps_no_broker_from_beginning(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(*_: Any) -> Any:
+        raise OSError(errno.EIO, "Input/output error")
+
+    async with cluster_of(1) as cluster, cluster.session("watch", host="laptop") as watch:
+        async with cluster.session("nb", host="laptop", detach=True) as first:
+            for _ in range(2):
+                first.submit(simulation, 5.0)
+            await first.status()
+        await asyncio.sleep(1)
+        cluster.kill_broker()
+        with monkeypatch.context() as patched:
+            patched.setattr(Ledger, "outstanding", failing)
+            cluster.start_broker()
+        assert "not all tasks of the detached client 'nb' are taken up: [Errno 5]" in caplog.text
+        await asyncio.sleep(60)
+        assert sorted((await watch.status()).clients) == ["nb (away)", "watch"]
+        assert [lost.client for lost in of_kind(cluster.record.events, ClientLost)] == ["nb"], (
+            "it left the first broker, and was not at the second"
+        )
+
+
+@in_virtual_time
+async def test_the_empty_ledger_of_a_session_that_was_lost_is_removed() -> None:
+    async with cluster_of(1) as cluster, contextlib.AsyncExitStack() as opened:
+        session = await opened.enter_async_context(
+            cluster.session("nb", host="laptop", detach=True)
+        )
+        task = session.submit(simulation, 1.0)
+        assert await task == 1.0
+        session.forget(task)
+        await session.status()
+        assert cluster._ledgers.names() == ["nb"]
+        cluster.cut_off("laptop")
+        await asyncio.sleep(300)
+        assert cluster._ledgers.names() == []
+        assert not cluster.broker.core.clients
+        cluster.broker.core.check(now())
 
 
 @in_virtual_time

@@ -22,6 +22,7 @@ from steerio import (
     TaskYielded,
     WorkerJoined,
 )
+from steerio.model import messages as ms
 from steerio.model.events import AnyEvent
 from steerio.session.event_stream import EVENTS_AHEAD
 from steerio.testing import Model, RandomKills, SimulatedCluster
@@ -148,6 +149,17 @@ async def test_many_may_ask_for_the_status_at_a_time(
         answers = await asyncio.gather(*(far.status() for _ in range(10)))
         assert len({answer.request for answer in answers}) == 10
         assert far.client.requests._answers == {}
+
+
+@on_cluster(1)
+async def test_an_answer_of_another_kind_is_none(
+    cluster: SimulatedCluster, session: Session
+) -> None:
+    asking = asyncio.ensure_future(session.status())
+    await asyncio.sleep(0)
+    (number,) = session.client.requests._answers
+    session.client.requests.answered(ms.PauseNews(number, "not asked"))
+    assert list((await asking).pools) == ["simulate"]
 
 
 @in_virtual_time

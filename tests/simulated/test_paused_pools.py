@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from typing import Any
 
 import pytest
@@ -64,12 +65,27 @@ async def test_without_names_all_pools_are_meant_and_unknown_ones_are_told(
     tasks = [session.submit(simulation, 1.0), session.submit(training, 1)]
     await asyncio.sleep(50)
     assert not any(task.done for task in tasks)
-    with pytest.raises(UnknownPool):
-        await session.pools.pause("nowhere")
-    with pytest.raises(UnknownPool):
-        await session.pools.resume("nowhere")
-    await session.pools.resume()
+    with pytest.raises(UnknownPool, match="nowhere"):
+        await session.pools.resume("nowhere", "elsewhere", "simulate", "learn")
     assert [await task for task in tasks] == [1.0, 1.0]
+    with pytest.raises(UnknownPool):
+        await session.pools.pause("nowhere", "learn")
+    assert list(cluster.broker.core.paused) == ["learn"]
+
+
+@on_cluster(1, 1)
+async def test_several_pools_are_paused_at_a_time(cluster: Any, session: Any) -> None:
+    await asyncio.gather(*session.map(simulation, [0.001] * 50))  # so short that some are held
+    rest = session.map(simulation, [0.001] * 50)
+    await asyncio.sleep(0.01)
+    pausing = asyncio.ensure_future(session.pools.pause("simulate", "learn"))
+    await asyncio.sleep(0)
+    await session.status()
+    assert not pausing.done(), "else this test shows nothing"
+    assert list(cluster.broker.core.paused) == ["simulate", "learn"]
+    await pausing
+    await session.pools.resume()
+    assert [await task for task in rest] == [0.001] * 50
 
 
 @on_cluster(1)
@@ -100,6 +116,54 @@ async def test_a_pause_outlives_its_broker() -> None:
         assert not task.done
         await far.pools.resume("simulate")
         assert await task == 1.0
+
+
+@in_virtual_time
+async def test_a_pause_that_could_not_be_kept_is_kept_later_and_told_of_once(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "no space left")
+
+    async with (
+        cluster_of(1, faults=[RestartBroker(50, for_s=10)]) as cluster,
+        cluster.session("far", host="laptop") as far,
+    ):
+        with monkeypatch.context() as patched:
+            patched.setattr(type(cluster._succession), "keep", full)
+            await far.pools.pause("simulate")
+            await asyncio.sleep(20)
+        told = [line for line in caplog.messages if "pauses cannot be kept" in line]
+        assert len(told) == 1
+        await asyncio.sleep(100)
+        assert cluster.broker.core.paused == {"simulate": "by far"}
+
+
+@in_virtual_time
+async def test_a_pause_that_a_broker_did_not_answer_is_not_made_anew_at_the_next() -> None:
+    async with (
+        cluster_of(1, latency_s=1.0, faults=[RestartBroker(5, for_s=10)]) as cluster,
+        cluster.session("far", host="laptop") as far,
+    ):
+        await asyncio.sleep(4.5 - now())
+        with pytest.raises(PauseFailed, match="it was resumed meanwhile, or its broker ended"):
+            await far.pools.pause("simulate")
+        assert now() > 15
+        assert dict(cluster.broker.core.paused) == {}
+
+
+@in_virtual_time
+async def test_a_pause_that_is_asked_for_while_no_broker_is_there_is_made_at_the_next() -> None:
+    async with (
+        cluster_of(1, faults=[RestartBroker(5, for_s=10)]) as cluster,
+        cluster.session("far", host="laptop") as far,
+    ):
+        await asyncio.sleep(6 - now())
+        far.client._part("its connection closed")
+        assert far.client.waits_s > 0, "it knows that the broker is gone"
+        await far.pools.pause("simulate")
+        assert now() > 15
+        assert dict(cluster.broker.core.paused) == {"simulate": "by far"}
 
 
 class Paused(Campaign):

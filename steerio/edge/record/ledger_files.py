@@ -178,6 +178,19 @@ class FileOnDisk:
             self._unwritten.clear()
             self._written = self._length
 
+    def take_place(self, path: Path) -> None:
+        """Put it in the place of another file, once all that was added is on the disk.
+
+        Raises:
+            OSError: that cannot be; the other one stays.
+        """
+        self.flush()
+        self._disk.sync(self._descriptor)
+        self._path.replace(path)
+        self._path, self._found = path, self._length
+        with contextlib.suppress(OSError):  # after a crash of the machine it is one or the other
+            self._disk.sync_folder()
+
     def close(self, *, remove: bool = False) -> None:
         """Close it, and remove it if no entry is needed any more."""
         with contextlib.suppress(OSError):
@@ -185,7 +198,8 @@ class FileOnDisk:
         descriptor, self._descriptor = self._descriptor, -1
         os.close(descriptor)
         if remove:
-            self._path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # an empty one is removed by the next broker
+                self._path.unlink()
 
 
 class LedgerFolder(Protocol):
@@ -239,17 +253,16 @@ class FolderOnDisk:
         path = self._path(name)
         fresh = path.with_suffix(".fresh")
         fresh.unlink(missing_ok=True)
-        try:
+        with contextlib.ExitStack() as undo:
+            undo.callback(fresh.unlink, missing_ok=True)
             file = FileOnDisk(fresh)
-            with contextlib.closing(file):
-                for kind, body in entries:
-                    file.add(kind, body)
-                    file.flush()
-            fresh.replace(path)
-        except BaseException:
-            fresh.unlink(missing_ok=True)
-            raise
-        return FileOnDisk(path)
+            undo.callback(file.close)
+            for kind, body in entries:
+                file.add(kind, body)
+                file.flush()
+            file.take_place(path)
+            undo.pop_all()
+        return file
 
     def _path(self, name: str) -> Path:
         file = quoted(name)
