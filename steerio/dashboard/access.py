@@ -91,7 +91,7 @@ class Tickets:
         # servers on other ports of the host have theirs in the same header, in any form
         pairs = (cookie.partition("=") for cookie in header.split(";"))
         given = [value.strip() for name, _, value in pairs if name.strip() == self._name]
-        return any([_same(value, self._cookie) for value in given])
+        return any(_same(value, self._cookie) for value in given)
 
 
 class Refusal(NamedTuple):
