@@ -138,6 +138,24 @@ async def test_a_task_that_waits_is_told_by_the_broker(tmp_path: Path) -> None:
         program.status()
 
 
+async def test_control_characters_of_a_pause_do_not_reach_the_terminal(tmp_path: Path) -> None:
+    broker = steerio_command("broker", "--run-dir", "broker", "--workers", "default=1")
+    with running(*broker, cwd=tmp_path) as program:
+        program.wait_for("end it: ")
+        async with connect(tmp_path / "broker") as session:
+            await session.pools.pause("default", reason="to \x1b[31mlook")
+            handle = session.submit(never, 1)
+            await session.status()  # by then the broker has the task
+            with running(*steerio_command("why", "broker", str(handle.id)), cwd=tmp_path) as asking:
+                assert asking.status() == 0, asking.output
+            assert "to \\x1b[31mlook" in asking.output
+            assert "\x1b" not in asking.output
+            handle.cancel()
+        with running(*steerio_command("stop", "broker"), cwd=tmp_path) as stopping:
+            assert stopping.status() == 0
+        program.status()
+
+
 def test_control_characters_of_tasks_do_not_reach_the_terminal(run: Path, tmp_path: Path) -> None:
     number = numbers_by_arg(run)[6]
     copy = tmp_path / "run"
