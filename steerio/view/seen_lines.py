@@ -103,7 +103,7 @@ numbers_of = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 def details_of(line: bytes) -> SeenDetails:
-    """Return the other columns of a line; none if they are not what they should be."""
+    """Return the other columns of a line; none if one is of another type."""
     try:
         return _details(line)
     except (msgspec.DecodeError, UnicodeDecodeError):

@@ -267,6 +267,46 @@ def test_the_gantt_is_zoomed_by_keys_and_asks_for_single_tasks(
 
 
 @needs_browser
+def test_the_gantt_shows_an_answer_that_took_longer_than_the_time_between_two(
+    tmp_path: Path, browser: Browser
+) -> None:
+    folder = write_run(tmp_path / "run", workers=20, tasks=400)
+    with dashboard_of(folder) as lines, page_of(browser, next(lines).strip()) as page:
+        drawn(page)
+        asked = page.evaluate("""async () => {
+          const source = steerio.source, answers = [];
+          const began = performance.now.bind(performance), late = { ms: 0 };
+          performance.now = () => began() + late.ms;
+          const whole = await (await fetch("spans?begin=0&end=9e9&most=20000")).json();
+          steerio.source = { ...source, spans: () => new Promise((tell) => answers.push(tell)) };
+          const canvas = document.getElementById("gantt-canvas");
+          const press = (key) => canvas.dispatchEvent(new KeyboardEvent("keydown", { key }));
+          const heard = new EventSource("updates");
+          const told = (event) => new Promise((tell) =>
+            heard.addEventListener(event, ({ data }) => tell(JSON.parse(data)), { once: true }));
+          const [gantt, last] = await Promise.all([told("gantt"), told("snapshot")]);
+          heard.close();
+          const snapshot = { ...last, gantt };
+          press("+");
+          const counts = [answers.length];
+          for (let time = 0; time < 5; time += 1) {
+            late.ms += 3000;
+            steerio.gantt(snapshot);
+          }
+          counts.push(answers.length);
+          press("+"); // of another view
+          counts.push(answers.length);
+          answers[0](whole);
+          answers[1]({ ...whole, rows: ["mine"], spans: [] });
+          await new Promise(requestAnimationFrame);
+          await new Promise(requestAnimationFrame);
+          return counts;
+        }""")
+        assert asked == [1, 1, 2]
+        page.locator("#gantt-say").get_by_text("1 worker,").wait_for(timeout=WAIT_MS)
+
+
+@needs_browser
 def test_it_works_behind_a_prefix(tmp_path: Path, browser: Browser) -> None:
     folder = write_run(tmp_path / "run", workers=4, tasks=40)
     for leaves in (True, False):
