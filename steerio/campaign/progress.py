@@ -18,7 +18,7 @@ from steerio.campaign.campaign_card import campaign_picture
 from steerio.campaign.conductor import Conductor
 from steerio.campaign.painter import Painter
 from steerio.campaign.run_lines import Line, RunLook, run_lines
-from steerio.model.showing import in_one_line
+from steerio.model.showing import in_one_line, printable
 from steerio.session.notes import in_line
 from steerio.session.pace import Rate, spoken
 from steerio.session.screens import is_terminal, notebook_screen
@@ -118,7 +118,7 @@ class Progress:
         parts += look.troubles
         if look.stopping:
             parts.append(f"stopping: {look.stopping}")
-        return "; ".join(parts)
+        return printable("; ".join(parts))
 
     def _bad(self) -> str:
         """Return, in words, how many tasks did not succeed; those before a resume have no kind."""
@@ -136,12 +136,15 @@ class Progress:
         return self._conductor.stopping + (f": {step}" if step else "")
 
     def _troubles(self) -> list[str]:
-        """Return, in words, that the broker is gone, or which tasks wait in vain, if any do."""
+        """Return, in words, that the broker is gone, or which pools are paused or wait in vain."""
         client = self._conductor.session.client
         if client.waits_s:
             return [f"the broker is gone, and waited for up to {client.waits_s:.0f} s more"]
-        reasons = [load.stalled for load in client.watch.pools.values() if load.stalled]
-        return [f"nothing can go on: {'; '.join(reasons)}"] if reasons else []
+        pools = client.watch.pools
+        paused = [(name, load.paused) for name, load in pools.items() if load.paused]
+        held = [f"pool {name} is paused {why}" for name, why in paused]
+        reasons = [load.stalled for load in pools.values() if load.stalled]
+        return held + ([f"nothing can go on: {'; '.join(reasons)}"] if reasons else [])
 
     def _left(self, seconds: float, rate: float) -> str:
         """Estimate the time left, in words: from the limits, else from the work that is known."""
@@ -182,7 +185,7 @@ class Progress:
         if newest is None or newest is self._told:
             return []
         self._told = newest
-        return [f"           the last to fail: {newest}"]
+        return [printable(f"           the last to fail: {newest}")]
 
     def _write_lines(self, lines: list[str]) -> None:
         for line in lines:

@@ -81,7 +81,8 @@ def run_lines(look: RunLook, width: int, height: int = 24, *, blocks: bool = Tru
     lines = packed(head, width)
     tail: list[Line] = []
     if look.notes:
-        tail += packed([(f"{k}={v:.6g}", "cyan") for k, v in look.notes.items()], width)
+        notes = [(f"{in_one_line(k)}={v:.6g}", "cyan") for k, v in look.notes.items()]
+        tail += packed(notes, width)
     tail += [[(str(failure), "red")] for failure in look.failures]
     tail += [line for text in look.troubles for line in folded(text, width, "yellow")]
     if look.stopping:
@@ -111,7 +112,10 @@ def pool_lines(
             line += [*bar(load, bar_width, blocks=blocks), (" ", "")]
         line.append((f"{load.busy}/{load.workers} busy", ""))
         words = [(load.queued, "queued"), (load.starting, "starting"), (load.draining, "draining")]
-        line += [(f"{', ' if width < 60 else '  '}{n} {what}", "") for n, what in words if n]
+        between = ", " if width < 60 else "  "
+        line += [(f"{between}{n} {what}", "") for n, what in words if n]
+        if load.paused:
+            line.append((f"{between}paused {in_one_line(load.paused, 100)}", "yellow"))
         lines.append(line)
     if rest > 0:
         lines.append([(f"and {rest + 1} more pools", "dim")])

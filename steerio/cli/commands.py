@@ -292,7 +292,9 @@ def clean(dry_run: bool, folder: str | None) -> None:
     "--allow-host", metavar="NAME", multiple=True, help="Its name there; may be repeated."
 )
 @click.option(
-    "--metrics-key", metavar="FILE", help="Have Prometheus read /metrics with the key in FILE."
+    "--metrics-key",
+    metavar="FILE",
+    help="Write a new key there, with which Prometheus reads /metrics.",
 )
 def dashboard(**given: Any) -> None:
     """Show the run in RUN_DIR as a web page, while it goes on or afterwards, until Ctrl-C.

@@ -16,7 +16,7 @@ from steerio.edge.system.own_files import to_json
 from steerio.errors import UsageError
 from steerio.launch.walltime import parse_seconds
 from steerio.model.places import say_bytes
-from steerio.model.showing import counted
+from steerio.model.showing import counted, printable
 from steerio.session.pruning import Choice, Pruned, chosen, foreign_files, prune
 from steerio.session.recorded_runs import RecordedRun, find_runs, recorded_run
 
@@ -143,12 +143,8 @@ def _print(runs: Sequence[RecordedRun]) -> None:
         tasks = ", ".join(f"{count} {ending}" for ending, count in run.tasks.items())
         size = say_bytes(run.nbytes)
         cells = (str(run.path), run.campaign, _when(run.began), state, tasks or "none", size)
-        table.add_row(*(Text(_printable(cell)) for cell in cells))
+        table.add_row(*(Text(printable(cell)) for cell in cells))
     Console().print(table)
-
-
-def _printable(text: str) -> str:
-    return text.encode(errors="backslashreplace").decode()
 
 
 def _when(began: float | None) -> str:
@@ -163,4 +159,5 @@ def _tell_foreign(found: Sequence[RecordedRun]) -> None:
         names = foreign_files(run.path)
         if names:
             shown = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
-            click.echo(f"{counted(len(names), 'file')} of yours will stay in {run.path}: {shown}")
+            line = f"{counted(len(names), 'file')} of yours will stay in {run.path}: {shown}"
+            click.echo(printable(line))

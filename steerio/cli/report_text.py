@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from steerio.model.showing import printable
 from steerio.view.figures import Figures, all_figures, encoded, headline, remarks
 from steerio.view.run_reader import RunReader
 from steerio.view.snapshot import FailureView, RunSnapshot
@@ -32,15 +33,16 @@ def show_text(run_dir: str) -> None:
 
     console = Console()
     if console.is_terminal:
-        console.print(headline(snapshot), style="bold", markup=False, highlight=False)
+        console.print(printable(headline(snapshot)), style="bold", markup=False, highlight=False)
         for line in remarks(snapshot):
-            console.print(line, markup=False, highlight=False)
+            console.print(printable(line), markup=False, highlight=False)
         for table in all_figures(snapshot):
             console.print(as_table(table))
         for line in _failures(snapshot):
-            console.print(line, markup=False, highlight=False)
+            console.print(printable(line, lines=True), markup=False, highlight=False)
         return
-    text = "\n".join([headline(snapshot), *remarks(snapshot), *as_lines(snapshot)])
+    lines = [printable(headline(snapshot)), *map(printable, remarks(snapshot))]
+    text = printable("\n".join([*lines, *as_lines(snapshot)]), lines=True)
     click.echo(encoded(text, sys.stdout.encoding))
 
 
@@ -55,7 +57,7 @@ def as_lines(snapshot: RunSnapshot) -> Iterator[str]:
 def plain(table: Figures) -> Iterator[str]:
     """Yield a table as lines, the columns beside each other."""
     yield table.title
-    rows = [table.columns, *table.rows]
+    rows = [table.columns, *(tuple(map(printable, row)) for row in table.rows)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(table.columns))]
     for row in rows:
         first, *others = zip(row, widths, strict=True)
@@ -73,7 +75,7 @@ def as_table(table: Figures) -> Any:
     for number, column in enumerate(table.columns):
         drawn.add_column(column, justify="right" if number else "left", overflow="fold")
     for row in table.rows:
-        drawn.add_row(*(Text(encoded(cell, sys.stdout.encoding)) for cell in row))
+        drawn.add_row(*(Text(printable(encoded(cell, sys.stdout.encoding))) for cell in row))
     return drawn
 
 

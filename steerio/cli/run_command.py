@@ -81,6 +81,7 @@ def run_campaign(
             "no rank of one"
         )
     with lead_ranks(given["resume"] or given["run_dir"], given["mpi"]) as followers:
+        seeing = Seeing(dashboard=given["dashboard"], report=given["report"])
         # the node is forked before the file is loaded, which may start threads
         hosts = followers is None and given["join"] is None and can_fork()
         node = NodeProcess.forked() if hosts else None
@@ -94,7 +95,6 @@ def run_campaign(
             if node is not None:
                 node.kill()
             raise
-        seeing = Seeing(dashboard=given["dashboard"], report=given["report"])
         plan = Plan(
             workers=workers,
             run_dir=given["run_dir"],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import secrets
 import sys
 from collections.abc import Callable, Generator
@@ -11,7 +12,6 @@ from pathlib import Path
 import click
 
 from steerio.campaign.progress import tell
-from steerio.edge.system.own_files import write_own
 from steerio.errors import SteerioError, UsageError
 
 
@@ -45,14 +45,19 @@ class Seeing:
     def end(self, run_dir: Path | None) -> None:
         """End the dashboard, and write the report; its failure is told, and is not the run's."""
         if self._close is not None:
-            self._close()
-        if self._report and run_dir is not None:
-            from steerio.dashboard.report import write_report  # only if asked for
-
             try:
+                self._close()
+            except Exception as error:  # noqa: BLE001 - the run's own error must not be hidden
+                tell(f"the dashboard did not end well: {error!r}", sys.stderr)
+        if self._report and run_dir is not None:
+            try:
+                from steerio.dashboard.report import write_report  # only if asked for
+
                 tell(f"report: {write_report(run_dir)}", sys.stderr)
             except SteerioError as error:
                 tell(f"no report: {error}", sys.stderr)
+            except Exception as error:  # noqa: BLE001 - as above: the record is there all the same
+                tell(f"no report: {error!r}; try steerio report {run_dir}", sys.stderr)
 
 
 def show_dashboard(
@@ -74,8 +79,8 @@ def show_dashboard(
         metrics_key: the file to write the key to by which a monitor reads the metrics.
 
     Raises:
-        UsageError: there is no record, the address cannot be listened on, the file not be written,
-            or a package is missing.
+        UsageError: there is no record, the address cannot be listened on, the file is there or
+            cannot be written, or a package is missing.
     """
     from steerio.dashboard.run_follower import watch
     from steerio.dashboard.serving import Served, need_server, serve_until_told
@@ -101,13 +106,22 @@ def _key_in(file: str | None) -> Generator[str]:
         return
     key, path = secrets.token_urlsafe(32), Path(file)
     try:
-        write_own(path, key.encode())
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as fresh:
+            fresh.write(key)
+    except FileExistsError:
+        raise UsageError(
+            f"{path} is there already: --metrics-key writes a new key to a new file; name another, "
+            "or remove that one if it is of a dashboard that has ended"
+        ) from None
     except OSError as error:
         raise UsageError(f"{path} cannot be written: {error.strerror}") from None
     try:
         yield key
     finally:
-        path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            if path.read_bytes() == key.encode():  # and not the key of another that came since
+                path.unlink()
 
 
 def report(run_dir: str, out: str | None) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from steerio.cli.report_text import as_table
+from steerio.model.showing import printable
 from steerio.view.figures import (
     Figures,
     encoded,
@@ -69,7 +70,8 @@ def _show_lines(reader: RunReader) -> None:
     """Print a line now and then, and one at the end."""
     while True:
         live = _advance(reader, whole=True)
-        click.echo(encoded(line_of(reader.snapshot()), sys.stdout.encoding))
+        line = printable(line_of(reader.snapshot()))
+        click.echo(encoded(line, sys.stdout.encoding))
         if not live:
             return
         time.sleep(LINE_EVERY_S)
@@ -114,8 +116,9 @@ def drawn(snapshot: RunSnapshot, width: int, height: int) -> Any:
     from rich.console import Group  # loaded already by those who print it
     from rich.text import Text
 
-    parts: list[Any] = [Text(headline(snapshot), style="bold")]
-    parts += [Text(line, overflow="ellipsis", no_wrap=True) for line in remarks(snapshot)]
+    parts: list[Any] = [Text(printable(headline(snapshot)), style="bold")]
+    told = map(printable, remarks(snapshot))
+    parts += [Text(line, overflow="ellipsis", no_wrap=True) for line in told]
     parts.append(Text(_shares(snapshot)))
     left = max(3, height - OTHER_LINES)
     tables = (

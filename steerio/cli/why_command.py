@@ -16,7 +16,7 @@ from steerio.edge.record.task_past import Reason, TaskPast, folder_of_record, pa
 from steerio.edge.system.own_files import to_json
 from steerio.edge.wire.connection import FILE_NAME
 from steerio.errors import SteerioError, UsageError
-from steerio.model.showing import counted
+from steerio.model.showing import counted, printable
 from steerio.session.opening import connect
 
 SHOWN = 100
@@ -48,14 +48,14 @@ def tell_why(run_dir: str, task: int, depth: int, lines: int, as_json: bool) -> 
         if not now:
             raise
         known = {"task_id": task, "task": None, "now": now}
-        click.echo(to_json(known, indent=2) if as_json else f"task {task}: {now}")
+        click.echo(to_json(known, indent=2) if as_json else printable(f"task {task}: {now}"))
         return
     now, silence = ("", "") if past.task is not None else asyncio.run(_ask(folder, task))
     if as_json:
         click.echo(to_json({**msgspec.to_builtins(past), "now": now or None}, indent=2))
         return
     for line in _story(past, now, silence, lines):
-        click.echo(_printable(line))
+        click.echo(printable(line))
 
 
 async def _ask(folder: Path, task_id: int) -> tuple[str, str]:
@@ -272,8 +272,3 @@ def _between(begin: Any, end: Any) -> str:
         return "an unknown time"
     seconds = max(0.0, end - begin)
     return f"{seconds * 1000:.3g} ms" if seconds < 1 else f"{seconds:,.1f} s"
-
-
-def _printable(line: str) -> str:
-    """Return a line without the control characters that a terminal would heed."""
-    return "".join(c if c.isprintable() or c == "\t" else ascii(c)[1:-1] for c in line)

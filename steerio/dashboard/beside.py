@@ -26,8 +26,8 @@ from steerio.edge.system.own_files import to_json
 from steerio.errors import SteerioError
 from steerio.launch.event_loop import loop_factory
 
-END_S = 5.0
-"""How long it may take to end, before it is killed."""
+END_S = 8.0
+"""How long it may take to end, before it is killed: to read the rest, and to tell its pages."""
 
 
 class _Shown(msgspec.Struct, frozen=True):

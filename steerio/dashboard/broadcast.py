@@ -31,7 +31,7 @@ SHARE = 0.05
 SLOWEST_S = 4.0
 """Between two snapshots at most, however long one takes."""
 LAST_S = 3.0
-"""For the last look at the record, after which the pages are told that the server ends."""
+"""For reading the rest of the record, after which the pages are told that the server ends."""
 BEAT_S = 5.0
 """Between two signs of life while nothing changes."""
 MOST_PAGES = 32
@@ -100,7 +100,8 @@ class Broadcast:
                 await self._pause(0.0 if more else min(SLOWEST_S, max(TICK_S, took / SHARE)))
             with contextlib.suppress(TimeoutError):  # the end of the run may just have been written
                 async with asyncio.timeout(LAST_S):
-                    await self._step(last=True)
+                    while await self._step(last=True):
+                        pass
         finally:
             self._over = True
             self._news.set()
@@ -108,7 +109,7 @@ class Broadcast:
 
     async def _step(self, *, last: bool = False) -> bool:
         try:
-            more, told = await self.in_thread(self._read, last)
+            more, told = await self._in_thread(self._read, last)
         except Exception as error:  # disks and records fail in many ways
             log.warning("the record cannot be read: %s", error, exc_info=True)
             told = {"trouble": encoded_event("trouble", f"The record cannot be read: {error}")}
@@ -122,7 +123,8 @@ class Broadcast:
         told: dict[str, Any] = {}
         snapshot = self._watched.snapshot()
         now = time.monotonic()
-        if snapshot.number != self._drawn and (last or now - self._drawn_at >= GANTT_S):
+        at_end = last and not more
+        if snapshot.number != self._drawn and (at_end or now - self._drawn_at >= GANTT_S):
             self._drawn, self._drawn_at = snapshot.number, now
             told["gantt"] = self._watched.gantt()
         if snapshot.number != self._shown:
@@ -130,8 +132,11 @@ class Broadcast:
             told["snapshot"] = snapshot
         return more, {event: encoded_event(event, value) for event, value in told.items()}
 
-    async def in_thread(self, function: Callable[..., R], *args: Any) -> R:
-        """Call a function, such as one of the run, in the thread that reads it."""
+    async def snapshot(self) -> RunSnapshot | None:
+        """Return the newest snapshot, made in the thread that reads; ``None``: that has ended."""
+        return None if self._over else await self._in_thread(self._watched.snapshot)
+
+    async def _in_thread(self, function: Callable[..., R], *args: Any) -> R:
         return await asyncio.wrap_future(self._thread.submit(function, *args))
 
     async def _pause(self, for_s: float) -> None:

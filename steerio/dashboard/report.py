@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import re
 import secrets
+import time
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,6 +37,8 @@ MOST_STORIES = 500
 """Tasks whose causes and consequences a report has."""
 STORIES_BYTES = 4_000_000
 """Of these stories together, at most."""
+STORIES_S = 60.0
+"""For how long stories are told: the logs of workers are searched for each failure."""
 
 
 class _Details(msgspec.Struct, frozen=True):
@@ -57,6 +60,8 @@ def write_report(run_dir: Path | str, out: Path | str | None = None) -> Path:
         UsageError: there is no record, or it cannot be read, or the file not be written.
     """
     target = Path(run_dir) / NAME if out is None else Path(out)
+    if target.is_dir():
+        raise UsageError(f"{target} is a folder: name a file for the report in it")
     with watch(Path(run_dir)) as watched:
         while watched.advance():
             pass
@@ -89,8 +94,10 @@ def _stories(
     waiting = deque(dict.fromkeys(bad))
     others = deque(span.task_id for span in spans.spans)
     told: set[int] = set()
-    left = STORIES_BYTES
+    left, until = STORIES_BYTES, time.monotonic() + STORIES_S
     while (waiting or others) and left > 0 and len(told) < MOST_STORIES:
+        if time.monotonic() >= until:
+            return
         number = waiting.popleft() if waiting else others.popleft()
         if number in told:
             continue

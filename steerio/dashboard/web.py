@@ -81,7 +81,10 @@ def routes(watched: Watched, broadcast: Broadcast) -> list[Route]:
 
     async def metrics(request: Request) -> Response:
         async with questions:
-            text = await in_thread(lambda: metrics_text(watched.snapshot()))
+            snapshot = await broadcast.snapshot()
+            if snapshot is None:
+                return PlainTextResponse("The server ends.", 503)
+            text = await in_thread(metrics_text, snapshot)
         return PlainTextResponse(text, headers={"content-type": CONTENT_TYPE})
 
     async def spans(request: Request) -> Response:

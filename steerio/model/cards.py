@@ -127,6 +127,8 @@ def pools_table(pools: Mapping[str, PoolLoad]) -> Markup:
 def _pool_words(load: PoolLoad) -> list[str]:
     counts = [(load.starting, "starting"), (load.draining, "draining"), (load.promised, "promised")]
     words = [f"{count} {what}" for count, what in counts if count]
+    if load.paused:
+        words.append(f"paused {load.paused}")
     if load.stalled:
         words.append(f"stalled: {load.stalled}")
     if load.failure:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import re
 import reprlib
+import unicodedata
 from collections.abc import Iterable, Mapping
 from itertools import islice
 from typing import Any, cast
@@ -46,6 +47,23 @@ def in_one_line(text: str, most: int = SHOWN_CHARACTERS) -> str:
     if not line.isprintable():
         line = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in line)
     return line if len(line) <= most else line[: most - 1] + "…"
+
+
+def printable(text: str, *, lines: bool = False) -> str:
+    """Return a text of a user's own in which a terminal heeds nothing: escapes stand for all such.
+
+    Args:
+        text: the text.
+        lines: whether its line breaks stay.
+    """
+    if text.isprintable():
+        return text
+    kept = "\t\n" if lines else "\t"
+    return "".join(c if _is_shown(c) or c in kept else ascii(c)[1:-1] for c in text)
+
+
+def _is_shown(character: str) -> bool:
+    return character.isprintable() or unicodedata.category(character) == "Zs"
 
 
 def short_name(task_type: str) -> str:

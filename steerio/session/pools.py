@@ -215,6 +215,8 @@ def describe(name: str, load: PoolLoad) -> str:
     """Return the load of a pool, in a few words."""
     words = [f"{load.busy} busy", f"{load.idle} idle"]
     words += [f"{count} {what}" for what, count in facts(load) if count]
+    if load.paused:
+        words.append(f"paused {load.paused}")
     return f"{name}: {', '.join(words)}"
 
 

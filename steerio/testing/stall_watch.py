@@ -18,6 +18,7 @@ from steerio.core.lifecycle import State
 from steerio.edge.wire.memory import Bell
 from steerio.errors import DeadlockError
 from steerio.model.events import PoolStalled
+from steerio.model.showing import printable
 from steerio.node.node import Node
 from steerio.testing.agenda import Agenda
 from steerio.testing.hosts import Direction
@@ -85,8 +86,9 @@ class StallWatch:
             events = self._record.events
             at_s = next((e.at for e in reversed(events) if not isinstance(e, PoolStalled)), 0.0)
             pools = self._core.pools.values()
-            stalled = [f"tasks: {pool.stalled}" for pool in pools if pool.stalled]
-            self._loop.fail(DeadlockError(at_s, self._loop.waiting() + stalled))
+            held = [printable(f"pool {p.name}: paused {p.paused}") for p in pools if p.paused]
+            held += [f"tasks: {pool.stalled}" for pool in pools if pool.stalled]
+            self._loop.fail(DeadlockError(at_s, self._loop.waiting() + held))
 
     def _something_is_due(self) -> bool:
         """Whether a call is to come that is not part of the background."""

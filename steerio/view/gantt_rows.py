@@ -122,6 +122,7 @@ class GanttRows:
         row = self._node(node)
         row.workers += 1
         row.most = max(row.most, row.workers)
+        self._gone.pop(worker, None)  # the next process gives the same names
         if self._workers is None:
             return
         free = self._free.get((node, pool))

@@ -57,8 +57,7 @@ class _Metrics:
             for quantile, field in QUANTILES.items() if spread.count else ():
                 own = _labels({**named, "quantile": quantile})
                 self._lines.append(f"{name}{own} {_number(_figure(spread, field))}")
-            total = spread.mean * spread.count
-            self._lines.append(f"{name}_sum{labels} {_number(total)}")
+            self._lines.append(f"{name}_sum{labels} {_number(spread.total)}")
             self._lines.append(f"{name}_count{labels} {_number(spread.count)}")
 
     def _head(self, name: str, kind: str, about: str) -> None:
@@ -140,6 +139,7 @@ def _add_pools(metrics: _Metrics, snapshot: RunSnapshot) -> None:
         ("workers_lost_total", "counter", "Workers lost.", "lost"),
         ("queue_depth", "gauge", "Tasks in the queue.", "queued"),
         ("queue_oldest_seconds", "gauge", "Age of the oldest task in the queue.", "oldest_s"),
+        ("pool_paused", "gauge", "Whether no queued task is handed out.", "paused"),
         ("pool_stalled", "gauge", "Whether tasks wait in vain.", "stalled"),
         ("pool_failed", "gauge", "Whether no more workers are started.", "failed"),
     ):

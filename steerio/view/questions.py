@@ -286,18 +286,27 @@ def _events(record: Path, task_id: int, begin: float, end: float) -> list[tuple[
 
 def log_lines(folder: Path, task_id: int) -> tuple[str, ...]:
     """Return the last lines that a task printed, of those at the end of the log of workers."""
-    needle = re.compile(rb"^\S+ \S+ task %d \| " % task_id)
     lines: list[str] = []
     for path in sorted(folder.glob(LOG_FILES)):
         try:
             with open_regular(path) as file:
                 file.seek(0, 2)
                 file.seek(max(0, file.tell() - LOG_BYTES))
-                lines += [
-                    line.decode(errors="replace").rstrip("\n")
-                    for line in file
-                    if needle.match(line)
-                ]
+                lines += printed_by(file.read(LOG_BYTES), task_id)
         except OSError:
             continue
     return tuple(lines[-MOST_LOG_LINES:])
+
+
+def printed_by(text: bytes, task_id: int, most: int = MOST_LOG_LINES) -> list[str]:
+    """Return the last lines of a task in the text of a log, which is searched from its end."""
+    mark = b" task %d | " % task_id
+    head = re.compile(rb"\S+ \S+ task %d \| " % task_id)
+    lines: list[str] = []
+    end = len(text)
+    while len(lines) < most and (place := text.rfind(mark, 0, end)) >= 0:
+        end = text.rfind(b"\n", 0, place) + 1  # the next look is before this line
+        line = line_at(text, place)
+        if head.match(line):
+            lines.append(line.decode(errors="replace"))
+    return lines[::-1]

@@ -55,6 +55,7 @@ def lines_with(path: Path, needle: bytes, task_id: int) -> Iterator[tuple[SeenTa
 def decoded(line: bytes) -> tuple[SeenTask, bytes] | None:
     """Return a line of ``tasks.jsonl`` with its text; ``None`` if it cannot be read."""
     try:
+        line.decode()  # the decoder passes over fields that it does not know
         return tasks_decoder.decode(line), line
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None

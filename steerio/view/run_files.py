@@ -59,6 +59,7 @@ class FollowedFile(Generic[T]):
         if not data:
             return [], b""
         try:
+            data.decode()  # the decoder passes over fields that it does not know
             return self._decoder.decode_lines(data), data
         except (msgspec.DecodeError, UnicodeDecodeError, ValueError):
             return self._one_by_one(data)
@@ -87,6 +88,7 @@ class FollowedFile(Generic[T]):
         readable: list[bytes] = []
         for line in data.splitlines(keepends=True):
             try:
+                line.decode()
                 found.append(self._decoder.decode(line))
                 readable.append(line)
             except (msgspec.DecodeError, UnicodeDecodeError):

@@ -98,5 +98,13 @@ class SeenDetails(Struct):
 
 tasks_decoder = msgspec.json.Decoder(SeenTask)
 events_decoder = msgspec.json.Decoder(SeenEvent)
-details_of = msgspec.json.Decoder(SeenDetails).decode
+_details = msgspec.json.Decoder(SeenDetails).decode
 numbers_of = msgspec.json.Decoder(dict[str, Any]).decode
+
+
+def details_of(line: bytes) -> SeenDetails:
+    """Return the other columns of a line; none if one is of another type."""
+    try:
+        return _details(line)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return SeenDetails()

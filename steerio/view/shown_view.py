@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Sequence
 
 from msgspec import Struct, structs
 
@@ -12,6 +12,7 @@ from steerio.view.run_view import RunView
 from steerio.view.sketch import shown
 from steerio.view.snapshot import (
     IDLE_CAUSES,
+    OTHER_POOLS,
     BoardView,
     EndsView,
     IdleView,
@@ -108,7 +109,7 @@ def _snapshot(
         args_bytes=tasks.together("args_bytes").spread(),
         value_bytes=tasks.together("value_bytes").spread(),
         data_bins=_rates(tasks.data.values, widths),
-        idle=_idle(pools.values(), widths),
+        idle=_idle([pools[name] for name in sorted(pools)], widths),
         stalls=None,
         versions=view.versions.view(count),
         notes=view.notes.view(),
@@ -141,6 +142,7 @@ def _header(view: RunView, facts: RunFacts, until: float, unread: int) -> RunHea
     )
     share = max((use.used / use.bound for use in limits if use.name != "failures"), default=0.0)
     left_s = seconds / share - seconds if facts.live and EARLY < share < 1 else None
+    pools = view.cluster.pools.values()
     return RunHeader(
         run=facts.run,
         campaign=facts.campaign,
@@ -160,12 +162,19 @@ def _header(view: RunView, facts: RunFacts, until: float, unread: int) -> RunHea
         left_s=None if left_s is None else shown(left_s),
         facts=facts.facts,
         unread=unread,
+        workers=sum(pool.ready.value for pool in pools),
+        busy=sum(_busy(pool) for pool in pools),
+        queued=sum(pool.queued.value for pool in pools),
     )
+
+
+def _busy(pool: PoolFigures) -> int:
+    return min(pool.running.value, pool.ready.value)
 
 
 def _pool(pool: PoolFigures, until: float, widths: list[float]) -> PoolView:
     workers = pool.ready.value
-    busy = min(pool.running.value, workers)
+    busy = _busy(pool)
     idle = pool.idle_bins()
     expected = added_up((idle["moving"], idle["starting"]), MOST_BINS)
     at_work = added_up(
@@ -237,10 +246,13 @@ def _type(kind: TypeFigures, widths: list[float]) -> TypeView:
     )
 
 
-def _idle(pools: Collection[PoolFigures], widths: list[float]) -> IdleView:
-    by_pool = {pool.name: pool.idle_s() for pool in pools}
+def _idle(pools: Sequence[PoolFigures], widths: list[float]) -> IdleView:
+    idle = [pool.idle_s() for pool in pools]
     bins = [pool.idle_bins() for pool in pools]
-    by_cause = {cause: sum(idle[cause] for idle in by_pool.values()) for cause in IDLE_CAUSES}
+    by_cause = {cause: sum(one[cause] for one in idle) for cause in IDLE_CAUSES}
+    by_pool = {pool.name: own for pool, own in zip(pools, idle[:MOST_POOLS], strict=False)}
+    if others := idle[MOST_POOLS:]:
+        by_pool[OTHER_POOLS] = {cause: sum(one[cause] for one in others) for cause in IDLE_CAUSES}
     return IdleView(
         busy_s=sum(pool.busy_s for pool in pools),
         total_s=sum(by_cause.values()),

@@ -93,6 +93,7 @@ class Sketch:
             shown(self.most),
             edges,
             counts,
+            self.total,
         )
 
     def _drawn(self, keys: list[int]) -> tuple[tuple[float, ...], tuple[int, ...]]:

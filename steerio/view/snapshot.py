@@ -35,6 +35,8 @@ IDLE_CAUSES = (
 - ``moving``: it waited for others of its move, or ended to begin again in another pool.
 - ``starting``: it was not ready yet.
 """
+OTHER_POOLS = "other pools"
+"""The name of the pools that are not shown one by one, together."""
 NO_TYPE = 255
 """The byte of a bin of a Gantt row in which no task ran."""
 
@@ -77,6 +79,7 @@ class RunHeader(Struct, frozen=True):
             used most; ``None`` without limits, or too early to tell.
         facts: the other values of ``parameters.json``, as text: arguments, seed, host, command, ...
         unread: lines of the record that could not be read.
+        workers, busy, queued: sums over all pools, also those that are not shown.
     """
 
     run: str
@@ -97,6 +100,9 @@ class RunHeader(Struct, frozen=True):
     left_s: float | None
     facts: dict[str, str]
     unread: int
+    workers: int = 0
+    busy: int = 0
+    queued: int = 0
 
 
 class Mark(Struct, frozen=True):
@@ -191,7 +197,8 @@ class Spread(Struct, frozen=True):
     """The percentiles of many durations or sizes, each right within 2 %; zeros if ``count`` is 0.
 
     ``edges`` and ``counts`` are a coarse histogram to draw: ``counts[i]`` of them lie from
-    ``edges[i]`` up to ``edges[i + 1]``; edges are spaced by a constant factor.
+    ``edges[i]`` up to ``edges[i + 1]``; edges are spaced by a constant factor. ``total`` is the sum
+    of the numbers as they are, and the others are rounded.
     """
 
     count: int
@@ -204,6 +211,7 @@ class Spread(Struct, frozen=True):
     most: float
     edges: tuple[float, ...] = ()
     counts: tuple[int, ...] = ()
+    total: float = 0.0
 
 
 class TypeView(Struct, frozen=True):
@@ -305,7 +313,8 @@ class IdleView(Struct, frozen=True):
     """Worker-seconds without a task by cause: the keys are ``IDLE_CAUSES``.
 
     ``total_s`` is the sum of all causes, and equal to all time of workers, from the order to start
-    them to their end, less ``busy_s``.
+    them to their end, less ``busy_s``. Of many pools ``by_pool`` has those that are shown, and the
+    sums of the others under ``OTHER_POOLS``.
     """
 
     busy_s: float

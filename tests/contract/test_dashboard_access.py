@@ -107,6 +107,21 @@ async def test_the_cookie_is_strict_and_out_of_the_reach_of_scripts(run: Path) -
         assert cookie.endswith("; HttpOnly; Path=/user/me; SameSite=Strict")
 
 
+async def test_cookies_of_other_servers_on_the_host_lock_nobody_out(run: Path) -> None:
+    async with running(run) as dashboard:
+        set_cookie = (await dashboard.client.get(dashboard.urls[0])).headers["set-cookie"]
+        ours = set_cookie.partition(";")[0]
+        dashboard.client.cookies.clear()
+        for other in ('{"a":1}', "a[0]=b; c", 'x="open', "=; ;", "steerio-other=x", "a=b=c"):
+            for cookies in (f"{other}; {ours}", f"{ours}; {other}"):
+                answer = await dashboard.client.get("/", headers={"cookie": cookies})
+                assert answer.status_code == 200, cookies
+        name = ours.partition("=")[0]
+        for cookies in (name, f"{name}=", f"{name}=; a={ours}"):
+            answer = await dashboard.client.get("/", headers={"cookie": cookies})
+            assert answer.status_code == 401, cookies
+
+
 async def test_names_that_are_not_the_servers_are_refused_on_every_method(run: Path) -> None:
     async with running(run) as dashboard:
         await dashboard.open()

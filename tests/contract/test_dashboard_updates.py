@@ -13,10 +13,13 @@ import msgspec
 import pytest
 
 from steerio.dashboard import broadcast
+from steerio.dashboard.access import Tickets
 from steerio.dashboard.assets import SCRIPTS, plotly_script
-from steerio.dashboard.broadcast import MOST_PAGES
+from steerio.dashboard.beside import END_S
+from steerio.dashboard.broadcast import MOST_PAGES, Broadcast
 from steerio.dashboard.run_follower import RecordWatch
 from steerio.dashboard.serving import Served
+from steerio.dashboard.web import LEAVE_S, dashboard_app
 from steerio.view.snapshot import RunSnapshot
 from tests.contract.dashboards import running
 from tests.generated_records import write_run
@@ -179,3 +182,59 @@ async def test_the_script_of_plotly_is_kept_by_browsers(tmp_path: Path) -> None:
         plain = {"accept-encoding": "identity"}
         whole = await dashboard.client.get("/plotly.min.js", headers=plain)
         assert whole.content == script.read_bytes()
+
+
+async def test_metrics_are_read_in_the_thread_that_reads_the_record(tmp_path: Path) -> None:
+    threads: set[str] = set()
+
+    class Noting(RecordWatch):
+        def advance(self, *, last: bool = False) -> bool:
+            threads.add(threading.current_thread().name)
+            return super().advance(last=last)
+
+        def snapshot(self) -> RunSnapshot:
+            threads.add(threading.current_thread().name)
+            return super().snapshot()
+
+    async with running(Noting(write_run(tmp_path / "run", workers=2, tasks=2))) as dashboard:
+        await dashboard.open()
+        for _ in range(3):
+            assert "steerio_run_info" in (await dashboard.client.get("/metrics")).text
+    assert threads == {"steerio-view-0"}
+
+
+async def test_there_are_no_metrics_once_the_record_is_not_read_any_more(tmp_path: Path) -> None:
+    watched = RecordWatch(write_run(tmp_path / "run", workers=2, tasks=2))
+    followed, tickets = Broadcast(watched), Tickets(metrics_key="key")
+    followed.close()
+    await followed.follow()
+    app = dashboard_app(watched, followed, tickets)
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+        answer = await client.get("/metrics", headers={"authorization": "Bearer key"})
+    assert (answer.status_code, answer.text) == (503, "The server ends.")
+
+
+async def test_the_last_look_reads_on_to_the_end(tmp_path: Path) -> None:
+    class InParts(RecordWatch):
+        parts = 0
+
+        def advance(self, *, last: bool = False) -> bool:
+            if not last:
+                return False
+            self.parts += 1
+            super().advance(last=last)
+            return self.parts < 5
+
+    watched = InParts(write_run(tmp_path / "run", workers=2, tasks=2))
+    followed = Broadcast(watched)
+    followed.close()
+    await followed.follow()
+    assert watched.parts == 5
+    told = b"".join([part async for part in followed.updates()])
+    assert b"event: snapshot" in told
+    assert b"event: gantt" in told
+
+
+def test_a_dashboard_beside_a_run_is_not_killed_before_it_has_told_its_pages() -> None:
+    assert END_S > broadcast.LAST_S + LEAVE_S

@@ -20,6 +20,7 @@ from steerio.edge.record.exporting import TABLES, export_csv, export_sqlite
 from steerio.edge.record.record_files import EVENTS_FILE, TASKS_FILE, AttemptEntry, RecordFiles
 from steerio.edge.record.record_head import HEAD_FILE, SCHEMA, RecordHead, read_head
 from steerio.edge.record.record_lines import TASK_COLUMNS, check_schema, endings
+from steerio.edge.record.trace_export import export_trace
 from steerio.errors import UsageError
 from steerio.model import events as ev
 from tests.contract.test_record_files import ODD, entry, published
@@ -146,6 +147,23 @@ def test_lines_that_cannot_be_read_are_counted_and_the_others_exported(
     to = tmp_path / "run.sqlite"
     done = export_sqlite(folder, to, force=False)
     assert (done.tasks, done.unread_tasks.count, done.unread_tasks.first) == (3, 4, 2)
+
+
+def test_lines_with_a_damaged_byte_anywhere_are_counted_and_the_others_exported(
+    folder: Path, tmp_path: Path
+) -> None:
+    for name, text in ((TASKS_FILE, b'"args":['), (EVENTS_FILE, b'"task_type":"')):
+        whole = (folder / name).read_bytes()
+        assert whole.count(text) >= 1
+        broken = whole.replace(text, text + b'"\xff",', 1)
+        if name == EVENTS_FILE:  # of no field that exports look at
+            broken = whole.replace(b"{", b'{"later":"\xff",', 1)
+        (folder / name).write_bytes(broken)
+    done = export_sqlite(folder, tmp_path / "run.sqlite", force=False)
+    assert (done.tasks, done.unread_tasks.count, done.unread_tasks.first) == (2, 1, 1)
+    assert (done.events, done.unread_events.count, done.unread_events.first) == (1, 1, 1)
+    traced = export_trace(folder, tmp_path / "run.json", force=False)
+    assert (traced.unread_tasks.count, traced.unread_events.count) == (1, 1)
 
 
 @given(value=st.text() | st.integers() | st.floats(allow_nan=False) | st.none())

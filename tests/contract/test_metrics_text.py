@@ -12,6 +12,7 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 from prometheus_client.parser import text_string_to_metric_families
 
 from steerio.edge.record.record_files import RecordFiles
@@ -96,6 +97,23 @@ def test_run_times_are_a_summary(tmp_path: Path) -> None:
     assert of_one["steerio_task_run_seconds_count"] == 1
     assert math.isclose(of_one["steerio_task_run_seconds_sum"], 0.5, rel_tol=0.05)
     assert math.isclose(of_one["steerio_task_run_seconds"], 0.5, rel_tol=0.05)
+
+
+def test_the_sum_of_a_summary_is_not_that_of_a_rounded_mean(made: RunSnapshot) -> None:
+    kind = made.types[0]
+    run = structs.replace(kind.run, count=3, mean=0.3333, total=1.00001)
+    changed = structs.replace(made, types=(structs.replace(kind, run=run),))
+    family = families(metrics_text(changed))["steerio_task_run_seconds"]
+    (total,) = [each.value for each in family.samples if each.name.endswith("_sum")]
+    assert total == 1.00001
+
+
+def test_a_pool_that_is_paused_is_one(made: RunSnapshot) -> None:
+    (pool,) = made.pools
+    for why, value in (("by ada: to look", 1), ("", 0)):
+        paused = structs.replace(made, pools=(structs.replace(pool, paused=why),))
+        found = families(metrics_text(paused))
+        assert values(found["steerio_pool_paused"])["simulate",] == value
 
 
 def test_the_number_of_series_does_not_grow_with_the_run(tmp_path: Path) -> None:

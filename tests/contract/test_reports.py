@@ -55,6 +55,38 @@ def test_stories_of_a_report_are_bounded(tmp_path: Path, monkeypatch: pytest.Mon
     assert {"997", "1994"} <= set(stories)  # type: ignore[call-overload]
 
 
+def test_stories_of_a_report_are_bounded_in_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(report, "STORIES_S", 0.0)
+    page = write_report(write_run(tmp_path / "run", workers=2, tasks=20)).read_text()
+    details = held(page, "details")
+    assert details["stories"] == {}
+    assert details["spans"] is not None
+
+
+def test_a_damaged_line_does_not_stop_a_report(tmp_path: Path) -> None:
+    """Of a failure whose traceback has a byte that is of no text, and one with odd tags."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    files = RecordFiles(folder)
+    failed = {"error": "ValueError: no", "ended_as": "failed", "traceback": "damaged"}
+    files.write([entry(1), entry(2, **failed), entry(3, **failed)], [])
+    files.close()
+    lines = (folder / "tasks.jsonl").read_bytes().splitlines(keepends=True)
+    lines[1] = lines[1].replace(b"damaged", b"dam\xffged")
+    lines[2] = lines[2].replace(b'"traceback":"damaged"', b'"traceback":7')
+    assert b"dam\xffged" in lines[1]
+    assert b":7" in lines[2]
+    (folder / "tasks.jsonl").write_bytes(b"".join(lines))
+    page = write_report(folder).read_text()
+    snapshot = held(page, "snapshot")
+    header, failures = snapshot["header"], snapshot["failures"]
+    assert (header["unread"], header["tasks"]) == (1, 2)  # type: ignore[index, call-overload]
+    assert [each["task_id"] for each in failures] == [3]  # type: ignore[attr-defined]
+    assert set(held(page, "details")["stories"]) == {"1", "3"}  # type: ignore[call-overload]
+
+
 def test_the_record_of_a_run_that_was_killed_has_a_report(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "run", workers=4, tasks=40)
     (folder / SUMMARY).unlink()
@@ -83,8 +115,11 @@ def test_names_that_users_gave_stay_text(tmp_path: Path) -> None:
 def test_a_report_that_cannot_be_written_says_so_and_leaves_nothing(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "run", workers=2, tasks=2)
     (tmp_path / "out").mkdir()
-    with pytest.raises(UsageError, match="out cannot be written: Is a directory"):
+    with pytest.raises(UsageError, match="out is a folder: name a file for the report in it"):
         write_report(folder, tmp_path / "out")
+    for name in (".", "", ".."):
+        with pytest.raises(UsageError, match=r"\. is a folder"):
+            write_report(folder, name)
     with pytest.raises(UsageError, match="cannot be written: No such file"):
         write_report(folder, tmp_path / "none" / "report.html")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "run"]

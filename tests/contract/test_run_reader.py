@@ -15,7 +15,7 @@ from steerio.edge.record.record_files import EVENTS_FILE, TASKS_FILE, RecordFile
 from steerio.edge.record.record_head import HEAD_FILE, SCHEMA
 from steerio.errors import UsageError
 from steerio.testing import KillWorker, Model, simulate
-from steerio.view.questions import log_lines, spans_of, story_of
+from steerio.view.questions import log_lines, printed_by, spans_of, story_of
 from steerio.view.run_reader import RunReader
 from steerio.view.snapshot import RunSnapshot
 from tests.contract.run_folders import DEAD, FAR, change_head, make_run
@@ -257,6 +257,17 @@ def test_the_lines_that_a_task_printed_are_found(tmp_path: Path) -> None:
     )
     (folder / "workers-rank2.log").write_text("10:00:01.000 b-1 task 7 | two\n")
     assert {line[-3:] for line in log_lines(folder, 7)} == {"one", "two"}
+
+
+def test_of_many_lines_that_a_task_printed_the_last_are_found_from_the_end() -> None:
+    task, other = "10:00:00.000 a-1 task 7 | ", "10:00:00.000 a-1 task 8 | "
+    lines = [f"{task if n % 3 else other}{n} task 7 | task 7 | \n" for n in range(100)]
+    text = "".join(lines).encode()
+    mine = [line.rstrip("\n") for line in lines if line.startswith(task)]
+    assert printed_by(text, 7) == mine
+    assert printed_by(text, 7, most=5) == mine[-5:]
+    assert printed_by(text, 7, most=0) == printed_by(text, 9) == printed_by(b"", 7) == []
+    assert printed_by(f"{task}torn".encode(), 7) == [f"{task}torn"]
 
 
 def test_the_attempts_in_a_window_are_those_that_touch_it(recorded: Path) -> None:

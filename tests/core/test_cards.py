@@ -134,12 +134,15 @@ def test_a_task_that_has_not_ended_has_its_state() -> None:
 
 def test_pools_have_a_bar_and_their_troubles() -> None:
     pools = {
-        EVIL: PoolLoad(4, 1, 7, 2, starting=1, draining=1, promised=2, stalled=EVIL, failure=EVIL),
+        EVIL: PoolLoad(
+            4, 1, 7, 2, starting=1, draining=1, promised=2, stalled=EVIL, failure=EVIL, paused=EVIL
+        ),
         "none": PoolLoad(0, 0, 0, 0),
     }
     page = pools_table(pools)
     text = text_of(page)
-    for told in ("2/4", "7", "1 starting", "1 draining", "2 promised", "stalled: ", "given up: "):
+    counts = ("2/4", "7", "1 starting", "1 draining", "2 promised")
+    for told in (*counts, "paused ", "stalled: ", "given up: "):
         assert told in text
     assert 'aria-label="2 busy, 1 idle, 1 starting"' in page
     assert 'aria-label="none"' in page

@@ -80,6 +80,12 @@ def test_a_narrow_terminal_has_the_same_without_bars_in_more_lines() -> None:
     ]
 
 
+def test_a_pool_that_is_paused_says_by_whom_and_why() -> None:
+    pools = {"learn": PoolLoad(4, 1, 7, 1, paused="by ada: to look\x1b[2J")}
+    (line,) = [plain(line) for line in pool_lines(pools, 100, 5)]
+    assert line.endswith("3/4 busy  7 queued  paused by ada: to look\N{REPLACEMENT CHARACTER}[2J")
+
+
 def test_a_terminal_of_ascii_gets_ascii() -> None:
     for line in shown(LOOK, 60, blocks=False):
         assert line.isascii()
@@ -112,9 +118,10 @@ def test_any_names_and_messages_fit_any_terminal(
 ) -> None:
     look = structs.replace(
         LOOK,
-        pools={name: PoolLoad(3, 1, n, 1) for n, name in enumerate(names)},
+        pools={name: PoolLoad(3, 1, n, 1, paused=why) for n, name in enumerate(names)},
         stopping=why,
         troubles=(trouble,),
+        notes={why: 1.0},
     )
     lines = [plain(line) for line in run_lines(look, width, height, blocks=blocks)]
     assert len(lines) <= max(height - 1, 4)

@@ -9,8 +9,8 @@ import pytest
 
 from steerio.view.run_view import RunView
 from steerio.view.seen_lines import SeenAttempt, SeenEvent, SeenTask
-from steerio.view.shown_view import RunFacts, snapshot_of
-from steerio.view.snapshot import RunSnapshot
+from steerio.view.shown_view import MOST_POOLS, RunFacts, snapshot_of
+from steerio.view.snapshot import OTHER_POOLS, RunSnapshot
 
 
 def ended(number: int, at: float, **fields: Any) -> SeenTask:
@@ -228,6 +228,23 @@ def test_events_that_are_not_known_are_passed_over() -> None:
     snapshot = shown(view, 8.0)
     assert (snapshot.header.events, snapshot.header.until) == (7, 8.0)
     assert snapshot.header.open_tasks == 1
+
+
+def test_of_many_pools_the_others_are_summed_up() -> None:
+    view = RunView(0.0)
+    names = [f"p{number:02}" for number in range(MOST_POOLS + 20)]
+    for number, name in enumerate(names):
+        view.take_events(joined(worker=f"{name}-1", pool=name))
+        view.take_events([event("TaskQueued", 1.0, 2 * number, pool=name)])
+        view.take_events([event("TaskQueued", 1.0, 2 * number + 1, pool=name)])
+        started = event("TaskStarted", 2.0, 2 * number, pool=name, worker=f"{name}-1")
+        view.take_events([started])
+    snapshot = shown(view, 10.0)
+    header, idle = snapshot.header, snapshot.idle
+    assert (header.workers, header.busy, header.queued) == (60, 60, 60)
+    assert [*idle.by_pool] == [*names[:MOST_POOLS], OTHER_POOLS]
+    for cause, seconds in idle.by_cause.items():
+        assert seconds == pytest.approx(sum(one[cause] for one in idle.by_pool.values()))
 
 
 def sized(workers: int, tasks: int, *, gantt: bool) -> int:

@@ -13,7 +13,7 @@ import pytest
 
 from steerio.campaign.limits import Limits, Spent
 from steerio.model.results import Failed, Lost, Sizes, Succeeded, TaskError, Timings
-from steerio.model.showing import in_words, short, steady, time_of_cores
+from steerio.model.showing import in_words, printable, short, steady, time_of_cores
 from steerio.session.reading_results import explain
 
 
@@ -176,3 +176,17 @@ def test_a_limit_that_is_reached_is_told_in_words_that_count_right() -> None:
 
 def test_the_time_of_cores_counts_right() -> None:
     assert [time_of_cores(count) for count in (1.0, 1.5)] == ["1 core's time", "1.5 cores' time"]
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("plain ä 計算 5\N{NO-BREAK SPACE}°C", "plain ä 計算 5\N{NO-BREAK SPACE}°C"),
+        ("\x1b[31mred\x07\x9b2J\r", "\\x1b[31mred\\x07\\x9b2J\\r"),
+        ("a\tb\nc", "a\tb\\nc"),
+        ("\u202eback \udc80", "\\u202eback \\udc80"),
+    ],
+)
+def test_a_terminal_heeds_nothing_of_a_text_that_is_shown(text: str, shown: str) -> None:
+    assert printable(text) == shown
+    assert printable(text, lines=True) == shown.replace("\\n", "\n")

@@ -108,6 +108,16 @@ def test_distributions_can_be_put_together() -> None:
     assert (spread.count, spread.mean, spread.least, spread.most) == (3, 2.333, 1.0, 4.0)
 
 
+@given(st.lists(st.floats(0.001, 1000.0), min_size=1, max_size=20))
+def test_the_total_of_a_distribution_is_not_rounded_and_never_falls(numbers: list[float]) -> None:
+    sketch, before = Sketch(), 0.0
+    for number in numbers:
+        sketch.add(number)
+        total = sketch.spread().total
+        assert total == before + number
+        before = total
+
+
 # -- rows -----------------------------------------------------------------------------------------
 
 
@@ -134,6 +144,17 @@ def test_a_worker_that_replaces_another_has_its_row() -> None:
     assert set(row.types[:40]) == {0}
     assert row.types[-2] == 3
     assert (row.busy[0], row.failed[0], row.failed[-2]) == (255, 255, 0)
+
+
+def test_workers_that_a_resumed_run_names_as_before_leave_their_rows_again() -> None:
+    rows = GanttRows(BinAxis(0.0))
+    rows.joined("a-1", "n", "a")
+    rows.clear()
+    for name in ("a-1", "a-2", "a-3"):
+        rows.joined(name, "n", "a")
+        rows.left(name, "n", "a")
+    (row,) = rows.view(axis_of(rows.axis, 1.0), ()).rows
+    assert row.name == "a-3"
 
 
 def test_many_workers_are_drawn_by_node_and_many_nodes_together() -> None:

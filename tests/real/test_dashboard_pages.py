@@ -267,6 +267,46 @@ def test_the_gantt_is_zoomed_by_keys_and_asks_for_single_tasks(
 
 
 @needs_browser
+def test_the_gantt_shows_an_answer_that_took_longer_than_the_time_between_two(
+    tmp_path: Path, browser: Browser
+) -> None:
+    folder = write_run(tmp_path / "run", workers=20, tasks=400)
+    with dashboard_of(folder) as lines, page_of(browser, next(lines).strip()) as page:
+        drawn(page)
+        asked = page.evaluate("""async () => {
+          const source = steerio.source, answers = [];
+          const began = performance.now.bind(performance), late = { ms: 0 };
+          performance.now = () => began() + late.ms;
+          const whole = await (await fetch("spans?begin=0&end=9e9&most=20000")).json();
+          steerio.source = { ...source, spans: () => new Promise((tell) => answers.push(tell)) };
+          const canvas = document.getElementById("gantt-canvas");
+          const press = (key) => canvas.dispatchEvent(new KeyboardEvent("keydown", { key }));
+          const heard = new EventSource("updates");
+          const told = (event) => new Promise((tell) =>
+            heard.addEventListener(event, ({ data }) => tell(JSON.parse(data)), { once: true }));
+          const [gantt, last] = await Promise.all([told("gantt"), told("snapshot")]);
+          heard.close();
+          const snapshot = { ...last, gantt };
+          press("+");
+          const counts = [answers.length];
+          for (let time = 0; time < 5; time += 1) {
+            late.ms += 3000;
+            steerio.gantt(snapshot);
+          }
+          counts.push(answers.length);
+          press("+"); // of another view
+          counts.push(answers.length);
+          answers[0](whole);
+          answers[1]({ ...whole, rows: ["mine"], spans: [] });
+          await new Promise(requestAnimationFrame);
+          await new Promise(requestAnimationFrame);
+          return counts;
+        }""")
+        assert asked == [1, 1, 2]
+        page.locator("#gantt-say").get_by_text("1 worker,").wait_for(timeout=WAIT_MS)
+
+
+@needs_browser
 def test_it_works_behind_a_prefix(tmp_path: Path, browser: Browser) -> None:
     folder = write_run(tmp_path / "run", workers=4, tasks=40)
     for leaves in (True, False):
@@ -367,3 +407,82 @@ def look_at_many(folder: Path, browser: Browser, tell: Tell) -> None:
         page.evaluate("document.querySelector('#gantt-canvas').scrollIntoView()")
         page.wait_for_function(COLOURED_GANTT, timeout=WAIT_MS)
         assert of_tasks(picture(page, "#gantt-canvas")) > 10_000
+
+
+# -- beside a run, and for a monitor --------------------------------------------------------------
+
+
+def test_a_key_for_metrics_takes_no_file_of_the_users(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run", workers=2, tasks=2)
+    mine = tmp_path / "mine"
+    mine.write_text("a key of mine")
+    command = [sys.executable, "-m", "steerio", "dashboard", str(folder), "--metrics-key"]
+    refused = subprocess.run(
+        [*command, str(mine)], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (refused.returncode, f"{mine} is there already" in refused.stderr) == (2, True)
+    assert mine.read_text() == "a key of mine"
+    absent = str(tmp_path / "no" / "key")
+    no_folder = subprocess.run(
+        [*command, absent], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (no_folder.returncode, "cannot be written" in no_folder.stderr) == (2, True)
+
+
+def test_a_key_for_metrics_is_the_owners_alone_and_goes_with_the_server(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run", workers=2, tasks=2)
+    for replaced in (False, True):
+        key = tmp_path / f"key-{replaced}"
+        with dashboard_of(folder, "--metrics-key", str(key)) as lines:
+            assert next(lines).startswith("http://")
+            assert key.stat().st_mode & 0o777 == 0o600
+            assert len(key.read_text()) > 32
+            if replaced:
+                key.write_text("another")
+        assert key.exists() == replaced
+
+
+RUNS = "from steerio import Campaign\n\nclass Runs(Campaign):\n    async def setup(self):\n        "
+
+
+def ran_with(folder: Path, campaign: str, *options: str, patch: str = "") -> tuple[int, str]:
+    """Run a campaign after a patch of the interpreter; return its status and its complaints."""
+    (folder / "runs.py").write_text(RUNS + campaign)
+    program = f"import sys\n{patch}\nfrom steerio.cli.commands import main\nsys.exit(main())\n"
+    command = [sys.executable, "-c", program, "run", "runs.py", "--progress", "off", *options]
+    ran = subprocess.run(
+        command, cwd=folder, capture_output=True, text=True, check=False, timeout=120
+    )
+    return ran.returncode, ran.stderr
+
+
+FAILS = """
+import base64
+def fails(*arguments):
+    raise ValueError("no report of this")
+base64.b64encode = fails
+"""
+
+
+def test_a_report_that_fails_is_told_and_is_not_the_runs_failure(tmp_path: Path) -> None:
+    status, said = ran_with(tmp_path, "pass\n", "--report", patch=FAILS)
+    assert (status, "Traceback" in said) == (0, False), said
+    assert "no report: ValueError('no report of this'); try steerio report" in said
+    status, said = ran_with(tmp_path, "raise KeyError('mine')\n", "--report", patch=FAILS)
+    assert (status != 0, "KeyError: 'mine'" in said) == (True, True), said
+    assert "no report: ValueError" in said
+
+
+def test_a_dashboard_that_cannot_be_has_no_process_left_behind(tmp_path: Path) -> None:
+    patch = """
+import importlib.util, os, atexit
+found = importlib.util.find_spec
+importlib.util.find_spec = lambda name, *more: None if name == "uvicorn" else found(name, *more)
+fork = os.fork
+os.fork = lambda: print("forked", file=sys.stderr) or fork()
+"""
+    status, said = ran_with(tmp_path, "pass\n", "--dashboard", patch=patch)
+    assert (status, "the dashboard needs uvicorn" in said) == (2, True), said
+    assert "forked" not in said
+    status, said = ran_with(tmp_path, "pass\n", patch=patch)
+    assert (status, "forked" in said) == (0, True), said

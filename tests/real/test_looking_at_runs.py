@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import signal
@@ -13,9 +14,13 @@ from click.testing import CliRunner, Result
 
 from steerio.cli.commands import steerio as command
 from steerio.cli.top_command import drawn, line_of
+from steerio.edge.record.record_files import RecordFiles
 from steerio.errors import UsageError
+from steerio.model import events as ev
+from steerio.session.run_dir import PARAMETERS, SUMMARY
 from steerio.view.run_reader import RunReader
 from tests.contract.run_folders import DEAD, make_run
+from tests.contract.test_record_files import entry, published
 from tests.real.programs import running, steerio_command
 from tests.real.resumable import Place
 
@@ -151,3 +156,43 @@ def test_what_is_drawn_fits_the_terminal(failing: Path) -> None:
         assert max(map(len, lines)) <= columns
         assert any("default" in line for line in lines)
     assert line_of(snapshot).endswith("0 queued")
+
+
+EVIL = "\x1b]0;mine\x07\x9b2J"
+SHOWN = "\\x1b]0;mine\\x07\\x9b2J"
+
+
+def test_control_characters_of_users_do_not_reach_the_terminal(tmp_path: Path) -> None:
+    """As of errors, types, pools and notes; a terminal is sent only what rich draws."""
+    folder = make_run(tmp_path / "run", record=False)
+    summary = json.loads((folder / SUMMARY).read_text())
+    (folder / SUMMARY).write_text(json.dumps({**summary, "because": f"so {EVIL}"}))
+    begun = json.loads((folder / PARAMETERS).read_text())
+    (folder / PARAMETERS).write_text(json.dumps({**begun, "campaign": f"m:C{EVIL}"}))
+    files = RecordFiles(folder)
+    failed = {"error": f"E{EVIL}\nmore", "ended_as": "failed", "traceback": f"T\n in{EVIL}"}
+    task = entry(1, **failed, task_type=f"m:{EVIL}", pool=EVIL)
+    files.write([task], [ev.PoolPaused(1, 5.0, EVIL, f"by {EVIL}"), published({EVIL: 1.0})])
+    files.close()
+    report, top = ("report", str(folder), "--text"), ("top", str(folder))
+    for shown in (
+        invoke(*report).output,
+        invoke(*top, "--plain").output,
+        on_a_terminal(*report, columns=200, cwd=tmp_path),
+        on_a_terminal(*top, columns=200, cwd=tmp_path),
+    ):
+        assert f"C{SHOWN}" in shown
+        assert not any(part in shown for part in ("\x1b]", "\x07", "\x9b"))
+    text = invoke(*report).output
+    for whole in (f"so {SHOWN}", f"E{SHOWN}", f" in{SHOWN}", f"by {SHOWN}"):
+        assert whole in text
+
+
+def test_control_characters_in_the_list_of_runs_do_not_reach_the_terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "300")
+    make_run(tmp_path / "run\x1b[31m")
+    shown = invoke("record", "list", str(tmp_path)).output
+    assert "\\x1b[31m" in shown
+    assert "\x1b" not in shown

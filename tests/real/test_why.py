@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 
@@ -132,6 +133,30 @@ async def test_a_task_that_waits_is_told_by_the_broker(tmp_path: Path) -> None:
             with running(*steerio_command("why", "broker", str(handle.id)), cwd=tmp_path) as asking:
                 assert asking.status() == 0, asking.output
             assert "now it is QUEUED: pool 'default' has 1 task queued, and" in asking.output
+            handle.cancel()
+        with running(*steerio_command("stop", "broker"), cwd=tmp_path) as stopping:
+            assert stopping.status() == 0
+        program.status()
+
+
+async def test_control_characters_of_a_pause_do_not_reach_the_terminal(tmp_path: Path) -> None:
+    with contextlib.ExitStack() as programs:
+        broker = steerio_command("broker", "--run-dir", "broker")
+        program = programs.enter_context(running(*broker, cwd=tmp_path))
+        program.wait_for("end it: ")
+        worker = steerio_command("worker", "--join", "broker", "--workers", "default=1")
+        programs.enter_context(running(*worker, cwd=tmp_path))
+        async with connect(tmp_path / "broker") as session:
+            while "default" not in session.pools:
+                await session.pools.changed()
+            await session.pools.pause("default", reason="to \x1b[31mlook")
+            handle = session.submit(never, 1)
+            await session.status()  # by then the broker has the task
+            asked = steerio_command("why", "broker", str(handle.id))
+            with running(*asked, cwd=tmp_path) as asking:
+                assert asking.status() == 0, asking.output
+            assert "to \\x1b[31mlook" in asking.output
+            assert "\x1b" not in asking.output
             handle.cancel()
         with running(*steerio_command("stop", "broker"), cwd=tmp_path) as stopping:
             assert stopping.status() == 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -18,6 +18,9 @@ from steerio import (
     on_idle,
     on_success,
 )
+from steerio.campaign.conductor import Conductor
+from steerio.campaign.progress import Progress
+from steerio.errors import DeadlockError
 from steerio.model.status import PoolLoad
 from steerio.session.rules import demand
 from steerio.testing import RestartBroker, simulate
@@ -49,6 +52,7 @@ async def test_what_runs_ends_and_what_is_queued_waits_for_the_end_of_a_pause(
     assert [task.done for task in queued] == [False] * 4
     await session.pools.look()
     assert session.pools["simulate"].paused == "by test: to look"
+    assert repr(session.pools).endswith("4 queued, paused by test: to look>")
     await session.pools.resume("simulate")
     assert [await task for task in queued] == [1.0] * 4
     assert now() == pytest.approx(107, abs=0.5)
@@ -203,3 +207,32 @@ def test_a_rule_takes_the_queue_of_a_paused_pool_for_empty() -> None:
     load = PoolLoad(workers=2, idle=0, queued=7, running=2)
     assert demand(load) == 9
     assert demand(PoolLoad(workers=2, idle=0, queued=7, running=2, paused="by hand")) == 2
+
+
+class Waiting(Campaign):
+    """Pauses its only pool, and awaits a task of it."""
+
+    workers: ClassVar = {"simulate": 1}
+
+    async def setup(self) -> None:
+        await self.pools.pause("simulate", reason="to \x1b[2Jlook")
+        await self.submit(simulation, 1.0)
+
+
+def test_a_deadlock_in_a_simulation_says_which_pools_are_paused() -> None:
+    with pytest.raises(DeadlockError) as raised:
+        simulate(Waiting(), model=AS_ASKED)
+    assert raised.value.waiting[-1] == "pool simulate: paused by Waiting: to \\x1b[2Jlook"
+
+
+@on_cluster(1)
+async def test_the_progress_line_says_which_pools_are_paused_and_by_whom(
+    cluster: Any, session: Any
+) -> None:
+    progress = Progress(Conductor(Waiting(), session), "off")
+    assert "paused" not in progress.line()
+    await session.pools.pause("simulate", reason="to \x1b[2Jlook")
+    await session.pools.look()
+    line = progress.line()
+    assert "pool simulate is paused by test: to " in line
+    assert line.isprintable(), "no escape sequence of a user's own reaches the terminal"

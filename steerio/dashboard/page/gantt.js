@@ -5,7 +5,8 @@
   const NO_TYPE = 255, AXIS = 20, HEIGHT = 460, REFRESH_MS = 2000;
   const MOST_SPANS = 20000; // asked for at a time; of more the shares are shown, magnified
   const EACH_BELOW = 3000; // tasks of a run that is shown attempt by attempt from the beginning
-  const state = { snapshot: null, view: null, spans: null, asked: -Infinity, number: 0, drag: null };
+  const state = { snapshot: null, view: null, spans: null, asked: -Infinity, number: 0, asking: false,
+    drag: null };
   let canvas, say, queued = false;
 
   function begin() {
@@ -27,7 +28,8 @@
 
   function gantt(snapshot) {
     state.snapshot = snapshot;
-    if (wantsSpans() && performance.now() - state.asked > REFRESH_MS) fetchSpans();
+    // an answer may take longer than that: the view waits for the one that it has asked for
+    if (wantsSpans() && !state.asking && performance.now() - state.asked > REFRESH_MS) fetchSpans();
     redraw();
   }
 
@@ -49,6 +51,7 @@
     const { begin: from, end: to } = shown();
     state.asked = performance.now();
     const number = (state.number += 1);
+    state.asking = true;
     try {
       const found = await steerio.source.spans(from, to, MOST_SPANS);
       if (number === state.number) state.spans = found && inOrder(found);
@@ -56,6 +59,7 @@
       if (number === state.number) state.spans = null;
       console.warn("the attempts of this window did not come:", error);
     }
+    if (number === state.number) state.asking = false;
     redraw();
   }
 
@@ -89,6 +93,8 @@
     const whole = !(span < (all.end - all.begin) * 0.995);
     state.view = whole ? null : { begin: first, end: first + span };
     state.spans = null;
+    state.asking = false;
+    state.number += 1; // whatever was asked for is of another view
     if (wantsSpans()) fetchSpans();
     redraw();
   }

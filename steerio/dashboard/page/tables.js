@@ -22,17 +22,16 @@
   }
 
   function figures(snapshot) {
-    const { header, ends, pools } = snapshot;
+    const { header, ends } = snapshot;
     const bad = ends.failed + ends.timed_out + ends.lost;
-    const sum = (field) => pools.reduce((all, pool) => all + pool[field], 0);
     const busy = snapshot.idle.busy_s / (snapshot.idle.busy_s + snapshot.idle.total_s || 1);
     const boxes = [
       ["Tasks ended", count(header.tasks), header.live
         ? `${figure(ends.rate)} a second now` : `${figure(ends.mean_rate)} a second`],
-      ["Under way", count(header.open_tasks), `${plural(sum("queued"), "task")} queued`],
+      ["Under way", count(header.open_tasks), `${plural(header.queued, "task")} queued`],
       ["Did not end well", count(bad), ends.retried ? `${plural(ends.retried, "attempt")} made again`
         : ends.cancelled ? `${count(ends.cancelled)} cancelled` : "", bad ? "bad" : "good"],
-      ["Workers busy", header.live ? `${sum("busy")} of ${sum("workers")}` : share(busy),
+      ["Workers busy", header.live ? `${header.busy} of ${header.workers}` : share(busy),
         header.live ? `${share(busy)} of all time` : "of all time of workers"],
       ["Time", seconds(header.until - header.began), header.left_s !== null
         ? `about ${seconds(header.left_s)} left` : `${seconds(header.worker_s)} inside tasks`],

@@ -94,7 +94,7 @@ def event_lines(folder: Path, unread: Unread) -> Iterator[tuple[EventLine, bytes
     """
     for number, line in enumerate(whole_lines(folder / EVENTS_FILE), 1):
         try:
-            yield _event(line), line
+            yield _event(_in_utf8(line)), line
         except (msgspec.DecodeError, UnicodeDecodeError):
             _note(unread, number)
 
@@ -141,9 +141,19 @@ def open_regular(path: Path) -> BinaryIO:
 def _decoded(path: Path, decode: Any, unread: Unread) -> Iterator[Any]:
     for number, line in enumerate(whole_lines(path), 1):
         try:
-            yield decode(line)
+            yield decode(_in_utf8(line))
         except (msgspec.DecodeError, UnicodeDecodeError):
             _note(unread, number)
+
+
+def _in_utf8(line: bytes) -> bytes:
+    """Return a line, all of which can be read: a decoder passes over fields that it does not know.
+
+    Raises:
+        UnicodeDecodeError: it is damaged.
+    """
+    line.decode()
+    return line
 
 
 def _note(unread: Unread, number: int) -> None:

@@ -80,7 +80,7 @@ class EventTrace:
         self._places: dict[str, int] = {}
         self._order: list[_PoolCount] = []
         self._state = NumberByTask("i")
-        """Of each task twice the place of its pool in ``_order``, with ``_QUEUED`` or ``_BUSY``."""
+        """Of each task 4 times its pool's place in ``_order``, plus ``_QUEUED`` or ``_BUSY``."""
         self._running: dict[int, _Running] = {}
         self._nodes: dict[str, str] = {}
         self._incarnation: Any = None
@@ -180,7 +180,7 @@ class EventTrace:
 
     def _workers_changed(self, event: EventLine, at: int, text: bytes) -> None:
         count = self._order[self._place(str(event.pool))]
-        workers = msgspec.json.decode(text).get("workers")
+        workers = _fields(text).get("workers")
         if isinstance(workers, int):
             self._changed(count, at)
             count.workers = workers
@@ -213,7 +213,7 @@ class EventTrace:
     # -- instants ---------------------------------------------------------------------------------
 
     def _instant(self, event: EventLine, at: int, text: bytes, track: Track) -> None:
-        fields: dict[str, Any] = msgspec.json.decode(text)
+        fields = _fields(text)
         for name in ("type", "number", "at"):
             fields.pop(name, None)
         kind = str(event.type)
@@ -229,3 +229,11 @@ class EventTrace:
                 "args": fields,
             }
         )
+
+
+def _fields(text: bytes) -> dict[str, Any]:
+    """Return the fields of a line; none if one that is in no `EventLine` cannot be read."""
+    try:
+        return dict(msgspec.json.decode(text))
+    except msgspec.DecodeError:
+        return {}
