@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from click.testing import CliRunner, Result
 
 from steerio import connect, task
 from steerio.cli.commands import steerio as command
+from steerio.edge.wire.connection import FILE_NAME
 from steerio.errors import UsageError
 from tests.real.programs import running, steerio_command
 
@@ -152,7 +154,12 @@ async def test_control_characters_of_a_pause_do_not_reach_the_terminal(tmp_path:
             await session.pools.pause("default", reason="to \x1b[31mlook")
             handle = session.submit(never, 1)
             await session.status()  # by then the broker has the task
-            asked = steerio_command("why", "broker", str(handle.id))
+            early = tmp_path / "early"  # as it is before the record has the first event of the task
+            early.mkdir()
+            shutil.copy2(tmp_path / "broker" / FILE_NAME, early)
+            for name in ("tasks.jsonl", "events.jsonl"):
+                (early / name).touch()
+            asked = steerio_command("why", "early", str(handle.id))
             with running(*asked, cwd=tmp_path) as asking:
                 assert asking.status() == 0, asking.output
             assert "to \\x1b[31mlook" in asking.output
