@@ -26,7 +26,10 @@ def show_audit(run_dir: str) -> None:
     """
     folder = Path(run_dir)
     if not (folder / EVENTS_FILE).is_file():
-        raise UsageError(f"there is no record in {run_dir}: it has no {EVENTS_FILE}")
+        raise UsageError(
+            f"there is no record in {run_dir}: it has no {EVENTS_FILE}; the orders of a campaign "
+            "that joined a broker are in the record of the broker's folder"
+        )
     check_schema(folder)
     lines = list(audited(folder))
     for line in lines:
@@ -58,7 +61,7 @@ def _told(event: dict[str, Any]) -> str:
             dry = "tried to " if event.get("dry_run") else ""
             effect = event["outcome"] if event["done"] else f"refused: {event['outcome']}"
             why = f" ({event['reason']})" if event.get("reason") else ""
-            return f"{of}{event['by']} {dry}{event['order']}{why} -> {effect}"
+            return f"{of}{event['by']}: {dry}{event['order']}{why} -> {effect}"
         case "Asked":
             options = " | ".join(event["options"])
             return f"{of}{event['by']} asked ({event['question']}): {event['text']} [{options}]"

@@ -26,6 +26,8 @@ from steerio.edge.system.own_files import to_json
 from steerio.errors import UsageError
 from steerio.view.snapshot import RunSnapshot, SpanWindow, TaskStory
 
+BEGINS = b"<!doctype html>"
+"""The beginning of a page."""
 NAME = "report.html"
 """The name of a report in its run directory."""
 MOST_SPANS = 20_000
@@ -53,15 +55,15 @@ def write_report(run_dir: Path | str, out: Path | str | None = None) -> Path:
 
     Args:
         run_dir: the run directory; the run may have ended in any way, or go on.
-        out: the file to write, which is replaced if it is there; ``report.html`` in the run
-            directory by default.
+        out: the file to write, which is replaced if it is there and a page; ``report.html`` in the
+            run directory by default.
 
     Raises:
-        UsageError: there is no record, or it cannot be read, or the file not be written.
+        UsageError: there is no record, or it cannot be read, or the file not be written, or is
+            there and no page.
     """
     target = Path(run_dir) / NAME if out is None else Path(out)
-    if target.is_dir():
-        raise UsageError(f"{target} is a folder: name a file for the report in it")
+    _check_replaces(target)
     with watch(Path(run_dir)) as watched:
         while watched.advance():
             pass
@@ -71,6 +73,20 @@ def write_report(run_dir: Path | str, out: Path | str | None = None) -> Path:
     except OSError as error:
         raise UsageError(f"the report {target} cannot be written: {error.strerror}") from None
     return target
+
+
+def _check_replaces(target: Path) -> None:
+    """Refuse to replace anything but a page.
+
+    Raises:
+        UsageError: something else is there.
+    """
+    if target.is_dir():
+        raise UsageError(f"{target} is a folder: name a file for the report in it")
+    with contextlib.suppress(OSError), target.open("rb") as file:
+        beginning = file.read(len(BEGINS))
+        if beginning and beginning.lower() != BEGINS:
+            raise UsageError(f"{target} is there and no page: name another file, or remove it")
 
 
 def report_of(watched: Watched) -> bytes:

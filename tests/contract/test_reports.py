@@ -112,6 +112,18 @@ def test_names_that_users_gave_stay_text(tmp_path: Path) -> None:
     assert failure["error"] == f"ValueError: {EVIL}"
 
 
+def test_a_report_replaces_a_page_and_no_other_file(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run", workers=2, tasks=2)
+    page = write_report(folder, tmp_path / "page.html")
+    assert write_report(folder, page) == page
+    (tmp_path / "search.py").write_text("import steerio\n")
+    with pytest.raises(UsageError, match="is there and no page: name another file"):
+        write_report(folder, tmp_path / "search.py")
+    assert (tmp_path / "search.py").read_text() == "import steerio\n"
+    (tmp_path / "empty").touch()
+    write_report(folder, tmp_path / "empty")
+
+
 def test_a_report_that_cannot_be_written_says_so_and_leaves_nothing(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "run", workers=2, tasks=2)
     (tmp_path / "out").mkdir()
