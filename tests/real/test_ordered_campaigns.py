@@ -134,13 +134,14 @@ def steered(folder: Path, program: Program, place: str) -> None:
     assert program.status(SOON_S) == 0, program
     lines = audit(folder, place)
     assert "Search: Search.work asked (1): go on? [yes | no]" in lines
-    assert "Search: ada set rate to '0.2' (it is slow) -> rate is 0.2 now, and was 0.1" in lines
-    assert "Search: ada answer question 1 'yes' (we may) -> answered question 1 (go on?) 'yes'" in (
-        lines
+    assert "Search: ada: set rate to '0.2' (it is slow) -> rate is 0.2 now, and was 0.1" in lines
+    assert (
+        "Search: ada: answer question 1 'yes' (we may) -> answered question 1 (go on?) 'yes'"
+        in (lines)
     )
-    assert "Search: ada stop (enough) -> it ends" in lines
+    assert "Search: ada: stop (enough) -> it ends" in lines
     assert any("refused: Search.rate cannot be '7'" in line for line in lines)
-    assert any(line.startswith("Search: ada tried to set rate to '0.3'") for line in lines)
+    assert any(line.startswith("Search: ada: tried to set rate to '0.3'") for line in lines)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
