@@ -43,6 +43,8 @@ class KeepsWorkers:
         self._kept: dict[str, ms.KeptWorker] = {}
         self._words: list[Words] = []
         self._nbytes = 0
+        self._fresh: set[str] = set()
+        """Those that were started by the broker which has let the node in, and hears of it soon."""
         self._told: list[ms.KeptWorker] = []
         """Those of which a broker was told in a request to be let in."""
 
@@ -58,10 +60,12 @@ class KeepsWorkers:
     def started(self, worker: str, pool: str) -> None:
         """Take in that a worker is started for a pool."""
         self._pools[worker] = pool
+        self._fresh.add(worker)
 
     def begin(self, workers: Collection[str]) -> None:
         """Keep the workers that work on a task, or have just ended one; the others are to end."""
         self._pools = {name: pool for name, pool in self._pools.items() if name in workers}
+        self._fresh.clear()
         for worker in list(workers):
             if worker in self._kept:
                 continue
@@ -78,10 +82,10 @@ class KeepsWorkers:
                 self._recall(worker, later)
 
     def stash(self, words: Iterable[Words]) -> None:
-        """Have the words of workers that are kept wait, and forget those of others."""
+        """Have the words of workers that are kept, or just started, wait; forget others."""
         for envelope, frames in words:
             worker = envelope.worker
-            if worker not in self._kept:
+            if worker not in self._kept and worker not in self._fresh:
                 continue
             self._nbytes += len(envelope.header) + total_bytes(frames)
             if envelope.fault or self._nbytes > MOST_BYTES:
@@ -93,7 +97,10 @@ class KeepsWorkers:
     def gone(self, worker: str) -> None:
         """Take in that a worker has ended: its task is to be run again."""
         self._pools.pop(worker, None)
-        if self._kept.pop(worker, None) is not None:
+        waited = worker in self._fresh or worker in self._kept
+        self._fresh.discard(worker)
+        self._kept.pop(worker, None)
+        if waited:
             self._words = [words for words in self._words if words[0].worker != worker]
 
     def to_tell(self) -> list[ms.KeptWorker]:
@@ -105,6 +112,7 @@ class KeepsWorkers:
         """Yield all that a broker has to hear of them, once it has let the node in."""
         told, kept, words = self._told, self._kept, self._words
         self._told, self._kept, self._words, self._nbytes = [], {}, [], 0
+        self._fresh.clear()
         for each in told:
             by = self._relay.introduce(each.worker) if each.worker in kept else None
             if by is None:
@@ -113,4 +121,4 @@ class KeepsWorkers:
             else:
                 yield by
         for each_words in words:
-            yield self._relay.again(each_words)
+            yield self._relay.again(each_words) if each_words[0].worker in kept else each_words
