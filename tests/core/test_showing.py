@@ -190,3 +190,7 @@ def test_the_time_of_cores_counts_right() -> None:
 def test_a_terminal_heeds_nothing_of_a_text_that_is_shown(text: str, shown: str) -> None:
     assert printable(text) == shown
     assert printable(text, lines=True) == shown.replace("\\n", "\n")
+
+
+def test_a_text_without_control_characters_is_printed_as_it_is() -> None:
+    assert printable("the mesh of Grüneisen") == "the mesh of Grüneisen"
