@@ -13,6 +13,7 @@ from pathlib import Path
 
 import msgspec
 
+from steerio.edge.record.export_files import record_of
 from steerio.edge.record.record_files import EVENTS_FILE, TASKS_FILE
 from steerio.edge.record.record_lines import open_regular
 from steerio.errors import UsageError
@@ -26,7 +27,6 @@ from steerio.view.record_search import (
     when_ended,
     when_it_was,
 )
-from steerio.view.run_files import record_of
 from steerio.view.seen_lines import (
     SeenEvent,
     SeenTask,

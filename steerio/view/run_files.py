@@ -13,10 +13,9 @@ from typing import Any, Generic, TypeVar, cast
 
 import msgspec
 
-from steerio.edge.record.record_files import TASKS_FILE
+from steerio.edge.record.export_files import fields_of, said_of_run
 from steerio.edge.record.record_head import read_head
 from steerio.edge.record.record_lines import open_regular
-from steerio.edge.system.own_files import from_json
 from steerio.model.showing import short
 from steerio.session.recorded_runs import state_of
 from steerio.session.run_dir import PARAMETERS, SUMMARY
@@ -96,30 +95,18 @@ class FollowedFile(Generic[T]):
         return found, b"".join(readable)
 
 
-def record_of(folder: Path) -> tuple[Path, str]:
-    """Return the folder that has the record of a run, and the name of the broker's if it is that.
-
-    A campaign that has joined a standing broker has its record there.
-    """
-    if not (folder / TASKS_FILE).exists():
-        joined = json_of(folder / PARAMETERS).get("joined")
-        if isinstance(joined, str) and (Path(joined) / TASKS_FILE).exists():
-            return Path(joined), joined
-    return folder, ""
-
-
 def facts_of(folder: Path, joined: str) -> RunFacts:
     """Return all that the other files of a run directory say.
 
     Raises:
         OSError: they cannot be read.
     """
-    parameters, summary = json_of(folder / PARAMETERS), json_of(folder / SUMMARY)
+    parameters, summary = said_of_run(folder, PARAMETERS), said_of_run(folder, SUMMARY)
     state, holder = state_of(folder)
     live = state in LIVE
     bounds = {
         name: float(bound)
-        for name, bound in _fields(parameters.get("limits")).items()
+        for name, bound in fields_of(parameters.get("limits")).items()
         if isinstance(bound, int | float) and not isinstance(bound, bool)
     }
     facts = {
@@ -150,23 +137,10 @@ def began_of(folder: Path) -> float:
     if head is not None:
         return head.began
     try:
-        started = json_of(folder / PARAMETERS).get("started")
+        started = said_of_run(folder, PARAMETERS).get("started")
         return datetime.fromisoformat(str(started)).timestamp()
     except ValueError:
         return 0.0
-
-
-def json_of(path: Path) -> dict[str, Any]:
-    """Return the content of a JSON file; nothing if it has none that can be read."""
-    try:
-        with open_regular(path) as file:
-            return from_json(file.read(), dict[str, Any])
-    except (OSError, msgspec.DecodeError):
-        return {}
-
-
-def _fields(value: Any) -> dict[str, Any]:
-    return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
 
 
 def _text(value: Any) -> str:

@@ -6,12 +6,13 @@ import time
 from math import inf
 from pathlib import Path
 
+from steerio.edge.record.export_files import record_of
 from steerio.edge.record.record_files import EVENTS_FILE, TASKS_FILE
 from steerio.edge.record.record_head import read_head
 from steerio.edge.record.record_lines import check_schema
 from steerio.errors import UsageError
 from steerio.session.recorded_runs import is_run
-from steerio.view.run_files import FollowedFile, began_of, facts_of, record_of
+from steerio.view.run_files import FollowedFile, began_of, facts_of
 from steerio.view.run_view import RunView
 from steerio.view.seen_lines import SeenEvent, SeenTask, events_decoder, tasks_decoder
 from steerio.view.shown_view import RunFacts, snapshot_of

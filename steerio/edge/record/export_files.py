@@ -17,7 +17,7 @@ from typing import Any, BinaryIO, cast
 import msgspec
 from msgspec import Raw, Struct, field
 
-from steerio.edge.record.record_files import AttemptEntry
+from steerio.edge.record.record_files import TASKS_FILE, AttemptEntry
 from steerio.edge.record.record_lines import Unread, open_regular
 from steerio.errors import UsageError
 
@@ -67,6 +67,18 @@ def said_of_run(folder: Path, name: str) -> dict[str, Any]:
         with open_regular(folder / name) as file:
             return fields_of(json.load(file))
     return {}
+
+
+def record_of(folder: Path) -> tuple[Path, str]:
+    """Return the folder that has the record of a run, and the name of the broker's if it is that.
+
+    A campaign that has joined a standing broker has its record there.
+    """
+    if not (folder / TASKS_FILE).is_file():
+        joined = said_of_run(folder, "parameters.json").get("joined")
+        if isinstance(joined, str) and (Path(joined) / TASKS_FILE).is_file():
+            return Path(joined), joined
+    return folder, ""
 
 
 def in_utf8(value: Any) -> str:

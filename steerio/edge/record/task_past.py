@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from steerio.edge.record.export_files import attempts_of, fields_of, listed, said_of_run
+from steerio.edge.record.export_files import attempts_of, fields_of, listed, record_of
 from steerio.edge.record.mapped_lines import MappedLines
 from steerio.edge.record.record_files import EVENTS_FILE, TASKS_FILE
 from steerio.edge.record.record_lines import TaskLine, check_schema
@@ -125,13 +125,11 @@ def folder_of_record(folder: Path) -> Path:
     """
     if not folder.is_dir():
         raise UsageError(f"there is no folder {folder}")
-    if not (folder / TASKS_FILE).is_file():
-        joined = said_of_run(folder, "parameters.json").get("joined")
-        if not isinstance(joined, str) or not (Path(joined) / TASKS_FILE).is_file():
-            raise UsageError(f"{folder} has no record: it has no {TASKS_FILE}")
-        folder = Path(joined)
-    check_schema(folder)
-    return folder
+    record, _ = record_of(folder)
+    if not (record / TASKS_FILE).is_file():
+        raise UsageError(f"{folder} has no record: it has no {TASKS_FILE}")
+    check_schema(record)
+    return record
 
 
 class _Search:
