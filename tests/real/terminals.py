@@ -16,6 +16,9 @@ from pathlib import Path
 
 from tests.real.programs import PATH, START_S, TookTooLong
 
+SETTLED_S = 0.5
+"""A terminal that makes no room for so long is full."""
+
 
 class OnTerminal:
     """A program whose errors go to a terminal, and whose output goes to a file."""
@@ -85,13 +88,16 @@ class OnTerminal:
 
 
 def _fill(terminal: int) -> None:
-    """Write into a terminal until it takes no more, as if its output were stopped."""
+    """Write into a terminal until it takes no more, as if its output were stopped.
+
+    The system may move what was written on a little later, which makes room once more.
+    """
     os.set_blocking(terminal, False)
     try:
-        while True:
-            os.write(terminal, b"." * 256)
-    except BlockingIOError:
-        pass
+        while select.select([], [terminal], [], SETTLED_S)[1]:
+            with contextlib.suppress(BlockingIOError):
+                while os.write(terminal, b"." * 256):
+                    pass
     finally:
         os.set_blocking(terminal, True)
 
