@@ -42,8 +42,8 @@ def measure(effort: Effort) -> list[Measurement]:
             Contestant("bench.ours.campaign", "none") as floor,
         ):
             for order, rounds, side_unit in (
-                (Round("mapped", effort.of(5_000, 3_000)), effort.of(20, 8), "tasks/s"),
-                (Round("decisions", effort.of(1_000, 500)), effort.of(20, 8), "decisions/s"),
+                (Round("mapped", effort.of(5_000, 3_000)), effort.of(40, 8), "tasks/s"),
+                (Round("decisions", effort.of(1_000, 500)), effort.of(40, 8), "decisions/s"),
             ):
                 pairs = alternate(partial(rate, floor, order), partial(rate, ours, order), rounds)
                 rows.append(next(claims).against_floor(pairs, side_unit))

@@ -46,6 +46,7 @@ log = logging.getLogger("steerio.session")
 
 RECORDED = frozenset({"succeeded", "failed", "timed_out"})
 """The ends that are recorded."""
+RESULT = EntryKind.RESULT
 SHOWN_BYTES = 2048
 """Longer arguments are not recorded beside their digest."""
 UNRECORDED = "the result of task %d cannot be recorded: %s"
@@ -185,10 +186,13 @@ class ResultRecorder:
                     numbers.append(message.task_id)
                     if message.ended_as in RECORDED:
                         try:
-                            start = len(entries)
-                            entries += _entries(call, message, frames)
-                            if call.memo and message.ended_as == "succeeded":
-                                memos.append((call.key, start, len(entries)))
+                            if call.memo or frames:
+                                start = len(entries)
+                                entries += _entries(call, message, frames)
+                                if call.memo and message.ended_as == "succeeded":
+                                    memos.append((call.key, start, len(entries)))
+                            else:  # the usual case
+                                entries.append((RESULT, encode_result(call, message, ())))
                         except Exception as error:  # noqa: BLE001 - the others must get through
                             log.warning(UNRECORDED, message.task_id, error)
         last = self._append(entries) if entries else 0

@@ -18,7 +18,7 @@ import enum
 import pickle
 import struct
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from hashlib import blake2b
 from types import FunctionType
 from typing import Any
@@ -61,9 +61,7 @@ def digest_call(
     Raises:
         EncodingError: an argument cannot be told apart from others.
     """
-    if ATOMS.issuperset(map(type, args)) and (
-        not kwargs or ATOMS.issuperset(map(type, kwargs.values()))
-    ):
+    if _all_atoms(args) and (not kwargs or _all_atoms(kwargs.values())):
         try:
             named = sorted(kwargs.items()) if kwargs else ()
             body = encode((name, version, code, args, named))
@@ -83,6 +81,13 @@ def digest_call(
             f"a call of {name} cannot be told apart from others, as its arguments cannot be taken "
             f"apart: {type(error).__name__}: {error}"
         ) from error
+
+
+def _all_atoms(values: Iterable[Any]) -> bool:
+    for value in values:  # for few values this takes a fifth of the time of a set of their types
+        if type(value) not in ATOMS:
+            return False
+    return True
 
 
 class _TangledError(Exception):

@@ -36,6 +36,7 @@ _HEAD = struct.Struct("<8sHHIQQI8s")
 _CRC = struct.Struct("<I")
 _REST = struct.Struct("<HHIIQ")
 _FRAME = struct.Struct("<IHHIIQ")
+_pack_rest = _REST.pack
 HEAD_BYTES = _HEAD.size + _CRC.size
 FRAME_BYTES = _FRAME.size
 _MARK = MARK.to_bytes(2, "little")
@@ -88,15 +89,21 @@ def write_head(head: Head) -> tuple[bytes, int]:
 
 
 def write_frame(salt: int, number: int, kind: int, body: bytes, unsynced: int) -> bytes:
-    """Return a frame without its body, which follows it.
+    """Return a frame.
 
     Args:
         salt: the checksum of the segment's head.
         number: of the frame.
         kind: the caller's, or `END`.
-        body: the bytes that follow.
+        body: its bytes, which are copied.
         unsynced: how many numbers, this one included, were not known to be synced.
     """
+    frame = _pack_rest(MARK, kind, len(body), min(unsynced, _MOST), number) + body
+    return crc32c(frame, salt).to_bytes(4, "little") + frame
+
+
+def write_frame_head(salt: int, number: int, kind: int, body: bytes, unsynced: int) -> bytes:
+    """Return a frame without its body, which follows it; arguments as of `write_frame`."""
     rest = _REST.pack(MARK, kind, len(body), min(unsynced, _MOST), number)
     return _CRC.pack(crc32c(body, crc32c(rest, salt))) + rest
 

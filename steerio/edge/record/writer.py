@@ -22,6 +22,7 @@ from steerio.edge.record.frames import (
     HEAD_BYTES,
     Head,
     write_frame,
+    write_frame_head,
     write_head,
 )
 from steerio.edge.record.journal_segments import Segment
@@ -158,10 +159,10 @@ class JournalWriter:
         salt, synced_to, number = self._salt, self.synced_to, self.written_to
         for kind, body in entries:
             number += 1
-            short.append(write_frame(salt, number, kind, body, number - synced_to))
             if len(body) < COPIED_BYTES:
-                short.append(body)
+                short.append(write_frame(salt, number, kind, body, number - synced_to))
             else:
+                short.append(write_frame_head(salt, number, kind, body, number - synced_to))
                 pieces += (b"".join(short), body)
                 short = []
         if short:
