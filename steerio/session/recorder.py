@@ -46,7 +46,7 @@ log = logging.getLogger("steerio.session")
 
 RECORDED = frozenset({"succeeded", "failed", "timed_out"})
 """The ends that are recorded."""
-RESULT = EntryKind.RESULT
+RESULT, MEMO = EntryKind.RESULT, EntryKind.MEMO
 SHOWN_BYTES = 2048
 """Longer arguments are not recorded beside their digest."""
 UNRECORDED = "the result of task %d cannot be recorded: %s"
@@ -186,13 +186,10 @@ class ResultRecorder:
                     numbers.append(message.task_id)
                     if message.ended_as in RECORDED:
                         try:
-                            if call.memo or frames:
-                                start = len(entries)
-                                entries += _entries(call, message, frames)
-                                if call.memo and message.ended_as == "succeeded":
-                                    memos.append((call.key, start, len(entries)))
-                            else:  # the usual case
-                                entries.append((RESULT, encode_result(call, message, ())))
+                            start = len(entries)
+                            entries += _entries(call, message, frames)
+                            if call.memo and message.ended_as == "succeeded":
+                                memos.append((call.key, start, len(entries)))
                         except Exception as error:  # noqa: BLE001 - the others must get through
                             log.warning(UNRECORDED, message.task_id, error)
         last = self._append(entries) if entries else 0
@@ -333,8 +330,7 @@ def _entries(
     call: Call, message: ms.TaskSettled, frames: Sequence[Any]
 ) -> Iterable[tuple[int, bytes]]:
     """Return the entries of a result, of whose value these are the frames."""
-    is_memo = call.memo and message.ended_as == "succeeded"
-    kind = EntryKind.MEMO if is_memo else EntryKind.RESULT
+    kind = MEMO if call.memo and message.ended_as == "succeeded" else RESULT
     if not frames:
         return ((kind, encode_result(call, message, ())),)
 

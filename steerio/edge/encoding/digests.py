@@ -84,7 +84,7 @@ def digest_call(
 
 
 def _all_atoms(values: Iterable[Any]) -> bool:
-    for value in values:  # for few values this takes a fifth of the time of a set of their types
+    for value in values:  # noqa: SIM110 - this takes a fifth of the time for few values
         if type(value) not in ATOMS:
             return False
     return True

@@ -273,5 +273,5 @@ def encode(salt: int, frames: Sequence[Frame]) -> list[bytes]:
     """Return frames as pieces, for a file that is synced before it gets its name."""
     pieces: list[bytes] = []
     for frame in frames:
-        pieces += (write_frame(salt, frame.number, frame.kind, frame.body, 0), frame.body)
+        pieces += (write_frame_head(salt, frame.number, frame.kind, frame.body, 0), frame.body)
     return pieces

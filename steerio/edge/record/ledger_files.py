@@ -155,7 +155,8 @@ class FileOnDisk:
         """Append an entry, to be written by the next `flush`."""
         # none is known to be synced, so a torn end is cut off however long it is
         place = EntryPlace(self._length + FRAME_BYTES, len(body))
-        self._waiting += (write_frame_head(self._salt, self._number, kind, body, self._number), body)
+        head = write_frame_head(self._salt, self._number, kind, body, self._number)
+        self._waiting += (head, body)
         self._unwritten[place.at] = body
         self._number += 1
         self._length += FRAME_BYTES + len(body)
