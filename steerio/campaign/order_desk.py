@@ -177,6 +177,15 @@ class OrderDesk:
                 self._checkpoint(given, done)
             case co.StopCampaign(cancel):
                 self._stop(cancel, given, done)
+            case (
+                co.PausePools()
+                | co.ResumePools()
+                | co.MoveWorkers()
+                | co.SubmitTask()
+                | co.CancelTasks()
+                | co.RankTasks()
+            ):
+                raise UsageError("not taken")
             case co.Look():
                 pass  # it was answered
             case _:

@@ -6,9 +6,12 @@ campaign carries it out between two steps of its agents, and its answer goes the
 
 from __future__ import annotations
 
-from typing import assert_never
+from typing import Any, assert_never
 
 from msgspec import Struct
+
+from steerio.model.roles import NO_BUDGET, Budget, Role
+from steerio.model.showing import counted
 
 Plain = bool | int | float | str
 """The values of parameters."""
@@ -54,7 +57,70 @@ class Look(Struct, frozen=True, gc=False, tag=True):
     """Tell the parameters, the open questions and the agents; nothing changes."""
 
 
-Order = SetParameter | Answer | PauseAgent | ResumeAgent | Checkpoint | StopCampaign | Look
+class PausePools(Struct, frozen=True, gc=False, tag=True):
+    """Hand out no queued task of these pools, or of all, until they are resumed."""
+
+    pools: tuple[str, ...] = ()
+
+
+class ResumePools(Struct, frozen=True, gc=False, tag=True):
+    """Hand out the queued tasks of paused pools again, or of all."""
+
+    pools: tuple[str, ...] = ()
+
+
+class MoveWorkers(Struct, frozen=True, gc=False, tag=True):
+    """Move workers of one pool to another for good, each when its running task has ended."""
+
+    source: str
+    target: str
+    workers: int
+
+
+class SubmitTask(Struct, frozen=True, gc=False, tag=True):
+    """Submit a task of a type that the campaign knows; its agents hear of its result as of others.
+
+    Attributes:
+        task_type: its name, in full or the last part.
+        args: positional arguments, as plain values.
+        kwargs: keyword arguments.
+        priority: of the task; ``None``: that of its type.
+    """
+
+    task_type: str
+    args: tuple[Any, ...] = ()
+    kwargs: dict[str, Any] = {}
+    priority: float | None = None
+
+
+class CancelTasks(Struct, frozen=True, gc=False, tag=True):
+    """Cancel tasks, by their ids; those that have ended are left alone."""
+
+    tasks: tuple[int, ...]
+
+
+class RankTasks(Struct, frozen=True, gc=False, tag=True):
+    """Give queued tasks another priority, by their ids; higher goes first."""
+
+    tasks: tuple[int, ...]
+    priority: float
+
+
+Order = (
+    SetParameter
+    | Answer
+    | PauseAgent
+    | ResumeAgent
+    | PausePools
+    | ResumePools
+    | MoveWorkers
+    | SubmitTask
+    | CancelTasks
+    | RankTasks
+    | Checkpoint
+    | StopCampaign
+    | Look
+)
 """The closed union of orders to a campaign."""
 
 
@@ -68,6 +134,9 @@ class GivenOrder(Struct, frozen=True, gc=False):
         id: of its giver; a repeated one is the same order, and gets the same answer.
         based_on: the number of the last event that its giver knew; ``None``: any.
         dry_run: whether to say only which effect it would have.
+        role: that of its giver, as the face says by which it came: one below ``steer`` can only
+            look or propose.
+        budget: of its giver.
     """
 
     order: Order
@@ -76,6 +145,8 @@ class GivenOrder(Struct, frozen=True, gc=False):
     id: str = ""
     based_on: int | None = None
     dry_run: bool = False
+    role: Role = "steer"
+    budget: Budget = NO_BUDGET
 
 
 class ParameterView(Struct, frozen=True, gc=False):
@@ -152,11 +223,16 @@ class OrderAnswer(Struct, frozen=True, gc=False):
         done: whether it was carried out (of a dry run: could be).
         words: its effect, or why it was refused.
         view: the answer to `Look`.
+        question: the question by which it is approved or denied, if its giver may only propose; it
+            is not carried out yet then.
+        tasks: the ids of tasks that were submitted.
     """
 
     done: bool
     words: str
     view: CampaignView | None = None
+    question: int = 0
+    tasks: tuple[int, ...] = ()
 
 
 def order_in_words(order: Order) -> str:
@@ -170,6 +246,18 @@ def order_in_words(order: Order) -> str:
             return f"pause {agent}"
         case ResumeAgent(agent):
             return f"resume {agent}"
+        case PausePools(pools):
+            return f"pause {_pools_in_words(pools)}"
+        case ResumePools(pools):
+            return f"resume {_pools_in_words(pools)}"
+        case MoveWorkers(source, target, workers):
+            return f"move {counted(workers, 'worker')} from {source} to {target}"
+        case SubmitTask(task_type):
+            return f"submit {task_type}"
+        case CancelTasks(tasks):
+            return f"cancel {_tasks_in_words(tasks)}"
+        case RankTasks(tasks, priority):
+            return f"rank {_tasks_in_words(tasks)} {priority:g}"
         case Checkpoint():
             return "take a snapshot"
         case StopCampaign(cancel):
@@ -178,3 +266,13 @@ def order_in_words(order: Order) -> str:
             return "look"
         case _:
             assert_never(order)
+
+
+def _pools_in_words(pools: tuple[str, ...]) -> str:
+    if not pools:
+        return "all pools"
+    return f"pool{'s' if len(pools) > 1 else ''} {', '.join(pools)}"
+
+
+def _tasks_in_words(tasks: tuple[int, ...]) -> str:
+    return f"task {tasks[0]}" if len(tasks) == 1 else f"{len(tasks)} tasks"

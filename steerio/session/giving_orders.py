@@ -15,11 +15,20 @@ from steerio.model.campaign_orders import (
     OrderAnswer,
     order_in_words,
 )
+from steerio.model.roles import ROLES, Budget, Role
 from steerio.model.showing import short
 
 
 def given_order(
-    order: Order, by: str, reason: str, id: str, based_on: int | None, *, dry_run: bool
+    order: Order,
+    by: str,
+    reason: str,
+    id: str,
+    based_on: int | None,
+    role: Role,
+    budget: Budget,
+    *,
+    dry_run: bool,
 ) -> GivenOrder:
     """Return an order in its envelope.
 
@@ -29,6 +38,8 @@ def given_order(
         reason: why.
         id: its id; empty: a new one.
         based_on: the number of an event.
+        role: of the giver.
+        budget: of the giver.
         dry_run: whether it is only tried.
 
     Raises:
@@ -38,6 +49,8 @@ def given_order(
     if not isinstance(given, typing.get_args(Order)):
         kinds = ", ".join(kind.__name__ for kind in typing.get_args(Order))
         raise UsageError(f"an order is one of {kinds}, not {short(given)}")
+    if role not in ROLES:
+        raise UsageError(f"a role is one of {', '.join(ROLES)}, not {short(role)}")
     if based_on is not None and type(based_on) is not int:
         raise UsageError(f"based_on is the number of an event, not {short(based_on)}")
     return GivenOrder(
@@ -47,16 +60,18 @@ def given_order(
         named(id, "the id of an order") if id else uuid.uuid4().hex,
         based_on,
         bool(dry_run),
+        role,
+        budget,
     )
 
 
 def accepted(order: Order, answer: OrderAnswer) -> OrderAnswer:
-    """Return the answer to an order that was carried out.
+    """Return the answer to an order that was carried out, or put as a question.
 
     Raises:
         OrderRefused: it was not.
     """
-    if not answer.done:
+    if not answer.done and not answer.question:
         raise OrderRefused(order_in_words(order), answer.words)
     return answer
 

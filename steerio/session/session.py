@@ -18,6 +18,7 @@ from steerio.model.bounds import named
 from steerio.model.campaign_orders import CampaignView, Order, OrderAnswer
 from steerio.model.objects import StoreSetting
 from steerio.model.results import Result
+from steerio.model.roles import NO_BUDGET, Budget, Role
 from steerio.model.status import Status
 from steerio.model.tasks import TaskOptions
 from steerio.session.current_agent import current_agent, results_behind
@@ -327,8 +328,12 @@ class Session(Submitter):
         dry_run: bool = False,
         based_on: int | None = None,
         id: str = "",
+        role: Role = "steer",
+        budget: Budget = NO_BUDGET,
     ) -> OrderAnswer:
         """Give a campaign an order, and return its answer when it is carried out.
+
+        With role ``propose`` it is put as a question instead, which the answer names.
 
         Args:
             order: such as ``SetParameter("rate", 0.2)``.
@@ -339,6 +344,8 @@ class Session(Submitter):
             based_on: the number of the last event that the giver knew: the order is refused if
                 its parameter, question or agent has changed since.
             id: of the order: a repeated one has no effect, and the same answer; by default new.
+            role: of the giver, for a face that lets in others than the user.
+            budget: of the giver, for tasks that it submits.
 
         Raises:
             OrderRefused: it cannot be carried out; the reason says why.
@@ -346,7 +353,8 @@ class Session(Submitter):
             UsageError: an argument is wrong.
             BrokerLost: the broker has ended.
         """
-        given = given_order(order, by or self.client.name, reason, id, based_on, dry_run=dry_run)
+        giver = by or self.client.name
+        given = given_order(order, giver, reason, id, based_on, role, budget, dry_run=dry_run)
         return accepted(order, await self.client.requests.order(given, campaign))
 
     async def look(self, campaign: str = "") -> CampaignView:
