@@ -246,18 +246,10 @@ def order_in_words(order: Order) -> str:
             return f"pause {agent}"
         case ResumeAgent(agent):
             return f"resume {agent}"
-        case PausePools(pools):
-            return f"pause {_pools_in_words(pools)}"
-        case ResumePools(pools):
-            return f"resume {_pools_in_words(pools)}"
-        case MoveWorkers(source, target, workers):
-            return f"move {counted(workers, 'worker')} from {source} to {target}"
-        case SubmitTask(task_type):
-            return f"submit {task_type}"
-        case CancelTasks(tasks):
-            return f"cancel {_tasks_in_words(tasks)}"
-        case RankTasks(tasks, priority):
-            return f"rank {_tasks_in_words(tasks)} {priority:g}"
+        case PausePools() | ResumePools() | MoveWorkers():
+            return _for_pools(order)
+        case SubmitTask() | CancelTasks() | RankTasks():
+            return _for_tasks(order)
         case Checkpoint():
             return "take a snapshot"
         case StopCampaign(cancel):
@@ -268,11 +260,26 @@ def order_in_words(order: Order) -> str:
             assert_never(order)
 
 
-def _pools_in_words(pools: tuple[str, ...]) -> str:
-    if not pools:
-        return "all pools"
-    return f"pool{'s' if len(pools) > 1 else ''} {', '.join(pools)}"
+def _for_pools(order: PausePools | ResumePools | MoveWorkers) -> str:
+    match order:
+        case MoveWorkers(source, target, workers):
+            return f"move {counted(workers, 'worker')} from {source} to {target}"
+        case PausePools(pools) | ResumePools(pools):
+            verb = "pause" if isinstance(order, PausePools) else "resume"
+            if not pools:
+                return f"{verb} all pools"
+            return f"{verb} pool{'s' if len(pools) > 1 else ''} {', '.join(pools)}"
+
+
+def _for_tasks(order: SubmitTask | CancelTasks | RankTasks) -> str:
+    match order:
+        case SubmitTask(task_type):
+            return f"submit {task_type}"
+        case CancelTasks(tasks):
+            return f"cancel {_tasks_in_words(tasks)}"
+        case RankTasks(tasks, priority):
+            return f"rank {_tasks_in_words(tasks)} {priority:g}"
 
 
 def _tasks_in_words(tasks: tuple[int, ...]) -> str:
-    return f"task {tasks[0]}" if len(tasks) == 1 else f"{len(tasks)} tasks"
+    return f"task {tasks[0]}" if len(tasks) == 1 else counted(len(tasks), "task")
