@@ -49,7 +49,7 @@ def measure(effort: Effort) -> list[Measurement]:
                 rows.append(next(claims).against_floor(pairs, side_unit))
             order = Round("reactions", effort.of(400, 200), 0.001)
             pairs = alternate(
-                partial(reaction, floor, order), partial(reaction, ours, order), effort.of(12, 6)
+                partial(reaction, floor, order), partial(reaction, ours, order), effort.of(30, 6)
             )
             last.append(next(reactions).against_floor(pairs, "us", 1e6))
     with tempfile.TemporaryDirectory(prefix="steerio-bench-") as folder:
