@@ -226,7 +226,9 @@ def test_a_person_orders_pools_and_tasks_of_a_campaign(tmp_path: Path) -> None:
     told = [line for line in lines if line.startswith("Search: mei: set rate")]
     assert "refused: mei has the role 'look', which may only look" in told[0]
     assert told[1].endswith(", approved by ada -> rate is 0.4 now, and was 0.1")
-    rows = [json.loads(line) for line in (tmp_path / "run" / "tasks.jsonl").open()]
+    rows = [
+        json.loads(line) for line in (tmp_path / "run" / "tasks.jsonl").read_text().splitlines()
+    ]
     (ordered,) = [row for row in rows if str(row.get("task_id", row.get("id"))) == first]
     assert ordered["tags"] == {"ordered_by": "ada"}
 
