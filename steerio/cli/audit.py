@@ -13,6 +13,7 @@ import msgspec
 from steerio.edge.record.record_files import EVENTS_FILE
 from steerio.edge.record.record_lines import check_schema, whole_lines
 from steerio.errors import UsageError
+from steerio.model.showing import printable
 
 AUDITED = ("Ordered", "Asked", "Answered", "ParameterChanged", "PoolPaused", "PoolResumed")
 """The events that tell of orders, questions and their effects."""
@@ -33,7 +34,7 @@ def show_audit(run_dir: str) -> None:
     check_schema(folder)
     lines = list(audited(folder))
     for line in lines:
-        click.echo(line)
+        click.echo(printable(line))
     if not lines:
         click.echo("no orders were given, and no questions asked")
 
@@ -61,7 +62,8 @@ def _told(event: dict[str, Any]) -> str:
             dry = "tried to " if event.get("dry_run") else ""
             effect = event["outcome"] if event["done"] else f"refused: {event['outcome']}"
             why = f" ({event['reason']})" if event.get("reason") else ""
-            return f"{of}{event['by']}: {dry}{event['order']}{why} -> {effect}"
+            approved = f", approved by {event['approved_by']}" if event.get("approved_by") else ""
+            return f"{of}{event['by']}: {dry}{event['order']}{why}{approved} -> {effect}"
         case "Asked":
             options = " | ".join(event["options"])
             return f"{of}{event['by']} asked ({event['question']}): {event['text']} [{options}]"
