@@ -25,9 +25,18 @@ PATHS = (
     "/metrics",
     "/spans",
     "/tasks/1",
-    "/metrics",
+    "/api/giver",
+    "/api/look",
+    "/api/questions",
+    "/api/tasks/1",
+    "/api/audit",
+    "/api/orders",
+    "/api/openapi.json",
+    "/api/no",
     "/no",
 )
+ANSWERED = {("POST", "/api/orders")}
+"""Other requests than those that only read."""
 HOSTS = ("evil.example", "evil.example:80", "localhost.evil.example", "127.0.0.1@evil.example", "")
 ORIGINS = ("http://evil.example", "null", "http://localhost:1", "file://", "https://127.0.0.1")
 
@@ -163,9 +172,10 @@ async def test_what_is_only_looked_at_cannot_be_changed(run: Path) -> None:
     async with running(run) as dashboard:
         await dashboard.open()
         for method, path in everything():
-            if method in ("GET", "HEAD"):
+            if method in ("GET", "HEAD") or (method, path) in ANSWERED:
                 continue
-            answer = await dashboard.client.request(method, path)
+            own = {"origin": f"http://127.0.0.1:{dashboard.port}"}
+            answer = await dashboard.client.request(method, path, headers=own)
             assert answer.status_code in (404, 405), (method, path)
 
 
