@@ -12,7 +12,6 @@ from steerio.model.campaign_orders import CampaignView, Order, QuestionView
 from steerio.model.roles import NO_BUDGET, Budget, Role
 from steerio.model.status import PoolLoad
 
-
 MOST_DEEP = 64
 """Levels of lists and objects in an order at most."""
 
