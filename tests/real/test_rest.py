@@ -16,12 +16,13 @@ from steerio.dashboard import api
 from steerio.dashboard.access_tokens import AccessTokens
 from steerio.dashboard.openapi import OPERATIONS
 from steerio.dashboard.serving import Served
-from steerio.model.roles import Role
+from steerio.model.roles import NO_BUDGET, Budget, Role
 from tests.contract.dashboards import Dashboard, running
 from tests.generated_records import write_run
 from tests.real.programs import Program, steerio_command
 from tests.real.programs import running as program_of
 from tests.real.steered_search import searching
+from tests.real.test_standing_broker import broker_in, workers_in
 
 SOON_S = 60.0
 SET = {"type": "SetParameter", "name": "rate", "value": 0.2}
@@ -36,9 +37,16 @@ def search(tmp_path: Path) -> Generator[Program]:
 class Caller:
     """A program with a token at a dashboard."""
 
-    def __init__(self, dashboard: Dashboard, folder: Path, name: str, role: Role) -> None:
+    def __init__(
+        self,
+        dashboard: Dashboard,
+        folder: Path,
+        name: str,
+        role: Role,
+        budget: Budget = NO_BUDGET,
+    ) -> None:
         self.client = dashboard.client
-        self.header = {"authorization": f"Bearer {AccessTokens(folder).add(name, role)}"}
+        self.header = {"authorization": f"Bearer {AccessTokens(folder).add(name, role, budget)}"}
 
     async def get(self, path: str) -> httpx.Response:
         return await self.client.get(f"/api/{path}", headers=self.header)
@@ -52,6 +60,14 @@ class Caller:
 async def served(folder: Path, **more: Any) -> AsyncGenerator[Dashboard]:
     async with running(folder, Served(**more)) as dashboard:
         yield dashboard
+
+
+async def audited(caller: Caller, words: str) -> dict[str, Any]:
+    """Wait for an entry of the audit: the record has it within a tenth of a second."""
+    while True:
+        for entry in (await caller.get("audit")).json()["entries"]:
+            if entry["kind"] == "Ordered" and words in entry["words"] and not entry["dry_run"]:
+                return entry
 
 
 async def test_a_program_looks_orders_and_is_told(tmp_path: Path, search: Program) -> None:
@@ -84,14 +100,74 @@ async def test_a_program_looks_orders_and_is_told(tmp_path: Path, search: Progra
         story = (await ada.get("tasks/1")).json()
         assert story["task_type"].endswith("measure")
         assert (await ada.get("tasks/999")).status_code == 404
-        entries = (await ada.get("audit")).json()["entries"]
-        (entry,) = [each for each in entries if each["reason"] == "slow" and each["done"]]
-        assert (entry["by"], entry["kind"], entry["campaign"]) == ("ada", "Ordered", "Search")
+        entry = await audited(ada, "rate is 0.2")
+        assert (entry["by"], entry["reason"], entry["campaign"]) == ("ada", "slow", "Search")
         stopped = await ada.order({"type": "StopCampaign", "cancel": True})
         assert stopped.json()["words"] == "it ends"
         assert search.status(SOON_S) == 0, search
         for answer in (await ada.get("look"), await ada.order(SET)):
             assert (answer.status_code, "no campaign takes orders" in answer.text) == (503, True)
+
+
+async def test_pools_and_tasks_are_ordered_about_within_a_budget(
+    tmp_path: Path, search: Program
+) -> None:
+    run = tmp_path / "run"
+    async with served(run) as dashboard:
+        ada = Caller(dashboard, run, "ada", "steer")
+        bot = Caller(dashboard, run, "bot", "steer", Budget(tasks_per_hour=1))
+        paused = await ada.order({"type": "PausePools", "pools": ["simulate"]}, reason="odd")
+        assert (paused.status_code, "simulate is paused" in paused.text) == (200, True)
+        pool = (await ada.get("look")).json()["pools"]["simulate"]
+        assert "odd" in pool["paused"]
+        task = {"type": "SubmitTask", "task_type": "measure", "args": [77]}
+        submitted = await bot.order(task, id="one")
+        assert submitted.status_code == 200, submitted.text
+        (number,) = submitted.json()["tasks"]
+        assert (await bot.order(task, id="one")).json()["tasks"] == [number]
+        over = await bot.order(task)
+        assert (over.status_code, "within the last hour" in over.text) == (409, True)
+        other = (await ada.order({**task, "args": [78]})).json()["tasks"]
+        ranked = await ada.order({"type": "RankTasks", "tasks": other, "priority": 2.0})
+        assert ranked.status_code == 200, ranked.text
+        gone = await ada.order({"type": "CancelTasks", "tasks": [number]})
+        assert gone.status_code == 200, gone.text
+        moved = await ada.order(
+            {"type": "MoveWorkers", "source": "simulate", "target": "learn", "workers": 1}
+        )
+        assert moved.status_code == 200, moved.text
+        assert (await ada.get("look")).json()["pools"]["learn"]["workers"] == 2
+        assert "measured 78." not in search.output
+        assert (await ada.order({"type": "ResumePools"})).status_code == 200
+        search.wait_for("measured 78.")
+        assert "measured 77." not in search.output
+        unknown = await ada.order({**task, "task_type": "os:system"})
+        assert (unknown.status_code, "os:system" in unknown.text) == (409, True)
+
+
+async def test_one_that_may_only_propose_has_its_orders_approved_by_others(
+    tmp_path: Path, search: Program
+) -> None:
+    run = tmp_path / "run"
+    async with served(run) as dashboard:
+        ada = Caller(dashboard, run, "ada", "steer")
+        bot = Caller(dashboard, run, "bot", "propose")
+        tried = await bot.order(SET, dry_run=True)
+        assert (tried.status_code, "would be proposed" in tried.text) == (200, True)
+        proposed = await bot.order(SET, reason="slow")
+        assert (proposed.status_code, proposed.json()["done"]) == (202, False)
+        number = proposed.json()["question"]
+        approve = {"type": "Answer", "choice": "approve", "question": number}
+        own = await bot.order(approve)
+        assert own.status_code == 409, own.text
+        assert "rate" not in search.output
+        asked = (await bot.get("questions")).json()["questions"]
+        (question,) = [each for each in asked if each["number"] == number]
+        assert question["order"]["order"] == SET
+        assert (await ada.order(approve)).status_code == 200
+        search.wait_for("rate is 0.2, by bot: slow.")
+        told = await audited(ada, "rate is 0.2")
+        assert "approved by ada" in told["words"]
 
 
 async def test_wrong_orders_say_what_is_wrong_and_where(tmp_path: Path, search: Program) -> None:
@@ -261,6 +337,20 @@ async def test_of_a_run_that_has_ended_the_record_answers_and_no_order_is_taken(
                 503,
                 True,
             )
+
+
+async def test_of_a_campaign_that_joined_a_broker_its_own_run_is_steered(tmp_path: Path) -> None:
+    with broker_in(tmp_path), workers_in(tmp_path, "--workers", "simulate=1,learn=1"):
+        with searching(tmp_path, "--join", "broker") as search:
+            async with served(tmp_path / "run") as dashboard:
+                ada = Caller(dashboard, tmp_path / "run", "ada", "steer")
+                assert (await ada.get("look")).json()["campaign"]["campaign"] == "Search"
+                assert (await ada.order(SET)).status_code == 200
+                search.wait_for("rate is 0.2, by ada")
+                assert (await ada.order({"type": "StopCampaign"})).status_code == 200
+                assert search.status(SOON_S) == 0, search
+                over = await ada.order(SET)  # the broker is there, and may have others of its name
+                assert (over.status_code, "has ended" in over.text) == (503, True)
 
 
 def steerio(folder: Path, *arguments: str, expect: int = 0) -> str:

@@ -7,8 +7,10 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import httpx
 import pytest
 
+from steerio.dashboard.access_tokens import AccessTokens
 from tests.real.browsing import DRAWN, browsing, dashboard_of, needs_browser, page_of
 from tests.real.prefixes import behind_prefix
 from tests.real.programs import Program
@@ -56,6 +58,8 @@ def test_a_person_steers_by_the_page(tmp_path: Path, browser: Browser, search: P
             assert "spend <i>500</i> node-hours?" in text
             parameters(page, search)
             answers_and_pauses(page, search)
+            pools(page, search)
+            approved(page, search, tmp_path / "run")
             page.locator("#steer-stop").click()
             page.locator("#steer-keep").click()
             assert page.locator("#steer-sure").is_hidden()
@@ -98,6 +102,42 @@ def answers_and_pauses(page: Page, search: Program) -> None:
     search.wait_for("measured 1.")
     work = page.locator("#steer-agents tr", has_text="work")
     assert work.locator("button").is_hidden()
+
+
+def pools(page: Page, search: Program) -> None:
+    simulate = page.locator("#steer-pools tr", has_text="simulate")
+    page.locator("#steer-reason").fill("odd values")
+    simulate.locator("button").click()
+    said(page, "simulate is paused")
+    page.locator("#steer-questions button", has_text="again").click()
+    simulate.get_by_text("1 queued").wait_for(timeout=WAIT_MS)
+    assert "odd values" in simulate.inner_text()
+    page.locator("#steer-questions").get_by_text("measured 2, and on?").wait_for(timeout=WAIT_MS)
+    assert "measured 2." not in search.output
+    simulate.locator("button", has_text="Resume").click()
+    search.wait_for("measured 2.")
+    page.locator("#steer-do-move").click()
+    said(page, "moved")
+    page.locator("#steer-pools tr", has_text="learn").get_by_text("of 2 workers").wait_for(
+        timeout=WAIT_MS
+    )
+
+
+def approved(page: Page, search: Program, run: Path) -> None:
+    """See a proposal of a program on the page, and approve it."""
+    token = AccessTokens(run).add("bot", "propose")
+    proposed = httpx.post(
+        page.url + "api/orders",
+        json={"order": {"type": "SetParameter", "name": "rate", "value": 0.7}, "reason": "faster"},
+        headers={"authorization": f"Bearer {token}"},
+        trust_env=False,
+        timeout=60,
+    )
+    assert proposed.status_code == 202, proposed.text
+    row = page.locator("#steer-questions tr", has_text="bot proposes: set rate to 0.7 (faster)")
+    row.locator("button", has_text="approve").click()
+    search.wait_for("rate is 0.7, by bot: faster.")
+    row.wait_for(state="detached", timeout=WAIT_MS)
 
 
 @needs_browser
