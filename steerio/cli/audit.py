@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from pathlib import Path
 
 import click
 
-from steerio.view.audit_entries import audited
+from steerio.edge.record.record_files import EVENTS_FILE
+from steerio.edge.record.record_lines import check_schema
+from steerio.errors import UsageError
+from steerio.model.showing import printable
+from steerio.view.audit_lines import audited
 
 
 def show_audit(run_dir: str) -> None:
@@ -16,9 +19,15 @@ def show_audit(run_dir: str) -> None:
     Raises:
         UsageError: there is no record, or of a later version.
     """
-    entries = list(audited(Path(run_dir)))
-    for entry in entries:
-        when = datetime.fromtimestamp(entry.at).astimezone()
-        click.echo(f"{when:%Y-%m-%d %H:%M:%S}  {entry.words}")
-    if not entries:
+    folder = Path(run_dir)
+    if not (folder / EVENTS_FILE).is_file():
+        raise UsageError(
+            f"there is no record in {run_dir}: it has no {EVENTS_FILE}; the orders of a campaign "
+            "that joined a broker are in the record of the broker's folder"
+        )
+    check_schema(folder)
+    lines = list(audited(folder))
+    for line in lines:
+        click.echo(printable(line))
+    if not lines:
         click.echo("no orders were given, and no questions asked")

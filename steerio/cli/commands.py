@@ -303,7 +303,7 @@ def clean(dry_run: bool, folder: str | None) -> None:
     type=click.Choice(ROLES),
     default="steer",
     show_default=True,
-    help="What the page may do.",
+    help="The role of the page.",
 )
 def dashboard(**given: Any) -> None:
     """Show the run in RUN_DIR as a web page, while it goes on or afterwards, until Ctrl-C.

@@ -19,7 +19,7 @@ def token(context: click.Context, run_dir: str) -> None:
 
 @token.command("add")
 @click.argument("name", metavar="NAME")
-@click.option("--role", type=click.Choice(ROLES), required=True, help="What it may do.")
+@click.option("--role", type=click.Choice(ROLES), required=True, help="Its role.")
 @click.option(
     "--tasks-per-hour",
     type=click.IntRange(0),

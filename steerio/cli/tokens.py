@@ -28,7 +28,7 @@ def add_token(
     Args:
         run_dir: the run directory.
         name: of the program that gets it.
-        role: what it may do.
+        role: its role.
         tasks_per_hour: tasks that it may submit within an hour.
         worker_hours: time of workers that its tasks may take, in hours.
         expires: how long it is good for, as people write it.

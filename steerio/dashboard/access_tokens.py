@@ -48,7 +48,7 @@ class AccessToken(Struct, frozen=True):
 
     Attributes:
         name: of the program that has it.
-        role: what its requests may do.
+        role: that of its requests.
         digest: SHA-256 of the token, in hexadecimal digits.
         created: when it was made, in Unix seconds.
         expires: when it is refused from, in Unix seconds; ``None``: it does not expire.
@@ -98,7 +98,7 @@ class AccessTokens:
 
         Args:
             name: of the program that gets it, unlike all others.
-            role: what it may do.
+            role: its role.
             budget: how much it may have computed.
             expires_s: seconds after which it is refused; ``None``: it does not expire.
 

@@ -1,4 +1,4 @@
-"""The dashboard's API: what a program, or the page itself, asks a campaign and orders it.
+"""The dashboard's API: questions and orders of programs, and of the page itself, to a campaign.
 
 The door has let a request in before it comes here, and says in its scope in whose name and role it
 is made. Orders go through the dashboard's session; the record answers all else.
@@ -30,7 +30,7 @@ from steerio.dashboard.openapi import OPERATIONS, openapi_document
 from steerio.dashboard.steering_line import NoCampaign, SteeringLine
 from steerio.edge.system.own_files import to_json
 from steerio.errors import NotAllowed, OrderRefused, UsageError
-from steerio.view.audit_entries import audit_of
+from steerio.view.audit_lines import audit_of
 from steerio.view.snapshot import TaskStory
 
 MOST_BODY = 1 << 16

@@ -112,7 +112,7 @@ def order_request(body: bytes) -> OrderRequest:
     """Return the order in the body of a request.
 
     Raises:
-        ValueError: it is none; the message says why, and where.
+        ValueError: it is none; the message names the fault and its place.
     """
     try:
         request = _decode(body)
@@ -138,15 +138,21 @@ def order_request(body: bytes) -> OrderRequest:
 
 def _depth(value: Any) -> int:
     """Return how many lists and objects are within one another."""
-    depth, level = 0, [value]
-    while level := [each for each in level if isinstance(each, list | dict)]:
-        depth += 1
-        level = [
-            inner
-            for each in cast("list[Any]", level)
-            for inner in (each.values() if isinstance(each, dict) else each)
-        ]
+    depth, level = 0, _inner([value])
+    while level:
+        depth, level = depth + 1, _inner(level)
     return depth
+
+
+def _inner(level: list[Any]) -> list[Any]:
+    """Return the values in those values that are lists or objects."""
+    inner: list[Any] = []
+    for value in level:
+        if isinstance(value, dict):
+            inner += cast("dict[str, Any]", value).values()
+        elif isinstance(value, list):
+            inner += value
+    return inner
 
 
 ORDERS: tuple[type[Struct], ...] = typing.get_args(Order)

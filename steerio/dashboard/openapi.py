@@ -20,7 +20,7 @@ from steerio.dashboard.api_messages import (
 from steerio.model.campaign_orders import OrderAnswer
 from steerio.model.roles import Role
 from steerio.version import __version__
-from steerio.view.audit_entries import Audit
+from steerio.view.audit_lines import Audit
 from steerio.view.snapshot import TaskStory
 
 REFERENCE = "#/components/schemas/{name}"
@@ -95,7 +95,7 @@ OPERATIONS = (
         "audit",
         "get",
         "/audit",
-        "The last orders, questions and changes, by whom, when, why, and with which effect.",
+        "The last orders, questions and changes, each with its giver, reason and effect.",
         Audit,
         queries=(Query("most", "How many at most.", "integer"),),
         statuses={400: "The number is none."},
@@ -110,7 +110,7 @@ OPERATIONS = (
         body=OrderRequest,
         statuses={
             202: "It is put as a question: its giver may only propose.",
-            400: "The body is no order; the error says what is wrong, and where.",
+            400: "The body is no order; the error names the fault and its place.",
             408: "The body did not come.",
             409: "It was refused: its subject has changed, or it cannot be carried out.",
             413: "The body is too long.",

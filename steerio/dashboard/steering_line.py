@@ -18,9 +18,10 @@ from steerio.model.campaign_orders import CampaignView, Order, OrderAnswer
 from steerio.model.roles import Budget, Role
 from steerio.model.status import PoolLoad
 from steerio.session.opening import connect
-from steerio.session.recorded_runs import ENDED, state_of
+from steerio.session.recorded_runs import state_of
 from steerio.session.run_dir import PARAMETERS
 from steerio.session.session import Session
+from steerio.view.run_files import LIVE
 
 NAME = "dashboard"
 """The name of the session; orders have the names of their givers."""
@@ -128,7 +129,7 @@ class SteeringLine:
         if not joined:
             return ""
         state, _ = state_of(self.folder)
-        if state in ENDED:
+        if state not in LIVE:
             raise NoCampaign(f"the run in {self.folder} has ended ({state})")
         of_class = str(said_of_run(self.folder, PARAMETERS).get("campaign", ""))
         return of_class.rpartition(":")[2]

@@ -75,7 +75,7 @@ def dashboard_app(
 
 
 def routes(watched: Watched, broadcast: Broadcast, line: SteeringLine) -> list[Route]:
-    """Return the routes, which answer those alone whom the door lets in."""
+    """Return the routes, which answer requests that the door has let in."""
 
     async def updates(request: Request) -> Response:
         if broadcast.full:

@@ -10,7 +10,9 @@ import pytest
 
 from steerio.dashboard.access_tokens import AccessTokens, Giver
 from steerio.errors import UsageError
-from steerio.model.roles import ROLES, Budget
+from steerio.model.roles import ROLES, Budget, Role
+
+LOOK: Role = "look"
 
 
 def test_a_token_is_known_in_its_role_until_it_is_dropped(tmp_path: Path) -> None:
@@ -77,7 +79,7 @@ def test_a_token_is_called_like_no_person_and_no_agent(tmp_path: Path, name: str
 
 def test_tokens_that_are_made_at_a_time_are_all_kept(tmp_path: Path) -> None:
     threads = [
-        threading.Thread(target=AccessTokens(tmp_path).add, args=(f"bot-{number}", "look"))
+        threading.Thread(target=AccessTokens(tmp_path).add, args=(f"bot-{number}", LOOK))
         for number in range(8)
     ]
     for thread in threads:

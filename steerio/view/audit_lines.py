@@ -1,9 +1,10 @@
-"""The audit of a run: its orders, questions and their effects, by its record."""
+"""The orders of a run, its questions and their effects, from its record: as values and in lines."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -54,33 +55,36 @@ def audit_of(folder: Path, most: int) -> Audit:
     """Return the last entries of the audit of a run directory.
 
     Raises:
-        UsageError: there is no record, or one of a later version, or it cannot be read.
+        UsageError: its record is of a later version, or cannot be read.
     """
     record, _ = record_of(folder)
+    check_schema(record)
     last: deque[AuditEntry] = deque(maxlen=most)
     count = 0
     try:
-        for entry in audited(record):
+        for entry in entries(record):
             count += 1
             last.append(entry)
+    except FileNotFoundError:  # no event has been written yet
+        pass
     except OSError as error:
         raise UsageError(f"{record} cannot be read: {error}") from None
     return Audit(list(last), count - len(last))
 
 
-def audited(folder: Path) -> Iterator[AuditEntry]:
-    """Yield an entry for each order, question and change in the record of a folder.
+def audited(folder: Path) -> Iterator[str]:
+    """Yield a line for each order, question and change in the record of a run."""
+    for entry in entries(folder):
+        when = datetime.fromtimestamp(entry.at).astimezone()
+        yield f"{when:%Y-%m-%d %H:%M:%S}  {entry.words}"
+
+
+def entries(folder: Path) -> Iterator[AuditEntry]:
+    """Yield an entry for each order, question and change in the record of a run.
 
     Raises:
-        UsageError: there is no record, or one of a later version.
         OSError: it cannot be read.
     """
-    if not (folder / EVENTS_FILE).is_file():
-        raise UsageError(
-            f"there is no record in {folder}: it has no {EVENTS_FILE}; the orders of a campaign "
-            "that joined a broker are in the record of the broker's folder"
-        )
-    check_schema(folder)
     for line in whole_lines(folder / EVENTS_FILE):
         if not any(name.encode() in line for name in AUDITED):
             continue
@@ -111,9 +115,8 @@ def _told(event: dict[str, Any]) -> str:
             dry = "tried to " if event.get("dry_run") else ""
             effect = event["outcome"] if event["done"] else f"refused: {event['outcome']}"
             why = f" ({event['reason']})" if event.get("reason") else ""
-            approved = event.get("approved_by")
-            after = f" [question {event['question']}, approved by {approved}]" if approved else ""
-            return f"{of}{event['by']}: {dry}{event['order']}{why}{after} -> {effect}"
+            approved = f", approved by {event['approved_by']}" if event.get("approved_by") else ""
+            return f"{of}{event['by']}: {dry}{event['order']}{why}{approved} -> {effect}"
         case "Asked":
             options = " | ".join(event["options"])
             return f"{of}{event['by']} asked ({event['question']}): {event['text']} [{options}]"
