@@ -22,7 +22,7 @@ from steerio.dashboard.api_messages import (
     ApiError,
     GiverView,
     OpenQuestions,
-    RunLook,
+    SteeringView,
     order_request,
     pool_now,
 )
@@ -88,7 +88,7 @@ class Api:
     async def look(self, request: Request) -> Response:
         """Answer with the campaign at a glance, and its pools."""
         view, pools = await self._line.look(request.query_params.get("campaign", ""))
-        return _json(RunLook(view, {name: pool_now(load) for name, load in pools.items()}))
+        return _json(SteeringView(view, {name: pool_now(load) for name, load in pools.items()}))
 
     async def questions(self, request: Request) -> Response:
         """Answer with the open questions."""

@@ -60,7 +60,7 @@ class PoolNow(Struct, frozen=True):
     failed: str
 
 
-class RunLook(Struct, frozen=True):
+class SteeringView(Struct, frozen=True):
     """The campaign at a glance, and its pools by name."""
 
     campaign: CampaignView

@@ -15,7 +15,7 @@ from steerio.dashboard.api_messages import (
     GiverView,
     OpenQuestions,
     OrderRequest,
-    RunLook,
+    SteeringView,
 )
 from steerio.model.campaign_orders import OrderAnswer
 from steerio.model.roles import Role
@@ -59,7 +59,7 @@ class Operation(Struct, frozen=True):
     statuses: dict[int, str] = {}
 
 
-_NO_CAMPAIGN = {503: "No campaign takes orders here: the run has ended, say."}
+_NOT_TAKEN = {503: "No campaign takes orders here: the run has ended, say."}
 _CAMPAIGN = Query("campaign", "The name of the campaign, if several take orders at this broker.")
 _NUMBER = Query("number", "The number of the task.", "integer", "path")
 OPERATIONS = (
@@ -69,9 +69,9 @@ OPERATIONS = (
         "get",
         "/look",
         "The campaign's parameters, questions and agents, and its pools, as they are now.",
-        RunLook,
+        SteeringView,
         queries=(_CAMPAIGN,),
-        statuses=_NO_CAMPAIGN,
+        statuses=_NOT_TAKEN,
     ),
     Operation(
         "questions",
@@ -80,7 +80,7 @@ OPERATIONS = (
         "The campaign's open questions.",
         OpenQuestions,
         queries=(_CAMPAIGN,),
-        statuses=_NO_CAMPAIGN,
+        statuses=_NOT_TAKEN,
     ),
     Operation(
         "task",
@@ -116,7 +116,7 @@ OPERATIONS = (
             413: "The body is too long.",
             415: "The body is not application/json.",
             504: "It was not answered yet: give it again with the same id.",
-            **_NO_CAMPAIGN,
+            **_NOT_TAKEN,
         },
     ),
     Operation("openapi", "get", "/openapi.json", "This description.", None),

@@ -18,7 +18,7 @@ LOOK: Role = "look"
 def test_a_token_is_known_in_its_role_until_it_is_dropped(tmp_path: Path) -> None:
     tokens = AccessTokens(tmp_path)
     assert tokens.all() == []
-    made = {role: tokens.add(f"of-{role}", role, Budget(3)) for role in ROLES}
+    made: dict[Role, str] = {role: tokens.add(f"of-{role}", role, Budget(3)) for role in ROLES}
     for role, token in made.items():
         giver = Giver(f"of-{role}", role, Budget(3))
         assert tokens.giver(f"Bearer {token}") == giver
