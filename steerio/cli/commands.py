@@ -14,8 +14,10 @@ import click
 
 from steerio.cli.failures import show_failure
 from steerio.cli.steer_commands import steer
+from steerio.cli.token_commands import token
 from steerio.cli.uncollected import uncollected
 from steerio.errors import SteerioError, UsageError
+from steerio.model.roles import ROLES
 from steerio.version import __version__
 
 FAILED, WRONG_USAGE, INTERRUPTED = 1, 2, 130
@@ -296,10 +298,18 @@ def clean(dry_run: bool, folder: str | None) -> None:
     metavar="FILE",
     help="Write a new key there, with which Prometheus reads /metrics.",
 )
+@click.option(
+    "--role",
+    type=click.Choice(ROLES),
+    default="steer",
+    show_default=True,
+    help="The role of the page.",
+)
 def dashboard(**given: Any) -> None:
     """Show the run in RUN_DIR as a web page, while it goes on or afterwards, until Ctrl-C.
 
     Prints a URL that opens one browser. From another machine: ssh -L PORT:localhost:PORT.
+    Programs ask and order below api/, each with a token of its own (steerio token).
     """
     from steerio.cli import seeing  # each command loads only its own code
 
@@ -336,6 +346,7 @@ def top(run_dir: str, plain: bool) -> None:
 
 
 steerio.add_command(steer)
+steerio.add_command(token)
 
 
 @steerio.command()

@@ -13,6 +13,7 @@ import click
 
 from steerio.campaign.progress import tell
 from steerio.errors import SteerioError, UsageError
+from steerio.model.roles import Role
 
 
 class Seeing:
@@ -67,6 +68,7 @@ def show_dashboard(
     root_path: str,
     allow_host: tuple[str, ...],
     metrics_key: str | None,
+    role: Role,
 ) -> None:
     """Show a run as a web page until Ctrl-C.
 
@@ -77,6 +79,7 @@ def show_dashboard(
         root_path: the path that a proxy in front puts before all paths, and leaves there.
         allow_host: further names by which browsers call this server.
         metrics_key: the file to write the key to by which a monitor reads the metrics.
+        role: that of the person that has the page.
 
     Raises:
         UsageError: there is no record, the address cannot be listened on, the file is there or
@@ -94,7 +97,7 @@ def show_dashboard(
         click.echo(url if told == 1 else f"opened; for another browser: {url}")
 
     with watch(Path(run_dir)) as watched, _key_in(metrics_key) as key:
-        served = Served(host, port, allow_host, root_path, key)
+        served = Served(host, port, allow_host, root_path, key, role)
         serve_until_told(watched, served, say)
 
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import getpass
-import socket
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from typing import Any
 
 import click
 
+from steerio.edge.system.machine import user_at_host
 from steerio.errors import OrderRefused, UsageError
 from steerio.model.campaign_orders import (
     NO_CAMPAIGN,
@@ -101,14 +100,6 @@ def _give(
 @contextlib.asynccontextmanager
 async def steering(run_dir: str, by: str) -> AsyncGenerator[Session, None]:
     """Connect under the name of the person that orders, as events tell of it."""
-    async with connect(run_dir, name=by or _me()) as session:
+    async with connect(run_dir, name=by or user_at_host()) as session:
         await session.pools.look()
         yield session
-
-
-def _me() -> str:
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):  # a user without a name, in a container
-        user = "someone"
-    return f"{user}@{socket.gethostname()}"

@@ -4,6 +4,9 @@ A browser carries requests of any page to any address, so that a request comes f
 says nothing. Each has to name a host of ours (a page elsewhere could have its own name point here),
 come from our own pages, if the browser says from which, and have the cookie, which is given for the
 one-time ticket in the URL that the terminal shows.
+
+Below ``/api/`` a request may show an access token instead. There the door says in whose name and
+role a request is made, and lets none through that changes anything without a role for it.
 """
 
 from __future__ import annotations
@@ -13,6 +16,11 @@ import secrets
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, urlsplit
+
+from steerio.dashboard.access_tokens import Giver
+from steerio.edge.system.own_files import to_json
+from steerio.edge.system.threads import in_thread
+from steerio.model.roles import includes
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -38,6 +46,12 @@ GUARDED = {
 """Headers of every answer; a route may say otherwise of its cache."""
 METRICS = "/metrics"
 """The path of the metrics, which a monitor reads with a key of its own."""
+API = "/api/"
+"""The beginning of the paths of requests that programs make, too."""
+GIVER = "steerio.giver"
+"""The key in the scope of such a request under which a route finds the `Giver`."""
+READING = frozenset({"GET", "HEAD", "OPTIONS"})
+"""The methods that change nothing."""
 WELCOME = (
     '<!doctype html><html lang="en"><meta charset="utf-8"><title>steerio</title>'
     '<link rel="icon" href="data:,">'
@@ -107,15 +121,25 @@ class Access:
     Args:
         app: the application behind it.
         tickets: the ticket and cookie that it asks for.
+        person: the person that has the page, and its role: the giver of requests with the cookie.
+        token_giver: returns the giver whose token is in a header of authorization, if it is one.
         hosts: further names of this server, of a proxy in front of it, say.
         root_path: the path in front of all of its paths, if the proxy leaves it there.
     """
 
     def __init__(
-        self, app: App, tickets: Tickets, hosts: Iterable[str] = (), root_path: str = ""
+        self,
+        app: App,
+        tickets: Tickets,
+        person: Giver,
+        token_giver: Callable[[str], Giver | None] = lambda header: None,
+        hosts: Iterable[str] = (),
+        root_path: str = "",
     ) -> None:
         self._app = app
         self._tickets = tickets
+        self._person = person
+        self._token_giver = token_giver
         self._hosts = LOOPBACK | {host.lower() for host in hosts}
         self._root_path = root_path.rstrip("/")
 
@@ -129,7 +153,9 @@ class Access:
         headers = _headers(scope)
         refusal = _refused(scope, headers, self._hosts)
         query = dict(parse_qsl(scope["query_string"].decode("latin-1")))
-        if refusal is not None:
+        if self._inside(scope)["path"].startswith(API):
+            await self._ask(scope, receive, guarded, headers, refusal)
+        elif refusal is not None:
             await _answer(guarded, refusal.status, refusal.reason)
         elif "token" in query:
             await self._redeem(scope, query["token"], guarded)
@@ -137,6 +163,45 @@ class Access:
             await _answer(guarded, 401, _UNKNOWN)
         else:
             await self._app(self._inside(scope), receive, guarded)
+
+    async def _ask(
+        self,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        headers: dict[str, list[str]],
+        refusal: Refusal | None,
+    ) -> None:
+        """Have a request below `API` answered, in the name of its giver."""
+        giver = refusal or await self._giver(scope, headers)
+        if isinstance(giver, Giver):
+            await self._app({**self._inside(scope), GIVER: giver}, receive, send)
+            return
+        more = {"content-type": "application/json"}
+        if giver.status == 401:
+            more["www-authenticate"] = "Bearer"
+        await _answer(send, giver.status, to_json({"error": giver.reason}).decode(), more)
+
+    async def _giver(self, scope: Scope, headers: dict[str, list[str]]) -> Giver | Refusal:
+        """Return in whose name a request below `API` is made, or why it may not be."""
+        orders = scope["method"] not in READING
+        giver = await self._giver_shown(headers)
+        if giver is None:
+            return Refusal(401, _NO_TOKEN)
+        if orders and giver is self._person and "origin" not in headers:
+            # every browser says it then; others are no pages, and take a token
+            return Refusal(403, "An order with the cookie of a page has to name its Origin.")
+        if orders and not includes(giver.role, "propose"):
+            return Refusal(403, f"{giver.name} may only look (role {giver.role}).")
+        return giver
+
+    async def _giver_shown(self, headers: dict[str, list[str]]) -> Giver | None:
+        """Return the giver that a token, or else the cookie, shows a request to be of."""
+        shown = headers.get("authorization")
+        if shown is not None:
+            return await in_thread(self._token_giver, shown[0]) if len(shown) == 1 else None
+        admitted = self._tickets.admits("; ".join(headers.get("cookie", ())))
+        return self._person if admitted else None
 
     def _admits(self, scope: Scope, headers: dict[str, list[str]]) -> bool:
         if self._inside(scope)["path"] == METRICS:
@@ -165,6 +230,11 @@ class Access:
 _UNKNOWN = (
     "This page is shown to browsers that have opened the URL with the token that the terminal "
     "shows, and each such URL opens one browser. Take the newest one."
+)
+
+_NO_TOKEN = (
+    "This needs an access token, in a header (Authorization: Bearer TOKEN): steerio token RUN_DIR "
+    "add NAME --role ROLE makes one. This one is missing, wrong, dropped or has expired."
 )
 
 

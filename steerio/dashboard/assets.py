@@ -19,6 +19,7 @@ SCRIPTS = (
     "tables.js",
     "curves.js",
     "story.js",
+    "steer.js",
     "page.js",
 )
 """In the order in which the page loads them: a later one uses those before it."""

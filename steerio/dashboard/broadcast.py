@@ -12,6 +12,7 @@ import contextlib
 import logging
 import time
 from collections.abc import AsyncGenerator, Callable
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from steerio.edge.system.own_files import to_json
@@ -44,6 +45,11 @@ R = TypeVar("R")
 
 class Watched(Protocol):
     """A run that is read by one thread, and asked questions of by others."""
+
+    @property
+    def folder(self) -> Path:
+        """The run directory."""
+        ...
 
     def advance(self, *, last: bool = False) -> bool:
         """Read on, for a bounded time; return whether there is more to read at once.

@@ -33,7 +33,7 @@ class RecordWatch:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self.folder = folder
         self._reader = RunReader(folder)
         self._facts = self._reader.facts(fresh=True)
         self._number = 1
@@ -67,11 +67,11 @@ class RecordWatch:
 
     def spans(self, begin: float, end: float, most: int) -> SpanWindow:
         """Return the attempts in a window of time."""
-        return spans_of(self._folder, begin, end, most, longest_s=_longest_s(self._made))
+        return spans_of(self.folder, begin, end, most, longest_s=_longest_s(self._made))
 
     def story(self, task_id: int) -> TaskStory:
         """Return the story of a task."""
-        return story_of(self._folder, task_id)
+        return story_of(self.folder, task_id)
 
 
 def _longest_s(snapshot: RunSnapshot | None) -> float:

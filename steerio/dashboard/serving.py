@@ -13,10 +13,16 @@ import anyio
 import msgspec
 
 from steerio.dashboard.access import Tickets
+from steerio.dashboard.access_tokens import Giver
 from steerio.dashboard.broadcast import Broadcast, Watched
+from steerio.dashboard.steering_line import SteeringLine
+from steerio.edge.system.machine import user_at_host
 from steerio.errors import UsageError
 from steerio.launch.event_loop import loop_factory
+from steerio.model.roles import Role
 
+LEAVE_S = 2.0
+"""How long the session with the broker has to be closed."""
 BACKLOG = 64
 """Connections that wait to be taken in."""
 
@@ -26,7 +32,7 @@ class Served(msgspec.Struct, frozen=True):
 
     ``hosts`` are further names by which browsers call the server, and ``root_path`` the path in
     front of all of its paths, if a proxy leaves that there. ``metrics_key`` lets a program read the
-    metrics.
+    metrics. ``role`` is that of the person that has the page.
     """
 
     host: str = "127.0.0.1"
@@ -34,6 +40,7 @@ class Served(msgspec.Struct, frozen=True):
     hosts: Sequence[str] = ()
     root_path: str = ""
     metrics_key: str = ""
+    role: Role = "steer"
 
 
 def need_server() -> None:
@@ -123,9 +130,19 @@ async def serving(
     port = listener.getsockname()[1]
     tickets = Tickets(lambda ticket: say(url_of(served, port, ticket)), served.metrics_key)
     broadcast = Broadcast(watched)
-    app = dashboard_app(watched, broadcast, tickets, hosts=served.hosts, root_path=served.root_path)
+    line = SteeringLine(watched.folder)
+    person = Giver(user_at_host(), served.role)
+    app = dashboard_app(
+        watched,
+        broadcast,
+        tickets,
+        line,
+        person,
+        hosts=served.hosts,
+        root_path=served.root_path,
+    )
     server = DashboardServer(app)
-    followed, ended = anyio.Event(), anyio.Event()
+    followed, ended, left = anyio.Event(), anyio.Event(), anyio.Event()
 
     async def follow() -> None:
         try:
@@ -139,9 +156,18 @@ async def serving(
         finally:
             ended.set()
 
+    async def hold() -> None:
+        try:
+            with leaving:
+                await line.hold()
+        finally:
+            left.set()
+
+    leaving = anyio.CancelScope()
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(follow)
         tasks.start_soon(serve)
+        tasks.start_soon(hold)
         try:
             say(url_of(served, port, tickets.ticket))
             yield
@@ -151,6 +177,9 @@ async def serving(
                 await followed.wait()
                 server.should_exit = True
                 await ended.wait()
+                line.close()
+                leaving.deadline = anyio.current_time() + LEAVE_S
+                await left.wait()
 
 
 def url_of(served: Served, port: int, ticket: str) -> str:

@@ -10,11 +10,14 @@ from typing import Any
 
 import uvicorn
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from steerio.dashboard.access import METRICS, Access, Tickets
+from steerio.dashboard.access_tokens import AccessTokens, Giver
+from steerio.dashboard.api import Api, api_error
 from steerio.dashboard.assets import (
     MEDIA_TYPES,
     PAGE,
@@ -26,6 +29,7 @@ from steerio.dashboard.assets import (
     zipped,
 )
 from steerio.dashboard.broadcast import Broadcast, Watched
+from steerio.dashboard.steering_line import SteeringLine
 from steerio.edge.system.own_files import to_json
 from steerio.edge.system.threads import in_thread
 from steerio.view.metrics_text import CONTENT_TYPE, metrics_text
@@ -46,6 +50,8 @@ def dashboard_app(
     watched: Watched,
     broadcast: Broadcast,
     tickets: Tickets,
+    line: SteeringLine,
+    person: Giver,
     *,
     hosts: Iterable[str] = (),
     root_path: str = "",
@@ -56,15 +62,20 @@ def dashboard_app(
         watched: the run.
         broadcast: the reader of the run for all pages.
         tickets: the token and cookie that pages need.
+        line: the session with the run's campaign.
+        person: the person that has the page, as the giver of orders.
         hosts: further names by which browsers call this server.
         root_path: the path in front of all of its paths.
     """
-    app = Starlette(routes=routes(watched, broadcast))
-    return Access(app, tickets, hosts, root_path)
+    app = Starlette(
+        routes=routes(watched, broadcast, line), exception_handlers={HTTPException: api_error}
+    )
+    tokens = AccessTokens(line.folder)
+    return Access(app, tickets, person, tokens.giver, hosts, root_path)
 
 
-def routes(watched: Watched, broadcast: Broadcast) -> list[Route]:
-    """Return the routes: all are only read from, and only by those whom the door lets in."""
+def routes(watched: Watched, broadcast: Broadcast, line: SteeringLine) -> list[Route]:
+    """Return the routes, which answer requests that the door has let in."""
 
     async def updates(request: Request) -> Response:
         if broadcast.full:
@@ -75,9 +86,12 @@ def routes(watched: Watched, broadcast: Broadcast) -> list[Route]:
 
     questions = asyncio.Semaphore(MOST_QUESTIONS)
 
-    async def asked(question: Callable[..., Any], *args: Any) -> Response:
+    async def ask(question: Callable[..., Any], *args: Any) -> Any:
         async with questions:
-            return _json(await in_thread(question, *args))
+            return await in_thread(question, *args)
+
+    async def asked(question: Callable[..., Any], *args: Any) -> Response:
+        return _json(await ask(question, *args))
 
     async def metrics(request: Request) -> Response:
         async with questions:
@@ -106,6 +120,7 @@ def routes(watched: Watched, broadcast: Broadcast) -> list[Route]:
         Route(METRICS, metrics),
         Route("/spans", spans),
         Route("/tasks/{number:int}", story),
+        *Api(line, watched.story, ask).routes(),
     ]
 
 

@@ -25,7 +25,7 @@ from steerio.edge.wire.connection import FILE_NAME, NAMES, read_connection
 from steerio.errors import UsageError
 from steerio.launch.finding import has_ended
 from steerio.launch.stores import OBJECTS
-from steerio.session.run_dir import JOURNAL, LOG_FILE, PARAMETERS, SUMMARY
+from steerio.session.run_dir import JOURNAL, LOG_FILE, PARAMETERS, SUMMARY, TOKENS
 
 RunState = Literal[
     "running", "unknown", "completed", "limited", "interrupted", "failed", "ended", "cut off"
@@ -39,7 +39,7 @@ RESUMABLE: frozenset[RunState] = frozenset({"limited", "interrupted", "failed", 
 OWN_FOLDERS = (JOURNAL, OBJECTS)
 OWN_FILES = frozenset(
     {TASKS_FILE, EVENTS_FILE, HEAD_FILE, LOG_FILE, PARAMETERS, SUMMARY, *NAMES.values()}
-    | {BROKER_FILE, KEPT_FILE, "random_seed", "workers.log"}
+    | {BROKER_FILE, KEPT_FILE, TOKENS, "random_seed", "workers.log"}
 )
 _OWN_NAME = re.compile(r"workers-rank\d+\.log|\.[a-z]+\.json\.[0-9a-f]{8}")
 """Other names of files that steerio writes: logs of ranks, and files half written."""

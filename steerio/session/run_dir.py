@@ -24,6 +24,8 @@ TASKS = "tasks.jsonl"
 JOURNAL = "journal"
 """The folder of the journal in a run directory."""
 PARAMETERS, SUMMARY = "parameters.json", "summary.json"
+TOKENS = "tokens.json"
+"""The file with the access tokens of the run's dashboard."""
 _files: set[logging.Handler] = set()
 """The files of the log now: campaigns of one process overlap."""
 _level_is_ours: list[bool] = []

@@ -23,6 +23,7 @@ from steerio.view.things_noted import (
     FailuresSeen,
     MarksSeen,
     NotesSeen,
+    QuestionsSeen,
     VersionsSeen,
 )
 from steerio.view.workers_seen import WorkersSeen
@@ -78,6 +79,7 @@ class RunView:
         self.marks = MarksSeen(self.axis)
         self.versions = VersionsSeen(self.axis)
         self.notes = NotesSeen()
+        self.questions = QuestionsSeen()
         self.gantt = GanttRows(self.axis)
         self.open: dict[int, _Open] = {}
         self._arrived: dict[int, SeenTask] = {}
@@ -110,6 +112,9 @@ class RunView:
             "BrokerReturned": self._broker_returned,
             "VersionPublished": self.versions.published,
             "Published": self._published,
+            "Asked": self.questions.asked,
+            "Answered": self.questions.answered,
+            "ClientLost": self.questions.left,
         }
 
     def __repr__(self) -> str:
@@ -430,6 +435,7 @@ class RunView:
         if incarnation < self.incarnation:
             return
         self.incarnation = incarnation
+        self.questions.forget()
         if not self.events and not self.tasks.ended:
             return
         self.count_late(incarnation=incarnation - 1)

@@ -84,6 +84,7 @@ class SeenEvent(Struct, gc=False):
     client: str = ""
     value: Raw = NULL
     count: int = 0
+    question: int = 0
 
 
 class SeenDetails(Struct):

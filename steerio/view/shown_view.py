@@ -165,6 +165,7 @@ def _header(view: RunView, facts: RunFacts, until: float, unread: int) -> RunHea
         workers=sum(pool.ready.value for pool in pools),
         busy=sum(_busy(pool) for pool in pools),
         queued=sum(pool.queued.value for pool in pools),
+        questions=len(view.questions) if facts.live else 0,
     )
 
 

@@ -80,6 +80,7 @@ class RunHeader(Struct, frozen=True):
         facts: the other values of ``parameters.json``, as text: arguments, seed, host, command, ...
         unread: lines of the record that could not be read.
         workers, busy, queued: sums over all pools, also those that are not shown.
+        questions: those that wait for an answer.
     """
 
     run: str
@@ -103,6 +104,7 @@ class RunHeader(Struct, frozen=True):
     workers: int = 0
     busy: int = 0
     queued: int = 0
+    questions: int = 0
 
 
 class Mark(Struct, frozen=True):

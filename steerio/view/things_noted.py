@@ -25,6 +25,7 @@ NOTES_TOPIC = "note"
 """The topic of published events whose numbers are quantities to draw."""
 LAST_FAILURES, MOST_GROUPS, SHOWN_GROUPS = 50, 200, 50
 MOST_MARKS = 200
+MOST_QUESTIONS = 1_000
 MOST_NOTES, MOST_POINTS = 40, 512
 MOST_VERSIONS, KEPT_VERSIONS, SHOWN_VERSIONS = 40, 4_096, 64
 SHOWN_CHARACTERS = 2_000
@@ -102,6 +103,36 @@ def raw_text(raw: msgspec.Raw) -> str:
     if text == "null":
         return ""
     return text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]} ..."
+
+
+class QuestionsSeen:
+    """Questions that were asked and not answered, as long as the campaign that asked is there."""
+
+    def __init__(self) -> None:
+        self._open: set[tuple[str, int]] = set()
+
+    def __repr__(self) -> str:
+        return f"<QuestionsSeen: {len(self)} open>"
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def asked(self, event: SeenEvent) -> None:
+        """Take a question in."""
+        if len(self._open) < MOST_QUESTIONS:
+            self._open.add((event.client, event.question))
+
+    def answered(self, event: SeenEvent) -> None:
+        """Take an answer in."""
+        self._open.discard((event.client, event.question))
+
+    def left(self, event: SeenEvent) -> None:
+        """Take in that a campaign has left: it waits for no answer."""
+        self._open = {key for key in self._open if key[0] != event.client}
+
+    def forget(self) -> None:
+        """Forget all: another process goes on, which asks again."""
+        self._open.clear()
 
 
 class MarksSeen:

@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from steerio.dashboard.access import GUARDED
+from steerio.dashboard.access_tokens import AccessTokens
 from steerio.dashboard.assets import plotly_script
 from steerio.dashboard.serving import Served, listen, need_server
 from steerio.errors import UsageError
@@ -25,9 +26,18 @@ PATHS = (
     "/metrics",
     "/spans",
     "/tasks/1",
-    "/metrics",
+    "/api/giver",
+    "/api/look",
+    "/api/questions",
+    "/api/tasks/1",
+    "/api/audit",
+    "/api/orders",
+    "/api/openapi.json",
+    "/api/no",
     "/no",
 )
+ANSWERED = {("POST", "/api/orders")}
+"""Other requests than those that only read."""
 HOSTS = ("evil.example", "evil.example:80", "localhost.evil.example", "127.0.0.1@evil.example", "")
 ORIGINS = ("http://evil.example", "null", "http://localhost:1", "file://", "https://127.0.0.1")
 
@@ -159,13 +169,41 @@ async def test_a_host_that_is_allowed_is_a_name_of_the_server(run: Path) -> None
         assert found.status_code == 200
 
 
+async def test_a_token_does_not_make_up_for_a_foreign_host_or_origin(run: Path) -> None:
+    key = {"authorization": f"Bearer {AccessTokens(run).add('bot', 'code')}"}
+    site = {"sec-fetch-site": "cross-site", "sec-fetch-mode": "cors"}
+    async with running(run) as dashboard:
+        for foreign in (
+            *({"host": host} for host in HOSTS),
+            *({"origin": origin} for origin in ORIGINS),
+            site,
+        ):
+            assert await statuses(dashboard.client, headers={**key, **foreign}) == {403}, foreign
+
+
+async def test_a_token_is_shown_in_a_header_once_and_nowhere_else(run: Path) -> None:
+    token = AccessTokens(run).add("bot", "code")
+    async with running(run) as dashboard:
+        get = dashboard.client.get
+        bearer = ("authorization", f"Bearer {token}")
+        assert (await get("/api/giver", headers=[bearer])).status_code == 200
+        answer = await get("/api/giver", headers=[bearer, bearer])
+        assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
+        for name in ("token", "access_token", "authorization"):
+            assert (await get("/api/giver", params={name: token})).status_code == 401
+        assert (await get("/", params={"token": token})).status_code == 401
+        cookie = {"cookie": f"steerio={token}; token={token}"}
+        assert (await get("/api/giver", headers=cookie)).status_code == 401
+
+
 async def test_what_is_only_looked_at_cannot_be_changed(run: Path) -> None:
     async with running(run) as dashboard:
         await dashboard.open()
         for method, path in everything():
-            if method in ("GET", "HEAD"):
+            if method in ("GET", "HEAD") or (method, path) in ANSWERED:
                 continue
-            answer = await dashboard.client.request(method, path)
+            own = {"origin": f"http://127.0.0.1:{dashboard.port}"}
+            answer = await dashboard.client.request(method, path, headers=own)
             assert answer.status_code in (404, 405), (method, path)
 
 

@@ -14,11 +14,14 @@ import pytest
 
 from steerio.dashboard import broadcast
 from steerio.dashboard.access import Tickets
+from steerio.dashboard.access_tokens import Giver
 from steerio.dashboard.assets import SCRIPTS, plotly_script
 from steerio.dashboard.beside import END_S
 from steerio.dashboard.broadcast import MOST_PAGES, Broadcast
 from steerio.dashboard.run_follower import RecordWatch
+from steerio.dashboard.serving import LEAVE_S as SESSION_S
 from steerio.dashboard.serving import Served
+from steerio.dashboard.steering_line import SteeringLine
 from steerio.dashboard.web import LEAVE_S, dashboard_app
 from steerio.view.snapshot import RunSnapshot
 from tests.contract.dashboards import running
@@ -208,7 +211,8 @@ async def test_there_are_no_metrics_once_the_record_is_not_read_any_more(tmp_pat
     followed, tickets = Broadcast(watched), Tickets(metrics_key="key")
     followed.close()
     await followed.follow()
-    app = dashboard_app(watched, followed, tickets)
+    line = SteeringLine(watched.folder)
+    app = dashboard_app(watched, followed, tickets, line, Giver("me@here", "look"))
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
         answer = await client.get("/metrics", headers={"authorization": "Bearer key"})
@@ -237,4 +241,4 @@ async def test_the_last_look_reads_on_to_the_end(tmp_path: Path) -> None:
 
 
 def test_a_dashboard_beside_a_run_is_not_killed_before_it_has_told_its_pages() -> None:
-    assert END_S > broadcast.LAST_S + LEAVE_S
+    assert END_S > broadcast.LAST_S + LEAVE_S + SESSION_S

@@ -285,3 +285,24 @@ def test_a_snapshot_does_not_grow_with_tasks_and_workers() -> None:
     assert many == pytest.approx(few, rel=0.2)
     assert many < 100_000
     assert sized(10_000, 20_000, gantt=True) < 600_000
+
+
+def test_open_questions_are_counted_until_they_are_answered_or_their_campaign_is_gone() -> None:
+    view = RunView(0.0)
+
+    def questions(*events: SeenEvent, live: bool = True) -> int:
+        view.take_events(list(events))
+        return shown(view, 9.0, live=live).header.questions
+
+    assert (
+        questions(
+            *(event("Asked", 1.0, client=name, question=n) for name in ("S", "T") for n in (1, 2))
+        )
+        == len("ST") * 2
+    )
+    assert questions(event("Asked", 2.0, client="S", question=1)) == 4
+    assert questions(event("Answered", 2.0, client="S", question=1)) == 3
+    assert questions(event("Answered", 2.0, client="S", question=7)) == 3
+    assert questions(event("ClientLost", 3.0, client="T")) == 1
+    assert questions(live=False) == 0
+    assert questions(event("Asked", 4.0, client="S", question=3, incarnation=2)) == 1

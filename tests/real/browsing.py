@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -50,8 +51,13 @@ def browsing() -> Generator[Browser]:
 
 
 @contextlib.contextmanager
-def page_of(browser: Browser, url: str, width: int = 1200, dark: bool = False) -> Generator[Page]:
-    """Open a URL in a context of its own; a script that fails, or is refused, fails the test."""
+def page_of(
+    browser: Browser, url: str, width: int = 1200, dark: bool = False, refused: str = ""
+) -> Generator[Page]:
+    """Open a URL in a context of its own; a script that fails, or is refused, fails the test.
+
+    ``refused``: a pattern, for complaints of the browser that are expected.
+    """
     context = browser.new_context(
         viewport={"width": width, "height": 900}, color_scheme="dark" if dark else "light"
     )
@@ -71,7 +77,8 @@ def page_of(browser: Browser, url: str, width: int = 1200, dark: bool = False) -
         page.on("dialog", dismiss)
         page.goto(url)
         yield page
-        assert not amiss, amiss
+        unexpected = [text for text in amiss if not refused or not re.search(refused, text)]
+        assert not unexpected, unexpected
 
 
 @contextlib.contextmanager

@@ -56,7 +56,8 @@ def _pass_on(one: socket.socket, other: socket.socket, taken: bytes) -> None:
     with contextlib.suppress(OSError):
         while data := one.recv(1 << 16):
             if taken:
-                data = data.replace(b"GET " + taken + b"/", b"GET /", 1)
+                for method in (b"GET ", b"POST "):
+                    data = data.replace(method + taken + b"/", method + b"/", 1)
             other.sendall(data)
     with contextlib.suppress(OSError):
         other.shutdown(socket.SHUT_WR)

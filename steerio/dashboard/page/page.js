@@ -8,7 +8,7 @@
   const host = (id) => document.getElementById(id);
   const SILENCE_MS = 15000; // the server is heard from every few seconds, or it is gone
   const PARTS = ["figures", "poolTable", "curves", "gantt", "failures", "times", "idleTable", "types",
-    "rest"];
+    "rest", "steer"];
   let snapshot = null, shown = null, lastGantt = null, queued = false, heardAt = 0, over = false;
 
   // ---- where it comes from -------------------------------------------------------------------
@@ -94,7 +94,7 @@
 
   function draw() {
     if (shown !== snapshot) head(snapshot);
-    shown = snapshot;
+    steerio.shown = shown = snapshot;
     for (const part of PARTS) {
       try {
         steerio[part](snapshot);
@@ -176,6 +176,7 @@
       steerio.source = live;
       listen();
       fetchPlotly();
+      steerio.beginSteering();
     }
   }
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import getpass
+import socket
 from pathlib import Path
 
 
@@ -24,3 +26,12 @@ def process_space() -> str:
     with contextlib.suppress(OSError):
         space = str(Path("/proc/self/ns/pid").readlink())
     return f"{boot_id()} {space}".strip()
+
+
+def user_at_host() -> str:
+    """Return USER@HOST, the name under which a person of this process gives orders."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a user without a name, in a container
+        user = "someone"
+    return f"{user}@{socket.gethostname()}"
