@@ -54,6 +54,8 @@ class Slow(Campaign):
     async def search(self) -> None:
         await self.run(learn, 1)
         tasks = [self.submit(simulate, x) for x in range(12)]
+        await asyncio.gather(*tasks[:2], return_exceptions=True)
+        print("two are done", flush=True)
         ends = await asyncio.gather(*tasks, return_exceptions=True)
         print("all", len(ends), "are done", flush=True)
         await self.approve("is that all?", ("yes", "no"))
