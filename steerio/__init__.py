@@ -65,13 +65,19 @@ if TYPE_CHECKING:
     from steerio.launch.workers import Workers as Workers
     from steerio.model.campaign_orders import Answer as Answer
     from steerio.model.campaign_orders import CampaignView as CampaignView
+    from steerio.model.campaign_orders import CancelTasks as CancelTasks
     from steerio.model.campaign_orders import Checkpoint as Checkpoint
     from steerio.model.campaign_orders import Look as Look
+    from steerio.model.campaign_orders import MoveWorkers as MoveWorkers
     from steerio.model.campaign_orders import OrderAnswer as OrderAnswer
     from steerio.model.campaign_orders import PauseAgent as PauseAgent
+    from steerio.model.campaign_orders import PausePools as PausePools
+    from steerio.model.campaign_orders import RankTasks as RankTasks
     from steerio.model.campaign_orders import ResumeAgent as ResumeAgent
+    from steerio.model.campaign_orders import ResumePools as ResumePools
     from steerio.model.campaign_orders import SetParameter as SetParameter
     from steerio.model.campaign_orders import StopCampaign as StopCampaign
+    from steerio.model.campaign_orders import SubmitTask as SubmitTask
     from steerio.model.events import Answered as Answered
     from steerio.model.events import Asked as Asked
     from steerio.model.events import BrokerReturned as BrokerReturned
@@ -114,6 +120,7 @@ if TYPE_CHECKING:
     from steerio.model.results import TaskError as TaskError
     from steerio.model.results import TimedOut as TimedOut
     from steerio.model.results import Timings as Timings
+    from steerio.model.roles import Budget as Budget
     from steerio.model.settings import Settings as Settings
     from steerio.model.status import NodeStatus as NodeStatus
     from steerio.model.status import PoolLoad as PoolLoad
@@ -169,9 +176,11 @@ _HOMES = {
     ],
     "steerio.campaign.steered_values": ["parameter"],
     "steerio.model.campaign_orders": [
-        "Answer", "CampaignView", "Checkpoint", "Look", "OrderAnswer", "PauseAgent", "ResumeAgent",
-        "SetParameter", "StopCampaign",
+        "Answer", "CampaignView", "CancelTasks", "Checkpoint", "Look", "MoveWorkers", "OrderAnswer",
+        "PauseAgent", "PausePools", "RankTasks", "ResumeAgent", "ResumePools", "SetParameter",
+        "StopCampaign", "SubmitTask",
     ],
+    "steerio.model.roles": ["Budget"],
     "steerio.session.versions": ["Versions"],
     "steerio.model.settings": ["Settings"],
     "steerio.edge.store.segments": ["SharedMemoryConnector"],
@@ -217,8 +226,10 @@ __all__ = [
     "BoardFull",
     "BrokerLost",
     "BrokerReturned",
+    "Budget",
     "Campaign",
     "CampaignView",
+    "CancelTasks",
     "Cancelled",
     "Checkpoint",
     "ClientLost",
@@ -245,6 +256,7 @@ __all__ = [
     "Move",
     "MoveDeadlock",
     "MoveFailed",
+    "MoveWorkers",
     "Needs",
     "NodeDrained",
     "NodeDraining",
@@ -263,6 +275,7 @@ __all__ = [
     "ParameterChanged",
     "PauseAgent",
     "PauseFailed",
+    "PausePools",
     "PoolBroken",
     "PoolChanged",
     "PoolFailed",
@@ -274,10 +287,12 @@ __all__ = [
     "Priority",
     "Proportional",
     "Published",
+    "RankTasks",
     "Reference",
     "Resource",
     "Result",
     "ResumeAgent",
+    "ResumePools",
     "Rule",
     "Session",
     "SetParameter",
@@ -290,6 +305,7 @@ __all__ = [
     "StoreFull",
     "StoreLoad",
     "StoreSetting",
+    "SubmitTask",
     "Succeeded",
     "Task",
     "TaskCancelled",

@@ -3,6 +3,7 @@
 Theory. Question and answer are in the journal before anything is done with them. A resumed campaign
 asks again, as its handlers run again: a question that is equal to one that was asked before gets
 its number, and its answer if it had one, each once and in order, as calls get recorded results.
+A proposal is a question that no agent waits for: its order is carried out when it is approved.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any, Protocol
 
 from msgspec import Struct
 
+from steerio.edge.record.entries import Decided
 from steerio.errors import NotAnswered, UsageError
 from steerio.model.bounds import NAME_CHARACTERS, REASON_CHARACTERS, named, seconds
 from steerio.model.campaign_orders import QuestionView
@@ -38,13 +40,13 @@ class OpenQuestion(Struct, eq=False):
 
     Attributes:
         asked: as it is announced.
-        answer: its answer.
+        answer: its answer; ``None``: no agent waits for it, as it is a proposal.
         until: when the default is taken, by the loop's clock.
         accepted: whether it has one, which is about to be told.
     """
 
     asked: Asked
-    answer: asyncio.Future[str]
+    answer: asyncio.Future[str] | None
     until: float | None = None
     accepted: bool = False
 
@@ -116,7 +118,8 @@ class Questions:
         self.count = max(self.count, number)
         asked = Asked(0, 0.0, number, asked.text, asked.options, by, asked.timeout_s, asked.default)
         loop = asyncio.get_running_loop()
-        question = OpenQuestion(asked, loop.create_future())
+        answer: asyncio.Future[str] = loop.create_future()
+        question = OpenQuestion(asked, answer)
         self.open[number] = question
         if known is None:
             self._notes.note(asked, _nothing)
@@ -126,7 +129,7 @@ class Questions:
             question.until = loop.time() + asked.timeout_s
             timer = loop.call_at(question.until, self._time_is_up, asked)
         try:
-            return await question.answer
+            return await answer
         finally:
             self.open.pop(number, None)
             if timer is not None:
@@ -146,8 +149,25 @@ class Questions:
             return number, f"{short(choice)} is no answer to question {number}: say {options}"
         return number, ""
 
+    def put(self, asked: Asked) -> None:
+        """Open a proposal, which no agent waits for."""
+        self.count = max(self.count, asked.question)
+        self.open[asked.question] = OpenQuestion(asked, None)
+
+    def proposals(self) -> list[Asked]:
+        """Return the proposals that are open, by number."""
+        found = [each.asked for each in self.open.values() if each.asked.order is not None]
+        return sorted(found, key=lambda asked: asked.question)
+
     def answer(
-        self, number: int, choice: str, by: str, reason: str, order: str, then: Callable[[], None]
+        self,
+        number: int,
+        choice: str,
+        by: str,
+        reason: str,
+        order: str,
+        then: Callable[[], None],
+        entry: Decided | None = None,
     ) -> None:
         """Answer an open question; ``then`` is called when its agent goes on.
 
@@ -158,6 +178,7 @@ class Questions:
             reason: why.
             order: the id of the order.
             then: called after.
+            entry: for the journal; else the answer is.
         """
         question = self.open[number]
         question.accepted = True
@@ -166,16 +187,18 @@ class Questions:
         def written() -> None:
             self._remember(answered)
             self._notes.tell(answered)
-            if not question.answer.done():
+            if question.answer is None:
+                self.open.pop(number, None)
+            elif not question.answer.done():
                 question.answer.set_result(choice)
             then()
 
-        self._notes.note(answered, written)
+        self._notes.note(answered if entry is None else entry, written)
 
     def end(self, reason: str) -> None:
-        """End all open questions: they will not be answered."""
+        """End all open questions of agents: they will not be answered."""
         for question in self.open.values():
-            if not question.answer.done():
+            if question.answer is not None and not question.answer.done():
                 error = NotAnswered(question.asked.text, reason)
                 question.answer.set_exception(error)
 
@@ -189,6 +212,7 @@ class Questions:
                 each.asked.by,
                 None if each.until is None else max(0.0, each.until - now),
                 each.asked.default,
+                each.asked.order,
             )
             for number, each in sorted(self.open.items())
             if not each.accepted

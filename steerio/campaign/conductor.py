@@ -75,12 +75,18 @@ class Conductor:
         self.outstanding: dict[int, Task[Any]] = {}
         self.latecomers = Latecomers()
         self.agents = LastingAgents(self.latecomers)
+        self.desk = OrderDesk(self)
         tolerated = self.spent.limits.failures is not None
         self._unhandled = Unhandled(session, self.fail, self._broker_lost, tolerated=tolerated)
         self.feeder = Feeder(session, self.fail, self._may_feed)
         self.idleness = Idleness(self.dealing.idle, session, self.feeder)
         self.pools = PoolWatch(
-            session, self.feeder, self.idleness, fail=self.fail, look_if_quiet=self.look_if_quiet
+            session,
+            self.feeder,
+            self.idleness,
+            fail=self.fail,
+            look_if_quiet=self.look_if_quiet,
+            told=self.desk.pool_changed,
         )
         self.ending = CampaignEnding(
             self.spent.limits,
@@ -90,7 +96,6 @@ class Conductor:
         )
         self._deafness: asyncio.TimerHandle | None = None
         self._keeping = keeping
-        self.desk = OrderDesk(self)
         self.began = asyncio.get_running_loop().time()
         self.limited = False
         """Whether it stops because a limit is reached."""
@@ -127,7 +132,6 @@ class Conductor:
             if self._keeping is not None:
                 self._keeping.begin(self)
                 self.recorded_ids = self._keeping.recorder.replay.recorded_ids
-            self.desk.open()
             await self._conduct()
             self._finishing = True
             if self._disowned:  # the caller was told that it has ended
@@ -215,6 +219,9 @@ class Conductor:
             name, prepare = "resumed", self.campaign.resumed
         if self._keeping is not None:
             self.desk.restore(self._keeping.steered, self._keeping.steered_after)
+            if self.desk.submits_again:
+                self._keeping.recorder.replay.call_later(self.desk.submit_again)
+        self.desk.open()
         with self.latecomers.may_cut(f"{self._name}.setup"):
             await as_agent(f"{self._name}.{name}", prepare(), self.explains)
 
@@ -312,6 +319,7 @@ class Conductor:
         """Whether more work may come, although none is under way."""
         if self.agents.running or self._periods:
             return True
+        self.desk.submit_again()
         self.feeder.find_boards()  # a board may have been put into a list since
         if self.feeder.waiting > 0 or self.outstanding:
             return True
@@ -396,6 +404,8 @@ class Conductor:
         if self._keeping is not None:
             self._keeping.snapshots.result()
         self.tally.count(result)
+        if task.tags:
+            self.desk.task_ended(task, result)
         self.desk.result_told(replayed=task.replayed)
         reached = self.spent.count(result)
         if reached and not self.stopping:
@@ -407,6 +417,10 @@ class Conductor:
         self.feeder.feed()
         if not self.outstanding:
             asyncio.get_running_loop().call_soon(self.look_if_quiet)
+
+    def had(self, number: int) -> bool:
+        """Whether a task of this id was submitted in this incarnation."""
+        return self._after < number <= self.session.client.last_id
 
     # -- orders, questions and parameters ---------------------------------------------------
 

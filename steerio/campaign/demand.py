@@ -35,6 +35,25 @@ def task_types(campaign: object) -> list[TaskType[..., Any]]:
     return list({id(kind): kind for kind in found}.values())
 
 
+def known_types(campaign: object) -> list[TaskType[..., Any]]:
+    """Return all task types that can be seen from a campaign, used or not.
+
+    Beside the types that it is seen to use, these are the globals of the modules of its bases, and
+    of the modules among all those globals.
+    """
+    found = task_types(campaign)
+    for base in type(campaign).__mro__:
+        if base is not Campaign and issubclass(base, Campaign):
+            module = inspect.getmodule(base)
+            found += _types_in(module)
+            for other in list(vars(module).values()) if module else ():
+                if type(other) is ModuleType:
+                    found += _types_in(other)
+    return list(
+        {(kind.name, kind.pool, id(kind.function)): kind for kind in reversed(found)}.values()
+    )
+
+
 def count_workers(
     campaign: Campaign, asked: AskedWorkers | int | None
 ) -> tuple[dict[str, int], dict[str, WorkerNeeds]]:

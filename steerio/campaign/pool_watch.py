@@ -10,7 +10,7 @@ from steerio.campaign.feeding import Feeder
 from steerio.campaign.idleness import Idleness
 from steerio.campaign.usage import UsedTime
 from steerio.errors import PoolBroken
-from steerio.model.events import PoolFailed, PoolStalled
+from steerio.model.events import PoolFailed, PoolPaused, PoolResumed, PoolStalled
 from steerio.session.session import Session
 
 log = logging.getLogger("steerio.campaign")
@@ -25,6 +25,7 @@ class PoolWatch:
         idleness: asks the ``on_idle`` methods for work then.
         fail: called with the error if a pool is broken that the campaign uses.
         look_if_quiet: ends the campaign if nothing can happen any more.
+        told: called with a pool that was paused or resumed, and the number of that event.
     """
 
     def __init__(
@@ -35,6 +36,7 @@ class PoolWatch:
         *,
         fail: Callable[[Exception], None],
         look_if_quiet: Callable[[], None],
+        told: Callable[[str, int], None],
     ) -> None:
         self.used = UsedTime(asyncio.get_running_loop().time())
         """The time for which workers were there, and their busy share of it."""
@@ -43,6 +45,7 @@ class PoolWatch:
         self._idleness = idleness
         self._fail = fail
         self._look_if_quiet = look_if_quiet
+        self._told = told
 
     def __repr__(self) -> str:
         return f"<PoolWatch of {self._session!r}>"
@@ -61,8 +64,12 @@ class PoolWatch:
 
     async def watch_failures(self) -> None:
         """Fail if a pool is broken that the campaign uses; warn if one can do nothing for now."""
-        async with self._session.events(PoolFailed, PoolStalled) as events:
+        kinds = (PoolFailed, PoolStalled, PoolPaused, PoolResumed)
+        async with self._session.events(*kinds) as events:
             async for event in events:
+                if isinstance(event, PoolPaused | PoolResumed):
+                    self._told(event.pool, event.number)
+                    continue
                 if not self._uses(event.pool):
                     continue
                 if isinstance(event, PoolFailed):

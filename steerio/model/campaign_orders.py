@@ -11,7 +11,7 @@ from typing import Any, assert_never
 from msgspec import Struct
 
 from steerio.model.roles import NO_BUDGET, Budget, Role
-from steerio.model.showing import counted
+from steerio.model.showing import counted, short, short_name
 
 Plain = bool | int | float | str
 """The values of parameters."""
@@ -177,6 +177,7 @@ class QuestionView(Struct, frozen=True, gc=False):
         by: the agent that asks.
         left_s: seconds after which the default is taken; ``None``: it waits.
         default: that one.
+        order: the order that is carried out if it is approved; ``None``: it is no proposal.
     """
 
     number: int
@@ -185,6 +186,7 @@ class QuestionView(Struct, frozen=True, gc=False):
     by: str
     left_s: float | None = None
     default: str | None = None
+    order: GivenOrder | None = None
 
 
 class AgentView(Struct, frozen=True, gc=False):
@@ -273,8 +275,12 @@ def _for_pools(order: PausePools | ResumePools | MoveWorkers) -> str:
 
 def _for_tasks(order: SubmitTask | CancelTasks | RankTasks) -> str:
     match order:
-        case SubmitTask(task_type):
-            return f"submit {task_type}"
+        case SubmitTask(task_type, args, kwargs):
+            given = [
+                *map(short, args),
+                *(f"{name}={short(value)}" for name, value in kwargs.items()),
+            ]
+            return f"submit {short_name(task_type)}({', '.join(given)})"
         case CancelTasks(tasks):
             return f"cancel {_tasks_in_words(tasks)}"
         case RankTasks(tasks, priority):

@@ -10,7 +10,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from steerio.model.campaign_orders import Plain
+from steerio.model.campaign_orders import GivenOrder, Plain
 from steerio.model.tasks import EndedAs
 
 
@@ -266,7 +266,8 @@ class ParameterChanged(Event, frozen=True, gc=False, tag=True):
 class Asked(Event, frozen=True, tag=True):
     """An agent asks a question, and waits for its answer; ``question`` is its number.
 
-    After ``timeout_s`` the ``default`` is taken for the answer; ``None``: it waits.
+    After ``timeout_s`` the ``default`` is taken for the answer; ``None``: it waits. With an
+    ``order`` it is a proposal: the order is carried out if that is approved.
     """
 
     question: int
@@ -276,6 +277,7 @@ class Asked(Event, frozen=True, tag=True):
     timeout_s: float | None = None
     default: str | None = None
     client: str = ""
+    order: GivenOrder | None = None
 
 
 class Answered(Event, frozen=True, gc=False, tag=True):
@@ -296,7 +298,8 @@ class Ordered(Event, frozen=True, gc=False, tag=True):
     """A campaign was given an order, and has carried it out, or refused it.
 
     ``order`` and ``outcome`` are in words; ``id`` is the order's; ``done`` says whether it was
-    carried out, or could have been if it was a ``dry_run``.
+    carried out, or could have been if it was a ``dry_run``. One that was proposed was put as
+    ``question``, and ``approved_by`` names the person or program that approved it, if any did.
     """
 
     order: str
@@ -307,6 +310,8 @@ class Ordered(Event, frozen=True, gc=False, tag=True):
     id: str = ""
     dry_run: bool = False
     client: str = ""
+    question: int = 0
+    approved_by: str = ""
 
 
 Announcement = ParameterChanged | Asked | Answered | Ordered

@@ -28,8 +28,9 @@ ROOT = Path(__file__).parents[2]
 REFERENCE = ROOT / "docs/reference"
 DIAGRAM = r"<!-- {}:[^>]*-->\s*```mermaid\n(?P<diagram>.*?)\n```"
 ARCHITECTURE_LINES = 300
-TWICE = {"Published"}
-"""Names of two classes: an event, and the record of a version as it is published."""
+TWICE = {"CancelTasks", "Published", "SubmitTask"}
+"""Names of two classes: an event, and the record of a version as it is published; an order to a
+campaign, and the message of any client."""
 
 
 def page(name: str) -> str:

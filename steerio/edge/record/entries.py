@@ -17,7 +17,13 @@ import msgspec
 from msgspec import Struct
 
 from steerio.errors import JournalDamaged, UsageError
-from steerio.model.campaign_orders import PauseAgent, Plain, ResumeAgent, SetParameter
+from steerio.model.campaign_orders import (
+    PauseAgent,
+    Plain,
+    ResumeAgent,
+    SetParameter,
+    SubmitTask,
+)
 from steerio.model.events import Answered, Asked
 from steerio.model.messages import TaskSettled
 from steerio.model.places import WorkerNeeds
@@ -123,8 +129,38 @@ class SnapshotEntry(Struct, frozen=True, gc=False, array_like=True):
     incarnations: int = 0
 
 
-Steered = SetParameter | PauseAgent | ResumeAgent | Asked | Answered
-"""The orders that change a campaign, and its questions and answers."""
+class OrderedTask(Struct, frozen=True, tag=True):
+    """A task that was submitted by an order.
+
+    Attributes:
+        order: the order, with the whole name of the task type.
+        by: the person or program that gave it.
+        id: that of the order.
+        at: when, in Unix seconds.
+    """
+
+    order: SubmitTask
+    by: str
+    id: str = ""
+    at: float = 0.0
+
+
+class Decided(Struct, frozen=True, gc=False, tag=True):
+    """A proposal was approved or denied.
+
+    Attributes:
+        question: its number.
+        carried_out: whether its order takes effect with this entry; else it never will.
+        at: when, in Unix seconds.
+    """
+
+    question: int
+    carried_out: bool
+    at: float = 0.0
+
+
+Steered = SetParameter | PauseAgent | ResumeAgent | Asked | Answered | OrderedTask | Decided
+"""The orders that change a campaign, and its questions, proposals and answers."""
 
 
 class SteeredEntry(Struct, frozen=True):
