@@ -17,7 +17,7 @@ from steerio.mcp.marked_answers import ToolAnswer
 from steerio.mcp.reading_tools import ENDED, line_of, result_of
 from steerio.mcp.seen_run import SeenRun
 from steerio.model.campaign_orders import OrderAnswer, order_in_words
-from steerio.model.events import Answered, EventsMissed, TaskEnded
+from steerio.model.events import Answered, Asked, EventsMissed, Ordered, TaskEnded
 from steerio.session.session import Session
 from steerio.view.recorded_events import EventQuery, last_events
 
@@ -114,11 +114,13 @@ def id_of(
 
 def _outcome(given: OrderAnswer, *, dry_run: bool) -> dict[str, Any]:
     outcome: dict[str, Any] = {"words": given.words}
-    if given.question:
-        outcome["state"] = "proposed"
-        outcome["question"] = given.question
-    else:
+    if given.done:
         outcome["state"] = "would be done" if dry_run else "done"
+    else:  # it is still open, or this repeats one that was denied
+        is_open = given.words.startswith(f"proposed as question {given.question}")
+        outcome["state"] = "proposed" if is_open else "not done"
+    if given.question:
+        outcome["question"] = given.question
     if given.tasks:
         outcome["tasks"] = given.tasks
     return outcome
@@ -150,7 +152,7 @@ async def wait(run: SeenRun, asked: ti.WaitInput) -> ToolAnswer:
 
 async def _until_over(run: SeenRun, session: Session, watched: _Watched) -> None:
     since = await run.in_thread(watched.newest)  # first: an end in between is told by the events
-    async with session.events(TaskEnded, Answered, since=since) as events:
+    async with session.events(TaskEnded, Asked, Answered, Ordered, since=since) as events:
         await run.in_thread(watched.look)
         while not watched.over:
             event = await anext(events, None)
@@ -163,18 +165,23 @@ async def _until_over(run: SeenRun, session: Session, watched: _Watched) -> None
 
 
 class _Watched:
-    """The tasks and the question that are waited for, by the record and by events."""
+    """The tasks and the question that are waited for, by the record and by events.
+
+    The end of a proposal is told by an `Ordered` with its number: its order was carried out, or was
+    not. Other questions have ended when they are answered.
+    """
 
     def __init__(self, record: Path, asked: ti.WaitInput) -> None:
         self._record = record
         self.tasks = set(asked.tasks)
         self.question = asked.question
+        self._proposed = self._over = False
         self.answer: dict[str, Any] = {"question": asked.question, "state": "not answered"}
 
     @property
     def over(self) -> bool:
         """Whether there is nothing to wait for any more."""
-        return not self.tasks and (self.question is None or self.answer["state"] == "answered")
+        return not self.tasks and (self.question is None or self._over)
 
     def newest(self) -> int:
         """Return the number of the last event of the record."""
@@ -187,19 +194,28 @@ class _Watched:
             UsageError: it cannot be read.
         """
         self.tasks = {each for each in self.tasks if line_of(self._record, each) is None}
-        if self.question is not None and not self.over:
-            query = EventQuery(("Answered",))
+        if self.question is not None and not self._over:
+            query = EventQuery(("Asked", "Answered", "Ordered"))
             for event in last_events(self._record, LOOKED_BACK, query).events:
-                if event.get("question") == self.question:
-                    self._answered(event)
+                self._take(str(event["type"]), event)
 
-    def heard(self, event: TaskEnded | Answered) -> None:
+    def heard(self, event: TaskEnded | Asked | Answered | Ordered) -> None:
         """Take in an event."""
         if isinstance(event, TaskEnded):
             self.tasks.discard(event.task_id)
-        elif event.question == self.question:
-            self._answered(msgspec.structs.asdict(event))
+        else:
+            self._take(type(event).__name__, msgspec.structs.asdict(event))
 
-    def _answered(self, event: dict[str, Any]) -> None:
-        told = {name: event.get(name) for name in ("choice", "by", "reason")}
-        self.answer = {"question": self.question, "state": "answered", **told}
+    def _take(self, kind: str, event: dict[str, Any]) -> None:
+        if self.question is None or event.get("question") != self.question:
+            return
+        if kind == "Asked":
+            self._proposed = event.get("order") is not None
+        elif kind == "Answered":
+            told = {name: event.get(name) for name in ("choice", "by", "reason")}
+            self.answer |= {"state": "answered", **told}
+            self._over = self._over or not self._proposed
+        elif kind == "Ordered":
+            state = "done" if event.get("done") else "not done"
+            self.answer |= {"state": state, "outcome": event.get("outcome")}
+            self._over = True

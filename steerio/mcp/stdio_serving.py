@@ -28,7 +28,7 @@ MOST_LINE = 1 << 20
 """The longest message that is taken in, in bytes."""
 CHUNK = 1 << 16
 END_S = 3.0
-"""For the last answers, when the client has closed its side."""
+"""For the last answers, when the client has closed its side, or the server is told to end."""
 
 
 def need_sdk() -> None:
@@ -63,16 +63,20 @@ async def _serve(folder: Path, gate: AssistantGate) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, told.set)
     with _own_streams() as (into, out):
-        serving = asyncio.create_task(_over(folder, gate, LinesIn(into), LinesOut(out, told.set)))
+        lines = LinesIn(into)
+        serving = asyncio.create_task(_over(folder, gate, lines, LinesOut(out, told.set)))
         telling = asyncio.create_task(told.wait())
-        try:
-            await asyncio.wait([serving, telling], return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            telling.cancel()
-            if not serving.done():
-                serving.cancel()
-            await asyncio.wait([serving, telling])
-        if not serving.cancelled() and (error := serving.exception()) is not None:
+        await asyncio.wait([serving, telling], return_when=asyncio.FIRST_COMPLETED)
+        telling.cancel()
+        lines.end()
+        _, late = await asyncio.wait([serving], timeout=END_S)
+        if late:  # nothing reads its answers, say
+            serving.cancel()
+            await asyncio.wait([serving])
+        error = None if serving.cancelled() else serving.exception()
+        if error is not None and told.is_set():
+            log.debug("the server did not end well: %r", error)
+        elif error is not None:
             raise error
 
 
@@ -108,16 +112,29 @@ class LinesIn:
         self._descriptor = descriptor
         self._rest = bytearray()
         self._thread = DaemonThreads(1, "steerio-mcp-in")
+        self._ending = asyncio.Event()
 
     def __aiter__(self) -> LinesIn:
         return self
 
     async def __anext__(self) -> str:
-        line = await asyncio.wrap_future(self._thread.submit(self._next))
+        reading = asyncio.wrap_future(self._thread.submit(self._next))
+        ending = asyncio.ensure_future(self._ending.wait())
+        try:
+            either: list[asyncio.Future[Any]] = [reading, ending]
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            line = None if self._ending.is_set() else await reading
+        finally:
+            reading.cancel()
+            ending.cancel()
         if line is None:
             self._thread.close(0.0)
             raise StopAsyncIteration
         return line.decode(errors="replace")
+
+    def end(self) -> None:
+        """Let there be no more lines."""
+        self._ending.set()
 
     def _next(self) -> bytes | None:
         passed_over = False

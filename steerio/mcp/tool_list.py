@@ -35,9 +35,9 @@ much."""
 OVERVIEW = """\
 Look at the campaign as a whole: is it running, how many workers are busy and idle in each \
 pool, how many tasks are queued, how tasks ended, how fast, why workers were idle \
-(worker-seconds by cause), parameters that may be set, open questions, agents. Its remarks name what \
-may slow the campaign down, for instance a pool that is idle while another has a queue. Begin \
-here."""
+(worker-seconds by cause), parameters that may be set, open questions, agents. Its remarks \
+name what may slow the campaign down, for instance a pool that is idle while another has a \
+queue. Begin here."""
 TASKS = """\
 Tell the stories of tasks by their numbers, at most 10 at a time: which agent submitted each \
 and because of which results, how long it waited and for what, its attempts, its end with error \
@@ -56,7 +56,7 @@ QUESTIONS = """\
 List the open questions of the campaign, which people answer, and the last answers."""
 AUDIT = """\
 List the last orders and questions of the campaign: by which person or program, when, why, and \
-with which effect."""
+with which effect. The last tenth of a second may be missing."""
 WAIT = """\
 Wait until tasks have ended, or a question is answered (for instance one for your proposal), at \
 most 60 s. When the time is up it returns the state so far, which is no error: call it again. \

@@ -39,7 +39,8 @@ def _told(event: dict[str, Any]) -> str:
             dry = "tried to " if event.get("dry_run") else ""
             effect = event["outcome"] if event["done"] else f"refused: {event['outcome']}"
             why = f" ({event['reason']})" if event.get("reason") else ""
-            return f"{of}{event['by']}: {dry}{event['order']}{why} -> {effect}"
+            approved = f", approved by {event['approved_by']}" if event.get("approved_by") else ""
+            return f"{of}{event['by']}: {dry}{event['order']}{why}{approved} -> {effect}"
         case "Asked":
             options = " | ".join(event["options"])
             return f"{of}{event['by']} asked ({event['question']}): {event['text']} [{options}]"
