@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Sequence
+from typing import Any
 
 import click
 
@@ -12,44 +14,47 @@ from steerio.errors import UsageError
 from steerio.model.campaign_orders import (
     Answer,
     CampaignView,
+    CancelTasks,
     Checkpoint,
     Order,
     PauseAgent,
     QuestionView,
+    RankTasks,
     ResumeAgent,
     SetParameter,
     StopCampaign,
+    SubmitTask,
 )
-from steerio.model.showing import counted
+from steerio.model.showing import counted, printable
 from steerio.model.status import Status
 
 
 def show_campaign(run_dir: str, by: str, campaign: str) -> None:
     """Print a campaign's parameters, open questions, agents and pools."""
     view, status = asyncio.run(_look(run_dir, by, campaign))
-    click.echo(view.campaign + (f": it ends, {view.stopping}" if view.stopping else ""))
+    _echo(view.campaign + (f": it ends, {view.stopping}" if view.stopping else ""))
     for name, each in view.parameters.items():
         said = f" ({each.help.rstrip('.')})" if each.help else ""
-        click.echo(f"  parameter {name} = {each.value!r}: {each.allowed}{said}")
+        _echo(f"  parameter {name} = {each.value!r}: {each.allowed}{said}")
     for question in view.questions:
-        click.echo(f"  {_question(question)}")
+        _echo(f"  {_question(question)}")
     for name, agent in view.agents.items():
         state = "paused, " if agent.paused else ""
         counts = f"{agent.queued} queued, {agent.under_way} under way"
-        click.echo(f"  agent {name} ({agent.trigger}): {state}{counts}")
+        _echo(f"  agent {name} ({agent.trigger}): {state}{counts}")
     for name, load in status.pools.items():
         state = f"paused {load.paused}, " if load.paused else ""
         work = f"{load.running} running, {load.queued} queued"
-        click.echo(f"  pool {name}: {state}{counted(load.workers, 'worker')}, {work}")
+        _echo(f"  pool {name}: {state}{counted(load.workers, 'worker')}, {work}")
 
 
 def show_questions(run_dir: str, by: str, campaign: str) -> None:
     """Print a campaign's open questions."""
     view, _ = asyncio.run(_look(run_dir, by, campaign))
     for question in view.questions:
-        click.echo(_question(question))
+        _echo(_question(question))
     if not view.questions:
-        click.echo("no question is open")
+        _echo("no question is open")
 
 
 def set_parameter(setting: str, run_dir: str, by: str, **options: str | bool) -> None:
@@ -97,6 +102,53 @@ def stop_campaign(cancel: bool, run_dir: str, by: str, **options: str | bool) ->
     _give(StopCampaign(cancel), run_dir, by, **options)
 
 
+def submit_task(
+    run_dir: str,
+    by: str,
+    task_type: str,
+    arguments: str,
+    kwargs: Sequence[str],
+    priority: float | None,
+    **options: str | bool,
+) -> None:
+    """Submit a task; its arguments are written as JSON.
+
+    Raises:
+        UsageError: they are not written so.
+    """
+    args = _json(arguments, "the arguments")
+    if not isinstance(args, list):
+        raise UsageError(f"the arguments are a list, as in '[1, \"C\"]', not {arguments}")
+    named: dict[str, Any] = {}
+    for each in kwargs:
+        name, sign, value = each.partition("=")
+        if not sign or not name.isidentifier():
+            raise UsageError(f"{each!r} is no keyword argument: say --kwarg NAME=JSON")
+        named[name] = _json(value, name)
+    _give(SubmitTask(task_type, tuple(args), named, priority), run_dir, by, **options)
+
+
+def cancel_tasks(tasks: Sequence[int], run_dir: str, by: str, **options: str | bool) -> None:
+    """Cancel tasks."""
+    _give(CancelTasks(tuple(tasks)), run_dir, by, **options)
+
+
+def rank_tasks(
+    tasks: Sequence[int], priority: float, run_dir: str, by: str, **options: str | bool
+) -> None:
+    """Give queued tasks another priority."""
+    _give(RankTasks(tuple(tasks), priority), run_dir, by, **options)
+
+
+def _json(text: str, what: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise UsageError(
+            f"{what} cannot be read as JSON ({error}): a text is written '\"C\"'"
+        ) from None
+
+
 def _give(
     order: Order,
     run_dir: str,
@@ -109,7 +161,12 @@ def _give(
     words = asyncio.run(
         _given(order, run_dir, by, str(reason), str(campaign), dry_run=bool(dry_run))
     )
-    click.echo(words)
+    _echo(words)
+
+
+def _echo(text: str) -> None:
+    """Print a text, in which names and words of anyone may be."""
+    click.echo(printable(text, lines=True))
 
 
 async def _given(

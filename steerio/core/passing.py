@@ -12,7 +12,7 @@ from __future__ import annotations
 from steerio.core.cluster import Cluster
 from steerio.core.effects import SendOrder, TellOrder
 from steerio.core.records import OrderUnderWay
-from steerio.model.campaign_orders import GivenOrder, OrderAnswer
+from steerio.model.campaign_orders import NO_CAMPAIGN, GivenOrder, OrderAnswer
 
 MOST_UNDER_WAY = 1_000
 """Most orders that one campaign has not answered yet."""
@@ -86,4 +86,5 @@ def _not_one(cluster: Cluster, to: str, found: int) -> str:
             f"{found} campaigns are named {to}" if to else "several campaigns take orders here"
         )
         return f"{several}: say which one, of {there}"
-    return f"no campaign {f'named {to} ' if to else ''}takes orders here (there are: {there})"
+    none = f"no campaign named {to} takes orders here" if to else NO_CAMPAIGN
+    return f"{none} (there are: {there})"

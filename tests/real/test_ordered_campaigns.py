@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
+import re
 import signal
 from pathlib import Path
 from typing import Any
@@ -183,3 +185,60 @@ async def test_orders_questions_and_answers_outlive_a_killed_process(tmp_path: P
             await session.order(Answer("yes"))
         program.wait_for("yes at 0.5.")
         assert program.status(SOON_S) == 0, program
+
+
+def test_a_person_orders_pools_and_tasks_of_a_campaign(tmp_path: Path) -> None:
+    with search(tmp_path, "--run-dir", "run") as program:
+        program.wait_for("began with")
+        while "go on?" not in steer(tmp_path, "run", "questions"):
+            pass
+        said = steer(
+            tmp_path, "run", "pause", "default", "--by", "ada", "--reason", "odd", "--dry-run"
+        )
+        assert said == "would pause default (0 running, 0 queued)\n"
+        said = steer(tmp_path, "--by", "eve", "run", "pause", "--by", "ada", "--reason", "odd")
+        assert said == "default is paused: 0 running, 0 queued\n"
+        said = steer(tmp_path, "run", "submit", "measure", "[4]", "--by", "ada", "--priority", "2")
+        found = re.fullmatch(r"submitted task (\d+): measure\(4\)\n", said)
+        assert found is not None
+        first = found[1]
+        said = steer(tmp_path, "run", "submit", "search:measure", "--kwarg", "x=5", "--by", "ada")
+        second = said.split()[2].rstrip(":")
+        said = steer(tmp_path, "run", "rank", first, second, "--priority", "7.5", "--by", "ada")
+        assert said == f"ranked tasks {first}, {second} 7.5, if still queued\n"
+        said = steer(tmp_path, "run", "cancel", second, "99", "--by", "ada")
+        assert said == f"cancelled task {second}; task 99 is no task of this campaign\n"
+        said = steer(tmp_path, "run", "submit", "measure", "[x]", expect=2)
+        assert "cannot be read as JSON" in said
+        said = steer(tmp_path, "run", "submit", "measure", '["four"]', expect=1)
+        assert "'four'" in said
+        assert steer(tmp_path, "run", "resume", "--by", "ada").startswith("default goes on: ")
+        asyncio.run(propose(tmp_path / "run"))
+        seen = steer(tmp_path, "run", "questions")
+        assert "question 2 of mei: mei proposes: set rate to 0.4 (too \\x1b[2Jfast)" in seen
+        said = steer(tmp_path, "run", "answer", "2", "approve", "--by", "ada")
+        assert said == "approved question 2: rate is 0.4 now, and was 0.1\n"
+        assert steer(tmp_path, "run", "stop", "--by", "ada") == "it ends\n"
+        assert program.status(SOON_S) == 0, program
+    lines = audit(tmp_path, "run")
+    assert "Search: ada: pause all pools (odd) -> default is paused: 0 running, 0 queued" in lines
+    assert f"Search: ada: submit measure(4) -> submitted task {first}: measure(4)" in lines
+    told = [line for line in lines if line.startswith("Search: mei: set rate")]
+    assert "refused: mei has the role 'look', which may only look" in told[0]
+    assert told[1].endswith(", approved by ada -> rate is 0.4 now, and was 0.1")
+    rows = [
+        json.loads(line) for line in (tmp_path / "run" / "tasks.jsonl").read_text().splitlines()
+    ]
+    (ordered,) = [row for row in rows if str(row.get("task_id", row.get("id"))) == first]
+    assert ordered["tags"] == {"ordered_by": "ada"}
+
+
+async def propose(run_dir: Path) -> None:
+    async with steerio.connect(run_dir, name="mei") as session:
+        order = SetParameter("rate", 0.4)
+        answer = await session.order(order, role="propose", reason="too \x1b[2Jfast")
+        assert (answer.done, answer.question) == (False, 2)
+        with pytest.raises(OrderRefused, match="answer no"):
+            await session.order(Answer("approve", 2), role="propose")
+        with pytest.raises(OrderRefused, match="may only look"):
+            await session.order(order, role="look")
