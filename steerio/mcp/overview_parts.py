@@ -1,4 +1,4 @@
-"""The parts of an overview: pools, idle time by cause, ends, types, and what strikes the eye."""
+"""The parts of an overview: pools, idle time by cause, ends, types, and remarks on these."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def steered_of(view: CampaignView) -> dict[str, Any]:
 
 
 def remarks_on(pools: tuple[PoolView, ...], snapshot: RunSnapshot) -> Iterator[str]:
-    """Yield the things that strike the eye of one who asks why a campaign is slow."""
+    """Yield remarks for a reader that asks why a campaign is slow."""
     said = [*_pools_remarked(pools), *_causes_remarked(pools, snapshot)]
     yield from said[:MOST_SEEN]
 

@@ -22,7 +22,7 @@ submit tasks (calls of plain functions) to pools; a pool is a named set of worke
 each of which runs one task at a time; tasks that wait for a worker are queued in their pool. A \
 task ends once: succeeded, failed, cancelled, timed out or lost.
 
-Begin with overview. Its remarks say what strikes the eye; tasks, failures and events tell \
+Begin with overview. Its remarks say why it may be slow; tasks, failures and events tell \
 more. To change something, use the tool for orders: with the role propose each order becomes a \
 question that a person approves or denies, and wait tells the answer. Say the reason of each \
 order in words that a person can check.
@@ -36,11 +36,11 @@ OVERVIEW = """\
 Look at the campaign as a whole: is it running, how many workers are busy and idle in each \
 pool, how many tasks are queued, how tasks ended, how fast, why workers were idle \
 (worker-seconds by cause), parameters that may be set, open questions, agents. Its remarks \
-name what may slow the campaign down, for instance a pool that is idle while another has a \
-queue. Begin here."""
+tell why it may be slow, for instance of a pool that is idle while another has a queue. Begin \
+here."""
 TASKS = """\
 Tell the stories of tasks by their numbers, at most 10 at a time: which agent submitted each \
-and because of which results, how long it waited and for what, its attempts, its end with error \
+and because of which results, how long it waited and why, its attempts, its end with error \
 and traceback, the lines it printed, and the tasks that followed from it."""
 RESULTS = """\
 Tell how tasks ended, at most 50 at a time: state, arguments and value in a short form, error. \
@@ -67,7 +67,7 @@ PausePools, ResumePools, MoveWorkers (from pool "source" to pool "target"), Subm
 CancelTasks, RankTasks, Checkpoint. They are handled one after the other; one that cannot be is \
 refused with the reason, and changes nothing. Safe to repeat: an order with the same id, or \
 without id an equal one, is the same order and gets the same answer. With dry_run nothing \
-changes, and you hear what would happen."""
+changes, and you hear of the effect that it would have."""
 PROPOSE = f"""\
 Propose orders to the campaign, at most 20 at a time. Each becomes a question, whose number you \
 get: a person approves or denies it, and it is carried out only if it is approved. Use wait \
