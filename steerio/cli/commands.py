@@ -358,6 +358,34 @@ def audit(run_dir: str) -> None:
     auditing.show_audit(run_dir)
 
 
+@steerio.command()
+@click.argument("run_dir", metavar="RUN_DIR")
+@click.option(
+    "--role",
+    type=click.Choice(("look", "propose", "steer")),
+    default="propose",
+    show_default=True,
+    help="Look only; have orders approved; or give them.",
+)
+@click.option(
+    "--by", default="assistant", show_default=True, metavar="NAME", help="Its name, for the audit."
+)
+@click.option(
+    "--tasks-per-hour", type=click.IntRange(0), metavar="N", help="Tasks that it may submit."
+)
+@click.option(
+    "--worker-hours", type=click.FloatRange(0), metavar="H", help="Time of workers for its tasks."
+)
+def mcp(**given: Any) -> None:
+    """Serve the run in RUN_DIR to an AI assistant, by the Model Context Protocol.
+
+    An assistant's program starts this itself, and speaks to it over standard input and output.
+    """
+    from steerio.cli import assistant_command  # each command loads only its own code
+
+    assistant_command.serve_assistant(**given)
+
+
 @steerio.group()
 def record() -> None:
     """List, export and remove the records of runs."""

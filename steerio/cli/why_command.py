@@ -3,26 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator
-from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import click
 import msgspec
 
-from steerio.edge.record.export_files import fields_of
-from steerio.edge.record.task_past import Reason, TaskPast, folder_of_record, past_of
+from steerio.edge.record.task_past import folder_of_record, past_of
 from steerio.edge.system.own_files import to_json
 from steerio.edge.wire.connection import FILE_NAME
 from steerio.errors import SteerioError, UsageError
-from steerio.model.showing import counted, printable
+from steerio.model.showing import printable
 from steerio.session.opening import connect
+from steerio.view.told_story import story_lines
 
-SHOWN = 100
-"""The longest text of arguments, values and errors that is shown, in characters."""
-FOLLOWED = 20
-"""The number of tasks that followed of which each has a line."""
 ASK_S = 10.0
 """How long a broker is waited for."""
 
@@ -54,7 +47,7 @@ def tell_why(run_dir: str, task: int, depth: int, lines: int, as_json: bool) -> 
     if as_json:
         click.echo(to_json({**msgspec.to_builtins(past), "now": now or None}, indent=2))
         return
-    for line in _story(past, now, silence, lines):
+    for line in story_lines(past, now, silence, lines):
         click.echo(printable(line))
 
 
@@ -70,205 +63,3 @@ async def _ask(folder: Path, task_id: int) -> tuple[str, str]:
         return "", f"the broker has not answered within {ASK_S:g} s"
     except SteerioError as error:
         return "", str(error)
-
-
-# -- the story ------------------------------------------------------------------------------------
-
-
-def _story(past: TaskPast, now: str, silence: str, lines: int) -> Iterator[str]:
-    yield _title(past)
-    if past.task is not None:
-        yield from _content(past.task)
-    yield from _submitted(past)
-    yield from _waited(past)
-    for attempt in past.attempts:
-        yield f"attempt {attempt.get('attempt')}: {_attempt(attempt)}"
-    yield from _ended(past, now, silence)
-    yield from _followed(past)
-    yield from _several("printed", past.printed, lines)
-    yield from _several("decided", past.decided, lines)
-
-
-def _title(past: TaskPast) -> str:
-    if past.task is not None:
-        return f"task {past.task_id}: {past.task['task_type']}, {past.task['ended_as']}"
-    last = past.events[-1]
-    state = {"TaskQueued": "queued", "TaskRetried": "queued again", "TaskEnded": "ended"}
-    said = state.get(str(last["type"]), "running")
-    kind = next((e["task_type"] for e in past.events if "task_type" in e), "of unknown type")
-    return f"task {past.task_id}: {kind}, {said}"
-
-
-def _content(task: dict[str, Any]) -> Iterator[str]:
-    tags = ", ".join(f"{name}={value}" for name, value in fields_of(task["tags"]).items())
-    versions = ", ".join(f"{name} {number}" for name, number in fields_of(task["versions"]).items())
-    for name, value in (("args", task["args"]), ("value", task["value"])):
-        if value is not None:
-            yield f"  {name}: {_short(value)}"
-    for name, text in (("error", task["error"]), ("reason", task["reason"])):
-        if text:
-            yield f"  {name}: {_cut(str(text))}"
-    for name, text in (("tags", tags), ("versions", versions)):
-        if text:
-            yield f"  {name}: {text}"
-    if traceback := str(task.get("traceback") or ""):
-        yield "  traceback:"
-        yield from (f"    {line}" for line in traceback.splitlines())
-
-
-def _submitted(past: TaskPast) -> Iterator[str]:
-    task = past.task
-    if task is None:
-        return
-    by = f"agent {task['cause']}" if task["cause"] else "a session, and no agent"
-    head = f"submitted at {_clock(task['created'])} by {by}"
-    if not past.because:
-        yield f"{head}, which handled no result then"
-        return
-    yield f"{head}, because of"
-    yield from _reasons(past.because, "  ", task["created"])
-
-
-def _reasons(reasons: Iterable[Reason], indent: str, until: Any) -> Iterator[str]:
-    for reason in reasons:
-        if reason.task is None:
-            yield f"{indent}task {reason.task_id}, of which the record has no line"
-            continue
-        before = _between(reason.task["received"], until)
-        line = f"{indent}{_brief(reason.task)}, {before} before"
-        if reason.repeated:
-            yield f"{line} (told of above)"
-            continue
-        by = f" by agent {reason.task['cause']}" if reason.task["cause"] else ""
-        if reason.because:
-            yield f"{line}; submitted{by} because of"
-            yield from _reasons(reason.because, indent + "  ", reason.task["created"])
-        elif reason.more:
-            further = counted(reason.more, "further result")
-            yield f"{line}; submitted{by} because of {further} (--depth)"
-        else:
-            yield f"{line}; submitted{by}"
-
-
-def _waited(past: TaskPast) -> Iterator[str]:
-    queued = next((e for e in past.events if e["type"] == "TaskQueued"), None)
-    at, pool = (queued["at"], queued["pool"]) if queued else (None, None)
-    if past.task is not None:
-        at, pool = past.task["queued"], pool or past.task["pool"]
-    if at is None:
-        return
-    sent = past.attempts[0].get("sent") if past.attempts else None
-    started = next((e["at"] for e in past.events if e["type"] == "TaskStarted"), None)
-    until = sent if sent is not None else started
-    if until is None and past.task is not None:
-        until = past.task["received"]
-    waited = "" if until is None else f", waited {_between(at, until)}"
-    yield f"queued at {_clock(at)} in pool {pool!r}{waited}{_why_until(past, until)}"
-    for stall in past.stalls:
-        yield f"  the pool stalled at {_clock(stall['at'])}: {stall['reason']}"
-    for event in past.events:
-        if event["type"] == "TaskQueued" and event is not queued:
-            yield f"queued at {_clock(event['at'])} in pool {event['pool']!r}"
-
-
-def _why_until(past: TaskPast, until: Any) -> str:
-    """Return why a worker took it just then."""
-    end = past.wait
-    if end is None:
-        return ""
-    ago = f"{_between(end.at, until)} before"
-    match end.kind:
-        case "joined":
-            return f": worker {end.worker} joined {ago}"
-        case "moved":
-            return f": worker {end.worker} came from pool {end.source!r} {ago}"
-        case _:
-            return f": worker {end.worker} was busy with task {end.task_id} until {ago}"
-
-
-def _attempt(attempt: dict[str, Any]) -> str:
-    began = attempt.get("started") or attempt.get("sent")
-    ended = attempt.get("ended") or attempt.get("received")
-    where = f"worker {attempt.get('worker')} on node {attempt.get('node')}"
-    if began is None:
-        return f"{attempt.get('reason')}; {where}"
-    began_late = attempt.get("started") is not None and attempt.get("sent") is not None
-    late = f", {_between(attempt['sent'], began)} after it was sent" if began_late else ""
-    at = f"at {_clock(began)} for {_between(began, ended)}{late}"
-    return f"{attempt.get('reason')}; {where}, {at}"
-
-
-def _ended(past: TaskPast, now: str, silence: str) -> Iterator[str]:
-    if past.task is not None:
-        after = _between(past.task["created"], past.task["received"])
-        took = f"{after} after it was submitted"
-        yield f"{past.task['ended_as']} at {_clock(past.task['received'])}, {took}"
-        return
-    for event in past.events:
-        if event["type"] == "TaskStarted":
-            on = f"attempt {event['attempt']} on worker {event['worker']}"
-            yield f"sent at {_clock(event['at'])}: {on}"
-        elif event["type"] == "TaskRetried":
-            over = f"attempt {event['attempt']} was over: {event['reason']}"
-            yield f"queued again at {_clock(event['at'])}: {over}"
-    yield now or f"the record has no end of it, and {silence}"
-
-
-def _followed(past: TaskPast) -> Iterator[str]:
-    count = len(past.followed) + past.more_followed
-    if not count:
-        return
-    yield f"{counted(count, 'task')} followed, because of it"
-    for task in past.followed[:FOLLOWED]:
-        by = f", by agent {task['cause']}" if task["cause"] else ""
-        yield f"  {_brief(task)}{by}"
-    if count > FOLLOWED:
-        yield f"  and {count - FOLLOWED} more (--json has {len(past.followed)})"
-
-
-def _several(title: str, texts: tuple[str, ...], most: int) -> Iterator[str]:
-    if not texts or not most:
-        return
-    left_out = max(0, len(texts) - most)
-    rest = f" (the last {most} of {len(texts)}; --lines)" if left_out else ""
-    yield f"{title}{rest}"
-    for text in texts[left_out:]:
-        yield f"  {text}"
-
-
-# -- words ----------------------------------------------------------------------------------------
-
-
-def _brief(task: dict[str, Any]) -> str:
-    """Return a task in a line."""
-    args = "" if task["args"] is None else f" {_short(task['args'])}"
-    end = str(task["ended_as"])
-    if task["error"]:
-        end = f"{end} ({_cut(str(task['error']))})"
-    elif task["value"] is not None:
-        end = f"gave {_short(task['value'])}"
-    return f"task {task['task_id']}: {task['task_type']}{args} {end}"
-
-
-def _short(value: Any) -> str:
-    return _cut(msgspec.json.encode(value).decode())
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
-
-
-def _clock(at: Any) -> str:
-    """Return a time of day, as in the logs of workers."""
-    if not isinstance(at, (int, float)):
-        return "an unknown time"
-    when = datetime.fromtimestamp(at)  # noqa: DTZ006 - people read it beside their logs
-    return f"{when:%Y-%m-%d %H:%M:%S}.{when.microsecond // 1000:03}"
-
-
-def _between(begin: Any, end: Any) -> str:
-    """Return a duration; clocks of several machines may differ a little, and none is below 0."""
-    if not isinstance(begin, (int, float)) or not isinstance(end, (int, float)):
-        return "an unknown time"
-    seconds = max(0.0, end - begin)
-    return f"{seconds * 1000:.3g} ms" if seconds < 1 else f"{seconds:,.1f} s"

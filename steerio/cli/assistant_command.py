@@ -1,0 +1,33 @@
+"""``steerio mcp``: a run for an AI assistant, over standard input and output."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from steerio.mcp.seen_run import AssistantGate
+from steerio.mcp.stdio_serving import serve_streams
+from steerio.model.bounds import named
+from steerio.model.roles import Budget, Role
+
+
+def serve_assistant(
+    run_dir: str,
+    role: Role,
+    by: str,
+    tasks_per_hour: int | None,
+    worker_hours: float | None,
+) -> None:
+    """Serve one assistant until it leaves.
+
+    Args:
+        run_dir: the run directory.
+        role: of the assistant.
+        by: its name, for the audit.
+        tasks_per_hour: tasks that it may submit within any hour.
+        worker_hours: the time of workers that its tasks may take in all, in hours.
+
+    Raises:
+        UsageError: there is no record, the name is too long, or the package is missing.
+    """
+    budget = Budget(tasks_per_hour, worker_hours)
+    serve_streams(Path(run_dir), AssistantGate(role, named(by, "--by"), budget))
