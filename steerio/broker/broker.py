@@ -17,9 +17,11 @@ from math import inf
 from steerio.broker.inbox import Inbox
 from steerio.broker.intake import Intake
 from steerio.broker.ledgers import Ledgers
+from steerio.broker.object_removal import ObjectRemoval, Sweeper
 from steerio.broker.peers import Peers, task_states
-from steerio.broker.performer import Performer, Sweeper
+from steerio.broker.performer import Performer
 from steerio.broker.record_writer import RecordWriter
+from steerio.broker.settled_tasks import SettledTasks
 from steerio.broker.succession import OnlyBroker, Succession
 from steerio.core.core import Core
 from steerio.core.lifecycle import CLIENTS, Role
@@ -115,15 +117,15 @@ class Broker:
             self._ledgers,
         )
         self._inbox = Inbox(self._intake.take, self._unreachable)
-        self._performer = Performer(
+        settled = SettledTasks(
             self._peers,
             self.core.epoch,
             0 if record is None else record.incarnation,
-            sweeper,
-            self.core.held,
             self._ledgers.by_peer,
         )
-        self._record = None if record is None else RecordWriter(record, self._performer, self._fail)
+        self._removal = ObjectRemoval(sweeper, self.core.held)
+        self._performer = Performer(self._peers, settled, self._removal)
+        self._record = None if record is None else RecordWriter(record, settled, self._fail)
         self._next_ping = clock()
         self._next_share = clock()
         self._share_at = inf
@@ -137,7 +139,7 @@ class Broker:
             its = self._succession
             self.core.returned_as(its.incarnation, its.versions, its.paused, clock())
             # its clients come back one by one: one may hold an object that another lets go
-            self._performer.spare_until(clock() + self.core.settings.lease_s)
+            self._removal.spare_until(clock() + self.core.settings.lease_s)
         self._intake.take_up(stopped=not self._succession.returns, now=clock())
 
     def __repr__(self) -> str:
@@ -205,7 +207,7 @@ class Broker:
         with self._lock:
             for peer in self._peers:
                 peer.send(ms.Closing(reason))
-            self._performer.spare_until(-inf)
+            self._removal.spare_until(-inf)
             self.core.broker_ends()
             self._finish(self._clock())
             for router in self.routers:
@@ -275,7 +277,7 @@ class Broker:
 
     def _soonest(self) -> float:
         """Return when to step again at the latest."""
-        soonest = min(self._share_at, self._performer.spares_until)
+        soonest = min(self._share_at, self._removal.spares_until)
         if self._record is not None:
             soonest = min(soonest, self._record.next_at)
         next_deadline = self.core.next_look
