@@ -1,7 +1,7 @@
 """The messages of clients to the broker, but for those about pools, which `pool_requests` has.
 
-Nodes, too, send `Beat` and `Leave`.  A request with an answer carries the client's own number for it
-(``request``), by which the client knows the answer.
+Nodes, too, send `Beat` and `Leave`.  A request with an answer carries the client's own number for
+it (``request``), by which the client knows the answer.
 """
 
 from __future__ import annotations
