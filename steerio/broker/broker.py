@@ -17,12 +17,14 @@ from math import inf
 from steerio.broker.inbox import Inbox
 from steerio.broker.intake import Intake
 from steerio.broker.ledgers import Ledgers
-from steerio.broker.peers import Peers, task_states
-from steerio.broker.performer import Performer, Sweeper
+from steerio.broker.object_removal import ObjectRemoval, Sweeper
+from steerio.broker.peers import Peers
+from steerio.broker.performer import Performer
 from steerio.broker.record_writer import RecordWriter
-from steerio.broker.succession import OnlyBroker, Succession
+from steerio.broker.settled_tasks import SettledTasks
+from steerio.broker.sharing import Sharing
+from steerio.broker.succession import OnlyBroker, StateKeeper, Succession
 from steerio.core.core import Core
-from steerio.core.lifecycle import CLIENTS, Role
 from steerio.core.records import WorkerRecord
 from steerio.edge.record.ledger_files import LedgerFolder
 from steerio.edge.record.record_files import RecordFiles
@@ -34,10 +36,6 @@ log = logging.getLogger("steerio.broker")
 decisions = logging.getLogger("steerio.core")
 """Told of each decision of the core, which may log nothing itself: one line at level debug."""
 
-MESSAGES_PER_STEP = 1_000
-"""Most messages taken in by one step, so that no step holds the loop for long."""
-SHARE_POOLS_S = 0.1
-"""Least time between two messages on other changes to clients that watch the sizes of pools."""
 LATE_S = 0.5
 """A broker that steps by more than this later than it asked for has stood still."""
 ROUNDS = 8
@@ -97,13 +95,11 @@ class Broker:
         self._succession = succession or OnlyBroker()
         if self._succession.incarnation > 1:
             self.core.begin_as(self._succession.incarnation)
-        self._kept = 0, 0
-        """How many versions had been published, and pools paused, when that was kept last."""
-        self._unkept = False
-        """Whether it was told that they cannot be kept."""
         self._clock = clock
         self._lock = threading.RLock()
         self._peers = Peers()
+        self._sharing = Sharing(self.core, self._peers, clock())
+        self._keeper = StateKeeper(self.core, self._succession)
         self._ledgers = Ledgers(ledgers, self._peers.next_number)
         self._intake = Intake(
             self.core,
@@ -114,30 +110,27 @@ class Broker:
             clock(),
             self._ledgers,
         )
-        self._inbox = Inbox(self._intake.take, self._unreachable)
-        self._performer = Performer(
+        self._inbox = Inbox(self._intake.take, self._intake.unreachable)
+        settled = SettledTasks(
             self._peers,
             self.core.epoch,
             0 if record is None else record.incarnation,
-            sweeper,
-            self.core.held,
             self._ledgers.by_peer,
         )
-        self._record = None if record is None else RecordWriter(record, self._performer, self._fail)
+        self._removal = ObjectRemoval(sweeper, self.core.held)
+        self._performer = Performer(self._peers, settled, self._removal)
+        self._record = None if record is None else RecordWriter(record, settled, self._fail)
         self._next_ping = clock()
-        self._next_share = clock()
-        self._share_at = inf
         self._step_by = inf
         """When to step again at the latest, as the last step said."""
         self._judges_from = -inf
         """When silence is judged again after the broker stood still."""
-        self._shared_sizes: list[int] = []
         self.core.expect_workers(pools or {}, clock())
         if self._succession.returns:
             its = self._succession
             self.core.returned_as(its.incarnation, its.versions, its.paused, clock())
             # its clients come back one by one: one may hold an object that another lets go
-            self._performer.spare_until(clock() + self.core.settings.lease_s)
+            self._removal.spare_until(clock() + self.core.settings.lease_s)
         self._intake.take_up(stopped=not self._succession.returns, now=clock())
 
     def __repr__(self) -> str:
@@ -162,20 +155,22 @@ class Broker:
             now = self._clock()
             if now > self._step_by + LATE_S:
                 self._judges_from = now + self.settings.beat_s
-            self._take_in(now)
+            self._inbox.take_in(self.routers, now)
             due = self.core.next_look
             if due is not None and due <= now:
                 for router in self.routers:
                     router.expect()
-                self.core.tick(now, words_wait=now < self._judges_from or self._words_wait())
+                self.core.tick(
+                    now, words_wait=now < self._judges_from or self._inbox.words_wait(self.routers)
+                )
                 for reason in self.core.take_stalls():
                     log.warning("nothing can go on: %s", reason)
             if now >= self._next_ping:
                 self._ping(now)
-            elif now >= self._share_at:
-                self._share_pools(now)
+            elif now >= self._sharing.pools_at:
+                self._sharing.share_pools(now)
             self._finish(now)
-            self.more = self._words_wait()
+            self.more = self._inbox.words_wait(self.routers)
             self._step_by = self._soonest()
             return self._step_by if self._step_by < inf else None
 
@@ -205,7 +200,7 @@ class Broker:
         with self._lock:
             for peer in self._peers:
                 peer.send(ms.Closing(reason))
-            self._performer.spare_until(-inf)
+            self._removal.spare_until(-inf)
             self.core.broker_ends()
             self._finish(self._clock())
             for router in self.routers:
@@ -235,47 +230,15 @@ class Broker:
 
     # -- the parts of a step --------------------------------------------------------------
 
-    def _take_in(self, now: float) -> None:
-        """Take in messages that have arrived, as many as one step may.
-
-        From an endpoint of which so many wait already none are received: let them wait there.
-        """
-        inbox, take, room = self._inbox, self._intake.take, float(MESSAGES_PER_STEP)
-        some_wait = bool(inbox.waiting)
-        for router in self.routers:
-            if some_wait and inbox.count(router) >= MESSAGES_PER_STEP:
-                continue
-            for arrival in router.receive(MESSAGES_PER_STEP):
-                if some_wait or room <= 0:
-                    some_wait = True
-                    inbox.put(router, arrival)
-                    continue
-                taken, cost = take(router, arrival, now, room)
-                room -= cost
-                if taken < len(arrival.messages):
-                    some_wait = True
-                    inbox.put(router, arrival, taken)
-        if some_wait:
-            inbox.take(now, room)
-
     def _hear_out(self, worker: WorkerRecord, now: float) -> None:
         """Take in all that has arrived from a worker: its node says that it has ended."""
         peer = self._peers.by_number.get(worker.peer)
         if self._inbox.waiting and peer is not None:
             self._inbox.take_all(peer.router, peer.identity, now)
 
-    def _words_wait(self) -> bool:
-        """Say whether messages are there that were not taken in."""
-        if self._inbox.waiting:
-            return True
-        for router in self.routers:  # noqa: SIM110 - a generator costs more than the asking
-            if router.ready():
-                return True
-        return False
-
     def _soonest(self) -> float:
         """Return when to step again at the latest."""
-        soonest = min(self._share_at, self._performer.spares_until)
+        soonest = min(self._sharing.pools_at, self._removal.spares_until)
         if self._record is not None:
             soonest = min(soonest, self._record.next_at)
         next_deadline = self.core.next_look
@@ -289,7 +252,7 @@ class Broker:
         Orders to local workers go out first.  No result leaves before it is recorded.
         """
         for _ in range(ROUNDS):
-            self._keep()
+            self._keeper.keep()
             effects = self.core.take_effects()
             changed = bool(effects) or self.core.has_events
             if changed and decisions.isEnabledFor(logging.DEBUG):
@@ -300,30 +263,13 @@ class Broker:
             self._ledgers.flush()
             self._record_and_share()
             if changed:
-                self._share_pools(now)
+                self._sharing.share_pools(now)
             self._peers.relays.flush()
             gone += self._flush(self._second)
             for router, identity in gone:
                 self._inbox.unreachable(router, identity, now)
             if not self.core.has_effects:
                 return
-
-    def _keep(self) -> None:
-        """Keep newest versions and pauses for the next broker, before anyone hears of a new one.
-
-        Also before the objects of those that were newest are removed.
-        """
-        counts = self.core.versions_published, self.core.pauses
-        if counts == self._kept:
-            return
-        try:
-            self._succession.keep(self.core.newest_versions, self.core.paused)
-        except OSError as error:  # the next step tries that again
-            if not self._unkept:
-                log.warning("versions and pauses cannot be kept for a next broker: %s", error)
-            self._unkept = True
-        else:
-            self._kept, self._unkept = counts, False
 
     def _flush(self, routers: list[RouterEndpoint]) -> list[tuple[RouterEndpoint, bytes]]:
         """Hand over the collected messages; return the peers that cannot be reached any more."""
@@ -337,14 +283,8 @@ class Broker:
         fresh = self.core.take_events()
         if self._record is not None:
             self._record.record(fresh, self._clock())
-        if fresh:
-            states: dict[int, dict[int, bool]] | None = None
-            for peer in self._peers.following.values():
-                for subscription in peer.subscriptions.values():
-                    subscription.share(peer, fresh)
-                if peer.watches_tasks:
-                    states = task_states(fresh) if states is None else states
-                    peer.send_states(list(states.get(peer.client_number, {}).items()))
+        if fresh and self._peers.following:
+            self._sharing.share_events(fresh)
 
     def _fail(self, reason: str) -> None:
         """Ask to be ended: the record cannot be written."""
@@ -353,34 +293,17 @@ class Broker:
             self._intake.closing = reason
             log.error("%s", reason)
 
-    def _share_pools(self, now: float) -> None:
-        """Tell clients that watch the pools: of sizes at once, of the rest now and then."""
-        sizes = [pool.ready for pool in self.core.pools.values()]
-        due = sizes != self._shared_sizes or now >= self._next_share
-        told = self._peers.clients if due else self._peers.watching_idle
-        if told:
-            status = ms.PoolStatus({n: p.load() for n, p in self.core.pools.items()})
-            for peer in told.values():
-                peer.send(status)
-        if due:
-            self._shared_sizes, self._next_share = sizes, now + SHARE_POOLS_S
-        self._share_at = inf if due else self._next_share  # the last change is told, too
-
     def _ping(self, now: float) -> None:
         """Tell remote clients that we are alive; those whose connection stands count as heard.
 
         A client's own loop may stand still for long: the kernel, or a thread of ZeroMQ, keeps its
         connection.
-        A client that missed events hears of it now if nothing came since that could have told it.
         """
         self._next_ping = now + self.settings.beat_s
-        self._share_pools(now)
+        self._sharing.share_pools(now)
         for number in self._ledgers.remove_empty(self._peers.by_number):
             self.core.client_forgotten(number)
-        shared = self.core.events_taken
-        for watcher in self._peers.following.values():
-            for subscription in watcher.subscriptions.values():
-                subscription.catch_up(watcher, shared, now + self.core.epoch)
+        self._sharing.tell_of_missed(now)
         for client in self.core.clients.values():
             peer = self._peers.by_number.get(client.peer)
             if peer is not None and not peer.router.local:
@@ -389,17 +312,3 @@ class Broker:
                     self.core.heard(client.peer, now)
         for router in self.routers:
             router.tick()
-
-    def _unreachable(self, router: RouterEndpoint, identity: bytes, now: float) -> None:
-        """Take in that a peer's connection is gone; nodes tell of workers.
-
-        A node whose host can only not be reached for now is told from one that ended by its lease.
-        """
-        peer = self._peers.at(router, identity)
-        if peer is not None and peer.role in CLIENTS:
-            self._peers.forget(peer)
-            self.core.client_left(peer.number, "its connection closed", now)
-        elif peer is not None and peer.role is Role.NODE and router.lasting:
-            self._peers.forget(peer)
-            reason = "the node's process ended or closed its connection"
-            self.core.node_lost(peer.number, reason, now)

@@ -1,4 +1,4 @@
-"""The messages that have arrived and are taken in by later steps: in order, and fair to each peer.
+"""The messages that have arrived, now or before: taken in in order, and fair to each peer.
 
 Mostly there are none: a step takes in all that arrive.  If more arrive than one step may take in,
 the rest waits here by peer, and the peers have their turns: so a peer that says a million things
@@ -8,11 +8,13 @@ at once keeps no other one waiting.
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import inf
 
 from steerio.edge.wire.endpoint import Arrival, RouterEndpoint, Way
 
+MESSAGES_PER_STEP = 1_000
+"""Most messages taken in by one step, so that no step holds the loop for long."""
 TURN = 100
 """Most messages of a peer that are taken in before others have their turn."""
 Take = Callable[[RouterEndpoint, Arrival, float, float], tuple[int, float]]
@@ -36,7 +38,7 @@ class _Waiting:
 
 
 class Inbox:
-    """Messages that wait to be taken in.
+    """Takes in the messages that arrive, and keeps those that wait.
 
     Args:
         take: takes in some of them.
@@ -56,6 +58,38 @@ class Inbox:
 
     def __repr__(self) -> str:
         return f"<Inbox: {self._counts.total()} messages of {len(self)} peers>"
+
+    def take_in(self, routers: Sequence[RouterEndpoint], now: float) -> None:
+        """Take in messages that have arrived, as many as one step may.
+
+        From an endpoint of which so many wait already none are received: let them wait there.
+        """
+        take, room = self._take, float(MESSAGES_PER_STEP)
+        some_wait = bool(self.waiting)
+        for router in routers:
+            if some_wait and self.count(router) >= MESSAGES_PER_STEP:
+                continue
+            for arrival in router.receive(MESSAGES_PER_STEP):
+                if some_wait or room <= 0:
+                    some_wait = True
+                    self.put(router, arrival)
+                    continue
+                taken, cost = take(router, arrival, now, room)
+                room -= cost
+                if taken < len(arrival.messages):
+                    some_wait = True
+                    self.put(router, arrival, taken)
+        if some_wait:
+            self.take(now, room)
+
+    def words_wait(self, routers: Sequence[RouterEndpoint]) -> bool:
+        """Say whether messages are there that were not taken in."""
+        if self.waiting:
+            return True
+        for router in routers:  # noqa: SIM110 - a generator costs more than the asking
+            if router.ready():
+                return True
+        return False
 
     def count(self, router: RouterEndpoint) -> int:
         """Return the number of messages that wait and came through a router."""

@@ -22,9 +22,9 @@ from steerio.broker.overview import Overview
 from steerio.broker.peers import Intakes, Peer, Peers
 from steerio.broker.succession import Succession
 from steerio.core.core import Core
-from steerio.core.lifecycle import Role, Word, change
+from steerio.core.lifecycle import CLIENTS, Role, Word, change
 from steerio.core.records import WorkerRecord
-from steerio.edge.wire.endpoint import Arrival, Frames, Way
+from steerio.edge.wire.endpoint import Arrival, Frames, RouterEndpoint, Way
 from steerio.model import messages as ms
 from steerio.model.bounds import REASON_CHARACTERS, cut
 
@@ -122,6 +122,20 @@ class Intake:
                     what = f"{kind.__name__} cannot be taken in: {type(error).__name__}: {error}"
                     self._end(peer, what, now)
         return taken, spent
+
+    def unreachable(self, router: RouterEndpoint, identity: bytes, now: float) -> None:
+        """Take in that a peer's connection is gone; nodes tell of workers.
+
+        A node whose host can only not be reached for now is told from one that ended by its lease.
+        """
+        peer = self._peers.at(router, identity)
+        if peer is not None and peer.role in CLIENTS:
+            self._peers.forget(peer)
+            self._core.client_left(peer.number, "its connection closed", now)
+        elif peer is not None and peer.role is Role.NODE and router.lasting:
+            self._peers.forget(peer)
+            reason = "the node's process ended or closed its connection"
+            self._core.node_lost(peer.number, reason, now)
 
     def _take_no_message(
         self, router: Way, arrival: Arrival, peer: Peer | None, now: float

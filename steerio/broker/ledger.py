@@ -23,6 +23,7 @@ from steerio.broker.ledger_entries import (
     decode,
     encode,
 )
+from steerio.broker.noted_tasks import NotedTask, NotedTasks
 from steerio.edge.record.ledger_files import EntryPlace, LedgerFile, damaged
 from steerio.edge.wire.endpoint import Frames
 from steerio.errors import UsageError
@@ -40,6 +41,9 @@ TASKS_LOST = 1 << 24
 """The next broker counts tasks from a multiple of this on: a machine that stops may lose the last
 entries, and no number may be given out again. A name has 65536 brokers, then."""
 
+TASK_MASK = (1 << CLIENT_BITS) - 1
+"""The part of a task's id that its client counts."""
+
 
 class LeftTask(Struct, gc=False):
     """A task that has not ended, to be submitted to the next broker.
@@ -52,17 +56,6 @@ class LeftTask(Struct, gc=False):
     message: ms.SubmitTask
     frames: Frames
     changes: Iterable[Change]
-
-
-class _NotedTask(Struct, gc=False):
-    submitted: EntryPlace
-    kind: int
-    ended: EntryPlace | None = None
-    changes: dict[type, Change] | None = None
-
-    @property
-    def nbytes(self) -> int:
-        return self.submitted.length + (0 if self.ended is None else self.ended.length)
 
 
 class Ledger:
@@ -93,11 +86,8 @@ class Ledger:
         """Read a file; its content comes in the place of all else."""
         self._file = file
         self.sessions = 0
-        self._types: dict[int, TaskSpec] = {}
-        self._numbers: dict[TaskSpec, int] = {}
-        self._next_type = 0
-        self._tasks: dict[int, _NotedTask] = {}
-        self._bytes = self._needed = 0
+        self._noted = NotedTasks()
+        self._bytes = 0
         for kind, place, body in file.entries():
             try:
                 self._read(kind, place, body)
@@ -105,28 +95,29 @@ class Ledger:
                 raise damaged(file.where, place.at, f"this entry is wrong: {error}") from None
 
     def __repr__(self) -> str:
-        return f"<Ledger of client {self.client_number}: {len(self._tasks)} tasks>"
+        return f"<Ledger of client {self.client_number}: {len(self)} tasks>"
 
     def __contains__(self, task_id: int) -> bool:
-        return task_id in self._tasks
+        return task_id in self._noted.tasks
 
     def __len__(self) -> int:
-        return len(self._tasks)
+        return len(self._noted.tasks)
 
     @property
     def empty(self) -> bool:
         """Whether nothing would be lost if it was removed."""
-        return not self._tasks
+        return not self._noted.tasks
 
     @property
     def wasteful(self) -> bool:
         """Whether most of its file is not needed any more, and that is much."""
-        return self._bytes - self._needed > max(self._needed, WASTED_BYTES)
+        needed = self._noted.nbytes
+        return self._bytes - needed > max(needed, WASTED_BYTES)
 
     @property
     def short(self) -> bool:
         """Whether the needed entries can be copied without keeping others waiting."""
-        return self._needed <= WASTED_BYTES
+        return self._noted.nbytes <= WASTED_BYTES
 
     # -- sessions --------------------------------------------------------------------------------
 
@@ -155,47 +146,39 @@ class Ledger:
 
     def submitted(self, spec: TaskSpec, message: ms.SubmitTask, frames: Frames) -> None:
         """Take in a task."""
-        number = self._numbers.get(spec)
+        number = self._noted.numbers.get(spec)
         if number is None:
-            number = self._next_type
+            number = self._noted.next_type
             self._add(LedgerKind.TYPE, NamedType(number, spec))
-            self._define(number, spec)
+            self._noted.define(number, spec)
         place = self._add(
             LedgerKind.TASK, GivenTask(number, message, [memoryview(f) for f in frames])
         )
-        self._note(number, message.task_id, place)
+        self._noted.note(number, message.task_id, place)
+        self.last_task = max(self.last_task, message.task_id & TASK_MASK)
 
     def changed(self, message: Change) -> None:
         """Take in changes of tasks that a client asks for, as far as they have not ended."""
-        noted: Change
-        if isinstance(message, ms.Reprioritise):
-            changes = [change for change in message.changes if self._waits_for(change[0])]
-            noted, some = ms.Reprioritise(changes), bool(changes)
-        else:
-            numbers = [number for number in message.tasks if self._waits_for(number)]
-            noted, some = structs.replace(message, tasks=numbers), bool(numbers)
-        if some:
-            self._add(LedgerKind.CHANGE, noted)
-            self._change(noted)
-
-    def _waits_for(self, task_id: int) -> bool:
-        known = self._tasks.get(task_id)
-        return known is not None and known.ended is None
+        some = self._noted.still(message)
+        if some is not None:
+            self._add(LedgerKind.CHANGE, some)
+            self._noted.change(some)
 
     def ended(self, settled: ms.TaskSettled, frames: Frames) -> None:
         """Take in the result of a task, in the place of one that it had."""
-        if settled.task_id in self._tasks:
+        if settled.task_id in self._noted.tasks:
             entry = EndEntry(settled, [memoryview(frame) for frame in frames])
-            self._end(settled.task_id, self._add(LedgerKind.ENDED, entry))
+            self._noted.end(settled.task_id, self._add(LedgerKind.ENDED, entry))
 
     def forget(self, task_ids: Sequence[int]) -> list[int]:
         """Forget the results of tasks; returns those that had ended, and are forgotten."""
-        known = [number for number in dict.fromkeys(task_ids) if number in self._tasks]
-        ended = [number for number in known if self._tasks[number].ended is not None]
+        tasks = self._noted.tasks
+        known = [number for number in dict.fromkeys(task_ids) if number in tasks]
+        ended = [number for number in known if tasks[number].ended is not None]
         if ended:
             self._add(LedgerKind.FORGOTTEN, ms.ForgetTasks(ended))
         for number in ended:
-            self._forget(number)
+            self._noted.forget(number)
         return ended
 
     def lose_stored(self, at: float) -> None:
@@ -222,16 +205,16 @@ class Ledger:
         """Return some tasks in the order in which they were submitted, from the ``start``-th on."""
         listed: list[ms.LedgerTask] = []
         nbytes = 0
-        for known in islice(self._tasks.values(), start, start + PAGE_TASKS):
+        for known in islice(self._noted.tasks.values(), start, start + PAGE_TASKS):
             listed.append(self._listed(known))
             nbytes += known.nbytes
             if nbytes >= PAGE_BYTES:
                 break
         return listed
 
-    def _listed(self, known: _NotedTask) -> ms.LedgerTask:
+    def _listed(self, known: NotedTask) -> ms.LedgerTask:
         entry: GivenTask = decode(GivenTask, self._file.read(known.submitted))
-        message, spec = entry.message, self._types[known.kind]
+        message, spec = entry.message, self._noted.types[known.kind]
         return ms.LedgerTask(
             message.task_id,
             spec.name,
@@ -246,7 +229,7 @@ class Ledger:
 
     def result(self, task_id: int) -> tuple[ms.TaskSettled, Frames] | None:
         """Return how a task ended; ``None``: it has not, or is not known."""
-        known = self._tasks.get(task_id)
+        known = self._noted.tasks.get(task_id)
         if known is None or known.ended is None:
             return None
         entry: EndEntry = decode(EndEntry, self._file.read(known.ended))
@@ -254,18 +237,18 @@ class Ledger:
 
     def results(self) -> Iterator[ms.TaskSettled]:
         """Yield all results, without their frames."""
-        for number in list(self._tasks):
+        for number in list(self._noted.tasks):
             if (result := self.result(number)) is not None:
                 yield result[0]
 
     def outstanding(self) -> Iterator[LeftTask]:
         """Yield the tasks that have not ended by then."""
-        for known in list(self._tasks.values()):
+        for known in list(self._noted.tasks.values()):
             if known.ended is None:
                 entry: GivenTask = decode(GivenTask, self._file.read(known.submitted))
                 changes = list((known.changes or {}).values())
                 again = structs.replace(entry.message, again=True)
-                spec = self._types[known.kind]
+                spec = self._noted.types[known.kind]
                 yield LeftTask(known.kind, spec, again, tuple(entry.frames), changes)
 
     # -- its file --------------------------------------------------------------------------------
@@ -274,9 +257,9 @@ class Ledger:
         """Yield the entries that are still needed, to replace all."""
         began = BeganEntry(ms.PROTOCOL, self.client_number, self.sessions, self.last_task)
         yield LedgerKind.BEGAN, encode(began)
-        for number in sorted({known.kind for known in self._tasks.values()}):
-            yield LedgerKind.TYPE, encode(NamedType(number, self._types[number]))
-        for known in self._tasks.values():
+        for number in sorted({known.kind for known in self._noted.tasks.values()}):
+            yield LedgerKind.TYPE, encode(NamedType(number, self._noted.types[number]))
+        for known in self._noted.tasks.values():
             yield LedgerKind.TASK, self._file.read(known.submitted)
             for change in (known.changes or {}).values():
                 yield LedgerKind.CHANGE, encode(change)
@@ -290,7 +273,7 @@ class Ledger:
 
     def bear_waste(self) -> None:
         """Take in that the file gets no shorter now: that is tried after much more waste."""
-        self._bytes = self._needed
+        self._bytes = self._noted.nbytes
 
     def flush(self) -> None:
         """Hand all entries to the system.
@@ -318,19 +301,20 @@ class Ledger:
                 self._began(decode(BeganEntry, body))
             case LedgerKind.TYPE:
                 named: NamedType = decode(NamedType, body)
-                self._define(named.number, named.spec)
+                self._noted.define(named.number, named.spec)
             case LedgerKind.TASK:
                 task: GivenTask = decode(GivenTask, body)
-                if task.kind not in self._types:
+                if task.kind not in self._noted.types:
                     raise ValueError(f"no type has the number {task.kind}")
-                self._note(task.kind, task.message.task_id, place)
+                self._noted.note(task.kind, task.message.task_id, place)
+                self.last_task = max(self.last_task, task.message.task_id & TASK_MASK)
             case LedgerKind.CHANGE:
-                self._change(decode(Change, body))
+                self._noted.change(decode(Change, body))
             case LedgerKind.ENDED:
-                self._end(decode(EndEntry, body).settled.task_id, place)
+                self._noted.end(decode(EndEntry, body).settled.task_id, place)
             case LedgerKind.FORGOTTEN:
                 for number in decode(ms.ForgetTasks, body).tasks:
-                    self._forget(number)
+                    self._noted.forget(number)
             case _:
                 raise ValueError(f"no kind has the number {kind}")
 
@@ -339,35 +323,3 @@ class Ledger:
             raise ValueError(f"another version of steerio wrote it, of protocol {began.protocol}")
         self.client_number, self.sessions = began.client_number, began.sessions
         self.last_task = max(self.last_task, began.last_task)
-
-    def _define(self, number: int, spec: TaskSpec) -> None:
-        self._types[number], self._numbers[spec] = spec, number
-        self._next_type = max(self._next_type, number + 1)
-
-    def _note(self, kind: int, task_id: int, place: EntryPlace) -> None:
-        self._tasks[task_id] = _NotedTask(place, kind)
-        self._needed += place.length
-        self.last_task = max(self.last_task, task_id & ((1 << CLIENT_BITS) - 1))
-
-    def _end(self, task_id: int, place: EntryPlace) -> None:
-        known = self._tasks.get(task_id)
-        if known is not None:
-            self._needed -= known.nbytes
-            known.ended, known.changes = place, None
-            self._needed += known.nbytes
-
-    def _forget(self, task_id: int) -> None:
-        known = self._tasks.pop(task_id, None)
-        if known is not None:
-            self._needed -= known.nbytes
-
-    def _change(self, message: Change) -> None:
-        each: list[tuple[int, Change]]
-        if isinstance(message, ms.Reprioritise):
-            each = [(number, ms.Reprioritise([(number, p)])) for number, p in message.changes]
-        else:
-            each = [(n, structs.replace(message, tasks=[n])) for n in message.tasks]
-        for number, change in each:
-            if self._waits_for(number):
-                known = self._tasks[number]
-                known.changes = {**(known.changes or {}), type(change): change}

@@ -1,29 +1,18 @@
-"""The performer of the core's effects: orders become messages, results become entries."""
+"""The performer of the core's effects: orders become messages."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Collection, Container, Mapping
-from math import inf
-from types import MappingProxyType
-from typing import Any, Literal, Protocol
+from collections.abc import Callable
+from typing import Any, Literal
 
-from steerio.broker.ledger import Ledger
+from steerio.broker.object_removal import ObjectRemoval
 from steerio.broker.peers import Peers
+from steerio.broker.settled_tasks import SettledTasks
 from steerio.core import effects as fx
 from steerio.core.lifecycle import MoveState
-from steerio.core.records import Attempt
-from steerio.edge.record.record_files import (
-    TRACEBACK_CHARACTERS,
-    AttemptEntry,
-    TaskEntry,
-    shown,
-)
-from steerio.edge.wire.endpoint import Frames
 from steerio.model import messages as ms
-from steerio.model.bounds import cut
 from steerio.model.moving import MoveProgress
-from steerio.model.showing import steady
 
 PROGRESS: dict[MoveState | Literal["deadlocked"], MoveProgress] = {
     MoveState.WAITING: "waiting",
@@ -38,59 +27,25 @@ DISMISSED = 64
 """Most processes that are remembered as told to end; their starter asks soon after the end."""
 
 
-class Sweeper(Protocol):
-    """Removes objects from the store, without keeping its caller waiting."""
-
-    def free(self, names: list[bytes]) -> None:
-        """Remove these objects."""
-        ...
-
-    def sweep(self, makers: Collection[str], keep: Container[bytes]) -> None:
-        """Remove all that these makers have put there, but for the objects that are kept then."""
-        ...
-
-
 class Performer:
     """Performs effects, one method for each kind of them.
 
     Args:
         peers: the receivers of messages.
-        epoch: the difference of Unix time to the core's clock.
-        incarnation: the number of this process among those that wrote the record, for the entry
-            of each task that ended, in ``entries``; 0: nothing is recorded.
-        sweeper: removes objects from the store, if there is one.
-        held: the names of all objects that are held.
-        ledgers: those of detached clients, by the clients' numbers.
+        settled: tells how tasks ended.
+        removal: has objects removed.
     """
 
-    def __init__(
-        self,
-        peers: Peers,
-        epoch: float,
-        incarnation: int,
-        sweeper: Sweeper | None,
-        held: Collection[bytes],
-        ledgers: Mapping[int, Ledger] = MappingProxyType({}),
-    ) -> None:
-        self.entries: list[TaskEntry] = []
-        self._held_back: list[tuple[int, ms.TaskSettled, Frames]] = []
-        """Results that wait for their entries to be written."""
+    def __init__(self, peers: Peers, settled: SettledTasks, removal: ObjectRemoval) -> None:
+        self._peers = peers
+        self._removal = removal
         self._dismissed: deque[int] = deque(maxlen=DISMISSED)
         """The processes of nodes of this host that were told to end."""
-        self._peers = peers
-        self._epoch = epoch
-        self._incarnation = incarnation
-        self._sweeper = sweeper
-        self._held = held
-        self._ledgers = ledgers
-        self._spares_until = -inf
-        self._spared: list[bytes] = []
-        self._spared_makers: list[str] = []
         self._by_kind: dict[type, Callable[[Any, float], None]] = {
             fx.DefineType: self.define_type,
             fx.SendTask: self.send_task,
             fx.Grant: self.grant,
-            fx.Settle: self.settle,
+            fx.Settle: settled.settle,
             fx.RecallTask: self.recall_task,
             fx.AskToStop: self.ask_to_stop,
             fx.Signal: self.signal,
@@ -104,17 +59,17 @@ class Performer:
             fx.TellOrder: self.tell_order,
             fx.Dismiss: self.dismiss,
             fx.Expel: self.expel,
-            fx.FreeObjects: self.free_objects,
+            fx.FreeObjects: removal.free_objects,
             fx.ForgetCopies: self.forget_copies,
-            fx.SweepObjects: self.sweep_objects,
+            fx.SweepObjects: removal.sweep_objects,
             fx.FetchCopies: self.fetch_ahead,
             fx.UndefineTypes: self.forget_types,
         }
 
     def perform(self, effects: list[fx.Effect], now: float) -> None:
         """Perform effects, in order."""
-        if now >= self.spares_until:
-            self._remove_spared()
+        if now >= self._removal.spares_until:
+            self._removal.remove_spared()
         by_kind = self._by_kind
         for effect in effects:
             by_kind[type(effect)](effect, now)
@@ -154,111 +109,6 @@ class Performer:
         """Let a generator yield more items."""
         del now
         self._peers.send(effect.worker.peer, ms.GrantRun(effect.run, effect.count))
-
-    def settle(self, effect: fx.Settle, now: float) -> None:
-        """Tell the client how a task ended, and make the entry of it."""
-        record, ending = effect.record, effect.ending
-        epoch = self._epoch
-        spec, worker = record.type.spec, record.worker
-        queued, received = record.queued + epoch, now + epoch
-        started = None if ending.started is None else ending.started + epoch
-        ended = None if ending.ended is None else ending.ended + epoch
-        sent = None if record.sent is None else record.sent + epoch
-        args_bytes = len(record.body) + (_total(record.frames) if record.frames else 0)
-        value_bytes = len(ending.body) + (_total(ending.frames) if ending.frames else 0)
-        if record.inputs is not None and record.inputs.frames is not None:
-            args_bytes += record.inputs.frames.nbytes
-        if ending.stored is not None:
-            value_bytes += ending.stored.nbytes
-        versions = record.versions
-        name = worker.name if worker else None
-        settled = ms.TaskSettled(
-            record.task_id,
-            ending.ended_as,
-            record.attempt,
-            name,
-            queued,
-            sent,
-            started,
-            ended,
-            received,
-            args_bytes,
-            value_bytes,
-            ending.body,
-            len(ending.frames),
-            ending.error,
-            ending.reason,
-            ending.stored,
-            {name: v.number for name, v in versions.items()} if versions else None,
-        )
-        if self._ledgers:
-            self._note_result(record.client, settled, ending.frames)
-        if not self._incarnation:
-            self._peers.send(record.client, settled, ending.frames)
-            return
-        self._held_back.append((record.client, settled, ending.frames))
-        error = ending.error
-        self.entries.append(
-            TaskEntry(
-                record.task_id,
-                spec.name,
-                record.pool,
-                ending.ended_as,
-                record.attempt,
-                name,
-                worker.node.name if worker else None,
-                record.cause,
-                record.because or None,
-                record.tags,
-                record.priority,
-                record.created,
-                queued,
-                sent,
-                started,
-                ended,
-                received,
-                args_bytes,
-                value_bytes,
-                f"{error.type}: {error.message}" if error else None,
-                steady(cut(error.traceback, TRACEBACK_CHARACTERS)) if error else None,
-                ending.reason,
-                shown(record.body, record.frames),
-                shown(ending.body, ending.frames),
-                {name: v.number for name, v in versions.items()} if versions else None,
-                self._earlier(record.earlier) if record.earlier else None,
-                self._incarnation,
-            )
-        )
-
-    def _note_result(self, client: int, settled: ms.TaskSettled, frames: Frames) -> None:
-        """Have a result kept that a detached client may ask for again."""
-        ledger = self._ledgers.get(client)
-        if ledger is not None:
-            ledger.ended(settled, frames)
-
-    def recorded(self) -> None:
-        """Send the results that were held back: the entries of all of them are written."""
-        self.entries.clear()
-        held, self._held_back = self._held_back, []
-        for client, settled, frames in held:
-            self._peers.send(client, settled, frames)
-
-    def _earlier(self, attempts: list[Attempt]) -> list[AttemptEntry]:
-        epoch = self._epoch
-        return [
-            AttemptEntry(
-                each.number,
-                each.reason,
-                each.worker,
-                each.node,
-                None if each.sent is None else each.sent + epoch,
-                None if each.started is None else each.started + epoch,
-                None if each.ended is None else each.ended + epoch,
-                each.over + epoch,
-                each.versions,
-            )
-            for each in attempts
-        ]
 
     def recall_task(self, effect: fx.RecallTask, now: float) -> None:
         """Have a worker give an attempt back, and its node keep it from beginning that."""
@@ -303,44 +153,10 @@ class Performer:
         news = ms.MoveNews(move.request, state, effect.came, effect.gone, effect.reason)
         self._peers.send(move.client, news)
 
-    def free_objects(self, effect: fx.FreeObjects, now: float) -> None:
-        """Have objects removed."""
-        if self._sweeper is None:
-            return
-        if now < self._spares_until:
-            self._spared += effect.names
-        else:
-            self._sweeper.free(effect.names)
-
     def forget_copies(self, effect: fx.ForgetCopies, now: float) -> None:
         """Have a node remove its copies of objects."""
         del now
         self._peers.send(effect.node.peer, ms.ForgetObjects(effect.names))
-
-    def sweep_objects(self, effect: fx.SweepObjects, now: float) -> None:
-        """Have the objects removed that makers which are gone have left."""
-        if self._sweeper is None:
-            return
-        if now < self._spares_until:
-            self._spared_makers += effect.makers
-        else:
-            self._sweeper.sweep(effect.makers, self._held)
-
-    def spare_until(self, when: float) -> None:
-        """Remove no objects before this time: not all that hold some have said so yet."""
-        self._spares_until = when
-
-    @property
-    def spares_until(self) -> float:
-        """When to remove the objects that were spared; infinite if none were."""
-        return self._spares_until if self._spared or self._spared_makers else inf
-
-    def _remove_spared(self) -> None:
-        spared, self._spared = dict.fromkeys(self._spared), []
-        makers, self._spared_makers = self._spared_makers, []
-        if self._sweeper is not None:
-            self._sweeper.free([name for name in spared if name not in self._held])
-            self._sweeper.sweep(makers, self._held)
 
     def fetch_ahead(self, effect: fx.FetchCopies, now: float) -> None:
         """Have a node fetch objects."""
@@ -398,7 +214,3 @@ class Performer:
         if peer is not None:
             peer.send(ms.Refused(effect.reason, True))
             self._peers.forget(peer)
-
-
-def _total(frames: Frames) -> int:
-    return sum(f.nbytes if isinstance(f, memoryview) else len(f) for f in frames)

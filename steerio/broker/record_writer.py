@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable
 from math import inf
 
-from steerio.broker.performer import Performer
+from steerio.broker.settled_tasks import SettledTasks
 from steerio.edge.record.record_files import RecordFiles, TaskEntry
 from steerio.model.events import AnyEvent
 
@@ -26,15 +26,15 @@ class RecordWriter:
 
     Args:
         files: the record.
-        performer: holds results back until their entries are written.
+        settled: holds results back until their entries are written.
         fail: called with the reason if the record cannot be written any more.
     """
 
     def __init__(
-        self, files: RecordFiles, performer: Performer, fail: Callable[[str], object]
+        self, files: RecordFiles, settled: SettledTasks, fail: Callable[[str], object]
     ) -> None:
         self._files = files
-        self._performer = performer
+        self._settled = settled
         self._fail = fail
         self._unwritten: list[AnyEvent] = []
         self._events_at = self._try_at = inf
@@ -51,9 +51,9 @@ class RecordWriter:
         """Write the tasks that ended, and events now and then: each write is a system call."""
         if fresh:
             self._unwritten += fresh
-        entries = self._performer.entries
+        entries = self._settled.entries
         if entries and self._write(entries, [], now):
-            self._performer.recorded()
+            self._settled.recorded()
         if not self._unwritten:
             return
         if self._events_at == inf:

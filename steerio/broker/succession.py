@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import logging
 from collections.abc import Mapping
 from typing import Protocol
 
+from steerio.core.core import Core
 from steerio.model.objects import Version
+
+log = logging.getLogger("steerio.broker")
 
 
 class Succession(Protocol):
@@ -61,3 +65,37 @@ class OnlyBroker:
 
     def close(self) -> None:
         """Do nothing."""
+
+
+class StateKeeper:
+    """Keeps newest versions and pauses for the next broker, whenever they have changed.
+
+    Args:
+        core: has them.
+        succession: the place of its broker.
+    """
+
+    def __init__(self, core: Core, succession: Succession) -> None:
+        self._core = core
+        self._succession = succession
+        self._kept = 0, 0
+        """How many versions had been published, and pools paused, when that was kept last."""
+        self._failed = False
+        """Whether it has told that they cannot be kept."""
+
+    def keep(self) -> None:
+        """Keep newest versions and pauses for the next broker, before anyone hears of a new one.
+
+        Also before the objects of those that were newest are removed.
+        """
+        counts = self._core.versions_published, self._core.pauses
+        if counts == self._kept:
+            return
+        try:
+            self._succession.keep(self._core.newest_versions, self._core.paused)
+        except OSError as error:  # the next step tries that again
+            if not self._failed:
+                log.warning("versions and pauses cannot be kept for a next broker: %s", error)
+            self._failed = True
+        else:
+            self._kept, self._failed = counts, False

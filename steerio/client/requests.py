@@ -6,18 +6,17 @@ Each request has a number of its own, which its answer or its news repeat.
 from __future__ import annotations
 
 import asyncio
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable
-from typing import Any, assert_never
+from typing import Any
 
-from msgspec import Struct, structs
+from msgspec import structs
 
+from steerio.client.asked_moves import AskedMoves
 from steerio.client.line import Line
-from steerio.client.sinks import MoveSink
 from steerio.errors import BrokerLost
 from steerio.model import messages as ms
 from steerio.model.campaign_orders import GivenOrder, Look, OrderAnswer
-from steerio.model.moving import How
 
 LEDGER_S = 60.0
 """Longest wait for the next part of a ledger."""
@@ -53,19 +52,6 @@ ANSWERS: dict[type[Question], type[Answer]] = {
 """The kind of each one's answer."""
 
 
-class _AskedMove(Struct):
-    """A move of which more news may come.
-
-    A lease ends only when all workers are home again. ``awaited`` is the last word on an agent
-    that waits for it; ``ends`` says whether it was asked to be undone, or given back.
-    """
-
-    sink: MoveSink
-    message: ms.AskMove
-    awaited: ms.AwaitMove | None = None
-    ends: bool = False
-
-
 class ClientRequests:
     """One client's requests that are not answered yet, or of which more news may come."""
 
@@ -78,62 +64,12 @@ class ClientRequests:
         self._take_tasks: Callable[[list[ms.LedgerTask]], None] | None = None
         """Takes in the tasks of the ledger, part by part, while that is asked for."""
         self._forgotten: deque[int] = deque(maxlen=FORGOTTEN_AGAIN)
-        self._moves: dict[int, _AskedMove] = {}
-        """The moves of which more news may come."""
-        self._moved: Counter[tuple[str, str]] = Counter()
-        """How many workers were moved for good, by the pools between which."""
+        moves = self._moves = AskedMoves(line, self._new_request)
+        self.ask_move, self.await_move, self.end_move = moves.ask, moves.wait, moves.end
+        self.moved = moves.moved
 
     def __repr__(self) -> str:
-        return f"<ClientRequests: {len(self._answers)} to be answered, {len(self._moves)} moves>"
-
-    # -- moves --------------------------------------------------------------------------------
-
-    def ask_move(
-        self,
-        sink: MoveSink,
-        source: str,
-        target: str,
-        count: int,
-        *,
-        lease: bool,
-        together: bool,
-        how: How,
-        preempt_after_s: float | None,
-    ) -> int:
-        """Ask for workers to be moved; returns the request's number.
-
-        Raises:
-            BrokerLost: the broker has ended.
-        """
-        if self._line.lost:
-            raise BrokerLost(self._line.lost)
-        number = self._new_request()
-        message = ms.AskMove(number, source, target, count, lease, together, how, preempt_after_s)
-        self._line.send(message)
-        self._moves[number] = _AskedMove(sink, message)
-        return number
-
-    def await_move(self, request: int, count: int, holds: list[int], cause: str) -> None:
-        """Tell the broker that a caller waits until a move has ``count`` workers.
-
-        Args:
-            request: the number of the move.
-            count: how many workers the caller waits for.
-            holds: the leases, by request, that the caller keeps meanwhile.
-            cause: the agent that waits.
-        """
-        if not self._line.lost:
-            message = ms.AwaitMove(request, count, holds, cause)
-            self._line.send(message)
-            if (move := self._moves.get(request)) is not None:
-                move.awaited = message
-
-    def end_move(self, request: int, how: How) -> None:
-        """Undo a move, or give back the leased workers; news will tell when that is done."""
-        if not self._line.lost:
-            self._line.send(ms.EndMove(request, how))
-            if (move := self._moves.get(request)) is not None:
-                move.ends = True
+        return f"<ClientRequests: {len(self._answers)} to be answered, {self._moves!r}>"
 
     # -- requests with one answer ----------------------------------------------------------------
 
@@ -143,11 +79,8 @@ class ClientRequests:
         Raises:
             BrokerLost: the broker ended, or did not answer in time.
         """
-        try:
-            async with asyncio.timeout(timeout_s):
-                status: ms.Status = await self._answer_to(ms.AskStatus(self._new_request()))
-        except TimeoutError:
-            raise BrokerLost(f"no answer from the broker within {timeout_s:g} s") from None
+        question = ms.AskStatus(self._new_request())
+        status: ms.Status = await self._answer_within(timeout_s, question)
         return status
 
     async def why(self, task_id: int, timeout_s: float = 10.0) -> str:
@@ -156,13 +89,8 @@ class ClientRequests:
         Raises:
             BrokerLost: the broker ended, or did not answer in time.
         """
-        try:
-            async with asyncio.timeout(timeout_s):
-                answer: ms.TaskReason = await self._answer_to(
-                    ms.AskWhy(self._new_request(), task_id)
-                )
-        except TimeoutError:
-            raise BrokerLost(f"no answer from the broker within {timeout_s:g} s") from None
+        question = ms.AskWhy(self._new_request(), task_id)
+        answer: ms.TaskReason = await self._answer_within(timeout_s, question)
         return answer.reason
 
     async def drain_node(self, node: str, within_s: float | None, *, retire: bool) -> ms.NodeNews:
@@ -234,11 +162,9 @@ class ClientRequests:
         self._take_tasks, count, more = take, 0, True
         try:
             while more:
-                async with asyncio.timeout(LEDGER_S):
-                    part = await self._answer_to(ms.AskLedger(self._new_request(), count))
+                question = ms.AskLedger(self._new_request(), count)
+                part: ms.LedgerTasks = await self._answer_within(LEDGER_S, question)
                 count, more = count + len(part.tasks), part.more
-        except TimeoutError:
-            raise BrokerLost(f"no answer from the broker within {LEDGER_S:g} s") from None
         finally:
             self._take_tasks = None
 
@@ -257,6 +183,13 @@ class ClientRequests:
     def _say_forgotten(self, tasks: list[int]) -> None:
         for start in range(0, len(tasks), FORGOTTEN_IN_MESSAGE):
             self._line.say(ms.ForgetTasks(tasks[start : start + FORGOTTEN_IN_MESSAGE]))
+
+    async def _answer_within(self, timeout_s: float, message: Question) -> Any:
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await self._answer_to(message)
+        except TimeoutError:
+            raise BrokerLost(f"no answer from the broker within {timeout_s:g} s") from None
 
     async def _answer_to(self, message: Question) -> Any:
         if self._line.lost:
@@ -293,28 +226,6 @@ class ClientRequests:
         if waiter is not None and not waiter.done():
             waiter.set_result(answer)
 
-    def moved(self, message: ms.MoveNews) -> None:
-        """Take in how far a move is."""
-        number = message.request
-        move = self._moves.get(number)
-        if move is None:
-            return
-        asked = move.message
-        match message.state:
-            case "refused" | "ended":
-                over = True
-            case "granted":
-                over = not asked.lease
-                if over:
-                    self._moved[asked.source, asked.target] += asked.count
-            case "waiting" | "returning" | "deadlocked":
-                over = False
-            case _:
-                assert_never(message.state)
-        if over:
-            del self._moves[number]
-        move.sink.news(message.state, message.came, message.gone, message.reason)
-
     def restate(self, *, afresh: bool) -> None:
         """Ask a broker again for all that was not answered, and for the moves.
 
@@ -325,28 +236,11 @@ class ClientRequests:
             self._line.send(question)
             self._answers[number] = answer, _again(question)
         self._say_forgotten(list(self._forgotten))
-        for (source, target), count in list(self._moved.items()) if afresh else ():
-            moved = count - self._moved[target, source]
-            if moved > 0:
-                how: How = "drain"
-                ask = ms.AskMove(
-                    self._new_request(), source, target, moved, False, False, how, None
-                )
-                self._line.send(ask)
-        for number, move in list(self._moves.items()):
-            if move.ends:
-                self.moved(ms.MoveNews(number, "ended", [], [], ""))
-                continue
-            move.sink.begin_again()
-            self._line.send(move.message)
-            if move.awaited is not None:
-                self._line.send(move.awaited)
+        self._moves.restate(afresh=afresh)
 
     def lose(self, reason: str, why: str) -> None:
         """End all requests: moves end for ``why``, waits for an answer raise with ``reason``."""
-        moves, self._moves = self._moves, {}
-        for move in moves.values():
-            move.sink.news("ended", [], [], why)
+        self._moves.lose(why)
         for answer, _ in self._answers.values():
             if not answer.done():
                 answer.set_exception(BrokerLost(reason))

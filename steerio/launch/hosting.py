@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import os
 import socket
 from collections.abc import Callable
@@ -31,20 +30,15 @@ from steerio.edge.wire.socket_folders import sweep_sockets
 from steerio.errors import UsageError
 from steerio.launch.broker_setup import BrokerSetup, search_path
 from steerio.launch.listening import Listening
+from steerio.launch.local_node import LocalNode
 from steerio.launch.node_process import NodeProcess
 from steerio.launch.stores import choose_store
 from steerio.model.objects import StoreSetting
 from steerio.node.setup import NodeSetup
 from steerio.worker.random_streams import choose_seed
 
-log = logging.getLogger("steerio.launch")
-
 SEED_FILE = "random_seed"
 """The file of a run directory with the seed of the workers' random numbers."""
-NODE_RESTARTS = 3
-"""Restarts in a row of a local node that ended unasked; then its pools fail."""
-STEADY_S = 60.0
-"""A node that ran for this long ends such a row."""
 CAMPAIGNS_CORES = 1
 """Cores of this machine that no worker of the local node is pinned to."""
 
@@ -73,16 +67,11 @@ class Hosting:
         self.broker: Broker
         self.connection: Connection
         self._setup = setup
-        self._early_node = node
-        self._node: NodeProcess | None = None
-        self._node_name = socket.gethostname().split(".")[0]
-        self._restarts = 0
-        self._started = 0.0
+        self._node = LocalNode(self._own_node, node)
         peers = sum(setup.workers.values())
         self._listening = Listening(setup.host, setup.port, setup.encrypted, peers)
         self._record: RecordFiles | None = None
         self._driver: Driver | None = None
-        self._closing = False
         self._written: list[Path] = []
         """The connection files."""
         self._setting, self._absent = choose_store(setup.store, setup.host, setup.run_dir)
@@ -105,8 +94,8 @@ class Hosting:
         """
         try:
             need_descriptors(sum(self._setup.workers.values()))
-            if self._setup.workers and self._early_node is None:
-                self._early_node = NodeProcess.started()
+            if self._setup.workers:
+                self._node.prepare()
             await in_thread(self._open_store)
             self._listening.open(for_own_loop=stand_in)
             self.connection = self._reached_at()
@@ -134,7 +123,7 @@ class Hosting:
                     for each in (connection.only(NODE), connection.only(OBSERVER), connection):
                         self._written.append(each.write(self.run_dir))
             if self._setup.workers:
-                self._start_node()
+                self._node.start(self.broker)
         except BaseException:
             if self._setup.before is not None:
                 # the folders of its predecessor, whose clients wait, are for the next that starts;
@@ -203,12 +192,9 @@ class Hosting:
             raise cancelled
 
     async def _close(self, reason: str) -> None:
-        self._closing = True
+        self._node.let_end()
         self._remove_connection()
-        node = self._node or self._early_node
-        if node is not None:
-            await node.close()
-        self._node = self._early_node = None
+        await self._node.close()
         if self._driver is not None:
             self._driver.close(reason)
         else:  # the start failed
@@ -236,10 +222,7 @@ class Hosting:
 
     def kill(self) -> None:
         """Kill the local workers at once, and start no others (for a second Ctrl-C)."""
-        self._closing = True
-        node = self._node or self._early_node
-        if node is not None:
-            node.kill()
+        self._node.kill()
 
     def abandon(self, reason: str) -> None:
         """Kill the local workers and close the record, from any thread: the loop is lost."""
@@ -285,21 +268,15 @@ class Hosting:
         self._store.close()
         self._opened.close()
 
-    def _start_node(self) -> None:
-        node = self._early_node or NodeProcess.spawned()
-        self._early_node = None
-        self._node = node
-        self._started = asyncio.get_running_loop().time()
-        node.begin(
-            self.setup(
-                self._node_name,
-                self._setup.workers,
-                log="workers.log",
-                pin=self._setup.pin,
-                spare_cores=CAMPAIGNS_CORES,
-            )
+    def _own_node(self) -> NodeSetup:
+        """Return the setup of the node on this machine."""
+        return self.setup(
+            socket.gethostname().split(".")[0],
+            self._setup.workers,
+            log="workers.log",
+            pin=self._setup.pin,
+            spare_cores=CAMPAIGNS_CORES,
         )
-        node.watch(self._node_ended)
 
     def setup(
         self,
@@ -341,26 +318,3 @@ class Hosting:
             objects=connection.objects if local else "",
             random_seed=self.random_seed,
         )
-
-    def _node_ended(self) -> None:
-        """Start another local node for one that ended unasked, a few times."""
-        if self._closing or self._node is None:
-            return
-        reason = f"the node's process ended (status {self._node.status})"
-        self._node.let_go()
-        if self.broker.node_exited(self._node.pid, reason):
-            log.info("the local node has retired")
-            self._node = None
-            return
-        if asyncio.get_running_loop().time() > self._started + STEADY_S:
-            self._restarts = 0
-        if self._restarts < NODE_RESTARTS:
-            self._restarts += 1
-            log.warning("%s; starting another", reason)
-            try:
-                self._start_node()
-            except UsageError as error:
-                self._node = None
-                self.broker.fail_pools(f"{reason}; {error}")
-        else:
-            self.broker.fail_pools(f"{reason}, {NODE_RESTARTS + 1} times in a row")

@@ -9,8 +9,8 @@ counts the out-of-band frames that belong to the message and follow the headers,
 ``run`` numbers one attempt of one task, uniquely per broker: a report that names a
 run the broker no longer has is late, and is dropped.
 
-Each sender's messages stand in a module of their own; this module has all of them, for the code
-that sends or takes in some.
+Each sender's messages stand in a module of their own, those of clients in two; this module has all
+of them, for the code that sends or takes in some.
 """
 
 from __future__ import annotations
@@ -45,22 +45,15 @@ from steerio.model.from_broker import TaskStates as TaskStates
 from steerio.model.from_broker import TellWorker as TellWorker
 from steerio.model.from_broker import VersionNews as VersionNews
 from steerio.model.from_clients import Announce as Announce
-from steerio.model.from_clients import AskDrain as AskDrain
 from steerio.model.from_clients import AskLedger as AskLedger
 from steerio.model.from_clients import AskLook as AskLook
-from steerio.model.from_clients import AskMove as AskMove
-from steerio.model.from_clients import AskPause as AskPause
 from steerio.model.from_clients import AskResults as AskResults
-from steerio.model.from_clients import AskResume as AskResume
 from steerio.model.from_clients import AskStatus as AskStatus
-from steerio.model.from_clients import AskUndrain as AskUndrain
 from steerio.model.from_clients import AskVersion as AskVersion
 from steerio.model.from_clients import AskWhy as AskWhy
-from steerio.model.from_clients import AwaitMove as AwaitMove
 from steerio.model.from_clients import Beat as Beat
 from steerio.model.from_clients import CancelTasks as CancelTasks
 from steerio.model.from_clients import DefineTask as DefineTask
-from steerio.model.from_clients import EndMove as EndMove
 from steerio.model.from_clients import ForgetTasks as ForgetTasks
 from steerio.model.from_clients import ForgetTypes as ForgetTypes
 from steerio.model.from_clients import GiveOrder as GiveOrder
@@ -79,7 +72,6 @@ from steerio.model.from_clients import SubmitTask as SubmitTask
 from steerio.model.from_clients import Subscribe as Subscribe
 from steerio.model.from_clients import TakeOrders as TakeOrders
 from steerio.model.from_clients import Unsubscribe as Unsubscribe
-from steerio.model.from_clients import WatchPools as WatchPools
 from steerio.model.from_clients import WatchTasks as WatchTasks
 from steerio.model.from_nodes import Account as Account
 from steerio.model.from_nodes import JoinNode as JoinNode
@@ -94,6 +86,14 @@ from steerio.model.from_nodes import WorkerAccount as WorkerAccount
 from steerio.model.from_nodes import WorkerExited as WorkerExited
 from steerio.model.from_nodes import WorkerSaid as WorkerSaid
 from steerio.model.from_nodes import YieldItem as YieldItem
+from steerio.model.pool_requests import AskDrain as AskDrain
+from steerio.model.pool_requests import AskMove as AskMove
+from steerio.model.pool_requests import AskPause as AskPause
+from steerio.model.pool_requests import AskResume as AskResume
+from steerio.model.pool_requests import AskUndrain as AskUndrain
+from steerio.model.pool_requests import AwaitMove as AwaitMove
+from steerio.model.pool_requests import EndMove as EndMove
+from steerio.model.pool_requests import WatchPools as WatchPools
 from steerio.model.status import PoolStatus as PoolStatus
 from steerio.model.status import Status as Status
 

@@ -2,14 +2,49 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from steerio.edge.system.threads import in_thread
 from steerio.edge.wire.addresses import resolve_address
 from steerio.edge.wire.endpoint import LinkEndpoint
 from steerio.edge.wire.keys import ClientKeys
 from steerio.errors import UsageError
+
+LOOK_S = 0.2
+"""Time between two looks for a broker."""
+
+
+class FindsBroker(Protocol):
+    """Finds the broker of a node, or another in its place."""
+
+    wants_fresh: bool
+    """Whether a node that is to join the one there has to be a fresh process."""
+
+    async def link(self) -> LinkEndpoint | None:
+        """Return a link to the broker that is there now; ``None``: none is, or `wants_fresh`."""
+        ...
+
+
+async def look_for(
+    find: FindsBroker, until: float, ended: asyncio.Future[str]
+) -> LinkEndpoint | None:
+    """Look for a broker again and again; return a link to one.
+
+    Args:
+        find: looks for it.
+        until: when to give up, in seconds on the loop's clock.
+        ended: the end of the node, which ends the search.
+
+    Returns ``None`` if there was none in time, or if ``find`` wants a fresh node.
+    """
+    while not ended.done():
+        link = await find.link()
+        if link is not None or find.wants_fresh or ended.get_loop().time() > until:
+            return link
+        await asyncio.sleep(LOOK_S)
+    return None
 
 
 class FoundBroker(NamedTuple):

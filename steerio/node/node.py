@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable
 from math import inf
-from typing import Protocol, assert_never, cast
+from typing import assert_never, cast
 
 from msgspec import structs
 
@@ -25,27 +25,18 @@ from steerio.model import messages as ms
 from steerio.model.bounds import REASON_CHARACTERS, cut
 from steerio.model.settings import Settings
 from steerio.node.clock_difference import ClockDifference
+from steerio.node.finding_again import FindsBroker, look_for
 from steerio.node.forker import Forker
-from steerio.node.kept_workers import KeepsWorkers
 from steerio.node.object_cache import Copies
-from steerio.node.orders import AboutWorkers, Orders
-from steerio.node.relay import Relay, Words
+from steerio.node.orders import Orders
+from steerio.node.relay import Relay
+from steerio.node.silence import Silence, why_given_up
+from steerio.node.words_of_workers import WordsOfWorkers
 
 log = logging.getLogger("steerio.node")
 
 CLEAR_S = 0.2
-"""Time between two looks of a node that begins again: for the end of its workers, for a broker."""
-
-
-class FindsBroker(Protocol):
-    """Finds the broker of a node, or another in its place."""
-
-    wants_fresh: bool
-    """Whether a node that is to join the one there has to be a fresh process."""
-
-    async def link(self) -> LinkEndpoint | None:
-        """Return a link to the broker that is there now; ``None``: none is, or `wants_fresh`."""
-        ...
+"""Time between two looks of a node that begins again for the end of its workers."""
 
 
 class Node:
@@ -84,26 +75,15 @@ class Node:
         self._link = link
         self._forker = forker
         self._copies = copies
-        self._relay = relay
+        self._words = WordsOfWorkers(link, forker, relay, self.ended)
         self._find = find
-        self._keeps: KeepsWorkers | None = None
-        if relay is not None:
-            its = forker
-            self._keeps = KeepsWorkers(relay, its.works_on, its.recall, its.signal)
-        self._said = 0
-        """How many messages about workers were sent to the broker."""
-        self._told = 0
-        """How many messages for workers have come from it."""
         self.name = joins.name
         self._joins = joins
         self._settings = settings
         self._loop = asyncio.get_running_loop()
         self._clock = clock or self._loop.time
         self._began = self._loop.time()
-        self._heard = True
-        self._silent = 0
-        """The number of beats in a row without a word of the broker."""
-        self._packets: int = 0
+        self._silence = Silence()
         self._difference = ClockDifference(same_clock)
         self._orders = Orders(forker, copies, self._tell_not_begun)
         self._timer: asyncio.TimerHandle | None = None
@@ -112,8 +92,6 @@ class Node:
         """Whether it was let in before, and has to be again."""
         self._clears = False
         """Whether it waits for the end of its workers, or for a broker, to begin again."""
-        self._passes_on = False
-        """Whether the words of workers go to the broker at once: it knows the workers."""
         self.on_joined: Callable[[], None] | None = None
         """Called once the broker has let it in."""
         self.failed = False
@@ -124,27 +102,22 @@ class Node:
     def start(self) -> None:
         """Join the broker and begin to follow it; ``ended`` says when and why that is over."""
         self._link.attach(self._loop, self._wake)
-        if self._relay is not None:
-            self._relay.attach(self._loop, self._hear_workers)
+        self._words.attach(self._loop, self._hear_workers)
         self._say(self._joins)
         self._beat()
 
     def worker_exited(self, worker: str, run: int, reason: str) -> None:
         """Tell the broker that a worker ended, after its last words."""
-        if self._relay is not None:
-            self._collect(self._relay.exited(worker))
-        if self._keeps is not None:
-            self._keeps.gone(worker)
+        self._words.exited(worker)
         if self._joined and not self.ended.done():
             left = self._copies.left_by(worker) if self._copies is not None else []
-            self._said += 1
+            self._words.said += 1
             self._say(ms.WorkerExited(worker, run, cut(reason, REASON_CHARACTERS), left))
 
     def leave(self, reason: str) -> None:
         """Leave the broker in good order, after all words of workers."""
         if not self.ended.done():
-            if self._relay is not None:
-                self._collect(self._relay.words_of(list(self._forker.workers)))
+            self._words.hear_all()
             self._say(ms.Leave(cut(reason, REASON_CHARACTERS)))
             self._end(reason)
 
@@ -173,27 +146,23 @@ class Node:
 
     async def _search(self, find: FindsBroker, reason: str, until: float) -> None:
         """Look for a broker, and join it."""
-        while not self.ended.done():
-            link = await find.link()
-            if self.ended.done():
-                return
-            if link is not None:
-                self._link = link
-                self._join()
-                return
-            if find.wants_fresh:
-                self.failed = self.broker_gone = True
-                self._end("nothing of this node can go on with the broker that is there")
-            elif self._loop.time() > until:
-                self.failed = True
-                self._end(f"{reason}; no other broker has begun in its place")
-            else:
-                await asyncio.sleep(CLEAR_S)
+        link = await look_for(find, until, self.ended)
+        if self.ended.done():
+            return
+        if link is not None:
+            self._link = self._words.link = link
+            self._join()
+        elif find.wants_fresh:
+            self.failed = self.broker_gone = True
+            self._end("nothing of this node can go on with the broker that is there")
+        else:
+            self.failed = True
+            self._end(f"{reason}; no other broker has begun in its place")
 
     @property
     def silent_s(self) -> float:
         """How long the broker has said nothing, in seconds."""
-        return self._silent * self._settings.beat_s
+        return self._silence.beats * self._settings.beat_s
 
     def _say(self, message: ms.ToBroker) -> None:
         self._link.send(message)
@@ -201,20 +170,9 @@ class Node:
 
     def _hear_workers(self) -> None:
         """Pass on the words of workers that have come."""
-        assert self._relay is not None
-        self._collect(self._relay.heard())
+        self._words.hear()
         if not self.ended.done():
             self._flush()
-
-    def _collect(self, words: Iterable[Words]) -> None:
-        """Have words sent with the next flush, or drop them if the broker has given them up."""
-        if not self._passes_on and self._keeps is not None:
-            self._keeps.stash(words)
-            return
-        for envelope, frames in words:
-            if not self.ended.done():
-                self._said += 1
-                self._link.send(envelope, frames)
 
     def _flush(self) -> None:
         try:
@@ -237,23 +195,22 @@ class Node:
             self.lose_broker(str(error))
             return
         for message, frames in received:
-            self._heard = True
+            self._silence.heard = True
             self._follow(cast("ms.ToNode", message), frames)  # its link decodes no other
             if isinstance(message, ms.Refused):  # all that follows is of a session that is over
                 return
-        if self._relay is not None:
-            self._relay.flush()
+        self._words.flush()
         if not self.ended.done() and self._link.ready():
             self._loop.call_soon(self._wake)
 
     def _follow(self, message: ms.ToNode, frames: Frames) -> None:
         match message:
             case ms.TellWorker():
-                self._told += 1
-                if self._relay is not None:
-                    self._relay.tell(message, frames)
+                self._words.tell(message, frames)
             case ms.StartWorker() | ms.StopRunning() | ms.TakeBack() | ms.SignalWorker():
-                self._treat(message)
+                if isinstance(message, ms.StartWorker):
+                    self._words.started(message.worker, message.pool)
+                self._orders.treat(message)
             case ms.BeatAnswer():
                 self._beat_answered(message)
             case ms.AskAccount():
@@ -268,11 +225,6 @@ class Node:
                 self._orders.copy(message)
             case _:
                 assert_never(message)
-
-    def _treat(self, order: AboutWorkers) -> None:
-        if self._keeps is not None and isinstance(order, ms.StartWorker):
-            self._keeps.started(order.worker, order.pool)
-        self._orders.treat(order)
 
     def _refused(self, message: ms.Refused) -> None:
         if message.rejoin:
@@ -289,19 +241,15 @@ class Node:
             "node %s looks for its broker again (%s); tasks that run go on", self.name, reason
         )
         self._rejoins |= self._joined
-        self._joined, self._clears, self._passes_on = False, True, False
+        self._joined, self._clears = False, True
         self._link.detach()
-        if self._keeps is not None and self._relay is not None:
-            workers = list(self._forker.workers)
-            self._keeps.stash(self._relay.words_of(workers))
-            self._keeps.begin(workers)
+        self._words.keep()
 
     def _clear(self, then: Callable[[], object]) -> None:
         """Wait for the end of the workers that are not kept."""
         if self.ended.done():
             return
-        kept: Collection[str] | KeepsWorkers = () if self._keeps is None else self._keeps
-        left = [worker for worker in self._forker.workers if worker not in kept]
+        left = self._words.not_kept()
         if not left:
             then()
             return
@@ -316,13 +264,13 @@ class Node:
 
     def _join(self) -> None:
         self._clears = False
-        self._silent = self._said = self._told = 0
+        self._silence.beats = 0
         self._difference.forget()
         self._link.attach(self._loop, self._wake)
         walltime_s = self._joins.walltime_s
         if walltime_s is not None:
             walltime_s -= self._loop.time() - self._began
-        keeps = [] if self._keeps is None else self._keeps.to_tell()
+        keeps = self._words.begin_again()
         self._say(structs.replace(self._joins, walltime_s=walltime_s, keeps=keeps))
 
     def _let_in(self, message: ms.Accepted) -> None:
@@ -330,17 +278,13 @@ class Node:
         self.name = message.name or self.name
         if self.on_joined is not None:
             self.on_joined()
-        if self._difference.same_clock or not self._keeps:
+        if self._difference.same_clock or not self._words.tells_of_kept:
             self._pass_on()
         else:  # their times would be wrong
             self._say(self._own_beat())
 
     def _pass_on(self) -> None:
-        """Tell the broker of the workers that were kept, and pass the words of all on."""
-        self._passes_on = True
-        for words, frames in self._keeps.let_in() if self._keeps is not None else ():
-            self._said += 1
-            self._link.send(words, frames)
+        self._words.pass_on()
         self._flush()
 
     def _tell_not_begun(self, worker: str, run: int) -> None:
@@ -354,24 +298,13 @@ class Node:
         if self._clears:  # it looks for a broker, and has its own patience
             self._timer = self._loop.call_later(settings.beat_s, self._beat)
             return
-        if self._link.packets != self._packets:
-            self._packets, self._heard = self._link.packets, True
-        self._silent, self._heard = 0 if self._heard else self._silent + 1, False
-        # counted in our own beats: this process may have been stopped itself
-        silent_s = self._silent * settings.beat_s
+        self._silence.beat(self._link.packets)
         was_in = self._joined or self._rejoins
-        if silent_s > self._patience_s(was_in) and not self._link.ready():
+        if self.silent_s > self._patience_s(was_in) and not self._link.ready():
             self.failed = True
-            if was_in:
-                self._end(f"the broker has been silent for {silent_s:.0f} s")
-            else:
-                self._end(
-                    f"no broker answered within {silent_s:.0f} s: it has ended without cleaning "
-                    "up, its machine cannot be reached, or it does not accept our key"
-                )
+            self._end(why_given_up(self.silent_s, was_in=was_in))
             return
-        if self._relay is not None:  # it may have had no descriptors to take new workers in
-            self._hear_workers()
+        self._hear_workers()  # it may have had no descriptors to take new workers in
         if self._joined:
             self._say(self._own_beat())
         self._link.tick()
@@ -387,22 +320,16 @@ class Node:
 
     def _own_beat(self) -> ms.Beat:
         its = self._difference
-        return ms.Beat(self._clock(), its.offset_s, its.trip_s, self._said)
+        return ms.Beat(self._clock(), its.offset_s, its.trip_s, self._words.said)
 
     def _beat_answered(self, answer: ms.BeatAnswer) -> None:
         self._difference.measure(answer.sent, answer.now, self._clock())
-        if self._joined and not self._passes_on and self._difference.offset_s is not None:
+        if self._joined and not self._words.passes_on and self._difference.offset_s is not None:
             self._say(self._own_beat())
             self._pass_on()
-        self._compare(answer)
-        if self._relay is not None:
-            self._relay.beat_answered()
-
-    def _compare(self, answer: ms.BeatAnswer) -> None:
-        """Look whether all that the broker has sent to workers has come; else give an account."""
-        if answer.told != self._told:
-            self._told = answer.told
+        if not self._words.beat_answered(answer.told):
             self._give_account(answer.now, orders_lost=True)
+        self._words.forget_old()
 
     def _give_account(self, heard: float, *, orders_lost: bool) -> None:
         """Give an account of each worker, after all its words.
@@ -411,13 +338,7 @@ class Node:
             heard: the broker's clock at the last of its messages that have come.
             orders_lost: whether messages to workers were lost.
         """
-        names = list(self._forker.workers)
-        if self._relay is None:
-            accounts = [ms.WorkerAccount(name, [], 0, 0) for name in names]
-        else:
-            words, accounts = self._relay.accounts(names)
-            self._collect(words)
-        self._say(ms.Account(heard, accounts, orders_lost))
+        self._say(ms.Account(heard, self._words.accounts(), orders_lost))
 
     def _end(self, reason: str) -> None:
         if self._timer is not None:
@@ -425,5 +346,4 @@ class Node:
         if not self.ended.done():
             self.ended.set_result(reason)
             self._link.detach()
-            if self._relay is not None:
-                self._relay.detach()
+            self._words.detach()

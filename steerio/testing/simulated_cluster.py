@@ -14,9 +14,6 @@ from collections.abc import AsyncGenerator, Iterable, Sequence
 from types import TracebackType
 
 from steerio.broker.broker import Broker
-from steerio.broker.driver import Driver
-from steerio.broker.ledgers import FolderInMemory
-from steerio.broker.store_sweeper import StraightSweeper
 from steerio.client.client import Client
 from steerio.edge.store.store import MemoryStore
 from steerio.edge.wire.endpoint import LinkEndpoint
@@ -30,9 +27,7 @@ from steerio.model.objects import StoreSetting
 from steerio.model.settings import Settings
 from steerio.model.showing import counted
 from steerio.session.argument_checks import check_given
-from steerio.session.detached import left_and_found
 from steerio.session.session import Session
-from steerio.session.session_store import SessionStore
 from steerio.testing.agenda import Agenda
 from steerio.testing.dealt_workers import deal
 from steerio.testing.faults import Fault, RandomKills, listed_faults
@@ -41,8 +36,9 @@ from steerio.testing.loop import VirtualLoop
 from steerio.testing.model import Models, Scripts
 from steerio.testing.network import SimulatedRouter
 from steerio.testing.record import MemoryRecord
-from steerio.testing.simulated_broker import SimulatedFinder, SimulatedSuccession
+from steerio.testing.simulated_broker import SimulatedBrokers, SimulatedFinder
 from steerio.testing.simulated_node import SimulatedNode
+from steerio.testing.simulated_session import joined
 from steerio.testing.simulated_worker import SimulatedWorker
 from steerio.testing.stall_watch import StallWatch
 from steerio.testing.worker_times import WorkerTimes
@@ -69,7 +65,7 @@ class SimulatedCluster:
             broker when they join.
         faults: the faults, each with its time.
         settings: bounds and leases of the broker.
-         store: which values go to the store.
+        store: which values go to the store.
 
     Raises:
         UsageError: an argument is invalid, or the loop is not virtual.
@@ -124,11 +120,9 @@ class SimulatedCluster:
         self._local = MemoryRouter()
         self.store = MemoryStore()
         """Keeps the large values of clients and workers."""
-        self._counts = counts
-        self._succession = SimulatedSuccession()
-        self._ledgers = FolderInMemory()
-        self.broker = self._new_broker()
-        self._driver: Driver | None = Driver(self.broker)
+        self._brokers = SimulatedBrokers(
+            [self._local, self.router], counts, self.settings, self.record, self.store, loop
+        )
         kills = any(isinstance(fault, RandomKills) for fault in self._faults)
         self._stalls = StallWatch(loop, self.agenda, self.broker, self.record, lambda: kills)
 
@@ -137,23 +131,13 @@ class SimulatedCluster:
         workers = counted(count, "worker")
         return f"<SimulatedCluster at {self._loop.time():g} s: {workers}, {self.broker!r}>"
 
-    def _new_broker(self) -> Broker:
-        return Broker(
-            [self._local, self.router],
-            pools=self._counts,
-            closed=True,
-            settings=self.settings,
-            record=self.record,
-            sweeper=StraightSweeper(self.store),
-            succession=self._succession,
-            ledgers=self._ledgers,
-            clock=self._loop.time,
-            epoch=0.0,
-        )
+    @property
+    def broker(self) -> Broker:
+        """The broker that is there now, or was there last."""
+        return self._brokers.now
 
     async def __aenter__(self) -> SimulatedCluster:
-        assert self._driver is not None
-        self._driver.start(stand_in=False)
+        self._brokers.drive()
         self._stalls.start()
         for number, offers in enumerate(self._offers, 1):
             self.add_node(f"node-{number}", offers, walltime_s=self._walltime_s)
@@ -170,8 +154,7 @@ class SimulatedCluster:
         self._stalls.close()
         for node in self.nodes.values():
             node.kill()
-        if self._driver is not None:
-            self._driver.close("the simulation has ended")
+        self._brokers.close("the simulation has ended")
         await asyncio.sleep(0)  # cancelled tasks end in this turn
 
     # -- clients ----------------------------------------------------------------------------------
@@ -199,23 +182,11 @@ class SimulatedCluster:
             self.settings,
             watched=bool(host),
             clock=self._loop.time,
-            finder=SimulatedFinder(lambda: self._driver is not None, link) if host else None,
+            finder=SimulatedFinder(lambda: self._brokers.is_there, link) if host else None,
         )
-        session: Session | None = None
-        try:
-            await client.join(name, detached=detach)
-            beside = MemoryStore(beside=self.store)
-            store = SessionStore(client, self.setting, beside, threaded=False)
-            session = Session(client, store=store)
-            session.clock = self._loop.time
-            async with left_and_found(session) if detach else contextlib.nullcontext():
-                yield session
-        finally:
-            if session is not None:
-                session.close()
-            else:
-                client.close()
-            await client.wait_closed()
+        store = MemoryStore(beside=self.store)
+        async with joined(client, name, self.setting, store, detach=detach) as session:
+            yield session
 
     # -- nodes and workers -----------------------------------------------------------------------
 
@@ -314,24 +285,17 @@ class SimulatedCluster:
             raise UsageError(
                 "a session in the broker's process ends with it: open it with host='another'"
             )
-        if self._driver is not None:
-            self._driver.halt()
-            self._driver = None
+        if self._brokers.is_there:
+            self._brokers.kill()
             self.router.die()
 
     def start_broker(self) -> None:
         """Start another broker in the place of one that was killed."""
-        if self._driver is not None:
-            return
-        self._succession.incarnation += 1
-        self._succession.returns = True
-        events = self.record.events
-        self.record.last_event = events[-1].number if events else 0
-        self.broker = self._new_broker()
-        self._stalls.follow(self.broker)
-        self._driver = Driver(self.broker)
-        self._driver.start(stand_in=False)
-        self.router.return_to_life()
+        if not self._brokers.is_there:
+            self._brokers.begin_another()
+            self._stalls.follow(self.broker)
+            self._brokers.drive()
+            self.router.return_to_life()
 
     def drain(self, node: str, within_s: float | None, *, retire: bool) -> None:
         """Have a node drained, as with ``steerio drain``, without waiting for the end."""

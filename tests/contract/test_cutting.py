@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from steerio.broker.broker import MESSAGES_PER_STEP
+from steerio.broker.inbox import MESSAGES_PER_STEP
 from steerio.edge.wire import cutting, headers
 from steerio.edge.wire.blocking_link import StreamLink
 from steerio.edge.wire.cutting import BATCH_MESSAGES, batches, check_frames

@@ -498,8 +498,8 @@ def test_a_ledger_read_from_its_file_is_the_live_one_after_any_history(
     ledger.flush()
     again = reopened(folder)
     assert state_of(again) == state_of(ledger)
-    assert (again._needed, len(again)) == (ledger._needed, len(ledger))
-    assert again._bytes >= ledger._needed
+    assert (again._noted.nbytes, len(again)) == (ledger._noted.nbytes, len(ledger))
+    assert again._bytes >= ledger._noted.nbytes
     ledger.close()
     if isinstance(folder, ClosingFolder):
         folder.close()

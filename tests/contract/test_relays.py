@@ -256,7 +256,7 @@ async def test_what_is_for_a_worker_that_has_ended_is_for_nobody() -> None:
         made.worker().holding = True
         task = session.submit(double, 3)
         await made.until(lambda: made.worker().held)
-        relay = made.node._relay
+        relay = made.node._words._relay
         assert relay is not None
         made.forker.end("default-1")
         relay.tell(ms.TellWorker("default-1", encode_headers([ms.Closing("?")]), 0), ())
@@ -271,7 +271,7 @@ async def test_a_node_accounts_for_what_its_workers_were_sent_and_have_ended() -
         worker.holding = made.worker("default-2").holding = True
         tasks = session.map(double, [4, 5])
         await made.until(lambda: worker.held and made.worker("default-2").held)
-        relay = made.node._relay
+        relay = made.node._words._relay
         assert relay is not None
         for each in made.forker.workers.values():
             words, (account,) = relay.accounts([each.name])

@@ -7,10 +7,10 @@ from typing import get_args
 import pytest
 
 from steerio.core import effects as fx
-from steerio.core.checks import InvariantBroken
 from steerio.core.core import Core
 from steerio.core.deadlines import ABOUT, Due, draw_deadlines
 from steerio.core.effects import Effect, ForWorker
+from steerio.core.invariants import InvariantBroken
 from steerio.core.looks import LOOKS
 from steerio.core.newest_versions import VersionWaiter
 from steerio.core.stories import TaskEvent, say_effect

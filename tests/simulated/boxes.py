@@ -73,7 +73,7 @@ def assert_nothing_waits(cluster: SimulatedCluster) -> None:
             assert not any(line.messages or line.frames for line in peer.relay._lines.values())
     for node in cluster.nodes.values():
         assert not node.forker.streams._arrived
-        relay = node._node._relay
+        relay = node._node._words._relay
         assert relay is not None
         assert set(relay._lines) == set(relay._names.values()) <= set(node.workers), relay
         for name, line in relay._lines.items():

@@ -112,7 +112,7 @@ async def test_the_next_session_of_a_name_finds_the_tasks_of_the_last_by_order_a
             second.forget(*second.earlier, fresh)
             assert len(second.earlier) == 0
         await asyncio.sleep(1)
-        assert cluster._ledgers.names() == []
+        assert cluster._brokers.ledgers.names() == []
         async with cluster.session("nb", host="desk", detach=True) as third:
             assert len(third.earlier) == 0
 
@@ -340,10 +340,10 @@ async def test_the_empty_ledger_of_a_session_that_was_lost_is_removed() -> None:
         assert await task == 1.0
         session.forget(task)
         await session.status()
-        assert cluster._ledgers.names() == ["nb"]
+        assert cluster._brokers.ledgers.names() == ["nb"]
         cluster.cut_off("laptop")
         await asyncio.sleep(300)
-        assert cluster._ledgers.names() == []
+        assert cluster._brokers.ledgers.names() == []
         assert not cluster.broker.core.clients
         cluster.broker.core.check(now())
 
@@ -387,13 +387,11 @@ async def test_a_broker_that_was_stopped_takes_the_values_along_and_the_next_say
             first.options(key="takes").submit(measuring, numpy.ones(1_000))
             first.options(key="runs").submit(simulation, 50.0)
             await first.status()
-        assert cluster._driver is not None
         cluster.kill_broker()
         cluster.start_broker()
         cluster.kill_broker()
-        cluster._succession.returns = False
-        cluster.broker = cluster._new_broker()
-        ledger = cluster.broker._ledgers.open("nb", lambda: 99)
+        cluster._brokers.succession.returns = False
+        ledger = cluster._brokers.new()._ledgers.open("nb", lambda: 99)
         ended = {result.task_id: result.ended_as for result in ledger.results()}
         assert [ended.get(task.task_id, "") for task in ledger.page(0)] == [
             "succeeded",
@@ -542,7 +540,7 @@ async def scene(seed: int) -> None:
     async with cluster:
         names = Incarnations(cluster, rng)
         while loop.time() < TROUBLE_S:
-            if cluster._driver is not None:
+            if cluster._brokers.is_there:
                 await names.live()
                 if names.cut and rng.random() < 0.3:
                     cluster.heal(names.cut.pop())
@@ -566,7 +564,7 @@ async def scene(seed: int) -> None:
         assert not core.held
         if cluster.broker._succession.incarnation == 1:  # else only one that died may know of some
             assert not cluster.store.objects
-        assert cluster._ledgers.names() == []
+        assert cluster._brokers.ledgers.names() == []
 
 
 def play(seed: int) -> None:

@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 
 import pytest
 
-from steerio.broker.broker import MESSAGES_PER_STEP, Broker
-from steerio.broker.inbox import TURN
+from steerio.broker.broker import Broker
+from steerio.broker.inbox import MESSAGES_PER_STEP, TURN
 from steerio.edge.wire.cutting import BATCH_MESSAGES
 from steerio.edge.wire.endpoint import Arrival
 from steerio.edge.wire.memory import MemoryLink, MemoryRouter

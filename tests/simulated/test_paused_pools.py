@@ -134,7 +134,7 @@ async def test_a_pause_that_could_not_be_kept_is_kept_later_and_told_of_once(
         cluster.session("far", host="laptop") as far,
     ):
         with monkeypatch.context() as patched:
-            patched.setattr(type(cluster._succession), "keep", full)
+            patched.setattr(type(cluster._brokers.succession), "keep", full)
             await far.pools.pause("simulate")
             await asyncio.sleep(20)
         told = [line for line in caplog.messages if "pauses cannot be kept" in line]

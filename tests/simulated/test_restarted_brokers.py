@@ -275,7 +275,9 @@ async def test_no_other_gets_the_number_of_a_client_that_has_come_back() -> None
     ):
         task = far.submit(simulation, 30.0)
         await asyncio.sleep(7)
-        cluster._succession._clients = itertools.count()  # as if broker.json had been removed
+        cluster._brokers.succession._clients = (
+            itertools.count()
+        )  # as if broker.json had been removed
         await asyncio.sleep(13)
         async with cluster.session("late", host="desk") as late:
             assert await late.run(simulation, 1.5) == 1.5
