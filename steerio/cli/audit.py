@@ -13,9 +13,14 @@ import msgspec
 from steerio.edge.record.record_files import EVENTS_FILE
 from steerio.edge.record.record_lines import check_schema, whole_lines
 from steerio.errors import UsageError
+from steerio.model.showing import in_one_line, printable
 
-AUDITED = ("Ordered", "Asked", "Answered", "ParameterChanged", "PoolPaused", "PoolResumed")
-"""The events that tell of orders, questions and their effects."""
+AUDITED = (
+    "Ordered", "Asked", "Answered", "Advised", "ParameterChanged", "PoolPaused", "PoolResumed",
+)  # fmt: skip
+"""The events that tell of orders, questions, advice and their effects."""
+VIEW_CHARACTERS = 120
+"""Longest view of an advisor in a line."""
 
 
 def show_audit(run_dir: str) -> None:
@@ -33,7 +38,7 @@ def show_audit(run_dir: str) -> None:
     check_schema(folder)
     lines = list(audited(folder))
     for line in lines:
-        click.echo(line)
+        click.echo(printable(line))
     if not lines:
         click.echo("no orders were given, and no questions asked")
 
@@ -67,6 +72,8 @@ def _told(event: dict[str, Any]) -> str:
             return f"{of}{event['by']} asked ({event['question']}): {event['text']} [{options}]"
         case "Answered" if not event.get("order"):
             return f"{of}question {event['question']} {event['choice']!r}: {event['reason']}"
+        case "Advised":
+            return of + _advice_told(event)
         case "ParameterChanged" if not event.get("order"):
             change = f"from {event['old']!r} to {event['new']!r}"
             return f"{of}{event['by']} set {event['name']} {change}"
@@ -76,3 +83,12 @@ def _told(event: dict[str, Any]) -> str:
             return f"pool {event['pool']} resumed {event['reason']}"
         case _:
             return ""
+
+
+def _advice_told(event: dict[str, Any]) -> str:
+    notes = [*event.get("clipped", ())]
+    if event["source"] == "fallback":
+        notes.insert(0, f"by the fallback: {event['reason']}")
+    view = in_one_line(event["view"], VIEW_CHARACTERS)
+    told = f"{event['by']} consulted {event['advisor']}: {view} -> {event['answer']}"
+    return told + (f" ({'; '.join(notes)})" if notes else "")
