@@ -307,7 +307,7 @@ class Campaign(Submitter):
 
         Args:
             advisor: the advisor.
-            view: what it is shown: numbers, texts, lists and the like, that JSON can have.
+            view: shown to it: numbers, texts, lists and the like, that JSON can have.
             choices: a type of ``msgspec.Struct``, with limits as in
                 ``Annotated[float, Meta(ge=0, le=1)]``.
 

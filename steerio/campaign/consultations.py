@@ -79,7 +79,7 @@ class Consultations:
 
         Args:
             advisor: the advisor.
-            view: what it is shown.
+            view: shown to it.
             choices: the type of the answer.
             by: the agent that asks.
 
