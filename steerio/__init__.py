@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from steerio.version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from steerio.campaign.advisor import Advisor as Advisor
     from steerio.campaign.attributes import transient as transient
     from steerio.campaign.board import Board as Board
     from steerio.campaign.board import BoardFull as BoardFull
@@ -63,6 +64,8 @@ if TYPE_CHECKING:
     from steerio.errors import UsageError as UsageError
     from steerio.launch.needs import Needs as Needs
     from steerio.launch.workers import Workers as Workers
+    from steerio.model.advice import Advice as Advice
+    from steerio.model.advice import advice_prompt as advice_prompt
     from steerio.model.campaign_orders import Answer as Answer
     from steerio.model.campaign_orders import CampaignView as CampaignView
     from steerio.model.campaign_orders import CancelTasks as CancelTasks
@@ -78,6 +81,7 @@ if TYPE_CHECKING:
     from steerio.model.campaign_orders import SetParameter as SetParameter
     from steerio.model.campaign_orders import StopCampaign as StopCampaign
     from steerio.model.campaign_orders import SubmitTask as SubmitTask
+    from steerio.model.events import Advised as Advised
     from steerio.model.events import Answered as Answered
     from steerio.model.events import Asked as Asked
     from steerio.model.events import BrokerReturned as BrokerReturned
@@ -153,6 +157,8 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "steerio.session.arguments": ["NotKept"],
+    "steerio.campaign.advisor": ["Advisor"],
+    "steerio.model.advice": ["Advice", "advice_prompt"],
     "steerio.campaign.board": ["Board", "BoardFull"],
     "steerio.campaign.campaign": ["Campaign"],
     "steerio.campaign.attributes": ["transient"],
@@ -197,7 +203,7 @@ _HOMES = {
     "steerio.launch.needs": ["Needs"],
     "steerio.launch.workers": ["Workers"],
     "steerio.model.events": [
-        "Answered", "Asked", "BrokerReturned", "ClientLost", "Event", "EventsMissed",
+        "Advised", "Answered", "Asked", "BrokerReturned", "ClientLost", "Event", "EventsMissed",
         "NodeDrained", "NodeDraining", "NodeEnding", "NodeJoined", "NodeLost", "NodeUndrained",
         "PoolChanged", "PoolFailed",
         "Ordered", "ParameterChanged", "PoolPaused", "PoolResumed", "PoolStalled", "Published",
@@ -218,6 +224,9 @@ _HOMES = {
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "Advice",
+    "Advised",
+    "Advisor",
     "AgentsGoOn",
     "Answer",
     "Answered",
@@ -333,6 +342,7 @@ __all__ = [
     "WorkerMoved",
     "WorkerRetired",
     "Workers",
+    "advice_prompt",
     "agent",
     "at_least",
     "at_most",

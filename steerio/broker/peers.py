@@ -94,6 +94,7 @@ def task_states(events: Sequence[AnyEvent]) -> dict[int, dict[int, bool]]:
                 | ev.Asked()
                 | ev.Answered()
                 | ev.Ordered()
+                | ev.Advised()
                 | ev.EventsMissed()
             ):
                 pass

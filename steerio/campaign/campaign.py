@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, SupportsFloat, SupportsIndex
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, SupportsFloat, SupportsIndex, TypeVar
 
+from msgspec import Struct
+
+from steerio.campaign.advisor import Advisor
 from steerio.campaign.attributes import attributes_of, replace_attributes
 from steerio.campaign.campaign_card import campaign_picture
 from steerio.campaign.declarations import (
@@ -21,6 +24,7 @@ from steerio.campaign.steered_values import check_parameters, parameters_of
 from steerio.errors import StateError, UsageError
 from steerio.launch.needs import Needs
 from steerio.launch.workers import AskedWorkers
+from steerio.model.advice import Advice
 from steerio.model.bounds import said
 from steerio.model.campaign_orders import Plain
 from steerio.model.events import Event
@@ -35,6 +39,8 @@ from steerio.session.tally import Tally
 from steerio.session.task import Task
 from steerio.session.task_type import TaskType
 from steerio.session.versions import Versions
+
+C = TypeVar("C", bound=Struct)
 
 
 class CampaignRun(Protocol):
@@ -79,6 +85,10 @@ class CampaignRun(Protocol):
         self, question: str, options: Sequence[str], timeout_s: float | None, default: str | None
     ) -> str:
         """Ask a question, and return its answer."""
+        ...
+
+    async def consult(self, advisor: Advisor, view: Struct, choices: type[C]) -> Advice[C]:
+        """Ask an advisor, and return its answer, or the fallback's."""
         ...
 
 
@@ -286,6 +296,25 @@ class Campaign(Submitter):
             NotAnswered: the campaign ends; in an agent that is no error.
         """
         return await self._running.ask(question, options, timeout_s, default)
+
+    async def consult(self, advisor: Advisor, view: Struct, choices: type[C]) -> Advice[C]:
+        """Ask an advisor for the next step, and return its answer, or that of its fallback.
+
+        Only this call waits, and not longer than the advisor's ``timeout_s``. The answer is checked
+        against the type of the choices; numbers outside of its limits become the nearest inside. If
+        there is no answer in time, or none that fits, or the advisor raises, or its questions of
+        the hour are spent, the fallback is followed. An event (``Advised``) tells which it was.
+
+        Args:
+            advisor: the advisor.
+            view: shown to it: numbers, texts, lists and the like, that JSON can have.
+            choices: a type of ``msgspec.Struct``, with limits as in
+                ``Annotated[float, Meta(ge=0, le=1)]``.
+
+        Raises:
+            UsageError: it cannot be asked so, or the fallback is none of the choices.
+        """
+        return await self._running.consult(advisor, view, choices)
 
     def publish(self, event: object) -> None:
         """Publish an event of your own, to ``@on_event`` handlers and to every event stream."""

@@ -16,6 +16,7 @@ from steerio.campaign.calls import CallsState
 from steerio.campaign.found_boards import boards_in
 from steerio.campaign.state import Places, StateWriter, read_state
 from steerio.errors import ObjectMissing, StateError
+from steerio.model.events import Advised
 from steerio.model.objects import StoredObject
 from steerio.session.reference import Reference
 from steerio.session.replay import RecordedResult
@@ -53,6 +54,7 @@ class CampaignState(Struct):
         recalled: how many of the tasks were recalled.
         notes: the latest of each.
         steered: the `SteeredState`; ``None`` in snapshots of earlier versions.
+        advised: recorded answers of advisors that were not asked for again yet.
     """
 
     kind: str
@@ -68,6 +70,7 @@ class CampaignState(Struct):
     recalled: int = 0
     notes: dict[str, float] = {}
     steered: Any = None
+    advised: list[Advised] = []
 
 
 class CapturedBoard(Struct):

@@ -11,14 +11,17 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, assert_never
+from typing import Any, TypeVar, assert_never
 
 import anyio
 import anyio.abc
+from msgspec import Struct
 
+from steerio.campaign.advisor import Advisor
 from steerio.campaign.agent_errors import as_agent
 from steerio.campaign.calls import Calls
 from steerio.campaign.campaign import Campaign
+from steerio.campaign.consultations import Consultations
 from steerio.campaign.dealing import Dealing
 from steerio.campaign.ending import DEAF_S, CampaignEnding, Latecomers
 from steerio.campaign.feeding import Feeder
@@ -32,7 +35,9 @@ from steerio.campaign.snapshot_taker import SnapshotTaker
 from steerio.campaign.unhandled import Unhandled
 from steerio.edge.record.entries import Steered
 from steerio.errors import BrokerLost, NotAnswered, TaskCancelled, UsageError
+from steerio.model.advice import Advice
 from steerio.model.campaign_orders import Plain
+from steerio.model.events import Advised
 from steerio.model.results import Cancelled, Result, Succeeded
 from steerio.session.current_agent import current_agent
 from steerio.session.session import Session
@@ -40,6 +45,8 @@ from steerio.session.tally import Tally
 from steerio.session.task import Task
 
 log = logging.getLogger("steerio.campaign")
+
+C = TypeVar("C", bound=Struct)
 
 NOTHING_DONE = (
     "{} has ended and done nothing: no task was submitted. Submit some in setup(), give it a Board "
@@ -96,6 +103,7 @@ class Conductor:
         )
         self._deafness: asyncio.TimerHandle | None = None
         self._keeping = keeping
+        self.consultations = Consultations(self)
         self.began = asyncio.get_running_loop().time()
         self.limited = False
         """Whether it stops because a limit is reached."""
@@ -159,6 +167,7 @@ class Conductor:
             return
         self._disowned = True
         self.desk.close()
+        self.consultations.close()
         if self._keeping is not None:
             self._keeping.close()
         self.ending.close()
@@ -221,6 +230,7 @@ class Conductor:
             self.desk.restore(self._keeping.steered, self._keeping.steered_after)
             if self.desk.submits_again:
                 self._keeping.recorder.replay.call_later(self.desk.submit_again)
+            self.consultations.known = self._keeping.advised
         self.desk.open()
         with self.latecomers.may_cut(f"{self._name}.setup"):
             await as_agent(f"{self._name}.{name}", prepare(), self.explains)
@@ -253,6 +263,7 @@ class Conductor:
             log.info("stopping: %s", reason)
         self._stopped_finish = self._stopped_finish or (self._finishing and cancel)
         self.desk.stops(reason)
+        self.consultations.end(reason)
         if cancel:
             self.session.cancel(self.outstanding.values(), reason)
         else:
@@ -268,6 +279,7 @@ class Conductor:
         if self._finishing:
             self.stopping = self.stopping or reason
             self.desk.stops(reason)
+            self.consultations.end(reason)
         else:
             self.stop(cancel=False, reason=reason)
         self.ending.begin(reason, drain=drain)
@@ -456,6 +468,24 @@ class Conductor:
         """Ask a question, and return its answer; see ``Campaign.approve``."""
         by = current_agent.get() or self._name
         return await self.desk.questions.ask(question, options, timeout_s, default, by)
+
+    # -- advisors ---------------------------------------------------------------------------
+
+    async def consult(self, advisor: Advisor, view: Struct, choices: type[C]) -> Advice[C]:
+        """Ask an advisor, and return its answer; see ``Campaign.consult``."""
+        by = current_agent.get() or self._name
+        return await self.consultations.consult(advisor, view, choices, by)
+
+    def note_advice(self, advised: Advised, then: Callable[[], None]) -> None:
+        """Write into the journal, if there is one, and call ``then`` when that is done."""
+        if self._keeping is None:
+            then()
+        else:
+            self._keeping.note_advice(advised, then)
+
+    def announce(self, advised: Advised) -> None:
+        """Announce an event."""
+        self.session.client.campaign.announce(advised)
 
     # -- attributes and events --------------------------------------------------------------
 

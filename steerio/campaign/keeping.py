@@ -23,6 +23,7 @@ from steerio.campaign.captured import (
     capture_boards,
     restore_boards,
 )
+from steerio.campaign.consultations import Consultations
 from steerio.campaign.dealing import Dealing
 from steerio.campaign.feeding import Feeder
 from steerio.campaign.found_boards import boards_of
@@ -33,6 +34,7 @@ from steerio.campaign.past import Past
 from steerio.campaign.snapshot_taker import Durable, SnapshotTaker
 from steerio.campaign.state import Places, StateWriter, read_state, refused_attributes
 from steerio.edge.record.entries import (
+    AdvisedEntry,
     Began,
     EntryKind,
     ResultEntry,
@@ -41,6 +43,7 @@ from steerio.edge.record.entries import (
     encode_entry,
 )
 from steerio.errors import StateError, UsageError
+from steerio.model.events import Advised
 from steerio.model.results import Result
 from steerio.model.settings import Settings
 from steerio.session.current_agent import current_agent, results_behind
@@ -65,6 +68,7 @@ class KeptRun(Protocol):
     spent: Spent
     agents: LastingAgents
     desk: OrderDesk
+    consultations: Consultations
     dealing: Dealing
     feeder: Feeder
     outstanding: dict[int, Task[Any]]
@@ -120,6 +124,8 @@ class Keeping:
         """The part of the last snapshot that orders have made."""
         self.steered_after: list[tuple[int, Steered]] = []
         """All behind it, each with the number of results before it."""
+        self.advised: list[Advised] = []
+        """The answers of advisors that calls may ask for again."""
         self._covered = 0
         """Tasks that the restored snapshot has counted."""
 
@@ -153,6 +159,7 @@ class Keeping:
         self._of_class = ClassAttributes(type(run.campaign), Campaign)
         left = [] if self._content is None else self._content.left
         numbers = [each.number for each in self.past.results]
+        self.advised = [what for _, what in self.past.advised]
         self.steered_after = [(bisect(numbers, at), what) for at, what in self.past.steered]
         replay = Replay(run.session.client, [*left, *self.past.results], self._read)
         self.past.results, self.past.decoded = [], None  # not needed any more
@@ -243,6 +250,7 @@ class Keeping:
             recalled=spent.recalled,
             notes=dict(run.session.notes),
             steered=run.desk.state(),
+            advised=list(run.consultations.known),
         )
         changed = self._of_class.changed()
         if changed:
@@ -300,6 +308,7 @@ class Keeping:
         spent.recalled = state.recalled
         run.session.noted.begin(state.notes)
         self.steered = state.steered or SteeredState()
+        self.advised = [*state.advised, *self.advised]
         self._covered = spent.tasks
         self._tasks = state.tasks
         return seconds
@@ -307,6 +316,11 @@ class Keeping:
     def note(self, what: Steered, then: Callable[[], None]) -> None:
         """Write an order, a question or an answer, and call ``then`` when that is done."""
         entry = EntryKind.STEERED, encode_entry(SteeredEntry(what))
+        self.recorder.write_long([entry], then)
+
+    def note_advice(self, advised: Advised, then: Callable[[], None]) -> None:
+        """Write the answer of an advisor, and call ``then`` when that is done."""
+        entry = EntryKind.ADVISED, encode_entry(AdvisedEntry(advised))
         self.recorder.write_long([entry], then)
 
     def submit_again(self) -> None:

@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from steerio.campaign.captured import Content, decode_content
 from steerio.edge.record.entries import (
+    AdvisedEntry,
     Began,
     EndedEntry,
     EntryKind,
@@ -29,6 +30,7 @@ from steerio.edge.record.known_results import (
     nothing_found,
 )
 from steerio.errors import JournalDamaged, UsageError
+from steerio.model.events import Advised
 from steerio.session.replay import RecordedResult
 
 
@@ -43,6 +45,7 @@ class Past(Struct):
         covers: for each snapshot that may be needed, the last number whose result it includes.
         results: those behind the latest snapshot, in order; without failures before a failed end.
         steered: orders, questions and answers behind it, each with the number of its frame.
+        advised: answers of advisors behind it, each with the number of its frame.
         known: those of task types with a memo, from the start.
     """
 
@@ -53,6 +56,7 @@ class Past(Struct):
     covers: list[int] = []
     results: list[RecordedResult] = []
     steered: list[tuple[int, Steered]] = []
+    advised: list[tuple[int, Advised]] = []
     known: KnownResults = msgspec.field(default_factory=KnownResults)
     decoded: Content | None = None
 
@@ -89,6 +93,7 @@ def read_past(frames: Iterable[Frame], find: Find = nothing_found) -> Past:
                 | EntryKind.PART
                 | EntryKind.SNAPSHOT
                 | EntryKind.STEERED
+                | EntryKind.ADVISED
             ):
                 content.add(frame)
             case EntryKind.BEGAN:
@@ -158,6 +163,9 @@ class _Content:
             elif frame.kind == EntryKind.STEERED:
                 entry: SteeredEntry = decode_entry(SteeredEntry, frame.body)
                 self.past.steered.append((frame.number, entry.what))
+            elif frame.kind == EntryKind.ADVISED:
+                advised: AdvisedEntry = decode_entry(AdvisedEntry, frame.body)
+                self.past.advised.append((frame.number, advised.what))
             elif frame.kind == EntryKind.RECALLED:
                 self._refer_to(frame.number, frame.body, again=True)
             else:
@@ -212,6 +220,7 @@ class _Content:
         past.snapshot = content
         past.results = [result for result in past.results if result.number > covers]
         past.steered = [each for each in past.steered if each[0] > covers]
+        past.advised = [each for each in past.advised if each[0] > covers]
         self._missing = {n: error for n, error in self._missing.items() if n > covers}
 
 

@@ -6,7 +6,7 @@ union is closed: user events travel inside `Published`.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from msgspec import Struct
 
@@ -314,7 +314,35 @@ class Ordered(Event, frozen=True, gc=False, tag=True):
     approved_by: str = ""
 
 
-Announcement = ParameterChanged | Asked | Answered | Ordered
+class Advised(Event, frozen=True, tag=True):
+    """An agent has consulted an advisor, and goes on with the answer, or with the fallback's.
+
+    Attributes:
+        advisor: its name.
+        by: the agent that consulted it.
+        choices: the name of the type of the answer.
+        view: the view that the advisor was given, as JSON, cut.
+        digest: of all of the view.
+        answer: as JSON, within its limits.
+        source: ``advisor``; or ``fallback``, and the ``reason`` for it.
+        clipped: the numbers that were outside of their limits, each in words.
+        seconds: how long it took.
+    """
+
+    advisor: str
+    by: str
+    choices: str
+    view: str
+    digest: str
+    answer: str
+    source: Literal["advisor", "fallback"]
+    reason: str = ""
+    clipped: tuple[str, ...] = ()
+    seconds: float = 0.0
+    client: str = ""
+
+
+Announcement = ParameterChanged | Asked | Answered | Ordered | Advised
 """The events that a campaign tells of itself; its broker numbers and times them."""
 
 
@@ -358,6 +386,7 @@ AnyEvent = (
     | Asked
     | Answered
     | Ordered
+    | Advised
     | EventsMissed
 )
 """The closed union of events."""

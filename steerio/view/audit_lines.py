@@ -15,9 +15,14 @@ from steerio.edge.record.export_files import record_of
 from steerio.edge.record.record_files import EVENTS_FILE
 from steerio.edge.record.record_lines import check_schema, whole_lines
 from steerio.errors import UsageError
+from steerio.model.showing import in_one_line
 
-AUDITED = ("Ordered", "Asked", "Answered", "ParameterChanged", "PoolPaused", "PoolResumed")
-"""The events that tell of orders, questions and their effects."""
+AUDITED = (
+    "Ordered", "Asked", "Answered", "Advised", "ParameterChanged", "PoolPaused", "PoolResumed",
+)  # fmt: skip
+"""The events that tell of orders, questions, advice and their effects."""
+VIEW_CHARACTERS = 120
+"""Longest view of an advisor in a line."""
 
 
 class AuditEntry(Struct, frozen=True):
@@ -122,6 +127,8 @@ def _told(event: dict[str, Any]) -> str:
             return f"{of}{event['by']} asked ({event['question']}): {event['text']} [{options}]"
         case "Answered" if not event.get("order"):
             return f"{of}question {event['question']} {event['choice']!r}: {event['reason']}"
+        case "Advised":
+            return of + _advice_told(event)
         case "ParameterChanged" if not event.get("order"):
             change = f"from {event['old']!r} to {event['new']!r}"
             return f"{of}{event['by']} set {event['name']} {change}"
@@ -131,3 +138,12 @@ def _told(event: dict[str, Any]) -> str:
             return f"pool {event['pool']} resumed {event['reason']}"
         case _:
             return ""
+
+
+def _advice_told(event: dict[str, Any]) -> str:
+    notes = [*event.get("clipped", ())]
+    if event["source"] == "fallback":
+        notes.insert(0, f"by the fallback: {event['reason']}")
+    view = in_one_line(event["view"], VIEW_CHARACTERS)
+    told = f"{event['by']} consulted {event['advisor']}: {view} -> {event['answer']}"
+    return told + (f" ({'; '.join(notes)})" if notes else "")

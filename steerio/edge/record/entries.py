@@ -24,7 +24,7 @@ from steerio.model.campaign_orders import (
     SetParameter,
     SubmitTask,
 )
-from steerio.model.events import Answered, Asked
+from steerio.model.events import Advised, Answered, Asked
 from steerio.model.messages import TaskSettled
 from steerio.model.places import WorkerNeeds
 
@@ -52,6 +52,8 @@ class EntryKind(IntEnum):
     """The digest of a call that was given such a result of this journal."""
     STEERED = 8
     """An order to the campaign, a question of it, or an answer."""
+    ADVISED = 9
+    """The answer of an advisor, or of the fallback in its place."""
 
 
 class Parts(Struct, frozen=True, gc=False, array_like=True):
@@ -169,6 +171,12 @@ class SteeredEntry(Struct, frozen=True):
     what: Steered
 
 
+class AdvisedEntry(Struct, frozen=True):
+    """An answer of an advisor, or of the fallback in its place, with its question."""
+
+    what: Advised
+
+
 class EndedEntry(Struct, frozen=True, gc=False):
     """The campaign came to its end.
 
@@ -185,11 +193,13 @@ _encoder = msgspec.msgpack.Encoder()
 _encode = _encoder.encode
 _decoders: dict[type, Any] = {
     kind: msgspec.msgpack.Decoder(kind)
-    for kind in (Began, ResultEntry, SnapshotEntry, SteeredEntry, EndedEntry)
+    for kind in (Began, ResultEntry, SnapshotEntry, SteeredEntry, AdvisedEntry, EndedEntry)
 }
 
 
-def encode_entry(entry: Began | SnapshotEntry | SteeredEntry | EndedEntry) -> bytes:
+def encode_entry(
+    entry: Began | SnapshotEntry | SteeredEntry | AdvisedEntry | EndedEntry,
+) -> bytes:
     """Return the body of an entry's frame."""
     return _encode(entry)
 
