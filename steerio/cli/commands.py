@@ -30,6 +30,7 @@ DURABILITY = "The end that results survive, so that the run can be resumed [mach
 TAKE_OVER = "The process that had the run has surely ended."
 MEMO = "An earlier run whose results are known to task types with a memo; may be repeated."
 EXPORTS = ["sqlite", "csv", "parquet", "trace", "otlp"]
+REPL = "Let Python prompts of yours attach to this process: steerio attach."
 TABLES = ["tasks", "attempts", "tags", "reasons", "events", "run"]
 MPI = "Whether this is a rank of a launcher's job [as the launcher says]."
 NEEDS = "with the share of each: POOL=N:cpus=4:gpus=1:memory=8G:tags=big+fast"
@@ -57,6 +58,7 @@ def _bounds_and_views(command: Any) -> Any:
         click.option("--memo", metavar="RUN_DIR", multiple=True, help=MEMO),
         click.option("--dashboard", is_flag=True, help="Show the run as a web page meanwhile."),
         click.option("--report", is_flag=True, help="Write RUN_DIR/report.html at the end."),
+        click.option("--repl", is_flag=True, help=REPL),
     )
     for option in reversed(options):  # as decorators that are written one above the other
         command = option(command)
@@ -345,6 +347,20 @@ def audit(run_dir: str) -> None:
     from steerio.cli import audit as auditing  # each command loads only its own code
 
     auditing.show_audit(run_dir)
+
+
+@steerio.command()
+@click.argument("run_dir", metavar="RUN_DIR")
+@click.option("--repl", is_flag=True, help="A Python prompt in the campaign's own process.")
+def attach(run_dir: str, repl: bool) -> None:
+    """Run Python statements in the process of the campaign in RUN_DIR.
+
+    The campaign must have been started with --repl. Statements may use campaign, session, steerio
+    and await; Ctrl-C interrupts one at its await. They are read from a terminal or a pipe.
+    """
+    from steerio.cli import attach_command  # each command loads only its own code
+
+    sys.exit(attach_command.attach(run_dir, repl=repl))
 
 
 @steerio.group()
