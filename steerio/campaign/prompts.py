@@ -94,6 +94,8 @@ class Prompts:
         self._by = own_name()  # the socket lets no other user in
         self.cause = f"prompt of {self._by}"
         """The cause of the tasks that statements submit."""
+        self.closed = False
+        """Whether no statement begins any more, as the campaign ends."""
         self._statements = 0
         self._prompts: set[AttachedPrompt] = set()
 
@@ -133,6 +135,7 @@ class Prompts:
 
     async def close(self) -> None:
         """Cancel the statements, and wait for their ends within a bound."""
+        self.closed = True
         running = [each.running for each in self._prompts if each.running is not None]
         for each in self._prompts:
             each.abandon()
@@ -178,8 +181,10 @@ class AttachedPrompt:
     def _hear(self, message: FromPrompt) -> None:
         if not isinstance(message, RunStatement):
             self._interrupt()
-        elif self.running is not None:
-            self._connection.send(TurnedAway("it sent a statement before the last one was over"))
+        elif self._prompts.closed or self.running is not None:
+            early = "a statement came before the last one was over"
+            reason = "the campaign has ended" if self._prompts.closed else early
+            self._connection.send(TurnedAway(reason))
             self._connection.close()
         elif len(message.text.encode(errors="replace")) > STATEMENT_BYTES:
             reason = f"a statement may have {STATEMENT_BYTES} bytes: put it into a file, import it"
@@ -251,8 +256,10 @@ class PromptDoor:
         try:
             yield
         finally:
-            await prompts.close()
-            self._socket.close()
+            try:
+                await prompts.close()
+            finally:
+                self._socket.close()
 
     def abandon(self) -> None:
         """Remove its files, from any thread: the loop is lost."""

@@ -15,9 +15,11 @@ from typing import Any
 import msgspec
 import pytest
 
+from steerio.campaign.campaign import Campaign
+from steerio.campaign.prompts import PromptDoor
 from steerio.campaign.statement import HELD_UP_S, Statement
 from steerio.cli.statement_lines import StatementLines, statements_of
-from steerio.edge.system.peer_user import peer_user
+from steerio.edge.system.peer_user import own_name, peer_user
 from steerio.edge.wire.prompt_frames import (
     FRAME_BYTES,
     LENGTH_BYTES,
@@ -32,6 +34,7 @@ from steerio.model.attached import (
     INTERRUPTED,
     OUTPUT_CHARACTERS,
     RAN,
+    STATEMENT_BYTES,
     VALUE_CHARACTERS,
     FromPrompt,
     InterruptStatement,
@@ -361,3 +364,91 @@ async def test_the_longest_time_for_which_a_statement_holds_the_loop_up_is_known
     held = Statement("end = clock() + limit\nwhile clock() < end: pass", 1, names, lambda _: None)
     assert (await held.run()).ran
     assert held.held_up_s >= HELD_UP_S / 100
+
+
+# -- the prompts of a run --------------------------------------------------------------------------
+
+
+class Quiet(Campaign):
+    """Does nothing."""
+
+
+class Ran:
+    """A run as its prompts see it, which notes the statements of its audit."""
+
+    def __init__(self) -> None:
+        self.campaign = Quiet()
+        self.session: Any = None
+        self.desk = self
+        self.is_over = False
+        self.audited: list[tuple[str, str]] = []
+
+    def redo_rest(self) -> None:
+        """See `StatementAudit`."""
+
+    def carried_out(self, order: str, outcome: str, by: str) -> None:
+        """See `StatementAudit`."""
+        assert by == own_name()
+        self.audited.append((order, outcome))
+
+    def steered(self) -> None:
+        """See `PromptedRun`."""
+
+    def look_if_quiet(self) -> None:
+        """See `PromptedRun`."""
+
+
+async def test_a_second_statement_before_the_end_of_the_first_ends_both(tmp_path: Path) -> None:
+    run = Ran()
+    async with PromptDoor(tmp_path, asked=True).open(run):
+        place = read_place(tmp_path)
+        assert place is not None
+        prompt = Prompt(Path(place.path))
+        first = RunStatement("await __import__('asyncio').Event().wait()")
+        both = framed(first) + framed(RunStatement("2"))
+        await asyncio.get_running_loop().sock_sendall(prompt.socket, both)
+        attached, turned = await prompt.until_closed()
+        assert attached == PromptAttached("Quiet", os.getpid())
+        assert isinstance(turned, TurnedAway)
+    assert run.audited == [(f'run "{first.text}"', INTERRUPTED)]
+
+
+async def test_a_statement_that_waits_is_told_of_the_campaign_s_end_and_audited(
+    tmp_path: Path,
+) -> None:
+    run = Ran()
+    async with PromptDoor(tmp_path, asked=True).open(run):
+        place = read_place(tmp_path)
+        assert place is not None
+        prompt = Prompt(Path(place.path))
+        loop = asyncio.get_running_loop()
+        text = "print('in'); await __import__('asyncio').Event().wait()"
+        await loop.sock_sendall(prompt.socket, framed(RunStatement(text)))
+        reader, got = frames_to_prompt(), list[Any]()
+        while StatementPrinted("in\n") not in got:
+            got += reader.feed(await loop.sock_recv(prompt.socket, 1 << 16))
+    assert await prompt.until_closed() == [StatementEnded(INTERRUPTED)]
+    assert run.audited == [(f'run "{text}"', INTERRUPTED)]
+
+
+async def test_a_long_statement_is_refused_and_a_long_one_is_cut_in_the_audit(
+    tmp_path: Path,
+) -> None:
+    run = Ran()
+    async with PromptDoor(tmp_path, asked=True).open(run):
+        place = read_place(tmp_path)
+        assert place is not None
+        prompt = Prompt(Path(place.path))
+        loop = asyncio.get_running_loop()
+        reader, ends = frames_to_prompt(), list[str]()
+        for text in ("x" * (STATEMENT_BYTES + 1), f"'{'x' * 5000}\x1b' and 1"):
+            await loop.sock_sendall(prompt.socket, framed(RunStatement(text)))
+            count = len(ends)
+            while len(ends) == count:
+                got = reader.feed(await loop.sock_recv(prompt.socket, 1 << 16))
+                ends += [each.outcome for each in got if isinstance(each, StatementEnded)]
+    await prompt.until_closed()
+    assert ends == ["TooLong", RAN]
+    ((order, _),) = run.audited
+    assert len(order) < 600
+    assert "\x1b" not in order

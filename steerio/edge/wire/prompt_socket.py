@@ -81,6 +81,8 @@ class PromptConnection:
             return
         self._loop.remove_reader(self._socket)
         self._loop.remove_writer(self._socket)
+        with contextlib.suppress(OSError):  # for a process that an agent forked has it, too
+            self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
         self._unsent.clear()
         self._gone(self)
