@@ -194,6 +194,7 @@ class Run:
         self._hosting = hosting = Hosting(setup, self._node)
         hosting.on_stop = self._asked_to_stop
         hosting.on_stop_heard = self._expect_end
+        self._record.recorded_ends = hosting.recorded_ends
         with self._heed_signals():
             try:
                 await hosting.start()
