@@ -217,7 +217,7 @@ def status(run_dir: str, as_json: bool) -> None:
 
 @steerio.command()
 @click.argument("run_dir", metavar="RUN_DIR")
-@click.argument("task", metavar="TASK", type=click.IntRange(0))
+@click.argument("task", metavar="[TASK]", required=False)
 @click.option("--depth", type=click.IntRange(0), default=3, show_default=True, help="Steps back.")
 @click.option(
     "--lines",
@@ -230,7 +230,8 @@ def status(run_dir: str, as_json: bool) -> None:
 def why(**given: Any) -> None:
     """Tell the story of a task: its reasons, its wait, its end, and the tasks that followed.
 
-    From the record in RUN_DIR. If the task has not ended and the broker runs, it says why it waits.
+    From the record in RUN_DIR. TASK is a number or a key (options(key=...)); without it, the last
+    tasks that failed, and those that wait. Of one that waits a running broker says why.
     """
     from steerio.cli import why_command  # each command loads only its own code
 
