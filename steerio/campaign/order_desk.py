@@ -276,6 +276,10 @@ class OrderDesk:
         )
         self._subjects.announce(event, *subjects)
 
+    def carried_out(self, order: str, outcome: str, by: str) -> None:
+        """Announce an order that was carried out elsewhere: a statement of an attached prompt."""
+        self._line.announce(Ordered(0, 0.0, cut(order, REASON_CHARACTERS), outcome, True, by))
+
     # -- the state -------------------------------------------------------------------------------
 
     def stops(self, reason: str) -> None:

@@ -31,9 +31,9 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     not kept), ``memo`` the folders of earlier runs whose results are known, ``file`` the file of
     the campaign, if it was loaded as one.
     ``node`` is a node process that was started ahead of time, ``join`` the run directory of a
-    broker to use instead of an own one, ``files`` the modules that workers shall load from files,
-    ``followers`` the other ranks of an MPI job. ``on_record`` is called with the run directory once
-    the record there has begun.
+    broker to use instead of an own one, ``repl`` whether prompts may attach, ``files`` the modules
+    that workers shall load from files, ``followers`` the other ranks of an MPI job. ``on_record``
+    is called with the run directory once the record there has begun.
     """
 
     workers: AskedWorkers | int | None = None
@@ -52,6 +52,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     files: list[tuple[str, str]] = msgspec.field(default_factory=list[tuple[str, str]])
     node: NodeProcess | None = None
     join: str | None = None
+    repl: bool = False
     followers: Followers | None = None
     on_record: Callable[[Path], None] | None = None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from steerio.campaign.campaign import Campaign
@@ -38,6 +39,8 @@ class RunRecord:
     def __init__(self, campaign: Campaign, plan: Plan, limits: Limits) -> None:
         self.conductor: Conductor | None = None
         """The conductor, once there is one."""
+        self.recorded_ends: Callable[[], Mapping[str, int]] | None = None
+        """Returns how many tasks of the record here ended in which way, if there is one."""
         self._campaign = campaign
         self._plan = plan
         self._limits = limits
@@ -109,7 +112,7 @@ class RunRecord:
             self.write_summary(ended, because)
         if self._plan.progress != "off":
             name = type(self._campaign).__name__
-            tell(self._outcome(ended, because).in_short(name), sys.stderr)
+            tell(self._outcome(ended, because).in_short(name, self._ends()), sys.stderr)
         if fenced is not None and ended_well:
             raise fenced  # the other process may not know what agents have heard last
 
@@ -138,6 +141,19 @@ class RunRecord:
         if journal is None:
             return None
         return end_planned(journal, ended, self._outcome(ended, because).because)
+
+    def _ends(self) -> Mapping[str, int]:
+        """Return how many tasks ended in which way, as ``steerio record list`` does."""
+        if self.recorded_ends is not None:
+            return self.recorded_ends()
+        if self.conductor is None:
+            return {}
+        spent, ended = self.conductor.spent, self.conductor.tally.ended
+        ended["succeeded"] = spent.successes - spent.recalled
+        # of earlier incarnations only the number is known
+        kinds = ended["failed"] + ended["timed_out"] + ended["lost"]
+        ended["failed"] += max(0, spent.failures - kinds)
+        return ended
 
     def _outcome(self, ended: str, because: str) -> RunOutcome:
         conductor = self.conductor

@@ -39,6 +39,7 @@ def run(
     durability: str | None = None,
     take_over: bool = False,
     memo: Folders = (),
+    repl: bool = False,
 ) -> C:
     """Run a campaign to its end, in an event loop of its own; returns the campaign.
 
@@ -68,6 +69,8 @@ def run(
             ended, on another host, say.
         memo: the run directory of an earlier run, or several, whose results of task types with
             ``memo=True`` are known here. They are only read, and may still be written to.
+        repl: whether prompts of this user may attach (``steerio attach RUN_DIR --repl``), whose
+            statements run in this process.
 
     Raises:
         UsageError: an argument is invalid, or an event loop runs already: there, await `conduct`.
@@ -89,6 +92,7 @@ def run(
         durability=durability,
         take_over=take_over,
         memo=named_folders(memo),
+        repl=repl,
     )
     return run_plan(campaign, plan)
 

@@ -8,8 +8,8 @@ from typing import Any
 from msgspec import Struct
 
 from steerio.campaign.limits import Spent
-from steerio.model.showing import counted
 from steerio.session.notes import in_line
+from steerio.session.tally import ends_in_words
 
 
 class RunOutcome(Struct, frozen=True):
@@ -54,15 +54,12 @@ class RunOutcome(Struct, frozen=True):
             "notes": dict(self.notes),
         }
 
-    def in_short(self, name: str) -> str:
-        """Return a line on how the campaign of this name ended."""
+    def in_short(self, name: str, ends: Mapping[str, int]) -> str:
+        """Return a line on how the campaign of this name ended, with its tasks' ends by kind."""
         shares = ", ".join(f"{pool} {share:.0%}" for pool, share in self.busy.items())
-        ended = "completed" if self.limited else self.ended
         counts = {"recorded before": self.recorded, "recalled": self.spent.recalled}
-        among = ", ".join(f"{count} {how}" for how, count in counts.items() if count)
-        among = f" ({among})" if among else ""
+        among = "".join(f", {count} {how}" for how, count in counts.items() if count)
         return (
-            f"{name} {ended}: {counted(self.spent.tasks, 'task')}{among}, "
-            f"{self.spent.failures} of them failed, in {self.seconds:.1f} s; "
+            f"{name} {self.ended}: {ends_in_words(ends)}{among}, in {self.seconds:.1f} s; "
             f"busy: {shares or 'no workers'}" + (f"; {in_line(self.notes)}" if self.notes else "")
         )

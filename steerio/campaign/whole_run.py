@@ -19,6 +19,7 @@ from steerio.campaign.parameters import recorded_workers
 from steerio.campaign.plan import Expecting, Plan
 from steerio.campaign.planned_journal import RunValues
 from steerio.campaign.progress import showing
+from steerio.campaign.prompts import PromptDoor
 from steerio.campaign.run_record import RunRecord
 from steerio.campaign.watchdog import CLOSE_S, Watchdog, end_process, within
 from steerio.edge.system.threads import in_thread
@@ -86,6 +87,7 @@ class Run:
         self._hosting: Hosting | None = None
         self._main: asyncio.Task[Any] | None = None
         self._conductor: Conductor | None = None
+        self._door: PromptDoor | None = None
         self._earlier: list[EarlierRun] = []
 
     async def run(self) -> signal.Signals | None:
@@ -125,6 +127,7 @@ class Run:
             values = self._record.begin(folder, values)
             self._random_seed = values.random_seed
             self._workers, self._needs = values.workers, values.needs
+            self._door = PromptDoor(folder, asked=plan.repl)
             if self._plan.on_record is not None:
                 self._plan.on_record(folder)
             if self._plan.workers is not None:
@@ -191,6 +194,7 @@ class Run:
         self._hosting = hosting = Hosting(setup, self._node)
         hosting.on_stop = self._asked_to_stop
         hosting.on_stop_heard = self._expect_end
+        self._record.recorded_ends = hosting.recorded_ends
         with self._heed_signals():
             try:
                 await hosting.start()
@@ -225,7 +229,8 @@ class Run:
         conductor.ending.on_step = self._expect
         self._expect_limit()
         try:
-            async with showing(conductor, self._plan.progress):
+            assert self._door is not None
+            async with showing(conductor, self._plan.progress), self._door.open(conductor):
                 await conductor.run()
         finally:
             # the end waits for threads of agents, too
@@ -313,6 +318,8 @@ class Run:
         if hosting is not None:
             within(CLOSE_S, lambda: hosting.abandon(because))
             within(CLOSE_S, hosting.remove_files)
+        if self._door is not None:
+            within(CLOSE_S, self._door.abandon)
         # a file system may not answer, and the main thread may change the counts
         within(CLOSE_S, lambda: self._record.write_summary(outcome, because))
         within(CLOSE_S, lambda: log.info("%s: %s", outcome, because))

@@ -32,6 +32,7 @@ DURABILITY = "The end that results survive, so that the run can be resumed [mach
 TAKE_OVER = "The process that had the run has surely ended."
 MEMO = "An earlier run whose results are known to task types with a memo; may be repeated."
 EXPORTS = ["sqlite", "csv", "parquet", "trace", "otlp"]
+REPL = "Let Python prompts of yours attach to this process: steerio attach."
 TABLES = ["tasks", "attempts", "tags", "reasons", "events", "run"]
 MPI = "Whether this is a rank of a launcher's job [as the launcher says]."
 NEEDS = "with the share of each: POOL=N:cpus=4:gpus=1:memory=8G:tags=big+fast"
@@ -59,6 +60,7 @@ def _bounds_and_views(command: Any) -> Any:
         click.option("--memo", metavar="RUN_DIR", multiple=True, help=MEMO),
         click.option("--dashboard", is_flag=True, help="Show the run as a web page meanwhile."),
         click.option("--report", is_flag=True, help="Write RUN_DIR/report.html at the end."),
+        click.option("--repl", is_flag=True, help=REPL),
     )
     for option in reversed(options):  # as decorators that are written one above the other
         command = option(command)
@@ -217,7 +219,7 @@ def status(run_dir: str, as_json: bool) -> None:
 
 @steerio.command()
 @click.argument("run_dir", metavar="RUN_DIR")
-@click.argument("task", metavar="TASK", type=click.IntRange(0))
+@click.argument("task", metavar="[TASK]", required=False)
 @click.option("--depth", type=click.IntRange(0), default=3, show_default=True, help="Steps back.")
 @click.option(
     "--lines",
@@ -230,7 +232,8 @@ def status(run_dir: str, as_json: bool) -> None:
 def why(**given: Any) -> None:
     """Tell the story of a task: its reasons, its wait, its end, and the tasks that followed.
 
-    From the record in RUN_DIR. If the task has not ended and the broker runs, it says why it waits.
+    From the record in RUN_DIR. TASK is a number or a key (options(key=...)); without it, the last
+    tasks that failed, and those that wait. Of one that waits a running broker says why.
     """
     from steerio.cli import why_command  # each command loads only its own code
 
@@ -384,6 +387,20 @@ def mcp(**given: Any) -> None:
     from steerio.cli import assistant_command  # each command loads only its own code
 
     assistant_command.serve_assistant(**given)
+
+
+@steerio.command()
+@click.argument("run_dir", metavar="RUN_DIR")
+@click.option("--repl", is_flag=True, help="A Python prompt in the campaign's own process.")
+def attach(run_dir: str, repl: bool) -> None:
+    """Run Python statements in the process of the campaign in RUN_DIR.
+
+    The campaign must have been started with --repl. Statements may use campaign, session, steerio
+    and await; Ctrl-C interrupts one at its await. They are read from a terminal or a pipe.
+    """
+    from steerio.cli import attach_command  # each command loads only its own code
+
+    sys.exit(attach_command.attach(run_dir, repl=repl))
 
 
 @steerio.group()

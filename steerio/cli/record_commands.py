@@ -19,6 +19,7 @@ from steerio.model.places import say_bytes
 from steerio.model.showing import counted, printable
 from steerio.session.pruning import Choice, Pruned, chosen, foreign_files, prune
 from steerio.session.recorded_runs import RecordedRun, find_runs, recorded_run
+from steerio.session.tally import in_kinds
 
 RUNS = "runs"
 """The folder in which runs are that were not told where to be."""
@@ -140,7 +141,7 @@ def _print(runs: Sequence[RecordedRun]) -> None:
         table.add_column(column, overflow="fold", justify="right" if column == "size" else "left")
     for run in runs:
         state = f"{run.state}, can be resumed" if run.resumable else run.state
-        tasks = ", ".join(f"{count} {ending}" for ending, count in run.tasks.items())
+        tasks = in_kinds(run.tasks)
         size = say_bytes(run.nbytes)
         cells = (str(run.path), run.campaign, _when(run.began), state, tasks or "none", size)
         table.add_row(*(Text(printable(cell)) for cell in cells))

@@ -111,6 +111,7 @@ def run_campaign(
             files=[(module.__name__, str(path))],
             node=node,
             join=given["join"],
+            repl=given["repl"],
             followers=followers,
             on_record=seeing.begin,
         )

@@ -6,7 +6,8 @@ import asyncio
 import contextlib
 import os
 import socket
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from steerio.broker.broker import Broker
@@ -17,6 +18,7 @@ from steerio.client.client import Client
 from steerio.edge.record.broker_file import BrokerFile
 from steerio.edge.record.ledger_files import FolderOnDisk
 from steerio.edge.record.record_files import RecordFiles
+from steerio.edge.record.record_lines import endings
 from steerio.edge.store.folders import open_folder, sweep_stale, take_over_folder
 from steerio.edge.store.opening_stores import check_store, open_store, own_folders
 from steerio.edge.store.store import Store
@@ -174,6 +176,16 @@ class Hosting:
     def store(self) -> tuple[StoreSetting, Store | None, str]:
         """The setting of the store, and the store; or ``None`` and the reason why there is none."""
         return self._setting or StoreSetting(), self._store, self._absent
+
+    def recorded_ends(self) -> Mapping[str, int]:
+        """Return how many tasks in the record here ended in which way, by all incarnations."""
+        record = self._record
+        if record is None:
+            return {}
+        if record.incarnation > 1:
+            with contextlib.suppress(OSError):
+                return Counter(endings(record.folder))
+        return record.ended
 
     async def close(self, reason: str = "the campaign has ended") -> None:
         """End the nodes, the broker and everything that belongs to them.

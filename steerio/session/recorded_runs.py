@@ -22,6 +22,7 @@ from steerio.edge.record.record_head import HEAD_FILE, RecordHead, read_head
 from steerio.edge.record.record_lines import endings, open_regular
 from steerio.edge.system.own_files import from_json
 from steerio.edge.wire.connection import FILE_NAME, NAMES, read_connection
+from steerio.edge.wire.prompt_place import PLACE_FILE
 from steerio.errors import UsageError
 from steerio.launch.finding import has_ended
 from steerio.launch.stores import OBJECTS
@@ -39,7 +40,7 @@ RESUMABLE: frozenset[RunState] = frozenset({"limited", "interrupted", "failed", 
 OWN_FOLDERS = (JOURNAL, OBJECTS)
 OWN_FILES = frozenset(
     {TASKS_FILE, EVENTS_FILE, HEAD_FILE, LOG_FILE, PARAMETERS, SUMMARY, *NAMES.values()}
-    | {BROKER_FILE, KEPT_FILE, TOKENS, "random_seed", "workers.log"}
+    | {BROKER_FILE, KEPT_FILE, PLACE_FILE, TOKENS, "random_seed", "workers.log"}
 )
 _OWN_NAME = re.compile(r"workers-rank\d+\.log|\.[a-z]+\.json\.[0-9a-f]{8}")
 """Other names of files that steerio writes: logs of ranks, and files half written."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter, deque
+from collections.abc import Mapping
 
 from msgspec import Struct
 
 from steerio.model import results as rs
-from steerio.model.showing import in_one_line, short_name
+from steerio.model.showing import counted, in_one_line, short_name
 
 FAILURES = 3
 """The failures that are kept."""
@@ -81,8 +82,17 @@ def failed_task(result: rs.Result) -> FailedTask:
     return FailedTask(result.task_id, name, how, in_one_line(why, WHY_CHARACTERS))
 
 
-def in_kinds(ended: Counter[str]) -> str:
+def ends_in_words(ended: Mapping[str, int]) -> str:
+    """Return how many tasks ended, and of each kind, like ``3 tasks (2 done, 1 cancelled)``.
+
+    The end line of a run, ``steerio top`` and reports say it by this.
+    """
+    kinds = in_kinds(ended)
+    return counted(sum(ended.values()), "task") + (f" ({kinds})" if kinds else "")
+
+
+def in_kinds(ended: Mapping[str, int]) -> str:
     """Return the numbers of tasks that ended, by kind, like ``12 done, 2 failed, 1 timed out``."""
     kinds = [("succeeded", "done"), ("failed", "failed"), ("timed_out", "timed out")]
     kinds += [("lost", "lost"), ("cancelled", "cancelled")]
-    return ", ".join(f"{ended[kind]} {words}" for kind, words in kinds if ended[kind])
+    return ", ".join(f"{ended[kind]} {words}" for kind, words in kinds if ended.get(kind))

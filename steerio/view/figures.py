@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from steerio.model.places import say_bytes
 from steerio.model.showing import counted
+from steerio.session.tally import ends_in_words
 from steerio.view.snapshot import (
     IDLE_CAUSES,
     NoteSeries,
@@ -18,6 +19,7 @@ from steerio.view.snapshot import (
     Series,
     Spread,
 )
+from steerio.view.task_figures import ENDS
 
 MOST_ROWS = 12
 """Rows of a table of which there may be many."""
@@ -40,11 +42,11 @@ def headline(snapshot: RunSnapshot) -> str:
     """Return the state of a run in a line."""
     header, ends = snapshot.header, snapshot.ends
     state = header.state if header.state != "cut off" else "was cut off"
-    bad = header.tasks - ends.succeeded
+    kinds = {kind: getattr(ends, kind) for kind in ENDS}
     name = header.campaign or header.run
     rate = f"{ends.rate if header.live else ends.mean_rate:.3g}/s"
     line = f"{name} {state}, {say_s(header.until - header.began)}: "
-    line += f"{counted(header.tasks, 'task')}, {bad} of them not well, {rate}"
+    line += f"{ends_in_words(kinds)}, {rate}"
     if header.open_tasks:
         line += f"; {header.open_tasks} open"
     if header.left_s is not None:

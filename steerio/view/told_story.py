@@ -86,7 +86,7 @@ def _reasons(reasons: Iterable[Reason], indent: str, until: Any) -> Iterator[str
             yield f"{indent}task {reason.task_id}, of which the record has no line"
             continue
         before = _between(reason.task["received"], until)
-        line = f"{indent}{_brief(reason.task)}, {before} before"
+        line = f"{indent}{brief(reason.task)}, {before} before"
         if reason.repeated:
             yield f"{line} (told of above)"
             continue
@@ -172,7 +172,7 @@ def _followed(past: TaskPast) -> Iterator[str]:
     yield f"{counted(count, 'task')} followed, because of it"
     for task in past.followed[:FOLLOWED]:
         by = f", by agent {task['cause']}" if task["cause"] else ""
-        yield f"  {_brief(task)}{by}"
+        yield f"  {brief(task)}{by}"
     if count > FOLLOWED:
         yield f"  and {count - FOLLOWED} more (--json has {len(past.followed)})"
 
@@ -190,7 +190,7 @@ def _several(title: str, texts: tuple[str, ...], most: int) -> Iterator[str]:
 # -- words ----------------------------------------------------------------------------------------
 
 
-def _brief(task: dict[str, Any]) -> str:
+def brief(task: dict[str, Any]) -> str:
     """Return a task in a line."""
     args = "" if task["args"] is None else f" {_short(task['args'])}"
     end = str(task["ended_as"])

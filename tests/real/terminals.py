@@ -64,6 +64,10 @@ class OnTerminal:
                 raise TookTooLong(f"no {text!r} in the output of {self}")
             select.select([], [], [], 0.05)
 
+    def type(self, text: str) -> None:
+        """Type a text, as a person does."""
+        os.write(self._ours, text.encode())
+
     def end(self) -> int:
         """Read until the program has ended; return its exit status."""
         until = time.monotonic() + START_S

@@ -36,7 +36,7 @@ def test_pools_are_as_asked_for_at_the_beginning_and_counted_at_the_end(
     found, values = json.loads(said.removeprefix("found "))
     assert found == {"setup": ASKED, "agent": ASKED, "finish": SHARED_OUT}
     assert values == [0, 1, 2, 3]
-    assert "Beginning completed: 4 tasks, 0 of them failed, in " in run.output
+    assert "Beginning completed: 4 tasks (4 done), in " in run.output
     assert "; busy: batch " in run.output
     (summary,) = (tmp_path / "runs").glob("beginning-*/summary.json")
     assert json.loads(summary.read_text())["busy"]["batch"] > 0

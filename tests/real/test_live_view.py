@@ -73,7 +73,7 @@ def test_a_terminal_shows_pools_ends_notes_and_failures(folder: Path, columns: i
     drawn = [line for line in lines if "busy" in line and "completed" not in line]
     assert all(len(line) <= columns for line in drawn)
     assert "\x1b[31m such" not in program.shown
-    assert "Search completed: 5 tasks, 1 of them failed" in text.replace("\r\n", "")
+    assert "Search completed: 5 tasks (4 done, 1 failed)" in text.replace("\r\n", "")
 
 
 def test_a_terminal_without_colour_gets_none(folder: Path) -> None:

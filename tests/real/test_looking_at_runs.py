@@ -58,7 +58,7 @@ def failing(tmp_path: Path) -> Path:
 def test_a_report_in_text_has_all_figures(failing: Path) -> None:
     shown = invoke("report", str(failing), "--text").output
     assert "Failing completed" in shown
-    assert "4 tasks, 1 of them not well" in shown
+    assert "4 tasks (3 done, 1 failed)" in shown
     for title in ("Pools", "Ends", "Time of workers", "Times and sizes", "Task types", "Not well"):
         assert f"\n{title}\n" in shown
     assert "ZeroDivisionError: division by zero" in shown
@@ -88,7 +88,7 @@ def test_top_follows_a_run_to_its_end(tmp_path: Path) -> None:
     with running(*place.run("--progress", "off"), cwd=tmp_path) as program:
         program.wait_for("recorded 10.")
         with running(*steerio_command("top", "record"), cwd=tmp_path) as top:
-            assert "running" in top.wait_for("10 tasks, 0 of them not well")
+            assert "running" in top.wait_for("10 tasks (10 done)")
             place.open_gate(1_000_000)
             assert program.status() == 0
             assert top.status() == 0

@@ -90,7 +90,7 @@ def test_results_of_named_runs_are_not_computed_again(scans: Scans) -> None:
     assert scans.calls == [*range(6)]
     output = scans.run("two", "--memo", "one")
     assert f"sum {ALL}, recalled from ['one']" in output
-    assert "8 tasks (6 recalled)" in output
+    assert "2 tasks (2 done), 6 recalled" in output
     assert scans.calls == [*range(8)]
     assert scans.summary("two")["recalled"] == 6
     assert scans.summary("two")["tasks"] == 8
@@ -109,7 +109,7 @@ def test_a_named_run_of_which_nothing_can_be_recalled_is_told_of(scans: Scans) -
     output = scans.run("two", "--memo", "empty", "--memo", "one")
     assert output.count("steerio: nothing can be recalled from empty: no task has succeeded") == 1
     assert "recalled from one" not in output
-    assert "8 tasks (2 recalled)" in output
+    assert "6 tasks (6 done), 2 recalled" in output
     log = (scans.folder / "two" / "campaign.log").read_text()
     assert "nothing can be recalled from empty" in log
     assert "2 results of one may be recalled" in log

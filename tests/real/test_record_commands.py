@@ -117,7 +117,7 @@ def test_runs_are_listed_for_people(runs: Path) -> None:
     assert str(runs / "a") in shown
     assert "interrupted, can be resumed" in shown
     assert "cut off, can be resumed" in shown
-    assert "2 succeeded" in shown
+    assert "2 done" in shown
 
 
 def test_a_folder_without_runs_has_none(tmp_path: Path) -> None:

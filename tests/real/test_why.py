@@ -45,7 +45,8 @@ class Search(Campaign):
     async def record(self, result) -> None:
         if result.value < 10:
             for x in range(4, 8):
-                self.submit(simulate, x)
+                key = f"x={x}" if x < 7 else "7000"
+                self.session.options(key=key).submit(simulate, x)
 """
 
 
@@ -121,6 +122,56 @@ def test_an_unknown_task_is_wrong_usage(run: Path) -> None:
         told(str(run), "999")
 
 
+def test_a_task_is_found_by_its_key(run: Path) -> None:
+    numbers = numbers_by_arg(run)
+    for key, x in (("x=5", 5), ("7000", 7)):  # a key may look like a number
+        assert told(str(run), key).output.startswith(f"task {numbers[x]}: ")
+    with pytest.raises(UsageError, match=r"no task with the key 'x=9' has ended in .*by its num"):
+        told(str(run), "x=9")
+
+
+def test_without_a_task_those_that_failed_are_listed(run: Path) -> None:
+    number = numbers_by_arg(run)[7]
+    said = told(str(run)).output.splitlines()
+    assert said[0] == "1 task failed, timed out or lost"
+    assert said[1].startswith(
+        f"  task {number}: search:simulate [[7],{{}}] failed (ValueError: nev"
+    )
+    assert said[2] == f"the story of one: steerio why {run} TASK"
+    found = json.loads(told(str(run), "--json").output)
+    assert [task["task_id"] for task in found["failed"]] == [number]
+    assert (found["waiting"], found["now"]) == ([], {})
+
+
+def test_of_many_tasks_in_trouble_the_last_failures_and_the_first_that_wait_are_listed(
+    tmp_path: Path,
+) -> None:
+    ends = [("failed", n) for n in range(1, 31)] + [("lost", 31), ("succeeded", 32)]
+    tasks = [
+        {
+            "task_id": n,
+            "task_type": "m:f",
+            "ended_as": end,
+            "args": None,
+            "value": {"ended_as": "x"},
+        }
+        | {"error": None}
+        for end, n in ends
+    ]
+    steps = [("Queued", n) for n in range(1, 61)] + [("Started", n) for n in range(1, 41)]
+    steps += [("Ended", 31), ("Retried", 40), ("Started", 41)]
+    events = [{"type": f"Task{kind}", "task_id": n, "task_type": "m:f"} for kind, n in steps]
+    for name, lines in (("tasks.jsonl", tasks), ("events.jsonl", events)):
+        text = "".join(json.dumps(line, separators=(",", ":")) + "\n" for line in lines)
+        (tmp_path / name).write_text(text)
+    said = told(str(tmp_path)).output.splitlines()
+    assert said[0] == "the last 10 tasks failed, timed out or lost"
+    assert [line.split(":")[0] for line in said[1:11]] == [f"  task {n}" for n in range(22, 32)]
+    assert said[11] == "20 tasks that wait for a worker"
+    assert said[12] == "  task 42: m:f"
+    assert said[22] == "  and 10 more"
+
+
 @task(pool="default")
 def never(x: int) -> int:
     return x
@@ -135,6 +186,10 @@ async def test_a_task_that_waits_is_told_by_the_broker(tmp_path: Path) -> None:
             with running(*steerio_command("why", "broker", str(handle.id)), cwd=tmp_path) as asking:
                 assert asking.status() == 0, asking.output
             assert "now it is QUEUED: pool 'default' has 1 task queued, and" in asking.output
+            with running(*steerio_command("why", "broker"), cwd=tmp_path) as asking:
+                assert asking.status() == 0, asking.output
+            assert "1 task that waits for a worker" in asking.output
+            assert f"task {handle.id}: tests.real.test_why:never: now it is QUEUED" in asking.output
             handle.cancel()
         with running(*steerio_command("stop", "broker"), cwd=tmp_path) as stopping:
             assert stopping.status() == 0

@@ -171,7 +171,7 @@ async def test_a_campaign_begins_without_the_notes_of_the_one_before(
 def test_the_summary_of_a_run_has_its_last_notes() -> None:
     outcome = RunOutcome("completed", "", 1.0, Spent(Limits()), {}, 0, {"best": -7.25})
     assert outcome.summary()["notes"] == {"best": -7.25}
-    assert outcome.in_short("Search").endswith("busy: no workers; best=-7.25")
+    assert outcome.in_short("Search", {}).endswith("busy: no workers; best=-7.25")
     unknown = RunOutcome("completed", "", 1.0, Spent(Limits()), {}, 0, {"best": math.nan})
     assert b'"best":null' in msgspec.json.encode(unknown.summary())
 

@@ -13,6 +13,7 @@ import contextlib
 import os
 import re
 import sys
+from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 from io import FileIO
@@ -177,6 +178,8 @@ class RecordFiles:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.ended: Counter[str] = Counter()
+        """How many of the tasks that this process has recorded ended in which way."""
         with contextlib.ExitStack() as opened:
             self._tasks = opened.enter_context(_appending(folder / TASKS_FILE))
             self._events = opened.enter_context(_appending(folder / EVENTS_FILE))
@@ -195,6 +198,8 @@ class RecordFiles:
         """
         if entries:
             _append(self._tasks, _encode(entries))
+            for entry in entries:
+                self.ended[entry.ended_as] += 1
         if events:
             _append(self._events, stamped(_encode(events), self.incarnation))
 
