@@ -174,6 +174,7 @@ OWN = [
         "approve",
         "as_completed",
         "checkpoint",
+        "consult",
         "events",
         "gather",
         "map",
