@@ -74,10 +74,12 @@ if TYPE_CHECKING:
     from steerio.model.campaign_orders import StopCampaign as StopCampaign
     from steerio.model.events import Answered as Answered
     from steerio.model.events import Asked as Asked
+    from steerio.model.events import BoardChanged as BoardChanged
     from steerio.model.events import BrokerReturned as BrokerReturned
     from steerio.model.events import ClientLost as ClientLost
     from steerio.model.events import Event as Event
     from steerio.model.events import EventsMissed as EventsMissed
+    from steerio.model.events import LoopStalled as LoopStalled
     from steerio.model.events import NodeDrained as NodeDrained
     from steerio.model.events import NodeDraining as NodeDraining
     from steerio.model.events import NodeEnding as NodeEnding
@@ -188,7 +190,8 @@ _HOMES = {
     "steerio.launch.needs": ["Needs"],
     "steerio.launch.workers": ["Workers"],
     "steerio.model.events": [
-        "Answered", "Asked", "BrokerReturned", "ClientLost", "Event", "EventsMissed",
+        "Answered", "Asked", "BoardChanged", "BrokerReturned", "ClientLost", "Event",
+        "EventsMissed", "LoopStalled",
         "NodeDrained", "NodeDraining", "NodeEnding", "NodeJoined", "NodeLost", "NodeUndrained",
         "PoolChanged", "PoolFailed",
         "Ordered", "ParameterChanged", "PoolPaused", "PoolResumed", "PoolStalled", "Published",
@@ -214,6 +217,7 @@ __all__ = [
     "Answered",
     "Asked",
     "Board",
+    "BoardChanged",
     "BoardFull",
     "BrokerLost",
     "BrokerReturned",
@@ -240,6 +244,7 @@ __all__ = [
     "Lease",
     "Limits",
     "Look",
+    "LoopStalled",
     "Lost",
     "MlflowVersions",
     "Move",

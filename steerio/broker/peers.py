@@ -94,6 +94,8 @@ def task_states(events: Sequence[AnyEvent]) -> dict[int, dict[int, bool]]:
                 | ev.Asked()
                 | ev.Answered()
                 | ev.Ordered()
+                | ev.BoardChanged()
+                | ev.LoopStalled()
                 | ev.EventsMissed()
             ):
                 pass

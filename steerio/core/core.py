@@ -43,7 +43,7 @@ from steerio.core.records import (
 )
 from steerio.core.shown_state import ShownState
 from steerio.model.campaign_orders import GivenOrder, OrderAnswer
-from steerio.model.events import Announcement, AnyEvent, BrokerReturned, Published
+from steerio.model.events import Announcement, AnyEvent, BrokerReturned, LoopStalled, Published
 from steerio.model.messages import RemoteError
 from steerio.model.moving import How
 from steerio.model.objects import StoredObject, Version
@@ -519,6 +519,10 @@ class Core(ShownState):
     def announced(self, event: Announcement, by: str, now: float) -> int:
         """A campaign tells of itself; returns the number of the event."""
         return self.cluster.log.announce(event, by, now)
+
+    def loop_stalled(self, agent: str, seconds: float, where: str, now: float) -> None:
+        """The event loop that the broker shares with an agent stood still, and goes on."""
+        self.cluster.emit(LoopStalled, now, agent, seconds, where)
 
     # -- objects of the store, and published values --------------------------------------------
 

@@ -97,7 +97,7 @@ from steerio.model.from_nodes import YieldItem as YieldItem
 from steerio.model.status import PoolStatus as PoolStatus
 from steerio.model.status import Status as Status
 
-PROTOCOL = 10
+PROTOCOL = 11
 """Version of these unions; checked on joining, for both sides must speak the same."""
 
 Introduction = JoinClient | JoinNode | JoinWorker

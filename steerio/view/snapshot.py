@@ -111,8 +111,8 @@ class Mark(Struct, frozen=True):
     Attributes:
         at: when the first of them happened.
         kind: ``moved``, ``lost`` (worker), ``node_joined``, ``node_lost``, ``node_draining``,
-            ``pool_failed``, ``pool_stalled``, ``pool_paused``, ``pool_resumed``, ``returned``
-            (broker), ``missed`` (events).
+            ``pool_failed``, ``pool_stalled``, ``pool_paused``, ``pool_resumed``, ``loop_stalled``,
+            ``returned`` (broker), ``missed`` (events).
         pool: the pool, of moves the target; empty for nodes.
         source: of moves the pool that they left; else empty.
         count: how many.
@@ -144,7 +144,7 @@ class PoolView(Struct, frozen=True):
         busy_share: the share of its ready workers' time that passed inside tasks, 0 to 1.
         busy_bins, idle_bins, starting_bins, lent_bins: workers over time; the first three stack.
         queued_bins: mean depth of the queue.
-        age_bins: the longest time that a task had waited which left the queue in that bin.
+        age_bins: the greatest age of the oldest task in its queue.
         ended_bins: tasks that ended, a second.
     """
 
@@ -172,13 +172,35 @@ class PoolView(Struct, frozen=True):
 
 
 class BoardView(Struct, frozen=True):
-    """Tasks by the agent that submitted them: the ``cause`` that the record has.
-
-    The record has tasks once a worker can have them; entries of a board that wait in the campaign
-    are not in it.
+    """One board of a campaign, now and over time: the work that is not handed out yet.
 
     Attributes:
-        cause: ``Class.method``, or ``Class.board``; empty for sessions.
+        name: ``Class.attribute``; campaign: the name of the client that has it.
+        pool: of its tasks.
+        waiting: entries that wait; ``out``: those that are handed out and have not ended;
+            ``ended``: those that have.
+        oldest_s: the age of the oldest of them that waits.
+        waiting_bins, out_bins: means over time.
+        age_bins: the greatest age of the oldest that waited.
+    """
+
+    name: str
+    campaign: str
+    pool: str
+    waiting: int
+    out: int
+    ended: int
+    oldest_s: float
+    waiting_bins: Series
+    out_bins: Series
+    age_bins: Series
+
+
+class CauseView(Struct, frozen=True):
+    """Tasks by the agent that submitted them: the ``cause`` that the record has.
+
+    Attributes:
+        cause: ``Class.method``; empty for sessions.
         task_types: of its tasks, most frequent first, at most 8.
         ended: how many have ended; ``failed``: how many of these not well.
         run_s: seconds inside them.
@@ -325,13 +347,19 @@ class IdleView(Struct, frozen=True):
 
 
 class StallView(Struct, frozen=True):
-    """Times at which an agent held the event loop up, if the record has them."""
+    """Times at which an agent held the event loop for a second or more.
+
+    Attributes:
+        agent: its name, or that of another asyncio task; ``where``: its line at the longest.
+        count: how often; ``total_s``: in all; ``longest_s``: at most; ``last_at``: until when last.
+    """
 
     agent: str
     count: int
     total_s: float
     longest_s: float
     last_at: float
+    where: str
 
 
 class VersionView(Struct, frozen=True):
@@ -421,7 +449,9 @@ class RunSnapshot(Struct, frozen=True):
         axis: the bins of all series but those of the Gantt and of notes.
         pools: by name. The first 40 of more; ``more_pools`` counts the rest.
         marks: moves, losses and the like, at most 200, merged by bin.
-        boards: tasks by cause, most first, at most 40.
+        boards: of campaigns, in the order in which they came, at most 40; ``more_boards`` counts
+            the rest.
+        causes: tasks by cause, most first, at most 40.
         types: by task type, most first, at most 20.
         failures: the last ones, newest first, at most 50; ``failure_groups``: all by kind, at most
             50, most frequent first.
@@ -435,7 +465,7 @@ class RunSnapshot(Struct, frozen=True):
         report: from ``ended`` to ``received``: encoding the value, and its way back.
         args_bytes, value_bytes: data that travelled with tasks.
         data_bins: bytes a second of both over time.
-        stalls: ``None`` if the record has none.
+        stalls: by agent, those with most time first.
         gantt: ``None`` if it was not asked for.
     """
 
@@ -447,6 +477,8 @@ class RunSnapshot(Struct, frozen=True):
     more_pools: int
     marks: tuple[Mark, ...]
     boards: tuple[BoardView, ...]
+    more_boards: int
+    causes: tuple[CauseView, ...]
     ends: EndsView
     types: tuple[TypeView, ...]
     failures: tuple[FailureView, ...]
@@ -461,7 +493,7 @@ class RunSnapshot(Struct, frozen=True):
     value_bytes: Spread
     data_bins: Series
     idle: IdleView
-    stalls: tuple[StallView, ...] | None
+    stalls: tuple[StallView, ...]
     versions: tuple[VersionView, ...]
     notes: tuple[NoteSeries, ...]
     gantt: GanttView | None = None
