@@ -1,7 +1,7 @@
 """The boards of a campaign, watched for its record: how many entries they have, and how old.
 
-A look follows a change, and they are at least so far apart that a run of any length has some
-thousand of them; each tells the boards that are not as they were told last.
+A look follows a change, and looks are so far apart that a run of any length has some thousand of
+them; each tells the boards that are not as they were told last.
 """
 
 from __future__ import annotations
@@ -18,9 +18,11 @@ from steerio.model.events import BoardChanged
 from steerio.model.showing import in_one_line
 
 LOOK_S = 1.0
-"""Least time between two looks,"""
+"""Least time between two looks;"""
+FIRST_S, EARLY_SHARE = 0.1, 0.1
+"""in the beginning less: so much, or this share of the time that the run has taken;"""
 SHARE = 0.001
-"""or this share of the time that the run has taken, if that is more."""
+"""later this share of it."""
 MOST_BOARDS = 100
 """Boards of a campaign that are told of."""
 NAME_CHARACTERS = 100
@@ -67,7 +69,7 @@ class BoardWatch:
         """Tell of the boards that have changed."""
         self._stop_timer()
         now = self._loop.time()
-        self._next_look = now + max(LOOK_S, SHARE * (now - self._began))
+        self._next_look = now + pause_s(now - self._began)
         for watched in self._watched:
             event = watched.look(now)
             if event is not None:
@@ -82,6 +84,11 @@ class BoardWatch:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+
+def pause_s(run_s: float) -> float:
+    """Return the least time until the next look at so much of a run."""
+    return max(FIRST_S, min(EARLY_SHARE * run_s, LOOK_S), SHARE * run_s)
 
 
 class _Watched:

@@ -312,10 +312,10 @@ class Ordered(Event, frozen=True, gc=False, tag=True):
 class BoardChanged(Event, frozen=True, gc=False, tag=True):
     """The entries of a board of a campaign, told when their numbers have changed.
 
-    It is told once a second at most, and of a long run once in a thousandth of its time; the last
-    is told as the campaign ends.  ``name`` is ``Class.attribute``; ``waiting`` counts the entries
-    that wait, ``out`` those that are handed out and have not ended, ``ended`` those that have, and
-    ``oldest_s`` is the age of the oldest that waits, as seen at these times.
+    It is told once a second at most (in the first ten more often, in a run of hours once in a
+    thousandth of its time), and as the campaign ends.  ``name`` is ``Class.attribute``; ``waiting``
+    counts the entries that wait, ``out`` those that are handed out and have not ended, ``ended``
+    those that have, and ``oldest_s`` is the age of the oldest that waits, as seen at these times.
     """
 
     name: str
