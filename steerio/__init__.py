@@ -84,10 +84,12 @@ if TYPE_CHECKING:
     from steerio.model.events import Advised as Advised
     from steerio.model.events import Answered as Answered
     from steerio.model.events import Asked as Asked
+    from steerio.model.events import BoardChanged as BoardChanged
     from steerio.model.events import BrokerReturned as BrokerReturned
     from steerio.model.events import ClientLost as ClientLost
     from steerio.model.events import Event as Event
     from steerio.model.events import EventsMissed as EventsMissed
+    from steerio.model.events import LoopStalled as LoopStalled
     from steerio.model.events import NodeDrained as NodeDrained
     from steerio.model.events import NodeDraining as NodeDraining
     from steerio.model.events import NodeEnding as NodeEnding
@@ -203,7 +205,8 @@ _HOMES = {
     "steerio.launch.needs": ["Needs"],
     "steerio.launch.workers": ["Workers"],
     "steerio.model.events": [
-        "Advised", "Answered", "Asked", "BrokerReturned", "ClientLost", "Event", "EventsMissed",
+        "Advised", "Answered", "Asked", "BoardChanged", "BrokerReturned", "ClientLost", "Event",
+        "EventsMissed", "LoopStalled",
         "NodeDrained", "NodeDraining", "NodeEnding", "NodeJoined", "NodeLost", "NodeUndrained",
         "PoolChanged", "PoolFailed",
         "Ordered", "ParameterChanged", "PoolPaused", "PoolResumed", "PoolStalled", "Published",
@@ -232,6 +235,7 @@ __all__ = [
     "Answered",
     "Asked",
     "Board",
+    "BoardChanged",
     "BoardFull",
     "BrokerLost",
     "BrokerReturned",
@@ -260,6 +264,7 @@ __all__ = [
     "Lease",
     "Limits",
     "Look",
+    "LoopStalled",
     "Lost",
     "MlflowVersions",
     "Move",

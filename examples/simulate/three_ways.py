@@ -20,6 +20,7 @@ import asyncio
 import math
 import random
 import time
+from pathlib import Path
 from typing import Any
 
 from steerio import Board, Campaign, Succeeded, agent, on_success, task
@@ -177,6 +178,7 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description="Three ways of keeping a machine busy, simulated.")
     parser.add_argument("--quick", action="store_true", help="only 8 and 64 workers")
+    parser.add_argument("--run-dir", type=Path, help="where to leave the records, if anywhere")
     parser.add_argument("--seed", type=int, default=0, help="of the durations (default: 0)")
     asked = parser.parse_args()
     print(" workers  way            busy    it took  highest  above 0.5  simulated in")
@@ -184,7 +186,9 @@ def main() -> None:
         for way in (BatchOfN, OneForOne, RankedQueue):
             began = time.perf_counter()
             pools = {"simulate": workers, "learn": 1}
-            run = simulate(way(workers), workers=pools, model=MODEL, seed=asked.seed)
+            search = way(workers)
+            folder = asked.run_dir and asked.run_dir / f"{way.__name__}-{workers}"
+            run = simulate(search, workers=pools, model=MODEL, seed=asked.seed, run_dir=folder)
             report(workers, run, time.perf_counter() - began)
 
 

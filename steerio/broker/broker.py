@@ -195,6 +195,13 @@ class Broker:
             self.core.fail_pools(reason, now)
             self._finish(now)
 
+    def loop_stalled(self, agent: str, seconds: float, where: str) -> None:
+        """Take in that the event loop stood still, and goes on (any thread)."""
+        with self._lock:
+            now = self._clock()
+            self.core.loop_stalled(agent, seconds, where, now)
+            self._finish(now)
+
     def close(self, reason: str) -> None:
         """Tell all peers to end, empty the store, and let go of the endpoints."""
         with self._lock:

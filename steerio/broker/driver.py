@@ -28,6 +28,7 @@ from types import FrameType
 
 from steerio.broker.broker import Broker
 from steerio.edge.wire.memory import MemoryRouter
+from steerio.model.showing import in_one_line
 
 log = logging.getLogger("steerio.broker")
 
@@ -41,6 +42,8 @@ SWITCH_S = 0.0005
 """The interpreter's switch interval while the stand-in works."""
 STEPS_IN_TURN = 2
 """Steps in one turn of the loop: the second takes in the messages that clients answer at once."""
+MOST_SHOWN = 200
+"""Characters of the name and the place of an agent that are told."""
 POLL_MS = 2
 """How long the stand-in waits for messages before it looks at the loop again."""
 
@@ -50,8 +53,6 @@ class Driver:
 
     Args:
         broker: the broker to drive.
-        on_blocked: called (on the stand-in's thread) when the loop has stood still for
-            ``BLOCKED_S``, with the seconds and the stack of the loop's thread.
         on_stop: called (on the loop) with the reason after the broker was asked to end.
         on_stop_heard: called (on the stand-in's thread) if the broker was asked to end while the
             loop stands still, so that ``on_stop`` has to wait.
@@ -60,7 +61,6 @@ class Driver:
     def __init__(
         self,
         broker: Broker,
-        on_blocked: Callable[[float, str], None] | None = None,
         on_stop: Callable[[str], None] | None = None,
         on_stop_heard: Callable[[], None] | None = None,
     ) -> None:
@@ -70,7 +70,6 @@ class Driver:
         self._armed = 0.0
         self._again = False
         self._stand_in: StandIn | None = None
-        self._on_blocked = on_blocked
         self._on_stop = on_stop
         self._on_stop_heard = on_stop_heard
         self._closed = False
@@ -83,9 +82,7 @@ class Driver:
         for router in self.broker.routers:
             router.attach(self._loop, self._step)
         if stand_in:
-            self._stand_in = StandIn(
-                self.broker, self._loop, self._step, self._on_blocked, self._on_stop_heard
-            )
+            self._stand_in = StandIn(self.broker, self._loop, self._step, self._on_stop_heard)
             self._stand_in.start()
         self._step()
 
@@ -185,21 +182,19 @@ _quick_switches = QuickSwitches()
 
 
 class StandIn(threading.Thread):
-    """Takes a broker's steps while its loop stands still."""
+    """Takes a broker's steps while its loop stands still, and tells the broker of long stalls."""
 
     def __init__(
         self,
         broker: Broker,
         loop: asyncio.AbstractEventLoop,
         resume: Callable[[], None],
-        on_blocked: Callable[[float, str], None] | None,
         on_stop_heard: Callable[[], None] | None = None,
     ) -> None:
         super().__init__(name="steerio-stand-in", daemon=True)
         self._broker = broker
         self._loop = loop
         self._resume = resume
-        self._on_blocked = on_blocked
         self._on_stop_heard = on_stop_heard
         self._thread = threading.get_ident()
         self._pulse = time.monotonic()
@@ -232,7 +227,7 @@ class StandIn(threading.Thread):
             descriptor = router.fileno()
             if descriptor is not None:
                 poller.register(descriptor, select.POLLIN)
-        warned = False
+        stalled = None
         try:
             while self._pulse == pulse and not self._closing.is_set():
                 for router in self._broker.routers:
@@ -243,28 +238,29 @@ class StandIn(threading.Thread):
                     on_stop_heard()
                 if not self._broker.more:
                     poller.poll(POLL_MS)
-                if not warned and time.monotonic() - pulse > BLOCKED_S:
-                    warned = True
-                    self._warn(time.monotonic() - pulse)
+                if stalled is None and time.monotonic() - pulse > BLOCKED_S:
+                    stalled = self._warn(time.monotonic() - pulse)
+            if stalled is not None:
+                agent, where = (in_one_line(text, MOST_SHOWN) for text in stalled)
+                self._broker.loop_stalled(agent, time.monotonic() - pulse, where)
         finally:
             _quick_switches.end()
             with contextlib.suppress(RuntimeError):  # the loop may have been closed
                 self._loop.call_soon_threadsafe(self._resume)
 
-    def _warn(self, seconds: float) -> None:
+    def _warn(self, seconds: float) -> tuple[str, str]:
+        """Warn of the stall; return the agent and the line that keep the loop."""
         frame = sys._current_frames().get(self._thread)  # pyright: ignore[reportPrivateUsage]
         where = _where(frame)
         task = asyncio.current_task(self._loop)
-        if task is not None:  # agents' tasks are named after them
-            where = f"{task.get_name()}, at {where}"
+        agent = "" if task is None else task.get_name()  # agents' tasks are named after them
         log.warning(
             "the event loop has stood still for %.1f s in %s; tasks go on, but no agent reacts: "
             "offload it with 'await asyncio.to_thread(...)' or make it a task",
             seconds,
-            where,
+            f"{agent}, at {where}" if agent else where,
         )
-        if self._on_blocked is not None:
-            self._on_blocked(seconds, where)
+        return agent, where
 
 
 def _where(frame: FrameType | None) -> str:

@@ -95,6 +95,8 @@ def task_states(events: Sequence[AnyEvent]) -> dict[int, dict[int, bool]]:
                 | ev.Answered()
                 | ev.Ordered()
                 | ev.Advised()
+                | ev.BoardChanged()
+                | ev.LoopStalled()
                 | ev.EventsMissed()
             ):
                 pass

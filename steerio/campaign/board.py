@@ -134,6 +134,18 @@ class Board(Generic[K]):
         return len(self._waiting) + len(self._again)
 
     @property
+    def newest(self) -> int:
+        """The number of the entry that was added last; they are numbered from 1."""
+        return self._order
+
+    @property
+    def oldest(self) -> int | None:
+        """The number of the oldest entry that is still to be handed out."""
+        for entry in self._waiting.values():  # in the order in which they were added
+            return entry[1]
+        return min((self._out[key][1] for key in self._again), default=None)
+
+    @property
     def waiting(self) -> list[K]:
         """The keys that wait, best first."""
         return sorted(self._waiting, key=lambda k: (-self._waiting[k][0], self._waiting[k][1]))

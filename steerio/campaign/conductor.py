@@ -182,6 +182,7 @@ class Conductor:
     async def _finish(self) -> None:
         if self._deafness is not None:  # all agents have ended
             self._deafness.cancel()
+        self.feeder.tell_boards()
         self.ending.finishes()
         try:
             with self.latecomers.may_cut(f"{self._name}.finish"):

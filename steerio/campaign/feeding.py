@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from steerio.campaign.board import Board
-from steerio.campaign.found_boards import boards_in, boards_of, hidden_boards
+from steerio.campaign.board_watch import BoardWatch
+from steerio.campaign.found_boards import board_names, boards_in, boards_of, hidden_boards
 from steerio.model.places import WorkerNeeds
 from steerio.model.status import PoolLoad
 from steerio.session.current_agent import current_agent, results_behind
@@ -51,6 +52,7 @@ class Feeder:
         self._in_pool: defaultdict[str, Counter[WorkerNeeds | None]] = defaultdict(Counter)
         self._of_board: dict[int, tuple[Board[Any], Any]] = {}
         self._made_by = ""
+        self._watch = BoardWatch(session.client.campaign.announce)
 
     def __repr__(self) -> str:
         counts = {pool: outstanding.total() for pool, outstanding in self._in_pool.items()}
@@ -81,6 +83,7 @@ class Feeder:
         self._boards = boards_of(self._campaign)
         for board in self._boards:
             board.on_change = self.feed
+        self._watch.follow(board_names(self._campaign, self._boards))
         self.feed()
 
     def name_unfed(self) -> None:
@@ -101,8 +104,13 @@ class Feeder:
         if self._campaign is not None and (boards_in(new) or boards_in(old)):
             self.find_boards()
 
+    def tell_boards(self) -> None:
+        """Tell the record how the boards stand now."""
+        self._watch.look()
+
     def close(self) -> None:
         """Let go of the boards."""
+        self._watch.close()
         self._campaign = None
         self._let_go()
 
@@ -148,6 +156,7 @@ class Feeder:
                 if entry is None:
                     break
                 self._hand_out(board, *entry)
+        self._watch.changed()
 
     def _room(self, board: Board[Any]) -> int:
         """Return how many entries of a board may go out."""

@@ -41,6 +41,19 @@ def boards_of(campaign: object) -> list[Board[Any]]:
     return list(dict.fromkeys(found))
 
 
+def board_names(campaign: object, boards: Iterable[Board[Any]]) -> dict[str, Board[Any]]:
+    """Return the boards of a campaign by their names: ``Class.attribute``, or a place in that."""
+    left = {id(board) for board in boards}
+    named: dict[str, Board[Any]] = {}
+    for attribute, value in vars(campaign).items():
+        for place, board in enumerate(boards_in(value)):
+            if id(board) in left:
+                left.discard(id(board))
+                inside = "" if board is value else f"[{place}]"
+                named[f"{type(campaign).__name__}.{attribute}{inside}"] = board
+    return named
+
+
 def hidden_boards(campaign: object) -> dict[str, Board[Any]]:
     """Return boards that are one step too deep to be found: in attributes of attributes, by path.
 

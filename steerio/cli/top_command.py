@@ -13,6 +13,7 @@ from steerio.cli.report_text import as_table
 from steerio.model.showing import printable
 from steerio.view.figures import (
     Figures,
+    board_figures,
     encoded,
     failure_figures,
     headline,
@@ -32,6 +33,7 @@ OTHER_LINES = 12
 """Lines of a terminal that are not left to tables."""
 NARROW = {
     "Pools": ("pool", "workers", "busy", "queued"),
+    "Boards": ("board", "waiting", "out"),
     "Noted": ("quantity", "last"),
     "Not well": ("error", "count"),
 }
@@ -39,6 +41,7 @@ NARROW = {
 WIDE = 100
 MEDIUM = {
     "Pools": ("pool", "workers", "busy", "idle", "starting", "queued", "used"),
+    "Boards": ("board", "waiting", "out", "ended", "oldest"),
     "Noted": ("quantity", "last", "least", "most"),
     "Not well": ("error", "count", "last task"),
 }
@@ -107,8 +110,9 @@ def line_of(snapshot: RunSnapshot) -> str:
         f"{pool.name} {pool.busy}/{pool.workers} busy, {pool.queued} queued"
         for pool in snapshot.pools
     )
+    boards = ", ".join(f"{board.name} {board.waiting} waiting" for board in snapshot.boards)
     notes = ", ".join(f"{note.name} {note.last:.6g}" for note in snapshot.notes)
-    return "; ".join(part for part in (headline(snapshot), pools, notes) if part)
+    return "; ".join(part for part in (headline(snapshot), pools, boards, notes) if part)
 
 
 def drawn(snapshot: RunSnapshot, width: int, height: int) -> Any:
@@ -123,6 +127,7 @@ def drawn(snapshot: RunSnapshot, width: int, height: int) -> Any:
     left = max(3, height - OTHER_LINES)
     tables = (
         pool_figures(snapshot),
+        board_figures(snapshot),
         note_figures(snapshot),
         failure_figures(snapshot, SHOWN_FAILURES),
     )

@@ -22,7 +22,7 @@ from steerio.core.object_facts import ObjectFacts
 from steerio.core.pool_facts import PoolFacts
 from steerio.core.records import TaskRecord, WorkerRecord
 from steerio.model.campaign_orders import GivenOrder, OrderAnswer
-from steerio.model.events import Announcement, AnyEvent, BrokerReturned, Published
+from steerio.model.events import Announcement, AnyEvent, BrokerReturned, LoopStalled, Published
 from steerio.model.messages import RemoteError
 from steerio.model.objects import StoredObject, Version
 from steerio.model.settings import Settings
@@ -253,6 +253,10 @@ class Core(MemberFacts, PoolFacts, ObjectFacts):
     def published(self, topic: str, value: Any, by: str, now: float) -> None:
         """A client published a value under a topic, for those that follow the events."""
         self.cluster.emit(Published, now, topic, value, by)
+
+    def loop_stalled(self, agent: str, seconds: float, where: str, now: float) -> None:
+        """The event loop that the broker shares with an agent stood still, and goes on."""
+        self.cluster.emit(LoopStalled, now, agent, seconds, where)
 
     # -- the broker itself ------------------------------------------------------------------------
 

@@ -17,7 +17,8 @@ from typing import Any, Protocol, TypeVar
 
 from steerio.edge.system.own_files import to_json
 from steerio.edge.system.threads import DaemonThreads
-from steerio.view.snapshot import GanttView, RunSnapshot, SpanWindow, TaskStory
+from steerio.view.answers import SpanWindow, TaskStory
+from steerio.view.snapshot import GanttView, RunSnapshot
 
 log = logging.getLogger("steerio.dashboard")
 

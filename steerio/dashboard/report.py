@@ -24,7 +24,8 @@ from steerio.dashboard.broadcast import Watched
 from steerio.dashboard.run_follower import watch
 from steerio.edge.system.own_files import to_json
 from steerio.errors import UsageError
-from steerio.view.snapshot import RunSnapshot, SpanWindow, TaskStory
+from steerio.view.answers import SpanWindow, TaskStory
+from steerio.view.snapshot import RunSnapshot
 
 BEGINS = b"<!doctype html>"
 """The beginning of a page."""

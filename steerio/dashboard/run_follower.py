@@ -10,9 +10,10 @@ from pathlib import Path
 
 from msgspec import structs
 
+from steerio.view.answers import SpanWindow, TaskStory
 from steerio.view.questions import spans_of, story_of
 from steerio.view.run_reader import RunReader
-from steerio.view.snapshot import GanttView, RunSnapshot, SpanWindow, TaskStory
+from steerio.view.snapshot import GanttView, RunSnapshot
 
 STEP_S = 0.25
 """How long one step reads at most, so that questions are answered between."""

@@ -342,7 +342,38 @@ class Advised(Event, frozen=True, tag=True):
     client: str = ""
 
 
-Announcement = ParameterChanged | Asked | Answered | Ordered | Advised
+class BoardChanged(Event, frozen=True, gc=False, tag=True):
+    """The entries of a board of a campaign, told when their numbers have changed.
+
+    It is told once a second at most (in the first ten more often, in a run of hours once in a
+    thousandth of its time), and as the campaign ends.  ``name`` is ``Class.attribute``; ``waiting``
+    counts the entries that wait, ``out`` those that are handed out and have not ended, ``ended``
+    those that have, and ``oldest_s`` is the age of the oldest that waits, as seen at these times.
+    """
+
+    name: str
+    pool: str
+    waiting: int
+    out: int
+    ended: int
+    oldest_s: float
+    client: str = ""
+
+
+class LoopStalled(Event, frozen=True, gc=False, tag=True):
+    """The event loop of a campaign stood still for ``seconds``, and goes on.
+
+    ``agent`` is the name of the asyncio task that held it, which agents' tasks have from their
+    agents; ``where`` the line at which that was after a second.  Its broker tells it, so a stall
+    beside a broker in another process is not told.
+    """
+
+    agent: str
+    seconds: float
+    where: str
+
+
+Announcement = ParameterChanged | Asked | Answered | Ordered | Advised | BoardChanged
 """The events that a campaign tells of itself; its broker numbers and times them."""
 
 
@@ -387,6 +418,8 @@ AnyEvent = (
     | Answered
     | Ordered
     | Advised
+    | BoardChanged
+    | LoopStalled
     | EventsMissed
 )
 """The closed union of events."""

@@ -5,7 +5,8 @@ All series of a run share one `BinAxis`, so that charts of it stand beneath each
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import contextlib
+from collections.abc import Callable, Generator, Iterable, Mapping
 from typing import Protocol
 
 MOST_BINS = 300
@@ -157,6 +158,44 @@ class Peaks:
         self.values = merged + [0.0] * (MOST_BINS - len(merged))
 
 
+class Ages(Peaks):
+    """The greatest age, in each bin, of the oldest of some things that wait.
+
+    Attributes:
+        ends: from then on time has to pass by `to` before a change.
+    """
+
+    __slots__ = ("_at", "ends")
+
+    def __init__(self, axis: BinAxis, at: float) -> None:
+        super().__init__(axis)
+        self._at = self.ends = at
+
+    def to(self, at: float, since: float | None) -> None:
+        """Let time pass in which the oldest waited since then; ``None``: none did."""
+        if at > self._at:
+            index = self.axis.index(at)
+            self._raise(self.values, at, since)
+            self._at, self.ends = at, self.axis.began + (index + 1) * self.axis.width_s
+
+    def ahead(self, at: float, since: float | None) -> list[float]:
+        """Return the ages by bin as they are if time passes so far."""
+        self.axis.index(at)
+        values = self.values[:]
+        self._raise(values, at, since)
+        return values
+
+    def _raise(self, values: list[float], at: float, since: float | None) -> None:
+        """Let the ages since the last look be those of something that waits since then."""
+        if since is None or since >= at:
+            return
+        began, width = self.axis.began, self.axis.width_s
+        last = self.axis.index(at)
+        for index in range(self.axis.index(max(self._at, since)), last):
+            values[index] = max(values[index], began + (index + 1) * width - since)
+        values[last] = max(values[last], at - since)
+
+
 class Level:
     """A number that changes now and then; its integral over time, by bin and in all.
 
@@ -261,3 +300,15 @@ class Level:
             self._sums.values[self._bin] += self._aside
             self._sums.total += self._aside
             self._aside = 0.0
+
+
+@contextlib.contextmanager
+def passing(levels: Iterable[Level], axis: BinAxis, at: float) -> Generator[None, None, None]:
+    """Let time pass for levels while the context lasts: changes of before may still come."""
+    axis.index(at)
+    back = [level.ahead(at) for level in levels]
+    try:
+        yield
+    finally:
+        for undo in back:
+            undo()

@@ -18,6 +18,7 @@ from steerio.view.snapshot import (
     RunSnapshot,
     Series,
     Spread,
+    StallView,
 )
 from steerio.view.task_figures import ENDS
 
@@ -75,19 +76,31 @@ def remarks(snapshot: RunSnapshot) -> Iterator[str]:
             yield f"pool {pool.name} is paused {pool.paused}"
         elif pool.stalled:
             yield f"nothing can go on in pool {pool.name}: {pool.stalled}"
+    yield from _held(snapshot.stalls)
     if header.unread:
         yield f"{counted(header.unread, 'line')} of the record could not be read"
+
+
+def _held(stalls: Sequence[StallView]) -> Iterator[str]:
+    """Say which agent has held the event loop for longest, if one has."""
+    if stalls:
+        stall, others = stalls[0], len(stalls) - 1
+        line = f"{stall.agent or 'something'} held the event loop for {say_s(stall.total_s)} in all"
+        line += f", {say_s(stall.longest_s)} at most, at {stall.where}"
+        yield line + (f"; so did {counted(others, 'other')}" if others else "")
 
 
 def all_figures(snapshot: RunSnapshot) -> Iterator[Figures]:
     """Yield all tables that have a row."""
     for table in (
         pool_figures(snapshot),
+        board_figures(snapshot),
         _ends(snapshot),
         idle_figures(snapshot),
         _times(snapshot),
         _types(snapshot),
         _causes(snapshot),
+        _stalls(snapshot),
         failure_figures(snapshot),
         note_figures(snapshot),
         _versions(snapshot),
@@ -112,6 +125,22 @@ def _pool(pool: PoolView) -> tuple[str, ...]:
         f"{pool.busy_share:.0%}",
         curve(pool.busy_bins),
     )
+
+
+def board_figures(snapshot: RunSnapshot) -> Figures:
+    """Return the boards of campaigns, as they are now and over time."""
+    rows = tuple(
+        (
+            board.name,
+            board.pool,
+            *map(str, (board.waiting, board.out, board.ended)),
+            say_s(board.oldest_s) if board.waiting else "",
+            curve(board.waiting_bins),
+        )
+        for board in snapshot.boards[:MOST_ROWS]
+    )
+    columns = ("board", "pool", "waiting", "out", "ended", "oldest", "waiting over time")
+    return Figures("Boards", columns, rows)
 
 
 def _ends(snapshot: RunSnapshot) -> Figures:
@@ -193,15 +222,30 @@ def _types(snapshot: RunSnapshot) -> Figures:
 def _causes(snapshot: RunSnapshot) -> Figures:
     rows = tuple(
         (
-            board.cause or "(session)",
-            str(board.ended),
-            str(board.failed),
-            say_s(board.run_s),
-            say_s(board.reaction.p50) if board.reaction.count else "",
+            each.cause or "(session)",
+            str(each.ended),
+            str(each.failed),
+            say_s(each.run_s),
+            say_s(each.reaction.p50) if each.reaction.count else "",
         )
-        for board in snapshot.boards[:MOST_ROWS]
+        for each in snapshot.causes[:MOST_ROWS]
     )
     return Figures("Agents", ("submitted by", "ended", "not well", "run", "reaction"), rows)
+
+
+def _stalls(snapshot: RunSnapshot) -> Figures:
+    rows = tuple(
+        (
+            stall.agent,
+            str(stall.count),
+            say_s(stall.total_s),
+            say_s(stall.longest_s),
+            stall.where,
+        )
+        for stall in snapshot.stalls[:MOST_ROWS]
+    )
+    columns = ("agent", "times", "in all", "longest", "which was at")
+    return Figures("Event loop held by", columns, rows)
 
 
 def failure_figures(snapshot: RunSnapshot, most: int = MOST_ROWS) -> Figures:

@@ -1,8 +1,9 @@
 """A run's state as text that Prometheus takes in: a pure function of its snapshot.
 
-The number of series is bounded, whatever the numbers of tasks and workers: a snapshot lists 40
-pools and 20 task types at most, those of which most tasks ended, and labels are never the names of
-workers, nodes or tasks. ``steerio_tasks_ended_total`` counts the tasks of all types.
+The number of series is bounded, whatever the numbers of tasks and workers: a snapshot lists at most
+40 pools, 40 boards, 100 agents that held the event loop, and the 20 task types of which most tasks
+ended; labels are never the names of workers, nodes or tasks. ``steerio_tasks_ended_total`` counts
+the tasks of all types.
 """
 
 from __future__ import annotations
@@ -72,6 +73,7 @@ def metrics_text(snapshot: RunSnapshot) -> str:
     _add_pools(metrics, snapshot)
     _add_times(metrics, snapshot)
     _add_idle(metrics, snapshot)
+    _add_campaigns(metrics, snapshot)
     notes = [({"note": note.name}, note.last) for note in snapshot.notes[:NOTES]]
     metrics.add("steerio_note", "gauge", "The last value of a quantity noted by agents.", notes)
     versions = [({"name": each.name}, each.newest) for each in snapshot.versions[:NOTES]]
@@ -97,6 +99,7 @@ def _add_run(metrics: _Metrics, snapshot: RunSnapshot) -> None:
         ("events_total", "counter", "Events of the record.", run.events),
         ("unread_lines_total", "counter", "Unreadable lines of the record.", run.unread),
         ("pools_left_out", "gauge", "Pools beyond those listed here.", snapshot.more_pools),
+        ("boards_left_out", "gauge", "Boards beyond those listed here.", snapshot.more_boards),
     ):
         metrics.add(f"steerio_{name}", kind, about, [(alone, value)])
     for field, about in (("used", "The use of a limit."), ("bound", "A limit of the run.")):
@@ -145,6 +148,27 @@ def _add_pools(metrics: _Metrics, snapshot: RunSnapshot) -> None:
     ):
         samples = [({"pool": pool.name}, _figure(pool, field)) for pool in snapshot.pools]
         metrics.add(f"steerio_{name}", kind, about, samples)
+
+
+def _add_campaigns(metrics: _Metrics, snapshot: RunSnapshot) -> None:
+    for name, kind, about, field in (
+        ("board_waiting", "gauge", "Entries of a board that wait.", "waiting"),
+        ("board_out", "gauge", "Entries of a board that are handed out.", "out"),
+        ("board_ended_total", "counter", "Entries of a board that have ended.", "ended"),
+        ("board_oldest_seconds", "gauge", "Age of the oldest that waits.", "oldest_s"),
+    ):
+        boards = [
+            ({"board": each.name, "campaign": each.campaign, "pool": each.pool}, each)
+            for each in snapshot.boards
+        ]
+        samples = [(labels, _figure(each, field)) for labels, each in boards]
+        metrics.add(f"steerio_{name}", kind, about, samples)
+    for name, about, field in (
+        ("loop_stalls_total", "Times that an agent held the event loop.", "count"),
+        ("loop_stalled_seconds_total", "For how long it did.", "total_s"),
+    ):
+        held = [({"agent": each.agent}, _figure(each, field)) for each in snapshot.stalls]
+        metrics.add(f"steerio_{name}", "counter", about, held)
 
 
 def _add_times(metrics: _Metrics, snapshot: RunSnapshot) -> None:

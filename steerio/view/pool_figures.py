@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 
-from steerio.view.bins import BinAxis, Level, Peaks, Sums
+from steerio.view.bins import Ages, BinAxis, Level, Sums
 from steerio.view.snapshot import IDLE_CAUSES
 
 PAUSES = 64
@@ -48,7 +48,7 @@ class PoolFigures:
         self.paused_s = Sums(axis)
         self.held = Sums(axis)
         """Seconds in which workers waited for others of their move."""
-        self.ages = Peaks(axis)
+        self.ages = Ages(axis, at)
         self.ended = Sums(axis)
         self.waiting: dict[int, float] = {}
         """The queued tasks, each with the time at which it was queued."""
@@ -85,21 +85,29 @@ class PoolFigures:
 
     def dequeue(self, task_id: int, at: float) -> None:
         """Note that a task is queued no more."""
+        if at >= self.ages.ends:
+            self.ages.to(at, self.since)
         since = self.waiting.pop(task_id, None)
         if since is not None:
             self.queued.step(at, -1)
             self.ages.add(at, at - since)
             self.stalled = ""
 
+    @property
+    def since(self) -> float | None:
+        """When the task was queued that has been for longest."""
+        return next(iter(self.waiting.values()), None)
+
     def oldest_s(self, at: float) -> float:
-        """Return the age of the task that has been queued for longest."""
-        since = next(iter(self.waiting.values()), None)
+        """Return the age of that task."""
+        since = self.since
         return 0.0 if since is None else max(0.0, at - since)
 
     def clear(self, at: float) -> None:
         """Note that all workers are gone, with the process that had them, and all tasks."""
         for level in self.levels:
             level.set(at, 0)
+        self.ages.to(at, self.since)
         self.waiting.clear()
         self.borrowed = 0
         self.stalled = self.failure = ""

@@ -17,6 +17,7 @@ from steerio.edge.record.export_files import record_of
 from steerio.edge.record.record_files import EVENTS_FILE, TASKS_FILE
 from steerio.edge.record.record_lines import open_regular
 from steerio.errors import UsageError
+from steerio.view.answers import AttemptView, Span, SpanWindow, TaskBrief, TaskStory
 from steerio.view.record_search import (
     MappedText,
     decoded,
@@ -32,13 +33,6 @@ from steerio.view.seen_lines import (
     SeenTask,
     details_of,
     events_decoder,
-)
-from steerio.view.snapshot import (
-    AttemptView,
-    Span,
-    SpanWindow,
-    TaskBrief,
-    TaskStory,
 )
 from steerio.view.task_figures import NOT_WELL
 from steerio.view.things_noted import failure_of, raw_text

@@ -14,6 +14,7 @@ from math import inf
 from msgspec import Struct
 
 from steerio.view.bins import BinAxis
+from steerio.view.campaign_news import BoardsSeen, StallsSeen
 from steerio.view.gantt_rows import GanttRows
 from steerio.view.pool_figures import PoolFigures
 from steerio.view.seen_lines import SeenAttempt, SeenEvent, SeenTask
@@ -80,6 +81,8 @@ class RunView:
         self.versions = VersionsSeen(self.axis)
         self.notes = NotesSeen()
         self.questions = QuestionsSeen()
+        self.boards = BoardsSeen(self.axis)
+        self.stalls = StallsSeen()
         self.gantt = GanttRows(self.axis)
         self.open: dict[int, _Open] = {}
         self._arrived: dict[int, SeenTask] = {}
@@ -115,6 +118,8 @@ class RunView:
             "Asked": self.questions.asked,
             "Answered": self.questions.answered,
             "ClientLost": self.questions.left,
+            "BoardChanged": self.boards.changed,
+            "LoopStalled": self._loop_stalled,
         }
 
     def __repr__(self) -> str:
@@ -430,6 +435,11 @@ class RunView:
         if event.topic == NOTES_TOPIC:
             self.notes.add(event, self.tasks.ended, self.tasks.run_s)
 
+    def _loop_stalled(self, event: SeenEvent) -> None:
+        self.stalls.add(event)
+        began = max(self.began, event.at - event.seconds)
+        self.marks.add(began, "loop_stalled", "", text=f"{event.agent}, at {event.where}")
+
     def _another(self, incarnation: int, at: float) -> None:
         """Note that another process goes on with the run: its workers are others."""
         if incarnation < self.incarnation:
@@ -441,6 +451,7 @@ class RunView:
         self.count_late(incarnation=incarnation - 1)
         self.restarts.append(at)
         self.cluster.clear(self.last_at)
+        self.boards.clear(self.last_at)
         self.gantt.clear()
         for task in self.open.values():
             task.kind.open -= 1

@@ -85,6 +85,13 @@ class SeenEvent(Struct, gc=False):
     value: Raw = NULL
     count: int = 0
     question: int = 0
+    waiting: int = 0
+    out: int = 0
+    ended: int = 0
+    oldest_s: float = 0.0
+    agent: str = ""
+    seconds: float = 0.0
+    where: str = ""
 
 
 class SeenDetails(Struct):

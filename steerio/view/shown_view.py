@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain, islice
 
 from msgspec import Struct, structs
 
-from steerio.view.bins import MOST_BINS
+from steerio.view.bins import MOST_BINS, passing
+from steerio.view.campaign_news import BoardFigures
 from steerio.view.pool_figures import PoolFigures, added_up
 from steerio.view.run_view import RunView
 from steerio.view.sketch import shown
@@ -14,6 +16,7 @@ from steerio.view.snapshot import (
     IDLE_CAUSES,
     OTHER_POOLS,
     BoardView,
+    CauseView,
     EndsView,
     IdleView,
     LimitUse,
@@ -26,8 +29,8 @@ from steerio.view.snapshot import (
 )
 from steerio.view.task_figures import ENDS, CauseFigures, TypeFigures
 
-MOST_POOLS, MOST_BOARDS, SHOWN_TYPES = 40, 40, 20
-TYPES_OF_BOARD = 8
+MOST_POOLS, MOST_BOARDS, MOST_CAUSES, SHOWN_TYPES = 40, 40, 40, 20
+TYPES_OF_CAUSE = 8
 MOST_RESTARTS = 50
 EARLY = 0.01
 """The share of a limit from which on the time left is estimated."""
@@ -70,7 +73,8 @@ def snapshot_of(
         unread: lines that could not be read.
     """
     until = max(view.last_at, now) if facts.live else view.last_at
-    with view.cluster.ahead(until):
+    levels = chain(view.cluster.levels(), view.boards.levels())
+    with passing(levels, view.axis, until):
         return _snapshot(view, facts, now, until, gantt=gantt, unread=unread)
 
 
@@ -95,7 +99,12 @@ def _snapshot(
         pools=tuple(_pool(pools[name], until, widths) for name in sorted(pools)[:MOST_POOLS]),
         more_pools=max(0, len(pools) - MOST_POOLS),
         marks=view.marks.view(),
-        boards=tuple(map(_board, causes[:MOST_BOARDS])),
+        boards=tuple(
+            _board(campaign, board, until, widths)
+            for (campaign, _), board in islice(view.boards.boards.items(), MOST_BOARDS)
+        ),
+        more_boards=max(0, len(view.boards.boards) - MOST_BOARDS),
+        causes=tuple(map(_cause, causes[:MOST_CAUSES])),
         ends=_ends(view, facts, until, widths),
         types=tuple(_type(kind, widths) for kind in types[:SHOWN_TYPES]),
         failures=view.failures.last(),
@@ -110,7 +119,7 @@ def _snapshot(
         value_bytes=tasks.together("value_bytes").spread(),
         data_bins=_rates(tasks.data.values, widths),
         idle=_idle([pools[name] for name in sorted(pools)], widths),
-        stalls=None,
+        stalls=view.stalls.view(),
         versions=view.versions.view(count),
         notes=view.notes.view(),
         gantt=view.gantt.view(axis, named) if gantt else None,
@@ -201,15 +210,34 @@ def _pool(pool: PoolFigures, until: float, widths: list[float]) -> PoolView:
         starting_bins=_rates(expected, widths),
         lent_bins=_rates(pool.lent.values, widths),
         queued_bins=_rates(pool.queued.values, widths),
-        age_bins=tuple(shown(age) for age in pool.ages.values[: len(widths)]),
+        age_bins=_ages(pool, until, widths),
         ended_bins=_rates(pool.ended.values, widths),
     )
 
 
-def _board(cause: CauseFigures) -> BoardView:
+def _ages(of: PoolFigures | BoardFigures, until: float, widths: list[float]) -> Series:
+    return tuple(shown(age) for age in of.ages.ahead(until, of.since)[: len(widths)])
+
+
+def _board(campaign: str, board: BoardFigures, until: float, widths: list[float]) -> BoardView:
     return BoardView(
+        name=board.name,
+        campaign=campaign,
+        pool=board.pool,
+        waiting=board.waiting.value,
+        out=board.out.value,
+        ended=board.ended,
+        oldest_s=shown(board.oldest_s(until)),
+        waiting_bins=_rates(board.waiting.values, widths),
+        out_bins=_rates(board.out.values, widths),
+        age_bins=_ages(board, until, widths),
+    )
+
+
+def _cause(cause: CauseFigures) -> CauseView:
+    return CauseView(
         cause=cause.name,
-        task_types=tuple(name for name, _ in cause.types.most_common(TYPES_OF_BOARD)),
+        task_types=tuple(name for name, _ in cause.types.most_common(TYPES_OF_CAUSE)),
         ended=cause.ended,
         failed=cause.not_well,
         run_s=shown(cause.run_s),

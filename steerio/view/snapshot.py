@@ -14,8 +14,16 @@ from typing import Literal
 
 from msgspec import Struct
 
-Series = tuple[float, ...]
-"""A number for each bin of the axis."""
+from steerio.view.task_views import CauseView as CauseView
+from steerio.view.task_views import EndsView as EndsView
+from steerio.view.task_views import FailureGroup as FailureGroup
+from steerio.view.task_views import FailureView as FailureView
+from steerio.view.task_views import NoteSeries as NoteSeries
+from steerio.view.task_views import Series as Series
+from steerio.view.task_views import Spread as Spread
+from steerio.view.task_views import TypeView as TypeView
+from steerio.view.task_views import VersionView as VersionView
+
 IDLE_CAUSES = (
     "no_work",
     "policy_busy",
@@ -113,8 +121,8 @@ class Mark(Struct, frozen=True):
     Attributes:
         at: when the first of them happened.
         kind: ``moved``, ``lost`` (worker), ``node_joined``, ``node_lost``, ``node_draining``,
-            ``pool_failed``, ``pool_stalled``, ``pool_paused``, ``pool_resumed``, ``returned``
-            (broker), ``missed`` (events).
+            ``pool_failed``, ``pool_stalled``, ``pool_paused``, ``pool_resumed``, ``loop_stalled``,
+            ``returned`` (broker), ``missed`` (events).
         pool: the pool, of moves the target; empty for nodes.
         source: of moves the pool that they left; else empty.
         count: how many.
@@ -146,7 +154,7 @@ class PoolView(Struct, frozen=True):
         busy_share: the share of its ready workers' time that passed inside tasks, 0 to 1.
         busy_bins, idle_bins, starting_bins, lent_bins: workers over time; the first three stack.
         queued_bins: mean depth of the queue.
-        age_bins: the longest time that a task had waited which left the queue in that bin.
+        age_bins: the greatest age of the oldest task in its queue.
         ended_bins: tasks that ended, a second.
     """
 
@@ -174,141 +182,28 @@ class PoolView(Struct, frozen=True):
 
 
 class BoardView(Struct, frozen=True):
-    """Tasks by the agent that submitted them: the ``cause`` that the record has.
-
-    The record has tasks once a worker can have them; entries of a board that wait in the campaign
-    are not in it.
+    """One board of a campaign, now and over time: the work that is not handed out yet.
 
     Attributes:
-        cause: ``Class.method``, or ``Class.board``; empty for sessions.
-        task_types: of its tasks, most frequent first, at most 8.
-        ended: how many have ended; ``failed``: how many of these not well.
-        run_s: seconds inside them.
-        reaction: as in `RunSnapshot`, of its tasks only.
+        name: ``Class.attribute``; campaign: the name of the client that has it.
+        pool: of its tasks.
+        waiting: entries that wait; ``out``: those that are handed out and have not ended;
+            ``ended``: those that have.
+        oldest_s: the age of the oldest of them that waits.
+        waiting_bins, out_bins: means over time.
+        age_bins: the greatest age of the oldest that waited.
     """
 
-    cause: str
-    task_types: tuple[str, ...]
+    name: str
+    campaign: str
+    pool: str
+    waiting: int
+    out: int
     ended: int
-    failed: int
-    run_s: float
-    reaction: Spread
-
-
-class Spread(Struct, frozen=True):
-    """The percentiles of many durations or sizes, each right within 2 %; zeros if ``count`` is 0.
-
-    ``edges`` and ``counts`` are a coarse histogram to draw: ``counts[i]`` of them lie from
-    ``edges[i]`` up to ``edges[i + 1]``; edges are spaced by a constant factor. ``total`` is the sum
-    of the numbers as they are, and the others are rounded.
-    """
-
-    count: int
-    mean: float
-    least: float
-    p10: float
-    p50: float
-    p90: float
-    p99: float
-    most: float
-    edges: tuple[float, ...] = ()
-    counts: tuple[int, ...] = ()
-    total: float = 0.0
-
-
-class TypeView(Struct, frozen=True):
-    """One task type; the last one of many is called ``others``.
-
-    Attributes:
-        task_type: ``module:function``; pool: its pool.
-        succeeded, failed, cancelled, timed_out, lost: ends so far.
-        retried: attempts after which there was another.
-        open: queued or running.
-        run_s: seconds that its attempts ran, in all.
-        run, wait, args_bytes, value_bytes: run time, time in the queue, sizes.
-        ended_bins: ends a second; ``failed_bins``: those not well.
-    """
-
-    task_type: str
-    pool: str
-    succeeded: int
-    failed: int
-    cancelled: int
-    timed_out: int
-    lost: int
-    retried: int
-    open: int
-    run_s: float
-    run: Spread
-    wait: Spread
-    args_bytes: Spread
-    value_bytes: Spread
-    ended_bins: Series
-    failed_bins: Series
-
-
-class FailureGroup(Struct, frozen=True):
-    """Ends that are not good, alike in task type, kind and error (a line, without numbers)."""
-
-    task_type: str
-    ended_as: str
-    error: str
-    count: int
-    first_at: float
-    last_at: float
-    last_task: int
-
-
-class FailureView(Struct, frozen=True):
-    """One task that did not end well, with all that the record has on it.
-
-    Attributes:
-        error: ``type: message``, or why it was cancelled, lost or timed out.
-        error_type, message: the two parts of it; the type is empty if it raised nothing.
-        traceback: as the worker had it; empty if the record has none.
-        args: its arguments as JSON text, cut; empty if the record has none.
-        attempts: how many were made.
-        log: its lines in ``workers.log``, if asked for by `TaskStory`; else empty.
-    """
-
-    task_id: int
-    task_type: str
-    pool: str
-    ended_as: str
-    error: str
-    error_type: str
-    message: str
-    traceback: str
-    args: str
-    worker: str
-    node: str
-    cause: str
-    because: tuple[int, ...]
-    tags: dict[str, str]
-    attempts: int
-    at: float
-    run_s: float | None
-    log: tuple[str, ...] = ()
-
-
-class EndsView(Struct, frozen=True):
-    """Ends by kind, in all and a second over time."""
-
-    succeeded: int
-    failed: int
-    cancelled: int
-    timed_out: int
-    lost: int
-    retried: int
-    succeeded_bins: Series
-    failed_bins: Series
-    cancelled_bins: Series
-    timed_out_bins: Series
-    lost_bins: Series
-    rate: float
-    """Ends a second in the last whole bins, half a minute or so; 0 for a run that is over."""
-    mean_rate: float
-    """Ends a second over all the time."""
+    oldest_s: float
+    waiting_bins: Series
+    out_bins: Series
+    age_bins: Series
 
 
 class IdleView(Struct, frozen=True):
@@ -327,62 +222,19 @@ class IdleView(Struct, frozen=True):
 
 
 class StallView(Struct, frozen=True):
-    """Times at which an agent held the event loop up, if the record has them."""
+    """Times at which an agent held the event loop for a second or more.
+
+    Attributes:
+        agent: its name, or that of another asyncio task; ``where``: its line at the longest.
+        count: how often; ``total_s``: in all; ``longest_s``: at most; ``last_at``: until when last.
+    """
 
     agent: str
     count: int
     total_s: float
     longest_s: float
     last_at: float
-
-
-class VersionView(Struct, frozen=True):
-    """The published versions of one name, and how far behind tasks were that used them.
-
-    Attributes:
-        name: the name; ``newest``: its newest version; ``nbytes``: the size of that.
-        published: when the last versions were published, at most 64: pairs of version and time.
-        uses: attempts that used any version.
-        lag: versions by which they were behind the newest, when they were given out.
-        lag_bins: mean lag of the tasks that ended in a bin.
-        age_s: how old the versions were that they used, when they were given out.
-    """
-
-    name: str
-    newest: int
-    nbytes: int
-    published: tuple[tuple[int, float], ...]
-    uses: int
-    lag: Spread
-    lag_bins: Series
-    age_s: Spread
-
-
-class NoteSeries(Struct, frozen=True):
-    """A quantity that the campaign noted, against time, tasks and worker-seconds.
-
-    At most some 500 points: neighbours are merged when there are more. All tuples have the same
-    length.
-
-    Attributes:
-        name: the quantity, as in ``self.note(best=...)``.
-        client: not told apart: of several campaigns on one broker the last point counts.
-        at: when; ``tasks``: tasks that had ended; ``worker_s``: seconds inside tasks by then.
-        value: the last value of those merged; ``low``, ``high``: the least and the most of them.
-        count: how often it was noted; ``least``, ``most``, ``last``: of all.
-    """
-
-    name: str
-    count: int
-    last: float
-    least: float
-    most: float
-    at: Series
-    tasks: tuple[int, ...]
-    worker_s: Series
-    value: Series
-    low: Series
-    high: Series
+    where: str
 
 
 class GanttRow(Struct, frozen=True):
@@ -423,7 +275,9 @@ class RunSnapshot(Struct, frozen=True):
         axis: the bins of all series but those of the Gantt and of notes.
         pools: by name. The first 40 of more; ``more_pools`` counts the rest.
         marks: moves, losses and the like, at most 200, merged by bin.
-        boards: tasks by cause, most first, at most 40.
+        boards: of campaigns, in the order in which they came, at most 40; ``more_boards`` counts
+            the rest.
+        causes: tasks by cause, most first, at most 40.
         types: by task type, most first, at most 20.
         failures: the last ones, newest first, at most 50; ``failure_groups``: all by kind, at most
             50, most frequent first.
@@ -437,7 +291,7 @@ class RunSnapshot(Struct, frozen=True):
         report: from ``ended`` to ``received``: encoding the value, and its way back.
         args_bytes, value_bytes: data that travelled with tasks.
         data_bins: bytes a second of both over time.
-        stalls: ``None`` if the record has none.
+        stalls: by agent, those with most time first.
         gantt: ``None`` if it was not asked for.
     """
 
@@ -449,6 +303,8 @@ class RunSnapshot(Struct, frozen=True):
     more_pools: int
     marks: tuple[Mark, ...]
     boards: tuple[BoardView, ...]
+    more_boards: int
+    causes: tuple[CauseView, ...]
     ends: EndsView
     types: tuple[TypeView, ...]
     failures: tuple[FailureView, ...]
@@ -463,98 +319,7 @@ class RunSnapshot(Struct, frozen=True):
     value_bytes: Spread
     data_bins: Series
     idle: IdleView
-    stalls: tuple[StallView, ...] | None
+    stalls: tuple[StallView, ...]
     versions: tuple[VersionView, ...]
     notes: tuple[NoteSeries, ...]
     gantt: GanttView | None = None
-
-
-class Span(Struct, frozen=True, array_like=True):
-    """One attempt on a worker: an array in JSON. ``row`` and ``task_type`` are indexes."""
-
-    task_id: int
-    row: int
-    task_type: int
-    started: float
-    ended: float
-    ended_as: str
-
-
-class SpanWindow(Struct, frozen=True):
-    """The attempts in a window of time, as they were: the zoom of a Gantt.
-
-    Attributes:
-        begin, end: the window.
-        rows: the workers; types: the task types.
-        spans: by their end; at most as many as were asked for; ``left_out`` counts the others.
-    """
-
-    begin: float
-    end: float
-    rows: tuple[str, ...]
-    types: tuple[str, ...]
-    spans: tuple[Span, ...]
-    left_out: int
-
-
-class TaskBrief(Struct, frozen=True):
-    """One task in a line, as a cause or a consequence of another."""
-
-    task_id: int
-    task_type: str
-    cause: str
-    ended_as: str
-    queued: float
-    received: float
-    args: str
-    value: str
-
-
-class AttemptView(Struct, frozen=True):
-    """One attempt of a task; times are ``None`` if it did not get there."""
-
-    attempt: int
-    ended_as: str
-    worker: str
-    node: str
-    sent: float | None
-    started: float | None
-    ended: float | None
-    received: float
-    versions: dict[str, int]
-
-
-class TaskStory(Struct, frozen=True):
-    """One task: the results before it, its agent, its attempts, its end, and the tasks after it.
-
-    Attributes:
-        state: ``ended``, ``running``, ``queued``, or ``unknown`` if the record has no such task.
-        cause: the agent that submitted it.
-        before: the results that it handled; ``after``: tasks that are because of this one, at most
-            100, and ``more_after`` how many more.
-        reaction_s: from the last of ``before`` to its queue; ``None`` without these.
-        attempts: all, the last one last.
-        value: as JSON text, cut; ``failure`` if it did not end well.
-        events: its lines in ``events.jsonl``, as JSON text.
-    """
-
-    task_id: int
-    state: Literal["ended", "running", "queued", "unknown"]
-    task_type: str
-    pool: str
-    ended_as: str
-    cause: str
-    tags: dict[str, str]
-    priority: float
-    args: str
-    value: str
-    created: float | None
-    queued: float | None
-    received: float | None
-    reaction_s: float | None
-    attempts: tuple[AttemptView, ...]
-    failure: FailureView | None
-    before: tuple[TaskBrief, ...]
-    after: tuple[TaskBrief, ...]
-    more_after: int
-    events: tuple[str, ...]

@@ -78,6 +78,10 @@ def _submitted(past: TaskPast) -> Iterator[str]:
         return
     yield f"{head}, because of"
     yield from _reasons(past.because, "  ", task["created"])
+    for stall in past.held:
+        held = f"{stall.get('agent') or 'something'} held the event loop"
+        length = _between(stall["at"] - stall["seconds"], stall["at"])
+        yield f"  {held} for {length} until {_clock(stall['at'])}, at {stall.get('where')}"
 
 
 def _reasons(reasons: Iterable[Reason], indent: str, until: Any) -> Iterator[str]:

@@ -7,14 +7,13 @@ line is there, for this names the results that the task is because of.
 
 from __future__ import annotations
 
-import contextlib
 from collections import Counter
-from collections.abc import Generator
+from collections.abc import Iterator
 from typing import Any, cast
 
 from msgspec import Struct
 
-from steerio.view.bins import BinAxis
+from steerio.view.bins import BinAxis, Level
 from steerio.view.pool_figures import PoolFigures
 from steerio.view.seen_lines import SeenEvent
 
@@ -74,16 +73,10 @@ class WorkersSeen:
         self._ending_nodes.clear()
         self._lent_gone.clear()
 
-    @contextlib.contextmanager
-    def ahead(self, at: float) -> Generator[None, None, None]:
-        """Let time pass while the context lasts: events of before may still come."""
-        self.axis.index(at)
-        back = [level.ahead(at) for pool in self.pools.values() for level in pool.levels]
-        try:
-            yield
-        finally:
-            for undo in back:
-                undo()
+    def levels(self) -> Iterator[Level]:
+        """Yield all levels of all pools."""
+        for pool in self.pools.values():
+            yield from pool.levels
 
     # -- events ---------------------------------------------------------------------------------
 

@@ -49,6 +49,11 @@ def snapshot(folder: Path, kinds: int = 1, name: str = "search:energy") -> RunSn
             ev.TaskStarted(len(events) + 2, 11.0, *about, 1, "simulate-1"),
             ev.TaskEnded(len(events) + 3, 12.5, *about, 1, "simulate-1", "succeeded", 0.5),
         ]
+    board = ("Search.todo", "simulate", 7, 2, 9, 3.0, "Search")
+    events += [
+        ev.BoardChanged(len(events) + 1, 12.6, *board),
+        ev.LoopStalled(len(events) + 2, 12.7, "Search.think", 1.5, "think (search.py:3)"),
+    ]
     events.append(ev.TaskQueued(len(events) + 1, 13.0, 999, "search:late", "simulate"))
     files.write(tasks, events)
     files.close()
@@ -88,6 +93,16 @@ def test_tasks_workers_and_queues_are_counted(tmp_path: Path) -> None:
     assert found["steerio_workers"].type == "gauge"
     (info,) = found["steerio_run_info"].samples
     assert info.labels["run"] == "run"
+
+
+def test_boards_and_stalls_are_counted(tmp_path: Path) -> None:
+    found = families(metrics_text(snapshot(tmp_path / "run")))
+    board = ("Search.todo", "Search", "simulate")
+    assert values(found["steerio_board_waiting"])[board] == 7
+    assert values(found["steerio_board_ended"])[board] == 9
+    assert values(found["steerio_board_oldest_seconds"])[board] >= 3.0
+    assert values(found["steerio_loop_stalls"])["Search.think",] == 1
+    assert values(found["steerio_loop_stalled_seconds"])["Search.think",] == 1.5
 
 
 def test_run_times_are_a_summary(tmp_path: Path) -> None:

@@ -83,7 +83,7 @@ def test_a_record_is_counted_whole(recorded: Path) -> None:
     assert snapshot.gantt is not None
     assert {row.node for row in snapshot.gantt.rows} == {"node-1"}
     assert snapshot.reaction.count == sum(bool(line["because"]) for line in lines)
-    assert snapshot.boards[0].cause == "Search.go_on"
+    assert snapshot.causes[0].cause == "Search.go_on"
     ran = sum(line["ended"] - line["started"] for line in lines if line["ended"])
     assert snapshot.header.worker_s == pytest.approx(ran)
     assert msgspec.json.decode(msgspec.json.encode(snapshot), type=RunSnapshot) == snapshot

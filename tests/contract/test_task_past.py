@@ -125,6 +125,15 @@ def test_stalls_while_it_waited_are_told(tmp_path: Path) -> None:
     assert [stall["number"] for stall in past(tmp_path, 4).stalls] == [2]
 
 
+def test_stalls_of_the_event_loop_before_its_submission_are_told(tmp_path: Path) -> None:
+    tasks = [ran(1), ran(9, (1,))]
+    held = ("S.think", 1.5, "think (s.py:3)")
+    events = [ev.LoopStalled(n, at, *held) for n, at in enumerate((2.5, 5.0, 9.5, 11.0))]
+    make(tmp_path, tasks, events)
+    assert [stall["at"] for stall in past(tmp_path, 9).held] == [5.0, 9.5]
+    assert past(tmp_path, 1).held == ()
+
+
 def test_all_attempts_are_told(tmp_path: Path) -> None:
     early = AttemptEntry(1, "lost: killed", "w2", "far", 4.5, 4.5, None, 4.6, None)
     make(tmp_path, [ran(4, attempt=2, earlier=[early])])

@@ -157,6 +157,21 @@ def test_counters_of_many_tasks_have_a_bounded_number_of_samples(
     assert all(depth == round(at / S * 100) for at, depth in found)
 
 
+def test_boards_are_counters_and_stalls_have_their_length(tmp_path: Path) -> None:
+    events = [
+        ev.BoardChanged(1, 1.0, "Search.todo", "simulate", 7, 2, 0, 0.0, "Search"),
+        ev.LoopStalled(2, 4.0, "Search.think", 1.5, "think (search.py:3)"),
+        ev.BoardChanged(3, 5.0, "Search.todo", "simulate", 4, 2, 3, 4.0, "Search"),
+    ]
+    trace = trace_of(make(tmp_path, [], events))
+    counted = [each for each in trace.by_phase["C"] if each["name"] == "board Search.todo"]
+    assert [(each["ts"], each["args"]) for each in counted] == [
+        (S, {"waiting": 7, "out": 2}), (5 * S, {"waiting": 4, "out": 2}),
+    ]  # fmt: skip
+    (stall,) = [each for each in trace.by_phase["X"] if each["cat"] == "LoopStalled"]
+    assert (stall["name"], stall["ts"], stall["dur"]) == ("Search.think", 2_500_000, 1_500_000)
+
+
 def test_moves_losses_and_notes_are_instants(tmp_path: Path) -> None:
     events = [
         ev.NodeJoined(1, 1.0, "node", "host", {"simulate": 2}),

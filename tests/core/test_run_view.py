@@ -7,9 +7,10 @@ from typing import Any
 import msgspec
 import pytest
 
+from steerio.view.figures import all_figures, remarks
 from steerio.view.run_view import RunView
 from steerio.view.seen_lines import SeenAttempt, SeenEvent, SeenTask
-from steerio.view.shown_view import MOST_POOLS, RunFacts, snapshot_of
+from steerio.view.shown_view import MOST_BOARDS, MOST_POOLS, RunFacts, snapshot_of
 from steerio.view.snapshot import OTHER_POOLS, RunSnapshot
 
 
@@ -245,6 +246,75 @@ def test_of_many_pools_the_others_are_summed_up() -> None:
     assert [*idle.by_pool] == [*names[:MOST_POOLS], OTHER_POOLS]
     for cause, seconds in idle.by_cause.items():
         assert seconds == pytest.approx(sum(one[cause] for one in idle.by_pool.values()))
+
+
+def of_board(
+    at: float, waiting: int, oldest_s: float, client: str = "Search", **fields: Any
+) -> SeenEvent:
+    return SeenEvent(
+        "BoardChanged", at, name="Search.todo", pool="a", client=client, waiting=waiting,
+        oldest_s=oldest_s, **fields,
+    )  # fmt: skip
+
+
+def test_the_age_of_a_queue_grows_although_no_task_leaves_it() -> None:
+    view = RunView(0.0)
+    view.take_events([event("TaskQueued", 1.0, 1), event("TaskQueued", 3.0, 2)])
+    ages = shown(view, 10.0).pools[0].age_bins
+    assert max(ages) == ages[-1] == pytest.approx(9.0)
+    assert ages[round(5.0 / shown(view, 10.0).axis.width_s)] == pytest.approx(4.0, abs=0.1)
+    view.take_events([event("TaskStarted", 10.0, 1, worker="a-1")])
+    assert shown(view, 10.0).pools[0].oldest_s == pytest.approx(7.0)
+
+
+def test_boards_are_counted_over_time_and_told_apart_by_campaign() -> None:
+    view = RunView(0.0)
+    view.take_events([of_board(1.0, 8, 0.0, out=2), of_board(1.0, 5, 0.0, "Other")])
+    view.take_events([of_board(5.0, 2, 3.0, out=4, ended=4)])
+    snapshot = shown(view, 9.0)
+    board, other = snapshot.boards
+    assert (board.name, board.campaign, other.campaign) == ("Search.todo", "Search", "Other")
+    assert (board.waiting, board.out, board.ended, board.oldest_s) == (2, 4, 4, 7.0)
+    width = snapshot.axis.width_s
+    assert sum(board.waiting_bins) * width == pytest.approx(8 * 4.0 + 2 * 4.0, rel=0.05)
+    assert board.age_bins[round(4.9 / width)] == pytest.approx(3.9, abs=2 * width)
+    assert board.age_bins[-1] == pytest.approx(7.0)
+    again = shown(view, 9.0)
+    assert again.boards == snapshot.boards, "a look changes nothing"
+
+
+def test_boards_are_empty_once_their_process_is_gone() -> None:
+    view = RunView(0.0)
+    view.take_events([of_board(1.0, 8, 0.0, out=2), of_board(6.0, 3, 1.0, incarnation=2)])
+    (board,) = shown(view, 7.0).boards
+    assert (board.waiting, board.oldest_s) == (3, 2.0)
+    assert len(shown(view, 7.0).header.restarts) == 1
+
+
+def test_of_many_boards_the_first_are_shown_and_wild_numbers_break_nothing() -> None:
+    view = RunView(0.0)
+    for number in range(300):
+        view.take_events([of_board(1.0, 10**400, -5.0, f"c{number}", out=-3, ended=-1)])
+    snapshot = shown(view, 2.0)
+    assert (len(snapshot.boards), snapshot.more_boards) == (MOST_BOARDS, 160)
+    assert (snapshot.boards[0].out, snapshot.boards[0].ended) == (0, 0)
+    assert msgspec.json.encode(snapshot)
+
+
+def test_stalls_of_the_event_loop_are_counted_by_agent() -> None:
+    view = RunView(0.0)
+    for at, agent, seconds in ((5.0, "S.think", 2.0), (9.0, "S.think", 1.5), (9.5, "S.look", 1.1)):
+        where = f"think (search.py:{at:g})"
+        view.take_events([SeenEvent("LoopStalled", at, agent=agent, seconds=seconds, where=where)])
+    snapshot = shown(view, 10.0)
+    first, second = snapshot.stalls
+    assert (first.agent, first.count, first.total_s, first.longest_s) == ("S.think", 2, 3.5, 2.0)
+    assert (first.last_at, first.where) == (9.0, "think (search.py:5)")
+    assert (second.agent, second.count) == ("S.look", 1)
+    assert [mark.at for mark in snapshot.marks if mark.kind == "loop_stalled"] == [3.0, 7.5, 8.4]
+    assert "S.think held the event loop for 3.5 s in all" in "\n".join(remarks(snapshot))
+    tables = {table.title: table for table in all_figures(snapshot)}
+    assert tables["Event loop held by"].rows[0][:2] == ("S.think", "2")
 
 
 def sized(workers: int, tasks: int, *, gantt: bool) -> int:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from steerio.view.bins import MOST_BINS, BinAxis, Level, Peaks, Sums
+from steerio.view.bins import MOST_BINS, Ages, BinAxis, Level, Peaks, Sums
 from steerio.view.gantt_rows import MOST_ROWS, GanttRows
 from steerio.view.seen_lines import SeenEvent, SeenTask
 from steerio.view.sketch import Sketch
@@ -73,6 +74,33 @@ def test_peaks_stay_when_bins_double() -> None:
     assert max(peaks.values) == 5.0
     assert axis.index(10_000.0) < MOST_BINS
     assert peaks.values[axis.index(10_000.0)] == 1.0
+
+
+@given(st.lists(st.tuples(st.floats(0.01, 30.0), st.booleans()), min_size=1, max_size=60))
+def test_the_age_of_the_oldest_is_the_greatest_of_each_bin(steps: list[tuple[float, bool]]) -> None:
+    axis = BinAxis(0.0)
+    ages, waiting, now = Ages(axis, 0.0), deque[float](), 0.0
+    spans: list[tuple[float, float, float]] = []
+    for past_s, comes in steps:
+        if waiting:
+            spans.append((now, now + past_s, waiting[0]))
+        now += past_s
+        if comes:
+            waiting.append(now)
+        elif waiting:
+            if now >= ages.ends:
+                ages.to(now, waiting[0])
+            ages.add(now, now - waiting.popleft())
+    shown = ages.ahead(now, waiting[0] if waiting else None)
+    width = axis.width_s
+    for index in range(axis.index(now) + 1):
+        begin, end = index * width, (index + 1) * width
+        least, most = (
+            max((min(end, t) - s for at, t, s in spans if at < end and t > begin + by), default=0.0)
+            for by in (1e-6, -1e-6)  # it may end between two bins
+        )
+        assert least - 1e-6 < shown[index] < most + 1e-6
+    assert not any(shown[axis.index(now) + 1 :])
 
 
 @given(st.lists(st.floats(1e-6, 1e9), min_size=1, max_size=200), st.sampled_from([0.1, 0.5, 0.9]))

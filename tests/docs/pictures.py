@@ -1,7 +1,7 @@
-"""The pictures of the page of a run in the documentation, made anew from runs of two examples.
+"""The pictures of the page of a run in the documentation, made anew from runs of the examples.
 
-``python -m tests.docs.pictures`` runs both examples in their short mode, opens their reports in the
-browser of the tests, and writes ``docs/images``.
+``python -m tests.docs.pictures`` runs the examples in their short mode, opens their reports in the
+browser of the tests, and writes ``docs/images``; names behind it choose among them.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import NamedTuple
 
 from steerio.dashboard.report import write_report
 from tests.real.browsing import DRAWN, browsing, page_of
@@ -18,38 +19,67 @@ from tests.real.browsing import DRAWN, browsing, page_of
 ROOT = Path(__file__).parents[2]
 IMAGES = ROOT / "docs/images"
 WIDTH = 1100
-MOST_BYTES = 150_000
+MOST_BYTES = 60_000
 COLOURS = 192
 """Of a picture: charts have few, and so it is half as long."""
+PARTS = ("workers", "queues", "rates", "gantt")
+"""The parts of a report that are in a picture if it names no others."""
+
+
+class Example(NamedTuple):
+    """An example, and the part of its report that is shown.
+
+    Attributes:
+        script: in ``examples``: a program, or a campaign for ``steerio run``.
+        run: the run in the folder that the example is given.
+        parts: the sections of the page.
+        queues: the choice in its chart of queues.
+    """
+
+    script: str
+    run: str = ""
+    parts: tuple[str, ...] = PARTS
+    queues: str = "queued_bins"
+
+    @property
+    def command(self) -> list[str]:
+        """The command that runs it, but for the folder."""
+        how = [] if self.run else ["-m", "steerio", "run"]
+        return [*how, f"examples/{self.script}", "--quick", "--run-dir"]
+
+
+ON_BOARDS = "board waiting_bins"
 EXAMPLES = {
-    "reallocation": (
-        ["examples/reallocation/compare.py", "--quick", "--run-dir"],
-        "lending",
-        ["#figures", "#workers", "#queues", "#gantt"],
-    ),
-    "molecules": (
-        ["-m", "steerio", "run", "examples/molecules/search.py", "--quick", "--run-dir"],
-        "",
-        ["#figures", "#workers", "#queues", "#gantt"],
-    ),
+    "reallocation": Example("reallocation/compare.py", "lending"),
+    "molecules": Example("molecules/search.py"),
+    "ensemble": Example("ensemble/search.py", parts=("workers", "queues", "rates", "versions")),
+    "three-ways": Example("simulate/three_ways.py", "RankedQueue-64", queues=ON_BOARDS),
+    "once-another-completes": Example("policies/once_another_completes.py"),
+    "retrain-after-8": Example("policies/retrain_after_8.py", queues=ON_BOARDS),
+    "give-to-inference": Example("policies/give_to_inference.py"),
+    "batch-of-n": Example("policies/keeping_busy.py:BatchOfN"),
+    "one-for-one": Example("policies/keeping_busy.py:OneForOne"),
+    "ranked-queue": Example("policies/keeping_busy.py:RankedQueue", queues=ON_BOARDS),
 }
-"""By the name of the picture: the command, the run in its folder, and the first and last part."""
+"""By the name of the picture."""
 
 
 def take(name: str, folder: Path) -> bytes:
-    """Run an example, and return the picture of the first parts of its report."""
-    command, run, parts = EXAMPLES[name]
-    subprocess.run([sys.executable, *command, str(folder)], cwd=ROOT, check=True)
-    report = write_report(folder / run, folder / "report.html")
+    """Run an example, and return the picture of some parts of its report."""
+    example = EXAMPLES[name]
+    subprocess.run([sys.executable, *example.command, str(folder)], cwd=ROOT, check=True)
+    report = write_report(folder / example.run, folder / "report.html")
     with browsing() as browser, page_of(browser, report.as_uri(), width=WIDTH) as page:
         page.wait_for_selector(DRAWN)
-        for part in parts:
-            page.locator(part).scroll_into_view_if_needed()
-        for chart in ("#workers-chart", "#queue-chart", "#rate-chart"):
-            page.locator(chart).scroll_into_view_if_needed()
-            page.wait_for_selector(f"{chart} .main-svg")
+        page.locator("#queue-choice").select_option(example.queues)
+        kept = "".join(f":not(#{part})" for part in example.parts)
+        page.add_style_tag(content=f"main > section{kept} {{ display: none }}")
+        for part in example.parts:
+            page.locator(f"#{part}").scroll_into_view_if_needed()
+            for chart in page.locator(f"#{part} .chart").all():
+                chart.locator(".main-svg").first.wait_for()
         page.evaluate("scrollTo(0, 0)")
-        last = page.locator(parts[-1]).bounding_box()
+        last = page.locator(f"#{example.parts[-1]}").bounding_box()
         assert last is not None
         tall = int(last["y"] + last["height"]) + 12
         page.set_viewport_size({"width": WIDTH, "height": tall})
@@ -68,10 +98,10 @@ def smaller(picture: bytes) -> bytes:
         return written.getvalue()
 
 
-def main() -> None:
-    """Make all pictures."""
+def main(names: list[str]) -> None:
+    """Make pictures: all, or those of some names."""
     IMAGES.mkdir(exist_ok=True)
-    for name in EXAMPLES:
+    for name in names or EXAMPLES:
         with tempfile.TemporaryDirectory(prefix="steerio-pictures-") as folder:
             picture = take(name, Path(folder) / name)
         if len(picture) > MOST_BYTES:
@@ -81,4 +111,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -30,4 +30,4 @@ def test_the_pictures_of_pages_are_there_and_short() -> None:
 def test_a_picture_can_be_made_anew(tmp_path: Path, name: str) -> None:
     picture = pictures.take(name, tmp_path / name)
     assert len(picture) < pictures.MOST_BYTES
-    assert near(picture, "#d98032") > 5_000
+    assert near(picture, "#d98032") + near(picture, "#3b73bd") > 5_000

@@ -69,6 +69,10 @@ def test_workers_go_on_while_an_agent_is_busy_and_the_agent_is_named(
     events = lines(record / "events.jsonl")
     kinds = {event["type"] for event in events if event["at"] < ended}
     assert not {kind for kind in kinds if kind.endswith("Lost")}
+    (stall,) = [event for event in events if event["type"] == "LoopStalled"]
+    assert (stall["agent"], stall["where"][:9]) == ("Busy.compute", "compute (")
+    assert ended - began <= stall["seconds"] + 0.1
+    assert stall["at"] - stall["seconds"] == pytest.approx(began, abs=0.2)
     log = (record / "campaign.log").read_text()
     assert "the event loop has stood still for" in log
     assert "Busy.compute, at compute (" in log

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import pytest
 
 from steerio.dashboard import report
 from steerio.dashboard.report import write_report
-from tests.generated_records import write_run
+from tests.generated_records import BEGAN, write_run
 from tests.real.browsing import (
     DRAWN,
     browsing,
@@ -188,6 +189,33 @@ def test_a_report_opens_without_a_server(tmp_path: Path, browser: Browser) -> No
         story.locator("button", has_text="task").first.click()
         page.keyboard.press("Escape")
         assert page.locator("dialog[open]").count() == 0
+
+
+@needs_browser
+def test_boards_and_agents_that_held_the_loop_are_shown(tmp_path: Path, browser: Browser) -> None:
+    folder = write_run(tmp_path / "run", workers=4, tasks=40)
+    evil, lines = "S.<b id=evil>", []
+    for at, waiting in ((1.0, 90), (20.0, 40), (60.0, 5)):
+        fields = {"name": evil, "pool": "simulate", "client": "S", "oldest_s": at}
+        lines.append({"type": "BoardChanged", "at": BEGAN + at, "waiting": waiting, **fields})
+    held = {"agent": evil, "seconds": 2.5, "where": "think (<img src=x onerror=alert(1)>)"}
+    lines.append({"type": "LoopStalled", "at": BEGAN + 30.0, **held})
+    with (folder / "events.jsonl").open("a") as events:
+        events.writelines(json.dumps({"number": 1, **line}) + "\n" for line in lines)
+    with page_of(browser, write_report(folder).as_uri()) as page:
+        drawn(page)
+        with_plotly(page)
+        assert page.locator("#board-table tbody td").all_inner_texts()[:3] == [
+            evil,
+            "simulate",
+            "5",
+        ]
+        page.locator("#queue-choice").select_option("board waiting_bins")
+        page.locator("#queue-chart[aria-label*='5 waiting']").wait_for()
+        assert near(picture(page, "#queue-chart"), BLUE) > 300
+        cells = page.locator("#stall-table tbody td").all_inner_texts()
+        assert cells[:3] == [evil, "1", "2.5 s"]
+        assert page.locator("#evil").count() == 0
 
 
 @needs_browser

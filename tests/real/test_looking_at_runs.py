@@ -172,7 +172,15 @@ def test_control_characters_of_users_do_not_reach_the_terminal(tmp_path: Path) -
     files = RecordFiles(folder)
     failed = {"error": f"E{EVIL}\nmore", "ended_as": "failed", "traceback": f"T\n in{EVIL}"}
     task = entry(1, **failed, task_type=f"m:{EVIL}", pool=EVIL)
-    files.write([task], [ev.PoolPaused(1, 5.0, EVIL, f"by {EVIL}"), published({EVIL: 1.0})])
+    files.write(
+        [task],
+        [
+            ev.PoolPaused(1, 5.0, EVIL, f"by {EVIL}"),
+            published({EVIL: 1.0}),
+            ev.BoardChanged(3, 6.0, f"board {EVIL}", EVIL, 2, 1, 0, 1.0, EVIL),
+            ev.LoopStalled(4, 7.0, f"agent {EVIL}", 1.5, f"at {EVIL}"),
+        ],
+    )
     files.close()
     report, top = ("report", str(folder), "--text"), ("top", str(folder))
     for shown in (
@@ -184,7 +192,14 @@ def test_control_characters_of_users_do_not_reach_the_terminal(tmp_path: Path) -
         assert f"C{SHOWN}" in shown
         assert not any(part in shown for part in ("\x1b]", "\x07", "\x9b"))
     text = invoke(*report).output
-    for whole in (f"so {SHOWN}", f"E{SHOWN}", f" in{SHOWN}", f"by {SHOWN}"):
+    for whole in (
+        f"so {SHOWN}",
+        f"E{SHOWN}",
+        f" in{SHOWN}",
+        f"by {SHOWN}",
+        f"board {SHOWN}",
+        f"agent {SHOWN}",
+    ):
         assert whole in text
 
 

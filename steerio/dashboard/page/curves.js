@@ -9,12 +9,12 @@
     moved: ["#6a7fa0", true], lost: ["#c9473f", false], node_joined: ["#3c9a6b", true],
     node_lost: ["#c9473f", false], node_draining: ["#d98032", true], pool_failed: ["#c9473f", false],
     pool_stalled: ["#d98032", false], pool_paused: ["#b1559a", false],
-    pool_resumed: ["#3c9a6b", false], returned: ["#8452a8", false], missed: ["#8f8a33", true],
+    pool_resumed: ["#3c9a6b", false], loop_stalled: ["#a3683a", true], returned: ["#8452a8", false], missed: ["#8f8a33", true],
   };
   const SAID = {
     lost: "lost", node_joined: "node joined", node_lost: "node lost", node_draining: "node drains",
     pool_failed: "pool failed", pool_stalled: "tasks wait in vain", pool_paused: "paused",
-    pool_resumed: "resumed", returned: "broker again",
+    pool_resumed: "resumed", loop_stalled: "event loop held by", returned: "broker again",
     missed: "events missed",
   };
 
@@ -94,8 +94,30 @@
     });
   }
 
+  // Two campaigns of one broker may have boards of one name.
+  function boardNames(boards) {
+    const known = boards.map((board) => board.name);
+    return boards.map((board) => (known.filter((name) => name === board.name).length > 1
+      ? `${board.name} of ${board.campaign}` : board.name));
+  }
+
+  function boards(snapshot, axis, field) {
+    const first = snapshot.boards.slice(0, MOST_POOLS), names = boardNames(snapshot.boards);
+    steerio.chart(host("queue-chart"), {
+      x: axis.x, unit: axis.unit, y: field === "age_bins" ? "seconds" : "entries", steps: true,
+      series: first.map((board, at) => ({ name: names[at], values: board[field],
+        colour: steerio.colourOf(names, names[at]), line: true })),
+      say: `Boards over time. ${first.map((board, at) =>
+        `${names[at]}: ${board.waiting} waiting, ${board.out} out`).join("; ")}`,
+    });
+  }
+
   function queues(snapshot, axis) {
-    const field = host("queue-choice").value;
+    const [field, ofBoards] = host("queue-choice").value.split(" ").reverse();
+    if (ofBoards) {
+      boards(snapshot, axis, field);
+      return;
+    }
     const names = snapshot.pools.map((pool) => pool.name);
     const of = field === "queued_bins" ? ["tasks", sum] : ["seconds", Math.max];
     steerio.chart(host("queue-chart"), {
@@ -199,5 +221,5 @@
     if (snapshot.versions.length) versions(snapshot, axis);
   }
 
-  Object.assign(steerio, { curves });
+  Object.assign(steerio, { curves, boardNames });
 })();

@@ -7,7 +7,7 @@
 (() => {
   const host = (id) => document.getElementById(id);
   const SILENCE_MS = 15000; // the server is heard from every few seconds, or it is gone
-  const PARTS = ["figures", "poolTable", "curves", "gantt", "failures", "times", "idleTable", "types",
+  const PARTS = ["figures", "poolTable", "boardTable", "curves", "gantt", "failures", "times", "idleTable", "types",
     "rest", "steer"];
   let snapshot = null, shown = null, lastGantt = null, queued = false, heardAt = 0, over = false;
 
@@ -105,7 +105,7 @@
     document.documentElement.dataset.number = snapshot.number;
   }
 
-  function head({ header, made_at: at, notes, versions, stalls }) {
+  function head({ header, made_at: at, notes, versions, stalls, boards }) {
     document.title = `${header.run} · ${header.state} · steerio`;
     host("run").textContent = header.run;
     host("campaign").textContent = header.campaign;
@@ -117,7 +117,8 @@
     host("because").classList.toggle("calm", ["completed", "limited", "ended"].includes(header.state));
     host("made").textContent = `As of ${steerio.moment(at)}, from the record of the run.` +
       (window.Plotly ? "" : " Charts are plain: with the package plotly they can be zoomed and saved.");
-    const lacking = { notes: !notes.length, versions: !versions.length, stalls: !(stalls || []).length };
+    const lacking = { notes: !notes.length, versions: !versions.length, stalls: !stalls.length,
+      boards: !boards.length };
     for (const part of document.querySelectorAll("[data-of]")) part.hidden = lacking[part.dataset.of];
   }
 

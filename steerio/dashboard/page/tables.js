@@ -82,6 +82,19 @@
     ["Longest wait", 1, (pool) => seconds(most(pool.age_bins))], ...BOTH,
   ];
 
+  function boardTable({ boards, more_boards: more, header }) {
+    const cells = boards.map((board) => [count(board.waiting), count(board.out), count(board.ended),
+      header.live ? (board.waiting ? seconds(board.oldest_s) : "–") : seconds(most(board.age_bins))]);
+    const names = steerio.boardNames(boards);
+    table("board-table", [names, cells, more, header.live], [["Board"], ["Pool"], ["Waiting", 1],
+      ["Out", 1], ["Ended", 1], [header.live ? "Oldest" : "Oldest, most", 1]],
+    () => [
+      ...boards.map((board, row) => [
+        element("span", {}, steerio.swatch(steerio.colourOf(names, names[row])), names[row]),
+        board.pool, ...cells[row]]),
+      ...(more ? [[`and ${plural(more, "more board")}`, "", "", "", "", ""]] : [])]);
+  }
+
   function histogram(spread) {
     const space = "http://www.w3.org/2000/svg";
     const root = document.createElementNS(space, "svg");
@@ -166,11 +179,11 @@
         && kind !== "cancelled" ? "bad" : "" }, count(each[kind]))),
       count(each.retried), count(each.open), seconds(each.run.p50), seconds(each.run_s),
       seconds(each.wait.p50), bytes(each.value_bytes.p50)]));
-    table("board-table", snapshot.boards.map((each) => [each.cause, each.ended, each.failed,
+    table("cause-table", snapshot.causes.map((each) => [each.cause, each.ended, each.failed,
       figure(each.run_s), each.reaction.p50]),
-    [["Agent or board"], ["Of task types"], ["ended", 1], ["not well", 1], ["inside tasks", 1],
+    [["Agent"], ["Of task types"], ["ended", 1], ["not well", 1], ["inside tasks", 1],
       ["reaction, median", 1]],
-    () => snapshot.boards.map((each) => [each.cause || "(session)",
+    () => snapshot.causes.map((each) => [each.cause || "(session)",
       each.task_types.map(short).join(", "), count(each.ended),
       element("span", { class: each.failed ? "bad" : "" }, count(each.failed)),
       seconds(each.run_s), each.reaction.count ? seconds(each.reaction.p50) : "–"]));
@@ -184,10 +197,10 @@
     () => snapshot.versions.map((each) => [each.name, count(each.newest), bytes(each.nbytes),
       count(each.uses), each.uses ? figure(each.lag.p50) : "–", each.uses ? figure(each.lag.most) : "–",
       each.uses ? seconds(each.age_s.p50) : "–"]));
-    const stalls = snapshot.stalls || [];
-    table("stall-table", stalls, [["Agent"], ["Times", 1], ["Longest", 1], ["In all", 1]],
-      () => stalls.map((each) => [each.agent, count(each.count), seconds(each.longest_s),
-        seconds(each.total_s)]));
+    table("stall-table", snapshot.stalls,
+      [["Agent"], ["Times", 1], ["In all", 1], ["Longest", 1], ["Which was at"]],
+      () => snapshot.stalls.map((each) => [each.agent, count(each.count), seconds(each.total_s),
+        seconds(each.longest_s), each.where]));
     const { header } = snapshot;
     const facts = [...(header.joined ? [["joined", header.joined]] : []),
       ...Object.entries(header.facts), ["began", steerio.moment(header.began)],
@@ -198,5 +211,5 @@
       [["Fact"], ["Value"]], () => facts.map(([name, value]) => [name, value]));
   }
 
-  Object.assign(steerio, { table, figures, poolTable, times, idleTable: idle, types, rest });
+  Object.assign(steerio, { table, figures, poolTable, boardTable, times, idleTable: idle, types, rest });
 })();

@@ -24,6 +24,8 @@ REASONS = 64
 """Results that are looked for to tell of the reasons of one task, at most."""
 FOLLOWERS = 1_000
 """Tasks that are because of one, at most, of which the lines are kept; others are counted."""
+HELD = 10
+"""Stalls of the event loop of which the story of a task tells, at most: the last ones."""
 _task = msgspec.json.Decoder(TaskLine).decode
 _JSON = dict[str, Any]
 
@@ -75,6 +77,7 @@ class TaskPast(Struct, frozen=True):
         because: the results behind it.
         events: the lines on it in ``events.jsonl``.
         wait: the end of its first wait; ``None``: the record does not tell.
+        held: the last lines of `LoopStalled` from the results behind it to its submission.
         stalls: the lines of `PoolStalled` while it waited.
         followed: tasks that are because of it, in the order in which they ended.
         more_followed: how many there are besides those.
@@ -88,6 +91,7 @@ class TaskPast(Struct, frozen=True):
     because: tuple[Reason, ...]
     events: tuple[_JSON, ...]
     wait: WaitEnd | None
+    held: tuple[_JSON, ...]
     stalls: tuple[_JSON, ...]
     followed: tuple[_JSON, ...]
     more_followed: int
@@ -156,6 +160,7 @@ class _Search:
             because,
             (*events,),
             None if waited is None else self._wait_end(*waited, place),
+            (*self._held(task, because),),
             () if waited is None else (*self._stalls(waited),),
             (*followed,),
             more,
@@ -249,6 +254,23 @@ class _Search:
                 continue
             if sent is None or event["at"] <= sent:
                 yield event
+
+    def _held(self, task: _JSON | None, because: tuple[Reason, ...]) -> list[_JSON]:
+        """Return the stalls of the event loop that a task was submitted later for."""
+        times = [reason.task.get("received") for reason in because if reason.task is not None]
+        known = max((at for at in times if isinstance(at, (int, float))), default=None)
+        created = None if task is None else task.get("created")
+        if known is None or not isinstance(created, (int, float)):
+            return []
+        found: list[_JSON] = []
+        for _, line in self._events.containing(b'{"type":"LoopStalled"'):
+            event = _fields(line) or {}
+            at, seconds = event.get("at"), event.get("seconds")
+            if not isinstance(at, (int, float)) or not isinstance(seconds, (int, float)):
+                continue
+            if at > known and at - seconds < created:
+                found.append(event)
+        return found[-HELD:]
 
     # -- logs -------------------------------------------------------------------------------------
 

@@ -35,6 +35,7 @@ INSTANTS = {
 """The events that belong to no pool, and their tracks."""
 OF_POOLS = frozenset({"PoolFailed", "PoolStalled"})
 OF_WORKERS = frozenset({"WorkerLost", "WorkerMoved", "WorkerRetired"})
+OF_CAMPAIGNS = frozenset({"BoardChanged", "LoopStalled"})
 _QUEUED, _BUSY = 1, 2
 
 
@@ -107,6 +108,8 @@ class EventTrace:
             self._instant(event, at, text, self._tracks.of_worker(node, pool, worker))
         elif kind in OF_POOLS:
             self._instant(event, at, text, self._tracks.of_pool(str(event.pool)))
+        elif kind in OF_CAMPAIGNS:
+            self._of_campaign(event, at, _fields(text))
         elif kind in INSTANTS:
             self._instant(event, at, text, self._tracks.of_campaign(INSTANTS[kind]))
 
@@ -210,7 +213,20 @@ class EventTrace:
         ):
             self._emit({"ph": "C", "name": name, "ts": at, "pid": count.track.pid, "args": args})
 
-    # -- instants ---------------------------------------------------------------------------------
+    def _of_campaign(self, event: EventLine, at: int, fields: dict[str, Any]) -> None:
+        if event.type == "BoardChanged":
+            self._board(event, at, fields)
+        else:
+            self._stall(at, fields)
+
+    def _board(self, event: EventLine, at: int, fields: dict[str, Any]) -> None:
+        """Write how a board stands; a campaign tells that so seldom that each time is written."""
+        pool = self._order[self._place(str(event.pool))].track
+        args = {name: fields[name] for name in ("waiting", "out") if name in fields}
+        name = f"board {fields.get('name')}"
+        self._emit({"ph": "C", "name": name, "ts": at, "pid": pool.pid, "args": args})
+
+    # -- instants, and stalls ----------------------------------------------------------------------
 
     def _instant(self, event: EventLine, at: int, text: bytes, track: Track) -> None:
         fields = _fields(text)
@@ -229,6 +245,16 @@ class EventTrace:
                 "args": fields,
             }
         )
+
+    def _stall(self, at: int, fields: dict[str, Any]) -> None:
+        """Write a stall of the event loop, which ended then."""
+        track = self._tracks.of_campaign("event loop")
+        seconds = fields.get("seconds")
+        length = int(seconds * 1e6) if isinstance(seconds, int | float) else 0
+        begin, end = track.take(max(0, at - length), at)
+        args = {"agent": fields.get("agent"), "where": fields.get("where")}
+        event = {"ph": "X", "name": str(fields.get("agent")), "cat": "LoopStalled", "args": args}
+        self._emit({**event, "ts": begin, "dur": end - begin, "pid": track.pid, "tid": track.tid})
 
 
 def _fields(text: bytes) -> dict[str, Any]:
