@@ -73,8 +73,12 @@ class CampaignRun(Protocol):
         """Take in that an attribute has another value; there may be boards in the two values."""
         ...
 
-    async def checkpoint(self) -> None:
-        """Wait while a snapshot is taken, if one is due."""
+    async def checkpoint(self, until: Callable[[], Any] | None) -> None:
+        """Wait while a snapshot is taken, if one is due, and until a condition is true."""
+        ...
+
+    async def until(self, condition: Callable[[], Any], timeout_s: float | None) -> bool:
+        """Wait until a condition is true."""
         ...
 
     def changed(self, name: str, old: Plain, new: Plain, by: str) -> None:
@@ -259,7 +263,7 @@ class Campaign(Submitter):
         """Return the versions of a name, such as a model (see ``Session.versions``)."""
         return self.session.versions(name)
 
-    async def checkpoint(self) -> None:
+    async def checkpoint(self, *, until: Callable[[], Any] | None = None) -> None:
         """Say that this ``@agent`` may go on from here, if the campaign is resumed.
 
         A snapshot of the campaign is taken here when one is due. From it the agent's method is
@@ -267,10 +271,14 @@ class Campaign(Submitter):
         long calls it between two steps; without it, a resume calls the agent from the beginning of
         the campaign, and its tasks get their recorded results.
 
+        Args:
+            until: a condition to wait for here, as `until` does; snapshots may be taken meanwhile.
+
         Raises:
-            UsageError: another method calls it, or another task that the agent has started.
+            UsageError: another method calls it, or another task that the agent has started; or that
+                is no condition.
         """
-        await self._running.checkpoint()
+        await self._running.checkpoint(until)
 
     async def approve(
         self,
@@ -315,6 +323,25 @@ class Campaign(Submitter):
             UsageError: it cannot be asked so, or the fallback is none of the choices.
         """
         return await self._running.consult(advisor, view, choices)
+
+    async def until(self, condition: Callable[[], Any], *, timeout_s: float | None = None) -> bool:
+        """Wait until a condition is true; return whether it is, which it always is without timeout.
+
+        The condition is looked at now, and again after whatever happens in the campaign: a result,
+        a step or the end of an agent's work, an event, a change of a board, a pool or a parameter.
+        When this returns ``True`` the condition is true. One that is true for a moment only may be
+        missed. If every agent waits like this, and nothing is under way, the campaign has ended.
+
+        Args:
+            condition: a plain function that returns whether to go on, such as
+                ``lambda: len(self.known) >= 8``; it looks, and changes nothing.
+            timeout_s: seconds after which to go on although it is not true.
+
+        Raises:
+            UsageError: it is no such function; or ``setup`` or ``finish`` waits without
+                ``timeout_s``.
+        """
+        return await self._running.until(condition, timeout_s)
 
     def publish(self, event: object) -> None:
         """Publish an event of your own, to ``@on_event`` handlers and to every event stream."""

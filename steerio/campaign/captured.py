@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from steerio.campaign.board import Board
 from steerio.campaign.board_entries import BoardState
-from steerio.campaign.calls import CallsState
+from steerio.campaign.call_queue import CallsState
 from steerio.campaign.found_boards import boards_in
 from steerio.campaign.state import Places, StateWriter, read_state
 from steerio.errors import ObjectMissing, StateError

@@ -21,6 +21,7 @@ from steerio.campaign.advisor import Advisor
 from steerio.campaign.agent_errors import as_agent
 from steerio.campaign.calls import Calls
 from steerio.campaign.campaign import Campaign
+from steerio.campaign.conditions import Conditions
 from steerio.campaign.consultations import Consultations
 from steerio.campaign.dealing import Dealing
 from steerio.campaign.ending import DEAF_S, CampaignEnding, Latecomers
@@ -81,11 +82,12 @@ class Conductor:
         self._disowned = False
         self.outstanding: dict[int, Task[Any]] = {}
         self.latecomers = Latecomers()
-        self.agents = LastingAgents(self.latecomers)
+        self.conditions = Conditions(self.look_if_quiet)
+        self.agents = LastingAgents(self.latecomers, self.conditions)
         self.desk = OrderDesk(self)
         tolerated = self.spent.limits.failures is not None
         self._unhandled = Unhandled(session, self.fail, self._broker_lost, tolerated=tolerated)
-        self.feeder = Feeder(session, self.fail, self._may_feed)
+        self.feeder = Feeder(session, self.fail, self._may_feed, self.conditions.happens)
         self.idleness = Idleness(self.dealing.idle, session, self.feeder)
         self.pools = PoolWatch(
             session,
@@ -178,6 +180,7 @@ class Conductor:
         session.client.off_lost(self._broker_lost)
         self.pools.close()
         self.feeder.close()
+        self.dealing.close()
 
     async def _finish(self) -> None:
         if self._deafness is not None:  # all agents have ended
@@ -321,22 +324,39 @@ class Conductor:
             self._keeping.snapshots.look()
         if not self._started or self.outstanding or not self.dealing.at_rest:
             return
+        if self.conditions.settling or self.conditions.look():
+            return
         if not self.stopping and self._expects_more():
+            return
+        if self.dealing.call_rest():
             return
         if self._group is not None and not self._ended.is_set():
             if not self.stopping:
                 self.feeder.name_unfed()
+            self._name_waiting()
             self._ended.set()
+
+    def _name_waiting(self) -> None:
+        """Name the conditions that will not come true any more, and the calls behind them."""
+        waiting, stuck = self.conditions.names(), self.dealing.stuck
+        if waiting:
+            log.log(
+                logging.WARNING if stuck else logging.INFO,
+                "%s ends: nothing is left that could make it true, %s%s",
+                self._name,
+                waiting,
+                f"; calls of {stuck} that wait behind are not made" if stuck else "",
+            )
 
     def _expects_more(self) -> bool:
         """Whether more work may come, although none is under way."""
-        if self.agents.running or self._periods:
+        if self.agents.running > self.dealing.resting_agents or self._periods:
             return True
         self.desk.submit_again()
         self.feeder.find_boards()  # a board may have been put into a list since
         if self.feeder.waiting > 0 or self.outstanding:
             return True
-        return self.idleness.may_answer()
+        return self.dealing.call_rest() or self.idleness.may_answer()
 
     def idle_workers(self, pool: str) -> int:
         """Return how many workers of a pool have nothing to do."""
@@ -374,9 +394,10 @@ class Conductor:
         """Whether it has neither ended nor begun to."""
         return not (self.stopping or self._ended.is_set())
 
-    async def checkpoint(self) -> None:
-        """Wait while a snapshot is taken, if one is due."""
-        await self.agents.checkpoint(None if self._keeping is None else self._keeping.snapshots)
+    async def checkpoint(self, until: Callable[[], Any] | None) -> None:
+        """Wait while a snapshot is taken, if one is due, and until a condition is true."""
+        snapshots = None if self._keeping is None else self._keeping.snapshots
+        await self.agents.checkpoint(snapshots, until)
 
     # -- tasks -------------------------------------------------------------------------
 
@@ -384,6 +405,7 @@ class Conductor:
         """Count a task, which keeps the campaign going; cancel it if it is too late."""
         self._submitted = True
         self.feeder.submitted(task)
+        self.conditions.happens()
         self.idleness.task_seen()
         if self.stopping and not self._finishing:
             self.latecomers.add(task.id)
@@ -409,6 +431,7 @@ class Conductor:
             return
         self.outstanding.pop(task.id, None)
         of_board = self.feeder.ended(task)
+        self.conditions.happens()
         self.idleness.task_seen()
         if self.latecomers.discard(task.id) and isinstance(result, Cancelled):
             return  # it never was part of the campaign, and calls no agent
@@ -456,11 +479,13 @@ class Conductor:
 
     def steered(self) -> None:
         """Take in that an order has changed something that an agent may decide by."""
+        self.conditions.happens()
         self.idleness.happens()
 
     def changed(self, name: str, old: Plain, new: Plain, by: str) -> None:
         """Take in that the campaign has given a parameter another value."""
         if not self._disowned:
+            self.conditions.happens()
             self.desk.assigned(name, old, new, by)
 
     async def ask(
@@ -469,6 +494,19 @@ class Conductor:
         """Ask a question, and return its answer; see ``Campaign.approve``."""
         by = current_agent.get() or self._name
         return await self.desk.questions.ask(question, options, timeout_s, default, by)
+
+    async def until(self, condition: Callable[[], Any], timeout_s: float | None) -> bool:
+        """Wait until a condition is true; see ``Campaign.until``.
+
+        Raises:
+            UsageError: nothing would end the wait.
+        """
+        if timeout_s is None and (self._finishing or not self._started):
+            raise UsageError(
+                f"{current_agent.get()} waits with until, and needs a timeout_s= for it: the end "
+                "of a wait in vain is known only while the agents run"
+            )
+        return await self.conditions.until(condition, timeout_s)
 
     # -- advisors ---------------------------------------------------------------------------
 
@@ -497,6 +535,7 @@ class Conductor:
     def publish(self, event: object) -> None:
         """Give an event to the handlers that want it, and to all event streams."""
         self.dealing.tell(event)
+        self.conditions.happens()
         self.session.publish(event)
 
 

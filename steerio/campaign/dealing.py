@@ -32,15 +32,15 @@ class Dealing:
         """The calls of ``on_idle`` methods."""
         self._on_result: defaultdict[str, list[Calls]] = defaultdict(list)
         self._on_event: list[Calls] = []
+        self._of_method: defaultdict[str, list[Calls]] = defaultdict(list)
         self._sort()
 
     def __repr__(self) -> str:
         return f"<Dealing: {self.calls}>"
 
     def _sort(self) -> None:
-        of_method: defaultdict[str, list[Calls]] = defaultdict(list)
         for calls in self.calls:
-            of_method[calls.name].append(calls)
+            self._of_method[calls.name].append(calls)
             match calls.trigger.kind:
                 case "success" | "failure" | "result":
                     self._on_result[calls.trigger.subject.name].append(calls)
@@ -50,16 +50,45 @@ class Dealing:
                     pass
                 case _:
                     assert_never(calls.trigger.kind)
-        for several in of_method.values():
+        for several in self._of_method.values():
             if len(several) > 1:
-                turn = asyncio.Semaphore(max(calls.trigger.concurrent for calls in several))
+                turn = asyncio.Semaphore(most_at_once(several))
                 for calls in several:
                     calls.turn = turn
 
     @property
     def at_rest(self) -> bool:
-        """Whether no call is queued or under way."""
-        return not any(calls.busy or calls.pending for calls in self.calls)
+        """Whether no call is queued or under way that can go on by itself."""
+        return all(self._is_stuck(calls) for calls in self.calls if calls.busy or calls.pending)
+
+    def _is_stuck(self, calls: Calls) -> bool:
+        """Whether the calls of a trigger wait for conditions, or behind others that do so."""
+        if calls.paused is not None:
+            return False
+        of_method = self._of_method[calls.name]
+        if calls.in_line and sum(each.resting for each in of_method) < most_at_once(of_method):
+            return False
+        begun = calls.resting + calls.in_line
+        return begun == calls.busy and (not calls.pending or begun == calls.trigger.concurrent)
+
+    @property
+    def resting_agents(self) -> int:
+        """How many ``@agent`` methods wait for a condition, for as long as it takes."""
+        return sum(calls.resting for calls in self.calls if calls.trigger.kind == "agent")
+
+    @property
+    def stuck(self) -> str:
+        """The methods with calls that wait behind others, which wait for conditions."""
+        return ", ".join(sorted({calls.name for calls in self.calls if calls.pending}))
+
+    def call_rest(self) -> bool:
+        """Queue the calls that wait for time alone, as no more will come; return whether."""
+        return sum(calls.call_rest() for calls in self.calls) > 0
+
+    def close(self) -> None:
+        """Queue no call by time any more."""
+        for calls in self.calls:
+            calls.close()
 
     @property
     def busy(self) -> set[str]:
@@ -88,3 +117,8 @@ class Dealing:
         for calls in self._on_event:
             if isinstance(event, calls.trigger.subject):
                 calls.feed(event, echo=is_echo.get())
+
+
+def most_at_once(several: list[Calls]) -> int:
+    """Return how many calls of a method may run at a time, by all of its triggers."""
+    return max(calls.trigger.concurrent for calls in several)

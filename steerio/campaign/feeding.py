@@ -39,14 +39,20 @@ class Feeder:
         session: takes the tasks.
         fail: called with the error if an entry cannot be submitted.
         may_feed: returns whether the campaign still wants work to go out.
+        changed: called when a board or a pool has changed.
     """
 
     def __init__(
-        self, session: Session, fail: Callable[[Exception], None], may_feed: Callable[[], bool]
+        self,
+        session: Session,
+        fail: Callable[[Exception], None],
+        may_feed: Callable[[], bool],
+        changed: Callable[[], None],
     ) -> None:
         self._session = session
         self._fail = fail
         self._may_feed = may_feed
+        self._told_changed = changed
         self._campaign: object = None
         self._boards: list[Board[Any]] = []
         self._in_pool: defaultdict[str, Counter[WorkerNeeds | None]] = defaultdict(Counter)
@@ -82,7 +88,7 @@ class Feeder:
         self._let_go()
         self._boards = boards_of(self._campaign)
         for board in self._boards:
-            board.on_change = self.feed
+            board.on_change = self.changed
         self._watch.follow(board_names(self._campaign, self._boards))
         self.feed()
 
@@ -145,6 +151,11 @@ class Feeder:
         board, key = of_board
         board.ends(key)
         return True
+
+    def changed(self) -> None:
+        """Take in that a board or a pool has changed."""
+        self._told_changed()
+        self.feed()
 
     def feed(self) -> None:
         """Hand out as many entries as may go out now."""

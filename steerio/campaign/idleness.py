@@ -110,7 +110,7 @@ class Idleness:
         return any(c.trigger.subject == pool and self._is_due(c) for c in self._calls)
 
     def _is_due(self, calls: Calls) -> bool:
-        return calls.asked_at < self.happened
+        return calls.asked_at < self.happened and not calls.resting
 
     def _begin_round(self) -> None:
         """If there are several methods, have all asked once more, in turn."""

@@ -11,6 +11,7 @@ from steerio.campaign.idleness import Idleness
 from steerio.campaign.usage import UsedTime
 from steerio.errors import PoolBroken
 from steerio.model.events import PoolFailed, PoolPaused, PoolResumed, PoolStalled
+from steerio.model.status import PoolLoad
 from steerio.session.session import Session
 
 log = logging.getLogger("steerio.campaign")
@@ -46,6 +47,7 @@ class PoolWatch:
         self._fail = fail
         self._look_if_quiet = look_if_quiet
         self._told = told
+        self._seen: dict[str, PoolLoad] = {}
 
     def __repr__(self) -> str:
         return f"<PoolWatch of {self._session!r}>"
@@ -83,7 +85,12 @@ class PoolWatch:
 
     def _changed(self) -> None:
         self.look()
-        self._feeder.feed()
+        pools = dict(self._session.client.watch.pools)
+        if pools != self._seen:  # they are told now and then although they are the same
+            self._seen = pools
+            self._feeder.changed()
+        else:
+            self._feeder.feed()
         if self._idleness:
             self._idleness.ask()
             self._look_if_quiet()  # the last worker of a pool may have left

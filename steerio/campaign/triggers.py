@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import inspect
 import math
-import operator
 from collections.abc import Awaitable, Callable
 from types import FrameType, FunctionType
 from typing import Any, Literal, ParamSpec, assert_never, cast
 
 from msgspec import Struct
 
+from steerio.campaign.gathering import Gathering, checked_gathering, whole
 from steerio.errors import UsageError
 from steerio.model.events import Event
 from steerio.model.results import Cancelled, Result, Succeeded
@@ -43,18 +43,21 @@ class Trigger(Struct, frozen=True):
     Attributes:
         kind: the thing that it watches, or ``agent``: it is called once.
         subject: the task type, the class of events, or the pool that it watches.
-        every: how many results or events make a call; the handler then gets them as a list.
+        gathering: the portions in which the handler is given results or events.
         concurrent: how many calls may run at a time.
-        coalesce: whether a new result or event joins the waiting call, if there is one.
         seconds: the period.
     """
 
     kind: TriggerKind
     subject: Any = None
-    every: int | None = None
+    gathering: Gathering = Gathering()
     concurrent: int = 1
-    coalesce: bool = False
     seconds: float = 0.0
+
+    @property
+    def every(self) -> int | None:
+        """How many results or events make a call, which has a list of them."""
+        return self.gathering.every
 
     @property
     def name(self) -> str:
@@ -116,13 +119,20 @@ def on_success(
     every: int | None = None,
     concurrent: int = 1,
     coalesce: bool = False,
+    latest: bool = False,
+    debounce_s: float | None = None,
+    within_s: float | None = None,
+    quorum: int | None = None,
 ) -> Callable[[Method[P]], Method[P]]:
     """Call with each ``Succeeded`` of a task type, or with lists of ``every`` of them.
 
     Every success counts, also those that arrive while the handler runs.  Calls are made
     one at a time and in order, unless ``concurrent`` allows more.  With ``coalesce`` no more than
     one call waits: while the handler runs, all new results join the list of the next call, which so
-    has at least ``every`` (or one) of them.
+    has at least ``every`` (or one) of them.  With ``latest`` that call has the newest result alone.
+
+    When nothing is left from which more could come, a call is made with those that wait for
+    ``debounce_s`` or ``within_s``, without waiting for that time.
 
     If ten calls or more have waited for 30 seconds, a warning is logged, once.
 
@@ -131,8 +141,18 @@ def on_success(
         every: how many successes make one call; the handler gets a list then, even of one.
         concurrent: most calls that run at a time.
         coalesce: whether new successes join the waiting call, if there is one.
+        latest: whether a new success takes the place of all those that no call was begun with.
+        debounce_s: call once none has come for so many seconds: with a list of all that came
+            (``coalesce``), or with the newest (``latest``).
+        within_s: call at the latest so many seconds after the first came: with fewer than
+            ``every``, or although more come (``debounce_s``).
+        quorum: the least number that is called with after ``within_s``; 1 by default.
+
+    Raises:
+        UsageError: an option is invalid, or two of them make no sense together.
     """
-    return _on("success", task_type, every, concurrent, coalesce)
+    gathering = checked_gathering(every, coalesce, latest, debounce_s, within_s, quorum)
+    return _on("success", task_type, gathering, concurrent)
 
 
 def on_failure(
@@ -141,9 +161,14 @@ def on_failure(
     every: int | None = None,
     concurrent: int = 1,
     coalesce: bool = False,
+    latest: bool = False,
+    debounce_s: float | None = None,
+    within_s: float | None = None,
+    quorum: int | None = None,
 ) -> Callable[[Method[P]], Method[P]]:
     """Call with each ``Failed``, ``TimedOut`` or ``Lost`` of a task type (see ``on_success``)."""
-    return _on("failure", task_type, every, concurrent, coalesce)
+    gathering = checked_gathering(every, coalesce, latest, debounce_s, within_s, quorum)
+    return _on("failure", task_type, gathering, concurrent)
 
 
 def on_result(
@@ -152,13 +177,26 @@ def on_result(
     every: int | None = None,
     concurrent: int = 1,
     coalesce: bool = False,
+    latest: bool = False,
+    debounce_s: float | None = None,
+    within_s: float | None = None,
+    quorum: int | None = None,
 ) -> Callable[[Method[P]], Method[P]]:
     """Call with each result of a task type, however it ended (see ``on_success``)."""
-    return _on("result", task_type, every, concurrent, coalesce)
+    gathering = checked_gathering(every, coalesce, latest, debounce_s, within_s, quorum)
+    return _on("result", task_type, gathering, concurrent)
 
 
 def on_event(
-    event: type, *, every: int | None = None, concurrent: int = 1, coalesce: bool = False
+    event: type,
+    *,
+    every: int | None = None,
+    concurrent: int = 1,
+    coalesce: bool = False,
+    latest: bool = False,
+    debounce_s: float | None = None,
+    within_s: float | None = None,
+    quorum: int | None = None,
 ) -> Callable[[Method[P]], Method[P]]:
     """Call with each instance of a class that an agent publishes with ``self.publish``."""
     if not isinstance(event, type):  # pyright: ignore[reportUnnecessaryIsInstance]
@@ -168,7 +206,8 @@ def on_event(
             f"@on_event is for events of your own, which agents publish; follow {event.__name__} "
             f"in an @agent: async with self.events({event.__name__}) as events: ..."
         )
-    return _mark(Trigger("event", event, **_checked(every, concurrent, coalesce)))
+    gathering = checked_gathering(every, coalesce, latest, debounce_s, within_s, quorum)
+    return _mark(Trigger("event", event, gathering, whole("concurrent", concurrent)))
 
 
 def on_idle(pool: str) -> Callable[[Method[P]], Method[P]]:
@@ -254,43 +293,13 @@ def check_callable(function: Callable[..., Any], trigger: Trigger, name: str) ->
 
 
 def _on(
-    kind: ResultKind,
-    task_type: Callable[..., Any],
-    every: int | None,
-    concurrent: int,
-    coalesce: bool,
+    kind: ResultKind, task_type: Callable[..., Any], gathering: Gathering, concurrent: int
 ) -> Callable[[Method[P]], Method[P]]:
     code = task_type.__code__ if isinstance(task_type, FunctionType) else None
     if code is not None and code.co_varnames[:1] == ("self",):  # a method: () is missing
         raise UsageError(f"@on_{kind} names a task type first: @on_{kind}(simulate)")
-    return _mark(Trigger(kind, as_task_type(task_type), **_checked(every, concurrent, coalesce)))
-
-
-def _checked(every: int | None, concurrent: int, coalesce: bool) -> dict[str, Any]:
-    """Return the checked options of a trigger, as its fields.
-
-    Raises:
-        UsageError: one is invalid.
-    """
-    if not isinstance(coalesce, bool):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise UsageError(f"coalesce is True or False, not {coalesce!r}")
-    if every is None and coalesce:
-        every = 1
-    return {
-        "every": None if every is None else _whole("every", every),
-        "concurrent": _whole("concurrent", concurrent),
-        "coalesce": coalesce,
-    }
-
-
-def _whole(name: str, value: object) -> int:
-    try:
-        number = 0 if isinstance(value, bool) else operator.index(cast("int", value))
-    except TypeError:
-        number = 0
-    if number < 1:
-        raise UsageError(f"{name} must be a whole number above 0, not {value!r}")
-    return number
+    subject = as_task_type(task_type)
+    return _mark(Trigger(kind, subject, gathering, whole("concurrent", concurrent)))
 
 
 def _number(value: object) -> float:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import pytest
 
 from steerio import Campaign, Limits, Result, agent, on_event, on_failure, on_success, task
-from steerio.campaign.calls import BEHIND_CALLS, BEHIND_S
+from steerio.campaign.call_queue import BEHIND_CALLS, BEHIND_S
 from steerio.errors import UnhandledFailure, UsageError
 from steerio.testing import Model, simulate
 

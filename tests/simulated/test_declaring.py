@@ -184,7 +184,7 @@ OWN = [
         "pools",
         "publish",
     ),
-    *("put", "recovered", "run", "session", "stop", "stream", "submit", "versions"),
+    *("put", "recovered", "run", "session", "stop", "stream", "submit", "until", "versions"),
 ]
 
 
