@@ -30,8 +30,8 @@ from steerio.dashboard.openapi import OPERATIONS, openapi_document
 from steerio.dashboard.steering_line import NoCampaign, SteeringLine
 from steerio.edge.system.own_files import to_json
 from steerio.errors import NotAllowed, OrderRefused, UsageError
+from steerio.view.answers import TaskStory
 from steerio.view.audit_lines import audit_of
-from steerio.view.snapshot import TaskStory
 
 MOST_BODY = 1 << 16
 """Bytes of the body of an order at most: large values go to tasks by the store."""

@@ -20,8 +20,8 @@ from steerio.dashboard.api_messages import (
 from steerio.model.campaign_orders import OrderAnswer
 from steerio.model.roles import Role
 from steerio.version import __version__
+from steerio.view.answers import TaskStory
 from steerio.view.audit_lines import Audit
-from steerio.view.snapshot import TaskStory
 
 REFERENCE = "#/components/schemas/{name}"
 

@@ -13,7 +13,7 @@ from steerio.view.snapshot import PoolView, RunSnapshot, Spread
 
 MOST_SEEN = 10
 """Remarks at most."""
-SHOWN_TYPES, SHOWN_GROUPS, SHOWN_AGENTS, SHOWN_NOTES = 20, 10, 20, 40
+SHOWN_TYPES, SHOWN_GROUPS, SHOWN_AGENTS, SHOWN_NOTES, SHOWN_BOARDS = 20, 10, 20, 40, 20
 MOST_SHARE = 0.5
 """A cause is remarked on if so much of all idle time has it."""
 IDLE_WORDS = {
@@ -90,12 +90,27 @@ def names_of(snapshot: RunSnapshot, view: CampaignView | None) -> dict[str, Any]
         ],
         "submitted_by": [
             {
-                "agent": board.cause or "a session, and no agent",
-                "ended": board.ended,
-                "not_well": board.failed,
-                "reacts_in_s": _spread(board.reaction),
+                "agent": cause.cause or "a session, and no agent",
+                "ended": cause.ended,
+                "not_well": cause.failed,
+                "reacts_in_s": _spread(cause.reaction),
             }
-            for board in snapshot.boards[:SHOWN_AGENTS]
+            for cause in snapshot.causes[:SHOWN_AGENTS]
+        ],
+        "boards": [
+            {
+                "board": board.name,
+                "pool": board.pool,
+                "waiting": board.waiting,
+                "handed_out": board.out,
+                "ended": board.ended,
+                "oldest_waits_s": round(board.oldest_s, 1),
+            }
+            for board in snapshot.boards[:SHOWN_BOARDS]
+        ],
+        "held_the_event_loop": [
+            {"agent": stall.agent, "times": stall.count, "seconds": round(stall.total_s, 1)}
+            for stall in snapshot.stalls[:SHOWN_AGENTS]
         ],
         "noted": [
             {"name": note.name, "last": note.last, "least": note.least, "most": note.most}
