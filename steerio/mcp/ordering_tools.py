@@ -132,7 +132,7 @@ def _outcome(given: OrderAnswer, *, dry_run: bool) -> dict[str, Any]:
 async def wait(run: SeenRun, asked: ti.WaitInput) -> ToolAnswer:
     """Wait for tasks and for the answer to a question, for a bounded time."""
     until = asyncio.get_running_loop().time() + asked.timeout_s
-    watched = _Watched(run.record, asked)
+    watched = _Awaited(run.record, asked)
     live = True
     try:
         async with asyncio.timeout_at(until):
@@ -150,7 +150,7 @@ async def wait(run: SeenRun, asked: ti.WaitInput) -> ToolAnswer:
     return ToolAnswer(facts, data)
 
 
-async def _until_over(run: SeenRun, session: Session, watched: _Watched) -> None:
+async def _until_over(run: SeenRun, session: Session, watched: _Awaited) -> None:
     since = await run.in_thread(watched.newest)  # first: an end in between is told by the events
     async with session.events(TaskEnded, Asked, Answered, Ordered, since=since) as events:
         await run.in_thread(watched.look)
@@ -164,7 +164,7 @@ async def _until_over(run: SeenRun, session: Session, watched: _Watched) -> None
                 watched.heard(event)
 
 
-class _Watched:
+class _Awaited:
     """The tasks and the question that are waited for, by the record and by events.
 
     The end of a proposal is told by an `Ordered` with its number: its order was carried out, or was
