@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import click
 
@@ -125,7 +125,8 @@ def submit_task(
         if not sign or not name.isidentifier():
             raise UsageError(f"{each!r} is no keyword argument: say --kwarg NAME=JSON")
         named[name] = _json(value, name)
-    _give(SubmitTask(task_type, tuple(args), named, priority), run_dir, by, **options)
+    given = tuple(cast("list[Any]", args))
+    _give(SubmitTask(task_type, given, named, priority), run_dir, by, **options)
 
 
 def cancel_tasks(tasks: Sequence[int], run_dir: str, by: str, **options: str | bool) -> None:

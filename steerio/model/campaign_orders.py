@@ -16,7 +16,7 @@ from steerio.model.showing import counted, short, short_name
 Plain = bool | int | float | str
 """The values of parameters."""
 NO_CAMPAIGN = "no campaign takes orders here"
-"""The first words of the refusal of an order that names no campaign, where there is none."""
+"""The first words of a refusal: the order names no campaign, and there is none."""
 
 
 class SetParameter(Struct, frozen=True, gc=False, tag=True):
