@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
 import click
 
@@ -117,7 +117,7 @@ def submit_task(
         UsageError: they are not written so.
     """
     args = _json(arguments, "the arguments")
-    if not isinstance(args, list):
+    if type(args).__name__ != "list":
         raise UsageError(f"the arguments are a list, as in '[1, \"C\"]', not {arguments}")
     named: dict[str, Any] = {}
     for each in kwargs:
@@ -125,8 +125,7 @@ def submit_task(
         if not sign or not name.isidentifier():
             raise UsageError(f"{each!r} is no keyword argument: say --kwarg NAME=JSON")
         named[name] = _json(value, name)
-    given = tuple(cast("list[Any]", args))
-    _give(SubmitTask(task_type, given, named, priority), run_dir, by, **options)
+    _give(SubmitTask(task_type, tuple(args), named, priority), run_dir, by, **options)
 
 
 def cancel_tasks(tasks: Sequence[int], run_dir: str, by: str, **options: str | bool) -> None:
