@@ -37,7 +37,7 @@ FEWER = (100, 50, 20, 10, 5, 2, 1, 0)
 """The lengths to which lists are cut then, at last."""
 DEPTH = 12
 """Values that are nested deeper are shown as text."""
-SHOWN_OF_CONNECTION = frozenset({"host", "space", "role"})
+SHOWN_OF_CONNECTION = frozenset({"host", "space", "role", "kind"})
 """Entries of connection files that are no secret."""
 SECRET_CHARACTERS = 6
 """Shorter texts are no secrets: they would be found in other words."""

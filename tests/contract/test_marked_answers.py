@@ -46,12 +46,14 @@ def test_no_key_address_or_path_of_a_connection_gets_into_an_answer(
     tmp_path: Path, text: str
 ) -> None:
     secrets = secrets_in(tmp_path)
-    answer = ToolAnswer({"note": text}, {"worker": "vm-1", "deep": [{"error": text, text: 1}]})
+    answer = ToolAnswer(
+        {"note": text}, {"worker": "vm-1 by redis", "deep": [{"error": text, text: 1}]}
+    )
     shown = told(answer, secrets)
     assert "MARK" not in shown
     assert "10.11" not in shown
     assert "[removed]" in shown
-    assert "vm-1" in shown
+    assert "vm-1 by redis" in shown
 
 
 def test_secrets_of_a_broker_that_has_ended_and_of_the_next_one_stay_secret(

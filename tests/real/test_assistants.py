@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -169,12 +170,13 @@ async def sees_the_end(client: Client, ids: list[int]) -> None:
 async def test_texts_of_a_run_are_marked_and_no_answer_has_a_key(tmp_path: Path) -> None:
     with slow_campaign(tmp_path, SECRET) as program:
         program.wait_for("two are done")
+        secrets = [SECRET]
         for name in NAMES.values():
             file = tmp_path / "run" / name
             connection = json.loads(file.read_text())
             connection["keys"] = {"client": {"server_public": "", "public": "", "secret": SECRET}}
             file.write_text(json.dumps(connection))
-        secrets = [SECRET, connection["local"].partition("://")[2]]
+            secrets.append(connection["local"].partition("://")[2])
         async with Client(server_of(tmp_path, "steer")) as client:
             ids = await under_way(tmp_path, client)
             calls: dict[str, dict[str, Any]] = {
@@ -266,7 +268,8 @@ async def test_calls_are_bounded_however_many_a_client_makes(tmp_path: Path) -> 
             ids = await under_way(tmp_path, client)
             waits = [client.call_tool("wait", {"tasks": ids[2:]}) for _ in range(WAITS + 20)]
             waiting = [asyncio.ensure_future(each) for each in waits]
-            over = [done.result().is_error async for done in first(waiting, 20)]
+            soonest = islice(asyncio.as_completed(waiting), 20)
+            over = [(await each).is_error for each in soonest]
             assert over == [True] * 20, "the others wait"
             calls = [client.call_tool("overview", {}) for _ in range(200)]
             told = [result.is_error for result in await asyncio.gather(*calls)]
@@ -280,14 +283,3 @@ async def test_calls_are_bounded_however_many_a_client_makes(tmp_path: Path) -> 
             ends = [(await each).is_error for each in waiting]
             assert ends.count(False) == WAITS
             assert [line for line in (await ask(client, "audit"))[DATA] if "0.4" in line][1:] == []
-
-
-async def first(waiting: list[asyncio.Future[Any]], count: int) -> Any:
-    """Yield the first of some futures that are done."""
-    found = 0
-    while found < count:
-        done = [each for each in waiting if each.done()]
-        for each in done[found:]:
-            found += 1
-            yield each
-        await asyncio.sleep(0)
