@@ -44,7 +44,10 @@ class AskedMoves:
         """How many workers were moved for good, by the pools between which."""
 
     def __repr__(self) -> str:
-        return f"<AskedMoves: {len(self._moves)}>"
+        return f"<AskedMoves: {len(self)}>"
+
+    def __len__(self) -> int:
+        return len(self._moves)
 
     def ask(
         self,

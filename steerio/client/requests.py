@@ -69,7 +69,7 @@ class ClientRequests:
         self.moved = moves.moved
 
     def __repr__(self) -> str:
-        return f"<ClientRequests: {len(self._answers)} to be answered, {self._moves!r}>"
+        return f"<ClientRequests: {len(self._answers)} to be answered, {len(self._moves)} moves>"
 
     # -- requests with one answer ----------------------------------------------------------------
 
