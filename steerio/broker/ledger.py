@@ -104,6 +104,11 @@ class Ledger:
         return len(self._noted.tasks)
 
     @property
+    def outstanding_count(self) -> int:
+        """The number of its tasks that have not ended."""
+        return sum(known.ended is None for known in self._tasks.values())
+
+    @property
     def empty(self) -> bool:
         """Whether nothing would be lost if it was removed."""
         return not self._noted.tasks

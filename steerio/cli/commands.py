@@ -404,6 +404,32 @@ def attach(run_dir: str, repl: bool) -> None:
 
 
 @steerio.group()
+def session() -> None:
+    """List and drop the detached sessions that a standing broker keeps tasks for."""
+
+
+@session.command("list")
+@click.argument("run_dir", metavar="RUN_DIR")
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def session_list(run_dir: str, as_json: bool) -> None:
+    """Show the names of detached sessions with tasks in RUN_DIR, and how many have ended."""
+    from steerio.cli import session_command  # each command loads only its own code
+
+    session_command.list_sessions(run_dir, as_json)
+
+
+@session.command("drop")
+@click.argument("run_dir", metavar="RUN_DIR")
+@click.argument("name", metavar="NAME")
+@click.option("--cancel", is_flag=True, help="Cancel its tasks that have not ended.")
+def session_drop(run_dir: str, name: str, cancel: bool) -> None:
+    """Forget the tasks and results of the detached sessions of a name."""
+    from steerio.cli import session_command  # each command loads only its own code
+
+    session_command.drop_session(run_dir, name, cancel)
+
+
+@steerio.group()
 def record() -> None:
     """List, export and remove the records of runs."""
 

@@ -78,6 +78,20 @@ class LedgerFile(Protocol):
         ...
 
 
+@contextlib.contextmanager
+def _segment_in(descriptor: int, where: str) -> Generator[SegmentReader | None, None, None]:
+    """Read a file, without having all of it in memory; ``None``: it is empty."""
+    if not os.fstat(descriptor).st_size:
+        yield None
+        return
+    with mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ) as data:
+        try:
+            yield SegmentReader(data, where, last=True)
+        except JournalDamaged as error:
+            traceback.clear_frames(error.__traceback__)  # which keep the map from being closed
+            raise damaged(where, error.offset, error.reason) from None
+
+
 class FileOnDisk:
     """A ledger as a file.
 
@@ -115,7 +129,7 @@ class FileOnDisk:
 
     def _begin(self) -> tuple[int, int, int]:
         """Return the length of the good part, the number of the next entry, and the salt."""
-        with self._reader() as reader:
+        with _segment_in(self._descriptor, self.where) as reader:
             if reader is not None and reader.head is not None:
                 for _ in reader.frames():
                     pass
@@ -128,23 +142,10 @@ class FileOnDisk:
         write_all(self._disk, self._descriptor, [head], 0)
         return HEAD_BYTES, 1, salt
 
-    @contextlib.contextmanager
-    def _reader(self) -> Generator[SegmentReader | None, None, None]:
-        """Read the file, without having all of it in memory; ``None``: it is empty."""
-        if not os.fstat(self._descriptor).st_size:
-            yield None
-            return
-        with mmap.mmap(self._descriptor, 0, access=mmap.ACCESS_READ) as data:
-            try:
-                yield SegmentReader(data, str(self._path), last=True)
-            except JournalDamaged as error:
-                traceback.clear_frames(error.__traceback__)  # which keep the map from being closed
-                raise damaged(self.where, error.offset, error.reason) from None
-
     def entries(self) -> Iterator[tuple[int, EntryPlace, bytes]]:
         """Yield all entries that were there when it was opened."""
         at = HEAD_BYTES
-        with self._reader() as reader:
+        with _segment_in(self._descriptor, self.where) as reader:
             for frame in reader.frames() if reader is not None else ():
                 if at >= self._found:
                     return
@@ -203,6 +204,58 @@ class FileOnDisk:
                 self._path.unlink()
 
 
+class FileRead:
+    """A ledger as it is in its file now, which another process may write on.
+
+    Args:
+        path: of the file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __repr__(self) -> str:
+        return f"<FileRead {self._path}>"
+
+    @property
+    def where(self) -> str:
+        """Return its path."""
+        return str(self._path)
+
+    def entries(self) -> Iterator[tuple[int, EntryPlace, bytes]]:
+        """Yield all entries.
+
+        Raises:
+            JournalDamaged: it cannot be read.
+            OSError: it cannot be opened.
+        """
+        descriptor = os.open(self._path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        at = HEAD_BYTES
+        try:
+            with _segment_in(descriptor, self.where) as reader:
+                for frame in reader.frames() if reader is not None else ():
+                    yield frame.kind, EntryPlace(at + FRAME_BYTES, len(frame.body)), frame.body
+                    at += FRAME_BYTES + len(frame.body)
+        finally:
+            os.close(descriptor)
+
+    def add(self, kind: int, body: bytes) -> EntryPlace:
+        """Add nothing: it is only read."""
+        del kind
+        return EntryPlace(0, len(body))
+
+    def read(self, place: EntryPlace) -> bytes:
+        """Return the body of an entry."""
+        with self._path.open("rb") as file:
+            return os.pread(file.fileno(), place.length, place.at)
+
+    def flush(self) -> None:
+        """Do nothing."""
+
+    def close(self, *, remove: bool = False) -> None:
+        """Do nothing."""
+
+
 class LedgerFolder(Protocol):
     """The ledgers of all detached clients of a run directory, by the clients' names."""
 
@@ -244,6 +297,10 @@ class FolderOnDisk:
     def open(self, name: str) -> FileOnDisk:
         """Open or make the ledger of a client."""
         return FileOnDisk(self._path(name))
+
+    def read(self, name: str) -> FileRead:
+        """Return the ledger of a client, to be read beside the broker that may write it."""
+        return FileRead(self._path(name))
 
     def replace(self, name: str, entries: Iterable[tuple[int, bytes]]) -> FileOnDisk:
         """Put a file with only these entries in the place of a client's, to be opened by others.
