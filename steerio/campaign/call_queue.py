@@ -16,6 +16,7 @@ from steerio.campaign.gathering import Gathered
 from steerio.campaign.triggers import Trigger
 from steerio.errors import StateError
 from steerio.model.bounds import MOST_BEHIND
+from steerio.session.chains import HANDLER, Behind, KnownChains, chain_behind
 from steerio.session.current_agent import results_behind
 from steerio.session.task import Task
 
@@ -44,6 +45,8 @@ class CallsState(Struct):
 
 class QueueHome(Protocol):
     """One run of a campaign, as seen by the queues of its methods."""
+
+    chains: KnownChains
 
     recorded_ids: Mapping[int, int]
     """The ids under which results are in the record, of those that have another now."""
@@ -78,9 +81,10 @@ class CallQueue:
         """Identities of queued items that an ``on_idle`` published."""
         self._echo = False
         """Whether an ``on_idle`` published the last that was gathered."""
-        self._behind: deque[tuple[int, ...]] = deque()
-        """For each queued call with events: the results behind the event that completed it."""
-        self._behind_last: tuple[int, ...] = ()
+        self._behind: deque[tuple[tuple[int, ...], Behind]] = deque()
+        """For each queued call with events: the results behind the event that completed it, and
+        their chain."""
+        self._behind_last: tuple[tuple[int, ...], Behind] = (), HANDLER
         self._behind_since = 0.0
         self._told_behind = False
         self.paused: asyncio.Future[None] | None = None
@@ -99,7 +103,8 @@ class CallQueue:
         """
         wish = self.trigger.gathering
         if self.trigger.kind == "event":
-            self._behind_last = results_behind.get()
+            chain = Behind(chain_behind.get().types, grows=False)
+            self._behind_last = results_behind.get(), chain
         if wish.at_once:
             if wish.latest and self._queue:
                 self._take_out()
@@ -263,10 +268,12 @@ class CallQueue:
         for item in rest:
             self.feed(item)
 
-    def _ids_of(self, results: Any) -> tuple[int, ...]:
-        """Return the ids that the results of a call have in the record."""
-        recorded = self._queue_home.recorded_ids
+    def _behind_of(self, results: Any) -> tuple[tuple[int, ...], Behind]:
+        """Return the ids that the results of a call have in the record, and their chain."""
+        recorded, chains = self._queue_home.recorded_ids, self._queue_home.chains
         if self.trigger.every is None:
             number = results.task_id
-            return (recorded.get(number, number),)
-        return tuple([recorded.get(it.task_id, it.task_id) for it in results[:MOST_BEHIND]])
+            return (recorded.get(number, number),), chains.behind_call([results])
+        some = results[:MOST_BEHIND]
+        ids = tuple([recorded.get(it.task_id, it.task_id) for it in some])
+        return ids, chains.behind_call(some)

@@ -16,6 +16,7 @@ from steerio.campaign.call_queue import CallQueue, QueueHome
 from steerio.campaign.conditions import Resting
 from steerio.campaign.ending import Latecomers
 from steerio.campaign.triggers import Trigger
+from steerio.session.chains import HANDLER, chain_behind
 from steerio.session.current_agent import current_agent, results_behind
 
 is_echo: contextvars.ContextVar[bool] = contextvars.ContextVar("steerio_echo", default=False)
@@ -108,6 +109,7 @@ class Calls(CallQueue):
     async def serve(self) -> None:
         """Make the calls, until the campaign ends."""
         current_agent.set(self.name)
+        chain_behind.set(HANDLER)
         is_echo.set(self.trigger.kind == "idle")
         match self.trigger.kind:
             case "idle":
@@ -144,7 +146,9 @@ class Calls(CallQueue):
             if self._echoes or is_echo.get():
                 is_echo.set(id(item) in self._echoes)
                 self._echoes -= Counter([id(item)])
-            results_behind.set(self._behind.popleft() if self._behind else self._ids_of(item))
+            ids, chain = self._behind.popleft() if self._behind else self._behind_of(item)
+            results_behind.set(ids)
+            chain_behind.set(chain)
             await self._make_call(item)
             self._home.look_if_quiet()
 

@@ -56,7 +56,7 @@ class CampaignRun(Protocol):
         """Whether the run has ended, or was left behind."""
         ...
 
-    def stop(self, *, cancel: bool, reason: str) -> None:
+    def stop(self, *, cancel: bool, reason: str, finish_chains: bool = False) -> None:
         """Begin to end."""
         ...
 
@@ -358,18 +358,32 @@ class Campaign(Submitter):
         """
         self.session.note(**numbers)
 
-    def stop(self, *, cancel: bool = False, reason: str = "") -> None:
+    def stop(self, *, cancel: bool = False, finish_chains: bool = False, reason: str = "") -> None:
         """End the campaign.
 
         Boards hand out no more. Queued tasks, and tasks that are submitted from now on, end as
         ``Cancelled``. Running tasks go on to their end, and their handlers are called; with
         ``cancel`` they are cancelled, too.
 
+        With ``finish_chains`` nothing new is begun, and chains that were begun are finished: a task
+        that a handler of results submits, or an agent that has awaited another, is run, queued or
+        not, unless its type led to it already. Another stop, without it, ends them as well.
+
+        Args:
+            cancel: whether running tasks are cancelled.
+            finish_chains: whether chains of tasks go on to their ends.
+            reason: why, for the log and the record.
+
         Raises:
-            UsageError: the reason is no text.
+            UsageError: the reason is no text, or chains are to be cancelled and finished.
         """
+        if cancel and finish_chains:
+            raise UsageError(
+                "stop(cancel=True) cancels running tasks, and finish_chains=True runs those that "
+                "follow them: take one of the two"
+            )
         why = said(reason, "the reason to stop") or "an agent stopped the campaign"
-        self._running.stop(cancel=cancel, reason=why)
+        self._running.stop(cancel=cancel, reason=why, finish_chains=finish_chains)
 
     # -- views of agents -------------------------------------------------------------------------
 

@@ -37,6 +37,7 @@ class Submission(Struct):
     tags: dict[str, str]
     cause: str
     because: tuple[int, ...] = ()
+    chain: frozenset[str] = frozenset()
 
 
 class CampaignState(Struct):

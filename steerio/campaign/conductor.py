@@ -21,7 +21,7 @@ from steerio.campaign.advisor import Advisor
 from steerio.campaign.agent_errors import as_agent
 from steerio.campaign.calls import Calls
 from steerio.campaign.campaign import Campaign
-from steerio.campaign.conditions import Conditions
+from steerio.campaign.conditions import TURNS, Conditions
 from steerio.campaign.consultations import Consultations
 from steerio.campaign.dealing import Dealing
 from steerio.campaign.ending import DEAF_S, CampaignEnding, Latecomers
@@ -40,6 +40,7 @@ from steerio.model.advice import Advice
 from steerio.model.campaign_orders import Plain
 from steerio.model.events import Advised
 from steerio.model.results import Cancelled, Result, Succeeded
+from steerio.session.chains import KnownChains
 from steerio.session.current_agent import current_agent
 from steerio.session.session import Session
 from steerio.session.tally import Tally
@@ -82,6 +83,12 @@ class Conductor:
         self._disowned = False
         self.outstanding: dict[int, Task[Any]] = {}
         self.latecomers = Latecomers()
+        self.chains = KnownChains()
+        self._finishes_chains = False
+        """Whether it stops, but goes on with the chains of tasks that were begun."""
+        self._turns = 0
+        """Turns of the loop in which agents may still go on with a chain."""
+        self._turning = False
         self.conditions = Conditions(self.look_if_quiet)
         self.agents = LastingAgents(self.latecomers, self.conditions)
         self.desk = OrderDesk(self)
@@ -260,8 +267,11 @@ class Conductor:
 
     # -- ending ------------------------------------------------------------------------
 
-    def stop(self, *, cancel: bool, reason: str) -> None:
+    def stop(self, *, cancel: bool, reason: str, finish_chains: bool = False) -> None:
         """Begin to end the campaign; see ``Campaign.stop``."""
+        if finish_chains and self.stopping and not self._finishes_chains:
+            return  # chains were cut already
+        self._finishes_chains = finish_chains
         if not self.stopping:
             self.stopping = reason
             log.info("stopping: %s", reason)
@@ -271,7 +281,8 @@ class Conductor:
         if cancel:
             self.session.cancel(self.outstanding.values(), reason)
         else:
-            self.session.client.cancel(list(self.outstanding), reason, queued_only=True)
+            ends = [n for n, task in self.outstanding.items() if not (finish_chains and task.chain)]
+            self.session.client.cancel(ends, reason, queued_only=True)
         asyncio.get_running_loop().call_soon(self.look_if_quiet)
 
     def interrupt(self) -> None:
@@ -330,11 +341,21 @@ class Conductor:
             return
         if self.dealing.call_rest():
             return
+        if self._finishes_chains and self._turns > 0:
+            if not self._turning:
+                self._turning = True
+                asyncio.get_running_loop().call_soon(self._next_turn)
+            return
         if self._group is not None and not self._ended.is_set():
             if not self.stopping:
                 self.feeder.name_unfed()
             self._name_waiting()
             self._ended.set()
+
+    def _next_turn(self) -> None:
+        self._turning = False
+        self._turns -= 1
+        self.look_if_quiet()
 
     def _name_waiting(self) -> None:
         """Name the conditions that will not come true any more, and the calls behind them."""
@@ -407,7 +428,11 @@ class Conductor:
         self.feeder.submitted(task)
         self.conditions.happens()
         self.idleness.task_seen()
-        if self.stopping and not self._finishing:
+        self._turns = TURNS
+        if self._finishes_chains and task.chain and not self._finishing:
+            self.latecomers.count_step()
+            self.outstanding[task.id] = task
+        elif self.stopping and not self._finishing:
             self.latecomers.add(task.id)
             task.cancel(self.stopping)
         else:
@@ -430,6 +455,8 @@ class Conductor:
         if task.id <= self._after:  # it was submitted before the campaign began
             return
         self.outstanding.pop(task.id, None)
+        self.chains.ended(task.id, task.chain)
+        self._turns = TURNS
         of_board = self.feeder.ended(task)
         self.conditions.happens()
         self.idleness.task_seen()

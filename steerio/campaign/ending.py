@@ -23,6 +23,7 @@ from functools import partial
 import anyio
 
 from steerio.campaign.limits import Limits
+from steerio.session.chains import chain_behind
 from steerio.session.current_agent import current_agent
 
 log = logging.getLogger("steerio.campaign")
@@ -83,6 +84,17 @@ class Latecomers:
     def add(self, task_id: int) -> None:
         """Note a task that was submitted late, by the agent on whose behalf this code runs."""
         self._tasks.add(task_id)
+        self._count()
+
+    def count_step(self) -> None:
+        """Count a task with which a chain goes on, if a call made it, which could go on for ever.
+
+        The code of an ``@agent`` cannot: its chain ends where a task type comes again.
+        """
+        if not chain_behind.get().grows:
+            self._count()
+
+    def _count(self) -> None:
         agent = current_agent.get()
         self._submitted[agent] += 1
         if self._submitted[agent] == LATE_TASKS:

@@ -328,9 +328,10 @@ class Keeping:
         for task in self._tasks:
             token, behind = current_agent.set(task.cause), results_behind.set(task.because)
             try:
-                self._run.session.submit_with(
+                again = self._run.session.submit_with(
                     task.task_type, task.args, task.kwargs, task.options, task.tags or None
                 )
+                again.chain = task.chain
             finally:
                 current_agent.reset(token)
                 results_behind.reset(behind)
@@ -412,7 +413,7 @@ def _submission(task: Task[Any]) -> Submission:
         raise StateError(f"code waits for {task!r}")
     if task.yielded is not None and task.yielded.is_read:
         raise StateError(f"code reads the items of {task!r}")
-    by = task.cause, task.because
+    by = task.cause, task.because, task.chain
     return Submission(task.type, task.args, task.kwargs, task.options, task.tags, *by)
 
 

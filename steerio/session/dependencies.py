@@ -19,6 +19,7 @@ from steerio.errors import DependencyFailed, EncodingError, UsageError
 from steerio.model import results as rs
 from steerio.model.objects import Inputs
 from steerio.model.tasks import TaskOptions, TaskSpec
+from steerio.session.chains import chain_after
 from steerio.session.current_agent import current_agent, results_behind
 from steerio.session.packed_call import packed_call, send_packed
 from steerio.session.reading_results import explain
@@ -155,6 +156,7 @@ def submit_after(
     args, kwargs = copied(kind.name, args, kwargs)
     by = current_agent.get(), results_behind.get()
     task: Task[Any] = Task(session, kind, args, kwargs, tags, *by, session.clock(), options)
+    task.chain = chain_after(kind.name, task.chain, handles)
     waiting = WaitingTask(session, task)
     task.id = session.client.reserve_later(task)
     session.task_submitted(task)

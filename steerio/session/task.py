@@ -17,6 +17,7 @@ from steerio.model.messages import TaskItem, TaskSettled
 from steerio.model.places import WorkerNeeds
 from steerio.model.tasks import TaskOptions, TaskState, ToldState
 from steerio.session.arguments import Given
+from steerio.session.chains import chain_of_next, was_awaited
 from steerio.session.done import DONE, NOT_DONE, Done
 from steerio.session.items import Items, Kept, Reader
 from steerio.session.reading_results import as_failed, make_result, value_of
@@ -94,6 +95,7 @@ class Task(Generic[R]):
         "because",
         "call",
         "cause",
+        "chain",
         "created",
         "given",
         "id",
@@ -131,6 +133,8 @@ class Task(Generic[R]):
         self.tags = tags or NO_TAGS
         self.cause = cause
         self.because = because
+        self.chain = chain_of_next(type_.name)
+        """The types of the tasks that it follows; empty: it begins something new."""
         self.created = created
         self.options = options
         self.call: Call | None = None
@@ -227,12 +231,14 @@ class Task(Generic[R]):
         self.awaited = True
         while self._result is None:
             await self.news()
+        was_awaited(self)
         return self._result
 
     def result_nowait(self) -> rs.Result | None:
         """Return how the task ended, or ``None`` if it has not."""
         if self._result is not None:
             self.awaited = True
+            was_awaited(self)
         return self._result
 
     def peek(self) -> rs.Result | None:
