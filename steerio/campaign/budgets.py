@@ -1,4 +1,4 @@
-"""The budgets of those that submit tasks by orders: what each has used, and whether there is room.
+"""The budgets of those that submit tasks by orders: how much is used, and whether there is room.
 
 All times are in Unix seconds, and the caller's: so the accounts of one giver can be kept in a
 snapshot, and tested without a clock.

@@ -65,7 +65,7 @@ class OrderDesk:
 
     def close(self) -> None:
         """Take none any more."""
-        self._proposals.end(self._run.stopping or "it has nothing more to do")
+        self._proposals.end(self._run.stopping or "it is over")
         self._preparer.pools.close()
         self._line.take(None)
 

@@ -94,7 +94,7 @@ class PreparedOrder(Struct):
     """An order that was checked, and can be carried out.
 
     Attributes:
-        would: what would happen, in words.
+        would: its effect, in words.
         carry_out: does it, once the journal has it, and calls its argument at its end.
         journal: its entry; ``None``: it is not repeated in a later incarnation.
         subjects: the names of all that it changes.

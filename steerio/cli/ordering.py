@@ -117,7 +117,7 @@ def submit_task(
         UsageError: they are not written so.
     """
     args = _json(arguments, "the arguments")
-    if not isinstance(args, list):
+    if type(args).__name__ != "list":
         raise UsageError(f"the arguments are a list, as in '[1, \"C\"]', not {arguments}")
     named: dict[str, Any] = {}
     for each in kwargs:

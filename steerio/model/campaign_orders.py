@@ -11,12 +11,14 @@ from typing import Any, assert_never
 from msgspec import Struct
 
 from steerio.model.roles import NO_BUDGET, Budget, Role
-from steerio.model.showing import counted, short, short_name
+from steerio.model.showing import counted, in_words, short_name
 
 Plain = bool | int | float | str
 """The values of parameters."""
+NAMED_TASKS = 20
+"""The tasks of an order are named in words if they are no more."""
 NO_CAMPAIGN = "no campaign takes orders here"
-"""The first words of the refusal of an order that names no campaign, where there is none."""
+"""The first words of a refusal: the order names no campaign, and there is none."""
 
 
 class SetParameter(Struct, frozen=True, gc=False, tag=True):
@@ -278,11 +280,9 @@ def _for_pools(order: PausePools | ResumePools | MoveWorkers) -> str:
 def _for_tasks(order: SubmitTask | CancelTasks | RankTasks) -> str:
     match order:
         case SubmitTask(task_type, args, kwargs):
-            given = [
-                *map(short, args),
-                *(f"{name}={short(value)}" for name, value in kwargs.items()),
-            ]
-            return f"submit {short_name(task_type)}({', '.join(given)})"
+            # in full: someone may have to approve just this call
+            named = (f"{name}={in_words(value)}" for name, value in kwargs.items())
+            return f"submit {short_name(task_type)}({', '.join([*map(in_words, args), *named])})"
         case CancelTasks(tasks):
             return f"cancel {_tasks_in_words(tasks)}"
         case RankTasks(tasks, priority):
@@ -290,4 +290,8 @@ def _for_tasks(order: SubmitTask | CancelTasks | RankTasks) -> str:
 
 
 def _tasks_in_words(tasks: tuple[int, ...]) -> str:
-    return f"task {tasks[0]}" if len(tasks) == 1 else counted(len(tasks), "task")
+    if len(tasks) == 1:
+        return f"task {tasks[0]}"
+    if len(tasks) > NAMED_TASKS:
+        return counted(len(tasks), "task")
+    return f"tasks {', '.join(map(str, tasks))}"

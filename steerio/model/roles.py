@@ -1,4 +1,4 @@
-"""The roles of those that give orders to a campaign, and what each of them may order.
+"""The roles of those that give orders to a campaign, and the orders that each of them may give.
 
 A role includes those below it. One that may only propose has its orders put as questions: someone
 with a higher role approves or denies each.

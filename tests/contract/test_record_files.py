@@ -33,7 +33,7 @@ from steerio.edge.record.record_head import HEAD_FILE, SCHEMA, read_head
 from steerio.edge.wire.headers import decode_from_broker, encode_headers
 from steerio.model import events as ev
 from steerio.model import messages as ms
-from steerio.model.campaign_orders import Plain
+from steerio.model.campaign_orders import GivenOrder, Plain, SubmitTask
 from steerio.model.tasks import EndedAs
 
 NUMBERS = [0, -1, 2**31, 2**53 + 1, 2**63 - 1, -(2**63), 2**64 - 1]
@@ -108,6 +108,7 @@ def test_pandas_reads_the_events_in_one_line(tmp_path: Path) -> None:
         dict[str, int]: {"simulate": 2},
         tuple[str, ...]: ("yes", "no"),
         Plain: 0.5,
+        GivenOrder | None: GivenOrder(SubmitTask("energy", (float("nan"), b"\xff")), "ada"),
         Any: {"x": float("nan"), "y": b"\xff"},
     }
     events = [

@@ -12,6 +12,7 @@ from steerio import (
     Answered,
     Asked,
     Budget,
+    OrderAnswer,
     Ordered,
     OrderRefused,
     ResumePools,
@@ -68,6 +69,7 @@ async def test_an_approved_order_is_carried_out_once(name: str) -> None:
             *(ada.order(Answer("approve", number), by=by) for by in ("bob", "cy")),
             return_exceptions=True,
         )
+        assert isinstance(answers[0], OrderAnswer)
         assert answers[0].words.startswith(f"approved question {number}: ")
         assert isinstance(answers[1], OrderRefused)
         if name != "stop":
@@ -80,6 +82,7 @@ async def test_an_approved_order_is_carried_out_once(name: str) -> None:
     assert (told.done, told.reason, told.id) == (True, "so", "p")
     assert (told.question, told.approved_by) == (1, "bob")
     (asked,) = of_kind(events, Asked)
+    assert asked.order is not None
     assert asked.order.id == "p"
     (answered,) = of_kind(events, Answered)
     assert (answered.question, answered.choice, answered.by) == (1, "approve", "bob")

@@ -111,6 +111,7 @@ def test_an_open_proposal_is_open_again_and_decided_once(every_s: float) -> None
     ]}  # fmt: skip
     again, record = run(disk, plan, every_s, tasks=30)
     (asked,) = of_kind(record.events, Asked)
+    assert asked.order is not None
     assert (asked.question, asked.order.by) == (number, "ada")
     repeated, approved, too_late, at_last = said[-4:]
     assert (repeated.done, repeated.question) == (False, number)
