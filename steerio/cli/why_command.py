@@ -86,11 +86,7 @@ def _tell_number(
 
 
 def tell_troubles(run_dir: str, folder: Path, as_json: bool) -> None:
-    """Print the last tasks of a run that failed, and those that wait.
-
-    Raises:
-        UsageError: the record cannot be read.
-    """
+    """Print the last tasks of a run that failed, and those that wait."""
     found = troubles_of(folder, LISTED)
     numbers = [int(event["task_id"]) for event in found.waiting]
     told, _ = asyncio.run(_ask_all(folder, numbers)) if numbers else ([], "")

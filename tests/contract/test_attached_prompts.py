@@ -377,7 +377,7 @@ class Ran:
     """A run as its prompts see it, which notes the statements of its audit."""
 
     def __init__(self) -> None:
-        self.campaign = Quiet()
+        self.campaign: Campaign = Quiet()
         self.session: Any = None
         self.desk = self
         self.is_over = False
