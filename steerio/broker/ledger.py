@@ -106,7 +106,7 @@ class Ledger:
     @property
     def outstanding_count(self) -> int:
         """The number of its tasks that have not ended."""
-        return sum(known.ended is None for known in self._tasks.values())
+        return sum(known.ended is None for known in self._noted.tasks.values())
 
     @property
     def empty(self) -> bool:
