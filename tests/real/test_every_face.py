@@ -22,6 +22,7 @@ from steerio.model.campaign_orders import CampaignView, Order
 from steerio.model.roles import Role
 from steerio.session.session import Session
 from steerio.view.audit_lines import AuditEntry, audit_of
+from tests.real.assisted import read
 from tests.real.programs import Program, running, steerio_command
 from tests.real.test_rest import Caller, served
 
@@ -154,7 +155,7 @@ class ByMcp:
             return Outcome("refused", str(error))
         if result.is_error:
             return Outcome("refused", str(result.content))
-        (found,) = msgspec.json.decode(str(result.content[0].text))["untrusted_data"]
+        (found,) = read(result)["untrusted_data"]
         state = found["state"].replace("would be done", "done")
         return Outcome(state, found["words"])
 
@@ -202,9 +203,10 @@ async def faces(folder: Path) -> AsyncGenerator[dict[str, Face]]:
     async with contextlib.AsyncExitStack() as opened:
         session = await opened.enter_async_context(steerio.connect(run, name="python"))
         dashboard = await opened.enter_async_context(served(run))
-        callers = {role: Caller(dashboard, run, f"rest-{role}", role) for role in ROLES}
+        callers: dict[Role, Caller] = {}
         clients: dict[Role, Client] = {}
         for role in ROLES:
+            callers[role] = Caller(dashboard, run, f"rest-{role}", role)
             server = assistant_server(run, AssistantGate(role, f"mcp-{role}"))
             clients[role] = await opened.enter_async_context(Client(server))
         yield {
