@@ -1,13 +1,16 @@
 """Orders on their way: each is passed to the campaign that takes it, and its answer back.
 
 Theory. A campaign says that it takes orders. An order names the campaign by its client's name, or
-none if there is only one. It is *under way* until the campaign answers; then, or when the campaign
+none if there is only one; of several with one name each is ``NAME#NUMBER``, with the number of its
+client. It is *under way* until the campaign answers; then, or when the campaign
 leaves before, its giver is told. If the giver leaves the order stands, and its answer is dropped.
 
 Invariant: each order under way has a giver and a campaign that are both there.
 """
 
 from __future__ import annotations
+
+from collections import Counter
 
 from steerio.core.cluster import Cluster
 from steerio.core.effects import SendOrder, TellOrder
@@ -35,10 +38,10 @@ def give(cluster: Cluster, giver: int, request: int, to: str, given: GivenOrder)
         cluster: all state.
         giver: the peer that gives it.
         request: its own number for that.
-        to: the name of the campaign's client; empty: the only one.
+        to: the name of the campaign; empty: the only one.
         given: the order.
     """
-    found = [peer for peer in cluster.taking if to in ("", cluster.clients[peer].name)]
+    found = [peer for peer in cluster.taking if to in ("", *_names_of(cluster, peer))]
     if len(found) != 1:
         return _not_one(cluster, to, len(found))
     (taker,) = found
@@ -78,9 +81,16 @@ def _stop_taking(cluster: Cluster, taker: int, why: str) -> None:
             cluster.effects.append(TellOrder(order.giver, order.request, answer))
 
 
+def _names_of(cluster: Cluster, peer: int) -> tuple[str, str]:
+    """Return the name of a campaign, and the one that no other has."""
+    name = cluster.clients[peer].name
+    return name, f"{name}#{peer}"
+
+
 def _not_one(cluster: Cluster, to: str, found: int) -> str:
-    names = sorted(cluster.clients[peer].name for peer in cluster.taking)
-    there = ", ".join(names) or "none"
+    named = Counter(cluster.clients[peer].name for peer in cluster.taking)
+    names = (_names_of(cluster, peer) for peer in cluster.taking)
+    there = ", ".join(sorted(full if named[name] > 1 else name for name, full in names)) or "none"
     if found:
         several = (
             f"{found} campaigns are named {to}" if to else "several campaigns take orders here"

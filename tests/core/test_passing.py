@@ -73,7 +73,11 @@ def test_without_a_campaign_or_with_several_an_order_is_refused_and_these_are_na
     assert give(scene, "Fit") == ""
     assert [each.taker for each in scene.effects(SendOrder)] == [OTHER]
     twins = scene_with("Search", "Search")
-    assert give(twins, "Search").startswith("2 campaigns are named Search: say which one")
+    expected = "2 campaigns are named Search: say which one, of Search#7, Search#8"
+    assert give(twins, "Search") == expected
+    assert give(twins, f"Search#{OTHER}") == ""
+    (sent,) = twins.effects(SendOrder)
+    assert sent.taker == OTHER
 
 
 @pytest.mark.parametrize("leaves", [True, False])
