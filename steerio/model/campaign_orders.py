@@ -15,6 +15,8 @@ from steerio.model.showing import counted, in_words, short_name
 
 Plain = bool | int | float | str
 """The values of parameters."""
+ORDERED_BY = "ordered_by"
+"""The tag of an ordered task that has the name of the order's giver."""
 NAMED_TASKS = 20
 """The tasks of an order are named in words if they are no more."""
 NO_CAMPAIGN = "no campaign takes orders here"

@@ -145,8 +145,8 @@ async def test_a_dry_run_says_what_would_happen_and_changes_nothing() -> None:
     assert said == [
         "would set rate from 0.1 to 0.5",
         "Search.take_in would be paused, with 0 calls queued",
-        "would end",
-        "would end, and cancel running tasks",
+        "would end the campaign",
+        "would end the campaign, and cancel running tasks",
     ]
     assert campaign.calls == [0.1] * 20
     assert all(each.dry_run for each in of_kind(events, Ordered))
@@ -207,7 +207,7 @@ async def test_a_paused_agent_gets_no_new_call_and_its_calls_are_made_when_it_is
         again = await session.order(PauseAgent("take_in"))
         assert again.words == "Search.take_in is paused already"
         await session.order(ResumeAgent("take_in"))
-        assert (await session.order(ResumeAgent("take_in"))).words.endswith("is not paused already")
+        assert (await session.order(ResumeAgent("take_in"))).words.endswith("is not paused")
 
     await beside(campaign, act)
     assert len(campaign.calls) == 20
