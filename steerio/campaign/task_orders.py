@@ -171,7 +171,7 @@ class TaskOrders:
         """
         numbers, rest = self._chosen(order.tasks)
         priority = priority_of(numbers[0], order.priority)
-        words = f"{_tasks(numbers)} {priority:g}, if still queued{rest}"
+        words = f"{_tasks(numbers)} at {priority:g}, if still queued{rest}"
 
         def carry_out(done: Concludes) -> None:
             left = [number for number in numbers if number in self._run.outstanding]

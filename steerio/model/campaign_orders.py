@@ -288,7 +288,7 @@ def _for_tasks(order: SubmitTask | CancelTasks | RankTasks) -> str:
         case CancelTasks(tasks):
             return f"cancel {_tasks_in_words(tasks)}"
         case RankTasks(tasks, priority):
-            return f"rank {_tasks_in_words(tasks)} {priority:g}"
+            return f"rank {_tasks_in_words(tasks)} at {priority:g}"
 
 
 def _tasks_in_words(tasks: tuple[int, ...]) -> str:

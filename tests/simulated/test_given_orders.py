@@ -405,7 +405,9 @@ async def test_tasks_that_ended_or_never_were_are_said_beside_those_that_are_can
         result = lab.lasting[3].peek()
         assert result.reason == "cancelled by ada: too long"
         answer = await ada.order(RankTasks((first, ended), 2), dry_run=True)
-        assert answer.words == f"would rank task {first} 2, if still queued; task {ended} has ended"
+        assert (
+            answer.words == f"would rank task {first} at 2, if still queued; task {ended} has ended"
+        )
 
     await beside(act)
 

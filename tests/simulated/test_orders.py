@@ -14,6 +14,7 @@ from steerio import (
     Asked,
     Board,
     Campaign,
+    CancelTasks,
     Checkpoint,
     Limits,
     Ordered,
@@ -23,6 +24,7 @@ from steerio import (
     ResumeAgent,
     SetParameter,
     StopCampaign,
+    SubmitTask,
     UsageError,
     agent,
     every,
@@ -405,6 +407,10 @@ async def test_orders_are_refused_before_and_after_there_is_a_campaign() -> None
                 await drive(Search(), of_campaign, Limits())
         with pytest.raises(UsageError, match="an order is one of SetParameter"):
             await session.order("stop")  # type: ignore[arg-type]
+        misfits: list[Any] = [CancelTasks(7), SubmitTask("fit", (object(),)), Answer("a", 1 << 99)]  # type: ignore[arg-type]
+        for order in misfits:
+            with pytest.raises(UsageError, match=f"{type(order).__name__} cannot be given like"):
+                await session.order(order)
         with pytest.raises(UsageError, match="based_on is the number of an event"):
             await session.order(StopCampaign(), based_on=True)
 
