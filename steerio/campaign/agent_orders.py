@@ -79,7 +79,7 @@ class AgentOrders:
         subjects = (f"agent {name}",)
         word = "paused" if pauses else "resumed"
         if (calls[0].paused is not None) == pauses:
-            as_is = nothing_to_do(f"{name} is {'paused' if pauses else 'not paused'} already")
+            as_is = nothing_to_do(f"{name} is {'paused already' if pauses else 'not paused'}")
             as_is.subjects = subjects
             return as_is
         if pauses and self._run.stopping:
@@ -143,7 +143,7 @@ class AgentOrders:
             done("it ends")
             self._run.stop(cancel=order.cancel, reason=order_by(given.by, given.reason))
 
-        would = "would end" + (", and cancel running tasks" if order.cancel else "")
+        would = "would end the campaign" + (", and cancel running tasks" if order.cancel else "")
         return PreparedOrder(would, carry_out)
 
     def _calls_of(self, agent: str) -> list[Calls]:

@@ -30,8 +30,6 @@ from steerio.session.task import Task
 from steerio.session.task_checks import make_options
 from steerio.session.task_type import TaskType
 
-ORDERED_BY = "ordered_by"
-"""The tag of an ordered task that has the name of the order's giver."""
 ARGUMENT_BYTES = 1 << 16
 """Longest arguments of a task that is submitted by an order."""
 NAMED = 10
@@ -67,11 +65,10 @@ class TaskOrders:
             TypeError, EncodingError: the task cannot be called so.
         """
         kind = self._type_of(order.task_type)
-        args, kwargs = _plain(order)
+        args, kwargs = kind.codec.by_position(*_plain(order))  # where agents look for them
         order = co.SubmitTask(kind.name, args, kwargs, order.priority)
         _options(kind, order)
         self._run.session.check_pool(kind.pool)
-        kind.codec.check(args, kwargs)
         kind.codec.pack(args, kwargs)
         if self._run.stopping:
             raise UsageError(f"no task is submitted, as the campaign ends: {self._run.stopping}")
@@ -102,13 +99,13 @@ class TaskOrders:
 
     def ended(self, task: Task[Any], result: Result) -> None:
         """Take in the result of a task with tags: if it was ordered, its giver's budget counts."""
-        by = task.tags.get(ORDERED_BY)
+        by = task.tags.get(co.ORDERED_BY)
         if by is not None:
             task.awaited = True  # no code has its handle, so none can handle a failure
             self.accounts.worked(by, result.timings.run_s or 0.0)
 
     def _submit(self, kind: TaskType[..., Any], entry: OrderedTask) -> int:
-        order, tags = entry.order, {ORDERED_BY: entry.by}
+        order, tags = entry.order, {co.ORDERED_BY: entry.by}
         if entry.id:
             self.submitted.append((entry.by, entry.id))
         token, behind = current_agent.set(""), results_behind.set(())
@@ -174,7 +171,7 @@ class TaskOrders:
         """
         numbers, rest = self._chosen(order.tasks)
         priority = priority_of(numbers[0], order.priority)
-        words = f"{_tasks(numbers)} {priority:g}, if still queued{rest}"
+        words = f"{_tasks(numbers)} at {priority:g}, if still queued{rest}"
 
         def carry_out(done: Concludes) -> None:
             left = [number for number in numbers if number in self._run.outstanding]

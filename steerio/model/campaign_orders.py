@@ -15,6 +15,8 @@ from steerio.model.showing import counted, in_words, short_name
 
 Plain = bool | int | float | str
 """The values of parameters."""
+ORDERED_BY = "ordered_by"
+"""The tag of an ordered task that has the name of the order's giver."""
 NAMED_TASKS = 20
 """The tasks of an order are named in words if they are no more."""
 NO_CAMPAIGN = "no campaign takes orders here"
@@ -286,7 +288,7 @@ def _for_tasks(order: SubmitTask | CancelTasks | RankTasks) -> str:
         case CancelTasks(tasks):
             return f"cancel {_tasks_in_words(tasks)}"
         case RankTasks(tasks, priority):
-            return f"rank {_tasks_in_words(tasks)} {priority:g}"
+            return f"rank {_tasks_in_words(tasks)} at {priority:g}"
 
 
 def _tasks_in_words(tasks: tuple[int, ...]) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import typing
 import uuid
 
+import msgspec
+
 from steerio.errors import OrderRefused, UsageError
 from steerio.model.bounds import named, said
 from steerio.model.campaign_orders import (
@@ -49,6 +51,7 @@ def given_order(
     if not isinstance(given, typing.get_args(Order)):
         kinds = ", ".join(kind.__name__ for kind in typing.get_args(Order))
         raise UsageError(f"an order is one of {kinds}, not {short(given)}")
+    _refuse_misfit(order)
     if role not in ROLES:
         raise UsageError(f"a role is one of {', '.join(ROLES)}, not {short(role)}")
     if based_on is not None and type(based_on) is not int:
@@ -63,6 +66,19 @@ def given_order(
         role,
         budget,
     )
+
+
+def _refuse_misfit(order: Order) -> None:
+    """Refuse an order with a field of a wrong type, at the call that gives it.
+
+    Raises:
+        UsageError: it has one.
+    """
+    kind = type(order)
+    try:
+        msgspec.msgpack.decode(msgspec.msgpack.encode(order), type=kind)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise UsageError(f"{kind.__name__} cannot be given like this: {error}") from None
 
 
 def accepted(order: Order, answer: OrderAnswer) -> OrderAnswer:

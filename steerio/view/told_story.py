@@ -10,6 +10,7 @@ import msgspec
 
 from steerio.edge.record.export_files import fields_of
 from steerio.edge.record.task_past import Reason, TaskPast
+from steerio.model.campaign_orders import ORDERED_BY
 from steerio.model.showing import counted
 
 SHOWN = 100
@@ -71,10 +72,16 @@ def _submitted(past: TaskPast) -> Iterator[str]:
     task = past.task
     if task is None:
         return
-    by = f"agent {task['cause']}" if task["cause"] else "a session, and no agent"
+    giver = fields_of(task["tags"]).get(ORDERED_BY)
+    if task["cause"]:
+        by, nothing = f"agent {task['cause']}", ", which handled no result then"
+    elif giver:
+        by, nothing = f"an order of {giver}", ""
+    else:
+        by, nothing = "a session, and no agent", ", which handled no result then"
     head = f"submitted at {_clock(task['created'])} by {by}"
     if not past.because:
-        yield f"{head}, which handled no result then"
+        yield head + nothing
         return
     yield f"{head}, because of"
     yield from _reasons(past.because, "  ", task["created"])

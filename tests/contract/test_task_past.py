@@ -18,7 +18,9 @@ from steerio.edge.record.record_files import TASKS_FILE, AttemptEntry, RecordFil
 from steerio.edge.record.task_past import Reason, TaskPast, WaitEnd, past_of
 from steerio.errors import UsageError
 from steerio.model import events as ev
+from steerio.model.campaign_orders import ORDERED_BY
 from steerio.model.tasks import CLIENT_BITS
+from steerio.view.told_story import story_lines
 from tests.contract.run_folders import change_head
 from tests.contract.test_record_files import entry
 
@@ -50,6 +52,16 @@ def numbers(reasons: tuple[Reason, ...]) -> list[Any]:
 
 
 # -- reasons and effects --------------------------------------------------------------------------
+
+
+def test_the_story_of_an_ordered_task_names_the_giver_of_the_order(tmp_path: Path) -> None:
+    agents = ran(2, cause="Search.rank")
+    make(tmp_path, [ran(1, tags={ORDERED_BY: "ada"}, cause=""), agents, ran(3, cause="")])
+    told = [list(story_lines(past(tmp_path, number), "", "", 0)) for number in (1, 2, 3)]
+    heads = [next(line for line in each if line.startswith("submitted")) for each in told]
+    assert heads[0].endswith(" by an order of ada")
+    assert heads[1].endswith(" by agent Search.rank, which handled no result then")
+    assert heads[2].endswith(" by a session, and no agent, which handled no result then")
 
 
 def test_reasons_are_followed_back_as_far_as_asked_for(tmp_path: Path) -> None:

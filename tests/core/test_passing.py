@@ -150,7 +150,7 @@ def test_an_announcement_is_numbered_timed_and_under_the_name_of_its_client() ->
         (SubmitTask("m:fit", ("x" * 100,), {"n": 2}), f"submit fit({'x' * 100!r}, n=2)"),
         (CancelTasks((4,)), "cancel task 4"),
         (CancelTasks(tuple(range(21))), "cancel 21 tasks"),
-        (RankTasks((4, 5), 2.5), "rank tasks 4, 5 2.5"),
+        (RankTasks((4, 5), 2.5), "rank tasks 4, 5 at 2.5"),
         (Checkpoint(), "take a snapshot"),
         (StopCampaign(), "stop"),
         (StopCampaign(True), "stop, and cancel running tasks"),

@@ -205,7 +205,7 @@ def test_a_person_orders_pools_and_tasks_of_a_campaign(tmp_path: Path) -> None:
         said = steer(tmp_path, "run", "submit", "search:measure", "--kwarg", "x=5", "--by", "ada")
         second = said.split()[2].rstrip(":")
         said = steer(tmp_path, "run", "rank", first, second, "--priority", "7.5", "--by", "ada")
-        assert said == f"ranked tasks {first}, {second} 7.5, if still queued\n"
+        assert said == f"ranked tasks {first}, {second} at 7.5, if still queued\n"
         said = steer(tmp_path, "run", "cancel", second, "99", "--by", "ada")
         assert said == f"cancelled task {second}; task 99 is no task of this campaign\n"
         said = steer(tmp_path, "run", "submit", "measure", "[x]", expect=2)

@@ -341,6 +341,36 @@ async def test_a_submitted_task_is_one_of_the_campaign_and_tagged_with_its_giver
     await beside(act)
 
 
+@task(pool="simulate")
+def placed(x: float, step: float = 0.1, *, far: bool = False) -> float:
+    """Return where it looked."""
+    return x
+
+
+class Placing(Lab):
+    """Reads arguments by their places, as agents do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.places: list[Any] = []
+
+    @on_result(placed)
+    async def read(self, result: Any) -> None:
+        self.places.append((result.args[0], result.args[1:], result.kwargs))
+
+
+@in_virtual_time
+async def test_arguments_that_are_ordered_by_name_are_where_agents_look_for_them() -> None:
+    async def act(lab: Any, ada: Any) -> None:
+        await ada.order(CancelTasks(tuple(each.id for each in lab.lasting)))
+        for kwargs in ({"x": 1.0}, {"step": 0.2, "x": 2.0}, {"x": 3.0, "far": True}):
+            await ada.order(SubmitTask("placed", (), kwargs))
+            await asyncio.sleep(10)
+        assert lab.places == [(1.0, (), {}), (2.0, (0.2,), {}), (3.0, (), {"far": True})]
+
+    await beside(act, Placing(), model={**MODELS, placed: Model(1.0)})
+
+
 @in_virtual_time
 async def test_an_ordered_task_that_fails_does_not_end_the_campaign_and_a_generator_ends() -> None:
     async def act(lab: Lab, ada: Any) -> None:
@@ -375,7 +405,9 @@ async def test_tasks_that_ended_or_never_were_are_said_beside_those_that_are_can
         result = lab.lasting[3].peek()
         assert result.reason == "cancelled by ada: too long"
         answer = await ada.order(RankTasks((first, ended), 2), dry_run=True)
-        assert answer.words == f"would rank task {first} 2, if still queued; task {ended} has ended"
+        assert (
+            answer.words == f"would rank task {first} at 2, if still queued; task {ended} has ended"
+        )
 
     await beside(act)
 

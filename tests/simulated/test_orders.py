@@ -14,6 +14,7 @@ from steerio import (
     Asked,
     Board,
     Campaign,
+    CancelTasks,
     Checkpoint,
     Limits,
     Ordered,
@@ -23,6 +24,7 @@ from steerio import (
     ResumeAgent,
     SetParameter,
     StopCampaign,
+    SubmitTask,
     UsageError,
     agent,
     every,
@@ -145,8 +147,8 @@ async def test_a_dry_run_says_what_would_happen_and_changes_nothing() -> None:
     assert said == [
         "would set rate from 0.1 to 0.5",
         "Search.take_in would be paused, with 0 calls queued",
-        "would end",
-        "would end, and cancel running tasks",
+        "would end the campaign",
+        "would end the campaign, and cancel running tasks",
     ]
     assert campaign.calls == [0.1] * 20
     assert all(each.dry_run for each in of_kind(events, Ordered))
@@ -207,7 +209,7 @@ async def test_a_paused_agent_gets_no_new_call_and_its_calls_are_made_when_it_is
         again = await session.order(PauseAgent("take_in"))
         assert again.words == "Search.take_in is paused already"
         await session.order(ResumeAgent("take_in"))
-        assert (await session.order(ResumeAgent("take_in"))).words.endswith("is not paused already")
+        assert (await session.order(ResumeAgent("take_in"))).words.endswith("is not paused")
 
     await beside(campaign, act)
     assert len(campaign.calls) == 20
@@ -405,6 +407,10 @@ async def test_orders_are_refused_before_and_after_there_is_a_campaign() -> None
                 await drive(Search(), of_campaign, Limits())
         with pytest.raises(UsageError, match="an order is one of SetParameter"):
             await session.order("stop")  # type: ignore[arg-type]
+        misfits: list[Any] = [CancelTasks(7), SubmitTask("fit", (object(),)), Answer("a", 1 << 99)]  # type: ignore[arg-type]
+        for order in misfits:
+            with pytest.raises(UsageError, match=f"{type(order).__name__} cannot be given like"):
+                await session.order(order)
         with pytest.raises(UsageError, match="based_on is the number of an event"):
             await session.order(StopCampaign(), based_on=True)
 

@@ -136,10 +136,21 @@ class CallCodec:
         Raises:
             TypeError: it cannot.
         """
+        self.by_position(args, kwargs)
+
+    def by_position(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Return the same call with as few keywords as the function allows.
+
+        Raises:
+            TypeError: the function cannot be called like this.
+        """
         try:
-            self._signature.bind(*args, **kwargs)
+            bound = self._signature.bind(*args, **kwargs)
         except TypeError as error:
             raise TypeError(f"task type {self.name}: {error}") from None
+        return bound.args, bound.kwargs
 
     def unpack(
         self,

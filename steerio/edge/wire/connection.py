@@ -164,7 +164,8 @@ def read_connection(place: Path | str) -> Connection:
         data, _ = read_own(path)
     except FileNotFoundError:
         raise UsageError(
-            f"no broker is running in {path.parent} (there is no {path.name} in it)"
+            f"no broker is running in {path.parent} (there is no {path.name} in it): "
+            "a run has one while it goes on"
         ) from None
     except OSError as error:
         raise UsageError(f"{path} is not a connection file: {error.strerror}") from error
