@@ -31,7 +31,7 @@ from steerio import (
     parameter,
 )
 from steerio.campaign.conductor import drive
-from steerio.errors import DeadlockError
+from steerio.errors import DeadlockError, NotAnswered
 from steerio.testing import RestartBroker, simulate
 from tests.simulated.virtual import (
     AS_ASKED,
@@ -165,6 +165,10 @@ async def test_a_repeated_order_is_one_order() -> None:
         assert both[0] == both[1]
         other = await session.order(SetParameter("rate", 0.3), id="two", by="another")
         assert other.words == "rate is 0.3 now, and was 0.2"
+
+        await session.order(SetParameter("rate", 0.4), id="three", dry_run=True)
+        tried = await session.order(SetParameter("rate", 0.3), id="three")
+        assert tried.words == "rate is 0.3 already", "a dry run of the same id is not the order"
 
     campaign = Search()
     events = await beside(campaign, act)
@@ -423,3 +427,35 @@ async def test_a_campaign_takes_orders_of_the_next_broker_too() -> None:
         assert (await session.look()).parameters["rate"].value == 0.5
         await running
     assert campaign.rate == 0.5
+
+
+@in_virtual_time
+async def test_a_question_of_a_task_of_asyncio_keeps_the_campaign_and_ends_with_it() -> None:
+    class Asks(Search):
+        @agent
+        async def ask(self) -> None:
+            self.asking = asyncio.create_task(self.approve("go on?", ("yes", "no")))
+
+    async def answers(session: Any, _: Any) -> None:
+        await asyncio.sleep(500)
+        await session.order(Answer("yes"))
+
+    asks = Asks()
+    await beside(asks, answers)
+    assert asks.asking.result() == "yes"
+
+    class Fails(Asks):
+        @agent
+        async def fail(self) -> None:
+            await asyncio.sleep(5)
+            raise ValueError("odd")
+
+    async def nothing(_: Any, __: Any) -> None:
+        pass
+
+    fails = Fails()
+    with pytest.raises(ExceptionGroup):
+        await beside(fails, nothing)
+    for asked in (fails.asking, fails.approve("and now?", ("yes", "no"))):
+        with pytest.raises((NotAnswered, UsageError)):
+            await asyncio.wait_for(asked, 10)
