@@ -84,5 +84,5 @@ def viewed(answer: OrderAnswer) -> CampaignView:
     """
     view = accepted(Look(), answer).view
     if view is None:
-        raise OrderRefused(order_in_words(Look()), "it was answered without a view")
+        raise OrderRefused(order_in_words(Look()), answer.words or "it was answered without a view")
     return view

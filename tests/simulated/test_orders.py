@@ -459,3 +459,20 @@ async def test_a_question_of_a_task_of_asyncio_keeps_the_campaign_and_ends_with_
     for asked in (fails.asking, fails.approve("and now?", ("yes", "no"))):
         with pytest.raises((NotAnswered, UsageError)):
             await asyncio.wait_for(asked, 10)
+
+
+@in_virtual_time
+async def test_an_answer_that_is_too_long_is_told_of_and_keeps_no_one_waiting() -> None:
+    class Asks(Search):
+        @agent
+        async def ask(self) -> None:
+            texts = [f"{number} {9_000 * 'x'}?" for number in range(130)]
+            await asyncio.gather(
+                *(self.approve(text, ("yes", "no"), timeout_s=9, default="no") for text in texts)
+            )
+
+    async def act(session: Any, _: Any) -> None:
+        with pytest.raises(OrderRefused, match="too long"):
+            await session.look()
+
+    await beside(Asks(), act)
