@@ -73,9 +73,15 @@ class CampaignLine:
         else:
             self._carries(message.given, message.at_event, answer)
 
-    def restate(self) -> None:
-        """Tell another broker that orders are taken; announcements without a number get none."""
-        self._announced.clear()
+    def restate(self, events: int) -> None:
+        """Tell another broker that orders are taken.
+
+        Args:
+            events: the number of its last event, which announcements without one have from now on.
+        """
+        announced, self._announced = self._announced, {}
+        for then in announced.values():
+            then(events)
         if self._carries is not None:
             self._line.send(ms.TakeOrders())
 

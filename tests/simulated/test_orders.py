@@ -429,6 +429,33 @@ async def test_a_campaign_takes_orders_of_the_next_broker_too() -> None:
     assert campaign.rate == 0.5
 
 
+@pytest.mark.parametrize("at", [5.05, 8.0])
+@in_virtual_time
+async def test_what_has_changed_while_a_broker_was_away_can_be_set_after_a_look(at: float) -> None:
+    class Sets(Search):
+        @agent
+        async def set(self) -> None:
+            await asyncio.sleep(at)
+            self.rate = 0.3
+
+    campaign = Sets()
+    async with (
+        cluster_of(1, faults=[RestartBroker(5, for_s=10)]) as cluster,
+        cluster.session("Sets", host="laptop") as of_campaign,
+        cluster.session("ada", host="desk") as session,
+    ):
+        running = asyncio.ensure_future(drive(campaign, of_campaign))
+        await asyncio.sleep(1)
+        before = (await session.look()).at_event
+        await asyncio.sleep(19)
+        with pytest.raises(OrderRefused, match="has changed since event"):
+            await session.order(SetParameter("rate", 0.5), based_on=before)
+        seen = await session.look()
+        await session.order(SetParameter("rate", 0.5), based_on=seen.at_event)
+        await running
+    assert campaign.rate == 0.5
+
+
 @in_virtual_time
 async def test_a_question_of_a_task_of_asyncio_keeps_the_campaign_and_ends_with_it() -> None:
     class Asks(Search):
