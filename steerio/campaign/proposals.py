@@ -102,7 +102,7 @@ class Proposals:
                 f"{MOST_OPEN}: wait until some are decided"
             )
         number = questions.count + 1
-        words = f"{given.by} proposes: {co.order_in_words(given.order)}"
+        words = f"{given.by} proposes: {co.order_in_words(given.order, in_full=True)}"
         text = cut(words + (f" ({given.reason})" if given.reason else ""), REASON_CHARACTERS)
         asked = Asked(0, 0.0, number, text, (APPROVE, DENY), given.by, order=given)
         self._check_room(asked)

@@ -15,7 +15,7 @@ from steerio.model.campaign_orders import (
     OrderAnswer,
     order_in_words,
 )
-from steerio.model.roles import ROLES, Budget, Role
+from steerio.model.roles import ROLES, Budget, Role, check_budget
 from steerio.model.showing import short
 
 
@@ -51,6 +51,7 @@ def given_order(
         raise UsageError(f"an order is one of {kinds}, not {short(given)}")
     if role not in ROLES:
         raise UsageError(f"a role is one of {', '.join(ROLES)}, not {short(role)}")
+    check_budget(budget)
     if based_on is not None and type(based_on) is not int:
         raise UsageError(f"based_on is the number of an event, not {short(based_on)}")
     return GivenOrder(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -13,6 +14,7 @@ from steerio import (
     Answered,
     Asked,
     Board,
+    Budget,
     Campaign,
     Checkpoint,
     Limits,
@@ -411,6 +413,9 @@ async def test_orders_are_refused_before_and_after_there_is_a_campaign() -> None
             await session.order("stop")  # type: ignore[arg-type]
         with pytest.raises(UsageError, match="based_on is the number of an event"):
             await session.order(StopCampaign(), based_on=True)
+        for budget in (Budget(worker_hours=math.nan), Budget(tasks_per_hour=-1)):
+            with pytest.raises(UsageError, match="of a budget is a finite number from 0"):
+                await session.order(StopCampaign(), budget=budget)
 
 
 @in_virtual_time
