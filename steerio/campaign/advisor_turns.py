@@ -41,7 +41,7 @@ class Turns:
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.calls: set[asyncio.Task[AdvisorOutcome]] = set()
+        self.calls: dict[asyncio.Task[AdvisorOutcome], None] = {}
         self.waiting: deque[AdvisorQuestion] = deque()
         self.warned: set[Kind] = set()
         self._loop = loop
@@ -86,10 +86,10 @@ class Turns:
             context=question.context,
         )
         question.call = call
-        self.calls.add(call)
+        self.calls[call] = None
 
         def over(call: asyncio.Task[AdvisorOutcome]) -> None:
-            self.calls.discard(call)
+            del self.calls[call]
             if call.cancelled():
                 question.settle(AdvisorOutcome("raised", "it cancelled itself"))
             elif call.exception() is None:

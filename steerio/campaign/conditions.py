@@ -9,7 +9,8 @@ each of the ``TURNS`` turns of the loop that follow.  One that was true only in 
 
 An agent *rests* while it waits for a condition without a timeout: if all of a campaign rests, no
 condition can come true any more, and the campaign has ended.  That is known only of code that the
-campaign itself runs as an agent, and not of tasks of asyncio that an agent has started.
+campaign itself runs as an agent, and not of tasks of asyncio that an agent has started, unless they
+wait for the answer of a person, a program or an advisor.
 """
 
 from __future__ import annotations

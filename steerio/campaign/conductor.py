@@ -9,8 +9,9 @@ asked in vain (`Idleness`).  A quiet campaign has ended, so none can hang for wa
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any, TypeVar, assert_never
 
 import anyio
@@ -119,6 +120,8 @@ class Conductor:
         self._started = False
         self._finishing = False
         self._submitted = False
+        self._waiting_for_answers = 0
+        """How much code waits for the answer of a person, a program or an advisor."""
         self._stopped_finish = False
         """Whether tasks that `Campaign.finish` had submitted were cancelled."""
 
@@ -176,6 +179,7 @@ class Conductor:
             return
         self._disowned = True
         self.desk.close()
+        self.consultations.end(self.stopping or "it is over")
         self.consultations.close()
         if self._keeping is not None:
             self._keeping.close()
@@ -373,6 +377,8 @@ class Conductor:
         """Whether more work may come, although none is under way."""
         if self.agents.running > self.dealing.resting_agents or self._periods:
             return True
+        if self._waiting_for_answers:
+            return True
         self.desk.submit_again()
         self.feeder.find_boards()  # a board may have been put into a list since
         if self.feeder.waiting > 0 or self.outstanding:
@@ -495,6 +501,8 @@ class Conductor:
     @property
     def refuses(self) -> str:
         """Why no question can be asked any more; empty: it can."""
+        if self._disowned:
+            return self.stopping or "it is over"
         return "" if self._finishing else self.stopping
 
     def note(self, what: Steered, then: Callable[[], None]) -> None:
@@ -520,7 +528,8 @@ class Conductor:
     ) -> str:
         """Ask a question, and return its answer; see ``Campaign.approve``."""
         by = current_agent.get() or self._name
-        return await self.desk.questions.ask(question, options, timeout_s, default, by)
+        with self._answer_may_come():
+            return await self.desk.questions.ask(question, options, timeout_s, default, by)
 
     async def until(self, condition: Callable[[], Any], timeout_s: float | None) -> bool:
         """Wait until a condition is true; see ``Campaign.until``.
@@ -535,12 +544,29 @@ class Conductor:
             )
         return await self.conditions.until(condition, timeout_s)
 
+    @contextlib.contextmanager
+    def _answer_may_come(self) -> Generator[None]:
+        """Keep the campaign, and take in the end of the wait: its code may be no agent's own."""
+        self._waiting_for_answers += 1
+        try:
+            yield
+        finally:
+            self._waiting_for_answers -= 1
+            if not self.is_over:
+                self.conditions.happens()
+                asyncio.get_running_loop().call_soon(self._look_after_answer)
+
+    def _look_after_answer(self) -> None:
+        if not self.is_over:
+            self.look_if_quiet()
+
     # -- advisors ---------------------------------------------------------------------------
 
     async def consult(self, advisor: Advisor, view: Struct, choices: type[C]) -> Advice[C]:
         """Ask an advisor, and return its answer; see ``Campaign.consult``."""
         by = current_agent.get() or self._name
-        return await self.consultations.consult(advisor, view, choices, by)
+        with self._answer_may_come():
+            return await self.consultations.consult(advisor, view, choices, by)
 
     def note_advice(self, advised: Advised, then: Callable[[], None]) -> None:
         """Write into the journal, if there is one, and call ``then`` when that is done."""

@@ -69,7 +69,7 @@ class Consultations:
         """Recorded outcomes that no call has asked for again."""
         self._run = run
         self._turns: dict[str, Turns] = {}
-        self._open: set[AdvisorQuestion] = set()
+        self._open: dict[AdvisorQuestion, None] = {}
 
     def __repr__(self) -> str:
         return f"<Consultations: {len(self._open)} open, {len(self.known)} recorded>"
@@ -124,7 +124,7 @@ class Consultations:
 
     def end(self, reason: str) -> None:
         """End all open questions: the campaign ends."""
-        for question in self._open:
+        for question in list(self._open):
             question.settle(AdvisorOutcome("ends", f"the campaign ends: {reason}"))
 
     def close(self) -> None:
@@ -145,13 +145,13 @@ class Consultations:
         loop = asyncio.get_running_loop()
         turns = self._turns.setdefault(advisor.name, Turns(loop))
         timer = loop.call_later(advisor.timeout_s, question.time_is_up)
-        self._open.add(question)
+        self._open[question] = None
         try:
             turns.take(question)
             return await question.outcome
         finally:
             timer.cancel()
-            self._open.discard(question)
+            del self._open[question]
             turns.leave(question)
 
     async def _noted(self, advised: Advised) -> None:

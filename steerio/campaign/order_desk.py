@@ -64,8 +64,10 @@ class OrderDesk:
         self._line.take(self._carry)
 
     def close(self) -> None:
-        """Take none any more."""
-        self._proposals.end(self._run.stopping or "it is over")
+        """Take none any more, and end open questions: tasks of asyncio may still wait for them."""
+        reason = self._run.stopping or "it is over"
+        self.questions.end(reason)
+        self._proposals.end(reason)
         self._preparer.pools.close()
         self._line.take(None)
 
@@ -76,7 +78,8 @@ class OrderDesk:
             answers(co.OrderAnswer(True, "", self.view(at_event)))
             return
         key = given.by, given.id
-        known = self._answers.get(key) if given.id else None
+        counts = bool(given.id) and not given.dry_run  # a try is not the order itself
+        known = self._answers.get(key) if counts else None
         if isinstance(known, co.OrderAnswer):
             answers(known)
             return
@@ -84,11 +87,11 @@ class OrderDesk:
             known.append(answers)
             return
         waiting = [answers]
-        if given.id:
+        if counts:
             self._remember(key, waiting)
 
         def ends(answer: co.OrderAnswer) -> None:
-            if given.id and self._answers.get(key) is waiting:
+            if counts and self._answers.get(key) is waiting:
                 self._answers[key] = answer
             for each in waiting:
                 each(answer)

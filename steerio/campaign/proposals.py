@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
+import msgspec
+
 from steerio.campaign.asked_questions import KnownQuestion, Questions
 from steerio.campaign.prepared_orders import PreparedOrder
 from steerio.edge.record.entries import Decided, Steered
@@ -22,6 +24,8 @@ from steerio.model.showing import counted
 APPROVE, DENY = "approve", "deny"
 MOST_OPEN = 20
 """Most open proposals of one giver."""
+PROPOSAL_BYTES, OPEN_BYTES = 1 << 14, 1 << 19
+"""Longest proposal, and all that are open: each look at the campaign shows them in full."""
 
 Ends = Callable[[co.OrderAnswer], None]
 Notes = Callable[[Steered | None, Callable[[], None]], None]
@@ -98,9 +102,10 @@ class Proposals:
                 f"{MOST_OPEN}: wait until some are decided"
             )
         number = questions.count + 1
-        words = f"{given.by} proposes: {co.order_in_words(given.order)}"
+        words = f"{given.by} proposes: {co.order_in_words(given.order, in_full=True)}"
         text = cut(words + (f" ({given.reason})" if given.reason else ""), REASON_CHARACTERS)
         asked = Asked(0, 0.0, number, text, (APPROVE, DENY), given.by, order=given)
+        self._check_room(asked)
         questions.put(asked)
 
         def written() -> None:
@@ -108,6 +113,23 @@ class Proposals:
             ends(co.OrderAnswer(False, f"proposed as question {number}: {would}", question=number))
 
         self._home.note(asked, written)
+
+    def _check_room(self, asked: Asked) -> None:
+        """Refuse a proposal for which looks at the campaign have no room.
+
+        Raises:
+            UsageError: it is too long, or there are too many.
+        """
+        length = _length(asked)
+        if length > PROPOSAL_BYTES:
+            raise UsageError(
+                f"a proposal has at most {PROPOSAL_BYTES} bytes with its reason, as a person is to "
+                f"read it, and this one has {length}"
+            )
+        if length + sum(map(_length, self._questions.proposals())) > OPEN_BYTES:
+            raise UsageError(
+                f"the open proposals have {OPEN_BYTES} bytes at most: wait until some are decided"
+            )
 
     def decide(self, number: int, choice: str, given: co.GivenOrder, ends: Ends) -> None:
         """Approve or deny a proposal that is open; ``ends`` is called when that is done.
@@ -209,3 +231,7 @@ class Proposals:
         told = co.OrderAnswer(answer.done, answer.words, None, number, answer.tasks)
         subjects = prepared.subjects if prepared is not None and prepared.tells else ()
         self._home.decided(proposal, told, approved_by, subjects if answer.done else ())
+
+
+def _length(asked: Asked) -> int:
+    return len(msgspec.json.encode(asked))

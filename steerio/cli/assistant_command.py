@@ -7,7 +7,7 @@ from pathlib import Path
 from steerio.mcp.seen_run import AssistantGate
 from steerio.mcp.stdio_serving import serve_streams
 from steerio.model.bounds import named
-from steerio.model.roles import Budget, Role
+from steerio.model.roles import Budget, Role, check_budget
 
 
 def serve_assistant(
@@ -27,7 +27,8 @@ def serve_assistant(
         worker_hours: the time of workers that its tasks may take in all, in hours.
 
     Raises:
-        UsageError: there is no record, the name is too long, or the package is missing.
+        UsageError: there is no record, the name or the budget is none, or the package is missing.
     """
     budget = Budget(tasks_per_hour, worker_hours)
+    check_budget(budget)
     serve_streams(Path(run_dir), AssistantGate(role, named(by, "--by"), budget))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from steerio.client.line import Line
+from steerio.errors import UsageError
 from steerio.model import messages as ms
 from steerio.model.campaign_orders import GivenOrder, OrderAnswer
 from steerio.model.events import Announcement
@@ -59,17 +60,28 @@ class CampaignLine:
         number = message.number
 
         def answer(answer: OrderAnswer) -> None:
-            if not self._line.lost:
+            if self._line.lost:
+                return
+            try:
                 self._line.send(ms.OrderDone(number, answer))
+            except UsageError as error:  # it is too long, and its giver waits
+                words = f"it was {'' if answer.done else 'not '}carried out, but {error}"
+                self._line.send(ms.OrderDone(number, OrderAnswer(answer.done, words)))
 
         if self._carries is None:
             answer(OrderAnswer(False, "the campaign has ended"))
         else:
             self._carries(message.given, message.at_event, answer)
 
-    def restate(self) -> None:
-        """Tell another broker that orders are taken; announcements without a number get none."""
-        self._announced.clear()
+    def restate(self, events: int) -> None:
+        """Tell another broker that orders are taken.
+
+        Args:
+            events: the number of its last event, which announcements without one have from now on.
+        """
+        announced, self._announced = self._announced, {}
+        for then in announced.values():
+            then(events)
         if self._carries is not None:
             self._line.send(ms.TakeOrders())
 

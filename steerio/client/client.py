@@ -273,7 +273,7 @@ class Client(ClientTasks):
         self._types.clear()
         self.watch.restate(accepted.events if another else None)
         self.objects.restate()
-        self.campaign.restate()
+        self.campaign.restate(accepted.events)
         self.requests.restate(afresh=another)
         await self._submit_again()
 

@@ -24,7 +24,7 @@ from msgspec import Struct
 
 from steerio.edge.system.own_files import read_own, to_json, write_own
 from steerio.errors import UsageError
-from steerio.model.roles import NO_BUDGET, Budget, Role
+from steerio.model.roles import NO_BUDGET, Budget, Role, check_budget
 from steerio.session.run_dir import TOKENS
 
 log = logging.getLogger("steerio.dashboard")
@@ -103,8 +103,10 @@ class AccessTokens:
             expires_s: seconds after which it is refused; ``None``: it does not expire.
 
         Raises:
-            UsageError: the name is none or taken, or the file cannot be read or written.
+            UsageError: the name is none or taken, the budget is none, or the file cannot be read or
+                written.
         """
+        check_budget(budget)
         if not NAME.fullmatch(name):
             raise UsageError(
                 f"{name[:80]!r} is no name of a token: take 1 to 64 letters, digits, _ and -, and "

@@ -106,7 +106,8 @@ class Api:
     async def audit(self, request: Request) -> Response:
         """Answer with the orders, questions and changes of the run."""
         asked = request.query_params.get("most", str(MOST_ENTRIES))
-        if not (asked.isascii() and asked.isdigit() and 0 < int(asked[:9]) <= MOST_ENTRIES):
+        is_short = asked.isascii() and asked.isdigit() and len(asked) <= 9
+        if not (is_short and 0 < int(asked) <= MOST_ENTRIES):
             raise HTTPException(400, f"most is a number from 1 to {MOST_ENTRIES}, not {asked[:80]}")
         return _json(await self._ask(audit_of, self._line.folder, int(asked)))
 

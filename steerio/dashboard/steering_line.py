@@ -144,18 +144,17 @@ class SteeringLine:
         """
         campaign = await self._campaign(campaign)
         session = await self._opened()
-        async with self._looking:
-            at, view = self._looks.get(campaign, (0.0, None))
-            if view is None or time.monotonic() > at + FRESH_S:
-                try:
-                    async with asyncio.timeout(LOOK_S):
-                        view = await session.look(campaign)
-                        await session.pools.look()
-                except (OrderRefused, BrokerLost) as error:
-                    raise NoCampaign(getattr(error, "reason", "") or str(error)) from None
-                except TimeoutError:
-                    raise NoCampaign(f"the campaign did not answer within {LOOK_S:g} s") from None
-                self._looks = {campaign: (time.monotonic(), view)}
+        try:
+            async with asyncio.timeout(LOOK_S), self._looking:  # all that wait end with the first
+                at, view = self._looks.get(campaign, (0.0, None))
+                if view is None or time.monotonic() > at + FRESH_S:
+                    view = await session.look(campaign)
+                    await session.pools.look()
+                    self._looks = {campaign: (time.monotonic(), view)}
+        except (OrderRefused, BrokerLost) as error:
+            raise NoCampaign(getattr(error, "reason", "") or str(error)) from None
+        except TimeoutError:
+            raise NoCampaign(f"the campaign did not answer within {LOOK_S:g} s") from None
         return view, dict(session.pools)
 
     async def order(

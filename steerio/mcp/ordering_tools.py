@@ -132,7 +132,7 @@ def _outcome(given: OrderAnswer, *, dry_run: bool) -> dict[str, Any]:
 async def wait(run: SeenRun, asked: ti.WaitInput) -> ToolAnswer:
     """Wait for tasks and for the answer to a question, for a bounded time."""
     until = asyncio.get_running_loop().time() + asked.timeout_s
-    watched = _Awaited(run.record, asked)
+    watched = AwaitedEnds(run.record, asked, asked.campaign or run.campaign)
     live = True
     try:
         async with asyncio.timeout_at(until):
@@ -150,7 +150,7 @@ async def wait(run: SeenRun, asked: ti.WaitInput) -> ToolAnswer:
     return ToolAnswer(facts, data)
 
 
-async def _until_over(run: SeenRun, session: Session, watched: _Awaited) -> None:
+async def _until_over(run: SeenRun, session: Session, watched: AwaitedEnds) -> None:
     since = await run.in_thread(watched.newest)  # first: an end in between is told by the events
     async with session.events(TaskEnded, Asked, Answered, Ordered, since=since) as events:
         await run.in_thread(watched.look)
@@ -164,19 +164,29 @@ async def _until_over(run: SeenRun, session: Session, watched: _Awaited) -> None
                 watched.heard(event)
 
 
-class _Awaited:
+class AwaitedEnds:
     """The tasks and the question that are waited for, by the record and by events.
 
     The end of a proposal is told by an `Ordered` with its number: its order was carried out, or was
-    not. Other questions have ended when they are answered.
+    not. Other questions have ended when they are answered. One that is asked once more, by the next
+    incarnation or the next campaign at a broker, is open again.
+
+    Args:
+        record: the folder of the record.
+        asked: the tasks and the question.
+        campaign: whose question it is, as others at its broker have the same numbers; empty: any.
     """
 
-    def __init__(self, record: Path, asked: ti.WaitInput) -> None:
+    def __init__(self, record: Path, asked: ti.WaitInput, campaign: str = "") -> None:
         self._record = record
+        self._campaign = campaign
         self.tasks = set(asked.tasks)
         self.question = asked.question
         self._proposed = self._over = False
-        self.answer: dict[str, Any] = {"question": asked.question, "state": "not answered"}
+        self.answer: dict[str, Any] = self._not_answered()
+
+    def _not_answered(self) -> dict[str, Any]:
+        return {"question": self.question, "state": "not answered"}
 
     @property
     def over(self) -> bool:
@@ -209,8 +219,11 @@ class _Awaited:
     def _take(self, kind: str, event: dict[str, Any]) -> None:
         if self.question is None or event.get("question") != self.question:
             return
+        if self._campaign and event.get("client") != self._campaign:
+            return
         if kind == "Asked":
             self._proposed = event.get("order") is not None
+            self.answer, self._over = self._not_answered(), False
         elif kind == "Answered":
             told = {name: event.get(name) for name in ("choice", "by", "reason")}
             self.answer |= {"state": "answered", **told}

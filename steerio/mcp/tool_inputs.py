@@ -137,6 +137,7 @@ class WaitInput(ToolInput, frozen=True):
         int | None,
         Meta(description="Wait until this question is answered, such as one for a proposal."),
     ] = None
+    campaign: Campaign = ""
     timeout_s: Wait = 20.0
 
 

@@ -18,7 +18,7 @@ Plain = bool | int | float | str
 ORDERED_BY = "ordered_by"
 """The tag of an ordered task that has the name of the order's giver."""
 NAMED_TASKS = 20
-"""The tasks of an order are named in words if they are no more."""
+"""The tasks of an order are named in words if they are no more, or if all has to be told."""
 NO_CAMPAIGN = "no campaign takes orders here"
 """The first words of a refusal: the order names no campaign, and there is none."""
 
@@ -243,8 +243,8 @@ class OrderAnswer(Struct, frozen=True, gc=False):
     tasks: tuple[int, ...] = ()
 
 
-def order_in_words(order: Order) -> str:
-    """Return an order in a few words."""
+def order_in_words(order: Order, *, in_full: bool = False) -> str:
+    """Return an order in a few words, or with all of its tasks, for someone who approves it."""
     match order:
         case SetParameter(name, value):
             return f"set {name} to {value!r}"
@@ -257,7 +257,7 @@ def order_in_words(order: Order) -> str:
         case PausePools() | ResumePools() | MoveWorkers():
             return _for_pools(order)
         case SubmitTask() | CancelTasks() | RankTasks():
-            return _for_tasks(order)
+            return _for_tasks(order, in_full=in_full)
         case Checkpoint():
             return "take a snapshot"
         case StopCampaign(cancel):
@@ -279,21 +279,21 @@ def _for_pools(order: PausePools | ResumePools | MoveWorkers) -> str:
             return f"{verb} pool{'s' if len(pools) > 1 else ''} {', '.join(pools)}"
 
 
-def _for_tasks(order: SubmitTask | CancelTasks | RankTasks) -> str:
+def _for_tasks(order: SubmitTask | CancelTasks | RankTasks, *, in_full: bool) -> str:
     match order:
         case SubmitTask(task_type, args, kwargs):
             # in full: someone may have to approve just this call
             named = (f"{name}={in_words(value)}" for name, value in kwargs.items())
             return f"submit {short_name(task_type)}({', '.join([*map(in_words, args), *named])})"
         case CancelTasks(tasks):
-            return f"cancel {_tasks_in_words(tasks)}"
+            return f"cancel {_tasks_in_words(tasks, in_full=in_full)}"
         case RankTasks(tasks, priority):
-            return f"rank {_tasks_in_words(tasks)} at {priority:g}"
+            return f"rank {_tasks_in_words(tasks, in_full=in_full)} at {priority:g}"
 
 
-def _tasks_in_words(tasks: tuple[int, ...]) -> str:
+def _tasks_in_words(tasks: tuple[int, ...], *, in_full: bool) -> str:
     if len(tasks) == 1:
         return f"task {tasks[0]}"
-    if len(tasks) > NAMED_TASKS:
+    if len(tasks) > NAMED_TASKS and not in_full:
         return counted(len(tasks), "task")
     return f"tasks {', '.join(map(str, tasks))}"

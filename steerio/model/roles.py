@@ -6,9 +6,12 @@ with a higher role approves or denies each.
 
 from __future__ import annotations
 
+from math import isfinite
 from typing import Literal, get_args
 
 from msgspec import Struct
+
+from steerio.errors import UsageError
 
 Role = Literal["look", "propose", "steer", "code"]
 ROLES: tuple[Role, ...] = get_args(Role)
@@ -34,3 +37,17 @@ NO_BUDGET = Budget()
 def includes(role: Role, least: Role) -> bool:
     """Say whether a role is at least another."""
     return ROLES.index(role) >= ROLES.index(least)
+
+
+def check_budget(budget: Budget) -> None:
+    """Refuse a budget that would bound nothing.
+
+    Raises:
+        UsageError: it is negative, infinite or no number.
+    """
+    for most, what in (
+        (budget.tasks_per_hour, "tasks_per_hour"),
+        (budget.worker_hours, "worker_hours"),
+    ):
+        if most is not None and not (isfinite(most) and most >= 0):
+            raise UsageError(f"{what} of a budget is a finite number from 0, not {most!r}")

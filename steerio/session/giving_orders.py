@@ -17,7 +17,7 @@ from steerio.model.campaign_orders import (
     OrderAnswer,
     order_in_words,
 )
-from steerio.model.roles import ROLES, Budget, Role
+from steerio.model.roles import ROLES, Budget, Role, check_budget
 from steerio.model.showing import short
 
 
@@ -54,6 +54,7 @@ def given_order(
     _refuse_misfit(order)
     if role not in ROLES:
         raise UsageError(f"a role is one of {', '.join(ROLES)}, not {short(role)}")
+    check_budget(budget)
     if based_on is not None and type(based_on) is not int:
         raise UsageError(f"based_on is the number of an event, not {short(based_on)}")
     return GivenOrder(
@@ -100,5 +101,5 @@ def viewed(answer: OrderAnswer) -> CampaignView:
     """
     view = accepted(Look(), answer).view
     if view is None:
-        raise OrderRefused(order_in_words(Look()), "it was answered without a view")
+        raise OrderRefused(order_in_words(Look()), answer.words or "it was answered without a view")
     return view

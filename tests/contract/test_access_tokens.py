@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from pathlib import Path
@@ -87,3 +88,9 @@ def test_tokens_that_are_made_at_a_time_are_all_kept(tmp_path: Path) -> None:
     for thread in threads:
         thread.join()
     assert {each.name for each in AccessTokens(tmp_path).all()} == {f"bot-{n}" for n in range(8)}
+
+
+@pytest.mark.parametrize("hours", [math.nan, math.inf, -1.0])
+def test_a_budget_that_bounds_nothing_is_refused(tmp_path: Path, hours: float) -> None:
+    with pytest.raises(UsageError, match="worker_hours of a budget is a finite number from 0"):
+        AccessTokens(tmp_path).add("bot", "steer", Budget(worker_hours=hours))

@@ -64,6 +64,9 @@ def test_a_message_that_is_too_long_or_of_the_other_side_is_refused() -> None:
         frames_from_prompt().feed(framed(StatementEnded(RAN)))
     with pytest.raises(msgspec.DecodeError):
         frames_to_prompt().feed(framed(InterruptStatement()))
+    deep = b"\x82\xa4type\xb2InterruptStatement\xa1x" + 100_000 * b"\x91" + b"\xc0"
+    with pytest.raises(msgspec.DecodeError, match="nested too deeply"):
+        frames_from_prompt().feed(len(deep).to_bytes(LENGTH_BYTES) + deep)
 
 
 def test_the_longest_output_of_a_statement_fits_into_a_frame() -> None:

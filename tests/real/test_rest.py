@@ -211,7 +211,8 @@ async def test_wrong_orders_say_what_is_wrong_and_where(tmp_path: Path, search: 
         assert (refused.status_code, "at most 1" in refused.json()["error"]) == (409, True)
         unknown = await ada.order(SET, campaign="Fit")
         assert (unknown.status_code, "no campaign named Fit" in unknown.text) == (503, True)
-        assert (await ada.get("audit?most=x")).status_code == 400
+        for most in ("x", "0", "0000000010000", 5_000 * "1"):
+            assert (await ada.get(f"audit?most={most}")).status_code == 400
         assert "rate" not in search.output
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable
 from typing import Annotated, Any, ClassVar, Literal
@@ -350,6 +351,34 @@ def test_the_end_of_a_campaign_does_not_wait_for_advice() -> None:
     waited, last = campaign.advice
     assert (waited.because, waited.seconds) == ("the campaign ends: enough", 5)
     assert last.by == "advisor", "there is time for one in finish()"
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_questions_end_with_their_campaign_in_their_order(fails: bool) -> None:
+    ended: list[int] = []
+
+    class Asks(Campaign):
+        workers: ClassVar = {"default": 1}
+
+        @agent
+        async def think(self) -> None:
+            asking = [asyncio.create_task(self.ask(number)) for number in range(60)]
+            await self.run(work, 1)
+            if fails:
+                raise ValueError("odd")
+            self.stop(reason="enough")
+            await asyncio.gather(*asking)
+
+        async def ask(self, number: int) -> None:
+            advice = await self.consult(advisor, View(number), NextStep)
+            assert advice.because == f"the campaign ends: {'it is over' if fails else 'enough'}"
+            ended.append(number)
+
+    model = Counting(1000)
+    advisor = Advisor(model, fallback=RULE, timeout_s=900, at_a_time=50)
+    with pytest.raises(ExceptionGroup) if fails else contextlib.nullcontext():
+        simulate(Asks(), model=Model(1.0))
+    assert (model.calls, ended) == (50, [*range(60)])
 
 
 def test_a_handler_that_is_cut_short_takes_its_question_back() -> None:

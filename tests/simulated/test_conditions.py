@@ -496,6 +496,30 @@ def test_a_wait_in_a_task_of_asyncio_keeps_the_campaign_until_it_ends() -> None:
     assert [round(when, 1) for when, _ in run.campaign.seen] == [20]
 
 
+@pytest.mark.parametrize(("answer_s", "seen"), [(30.0, "no"), (1e6, None)])
+def test_an_answer_for_a_task_of_asyncio_makes_a_condition_true(
+    answer_s: float, seen: str | None
+) -> None:
+    class Asks(Waiting):
+        choice: str | None = None
+
+        @agent
+        async def ask(self) -> None:
+            asking = asyncio.create_task(self.ask_in_time())
+            await self.run(lasting, 1.0)
+            await self.until(asking.done)
+            self.saw()
+
+        async def ask_in_time(self) -> None:
+            question = self.approve("so?", ("yes", "no"), timeout_s=answer_s, default="no")
+            with contextlib.suppress(TimeoutError):
+                self.choice = await asyncio.wait_for(question, 50)
+
+    campaign = simulate(Asks(), model=MODEL).campaign
+    assert campaign.choice == seen
+    assert [round(when) for when, _ in campaign.seen] == [min(50, answer_s)]
+
+
 class Kept(Learning):
     """Counts on, whatever cuts it off."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -13,6 +14,7 @@ from steerio import (
     Answered,
     Asked,
     Board,
+    Budget,
     Campaign,
     CancelTasks,
     Checkpoint,
@@ -33,7 +35,7 @@ from steerio import (
     parameter,
 )
 from steerio.campaign.conductor import drive
-from steerio.errors import DeadlockError
+from steerio.errors import DeadlockError, NotAnswered
 from steerio.testing import RestartBroker, simulate
 from tests.simulated.virtual import (
     AS_ASKED,
@@ -167,6 +169,10 @@ async def test_a_repeated_order_is_one_order() -> None:
         assert both[0] == both[1]
         other = await session.order(SetParameter("rate", 0.3), id="two", by="another")
         assert other.words == "rate is 0.3 now, and was 0.2"
+
+        await session.order(SetParameter("rate", 0.4), id="three", dry_run=True)
+        tried = await session.order(SetParameter("rate", 0.3), id="three")
+        assert tried.words == "rate is 0.3 already", "a dry run of the same id is not the order"
 
     campaign = Search()
     events = await beside(campaign, act)
@@ -413,6 +419,9 @@ async def test_orders_are_refused_before_and_after_there_is_a_campaign() -> None
                 await session.order(order)
         with pytest.raises(UsageError, match="based_on is the number of an event"):
             await session.order(StopCampaign(), based_on=True)
+        for budget in (Budget(worker_hours=math.nan), Budget(tasks_per_hour=-1)):
+            with pytest.raises(UsageError, match="of a budget is a finite number from 0"):
+                await session.order(StopCampaign(), budget=budget)
 
 
 @in_virtual_time
@@ -429,3 +438,79 @@ async def test_a_campaign_takes_orders_of_the_next_broker_too() -> None:
         assert (await session.look()).parameters["rate"].value == 0.5
         await running
     assert campaign.rate == 0.5
+
+
+@pytest.mark.parametrize("at", [5.05, 8.0])
+@in_virtual_time
+async def test_what_has_changed_while_a_broker_was_away_can_be_set_after_a_look(at: float) -> None:
+    class Sets(Search):
+        @agent
+        async def set(self) -> None:
+            await asyncio.sleep(at)
+            self.rate = 0.3
+
+    campaign = Sets()
+    async with (
+        cluster_of(1, faults=[RestartBroker(5, for_s=10)]) as cluster,
+        cluster.session("Sets", host="laptop") as of_campaign,
+        cluster.session("ada", host="desk") as session,
+    ):
+        running = asyncio.ensure_future(drive(campaign, of_campaign))
+        await asyncio.sleep(1)
+        before = (await session.look()).at_event
+        await asyncio.sleep(19)
+        with pytest.raises(OrderRefused, match="has changed since event"):
+            await session.order(SetParameter("rate", 0.5), based_on=before)
+        seen = await session.look()
+        await session.order(SetParameter("rate", 0.5), based_on=seen.at_event)
+        await running
+    assert campaign.rate == 0.5
+
+
+@in_virtual_time
+async def test_a_question_of_a_task_of_asyncio_keeps_the_campaign_and_ends_with_it() -> None:
+    class Asks(Search):
+        @agent
+        async def ask(self) -> None:
+            self.asking = asyncio.create_task(self.approve("go on?", ("yes", "no")))
+
+    async def answers(session: Any, _: Any) -> None:
+        await asyncio.sleep(500)
+        await session.order(Answer("yes"))
+
+    asks = Asks()
+    await beside(asks, answers)
+    assert asks.asking.result() == "yes"
+
+    class Fails(Asks):
+        @agent
+        async def fail(self) -> None:
+            await asyncio.sleep(5)
+            raise ValueError("odd")
+
+    async def nothing(_: Any, __: Any) -> None:
+        pass
+
+    fails = Fails()
+    with pytest.raises(ExceptionGroup):
+        await beside(fails, nothing)
+    for asked in (fails.asking, fails.approve("and now?", ("yes", "no"))):
+        with pytest.raises((NotAnswered, UsageError)):
+            await asyncio.wait_for(asked, 10)
+
+
+@in_virtual_time
+async def test_an_answer_that_is_too_long_is_told_of_and_keeps_no_one_waiting() -> None:
+    class Asks(Search):
+        @agent
+        async def ask(self) -> None:
+            texts = [f"{number} {9_000 * 'x'}?" for number in range(130)]
+            await asyncio.gather(
+                *(self.approve(text, ("yes", "no"), timeout_s=9, default="no") for text in texts)
+            )
+
+    async def act(session: Any, _: Any) -> None:
+        with pytest.raises(OrderRefused, match="too long"):
+            await session.look()
+
+    await beside(Asks(), act)

@@ -20,7 +20,7 @@ from steerio import (
     StopCampaign,
     SubmitTask,
 )
-from steerio.campaign.proposals import MOST_OPEN
+from steerio.campaign.proposals import MOST_OPEN, OPEN_BYTES, PROPOSAL_BYTES
 from steerio.errors import NotAnswered
 from tests.simulated.test_given_orders import (
     CHANGING,
@@ -147,6 +147,24 @@ async def test_what_is_so_already_needs_no_approval() -> None:
         assert answer.words.startswith("it ends already")
         said = await refusal(ada, HALF, role="propose")
         assert said.startswith("nothing can be proposed, as the campaign ends: by bob")
+
+    await beside(act)
+
+
+@in_virtual_time
+async def test_however_much_is_proposed_the_campaign_can_be_looked_at() -> None:
+    async def act(_: Lab, ada: Any) -> None:
+        said = await refusal(ada, HALF, role="propose", reason=9_000 * "r")
+        assert said.startswith(f"a proposal has at most {PROPOSAL_BYTES} bytes with its reason")
+        some = [
+            ada.order(HALF, by=f"bot {number // MOST_OPEN}", role="propose", reason=7_000 * "r")
+            for number in range(60)
+        ]
+        given = await asyncio.gather(*some, return_exceptions=True)
+        put = [each for each in given if isinstance(each, OrderAnswer)]
+        assert MOST_OPEN < len(put) < 60
+        assert f"have {OPEN_BYTES} bytes at most" in str(given[-1])
+        assert len((await ada.look()).questions) == len(put)
 
     await beside(act)
 

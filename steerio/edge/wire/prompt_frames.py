@@ -63,7 +63,10 @@ class FrameReader(Generic[M]):
             end = LENGTH_BYTES + length
             if len(self._left) < end:
                 break
-            found.append(self._decoder.decode(bytes(self._left[LENGTH_BYTES:end])))
+            try:
+                found.append(self._decoder.decode(bytes(self._left[LENGTH_BYTES:end])))
+            except RecursionError:
+                raise msgspec.DecodeError("a message is nested too deeply") from None
             del self._left[:end]
         return found
 
