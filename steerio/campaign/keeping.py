@@ -5,19 +5,25 @@ from __future__ import annotations
 import asyncio
 import logging
 from bisect import bisect
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from steerio.campaign.attributes import ClassAttributes, generators, set_generators
-from steerio.campaign.board import Board
-from steerio.campaign.calls import Calls
 from steerio.campaign.campaign import Campaign
+from steerio.campaign.campaign_state import (
+    check_kind,
+    check_state,
+    check_versions,
+    placed_calls,
+    put_back,
+    restore_calls,
+    restore_objects,
+    saved_state,
+    submission_of,
+)
 from steerio.campaign.captured import (
-    BoardContent,
     CampaignState,
     Captured,
-    Content,
     MadePlaces,
     Submission,
     capture_boards,
@@ -26,13 +32,12 @@ from steerio.campaign.captured import (
 from steerio.campaign.consultations import Consultations
 from steerio.campaign.dealing import Dealing
 from steerio.campaign.feeding import Feeder
-from steerio.campaign.found_boards import boards_of
 from steerio.campaign.lasting_agents import LastingAgents
 from steerio.campaign.limits import Spent
 from steerio.campaign.order_desk import OrderDesk, SteeredState
 from steerio.campaign.past import Past
 from steerio.campaign.snapshot_taker import Durable, SnapshotTaker
-from steerio.campaign.state import Places, StateWriter, read_state, refused_attributes
+from steerio.campaign.state import Places, StateWriter, read_state
 from steerio.edge.record.entries import (
     AdvisedEntry,
     Began,
@@ -42,14 +47,13 @@ from steerio.edge.record.entries import (
     SteeredEntry,
     encode_entry,
 )
-from steerio.errors import StateError, UsageError
+from steerio.errors import StateError
 from steerio.model.events import Advised
 from steerio.model.results import Result
 from steerio.model.settings import Settings
 from steerio.session.current_agent import current_agent, results_behind
 from steerio.session.recorder import Appends, ResultRecorder
-from steerio.session.recovered import as_result, task_type_of
-from steerio.session.reference import Reference
+from steerio.session.recovered import as_result
 from steerio.session.replay import RecordedResult, Replay, read_here
 from steerio.session.session import Session
 from steerio.session.task import Task
@@ -155,7 +159,7 @@ class Keeping:
         """
         self._run = run
         self._made = MadePlaces(run.campaign)
-        _check_state(run.campaign, strictly=self._strictly)
+        check_state(run.campaign, strictly=self._strictly)
         self._of_class = ClassAttributes(type(run.campaign), Campaign)
         left = [] if self._content is None else self._content.left
         numbers = [each.number for each in self.past.results]
@@ -229,10 +233,12 @@ class Keeping:
         state = CampaignState(
             kind=f"{kind.__module__}:{kind.__qualname__}",
             version=kind.state_version,
-            attributes=_saved(campaign),
-            calls=[s for n, each in _placed(run.dealing.calls) if (s := each.state(n)) is not None],
+            attributes=saved_state(campaign),
+            calls=[
+                s for n, each in placed_calls(run.dealing.calls) if (s := each.state(n)) is not None
+            ],
             tasks=[
-                _submission(task)
+                submission_of(task)
                 for task in run.outstanding.values()
                 if not run.feeder.came_from(task, boards)
             ],
@@ -284,7 +290,7 @@ class Keeping:
         assert content is not None
         run, campaign = self._run, self._run.campaign
         places = Places(campaign, session=run.session)
-        places.references = await _restore_objects(content, run.session)
+        places.references = await restore_objects(content, run.session)
         restore_boards(content.boards, places)
         try:
             state: CampaignState = read_state(content.head, places)
@@ -293,15 +299,15 @@ class Keeping:
                 f"the state of {type(campaign).__name__} cannot be read from its snapshot: {error}"
                 ". Resume with the code as it was, or bring back the classes that its state is of"
             ) from None
-        _check_kind(campaign, state)
-        _check_versions(state)
+        check_kind(campaign, state)
+        check_versions(state)
         self.recorder.versions.update(state.versions)
         for number, board_state in state.boards.items():
             places.boards[number].restore(board_state)
         set_generators(state.generators)
         campaign.restore_state(state.attributes, state.version)
-        _put_back(campaign, content.boards, places.boards)
-        _restore_calls(run.dealing.calls, state)
+        put_back(campaign, content.boards, places.boards)
+        restore_calls(run.dealing.calls, state)
         run.agents.ended.update(state.ended)
         spent = run.spent
         spent.tasks, spent.successes, spent.failures, spent.worker_s, seconds = state.spent
@@ -336,125 +342,3 @@ class Keeping:
                 current_agent.reset(token)
                 results_behind.reset(behind)
         self._tasks = []
-
-
-def _check_state(campaign: Campaign, *, strictly: bool) -> None:
-    """Refuse, or warn of, a campaign whose state cannot be told.
-
-    Raises:
-        UsageError: it cannot be, and ``strictly``.
-    """
-    name = type(campaign).__name__
-    boards = boards_of(campaign)
-    if type(campaign).save_state is Campaign.save_state:
-        refused = refused_attributes(campaign, boards)
-        wrong = "; ".join(f"self.{attribute} ({why})" for attribute, why in refused.items())
-    else:
-        wrong = ""
-        try:
-            StateWriter(campaign, boards).write(_saved(campaign))
-        except StateError as error:
-            wrong = f"the value of save_state() ({error})"
-    if not wrong:
-        return
-    text = (
-        f"no snapshots can be taken of {name}, because of {wrong}: make it again in each "
-        "incarnation (@transient), or write save_state() and restore_state()"
-    )
-    if strictly:
-        raise UsageError(text)
-    log.warning("%s. Without snapshots a resume replays all results from the start", text)
-
-
-async def _restore_objects(content: Content, session: Session) -> dict[bytes, Reference]:
-    """Put the objects of a snapshot into the store, and publish the versions among them."""
-    store = session.store
-    stored = {each.name: await store.put_content(each.parts) for each in content.objects}
-    references: dict[bytes, Reference] = {}
-    for each in content.objects:
-        session.client.objects.hold(stored[each.name])
-        references[each.name] = Reference(store, stored[each.name], each.version)
-    for name, (of, number) in content.versions.items():
-        await store.versions.publish(name, stored[of], number)
-    return references
-
-
-def _put_back(
-    campaign: Campaign, contents: list[BoardContent], boards: Sequence[Board[Any]]
-) -> None:
-    """Put boards that ``setup`` had made into their attributes, if these are not there.
-
-    So it is if the campaign has a ``restore_state`` of its own.
-    """
-    missing = defaultdict[str, list[Board[Any]]](list)
-    for content, board in zip(contents, boards, strict=True):
-        if content.attribute not in vars(campaign):
-            missing[content.attribute].append(board)
-    for attribute, several in missing.items():
-        vars(campaign)[attribute] = several[0] if len(several) == 1 else several
-
-
-def _saved(campaign: Campaign) -> Any:
-    """Return the state of a campaign by its own word.
-
-    Raises:
-        StateError: that fails.
-    """
-    try:
-        return campaign.save_state()
-    except StateError:
-        raise
-    except Exception as error:
-        raise StateError(f"save_state() raised {type(error).__name__}: {error}") from error
-
-
-def _submission(task: Task[Any]) -> Submission:
-    if task.has_callbacks:
-        raise StateError(f"code waits for {task!r}")
-    if task.yielded is not None and task.yielded.is_read:
-        raise StateError(f"code reads the items of {task!r}")
-    by = task.cause, task.because, task.chain
-    return Submission(task.type, task.args, task.kwargs, task.options, task.tags, *by)
-
-
-def _check_kind(campaign: Campaign, state: CampaignState) -> None:
-    kind = type(campaign)
-    if state.kind.rpartition(":")[2] != kind.__qualname__:
-        raise StateError(f"the snapshot is of {state.kind}, not of {kind.__qualname__}")
-
-
-def _placed(all_calls: list[Calls]) -> Iterator[tuple[int, Calls]]:
-    """Yield all calls, each with the place of its trigger among those of its method."""
-    seen: Counter[str] = Counter()
-    for calls in all_calls:
-        yield seen[calls.name], calls
-        seen[calls.name] += 1
-
-
-def _check_versions(state: CampaignState) -> None:
-    """Refuse a state that has results of another version of a function.
-
-    Raises:
-        StateError: it has.
-    """
-    for name, version in state.versions.items():
-        kind = task_type_of(name)
-        if kind is not None and kind.version != version:
-            raise StateError(
-                f"the snapshot has results of {name} in version {version!r}, and its version is "
-                f"{kind.version!r} now; they cannot be taken out of the campaign's state. Begin a "
-                "fresh run, or resume with the version as it was"
-            )
-
-
-def _restore_calls(all_calls: list[Calls], state: CampaignState) -> None:
-    there = {(calls.name, place): calls for place, calls in _placed(all_calls)}
-    for each in state.calls:
-        calls = there.get((each.name, each.place))
-        if calls is None:
-            raise StateError(
-                f"the snapshot has results or events for {each.name} (trigger {each.place + 1}), "
-                "which the campaign does not have any more: give it a method of that name and with "
-                "as many triggers, if only to drop them"
-            )
-        calls.restore(each)

@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from steerio.cli.commands import EXPORTS
-from steerio.cli.commands import TABLES as LISTED
 from steerio.cli.commands import steerio as command
 from steerio.cli.export_command import FORMATS
+from steerio.cli.record_options import EXPORTS
+from steerio.cli.record_options import TABLES as LISTED
 from steerio.edge.record.export_tables import TABLES
 from steerio.edge.record.record_files import RecordFiles
 from steerio.edge.record.record_head import HEAD_FILE, SCHEMA
