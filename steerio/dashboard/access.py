@@ -6,7 +6,8 @@ come from our own pages, if the browser says from which, and have the cookie, wh
 one-time ticket in the URL that the terminal shows.
 
 Below ``/api/`` a request may show an access token instead. There the door says in whose name and
-role a request is made, and lets none through that changes anything without a role for it.
+role a request is made, and lets none through that changes anything without a role for it. At
+``/mcp`` it has to show a token, and the server behind it keeps to the token's role.
 """
 
 from __future__ import annotations
@@ -48,8 +49,12 @@ METRICS = "/metrics"
 """The path of the metrics, which a monitor reads with a key of its own."""
 API = "/api/"
 """The beginning of the paths of requests that programs make, too."""
+ASSISTANTS = ("/mcp", "/mcp/")
+"""The paths at which AI assistants call, all of them by ``POST``."""
 GIVER = "steerio.giver"
 """The key in the scope of such a request under which a route finds the `Giver`."""
+REFUSED = -32000
+"""The code of errors in the language of assistants, for all that a server refuses."""
 READING = frozenset({"GET", "HEAD", "OPTIONS"})
 """The methods that change nothing."""
 WELCOME = (
@@ -153,7 +158,8 @@ class Access:
         headers = _headers(scope)
         refusal = _refused(scope, headers, self._hosts)
         query = dict(parse_qsl(scope["query_string"].decode("latin-1")))
-        if self._inside(scope)["path"].startswith(API):
+        path: str = self._inside(scope)["path"]
+        if path.startswith(API) or path in ASSISTANTS:
             await self._ask(scope, receive, guarded, headers, refusal)
         elif refusal is not None:
             await _answer(guarded, refusal.status, refusal.reason)
@@ -172,15 +178,20 @@ class Access:
         headers: dict[str, list[str]],
         refusal: Refusal | None,
     ) -> None:
-        """Have a request below `API` answered, in the name of its giver."""
-        giver = refusal or await self._giver(scope, headers)
+        """Have a request of a program answered, in the name of its giver."""
+        assists = self._inside(scope)["path"] in ASSISTANTS
+        if assists:
+            giver = refusal or await self._assistant(headers)
+        else:
+            giver = refusal or await self._giver(scope, headers)
         if isinstance(giver, Giver):
             await self._app({**self._inside(scope), GIVER: giver}, receive, send)
             return
         more = {"content-type": "application/json"}
         if giver.status == 401:
             more["www-authenticate"] = "Bearer"
-        await _answer(send, giver.status, to_json({"error": giver.reason}).decode(), more)
+        content = rpc_error(giver.reason) if assists else to_json({"error": giver.reason})
+        await _answer(send, giver.status, content.decode(), more)
 
     async def _giver(self, scope: Scope, headers: dict[str, list[str]]) -> Giver | Refusal:
         """Return in whose name a request below `API` is made, or why it may not be."""
@@ -194,6 +205,12 @@ class Access:
         if orders and not includes(giver.role, "propose"):
             return Refusal(403, f"{giver.name} may only look (role {giver.role}).")
         return giver
+
+    async def _assistant(self, headers: dict[str, list[str]]) -> Giver | Refusal:
+        """Return the giver whose token an assistant shows; a cookie shows none."""
+        shown = headers.get("authorization", [])
+        giver = await in_thread(self._token_giver, shown[0]) if len(shown) == 1 else None
+        return giver or Refusal(401, _NO_TOKEN)
 
     async def _giver_shown(self, headers: dict[str, list[str]]) -> Giver | None:
         """Return the giver that a token, or else the cookie, shows a request to be of."""
@@ -236,6 +253,12 @@ _NO_TOKEN = (
     "This needs an access token, in a header (Authorization: Bearer TOKEN): steerio token RUN_DIR "
     "add NAME --role ROLE makes one. This one is missing, wrong, dropped or has expired."
 )
+
+
+def rpc_error(words: str) -> bytes:
+    """Return an error of JSON-RPC, whose words a client of MCP passes on."""
+    error = {"code": REFUSED, "message": words}
+    return to_json({"jsonrpc": "2.0", "id": None, "error": error})
 
 
 def _refused(

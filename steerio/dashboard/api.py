@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
@@ -36,7 +36,7 @@ from steerio.view.audit_lines import audit_of
 MOST_BODY = 1 << 16
 """Bytes of the body of an order at most: large values go to tasks by the store."""
 BODY_S = 10.0
-"""For how long the body of an order is waited for."""
+"""For how long the body of a request is waited for."""
 ORDER_S = 100.0
 """For how long an order's answer is waited for: longer than for a snapshot."""
 MOST_ENTRIES = 1_000
@@ -122,7 +122,7 @@ class Api:
         if kind != "application/json":  # a form of another site's page cannot send this one
             raise HTTPException(415, "an order is JSON: content-type: application/json")
         try:
-            given = order_request(await _body(request))
+            given = order_request(await body_of(request, MOST_BODY))
         except ValueError as error:
             raise HTTPException(400, f"this is no order: {error}") from None
         number = given.id or uuid.uuid4().hex
@@ -153,8 +153,8 @@ def _giver(request: Request) -> Giver:
     return giver
 
 
-async def _body(request: Request) -> bytes:
-    """Return the body of a request.
+async def body_of(request: Request, most: int) -> bytes:
+    """Return the body of a request, of ``most`` bytes at most.
 
     Raises:
         HTTPException: it is too long, or does not come.
@@ -164,10 +164,12 @@ async def _body(request: Request) -> bytes:
         async with asyncio.timeout(BODY_S):
             async for part in request.stream():
                 body += part
-                if len(body) > MOST_BODY:
-                    raise HTTPException(413, f"an order has {MOST_BODY} bytes at most")
+                if len(body) > most:
+                    raise HTTPException(413, f"the body of this request has {most} bytes at most")
     except TimeoutError:
-        raise HTTPException(408, f"the order did not come within {BODY_S:g} s") from None
+        raise HTTPException(408, f"the body did not come within {BODY_S:g} s") from None
+    except ClientDisconnect:
+        raise HTTPException(400, "the body did not come whole") from None
     return body
 
 

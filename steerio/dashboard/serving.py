@@ -13,7 +13,7 @@ import anyio
 import msgspec
 
 from steerio.dashboard.access import Tickets
-from steerio.dashboard.access_tokens import Giver
+from steerio.dashboard.access_tokens import AccessTokens, Giver
 from steerio.dashboard.broadcast import Broadcast, Watched
 from steerio.dashboard.steering_line import SteeringLine
 from steerio.edge.system.machine import user_at_host
@@ -125,6 +125,7 @@ async def serving(
     watched: Watched, served: Served, listener: socket.socket, say: Callable[[str], None]
 ) -> AsyncGenerator[None]:
     """Serve the page of a run on this loop, for the length of a context; see `serve_until_told`."""
+    from steerio.dashboard.assistant_endpoint import AssistantEndpoint
     from steerio.dashboard.web import DashboardServer, dashboard_app  # an extra's packages
 
     port = listener.getsockname()[1]
@@ -132,17 +133,20 @@ async def serving(
     broadcast = Broadcast(watched)
     line = SteeringLine(watched.folder)
     person = Giver(user_at_host(), served.role)
+    assistants = AssistantEndpoint(watched.folder, AccessTokens(watched.folder).giver)
     app = dashboard_app(
         watched,
         broadcast,
         tickets,
         line,
         person,
+        assistants,
         hosts=served.hosts,
         root_path=served.root_path,
     )
     server = DashboardServer(app)
     followed, ended, left = anyio.Event(), anyio.Event(), anyio.Event()
+    parted = anyio.Event()
 
     async def follow() -> None:
         try:
@@ -163,9 +167,17 @@ async def serving(
         finally:
             left.set()
 
+    async def assist() -> None:
+        try:
+            with anyio.CancelScope(shield=True):  # until it is closed below, and then for a while
+                await assistants.hold()
+        finally:
+            parted.set()
+
     leaving = anyio.CancelScope()
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(follow)
+        tasks.start_soon(assist)
         tasks.start_soon(serve)
         tasks.start_soon(hold)
         try:
@@ -173,6 +185,7 @@ async def serving(
             yield
         finally:
             broadcast.close()
+            assistants.close()
             with anyio.CancelScope(shield=True):  # a server that is cancelled leaves sockets open
                 await followed.wait()
                 server.should_exit = True
@@ -180,6 +193,7 @@ async def serving(
                 line.close()
                 leaving.deadline = anyio.current_time() + LEAVE_S
                 await left.wait()
+                await parted.wait()
 
 
 def url_of(served: Served, port: int, ticket: str) -> str:

@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from steerio.dashboard.access import METRICS, Access, Tickets
+from steerio.dashboard.access import ASSISTANTS, METRICS, Access, Tickets
 from steerio.dashboard.access_tokens import AccessTokens, Giver
 from steerio.dashboard.api import Api, api_error
 from steerio.dashboard.assets import (
@@ -28,6 +28,7 @@ from steerio.dashboard.assets import (
     plotly_version,
     zipped,
 )
+from steerio.dashboard.assistant_endpoint import AssistantEndpoint
 from steerio.dashboard.broadcast import Broadcast, Watched
 from steerio.dashboard.steering_line import SteeringLine
 from steerio.edge.system.own_files import to_json
@@ -52,6 +53,7 @@ def dashboard_app(
     tickets: Tickets,
     line: SteeringLine,
     person: Giver,
+    assistants: AssistantEndpoint | None = None,
     *,
     hosts: Iterable[str] = (),
     root_path: str = "",
@@ -64,11 +66,14 @@ def dashboard_app(
         tickets: the token and cookie that pages need.
         line: the session with the run's campaign.
         person: the person that has the page, as the giver of orders.
+        assistants: answers those that speak MCP; ``None``: their path is unknown.
         hosts: further names by which browsers call this server.
         root_path: the path in front of all of its paths.
     """
+    paths = [] if assistants is None else [Route(path, assistants) for path in ASSISTANTS]
     app = Starlette(
-        routes=routes(watched, broadcast, line), exception_handlers={HTTPException: api_error}
+        routes=[*routes(watched, broadcast, line), *paths],
+        exception_handlers={HTTPException: api_error},
     )
     tokens = AccessTokens(line.folder)
     return Access(app, tickets, person, tokens.giver, hosts, root_path)
