@@ -85,7 +85,11 @@ def move_workers(
 @click.argument("task_type", metavar="TYPE")
 @click.argument("arguments", metavar="[ARGS]", default="[]")
 @click.option(
-    "--kwarg", "kwargs", multiple=True, metavar="NAME=JSON", help="A keyword argument, as JSON."
+    "--kwarg",
+    "kwargs",
+    multiple=True,
+    metavar="NAME=JSON",
+    help="An argument by its name, as JSON.",
 )
 @click.option("--priority", type=float, default=None, help="Higher goes first [of its type].")
 @_order_options

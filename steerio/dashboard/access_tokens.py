@@ -25,7 +25,7 @@ from msgspec import Struct
 from steerio.edge.system.own_files import read_own, to_json, write_own
 from steerio.errors import UsageError
 from steerio.model.roles import NO_BUDGET, Budget, Role, check_budget
-from steerio.session.run_dir import TOKENS
+from steerio.session.run_dir import TOKENS, TOKENS_LOCK
 
 log = logging.getLogger("steerio.dashboard")
 
@@ -161,7 +161,9 @@ class AccessTokens:
     def _changing(self) -> Generator[list[AccessToken]]:
         """Give the tokens to change, which are written if all goes well; one process at a time."""
         try:
-            descriptor = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            # not the folder: a standing broker has locked that for as long as it lives
+            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+            descriptor = os.open(self._folder / TOKENS_LOCK, flags, 0o600)
         except OSError as error:
             raise UsageError(
                 f"{self._folder} is no run directory: {error.strerror}; name that of the dashboard"

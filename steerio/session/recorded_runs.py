@@ -26,7 +26,7 @@ from steerio.edge.wire.prompt_place import PLACE_FILE
 from steerio.errors import UsageError
 from steerio.launch.finding import has_ended
 from steerio.launch.stores import OBJECTS
-from steerio.session.run_dir import JOURNAL, LOG_FILE, PARAMETERS, SUMMARY, TOKENS
+from steerio.session.run_dir import JOURNAL, LOG_FILE, PARAMETERS, SUMMARY, TOKENS, TOKENS_LOCK
 
 RunState = Literal[
     "running", "unknown", "completed", "limited", "interrupted", "failed", "ended", "cut off"
@@ -40,7 +40,7 @@ RESUMABLE: frozenset[RunState] = frozenset({"limited", "interrupted", "failed", 
 OWN_FOLDERS = (JOURNAL, OBJECTS)
 OWN_FILES = frozenset(
     {TASKS_FILE, EVENTS_FILE, HEAD_FILE, LOG_FILE, PARAMETERS, SUMMARY, *NAMES.values()}
-    | {BROKER_FILE, KEPT_FILE, PLACE_FILE, TOKENS, "random_seed", "workers.log"}
+    | {BROKER_FILE, KEPT_FILE, PLACE_FILE, TOKENS, TOKENS_LOCK, "random_seed", "workers.log"}
 )
 _OWN_NAME = re.compile(r"workers-rank\d+\.log|\.[a-z]+\.json\.[0-9a-f]{8}")
 """Other names of files that steerio writes: logs of ranks, and files half written."""

@@ -26,6 +26,8 @@ JOURNAL = "journal"
 PARAMETERS, SUMMARY = "parameters.json", "summary.json"
 TOKENS = "tokens.json"
 """The file with the access tokens of the run's dashboard."""
+TOKENS_LOCK = "tokens.lock"
+"""The empty file that a process locks while it changes the tokens."""
 _files: set[logging.Handler] = set()
 """The files of the log now: campaigns of one process overlap."""
 _level_is_ours: list[bool] = []

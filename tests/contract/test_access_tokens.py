@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from steerio.dashboard.access_tokens import AccessTokens, Giver
+from steerio.edge.record.broker_file import alone_in
 from steerio.errors import UsageError
 from steerio.model.roles import ROLES, Budget, Role
 
@@ -76,6 +77,18 @@ def test_a_file_that_others_could_have_written_has_no_token(tmp_path: Path) -> N
 def test_a_token_is_called_like_no_person_and_no_agent(tmp_path: Path, name: str) -> None:
     with pytest.raises(UsageError, match="is no name of a token"):
         AccessTokens(tmp_path).add(name, "look")
+
+
+def test_tokens_are_made_beside_a_standing_broker(tmp_path: Path) -> None:
+    with alone_in(tmp_path):
+        thread = threading.Thread(
+            target=AccessTokens(tmp_path).add, args=("bot", LOOK), daemon=True
+        )
+        thread.start()
+        thread.join(60)
+        assert not thread.is_alive()
+    with alone_in(tmp_path):
+        AccessTokens(tmp_path).drop("bot")
 
 
 def test_tokens_that_are_made_at_a_time_are_all_kept(tmp_path: Path) -> None:

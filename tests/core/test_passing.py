@@ -164,4 +164,4 @@ def test_every_order_can_be_said_in_a_few_words(order: Order, words: str) -> Non
 def test_an_order_that_someone_is_to_approve_names_all_of_its_tasks() -> None:
     tasks = tuple(range(100, 130))
     assert order_in_words(CancelTasks(tasks)) == "cancel 30 tasks"
-    assert order_in_words(RankTasks(tasks, 2.0), in_full=True).endswith(", 128, 129 2")
+    assert order_in_words(RankTasks(tasks, 2.0), in_full=True).endswith(", 128, 129 at 2")

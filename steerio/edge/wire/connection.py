@@ -165,7 +165,7 @@ def read_connection(place: Path | str) -> Connection:
     except FileNotFoundError:
         raise UsageError(
             f"no broker is running in {path.parent} (there is no {path.name} in it): "
-            "a run has one while it goes on"
+            "a run has one while it goes on; if it joined a broker, name that one's folder"
         ) from None
     except OSError as error:
         raise UsageError(f"{path} is not a connection file: {error.strerror}") from error
