@@ -112,7 +112,7 @@ class TokenServer:
             self._opened.set()
 
     async def _until_over(self) -> Refusal:
-        """Wait until the server has to end, and return what is said to requests under way."""
+        """Wait until the server has to end, and return the refusal of requests under way."""
         while self.unused_s <= IDLE_S:
             with anyio.move_on_after(CHECK_S):
                 await self._told.wait()
@@ -147,7 +147,7 @@ class TokenServer:
             send: sends the answer.
 
         Returns:
-            why no answer was begun; ``None``: one was, or nobody waits for it.
+            the refusal, if no answer was begun; ``None``: one was, or the client has left.
         """
         await self._opened.wait()
         if self._over.is_set() or self._manager is None:
