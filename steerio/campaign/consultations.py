@@ -127,6 +127,14 @@ class Consultations:
         for question in list(self._open):
             question.settle(AdvisorOutcome("ends", f"the campaign ends: {reason}"))
 
+    @property
+    def under_way(self) -> str:
+        """A call that has not ended, in words: an advisor may not let itself be cancelled."""
+        for turns in self._turns.values():
+            for call in turns.calls:
+                return f"the call of {call.get_name()}"
+        return ""
+
     def close(self) -> None:
         """Cancel the calls that have not ended."""
         for turns in self._turns.values():

@@ -233,9 +233,10 @@ class Run:
             async with showing(conductor, self._plan.progress), self._door.open(conductor):
                 await conductor.run()
         finally:
-            # the end waits for threads of agents, too
-            leave_s = self._limits.leave_s if conductor.ending.must else None
-            self._expect("the run is being closed", leave_s)
+            # the end waits for threads of agents, too, and for calls of advisors
+            deaf = conductor.consultations.under_way
+            leave_s = self._limits.leave_s if conductor.ending.must or deaf else None
+            self._expect(f"{deaf} goes on" if deaf else "the run is being closed", leave_s)
 
     # -- ending ------------------------------------------------------------------------------------
 

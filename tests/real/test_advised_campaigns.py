@@ -9,7 +9,7 @@ import asyncio
 from pathlib import Path
 
 from tests.contract.chat_servers import ChatServer, chat_server
-from tests.real.programs import REPOSITORY, Program, running, steerio_command
+from tests.real.programs import REPOSITORY, Program, python, running, steerio_command
 
 SEARCH = str(REPOSITORY / "examples" / "advised" / "search.py")
 KEY = "sk-very-secret"
@@ -76,3 +76,50 @@ async def test_a_resumed_campaign_asks_no_server_what_it_was_told(tmp_path: Path
     advised = [line for line in first.splitlines() if "by the advisor" in line]
     told = [line for line in again.splitlines() if "by the advisor" in line]
     assert told[: len(advised)] == advised
+
+
+DEAF = """
+import asyncio
+
+import steerio
+from msgspec import Struct
+from steerio import Campaign, Limits, agent, task
+
+
+class Width(Struct):
+    x: float = 1.0
+
+
+async def never(view, choices):
+    while True:
+        try:
+            await asyncio.sleep(1000)
+        except asyncio.CancelledError:
+            pass
+
+
+@task
+def same(x: int) -> int:
+    return x
+
+
+class Deaf(Campaign):
+    workers = {"default": 1}
+
+    @agent
+    async def ask(self) -> None:
+        await self.run(same, 1)
+        advisor = steerio.Advisor(never, fallback=Width(), timeout_s=0.2)
+        print((await self.consult(advisor, Width(), Width)).by, flush=True)
+
+
+steerio.run(Deaf(), limits=Limits(leave_s=0.2), progress="off")
+"""
+
+
+def test_an_advisor_that_lets_itself_not_be_cancelled_does_not_keep_a_run(tmp_path: Path) -> None:
+    (tmp_path / "deaf.py").write_text(DEAF)
+    with running(*python("deaf.py"), cwd=tmp_path) as program:
+        assert program.status() == 1
+    assert "fallback" in program.output
+    assert "the call of advisor never goes on, for too long" in program.output
