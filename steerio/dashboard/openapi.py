@@ -112,7 +112,7 @@ OPERATIONS = (
             202: "It is put as a question: its giver may only propose.",
             400: "The body is no order; the error names the fault and its place.",
             408: "The body did not come.",
-            409: "It was refused: its subject has changed, it cannot be carried out, or the role is too low.",
+            409: "It was refused: its subject has changed, it cannot be done, or not in this role.",
             413: "The body is too long.",
             415: "The body is not application/json.",
             504: "It was not answered yet: give it again with the same id.",
