@@ -231,7 +231,7 @@ class OrderDesk:
     @property
     def is_kept(self) -> bool:
         """Whether the run has a journal."""
-        return self._run.takes_snapshots is not None
+        return self._run.is_kept
 
     def assigned(self, name: str, old: co.Plain, new: co.Plain, by: str) -> None:
         """Take in that the campaign itself has given a parameter another value."""

@@ -38,6 +38,11 @@ class OrderedRun(Protocol):
         ...
 
     @property
+    def is_kept(self) -> bool:
+        """Whether it has a journal."""
+        ...
+
+    @property
     def takes_snapshots(self) -> AskedSnapshots | None:
         """Its snapshots, if it has a journal."""
         ...

@@ -46,6 +46,11 @@ class RunServices(EndingRun):
     # -- orders, questions and parameters ---------------------------------------------------
 
     @property
+    def is_kept(self) -> bool:
+        """Whether it has a journal."""
+        return self._keeping is not None
+
+    @property
     def takes_snapshots(self) -> SnapshotTaker | None:
         """Its snapshots, if it has a journal."""
         return None if self._keeping is None else self._keeping.snapshots

@@ -9,7 +9,7 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 import msgspec
 import numpy as np
@@ -102,6 +102,7 @@ def test_pandas_reads_the_events_in_one_line(tmp_path: Path) -> None:
         float: 10.0,
         str: "simulate",
         EndedAs: "succeeded",
+        Literal["advisor", "fallback"]: "advisor",
         str | None: None,
         int | None: None,
         float | None: 2.5,

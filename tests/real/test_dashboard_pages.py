@@ -51,15 +51,15 @@ def energy(x: int) -> float:
 class Search(Campaign):
     workers = {"simulate": 2}
 
-    def __init__(self, until: str = "") -> None:
+    def __init__(self, stays: str = "") -> None:
         self.board = Board(energy, range(100), tags={"from": "<i>the board</i>"})
-        self.until = until
+        self.stays = stays
 
     @on_result(energy)
     async def look(self, result) -> None:
         if result.args[0] < 10:
             self.submit(energy, result.args[0] + 1000)
-        if result.args[0] == 50 and self.until:
+        if result.args[0] == 50 and self.stays:
             await self.wait_for_reader()
 
     async def wait_for_reader(self) -> None:
@@ -112,7 +112,7 @@ def begun(folder: Path, *options: str) -> subprocess.Popen[str]:
 
 @needs_browser
 def test_a_running_campaign_is_seen_live(tmp_path: Path, browser: Browser) -> None:
-    with begun(tmp_path, "--until", "read", "--dashboard", "--report") as run:
+    with begun(tmp_path, "--stays", "read", "--dashboard", "--report") as run:
         assert run.stderr is not None
         line = next(line for line in run.stderr if "?token=" in line)
         url = line.split("dashboard: ")[1].strip()
@@ -144,7 +144,7 @@ def test_a_running_campaign_is_seen_live(tmp_path: Path, browser: Browser) -> No
 
 
 def test_a_dashboard_ends_with_a_campaign_that_is_killed(tmp_path: Path) -> None:
-    with begun(tmp_path, "--until", "read", "--dashboard") as run:
+    with begun(tmp_path, "--stays", "read", "--dashboard") as run:
         assert run.stderr is not None
         assert any("?token=" in line for line in run.stderr)
         run.kill()

@@ -177,7 +177,7 @@ def test_no_run_fails_because_its_progress_can_be_shown_nowhere(mode: str, tmp_p
         check=False,
     )
     assert (done.returncode, done.stdout) == (0, "all ran\n"), done.stderr
-    assert done.stderr.count("Watched completed: 1 task,") == 1
+    assert done.stderr.count("Watched completed: 1 task (1 done),") == 1
 
 
 def test_workers_start_with_anything_on_the_path_and_where_the_folder_is_gone(
