@@ -48,6 +48,8 @@ class RunView:
         """Rises with each line."""
         self.events = 0
         self.incarnation = 1
+        self._began_at = 0.0
+        """The beginning of the present incarnation, if it is not the first."""
         self.restarts: list[float] = []
         self.cluster = WorkersSeen(self.axis)
         self.tasks = TaskFigures(self.axis)
@@ -265,8 +267,8 @@ class RunView:
             place = number % REMEMBERED
             if self._ids[place] == number and self._received[place] > known:
                 known = self._received[place]
-        if not known or task.queued is None:
-            return None
+        if not known or known < self._began_at or task.queued is None:
+            return None  # an agent does not react while its process is gone
         reaction_s = max(0.0, task.queued - known)
         self.tasks.reaction.add(reaction_s)
         self.tasks.cause(task.cause).reaction.add(reaction_s)
@@ -296,6 +298,7 @@ class RunView:
         if incarnation < self.incarnation:
             return
         self.incarnation = incarnation
+        self._began_at = at
         self.questions.forget()
         if not self.events and not self.tasks.ended:
             return

@@ -119,6 +119,21 @@ def test_workers_of_a_process_that_was_cut_off_are_gone_with_it() -> None:
     assert snapshot.idle.busy_s + snapshot.idle.total_s == pytest.approx(2.0 + 4.0)
 
 
+def test_an_agent_has_not_reacted_while_its_process_was_gone() -> None:
+    view = RunView(0.0)
+    lines = [
+        ended(1, 3.0),
+        ended(2, 104.0, incarnation=2, because=[1]),
+        ended(3, 106.0, incarnation=2, because=[2]),
+    ]
+    view.take_tasks(lines)
+    first = [*joined(), *life(1, 3.0)]
+    again = [*joined(100.0), *life(2, 104.0), *life(3, 106.0)]
+    view.take_events([*first, *(msgspec.structs.replace(each, incarnation=2) for each in again)])
+    reaction = shown(view, 107.0).reaction
+    assert (reaction.count, reaction.p50) == (1, pytest.approx(0.5, rel=0.1))
+
+
 def test_failures_that_are_alike_are_counted_together_and_shown_apart() -> None:
     view = RunView(0.0)
     lines = [
