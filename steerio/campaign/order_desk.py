@@ -77,6 +77,9 @@ class OrderDesk:
         if isinstance(given.order, co.Look):
             answers(co.OrderAnswer(True, "", self.view(at_event)))
             return
+        if not includes(given.role, "steer") and (busy := self._proposals.rate_refusal(given.by)):
+            answers(co.OrderAnswer(False, busy))  # and no event, or these would fill the record
+            return
         key = given.by, given.id
         counts = bool(given.id) and not given.dry_run  # a try is not the order itself
         known = self._answers.get(key) if counts else None

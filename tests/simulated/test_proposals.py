@@ -20,7 +20,7 @@ from steerio import (
     StopCampaign,
     SubmitTask,
 )
-from steerio.campaign.proposals import MOST_OPEN, OPEN_BYTES, PROPOSAL_BYTES
+from steerio.campaign.proposals import MOST_OPEN, OPEN_BYTES, ORDERS_A_MINUTE, PROPOSAL_BYTES
 from steerio.errors import NotAnswered
 from tests.simulated.test_given_orders import (
     CHANGING,
@@ -181,6 +181,22 @@ async def test_one_giver_has_no_more_than_so_many_proposals_open() -> None:
         await propose(ada, HALF)
 
     await beside(act)
+
+
+@in_virtual_time
+async def test_one_that_may_only_propose_cannot_fill_the_record() -> None:
+    async def act(_: Lab, ada: Any) -> None:
+        for _ in range(ORDERS_A_MINUTE):
+            await ada.order(HALF, role="propose", dry_run=True)
+        said = await refusal(ada, HALF, role="propose", dry_run=True)
+        assert said == "ada has given 60 orders within a minute: give it later"
+        await propose(ada, HALF, by="cy")
+        await ada.order(HALF, dry_run=True)
+        await asyncio.sleep(61)
+        await propose(ada, HALF)
+
+    events = await beside(act)
+    assert len(of_kind(events, Ordered)) < ORDERS_A_MINUTE + 10
 
 
 @pytest.mark.parametrize("how", ["stopped", "quiet"])
