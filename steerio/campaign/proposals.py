@@ -88,7 +88,7 @@ class Proposals:
         self._home = home
         self._questions = questions
         self._given: deque[tuple[float, str]] = deque()
-        """When orders were given by those that may only propose, within a minute, and by whom."""
+        """The orders of the last minute that were given in this role: when, and the givers."""
 
     def __repr__(self) -> str:
         return f"<Proposals: {len(self._questions.proposals())} open>"
