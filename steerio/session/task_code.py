@@ -227,10 +227,21 @@ def _blame(function: Callable[..., Any], error: Exception) -> str:
     return f"{where} is of type {kind.__module__}.{kind.__qualname__} ({what})"
 
 
+def _refuses(owner: Any) -> bool:
+    """Say whether an object refuses by itself to be pickled, as a campaign does that runs."""
+    if type(owner).__reduce_ex__ is object.__reduce_ex__ or isinstance(owner, type):
+        return False
+    try:
+        owner.__reduce_ex__(5)
+    except Exception:  # noqa: BLE001 - it is the user's code
+        return True
+    return False
+
+
 def _parts(owner: Any) -> Iterator[tuple[str, Any]]:
     """Yield the objects that are pickled together with one, each with its name."""
     kind = class_of(owner)
-    if is_proxy(owner):
+    if is_proxy(owner) or _refuses(owner):
         return
     if kind is types.FunctionType:
         yield from _parts_of_function(owner)
