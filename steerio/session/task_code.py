@@ -229,7 +229,8 @@ def _blame(function: Callable[..., Any], error: Exception) -> str:
 
 def _refuses(owner: Any) -> bool:
     """Say whether an object refuses by itself to be pickled, as a campaign does that runs."""
-    if type(owner).__reduce_ex__ is object.__reduce_ex__ or isinstance(owner, type):
+    kind: Any = class_of(owner)
+    if kind.__reduce_ex__ is object.__reduce_ex__ or isinstance(owner, type):
         return False
     try:
         owner.__reduce_ex__(5)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 from collections.abc import Generator
 from pathlib import Path
 
@@ -59,3 +60,5 @@ def searching(folder: Path, *options: str) -> Generator[Program]:
     with running(*command, *options, cwd=folder) as program:
         program.wait_for("begun")
         yield program
+        program.signal(signal.SIGINT)  # one that is killed may leave its files to the next
+        program.status()
