@@ -277,6 +277,8 @@ def _for_pools(order: PausePools | ResumePools | MoveWorkers) -> str:
             if not pools:
                 return f"{verb} all pools"
             return f"{verb} pool{'s' if len(pools) > 1 else ''} {', '.join(pools)}"
+        case _:
+            assert_never(order)
 
 
 def _for_tasks(order: SubmitTask | CancelTasks | RankTasks, *, in_full: bool) -> str:
@@ -289,6 +291,8 @@ def _for_tasks(order: SubmitTask | CancelTasks | RankTasks, *, in_full: bool) ->
             return f"cancel {_tasks_in_words(tasks, in_full=in_full)}"
         case RankTasks(tasks, priority):
             return f"rank {_tasks_in_words(tasks, in_full=in_full)} at {priority:g}"
+        case _:
+            assert_never(order)
 
 
 def _tasks_in_words(tasks: tuple[int, ...], *, in_full: bool) -> str:

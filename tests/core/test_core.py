@@ -15,7 +15,7 @@ from steerio.core.looks import LOOKS
 from steerio.core.newest_versions import VersionWaiter
 from steerio.core.stories import TaskEvent, say_effect
 from steerio.model.campaign_orders import GivenOrder, Look, OrderAnswer
-from steerio.model.events import AnyEvent, BrokerReturned, Published
+from steerio.model.events import AnyEvent, BrokerReturned, LoopStalled, Published
 from steerio.model.objects import StoredObject, Version
 from steerio.model.places import WorkerNeeds
 from steerio.model.settings import Settings
@@ -342,3 +342,10 @@ def test_decisions_are_said_with_what_waits_from_now_on_and_why() -> None:
     assert said[3:] == [
         f"task 2: waits, {here}, and of its 1 worker that could take it none is free"
     ]
+
+
+def test_a_stall_of_the_event_loop_is_an_event() -> None:
+    scene = Scene()
+    scene.core.loop_stalled("Search.think", 2.5, "think (search.py:7)", scene.now)
+    (event,) = (each for each in scene.core.take_events() if isinstance(each, LoopStalled))
+    assert (event.agent, event.seconds, event.where) == ("Search.think", 2.5, "think (search.py:7)")
