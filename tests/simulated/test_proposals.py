@@ -186,7 +186,7 @@ async def test_one_giver_has_no_more_than_so_many_proposals_open() -> None:
 @in_virtual_time
 async def test_one_that_may_only_propose_cannot_fill_the_record() -> None:
     async def act(_: Lab, ada: Any) -> None:
-        for _ in range(ORDERS_A_MINUTE):
+        for _number in range(ORDERS_A_MINUTE):
             await ada.order(HALF, role="propose", dry_run=True)
         said = await refusal(ada, HALF, role="propose", dry_run=True)
         assert said == "ada has given 60 orders within a minute: give it later"
