@@ -36,7 +36,6 @@ _HEAD = struct.Struct("<8sHHIQQI8s")
 _CRC = struct.Struct("<I")
 _REST = struct.Struct("<HHIIQ")
 _FRAME = struct.Struct("<IHHIIQ")
-_pack_rest = _REST.pack
 HEAD_BYTES = _HEAD.size + _CRC.size
 FRAME_BYTES = _FRAME.size
 _MARK = MARK.to_bytes(2, "little")
@@ -98,8 +97,8 @@ def write_frame(salt: int, number: int, kind: int, body: bytes, unsynced: int) -
         body: its bytes, which are copied.
         unsynced: how many numbers, this one included, were not known to be synced.
     """
-    frame = _pack_rest(MARK, kind, len(body), min(unsynced, _MOST), number) + body
-    return crc32c(frame, salt).to_bytes(4, "little") + frame
+    frame = _REST.pack(MARK, kind, len(body), min(unsynced, _MOST), number) + body
+    return _CRC.pack(crc32c(frame, salt)) + frame
 
 
 def write_frame_head(salt: int, number: int, kind: int, body: bytes, unsynced: int) -> bytes:
