@@ -94,6 +94,7 @@ def tier_of(item: pytest.Item) -> str:
 def pytest_runtest_setup(item: pytest.Item) -> Generator[None]:
     """Take stock before any fixture of the test is set up."""
     item.stash[FAILED] = False
+    leaks.KILLED.clear()
     item.stash[STOCK] = leaks.take_stock(whole_machine=tier_of(item) in STARTS_PROCESSES)
     return (yield)
 

@@ -8,6 +8,9 @@ A descendant whose parent was killed is nobody's child any more, and those are j
 that matter.  So the session puts a token into the environment, which every process started
 below it inherits, and a process counts as ours by its parents *or* by its token.
 
+What a program that is killed leaves behind is removed as the next start of steerio would remove it:
+that it can be is promised, and no more.
+
 A process is waited for by its pidfd, a thread by joining it, and what they hold goes with
 them.
 
@@ -39,6 +42,8 @@ from typing import NamedTuple
 
 from zmq.utils import garbage
 
+from steerio.edge.store.folders import sweep_stale
+from steerio.edge.wire.socket_folders import sweep_sockets
 from tests.own_folders import OWN, SHARED_MEMORY, SHARED_MEMORY_VARIABLE
 
 TOKEN = "STEERIO_TEST_SESSION"
@@ -54,6 +59,8 @@ NUMBER = re.compile(r"(?<![0-9A-Za-z])[0-9]+(?![0-9A-Za-z])")
 """A number in a name, and not a part of one in which letters are digits, too."""
 LOOK_S = 0.05
 """How often it is looked whether what may be a stranger's has gone."""
+KILLED = threading.Event()
+"""Set by a test that kills programs: what these leave is removed as the next start would."""
 ON_LINUX = sys.platform == "linux"
 """Elsewhere only Python's threads and asyncio's tasks can be seen."""
 
@@ -138,6 +145,9 @@ def left_behind(before: Stock, *, whole_machine: bool = True) -> list[str]:
         _wait_for_end(process, deadline)
     for thread in now.threads - before.threads:
         thread.join(max(0.0, deadline - time.monotonic()))
+    if KILLED.is_set():
+        sweep_stale()
+        sweep_sockets(just_made_s=0)
     stayed = shared_memory_left(before, deadline)
     left = take_stock(whole_machine=whole_machine).minus(before)
     return left + [f"file {path}" for path in stayed]

@@ -165,7 +165,7 @@ def _wait_for_broker(run_dir: str, name: str, before: _Before) -> Connection:
         while (connection := _found(run_dir)) is None and time.time() < before.until:
             time.sleep(LOOK_S)
     if connection is None:
-        clear_up_after_broker(before.folder, before.address)
+        clear_up_after_broker(before.folder, before.address, objects=before.objects)
         raise BrokerLost(f"node {name} has waited for a broker in {run_dir}: none has begun")
     return connection
 

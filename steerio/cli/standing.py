@@ -135,7 +135,7 @@ def _find_predecessor(run_dir: str, *, take_over: bool) -> Connection | None:
             + ("" if connection.counted_here else "; if you know that it has ended: --take-over")
         )
     if connection.here:
-        clear_up_after_broker(connection.folder, connection.local, objects=False)
+        clear_up_after_broker(connection.folder, connection.local)
     return connection
 
 

@@ -16,7 +16,7 @@ from collections.abc import Callable, Generator
 from steerio.edge.system import descendants, inheritance
 from steerio.edge.system.own_files import to_json
 from steerio.errors import UsageError
-from steerio.node.setup import ORIGINAL_PATH, NodeSetup
+from steerio.node.setup import GOODBYE, ORIGINAL_PATH, NodeSetup
 
 END_S = 6.0
 """Longest wait for a node to end by itself; it is killed then."""
@@ -158,6 +158,8 @@ class NodeProcess:
     def let_go(self) -> None:
         """Close the pipe: the order to end."""
         if self._pipe >= 0:
+            with contextlib.suppress(OSError):  # it has ended
+                os.write(self._pipe, GOODBYE)
             os.close(self._pipe)
             self._pipe = -1
 

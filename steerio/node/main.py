@@ -42,6 +42,7 @@ from steerio.node.object_cache import Copies
 from steerio.node.probe import probe
 from steerio.node.relay import Relay
 from steerio.node.setup import (
+    GONE_S,
     ORIGINAL_PATH,
     SAME_S,
     NodeSetup,
@@ -142,7 +143,7 @@ async def _serve(
     look: Callable[[], FoundBroker | None] | None,
 ) -> int:
     opened = contextlib.ExitStack()
-    broker_gone = False
+    broker_gone, killed = False, True
     try:
         # clones of a machine may have the same host's name and process's number
         identity = f"node-{setup.name}-{socket.gethostname()}-{os.getpid()}-{os.urandom(6).hex()}"
@@ -183,7 +184,7 @@ async def _serve(
         forker.watch(node.worker_exited if tell is None else _telling(node, tell))
         if tell is not None:
             node.on_joined = lambda: tell(f"node {node.name} has joined the broker")
-        with _told_to_end(node, lifeline, stays_s):
+        with _told_to_end(node, lifeline, stays_s) as asked:
             node.start()
             forker.survey()  # while its first message is on its way
             lost = asyncio.ensure_future(forker.wait_lost())
@@ -195,7 +196,7 @@ async def _serve(
                 node.fail(f"its zygote, which forks the workers, ended{forker.failure}")
             if tell is not None and not node.failed:
                 tell(f"node {node.name} leaves the broker: {node.ended.result()}")
-            broker_gone = node.broker_gone
+            broker_gone, killed = node.broker_gone, node.failed or asked.orphaned
         link.close()
     finally:
         await forker.close()
@@ -203,7 +204,9 @@ async def _serve(
         if copies is not None:
             copies.close()
         if not broker_gone:
-            clear_up_after_broker(setup.folder, setup.address)
+            within_s = GONE_S if killed else 0.0
+            objects = setup.objects if is_local(setup.address) else ""
+            clear_up_after_broker(setup.folder, setup.address, within_s, objects=objects)
     if broker_gone:
         return BROKER_GONE
     if node.failed and not _has_ended(lifeline):
@@ -248,6 +251,8 @@ class _Asked:
     """The signals to a node: it leaves at the first or, if it stays for a while, at the second."""
 
     def __init__(self, node: Node, stays_s: float) -> None:
+        self.orphaned = False
+        """Whether the process that started the node ended without a word."""
         self._node, self._stays_s = node, stays_s
         self._loop = asyncio.get_running_loop()
         self._at = 0.0
@@ -269,16 +274,16 @@ class _Asked:
 
 
 @contextlib.contextmanager
-def _told_to_end(node: Node, lifeline: int | None, stays_s: float) -> Generator[None, None, None]:
+def _told_to_end(node: Node, lifeline: int | None, stays_s: float) -> Generator[_Asked, None, None]:
     """Watch the lifeline, and signals, while the node is up."""
     loop = asyncio.get_running_loop()
     heard = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
     numbers = [n for n in heard if signal.getsignal(n) != signal.SIG_IGN]  # as under nohup
 
     def check_lifeline(descriptor: int) -> None:
-        if not os.read(descriptor, 4096):
-            loop.remove_reader(descriptor)
-            node.leave("the process that started it ended")
+        asked.orphaned = not os.read(descriptor, 4096)
+        loop.remove_reader(descriptor)
+        node.leave("the process that started it ended")
 
     asked = _Asked(node, stays_s)
     for number in numbers:
@@ -286,7 +291,7 @@ def _told_to_end(node: Node, lifeline: int | None, stays_s: float) -> Generator[
     if lifeline is not None:
         loop.add_reader(lifeline, check_lifeline, lifeline)
     try:
-        yield
+        yield asked
     finally:
         asked.close()
         if lifeline is not None:

@@ -21,6 +21,10 @@ LOOK_S = 0.05
 """Time between two looks whether a broker has ended."""
 ORIGINAL_PATH = "STEERIO_ORIGINAL_PYTHONPATH"
 """The variable with the ``PYTHONPATH`` for the tasks, for a fresh interpreter."""
+GOODBYE = b"end"
+"""The last word on the lifeline of a node from the process that started it, unless that dies."""
+GONE_S = 1.0
+"""How long those that outlive a broker wait for all that it has left to be nobody's."""
 SAME_S = 0.3
 """Signals that follow one within so many seconds are the same request, and count once."""
 
@@ -95,17 +99,18 @@ def remove_sockets(folder: str) -> None:
 
 
 def clear_up_after_broker(
-    folder: str, address: str, within_s: float = 0.0, *, objects: bool = True
+    folder: str, address: str, within_s: float = 0.0, *, objects: str = ""
 ) -> None:
     """Remove the broker's sockets if it ended without doing so, now or ``within_s`` seconds.
 
-    With ``objects`` the folders of stores go as well that no process has any more. Nothing else is
-    removed: the folder's name may come from a file.
+    Nothing else is removed, for the folder's name may come from a file: of ``objects``, the folder
+    of the broker's store, no more than is nobody's any more.  A process that is killed lets go of
+    its sockets and of the locks of its folders one after the other, so this may take a moment.
     """
     if not Path(folder).name.startswith(SOCKETS):
         return
     until = time.monotonic() + within_s
-    while folder and Path(folder).exists():
+    while Path(folder).exists() or (objects and Path(objects).exists()):
         if not listens(address):
             shutil.rmtree(folder, ignore_errors=True)
             if objects:

@@ -33,13 +33,10 @@ from steerio.node.end_signal import EndZygote, end_by_signal, let_be_told, told_
 from steerio.node.launcher_variables import forget_rank
 from steerio.node.preloading import Preloads
 from steerio.node.settling import prepare
-from steerio.node.setup import NodeSetup, clear_up_after_broker, remove_sockets
+from steerio.node.setup import GONE_S, NodeSetup, clear_up_after_broker, remove_sockets
 from steerio.node.worker_start import Inherited, become_worker
 from steerio.worker.random_streams import RandomStreams
 from steerio.worker.slots import Slots
-
-GONE_S = 1.0
-"""Time in which a zygote whose node was killed looks whether the broker is killed, too."""
 
 
 class Zygote:
@@ -274,7 +271,7 @@ def become_zygote(orders: socket.socket, slots: Slots, setup: NodeSetup) -> NoRe
         Zygote(orders, slots, setup).serve()
         # our node was killed, and others may be yet
         remove_sockets(setup.sockets)
-        clear_up_after_broker(setup.folder, setup.address, GONE_S)
+        clear_up_after_broker(setup.folder, setup.address, GONE_S, objects=setup.objects)
         status = 0
     except EndZygote:
         status = 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,36 @@ def test_nothing_but_folders_of_sockets_is_cleared_up(tmp_path: Path) -> None:
     clear_up_after_broker("", "unix://broker")
     clear_up_after_broker(".", "unix://broker")
     assert Path.cwd().exists()
+
+
+def test_what_a_broker_leaves_that_is_slow_to_die_is_cleared_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(folders.SHARED_MEMORY_VARIABLE, str(tmp_path))
+    place = tmp_path / "steerio-ab12cd"
+    place.mkdir()
+    store = folders.open_folder()
+    looked: list[float] = []
+
+    def sleep(seconds: float) -> None:  # between two looks
+        looked.append(seconds)
+        if len(looked) == 2:
+            broker.close()
+        elif len(looked) == 4:
+            for held in store._held:
+                os.close(held._descriptor)
+                held._descriptor = -1
+
+    monkeypatch.setattr(time, "sleep", sleep)
+    with socket.socket(socket.AF_UNIX) as broker:
+        broker.bind(str(place / "broker"))
+        broker.listen()
+        objects = str(store.path)
+        clear_up_after_broker(str(place), f"unix://{place}/broker", 60, objects=objects)
+    assert len(looked) == 5, "the last look finds nothing to wait for"
+    assert not place.exists()
+    assert not store.path.exists()
+    store.close()
 
 
 def test_a_lock_of_another_space_names_no_process_of_here(tmp_path: Path) -> None:

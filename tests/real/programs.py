@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import steerio
+from tests import leaks
 
 REPOSITORY = Path(__file__).parents[2]
 PATH = os.pathsep.join([str(Path(steerio.__file__).parents[1]), str(REPOSITORY)])
@@ -65,6 +66,8 @@ class Program:
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to the process that was started, and to no other."""
+        if number == signal.SIGKILL:
+            leaks.KILLED.set()
         self._process.send_signal(number)
 
     def signal_later(self, number: signal.Signals) -> None:
@@ -93,6 +96,8 @@ class Program:
 
     def close(self) -> None:
         """Kill what still runs of it."""
+        if self._process.poll() is None:
+            leaks.KILLED.set()
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
         self._process.wait()
@@ -154,6 +159,13 @@ def wait_for_end(pids: Iterable[int], within_s: float) -> None:
         os.close(descriptor)
         if not ended:
             raise TookTooLong(f"process {pid} has not ended within {within_s:g} s")
+
+
+def kill(pid: int) -> None:
+    """Kill a process, unless it has gone by itself."""
+    leaks.KILLED.set()
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
 
 
 def lives(pid: int) -> bool:

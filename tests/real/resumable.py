@@ -170,8 +170,7 @@ def kill_every_process(program: Program) -> None:
     """Kill a program and all that it started, one by one, whatever groups they are in."""
     pids = programs.family(program.pid)
     for pid in pids:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
+        programs.kill(pid)
     program.status()
     programs.wait_for_end(pids, within_s=20.0)
 

@@ -25,8 +25,7 @@ from tests.contract.redis_servers import connected, redis_server
 from tests.real import programs
 from tests.real.programs import Program, python, running, steerio_command
 from tests.real.telling_arrays import ENOUGH
-from tests.real.test_random_runs import SEED, kill
-from tests.real.test_standing_broker import remove_what_killed_brokers_left
+from tests.real.test_random_runs import SEED
 
 log = logging.getLogger("steerio.tests")
 
@@ -115,7 +114,7 @@ class Crashes:
             there = places.get(who, below[2:])
             if not there:  # it is just being started
                 return
-            kill(self.chance.choice(there))
+            programs.kill(self.chance.choice(there))
         self.did[who] += 1
 
     def bury(self, dead: Program, family: list[int]) -> None:
@@ -177,7 +176,6 @@ def test_kills_in_the_midst_of_puts_and_reads_spoil_no_value_and_leave_nothing(
         assert not any(folder.name in clean.output for folder in crashes.left)
     assert kills < KILLS or crashes.again, crashes.figures
     log.info(crashes.figures)
-    remove_what_killed_brokers_left()
 
 
 @pytest.mark.stress  # five processes import ProxyStore
@@ -200,7 +198,6 @@ def test_what_was_killed_leaves_no_key_in_redis_once_its_campaign_has_ended(
         assert crashes.again, crashes.figures
         assert server.keys() == []
     log.info(crashes.figures)
-    remove_what_killed_brokers_left()
 
 
 def test_what_a_killed_campaign_left_in_files_is_cleaned_by_a_command(tmp_path: Path) -> None:
@@ -218,4 +215,3 @@ def test_what_a_killed_campaign_left_in_files_is_cleaned_by_a_command(tmp_path: 
     assert list(objects.iterdir()) == []
     with running(*steerio_command("clean")) as clean:  # the folder for the node's copies
         assert clean.status() == 0, clean
-    remove_what_killed_brokers_left()

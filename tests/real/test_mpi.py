@@ -110,7 +110,7 @@ def test_nobody_is_left_when_rank_0_or_the_launcher_is_killed(folder: Path, name
             program.wait_for("recorded 5.")
             pids = programs.family(program.pid)
             ranks = [pid for pid in pids if b"squares.py" in _command_of(pid)]
-            os.kill(ranks[0] if victim == "rank 0" else program.pid, signal.SIGKILL)
+            programs.kill(ranks[0] if victim == "rank 0" else program.pid)
             assert program.status(within_s=20) != 0, program
             programs.wait_for_end(pids, within_s=20.0)
     assert rendezvous() == []

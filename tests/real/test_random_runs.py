@@ -14,7 +14,7 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack, ExitStack, suppress
+from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -118,7 +118,7 @@ class Upheaval:
         """Kill a worker, starting ones included."""
         pids = [worker.pid for worker in (await self.session.status()).workers if worker.pid]
         if pids:
-            kill(self.chance.choice(pids))
+            programs.kill(self.chance.choice(pids))
 
     async def loses_a_node(self) -> None:
         """Kill a node or its zygote, at times the one that the session started."""
@@ -137,7 +137,7 @@ class Upheaval:
             if time.monotonic() < self.local_since + LOCAL_LIVES_S:
                 return
             self.local_since = time.monotonic()
-        kill(self.chance.choice([zygote, node, node]))
+        programs.kill(self.chance.choice([zygote, node, node]))
 
     async def a_node_joins(self) -> None:
         """Let a node join."""
@@ -268,12 +268,6 @@ class Upheaval:
         task = asyncio.create_task(patiently())
         self.requests.add(task)
         task.add_done_callback(self.requests.discard)
-
-
-def kill(pid: int) -> None:
-    """Kill a process, unless it has gone by itself."""
-    with suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGKILL)
 
 
 def check_status(status: Status) -> None:

@@ -7,7 +7,6 @@ import json
 import signal
 import socket
 import stat
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -171,7 +170,6 @@ async def test_who_has_a_broker_that_was_killed_or_never_answers_hears_of_it(
         with broker_in(tmp_path) as another:
             another.signal(signal.SIGTERM)
             assert another.status() == 0, "it has begun in the place of the first"
-    remove_what_killed_brokers_left()
 
 
 async def test_a_move_that_a_broker_has_granted_stays_so_when_its_session_is_closed(
@@ -253,14 +251,6 @@ async def test_a_node_that_stood_still_for_too_long_begins_again(tmp_path: Path)
         for program in (broker, node):
             program.signal(signal.SIGTERM)
             assert await asyncio.to_thread(program.status, 20) == 0, program
-
-
-def remove_what_killed_brokers_left() -> None:
-    """Remove the folders of sockets, which nobody else is left to do."""
-    for folder in Path(tempfile.gettempdir()).glob("steerio-*"):
-        for file in folder.iterdir():
-            file.unlink()
-        folder.rmdir()
 
 
 def test_only_one_broker_runs_in_a_run_directory_and_it_ends_on_a_signal(tmp_path: Path) -> None:

@@ -18,8 +18,8 @@ from pathlib import Path
 from steerio.edge.system.machine import boot_id
 from steerio.errors import UsageError
 
-JUST_MADE_S = 60.0
-"""Age up to which a folder of sockets is left alone: its maker may not listen yet."""
+JUST_MADE_S = 5.0
+"""Age up to which a folder of sockets is left alone: its maker may be about to listen."""
 _MACHINE = f"{socket.gethostname()} {boot_id()}".encode(errors="surrogateescape")
 _PREFIX = f"steerio-{hashlib.blake2b(_MACHINE, digest_size=3).hexdigest()}-"
 """Its digest tells machines apart that share a temporary folder, also cloned ones."""
@@ -60,12 +60,13 @@ def temporary_folder() -> Path:
         ) from None
 
 
-def sweep_sockets(*, dry_run: bool = False) -> list[Path]:
+def sweep_sockets(*, just_made_s: float = JUST_MADE_S, dry_run: bool = False) -> list[Path]:
     """Remove the folders of sockets that killed processes of this user have left.
 
     These are folders at none of whose sockets a process listens, and which are not just being made.
 
     Args:
+        just_made_s: age up to which they are left alone.
         dry_run: only return them.
     """
     swept: list[Path] = []
@@ -73,7 +74,7 @@ def sweep_sockets(*, dry_run: bool = False) -> list[Path]:
         for left in folder.glob(f"{_PREFIX}????????"):
             with contextlib.suppress(OSError):  # it is gone, or another's
                 made = left.lstat()
-                ours = made.st_uid == os.getuid() and made.st_mtime + JUST_MADE_S < time.time()
+                ours = made.st_uid == os.getuid() and made.st_mtime + just_made_s < time.time()
                 if ours and _is_left(left):
                     swept.append(left)
                     if not dry_run:
