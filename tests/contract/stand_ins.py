@@ -22,6 +22,8 @@ class StandIn:
         self.begun = self.reported = 0
         self.holding = False
         """Whether it keeps tasks, and does not begin them."""
+        self.recalled: set[int] = set()
+        """The runs that it must not begin."""
         self.held: list[tuple[ms.RunTask, tuple[Any, ...]]] = []
         self.link = StreamLink(address, "worker")
         self._types: dict[int, LoadedType] = {}
@@ -42,6 +44,9 @@ class StandIn:
         """Run the tasks that it holds."""
         while self.held:
             task, frames = self.held.pop(0)
+            if task.run in self.recalled:
+                self.say(ms.ReturnTask(task.run))
+                continue
             self.begun = task.run
             kind = self._types[task.type_id]
             args, kwargs = kind.codec.unpack(task.body, frames)
@@ -96,7 +101,9 @@ class StandInForker:
 
     def ask_to_stop(self, worker: str, run: int) -> None: ...
 
-    def recall(self, worker: str, run: int) -> None: ...
+    def recall(self, worker: str, run: int) -> None:
+        if worker in self.workers:
+            self.workers[worker].recalled.add(run)
 
     def begun(self, worker: str) -> int | None:
         return self.workers[worker].begun if worker in self.workers else None
