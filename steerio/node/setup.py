@@ -24,7 +24,7 @@ ORIGINAL_PATH = "STEERIO_ORIGINAL_PYTHONPATH"
 GOODBYE = b"end"
 """The last word on the lifeline of a node from the process that started it, unless that dies."""
 GONE_S = 1.0
-"""How long those that outlive a broker wait for all that it has left to be nobody's."""
+"""How long those that outlive a broker wait for its sockets and locks to be let go."""
 SAME_S = 0.3
 """Signals that follow one within so many seconds are the same request, and count once."""
 
@@ -104,7 +104,7 @@ def clear_up_after_broker(
     """Remove the broker's sockets if it ended without doing so, now or ``within_s`` seconds.
 
     Nothing else is removed, for the folder's name may come from a file: of ``objects``, the folder
-    of the broker's store, no more than is nobody's any more.  A process that is killed lets go of
+    of the broker's store, no more than no process has any more.  A process that is killed lets go of
     its sockets and of the locks of its folders one after the other, so this may take a moment.
     """
     if not Path(folder).name.startswith(SOCKETS):
