@@ -19,7 +19,7 @@ from steerio.campaign.campaign_view import view_of
 from steerio.campaign.order_subjects import Subjects
 from steerio.campaign.prepared_orders import Concludes, OrderedRun, PreparedOrder
 from steerio.campaign.preparing import OrderPreparer, check_role
-from steerio.campaign.proposals import Ends, Notes, Proposals
+from steerio.campaign.proposals import Ends, Notes, Proposals, check_approval
 from steerio.campaign.steered_past import SteeredPast
 from steerio.campaign.steered_state import SteeredState as SteeredState
 from steerio.client.campaign_line import Answers
@@ -188,6 +188,7 @@ class OrderDesk:
         if refusal:
             raise UsageError(refusal)
         asked = self.questions.open[number].asked
+        check_approval(asked, order.choice, given.by)
         subject = f"question {number}"
         words = f"question {number} ({asked.text}) {order.choice!r}"
 

@@ -248,5 +248,18 @@ class Proposals:
         self._home.decided(proposal, told, approved_by, subjects if answer.done else ())
 
 
+def check_approval(asked: Asked, choice: str, by: str) -> None:
+    """Refuse that a giver approves its own proposal, which it may deny.
+
+    Raises:
+        UsageError: it does.
+    """
+    if asked.order is not None and choice == APPROVE and asked.order.by == by:
+        raise UsageError(
+            f"question {asked.question} is a proposal of {by}, so another giver has to approve it; "
+            "one with the role 'steer' may give the order itself"
+        )
+
+
 def _length(asked: Asked) -> int:
     return len(msgspec.json.encode(asked))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from steerio.dashboard.access_tokens import AccessTokens
+from steerio.errors import UsageError
 from steerio.mcp.seen_run import AssistantGate
 from steerio.mcp.stdio_serving import serve_streams
 from steerio.model.bounds import named
@@ -27,8 +29,14 @@ def serve_assistant(
         worker_hours: the time of workers that its tasks may take in all, in hours.
 
     Raises:
-        UsageError: there is no record, the name or the budget is none, or the package is missing.
+        UsageError: there is no record, the name is none or that of a token, the budget is none, or
+            the package is missing.
     """
+    if any(each.name == by for each in AccessTokens(Path(run_dir)).all()):
+        raise UsageError(
+            f"there is an access token of the name {by}, from which the audit and the budgets "
+            "could not tell this assistant: say another name by --by"
+        )
     budget = Budget(tasks_per_hour, worker_hours)
     check_budget(budget)
     serve_streams(Path(run_dir), AssistantGate(role, named(by, "--by"), budget))

@@ -24,7 +24,7 @@ from msgspec import Struct
 
 from steerio.edge.system.own_files import read_own, to_json, write_own
 from steerio.errors import UsageError
-from steerio.model.roles import NO_BUDGET, Budget, Role, check_budget
+from steerio.model.roles import ASSISTANT, NO_BUDGET, Budget, Role, check_budget
 from steerio.session.run_dir import TOKENS, TOKENS_LOCK
 
 log = logging.getLogger("steerio.dashboard")
@@ -111,6 +111,11 @@ class AccessTokens:
             raise UsageError(
                 f"{name[:80]!r} is no name of a token: take 1 to 64 letters, digits, _ and -, and "
                 "a letter or digit first"
+            )
+        if name == ASSISTANT:
+            raise UsageError(
+                f"{name} is the name of an assistant over steerio mcp, from which the audit and "
+                "the budgets could not tell this one: take another name"
             )
         token, now = secrets.token_urlsafe(32), time.time()
         with self._changing() as tokens:

@@ -18,7 +18,7 @@ from steerio.edge.wire.connection import FILE_NAME, NAMES
 from steerio.edge.wire.keys import OBSERVER
 from steerio.errors import BrokerLost, SteerioError
 from steerio.mcp.marked_answers import Secrets
-from steerio.model.roles import NO_BUDGET, Budget, Role
+from steerio.model.roles import ASSISTANT, NO_BUDGET, Budget, Role
 from steerio.session.opening import connect
 from steerio.session.session import Session
 from steerio.view.run_reader import RunReader
@@ -46,7 +46,7 @@ class AssistantGate(Struct, frozen=True):
     """
 
     role: Role = "propose"
-    by: str = "assistant"
+    by: str = ASSISTANT
     budget: Budget = NO_BUDGET
 
 

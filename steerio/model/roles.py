@@ -17,6 +17,9 @@ Role = Literal["look", "propose", "steer", "code"]
 ROLES: tuple[Role, ...] = get_args(Role)
 """All roles, the lowest first."""
 
+ASSISTANT = "assistant"
+"""The name of an assistant that was given no other; no access token is called so."""
+
 
 class Budget(Struct, frozen=True, gc=False):
     """How much one giver of orders may have computed; ``None``: as much as it likes.

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from steerio.cli.assistant_command import serve_assistant
 from steerio.dashboard.access_tokens import AccessTokens, Giver
 from steerio.edge.record.broker_file import alone_in
 from steerio.errors import UsageError
@@ -77,6 +78,15 @@ def test_a_file_that_others_could_have_written_has_no_token(tmp_path: Path) -> N
 def test_a_token_is_called_like_no_person_and_no_agent(tmp_path: Path, name: str) -> None:
     with pytest.raises(UsageError, match="is no name of a token"):
         AccessTokens(tmp_path).add(name, "look")
+
+
+def test_no_token_and_no_assistant_over_its_own_streams_have_one_name(tmp_path: Path) -> None:
+    tokens = AccessTokens(tmp_path)
+    with pytest.raises(UsageError, match="is the name of an assistant over steerio mcp"):
+        tokens.add("assistant", "steer")
+    tokens.add("fitter", "steer")
+    with pytest.raises(UsageError, match="there is an access token of the name fitter"):
+        serve_assistant(str(tmp_path), "propose", "fitter", None, None)
 
 
 def test_tokens_are_made_beside_a_standing_broker(tmp_path: Path) -> None:

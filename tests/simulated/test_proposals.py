@@ -227,6 +227,25 @@ class Asking(Lab):
 
 
 @in_virtual_time
+async def test_a_giver_approves_no_proposal_of_its_own_but_may_take_it_back() -> None:
+    async def act(lab: Lab, ada: Any) -> None:
+        first, second = await propose(ada, HALF, id="p"), await propose(ada, HALF, id="q")
+        for dry_run in (True, False):
+            said = await refusal(ada, Answer("approve", first), dry_run=dry_run)
+            assert said == (
+                f"question {first} is a proposal of ada, so another giver has to approve it; one "
+                "with the role 'steer' may give the order itself"
+            )
+        assert (await ada.order(Answer("deny", second))).done
+        assert [each.number for each in (await ada.look()).questions] == [first]
+        assert (await ada.order(Answer("approve", first), by="bob")).done
+        assert lab.rate == 0.5
+
+    events = await beside(act)
+    assert [e.by for e in of_kind(events, Answered)] == ["ada", "bob"]
+
+
+@in_virtual_time
 async def test_questions_of_agents_and_proposals_do_not_mix() -> None:
     async def act(lab: Lab, ada: Any) -> None:
         async def ask() -> str:
@@ -237,7 +256,7 @@ async def test_questions_of_agents_and_proposals_do_not_mix() -> None:
         await asyncio.sleep(1)
         assert [each.order is None for each in (await ada.look()).questions] == [False, True]
         assert "say which question" in await refusal(ada, Answer("approve"))
-        await ada.order(Answer("approve", 1))
+        await ada.order(Answer("approve", 1), by="bob")
         assert lab.rate == 0.5
         await ada.order(StopCampaign(cancel=True), by="bob")
         with pytest.raises(NotAnswered):
