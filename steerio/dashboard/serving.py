@@ -120,6 +120,12 @@ async def _serve_until_told(
         await told.wait()
 
 
+def giver_of_page(role: Role) -> Giver:
+    """Return the giver of a page's orders: the person here, unless that one is to approve them."""
+    person = user_at_host()
+    return Giver(f"page of {person}" if role == "propose" else person, role)
+
+
 @contextlib.asynccontextmanager
 async def serving(
     watched: Watched, served: Served, listener: socket.socket, say: Callable[[str], None]
@@ -132,7 +138,7 @@ async def serving(
     tickets = Tickets(lambda ticket: say(url_of(served, port, ticket)), served.metrics_key)
     broadcast = Broadcast(watched)
     line = SteeringLine(watched.folder)
-    person = Giver(user_at_host(), served.role)
+    person = giver_of_page(served.role)
     assistants = AssistantEndpoint(watched.folder, AccessTokens(watched.folder).giver)
     app = dashboard_app(
         watched,

@@ -12,8 +12,10 @@ import pytest
 from steerio.dashboard.access import ASSISTANTS, GUARDED
 from steerio.dashboard.access_tokens import AccessTokens
 from steerio.dashboard.assets import plotly_script
-from steerio.dashboard.serving import Served, listen, need_server
+from steerio.dashboard.serving import Served, giver_of_page, listen, need_server
+from steerio.edge.system.machine import user_at_host
 from steerio.errors import UsageError
+from steerio.model.roles import ROLES, Role
 from tests.contract.dashboards import running
 from tests.generated_records import write_run
 
@@ -51,6 +53,13 @@ def run(tmp_path: Path) -> Path:
 
 def everything() -> Iterator[tuple[str, str]]:
     return ((method, path) for method in METHODS for path in PATHS)
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_the_person_of_a_page_may_approve_its_proposals(role: Role) -> None:
+    giver = giver_of_page(role)
+    assert giver.role == role
+    assert (giver.name == user_at_host()) == (role != "propose")
 
 
 async def statuses(client: httpx.AsyncClient, **given: object) -> set[int]:
