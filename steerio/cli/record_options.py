@@ -11,6 +11,7 @@ from steerio.errors import UsageError
 from steerio.model.roles import ROLES
 
 EXPORTS = ["sqlite", "csv", "parquet", "trace", "otlp"]
+AUDIT_KINDS = ["order", "question", "advice", "change"]
 TABLES = ["tasks", "attempts", "tags", "reasons", "events", "run"]
 
 
@@ -101,11 +102,24 @@ def top(run_dir: str, plain: bool) -> None:
 
 @click.command()
 @click.argument("run_dir", metavar="RUN_DIR")
-def audit(run_dir: str) -> None:
-    """List the orders of a run: by which person, when, why, and with which effect."""
+@click.option("--by", default="", metavar="NAME", help="Only those of this giver or agent.")
+@click.option(
+    "--kind",
+    "kinds",
+    type=click.Choice(AUDIT_KINDS),
+    multiple=True,
+    help="Only of this kind; may be repeated.",
+)
+@click.option("--since", metavar="TIME", help="Only those of the last so long: 90m, 2d.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def audit(**given: Any) -> None:
+    """List the orders of a run: by which person, when, why, and with which effect.
+
+    With its questions, the advice that its agents took, and changes that no order tells of.
+    """
     from steerio.cli import audit as auditing  # each command loads only its own code
 
-    auditing.show_audit(run_dir)
+    auditing.show_audit(**given)
 
 
 @click.group()

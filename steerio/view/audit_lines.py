@@ -17,9 +17,14 @@ from steerio.edge.record.record_lines import check_schema, whole_lines
 from steerio.errors import UsageError
 from steerio.model.showing import in_one_line
 
-AUDITED = (
-    "Ordered", "Asked", "Answered", "Advised", "ParameterChanged", "PoolPaused", "PoolResumed",
-)  # fmt: skip
+KINDS: dict[str, tuple[str, ...]] = {
+    "order": ("Ordered",),
+    "question": ("Asked", "Answered"),
+    "advice": ("Advised",),
+    "change": ("ParameterChanged", "PoolPaused", "PoolResumed"),
+}
+"""The kinds of entries, and the events that tell of each."""
+AUDITED = tuple(name for names in KINDS.values() for name in names)
 """The events that tell of orders, questions, advice and their effects."""
 VIEW_CHARACTERS = 120
 """Longest view of an advisor in a line."""
@@ -47,6 +52,28 @@ class AuditEntry(Struct, frozen=True):
     words: str
     done: bool = True
     dry_run: bool = False
+
+
+class AuditQuery(Struct, frozen=True):
+    """The entries that are asked for.
+
+    Attributes:
+        by: of this giver or agent; empty: of all.
+        kinds: of these, if any are named.
+        since: from this time on, in Unix seconds.
+    """
+
+    by: str = ""
+    kinds: tuple[str, ...] = ()
+    since: float = 0.0
+
+    def wants(self, entry: AuditEntry) -> bool:
+        """Say whether an entry is one of those."""
+        return (
+            (not self.by or entry.by == self.by)
+            and (not self.kinds or any(entry.kind in KINDS[kind] for kind in self.kinds))
+            and entry.at >= self.since
+        )
 
 
 class Audit(Struct, frozen=True):
@@ -79,9 +106,13 @@ def audit_of(folder: Path, most: int) -> Audit:
 
 def audited(folder: Path) -> Iterator[str]:
     """Yield a line for each order, question and change in the record of a run."""
-    for entry in entries(folder):
-        when = datetime.fromtimestamp(entry.at).astimezone()
-        yield f"{when:%Y-%m-%d %H:%M:%S}  {entry.words}"
+    return map(line_of, entries(folder))
+
+
+def line_of(entry: AuditEntry) -> str:
+    """Return an entry as a line."""
+    when = datetime.fromtimestamp(entry.at).astimezone()
+    return f"{when:%Y-%m-%d %H:%M:%S}  {entry.words}"
 
 
 def entries(folder: Path) -> Iterator[AuditEntry]:
