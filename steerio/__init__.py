@@ -104,6 +104,7 @@ if TYPE_CHECKING:
     from steerio.model.events import PoolResumed as PoolResumed
     from steerio.model.events import PoolStalled as PoolStalled
     from steerio.model.events import Published as Published
+    from steerio.model.events import QuestionClosed as QuestionClosed
     from steerio.model.events import TaskEnded as TaskEnded
     from steerio.model.events import TaskProgress as TaskProgress
     from steerio.model.events import TaskQueued as TaskQueued
@@ -210,7 +211,7 @@ _HOMES = {
         "NodeDrained", "NodeDraining", "NodeEnding", "NodeJoined", "NodeLost", "NodeUndrained",
         "PoolChanged", "PoolFailed",
         "Ordered", "ParameterChanged", "PoolPaused", "PoolResumed", "PoolStalled", "Published",
-        "TaskEnded", "TaskProgress",
+        "QuestionClosed", "TaskEnded", "TaskProgress",
         "TaskQueued", "TaskRetried",
         "TaskStarted", "TaskYielded", "VersionPublished", "WorkerJoined", "WorkerLost",
         "WorkerMoved", "WorkerRetired",
@@ -301,6 +302,7 @@ __all__ = [
     "Priority",
     "Proportional",
     "Published",
+    "QuestionClosed",
     "RankTasks",
     "Reference",
     "Resource",

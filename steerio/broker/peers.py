@@ -93,6 +93,7 @@ def task_states(events: Sequence[AnyEvent]) -> dict[int, dict[int, bool]]:
                 | ev.ParameterChanged()
                 | ev.Asked()
                 | ev.Answered()
+                | ev.QuestionClosed()
                 | ev.Ordered()
                 | ev.Advised()
                 | ev.BoardChanged()

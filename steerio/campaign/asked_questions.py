@@ -17,15 +17,15 @@ from msgspec import Struct
 
 from steerio.edge.record.entries import Decided
 from steerio.errors import NotAnswered, UsageError
-from steerio.model.bounds import NAME_CHARACTERS, REASON_CHARACTERS, named, seconds
+from steerio.model.bounds import NAME_CHARACTERS, REASON_CHARACTERS, cut, named, seconds
 from steerio.model.campaign_orders import QuestionView
-from steerio.model.events import Answered, Asked
+from steerio.model.events import Answered, Asked, QuestionClosed
 from steerio.model.showing import short
 
 MOST_OPTIONS = 100
 """Most options of a question."""
 KEPT_ANSWERS = 1_000
-"""Answers that are remembered for those who answer again."""
+"""Ends of questions that are remembered for those who answer again."""
 
 
 class KnownQuestion(Struct):
@@ -43,12 +43,14 @@ class OpenQuestion(Struct, eq=False):
         answer: its answer; ``None``: no agent waits for it, as it is a proposal.
         until: when the default is taken, by the loop's clock.
         accepted: whether it has one, which is about to be told.
+        closed: whether it was told that it will have none.
     """
 
     asked: Asked
     answer: asyncio.Future[str] | None
     until: float | None = None
     accepted: bool = False
+    closed: bool = False
 
 
 class QuestionedRun(Protocol):
@@ -63,7 +65,7 @@ class QuestionedRun(Protocol):
         """Write into the journal, and call ``then`` when that is done."""
         ...
 
-    def tell(self, event: Asked | Answered) -> None:
+    def tell(self, event: Asked | Answered | QuestionClosed) -> None:
         """Announce an event."""
         ...
 
@@ -81,7 +83,7 @@ class Questions:
         self.known: list[KnownQuestion] = []
         self.open: dict[int, OpenQuestion] = {}
         self._notes = notes
-        self._answered: dict[int, Answered] = {}
+        self._ends: dict[int, Answered | QuestionClosed] = {}
         self._order: deque[int] = deque()
 
     def __repr__(self) -> str:
@@ -130,6 +132,9 @@ class Questions:
             timer = loop.call_at(question.until, self._time_is_up, asked)
         try:
             return await answer
+        except asyncio.CancelledError:
+            self._close(question, self._notes.refuses or f"given up by {by}")
+            raise
         finally:
             self.open.pop(number, None)
             if timer is not None:
@@ -142,7 +147,7 @@ class Questions:
         question = self.open.get(number)
         if not number or question is None:
             return number, self._not_open(number)
-        if question.accepted:
+        if question.accepted or question.closed:
             return number, self._not_open(number)
         if choice not in question.asked.options:
             options = ", ".join(repr(each) for each in question.asked.options)
@@ -196,11 +201,16 @@ class Questions:
         self._notes.note(answered if entry is None else entry, written)
 
     def end(self, reason: str) -> None:
-        """End all open questions of agents: they will not be answered."""
+        """End all open questions of agents: they will not be answered.
+
+        Args:
+            reason: why the campaign ends.
+        """
         for question in self.open.values():
             if question.answer is not None and not question.answer.done():
                 error = NotAnswered(question.asked.text, reason)
                 question.answer.set_exception(error)
+                self._close(question, reason)
 
     def views(self, now: float) -> list[QuestionView]:
         """Return the open questions, by number."""
@@ -215,7 +225,7 @@ class Questions:
                 each.asked.order,
             )
             for number, each in sorted(self.open.items())
-            if not each.accepted
+            if not (each.accepted or each.closed)
         ]
 
     def left(self) -> list[KnownQuestion]:
@@ -236,14 +246,27 @@ class Questions:
             reason = f"no answer within {asked.timeout_s:g} s"
             self.answer(asked.question, asked.default, "", reason, "", _nothing)
 
-    def _remember(self, answered: Answered) -> None:
-        self._answered[answered.question] = answered
-        self._order.append(answered.question)
+    def _close(self, question: OpenQuestion, reason: str) -> None:
+        """Tell that a question is open no more, unless it has an answer, or this was told."""
+        if question.accepted or question.closed:
+            return
+        question.closed = True
+        asked = question.asked
+        told = QuestionClosed(0, 0.0, asked.question, asked.by, cut(reason, REASON_CHARACTERS))
+        self._remember(told)
+        self._notes.tell(told)
+
+    def _remember(self, end: Answered | QuestionClosed) -> None:
+        if end.question not in self._ends:  # one that was closed may be asked and answered again
+            self._order.append(end.question)
+        self._ends[end.question] = end
         if len(self._order) > KEPT_ANSWERS:
-            del self._answered[self._order.popleft()]
+            del self._ends[self._order.popleft()]
 
     def _not_open(self, number: int) -> str:
-        answered = self._answered.get(number)
+        answered = self._ends.get(number)
+        if isinstance(answered, QuestionClosed):
+            return f"question {number} was closed without an answer: {answered.reason}"
         if answered is not None:
             by = f"by {answered.by}" if answered.by else f"as there was {answered.reason}"
             return f"question {number} was answered {answered.choice!r} already, {by}"

@@ -27,7 +27,7 @@ from steerio.edge.record.entries import Steered
 from steerio.errors import SteerioError, UsageError
 from steerio.model import campaign_orders as co
 from steerio.model.bounds import REASON_CHARACTERS, cut
-from steerio.model.events import Answered, Asked, Ordered, ParameterChanged
+from steerio.model.events import Answered, Asked, Ordered, ParameterChanged, QuestionClosed
 from steerio.model.results import Result
 from steerio.model.roles import includes
 from steerio.session.task import Task
@@ -214,8 +214,8 @@ class OrderDesk:
 
     # -- events ----------------------------------------------------------------------------------
 
-    def tell(self, event: Asked | Answered) -> None:
-        """Announce that a question was asked, or answered."""
+    def tell(self, event: Asked | Answered | QuestionClosed) -> None:
+        """Announce that a question was asked, answered, or closed."""
         self._subjects.announce(event, f"question {event.question}")
 
     def note(self, what: Any, then: Callable[[], None]) -> None:

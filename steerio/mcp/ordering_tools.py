@@ -17,7 +17,7 @@ from steerio.mcp.marked_answers import ToolAnswer
 from steerio.mcp.reading_tools import ENDED, line_of, result_of
 from steerio.mcp.seen_run import SeenRun
 from steerio.model.campaign_orders import OrderAnswer, order_in_words
-from steerio.model.events import Answered, Asked, EventsMissed, Ordered, TaskEnded
+from steerio.model.events import Answered, Asked, EventsMissed, Ordered, QuestionClosed, TaskEnded
 from steerio.session.session import Session
 from steerio.view.recorded_events import EventQuery, last_events
 
@@ -152,7 +152,8 @@ async def wait(run: SeenRun, asked: ti.WaitInput) -> ToolAnswer:
 
 async def _until_over(run: SeenRun, session: Session, watched: AwaitedEnds) -> None:
     since = await run.in_thread(watched.newest)  # first: an end in between is told by the events
-    async with session.events(TaskEnded, Asked, Answered, Ordered, since=since) as events:
+    kinds = TaskEnded, Asked, Answered, QuestionClosed, Ordered
+    async with session.events(*kinds, since=since) as events:
         await run.in_thread(watched.look)
         while not watched.over:
             event = await anext(events, None)
@@ -168,8 +169,8 @@ class AwaitedEnds:
     """The tasks and the question that are waited for, by the record and by events.
 
     The end of a proposal is told by an `Ordered` with its number: its order was carried out, or was
-    not. Other questions have ended when they are answered. One that is asked once more, by the next
-    incarnation or the next campaign at a broker, is open again.
+    not. Other questions have ended when they are answered or closed. One that is asked once more,
+    by the next incarnation or the next campaign at a broker, is open again.
 
     Args:
         record: the folder of the record.
@@ -205,11 +206,11 @@ class AwaitedEnds:
         """
         self.tasks = {each for each in self.tasks if line_of(self._record, each) is None}
         if self.question is not None and not self._over:
-            query = EventQuery(("Asked", "Answered", "Ordered"))
+            query = EventQuery(("Asked", "Answered", "QuestionClosed", "Ordered"))
             for event in last_events(self._record, LOOKED_BACK, query).events:
                 self._take(str(event["type"]), event)
 
-    def heard(self, event: TaskEnded | Asked | Answered | Ordered) -> None:
+    def heard(self, event: TaskEnded | Asked | Answered | QuestionClosed | Ordered) -> None:
         """Take in an event."""
         if isinstance(event, TaskEnded):
             self.tasks.discard(event.task_id)
@@ -228,6 +229,9 @@ class AwaitedEnds:
             told = {name: event.get(name) for name in ("choice", "by", "reason")}
             self.answer |= {"state": "answered", **told}
             self._over = self._over or not self._proposed
+        elif kind == "QuestionClosed":
+            self.answer |= {"state": "closed without an answer", "reason": event.get("reason")}
+            self._over = True
         elif kind == "Ordered":
             state = "done" if event.get("done") else "not done"
             self.answer |= {"state": state, "outcome": event.get("outcome")}

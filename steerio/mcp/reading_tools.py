@@ -192,9 +192,9 @@ def _shown(event: dict[str, Any]) -> dict[str, Any]:
 
 
 async def questions(run: SeenRun, asked: ti.QuestionsInput) -> ToolAnswer:
-    """Tell the open questions, and the last answers."""
+    """Tell the open questions, and the last answers, or ends without an answer."""
     view, why_not = await look(run, asked.campaign)
-    query = EventQuery(("Answered",))
+    query = EventQuery(("Answered", "QuestionClosed"))
     answered = []
     if (run.record / EVENTS_FILE).is_file():
         found = await run.in_thread(last_events, run.record, MOST_ANSWERED, query)

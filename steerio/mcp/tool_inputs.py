@@ -53,6 +53,7 @@ EventKind = Literal[
     "ParameterChanged",
     "Asked",
     "Answered",
+    "QuestionClosed",
     "Ordered",
 ]
 """The types of events that an assistant may ask for."""

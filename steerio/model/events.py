@@ -294,6 +294,19 @@ class Answered(Event, frozen=True, gc=False, tag=True):
     client: str = ""
 
 
+class QuestionClosed(Event, frozen=True, gc=False, tag=True):
+    """A question of an agent is open no more, and has no answer.
+
+    Its agent has given it up, or the campaign ends, as ``reason`` says.  A campaign that is resumed
+    may ask it again under its number.  The end of a proposal is told by `Ordered`.
+    """
+
+    question: int
+    by: str
+    reason: str
+    client: str = ""
+
+
 class Ordered(Event, frozen=True, gc=False, tag=True):
     """A campaign was given an order, and has carried it out, or refused it.
 
@@ -373,7 +386,9 @@ class LoopStalled(Event, frozen=True, gc=False, tag=True):
     where: str
 
 
-Announcement = ParameterChanged | Asked | Answered | Ordered | Advised | BoardChanged
+Announcement = (
+    ParameterChanged | Asked | Answered | QuestionClosed | Ordered | Advised | BoardChanged
+)
 """The events that a campaign tells of itself; its broker numbers and times them."""
 
 
@@ -416,6 +431,7 @@ AnyEvent = (
     | ParameterChanged
     | Asked
     | Answered
+    | QuestionClosed
     | Ordered
     | Advised
     | BoardChanged

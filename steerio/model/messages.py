@@ -97,7 +97,7 @@ from steerio.model.pool_requests import WatchPools as WatchPools
 from steerio.model.status import PoolStatus as PoolStatus
 from steerio.model.status import Status as Status
 
-PROTOCOL = 11
+PROTOCOL = 12
 """Version of these unions; checked on joining, for both sides must speak the same."""
 
 Introduction = JoinClient | JoinNode | JoinWorker

@@ -19,7 +19,7 @@ from steerio.model.showing import in_one_line
 
 KINDS: dict[str, tuple[str, ...]] = {
     "order": ("Ordered",),
-    "question": ("Asked", "Answered"),
+    "question": ("Asked", "Answered", "QuestionClosed"),
     "advice": ("Advised",),
     "change": ("ParameterChanged", "PoolPaused", "PoolResumed"),
 }
@@ -158,6 +158,10 @@ def _told(event: dict[str, Any]) -> str:
             return f"{of}{event['by']} asked ({event['question']}): {event['text']} [{options}]"
         case "Answered" if not event.get("order"):
             return f"{of}question {event['question']} {event['choice']!r}: {event['reason']}"
+        case "QuestionClosed":
+            return (
+                f"{of}question {event['question']} was closed without an answer: {event['reason']}"
+            )
         case "Advised":
             return of + _advice_told(event)
         case "ParameterChanged" if not event.get("order"):

@@ -122,8 +122,8 @@ class QuestionsSeen:
         if len(self._open) < MOST_QUESTIONS:
             self._open.add((event.client, event.question))
 
-    def answered(self, event: SeenEvent) -> None:
-        """Take an answer in."""
+    def closed(self, event: SeenEvent) -> None:
+        """Take in that a question was answered, or closed without an answer."""
         self._open.discard((event.client, event.question))
 
     def left(self, event: SeenEvent) -> None:

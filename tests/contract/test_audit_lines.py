@@ -20,6 +20,8 @@ EVENTS: list[dict[str, Any]] = [
      "by": "Lab.search", "client": "Lab", "at": NOW - 9_000},
     {"type": "Answered", "question": 1, "choice": "no", "by": "", "reason": "no answer within 9 s",
      "order": "", "client": "Lab", "at": NOW - 8_000},
+    {"type": "QuestionClosed", "question": 2, "by": "Lab.search", "reason": "enough",
+     "client": "Lab", "at": NOW - 7_000},
     {"type": "Advised", "by": "Lab.think", "client": "Lab", "at": NOW - 100, **ADVISED},
     {"type": "Ordered", "order": "set rate to 0.5", "outcome": "rate is 0.5", "done": True,
      "by": "ada", "reason": "slow", "client": "Lab", "at": NOW - 90},
@@ -46,15 +48,15 @@ def audit(record: Path, *options: str, expect: int = 0) -> str:
 @pytest.mark.parametrize(
     ("options", "numbers"),
     [
-        ((), [1, 2, 3, 4, 5, 6]),
-        (("--by", "ada"), [4]),
-        (("--by", "Lab.think"), [3, 5]),
-        (("--kind", "order"), [4]),
-        (("--kind", "order", "--kind", "question"), [1, 2, 4]),
-        (("--kind", "advice"), [3]),
-        (("--kind", "change"), [5, 6]),
-        (("--since", "1h"), [3, 4, 5, 6]),
-        (("--since", "1h", "--kind", "advice", "--by", "Lab.think"), [3]),
+        ((), [1, 2, 3, 4, 5, 6, 7]),
+        (("--by", "ada"), [5]),
+        (("--by", "Lab.think"), [4, 6]),
+        (("--kind", "order"), [5]),
+        (("--kind", "order", "--kind", "question"), [1, 2, 3, 5]),
+        (("--kind", "advice"), [4]),
+        (("--kind", "change"), [6, 7]),
+        (("--since", "1h"), [4, 5, 6, 7]),
+        (("--since", "1h", "--kind", "advice", "--by", "Lab.think"), [4]),
     ],
 )
 def test_those_are_listed_that_are_asked_for(
@@ -68,7 +70,7 @@ def test_those_are_listed_that_are_asked_for(
 def test_json_has_the_fields_of_an_entry(record: Path) -> None:
     (found,) = json.loads(audit(record, "--kind", "order", "--json"))
     assert found == {
-        "at": EVENTS[3]["at"], "number": 4, "kind": "Ordered", "campaign": "Lab", "by": "ada",
+        "at": EVENTS[4]["at"], "number": 5, "kind": "Ordered", "campaign": "Lab", "by": "ada",
         "reason": "slow", "words": "Lab: ada: set rate to 0.5 (slow) -> rate is 0.5",
         "done": True, "dry_run": False,
     }  # fmt: skip
@@ -76,7 +78,7 @@ def test_json_has_the_fields_of_an_entry(record: Path) -> None:
 
 def test_where_there_is_none_of_those_the_givers_are_named(record: Path) -> None:
     assert audit(record, "--by", "eve") == (
-        "none of these: the audit has 6 lines, and the givers are Lab.search, Lab.think, ada\n"
+        "none of these: the audit has 7 lines, and the givers are Lab.search, Lab.think, ada\n"
     )
     assert json.loads(audit(record, "--by", "eve", "--json")) == []
     (record / "events.jsonl").write_text("")
@@ -87,3 +89,8 @@ def test_where_there_is_none_of_those_the_givers_are_named(record: Path) -> None
 def test_a_time_that_is_none_is_refused(record: Path) -> None:
     ran = CliRunner().invoke(steerio, ["audit", str(record), "--since", "noon"])
     assert "no length of time" in str(ran.exception or ran.output)
+
+
+def test_a_question_that_was_closed_is_told(record: Path) -> None:
+    told = audit(record, "--kind", "question").splitlines()[-1]
+    assert told.endswith("  Lab: question 2 was closed without an answer: enough")

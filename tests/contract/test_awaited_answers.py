@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from steerio import Answered, Asked, Ordered, SetParameter
+from steerio import Answered, Asked, Ordered, QuestionClosed, SetParameter
 from steerio.mcp.ordering_tools import AwaitedEnds
 from steerio.mcp.tool_inputs import WaitInput
 from steerio.model.campaign_orders import GivenOrder
@@ -48,3 +48,15 @@ def test_the_questions_of_other_campaigns_at_a_broker_have_the_same_numbers() ->
     assert not awaited.over
     awaited.heard(answered("Search"))
     assert awaited.over
+
+
+def test_a_question_that_is_closed_without_an_answer_is_over_until_it_is_asked_again() -> None:
+    awaited = AwaitedEnds(Path(), WaitInput(question=1))
+    awaited.heard(asked("Search"))
+    awaited.heard(QuestionClosed(0, 0.0, 1, "Search.ask", "enough", "Search"))
+    assert awaited.over
+    closed = {"question": 1, "state": "closed without an answer", "reason": "enough"}
+    assert awaited.answer == closed
+    awaited.heard(asked("Search"))
+    assert not awaited.over
+    assert awaited.answer == {"question": 1, "state": "not answered"}

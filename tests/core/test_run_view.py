@@ -388,6 +388,8 @@ def test_open_questions_are_counted_until_they_are_answered_or_their_campaign_is
     assert questions(event("Asked", 2.0, client="S", question=1)) == 4
     assert questions(event("Answered", 2.0, client="S", question=1)) == 3
     assert questions(event("Answered", 2.0, client="S", question=7)) == 3
+    assert questions(event("QuestionClosed", 2.5, client="S", question=2)) == 2
+    assert questions(event("Asked", 2.6, client="S", question=2)) == 3
     assert questions(event("ClientLost", 3.0, client="T")) == 1
     assert questions(live=False) == 0
     assert questions(event("Asked", 4.0, client="S", question=3, incarnation=2)) == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -23,6 +24,7 @@ from steerio import (
     OrderRefused,
     ParameterChanged,
     PauseAgent,
+    QuestionClosed,
     ResumeAgent,
     SetParameter,
     StopCampaign,
@@ -275,10 +277,40 @@ async def test_a_stop_ends_a_wait_for_an_answer_and_makes_the_calls_of_paused_ag
         await asyncio.sleep(5)
         answer = await session.order(StopCampaign(), reason="enough")
         assert answer.words == "it ends"
+        with pytest.raises(OrderRefused, match="question 1 was closed without an answer: "):
+            await session.order(Answer("yes", 1))
 
-    await beside(campaign, act)
+    events = await beside(campaign, act)
     assert campaign.said == []
+    (closed,) = of_kind(events, QuestionClosed)
+    assert (closed.question, closed.by, closed.client) == (1, "Asking.ask", "Search")
+    assert "enough" in closed.reason
     assert 0 < len(campaign.calls) < 20
+
+
+class Impatient(Search):
+    """Asks, gives up after a while, and asks once more."""
+
+    @agent
+    async def ask(self) -> None:
+        for _ in range(2):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(5):
+                    await self.approve("go on?", ("yes", "no"))
+
+
+@in_virtual_time
+async def test_a_question_that_its_agent_gives_up_is_closed_and_told() -> None:
+    async def act(session: Any, _: Any) -> None:
+        await asyncio.sleep(4.5)
+        with pytest.raises(OrderRefused, match="1 was closed without an answer: given up by"):
+            await session.order(Answer("yes", 1))
+        await session.order(Answer("yes", 2))
+
+    events = await beside(Impatient(), act)
+    (closed,) = of_kind(events, QuestionClosed)
+    assert (closed.question, closed.reason) == (1, "given up by Impatient.ask")
+    assert [each.question for each in of_kind(events, Answered)] == [2]
 
 
 class Finishing(Search):
