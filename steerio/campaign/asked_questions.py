@@ -133,7 +133,7 @@ class Questions:
         try:
             return await answer
         except asyncio.CancelledError:
-            self._close(question, self._notes.refuses or f"given up by {by}")
+            self._close(question)
             raise
         finally:
             self.open.pop(number, None)
@@ -246,12 +246,13 @@ class Questions:
             reason = f"no answer within {asked.timeout_s:g} s"
             self.answer(asked.question, asked.default, "", reason, "", _nothing)
 
-    def _close(self, question: OpenQuestion, reason: str) -> None:
+    def _close(self, question: OpenQuestion, reason: str = "") -> None:
         """Tell that a question is open no more, unless it has an answer, or this was told."""
         if question.accepted or question.closed:
             return
         question.closed = True
         asked = question.asked
+        reason = reason or self._notes.refuses or f"given up by {asked.by}"
         told = QuestionClosed(0, 0.0, asked.question, asked.by, cut(reason, REASON_CHARACTERS))
         self._remember(told)
         self._notes.tell(told)
