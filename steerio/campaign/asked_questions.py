@@ -44,6 +44,7 @@ class OpenQuestion(Struct, eq=False):
         until: when the default is taken, by the loop's clock.
         accepted: whether it has one, which is about to be told.
         closed: whether it was told that it will have none.
+        keeps: whether a call of an agent waits for it, so that no snapshot can be taken meanwhile.
     """
 
     asked: Asked
@@ -51,6 +52,7 @@ class OpenQuestion(Struct, eq=False):
     until: float | None = None
     accepted: bool = False
     closed: bool = False
+    keeps: bool = False
 
 
 class QuestionedRun(Protocol):
@@ -96,6 +98,8 @@ class Questions:
         timeout_s: float | None,
         default: str | None,
         by: str,
+        *,
+        keeps: bool = False,
     ) -> str:
         """Ask a question, and return its answer.
 
@@ -105,6 +109,7 @@ class Questions:
             timeout_s: seconds after which the default is taken.
             default: one of the options.
             by: the agent that asks.
+            keeps: whether the agent's own call waits for it.
 
         Raises:
             UsageError: the question cannot be asked like that.
@@ -121,7 +126,7 @@ class Questions:
         asked = Asked(0, 0.0, number, asked.text, asked.options, by, asked.timeout_s, asked.default)
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[str] = loop.create_future()
-        question = OpenQuestion(asked, answer)
+        question = OpenQuestion(asked, answer, keeps=keeps)
         self.open[number] = question
         if known is None:
             self._notes.note(asked, _nothing)
@@ -227,6 +232,18 @@ class Questions:
             for number, each in sorted(self.open.items())
             if not (each.accepted or each.closed)
         ]
+
+    def keep_off(self, seconds: float) -> str:
+        """Return why no snapshot can be taken for so long, as an agent waits; empty: none does."""
+        until = asyncio.get_running_loop().time() + seconds
+        for number, each in self.open.items():
+            waits = each.keeps and not (each.accepted or each.closed)
+            if waits and (each.until is None or each.until > until):
+                return (
+                    f"{each.asked.by} waits for the answer to question {number}, and could not go "
+                    "on from there after a resume"
+                )
+        return ""
 
     def left(self) -> list[KnownQuestion]:
         """Return those that a later incarnation has to know: open ones, and not asked again."""

@@ -178,6 +178,7 @@ class Keeping:
             run.session.store.content_of,
             lambda: run.goes_on and run.agents.all_parked and not run.dealing.busy,
             lambda: run.goes_on and run.agents.some_parked,
+            run.desk.questions.keep_off,
             every_s=self._settings.snapshot_s,
             every_results=self._settings.snapshot_results,
             covers=self.past.covers,

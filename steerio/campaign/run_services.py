@@ -85,8 +85,13 @@ class RunServices(EndingRun):
     ) -> str:
         """Ask a question, and return its answer; see ``Campaign.approve``."""
         by = current_agent.get() or self._name
+        keeps = asyncio.current_task() in self.conditions.own_tasks
+        if keeps and (snapshots := self.takes_snapshots) is not None:
+            asyncio.get_running_loop().call_soon(snapshots.look)  # one that is due is in vain now
         with self._answer_may_come():
-            return await self.desk.questions.ask(question, options, timeout_s, default, by)
+            return await self.desk.questions.ask(
+                question, options, timeout_s, default, by, keeps=keeps
+            )
 
     async def until(self, condition: Callable[[], Any], timeout_s: float | None) -> bool:
         """Wait until a condition is true; see ``Campaign.until``.

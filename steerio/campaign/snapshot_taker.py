@@ -5,6 +5,9 @@ ended or waits in ``checkpoint()``. When a snapshot is due, calls that would beg
 moment, so that the others come to their end. If they do not, the next try is later. Nothing depends
 on a snapshot: without one the results are given to the campaign again from the start.
 
+A call that waits for a person's answer may not end for hours, so then no call is held, and the
+snapshot that is due is given up.
+
 Between two turns of the loop the attributes are pickled, and the tables of boards are copied. A
 thread does the rest, and the journal takes it in parts.
 """
@@ -31,6 +34,8 @@ HOLD_S = 1.0
 """Longest hold of calls for a snapshot,"""
 SHARE_HELD = 0.02
 """or this share of the time since the last was taken, if that is longer."""
+IN_VAIN_S = 60.0
+"""A wait for an answer that may last longer keeps no call held, and no order for a snapshot."""
 LONG_S = 0.1
 """A copy of the state that takes so long is warned of."""
 SHARE = 0.01
@@ -66,7 +71,7 @@ class SnapshotTaker:
             cannot be told.
         content_of: returns the parts of an object of the store (any thread).
         is_quiet: says whether it may be asked for now; ``may_hold``: whether it may soon, if no
-            other call begins.
+            other call begins; ``keeps_off``: why it may not for so many seconds, or nothing.
         every_s: seconds from one to the next.
         every_results: or so many results, if these come first.
         known: the results that are kept although snapshots cover them.
@@ -82,6 +87,7 @@ class SnapshotTaker:
         content_of: Callable[[StoredObject], Sequence[Any]],
         is_quiet: Callable[[], bool],
         may_hold: Callable[[], bool],
+        keeps_off: Callable[[float], str],
         *,
         every_s: float,
         every_results: int,
@@ -93,7 +99,7 @@ class SnapshotTaker:
         self._recorder = recorder
         self._journal = journal
         self._capture, self._content_of = capture, content_of
-        self._is_quiet, self._may_hold = is_quiet, may_hold
+        self._is_quiet, self._may_hold, self._keeps_off = is_quiet, may_hold, keeps_off
         self._every_s, self._every_results = every_s, every_results
         self._covers = list(covers)
         self._known = known
@@ -176,6 +182,8 @@ class SnapshotTaker:
             self._loop.call_soon(self.look)
         elif self._is_quiet() and not self._recorder.busy and not self._recorder.replay.under_way:
             self._take()
+        elif reason := self._keeps_off(IN_VAIN_S):
+            self.refuse(reason)
         elif self._held is None and self._may_hold() and self._loop.time() >= self._hold_from:
             self._held = self._loop.create_future()
             now = self._loop.time()

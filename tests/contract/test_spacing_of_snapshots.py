@@ -42,6 +42,7 @@ def test_the_next_snapshot_is_due_when_copies_take_a_small_share_of_the_time() -
             lambda stored: [],
             lambda: True,
             lambda: True,
+            lambda seconds: "",
             every_s=COPY_S,
             every_results=1000,
             covers=[],

@@ -185,3 +185,48 @@ def test_an_order_for_a_snapshot_says_why_none_was_taken(stays: bool, words: str
     campaign = Unkept(stays=stays)
     play(campaign, CrashingDisk(), every_s=SELDOM)
     assert words in campaign.said
+
+
+class Undecided(Campaign):
+    """Two agents: one asks, and the other has snapshots taken while it does, and after."""
+
+    workers: ClassVar = {"default": 1}
+
+    def __init__(self, timeout_s: float | None = None) -> None:
+        self.timeout_s = timeout_s
+        self.said: list[str] = []
+        self.took_s: list[float] = []
+
+    @agent
+    async def ask(self) -> None:
+        await self.approve("go on?", timeout_s=self.timeout_s, default="no")
+
+    @agent
+    async def walk(self) -> None:
+        await self.run(measure, "undecided", 1)
+        await asyncio.sleep(7_200)  # a hold could last for 2 % of that
+        for _ in range(2):
+            loop = asyncio.get_running_loop()
+            began, asking = loop.time(), asyncio.ensure_future(self.session.order(Checkpoint()))
+            await asyncio.sleep(0.01)
+            await self.checkpoint()
+            self.took_s.append(loop.time() - began)
+            (result,) = await asyncio.gather(asking, return_exceptions=True)
+            self.said.append(str(getattr(result, "reason", "") or result.words))
+            if self.timeout_s is None and len(self.said) == 1:
+                await self.session.order(Answer("yes", 1))
+
+
+def test_no_snapshot_waits_for_an_answer_that_may_never_come(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    campaign = Undecided()
+    play(campaign, CrashingDisk(), every_s=SELDOM)
+    refused, taken = campaign.said
+    assert refused == (
+        "no snapshot was taken: Undecided.ask waits for the answer to question 1, and could not "
+        "go on from there after a resume"
+    )
+    assert taken == "a snapshot was taken"
+    assert max(campaign.took_s) < 1
+    assert "so a resume would replay the results from the last one: Undecided.ask" in caplog.text
