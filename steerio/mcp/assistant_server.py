@@ -22,7 +22,7 @@ from steerio.errors import BrokerLost, SteerioError
 from steerio.mcp.marked_answers import ToolAnswer, told
 from steerio.mcp.reading_tools import ENDED
 from steerio.mcp.seen_run import AssistantGate, SeenRun, seeing
-from steerio.mcp.tool_inputs import MOST_WAIT_S, read_input, schema_of
+from steerio.mcp.tool_inputs import MOST_WAIT_S, fault_in_words, read_input, schema_of
 from steerio.mcp.tool_list import INSTRUCTIONS, AssistantTool, tools_of
 from steerio.model.bounds import cut
 from steerio.version import __version__
@@ -35,6 +35,7 @@ WAITS = 8
 """Calls of tools that wait, at a time."""
 CALL_S = MOST_WAIT_S + 60.0
 """Longest work on a call."""
+NOT_SO = "the arguments are not those of the tool's schema"
 NAME_CHARACTERS = 100
 """Longest name of an unknown tool in an error."""
 
@@ -129,7 +130,7 @@ class Calling:
         try:
             asked = read_input(tool.takes, arguments)
         except msgspec.ValidationError as error:
-            return _failed("the arguments are not those of the tool's schema", str(error))
+            return _failed(f"{NOT_SO}: {fault_in_words(error)}", str(error))
         except (RecursionError, OverflowError):
             return _failed("the arguments are nested too deeply, or too large")
         if tool.waits:

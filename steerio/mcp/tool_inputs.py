@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+import re
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 import msgspec
 from msgspec import Meta, Struct
@@ -22,6 +23,7 @@ from steerio.model.campaign_orders import (
     StopCampaign,
     SubmitTask,
 )
+from steerio.model.events import AnyEvent, EventsMissed
 
 MOST_WAIT_S = 60.0
 """The longest time that a tool waits."""
@@ -30,33 +32,16 @@ MOST_ORDERS = 20
 MOST_STORIES, MOST_TASKS = 10, 50
 """Tasks whose stories, and whose results, are told in one call."""
 MOST_EVENTS, MOST_FAILURES = 200, 20
-EventKind = Literal[
-    "TaskQueued",
-    "TaskStarted",
-    "TaskEnded",
-    "TaskRetried",
-    "TaskProgress",
-    "WorkerJoined",
-    "WorkerLost",
-    "WorkerMoved",
-    "WorkerRetired",
-    "NodeJoined",
-    "NodeLost",
-    "NodeDraining",
-    "PoolChanged",
-    "PoolFailed",
-    "PoolStalled",
-    "PoolPaused",
-    "PoolResumed",
-    "Published",
-    "VersionPublished",
-    "ParameterChanged",
-    "Asked",
-    "Answered",
-    "QuestionClosed",
-    "Ordered",
-]
-"""The types of events that an assistant may ask for."""
+if TYPE_CHECKING:
+    EventKind = str
+else:
+    EventKind = Literal[tuple(k.__name__ for k in get_args(AnyEvent) if k is not EventsMissed)]
+"""The types of events that an assistant may ask for: all that a record has."""
+_UNKNOWN = re.compile(
+    r"(?:Object contains unknown (field)|Invalid (?:enum )?(value)) (.*?)( - at `\$[\w.\[\]]*`)?",
+    re.DOTALL,
+)
+_NAME = re.compile(r"\w{1,40}", re.ASCII)
 
 Name = Annotated[str, Meta(max_length=NAME_CHARACTERS)]
 TaskId = Annotated[int, Meta(ge=0, le=(1 << 63) - 1, description="The number of a task.")]
@@ -109,7 +94,7 @@ class EventsInput(ToolInput, frozen=True):
         Meta(description="Tell the events behind this number; without it the last ones."),
     ] = None
     types: Annotated[
-        list[EventKind], Meta(max_length=30, description="Only these types; empty: all.")
+        list[EventKind], Meta(max_length=50, description="Only these types; empty: all.")
     ] = []
     pool: Annotated[Name, Meta(description="Only of this pool.")] = ""
     task_id: Annotated[TaskId | None, Meta(description="Only of this task.")] = None
@@ -236,3 +221,14 @@ def read_input(kind: type[ToolInput], arguments: dict[str, Any] | None) -> Any:
         msgspec.ValidationError: they are others than the schema allows.
     """
     return msgspec.convert(arguments or {}, kind)
+
+
+def fault_in_words(error: msgspec.ValidationError) -> str:
+    """Return the fault of arguments in steerio's own words, but for single names."""
+    text = str(error)
+    unknown = _UNKNOWN.fullmatch(text)
+    if unknown is None:
+        return text if text.startswith(("Expected ", "Object missing ")) else "invalid"
+    kind = f"unknown {unknown[1] or unknown[2]}"
+    given = unknown[3].strip("`'\"")
+    return kind + (f" `{given}`" if _NAME.fullmatch(given) else "") + (unknown[4] or "")

@@ -251,7 +251,9 @@ async def test_a_hostile_client_gets_errors_and_nothing_else(tmp_path: Path) -> 
         async with Client(server_of(tmp_path)) as client:
             for name, arguments in WRONG:
                 answer = await refused(client, name, **arguments)
-                assert answer["error"] == "the arguments are not those of the tool's schema"
+                assert answer["error"].startswith(
+                    "the arguments are not those of the tool's schema: "
+                )
             for name in ("give_orders", "steer", "", "x" * 100_000, "\x1b[31m", "../overview"):
                 with pytest.raises(MCPError, match="no tool"):
                     await client.call_tool(name, {})
