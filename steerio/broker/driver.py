@@ -22,13 +22,11 @@ import select
 import sys
 import threading
 import time
-import traceback
 from collections.abc import Callable
-from types import FrameType
 
 from steerio.broker.broker import Broker
+from steerio.edge.system.held_loops import BLOCKED_S, warn_of_holder
 from steerio.edge.wire.memory import MemoryRouter
-from steerio.model.showing import in_one_line
 
 log = logging.getLogger("steerio.broker")
 
@@ -36,14 +34,10 @@ PULSE_S = 0.02
 """Time between two signs of the loop that it turns."""
 STILL_S = 0.06
 """Time without a turn after which the thread stands in for the loop."""
-BLOCKED_S = 1.0
-"""A loop that has not turned for this long is warned of."""
 SWITCH_S = 0.0005
 """The interpreter's switch interval while the stand-in works."""
 STEPS_IN_TURN = 2
 """Steps in one turn of the loop: the second takes in the messages that clients answer at once."""
-MOST_SHOWN = 200
-"""Characters of the name and the place of an agent that are told."""
 POLL_MS = 2
 """How long the stand-in waits for messages before it looks at the loop again."""
 
@@ -239,36 +233,12 @@ class StandIn(threading.Thread):
                 if not self._broker.more:
                     poller.poll(POLL_MS)
                 if stalled is None and time.monotonic() - pulse > BLOCKED_S:
-                    stalled = self._warn(time.monotonic() - pulse)
+                    seconds = time.monotonic() - pulse
+                    stalled = warn_of_holder(self._loop, self._thread, seconds, log)
             if stalled is not None:
-                agent, where = (in_one_line(text, MOST_SHOWN) for text in stalled)
+                agent, where = stalled
                 self._broker.loop_stalled(agent, time.monotonic() - pulse, where)
         finally:
             _quick_switches.end()
             with contextlib.suppress(RuntimeError):  # the loop may have been closed
                 self._loop.call_soon_threadsafe(self._resume)
-
-    def _warn(self, seconds: float) -> tuple[str, str]:
-        """Warn of the stall; return the agent and the line that keep the loop."""
-        frame = sys._current_frames().get(self._thread)  # pyright: ignore[reportPrivateUsage]
-        where = _where(frame)
-        task = asyncio.current_task(self._loop)
-        agent = "" if task is None else task.get_name()  # agents' tasks are named after them
-        log.warning(
-            "the event loop has stood still for %.1f s in %s; tasks go on, but no agent reacts: "
-            "offload it with 'await asyncio.to_thread(...)' or make it a task",
-            seconds,
-            f"{agent}, at {where}" if agent else where,
-        )
-        return agent, where
-
-
-def _where(frame: FrameType | None) -> str:
-    """Name the innermost line outside the standard library that a thread is at."""
-    if frame is None:
-        return "an unknown place"
-    stack = traceback.extract_stack(frame)
-    for entry in reversed(stack):
-        if "/lib/python" not in entry.filename and "<frozen" not in entry.filename:
-            return f"{entry.name} ({entry.filename}:{entry.lineno})"
-    return f"{stack[-1].name} ({stack[-1].filename}:{stack[-1].lineno})"

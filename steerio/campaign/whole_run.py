@@ -14,6 +14,7 @@ from steerio.campaign.conductor import Conductor
 from steerio.campaign.demand import count_workers, seen_pools, task_types, unknown_pools
 from steerio.campaign.interrupts import Interrupts
 from steerio.campaign.limits import Limits
+from steerio.campaign.loop_pulse import telling_stalls
 from steerio.campaign.lost_broker import Unheard
 from steerio.campaign.parameters import recorded_workers
 from steerio.campaign.plan import Expecting, Plan
@@ -169,7 +170,8 @@ class Run:
                 if isinstance(self._watchdog, Watchdog) and self._limits.calls_s is not None:
                     self._watchdog.heed(unheard, self._limits.calls_s)
                 try:
-                    await self._conduct(session)
+                    with telling_stalls(client.campaign.announce):
+                        await self._conduct(session)
                 finally:
                     unheard.close()
 

@@ -377,17 +377,25 @@ class LoopStalled(Event, frozen=True, gc=False, tag=True):
     """The event loop of a campaign stood still for ``seconds``, and goes on.
 
     ``agent`` is the name of the asyncio task that held it, which agents' tasks have from their
-    agents; ``where`` the line at which that was after a second.  Its broker tells it, so a stall
-    beside a broker in another process is not told.
+    agents; ``where`` the line at which that was after a second.  An embedded broker tells it, and
+    beside a broker in another process the campaign itself, whose name is ``client`` then.
     """
 
     agent: str
     seconds: float
     where: str
+    client: str = ""
 
 
 Announcement = (
-    ParameterChanged | Asked | Answered | QuestionClosed | Ordered | Advised | BoardChanged
+    ParameterChanged
+    | Asked
+    | Answered
+    | QuestionClosed
+    | Ordered
+    | Advised
+    | BoardChanged
+    | LoopStalled
 )
 """The events that a campaign tells of itself; its broker numbers and times them."""
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.real.programs import python, running
+from tests.real.programs import python, running, steerio_command
+from tests.real.test_standing_broker import broker_in, workers_in
 
 PROGRAM = """
 import sys, time
@@ -77,3 +78,38 @@ def test_workers_go_on_while_an_agent_is_busy_and_the_agent_is_named(
     assert "the event loop has stood still for" in log
     assert "Busy.compute, at compute (" in log
     assert "offload it" in log
+
+
+JOINED = """
+import time
+from steerio import Campaign, agent, task
+
+@task
+def work(x: int) -> int:
+    return x
+
+class Joined(Campaign):
+    @agent
+    async def think(self) -> None:
+        await self.run(work, 1)
+        time.sleep(1.5)
+        await self.run(work, 2)
+"""
+
+
+def test_an_agent_that_keeps_the_loop_beside_a_standing_broker_is_told_of(tmp_path: Path) -> None:
+    (tmp_path / "joined.py").write_text(JOINED)
+    with broker_in(tmp_path) as broker, workers_in(tmp_path, "--workers", "default=1"):
+        command = steerio_command("run", "joined.py", "--join", "broker", "--run-dir", "mine")
+        with running(*command, cwd=tmp_path) as program:
+            assert program.status() == 0, program
+        with running(*steerio_command("stop", "broker"), cwd=tmp_path) as stop:
+            assert stop.status() == 0, stop
+        assert broker.status() == 0, broker
+    events = lines(tmp_path / "broker" / "events.jsonl")
+    (stall,) = [event for event in events if event["type"] == "LoopStalled"]
+    assert (stall["agent"], stall["where"][:7]) == ("Joined.think", "think (")
+    assert stall["client"] == "Joined"
+    assert stall["seconds"] >= 1.5
+    log = (tmp_path / "mine" / "campaign.log").read_text()
+    assert "the event loop has stood still for" in log

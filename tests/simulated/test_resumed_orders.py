@@ -211,8 +211,10 @@ class Undecided(Campaign):
             await asyncio.sleep(0.01)
             await self.checkpoint()
             self.took_s.append(loop.time() - began)
-            (result,) = await asyncio.gather(asking, return_exceptions=True)
-            self.said.append(str(getattr(result, "reason", "") or result.words))
+            try:
+                self.said.append((await asking).words)
+            except OrderRefused as error:
+                self.said.append(error.reason)
             if self.timeout_s is None and len(self.said) == 1:
                 await self.session.order(Answer("yes", 1))
 
