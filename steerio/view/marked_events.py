@@ -8,6 +8,7 @@ from steerio.view.campaign_news import StallsSeen
 from steerio.view.gantt_rows import GanttRows
 from steerio.view.seen_lines import SeenEvent
 from steerio.view.things_noted import MarksSeen
+from steerio.view.worker_gaps import WorkerGaps
 from steerio.view.workers_seen import WorkersSeen
 
 
@@ -18,16 +19,22 @@ class MarkedEvents:
         cluster: counts workers.
         marks: keeps the marks.
         gantt: has a row for each worker.
-        stalls: counts the stalls of the event loop.
+        stalls: counts the stalls of the event loop; ``gaps``: says which idle time they caused.
     """
 
     def __init__(
-        self, cluster: WorkersSeen, marks: MarksSeen, gantt: GanttRows, stalls: StallsSeen
+        self,
+        cluster: WorkersSeen,
+        marks: MarksSeen,
+        gantt: GanttRows,
+        stalls: StallsSeen,
+        gaps: WorkerGaps,
     ) -> None:
         self.cluster = cluster
         self.marks = marks
         self.gantt = gantt
         self.stalls = stalls
+        self.gaps = gaps
 
     def __repr__(self) -> str:
         return f"<MarkedEvents: {self.marks!r}>"
@@ -116,5 +123,6 @@ class MarkedEvents:
     def loop_stalled(self, event: SeenEvent) -> None:
         """Count a stall, and mark its beginning."""
         self.stalls.add(event)
+        self.gaps.loop_stalled(event.at - event.seconds, event.at)
         began = max(self.marks.axis.began, event.at - event.seconds)
         self.marks.add(began, "loop_stalled", "", text=f"{event.agent}, at {event.where}")

@@ -86,7 +86,7 @@ class RunView:
             "QuestionClosed": self.questions.closed,
             "ClientLost": self.questions.left,
             "BoardChanged": self.boards.changed,
-            **MarkedEvents(self.cluster, self.marks, self.gantt, self.stalls).handlers(),
+            **MarkedEvents(self.cluster, self.marks, self.gantt, self.stalls, self.gaps).handlers(),
         }
 
     def __repr__(self) -> str:

@@ -6,6 +6,9 @@ of that one tells when it was queued, and because of which results, and when its
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Iterator
+
 from msgspec import Struct
 
 from steerio.view.pool_figures import PoolFigures
@@ -13,6 +16,9 @@ from steerio.view.seen_lines import SeenAttempt, SeenTask
 from steerio.view.sketch import Sketch
 from steerio.view.task_figures import TypeFigures
 from steerio.view.workers_seen import WorkersSeen
+
+STALLS = 64
+"""Most stalls of the event loop that are remembered, for the tasks that were submitted later."""
 
 
 class OpenTask(Struct, gc=False):
@@ -50,9 +56,18 @@ class WorkerGaps:
     def __init__(self, cluster: WorkersSeen, dispatch: Sketch) -> None:
         self._cluster = cluster
         self._dispatch = dispatch
+        self._stalls: deque[tuple[float, float]] = deque(maxlen=STALLS)
+        """Begin and end of the last stalls of the event loop, apart from each other."""
 
     def __repr__(self) -> str:
         return f"<WorkerGaps: {self._dispatch.spread().count} tasks on their way>"
+
+    def loop_stalled(self, begin: float, end: float) -> None:
+        """Note that no agent could react for a while, as one held the event loop."""
+        while self._stalls and self._stalls[-1][1] >= begin:  # of another campaign at the broker
+            earlier, later = self._stalls.pop()
+            begin, end = min(begin, earlier), max(end, later)
+        self._stalls.append((begin, end))
 
     def leave(self, task: OpenTask, at: float) -> None:
         """Note that a worker has a task no more."""
@@ -72,8 +87,11 @@ class WorkerGaps:
         pool, reached, queued = seen.pool, seen.reached, seen.queued
         if seen.first_gap is not None:
             gap, first = seen.first_gap
-            if known is not None and known < first and gap < first:
-                pool.policy_busy.spread(max(gap, known), first)
+            decided = first if known is None else min(max(gap, known), first)
+            if gap < first:
+                pool.policy_busy.spread(decided, first)
+                for begin, end in self._stalled(gap, decided):
+                    pool.policy_busy.spread(begin, end)
             if seen.earlier:
                 pool.dispatched(max(gap, first), seen.earlier[0][0])
         if reached is None:
@@ -83,6 +101,13 @@ class WorkerGaps:
         if task.started is None or task.ended is None:
             return
         self._transit(task, seen, reached, task.started, task.ended)
+
+    def _stalled(self, begin: float, end: float) -> Iterator[tuple[float, float]]:
+        """Yield the parts of a time in which no agent could react."""
+        for stalled, over in self._stalls:
+            since, until = max(begin, stalled), min(end, over)
+            if since < until:
+                yield since, until
 
     def _transit(
         self, task: SeenTask, seen: OpenTask, reached: float, started: float, ended: float

@@ -393,3 +393,35 @@ def test_open_questions_are_counted_until_they_are_answered_or_their_campaign_is
     assert questions(event("ClientLost", 3.0, client="T")) == 1
     assert questions(live=False) == 0
     assert questions(event("Asked", 4.0, client="S", question=3, incarnation=2)) == 1
+
+
+def stalled(at: float, seconds: float) -> SeenEvent:
+    return event("LoopStalled", at, agent="Search.think", seconds=seconds, where="think")
+
+
+@pytest.mark.parametrize(
+    ("because", "stalls", "policy_s"),
+    [
+        ([], [], 0.0),
+        ([], [(9.0, 4.0)], 4.0),
+        ([], [(9.0, 20.0)], 6.0),  # since the end of the first task
+        ([1], [], 7.0),
+        ([1], [(9.0, 4.0)], 7.0),
+        ([], [(6.0, 2.0), (9.0, 1.0)], 3.0),
+        ([], [(8.0, 1.0), (9.0, 4.0)], 4.0),  # of two campaigns at a broker
+        ([], [(2.5, 1.0)], 0.0),  # the worker had a task
+        ([], [(30.0, 15.0)], 0.0),  # it got no other task
+    ],
+)
+def test_a_worker_that_idles_while_the_loop_is_held_waits_for_the_policy(
+    because: list[int], stalls: list[tuple[float, float]], policy_s: float
+) -> None:
+    view = RunView(0.0)
+    view.take_tasks([ended(1, 3.0), ended(2, 11.5, because=because)])
+    events = [*joined(), *life(1, 3.0), *life(2, 11.5), *(stalled(*each) for each in stalls)]
+    view.take_events(sorted(events, key=lambda each: each.at))
+    idle = shown(view, 40.0).idle
+    assert idle.by_cause["policy_busy"] == pytest.approx(policy_s)
+    assert idle.total_s == pytest.approx(38.0)
+    assert idle.by_cause["dispatch"] == pytest.approx(2 * 0.5)
+    assert idle.by_cause["no_work"] == pytest.approx(37.0 - policy_s)

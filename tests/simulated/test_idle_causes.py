@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from steerio import Campaign, Result, on_result, on_success, task
 from steerio.campaign.conductor import drive
 from steerio.edge.record.record_files import stamped
-from steerio.model.events import WorkerJoined, WorkerMoved, WorkerRetired
+from steerio.model.events import LoopStalled, WorkerJoined, WorkerMoved, WorkerRetired
 from steerio.testing import DrainNode, Fault, KillWorker, Model, SimulatedCluster, run_virtual
 from steerio.testing.record import MemoryRecord
 from steerio.view.run_view import RunView, take_all
@@ -155,6 +155,28 @@ def test_the_causes_add_up_to_the_idle_time_of_all_workers(seed: int) -> None:
     restarted = any(isinstance(event, WorkerRetired) for event in record.events)
     if not restarted:
         assert there_s == pytest.approx(present_s - busy_s, abs=1e-6)
+
+
+@given(seed=st.integers(0, 1 << 30))
+def test_while_the_loop_is_held_no_work_is_the_policy_s(seed: int) -> None:
+    random = Random(seed)
+    campaign = Restless(seed, random.randint(5, 60), random.choice([0.0, 8.0]), 3)
+    before, _, record = run(
+        campaign, model=Model(lambda rng, *_: rng.uniform(0.0, 12.0)), seed=seed, nodes=2
+    )
+    events = list(record.events)
+    for place in sorted(random.choices(range(len(events)), k=random.randint(1, 5)), reverse=True):
+        at = events[place].at
+        held = LoopStalled(0, at, "Restless.go_on", random.uniform(1, 20), "go_on")
+        events.insert(place, held)
+    record.events = events
+    after = snapshot_of(view_of(record), RunFacts(live=True), before.header.until)
+    check_sums(after)
+    assert after.idle.total_s == pytest.approx(before.idle.total_s)
+    for cause, seconds in after.idle.by_cause.items():
+        if cause not in ("no_work", "policy_busy"):
+            assert seconds == pytest.approx(before.idle.by_cause[cause])
+    assert after.idle.by_cause["policy_busy"] >= before.idle.by_cause["policy_busy"] - 1e-9
 
 
 @given(seed=st.integers(0, 1 << 30), latency_s=st.sampled_from([0.01, 0.5]))
