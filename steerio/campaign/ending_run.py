@@ -24,11 +24,22 @@ from steerio.campaign.keeping import Keeping
 from steerio.campaign.lasting_agents import LastingAgents
 from steerio.campaign.limits import Limits, Spent
 from steerio.campaign.order_desk import OrderDesk
-from steerio.errors import BrokerLost, NotAnswered, TaskCancelled
+from steerio.errors import (
+    BrokerLost,
+    DrainFailed,
+    MoveFailed,
+    NotAnswered,
+    PauseFailed,
+    TaskCancelled,
+)
+from steerio.model.showing import counted
 from steerio.session.session import Session
 from steerio.session.task import Task
 
 log = logging.getLogger("steerio.campaign")
+
+BROKER_S = 1.0
+"""So long an interrupted campaign waits for a broker that is gone."""
 
 
 class EndingRun:
@@ -80,6 +91,8 @@ class EndingRun:
         """Whether it stops because a limit is reached."""
         self._started = False
         self._finishing = False
+        self._gave_up = False
+        """Whether it was interrupted while its broker was gone, and waits for it no longer."""
         self._waiting_for_answers = 0
         """How much code waits for the answer of a person, a program or an advisor."""
         self._stopped_finish = False
@@ -116,6 +129,25 @@ class EndingRun:
     def interrupt(self) -> None:
         """End in good order but soon: cancel tasks, wait for calls within their bound."""
         self.must_end("interrupted")
+        if self.session.client.may_return:
+            asyncio.get_running_loop().call_later(BROKER_S, self._wait_for_no_broker)
+
+    def _wait_for_no_broker(self) -> None:
+        """Give up a broker that is gone: it would have to say that tasks are cancelled."""
+        if self.is_over or self._gave_up:
+            return
+        self._gave_up = True  # first: the agents hear of it at once
+        given_up = self.session.client.wait_no_longer("interrupted while the broker was gone")
+        if given_up is None:
+            self._gave_up = False
+            asyncio.get_running_loop().call_later(BROKER_S, self._wait_for_no_broker)
+            return
+        log.warning(
+            "the broker is gone, and is not waited for, as the campaign was interrupted: %s given "
+            "up, which may still run",
+            counted(given_up, "task"),
+        )
+        asyncio.get_running_loop().call_soon(self.look_if_quiet)
 
     def must_end(self, reason: str, *, drain: bool = False) -> None:
         """End within the bounds of the campaign's limits; ``drain``: running tasks may end."""
@@ -143,6 +175,8 @@ class EndingRun:
         """
         if isinstance(error, NotAnswered):
             return bool(self.stopping)
+        if isinstance(error, BrokerLost | DrainFailed | MoveFailed | PauseFailed):
+            return self._gave_up
         ends = self._stopped_finish if self._finishing else bool(self.stopping)
         return ends and isinstance(error, (TaskCancelled, asyncio.CancelledError))
 
@@ -225,5 +259,5 @@ class EndingRun:
         self.must_end(reason, drain=drain)
 
     def _broker_lost(self, reason: str) -> None:
-        if not self._finishing:
+        if not (self._finishing or self._gave_up):
             self.fail(BrokerLost(reason))

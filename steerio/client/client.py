@@ -133,6 +133,11 @@ class Client(ClientTasks):
         return back.left_s if back is not None and self._line.away else 0.0
 
     @property
+    def may_return(self) -> bool:
+        """Whether it looks for its broker, should that be gone."""
+        return self._coming_back is not None
+
+    @property
     def lost(self) -> str:
         """Why the broker is gone; empty as long as it is there."""
         return self._line.lost
@@ -248,6 +253,21 @@ class Client(ClientTasks):
         elif not self._line.lost and not self._line.away:
             self._line.part(reason)
             self._coming_back.begin(reason, self.settings.away_s)
+
+    def wait_no_longer(self, why: str) -> int | None:
+        """Give up a broker that is gone, and end all tasks as cancelled; return their number.
+
+        Args:
+            why: it is not waited for.
+
+        Returns:
+            ``None`` if no broker is waited for, and nothing was given up.
+        """
+        if self._line.lost or not self._line.away:
+            return None
+        given_up = len(self.sinks)
+        self._lose(why, "cancelled")
+        return given_up
 
     def _look_around(self) -> None:
         if self._coming_back is not None:

@@ -324,6 +324,44 @@ async def test_the_tasks_of_a_client_that_was_killed_are_cancelled(tmp_path: Pat
         assert await asyncio.to_thread(broker.status, 10) == 0, broker
 
 
+WAITING = """
+import time
+from steerio import Campaign, agent, task
+
+@task
+def work(x: int) -> int:
+    time.sleep(600)
+
+class Waiting(Campaign):
+    @agent
+    async def wait(self) -> None:
+        print("it waits.", flush=True)
+        await self.run(work, 1)
+
+    async def finish(self) -> None:
+        print("it finishes.", flush=True)
+"""
+
+
+def test_a_campaign_that_is_interrupted_waits_for_no_broker_that_is_gone(tmp_path: Path) -> None:
+    (tmp_path / "waiting.py").write_text(WAITING)
+    with broker_in(tmp_path) as broker, workers_in(tmp_path, "--workers", "default=1"):
+        command = steerio_command("run", "waiting.py", "--join", "broker", "--run-dir", "mine")
+        with running(*command, cwd=tmp_path) as campaign:
+            campaign.wait_for("it waits.")
+            broker.signal(signal.SIGKILL)
+            campaign.wait_for("waiting up to 120 s for it")
+            campaign.signal(signal.SIGINT)
+            assert campaign.status() == 130, campaign
+        with broker_in(tmp_path) as another:  # which removes what the first has left
+            another.signal(signal.SIGTERM)
+            assert another.status() == 0, another
+    assert "is not waited for, as the campaign was interrupted: 1 task given up" in campaign.output
+    assert "it finishes." in campaign.output
+    log = (tmp_path / "mine" / "campaign.log").read_text()
+    assert "calls under way are cancelled" not in log, "the agent was not cut short"
+
+
 def test_a_running_campaign_can_be_stopped_from_elsewhere(tmp_path: Path) -> None:
     (tmp_path / "endless.py").write_text(ENDLESS)
     command = steerio_command("run", "endless.py", "--run-dir", "broker")
