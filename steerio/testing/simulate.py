@@ -19,7 +19,8 @@ from steerio.launch.workers import AskedWorkers, check_by_pool, merged_workers, 
 from steerio.model.bounds import seconds
 from steerio.model.events import AnyEvent
 from steerio.model.settings import Settings
-from steerio.session.argument_checks import check_given
+from steerio.session.argument_checks import Folders, check_given, named_folders
+from steerio.session.memo import open_run
 from steerio.testing.faults import Fault, RestartBroker, listed_faults
 from steerio.testing.loop import WALL_LIMIT_S, run_virtual
 from steerio.testing.model import Models
@@ -113,6 +114,7 @@ def simulate(
     until_s: float | None = None,
     settings: Settings | None = None,
     run_dir: Path | str | None = None,
+    memo: Folders = (),
     wall_limit_s: float = WALL_LIMIT_S,
 ) -> SimulatedRun[C]:
     """Run a campaign on a simulated cluster, to its end; all seconds are virtual.
@@ -141,11 +143,14 @@ def simulate(
         until_s: when to cancel tasks that have not ended, and end.
         settings: bounds and leases of the broker.
         run_dir: the folder for ``tasks.jsonl`` and ``events.jsonl``, if they are to be written.
+        memo: the run directory of an earlier real run, or several, whose results of task types with
+            ``memo=True`` are known here, as in `run`: such calls take no time of workers.
         wall_limit_s: real seconds after which to give up.
 
     Raises:
         DeadlockError: all tasks wait, and nothing is left that could wake one.
         UsageError: an argument is invalid, or the simulation takes too long.
+        JournalDamaged: the journal of an earlier run cannot be read to its end.
         ExceptionGroup: as from `run`.
     """
     if not isinstance(campaign, Campaign):  # pyright: ignore[reportUnnecessaryIsInstance]
@@ -164,6 +169,7 @@ def simulate(
         raise UsageError('no workers: say how many for each pool, like workers={"default": 100}')
     record = MemoryRecord(None if run_dir is None else Path(run_dir))
     asked_faults = listed_faults(faults, asked)
+    earlier = [open_run(folder) for folder in named_folders(memo)]
 
     async def run() -> SimulatedRun[C]:
         loop = asyncio.get_running_loop()
@@ -183,6 +189,8 @@ def simulate(
         joins = any(isinstance(fault, RestartBroker) for fault in asked_faults)
         host = "campaign" if joins else ""
         async with cluster, cluster.session(type(campaign).__name__, host=host) as session:
+            if earlier:
+                session.recall_from(earlier)
             end = None if until_s is None else loop.call_at(until_s, _end, campaign, until_s)
             try:
                 await drive(campaign, session, limits)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from pathlib import Path
 from random import Random
 from typing import Any, ClassVar
 
@@ -28,6 +29,7 @@ from steerio.edge.record.journal_segments import JournalReader, find_segments
 from steerio.edge.record.known_results import KnownResults
 from steerio.model.objects import StoreSetting
 from steerio.session import memo
+from steerio.session.run_dir import JOURNAL
 from steerio.testing import Model, SimulatedCluster, simulate
 from tests.simulated.kept_runs import CrashingDisk, cut, play
 from tests.simulated.virtual import on_cluster
@@ -379,6 +381,20 @@ def test_a_value_of_an_earlier_run_is_copied_once() -> None:
     kinds = Counter(frame.kind for frame in JournalReader(disk).frames())
     assert (kinds[EntryKind.MEMO], kinds[EntryKind.RECALLED]) == (1, 199)
     assert RAN == {7: 1}
+
+
+def test_a_simulation_recalls_the_results_of_earlier_runs(tmp_path: Path) -> None:
+    disk = CrashingDisk()
+    play_in(Copies(), disk, Limits())
+    (tmp_path / JOURNAL).mkdir()
+    for name in disk.names():
+        (tmp_path / JOURNAL / name).write_bytes(disk.read(name))
+    simulated = simulate(Copies(), model=Model(60.0), memo=tmp_path)
+    assert simulated.campaign.recalled == [str(tmp_path)] * 200
+    assert simulated.duration_s < 60.0
+    assert RAN == {7: 1}
+    with pytest.raises(UsageError, match="is not a folder: name the folder of an earlier run"):
+        simulate(Copies(), model=Model(60.0), memo=[tmp_path / "none"])
 
 
 def test_a_file_that_was_damaged_is_kept_and_warned_of(caplog: pytest.LogCaptureFixture) -> None:
