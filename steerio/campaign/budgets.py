@@ -1,10 +1,12 @@
-"""The budgets of those that submit tasks by orders: how much is used, and whether there is room.
+"""The budgets of those that give orders: how much is used, and whether there is room.
 
-All times are in Unix seconds, and the caller's: so the accounts of one giver can be kept in a
-snapshot, and tested without a clock.
+All times are in seconds, and the caller's: so the accounts of one giver can be kept in a snapshot,
+and tested without a clock.
 """
 
 from __future__ import annotations
+
+from collections import deque
 
 from msgspec import Struct
 
@@ -12,6 +14,27 @@ from steerio.model.roles import Budget
 from steerio.model.showing import counted
 
 HOUR_S = 3600.0
+ORDERS_A_MINUTE = 60
+"""Most orders of one giver that may only propose, or of one assistant, within a minute."""
+
+
+class OrderRate:
+    """The orders of the last minute, of each giver; tries and repetitions count."""
+
+    def __init__(self) -> None:
+        self._given: deque[tuple[float, str]] = deque()
+
+    def __repr__(self) -> str:
+        return f"<OrderRate: {len(self._given)} in the last minute>"
+
+    def refusal(self, by: str, now: float) -> str:
+        """Count an order of a giver; return why it is one too many, or nothing."""
+        while self._given and self._given[0][0] <= now - 60.0:
+            self._given.popleft()
+        if sum(giver == by for _, giver in self._given) >= ORDERS_A_MINUTE:
+            return f"{by} has given {ORDERS_A_MINUTE} orders within a minute: give it later"
+        self._given.append((now, by))
+        return ""
 
 
 class GiverAccount(Struct):

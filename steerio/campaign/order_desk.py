@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from steerio.campaign.asked_questions import KnownQuestion, Questions
+from steerio.campaign.budgets import OrderRate
 from steerio.campaign.campaign_view import view_of
 from steerio.campaign.order_subjects import Subjects
 from steerio.campaign.prepared_orders import Concludes, OrderedRun, PreparedOrder
@@ -51,6 +52,8 @@ class OrderDesk:
         self._subjects = Subjects(self._line)
         self._preparer = preparer = OrderPreparer(run, self._subjects)
         self._proposals = Proposals(self, self.questions)
+        self._rate = OrderRate()
+        """The orders of those that may only propose."""
         self._past = SteeredPast(self, preparer.agents, preparer.tasks)
         self._answers: dict[tuple[str, str], co.OrderAnswer | list[Answers]] = {}
         """The answers to orders, or those who wait for them, by giver and id."""
@@ -77,7 +80,8 @@ class OrderDesk:
         if isinstance(given.order, co.Look):
             answers(co.OrderAnswer(True, "", self.view(at_event)))
             return
-        if not includes(given.role, "steer") and (busy := self._proposals.rate_refusal(given.by)):
+        proposes = not includes(given.role, "steer")
+        if proposes and (busy := self._rate.refusal(given.by, self.now)):
             answers(co.OrderAnswer(False, busy))  # and no event, or these would fill the record
             return
         key = given.by, given.id

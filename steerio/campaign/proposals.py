@@ -7,7 +7,6 @@ campaign finds the proposal open, or its order carried out, once. An approved or
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
@@ -25,8 +24,6 @@ from steerio.model.showing import counted
 APPROVE, DENY = "approve", "deny"
 MOST_OPEN = 20
 """Most open proposals of one giver."""
-ORDERS_A_MINUTE = 60
-"""Most orders of one giver that may only propose, within a minute; tries and repetitions count."""
 PROPOSAL_BYTES, OPEN_BYTES = 1 << 14, 1 << 19
 """Longest proposal, and all that are open: each look at the campaign shows them in full."""
 
@@ -87,8 +84,6 @@ class Proposals:
     def __init__(self, home: ProposalsHome, questions: Questions) -> None:
         self._home = home
         self._questions = questions
-        self._given: deque[tuple[float, str]] = deque()
-        """The orders of the last minute that were given in this role: when, and the givers."""
 
     def __repr__(self) -> str:
         return f"<Proposals: {len(self._questions.proposals())} open>"
@@ -174,16 +169,6 @@ class Proposals:
             ends(co.OrderAnswer(answer.done, words, tasks=answer.tasks))
 
         self._home.carry_out(proposal, prepared, note, ended)
-
-    def rate_refusal(self, by: str) -> str:
-        """Count an order of a proposer; return why it is one too many, or nothing."""
-        now = self._home.now
-        while self._given and self._given[0][0] <= now - 60.0:
-            self._given.popleft()
-        if sum(giver == by for _, giver in self._given) >= ORDERS_A_MINUTE:
-            return f"{by} has given {ORDERS_A_MINUTE} orders within a minute: give it later"
-        self._given.append((now, by))
-        return ""
 
     def end(self, reason: str) -> None:
         """End all that are open: the campaign ends."""

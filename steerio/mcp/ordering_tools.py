@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from steerio.campaign.budgets import OrderRate
 from steerio.errors import BrokerLost, OrderRefused, UsageError
 from steerio.mcp import tool_inputs as ti
 from steerio.mcp.marked_answers import ToolAnswer
@@ -21,31 +21,10 @@ from steerio.model.events import Answered, Asked, EventsMissed, Ordered, Questio
 from steerio.session.session import Session
 from steerio.view.recorded_events import EventQuery, last_events
 
-ORDERS_A_MINUTE = 60
-"""Orders that are passed on to the campaign within any minute, dry runs and repetitions too."""
 LOOKED_BACK = 1_000
 """Answers to questions that are looked through, the last ones."""
 DRY = " dry run"
 """The end of the ids of dry runs, which must not be taken for the order itself."""
-
-
-class OrderRate:
-    """Counts the orders of a minute."""
-
-    def __init__(self) -> None:
-        self._given: deque[float] = deque()
-
-    def __repr__(self) -> str:
-        return f"<OrderRate: {len(self._given)} in the last minute>"
-
-    def refuses(self, now: float) -> bool:
-        """Count one more, or say that there were too many."""
-        while self._given and self._given[0] <= now - 60.0:
-            self._given.popleft()
-        if len(self._given) >= ORDERS_A_MINUTE:
-            return True
-        self._given.append(now)
-        return False
 
 
 async def give_orders(
@@ -58,8 +37,7 @@ async def give_orders(
     orders: Sequence[ti.SteeringOrder | ti.ProposedOrder] = asked.orders
     for number, each in enumerate(orders):
         answer = {"order": order_in_words(each.order), "number": number}
-        if rate.refuses(loop.time()):
-            words = f"more than {ORDERS_A_MINUTE} orders within a minute: give it later"
+        if words := rate.refusal(run.gate.by, loop.time()):
             done.append(answer | {"state": "refused", "words": words})
             continue
         id = id_of(each, asked)

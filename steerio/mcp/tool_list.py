@@ -8,9 +8,10 @@ from typing import Any
 
 from msgspec import Struct
 
+from steerio.campaign.budgets import OrderRate
 from steerio.mcp import reading_tools, tool_inputs
 from steerio.mcp.marked_answers import DATA, ToolAnswer
-from steerio.mcp.ordering_tools import OrderRate, give_orders, wait
+from steerio.mcp.ordering_tools import give_orders, wait
 from steerio.mcp.seen_run import SeenRun
 from steerio.model.roles import Role, includes
 

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from mcp import Client, MCPError
 
+from steerio.campaign.budgets import ORDERS_A_MINUTE
 from steerio.edge.wire.connection import NAMES
 from steerio.mcp.assistant_server import QUEUED, WAITS, assistant_server
 from steerio.mcp.marked_answers import DATA, MOST_BYTES
-from steerio.mcp.ordering_tools import ORDERS_A_MINUTE
 from steerio.mcp.seen_run import AssistantGate
 from steerio.mcp.tool_list import INSTRUCTIONS
 from steerio.model.roles import Role

@@ -18,11 +18,11 @@ import pytest
 from mcp import Client, MCPError
 from mcp.client.streamable_http import streamable_http_client
 
+from steerio.campaign import budgets
 from steerio.dashboard import assistant_endpoint, token_server
 from steerio.dashboard.access_tokens import AccessTokens
 from steerio.dashboard.serving import Served
 from steerio.errors import UsageError
-from steerio.mcp import ordering_tools
 from steerio.mcp.marked_answers import DATA
 from steerio.mcp.seen_run import SeenRun
 from steerio.model.roles import Role
@@ -134,7 +134,7 @@ async def test_the_role_is_that_of_the_token(tmp_path: Path, slow: Program) -> N
 async def test_the_bound_on_orders_holds_across_the_requests_of_a_token(
     tmp_path: Path, slow: Program, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ordering_tools, "ORDERS_A_MINUTE", 2)
+    monkeypatch.setattr(budgets, "ORDERS_A_MINUTE", 2)
     run = tmp_path / "run"
     token, other = added(run, "one"), added(run, "two")
     async with running(run) as dashboard:

@@ -20,7 +20,8 @@ from steerio import (
     StopCampaign,
     SubmitTask,
 )
-from steerio.campaign.proposals import MOST_OPEN, OPEN_BYTES, ORDERS_A_MINUTE, PROPOSAL_BYTES
+from steerio.campaign.budgets import ORDERS_A_MINUTE
+from steerio.campaign.proposals import MOST_OPEN, OPEN_BYTES, PROPOSAL_BYTES
 from steerio.errors import NotAnswered
 from tests.simulated.test_given_orders import (
     CHANGING,
