@@ -10,6 +10,7 @@ from collections import deque
 
 from msgspec import Struct
 
+from steerio.model.durations import spoken
 from steerio.model.roles import Budget
 from steerio.model.showing import counted
 
@@ -83,7 +84,7 @@ class GiverAccounts:
         if not most:
             return f"{by} may submit no task: its budget has 0 tasks within any hour"
         left_s = account.submitted[-most] + HOUR_S - now
-        return f"{used}, and may submit {most}: there is room in {_in_words(left_s)}"
+        return f"{used}, and may submit {most}: there is room in {spoken(left_s)}"
 
     def copied(self) -> dict[str, GiverAccount]:
         """Return copies of all, for a snapshot."""
@@ -99,7 +100,3 @@ class GiverAccounts:
 
 def _forget(account: GiverAccount, now: float) -> None:
     account.submitted = [at for at in account.submitted if at > now - HOUR_S]
-
-
-def _in_words(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"

@@ -18,9 +18,10 @@ from steerio.campaign.campaign_card import campaign_picture
 from steerio.campaign.conductor import Conductor
 from steerio.campaign.painter import Painter
 from steerio.campaign.run_lines import Line, RunLook, run_lines
+from steerio.model.durations import spoken
 from steerio.model.showing import in_one_line, printable
 from steerio.session.notes import in_line
-from steerio.session.pace import Rate, spoken
+from steerio.session.pace import Rate
 from steerio.session.screens import is_terminal, notebook_screen
 from steerio.session.tally import FailedTask, in_kinds
 from steerio.session.watching import Watch

@@ -11,9 +11,9 @@ from collections.abc import Iterable, Mapping
 
 from msgspec import Struct
 
+from steerio.model.durations import spoken
 from steerio.model.showing import in_one_line
 from steerio.model.status import PoolLoad
-from steerio.session.pace import spoken
 from steerio.session.tally import FailedTask
 
 Piece = tuple[str, str]

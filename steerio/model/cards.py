@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from steerio.model.durations import say_s
 from steerio.model.markup import (
     AMBER,
     BLUE,
@@ -78,9 +79,9 @@ def _travelled(result: Any) -> list[tuple[str, object]]:
     timings = result.timings
     times: list[str] = []
     if timings.started is not None and timings.queued is not None:
-        times.append(f"waited {timings.started - timings.queued:.3g} s")
+        times.append(f"waited {say_s(timings.started - timings.queued)}")
     if timings.run_s is not None:
-        times.append(f"ran {timings.run_s:.3g} s")
+        times.append(f"ran {say_s(timings.run_s)}")
     on = f" on {result.worker}" if result.worker else ""
     tried = f", attempt {result.attempt}" if result.attempt > 1 else ""
     return [

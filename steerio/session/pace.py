@@ -1,4 +1,4 @@
-"""The pace at which tasks end, and times in words."""
+"""The pace at which tasks end."""
 
 from __future__ import annotations
 
@@ -25,16 +25,3 @@ class Rate:
             seen.popleft()
         since, before = seen[0]
         return (count - before) / (seconds - since) if seconds > since else 0.0
-
-
-def spoken(seconds: float) -> str:
-    """Return a time in the unit that fits it: ``40 s``, ``12 min``, ``3 h 20 min``, ``2 d 4 h``."""
-    if seconds < 119.5:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    if minutes < 120:
-        return f"{minutes} min"
-    hours, rest = divmod(minutes, 60)
-    if hours < 48:
-        return f"{hours} h {rest} min" if rest else f"{hours} h"
-    return f"{hours // 24} d {hours % 24} h"

@@ -17,10 +17,11 @@ from typing import Any, NamedTuple, Protocol
 
 from steerio.client.client import Client
 from steerio.model.cards import ends_line, failures_list, notes_line, pools_table
+from steerio.model.durations import spoken
 from steerio.model.markup import Markup, card, quiet
 from steerio.model.showing import counted, in_one_line
 from steerio.session.notes import in_line
-from steerio.session.pace import Rate, spoken
+from steerio.session.pace import Rate
 from steerio.session.screens import Screen, find_screen, notebook_screen
 from steerio.session.tally import Tally, in_kinds
 from steerio.session.task import Task

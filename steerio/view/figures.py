@@ -8,6 +8,7 @@ from itertools import pairwise
 
 from msgspec import Struct
 
+from steerio.model.durations import say_s
 from steerio.model.places import say_bytes
 from steerio.model.showing import counted
 from steerio.session.tally import ends_in_words
@@ -328,16 +329,3 @@ def encoded(text: str, encoding: str | None) -> str:
     except (LookupError, UnicodeEncodeError):
         return text.translate(str.maketrans(SPARKS, PLAIN_SPARKS))
     return text
-
-
-def say_s(seconds: float) -> str:
-    """Return a duration for people."""
-    if abs(seconds) < 1e-3:
-        return f"{seconds * 1e6:.3g} us" if seconds else "0 s"
-    if abs(seconds) < 1:
-        return f"{seconds * 1e3:.3g} ms"
-    if seconds < 120:
-        return f"{seconds:.3g} s"
-    if seconds < 7200:
-        return f"{seconds / 60:.1f} min"
-    return f"{seconds / 3600:.1f} h" if seconds < 48 * 3600 else f"{seconds / 86400:.1f} d"

@@ -11,6 +11,7 @@ import msgspec
 from steerio.edge.record.export_files import fields_of
 from steerio.edge.record.task_past import Reason, TaskPast
 from steerio.model.campaign_orders import ORDERED_BY
+from steerio.model.durations import say_s
 from steerio.model.showing import counted
 
 SHOWN = 100
@@ -232,5 +233,4 @@ def _between(begin: Any, end: Any) -> str:
     """Return a duration; clocks of several machines may differ a little, and none is below 0."""
     if not isinstance(begin, (int, float)) or not isinstance(end, (int, float)):
         return "an unknown time"
-    seconds = max(0.0, end - begin)
-    return f"{seconds * 1000:.3g} ms" if seconds < 1 else f"{seconds:,.1f} s"
+    return say_s(max(0.0, end - begin))

@@ -19,7 +19,7 @@ from steerio.campaign.run_lines import (
     share,
 )
 from steerio.model.status import PoolLoad
-from steerio.session.pace import Rate, spoken
+from steerio.session.pace import Rate
 from steerio.session.tally import FailedTask
 
 LOOK = RunLook(
@@ -143,22 +143,6 @@ def test_a_bar_is_empty_only_for_none_and_full_only_for_all(
     part: int, whole: int, found: int
 ) -> None:
     assert share(part, whole, 10) == found
-
-
-@pytest.mark.parametrize(
-    ("seconds", "words"),
-    [
-        (0.2, "0 s"),
-        (119.4, "119 s"),
-        (119.6, "2 min"),
-        (7_100, "118 min"),
-        (7_200, "2 h"),
-        (12_000, "3 h 20 min"),
-        (187_200, "2 d 4 h"),
-    ],
-)
-def test_a_time_is_told_in_the_unit_that_fits_it(seconds: float, words: str) -> None:
-    assert spoken(seconds) == words
 
 
 def test_the_present_rate_is_that_of_the_last_seconds() -> None:
