@@ -104,8 +104,8 @@ def clear_up_after_broker(
     """Remove the broker's sockets if it ended without doing so, now or ``within_s`` seconds.
 
     Nothing else is removed, for the folder's name may come from a file: of ``objects``, the folder
-    of the broker's store, no more than no process has any more.  A process that is killed lets go of
-    its sockets and of the locks of its folders one after the other, so this may take a moment.
+    of the broker's store, no more than no process has any more.  A process that is killed lets go
+    of its sockets and of the locks of its folders one after the other, so this may take a moment.
     """
     if not Path(folder).name.startswith(SOCKETS):
         return
