@@ -5,6 +5,7 @@ from a seed, with models of how long tasks take and scripted faults. `SimulatedC
 cluster under it, for tests that use a session directly.
 """
 
+from steerio.testing.course import Course
 from steerio.testing.distributions import constant, exponential, lognormal, recorded, uniform
 from steerio.testing.faults import (
     DrainNode,
@@ -26,6 +27,7 @@ from steerio.testing.simulate import SimulatedRun, simulate
 from steerio.testing.simulated_cluster import SimulatedCluster
 
 __all__ = [
+    "Course",
     "DrainNode",
     "FailStarts",
     "Fault",

@@ -24,7 +24,7 @@ from steerio.testing.faults import Fault, RestartBroker, listed_faults
 from steerio.testing.loop import WALL_LIMIT_S, run_virtual
 from steerio.testing.model import Models
 from steerio.testing.record import MemoryRecord
-from steerio.testing.simulated_cluster import WORKERS_PER_NODE, SimulatedCluster
+from steerio.testing.simulated_cluster import WORKERS_PER_NODE, SimulatedCluster, StartTimes
 
 C = TypeVar("C", bound=Campaign)
 
@@ -106,7 +106,7 @@ def simulate(
     nodes: int | None = None,
     workers_per_node: int = WORKERS_PER_NODE,
     latency_s: float = 0.0,
-    start_s: float = 0.0,
+    start_s: StartTimes = 0.0,
     walltime_s: float | None = None,
     faults: Iterable[Fault] = (),
     limits: Limits | None = None,
@@ -125,7 +125,8 @@ def simulate(
 
     Args:
         campaign: the campaign to run.
-        model: how tasks behave: a `Model` for each task type, or one for all.
+        model: how tasks behave: for each task type a `Model`, or a function that draws a `Course`;
+            or one `Model` for all.
         workers: how many of each pool; for pools not given here, as in the campaign's class.
             Simulated workers have the resources that they ask for, and keep them when they are
             moved.
@@ -133,7 +134,8 @@ def simulate(
         nodes: over how many nodes (``node-1``, ...) the workers are dealt out.
         workers_per_node: decides the number of nodes if ``nodes`` is not given.
         latency_s: seconds from a node to the broker, or back.
-        start_s: seconds that a worker takes to start.
+        start_s: seconds that a worker takes to start: a number, or a callable that takes a
+            ``random.Random`` and the worker's pool, such as a distribution.
         walltime_s: seconds after which the nodes are killed, as by a batch system; they tell the
             broker when they join.
         faults: the faults, each with its time.
