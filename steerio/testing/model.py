@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 import weakref
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, cast, runtime_checkable
 
 from msgspec import Struct
 
@@ -295,5 +295,4 @@ def _checked(model: Any, key: Any) -> Model | AnyDraw:
             f"the model of {_name(key)} is {model!r}, not a Model(duration_s=...), and no function "
             "that draws a Course"
         )
-    draw: Draw = model
-    return draw
+    return cast("Draw", model)

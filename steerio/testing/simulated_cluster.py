@@ -36,6 +36,8 @@ from steerio.testing.hosts import Host, Ways
 from steerio.testing.loop import VirtualLoop
 from steerio.testing.model import Models, Scripts
 from steerio.testing.network import SimulatedRouter
+from steerio.testing.policy_link import PolicyLink
+from steerio.testing.policy_loop import PolicyLoop
 from steerio.testing.record import MemoryRecord
 from steerio.testing.simulated_broker import SimulatedBrokers, SimulatedFinder
 from steerio.testing.simulated_node import SimulatedNode
@@ -166,7 +168,12 @@ class SimulatedCluster:
 
     @contextlib.asynccontextmanager
     async def session(
-        self, name: str = "session", *, host: str = "", detach: bool = False
+        self,
+        name: str = "session",
+        *,
+        host: str = "",
+        detach: bool = False,
+        policy: PolicyLoop | None = None,
     ) -> AsyncGenerator[Session, None]:
         """Open a session with the broker.
 
@@ -175,18 +182,22 @@ class SimulatedCluster:
             host: the client's host; by default the broker's, and then it cannot be cut off, and
                 the broker cannot be killed.
             detach: as for `steerio.connect`.
+            policy: when the client's loop is busy with handlers; by default it never is.
         """
         link: LinkEndpoint
+        clock = self._loop.time
         if host:
             place = self._clients.setdefault(host, Host(host, self.agenda, self._latency_s))
             link = self.router.link_from(place)
         else:
             link = self._local.link()
+        if policy is not None:
+            link, clock = PolicyLink(link, policy, self._loop), policy.time
         client = Client(
             link,
             self.settings,
             watched=bool(host),
-            clock=self._loop.time,
+            clock=clock,
             finder=SimulatedFinder(lambda: self._brokers.is_there, link) if host else None,
         )
         store = MemoryStore(beside=self.store)

@@ -8,10 +8,10 @@ from typing import Any, ClassVar
 
 import pytest
 
-from steerio import Campaign, Result, Session, on_result, task
+from steerio import Campaign, Result, Session, Succeeded, on_result, task
 from steerio.errors import TaskFailed, UsageError
 from steerio.model.events import WorkerJoined
-from steerio.testing import Course, Model, simulate
+from steerio.testing import Course, Model, SimulatedCluster, simulate
 from tests.simulated.virtual import on_cluster
 
 
