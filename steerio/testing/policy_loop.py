@@ -17,7 +17,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator, Mapping
 from math import inf
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from steerio.errors import UsageError
 from steerio.testing.course import check_duration
@@ -43,7 +43,9 @@ class PolicyLoop:
         self.busy_s: dict[str, float] = {}
         """The seconds that each agent has cost, by its name."""
         self._loop = loop
-        self._costs = costs
+        by_method = isinstance(costs, Mapping)
+        self._of_each = cast("Mapping[str, HandlerCost]", costs if by_method else {})
+        self._of_all = cast("HandlerCost", 0.0 if by_method else costs)
         self._seed = seed
         self._free_at = 0.0
         self._began: float | None = None
@@ -83,11 +85,9 @@ class PolicyLoop:
         Raises:
             UsageError: there is one.
         """
-        if not isinstance(self._costs, Mapping):
-            _check_cost(self._costs, "handler_cost")
-            return
+        _check_cost(self._of_all, "handler_cost")
         known = sorted({name.rpartition(".")[2] for name in names})
-        for name, cost in self._costs.items():
+        for name, cost in self._of_each.items():
             if name not in known:
                 raise UsageError(
                     f"handler_cost has {name!r}, which is no agent of the campaign "
@@ -105,17 +105,13 @@ class PolicyLoop:
             method: the method.
             lasts: whether it is called once for the whole run: it costs each time that it goes on.
         """
-        cost: HandlerCost | None = None
-        if isinstance(self._costs, Mapping):
-            cost = self._costs.get(name.rpartition(".")[2])
-        else:
-            cost = self._costs
+        cost = self._of_each.get(name.rpartition(".")[2], self._of_all)
         rng = random.Random(f"{self._seed}/cost of {name}")
         self.busy_s[name] = 0.0
         measured = cost == "measured"
 
         def seconds_of(*args: Any) -> float:
-            if cost is None or isinstance(cost, str):
+            if isinstance(cost, str):
                 return 0.0
             if not callable(cost):
                 return cost
