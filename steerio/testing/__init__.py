@@ -23,6 +23,7 @@ from steerio.testing.faults import (
 )
 from steerio.testing.loop import VirtualLoop, run_virtual
 from steerio.testing.model import Model
+from steerio.testing.recorded_models import RecordedModels, recorded_models
 from steerio.testing.simulate import SimulatedRun, simulate
 from steerio.testing.simulated_cluster import SimulatedCluster
 
@@ -38,6 +39,7 @@ __all__ = [
     "Model",
     "PartitionNode",
     "RandomKills",
+    "RecordedModels",
     "ResetConnections",
     "RestartBroker",
     "SimulatedCluster",
@@ -48,6 +50,7 @@ __all__ = [
     "exponential",
     "lognormal",
     "recorded",
+    "recorded_models",
     "run_virtual",
     "simulate",
     "uniform",

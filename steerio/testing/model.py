@@ -231,7 +231,9 @@ class Scripts:
         elif not isinstance(models, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise UsageError(f"model is a Model, or a dict of Models by task type, not {models!r}")
         else:
-            self._models = {_name(key): _checked(model, key) for key, model in models.items()}
+            self._models = {
+                name_of_type(key): _checked(model, key) for key, model in models.items()
+            }
         self._seed = seed
         self._chances: dict[str, random.Random] = {}
         self._streams: dict[str, TaskStreams] = {}
@@ -283,7 +285,8 @@ class Scripts:
         return alike[0] if len(alike) == 1 and isinstance(alike[0], DrawsCalls) else None
 
 
-def _name(key: Any) -> str:
+def name_of_type(key: Any) -> str:
+    """Return the name of a task type, which may be given by its function."""
     return key if isinstance(key, str) else as_task_type(key).name
 
 
@@ -292,7 +295,7 @@ def _checked(model: Any, key: Any) -> Model | AnyDraw:
         return model
     if not callable(model):
         raise UsageError(
-            f"the model of {_name(key)} is {model!r}, not a Model(duration_s=...), and no function "
-            "that draws a Course"
+            f"the model of {name_of_type(key)} is {model!r}, not a Model(duration_s=...), and no "
+            "function that draws a Course"
         )
     return cast("Draw", model)

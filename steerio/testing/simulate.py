@@ -26,7 +26,8 @@ from steerio.testing.loop import WALL_LIMIT_S, run_virtual
 from steerio.testing.model import Models
 from steerio.testing.policy_loop import HandlerCosts, PolicyLoop
 from steerio.testing.record import MemoryRecord
-from steerio.testing.simulated_cluster import WORKERS_PER_NODE, SimulatedCluster, StartTimes
+from steerio.testing.simulated_cluster import WORKERS_PER_NODE, SimulatedCluster
+from steerio.testing.worker_starts import StartTimes
 
 C = TypeVar("C", bound=Campaign)
 
@@ -126,7 +127,7 @@ def simulate(
     nodes: int | None = None,
     workers_per_node: int = WORKERS_PER_NODE,
     latency_s: float = 0.0,
-    start_s: StartTimes = 0.0,
+    start_s: StartTimes | None = None,
     walltime_s: float | None = None,
     handler_cost: HandlerCosts | None = None,
     faults: Iterable[Fault] = (),
@@ -156,7 +157,8 @@ def simulate(
         workers_per_node: decides the number of nodes if ``nodes`` is not given.
         latency_s: seconds from a node to the broker, or back.
         start_s: seconds that a worker takes to start: a number, or a callable that takes a
-            ``random.Random`` and the worker's pool, such as a distribution.
+            ``random.Random`` and the worker's pool, such as a distribution; by default those of
+            recorded models, or 0.
         walltime_s: seconds after which the nodes are killed, as by a batch system; they tell the
             broker when they join.
         handler_cost: virtual seconds for which an agent keeps the campaign's loop busy: for each

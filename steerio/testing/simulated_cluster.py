@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import itertools
 import random
-from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from types import TracebackType
 
 from steerio.broker.broker import Broker
@@ -29,7 +29,6 @@ from steerio.model.showing import counted
 from steerio.session.argument_checks import check_given
 from steerio.session.session import Session
 from steerio.testing.agenda import Agenda
-from steerio.testing.course import check_duration
 from steerio.testing.dealt_workers import deal
 from steerio.testing.faults import Fault, RandomKills, listed_faults
 from steerio.testing.hosts import Host, Ways
@@ -39,17 +38,17 @@ from steerio.testing.network import SimulatedRouter
 from steerio.testing.policy_link import PolicyLink
 from steerio.testing.policy_loop import PolicyLoop
 from steerio.testing.record import MemoryRecord
+from steerio.testing.recorded_models import starts_of
 from steerio.testing.simulated_broker import SimulatedBrokers, SimulatedFinder
 from steerio.testing.simulated_node import SimulatedNode
 from steerio.testing.simulated_session import joined
 from steerio.testing.simulated_worker import SimulatedWorker
 from steerio.testing.stall_watch import StallWatch
+from steerio.testing.worker_starts import StartTimes, WorkerStarts
 from steerio.testing.worker_times import WorkerTimes
 
 WORKERS_PER_NODE = 1_000
 """Workers of one simulated node, by default."""
-StartTimes = float | Callable[..., float]
-"""The seconds that a worker takes to start, or a function that draws them."""
 SIMULATED = Settings(beat_s=5.0)
 """The default settings of a simulation: real leases, but fewer beats, as on an idle cluster most
 events are beats."""
@@ -65,10 +64,7 @@ class SimulatedCluster:
         nodes: over how many nodes the workers are dealt out; they are named ``node-1``, ...
         workers_per_node: decides the number of nodes if ``nodes`` is not given.
         latency_s: seconds from a node to the broker, or back.
-        start_s: seconds that a worker takes to start: a number, or a callable that takes a
-            ``random.Random`` and the worker's pool, such as a distribution.
-        walltime_s: seconds after which the nodes are killed, as by a batch system; they tell the
-            broker when they join.
+        start_s, walltime_s: as for `simulate`.
         faults: the faults, each with its time.
         settings: bounds and leases of the broker.
         store: which values go to the store.
@@ -86,7 +82,7 @@ class SimulatedCluster:
         nodes: int | None = None,
         workers_per_node: int = WORKERS_PER_NODE,
         latency_s: float = 0.0,
-        start_s: StartTimes = 0.0,
+        start_s: StartTimes | None = None,
         walltime_s: float | None = None,
         faults: Iterable[Fault] = (),
         settings: Settings | None = None,
@@ -98,8 +94,6 @@ class SimulatedCluster:
             raise UsageError("a simulated cluster needs a virtual clock: use run_virtual(...)")
         check_given(settings=settings, store=store)
         seconds(latency_s, "latency_s", or_zero=True)
-        if not callable(start_s):
-            seconds(start_s, "start_s", or_zero=True)
         if walltime_s is not None:
             seconds(walltime_s, "walltime_s")
         self.settings = settings or SIMULATED
@@ -108,7 +102,7 @@ class SimulatedCluster:
         self.agenda = Agenda(loop)
         self.router = SimulatedRouter()
         self.scripts = Scripts(model, seed)
-        self._start_s = start_s
+        self.starts = WorkerStarts(starts_of(model) if start_s is None else start_s, seed)
         self.start_failures: dict[str, str] = {}
         self.pids = itertools.count(1)
         self.record = record or MemoryRecord()
@@ -261,18 +255,6 @@ class SimulatedCluster:
             UsageError: there is no such pool.
         """
         return self._times.seconds(pool, self.workers())
-
-    def starting_s(self, worker: str, pool: str) -> float:
-        """Return the seconds that a worker takes to start.
-
-        Raises:
-            UsageError: the time that was drawn is none.
-        """
-        if not callable(self._start_s):
-            return self._start_s
-        drawn = self._start_s(random.Random(f"{self._seed}/start of {worker}"), pool)
-        check_duration(drawn, f"the start of a worker of pool {pool}")
-        return drawn
 
     def worker_ended(self, worker: SimulatedWorker) -> None:
         """Take in that a worker ended, whatever the reason."""
