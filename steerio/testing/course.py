@@ -101,7 +101,7 @@ AnyDraw = Draw | DrawsCalls
 
 
 def checked_course(drawn: Any, name: str, kind: FunctionKind) -> Course:
-    """Return what a draw returned, if it is a course that a task of this kind can have.
+    """Return the course that a draw returned, if a task of this kind can have it.
 
     Raises:
         UsageError: it is not.

@@ -48,7 +48,7 @@ class YieldEvent(SeenEvent):
     index: int = 0
 
 
-class RecordedTask(SeenTask):
+class ModelledTask(SeenTask):
     """A line of ``tasks.jsonl``, with arguments and value as they stand there."""
 
     args: msgspec.Raw = msgspec.Raw(NULL)
@@ -216,7 +216,7 @@ def recorded_models(run_dir: Path | str) -> RecordedModels:
     try:
         lines = (folder / TASKS_FILE).read_bytes()
         check_schema(folder)
-        tasks = msgspec.json.Decoder(RecordedTask).decode_lines(lines)
+        tasks = msgspec.json.Decoder(ModelledTask).decode_lines(lines)
         events = _events(folder)
     except OSError as error:
         raise UsageError(f"{run_dir} is no run directory: {error}") from None
@@ -251,7 +251,7 @@ def _events(folder: Path) -> list[YieldEvent]:
     return msgspec.json.Decoder(YieldEvent).decode_lines(b"\n".join(lines))
 
 
-def _attempts(task: RecordedTask, items: int) -> dict[int, RecordedAttempt]:
+def _attempts(task: ModelledTask, items: int) -> dict[int, RecordedAttempt]:
     """Return the attempts of a task that tell how it behaves, by number."""
     found: dict[int, RecordedAttempt] = {}
     for each in task.earlier or ():
@@ -268,7 +268,7 @@ def _attempts(task: RecordedTask, items: int) -> dict[int, RecordedAttempt]:
     return found
 
 
-def _last_attempt(task: RecordedTask, items: int) -> RecordedAttempt | None:
+def _last_attempt(task: ModelledTask, items: int) -> RecordedAttempt | None:
     run_s = _seconds(task.started, task.ended)
     match task.ended_as:
         case "succeeded" if task.started is not None:
