@@ -74,6 +74,16 @@ def test_the_report_of_a_simulated_run_tells_of_a_busy_policy(tmp_path: Path) ->
     assert read["policy_busy"] == pytest.approx(idle["policy_busy"])
 
 
+def test_workers_that_a_slow_policy_never_reaches_are_idle_because_of_it() -> None:
+    run = simulate(Chains(50), model=Model(10.0), handler_cost=5.0)
+    # four chains of 10 s need 20 s of the policy: it alone decides how long the run takes
+    assert run.handler_s["Chains.go_on"] == pytest.approx(200 * 5.0)
+    assert run.duration_s == pytest.approx(10.0 + 200 * 5.0, abs=15.0)
+    assert run.utilisation("simulate") == pytest.approx(0.5, abs=0.02)
+    idle = run.idle_s()
+    assert idle["policy_busy"] > 0.95 * sum(idle.values())
+
+
 def test_without_costs_all_is_as_before() -> None:
     usual = simulate(Chains(), model=Model(10.0))
     assert usual.handler_s == {}
