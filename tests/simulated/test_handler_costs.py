@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 from collections.abc import Awaitable
 from pathlib import Path
@@ -10,11 +11,14 @@ from typing import Any, ClassVar
 
 import anyio
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from steerio import Campaign, Result, agent, every, on_event, on_result, on_success, task
 from steerio.errors import DeadlockError, UsageError
 from steerio.testing import KillWorker, Model, RestartBroker, simulate
 from steerio.view.run_reader import RunReader
+from tests.simulated.test_idle_causes import Restless
 
 
 @task(pool="simulate")
@@ -234,6 +238,28 @@ def test_a_busy_policy_bears_faults(faults: list[Any]) -> None:
 
     assert run(1.0).ended == {"succeeded": 40}
     assert run(1.0).event_log == run(1.0).event_log
+
+
+@given(seed=st.integers(0, 1 << 30))
+def test_whatever_agents_cost_each_run_ends_and_its_idle_time_has_causes(seed: int) -> None:
+    chance = random.Random(seed)
+    costs: list[Any] = [0.3, {"go_on": 2.0}, {"learn": 4.0}, lambda rng, *_: rng.expovariate(1.0)]
+    cost, tasks = chance.choice(costs), chance.randint(5, 30)
+    faults = [KillWorker(at_s=chance.uniform(1, 80)) for _ in range(chance.choice([0, 2]))]
+
+    def run() -> Any:
+        return simulate(
+            Restless(seed, tasks, 2.0, 3),
+            model=Model(lambda rng, *_: rng.uniform(0.0, 12.0), fails=0.1),
+            handler_cost=cost,
+            seed=seed,
+            faults=faults,
+        )
+
+    first = run()
+    assert run().event_log == first.event_log
+    for pool in ("simulate", "learn"):
+        assert min(first.idle_s(pool).values()) >= 0.0
 
 
 @pytest.mark.parametrize(
