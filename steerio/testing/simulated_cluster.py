@@ -59,13 +59,10 @@ class SimulatedCluster:
 
     Args:
         workers: how many of each pool, like ``{"simulate": 1000, "learn": Workers(4, gpus=1)}``.
-        model: how tasks behave.
-        seed: of all random draws.
         nodes: over how many nodes the workers are dealt out; they are named ``node-1``, ...
         workers_per_node: decides the number of nodes if ``nodes`` is not given.
         latency_s: seconds from a node to the broker, or back.
-        start_s, walltime_s: as for `simulate`.
-        faults: the faults, each with its time.
+        model, seed, start_s, walltime_s, faults: as for `simulate`.
         settings: bounds and leases of the broker.
         store: which values go to the store.
 
@@ -115,8 +112,7 @@ class SimulatedCluster:
         self._latency_s = latency_s
         self._makes = needs_of(workers)
         self._walltime_s = walltime_s
-        counts = counts_of(workers)
-        self._offers = deal(counts, nodes, workers_per_node)
+        self._offers = deal(counts := counts_of(workers), nodes, workers_per_node)
         self._clients: dict[str, Host] = {}
         self._local = MemoryRouter()
         self.store = MemoryStore()
@@ -128,8 +124,7 @@ class SimulatedCluster:
         self._stalls = StallWatch(loop, self.agenda, self.broker, self.record, lambda: kills)
 
     def __repr__(self) -> str:
-        count = sum(len(node.workers) for node in self.nodes.values())
-        workers = counted(count, "worker")
+        workers = counted(sum(len(node.workers) for node in self.nodes.values()), "worker")
         return f"<SimulatedCluster at {self._loop.time():g} s: {workers}, {self.broker!r}>"
 
     @property
