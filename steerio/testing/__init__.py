@@ -5,6 +5,7 @@ from a seed, with models of how long tasks take and scripted faults. `SimulatedC
 cluster under it, for tests that use a session directly.
 """
 
+from steerio.testing.course import Course
 from steerio.testing.distributions import constant, exponential, lognormal, recorded, uniform
 from steerio.testing.faults import (
     DrainNode,
@@ -22,10 +23,12 @@ from steerio.testing.faults import (
 )
 from steerio.testing.loop import VirtualLoop, run_virtual
 from steerio.testing.model import Model
+from steerio.testing.recorded_models import RecordedModels, recorded_models
 from steerio.testing.simulate import SimulatedRun, simulate
 from steerio.testing.simulated_cluster import SimulatedCluster
 
 __all__ = [
+    "Course",
     "DrainNode",
     "FailStarts",
     "Fault",
@@ -36,6 +39,7 @@ __all__ = [
     "Model",
     "PartitionNode",
     "RandomKills",
+    "RecordedModels",
     "ResetConnections",
     "RestartBroker",
     "SimulatedCluster",
@@ -46,6 +50,7 @@ __all__ = [
     "exponential",
     "lognormal",
     "recorded",
+    "recorded_models",
     "run_virtual",
     "simulate",
     "uniform",

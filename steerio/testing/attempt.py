@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from math import inf
 from typing import Any, Protocol, assert_never
+
+from msgspec import UNSET
 
 from steerio.edge.encoding.snapshots import snapshot
 from steerio.edge.encoding.values import ANY_VALUE, total_bytes
 from steerio.edge.wire.endpoint import Frames
 from steerio.model import messages as ms
 from steerio.testing.agenda import Agenda, DueCall
+from steerio.testing.course import Course
 from steerio.testing.model import Fate, Script
 from steerio.testing.report_times import Said, Told, planned
 from steerio.testing.streams import StreamEnd
@@ -23,6 +26,8 @@ from steerio.worker.task_objects import WorkerObjects
 
 Packed = tuple[bytes, Frames]
 """A value on the wire."""
+FAILING = Course(0.0, fails=True)
+"""The end of an attempt that fails by a `Model`."""
 
 
 class AtWork(Protocol):
@@ -60,6 +65,7 @@ class SimulatedAttempt:
         "_said",
         "_told",
         "_worker",
+        "obeys",
         "script",
     )
 
@@ -67,6 +73,7 @@ class SimulatedAttempt:
         self, worker: AtWork, script: Script, link: StreamEnd, objects: WorkerObjects
     ) -> None:
         self.script = script
+        self.obeys = script.obeys
         self._objects = objects
         self._worker = worker
         self._link = link
@@ -100,12 +107,21 @@ class SimulatedAttempt:
         duration_s = fate.duration_s * slowness
         self._fate = fate
         self._ahead = ahead
+        course = fate.course
+        if course is not None:
+            self.obeys = course.obeys or self.obeys
+            if course.value is not UNSET and course.items is UNSET:
+                self._end_later(course, duration_s, agenda)
+                return
         match self.script.kind:
             case "generator":
                 ahead.begin(unread=unread)
                 self._last_item = -inf
                 self._granted = asyncio.Event()
-                steps = self._yield_items(args, kwargs, duration_s)
+                if course is not None and course.items is not UNSET:
+                    steps = self._yield_drawn(course, course.items, slowness)
+                else:
+                    steps = self._yield_items(args, kwargs, duration_s)
             case "coroutine" if not self.script.modelled:
                 steps = self._run_coroutine(args, kwargs, duration_s)
             case "function" | "coroutine":
@@ -167,6 +183,13 @@ class SimulatedAttempt:
             self._pending.append(agenda.add(at_s, self._send_report, said))
         self._pending.append(agenda.add(duration_s, self._worker.ended, self, packed, error))
 
+    def _end_later(self, course: Course, duration_s: float, agenda: Agenda) -> None:
+        """Let an attempt end after ``duration_s`` with the value that was drawn."""
+        if self._doomed:
+            self._pending.append(agenda.add(duration_s, self._fail))
+        else:
+            self._pending.append(agenda.add(duration_s, self._end, course.value, None))
+
     def _packed(self, value: Any) -> Packed:
         """Pack a value, as it is now."""
         codec = self.script.loaded.codec.result
@@ -194,8 +217,8 @@ class SimulatedAttempt:
         if self._fate.crashes:
             self._worker.crashed(self)
         else:
-            error = RuntimeError(f"this attempt at {self.script.name} fails by its model")
-            self._worker.ended(self, None, error)
+            course = self._fate.course or FAILING
+            self._worker.ended(self, None, course.error(self.script.name))
 
     async def _run_coroutine(self, args: Any, kwargs: Any, duration_s: float) -> None:
         await asyncio.sleep(duration_s)
@@ -230,6 +253,20 @@ class SimulatedAttempt:
                 self._fail()
             else:
                 self._end(value, None)
+
+    async def _yield_drawn(
+        self, course: Course, items: Sequence[tuple[float, Any]], slowness: float
+    ) -> None:
+        """Yield the items of a course, each at its time; a reader that is late delays the rest."""
+        over_s = 0.0
+        for index, (at_s, item) in enumerate(items):
+            await self._yield_item(index, item, (at_s - over_s) * slowness)
+            over_s = at_s
+        await asyncio.sleep((course.duration_s - over_s) * slowness)
+        if self._doomed:
+            self._fail()
+        else:
+            self._end(None if course.value is UNSET else course.value, None)
 
     async def _yield_awaited(self, items: AsyncIterator[Any], pause_s: float) -> None:
         """Yield the items of an async generator, which cannot return a value."""

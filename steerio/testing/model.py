@@ -1,24 +1,36 @@
 """The models of tasks in a simulation: how long a task takes, its value, how it fails.
 
-Chance is an argument: all draws for a task type come from its own ``random.Random``, which is
-seeded with the simulation's seed.  So a run depends on its seed, and adding a task type does not
-change the draws for another.
+Chance is an argument: all draws of a `Model` come from the task type's own ``random.Random``, which
+is seeded with the simulation's seed.  So a run depends on its seed, and adding a task type does not
+change the draws for another.  A function that draws a whole `Course` has a generator for each call.
 """
 
 from __future__ import annotations
 
-import math
 import random
 import weakref
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, cast, runtime_checkable
 
 from msgspec import Struct
 
+from steerio.edge.wire.endpoint import Frames
 from steerio.errors import UsageError
 from steerio.model.bounds import real
+from steerio.model.messages import RunTask
 from steerio.model.tasks import FunctionKind, TaskSpec
 from steerio.session.task_type import as_task_type
+from steerio.testing.course import (
+    AnyDraw,
+    Course,
+    Draw,
+    DrawsCalls,
+    Obeys,
+    check_duration,
+    check_obeys,
+    checked_course,
+)
+from steerio.testing.task_streams import TaskStreams
 from steerio.worker.loading import LoadedType
 
 
@@ -62,12 +74,12 @@ class Model(Struct, frozen=True):
     value: Callable[..., Any] | None = None
     fails: float | Callable[..., bool] = 0.0
     crashes: float | Callable[..., bool] = 0.0
-    obeys: Literal["asked", "term", "kill"] | None = None
+    obeys: Obeys | None = None
 
     def __post_init__(self) -> None:
         """Refuse invalid attributes."""
         if isinstance(self.duration_s, (int, float)):
-            _check_duration(self.duration_s)
+            check_duration(self.duration_s)
         else:
             duration: object = self.duration_s
             if not callable(duration) and not hasattr(duration, "of"):
@@ -78,42 +90,38 @@ class Model(Struct, frozen=True):
             chance: Any = getattr(self, name)
             if not callable(chance) and not 0 <= real(chance, f"Model.{name}") <= 1:
                 raise UsageError(f"Model.{name} is 0 to 1 or a callable, not {chance!r}")
-        if self.obeys not in (None, "asked", "term", "kill"):
-            raise UsageError(f"Model.obeys is 'asked', 'term' or 'kill', not {self.obeys!r}")
+        check_obeys(self.obeys, "Model")
 
 
-Models = Mapping[Any, Model] | Model | Durations
+Models = Mapping[Any, Model | AnyDraw] | Model | Durations
 """Models by task type (a function, or its name ``module:qualname``), or one for all types."""
 
 
 class Fate(NamedTuple):
-    """The draws for one attempt, made as it began."""
+    """The draws for one attempt, made as it began; ``course`` if it was drawn as a whole."""
 
     duration_s: float
     fails: bool
     crashes: bool
+    course: Course | None = None
 
 
 class Script:
-    """A task type in simulated workers: its function, its model and its source of chance."""
+    """A task type in simulated workers: its function, and how its attempts go.
 
-    def __init__(
-        self, spec: TaskSpec, model: Model, seed: int | str, chance: random.Random
-    ) -> None:
+    Attributes:
+        modelled: whether its values come from the model.
+        obeys: when an attempt stops.
+    """
+
+    def __init__(self, spec: TaskSpec, seed: int | str, model: Model) -> None:
         self.loaded = LoadedType(spec)
         self.name = spec.name
         self.kind: FunctionKind = spec.kind
+        self.seed = seed
         self._value = model.value
         self.modelled = model.value is not None
-        self.obeys = model.obeys or ("term" if spec.kind == "function" else "asked")
-        duration = model.duration_s
-        if isinstance(duration, Durations):
-            duration = duration.of(spec.name)
-        self._duration: Any = duration
-        self._fails = model.fails
-        self._crashes = model.crashes
-        self.seed = seed
-        self._random = chance
+        self.obeys: Obeys = model.obeys or ("term" if spec.kind == "function" else "asked")
 
     def __repr__(self) -> str:
         return f"<Script of {self.name}>"
@@ -123,16 +131,51 @@ class Script:
         """The function that returns the value of a task."""
         return self._value or self.loaded.function
 
-    def draw(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Fate:
+    def draw(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], task: RunTask, frames: Frames
+    ) -> Fate:
         """Draw the fate of one attempt.
 
+        Args:
+            args: the task's arguments by position.
+            kwargs: those by name.
+            task: the attempt, with the packed arguments.
+            frames: of the packed arguments.
+
         Raises:
-            UsageError: the drawn duration is not a number of 0 or more seconds.
+            UsageError: the model drew something that no attempt can have.
         """
+        raise NotImplementedError
+
+
+class ModelScript(Script):
+    """A task type that follows a `Model`; all its draws come from one generator."""
+
+    def __init__(
+        self, spec: TaskSpec, seed: int | str, model: Model, chance: random.Random
+    ) -> None:
+        super().__init__(spec, seed, model)
+        duration = model.duration_s
+        if isinstance(duration, Durations):
+            duration = duration.of(spec.name)
+        self._duration: Any = duration
+        self._fails = model.fails
+        self._crashes = model.crashes
+        self._random = chance
+
+    def draw(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], task: RunTask, frames: Frames
+    ) -> Fate:
+        """Draw a duration, and whether the attempt fails or crashes."""
         duration = self._duration
         if callable(duration):
             drawn: Any = duration(self._random, *args, **kwargs)
-            _check_duration(drawn, self.name)
+            if isinstance(drawn, Course):
+                raise UsageError(
+                    f"Model.duration_s of {self.name} returned a Course: give the function itself "
+                    "for the task type, without a Model around it"
+                )
+            check_duration(drawn, self.name)
             duration = drawn
         fails, crashes = self._fails, self._crashes
         return Fate(
@@ -147,6 +190,29 @@ class Script:
         return self._random.random() < float(chance)
 
 
+class DrawnScript(Script):
+    """A task type whose attempts are drawn as a whole; each call has a generator of its own."""
+
+    def __init__(
+        self, spec: TaskSpec, seed: int | str, draw: AnyDraw, streams: TaskStreams
+    ) -> None:
+        super().__init__(spec, seed, Model(0.0))
+        self._draw = draw
+        self._streams = streams
+
+    def draw(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], task: RunTask, frames: Frames
+    ) -> Fate:
+        """Draw a course."""
+        stream = self._streams.of(task, frames)
+        if isinstance(self._draw, DrawsCalls):
+            drawn: Any = self._draw.draw_call(stream, task, frames, self.loaded)
+        else:
+            drawn = self._draw(stream.rng, *args, **kwargs)
+        course = checked_course(drawn, self.name, self.kind)
+        return Fate(course.duration_s, bool(course.fails), course.crashes, course)
+
+
 class Scripts:
     """The scripts of all task types of one simulation.
 
@@ -159,15 +225,18 @@ class Scripts:
         if isinstance(models, Durations):
             models = Model(models)
         self._default: Model | None = None
-        self._models: dict[str, Model] = {}
+        self._models: dict[str, Model | AnyDraw] = {}
         if isinstance(models, Model):
             self._default = models
         elif not isinstance(models, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise UsageError(f"model is a Model, or a dict of Models by task type, not {models!r}")
         else:
-            self._models = {_name(key): _checked(model, key) for key, model in models.items()}
+            self._models = {
+                name_of_type(key): _checked(model, key) for key, model in models.items()
+            }
         self._seed = seed
         self._chances: dict[str, random.Random] = {}
+        self._streams: dict[str, TaskStreams] = {}
         self._scripts: weakref.WeakValueDictionary[TaskSpec, Script] = weakref.WeakValueDictionary()
         """The scripts that a worker knows, by task type."""
 
@@ -179,31 +248,54 @@ class Scripts:
         """
         script = self._scripts.get(spec)
         if script is None:
-            model = self._models.get(spec.name) or self._default
-            if model is None:
-                known = ", ".join(sorted(self._models)) or "none"
-                raise UsageError(
-                    f"task type {spec.name} has no model (models here: {known}); "
-                    f"add {spec.name.partition(':')[2]}: Model(duration_s=...)"
-                )
-            chance = self._chances.get(spec.name)  # one per name, though its code may change
-            if chance is None:
-                chance = self._chances[spec.name] = random.Random(f"{self._seed}/{spec.name}")
-            script = self._scripts[spec] = Script(spec, model, self._seed, chance)
+            script = self._scripts[spec] = self._new(spec)
         return script
 
+    def _new(self, spec: TaskSpec) -> Script:
+        """Make a script; one source of chance per name, though its code may change."""
+        name = spec.name
+        model = self._models.get(name) or self._default or self._drawn_elsewhere(name)
+        if model is None:
+            known = ", ".join(sorted(self._models)) or "none"
+            raise UsageError(
+                f"task type {name} has no model (models here: {known}); "
+                f"add {name.partition(':')[2]}: Model(duration_s=...)"
+            )
+        if isinstance(model, Model):
+            chance = self._chances.get(name)
+            if chance is None:
+                chance = self._chances[name] = random.Random(f"{self._seed}/{name}")
+            return ModelScript(spec, self._seed, model, chance)
+        streams = self._streams.get(name)
+        if streams is None:
+            streams = self._streams[name] = TaskStreams(f"{self._seed}/{name}")
+        return DrawnScript(spec, self._seed, model, streams)
 
-def _name(key: Any) -> str:
+    def _drawn_elsewhere(self, name: str) -> AnyDraw | None:
+        """Return the recorded model of the only function of that name, in another module.
+
+        The tasks of a file have other names when it is run as a script.
+        """
+        function = name.partition(":")[2]
+        alike = [
+            model
+            for other, model in self._models.items()
+            if other.partition(":")[2] == function and not isinstance(model, Model)
+        ]
+        return alike[0] if len(alike) == 1 and isinstance(alike[0], DrawsCalls) else None
+
+
+def name_of_type(key: Any) -> str:
+    """Return the name of a task type, which may be given by its function."""
     return key if isinstance(key, str) else as_task_type(key).name
 
 
-def _checked(model: Any, key: Any) -> Model:
-    if not isinstance(model, Model):
-        raise UsageError(f"the model of {_name(key)} is {model!r}, not a Model(duration_s=...)")
-    return model
-
-
-def _check_duration(duration_s: Any, of: str = "") -> None:
-    if not isinstance(duration_s, (int, float)) or not 0 <= duration_s < math.inf:
-        about = f" of {of}" if of else ""
-        raise UsageError(f"a duration{about} must be 0 or more seconds, not {duration_s!r}")
+def _checked(model: Any, key: Any) -> Model | AnyDraw:
+    if isinstance(model, (Model, DrawsCalls)):
+        return model
+    if not callable(model):
+        raise UsageError(
+            f"the model of {name_of_type(key)} is {model!r}, not a Model(duration_s=...), and no "
+            "function that draws a Course"
+        )
+    return cast("Draw", model)

@@ -10,6 +10,10 @@ import msgspec
 from steerio.edge.record.record_files import RecordFiles, TaskEntry, stamped
 from steerio.model.events import AnyEvent
 from steerio.model.showing import in_words
+from steerio.view.run_view import RunView, take_all
+from steerio.view.seen_lines import events_decoder, tasks_decoder
+from steerio.view.shown_view import RunFacts, snapshot_of
+from steerio.view.snapshot import RunSnapshot
 
 _encoder = msgspec.json.Encoder(enc_hook=in_words)
 
@@ -50,3 +54,15 @@ class MemoryRecord(RecordFiles):
     def event_log(self) -> bytes:
         """All events as in ``events.jsonl``; equal for runs with the same arguments and seed."""
         return stamped(_encoder.encode_lines(self.events), self.incarnation)
+
+    @property
+    def task_log(self) -> bytes:
+        """All tasks as in ``tasks.jsonl``."""
+        return _encoder.encode_lines(self.tasks)
+
+    def seen(self, until_s: float) -> RunSnapshot:
+        """Return the figures of the run as a view counts them, up to a time."""
+        view = RunView(0.0)
+        tasks = tasks_decoder.decode_lines(self.task_log)
+        take_all(view, tasks, events_decoder.decode_lines(self.event_log))
+        return snapshot_of(view, RunFacts(live=True), until_s)

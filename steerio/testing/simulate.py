@@ -10,8 +10,9 @@ from collections.abc import Generator, Iterable, Mapping
 from pathlib import Path
 from typing import Generic, TypeVar
 
+from steerio.campaign.calls import Calls
 from steerio.campaign.campaign import Campaign
-from steerio.campaign.conductor import drive
+from steerio.campaign.conductor import Conductor
 from steerio.campaign.limits import Limits, check_limits
 from steerio.edge.record.record_files import TaskEntry
 from steerio.errors import UsageError
@@ -24,8 +25,10 @@ from steerio.session.memo import open_run
 from steerio.testing.faults import Fault, RestartBroker, listed_faults
 from steerio.testing.loop import WALL_LIMIT_S, run_virtual
 from steerio.testing.model import Models
+from steerio.testing.policy_loop import HandlerCosts, PolicyLoop
 from steerio.testing.record import MemoryRecord
 from steerio.testing.simulated_cluster import WORKERS_PER_NODE, SimulatedCluster
+from steerio.testing.worker_starts import StartTimes
 
 C = TypeVar("C", bound=Campaign)
 
@@ -38,6 +41,8 @@ class SimulatedRun(Generic[C]):
         duration_s: virtual seconds from start to end.
         dropped: messages that the broker dropped, by reason (such as ``late report``).
         notes: the latest number of each name that the campaign has noted.
+        handler_s: the virtual seconds that each agent has cost, by ``Class.method``; empty
+            without ``handler_cost``.
     """
 
     def __init__(
@@ -48,10 +53,12 @@ class SimulatedRun(Generic[C]):
         utilisation: Mapping[str, float],
         dropped: Mapping[str, int],
         notes: Mapping[str, float],
+        handler_s: Mapping[str, float],
     ) -> None:
         self.campaign = campaign
         self.duration_s = duration_s
         self.dropped, self.notes = dict(dropped), dict(notes)
+        self.handler_s = dict(handler_s)
         self._record = record
         self._utilisation = dict(utilisation)
 
@@ -83,6 +90,20 @@ class SimulatedRun(Generic[C]):
         """All events as in ``events.jsonl``: the same bytes for the same seed."""
         return self._record.event_log
 
+    def idle_s(self, pool: str = "") -> dict[str, float]:
+        """Return the seconds that workers were idle by cause, in one pool or in all.
+
+        The causes are those of ``steerio report``: ``policy_busy`` is the time after the results
+        were known that the worker's next task is because of, and before that task was submitted.
+
+        Raises:
+            UsageError: there is no such pool.
+        """
+        if pool:
+            self.utilisation(pool)  # refuses an unknown one
+        idle = self._record.seen(self.duration_s).idle
+        return dict(idle.by_pool.get(pool, {}) if pool else idle.by_cause)
+
     def utilisation(self, pool: str) -> float:
         """Return the share of their time in a pool that workers spent in tasks, 0 to 1.
 
@@ -107,8 +128,9 @@ def simulate(
     nodes: int | None = None,
     workers_per_node: int = WORKERS_PER_NODE,
     latency_s: float = 0.0,
-    start_s: float = 0.0,
+    start_s: StartTimes | None = None,
     walltime_s: float | None = None,
+    handler_cost: HandlerCosts | None = None,
     faults: Iterable[Fault] = (),
     limits: Limits | None = None,
     until_s: float | None = None,
@@ -127,7 +149,8 @@ def simulate(
 
     Args:
         campaign: the campaign to run.
-        model: how tasks behave: a `Model` for each task type, or one for all.
+        model: how tasks behave: for each task type a `Model`, or a function that draws a `Course`;
+            or one `Model` for all.
         workers: how many of each pool; for pools not given here, as in the campaign's class.
             Simulated workers have the resources that they ask for, and keep them when they are
             moved.
@@ -135,9 +158,16 @@ def simulate(
         nodes: over how many nodes (``node-1``, ...) the workers are dealt out.
         workers_per_node: decides the number of nodes if ``nodes`` is not given.
         latency_s: seconds from a node to the broker, or back.
-        start_s: seconds that a worker takes to start.
+        start_s: seconds that a worker takes to start: a number, or a callable that takes a
+            ``random.Random`` and the worker's pool, such as a distribution; by default those of
+            recorded models, or 0.
         walltime_s: seconds after which the nodes are killed, as by a batch system; they tell the
             broker when they join.
+        handler_cost: virtual seconds for which an agent keeps the campaign's loop busy: for each
+            call, and for each step of an ``@agent``. A number, a callable that takes a
+            ``random.Random`` and the call's arguments, or ``"measured"``, the processor time that
+            the agent takes really (such runs differ from each other). One for all agents, or a dict
+            by method, like ``{"relearn": 0.2}``.
         faults: the faults, each with its time.
         limits: when the campaign stops by itself.
         until_s: when to cancel tasks that have not ended, and end.
@@ -188,18 +218,28 @@ def simulate(
         )
         joins = any(isinstance(fault, RestartBroker) for fault in asked_faults)
         host = "campaign" if joins else ""
-        async with cluster, cluster.session(type(campaign).__name__, host=host) as session:
+        name = type(campaign).__name__
+        policy = None if handler_cost is None else PolicyLoop(loop, handler_cost, seed)
+        async with cluster, cluster.session(name, host=host, policy=policy) as session:
             if earlier:
                 session.recall_from(earlier)
+            conductor = Conductor(campaign, session, limits)
+            if policy is not None:
+                _charge(policy, conductor.dealing.calls)
             end = None if until_s is None else loop.call_at(until_s, _end, campaign, until_s)
             try:
-                await drive(campaign, session, limits)
+                await conductor.run()
             finally:
                 if end is not None:
                     end.cancel()
+                if policy is not None:
+                    policy.close()
             utilisation = {pool: cluster.utilisation(pool) for pool in asked}
             dropped = cluster.broker.dropped
-            return SimulatedRun(campaign, record, loop.time(), utilisation, dropped, session.notes)
+            took_s = {} if policy is None else policy.busy_s
+            return SimulatedRun(
+                campaign, record, loop.time(), utilisation, dropped, session.notes, took_s
+            )
 
     with _collecting_rarely():
         return run_virtual(run(), wall_limit_s=wall_limit_s)
@@ -214,6 +254,15 @@ def _collecting_rarely() -> Generator[None, None, None]:
         yield
     finally:
         gc.set_threshold(*usual)
+
+
+def _charge(policy: PolicyLoop, agents: Iterable[Calls]) -> None:
+    """Have the calls of agents keep the campaign's loop busy."""
+    agents = list(agents)
+    policy.check([calls.name for calls in agents])
+    for calls in agents:
+        lasts = calls.trigger.kind == "agent"
+        calls.method = policy.charged(calls.name, calls.method, lasts=lasts)
 
 
 def _end(campaign: Campaign, until_s: float) -> None:

@@ -35,12 +35,16 @@ from steerio.testing.hosts import Host, Ways
 from steerio.testing.loop import VirtualLoop
 from steerio.testing.model import Models, Scripts
 from steerio.testing.network import SimulatedRouter
+from steerio.testing.policy_link import PolicyLink
+from steerio.testing.policy_loop import PolicyLoop
 from steerio.testing.record import MemoryRecord
+from steerio.testing.recorded_models import starts_of
 from steerio.testing.simulated_broker import SimulatedBrokers, SimulatedFinder
 from steerio.testing.simulated_node import SimulatedNode
 from steerio.testing.simulated_session import joined
 from steerio.testing.simulated_worker import SimulatedWorker
 from steerio.testing.stall_watch import StallWatch
+from steerio.testing.worker_starts import StartTimes, WorkerStarts
 from steerio.testing.worker_times import WorkerTimes
 
 WORKERS_PER_NODE = 1_000
@@ -55,15 +59,10 @@ class SimulatedCluster:
 
     Args:
         workers: how many of each pool, like ``{"simulate": 1000, "learn": Workers(4, gpus=1)}``.
-        model: how tasks behave.
-        seed: of all random draws.
         nodes: over how many nodes the workers are dealt out; they are named ``node-1``, ...
         workers_per_node: decides the number of nodes if ``nodes`` is not given.
         latency_s: seconds from a node to the broker, or back.
-        start_s: seconds that a worker takes to start.
-        walltime_s: seconds after which the nodes are killed, as by a batch system; they tell the
-            broker when they join.
-        faults: the faults, each with its time.
+        model, seed, start_s, walltime_s, faults: as for `simulate`.
         settings: bounds and leases of the broker.
         store: which values go to the store.
 
@@ -80,7 +79,7 @@ class SimulatedCluster:
         nodes: int | None = None,
         workers_per_node: int = WORKERS_PER_NODE,
         latency_s: float = 0.0,
-        start_s: float = 0.0,
+        start_s: StartTimes | None = None,
         walltime_s: float | None = None,
         faults: Iterable[Fault] = (),
         settings: Settings | None = None,
@@ -92,7 +91,6 @@ class SimulatedCluster:
             raise UsageError("a simulated cluster needs a virtual clock: use run_virtual(...)")
         check_given(settings=settings, store=store)
         seconds(latency_s, "latency_s", or_zero=True)
-        seconds(start_s, "start_s", or_zero=True)
         if walltime_s is not None:
             seconds(walltime_s, "walltime_s")
         self.settings = settings or SIMULATED
@@ -101,7 +99,7 @@ class SimulatedCluster:
         self.agenda = Agenda(loop)
         self.router = SimulatedRouter()
         self.scripts = Scripts(model, seed)
-        self.start_s = start_s
+        self.starts = WorkerStarts(starts_of(model) if start_s is None else start_s, seed)
         self.start_failures: dict[str, str] = {}
         self.pids = itertools.count(1)
         self.record = record or MemoryRecord()
@@ -114,8 +112,7 @@ class SimulatedCluster:
         self._latency_s = latency_s
         self._makes = needs_of(workers)
         self._walltime_s = walltime_s
-        counts = counts_of(workers)
-        self._offers = deal(counts, nodes, workers_per_node)
+        self._offers = deal(counts := counts_of(workers), nodes, workers_per_node)
         self._clients: dict[str, Host] = {}
         self._local = MemoryRouter()
         self.store = MemoryStore()
@@ -127,8 +124,7 @@ class SimulatedCluster:
         self._stalls = StallWatch(loop, self.agenda, self.broker, self.record, lambda: kills)
 
     def __repr__(self) -> str:
-        count = sum(len(node.workers) for node in self.nodes.values())
-        workers = counted(count, "worker")
+        workers = counted(sum(len(node.workers) for node in self.nodes.values()), "worker")
         return f"<SimulatedCluster at {self._loop.time():g} s: {workers}, {self.broker!r}>"
 
     @property
@@ -161,7 +157,12 @@ class SimulatedCluster:
 
     @contextlib.asynccontextmanager
     async def session(
-        self, name: str = "session", *, host: str = "", detach: bool = False
+        self,
+        name: str = "session",
+        *,
+        host: str = "",
+        detach: bool = False,
+        policy: PolicyLoop | None = None,
     ) -> AsyncGenerator[Session, None]:
         """Open a session with the broker.
 
@@ -170,18 +171,22 @@ class SimulatedCluster:
             host: the client's host; by default the broker's, and then it cannot be cut off, and
                 the broker cannot be killed.
             detach: as for `steerio.connect`.
+            policy: when the client's loop is busy with handlers; by default it never is.
         """
         link: LinkEndpoint
+        clock = self._loop.time
         if host:
             place = self._clients.setdefault(host, Host(host, self.agenda, self._latency_s))
             link = self.router.link_from(place)
         else:
             link = self._local.link()
+        if policy is not None:
+            link, clock = PolicyLink(link, policy, self._loop), policy.time
         client = Client(
             link,
             self.settings,
             watched=bool(host),
-            clock=self._loop.time,
+            clock=clock,
             finder=SimulatedFinder(lambda: self._brokers.is_there, link) if host else None,
         )
         store = MemoryStore(beside=self.store)

@@ -21,6 +21,7 @@ from steerio.testing.model import Scripts
 from steerio.testing.network import SimulatedRouter
 from steerio.testing.simulated_worker import KILLED, SimulatedWorker
 from steerio.testing.streams import SimulatedStreams
+from steerio.testing.worker_starts import WorkerStarts
 from steerio.worker.items_ahead import Ahead
 from steerio.worker.task_objects import WorkerObjects
 
@@ -34,7 +35,7 @@ class Site(Protocol):
     scripts: Scripts
     setting: StoreSetting
     store: MemoryStore
-    start_s: float
+    starts: WorkerStarts
     start_failures: dict[str, str]
     """Why workers die while they start, by pool; without an entry they do not."""
     pids: itertools.count[int]
@@ -76,7 +77,7 @@ class SimulatedForker:
             Ahead(site.settings.items, site.settings.items_bytes),
             WorkerObjects(lambda: MemoryStore(worker, site.store), site.setting),
         )
-        site.agenda.add(site.start_s, self._started, started)
+        site.agenda.add(site.starts.of(worker, pool), self._started, started)
 
     def ask_to_stop(self, worker: str, run: int) -> None:
         """Raise the cooperative signal for this run."""

@@ -134,7 +134,7 @@ class SimulatedWorker:
     def ask_to_stop(self, run: int) -> None:
         """Raise the cooperative signal for a run, whether or not it has begun."""
         self._asked = run
-        if self._attempt is not None and not self._hung and self._attempt.script.obeys == "asked":
+        if self._attempt is not None and not self._hung and self._attempt.obeys == "asked":
             self._stop_if_asked()
 
     def signal(self, run: int, name: SignalName) -> None:
@@ -152,7 +152,7 @@ class SimulatedWorker:
             pass  # a stopped process gets the signal when it continues
         elif self._attempt is None:
             self.die(ENDED)
-        elif self._attempt.script.obeys != "kill":
+        elif self._attempt.obeys != "kill":
             self._stop_if_asked()
 
     def hang(self) -> None:
@@ -250,13 +250,13 @@ class SimulatedWorker:
         except Exception as error:  # noqa: BLE001 - unpickling may raise anything
             self._report("failed", error=describe(error, 0))
             return
-        fate = script.draw(args, kwargs)
+        fate = script.draw(args, kwargs, task, frames)
         unread = self.run in self._unread
         if self._unread:
             self._unread = {run for run in self._unread if run > self.run}
         home = self._home
         attempt.begin(args, kwargs, fate, home.slowness, home.agenda, self._ahead, unread=unread)
-        if self._asked == self.run and script.obeys == "asked":
+        if self._asked == self.run and attempt.obeys == "asked":
             self._stop_if_asked()
 
     def _give_back(self, run: int) -> None:

@@ -50,6 +50,8 @@ class PoolFigures:
         """Seconds in which workers waited for others of their move."""
         self.ages = Ages(axis, at)
         self.ended = Sums(axis)
+        self.idle_since: deque[float] = deque()
+        """Since when workers without a task have been idle, the longest first: see `begun`."""
         self.waiting: dict[int, float] = {}
         """The queued tasks, each with the time at which it was queued."""
         self.borrowed = 0
@@ -109,6 +111,7 @@ class PoolFigures:
             level.set(at, 0)
         self.ages.to(at, self.since)
         self.waiting.clear()
+        self.idle_since.clear()
         self.borrowed = 0
         self.stalled = self.failure = ""
         self.resume(at)
@@ -142,6 +145,15 @@ class PoolFigures:
         """Note that one of those which are expected is there."""
         level = self.restarting if self.restarting.value else self.starting
         level.step(at, -1)
+
+    def begun(self) -> float | None:
+        """Note that a worker has a task; return since when one of those that were idle was so.
+
+        Which of them gets a task says nothing, for they are alike. So the gaps are told as if it
+        were always the one that was idle for longest: with a policy that is too slow for many
+        workers, the same few would have all tasks, and the others no next task to tell by.
+        """
+        return self.idle_since.popleft() if self.idle_since else None
 
     # -- sums of it -----------------------------------------------------------------------------
 

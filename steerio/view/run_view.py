@@ -183,9 +183,9 @@ class RunView:
         worker = self.cluster.workers.get(event.worker or "")
         task.gap = None
         if worker is not None:
-            task.gap = worker.free_at
+            task.gap, idle = worker.free_at, self.cluster.begins(worker, at)
             if task.earlier is None:
-                task.first_gap = worker.free_at, task.queued
+                task.first_gap = idle, task.gap, task.queued
 
     def _retried(self, event: SeenEvent) -> None:
         task, at = self.open.get(event.task_id or 0), event.at

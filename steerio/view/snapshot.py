@@ -36,8 +36,9 @@ IDLE_CAUSES = (
 """Why the seconds of workers passed in which they ran no task, in the order in which they stack.
 
 - ``no_work``: its pool's queue was empty, and no result was being handled for its next task.
-- ``policy_busy``: the results that its next task is because of were there, and the task was not;
-  or the event loop was held, so that no agent could submit one.
+- ``policy_busy``: the results that a next task is because of were there, and the task was not, or
+  the event loop was held, so that no agent could submit it; of the pool's idle workers it counts
+  for the one that was idle for longest.
 - ``in_transit``: its next task was on the way to it, or the end of the last one to the broker.
 - ``dispatch``: its next task was queued, and not yet given to it.
 - ``paused``: so it was, and its pool was paused.

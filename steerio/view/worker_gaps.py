@@ -30,7 +30,8 @@ class OpenTask(Struct, gc=False):
         reached: when a worker was to begin it, ``worker``; ``None`` while it is queued.
         gap: since when that worker had had no task.
         before: when the function of the task before it ended there, once it has ended.
-        first_gap: the gap of the first attempt, and when the task was queued then.
+        first_gap: since when its pool had an idle worker at the first attempt, since when the
+            worker of that was idle, and when the task was queued then.
         earlier: when earlier attempts began and ended, as the broker knows.
     """
 
@@ -41,7 +42,7 @@ class OpenTask(Struct, gc=False):
     worker: str | None = None
     gap: float | None = None
     before: float | None = None
-    first_gap: tuple[float, float] | None = None
+    first_gap: tuple[float, float, float] | None = None
     earlier: list[tuple[float, float]] | None = None
 
 
@@ -77,20 +78,18 @@ class WorkerGaps:
         if worker is not None:
             if worker.pool != pool.name:
                 pool = self._cluster.pool(worker.pool, at)
-            queued = pool.queued
-            queued.to(at)
-            worker.free_at, worker.queue_s = at, queued.above_s
+            self._cluster.free(worker, pool, at)
             task.before, worker.ended = worker.ended, None
 
     def before(self, task: SeenTask, seen: OpenTask, known: float | None) -> None:
         """Say why the worker of a task had been idle before it, and how long it was in transit."""
         pool, reached, queued = seen.pool, seen.reached, seen.queued
         if seen.first_gap is not None:
-            gap, first = seen.first_gap
-            decided = first if known is None else min(max(gap, known), first)
-            if gap < first:
+            idle, gap, first = seen.first_gap
+            if idle < first:
+                decided = first if known is None else min(max(idle, known), first)
                 pool.policy_busy.spread(decided, first)
-                for begin, end in self._stalled(gap, decided):
+                for begin, end in self._stalled(idle, decided):
                     pool.policy_busy.spread(begin, end)
             if seen.earlier:
                 pool.dispatched(max(gap, first), seen.earlier[0][0])

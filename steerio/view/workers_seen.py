@@ -30,6 +30,7 @@ class WorkerSeen(Struct, gc=False):
         queue_s: for how long the pool's queue had not been empty by then, in all.
         ended: when the function of its last task ended, on the worker; ``None`` before that.
         home: the pool that has lent it, or empty.
+        idle: whether the broker knows of no task that it has.
     """
 
     pool: str
@@ -38,6 +39,7 @@ class WorkerSeen(Struct, gc=False):
     queue_s: float = 0.0
     ended: float | None = None
     home: str = ""
+    idle: bool = True
 
 
 class WorkersSeen:
@@ -118,6 +120,7 @@ class WorkersSeen:
         home = homes.pop() if homes else ""
         worker = WorkerSeen(event.pool, node, at, self._queue_s(pool, at), home=home)
         self.workers[event.worker or ""] = worker
+        pool.idle_since.append(at)
         return worker
 
     def lost(self, event: SeenEvent) -> bool:
@@ -158,6 +161,8 @@ class WorkersSeen:
             source.lent.step(event.at, 1)
             target.borrowed += 1
         worker.pool = event.pool
+        if worker.idle:
+            source.begun()
         self.free(worker, target, event.at)
 
     def changed(self, event: SeenEvent) -> None:
@@ -169,8 +174,15 @@ class WorkersSeen:
 
     def free(self, worker: WorkerSeen, pool: PoolFigures, at: float) -> None:
         """Begin the gap of a worker that has no task."""
-        worker.free_at = at
+        worker.free_at, worker.idle = at, True
         worker.queue_s = self._queue_s(pool, at)
+        pool.idle_since.append(at)
+
+    def begins(self, worker: WorkerSeen, at: float) -> float:
+        """End a gap of a worker's pool, for it has a task; return since when that lasted."""
+        since = self.pool(worker.pool, at).begun() if worker.idle else None
+        worker.idle = False
+        return worker.free_at if since is None else since
 
     def _queue_s(self, pool: PoolFigures, at: float) -> float:
         pool.queued.to(at)
@@ -185,6 +197,8 @@ class WorkersSeen:
         replaced: bool,
         expected: bool = False,
     ) -> None:
+        if worker.idle and pool.idle_since:
+            pool.idle_since.pop()
         if replaced and not expected:
             self._expect(event.node, event.pool, 1, event.at)
         if worker.home and replaced:
