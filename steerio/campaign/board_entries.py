@@ -70,7 +70,8 @@ class BoardState(Generic[K]):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Take over the parts of a state, which earlier versions may have written."""
-        vars(self).update({"more": {}} | state)
+        self.more = {}
+        vars(self).update(state)
 
     def __repr__(self) -> str:
         return f"<BoardState: {len(self.waiting)} waiting, {len(self.out)} out>"

@@ -47,7 +47,7 @@ def checked_scores(
     """
     try:
         given: Any = scores
-        numbers: array[float] = given if isinstance(given, array) else array("d", given)
+        numbers: array[float] = given if type(given) is array else array("d", given)
         if not math.isfinite(sum(numbers)):  # the sum of finite numbers may be infinite
             raise TypeError
     except (TypeError, ValueError, OverflowError):

@@ -296,7 +296,7 @@ def restore_boards(contents: list[BoardContent], places: Places) -> None:
             [entry for chunk in table for entry in read_state(chunk, places)]
             for table in (content.waiting, content.out, content.ended)
         )
-        more = read_state(content.more, places) if content.more else {}
+        more: dict[str, Any] = read_state(content.more, places) if content.more else {}
         board.restore(BoardState(dict(waiting), dict(out), set(ended), content.order, more))
 
 

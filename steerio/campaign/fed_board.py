@@ -154,8 +154,11 @@ class FedBoard(Generic[K]):
 
     def has(self, lane: Lane) -> bool:
         """Whether entries of a lane are still to be handed out."""
-        again = (self._call_of(self._out[key]).lane == lane for key in self._again)
-        return self._entries.count(lane) > 0 or any(again)
+        return self._entries.count(lane) > 0 or self.had_out(lane)
+
+    def had_out(self, lane: Lane) -> bool:
+        """Whether entries of a lane were handed out before the run was cut off, and not since."""
+        return any(self._call_of(self._out[key]).lane == lane for key in self._again)
 
     def take(self, lane: Lane | None = None) -> HandedOut | None:
         """Take out the entry that goes next, of one lane or of all, or ``None``."""

@@ -197,6 +197,9 @@ class Feeder:
 
     def _in_turn(self, boards: Sequence[Board[Any]], lane: Lane) -> Board[Any] | None:
         """Return the board that hands out next, of those with a weight, and note that it does."""
+        for board in boards:
+            if board.had_out(lane):  # its turn was noted in the incarnation before
+                return board
         able = [board for board in boards if board.has(lane)]
         if not able:
             return None
