@@ -31,7 +31,6 @@ from steerio.campaign.lottery import checked_chance
 from steerio.errors import UsageError
 from steerio.launch.needs import Needs
 from steerio.model.bounds import tagged
-from steerio.model.cards import board_card
 from steerio.model.objects import check_number
 from steerio.model.showing import counted
 from steerio.session.arguments import as_it_is
@@ -41,9 +40,6 @@ from steerio.session.task_checks import make_options
 from steerio.session.task_type import TaskType, as_task_type
 
 K = TypeVar("K", bound=Hashable)
-
-SHOWN = 5
-"""Entries that a notebook shows, of those that wait."""
 
 
 class Board(FedBoard[K]):
@@ -115,18 +111,6 @@ class Board(FedBoard[K]):
         self._key: Callable[[Any], Any] = key or itself
         self._begin()
         self.add_all(items)
-
-    def __repr__(self) -> str:
-        displaced = f", {self.displaced} displaced" if self.displaced else ""
-        return (
-            f"<Board of {self.task_type.name}: {len(self)} waiting, {len(self.running)} running, "
-            f"{len(self.ended)} ended{displaced}>"
-        )
-
-    def _repr_html_(self) -> str:
-        best = [(key, self.score(key)) for key in self.best(SHOWN)]
-        counts = len(self), len(self.running), len(self.ended)
-        return str(board_card(self.task_type.name, *counts, best))
 
     def add(
         self,

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import sys
 from array import array
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from steerio.campaign.entry_table import LARGE
 from steerio.errors import UsageError
 from steerio.model.showing import counted
 
@@ -48,7 +50,7 @@ def checked_scores(
     try:
         given: Any = scores
         numbers: array[float] = given if type(given) is array else array("d", given)
-        if not math.isfinite(sum(numbers)):  # the sum of finite numbers may be infinite
+        if not _are_finite(numbers):
             raise TypeError
     except (TypeError, ValueError, OverflowError):
         pairs = zip(scores, keys(), strict=True)
@@ -136,6 +138,13 @@ def _as_floats(given: Any) -> array[float] | None:
     numbers = array("d")
     numbers.frombytes(view.tobytes())
     return numbers
+
+
+def _are_finite(numbers: array[float]) -> bool:
+    numpy: Any = sys.modules.get("numpy") if len(numbers) > LARGE else None
+    if numpy is not None:
+        return bool(numpy.isfinite(numpy.frombuffer(numbers)).all())
+    return math.isfinite(sum(numbers)) or all(map(math.isfinite, numbers))
 
 
 def _name(function: object) -> str:

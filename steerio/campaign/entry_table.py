@@ -149,6 +149,8 @@ class EntryTable(Generic[K]):
 
     def all_items(self) -> list[Any]:
         """Return the items of all entries, the oldest first."""
+        if len(self.keys) == len(self.slots):
+            return self.items[:]
         found: list[Any] = []
         for start, end in self._runs():
             found += self.items[start:end]

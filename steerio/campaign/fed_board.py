@@ -9,12 +9,16 @@ from typing import Any, Generic, TypeVar
 from steerio.campaign.board_entries import TABLES, BoardState
 from steerio.campaign.entry_calls import EntryCall, HandedOut, Lane, Ranked
 from steerio.campaign.ranked_entries import RankedEntries
+from steerio.model.cards import board_card
 from steerio.model.objects import check_number
 from steerio.model.tasks import TaskOptions
 from steerio.session.task import Task
 from steerio.session.task_type import TaskType, as_arguments
 
 K = TypeVar("K", bound=Hashable)
+
+SHOWN = 5
+"""Entries that a notebook shows, of those that wait."""
 
 WAITS = Callable[[Callable[[], object]], Awaitable[object]]
 
@@ -73,6 +77,18 @@ class FedBoard(Generic[K]):
     def __len__(self) -> int:
         """Return how many entries wait."""
         return len(self._entries)
+
+    def __repr__(self) -> str:
+        displaced = f", {self.displaced} displaced" if self.displaced else ""
+        return (
+            f"<Board of {self.task_type.name}: {len(self)} waiting, {len(self.running)} running, "
+            f"{len(self.ended)} ended{displaced}>"
+        )
+
+    def _repr_html_(self) -> str:
+        best = [(key, self.score(key)) for key in self.best(SHOWN)]
+        counts = len(self), len(self.running), len(self.ended)
+        return str(board_card(self.task_type.name, *counts, best))
 
     def __contains__(self, key: K) -> bool:
         return key in self._entries.table.slots

@@ -1,4 +1,4 @@
-"""Entries of a board with their own task types, pools and options; and entries that are cancelled."""
+"""Entries of a board with task types, pools and options of their own; and cancelled ones."""
 
 from __future__ import annotations
 
