@@ -231,6 +231,9 @@ class Board(FedBoard[K]):
         keys: list[Any]
         keys, values = scores_by_key(scores, table.all_pairs, self._key_of)
         numbers = checked_scores(values, lambda: keys, self._check)
+        if len(keys) == len(table) and keys == table.all_keys():
+            self._entries.rescore_all(numbers, self._by())
+            return len(keys)
         slots: list[Any] = [table.slots.get(key) for key in keys]
         if None in slots:
             there = [place for place, slot in enumerate(slots) if slot is not None]

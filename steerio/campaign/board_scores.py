@@ -6,7 +6,7 @@ import math
 import sys
 from array import array
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from steerio.campaign.entry_table import LARGE
 from steerio.errors import UsageError
@@ -49,7 +49,7 @@ def checked_scores(
     """
     try:
         given: Any = scores
-        numbers: array[float] = given if type(given) is array else array("d", given)
+        numbers = cast("array[float]", given) if type(given) is array else array("d", given)
         if not _are_finite(numbers):
             raise TypeError
     except (TypeError, ValueError, OverflowError):

@@ -164,6 +164,14 @@ class EntryTable(Generic[K]):
         """Return the keys and items of all entries, the oldest first."""
         return list(zip(self.all_keys(), self.all_items(), strict=True))
 
+    def score_many(self, slots: Iterable[int], scores: Iterable[float], by: RankedBy) -> None:
+        """Give many entries other scores."""
+        column, causes = self.scores, self.by
+        for slot, score in zip(slots, scores, strict=True):
+            column[slot] = score
+            causes[slot] = by
+        self._ranked = None
+
     def score_all(self, scores: array[float], by: RankedBy) -> None:
         """Give all entries other scores, which come in the order of `all_items`."""
         done = 0

@@ -87,8 +87,7 @@ class RankedEntries(Generic[K]):
                 table.score(slot, score, by)
                 self._orders[table.lanes[slot]].added(slot)
             return
-        for slot, score in zip(slots, scores, strict=True):
-            table.score(slot, score, by)
+        table.score_many(slots, scores, by)
         self._reorder()
 
     def rescore_all(self, scores: array[float], by: RankedBy) -> None:
