@@ -19,9 +19,9 @@ from steerio.campaign.board_checks import (
     BoardFull,
     check_entry,
     check_order,
-    checked_key,
     checked_weight,
     itself,
+    no_key,
 )
 from steerio.campaign.board_scores import checked_scores, score_of, scores_at_once, scores_by_key
 from steerio.campaign.entry_calls import EntryCall, EntrySettings, RankedBy, call_of
@@ -338,7 +338,11 @@ class Board(FedBoard[K]):
 
     def _key_of(self, item: Any) -> K:
         key: K = self._key(item)
-        return checked_key(key, self, by_itself=self._key is itself)
+        try:
+            hash(key)
+        except TypeError:
+            raise no_key(key, self, by_itself=self._key is itself) from None
+        return key
 
     def _changed(self) -> None:
         if self.on_change is not None:

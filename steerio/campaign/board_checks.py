@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable
-from typing import Any, TypeVar
+from typing import Any
 
 from steerio.errors import UsageError
 from steerio.model.bounds import real
 from steerio.session.task import Task
 from steerio.session.task_type import as_arguments
-
-K = TypeVar("K", bound=Hashable)
 
 MOST_WEIGHT = 1e6
 """The highest weight of a board, and one divided by the lowest."""
@@ -51,28 +48,21 @@ def check_entry(item: Any) -> None:
         )
 
 
-def checked_key(key: K, board: object, *, by_itself: bool) -> K:
-    """Return the key of an item.
+def no_key(key: object, board: object, *, by_itself: bool) -> UsageError:
+    """Return the error of an item whose key is not hashable.
 
     Args:
         key: the key.
-        board: for the error.
+        board: the board.
         by_itself: whether the item is its own key.
-
-    Raises:
-        UsageError: it is not hashable.
     """
-    try:
-        hash(key)
-    except TypeError:
-        kind = type(key).__name__
-        made = "" if by_itself else f"its key function returned a {kind}, and "
-        raise UsageError(
-            f"an item of {board!r} cannot be known by itself: {made}a {kind} cannot be a "
-            "key; say what it is known by, as in Board(..., key=lambda item: item['name']) or "
-            "key=bytes"
-        ) from None
-    return key
+    kind = type(key).__name__
+    made = "" if by_itself else f"its key function returned a {kind}, and "
+    return UsageError(
+        f"an item of {board!r} cannot be known by itself: {made}a {kind} cannot be a "
+        "key; say what it is known by, as in Board(..., key=lambda item: item['name']) or "
+        "key=bytes"
+    )
 
 
 def checked_weight(weight: float | None) -> float | None:

@@ -13,6 +13,7 @@ import sys
 from array import array
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from heapq import nsmallest
+from itertools import compress
 from math import inf
 from random import Random
 from typing import Any, Generic, TypeVar
@@ -57,7 +58,7 @@ class EntryTable(Generic[K]):
 
     def __len__(self) -> int:
         """Return how many entries wait."""
-        return len(self.slots)
+        return sum(self.counts)
 
     def __repr__(self) -> str:
         return f"<EntryTable: {len(self)} entries, {len(self.keys) - len(self)} gaps>"
@@ -123,38 +124,35 @@ class EntryTable(Generic[K]):
     # -- all entries ---------------------------------------------------------------------------
 
     @property
+    def has_no_gaps(self) -> bool:
+        """Whether all of it is entries."""
+        return len(self.keys) == len(self.slots)
+
+    @property
     def is_crowded(self) -> bool:
         """Whether most of it is gaps."""
         return len(self.keys) > 2 * len(self.slots) + SLACK
 
     def close_up(self) -> None:
         """Close the gaps; all places change."""
-        there = self.all_slots()
-        self.keys = [self.keys[slot] for slot in there]
-        self.items = [self.items[slot] for slot in there]
-        self.by = [self.by[slot] for slot in there]
-        self.calls = [self.calls[slot] for slot in there]
-        self.scores = array("d", [self.scores[slot] for slot in there])
-        self.numbers = array("q", [self.numbers[slot] for slot in there])
-        self.lanes = array("L", [self.lanes[slot] for slot in there])
+        self.keys = list(compress(self.keys, self._waits))
+        self.items = list(compress(self.items, self._waits))
+        self.by = list(compress(self.by, self._waits))
+        self.calls = list(compress(self.calls, self._waits))
+        self.scores = array("d", compress(self.scores, self._waits))
+        self.numbers = array("q", compress(self.numbers, self._waits))
+        self.lanes = array("L", compress(self.lanes, self._waits))
         self.slots = {key: slot for slot, key in enumerate(self.keys)}
-        self._waits = bytearray(b"\1") * len(there)
+        self._waits = bytearray(b"\1") * len(self.keys)
         self._first, self._ranked = 0, None
 
     def all_slots(self) -> list[int]:
         """Return the places of all entries, the oldest first."""
-        if len(self.keys) == len(self.slots):
-            return list(range(len(self.keys)))
-        return [slot for slot, waits in enumerate(self._waits) if waits]
+        return list(compress(range(len(self.keys)), self._waits))
 
     def all_items(self) -> list[Any]:
         """Return the items of all entries, the oldest first."""
-        if len(self.keys) == len(self.slots):
-            return self.items[:]
-        found: list[Any] = []
-        for start, end in self._runs():
-            found += self.items[start:end]
-        return found
+        return self.items[:] if self.has_no_gaps else list(compress(self.items, self._waits))
 
     def all_keys(self) -> list[K]:
         """Return the keys of all entries, the oldest first."""
@@ -174,10 +172,10 @@ class EntryTable(Generic[K]):
 
     def score_all(self, scores: array[float], by: RankedBy) -> None:
         """Give all entries other scores, which come in the order of `all_items`."""
-        done = 0
-        for start, end in self._runs():
-            self.scores[start:end] = scores[done : done + end - start]
-            done += end - start
+        if self.has_no_gaps:
+            self.scores[:] = scores
+        else:
+            self._score_between_gaps(scores)
         self.by[:] = [by] * len(self.by)
         self._ranked = None
 
@@ -186,7 +184,7 @@ class EntryTable(Generic[K]):
         copy: EntryTable[K] = EntryTable(newest_first=self.newest_first)
         copy.keys, copy.items, copy.scores = self.keys[:], self.items[:], self.scores[:]
         copy.numbers, copy.by, copy.calls = self.numbers[:], self.by[:], self.calls[:]
-        copy._waits = self._waits[:]
+        copy._waits, copy.counts = self._waits[:], [len(self)]
         return copy
 
     def values(self) -> Iterator[tuple[K, Ranked]]:
@@ -195,16 +193,16 @@ class EntryTable(Generic[K]):
             if waits:
                 yield self.keys[slot], self.ranked(slot)
 
-    def _runs(self) -> Iterator[tuple[int, int]]:
-        """Yield the bounds of all stretches without a gap."""
-        start = self._waits.find(1)
-        while start >= 0:
-            end = self._waits.find(0, start)
-            if end < 0:
-                yield start, len(self._waits)
-                return
-            yield start, end
-            start = self._waits.find(1, end)
+    def _score_between_gaps(self, scores: array[float]) -> None:
+        numpy: Any = sys.modules.get("numpy") if len(self.keys) > LARGE else None
+        if numpy is not None:
+            waits = numpy.frombuffer(self._waits, dtype=bool)
+            numpy.frombuffer(self.scores)[waits] = numpy.frombuffer(scores)
+            return
+        given = iter(scores)
+        for slot, waits in enumerate(self._waits):
+            if waits:
+                self.scores[slot] = next(given)
 
     # -- the order -----------------------------------------------------------------------------
 
