@@ -3,8 +3,8 @@
 Theory.  A board of a million entries is ranked anew as a whole, so its scores are one array: they
 are taken over, checked and searched without a Python object for each.  An entry that goes leaves a
 gap, whose score is below all scores; when more than half are gaps the columns are closed up.  So
-all operations on one entry are O(1), amortised, and the oldest is found at once.  NumPy makes two
-searches faster where the program has it anyway; what they find is the same without.
+all operations on one entry are O(1), amortised, and the oldest is found at once.  NumPy makes some
+searches faster if the program has it anyway; they find the same without it.
 """
 
 from __future__ import annotations
