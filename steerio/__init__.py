@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from steerio.campaign.advisor import Advisor as Advisor
     from steerio.campaign.attributes import transient as transient
     from steerio.campaign.board import Board as Board
-    from steerio.campaign.board import BoardFull as BoardFull
+    from steerio.campaign.board_checks import BoardFull as BoardFull
     from steerio.campaign.campaign import Campaign as Campaign
     from steerio.campaign.conducting import conduct as conduct
     from steerio.campaign.limits import Limits as Limits
@@ -162,7 +162,8 @@ _HOMES = {
     "steerio.session.arguments": ["NotKept"],
     "steerio.campaign.advisor": ["Advisor"],
     "steerio.model.advice": ["Advice", "advice_prompt"],
-    "steerio.campaign.board": ["Board", "BoardFull"],
+    "steerio.campaign.board": ["Board"],
+    "steerio.campaign.board_checks": ["BoardFull"],
     "steerio.campaign.campaign": ["Campaign"],
     "steerio.campaign.attributes": ["transient"],
     "steerio.campaign.conducting": ["conduct"],

@@ -2,9 +2,8 @@
 
 Theory.  Work in a queue can no longer be reconsidered; work on a board can.  A board hands an entry
 out only when a worker of its pool that fits it has nothing to do, so the ranking of the last moment
-decides.  Entries are kept in a heap with lazy deletion, like the broker's backlog: adding and
-handing out cost O(log n), rescoring all of them O(n).  When most of the heap is entries that wait
-no longer, these are swept out.
+decides.  Entries are columns of a table, and only the best of them are kept in order: adding and
+handing out cost O(log n), rescoring all of them O(n).
 
 An item is the argument of a task, and its key identifies it.  The item is its own key unless a
 ``key`` function is given, which items that cannot be keys (arrays, dicts) need.
@@ -12,47 +11,54 @@ An item is the argument of a task, and its key identifies it.  The item is its o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
-from heapq import heapify, heappop, heappush, nsmallest
-from typing import Any, Generic, TypeVar, cast
+from array import array
+from collections.abc import AsyncIterable, Callable, Hashable, Iterable, Mapping
+from typing import Any, TypeVar, Unpack
 
-from steerio.campaign.board_entries import TABLES, BoardState, Ranked, pairs_in, score_of
+from steerio.campaign.board_checks import (
+    BoardFull,
+    check_entry,
+    check_order,
+    checked_weight,
+    itself,
+    no_key,
+)
+from steerio.campaign.board_scores import checked_scores, score_of, scores_at_once, scores_by_key
+from steerio.campaign.entry_calls import EntryCall, EntrySettings, RankedBy, call_of
+from steerio.campaign.fed_board import FedBoard
+from steerio.campaign.filling import fill
+from steerio.campaign.lottery import checked_chance
 from steerio.errors import UsageError
 from steerio.launch.needs import Needs
 from steerio.model.bounds import tagged
-from steerio.model.cards import board_card
 from steerio.model.objects import check_number
 from steerio.model.showing import counted
 from steerio.session.arguments import as_it_is
 from steerio.session.current_agent import current_agent, results_behind
 from steerio.session.task import Task
 from steerio.session.task_checks import make_options
-from steerio.session.task_type import TaskType, as_arguments, as_task_type
+from steerio.session.task_type import TaskType, as_task_type
 
 K = TypeVar("K", bound=Hashable)
 
-SLACK = 64
-"""Entries that wait no longer which the heap may always keep, even if few wait."""
 
-
-SHOWN = 5
-"""Entries that a notebook shows, of those that wait."""
-
-
-class BoardFull(UsageError):
-    """A board has as many entries waiting as its limit allows."""
-
-
-class Board(Generic[K]):
-    """Work for one task type, best first.
+class Board(FedBoard[K]):
+    """Work that waits to be handed out, best first.
 
     Args:
-        task_type: the task to run with each entry.
+        task_type: the task to run with each entry, unless it names another.
         items: the first entries, all of score 0; a plain tuple is all arguments, anything else
             (a NamedTuple, too) the only one.
         key: a function that returns the key of an item; by default the item itself is its key.
         limit: most entries that may wait.
         ahead: entries handed out beyond one for each worker.
+        newest_first: whether the newest of equal score goes first, and a new entry displaces the
+            oldest if ``limit`` entries wait.
+        on_displaced: a function that is called with each item that was displaced.
+        draw: whether the next entry is drawn, each with a probability in proportion to its score,
+            which is not negative then; those of score 0 when no others wait.
+        weight: its share of the tasks that go to its workers, against the other boards with a
+            weight that feed these; boards without one go first, in the order of their attributes.
         tags: tags of the tasks it makes.
         priority, timeout_s, retries, cancel_grace_s, needs: options of the tasks it makes, if they
             differ from those of the task type (see ``Session.options``).
@@ -71,6 +77,10 @@ class Board(Generic[K]):
         key: Callable[[Any], K] | None = None,
         limit: int = 1_000_000,
         ahead: int = 0,
+        newest_first: bool = False,
+        on_displaced: Callable[[Any], object] | None = None,
+        draw: bool = False,
+        weight: float | None = None,
         tags: Mapping[str, str] | None = None,
         priority: float | None = None,
         timeout_s: float | None = None,
@@ -82,6 +92,7 @@ class Board(Generic[K]):
         check_number("ahead", ahead, least=0)
         if key is not None and not callable(key):
             raise UsageError(f"the key of a board is a function of an item, not {key!r}")
+        check_order(newest_first=newest_first, draw=draw, on_displaced=on_displaced)
         self.task_type: TaskType[..., Any] = as_task_type(task_type)
         self.options = make_options(
             self.task_type.options,
@@ -92,93 +103,41 @@ class Board(Generic[K]):
             needs=needs,
         )
         self.ahead, self.limit = ahead, limit
+        self.newest_first, self.draw = newest_first, draw
+        self.weight = checked_weight(weight)
         self.tags = tagged(tags)
-        self.running: dict[K, Task[Any]] = {}
-        """The tasks that are handed out and have not ended, by key."""
-        self.ended: set[K] = set()
-        """The keys of entries that have ended, whether or not they succeeded."""
-        self.on_change: Callable[[], None] | None = None
-        """Called when there may be more to hand out (the campaign sets it)."""
-        self._key: Callable[[Any], Any] = key or _itself
-        self._waiting: dict[K, Ranked] = {}
-        self._out: dict[K, Ranked] = {}
-        """The entries that are handed out and have not ended."""
-        self._again: dict[K, None] = {}
-        """Those that were handed out before a run was cut off, and not yet since, last first."""
-        self._heap: list[tuple[float, int, K]] = []
-        self._order = 0
+        self._on_displaced = on_displaced
+        self._check = checked_chance if draw else None
+        self._key: Callable[[Any], Any] = key or itself
+        self._begin()
         self.add_all(items)
 
-    def __len__(self) -> int:
-        """Return how many entries wait."""
-        return len(self._waiting)
-
-    def __contains__(self, key: K) -> bool:
-        return key in self._waiting
-
-    def __repr__(self) -> str:
-        return (
-            f"<Board of {self.task_type.name}: {len(self)} waiting, {len(self.running)} running, "
-            f"{len(self.ended)} ended>"
-        )
-
-    def _repr_html_(self) -> str:
-        ranked = ((-entry[0], entry[1], key) for key, entry in self._waiting.items())
-        best = [(key, -score) for score, _, key in nsmallest(SHOWN, ranked)]
-        counts = len(self), len(self.running), len(self.ended)
-        return str(board_card(self.task_type.name, *counts, best))
-
-    @property
-    def left(self) -> int:
-        """How many entries are still to be handed out: those that wait, and those of before."""
-        return len(self._waiting) + len(self._again)
-
-    @property
-    def newest(self) -> int:
-        """The number of the entry that was added last; they are numbered from 1."""
-        return self._order
-
-    @property
-    def oldest(self) -> int | None:
-        """The number of the oldest entry that is still to be handed out."""
-        for entry in self._waiting.values():  # in the order in which they were added
-            return entry[1]
-        return min((self._out[key][1] for key in self._again), default=None)
-
-    @property
-    def waiting(self) -> list[K]:
-        """The keys that wait, best first."""
-        return sorted(self._waiting, key=lambda k: (-self._waiting[k][0], self._waiting[k][1]))
-
-    @property
-    def waiting_items(self) -> list[Any]:
-        """The items that wait, best first, in the order of `waiting`."""
-        return [self._waiting[key][2] for key in self.waiting]
-
-    def item(self, key: K) -> Any:
-        """Return the item of a waiting entry.
-
-        Raises:
-            KeyError: no entry of this key waits.
-        """
-        return self._waiting[key][2]
-
-    def score(self, key: K) -> float:
-        """Return the score of a waiting entry.
-
-        Raises:
-            KeyError: no entry of this key waits.
-        """
-        return self._waiting[key][0]
-
-    def add(self, item: Any, score: float = 0.0) -> bool:
+    def add(
+        self,
+        item: Any,
+        score: float = 0.0,
+        *,
+        task_type: Callable[..., Any] | None = None,
+        pool: str | None = None,
+        **options: Unpack[EntrySettings],
+    ) -> bool:
         """Add an entry; returns ``False`` if its key is known already.
 
+        Args:
+            item: the arguments of its task.
+            score: highest goes first.
+            task_type: the task to run with it, if it is another one than that of the board; the
+                options are then those of this type.
+            pool: the pool whose workers run it, if it is not that of the task type.
+            options: ``tags``, ``priority``, ``timeout_s``, ``retries``, ``cancel_grace_s`` and
+                ``needs``, if they differ from those of the board.
+
         Raises:
-            UsageError: the score is not a finite number.
-            BoardFull: ``limit`` entries wait.
+            UsageError: the score is not a finite number, or an option is wrong.
+            BoardFull: ``limit`` entries wait, and the board is not ``newest_first``.
         """
-        added = self._add(item, score)
+        kind = None if task_type is None else as_task_type(task_type)
+        added = self._add(item, score, call_of(self._call, kind, pool, options))
         self._changed()
         return added
 
@@ -194,11 +153,59 @@ class Board(Generic[K]):
         finally:
             self._changed()
 
+    async def fill_from(
+        self,
+        source: AsyncIterable[Any] | Iterable[Any] | Task[Any],
+        *,
+        keep: int,
+        score: float | Callable[[Any], float] = 0.0,
+    ) -> int:
+        """Add the items of a source, pulling the next whenever fewer than ``keep`` entries wait.
+
+        For the code of an ``@agent``. A snapshot may be taken while it waits for room; the agent is
+        called again, from its start, when the campaign is resumed from there, and entries that the
+        board knows are passed over. An error of the source is raised here, and the source is closed
+        when this ends, in whatever way.
+
+        Args:
+            source: a generator, an async generator, another iterable, or a generator task.
+            keep: most entries that wait while more are pulled.
+            score: of each entry; or a function that returns the score of an item.
+
+        Returns:
+            How many entries were new.
+
+        Raises:
+            UsageError: it is no source, or the campaign does not hand out from this board.
+            BoardFull: others have added so many entries meanwhile.
+        """
+        return await fill(self, source, keep, score)
+
     def discard(self, key: K) -> bool:
         """Take out a waiting entry; returns ``False`` if it does not wait (any more)."""
-        found = self._waiting.pop(key, None) is not None
-        self._sweep()
-        return found
+        slot = self._entries.table.slots.get(key)
+        if slot is not None:
+            self._entries.remove(slot)
+        return slot is not None
+
+    def cancel(self, key: K, reason: str = "its entry was cancelled") -> bool:
+        """Take out a waiting entry, or cancel the task of one that was handed out.
+
+        An entry that waited may be added again; one that was handed out ends as ``Cancelled``.
+
+        Returns:
+            ``False`` if the entry has ended, or is not known.
+        """
+        if self.discard(key):
+            return True
+        if key in self._again:
+            del self._again[key]
+            self.ends(key)
+            return True
+        task = self.running.get(key)
+        if task is not None:
+            task.cancel(reason)
+        return task is not None
 
     def rescore(
         self,
@@ -220,16 +227,41 @@ class Board(Generic[K]):
             UsageError: a score is not a finite number, or ``scores`` is none of these; nothing is
                 changed then.
         """
-        by = current_agent.get(), results_behind.get()
-        new: dict[K, Ranked] = {}
-        for key, score in self._by_key(scores):
-            checked = score_of(score, key)
-            entry = self._waiting.get(key)
-            if entry is not None:
-                new[key] = (checked, entry[1], entry[2], *by)
-        self._waiting.update(new)
-        self._heapify()
-        return len(new)
+        table = self._entries.table
+        keys: list[Any]
+        keys, values = scores_by_key(scores, table.all_pairs, self._key_of)
+        numbers = checked_scores(values, lambda: keys, self._check)
+        if len(keys) == len(table) and keys == table.all_keys():
+            self._entries.rescore_all(numbers, self._by())
+            return len(keys)
+        slots: list[Any] = [table.slots.get(key) for key in keys]
+        if None in slots:
+            there = [place for place, slot in enumerate(slots) if slot is not None]
+            slots = [slots[place] for place in there]
+            numbers = array("d", [numbers[place] for place in there])
+        self._entries.rescore(slots, numbers, self._by())
+        return len(slots) if isinstance(scores, Mapping) else len(set(slots))
+
+    def rescore_all(self, scores: Callable[[list[Any]], Iterable[float]]) -> int:
+        """Give all waiting entries new scores, by a function that takes all items at once.
+
+        It is given the list of the items that wait, and returns their scores in the same order,
+        such as a NumPy array: a board of a million entries is ranked anew in a moment then.
+
+        Returns:
+            How many entries were rescored.
+
+        Raises:
+            UsageError: a score is not a finite number, or the function does not return one number
+                for each item; nothing is changed then.
+        """
+        table = self._entries.table
+        given = scores_at_once(scores, table.all_items())
+        numbers = checked_scores(given, table.all_keys, self._check)
+        if len(numbers) != len(table):
+            raise UsageError("the function that ranked all items has changed the board meanwhile")
+        self._entries.rescore_all(numbers, self._by())
+        return len(numbers)
 
     def replace(self, items: Iterable[Any], scores: Iterable[float] | None = None) -> int:
         """Replace all waiting entries by these, at once.
@@ -253,138 +285,65 @@ class Board(Generic[K]):
         if len(ranked) != len(entries):
             got = f"{counted(len(entries), 'item')} and {counted(len(ranked), 'score')}"
             raise UsageError(f"replace got {got}")
-        by, order = (current_agent.get(), results_behind.get()), self._order
-        new: dict[K, Ranked] = {}
+        new: dict[K, tuple[Any, float]] = {}
         for item, score in zip(entries, ranked, strict=True):
             key = self._key_of(item)
-            checked = score_of(score, key)
+            checked = self._checked(score, key)
             if key not in new and not self._is_known(key):
-                order += 1
-                new[key] = (checked, order, as_it_is(item), *by)
+                new[key] = as_it_is(item), checked
         if len(new) > self.limit:
             raise BoardFull(f"{self!r} has room for limit={self.limit} entries, not {len(new)}")
-        self._waiting, self._order = new, order
-        self._heapify()
+        self._empty()
+        by = self._by()
+        for key, (item, score) in new.items():
+            self._order += 1
+            self._entries.add(key, item, score, self._order, by, None)
         self._changed()
         return len(new)
 
-    def take(self) -> tuple[K, tuple[Any, ...], str, tuple[int, ...]] | None:
-        """Take out the best entry, or ``None``.
-
-        Returns:
-            Its key, its arguments, the agent that ranked it last, and the results which that agent
-            handled then; the last is missing in entries from snapshots of earlier versions.
-        """
-        if self._again:
-            key, _ = self._again.popitem()
-            out = self._out[key]
-            return key, as_arguments(out[2]), *out[3:]
-        while self._heap:
-            negative, order, key = heappop(self._heap)
-            entry = self._waiting.get(key)
-            if entry is not None and entry[1] == order and negative == -entry[0]:
-                del self._waiting[key]
-                self._out[key] = entry
-                self._sweep()
-                return key, as_arguments(entry[2]), *entry[3:]
-        return None
-
-    def runs(self, key: K, task: Task[Any]) -> None:
-        """Take in that the entry which was taken out is a task now."""
-        self.running[key] = task
-
-    def ends(self, key: K) -> None:
-        """Take in that an entry has ended."""
-        self.running.pop(key, None)
-        self._out.pop(key, None)
-        self.ended.add(key)
-
-    def settings(self) -> dict[str, Any]:
-        """Return the attributes that it was made with, and does not change itself."""
-        return {name: value for name, value in vars(self).items() if name not in TABLES}
-
-    def state(self) -> BoardState[K]:
-        """Return all that the board knows: copies that do not change."""
-        return BoardState(dict(self._waiting), dict(self._out), set(self.ended), self._order)
-
-    def restore(self, state: BoardState[K]) -> None:
-        """Take over the state of another board; entries that were out are handed out again."""
-        self.running, self.on_change = {}, None
-        self.ended = set(state.ended)
-        self._waiting, self._out = dict(state.waiting), dict(state.out)
-        self._again = dict.fromkeys(reversed(state.out))
-        self._order = state.order
-        self._heapify()
-
-    def _add(self, item: Any, score: float) -> bool:
-        if any(issubclass(type(part), Task) for part in as_arguments(item)):
-            raise UsageError(
-                f"{item!r} cannot be an entry of a board, which ranks work that can be done at "
-                "once: await the task and add its value, or give its handle to submit(...)"
-            )
+    def _add(self, item: Any, score: float, call: EntryCall | None = None) -> bool:
+        check_entry(item)
         key = self._key_of(item)
-        score = score_of(score, key)
-        if key in self._waiting or self._is_known(key):
+        score = self._checked(score, key)
+        table = self._entries.table
+        if key in table.slots or self._is_known(key):
             return False
-        if len(self._waiting) >= self.limit:
-            raise BoardFull(f"{self!r} is full: limit={self.limit}")
+        gone: list[Any] = []
+        if len(table) >= self.limit:
+            if not self.newest_first:
+                raise BoardFull(f"{self!r} is full: limit={self.limit}")
+            oldest = table.oldest
+            assert oldest is not None
+            gone.append(table.items[oldest])
+            self._entries.remove(oldest)
+            self.displaced += 1
         self._order += 1
-        by = current_agent.get(), results_behind.get()
-        self._waiting[key] = (score, self._order, as_it_is(item), *by)
-        heappush(self._heap, (-score, self._order, key))
+        self._entries.add(key, as_it_is(item), score, self._order, self._by(), call)
+        if call is not None:
+            self._knows(call)
+        if gone and self._on_displaced is not None:
+            self._on_displaced(*gone)
         return True
+
+    def _checked(self, score: float, key: K) -> float:
+        number = score_of(score, key)
+        return number if self._check is None else self._check(number, key)
+
+    def _by(self) -> RankedBy:
+        return current_agent.get(), results_behind.get()
 
     def _is_known(self, key: K) -> bool:
         """Return whether an entry runs, is to be handed out again, or has ended."""
         return key in self.running or key in self._again or key in self.ended
 
     def _key_of(self, item: Any) -> K:
-        """Return the key of an item.
-
-        Raises:
-            UsageError: its key is not hashable.
-        """
         key: K = self._key(item)
         try:
             hash(key)
         except TypeError:
-            made = "" if self._key is _itself else f"its key function returned a {_kind(key)}, and "
-            raise UsageError(
-                f"an item of {self!r} cannot be known by itself: {made}a {_kind(key)} cannot be a "
-                "key; say what it is known by, as in Board(..., key=lambda item: item['name']) or "
-                "key=bytes"
-            ) from None
+            raise no_key(key, self, by_itself=self._key is itself) from None
         return key
-
-    def _by_key(self, scores: object) -> Iterator[tuple[K, Any]]:
-        """Yield new scores by key, from any of the forms in which they may be given."""
-        if isinstance(scores, Mapping):
-            yield from cast("Mapping[K, Any]", scores).items()
-        elif callable(scores):
-            for key, entry in list(self._waiting.items()):
-                score = scores(entry[2])
-                if score is not None:
-                    yield key, score
-        else:
-            for pair in pairs_in(scores):
-                yield self._key_of(pair[0]), pair[1]
-
-    def _sweep(self) -> None:
-        if len(self._heap) > 2 * len(self._waiting) + SLACK:
-            self._heapify()
-
-    def _heapify(self) -> None:
-        self._heap = [(-entry[0], entry[1], key) for key, entry in self._waiting.items()]
-        heapify(self._heap)
 
     def _changed(self) -> None:
         if self.on_change is not None:
             self.on_change()
-
-
-def _kind(value: object) -> str:
-    return type(value).__name__
-
-
-def _itself(item: Any) -> Any:
-    return item

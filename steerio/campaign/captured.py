@@ -116,6 +116,7 @@ class BoardContent(Struct, array_like=True):
         task_type: the name of its task type.
         made_of: its class and settings, pickled; empty: they cannot be.
         order: the number of the entry that was added last.
+        more: other attributes that change, pickled; missing in snapshots of earlier versions.
     """
 
     attribute: str
@@ -126,6 +127,7 @@ class BoardContent(Struct, array_like=True):
     waiting: list[bytes]
     out: list[bytes]
     ended: list[bytes]
+    more: bytes = b""
 
 
 class ObjectContent(Struct, array_like=True):
@@ -222,12 +224,14 @@ def encode_captured(
                 raise StateError(f"{each.board!r} was not made in __init__, and {error}") from None
             made_of = b""  # its place in a campaign that was just made tells it, too
         state = each.state
-        tables: list[Iterable[Any]] = [state.waiting.items(), state.out.items(), state.ended]
+        tables: list[Iterable[Any]] = [state.pairs(), state.out.items(), state.ended]
         if each.in_head:
             tables = [(), (), ()]
         chunks = [[write(some) for some in _some_at_a_time(table)] for table in tables]
         name = each.board.task_type.name
-        return BoardContent(each.attribute, each.place, name, made_of, state.order, *chunks)
+        waiting, out, ended = chunks
+        made = each.attribute, each.place, name, made_of, state.order
+        return BoardContent(*made, waiting, out, ended, write(state.more))
 
     boards = [content(each) for each in captured.boards]
     versions = {name: (v.stored.name, v.version or 0) for name, v in captured.versions.items()}
@@ -292,7 +296,8 @@ def restore_boards(contents: list[BoardContent], places: Places) -> None:
             [entry for chunk in table for entry in read_state(chunk, places)]
             for table in (content.waiting, content.out, content.ended)
         )
-        board.restore(BoardState(dict(waiting), dict(out), set(ended), content.order))
+        more: dict[str, Any] = read_state(content.more, places) if content.more else {}
+        board.restore(BoardState(dict(waiting), dict(out), set(ended), content.order, more))
 
 
 def _made_anew(content: BoardContent, places: Places) -> Board[Any]:

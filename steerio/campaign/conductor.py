@@ -64,7 +64,16 @@ class Conductor(RunServices):
         self.desk = OrderDesk(self)
         tolerated = self.spent.limits.failures is not None
         self._unhandled = Unhandled(session, self.fail, self._broker_lost, tolerated=tolerated)
-        self.feeder = Feeder(session, self.fail, self._may_feed, self.conditions.happens)
+        self.feeder = Feeder(
+            session,
+            self.fail,
+            self._may_feed,
+            self.conditions.happens,
+            waits_until=self.rests_until,
+            seed=known
+            if keeping and (known := keeping.random_seed) is not None
+            else session.random_seed,
+        )
         self.idleness = Idleness(self.dealing.idle, session, self.feeder)
         self.pools = PoolWatch(
             session,

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any
 
 from steerio.campaign.board import Board
 from steerio.campaign.board_watch import BoardWatch
+from steerio.campaign.entry_calls import HandedOut, Lane
 from steerio.campaign.found_boards import board_names, boards_in, boards_of, hidden_boards
+from steerio.campaign.shares import next_in_turn, share_out
 from steerio.model.places import WorkerNeeds
 from steerio.model.status import PoolLoad
 from steerio.session.chains import NOTHING, chain_behind
 from steerio.session.current_agent import current_agent, results_behind
 from steerio.session.session import Session
 from steerio.session.task import Task
+from steerio.worker.random_streams import SEED_BITS, derive
 
 log = logging.getLogger("steerio.campaign")
 
@@ -41,6 +44,8 @@ class Feeder:
         fail: called with the error if an entry cannot be submitted.
         may_feed: returns whether the campaign still wants work to go out.
         changed: called when a board or a pool has changed.
+        waits_until: waits, in an agent, for a condition.
+        seed: the seed of the draws of boards.
     """
 
     def __init__(
@@ -49,11 +54,16 @@ class Feeder:
         fail: Callable[[Exception], None],
         may_feed: Callable[[], bool],
         changed: Callable[[], None],
+        *,
+        waits_until: Callable[[Callable[[], object]], Awaitable[object]],
+        seed: int = 0,
     ) -> None:
         self._session = session
         self._fail = fail
         self._may_feed = may_feed
         self._told_changed = changed
+        self._waits_until = waits_until
+        self._seed = seed
         self._campaign: object = None
         self._boards: list[Board[Any]] = []
         self._in_pool: defaultdict[str, Counter[WorkerNeeds | None]] = defaultdict(Counter)
@@ -74,7 +84,7 @@ class Feeder:
         """Whether tasks of the campaign are outstanding, or wait on boards, for a pool."""
         if self._in_pool[pool]:
             return True
-        return any(board.left > 0 and board.task_type.pool == pool for board in self._boards)
+        return any(lane.pool == pool for board in self._boards for lane in board.lanes)
 
     def begin(self, campaign: object) -> None:
         """Begin to feed from the boards of a campaign."""
@@ -88,9 +98,12 @@ class Feeder:
             return
         self._let_go()
         self._boards = boards_of(self._campaign)
+        names = board_names(self._campaign, self._boards)
         for board in self._boards:
-            board.on_change = self.changed
-        self._watch.follow(board_names(self._campaign, self._boards))
+            board.on_change, board.waits_until = self.changed, self._waits_until
+        for name, board in names.items():
+            board.seed(derive(self._seed, f"board {name}", SEED_BITS))
+        self._watch.follow(names)
         self.feed()
 
     def name_unfed(self) -> None:
@@ -123,7 +136,7 @@ class Feeder:
 
     def _let_go(self) -> None:
         for board in self._boards:
-            board.on_change = None
+            board.on_change = board.waits_until = None
 
     def submitted(self, task: Task[Any]) -> None:
         """Take in that a task of the campaign was submitted, by a board or an agent."""
@@ -160,29 +173,57 @@ class Feeder:
 
     def feed(self) -> None:
         """Hand out as many entries as may go out now."""
+        shared: defaultdict[Lane, list[Board[Any]]] = defaultdict(list)
         for board in self._boards:
-            room = self._room(board) if board.left else 0
-            while room > 0 and self._may_feed():
-                room -= 1
-                entry = board.take()
-                if entry is None:
-                    break
-                self._hand_out(board, *entry)
+            for lane in board.lanes if board.left else ():
+                if board.weight is None:
+                    self._feed_from([board], lane)
+                else:
+                    shared[lane].append(board)
+        for lane, boards in shared.items():
+            self._feed_from(boards, lane)
         self._watch.changed()
 
-    def _room(self, board: Board[Any]) -> int:
-        """Return how many entries of a board may go out."""
-        kind = board.task_type
-        needs = board.options.needs
-        load = self._session.client.watch.pools.get(kind.pool, NOBODY)
-        fitting = load.fitting(needs)
+    def _feed_from(self, boards: Sequence[Board[Any]], lane: Lane) -> None:
+        """Hand out entries of some boards for the same workers; of several, in turn by weight."""
+        room = self._room(lane) + max(board.ahead for board in boards)
+        while room > 0 and self._may_feed():
+            room -= 1
+            board = boards[0] if boards[0].weight is None else self._in_turn(boards, lane)
+            entry = None if board is None else board.take(lane)
+            if board is None or entry is None:
+                break
+            self._hand_out(board, entry)
+
+    def _in_turn(self, boards: Sequence[Board[Any]], lane: Lane) -> Board[Any] | None:
+        """Return the board that hands out next, of those with a weight, and note that it does."""
+        for board in boards:
+            if board.had_out(lane):  # its turn was noted in the incarnation before
+                return board
+        able = [board for board in boards if board.has(lane)]
+        if not able:
+            return None
+        weights = [board.weight or 0.0 for board in able]
+        lags = [board.lags.get(lane, 0.0) for board in able]
+        for board in self._boards:
+            if board.lags and not board.has(lane):
+                share_out(board.lags.pop(lane, 0.0), weights, lags)
+        chosen = able[next_in_turn(weights, lags)]
+        for board, lag in zip(able, lags, strict=True):
+            board.lags[lane] = lag
+        return chosen
+
+    def _room(self, lane: Lane) -> int:
+        """Return how many more entries may be out for some workers."""
+        load = self._session.client.watch.pools.get(lane.pool, NOBODY)
+        fitting = load.fitting(lane.needs)
         beside = sum(
             count
-            for other, count in self._in_pool[kind.pool].items()
-            if other == needs or (fitting and load.fitting(other) == fitting)
+            for other, count in self._in_pool[lane.pool].items()
+            if other == lane.needs or (fitting and load.fitting(other) == fitting)
         )
         # one goes out even if there is no worker: then the broker tells if there will never be one
-        return max(1, sum(fitting.values())) + board.ahead - beside
+        return max(1, sum(fitting.values())) - beside
 
     def idle(self, pool: str) -> int:
         """Return how many workers of a pool have nothing to do, now."""
@@ -193,19 +234,13 @@ class Feeder:
         at_workers = self._in_pool[pool].total() - load.queued
         return max(0, min(load.idle, load.workers - load.starting - at_workers))
 
-    def _hand_out(
-        self,
-        board: Board[Any],
-        key: Any,
-        args: tuple[Any, ...],
-        cause: str,
-        because: tuple[int, ...] = (),
-    ) -> None:
-        token, behind = current_agent.set(cause or self._made_by), results_behind.set(because)
+    def _hand_out(self, board: Board[Any], out: HandedOut) -> None:
+        token = current_agent.set(out.cause or self._made_by)
+        behind = results_behind.set(out.because)
         chain = chain_behind.set(NOTHING)  # an entry of a board begins something new
         try:
-            kind = board.task_type
-            task = self._session.submit_with(kind, args, {}, board.options, board.tags)
+            kind, call = board.placed(out)
+            task = self._session.submit_with(kind, out.args, {}, call.options, call.tags)
         except Exception as error:  # noqa: BLE001 - of user values, in a callback: ends the campaign
             self._fail(error)
             return
@@ -215,5 +250,5 @@ class Feeder:
             chain_behind.reset(chain)
         if kind.kind == "generator":  # a board reads only how an entry ended
             task.ignore_items()
-        board.runs(key, task)
-        self._of_board[task.id] = (board, key)
+        board.runs(out.key, task)
+        self._of_board[task.id] = (board, out.key)

@@ -142,6 +142,11 @@ class Keeping:
         return self._content is not None
 
     @property
+    def random_seed(self) -> int | None:
+        """The seed of the run, of its first incarnation as of later ones; ``None``: not known."""
+        return None if self._began is None else self._began.random_seed
+
+    @property
     def recorded_before(self) -> int:
         """How many tasks of the run ended in earlier incarnations, and were not run again."""
         return self._covered + self._given()

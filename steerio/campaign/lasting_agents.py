@@ -51,6 +51,11 @@ class LastingAgents:
         """Whether one is parked, or none runs."""
         return self._parked > 0 or not self.running
 
+    @property
+    def runs_this(self) -> bool:
+        """Whether the code that asks is that of an agent, and not of a task that one started."""
+        return asyncio.current_task() in self._tasks
+
     async def serve(self, calls: Calls) -> None:
         """Run an agent, which is among `running` already, to its end."""
         current_agent.set(calls.name)
@@ -74,7 +79,7 @@ class LastingAgents:
         Raises:
             UsageError: no agent awaits it, or it is no condition.
         """
-        if asyncio.current_task() not in self._tasks:
+        if not self.runs_this:
             raise UsageError(
                 "checkpoint() is for the code of an @agent: a method with another trigger begins "
                 "anew with each call, so it has no place to go on from"

@@ -106,6 +106,17 @@ class RunServices(EndingRun):
             )
         return await self.conditions.until(condition, timeout_s)
 
+    async def rests_until(self, condition: Callable[[], object]) -> None:
+        """Wait until a condition is true; in an ``@agent`` as in ``checkpoint``.
+
+        Raises:
+            UsageError: nothing would end the wait.
+        """
+        if self.agents.runs_this:
+            await self.checkpoint(condition)
+        else:
+            await self.until(condition, None)
+
     @contextlib.contextmanager
     def _answer_may_come(self) -> Generator[None]:
         """Keep the campaign, and take in the end of the wait: its code may be no agent's own."""

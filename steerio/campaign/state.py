@@ -71,20 +71,22 @@ def _the_versions(name: str, seen: int) -> Versions:
     return versions
 
 
-def _task_type(module: str, name: str) -> TaskType[..., Any]:
-    return as_task_type(_found(module, name))
+def _task_type(module: str, name: str, pool: str = "") -> TaskType[..., Any]:
+    found = as_task_type(_found(module, name))
+    return found.in_pool(pool) if pool else found
 
 
 def _found(module: str, name: str) -> Any:
     return reduce(getattr, name.split("."), importlib.import_module(module))
 
 
-def _named(kind: TaskType[..., Any]) -> tuple[str, str]:
+def _named(kind: TaskType[..., Any]) -> tuple[str, ...]:
     function: Any = kind.function
     try:
         module, name = function.__module__, function.__qualname__
-        if as_task_type(_found(module, name)).function is function:
-            return module, name
+        found = as_task_type(_found(module, name))
+        if found.function is function:
+            return (module, name) if found.pool == kind.pool else (module, name, kind.pool)
     except Exception:  # noqa: BLE001 - it is then refused
         pass
     raise StateError(f"the task type {kind.name} cannot be found by its name")

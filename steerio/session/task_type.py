@@ -113,6 +113,13 @@ class TaskType(Generic[P, R]):
     def __repr__(self) -> str:
         return f"<task type {self.name} of pool {self.pool!r}>"
 
+    def in_pool(self, pool: str) -> TaskType[P, R]:
+        """Return this task type, as it is for another pool."""
+        if pool == self.pool:
+            return self
+        made_of = self.options, self.preload, self.threshold_bytes, self.version, self.memo
+        return TaskType(self.function, pool, *made_of)
+
     @functools.cached_property
     def codec(self) -> CallCodec:
         """The codec of its arguments and value."""

@@ -46,6 +46,7 @@ from steerio.testing.simulated_worker import SimulatedWorker
 from steerio.testing.stall_watch import StallWatch
 from steerio.testing.worker_starts import StartTimes, WorkerStarts
 from steerio.testing.worker_times import WorkerTimes
+from steerio.worker.random_streams import SEED_BITS, derive
 
 WORKERS_PER_NODE = 1_000
 """Workers of one simulated node, by default."""
@@ -191,6 +192,7 @@ class SimulatedCluster:
         )
         store = MemoryStore(beside=self.store)
         async with joined(client, name, self.setting, store, detach=detach) as session:
+            session.random_seed = derive(self._seed, "session", SEED_BITS)
             yield session
 
     # -- nodes and workers -----------------------------------------------------------------------

@@ -79,7 +79,10 @@ def play(
         journal.append([(EntryKind.BEGAN, encode_entry(Began(1, "", b"", b"", 0, "")))])
         keeping = Keeping(journal, past, settings=Settings(snapshot_s=every_s))
         cluster = SimulatedCluster(
-            {pool: workers}, model=model or Model(1.0), seed=seed, record=record
+            dict.fromkeys(pool.split(), workers),
+            model=model or Model(1.0),
+            seed=seed,
+            record=record,
         )
         async with cluster, cluster.session("test") as session:
             session.client.count_from(past.incarnations)

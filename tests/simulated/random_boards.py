@@ -29,6 +29,7 @@ class Placed:
         self._items = [(who, x) for x in range(random.randint(4, 10))]
         self._key = random.choice((None, second))
         options: list[dict[str, Any]] = [{}, {"ahead": 2}, {"priority": 3, "tags": {"a": "b"}}]
+        options += [{"draw": True}, {"newest_first": True}, {"weight": 2}]
         self._options = random.choice(options)
 
     def begin(self, campaign: Any) -> Any:

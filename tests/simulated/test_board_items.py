@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
+from array import array
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -11,8 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from steerio import Board, Campaign, Needs, Succeeded, Workers, on_success, task
-from steerio.campaign.board import SLACK, BoardFull
+from steerio import Board, BoardFull, Campaign, Needs, Succeeded, Workers, on_success, task
+from steerio.campaign.entry_table import SLACK
 from steerio.errors import UsageError
 from steerio.testing import Model, simulate
 
@@ -238,13 +241,19 @@ def test_a_boards_tasks_are_out_of_time_by_its_own_bound() -> None:
 # -- what it keeps ------------------------------------------------------------------------
 
 
+def assert_compact(board: Board[Any]) -> None:
+    """See that a board keeps no more than twice the entries that wait on it, or a few."""
+    entries = board._entries
+    assert max(len(entries.table.keys), entries.searched) <= 2 * len(board) + SLACK
+
+
 def test_a_newest_first_stack_keeps_no_more_than_it_has() -> None:
     board = Board(norm)
     for number in range(20_000):
         board.add(number, score=float(number))
         if len(board) > 32:
-            board.discard(min(board._waiting))
-        assert len(board._heap) <= 2 * len(board) + SLACK
+            board.discard(min(board.waiting))
+        assert_compact(board)
     assert len(board) == 32
 
 
@@ -254,8 +263,8 @@ def test_one_that_is_worked_off_from_the_top_keeps_no_more_either() -> None:
         board.discard(number)
     for number in range(1000, 3000):
         board.add(number, score=float(number))
-        assert board.take() == (number, (number,), "", ())
-        assert len(board._heap) <= 2 * len(board) + SLACK
+        assert board.take() == (number, (number,), "", (), None)
+        assert_compact(board)
 
 
 @given(
@@ -292,4 +301,57 @@ def test_a_board_does_as_a_sorted_list_would(steps: list[tuple[str, int, int]]) 
             entries = {key: (-score, order + key) for key in range(item)}
             order += item
         assert board.waiting == sorted(entries, key=lambda key: entries[key])
-        assert len(board._heap) <= 2 * len(board) + SLACK
+        assert_compact(board)
+
+
+# -- all at once --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "form",
+    [list, tuple, np.array, partial(np.array, dtype="float32"), partial(array, "d"), iter],
+)
+def test_all_items_are_ranked_at_once_by_numbers_in_any_form(form: Any) -> None:
+    board = Board(norm, range(6))
+    board.discard(2)
+    assert board.rescore_all(lambda items: form([float(-item) for item in items])) == 5
+    assert board.waiting == [0, 1, 3, 4, 5]
+    assert board.best(2) == [0, 1]
+    assert board.best(99) == board.waiting
+    assert [board.score(key) for key in board.waiting] == [0, -1, -3, -4, -5]
+
+
+@pytest.mark.parametrize(
+    ("function", "said"),
+    [
+        (lambda items: np.zeros((len(items), 1)), r"array of shape \(3, 1\) for 3 items"),
+        (lambda items: [1.0], "1 score for 3 items"),
+        (lambda items: [1.0, math.nan, 2.0], "the score of 2 is nan"),
+        (lambda items: np.array([1.0, 2.0, math.inf]), "the score of 3 is inf"),
+        (lambda items: [1.0, "high", 2.0], "the score of 2 must be a number"),
+        ([1.0, 2.0, 3.0], "takes a function of the list of all items"),
+    ],
+)
+def test_a_function_that_does_not_rank_all_items_is_refused(function: Any, said: str) -> None:
+    board = Board(norm, [1, 2, 3])
+    with pytest.raises(UsageError, match=said):
+        board.rescore_all(function)
+    assert [board.score(key) for key in board.waiting] == [0, 0, 0]
+
+
+def test_a_function_that_changes_the_board_is_refused() -> None:
+    board = Board(norm, [1, 2, 3])
+
+    def rank(items: list[Any]) -> list[float]:
+        board.add(4)
+        return [0.0 for _ in items]
+
+    with pytest.raises(UsageError, match="has changed the board"):
+        board.rescore_all(rank)
+
+
+def test_finite_scores_with_an_infinite_sum_are_taken() -> None:
+    board = Board(norm, [1, 2])
+    board.rescore({1: -1.7e308, 2: -1.7e308})
+    board.rescore_all(lambda items: [1.7e308, 1.6e308])
+    assert board.waiting == [1, 2]

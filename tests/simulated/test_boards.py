@@ -107,7 +107,7 @@ def test_a_score_that_has_no_rank_is_refused_and_nothing_is_changed(score: float
     assert board.waiting == [1, 2, 3]
     assert [board.score(key) for key in board.waiting] == [0, 0, 0]
     assert [board.take() for _ in range(4)] == [
-        *((n, (n,), "", ()) for n in (1, 2, 3)),
+        *((n, (n,), "", (), None) for n in (1, 2, 3)),
         None,
     ]
 

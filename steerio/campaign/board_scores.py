@@ -1,0 +1,152 @@
+"""The scores that are given to a board, in any of the forms in which they may be."""
+
+from __future__ import annotations
+
+import math
+import sys
+from array import array
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, cast
+
+from steerio.campaign.entry_table import LARGE
+from steerio.errors import UsageError
+from steerio.model.showing import counted
+
+
+def score_of(score: object, key: object) -> float:
+    """Return a score as a finite number, which can be ranked.
+
+    Raises:
+        UsageError: it is not a finite number.
+    """
+    given: Any = score
+    try:
+        number = float(given)
+    except (TypeError, ValueError):
+        raise UsageError(f"the score of {key!r} must be a number, not {score!r}") from None
+    if not math.isfinite(number):
+        raise UsageError(
+            f"the score of {key!r} is {number}, but a score must be finite: leave out items "
+            "without one"
+        )
+    return number
+
+
+def checked_scores(
+    scores: Sequence[object] | array[float],
+    keys: Callable[[], Iterable[object]],
+    check: Callable[[float, object], float] | None = None,
+) -> array[float]:
+    """Return scores as finite numbers, at the speed of C if they are.
+
+    Args:
+        scores: one for each key.
+        keys: returns the keys, for an error that names one.
+        check: refuses scores that this board cannot have.
+
+    Raises:
+        UsageError: one is not.
+    """
+    try:
+        given: Any = scores
+        numbers = cast("array[float]", given) if type(given) is array else array("d", given)
+        if not _are_finite(numbers):
+            raise TypeError
+    except (TypeError, ValueError, OverflowError):
+        pairs = zip(scores, keys(), strict=True)
+        numbers = array("d", [score_of(score, key) for score, key in pairs])
+    if check is not None:
+        for number, key in zip(numbers, keys(), strict=True):
+            check(number, key)
+    return numbers
+
+
+def scores_at_once(function: object, items: list[Any]) -> Sequence[object] | array[float]:
+    """Return the scores that a function has for all items, which it takes at once.
+
+    Raises:
+        UsageError: it is no function, or does not return one number for each of them.
+    """
+    if not callable(function):
+        raise UsageError(
+            "rescore_all takes a function of the list of all items that wait, which returns their "
+            f"scores, not {function!r:.80}"
+        )
+    given: Any = function(items)
+    shape = getattr(given, "shape", None)
+    if shape is not None and len(shape) != 1:
+        raise UsageError(
+            f"{_name(function)} returned an array of shape {tuple(shape)} for "
+            f"{counted(len(items), 'item')}: return one number for each, as by .ravel()"
+        )
+    floats = _as_floats(given)
+    if floats is not None:
+        numbers: list[object] | array[float] = floats
+    else:
+        numbers = list(given.tolist() if hasattr(given, "tolist") else given)
+    if len(numbers) != len(items):
+        raise UsageError(
+            f"{_name(function)} returned {counted(len(numbers), 'score')} for "
+            f"{counted(len(items), 'item')}: return one number for each, in their order"
+        )
+    return numbers
+
+
+def scores_by_key(
+    scores: object, items: Callable[[], Iterable[tuple[Any, Any]]], key_of: Callable[[Any], Any]
+) -> tuple[list[Any], list[Any]]:
+    """Return keys and new scores: of a dict, pairs of items and scores, or a function of an item.
+
+    Args:
+        scores: in one of these forms.
+        items: returns the keys and items of the entries that wait.
+        key_of: returns the key of an item.
+
+    Raises:
+        UsageError: they are in none of these forms.
+    """
+    if isinstance(scores, Mapping):
+        by_key: Mapping[Any, Any] = scores  # pyright: ignore[reportUnknownVariableType] - of any
+        return list(by_key), list(by_key.values())
+    if callable(scores):
+        found = [(key, scores(item)) for key, item in items()]
+        named = [pair for pair in found if pair[1] is not None]
+    else:
+        named = [(key_of(item), score) for item, score in _pairs_in(scores)]
+    return [key for key, _ in named], [score for _, score in named]
+
+
+def _pairs_in(scores: object) -> list[tuple[Any, Any]]:
+    if isinstance(scores, Iterable):
+        given: list[Any] = list(scores)  # pyright: ignore[reportUnknownArgumentType] - of any
+        if all(type(pair) is tuple and len(pair) == 2 for pair in given):
+            return given
+    raise UsageError(
+        "rescore takes a dict of scores by key, pairs as from zip(items, scores), or a function "
+        f"of an item, not {scores!r:.80}"
+    )
+
+
+def _as_floats(given: Any) -> array[float] | None:
+    """Return a buffer of floats, as a NumPy array is, as an array; or ``None`` if it is none."""
+    try:
+        view = memoryview(given)
+    except TypeError:
+        return None
+    if view.format != "d" or view.ndim != 1:
+        return None
+    numbers = array("d")
+    numbers.frombytes(view.tobytes())
+    return numbers
+
+
+def _are_finite(numbers: array[float]) -> bool:
+    numpy: Any = sys.modules.get("numpy") if len(numbers) > LARGE else None
+    if numpy is not None:
+        return bool(numpy.isfinite(numpy.frombuffer(numbers)).all())
+    return math.isfinite(sum(numbers)) or all(map(math.isfinite, numbers))
+
+
+def _name(function: object) -> str:
+    name: str = getattr(function, "__qualname__", type(function).__name__)
+    return name
