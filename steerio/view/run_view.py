@@ -10,6 +10,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable, Iterable, Sequence
 from math import inf
+from operator import attrgetter
 
 from steerio.view.bins import BinAxis
 from steerio.view.campaign_news import BoardsSeen, StallsSeen
@@ -32,6 +33,7 @@ REMEMBERED = 1 << 20
 """Tasks whose ends are remembered, for those that are because of them."""
 LATE_S = 2.0
 """Seconds behind the events after which the line of a task is counted without its own event."""
+_task_id = attrgetter("task_id")
 
 
 class RunView:
@@ -101,8 +103,11 @@ class RunView:
             for place in bad:
                 self._lines[tasks[place].task_id] = lines[place]
         arrived, ended = self._arrived, self._ended
+        if not ended:
+            arrived.update(zip(map(_task_id, tasks), tasks, strict=True))
+            return
         for task in tasks:
-            if ended and task.task_id in ended:
+            if task.task_id in ended:
                 self._count(task, ended.pop(task.task_id))
             else:
                 arrived[task.task_id] = task
@@ -180,11 +185,7 @@ class RunView:
         pool.running.step(at, 1)
         task.reached, task.worker = at, event.worker
         worker = self.cluster.workers.get(event.worker or "")
-        task.gap = None
-        if worker is not None:
-            task.gap = worker.free_at
-            if task.earlier is None:
-                task.first_gap = worker.free_at, task.queued
+        task.gap = None if worker is None else worker.free_at
 
     def _retried(self, event: SeenEvent) -> None:
         task, at = self.open.get(event.task_id or 0), event.at
@@ -196,6 +197,7 @@ class RunView:
             self.gaps.leave(task, at)
             if task.earlier is None:
                 task.earlier = []
+                task.first_gap = task.gap, task.queued
             elif task.gap is not None:  # the gap of the first one is looked at with the line
                 task.pool.dispatched(max(task.gap, task.queued), task.reached)
             task.earlier.append((task.reached, at))
@@ -262,16 +264,15 @@ class RunView:
 
     def _known(self, task: SeenTask) -> float | None:
         """Return when the last result was known that a task is because of; note the reaction."""
-        known = 0.0
+        known, ids, received = 0.0, self._ids, self._received
         for number in task.because or ():
             place = number % REMEMBERED
-            if self._ids[place] == number and self._received[place] > known:
-                known = self._received[place]
+            if ids[place] == number and received[place] > known:
+                known = received[place]
         if not known or known < self._began_at or task.queued is None:
             return None  # an agent does not react while its process is gone
-        reaction_s = max(0.0, task.queued - known)
-        self.tasks.reaction.add(reaction_s)
-        self.tasks.cause(task.cause).reaction.add(reaction_s)
+        cause = self.tasks.causes.get(task.cause) or self.tasks.cause(task.cause)
+        cause.reaction.add(task.queued - known)
         return known
 
     def _earlier(

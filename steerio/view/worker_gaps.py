@@ -24,7 +24,7 @@ class OpenTask(Struct, gc=False):
         reached: when a worker was to begin it, ``worker``; ``None`` while it is queued.
         gap: since when that worker had had no task.
         before: when the function of the task before it ended there, once it has ended.
-        first_gap: the gap of the first attempt, and when the task was queued then.
+        first_gap: the gap of the first attempt, and when the task was queued then, if it is over.
         earlier: when earlier attempts began and ended, as the broker knows.
     """
 
@@ -35,7 +35,7 @@ class OpenTask(Struct, gc=False):
     worker: str | None = None
     gap: float | None = None
     before: float | None = None
-    first_gap: tuple[float, float] | None = None
+    first_gap: tuple[float | None, float] = (None, 0.0)
     earlier: list[tuple[float, float]] | None = None
 
 
@@ -70,8 +70,8 @@ class WorkerGaps:
     def before(self, task: SeenTask, seen: OpenTask, known: float | None) -> None:
         """Say why the worker of a task had been idle before it, and how long it was in transit."""
         pool, reached, queued = seen.pool, seen.reached, seen.queued
-        if seen.first_gap is not None:
-            gap, first = seen.first_gap
+        gap, first = (seen.gap, queued) if seen.earlier is None else seen.first_gap
+        if gap is not None:
             if known is not None and known < first and gap < first:
                 pool.policy_busy.spread(max(gap, known), first)
             if seen.earlier:
