@@ -11,12 +11,13 @@ from array import array
 from collections.abc import Callable, Iterable, Sequence
 from math import inf
 from operator import attrgetter
+from typing import Any
 
 from steerio.view.bins import BinAxis
 from steerio.view.campaign_news import BoardsSeen, StallsSeen
 from steerio.view.gantt_rows import GanttRows
 from steerio.view.marked_events import MarkedEvents
-from steerio.view.seen_lines import SeenAttempt, SeenEvent, SeenTask
+from steerio.view.seen_lines import SeenAttempt, SeenEvent, SeenTask, SeenTaskEvent
 from steerio.view.task_figures import NOT_WELL, TaskFigures, TypeFigures
 from steerio.view.things_noted import (
     NOTES_TOPIC,
@@ -73,7 +74,7 @@ class RunView:
         """Tasks whose ends an event has told, and whose lines have not come."""
         self._ids = array("q", bytes(8 * REMEMBERED))
         self._received = array("d", bytes(8 * REMEMBERED))
-        self._handlers: dict[str, Callable[[SeenEvent], None]] = {
+        self._handlers: dict[str, Callable[[Any], None]] = {
             "TaskQueued": self._queued,
             "TaskStarted": self._started,
             "TaskEnded": self._ended_event,
@@ -112,7 +113,7 @@ class RunView:
             else:
                 arrived[task.task_id] = task
 
-    def take_events(self, events: Iterable[SeenEvent]) -> None:
+    def take_events(self, events: Iterable[SeenTaskEvent]) -> None:
         """Take in lines of ``events.jsonl``."""
         handlers = self._handlers
         count, last_at, incarnation = 0, self.last_at, self.incarnation
@@ -159,7 +160,7 @@ class RunView:
 
     # -- events of tasks --------------------------------------------------------------------------
 
-    def _queued(self, event: SeenEvent) -> None:
+    def _queued(self, event: SeenTaskEvent) -> None:
         number, at = event.task_id or 0, event.at
         if number in self.open:  # its client has told of it again
             return
@@ -172,7 +173,7 @@ class RunView:
         pool.waiting[number] = at
         pool.queued.step(at, 1)
 
-    def _started(self, event: SeenEvent) -> None:
+    def _started(self, event: SeenTaskEvent) -> None:
         number, at = event.task_id or 0, event.at
         task = self.open.get(number)
         if task is None:
@@ -187,7 +188,7 @@ class RunView:
         worker = self.cluster.workers.get(event.worker or "")
         task.gap = None if worker is None else worker.free_at
 
-    def _retried(self, event: SeenEvent) -> None:
+    def _retried(self, event: SeenTaskEvent) -> None:
         task, at = self.open.get(event.task_id or 0), event.at
         self.tasks.retried += 1
         if task is None:
@@ -205,7 +206,7 @@ class RunView:
             task.pool.queue(event.task_id or 0, at)
             task.queued = at
 
-    def _ended_event(self, event: SeenEvent) -> None:
+    def _ended_event(self, event: SeenTaskEvent) -> None:
         number = event.task_id or 0
         seen = self._end(number, event.at)
         task = self._arrived.pop(number, None)
@@ -314,7 +315,7 @@ class RunView:
         self._ended.clear()
 
 
-def take_all(view: RunView, tasks: Sequence[SeenTask], events: Iterable[SeenEvent]) -> None:
+def take_all(view: RunView, tasks: Sequence[SeenTask], events: Iterable[SeenTaskEvent]) -> None:
     """Take in all lines of a record that is over."""
     view.take_tasks(tasks)
     view.take_events(events)

@@ -68,9 +68,9 @@ class Sketch:
         self._sum_up(different, len(numbers), sum(map(mul, different, times.values())))
 
     def _sum_up(self, numbers: Sequence[float], count: int, total: float) -> None:
-        least = min(numbers)
+        least, most = min(numbers), max(numbers)
         self.least = min(self.least, least) if self.count else least
-        self.most = max(self.most, max(numbers))
+        self.most = max(self.most, most)
         self.count += count
         self.total += total
 
