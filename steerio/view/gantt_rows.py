@@ -49,6 +49,12 @@ class _Row:
         """Seconds that are not in their bins yet, by ``bin * _KINDS + type``."""
         axis.follow(self)
 
+    def add(self, index: int, seconds: float, kind: int, failed: bool) -> None:
+        """Add seconds of an attempt to a bin."""
+        self.fresh[index * _KINDS + kind] += seconds
+        if failed:
+            self.failed[index] += seconds
+
     def settle(self) -> None:
         """Add the seconds that came since to their bins, with one vote for each bin and type."""
         for key, seconds in self.fresh.items():
@@ -119,6 +125,10 @@ class GanttRows:
         self._free: dict[tuple[str, str], list[_Row]] = {}
         """Rows of workers that are gone, by node and pool."""
         self._gone: dict[str, None] = {}
+        self._bin = 0
+        """The bin in which the last attempt ended, for the next one is mostly in it."""
+        self._begins = self._ends = 0.0
+        axis.follow(self)
 
     def __repr__(self) -> str:
         return f"<GanttRows of {len(self._nodes)} nodes>"
@@ -180,21 +190,22 @@ class GanttRows:
             return
         if end <= begin:
             return
-        axis, failed = self.axis, attempt.ended_as != "succeeded"
-        last = int((end - axis.began) * axis.per_s)
-        if last >= MOST_BINS:
-            last = axis.index(end)
         kind = min(kind, NO_TYPE - 1)
-        if int((begin - axis.began) * axis.per_s) == last >= 0:  # most attempts are in one bin
-            row.fresh[last * _KINDS + kind] += end - begin
-            if failed:
-                row.failed[last] += end - begin
+        failed = attempt.ended_as != "succeeded"
+        if begin >= self._begins and end < self._ends:
+            row.add(self._bin, end - begin, kind, failed)
             return
+        axis = self.axis
         first, shares = axis.shares(begin, end)
         for index, seconds in enumerate(shares, first):
-            row.fresh[index * _KINDS + kind] += seconds
-            if failed:
-                row.failed[index] += seconds
+            row.add(index, seconds, kind, failed)
+        self._bin = first + len(shares) - 1
+        self._begins = axis.began + self._bin * axis.width_s
+        self._ends = self._begins + axis.width_s
+
+    def halve(self) -> None:
+        """Note that bins are others now."""
+        self._begins = self._ends = 0.0
 
     def settle(self) -> None:
         """Add the attempts that came since to their bins."""

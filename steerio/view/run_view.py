@@ -17,7 +17,7 @@ from steerio.view.bins import BinAxis
 from steerio.view.campaign_news import BoardsSeen, StallsSeen
 from steerio.view.gantt_rows import GanttRows
 from steerio.view.marked_events import MarkedEvents
-from steerio.view.seen_lines import SeenAttempt, SeenEvent, SeenTask, SeenTaskEvent
+from steerio.view.seen_lines import SeenAttempt, SeenEvent, SeenTask, SeenTaskEvent, lines_at
 from steerio.view.task_figures import NOT_WELL, TaskFigures, TypeFigures
 from steerio.view.things_noted import (
     NOTES_TOPIC,
@@ -100,9 +100,8 @@ class RunView:
         """Take in lines of ``tasks.jsonl``, if possible with their text, for a look at failures."""
         bad = [place for place, task in enumerate(tasks) if task.ended_as in NOT_WELL]
         if bad and text:
-            lines = text.split(b"\n")
-            for place in bad:
-                self._lines[tasks[place].task_id] = lines[place]
+            numbers = [tasks[place].task_id for place in bad]
+            self._lines.update(zip(numbers, lines_at(bad, numbers, text), strict=True))
         arrived, ended = self._arrived, self._ended
         if not ended:
             arrived.update(zip(map(_task_id, tasks), tasks, strict=True))

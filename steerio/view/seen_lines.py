@@ -148,6 +148,26 @@ class EventLines:
         return events_decoder.decode(line)
 
 
+def lines_at(places: list[int], numbers: list[int], text: bytes) -> list[bytes]:
+    """Return the lines at some places; each is searched for, and no other one is copied.
+
+    Args:
+        places: those of the lines, in order.
+        numbers: of the tasks of these lines, with which a line begins.
+        text: all lines.
+    """
+    found: list[bytes] = []
+    begin = 0
+    for number in numbers:
+        begin = text.find(b'{"task_id":%d,' % number, begin)
+        if begin < 0 or text[begin - 1 : begin] not in (b"", b"\n"):  # it is not as we write it
+            lines = text.split(b"\n")
+            return [lines[place] for place in places]
+        end = text.find(b"\n", begin)
+        found.append(text[begin : end if end >= 0 else len(text)])
+    return found
+
+
 def details_of(line: bytes) -> SeenDetails:
     """Return the other columns of a line; none if one is of another type."""
     try:
