@@ -49,12 +49,6 @@ class _Row:
         """Seconds that are not in their bins yet, by ``bin * _KINDS + type``."""
         axis.follow(self)
 
-    def add(self, index: int, seconds: float, kind: int, failed: bool) -> None:
-        """Add seconds of an attempt to a bin."""
-        self.fresh[index * _KINDS + kind] += seconds
-        if failed:
-            self.failed[index] += seconds
-
     def settle(self) -> None:
         """Add the seconds that came since to their bins, with one vote for each bin and type."""
         for key, seconds in self.fresh.items():
@@ -190,15 +184,20 @@ class GanttRows:
             return
         if end <= begin:
             return
-        kind = min(kind, NO_TYPE - 1)
+        if kind >= NO_TYPE:
+            kind = NO_TYPE - 1
         failed = attempt.ended_as != "succeeded"
         if begin >= self._begins and end < self._ends:
-            row.add(self._bin, end - begin, kind, failed)
+            row.fresh[self._bin * _KINDS + kind] += end - begin
+            if failed:
+                row.failed[self._bin] += end - begin
             return
         axis = self.axis
         first, shares = axis.shares(begin, end)
         for index, seconds in enumerate(shares, first):
-            row.add(index, seconds, kind, failed)
+            row.fresh[index * _KINDS + kind] += seconds
+            if failed:
+                row.failed[index] += seconds
         self._bin = first + len(shares) - 1
         self._begins = axis.began + self._bin * axis.width_s
         self._ends = self._begins + axis.width_s

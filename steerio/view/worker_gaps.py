@@ -63,7 +63,8 @@ class WorkerGaps:
             if worker.pool != pool.name:
                 pool = self._cluster.pool(worker.pool, at)
             queued = pool.queued
-            queued.to(at)
+            if at > queued.since:
+                queued.to(at)
             worker.free_at, worker.queue_s = at, queued.above_s
             task.before, worker.ended = worker.ended, None
 
