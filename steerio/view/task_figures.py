@@ -199,7 +199,7 @@ def _together(sketches: Iterable[Sketch]) -> Sketch:
 
 
 def _between(begins: Sequence[float | None], ends: Sequence[float | None]) -> list[float]:
-    """Return the times from each beginning to its end, where both are known."""
+    """Return the times from each beginning to its end, if both are known."""
     if all(begins) and all(ends):  # as nearly always; then no loop of Python's is needed
         return list(map(sub, ends, begins))
     return [end - begin for begin, end in zip(begins, ends, strict=True) if begin and end]
