@@ -106,22 +106,23 @@ class Sums:
         """Add the seconds of an interval, times ``weight``, to the bins that it is in."""
         if end <= begin:
             return
-        self.total += (end - begin) * weight
+        seconds = (end - begin) * weight
+        self.total += seconds
         if begin >= self._begins and end < self._ends:
-            self.values[self._bin] += (end - begin) * weight
+            self.values[self._bin] += seconds
             return
         axis = self.axis
         last = axis.index(end)
         first = int((begin - axis.began) * axis.per_s)
         if first == last:
-            self.values[first] += (end - begin) * weight
+            self.values[first] += seconds
             self._bin = first
             self._begins = axis.began + first * axis.width_s
             self._ends = self._begins + axis.width_s
             return
         first, shares = axis.shares(begin, end)
-        for index, seconds in enumerate(shares, first):
-            self.values[index] += seconds * weight
+        for index, share in enumerate(shares, first):
+            self.values[index] += share * weight
 
     def halve(self) -> None:
         """Make one bin of each two neighbours."""

@@ -6,6 +6,7 @@ of a bin is found by a vote (R. S. Boyer, J S. Moore, MJRTY, 1981): right if it 
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import Literal, Protocol
 
 from steerio.view.bins import MOST_BINS, BinAxis
@@ -16,6 +17,8 @@ MOST_ROWS = 200
 GONE_NAMES = 4_096
 """Names of workers that are gone which keep their rows, for lines that come late."""
 _FULL = 255
+_KINDS = NO_TYPE + 1
+"""The numbers of types that can be told apart, and `NO_TYPE`."""
 
 
 class Attempted(Protocol):
@@ -42,17 +45,21 @@ class _Row:
         self.failed = [0.0] * MOST_BINS
         self.types = bytearray([NO_TYPE]) * MOST_BINS
         self.votes = [0.0] * MOST_BINS
+        self.fresh: defaultdict[int, float] = defaultdict(float)
+        """Seconds that are not in their bins yet, by ``bin * _KINDS + type``."""
         axis.follow(self)
 
-    def add(self, index: int, seconds: float, kind: int, failed: bool) -> None:
-        """Add seconds of an attempt to a bin."""
-        self.busy[index] += seconds
-        if failed:
-            self.failed[index] += seconds
-        self._vote(index, kind, seconds)
+    def settle(self) -> None:
+        """Add the seconds that came since to their bins, with one vote for each bin and type."""
+        for key, seconds in self.fresh.items():
+            index, kind = divmod(key, _KINDS)
+            self.busy[index] += seconds
+            self._vote(index, kind, seconds)
+        self.fresh.clear()
 
     def take(self, other: _Row) -> None:
         """Add the bins of another row."""
+        other.settle()
         self.busy = [a + b for a, b in zip(self.busy, other.busy, strict=True)]
         self.failed = [a + b for a, b in zip(self.failed, other.failed, strict=True)]
         for index, (kind, vote) in enumerate(zip(other.types, other.votes, strict=True)):
@@ -60,6 +67,7 @@ class _Row:
 
     def halve(self) -> None:
         """Make one bin of each two neighbours."""
+        self.settle()
         empty = [0.0] * (MOST_BINS - MOST_BINS // 2)
         types, votes = self.types, self.votes
         self.types = bytearray([NO_TYPE]) * MOST_BINS
@@ -111,8 +119,10 @@ class GanttRows:
         self._free: dict[tuple[str, str], list[_Row]] = {}
         """Rows of workers that are gone, by node and pool."""
         self._gone: dict[str, None] = {}
-        self._fresh: list[tuple[_Row, float, float, int, bool]] = []
-        """Attempts that are not in their bins yet."""
+        self._bin = 0
+        """The bin in which the last attempt ended, for the next one is mostly in it."""
+        self._begins = self._ends = 0.0
+        axis.follow(self)
 
     def __repr__(self) -> str:
         return f"<GanttRows of {len(self._nodes)} nodes>"
@@ -131,7 +141,6 @@ class GanttRows:
             mine.name = worker
             return
         if len(self._rows_of_workers) >= MOST_ROWS:
-            self.settle()
             for one in self._rows_of_workers:
                 self._node(one.node).take(one)
                 self.axis.leave(one)
@@ -173,27 +182,36 @@ class GanttRows:
             row = mine
         else:
             return
+        if end <= begin:
+            return
+        if kind >= NO_TYPE:
+            kind = NO_TYPE - 1
         failed = attempt.ended_as != "succeeded"
-        self._fresh.append((row, begin, end, min(kind, NO_TYPE - 1), failed))
+        if begin >= self._begins and end < self._ends:
+            row.fresh[self._bin * _KINDS + kind] += end - begin
+            if failed:
+                row.failed[self._bin] += end - begin
+            return
+        axis = self.axis
+        first, shares = axis.shares(begin, end)
+        for index, seconds in enumerate(shares, first):
+            row.fresh[index * _KINDS + kind] += seconds
+            if failed:
+                row.failed[index] += seconds
+        self._bin = first + len(shares) - 1
+        self._begins = axis.began + self._bin * axis.width_s
+        self._ends = self._begins + axis.width_s
+
+    def halve(self) -> None:
+        """Note that bins are others now."""
+        self._begins = self._ends = 0.0
 
     def settle(self) -> None:
         """Add the attempts that came since to their bins."""
-        fresh, self._fresh = self._fresh, []
-        if not fresh:
-            return
-        axis = self.axis
-        axis.index(max([end for _, _, end, _, _ in fresh]))  # from here on nothing is halved
-        began, per_s = axis.began, axis.per_s
-        for row, begin, end, kind, failed in fresh:
-            if end <= begin:
-                continue
-            first, last = int((begin - began) * per_s), int((end - began) * per_s)
-            if first == last >= 0:
-                row.add(first, end - begin, kind, failed)
-                continue
-            first, shares = axis.shares(begin, end)
-            for index, seconds in enumerate(shares, first):
-                row.add(index, seconds, kind, failed)
+        rows = self._nodes.values() if self._workers is None else self._rows_of_workers
+        for row in rows:
+            if row.fresh:
+                row.settle()
 
     def _node(self, name: str) -> _Row:
         row = self._nodes.get(name)
@@ -206,7 +224,6 @@ class GanttRows:
 
     def _pair(self, rows: list[_Row]) -> None:
         """Make one row of each two."""
-        self.settle()
         into: dict[_Row, _Row] = {}
         for one, other in zip(rows[::2], rows[1::2], strict=False):
             one.take(other)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, Protocol, TypeVar, cast
 
 import msgspec
 
@@ -28,6 +28,18 @@ LIVE = frozenset({"running", "unknown"})
 """The states in which a run may go on."""
 
 
+class LinesDecoder(Protocol[T]):
+    """A decoder of lines of JSON, as msgspec has them."""
+
+    def decode(self, line: bytes, /) -> T:
+        """Return the value of one line."""
+        ...
+
+    def decode_lines(self, data: bytes, /) -> list[T]:
+        """Return the values of some lines."""
+        ...
+
+
 class FollowedFile(Generic[T]):
     """A file of lines that grows.
 
@@ -36,7 +48,7 @@ class FollowedFile(Generic[T]):
         decoder: of its lines.
     """
 
-    def __init__(self, path: Path, decoder: msgspec.json.Decoder[T]) -> None:
+    def __init__(self, path: Path, decoder: LinesDecoder[T]) -> None:
         self.path = path
         self.offset = 0
         """The bytes that are read, up to the end of a line."""

@@ -14,7 +14,7 @@ from steerio.errors import UsageError
 from steerio.session.recorded_runs import is_run
 from steerio.view.run_files import FollowedFile, began_of, facts_of
 from steerio.view.run_view import RunView
-from steerio.view.seen_lines import SeenEvent, SeenTask, events_decoder, tasks_decoder
+from steerio.view.seen_lines import EventLines, SeenTask, SeenTaskEvent, tasks_decoder
 from steerio.view.shown_view import RunFacts, snapshot_of
 from steerio.view.snapshot import RunSnapshot
 
@@ -51,7 +51,7 @@ class RunReader:
         self.record = record
         """The folder of the record: the broker's, if the campaign has joined one."""
         self.tasks: FollowedFile[SeenTask] = FollowedFile(record / TASKS_FILE, tasks_decoder)
-        self.events: FollowedFile[SeenEvent] = FollowedFile(record / EVENTS_FILE, events_decoder)
+        self.events: FollowedFile[SeenTaskEvent] = FollowedFile(record / EVENTS_FILE, EventLines())
         self.view: RunView | None = None
         self._joined = joined
         self._facts = RunFacts(run=folder.name)

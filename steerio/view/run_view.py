@@ -10,12 +10,14 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable, Iterable, Sequence
 from math import inf
+from operator import attrgetter
+from typing import Any
 
 from steerio.view.bins import BinAxis
 from steerio.view.campaign_news import BoardsSeen, StallsSeen
 from steerio.view.gantt_rows import GanttRows
 from steerio.view.marked_events import MarkedEvents
-from steerio.view.seen_lines import SeenAttempt, SeenEvent, SeenTask
+from steerio.view.seen_lines import SeenAttempt, SeenEvent, SeenTask, SeenTaskEvent, lines_at
 from steerio.view.task_figures import NOT_WELL, TaskFigures, TypeFigures
 from steerio.view.things_noted import (
     NOTES_TOPIC,
@@ -32,6 +34,7 @@ REMEMBERED = 1 << 20
 """Tasks whose ends are remembered, for those that are because of them."""
 LATE_S = 2.0
 """Seconds behind the events after which the line of a task is counted without its own event."""
+_task_id = attrgetter("task_id")
 
 
 class RunView:
@@ -71,7 +74,7 @@ class RunView:
         """Tasks whose ends an event has told, and whose lines have not come."""
         self._ids = array("q", bytes(8 * REMEMBERED))
         self._received = array("d", bytes(8 * REMEMBERED))
-        self._handlers: dict[str, Callable[[SeenEvent], None]] = {
+        self._handlers: dict[str, Callable[[Any], None]] = {
             "TaskQueued": self._queued,
             "TaskStarted": self._started,
             "TaskEnded": self._ended_event,
@@ -98,17 +101,19 @@ class RunView:
         """Take in lines of ``tasks.jsonl``, if possible with their text, for a look at failures."""
         bad = [place for place, task in enumerate(tasks) if task.ended_as in NOT_WELL]
         if bad and text:
-            lines = text.split(b"\n")
-            for place in bad:
-                self._lines[tasks[place].task_id] = lines[place]
+            numbers = [tasks[place].task_id for place in bad]
+            self._lines.update(zip(numbers, lines_at(bad, numbers, text), strict=True))
         arrived, ended = self._arrived, self._ended
+        if not ended:
+            arrived.update(zip(map(_task_id, tasks), tasks, strict=True))
+            return
         for task in tasks:
-            if ended and task.task_id in ended:
+            if task.task_id in ended:
                 self._count(task, ended.pop(task.task_id))
             else:
                 arrived[task.task_id] = task
 
-    def take_events(self, events: Iterable[SeenEvent]) -> None:
+    def take_events(self, events: Iterable[SeenTaskEvent]) -> None:
         """Take in lines of ``events.jsonl``."""
         handlers = self._handlers
         count, last_at, incarnation = 0, self.last_at, self.incarnation
@@ -155,7 +160,7 @@ class RunView:
 
     # -- events of tasks --------------------------------------------------------------------------
 
-    def _queued(self, event: SeenEvent) -> None:
+    def _queued(self, event: SeenTaskEvent) -> None:
         number, at = event.task_id or 0, event.at
         if number in self.open:  # its client has told of it again
             return
@@ -168,7 +173,7 @@ class RunView:
         pool.waiting[number] = at
         pool.queued.step(at, 1)
 
-    def _started(self, event: SeenEvent) -> None:
+    def _started(self, event: SeenTaskEvent) -> None:
         number, at = event.task_id or 0, event.at
         task = self.open.get(number)
         if task is None:
@@ -187,7 +192,7 @@ class RunView:
             if task.earlier is None:
                 task.first_gap = idle, task.gap, task.queued
 
-    def _retried(self, event: SeenEvent) -> None:
+    def _retried(self, event: SeenTaskEvent) -> None:
         task, at = self.open.get(event.task_id or 0), event.at
         self.tasks.retried += 1
         if task is None:
@@ -204,7 +209,7 @@ class RunView:
             task.pool.queue(event.task_id or 0, at)
             task.queued = at
 
-    def _ended_event(self, event: SeenEvent) -> None:
+    def _ended_event(self, event: SeenTaskEvent) -> None:
         number = event.task_id or 0
         seen = self._end(number, event.at)
         task = self._arrived.pop(number, None)
@@ -263,16 +268,15 @@ class RunView:
 
     def _known(self, task: SeenTask) -> float | None:
         """Return when the last result was known that a task is because of; note the reaction."""
-        known = 0.0
+        known, ids, received = 0.0, self._ids, self._received
         for number in task.because or ():
             place = number % REMEMBERED
-            if self._ids[place] == number and self._received[place] > known:
-                known = self._received[place]
+            if ids[place] == number and received[place] > known:
+                known = received[place]
         if not known or known < self._began_at or task.queued is None:
             return None  # an agent does not react while its process is gone
-        reaction_s = max(0.0, task.queued - known)
-        self.tasks.reaction.add(reaction_s)
-        self.tasks.cause(task.cause).reaction.add(reaction_s)
+        cause = self.tasks.causes.get(task.cause) or self.tasks.cause(task.cause)
+        cause.reaction.add(task.queued - known)
         return known
 
     def _earlier(
@@ -314,7 +318,7 @@ class RunView:
         self._ended.clear()
 
 
-def take_all(view: RunView, tasks: Sequence[SeenTask], events: Iterable[SeenEvent]) -> None:
+def take_all(view: RunView, tasks: Sequence[SeenTask], events: Iterable[SeenTaskEvent]) -> None:
     """Take in all lines of a record that is over."""
     view.take_tasks(tasks)
     view.take_events(events)

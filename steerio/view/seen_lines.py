@@ -59,18 +59,23 @@ class SeenTask(Struct, gc=False):
     incarnation: int | None = 1
 
 
-class SeenEvent(Struct, gc=False):
-    """A line of ``events.jsonl``: the fields of all events that a view looks at."""
+class SeenTaskEvent(Struct, gc=False):
+    """A line of ``events.jsonl``: the fields of the events of tasks, which nearly all lines are."""
 
     type: str
     at: float
-    number: int = 0
     task_id: int | None = None
     task_type: str = ""
     pool: str = ""
-    attempt: int = 0
     worker: str | None = None
     incarnation: int | None = 1
+
+
+class SeenEvent(SeenTaskEvent, gc=False):
+    """A line of ``events.jsonl``: the fields of all events that a view looks at."""
+
+    number: int = 0
+    attempt: int = 0
     node: str = ""
     ended_as: str = ""
     reason: str = ""
@@ -94,6 +99,10 @@ class SeenEvent(Struct, gc=False):
     where: str = ""
 
 
+TASK_EVENTS = frozenset({"TaskQueued", "TaskStarted", "TaskEnded", "TaskRetried"})
+"""The events of which a view needs no fields but those of a `SeenTaskEvent`."""
+
+
 class SeenDetails(Struct):
     """The other columns of a line of ``tasks.jsonl``, for a look at one task."""
 
@@ -106,8 +115,57 @@ class SeenDetails(Struct):
 
 tasks_decoder = msgspec.json.Decoder(SeenTask)
 events_decoder = msgspec.json.Decoder(SeenEvent)
+_task_events = msgspec.json.Decoder(SeenTaskEvent)
 _details = msgspec.json.Decoder(SeenDetails).decode
 numbers_of = msgspec.json.Decoder(dict[str, Any]).decode
+
+
+class EventLines:
+    """The decoder of lines of events: it takes a third less time than one of all their fields."""
+
+    def decode_lines(self, data: bytes) -> list[SeenTaskEvent]:
+        """Return the events of some lines; those that are not of tasks have all fields.
+
+        Raises:
+            DecodeError, UnicodeDecodeError: one of them cannot be read.
+        """
+        events = _task_events.decode_lines(data)
+        others = [place for place, event in enumerate(events) if event.type not in TASK_EVENTS]
+        if others:
+            lines = data.splitlines()
+            if len(lines) != len(events):  # some are empty
+                return list(events_decoder.decode_lines(data))
+            for place in others:
+                events[place] = events_decoder.decode(lines[place])
+        return events
+
+    def decode(self, line: bytes) -> SeenTaskEvent:
+        """Return the event of one line, with all fields.
+
+        Raises:
+            DecodeError, UnicodeDecodeError: it cannot be read.
+        """
+        return events_decoder.decode(line)
+
+
+def lines_at(places: list[int], numbers: list[int], text: bytes) -> list[bytes]:
+    """Return the lines at some places; each is searched for, and no other one is copied.
+
+    Args:
+        places: those of the lines, in order.
+        numbers: of the tasks of these lines, with which a line begins.
+        text: all lines.
+    """
+    found: list[bytes] = []
+    begin = 0
+    for number in numbers:
+        begin = text.find(b'{"task_id":%d,' % number, begin)
+        if begin < 0 or text[begin - 1 : begin] not in (b"", b"\n"):  # it is not as we write it
+            lines = text.split(b"\n")
+            return [lines[place] for place in places]
+        end = text.find(b"\n", begin)
+        found.append(text[begin : end if end >= 0 else len(text)])
+    return found
 
 
 def details_of(line: bytes) -> SeenDetails:

@@ -109,7 +109,7 @@ def _snapshot(
         types=tuple(_type(kind, widths) for kind in types[:SHOWN_TYPES]),
         failures=view.failures.last(),
         failure_groups=view.failures.groups(),
-        reaction=tasks.reaction.spread(),
+        reaction=tasks.reaction().spread(),
         decision=tasks.decision.spread(),
         queueing=tasks.together("wait").spread(),
         dispatch=tasks.dispatch.spread(),

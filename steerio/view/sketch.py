@@ -9,9 +9,10 @@ Tene, 2012), with the guarantee on relative error of DDSketch (C. Masson, J. Rim
 from __future__ import annotations
 
 import struct
-from array import array
 from collections import Counter
-from itertools import accumulate
+from collections.abc import Iterator, Sequence
+from itertools import accumulate, repeat
+from operator import mul, rshift
 
 from steerio.view.snapshot import Spread
 
@@ -52,21 +53,26 @@ class Sketch:
 
     def settle(self) -> None:
         """Count the numbers that came since."""
-        fresh = self.fresh
-        if not fresh:
-            return
-        least = min(fresh)
-        numbers = array(
-            "d", fresh if least > 0 else [number if number > 0 else 0.0 for number in fresh]
-        )
-        fresh.clear()
+        if self.fresh:
+            numbers = _not_negative(self.fresh)
+            self.counts.update(_buckets(numbers))
+            self._sum_up(numbers, len(numbers), sum(numbers))
+            self.fresh.clear()
+
+    def take_equal(self, numbers: Sequence[float]) -> None:
+        """Take in numbers of which many are equal, such as sizes, and count them at once."""
+        times = Counter(numbers)
+        different = _not_negative(list(times))
+        for bucket, count in zip(_buckets(different), times.values(), strict=True):
+            self.counts[bucket] += count
+        self._sum_up(different, len(numbers), sum(map(mul, different, times.values())))
+
+    def _sum_up(self, numbers: Sequence[float], count: int, total: float) -> None:
         least, most = min(numbers), max(numbers)
         self.least = min(self.least, least) if self.count else least
         self.most = max(self.most, most)
-        self.count += len(numbers)
-        self.total += sum(numbers)
-        bits = memoryview(numbers).cast("B").cast("Q")
-        self.counts.update([number >> _DROPPED_BITS for number in bits])
+        self.count += count
+        self.total += total
 
     def spread(self) -> Spread:
         """Return its percentiles, and a histogram of all that is in it."""
@@ -110,6 +116,17 @@ class Sketch:
             drawn[first] += sum(count for key, count in drawn.items() if key < first)
         edges = tuple(shown(_edge(key * wide)) for key in range(first, last + 2))
         return edges, tuple(drawn[key] for key in range(first, last + 1))
+
+
+def _not_negative(numbers: list[float]) -> list[float]:
+    return numbers if min(numbers) > 0 else [n if n > 0 else 0.0 for n in numbers]
+
+
+def _buckets(numbers: list[float]) -> Iterator[int]:
+    """Return the bucket of each number: the first bits of it."""
+    count = len(numbers)
+    bits = struct.unpack(f"={count}Q", struct.pack(f"={count}d", *numbers))
+    return map(rshift, bits, repeat(_DROPPED_BITS))
 
 
 def shown(number: float) -> float:

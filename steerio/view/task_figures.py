@@ -7,7 +7,8 @@ tenth of the time of as many steps.
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
+from collections.abc import Iterable, Sequence
+from operator import add, attrgetter, sub
 
 from steerio.view.bins import BinAxis, Sums
 from steerio.view.pool_figures import PoolFigures
@@ -22,6 +23,7 @@ OTHERS = "others"
 RATE_S = 32
 """Seconds over which the present rate is taken."""
 NOT_WELL = frozenset(ENDS[1:])
+_times = attrgetter("created", "queued", "sent", "started", "ended", "received")
 
 
 class TypeFigures:
@@ -72,8 +74,7 @@ class TaskFigures:
         """How many ended in each of the last seconds."""
         self.run_s = 0.0
         self.data = Sums(axis)
-        self.reaction, self.decision, self.dispatch = Sketch(), Sketch(), Sketch()
-        self.report = Sketch()
+        self.decision, self.dispatch, self.report = Sketch(), Sketch(), Sketch()
 
     def __repr__(self) -> str:
         return f"<TaskFigures: {self.ended} ended>"
@@ -115,63 +116,69 @@ class TaskFigures:
         if len(self._recent) > 2 * RATE_S:
             for at in sorted(self._recent)[:-RATE_S]:
                 del self._recent[at]
-        for sketch in (self.reaction, self.decision, self.dispatch, self.report):
+        for sketch in (self.decision, self.dispatch, self.report):
             sketch.settle()
         for cause in self.causes.values():
             cause.reaction.settle()
 
     def together(self, name: str) -> Sketch:
         """Return one of the distributions of all types together."""
-        whole = Sketch()
-        for kind in self.types.values():
-            whole.take(getattr(kind, name))
-        return whole
+        return _together(getattr(kind, name) for kind in self.types.values())
+
+    def reaction(self) -> Sketch:
+        """Return the distribution of the reaction times of all agents together."""
+        return _together(cause.reaction for cause in self.causes.values())
 
     def _count(self, kind: TypeFigures, tasks: list[SeenTask]) -> None:
-        ran: list[Any] = [task for task in tasks if task.started and task.ended]
-        ran_s = [task.ended - task.started for task in ran]
+        created, queued, sent, started, ended, received = zip(*map(_times, tasks), strict=True)
+        ran_s = _between(started, ended)
         kind.run.take_all(ran_s)
         kind.run_s += sum(ran_s)
-        self.report.take_all([task.received - task.ended for task in ran])
-        kind.wait.take_all([t.sent - t.queued for t in tasks if t.sent and t.queued])
-        self.decision.take_all([t.queued - t.created for t in tasks if t.created and t.queued])
-        kind.args_bytes.take_all([task.args_bytes for task in tasks])
-        kind.value_bytes.take_all([task.value_bytes for task in tasks])
+        self.report.take_all(_between(ended, received))
+        kind.wait.take_all(_between(queued, sent))
+        self.decision.take_all(_between(created, queued))
         bad = [task for task in tasks if task.ended_as in NOT_WELL]
-        self._count_causes(kind, tasks, ran, bad)
+        self._count_causes(kind, tasks, ran_s, bad)
         self._count_times(kind, tasks, bad)
         kind.run.settle()
         kind.wait.settle()
-        kind.args_bytes.settle()
-        kind.value_bytes.settle()
 
     def _count_causes(
-        self, kind: TypeFigures, tasks: list[SeenTask], ran: list[Any], bad: list[SeenTask]
+        self, kind: TypeFigures, tasks: list[SeenTask], ran_s: list[float], bad: list[SeenTask]
     ) -> None:
         counts = Counter([task.cause for task in tasks])
+        seconds = dict.fromkeys(counts, sum(ran_s) if len(counts) == 1 else 0.0)
+        if len(counts) > 1:
+            for task in tasks:
+                if task.started and task.ended:
+                    seconds[task.cause] += task.ended - task.started
         for name, count in counts.items():
             cause = self.cause(name)
             cause.ended += count
             cause.types[kind.name] += count
-            cause.run_s += sum(
-                [task.ended - task.started for task in ran if task.cause == name]
-                if len(counts) > 1
-                else [task.ended - task.started for task in ran]
-            )
+            cause.run_s += seconds[name]
         for name, count in Counter([task.cause for task in bad]).items():
             self.cause(name).not_well += count
 
     def _count_times(self, kind: TypeFigures, tasks: list[SeenTask], bad: list[SeenTask]) -> None:
         axis = self.axis
-        axis.index(max([task.received for task in tasks]))  # from here on nothing is halved
+        times = [task.received for task in tasks]
+        axis.index(max(times))  # from here on nothing is halved
         began, per_s, data = axis.began, axis.per_s, self.data.values
-        bins = [int((task.received - began) * per_s) for task in tasks]
-        if min(bins) < 0:
-            bins = [max(0, index) for index in bins]
-        for index, task in zip(bins, tasks, strict=True):
-            data[index] += task.args_bytes + task.value_bytes
-        self._recent.update([int(task.received) for task in tasks])
-        ended = Counter(bins)
+        bins = [max(0, int((at - began) * per_s)) for at in (min(times), max(times))]
+        args_bytes = [task.args_bytes for task in tasks]
+        value_bytes = [task.value_bytes for task in tasks]
+        kind.args_bytes.take_equal(args_bytes)
+        kind.value_bytes.take_equal(value_bytes)
+        if bins[0] == bins[1]:
+            ended = Counter({bins[0]: len(tasks)})
+            data[bins[0]] += sum(args_bytes) + sum(value_bytes)
+        else:
+            bins = [max(0, int((at - began) * per_s)) for at in times]
+            ended = Counter(bins)
+            for index, nbytes in zip(bins, map(add, args_bytes, value_bytes), strict=True):
+                data[index] += nbytes
+        self._recent.update(map(int, times))
         kind.ended.add_bins(ended)
         kind.pool.ended.add_bins(ended)
         ends = dict.fromkeys(ENDS, 0) | Counter([task.ended_as for task in bad])
@@ -182,3 +189,17 @@ class TaskFigures:
             ended[max(0, int((task.received - began) * per_s))] -= 1
         self.ends["succeeded"].add_bins(ended)
         kind.ends.update(ends)
+
+
+def _together(sketches: Iterable[Sketch]) -> Sketch:
+    whole = Sketch()
+    for sketch in sketches:
+        whole.take(sketch)
+    return whole
+
+
+def _between(begins: Sequence[float | None], ends: Sequence[float | None]) -> list[float]:
+    """Return the times from each beginning to its end, if both are known."""
+    if all(begins) and all(ends):  # as nearly always; then no loop of Python's is needed
+        return list(map(sub, ends, begins))
+    return [end - begin for begin, end in zip(begins, ends, strict=True) if begin and end]
