@@ -67,6 +67,14 @@ class AskToStop(Struct, frozen=True, gc=False):
     run: int
 
 
+class TellPort(Struct, frozen=True, gc=False):
+    """Tell a worker of a gang the port at which its first one is reached."""
+
+    worker: WorkerRecord
+    run: int
+    port: int
+
+
 class Signal(Struct, frozen=True, gc=False):
     """Send the worker's process group ``term`` or ``kill``."""
 
@@ -203,6 +211,7 @@ Effect = (
     | Grant
     | RecallTask
     | AskToStop
+    | TellPort
     | Signal
     | Start
     | Discard
@@ -223,7 +232,7 @@ Effect = (
 )
 """Everything the core can want."""
 
-ForWorker = SendTask | Grant | RecallTask | AskToStop | Signal
+ForWorker = SendTask | Grant | RecallTask | AskToStop | TellPort | Signal
 """Those about a task in a worker's hands: void once that worker has ended."""
 
 
