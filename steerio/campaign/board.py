@@ -54,8 +54,8 @@ class Board(Generic[K]):
         limit: most entries that may wait.
         ahead: entries handed out beyond one for each worker.
         tags: tags of the tasks it makes.
-        priority, timeout_s, retries, cancel_grace_s, needs: options of the tasks it makes, if they
-            differ from those of the task type (see ``Session.options``).
+        priority, timeout_s, retries, cancel_grace_s, needs, gang: options of the tasks it makes, if
+            they differ from those of the task type (see ``Session.options``).
 
     Entries of equal score go in the order in which they were added.  A key that waits, or
     was handed out before, is not added again.  An item keeps the value that it had when it was
@@ -77,6 +77,7 @@ class Board(Generic[K]):
         retries: Mapping[str, int] | None = None,
         cancel_grace_s: float | None = None,
         needs: Needs | None = None,
+        gang: int | None = None,
     ) -> None:
         check_number("the limit of a board", limit, least=1)
         check_number("ahead", ahead, least=0)
@@ -90,6 +91,7 @@ class Board(Generic[K]):
             retries,
             cancel_grace_s=cancel_grace_s,
             needs=needs,
+            gang=gang,
         )
         self.ahead, self.limit = ahead, limit
         self.tags = tagged(tags)

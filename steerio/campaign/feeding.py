@@ -27,7 +27,7 @@ class Feeder:
     """Feeds the pools of a campaign from its boards.
 
     A board's entry goes out while its pool has more workers that fit it than the campaign has tasks
-    there that just these workers fit.  The feeder counts the campaign's own tasks, instead of
+    there that just these workers fit, a task of a gang being as many.  The feeder counts the campaign's own tasks, instead of
     asking which workers are idle, so it waits for no answer.
 
     It follows from this alone that no worker idles beside an entry that it fits: if as many tasks
@@ -127,11 +127,11 @@ class Feeder:
 
     def submitted(self, task: Task[Any]) -> None:
         """Take in that a task of the campaign was submitted, by a board or an agent."""
-        self._in_pool[task.type.pool][task.needs] += 1
+        self._in_pool[task.type.pool][task.needs] += task.gang
 
     def waits(self, task: Task[Any], waits: bool) -> None:
         """Take in whether a task waits for others, so that it needs no worker yet."""
-        self._in_pool[task.type.pool][task.needs] += -1 if waits else 1
+        self._in_pool[task.type.pool][task.needs] += -task.gang if waits else task.gang
         if waits:
             self.feed()
 
@@ -143,7 +143,7 @@ class Feeder:
     def ended(self, task: Task[Any]) -> bool:
         """Take in that a task of the campaign ended; return whether it came from a board."""
         outstanding = self._in_pool[task.type.pool]
-        outstanding[task.needs] -= 1
+        outstanding[task.needs] -= task.gang
         if not outstanding[task.needs]:
             del outstanding[task.needs]
         of_board = self._of_board.pop(task.id, None)
@@ -173,7 +173,7 @@ class Feeder:
     def _room(self, board: Board[Any]) -> int:
         """Return how many entries of a board may go out."""
         kind = board.task_type
-        needs = board.options.needs
+        needs, gang = board.options.needs, board.options.gang
         load = self._session.client.watch.pools.get(kind.pool, NOBODY)
         fitting = load.fitting(needs)
         beside = sum(
@@ -182,7 +182,7 @@ class Feeder:
             if other == needs or (fitting and load.fitting(other) == fitting)
         )
         # one goes out even if there is no worker: then the broker tells if there will never be one
-        return max(1, sum(fitting.values())) + board.ahead - beside
+        return (max(gang, sum(fitting.values())) + board.ahead * gang - beside) // gang
 
     def idle(self, pool: str) -> int:
         """Return how many workers of a pool have nothing to do, now."""

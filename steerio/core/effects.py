@@ -15,7 +15,7 @@ from steerio.model.campaign_orders import GivenOrder, OrderAnswer
 from steerio.model.messages import RemoteError
 from steerio.model.moving import DrainEnd
 from steerio.model.objects import StoredObject
-from steerio.model.tasks import EndedAs, SignalName
+from steerio.model.tasks import EndedAs, GangPlace, SignalName
 
 
 class Ending(Struct, frozen=True, gc=False):
@@ -39,10 +39,11 @@ class DefineType(Struct, frozen=True, gc=False):
 
 
 class SendTask(Struct, frozen=True, gc=False):
-    """Send this attempt to its worker."""
+    """Send this attempt to its worker; ``place``: that has this place in a gang."""
 
     worker: WorkerRecord
     record: TaskRecord
+    place: GangPlace | None = None
 
 
 class Grant(Struct, frozen=True, gc=False):

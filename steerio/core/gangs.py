@@ -26,7 +26,7 @@ from steerio.core.roster import Pool
 from steerio.model.events import TaskStarted
 from steerio.model.messages import RemoteError
 from steerio.model.objects import StoredObject
-from steerio.model.tasks import ReportedAs
+from steerio.model.tasks import GangPlace, ReportedAs
 
 HERE = "127.0.0.1"
 """The address of a gang whose workers are all on one host."""
@@ -127,7 +127,8 @@ def _hand(
         worker.known_types[kind.type_id] = kind
         kind.told[worker] = None
         cluster.effects.append(DefineType(worker, kind))
-    cluster.effects.append(SendTask(worker, record))
+    place = GangPlace(rank, gang.size, gang.address)
+    cluster.effects.append(SendTask(worker, record, place))
 
 
 def opened(cluster: Cluster, record: TaskRecord, port: int) -> bool:

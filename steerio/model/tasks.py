@@ -88,6 +88,14 @@ class TaskOptions(Struct, frozen=True, gc=False, array_like=True):
             raise UsageError(f"gang must be 1 or more, at most {LARGEST_GANG:,}, not {self.gang}")
 
 
+class GangPlace(Struct, frozen=True, gc=False, array_like=True):
+    """The place of a worker in a gang, and the address at which the others reach its first."""
+
+    rank: int
+    size: int
+    address: str
+
+
 class TaskSpec(Struct, frozen=True, gc=False, array_like=True):
     """A task type as it travels.
 

@@ -17,6 +17,7 @@ from steerio.testing.model import Fate, Script
 from steerio.testing.report_times import Said, Told, planned
 from steerio.testing.streams import StreamEnd
 from steerio.worker import context
+from steerio.worker.meeting import ALONE
 from steerio.worker.items_ahead import Ahead
 from steerio.worker.random_streams import of_task
 from steerio.worker.task_objects import WorkerObjects
@@ -60,6 +61,7 @@ class SimulatedAttempt:
         "_said",
         "_told",
         "_worker",
+        "gang",
         "script",
     )
 
@@ -67,6 +69,7 @@ class SimulatedAttempt:
         self, worker: AtWork, script: Script, link: StreamEnd, objects: WorkerObjects
     ) -> None:
         self.script = script
+        self.gang = ALONE
         self._objects = objects
         self._worker = worker
         self._link = link

@@ -29,6 +29,7 @@ from steerio.model.from_clients import IN_WORKER
 from steerio.worker import context, forks, holding
 from steerio.worker.broker_link import BrokerLink
 from steerio.worker.coroutines import CoroutineRunner
+from steerio.worker.meeting import ALONE, Meeting
 from steerio.worker.item_sender import ItemSender
 from steerio.worker.items_ahead import Ahead
 from steerio.worker.leftovers import Leftovers
@@ -99,6 +100,7 @@ class Worker:
         self._coroutines = CoroutineRunner(slot)
         self._leftovers = Leftovers()
         self._items = ItemSender(self._broker, self._stop, slot, ahead, objects, self._take_in)
+        self._meeting = Meeting(self._broker.say, self._take_in, self._stop, slot)
         self.handlers = self._stop.handlers
         self.fork_begins = self._stop.fork_begins
         self.fork_ended = self._stop.fork_ended
@@ -183,6 +185,8 @@ class Worker:
                     self._return(message.run)
                 case ms.GrantRun():
                     self._items.granted(message)
+                case ms.MeetAt():
+                    self._meeting.told(message)
                 case ms.Accepted():
                     self._ahead.bound(message.settings.items, message.settings.items_bytes)
                 case ms.Closing() | ms.Refused():
@@ -230,6 +234,9 @@ class Worker:
         ):  # the task had its fork go on to the end, so this process ends, in order
             raise SystemExit
         surroundings = self._surroundings
+        if task.gang is not None:
+            self._running.gang = ALONE
+            self._meeting.end()
         trusted = outcome.ended_as == "succeeded" and surroundings.trusts(
             self._kind, outcome.ended - outcome.started
         )
@@ -273,6 +280,10 @@ class Worker:
             arrived = self._objects.begin(task, frames)
             kind = self._load(task.type_id)
             args, kwargs = kind.codec.unpack(task.body, arrived)
+            if task.gang is not None:
+                self._running.gang = self._meeting.begin(
+                    task.run, task.gang, lambda: self._broker.ending
+                )
             outcome.started = time.monotonic()
             self._stop.inside = True
             if self._stop.stopped or self._stop.leaving:
@@ -285,7 +296,8 @@ class Worker:
                 return
             if self._objects.shares:
                 self._objects.end()
-            outcome.pack(value, kind, self._objects)
+            if task.gang is None or task.gang.rank == 0:  # the value is that of the first
+                outcome.pack(value, kind, self._objects)
         except TaskStopped:
             raise
         except BaseException as raised:  # a task may raise anything
