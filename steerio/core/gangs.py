@@ -155,7 +155,9 @@ def ended(
         gang.succeeded += 1
         if record.rank == 0:
             gang.first, unused = ending, None
-    elif task.state == State.RUNNING or (gang.failure and _is_earlier(ending, gang.failure)):
+    elif task.state == State.RUNNING or (
+        ended_as == "failed" and gang.failure and _is_earlier(ending, gang.failure)
+    ):
         error = ending.error or RemoteError("CancelledError", "the task cancelled itself", "")
         where = f"(on worker {record.worker.name if record.worker else ''}, {_rank(gang, record)})"
         trace = f"{where}\n{error.traceback}"

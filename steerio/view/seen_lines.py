@@ -13,6 +13,17 @@ from msgspec import Raw, Struct
 NULL = Raw(b"null")
 
 
+class SeenRank(Struct, gc=False):
+    """The part of another worker of a gang, as `RankEntry` has it."""
+
+    worker: str | None = None
+    node: str | None = None
+    started: float | None = None
+    ended: float | None = None
+    ended_as: str = ""
+    """As the attempt did, once that is known."""
+
+
 class SeenAttempt(Struct, gc=False):
     """An attempt before the last one, as `AttemptEntry` has it."""
 
@@ -25,6 +36,7 @@ class SeenAttempt(Struct, gc=False):
     ended: float | None = None
     received: float = 0.0
     versions: dict[str, int] | None = None
+    others: list[SeenRank] | None = None
 
     @property
     def ended_as(self) -> str:
@@ -56,6 +68,7 @@ class SeenTask(Struct, gc=False):
     reason: str | None = None
     versions: dict[str, int] | None = None
     earlier: list[SeenAttempt] | None = None
+    others: list[SeenRank] | None = None
     incarnation: int | None = 1
 
 
@@ -92,6 +105,7 @@ class SeenEvent(Struct, gc=False):
     agent: str = ""
     seconds: float = 0.0
     where: str = ""
+    others: list[str] | None = None
 
 
 class SeenDetails(Struct):

@@ -554,7 +554,7 @@ class Cluster:
             case Discard():
                 raise AssertionError("no node of this model keeps workers")
             case TellPort(worker, run, port):
-                assert (port, self.core.runs[run].worker) == (2, worker)
+                assert (port, run in self.runs, worker.name in self.workers) == (2, True, True)
             case Grant() | FreeObjects() | ForgetCopies() | SweepObjects() | FetchCopies():
                 pass
             case _:
