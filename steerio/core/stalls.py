@@ -84,7 +84,10 @@ def why(cluster: Cluster, pool: Pool) -> str:
     if pool.ready:
         if len(pool.idle) < pool.ready:
             return ""
-        needs = _say_needs(pool.backlog.wants) or "more time"
+        wants = pool.backlog.wants
+        needs = _say_needs(wants) or "more time"
+        if all(want.gang > 1 for want in wants) and wants:
+            return f"it has too few workers ({pool.ready}) for its tasks ({needs})"
         return f"none of its idle workers ({pool.ready}) satisfies the needs of its tasks ({needs})"
     if not pool.at_home:
         return "it has no workers; move or lend some to it, or start a node that has some"

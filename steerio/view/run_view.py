@@ -247,7 +247,7 @@ class RunView:
         if begin is not None and end is not None:
             tasks.run_s += end - begin
         if task.others:
-            tasks.run_s += sum(r.ended - r.started for r in task.others if r.started and r.ended)
+            tasks.run_s += sum(rank.run_s for rank in task.others)
             self._ranks(task, task.others, kind)
         if seen is not None:
             self.gaps.before(task, seen, known)

@@ -23,6 +23,13 @@ class SeenRank(Struct, gc=False):
     ended_as: str = ""
     """As the attempt did, once that is known."""
 
+    @property
+    def run_s(self) -> float:
+        """How long it ran, in seconds; 0 if that is not known."""
+        if self.started is None or self.ended is None:
+            return 0.0
+        return self.ended - self.started
+
 
 class SeenAttempt(Struct, gc=False):
     """An attempt before the last one, as `AttemptEntry` has it."""
