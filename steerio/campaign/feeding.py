@@ -27,8 +27,8 @@ class Feeder:
     """Feeds the pools of a campaign from its boards.
 
     A board's entry goes out while its pool has more workers that fit it than the campaign has tasks
-    there that just these workers fit, a task of a gang being as many.  The feeder counts the campaign's own tasks, instead of
-    asking which workers are idle, so it waits for no answer.
+    there that just these workers fit.  The feeder counts the campaign's own tasks, instead of
+    asking which workers are idle, so it waits for no answer; a task of a gang counts as many.
 
     It follows from this alone that no worker idles beside an entry that it fits: if as many tasks
     are out as there are workers that fit them, and one of these workers has nothing to do, then one

@@ -68,7 +68,7 @@ def start(
         task.versions = cluster.versions.take(task.inputs.latest)
     advance(task, Fact.SENT)
     gang.others = [RankRun(worker.name, worker.node.name) for worker in workers[1:]]
-    names = [worker.name for worker in workers[1:]]
+    names = tuple(worker.name for worker in workers[1:])
     kind, attempt = task.type, task.attempt
     cluster.emit(
         TaskStarted,

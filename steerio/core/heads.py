@@ -28,7 +28,7 @@ LAST = (inf, inf)
 
 
 class Want(NamedTuple):
-    """The workers that a task wants: of what make at least, and how many."""
+    """The workers that a task wants: their number, and the least make of each."""
 
     needs: WorkerNeeds | None
     gang: int

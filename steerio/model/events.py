@@ -40,7 +40,7 @@ class TaskStarted(Event, frozen=True, gc=False, tag=True, omit_defaults=True):
     pool: str
     attempt: int
     worker: str
-    others: list[str] = []
+    others: tuple[str, ...] = ()
 
 
 class TaskEnded(Event, frozen=True, gc=False, tag=True):

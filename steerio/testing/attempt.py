@@ -17,8 +17,8 @@ from steerio.testing.model import Fate, Script
 from steerio.testing.report_times import Said, Told, planned
 from steerio.testing.streams import StreamEnd
 from steerio.worker import context
-from steerio.worker.meeting import ALONE
 from steerio.worker.items_ahead import Ahead
+from steerio.worker.meeting import ALONE
 from steerio.worker.random_streams import of_task
 from steerio.worker.task_objects import WorkerObjects
 

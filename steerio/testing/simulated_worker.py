@@ -23,8 +23,8 @@ from steerio.testing.attempt import Packed, SimulatedAttempt
 from steerio.testing.model import Script, Scripts
 from steerio.testing.streams import StreamEnd
 from steerio.worker.failure import describe
-from steerio.worker.meeting import Gang
 from steerio.worker.items_ahead import Ahead
+from steerio.worker.meeting import Gang
 from steerio.worker.task_objects import WorkerObjects
 
 KILLED = "its process was ended by SIGKILL (out of memory, or killed from outside)"
@@ -197,10 +197,8 @@ class SimulatedWorker:
                     self._learn(message)
                 case ms.ReturnHeld():
                     self._return(message.run)
-                case ms.GrantRun():
-                    self._grant(message)
-                case ms.MeetAt():
-                    self._meets(message)
+                case ms.GrantRun() | ms.MeetAt():
+                    self._let_go_on(message)
                 case ms.Accepted():
                     self._ahead.bound(message.settings.items, message.settings.items_bytes)
                 case ms.Closing() | ms.Refused():
@@ -231,8 +229,10 @@ class SimulatedWorker:
             self._attempt.gang = Gang(place.rank, place.size, place.address, PORT)
         begin()
 
-    def _grant(self, message: ms.GrantRun) -> None:
-        if self._attempt is not None and message.run == self.run:
+    def _let_go_on(self, message: ms.GrantRun | ms.MeetAt) -> None:
+        if isinstance(message, ms.MeetAt):
+            self._meets(message)
+        elif self._attempt is not None and message.run == self.run:
             self._attempt.grant(message.count)
         elif not message.count:  # for an attempt that it holds
             self._unread.add(message.run)

@@ -114,7 +114,7 @@ def random_seed(bits: int = 64) -> int:
 
 
 def gang() -> Gang:
-    """Return the gang that runs this task: the rank of this worker, the size, where they meet.
+    """Return the gang that runs this task: the rank of this worker, the size, the meeting point.
 
     For a task that one worker runs, and outside a worker, it is one of size 1.
     """

@@ -29,11 +29,11 @@ from steerio.model.from_clients import IN_WORKER
 from steerio.worker import context, forks, holding
 from steerio.worker.broker_link import BrokerLink
 from steerio.worker.coroutines import CoroutineRunner
-from steerio.worker.meeting import ALONE, Meeting
 from steerio.worker.item_sender import ItemSender
 from steerio.worker.items_ahead import Ahead
 from steerio.worker.leftovers import Leftovers
 from steerio.worker.loading import LoadedType
+from steerio.worker.meeting import ALONE, Meeting
 from steerio.worker.outcome import Outcome
 from steerio.worker.output import Output
 from steerio.worker.progress_reports import ProgressReports
@@ -234,9 +234,7 @@ class Worker:
         ):  # the task had its fork go on to the end, so this process ends, in order
             raise SystemExit
         surroundings = self._surroundings
-        if task.gang is not None:
-            self._running.gang = ALONE
-            self._meeting.end()
+        self._leave_gang(task)
         trusted = outcome.ended_as == "succeeded" and surroundings.trusts(
             self._kind, outcome.ended - outcome.started
         )
@@ -280,10 +278,7 @@ class Worker:
             arrived = self._objects.begin(task, frames)
             kind = self._load(task.type_id)
             args, kwargs = kind.codec.unpack(task.body, arrived)
-            if task.gang is not None:
-                self._running.gang = self._meeting.begin(
-                    task.run, task.gang, lambda: self._broker.ending
-                )
+            self._meet_gang(task)
             outcome.started = time.monotonic()
             self._stop.inside = True
             if self._stop.stopped or self._stop.leaving:
@@ -309,6 +304,16 @@ class Worker:
                 outcome.ended_as = "cancelled"
                 return
             outcome.failed(raised, shares=self._objects.shares)
+
+    def _meet_gang(self, task: ms.RunTask) -> None:
+        if task.gang is not None:
+            meet, broker = self._meeting.begin, self._broker
+            self._running.gang = meet(task.run, task.gang, lambda: broker.ending)
+
+    def _leave_gang(self, task: ms.RunTask) -> None:
+        if task.gang is not None:
+            self._running.gang = ALONE
+            self._meeting.end()
 
     def _leave_nothing_running(self) -> None:
         """End the processes that a stopped task left, if need be together with this worker."""

@@ -45,7 +45,7 @@ def test_a_gang_begins_on_as_many_workers_at_once() -> None:
     assert task.state == State.RUNNING
     assert len(scene.pool().idle) == 1
     (started,) = scene.events(TaskStarted)
-    assert (started.worker, started.others) == (first.worker.name, [second.worker.name])
+    assert (started.worker, started.others) == (first.worker.name, (second.worker.name,))
     assert scene.pool().load().running == 2
 
 

@@ -156,7 +156,9 @@ async def test_a_gang_for_which_too_few_workers_are_left_is_lost(
 
 
 @on_cluster(2)
-async def test_a_generator_cannot_run_as_a_gang(cluster: SimulatedCluster, session: Session) -> None:
+async def test_a_generator_cannot_run_as_a_gang(
+    cluster: SimulatedCluster, session: Session
+) -> None:
     del cluster
     with pytest.raises(UsageError, match="is a generator, which a gang cannot run"):
         session.options(gang=2).submit(counting, 3)
