@@ -101,6 +101,8 @@ def _place(cluster: Cluster, worker: WorkerRecord, now: float) -> None:
     """Send a worker to the pool that needs it, or give it a task."""
     node, in_hand = worker.node, worker.in_hand
     pool = cluster.roster.pools[worker.pool]
+    if cluster.gang_pools:  # it may be the last that one of them had waited for, or leave too few
+        cluster.to_feed.update(cluster.gang_pools)
     if in_hand:
         reach(cluster, worker, now)
     elif node.draining:
@@ -115,7 +117,6 @@ def _place(cluster: Cluster, worker: WorkerRecord, now: float) -> None:
     elif pool.backlog.gangs:  # which of all goes on is seen when all that are free idle
         cluster.roster.set_idle(worker)
         ahead.idles(cluster, pool, now)
-        cluster.to_feed[pool] = None
         return
     else:
         record = pool.backlog.pop(worker.make, node.until - now)

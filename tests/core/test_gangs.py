@@ -208,6 +208,21 @@ def test_a_gang_that_waits_for_lent_workers_keeps_none() -> None:
     assert task.state == State.RUNNING
 
 
+def test_workers_that_leave_together_let_those_be_used_that_were_kept() -> None:
+    scene = Scene({"simulate": 2, "learn": 1}, settings=LONG)
+    scene.core.ask_move(CLIENT, 1, "learn", "simulate", 1, scene.now, lease=True)
+    scene.settle_down()
+    singles = [scene.submit() for _ in range(3)]
+    scene.core.ask_move(CLIENT, 2, "simulate", "learn", 2, scene.now, together=True)
+    scene.settle_down()
+    task, behind = scene.submit(gang=3), scene.submit()
+    singles.sort(key=lambda record: record.worker is not scene.worker("learn-1"))
+    for record in singles:
+        assert [task.state, behind.state] == [State.QUEUED, State.QUEUED]
+        scene.report(record)
+    assert [task.state, behind.state] == [State.QUEUED, State.RUNNING]
+
+
 def test_a_gang_on_workers_of_which_a_node_ends_too_soon_waits_for_others() -> None:
     scene = Scene({"simulate": 1}, settings=LONG)
     scene.node({"simulate": 1}, peer=NODE + 1, walltime_s=100.0)
