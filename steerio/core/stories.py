@@ -47,10 +47,7 @@ def why(cluster: Cluster, record: TaskRecord) -> str:
         return _why_queued(record, cluster.roster.pools[record.pool])
     at = f"worker {worker.name} on node {worker.node.name}"
     if (gang := cluster.gangs.get(record.task_id)) is not None:
-        there = len(gang.ranks)
-        at = f"a gang of {gang.size} (the first on {at}), of which {there} {_are(there)} at it,"
-        if record.state == State.RUNNING:
-            return f"{at} works on it, as attempt {record.attempt}"
+        at = f"a gang of {gang.size}, with {at} as its first,"
     if record.state == State.STOPPING:
         return f"{at} is to stop it ({record.stop_reason})"
     if record.state == State.RUNNING:

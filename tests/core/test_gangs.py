@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 
 from steerio.core.effects import AskToStop, SendTask, Signal, TellPort
 from steerio.core.lifecycle import State
-from steerio.core.records import TaskRecord
+from steerio.core.records import Accounted, TaskRecord
 from steerio.core.stories import why
 from steerio.errors import UsageError
-from steerio.model.events import PoolStalled, TaskEnded, TaskRetried, TaskStarted
+from steerio.model.events import PoolStalled, TaskEnded, TaskProgress, TaskRetried, TaskStarted
 from steerio.model.messages import RemoteError
-from steerio.model.objects import StoredObject
+from steerio.model.objects import Inputs, StoredObject
 from steerio.model.places import WorkerNeeds
 from steerio.model.settings import Settings
 from steerio.model.tasks import GangPlace, Retries, TaskOptions
@@ -163,6 +163,62 @@ def test_a_paused_pool_begins_no_gang() -> None:
     assert task.state == State.RUNNING
 
 
+def test_a_story_tells_of_a_gang_and_why_others_wait_for_it() -> None:
+    scene = Scene({"simulate": 3})
+    task, before = scene.submit(gang=2), scene.submit()
+    other = scene.submit(gang=3)
+    scene.report(before)
+    behind = scene.submit()
+    of_it = scene.core.story(task.task_id)
+    assert "attempt 1 started on workers simulate-3, simulate-2" in of_it[1]
+    assert "a gang of 2, with worker simulate-3 on node node as its first, works on it" in of_it[2]
+    assert "it takes 3 workers at once; 1 worker of it is free" in why(scene.core.cluster, other)
+    assert "its 1 free worker may be kept for a task" in why(scene.core.cluster, behind)
+
+
+def test_a_pool_that_has_failed_has_no_gang_left() -> None:
+    scene = Scene({"simulate": 2})
+    scene.submit()
+    tasks = [scene.submit(gang=2), scene.submit(), scene.submit(gang=2, priority=1.0)]
+    assert scene.pool().backlog.peek() is tasks[2]
+    scene.core.fail_pool("simulate", "it was given up", scene.now)
+    scene.settle_down()
+    assert [scene.ending(task).reason for task in tasks] == ["it was given up"] * 3
+    assert scene.ending(scene.submit(gang=2)).ended_as == "lost"
+
+
+def test_the_best_of_all_queued_tasks_may_be_a_single_one_or_one_with_needs() -> None:
+    scene = Scene(closed=False)
+    gang, single = scene.submit(gang=2), scene.submit(priority=1.0)
+    assert scene.pool().backlog.peek() is single
+    choosy = scene.submit(needs=GPU, priority=2.0)
+    assert scene.pool().backlog.peek() is choosy
+    assert scene.core.reprioritise([(gang.task_id, 3.0)], scene.now) == 1
+    assert scene.pool().backlog.peek() is gang
+
+
+def test_all_of_a_gang_take_the_same_version_of_an_object() -> None:
+    scene = Scene({"simulate": 2})
+    first, second = StoredObject(b"first", 10), StoredObject(b"second", 10)
+    scene.core.publish_version("model", first, "trainer", scene.now)
+    task = scene.submit(gang=2, inputs=Inputs(latest=("model",)))
+    scene.core.publish_version("model", second, "trainer", scene.now, 2)
+    both = ranks(scene, task)
+    assert {rank.versions["model"].stored for rank in both if rank.versions} == {first}
+    for rank in both:
+        scene.report(rank)
+    assert scene.ending(task).ended_as == "succeeded"
+
+
+def test_progress_is_that_of_the_first() -> None:
+    scene = Scene({"simulate": 2})
+    first, second = ranks(scene, scene.submit(gang=2))
+    scene.core.progressed(first, 0.5, "half", scene.now)
+    scene.core.progressed(second, 0.9, "more", scene.now)
+    scene.settle_down()
+    assert [event.fraction for event in scene.events(TaskProgress)] == [0.5]
+
+
 # -- too few workers -------------------------------------------------------------------------------
 
 
@@ -230,6 +286,32 @@ def test_a_gang_on_workers_of_which_a_node_ends_too_soon_waits_for_others() -> N
     scene.measured(1_000.0, kind)
     task, short = scene.submit(gang=2), scene.submit(scene.task_type("short"))
     assert [task.state, short.state] == [State.QUEUED, State.RUNNING]
+
+
+def test_workers_that_are_started_again_later_are_waited_for() -> None:
+    scene = Scene(settings=Settings(start_failures=1, join_s=8.0))
+    scene.pool().announced = 2
+    scene.node({"simulate": 2}, ready=False)
+    one, other = list(scene.roster.workers.values())
+    scene.join(one)
+    scene.exit(other)
+    task = scene.submit(gang=2)
+    assert task.state == State.QUEUED
+    assert scene.pool().put_off == 1
+    scene.tick(2.5)
+    assert task.state == State.QUEUED
+
+
+def test_workers_on_a_node_that_is_drained_do_not_count_for_a_gang() -> None:
+    scene = Scene({"simulate": 1}, settings=LONG)
+    scene.node({"simulate": 1}, peer=NODE + 1)
+    one, other = scene.submit(), scene.submit()
+    task, behind = scene.submit(gang=2), scene.submit()
+    scene.core.drain(CLIENT, 1, "node", scene.now)
+    scene.settle_down()
+    staying = one if one.worker and one.worker.node.name != "node" else other
+    scene.report(staying)
+    assert [task.state, behind.state] == [State.QUEUED, State.RUNNING]
 
 
 # -- ending ----------------------------------------------------------------------------------------
@@ -406,6 +488,40 @@ def test_a_failed_gang_is_tried_again_as_often_as_it_may() -> None:
         scene.report(first, "cancelled")
     assert scene.ending(task).ended_as == "failed"
     assert len(scene.events(TaskRetried)) == 1
+
+
+def test_the_value_of_the_first_is_not_kept_if_another_fails() -> None:
+    scene = Scene({"simulate": 2})
+    task = scene.submit(gang=2)
+    first, second = ranks(scene, task)
+    scene.report(first, stored=StoredObject(b"value", 10))
+    scene.report(second, "failed")
+    assert scene.ending(task).ended_as == "failed"
+    assert not scene.core.held
+
+
+@pytest.mark.parametrize("words_lost", [False, True])
+def test_a_part_of_which_words_were_lost_is_given_up_or_begun_again(words_lost: bool) -> None:
+    scene = Scene({"simulate": 2})
+    task = scene.submit(gang=2)
+    first, second = ranks(scene, task)
+    assert first.worker is not None
+    assert second.worker is not None
+    scene.tick(1.0)
+    accounts = {
+        first.worker.name: Accounted(frozenset({first.run}), 0, False),
+        second.worker.name: Accounted(frozenset(), second.run if words_lost else 0, words_lost),
+    }
+    scene.core.accounted(NODE, scene.now, accounts, scene.now, orders_lost=not words_lost)
+    scene.settle_down()
+    assert task.state == State.STOPPING
+    if words_lost:
+        scene.report(first, "cancelled")
+        assert scene.events(TaskRetried)[0].reason.startswith("lost: rank 1 of 2")
+    else:  # whether the first was told of the port is not known either
+        assert scene.effects(Signal)[-1] == Signal(first.worker, 0, "kill")
+        scene.exit(first.worker, first.run)
+        assert scene.events(TaskRetried)[0].reason.startswith("preempted")
 
 
 @pytest.mark.parametrize("size", [0, -1, 100_000])
