@@ -102,6 +102,7 @@ class Session(Submitter):
         retries: Mapping[str, int] | None = None,
         cancel_grace_s: float | None = None,
         needs: Needs | None = None,
+        gang: int | None = None,
         tags: Mapping[str, str] | None = None,
         key: str | None = None,
     ) -> Options:
@@ -113,6 +114,7 @@ class Session(Submitter):
             retries: how often to try again, by kind of end, like ``{"failed": 2}``.
             cancel_grace_s: seconds between the cooperative request to stop, SIGTERM and SIGKILL.
             needs: the resources that a worker must have to run the task.
+            gang: the number of workers that run the task together.
             tags: texts by name, kept with the result and in the record.
             key: the tag ``key``, by which a `detached` session finds the task again.
 
@@ -127,6 +129,7 @@ class Session(Submitter):
             "retries": retries,
             "cancel_grace_s": cancel_grace_s,
             "needs": needs,
+            "gang": gang,
         }
         make_options(TaskOptions(), **changes)  # refuses wrong options now
         return Options(self.submit_with, changes, tags)
@@ -144,6 +147,11 @@ class Session(Submitter):
     ) -> Task[Any]:
         """Queue a task with its options and tags; all ways to submit lead here."""
         self.check_pool(kind.pool)
+        if options.gang > 1 and kind.kind == "generator":
+            raise UsageError(
+                f"{kind.name} is a generator, which a gang cannot run: have it return a list, or "
+                "run it on one worker, with gang=1"
+            )
         if self.detached and kind.kind == "generator":
             raise UsageError(
                 f"{kind.name} is a generator: while a detached session is away nothing takes its "
