@@ -1,7 +1,7 @@
 """The calls that the entries of a board become: their task types, pools, options and tags.
 
-An entry of its own task type, pool, needs or gang is in another *lane* than the rest of its board: other
-workers fit it, so it is counted, and handed out, by itself.
+An entry of its own task type, pool, needs or gang is in another *lane* than the rest of its board:
+other workers fit it, so it is counted, and handed out, by itself.
 """
 
 from __future__ import annotations
