@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from steerio.campaign.board import BoardFull as BoardFull
     from steerio.campaign.campaign import Campaign as Campaign
     from steerio.campaign.conducting import conduct as conduct
+    from steerio.campaign.item_flows import StreamedItem as StreamedItem
     from steerio.campaign.limits import Limits as Limits
     from steerio.campaign.running import run as run
     from steerio.campaign.steered_values import parameter as parameter
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from steerio.campaign.triggers import on_event as on_event
     from steerio.campaign.triggers import on_failure as on_failure
     from steerio.campaign.triggers import on_idle as on_idle
+    from steerio.campaign.triggers import on_item as on_item
     from steerio.campaign.triggers import on_result as on_result
     from steerio.campaign.triggers import on_success as on_success
     from steerio.edge.encoding.serializers import register_serializer as register_serializer
@@ -167,6 +169,7 @@ _HOMES = {
     "steerio.campaign.conducting": ["conduct"],
     "steerio.session.task": ["Task"],
     "steerio.campaign.limits": ["Limits"],
+    "steerio.campaign.item_flows": ["StreamedItem"],
     "steerio.session.mlflow_versions": ["MlflowVersions"],
     "steerio.session.nodes": ["Nodes"],
     "steerio.session.opening": ["connect", "open_session"],
@@ -180,7 +183,8 @@ _HOMES = {
     "steerio.session.session": ["Session"],
     "steerio.session.task_type": ["TaskType", "task"],
     "steerio.campaign.triggers": [
-        "agent", "every", "on_event", "on_failure", "on_idle", "on_result", "on_success",
+        "agent", "every", "on_event", "on_failure", "on_idle", "on_item", "on_result",
+        "on_success",
     ],
     "steerio.campaign.steered_values": ["parameter"],
     "steerio.model.campaign_orders": [
@@ -357,6 +361,7 @@ __all__ = [
     "on_event",
     "on_failure",
     "on_idle",
+    "on_item",
     "on_result",
     "on_success",
     "open_session",

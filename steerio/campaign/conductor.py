@@ -206,7 +206,7 @@ class Conductor(RunServices):
                 case "agent":
                     self.agents.running += 1
                     group.start_soon(self._serve_agent, calls, name=calls.name)
-                case "success" | "failure" | "result" | "event" | "period" | "idle":
+                case "success" | "failure" | "result" | "event" | "item" | "period" | "idle":
                     self._periods += calls.trigger.kind == "period"
                     for _ in range(calls.trigger.concurrent):
                         group.start_soon(calls.serve, name=calls.name)
@@ -234,6 +234,8 @@ class Conductor(RunServices):
             task.cancel(self.stopping)
         else:
             self.outstanding[task.id] = task
+        if task.id in self.outstanding and not self._finishing:
+            self.dealing.follow(self, task)
 
     def task_waits(self, task: Task[Any], *, waits: bool) -> None:
         """Tell the feeder whether a task waits for others."""
@@ -253,6 +255,8 @@ class Conductor(RunServices):
             return
         self.outstanding.pop(task.id, None)
         self.chains.ended(task.id, task.chain)
+        if task.yielded is not None:
+            task.yielded.came = None  # no more will, and the handle is not to keep itself
         self._turns = TURNS
         of_board = self.feeder.ended(task)
         self.conditions.happens()

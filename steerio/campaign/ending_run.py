@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import anyio.abc
@@ -60,6 +61,8 @@ class EndingRun:
         self._ended = asyncio.Event()
         self._error: Exception | None = None
         self._group: anyio.abc.TaskGroup | None = None
+        self.fetching = 0
+        """How many items are on their way from the store to a trigger."""
         self._periods = 0
         self._disowned = False
         self.outstanding: dict[int, Task[Any]] = {}
@@ -151,6 +154,11 @@ class EndingRun:
         if self.latecomers.name_deaf():
             self.ending.leave("agents that were cancelled go on")
 
+    def start(self, function: Callable[[], Coroutine[Any, Any, None]], name: str) -> None:
+        """Start a coroutine, which ends with the run; it is too late for one if the run ends."""
+        if self._group is not None and not (self._finishing or self._ended.is_set()):
+            self._group.start_soon(function, name=name)
+
     def fail(self, error: Exception) -> None:
         """End the campaign with an error."""
         if self._error is None:
@@ -161,7 +169,7 @@ class EndingRun:
         """End the campaign if nothing can happen any more."""
         if self._keeping is not None and self._keeping.snapshots.due:
             self._keeping.snapshots.look()
-        if not self._started or self.outstanding or not self.dealing.at_rest:
+        if not self._started or self.outstanding or not self.dealing.at_rest or self.fetching:
             return
         if self.conditions.settling or self.conditions.look():
             return

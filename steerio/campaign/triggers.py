@@ -19,14 +19,14 @@ from steerio.errors import UsageError
 from steerio.model.events import Event
 from steerio.model.results import Cancelled, Result, Succeeded
 from steerio.model.showing import in_words
-from steerio.session.task_type import as_task_type
+from steerio.session.task_type import TaskType, as_task_type
 
 P = ParamSpec("P")
 Method = Callable[P, Awaitable[Any]]
 
 ResultKind = Literal["success", "failure", "result"]
 """The kinds of triggers that watch the results of a task type."""
-TriggerKind = Literal["agent", "event", "period", "idle"] | ResultKind
+TriggerKind = Literal["agent", "event", "item", "period", "idle"] | ResultKind
 """The kinds of triggers."""
 
 MARK = "__steerio_triggers__"
@@ -67,7 +67,7 @@ class Trigger(Struct, frozen=True):
                 return "@agent"
             case "period":
                 return "@every"
-            case "success" | "failure" | "result" | "event" | "idle":
+            case "success" | "failure" | "result" | "event" | "item" | "idle":
                 return f"@on_{self.kind}"
             case _:
                 assert_never(self.kind)
@@ -82,6 +82,8 @@ class Trigger(Struct, frozen=True):
                 return ("idle",)
             case "event":
                 return ("event" if self.every is None else "events",)
+            case "item":
+                return ("item" if self.every is None else "items",)
             case "success" | "failure" | "result":
                 return ("result" if self.every is None else "results",)
             case _:
@@ -96,7 +98,7 @@ class Trigger(Struct, frozen=True):
                 return not isinstance(result, (Succeeded, Cancelled))
             case "result":
                 return True
-            case "agent" | "event" | "period" | "idle":
+            case "agent" | "event" | "item" | "period" | "idle":
                 return False
             case _:
                 assert_never(self.kind)
@@ -210,6 +212,41 @@ def on_event(
     return _mark(Trigger("event", event, gathering, whole("concurrent", concurrent)))
 
 
+def on_item(
+    task_type: Callable[..., Any],
+    *,
+    every: int | None = None,
+    concurrent: int = 1,
+    coalesce: bool = False,
+    latest: bool = False,
+    debounce_s: float | None = None,
+    within_s: float | None = None,
+    quorum: int | None = None,
+) -> Callable[[Method[P]], Method[P]]:
+    """Call with each `StreamedItem` that the tasks of a generator type yield, while they run.
+
+    The items of one task come in order, and calls with them do not overlap, also with
+    ``concurrent``. While some calls wait the tasks are held back, as by ``Task.items``; with
+    ``latest`` they are not. The options are those of ``on_success``.
+
+    A task that is tried again, or submitted again by a resumed campaign, yields from its first item
+    on: the handler is called with an item of ``index`` 0 again, and of another ``attempt``. Once
+    ``item.task.cancel()`` was called it is called with no other item of that task.
+
+    Raises:
+        UsageError: the function is no generator, an option is invalid, or two of them make no sense
+            together.
+    """
+    gathering = checked_gathering(every, coalesce, latest, debounce_s, within_s, quorum)
+    subject = _task_type("item", task_type)
+    if subject.kind != "generator":
+        raise UsageError(
+            f"@on_item is for the items of a generator task, and {subject.name} yields none: "
+            "follow its results with @on_success, or its reports with self.events(TaskProgress)"
+        )
+    return _mark(Trigger("item", subject, gathering, whole("concurrent", concurrent)))
+
+
 def on_idle(pool: str) -> Callable[[Method[P]], Method[P]]:
     """Call with the number of workers of a pool that are free while nothing is queued for them.
 
@@ -295,11 +332,20 @@ def check_callable(function: Callable[..., Any], trigger: Trigger, name: str) ->
 def _on(
     kind: ResultKind, task_type: Callable[..., Any], gathering: Gathering, concurrent: int
 ) -> Callable[[Method[P]], Method[P]]:
+    subject = _task_type(kind, task_type)
+    return _mark(Trigger(kind, subject, gathering, whole("concurrent", concurrent)))
+
+
+def _task_type(kind: str, task_type: Callable[..., Any]) -> TaskType[..., Any]:
+    """Return the task type that a trigger is about.
+
+    Raises:
+        UsageError: it is none.
+    """
     code = task_type.__code__ if isinstance(task_type, FunctionType) else None
     if code is not None and code.co_varnames[:1] == ("self",):  # a method: () is missing
         raise UsageError(f"@on_{kind} names a task type first: @on_{kind}(simulate)")
-    subject = as_task_type(task_type)
-    return _mark(Trigger(kind, subject, gathering, whole("concurrent", concurrent)))
+    return as_task_type(task_type)
 
 
 def _number(value: object) -> float:
