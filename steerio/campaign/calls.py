@@ -90,7 +90,7 @@ class Calls(CallQueue):
     ) -> None:
         super().__init__(home, name, trigger)
         self._home = home
-        self._method = method
+        self.method = method
         self.busy = 0
         self.resting = 0
         """How many calls wait for a condition, for as long as it takes."""
@@ -176,7 +176,7 @@ class Calls(CallQueue):
 
     async def call(self, *args: Any) -> None:
         """Make one call; it is no error if the campaign's end cuts it short."""
-        call = self._method(*args)
+        call = self.method(*args)
         stepped: list[Callable[[], None]] = []
         if self._home.conditions.used or self.trigger.kind == "agent":
             stepped.append(self._home.conditions.happens)

@@ -68,7 +68,7 @@ def count_workers(
         UsageError: a pool of a trigger or board has no workers, or ``asked`` is invalid.
     """
     usual = campaign.workers
-    used = {kind.pool for kind in task_types(campaign)} | _idle_pools(campaign)
+    used = {kind.pool for kind in task_types(campaign)} | _watched_pools(campaign)
     if asked is None:
         asked = usual
     else:
@@ -76,7 +76,7 @@ def count_workers(
     if not asked:
         asked = dict.fromkeys([kind.pool for kind in task_types(campaign)] or [DEFAULT_POOL], 1)
     workers = check_workers(asked)
-    needed = {kind.pool for kind in _needed_types(campaign)} | _idle_pools(campaign)
+    needed = {kind.pool for kind in _needed_types(campaign)} | _watched_pools(campaign)
     missing = sorted(needed - set(workers))
     if missing:
         pools = ", ".join(f"{pool}=1" for pool in missing)
@@ -94,7 +94,7 @@ def seen_pools(campaign: object) -> set[str]:
     seen = vars(module).values() if module else ()
     others = [value for value in seen if type(value) is ModuleType]
     kinds = task_types(campaign) + [kind for other in others for kind in _types_in(other)]
-    return {kind.pool for kind in kinds} | _idle_pools(campaign) | {DEFAULT_POOL}
+    return {kind.pool for kind in kinds} | _watched_pools(campaign) | {DEFAULT_POOL}
 
 
 def unknown_pools(campaign: object, workers: Iterable[str]) -> list[str]:
@@ -113,9 +113,9 @@ def _needed_types(campaign: object) -> list[TaskType[..., Any]]:
     return found + [board.task_type for board in boards_of(campaign)]
 
 
-def _idle_pools(campaign: object) -> set[str]:
+def _watched_pools(campaign: object) -> set[str]:
     triggers = [trigger for _, trigger, _ in triggers_of(campaign)]
-    return {trigger.subject for trigger in triggers if trigger.kind == "idle"}
+    return {trigger.subject for trigger in triggers if trigger.of_pool}
 
 
 def _types_in(module: ModuleType | None) -> list[TaskType[..., Any]]:

@@ -209,7 +209,7 @@ class EndingRun:
         """Whether more work may come, although none is under way."""
         if self.agents.running > self.dealing.resting_agents or self._periods:
             return True
-        if self._waiting_for_answers:
+        if self._waiting_for_answers or self.agents.may_begin:
             return True
         self.desk.submit_again()
         self.feeder.find_boards()  # a board may have been put into a list since

@@ -10,7 +10,7 @@ import inspect
 import math
 from collections.abc import Awaitable, Callable
 from types import FrameType, FunctionType
-from typing import Any, Literal, ParamSpec, assert_never, cast
+from typing import Any, Literal, ParamSpec, assert_never, cast, overload
 
 from msgspec import Struct
 
@@ -41,10 +41,11 @@ class Trigger(Struct, frozen=True):
     """A condition on which a method of a campaign is called.
 
     Attributes:
-        kind: the thing that it watches, or ``agent``: it is called once.
-        subject: the task type, the class of events, or the pool that it watches.
+        kind: the thing that it watches, or ``agent``: it is called once, or once for each loop.
+        subject: the task type, the class of events, or the pool that it watches or follows.
         gathering: the portions in which the handler is given results or events.
-        concurrent: how many calls may run at a time.
+        concurrent: how many calls may run at a time; how many loops an agent has, or has for each
+            worker of the pool.
         seconds: the period.
     """
 
@@ -89,6 +90,16 @@ class Trigger(Struct, frozen=True):
             case _:
                 assert_never(self.kind)
 
+    @property
+    def has_loops(self) -> bool:
+        """Whether it makes a method an agent of several loops, each of which has an index."""
+        return self.kind == "agent" and (self.concurrent > 1 or self.subject is not None)
+
+    @property
+    def of_pool(self) -> bool:
+        """Whether its subject is a pool."""
+        return self.kind == "idle" or (self.kind == "agent" and self.subject is not None)
+
     def wants(self, result: Result) -> bool:
         """Whether a result is of this trigger's kind (its task type was checked already)."""
         match self.kind:
@@ -104,12 +115,51 @@ class Trigger(Struct, frozen=True):
                 assert_never(self.kind)
 
 
-def agent(method: Method[P] | None = None, /) -> Method[P]:
-    """Run this ``async def`` method for the campaign's life."""
+@overload
+def agent(method: Method[P], /) -> Method[P]: ...
+
+
+@overload
+def agent(
+    *, concurrent: int = 1, per_worker: str | None = None
+) -> Callable[[Method[P]], Method[P]]: ...
+
+
+def agent(
+    method: Method[P] | None = None,
+    /,
+    *,
+    concurrent: int | None = None,
+    per_worker: str | None = None,
+) -> Method[P] | Callable[[Method[P]], Method[P]]:
+    """Run this ``async def`` method for the campaign's life, or several loops of it.
+
+    A method that takes an argument is given the index of its loop, from 0. With ``per_worker``
+    there are as many loops as the pool has workers, also while workers come and go, or
+    ``concurrent`` times as many. When workers leave, the loops with the highest indices go: each
+    ends at its next ``await self.checkpoint()``, where nothing is half done, and stays if a worker
+    comes before. A loop that returns has ended, and is not begun again.
+
+    Args:
+        method: the method, if the decorator is written without options.
+        concurrent: how many loops of it run.
+        per_worker: the pool that has so many workers.
+
+    Raises:
+        UsageError: it is no such method, or an option is wrong.
+    """
     given: object = method
+    if method is None and not (concurrent is None and per_worker is None):
+        if per_worker is not None and not isinstance(per_worker, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise UsageError(f"@agent(per_worker=...) takes the name of a pool, not {per_worker!r}")
+        loops = 1 if concurrent is None else whole("concurrent", concurrent)
+        return _mark(Trigger("agent", per_worker, concurrent=loops))
     if not hasattr(given, "__get__"):  # which every method of a class has
         written = "@agent()" if given is None else f"@agent({given!r})"
-        raise UsageError(f"@agent takes nothing: write @agent, not {written}")
+        raise UsageError(
+            f"write @agent, not {written}; several loops of one agent are @agent(concurrent=4), "
+            'or @agent(per_worker="simulate")'
+        )
     marked = _put_on(cast("Method[P]", method), Trigger("agent"))
     _note_in_body(marked, inspect.currentframe())
     return marked
@@ -322,11 +372,29 @@ def check_callable(function: Callable[..., Any], trigger: Trigger, name: str) ->
     try:
         signature.bind(*taken)
     except TypeError:
+        if trigger.has_loops and _can_bind(signature, "self", "index"):
+            return
         raise UsageError(
             f"{name}{signature} cannot be called by {trigger.name}, which gives it "
             f"{trigger.given[0] if trigger.given else 'nothing'}: "
             f"write async def {name.split('.')[-1]}({', '.join(taken)})"
         ) from None
+
+
+def takes_index(method: Callable[..., Any]) -> bool:
+    """Whether a bound method can be called with the index of its loop."""
+    try:
+        return _can_bind(inspect.signature(method), 0)
+    except (TypeError, ValueError):  # a compiled function's is not known
+        return False
+
+
+def _can_bind(signature: inspect.Signature, *args: object) -> bool:
+    try:
+        signature.bind(*args)
+    except TypeError:
+        return False
+    return True
 
 
 def _on(
