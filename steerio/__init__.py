@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from steerio.campaign.conducting import conduct as conduct
     from steerio.campaign.item_flows import StreamedItem as StreamedItem
     from steerio.campaign.limits import Limits as Limits
+    from steerio.campaign.many_chains import FailedChain as FailedChain
+    from steerio.campaign.many_chains import FinishedChain as FinishedChain
     from steerio.campaign.running import run as run
     from steerio.campaign.steered_values import parameter as parameter
     from steerio.campaign.triggers import agent as agent
@@ -169,6 +171,7 @@ _HOMES = {
     "steerio.campaign.conducting": ["conduct"],
     "steerio.session.task": ["Task"],
     "steerio.campaign.limits": ["Limits"],
+    "steerio.campaign.many_chains": ["FailedChain", "FinishedChain"],
     "steerio.campaign.item_flows": ["StreamedItem"],
     "steerio.session.mlflow_versions": ["MlflowVersions"],
     "steerio.session.nodes": ["Nodes"],
@@ -255,6 +258,8 @@ __all__ = [
     "Event",
     "EventsMissed",
     "Failed",
+    "FailedChain",
+    "FinishedChain",
     "FirstThen",
     "ItemsDropped",
     "ItemsRestarted",
@@ -323,6 +328,7 @@ __all__ = [
     "StoreFull",
     "StoreLoad",
     "StoreSetting",
+    "StreamedItem",
     "SubmitTask",
     "Succeeded",
     "Task",

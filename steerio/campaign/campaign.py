@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    Awaitable,
+    Callable,
+    Iterable,
+    Mapping,
+    Sequence,
+)
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, SupportsFloat, SupportsIndex, TypeVar
 
@@ -19,6 +27,7 @@ from steerio.campaign.declarations import (
     say_taken,
 )
 from steerio.campaign.found_boards import HOLDERS
+from steerio.campaign.many_chains import FailedChain, FinishedChain, ManyChains
 from steerio.campaign.parameters import bound_arguments
 from steerio.campaign.steered_values import check_parameters, parameters_of
 from steerio.errors import StateError, UsageError
@@ -41,6 +50,8 @@ from steerio.session.task_type import TaskType
 from steerio.session.versions import Versions
 
 C = TypeVar("C", bound=Struct)
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 class CampaignRun(Protocol):
@@ -221,6 +232,33 @@ class Campaign(Submitter):
         replace_attributes(self, state)
 
     # -- actions of agents -----------------------------------------------------------------------
+
+    def run_chains(
+        self,
+        items: Iterable[T] | AsyncIterable[T],
+        chain: Callable[[T], Awaitable[R]],
+        *,
+        limit: int,
+        pool_limits: Mapping[str, int] | None = None,
+    ) -> AsyncGenerator[FinishedChain[T, R] | FailedChain[T], None]:
+        """Run a chain of tasks for each item, ``limit`` at once at most; yield each outcome.
+
+        A chain that raises is told as a `FailedChain`, and ends no other. Items are taken when
+        their chains may begin. A task that goes on with a chain goes before those that begin one:
+        its priority is higher by 1 for each task type whose results the chain has. No chain begins
+        while ``limit`` outcomes wait to be taken, nor when the campaign stops. Leaving the loop
+        early (``aclose``) cancels the chains that are under way.
+
+        Args:
+            items: the source of the items, also an asynchronous one.
+            chain: an ``async def`` that is called with an item, and runs tasks for it.
+            limit: the most chains that are under way.
+            pool_limits: by pool: no chain begins while so many others have a task there.
+
+        Raises:
+            UsageError: an argument is wrong, or ``chain`` is no ``async def``.
+        """
+        return ManyChains(self._running, items, chain, limit, pool_limits).outcomes()
 
     def _submit(self, kind: TaskType[..., Any], args: Any, kwargs: Any) -> Task[Any]:
         return self.session._submit(kind, args, kwargs)  # pyright: ignore[reportPrivateUsage]

@@ -28,7 +28,7 @@ from steerio.campaign.run_services import RunServices
 from steerio.campaign.unhandled import Unhandled
 from steerio.errors import UsageError
 from steerio.model.results import Cancelled, Result, Succeeded
-from steerio.session.chains import KnownChains
+from steerio.session.chains import KnownChains, chain_under_way
 from steerio.session.session import Session
 from steerio.session.tally import Tally
 from steerio.session.task import Task
@@ -246,6 +246,8 @@ class Conductor(RunServices):
             self.outstanding[task.id] = task
         if task.id in self.outstanding and not self._finishing:
             self.dealing.follow(self, task)
+        if (under_way := chain_under_way.get()) is not None:
+            under_way.submits(task)
 
     def task_waits(self, task: Task[Any], *, waits: bool) -> None:
         """Tell the feeder whether a task waits for others."""

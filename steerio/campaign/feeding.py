@@ -12,7 +12,7 @@ from steerio.campaign.board_watch import BoardWatch
 from steerio.campaign.found_boards import board_names, boards_in, boards_of, hidden_boards
 from steerio.model.places import WorkerNeeds
 from steerio.model.status import PoolLoad
-from steerio.session.chains import NOTHING, chain_behind
+from steerio.session.chains import NOTHING, chain_behind, chain_under_way
 from steerio.session.current_agent import current_agent, results_behind
 from steerio.session.session import Session
 from steerio.session.task import Task
@@ -203,6 +203,7 @@ class Feeder:
     ) -> None:
         token, behind = current_agent.set(cause or self._made_by), results_behind.set(because)
         chain = chain_behind.set(NOTHING)  # an entry of a board begins something new
+        under_way = chain_under_way.set(None)
         try:
             kind = board.task_type
             task = self._session.submit_with(kind, args, {}, board.options, board.tags)
@@ -213,6 +214,7 @@ class Feeder:
             current_agent.reset(token)
             results_behind.reset(behind)
             chain_behind.reset(chain)
+            chain_under_way.reset(under_way)
         if kind.kind == "generator":  # a board reads only how an entry ended
             task.ignore_items()
         board.runs(key, task)

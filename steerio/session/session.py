@@ -21,6 +21,7 @@ from steerio.model.results import Result
 from steerio.model.roles import NO_BUDGET, Budget, Role
 from steerio.model.status import Status
 from steerio.model.tasks import TaskOptions
+from steerio.session.chains import chain_under_way
 from steerio.session.current_agent import current_agent, results_behind
 from steerio.session.dependencies import handles_in, submit_after
 from steerio.session.detached import KEY, EarlierTasks, forget
@@ -143,6 +144,9 @@ class Session(Submitter):
         tags: dict[str, str] | None,
     ) -> Task[Any]:
         """Queue a task with its options and tags; all ways to submit lead here."""
+        under_way = chain_under_way.get()
+        if under_way is not None:
+            options = under_way.favoured(options)
         self.check_pool(kind.pool)
         if self.detached and kind.kind == "generator":
             raise UsageError(
