@@ -67,7 +67,7 @@ class Replicas(Campaign):
 
 
 def test_a_killed_worker_leaves_whole_items_loops_and_chains(tmp_path: Path) -> None:
-    campaign = steerio.run(Replicas(str(tmp_path)), run_dir=tmp_path / "run", progress=False)
+    campaign = steerio.run(Replicas(str(tmp_path)), run_dir=tmp_path / "run", progress="off")
     assert campaign.frames == [(2, step, step) for step in range(60)]
     assert campaign.loops == {0: 380, 1: 380}
     outcomes = {each.item: each for each in campaign.chains}
