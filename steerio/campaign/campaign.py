@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import (
     AsyncGenerator,
     AsyncIterable,
@@ -11,8 +12,18 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, SupportsFloat, SupportsIndex, TypeVar
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    ClassVar,
+    ParamSpec,
+    Protocol,
+    SupportsFloat,
+    SupportsIndex,
+    TypeVar,
+)
 
 from msgspec import Struct
 
@@ -30,6 +41,7 @@ from steerio.campaign.found_boards import HOLDERS
 from steerio.campaign.many_chains import FailedChain, FinishedChain, ManyChains
 from steerio.campaign.parameters import bound_arguments
 from steerio.campaign.steered_values import check_parameters, parameters_of
+from steerio.campaign.triggers import is_async
 from steerio.errors import StateError, UsageError
 from steerio.launch.needs import Needs
 from steerio.launch.workers import AskedWorkers
@@ -39,6 +51,7 @@ from steerio.model.campaign_orders import Plain
 from steerio.model.events import Event
 from steerio.model.objects import StoreSetting
 from steerio.model.results import Result
+from steerio.model.showing import short
 from steerio.session.event_stream import EventStream
 from steerio.session.nodes import Nodes
 from steerio.session.pools import Pools
@@ -52,6 +65,7 @@ from steerio.session.versions import Versions
 C = TypeVar("C", bound=Struct)
 T = TypeVar("T")
 R = TypeVar("R")
+P = ParamSpec("P")
 
 
 class CampaignRun(Protocol):
@@ -69,6 +83,10 @@ class CampaignRun(Protocol):
 
     def stop(self, *, cancel: bool, reason: str, finish_chains: bool = False) -> None:
         """Begin to end."""
+        ...
+
+    async def offload(self, call: Callable[[], Any]) -> Any:
+        """Call a function in a thread, and return its value."""
         ...
 
     def publish(self, event: object) -> None:
@@ -259,6 +277,25 @@ class Campaign(Submitter):
             UsageError: an argument is wrong, or ``chain`` is no ``async def``.
         """
         return ManyChains(self._running, items, chain, limit, pool_limits).outcomes()
+
+    async def offload(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call a function in a thread of this process, and return its value.
+
+        Only this call waits: the loop goes on, and hands out work. The campaign does not end
+        meanwhile by itself, nor by ``stop(finish_chains=True)``. The function should read what it
+        is given, and change nothing that agents use. Cancelling the await does not stop it. Its
+        value is not recorded: a resumed campaign calls it again. `run` calls one on a worker.
+
+        Raises:
+            UsageError: it is ``async``, a generator or no function.
+            Exception: whatever it raised.
+        """
+        if is_async(function) or not callable(function) or inspect.isgeneratorfunction(function):
+            raise UsageError(
+                "offload takes a plain function that computes, and the arguments that it is called "
+                f"with in a thread, not {short(function)}"
+            )
+        return await self._running.offload(partial(function, *args, **kwargs))
 
     def _submit(self, kind: TaskType[..., Any], args: Any, kwargs: Any) -> Task[Any]:
         return self.session._submit(kind, args, kwargs)  # pyright: ignore[reportPrivateUsage]

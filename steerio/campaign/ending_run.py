@@ -85,6 +85,8 @@ class EndingRun:
         self._finishing = False
         self._waiting_for_answers = 0
         """How much code waits for the answer of a person, a program or an advisor."""
+        self.offloaded = 0
+        """How many functions are called in threads, for which code of the campaign waits."""
         self._stopped_finish = False
         """Whether tasks that `Campaign.finish` had submitted were cancelled."""
 
@@ -169,7 +171,7 @@ class EndingRun:
         """End the campaign if nothing can happen any more."""
         if self._keeping is not None and self._keeping.snapshots.due:
             self._keeping.snapshots.look()
-        if not self._started or self.outstanding or not self.dealing.at_rest or self.fetching:
+        if not self._started or self._under_way or not self.dealing.at_rest:
             return
         if self.conditions.settling or self.conditions.look():
             return
@@ -187,6 +189,11 @@ class EndingRun:
                 self.feeder.name_unfed()
             self._name_waiting()
             self._ended.set()
+
+    @property
+    def _under_way(self) -> bool:
+        """Whether something is under way beside the calls of agents."""
+        return bool(self.outstanding or self.fetching or (self._finishes_chains and self.offloaded))
 
     def _next_turn(self) -> None:
         self._turning = False

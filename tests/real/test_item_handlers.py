@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
@@ -77,3 +78,32 @@ def test_a_killed_worker_leaves_whole_items_loops_and_chains(tmp_path: Path) -> 
             assert isinstance(outcome, FailedChain)
         else:
             assert outcome == FinishedChain(x, 4 * x)
+
+
+class Finishing(Campaign):
+    """Stops, and goes on with its chain after a decision in a thread."""
+
+    workers: ClassVar = {"default": 1}
+    found = 0
+
+    @agent
+    async def search(self) -> None:
+        x = await self.run(double, 5)
+        self.stop(finish_chains=True)
+        self.found = await self.run(triple, await self.offload(chosen, x))
+
+
+@task
+def triple(x: int) -> int:
+    return 3 * x
+
+
+def chosen(x: int) -> int:
+    deadline = time.monotonic() + 0.5
+    while time.monotonic() < deadline:
+        pass
+    return x + 1
+
+
+def test_a_chain_is_finished_although_nothing_but_a_thread_is_under_way() -> None:
+    assert steerio.run(Finishing(), progress="off").found == 33
