@@ -27,7 +27,7 @@ class AgentLoop(Struct, eq=False):
         name: under which a snapshot knows it if it has ended.
         scope: ends it when it is cancelled; ``None``: it has not begun yet.
         leaving: whether it is to go.
-        at_checkpoint: whether it waits where it may go.
+        at_checkpoint: whether it waits at a checkpoint, from which it may go.
         submitted: how many tasks it has submitted since it was to go.
     """
 

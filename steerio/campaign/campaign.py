@@ -282,20 +282,22 @@ class Campaign(Submitter):
         """Call a function in a thread of this process, and return its value.
 
         Only this call waits: the loop goes on, and hands out work. The campaign does not end
-        meanwhile by itself, nor by ``stop(finish_chains=True)``. The function should read what it
-        is given, and change nothing that agents use. Cancelling the await does not stop it. Its
+        meanwhile by itself, nor by ``stop(finish_chains=True)``. The function should read its
+        arguments, and change nothing that agents use. Cancelling the await does not stop it. Its
         value is not recorded: a resumed campaign calls it again. `run` calls one on a worker.
 
         Raises:
             UsageError: it is ``async``, a generator or no function.
             Exception: whatever it raised.
         """
-        if is_async(function) or not callable(function) or inspect.isgeneratorfunction(function):
+        given: object = function
+        if is_async(given) or not callable(given) or inspect.isgeneratorfunction(given):
             raise UsageError(
                 "offload takes a plain function that computes, and the arguments that it is called "
                 f"with in a thread, not {short(function)}"
             )
-        return await self._running.offload(partial(function, *args, **kwargs))
+        value: R = await self._running.offload(partial(function, *args, **kwargs))
+        return value
 
     def _submit(self, kind: TaskType[..., Any], args: Any, kwargs: Any) -> Task[Any]:
         return self.session._submit(kind, args, kwargs)  # pyright: ignore[reportPrivateUsage]

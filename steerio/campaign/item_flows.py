@@ -148,6 +148,6 @@ class ItemFlow:
             self._items.grant_one(item.attempt, ended=self._task.done())
 
     def _cannot_read(self, item: Item, error: Exception) -> None:
-        if item.attempt == self._items.attempt:  # else nobody wants it any more
+        if item.attempt == self._items.attempt:  # else it is out of date
             error.add_note(f"item {item.number} of {self._task!r} cannot be read here")
             self._run.fail(error)

@@ -139,7 +139,7 @@ class LastingAgents:
                 self._leaving -= 1
 
     def _let_go(self, loop: AgentLoop) -> None:
-        """Have a loop that is to go end, if it is where it may."""
+        """Have a loop that is to go end, if it waits at a checkpoint."""
         if loop.at_checkpoint and loop.scope is not None:
             loop.scope.cancel()
 
@@ -177,7 +177,7 @@ class LastingAgents:
             self._change(calls)  # a worker may have come since
 
     def task_submitted(self) -> None:
-        """Warn if the code that runs is a loop that is to go, and never comes to where it may."""
+        """Warn if the code that runs is a loop that is to go, and comes to no checkpoint."""
         if not self._leaving:
             return
         loop = self._tasks.get(asyncio.current_task())
@@ -185,7 +185,7 @@ class LastingAgents:
             loop.submitted += 1
             if loop.submitted == TASKS_LEAVING:
                 log.warning(
-                    "a loop of %s goes on although its worker has left the pool %s: it ends where "
+                    "a loop of %s goes on although its worker has left the pool %s: it ends when "
                     "it calls 'await self.checkpoint()', which says that nothing is half done",
                     loop.calls.name,
                     loop.calls.trigger.subject,

@@ -137,7 +137,7 @@ def agent(
     A method that takes an argument is given the index of its loop, from 0. With ``per_worker``
     there are as many loops as the pool has workers, also while workers come and go, or
     ``concurrent`` times as many. When workers leave, the loops with the highest indices go: each
-    ends at its next ``await self.checkpoint()``, where nothing is half done, and stays if a worker
+    ends at its next ``await self.checkpoint()``, as nothing is half done then; it stays if a worker
     comes before. A loop that returns has ended, and is not begun again.
 
     Args:
