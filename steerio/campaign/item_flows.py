@@ -2,7 +2,7 @@
 
 Theory.  A task yields at most a few items more than were taken (`Items`), and a flow takes one only
 when each trigger that wants it has room for it.  So a slow handler holds the tasks back on their
-workers, and what waits is bounded: by the room of the trigger, and a few items of each task.
+workers, and the items that wait are bounded: by the room of the trigger, and a few of each task.
 
 Flows that wait for room wait in line, and each gives on one item in turn, so that a task that
 yields much does not keep others waiting.
