@@ -2,9 +2,9 @@
 
 Theory.  Each loop has an index, from 0, and there are as many as the pool has workers, or as the
 trigger says.  When workers leave, the loops with the highest indices go; when workers come, the
-lowest free indices begin.  A loop goes only at a checkpoint, as nothing is half done then, so it may
-take its time; until then it stays if a worker comes back.  One that has returned has done its work, and
-its index is not begun again.
+lowest free indices begin.  A loop goes only at a checkpoint, as nothing is half done then; so it
+may take its time, and until then it stays if a worker comes back.  One that has returned has done
+its work, and its index is not begun again.
 """
 
 from __future__ import annotations
