@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     from steerio.campaign.board_checks import BoardFull as BoardFull
     from steerio.campaign.campaign import Campaign as Campaign
     from steerio.campaign.conducting import conduct as conduct
+    from steerio.campaign.item_flows import StreamedItem as StreamedItem
     from steerio.campaign.limits import Limits as Limits
+    from steerio.campaign.many_chains import FailedChain as FailedChain
+    from steerio.campaign.many_chains import FinishedChain as FinishedChain
     from steerio.campaign.running import run as run
     from steerio.campaign.steered_values import parameter as parameter
     from steerio.campaign.triggers import agent as agent
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
     from steerio.campaign.triggers import on_event as on_event
     from steerio.campaign.triggers import on_failure as on_failure
     from steerio.campaign.triggers import on_idle as on_idle
+    from steerio.campaign.triggers import on_item as on_item
     from steerio.campaign.triggers import on_result as on_result
     from steerio.campaign.triggers import on_success as on_success
     from steerio.edge.encoding.serializers import register_serializer as register_serializer
@@ -171,6 +175,8 @@ _HOMES = {
     "steerio.campaign.conducting": ["conduct"],
     "steerio.session.task": ["Task"],
     "steerio.campaign.limits": ["Limits"],
+    "steerio.campaign.many_chains": ["FailedChain", "FinishedChain"],
+    "steerio.campaign.item_flows": ["StreamedItem"],
     "steerio.session.mlflow_versions": ["MlflowVersions"],
     "steerio.session.nodes": ["Nodes"],
     "steerio.session.opening": ["connect", "open_session"],
@@ -184,7 +190,8 @@ _HOMES = {
     "steerio.session.session": ["Session"],
     "steerio.session.task_type": ["TaskType", "task"],
     "steerio.campaign.triggers": [
-        "agent", "every", "on_event", "on_failure", "on_idle", "on_result", "on_success",
+        "agent", "every", "on_event", "on_failure", "on_idle", "on_item", "on_result",
+        "on_success",
     ],
     "steerio.campaign.steered_values": ["parameter"],
     "steerio.model.campaign_orders": [
@@ -256,6 +263,8 @@ __all__ = [
     "Event",
     "EventsMissed",
     "Failed",
+    "FailedChain",
+    "FinishedChain",
     "FirstThen",
     "Gang",
     "ItemsDropped",
@@ -326,6 +335,7 @@ __all__ = [
     "StoreFull",
     "StoreLoad",
     "StoreSetting",
+    "StreamedItem",
     "SubmitTask",
     "Succeeded",
     "Task",
@@ -365,6 +375,7 @@ __all__ = [
     "on_event",
     "on_failure",
     "on_idle",
+    "on_item",
     "on_result",
     "on_success",
     "open_session",

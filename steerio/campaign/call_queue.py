@@ -189,6 +189,10 @@ class CallQueue:
             self._behind.append(self._behind_last)
         if len(self._queue) >= BEHIND_CALLS:
             self._look_if_behind(len(self._queue))
+        self._wake_next()
+
+    def _wake_next(self) -> None:
+        """Have code that waits for a call look for one."""
         while self._waiting:
             waiter = self._waiting.popleft()
             if not waiter.done():

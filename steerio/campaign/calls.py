@@ -117,7 +117,7 @@ class Calls(CallQueue):
                 serving = self._serve_idle
             case "period":
                 serving = self._serve_period
-            case "success" | "failure" | "result" | "event":
+            case "success" | "failure" | "result" | "event" | "item":
                 serving = self._serve_queue
             case "agent":
                 raise AssertionError(f"{self.name} is called once, and not served")

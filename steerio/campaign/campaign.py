@@ -2,9 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import inspect
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    Awaitable,
+    Callable,
+    Iterable,
+    Mapping,
+    Sequence,
+)
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, SupportsFloat, SupportsIndex, TypeVar
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    ClassVar,
+    ParamSpec,
+    Protocol,
+    SupportsFloat,
+    SupportsIndex,
+    TypeVar,
+)
 
 from msgspec import Struct
 
@@ -19,8 +38,10 @@ from steerio.campaign.declarations import (
     say_taken,
 )
 from steerio.campaign.found_boards import HOLDERS
+from steerio.campaign.many_chains import FailedChain, FinishedChain, ManyChains
 from steerio.campaign.parameters import bound_arguments
 from steerio.campaign.steered_values import check_parameters, parameters_of
+from steerio.campaign.triggers import is_async
 from steerio.errors import StateError, UsageError
 from steerio.launch.needs import Needs
 from steerio.launch.workers import AskedWorkers
@@ -30,6 +51,7 @@ from steerio.model.campaign_orders import Plain
 from steerio.model.events import Event
 from steerio.model.objects import StoreSetting
 from steerio.model.results import Result
+from steerio.model.showing import short
 from steerio.session.event_stream import EventStream
 from steerio.session.nodes import Nodes
 from steerio.session.pools import Pools
@@ -41,6 +63,9 @@ from steerio.session.task_type import TaskType
 from steerio.session.versions import Versions
 
 C = TypeVar("C", bound=Struct)
+T = TypeVar("T")
+R = TypeVar("R")
+P = ParamSpec("P")
 
 
 class CampaignRun(Protocol):
@@ -58,6 +83,10 @@ class CampaignRun(Protocol):
 
     def stop(self, *, cancel: bool, reason: str, finish_chains: bool = False) -> None:
         """Begin to end."""
+        ...
+
+    async def offload(self, call: Callable[[], Any]) -> Any:
+        """Call a function in a thread, and return its value."""
         ...
 
     def publish(self, event: object) -> None:
@@ -221,6 +250,54 @@ class Campaign(Submitter):
         replace_attributes(self, state)
 
     # -- actions of agents -----------------------------------------------------------------------
+
+    def run_chains(
+        self,
+        items: Iterable[T] | AsyncIterable[T],
+        chain: Callable[[T], Awaitable[R]],
+        *,
+        limit: int,
+        pool_limits: Mapping[str, int] | None = None,
+    ) -> AsyncGenerator[FinishedChain[T, R] | FailedChain[T], None]:
+        """Run a chain of tasks for each item, ``limit`` at once at most; yield each outcome.
+
+        A chain that raises is told as a `FailedChain`, and ends no other. Items are taken when
+        their chains may begin. A task that goes on with a chain goes before those that begin one:
+        its priority is higher by 1 for each task type whose results the chain has. No chain begins
+        while ``limit`` outcomes wait to be taken, nor when the campaign stops. Leaving the loop
+        early (``aclose``) cancels the chains that are under way.
+
+        Args:
+            items: the source of the items, also an asynchronous one.
+            chain: an ``async def`` that is called with an item, and runs tasks for it.
+            limit: the most chains that are under way.
+            pool_limits: by pool: no chain begins while so many others have a task there.
+
+        Raises:
+            UsageError: an argument is wrong, or ``chain`` is no ``async def``.
+        """
+        return ManyChains(self._running, items, chain, limit, pool_limits).outcomes()
+
+    async def offload(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call a function in a thread of this process, and return its value.
+
+        Only this call waits: the loop goes on, and hands out work. The campaign does not end
+        meanwhile by itself, nor by ``stop(finish_chains=True)``. The function should read its
+        arguments, and change nothing that agents use. Cancelling the await does not stop it. Its
+        value is not recorded: a resumed campaign calls it again. `run` calls one on a worker.
+
+        Raises:
+            UsageError: it is ``async``, a generator or no function.
+            Exception: whatever it raised.
+        """
+        given: object = function
+        if is_async(given) or not callable(given) or inspect.isgeneratorfunction(given):
+            raise UsageError(
+                "offload takes a plain function that computes, and the arguments that it is called "
+                f"with in a thread, not {short(function)}"
+            )
+        value: R = await self._running.offload(partial(function, *args, **kwargs))
+        return value
 
     def _submit(self, kind: TaskType[..., Any], args: Any, kwargs: Any) -> Task[Any]:
         return self.session._submit(kind, args, kwargs)  # pyright: ignore[reportPrivateUsage]

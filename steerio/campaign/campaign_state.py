@@ -100,7 +100,7 @@ def submission_of(task: Task[Any]) -> Submission:
     """
     if task.has_callbacks:
         raise StateError(f"code waits for {task!r}")
-    if task.yielded is not None and task.yielded.is_read:
+    if task.yielded is not None and task.yielded.is_read and not task.yielded.followed:
         raise StateError(f"code reads the items of {task!r}")
     by = task.cause, task.because, task.chain
     return Submission(task.type, task.args, task.kwargs, task.options, task.tags, *by)

@@ -43,5 +43,5 @@ def view_of(run: OrderedRun, questions: list[co.QuestionView], at_event: int) ->
 
 def _under_way(run: OrderedRun, calls: Calls) -> int:
     if calls.trigger.kind == "agent":
-        return int(calls.name not in run.agents.ended)
+        return run.agents.under_way(calls)
     return calls.busy

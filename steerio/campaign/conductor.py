@@ -11,7 +11,7 @@ import anyio
 import anyio.abc
 
 from steerio.campaign.agent_errors import as_agent
-from steerio.campaign.calls import Calls
+from steerio.campaign.agent_loops import AgentLoop
 from steerio.campaign.campaign import Campaign
 from steerio.campaign.conditions import TURNS, Conditions
 from steerio.campaign.consultations import Consultations
@@ -28,7 +28,7 @@ from steerio.campaign.run_services import RunServices
 from steerio.campaign.unhandled import Unhandled
 from steerio.errors import UsageError
 from steerio.model.results import Cancelled, Result, Succeeded
-from steerio.session.chains import KnownChains
+from steerio.session.chains import KnownChains, chain_under_way
 from steerio.session.session import Session
 from steerio.session.tally import Tally
 from steerio.session.task import Task
@@ -60,7 +60,13 @@ class Conductor(RunServices):
         """The campaign's tasks have higher ids; earlier tasks of the session may still end."""
         self.chains = KnownChains()
         self.conditions = Conditions(self.look_if_quiet)
-        self.agents = LastingAgents(self.latecomers, self.conditions)
+        self.agents = LastingAgents(
+            self.latecomers,
+            self.conditions,
+            self._start_loop,
+            lambda pool: session.client.watch.pools.get(pool),  # noqa: PLW0108 - another dict each time
+            lambda: self.goes_on,
+        )
         self.desk = OrderDesk(self)
         tolerated = self.spent.limits.failures is not None
         self._unhandled = Unhandled(session, self.fail, self._broker_lost, tolerated=tolerated)
@@ -79,6 +85,7 @@ class Conductor(RunServices):
             session,
             self.feeder,
             self.idleness,
+            self.agents,
             fail=self.fail,
             look_if_quiet=self.look_if_quiet,
             told=self.desk.pool_changed,
@@ -168,8 +175,9 @@ class Conductor(RunServices):
     async def _conduct(self) -> None:
         async with anyio.create_task_group() as group:
             self._group = group
-            for calls in self.dealing.idle:
-                self.session.check_pool(calls.trigger.subject)
+            for calls in self.dealing.calls:
+                if calls.trigger.of_pool:
+                    self.session.check_pool(calls.trigger.subject)
             self.pools.follow()
             group.start_soon(self.pools.watch_failures, name=f"{self._name}.pools")
             await self._prepare()
@@ -210,20 +218,21 @@ class Conductor(RunServices):
     def _start_calls(self, group: anyio.abc.TaskGroup) -> None:
         for calls in self.dealing.calls:
             match calls.trigger.kind:
-                case "agent" if calls.name in self.agents.ended:
-                    pass
                 case "agent":
-                    self.agents.running += 1
-                    group.start_soon(self._serve_agent, calls, name=calls.name)
-                case "success" | "failure" | "result" | "event" | "period" | "idle":
+                    self.agents.begin(calls)
+                case "success" | "failure" | "result" | "event" | "item" | "period" | "idle":
                     self._periods += calls.trigger.kind == "period"
                     for _ in range(calls.trigger.concurrent):
                         group.start_soon(calls.serve, name=calls.name)
                 case _:
                     assert_never(calls.trigger.kind)
 
-    async def _serve_agent(self, calls: Calls) -> None:
-        await self.agents.serve(calls)
+    def _start_loop(self, loop: AgentLoop) -> None:
+        assert self._group is not None
+        self._group.start_soon(self._serve_agent, loop, name=loop.name)
+
+    async def _serve_agent(self, loop: AgentLoop) -> None:
+        await self.agents.serve(loop)
         self.look_if_quiet()
 
     # -- tasks -------------------------------------------------------------------------
@@ -234,6 +243,7 @@ class Conductor(RunServices):
         self.feeder.submitted(task)
         self.conditions.happens()
         self.idleness.task_seen()
+        self.agents.task_submitted()
         self._turns = TURNS
         if self._finishes_chains and task.chain and not self._finishing:
             self.latecomers.count_step()
@@ -243,6 +253,10 @@ class Conductor(RunServices):
             task.cancel(self.stopping)
         else:
             self.outstanding[task.id] = task
+        if task.id in self.outstanding and not self._finishing:
+            self.dealing.follow(self, task)
+        if (under_way := chain_under_way.get()) is not None:
+            under_way.submits(task)
 
     def task_waits(self, task: Task[Any], *, waits: bool) -> None:
         """Tell the feeder whether a task waits for others."""
@@ -262,6 +276,8 @@ class Conductor(RunServices):
             return
         self.outstanding.pop(task.id, None)
         self.chains.ended(task.id, task.chain)
+        if task.yielded is not None:
+            task.yielded.came = None  # no more will, and the handle is not to keep itself
         self._turns = TURNS
         of_board = self.feeder.ended(task)
         self.conditions.happens()

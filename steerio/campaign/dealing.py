@@ -8,7 +8,9 @@ from typing import Any, assert_never
 
 from steerio.campaign.calls import Calls, CallsHome, is_echo
 from steerio.campaign.campaign import Campaign
-from steerio.campaign.triggers import triggers_of
+from steerio.campaign.item_calls import ItemCalls
+from steerio.campaign.item_flows import Flowing, ItemFlow
+from steerio.campaign.triggers import Trigger, triggers_of
 from steerio.model.results import Result
 from steerio.session.task import Task
 
@@ -24,7 +26,7 @@ class Dealing:
     def __init__(self, home: CallsHome, campaign: Campaign) -> None:
         name = type(campaign).__name__
         self.calls = [
-            Calls(home, f"{name}.{method_name}", trigger, method)
+            _kind_of(trigger)(home, f"{name}.{method_name}", trigger, method)
             for method_name, trigger, method in triggers_of(campaign)
         ]
         """All calls, in the order of their methods' names."""
@@ -32,6 +34,7 @@ class Dealing:
         """The calls of ``on_idle`` methods."""
         self._on_result: defaultdict[str, list[Calls]] = defaultdict(list)
         self._on_event: list[Calls] = []
+        self._on_item: defaultdict[str, list[ItemCalls]] = defaultdict(list)
         self._of_method: defaultdict[str, list[Calls]] = defaultdict(list)
         self._sort()
 
@@ -46,6 +49,9 @@ class Dealing:
                     self._on_result[calls.trigger.subject.name].append(calls)
                 case "event":
                     self._on_event.append(calls)
+                case "item":
+                    assert isinstance(calls, ItemCalls)
+                    self._on_item[calls.trigger.subject.name].append(calls)
                 case "agent" | "period" | "idle":
                     pass
                 case _:
@@ -112,11 +118,21 @@ class Dealing:
             task.awaited = True
         return True
 
+    def follow(self, run: Flowing, task: Task[Any]) -> None:
+        """Have the triggers that want them called with the items of a task."""
+        wanted_by = self._on_item.get(task.type.name)
+        if wanted_by is not None:
+            ItemFlow(run, task, wanted_by)
+
     def tell(self, event: object) -> None:
         """Give an event to the handlers that want it."""
         for calls in self._on_event:
             if isinstance(event, calls.trigger.subject):
                 calls.feed(event, echo=is_echo.get())
+
+
+def _kind_of(trigger: Trigger) -> type[Calls]:
+    return ItemCalls if trigger.kind == "item" else Calls
 
 
 def most_at_once(several: list[Calls]) -> int:

@@ -118,10 +118,10 @@ def _trigger_types(campaign: object) -> list[TaskType[..., Any]]:
 
 
 def _named_pools(campaign: object) -> set[str]:
-    """Return the pools that boards feed, and those of ``on_idle`` methods."""
+    """Return the pools that boards feed, and those that triggers watch."""
     triggers = [trigger for _, trigger, _ in triggers_of(campaign)]
-    idle = {trigger.subject for trigger in triggers if trigger.kind == "idle"}
-    return idle.union(*(board.pools for board in boards_of(campaign)))
+    watched = {trigger.subject for trigger in triggers if trigger.of_pool}
+    return watched.union(*(board.pools for board in boards_of(campaign)))
 
 
 def _types_in(module: ModuleType | None) -> list[TaskType[..., Any]]:

@@ -23,7 +23,7 @@ from functools import partial
 import anyio
 
 from steerio.campaign.limits import Limits
-from steerio.session.chains import chain_behind
+from steerio.session.chains import chain_behind, chain_under_way
 from steerio.session.current_agent import current_agent
 
 log = logging.getLogger("steerio.campaign")
@@ -89,9 +89,15 @@ class Latecomers:
     def count_step(self) -> None:
         """Count a task with which a chain goes on, if a call made it, which could go on for ever.
 
-        The code of an ``@agent`` cannot: its chain ends where a task type comes again.
+        The code of an ``@agent`` cannot: its chain ends where a task type comes again. One of
+        ``Campaign.run_chains`` can, and is counted by itself.
         """
-        if not chain_behind.get().grows:
+        under_way = chain_under_way.get()
+        if under_way is not None:
+            under_way.late += 1
+            if under_way.late == LATE_TASKS:
+                self.cut(current_agent.get(), f"a chain goes on after {LATE_TASKS:,} tasks")
+        elif not chain_behind.get().grows:
             self._count()
 
     def _count(self) -> None:

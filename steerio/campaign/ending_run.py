@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import anyio.abc
@@ -71,6 +72,8 @@ class EndingRun:
         self._ended = asyncio.Event()
         self._error: Exception | None = None
         self._group: anyio.abc.TaskGroup | None = None
+        self.fetching = 0
+        """How many items are on their way from the store to a trigger."""
         self._periods = 0
         self._disowned = False
         self.outstanding: dict[int, Task[Any]] = {}
@@ -95,6 +98,8 @@ class EndingRun:
         """Whether it was interrupted while its broker was gone, and waits for it no longer."""
         self._waiting_for_answers = 0
         """How much code waits for the answer of a person, a program or an advisor."""
+        self.offloaded = 0
+        """How many functions are called in threads, for which code of the campaign waits."""
         self._stopped_finish = False
         """Whether tasks that `Campaign.finish` had submitted were cancelled."""
 
@@ -185,6 +190,11 @@ class EndingRun:
         if self.latecomers.name_deaf():
             self.ending.leave("agents that were cancelled go on")
 
+    def start(self, function: Callable[[], Coroutine[Any, Any, None]], name: str) -> None:
+        """Start a coroutine, which ends with the run; it is too late for one if the run ends."""
+        if self._group is not None and not (self._finishing or self._ended.is_set()):
+            self._group.start_soon(function, name=name)
+
     def fail(self, error: Exception) -> None:
         """End the campaign with an error."""
         if self._error is None:
@@ -195,7 +205,7 @@ class EndingRun:
         """End the campaign if nothing can happen any more."""
         if self._keeping is not None and self._keeping.snapshots.due:
             self._keeping.snapshots.look()
-        if not self._started or self.outstanding or not self.dealing.at_rest:
+        if not self._started or self._under_way or not self.dealing.at_rest:
             return
         if self.conditions.settling or self.conditions.look():
             return
@@ -213,6 +223,11 @@ class EndingRun:
                 self.feeder.name_unfed()
             self._name_waiting()
             self._ended.set()
+
+    @property
+    def _under_way(self) -> bool:
+        """Whether something is under way beside the calls of agents."""
+        return bool(self.outstanding or self.fetching or (self._finishes_chains and self.offloaded))
 
     def _next_turn(self) -> None:
         self._turning = False
@@ -235,7 +250,7 @@ class EndingRun:
         """Whether more work may come, although none is under way."""
         if self.agents.running > self.dealing.resting_agents or self._periods:
             return True
-        if self._waiting_for_answers:
+        if self._waiting_for_answers or self.agents.may_begin:
             return True
         self.desk.submit_again()
         self.feeder.find_boards()  # a board may have been put into a list since

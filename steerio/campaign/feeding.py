@@ -14,7 +14,7 @@ from steerio.campaign.found_boards import board_names, boards_in, boards_of, hid
 from steerio.campaign.shares import next_in_turn, share_out
 from steerio.model.places import WorkerNeeds
 from steerio.model.status import PoolLoad
-from steerio.session.chains import NOTHING, chain_behind
+from steerio.session.chains import NOTHING, chain_behind, chain_under_way
 from steerio.session.current_agent import current_agent, results_behind
 from steerio.session.session import Session
 from steerio.session.task import Task
@@ -239,6 +239,7 @@ class Feeder:
         token = current_agent.set(out.cause or self._made_by)
         behind = results_behind.set(out.because)
         chain = chain_behind.set(NOTHING)  # an entry of a board begins something new
+        under_way = chain_under_way.set(None)
         try:
             kind, call = board.placed(out)
             task = self._session.submit_with(kind, out.args, {}, call.options, call.tags)
@@ -249,6 +250,7 @@ class Feeder:
             current_agent.reset(token)
             results_behind.reset(behind)
             chain_behind.reset(chain)
+            chain_under_way.reset(under_way)
         if kind.kind == "generator":  # a board reads only how an entry ended
             task.ignore_items()
         board.runs(out.key, task)

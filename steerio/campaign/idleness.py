@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import logging
 
+from steerio.campaign.agent_loops import may_come
 from steerio.campaign.calls import Calls
 from steerio.campaign.feeding import Feeder
 from steerio.model.status import PoolLoad
@@ -133,8 +134,4 @@ class Idleness:
         campaign waits for the first.
         """
         load: PoolLoad | None = self._session.client.watch.pools.get(calls.trigger.subject)
-        if load is None:
-            return True
-        if load.workers or load.starting or load.at_home or load.expected:
-            return True
-        return not calls.asked_with and not self._session.client.closed_pools
+        return may_come(load) or (not calls.asked_with and not self._session.client.closed_pools)

@@ -76,6 +76,8 @@ class KeptRun(Protocol):
     dealing: Dealing
     feeder: Feeder
     outstanding: dict[int, Task[Any]]
+    fetching: int
+    """How many items of tasks are on their way from the store."""
     began: float
     """When it began, by the loop's clock; with earlier incarnations, so long before."""
 
@@ -181,7 +183,9 @@ class Keeping:
             self._journal,
             self._capture,
             run.session.store.content_of,
-            lambda: run.goes_on and run.agents.all_parked and not run.dealing.busy,
+            lambda: (
+                run.goes_on and run.agents.all_parked and not (run.dealing.busy or run.fetching)
+            ),
             lambda: run.goes_on and run.agents.some_parked,
             run.desk.questions.keep_off,
             every_s=self._settings.snapshot_s,

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from steerio.campaign.feeding import Feeder
 from steerio.campaign.idleness import Idleness
+from steerio.campaign.lasting_agents import LastingAgents
 from steerio.campaign.usage import UsedTime
 from steerio.errors import PoolBroken
 from steerio.model.events import PoolFailed, PoolPaused, PoolResumed, PoolStalled
@@ -24,6 +25,7 @@ class PoolWatch:
         session: tells the loads of the pools.
         feeder: hands out entries of boards when workers are idle.
         idleness: asks the ``on_idle`` methods for work then.
+        agents: begins and ends loops that follow a pool.
         fail: called with the error if a pool is broken that the campaign uses.
         look_if_quiet: ends the campaign if nothing can happen any more.
         told: called with a pool that was paused or resumed, and the number of that event.
@@ -34,6 +36,7 @@ class PoolWatch:
         session: Session,
         feeder: Feeder,
         idleness: Idleness,
+        agents: LastingAgents,
         *,
         fail: Callable[[Exception], None],
         look_if_quiet: Callable[[], None],
@@ -44,6 +47,7 @@ class PoolWatch:
         self._session = session
         self._feeder = feeder
         self._idleness = idleness
+        self._agents = agents
         self._fail = fail
         self._look_if_quiet = look_if_quiet
         self._told = told
@@ -80,8 +84,8 @@ class PoolWatch:
                     log.warning("nothing can go on: %s", event.reason)
 
     def _uses(self, pool: str) -> bool:
-        """Whether tasks, boards or an ``on_idle`` of this campaign need workers of a pool."""
-        return self._idleness.uses(pool) or self._feeder.uses(pool)
+        """Whether tasks, boards or agents of this campaign need workers of a pool."""
+        return self._idleness.uses(pool) or self._feeder.uses(pool) or self._agents.uses(pool)
 
     def _changed(self) -> None:
         self.look()
@@ -89,8 +93,10 @@ class PoolWatch:
         if pools != self._seen:  # they are told now and then although they are the same
             self._seen = pools
             self._feeder.changed()
+            self._agents.follow_pools()
+            self._look_if_quiet()  # the last worker of a pool may have left
         else:
             self._feeder.feed()
         if self._idleness:
             self._idleness.ask()
-            self._look_if_quiet()  # the last worker of a pool may have left
+            self._look_if_quiet()

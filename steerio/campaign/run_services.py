@@ -117,6 +117,15 @@ class RunServices(EndingRun):
         else:
             await self.until(condition, None)
 
+    async def offload(self, call: Callable[[], Any]) -> Any:
+        """Call a function in a thread, and return its value; see ``Campaign.offload``."""
+        self.offloaded += 1
+        try:
+            with self._answer_may_come():
+                return await asyncio.to_thread(call)
+        finally:
+            self.offloaded -= 1
+
     @contextlib.contextmanager
     def _answer_may_come(self) -> Generator[None]:
         """Keep the campaign, and take in the end of the wait: its code may be no agent's own."""

@@ -20,10 +20,12 @@ from msgspec import Struct
 
 from steerio.campaign.attributes import attributes_of
 from steerio.campaign.board import Board
+from steerio.campaign.item_flows import StreamedItem
 from steerio.errors import StateError
+from steerio.model.results import Result
 from steerio.session.reference import Latest, Reference
 from steerio.session.session import Session
-from steerio.session.task import Task
+from steerio.session.task import EndedCall, Task, ended_task
 from steerio.session.task_type import TaskType, as_task_type
 from steerio.session.versions import Versions
 
@@ -69,6 +71,29 @@ def _the_versions(name: str, seen: int) -> Versions:
     versions = session.versions(name)
     versions.seen = seen
     return versions
+
+
+def _the_item(
+    value: object,
+    kind: TaskType[..., Any],
+    call: EndedCall,
+    result: Result,
+    index: int,
+    attempt: int,
+) -> StreamedItem:
+    session = _reading.places.session
+    assert session is not None
+    return StreamedItem(value, ended_task(session, kind, call, result), index, attempt)
+
+
+def _written(item: StreamedItem) -> tuple[Any, ...]:
+    """Return an item with the call and the result of its task, which has ended."""
+    task = item.task
+    result = task.peek()
+    if result is None:
+        raise StateError(f"{task!r} still yields, and an item of it is of this run alone")
+    call = task.args, task.kwargs, task.tags, task.chain
+    return item.value, task.type, call, result, item.index, item.attempt
 
 
 def _task_type(module: str, name: str, pool: str = "") -> TaskType[..., Any]:
@@ -148,6 +173,8 @@ class _Pickler(pickle.Pickler):
             return Latest, (obj.name,)
         if issubclass(kind, Versions):
             return _the_versions, (obj.name, obj.seen)
+        if issubclass(kind, StreamedItem):
+            return _the_item, _written(obj)
         if issubclass(kind, Task):
             raise StateError(f"{obj!r} is a handle, which is of this run alone")
         return NotImplemented

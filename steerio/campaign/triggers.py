@@ -10,7 +10,7 @@ import inspect
 import math
 from collections.abc import Awaitable, Callable
 from types import FrameType, FunctionType
-from typing import Any, Literal, ParamSpec, assert_never, cast
+from typing import Any, Literal, ParamSpec, assert_never, cast, overload
 
 from msgspec import Struct
 
@@ -19,14 +19,14 @@ from steerio.errors import UsageError
 from steerio.model.events import Event
 from steerio.model.results import Cancelled, Result, Succeeded
 from steerio.model.showing import in_words
-from steerio.session.task_type import as_task_type
+from steerio.session.task_type import TaskType, as_task_type
 
 P = ParamSpec("P")
 Method = Callable[P, Awaitable[Any]]
 
 ResultKind = Literal["success", "failure", "result"]
 """The kinds of triggers that watch the results of a task type."""
-TriggerKind = Literal["agent", "event", "period", "idle"] | ResultKind
+TriggerKind = Literal["agent", "event", "item", "period", "idle"] | ResultKind
 """The kinds of triggers."""
 
 MARK = "__steerio_triggers__"
@@ -41,10 +41,11 @@ class Trigger(Struct, frozen=True):
     """A condition on which a method of a campaign is called.
 
     Attributes:
-        kind: the thing that it watches, or ``agent``: it is called once.
-        subject: the task type, the class of events, or the pool that it watches.
+        kind: the thing that it watches, or ``agent``: it is called once, or once for each loop.
+        subject: the task type, the class of events, or the pool that it watches or follows.
         gathering: the portions in which the handler is given results or events.
-        concurrent: how many calls may run at a time.
+        concurrent: how many calls may run at a time; how many loops an agent has, or has for each
+            worker of the pool.
         seconds: the period.
     """
 
@@ -67,7 +68,7 @@ class Trigger(Struct, frozen=True):
                 return "@agent"
             case "period":
                 return "@every"
-            case "success" | "failure" | "result" | "event" | "idle":
+            case "success" | "failure" | "result" | "event" | "item" | "idle":
                 return f"@on_{self.kind}"
             case _:
                 assert_never(self.kind)
@@ -82,10 +83,22 @@ class Trigger(Struct, frozen=True):
                 return ("idle",)
             case "event":
                 return ("event" if self.every is None else "events",)
+            case "item":
+                return ("item" if self.every is None else "items",)
             case "success" | "failure" | "result":
                 return ("result" if self.every is None else "results",)
             case _:
                 assert_never(self.kind)
+
+    @property
+    def has_loops(self) -> bool:
+        """Whether it makes a method an agent of several loops, each of which has an index."""
+        return self.kind == "agent" and (self.concurrent > 1 or self.subject is not None)
+
+    @property
+    def of_pool(self) -> bool:
+        """Whether its subject is a pool."""
+        return self.kind == "idle" or (self.kind == "agent" and self.subject is not None)
 
     def wants(self, result: Result) -> bool:
         """Whether a result is of this trigger's kind (its task type was checked already)."""
@@ -96,18 +109,57 @@ class Trigger(Struct, frozen=True):
                 return not isinstance(result, (Succeeded, Cancelled))
             case "result":
                 return True
-            case "agent" | "event" | "period" | "idle":
+            case "agent" | "event" | "item" | "period" | "idle":
                 return False
             case _:
                 assert_never(self.kind)
 
 
-def agent(method: Method[P] | None = None, /) -> Method[P]:
-    """Run this ``async def`` method for the campaign's life."""
+@overload
+def agent(method: Method[P], /) -> Method[P]: ...
+
+
+@overload
+def agent(
+    *, concurrent: int = 1, per_worker: str | None = None
+) -> Callable[[Method[P]], Method[P]]: ...
+
+
+def agent(
+    method: Method[P] | None = None,
+    /,
+    *,
+    concurrent: int | None = None,
+    per_worker: str | None = None,
+) -> Method[P] | Callable[[Method[P]], Method[P]]:
+    """Run this ``async def`` method for the campaign's life, or several loops of it.
+
+    A method that takes an argument is given the index of its loop, from 0. With ``per_worker``
+    there are as many loops as the pool has workers, also while workers come and go, or
+    ``concurrent`` times as many. When workers leave, the loops with the highest indices go: each
+    ends at its next ``await self.checkpoint()``, as nothing is half done then; it stays if a worker
+    comes before. A loop that returns has ended, and is not begun again.
+
+    Args:
+        method: the method, if the decorator is written without options.
+        concurrent: how many loops of it run.
+        per_worker: the pool that has so many workers.
+
+    Raises:
+        UsageError: it is no such method, or an option is wrong.
+    """
     given: object = method
+    if method is None and not (concurrent is None and per_worker is None):
+        if per_worker is not None and not isinstance(per_worker, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise UsageError(f"@agent(per_worker=...) takes the name of a pool, not {per_worker!r}")
+        loops = 1 if concurrent is None else whole("concurrent", concurrent)
+        return _mark(Trigger("agent", per_worker, concurrent=loops))
     if not hasattr(given, "__get__"):  # which every method of a class has
         written = "@agent()" if given is None else f"@agent({given!r})"
-        raise UsageError(f"@agent takes nothing: write @agent, not {written}")
+        raise UsageError(
+            f"write @agent, not {written}; several loops of one agent are @agent(concurrent=4), "
+            'or @agent(per_worker="simulate")'
+        )
     marked = _put_on(cast("Method[P]", method), Trigger("agent"))
     _note_in_body(marked, inspect.currentframe())
     return marked
@@ -210,6 +262,41 @@ def on_event(
     return _mark(Trigger("event", event, gathering, whole("concurrent", concurrent)))
 
 
+def on_item(
+    task_type: Callable[..., Any],
+    *,
+    every: int | None = None,
+    concurrent: int = 1,
+    coalesce: bool = False,
+    latest: bool = False,
+    debounce_s: float | None = None,
+    within_s: float | None = None,
+    quorum: int | None = None,
+) -> Callable[[Method[P]], Method[P]]:
+    """Call with each `StreamedItem` that the tasks of a generator type yield, while they run.
+
+    The items of one task come in order, and calls with them do not overlap, also with
+    ``concurrent``. While some calls wait the tasks are held back, as by ``Task.items``; with
+    ``latest`` they are not. The options are those of ``on_success``.
+
+    A task that is tried again, or submitted again by a resumed campaign, yields from its first item
+    on: the handler is called with an item of ``index`` 0 again, and of another ``attempt``. Once
+    ``item.task.cancel()`` was called it is called with no other item of that task.
+
+    Raises:
+        UsageError: the function is no generator, an option is invalid, or two of them make no sense
+            together.
+    """
+    gathering = checked_gathering(every, coalesce, latest, debounce_s, within_s, quorum)
+    subject = _task_type("item", task_type)
+    if subject.kind != "generator":
+        raise UsageError(
+            f"@on_item is for the items of a generator task, and {subject.name} yields none: "
+            "follow its results with @on_success, or its reports with self.events(TaskProgress)"
+        )
+    return _mark(Trigger("item", subject, gathering, whole("concurrent", concurrent)))
+
+
 def on_idle(pool: str) -> Callable[[Method[P]], Method[P]]:
     """Call with the number of workers of a pool that are free while nothing is queued for them.
 
@@ -285,6 +372,8 @@ def check_callable(function: Callable[..., Any], trigger: Trigger, name: str) ->
     try:
         signature.bind(*taken)
     except TypeError:
+        if trigger.has_loops and _can_bind(signature, "self", "index"):
+            return
         raise UsageError(
             f"{name}{signature} cannot be called by {trigger.name}, which gives it "
             f"{trigger.given[0] if trigger.given else 'nothing'}: "
@@ -292,14 +381,39 @@ def check_callable(function: Callable[..., Any], trigger: Trigger, name: str) ->
         ) from None
 
 
+def takes_index(method: Callable[..., Any]) -> bool:
+    """Whether a bound method can be called with the index of its loop."""
+    try:
+        return _can_bind(inspect.signature(method), 0)
+    except (TypeError, ValueError):  # a compiled function's is not known
+        return False
+
+
+def _can_bind(signature: inspect.Signature, *args: object) -> bool:
+    try:
+        signature.bind(*args)
+    except TypeError:
+        return False
+    return True
+
+
 def _on(
     kind: ResultKind, task_type: Callable[..., Any], gathering: Gathering, concurrent: int
 ) -> Callable[[Method[P]], Method[P]]:
+    subject = _task_type(kind, task_type)
+    return _mark(Trigger(kind, subject, gathering, whole("concurrent", concurrent)))
+
+
+def _task_type(kind: str, task_type: Callable[..., Any]) -> TaskType[..., Any]:
+    """Return the task type that a trigger is about.
+
+    Raises:
+        UsageError: it is none.
+    """
     code = task_type.__code__ if isinstance(task_type, FunctionType) else None
     if code is not None and code.co_varnames[:1] == ("self",):  # a method: () is missing
         raise UsageError(f"@on_{kind} names a task type first: @on_{kind}(simulate)")
-    subject = as_task_type(task_type)
-    return _mark(Trigger(kind, subject, gathering, whole("concurrent", concurrent)))
+    return as_task_type(task_type)
 
 
 def _number(value: object) -> float:

@@ -7,6 +7,8 @@ yet; a task of a type that it has had begins something new, as the next round of
 chain ends, however its agents go on, and new work is told from the rest of work that was begun,
 which nothing but the types and the order of tasks says.
 
+The coroutine of a `ChainUnderWay` is one chain by itself, whatever types its tasks have.
+
 A handler's chain is that of its results, for the whole of a call.  That of other code grows with
 each task that it awaits, in the task of asyncio that does so; another task of asyncio begins anew.
 """
@@ -15,10 +17,14 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, Protocol
 
+from msgspec.structs import replace
+
 from steerio.model.results import Result
+from steerio.model.tasks import TaskOptions
 
 KEPT_CHAINS = 100_000
 """Ended tasks of which it is known whose results led to them."""
@@ -57,8 +63,55 @@ chain_behind: contextvars.ContextVar[Behind] = contextvars.ContextVar(
 """The chain that this code goes on with."""
 
 
+class ChainUnderWay:
+    """A chain that one coroutine follows, with all that it starts: it goes on to any type.
+
+    Args:
+        outer: the chain in which it began, if that is another.
+        left_pool: called when it has no task in a pool any more; ``None``: its pools do not count.
+    """
+
+    def __init__(self, outer: ChainUnderWay | None, left_pool: Callable[[], None] | None) -> None:
+        self.types: Types = NO_TYPES if outer is None else outer.types
+        """The types of the tasks whose results it has."""
+        self.pools: Counter[str] = Counter()
+        """How many tasks it has in each pool."""
+        self.late = 0
+        """How many tasks it has submitted since its campaign stops."""
+        self._left_pool = left_pool
+
+    def __repr__(self) -> str:
+        return f"<ChainUnderWay: {len(self.types)} steps>"
+
+    def favoured(self, options: TaskOptions) -> TaskOptions:
+        """Return the options of its next task: the more steps it has done, the sooner that runs."""
+        if not self.types:
+            return options
+        return replace(options, priority=options.priority + len(self.types))
+
+    def submits(self, task: Any) -> None:
+        """Take in that it has submitted a task."""
+        if self._left_pool is not None:
+            self.pools[task.type.pool] += 1
+            task.add_done_callback(self._task_ended)
+
+    def _task_ended(self, task: Any) -> None:
+        self.pools[task.type.pool] -= 1
+        if not self.pools[task.type.pool] and self._left_pool is not None:
+            self._left_pool()
+
+
+chain_under_way: contextvars.ContextVar[ChainUnderWay | None] = contextvars.ContextVar(
+    "steerio_chain_under_way", default=None
+)
+"""The chain that this code is a part of, if it is one of ``Campaign.run_chains``."""
+
+
 def chain_of_next(type_name: str) -> Types:
     """Return the chain of a task of this type that is submitted now: empty if it begins one."""
+    under_way = chain_under_way.get()
+    if under_way is not None:
+        return under_way.types
     behind = chain_behind.get()
     if not behind.types:
         return NO_TYPES
@@ -81,6 +134,10 @@ def types_led_to(tasks: Iterable[ChainedTask]) -> Types:
 
 def was_awaited(task: ChainedTask) -> None:
     """Take in that the code that calls this has the result of a task, and may go on with it."""
+    under_way = chain_under_way.get()
+    if under_way is not None:
+        under_way.types |= task.chain | {task.type.name}
+        return
     behind = chain_behind.get()
     if not behind.grows:
         return

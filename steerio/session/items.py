@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from functools import partial
 from typing import Any, NamedTuple, Protocol
 
@@ -92,6 +92,8 @@ class Items:
         """The attempt of which a reader took items last; 0: none, or it was told of another."""
         self.unreadable: rs.TaskError | None = None
         """Why its reader cannot go on, if one of them cannot be read here."""
+        self.came: Callable[[], None] | None = None
+        """Called with each that comes: a trigger reads them, and no other code may."""
         self._client = client
         self._store = store
         self._number = number
@@ -112,6 +114,16 @@ class Items:
         """Whether a reader is there."""
         return self._readers > 0
 
+    @property
+    def followed(self) -> bool:
+        """Whether a trigger reads them."""
+        return self.came is not None
+
+    def follow(self, came: Callable[[], None]) -> None:
+        """Let a trigger be the only reader, for which the task is held back."""
+        self.came = came
+        self.reader_came()
+
     def drop(self) -> None:
         """Drop these items and all that the task will yield: no reader will come."""
         if not self.dropped:
@@ -130,7 +142,9 @@ class Items:
             return
         self._waiting.append(item)
         self._kept.add(1, item.nbytes)
-        if not self._readers:
+        if self.came is not None:
+            self.came()
+        elif not self._readers:
             self._grant_waiting()
 
     def take(self) -> tuple[Item, bool]:

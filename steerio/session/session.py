@@ -21,6 +21,7 @@ from steerio.model.results import Result
 from steerio.model.roles import NO_BUDGET, Budget, Role
 from steerio.model.status import Status
 from steerio.model.tasks import TaskOptions
+from steerio.session.chains import chain_under_way
 from steerio.session.current_agent import current_agent, results_behind
 from steerio.session.dependencies import handles_in, submit_after
 from steerio.session.detached import KEY, EarlierTasks, forget
@@ -146,18 +147,12 @@ class Session(Submitter):
         tags: dict[str, str] | None,
     ) -> Task[Any]:
         """Queue a task with its options and tags; all ways to submit lead here."""
+        under_way = chain_under_way.get()
+        if under_way is not None:
+            options = under_way.favoured(options)
         self.check_pool(kind.pool)
-        if options.gang > 1 and kind.kind == "generator":
-            raise UsageError(
-                f"{kind.name} is a generator, which a gang cannot run: have it return a list, or "
-                "run it on one worker, with gang=1"
-            )
-        if self.detached and kind.kind == "generator":
-            raise UsageError(
-                f"{kind.name} is a generator: while a detached session is away nothing takes its "
-                "items, so it would wait for ever; have it return a list, or run it in a session "
-                "that is not detached"
-            )
+        if kind.kind == "generator":
+            _check_generator(kind.name, options, detached=self.detached)
         try:
             packed = packed_call(self.store, self.snapshots, kind, args, kwargs)
         except Exception:
@@ -521,3 +516,22 @@ class Session(Submitter):
         del reason
         for stream in list(self._streams):
             stream.end()
+
+
+def _check_generator(name: str, options: TaskOptions, *, detached: bool) -> None:
+    """Refuse a generator that nobody could read, or that several workers would run.
+
+    Raises:
+        UsageError: it is one.
+    """
+    if options.gang > 1:
+        raise UsageError(
+            f"{name} is a generator, which a gang cannot run: have it return a list, or run it on "
+            "one worker, with gang=1"
+        )
+    if detached:
+        raise UsageError(
+            f"{name} is a generator: while a detached session is away nothing takes its items, so "
+            "it would wait for ever; have it return a list, or run it in a session that is not "
+            "detached"
+        )

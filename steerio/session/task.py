@@ -10,14 +10,14 @@ from typing import Any, Generic, Literal, NoReturn, Protocol, TypeVar
 from steerio.client.client import Client
 from steerio.edge.record.entries import Call
 from steerio.edge.wire.endpoint import Frames
-from steerio.errors import TaskDidNotSucceed
+from steerio.errors import TaskDidNotSucceed, UsageError
 from steerio.model import results as rs
 from steerio.model.cards import call_in_short, result_card, task_card
 from steerio.model.messages import TaskItem, TaskSettled
 from steerio.model.places import WorkerNeeds
 from steerio.model.tasks import TaskOptions, TaskState, ToldState
 from steerio.session.arguments import Given
-from steerio.session.chains import chain_of_next, was_awaited
+from steerio.session.chains import Types, chain_of_next, was_awaited
 from steerio.session.done import DONE, NOT_DONE, Done
 from steerio.session.items import Items, Kept, Reader
 from steerio.session.reading_results import as_failed, make_result, value_of
@@ -27,6 +27,8 @@ from steerio.session.task_type import TaskType
 
 R = TypeVar("R")
 
+EndedCall = tuple[tuple[Any, ...], dict[str, Any], dict[str, str], Types]
+"""The arguments, those by keyword, the tags and the chain of a task that has ended."""
 NO_KWARGS: dict[str, Any] = {}
 NO_TAGS: dict[str, str] = {}
 
@@ -259,10 +261,10 @@ class Task(Generic[R]):
         Raises:
             UsageError: the reason is no text.
         """
+        if self.yielded is not None:
+            self.yielded.stopping = True
         if self._result is None:
             self.awaited = True
-            if self.yielded is not None:
-                self.yielded.stopping = True
             self._session.client.cancel([self.id], reason)
 
     def reprioritise(self, priority: float) -> None:
@@ -324,17 +326,35 @@ class Task(Generic[R]):
         the loop early does not cancel the task; ``session.stream`` does.
 
         Raises:
+            UsageError: an ``@on_item`` has them.
             ItemsDropped: they were not read from the start.
             ItemsRestarted: another attempt yields them again, from the first.
             TaskFailed, TaskCancelled, TaskTimedOut, TaskLost: after the items that came;
                 ``TaskFailed`` also if an item cannot be read here.
         """
         self.awaited = True
-        return Reader(self, self._all_items())
+        items = self._all_items()
+        if items.followed:
+            raise UsageError(
+                f"the items of {self.type.name} go to an @on_item handler of the campaign, which "
+                "would miss those that are read here: take all of them in one of the two places"
+            )
+        return Reader(self, items)
 
     def ignore_items(self) -> None:
-        """Do without the items of a generator task, so that it need not send them."""
-        self._all_items().drop()
+        """Do without the items of a generator task, so that it need not send them.
+
+        Those that an ``@on_item`` has are sent all the same.
+        """
+        items = self._all_items()
+        if not items.followed:
+            items.drop()
+
+    def follow_items(self, came: Callable[[], None]) -> Items:
+        """Return its items, for a trigger to read; ``came`` is called whenever there is one."""
+        items = self._all_items()
+        items.follow(came)
+        return items
 
     def _all_items(self) -> Items:
         if self.yielded is None:
@@ -421,3 +441,18 @@ class Task(Generic[R]):
             and not isinstance(result, (rs.Succeeded, rs.Cancelled))
         ):
             self._session.never_awaited(result)
+
+
+def ended_task(
+    session: TaskHome, kind: TaskType[..., Any], call: EndedCall, result: rs.Result
+) -> Task[Any]:
+    """Return the handle of a task that ended in an earlier incarnation of its campaign."""
+    args, kwargs, tags, chain = call
+    created = result.timings.created or 0.0
+    task: Task[Any] = Task(
+        session, kind, args, kwargs, tags, result.cause, (), created, kind.options
+    )
+    task.id, task.chain = result.task_id, chain
+    task._result = result  # pyright: ignore[reportPrivateUsage]
+    task.awaited = True
+    return task

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import functools
 import random
 import time
 from collections import deque
@@ -119,6 +120,7 @@ class PolicyLoop:
             check_duration(drawn, f"the handler {name}")
             return drawn
 
+        @functools.wraps(method)  # its arguments are looked at
         def call(*args: Any) -> PacedCall:
             cost_s = seconds_of(*args)
             return PacedCall(self, name, method(*args), cost_s, measured=measured, lasts=lasts)

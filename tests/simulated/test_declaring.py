@@ -180,11 +180,13 @@ OWN = [
         "map",
         "nodes",
         "note",
+        "offload",
         "options",
         "pools",
         "publish",
     ),
-    *("put", "recovered", "run", "session", "stop", "stream", "submit", "until", "versions"),
+    *("put", "recovered", "run", "run_chains", "session", "stop", "stream", "submit"),
+    *("until", "versions"),
 ]
 
 
