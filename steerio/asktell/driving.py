@@ -127,7 +127,7 @@ class _Driving:
             for follower in self.followers.values():
                 follower.cancel()
             await asyncio.gather(*self.followers.values(), return_exceptions=True)
-        await self.call(self.optimizer.close)
+            self.optimizer.close()
 
     @property
     def stopping(self) -> bool:
@@ -232,6 +232,7 @@ class _Driving:
 
     def follow(self, number: int, task: Task[Any]) -> None:
         self.out[number] = task
+        task.found_again = True  # by its tag
         if self.objective.kind == "generator":
             reading = self.read(self.trials.open[number], task, task.items())
             self.followers[number] = asyncio.get_running_loop().create_task(reading)

@@ -33,6 +33,8 @@ class GestGenerator(Optimizer):
         generator: the generator, of libEnsemble, Xopt or another library of the standard.
         suggest: how many points to ask it for at a time; ``None``: as many as it likes. They are
             submitted as there is room.
+        in_batches: for generators that cannot suggest again before all that they have suggested was
+            ingested: they are asked only then, and ingest a batch as a whole.
         failed: what to ingest of a trial that did not succeed, by name, such as a penalty; ``None``
             of it: nothing. By default nothing is.
 
@@ -45,6 +47,7 @@ class GestGenerator(Optimizer):
         generator: Any,
         *,
         suggest: int | None = 1,
+        in_batches: bool = False,
         failed: Callable[[EndedTrial], dict[str, Any] | None] | None = None,
     ) -> None:
         if not all(callable(getattr(generator, n, None)) for n in ("suggest", "ingest")):
@@ -53,7 +56,14 @@ class GestGenerator(Optimizer):
             )
         self.generator = generator
         self._suggest = None if suggest is None else whole("suggest", suggest)
-        self._failed = failed
+        self._failed, self._in_batches = failed, in_batches
+        self._batch: set[int] = set()
+        """Trials of the batch that are running,"""
+        self._held: list[dict[str, Any]] = []
+        """and the values of the others in it."""
+        vocs = getattr(generator, "vocs", None)
+        self._inputs = {*getattr(vocs, "variables", ()), *getattr(vocs, "constants", ())}
+        """The names of a point's variables and constants; a generator may give it others, too."""
         self._ready: deque[dict[str, Any]] = deque()
         self._ids: dict[int, Any] = {}
         """The identifiers of points that this generator has suggested, by our numbers."""
@@ -63,24 +73,30 @@ class GestGenerator(Optimizer):
 
     def ask(self, number: int) -> Asked | None:
         """Return the next point."""
-        if not self._ready:
+        if not self._ready and not self._batch:
             self._ready.extend(self.generator.suggest(self._suggest) or ())
         if not self._ready:
             return None
         point = dict(self._ready.popleft())
+        if self._in_batches:
+            self._batch.add(number)
         if ID in point:
             self._ids[number] = point.pop(ID)
-        return Asked(point)
+        wanted = self._inputs or point
+        args = {name: value for name, value in point.items() if name in wanted}
+        return Asked(args, {name: value for name, value in point.items() if name not in args})
 
     def tell(self, ended: EndedTrial) -> None:
         """Have the generator ingest a trial, if it has values."""
         identifier = self._ids.pop(ended.number, None)
         point = self._point(ended)
-        if point is None:
-            return
-        if identifier is not None:
-            point[ID] = identifier
-        self.generator.ingest([point])
+        if point is not None and identifier is not None:
+            point |= {ID: identifier, **(ended.note or {})}
+        if point is not None:
+            self._held.append(point)
+        self._batch.discard(ended.number)
+        if not self._batch and not (self._in_batches and self._ready):
+            self._ingest()
 
     def begin(self, run: str, ended: Sequence[EndedTrial]) -> Sequence[EndedTrial]:
         """Have the generator ingest all that is known, as points that are not its own."""
@@ -96,9 +112,15 @@ class GestGenerator(Optimizer):
 
     def close(self) -> None:
         """Have the generator finalized."""
+        self._ingest()
         finalize = getattr(self.generator, "finalize", None)
         if callable(finalize):
             finalize()
+
+    def _ingest(self) -> None:
+        held, self._held = self._held, []
+        if held:
+            self.generator.ingest(held)
 
     def _point(self, ended: EndedTrial) -> dict[str, Any] | None:
         """Return what to ingest of a trial; ``None``: nothing."""

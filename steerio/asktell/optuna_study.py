@@ -106,7 +106,7 @@ class OptunaStudy(Optimizer):
                 continue
             if each.state == TrialState.RUNNING:
                 self.study.tell(each.number, state=TrialState.FAIL)
-            elif each.state.is_finished() and each.user_attrs.get(ENDED) != "interrupted":
+            elif _has_ended(each):
                 there[each.user_attrs[NUMBER]] = each
         for each in ended:
             if each.number not in there:
@@ -142,6 +142,14 @@ class OptunaStudy(Optimizer):
         return found
 
 
+def _has_ended(frozen: Any) -> bool:
+    """Whether a trial of a study was told how it ended, and is not to be run again."""
+    if frozen.state.name == "COMPLETE":
+        return True
+    how: str = frozen.user_attrs.get(ENDED, "interrupted")
+    return bool(frozen.state.is_finished()) and how != "interrupted"
+
+
 def _note(trial: Any) -> tuple[dict[str, Any], dict[str, str]]:
     """Return the parameters of a trial of the study, and their distributions."""
     from optuna.distributions import distribution_to_json
@@ -173,7 +181,7 @@ def _frozen(ended: EndedTrial, run: str) -> Any:
         attributes |= {ENDED: how, REASON: reason}
     states = {"succeeded": TrialState.COMPLETE, "pruned": TrialState.PRUNED}
     values: list[Any] | None = None
-    if how == "succeeded":
+    if how in states and value is not None:
         values = [value]
         if isinstance(value, (list, tuple)):
             values = list(cast("list[Any]", value))
