@@ -1,8 +1,8 @@
 """The task: one local fit of an oscillator to noisy data, which yields its misfit as it goes.
 
 The model is that of FitzHugh (1961) and Nagumo (1962), V' = c (V - V^3/3 + R) and
-R' = -(V - a + b R) / c, with unknown a, b, c and unknown V and R at the start. Its misfit has many local minima (Ramsay et
-al. 2007), in most of which the fit oscillates at another rhythm than the data.
+R' = -(V - a + b R) / c, with unknown a, b, c and unknown V and R at the start. Its misfit has many
+local minima (Ramsay et al. 2007), in most of which the fit has another rhythm than the data.
 """
 
 from __future__ import annotations
