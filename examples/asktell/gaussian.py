@@ -10,7 +10,7 @@ from scipy.stats import norm
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import Matern, WhiteKernel
 
-from steerio.asktell import Asked, EndedTrial, Optimizer
+from steerio.asktell import EndedTrial, Optimizer, Suggestion
 
 FIRST = 8
 """Random points before the first model,"""
@@ -36,14 +36,14 @@ class GaussianProcess(Optimizer):
         self.points: list[Any] = []
         self.values: list[float] = []
 
-    def ask(self, number: int) -> Asked:
+    def ask(self, number: int) -> Suggestion:
         """Return the most promising of some random points of the unit cube."""
         points = self.chance.random((CANDIDATES, len(self.bounds)))
         point = points[0]
         if len(self.values) >= FIRST:
             point = points[int(self.improvements(points).argmax())]
         self.running[number] = point
-        return Asked(self.arguments(point), note=point.tolist())
+        return Suggestion(self.arguments(point), note=point.tolist())
 
     def tell(self, ended: EndedTrial) -> None:
         """Learn a value; forget a trial that has none."""

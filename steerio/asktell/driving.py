@@ -1,4 +1,4 @@
-"""Driving a campaign by an optimizer: ask, submit, pass on what the tasks yield, tell their ends.
+"""Driving a campaign by an optimizer: ask, submit, pass on the tasks' items, tell their ends.
 
 Theory.  There is no batch: as soon as one trial has ended another is asked for. The end of a task
 is noted in the `Trials` in the very step in which the campaign hears of it, so that a snapshot has
@@ -18,7 +18,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
 from steerio.asktell.optimizer import Optimizer
-from steerio.asktell.trials import Asked, EndedTrial, Trial, TrialEnd, Trials
+from steerio.asktell.trials import EndedTrial, Suggestion, Trial, TrialEnd, Trials
 from steerio.campaign.campaign import Campaign
 from steerio.campaign.gathering import whole
 from steerio.errors import ItemsDropped, ItemsRestarted, TaskDidNotSucceed, UsageError
@@ -68,11 +68,11 @@ async def drive(
     if not isinstance(trials, Trials):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise UsageError(f"drive() takes Trials, such as Trials(100), not {trials!r}")
     most = None if at_once is None else whole("at_once", at_once)
-    calls = _Calls(optimizer, in_thread)
+    calls = _OneAtATime(optimizer, in_thread)
     await _Driving(campaign, calls, as_task_type(objective), trials, most, progress).run()
 
 
-class _Calls:
+class _OneAtATime:
     """Calls an optimizer, one at a time, on the loop or in a thread."""
 
     def __init__(self, optimizer: Optimizer, in_thread: bool) -> None:
@@ -93,7 +93,7 @@ class _Driving:
     def __init__(
         self,
         campaign: Campaign,
-        call: _Calls,
+        call: _OneAtATime,
         objective: TaskType[..., Any],
         trials: Trials,
         at_once: int | None,
@@ -155,10 +155,10 @@ class _Driving:
         over = (each for each in self.followers.values() if each.done() and not each.cancelled())
         return next((error for each in over if (error := each.exception())), None)
 
-    # -- what earlier incarnations have left -------------------------------------------------------
+    # -- earlier incarnations ---------------------------------------------------------------------
 
     async def take_up(self) -> None:
-        """Teach the optimizer what is known, and find the trials that are open."""
+        """Teach the optimizer all that is known, and find the trials that are open."""
         trials, campaign = self.trials, self.campaign
         run = campaign.run_dir.name if campaign.run_dir is not None else ""
         only_it_knows = await self.call(self.optimizer.begin, run, tuple(trials.ended))
@@ -219,8 +219,8 @@ class _Driving:
                 if asked is None:
                     self.waits = True
                     return
-                if not isinstance(asked, Asked):
-                    asked = Asked(_checked(self.optimizer, asked))
+                if not isinstance(asked, Suggestion):
+                    asked = Suggestion(_checked(self.optimizer, asked))
                 number = self.trials.begin(asked.args, asked.note).number
             else:
                 return
@@ -323,7 +323,7 @@ def _checked(optimizer: Optimizer, asked: object) -> dict[str, Any]:
         return dict(asked)  # pyright: ignore[reportUnknownArgumentType]
     raise UsageError(
         f"{type(optimizer).__name__}.ask() returned {short(asked)}: return the arguments of a "
-        "trial by name, in a dict, or an Asked; None if there are none now"
+        "trial by name, in a dict, or an Suggestion; None if there are none now"
     )
 
 

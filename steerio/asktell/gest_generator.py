@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 from steerio.asktell.optimizer import Optimizer
-from steerio.asktell.trials import Asked, EndedTrial, Trial, no_number
+from steerio.asktell.trials import EndedTrial, Suggestion, Trial, no_number
 from steerio.campaign.gathering import whole
 from steerio.errors import UsageError
 
@@ -71,7 +71,7 @@ class GestGenerator(Optimizer):
     def __repr__(self) -> str:
         return f"<GestGenerator of {type(self.generator).__name__}>"
 
-    def ask(self, number: int) -> Asked | None:
+    def ask(self, number: int) -> Suggestion | None:
         """Return the next point."""
         if not self._ready and not self._batch:
             self._ready.extend(self.generator.suggest(self._suggest) or ())
@@ -84,7 +84,7 @@ class GestGenerator(Optimizer):
             self._ids[number] = point.pop(ID)
         wanted = self._inputs or point
         args = {name: value for name, value in point.items() if name in wanted}
-        return Asked(args, {name: value for name, value in point.items() if name not in args})
+        return Suggestion(args, {name: value for name, value in point.items() if name not in args})
 
     def tell(self, ended: EndedTrial) -> None:
         """Have the generator ingest a trial, if it has values."""

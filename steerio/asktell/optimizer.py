@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from steerio.asktell.trials import Asked, EndedTrial, Trial
+from steerio.asktell.trials import EndedTrial, Suggestion, Trial
 
 
 class Optimizer:
@@ -15,7 +15,7 @@ class Optimizer:
     ``@transient``: so it is made anew, and taught, when the campaign is resumed.
     """
 
-    def ask(self, number: int) -> Asked | dict[str, Any] | None:
+    def ask(self, number: int) -> Suggestion | dict[str, Any] | None:
         """Return the arguments of the next trial, by name.
 
         Trials that were asked for and not told yet are running. ``None``: none before another is

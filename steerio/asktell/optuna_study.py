@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 from steerio.asktell.optimizer import Optimizer
-from steerio.asktell.trials import Asked, EndedTrial, Trial, TrialEnd, no_number
+from steerio.asktell.trials import EndedTrial, Suggestion, Trial, TrialEnd, no_number
 from steerio.errors import UsageError
 
 log = logging.getLogger("steerio.asktell")
@@ -53,7 +53,7 @@ class OptunaStudy(Optimizer):
     def __repr__(self) -> str:
         return f"<OptunaStudy {self.study.study_name}: {len(self._open)} open>"
 
-    def ask(self, number: int) -> Asked:
+    def ask(self, number: int) -> Suggestion:
         """Return the parameters that the sampler suggests."""
         space: Any = self._space
         if isinstance(space, Mapping):
@@ -65,7 +65,7 @@ class OptunaStudy(Optimizer):
         trial.set_user_attr(RUN, self._run)
         trial.set_user_attr(NUMBER, number)
         self._open[number] = trial
-        return Asked(args, _note(trial))
+        return Suggestion(args, _note(trial))
 
     def report(self, trial: Trial, step: int, value: float) -> bool:
         """Report an intermediate value, and return whether the pruner would end the trial.
@@ -111,7 +111,7 @@ class OptunaStudy(Optimizer):
         for each in ended:
             if each.number not in there:
                 self.study.add_trial(_frozen(each, run))
-        if there or ended:  # else a seeded sampler would draw again what it drew at first
+        if there or ended:  # else a seeded sampler would draw its first points again
             self.study.sampler.reseed_rng()
         known = {each.number for each in ended}
         return [

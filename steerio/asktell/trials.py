@@ -3,7 +3,7 @@
 Theory.  An optimizer has its own memory, which does not outlive its process. `Trials` is the memory
 that does: it is an attribute of the campaign, so it is in each snapshot, and from it an optimizer
 that was made anew is taught all that was told before. A trial is open from the ask on, and ends
-once, as what it is: a value, a failure, a cancellation and a pruning are four different things.
+once. A value, a failure, a cancellation and a pruning are four different things.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ TrialEnd = Literal["succeeded", "pruned", "failed", "timed_out", "lost", "cancel
 ``interrupted``: cancelled as the campaign ended; it is run again if the campaign is resumed."""
 
 
-class Asked(Struct, frozen=True):
+class Suggestion(Struct, frozen=True):
     """The answer of an optimizer to an ask.
 
     Attributes:

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import pytest
 
 from steerio import Campaign, Limits, Succeeded, UsageError, agent, on_success, task, transient
-from steerio.asktell import Asked, EndedTrial, Optimizer, Trial, Trials, drive
+from steerio.asktell import EndedTrial, Optimizer, Suggestion, Trial, Trials, drive
 from steerio.testing import KillWorker, Model, simulate
 from tests.simulated.kept_runs import CrashingDisk, play
 
@@ -332,7 +332,9 @@ class Forgetful(Counting):
 
     def ask(self, number: int) -> Any:
         asked = super().ask(number)
-        return Asked({"x": 1000 * self.incarnation + number}, f"note {number}") if asked else None
+        return (
+            Suggestion({"x": 1000 * self.incarnation + number}, f"note {number}") if asked else None
+        )
 
 
 def test_recorded_results_are_told_although_the_optimizer_would_not_ask_for_them() -> None:
