@@ -1,7 +1,7 @@
 """The search with pruning and without, and by other optimizers: errors found, epochs trained.
 
     python examples/asktell/compare.py --quick
-    python examples/asktell/compare.py            ten seeds, some minutes
+    python examples/asktell/compare.py            five seeds, some minutes
 
 The networks are trained for real; the workers are simulated, each epoch taking a second. So the
 order of all that happens depends on the seed alone, and not on how busy this machine is.
@@ -10,6 +10,7 @@ order of all that happens depends on the seed alone, and not on how busy this ma
 from __future__ import annotations
 
 import argparse
+from importlib.util import find_spec
 from statistics import mean, stdev
 
 from search import Search
@@ -36,14 +37,17 @@ def main() -> None:
     """Run all ways with all seeds, and print the table."""
     parser = argparse.ArgumentParser(description="Pruning, against training to the end.")
     parser.add_argument("--quick", action="store_true", help="one seed, 12 networks")
-    parser.add_argument("--seeds", type=int, default=10)
-    parser.add_argument("--trials", type=int, default=40)
-    parser.add_argument("--workers", type=int, default=8)
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--trials", type=int, default=30)
+    parser.add_argument("--workers", type=int, default=4)
     asked = parser.parse_args()
     seeds, trials = (1, 12) if asked.quick else (asked.seeds, asked.trials)
     print(f"{trials} networks, {seeds} seeds, {asked.workers} simulated workers")
     print(f"{'':22}{'error found':>16}{'share of epochs':>20}{'workers busy':>16}")
     for name, options in WAYS.items():
+        if options["by"] == "libensemble" and find_spec("libensemble") is None:
+            print(f"{name:22}left out: pip install 'steerio[gest]' brings libEnsemble")
+            continue
         errors: list[float] = []
         shares: list[float] = []
         busy: list[float] = []

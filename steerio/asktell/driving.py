@@ -58,6 +58,7 @@ async def drive(
         in_thread: whether the optimizer is called in a thread, so that agents go on meanwhile.
 
     Raises:
+        UnknownPool: there is no such pool as the task's.
         UsageError: an argument is invalid, no ``@agent`` awaits it, a yielded item has no step and
             value, or the optimizer asks for something else than arguments by name.
     """
@@ -115,6 +116,7 @@ class _Driving:
         """Whether the optimizer asks for none before another is told."""
 
     async def run(self) -> None:
+        self.campaign.session.check_pool(self.objective.pool)
         try:
             await self.take_up()
             while True:
@@ -167,7 +169,7 @@ class _Driving:
         out = {
             task.tags[trials.name]: task
             for task in campaign.session.pending
-            if task.type is self.objective and trials.name in task.tags
+            if task.type.name == self.objective.name and trials.name in task.tags
         }
         recorded = self.recorded_calls()
         for number, trial in list(trials.open.items()):
@@ -260,6 +262,9 @@ class _Driving:
                 items = task.items()
             except (TaskDidNotSucceed, ItemsDropped):
                 return
+            except Exception:
+                task.cancel("its items could not be passed on")  # whose end is heard, and this told
+                raise
 
     def step_and_value(self, item: Any, count: int) -> tuple[int, float] | None:
         if self.progress is not None:

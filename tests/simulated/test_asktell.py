@@ -10,7 +10,17 @@ from typing import Any, ClassVar
 
 import pytest
 
-from steerio import Campaign, Limits, Succeeded, UsageError, agent, on_success, task, transient
+from steerio import (
+    Campaign,
+    Limits,
+    Succeeded,
+    UnknownPool,
+    UsageError,
+    agent,
+    on_success,
+    task,
+    transient,
+)
 from steerio.asktell import EndedTrial, Optimizer, Suggestion, Trial, Trials, drive
 from steerio.testing import KillWorker, Model, simulate
 from tests.simulated.kept_runs import CrashingDisk, play
@@ -267,6 +277,28 @@ def test_mistakes_are_named() -> None:
             pytest.RaisesExc(expected, match=message or "has no ask"), flatten_subgroups=True
         ):
             simulate(Driven(optimizer, **options), model=Model(1.0))
+
+
+def test_an_optimizer_that_fails_is_heard_of_at_once() -> None:
+    class Fails(Counting):
+        def report(self, trial: Trial, step: int, value: float) -> bool:
+            raise ZeroDivisionError("in the optimizer")
+
+    campaign = Driven(Fails(), 3, descend)
+    with pytest.RaisesGroup(ZeroDivisionError, flatten_subgroups=True):
+        simulate(campaign, model=Model(lambda rng, x: 1000.0 if x else 1.0))
+    assert campaign.trials.ended[0].reason == "its items could not be passed on"
+
+
+def test_a_pool_that_is_not_there_is_named() -> None:
+    @task(pool="elsewhere")
+    def far(x: int) -> int:
+        return x
+
+    with pytest.RaisesGroup(
+        pytest.RaisesExc(UnknownPool, match="elsewhere"), flatten_subgroups=True
+    ):
+        simulate(Driven(objective=far), model=Model(1.0))
 
 
 def test_without_an_agent_it_is_refused() -> None:
