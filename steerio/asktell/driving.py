@@ -141,7 +141,8 @@ class _Driving:
         """How many more may be out."""
         most = self.at_once
         if most is None:
-            most = max(1, self.campaign.pools[self.objective.pool].workers)
+            pool, pools = self.objective.pool, self.campaign.pools
+            most = max(1, pools[pool].workers if pool in pools else 0)
         return most - len(self.out)
 
     def may_go_on(self) -> bool:
