@@ -98,9 +98,10 @@ def submission_of(task: Task[Any]) -> Submission:
     Raises:
         StateError: code that no snapshot has waits for it, or reads its items.
     """
-    if task.has_callbacks:
+    if task.has_callbacks and not task.found_again:
         raise StateError(f"code waits for {task!r}")
-    if task.yielded is not None and task.yielded.is_read and not task.yielded.followed:
+    reading = task.yielded is not None and task.yielded.is_read and not task.yielded.followed
+    if reading and not task.found_again:
         raise StateError(f"code reads the items of {task!r}")
     by = task.cause, task.because, task.chain
     return Submission(task.type, task.args, task.kwargs, task.options, task.tags, *by)

@@ -99,6 +99,7 @@ class Task(Generic[R]):
         "cause",
         "chain",
         "created",
+        "found_again",
         "given",
         "id",
         "options",
@@ -145,6 +146,8 @@ class Task(Generic[R]):
         """Whether its result was recorded before, and no worker ran it now."""
         self.recalled = ""
         """The run that its result was recalled from; empty: it was computed for this call."""
+        self.found_again = False
+        """Whether the code that waits for it, or reads it, finds it again in a resumed campaign."""
         self.awaited = False
         """Whether code waits, or has asked, for its end."""
 
