@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import struct
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from itertools import accumulate, repeat
-from operator import mul, rshift
+from collections.abc import Sequence
+from itertools import accumulate
+from operator import mul
 
 from steerio.view.snapshot import Spread
 
@@ -122,11 +122,11 @@ def _not_negative(numbers: list[float]) -> list[float]:
     return numbers if min(numbers) > 0 else [n if n > 0 else 0.0 for n in numbers]
 
 
-def _buckets(numbers: list[float]) -> Iterator[int]:
+def _buckets(numbers: list[float]) -> list[int]:
     """Return the bucket of each number: the first bits of it."""
     count = len(numbers)
     bits = struct.unpack(f"={count}Q", struct.pack(f"={count}d", *numbers))
-    return map(rshift, bits, repeat(_DROPPED_BITS))
+    return [number >> _DROPPED_BITS for number in bits]
 
 
 def shown(number: float) -> float:

@@ -7,8 +7,9 @@ tenth of the time of as many steps.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from operator import add, attrgetter, sub
+from typing import Any
 
 from steerio.view.bins import BinAxis, Sums
 from steerio.view.pool_figures import PoolFigures
@@ -24,6 +25,7 @@ RATE_S = 32
 """Seconds over which the present rate is taken."""
 NOT_WELL = frozenset(ENDS[1:])
 _times = attrgetter("created", "queued", "sent", "started", "ended", "received")
+_difference: Callable[[Any, Any], float] = sub
 
 
 class TypeFigures:
@@ -201,5 +203,5 @@ def _together(sketches: Iterable[Sketch]) -> Sketch:
 def _between(begins: Sequence[float | None], ends: Sequence[float | None]) -> list[float]:
     """Return the times from each beginning to its end, if both are known."""
     if all(begins) and all(ends):  # as nearly always; then no loop of Python's is needed
-        return list(map(sub, ends, begins))
+        return list(map(_difference, ends, begins))
     return [end - begin for begin, end in zip(begins, ends, strict=True) if begin and end]
