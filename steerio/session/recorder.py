@@ -144,8 +144,8 @@ class ResultRecorder:
             self.dealing = True
             return received
         waits = [each for each in received if not _is_gone(each[0])]
-        for message, _ in waits:
-            if isinstance(message, ms.TaskSettled) and message.task_id in tasks:
+        for message in _ends_in(waits):
+            if message.task_id in tasks:
                 self._held[message.task_id] = tasks[message.task_id]
         self._waiting.append(waits)
         self._client.hold_back(waits)
@@ -156,30 +156,23 @@ class ResultRecorder:
         self.dealing = False
 
     def _record(self, received: Received, tasks: Mapping[int, Sink]) -> bool:
-        """Append the results of a batch, and say whether there was room.
-
-        Args:
-            received: the batch.
-            tasks: those that have not ended, by number.
-        """
+        """Append the results of a batch, of these tasks; say whether there was room."""
         entries: list[tuple[int, bytes]] = []
         memos: list[tuple[bytes, int, int]] = []
-        find = tasks.get
         for message, frames in received:
             if type(message) is not ms.TaskSettled or message.stored is not None:
                 continue
-            task = find(message.task_id)
+            task = tasks.get(message.task_id)
             if not isinstance(task, Task) or message.ended_as not in RECORDED:
                 continue
-            known: Call | AtomCalls | None = task.call
+            calls = task.call
             try:
-                if isinstance(known, AtomCalls) and not frames:
-                    entries.append((RESULT, known.encode_result(task.given[0], message)))
+                if isinstance(calls, AtomCalls) and not frames:
+                    entries.append((RESULT, calls.encode_result(task.given[0], message)))
                     continue
-                call = call_of(task)
+                call, start = call_of(task), len(entries)
                 if call is None:
                     continue
-                start = len(entries)
                 entries += _entries(call, message, frames)
                 if call.memo and message.ended_as == "succeeded":
                     memos.append((call.key, start, len(entries)))
@@ -309,13 +302,16 @@ class ResultRecorder:
             if not self._record(self._waiting[0], self._held):
                 return
             batch = self._waiting.popleft()
-            for message, _ in batch:
-                if isinstance(message, ms.TaskSettled):
-                    self._held.pop(message.task_id, None)
+            for message in _ends_in(batch):
+                self._held.pop(message.task_id, None)
             self.dealing = True
             self._client.deal_late(batch)
             self.dealing = False
         self._queue.go_on()
+
+
+def _ends_in(received: Received) -> list[ms.TaskSettled]:
+    return [message for message, _ in received if isinstance(message, ms.TaskSettled)]
 
 
 def _is_gone(message: ms.FromBroker) -> bool:
