@@ -16,6 +16,7 @@ from steerio.edge.record.atom_calls import SHOWN_BYTES, AtomCalls
 from steerio.edge.record.entries import Call, decode_result, encode_result, key_of
 from steerio.errors import JournalFull
 from steerio.model.messages import TaskSettled
+from steerio.session.arguments import Given
 from steerio.session.recorded_calls import RecordedCalls, call_of
 from steerio.session.recorder import ResultRecorder
 from steerio.session.replay import RecordedResult, Replay
@@ -56,7 +57,7 @@ class Handle:
 
     def __init__(self, kind: TaskType[..., Any], *args: Any) -> None:
         self.type = kind
-        self.given = args, dict[str, Any]()
+        self.given: Given = (args, {})
         self.call: Call | AtomCalls | None = None
 
 

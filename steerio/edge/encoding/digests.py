@@ -88,7 +88,8 @@ def digest_call(
 def begin_digests(name: str, version: str, code: bytes) -> Any:
     """Return the hash of the part that all calls of a function have in common.
 
-    Of a call of nothing but atoms `end_digest` makes what `digest_call` makes, in half of the time.
+    For a call of nothing but atoms `end_digest` makes the same of it as `digest_call`, in half of
+    the time.
 
     Raises:
         EncodingError: a part is no plain text.
