@@ -54,10 +54,11 @@ def packed_call(
     codec = kind.codec
     references = NO_REFERENCES
     inputs = None
+    usual = None if kwargs else codec.pack_atoms(args)
     if references_exist():
         with used or gather() as used:
             spec = spec or kind.spec
-            body, frames = codec.pack(args, kwargs)
+            body, frames = codec.pack(args, kwargs) if usual is None else (usual, ())
         store.check(used, kind.name)
         references = used.references
         objects, latest = used.objects, used.latest
@@ -65,7 +66,6 @@ def packed_call(
             inputs = _inputs(objects, latest)
     else:
         spec = spec or kind.spec
-        usual = None if kwargs else codec.pack_atoms(args)
         if usual is not None:
             return spec, usual, (), None, False, (args, kwargs), True
         body, frames = codec.pack(args, kwargs)
@@ -75,7 +75,7 @@ def packed_call(
         check_frames(frames, f"the arguments of {kind.name}")
         frames = snapshots.take(frames)
     given = as_submitted(codec, args, kwargs, body, frames, references)
-    return spec, body, frames, inputs, stored, given, False
+    return spec, body, frames, inputs, stored, given, usual is not None
 
 
 def _inputs(objects: list[StoredObject], latest: list[str]) -> Inputs:
