@@ -97,7 +97,7 @@ class RecordedCalls:
             code = b"" if kind.is_known_by_name else spec.code
             with contextlib.suppress(EncodingError):
                 self._atoms[kind] = known = spec, AtomCalls(kind.name, kind.version, code)
-        self._last_atoms = kind, *known
+        self._last_atoms = kind, known[0], known[1]
         return known[1]
 
 

@@ -17,7 +17,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from msgspec import structs
 
@@ -162,15 +162,15 @@ class ResultRecorder:
         for message, frames in received:
             if type(message) is not ms.TaskSettled or message.stored is not None:
                 continue
-            task = tasks.get(message.task_id)
-            if not isinstance(task, Task) or message.ended_as not in RECORDED:
+            task: Any = tasks.get(message.task_id)
+            if type(task) is not Task or message.ended_as not in RECORDED:
                 continue
-            calls = task.call
+            calls: Call | AtomCalls | None = task.call
             try:
                 if isinstance(calls, AtomCalls) and not frames:
                     entries.append((RESULT, calls.encode_result(task.given[0], message)))
                     continue
-                call, start = call_of(task), len(entries)
+                call, start = call_of(cast("RecordedTask", task)), len(entries)
                 if call is None:
                     continue
                 entries += _entries(call, message, frames)
