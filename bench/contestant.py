@@ -21,7 +21,7 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Generator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -31,6 +31,8 @@ import msgspec
 MARK = "BENCH_CONTESTANT"
 ROOT = Path(__file__).resolve().parent.parent
 LOG_TAIL_BYTES = 2000
+SETTLE_S = 0.05
+"""Time for a process that goes on to notice that it was stopped, before a round begins."""
 
 
 class Round(msgspec.Struct):
@@ -107,6 +109,7 @@ class Contestant:
         self.mark = uuid.uuid4().hex
         self._close_s = close_s
         self._arguments = arguments
+        self._stopped: list[int] = []
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed in __exit__
         self._directory = tempfile.TemporaryDirectory(prefix="bench-", ignore_cleanup_errors=True)
 
@@ -142,6 +145,21 @@ class Contestant:
             raise self._failure(f"failed at {order}: {answer.error}")
         return answer.figures
 
+    @contextlib.contextmanager
+    def alone(self) -> Generator[None]:
+        """Have its processes go on in here, and stopped afterwards: they do nothing at all then."""
+        self._signal(signal.SIGCONT)
+        if self._stopped:
+            time.sleep(SETTLE_S)
+        yield
+        self._stopped = marked_processes(self.mark)
+        self._signal(signal.SIGSTOP)
+
+    def _signal(self, number: signal.Signals) -> None:
+        for pid in self._stopped:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+
     def _read_line(self, deadline: float) -> bytes:
         while b"\n" not in self._buffer:
             remaining = deadline - time.monotonic()
@@ -174,6 +192,7 @@ class Contestant:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self._signal(signal.SIGCONT)
         self._control.close()
         try:
             # After a failure there is nothing to wait for politely.

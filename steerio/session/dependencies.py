@@ -233,9 +233,11 @@ class WaitingTask:
             self._fail(error)
             return
         self._over(task)
-        spec, body, _, inputs, _, task.given = packed
+        spec, body, _, inputs, _, task.given, of_atoms = packed
         recorder = session.recorder
-        if recorder is not None and recorder.knows(task, spec, args, kwargs, body):
+        if recorder is not None and recorder.knows(
+            task, spec, args, kwargs, body, of_atoms=of_atoms
+        ):
             recorder.give(task)
             return
         send = partial(send_packed, session, task, packed)

@@ -15,13 +15,13 @@ from steerio.model.bounds import MOST_NEEDED
 from steerio.model.objects import Inputs, StoredObject
 from steerio.model.tasks import TaskOptions, TaskSpec
 from steerio.session.arguments import Given, as_submitted
-from steerio.session.recording import Records
 from steerio.session.session_store import SessionStore
 from steerio.session.task import Task
 from steerio.session.task_type import TaskType
 
-PackedCall = tuple[TaskSpec, bytes, Frames, Inputs | None, bool, Given]
-"""Spec, body, frames, the inputs they need, whether the frames go into the store, arguments."""
+PackedCall = tuple[TaskSpec, bytes, Frames, Inputs | None, bool, Given, bool]
+"""Spec, body, frames, the inputs they need, whether the frames go into the store, the arguments,
+and whether these are nothing but atoms by position."""
 
 
 class Sends(Protocol):
@@ -29,11 +29,6 @@ class Sends(Protocol):
 
     client: Client
     store: SessionStore
-
-    @property
-    def recorder(self) -> Records | None:
-        """The recorder of its results, if they are recorded."""
-        ...
 
 
 NO_REFERENCES: dict[bytes, BareReference] = {}
@@ -59,10 +54,11 @@ def packed_call(
     codec = kind.codec
     references = NO_REFERENCES
     inputs = None
+    usual = None if kwargs else codec.pack_atoms(args)
     if references_exist():
         with used or gather() as used:
             spec = spec or kind.spec
-            body, frames = codec.pack(args, kwargs)
+            body, frames = codec.pack(args, kwargs) if usual is None else (usual, ())
         store.check(used, kind.name)
         references = used.references
         objects, latest = used.objects, used.latest
@@ -70,9 +66,8 @@ def packed_call(
             inputs = _inputs(objects, latest)
     else:
         spec = spec or kind.spec
-        usual = None if kwargs else codec.pack_atoms(args)
         if usual is not None:
-            return spec, usual, (), None, False, (args, kwargs)
+            return spec, usual, (), None, False, (args, kwargs), True
         body, frames = codec.pack(args, kwargs)
     nbytes = total_bytes(frames) if frames else 0
     stored = nbytes > 0 and store.takes(nbytes, spec)
@@ -80,7 +75,7 @@ def packed_call(
         check_frames(frames, f"the arguments of {kind.name}")
         frames = snapshots.take(frames)
     given = as_submitted(codec, args, kwargs, body, frames, references)
-    return spec, body, frames, inputs, stored, given
+    return spec, body, frames, inputs, stored, given, usual is not None
 
 
 def _inputs(objects: list[StoredObject], latest: list[str]) -> Inputs:
@@ -94,10 +89,8 @@ def _inputs(objects: list[StoredObject], latest: list[str]) -> Inputs:
 
 def send_packed(session: Sends, task: Task[Any], packed: PackedCall) -> None:
     """Submit a task of a session, whose id is reserved; its recorder is told."""
-    client, store, recorder = session.client, session.store, session.recorder
-    spec, body, frames, inputs, stored, _ = packed
-    if recorder is not None:
-        recorder.submitted(task)
+    client, store = session.client, session.store
+    spec, body, frames, inputs, stored, _, _ = packed
     if stored:
         put_and_send(client, store, task, spec, body, frames, task.options, inputs)
     else:

@@ -22,6 +22,7 @@ from msgspec import structs
 
 from steerio.client.client import Client
 from steerio.edge.encoding.digests import digest_call
+from steerio.edge.record.entries import Call
 from steerio.errors import EncodingError
 from steerio.model import results as rs
 from steerio.model.messages import TaskSettled
@@ -123,14 +124,14 @@ class Recalls:
         """Return the digest of a call; empty, with a warning for each type: it has none."""
         kind, why = task.type, "it takes the latest version of a value, which may change"
         if inputs is None or not inputs.latest:
-            if task.call is not None:
+            if isinstance(task.call, Call):
                 return task.call.key
             try:
                 code = b"" if kind.is_known_by_name else spec.code
                 return digest_call(kind.name, kind.version, code, *given)
             except EncodingError as error:
                 why = str(error)
-        elif task.call is not None:
+        elif isinstance(task.call, Call):
             task.call = structs.replace(task.call, memo=False)
         if kind.name not in self._warned:
             self._warned.add(kind.name)
@@ -184,7 +185,7 @@ class Recalls:
             if found is None:
                 continue
             task, tell = unsent.task, partial(self._end, unsent.task, found)
-            if recorder is None or task.call is None:
+            if recorder is None or not isinstance(task.call, Call):
                 tell()
             else:
                 if not found.is_own:  # it is copied first: equal calls wait for that

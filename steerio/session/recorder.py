@@ -15,16 +15,17 @@ import asyncio
 import logging
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from msgspec import structs
 
 from steerio.client.client import Client
 from steerio.client.line import Received
-from steerio.edge.encoding.digests import digest_call
+from steerio.client.sinks import Sink
 from steerio.edge.encoding.values import total_bytes
+from steerio.edge.record.atom_calls import AtomCalls
 from steerio.edge.record.entries import (
     PART_BYTES,
     Call,
@@ -34,21 +35,20 @@ from steerio.edge.record.entries import (
     parts_of,
 )
 from steerio.edge.record.known_results import KnownResults
-from steerio.errors import EncodingError, JournalFailed, JournalFenced, JournalFull
+from steerio.errors import JournalFailed, JournalFenced, JournalFull
 from steerio.model import messages as ms
 from steerio.model import results as rs
-from steerio.model.tasks import TaskSpec
 from steerio.session.entry_queue import EntryQueue
+from steerio.session.recorded_calls import RecordedCalls, call_of
 from steerio.session.recording import ReadFrames, Reading, Recall, RecordedTask
 from steerio.session.replay import Replay
+from steerio.session.task import Task
 
 log = logging.getLogger("steerio.session")
 
 RECORDED = frozenset({"succeeded", "failed", "timed_out"})
 """The ends that are recorded."""
 RESULT, MEMO = EntryKind.RESULT, EntryKind.MEMO
-SHOWN_BYTES = 2048
-"""Longer arguments are not recorded beside their digest."""
 UNRECORDED = "the result of task %d cannot be recorded: %s"
 RETRY_S = 1.0
 """Seconds after which an append is tried again if there was no room."""
@@ -87,11 +87,12 @@ class ResultRecorder:
         self._journal = journal
         self._fail = fail
         self._loop = asyncio.get_running_loop()
-        self._calls: dict[int, Call] = {}
-        """The calls whose results are to be recorded, by task."""
-        self._untold: set[str] = set()
-        self.versions: dict[str, str] = {}
+        self._held: dict[int, Sink] = {}
+        """Those of the batches that wait for room, as the client may forget them meanwhile."""
+        calls = RecordedCalls(replay)
+        self.versions = calls.versions
         """The versions of task types that were submitted, by their names."""
+        self.knows = calls.know
         self._queue = EntryQueue(self._append)
         """Long content, and recalls."""
         self._waiting: deque[Received] = deque()
@@ -101,13 +102,16 @@ class ResultRecorder:
         """Whether some results of a batch may be recorded, and not be dealt out yet."""
         self.failed = False
         self._closed = False
+        for task in client.sinks.values():  # of another campaign, before this one
+            if isinstance(task, Task):
+                task.call = None
         self.full = False
         """Whether the journal has no room, so that no news is dealt out."""
         client.record_by(self)
 
     def __repr__(self) -> str:
         state = "full" if self.full else "failed" if self.failed else "recording"
-        return f"<ResultRecorder: {state}, {len(self._calls)} tasks under way>"
+        return f"<ResultRecorder: {state}, {len(self._client.sinks)} tasks under way>"
 
     @property
     def busy(self) -> bool:
@@ -122,37 +126,9 @@ class ResultRecorder:
             self._retry.cancel()
         self._queue.clear()
         self._waiting.clear()
+        self._held.clear()
 
     # -- submitting ------------------------------------------------------------------------------
-
-    def knows(
-        self,
-        task: RecordedTask,
-        spec: TaskSpec,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        body: bytes,
-    ) -> bool:
-        """Take in a call; say whether its result is recorded, and was not given out again."""
-        kind = task.type
-        if kind.kind == "generator":
-            return False
-        try:
-            code = b"" if kind.is_known_by_name else spec.code
-            key = digest_call(kind.name, kind.version, code, args, kwargs)
-        except EncodingError as error:
-            if kind.name not in self._untold:
-                self._untold.add(kind.name)
-                log.warning("results of %s cannot be recorded: %s", kind.name, error)
-            return False
-        self.versions[kind.name] = kind.version
-        task.call = Call(key, kind.name, body if len(body) <= SHOWN_BYTES else b"", kind.memo)
-        return self.replay.has(key)
-
-    def submitted(self, task: RecordedTask) -> None:
-        """Take in that a task is sent to the broker."""
-        if task.call is not None:
-            self._calls[task.id] = task.call
 
     def give(self, task: RecordedTask) -> None:
         """Give a task its recorded result, when it is its turn."""
@@ -163,10 +139,14 @@ class ResultRecorder:
 
     def take_in(self, received: Received) -> Received:
         """Record the results in a batch; return the messages that may be dealt out now."""
-        if not self._waiting and not self.failed and self._record(received):
+        tasks = self._client.sinks
+        if not self._waiting and not self.failed and self._record(received, tasks):
             self.dealing = True
             return received
         waits = [each for each in received if not _is_gone(each[0])]
+        for message in _ends_in(waits):
+            if message.task_id in tasks:
+                self._held[message.task_id] = tasks[message.task_id]
         self._waiting.append(waits)
         self._client.hold_back(waits)
         return [each for each in received if _is_gone(each[0])]  # it joins again, room or not
@@ -175,41 +155,46 @@ class ResultRecorder:
         """Take in that all that was recorded is dealt out."""
         self.dealing = False
 
-    def _record(self, received: Received) -> bool:
-        """Append the results of a batch, and say whether there was room."""
-        calls, entries, numbers = self._calls, list[tuple[int, bytes]](), list[int]()
+    def _record(self, received: Received, tasks: Mapping[int, Sink]) -> bool:
+        """Append the results of a batch, of these tasks; say whether there was room."""
+        entries: list[tuple[int, bytes]] = []
         memos: list[tuple[bytes, int, int]] = []
         for message, frames in received:
-            if type(message) is ms.TaskSettled and message.stored is None:
-                call = calls.get(message.task_id)
-                if call is not None:
-                    numbers.append(message.task_id)
-                    if message.ended_as in RECORDED:
-                        try:
-                            start = len(entries)
-                            entries += _entries(call, message, frames)
-                            if call.memo and message.ended_as == "succeeded":
-                                memos.append((call.key, start, len(entries)))
-                        except Exception as error:  # noqa: BLE001 - the others must get through
-                            log.warning(UNRECORDED, message.task_id, error)
+            if type(message) is not ms.TaskSettled or message.stored is not None:
+                continue
+            task: Any = tasks.get(message.task_id)
+            if type(task) is not Task or message.ended_as not in RECORDED:
+                continue
+            calls: Call | AtomCalls | None = task.call
+            try:
+                if isinstance(calls, AtomCalls) and not frames:
+                    entries.append((RESULT, calls.encode_result(task.given[0], message)))
+                    continue
+                call, start = call_of(cast("RecordedTask", task)), len(entries)
+                if call is None:
+                    continue
+                entries += _entries(call, message, frames)
+                if call.memo and message.ended_as == "succeeded":
+                    memos.append((call.key, start, len(entries)))
+            except Exception as error:  # noqa: BLE001 - the others must get through
+                log.warning(UNRECORDED, message.task_id, error)
         last = self._append(entries) if entries else 0
         if entries and not last:
             return False
         first = last + 1 - len(entries)
         for key, start, end in memos:
             self._known.note(key, [*range(first + start, first + end)])
-        for number in numbers:
-            del calls[number]
         return True
 
     def record_stored(
         self,
+        task: RecordedTask,
         message: ms.TaskSettled,
         read: Reading,
         then: Callable[[rs.Result], None],
     ) -> tuple[Reading, Callable[[rs.Result], None]]:
         """Have a result whose value is in the store recorded between its reading and its end."""
-        call = self._calls.pop(message.task_id, None)
+        call = call_of(task)
         if call is None:
             return read, then
         kept: list[Any] = []
@@ -314,12 +299,19 @@ class ResultRecorder:
         """Append all that waits for room, and deal out the batches that waited."""
         self._retry = None
         while self._waiting:
-            if not self._record(self._waiting[0]):
+            if not self._record(self._waiting[0], self._held):
                 return
+            batch = self._waiting.popleft()
+            for message in _ends_in(batch):
+                self._held.pop(message.task_id, None)
             self.dealing = True
-            self._client.deal_late(self._waiting.popleft())
+            self._client.deal_late(batch)
             self.dealing = False
         self._queue.go_on()
+
+
+def _ends_in(received: Received) -> list[ms.TaskSettled]:
+    return [message for message, _ in received if isinstance(message, ms.TaskSettled)]
 
 
 def _is_gone(message: ms.FromBroker) -> bool:

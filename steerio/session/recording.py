@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
+from steerio.edge.record.atom_calls import AtomCalls
 from steerio.edge.record.entries import Call
 from steerio.model import results as rs
 from steerio.model.messages import TaskSettled
 from steerio.model.tasks import TaskSpec
+from steerio.session.arguments import Given
 from steerio.session.memo import Recalled
 from steerio.session.task_type import TaskType
 
@@ -23,8 +25,9 @@ class RecordedTask(Protocol):
 
     id: int
     type: TaskType[..., Any]
-    call: Call | None
-    """Its call, if its result is recorded."""
+    given: Given
+    call: Call | AtomCalls | None
+    """Its call, or those of its type, if its result is recorded."""
     replayed: bool
     """Whether its result was recorded before, and no worker ran it now."""
     recalled: str
@@ -62,16 +65,14 @@ class Records(Protocol):
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
         body: bytes,
+        *,
+        of_atoms: bool,
     ) -> bool:
         """Take in a call; say whether its result is recorded, and was not given out again."""
         ...
 
     def give(self, task: RecordedTask) -> None:
         """Give a task its recorded result, when it is its turn."""
-        ...
-
-    def submitted(self, task: RecordedTask) -> None:
-        """Take in that a task is sent to the broker."""
         ...
 
     @property
@@ -84,7 +85,11 @@ class Records(Protocol):
         ...
 
     def record_stored(
-        self, message: TaskSettled, read: Reading, then: Callable[[rs.Result], None]
+        self,
+        task: RecordedTask,
+        message: TaskSettled,
+        read: Reading,
+        then: Callable[[rs.Result], None],
     ) -> tuple[Reading, Callable[[rs.Result], None]]:
         """Have a result whose value is in the store recorded between its reading and its end."""
         ...

@@ -19,7 +19,7 @@ from typing import Protocol
 
 from msgspec import Struct, structs
 
-from steerio.edge.record.entries import ResultEntry, decode_result, key_of
+from steerio.edge.record.entries import Call, ResultEntry, decode_result, key_of
 from steerio.edge.wire.endpoint import Frames
 from steerio.errors import JournalDamaged
 from steerio.model import messages as ms
@@ -87,7 +87,8 @@ class Replay:
     ) -> None:
         self._client = client
         self._read = read
-        self._by_key: defaultdict[bytes, deque[RecordedResult]] = defaultdict(deque)
+        self.by_key: defaultdict[bytes, deque[RecordedResult]] = defaultdict(deque)
+        """The results that were not given out, by the digests of their calls."""
         self._numbers: deque[int] = deque()
         """All that were not given out yet, or of which no call is expected any more, in order."""
         self._due: list[tuple[int, RecordedTask, RecordedResult]] = []
@@ -102,7 +103,7 @@ class Replay:
         self.recorded_ids: dict[int, int] = {}
         """The ids that their tasks had when they were recorded, by those of the tasks now."""
         for result in results:
-            self._by_key[key_of(result.body)].append(result)
+            self.by_key[key_of(result.body)].append(result)
             self._numbers.append(result.number)
         self.total = len(self._numbers)
 
@@ -111,12 +112,12 @@ class Replay:
 
     def has(self, key: bytes) -> bool:
         """Say whether a result of this call is there that was not given out."""
-        return key in self._by_key
+        return key in self.by_key
 
     @property
     def left(self) -> list[RecordedResult]:
         """The results that no call has asked for, in order."""
-        rest = [result for results in self._by_key.values() for result in results]
+        rest = [result for results in self.by_key.values() for result in results]
         return sorted(rest, key=lambda result: result.number)
 
     @property
@@ -141,11 +142,11 @@ class Replay:
 
     def give(self, task: RecordedTask) -> None:
         """Give a task its recorded result, when it is its turn; `has` says that there is one."""
-        assert task.call is not None
-        results = self._by_key[task.call.key]
+        assert isinstance(task.call, Call)
+        results = self.by_key[task.call.key]
         result = results.popleft()
         if not results:
-            del self._by_key[task.call.key]
+            del self.by_key[task.call.key]
         heappush(self._due, (result.number, task, result))
         self._turns = 0
         self._go_on()
@@ -188,4 +189,4 @@ class Replay:
             self.given += 1
         else:  # it was cancelled: the result is there for another call
             task.replayed, task.recalled = False, ""
-            self._by_key[key_of(result.body)].appendleft(result)
+            self.by_key[key_of(result.body)].appendleft(result)

@@ -160,12 +160,14 @@ class Session(Submitter):
             if not handles:
                 raise
             return submit_after(self, handles, kind, args, kwargs, options, tags)
-        spec, body, frames, inputs, stored, given = packed
+        spec, body, frames, inputs, stored, given, of_atoms = packed
         cause = current_agent.get()
         because = results_behind.get()
         task: Task[Any] = Task(self, kind, *given, tags, cause, because, self.clock(), options)
         recorder = self.recorder
-        if recorder is not None and recorder.knows(task, spec, args, kwargs, body):
+        if recorder is not None and recorder.knows(
+            task, spec, args, kwargs, body, of_atoms=of_atoms
+        ):
             task.id = self.client.reserve_later(task)
             recorder.give(task)
         elif kind.memo or stored:
@@ -181,8 +183,6 @@ class Session(Submitter):
             client.submit(
                 number, spec, body, frames, options, tags, cause, task.created, inputs, because
             )
-            if recorder is not None:
-                recorder.submitted(task)
         if self._listener is not None:
             self._listener.task_submitted(task)
         return task

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any, Generic, Literal, NoReturn, Protocol, TypeVar
 
 from steerio.client.client import Client
+from steerio.edge.record.atom_calls import AtomCalls
 from steerio.edge.record.entries import Call
 from steerio.edge.wire.endpoint import Frames
 from steerio.errors import TaskDidNotSucceed, UsageError
@@ -140,8 +141,8 @@ class Task(Generic[R]):
         """The types of the tasks that it follows; empty: it begins something new."""
         self.created = created
         self.options = options
-        self.call: Call | None = None
-        """Its call, if its result is recorded."""
+        self.call: Call | AtomCalls | None = None
+        """Its call, or those of its type, if its result is recorded."""
         self.replayed = False
         """Whether its result was recorded before, and no worker ran it now."""
         self.recalled = ""
@@ -387,7 +388,7 @@ class Task(Generic[R]):
             read: Reading = partial(make_result, self, message)
             then: Callable[[rs.Result], None] = self._settle
             if session.recorder is not None:
-                read, then = session.recorder.record_stored(message, read, then)
+                read, then = session.recorder.record_stored(self, message, read, then)
             elif self.type.memo:
                 read, then = session.recalls.keep_stored(self, message, read, then)
             session.store.fetch(message.stored, read, then)

@@ -12,12 +12,15 @@ from hypothesis import strategies as st
 from steerio.edge.record.disk import Folder
 from steerio.edge.record.frames import (
     BLOCK,
+    COPIED_BYTES,
+    END,
     FRAME_BYTES,
     HEAD_BYTES,
     Frame,
     Head,
     SegmentReader,
     write_frame,
+    write_frames,
     write_head,
 )
 from steerio.edge.record.journal_segments import JournalReader, find_segments
@@ -61,6 +64,38 @@ def test_frames_come_out_as_they_went_in(batches: list[list[tuple[int, bytes]]])
     assert frames == [entry for batch in batches for entry in batch]
     assert reader.torn.nbytes == 0
     assert reader.next_number == len(frames) + 1
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 0xFFFE), st.sampled_from([0, 1, COPIED_BYTES - 1, COPIED_BYTES])),
+        max_size=6,
+    ),
+    st.integers(0, 2**32 - 1),
+    st.integers(0, 2**40),
+    st.integers(0, 1_000),
+)
+def test_a_batch_is_its_frames_one_after_the_other(
+    sizes: list[tuple[int, int]], salt: int, synced_to: int, unsynced: int
+) -> None:
+    batch = [(kind, bytes([kind % 251]) * length) for kind, length in sizes]
+    before = synced_to + unsynced
+    pieces = write_frames(salt, before, synced_to, batch)
+    assert b"".join(pieces) == b"".join(
+        write_frame(salt, number, kind, body, number - synced_to)
+        for number, (kind, body) in enumerate(batch, before + 1)
+    )
+    assert len(pieces) <= 1 + 2 * sum(len(body) >= COPIED_BYTES for _, body in batch)
+
+
+@pytest.mark.parametrize("kind", [-1, END, END + 1, 1 << 40])
+def test_a_kind_that_no_frame_may_have_is_refused_and_nothing_is_appended(kind: int) -> None:
+    journal = opened(CrashingDisk())
+    with pytest.raises(UsageError, match=f"kind {kind} "):
+        journal.writer.append([(1, b"fine"), (kind, b"")])
+    assert journal.writer.append([(2, b"")]) == 1
+    journal.writer.close()
+    assert [frame.kind for frame in opened(journal.disk).read().frames()] == [2]
 
 
 def test_a_bit_that_flips_anywhere_is_told_of_and_loses_nothing() -> None:

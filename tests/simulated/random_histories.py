@@ -25,6 +25,7 @@ from steerio.model.objects import StoreSetting
 from steerio.model.results import Result
 from steerio.model.settings import Settings
 from steerio.session.memo import EarlierRun
+from steerio.session.recorded_calls import call_of
 from steerio.session.task import Task
 from steerio.testing.loop import run_virtual
 from steerio.testing.simulated_cluster import SimulatedCluster
@@ -105,8 +106,9 @@ class WatchedConductor(Conductor):
     told: Counter[bytes]
 
     def task_ended(self, task: Task[Any], result: Result) -> None:
-        if task.call is not None and result.ended_as in ("succeeded", "failed", "timed_out"):
-            self.told[task.call.key] += 1
+        call = call_of(task)
+        if call is not None and result.ended_as in ("succeeded", "failed", "timed_out"):
+            self.told[call.key] += 1
         super().task_ended(task, result)
 
 

@@ -360,7 +360,7 @@ async def test_results_that_wait_for_room_in_the_journal_are_held_at_the_next_br
         client = far.client
         recorder = ResultRecorder(client, journal, Replay(client), failures.append)
         first, large = far.submit(simulation, 1.0), far.submit(training, 1)
-        recorder._calls[first.id] = Call(b"", "first", b"")
+        first.call = Call(b"", "first", b"")
         await asyncio.sleep(4)
         assert recorder.full
         assert not large.done()

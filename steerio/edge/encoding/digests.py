@@ -37,6 +37,8 @@ MOST_VALUES = 1_000_000
 
 _NO_WORD = (OverflowError, TypeError, ValueError)
 """Raised for atoms that msgpack has no word for, and for names that are no plain text."""
+_FIVE, NONE_NAMED = encode((0,) * 5)[:1], encode(())
+"""The beginning of five values in msgpack, and the end if there are no keyword arguments."""
 _OTHER = b"\xc1"
 """The first byte of a part that is no msgpack."""
 _PLAIN = "biufcSUmM"
@@ -81,6 +83,34 @@ def digest_call(
             f"a call of {name} cannot be told apart from others, as its arguments cannot be taken "
             f"apart: {type(error).__name__}: {error}"
         ) from error
+
+
+def begin_digests(name: str, version: str, code: bytes) -> Any:
+    """Return the hash of the part that all calls of a function have in common.
+
+    For a call of nothing but atoms `end_digest` makes the same of it as `digest_call`, in half of
+    the time.
+
+    Raises:
+        EncodingError: a part is no plain text.
+    """
+    try:
+        common = _FIVE + encode(name) + encode(version) + encode(code)
+    except _NO_WORD as error:
+        raise EncodingError(f"{name!r} is no plain text: {error}") from None
+    return blake2b(common, digest_size=DIGEST_BYTES)
+
+
+def end_digest(begun: Any, packed: bytes) -> bytes:
+    """Return the digest of a call of nothing but atoms.
+
+    Args:
+        begun: a copy of the common part, from `begin_digests`.
+        packed: the positional arguments, in msgpack.
+    """
+    begun.update(packed + NONE_NAMED)
+    digest: bytes = begun.digest()
+    return digest
 
 
 def _all_atoms(values: Iterable[Any]) -> bool:

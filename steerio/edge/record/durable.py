@@ -29,10 +29,6 @@ class Durability(enum.Enum):
     STRICT = "strict"
 
 
-def _length_of(entries: Sequence[tuple[int, bytes]]) -> int:
-    return sum(len(body) for _, body in entries)
-
-
 def _nothing(_: object) -> None:
     pass
 
@@ -98,7 +94,7 @@ class DurableJournal:
         if self.level is Durability.STRICT:
             self._on_synced(self._writer.sync())
         elif self.level is Durability.MACHINE:
-            self._note(len(entries[0][1]) if len(entries) == 1 else _length_of(entries))
+            self._note(self._writer.batch_bytes)
         elif time.monotonic() >= self._check_at:
             self._writer.check()
             self._check_at = time.monotonic() + SYNC_S
@@ -130,7 +126,7 @@ class DurableJournal:
     def _note(self, nbytes: int) -> None:
         with self._wake:
             before = self._waiting_bytes
-            self._waiting_bytes = after = before + nbytes + 1  # a body may have no bytes
+            self._waiting_bytes = after = before + nbytes
             if not before or before < SYNC_BYTES <= after:
                 self._wake.notify()
 

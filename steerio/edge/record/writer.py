@@ -16,13 +16,11 @@ from typing import NoReturn
 
 from steerio.edge.record.disk import Disk, write_all
 from steerio.edge.record.frames import (
-    BODY_BYTES,
     END,
-    FRAME_BYTES,
     HEAD_BYTES,
     Head,
     write_frame,
-    write_frame_head,
+    write_frames,
     write_head,
 )
 from steerio.edge.record.journal_segments import Segment
@@ -31,8 +29,6 @@ from steerio.errors import JournalFailed, JournalFenced, JournalFull, SteerioErr
 
 SEGMENT_BYTES = 16 << 20
 """Length of a segment, beyond which only a single batch makes it."""
-COPIED_BYTES = 16 << 10
-"""Shorter bodies are copied next to each other; longer ones are written from their own memory."""
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
@@ -58,6 +54,8 @@ class JournalWriter:
         """The last number that was handed to the system."""
         self.synced_to = next_number - 1
         """The last number that is on the disk, and that no other process can have missed."""
+        self.batch_bytes = 0
+        """The length of the frames that were appended last."""
         self.full = False
         """The last batch did not fit."""
         self.failed: SteerioError | None = None
@@ -86,15 +84,18 @@ class JournalWriter:
             UsageError: a kind or body is out of bounds.
         """
         self._must_be_usable()
-        nbytes = _length_of(entries)
         if not entries:
             return self.written_to
+        pieces = self._encode(entries)
+        nbytes = sum(map(len, pieces))
         if self._unclear:  # an exception came out of the middle, such as that of a signal
             self._cut_back("cut an interrupted write back")
         if self._length > HEAD_BYTES and self._length + nbytes > self._segment_bytes:
             self._rotate(nbytes)
-        self._write(self._encode(entries), nbytes)
+            pieces = self._encode(entries)  # whose checksums go on from the new segment's
+        self._write(pieces, nbytes)
         self.written_to += len(entries)
+        self.batch_bytes = nbytes
         self.full = False
         return self.written_to
 
@@ -154,20 +155,7 @@ class JournalWriter:
                 self._sync(anyway=True)
 
     def _encode(self, entries: Sequence[tuple[int, bytes]]) -> list[bytes]:
-        pieces: list[bytes] = []
-        short: list[bytes] = []
-        salt, synced_to, number = self._salt, self.synced_to, self.written_to
-        for kind, body in entries:
-            number += 1
-            if len(body) < COPIED_BYTES:
-                short.append(write_frame(salt, number, kind, body, number - synced_to))
-            else:
-                short.append(write_frame_head(salt, number, kind, body, number - synced_to))
-                pieces += (b"".join(short), body)
-                short = []
-        if short:
-            pieces.append(b"".join(short))
-        return pieces
+        return write_frames(self._salt, self.written_to, self.synced_to, entries)
 
     def _write(self, pieces: Sequence[bytes], nbytes: int) -> None:
         self._unclear = True
@@ -260,15 +248,3 @@ class JournalWriter:
     def _refuse_full(self, asked: int, error: OSError) -> NoReturn:
         self.full = True
         raise JournalFull(self._disk.where, asked, error.strerror or str(error)) from error
-
-
-def _length_of(entries: Sequence[tuple[int, bytes]]) -> int:
-    nbytes = 0
-    for kind, body in entries:
-        if not 0 <= kind < END or len(body) > BODY_BYTES:
-            raise UsageError(
-                f"a frame of kind {kind} with {len(body)} bytes: kinds are 0 to {END - 1}, and "
-                f"bodies longer than {BODY_BYTES} bytes belong in the store"
-            )
-        nbytes += FRAME_BYTES + len(body)
-    return nbytes

@@ -1,0 +1,58 @@
+"""Calls of nothing but atoms, the most usual ones: their entries in a journal.
+
+Such arguments cannot change. So the digest of a call can be made when its result is recorded, in
+one go with the others of a batch, and nothing has to be kept beside the handle of its task.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from steerio.edge.encoding.digests import NONE_NAMED, begin_digests, end_digest
+from steerio.edge.record.entries import Call
+from steerio.model.messages import TaskSettled
+
+SHOWN_BYTES = 2048
+"""Longer arguments are not recorded beside their digest."""
+
+_NO_KWARGS: dict[str, Any] = {}
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class AtomCalls:
+    """The calls of one function with nothing but atoms by position.
+
+    Args:
+        task_type: the name of their type.
+        version: a word of its author on which version of it this is.
+        code: the function by value; empty if it is imported by its name.
+
+    Raises:
+        EncodingError: calls of the function have no digest.
+    """
+
+    __slots__ = ("_begin", "_task_type")
+
+    def __init__(self, task_type: str, version: str, code: bytes) -> None:
+        self._task_type = task_type
+        self._begin = begin_digests(task_type, version, code).copy
+
+    def __repr__(self) -> str:
+        return f"<AtomCalls of {self._task_type}>"
+
+    def call(self, args: Any) -> Call:
+        """Return one of them, by its arguments."""
+        body = _encode((args, _NO_KWARGS))  # as `CallCodec.pack_atoms`: a byte, args, a byte
+        key = end_digest(self._begin(), body[1:-1])
+        return Call(key, self._task_type, body if len(body) <= SHOWN_BYTES else b"")
+
+    def encode_result(self, args: Any, settled: TaskSettled) -> bytes:
+        """Return the body of a result's frame, as `encode_result` does for the `call`."""
+        body = _encode((args, _NO_KWARGS))
+        shown = body if len(body) <= SHOWN_BYTES else b""
+        digest = self._begin()
+        digest.update(body[1:-1] + NONE_NAMED)  # as `end_digest`
+        key: bytes = digest.digest()
+        return key + _encode((self._task_type, shown, settled, (), None))
