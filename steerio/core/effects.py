@@ -15,7 +15,7 @@ from steerio.model.campaign_orders import GivenOrder, OrderAnswer
 from steerio.model.messages import RemoteError
 from steerio.model.moving import DrainEnd
 from steerio.model.objects import StoredObject
-from steerio.model.tasks import EndedAs, GangPlace, SignalName
+from steerio.model.tasks import EndedAs, SignalName
 
 
 class Ending(Struct, frozen=True, gc=False):
@@ -39,11 +39,10 @@ class DefineType(Struct, frozen=True, gc=False):
 
 
 class SendTask(Struct, frozen=True, gc=False):
-    """Send this attempt to its worker; ``place``: that has this place in a gang."""
+    """Send this attempt to its worker."""
 
     worker: WorkerRecord
     record: TaskRecord
-    place: GangPlace | None = None
 
 
 class Grant(Struct, frozen=True, gc=False):
@@ -66,14 +65,6 @@ class AskToStop(Struct, frozen=True, gc=False):
 
     worker: WorkerRecord
     run: int
-
-
-class TellPort(Struct, frozen=True, gc=False):
-    """Tell a worker of a gang the port at which its first one is reached."""
-
-    worker: WorkerRecord
-    run: int
-    port: int
 
 
 class Signal(Struct, frozen=True, gc=False):
@@ -212,7 +203,6 @@ Effect = (
     | Grant
     | RecallTask
     | AskToStop
-    | TellPort
     | Signal
     | Start
     | Discard
@@ -233,7 +223,7 @@ Effect = (
 )
 """Everything the core can want."""
 
-ForWorker = SendTask | Grant | RecallTask | AskToStop | TellPort | Signal
+ForWorker = SendTask | Grant | RecallTask | AskToStop | Signal
 """Those about a task in a worker's hands: void once that worker has ended."""
 
 

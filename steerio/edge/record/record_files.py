@@ -61,16 +61,7 @@ _ends_of_lines = re.compile(rb"}\n").sub  # in a quarter of the time of `bytes.r
 _lines = msgspec.json.Encoder(enc_hook=in_words).encode_lines
 
 
-class RankEntry(Struct, frozen=True, gc=False):
-    """The part of a worker other than the first in a gang's attempt.  Times in Unix seconds."""
-
-    worker: str
-    node: str
-    started: float | None
-    ended: float | None
-
-
-class AttemptEntry(Struct, frozen=True, omit_defaults=True):
+class AttemptEntry(Struct, frozen=True):
     """An attempt after which there was another, as recorded.  Times in Unix seconds."""
 
     attempt: int
@@ -82,7 +73,6 @@ class AttemptEntry(Struct, frozen=True, omit_defaults=True):
     ended: float | None
     received: float
     versions: dict[str, int] | None
-    others: list[RankEntry] | None = None
 
 
 class _LastLine(Struct):
@@ -120,7 +110,6 @@ class TaskEntry(Struct, frozen=True, gc=False):
     value: Any
     versions: dict[str, int] | None = None
     earlier: list[AttemptEntry] | None = None
-    others: list[RankEntry] | None = None
     incarnation: int = 1
 
 
