@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from msgspec import Struct
 
 from steerio.campaign.gathering import Gathered
-from steerio.campaign.triggers import Trigger
+from steerio.campaign.trigger_marks import Trigger
 from steerio.errors import StateError
 from steerio.model.bounds import MOST_BEHIND
 from steerio.session.chains import HANDLER, Behind, KnownChains, chain_behind

@@ -15,7 +15,7 @@ from steerio.campaign.agent_errors import heed, was_cancelled
 from steerio.campaign.call_queue import CallQueue, QueueHome
 from steerio.campaign.conditions import Resting
 from steerio.campaign.ending import Latecomers
-from steerio.campaign.triggers import Trigger
+from steerio.campaign.trigger_marks import Trigger
 from steerio.session.chains import HANDLER, chain_behind
 from steerio.session.current_agent import current_agent, results_behind
 

@@ -41,7 +41,7 @@ from steerio.campaign.found_boards import HOLDERS
 from steerio.campaign.many_chains import FailedChain, FinishedChain, ManyChains
 from steerio.campaign.parameters import bound_arguments
 from steerio.campaign.steered_values import check_parameters, parameters_of
-from steerio.campaign.triggers import is_async
+from steerio.campaign.trigger_marks import is_async
 from steerio.errors import StateError, UsageError
 from steerio.launch.needs import Needs
 from steerio.launch.workers import AskedWorkers

@@ -10,7 +10,7 @@ from steerio.campaign.calls import Calls, CallsHome, is_echo
 from steerio.campaign.campaign import Campaign
 from steerio.campaign.item_calls import ItemCalls
 from steerio.campaign.item_flows import Flowing, ItemFlow
-from steerio.campaign.triggers import Trigger, triggers_of
+from steerio.campaign.trigger_marks import Trigger, triggers_of
 from steerio.model.results import Result
 from steerio.session.task import Task
 

@@ -13,7 +13,14 @@ from collections.abc import Callable, Iterator
 from functools import cached_property, partial, partialmethod
 from typing import Any, TypeVar, cast
 
-from steerio.campaign.triggers import MARKED, UNUSED, check_callable, is_async, marks, triggers_on
+from steerio.campaign.trigger_marks import (
+    MARKED,
+    UNUSED,
+    check_callable,
+    is_async,
+    marks,
+    triggers_on,
+)
 from steerio.errors import UsageError
 
 F = TypeVar("F", bound=Callable[..., Any])

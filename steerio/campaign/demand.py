@@ -13,7 +13,7 @@ from typing import Any
 
 from steerio.campaign.campaign import Campaign
 from steerio.campaign.found_boards import boards_of
-from steerio.campaign.triggers import triggers_of
+from steerio.campaign.trigger_marks import triggers_of
 from steerio.errors import UsageError, guess
 from steerio.launch.workers import (
     AskedWorkers,

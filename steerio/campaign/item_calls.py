@@ -10,7 +10,7 @@ from typing import Any, cast
 from steerio.campaign.call_queue import CallsState
 from steerio.campaign.calls import Calls, CallsHome
 from steerio.campaign.item_flows import ItemFlow, StreamedItem
-from steerio.campaign.triggers import Trigger
+from steerio.campaign.trigger_marks import Trigger
 from steerio.errors import StateError
 from steerio.session.chains import Behind
 

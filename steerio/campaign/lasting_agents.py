@@ -22,7 +22,7 @@ from steerio.campaign.conditions import Conditions
 from steerio.campaign.ending import Latecomers
 from steerio.campaign.held_handles import unread_handle
 from steerio.campaign.snapshot_taker import SnapshotTaker
-from steerio.campaign.triggers import takes_index
+from steerio.campaign.trigger_marks import takes_index
 from steerio.errors import UsageError
 from steerio.model.status import PoolLoad
 from steerio.session.current_agent import current_agent
