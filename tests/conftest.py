@@ -58,6 +58,8 @@ def pytest_configure(config: pytest.Config) -> None:
     if os.geteuid() == 0:
         # Containers run tests as root, which Open MPI has to be told twice.
         os.environ["OMPI_ALLOW_RUN_AS_ROOT"] = os.environ["OMPI_ALLOW_RUN_AS_ROOT_CONFIRM"] = "1"
+    # a progress bar has a thread that stays
+    os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
     # libuv's first loop opens a pipe that stays for the life of the process: no test's leak.
     uvloop.new_event_loop().close()
 
