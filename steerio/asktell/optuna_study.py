@@ -55,6 +55,18 @@ class OptunaStudy(Optimizer):
 
     def ask(self, number: int) -> Suggestion:
         """Return the parameters that the sampler suggests."""
+        from optuna.trial import TrialState
+
+        if not self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
+            self._announce(number, {})
+        return self._ask(number)
+
+    def _announce(self, number: int, params: dict[str, Any]) -> None:
+        """Have a trial wait for the next ask; from its first moment on it says whose it is."""
+        self.study.enqueue_trial(params, user_attrs={RUN: self._run, NUMBER: number})
+
+    def _ask(self, number: int) -> Suggestion:
+        """Return the parameters of the trial that waits."""
         space: Any = self._space
         if isinstance(space, Mapping):
             trial = self.study.ask(space)
@@ -62,8 +74,9 @@ class OptunaStudy(Optimizer):
         else:
             trial = self.study.ask()
             args = space(trial)
-        trial.set_user_attr(RUN, self._run)
-        trial.set_user_attr(NUMBER, number)
+        if (trial.user_attrs.get(RUN), trial.user_attrs.get(NUMBER)) != (self._run, number):
+            trial.set_user_attr(RUN, self._run)  # it was in the queue already
+            trial.set_user_attr(NUMBER, number)
         self._open[number] = trial
         return Suggestion(args, _note(trial))
 
@@ -94,20 +107,25 @@ class OptunaStudy(Optimizer):
     def begin(self, run: str, ended: Sequence[EndedTrial]) -> Sequence[EndedTrial]:
         """Add the trials that the study does not have; return those that only its storage knows.
 
-        Trials of this run that seem to run there are those of a process that is gone: they fail, as
-        interrupted.
+        Trials of this run that seem to run there, or to wait, are those of a process that is gone:
+        they fail, as interrupted.
         """
         from optuna.trial import TrialState
 
         self._run = run
         there: dict[int, Any] = {}
+        waiting = 0
         for each in self.study.get_trials(deepcopy=False):
             if each.user_attrs.get(RUN) != run or NUMBER not in each.user_attrs:
                 continue
             if each.state == TrialState.RUNNING:
                 self.study.tell(each.number, state=TrialState.FAIL)
+            elif each.state == TrialState.WAITING:
+                waiting += 1
             elif _has_ended(each):
                 there[each.user_attrs[NUMBER]] = each
+        for _ in range(waiting):  # only the next one in line can be told of, once it is asked for
+            self.study.tell(self.study.ask(), state=TrialState.FAIL)
         for each in ended:
             if each.number not in there:
                 self.study.add_trial(_frozen(each, run))
@@ -122,8 +140,8 @@ class OptunaStudy(Optimizer):
 
     def reopen(self, trial: Trial) -> Any:
         """Have the study ask for the trial's parameters once more."""
-        self.study.enqueue_trial(dict(trial.note[0] if trial.note else trial.args))
-        asked = self.ask(trial.number)
+        self._announce(trial.number, dict(trial.note[0] if trial.note else trial.args))
+        asked = self._ask(trial.number)
         if asked.args != trial.args:
             log.warning(
                 "trial %d runs with %r, and the study was asked with %r: the space has changed, or "

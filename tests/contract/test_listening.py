@@ -63,18 +63,28 @@ def test_a_broker_that_is_slow_to_answer_keeps_its_sockets(tmp_path: Path) -> No
     assert socket_folders.nobody_listens(place)
 
 
-@pytest.mark.parametrize("what", ["a file", "a folder without sockets"])
+@pytest.mark.parametrize("what", ["a file", "a folder of files"])
 def test_what_only_looks_like_sockets_stays(what: str) -> None:
     folder = socket_folders.make_folder()
     try:
         if what == "a file":
             folder.rmdir()
             folder.touch()
+        else:
+            (folder / "notes").touch()
         make_old(folder)
         assert folder not in sweep_sockets()
         assert folder.exists()
     finally:
-        folder.unlink() if what == "a file" else folder.rmdir()
+        folder.unlink() if what == "a file" else shutil.rmtree(folder)
+
+
+def test_an_empty_folder_of_a_process_killed_as_it_ended_is_removed() -> None:
+    folder = socket_folders.make_folder()
+    assert folder not in sweep_sockets(), "it may just be being made"
+    make_old(folder)
+    assert folder in sweep_sockets()
+    assert not folder.exists()
 
 
 @pytest.mark.borders

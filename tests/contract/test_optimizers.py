@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import math
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NoReturn
 
 import pytest
 
@@ -206,6 +207,30 @@ def test_a_study_that_was_cut_off_has_no_running_trials_left() -> None:
     assert kept.trials[0].state.name == "FAIL"
     assert optimizer.begin("run-1", ()) == []  # it is to be run again
     assert kept.trials[of_another.number].state.name == "RUNNING"
+
+
+def test_a_study_tells_whose_a_trial_is_from_its_first_moment_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    kept = study()
+    first = OptunaStudy(kept, SPACE)
+    first.begin("run", [])
+
+    def killed(*_: object, **__: object) -> NoReturn:
+        raise KeyboardInterrupt
+
+    trials = optuna.trial.Trial
+    for owner, name in ((trials, "set_user_attr"), (trials, "_suggest"), (kept, "ask")):
+        with monkeypatch.context() as patch, contextlib.suppress(KeyboardInterrupt):
+            patch.setattr(owner, name, killed)
+            first.ask(0)
+    OptunaStudy(kept, SPACE).begin("run", [])
+    assert {each.state.name for each in kept.trials} == {"FAIL"}
+    mine = OptunaStudy(kept, SPACE)
+    mine.begin("run", [])
+    kept.enqueue_trial({"x": 0.25})
+    assert mine.ask(1).args["x"] == 0.25, "a trial that was in the queue already comes first"
+    assert kept.trials[-1].user_attrs == {"steerio_run": "run", "steerio_trial": 1}
 
 
 def test_something_else_than_a_study_is_refused() -> None:

@@ -159,7 +159,7 @@ def test_a_campaign_that_stops_ends_with_0_and_a_whole_record(campaign: Path) ->
 def test_what_goes_wrong_in_an_agent_ends_the_campaign_with_1_and_says_where(
     campaign: Path, kind: str, error: str, said: str
 ) -> None:
-    with running(*run_command(campaign, "--kind", kind, "--end-after", "5")) as program:
+    with running(*run_command(campaign, "--kind", kind, "--end-after", "25")) as program:
         program.wait_for("recorded 1.")
         pids = programs.family(program.pid)
         assert program.status(within_s=10) == 1, program

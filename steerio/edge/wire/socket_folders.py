@@ -18,7 +18,7 @@ from pathlib import Path
 from steerio.edge.system.machine import boot_id
 from steerio.errors import UsageError
 
-JUST_MADE_S = 5.0
+JUST_MADE_S = 60.0
 """Age up to which a folder of sockets is left alone: its maker may be about to listen."""
 _MACHINE = f"{socket.gethostname()} {boot_id()}".encode(errors="surrogateescape")
 _PREFIX = f"steerio-{hashlib.blake2b(_MACHINE, digest_size=3).hexdigest()}-"
@@ -63,7 +63,8 @@ def temporary_folder() -> Path:
 def sweep_sockets(*, just_made_s: float = JUST_MADE_S, dry_run: bool = False) -> list[Path]:
     """Remove the folders of sockets that killed processes of this user have left.
 
-    These are folders at none of whose sockets a process listens, and which are not just being made.
+    These are folders of nothing but sockets, or of nothing, at none of which a process listens, and
+    which are not just being made.
 
     Args:
         just_made_s: age up to which they are left alone.
@@ -83,13 +84,12 @@ def sweep_sockets(*, just_made_s: float = JUST_MADE_S, dry_run: bool = False) ->
 
 
 def _is_left(folder: Path) -> bool:
-    """Say whether there are sockets in a folder, and surely no process listens at one.
+    """Say whether a folder has nothing but sockets, and surely no process listens at one.
 
     Raises:
         OSError: it is no folder that can be looked into.
     """
-    sockets = [each for each in folder.iterdir() if each.is_socket()]
-    return bool(sockets) and all(map(nobody_listens, sockets))
+    return all(each.is_socket() and nobody_listens(each) for each in folder.iterdir())
 
 
 def nobody_listens(place: Path) -> bool:
