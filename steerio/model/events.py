@@ -436,14 +436,7 @@ AnyEvent = (
     | BrokerReturned
     | Published
     | VersionPublished
-    | ParameterChanged
-    | Asked
-    | Answered
-    | QuestionClosed
-    | Ordered
-    | Advised
-    | BoardChanged
-    | LoopStalled
+    | Announcement
     | EventsMissed
 )
 """The closed union of events."""

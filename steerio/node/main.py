@@ -143,7 +143,7 @@ async def _serve(
     look: Callable[[], FoundBroker | None] | None,
 ) -> int:
     opened = contextlib.ExitStack()
-    broker_gone, killed = False, True
+    broker_gone = killed = False
     try:
         # clones of a machine may have the same host's name and process's number
         identity = f"node-{setup.name}-{socket.gethostname()}-{os.getpid()}-{os.urandom(6).hex()}"
@@ -205,8 +205,7 @@ async def _serve(
             copies.close()
         if not broker_gone:
             within_s = GONE_S if killed else 0.0
-            objects = setup.objects if is_local(setup.address) else ""
-            clear_up_after_broker(setup.folder, setup.address, within_s, objects=objects)
+            clear_up_after_broker(setup.folder, setup.address, within_s, objects=setup.objects)
     if broker_gone:
         return BROKER_GONE
     if node.failed and not _has_ended(lifeline):

@@ -9,6 +9,7 @@ from pathlib import Path
 from msgspec import Struct, structs
 
 from steerio.edge.store.folders import sweep_stale
+from steerio.edge.wire.addresses import is_local
 from steerio.edge.wire.connection import listens
 from steerio.edge.wire.keys import ClientKeys
 from steerio.model.objects import StoreSetting
@@ -109,6 +110,8 @@ def clear_up_after_broker(
     """
     if not Path(folder).name.startswith(SOCKETS):
         return
+    if not is_local(address):
+        objects = ""  # the store of a broker elsewhere is not here: this is a folder of copies
     until = time.monotonic() + within_s
     while Path(folder).exists() or (objects and Path(objects).exists()):
         if not listens(address):

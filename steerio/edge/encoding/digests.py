@@ -37,7 +37,7 @@ MOST_VALUES = 1_000_000
 
 _NO_WORD = (OverflowError, TypeError, ValueError)
 """Raised for atoms that msgpack has no word for, and for names that are no plain text."""
-_FIVE, NONE_NAMED = encode((0,) * 5)[:1], encode(())
+_FIVE, _NONE_NAMED = encode((0,) * 5)[:1], encode(())
 """The beginning of five values in msgpack, and the end if there are no keyword arguments."""
 _OTHER = b"\xc1"
 """The first byte of a part that is no msgpack."""
@@ -108,7 +108,7 @@ def end_digest(begun: Any, packed: bytes) -> bytes:
         begun: a copy of the common part, from `begin_digests`.
         packed: the positional arguments, in msgpack.
     """
-    begun.update(packed + NONE_NAMED)
+    begun.update(packed + _NONE_NAMED)
     digest: bytes = begun.digest()
     return digest
 

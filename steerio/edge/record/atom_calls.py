@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from steerio.edge.encoding.digests import NONE_NAMED, begin_digests, end_digest
+from steerio.edge.encoding.digests import begin_digests, end_digest
 from steerio.edge.record.entries import Call
 from steerio.model.messages import TaskSettled
 
@@ -44,15 +44,15 @@ class AtomCalls:
 
     def call(self, args: Any) -> Call:
         """Return one of them, by its arguments."""
-        body = _encode((args, _NO_KWARGS))  # as `CallCodec.pack_atoms`: a byte, args, a byte
-        key = end_digest(self._begin(), body[1:-1])
-        return Call(key, self._task_type, body if len(body) <= SHOWN_BYTES else b"")
+        key, shown = self._key_and_shown(args)
+        return Call(key, self._task_type, shown)
 
     def encode_result(self, args: Any, settled: TaskSettled) -> bytes:
         """Return the body of a result's frame, as `encode_result` does for the `call`."""
-        body = _encode((args, _NO_KWARGS))
-        shown = body if len(body) <= SHOWN_BYTES else b""
-        digest = self._begin()
-        digest.update(body[1:-1] + NONE_NAMED)  # as `end_digest`
-        key: bytes = digest.digest()
+        key, shown = self._key_and_shown(args)
         return key + _encode((self._task_type, shown, settled, (), None))
+
+    def _key_and_shown(self, args: Any) -> tuple[bytes, bytes]:
+        """Return the digest of a call, and its arguments if they are recorded beside it."""
+        body = _encode((args, _NO_KWARGS))  # as `CallCodec.pack_atoms`: a byte, args, a byte
+        return end_digest(self._begin(), body[1:-1]), body if len(body) <= SHOWN_BYTES else b""
