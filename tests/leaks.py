@@ -297,8 +297,12 @@ def _files() -> Iterator[Path]:
     own = os.environ.get(SHARED_MEMORY_VARIABLE)
     if own is not None:
         for path in Path(own).iterdir():
+            if not path.name.startswith(STORES):
+                yield path
+                continue
             # the folder of all stores comes and goes with what is in it
-            yield from path.iterdir() if path.name.startswith(STORES) else [path]
+            with contextlib.suppress(FileNotFoundError):
+                yield from path.iterdir()
 
 
 def _shared() -> Iterator[Path]:
