@@ -216,7 +216,10 @@ class EntryTable(Generic[K]):
         """Return the places of the best entries, best first, without sorting the others."""
         if self._ranked is not None:
             return self._ranked[:most]
-        found = self.above(self.threshold(2 * most))
+        score = self.threshold(2 * most)
+        found = self.above(score)
+        if len(found) < most and score != GONE:  # many are equal
+            found += self.at(score, most - len(found))
         if len(found) < most:
             found = self.all_slots()
         return [rank[2] for rank in nsmallest(most, map(self.rank, found))]
@@ -243,14 +246,14 @@ class EntryTable(Generic[K]):
             return found
         return [slot for slot, has in enumerate(self.scores) if has > score]
 
-    def at(self, score: float, most: int, lane: int) -> list[int]:
+    def at(self, score: float, most: int, lane: int | None = None) -> list[int]:
         """Return the places of the first entries in order of those with just this score."""
         slots: Iterable[int] = range(len(self.keys))
         if self.newest_first:
             slots = reversed(range(len(self.keys)))
         scores, lanes, found = self.scores, self.lanes, list[int]()
         for slot in slots:
-            if scores[slot] == score and lanes[slot] == lane:
+            if scores[slot] == score and (lane is None or lanes[slot] == lane):
                 found.append(slot)
                 if len(found) == most:
                     break
