@@ -103,6 +103,7 @@ class ResultEntry(Struct, frozen=True, gc=False, array_like=True):
         frames: the frames of the value.
         parts: they are in these instead.
         recalled: the earlier run from which the result was recalled; empty: a worker computed it.
+        tags: those of the task.
     """
 
     task_type: str
@@ -111,6 +112,7 @@ class ResultEntry(Struct, frozen=True, gc=False, array_like=True):
     frames: list[Any]
     parts: Parts | None = None
     recalled: str = ""
+    tags: dict[str, str] = {}
 
 
 class SnapshotEntry(Struct, frozen=True, gc=False, array_like=True):
@@ -213,6 +215,7 @@ class Call(Struct, frozen=True, gc=False, array_like=True):
         body: its packed arguments, if they are short; else empty.
         memo: whether a value may be given to any equal call.
         recalled: the earlier run that its result is recalled from, if it is.
+        tags: those of the task, which are no part of the digest.
     """
 
     key: bytes
@@ -220,6 +223,7 @@ class Call(Struct, frozen=True, gc=False, array_like=True):
     body: bytes
     memo: bool = False
     recalled: str = ""
+    tags: dict[str, str] = {}
 
 
 def encode_result(
@@ -229,7 +233,8 @@ def encode_result(
     parts_of_it = [memoryview(frame) for frame in frames] if frames else ()
     # as the fields of a `ResultEntry`, which takes as long to make as all of this
     fields = (call.task_type, call.body, settled, parts_of_it, parts)
-    return call.key + _encode((*fields, call.recalled) if call.recalled else fields)
+    more = (call.recalled, call.tags) if call.tags else (call.recalled,) if call.recalled else ()
+    return call.key + _encode((*fields, *more) if more else fields)
 
 
 def key_of(body: bytes) -> bytes:
