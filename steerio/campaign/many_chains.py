@@ -211,7 +211,7 @@ class ManyChains(Generic[T, R]):
             item = await anext(source)
         except StopAsyncIteration:
             self._source = None
-        except BaseException as error:  # noqa: BLE001 - of the user's code, raised in `outcomes`
+        except BaseException as error:  # of the user's code, raised in `outcomes`
             if self._closed:
                 raise
             self._source_failed(error)
