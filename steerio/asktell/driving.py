@@ -163,7 +163,7 @@ class _Driving:
     async def take_up(self) -> None:
         """Teach the optimizer all that is known, and find the trials that are open."""
         trials, campaign = self.trials, self.campaign
-        run = campaign.run_dir.name if campaign.run_dir is not None else ""
+        run = f"{campaign._running.run_name}/{trials.name}"  # pyright: ignore[reportPrivateUsage]
         only_it_knows = await self.call(self.optimizer.begin, run, tuple(trials.ended))
         for ended in only_it_knows:
             trials.learn(ended)

@@ -80,6 +80,8 @@ class Began(Struct, frozen=True, gc=False):
         version: of steerio.
         workers: how many of each pool were asked for; ``needs``: the needs of each of them.
         parameters: their values, by name.
+        run: a name of the run, which all its incarnations have in common, and no other run has;
+            empty in journals of earlier versions.
     """
 
     format: int
@@ -91,6 +93,7 @@ class Began(Struct, frozen=True, gc=False):
     workers: dict[str, int] = {}
     needs: dict[str, WorkerNeeds] = {}
     parameters: dict[str, Plain] = {}
+    run: str = ""
 
 
 class ResultEntry(Struct, frozen=True, gc=False, array_like=True):
