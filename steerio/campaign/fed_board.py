@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Awaitable, Callable, Hashable, Sequence
 from random import Random
 from typing import Any, Generic, TypeVar
 
@@ -193,6 +193,14 @@ class FedBoard(Generic[K]):
         self._out[taken] = self._entries.table.ranked(slot)
         self._entries.remove(slot)
         return _handed_out(taken, self._out[taken])
+
+    def take_of(self, lanes: Sequence[Lane]) -> HandedOut | None:
+        """Take out the entry that goes next of some lanes, which are for the same workers."""
+        lane: Lane | None = lanes[0]
+        if len(lanes) > 1:
+            before = (each for each in lanes if self.had_out(each))
+            lane = next(before, None) or self._entries.next_lane(lanes)
+        return None if lane is None else self.take(lane)
 
     def placed(self, out: HandedOut) -> tuple[TaskType[..., Any], EntryCall]:
         """Return the task type of an entry, for the pool that it is for, and its call."""
