@@ -182,7 +182,7 @@ class FedBoard(Generic[K]):
         """Take out the entry that goes next, of one lane or of all, or ``None``."""
         if lane is None and self._again:
             lane = next(iter(self._again_in))
-        if lane in self._again_in:
+        if lane is not None and lane in self._again_in:
             key, _ = self._again_in[lane].popitem()
             self._not_again(key)
             return _handed_out(key, self._out[key])
