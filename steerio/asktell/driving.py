@@ -149,8 +149,8 @@ class _Driving:
         """Whether there is anything to do: an end to tell, a broken follower, or room."""
         if self.untold or self.broken is not None:
             return True
-        more = self.trials.left > 0 and not self.waits
-        return (more or bool(self.again or self.known)) and not self.stopping and self.room > 0
+        more = self.trials.left > 0 and (bool(self.known) or not self.waits)
+        return (more or bool(self.again)) and not self.stopping and self.room > 0
 
     @property
     def broken(self) -> BaseException | None:
@@ -163,7 +163,7 @@ class _Driving:
     async def take_up(self) -> None:
         """Teach the optimizer all that is known, and find the trials that are open."""
         trials, campaign = self.trials, self.campaign
-        run = campaign.run_dir.name if campaign.run_dir is not None else ""
+        run = f"{campaign._running.run_name}/{trials.name}"  # pyright: ignore[reportPrivateUsage]
         only_it_knows = await self.call(self.optimizer.begin, run, tuple(trials.ended))
         for ended in only_it_knows:
             trials.learn(ended)
@@ -190,9 +190,10 @@ class _Driving:
         self.known.extend(recorded)
 
     def recorded_calls(self) -> list[dict[str, Any]]:
-        """Return the arguments of calls whose recorded results no code has asked for yet."""
+        """Return the arguments of trials whose recorded results no code has asked for yet."""
+        name = self.trials.name  # the tag: of the same task type others may be no trials of these
         found = (r for r in self.campaign.recovered if r.task_type == self.objective.name)
-        return [args for r in found if (args := self.by_name(r)) is not None]
+        return [args for r in found if name in r.tags and (args := self.by_name(r)) is not None]
 
     def by_name(self, result: Result) -> dict[str, Any] | None:
         """Return the arguments of a call by name; ``None``: they are not kept."""

@@ -38,7 +38,7 @@ class Optimizer:
         """Be taught all that was told in earlier incarnations; by default each is told once more.
 
         Args:
-            run: a name of the run that all its incarnations have in common.
+            run: a name of these `Trials` in this run, which all its incarnations have in common.
             ended: the trials that have ended, in that order; at first there are none.
 
         Returns:

@@ -199,7 +199,7 @@ class Board(FedBoard[K]):
         if self.discard(key):
             return True
         if key in self._again:
-            del self._again[key]
+            self._not_again(key)
             self.ends(key)
             return True
         task = self.running.get(key)

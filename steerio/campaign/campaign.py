@@ -75,6 +75,8 @@ class CampaignRun(Protocol):
     stopping: str
     tally: Tally
     outstanding: dict[int, Task[Any]]
+    run_name: str
+    """A name that the incarnations of the run have in common, and no other run has."""
 
     @property
     def is_over(self) -> bool:

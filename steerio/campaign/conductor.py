@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import uuid
 from collections.abc import Mapping
 from typing import Any, assert_never
 
@@ -53,6 +54,7 @@ class Conductor(RunServices):
     ) -> None:
         super().__init__(type(campaign).__name__, session, limits, keeping)
         self.campaign = campaign
+        self.run_name = uuid.uuid4().hex if keeping is None else keeping.run_name
         self.tally = Tally()
         self.recorded_ids: Mapping[int, int] = {}
         self.dealing = Dealing(self, campaign)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Awaitable, Callable, Hashable, Sequence
 from random import Random
 from typing import Any, Generic, TypeVar
 
@@ -52,8 +52,10 @@ class FedBoard(Generic[K]):
     _entries: RankedEntries[K]
     _out: dict[K, Ranked]
     """The entries that are handed out and have not ended."""
-    _again: dict[K, None]
+    _again: dict[K, Lane]
     """Those that were handed out before a run was cut off, and not yet since, last first."""
+    _again_in: dict[Lane, dict[K, None]]
+    """The same, by their lanes."""
     _order: int
     _placed: dict[tuple[TaskType[..., Any], str | None], TaskType[..., Any]]
     """The task types of its entries, for the pools that these are for."""
@@ -65,7 +67,8 @@ class FedBoard(Generic[K]):
         self.displaced, self.lags = 0, {}
         self._call = EntryCall(self.task_type, None, self.options, self.tags)
         self._chance, self._seeded = Random(0), False
-        self._out, self._again, self._order, self._placed = {}, {}, 0, {}
+        self._out, self._again, self._again_in = {}, {}, {}
+        self._order, self._placed = 0, {}
         self._empty()
 
     def _empty(self) -> None:
@@ -164,9 +167,8 @@ class FedBoard(Generic[K]):
         """The lanes that have entries which are still to be handed out."""
         if not self._again and len(self._entries.lanes) == 1:
             return [self._call.lane] if len(self._entries) else []
-        before = [self._call_of(self._out[key]).lane for key in self._again]
         there = (lane for lane in self._entries.lanes if self._entries.count(lane))
-        return list(dict.fromkeys([*before, *there]))
+        return list(dict.fromkeys([*self._again_in, *there]))
 
     def has(self, lane: Lane) -> bool:
         """Whether entries of a lane are still to be handed out."""
@@ -174,15 +176,16 @@ class FedBoard(Generic[K]):
 
     def had_out(self, lane: Lane) -> bool:
         """Whether entries of a lane were handed out before the run was cut off, and not since."""
-        return any(self._call_of(self._out[key]).lane == lane for key in self._again)
+        return lane in self._again_in
 
     def take(self, lane: Lane | None = None) -> HandedOut | None:
         """Take out the entry that goes next, of one lane or of all, or ``None``."""
-        for key in reversed(self._again):
-            out = self._out[key]
-            if lane is None or self._call_of(out).lane == lane:
-                del self._again[key]
-                return _handed_out(key, out)
+        if lane is None and self._again:
+            lane = next(iter(self._again_in))
+        if lane is not None and lane in self._again_in:
+            key, _ = self._again_in[lane].popitem()
+            self._not_again(key)
+            return _handed_out(key, self._out[key])
         slot = self._entries.best(lane)
         if slot is None:
             return None
@@ -190,6 +193,14 @@ class FedBoard(Generic[K]):
         self._out[taken] = self._entries.table.ranked(slot)
         self._entries.remove(slot)
         return _handed_out(taken, self._out[taken])
+
+    def take_of(self, lanes: Sequence[Lane]) -> HandedOut | None:
+        """Take out the entry that goes next of some lanes, which are for the same workers."""
+        lane: Lane | None = lanes[0]
+        if len(lanes) > 1:
+            before = (each for each in lanes if self.had_out(each))
+            lane = next(before, None) or self._entries.next_lane(lanes)
+        return None if lane is None else self.take(lane)
 
     def placed(self, out: HandedOut) -> tuple[TaskType[..., Any], EntryCall]:
         """Return the task type of an entry, for the pool that it is for, and its call."""
@@ -229,7 +240,9 @@ class FedBoard(Generic[K]):
         """Take over the state of another board; entries that were out are handed out again."""
         self._begin()
         self.ended, self._out = set(state.ended), dict(state.out)
-        self._again = dict.fromkeys(reversed(state.out))
+        for key in reversed(state.out):
+            lane = self._again[key] = self._call_of(state.out[key]).lane
+            self._again_in.setdefault(lane, {})[key] = None
         self._order = state.order
         self.displaced = state.more.get("displaced", 0)
         self.lags = dict(state.more.get("lags", {}))
@@ -237,6 +250,13 @@ class FedBoard(Generic[K]):
             self._chance.setstate(state.more["chance"])
             self._seeded = True
         self._entries.load(state.pairs())
+
+    def _not_again(self, key: K) -> None:
+        """Take in that an entry which was out before is handed out now, or is not to be."""
+        lane = self._again.pop(key)
+        self._again_in[lane].pop(key, None)
+        if not self._again_in[lane]:
+            del self._again_in[lane]
 
     def _knows(self, call: EntryCall) -> TaskType[..., Any]:
         """Return the task type of a call, for its pool: one object for all such calls."""

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter, defaultdict
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
 from typing import Any
 
 from steerio.campaign.board import Board
 from steerio.campaign.board_watch import BoardWatch
 from steerio.campaign.entry_calls import HandedOut, Lane
 from steerio.campaign.found_boards import board_names, boards_in, boards_of, hidden_boards
+from steerio.campaign.pool_tasks import NOBODY, PoolTasks
 from steerio.campaign.shares import next_in_turn, share_out
-from steerio.model.places import WorkerNeeds
 from steerio.model.status import PoolLoad
 from steerio.session.chains import NOTHING, chain_behind, chain_under_way
 from steerio.session.current_agent import current_agent, results_behind
@@ -21,9 +21,6 @@ from steerio.session.task import Task
 from steerio.worker.random_streams import SEED_BITS, derive
 
 log = logging.getLogger("steerio.campaign")
-
-NOBODY = PoolLoad(0, 0, 0, 0)
-"""The load of a pool of which no news has come yet."""
 
 
 class Feeder:
@@ -66,13 +63,13 @@ class Feeder:
         self._seed = seed
         self._campaign: object = None
         self._boards: list[Board[Any]] = []
-        self._in_pool: defaultdict[str, Counter[WorkerNeeds | None]] = defaultdict(Counter)
+        self._in_pool: defaultdict[str, PoolTasks] = defaultdict(PoolTasks)
         self._of_board: dict[int, tuple[Board[Any], Any]] = {}
         self._made_by = ""
         self._watch = BoardWatch(session.client.campaign.announce)
 
     def __repr__(self) -> str:
-        counts = {pool: outstanding.total() for pool, outstanding in self._in_pool.items()}
+        counts = {pool: tasks.by_needs.total() for pool, tasks in self._in_pool.items()}
         return f"<Feeder {self._boards}, in pools: {counts}>"
 
     @property
@@ -82,7 +79,7 @@ class Feeder:
 
     def uses(self, pool: str) -> bool:
         """Whether tasks of the campaign are outstanding, or wait on boards, for a pool."""
-        if self._in_pool[pool]:
+        if self._in_pool[pool].by_needs:
             return True
         return any(lane.pool == pool for board in self._boards for lane in board.lanes)
 
@@ -140,11 +137,11 @@ class Feeder:
 
     def submitted(self, task: Task[Any]) -> None:
         """Take in that a task of the campaign was submitted, by a board or an agent."""
-        self._in_pool[task.type.pool][task.needs] += 1
+        self._in_pool[task.type.pool].count(task.needs, 1)
 
     def waits(self, task: Task[Any], waits: bool) -> None:
         """Take in whether a task waits for others, so that it needs no worker yet."""
-        self._in_pool[task.type.pool][task.needs] += -1 if waits else 1
+        self._in_pool[task.type.pool].count(task.needs, -1 if waits else 1)
         if waits:
             self.feed()
 
@@ -155,10 +152,7 @@ class Feeder:
 
     def ended(self, task: Task[Any]) -> bool:
         """Take in that a task of the campaign ended; return whether it came from a board."""
-        outstanding = self._in_pool[task.type.pool]
-        outstanding[task.needs] -= 1
-        if not outstanding[task.needs]:
-            del outstanding[task.needs]
+        self._in_pool[task.type.pool].ended(task.needs)
         of_board = self._of_board.pop(task.id, None)
         if of_board is None:
             return False
@@ -175,22 +169,41 @@ class Feeder:
         """Hand out as many entries as may go out now."""
         shared: defaultdict[Lane, list[Board[Any]]] = defaultdict(list)
         for board in self._boards:
-            for lane in board.lanes if board.left else ():
+            for lanes in self._alike(board.lanes) if board.left else ():
                 if board.weight is None:
-                    self._feed_from([board], lane)
+                    self._feed_from([board], lanes)
                 else:
-                    shared[lane].append(board)
+                    for lane in lanes:
+                        shared[lane].append(board)
         for lane, boards in shared.items():
-            self._feed_from(boards, lane)
+            self._feed_from(boards, [lane])
         self._watch.changed()
 
-    def _feed_from(self, boards: Sequence[Board[Any]], lane: Lane) -> None:
-        """Hand out entries of some boards for the same workers; of several, in turn by weight."""
-        room = self._room(lane) + max(board.ahead for board in boards)
+    def _alike(self, lanes: list[Lane]) -> Iterable[list[Lane]]:
+        """Return lanes by the workers that fit them now: of these the best entry is to go."""
+        if len(lanes) == 1:
+            return [lanes]
+        alike: defaultdict[Hashable, list[Lane]] = defaultdict(list)
+        for lane in lanes:
+            tasks, load = self._in_pool[lane.pool], self._load_of(lane.pool)
+            alike[lane.pool, tasks.workers_for(load, lane.needs)].append(lane)
+        return alike.values()
+
+    def _load_of(self, pool: str) -> PoolLoad:
+        return self._session.client.watch.pools.get(pool, NOBODY)
+
+    def _feed_from(self, boards: Sequence[Board[Any]], lanes: Sequence[Lane]) -> None:
+        """Hand out entries of some boards for the same workers; of several, in turn by weight.
+
+        Args:
+            boards: those without a weight are alone.
+            lanes: of a board that is alone there may be several.
+        """
+        room = self._room(lanes[0]) + max(board.ahead for board in boards)
         while room > 0 and self._may_feed():
             room -= 1
-            board = boards[0] if boards[0].weight is None else self._in_turn(boards, lane)
-            entry = None if board is None else board.take(lane)
+            board = boards[0] if boards[0].weight is None else self._in_turn(boards, lanes[0])
+            entry = None if board is None else board.take_of(lanes)
             if board is None or entry is None:
                 break
             self._hand_out(board, entry)
@@ -215,15 +228,7 @@ class Feeder:
 
     def _room(self, lane: Lane) -> int:
         """Return how many more entries may be out for some workers."""
-        load = self._session.client.watch.pools.get(lane.pool, NOBODY)
-        fitting = load.fitting(lane.needs)
-        beside = sum(
-            count
-            for other, count in self._in_pool[lane.pool].items()
-            if other == lane.needs or (fitting and load.fitting(other) == fitting)
-        )
-        # one goes out even if there is no worker: then the broker tells if there will never be one
-        return max(1, sum(fitting.values())) - beside
+        return self._in_pool[lane.pool].room(self._load_of(lane.pool), lane.needs)
 
     def idle(self, pool: str) -> int:
         """Return how many workers of a pool have nothing to do, now."""
@@ -231,7 +236,7 @@ class Feeder:
         if load is None or load.paused:
             return 0
         # tasks that are queued beside idle workers do not fit them
-        at_workers = self._in_pool[pool].total() - load.queued
+        at_workers = self._in_pool[pool].by_needs.total() - load.queued
         return max(0, min(load.idle, load.workers - load.starting - at_workers))
 
     def _hand_out(self, board: Board[Any], out: HandedOut) -> None:

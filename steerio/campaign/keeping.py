@@ -149,6 +149,11 @@ class Keeping:
         return None if self._began is None else self._began.random_seed
 
     @property
+    def run_name(self) -> str:
+        """A name that the incarnations of the run have in common, and no other run has."""
+        return "" if self._began is None else self._began.run
+
+    @property
     def recorded_before(self) -> int:
         """How many tasks of the run ended in earlier incarnations, and were not run again."""
         return self._covered + self._given()

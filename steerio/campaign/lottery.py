@@ -63,6 +63,13 @@ class Lottery:
         """Take in that any entries have other scores, or other places."""
         self._leaves, self._sums = 0, array("d")
 
+    @property
+    def total(self) -> float:
+        """The sum of the scores of all entries."""
+        if not self._leaves:
+            self._build()
+        return self._sums[1]
+
     def best(self) -> int | None:
         """Draw an entry; return its place."""
         if not self._table.counts[self._lane]:

@@ -125,6 +125,8 @@ class ManyChains(Generic[T, R]):
         """``None``: it has no other item."""
         self._pulling: asyncio.Task[None] | None = None
         self._tasks: dict[asyncio.Task[None], ChainUnderWay] = {}
+        self._at: Counter[str] = Counter()
+        """How many of them have a task in each pool, if that counts."""
         self._outcomes: deque[FinishedChain[T, R] | FailedChain[T]] = deque()
         self._error: Exception | None = None
         self._news: asyncio.Future[None] | None = None
@@ -170,8 +172,8 @@ class ManyChains(Generic[T, R]):
                 item = next(source)
             except StopIteration:
                 self._source = None
-            except Exception as error:  # noqa: BLE001 - of the user's code, raised in `outcomes`
-                self._fail(error)
+            except BaseException as error:  # noqa: BLE001 - of the user's code, raised in `outcomes`
+                self._source_failed(error)
             else:
                 self._begin(item)
                 if self._pool_limits:  # not before it has come to its first task
@@ -183,10 +185,14 @@ class ManyChains(Generic[T, R]):
             return False
         if self._home.stopping or self._error is not None:
             return False
-        at: Counter[str] = Counter()
-        for chain in self._tasks.values():
-            at.update(pool for pool, count in chain.pools.items() if count > 0)
-        return may_begin(len(self._tasks), len(self._outcomes), self._limit, at, self._pool_limits)
+        counts = len(self._tasks), len(self._outcomes)
+        return may_begin(*counts, self._limit, self._at, self._pool_limits)
+
+    def _moved(self, pool: str, by: int) -> None:
+        """Take in that one more chain, or one fewer, has a task in a pool."""
+        self._at[pool] += by
+        if by < 0:
+            self._advance_later()
 
     def _advance_later(self) -> None:
         """Begin others in the next turn of the loop."""
@@ -205,8 +211,10 @@ class ManyChains(Generic[T, R]):
             item = await anext(source)
         except StopAsyncIteration:
             self._source = None
-        except Exception as error:  # noqa: BLE001 - of the user's code, raised in `outcomes`
-            self._fail(error)
+        except BaseException as error:  # of the user's code, raised in `outcomes`
+            if self._closed:
+                raise
+            self._source_failed(error)
         else:
             if not self._closed:
                 self._begin(item)
@@ -216,8 +224,7 @@ class ManyChains(Generic[T, R]):
 
     def _begin(self, item: T) -> None:
         """Begin the chain of an item."""
-        counted = self._advance_later if self._pool_limits else None
-        chain = ChainUnderWay(self._inherited, counted)
+        chain = ChainUnderWay(self._inherited, self._moved if self._pool_limits else None)
         task = asyncio.ensure_future(self._follow(item, chain))
         self._tasks[task] = chain
         task.add_done_callback(self._ended)
@@ -260,9 +267,16 @@ class ManyChains(Generic[T, R]):
             )
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        del self._tasks[task]
+        self._tasks.pop(task).ends()
         self._advance()
         self._tell()
+
+    def _source_failed(self, error: BaseException) -> None:
+        if not isinstance(error, Exception):
+            why = RuntimeError(f"the source of the items ended with {error!r}, which is no error")
+            why.__cause__ = error
+            error = why
+        self._fail(error)
 
     def _fail(self, error: Exception) -> None:
         self._error = self._error or error

@@ -6,6 +6,7 @@ import asyncio
 import concurrent.futures
 import logging
 import threading
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 
@@ -108,7 +109,8 @@ def begin_planned(
             workers, needs = began.workers, began.needs
         if plan.join is None:
             values = _taken_over(values, plan, began, pools_of(journal.past))
-    now = began_now(campaign, plan.file, values.random_seed, (workers, needs))
+    run = uuid.uuid4().hex if began is None or not began.run else began.run
+    now = began_now(campaign, plan.file, values.random_seed, (workers, needs), run)
     restores = journal.past.content() is not None
     if (
         restores

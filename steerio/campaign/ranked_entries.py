@@ -79,6 +79,18 @@ class RankedEntries(Generic[K]):
         heads = [slot for order in self._orders if (slot := order.best()) is not None]
         return min(heads, key=self.table.rank, default=None)
 
+    def next_lane(self, lanes: Iterable[Lane]) -> Lane | None:
+        """Return the lane, of some, whose entry goes next; ``None``: they have none."""
+        there = [lane for lane in lanes if self.count(lane)]
+        if len(there) < 2:
+            return there[0] if there else None
+        if self._chance is None:
+            heads = [(self.best(lane), lane) for lane in there]
+            return min((self.table.rank(slot), lane) for slot, lane in heads if slot is not None)[1]
+        orders = [self._orders[self.lanes[lane]] for lane in there]
+        sums = [order.total for order in orders if isinstance(order, Lottery)]
+        return self._chance.choices(there, sums if any(sums) else list(map(self.count, there)))[0]
+
     def rescore(self, slots: Sequence[int], scores: Iterable[float], by: RankedBy) -> None:
         """Give entries new scores."""
         table = self.table

@@ -148,6 +148,7 @@ def began_now(
     file: str,
     random_seed: int,
     asked: tuple[dict[str, int], dict[str, WorkerNeeds]],
+    run: str = "",
 ) -> Began:
     """Return the entry for an incarnation that begins now.
 
@@ -156,6 +157,7 @@ def began_now(
         file: the file that it was loaded from.
         random_seed: of workers and tasks.
         asked: the workers of each pool that were asked for, and their needs.
+        run: the name of the run.
     """
     kind = type(campaign)
     try:
@@ -172,6 +174,7 @@ def began_now(
         __version__,
         *asked,
         values_of(campaign),
+        run,
     )
 
 

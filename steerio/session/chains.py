@@ -68,17 +68,20 @@ class ChainUnderWay:
 
     Args:
         outer: the chain in which it began, if that is another.
-        left_pool: called when it has no task in a pool any more; ``None``: its pools do not count.
+        moves: called with a pool, and 1 when it has its first task there, or -1 when it has none
+            there any more; ``None``: its pools do not count.
     """
 
-    def __init__(self, outer: ChainUnderWay | None, left_pool: Callable[[], None] | None) -> None:
+    def __init__(
+        self, outer: ChainUnderWay | None, moves: Callable[[str, int], None] | None
+    ) -> None:
         self.types: Types = NO_TYPES if outer is None else outer.types
         """The types of the tasks whose results it has."""
         self.pools: Counter[str] = Counter()
         """How many tasks it has in each pool."""
         self.late = 0
         """How many tasks it has submitted since its campaign stops."""
-        self._left_pool = left_pool
+        self._moves = moves
 
     def __repr__(self) -> str:
         return f"<ChainUnderWay: {len(self.types)} steps>"
@@ -91,14 +94,25 @@ class ChainUnderWay:
 
     def submits(self, task: Any) -> None:
         """Take in that it has submitted a task."""
-        if self._left_pool is not None:
-            self.pools[task.type.pool] += 1
+        if self._moves is not None:
+            pool = task.type.pool
+            self.pools[pool] += 1
+            if self.pools[pool] == 1:
+                self._moves(pool, 1)
             task.add_done_callback(self._task_ended)
 
+    def ends(self) -> None:
+        """Take in that its coroutine has ended; tasks that it has left behind count no more."""
+        moves, self._moves = self._moves, None
+        for pool, count in self.pools.items():
+            if count and moves is not None:
+                moves(pool, -1)
+
     def _task_ended(self, task: Any) -> None:
-        self.pools[task.type.pool] -= 1
-        if not self.pools[task.type.pool] and self._left_pool is not None:
-            self._left_pool()
+        pool = task.type.pool
+        self.pools[pool] -= 1
+        if not self.pools[pool] and self._moves is not None:
+            self._moves(pool, -1)
 
 
 chain_under_way: contextvars.ContextVar[ChainUnderWay | None] = contextvars.ContextVar(

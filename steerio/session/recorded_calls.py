@@ -79,7 +79,8 @@ class RecordedCalls:
                 log.warning("results of %s cannot be recorded: %s", kind.name, error)
             return False
         self.versions[kind.name] = kind.version
-        task.call = Call(key, kind.name, body if len(body) <= SHOWN_BYTES else b"", kind.memo)
+        shown = body if len(body) <= SHOWN_BYTES else b""
+        task.call = Call(key, kind.name, shown, kind.memo, tags=task.tags)
         return self._replay.has(key)
 
     def _calls_of(self, kind: TaskType[..., Any], spec: TaskSpec) -> AtomCalls | None:
@@ -104,4 +105,4 @@ class RecordedCalls:
 def call_of(task: RecordedTask) -> Call | None:
     """Return the call of a task, with its digest; ``None``: its result is not recorded."""
     call = task.call
-    return call.call(task.given[0]) if isinstance(call, AtomCalls) else call
+    return call.call(task.given[0], task.tags) if isinstance(call, AtomCalls) else call

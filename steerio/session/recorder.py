@@ -168,7 +168,7 @@ class ResultRecorder:
             calls: Call | AtomCalls | None = task.call
             try:
                 if isinstance(calls, AtomCalls) and not frames:
-                    entries.append((RESULT, calls.encode_result(task.given[0], message)))
+                    entries.append((RESULT, calls.encode_result(task.given[0], task.tags, message)))
                     continue
                 call, start = call_of(cast("RecordedTask", task)), len(entries)
                 if call is None:

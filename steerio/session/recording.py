@@ -26,6 +26,7 @@ class RecordedTask(Protocol):
     id: int
     type: TaskType[..., Any]
     given: Given
+    tags: dict[str, str]
     call: Call | AtomCalls | None
     """Its call, or those of its type, if its result is recorded."""
     replayed: bool

@@ -28,7 +28,7 @@ class _Call:
         self.type: Any = UnknownType(entry.task_type) if kind is None else kind
         self.given: Any = (), {}
         self.created = entry.settled.queued
-        self.tags: dict[str, str] = {}
+        self.tags = entry.tags
         if entry.call and kind is not None:
             self.given = kind.codec.unpack(entry.call, ())
 

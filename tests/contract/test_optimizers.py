@@ -233,6 +233,31 @@ def test_a_study_tells_whose_a_trial_is_from_its_first_moment_on(
     assert kept.trials[-1].user_attrs == {"steerio_run": "run", "steerio_trial": 1}
 
 
+def test_another_run_with_a_study_takes_no_trial_of_it_for_its_own() -> None:
+    kept = study()
+    for runs in (1, 2):
+        run = simulate(Driven(lambda: OptunaStudy(kept, SPACE), limit=10), model=Model(1.0))
+        assert len(run.campaign.trials.ended) == 10
+        assert len(kept.trials) == 10 * runs
+    assert len({each.user_attrs["steerio_run"] for each in kept.trials}) == 2
+
+
+def test_two_searches_of_one_campaign_may_share_a_study() -> None:
+    class Both(Driven):
+        def __init__(self, make: Any) -> None:
+            super().__init__(make)
+            self.others = Trials(40, "other")
+
+        @agent
+        async def search_on(self) -> None:
+            again = OptunaStudy(self.optimizer.study, SPACE)
+            await drive(self, again, learning, self.others, at_once=2)
+
+    campaign = simulate(Both(lambda: OptunaStudy(study(), SPACE)), model=Model(1.0)).campaign
+    assert len(campaign.trials.ended) == len(campaign.others.ended) == 40
+    assert [each.state.is_finished() for each in campaign.optimizer.study.trials] == [True] * 80
+
+
 def test_something_else_than_a_study_is_refused() -> None:
     with pytest.raises(UsageError, match="a study of Optuna"):
         OptunaStudy(3, SPACE)

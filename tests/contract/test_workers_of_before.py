@@ -49,3 +49,16 @@ def test_workers_are_where_they_were_moved_to_but_not_more_nor_fewer(
     asked: dict[str, int], last: dict[str, int], then: dict[str, int]
 ) -> None:
     assert goes_on_with(asked, last) == then
+
+
+def test_all_incarnations_of_a_run_have_a_name_in_common_and_no_other_run_has_it() -> None:
+    def name(before: Began | None) -> str:
+        kept = Kept(Past(before, 0 if before is None else 1))
+        values = RunValues(1, {"default": 2}, {})
+        begin_planned(cast("RunJournal", kept), Campaign(), Plan(), values)
+        return kept.began.run
+
+    first, another = name(None), name(None)
+    assert first != another
+    assert name(Began(FORMAT, "search:Campaign", b"", b"", 7, "1", run=first)) == first
+    assert name(Began(FORMAT, "search:Campaign", b"", b"", 7, "1"))

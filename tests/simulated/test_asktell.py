@@ -381,3 +381,56 @@ def test_recorded_results_are_told_although_the_optimizer_would_not_ask_for_them
     xs = [each.args["x"] // 1000 for each in again.trials.ended]
     assert xs == [1] * known + [2] * (9 - known)
     assert not again.recovered
+
+
+class From(Counting):
+    """Asks for the numbers from a first one on."""
+
+    def __init__(self, first: int) -> None:
+        super().__init__()
+        self.first = first
+
+    def ask(self, number: int) -> dict[str, Any] | None:
+        return super().ask(self.first + number)
+
+
+class Twice(Campaign):
+    """Two optimizers of one function, which an agent calls by itself as well."""
+
+    workers: ClassVar = {"default": 5}
+
+    def __init__(self) -> None:
+        self.low, self.high = Trials(9, "low"), Trials(9, "high")
+        self.by_itself: list[int] = []
+
+    @transient
+    def optimizers(self) -> list[From]:
+        return [From(0), From(100)]
+
+    @agent
+    async def search_low(self) -> None:
+        await drive(self, self.optimizers[0], square, self.low, at_once=2)
+
+    @agent
+    async def search_high(self) -> None:
+        await drive(self, self.optimizers[1], square, self.high, at_once=2)
+
+    @agent
+    async def call(self) -> None:
+        for x in range(2000, 2007):
+            await asyncio.sleep(0.1)
+            self.by_itself.append(await self.run(square, x))
+
+
+@pytest.mark.parametrize("tasks", [5, 12, 20])
+def test_recorded_results_are_told_to_the_optimizer_that_asked_for_them(tasks: int) -> None:
+    disk = CrashingDisk()
+    with contextlib.suppress(ExceptionGroup):  # its limit may cut the agent short
+        play(Twice(), disk, MODEL, every_s=1e6, limits=Limits(tasks=tasks))
+    again = Twice()
+    keeping = play(again, disk, MODEL, every_s=1e6)
+    for trials, first in ((again.low, 0), (again.high, 100)):
+        assert sorted(each.args["x"] for each in trials.ended) == list(range(first, first + 9))
+    assert again.by_itself == [x * x for x in range(2000, 2007)]
+    assert keeping.recorder.replay.given >= tasks
+    assert not again.recovered

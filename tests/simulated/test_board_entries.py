@@ -199,3 +199,24 @@ def test_entries_keep_their_types_pools_and_tags_over_a_resume() -> None:
         tags = {r.args[0]: r.tags for r in again.results if r.args[0] < 8}
         assert tags == {x: {"x": str(x)} for x in range(8)}
     assert snapshots > 0
+
+
+@pytest.mark.parametrize("draw", [False, True])
+def test_the_best_entry_goes_first_though_others_for_the_same_workers_need_less(draw: bool) -> None:
+    class OwnNeeds(Campaign):
+        workers: ClassVar = {"default": Workers(1, memory="4 GiB")}
+
+        def __init__(self) -> None:
+            self.board = Board(relax, draw=draw)
+            for x in range(40):
+                score = 1e9**x if draw and x < 20 else float(x)
+                self.board.add(x, score=score, needs=Needs(memory=f"{1000 + x} MiB"))
+            self.handed_out: list[int] = []
+
+        @on_result(relax)
+        async def hear(self, result: Result) -> None:
+            self.handed_out.append(result.args[0])
+
+    handed_out = simulate(OwnNeeds(), model=Model(1.0)).campaign.handed_out
+    first = list(range(19, 0, -1)) if draw else list(range(39, -1, -1))
+    assert handed_out[: len(first)] == first

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from random import Random
 from typing import Any, ClassVar
 
@@ -16,6 +16,7 @@ from steerio import Board, Campaign, FailedChain, FinishedChain, agent, task
 from steerio.errors import TaskCancelled, TaskFailed, UsageError
 from steerio.testing import Model, simulate
 from tests.contract.crashing_disk import CrashingDisk
+from tests.core.counting import growth
 from tests.simulated.kept_runs import cut, play
 
 
@@ -342,3 +343,50 @@ def test_a_failed_task_is_an_outcome_with_its_error() -> None:
             assert isinstance(error, TaskFailed)
         case _:
             raise AssertionError(outcome)
+
+
+@pytest.mark.parametrize("limit", [1, 2])
+@pytest.mark.parametrize("error", [asyncio.CancelledError, KeyboardInterrupt])
+@pytest.mark.parametrize("slow", [False, True])
+def test_a_source_that_is_cut_off_by_what_is_no_error_is_not_taken_for_ended(
+    limit: int, error: type[BaseException], slow: bool
+) -> None:
+    class Cut(Chains):
+        def source(self) -> Iterator[int]:
+            for x in range(10):
+                if x == 3:
+                    raise error
+                yield x
+
+        async def slow_source(self) -> AsyncIterator[int]:
+            for x in self.source():
+                await asyncio.sleep(0)
+                yield x
+
+        @agent
+        async def follow(self) -> None:
+            items: Any = self.slow_source() if slow else self.source()
+            try:
+                async for outcome in self.run_chains(items, self.chain, limit=limit):
+                    self.outcomes.append(outcome.item)
+            except RuntimeError as told:
+                self.outcomes.append(str(told))
+
+    assert f"ended with {error.__name__}" in simulate(Cut(), model=Model(1.0)).campaign.outcomes[-1]
+
+
+@pytest.mark.parametrize("pool_limits", [{}, {"other": 10_000}])
+def test_many_chains_at_once_are_no_more_work_for_each(pool_limits: dict[str, int]) -> None:
+    def prepared(n: int) -> Callable[[], object]:
+        class Many(Chains):
+            async def chain(self, x: int) -> int:
+                return await self.run(score, x)
+
+            @agent
+            async def follow(self) -> None:
+                chains = self.run_chains(range(n), self.chain, limit=n, pool_limits=pool_limits)
+                self.outcomes += [each async for each in chains]
+
+        return lambda: simulate(Many(), model=Model(1.0), workers={"default": 1, "other": 64})
+
+    assert growth(prepared, 300) < 2.2

@@ -58,6 +58,7 @@ class Handle:
     def __init__(self, kind: TaskType[..., Any], *args: Any) -> None:
         self.type = kind
         self.given: Given = (args, {})
+        self.tags: dict[str, str] = {}
         self.call: Call | AtomCalls | None = None
 
 
@@ -83,15 +84,22 @@ def replay(*keys: bytes) -> Replay:
     return Replay(never, [RecordedResult(n, key, by_key=True) for n, key in enumerate(keys, 1)])
 
 
-@given(st.lists(atoms, max_size=4), st.text(max_size=5), st.binary(max_size=5))
-def test_an_entry_is_that_of_any_call(args: list[Any], version: str, code: bytes) -> None:
+@given(
+    st.lists(atoms, max_size=4),
+    st.text(max_size=5),
+    st.binary(max_size=5),
+    st.dictionaries(st.text(max_size=3), st.text(max_size=3), max_size=2),
+)
+def test_an_entry_is_that_of_any_call(
+    args: list[Any], version: str, code: bytes, tags: dict[str, str]
+) -> None:
     calls = AtomCalls("module:function", version, code)
-    call = calls.call(tuple(args))
+    call = calls.call(tuple(args), tags)
     assert call.key == digest_call("module:function", version, code, tuple(args), {})
-    entry = calls.encode_result(tuple(args), ENDED)
+    entry = calls.encode_result(tuple(args), tags, ENDED)
     assert entry == encode_result(call, ENDED, ())
     assert key_of(entry) == call.key
-    assert decode_result(entry).settled == ENDED
+    assert (decode_result(entry).settled, decode_result(entry).tags) == (ENDED, tags)
 
 
 def test_all_calls_of_a_type_have_their_digests_and_only_the_first_is_kept() -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from random import Random
 from typing import Any, ClassVar
 
 from steerio import Board, Campaign, Succeeded, on_success
 from tests.contract.crashing_disk import CrashingDisk
+from tests.core.counting import growth
 from tests.simulated.ledgers import Ledger
 from tests.simulated.random_histories import Setting, play
 from tests.simulated.random_tasks import measure
@@ -63,6 +65,34 @@ def test_entries_that_were_handed_out_do_not_count_for_the_limit() -> None:
     again.take()
     again.take()
     assert again.add("d")
+
+
+def test_handing_out_again_is_no_more_work_for_one_entry_if_there_are_many() -> None:
+    def prepared(size: int) -> Callable[[], object]:
+        board: Board[Any] = Board(measure, range(size))
+        for x in range(0, size, 2):
+            board.add(f"{x} elsewhere", pool="elsewhere")
+        while board.take() is not None:
+            pass
+        again = restored(board)
+
+        def work() -> None:
+            while again.left:
+                (lane, *_) = again.lanes
+                assert again.has(lane)
+                assert again.had_out(lane)
+                assert again.take(lane) is not None
+
+        return work
+
+    assert growth(prepared) < 2.3
+
+
+def test_an_entry_that_was_handed_out_may_be_cancelled_before_it_is_again() -> None:
+    board = half_handed_out()
+    assert board.cancel("a")
+    assert not board.cancel("a")
+    assert keys_taken(board) == ["b", "c", "d"]
 
 
 def test_the_state_of_a_board_that_was_just_restored_is_the_same() -> None:

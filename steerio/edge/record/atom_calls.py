@@ -42,15 +42,16 @@ class AtomCalls:
     def __repr__(self) -> str:
         return f"<AtomCalls of {self._task_type}>"
 
-    def call(self, args: Any) -> Call:
-        """Return one of them, by its arguments."""
+    def call(self, args: Any, tags: dict[str, str]) -> Call:
+        """Return one of them, by its arguments and the tags of its task."""
         key, shown = self._key_and_shown(args)
-        return Call(key, self._task_type, shown)
+        return Call(key, self._task_type, shown, tags=tags)
 
-    def encode_result(self, args: Any, settled: TaskSettled) -> bytes:
+    def encode_result(self, args: Any, tags: dict[str, str], settled: TaskSettled) -> bytes:
         """Return the body of a result's frame, as `encode_result` does for the `call`."""
         key, shown = self._key_and_shown(args)
-        return key + _encode((self._task_type, shown, settled, (), None))
+        fields = (self._task_type, shown, settled, (), None)
+        return key + _encode((*fields, "", tags) if tags else fields)
 
     def _key_and_shown(self, args: Any) -> tuple[bytes, bytes]:
         """Return the digest of a call, and its arguments if they are recorded beside it."""

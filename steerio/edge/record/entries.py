@@ -80,6 +80,8 @@ class Began(Struct, frozen=True, gc=False):
         version: of steerio.
         workers: how many of each pool were asked for; ``needs``: the needs of each of them.
         parameters: their values, by name.
+        run: a name of the run, which all its incarnations have in common, and no other run has;
+            empty in journals of earlier versions.
     """
 
     format: int
@@ -91,6 +93,7 @@ class Began(Struct, frozen=True, gc=False):
     workers: dict[str, int] = {}
     needs: dict[str, WorkerNeeds] = {}
     parameters: dict[str, Plain] = {}
+    run: str = ""
 
 
 class ResultEntry(Struct, frozen=True, gc=False, array_like=True):
@@ -103,6 +106,7 @@ class ResultEntry(Struct, frozen=True, gc=False, array_like=True):
         frames: the frames of the value.
         parts: they are in these instead.
         recalled: the earlier run from which the result was recalled; empty: a worker computed it.
+        tags: those of the task.
     """
 
     task_type: str
@@ -111,6 +115,7 @@ class ResultEntry(Struct, frozen=True, gc=False, array_like=True):
     frames: list[Any]
     parts: Parts | None = None
     recalled: str = ""
+    tags: dict[str, str] = {}
 
 
 class SnapshotEntry(Struct, frozen=True, gc=False, array_like=True):
@@ -213,6 +218,7 @@ class Call(Struct, frozen=True, gc=False, array_like=True):
         body: its packed arguments, if they are short; else empty.
         memo: whether a value may be given to any equal call.
         recalled: the earlier run that its result is recalled from, if it is.
+        tags: those of the task, which are no part of the digest.
     """
 
     key: bytes
@@ -220,6 +226,7 @@ class Call(Struct, frozen=True, gc=False, array_like=True):
     body: bytes
     memo: bool = False
     recalled: str = ""
+    tags: dict[str, str] = {}
 
 
 def encode_result(
@@ -229,7 +236,8 @@ def encode_result(
     parts_of_it = [memoryview(frame) for frame in frames] if frames else ()
     # as the fields of a `ResultEntry`, which takes as long to make as all of this
     fields = (call.task_type, call.body, settled, parts_of_it, parts)
-    return call.key + _encode((*fields, call.recalled) if call.recalled else fields)
+    more = (call.recalled, call.tags) if call.tags else (call.recalled,) if call.recalled else ()
+    return call.key + _encode((*fields, *more) if more else fields)
 
 
 def key_of(body: bytes) -> bytes:
