@@ -233,6 +233,11 @@ def test_a_study_tells_whose_a_trial_is_from_its_first_moment_on(
     assert kept.trials[-1].user_attrs == {"steerio_run": "run", "steerio_trial": 1}
 
 
+def test_a_space_of_something_else_than_distributions_is_refused() -> None:
+    with pytest.raises(UsageError, match="the space has 5 for 'x'"):
+        OptunaStudy(study(), {"x": 5})
+
+
 def test_something_else_than_a_study_is_refused() -> None:
     with pytest.raises(UsageError, match="a study of Optuna"):
         OptunaStudy(3, SPACE)
