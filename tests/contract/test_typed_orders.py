@@ -1,4 +1,4 @@
-"""Orders that are typed at a terminal are refused before they are sent, if they are not readable."""
+"""Orders that are typed at a terminal are refused before they are sent if they cannot be read."""
 
 from __future__ import annotations
 
