@@ -14,7 +14,7 @@ import contextlib
 import inspect
 import numbers
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from typing import Any
 
 from steerio.asktell.optimizer import Optimizer
@@ -59,7 +59,8 @@ async def drive(
 
     Raises:
         UnknownPool: there is no such pool as the task's.
-        UsageError: an argument is invalid, no ``@agent`` awaits it, a yielded item has no step and
+        UsageError: an argument is invalid, no ``@agent`` awaits it, another call has
+            the same optimizer or trials, a yielded item has no step and
             value, or the optimizer asks for something else than arguments by name.
     """
     if not isinstance(optimizer, Optimizer):  # pyright: ignore[reportUnnecessaryIsInstance]
@@ -70,7 +71,25 @@ async def drive(
         raise UsageError(f"drive() takes Trials, such as Trials(100), not {trials!r}")
     most = None if at_once is None else whole("at_once", at_once)
     calls = _OneAtATime(optimizer, in_thread)
-    await _Driving(campaign, calls, as_task_type(objective), trials, most, progress).run()
+    driving = _Driving(campaign, calls, as_task_type(objective), trials, most, progress)
+    with _taken(optimizer), _taken(trials):
+        await driving.run()
+
+
+_in_use: list[object] = []
+"""The optimizers and trials of the calls of `drive` that are under way."""
+
+
+@contextlib.contextmanager
+def _taken(thing: Optimizer | Trials) -> Iterator[None]:
+    """Keep an optimizer or its trials from a second `drive`, whose numbers would be the same."""
+    if any(each is thing for each in _in_use):
+        raise UsageError(f"another drive() is under way with {thing!r}: make one for each")
+    _in_use.append(thing)
+    try:
+        yield
+    finally:
+        _in_use[:] = [each for each in _in_use if each is not thing]
 
 
 class _OneAtATime:

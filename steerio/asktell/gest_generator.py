@@ -8,8 +8,8 @@ and others if the user says as which values.
 from __future__ import annotations
 
 import logging
-from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, cast
 
 from steerio.asktell.optimizer import Optimizer
@@ -67,23 +67,29 @@ class GestGenerator(Optimizer):
         self._ready: deque[dict[str, Any]] = deque()
         self._ids: dict[int, Any] = {}
         """The identifiers of points that this generator has suggested, by our numbers."""
+        self._before: Counter[Hashable] = Counter()
+        """Points of earlier incarnations, which this generator may suggest once more."""
 
     def __repr__(self) -> str:
         return f"<GestGenerator of {type(self.generator).__name__}>"
 
     def ask(self, number: int) -> Suggestion | None:
-        """Return the next point."""
-        if not self._ready and not self._batch:
-            self._ready.extend(self.generator.suggest(self._suggest) or ())
-        if not self._ready:
-            return None
-        point = dict(self._ready.popleft())
+        """Return the next point that is not one of an earlier incarnation, suggested once more."""
+        while True:
+            if not self._ready and not self._batch:
+                self._ready.extend(self.generator.suggest(self._suggest) or ())
+            if not self._ready:
+                return None
+            point = dict(self._ready.popleft())
+            identifier = point.pop(ID, None)
+            wanted = self._inputs or point
+            args = {name: value for name, value in point.items() if name in wanted}
+            if self._in_batches or not self._was_before(args):
+                break
         if self._in_batches:
             self._batch.add(number)
-        if ID in point:
-            self._ids[number] = point.pop(ID)
-        wanted = self._inputs or point
-        args = {name: value for name, value in point.items() if name in wanted}
+        if identifier is not None:
+            self._ids[number] = identifier
         return Suggestion(args, {name: value for name, value in point.items() if name not in args})
 
     def tell(self, ended: EndedTrial) -> None:
@@ -100,6 +106,7 @@ class GestGenerator(Optimizer):
 
     def begin(self, run: str, ended: Sequence[EndedTrial]) -> Sequence[EndedTrial]:
         """Have the generator ingest all that is known, as points that are not its own."""
+        self._before.update(_key(each.args) for each in ended)
         points = [point for each in ended if (point := self._point(each)) is not None]
         if points:
             self.generator.ingest(points)
@@ -108,6 +115,7 @@ class GestGenerator(Optimizer):
     def reopen(self, trial: Trial) -> Any:
         """Take in that a trial runs again; this generator has not suggested it."""
         self._ids.pop(trial.number, None)
+        self._before[_key(trial.args)] += 1
         return trial.note
 
     def close(self) -> None:
@@ -116,6 +124,18 @@ class GestGenerator(Optimizer):
         finalize = getattr(self.generator, "finalize", None)
         if callable(finalize):
             finalize()
+
+    def _was_before(self, args: Mapping[str, Any]) -> bool:
+        """Tell whether a point is one of an earlier incarnation; each is only once.
+
+        A generator with a seed of its own is made anew with that, and draws its first points again.
+        One that waits for its whole batch has to be told each of them, so it is not asked this.
+        """
+        key = _key(args)
+        if not self._before[key]:
+            return False
+        self._before[key] -= 1
+        return True
 
     def _ingest(self) -> None:
         held, self._held = self._held, []
@@ -148,3 +168,13 @@ class GestGenerator(Optimizer):
                 f"name, as the generator has {len(objectives) or 'no known'} objectives"
             )
         return str(objectives[0])
+
+
+def _key(args: Mapping[str, Any]) -> Hashable:
+    """Return a point as a key: equal points have equal ones."""
+    items = tuple(sorted(args.items(), key=lambda item: item[0]))
+    try:
+        hash(items)
+    except TypeError:  # a list or an array among them
+        return repr(items)
+    return items

@@ -44,6 +44,13 @@ class OptunaStudy(Optimizer):
                 "the space is a dict of Optuna's distributions by name, or a function of a trial, "
                 f"not {space!r}"
             )
+        if isinstance(space, Mapping):
+            for name, distribution in space.items():
+                if not hasattr(distribution, "to_internal_repr"):
+                    raise UsageError(
+                        f"the space has {distribution!r} for {name!r}: give one of Optuna's "
+                        "distributions, such as FloatDistribution(0, 1)"
+                    )
         self.study = study
         self._space = space
         self._run = ""

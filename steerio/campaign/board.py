@@ -18,6 +18,7 @@ from typing import Any, TypeVar, Unpack
 from steerio.campaign.board_checks import (
     BoardFull,
     check_entry,
+    check_key,
     check_order,
     checked_weight,
     itself,
@@ -90,8 +91,7 @@ class Board(FedBoard[K]):
     ) -> None:
         check_number("the limit of a board", limit, least=1)
         check_number("ahead", ahead, least=0)
-        if key is not None and not callable(key):
-            raise UsageError(f"the key of a board is a function of an item, not {key!r}")
+        check_key(key)
         check_order(newest_first=newest_first, draw=draw, on_displaced=on_displaced)
         self.task_type: TaskType[..., Any] = as_task_type(task_type)
         self.options = make_options(

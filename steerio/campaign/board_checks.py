@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from steerio.campaign.trigger_marks import is_async
 from steerio.errors import UsageError
 from steerio.model.bounds import real
+from steerio.model.showing import short
 from steerio.session.task import Task
 from steerio.session.task_type import as_arguments
 
@@ -29,9 +31,26 @@ def check_order(*, newest_first: bool, draw: bool, on_displaced: object) -> None
             "on_displaced= is a function of an item, for a board with newest_first=True: any other "
             "refuses an entry when it is full"
         )
+    if is_async(on_displaced):
+        raise UsageError(
+            f"on_displaced= is called, not awaited, so a plain function or method, not the 'async "
+            f"def' {short(on_displaced)}: add the item to a board there, or to a list for an agent"
+        )
     if draw and newest_first:
         raise UsageError(
             "draw=True draws the next entry, and newest_first=True takes the newest: take one"
+        )
+
+
+def check_key(function: object) -> None:
+    """Refuse something that makes no keys of items.
+
+    Raises:
+        UsageError: it is no plain function.
+    """
+    if function is not None and (not callable(function) or is_async(function)):
+        raise UsageError(
+            f"the key of a board is a plain function of an item, not {short(function)}"
         )
 
 

@@ -21,6 +21,8 @@ def score_of(score: object, key: object) -> float:
     """
     given: Any = score
     try:
+        if isinstance(score, (str, bytes, bytearray)):  # which float() would read
+            raise TypeError
         number = float(given)
     except (TypeError, ValueError):
         raise UsageError(f"the score of {key!r} must be a number, not {score!r}") from None
@@ -73,6 +75,11 @@ def scores_at_once(function: object, items: list[Any]) -> Sequence[object] | arr
             f"scores, not {function!r:.80}"
         )
     given: Any = function(items)
+    if not isinstance(given, Iterable):
+        raise UsageError(
+            f"{_name(function)} returned {given!r:.80} for {counted(len(items), 'item')}: return "
+            "one number for each, in their order"
+        )
     shape = getattr(given, "shape", None)
     if shape is not None and len(shape) != 1:
         raise UsageError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import (
     AsyncGenerator,
     AsyncIterable,
@@ -41,7 +40,7 @@ from steerio.campaign.found_boards import HOLDERS
 from steerio.campaign.many_chains import FailedChain, FinishedChain, ManyChains
 from steerio.campaign.parameters import bound_arguments
 from steerio.campaign.steered_values import check_parameters, parameters_of
-from steerio.campaign.trigger_marks import is_async
+from steerio.campaign.trigger_marks import is_async, is_generator
 from steerio.errors import StateError, UsageError
 from steerio.launch.needs import Needs
 from steerio.launch.workers import AskedWorkers
@@ -277,7 +276,10 @@ class Campaign(Submitter):
 
         Raises:
             UsageError: an argument is wrong, or ``chain`` is no ``async def``.
+            UnknownPool: there is no such pool as one of ``pool_limits``.
         """
+        for pool in pool_limits or ():
+            self.session.check_pool(pool)
         return ManyChains(self._running, items, chain, limit, pool_limits).outcomes()
 
     async def offload(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -293,7 +295,7 @@ class Campaign(Submitter):
             Exception: whatever it raised.
         """
         given: object = function
-        if is_async(given) or not callable(given) or inspect.isgeneratorfunction(given):
+        if not callable(given) or is_async(given) or is_generator(given):
             raise UsageError(
                 "offload takes a plain function that computes, and the arguments that it is called "
                 f"with in a thread, not {short(function)}"

@@ -135,6 +135,16 @@ def is_async(function: object) -> bool:
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(wrapped)
 
 
+def is_generator(function: object) -> bool:
+    """Whether a call of a function, or of a task type's, makes a generator."""
+    wrapped = inspect.unwrap(function) if callable(function) else function
+    return any(
+        test(each)
+        for test in (inspect.isgeneratorfunction, inspect.isasyncgenfunction)
+        for each in (function, wrapped)
+    )
+
+
 def check_callable(function: Callable[..., Any], trigger: Trigger, name: str) -> None:
     """Refuse a method that cannot be called as its trigger does.
 

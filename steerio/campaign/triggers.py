@@ -24,6 +24,7 @@ from steerio.campaign.trigger_marks import (
     marks,
 )
 from steerio.errors import UsageError
+from steerio.model.bounds import named
 from steerio.model.events import Event
 from steerio.model.showing import in_words
 from steerio.session.task_type import TaskType, as_task_type
@@ -69,6 +70,8 @@ def agent(
     if method is None and not (concurrent is None and per_worker is None):
         if per_worker is not None and not isinstance(per_worker, str):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise UsageError(f"@agent(per_worker=...) takes the name of a pool, not {per_worker!r}")
+        if per_worker is not None:
+            named(per_worker, "the pool of @agent(per_worker=...)")
         loops = 1 if concurrent is None else whole("concurrent", concurrent)
         return _mark(Trigger("agent", per_worker, concurrent=loops))
     if not hasattr(given, "__get__"):  # which every method of a class has

@@ -124,6 +124,8 @@ def submit_task(
         name, sign, value = each.partition("=")
         if not sign or not name.isidentifier():
             raise UsageError(f"{each!r} is no keyword argument: say --kwarg NAME=JSON")
+        if name in named:
+            raise UsageError(f"--kwarg {name} is given twice: say it once")
         named[name] = _json(value, name)
     _give(SubmitTask(task_type, tuple(args), named, priority), run_dir, by, **options)
 

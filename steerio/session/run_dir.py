@@ -15,7 +15,7 @@ import msgspec
 from steerio.edge.record.broker_file import FILE as BROKER
 from steerio.edge.system.own_files import from_json, to_json, writing_to
 from steerio.errors import UsageError
-from steerio.model.showing import in_words
+from steerio.model.showing import counted, in_words
 
 log = logging.getLogger("steerio.session")
 
@@ -55,7 +55,8 @@ def reopen_run_dir(asked: Path | str) -> Path:
     """Return the run directory of a run to go on with, which may not have begun.
 
     Raises:
-        UsageError: it holds a run without a journal, or cannot be made or written to.
+        UsageError: it holds a run without a journal, or other runs in folders of their own, or
+            cannot be made or written to.
     """
     refuse_nameless(asked)
     path = Path(asked)
@@ -70,6 +71,8 @@ def reopen_run_dir(asked: Path | str) -> Path:
                 f"{path} holds a run without a journal, which cannot be resumed: name a fresh "
                 "run directory"
             )
+        if not journal.exists():
+            _refuse_folder_of_runs(path)
         _refuse_links(path)
         path.mkdir(parents=True, exist_ok=True)
         (path / LOG_FILE).touch()
@@ -121,6 +124,16 @@ def refuse_used(asked: Path | str) -> None:
                 f"run: resume={str(path)!r}, or steerio resume"
             )
         _refuse_links(path)
+
+
+def _refuse_folder_of_runs(path: Path) -> None:
+    """Refuse a folder in which others are run directories: one of those was meant."""
+    runs = sorted(each.parent.name for each in path.glob(f"*/{PARAMETERS}"))
+    if runs:
+        raise UsageError(
+            f"{path} holds no run itself, but {counted(len(runs), 'run')} in folders of their own, "
+            f"such as {path / runs[-1]}: name one of these, or a fresh run directory"
+        )
 
 
 def refuse_nameless(asked: Path | str) -> None:

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, NoReturn
 import pytest
 
 from steerio import Campaign, Limits, UsageError, agent, task, transient
-from steerio.asktell import EndedTrial, GestGenerator, OptunaStudy, Trials, drive
+from steerio.asktell import EndedTrial, GestGenerator, OptunaStudy, Suggestion, Trials, drive
 from steerio.testing import Model, simulate
 from tests.contract.crashing_disk import CrashingDisk
 from tests.simulated.kept_runs import play
@@ -258,6 +258,11 @@ def test_two_searches_of_one_campaign_may_share_a_study() -> None:
     assert [each.state.is_finished() for each in campaign.optimizer.study.trials] == [True] * 80
 
 
+def test_a_space_of_something_else_than_distributions_is_refused() -> None:
+    with pytest.raises(UsageError, match="the space has 5 for 'x'"):
+        OptunaStudy(study(), {"x": 5})
+
+
 def test_something_else_than_a_study_is_refused() -> None:
     with pytest.raises(UsageError, match="a study of Optuna"):
         OptunaStudy(3, SPACE)
@@ -363,6 +368,39 @@ def test_a_generator_that_was_made_anew_ingests_what_is_known_without_identifier
     good = [each for each in again.trials.ended if each.succeeded and each.value == each.value]
     assert sorted(each["f"] for each in ingested) == sorted(each.value for each in good)
     assert sum("_id" not in each for each in ingested) >= 12
+
+
+@needs_gest
+@pytest.mark.parametrize("every_s", [3.0, 1e6], ids=["snapshots", "replay"])
+@pytest.mark.parametrize("suggest", [1, None])
+def test_a_generator_with_a_seed_does_not_compute_its_first_points_again_after_a_resume(
+    every_s: float, suggest: int | None
+) -> None:
+    disk = CrashingDisk()
+
+    def make() -> GestGenerator:
+        return GestGenerator(random_generator(), suggest=suggest)
+
+    play(Driven(make), disk, MODEL, every_s=every_s, limits=Limits(tasks=20))
+    again = Driven(make)
+    play(again, disk, MODEL, every_s=every_s)
+    assert len({(each.args["x"], each.args["y"]) for each in again.trials.ended}) == 40
+
+
+def test_a_point_that_was_known_is_passed_over_once_and_no_more() -> None:
+    class Stubborn:
+        """Suggests one point for ever."""
+
+        def suggest(self, number: int | None) -> list[dict[str, Any]]:
+            return [{"x": ([0.5],)}]
+
+        def ingest(self, results: list[dict[str, Any]]) -> None: ...
+
+    adapter, known = GestGenerator(Stubborn()), EndedTrial(0, {"x": ([0.5],)}, "failed")
+    adapter.begin("run", [known, known])
+    asked = adapter.ask(1)
+    assert isinstance(asked, Suggestion)
+    assert asked.args == {"x": ([0.5],)}
 
 
 @needs_gest

@@ -253,6 +253,8 @@ def test_options_of_an_agent_that_make_no_sense_are_refused() -> None:
             agent(concurrent=wrong)  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="takes the name of a pool, not 3"):
         agent(per_worker=3)  # type: ignore[call-overload]
+    with pytest.raises(UsageError, match=r"pool of @agent.* must be a name"):
+        agent(per_worker="")
     with pytest.raises(UsageError, match="several loops of one agent are"):
         agent(4)  # type: ignore[call-overload]
     with pytest.raises(UsageError, match="cannot be called by @agent"):

@@ -290,6 +290,20 @@ def test_an_optimizer_that_fails_is_heard_of_at_once() -> None:
     assert campaign.trials.ended[0].reason == "its items could not be passed on"
 
 
+@pytest.mark.parametrize("shared", ["optimizer", "trials"])
+def test_two_calls_cannot_share_an_optimizer_or_trials(shared: str) -> None:
+    class Shared(Driven):
+        @agent
+        async def again(self) -> None:
+            other = Trials(4) if shared == "optimizer" else self.trials
+            optimizer = self.optimizer if shared == "optimizer" else Counting()
+            await drive(self, optimizer, square, other)
+
+    with pytest.raises(ExceptionGroup) as caught:
+        simulate(Shared(), model=Model(1.0))
+    assert caught.group_contains(UsageError, match="another drive.. is under way with")
+
+
 def test_a_pool_that_is_not_there_is_named() -> None:
     @task(pool="elsewhere")
     def far(x: int) -> int:

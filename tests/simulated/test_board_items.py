@@ -324,6 +324,8 @@ def test_all_items_are_ranked_at_once_by_numbers_in_any_form(form: Any) -> None:
 @pytest.mark.parametrize(
     ("function", "said"),
     [
+        (lambda items: None, "returned None for 3 items"),
+        (lambda items: ["1", "2", "3"], "score of 1 must be a number, not '1'"),
         (lambda items: np.zeros((len(items), 1)), r"array of shape \(3, 1\) for 3 items"),
         (lambda items: [1.0], "1 score for 3 items"),
         (lambda items: [1.0, math.nan, 2.0], "the score of 2 is nan"),

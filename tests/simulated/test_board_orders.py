@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections import Counter
 from random import Random
@@ -58,6 +59,10 @@ def test_a_displaced_item_may_go_to_another_board() -> None:
 def test_settings_that_do_not_go_together_are_refused() -> None:
     with pytest.raises(UsageError, match="newest_first=True"):
         Board(compute, on_displaced=print)
+    with pytest.raises(UsageError, match="called, not awaited"):
+        Board(compute, newest_first=True, on_displaced=asyncio.sleep)
+    with pytest.raises(UsageError, match="key of a board is a plain function"):
+        Board(compute, [1], key=asyncio.sleep)
     with pytest.raises(UsageError, match="take one"):
         Board(compute, newest_first=True, draw=True)
     for weight in (0, -1, float("nan"), 1e9):

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import pytest
 
 from steerio import Board, Campaign, FailedChain, FinishedChain, agent, task
-from steerio.errors import TaskCancelled, TaskFailed, UsageError
+from steerio.errors import TaskCancelled, TaskFailed, UnknownPool, UsageError
 from steerio.testing import Model, simulate
 from tests.contract.crashing_disk import CrashingDisk
 from tests.core.counting import growth
@@ -206,6 +206,15 @@ def test_leaving_the_loop_cancels_the_chains_under_way() -> None:
     assert (len(run.campaign.outcomes), run.campaign.left) == (1, 0)
     assert run.campaign.taken <= 10
     assert run.ended["cancelled"] >= 4
+
+
+def test_a_limit_of_a_pool_that_there_is_not_is_refused() -> None:
+    class Misspelt(Chains):
+        pool_limits: ClassVar = {"othr": 2}
+
+    with pytest.raises(ExceptionGroup) as caught:
+        simulate(Misspelt(), model=MODEL)
+    assert caught.group_contains(UnknownPool, match="othr")
 
 
 @pytest.mark.parametrize("limits", [{"other": 2}, {"default": 3}])

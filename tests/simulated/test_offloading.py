@@ -66,7 +66,7 @@ def test_its_error_is_raised_with_its_traceback() -> None:
     assert "in broken" in Failing.found[0]
 
 
-@pytest.mark.parametrize("wrong", [no_function, yields, 3])
+@pytest.mark.parametrize("wrong", [no_function, yields, task(yields), 3])
 def test_only_plain_functions_are_taken(wrong: Any) -> None:
     class Wrong(Deciding):
         @agent

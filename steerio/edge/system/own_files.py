@@ -118,6 +118,8 @@ def writing_to(run_dir: Path | None) -> Generator[None, None, None]:
         yield
     except OSError as error:
         reason = error.strerror or error
+        if isinstance(error, FileExistsError):
+            reason = "a file is in its place"
         raise UsageError(f"cannot write to the run directory {run_dir}: {reason}") from None
 
 
