@@ -31,7 +31,7 @@ class Feeder:
 
     A board's entry goes out while its pool has more workers that fit it than the campaign has tasks
     there that just these workers fit.  The feeder counts the campaign's own tasks, instead of
-    asking which workers are idle, so it waits for no answer.
+    asking which workers are idle, so it waits for no answer; a task of a gang counts as many.
 
     It follows from this alone that no worker idles beside an entry that it fits: if as many tasks
     are out as there are workers that fit them, and one of these workers has nothing to do, then one
@@ -140,11 +140,11 @@ class Feeder:
 
     def submitted(self, task: Task[Any]) -> None:
         """Take in that a task of the campaign was submitted, by a board or an agent."""
-        self._in_pool[task.type.pool][task.needs] += 1
+        self._in_pool[task.type.pool][task.needs] += task.gang
 
     def waits(self, task: Task[Any], waits: bool) -> None:
         """Take in whether a task waits for others, so that it needs no worker yet."""
-        self._in_pool[task.type.pool][task.needs] += -1 if waits else 1
+        self._in_pool[task.type.pool][task.needs] += -task.gang if waits else task.gang
         if waits:
             self.feed()
 
@@ -156,7 +156,7 @@ class Feeder:
     def ended(self, task: Task[Any]) -> bool:
         """Take in that a task of the campaign ended; return whether it came from a board."""
         outstanding = self._in_pool[task.type.pool]
-        outstanding[task.needs] -= 1
+        outstanding[task.needs] -= task.gang
         if not outstanding[task.needs]:
             del outstanding[task.needs]
         of_board = self._of_board.pop(task.id, None)
@@ -186,7 +186,7 @@ class Feeder:
 
     def _feed_from(self, boards: Sequence[Board[Any]], lane: Lane) -> None:
         """Hand out entries of some boards for the same workers; of several, in turn by weight."""
-        room = self._room(lane) + max(board.ahead for board in boards)
+        room = self._room(lane, max(board.ahead for board in boards))
         while room > 0 and self._may_feed():
             room -= 1
             board = boards[0] if boards[0].weight is None else self._in_turn(boards, lane)
@@ -213,8 +213,8 @@ class Feeder:
             board.lags[lane] = lag
         return chosen
 
-    def _room(self, lane: Lane) -> int:
-        """Return how many more entries may be out for some workers."""
+    def _room(self, lane: Lane, ahead: int) -> int:
+        """Return how many more entries may be out for some workers, so many ahead of them."""
         load = self._session.client.watch.pools.get(lane.pool, NOBODY)
         fitting = load.fitting(lane.needs)
         beside = sum(
@@ -223,7 +223,8 @@ class Feeder:
             if other == lane.needs or (fitting and load.fitting(other) == fitting)
         )
         # one goes out even if there is no worker: then the broker tells if there will never be one
-        return max(1, sum(fitting.values())) - beside
+        most = max(lane.gang, sum(fitting.values())) + ahead * lane.gang
+        return (most - beside) // lane.gang
 
     def idle(self, pool: str) -> int:
         """Return how many workers of a pool have nothing to do, now."""

@@ -9,7 +9,7 @@ that became idle last goes first: its caches are warm.
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from math import inf
 
 from steerio.core.records import WorkerRecord
@@ -84,6 +84,10 @@ class IdleWorkers:
         """Return the kinds of the workers that are there, the least first."""
         return [kind for _, kind, group in self._in_order if group]
 
+    def count(self, kind: Kind) -> int:
+        """Return the number of those of just this kind."""
+        return len(self._groups.get(kind, ()))
+
     def take_of(self, make: WorkerNeeds, until: float) -> WorkerRecord | None:
         """Take out a worker of just this kind, or return ``None``."""
         group = self._groups.get((make, until))
@@ -91,6 +95,14 @@ class IdleWorkers:
             return None
         self._count -= 1
         return group.popitem()[0]
+
+    def take_from(self, kinds: Iterable[Kind], count: int) -> list[WorkerRecord]:
+        """Take out so many of these kinds, of the first ones first; there are enough."""
+        taken: list[WorkerRecord] = []
+        for kind in kinds:
+            while len(taken) < count and (worker := self.take_of(*kind)) is not None:
+                taken.append(worker)
+        return taken
 
     def _new_group(self, kind: Kind) -> _Group:
         """Make room for workers of another kind, and now and then forget kinds without any."""

@@ -19,11 +19,11 @@ from itertools import islice
 
 from steerio.core.cluster import Cluster
 from steerio.core.deadlines import Due
+from steerio.core.heads import Want
 from steerio.core.lifecycle import GRANTED
 from steerio.core.records import MoveRecord, WorkerRecord
 from steerio.core.roster import Pool
 from steerio.model.events import PoolStalled
-from steerio.model.places import WorkerNeeds
 
 STALLED_S = 5.0
 """Time between two looks at tasks that may wait in vain; the second tells of them."""
@@ -84,7 +84,10 @@ def why(cluster: Cluster, pool: Pool) -> str:
     if pool.ready:
         if len(pool.idle) < pool.ready:
             return ""
-        needs = _say_needs(pool.backlog.needs) or "more time"
+        wants = pool.backlog.wants
+        needs = _say_needs(wants) or "more time"
+        if all(want.gang > 1 for want in wants) and wants:
+            return f"it has too few workers ({pool.ready}) for its tasks ({needs})"
         return f"none of its idle workers ({pool.ready}) satisfies the needs of its tasks ({needs})"
     if not pool.at_home:
         return "it has no workers; move or lend some to it, or start a node that has some"
@@ -138,7 +141,7 @@ def _ready(cluster: Cluster, pool: Pool) -> list[WorkerRecord]:
     return [w for node in nodes for w in node.workers.values() if w.pool == pool.name]
 
 
-def _say_needs(needs: list[WorkerNeeds]) -> str:
+def _say_needs(needs: list[Want]) -> str:
     shown = ", ".join(map(str, needs[:SHOWN_NEEDS]))
     return shown if len(needs) <= SHOWN_NEEDS else f"{shown} and {len(needs) - SHOWN_NEEDS} others"
 

@@ -124,4 +124,4 @@ class Book:
         tries = 1 + retries.lost + retries.failed + retries.timed_out + self.retried["preempted"]
         assert record.attempt <= tries
         assert record.kills <= SETTINGS.kills
-        assert self.begun <= tries or self.blurred
+        assert self.begun <= tries * record.options.gang or self.blurred

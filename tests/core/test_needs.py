@@ -7,6 +7,7 @@ from math import inf
 import pytest
 
 from steerio.core.effects import RecallTask
+from steerio.core.heads import Want
 from steerio.core.idle import IdleWorkers
 from steerio.core.lifecycle import State
 from steerio.core.pool_queue import PoolQueue
@@ -107,7 +108,7 @@ def test_what_is_ranked_higher_goes_first_whatever_it_needs() -> None:
     low, large, high = scene.submit(), scene.submit(needs=LARGE), scene.submit(priority=1)
     scene.report(running)
     assert high.state == State.RUNNING
-    scene.core.reprioritise([(low.task_id, 5.0), (large.task_id, 7.0)])
+    scene.core.reprioritise([(low.task_id, 5.0), (large.task_id, 7.0)], scene.now)
     scene.report(high)
     assert (large.state, low.state) == (State.RUNNING, State.QUEUED)
 
@@ -267,7 +268,7 @@ def test_a_queue_and_idle_workers_say_what_they_hold() -> None:
     scene.submit(needs=LARGE)
     assert repr(scene.pool().backlog) == "<PoolQueue 1 queued, 1 different sorts>"
     queue = PoolQueue("simulate")
-    assert (queue.peek(), queue.pop(), queue.take_all([LARGE])) == (None, None, [])
+    assert (queue.peek(), queue.pop(), queue.take_all([Want(LARGE, 1)])) == (None, None, [])
     idle = IdleWorkers()
     node = NodeRecord("n", "host", 1, 0.0)
     workers = [WorkerRecord(f"w{i}", "simulate", node, make=make) for i, make in enumerate([LARGE])]
