@@ -256,7 +256,7 @@ def _share(cluster: Cluster, pool: Pool, now: float) -> float:
     for record in sorted(held, key=rank):
         if wanted <= 0:
             break
-        if idle.fits(record.options.needs, now + pool.backlog.takes_s(record)):
+        if idle.fits(record.options.needs, pool.backlog.takes_s(record), now):
             wanted -= 1
             _recall(cluster, record, now)
     return again_s if wanted > 0 else inf

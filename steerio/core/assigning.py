@@ -33,7 +33,7 @@ from steerio.core.backlog import Rank, rank
 from steerio.core.cluster import Cluster
 from steerio.core.effects import Ending
 from steerio.core.heads import LAST, Sort, Want
-from steerio.core.idle import Kind
+from steerio.core.idle import Kind, fits
 from steerio.core.lifecycle import Turn, turn
 from steerio.core.records import TaskRecord, WorkerRecord
 from steerio.core.roster import Pool
@@ -73,7 +73,7 @@ def offer(cluster: Cluster, record: TaskRecord, pool: Pool, now: float) -> None:
     elif (
         pool.idle
         and not pool.paused
-        and (worker := pool.idle.take(needs, now + pool.backlog.takes_s(record))) is not None
+        and (worker := pool.idle.take(needs, pool.backlog.takes_s(record), now)) is not None
     ):
         turn(worker, _TAKEN)
         _start(cluster, worker, record, pool, now)
@@ -196,13 +196,11 @@ def _feed_gangs(cluster: Cluster, pool: Pool, now: float) -> None:
             waiting.add(line.sort)
             continue
         _feed_singly(cluster, pool, now, kept, rank(record))
-        needs, until = record.options.needs, now + pool.backlog.takes_s(record)
+        needs, takes_s = record.options.needs, pool.backlog.takes_s(record)
         fit = [
-            (make, last)
-            for make, last in idle.kinds()
-            if (make, last) not in kept
-            and until <= last
-            and (needs is None or make.suffices_for(needs))
+            kind
+            for kind in idle.kinds()
+            if kind not in kept and fits(kind, needs, takes_s, now)
         ]
         if sum(map(idle.count, fit)) < record.options.gang:
             waiting.add(line.sort)

@@ -213,6 +213,8 @@ def _check_holdings(cluster: Cluster) -> None:
             must(set(versions) == set(latest), "an attempt has its versions", record.task_id)
     endings = [kept.ending for kept in cluster.kept.values() if kept.ending is not None]
     by_tasks.update(ending.stored.name for ending in endings if ending.stored is not None)
+    firsts = [gang.first for gang in cluster.gangs.values() if gang.first is not None]
+    by_tasks.update(ending.stored.name for ending in firsts if ending.stored is not None)
     newest: dict[Holder, Counter[bytes]] = {
         ("version", name): Counter([version.stored.name])
         for name, version in cluster.versions.newest.items()

@@ -41,9 +41,9 @@ def could_run(cluster: Cluster, pool: Pool, record: TaskRecord, now: float) -> b
         makes = pool.makes_ready.items()
         fit = sum(n for make, n in makes if needs is None or make.suffices_for(needs))
         return fit + pool.workers - pool.ready >= size  # those that start may fit
-    until, fit = now + pool.backlog.takes_s(record), 0
+    takes_s, fit = pool.backlog.takes_s(record), 0
     for node in [cluster.roster.nodes[name] for name in pool.by_node]:
-        if node.draining or node.until < until:
+        if node.draining or node.until - now < takes_s:
             continue
         fit += sum(
             worker.pool == pool.name
@@ -155,6 +155,8 @@ def ended(
         gang.succeeded += 1
         if record.rank == 0:
             gang.first, unused = ending, None
+            if ending.stored is not None:  # it may be a while until the others have ended
+                cluster.holdings.hold_for_task(ending.stored)
     elif task.state == State.RUNNING or (
         ended_as == "failed" and gang.failure and _is_earlier(ending, gang.failure)
     ):
@@ -228,10 +230,7 @@ def _look_over(cluster: Cluster, gang: GangRecord, now: float) -> None:
     )
     if well:
         settle(cluster, task, first, now)
-        return
-    if first is not None and first.stored is not None:
-        cluster.holdings.refuse(first.stored.name)
-    if gang.loss is not None:
+    elif gang.loss is not None:
         lose(cluster, task, *gang.loss, now)
     elif gang.failure is not None:
         bad = gang.failure
@@ -240,6 +239,8 @@ def _look_over(cluster: Cluster, gang: GangRecord, now: float) -> None:
         settle_stopped(cluster, task, now, first.started, first.ended)
     else:
         settle_stopped(cluster, task, now)
+    if first is not None and first.stored is not None:
+        cluster.holdings.task_lets_go(first.stored.name)
 
 
 def _is_earlier(ending: Ending, other: Ending) -> bool:

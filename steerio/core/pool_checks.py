@@ -9,12 +9,11 @@ from steerio.core.backlog import rank
 from steerio.core.cluster import Cluster
 from steerio.core.deadlines import Due
 from steerio.core.gangs import could_run
-from steerio.core.idle import Kind
+from steerio.core.idle import Kind, fits
 from steerio.core.invariants import Dues, must
 from steerio.core.lifecycle import GRANTED, IDLE, READY, RESERVED, RETURNING, WAITING, State
 from steerio.core.records import MoveRecord, TaskRecord, WorkerRecord
 from steerio.core.roster import Pool
-from steerio.model.places import WorkerNeeds
 
 
 def check_pool(cluster: Cluster, pool: Pool) -> None:
@@ -64,9 +63,8 @@ def check_queue(cluster: Cluster, pool: Pool, dues: Dues, now: float) -> None:
     must(len(pool.backlog) == len(there) == len(queued), "a queue counts its tasks", pool)
     must(set(there) == set(queued), "a queue has the queued tasks, and no others", pool)
     for record in pool.backlog:
-        until = now + pool.backlog.takes_s(record)
         if not pool.paused:
-            _check_idle(cluster, pool, record, until, now)
+            _check_idle(cluster, pool, record, now)
     must(not (pool.failure and queued), "nothing is queued for a pool that has failed", pool)
     must(
         not pool.backlog.wants or (Due.UNFIT, 0) in dues, "a task that fits no worker is seen", pool
@@ -82,25 +80,26 @@ def check_queue(cluster: Cluster, pool: Pool, dues: Dues, now: float) -> None:
     must(seen, "an empty pool is looked at", pool)
 
 
-def _check_idle(cluster: Cluster, pool: Pool, record: TaskRecord, until: float, now: float) -> None:
+def _check_idle(cluster: Cluster, pool: Pool, record: TaskRecord, now: float) -> None:
     """No worker idles beside a task that it fits, unless it is kept for a better one."""
-    needs, gang = record.options.needs, record.options.gang
     free = Counter[Kind]()
-    for make, last in pool.idle.kinds():
-        if until <= last and (needs is None or make.suffices_for(needs)):
+    for kind in pool.idle.kinds():
+        if _fits(pool, record, kind, now):
             kept = any(
-                rank(other) < rank(record) and _keeps(pool, other, make, last, now)
+                rank(other) < rank(record) and _fits(pool, other, kind, now)
                 for other in pool.backlog
                 if other.options.gang > 1 and could_run(cluster, pool, other, now)
             )
-            free[make, last] = 0 if kept else pool.idle.count((make, last))
-    must(free.total() < gang, "no worker idles beside a task that it fits", record.task_id)
+            free[kind] = 0 if kept else pool.idle.count(kind)
+    must(
+        free.total() < record.options.gang,
+        "no worker idles beside a task that it fits",
+        record.task_id,
+    )
 
 
-def _keeps(pool: Pool, gang: TaskRecord, make: WorkerNeeds, last: float, now: float) -> bool:
-    needs = gang.options.needs
-    enough = needs is None or make.suffices_for(needs)
-    return enough and now + pool.backlog.takes_s(gang) <= last
+def _fits(pool: Pool, record: TaskRecord, kind: Kind, now: float) -> bool:
+    return fits(kind, record.options.needs, pool.backlog.takes_s(record), now)
 
 
 def check_place(cluster: Cluster, worker: WorkerRecord) -> None:

@@ -371,6 +371,7 @@ class Cluster:
         """Let a node's oldest word reach the broker."""
         name, run = node.exits.pop(0)
         if node.member:
+            self.workers[name].last_words = []
             self.core.worker_exited(name, run, "signal 9", self.now)
 
     # -- workers ------------------------------------------------------------------------------
@@ -699,7 +700,7 @@ class Cluster:
 
     def _blur(self, worker: Worker) -> None:
         """Note that the broker will not know what a worker began."""
-        begun = [word.run for word in worker.outbox]
+        begun = [word.run for word in (*worker.outbox, *worker.last_words)]
         if worker.running and begun:  # what it runs is behind something it had not told of
             begun.append(worker.running)
         for run in begun:
@@ -708,5 +709,5 @@ class Cluster:
 
     def _dies(self, worker: Worker) -> None:
         self.late += worker.outbox
-        worker.outbox = []
+        worker.last_words, worker.outbox = worker.outbox, []
         worker.alive = False

@@ -40,13 +40,17 @@ class Word:
 
 @dataclass
 class Worker:
-    """One worker process; ``inbox`` and ``outbox`` are its link to the broker."""
+    """One worker process; ``inbox`` and ``outbox`` are its link to the broker.
+
+    ``last_words`` were in its outbox as it died, and its node has not told yet that it did.
+    """
 
     name: str
     node: Node
     inbox: deque[int] = field(default_factory=deque)
     held: deque[int] = field(default_factory=deque)
     outbox: list[Word] = field(default_factory=list)
+    last_words: list[Word] = field(default_factory=list)
     ready: bool = False
     alive: bool = True
     running: int = 0

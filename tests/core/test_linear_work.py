@@ -525,7 +525,7 @@ def test_kinds_of_workers_that_idle_no_more_are_forgotten() -> None:
     for number in range(200):
         worker = WorkerRecord(f"w{number}", "simulate", node, make=needs(number))
         idle.add(worker)
-        assert idle.take(None, 0.0) is worker
+        assert idle.take(None, 0.0, 0.0) is worker
     assert len(idle._groups) == len(idle._in_order) < 50
 
 
