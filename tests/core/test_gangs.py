@@ -500,6 +500,25 @@ def test_the_value_of_the_first_is_not_kept_if_another_fails() -> None:
     assert not scene.core.held
 
 
+def test_the_value_of_the_first_is_held_until_the_others_have_ended() -> None:
+    """Else it would be swept away with all that a worker left which was lost meanwhile."""
+    scene = Scene({"simulate": 1})
+    scene.node({"simulate": 1}, peer=NODE + 1)
+    task = scene.submit(gang=2)
+    first, second = ranks(scene, task)
+    value = StoredObject(b"value", 10)
+    scene.report(first, stored=value)
+    assert scene.core.held == {value.name}
+    assert first.worker is not None
+    scene.core.node_lost(first.worker.node.peer, "silent", scene.now)
+    scene.settle_down()
+    scene.report(second)
+    assert scene.ending(task).stored == value
+    assert scene.core.held == {value.name}, "for its client"
+    assert scene.core.let_go(value.name, CLIENT)
+    assert not scene.core.held
+
+
 @pytest.mark.parametrize("words_lost", [False, True])
 def test_a_part_of_which_words_were_lost_is_given_up_or_begun_again(words_lost: bool) -> None:
     scene = Scene({"simulate": 2})
