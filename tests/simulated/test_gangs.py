@@ -26,6 +26,8 @@ from steerio import (
 from steerio.campaign.conductor import drive
 from steerio.core.lifecycle import State
 from steerio.testing import (
+    DrainNode,
+    HangWorker,
     KillNode,
     KillWorker,
     Model,
@@ -197,6 +199,90 @@ async def test_lending_does_not_tear_a_gang_apart(
     result = await other.result()
     assert (result.ended_as, result.attempt) == ("succeeded", 2)
     assert cluster.utilisation("learn") > 0
+
+
+@on_cluster(2, nodes=2, model=TOGETHER, faults=[DrainNode(5, "node-2", undrain_after_s=40)])
+async def test_a_gang_on_a_node_that_is_drained_ends_and_the_next_waits_for_others(
+    cluster: SimulatedCluster, session: Session
+) -> None:
+    first, second = session.map(train, [10, 10])
+    alone = session.submit(simulation, 1.0)
+    assert (await first.result()).attempt == 1
+    await alone
+    assert now() < 20, "one worker is too few for the gang, so others pass it"
+    assert (await second.result()).ended_as == "succeeded"
+    assert now() >= 55, "once the node is there again"
+    assert [event.reason for event in of_kind(cluster.record.events, TaskRetried)] == []
+
+
+@on_cluster(2, nodes=2, model=TOGETHER, faults=[DrainNode(5, "node-2", 3.0, undrain_after_s=9)])
+async def test_a_gang_that_is_not_done_in_time_is_taken_off_a_drained_node_whole(
+    cluster: SimulatedCluster, session: Session
+) -> None:
+    result = await session.submit(train, 20).result()
+    assert (result.ended_as, result.attempt) == ("succeeded", 2)
+    (retried,) = of_kind(cluster.record.events, TaskRetried)
+    assert retried.reason == "preempted: its node is drained"
+    assert 33 < now() < 37
+
+
+@on_cluster(3, model=TOGETHER)
+async def test_a_paused_pool_begins_no_gang_and_goes_on_with_those_that_run(
+    cluster: SimulatedCluster, session: Session
+) -> None:
+    del cluster
+    first = session.submit(train, 10)
+    await asyncio.sleep(1)
+    second, single = session.submit(train, 10), session.submit(simulation, 1.0)
+    await session.pools.pause("simulate", reason="to look")
+    assert (await first.result()).ended_as == "succeeded"
+    await asyncio.sleep(20)
+    assert not second.done()
+    assert not single.done()
+    await session.pools.resume("simulate", reason="looked at")
+    assert (await second.result()).ended_as == "succeeded"
+    assert (await single.result()).ended_as == "succeeded"
+
+
+@on_cluster(4, model=TOGETHER)
+async def test_of_gangs_that_want_more_than_there_is_none_holds_a_part(
+    cluster: SimulatedCluster, session: Session
+) -> None:
+    gangs = [session.options(gang=3).submit(train, 5) for _ in range(4)]
+    for _ in range(19):
+        await asyncio.sleep(1)
+        working = sum(bool(worker.run) for worker in cluster.workers())
+        assert working in (0, 3)
+    assert [(await gang.result()).ended_as for gang in gangs] == ["succeeded"] * 4
+    assert now() < 23
+
+
+@on_cluster(3, model=TOGETHER)
+async def test_a_cancelled_gang_that_waits_lets_those_behind_it_go_on(
+    cluster: SimulatedCluster, session: Session
+) -> None:
+    del cluster
+    long = session.submit(simulation, 50.0)
+    await asyncio.sleep(1)
+    gang = session.options(gang=3).submit(train, 5)
+    behind = session.map(simulation, [1.0, 1.0])
+    await asyncio.sleep(5)
+    assert not any(each.done() for each in behind)
+    gang.cancel()
+    assert await session.gather(*behind) == [1.0, 1.0]
+    assert now() < 10
+    assert not long.done()
+    assert (await gang.result()).ended_as == "cancelled"
+
+
+@on_cluster(2, model=TOGETHER, faults=[HangWorker(3, pool="simulate")])
+async def test_a_gang_of_which_one_hangs_ends_by_its_time_and_is_tried_again(
+    cluster: SimulatedCluster, session: Session
+) -> None:
+    options = session.options(timeout_s=15.0, retries={"timed_out": 1}, cancel_grace_s=1.0)
+    result = await options.submit(train, 10).result()
+    assert (result.ended_as, result.attempt) == ("succeeded", 2)
+    assert len(cluster.workers()) == 2
 
 
 class Rounds(Campaign):
