@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import os
+import random
 import signal
 import socket
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 import steerio
-from steerio import Failed, Gang, Succeeded, open_session, task
+from steerio import Failed, Gang, Lost, Succeeded, open_session, task
+from tests.real import programs
+from tests.real.test_restarted_brokers import killed_and_started
+from tests.real.test_standing_broker import broker_in, workers_in
 
 NAMES = ("MASTER_ADDR", "MASTER_PORT", "RANK", "WORLD_SIZE")
 
@@ -117,6 +124,92 @@ async def test_a_gang_that_is_cancelled_while_it_runs_gives_its_workers_back() -
 def waiting() -> None:
     while True:
         time.sleep(0.01)
+
+
+@task(pool="learn", gang=2, retries={"lost": 3})
+def meet_slowly(folder: str) -> int:
+    """Say by a file that this worker has begun, and meet when the file ``go`` is there."""
+    gang = steerio.gang()
+    (Path(folder) / f"begun-{time.monotonic_ns()}-{os.getpid()}").touch()
+    while not (Path(folder) / "go").exists():
+        time.sleep(0.01)
+    return add_up(gang, 1)
+
+
+async def begun(folder: Path, count: int) -> list[int]:
+    """Wait until workers have begun so many times, and return their processes in order."""
+    async with asyncio.timeout(programs.START_S):
+        while len(found := list(folder.glob("begun-*"))) < count:
+            await asyncio.sleep(0.02)
+    return [int(name.rpartition("-")[2]) for name in sorted(path.name for path in found)]
+
+
+@task(pool="learn", retries={"lost": 3})
+def of_one() -> int:
+    return steerio.gang().size
+
+
+async def test_gangs_whose_workers_are_killed_again_and_again_give_the_right_sums(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "go").touch()
+    rng = random.Random(7)
+    async with open_session(workers={"learn": 3}, pin=False) as session:
+        options = session.options(retries={"lost": 50, "failed": 50})
+        gangs = [options.submit(meet_slowly, str(tmp_path)) for _ in range(16)]
+        singles = [session.options(retries={"lost": 50}).submit(of_one) for _ in range(10)]
+        for n in range(3):
+            pids = await begun(tmp_path, 4 * (n + 1))
+            with contextlib.suppress(ProcessLookupError):  # it may have been killed before
+                os.kill(rng.choice(pids[-2:]), signal.SIGKILL)
+        for each in [*gangs, *singles]:
+            result = await each.result()
+            assert isinstance(result, Succeeded), result
+            assert result.value == (1 if each in singles else 2)
+
+
+async def test_a_gang_over_two_nodes_outlives_its_broker_and_one_of_its_nodes(
+    tmp_path: Path,
+) -> None:
+    workers = ("--workers", "learn=1", "--name")
+    with ExitStack() as stack:
+        broker = stack.enter_context(broker_in(tmp_path))
+        nodes = [stack.enter_context(workers_in(tmp_path, *workers, f"n{n}")) for n in range(2)]
+        async with steerio.connect(tmp_path / "broker") as session:
+            task = session.submit(meet_slowly, str(tmp_path))
+            await begun(tmp_path, 2)
+            broker = await asyncio.to_thread(killed_and_started, stack, tmp_path, broker)
+            await begun(tmp_path, 4)
+            nodes[1].signal(signal.SIGKILL)
+            nodes.append(stack.enter_context(workers_in(tmp_path, *workers, "n2")))
+            await begun(tmp_path, 6)
+            (tmp_path / "go").touch()
+            result = await task.result()
+            assert isinstance(result, Succeeded), result
+            assert result.value == 2
+        broker.signal(signal.SIGTERM)
+        assert await asyncio.to_thread(broker.status) == 0, broker
+
+
+async def test_a_move_that_does_not_wait_takes_no_part_of_a_gang(tmp_path: Path) -> None:
+    async with open_session(workers={"learn": 2, "other": 1}, pin=False) as session:
+        task = session.submit(meet_slowly, str(tmp_path))
+        await begun(tmp_path, 2)
+        async with session.pools.lend("learn", to="other", how="preempt"):
+            assert await session.run(of_one) == 1
+            assert not task.done
+        await begun(tmp_path, 4)
+        (tmp_path / "go").touch()
+        result = await task.result()
+        assert isinstance(result, Succeeded), result
+        assert (result.value, result.attempt) == (2, 2)
+
+
+async def test_a_gang_that_is_larger_than_its_pool_is_lost_with_the_reason() -> None:
+    async with open_session(workers={"learn": 2}, pin=False) as session:
+        result = await session.options(gang=3).submit(waiting).result()
+        assert isinstance(result, Lost)
+        assert "it needs 3 workers at once; there are 2 with" in result.reason
 
 
 async def test_torch_adds_tensors_up_over_a_gang() -> None:
