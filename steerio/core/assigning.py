@@ -198,9 +198,7 @@ def _feed_gangs(cluster: Cluster, pool: Pool, now: float) -> None:
         _feed_singly(cluster, pool, now, kept, rank(record))
         needs, takes_s = record.options.needs, pool.backlog.takes_s(record)
         fit = [
-            kind
-            for kind in idle.kinds()
-            if kind not in kept and fits(kind, needs, takes_s, now)
+            kind for kind in idle.kinds() if kind not in kept and fits(kind, needs, takes_s, now)
         ]
         if sum(map(idle.count, fit)) < record.options.gang:
             waiting.add(line.sort)

@@ -68,11 +68,7 @@ class IdleWorkers:
         """Take out the least worker that fits a task that takes so long, or return ``None``."""
         if self._count:
             for _, (make, last), group in self._in_order:  # as `fits` says, spelled out for speed
-                if (
-                    group
-                    and takes_s <= last - now
-                    and (needs is None or make.suffices_for(needs))
-                ):
+                if group and takes_s <= last - now and (needs is None or make.suffices_for(needs)):
                     self._count -= 1
                     return group.popitem()[0]
         return None

@@ -519,7 +519,7 @@ class Session(Submitter):
 
 
 def _check_generator(name: str, options: TaskOptions, *, detached: bool) -> None:
-    """Refuse a generator that nobody could read, or that several workers would run.
+    """Refuse a generator whose items could not be read, or that several workers would run.
 
     Raises:
         UsageError: it is one.

@@ -139,9 +139,13 @@ def meet_slowly(folder: str) -> int:
 async def begun(folder: Path, count: int) -> list[int]:
     """Wait until workers have begun so many times, and return their processes in order."""
     async with asyncio.timeout(programs.START_S):
-        while len(found := list(folder.glob("begun-*"))) < count:
+        while len(found := names_in(folder)) < count:  # noqa: ASYNC110 - of other processes
             await asyncio.sleep(0.02)
-    return [int(name.rpartition("-")[2]) for name in sorted(path.name for path in found)]
+    return [int(name.rpartition("-")[2]) for name in found]
+
+
+def names_in(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.glob("begun-*"))
 
 
 @task(pool="learn", retries={"lost": 3})

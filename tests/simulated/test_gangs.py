@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+from pathlib import Path
 from typing import ClassVar
 
 import pytest
@@ -25,6 +27,8 @@ from steerio import (
 )
 from steerio.campaign.conductor import drive
 from steerio.core.lifecycle import State
+from steerio.edge.record.record_files import TASKS_FILE
+from steerio.edge.record.task_past import past_of
 from steerio.testing import (
     DrainNode,
     HangWorker,
@@ -35,9 +39,11 @@ from steerio.testing import (
     RestartBroker,
     SimulatedCluster,
     run_virtual,
+    simulate,
 )
 from steerio.testing.record import MemoryRecord
 from steerio.view.shown_view import RunFacts, snapshot_of
+from steerio.view.told_story import story_lines
 from tests.simulated.test_idle_causes import view_of
 from tests.simulated.virtual import (
     cluster_of,
@@ -322,3 +328,17 @@ def test_a_board_hands_out_as_many_gangs_as_there_are_workers_for_and_a_view_cou
     assert sum(any(row.busy) for row in rows) >= 4
     (pool,) = [each for each in snapshot.pools if each.name == "simulate"]
     assert pool.busy == 0
+
+
+def test_the_story_of_a_gang_names_all_its_workers(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    simulate(Rounds(), model=TOGETHER, faults=[KillWorker(3, pool="simulate")], run_dir=folder)
+    lines = [json.loads(line) for line in (folder / TASKS_FILE).read_text().splitlines()]
+    again = next(line for line in lines if line["earlier"])
+    told = "\n".join(story_lines(past_of(folder, again["task_id"], 1), "", "", 0))
+    for attempt in (again, *again["earlier"]):
+        (other,) = attempt["others"]
+        assert f"worker {attempt['worker']} on node node-1, with {other['worker']}, at " in told
+    (folder / TASKS_FILE).write_text("")
+    under_way = "\n".join(story_lines(past_of(folder, again["task_id"], 1), "", "", 0))
+    assert f"attempt 2 on worker {again['worker']}, with " in under_way
