@@ -156,9 +156,11 @@ if TYPE_CHECKING:
     from steerio.session.task_type import TaskType as TaskType
     from steerio.session.task_type import task as task
     from steerio.session.versions import Versions as Versions
+    from steerio.worker.context import gang as gang
     from steerio.worker.context import random_seed as random_seed
     from steerio.worker.context import report as report
     from steerio.worker.context import should_stop as should_stop
+    from steerio.worker.meeting import Gang as Gang
     from steerio.worker.resources import Resource as Resource
     from steerio.worker.resources import resource as resource
 
@@ -230,7 +232,8 @@ _HOMES = {
         "Timings",
     ],
     "steerio.model.status": ["NodeStatus", "PoolLoad"],
-    "steerio.worker.context": ["random_seed", "report", "should_stop"],
+    "steerio.worker.context": ["gang", "random_seed", "report", "should_stop"],
+    "steerio.worker.meeting": ["Gang"],
     "steerio.worker.resources": ["Resource", "resource"],
 }  # fmt: skip
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
@@ -263,6 +266,7 @@ __all__ = [
     "FailedChain",
     "FinishedChain",
     "FirstThen",
+    "Gang",
     "ItemsDropped",
     "ItemsRestarted",
     "JoinRefused",
@@ -367,6 +371,7 @@ __all__ = [
     "conduct",
     "connect",
     "every",
+    "gang",
     "on_event",
     "on_failure",
     "on_idle",

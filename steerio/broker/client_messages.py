@@ -159,10 +159,9 @@ class FromClients:
         return len(message.tasks)
 
     def _reprioritise(self, peer: Peer, message: ms.Reprioritise, _: Frames, now: float) -> int:
-        del now
         if peer.ledger is not None:
             peer.ledger.changed(message)
-        self._core.reprioritise(message.changes)
+        self._core.reprioritise(message.changes, now)
         return len(message.changes)
 
     def _grant(self, peer: Peer, message: ms.GrantItems, _: Frames, now: float) -> None:

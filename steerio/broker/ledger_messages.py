@@ -122,6 +122,6 @@ class FromDetached:
                 for number in change.tasks:
                     self._core.cancel(number, change.reason, now, queued_only=change.queued_only)
             case ms.Reprioritise():
-                self._core.reprioritise(change.changes)
+                self._core.reprioritise(change.changes, now)
             case ms.ReassignTasks():
                 self._core.reassign(change.tasks, change.pool, now)

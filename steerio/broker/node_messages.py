@@ -19,6 +19,7 @@ from steerio.model.showing import counted
 
 LONGEST_LINK_S = 10.0
 """A node that says that its messages take longer is not believed."""
+LAST_PORT = 65_535
 
 
 class FromNodes:
@@ -53,6 +54,7 @@ class FromNodes:
             (Role.WORKER, ms.ReturnTask): self._returned,
             (Role.WORKER, ms.YieldItem): self._item,
             (Role.WORKER, ms.ReportProgress): self._progress,
+            (Role.WORKER, ms.ReportPort): self._port,
         }
 
     # -- from nodes ---------------------------------------------------------------------------
@@ -175,3 +177,11 @@ class FromNodes:
             self._drop("late progress", f"run {message.run} of {peer}")
             return
         self._core.progressed(record, message.fraction, message.message, now)
+
+    def _port(self, peer: Peer, message: ms.ReportPort, _: Frames, now: float) -> None:
+        del now
+        record = self._own_run(peer, message.run)
+        if record is None or not 0 < message.port <= LAST_PORT:
+            self._drop("late port", f"run {message.run} of {peer}")
+        elif not self._core.gang_opened(record, message.port):
+            self._drop("port of no gang", f"run {message.run} of {peer}")

@@ -48,6 +48,7 @@ class Performer:
             fx.Settle: settled.settle,
             fx.RecallTask: self.recall_task,
             fx.AskToStop: self.ask_to_stop,
+            fx.TellPort: self.tell_port,
             fx.Signal: self.signal,
             fx.Start: self.start,
             fx.Discard: self.discard,
@@ -99,6 +100,7 @@ class Performer:
                 len(frames),
                 inputs.frames if inputs is not None else None,
                 record.versions,
+                effect.place,
             ),
             frames,
         )
@@ -122,6 +124,11 @@ class Performer:
         del now
         worker = effect.worker
         self._peers.send(worker.node.peer, ms.StopRunning(worker.name, effect.run))
+
+    def tell_port(self, effect: fx.TellPort, now: float) -> None:
+        """Tell a worker of a gang the port at which they meet."""
+        del now
+        self._peers.send(effect.worker.peer, ms.MeetAt(effect.run, effect.port))
 
     def signal(self, effect: fx.Signal, now: float) -> None:
         """Have the node signal the worker."""

@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from steerio.broker.ledger import Ledger
 from steerio.broker.peers import Peers
 from steerio.core.effects import Settle
-from steerio.core.records import Attempt
+from steerio.core.records import Attempt, RankRun
 from steerio.edge.record.record_files import (
     TRACEBACK_CHARACTERS,
     AttemptEntry,
+    RankEntry,
     TaskEntry,
     shown,
 )
@@ -113,6 +114,7 @@ class SettledTasks:
                 shown(ending.body, ending.frames),
                 {name: v.number for name, v in versions.items()} if versions else None,
                 self._earlier(record.earlier) if record.earlier else None,
+                self._others(record.others),
                 self._incarnation,
             )
         )
@@ -143,8 +145,23 @@ class SettledTasks:
                 None if each.ended is None else each.ended + epoch,
                 each.over + epoch,
                 each.versions,
+                self._others(each.others),
             )
             for each in attempts
+        ]
+
+    def _others(self, ranks: list[RankRun] | None) -> list[RankEntry] | None:
+        if not ranks:
+            return None
+        epoch = self._epoch
+        return [
+            RankEntry(
+                each.worker,
+                each.node,
+                None if each.started is None else each.started + epoch,
+                None if each.ended is None else each.ended + epoch,
+            )
+            for each in ranks
         ]
 
 

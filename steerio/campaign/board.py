@@ -61,8 +61,8 @@ class Board(FedBoard[K]):
         weight: its share of the tasks that go to its workers, against the other boards with a
             weight that feed these; boards without one go first, in the order of their attributes.
         tags: tags of the tasks it makes.
-        priority, timeout_s, retries, cancel_grace_s, needs: options of the tasks it makes, if they
-            differ from those of the task type (see ``Session.options``).
+        priority, timeout_s, retries, cancel_grace_s, needs, gang: options of the tasks it makes, if
+            they differ from those of the task type (see ``Session.options``).
 
     Entries of equal score go in the order in which they were added.  A key that waits, or
     was handed out before, is not added again.  An item keeps the value that it had when it was
@@ -88,6 +88,7 @@ class Board(FedBoard[K]):
         retries: Mapping[str, int] | None = None,
         cancel_grace_s: float | None = None,
         needs: Needs | None = None,
+        gang: int | None = None,
     ) -> None:
         check_number("the limit of a board", limit, least=1)
         check_number("ahead", ahead, least=0)
@@ -101,6 +102,7 @@ class Board(FedBoard[K]):
             retries,
             cancel_grace_s=cancel_grace_s,
             needs=needs,
+            gang=gang,
         )
         self.ahead, self.limit = ahead, limit
         self.newest_first, self.draw = newest_first, draw

@@ -314,6 +314,7 @@ class Campaign(Submitter):
         retries: Mapping[str, int] | None = None,
         cancel_grace_s: float | None = None,
         needs: Needs | None = None,
+        gang: int | None = None,
         tags: Mapping[str, str] | None = None,
     ) -> Options:
         """Return a submitter whose tasks have these options (see ``Session.options``)."""
@@ -323,6 +324,7 @@ class Campaign(Submitter):
             retries=retries,
             cancel_grace_s=cancel_grace_s,
             needs=needs,
+            gang=gang,
             tags=tags,
         )
 

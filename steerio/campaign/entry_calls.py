@@ -1,7 +1,7 @@
 """The calls that the entries of a board become: their task types, pools, options and tags.
 
-An entry of its own task type, pool or needs is in another *lane* than the rest of its board: other
-workers fit it, so it is counted, and handed out, by itself.
+An entry of its own task type, pool, needs or gang is in another *lane* than the rest of its board:
+other workers fit it, so it is counted, and handed out, by itself.
 """
 
 from __future__ import annotations
@@ -24,15 +24,17 @@ its `EntryCall`, if it has one of its own; the last two are missing in some old 
 
 
 class Lane(NamedTuple):
-    """The workers that an entry is for: those of a pool, with these needs.
+    """The workers that an entry is for: those of a pool, with these needs, so many at once.
 
     Attributes:
         pool: the pool.
         needs: of the task, as in its options.
+        gang: how many run it together.
     """
 
     pool: str
     needs: WorkerNeeds | None
+    gang: int = 1
 
 
 class EntryCall(NamedTuple):
@@ -53,7 +55,7 @@ class EntryCall(NamedTuple):
     @property
     def lane(self) -> Lane:
         """The workers that it is for."""
-        return Lane(self.pool or self.task_type.pool, self.options.needs)
+        return Lane(self.pool or self.task_type.pool, self.options.needs, self.options.gang)
 
     def placed_type(self) -> TaskType[..., Any]:
         """Return the task type, for the pool of this call."""
@@ -87,6 +89,7 @@ class EntrySettings(TypedDict, total=False):
     retries: Mapping[str, int] | None
     cancel_grace_s: float | None
     needs: Needs | None
+    gang: int | None
 
 
 def call_of(

@@ -28,7 +28,7 @@ class Feeder:
 
     A board's entry goes out while its pool has more workers that fit it than the campaign has tasks
     there that just these workers fit.  The feeder counts the campaign's own tasks, instead of
-    asking which workers are idle, so it waits for no answer.
+    asking which workers are idle, so it waits for no answer; a task of a gang counts as many.
 
     It follows from this alone that no worker idles beside an entry that it fits: if as many tasks
     are out as there are workers that fit them, and one of these workers has nothing to do, then one
@@ -137,11 +137,11 @@ class Feeder:
 
     def submitted(self, task: Task[Any]) -> None:
         """Take in that a task of the campaign was submitted, by a board or an agent."""
-        self._in_pool[task.type.pool].count(task.needs, 1)
+        self._in_pool[task.type.pool].count(task.needs, task.gang)
 
     def waits(self, task: Task[Any], waits: bool) -> None:
         """Take in whether a task waits for others, so that it needs no worker yet."""
-        self._in_pool[task.type.pool].count(task.needs, -1 if waits else 1)
+        self._in_pool[task.type.pool].count(task.needs, -task.gang if waits else task.gang)
         if waits:
             self.feed()
 
@@ -152,7 +152,7 @@ class Feeder:
 
     def ended(self, task: Task[Any]) -> bool:
         """Take in that a task of the campaign ended; return whether it came from a board."""
-        self._in_pool[task.type.pool].ended(task.needs)
+        self._in_pool[task.type.pool].ended(task.needs, task.gang)
         of_board = self._of_board.pop(task.id, None)
         if of_board is None:
             return False
@@ -180,13 +180,16 @@ class Feeder:
         self._watch.changed()
 
     def _alike(self, lanes: list[Lane]) -> Iterable[list[Lane]]:
-        """Return lanes by the workers that fit them now: of these the best entry is to go."""
+        """Return lanes by the workers that fit them now, and how many each entry takes.
+
+        Of lanes that are alike the best entry is to go.
+        """
         if len(lanes) == 1:
             return [lanes]
         alike: defaultdict[Hashable, list[Lane]] = defaultdict(list)
         for lane in lanes:
             tasks, load = self._in_pool[lane.pool], self._load_of(lane.pool)
-            alike[lane.pool, tasks.workers_for(load, lane.needs)].append(lane)
+            alike[lane.pool, tasks.workers_for(load, lane.needs), lane.gang].append(lane)
         return alike.values()
 
     def _load_of(self, pool: str) -> PoolLoad:
@@ -199,7 +202,7 @@ class Feeder:
             boards: those without a weight are alone.
             lanes: of a board that is alone there may be several.
         """
-        room = self._room(lanes[0]) + max(board.ahead for board in boards)
+        room = self._room(lanes[0], max(board.ahead for board in boards))
         while room > 0 and self._may_feed():
             room -= 1
             board = boards[0] if boards[0].weight is None else self._in_turn(boards, lanes[0])
@@ -226,9 +229,10 @@ class Feeder:
             board.lags[lane] = lag
         return chosen
 
-    def _room(self, lane: Lane) -> int:
-        """Return how many more entries may be out for some workers."""
-        return self._in_pool[lane.pool].room(self._load_of(lane.pool), lane.needs)
+    def _room(self, lane: Lane, ahead: int) -> int:
+        """Return how many more entries may be out for some workers, so many ahead of them."""
+        load = self._load_of(lane.pool)
+        return self._in_pool[lane.pool].room(load, lane.needs, lane.gang, ahead)
 
     def idle(self, pool: str) -> int:
         """Return how many workers of a pool have nothing to do, now."""

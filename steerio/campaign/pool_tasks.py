@@ -27,29 +27,32 @@ class _Fitting(NamedTuple):
 
 
 class PoolTasks:
-    """The tasks of a campaign in one pool that need a worker and have not ended."""
+    """The tasks of a campaign in one pool that need workers and have not ended.
+
+    Each counts as many times as it has workers: those of a gang are several.
+    """
 
     def __init__(self) -> None:
         self.by_needs: Counter[WorkerNeeds | None] = Counter()
-        """How many there are with some needs."""
+        """How many workers those with some needs take."""
         self._load = NOBODY
         self._fitting: dict[WorkerNeeds | None, _Fitting] = {}
         """The workers that fit, by the last news of them, for the needs that were asked for."""
         self._by_makes: Counter[frozenset[WorkerNeeds]] = Counter()
-        """How many tasks just the workers of these makes fit, of the same needs."""
+        """The same of all tasks that just the workers of these makes fit."""
 
     def __repr__(self) -> str:
         return f"<PoolTasks: {self.by_needs.total()}>"
 
     def count(self, needs: WorkerNeeds | None, by: int) -> None:
-        """Count so many more tasks with some needs, or fewer."""
+        """Count so many more workers for tasks with some needs, or fewer."""
         makes = self._fit(needs).makes  # first: it counts those that are there
         self.by_needs[needs] += by
         self._by_makes[makes] += by
 
-    def ended(self, needs: WorkerNeeds | None) -> None:
+    def ended(self, needs: WorkerNeeds | None, gang: int) -> None:
         """Take in that a task has ended."""
-        self.count(needs, -1)
+        self.count(needs, -gang)
         if not self.by_needs[needs]:
             del self.by_needs[needs]
 
@@ -58,13 +61,20 @@ class PoolTasks:
         self._hear(load)
         return self._fit(needs).makes or needs
 
-    def room(self, load: PoolLoad, needs: WorkerNeeds | None) -> int:
-        """Return how many more tasks with some needs may be out, at this load of the pool."""
+    def room(self, load: PoolLoad, needs: WorkerNeeds | None, gang: int, ahead: int) -> int:
+        """Return how many more tasks may be out, at this load of the pool.
+
+        Args:
+            load: of the pool.
+            needs: of the tasks.
+            gang: how many workers each takes.
+            ahead: tasks beyond those that there are workers for.
+        """
         self._hear(load)
         fitting = self._fit(needs)
         beside = self._by_makes[fitting.makes] if fitting.makes else self.by_needs[needs]
         # one goes out even if there is no worker: then the broker tells if there will never be one
-        return max(1, fitting.workers) - beside
+        return (max(gang, fitting.workers) + ahead * gang - beside) // gang
 
     def _hear(self, load: PoolLoad) -> None:
         if load is not self._load:

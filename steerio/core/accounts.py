@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from steerio.core import gangs
 from steerio.core.attempts import lose, settle_stopped, take_back
 from steerio.core.cluster import Cluster
 from steerio.core.lifecycle import RETIRING, STARTING, State
@@ -19,6 +20,8 @@ UNKNOWN = "its node does not know of it any more"
 """The reason for which a worker is over whose end was told in a word that was lost."""
 NO_WORD = "the word on how it ended was lost on its way"
 ITEMS = "items of its task, or the leave to yield more, were lost on their way"
+
+PORT = "the port of its gang may have been lost on the way"
 
 
 def take(
@@ -63,12 +66,16 @@ def _compare(
         if ended or orders_lost:
             changed = True
             _take_out(cluster, worker, record)
-            if ended:
+            if record.rank >= 0:
+                _of_gang(cluster, worker, record, now, ended)
+            elif ended:
                 _give_up(cluster, worker, record, now)
             else:
                 take_back(cluster, record, now)
     if worker.in_hand and worker.in_hand[0].type.spec.kind == "generator":
         break_off(cluster, worker, ITEMS, now)
+    elif worker.in_hand and worker.in_hand[0].rank >= 0:
+        break_off(cluster, worker, PORT, now)
     elif changed:
         cluster.to_assign.append(worker)
 
@@ -76,6 +83,16 @@ def _compare(
 def _take_out(cluster: Cluster, worker: WorkerRecord, record: TaskRecord) -> None:
     del cluster.runs[record.run]
     worker.in_hand.remove(record)
+
+
+def _of_gang(
+    cluster: Cluster, worker: WorkerRecord, record: TaskRecord, now: float, ended: bool
+) -> None:
+    if ended:
+        cluster.roster.pools[worker.pool].running -= 1
+        gangs.lost(cluster, record, NO_WORD, False, now)
+    else:
+        gangs.came_back(cluster, record, now)
 
 
 def _give_up(cluster: Cluster, worker: WorkerRecord, record: TaskRecord, now: float) -> None:

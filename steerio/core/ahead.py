@@ -93,6 +93,7 @@ def _may_hold(worker: WorkerRecord) -> bool:
         or worker.node.draining
         or worker.clients
         or worker.broken
+        or worker.in_hand[0].rank >= 0
     )
 
 
@@ -106,7 +107,9 @@ def went_on(cluster: Cluster, worker: WorkerRecord, pool: Pool, now: float) -> N
         alone = False
         begun(pool, worker)
         send_soonest(cluster, pool, now)
-    if len(pool.backlog) >= pool.workers and not pool.moves and _may_hold(worker):
+    backlog = pool.backlog
+    may_fill = len(backlog) >= pool.workers and not pool.moves and not backlog.gangs
+    if may_fill and _may_hold(worker):
         fill(cluster, worker, pool, now)
     if alone and len(worker.in_hand) == 1:
         begun(pool, worker)
@@ -141,6 +144,8 @@ def send_soonest(cluster: Cluster, pool: Pool, now: float) -> None:
     A task that takes the latest version of an object waits: a newer one may come before it starts.
     """
     if pool.moves or cluster.to_assign:  # others may be about to idle
+        return
+    if pool.backlog.gangs:  # those wait for workers with nothing in hand
         return
     entries, backlog = pool.open, pool.backlog
     aside: list[tuple[float, int, WorkerRecord]] = []
@@ -251,7 +256,7 @@ def _share(cluster: Cluster, pool: Pool, now: float) -> float:
     for record in sorted(held, key=rank):
         if wanted <= 0:
             break
-        if idle.fits(record.options.needs, now + pool.backlog.takes_s(record)):
+        if idle.fits(record.options.needs, pool.backlog.takes_s(record), now):
             wanted -= 1
             _recall(cluster, record, now)
     return again_s if wanted > 0 else inf

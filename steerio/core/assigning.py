@@ -7,9 +7,11 @@ A worker with nothing in hand goes, in this order,
 1. out, if its node is drained;
 2. home, if it is owed to a pool that has lent it;
 3. to the move that has waited longest for workers of its pool;
-4. on with the best queued task that it fits; and if there is none it idles.
+4. on with the best queued task that it fits; and if there is none it idles, or is kept for the
+   gang that it fits and that is ranked before all others.
 
-Theory.  No idle worker of a pool fits a queued task, and none that is at home in its pool idles
+Theory.  No idle worker of a pool fits a queued task unless it is kept for a gang that is ranked
+before that (`gangs`), and none that is at home in its pool idles
 while a move waits for it.  So a task that comes goes at once to the least idle worker that fits
 (`offer`), without a look at anything else.  A worker on a node with a walltime does not fit a
 task that would not be done in time.  So each decision is a heap operation and a few dictionary
@@ -22,12 +24,16 @@ wrong (`ahead`).
 
 from __future__ import annotations
 
+from collections.abc import Container
 from itertools import islice
 
-from steerio.core import ahead, fitting, moved_workers
+from steerio.core import ahead, fitting, gangs, moved_workers
 from steerio.core.attempts import fail_pool, reach, send, settle
+from steerio.core.backlog import Rank, rank
 from steerio.core.cluster import Cluster
 from steerio.core.effects import Ending
+from steerio.core.heads import LAST, Sort, Want
+from steerio.core.idle import Kind, fits
 from steerio.core.lifecycle import Turn, turn
 from steerio.core.records import TaskRecord, WorkerRecord
 from steerio.core.roster import Pool
@@ -39,6 +45,9 @@ _TAKEN = Turn.TAKEN  # looking it up in its class would take as long as the step
 def assign(cluster: Cluster, now: float) -> None:
     """Give work to all workers that may have something else to do now."""
     to_feed, to_assign = cluster.to_feed, cluster.to_assign
+    if cluster.gang_pools:
+        to_feed.update(cluster.gang_pools)
+        cluster.gang_pools = {pool: None for pool in cluster.gang_pools if pool.backlog.gangs}
     while to_feed or to_assign:
         if to_feed:  # first: tasks that were queued again are for idle workers before busy ones
             pool = next(iter(to_feed))
@@ -50,17 +59,25 @@ def assign(cluster: Cluster, now: float) -> None:
 
 def offer(cluster: Cluster, record: TaskRecord, pool: Pool, now: float) -> None:
     """Give a task that is new in a pool to an idle worker, or have it wait."""
-    needs = record.options.needs
+    options = record.options
+    needs = options.needs
     if pool.failure:
         settle(cluster, record, Ending("lost", reason=pool.failure), now)
+    elif options.gang > 1 or pool.backlog.gangs:
+        want = Want(needs, options.gang)
+        if want != (None, 1) and (reason := fitting.refusal(cluster, want, pool)):
+            settle(cluster, record, Ending("lost", reason=reason), now)
+        else:
+            wait(cluster, record, pool, now)
+            _feed(cluster, pool, now)
     elif (
         pool.idle
         and not pool.paused
-        and (worker := pool.idle.take(needs, now + pool.backlog.takes_s(record))) is not None
+        and (worker := pool.idle.take(needs, pool.backlog.takes_s(record), now)) is not None
     ):
         turn(worker, _TAKEN)
         _start(cluster, worker, record, pool, now)
-    elif needs is not None and (reason := fitting.refusal(cluster, needs, pool)):
+    elif needs is not None and (reason := fitting.refusal(cluster, Want(needs, 1), pool)):
         settle(cluster, record, Ending("lost", reason=reason), now)
     else:
         wait(cluster, record, pool, now)
@@ -84,6 +101,8 @@ def _place(cluster: Cluster, worker: WorkerRecord, now: float) -> None:
     """Send a worker to the pool that needs it, or give it a task."""
     node, in_hand = worker.node, worker.in_hand
     pool = cluster.roster.pools[worker.pool]
+    if cluster.gang_pools:  # it may be the last that one of them had waited for, or leave too few
+        cluster.to_feed.update(cluster.gang_pools)
     if in_hand:
         reach(cluster, worker, now)
     elif node.draining:
@@ -94,6 +113,10 @@ def _place(cluster: Cluster, worker: WorkerRecord, now: float) -> None:
         return
     elif pool.moves and worker.home == pool.name:
         moved_workers.give(cluster, worker, pool.moves[0], now)
+        return
+    elif pool.backlog.gangs:  # which of all goes on is seen when all that are free idle
+        cluster.roster.set_idle(worker)
+        ahead.idles(cluster, pool, now)
         return
     else:
         record = pool.backlog.pop(worker.make, node.until - now)
@@ -125,12 +148,63 @@ def _feed(cluster: Cluster, pool: Pool, now: float) -> None:
             del pool.idle[worker]
             turn(worker, _TAKEN)
             moved_workers.give(cluster, worker, pool.moves[0], now)
-    for make, until in pool.idle.kinds() if pool.backlog else ():
+    if pool.backlog.gangs:
+        _feed_gangs(cluster, pool, now)
+    elif pool.backlog:
+        _feed_singly(cluster, pool, now)
+    if pool.open and pool.backlog:
+        ahead.send_soonest(cluster, pool, now)
+
+
+def _feed_singly(
+    cluster: Cluster,
+    pool: Pool,
+    now: float,
+    kept: Container[Kind] = (),
+    before: Rank = LAST,
+) -> None:
+    """Give tasks that are ranked before others to the idle workers that are not kept."""
+    for kind in pool.idle.kinds():
+        if kind in kept:
+            continue
+        make, until = kind
         left_s = until - now
-        while pool.backlog.peek(make, left_s) and (taken := pool.idle.take_of(make, until)):
+        while (
+            (best := pool.backlog.peek(make, left_s)) is not None
+            and rank(best) < before
+            and (taken := pool.idle.take_of(make, until))
+        ):
             record = pool.backlog.pop(make, left_s)
             assert record is not None
             turn(taken, _TAKEN)
             _start(cluster, taken, record, pool, now)
-    if pool.open and pool.backlog:
-        ahead.send_soonest(cluster, pool, now)
+
+
+def _feed_gangs(cluster: Cluster, pool: Pool, now: float) -> None:
+    """Give idle workers to gangs and to single tasks, in order of rank.
+
+    The workers that fit a gang of which too few are idle are kept for it. They are not given to
+    anything that is ranked behind it, so it has them as soon as there are enough.
+    """
+    if pool.paused:
+        return
+    idle, kept, waiting = pool.idle, set[Kind](), set[Sort]()
+    while idle and (line := pool.backlog.next_gang(waiting)) is not None:
+        record = line.peek()
+        assert record is not None
+        if not gangs.could_run(cluster, pool, record, now):
+            waiting.add(line.sort)
+            continue
+        _feed_singly(cluster, pool, now, kept, rank(record))
+        needs, takes_s = record.options.needs, pool.backlog.takes_s(record)
+        fit = [
+            kind for kind in idle.kinds() if kind not in kept and fits(kind, needs, takes_s, now)
+        ]
+        if sum(map(idle.count, fit)) < record.options.gang:
+            waiting.add(line.sort)
+            kept.update(fit)
+            continue
+        workers = idle.take_from(fit, record.options.gang)
+        pool.backlog.pop_gang(line)
+        gangs.start(cluster, record, workers, pool, now)
+    _feed_singly(cluster, pool, now, kept)

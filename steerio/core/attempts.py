@@ -6,6 +6,8 @@ Invariant: a task is in ``tasks`` until it is settled, and it is settled once; i
 
 from __future__ import annotations
 
+from typing import Any
+
 from steerio.core import kept_results
 from steerio.core.cluster import Cluster
 from steerio.core.deadlines import Due
@@ -15,6 +17,7 @@ from steerio.core.records import Attempt, TaskRecord, WorkerRecord
 from steerio.core.roster import Pool
 from steerio.core.waiting import wait
 from steerio.model.events import TaskEnded, TaskRetried, TaskStarted
+from steerio.model.messages import RemoteError
 from steerio.model.objects import StoredObject
 from steerio.model.showing import counted
 
@@ -127,8 +130,14 @@ def recall(cluster: Cluster, worker: WorkerRecord) -> None:
             cluster.effects.append(RecallTask(worker, record.run))
 
 
+def whole(cluster: Cluster, record: TaskRecord) -> TaskRecord:
+    """Return the task that a record in a worker's hands is of: itself, or that of its gang."""
+    return record if record.rank < 0 else cluster.gangs[record.task_id].task
+
+
 def preempt(cluster: Cluster, record: TaskRecord, reason: str, now: float) -> None:
     """Stop a running task and queue it again; that it is stopped counts for nothing."""
+    record = whole(cluster, record)
     if record.state == _RUNNING:
         record.preempted = True
         stop(cluster, record, f"preempted: {reason}", now)
@@ -137,10 +146,15 @@ def preempt(cluster: Cluster, record: TaskRecord, reason: str, now: float) -> No
 def stop(cluster: Cluster, record: TaskRecord, reason: str, now: float) -> None:
     """Have an attempt stopped, or given back if it was not begun.
 
-    Orders may be lost, so they are repeated until it has ended or come back.
+    Orders may be lost, so they are repeated until it has ended or come back.  All of a gang are.
     """
+    gang = cluster.gangs.get(record.task_id) if cluster.gangs else None
     record.stop_reason = reason
     advance(record, Fact.STOP_ASKED)
+    if gang is not None and record is gang.task:
+        for rank in list(gang.ranks.values()):
+            stop(cluster, rank, reason, now)
+        return
     worker = record.worker
     assert worker is not None
     if worker.in_hand[0] is record:
@@ -191,6 +205,27 @@ def settle_stopped(
         settle(cluster, record, Ending("timed_out", started=started, ended=ended), now)
 
 
+def fail(
+    cluster: Cluster,
+    record: TaskRecord,
+    ended_as: str,
+    body: bytes,
+    frames: tuple[Any, ...],
+    error: RemoteError | None,
+    started: float | None,
+    ended: float | None,
+    now: float,
+) -> None:
+    """Retry or settle a task whose attempt has failed in this way."""
+    if record.failures < record.options.retries.failed and record.not_again is None:
+        record.failures += 1
+        reason = f"failed: {error.type if error else ended_as}"
+        retry(cluster, record, reason, now, started, ended)
+    else:
+        error = error or RemoteError("CancelledError", "the task cancelled itself", "")
+        settle(cluster, record, Ending("failed", body, frames, error, "", started, ended), now)
+
+
 def lose(cluster: Cluster, record: TaskRecord, reason: str, guilty: bool, now: float) -> None:
     """Retry or settle a task whose worker is lost; ``guilty``: it may have died of it."""
     record.kills += guilty
@@ -228,8 +263,10 @@ def retry(
             now,
             reason,
             versions,
+            record.others,
         )
         record.earlier = [*record.earlier, attempt] if record.earlier else [attempt]
+        record.others = None
     name, pool = record.type.spec.name, record.pool
     cluster.emit(TaskRetried, now, record.task_id, name, pool, record.attempt, reason)
     _requeue(cluster, record, Fact.RETRIED, now)

@@ -134,12 +134,13 @@ def _check_tasks(cluster: Cluster) -> None:
     runs = {record.run: record for record in in_hand}
     must(runs == cluster.runs and len(in_hand) == len(runs), "runs are in one hand", cluster)
     for record in in_hand:
-        there = cluster.tasks.get(record.task_id) is record
+        gang = cluster.gangs.get(record.task_id) if record.rank >= 0 else None
+        there = cluster.tasks.get(record.task_id) is (record if gang is None else gang.task)
         must(there, "a task in hand has not ended", record.task_id)
     for task_id, record in cluster.tasks.items():
         must(record.task_id == task_id, "a task is found by its id", task_id)
         must(record.state != State.ENDED, "a task that is here has not ended", task_id)
-        runs_here = cluster.runs.get(record.run) is record
+        runs_here = cluster.runs.get(record.run) is record or task_id in cluster.gangs
         must((record.state in AT_A_WORKER) == runs_here, "a task at a worker runs", task_id)
         untouched = record.worker is None and record.reached is None
         must(runs_here or untouched, "a queued task has no worker", task_id)
@@ -147,6 +148,23 @@ def _check_tasks(cluster: Cluster) -> None:
         must(of_client.get(task_id) is record, "a task is found by its client", task_id)
     found = sum(map(len, cluster.tasks_of.values()))
     must(found == len(cluster.tasks), "no other is", cluster)
+    _check_gangs(cluster)
+
+
+def _check_gangs(cluster: Cluster) -> None:
+    """A gang runs whole: none of it is missing before it is being stopped, or some have ended."""
+    ranks = {run: record for run, record in cluster.runs.items() if record.rank >= 0}
+    for task_id, gang in cluster.gangs.items():
+        must(gang.task is cluster.tasks.get(task_id), "a gang has a task", task_id)
+        must(bool(gang.ranks), "a gang has workers", task_id)
+        must(gang.size == gang.task.options.gang, "a gang is as large as was asked", task_id)
+        whole = len(gang.ranks) + gang.succeeded == gang.size
+        must(whole or gang.task.state == State.STOPPING, "no part of a gang runs alone", task_id)
+        for run, record in gang.ranks.items():
+            must(ranks.pop(run, None) is record, "a gang knows its runs", task_id)
+            alike = record.state == gang.task.state
+            must(alike, "all of a gang run, or all are stopped", task_id)
+    must(not ranks, "no other run is that of a gang", cluster)
 
 
 def _check_kept(cluster: Cluster, dues: Dues) -> None:
@@ -195,6 +213,8 @@ def _check_holdings(cluster: Cluster) -> None:
             must(set(versions) == set(latest), "an attempt has its versions", record.task_id)
     endings = [kept.ending for kept in cluster.kept.values() if kept.ending is not None]
     by_tasks.update(ending.stored.name for ending in endings if ending.stored is not None)
+    firsts = [gang.first for gang in cluster.gangs.values() if gang.first is not None]
+    by_tasks.update(ending.stored.name for ending in firsts if ending.stored is not None)
     newest: dict[Holder, Counter[bytes]] = {
         ("version", name): Counter([version.stored.name])
         for name, version in cluster.versions.newest.items()

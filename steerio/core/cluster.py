@@ -19,6 +19,7 @@ from steerio.core.holdings import Holdings
 from steerio.core.newest_versions import NewestVersions
 from steerio.core.records import (
     ClientRecord,
+    GangRecord,
     KeptAttempt,
     MoveRecord,
     NodeRecord,
@@ -68,6 +69,8 @@ class Cluster:
         """The tasks at workers, by the numbers of their attempts."""
         self.run = 0
         """The number of the last attempt."""
+        self.gangs: dict[int, GangRecord] = {}
+        """The gangs at work, by task."""
         self.ended: defaultdict[str, int] = defaultdict(int)
         """How many tasks have ended in each way."""
         self.kept: dict[int, KeptAttempt] = {}
@@ -128,6 +131,8 @@ class Cluster:
         """Workers that may have something else to do now."""
         self.to_feed: dict[Pool, None] = {}
         """Pools whose idle workers may have something to do now."""
+        self.gang_pools: dict[Pool, None] = {}
+        """Pools for which gangs may be queued."""
 
     def __repr__(self) -> str:
         nodes, tasks = counted(len(self.nodes), "node"), counted(len(self.tasks), "task")

@@ -13,7 +13,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from steerio.core import kept_runs, looks, orphans, passing, pausing, reports, stories, submission
+from steerio.core import (
+    gangs,
+    kept_runs,
+    looks,
+    orphans,
+    passing,
+    pausing,
+    reports,
+    stories,
+    submission,
+)
 from steerio.core.assigning import assign
 from steerio.core.cluster import Cluster
 from steerio.core.effects import Effect, FreeObjects, is_void
@@ -136,15 +146,28 @@ class Core(MemberFacts, PoolFacts, ObjectFacts):
     def reassign(self, task_ids: Iterable[int], pool: str, now: float) -> int | None:
         """Have queued tasks wait in another pool; returns how many, ``None``: no such pool."""
         target = self.cluster.roster.pool(pool)
-        return None if target is None else submission.reassign(self.cluster, task_ids, target, now)
+        if target is None:
+            return None
+        count = submission.reassign(self.cluster, task_ids, target, now)
+        self._feed_waiting(now)
+        return count
 
     def cancel(self, task_id: int, reason: str, now: float, *, queued_only: bool = False) -> bool:
         """Cancel a task wherever it is, or only if it is still queued; ``False``: it has ended."""
-        return submission.cancel(self.cluster, task_id, reason, now, queued_only=queued_only)
+        there = submission.cancel(self.cluster, task_id, reason, now, queued_only=queued_only)
+        self._feed_waiting(now)
+        return there
 
-    def reprioritise(self, changes: Iterable[tuple[int, float]]) -> int:
+    def reprioritise(self, changes: Iterable[tuple[int, float]], now: float) -> int:
         """Re-rank tasks; return how many of them were still there to be re-ranked."""
-        return submission.reprioritise(self.cluster, changes)
+        count = submission.reprioritise(self.cluster, changes)
+        self._feed_waiting(now)
+        return count
+
+    def _feed_waiting(self, now: float) -> None:
+        """Look at workers that idle because they are kept for gangs."""
+        if self.cluster.gang_pools:
+            assign(self.cluster, now)
 
     def grant(self, task_id: int, count: int) -> bool:
         """Let a generator task yield ``count`` more items; 0: its items are not read."""
@@ -213,6 +236,10 @@ class Core(MemberFacts, PoolFacts, ObjectFacts):
         known = reports.not_begun(self.cluster, run, now)
         assign(self.cluster, now)
         return known
+
+    def gang_opened(self, record: TaskRecord, port: int) -> bool:
+        """The first worker of a gang has chosen a port; ``False``: it is not that."""
+        return gangs.opened(self.cluster, record, port)
 
     def yielded(
         self,

@@ -15,7 +15,7 @@ from steerio.model.campaign_orders import GivenOrder, OrderAnswer
 from steerio.model.messages import RemoteError
 from steerio.model.moving import DrainEnd
 from steerio.model.objects import StoredObject
-from steerio.model.tasks import EndedAs, SignalName
+from steerio.model.tasks import EndedAs, GangPlace, SignalName
 
 
 class Ending(Struct, frozen=True, gc=False):
@@ -39,10 +39,11 @@ class DefineType(Struct, frozen=True, gc=False):
 
 
 class SendTask(Struct, frozen=True, gc=False):
-    """Send this attempt to its worker."""
+    """Send this attempt to its worker; ``place``: that has this place in a gang."""
 
     worker: WorkerRecord
     record: TaskRecord
+    place: GangPlace | None = None
 
 
 class Grant(Struct, frozen=True, gc=False):
@@ -65,6 +66,14 @@ class AskToStop(Struct, frozen=True, gc=False):
 
     worker: WorkerRecord
     run: int
+
+
+class TellPort(Struct, frozen=True, gc=False):
+    """Tell a worker of a gang the port at which its first one is reached."""
+
+    worker: WorkerRecord
+    run: int
+    port: int
 
 
 class Signal(Struct, frozen=True, gc=False):
@@ -203,6 +212,7 @@ Effect = (
     | Grant
     | RecallTask
     | AskToStop
+    | TellPort
     | Signal
     | Start
     | Discard
@@ -223,7 +233,7 @@ Effect = (
 )
 """Everything the core can want."""
 
-ForWorker = SendTask | Grant | RecallTask | AskToStop | Signal
+ForWorker = SendTask | Grant | RecallTask | AskToStop | TellPort | Signal
 """Those about a task in a worker's hands: void once that worker has ended."""
 
 

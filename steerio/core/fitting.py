@@ -1,4 +1,4 @@
-"""Tasks that no worker of their pool could ever take, and the bound of their wait.
+"""Tasks that no worker of their pool could ever take, or too few, and the bound of their wait.
 
 Theory. Workers that are there, or away and come home, are counted by their makes. If all announced
 workers are there and none fits a task, the task is refused at once. Otherwise one may come: with a
@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from steerio.core.cluster import Cluster
 from steerio.core.deadlines import Due
+from steerio.core.heads import Want
 from steerio.core.roster import Pool
 from steerio.model.places import WorkerNeeds
 
@@ -25,13 +26,19 @@ class Unfit(NamedTuple):
     """The needs of a pool's queued tasks that no worker will take, and why."""
 
     pool: Pool
-    reasons: dict[WorkerNeeds, str]
+    reasons: dict[Want, str]
 
 
-def refusal(cluster: Cluster, needs: WorkerNeeds, pool: Pool) -> str:
-    """Return why no worker could ever take a task, if that is known already."""
-    awaited = pool.coming or (cluster.roster.closed and pool.at_home < pool.announced)
-    return "" if awaited or not pool.makes or _fits(pool, needs) else _say(pool, needs)
+def refusal(cluster: Cluster, want: Want, pool: Pool) -> str:
+    """Return why no worker could ever take a task, if that is known already.
+
+    For a gang others may yet join, unless all that were announced are there.
+    """
+    closed = cluster.roster.closed
+    awaited = pool.coming or (closed and pool.at_home < pool.announced)
+    if want.gang > 1:
+        awaited = awaited or not closed or pool.put_off
+    return "" if awaited or not pool.makes or _fits(pool, want) else _say(pool, want)
 
 
 def watch(cluster: Cluster, now: float) -> None:
@@ -46,25 +53,34 @@ def look(cluster: Cluster, now: float) -> list[Unfit]:
         since = pool.unfit_since
         pool.unfit_since = {}
         unfit = Unfit(pool, {})
-        for needs in pool.backlog.needs:
+        for want in pool.backlog.wants:
             watch(cluster, now)
-            if pool.coming or not pool.makes or _fits(pool, needs):
+            if pool.coming or not pool.makes or _fits(pool, want):
                 continue
-            first = pool.unfit_since[needs] = since.get(needs, now)
+            if want.gang > 1 and pool.put_off:
+                continue
+            first = pool.unfit_since[want] = since.get(want, now)
             if now >= first + cluster.settings.join_s:
-                unfit.reasons[needs] = _say(pool, needs)
+                unfit.reasons[want] = _say(pool, want)
         if unfit.reasons:
             all_unfit.append(unfit)
     return all_unfit
 
 
-def _fits(pool: Pool, needs: WorkerNeeds) -> bool:
-    return any(make.suffices_for(needs) for make in pool.makes)
+def _fits(pool: Pool, want: Want) -> bool:
+    needs, gang = want
+    fit = (n for make, n in pool.makes.items() if needs is None or make.suffices_for(needs))
+    return sum(fit) >= gang
 
 
-def _say(pool: Pool, needs: WorkerNeeds) -> str:
+def _say(pool: Pool, want: Want) -> str:
     there = ", ".join(f"{count} with {make}" for make, count in _by_number(pool))
-    return f"no worker of pool {pool.name!r} could take it: it needs {needs}; there are {there}"
+    if want.gang == 1:
+        return f"no worker of pool {pool.name!r} could take it: it needs {want}; there are {there}"
+    return (
+        f"pool {pool.name!r} has too few workers for it: it needs {want}; there are {there}. "
+        "Give the pool more workers, or the task a smaller gang"
+    )
 
 
 def _by_number(pool: Pool) -> list[tuple[WorkerNeeds, int]]:

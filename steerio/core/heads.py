@@ -27,12 +27,31 @@ _SLACK = 64
 LAST = (inf, inf)
 
 
+class Want(NamedTuple):
+    """The workers that a task wants: their number, and the least make of each."""
+
+    needs: WorkerNeeds | None
+    gang: int
+
+    def __str__(self) -> str:
+        if self.gang == 1:
+            return str(self.needs)
+        each = "" if self.needs is None else f", each with {self.needs}"
+        return f"{self.gang} workers at once{each}"
+
+
 class Sort(NamedTuple):
     """The properties that tasks of one queue share."""
 
     needs: WorkerNeeds | None
     type: TypeRecord | None = None
     at_most_s: float = inf
+    gang: int = 1
+
+    @property
+    def want(self) -> Want:
+        """The workers that its tasks want."""
+        return Want(self.needs, self.gang)
 
     def takes_s(self) -> float:
         """Return how long a task of it takes; 0 if that is not known."""

@@ -9,7 +9,7 @@ that became idle last goes first: its caches are warm.
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from math import inf
 
 from steerio.core.records import WorkerRecord
@@ -64,25 +64,26 @@ class IdleWorkers:
         if worker in self._groups.get((worker.make, worker.node.until), ()):
             del self[worker]
 
-    def take(self, needs: WorkerNeeds | None, until: float) -> WorkerRecord | None:
-        """Take out the least worker that fits a task that lasts ``until``, or return ``None``."""
+    def take(self, needs: WorkerNeeds | None, takes_s: float, now: float) -> WorkerRecord | None:
+        """Take out the least worker that fits a task that takes so long, or return ``None``."""
         if self._count:
-            for _, (make, last), group in self._in_order:
-                if group and until <= last and (needs is None or make.suffices_for(needs)):
+            for _, (make, last), group in self._in_order:  # as `fits` says, spelled out for speed
+                if group and takes_s <= last - now and (needs is None or make.suffices_for(needs)):
                     self._count -= 1
                     return group.popitem()[0]
         return None
 
-    def fits(self, needs: WorkerNeeds | None, until: float) -> bool:
-        """Say whether one of them could take a task that lasts ``until``."""
-        return any(
-            until <= last and (needs is None or make.suffices_for(needs))
-            for make, last in self.kinds()
-        )
+    def fits(self, needs: WorkerNeeds | None, takes_s: float, now: float) -> bool:
+        """Say whether one of them could take a task that takes so long."""
+        return any(fits(kind, needs, takes_s, now) for kind in self.kinds())
 
     def kinds(self) -> list[Kind]:
         """Return the kinds of the workers that are there, the least first."""
         return [kind for _, kind, group in self._in_order if group]
+
+    def count(self, kind: Kind) -> int:
+        """Return the number of those of just this kind."""
+        return len(self._groups.get(kind, ()))
 
     def take_of(self, make: WorkerNeeds, until: float) -> WorkerRecord | None:
         """Take out a worker of just this kind, or return ``None``."""
@@ -92,6 +93,14 @@ class IdleWorkers:
         self._count -= 1
         return group.popitem()[0]
 
+    def take_from(self, kinds: Iterable[Kind], count: int) -> list[WorkerRecord]:
+        """Take out so many of these kinds, of the first ones first; there are enough."""
+        taken: list[WorkerRecord] = []
+        for kind in kinds:
+            while len(taken) < count and (worker := self.take_of(*kind)) is not None:
+                taken.append(worker)
+        return taken
+
     def _new_group(self, kind: Kind) -> _Group:
         """Make room for workers of another kind, and now and then forget kinds without any."""
         if len(self._groups) > 2 * self._count + _SLACK:
@@ -100,6 +109,16 @@ class IdleWorkers:
         group = self._groups[kind] = {}
         insort(self._in_order, (_size(kind), kind, group), key=_size_of)
         return group
+
+
+def fits(kind: Kind, needs: WorkerNeeds | None, takes_s: float, now: float) -> bool:
+    """Say whether workers of a kind could take a task that takes so long.
+
+    A worker that becomes free is offered tasks for the time that it has left. This asks for the
+    same, to the last bit, so that both agree whether it fits.
+    """
+    make, last = kind
+    return takes_s <= last - now and (needs is None or make.suffices_for(needs))
 
 
 def _size_of(entry: tuple[_Size, Kind, _Group]) -> _Size:

@@ -170,13 +170,14 @@ def _run_of(cluster: Cluster, worker: WorkerRecord) -> KeptAttempt | None:
 def _may_go_on(kept: KeptAttempt, record: TaskRecord) -> bool:
     """Say whether a task that is submitted again is as its attempt was.
 
-    Nothing tells which versions the attempt was given, and the items of a generator are gone.
+    Nothing tells which versions the attempt was given, and the items of a generator are gone. Of a
+    gang only one worker is told of.
     """
     latest = record.inputs is not None and bool(record.inputs.latest)
     generates = record.type.spec.kind == "generator"
     worker = kept.worker
     here = worker is None or (record.pool == worker.pool and not worker.broken)
-    return here and not (latest or generates)
+    return here and not (latest or generates or record.options.gang > 1)
 
 
 def _go_on(

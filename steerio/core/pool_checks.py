@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections import Counter
 
 from steerio.core import move_requests
+from steerio.core.backlog import rank
 from steerio.core.cluster import Cluster
 from steerio.core.deadlines import Due
+from steerio.core.gangs import could_run
+from steerio.core.idle import Kind, fits
 from steerio.core.invariants import Dues, must
 from steerio.core.lifecycle import GRANTED, IDLE, READY, RESERVED, RETURNING, WAITING, State
-from steerio.core.records import MoveRecord, WorkerRecord
+from steerio.core.records import MoveRecord, TaskRecord, WorkerRecord
 from steerio.core.roster import Pool
 
 
@@ -60,12 +63,11 @@ def check_queue(cluster: Cluster, pool: Pool, dues: Dues, now: float) -> None:
     must(len(pool.backlog) == len(there) == len(queued), "a queue counts its tasks", pool)
     must(set(there) == set(queued), "a queue has the queued tasks, and no others", pool)
     for record in pool.backlog:
-        until = now + pool.backlog.takes_s(record)
-        fits = not pool.paused and pool.idle.fits(record.options.needs, until)
-        must(not fits, "no worker idles beside a task that it fits", record.task_id)
+        if not pool.paused:
+            _check_idle(cluster, pool, record, now)
     must(not (pool.failure and queued), "nothing is queued for a pool that has failed", pool)
     must(
-        not pool.backlog.needs or (Due.UNFIT, 0) in dues, "a task that fits no worker is seen", pool
+        not pool.backlog.wants or (Due.UNFIT, 0) in dues, "a task that fits no worker is seen", pool
     )
     stuck = queued and not pool.running and pool.workers == pool.ready and not pool.moves
     seen = not stuck or bool(pool.paused) or (Due.STALLED, 0) in dues
@@ -76,6 +78,28 @@ def check_queue(cluster: Cluster, pool: Pool, dues: Dues, now: float) -> None:
         must(pool.empty_since is not None, "a pool without workers is empty", pool)
     seen = pool.empty_since is None or bool(pool.failure) or (Due.EMPTY, 0) in dues
     must(seen, "an empty pool is looked at", pool)
+
+
+def _check_idle(cluster: Cluster, pool: Pool, record: TaskRecord, now: float) -> None:
+    """No worker idles beside a task that it fits, unless it is kept for a better one."""
+    free = Counter[Kind]()
+    for kind in pool.idle.kinds():
+        if _fits(pool, record, kind, now):
+            kept = any(
+                rank(other) < rank(record) and _fits(pool, other, kind, now)
+                for other in pool.backlog
+                if other.options.gang > 1 and could_run(cluster, pool, other, now)
+            )
+            free[kind] = 0 if kept else pool.idle.count(kind)
+    must(
+        free.total() < record.options.gang,
+        "no worker idles beside a task that it fits",
+        record.task_id,
+    )
+
+
+def _fits(pool: Pool, record: TaskRecord, kind: Kind, now: float) -> bool:
+    return fits(kind, record.options.needs, pool.backlog.takes_s(record), now)
 
 
 def check_place(cluster: Cluster, worker: WorkerRecord) -> None:

@@ -11,15 +11,17 @@ large worker that becomes free is enough, and it goes to the best-ranked task th
 tasks pass a large one only on workers that it does not fit (batch systems call this back-filling,
 and the rank is the reservation): a task that is ranked behind a large one never delays it.  Time is
 one more need: short tasks pass long ones on nodes that end before these were done.
+
+Tasks of gangs wait in queues of their own, which workers are not shown: `assigning` looks at them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from math import ceil, inf, log2
 
 from steerio.core.backlog import Backlog, Rank, rank
-from steerio.core.heads import Heads, Sort, SortQueue
+from steerio.core.heads import LAST, Heads, Sort, SortQueue, Want
 from steerio.core.records import TaskRecord, TypeRecord
 from steerio.model.places import WorkerNeeds
 
@@ -42,6 +44,8 @@ class PoolQueue:
         self._pool = pool
         self._plain = Backlog(pool)
         self._choosy: dict[Sort, SortQueue] = {}
+        self.gangs: dict[Sort, SortQueue] = {}
+        """The queues of tasks that several workers run together."""
         self._heads: dict[WorkerNeeds, Heads] = {}
         """For the makes of workers that have asked for a task."""
         self._live = 0
@@ -62,19 +66,21 @@ class PoolQueue:
     def __iter__(self) -> Iterator[TaskRecord]:
         """Go through the queued tasks in no particular order, as far as the caller goes."""
         yield from self._plain
-        for line in self._choosy.values():
+        for line in (*self._choosy.values(), *self.gangs.values()):
             yield from line
 
     @property
-    def needs(self) -> list[WorkerNeeds]:
-        """The needs of queued tasks, each once."""
-        return list(dict.fromkeys(s.needs for s in self._choosy if s.needs is not None))
+    def wants(self) -> list[Want]:
+        """The workers that queued tasks want, each once; not any single one."""
+        single = (sort.want for sort in self._choosy if sort.needs is not None)
+        return list(dict.fromkeys((*single, *(sort.want for sort in self.gangs))))
 
     def tell_types_apart(self) -> None:
         """Look at the durations of tasks from now on: some worker may be short of time."""
         queued = list(self)
         self._timed = True
         self._plain, self._choosy, self._heads, self._live = Backlog(self._pool), {}, {}, 0
+        self.gangs = {}
         for record in queued:
             self.push(record)
 
@@ -85,7 +91,9 @@ class PoolQueue:
     def push(self, record: TaskRecord) -> None:
         """Add a task whose state is ``QUEUED``."""
         self._live += 1
-        if record.options.needs is None and not self._timed:  # most tasks, spelled out for speed
+        options = record.options
+        # most tasks, spelled out for speed
+        if options.needs is None and not self._timed and options.gang == 1:
             self._plain.push(record)
             return
         line = self._line(record)
@@ -93,7 +101,7 @@ class PoolQueue:
             self._plain.push(record)
         else:
             line.push(record)
-            if self._heads and line.peek() is record:
+            if self._heads and options.gang == 1 and line.peek() is record:
                 self._show(line, rank(record))
 
     def peek(self, make: WorkerNeeds | None = None, left_s: float = inf) -> TaskRecord | None:
@@ -103,16 +111,19 @@ class PoolQueue:
         """
         if self.closed and make is not None:
             return None
+        if make is None and self.gangs:
+            return self._first()[0]
         return self._best(make, left_s)[0] if self._choosy else self._plain.peek()
 
     def pop(self, make: WorkerNeeds | None = None, left_s: float = inf) -> TaskRecord | None:
         """Take out the task that `peek` returns; the caller then changes its state."""
         if self.closed and make is not None:
             return None
-        if not self._choosy:
+        gangs_too = make is None and self.gangs
+        if not self._choosy and not gangs_too:
             record = self._plain.pop()
         else:
-            record, line = self._best(make, left_s)
+            record, line = self._first() if gangs_too else self._best(make, left_s)
             if line is None:
                 self._plain.pop()
             else:
@@ -122,11 +133,22 @@ class PoolQueue:
             self._live -= 1
         return record
 
-    def take_all(self, needs: Collection[WorkerNeeds]) -> list[TaskRecord]:
-        """Take out all tasks of just these needs; to settle them."""
+    def next_gang(self, but: Container[Sort]) -> SortQueue | None:
+        """Return the queue of gangs whose head is ranked best, of all but some."""
+        others = (line for sort, line in self.gangs.items() if sort not in but)
+        return min(others, key=lambda line: line.rank, default=None)
+
+    def pop_gang(self, line: SortQueue) -> None:
+        """Take out the head of a queue of gangs; the caller then changes its state."""
+        line.pop()
+        self._live -= 1
+        self._drop_empty(line)
+
+    def take_all(self, wants: Container[Want]) -> list[TaskRecord]:
+        """Take out all tasks that want just these workers; to settle them."""
         taken: list[TaskRecord] = []
-        for line in list(self._choosy.values()):
-            if line.sort.needs in needs:
+        for line in [*self._choosy.values(), *self.gangs.values()]:
+            if line.sort.want in wants:
                 taken += line.pop_all()
                 self._drop_empty(line)
         self._live -= len(taken)
@@ -144,7 +166,7 @@ class PoolQueue:
 
     def reprioritise(self, changes: Iterable[tuple[TaskRecord, float]]) -> None:
         """Give queued tasks new priorities; of many at once each costs less than one alone."""
-        if not self._choosy:
+        if not self._choosy and not self.gangs:
             self._plain.reprioritise(changes)
             return
         by_line: dict[SortQueue | None, list[tuple[TaskRecord, float]]] = {}
@@ -155,7 +177,8 @@ class PoolQueue:
                 self._plain.reprioritise(some)
             else:
                 line.reprioritise(some)
-                self._show(line, line.rank)
+                if line.sort.gang == 1:
+                    self._show(line, line.rank)
 
     def forget_type(self, kind: TypeRecord) -> None:
         """Take in that no task of a type will come any more; none is queued."""
@@ -186,6 +209,14 @@ class PoolQueue:
             return plain, None
         return head, best
 
+    def _first(self) -> tuple[TaskRecord | None, SortQueue | None]:
+        """Return the best of all tasks, those of gangs included, and its queue as `_best` does."""
+        record, line = self._best(None, inf) if self._choosy else (self._plain.peek(), None)
+        gang = self.next_gang(())
+        if gang is not None and gang.rank < (LAST if record is None else rank(record)):
+            return gang.peek(), gang
+        return record, line
+
     def _show(self, line: SortQueue, ranked: Rank) -> None:
         """Note that the head of a queue is another one, which may be ranked better."""
         for make, heads in list(self._heads.items()):
@@ -211,17 +242,19 @@ class PoolQueue:
 
     def _line(self, record: TaskRecord) -> SortQueue | None:
         """Return the queue for a task, or ``None`` if that is the plain one."""
-        sort = self._sort(record)
-        if sort.needs is None and sort.type is None:
+        sort, lines = self._sort(record), self._choosy
+        if record.options.gang > 1:
+            sort, lines = sort._replace(gang=record.options.gang), self.gangs
+        elif sort.needs is None and sort.type is None:
             return None
-        line = self._choosy.get(sort)
+        line = lines.get(sort)
         if line is None:
-            line = self._choosy[sort] = SortQueue(self._pool, sort)
+            line = lines[sort] = SortQueue(self._pool, sort)
         return line
 
     def _drop_empty(self, line: SortQueue) -> None:
         if not line:  # tasks that its heap may still have are queued no more, or elsewhere
-            del self._choosy[line.sort]
+            del (self._choosy if line.sort.gang == 1 else self.gangs)[line.sort]
             line.clear()
 
 

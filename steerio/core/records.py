@@ -60,6 +60,16 @@ class Attempt(Struct, frozen=True, gc=False):
     over: float
     reason: str
     versions: dict[str, int] | None = None
+    others: list[RankRun] | None = None
+
+
+class RankRun(Struct, frozen=True, gc=False):
+    """The part that a worker other than the first had in a gang's attempt; times as it said."""
+
+    worker: str
+    node: str
+    started: float | None = None
+    ended: float | None = None
 
 
 class TaskRecord(Struct, gc=False, eq=False):
@@ -69,6 +79,10 @@ class TaskRecord(Struct, gc=False, eq=False):
     attempt was given of the names of which it takes the latest. ``unread``: its items have no
     reader. ``earlier`` are the attempts before the last. ``because`` are the ids of the results
     that led to it, for the record.
+
+    While a gang runs a task each of its workers has a record of its own in hand, with its ``rank``
+    (below 0: it is the task itself). ``others`` are the workers of the last such attempt but the
+    first.
     """
 
     task_id: int
@@ -103,10 +117,34 @@ class TaskRecord(Struct, gc=False, eq=False):
     unread: bool = False
     earlier: list[Attempt] | None = None
     because: tuple[int, ...] = ()
+    rank: int = -1
+    others: list[RankRun] | None = None
 
     def __lt__(self, other: object) -> bool:
         """Break ties of queue entries of equal priority and order; either may go first."""
         return False
+
+
+class GangRecord(Struct, eq=False):
+    """The attempt of a task that several workers run together.
+
+    ``ranks`` are the records in their hands, by the numbers of their runs, of those that have not
+    ended. ``address`` is where the others reach the first. ``first`` is the end of that one, if it
+    succeeded, and ``succeeded`` counts those that did. The attempt ends by the ``loss`` of a worker
+    (why, and whether the task may be guilty), or else by the ``failure`` that came first. The
+    workers of the runs in ``killed`` were to be killed for it. ``others`` are as in `TaskRecord`.
+    """
+
+    task: TaskRecord
+    size: int
+    address: str
+    ranks: dict[int, TaskRecord] = field(default_factory=dict[int, TaskRecord])
+    others: list[RankRun] = field(default_factory=list[RankRun])
+    succeeded: int = 0
+    first: Any = None
+    failure: Any = None
+    loss: tuple[str, bool] | None = None
+    killed: set[int] = field(default_factory=set[int])
 
 
 class WorkerRecord(Struct, eq=False):

@@ -5,19 +5,21 @@ from __future__ import annotations
 from math import inf
 from typing import Any
 
-from steerio.core import ahead, fitting
+from steerio.core import ahead, fitting, gangs
 from steerio.core.attempts import (
+    fail,
     lose,
     recall_again,
-    retry,
     settle,
     settle_stopped,
     stop,
     take_back,
+    whole,
 )
 from steerio.core.cluster import Cluster
 from steerio.core.deadlines import Due
 from steerio.core.effects import Ending, Grant, Signal
+from steerio.core.heads import Want
 from steerio.core.lifecycle import State
 from steerio.core.records import TaskRecord, WorkerRecord
 from steerio.core.stalls import watch
@@ -57,19 +59,17 @@ def reported(
     cluster.roster.pools[worker.pool].running -= 1
     _measure(cluster, record, ended - started)
     stopping = record.state == _STOPPING
-    if ended_as == "succeeded" and (not stopping or record.out_of_time or record.preempted):
+    if record.rank >= 0:
+        ending = Ending("succeeded", body, frames, error, "", started, ended, stored)
+        stored = gangs.ended(cluster, record, ended_as, ending, now)
+    elif ended_as == "succeeded" and (not stopping or record.out_of_time or record.preempted):
         ending = Ending("succeeded", body, frames, None, "", started, ended, stored)
         stored = None
         settle(cluster, record, ending, now)
     elif stopping:
         settle_stopped(cluster, record, now, started, ended)
-    elif record.failures < record.options.retries.failed and record.not_again is None:
-        record.failures += 1
-        reason = f"failed: {error.type if error else ended_as}"
-        retry(cluster, record, reason, now, started, ended)
     else:
-        error = error or RemoteError("CancelledError", "the task cancelled itself", "")
-        settle(cluster, record, Ending("failed", body, frames, error, "", started, ended), now)
+        fail(cluster, record, ended_as, body, frames, error, started, ended, now)
     if stored is not None:  # the value of an attempt that counts for nothing
         cluster.holdings.refuse(stored.name)
     cluster.to_assign.append(worker)
@@ -86,7 +86,10 @@ def returned(cluster: Cluster, run: int, now: float) -> bool:
     was_next = worker.in_hand[0] is record
     worker.in_hand.remove(record)
     ahead.answered(cluster, worker, run, now)
-    take_back(cluster, record, now)
+    if record.rank >= 0:
+        gangs.came_back(cluster, record, now)
+    else:
+        take_back(cluster, record, now)
     if was_next:  # else nothing changed for the worker, and it would be handed it again
         cluster.to_assign.append(worker)
     elif len(worker.in_hand) == 1 and worker.in_hand[0].type.mean_s <= cluster.settings.hold_s:
@@ -137,7 +140,9 @@ def yielded(
 def progressed(
     cluster: Cluster, record: TaskRecord, fraction: float | None, message: str, now: float
 ) -> None:
-    """An attempt said how far it is."""
+    """An attempt said how far it is; of a gang the first does."""
+    if record.rank > 0:
+        return
     spec = record.type.spec
     cluster.emit(TaskProgress, now, record.task_id, spec.name, record.pool, fraction, message)
 
@@ -175,7 +180,9 @@ def _end_attempts(
             take_back(cluster, record, now)
             continue
         pool.running -= 1
-        if record.state == _STOPPING:
+        if record.rank >= 0:
+            gangs.lost(cluster, record, reason, guilty, now)
+        elif record.state == _STOPPING:
             settle_stopped(cluster, record, now)
         else:
             lose(cluster, record, reason, guilty and record.run == last, now)
@@ -190,7 +197,7 @@ def _end_attempts(
 def look_timeout(cluster: Cluster, run: int, now: float) -> None:
     """Stop an attempt that has run for as long as it may."""
     record = cluster.runs.get(run)
-    if record is not None and record.state == State.RUNNING:
+    if record is not None and (record := whole(cluster, record)).state == State.RUNNING:
         record.out_of_time = True
         stop(cluster, record, "timeout", now)
 
@@ -209,6 +216,8 @@ def look_kill(cluster: Cluster, run: int, now: float) -> None:
     record = cluster.runs.get(run)
     if record is not None:
         assert record.worker is not None
+        if record.rank >= 0:
+            cluster.gangs[record.task_id].killed.add(run)
         cluster.effects.append(Signal(record.worker, run, "kill"))
         cluster.look_later(now + cluster.settings.beat_s, Due.KILL, run)
 
@@ -225,8 +234,8 @@ def look_unfit(cluster: Cluster, about: int, now: float) -> None:
     del about
     for pool, unfit in fitting.look(cluster, now):
         for record in pool.backlog.take_all(unfit):
-            assert record.options.needs is not None
-            settle(cluster, record, Ending("lost", reason=unfit[record.options.needs]), now)
+            reason = unfit[Want(record.options.needs, record.options.gang)]
+            settle(cluster, record, Ending("lost", reason=reason), now)
 
 
 def _measure(cluster: Cluster, record: TaskRecord, run_s: float) -> None:

@@ -12,6 +12,7 @@ from collections import Counter, deque
 from collections.abc import Iterable
 from typing import TypeVar
 
+from steerio.core.heads import Want
 from steerio.core.idle import IdleWorkers
 from steerio.core.lifecycle import IDLE, READY, STARTING, Turn, turn
 from steerio.core.pool_queue import PoolQueue
@@ -73,8 +74,8 @@ class Pool:
         """The last told reason why its tasks wait in vain."""
         self.stalled_at = 0
         """The best-ranked of them, at the last look."""
-        self.unfit_since: dict[WorkerNeeds, float] = {}
-        """The time since which no worker fits queued tasks, by their needs."""
+        self.unfit_since: dict[Want, float] = {}
+        """The time since which no worker fits queued tasks, or too few, by their wants."""
 
     def __repr__(self) -> str:
         return (

@@ -19,11 +19,11 @@ from itertools import islice
 
 from steerio.core.cluster import Cluster
 from steerio.core.deadlines import Due
-from steerio.core.lifecycle import GRANTED
+from steerio.core.heads import Want
+from steerio.core.lifecycle import GRANTED, IDLE
 from steerio.core.records import MoveRecord, WorkerRecord
 from steerio.core.roster import Pool
 from steerio.model.events import PoolStalled
-from steerio.model.places import WorkerNeeds
 
 STALLED_S = 5.0
 """Time between two looks at tasks that may wait in vain; the second tells of them."""
@@ -71,7 +71,8 @@ def find(cluster: Cluster) -> dict[str, str]:
     for pool in queued:
         if any(record.client in going for record in islice(pool.backlog, ASKED)):
             continue
-        reason = _say_held(pool) if pool.name in held else why(cluster, pool)
+        waiting = held.get(pool.name)
+        reason = _say_held(pool, waiting) if waiting else why(cluster, pool)
         if reason:
             reasons[pool.name] = f"{len(pool.backlog):,} queued in {pool.name!r} wait: {reason}"
     return reasons
@@ -84,7 +85,10 @@ def why(cluster: Cluster, pool: Pool) -> str:
     if pool.ready:
         if len(pool.idle) < pool.ready:
             return ""
-        needs = _say_needs(pool.backlog.needs) or "more time"
+        wants = pool.backlog.wants
+        needs = _say_needs(wants) or "more time"
+        if all(want.gang > 1 for want in wants) and wants:
+            return f"it has too few workers ({pool.ready}) for its tasks ({needs})"
         return f"none of its idle workers ({pool.ready}) satisfies the needs of its tasks ({needs})"
     if not pool.at_home:
         return "it has no workers; move or lend some to it, or start a node that has some"
@@ -110,9 +114,10 @@ def _why_lent(cluster: Cluster, moves: list[MoveRecord]) -> str:
 
 
 def _find_held(cluster: Cluster, queued: list[Pool]) -> dict[str, list[WorkerRecord]]:
-    """Return the pools whose workers all run tasks that wait for queued ones of their own.
+    """Return the pools whose workers all run tasks that wait for queued ones of their own, or idle.
 
-    It is the largest set of pools in which this holds for each if it holds for the others.
+    Those that idle take none of these: they do not fit them, or are too few for a gang.  It is
+    the largest set of pools in which this holds for each if it holds for the others.
     """
     waits_in: dict[int, set[str]] = {}
     for pool in queued:
@@ -121,7 +126,7 @@ def _find_held(cluster: Cluster, queued: list[Pool]) -> dict[str, list[WorkerRec
                 waits_in.setdefault(record.client, set()).add(pool.name)
     for run in cluster.runs.values():
         waits_in.pop(run.client, None)
-    held = {pool.name: _ready(cluster, pool) for pool in queued if pool.ready and not pool.coming}
+    held = {pool.name: _at_work(cluster, pool) for pool in queued if not pool.coming}
     before = -1
     while len(held) != before:
         before = len(held)
@@ -130,21 +135,26 @@ def _find_held(cluster: Cluster, queued: list[Pool]) -> dict[str, list[WorkerRec
     return held
 
 
-def _ready(cluster: Cluster, pool: Pool) -> list[WorkerRecord]:
-    """Return the workers in a pool, if all of them are at work."""
-    if pool.idle or pool.workers > pool.ready:
+def _at_work(cluster: Cluster, pool: Pool) -> list[WorkerRecord]:
+    """Return the workers in a pool that do not idle, if no other is about to be ready."""
+    if pool.workers > pool.ready:
         return []
     nodes = [cluster.roster.nodes[name] for name in pool.by_node]
-    return [w for node in nodes for w in node.workers.values() if w.pool == pool.name]
+    there = (w for node in nodes for w in node.workers.values() if w.pool == pool.name)
+    return [worker for worker in there if worker.phase is not IDLE]
 
 
-def _say_needs(needs: list[WorkerNeeds]) -> str:
+def _say_needs(needs: list[Want]) -> str:
     shown = ", ".join(map(str, needs[:SHOWN_NEEDS]))
     return shown if len(needs) <= SHOWN_NEEDS else f"{shown} and {len(needs) - SHOWN_NEEDS} others"
 
 
-def _say_held(pool: Pool) -> str:
+def _say_held(pool: Pool, waiting: list[WorkerRecord]) -> str:
+    those, others = f"all its workers ({pool.ready})", ""
+    if pool.idle:
+        those = f"all its workers that are at work ({len(waiting)})"
+        others = f", and those that idle ({len(pool.idle)}) do not fit them, or are too few"
     return (
-        f"all its workers ({pool.ready}) run tasks that have submitted these and wait for them; "
+        f"{those} run tasks that have submitted these and wait for them{others}; "
         "give such tasks a pool of their own, or let an agent submit the others"
     )

@@ -46,6 +46,8 @@ def why(cluster: Cluster, record: TaskRecord) -> str:
     if worker is None:
         return _why_queued(record, cluster.roster.pools[record.pool])
     at = f"worker {worker.name} on node {worker.node.name}"
+    if (gang := cluster.gangs.get(record.task_id)) is not None:
+        at = f"a gang of {gang.size}, with {at} as its first,"
     if record.state == State.STOPPING:
         return f"{at} is to stop it ({record.stop_reason})"
     if record.state == State.RUNNING:
@@ -68,6 +70,15 @@ def _why_queued(record: TaskRecord, pool: Pool) -> str:
         return f"{here} of its {_count(pool.workers + pool.to_come, 'worker')} none is ready"
     if not fit:
         return f"{here} of its {_count(pool.ready, 'worker')} none has {needs}"
+    gang = record.options.gang
+    if fit < gang:
+        return f"{here} it takes {gang} workers at once, of which only {fit} could take it"
+    if gang > 1:
+        free = _count(len(pool.idle), "worker")
+        return f"{here} it takes {gang} workers at once; {free} of it {_are(len(pool.idle))} free"
+    if pool.idle and pool.backlog.gangs:
+        free = _count(len(pool.idle), "free worker")
+        return f"{here} its {free} may be kept for a task that takes several at once"
     if pool.idle:
         idle = _count(len(pool.idle), "idle worker")
         return f"{here} of its {idle} none fits it, or none has the time for it"
@@ -75,6 +86,10 @@ def _why_queued(record: TaskRecord, pool: Pool) -> str:
         wanted = _count(sum(move.owed for move in pool.moves), "worker")
         return f"{here} moves, which go first, wait for {wanted} of it"
     return f"{here} of its {_count(fit, 'worker')} that could take it none is free"
+
+
+def _are(number: int) -> str:
+    return "is" if number == 1 else "are"
 
 
 def _count(number: int, what: str) -> str:
@@ -87,7 +102,10 @@ def say_event(event: TaskEvent) -> str:
         case ev.TaskQueued():
             return f"queued in pool {event.pool!r}"
         case ev.TaskStarted():
-            return f"attempt {event.attempt} started on worker {event.worker}"
+            at = f"worker {event.worker}"
+            if event.others:
+                at = f"workers {', '.join([event.worker, *event.others])}"
+            return f"attempt {event.attempt} started on {at}"
         case ev.TaskRetried():
             return f"attempt {event.attempt} is over ({event.reason}), and it is queued again"
         case ev.TaskProgress():
@@ -134,6 +152,8 @@ def say_effect(effect: fx.Effect) -> str:  # noqa: C901 - one case for each effe
             return f"worker {worker.name}: is not to begin run {run}"
         case fx.AskToStop(worker, run):
             return f"worker {worker.name}: is to stop run {run}"
+        case fx.TellPort(worker, run, port):
+            return f"worker {worker.name}: the gang of run {run} meets at port {port}"
         case fx.Signal(worker, run, signal):
             return f"worker {worker.name}: {signal} it, for run {run}"
         case fx.Discard(node, name):

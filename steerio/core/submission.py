@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from math import isfinite
 
-from steerio.core import kept_runs
+from steerio.core import gangs, kept_runs
 from steerio.core.assigning import offer
 from steerio.core.attempts import settle, stop
 from steerio.core.cluster import Cluster
@@ -90,6 +90,7 @@ def cancel(
     elif record.state == State.STOPPING:
         record.out_of_time = record.preempted = False
         record.stop_reason = reason
+        gangs.cancelled(cluster, record)
     else:
         stop(cluster, record, reason, now)
     return True

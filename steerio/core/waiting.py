@@ -16,7 +16,9 @@ def wait(cluster: Cluster, record: TaskRecord, pool: Pool, now: float) -> None:
         cluster.effects += cluster.fetching.waits(record.inputs.all, pool)
     if not pool.workers:
         watch_empty(cluster, pool, now)
-    if record.options.needs is not None:
+    if record.options.needs is not None or record.options.gang > 1:
+        if record.options.gang > 1:
+            cluster.gang_pools[pool] = None
         fitting.watch(cluster, now)
         stalls.watch(cluster, now)
     elif not pool.running or cluster.inside or cluster.roster.timed:

@@ -29,14 +29,18 @@ class TaskQueued(Event, frozen=True, gc=False, tag=True):
     pool: str
 
 
-class TaskStarted(Event, frozen=True, gc=False, tag=True):
-    """A worker works on this attempt now (as far as the broker knows)."""
+class TaskStarted(Event, frozen=True, gc=False, tag=True, omit_defaults=True):
+    """A worker works on this attempt now (as far as the broker knows).
+
+    ``others`` are the other workers of its gang, if several run the task together.
+    """
 
     task_id: int
     task_type: str
     pool: str
     attempt: int
     worker: str
+    others: tuple[str, ...] = ()
 
 
 class TaskEnded(Event, frozen=True, gc=False, tag=True):

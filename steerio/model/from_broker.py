@@ -13,7 +13,7 @@ from steerio.model.from_nodes import RemoteError
 from steerio.model.moving import DrainEnd, MoveProgress
 from steerio.model.objects import StoredObject, Version
 from steerio.model.settings import Settings
-from steerio.model.tasks import EndedAs, SignalName, TaskOptions
+from steerio.model.tasks import EndedAs, GangPlace, SignalName, TaskOptions
 
 # -- from the broker, to any peer -------------------------------------------------------
 
@@ -291,6 +291,7 @@ class RunTask(Struct, frozen=True, gc=False, array_like=True, tag=80):
     frames: int
     stored: StoredObject | None = None
     versions: dict[str, Version] | None = None
+    gang: GangPlace | None = None
 
 
 class ReturnHeld(Struct, frozen=True, gc=False, array_like=True, tag=81):
@@ -312,3 +313,10 @@ class GrantRun(Struct, frozen=True, gc=False, array_like=True, tag=82):
 
     run: int
     count: int
+
+
+class MeetAt(Struct, frozen=True, gc=False, array_like=True, tag=83):
+    """The first worker of your gang has chosen this port, for this attempt of yours: begin it."""
+
+    run: int
+    port: int

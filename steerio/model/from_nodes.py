@@ -163,3 +163,10 @@ class ReportProgress(Struct, frozen=True, gc=False, array_like=True, tag=34):
     run: int
     fraction: float | None
     message: str
+
+
+class ReportPort(Struct, frozen=True, gc=False, array_like=True, tag=37):
+    """The first worker of a gang begins, and has chosen this port for the others."""
+
+    run: int
+    port: int

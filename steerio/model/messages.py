@@ -26,6 +26,7 @@ from steerio.model.from_broker import ForgetObjects as ForgetObjects
 from steerio.model.from_broker import GrantRun as GrantRun
 from steerio.model.from_broker import LedgerTask as LedgerTask
 from steerio.model.from_broker import LedgerTasks as LedgerTasks
+from steerio.model.from_broker import MeetAt as MeetAt
 from steerio.model.from_broker import MoveNews as MoveNews
 from steerio.model.from_broker import NodeNews as NodeNews
 from steerio.model.from_broker import OrderNews as OrderNews
@@ -80,6 +81,7 @@ from steerio.model.from_nodes import KeptWorker as KeptWorker
 from steerio.model.from_nodes import NotBegun as NotBegun
 from steerio.model.from_nodes import RemoteError as RemoteError
 from steerio.model.from_nodes import Report as Report
+from steerio.model.from_nodes import ReportPort as ReportPort
 from steerio.model.from_nodes import ReportProgress as ReportProgress
 from steerio.model.from_nodes import ReturnTask as ReturnTask
 from steerio.model.from_nodes import WorkerAccount as WorkerAccount
@@ -97,7 +99,7 @@ from steerio.model.pool_requests import WatchPools as WatchPools
 from steerio.model.status import PoolStatus as PoolStatus
 from steerio.model.status import Status as Status
 
-PROTOCOL = 12
+PROTOCOL = 13
 """Version of these unions; checked on joining, for both sides must speak the same."""
 
 Introduction = JoinClient | JoinNode | JoinWorker
@@ -149,7 +151,7 @@ FromObserver = Subscribe | Unsubscribe | WatchPools | AskStatus | AskWhy | AskLo
 FromNode = WorkerSaid | WorkerExited | NotBegun | Account | Beat | Leave
 """Everything that a node says once it has joined."""
 
-FromWorker = Report | ReturnTask | YieldItem | ReportProgress
+FromWorker = Report | ReturnTask | YieldItem | ReportProgress | ReportPort
 """Everything that a worker says once it has joined."""
 
 Relayed = JoinWorker | FromWorker
@@ -197,7 +199,17 @@ ToNode = (
 )
 """Everything a broker says to a node."""
 
-ToWorker = Accepted | Refused | Closing | DefineTask | ForgetTypes | RunTask | ReturnHeld | GrantRun
+ToWorker = (
+    Accepted
+    | Refused
+    | Closing
+    | DefineTask
+    | ForgetTypes
+    | RunTask
+    | ReturnHeld
+    | GrantRun
+    | MeetAt
+)
 """Everything a broker says to a worker."""
 
 FromBroker = ToClient | ToNode | ToWorker

@@ -15,6 +15,8 @@ from steerio.errors import UsageError
 from steerio.model.bounds import LONGEST_S
 from steerio.model.places import WorkerNeeds
 
+LARGEST_GANG = 65_536
+"""Most workers that run one task together."""
 CLIENT_BITS = 40
 """A task id holds the number of its client above this bit and a counter below it."""
 
@@ -58,6 +60,7 @@ class TaskOptions(Struct, frozen=True, gc=False, array_like=True):
         retries: how often to try again, by kind of end.
         cancel_grace_s: seconds between the cooperative request to stop, SIGTERM and SIGKILL.
         needs: the least make of a worker that runs it; ``None``: any worker of the pool does.
+        gang: the number of workers that run it together.
     """
 
     priority: float = 0.0
@@ -65,6 +68,7 @@ class TaskOptions(Struct, frozen=True, gc=False, array_like=True):
     retries: Retries = Retries()
     cancel_grace_s: float = 0.2
     needs: WorkerNeeds | None = None
+    gang: int = 1
 
     def __post_init__(self) -> None:
         """Refuse values that are out of bounds."""
@@ -80,6 +84,16 @@ class TaskOptions(Struct, frozen=True, gc=False, array_like=True):
                 "cancel_grace_s must be 0 or more, at most "
                 f"{LONGEST_S:g}, not {self.cancel_grace_s}"
             )
+        if not 1 <= self.gang <= LARGEST_GANG:
+            raise UsageError(f"gang must be 1 or more, at most {LARGEST_GANG:,}, not {self.gang}")
+
+
+class GangPlace(Struct, frozen=True, gc=False, array_like=True):
+    """The place of a worker in a gang, and the address at which the others reach its first."""
+
+    rank: int
+    size: int
+    address: str
 
 
 class TaskSpec(Struct, frozen=True, gc=False, array_like=True):

@@ -103,6 +103,7 @@ class Session(Submitter):
         retries: Mapping[str, int] | None = None,
         cancel_grace_s: float | None = None,
         needs: Needs | None = None,
+        gang: int | None = None,
         tags: Mapping[str, str] | None = None,
         key: str | None = None,
     ) -> Options:
@@ -114,6 +115,7 @@ class Session(Submitter):
             retries: how often to try again, by kind of end, like ``{"failed": 2}``.
             cancel_grace_s: seconds between the cooperative request to stop, SIGTERM and SIGKILL.
             needs: the resources that a worker must have to run the task.
+            gang: the number of workers that run the task together.
             tags: texts by name, kept with the result and in the record.
             key: the tag ``key``, by which a `detached` session finds the task again.
 
@@ -128,6 +130,7 @@ class Session(Submitter):
             "retries": retries,
             "cancel_grace_s": cancel_grace_s,
             "needs": needs,
+            "gang": gang,
         }
         make_options(TaskOptions(), **changes)  # refuses wrong options now
         return Options(self.submit_with, changes, tags)
@@ -148,12 +151,8 @@ class Session(Submitter):
         if under_way is not None:
             options = under_way.favoured(options)
         self.check_pool(kind.pool)
-        if self.detached and kind.kind == "generator":
-            raise UsageError(
-                f"{kind.name} is a generator: while a detached session is away nothing takes its "
-                "items, so it would wait for ever; have it return a list, or run it in a session "
-                "that is not detached"
-            )
+        if kind.kind == "generator":
+            _check_generator(kind.name, options, detached=self.detached)
         try:
             packed = packed_call(self.store, self.snapshots, kind, args, kwargs)
         except Exception:
@@ -517,3 +516,22 @@ class Session(Submitter):
         del reason
         for stream in list(self._streams):
             stream.end()
+
+
+def _check_generator(name: str, options: TaskOptions, *, detached: bool) -> None:
+    """Refuse a generator whose items could not be read, or that several workers would run.
+
+    Raises:
+        UsageError: it is one.
+    """
+    if options.gang > 1:
+        raise UsageError(
+            f"{name} is a generator, which a gang cannot run: have it return a list, or run it on "
+            "one worker, with gang=1"
+        )
+    if detached:
+        raise UsageError(
+            f"{name} is a generator: while a detached session is away nothing takes its items, so "
+            "it would wait for ever; have it return a list, or run it in a session that is not "
+            "detached"
+        )

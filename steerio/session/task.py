@@ -185,6 +185,11 @@ class Task(Generic[R]):
         return self.options.needs
 
     @property
+    def gang(self) -> int:
+        """The number of workers that run it together."""
+        return self.options.gang
+
+    @property
     def session(self) -> TaskHome:
         """The session that it was submitted to."""
         return self._session

@@ -29,6 +29,7 @@ def make_options(
     *,
     cancel_grace_s: float | None = None,
     needs: Needs | None = None,
+    gang: int | None = None,
 ) -> TaskOptions:
     """Return task options with some of them changed; ``Needs()`` means to need nothing.
 
@@ -43,6 +44,9 @@ def make_options(
         if not isinstance(needs, Needs):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise UsageError(f"needs are like steerio.Needs(gpus=1), not {needs!r}")
         changes["needs"] = needs.value if needs != Needs() else None
+    if gang is not None:
+        check_number("gang", gang, least=1)
+        changes["gang"] = gang
     if retries is not None:
         _check_retries(retries)
         changes["retries"] = msgspec.structs.replace(start.retries, **retries)

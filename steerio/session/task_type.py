@@ -216,6 +216,7 @@ def task(
     preload: Sequence[str] = ...,
     cancel_grace_s: float = ...,
     needs: Needs | None = ...,
+    gang: int = ...,
     threshold_bytes: int | None = ...,
     version: str = ...,
     memo: bool = ...,
@@ -233,6 +234,7 @@ def task(
     preload: Sequence[str] = (),
     cancel_grace_s: float = 0.2,
     needs: Needs | None = None,
+    gang: int = 1,
     threshold_bytes: int | None = FROM_SETTING,
     version: str = "",
     memo: bool = False,
@@ -251,6 +253,7 @@ def task(
         preload: modules to import once per node before its workers are forked.
         cancel_grace_s: seconds between the request to stop, SIGTERM and SIGKILL.
         needs: the least make of a worker that runs it; by default any worker of its pool does.
+        gang: the number of workers of its pool that run it together, all or none; see `gang`.
         threshold_bytes: arguments and values that are longer go by reference, through the store;
             ``None``: never; by default (-1) the store's setting decides.
         version: of the function; give it another, and results that a journal has of it are not
@@ -265,7 +268,13 @@ def task(
     if function is not None:
         check_decorated(function)
     options = make_options(
-        TaskOptions(), priority, timeout_s, retries, cancel_grace_s=cancel_grace_s, needs=needs
+        TaskOptions(),
+        priority,
+        timeout_s,
+        retries,
+        cancel_grace_s=cancel_grace_s,
+        needs=needs,
+        gang=gang,
     )
     pool = named(pool, "the pool of a task type")
     version = said(version, "the version of a task type")

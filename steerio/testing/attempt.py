@@ -21,6 +21,7 @@ from steerio.testing.report_times import Said, Told, planned
 from steerio.testing.streams import StreamEnd
 from steerio.worker import context
 from steerio.worker.items_ahead import Ahead
+from steerio.worker.meeting import ALONE
 from steerio.worker.random_streams import of_task
 from steerio.worker.task_objects import WorkerObjects
 
@@ -65,6 +66,7 @@ class SimulatedAttempt:
         "_said",
         "_told",
         "_worker",
+        "gang",
         "obeys",
         "script",
     )
@@ -74,6 +76,7 @@ class SimulatedAttempt:
     ) -> None:
         self.script = script
         self.obeys = script.obeys
+        self.gang = ALONE
         self._objects = objects
         self._worker = worker
         self._link = link

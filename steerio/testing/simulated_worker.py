@@ -8,6 +8,8 @@ without a word.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from functools import partial
 from typing import Protocol, assert_never, cast
 
 from steerio.edge.encoding.references import reading
@@ -22,12 +24,15 @@ from steerio.testing.model import Script, Scripts
 from steerio.testing.streams import StreamEnd
 from steerio.worker.failure import describe
 from steerio.worker.items_ahead import Ahead
+from steerio.worker.meeting import Gang
 from steerio.worker.task_objects import WorkerObjects
 
 KILLED = "its process was ended by SIGKILL (out of memory, or killed from outside)"
 CRASHED = "its process was ended by SIGSEGV"
 STOPPED = "it was ended together with a task that had to be stopped"
 ENDED = "its process exited with status 0"
+PORT = 29_500
+"""The port of every gang: nothing listens there."""
 UNTOLD = "its process exited with status 1: a task came of a type that it was not told of"
 
 
@@ -98,6 +103,10 @@ class SimulatedWorker:
         self._hung = False
         self._began = 0.0
         self._attempt: SimulatedAttempt | None = None
+        self._ports: dict[int, int] = {}
+        """The ports of gangs, by its run."""
+        self._waits: Callable[[], None] | None = None
+        """Begins the attempt, which waits for the port of its gang."""
 
     def __repr__(self) -> str:
         state = "dead" if self.dead else f"on run {self.run}" if self.run else "idle"
@@ -188,8 +197,8 @@ class SimulatedWorker:
                     self._learn(message)
                 case ms.ReturnHeld():
                     self._return(message.run)
-                case ms.GrantRun():
-                    self._grant(message)
+                case ms.GrantRun() | ms.MeetAt():
+                    self._let_go_on(message)
                 case ms.Accepted():
                     self._ahead.bound(message.settings.items, message.settings.items_bytes)
                 case ms.Closing() | ms.Refused():
@@ -200,8 +209,30 @@ class SimulatedWorker:
         if self._attempt is None:
             self._next()
 
-    def _grant(self, message: ms.GrantRun) -> None:
-        if self._attempt is not None and message.run == self.run:
+    def _meets(self, message: ms.MeetAt) -> None:
+        self._ports = {run: at for run, at in self._ports.items() if run > self.run}
+        self._ports[message.run] = message.port
+        if message.run == self.run and self._waits is not None:
+            begin, self._waits = self._waits, None
+            begin()
+
+    def _begin_in_gang(self, task: ms.RunTask, begin: Callable[[], None]) -> None:
+        """Begin an attempt once its gang can."""
+        assert self._attempt is not None
+        place, run = task.gang, task.run
+        if place is not None:
+            if place.rank == 0:
+                self._link.send(ms.ReportPort(run, PORT))
+            elif run not in self._ports:
+                self._waits = partial(self._begin_in_gang, task, begin)
+                return
+            self._attempt.gang = Gang(place.rank, place.size, place.address, PORT)
+        begin()
+
+    def _let_go_on(self, message: ms.GrantRun | ms.MeetAt) -> None:
+        if isinstance(message, ms.MeetAt):
+            self._meets(message)
+        elif self._attempt is not None and message.run == self.run:
             self._attempt.grant(message.count)
         elif not message.count:  # for an attempt that it holds
             self._unread.add(message.run)
@@ -255,7 +286,8 @@ class SimulatedWorker:
         if self._unread:
             self._unread = {run for run in self._unread if run > self.run}
         home = self._home
-        attempt.begin(args, kwargs, fate, home.slowness, home.agenda, self._ahead, unread=unread)
+        begin = partial(attempt.begin, args, kwargs, fate, home.slowness, home.agenda, self._ahead)
+        self._begin_in_gang(task, partial(begin, unread=unread))
         if self._asked == self.run and attempt.obeys == "asked":
             self._stop_if_asked()
 
@@ -303,7 +335,7 @@ class SimulatedWorker:
         now = self._loop.time()
         assert self._attempt is not None
         self._attempt.drop()
-        run, self.run, self._attempt = self.run, 0, None
+        run, self.run, self._attempt, self._waits = self.run, 0, None, None
         self._over = run
         self.busy_s += now - self._began
         report = ms.Report(run, ended_as, self._began, now, body, len(frames), error, stored)

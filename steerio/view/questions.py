@@ -30,6 +30,7 @@ from steerio.view.record_search import (
 )
 from steerio.view.seen_lines import (
     SeenEvent,
+    SeenRank,
     SeenTask,
     details_of,
     events_decoder,
@@ -109,10 +110,20 @@ def _runs(task: SeenTask) -> Iterator[tuple[str, float, float, str]]:
         if begin is not None:
             end = attempt.ended if attempt.ended is not None else attempt.received
             yield attempt.worker or "", begin, end, attempt.reason
+            yield from _runs_of_others(attempt.others, begin, end, attempt.reason)
     begin = task.started if task.started is not None else task.sent
     if begin is not None and task.worker is not None:
         end = task.ended if task.ended is not None else task.received
         yield task.worker, begin, end, task.ended_as
+        yield from _runs_of_others(task.others, begin, end, task.ended_as)
+
+
+def _runs_of_others(
+    others: list[SeenRank] | None, begin: float, end: float, ended_as: str
+) -> Iterator[tuple[str, float, float, str]]:
+    for rank in others or ():
+        began = begin if rank.started is None else rank.started
+        yield rank.worker or "", began, end if rank.ended is None else rank.ended, ended_as
 
 
 def _story(record: Path, folder: Path, task_id: int) -> TaskStory:

@@ -17,7 +17,14 @@ from steerio.view.bins import BinAxis
 from steerio.view.campaign_news import BoardsSeen, StallsSeen
 from steerio.view.gantt_rows import GanttRows
 from steerio.view.marked_events import MarkedEvents
-from steerio.view.seen_lines import SeenAttempt, SeenEvent, SeenTask, SeenTaskEvent, lines_at
+from steerio.view.seen_lines import (
+    SeenAttempt,
+    SeenEvent,
+    SeenRank,
+    SeenTask,
+    SeenTaskEvent,
+    lines_at,
+)
 from steerio.view.task_figures import NOT_WELL, TaskFigures, TypeFigures
 from steerio.view.things_noted import (
     NOTES_TOPIC,
@@ -185,6 +192,12 @@ class RunView:
         pool.dequeue(number, at)
         pool.running.step(at, 1)
         task.reached, task.worker = at, event.worker
+        if event.others:
+            task.others = event.others
+            pool.running.step(at, len(event.others))
+            for name in event.others:
+                if (other := self.cluster.workers.get(name)) is not None:
+                    self.cluster.begins(other, at)
         worker = self.cluster.workers.get(event.worker or "")
         task.gap = None
         if worker is not None:
@@ -249,6 +262,9 @@ class RunView:
         begin, end = task.started, task.ended
         if begin is not None and end is not None:
             tasks.run_s += end - begin
+        if task.others:
+            tasks.run_s += sum(rank.run_s for rank in task.others)
+            self._ranks(task, task.others, kind)
         if seen is not None:
             self.gaps.before(task, seen, known)
             begin = seen.reached if begin is None else begin
@@ -256,6 +272,17 @@ class RunView:
             self.gantt.ran(task, begin, at if end is None else end, kind.number)
         if task.ended_as != "succeeded" or task.versions or task.earlier:
             self._count_more(task, seen, kind)
+
+    def _ranks(
+        self, attempt: SeenTask | SeenAttempt, ranks: list[SeenRank], kind: TypeFigures
+    ) -> None:
+        """Show an attempt on the other workers of its gang."""
+        for rank in ranks:
+            begin = attempt.sent if rank.started is None else rank.started
+            end = attempt.received if rank.ended is None else rank.ended
+            if begin is not None and rank.worker:
+                rank.ended_as = attempt.ended_as
+                self.gantt.ran(rank, begin, end, kind.number)
 
     def _count_more(self, task: SeenTask, seen: OpenTask | None, kind: TypeFigures) -> None:
         """Count the things that few tasks have."""
@@ -288,6 +315,7 @@ class RunView:
             end = attempt.ended if attempt.ended is not None else attempt.received
             if begin is not None and attempt.worker:
                 self.gantt.ran(attempt, begin, end, kind.number)
+            self._ranks(attempt, attempt.others or [], kind)
         if seen is not None and seen.earlier:
             for attempt, span in zip(attempts, seen.earlier, strict=False):
                 self.gaps.of_earlier(seen.pool, attempt, *span)

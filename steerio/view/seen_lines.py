@@ -13,6 +13,24 @@ from msgspec import Raw, Struct
 NULL = Raw(b"null")
 
 
+class SeenRank(Struct, gc=False):
+    """The part of another worker of a gang, as `RankEntry` has it."""
+
+    worker: str | None = None
+    node: str | None = None
+    started: float | None = None
+    ended: float | None = None
+    ended_as: str = ""
+    """As the attempt did, once that is known."""
+
+    @property
+    def run_s(self) -> float:
+        """How long it ran, in seconds; 0 if that is not known."""
+        if self.started is None or self.ended is None:
+            return 0.0
+        return self.ended - self.started
+
+
 class SeenAttempt(Struct, gc=False):
     """An attempt before the last one, as `AttemptEntry` has it."""
 
@@ -25,6 +43,7 @@ class SeenAttempt(Struct, gc=False):
     ended: float | None = None
     received: float = 0.0
     versions: dict[str, int] | None = None
+    others: list[SeenRank] | None = None
 
     @property
     def ended_as(self) -> str:
@@ -56,6 +75,7 @@ class SeenTask(Struct, gc=False):
     reason: str | None = None
     versions: dict[str, int] | None = None
     earlier: list[SeenAttempt] | None = None
+    others: list[SeenRank] | None = None
     incarnation: int | None = 1
 
 
@@ -68,6 +88,7 @@ class SeenTaskEvent(Struct, gc=False):
     task_type: str = ""
     pool: str = ""
     worker: str | None = None
+    others: list[str] | None = None
     incarnation: int | None = 1
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from steerio.edge.record.export_files import fields_of
+from steerio.edge.record.export_files import fields_of, listed
 from steerio.edge.record.task_past import Reason, TaskPast
 from steerio.model.campaign_orders import ORDERED_BY
 from steerio.model.durations import say_s
@@ -153,12 +153,18 @@ def _attempt(attempt: dict[str, Any]) -> str:
     began = attempt.get("started") or attempt.get("sent")
     ended = attempt.get("ended") or attempt.get("received")
     where = f"worker {attempt.get('worker')} on node {attempt.get('node')}"
+    where += _with([fields_of(each).get("worker") for each in listed(attempt.get("others"))])
     if began is None:
         return f"{attempt.get('reason')}; {where}"
     began_late = attempt.get("started") is not None and attempt.get("sent") is not None
     late = f", {_between(attempt['sent'], began)} after it was sent" if began_late else ""
     at = f"at {_clock(began)} for {_between(began, ended)}{late}"
     return f"{attempt.get('reason')}; {where}, {at}"
+
+
+def _with(others: list[Any]) -> str:
+    """Name the other workers of a gang."""
+    return f", with {', '.join(map(str, others))}" if others else ""
 
 
 def _ended(past: TaskPast, now: str, silence: str) -> Iterator[str]:
@@ -169,7 +175,8 @@ def _ended(past: TaskPast, now: str, silence: str) -> Iterator[str]:
         return
     for event in past.events:
         if event["type"] == "TaskStarted":
-            on = f"attempt {event['attempt']} on worker {event['worker']}"
+            others = _with(listed(event.get("others")))
+            on = f"attempt {event['attempt']} on worker {event['worker']}{others}"
             yield f"sent at {_clock(event['at'])}: {on}"
         elif event["type"] == "TaskRetried":
             over = f"attempt {event['attempt']} was over: {event['reason']}"

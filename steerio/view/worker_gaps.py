@@ -33,6 +33,7 @@ class OpenTask(Struct, gc=False):
         first_gap: since when its pool had an idle worker at the first attempt, since when the
             worker of that was idle, and when the task was queued then.
         earlier: when earlier attempts began and ended, as the broker knows.
+        others: the other workers that are at it, if a gang is.
     """
 
     pool: PoolFigures
@@ -44,6 +45,7 @@ class OpenTask(Struct, gc=False):
     before: float | None = None
     first_gap: tuple[float, float, float] | None = None
     earlier: list[tuple[float, float]] | None = None
+    others: list[str] | None = None
 
 
 class WorkerGaps:
@@ -74,12 +76,24 @@ class WorkerGaps:
         """Note that a worker has a task no more."""
         pool = task.pool
         pool.running.step(at, -1)
+        if task.others:
+            self._leave_gang(task, at)
         worker = self._cluster.workers.get(task.worker or "")
         if worker is not None:
             if worker.pool != pool.name:
                 pool = self._cluster.pool(worker.pool, at)
             self._cluster.free(worker, pool, at)
             task.before, worker.ended = worker.ended, None
+
+    def _leave_gang(self, task: OpenTask, at: float) -> None:
+        """Note that the other workers of a gang have it no more."""
+        others, task.others = task.others or [], None
+        task.pool.running.step(at, -len(others))
+        for name in others:
+            worker = self._cluster.workers.get(name)
+            if worker is not None:
+                self._cluster.free(worker, self._cluster.pool(worker.pool, at), at)
+                worker.ended = None
 
     def before(self, task: SeenTask, seen: OpenTask, known: float | None) -> None:
         """Say why the worker of a task had been idle before it, and how long it was in transit."""

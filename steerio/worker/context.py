@@ -13,6 +13,7 @@ from collections.abc import Generator
 from typing import Protocol
 
 from steerio.model.bounds import REPORT_CHARACTERS, real, said
+from steerio.worker.meeting import ALONE, Gang
 from steerio.worker.random_streams import derive
 
 PROGRESS_EVERY_S = 0.05
@@ -21,6 +22,9 @@ PROGRESS_EVERY_S = 0.05
 
 class Running(Protocol):
     """The attempt that runs in this process now."""
+
+    gang: Gang
+    """The workers that run it."""
 
     def report(self, fraction: float | None, message: str) -> None:
         """Send progress."""
@@ -107,3 +111,12 @@ def random_seed(bits: int = 64) -> int:
     if (running := running_here()) is not None:
         return running.random_seed(bits)
     return derive(int.from_bytes(os.urandom(32)), "task", bits)
+
+
+def gang() -> Gang:
+    """Return the gang that runs this task: the rank of this worker, the size, the meeting point.
+
+    For a task that one worker runs, and outside a worker, it is one of size 1.
+    """
+    running = running_here()
+    return ALONE if running is None else running.gang

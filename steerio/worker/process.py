@@ -33,6 +33,7 @@ from steerio.worker.item_sender import ItemSender
 from steerio.worker.items_ahead import Ahead
 from steerio.worker.leftovers import Leftovers
 from steerio.worker.loading import LoadedType
+from steerio.worker.meeting import ALONE, Meeting
 from steerio.worker.outcome import Outcome
 from steerio.worker.output import Output
 from steerio.worker.progress_reports import ProgressReports
@@ -99,6 +100,7 @@ class Worker:
         self._coroutines = CoroutineRunner(slot)
         self._leftovers = Leftovers()
         self._items = ItemSender(self._broker, self._stop, slot, ahead, objects, self._take_in)
+        self._meeting = Meeting(self._broker.say, self._take_in, self._stop, slot)
         self.handlers = self._stop.handlers
         self.fork_begins = self._stop.fork_begins
         self.fork_ended = self._stop.fork_ended
@@ -183,6 +185,8 @@ class Worker:
                     self._return(message.run)
                 case ms.GrantRun():
                     self._items.granted(message)
+                case ms.MeetAt():
+                    self._meeting.told(message)
                 case ms.Accepted():
                     self._ahead.bound(message.settings.items, message.settings.items_bytes)
                 case ms.Closing() | ms.Refused():
@@ -230,6 +234,7 @@ class Worker:
         ):  # the task had its fork go on to the end, so this process ends, in order
             raise SystemExit
         surroundings = self._surroundings
+        self._leave_gang(task)
         trusted = outcome.ended_as == "succeeded" and surroundings.trusts(
             self._kind, outcome.ended - outcome.started
         )
@@ -273,6 +278,7 @@ class Worker:
             arrived = self._objects.begin(task, frames)
             kind = self._load(task.type_id)
             args, kwargs = kind.codec.unpack(task.body, arrived)
+            self._meet_gang(task)
             outcome.started = time.monotonic()
             self._stop.inside = True
             if self._stop.stopped or self._stop.leaving:
@@ -285,7 +291,8 @@ class Worker:
                 return
             if self._objects.shares:
                 self._objects.end()
-            outcome.pack(value, kind, self._objects)
+            if task.gang is None or task.gang.rank == 0:  # the value is that of the first
+                outcome.pack(value, kind, self._objects)
         except TaskStopped:
             raise
         except BaseException as raised:  # a task may raise anything
@@ -297,6 +304,16 @@ class Worker:
                 outcome.ended_as = "cancelled"
                 return
             outcome.failed(raised, shares=self._objects.shares)
+
+    def _meet_gang(self, task: ms.RunTask) -> None:
+        if task.gang is not None:
+            meet, broker = self._meeting.begin, self._broker
+            self._running.gang = meet(task.run, task.gang, lambda: broker.ending)
+
+    def _leave_gang(self, task: ms.RunTask) -> None:
+        if task.gang is not None:
+            self._running.gang = ALONE
+            self._meeting.end()
 
     def _leave_nothing_running(self) -> None:
         """End the processes that a stopped task left, if need be together with this worker."""

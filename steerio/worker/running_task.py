@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 
+from steerio.worker.meeting import ALONE
 from steerio.worker.progress_reports import ProgressReports
 from steerio.worker.random_streams import RandomStreams
 from steerio.worker.slots import Slot
@@ -24,6 +25,7 @@ class RunningTask:
         self, stop: StopSignal, slot: Slot, progress: ProgressReports, streams: RandomStreams
     ) -> None:
         self.task_id = 0
+        self.gang = ALONE
         self._stop = stop
         self._slot = slot
         self._progress = progress

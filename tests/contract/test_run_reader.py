@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -201,6 +202,19 @@ def test_folders_without_a_run_and_later_records_are_refused(tmp_path: Path) -> 
     change_head(folder, schema=SCHEMA + 1)
     with pytest.raises(UsageError, match="this version reads up to schema"):
         RunReader(folder)
+
+
+def test_a_record_of_the_schema_before_is_read_as_well(recorded: Path, tmp_path: Path) -> None:
+    folder = tmp_path / recorded.name
+    shutil.copytree(recorded, folder)
+    tasks = [json.loads(line) for line in (folder / TASKS_FILE).read_text().splitlines()]
+    for line in tasks:
+        assert line.pop("others") is None, "none of them was a gang"
+    (folder / TASKS_FILE).write_text("".join(json.dumps(line) + "\n" for line in tasks))
+    change_head(folder, schema=SCHEMA - 1)
+    before, after = whole(folder), whole(recorded)
+    assert (before.header.tasks, before.pools) == (after.header.tasks, after.pools)
+    assert before.gantt == after.gantt
 
 
 def test_a_record_that_cannot_be_read_is_an_error_in_words(tmp_path: Path) -> None:

@@ -42,6 +42,7 @@ from steerio.core.effects import (
     TellNode,
     TellOrder,
     TellPause,
+    TellPort,
     UndefineTypes,
 )
 from steerio.core.lifecycle import State
@@ -370,6 +371,7 @@ class Cluster:
         """Let a node's oldest word reach the broker."""
         name, run = node.exits.pop(0)
         if node.member:
+            self.workers[name].last_words = []
             self.core.worker_exited(name, run, "signal 9", self.now)
 
     # -- workers ------------------------------------------------------------------------------
@@ -393,6 +395,9 @@ class Cluster:
             return
         worker.running = worker.began_last
         self.books[self.runs[worker.running]].begun += 1
+        at_work = self.core.runs.get(worker.running)
+        if at_work is not None and at_work.rank >= 0:
+            assert self.core.gang_opened(at_work, 2) == (at_work.rank == 0)
         if worker.running in worker.doomed:
             self.dies(worker, says=True)
 
@@ -549,6 +554,8 @@ class Cluster:
                 self._settle(record, ending)
             case Discard():
                 raise AssertionError("no node of this model keeps workers")
+            case TellPort(worker, run, port):
+                assert (port, run in self.runs, worker.name in self.workers) == (2, True, True)
             case Grant() | FreeObjects() | ForgetCopies() | SweepObjects() | FetchCopies():
                 pass
             case _:
@@ -660,9 +667,16 @@ class Cluster:
         assert record.task_id not in self.tasks
         book.check(
             ending,
-            told_of_success=record.run in self.succeeded or record.task_id in self.waited,
+            told_of_success=self._was_told_of_success(record),
             client_left=record.client not in self.core.clients,
         )
+
+    def _was_told_of_success(self, record: TaskRecord) -> bool:
+        gang = record.options.gang
+        if gang == 1:
+            return record.run in self.succeeded or record.task_id in self.waited
+        runs = [run for run, task_id in self.runs.items() if task_id == record.task_id]
+        return len(runs) >= gang and self.succeeded.issuperset(runs[-gang:])
 
     def _peer(self) -> int:
         self._peers += 1
@@ -686,7 +700,7 @@ class Cluster:
 
     def _blur(self, worker: Worker) -> None:
         """Note that the broker will not know what a worker began."""
-        begun = [word.run for word in worker.outbox]
+        begun = [word.run for word in (*worker.outbox, *worker.last_words)]
         if worker.running and begun:  # what it runs is behind something it had not told of
             begun.append(worker.running)
         for run in begun:
@@ -695,5 +709,5 @@ class Cluster:
 
     def _dies(self, worker: Worker) -> None:
         self.late += worker.outbox
-        worker.outbox = []
+        worker.last_words, worker.outbox = worker.outbox, []
         worker.alive = False

@@ -40,13 +40,17 @@ class Word:
 
 @dataclass
 class Worker:
-    """One worker process; ``inbox`` and ``outbox`` are its link to the broker."""
+    """One worker process; ``inbox`` and ``outbox`` are its link to the broker.
+
+    ``last_words`` were in its outbox as it died, and its node has not told yet that it did.
+    """
 
     name: str
     node: Node
     inbox: deque[int] = field(default_factory=deque)
     held: deque[int] = field(default_factory=deque)
     outbox: list[Word] = field(default_factory=list)
+    last_words: list[Word] = field(default_factory=list)
     ready: bool = False
     alive: bool = True
     running: int = 0
@@ -124,4 +128,4 @@ class Book:
         tries = 1 + retries.lost + retries.failed + retries.timed_out + self.retried["preempted"]
         assert record.attempt <= tries
         assert record.kills <= SETTINGS.kills
-        assert self.begun <= tries or self.blurred
+        assert self.begun <= tries * record.options.gang or self.blurred

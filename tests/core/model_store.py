@@ -230,6 +230,10 @@ class StoringCluster(Cluster):
             needed.update(s.name for s in self.inputs.get(task_id, Inputs()).all)
             if record.run in self.core.runs:
                 needed.update(self.given[record.run])
+            elif (gang := self.core.cluster.gangs.get(task_id)) is not None:
+                needed.update(self.given[next(iter(gang.ranks))])
+                if gang.first is not None and gang.first.stored is not None:
+                    needed[gang.first.stored.name] += 1
         needed.update(versions[-1].name for versions in self.published.values() if versions)
         return needed
 

@@ -42,6 +42,7 @@ options = st.builds(
     retries=st.builds(Retries, lost=st.integers(0, 4), failed=few, timed_out=few),
     cancel_grace_s=st.sampled_from([0.0, 0.2]),
     needs=st.sampled_from([None, None, None, None, LARGE, LARGEST]),
+    gang=st.sampled_from([1, 1, 1, 1, 1, 2, 3]),
 )
 walltimes = st.sampled_from([None, None, 1.2, 3.0, 8.0])
 """Whole seconds of them count."""
@@ -373,7 +374,7 @@ class DispatchMachine(RuleBasedStateMachine):
     )
     def reprioritises(self, which: int, by: float, width: int) -> None:
         ids = list(self.cluster.books)[which : which + width]
-        count = self.cluster.core.reprioritise([(task_id, by) for task_id in ids])
+        count = self.cluster.core.reprioritise([(i, by) for i in ids], self.cluster.now)
         assert count == (0 if isnan(by) else sum(task_id in self.cluster.tasks for task_id in ids))
 
     @happens(

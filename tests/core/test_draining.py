@@ -7,7 +7,7 @@ from math import inf
 import pytest
 
 from steerio.core.effects import Dismiss, Expel, RecallTask, Retire, Start, TellMove, TellNode
-from steerio.core.heads import MARGIN
+from steerio.core.heads import MARGIN, Want
 from steerio.core.lifecycle import State
 from steerio.core.pool_queue import LIMIT_TYPES
 from steerio.errors import UsageError
@@ -523,7 +523,7 @@ def test_needs_and_time_are_minded_together() -> None:
     scene.measured(500.0)
     long, short = scene.submit(needs=large), scene.submit(scene.task_type("short"), needs=large)
     assert (long.state, short.state) == (State.QUEUED, State.RUNNING)
-    assert scene.pool().backlog.needs == [large]
+    assert scene.pool().backlog.wants == [Want(large, 1)]
     scene.node({"simulate": 1}, peer=OTHER)
     assert long.state == State.QUEUED, "the other has time, but not the cores"
 

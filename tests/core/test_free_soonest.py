@@ -282,7 +282,7 @@ def test_a_held_task_is_recalled_for_a_worker_that_is_idle_first() -> None:
 
 def test_the_best_ranked_held_task_is_recalled() -> None:
     scene, (_, second), last = idle_beside()
-    scene.core.reprioritise([(second.task_id, 1.0)])
+    scene.core.reprioritise([(second.task_id, 1.0)], scene.now)
     scene.tick(0.005)
     scene.report(last, run_s=0.005)
     scene.tick(SHARE_S)

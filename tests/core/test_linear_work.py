@@ -17,6 +17,7 @@ from steerio.core.effects import (
     TellMove,
     UndefineTypes,
 )
+from steerio.core.heads import Want
 from steerio.core.idle import IdleWorkers
 from steerio.core.newest_versions import VersionWaiter
 from steerio.core.pool_queue import PoolQueue
@@ -472,9 +473,10 @@ def test_what_a_make_of_workers_remembers_is_bounded_by_what_is_queued() -> None
 
 def test_all_tasks_of_some_needs_are_taken_out_and_others_stay() -> None:
     queue, records = queue_of(4)
-    assert queue.take_all([needs(1), needs(3)]) == [records[i] for i in (5, 1, 3, 7)]
+    wants = [Want(needs(1), 1), Want(needs(3), 1)]
+    assert queue.take_all(wants) == [records[i] for i in (5, 1, 3, 7)]
     assert len(queue) == 4
-    assert set(queue.needs) == {needs(0), needs(2)}
+    assert set(queue.wants) == {Want(needs(0), 1), Want(needs(2), 1)}
 
 
 def test_tasks_that_fit_no_worker_are_given_up_with_one_look_at_the_queue() -> None:
@@ -523,7 +525,7 @@ def test_kinds_of_workers_that_idle_no_more_are_forgotten() -> None:
     for number in range(200):
         worker = WorkerRecord(f"w{number}", "simulate", node, make=needs(number))
         idle.add(worker)
-        assert idle.take(None, 0.0) is worker
+        assert idle.take(None, 0.0, 0.0) is worker
     assert len(idle._groups) == len(idle._in_order) < 50
 
 
@@ -550,5 +552,5 @@ def test_a_task_that_came_back_to_its_pool_is_given_up_once() -> None:
     task, other = (crowd.submit_one(TaskOptions(needs=needs(1))) for _ in range(2))
     for pool in ("learn", "simulate"):
         assert crowd.core.reassign([task.task_id], pool, 0.0) == 1
-    assert queue.take_all([needs(1)]) == [task, other]
-    assert (len(queue), queue.needs) == (0, [])
+    assert queue.take_all([Want(needs(1), 1)]) == [task, other]
+    assert (len(queue), queue.wants) == (0, [])

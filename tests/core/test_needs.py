@@ -7,6 +7,7 @@ from math import inf
 import pytest
 
 from steerio.core.effects import RecallTask
+from steerio.core.heads import Want
 from steerio.core.idle import IdleWorkers
 from steerio.core.lifecycle import State
 from steerio.core.pool_queue import PoolQueue
@@ -107,7 +108,7 @@ def test_what_is_ranked_higher_goes_first_whatever_it_needs() -> None:
     low, large, high = scene.submit(), scene.submit(needs=LARGE), scene.submit(priority=1)
     scene.report(running)
     assert high.state == State.RUNNING
-    scene.core.reprioritise([(low.task_id, 5.0), (large.task_id, 7.0)])
+    scene.core.reprioritise([(low.task_id, 5.0), (large.task_id, 7.0)], scene.now)
     scene.report(high)
     assert (large.state, low.state) == (State.RUNNING, State.QUEUED)
 
@@ -261,20 +262,31 @@ def test_tasks_with_needs_can_be_cancelled_and_go_to_another_pool() -> None:
     assert not scene.pool().backlog
 
 
+def test_time_is_reckoned_in_one_way_for_free_and_for_idle_workers() -> None:
+    """Else a task does not fit a worker that becomes free, and by the last bit does as it idles."""
+    now, until, takes_s = 1.05, 1.5, 0.45000000000000007
+    assert takes_s > until - now
+    assert now + takes_s <= until
+    idle, node = IdleWorkers(), NodeRecord("n", "host", 1, 0.0, until=until)
+    idle.add(WorkerRecord("w", "simulate", node))
+    assert not idle.fits(None, takes_s, now)
+    assert idle.take(None, takes_s, now) is None
+
+
 def test_a_queue_and_idle_workers_say_what_they_hold() -> None:
     scene = mixed(plain=0, large=1)
     scene.submit(needs=LARGE)
     scene.submit(needs=LARGE)
     assert repr(scene.pool().backlog) == "<PoolQueue 1 queued, 1 different sorts>"
     queue = PoolQueue("simulate")
-    assert (queue.peek(), queue.pop(), queue.take_all([LARGE])) == (None, None, [])
+    assert (queue.peek(), queue.pop(), queue.take_all([Want(LARGE, 1)])) == (None, None, [])
     idle = IdleWorkers()
     node = NodeRecord("n", "host", 1, 0.0)
     workers = [WorkerRecord(f"w{i}", "simulate", node, make=make) for i, make in enumerate([LARGE])]
     assert idle.take_of(LARGE, inf) is None
     idle.add(workers[0])
     assert repr(idle) == "<IdleWorkers w0>"
-    assert idle.fits(LARGE, 1e9)
-    assert not idle.fits(GPU, 0.0)
+    assert idle.fits(LARGE, 1e9, 0.0)
+    assert not idle.fits(GPU, 0.0, 0.0)
     del idle[workers[0]]
-    assert idle.take(None, 0.0) is None
+    assert idle.take(None, 0.0, 0.0) is None

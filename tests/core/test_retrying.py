@@ -310,7 +310,7 @@ def test_what_was_taken_back_unbegun_was_no_attempt() -> None:
 def test_of_the_tasks_of_a_lost_worker_the_best_goes_first_to_an_idle_one() -> None:
     scene = Scene({"simulate": 2})
     running, held, other = scene.holding_beside()
-    scene.core.reprioritise([(held.task_id, 5.0)])
+    scene.core.reprioritise([(held.task_id, 5.0)], scene.now)
     scene.report(other, run_s=1e-5)
     assert running.worker is not None
     scene.exit(running.worker, running.run)
@@ -322,7 +322,7 @@ def test_of_the_tasks_of_a_lost_node_the_best_goes_first_to_an_idle_worker(best:
     scene = Scene({"simulate": 2})
     tasks = [scene.submit(), scene.submit()]
     scene.node({"simulate": 1}, peer=NODE + 1)
-    scene.core.reprioritise([(tasks[best].task_id, 5.0)])
+    scene.core.reprioritise([(tasks[best].task_id, 5.0)], scene.now)
     scene.core.node_lost(NODE, "it left", scene.now)
     scene.settle_down()
     assert (tasks[best].state, tasks[1 - best].state) == (State.RUNNING, State.QUEUED)

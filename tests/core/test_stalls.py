@@ -230,6 +230,30 @@ def test_workers_whose_tasks_all_wait_for_tasks_of_their_own_pool_are_held() -> 
     assert "all its workers (2) run tasks that have submitted these" in reason
 
 
+def test_a_gang_waits_in_vain_for_the_worker_whose_task_waits_for_it() -> None:
+    scene = MovingScene(2)
+    parents(scene, PARENT)
+    gang = scene.submit(client=PARENT, gang=2)
+    ((pool, queued, reason),) = heard(scene, PARENT)
+    assert (pool, queued) == ("simulate", 1)
+    assert "all its workers that are at work (1) run tasks that have submitted these" in reason
+    assert "those that idle (1) do not fit them, or are too few" in reason
+    assert gang.worker is None
+
+
+def test_a_task_with_needs_waits_in_vain_for_the_worker_whose_task_waits_for_it() -> None:
+    scene = MovingScene(1)
+    scene.node({"simulate": 1}, peer=NODE + 1, make=LARGE)
+    task = scene.submit(needs=LARGE)
+    assert task.worker is not None
+    inside = f"{task.worker.name}:{task.worker.pid}"
+    scene.core.client_joined(PARENT, "task", True, scene.now, inside=inside)
+    scene.submit(needs=LARGE, client=PARENT)
+    ((pool, _, reason),) = heard(scene, PARENT)
+    assert pool == "simulate"
+    assert "those that idle (1)" in reason
+
+
 def test_one_whose_task_waits_for_nothing_is_enough() -> None:
     scene = MovingScene(3)
     parents(scene, PARENT, SECOND)

@@ -92,7 +92,7 @@ def test_a_free_worker_takes_the_highest_priority() -> None:
 def test_reprioritising_changes_who_goes_next() -> None:
     scene = Scene({"simulate": 1})
     first, second, third = scene.submit(), scene.submit(), scene.submit()
-    assert scene.core.reprioritise([(third.task_id, 2.0), (second.task_id, 1.0)]) == 2
+    assert scene.core.reprioritise([(third.task_id, 2.0), (second.task_id, 1.0)], scene.now) == 2
     scene.forget()
     scene.report(first)
     assert scene.sent() == [third]
@@ -103,14 +103,14 @@ def test_reprioritising_counts_only_tasks_that_are_still_there() -> None:
     ended, running, queued = scene.submit(), scene.submit(), scene.submit()
     scene.report(ended)
     changes = [(ended.task_id, 1.0), (running.task_id, 1.0), (queued.task_id, 1.0), (99, 1.0)]
-    assert scene.core.reprioritise(changes) == 2
+    assert scene.core.reprioritise(changes, scene.now) == 2
     assert running.priority == 1.0
 
 
 def test_a_running_task_that_was_reranked_keeps_its_new_rank_when_it_comes_back() -> None:
     scene = Scene({"simulate": 1})
     running, queued = scene.submit(), scene.submit(priority=1.0)
-    scene.core.reprioritise([(running.task_id, 2.0)])
+    scene.core.reprioritise([(running.task_id, 2.0)], scene.now)
     scene.forget()
     scene.exit(scene.worker(), running.run)
     scene.join(scene.worker("simulate-2"))
@@ -122,7 +122,7 @@ def test_a_running_task_that_was_reranked_keeps_its_new_rank_when_it_comes_back(
 def test_a_rank_that_is_no_finite_number_is_passed_over(priority: float) -> None:
     scene = Scene({"simulate": 1})
     first, second = scene.submit(), scene.submit()
-    assert scene.core.reprioritise([(second.task_id, priority)]) == 0
+    assert scene.core.reprioritise([(second.task_id, priority)], scene.now) == 0
     scene.settle_down()
     scene.forget()
     scene.report(first)

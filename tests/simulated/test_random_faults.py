@@ -64,6 +64,7 @@ class Request(NamedTuple):
     timeout_s: float
     lost: int
     cancel_s: float | None
+    gang: int
 
 
 requests = st.lists(
@@ -75,6 +76,7 @@ requests = st.lists(
         st.sampled_from([5.0, 30.0, 60.0]),
         st.integers(0, 3),
         st.none() | st.floats(0, END_S),
+        st.sampled_from([1, 1, 1, 2, 3]),
     ),
     min_size=1,
     max_size=25,
@@ -101,6 +103,7 @@ async def play(session: Session, asked: list[Request]) -> Counter[str]:
             priority=request.priority,
             timeout_s=request.timeout_s,
             retries={"lost": request.lost, "timed_out": 1},
+            gang=1 if request.kind is counting else request.gang,
         )
         task = options.submit(request.kind, request.takes)
         task.add_done_callback(lambda done: ended.update([done.state]))

@@ -61,7 +61,16 @@ _ends_of_lines = re.compile(rb"}\n").sub  # in a quarter of the time of `bytes.r
 _lines = msgspec.json.Encoder(enc_hook=in_words).encode_lines
 
 
-class AttemptEntry(Struct, frozen=True):
+class RankEntry(Struct, frozen=True, gc=False):
+    """The part of a worker other than the first in a gang's attempt.  Times in Unix seconds."""
+
+    worker: str
+    node: str
+    started: float | None
+    ended: float | None
+
+
+class AttemptEntry(Struct, frozen=True, omit_defaults=True):
     """An attempt after which there was another, as recorded.  Times in Unix seconds."""
 
     attempt: int
@@ -73,6 +82,7 @@ class AttemptEntry(Struct, frozen=True):
     ended: float | None
     received: float
     versions: dict[str, int] | None
+    others: list[RankEntry] | None = None
 
 
 class _LastLine(Struct):
@@ -110,6 +120,7 @@ class TaskEntry(Struct, frozen=True, gc=False):
     value: Any
     versions: dict[str, int] | None = None
     earlier: list[AttemptEntry] | None = None
+    others: list[RankEntry] | None = None
     incarnation: int = 1
 
 

@@ -17,7 +17,7 @@ from steerio.edge.system.own_files import from_json, to_json, write_own
 from steerio.version import __version__
 
 HEAD_FILE = "record.json"
-SCHEMA = 2
+SCHEMA = 3
 """The version of the columns; a column that is added, or that means something else, raises it."""
 
 
