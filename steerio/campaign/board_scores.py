@@ -136,6 +136,9 @@ def _pairs_in(scores: object) -> list[tuple[Any, Any]]:
 
 def _as_floats(given: Any) -> array[float] | None:
     """Return a buffer of floats, as a NumPy array is, as an array; or ``None`` if it is none."""
+    numpy: Any = sys.modules.get("numpy")
+    if numpy is not None and isinstance(given, numpy.ma.MaskedArray):
+        return None  # its buffer has numbers where it has none
     try:
         view = memoryview(given)
     except TypeError:

@@ -309,7 +309,15 @@ def test_a_board_does_as_a_sorted_list_would(steps: list[tuple[str, int, int]]) 
 
 @pytest.mark.parametrize(
     "form",
-    [list, tuple, np.array, partial(np.array, dtype="float32"), partial(array, "d"), iter],
+    [
+        list,
+        tuple,
+        np.array,
+        np.ma.array,
+        partial(np.array, dtype="float32"),
+        partial(array, "d"),
+        iter,
+    ],
 )
 def test_all_items_are_ranked_at_once_by_numbers_in_any_form(form: Any) -> None:
     board = Board(norm, range(6))
@@ -330,6 +338,7 @@ def test_all_items_are_ranked_at_once_by_numbers_in_any_form(form: Any) -> None:
         (lambda items: [1.0], "1 score for 3 items"),
         (lambda items: [1.0, math.nan, 2.0], "the score of 2 is nan"),
         (lambda items: np.array([1.0, 2.0, math.inf]), "the score of 3 is inf"),
+        (lambda items: np.ma.masked_less([1.0, -1.0, 2.0], 0), "score of 2 must be a number"),
         (lambda items: [1.0, "high", 2.0], "the score of 2 must be a number"),
         ([1.0, 2.0, 3.0], "takes a function of the list of all items"),
     ],
