@@ -14,10 +14,10 @@ import contextlib
 import inspect
 import numbers
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
-from steerio.asktell.optimizer import Optimizer
+from steerio.asktell.optimizer import Optimizer, taken
 from steerio.asktell.trials import EndedTrial, Suggestion, Trial, TrialEnd, Trials
 from steerio.campaign.campaign import Campaign
 from steerio.campaign.gathering import whole
@@ -72,24 +72,8 @@ async def drive(
     most = None if at_once is None else whole("at_once", at_once)
     calls = _OneAtATime(optimizer, in_thread)
     driving = _Driving(campaign, calls, as_task_type(objective), trials, most, progress)
-    with _taken(optimizer), _taken(trials):
+    with taken(optimizer), taken(trials):
         await driving.run()
-
-
-_in_use: list[object] = []
-"""The optimizers and trials of the calls of `drive` that are under way."""
-
-
-@contextlib.contextmanager
-def _taken(thing: Optimizer | Trials) -> Iterator[None]:
-    """Keep an optimizer or its trials from a second `drive`, whose numbers would be the same."""
-    if any(each is thing for each in _in_use):
-        raise UsageError(f"another drive() is under way with {thing!r}: make one for each")
-    _in_use.append(thing)
-    try:
-        yield
-    finally:
-        _in_use[:] = [each for each in _in_use if each is not thing]
 
 
 class _OneAtATime:

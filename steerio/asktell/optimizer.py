@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Generator, Sequence
 from typing import Any
 
-from steerio.asktell.trials import EndedTrial, Suggestion, Trial
+from steerio.asktell.trials import EndedTrial, Suggestion, Trial, Trials
+from steerio.errors import UsageError
 
 
 class Optimizer:
@@ -57,3 +59,19 @@ class Optimizer:
 
     def close(self) -> None:
         """Take in that no more is asked or told."""
+
+
+_in_use: list[object] = []
+"""The optimizers and trials of the calls of `drive` that are under way."""
+
+
+@contextlib.contextmanager
+def taken(thing: Optimizer | Trials) -> Generator[None, None, None]:
+    """Keep an optimizer or its trials from a second `drive`, whose numbers would be the same."""
+    if any(each is thing for each in _in_use):
+        raise UsageError(f"another drive() is under way with {thing!r}: make one for each")
+    _in_use.append(thing)
+    try:
+        yield
+    finally:
+        _in_use[:] = [each for each in _in_use if each is not thing]

@@ -44,13 +44,7 @@ class OptunaStudy(Optimizer):
                 "the space is a dict of Optuna's distributions by name, or a function of a trial, "
                 f"not {space!r}"
             )
-        if isinstance(space, Mapping):
-            for name, distribution in space.items():
-                if not hasattr(distribution, "to_internal_repr"):
-                    raise UsageError(
-                        f"the space has {distribution!r} for {name!r}: give one of Optuna's "
-                        "distributions, such as FloatDistribution(0, 1)"
-                    )
+        _check_space(space)
         self.study = study
         self._space = space
         self._run = ""
@@ -235,3 +229,19 @@ def _ended(frozen: Any, args: dict[str, Any]) -> EndedTrial:
         note=_note(frozen),
         reports=sorted(frozen.intermediate_values.items()),
     )
+
+
+def _check_space(space: object) -> None:
+    """Refuse a dict of something else than distributions.
+
+    Raises:
+        UsageError: it is one.
+    """
+    if not isinstance(space, Mapping):
+        return
+    for name, each in cast("Mapping[object, object]", space).items():
+        if not hasattr(each, "to_internal_repr"):
+            raise UsageError(
+                f"the space has {each!r} for {name!r}: give one of Optuna's distributions, such as "
+                "FloatDistribution(0, 1)"
+            )

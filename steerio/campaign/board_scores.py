@@ -75,10 +75,11 @@ def scores_at_once(function: object, items: list[Any]) -> Sequence[object] | arr
             f"scores, not {function!r:.80}"
         )
     given: Any = function(items)
-    if not isinstance(given, Iterable):
+    returned: object = given
+    if not isinstance(returned, Iterable):
         raise UsageError(
-            f"{_name(function)} returned {given!r:.80} for {counted(len(items), 'item')}: return "
-            "one number for each, in their order"
+            f"{_name(function)} returned {returned!r:.80} for {counted(len(items), 'item')}: "
+            "return one number for each, in their order"
         )
     shape = getattr(given, "shape", None)
     if shape is not None and len(shape) != 1:
