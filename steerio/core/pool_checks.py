@@ -62,9 +62,8 @@ def check_queue(cluster: Cluster, pool: Pool, dues: Dues, now: float) -> None:
     there = [record.task_id for record in pool.backlog]
     must(len(pool.backlog) == len(there) == len(queued), "a queue counts its tasks", pool)
     must(set(there) == set(queued), "a queue has the queued tasks, and no others", pool)
-    for record in pool.backlog:
-        if not pool.paused:
-            _check_idle(cluster, pool, record, now)
+    for record in pool.backlog if pool.idle and not pool.paused else ():
+        _check_idle(cluster, pool, record, now)
     must(not (pool.failure and queued), "nothing is queued for a pool that has failed", pool)
     must(
         not pool.backlog.wants or (Due.UNFIT, 0) in dues, "a task that fits no worker is seen", pool

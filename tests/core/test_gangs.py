@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from steerio.core import fitting
 from steerio.core.effects import AskToStop, SendTask, Signal, TellPort
 from steerio.core.lifecycle import State
 from steerio.core.records import Accounted, TaskRecord
@@ -298,6 +299,8 @@ def test_workers_that_are_started_again_later_are_waited_for() -> None:
     task = scene.submit(gang=2)
     assert task.state == State.QUEUED
     assert scene.pool().put_off == 1
+    assert fitting.look(scene.core.cluster, scene.now) == []
+    assert not scene.pool().unfit_since, "it does not count as time without enough workers"
     scene.tick(2.5)
     assert task.state == State.QUEUED
 
@@ -418,6 +421,19 @@ def test_a_gang_that_is_cancelled_is_stopped_whole() -> None:
     scene.report(first)
     scene.report(second, "cancelled")
     assert scene.ending(task).ended_as == "cancelled"
+
+
+def test_a_cancelled_gang_is_cancelled_whether_its_workers_die_or_give_their_parts_back() -> None:
+    scene = Scene({"simulate": 2})
+    task = scene.submit(gang=2, retries=Retries(lost=3))
+    first, second = ranks(scene, task)
+    scene.cancel(task)
+    assert first.worker is not None
+    scene.exit(first.worker, first.run)
+    assert task.state == State.STOPPING
+    scene.give_back(second)
+    assert scene.ending(task).ended_as == "cancelled"
+    assert task.kills == 0
 
 
 def test_a_gang_that_is_cancelled_while_it_is_stopped_for_a_failure_is_cancelled() -> None:
