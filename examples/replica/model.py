@@ -1,8 +1,8 @@
 """The replica's model of the plant, and its tasks: members of an ensemble, a batch in each task.
 
-A member is a column of temperature, moles left, logarithm of the heat transfer, and the excess
-temperature of the feed.  The model knows nothing of the course of the fouling: the heat transfer
-goes at random, and is found from the measurements.
+A member is a column: temperature, moles left, logarithm of the heat transfer, its loss in a minute,
+and the excess temperature of the feed.  How fast the coil fouls the model does not know; heat
+transfer and loss wander, and are found from the measurements.
 """
 
 from __future__ import annotations
@@ -17,12 +17,13 @@ from steerio import task
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
-KELVIN, MOLES, TRANSFERRED, EXCESS = range(4)
+KELVIN, MOLES, TRANSFERRED, LOSS, EXCESS = range(5)
 """The rows of an ensemble."""
 STEPS = 10
 """Of the integrator, from one measurement to the next."""
-WANDERS = 0.03
+WANDERS = 0.015
 """Of the logarithm of the heat transfer, in a minute."""
+LOSS_WANDERS = 0.001
 RUNAWAY = 360.0
 """Kelvin above which the reaction has run away."""
 INFLATION = 1.02
@@ -31,9 +32,9 @@ INFLATION = 1.02
 def begin(members: int, seed: int) -> Array:
     """Return an ensemble that knows the plant by its design alone."""
     chance = np.random.default_rng([seed, 0])
-    middle = np.array([[324.0], [0.885], [np.log(TRANSFER)], [0.0]])
-    spread = np.array([[2.0], [0.02], [0.08], [FEED_SPREAD]])
-    return middle + spread * chance.standard_normal((4, members))
+    middle = np.array([[324.0], [0.885], [np.log(TRANSFER)], [0.01], [0.0]])
+    spread = np.array([[2.0], [0.02], [0.05], [0.01], [FEED_SPREAD]])
+    return middle + spread * chance.standard_normal((5, members))
 
 
 def integrate(members: Array, coolants: Sequence[float], key: Sequence[int]) -> list[Array]:
@@ -48,16 +49,19 @@ def integrate(members: Array, coolants: Sequence[float], key: Sequence[int]) -> 
         key: of the random numbers.  It names the batch, so these do not depend on the worker.
     """
     chance = np.random.default_rng(key)
-    kelvin, moles, transferred, excess = members.copy()
+    kelvin, moles, transferred, loss, excess = members
     step = INTERVAL / STEPS
     fresh = np.exp(-step / 2)
     keeps = np.exp(-step / FEED_MINUTES)
+    spread = np.sqrt([[WANDERS**2 * step], [LOSS_WANDERS**2 * step], [1 - keeps**2]])
+    spread[2] *= FEED_SPREAD
     found: list[Array] = []
     for coolant in coolants:
-        jitter = chance.standard_normal((STEPS, 2, kelvin.size))
-        jitter *= [[WANDERS * np.sqrt(step)], [FEED_SPREAD * np.sqrt(1 - keeps**2)]]
-        for wander, gust in jitter:
-            transferred = transferred + wander
+        jitter = chance.standard_normal((STEPS, 3, kelvin.size))
+        jitter *= spread
+        for wander, change, gust in jitter:
+            loss = loss + change
+            transferred = transferred - loss * step + wander
             excess = keeps * excess + gust
             transfer = np.exp(transferred)
             goal = (FEED + excess + transfer * coolant) / (1 + transfer)
@@ -68,7 +72,7 @@ def integrate(members: Array, coolants: Sequence[float], key: Sequence[int]) -> 
             kelvin = kelvin + HEAT * (moles - left)
             kelvin = goal + (kelvin - goal) * cools
             moles = 1 + (left - 1) * fresh
-        found.append(np.stack([kelvin, moles, transferred, excess]))
+        found.append(np.stack([kelvin, moles, transferred, loss, excess]))
     return found
 
 

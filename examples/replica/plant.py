@@ -101,7 +101,7 @@ def read_orders(plant: Plant, begun: bytes, until: float) -> bytes | None:
         for line in lines:
             try:
                 said = json.loads(line)
-                plant.order(min(max(float(said["coolant"]), 250.0), 350.0), int(said["since"]))
+                plant.order(min(max(float(said["coolant"]), 240.0), 320.0), int(said["since"]))
             except (ValueError, TypeError, KeyError):
                 sys.stderr.write(f"plant: no order: {line[:200]!r}\n")
     return begun
@@ -110,7 +110,7 @@ def read_orders(plant: Plant, begun: bytes, until: float) -> bytes | None:
 def main() -> None:
     """Run for some minutes of the plant, as fast as is asked."""
     parser = argparse.ArgumentParser(description="A stirred tank whose coil fouls.")
-    parser.add_argument("--minutes", type=float, default=40.0)
+    parser.add_argument("--minutes", type=float, default=30.0)
     parser.add_argument("--speed", type=float, default=0.5, help="minutes in each second")
     parser.add_argument("--seed", type=int, default=1)
     asked = parser.parse_args()

@@ -1,7 +1,7 @@
 """A digital replica of a plant: an ensemble that follows it, looks ahead, and asks for cooling.
 
     steerio run examples/replica/replica.py --quick
-    steerio run examples/replica/replica.py --run-dir runs/replica     80 seconds; meanwhile:
+    steerio run examples/replica/replica.py --run-dir runs/replica     a minute; meanwhile:
     steerio steer runs/replica set what_if=290                         what if it were cooled so?
     steerio steer runs/replica set coolant=295                         cool it so
 
@@ -32,9 +32,11 @@ DELAY = 4
 """Measurements from a look ahead until its order holds: time to compute, and to say no."""
 HORIZON = 16
 """Measurements to look ahead."""
-CHANGES = (6.0, 3.0, 0.0, -3.0, -6.0)
+COLDEST, WARMEST = 240.0, 320.0
+"""Kelvin that the plant's coolant can have."""
+CHANGES = (3.0, 0.0, -3.0, -6.0, -12.0)
 """Kelvin by which the coolant may change, warmest first: that makes most of the product."""
-RISK = 0.05
+RISK = 0.01
 """Share of the members that may run away."""
 
 
@@ -49,12 +51,18 @@ class WhatIf(NamedTuple):
     """A look ahead: from a measurement on, with a coolant after the delay.
 
     Attributes:
+        coolants: those ordered until then, and that one.
         kelvin: temperatures, by interval and member.
     """
 
     number: int
-    coolant: float
+    coolants: list[float]
     kelvin: Array
+
+    @property
+    def coolant(self) -> float:
+        """The coolant after the delay."""
+        return self.coolants[-1]
 
     @property
     def risk(self) -> float:
@@ -74,12 +82,12 @@ class Replica(Campaign):
         seed: of the plant and the ensemble.
         plant: the command of another plant; otherwise plant.py.
         silence: seconds without a word after which a plant is given up.
-        quick: 100 members, and 30 minutes in 15 seconds.
+        quick: 100 members, and 20 minutes in 20 seconds.
     """
 
     workers: ClassVar = {"assimilate": 1, "ahead": 1}
-    coolant = parameter(COOLANT, ge=250, le=350, help="Coolant of the plant, in kelvin.")
-    what_if = parameter(0.0, ge=0, le=350, help="Coolant to look ahead with; 0: none.")
+    coolant = parameter(COOLANT, ge=COLDEST, le=WARMEST, help="Coolant of the plant, in kelvin.")
+    what_if = parameter(0.0, ge=0, le=WARMEST, help="Coolant to look ahead with; 0: none.")
     watch = parameter(True, help="Look ahead, and ask for cooling.")
 
     def __init__(
@@ -87,7 +95,7 @@ class Replica(Campaign):
         members: int = 200,
         batch: int = 25,
         every: int = 5,
-        minutes: float = 40.0,
+        minutes: float = 30.0,
         speed: float = 0.5,
         seed: int = 1,
         plant: str = "",
@@ -95,13 +103,13 @@ class Replica(Campaign):
         quick: bool = False,
     ) -> None:
         if quick:
-            members, minutes, speed = 100, 30.0, 2.0
+            members, minutes, speed = 100, 20.0, 1.0
         if min(members - 2, batch - 1, every - 1, seed) < 0 or min(minutes, speed, silence) <= 0:
             raise ValueError("take 2 or more members, and positive numbers for all else")
         own = [sys.executable, str(Path(__file__).with_name("plant.py"))]
         own += ["--minutes", f"{minutes}", "--speed", f"{speed}", "--seed", f"{seed}"]
         self.command, self.silence_s = shlex.split(plant) or own, silence
-        self.batch, self.every, self.seed = batch, every, seed
+        self.batch, self.every, self.seed, self.minutes = batch, every, seed, minutes
         self.patience_s = DELAY / 2 * INTERVAL / speed
         self.ensemble = begin(members, seed)
         self.number = 0
@@ -149,7 +157,8 @@ class Replica(Campaign):
         while True:
             await self.until(lambda: self.watch and self.number >= looked + self.every)  # noqa: B023
             looked, now = self.number, self.coolant
-            self.seen = await self.forecast([now + change for change in CHANGES])
+            near = [min(max(now + each, COLDEST), WARMEST) for each in CHANGES]
+            self.seen = await self.forecast(list(dict.fromkeys(near)))
             safe = [each for each in self.seen if each.risk <= RISK]
             best = safe[0] if safe else self.seen[-1]
             self.note(risk=next(each.risk for each in self.seen if each.coolant == now))
@@ -163,18 +172,16 @@ class Replica(Campaign):
 
     async def forecast(self, coolants: Sequence[float]) -> list[WhatIf]:
         """Look ahead with each of some coolants, all with the same chance."""
-        number = self.number
-        planned = [self.planned(number + each) for each in range(DELAY)]
+        number, parts = self.number, batches(self.ensemble, self.batch)
+        before = [self.planned(number + each) for each in range(DELAY)]
+        paths = [before + (HORIZON - DELAY) * [each] for each in coolants]
         tasks = [
-            self.submit(
-                look, part, [*planned, *(HORIZON - DELAY) * [each]], (self.seed, number, index, 1)
-            )
-            for each in coolants
-            for index, part in enumerate(batches(self.ensemble, self.batch))
+            self.submit(look, part, path, (self.seed, number, index, 1))
+            for path in paths
+            for index, part in enumerate(parts)
         ]
-        parts = np.concatenate(await self.gather(*tasks), axis=1)
-        kelvin = np.split(parts, len(coolants), axis=1)
-        return [WhatIf(number, *each) for each in zip(coolants, kelvin, strict=True)]
+        kelvin = np.split(np.concatenate(await self.gather(*tasks), axis=1), len(paths), axis=1)
+        return [WhatIf(number, *each) for each in zip(paths, kelvin, strict=True)]
 
     def planned(self, number: int) -> float:
         """Return the coolant that was ordered for behind a measurement."""
@@ -205,7 +212,7 @@ class Replica(Campaign):
 
     def tell(self, measured: Measured, lag_s: float) -> None:
         """Note what is known now; the page of the run shows it."""
-        kelvin, moles, transferred, _ = self.ensemble
+        kelvin, moles, transferred, *_ = self.ensemble
         clean = np.exp(transferred) / TRANSFER
         row = Row(
             minute=measured.number * INTERVAL,
@@ -219,14 +226,15 @@ class Replica(Campaign):
             lag_s=lag_s,
         )
         self.history.append(row)
-        self.note(**{f"plant_{name}": value for name, value in row._asdict().items()})
+        shown = ("kelvin", "converted", "transfer", "transfer_sd", "lag_s")
+        self.note(cooled=row.coolant, **{name: getattr(row, name) for name in shown})
 
     @agent
     async def draw(self) -> None:
         """Draw all of it in the run directory after each look ahead."""
         drawn: list[WhatIf] = []
         while self.run_dir:
-            await self.until(lambda: self.seen is not drawn)  # noqa: B023
+            await self.until(lambda: self.seen and self.seen is not drawn)  # noqa: B023
             drawn = self.seen
             ahead: dict[float, Any] = {
                 each.coolant: np.quantile(each.kelvin, [0.05, 0.5, 0.95], axis=1) for each in drawn

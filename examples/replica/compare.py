@@ -1,0 +1,206 @@
+"""The replica against no assimilation, and against fewer members at equal cost; then at scale.
+
+    python examples/replica/compare.py --quick
+    python examples/replica/compare.py            ten seeds, some minutes
+    python examples/replica/compare.py --scale    on 2, 64 and 1,024 simulated workers
+
+The policy is that of replica.py, unchanged, in virtual time: members are computed for real, and
+the workers take as long as they did in a recorded run.  In virtual time the plant can be asked what
+would have come of each what-if, as its chance is drawn in advance: a copy of it goes that way.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import copy
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager
+from statistics import mean, stdev
+from typing import Any, NamedTuple
+
+import numpy as np
+from link import Line, Measured, VirtualLine
+from model import RUNAWAY, Array, advance, look
+from plant import Plant
+from replica import RISK, Replica, WhatIf
+
+from steerio.testing import Model, lognormal, simulate
+
+ADVANCE_S, LOOK_S = 0.0007, 0.0065
+"""Medians of the seconds that a task with a batch of 25 took, in a recorded run."""
+SPEED = 0.5
+SCALES = ((2, 200, 1), (64, 800, 1), (64, 800, 100), (1024, 12800, 1), (1024, 12800, 100))
+"""Workers, members, and how many times as much a member costs."""
+
+
+class Remembering(VirtualLine):
+    """A line to a plant that keeps a copy of it as it was at each measurement."""
+
+    async def measurements(self) -> AsyncIterator[Measured]:
+        """Yield each measurement when it is due."""
+        self.copies: dict[int, Plant] = {}
+        async for measured in super().measurements():
+            self.copies[measured.number] = copy.deepcopy(self.plant)
+            yield measured
+
+    def truth(self, what_if: WhatIf) -> Array:
+        """Return the temperatures that would have come."""
+        plant = copy.deepcopy(self.copies[what_if.number])
+        plant.orders = {what_if.number + n: each for n, each in enumerate(what_if.coolants)}
+        found: list[float] = []
+        for _ in what_if.coolants:
+            plant.advance()
+            found.append(plant.kelvin)
+        return np.array(found)
+
+
+class Watched(Replica):
+    """The replica of a plant in virtual time, which keeps all that it has forecast."""
+
+    plant_line: Remembering
+
+    def open_line(self) -> AbstractAsyncContextManager[Line]:
+        """Return the line to the plant."""
+        self.all_seen: list[WhatIf] = []
+        self.plant_line = Remembering(Plant(self.seed), self.minutes, SPEED)
+        return contextlib.nullcontext(self.plant_line)
+
+    async def forecast(self, coolants: Sequence[float]) -> list[WhatIf]:
+        """Look ahead, and keep it."""
+        seen = await super().forecast(coolants)
+        self.all_seen += seen
+        return seen
+
+    async def finish(self) -> None:
+        """Say nothing."""
+
+
+class Free(Watched):
+    """The same without assimilation."""
+
+    def update(self, forecast: Array, measured: Measured) -> Array:
+        """Return the ensemble as it is."""
+        return forecast
+
+
+class Found(NamedTuple):
+    """One run: figures of the table."""
+
+    ran_away: float
+    error: float
+    missed: float
+    coolant: float
+    lag_ms: float
+    busy: float
+
+
+WAYS: dict[str, tuple[type[Watched], dict[str, Any]]] = {
+    "200 members": (Watched, {"members": 200, "every": 5}),
+    "40 members": (Watched, {"members": 40, "every": 1}),
+    "200 members, free": (Free, {"members": 200, "every": 5}),
+}
+"""In an interval each has some 3,400 intervals of members computed, what-ifs included."""
+
+
+def score(kelvin: Array, truth: float) -> float:
+    """Return the continuous ranked probability score of an ensemble (Gneiting and Raftery 2007).
+
+    In kelvin: for a single member it is the absolute error.
+    """
+    ranked = np.sort(kelvin)
+    weights = 2 * np.arange(ranked.size) - ranked.size + 1
+    return float(np.abs(ranked - truth).mean() - (weights * ranked).sum() / ranked.size**2)
+
+
+def run(way: str, seed: int, minutes: float) -> Found:
+    """Run one way, and compare its forecasts with what would have come."""
+    kind, options = WAYS[way]
+    watched = kind(minutes=minutes, speed=SPEED, seed=seed, **options)
+    model = {advance: Model(lognormal(ADVANCE_S)), look: Model(lognormal(LOOK_S))}
+    simulated = simulate(watched, model=model, seed=seed)
+    line = watched.plant_line
+    kelvin = [plant.kelvin for plant in line.copies.values()]
+    burning = next((n for n, each in enumerate(kelvin, 1) if each > RUNAWAY), len(kelvin) + 1)
+    errors: list[float] = []
+    missed: list[bool] = []
+    for seen in watched.all_seen:
+        if seen.number < burning:
+            truth = line.truth(seen)
+            errors.append(score(seen.kelvin[-1], float(truth[-1])))
+            if truth.max() > RUNAWAY:
+                missed.append(seen.risk <= RISK)
+    return Found(
+        ran_away=float(burning <= len(kelvin)),
+        error=mean(errors),
+        missed=mean(missed) if missed else 0.0,
+        coolant=mean(row.coolant for row in watched.history),
+        lag_ms=1000 * mean(row.lag_s for row in watched.history),
+        busy=mean(simulated.utilisation(pool) for pool in ("assimilate", "ahead")),
+    )
+
+
+def scale(minutes: float, most: int) -> None:
+    """Print how busy workers are, and how late the state is, at scale."""
+    print("workers  members  cost  assimilate   ahead   lag, ms (most)  late  tasks  simulated in")
+    for workers, members, cost in SCALES:
+        if workers > most:
+            continue
+        began = time.perf_counter()
+        watched = Watched(members=members, minutes=minutes, speed=SPEED)
+        ahead = max(1, 3 * workers // 4)
+        simulated = simulate(
+            watched,
+            workers={"assimilate": workers - ahead, "ahead": ahead},
+            model={
+                advance: Model(lognormal(cost * ADVANCE_S)),
+                look: Model(lognormal(cost * LOOK_S)),
+            },
+            handler_cost="measured",
+        )
+        lags = [1000 * row.lag_s for row in watched.history]
+        print(
+            f"{workers:>7,} {members:>8,} {cost:>5} {simulated.utilisation('assimilate'):>11.1%} "
+            f"{simulated.utilisation('ahead'):>7.1%} {mean(lags):>9.0f} ({max(lags):.0f})"
+            f"{watched.late:>6} {sum(simulated.ended.values()):>6,} "
+            f"{time.perf_counter() - began:>10.0f} s",
+            flush=True,
+        )
+
+
+def main() -> None:
+    """Run all ways with all seeds, and print the table."""
+    parser = argparse.ArgumentParser(description="The replica, and two without its means.")
+    parser.add_argument("--quick", action="store_true", help="one seed, 10 minutes")
+    parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--minutes", type=float, default=30.0)
+    parser.add_argument("--scale", action="store_true", help="on more and more workers")
+    asked = parser.parse_args()
+    seeds, minutes = (1, 10.0) if asked.quick else (asked.seeds, asked.minutes)
+    if asked.scale:
+        scale(minutes, 64 if asked.quick else 1024)
+        return
+    print(f"{seeds} seeds, {minutes:g} minutes of the plant, 2 simulated workers")
+    print(
+        f"{'':20}{'ran away':>12}{'error, K':>15}{'missed, %':>15}{'coolant, K':>16}"
+        f"{'lag, ms':>14}{'busy, %':>14}"
+    )
+    for way in WAYS:
+        found = [run(way, seed, minutes) for seed in range(1, seeds + 1)]
+        away, error, missed, coolant, lag, busy = zip(*found, strict=True)
+        print(
+            f"{way:20}{sum(away):>6.0f} of {seeds:<3}{spread(error):>14}{spread(missed, 100):>15}"
+            f"{spread(coolant):>16}{spread(lag):>14}{spread(busy, 100):>14}",
+            flush=True,
+        )
+
+
+def spread(values: Sequence[float], unit: float = 1.0) -> str:
+    """Return mean and standard deviation."""
+    around = stdev(values) if len(values) > 1 else 0.0
+    return f"{unit * mean(values):.1f} +- {unit * around:.1f}"
+
+
+if __name__ == "__main__":
+    main()
