@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from plant import INTERVAL
 
 from steerio import task
-
-Array = Any
 
 
 class Row(NamedTuple):
@@ -39,7 +36,7 @@ def draw(file: str, history: list[Row], now: float, ahead: dict[float, Any]) -> 
     """
     from matplotlib.figure import Figure
 
-    minutes, measured, kelvin, _, _, transfer, spread, coolant, _ = zip(*history, strict=True)
+    minutes, measured, kelvin, _, _, transfer, _, coolant, _ = zip(*history, strict=True)
     figure = Figure(figsize=(8, 5), layout="constrained")
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
     for index, (cooled, (low, middle, high)) in enumerate(ahead.items()):
@@ -51,7 +48,7 @@ def draw(file: str, history: list[Row], now: float, ahead: dict[float, Any]) -> 
     above.plot(minutes, kelvin, "C0", label="replica")
     above.set(ylabel="temperature in K", ylim=(305, 380))
     above.legend(fontsize=8, loc="upper left", ncols=2)
-    low, high = zip(*((m - 2 * s, m + 2 * s) for m, s in zip(transfer, spread, strict=True)))
+    low, high = ([row.transfer + way * row.transfer_sd for row in history] for way in (-2, 2))
     below.fill_between(minutes, low, high, color="C0", alpha=0.25, lw=0)
     below.plot(minutes, transfer, "C0")
     below.set(xlabel="minutes", ylabel="heat transfer, of a clean coil", ylim=(0, 1.3))
@@ -60,4 +57,4 @@ def draw(file: str, history: list[Row], now: float, ahead: dict[float, Any]) -> 
     other.set_ylabel("coolant in K", color="C3")
     part = Path(file).with_suffix(".part.png")
     figure.savefig(part, dpi=110)
-    os.replace(part, file)
+    part.replace(file)

@@ -258,5 +258,3 @@ class Replica(Campaign):
             f"{len(self.orders) - 1} orders, {self.late} measurements behind a late one; from "
             f"measurement to state {1000 * np.median(lags):.0f} ms, {1000 * lags.max():.0f} at most"
         )
-
-
