@@ -2,7 +2,7 @@
 
     python examples/replica/compare.py --quick
     python examples/replica/compare.py            ten seeds, some minutes
-    python examples/replica/compare.py --scale    on 2, 64 and 1,024 simulated workers
+    python examples/replica/compare.py --scale --minutes 5     on up to 1,024 simulated workers
 
 The policy is that of replica.py, unchanged, in virtual time: members are computed for real, and
 the workers take as long as they did in a recorded run.  In virtual time the plant can be asked what
@@ -26,13 +26,13 @@ from model import RUNAWAY, Array, advance, look
 from plant import Plant
 from replica import RISK, Replica, WhatIf
 
-from steerio.testing import Model, lognormal, simulate
+from steerio.testing import Model, simulate
 
 ADVANCE_S, LOOK_S = 0.0004, 0.0045
 """Seconds of a task with a batch of 25: of a recorded run the fast ones, undisturbed by others."""
 SPEED = 0.5
 SCALES = ((2, 200, 1), (64, 800, 1), (64, 800, 100), (1024, 12800, 1), (1024, 12800, 100))
-"""Workers, members, and how many times as much a member costs."""
+"""Workers, members, and how many times what it did a member costs."""
 
 
 class Remembering(VirtualLine):
@@ -77,31 +77,72 @@ class Watched(Replica):
         """Say nothing."""
 
 
+class Following(Watched):
+    """The same, but the plant follows the orders of another: forecasts from the same states."""
+
+    def __init__(self, orders: list[tuple[int, float]], **options: Any) -> None:
+        super().__init__(**options)
+        self.orders = list(orders)
+        self.coolant = orders[-1][1]
+
+    def open_line(self) -> AbstractAsyncContextManager[Line]:
+        """Return the line to the plant, which has its orders."""
+        line = super().open_line()
+        self.plant_line.plant.orders = dict(self.orders[1:])
+        return line
+
+    async def agreed(self, best: WhatIf) -> bool:
+        """Say no to each order."""
+        return False
+
+
 class Free(Watched):
-    """The same without assimilation."""
+    """The replica without assimilation."""
 
     def update(self, forecast: Array, measured: Measured) -> Array:
         """Return the ensemble as it is."""
         return forecast
 
 
+class FreeFollowing(Free, Following):
+    """Forecasts without assimilation."""
+
+
 class Found(NamedTuple):
-    """One run: figures of the table."""
+    """Figures of the table, of one seed.
+
+    Attributes:
+        ran_away, coolant, lag_ms, busy: with orders of its own.
+        error, missed: of forecasts from states that are the same for all ways.
+    """
 
     ran_away: float
+    coolant: float
     error: float
     missed: float
-    coolant: float
     lag_ms: float
     busy: float
 
 
-WAYS: dict[str, tuple[type[Watched], dict[str, Any]]] = {
-    "200 members": (Watched, {"members": 200, "every": 5}),
-    "40 members": (Watched, {"members": 40, "every": 1}),
-    "200 members, free": (Free, {"members": 200, "every": 5}),
+WAYS: dict[str, tuple[type[Watched], type[Following], int, int]] = {
+    "200 members": (Watched, Following, 200, 5),
+    "40 members": (Watched, Following, 40, 1),
+    "200 members, free": (Free, FreeFollowing, 200, 5),
 }
-"""In an interval each has some 3,400 intervals of members computed, what-ifs included."""
+"""Members, and measurements from one look ahead to the next.
+
+At most some 3,400 intervals of members are computed for each measurement, what-ifs included.
+"""
+
+
+def lasting(batch_s: float) -> Model:
+    """Return a model of tasks that take as long as their members need, batch by batch."""
+    return Model(
+        lambda rng, members, *_: rng.lognormvariate(0, 0.3) * batch_s * members.shape[1] / 25
+    )
+
+
+MODEL = {advance: lasting(ADVANCE_S), look: lasting(LOOK_S)}
 
 
 def score(kelvin: Array, truth: float) -> float:
@@ -114,29 +155,26 @@ def score(kelvin: Array, truth: float) -> float:
     return float(np.abs(ranked - truth).mean() - (weights * ranked).sum() / ranked.size**2)
 
 
-def run(way: str, seed: int, minutes: float) -> Found:
-    """Run one way, and compare its forecasts with what would have come."""
-    kind, options = WAYS[way]
-    watched = kind(minutes=minutes, speed=SPEED, seed=seed, **options)
-    model = {advance: Model(lognormal(ADVANCE_S)), look: Model(lognormal(LOOK_S))}
-    simulated = simulate(watched, model=model, seed=seed)
-    line = watched.plant_line
-    kelvin = [plant.kelvin for plant in line.copies.values()]
-    burning = next((n for n, each in enumerate(kelvin, 1) if each > RUNAWAY), len(kelvin) + 1)
-    errors: list[float] = []
-    missed: list[bool] = []
-    for seen in watched.all_seen:
-        if seen.number < burning:
-            truth = line.truth(seen)
-            errors.append(score(seen.kelvin[-1], float(truth[-1])))
-            if truth.max() > RUNAWAY:
-                missed.append(seen.risk <= RISK)
+def run(way: str, seed: int, minutes: float, orders: list[tuple[int, float]]) -> Found:
+    """Run one way twice: with its own orders, and behind those of the first."""
+    kind, following, members, every = WAYS[way]
+    options: dict[str, Any] = {"members": members, "every": every, "batch": members}
+    options |= {"minutes": minutes, "speed": SPEED, "seed": seed}
+    own = kind(**options)
+    simulated = simulate(own, model=MODEL, seed=seed)
+    if not orders:
+        orders += own.orders
+    other = following(orders, **options)
+    simulate(other, model=MODEL, seed=seed)
+    looks = [seen for seen in other.all_seen if seen.number % 5 == 0]
+    pairs = [(seen, other.plant_line.truth(seen)) for seen in looks]
+    gone = [seen.risk <= RISK for seen, truth in pairs if truth.max() > RUNAWAY]
     return Found(
-        ran_away=float(burning <= len(kelvin)),
-        error=mean(errors),
-        missed=mean(missed) if missed else 0.0,
-        coolant=mean(row.coolant for row in watched.history),
-        lag_ms=1000 * mean(row.lag_s for row in watched.history),
+        ran_away=float(max(plant.kelvin for plant in own.plant_line.copies.values()) > RUNAWAY),
+        coolant=mean(row.coolant for row in own.history),
+        error=mean(score(seen.kelvin[-1], float(truth[-1])) for seen, truth in pairs),
+        missed=mean(gone) if gone else 0.0,
+        lag_ms=1000 * mean(row.lag_s for row in own.history),
         busy=mean(simulated.utilisation(pool) for pool in ("assimilate", "ahead")),
     )
 
@@ -154,8 +192,8 @@ def scale(minutes: float, most: int) -> None:
             watched,
             workers={"assimilate": workers - ahead, "ahead": ahead},
             model={
-                advance: Model(lognormal(cost * ADVANCE_S)),
-                look: Model(lognormal(cost * LOOK_S)),
+                advance: lasting(cost * ADVANCE_S),
+                look: lasting(cost * LOOK_S),
             },
             handler_cost="measured",
         )
@@ -183,15 +221,16 @@ def main() -> None:
         return
     print(f"{seeds} seeds, {minutes:g} minutes of the plant, 2 simulated workers")
     print(
-        f"{'':20}{'ran away':>12}{'error, K':>15}{'missed, %':>15}{'coolant, K':>16}"
+        f"{'':18}{'ran away':>12}{'coolant, K':>18}{'error, K':>14}{'missed, %':>16}"
         f"{'lag, ms':>14}{'busy, %':>14}"
     )
+    orders: dict[int, list[tuple[int, float]]] = {seed: [] for seed in range(1, seeds + 1)}
     for way in WAYS:
-        found = [run(way, seed, minutes) for seed in range(1, seeds + 1)]
-        away, error, missed, coolant, lag, busy = zip(*found, strict=True)
+        found = [run(way, seed, minutes, known) for seed, known in orders.items()]
+        away, coolant, error, missed, lag, busy = zip(*found, strict=True)
         print(
-            f"{way:20}{sum(away):>6.0f} of {seeds:<3}{spread(error):>14}{spread(missed, 100):>15}"
-            f"{spread(coolant):>16}{spread(lag):>14}{spread(busy, 100):>14}",
+            f"{way:18}{sum(away):>6.0f} of {seeds:<3}{spread(coolant):>18}{spread(error):>14}"
+            f"{spread(missed, 100):>16}{spread(lag):>14}{spread(busy, 100):>14}",
             flush=True,
         )
 

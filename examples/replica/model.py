@@ -82,7 +82,7 @@ def advance(members: Array, coolant: float, key: tuple[int, ...]) -> Array:
     return integrate(members, [coolant], key)[-1]
 
 
-@task(pool="ahead", priority=1)
+@task(pool="ahead")
 def look(members: Array, coolants: list[float], key: tuple[int, ...]) -> Array:
     """Return the temperatures of a batch of members after each interval of a what-if."""
     return np.stack([each[KELVIN] for each in integrate(members, coolants, key)])

@@ -7,8 +7,6 @@ from typing import Any, NamedTuple
 
 from plant import INTERVAL
 
-from steerio import task
-
 
 class Row(NamedTuple):
     """The plant, and the knowledge of it, at one measurement."""
@@ -24,7 +22,6 @@ class Row(NamedTuple):
     lag_s: float
 
 
-@task(pool="ahead")
 def draw(file: str, history: list[Row], now: float, ahead: dict[float, Any]) -> None:
     """Draw the picture, in place of the one before.
 

@@ -156,7 +156,7 @@ class Replica(Campaign):
         looked = 0
         while True:
             await self.until(lambda: self.watch and self.number >= looked + self.every)  # noqa: B023
-            looked, now = self.number, self.coolant
+            looked, now = self.number, self.planned(self.number + DELAY)
             near = [min(max(now + each, COLDEST), WARMEST) for each in CHANGES]
             self.seen = await self.forecast(list(dict.fromkeys(near)))
             safe = [each for each in self.seen if each.risk <= RISK]
@@ -231,7 +231,7 @@ class Replica(Campaign):
 
     @agent
     async def draw(self) -> None:
-        """Draw all of it in the run directory after each look ahead."""
+        """Draw all of it in the run directory after each look ahead; no worker waits for that."""
         drawn: list[WhatIf] = []
         while self.run_dir:
             await self.until(lambda: self.seen and self.seen is not drawn)  # noqa: B023
@@ -240,7 +240,8 @@ class Replica(Campaign):
                 each.coolant: np.quantile(each.kelvin, [0.05, 0.5, 0.95], axis=1) for each in drawn
             }
             file = str(self.run_dir / "replica.png")
-            await self.run(draw, file, self.history, drawn[0].number * INTERVAL, ahead)
+            now = drawn[0].number * INTERVAL
+            await self.offload(draw, file, list(self.history), now, ahead)
 
     async def finish(self) -> None:
         """Say how it ended."""
