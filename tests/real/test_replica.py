@@ -130,8 +130,8 @@ def test_a_replica_whose_worker_is_killed_again_and_again_ends_as_a_simulated_on
     path = os.pathsep.join([str(EXAMPLE), str(REPOSITORY)])
     with running(*python("killed.py"), cwd=tmp_path, env={"PYTHONPATH": path}) as program:
         assert program.status(60.0) == 0, program.output
-    lost = (tmp_path / "killed/events.jsonl").read_text().count("ended by SIGKILL")
-    assert lost == 4
+    events = (tmp_path / "killed/events.jsonl").read_text().splitlines()
+    assert sum("WorkerLost" in line and "SIGKILL" in line for line in events) == 4
     assert f"20 measurements, ensemble {digest}" in program.output
 
 
