@@ -31,6 +31,8 @@ from steerio.testing import Model, simulate
 ADVANCE_S, LOOK_S = 0.0004, 0.0045
 """Seconds of a task with a batch of 25: of a recorded run the fast ones, undisturbed by others."""
 SPEED = 0.5
+FIRST_SEED = 11
+"""The policy was tuned on seeds 1 to 10, so these are not in the table."""
 SCALES = ((2, 200, 1), (64, 800, 1), (64, 800, 100), (1024, 12800, 1), (1024, 12800, 100))
 """Workers, members, and how many times what it did a member costs."""
 
@@ -113,13 +115,15 @@ class Found(NamedTuple):
 
     Attributes:
         ran_away, coolant, lag_ms, busy: with orders of its own.
-        error, missed: of forecasts from states that are the same for all ways.
+        error: of forecasts from states that are the same for all ways.
+        gone, missed: what-ifs there that do run away, and those of them that were called safe.
     """
 
     ran_away: float
     coolant: float
     error: float
-    missed: float
+    missed: int
+    gone: int
     lag_ms: float
     busy: float
 
@@ -173,7 +177,8 @@ def run(way: str, seed: int, minutes: float, orders: list[tuple[int, float]]) ->
         ran_away=float(max(plant.kelvin for plant in own.plant_line.copies.values()) > RUNAWAY),
         coolant=mean(row.coolant for row in own.history),
         error=mean(score(seen.kelvin[-1], float(truth[-1])) for seen, truth in pairs),
-        missed=mean(gone) if gone else 0.0,
+        missed=sum(gone),
+        gone=len(gone),
         lag_ms=1000 * mean(row.lag_s for row in own.history),
         busy=mean(simulated.utilisation(pool) for pool in ("assimilate", "ahead")),
     )
@@ -221,16 +226,16 @@ def main() -> None:
         return
     print(f"{seeds} seeds, {minutes:g} minutes of the plant, 2 simulated workers")
     print(
-        f"{'':18}{'ran away':>12}{'coolant, K':>18}{'error, K':>14}{'missed, %':>16}"
+        f"{'':18}{'ran away':>12}{'coolant, K':>18}{'error, K':>14}{'missed':>16}"
         f"{'lag, ms':>14}{'busy, %':>14}"
     )
-    orders: dict[int, list[tuple[int, float]]] = {seed: [] for seed in range(1, seeds + 1)}
+    orders: dict[int, list[tuple[int, float]]] = {FIRST_SEED + n: [] for n in range(seeds)}
     for way in WAYS:
         found = [run(way, seed, minutes, known) for seed, known in orders.items()]
-        away, coolant, error, missed, lag, busy = zip(*found, strict=True)
+        away, coolant, error, missed, gone, lag, busy = zip(*found, strict=True)
         print(
             f"{way:18}{sum(away):>6.0f} of {seeds:<3}{spread(coolant):>18}{spread(error):>14}"
-            f"{spread(missed, 100):>16}{spread(lag):>14}{spread(busy, 100):>14}",
+            f"{f'{sum(missed)} of {sum(gone)}':>16}{spread(lag):>14}{spread(busy, 100):>14}",
             flush=True,
         )
 
