@@ -33,7 +33,8 @@ def warn_of_holder(
     agent = "" if task is None else task.get_name()  # agents' tasks are named after them
     log.warning(
         "the event loop has stood still for %.1f s in %s; tasks go on, but no agent reacts: "
-        "offload it with 'await asyncio.to_thread(...)' or make it a task",
+        "offload it with 'await self.offload(...)', or 'await asyncio.to_thread(...)' outside of a "
+        "campaign, or make it a task",
         seconds,
         f"{agent}, at {where}" if agent else where,
     )
