@@ -46,6 +46,7 @@ GAIN = 0.4
 """Of a safe step: the share of the distance from the axis that it takes away."""
 
 
+@cache
 def bunch(particles: int) -> Array:
     """Return x, x', y and y' of particles about the axis, always the same ones."""
     drawn = np.random.default_rng(7).normal(size=(4, particles))

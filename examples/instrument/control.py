@@ -42,7 +42,7 @@ class Control(Campaign):
         seed: of the stand-in's errors, and of the candidates.
         particles: tracked to rate a candidate.
         ask: ask before the model steers; the fallback rule does until then.
-        quick: fire 20 shots, one a second.
+        quick: fire only 20 shots, and track a fifth of the particles.
     """
 
     workers: ClassVar = {"fit": 1, "track": 2}
@@ -60,15 +60,15 @@ class Control(Campaign):
     def __init__(
         self,
         address: str = "",
-        period: float = 2.0,
+        period: float = 1.0,
         shots: int = 100,
         seed: int = 1,
-        particles: int = 40_000,
+        particles: int = 150_000,
         ask: bool = False,
         quick: bool = False,
     ) -> None:
-        self.address, self.particles, self.ask, self.seed = address, particles, ask, seed
-        self.period, self.fired = (1.0, 20) if quick else (period, shots)
+        self.address, self.period, self.seed, self.ask = address, period, seed, ask
+        self.fired, self.particles = (20, particles // 5) if quick else (shots, particles)
         self.chance = np.random.default_rng(seed)
         self.shots: list[Shot] = []
         self.errors = [0.0] * len(USUAL)
@@ -83,6 +83,14 @@ class Control(Campaign):
             return reached(self.address)
         options = ("--period", self.period, "--shots", self.fired, "--seed", self.seed)
         return started(*map(str, options))
+
+    async def setup(self) -> None:
+        """Have workers ready before the first shot counts."""
+        usual = list(NOMINAL)
+        await self.gather(
+            self.submit(fit, [usual], [[0.0] * 6], self.errors),
+            self.submit(rate, usual, self.errors, 1_000),
+        )
 
     @agent
     async def steer(self) -> None:

@@ -94,19 +94,20 @@ class BeamLine:
         period_s: seconds from shot to shot.
         shots: how many to fire.
         seed: of errors and noise, which are the same whatever is set.
-        fault: how it fails, and at which shot: ``dies``, ``hangs`` or ``nonsense``.
+        fault: how it fails (``dies``, ``hangs`` or ``nonsense``), and after how many shots that
+            a client has heard of.
     """
 
     FAULTS: ClassVar = ("dies", "hangs", "nonsense")
 
     def __init__(
-        self, period_s: float, shots: int, seed: int = 1, fault: tuple[str, int] = ("", -1)
+        self, period_s: float, shots: int, seed: int = 1, fault: tuple[str, int] = ("", 0)
     ) -> None:
         self.period_s, self.shots, self.fault = period_s, shots, fault
         self.chance = np.random.default_rng(seed)
         self.errors = 0.3 * USUAL * self.chance.normal(size=len(USUAL))
         self.settings: list[float] = list(NOMINAL)
-        self.next = 0
+        self.next = self.told = 0
         self.clients: set[Write] = set()
 
     async def fire(self) -> None:
@@ -118,8 +119,9 @@ class BeamLine:
             if self.next == self.shots:
                 break
             shot = self.shoot(max(0.0, begun + (self.next + 2) * self.period_s - loop.time()))
-            if self.fault[0] and self.fault[1] == shot.number:
+            if self.fault[0] and self.told >= self.fault[1]:
                 await self.fail()
+            self.told += bool(self.clients)
             self.tell(shot)
         self.tell(Ended(self.shots))
 
@@ -227,7 +229,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1, help="of its errors and noise")
     parser.add_argument("--until-eof", action="store_true", help="end with the standard input")
     parser.add_argument("--fault", choices=BeamLine.FAULTS, default="", help="fail like this")
-    parser.add_argument("--at", type=int, default=3, help="the shot at which it fails")
+    parser.add_argument("--at", type=int, default=3, help="after so many shots that were heard")
     asked = parser.parse_args()
     if not 0 < asked.period < math.inf or asked.shots < 1:
         parser.error("--period is a number of seconds, and --shots at least 1")
