@@ -110,14 +110,13 @@ class Control(Campaign):
 
     async def decide(self, shot: Shot, deadline: float) -> list[float]:
         """Return settings by the deadline, whatever is there by then."""
-        if self.by == "model":
-            best = await self.best_by(deadline, shot)
-            if best is not None:
-                return best
-            self.late += 1
-        elif self.by == "person":
+        best = await self.best_by(deadline, shot) if self.by == "model" else None
+        if self.by == "person":  # also if one has taken over meanwhile
             await asyncio.sleep(deadline - asyncio.get_running_loop().time())
             return [getattr(self, name) for name in SETTINGS]
+        if best is not None:
+            return best
+        self.late += self.by == "model"
         return safe_step(shot.settings, shot.readings) if self.fallback == "step" else shot.settings
 
     async def best_by(self, deadline: float, shot: Shot) -> list[float] | None:

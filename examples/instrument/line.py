@@ -47,7 +47,7 @@ class Instrument:
         self.refused: list[Refused] = []
         """The settings that it has not taken."""
         self._reader, self._write = reader, write
-        self._after = "it was reached"
+        self._after, self._heard_at = "it was reached", asyncio.get_running_loop().time()
 
     async def shots(self) -> AsyncIterator[tuple[Shot, float]]:
         """Yield each shot, and the time at which the next is fired, on the loop's clock.
@@ -85,8 +85,9 @@ class Instrument:
             async with asyncio.timeout(wait_s):
                 line = await self._reader.readline()
         except TimeoutError:
+            silent_s = asyncio.get_running_loop().time() - self._heard_at
             raise InstrumentError(
-                f"{who} hangs: it has said nothing for {wait_s:.1f} s after {self._after}"
+                f"{who} hangs: it has said nothing for {silent_s:.1f} s after {self._after}"
             ) from None
         except ConnectionError as error:
             raise InstrumentError(f"{who} is gone after {self._after}: {error}") from error
@@ -94,6 +95,7 @@ class Instrument:
             raise InstrumentError(f"{who} says over {MOST_BYTES} bytes in one line") from None
         if not line.endswith(b"\n"):
             raise InstrumentError(f"{who} is gone after {self._after}: it closed the line")
+        self._heard_at = asyncio.get_running_loop().time()
         return checked(line, who)
 
 
