@@ -29,7 +29,7 @@ from line import Instrument
 from steerio.testing import Model, RandomKills, SimulatedRun, lognormal, simulate
 
 FIT_S, RATE_S = 0.05, 0.11
-"""Medians as measured, with 150,000 particles a rating and a shot every second."""
+"""Medians, about as measured with 150,000 particles a rating; shots are fired every second."""
 PARTICLES = 500
 WAYS: dict[str, tuple[int, dict[str, Any]]] = {
     "nothing (keep)": (1, {"by": "fallback", "fallback": "keep"}),
@@ -128,7 +128,8 @@ def main() -> None:
         rated = [each.rated / shots for each in ended]
         late = f"{sum(each.late + each.refused for each in ended)} of {seeds * shots:,}"
         busy = mean(each.utilisation("track") for each in runs)
-        print(f"{name:22}{spread(shares):>16} %{spread(rated):>16}{late:>14}{busy:>8.0%}", flush=True)
+        found = f"{spread(shares):>16} %{spread(rated):>16}{late:>14}{busy:>8.0%}"
+        print(f"{name:22}{found}", flush=True)
 
 
 def spread(values: list[float]) -> str:

@@ -72,7 +72,7 @@ class Control(Campaign):
         self.chance = np.random.default_rng(seed)
         self.shots: list[Shot] = []
         self.errors = [0.0] * len(USUAL)
-        self.fitted_to = -1
+        self.tried = self.fitted_to = -1
         self.rated = self.late = self.refused = 0
         if ask:
             self.by = "fallback"
@@ -96,7 +96,7 @@ class Control(Campaign):
     async def steer(self) -> None:
         """Decide after each shot on the settings of the next one."""
         async with self.instrument() as instrument:
-            self.shots, self.fitted_to = [], -1  # also if it is another one, after a resume
+            self.shots, self.tried, self.fitted_to = [], -1, -1  # it may be another one, if resumed
             async for shot, next_at in instrument.shots():
                 self.shots.append(shot)
                 self.note(share=shot.share, late=self.late, rated=self.rated)
@@ -150,16 +150,15 @@ class Control(Campaign):
     @agent
     async def learn(self) -> None:
         """Fit the model to the last shots, again whenever there is a new one."""
-        tried = -1
         while True:
-            await self.checkpoint(until=lambda: self.shots and self.shots[-1].number != tried)
+            await self.checkpoint(until=lambda: self.shots and self.shots[-1].number > self.tried)
             last = self.shots[-RECENT:]
-            tried = last[-1].number
+            self.tried = last[-1].number
             settings, readings = [s.settings for s in last], [s.readings for s in last]
             fitting = self.options(timeout_s=2 * self.period)
             match await fitting.submit(fit, settings, readings, self.errors).result():
                 case Succeeded(value=value):
-                    self.errors, self.fitted_to = value, tried
+                    self.errors, self.fitted_to = value, last[-1].number
 
     @agent
     async def hand_over(self) -> None:
