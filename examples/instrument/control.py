@@ -155,7 +155,7 @@ class Control(Campaign):
             last = self.shots[-RECENT:]
             self.tried = last[-1].number
             settings, readings = [s.settings for s in last], [s.readings for s in last]
-            fitting = self.options(timeout_s=2 * self.period)
+            fitting = self.options(timeout_s=max(1.0, 2 * last[-1].next_in_s))
             match await fitting.submit(fit, settings, readings, self.errors).result():
                 case Succeeded(value=value):
                     self.errors, self.fitted_to = value, last[-1].number

@@ -17,7 +17,7 @@ from instrument import MOST_BYTES, Ended, Hello, Refused, Set, Shot
 
 Heard = Hello | Shot | Refused | Ended
 
-START_S = 20.0
+START_S = 60.0
 """Seconds that an instrument may take to start, to be reached, and to greet."""
 PATIENCE_S = 5.0
 """Seconds that a shot may come late before the instrument counts as hung, ..."""
@@ -164,10 +164,12 @@ async def started(*options: str) -> AsyncIterator[Instrument]:
         try:
             async with asyncio.timeout(START_S):
                 said = await child.stdout.readline()
-        except (TimeoutError, ValueError):
-            said = b""
+        except TimeoutError:
+            raise InstrumentError(
+                f"the instrument that was started ({script}) has said nothing for {START_S:g} s"
+            ) from None
         if not said.startswith(b"listening at "):
-            raise InstrumentError(f"the instrument that was started said {said[:200]!r} at first")
+            raise InstrumentError(f"the instrument that was started ({script}) does not listen")
         async with reached(said.decode().split()[-1]) as instrument:
             yield instrument
     finally:
