@@ -135,4 +135,4 @@ def back_to_axis() -> Array:
     """Return the correctors that undo a displacement at the monitors, as a matrix."""
     each = np.concatenate([0.05 * np.eye(6)[:4], -0.05 * np.eye(6)[:4]]) + np.array(NOMINAL)
     positions = track(each, np.zeros(5), bunch(FEW))[0][:, :4]
-    return np.linalg.inv((positions[:4] - positions[4:]).T / 0.1)
+    return np.asarray(np.linalg.inv((positions[:4] - positions[4:]).T / 0.1), float)

@@ -82,11 +82,11 @@ def run(
     control = InMemory(period=times, particles=PARTICLES, **given)
     for name, value in options.items():
         setattr(control, name, value)
-    unused = {"value": lambda *_: [0.0] * len(ERRORS)} if control.by == "fallback" else {}
+    unused = None if control.by == "model" else lambda *_: [0.0] * len(ERRORS)
     return simulate(
         control,
         model={
-            fit: Model(lognormal(FIT_S * times), **unused),
+            fit: Model(lognormal(FIT_S * times), value=unused),
             rate: Model(lognormal(RATE_S * times)),
         },
         workers={"fit": 1, "track": workers},
@@ -109,6 +109,8 @@ def main() -> None:
     ways = WAYS
     if asked.scale:
         ways = {f"model, {workers:,} workers": (workers, {}) for workers in SCALES}
+    elif asked.kills:
+        ways = {name: way for name, way in WAYS.items() if name.startswith("model")}
     print(f"{seeds} seeds, {shots} shots each, on simulated workers")
     print(f"{'':22}{'on the target':>18}{'rated a shot':>16}{'late':>14}{'busy':>8}")
     for name, (workers, options) in ways.items():

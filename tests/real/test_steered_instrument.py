@@ -99,4 +99,4 @@ def test_workers_that_are_killed_every_two_seconds_hold_nothing_up(tmp_path: Pat
             time.sleep(2.0)  # waits for nothing: that is how often they are killed
         assert program.status(ENDS_S) == 0, program
     assert kills > 3
-    assert re.search(r"20 shots, .* 0 refused", program.output) or "20 shots" in program.output
+    assert re.search(r"\d+ shots, .* decisions late, ", program.output), program
