@@ -21,7 +21,8 @@ from contextlib import AbstractAsyncContextManager
 from statistics import mean, stdev
 from typing import Any
 
-from beamline import ERRORS, fit, rate
+from analysis import fit, rate
+from beamline import ERRORS
 from control import Control
 from instrument import BeamLine
 from line import Instrument

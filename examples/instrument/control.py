@@ -19,7 +19,8 @@ from contextlib import AbstractAsyncContextManager, aclosing, suppress
 from typing import ClassVar
 
 import numpy as np
-from beamline import LIMIT, NOMINAL, SETTINGS, USUAL, fit, rate, safe_step
+from analysis import fit, rate, safe_step
+from beamline import LIMIT, NOMINAL, SETTINGS, USUAL
 from instrument import Shot
 from line import Instrument, reached, started
 

@@ -17,7 +17,7 @@ from steerio import Answer, Asked, SetParameter
 from steerio.testing import KillWorker, Model, RandomKills, constant, simulate
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "instrument"
-NAMES = ("beamline", "instrument", "line", "control", "compare")
+NAMES = ("beamline", "analysis", "instrument", "line", "control", "compare")
 
 
 def load() -> list[Any]:
@@ -30,7 +30,7 @@ def load() -> list[Any]:
     return loaded
 
 
-beamline, instrument, line, control, compare = load()
+beamline, analysis, instrument, line, control, compare = load()
 
 SHOTS = 12
 SHOT = b'{"type":"Shot","number":1,"settings":[0],"readings":[0],"share":0.1,"next_in_s":1}\n'
@@ -39,7 +39,7 @@ KEEP = {"by": "fallback", "fallback": "keep"}
 
 def run(campaign: Any, rate_s: float = 0.1, **given: Any) -> Any:
     """Simulate a campaign whose ratings are computed with few particles."""
-    model = {beamline.fit: Model(0.05), beamline.rate: Model(rate_s)}
+    model = {analysis.fit: Model(0.05), analysis.rate: Model(rate_s)}
     workers = {"fit": 1, "track": 4}
     return simulate(campaign, model=model, workers=workers, **given).campaign
 
@@ -65,7 +65,7 @@ def test_each_shot_has_its_decision_and_the_model_is_better_than_none() -> None:
 def test_the_best_that_is_rated_by_the_deadline_is_set_and_the_rest_is_cancelled() -> None:
     simulated = simulate(
         new(),
-        model={beamline.fit: Model(0.05), beamline.rate: Model(constant(0.3))},
+        model={analysis.fit: Model(0.05), analysis.rate: Model(constant(0.3))},
         workers={"fit": 1, "track": 1},
     )
     assert simulated.campaign.late == 0
@@ -86,7 +86,7 @@ def test_a_decision_for_which_nothing_is_rated_in_time_is_late_and_by_the_rule(
 
 
 def test_an_older_model_is_used_while_the_newest_is_not_fitted() -> None:
-    model = {beamline.fit: Model(1.5), beamline.rate: Model(0.05)}
+    model = {analysis.fit: Model(1.5), analysis.rate: Model(0.05)}
     simulated = simulate(new(), model=model, workers={"fit": 1, "track": 2}).campaign
     assert 1 <= simulated.late <= 3
     assert simulated.rated > SHOTS
