@@ -94,6 +94,7 @@ def run(
         seed=control.seed,
         start_s=1.0,
         faults=[RandomKills(rate_per_s=kills)] if kills else [],
+        wall_limit_s=7_200.0,
     )
 
 

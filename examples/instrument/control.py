@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from contextlib import AbstractAsyncContextManager, aclosing, suppress
+from math import inf
 from typing import ClassVar
 
 import numpy as np
@@ -126,14 +127,13 @@ class Control(Campaign):
         await self.until(lambda: self.fitted_to >= shot.number, timeout_s=FIT_SHARE * left_s)
         if self.fitted_to < 0:
             return None
-        best: list[tuple[float, list[float]]] = []
+        best = (-inf, shot.settings)
 
         def candidates() -> Iterator[list[float]]:
             yield shot.settings
             while True:
-                around = max(best)[1] if best else shot.settings
                 step = self.reach * self.chance.uniform() * self.chance.normal(size=len(SETTINGS))
-                yield np.clip(around + step, -LIMIT, LIMIT).tolist()
+                yield np.clip(best[1] + step, -LIMIT, LIMIT).tolist()
 
         async def rated(settings: list[float]) -> float:
             return await self.run(rate, settings, self.errors, self.particles)
@@ -144,9 +144,9 @@ class Control(Campaign):
                 async with aclosing(self.run_chains(candidates(), rated, limit=at_once)) as chains:
                     async for each in chains:
                         if isinstance(each, FinishedChain):
-                            best.append((each.value, each.item))
+                            best = max(best, (each.value, each.item))
                             self.rated += 1
-        return max(best)[1] if best else None
+        return best[1] if best[0] > -inf else None
 
     @agent
     async def learn(self) -> None:
