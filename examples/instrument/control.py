@@ -127,7 +127,7 @@ class Control(Campaign):
         await self.until(lambda: self.fitted_to >= shot.number, timeout_s=FIT_SHARE * left_s)
         if self.fitted_to < 0:
             return None
-        best = (-inf, shot.settings)
+        best, errors = (-inf, shot.settings), self.errors
 
         def candidates() -> Iterator[list[float]]:
             yield shot.settings
@@ -136,7 +136,7 @@ class Control(Campaign):
                 yield np.clip(best[1] + step, -LIMIT, LIMIT).tolist()
 
         async def rated(settings: list[float]) -> float:
-            return await self.run(rate, settings, self.errors, self.particles)
+            return await self.run(rate, settings, errors, self.particles)
 
         at_once = max(1, self.pools["track"].workers)
         with suppress(TimeoutError):

@@ -8,7 +8,8 @@ setting says for which shot it is; one that comes when this was fired is refused
 settings stay.
 
     < {"type":"Hello","period_s":2.0,"names":["h1",...],"limit":3.0}
-    < {"type":"Shot","number":4,"settings":[...],"readings":[...],"share":0.21,"next_in_s":2.0}
+    < {"type":"Shot","number":4,"settings":[...],"readings":[...],"share":0.21,
+       "next_in_s":2.0,"at_s":10.0}
     > {"type":"Set","shot":5,"settings":[0.1,0.0,-0.3,0.0,0.6,0.6]}
     < {"type":"Refused","shot":5,"reason":"late: the next shot is 6"}
     < {"type":"Ended","shots":1000}
@@ -55,13 +56,17 @@ class Hello(Message, frozen=True):
 
 
 class Shot(Message, frozen=True):
-    """Tells of a shot: its number, settings and readings, and the seconds to the next one."""
+    """Tells of a shot: its number, settings and readings, and the seconds to the next one.
+
+    ``at_s`` is the time at which it is told, on the instrument's clock.
+    """
 
     number: int
     settings: list[float]
     readings: list[float]
     share: float
     next_in_s: float
+    at_s: float
 
 
 class Refused(Message, frozen=True):
@@ -118,19 +123,21 @@ class BeamLine:
             await asyncio.sleep(begun + (self.next + 1) * self.period_s - loop.time())
             if self.next == self.shots:
                 break
-            shot = self.shoot(max(0.0, begun + (self.next + 2) * self.period_s - loop.time()))
+            at_s = loop.time() - begun
+            shot = self.shoot(max(0.0, (self.next + 2) * self.period_s - at_s), at_s)
             if self.fault[0] and self.told >= self.fault[1]:
                 await self.fail()
             self.told += bool(self.clients)
             self.tell(shot)
         self.tell(Ended(self.shots))
 
-    def shoot(self, next_in_s: float) -> Shot:
+    def shoot(self, next_in_s: float, at_s: float) -> Shot:
         """Fire a shot with the settings as they are."""
         noise, drift = self.chance.normal(size=len(NOISE)), self.chance.normal(size=len(USUAL))
         found, shares = track(np.array(self.settings), self.errors, bunch(PARTICLES))
         readings = (found[0] + NOISE * noise).tolist()
-        shot = Shot(self.next, list(self.settings), readings, float(shares[0]), next_in_s)
+        share = float(shares[0])
+        shot = Shot(self.next, list(self.settings), readings, share, next_in_s, at_s)
         self.errors = 0.98 * self.errors + DRIFT * USUAL * drift
         self.next += 1
         return shot

@@ -52,6 +52,9 @@ class Instrument:
     async def shots(self) -> AsyncIterator[tuple[Shot, float]]:
         """Yield each shot, and the time at which the next is fired, on the loop's clock.
 
+        A shot may be read late, if the loop was busy. So its time is that of the instrument's
+        clock, and the difference of the clocks is that of the shot that was the least late.
+
         Raises:
             InstrumentError: the instrument died, hangs, or says nonsense.
         """
@@ -60,11 +63,12 @@ class Instrument:
         if not isinstance(greeted, Hello):
             raise InstrumentError(f"the instrument at {self.name} does not greet, but: {greeted}")
         patience_s = max(PATIENCE_S, PATIENCE_PERIODS * greeted.period_s)
-        next_at = loop.time() + greeted.period_s
+        next_at, difference_s = loop.time() + greeted.period_s, math.inf
         while True:
-            match await self._hear(next_at + patience_s - loop.time()):
+            match await self._hear(max(patience_s, next_at + patience_s - loop.time())):
                 case Shot() as shot:
-                    next_at = loop.time() + shot.next_in_s
+                    difference_s = min(difference_s, loop.time() - shot.at_s)
+                    next_at = difference_s + shot.at_s + shot.next_in_s
                     self._after = f"shot {shot.number}"
                     yield shot, next_at
                 case Refused() as refused:
@@ -109,10 +113,14 @@ def checked(line: bytes, who: str) -> Heard:
         message = msgspec.json.decode(line, type=Heard)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise InstrumentError(f"{who} says nonsense ({error}): {line[:200]!r}") from None
-    if isinstance(message, Shot) and not (
-        len(message.settings) == len(message.readings) == 6
-        and 0 <= message.next_in_s < math.inf
-        and all(math.isfinite(each) for each in (*message.settings, *message.readings))
+    if not isinstance(message, Shot):
+        return message
+    numbers = (*message.settings, *message.readings, message.next_in_s, message.at_s)
+    if (
+        len(message.settings) != 6
+        or len(message.readings) != 6
+        or message.next_in_s < 0
+        or not all(map(math.isfinite, numbers))
     ):
         raise InstrumentError(f"{who} says nonsense (no shot has these numbers): {line[:200]!r}")
     return message

@@ -33,7 +33,8 @@ def load() -> list[Any]:
 beamline, analysis, instrument, line, control, compare = load()
 
 SHOTS = 12
-SHOT = b'{"type":"Shot","number":1,"settings":[0],"readings":[0],"share":0.1,"next_in_s":1}\n'
+SHOT = b'{"type":"Shot","number":1,"settings":[0],"readings":[0],"share":0.1,'
+SHOT += b'"next_in_s":1,"at_s":2}\n'
 KEEP = {"by": "fallback", "fallback": "keep"}
 
 
@@ -201,7 +202,7 @@ def test_an_instrument_that_fails_ends_the_campaign_in_words(kind: Any, words: s
         b'{"type":"Fire"}\n',
         SHOT,
         SHOT.replace(b"[0]", b"[0,0,0,0,0,1e999]"),
-        SHOT.replace(b"[0]", b"[0,0,0,0,0,0]").replace(b"1}", b"-1}"),
+        SHOT.replace(b"[0]", b"[0,0,0,0,0,0]").replace(b"1,", b"-1,"),
     ],
 )
 def test_a_line_that_is_no_message_is_told_as_nonsense(said: bytes) -> None:
@@ -226,12 +227,28 @@ def test_the_instrument_refuses_a_setting_in_words_and_keeps_the_former(
     said: bytes, reason: str
 ) -> None:
     beam = instrument.BeamLine(1.0, 3)
-    beam.shoot(1.0)
+    beam.shoot(1.0, 0.0)
     refused = beam.take(said)
     assert reason in refused.reason
     assert beam.settings == list(beamline.NOMINAL)
     assert beam.take(b'{"type":"Set","shot":1,"settings":[1,0,0,0,0,0]}') is None
     assert beam.settings[0] == 1.0
+
+
+class Stalled(compare.InMemory):
+    """Its loop stands still for two shots, once."""
+
+    async def decide(self, shot: Any, deadline: float) -> list[float]:
+        if shot.number == 3:
+            await asyncio.sleep(2.3)
+        return await super().decide(shot, deadline)
+
+
+def test_a_policy_that_was_held_up_for_two_shots_is_in_time_again_for_those_that_follow() -> None:
+    held = run(new(Stalled))
+    assert held.refused == 2
+    assert 2 <= held.late <= 3
+    assert held.shots[7].settings != held.shots[6].settings
 
 
 class Slow(compare.InMemory):
