@@ -56,6 +56,7 @@ EXAMPLES = {
     "asktell": Example("asktell/search.py"),
     "multistart": Example("multistart/search.py"),
     "replica": Example("replica/replica.py", parts=("workers", "rates", "notes")),
+    "instrument": Example("instrument/control.py"),
     "three-ways": Example("simulate/three_ways.py", "RankedQueue-64", queues=ON_BOARDS),
     "once-another-completes": Example("policies/once_another_completes.py"),
     "retrain-after-8": Example("policies/retrain_after_8.py", queues=ON_BOARDS),
