@@ -55,6 +55,7 @@ EXAMPLES = {
     "ensemble": Example("ensemble/search.py", parts=("workers", "queues", "rates", "versions")),
     "asktell": Example("asktell/search.py"),
     "multistart": Example("multistart/search.py"),
+    "adaptive": Example("adaptive/search.py"),
     "three-ways": Example("simulate/three_ways.py", "RankedQueue-64", queues=ON_BOARDS),
     "once-another-completes": Example("policies/once_another_completes.py"),
     "retrain-after-8": Example("policies/retrain_after_8.py", queues=ON_BOARDS),
