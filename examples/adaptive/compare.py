@@ -23,7 +23,7 @@ from statistics import mean, stdev
 from typing import Any
 
 import numpy as np
-from dipeptide import FRAMES, Frames, Start, replica
+from dipeptide import FRAMES, Array, Frames, Start, replica
 from sampler import BEYOND, BINS, LONGEST, Way, agreement, places_of
 from search import MORE, Adaptive
 
@@ -38,41 +38,51 @@ NO_ATOMS = np.empty((FRAMES, 0), np.float32)
 
 
 class Recording:
-    """Short real replicas, from which longer ones are put together, bin by bin."""
+    """Moves from frame to frame of short real replicas, by the bin in which they begin."""
 
     def __init__(self) -> None:
         with np.load(Path(__file__).with_name("segments.npz")) as file:
             torsions = file["torsions"].astype(np.float32) * (360 / 256)
-            self.item_s, self.begin_s = file["seconds"].tolist()
-        self.places = places_of(torsions.reshape(-1, 2)).reshape(torsions.shape[:3])
-        self.items = [[Frames(each, NO_ATOMS) for each in of_bin] for of_bin in torsions]
+            self.frame_s, self.begin_s = file["seconds"].tolist()
+        moves: list[list[Array]] = [[] for _ in torsions]
+        for segment in torsions.reshape(-1, torsions.shape[2], 2):
+            for place, end in zip(places_of(segment[:-1]).tolist(), segment[1:], strict=True):
+                moves[place].append(end)
+        for found, segments in zip(moves, torsions, strict=True):
+            if len(found) < len(segments):  # hardly ever come to
+                found += list(segments[:, 0])
+        self.moves = moves
+        self.places = [places_of(np.array(each)).tolist() for each in moves]
 
-    def walk(self, rng: random.Random, place: int) -> Iterator[Frames]:
-        """Yield items without end, from a bin on."""
+    def walk(self, rng: random.Random, place: int) -> Iterator[Array]:
+        """Yield torsions without end, from a bin on."""
         while True:
-            chosen = rng.randrange(len(self.items[place]))
-            yield self.items[place][chosen]
-            place = int(self.places[place, chosen, -1])
+            chosen = rng.randrange(len(self.moves[place]))
+            yield self.moves[place][chosen]
+            place = self.places[place][chosen]
 
     def draw(self, rng: random.Random, start: Start, number: int) -> Course:
         """Draw the course of a replica, with one item more than are asked of any.
 
         As in reality its number is the seed, so an attempt that was lost is repeated exactly.
         """
-        rng = random.Random(number)
-        place = int(places_of(np.array([start[:2]]))[0])
-        items = list(islice(self.walk(rng, place), LONGEST + 1))
-        times = [self.begin_s + (index + 1) * self.item_s for index in range(len(items))]
-        return Course(times[-1] + self.item_s, items=list(zip(times, items, strict=True)))
+        walk = self.walk(random.Random(number), int(places_of(np.array([start[:2]]))[0]))
+        items = [
+            (
+                self.begin_s + (index + 1) * FRAMES * self.frame_s,
+                Frames(np.array(list(islice(walk, FRAMES))), NO_ATOMS),
+            )
+            for index in range(LONGEST + 1)
+        ]
+        return Course(items[-1][0] + self.frame_s, items=items)
 
     def truth(self) -> tuple[float, int]:
         """Return the share of frames beyond the barrier, of a replica without end; and its bins."""
         size = BINS * BINS
-        ends = np.array([np.bincount(each[:, -1], minlength=size) for each in self.places])
-        frames = np.array([np.bincount(each.ravel(), minlength=size) for each in self.places])
-        chances = ends / ends.sum(1, keepdims=True)
-        share = np.linalg.matrix_power(chances, 2**30)[0] @ (frames / frames.sum(1, keepdims=True))
-        return float(share @ BEYOND), int((share > 0).sum())
+        moves = np.array([np.bincount(each, minlength=size) for each in self.places])
+        chances = moves / moves.sum(1, keepdims=True)
+        share = np.linalg.matrix_power(chances, 2**30)[0]
+        return float(share @ BEYOND), int((share > 1e-12).sum())
 
 
 class Replayed(Adaptive):
@@ -102,8 +112,7 @@ def one_trajectory(recording: Recording, seed: int, within: float) -> tuple[floa
     walk = recording.walk(rng, int(places_of(np.array([[-80.0, 70.0]]))[0]))
     torsions, due = np.empty((0, 2)), 1000
     while True:
-        more = [item.torsions for item in islice(walk, math.ceil((due - len(torsions)) / FRAMES))]
-        torsions = np.concatenate([torsions, *more])
+        torsions = np.concatenate([torsions, np.array(list(islice(walk, due - len(torsions))))])
         beyond = BEYOND[places_of(torsions)]
         blocks = [block.mean() for block in np.array_split(beyond, BLOCKS)]
         around = OF_BLOCKS * stdev(blocks) / BLOCKS**0.5
@@ -122,7 +131,7 @@ def equal_cost(recording: Recording, seeds: range, nanoseconds: float) -> None:
         for seed in seeds:
             ran = run(recording, WORKERS, seed, way=way, nanoseconds=nanoseconds, within=0.0)
             campaign = ran.campaign
-            share, _ = agreement([team.share() for team in campaign.teams])
+            share, _ = agreement(campaign.teams)
             found.append((len(campaign.walks), campaign.bins, share, ran.utilisation("dynamics")))
         replicas, seen, shares, busy = zip(*found, strict=True)
         error = mean((share - truth) ** 2 for share in shares) ** 0.5
@@ -144,8 +153,7 @@ def rules(recording: Recording, seeds: range, within: float) -> None:
         found.setdefault(name, []).append(one_trajectory(recording, seed, within))
         for way in ("long", "steered"):
             campaign = run(recording, WORKERS, seed, way=way, nanoseconds=MOST, within=within)
-            shares = [team.share() for team in campaign.campaign.teams]
-            each = (campaign.campaign.frames / 1000, *agreement(shares))
+            each = (campaign.campaign.frames / 1000, *agreement(campaign.campaign.teams))
             found.setdefault(f"between four teams, {way}", []).append(each)
     for name, ends in found.items():
         times, shares, arounds = zip(*ends, strict=True)

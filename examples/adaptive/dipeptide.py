@@ -15,6 +15,7 @@ import numpy as np
 
 import steerio
 from steerio import task
+from steerio.errors import UsageError
 
 Array = np.ndarray[Any, Any]
 
@@ -22,9 +23,9 @@ TEMPERATURE_K = 500.0
 STEP_PS = 0.004
 """With heavy hydrogens (3 u), as is usual."""
 FRAME_PS = 1.0
-FRAMES = 10
+FRAMES = 2
 """Of an item."""
-HORIZON = 1_000
+HORIZON = 10_000
 """Items of a replica that is not halted."""
 SETTLING_PS = 2.0
 """Under restraint, before a replica begins at torsions of which no frame was seen."""
@@ -53,7 +54,7 @@ class Start(NamedTuple):
 
 
 class Frames(NamedTuple):
-    """An item: ten frames.
+    """An item: some frames.
 
     Attributes:
         torsions: phi and psi of each, in degrees.
@@ -65,9 +66,13 @@ class Frames(NamedTuple):
 
 
 def check_openmm() -> None:
-    """End the program with one line if OpenMM is not installed."""
+    """Say what is missing, if OpenMM is not installed.
+
+    Raises:
+        UsageError: it is not.
+    """
     if find_spec("openmm") is None:
-        raise SystemExit(MISSING)
+        raise UsageError(MISSING)
 
 
 def torsion(atoms: Array, four: tuple[int, ...]) -> float:
@@ -100,11 +105,11 @@ class Dipeptide:
 
     def __init__(self) -> None:
         import openmm as mm
-        from openmm import app, unit
+        from openmm import app
 
         self.minimize = mm.LocalEnergyMinimizer.minimize
-        pdb = app.PDBFile(str(Path(__file__).with_name("dipeptide.pdb")))
-        self.stretched = np.array(pdb.getPositions(asNumpy=True).value_in_unit(unit.nanometer))
+        pdb: Any = app.PDBFile(str(Path(__file__).with_name("dipeptide.pdb")))
+        self.stretched = np.array(pdb.getPositions(asNumpy=True)._value)
         field = app.ForceField("amber14-all.xml")
 
         def context(*forces: Any) -> Any:
@@ -147,9 +152,9 @@ class Dipeptide:
         self.free.setPositions(atoms)
         self.free.setVelocitiesToTemperature(TEMPERATURE_K, number + 1)
 
-    def frames(self) -> Frames:
-        """Move on, and return the next ten frames."""
-        atoms = [self.advance(self.free, FRAME_PS) for _ in range(FRAMES)]
+    def frames(self, count: int) -> Frames:
+        """Move on, and return the next frames."""
+        atoms = [self.advance(self.free, FRAME_PS) for _ in range(count)]
         torsions = [(torsion(each, PHI), torsion(each, PSI)) for each in atoms]
         return Frames(np.array(torsions, np.float32), np.array(atoms, np.float32))
 
@@ -168,7 +173,7 @@ def dipeptide() -> Dipeptide:
 
 @task(pool="dynamics", cancel_grace_s=10.0)
 def replica(start: Start, number: int) -> Iterator[Frames]:
-    """Run a replica; yield ten frames at a time. Its number is the seed of its random numbers."""
+    """Run a replica; yield two frames at a time. Its number is the seed of its random numbers."""
     molecule = dipeptide()
     molecule.seed(number)
     if start.atoms:
@@ -177,4 +182,4 @@ def replica(start: Start, number: int) -> Iterator[Frames]:
         atoms = molecule.settle(start, number)
     molecule.begin(atoms, number)
     for _ in range(HORIZON):
-        yield molecule.frames()
+        yield molecule.frames(FRAMES)

@@ -1,8 +1,8 @@
 """The model: where a team of replicas begins, which of them it halts, and how much it knows.
 
 The plane of the torsions phi and psi is divided into bins. A team counts its frames in each, and
-how often a replica came from one bin to another within some picoseconds: a Markov model, whose
-stationary distribution does not depend on where replicas were begun or halted.
+how often a replica came from one bin to another between frames: a Markov model, whose stationary
+distribution does not depend on where replicas were begun or halted.
 """
 
 from __future__ import annotations
@@ -17,13 +17,11 @@ Way = Literal["steered", "whole", "random", "long"]
 
 BINS = 18
 """Along each torsion, of 20 degrees."""
-LAG = 3
-"""Frames from one bin to the other."""
 MEMORY = 0.95
 """The weight of what was learned before, in the mean of a team's gain from an item."""
 WORTH = 0.5
 """The share of that mean with which a replica may go on."""
-PIECE, LONGEST = 5, 20
+PIECE, LONGEST = 25, 40
 """Items of a replica: if none is halted by what it teaches, and at most."""
 STUDENT = 3.18
 """Half-width of a 95 % interval of the mean of four values, in standard errors."""
@@ -51,13 +49,13 @@ class Walk:
     Attributes:
         start: the place where it began.
         number: the seed of its random numbers.
-        places: the bins of its frames.
+        places: the bins of its start and its frames.
         items: how many have come.
     """
 
     def __init__(self, start: Start, number: int) -> None:
         self.start, self.number = start, number
-        self.places: list[int] = []
+        self.places: list[int] = places_of(np.array([start[:2]])).tolist()
         self.items = 0
 
 
@@ -100,7 +98,7 @@ class Team:
             start = self.ends.pop() if self.ends else start
         elif self.seen:
             bins = np.array(list(self.seen))
-            known = self.counts[bins] + LAG * self.begun[bins]
+            known = self.counts[bins] + self.begun[bins]
             if self.way != "random":
                 bins = bins[known == known.min()]
             place = int(self.chance.choice(bins))
@@ -111,15 +109,13 @@ class Team:
 
     def learn(self, walk: Walk, frames: Frames) -> bool:
         """Take in an item of a replica; return whether the replica is to go on."""
-        before = len(walk.places)
         places = places_of(frames.torsions)
-        walk.places += places.tolist()
-        walk.items += 1
-        ends = walk.places[max(before, LAG) :]
-        starts = walk.places[max(before - LAG, 0) : len(walk.places) - LAG]
-        np.add.at(self.moved, (starts, ends), 1)
+        new = places.tolist()
+        np.add.at(self.moved, ([walk.places[-1], *new[:-1]], new), 1)
         np.add.at(self.counts, places, 1)
-        for place, torsions, atoms in zip(walk.places[before:], *frames, strict=True):
+        walk.places += new
+        walk.items += 1
+        for place, torsions, atoms in zip(new, *frames, strict=True):
             self.seen[place] = Start(float(torsions[0]), float(torsions[1]), atoms.tobytes())
         gain = float(np.mean(1.0 / self.counts[places]))
         self.gain = MEMORY * (self.gain or gain) + (1 - MEMORY) * gain
@@ -128,21 +124,20 @@ class Team:
             return False
         return self.way != "steered" or gain >= WORTH * self.gain
 
-    def share(self) -> float:
-        """Return the share of time beyond the barrier, by the stationary distribution."""
-        return share_of(self.moved)
+    def linked(self) -> Array:
+        """Return which bins lead to one another, of those that its replicas have gone through."""
+        moved = (self.moved > 0).astype(np.float32)
+        usual = int(self.counts.argmax())
+        return reached(moved, usual) & reached(moved.T, usual)
 
 
-def share_of(moved: Array) -> float:
-    """Return that share by counts of moves, from bins that lead to one another."""
-    linked = (moved > 0).astype(np.float32)
-    inside = reached(linked, int(moved.sum(1).argmax()))
-    inside &= reached(linked.T, int(moved.sum(1).argmax()))
-    moves = moved[np.ix_(inside, inside)].astype(float)
+def share_of(moved: Array, linked: Array) -> float:
+    """Return the share of time beyond the barrier, by the stationary distribution of moves."""
+    moves = moved[np.ix_(linked, linked)].astype(float)
     chances = moves / np.maximum(moves.sum(1, keepdims=True), 1)
     equations = np.vstack([(chances.T - np.eye(len(moves)))[:-1], np.ones(len(moves))])
     stationary = np.linalg.solve(equations, np.eye(len(moves))[-1])
-    return float(stationary @ BEYOND[inside])
+    return float(stationary @ BEYOND[linked])
 
 
 def reached(linked: Array, first: int) -> Array:
@@ -156,6 +151,15 @@ def reached(linked: Array, first: int) -> Array:
         found = more
 
 
-def agreement(shares: list[float]) -> tuple[float, float]:
-    """Return the mean of what the teams found, and the half-width of its 95 % interval."""
-    return mean(shares), STUDENT * stdev(shares) / len(shares) ** 0.5
+def agreement(teams: list[Team]) -> tuple[float, float]:
+    """Return the share of time beyond the barrier, and a half-width that teams agree within.
+
+    It is that of the 95 % interval between teams, and in addition the part of all frames that are
+    in bins which one of the teams has not come to, or has not come back from. So teams do not
+    agree as long as one knows a place that another does not know, however alike their figures are.
+    """
+    links = [team.linked() for team in teams]
+    shares = [share_of(team.moved, each) for team, each in zip(teams, links, strict=True)]
+    frames = sum(team.counts for team in teams)
+    unknown = max(float(frames[~linked].sum() / max(frames.sum(), 1)) for linked in links)
+    return mean(shares), STUDENT * stdev(shares) / len(shares) ** 0.5 + unknown

@@ -41,7 +41,7 @@ class Adaptive(Campaign):
     def __init__(
         self,
         nanoseconds: float = 50.0,
-        within: float = 0.03,
+        within: float = 0.005,
         way: Way = "steered",
         seed: int = 1,
         quick: bool = False,
@@ -71,7 +71,7 @@ class Adaptive(Campaign):
 
     @on_item(replica)
     async def follow(self, item: StreamedItem) -> None:
-        """Learn from ten frames of a replica, and halt it if that is little."""
+        """Learn from an item of a replica, and halt it if that is little."""
         _, number = item.task.args
         walk = self.walks[number]
         if item.index < walk.items:
@@ -86,7 +86,7 @@ class Adaptive(Campaign):
         while not self.agreed and self.frames < self.budget:
             due = min(self.budget, max(1000, MORE * self.frames))
             await self.until(lambda due=due: self.frames >= due)
-            share, around = agreement([team.share() for team in self.teams])
+            share, around = agreement(self.teams)
             self.note(share=share, around=around)
             self.agreed = around < self.within
         if self.agreed:
@@ -99,7 +99,7 @@ class Adaptive(Campaign):
 
     async def finish(self) -> None:
         """Say what was found."""
-        share, around = agreement([team.share() for team in self.teams])
+        share, around = agreement(self.teams)
         length = self.frames * FRAME_PS / 1000
         print(f"{len(self.walks)} replicas, {length:.1f} ns, {self.bins} bins")
         print(
