@@ -17,23 +17,26 @@ import math
 import random
 import time
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from statistics import mean, stdev
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from dipeptide import FRAMES, Array, Frames, Start, replica
-from sampler import BEYOND, BINS, LONGEST, Way, agreement, places_of
+from sampler import BEYOND, BINS, LONGEST, Way, places_of
 from search import MORE, Adaptive
 
+from steerio import Published
 from steerio.testing import Course, SimulatedRun, simulate
 
 WAYS: tuple[Way, ...] = ("steered", "whole", "random", "long")
 BLOCKS, OF_BLOCKS = 10, 2.26
 """Of one trajectory; and the half-width of the 95 % interval of their mean, in standard errors."""
 WORKERS = 8
-MOST = 100.0
+PER_WORKER_NS = 0.05
 NO_ATOMS = np.empty((FRAMES, 0), np.float32)
 
 
@@ -44,6 +47,7 @@ class Recording:
         with np.load(Path(__file__).with_name("segments.npz")) as file:
             torsions = file["torsions"].astype(np.float32) * (360 / 256)
             self.frame_s, self.begin_s = file["seconds"].tolist()
+        self.slower = 1
         moves: list[list[Array]] = [[] for _ in torsions]
         for segment in torsions.reshape(-1, torsions.shape[2], 2):
             for place, end in zip(places_of(segment[:-1]).tolist(), segment[1:], strict=True):
@@ -67,14 +71,15 @@ class Recording:
         As in reality its number is the seed, so an attempt that was lost is repeated exactly.
         """
         walk = self.walk(random.Random(number), int(places_of(np.array([start[:2]]))[0]))
+        item_s = self.slower * FRAMES * self.frame_s
         items = [
             (
-                self.begin_s + (index + 1) * FRAMES * self.frame_s,
+                self.begin_s + (index + 1) * item_s,
                 Frames(np.array(list(islice(walk, FRAMES))), NO_ATOMS),
             )
             for index in range(LONGEST + 1)
         ]
-        return Course(items[-1][0] + self.frame_s, items=items)
+        return Course(items[-1][0] + item_s, items=items)
 
     def truth(self) -> tuple[float, int]:
         """Return the share of frames beyond the barrier, of a replica without end; and its bins."""
@@ -95,107 +100,143 @@ class Replayed(Adaptive):
         """Say nothing."""
 
 
-def run(recording: Recording, workers: int, seed: int, **options: Any) -> SimulatedRun[Replayed]:
-    """Return a campaign that was simulated."""
-    campaign = Replayed(seed=seed, **options)
-    model = {replica: recording.draw}
-    return simulate(campaign, model=model, workers={"dynamics": workers}, seed=seed)
+class Outcome(NamedTuple):
+    """What a way came to.
 
-
-def one_trajectory(recording: Recording, seed: int, within: float) -> tuple[float, float, float]:
-    """Go on with one trajectory until its block standard error is small.
-
-    Returns:
-        Its frames in ns, the share beyond the barrier, and the half-width.
+    Attributes:
+        share: of time beyond the barrier, in the end.
+        around: the half-width of its 95 % interval.
+        said: nanoseconds, share and half-width when the latter was small enough first.
+        replicas: how many were begun.
+        bins: that were seen.
+        busy: the share of their time in which workers were busy.
     """
-    rng = random.Random(seed)
-    walk = recording.walk(rng, int(places_of(np.array([[-80.0, 70.0]]))[0]))
-    torsions, due = np.empty((0, 2)), 1000
+
+    share: float
+    around: float
+    said: tuple[float, float, float] | None
+    replicas: int = 0
+    bins: int = 0
+    busy: float = 0.0
+
+
+def run(
+    recording: Recording, workers: int, seed: int, cost: Any = None, **options: Any
+) -> SimulatedRun[Replayed]:
+    """Return a campaign that was simulated."""
+    return simulate(
+        Replayed(seed=seed, **options),
+        model={replica: recording.draw},
+        workers={"dynamics": workers},
+        seed=seed,
+        handler_cost=cost,
+    )
+
+
+def of_seed(seed: int, nanoseconds: float, within: float) -> dict[str, Outcome]:
+    """Return what each way, and one trajectory, come to with a seed."""
+    recording = Recording()
+    found = {"one trajectory": one_trajectory(recording, seed, within)}
+    for way in WAYS:
+        ran = run(recording, WORKERS, seed, way=way, nanoseconds=nanoseconds, within=0.0)
+        notes = [
+            (each["frames"] / 1000, each["share"], each["around"])
+            for event in ran.events
+            if isinstance(event, Published) and event.topic == "note"
+            for each in [event.value]
+        ]
+        said = next((note for note in notes if note[2] < within), None)
+        _, share, around = notes[-1]
+        busy = ran.utilisation("dynamics")
+        campaign = ran.campaign
+        found[way] = Outcome(share, around, said, len(campaign.walks), campaign.bins, busy)
+    return found
+
+
+def one_trajectory(recording: Recording, seed: int, within: float) -> Outcome:
+    """Go on with one trajectory until its block standard error is small."""
+    walk = recording.walk(random.Random(seed), int(places_of(np.array([[-80.0, 70.0]]))[0]))
+    torsions = np.empty((0, 2))
     while True:
+        due = max(1000, math.ceil(MORE * len(torsions)))
         torsions = np.concatenate([torsions, np.array(list(islice(walk, due - len(torsions))))])
         beyond = BEYOND[places_of(torsions)]
         blocks = [block.mean() for block in np.array_split(beyond, BLOCKS)]
         around = OF_BLOCKS * stdev(blocks) / BLOCKS**0.5
         if around < within:
-            return len(torsions) / 1000, float(beyond.mean()), around
-        due = math.ceil(MORE * len(torsions))
+            said = len(torsions) / 1000, float(beyond.mean()), around
+            return Outcome(*said[1:], said)
 
 
-def equal_cost(recording: Recording, seeds: range, nanoseconds: float) -> None:
-    """Print what each way has found after as many frames."""
-    truth, bins = recording.truth()
-    print(f"after {nanoseconds:g} ns; the recording has {bins} bins, and {truth:.2%} is beyond")
-    print(f"{'':10}{'replicas':>10}{'bins seen':>14}{'share':>18}{'error':>10}{'busy':>8}")
-    for way in WAYS:
-        found: list[tuple[float, ...]] = []
-        for seed in seeds:
-            ran = run(recording, WORKERS, seed, way=way, nanoseconds=nanoseconds, within=0.0)
-            campaign = ran.campaign
-            share, _ = agreement(campaign.teams)
-            found.append((len(campaign.walks), campaign.bins, share, ran.utilisation("dynamics")))
-        replicas, seen, shares, busy = zip(*found, strict=True)
-        error = mean((share - truth) ** 2 for share in shares) ** 0.5
-        print(
-            f"{way:10}{mean(replicas):>10.0f}{spread(seen, ''):>14}{spread(shares):>18}"
-            f"{error:>10.1%}{mean(busy):>8.1%}",
-            flush=True,
-        )
-
-
-def rules(recording: Recording, seeds: range, within: float) -> None:
-    """Print when each rule says that the share is known, and how often that is false."""
-    truth, _ = recording.truth()
-    print(f"until the half-width of a 95 % interval is below {within:.1%}")
-    print(f"{'':34}{'said so after':>18}{'falsely':>12}{'not at all':>12}")
-    found: dict[str, list[tuple[float, float, float]]] = {}
-    for seed in seeds:
-        name = "one trajectory, by blocks"
-        found.setdefault(name, []).append(one_trajectory(recording, seed, within))
-        for way in ("long", "steered"):
-            campaign = run(recording, WORKERS, seed, way=way, nanoseconds=MOST, within=within)
-            each = (campaign.campaign.frames / 1000, *agreement(campaign.campaign.teams))
-            found.setdefault(f"between four teams, {way}", []).append(each)
-    for name, ends in found.items():
-        times, shares, arounds = zip(*ends, strict=True)
-        false = sum(abs(a - truth) > max(b, within) for a, b in zip(shares, arounds, strict=True))
-        late = sum(around >= within for around in arounds)
-        print(
-            f"{name:34}{spread(times, ' ns'):>18}{false:>6} of {len(ends)}  {late} not in {MOST} ns"
-        )
+def show(found: dict[str, list[Outcome]], truth: float) -> None:
+    """Print the table."""
+    print(f"{'':16}{'replicas':>9}{'bins':>6}{'busy':>7}{'error':>9}{'half-width':>18}", end="")
+    print(f"{'said so':>10}{'after':>18}{'falsely':>9}")
+    for name, outcomes in found.items():
+        seeds = len(outcomes)
+        print(f"{name:16}", end="")
+        if name in WAYS:
+            replicas, bins = mean(o.replicas for o in outcomes), mean(o.bins for o in outcomes)
+            error = mean((o.share - truth) ** 2 for o in outcomes) ** 0.5
+            print(f"{replicas:>9.0f}{bins:>6.0f}{mean(o.busy for o in outcomes):>7.1%}", end="")
+            print(f"{error:>9.1%}{spread([100 * o.around for o in outcomes], '%'):>18}", end="")
+        else:
+            print(f"{'':49}", end="")
+        said = [o.said for o in outcomes if o.said]
+        false = sum(abs(share - truth) > around for _, share, around in said)
+        after = spread([each[0] for each in said], "ns") if said else ""
+        print(f"{len(said):>4} of {seeds:<2}{after:>18}{false if said else '':>9}")
 
 
 def scale(recording: Recording) -> None:
     """Print how busy many workers are, with the measured durations and a policy that takes time."""
+    print("replicas as measured, and a molecule whose frames take 100 times as long")
     for workers in (64, 1024):
-        for handler_cost in (0.0, "measured"):
-            began = time.perf_counter()
-            ns = workers * 0.2
-            ran = run(recording, workers, 1, nanoseconds=ns, within=0.0, handler_cost=handler_cost)
-            print(workers, handler_cost, ran.utilisation("dynamics"), time.perf_counter() - began)
+        for slower in (1, 100):
+            recording.slower = slower
+            for cost in (None, "measured"):
+                began = time.perf_counter()
+                ns = workers * PER_WORKER_NS
+                ran = run(recording, workers, 1, cost, nanoseconds=ns, within=0.0)
+                print(
+                    f"{workers:>6,} workers, {slower:>3} times, "
+                    f"policy {'takes its time' if cost else 'takes none'}: "
+                    f"{ran.utilisation('dynamics'):.1%} busy, {ran.duration_s:.1f} s, "
+                    f"{len(ran.campaign.walks):,} replicas; "
+                    f"simulated in {time.perf_counter() - began:.0f} s",
+                    flush=True,
+                )
 
 
-def spread(values: Any, unit: str = "%") -> str:
+def spread(values: list[float], unit: str) -> str:
     """Return mean and standard deviation."""
-    values = [100 * value for value in values] if unit == "%" else list(values)
     around = stdev(values) if len(values) > 1 else 0.0
-    return f"{mean(values):.1f} +- {around:.1f}{' ' * (unit == '%')}{unit}"
+    return f"{mean(values):.1f} +- {around:.1f} {unit}"
 
 
 def main() -> None:
-    """Print the tables."""
+    """Print the table."""
     parser = argparse.ArgumentParser(description="Steered replicas, against others.")
     parser.add_argument("--quick", action="store_true", help="one seed, and fewer frames")
     parser.add_argument("--seeds", type=int, default=10)
-    parser.add_argument("--nanoseconds", type=float, default=10.0, help="for the first table")
-    parser.add_argument("--within", type=float, default=0.03, help="for the second table")
+    parser.add_argument("--nanoseconds", type=float, default=30.0)
+    parser.add_argument("--within", type=float, default=0.1, help="half-width to be reached")
+    parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--scale", action="store_true", help="64 and 1,024 workers instead")
     asked = parser.parse_args()
-    recording = Recording()
     if asked.scale:
-        return scale(recording)
-    seeds = range(1, 2 if asked.quick else asked.seeds + 1)
-    equal_cost(recording, seeds, 2.0 if asked.quick else asked.nanoseconds)
-    return rules(recording, seeds, 0.1 if asked.quick else asked.within)
+        return scale(Recording())
+    seeds, nanoseconds = (1, 2.0) if asked.quick else (asked.seeds, asked.nanoseconds)
+    truth, bins = Recording().truth()
+    print(f"{seeds} seeds, {nanoseconds:g} ns on {WORKERS} simulated workers", end="; ")
+    print(f"the recording has {bins} bins, and {truth:.2%} of the time beyond the barrier")
+    found: dict[str, list[Outcome]] = {}
+    with ProcessPoolExecutor(asked.processes) as processes:
+        each = partial(of_seed, nanoseconds=nanoseconds, within=asked.within)
+        for outcomes in processes.map(each, range(1, seeds + 1)):
+            for name, outcome in outcomes.items():
+                found.setdefault(name, []).append(outcome)
+    return show(found, truth)
 
 
 if __name__ == "__main__":

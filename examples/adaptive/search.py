@@ -87,7 +87,7 @@ class Adaptive(Campaign):
             due = min(self.budget, max(1000, MORE * self.frames))
             await self.until(lambda due=due: self.frames >= due)
             share, around = agreement(self.teams)
-            self.note(share=share, around=around)
+            self.note(share=share, around=around, frames=self.frames)
             self.agreed = around < self.within
         if self.agreed:
             self.stop(cancel=True, reason="the teams agree")
