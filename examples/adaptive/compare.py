@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from dipeptide import FRAMES, Array, Frames, Start, replica
-from sampler import BEYOND, BINS, LONGEST, Way, places_of
+from sampler import BEYOND, BINS, ITEMS, Way, places_of
 from search import MORE, Adaptive
 
 from steerio import Published
@@ -36,7 +36,7 @@ WAYS: tuple[Way, ...] = ("steered", "whole", "random", "long")
 BLOCKS, OF_BLOCKS = 10, 2.26
 """Of one trajectory; and the half-width of the 95 % interval of their mean, in standard errors."""
 WORKERS = 8
-PER_WORKER_NS = 0.05
+PER_WORKER_NS = 0.02
 NO_ATOMS = np.empty((FRAMES, 0), np.float32)
 
 
@@ -65,7 +65,7 @@ class Recording:
             yield self.moves[place][chosen]
             place = self.places[place][chosen]
 
-    def draw(self, rng: random.Random, start: Start, number: int) -> Course:
+    def draw(self, rng: random.Random, start: Start, number: int, way: Way = "steered") -> Course:
         """Draw the course of a replica, with one item more than are asked of any.
 
         As in reality its number is the seed, so an attempt that was lost is repeated exactly.
@@ -77,7 +77,7 @@ class Recording:
                 self.begin_s + (index + 1) * item_s,
                 Frames(np.array(list(islice(walk, FRAMES))), NO_ATOMS),
             )
-            for index in range(LONGEST + 1)
+            for index in range(ITEMS[way] + 1)
         ]
         return Course(items[-1][0] + item_s, items=items)
 
@@ -121,12 +121,17 @@ class Outcome(NamedTuple):
 
 
 def run(
-    recording: Recording, workers: int, seed: int, cost: Any = None, **options: Any
+    recording: Recording,
+    workers: int,
+    seed: int,
+    cost: Any = None,
+    way: Way = "steered",
+    **options: Any,
 ) -> SimulatedRun[Replayed]:
     """Return a campaign that was simulated."""
     return simulate(
-        Replayed(seed=seed, **options),
-        model={replica: recording.draw},
+        Replayed(seed=seed, way=way, **options),
+        model={replica: partial(recording.draw, way=way)},
         workers={"dynamics": workers},
         seed=seed,
         handler_cost=cost,
@@ -219,7 +224,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Steered replicas, against others.")
     parser.add_argument("--quick", action="store_true", help="one seed, and fewer frames")
     parser.add_argument("--seeds", type=int, default=10)
-    parser.add_argument("--nanoseconds", type=float, default=30.0)
+    parser.add_argument("--nanoseconds", type=float, default=10.0)
     parser.add_argument("--within", type=float, default=0.1, help="half-width to be reached")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--scale", action="store_true", help="64 and 1,024 workers instead")

@@ -21,10 +21,8 @@ MEMORY = 0.95
 """The weight of what was learned before, in the mean of a team's gain from an item."""
 WORTH = 0.5
 """The share of that mean with which a replica may go on."""
-PIECE, LONGEST = 25, 40
-"""Items of a replica: if none is halted by what it teaches, and at most."""
-STUDENT = 3.18
-"""Half-width of a 95 % interval of the mean of four values, in standard errors."""
+ITEMS: dict[Way, int] = {"steered": 10, "whole": 25, "random": 25, "long": 40}
+"""Of a replica, at most: those that go on begin again where they ended."""
 
 
 def places_of(torsions: Array) -> Array:
@@ -119,7 +117,7 @@ class Team:
             self.seen[place] = Start(float(torsions[0]), float(torsions[1]), atoms.tobytes())
         gain = float(np.mean(1.0 / self.counts[places]))
         self.gain = MEMORY * (self.gain or gain) + (1 - MEMORY) * gain
-        if walk.items == (LONGEST if self.way in ("long", "steered") else PIECE) or self.done:
+        if walk.items >= ITEMS[self.way] or self.done:
             self.ends.append(self.seen[walk.places[-1]])
             return False
         return self.way != "steered" or gain >= WORTH * self.gain

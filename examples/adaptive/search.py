@@ -41,7 +41,7 @@ class Adaptive(Campaign):
     def __init__(
         self,
         nanoseconds: float = 50.0,
-        within: float = 0.005,
+        within: float = 0.1,
         way: Way = "steered",
         seed: int = 1,
         quick: bool = False,

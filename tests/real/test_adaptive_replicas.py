@@ -32,7 +32,7 @@ class Struck(Adaptive):
 
 
 whole, struck = (
-    steerio.run(kind(nanoseconds=4.0, within=0.0), progress="off", run_dir=f"{kind.__name__}")
+    steerio.run(kind(nanoseconds=2.0, within=0.0), progress="off", run_dir=f"{kind.__name__}")
     for kind in (Adaptive, Struck)
 )
 print(f"{len(KILLED)} workers were killed")

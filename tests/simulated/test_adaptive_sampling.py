@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -30,38 +31,49 @@ def compare() -> Iterator[ModuleType]:
     sys.modules.update(before)
 
 
-def learned(compare: ModuleType, faults: list[Any] | None = None, **options: Any) -> Any:
-    campaign = compare.Replayed(within=0.0, **options)
-    model = {compare.replica: compare.Recording().draw}
-    return simulate(campaign, model=model, workers={"dynamics": 2}, faults=faults or []).campaign
+def learned(compare: ModuleType, faults: Any = (), way: str = "steered") -> Any:
+    campaign = compare.Replayed(within=0.0, nanoseconds=1.0, way=way)
+    model = {compare.replica: partial(compare.Recording().draw, way=way)}
+    return simulate(campaign, model=model, workers={"dynamics": 2}, faults=faults).campaign
 
 
 def test_teams_learn_the_same_if_workers_are_killed(compare: ModuleType) -> None:
-    whole = learned(compare, nanoseconds=1.0)
+    whole = learned(compare)
     kills = [KillWorker(at_s=0.1 + 0.37 * n, pool="dynamics") for n in range(6)]
-    killed = learned(compare, kills, nanoseconds=1.0)
+    killed = learned(compare, kills)
     for one, other in zip(whole.teams, killed.teams, strict=True):
         assert one.counts.sum() >= 250
         assert np.array_equal(one.moved, other.moved)
         assert np.array_equal(one.begun, other.begun)
 
 
-def test_steering_halts_replicas_early_and_sees_more(compare: ModuleType) -> None:
-    steered = learned(compare, nanoseconds=1.0)
-    going_on = learned(compare, nanoseconds=1.0, way="long")
+def test_steering_halts_replicas_early(compare: ModuleType) -> None:
+    steered = learned(compare)
+    going_on = learned(compare, way="long")
     assert len(steered.walks) > 3 * len(going_on.walks)
-    assert steered.bins > going_on.bins
 
 
-def test_the_stationary_distribution_does_not_depend_on_where_replicas_begin(
-    compare: ModuleType,
-) -> None:
+def test_the_share_does_not_depend_on_where_replicas_begin(compare: ModuleType) -> None:
     sampler = sys.modules["sampler"]
     moves = np.zeros((compare.BINS**2, compare.BINS**2), int)
     here, there = 0, int(np.argmax(sampler.BEYOND))
+    linked = np.isin(np.arange(len(moves)), (here, there))
     moves[here, here], moves[here, there], moves[there, here] = 900, 100, 100
-    assert sampler.share_of(moves) == pytest.approx(1 / 11)
+    assert sampler.share_of(moves, linked) == pytest.approx(1 / 11)
     moves[here] *= 50  # begun there fifty times more often
-    assert sampler.share_of(moves) == pytest.approx(1 / 11)
+    assert sampler.share_of(moves, linked) == pytest.approx(1 / 11)
     moves[7, here] = 1000  # was begun at, and never come to
-    assert sampler.share_of(moves) == pytest.approx(1 / 11)
+    assert sampler.share_of(moves, linked) == pytest.approx(1 / 11)
+
+
+def test_teams_do_not_agree_while_one_knows_a_place_that_others_have_not_come_to(
+    compare: ModuleType,
+) -> None:
+    sampler = sys.modules["sampler"]
+    teams = [sampler.Team(index, 4, 1, "steered", 1000) for index in range(4)]
+    for team in teams:
+        team.moved[0, 0] = team.counts[0] = 1000
+    assert sampler.agreement(teams) == (0.0, 0.0)
+    teams[1].counts[200], teams[1].moved[200, 0] = 400, 1  # it began there, and has left for ever
+    share, around = sampler.agreement(teams)
+    assert (share, around) == (0.0, pytest.approx(400 / 4400))
