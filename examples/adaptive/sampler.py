@@ -23,6 +23,8 @@ WORTH = 0.5
 """The share of that mean with which a replica may go on."""
 ITEMS: dict[Way, int] = {"steered": 10, "whole": 25, "random": 25, "long": 40}
 """Of a replica, at most: those that go on begin again where they ended."""
+STUDENT = 3.18
+"""Half-width of a 95 % interval of the mean of four values, in standard errors."""
 
 
 def places_of(torsions: Array) -> Array:
