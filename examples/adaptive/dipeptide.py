@@ -171,7 +171,7 @@ def dipeptide() -> Dipeptide:
     return Dipeptide()
 
 
-@task(pool="dynamics", cancel_grace_s=10.0)
+@task(pool="dynamics", cancel_grace_s=10.0, retries={"lost": 100})
 def replica(start: Start, number: int) -> Iterator[Frames]:
     """Run a replica; yield two frames at a time. Its number is the seed of its random numbers."""
     molecule = dipeptide()

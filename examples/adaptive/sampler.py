@@ -22,7 +22,7 @@ MEMORY = 0.95
 WORTH = 0.5
 """The share of that mean with which a replica may go on."""
 ITEMS: dict[Way, int] = {"steered": 10, "whole": 25, "random": 25, "long": 40}
-"""Of a replica, at most: those that go on begin again where they ended."""
+"""Of a replica, at most."""
 STUDENT = 3.18
 """Half-width of a 95 % interval of the mean of four values, in standard errors."""
 

@@ -32,7 +32,12 @@ class Struck(Adaptive):
 
 
 whole, struck = (
-    steerio.run(kind(nanoseconds=2.0, within=0.0), progress="off", run_dir=f"{kind.__name__}")
+    steerio.run(
+        kind(nanoseconds=1.0, within=0.0),
+        progress="off",
+        run_dir=kind.__name__,
+        settings=steerio.Settings(kills=1000),  # a replica is none that kills its workers
+    )
     for kind in (Adaptive, Struck)
 )
 print(f"{len(KILLED)} workers were killed")
@@ -40,6 +45,7 @@ assert len(KILLED) > 2
 for one, other in zip(whole.teams, struck.teams, strict=True):
     assert np.array_equal(one.moved, other.moved)
     assert np.array_equal(one.begun, other.begun)
+print("same:", [int(team.counts.sum()) for team in struck.teams])
 """
 
 
