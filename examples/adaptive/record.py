@@ -1,6 +1,7 @@
 """Records short real replicas from all over the torsions' plane, for ``compare.py``.
 
     python examples/adaptive/record.py --processes 2       some minutes
+    python examples/adaptive/record.py --quick             four bins, and writes no file
 
 From each bin of 20 by 20 degrees replicas of ten frames are begun, after a time under restraint.
 ``segments.npz`` has their torsions (in steps of 360/256 degrees), and the seconds that they took.
@@ -49,18 +50,21 @@ def main() -> None:
     """Record all bins."""
     parser = argparse.ArgumentParser(description="Record short replicas from each bin.")
     parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--quick", action="store_true", help="four bins, and write no file")
     asked = parser.parse_args()
     dipeptide.check_openmm()
+    bins = range(4) if asked.quick else range(BINS * BINS)
     with ProcessPoolExecutor(asked.processes) as processes:
-        torsions, begins, takes = zip(
-            *processes.map(record, range(BINS * BINS), chunksize=4), strict=True
-        )
+        torsions, begins, takes = zip(*processes.map(record, bins, chunksize=4), strict=True)
+    print(f"{len(bins)} bins: {np.median(takes) / LENGTH:.4f} s a frame")
+    if asked.quick:
+        return
     np.savez_compressed(
         FILE,
         torsions=np.round(np.array(torsions) * 256 / 360).astype(int).astype(np.int8),
         seconds=np.array([np.median(takes) / LENGTH, np.median(begins)]),
     )
-    print(f"{FILE.name}: {FILE.stat().st_size} bytes; {np.median(takes) / LENGTH:.4f} s a frame")
+    print(f"{FILE.name}: {FILE.stat().st_size} bytes")
 
 
 if __name__ == "__main__":

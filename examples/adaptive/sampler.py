@@ -160,6 +160,6 @@ def agreement(teams: list[Team]) -> tuple[float, float]:
     """
     links = [team.linked() for team in teams]
     shares = [share_of(team.moved, each) for team, each in zip(teams, links, strict=True)]
-    frames = sum(team.counts for team in teams)
+    frames = np.sum([team.counts for team in teams], axis=0)
     unknown = max(float(frames[~linked].sum() / max(frames.sum(), 1)) for linked in links)
     return mean(shares), STUDENT * stdev(shares) / len(shares) ** 0.5 + unknown
