@@ -39,8 +39,8 @@ class Joining:
                     return await self._answer
         except TimeoutError:
             raise BrokerLost(
-                f"the broker did not answer within {timeout_s:g} s: it stands still, "
-                "has ended without cleaning up, its machine cannot be reached, or it does not accept our key"
+                f"the broker did not answer within {timeout_s:g} s: it stands still, has ended "
+                "without cleaning up, its machine cannot be reached, or does not accept our key"
             ) from None
 
     # -- from the client ----------------------------------------------------------------------

@@ -57,6 +57,7 @@ EXAMPLES = {
     "multistart": Example("multistart/search.py"),
     "replica": Example("replica/replica.py", parts=("workers", "rates", "notes")),
     "instrument": Example("instrument/control.py"),
+    "adaptive": Example("adaptive/search.py"),
     "three-ways": Example("simulate/three_ways.py", "RankedQueue-64", queues=ON_BOARDS),
     "once-another-completes": Example("policies/once_another_completes.py"),
     "retrain-after-8": Example("policies/retrain_after_8.py", queues=ON_BOARDS),
