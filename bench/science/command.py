@@ -1,0 +1,63 @@
+"""The command `python -m bench science`: compares the examples, then scales them, and prints."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from bench.science.joined import AT_SCALE, COMPARE, EXAMPLES, NotMeasuredError, having, outcome
+from bench.science.tables import compared_table, scale_table
+
+SCALE_PART = "scale"
+SIZES, QUICK_SIZES = (64, 1024), (64,)
+
+
+def parts(examples: Path = EXAMPLES) -> list[str]:
+    """Name what `--only` takes: the examples, and the table of scale."""
+    return [*having(COMPARE, examples), SCALE_PART]
+
+
+def science(
+    only: Sequence[str], quick: bool, json_file: Path | None, examples: Path = EXAMPLES
+) -> int:
+    """Measure, print, write; returns the exit code: 1 if an example could not be measured."""
+    compared: dict[str, dict[str, Any]] = {}
+    scaled: list[dict[str, Any]] = []
+    failed: list[str] = []
+
+    def measured(name: str, call: Callable[[], Any]) -> Any:
+        print(f"{name} ...", end=" ", file=sys.stderr, flush=True)
+        began = time.monotonic()
+        try:
+            found = call()
+        except NotMeasuredError as error:
+            failed.append(f"{name} was not measured: {error}")
+            found = None
+        print(f"{time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
+        return found
+
+    for name in having(COMPARE, examples):
+        if not only or name in only:
+            found = measured(name, lambda: outcome(name, COMPARE, quick, examples))  # noqa: B023
+            if found is not None:
+                compared[name] = found
+    if not only or SCALE_PART in only:
+        for name in having(AT_SCALE, examples):
+            for workers in QUICK_SIZES if quick else SIZES:
+                figures = measured(
+                    f"{name} on {workers:,} workers",
+                    lambda: outcome(name, AT_SCALE, workers, examples),  # noqa: B023
+                )
+                if figures is not None:
+                    scaled.append({"example": name, "workers": workers, **figures})
+    shown = [compared_table(compared)] if compared else []
+    shown += [scale_table(scaled)] if scaled else []
+    print("\n\n".join([*shown, *failed]))
+    if json_file is not None:
+        content = {"compared": compared, "scale": scaled, "failed": failed}
+        json_file.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    return 1 if failed else 0

@@ -1,0 +1,115 @@
+"""Proposals of ensembles that were trained once, and the times of tasks; and the script for both.
+
+    python examples/ensemble/recorded.py       trains and proposes anew: some minutes
+
+``recorded.json`` has, for each of five seeds, every point that was proposed in a search with as many
+evaluations as the example's usual one has, and how long training takes by what is known.  Times are
+those of the processor, so that they do not depend on how busy the machine was.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from bisect import bisect_left
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from search import DIMENSIONS, PER_SEED, Array, Ensemble, Surrogate, hartmann, propose, train
+
+from steerio.testing import Model, SimulatedRun, simulate
+
+FILE = Path(__file__).parent / "recorded.json"
+SEEDS = 5
+WORKERS = {"simulate": 6, "learn": 1, "infer": 1}
+KNOWN = (32, 128, 512, 2_048, 4_096)
+EVALUATION_S = 2.0
+"""An evaluation stands for a simulation, and is taken to last as long as this: it takes no time."""
+
+
+class Quiet(Ensemble):
+    """The search, without a word at its end."""
+
+    async def finish(self) -> None:
+        """Say nothing."""
+
+
+class Recorded:
+    """The proposals of the file by seed and number, and the times of tasks."""
+
+    def __init__(self) -> None:
+        content = json.loads(FILE.read_text())
+        self.proposals: dict[str, list[list[float]]] = content["proposals"]
+        self.train_s: list[tuple[int, float]] = [tuple(each) for each in content["train_s"]]
+        self.propose_s: float = content["propose_s"]
+
+    def proposal(self, members: Any, seed: int, candidates: int) -> tuple[list[float], float]:
+        """Return what was proposed; beyond what is recorded, what another proposal was."""
+        known = self.proposals[str(seed // PER_SEED % SEEDS)]
+        return known[(seed % PER_SEED - 1) % len(known)], 0.0
+
+    def training_s(self, _: Any, points: Array, values: Array, seed: int) -> float:
+        """Return the seconds of a training, by how much is known."""
+        place = min(max(1, bisect_left(self.train_s, (len(points), 0.0))), len(self.train_s) - 1)
+        (less, less_s), (more, more_s) = self.train_s[place - 1 : place + 1]
+        return max(0.0, less_s + (more_s - less_s) * (len(points) - less) / (more - less))
+
+    def search(self, seed: int, workers: dict[str, int], **options: Any) -> SimulatedRun[Ensemble]:
+        """Replay a search on a simulated cluster."""
+        models = {
+            hartmann: Model(EVALUATION_S),
+            train: Model(self.training_s, value=lambda points, values, seed: no_model()),
+            propose: Model(self.propose_s, value=self.proposal),
+        }
+        return simulate(Quiet(seed=seed, **options), model=models, workers=workers)
+
+
+def no_model() -> Surrogate:
+    """Return a model without any feature, which stands for one in a replay."""
+    nothing = np.zeros(0)
+    return Surrogate(frequencies=nothing, phases=nothing, weights=nothing, factor=nothing)
+
+
+def main() -> None:
+    """Search with each seed, time some trainings, and write the file."""
+    times: list[float] = []
+    proposals: dict[int, dict[int, list[float]]] = {}
+
+    def proposed(members: Any, seed: int, candidates: int) -> tuple[list[float], float]:
+        began_s = time.process_time()
+        point, bound = propose.function(members, seed, candidates)
+        times.append(time.process_time() - began_s)
+        rounded = [round(part, 4) for part in point]
+        proposals.setdefault(seed // PER_SEED, {})[seed % PER_SEED] = rounded
+        return rounded, bound
+
+    models = {
+        hartmann: Model(EVALUATION_S),
+        train: Model(0.5),
+        propose: Model(0.1, value=proposed),
+    }
+    for seed in range(SEEDS):
+        run = simulate(Quiet(seed=seed), model=models, workers=WORKERS, wall_limit_s=3600)
+        print(f"seed {seed}: {min(run.campaign.values):.3f}", flush=True)
+    chance = np.random.default_rng(0)
+    train_s: list[tuple[int, float]] = []
+    for count in KNOWN:
+        points = chance.random((count, DIMENSIONS))
+        began_s = time.process_time()
+        train.function(points, points.sum(axis=1), 0)
+        train_s.append((count, round(time.process_time() - began_s, 4)))
+    rows = (
+        f'"{seed}":' + json.dumps([found[n] for n in sorted(found)], separators=(",", ":"))
+        for seed, found in proposals.items()
+    )
+    FILE.write_text(
+        '{"proposals":{\n'
+        + ",\n".join(rows)
+        + f'\n}},\n"train_s":{json.dumps(train_s)},\n'
+        + f'"propose_s":{sorted(times)[len(times) // 2]:.4f}}}\n'
+    )
+
+
+if __name__ == "__main__":
+    main()
